@@ -1,0 +1,77 @@
+"""Asyncio client for generative-media APIs that work by task.
+
+    __main__
+    cli
+    testing
+    sandbox
+    weryai                                     a provider's client, requests, pure translator
+    _client                                    configuration and verbs
+    _session                                   an open client
+    _watch                                     jobs from acceptance to their end
+    _stream | _download | _job
+    _lanes | _send | _scheduler                admission, sending, timing
+    _door                                      the HTTP library lives here and nowhere else
+    _provider | _codec | _events | _estimate | _credential | _addresses
+    _values | _wire | _policies | _statistics | _names
+    errors
+    _tasks
+
+Imports point down.
+"""
+
+from __future__ import annotations
+
+from aiowery import errors
+from aiowery._events import (
+    Event,
+    JobAccepted,
+    JobEnded,
+    JobUpdated,
+    LaneBackedOff,
+    LowCredits,
+    Observer,
+    PollFailed,
+    RedactionFilter,
+)
+from aiowery._job import Job
+from aiowery._policies import Limits, PollPolicy, RetryPolicy
+from aiowery._statistics import ClientStatistics, LaneStatistics, PollStatistics
+from aiowery._stream import OutcomeStream
+from aiowery._tasks import Asset, Snapshot, TaskState
+from aiowery._values import DEFAULT, ImageResult, Outcome, Request, Result
+from aiowery.errors import AioweryError
+from aiowery.weryai import WeryAI
+
+__version__ = "0.1.0"
+
+__all__ = (
+    "DEFAULT",
+    "AioweryError",
+    "Asset",
+    "ClientStatistics",
+    "Event",
+    "ImageResult",
+    "Job",
+    "JobAccepted",
+    "JobEnded",
+    "JobUpdated",
+    "LaneBackedOff",
+    "LaneStatistics",
+    "Limits",
+    "LowCredits",
+    "Observer",
+    "Outcome",
+    "OutcomeStream",
+    "PollFailed",
+    "PollPolicy",
+    "PollStatistics",
+    "RedactionFilter",
+    "Request",
+    "Result",
+    "RetryPolicy",
+    "Snapshot",
+    "TaskState",
+    "WeryAI",
+    "__version__",
+    "errors",
+)

@@ -1,0 +1,229 @@
+"""The client: configuration, and the verbs over an open session."""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, ClassVar, Self, overload
+from weakref import WeakSet
+
+from aiowery._addresses import checked_base_url
+from aiowery._credential import ApiKey, Credential
+from aiowery._events import Events, Observer
+from aiowery._policies import Limits, PollPolicy, RetryPolicy
+from aiowery._provider import Provider
+from aiowery._statistics import ClientStatistics
+from aiowery._stream import OutcomeStream, Requests
+from aiowery._tasks import Asset
+from aiowery._values import DEFAULT, Accepted, Deadline, Request, Result, ResultT
+from aiowery.errors import ClientClosed, ConfigurationError
+
+if TYPE_CHECKING:
+    from aiowery._door._ways import HTTPClient
+    from aiowery._job import Job
+    from aiowery._session import Session
+
+
+class Client:
+    """What all providers' clients share. Use `async with`: it owns the connections.
+
+    A client can be entered again after it was left, in another event loop too. Two open clients with the same key
+    in one event loop share one lane.
+
+    Arguments: `api_key`, a string or a callable (plain or async) that returns one and is asked again when the
+    provider refuses the key; by default the environment's. `base_url`: https, or http on loopback. `limits`,
+    `polling`, `retries`: see there. `timeout`: seconds for connecting and for each read. `http`: your own
+    `httpx.AsyncClient` or `httpx2.AsyncClient`, which stays yours to close and should allow
+    `limits.connections` connections. `observer`: called with small frozen events. `low_credits`: a balance below
+    it tells the observer so.
+    """
+
+    _provider: ClassVar[Provider]
+    _key_variable: ClassVar[str]
+    _url_variable: ClassVar[str]
+    _default_url: ClassVar[str]
+
+    def __init__(
+        self,
+        api_key: ApiKey | None = None,
+        *,
+        base_url: str | None = None,
+        limits: Limits | None = None,
+        polling: PollPolicy | None = None,
+        retries: RetryPolicy | None = None,
+        timeout: float = 30.0,
+        http: HTTPClient | None = None,
+        observer: Observer | None = None,
+        low_credits: float | None = None,
+    ) -> None:
+        source = api_key or os.environ.get(self._key_variable)
+        if not source:
+            raise ConfigurationError(
+                f"no API key: set the environment variable {self._key_variable}, or pass api_key=..."
+            )
+        self.base_url: str = checked_base_url(base_url or os.environ.get(self._url_variable) or self._default_url)
+        self._credential = Credential(source)
+        self.limits: Limits = limits or Limits()
+        self.polling: PollPolicy = polling or PollPolicy()
+        self.retries: RetryPolicy = retries or RetryPolicy()
+        self._timeout = timeout
+        self._http = http
+        self._events = Events(observer)
+        self._low_credits = low_credits
+        self._session: Session | None = None
+        self._opening = False
+        self._streams: WeakSet[OutcomeStream[Any]] = WeakSet()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._session is None else "open"
+        return f"<{type(self).__name__} {self.base_url} {state}>"
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def open(self) -> None:
+        """Open the connection pool, for those who cannot use `async with`; call `aclose` at the end."""
+        if self._session is not None or self._opening:
+            raise ConfigurationError(f"{self!r} is open already; share it, or make a second one")
+        self._opening = True
+        try:
+            self._session = await self._make_session()
+        finally:
+            self._opening = False
+
+    async def _make_session(self) -> Session:
+        # Here and not above: the HTTP library would take most of the time of `import aiowery`.
+        from aiowery._door import Door  # noqa: PLC0415
+        from aiowery._session import Session  # noqa: PLC0415
+
+        key = await self._credential.key()
+        door = await Door.open(
+            self.base_url,
+            self._credential,
+            connections=self.limits.connections,
+            timeout=self._timeout,
+            http=self._http,
+        )
+        return Session(
+            self._provider,
+            door,
+            self._credential,
+            key,
+            limits=self.limits,
+            polling=self.polling,
+            retries=self.retries,
+            events=self._events,
+            random=random.random,
+        )
+
+    def stop_submitting(self) -> None:
+        """Submit nothing more: whoever waits for a turn gets `NotSent`; what has been sent goes on.
+
+        For an orderly end: call it on SIGTERM, await the jobs that are left, then close.
+        """
+        self._opened.stop_submitting()
+
+    async def aclose(self) -> None:
+        """Finish the POSTs under way, report jobs that are left (with their ids, in the log), close the pool."""
+        session, self._session = self._session, None
+        if session is not None:
+            for stream in tuple(self._streams):
+                stream.abandon(ClientClosed("the client was closed before the stream had delivered everything"))
+            await session.aclose()
+
+    async def submit(self, request: Request[ResultT], *, deadline: Deadline = DEFAULT) -> Job[ResultT]:
+        """Submit the request once the lane has room, and return its job as soon as the provider has taken it.
+
+        A paid POST goes out once. Raises an `APIError` for a refusal, `NotSent` when the network was never
+        reached, `SubmissionInDoubt` when it is unclear whether the provider took it, `ConfigurationError` for a
+        mistake found before. Cancelling while the POST is under way loses nothing: see `jobs()`.
+        """
+        return await self._opened.submit(request, deadline)
+
+    async def run(self, request: Request[ResultT], *, deadline: Deadline = DEFAULT) -> ResultT:
+        """Submit the request and wait for its result: the usual way.
+
+        Raises what `submit` and `Job.wait` raise.
+        """
+        job = await self.submit(request, deadline=deadline)
+        return await job.wait(deadline=deadline)
+
+    def stream(
+        self,
+        requests: Requests[ResultT],
+        *,
+        in_flight: int | None = None,
+        ordered: bool = False,
+        deadline: Deadline = DEFAULT,
+    ) -> OutcomeStream[ResultT]:
+        """Run many requests and yield an `Outcome` for each as it lands (in input order with `ordered=True`).
+
+        `requests` may be any iterable or async iterable; at most `in_flight` of it (by default what keeps the
+        lane busy) are taken and not yet delivered. Failures are items. Use `async with` if you may leave early.
+        """
+        in_flight = self.limits.in_flight + self.limits.submits if in_flight is None else in_flight
+
+        async def run(request: Request[ResultT]) -> Job[ResultT]:
+            job = await self.submit(request, deadline=deadline)
+            await job.ended(deadline=deadline)
+            return job
+
+        stream = OutcomeStream(run, requests, in_flight=in_flight, ordered=ordered)
+        self._streams.add(stream)
+        return stream
+
+    @overload
+    def job(self, *task_ids: str) -> Job[Result]: ...
+    @overload
+    def job(self, *task_ids: str, of: type[Request[ResultT]]) -> Job[ResultT]: ...
+    def job(self, *task_ids: str, of: type[Request[Any]] | None = None) -> Job[Any]:
+        """Re-attach to tasks that somebody submitted earlier; `of` is the class of their request, if known.
+
+        The first look comes at once. A task that the provider does not know ends in `JobLost`.
+        """
+        if not task_ids or not all(task_ids):
+            raise ConfigurationError("job(): at least one task id is needed, none of them empty")
+        result_type: Any = Result if of is None else of.result_type
+        kind = None if of is None else of.kind
+        return self._opened.reattach(Accepted(task_ids=task_ids), result_type, kind)
+
+    def jobs(self) -> tuple[Job[Any], ...]:
+        """Return the jobs under way, and those that ended (or outlasted our patience) with nobody waiting.
+
+        At most 1,000 of the latter are remembered. A job leaves the list when somebody awaits its end.
+        """
+        return self._opened.jobs()
+
+    async def download(
+        self, what: Result | Asset, directory: str | os.PathLike[str], *, name: str | None = None
+    ) -> tuple[Path, ...]:
+        """Save all assets into a directory (made if missing) and return the paths.
+
+        Files are called `name` or the task id, cleaned, with a number if there are several, and the ending of
+        their type. Written beside the target and renamed once whole and synced; a part that is there is resumed.
+        No credentials are sent. Raises DownloadError; the url in it still holds the output.
+        """
+        return await self._opened.downloads.save(what, Path(directory), name)
+
+    async def fetch(self, asset: Asset) -> bytes:
+        """Return an asset's bytes, at most 512 MB; raises DownloadError."""
+        return await self._opened.downloads.fetch(asset)
+
+    def statistics(self) -> ClientStatistics:
+        """Return figures of this moment: lane, status checks, and what became of the submissions."""
+        return self._opened.statistics()
+
+    @property
+    def _opened(self) -> Session:
+        if self._session is None:
+            name = type(self).__name__
+            raise ConfigurationError(f"the client is not open; use `async with {name}() as client:`")
+        return self._session

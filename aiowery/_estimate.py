@@ -1,0 +1,44 @@
+"""Learning when a first look is worth its request."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Hashable
+from math import ceil
+from typing import Final
+
+_REMEMBERED: Final = 64
+# Kinds are made of callers' words, so their number must have an end.
+_KINDS: Final = 1000
+_PERCENTILE: Final = 0.05
+_DECAY: Final = 0.9
+
+
+class Durations:
+    """The durations of the latest finished jobs of each kind, and what they say of the next one."""
+
+    def __init__(self, enough: int) -> None:
+        self._enough = enough
+        self._seen: dict[Hashable, deque[float]] = {}
+        self._known: dict[Hashable, float] = {}
+
+    def observe(self, key: Hashable, last_running: float, found_done: float) -> None:
+        """Note a job that was still running at one look and done at the next (seconds from acceptance).
+
+        A job found done at its very first look (`last_running` is 0) only proves that it took no longer. It
+        counts as a tenth shorter, so that an estimate that has become too late comes down again.
+        """
+        seen = self._seen.setdefault(key, deque(maxlen=_REMEMBERED))
+        seen.append((last_running + found_done) / 2 if last_running else found_done * _DECAY)
+        if len(seen) >= self._enough:
+            self._known[key] = sorted(seen)[ceil(len(seen) * _PERCENTILE) - 1]
+        if len(self._seen) > _KINDS:
+            self._forget(next(iter(self._seen)))
+
+    def first_look(self, key: Hashable) -> float | None:
+        """Return the 5th percentile of the durations seen, or None while too few were."""
+        return self._known.get(key)
+
+    def _forget(self, key: Hashable) -> None:
+        del self._seen[key]
+        self._known.pop(key, None)

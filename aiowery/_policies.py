@@ -1,0 +1,178 @@
+"""The numbers a caller may set, and the pure functions that turn them into delays.
+
+No clock and no randomness in here: `random` arguments are functions that return a float in [0, 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf
+from typing import Any, Final, Literal, Self
+
+import attrs
+
+from aiowery.errors import ConfigurationError
+
+Random = Callable[[], float]
+
+_FASTEST: Final = 1000
+
+
+def at_least(bound: float, *, finite: bool = False) -> Callable[[Any, attrs.Attribute[Any], Any], None]:
+    """Return a validator for a number that must not be smaller than `bound`; infinity may stand for no end."""
+    what = "a finite number" if finite else "a number"
+
+    def check(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not (number and bound <= value and not (finite and value == inf)):
+            raise _refused(owner, field, value, f"{what} of at least {bound:g}")
+
+    return check
+
+
+def whole(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:
+    """Refuse what is no whole number of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise _refused(owner, field, value, "a whole number of at least 1")
+
+
+def one_of(*words: str) -> Callable[[Any, attrs.Attribute[Any], Any], None]:
+    """Return a validator for one of these words."""
+
+    def check(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:
+        if value not in words:
+            raise _refused(owner, field, value, " or ".join(map(repr, words)))
+
+    return check
+
+
+def _refused(owner: Any, field: attrs.Attribute[Any], value: Any, needed: str) -> ConfigurationError:
+    return ConfigurationError(f"{type(owner).__name__}.{field.name} is {value!r}; {needed} is needed")
+
+
+@attrs.frozen(kw_only=True)
+class Limits:
+    """How much may happen at once, for one credential.
+
+    `in_flight`: tasks under way at the provider (WeryAI refuses the 21st with code 6010). `submits`, `polls` and
+    `downloads`: HTTP requests of each sort at once; their sum is the size of the connection pool.
+    `submit_interval`: least seconds between two submissions. `regrow`: seconds without a refusal after which a
+    lane that had shrunk takes back one place.
+    """
+
+    in_flight: int = attrs.field(default=20, validator=whole)
+    submits: int = attrs.field(default=4, validator=whole)
+    polls: int = attrs.field(default=16, validator=whole)
+    downloads: int = attrs.field(default=4, validator=whole)
+    submit_interval: float = attrs.field(default=0.0, validator=at_least(0))
+    regrow: float = attrs.field(default=30.0, validator=at_least(0))
+
+    @property
+    def connections(self) -> int:
+        """The pool's size: no gate ever waits for a connection."""
+        return self.submits + self.polls + self.downloads
+
+    def faster(self, speed: float) -> Self:
+        """Return the same limits in a world whose durations are divided by `speed`."""
+        return attrs.evolve(self, **_divided(self, speed, "submit_interval", "regrow"))
+
+
+@attrs.frozen(kw_only=True)
+class PollPolicy:
+    """When a job is looked at: every `shortest` to `longest` seconds, at random, so that jobs drift apart.
+
+    `first="learned"`: once `enough` jobs of a kind have finished, the first look waits for the 5th percentile of
+    their durations and further looks come every `shortest` to `eager` seconds: as prompt, with fewer polls.
+    `first="interval"` switches that off. `grace`: for so many seconds after acceptance a "not found" only means
+    "not yet". `ceiling`: how far the pause grows after polls that failed. `image_deadline` and `deadline`: seconds from
+    acceptance after which waiting for pictures, and for anything else, ends in a `JobTimeout`.
+    """
+
+    shortest: float = attrs.field(default=3.0, validator=at_least(0.001, finite=True))
+    longest: float = attrs.field(default=5.0, validator=at_least(0.001, finite=True))
+    eager: float = attrs.field(default=3.3, validator=at_least(0.001, finite=True))
+    first: Literal["learned", "interval"] = attrs.field(default="learned", validator=one_of("learned", "interval"))
+    enough: int = attrs.field(default=8, validator=whole)
+    grace: float = attrs.field(default=30.0, validator=at_least(0))
+    ceiling: float = attrs.field(default=30.0, validator=at_least(0.001))
+    image_deadline: float = attrs.field(default=600.0, validator=at_least(0))
+    deadline: float = attrs.field(default=1800.0, validator=at_least(0))
+
+    def __attrs_post_init__(self) -> None:
+        if self.longest < self.shortest or self.eager < self.shortest:
+            raise ConfigurationError(
+                f"PollPolicy: longest ({self.longest!r}) and eager ({self.eager!r}) must not be below"
+                f" shortest ({self.shortest!r})"
+            )
+
+    def deadline_of(self, kind: str | None) -> float:
+        """Return the default patience for jobs of this kind; of an unknown one, as for the slowest."""
+        return self.image_deadline if kind == "image" else self.deadline
+
+    def interval(self, random: Random) -> float:
+        """Return the pause before the next look: uniform between `shortest` and `longest`."""
+        return self.shortest + (self.longest - self.shortest) * random()
+
+    def eager_interval(self, random: Random) -> float:
+        """Return the pause between looks at a job whose usual duration is known."""
+        return self.shortest + (self.eager - self.shortest) * random()
+
+    def after_failures(self, failures: int, random: Random) -> float:
+        """Return the pause after so many failed looks in a row: never below the interval, full jitter on top."""
+        usual = self.interval(random)
+        return max(usual, min(self.ceiling, usual + full_jitter(failures, self.shortest, self.ceiling, random)))
+
+    def faster(self, speed: float) -> Self:
+        """Return the same policy in a world whose durations are divided by `speed`."""
+        return attrs.evolve(
+            self,
+            **_divided(self, speed, "shortest", "longest", "eager", "grace", "ceiling", "image_deadline", "deadline"),
+        )
+
+
+@attrs.frozen(kw_only=True)
+class RetryPolicy:
+    """How often and how patiently a call is repeated that may be repeated.
+
+    Reads, and submissions that provably never left: at most `attempts` in all, with full-jitter pauses that
+    grow from `base` to `ceiling` seconds. Submissions refused because of load (429, throttling, too many tasks)
+    keep their place in the lane and are repeated; when the lane has had nothing but refusals for `patience` seconds,
+    everybody in line gets the error. A Retry-After is obeyed up to `longest_wait` seconds.
+    """
+
+    attempts: int = attrs.field(default=4, validator=whole)
+    base: float = attrs.field(default=0.5, validator=at_least(0, finite=True))
+    ceiling: float = attrs.field(default=20.0, validator=at_least(0))
+    patience: float = attrs.field(default=600.0, validator=at_least(0))
+    longest_wait: float = attrs.field(default=120.0, validator=at_least(0))
+
+    def pause(self, failures: int, retry_after: float | None, random: Random) -> float:
+        """Return the pause before a read is repeated: what the server asked for, else full jitter."""
+        if retry_after is not None:
+            return min(retry_after, self.longest_wait)
+        return full_jitter(failures, self.base, self.ceiling, random)
+
+    def lane_pause(self, refusals: int, retry_after: float | None, random: Random) -> float:
+        """Return how long a refused lane rests: at least four times `base`, also when a Retry-After says 0."""
+        least = 4 * self.base
+        if retry_after is not None:
+            return max(least, min(retry_after, self.longest_wait))
+        return least + full_jitter(refusals, self.base, self.ceiling, random)
+
+    def faster(self, speed: float) -> Self:
+        """Return the same policy in a world whose durations are divided by `speed`."""
+        return attrs.evolve(self, **_divided(self, speed, "base", "ceiling", "patience", "longest_wait"))
+
+
+def _divided(policy: object, speed: float, *durations: str) -> dict[str, Any]:
+    if not 0 < speed <= _FASTEST:
+        raise ConfigurationError(f"speed is {speed!r}; a number above 0 and at most {_FASTEST} is needed")
+    return {name: getattr(policy, name) / speed for name in durations}
+
+
+def full_jitter(failures: int, base: float, ceiling: float, random: Random) -> float:
+    """Return `random * min(ceiling, base * 2 ** failures)` seconds.
+
+    The exponent stops at 63, where a float would still hold and any ceiling has long been reached.
+    """
+    return random() * min(ceiling, base * 2.0 ** min(max(failures, 0), 63))

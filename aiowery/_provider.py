@@ -1,0 +1,68 @@
+"""What the generic client needs to know of a provider: a pure translator between values and wire."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from aiowery._tasks import Snapshot
+from aiowery._values import Accepted, Request, ResultT
+from aiowery._wire import Answer, Call
+from aiowery.errors import APIError
+
+
+class Provider(Protocol):
+    """Encodes requests and decodes answers, without I/O, clock or state.
+
+    Decoders are total: whatever the answer holds, they return a value or raise `APIError` (the provider refused)
+    or `UnexpectedResponse` (the answer is outside the contract), never anything else.
+    """
+
+    @property
+    def name(self) -> str:
+        """The provider's name in log lines."""
+        ...
+
+    @property
+    def everybodys_errors(self) -> tuple[type[APIError], ...]:
+        """Refusals that would meet every other request of the same credential too."""
+        ...
+
+    def encode(self, request: Request[Any]) -> Call:
+        """Return the POST that submits this request; ConfigurationError when it is not this provider's."""
+        ...
+
+    def decode_accepted(self, answer: Answer) -> Accepted:
+        """Read the answer to a submission."""
+        ...
+
+    def status_call(self, task_id: str) -> Call:
+        """Return the GET that asks for one task."""
+        ...
+
+    def decode_status(self, answer: Answer, task_id: str) -> Snapshot:
+        """Read the answer to `status_call(task_id)`."""
+        ...
+
+    def knows_word(self, word: str) -> bool:
+        """Whether this status word is one that we have seen documented or in use."""
+        ...
+
+    def batch_call(self, batch_id: str) -> Call | None:
+        """Return the GET that asks for all tasks of a batch; None where the provider has none."""
+        ...
+
+    def decode_batch(self, answer: Answer) -> Sequence[Snapshot]:
+        """Read the answer to `batch_call(...)`."""
+        ...
+
+    def result(
+        self,
+        result_type: type[ResultT],
+        snapshots: Sequence[Snapshot],
+        *,
+        seconds: float,
+        request_id: str | None,
+    ) -> ResultT:
+        """Make the typed result of a job whose tasks have all ended, at least one of them well."""
+        ...

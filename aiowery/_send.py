@@ -1,0 +1,155 @@
+"""Sending: what may be repeated is repeated, what was paid for is not.
+
+A read walks through `read`, a status check through `once` (the scheduler repeats it by itself), a submission
+through `submit`, whose refusals and doubts the caller gets sorted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import anyio
+
+from aiowery._credential import Credential
+from aiowery._door import Door
+from aiowery._events import log
+from aiowery._policies import Random, RetryPolicy
+from aiowery._values import Accepted, Request
+from aiowery._wire import Answer, Call
+from aiowery.errors import (
+    AioweryError,
+    APIError,
+    AuthenticationError,
+    ConfigurationError,
+    NotSent,
+    RateLimited,
+    ServerError,
+    SubmissionInDoubt,
+    TransportError,
+    UnexpectedResponse,
+)
+
+T = TypeVar("T")
+Decode = Callable[[Answer], T]
+
+_SERVER_ERRORS = 500
+
+
+class Verdict(enum.Enum):
+    """What became of a submission that brought no ids."""
+
+    UNSENT = "it provably never left: it may be repeated"
+    BUSY = "it was refused because of load: it may be repeated later"
+    REFUSED = "it was refused: a repeat would be refused again"
+    DOUBT = "it may have been charged: it must not be repeated"
+
+
+def verdict(error: Exception) -> Verdict:
+    """Sort the outcome of a paid POST that brought no ids.
+
+    An error page of a gateway (500, 502, 504, or 503 without the provider's own body) tells nothing about the
+    provider behind it, so it leaves a doubt; so does any error that nobody foresaw.
+    """
+    match error:
+        case NotSent():
+            return Verdict.UNSENT
+        case RateLimited():
+            return Verdict.BUSY
+        case ServerError(http_status=503, code=int()):
+            return Verdict.BUSY
+        case ServerError(http_status=status) if status >= _SERVER_ERRORS:
+            return Verdict.DOUBT
+        case APIError():
+            return Verdict.REFUSED
+        case _:
+            return Verdict.DOUBT
+
+
+def may_read_again(error: AioweryError) -> bool:
+    """Whether the same read may succeed a little later."""
+    return isinstance(error, (TransportError, UnexpectedResponse, RateLimited, ServerError))
+
+
+def retry_after(error: AioweryError) -> float | None:
+    """Return the seconds that the provider asked us to wait, if it did."""
+    return error.retry_after if isinstance(error, RateLimited) else None
+
+
+class Sender:
+    """Walks calls through the door."""
+
+    def __init__(self, door: Door, credential: Credential, retries: RetryPolicy, random: Random) -> None:
+        self._door = door
+        self._credential = credential
+        self._retries = retries
+        self._random = random
+
+    async def once(self, call: Call, decode: Decode[T]) -> T:
+        """Make one call; after a refused key, once more if the key has been renewed meanwhile.
+
+        That holds for submissions too: a refused key is a refusal, nothing was charged.
+        """
+        try:
+            key = await self._credential.key()
+            return decode(await self._door.call(call))
+        except AuthenticationError:
+            if not await self._credential.renewed(key):
+                raise
+        log.info("the key was refused and has been renewed")
+        return decode(await self._door.call(call))
+
+    async def read(self, call: Call, decode: Decode[T], gate: asyncio.Semaphore) -> T:
+        """Make a call that costs nothing, repeated with growing pauses while that can help.
+
+        Each attempt takes a place of the gate; the pauses take none.
+        """
+        failures = 0
+        while True:
+            try:
+                async with gate:
+                    return await self.once(call, decode)
+            except AioweryError as error:
+                failures += 1
+                if failures >= self._retries.attempts or not may_read_again(error):
+                    raise
+                pause = self._retries.pause(failures, retry_after(error), self._random)
+                log.warning("%s %s: %s; again in %.1f s", call.method, call.path, error, pause)
+                await anyio.sleep(pause)
+
+    async def submit(self, request: Request[Any], call: Call, decode: Decode[Accepted]) -> Accepted:
+        """POST a paid request once; again only after it provably never left.
+
+        Raises the provider's refusal, NotSent after the last attempt, or SubmissionInDoubt.
+        """
+        failures = 0
+        while True:
+            sent_at = time.time()
+            try:
+                return await self.once(call, decode)
+            except ConfigurationError:
+                raise
+            except Exception as error:
+                judged = verdict(error)
+                if judged is Verdict.DOUBT:
+                    raise _doubt(request, sent_at, error) from error
+                failures += 1
+                if judged is not Verdict.UNSENT or failures >= self._retries.attempts:
+                    raise
+                pause = self._retries.pause(failures, None, self._random)
+                log.warning("%s %s: %s; again in %.1f s", call.method, call.path, error, pause)
+                await anyio.sleep(pause)
+
+
+def _doubt(request: Request[Any], sent_at: float, cause: Exception) -> SubmissionInDoubt:
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(sent_at))
+    return SubmissionInDoubt(
+        f"{request.label}: sent at {when} UTC without a clear answer ({cause}). It may have been charged and is"
+        " not sent again by itself: look into the provider's call history before you repeat it",
+        request=request,
+        sent_at=sent_at,
+        request_id=cause.request_id if isinstance(cause, AioweryError) else None,
+    )

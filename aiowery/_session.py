@@ -1,0 +1,292 @@
+"""An open client: everything that belongs to one event loop, from the pool to the last job.
+
+`Session` lives from `async with` to its end; the client in front of it is only configuration and can be opened
+again, in another loop too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Coroutine
+from typing import Any, Final
+
+import attrs
+
+from aiowery._credential import Credential
+from aiowery._door import Door
+from aiowery._download import Downloader
+from aiowery._events import Events, JobAccepted, LaneBackedOff, LowCredits, log
+from aiowery._job import Job
+from aiowery._lanes import Lane, Ticket, shared_lane
+from aiowery._policies import Limits, PollPolicy, Random, RetryPolicy
+from aiowery._provider import Provider
+from aiowery._send import Decode, Sender, T, Verdict, retry_after, verdict
+from aiowery._statistics import ClientStatistics
+from aiowery._tasks import AssetKind, TaskState
+from aiowery._values import DEFAULT, Accepted, Deadline, Request, ResultT
+from aiowery._watch import Watch
+from aiowery._wire import Call
+from aiowery.errors import AioweryError, APIError, InsufficientCredits, NotSent, RateLimited, SubmissionInDoubt
+
+_UNCOLLECTED: Final = 1000
+
+
+@attrs.define
+class _Counts:
+    submitted: int = 0
+    accepted: int = 0
+    refused: int = 0
+    in_doubt: int = 0
+    finished: int = 0
+    failed: int = 0
+
+
+class Session:
+    """The parts of an open client, wired together."""
+
+    def __init__(
+        self,
+        provider: Provider,
+        door: Door,
+        credential: Credential,
+        key: str,
+        *,
+        limits: Limits,
+        polling: PollPolicy,
+        retries: RetryPolicy,
+        events: Events,
+        random: Random,
+    ) -> None:
+        self.provider = provider
+        self._door = door
+        self._retries = retries
+        self._events = events
+        self._reads = asyncio.Semaphore(limits.polls)
+        self._sender = Sender(door, credential, retries, random)
+        self.lane = shared_lane(door.base_url, key, lambda: Lane(limits, retries, random))
+        self.downloads = Downloader(door, asyncio.Semaphore(limits.downloads), retries, random)
+        self._watch = Watch(
+            provider,
+            self._sender,
+            polling,
+            gate=self._reads,
+            polls=limits.polls,
+            events=events,
+            random=random,
+            owner=self,
+        )
+        self._posts: set[asyncio.Task[Any]] = set()
+        self._tickets: set[Ticket] = set()
+        self._jobs: set[Job[Any]] = set()
+        self._uncollected: OrderedDict[Job[Any], None] = OrderedDict()
+        self._counts = _Counts()
+        self._closing = False
+
+    async def submit(self, request: Request[ResultT], deadline: Deadline) -> Job[ResultT]:
+        """Wait for the lane, POST once, and return the job.
+
+        The POST belongs to the session: cancelling the caller while it is under way loses nothing.
+        """
+        if self._closing:
+            raise _unsent()
+        call = self.provider.encode(request)
+        self._watch.patience(request.kind, deadline)  # a deadline that makes no sense is refused here, unsent
+        ticket = self.lane.ticket(request.places)
+        await self._admission(ticket)
+        if self._closing:  # closed in the turn of the loop in which the lane let us in
+            self.lane.refuse(ticket)
+            raise _unsent()
+        post = self._own(self._post(request, call, ticket, deadline))
+        try:
+            return await asyncio.shield(post)
+        except asyncio.CancelledError:
+            ticket.orphaned = True
+            if ticket.waiting:  # refused because of load and back in line: nothing is under way
+                post.cancel()
+            raise
+
+    def reattach(self, accepted: Accepted, result_type: type[ResultT], kind: AssetKind | None) -> Job[ResultT]:
+        """Return a job for tasks that were submitted earlier: the one we have, if we have it."""
+        known = next((job for job in self.jobs() if job.task_ids == accepted.task_ids), None)
+        if known is not None:
+            return known
+        job = Job(accepted, self._watch, request=None, result_type=result_type, kind=kind)
+        self._watch.begin(job, deadline=DEFAULT, places=0)
+        return job
+
+    async def read(self, call: Call, decode: Decode[T]) -> T:
+        """Make a call that costs nothing, each attempt behind the gate of all reads."""
+        return await self._sender.read(call, decode, self._reads)
+
+    def jobs(self) -> tuple[Job[Any], ...]:
+        """Return the jobs under way, and those that ended without anybody receiving it."""
+        return (*self._jobs, *self._uncollected)
+
+    def tell_low_credits(self, balance: float | None, error: AioweryError | None = None) -> None:
+        """Tell the observer that credits run low."""
+        self._events.tell(LowCredits(balance=balance, error=error))
+
+    def statistics(self) -> ClientStatistics:
+        """Return the figures at this moment."""
+        return ClientStatistics(
+            lane=self.lane.statistics(),
+            polls=self._watch.statistics(),
+            under_way=len(self._jobs),
+            **attrs.asdict(self._counts),
+        )
+
+    def stop_submitting(self) -> None:
+        """Turn away who waits in line; what has been sent goes on."""
+        self._closing = True
+        self.lane.turn_away(_unsent(), self._tickets)
+
+    async def aclose(self) -> None:
+        """Turn away who waits in line, finish the POSTs under way, report what is left, close the pool."""
+        self.stop_submitting()
+        try:
+            if self._posts:
+                await asyncio.wait(self._posts)
+        finally:
+            await self._close_the_rest()
+
+    async def _close_the_rest(self) -> None:
+        left = tuple(job for job in self.jobs() if not job.done)
+        if left:
+            ids = ", ".join(task_id for job in left for task_id in job.task_ids)
+            log.warning("closed with %d jobs under way; client.job(task_id) finds them again: %s", len(left), ids)
+        await self._watch.aclose(left)
+        for job in left:
+            self.lane.release(job.places)
+        await self._door.aclose()
+
+    # What the watch tells its owner.
+
+    def freed(self, places: int) -> None:
+        """Tasks have ended: others may take their places."""
+        self.lane.release(places)
+
+    def watched(self, job: Job[Any]) -> None:
+        """A job is looked after."""
+        self._uncollected.pop(job, None)
+        self._jobs.add(job)
+
+    def ended(self, job: Job[Any]) -> None:
+        """A job has ended, or our patience with it."""
+        if job.done and job.state is TaskState.DONE:
+            self._counts.finished += 1
+        elif job.done:
+            self._counts.failed += 1
+        self._jobs.discard(job)
+        self._uncollected[job] = None
+        if len(self._uncollected) > _UNCOLLECTED:
+            self._uncollected.popitem(last=False)
+
+    def collected(self, job: Job[Any]) -> None:
+        """Somebody has received a job's end."""
+        self._uncollected.pop(job, None)
+
+    async def _admission(self, ticket: Ticket) -> None:
+        self._tickets.add(ticket)
+        try:
+            await self.lane.enter(ticket)
+        finally:
+            self._tickets.discard(ticket)
+
+    async def _post(self, request: Request[ResultT], call: Call, ticket: Ticket, deadline: Deadline) -> Job[ResultT]:
+        """Submit an admitted request; while the provider is too busy, stay at the head of the line."""
+        self._counts.submitted += 1
+        while True:
+            try:
+                accepted = await self._sender.submit(request, call, self.provider.decode_accepted)
+            except APIError as error:
+                if verdict(error) is not Verdict.BUSY or self._closing or ticket.orphaned:
+                    self._refused(ticket, request, error)
+                    raise
+                self._back_off(ticket, request, error)
+                if self._closing:  # an observer has just said so
+                    raise _unsent() from error
+                if self.lane.refused_for >= self._retries.patience:
+                    self._counts.refused += 1
+                    self.lane.turn_away(error)  # those behind would wait as long, for the same
+                    raise
+                await self._admission(ticket)
+            except BaseException as error:
+                self._refused(ticket, request, error)
+                raise
+            else:
+                return self._accepted(request, accepted, ticket, deadline)
+
+    def _accepted(
+        self, request: Request[ResultT], accepted: Accepted, ticket: Ticket, deadline: Deadline
+    ) -> Job[ResultT]:
+        self._counts.accepted += 1
+        self.lane.accept(ticket, len(accepted.task_ids))
+        result_type: Any = request.result_type
+        job: Job[ResultT] = Job(accepted, self._watch, request=request, result_type=result_type, kind=request.kind)
+        try:
+            self._tell_accepted(request, accepted)
+        finally:  # whatever a log handler or an observer raises must not lose what was paid for
+            job.take(accepted.snapshots)
+            self._watch.begin(job, deadline=deadline, places=len(accepted.task_ids))
+        return job
+
+    def _tell_accepted(self, request: Request[Any], accepted: Accepted) -> None:
+        log.info(
+            "accepted: %s by %s (%s)",
+            request.label,
+            request.model_key or request.endpoint,
+            ", ".join(accepted.task_ids),
+            extra={
+                "task_ids": accepted.task_ids,
+                "batch_id": accepted.batch_id,
+                "model": request.model_key,
+                "prompt": request.label,
+                "request_id": accepted.request_id,
+            },
+        )
+        self._events.tell(JobAccepted(task_ids=accepted.task_ids, label=request.label, request_id=accepted.request_id))
+
+    def _back_off(self, ticket: Ticket, request: Request[Any], error: APIError) -> None:
+        too_many_tasks = isinstance(error, RateLimited) and error.tasks_at_once
+        pause = self.lane.back_off(ticket, retry_after=retry_after(error), tasks_at_once=too_many_tasks)
+        capacity = self.lane.statistics().capacity
+        log.warning(
+            "%s: refused because of load (%s); the lane rests %.1f s, room for %d tasks",
+            request.label,
+            error,
+            pause,
+            capacity,
+            extra={"code": error.code, "request_id": error.request_id},
+        )
+        self._events.tell(LaneBackedOff(pause=pause, capacity=capacity, error=error))
+
+    def _refused(self, ticket: Ticket, request: Request[Any], error: BaseException) -> None:
+        """The submission brought no job: free its places, tell why, and spare others the same refusal."""
+        self.lane.refuse(ticket)
+        if isinstance(error, (SubmissionInDoubt, asyncio.CancelledError)):
+            self._counts.in_doubt += 1
+            log.warning("in doubt: %s: %s", request.label, str(error) or "interrupted while it was being sent")
+            return
+        self._counts.refused += 1
+        log.info("refused: %s: %s", request.label, error)
+        if isinstance(error, InsufficientCredits):
+            self.tell_low_credits(None, error)
+        if isinstance(error, self.provider.everybodys_errors):
+            self.lane.turn_away(error)
+
+    def _own(self, work: Coroutine[Any, Any, Job[ResultT]]) -> asyncio.Task[Job[ResultT]]:
+        """Run the work in a task of the session, whose failure is not lost when nobody waits any more."""
+        task = asyncio.create_task(work)
+        self._posts.add(task)
+        task.add_done_callback(self._disown)
+        return task
+
+    def _disown(self, task: asyncio.Task[Any]) -> None:
+        self._posts.discard(task)
+        if not task.cancelled():
+            task.exception()  # it has been logged; asyncio need not complain
+
+
+def _unsent() -> NotSent:
+    return NotSent("the client submits nothing more; nothing was sent: use a client that is open")

@@ -1,0 +1,71 @@
+"""What a provider says of one task, as frozen values."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+import attrs
+
+AssetKind = Literal["image", "video", "audio"]
+
+
+class TaskState(enum.Enum):
+    """What a provider's status word means to us. Words nobody documented mean `RUNNING`."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+    @property
+    def terminal(self) -> bool:
+        """Whether the task has ended, well or badly."""
+        return self in _TERMINAL
+
+
+_TERMINAL = frozenset({TaskState.DONE, TaskState.FAILED})
+
+
+@attrs.frozen
+class Asset:
+    """One output: where it lies and what it is. `cover_url` is a video's or song's still picture."""
+
+    url: str
+    kind: AssetKind = "image"
+    cover_url: str | None = None
+    task_id: str | None = None
+
+
+@attrs.frozen
+class Snapshot:
+    """What one status answer said of one task.
+
+    `word` is the provider's own status word, `reason` its words for a failure, `credits` what it reports as
+    charged, `raw` the task's part of the answer.
+    """
+
+    task_id: str
+    state: TaskState
+    word: str = ""
+    assets: tuple[Asset, ...] = ()
+    reason: str | None = None
+    credits: float | None = None
+    raw: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+    request_id: str | None = attrs.field(default=None, eq=False)
+
+    def tells_as_much_as(self, other: Snapshot | None) -> bool:
+        """Whether nothing that a watcher would show has changed since `other`."""
+        return other is not None and (self.state, self.word, self.assets, self.reason) == (
+            other.state,
+            other.word,
+            other.assets,
+            other.reason,
+        )
+
+
+def credits_of(snapshots: Iterable[Snapshot]) -> float | None:
+    """Return the sum of what the provider reported as charged; None when it reported nothing."""
+    known = [snapshot.credits for snapshot in snapshots if snapshot.credits is not None]
+    return sum(known) if known else None

@@ -1,0 +1,345 @@
+"""Looking after jobs from acceptance to their end: what to ask, what the answer means, when to ask again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from math import inf
+from typing import Any, Protocol
+
+from aiowery._estimate import Durations
+from aiowery._events import Events, JobEnded, JobUpdated, PollFailed, log
+from aiowery._job import Job
+from aiowery._policies import PollPolicy, Random
+from aiowery._provider import Provider
+from aiowery._scheduler import Scheduler
+from aiowery._send import Sender, retry_after
+from aiowery._statistics import PollStatistics
+from aiowery._tasks import AssetKind, Snapshot, TaskState
+from aiowery._values import DEFAULT, Deadline
+from aiowery._wire import Call
+from aiowery.errors import (
+    AioweryError,
+    APIError,
+    AuthenticationError,
+    ClientClosed,
+    ConfigurationError,
+    EmptyResult,
+    JobError,
+    JobFailed,
+    JobLost,
+    NotFound,
+    RateLimited,
+    TransportError,
+    UnexpectedResponse,
+)
+
+# A tick of the wheel is this part of the shortest interval: 20 ms of 3 s.
+_TICKS = 150
+# Thirty years: nobody's patience, and more than a timer can hold.
+_WITHOUT_END = 1e9
+
+
+class Owner(Protocol):
+    """Who owns the jobs and hears what becomes of them."""
+
+    def freed(self, places: int) -> None:
+        """Tasks have ended: others may take their places."""
+        ...
+
+    def watched(self, job: Job[Any]) -> None:
+        """A job is looked after, for the first time or again."""
+        ...
+
+    def ended(self, job: Job[Any]) -> None:
+        """A job has ended, or our patience with it (then it is not `done`)."""
+        ...
+
+    def collected(self, job: Job[Any]) -> None:
+        """Somebody has received a job's end."""
+        ...
+
+
+class Watch:
+    """The keeper of all jobs of one open client."""
+
+    def __init__(
+        self,
+        provider: Provider,
+        sender: Sender,
+        policy: PollPolicy,
+        *,
+        gate: asyncio.Semaphore,
+        polls: int,
+        events: Events,
+        random: Random,
+        owner: Owner,
+    ) -> None:
+        self._provider = provider
+        self._sender = sender
+        self._policy = policy
+        self._events = events
+        self._random = random
+        self._owner = owner
+        self._durations = Durations(policy.enough)
+        self._strange_words: set[str] = set()
+        self._closed = False
+        self._loop = asyncio.get_running_loop()
+        self._scheduler: Scheduler[Job[Any]] = Scheduler(
+            self._look, self._expire, gate=gate, polls=polls, tick=policy.shortest / _TICKS
+        )
+
+    def begin(self, job: Job[Any], *, deadline: Deadline, places: int) -> None:
+        """Look after a job: until its kind's usual deadline at least, longer if the caller is more patient."""
+        job.places = places
+        job.deadline = job.accepted_at + max(self.patience(job.kind, DEFAULT), self.patience(job.kind, deadline))
+        self._owner.watched(job)
+        if self._closed:
+            self._end(job, None, self._closed_error(job))
+        elif job.open_task_ids:
+            self._scheduler.watch(job, after=self._first_look(job), deadline=job.deadline)
+        else:
+            self._settle(job)
+
+    def attend(self, job: Job[Any]) -> None:
+        """See that the job is looked at until its last waiter's deadline, anew if nobody looked any more."""
+        if self._closed:
+            raise self._closed_error(job)
+        deadline = job.next_deadline(self._loop.time())
+        if deadline is None:
+            return
+        if job.watched:
+            self._scheduler.set_deadline(job, deadline)
+        elif not job.done:
+            self._owner.watched(job)
+            self._scheduler.watch(job, after=0.0, deadline=deadline)
+
+    def collected(self, job: Job[Any]) -> None:
+        """Note that somebody has received the job's end."""
+        self._owner.collected(job)
+
+    def patience(self, kind: AssetKind | None, deadline: Deadline) -> float:
+        """Return the seconds that this deadline means for such a job; infinity for none."""
+        if deadline is DEFAULT:
+            return self._policy.deadline_of(kind)
+        if deadline is None:
+            return inf
+        seconds: object = deadline  # whatever the annotations say, a wrong type must not fail after paying
+        if not isinstance(seconds, (int, float)) or not seconds >= 0:
+            raise ConfigurationError(f"deadline is {deadline!r}; give seconds, or None to wait without end")
+        return float(seconds) if seconds < _WITHOUT_END else inf
+
+    def statistics(self) -> PollStatistics:
+        """Return the scheduler's figures at this moment."""
+        return self._scheduler.statistics()
+
+    async def aclose(self, jobs: tuple[Job[Any], ...]) -> None:
+        """Stop looking, and tell everybody who still waits for one of these jobs."""
+        self._closed = True
+        await self._scheduler.aclose()
+        for job in jobs:
+            self._scheduler.forget(job)
+            if not job.done:
+                job.settle(None, self._closed_error(job))
+
+    def _first_look(self, job: Job[Any]) -> float:
+        if job.request is None:
+            return 0.0
+        learned = self._learned(job)
+        return self._policy.interval(self._random) if learned is None else max(learned, self._policy.shortest)
+
+    def _next_look(self, job: Job[Any]) -> float:
+        if self._learned(job) is None:
+            return self._policy.interval(self._random)
+        return self._policy.eager_interval(self._random)
+
+    def _learned(self, job: Job[Any]) -> float | None:
+        if job.request is None or self._policy.first != "learned":
+            return None
+        return self._durations.first_look(job.request.duration_key)
+
+    async def _look(self, job: Job[Any]) -> float | None:
+        """Ask about the job; return the seconds until the next look, None when it has ended."""
+        try:
+            snapshots = await self._ask(job)
+        except AioweryError as error:
+            return self._stumble(job, error)
+        except Exception as fault:  # noqa: BLE001 - a failing look must never end a job
+            log.exception("a status check raised what nobody foresaw; the job goes on")
+            return self._stumble(job, UnexpectedResponse(f"{type(fault).__name__}: {fault}"))
+        job.failures = 0
+        before = len(job.open_task_ids)
+        for snapshot in snapshots:
+            log.debug("task %s: %s", snapshot.task_id, snapshot.word, extra={"task_ids": job.task_ids})
+        for snapshot in job.take(snapshots):
+            self._note(job, snapshot)
+        self._free(job, before - len(job.open_task_ids))
+        if not job.open_task_ids:
+            self._learn(job)
+            self._settle(job)
+            return None
+        job.last_running = job.age
+        return self._next_look(job)
+
+    async def _ask(self, job: Job[Any]) -> list[Snapshot]:
+        """Ask with one GET where the provider has one for the whole batch, else once for each open task."""
+        open_ids = job.open_task_ids
+        snapshots: list[Snapshot] = []
+        if len(open_ids) > 1 and job.batch_id is not None and (call := self._provider.batch_call(job.batch_id)):
+            snapshots = await self._ask_batch(job, call)
+        answered = {snapshot.task_id for snapshot in snapshots}
+        for task_id in open_ids:
+            if task_id not in answered:
+                snapshots.append(await self._ask_task(job, task_id))
+        return snapshots
+
+    async def _ask_batch(self, job: Job[Any], call: Call) -> list[Snapshot]:
+        """Ask about the batch; an answer that disappoints ends that way of asking for this job."""
+        try:
+            snapshots = await self._sender.once(call, self._provider.decode_batch)
+        except (TransportError, RateLimited, AuthenticationError):
+            raise  # that would meet the single checks too
+        except AioweryError as error:
+            log.debug("batch %s: %s; asking task by task", job.batch_id, error)
+            job.batch_id = None
+            return []
+        ours = [snapshot for snapshot in snapshots if snapshot.task_id in job.task_ids]
+        if not {snapshot.task_id for snapshot in ours}.issuperset(job.open_task_ids):
+            job.batch_id = None
+        return ours
+
+    async def _ask_task(self, job: Job[Any], task_id: str) -> Snapshot:
+        """Ask about one task; one that the provider has lost must not cost its sisters."""
+        try:
+            return await self._sender.once(
+                self._provider.status_call(task_id), lambda answer: self._provider.decode_status(answer, task_id)
+            )
+        except NotFound as error:
+            if len(job.task_ids) == 1 or not self._counts_as_lost(job):
+                raise
+            return Snapshot(task_id, TaskState.FAILED, reason=str(error), request_id=error.request_id)
+
+    def _counts_as_lost(self, job: Job[Any]) -> bool:
+        """Whether "not found" no longer means "not yet"."""
+        return job.request is None or job.age > self._policy.grace
+
+    def _stumble(self, job: Job[Any], error: AioweryError) -> float | None:
+        """A look failed: never the job's end, unless the provider has lost it."""
+        job.failures += 1
+        if isinstance(error, NotFound) and self._counts_as_lost(job):
+            self._end(job, None, self._lost(job, error))
+            return None
+        pause = self._policy.after_failures(job.failures, self._random)
+        if isinstance(error, RateLimited):
+            asked = min(retry_after(error) or 0.0, self._policy.ceiling)
+            self._scheduler.hold(asked)
+            pause = max(pause, asked)
+        log.log(
+            logging.DEBUG if isinstance(error, NotFound) else logging.WARNING,
+            "%s: a status check failed (%s); the job goes on, next check in %.1f s",
+            job.label,
+            error,
+            pause,
+            extra={"task_ids": job.task_ids, "failures": job.failures, "request_id": error.request_id},
+        )
+        self._events.tell(PollFailed(task_ids=job.task_ids, pause=pause, error=error))
+        return pause
+
+    def _note(self, job: Job[Any], snapshot: Snapshot) -> None:
+        self._events.tell(JobUpdated(task_ids=job.task_ids, snapshot=snapshot))
+        if snapshot.state.terminal or self._provider.knows_word(snapshot.word):
+            return
+        if snapshot.word not in self._strange_words:
+            self._strange_words.add(snapshot.word)
+            log.warning("task %s: status %r is unknown; it counts as still running", snapshot.task_id, snapshot.word)
+
+    def _free(self, job: Job[Any], tasks: int) -> None:
+        """Give back the places of tasks that have ended."""
+        places = min(tasks, job.places)
+        if places:
+            job.places -= places
+            self._owner.freed(places)
+
+    def _learn(self, job: Job[Any]) -> None:
+        if job.request is not None:
+            self._durations.observe(job.request.duration_key, job.last_running, job.age)
+
+    def _settle(self, job: Job[Any]) -> None:
+        """All tasks have ended: make the result, or the error that says why there is none."""
+        snapshots = job.snapshots
+        if all(snapshot.state is TaskState.FAILED for snapshot in snapshots):
+            self._end(job, None, _failed(job, snapshots))
+        elif not any(snapshot.assets for snapshot in snapshots):
+            self._end(job, None, _empty(job, snapshots))
+        else:
+            result = self._provider.result(job.result_type, snapshots, seconds=job.age, request_id=job.request_id)
+            self._end(job, result, None)
+
+    def _end(self, job: Job[Any], result: Any, error: JobError | None) -> None:
+        self._scheduler.forget(job)
+        self._free(job, job.places)
+        job.settle(result, error)
+        extra = {
+            "task_ids": job.task_ids,
+            "seconds": job.age,
+            "credits": job.credits,
+            "request_id": job.request_id,
+        }
+        if error is None:
+            log.info("done: %s in %.1f s (%s)", job.label, job.age, ", ".join(job.task_ids), extra=extra)
+        else:
+            log.info("failed: %s after %.1f s: %s", job.label, job.age, error, extra=extra)
+        self._events.tell(
+            JobEnded(task_ids=job.task_ids, label=job.label, seconds=job.age, credits=job.credits, error=error)
+        )
+        self._owner.ended(job)
+
+    def _expire(self, job: Job[Any]) -> float | None:
+        """A deadline has come; when patience is over the job keeps its ids and gives up its places."""
+        deadline = job.expire(self._loop.time())
+        if deadline is None:
+            log.warning("%s", job.timeout(), extra={"task_ids": job.task_ids})
+            self._free(job, job.places)
+            self._owner.ended(job)
+        return deadline
+
+    def _lost(self, job: Job[Any], cause: APIError) -> JobLost:
+        error = JobLost(
+            f"{job.label}: the provider does not know task {', '.join(job.task_ids)} ({cause});"
+            " check the id and that the key belongs to the account that submitted it",
+            task_ids=job.task_ids,
+            snapshots=job.snapshots,
+            request_id=cause.request_id,
+        )
+        error.__cause__ = cause
+        return error
+
+    def _closed_error(self, job: Job[Any]) -> ClientClosed:
+        return ClientClosed(
+            f"{job.label}: the client was closed; the task goes on: open a client and use"
+            f" client.job({', '.join(map(repr, job.task_ids))})",
+            task_ids=job.task_ids,
+            snapshots=job.snapshots,
+            request_id=job.request_id,
+        )
+
+
+def _failed(job: Job[Any], snapshots: tuple[Snapshot, ...]) -> JobFailed:
+    reasons = dict.fromkeys(snapshot.reason or "no reason given" for snapshot in snapshots)
+    return JobFailed(
+        f"{job.label}: {'; '.join(reasons)} (task ids {', '.join(job.task_ids)}); change the request before"
+        " you submit it again",
+        task_ids=job.task_ids,
+        snapshots=snapshots,
+        request_id=job.request_id,
+    )
+
+
+def _empty(job: Job[Any], snapshots: tuple[Snapshot, ...]) -> EmptyResult:
+    return EmptyResult(
+        f"{job.label}: reported as finished without any output (task ids {', '.join(job.task_ids)}); ask again"
+        " with client.job(task_id), or report it to the provider",
+        task_ids=job.task_ids,
+        snapshots=snapshots,
+        request_id=job.request_id,
+    )

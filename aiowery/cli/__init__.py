@@ -1,0 +1,69 @@
+"""The command line: `aiowery generate`, `batch`, `status`, `balance`, `sandbox`.
+
+    _commands                          thin: options in, exit code out
+    _batch                             a batch or a single request, from its order to its exit code
+    _run                               items in, a record for each
+    _inputs | _manifest | _gallery     prompt files; the output directory; the page
+    _progress | _bar | _logs           what is told meanwhile
+    _records | _requests               values
+    _setup | _options | _signals
+
+Exit codes: 0 all done, 1 some failed, 2 wrong use or configuration, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from cyclopts import App, CycloptsError
+
+import aiowery
+from aiowery.cli import _commands
+from aiowery.errors import AioweryError, AuthenticationError, ConfigurationError
+
+__all__ = ("run",)
+
+_SOME_FAILED: Final = 1
+_WRONG_USE: Final = 2
+_INTERRUPTED: Final = 130
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command; return the exit code."""
+    try:
+        code = _app()(list(arguments), exit_on_error=False)
+        sys.stdout.flush()
+    except CycloptsError:  # which has been printed
+        return _WRONG_USE
+    except (AuthenticationError, ConfigurationError) as error:
+        _complain(error)
+        return _WRONG_USE
+    except AioweryError as error:
+        _complain(error)
+        return _SOME_FAILED
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # Who read our output has gone; Python would complain once more when it closes it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _SOME_FAILED
+    return code if isinstance(code, int) else 0
+
+
+def _app() -> App:
+    app = App(
+        name="aiowery",
+        help="Pictures, videos and sounds from generative-media services.",
+        version=aiowery.__version__,
+        result_action="return_value",
+    )
+    for command in (_commands.generate, _commands.batch, _commands.status, _commands.balance, _commands.sandbox):
+        app.command(command)
+    return app
+
+
+def _complain(error: AioweryError) -> None:
+    print(f"aiowery: {error}", file=sys.stderr)

@@ -1,0 +1,47 @@
+"""The library's log records on a command's screen."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator
+from typing import Final
+
+_LEVELS: Final = (logging.ERROR, logging.INFO, logging.DEBUG)
+
+
+class Logs(logging.Handler):
+    """Says what is important enough, and counts the warnings that it keeps to itself."""
+
+    def __init__(self, verbosity: int, say: Callable[[str], None]) -> None:
+        super().__init__()  # at no level of its own, so that it gets to count what it does not say
+        self.least = _LEVELS[min(verbosity, len(_LEVELS) - 1)]
+        self._say = say
+        self.unsaid = 0
+        self.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Say the record, or count it."""
+        if record.levelno >= self.least:
+            return super().handle(record)
+        self.unsaid += record.levelno >= logging.WARNING
+        return False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Say the record."""
+        self._say(self.format(record))
+
+
+@contextlib.contextmanager
+def logs_told(verbosity: int, say: Callable[[str], None]) -> Iterator[Logs]:
+    """Send aiowery's records, and the warnings of others, to `say`."""
+    handler = Logs(verbosity, say)
+    ours, root = logging.getLogger("aiowery"), logging.getLogger()
+    before = ours.level
+    ours.setLevel(min(handler.least, logging.WARNING))
+    root.addHandler(handler)
+    try:
+        yield handler
+    finally:
+        root.removeHandler(handler)
+        ours.setLevel(before)

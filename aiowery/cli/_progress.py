@@ -1,0 +1,214 @@
+"""What a run tells while it goes on: the protocol, the numbers, and the two ways without a screen.
+
+Human text goes to standard error; standard output is for results and for `--json`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import time
+from typing import Any, Final, Protocol, TextIO
+
+import attrs
+
+from aiowery import Job
+from aiowery.cli._records import Fate, Record, Summary, duration
+
+_EVERY: Final = 5.0
+_MOST: Final = 50
+
+
+@attrs.define
+class Tally:
+    """Where the items are at this moment."""
+
+    total: int
+    running: int = 0
+    done: int = 0
+    failed: int = 0
+    unsent: int = 0
+    started_at: float = 0.0
+
+    @property
+    def ended(self) -> int:
+        """Items that have their record."""
+        return self.done + self.failed + self.unsent
+
+    @property
+    def queued(self) -> int:
+        """Items that the provider has not taken yet."""
+        return self.total - self.running - self.ended
+
+    @property
+    def seconds(self) -> float:
+        """The time since the beginning."""
+        return time.monotonic() - self.started_at
+
+    def accepted(self) -> None:
+        """One more is under way."""
+        self.running += 1
+
+    def end(self, record: Record) -> None:
+        """One has ended."""
+        self.running -= bool(record.task_ids)
+        if record.fate is Fate.DONE:
+            self.done += 1
+        elif record.fate is Fate.NOT_SUBMITTED:
+            self.unsent += 1
+        else:
+            self.failed += 1
+
+    def rate(self) -> str:
+        """Return the speed in words."""
+        rate = self.done / self.seconds if self.seconds else 0.0
+        return f"{rate:.1f}/s" if rate >= 1 else f"{rate * 60:.1f}/min"
+
+    def time_left(self) -> str:
+        """Return the time that the rest will take at the speed so far, in words."""
+        return duration(time_left(self.ended, self.total, self.seconds)) if self.ended else "?"
+
+
+def time_left(ended: int, total: int, seconds: float) -> float:
+    """Return the seconds for the rest, if it goes on as it went so far."""
+    return seconds / ended * (total - ended)
+
+
+class Progress(Protocol):
+    """What a run tells; entered before the first item and left after the last."""
+
+    def start(self, total: int) -> None:
+        """The run begins."""
+        ...
+
+    def accepted(self, index: int, job: Job[Any], /) -> None:
+        """The provider has taken an item."""
+        ...
+
+    def ended(self, record: Record) -> None:
+        """An item has its record."""
+        ...
+
+    def say(self, text: str) -> None:
+        """Tell people something."""
+        ...
+
+    def tick(self) -> None:
+        """A second has passed."""
+        ...
+
+    def stop(self) -> None:
+        """Leave the screen as it is; what is said from now on stands below."""
+        ...
+
+
+class PlainProgress:
+    """Lines on standard error: how far it is, every few seconds, and each failure."""
+
+    def __init__(self) -> None:
+        self._tally = Tally(0)
+        self._told_at = 0.0
+
+    def start(self, total: int) -> None:
+        """Begin to count."""
+        self._told_at = time.monotonic()
+        self._tally = Tally(total, started_at=self._told_at)
+
+    def accepted(self, _index: int, _job: Job[Any], /) -> None:
+        """Count."""
+        self._tally.accepted()
+
+    def ended(self, record: Record) -> None:
+        """Count, and tell a failure."""
+        self._tally.end(record)
+        if failure := failure_line(record):
+            self.say(failure)
+
+    def say(self, text: str) -> None:
+        """Write a line."""
+        write_line(sys.stderr, text)
+
+    def tick(self) -> None:
+        """Tell how far it is, unless that was told a moment ago."""
+        if time.monotonic() >= self._told_at + _EVERY:
+            self._told_at = time.monotonic()
+            self.say(plain_line(self._tally))
+
+    def stop(self) -> None:
+        """Nothing is left to do."""
+
+
+class JsonProgress:
+    """One JSON object per line on standard output, for machines; people's text goes to standard error."""
+
+    def start(self, total: int) -> None:
+        """Tell the beginning."""
+        self._tell("started", total=total)
+
+    def accepted(self, index: int, job: Job[Any], /) -> None:
+        """Tell an acceptance."""
+        self._tell("accepted", index=index, task_ids=job.task_ids, request_id=job.request_id)
+
+    def ended(self, record: Record) -> None:
+        """Tell an end: the manifest's line."""
+        self._tell("ended", **record.as_object())
+
+    def say(self, text: str) -> None:
+        """Write a line for people."""
+        write_line(sys.stderr, text)
+
+    def tick(self) -> None:
+        """Tell nothing: events are enough."""
+
+    def stop(self) -> None:
+        """Nothing is left to do."""
+
+    def finished(self, summary: Summary, exit_code: int) -> None:
+        """Tell the end of all."""
+        fates = {fate.value.replace(" ", "_"): number for fate, number in summary.fates.items()}
+        self._tell(
+            "finished",
+            total=summary.total,
+            **fates,
+            files=summary.files,
+            credits=summary.credits,
+            seconds=round(summary.seconds, 3),
+            exit_code=exit_code,
+        )
+
+    @staticmethod
+    def _tell(event: str, **facts: Any) -> None:
+        write_line(sys.stdout, json.dumps({"event": event, **facts}, ensure_ascii=False))
+
+
+def plain_line(tally: Tally) -> str:
+    """Return the line that tells how far it is."""
+    return (
+        f"{tally.ended:,}/{tally.total:,}: {tally.queued:,} queued, {tally.running:,} running, {tally.done:,} done,"
+        f" {tally.failed:,} failed, {tally.rate()}, {tally.time_left()} left"
+    )
+
+
+def failure_line(record: Record) -> str | None:
+    """Return the line that tells why an item failed; None if it did not, or was not even submitted."""
+    if record.problem is not None and record.fate is not Fate.NOT_SUBMITTED:
+        return f"{record.fate.value.replace('_', ' ')}: {_placed(record, record.problem.message)}"
+    if record.failures:
+        return f"partly failed: {_placed(record, '; '.join(dict.fromkeys(record.failures)))}"
+    return None
+
+
+def write_line(stream: TextIO, text: str) -> None:
+    """Write a line at once; a reader who has gone away must not end a run that costs money."""
+    with contextlib.suppress(BrokenPipeError):
+        stream.write(text + "\n")
+        stream.flush()
+
+
+def _placed(record: Record, message: str) -> str:
+    """Say which item the message is about, as far as it does not say so itself."""
+    words = " ".join(record.prompt.split())
+    cut = words if len(words) <= _MOST else words[: _MOST - 3] + "..."
+    prompt = "" if not cut or message.startswith(cut[: _MOST - 3]) else f"{cut!r}: "
+    return f"line {record.line}: {prompt}{message}" if record.line else f"{prompt}{message}"

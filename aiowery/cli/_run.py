@@ -1,0 +1,329 @@
+"""A run: items in, one record for each, whatever happens in between.
+
+An item walks submit -> wait -> save. Submitting ends early when people ask for it or when going on would be
+useless or would lose what is paid for; what was submitted by then is still waited for and saved.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import copy
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import anyio
+import attrs
+
+from aiowery import Asset, Job, Request, Result, WeryAI
+from aiowery._events import log
+from aiowery.cli._inputs import Item
+from aiowery.cli._manifest import Journal
+from aiowery.cli._progress import Progress
+from aiowery.cli._records import Fate, Problem, Record
+from aiowery.cli._requests import as_object, prompt_of
+from aiowery.errors import (
+    AioweryError,
+    AuthenticationError,
+    ConfigurationError,
+    DailyLimitReached,
+    DownloadError,
+    InsufficientCredits,
+    NotSent,
+    RateLimited,
+    SubmissionInDoubt,
+)
+
+_UNSAVED: Final = 16
+_TICK: Final = 1.0
+_GRACE: Final = 1.0
+_LOOK: Final = 0.02
+
+Stem = Callable[[Item], str]
+
+
+@attrs.frozen(kw_only=True)
+class Stop:
+    """Why a run submits nothing more, and the exit code that follows."""
+
+    reason: str
+    exit_code: int
+
+
+_INTERRUPTED: Final = Stop(reason="interrupted", exit_code=130)
+_REFUSALS: Final = {
+    AuthenticationError: ("the provider refused the key", 2),
+    InsufficientCredits: ("no credits left", 1),
+    DailyLimitReached: ("the daily limit is reached", 1),
+}
+"""Refusals that would meet all that follows too; the items they meet have cost nothing."""
+
+_UNSENT: Final = (NotSent, RateLimited, *_REFUSALS)
+
+
+@attrs.define(eq=False)
+class _Work:
+    """An item on its way."""
+
+    item: Item
+    request: Request[Any]
+    job: Job[Any] | None = None
+    result: Result | None = None
+    files: list[str] = attrs.field(factory=list)
+    urls: list[str] = attrs.field(factory=list)
+    error: AioweryError | None = None
+    cut_off: bool = False
+
+
+class Run:
+    """Runs items through an open client, a bounded number at a time.
+
+    Saving goes on beside generating; at most 16 results wait to be saved. Every item gets exactly one record.
+    """
+
+    def __init__(self, client: WeryAI, out: Path, *, stem: Stem, journal: Journal, progress: Progress) -> None:
+        self._client = client
+        self._out = out
+        self._stem = stem
+        self._journal = journal
+        self._progress = progress
+        self._slots = asyncio.Semaphore(client.limits.in_flight + client.limits.submits)
+        self._unsaved = asyncio.Semaphore(_UNSAVED)
+        self._leaving = asyncio.Event()
+        self._under_way: dict[asyncio.Task[None], _Work] = {}
+        self._records: dict[int, Record] = {}
+        self._unsavable: DownloadError | None = None
+        self.stopped: Stop | None = None
+
+    async def finish(self, items: Sequence[Item]) -> tuple[Record, ...]:
+        """Return the items' records in input order, once each has one."""
+        self._progress.start(len(items))
+        working = asyncio.create_task(self._work(items))
+        ticking = asyncio.create_task(self._tick())
+        leaving = asyncio.create_task(self._leaving.wait())
+        try:
+            await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            if working.done():
+                working.result()
+            else:
+                await self._cut_off(working)
+        finally:
+            for task in (working, ticking, leaving):
+                task.cancel()
+            await asyncio.gather(working, ticking, leaving, return_exceptions=True)
+        for item in items:
+            if item.index not in self._records:
+                self._end(_record(item, Fate.NOT_SUBMITTED))
+        return tuple(self._records[item.index] for item in items)
+
+    def interrupt(self) -> None:
+        """Submit nothing more, wait for what was submitted."""
+        self._stop(_INTERRUPTED, overrules=True)
+        sent = sum(work.job is not None for work in self._under_way.values())
+        sent += self._client.statistics().lane.submitting
+        self._progress.say(f"Waiting for the {sent} that were submitted; Ctrl-C again leaves at once.")
+
+    def leave(self) -> None:
+        """Wait for nothing more; the records keep the task ids."""
+        self._leaving.set()
+
+    async def _work(self, items: Sequence[Item]) -> None:
+        for item in items:
+            if item.request is None:
+                self._end(_record(item, Fate.FAILED, problem=_faulty_line(item)))
+                continue
+            await self._slots.acquire()
+            if self.stopped is not None:
+                break
+            work = _Work(item, item.request)
+            task = asyncio.create_task(self._one(work))
+            self._under_way[task] = work
+            task.add_done_callback(self._under_way.pop)
+        if self._under_way:
+            await asyncio.wait(self._under_way)
+
+    async def _one(self, work: _Work) -> None:
+        """Take an item to its end. Cancelled, it leaves that to `_cut_off`."""
+        try:
+            await self._generated(work)
+            if work.result is not None:
+                await self._saved(work)
+        except AioweryError as error:
+            work.error = error
+        except asyncio.CancelledError:
+            work.cut_off = True
+            return
+        except Exception as fault:  # noqa: BLE001 - one item that nobody foresaw must not lose the others
+            log.exception("line %d: nobody foresaw this", work.item.line)
+            work.error = AioweryError(f"{type(fault).__name__}: {fault}; please report this")
+        self._conclude(work)
+
+    async def _generated(self, work: _Work) -> None:
+        """Submit and wait; the slot is given back once there is room to save the result."""
+        try:
+            job = await self._client.submit(work.request)
+            self._accepted(work, job)
+            work.result = await job.wait()
+            work.urls = list(work.result.urls)
+            await self._unsaved.acquire()
+        finally:
+            self._slots.release()
+
+    def _accepted(self, work: _Work, job: Job[Any]) -> None:
+        work.job = job
+        self._note(lambda: self._journal.accepted(work.item.index, job.task_ids))
+        self._progress.accepted(work.item.index, job)
+
+    async def _saved(self, work: _Work) -> None:
+        """Save the outputs one by one, so that one that cannot be saved does not hide the others."""
+        assets = work.result.assets if work.result is not None else ()
+        stem = self._stem(work.item)
+        try:
+            for number, asset in enumerate(assets, 1):
+                name = stem if len(assets) == 1 else f"{stem}-{number}"
+                try:
+                    paths = await self._download(asset, name)
+                except DownloadError as error:
+                    work.error = error
+                else:
+                    work.files += [path.name for path in paths]
+                    work.urls.remove(asset.url)
+        finally:
+            self._unsaved.release()
+
+    async def _download(self, asset: Asset, name: str) -> tuple[Path, ...]:
+        """Save an output. Once the disk has refused one, the others are not tried: the manifest needs the room."""
+        if self._unsavable is not None:
+            raise copy.copy(self._unsavable)
+        try:
+            return await self._client.download(asset, self._out, name=name)
+        except DownloadError as error:
+            fault = error.__cause__
+            if not isinstance(fault, OSError):
+                raise
+            await _discard(error.path)
+            reason = f"nothing can be saved in {self._out}: {fault.strerror or fault}"
+            self._stop(Stop(reason=f"{reason}; the manifest keeps the urls", exit_code=1))
+            self._unsavable = DownloadError(f"{reason}; the url still holds the output")
+            raise copy.copy(self._unsavable) from fault
+
+    def _consider(self, error: AioweryError) -> None:
+        """Stop submitting if this error would meet all that follows too."""
+        for kind, (words, exit_code) in _REFUSALS.items():
+            if isinstance(error, kind):
+                self._stop(Stop(reason=f"{words}: {error}", exit_code=exit_code))
+
+    def _stop(self, stop: Stop, *, overrules: bool = False) -> None:
+        if self.stopped is None:
+            self._progress.say(f"Nothing more is submitted: {stop.reason}")
+            self._client.stop_submitting()
+        if self.stopped is None or overrules:
+            self.stopped = stop
+
+    async def _cut_off(self, working: asyncio.Task[None]) -> None:
+        """Leave at once: no item goes on, and each keeps the ids that are known."""
+        if self.stopped is None:
+            self._stop(_INTERRUPTED)
+            await asyncio.sleep(0)  # a turn of the loop for those in line, who thereby know that nothing was sent
+        works = tuple(self._under_way.values())
+        tasks = (working, *self._under_way)
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        cut_off = [work for work in works if work.cut_off]
+        await self._find(work for work in cut_off if work.job is None)
+        for work in cut_off:
+            self._conclude(work)
+
+    async def _find(self, works: Iterable[_Work]) -> None:
+        """Look for the jobs of submissions that were just being sent: a moment brings their ids."""
+        lost = {id(work.request): work for work in works}
+        give_up = asyncio.get_running_loop().time() + _GRACE
+        while lost:
+            for job in self._client.jobs():
+                work = lost.pop(id(job.request), None)
+                if work is not None:
+                    self._accepted(work, job)
+            if not self._client.statistics().lane.submitting or asyncio.get_running_loop().time() > give_up:
+                break
+            await asyncio.sleep(_LOOK)
+
+    def _conclude(self, work: _Work) -> None:
+        """Make the record of an item that has come to its end."""
+        if work.error is not None:
+            self._consider(work.error)
+        job, result = work.job, work.result
+        self._end(
+            _record(
+                work.item,
+                self._fate(work),
+                task_ids=() if job is None else job.task_ids,
+                files=tuple(work.files),
+                urls=tuple(work.urls),
+                credits=None if job is None else job.credits,
+                seconds=_seconds(job, result),
+                failures=() if result is None else tuple(shot.reason or "no reason given" for shot in result.failures),
+                problem=work.error and Problem.of(work.error),
+            )
+        )
+
+    def _fate(self, work: _Work) -> Fate:
+        if work.cut_off:
+            return Fate.IN_DOUBT if work.job is None else Fate.INTERRUPTED
+        if work.error is None:
+            return Fate.DONE
+        if isinstance(work.error, SubmissionInDoubt):
+            return Fate.IN_DOUBT
+        if self.stopped is not None and work.job is None and isinstance(work.error, _UNSENT):
+            return Fate.NOT_SUBMITTED
+        return Fate.FAILED
+
+    def _end(self, record: Record) -> None:
+        self._records[record.index] = record
+        self._note(lambda: self._journal.ended(record))
+        self._progress.ended(record)
+
+    def _note(self, write: Callable[[], None]) -> None:
+        """Write in the journal; when that fails, submit nothing more, and leave the room to the journal."""
+        try:
+            write()
+        except OSError as fault:
+            reason = f"cannot write the manifest: {fault.strerror or fault}"
+            self._stop(Stop(reason=reason, exit_code=1))
+            self._unsavable = DownloadError(f"not saved ({reason}); the url still holds the output")
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(_TICK)
+            self._progress.tick()
+
+
+async def _discard(part: Path | None) -> None:
+    """Remove the beginning of a file that could not be saved: its url is worth more than what it takes."""
+    if part is not None:
+        with contextlib.suppress(OSError):
+            await anyio.Path(part).unlink(missing_ok=True)
+
+
+def _record(item: Item, fate: Fate, **facts: Any) -> Record:
+    request = item.request
+    return Record(
+        index=item.index,
+        line=item.line,
+        prompt="" if request is None else prompt_of(request),
+        request=None if request is None else as_object(request),
+        notes=item.notes,
+        fate=fate,
+        **facts,
+    )
+
+
+def _faulty_line(item: Item) -> Problem:
+    return Problem(kind=ConfigurationError.__name__, message=item.fault or "")
+
+
+def _seconds(job: Job[Any] | None, result: Result | None) -> float | None:
+    if result is not None:
+        return result.seconds
+    return None if job is None else job.age

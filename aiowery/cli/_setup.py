@@ -1,0 +1,98 @@
+"""The client of a command: the real service, or a sandbox for this run."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+from aiowery import Limits, Observer, PollPolicy, RetryPolicy, WeryAI
+from aiowery.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+_CREDITS: Final = 10_000
+_CLOSING: Final = 1.5
+_FASTEST: Final = 1000.0
+
+
+@attrs.frozen(kw_only=True)
+class Where:
+    """Where requests go: to the service, or to a sandbox that is `speed` times as fast as life."""
+
+    sandbox: bool = False
+    speed: float | None = None
+
+    def check(self) -> None:
+        """Raise ConfigurationError for what cannot work, with the ways out."""
+        if self.speed is not None:
+            if not self.sandbox:
+                raise ConfigurationError("--speed works with --sandbox only: the real service cannot be sped up")
+            check_speed(self.speed)
+        if self.sandbox:
+            sandbox_module()
+        elif not os.environ.get("WERYAI_API_KEY"):
+            raise ConfigurationError(
+                "no API key: set the environment variable WERYAI_API_KEY,"
+                " or add --sandbox to try everything without a key"
+            )
+
+
+def check_speed(speed: float) -> None:
+    """Raise ConfigurationError for a speed that a sandbox cannot have."""
+    if not 0 < speed <= _FASTEST:
+        raise ConfigurationError(f"--speed is {speed:g}; give a number above 0 and not above {_FASTEST:g}")
+
+
+def sandbox_module() -> ModuleType:
+    """Return `aiowery.sandbox`; ConfigurationError names the extra when it is missing."""
+    try:
+        import aiowery.sandbox  # noqa: PLC0415 - its packages are an extra
+    except ImportError as error:
+        raise ConfigurationError(str(error)) from error
+    return aiowery.sandbox
+
+
+@contextlib.asynccontextmanager
+async def opened(
+    where: Where, *, in_flight: int | None = None, places: int = 1, observer: Observer | None = None
+) -> AsyncIterator[WeryAI]:
+    """Open the client that `where` means; a sandbox gets credits for so many places.
+
+    Closing waits for a moment only: by then nothing is under way, or people have said that they cannot wait.
+    """
+    where.check()
+    limits = Limits() if in_flight is None else Limits(in_flight=in_flight)
+    async with contextlib.AsyncExitStack() as stack:
+        if where.sandbox:
+            client = await _in_sandbox(stack, limits, where.speed or 1.0, max(_CREDITS, places), observer)
+        else:
+            client = WeryAI(limits=limits, observer=observer)
+        await client.open()
+        try:
+            yield client
+        finally:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_CLOSING):
+                    await client.aclose()
+
+
+async def _in_sandbox(
+    stack: contextlib.AsyncExitStack, limits: Limits, speed: float, credits_: int, observer: Observer | None
+) -> WeryAI:
+    from aiowery.sandbox import Sandbox  # noqa: PLC0415 - see sandbox_module
+
+    sandbox = await stack.enter_async_context(Sandbox(speed=speed, credits=credits_))
+    return WeryAI(
+        sandbox.key,
+        base_url=sandbox.url,
+        limits=limits.faster(speed),
+        polling=PollPolicy().faster(speed),
+        retries=RetryPolicy().faster(speed),
+        observer=observer,
+    )

@@ -1,0 +1,44 @@
+"""A local server that behaves like WeryAI, over a real socket.
+
+    async with Sandbox(speed=100) as sandbox:
+        client = WeryAI(sandbox.key, base_url=sandbox.url)
+
+It keeps tasks, credits and time as the service does: a picture costs one credit and takes 5-15 s (divided
+by `speed`), 20 tasks run at once, a bad parameter is refused. `Fault` brings misfortune to chosen calls,
+`faults` lists the kinds. Marks in a prompt decide a task's fate: `MODERATED` (refused with 1005), `FAIL`
+(accepted, then FAILED, credit given back), `SLOW` (ten times as long), `STUCK` (never ends). Pictures are
+PNG files drawn from the prompt. Needs the extra: pip install 'aiowery[sandbox]'.
+
+    _server → _thread → _routes → _world        the world knows nothing of HTTP
+                      → _connection, _delivery  sockets, and rudeness on them
+    faults, _faults                             values: what goes wrong, and when
+"""
+
+from __future__ import annotations
+
+try:
+    from aiowery.sandbox import faults
+    from aiowery.sandbox._faults import Fault
+    from aiowery.sandbox._server import Sandbox, run
+    from aiowery.sandbox._world import FAIL, MODERATED, SLOW, STUCK, Batch, State, Task, World
+except ModuleNotFoundError as _error:
+    if (_error.name or "").partition(".")[0] not in {"PIL", "starlette", "uvicorn"}:
+        raise
+    raise ImportError(
+        f"aiowery.sandbox needs {_error.name}, which is not installed; run: pip install 'aiowery[sandbox]'"
+    ) from _error
+
+__all__ = (
+    "FAIL",
+    "MODERATED",
+    "SLOW",
+    "STUCK",
+    "Batch",
+    "Fault",
+    "Sandbox",
+    "State",
+    "Task",
+    "World",
+    "faults",
+    "run",
+)

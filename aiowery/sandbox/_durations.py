@@ -1,0 +1,34 @@
+"""How long the models take: ranges in seconds at normal speed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+Durations = Mapping[str, tuple[float, float]] | tuple[float, float]
+
+ANY_MODEL = "*"
+"""The key of the range for models that are not listed."""
+
+TYPICAL: Mapping[str, tuple[float, float]] = {
+    "WERYAI_IMAGE_2_0": (6.0, 11.0),
+    "WERYAI_IMAGE_1_0": (8.0, 14.0),
+    "GEMINI_2_5_FLASH": (5.0, 8.0),
+    "GEMINI_3_1_FLASH_IMAGE": (6.0, 10.0),
+    "GPT_IMAGE_2": (10.0, 15.0),
+    "GPT_IMAGE_1_5": (9.0, 15.0),
+    "SEEDREAM_4_5": (6.0, 12.0),
+    "SEEDREAM_5_0_LITE": (5.0, 9.0),
+    "QWEN": (5.0, 9.0),
+    "QWEN_IMAGE": (5.0, 9.0),
+    "FLUX": (5.0, 10.0),
+    "FLUX_PRO": (6.0, 12.0),
+    ANY_MODEL: (5.0, 15.0),
+}
+
+
+def range_of(model: str, durations: Durations | None) -> tuple[float, float]:
+    """Shortest and longest time of `model` in seconds: one pair for all, a table by model, or the default."""
+    if isinstance(durations, tuple):
+        return durations
+    table = {**TYPICAL, **(durations or {})}
+    return table.get(model, table[ANY_MODEL])

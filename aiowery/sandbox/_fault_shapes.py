@@ -1,0 +1,237 @@
+"""Misfortunes of shape: the same facts in another form, or with something missing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from aiowery.sandbox._fault_kinds import Misfortune
+from aiowery.sandbox._world import State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aiowery.sandbox._answer import Answer
+
+_OUTPUTS = ("images", "videos", "audios")
+_Json = dict[str, Any]
+
+
+def _edit(answer: Answer, change: Callable[[_Json], _Json]) -> Answer:
+    """Change the envelope, when there is one."""
+    if not isinstance(answer.body, dict):
+        return answer
+    return attrs.evolve(answer, body=change(answer.body))
+
+
+def _edit_data(answer: Answer, change: Callable[[Any], Any]) -> Answer:
+    """Change the data of a successful envelope."""
+
+    def on_data(body: _Json) -> _Json:
+        return body if body.get("data") is None else {**body, "data": change(body["data"])}
+
+    return _edit(answer, on_data)
+
+
+def _edit_tasks(answer: Answer, change: Callable[[_Json], _Json]) -> Answer:
+    """Change each task of a status or batch answer."""
+
+    def on_data(data: Any) -> Any:
+        if isinstance(data, list):
+            return [on_data(item) for item in data]
+        return change(data) if isinstance(data, dict) and "task_status" in data else data
+
+    return _edit_data(answer, on_data)
+
+
+@attrs.frozen
+class Success200(Misfortune):
+    """The envelope says `status: 200` and `success: true` instead of `status: 0`."""
+
+    def after(self, answer: Answer) -> Answer:
+        """Say success in the other way."""
+        return _edit(answer, lambda body: {**body, "status": 200, "success": True} if body["status"] == 0 else body)
+
+
+@attrs.frozen
+class TextInMsg(Misfortune):
+    """The envelope carries its text as `msg`, without `message` and `desc`."""
+
+    def after(self, answer: Answer) -> Answer:
+        """Move the text."""
+
+        def move(body: _Json) -> _Json:
+            rest = {key: value for key, value in body.items() if key not in {"message", "desc"}}
+            return {**rest, "msg": body.get("message")}
+
+        return _edit(answer, move)
+
+
+def _task_number(task_id: str) -> int:
+    """Read the digits of an id as a number that a look-up understands too."""
+    return int(task_id.removeprefix("task_"), 16)
+
+
+def _edit_ids(data: Any, change: Callable[[_Json], _Json]) -> Any:
+    return change(data) if isinstance(data, dict) and "task_ids" in data else data
+
+
+@attrs.frozen
+class NumericTaskIds(Misfortune):
+    """Task ids are JSON numbers, in submissions and in status answers; the sandbox knows the tasks by them too."""
+
+    def after(self, answer: Answer) -> Answer:
+        """Turn the ids into numbers."""
+
+        def numbers(data: _Json) -> _Json:
+            return {**data, "task_ids": [_task_number(task_id) for task_id in data["task_ids"]]}
+
+        def number(task: _Json) -> _Json:
+            return {**task, "task_id": _task_number(task["task_id"])}
+
+        return _edit_tasks(_edit_data(answer, lambda data: _edit_ids(data, numbers)), number)
+
+
+@attrs.frozen
+class StringBatchId(Misfortune):
+    """A submission answers its batch id as a string."""
+
+    def after(self, answer: Answer) -> Answer:
+        """Turn the id into a string."""
+        return _edit_data(answer, lambda data: _edit_ids(data, lambda ids: {**ids, "batch_id": str(ids["batch_id"])}))
+
+
+@attrs.frozen
+class SingleTaskId(Misfortune):
+    """A submission answers in shape B: `task_id` of the first task and `task_status`, no batch."""
+
+    def after(self, answer: Answer) -> Answer:
+        """Answer in the other shape."""
+
+        def shape_b(data: _Json) -> _Json:
+            return {"task_id": data["task_ids"][0], "task_status": State.WAITING}
+
+        return _edit_data(answer, lambda data: _edit_ids(data, shape_b))
+
+
+@attrs.frozen
+class NoIds(Misfortune):
+    """A submission succeeds, is charged, and answers no id at all."""
+
+    def after(self, answer: Answer) -> Answer:
+        """Drop the ids."""
+        return _edit_data(answer, lambda data: _edit_ids(data, lambda _: {}))
+
+
+@attrs.frozen
+class StatusWords(Misfortune):
+    """Status words other than the usual, state by state; None keeps the usual one.
+
+    `StatusWords(success="succeed")` is a synonym, `StatusWords(processing="REVIEWING")` a word that
+    nobody has documented.
+    """
+
+    waiting: str | None = attrs.field(default=None, kw_only=True)
+    processing: str | None = attrs.field(default=None, kw_only=True)
+    success: str | None = attrs.field(default=None, kw_only=True)
+    failed: str | None = attrs.field(default=None, kw_only=True)
+
+    def after(self, answer: Answer) -> Answer:
+        """Change the words."""
+        words = {
+            State.WAITING: self.waiting,
+            State.PROCESSING: self.processing,
+            State.SUCCESS: self.success,
+            State.FAILED: self.failed,
+        }
+
+        def change(task: _Json) -> _Json:
+            usual = task["task_status"]
+            return {**task, "task_status": words.get(usual) or usual}
+
+        return _edit_tasks(answer, change)
+
+
+@attrs.frozen
+class Stale(Misfortune):
+    """An older status is repeated: the tasks seem to be `word` still, and without outputs."""
+
+    word: str = State.PROCESSING
+
+    def after(self, answer: Answer) -> Answer:
+        """Answer as before."""
+        return _edit_tasks(answer, lambda task: {"task_id": task["task_id"], "task_status": self.word})
+
+
+@attrs.frozen
+class ListData(Misfortune):
+    """The data of a single status is a list of one."""
+
+    def after(self, answer: Answer) -> Answer:
+        """Wrap the data."""
+        return _edit_data(answer, lambda data: [data] if isinstance(data, dict) and "task_status" in data else data)
+
+
+@attrs.frozen
+class SingleObject(Misfortune):
+    """The data of a batch is a single object: its first task."""
+
+    def after(self, answer: Answer) -> Answer:
+        """Unwrap the first task."""
+        return _edit_data(answer, lambda data: data[0] if isinstance(data, list) and data else data)
+
+
+@attrs.frozen
+class MissingTasks(Misfortune):
+    """The last `count` tasks are missing from a batch."""
+
+    count: int = 1
+
+    def after(self, answer: Answer) -> Answer:
+        """Leave tasks out."""
+        return _edit_data(answer, lambda data: data[: -self.count or None] if isinstance(data, list) else data)
+
+
+@attrs.frozen
+class ObjectOutputs(Misfortune):
+    """Outputs are objects with the url under `key` (`url`, `image_url`, ...) instead of strings."""
+
+    key: str = "url"
+
+    def after(self, answer: Answer) -> Answer:
+        """Wrap the outputs."""
+
+        def wrap(task: _Json) -> _Json:
+            outputs = {name: [{self.key: url} for url in task[name]] for name in _OUTPUTS if name in task}
+            return {**task, **outputs}
+
+        return _edit_tasks(answer, wrap)
+
+
+@attrs.frozen
+class Nested(Misfortune):
+    """Outputs, and the reason of a failure as `message`, stand in an object `under`."""
+
+    under: str = "task_result"
+
+    def after(self, answer: Answer) -> Answer:
+        """Move them down."""
+
+        def move(task: _Json) -> _Json:
+            inner = {name: task[name] for name in _OUTPUTS if name in task}
+            if "msg" in task:
+                inner["message"] = task["msg"]
+            outer = {key: value for key, value in task.items() if key not in {*_OUTPUTS, "msg"}}
+            return {**outer, self.under: inner} if inner else task
+
+        return _edit_tasks(answer, move)
+
+
+@attrs.frozen
+class NoOutputs(Misfortune):
+    """A task succeeds without outputs."""
+
+    def after(self, answer: Answer) -> Answer:
+        """Drop the outputs."""
+        return _edit_tasks(answer, lambda task: {key: value for key, value in task.items() if key not in _OUTPUTS})

@@ -1,0 +1,188 @@
+"""The sandbox as its users hold it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from typing import TYPE_CHECKING, Self
+
+from aiowery.sandbox._faults import Fault, Script
+from aiowery.sandbox._gallery import Gallery
+from aiowery.sandbox._shape import LONGEST_SIDE, SHORTEST_SIDE
+from aiowery.sandbox._thread import ServerThread
+from aiowery.sandbox._world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from types import TracebackType
+
+    from aiowery.sandbox._durations import Durations
+
+DEFAULT_KEY = "sk-sandbox"
+_LONG = 3600.0
+
+
+class Sandbox:
+    """A local server that behaves like WeryAI, with a world of its own.
+
+    Enter it with `async with` or `with`; it accepts connections inside the block and leaves nothing
+    behind after it. The server lives in a thread of its own, so the caller's event loop stays free.
+    The world outlives the block, for assertions, and goes on when the sandbox is entered again.
+
+    - `speed`: how many times faster than the real service tasks finish (100: 50-150 ms a picture).
+    - `credits`: the balance to begin with; a picture costs 1.
+    - `keys`: the accepted API keys; None accepts every key that begins with "sk-".
+    - `in_flight`: tasks at once before submissions are refused with 6010.
+    - `seed`: makes durations and random faults repeatable.
+    - `faults`: misfortunes from the beginning; `script` adds more.
+    - `durations`: shortest and longest seconds of a task at speed 1, as one pair for all models or by
+      model key ("*" for all others).
+    - `port`, `host`: where to listen; port 0 takes a free one.
+    - `picture_size`: pixels of a picture's longer side, 16-4096.
+
+    Entering raises OSError when the address cannot be had.
+    """
+
+    def __init__(
+        self,
+        *,
+        speed: float = 1.0,
+        credits: int = 10_000,  # noqa: A002 - the provider's word; the builtin is a copyright notice
+        keys: Iterable[str] | None = (DEFAULT_KEY,),
+        in_flight: int = 20,
+        seed: int = 0,
+        faults: Iterable[Fault] = (),
+        durations: Durations | None = None,
+        port: int = 0,
+        host: str = "127.0.0.1",
+        picture_size: int = 512,
+    ) -> None:
+        if not SHORTEST_SIDE <= picture_size <= LONGEST_SIDE:
+            raise ValueError(f"picture_size must be {SHORTEST_SIDE}-{LONGEST_SIDE} pixels, not {picture_size!r}")
+        self._keys = None if keys is None else tuple(keys)
+        if self._keys == ():
+            raise ValueError("keys must name at least one key, or be None to accept any that begins with 'sk-'")
+        self._world = World(credits=credits, in_flight=in_flight, seed=seed, speed=speed, durations=durations)
+        self._script = Script(seed)
+        self._script.add(faults)
+        self._gallery = Gallery(picture_size)
+        self._host = host
+        self._port = port
+        self._server: ServerThread | None = None
+
+    def __repr__(self) -> str:
+        server = self._server
+        where = server.started.result() if server is not None and server.started.done() else "not running"
+        return f"<Sandbox {where}, {len(self._world.tasks)} tasks>"
+
+    @property
+    def url(self) -> str:
+        """The base url, without a slash at its end. RuntimeError outside the block."""
+        if self._server is None:
+            raise RuntimeError("the sandbox is not running; enter it with `async with` or `with` first")
+        return self._server.started.result()
+
+    @property
+    def key(self) -> str:
+        """A key that the sandbox accepts."""
+        return self._keys[0] if self._keys else DEFAULT_KEY
+
+    @property
+    def world(self) -> World:
+        """Tasks, credits and counters; may be read from any thread."""
+        return self._world
+
+    def script(self, *faults: Fault) -> None:
+        """Add faults to those that there are; they strike from the next call on."""
+        self._script.add(faults)
+
+    def __enter__(self) -> Self:
+        server = self._start()
+        try:
+            server.started.result()
+        except BaseException:
+            self._stop().join()
+            raise
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stop().join()
+
+    async def __aenter__(self) -> Self:
+        server = self._start()
+        try:
+            # Shielded, for a cancelled wait would cancel `started` itself.
+            await asyncio.shield(asyncio.wrap_future(server.started))
+        except BaseException:
+            await _ended(self._stop())
+            raise
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await _ended(self._stop())
+
+    def _start(self) -> ServerThread:
+        if self._server is not None:
+            raise RuntimeError("the sandbox is running already; leave its block before entering it again")
+        self._server = ServerThread(
+            self._world, self._script, self._gallery, self._keys, host=self._host, port=self._port
+        )
+        self._server.start()
+        return self._server
+
+    def _stop(self) -> ServerThread:
+        server, self._server = self._server, None
+        if server is None:
+            raise RuntimeError("the sandbox is not running")
+        server.stop()
+        return server
+
+
+async def _ended(server: ServerThread) -> None:
+    """Wait for the end of a thread without blocking the loop, unless the wait is cancelled."""
+    try:
+        while server.is_alive:  # noqa: ASYNC110 - the very end of a thread sets no event
+            await asyncio.sleep(0.005)
+    finally:
+        server.join()
+
+
+def run(
+    host: str = "127.0.0.1",
+    port: int = 8765,
+    *,
+    speed: float = 1.0,
+    credits: int = 10_000,  # noqa: A002 - as in `Sandbox`
+    keys: Iterable[str] | None = None,
+    in_flight: int = 20,
+    seed: int = 0,
+    faults: Iterable[Fault] = (),
+    picture_size: int = 512,
+    ready: Callable[[Sandbox], None] | None = None,
+) -> None:
+    """Serve until Ctrl-C (KeyboardInterrupt), then return. Prints nothing.
+
+    `ready` is called once, with the running sandbox; the other arguments are those of `Sandbox`, except
+    that any key beginning with "sk-" is accepted by default. Raises OSError when the address is taken.
+    """
+    sandbox = Sandbox(
+        host=host,
+        port=port,
+        speed=speed,
+        credits=credits,
+        keys=keys,
+        in_flight=in_flight,
+        seed=seed,
+        faults=faults,
+        picture_size=picture_size,
+    )
+    with contextlib.suppress(KeyboardInterrupt), sandbox:
+        if ready is not None:
+            ready(sandbox)
+        while True:
+            time.sleep(_LONG)

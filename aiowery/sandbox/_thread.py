@@ -1,0 +1,115 @@
+"""One run of the server: a thread, an event loop in it, and uvicorn in that."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import threading
+from typing import TYPE_CHECKING
+
+import attrs
+import uvicorn
+
+from aiowery.sandbox._connection import counted
+from aiowery.sandbox._routes import Application
+
+if TYPE_CHECKING:
+    import socket
+
+    from aiowery.sandbox._connection import Connection
+    from aiowery.sandbox._faults import Script
+    from aiowery.sandbox._gallery import Gallery
+    from aiowery.sandbox._world import World
+
+_KEEP_ALIVE = 75
+_GRACE = 1
+_PATIENCE = 0.5
+
+
+@attrs.define(eq=False)
+class ServerThread:
+    """Listens from `start` to `stop`. `started` gets the base url, or the reason why there is none."""
+
+    world: World
+    script: Script
+    gallery: Gallery
+    keys: tuple[str, ...] | None
+    host: str
+    port: int
+    started: concurrent.futures.Future[str] = attrs.field(init=False, factory=concurrent.futures.Future)
+    _thread: threading.Thread = attrs.field(init=False)
+    _loop: asyncio.AbstractEventLoop = attrs.field(init=False)
+    _closing: asyncio.Event = attrs.field(init=False)
+
+    def start(self) -> None:
+        """Start the thread; returns at once."""
+        self._thread = threading.Thread(target=self._main, name="aiowery-sandbox", daemon=True)
+        self._thread.start()
+
+    @property
+    def is_alive(self) -> bool:
+        """Tell whether the thread still works."""
+        return self._thread.is_alive()
+
+    def stop(self) -> None:
+        """Ask the server to end, as soon as it has started; returns at once."""
+        self.started.add_done_callback(self._close)
+
+    def _close(self, started: concurrent.futures.Future[str]) -> None:
+        if started.exception() is None:
+            self._loop.call_soon_threadsafe(self._closing.set)
+
+    def join(self) -> None:
+        """Wait for the end of the thread."""
+        self._thread.join()
+
+    def _main(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except BaseException as error:
+            if self.started.done():
+                raise
+            self.started.set_exception(error)
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._closing = asyncio.Event()
+        listeners = await self._listeners()
+        connections: set[Connection] = set()
+        server = self._server(connections)
+        serving = asyncio.create_task(server.serve(sockets=listeners))
+        while not (server.started or serving.done()):  # noqa: ASYNC110 - uvicorn has a flag, not an event
+            await asyncio.sleep(0.002)
+        host, port = listeners[0].getsockname()[:2]
+        self.started.set_result(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
+        await self._closing.wait()
+        server.should_exit = True
+        await asyncio.wait({serving}, timeout=_PATIENCE)
+        # A peer that does not read its answer would keep uvicorn waiting.
+        for connection in connections.copy():
+            connection.reset()
+        await serving
+
+    async def _listeners(self) -> list[socket.socket]:
+        """Bind the address with asyncio's own care (reuse, both families), ahead of uvicorn."""
+        binder = await asyncio.get_running_loop().create_server(
+            asyncio.Protocol, self.host, self.port, start_serving=False
+        )
+        try:
+            return [sock.dup() for sock in binder.sockets]
+        finally:
+            binder.close()
+
+    def _server(self, connections: set[Connection]) -> uvicorn.Server:
+        application = Application(self.world, self.script, self.gallery, self.keys, self._closing)
+        config = uvicorn.Config(
+            application.build(),
+            http=counted(self.world.counters, connections),
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            server_header=False,
+            timeout_keep_alive=_KEEP_ALIVE,
+            timeout_graceful_shutdown=_GRACE,
+        )
+        return uvicorn.Server(config)

@@ -1,0 +1,104 @@
+"""The kinds of misfortune a `Fault` can bring.
+
+Each is a frozen value. Most leave the world to do its work (the task is accepted and charged) and then
+spoil the answer; `Reset` and `Refuse` strike before that, unless made with `processed=True`, and
+`NotFoundYet` always does. A kind that finds nothing to spoil leaves the answer as it is.
+
+    LostAnswer, Reset, SlowBody                                    the connection
+    Refuse, NotFoundYet                                            refusals
+    Truncated, Empty, NotJson                                      bodies that are not JSON
+    Success200, TextInMsg                                          the envelope
+    NumericTaskIds, StringBatchId, SingleTaskId, NoIds             answers to a submission
+    StatusWords, Stale, ListData, SingleObject, MissingTasks       answers about tasks
+    ObjectOutputs, Nested, NoOutputs                               outputs
+    CutOff, ContentType, Redirect                                  files
+
+Ready-made refusals: RATE_LIMITED, RATE_LIMITED_1001, WORKFLOW_RATE_LIMITED, QUEUE_FULL, TOO_MANY_TASKS,
+UNAUTHORIZED, FORBIDDEN, NOT_FOUND, SERVER_ERROR, BAD_GATEWAY, UNAVAILABLE, GATEWAY_TIMEOUT.
+"""
+
+from __future__ import annotations
+
+from aiowery.sandbox._fault_kinds import (
+    ContentType,
+    CutOff,
+    Empty,
+    LostAnswer,
+    NotFoundYet,
+    NotJson,
+    Redirect,
+    Reset,
+    SlowBody,
+    Truncated,
+)
+from aiowery.sandbox._fault_refusals import (
+    BAD_GATEWAY,
+    FORBIDDEN,
+    GATEWAY_TIMEOUT,
+    NOT_FOUND,
+    QUEUE_FULL,
+    RATE_LIMITED,
+    RATE_LIMITED_1001,
+    SERVER_ERROR,
+    TOO_MANY_TASKS,
+    UNAUTHORIZED,
+    UNAVAILABLE,
+    WORKFLOW_RATE_LIMITED,
+    Refuse,
+)
+from aiowery.sandbox._fault_shapes import (
+    ListData,
+    MissingTasks,
+    Nested,
+    NoIds,
+    NoOutputs,
+    NumericTaskIds,
+    ObjectOutputs,
+    SingleObject,
+    SingleTaskId,
+    Stale,
+    StatusWords,
+    StringBatchId,
+    Success200,
+    TextInMsg,
+)
+
+__all__ = (
+    "BAD_GATEWAY",
+    "FORBIDDEN",
+    "GATEWAY_TIMEOUT",
+    "NOT_FOUND",
+    "QUEUE_FULL",
+    "RATE_LIMITED",
+    "RATE_LIMITED_1001",
+    "SERVER_ERROR",
+    "TOO_MANY_TASKS",
+    "UNAUTHORIZED",
+    "UNAVAILABLE",
+    "WORKFLOW_RATE_LIMITED",
+    "ContentType",
+    "CutOff",
+    "Empty",
+    "ListData",
+    "LostAnswer",
+    "MissingTasks",
+    "Nested",
+    "NoIds",
+    "NoOutputs",
+    "NotFoundYet",
+    "NotJson",
+    "NumericTaskIds",
+    "ObjectOutputs",
+    "Redirect",
+    "Refuse",
+    "Reset",
+    "SingleObject",
+    "SingleTaskId",
+    "SlowBody",
+    "Stale",
+    "StatusWords",
+    "StringBatchId",
+    "Success200",
+    "TextInMsg",
+    "Truncated",
+)

@@ -1,0 +1,279 @@
+"""WeryAI's answers, in every variation that is known, as our values.
+
+The envelope is `{status, desc, message, data}` (contract: Transport). What must be there is read strictly; what
+merely informs (credits, texts) is read leniently, because a picture that was paid for must not be lost to a
+number that came as text.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, NewType
+
+import attrs
+
+from aiowery._codec import Fault, Identifier, make_converter, structure
+from aiowery._tasks import Asset, AssetKind, Snapshot, TaskState
+from aiowery._values import Accepted
+from aiowery._wire import Answer
+from aiowery.errors import UnexpectedResponse
+from aiowery.weryai._refusals import refusal
+
+_SUCCESS: Final = frozenset({"0", "200", "success", "ok"})
+_WORDS: Final = {
+    "waiting": TaskState.WAITING,
+    "pending": TaskState.WAITING,
+    "processing": TaskState.RUNNING,
+    "running": TaskState.RUNNING,
+    "succeed": TaskState.DONE,
+    "success": TaskState.DONE,
+    "succeeded": TaskState.DONE,
+    "completed": TaskState.DONE,
+    "failed": TaskState.FAILED,
+    "fail": TaskState.FAILED,
+    "error": TaskState.FAILED,
+    "canceled": TaskState.FAILED,
+    "cancelled": TaskState.FAILED,
+}
+
+Words = NewType("Words", str)
+"""A text that merely informs: anything but a string counts as absent."""
+Credits = NewType("Credits", float)
+"""A number of credits, also when it comes as text."""
+
+
+@attrs.frozen
+class Output:
+    """One output as the wire has it: a url, or an object that holds one under some name."""
+
+    url: str
+    cover_url: str | None = None
+
+
+@attrs.frozen
+class Outputs:
+    """A place where outputs may lie; the same fields occur at three depths."""
+
+    images: tuple[Output, ...] = ()
+    videos: tuple[Output, ...] = ()
+    audios: tuple[Output, ...] = ()
+    video_url: tuple[Output, ...] = ()
+    video_urls: tuple[Output, ...] = ()
+    audio_url: tuple[Output, ...] = ()
+    message: Words | None = None
+
+    def assets(self, task_id: str, cover_url: str | None) -> Iterator[Asset]:
+        """Yield all outputs of this place."""
+        places: tuple[tuple[AssetKind, tuple[Output, ...]], ...] = (
+            ("image", self.images),
+            ("video", self.videos or self.video_urls or self.video_url),
+            ("audio", self.audios or self.audio_url),
+        )
+        for kind, outputs in places:
+            for output in outputs:
+                yield Asset(output.url, kind, output.cover_url or cover_url, task_id)
+
+
+@attrs.frozen
+class TaskBody(Outputs):
+    """What a status answer says of one task."""
+
+    task_id: Identifier | None = None
+    task_status: str | None = None
+    status: Words | None = None
+    msg: Words | None = None
+    cover_url: Words | None = None
+    cost_credits: Credits | None = None
+    task_result: Outputs = Outputs()
+    output: Outputs = Outputs()
+
+    @property
+    def word(self) -> str:
+        """The status word, in whichever field."""
+        return (self.task_status or self.status or "").strip()
+
+
+def fold(word: str) -> TaskState:
+    """Return what a status word means; unknown ones mean that the task still runs."""
+    return _WORDS.get(word.strip().casefold(), TaskState.RUNNING)
+
+
+def knows(word: str) -> bool:
+    """Whether a status word is one of those documented or seen in use."""
+    return word.strip().casefold() in _WORDS
+
+
+def opened(answer: Answer) -> tuple[Any, str | None]:
+    """Return the envelope's data and the request id, or raise what the answer means instead."""
+    body = answer.json() if answer.success else _json_or_none(answer)
+    if not answer.success or not isinstance(body, Mapping) or not _is_success(body):
+        raise refusal(answer, body)
+    data = body.get("data")
+    return data, answer.request_id_in(body, data)
+
+
+def decode_accepted(answer: Answer) -> Accepted:
+    """Read the answer to a submission, in each of its shapes: `task_ids`, `task_id`, with or without a batch."""
+    raw, request_id = opened(answer)
+    items = [item for _, item in _located(raw) if isinstance(item, Mapping)]
+    task_ids = tuple(dict.fromkeys(task_id for item in items for task_id in _ids(item)))
+    if not task_ids:
+        what = "the submission succeeded but the answer holds no task id"
+        raise _outside(answer, what, raw, "$.data: task_ids or task_id is expected", request_id)
+    batch_id = next(_valid_ids(*(item.get("batch_id") for item in items)), None)
+    return Accepted(task_ids=task_ids, batch_id=batch_id, request_id=request_id)
+
+
+def decode_status(answer: Answer, task_id: str) -> Snapshot:
+    """Read a status answer; a list is searched for the task."""
+    raw, request_id = opened(answer)
+    located = _located(raw) or [("$.data", {})]
+    where, said = next((place for place in located if task_id in _ids(place[1])), located[0])
+    snapshot = _snapshot(answer, said, where, task_id, request_id)
+    if snapshot.task_id != task_id:
+        what = f"asked about task {task_id}, answered about {snapshot.task_id}"
+        raise _outside(answer, what, raw, f"{where}.task_id: {task_id!r} is expected", request_id)
+    return snapshot
+
+
+def decode_batch(answer: Answer) -> list[Snapshot]:
+    """Read a batch status answer: a list of tasks, or a single one."""
+    raw, request_id = opened(answer)
+    return [
+        _snapshot(answer, item, where, None, request_id)
+        for where, item in _located(raw)
+        if isinstance(item, Mapping) and any(_valid_ids(item.get("task_id")))
+    ]
+
+
+def decode_balance(answer: Answer) -> float:
+    """Read the balance: a bare number, or an object that holds one."""
+    raw, request_id = opened(answer)
+    value = raw.get("balance") if isinstance(raw, Mapping) else raw
+    balance = _credits(value, None)
+    if balance is None:
+        what = "the answer holds no balance"
+        raise _outside(answer, what, raw, "$.data: a number of credits is expected", request_id)
+    return balance
+
+
+def _snapshot(answer: Answer, raw: Any, where: str, task_id: str | None, request_id: str | None) -> Snapshot:
+    body = structure(_converter, raw, TaskBody, http_status=answer.http_status, where=where, request_id=request_id)
+    known_id = body.task_id or task_id or ""
+    assets: tuple[Asset, ...] = ()
+    for place in (body, body.task_result, body.output):
+        assets = assets or tuple(place.assets(known_id, body.cover_url))
+    return Snapshot(
+        task_id=known_id,
+        state=fold(body.word),
+        word=body.word,
+        assets=assets,
+        reason=body.task_result.message or body.msg or body.message,
+        credits=body.cost_credits,
+        raw=raw,
+        request_id=request_id,
+    )
+
+
+def _outside(answer: Answer, what: str, raw: Any, fault: str, request_id: str | None) -> UnexpectedResponse:
+    return UnexpectedResponse(
+        f"HTTP {answer.http_status}: {what}",
+        http_status=answer.http_status,
+        raw=raw,
+        faults=(fault,),
+        request_id=request_id,
+    )
+
+
+def _json_or_none(answer: Answer) -> Any:
+    try:
+        return answer.json()
+    except UnexpectedResponse:
+        return None
+
+
+def _is_success(body: Mapping[str, Any]) -> bool:
+    """Whether the envelope says so; one without a status does if it carries data."""
+    status = body.get("status")
+    if status is None:
+        return body.get("data") is not None and body.get("success") is not False
+    return str(status).strip().casefold() in _SUCCESS
+
+
+def _located(data: Any) -> list[tuple[str, Any]]:
+    """Return the data, or each item of a list, with its path."""
+    if isinstance(data, list):
+        return [(f"$.data[{number}]", item) for number, item in enumerate(data)]
+    return [("$.data", data)]
+
+
+def _ids(item: Any) -> Iterator[str]:
+    if isinstance(item, Mapping):
+        task_ids = item.get("task_ids")
+        yield from _valid_ids(*(task_ids if isinstance(task_ids, list) else [task_ids]), item.get("task_id"))
+
+
+def _valid_ids(*values: Any) -> Iterator[Identifier]:
+    """Yield the usable ids: one that is not usable must not cost the others."""
+    for value in values:
+        try:
+            yield _converter.structure(value, Identifier)
+        except ValueError:
+            continue
+
+
+def _outputs(value: Any, _: Any) -> tuple[Output, ...]:
+    """Read outputs: one or a list, each a url or an object with a url under one of several names."""
+    items = [item for item in (value if isinstance(value, list) else [value]) if item]
+    outputs = tuple(output for output in map(_output, items) if output is not None)
+    if items and not outputs:
+        raise Fault("a url, or an object with a url,", items[0])
+    return outputs
+
+
+def _output(item: Any) -> Output | None:
+    """Read one output; what is none must not cost those beside it."""
+    if isinstance(item, str):
+        return Output(item)
+    if isinstance(item, Mapping):
+        url = next((item[name] for name in ("url", "image_url", "video_url", "audio_url") if item.get(name)), None)
+        cover = next((item[name] for name in ("cover_image_url", "cover_url") if item.get(name)), None)
+        if isinstance(url, str):
+            return Output(url, cover if isinstance(cover, str) else None)
+    return None
+
+
+def _words(value: Any, _: Any) -> Words | None:
+    return Words(value) if isinstance(value, str) and value.strip() else None
+
+
+def _credits(value: Any, _: Any) -> Credits | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return Credits(number) if math.isfinite(number) else None
+
+
+def _optional_id(value: Any, _: Any) -> Identifier | None:
+    return next(_valid_ids(value), None)
+
+
+def _make_converter() -> Any:
+    converter = make_converter()
+    converter.register_structure_hook_func(lambda cls: cls == tuple[Output, ...], _outputs)
+    converter.register_structure_hook(Identifier | None, _optional_id)
+    converter.register_structure_hook(Words | None, _words)
+    converter.register_structure_hook(Credits | None, _credits)
+    strict = converter.get_structure_hook(Outputs)
+    # A fallback place that is no object holds nothing; that is not worth losing the rest for.
+    converter.register_structure_hook_func(
+        lambda cls: cls is Outputs, lambda value, cls: strict(value, cls) if isinstance(value, Mapping) else Outputs()
+    )
+    return converter
+
+
+_converter: Final = _make_converter()

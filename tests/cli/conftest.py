@@ -1,0 +1,73 @@
+"""The command line as its users meet it: a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aiowery import cli
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+Start = Callable[..., subprocess.Popen[str]]
+_COMMAND = (sys.executable, "-W", "error::ResourceWarning", "-m", "aiowery")
+_WIDE = {"COLUMNS": "200"}
+
+
+@pytest.fixture
+def aiowery_command(tmp_path: Path) -> Command:
+    """Run `aiowery ...` to its end in an empty directory."""
+
+    def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        options = {"cwd": tmp_path, "env": {**os.environ, **_WIDE}, "timeout": 30, **options}
+        return subprocess.run([*_COMMAND, *arguments], capture_output=True, text=True, check=False, **options)
+
+    return run
+
+
+@pytest.fixture
+def aiowery_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
+    """Run `aiowery ...` in this process, for commands that end before an event loop begins."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", _WIDE["COLUMNS"])
+
+    def here(*arguments: str) -> subprocess.CompletedProcess[str]:
+        code = cli.run(arguments)
+        out, err = capfd.readouterr()
+        return subprocess.CompletedProcess(arguments, code, out, err)
+
+    return here
+
+
+@pytest.fixture
+def aiowery_process(tmp_path: Path) -> Start:
+    """Start `aiowery ...` in an empty directory, for tests that meddle with it."""
+
+    def start(*arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [*_COMMAND, *arguments],
+            cwd=tmp_path,
+            env={**os.environ, **_WIDE},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return start
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Callable[[], Sequence[dict[str, Any]]]:
+    """Read the manifest of the batch in `out`."""
+
+    def read() -> Sequence[dict[str, Any]]:
+        lines = (tmp_path / "out" / "manifest.jsonl").read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in lines]
+
+    return read

@@ -1,0 +1,215 @@
+"""The commands from end to end, each in a process of its own, in the sandbox."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from subprocess import PIPE, CompletedProcess, Popen
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from aiowery import __version__
+from aiowery.sandbox import Sandbox
+from aiowery.weryai import ASPECT_RATIOS
+
+Command = Callable[..., CompletedProcess[str]]
+Manifest = Callable[[], Sequence[dict[str, Any]]]
+
+_FAST = ("--sandbox", "--speed", "200")
+
+
+def test_generate_saves_pictures_and_prints_where(aiowery_command: Command, tmp_path: Path) -> None:
+    """One prompt becomes pictures of the wanted shape, named by the prompt, their paths on standard output."""
+    ended = aiowery_command(
+        "generate", "A tabby, on a windowsill!", *_FAST, "--out", "out", "--image-number", "2", "--aspect-ratio", "16:9"
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.split() == ["out/a-tabby-on-a-windowsill-1.png", "out/a-tabby-on-a-windowsill-2.png"]
+    for line in ended.stdout.split():
+        with Image.open(tmp_path / line) as picture:
+            assert picture.width > picture.height
+
+
+def test_generate_overwrites_nothing(aiowery_command: Command) -> None:
+    """The same prompt again is another picture beside the first."""
+    paths = [aiowery_command("generate", "A tabby", *_FAST, "--out", "out").stdout.strip() for _ in range(2)]
+    assert paths == ["out/a-tabby.png", "out/a-tabby-no2.png"]
+
+
+def test_generate_tells_why_it_failed(aiowery_command: Command) -> None:
+    """A failure is exit code 1, with the provider's reason and the task id."""
+    ended = aiowery_command("generate", "no [[fail]]", *_FAST, "--out", "out")
+    assert ended.returncode == 1
+    assert ended.stdout == ""
+    assert "generation failed" in ended.stderr
+    assert "task ids: task_" in ended.stderr
+
+
+def test_batch_leaves_pictures_manifest_and_gallery(
+    aiowery_command: Command, manifest: Manifest, tmp_path: Path
+) -> None:
+    """Every prompt ends with one line in the manifest and a picture that opens; the ids' file is gone."""
+    (tmp_path / "p.tsv").write_text("Mood\tPrompt\tAspect Ratio\ncalm\ta red [fox]\t16:9\n\ngay\tfoo/../bar\t\n")
+    ended = aiowery_command("batch", "p.tsv", *_FAST, "--out", "out", "--gallery")
+    assert ended.returncode == 0, ended.stderr
+    assert "2 of 2 done: 2 files, 2 credits" in ended.stdout
+    first, second = sorted(manifest(), key=lambda line: line["index"])
+    assert first["outcome"] == second["outcome"] == "done"
+    assert (first["line"], second["line"]) == (2, 4)
+    assert first["notes"] == {"Mood": "calm"}
+    assert first["request"]["aspect_ratio"] == "16:9"
+    assert first["files"] == ["0001-a-red-fox.png"]
+    assert second["files"] == ["0002-foo-..-bar.png"]
+    assert len(first["task_ids"]) == 1
+    assert first["credits"] == 1
+    assert first["seconds"] > 0
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {*first["files"], *second["files"], "manifest.jsonl", "gallery.html"}
+    for name in (*first["files"], *second["files"]):
+        with Image.open(tmp_path / "out" / name) as picture:
+            picture.load()
+
+
+def test_batch_reads_standard_input_and_tells_events(aiowery_command: Command, manifest: Manifest) -> None:
+    """With --json, standard output is nothing but events, the manifest's lines among them."""
+    prompts = '{"prompt": "a", "image_number": 2}\n{"prompt": "b [[fail]]"}\n'
+    ended = aiowery_command("batch", "-", *_FAST, "--out", "out", "--json", input=prompts)
+    assert ended.returncode == 1, ended.stderr
+    events = [json.loads(line) for line in ended.stdout.splitlines()]
+    assert events[0] == {"event": "started", "total": 2}
+    assert [event["event"] for event in events].count("accepted") == 2
+    told = [{k: v for k, v in event.items() if k != "event"} for event in events if event["event"] == "ended"]
+    assert told == manifest()
+    assert (events[-1]["done"], events[-1]["failed"], events[-1]["exit_code"]) == (1, 1, 1)
+
+
+def test_batch_takes_options_as_defaults(aiowery_command: Command, manifest: Manifest, tmp_path: Path) -> None:
+    """--model and its like fill what the lines leave out; --limit takes the first lines only."""
+    (tmp_path / "p.txt").write_text("a\nb\nc\n")
+    ended = aiowery_command(
+        "batch", "p.txt", *_FAST, "--out", "out", "--limit", "2", "--model", "GPT_IMAGE_2", "--in-flight", "1"
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert [line["request"]["model"] for line in manifest()] == ["GPT_IMAGE_2"] * 2
+
+
+def test_batch_sets_an_earlier_batch_aside(aiowery_command: Command, manifest: Manifest, tmp_path: Path) -> None:
+    """A second batch into the same directory overwrites neither pictures nor manifest of the first."""
+    (tmp_path / "p.txt").write_text("a cat\n")
+    for _ in range(2):
+        ended = aiowery_command("batch", "p.txt", *_FAST, "--out", "out", "--gallery")
+        assert ended.returncode == 0, ended.stderr
+    assert "earlier-1" in ended.stderr
+    names = {path.name for path in (tmp_path / "out" / "earlier-1").iterdir()}
+    assert names == {"0001-a-cat.png", "manifest.jsonl", "gallery.html"}
+    assert (tmp_path / "out" / "0001-a-cat.png").exists()
+    assert len(manifest()) == 1
+
+
+def test_the_examples_are_good_prompts(aiowery_command: Command, manifest: Manifest) -> None:
+    """The prompts that come with the package run through, and are enough for a look at a gallery."""
+    examples = Path(__file__).parents[2] / "examples" / "prompts.txt"
+    ended = aiowery_command("batch", str(examples), *_FAST, "--out", "out")
+    assert ended.returncode == 0, ended.stderr
+    assert len({line["request"]["prompt"] for line in manifest()}) >= 24
+
+
+def test_status_and_balance_ask_the_service(aiowery_command: Command, aiowery_sandbox: Sandbox) -> None:
+    """Both speak to the host and with the key of the environment."""
+    assert aiowery_command("balance").stdout == "10000\n"
+    ended = aiowery_command("status", "task_unknown")
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("aiowery: ")
+    aiowery_sandbox.world.submit(_order("a cat"))
+    task = aiowery_sandbox.world.tasks[0]
+    told = aiowery_command("status", task.id)
+    assert told.returncode == 0
+    assert told.stdout.startswith(f"{task.id}: ")
+
+
+def _order(prompt: str) -> Any:
+    from aiowery.sandbox._world import Order  # noqa: PLC0415 - not public
+
+    return Order(prompt=prompt, model="WERYAI_IMAGE_2_0", aspect_ratio="1:1")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_sandbox_serves_until_it_is_told_to_end(
+    aiowery_process: Callable[..., Popen[str]], aiowery_command: Command, number: signal.Signals
+) -> None:
+    """`aiowery sandbox` says how to point a client at it, which then works, and ends cleanly."""
+    server = aiowery_process("sandbox", "--port", "0", "--speed", "100")
+    assert server.stdout is not None
+    told = [server.stdout.readline() for _ in range(3)]
+    settings = dict(line.removeprefix("  export ").strip().split("=", 1) for line in told[1:])
+    ended = aiowery_command("balance", env={**os.environ, **settings})
+    server.send_signal(number)
+    rest, complaint = server.communicate(timeout=10)
+    assert ended.stdout == "10000\n", ended.stderr
+    assert (server.returncode, rest, complaint) == (0, "", "")
+
+
+def test_sandbox_needs_a_free_port(aiowery_here: Command, aiowery_sandbox: Sandbox) -> None:
+    """A port in use is a clear message."""
+    port = aiowery_sandbox.url.rpartition(":")[2]
+    ended = aiowery_here("sandbox", "--port", port)
+    assert ended.returncode == 2
+    assert f"cannot listen on port {port}" in ended.stderr
+
+
+def test_version_is_the_package_s(aiowery_here: Command) -> None:
+    """`--version` prints the version and nothing else."""
+    ended = aiowery_here("--version")
+    assert (ended.returncode, ended.stdout) == (0, f"{__version__}\n")
+
+
+def test_help_says_what_each_shape_is_good_for(aiowery_here: Command) -> None:
+    """The uses of the aspect ratios are in the help page; every option has a line."""
+    text = " ".join(aiowery_here("batch", "--help").stdout.replace("│", " ").split())
+    for ratio, use in ASPECT_RATIOS.items():
+        assert f"{ratio} {use}" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("generate",), "requires"),
+        (("nothing",), "Unknown command"),
+        (("batch", "p.txt", "--out", "o", "--limit", "0"), "--limit"),
+        (("batch", "p.txt", "--out", "o", "--nonsense"), "--nonsense"),
+    ],
+)
+def test_wrong_use_is_exit_code_2(aiowery_here: Command, arguments: Sequence[str], words: str) -> None:
+    """What the command line cannot understand is refused on standard error."""
+    ended = aiowery_here(*arguments)
+    assert ended.returncode == 2
+    assert words in ended.stderr
+
+
+_WITHOUT = "import sys; sys.modules[{0!r}] = None; from aiowery.__main__ import main; sys.exit(main())"
+
+
+@pytest.mark.parametrize(
+    ("missing", "extra", "arguments"),
+    [
+        ("cyclopts", "cli", ("balance",)),
+        ("rich", "cli", ("balance",)),
+        ("uvicorn", "sandbox", ("generate", "a", "--out", "o", "--sandbox")),
+        ("PIL", "sandbox", ("sandbox",)),
+    ],
+)
+def test_a_missing_extra_is_named(tmp_path: Path, missing: str, extra: str, arguments: Sequence[str]) -> None:
+    """Without an extra's packages the command says in one line how to get them."""
+    with Popen(
+        [sys.executable, "-c", _WITHOUT.format(missing), *arguments], cwd=tmp_path, stderr=PIPE, text=True
+    ) as process:
+        _, said = process.communicate(timeout=20)
+    assert process.returncode == 2
+    assert f"pip install 'aiowery[{extra}]'" in said
+    assert len(said.splitlines()) == 1

@@ -1,0 +1,121 @@
+"""The gallery page: complete, harmless, and dependent on nothing."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aiowery.cli._gallery import page, ratio, write_gallery
+from aiowery.cli._records import Fate, Problem, Record, Summary
+
+_TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\r\x00"), max_size=60)
+
+
+class _Tags(HTMLParser):
+    """Collects elements and texts."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def _record(index: int = 1, prompt: str = "a cat", **facts: Any) -> Record:
+    request = {"type": "text-to-image", "prompt": prompt, "model": "M", "aspect_ratio": "16:9"}
+    made: dict[str, Any] = {"line": index, "request": request, "notes": {}, "fate": Fate.DONE}
+    return Record(index=index, prompt=prompt, **{**made, **facts})
+
+
+def _page(*records: Record, title: str = "p.txt") -> str:
+    return "\n".join(page(title, records, Summary.of(records, 9.0)))
+
+
+@given(_TEXTS, _TEXTS)
+def test_no_text_becomes_markup(prompt: str, reason: str) -> None:
+    """Whatever prompts, notes and reasons hold, the page has the same elements and shows the text as it is."""
+    done = {"files": ("0001-a.png",), "failures": ("one failed",)}
+    failed = {"fate": Fate.FAILED, "problem": Problem(kind="JobFailed", message=reason)}
+    page = _Tags(_page(_record(1, prompt, notes={"n": reason}, **done), _record(2, prompt, **failed), title=prompt))
+    plain = _Tags(_page(_record(1, "a", notes={"n": "b"}, **done), _record(2, "a", **failed), title="a"))
+    assert [tag for tag, _ in page.tags] == [tag for tag, _ in plain.tags]
+    assert page.all("img")[0]["alt"] == prompt
+    assert f"failed: {reason}" in page.text
+
+
+def test_the_page_fetches_nothing_from_elsewhere() -> None:
+    """Pictures lie beside the page, styles and script in it; nothing is loaded before it is seen."""
+    text = _page(_record(files=("0001-50% #1?.png",)), _record(2, files=("b.mp4", "c.mp3")))
+    tags = _Tags(text)
+    assert [tag["src"] for tag in tags.all("img")] == ["0001-50%25%20%231%3F.png"]
+    assert tags.all("img")[0]["loading"] == "lazy"
+    assert [tag["preload"] for tag in (*tags.all("video"), *tags.all("audio"))] == ["none", "none"]
+    assert not re.search(r"https?://|@import|url\(", text)
+
+
+def test_failures_stand_there_with_reason_ids_and_urls() -> None:
+    """Whoever looks at the page finds every item: those without a result with all that is known of them."""
+    text = _page(
+        _record(1, files=("a.png",)),
+        _record(2, "b", fate=Fate.FAILED, problem=Problem(kind="X", message="disk full"), task_ids=("t2",),
+                urls=("https://example.com/2.png", "javascript:alert(1)", "http://[")),
+        _record(3, "", fate=Fate.FAILED, request=None, problem=Problem(kind="X", message="is not JSON")),
+        _record(4, "d", fate=Fate.NOT_SUBMITTED),
+    )  # fmt: skip
+    tags = _Tags(text)
+    for words in ("3 without a result", "failed: disk full", "t2", "line 3", "failed: is not JSON", "not submitted"):
+        assert words in tags.text
+    links = [tag["href"] for tag in tags.all("a")]
+    assert "https://example.com/2.png" in links
+    assert not [link for link in links if link and link.startswith("javascript")]
+
+
+@pytest.mark.parametrize(
+    ("shape", "width"),
+    [("16:9", 16 / 9), ("2k", 1), ("16:9(4k)", 16 / 9), ("0:5", 1), ("5:0", 1), ("8:1", 3), ("1:8", 0.5), (None, 1)],
+)
+def test_shapes_are_respected_within_reason(shape: str | None, width: float) -> None:
+    """A piece is as wide as its shape wants, within what a wall can show."""
+    assert ratio(_record(request={"aspect_ratio": shape})) == pytest.approx(width)
+
+
+def test_what_is_the_same_everywhere_is_not_repeated() -> None:
+    """Model and shape are told where they differ."""
+    other = {"type": "text-to-image", "model": "N", "aspect_ratio": "16:9"}
+    text = _Tags(_page(_record(1, files=("a.png",)), _record(2, files=("b.png",), request=other))).text
+    assert "16:9" not in text
+    assert "N" in text
+
+
+def test_the_page_holds_its_pictures_while_they_are_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page of a small batch can be sent to somebody; that of a large one shows the files beside it."""
+    (tmp_path / "0001-a.png").write_bytes(b"\x89PNG!")
+    records = [_record(1, files=("0001-a.png",))]
+    write_gallery(tmp_path / "small.html", "a", records, Summary.of(records, 1.0))
+    monkeypatch.setattr("aiowery.cli._gallery._LARGEST_WHOLE", 3)
+    write_gallery(tmp_path / "large.html", "a", records, Summary.of(records, 1.0))
+    small, large = (_Tags((tmp_path / name).read_text("utf-8")).all("img")[0] for name in ("small.html", "large.html"))
+    assert small["src"] == "data:image/png;base64,iVBORyE="
+    assert large["src"] == "0001-a.png"
+
+
+def test_the_page_is_a_file(tmp_path: Path) -> None:
+    """An empty batch has a page, too."""
+    write_gallery(tmp_path / "g.html", "ü", (), Summary.of((), 0.0))
+    assert "ü" in (tmp_path / "g.html").read_text(encoding="utf-8")

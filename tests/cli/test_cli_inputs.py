@@ -1,0 +1,211 @@
+"""Prompt files: what is read from them, and what is wrong with them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aiowery.cli._inputs import Form, Item, parse, read_text
+from aiowery.cli._requests import TYPES, as_object, from_object
+from aiowery.errors import ConfigurationError
+from aiowery.weryai import TextToImage
+
+_PROMPTS = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_size=1, max_size=40)
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | _PROMPTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_PROMPTS, inner, max_size=3),
+    max_leaves=6,
+)
+_REQUESTS = st.builds(
+    TextToImage,
+    prompt=_PROMPTS,
+    model=_PROMPTS,
+    aspect_ratio=_PROMPTS,
+    negative_prompt=st.none() | _PROMPTS,
+    image_number=st.none() | st.integers(1, 9),
+    use_web_search=st.none() | st.booleans(),
+    extra=st.dictionaries(_PROMPTS.map("x_{}".format), _JSON, max_size=3),
+)
+
+
+def _prompts(items: list[Item]) -> list[str | None]:
+    return [getattr(item.request, "prompt", None) for item in items]
+
+
+def _items(text: str, form: Form, **defaults: object) -> list[Item]:
+    return list(parse(text, form, defaults))
+
+
+@given(st.lists(_PROMPTS))
+def test_txt_is_a_prompt_a_line(prompts: list[str]) -> None:
+    """Every line of a text file comes back as a prompt, blank ones apart, under its own line number."""
+    items = _items("\n\n".join(prompts), "txt")
+    assert _prompts(items) == prompts
+    assert [item.line for item in items] == [1 + 2 * place for place in range(len(prompts))]
+    assert [item.index for item in items] == [place + 1 for place in range(len(prompts))]
+
+
+@given(st.lists(st.tuples(_PROMPTS, _PROMPTS)))
+def test_csv_reads_what_a_spreadsheet_writes(rows: list[tuple[str, str]]) -> None:
+    """Prompts with separators and quotes survive the way through a CSV file; other columns become notes."""
+    file = io.StringIO()
+    csv.writer(file).writerows([("Mood", "PROMPT"), *((mood, prompt) for prompt, mood in rows)])
+    items = _items(file.getvalue().replace("\r\n", "\n"), "csv")
+    assert _prompts(items) == [prompt for prompt, _ in rows]
+    assert [item.notes for item in items] == [{"Mood": mood} for _, mood in rows]
+
+
+@given(_REQUESTS)
+def test_a_manifest_request_is_a_jsonl_line(request_: TextToImage) -> None:
+    """What the manifest says of a request reads back as an equal request."""
+    line = json.dumps(as_object(request_), ensure_ascii=False)
+    (item,) = _items(line, "jsonl")
+    assert item.request == request_
+
+
+@given(st.text(), st.sampled_from(["txt", "csv", "tsv", "jsonl"]))
+def test_any_text_gives_items_or_a_clear_refusal(text: str, form: Form) -> None:
+    """No text whatever brings another exception, or an item with neither request nor fault."""
+    try:
+        items = _items(text, form)
+    except ConfigurationError:
+        return
+    assert all((item.request is None) == (item.fault is not None) for item in items)
+
+
+@given(st.lists(_JSON))
+def test_any_json_line_gives_a_request_or_a_fault(values: list[object]) -> None:
+    """Each line of JSON is one item, whatever it holds."""
+    items = _items("\n".join(json.dumps(value) for value in values), "jsonl")
+    assert len(items) == len(values)
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "field", "value"),
+    [
+        ("Image Number", "3", "image_number", 3),
+        ("image-number", " 2 ", "image_number", 2),
+        ("ASPECT_RATIO", "16:9", "aspect_ratio", "16:9"),
+        ("Use Web Search", "Yes", "use_web_search", True),
+        ("extra", '{"seed": 7}', "extra", {"seed": 7}),
+        ("model", "", "model", "WERYAI_IMAGE_2_0"),
+    ],
+)
+def test_columns_that_name_fields_are_used(column: str, cell: str, field: str, value: object) -> None:
+    """A column fills the field it names, converted to what the field holds; an empty cell means the default."""
+    (item,) = _items(f"prompt\t{column}\na cat\t{cell}", "tsv")
+    assert getattr(item.request, field) == value
+    assert item.notes == {}
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("{not json", "is not JSON"),
+        ("[1]", "is not a JSON object"),
+        ('{"prompt": 5}', "prompt is 5"),
+        ('{"model": "m"}', "no prompt"),
+        ('{"type": "song", "prompt": "p"}', "known types are: text-to-image"),
+        ('{"prompt": "p", "extra": 5}', "extra is 5"),
+        ('{"prompt": "p", "seed": NaN}', "NaN is no JSON number"),
+        ('{"prompt": "p", "seed": 1e999}', "is not JSON"),
+        (r'{"prompt": "\ud800"}', "lone surrogate"),
+        ("[" * 100_000, "nested too deeply"),
+    ],
+)
+def test_a_broken_line_is_named_and_the_others_go_on(line: str, words: str) -> None:
+    """A wrong JSONL line becomes a fault under its number, between two good requests."""
+    items = _items(f'{{"prompt": "a"}}\n{line}\n{{"prompt": "b"}}', "jsonl")
+    assert _prompts(items) == ["a", None, "b"]
+    assert items[1].line == 2
+    assert words in str(items[1].fault)
+
+
+@pytest.mark.parametrize(
+    ("text", "form", "words"),
+    [
+        ("title\tmood\na\tb", "tsv", "no column is named prompt"),
+        ("a cat\na dog", "csv", "no column is named prompt"),
+        ("prompt,Prompt\na,b", "csv", "twice"),
+    ],
+)
+def test_a_wrong_heading_is_refused_at_once(text: str, form: Form, words: str) -> None:
+    """A table without a prompt column is no table of prompts; nothing of it is run."""
+    with pytest.raises(ConfigurationError, match=words):
+        _items(text, form)
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ("a cat, sitting,calm", "3 cells for 2 columns"),
+        ("a cat,two", "image_number is 'two'; a whole number is needed"),
+        (",2", "no prompt"),
+    ],
+)
+def test_a_wrong_row_is_a_fault(row: str, words: str) -> None:
+    """A row that does not fit its heading is named and does not become a wrong picture."""
+    good, bad = _items(f"prompt,image_number\na dog,1\n{row}", "csv")
+    assert good.fault is None
+    assert words in str(bad.fault)
+    assert bad.line == 3
+
+
+def test_csv_rows_are_numbered_by_their_first_line() -> None:
+    """A quoted cell with a line break does not shift the numbers of the rows that follow."""
+    items = _items('prompt;mood\n"two\nlines";x\nb;y', "csv")
+    assert [(item.line, item.notes["mood"]) for item in items] == [(2, "x"), (4, "y")]
+
+
+def test_tsv_keeps_the_quotes_of_a_prompt() -> None:
+    """Quotes that belong to the prompt stay, those of a spreadsheet go."""
+    items = _items('Prompt\n"Hi" on a wall\n"say ""hi"", twice"\n"', "tsv")
+    assert _prompts(items) == ['"Hi" on a wall', 'say "hi", twice', '"']
+
+
+def test_options_fill_what_a_line_leaves_out() -> None:
+    """The command's options are defaults: a line's own word comes first."""
+    items = _items('{"prompt": "a"}\n{"prompt": "b", "model": "M"}\n{"prompt": "c", "model": null}', "jsonl", model="D")
+    assert [getattr(item.request, "model", None) for item in items] == ["D", "M", "D"]
+
+
+def test_unknown_jsonl_fields_are_sent() -> None:
+    """Parameters that no class knows yet go to `extra`."""
+    request = from_object({"prompt": "a", "seed": 7, "extra": {"steps": 4}}, {})
+    assert dict(request.extra) == {"seed": 7, "steps": 4}
+
+
+def test_every_type_has_one_name() -> None:
+    """The table can be read both ways."""
+    assert len(set(TYPES.values())) == len(TYPES)
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+def test_files_of_all_systems_are_read(tmp_path: Path, newline: str) -> None:
+    """A byte order mark and foreign line ends are no part of a prompt."""
+    path = tmp_path / "p.TXT"
+    path.write_bytes(b"\xef\xbb\xbf" + newline.join(["a cat", "", "zwölf Möwen"]).encode())
+    text, form = read_text(str(path))
+    assert _prompts(_items(text, form)) == ["a cat", "zwölf Möwen"]
+
+
+def test_another_encoding_is_refused_with_its_line(tmp_path: Path) -> None:
+    """Text that is not UTF-8 is not guessed at."""
+    path = tmp_path / "p.txt"
+    path.write_bytes("a cat\nzwölf Möwen\n".encode("latin-1"))
+    with pytest.raises(ConfigurationError, match=r"not UTF-8 \(line 2\)"):
+        read_text(str(path))
+
+
+def test_unknown_endings_are_refused(tmp_path: Path) -> None:
+    """A spreadsheet's own format is not read as text."""
+    path = tmp_path / "p.xlsx"
+    path.write_bytes(b"PK")
+    with pytest.raises(ConfigurationError, match="must end in one of"):
+        read_text(str(path))

@@ -1,0 +1,190 @@
+"""The output directory: the manifest that loses nothing, and what lay there before."""
+
+from __future__ import annotations
+
+import errno
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aiowery.cli._manifest import Manifest, prepare, set_aside
+from aiowery.cli._records import Fate, Problem, Record, Summary, duration
+from aiowery.errors import ConfigurationError, JobFailed
+
+
+def _record(index: int, **facts: Any) -> Record:
+    made: dict[str, Any] = {
+        "line": index,
+        "prompt": "zwölf\nMöwen",
+        "request": {"type": "text-to-image", "prompt": "zwölf\nMöwen"},
+        "notes": {},
+        "fate": Fate.DONE,
+    }
+    return Record(index=index, **{**made, **facts})
+
+
+class _Full:
+    """A file on a disk that has room for so many bytes more, and then none until it is told otherwise."""
+
+    def __init__(self, path: Path, room: int) -> None:
+        self._file = path.open("xb", buffering=0)
+        self.room = room
+
+    def write(self, content: bytes) -> int:
+        if not self.room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written = self._file.write(content[: self.room])
+        self.room -= written
+        return written
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
+def test_each_line_is_on_disk_when_the_call_returns(tmp_path: Path) -> None:
+    """A crash right after a call loses nothing: ids after acceptance, the record after the end."""
+    manifest = Manifest(tmp_path)
+    manifest.accepted(1, ("t1", "t2"))
+    assert json.loads((tmp_path / "under-way.jsonl").read_text()) == {"index": 1, "task_ids": ["t1", "t2"]}
+    manifest.ended(_record(1, task_ids=("t1", "t2"), seconds=1.23456, problem=Problem.of(JobFailed("x"))))
+    line = json.loads((tmp_path / "manifest.jsonl").read_text())
+    assert (line["task_ids"], line["seconds"], line["error"]["class"]) == (["t1", "t2"], 1.235, "JobFailed")
+    manifest.close(whole=True)
+    assert not (tmp_path / "under-way.jsonl").exists()
+
+
+def test_ids_stay_when_the_run_broke_off(tmp_path: Path) -> None:
+    """If the run ends by an exception, the ids of what was under way are kept."""
+    with pytest.raises(RuntimeError), Manifest(tmp_path) as manifest:
+        manifest.accepted(1, ("t1",))
+        raise RuntimeError
+    assert (tmp_path / "under-way.jsonl").exists()
+
+
+@given(room=st.integers(0, 300))
+def test_a_full_disk_leaves_whole_lines_and_loses_none(tmp_path_factory: pytest.TempPathFactory, room: int) -> None:
+    """Wherever the disk becomes full, no half line stays, and the lines come once there is room again."""
+    directory = tmp_path_factory.mktemp("full")
+    manifest = Manifest(directory)
+    manifest._ended._file.close()
+    (directory / "manifest.jsonl").unlink()
+    file: Any = _Full(directory / "manifest.jsonl", room)
+    manifest._ended._file = file
+    refused = 0
+    for index in (1, 2):
+        try:
+            manifest.ended(_record(index))
+        except OSError:
+            refused += 1
+        written = (directory / "manifest.jsonl").read_bytes()
+        assert written == b"" or written.endswith(b"\n")
+    file.room = 10_000
+    manifest.close(whole=True)
+    lines = (directory / "manifest.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["index"] for line in lines] == [1, 2]
+
+
+def test_what_cannot_be_written_at_all_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """If the disk stays full to the end, the missing lines go to standard error and the ids' file stays."""
+    manifest = Manifest(tmp_path)
+    file: Any = _Full(tmp_path / "other", 0)
+    manifest._ended._file.close()
+    manifest._ended._file = file
+    manifest.accepted(1, ("t1",))
+    with pytest.raises(OSError, match="No space left"):
+        manifest.ended(_record(1, task_ids=("t1",), urls=("https://example.com/1.png",)))
+    manifest.close(whole=True)
+    told = json.loads(capsys.readouterr().err.splitlines()[-1])
+    assert (told["task_ids"], told["urls"]) == (["t1"], ["https://example.com/1.png"])
+    assert (tmp_path / "under-way.jsonl").exists()
+
+
+def test_a_run_that_never_began_leaves_nothing(tmp_path: Path) -> None:
+    """If it broke off before anything was sent, the directory is as it was."""
+    with pytest.raises(RuntimeError), Manifest(tmp_path, 10):
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_batches_do_not_write_one_manifest(tmp_path: Path) -> None:
+    """A directory that another batch writes to is refused."""
+    with Manifest(tmp_path), pytest.raises(ConfigurationError, match="File exists"):
+        Manifest(tmp_path)
+
+
+def test_room_for_the_manifest_is_kept_and_given_back(tmp_path: Path) -> None:
+    """A full disk is told, and yet the line is written, because room was kept for it."""
+    manifest = Manifest(tmp_path, 10)
+    (reserve,) = tmp_path.glob(".aiowery-probe-reserve-*")
+    size = reserve.stat().st_size
+    manifest._ended._file.close()
+    (tmp_path / "manifest.jsonl").unlink()
+    file: Any = _Full(tmp_path / "manifest.jsonl", 0)
+    manifest._ended._file = file
+    shrink = manifest._reserve.shrink
+
+    def shrinking() -> bool:
+        file.room = 10_000
+        return shrink()
+
+    manifest._reserve.shrink = shrinking  # type: ignore[method-assign]
+    with pytest.raises(OSError, match="No space left"):
+        manifest.ended(_record(1))
+    assert reserve.stat().st_size < size
+    assert len((tmp_path / "manifest.jsonl").read_text().splitlines()) == 1
+    manifest.close(whole=True)
+    assert not reserve.exists()
+
+
+def test_an_earlier_batch_is_moved_whole(tmp_path: Path) -> None:
+    """Manifest, gallery and the files the manifest names move; anything else stays; broken lines do no harm."""
+    (tmp_path / "manifest.jsonl").write_text(
+        'broken\n[]\n{"files": ["a.png", "gone.png", "../out.txt", 5]}\n{"files": 3}\n{"files": ["a.png"]}\n'
+    )
+    for name in ("a.png", "mine.png", "gallery.html"):
+        (tmp_path / name).write_text(name)
+    assert set_aside(tmp_path) == tmp_path / "earlier-1"
+    assert {path.name for path in tmp_path.iterdir()} == {"earlier-1", "mine.png"}
+    assert {path.name for path in (tmp_path / "earlier-1").iterdir()} == {"a.png", "manifest.jsonl", "gallery.html"}
+    assert set_aside(tmp_path) is None
+    (tmp_path / "under-way.jsonl").write_text("")
+    assert set_aside(tmp_path) == tmp_path / "earlier-2"
+
+
+def test_prepare_makes_the_directory_and_leaves_nothing_in_it(tmp_path: Path) -> None:
+    """The probe is gone afterwards."""
+    prepare(tmp_path / "deep" / "out")
+    assert list((tmp_path / "deep" / "out").iterdir()) == []
+
+
+def test_prepare_refuses_a_file_in_the_way(tmp_path: Path) -> None:
+    """A file is no directory."""
+    (tmp_path / "out").write_text("")
+    with pytest.raises(ConfigurationError, match="cannot write to"):
+        prepare(tmp_path / "out")
+
+
+def test_a_summary_counts_and_tells_what_is_missing() -> None:
+    """Numbers of each fate are in the sentence; those that are nought are not."""
+    records = [
+        _record(1, files=("a", "b"), credits=2.0, failures=("no",)),
+        _record(2, fate=Fate.FAILED),
+        _record(3, fate=Fate.IN_DOUBT),
+    ]
+    summary = Summary.of(records, 65)
+    assert not summary.all_done
+    assert str(summary) == (
+        "1 of 3 done, 1 failed, 1 in doubt (may have been charged), 1 of those done lack an output:"
+        " 2 files, 2 credits, in 1:05 min"
+    )
+    assert Summary.of([_record(1)], 1.0).all_done
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(0, "0.0 s"), (59.9, "59.9 s"), (61, "1:01 min"), (7380, "2:03:00 h")])
+def test_durations_read_well(seconds: float, words: str) -> None:
+    """Short times in seconds, long ones in minutes and hours."""
+    assert duration(seconds) == words

@@ -1,0 +1,116 @@
+"""What is told while a run goes on."""
+
+from __future__ import annotations
+
+import io
+import logging
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from aiowery.cli._bar import BarProgress
+from aiowery.cli._logs import logs_told
+from aiowery.cli._progress import PlainProgress, Tally, failure_line, plain_line, time_left, write_line
+from aiowery.cli._records import Fate, Problem, Record
+
+_JOB: Any = None
+
+
+def _record(fate: Fate = Fate.DONE, **facts: Any) -> Record:
+    return Record(index=1, line=3, prompt="a [red] cat", request={}, notes={}, fate=fate, **facts)
+
+
+_FAILED = _record(Fate.FAILED, task_ids=("t",), problem=Problem(kind="X", message="no [bold]luck[/]"))
+
+
+def test_a_tally_adds_up() -> None:
+    """Every item is in exactly one place."""
+    tally = Tally(5)
+    tally.accepted()
+    tally.accepted()
+    assert (tally.queued, tally.running, tally.ended) == (3, 2, 0)
+    tally.end(_record(task_ids=("t",)))
+    tally.end(_FAILED)
+    tally.end(_record(Fate.NOT_SUBMITTED))
+    assert (tally.queued, tally.running, tally.done, tally.failed, tally.ended) == (2, 0, 1, 1, 3)
+    assert plain_line(tally).startswith("3/5: 2 queued, 0 running, 1 done, 1 failed, ")
+
+
+def test_time_left_goes_by_the_speed_so_far() -> None:
+    """Half done in ten seconds means ten to go."""
+    assert time_left(5, 10, 10.0) == 10.0
+
+
+def test_failures_are_told_once_and_only_failures() -> None:
+    """A message that begins with the prompt does not get it twice; what was not submitted is not told one by one."""
+    assert failure_line(_FAILED) == "failed: line 3: 'a [red] cat': no [bold]luck[/]"
+    assert failure_line(_record(Fate.FAILED, problem=Problem(kind="X", message="a [red] cat: no"))) == (
+        "failed: line 3: a [red] cat: no"
+    )
+    assert failure_line(_record(failures=("no", "no"))) == "partly failed: line 3: 'a [red] cat': no"
+    assert failure_line(_record()) is None
+    assert failure_line(_record(Fate.NOT_SUBMITTED, problem=Problem(kind="X", message="no credits"))) is None
+
+
+def test_the_bar_shows_counts_and_failures_as_they_are() -> None:
+    """Brackets in prompts and reasons are text, not markup of the terminal."""
+    screen = io.StringIO()
+    progress = BarProgress(Console(file=screen, force_terminal=True, width=160, color_system=None))
+    progress.start(1632)
+    progress.accepted(1, _JOB)
+    progress.ended(_FAILED)
+    progress.tick()
+    progress.stop()
+    text = screen.getvalue()
+    assert "'a [red] cat': no [bold]luck[/]" in text
+    for words in ("1,631 queued", "0 running", "0 done", "1 failed", "left"):
+        assert words in text
+
+
+def test_plain_lines_are_few(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a terminal there is a line every few seconds, and one for each failure."""
+    now = 100.0
+    monkeypatch.setattr("aiowery.cli._progress.time.monotonic", lambda: now)
+    progress = PlainProgress()
+    progress.start(1000)
+    for _ in range(110):
+        now += 0.1
+        progress.accepted(1, _JOB)
+        progress.ended(_record(task_ids=("t",)))
+        progress.tick()
+    progress.ended(_FAILED)
+    progress.stop()
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 3
+    assert lines[0].startswith("51/1,000: 949 queued, 0 running, 51 done, 0 failed, 10.0/s, 1:35 min left")
+    assert lines[2].startswith("failed: ")
+
+
+def test_a_reader_who_leaves_does_not_end_the_run() -> None:
+    """A broken pipe is no reason to lose what costs money."""
+
+    class Gone(io.StringIO):
+        def write(self, _text: str, /) -> int:
+            raise BrokenPipeError
+
+    write_line(Gone(), "hello")
+
+
+@pytest.mark.parametrize(
+    ("verbosity", "told", "unsaid"),
+    [
+        (0, ["ERROR e"], 1),
+        (1, ["INFO i", "WARNING w", "ERROR e"], 0),
+        (2, ["DEBUG d", "INFO i", "WARNING w", "ERROR e"], 0),
+    ],
+)
+def test_log_records_are_told_by_verbosity(verbosity: int, told: list[str], unsaid: int) -> None:
+    """Warnings are counted where they are not shown, so that they do not garble the screen."""
+    lines: list[str] = []
+    log = logging.getLogger("aiowery.test")
+    with logs_told(verbosity, lines.append) as logs:
+        for write, text in ((log.debug, "d"), (log.info, "i"), (log.warning, "w"), (log.error, "e")):
+            write(text)
+    assert lines == told
+    assert logs.unsaid == unsaid

@@ -1,0 +1,185 @@
+"""A run through an open client: what stops it, and what its records then say."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aiowery import Limits, PollPolicy, RetryPolicy, WeryAI
+from aiowery.cli._inputs import Item
+from aiowery.cli._manifest import NoJournal
+from aiowery.cli._progress import PlainProgress
+from aiowery.cli._records import Fate, Record
+from aiowery.cli._run import Run
+from aiowery.errors import DownloadError
+from aiowery.sandbox import Fault, Sandbox, faults
+from aiowery.weryai import TextToImage
+
+pytestmark = pytest.mark.anyio
+
+SPEED = 200.0
+
+
+def _client(sandbox: Sandbox, **limits: int) -> WeryAI:
+    return WeryAI(
+        sandbox.key,
+        base_url=sandbox.url,
+        limits=Limits(**limits).faster(SPEED),
+        polling=PollPolicy(image_deadline=6000).faster(SPEED),
+        retries=RetryPolicy().faster(SPEED),
+    )
+
+
+def _items(*prompts: str, **fields: Any) -> list[Item]:
+    requests = (TextToImage(prompt=prompt, **fields) for prompt in prompts)
+    return [Item(index=place, line=place, request=request) for place, request in enumerate(requests, 1)]
+
+
+def _run(client: WeryAI, out: Path, journal: Any = None) -> Run:
+    return Run(
+        client, out, stem=lambda item: f"{item.index:04}", journal=journal or NoJournal(), progress=PlainProgress()
+    )
+
+
+def _fates(records: Sequence[Record]) -> Counter[Fate]:
+    return Counter(record.fate for record in records)
+
+
+def _pictures(out: Path) -> int:
+    return len(list(out.glob("*.png")))
+
+
+@pytest.fixture
+async def poor() -> AsyncIterator[Sandbox]:
+    """An account that can pay for three pictures."""
+    async with Sandbox(speed=SPEED, credits=3) as sandbox:
+        yield sandbox
+
+
+async def test_no_credits_left_keeps_what_was_accepted(
+    poor: Sandbox, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At the first refusal for want of credits submitting ends; what was paid is finished and saved."""
+    async with _client(poor, in_flight=2) as client:
+        run = _run(client, tmp_path)
+        records = await run.finish(_items(*("a cat",) * 50))
+    assert _fates(records) == {Fate.DONE: 3, Fate.NOT_SUBMITTED: 47}
+    assert _pictures(tmp_path) == 3
+    assert run.stopped is not None
+    assert run.stopped.exit_code == 1
+    assert "no credits left" in run.stopped.reason
+    assert poor.world.counters.posts <= 10
+    assert "Nothing more is submitted: no credits left" in capsys.readouterr().err
+
+
+async def test_a_lost_answer_is_in_doubt(tmp_path: Path) -> None:
+    """A paid POST without an answer has a fate of its own, and is not sent again."""
+    async with Sandbox(speed=SPEED, faults=[Fault(faults.Reset(processed=True), on="submit", times=1)]) as sandbox:
+        async with _client(sandbox) as client:
+            (record,) = await _run(client, tmp_path).finish(_items("a cat"))
+        assert record.fate is Fate.IN_DOUBT
+        assert record.problem is not None
+        assert sandbox.world.counters.posts == 1
+
+
+async def test_full_disk_keeps_urls_and_stops(
+    aiowery_sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An output that cannot be saved leaves its url in the record; nothing more is submitted, or saved in vain."""
+    async with _client(aiowery_sandbox, in_flight=2) as client:
+        download = client.download
+
+        async def sometimes(asset: Any, directory: Any, *, name: str | None = None) -> tuple[Path, ...]:
+            if name == "0001-2":
+                fault = OSError(errno.ENOSPC, "No space left on device")
+                raise DownloadError(f"cannot save {asset.url}", url=asset.url, path=tmp_path / "x.part") from fault
+            return await download(asset, directory, name=name)
+
+        monkeypatch.setattr(client, "download", sometimes)
+        run = _run(client, tmp_path)
+        records = await run.finish(_items(*("a cat",) * 30, image_number=2))
+    assert records[0].fate is Fate.FAILED
+    assert records[0].files == ("0001-1.png",)
+    assert len(records[0].urls) == 1
+    assert len(records[0].task_ids) == 2
+    assert run.stopped is not None
+    assert run.stopped.exit_code == 1
+    assert _fates(records)[Fate.NOT_SUBMITTED] > 0
+    for record in records:
+        assert len(record.files) + len(record.urls) == len(record.task_ids)
+
+
+async def test_a_journal_that_cannot_be_written_stops_the_run(aiowery_sandbox: Sandbox, tmp_path: Path) -> None:
+    """What cannot be noted is not bought."""
+
+    class Full:
+        def accepted(self, _index: int, _task_ids: tuple[str, ...], /) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        def ended(self, _record: Record, /) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    async with _client(aiowery_sandbox, in_flight=1, submits=1) as client:
+        run = _run(client, tmp_path, Full())
+        records = await run.finish(_items(*("a cat",) * 20))
+    assert _fates(records) == {Fate.FAILED: 1, Fate.NOT_SUBMITTED: 19}
+    assert (len(records[0].task_ids), len(records[0].urls)) == (1, 1)
+    assert run.stopped is not None
+    assert "cannot write the manifest: No space left" in run.stopped.reason
+
+
+async def test_what_nobody_foresaw_costs_one_item(
+    aiowery_sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A defect that strikes one item leaves the others alone, and says that it is one."""
+    async with _client(aiowery_sandbox) as client:
+        submit = client.submit
+
+        async def sometimes(request: Any) -> Any:
+            if request.prompt == "b":
+                raise ZeroDivisionError("oh")
+            return await submit(request)
+
+        monkeypatch.setattr(client, "submit", sometimes)
+        records = await _run(client, tmp_path).finish(_items("a", "b", "c"))
+    assert [record.fate for record in records] == [Fate.DONE, Fate.FAILED, Fate.DONE]
+    assert records[1].problem is not None
+    assert "ZeroDivisionError: oh; please report this" in records[1].problem.message
+
+
+async def test_leaving_while_sending_finds_the_ids(tmp_path: Path) -> None:
+    """Leaving at once in the middle of a POST still brings the ids of what was just accepted."""
+    slow = Fault(faults.SlowBody(0.3), on="submit")
+    async with Sandbox(speed=SPEED, faults=[slow]) as sandbox:
+        async with _client(sandbox) as client:
+            run = _run(client, tmp_path)
+            asyncio.get_running_loop().call_later(0.1, run.leave)
+            (record,) = await run.finish(_items("a [[stuck]]"))
+        assert record.fate is Fate.INTERRUPTED
+        assert record.task_ids == tuple(task.id for task in sandbox.world.tasks)
+
+
+async def test_leaving_at_once_knows_what_was_never_sent(aiowery_sandbox: Sandbox, tmp_path: Path) -> None:
+    """Requests that waited in line are not in doubt."""
+    async with _client(aiowery_sandbox, in_flight=1, submits=3) as client:
+        run = _run(client, tmp_path)
+        asyncio.get_running_loop().call_later(0.2, run.leave)
+        records = await run.finish(_items(*("a [[stuck]]",) * 6))
+    assert [record.fate for record in records] == [Fate.INTERRUPTED, *(Fate.NOT_SUBMITTED,) * 5]
+    assert aiowery_sandbox.world.charged == 1
+
+
+async def test_one_status_answer_in_twenty_failing_loses_nothing(tmp_path: Path) -> None:
+    """A batch whose polls fail now and then ends whole."""
+    flaky = Fault(faults.SERVER_ERROR, on="status", share=0.05)
+    async with Sandbox(speed=SPEED, faults=[flaky]) as sandbox:
+        async with _client(sandbox) as client:
+            records = await _run(client, tmp_path).finish(_items(*("a cat",) * 60))
+        assert _fates(records) == {Fate.DONE: 60}
+        assert _pictures(tmp_path) == 60

@@ -1,0 +1,299 @@
+"""The whole client against the sandbox, on a real socket: connections, misfortunes one by one, nothing left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import httpx2
+import pytest
+
+from aiowery import Limits, PollPolicy, RetryPolicy, WeryAI
+from aiowery.errors import (
+    ClientClosed,
+    ContentRejected,
+    EmptyResult,
+    InsufficientCredits,
+    JobFailed,
+    JobTimeout,
+    SubmissionInDoubt,
+)
+from aiowery.sandbox import FAIL, MODERATED, STUCK, Fault, Sandbox, faults
+from aiowery.weryai import TextToImage
+
+pytestmark = pytest.mark.anyio
+
+SPEED = 100.0
+CAT = TextToImage(prompt="a cat")
+CATS = TextToImage(prompt="two cats", image_number=2)
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    """Start a sandbox a hundred times as fast as life."""
+    with Sandbox(speed=SPEED, picture_size=64) as running:
+        yield running
+
+
+@asynccontextmanager
+async def client_of(sandbox: Sandbox, **more: Any) -> AsyncIterator[WeryAI]:
+    """Open a client that keeps the sandbox's time."""
+    settings = {
+        "limits": Limits().faster(SPEED),
+        "polling": PollPolicy().faster(SPEED),
+        "retries": RetryPolicy().faster(SPEED),
+        **more,
+    }
+    async with WeryAI(sandbox.key, base_url=sandbox.url, **settings) as client:
+        yield client
+
+
+@pytest.mark.slow
+async def test_a_gather_of_a_thousand_uses_few_connections(sandbox: Sandbox) -> None:
+    """A thousand `run` at once: all finish, one POST each, never more than 20 tasks, at most 24 connections."""
+    async with client_of(sandbox) as client:
+        results = await asyncio.gather(*(client.run(CAT) for _ in range(1000)))
+        assert client.statistics().lane.refusals == 0
+    counters = sandbox.world.counters
+    assert len({result.task_ids for result in results}) == 1000
+    assert counters.posts == 1000
+    assert counters.too_many_tasks == 0
+    assert counters.connections <= 24
+
+
+@pytest.mark.parametrize("library", [httpx, httpx2])
+async def test_a_callers_own_client_does_the_same(sandbox: Sandbox, tmp_path: Path, library: Any) -> None:
+    """From submission to the saved picture over the caller's httpx or httpx2 client."""
+    async with library.AsyncClient() as http, client_of(sandbox, http=http) as client:
+        (path,) = await client.download(await client.run(CAT), tmp_path)
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+STATUS_FAULTS: dict[str, Fault] = {
+    "500": Fault(faults.SERVER_ERROR, on="status", times=3),
+    "502 page": Fault(faults.BAD_GATEWAY, on="status", times=3),
+    "503 page": Fault(faults.UNAVAILABLE, on="status", times=3),
+    "504 page": Fault(faults.GATEWAY_TIMEOUT, on="status", times=3),
+    "429": Fault(faults.RATE_LIMITED, on="status", times=2),
+    "401": Fault(faults.UNAUTHORIZED, on="status", times=2),
+    "403": Fault(faults.FORBIDDEN, on="status", times=2),
+    "throttle code": Fault(faults.RATE_LIMITED_1001, on="status", times=3),
+    "reset": Fault(faults.Reset(), on="status", times=3),
+    "truncated": Fault(faults.Truncated(), on="status", times=3),
+    "empty": Fault(faults.Empty(), on="status", times=3),
+    "not json": Fault(faults.NotJson(), on="status", times=3),
+    "slow": Fault(faults.SlowBody(0.3), on="status", times=2),
+    "not found yet": Fault(faults.NotFoundYet(0.3), on="status"),
+    "stale": Fault(faults.Stale(), on="status", times=3),
+    "unknown word": Fault(faults.StatusWords(processing="Polishing"), on="status"),
+    "capitals": Fault(faults.StatusWords(waiting="PENDING", processing="RUNNING", success="Succeed"), on="status"),
+    "list": Fault(faults.ListData(), on="status"),
+    "objects": Fault(faults.ObjectOutputs(), on="status"),
+    "image_url objects": Fault(faults.ObjectOutputs("image_url"), on="status"),
+    "nested": Fault(faults.Nested(), on="status"),
+    "nested in output": Fault(faults.Nested("output"), on="status"),
+    "envelope 200": Fault(faults.Success200(), on="any"),
+}
+
+
+@pytest.mark.parametrize("fault", STATUS_FAULTS.values(), ids=STATUS_FAULTS.keys())
+async def test_no_misfortune_of_a_status_check_loses_the_picture(sandbox: Sandbox, fault: Fault) -> None:
+    """Each misfortune alone, on a single job: the picture arrives, after one POST."""
+    sandbox.script(fault)
+    async with client_of(sandbox) as client:
+        result = await client.run(CAT)
+        assert (await client.fetch(result.assets[0])).startswith(b"\x89PNG")
+    assert sandbox.world.counters.posts == 1
+
+
+BATCH_FAULTS: dict[str, Fault] = {
+    "refused": Fault(faults.NOT_FOUND, on="batch"),
+    "page": Fault(faults.NotJson(), on="batch"),
+    "tasks missing": Fault(faults.MissingTasks(), on="batch"),
+    "500": Fault(faults.SERVER_ERROR, on="batch", times=2),
+    "single object": Fault(faults.SingleObject(), on="batch"),
+    "batch id as text": Fault(faults.StringBatchId(), on="submit"),
+    "task ids as numbers": Fault(faults.NumericTaskIds(), on="any"),
+}
+
+
+@pytest.mark.parametrize("fault", BATCH_FAULTS.values(), ids=BATCH_FAULTS.keys())
+async def test_no_misfortune_of_a_batch_check_loses_a_picture(sandbox: Sandbox, fault: Fault) -> None:
+    """Each misfortune of the batch endpoint, on a job of two pictures: both arrive, after one POST."""
+    sandbox.script(fault)
+    async with client_of(sandbox) as client:
+        result = await client.run(CATS)
+    assert len(result.assets) == 2
+    assert sandbox.world.counters.posts == 1
+
+
+LOAD_FAULTS: dict[str, Fault] = {
+    "429": Fault(faults.RATE_LIMITED, on="submit", times=3),
+    "1001": Fault(faults.RATE_LIMITED_1001, on="submit", times=3),
+    "6002": Fault(faults.WORKFLOW_RATE_LIMITED, on="submit", times=3),
+    "1007": Fault(faults.QUEUE_FULL, on="submit", times=3),
+    "6010": Fault(faults.TOO_MANY_TASKS, on="submit", times=3),
+}
+
+
+@pytest.mark.parametrize("fault", LOAD_FAULTS.values(), ids=LOAD_FAULTS.keys())
+async def test_refusals_because_of_load_cost_nothing_but_time(sandbox: Sandbox, fault: Fault) -> None:
+    """Three refusals among thirty submissions: thirty tasks, thirty credits, nobody lost."""
+    sandbox.script(fault)
+    async with client_of(sandbox) as client:
+        await asyncio.gather(*(client.run(CAT) for _ in range(30)))
+        assert client.statistics().lane.refusals >= 1
+    assert len(sandbox.world.tasks) == 30
+    assert sandbox.world.charged == 30
+
+
+DOUBT_FAULTS: dict[str, Fault] = {
+    "lost answer": Fault(faults.LostAnswer(0.2), on="submit", times=1),
+    "reset before": Fault(faults.Reset(), on="submit", times=1),
+    "reset after": Fault(faults.Reset(processed=True), on="submit", times=1),
+    "500": Fault(faults.Refuse(500, html=True, processed=True), on="submit", times=1),
+    "502": Fault(faults.BAD_GATEWAY, on="submit", times=1),
+    "504": Fault(faults.GATEWAY_TIMEOUT, on="submit", times=1),
+    "truncated": Fault(faults.Truncated(), on="submit", times=1),
+    "empty": Fault(faults.Empty(), on="submit", times=1),
+    "no ids": Fault(faults.NoIds(), on="submit", times=1),
+}
+
+
+@pytest.mark.parametrize("fault", DOUBT_FAULTS.values(), ids=DOUBT_FAULTS.keys())
+async def test_a_submission_without_a_clear_answer_is_made_once(sandbox: Sandbox, fault: Fault) -> None:
+    """Ten submissions, one of which gets no clear answer: ten POSTs, nine results, one in doubt."""
+    sandbox.script(fault)
+    async with client_of(sandbox) as client:
+        outcomes = await asyncio.gather(*(client.run(CAT) for _ in range(10)), return_exceptions=True)
+        assert client.statistics().in_doubt == 1
+    assert sum(isinstance(outcome, SubmissionInDoubt) for outcome in outcomes) == 1
+    assert sum(not isinstance(outcome, BaseException) for outcome in outcomes) == 9
+    assert sandbox.world.counters.posts == 10
+
+
+async def test_shape_b_of_a_submission_is_understood(sandbox: Sandbox) -> None:
+    """A single `task_id` with a status instead of `task_ids` is a job like any other."""
+    sandbox.script(Fault(faults.SingleTaskId(), on="submit"))
+    async with client_of(sandbox) as client:
+        assert (await client.run(CAT)).credits == 1
+
+
+@pytest.mark.parametrize(
+    ("prompt", "expected"),
+    [(f"a cat {MODERATED}", ContentRejected), (f"a cat {FAIL}", JobFailed), (f"a cat {STUCK}", JobTimeout)],
+)
+async def test_what_the_prompt_brings_about(sandbox: Sandbox, prompt: str, expected: type[Exception]) -> None:
+    """Moderation, failure and a task that never ends are three different errors."""
+    async with client_of(sandbox) as client:
+        with pytest.raises(expected):
+            await client.run(TextToImage(prompt=prompt), deadline=1)
+
+
+async def test_success_without_outputs(sandbox: Sandbox) -> None:
+    """The provider says success and lists nothing: EmptyResult."""
+    sandbox.script(Fault(faults.NoOutputs(), on="status"))
+    async with client_of(sandbox) as client:
+        with pytest.raises(EmptyResult):
+            await client.run(CAT)
+
+
+async def test_no_credits_left() -> None:
+    """Those who can pay are served, the others are told so; nobody is charged twice."""
+    async with Sandbox(speed=SPEED, credits=7, picture_size=64) as poor:
+        async with client_of(poor) as client:
+            outcomes = await asyncio.gather(*(client.run(CAT) for _ in range(10)), return_exceptions=True)
+            assert await client.balance() == 0
+        assert sum(isinstance(outcome, InsufficientCredits) for outcome in outcomes) == 3
+        assert poor.world.charged == 7
+
+
+FILE_FAULTS: dict[str, Fault] = {
+    "cut off": Fault(faults.CutOff(), on="file", times=2),
+    "404 at first": Fault(faults.NOT_FOUND, on="file", times=2),
+    "403 at first": Fault(faults.FORBIDDEN, on="file", times=2),
+    "503 at first": Fault(faults.UNAVAILABLE, on="file", times=2),
+    "page at first": Fault(faults.ContentType("text/html"), on="file", times=1),
+    "odd type": Fault(faults.ContentType("application/octet-stream"), on="file"),
+    "slow": Fault(faults.SlowBody(0.3), on="file", times=1),
+    "reset": Fault(faults.Reset(), on="file", times=2),
+}
+
+
+@pytest.mark.parametrize("fault", FILE_FAULTS.values(), ids=FILE_FAULTS.keys())
+async def test_no_misfortune_of_a_download_spoils_the_file(sandbox: Sandbox, tmp_path: Path, fault: Fault) -> None:
+    """Each misfortune of the files' host: the saved picture is whole, and nothing else lies beside it."""
+    async with client_of(sandbox) as client:
+        result = await client.run(CAT)
+        expected = await client.fetch(result.assets[0])
+        sandbox.script(fault)
+        (path,) = await client.download(result, tmp_path)
+    assert path.suffix == ".png"
+    assert path.read_bytes() == expected
+    assert [entry.name for entry in os.scandir(tmp_path)] == [path.name]
+
+
+async def test_files_are_fetched_without_the_key(sandbox: Sandbox) -> None:
+    """The host of the files hears no Authorization header; the API hears it on every call."""
+    async with client_of(sandbox) as client:
+        await client.fetch((await client.run(CAT)).assets[0])
+    requests = sandbox.world.counters.requests
+    assert {request.path.startswith("/files") for request in requests} == {True, False}
+    for request in requests:
+        assert request.authorization is not request.path.startswith("/files")
+
+
+async def test_two_clients_with_one_key_share_the_twenty_places(sandbox: Sandbox) -> None:
+    """The provider counts per key: two clients in one loop never make it refuse."""
+    async with client_of(sandbox) as one, client_of(sandbox) as two:
+        await asyncio.gather(*(client.run(CAT) for client in (one, two) for _ in range(40)))
+    assert sandbox.world.counters.too_many_tasks == 0
+
+
+@pytest.mark.two_loops
+async def test_another_process_with_the_same_key_is_lived_with(sandbox: Sandbox) -> None:
+    """Two lanes that do not know each other (two loops) share the provider's places through its refusals."""
+
+    async def elsewhere() -> int:
+        async with client_of(sandbox) as client:
+            return len(await asyncio.gather(*(client.run(CAT) for _ in range(40))))
+
+    other = asyncio.to_thread(asyncio.run, elsewhere())
+    here, there = await asyncio.gather(elsewhere(), other)
+    assert here + there == 80
+    assert len(sandbox.world.tasks) == 80
+
+
+async def test_nothing_is_left_after_close(sandbox: Sandbox) -> None:
+    """No task, no thread of ours, no socket and no open file stays behind, with jobs under way and without."""
+    tasks_before = asyncio.all_tasks()
+    with pytest.raises(ZeroDivisionError):
+        async with client_of(sandbox) as client:
+            await client.run(CAT)
+            await client.submit(TextToImage(prompt=f"a cat {STUCK}"))
+            streaming = client.stream([CAT] * 100)
+            await anext(streaming)
+            raise ZeroDivisionError
+    with pytest.raises(ClientClosed):
+        [outcome async for outcome in streaming]
+    await asyncio.sleep(0.05)
+    gc.collect()
+    assert asyncio.all_tasks() == tasks_before
+    async with asyncio.timeout(5):
+        while sandbox.world.counters.connections_open:  # noqa: ASYNC110 - another thread counts them
+            await asyncio.sleep(0.01)
+    ours = [thread for thread in threading.enumerate() if "aiowery" in thread.name and "sandbox" not in thread.name]
+    assert ours == []
+    assert not [name for name in _open_files() if name.endswith((".part", ".png"))]
+
+
+def _open_files() -> list[str]:
+    folder = Path("/proc/self/fd")
+    return [str(link.readlink()) for link in folder.iterdir() if link.is_symlink()] if folder.exists() else []

@@ -1,0 +1,129 @@
+"""What goes over the wire and what comes of it, with the client's own pool under respx."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import respx
+from support import KEY, URL, envelope
+
+from aiowery import PollPolicy, WeryAI
+from aiowery.errors import InvalidRequest, NotFound, UnexpectedResponse
+from aiowery.weryai import TextToImage
+
+pytestmark = pytest.mark.anyio
+
+SUBMIT = "/v1/generation/text-to-image"
+
+
+@pytest.fixture
+def wire() -> Iterator[respx.MockRouter]:
+    """Catch everything that leaves through httpx; what no test expects is an error."""
+    with respx.mock(base_url=URL, assert_all_called=True) as router:
+        yield router
+
+
+def client() -> WeryAI:
+    """Return a client that looks after milliseconds."""
+    return WeryAI(KEY, base_url=URL, polling=PollPolicy().faster(1000))
+
+
+def task(task_id: str, status: str, **more: Any) -> dict[str, Any]:
+    """Return what a status answer says of one task."""
+    return {"task_id": task_id, "task_status": status, **more}
+
+
+async def test_one_picture_from_request_to_result(wire: respx.MockRouter) -> None:
+    """POST with exactly what was set, then GETs on the task's status until it is done."""
+    submit = wire.post(SUBMIT).respond(json=json.loads(envelope({"batch_id": 9, "task_ids": ["t/1"]}).content))
+    status = wire.get("/v1/generation/t%2F1/status")
+    status.side_effect = [
+        envelope(task("t/1", "waiting")),
+        envelope(task("t/1", "PROCESSING")),
+        envelope(task("t/1", "Succeed", images=["https://f.example/1.png"], cost_credits=2)),
+    ]
+    async with client() as weryai:
+        result = await weryai.run(
+            TextToImage(prompt="a cat", model="FLUX", aspect_ratio="2k", negative_prompt="dogs", extra={"seed": 7})
+        )
+    assert result.urls == ("https://f.example/1.png",)
+    assert result.credits == 2
+    sent = submit.calls.last.request
+    assert json.loads(sent.content) == {
+        "prompt": "a cat",
+        "model": "FLUX",
+        "aspect_ratio": "2k",
+        "negative_prompt": "dogs",
+        "seed": 7,
+    }
+    assert sent.headers["authorization"] == f"Bearer {KEY}"
+    assert sent.headers["content-type"] == "application/json"
+    assert submit.call_count == 1
+    assert status.call_count == 3
+
+
+async def test_a_batch_is_asked_about_as_a_whole(wire: respx.MockRouter) -> None:
+    """Two pictures: one GET on the batch shows both, in whatever order."""
+    wire.post(SUBMIT).mock(return_value=envelope({"batch_id": 9, "task_ids": ["a", "b"]}))
+    batch = wire.get("/v1/generation/batch/9/status")
+    batch.side_effect = [
+        envelope([task("b", "waiting"), task("a", "processing")]),
+        envelope(
+            [
+                task("b", "SUCCESS", images=[{"image_url": "https://f.example/b.png"}]),
+                task("a", "SUCCESS", images=["https://f.example/a.png"]),
+            ]
+        ),
+    ]
+    async with client() as weryai:
+        result = await weryai.run(TextToImage(prompt="cats", image_number=2))
+    assert result.urls == ("https://f.example/a.png", "https://f.example/b.png")
+    assert batch.call_count == 2
+
+
+async def test_a_text_that_json_can_hardly_hold_goes_out_and_costs_nothing_more(wire: respx.MockRouter) -> None:
+    """Emoji, quotes and even half a surrogate pair in a prompt do not break a submission."""
+    prompt = 'a "cat" \N{CAT FACE} \ud83d'
+    submit = wire.post(SUBMIT).mock(return_value=envelope({"task_id": "a", "task_status": "waiting"}))
+    wire.get("/v1/generation/a/status").mock(return_value=envelope(task("a", "success", images="https://f.example/a")))
+    async with client() as weryai:
+        await weryai.run(TextToImage(prompt=prompt))
+    assert json.loads(submit.calls.last.request.content)["prompt"] == prompt
+
+
+async def test_reads_speak_the_contracts_paths(wire: respx.MockRouter) -> None:
+    """Balance as a bare number, status of one task, and a refusal of each."""
+    wire.get("/v1/generation/balance").mock(return_value=envelope(41.5))
+    wire.get("/v1/generation/a/status").mock(return_value=envelope(task("a", "FAILED", msg="no")))
+    wire.get("/v1/generation/b/status").mock(return_value=envelope(None, 1003, "task not exist"))
+    async with client() as weryai:
+        assert await weryai.balance() == 41.5
+        assert (await weryai.status("a")).reason == "no"
+        with pytest.raises(NotFound, match="code 1003"):
+            await weryai.status("b")
+
+
+async def test_an_error_shows_the_path_at_fault(wire: respx.MockRouter) -> None:
+    """An answer outside the contract is reported with the place, once its retries are used up."""
+    wire.get("/v1/generation/a/status").mock(return_value=envelope({"task_id": "a", "task_status": 5, "images": [7]}))
+    async with WeryAI(KEY, base_url=URL) as weryai:
+        weryai._opened._sender._retries = weryai.retries.faster(1000)
+        with pytest.raises(UnexpectedResponse) as caught:
+            await weryai.status("a")
+    assert caught.value.faults == (
+        "$.data.images: a url, or an object with a url, is expected, got a number",
+        "$.data.task_status: a string is expected, got a number",
+    )
+
+
+async def test_a_refusal_keeps_the_providers_words_and_numbers(wire: respx.MockRouter) -> None:
+    """Code, HTTP status and raw body are on the error, and the message says what to do."""
+    wire.post(SUBMIT).mock(return_value=envelope(None, 1001, "aspect ratio is not supported"))
+    async with client() as weryai:
+        with pytest.raises(InvalidRequest, match="aspect ratio is not supported") as caught:
+            await weryai.run(TextToImage(prompt="a cat", aspect_ratio="7:7"))
+    assert (caught.value.code, caught.value.http_status) == (1001, 200)
+    assert caught.value.raw["desc"] == "aspect ratio is not supported"

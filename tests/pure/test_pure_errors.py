@@ -1,0 +1,147 @@
+"""The tree of errors is as drawn, and every error travels with what it knows."""
+
+from __future__ import annotations
+
+import builtins
+import copy
+import inspect
+import pickle
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aiowery import AioweryError, Snapshot, TaskState, errors
+from aiowery._values import Request
+from aiowery.weryai import TextToImage
+
+CLASSES: list[type[AioweryError]] = [getattr(errors, name) for name in errors.__all__]
+SNAPSHOT = Snapshot("t1", TaskState.FAILED, "FAILED", reason="blurred", raw={"task_id": "t1"})
+REQUEST: Request[Any] = TextToImage(prompt="hills", extra={"seed": 1})
+
+KNOWN: dict[str, Any] = {
+    "request_id": "req-1",
+    "http_status": 429,
+    "raw": {"status": 6010, "data": [None]},
+    "faults": ("$.data: an object is expected, got null",),
+    "code": 6010,
+    "retry_after": 2.5,
+    "tasks_at_once": True,
+    "request": REQUEST,
+    "sent_at": 1_767_000_000.0,
+    "task_ids": ("t1", "t2"),
+    "snapshots": (SNAPSHOT,),
+    "job": object(),
+    "url": "https://cdn.example/r/1.png",
+    "path": Path("out") / "1.png",
+}
+
+
+def arguments(cls: type[AioweryError]) -> dict[str, Any]:
+    """Return an argument for every keyword that the class takes."""
+    parameters = inspect.signature(cls).parameters.values()
+    return {one.name: KNOWN[one.name] for one in parameters if one.kind is inspect.Parameter.KEYWORD_ONLY}
+
+
+def drawn() -> dict[str, tuple[str | None, str | None]]:
+    """Read the drawing in the module's docstring: each name with its parent and its base in brackets."""
+    tree: dict[str, tuple[str | None, str | None]] = {}
+    path: list[str] = []
+    for line in (errors.__doc__ or "").splitlines():
+        found = re.match(r"^ {4}((?:[│ ] {3})*(?:[├└]── )?)([A-Z]\w+)(?: \((\w+)\))?(?:  |$)", line)
+        if found:
+            depth = len(found[1]) // 4
+            del path[depth:]
+            tree[found[2]] = (path[-1] if path else None, found[3])
+            path.append(found[2])
+    return tree
+
+
+def test_the_drawing_shows_every_class() -> None:
+    """What is drawn, what is listed and what is defined are the same."""
+    defined = {name for name, value in vars(errors).items() if inspect.isclass(value) and issubclass(value, Exception)}
+    assert set(drawn()) == set(errors.__all__) == defined
+
+
+@pytest.mark.parametrize("name", errors.__all__)
+def test_the_drawing_is_true(name: str) -> None:
+    """Each class derives from the one it hangs under, and beside it only from the one in brackets."""
+    parent, bracketed = drawn()[name]
+    expected = [getattr(errors, parent)] if parent else [Exception]
+    if bracketed:
+        expected.append(getattr(builtins, bracketed))
+    assert list(getattr(errors, name).__bases__) == expected
+
+
+def test_the_fields_in_the_drawing_exist() -> None:
+    """A field that the drawing promises is there, on the class and on those below it."""
+    promised = re.findall(r"([A-Z]\w+)(?: \(\w+\))?  .*?((?: ?\.[a-z_]+)+)", errors.__doc__ or "")
+    assert {name for name, _ in promised} >= {
+        "UnexpectedResponse",
+        "APIError",
+        "JobError",
+        "JobTimeout",
+        "DownloadError",
+    }
+    for name, fields in promised:
+        for field in re.findall(r"\.([a-z_]+)", fields):
+            for cls in CLASSES:
+                assert hasattr(cls(), field) or not issubclass(cls, getattr(errors, name))
+
+
+def test_the_list_is_sorted_and_has_no_twins() -> None:
+    """`__all__` is in order, so that a merge cannot lose a name unseen."""
+    assert list(errors.__all__) == sorted(set(errors.__all__))
+
+
+@pytest.mark.parametrize(
+    ("cls", "builtin"), [(errors.ConfigurationError, ValueError), (errors.JobTimeout, TimeoutError)]
+)
+def test_two_errors_are_pythons_too(cls: type[AioweryError], builtin: type[Exception]) -> None:
+    """Code that knows nothing of aiowery catches a wrong value and a time-out as what they are."""
+    with pytest.raises(builtin, match="message"):
+        raise cls("message")
+    assert [one for one in CLASSES if issubclass(one, builtin)] == [cls]
+
+
+@pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
+def test_every_field_has_a_name_and_a_default(cls: type[AioweryError]) -> None:
+    """A bare error can be made, and each keyword argument is kept under its own name."""
+    assert str(cls()) == ""
+    error = cls("what happened", **arguments(cls))
+    assert error.message == str(error) == "what happened"
+    assert vars(error) == {"request_id": None, **arguments(cls)}
+
+
+@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
+def test_every_error_pickles(cls: type[AioweryError], protocol: int) -> None:
+    """Class, message, fields and notes travel to another process; only a live job stays behind."""
+    error = cls("what happened", **arguments(cls))
+    error.add_note("seen by the caller")
+    other = pickle.loads(pickle.dumps(error, protocol))  # noqa: S301
+    assert type(other) is cls
+    assert (str(other), other.args) == ("what happened", ("what happened",))
+    assert vars(other) == {**vars(error), **({"job": None} if cls is errors.JobTimeout else {})}
+    assert other.__notes__ == ["seen by the caller"]
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy], ids=["copy", "deepcopy"])
+@pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
+def test_every_error_copies(cls: type[AioweryError], duplicate: Any) -> None:
+    """A copy says and knows the same, as a job raises one for each of its waiters."""
+    error = cls("what happened", **arguments(cls))
+    other = duplicate(error)
+    assert (type(other), str(other)) == (cls, "what happened")
+    given, copied = dict(vars(error)), dict(vars(other))
+    given.pop("job", None)
+    copied.pop("job", None)
+    assert copied == given
+
+
+@pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
+def test_every_error_says_what_it_is_for(cls: type[AioweryError]) -> None:
+    """Each class has a docstring of its own."""
+    assert cls.__doc__
+    assert cls.__doc__ not in {base.__doc__ for base in cls.__mro__[1:]}

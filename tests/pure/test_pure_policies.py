@@ -1,0 +1,193 @@
+"""Laws of the delays: within bounds for every draw and every number of failures."""
+
+from __future__ import annotations
+
+from math import inf, nan, nextafter
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from aiowery._policies import Limits, PollPolicy, RetryPolicy, full_jitter
+from aiowery.errors import ConfigurationError
+
+modest = settings(deadline=None, max_examples=150)
+draws = st.floats(0, 1, exclude_max=True) | st.sampled_from([0.0, nextafter(1.0, 0.0)])
+failures = st.integers(-5, 70) | st.integers(0, 10**6) | st.just(10**6)
+seconds = st.floats(0.001, 1e6)
+waits = st.none() | st.floats(0, 1e9)
+SLACK = 1 + 1e-12
+
+
+@st.composite
+def polls(draw: st.DrawFn) -> PollPolicy:
+    """Draw any policy that can be built."""
+    shortest, *others = sorted(draw(st.lists(seconds, min_size=3, max_size=3)))
+    longest, eager = draw(st.permutations(others))
+    return PollPolicy(shortest=shortest, longest=longest, eager=eager, ceiling=draw(seconds | st.just(inf)))
+
+
+retries = st.builds(
+    RetryPolicy,
+    base=st.floats(0, 1e6),
+    ceiling=st.floats(0, 1e6) | st.just(inf),
+    longest_wait=st.floats(0, 1e6) | st.just(inf),
+)
+
+
+@given(policy=polls(), draw=draws)
+@modest
+def test_intervals_lie_between_their_bounds(policy: PollPolicy, draw: float) -> None:
+    """A look comes no sooner than `shortest` and no later than `longest`, an eager one no later than `eager`."""
+    assert policy.shortest <= policy.interval(lambda: draw) <= policy.longest * SLACK
+    assert policy.shortest <= policy.eager_interval(lambda: draw) <= policy.eager * SLACK
+
+
+@given(policy=polls(), failures=failures, draw=draws)
+@example(policy=PollPolicy(shortest=60, longest=90, eager=60), failures=1, draw=0.5)
+@modest
+def test_failed_looks_pause_at_least_as_long_as_good_ones(policy: PollPolicy, failures: int, draw: float) -> None:
+    """A failing provider is never asked more often than a healthy one, and not rarer than the ceiling."""
+    pause = policy.after_failures(failures, lambda: draw)
+    assert policy.interval(lambda: draw) <= pause <= max(policy.ceiling, policy.longest) * SLACK
+
+
+@given(policy=retries, failures=failures, asked=waits, draw=draws)
+@modest
+def test_pauses_before_a_repeat_are_bounded(
+    policy: RetryPolicy, failures: int, asked: float | None, draw: float
+) -> None:
+    """What the server asks for is obeyed up to `longest_wait`; our own pauses stay below the ceiling."""
+    pause = policy.pause(failures, asked, lambda: draw)
+    lane = policy.lane_pause(failures, asked, lambda: draw)
+    if asked is not None:
+        assert pause == min(asked, policy.longest_wait)
+        assert lane == max(4 * policy.base, pause)
+    else:
+        assert 0 <= pause <= policy.ceiling
+        assert 4 * policy.base <= lane <= (4 * policy.base + policy.ceiling) * SLACK
+
+
+@given(base=st.floats(0, 1e6), ceiling=st.floats(0, 1e9) | st.just(inf), failures=failures, draw=draws)
+@modest
+def test_full_jitter_is_its_formula(base: float, ceiling: float, failures: int, draw: float) -> None:
+    """`random * min(ceiling, base * 2 ** failures)`, with an exponent between 0 and 63."""
+    pause = full_jitter(failures, base, ceiling, lambda: draw)
+    assert pause == draw * min(ceiling, base * float(2 ** sorted((0, failures, 63))[1]))
+
+
+@given(failures=failures, more=st.integers(0, 50), draw=draws)
+@modest
+def test_full_jitter_never_shrinks(failures: int, more: int, draw: float) -> None:
+    """For the same draw, one more failure never means a shorter pause."""
+    shorter, longer = (full_jitter(count, 0.5, 20.0, lambda: draw) for count in (failures, failures + more))
+    assert shorter <= longer
+
+
+def test_the_defaults_grow_as_documented() -> None:
+    """The middle draw gives a quarter second, then doubles until the ceiling of twenty."""
+    policy = RetryPolicy()
+    assert [policy.pause(count, None, lambda: 0.5) for count in range(8)] == [0.25, 0.5, 1, 2, 4, 8, 10, 10]
+
+
+def test_the_default_interval_is_three_to_five_seconds() -> None:
+    """Looks come every 3 to 5 s, as the provider asks for, and eager ones every 3 to 3.3 s."""
+    policy = PollPolicy()
+    assert (policy.interval(lambda: 0.0), policy.interval(lambda: 0.5)) == (3.0, 4.0)
+    assert policy.interval(lambda: nextafter(1.0, 0.0)) == pytest.approx(5.0)
+    assert policy.eager_interval(lambda: nextafter(1.0, 0.0)) == pytest.approx(3.3)
+
+
+@pytest.mark.parametrize(("kind", "patience"), [("image", 600.0), ("video", 1800.0), ("audio", 1800.0)])
+def test_patience_goes_by_kind(kind: str, patience: float) -> None:
+    """Pictures get ten minutes, everything else thirty."""
+    assert PollPolicy().deadline_of(kind) == patience
+
+
+DURATIONS = {
+    Limits: ("submit_interval", "regrow"),
+    PollPolicy: ("shortest", "longest", "eager", "grace", "ceiling", "image_deadline", "deadline"),
+    RetryPolicy: ("base", "ceiling", "patience", "longest_wait"),
+}
+
+
+@pytest.mark.parametrize("cls", DURATIONS)
+@given(speed=st.floats(0.01, 1000))
+@modest
+def test_faster_divides_every_duration_and_nothing_else(cls: type[Any], speed: float) -> None:
+    """Durations are divided by the speed, counts and words are not."""
+    policy = cls(submit_interval=2.5) if cls is Limits else cls()
+    before, after = attrs.asdict(policy), attrs.asdict(policy.faster(speed))
+    for name, value in before.items():
+        assert after[name] == (value / speed if name in DURATIONS[cls] else value)
+
+
+@given(speed=st.floats(0.01, 1000), failures=failures, draw=draws)
+@modest
+def test_a_faster_policy_pauses_in_proportion(speed: float, failures: int, draw: float) -> None:
+    """Every delay of a faster world is the slow world's, divided by the speed."""
+    polling, retrying = PollPolicy(), RetryPolicy()
+    pairs = [
+        (polling.interval(lambda: draw), polling.faster(speed).interval(lambda: draw)),
+        (polling.eager_interval(lambda: draw), polling.faster(speed).eager_interval(lambda: draw)),
+        (polling.after_failures(failures, lambda: draw), polling.faster(speed).after_failures(failures, lambda: draw)),
+        (retrying.pause(failures, None, lambda: draw), retrying.faster(speed).pause(failures, None, lambda: draw)),
+        (retrying.lane_pause(1, None, lambda: draw), retrying.faster(speed).lane_pause(1, None, lambda: draw)),
+    ]
+    for slow, fast in pairs:
+        assert fast == pytest.approx(slow / speed)
+
+
+def test_the_pool_holds_every_gate() -> None:
+    """No gate ever waits for a connection: the pool is as large as all gates together, 24 by default."""
+    assert Limits().connections == 24
+    assert Limits(submits=1, polls=2, downloads=3).connections == 6
+
+
+WRONG: list[tuple[type[Any], str, Any]] = [
+    *(
+        (Limits, name, value)
+        for name in ("in_flight", "submits", "polls", "downloads")
+        for value in (0, 1.5, None, True)
+    ),
+    (Limits, "submit_interval", -0.1),
+    (Limits, "regrow", nan),
+    (Limits, "regrow", "30"),
+    (PollPolicy, "shortest", 0),
+    (PollPolicy, "shortest", None),
+    (PollPolicy, "longest", inf),
+    (PollPolicy, "eager", nan),
+    (PollPolicy, "first", "learnt"),
+    (PollPolicy, "enough", 0),
+    (PollPolicy, "enough", 2.5),
+    (PollPolicy, "grace", -1),
+    (PollPolicy, "image_deadline", None),
+    (RetryPolicy, "attempts", 0),
+    (RetryPolicy, "attempts", inf),
+    (RetryPolicy, "base", inf),
+    (RetryPolicy, "ceiling", -1),
+    (RetryPolicy, "patience", "long"),
+]
+
+
+@pytest.mark.parametrize(("cls", "name", "value"), WRONG, ids=[f"{c.__name__}.{n}={v!r}" for c, n, v in WRONG])
+def test_an_impossible_number_is_refused(cls: type[Any], name: str, value: Any) -> None:
+    """What no delay or gate can be made of is refused where it is written, with what is needed instead."""
+    with pytest.raises(ConfigurationError, match=rf"^{cls.__name__}\.{name} is .*; .* is needed$") as caught:
+        cls(**{name: value})
+    assert repr(value) in str(caught.value)
+
+
+@pytest.mark.parametrize("fields", [{"longest": 2.9}, {"eager": 2.9}, {"shortest": 6.0}], ids=str)
+def test_bounds_in_the_wrong_order_are_refused(fields: dict[str, float]) -> None:
+    """`longest` and `eager` may not lie below `shortest`."""
+    with pytest.raises(ConfigurationError, match="must not be below shortest"):
+        PollPolicy(**fields)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["ceiling", "patience", "longest_wait"])
+def test_infinity_stands_for_no_end(name: str) -> None:
+    """Where a number only ends something, infinity is allowed."""
+    assert getattr(RetryPolicy(**{name: inf}), name) == inf  # type: ignore[arg-type]

@@ -1,0 +1,158 @@
+"""A key shows up nowhere: not in a repr, not in a log line, not in an error."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import logging
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aiowery import RedactionFilter, WeryAI
+from aiowery._credential import Credential
+from aiowery._events import log, redact
+from aiowery.errors import ConfigurationError
+
+KEY = "sk-4f9c-Secret_77"
+modest = settings(deadline=None, max_examples=100)
+
+
+@pytest.fixture
+def written() -> Iterator[io.StringIO]:
+    """Collect what a plain handler writes of the logger `aiowery`."""
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    level = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.DEBUG)
+    yield stream
+    log.removeHandler(handler)
+    log.setLevel(level)
+
+
+def asked(credential: Credential) -> Exception:
+    """Ask a credential for its key and return why there is none."""
+    with pytest.raises(ConfigurationError) as caught:
+        asyncio.run(credential.key())
+    return caught.value
+
+
+@pytest.mark.parametrize("source", [KEY, lambda: KEY], ids=["string", "callable"])
+def test_a_client_does_not_show_its_key(source: str | Callable[[], str]) -> None:
+    """Neither the client nor its credential, nor any attribute of either, has a repr with the key in it."""
+    client = WeryAI(source)
+    assert KEY not in repr(client)
+    assert KEY not in repr(client._credential)
+    for value in vars(client).values():
+        assert KEY not in repr(value)
+
+
+def test_a_credential_in_use_does_not_show_its_key() -> None:
+    """Also once it has been asked."""
+    credential = Credential(KEY)
+    assert asyncio.run(credential.key()) == KEY
+    assert repr(credential) == str(credential) == "Credential(***)"
+
+
+@pytest.mark.parametrize("key", [f"{KEY}\n{KEY}", f"{KEY}\u20ac", f"{KEY}\x00", " "], ids=ascii)
+def test_an_impossible_key_is_not_quoted(key: str) -> None:
+    """The error says what is wrong with the key, and its traceback does not repeat it."""
+    error = asked(Credential(lambda: key))
+    assert "api_key" in str(error)
+    assert KEY not in "".join(traceback.format_exception(error))
+
+
+@pytest.mark.parametrize(
+    ("text", "safe"),
+    [
+        (f"key {KEY} refused", "key *** refused"),
+        (f"Authorization: Bearer {KEY}", "Authorization: ***"),
+        ("authorization: bearer abc.def/ghi=", "authorization: ***"),
+        (f"{{'key': '{KEY}'}}", "{'key': '***'}"),
+        (f"{KEY},{KEY}", "***,***"),
+        ("BW_live-0001 and SK-ABCD", "*** and ***"),
+        ("task_k3m9 at https://cdn.example/r/1.png", "task_k3m9 at https://cdn.example/r/1.png"),
+        ("a risk-averse desk-lamp", "a risk-averse desk-lamp"),
+        ("", ""),
+    ],
+)
+def test_redact_hides_keys_and_nothing_else(text: str, safe: str) -> None:
+    """Bearer tokens and both providers' keys become stars; ids, urls and words stay."""
+    assert redact(text) == safe
+
+
+@given(
+    before=st.text(" \t\"'=:,({[", max_size=3), key=st.from_regex(r"\A(sk-|bw_)[A-Za-z0-9_-]{4,40}\Z"), after=st.text()
+)
+@modest
+def test_no_key_survives(before: str, key: str, after: str) -> None:
+    """Whatever stands around a key, the key is gone; and doing it twice changes nothing."""
+    safe = redact(f"{before}{key.strip()} {after}")
+    assert key.strip() not in safe or key.strip() in after
+    assert redact(safe) == safe
+
+
+@pytest.mark.parametrize(
+    ("message", "args"),
+    [
+        (f"refused {KEY}", ()),
+        ("refused %s", (KEY,)),
+        ("refused %s and %r", ("task_1", {"authorization": f"Bearer {KEY}"})),
+        ("refused %(key)s", ({"key": KEY},)),
+        ("refused %s", (ValueError(f"bad key {KEY}"),)),
+    ],
+    ids=["message", "argument", "nested", "named", "exception"],
+)
+def test_a_log_line_holds_no_key(written: io.StringIO, message: str, args: tuple[Any, ...]) -> None:
+    """The filter on the logger makes the finished line safe, wherever the key came from."""
+    log.warning(message, *args)
+    assert KEY not in written.getvalue()
+    assert written.getvalue().startswith("refused ")
+    assert "***" in written.getvalue()
+
+
+def test_a_log_line_without_key_keeps_its_arguments(written: io.StringIO) -> None:
+    """Handlers that group records by message find it as it was written."""
+    seen: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    handler.emit = seen.append  # type: ignore[method-assign,assignment]
+    log.addHandler(handler)
+    log.warning("task %s", "task_1")
+    log.removeHandler(handler)
+    assert (seen[0].msg, seen[0].args) == ("task %s", ("task_1",))
+    assert written.getvalue() == "task task_1\n"
+
+
+def test_the_filter_serves_other_loggers_too() -> None:
+    """It is exported, for handlers and loggers that see more than ours."""
+    record = logging.LogRecord("other", logging.INFO, "file", 1, "key %s", (KEY,), None)
+    assert RedactionFilter().filter(record) is True
+    assert record.getMessage() == "key ***"
+
+
+def test_the_text_of_an_exception_in_the_log_holds_no_key(written: io.StringIO) -> None:
+    """A logged traceback repeats the exception's words, which may quote a header."""
+    log.error("unforeseen", exc_info=ValueError(f"header authorization: Bearer {KEY}"))
+    assert "unforeseen" in written.getvalue()
+    assert "ValueError" in written.getvalue()
+    assert KEY not in written.getvalue()
+
+
+@pytest.mark.parametrize(
+    "base_url",
+    [
+        pytest.param(f"https://user:{KEY}@api.example", id="https"),
+        pytest.param(f"http://user:{KEY}@api.example", id="http"),
+        pytest.param(f"ftp://user:{KEY}@api.example", id="ftp"),
+    ],
+)
+def test_a_base_url_with_credentials_is_refused_without_quoting_them(base_url: str) -> None:
+    """Credentials do not belong into the address, and the error does not spread them further."""
+    with pytest.raises(ConfigurationError, match="base_url") as caught:
+        WeryAI("sk-other", base_url=base_url)
+    assert KEY not in str(caught.value)

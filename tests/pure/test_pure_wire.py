@@ -1,0 +1,219 @@
+"""What goes over the wire, read and written."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from math import inf, isfinite, nan
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from aiowery._wire import Answer, json_body, parse_retry_after
+from aiowery.errors import ConfigurationError, UnexpectedResponse
+
+NOW = datetime(2026, 1, 5, 12, 0, 0, tzinfo=UTC)
+modest = settings(deadline=None, max_examples=200)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        (None, None),
+        ("0", 0.0),
+        ("120", 120.0),
+        (" 7 ", 7.0),
+        ("1.5", 1.5),
+        (".25", 0.25),
+        ("1e2", 100.0),
+        ("-3", 0.0),
+        ("-0.5", 0.0),
+        ("nan", None),
+        ("inf", None),
+        ("-inf", None),
+        ("1e400", None),
+        ("99999999999", None),
+        ("Mon, 05 Jan 2026 12:00:30 GMT", 30.0),
+        ("Mon, 05 Jan 2026 12:00:30", 30.0),
+        ("Mon, 05 Jan 2026 13:00:30 +0100", 30.0),
+        ("Monday, 05-Jan-26 12:01:00 GMT", 60.0),
+        ("Mon Jan  5 12:00:05 2026", 5.0),
+        ("Mon, 05 Jan 2026 11:59:00 GMT", 0.0),
+        ("Thu, 01 Jan 1970 00:00:00 GMT", None),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", None),
+        ("Mon, 32 Jan 2026 12:00:00 GMT", None),
+        ("Mon, 05 Jan 2026 12:00:00 +9999", None),
+        ("", None),
+        ("soon", None),
+        ("1,5", None),
+        ("0x10", None),
+        ("12 seconds", None),
+        ("2026-01-05T12:00:30Z", None),
+    ],
+)
+def test_retry_after_in_all_its_forms(text: str | None, seconds: float | None) -> None:
+    """Seconds, decimals and HTTP dates are read; a past moment is now; what no timer can hold is nothing."""
+    assert parse_retry_after(text, NOW) == seconds
+
+
+dates = st.from_regex(
+    r"\A(\w{3,9},? )?\d{1,2}[ -](Jan|Feb|Dec|Foo)[ -]\d{1,5} \d{1,3}:\d\d(:\d\d)? ?([+-]\d{4}|GMT|-0000)?\Z",
+    fullmatch=True,
+)
+
+
+@given(text=st.text(max_size=30) | st.floats().map(str) | dates | st.text("0123456789-+.:, eE", max_size=25))
+@example(text="01 Jan 0001 00:00:00 +2359")
+@example(text="01 Jan 0000 00:00:00")
+@example(text="\x00")
+@modest
+def test_any_retry_after_is_a_usable_pause_or_nothing(text: str) -> None:
+    """Whatever a server writes there, a timer can use the answer."""
+    seconds = parse_retry_after(text, NOW)
+    assert seconds is None or (isfinite(seconds) and 0 <= seconds < 1e9)
+
+
+@given(away=st.integers(-(10**6), 10**6))
+@modest
+def test_a_date_is_the_time_until_it(away: int) -> None:
+    """A date in the future is waited for; one in the past is no wait."""
+    moment = format_datetime(NOW + timedelta(seconds=away), usegmt=True)
+    assert parse_retry_after(moment, NOW) == max(0, away)
+
+
+def test_an_answer_reads_its_retry_after_against_the_clock() -> None:
+    """Without a given moment, a date counts from now."""
+    later = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
+    seconds = Answer(429, {"retry-after": later}, b"").retry_after()
+    assert seconds is not None
+    assert 3500 < seconds <= 3600
+    assert Answer(429, {}, b"").retry_after() is None
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(values=st.dictionaries(st.text(), json_values, max_size=4))
+@example(values={"half a pair": "\ud800"})
+@modest
+def test_a_body_is_its_values(values: dict[str, Any]) -> None:
+    """What JSON can hold arrives as it was given, in ASCII that every proxy can carry."""
+    body = json_body(values)
+    assert body.isascii()
+    assert json.loads(body) == values
+
+
+def circle() -> list[Any]:
+    """Make a list that holds itself."""
+    items: list[Any] = []
+    items.append(items)
+    return items
+
+
+def deep() -> Any:
+    """Make a list deeper than anybody can follow."""
+    items: Any = 0
+    for _ in range(100_000):
+        items = [items]
+    return items
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda: nan, lambda: -inf, lambda: b"x", lambda: {1}, object, circle, deep, lambda: 10**5000, lambda: {(1, 2): 3}],
+    ids=["nan", "infinity", "bytes", "set", "object", "circle", "deep", "huge", "tuple-key"],
+)
+def test_what_json_cannot_hold_is_the_callers_mistake(make: Any) -> None:
+    """It is found before anything is sent, and the message points to where it can only come from."""
+    with pytest.raises(ConfigurationError, match=r"cannot be written as JSON: .*check `extra`"):
+        json_body({"a": make()})
+
+
+@pytest.mark.parametrize(
+    ("status", "success", "redirect"),
+    [
+        (100, False, False),
+        (199, False, False),
+        (200, True, False),
+        (299, True, False),
+        (300, False, True),
+        (399, False, True),
+        (400, False, False),
+        (500, False, False),
+    ],
+)
+def test_statuses_have_their_range(status: int, success: bool, redirect: bool) -> None:
+    """2xx is success, 3xx points elsewhere, and nothing is both."""
+    answer = Answer(status, {}, b"")
+    assert (answer.success, answer.redirect) == (success, redirect)
+
+
+@pytest.mark.parametrize(
+    ("body", "what"),
+    [
+        (b"", "an empty body"),
+        (b" \r\n", "an empty body"),
+        (b"<p>no</p>", "a body that is not JSON ('<p>no</p>')"),
+        (b'{"a": ', "a body that is not JSON ('{\"a\":')"),
+        (b"\xff\xfe\xfd", "a body that is not JSON ('"),
+        (b"[" * 100_000, "a body that is not JSON ('[["),
+        (b"9" * 5000, "a body that is not JSON ('99"),
+    ],
+    ids=["empty", "blank", "html", "truncated", "no-text", "deep", "huge-number"],
+)
+def test_a_body_without_json_says_so(body: bytes, what: str) -> None:
+    """The error holds status, the body's beginning and the request id, and never anything endless."""
+    with pytest.raises(UnexpectedResponse) as caught:
+        Answer(200, {"cf-ray": "ray-1"}, body).json()
+    error = caught.value
+    assert f"HTTP 200 with {what}" in str(error)
+    assert (error.http_status, error.request_id, error.faults) == (200, "ray-1", ("$: JSON is expected",))
+    assert len(str(error)) < 1000
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+def test_json_may_come_in_any_unicode_encoding(encoding: str) -> None:
+    """What a server writes in another Unicode encoding is read all the same."""
+    assert Answer(200, {}, '{"a": "é"}'.encode(encoding)).json() == {"a": "é"}
+
+
+@given(body=st.binary(max_size=900))
+@modest
+def test_an_excerpt_is_one_short_line(body: bytes) -> None:
+    """At most 200 characters without line breaks, whatever the bytes."""
+    excerpt = Answer(200, {}, body).excerpt
+    assert len(excerpt) <= 200
+    assert len(excerpt.splitlines()) <= 1
+    assert excerpt.encode().decode() == excerpt
+
+
+@pytest.mark.parametrize(
+    ("headers", "bodies", "request_id"),
+    [
+        ({}, [], None),
+        ({"x-request-id": "h"}, [], "h"),
+        ({"cf-ray": "edge", "x-request-id": "h"}, [], "h"),
+        ({"cf-ray": "edge", "x-request-id": ""}, [], "edge"),
+        ({"trace-id": "t"}, [None, [1], "x"], "t"),
+        ({"x-request-id": "h"}, [{"request_id": "b"}], "b"),
+        ({"x-request-id": "h"}, [{}, {"requestId": "d"}], "d"),
+        ({"x-request-id": "h"}, [{"trace_id": "b"}, {"request_id": "d"}], "b"),
+        ({}, [{"traceId": 0}], "0"),
+        ({"x-request-id": "h"}, [{"request_id": ""}], "h"),
+        ({"x-request-id": "h"}, [{"request_id": None, "traceId": True}], "h"),
+        ({"x-request-id": "h"}, [{"request_id": ["x"]}], "h"),
+    ],
+    ids=str,
+)
+def test_the_request_id_is_found_wherever_it_is(
+    headers: dict[str, str], bodies: list[Any], request_id: str | None
+) -> None:
+    """The body's before the headers', the envelope's before the data's, and an empty one is none."""
+    assert Answer(200, headers, b"").request_id_in(*bodies) == request_id

@@ -1,0 +1,73 @@
+"""A running sandbox and a plain client for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from aiowery.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    """Give a sandbox whose tasks take 5-15 ms."""
+    with Sandbox(speed=1000) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def http(sandbox: Sandbox) -> Iterator[httpx.Client]:
+    """Give a plain client with the sandbox's key."""
+    headers = {"Authorization": f"Bearer {sandbox.key}"}
+    with httpx.Client(base_url=sandbox.url, headers=headers, timeout=10, trust_env=False) as client:
+        yield client
+
+
+@pytest.fixture
+def submit(http: httpx.Client) -> Callable[..., httpx.Response]:
+    """Give a function that submits a sound text-to-image request, with changes."""
+
+    def submit(**changes: Any) -> httpx.Response:
+        body = {"model": "WERYAI_IMAGE_2_0", "prompt": "hills by the sea", "aspect_ratio": "1:1", **changes}
+        return http.post("/v1/generation/text-to-image", json=body)
+
+    return submit
+
+
+@pytest.fixture
+def finished(http: httpx.Client) -> Callable[[str], dict[str, Any]]:
+    """Give a function that polls a task until its end and returns the data of its last status."""
+
+    def finished(task_id: str) -> dict[str, Any]:
+        for _ in range(2000):
+            data: dict[str, Any] = http.get(f"/v1/generation/{task_id}/status").json()["data"]
+            if data["task_status"] in {"SUCCESS", "FAILED"}:
+                return data
+        raise AssertionError(f"{task_id} did not finish")
+
+    return finished
+
+
+@pytest.fixture(scope="session")
+def calm() -> Iterator[Sandbox]:
+    """Give a sandbox that many tests share because none of them needs it to be untouched."""
+    with Sandbox(speed=1000, in_flight=1000) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def ask(calm: Sandbox) -> Callable[..., httpx.Response]:
+    """Give a function that submits to the shared sandbox: raw `content`, or a sound body with changes."""
+
+    def ask(content: bytes | None = None, **changes: Any) -> httpx.Response:
+        body = {"model": "WERYAI_IMAGE_2_0", "prompt": "hills by the sea", "aspect_ratio": "1:1", **changes}
+        sent: dict[str, Any] = {"json": body} if content is None else {"content": content}
+        headers = {"Authorization": f"Bearer {calm.key}"}
+        return httpx.post(f"{calm.url}/v1/generation/text-to-image", headers=headers, **sent)
+
+    return ask

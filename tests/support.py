@@ -1,0 +1,200 @@
+"""Doubles that several tests share: a world of tasks in the loop's own time, and a scripted peer on a socket."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any
+
+import attrs
+import httpx
+
+from aiowery import Limits, PollPolicy, RetryPolicy, WeryAI
+
+KEY = "sk-made-up-key-0123456789"
+URL = "https://api.example.com"
+
+
+def envelope(data: Any, status: int = 0, message: str = "success") -> httpx.Response:
+    """Return an answer in the provider's envelope."""
+    return httpx.Response(200, json={"status": status, "desc": message, "message": message, "data": data})
+
+
+@attrs.define
+class World:
+    """A provider whose tasks take `seconds` of the loop's time; every exchange is written down.
+
+    `misfortunes` are answers (or exceptions) that the next requests of a kind get instead: keys are "submit",
+    "status" and "batch".
+    """
+
+    seconds: float = 10.0
+    places: int | None = None
+    finished_at: dict[str, float] = attrs.field(factory=dict)
+    posts: list[dict[str, Any]] = attrs.field(factory=list)
+    post_times: list[float] = attrs.field(factory=list)
+    looks: dict[str, list[float]] = attrs.field(factory=dict)
+    batches: dict[str, list[str]] = attrs.field(factory=dict)
+    batch_looks: int = 0
+    most_at_once: int = 0
+    misfortunes: dict[str, list[httpx.Response | Exception]] = attrs.field(factory=dict)
+    latency: float = 0.0
+
+    async def __call__(self, request: httpx.Request) -> httpx.Response:
+        """Answer one request."""
+        if self.latency:
+            await asyncio.sleep(self.latency)
+        path = request.url.path
+        if request.method == "POST":
+            return self._submit(json.loads(request.content))
+        if "/batch/" in path:
+            return self._misfortune("batch") or self._batch(path.split("/")[-2])
+        return self._status(path.split("/")[-2])
+
+    def under_way(self) -> int:
+        """Count the tasks that have not finished."""
+        now = asyncio.get_running_loop().time()
+        return sum(moment > now for moment in self.finished_at.values())
+
+    def _misfortune(self, kind: str) -> httpx.Response | None:
+        waiting = self.misfortunes.get(kind)
+        if not waiting:
+            return None
+        item = waiting.pop(0)
+        if isinstance(item, Exception):
+            raise item
+        return item
+
+    def _submit(self, body: dict[str, Any]) -> httpx.Response:
+        now = asyncio.get_running_loop().time()
+        self.posts.append(body)
+        self.post_times.append(now)
+        misfortune = self._misfortune("submit")
+        if misfortune is not None:
+            return misfortune
+        number = body.get("image_number", 1)
+        if self.places is not None and self.under_way() + number > self.places:
+            return envelope(None, 6010, "more than 20 tasks at once")
+        ids = [f"task_{len(self.finished_at) + n}" for n in range(number)]
+        self.finished_at.update(dict.fromkeys(ids, now + self.seconds))
+        self.most_at_once = max(self.most_at_once, self.under_way())
+        batch_id = str(len(self.batches))
+        self.batches[batch_id] = ids
+        return envelope({"batch_id": int(batch_id), "task_ids": ids})
+
+    def _status(self, task_id: str) -> httpx.Response:
+        now = asyncio.get_running_loop().time()
+        self.looks.setdefault(task_id, []).append(now)
+        misfortune = self._misfortune("status")
+        if misfortune is not None:
+            return misfortune
+        if task_id not in self.finished_at:
+            return envelope(None, 1003, "task not exist")
+        return envelope(self._task(task_id, now))
+
+    def _batch(self, batch_id: str) -> httpx.Response:
+        self.batch_looks += 1
+        now = asyncio.get_running_loop().time()
+        return envelope([self._task(task_id, now) for task_id in self.batches[batch_id]])
+
+    def _task(self, task_id: str, now: float) -> dict[str, Any]:
+        if now < self.finished_at[task_id]:
+            return {"task_id": task_id, "task_status": "PROCESSING"}
+        url = f"https://files.example.com/{task_id}.png"
+        return {"task_id": task_id, "task_status": "SUCCESS", "images": [url], "cost_credits": 1}
+
+
+@contextlib.asynccontextmanager
+async def client_of(
+    world: Callable[[httpx.Request], Awaitable[httpx.Response]],
+    *,
+    limits: Limits | None = None,
+    polling: PollPolicy | None = None,
+    retries: RetryPolicy | None = None,
+    **more: Any,
+) -> AsyncIterator[WeryAI]:
+    """Open a client whose network is this world."""
+    async with httpx.AsyncClient(transport=httpx.MockTransport(world)) as http:  # type: ignore[arg-type]
+        client = WeryAI(KEY, base_url=URL, http=http, limits=limits, polling=polling, retries=retries, **more)
+        async with client:
+            yield client
+
+
+Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@contextlib.asynccontextmanager
+async def serving(script: Script) -> AsyncIterator[str]:
+    """Run a script for each connection to a server on loopback; yield the server's url."""
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            await script(reader, writer)
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+    def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(serve(reader, writer))
+        tasks.add(task)
+
+    server = await asyncio.start_server(begin, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+        await asyncio.wait_for(asyncio.gather(*tasks), 5)
+
+
+@attrs.define
+class Peer:
+    """A server on loopback that hears whole requests and answers each with the next script."""
+
+    url: str = ""
+    heard: list[bytes] = attrs.field(factory=list)
+    connections: int = 0
+
+
+@contextlib.asynccontextmanager
+async def peer(*answers: bytes | None) -> AsyncIterator[Peer]:
+    """Answer the n-th request with the n-th answer, the last one from then on; None closes without a word."""
+    self = Peer()
+    waiting = list(answers)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        while True:
+            self.heard.append(await _whole_request(reader))
+            answer = waiting.pop(0) if len(waiting) > 1 else waiting[0]
+            if answer is None:
+                return
+            writer.write(answer)
+            await writer.drain()
+            if b"connection: close" in answer.lower():
+                return
+
+    async with serving(serve) as self.url:
+        yield self
+
+
+async def _whole_request(reader: asyncio.StreamReader) -> bytes:
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = next(_content_lengths(head), 0)
+    return head + await reader.readexactly(length)
+
+
+def _content_lengths(head: bytes) -> Iterator[int]:
+    for line in head.lower().split(b"\r\n"):
+        if line.startswith(b"content-length:"):
+            yield int(line.partition(b":")[2])
+
+
+def http_answer(body: bytes | str | dict[str, Any], status: str = "200 OK", **headers: str) -> bytes:
+    """Return a whole HTTP/1.1 answer."""
+    content = json.dumps(body).encode() if isinstance(body, dict) else body.encode() if isinstance(body, str) else body
+    lines = [f"HTTP/1.1 {status}", f"content-length: {len(content)}"]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    return "\r\n".join([*lines, "", ""]).encode() + content

@@ -1,0 +1,263 @@
+"""What WeryAI's refusals mean: HTTP status first, then the code, then the words."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from aiowery._wire import Answer
+from aiowery.errors import (
+    AioweryError,
+    APIError,
+    AuthenticationError,
+    ContentRejected,
+    DailyLimitReached,
+    InsufficientCredits,
+    InvalidRequest,
+    NotFound,
+    PermissionDenied,
+    RateLimited,
+    ServerError,
+    UnexpectedResponse,
+)
+from aiowery.weryai._answers import decode_accepted
+
+CODES: dict[int, type[APIError]] = {
+    1001: InvalidRequest,
+    1002: AuthenticationError,
+    1003: NotFound,
+    1004: InsufficientCredits,
+    1005: ContentRejected,
+    1006: InvalidRequest,
+    1007: RateLimited,
+    1009: PermissionDenied,
+    1010: NotFound,
+    1011: InsufficientCredits,
+    1014: InvalidRequest,
+    1015: DailyLimitReached,
+    1017: PermissionDenied,
+    1102: ServerError,
+    2001: ContentRejected,
+    2003: ContentRejected,
+    2004: InvalidRequest,
+    5000: ServerError,
+    6001: ServerError,
+    6002: RateLimited,
+    6003: ServerError,
+    6004: ServerError,
+    6010: RateLimited,
+    6101: DailyLimitReached,
+    8001: InvalidRequest,
+    8002: InvalidRequest,
+    7777: ServerError,  # any other
+}
+
+HTTP_STATUSES: dict[int, type[APIError]] = {
+    401: AuthenticationError,
+    402: InsufficientCredits,
+    403: PermissionDenied,
+    404: NotFound,
+    429: RateLimited,
+    500: ServerError,
+    501: ServerError,
+    502: ServerError,
+    503: ServerError,
+    504: ServerError,
+    520: ServerError,
+    599: ServerError,
+}
+
+PARAMETER_TEXTS = [
+    "model cannot be empty",
+    "model is not exist",
+    "model is not supported",
+    "model key is not exist",
+    "prompt cannot be empty",
+    "image cannot be empty",
+    "images cannot be empty",
+    "image url cannot be empty",
+    "image url error",
+    "video url error",
+    "audio url error",
+    "only jpg/jpeg/png/webp",
+    "only webp and png are accepted",
+    "aspect ratio cannot be empty",
+    "aspect ratio not supported",
+    "resolution is not supported",
+    "duration empty",
+    "duration is not supported",
+    "image number is not supported",
+    "video number cannot be empty",
+    "images exceeds the limit",
+    "model does not support multiple images",
+    "target language cannot be empty",
+    "language empty",
+    "query cannot be empty",
+    "speakers cannot be empty",
+    "mode cannot be empty",
+    "music type cannot be empty",
+    "template config id cannot be empty",
+    "config ids cannot be empty",
+    "config ids cannot exceed 50",
+    "template is not available for api",
+    "prompt and bg_color both empty",
+    "upscale factor not supported",
+    "task id empty",
+    "task id error",
+    "batch id empty",
+    "caller id not exist",
+    "file empty",
+    "only image, video and audio",
+    "content does not match extension",
+    "image under 10MB",
+    "video or audio under 50MB",
+    "max_tokens must be at least 1",
+    "author name exceeds the limit",
+    "PARAMETER_ERROR",
+    "参数错误",
+    "提示词不能为空",
+]
+
+THROTTLED_TEXTS = [
+    "REQUEST_RATE_LIMIT_EXCEEDED",
+    "Rate limit exceeded",
+    "rate-limited, slow down",
+    "Too many requests",
+    "You submit too often",
+    "requests are too frequent",
+    "request frequency too high",
+    "请求频率超限",
+    "操作过于频繁",
+]
+
+UNAUTHORIZED_TEXTS = [
+    "unauthorized",
+    "Authentication failed",
+    "Authorization header cannot be empty",
+    "invalid API key",
+    "api_key is required",
+    "the key has been deleted",
+    "token format error",
+    "please log in: login required",
+    "认证失败",
+    "未授权",
+    "nothing that anybody has seen before",
+    "",
+]
+
+UNKNOWN_ID_TEXTS = ["task not exist", "Task does not exist", "batch not exist", "no tasks found", "no task found"]
+
+
+def refused(http_status: int = 200, headers: dict[str, str] | None = None, **envelope: object) -> AioweryError:
+    """Decode a refused submission and return its error."""
+    with pytest.raises(AioweryError) as caught:
+        decode_accepted(Answer(http_status, headers or {}, json.dumps(envelope).encode()))
+    return caught.value
+
+
+@pytest.mark.parametrize(("code", "cls"), CODES.items(), ids=str)
+def test_a_code_alone_decides_under_http_200(code: int, cls: type[APIError]) -> None:
+    """Every row of the code table has its class, and the class sits beside its code in the error."""
+    error = refused(status=code, message="no further words")
+    assert type(error) is cls
+    assert (error.http_status, error.code) == (200, code)
+
+
+@pytest.mark.parametrize(("code", "cls"), CODES.items(), ids=str)
+def test_a_code_decides_under_http_400_too(code: int, cls: type[APIError]) -> None:
+    """400 says no more than "refused"; only a code that nobody knows counts as our mistake there."""
+    assert type(refused(400, status=code, message="no further words")) is (InvalidRequest if code == 7777 else cls)
+
+
+@pytest.mark.parametrize("code", [*CODES, None, "weird"], ids=str)
+@pytest.mark.parametrize(("http_status", "cls"), HTTP_STATUSES.items(), ids=str)
+def test_a_telling_http_status_comes_before_every_code(
+    http_status: int, cls: type[APIError], code: int | str | None
+) -> None:
+    """401, 402, 403, 404, 429 and 5xx rule over the body, but for a daily limit, which no waiting cures."""
+    error = refused(http_status, status=code, message="prompt cannot be empty")
+    assert type(error) is (DailyLimitReached if code == 6101 else cls)
+
+
+@pytest.mark.parametrize("http_status", [405, 409, 413, 415, 422, 451])
+def test_other_http_refusals_are_our_mistake(http_status: int) -> None:
+    """A 4xx that has no meaning of its own is a wrong request."""
+    assert type(refused(http_status, message="no")) is InvalidRequest
+
+
+@pytest.mark.parametrize("text", PARAMETER_TEXTS)
+@pytest.mark.parametrize("code", [1001, 1002])
+def test_words_that_name_a_field_mean_a_parameter(code: int, text: str) -> None:
+    """1001 and 1002 with one of the known parameter texts are a wrong parameter, never a wrong key."""
+    assert type(refused(status=code, message=text)) is InvalidRequest
+
+
+@pytest.mark.parametrize("text", THROTTLED_TEXTS)
+@pytest.mark.parametrize("code", [1001, 1002, 7777, "busy"])
+def test_words_of_haste_mean_throttling(code: int | str, text: str) -> None:
+    """Codes without a settled meaning are throttling when their words speak of a rate, in Chinese too."""
+    assert type(refused(status=code, message=text)) is RateLimited
+
+
+@pytest.mark.parametrize("text", UNAUTHORIZED_TEXTS)
+def test_other_words_under_1002_mean_the_key(text: str) -> None:
+    """1002 that speaks of a key, or of nothing known, keeps its documented meaning."""
+    assert type(refused(status=1002, message=text)) is AuthenticationError
+
+
+@pytest.mark.parametrize("text", ["Authentication failed", "whatever", ""])
+def test_other_words_under_1001_mean_a_parameter(text: str) -> None:
+    """1001 keeps its documented meaning unless it speaks of a rate."""
+    assert type(refused(status=1001, message=text)) is InvalidRequest
+
+
+@pytest.mark.parametrize("text", UNKNOWN_ID_TEXTS)
+@pytest.mark.parametrize("code", [1001, 1002, 1003, 1010, 7777])
+def test_words_about_an_unknown_id_mean_not_found(code: int, text: str) -> None:
+    """A task or batch that the service does not know is NotFound, whichever code comes with it."""
+    assert type(refused(status=code, message=text)) is NotFound
+
+
+@pytest.mark.parametrize("code", sorted({*CODES} - {1001, 1002, 7777}))
+def test_words_do_not_overrule_a_settled_code(code: int) -> None:
+    """Only the codes whose meaning has moved, and unknown ones, listen to the words."""
+    assert type(refused(status=code, message="rate limit, task not exist")) is CODES[code]
+
+
+@pytest.mark.parametrize(("code", "at_once"), [(6010, True), (6002, False), (1007, False)])
+def test_only_6010_speaks_of_tasks_at_once(code: int, at_once: bool) -> None:
+    """The lane shrinks for too many tasks, not for too many requests."""
+    error = refused(status=code, message="wait")
+    assert isinstance(error, RateLimited)
+    assert error.tasks_at_once is at_once
+
+
+@pytest.mark.parametrize(("header", "seconds"), [("3", 3.0), ("0.25", 0.25), ("soon", None), (None, None)])
+def test_a_throttled_answer_keeps_its_retry_after(header: str | None, seconds: float | None) -> None:
+    """`retry_after` is what the header asks for, or None where it asks for nothing readable."""
+    error = refused(429, {} if header is None else {"retry-after": header}, status=1001, message="slow down")
+    assert isinstance(error, RateLimited)
+    assert error.retry_after == seconds
+
+
+@pytest.mark.parametrize("http_status", [301, 302, 307, 308])
+def test_a_redirected_call_was_refused(http_status: int) -> None:
+    """A redirect that repeats the request was not carried out; the message says where it points."""
+    error = refused(http_status, {"location": "https://other.example"}, status=0)
+    assert type(error) is InvalidRequest
+    assert "https://other.example" in str(error)
+
+
+@pytest.mark.parametrize("http_status", [300, 303, 304])
+def test_a_redirect_to_a_result_tells_nothing(http_status: int) -> None:
+    """Other redirects may follow a request that was carried out: no refusal, and so a doubt."""
+    assert type(refused(http_status, {}, status=0)) is UnexpectedResponse
+
+
+@pytest.mark.parametrize("code", sorted(CODES))
+def test_each_refusal_says_the_next_step(code: int) -> None:
+    """A message is the provider's words, then where they come from, then what to do."""
+    said, _, step = str(refused(status=code, message="these words")).partition("; ")
+    assert said == f"these words (code {code}, HTTP 200)"
+    assert len(step) > 10

@@ -1,0 +1,250 @@
+"""Decoders are total: whatever arrives, they return a value or raise one of two errors."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from aiowery._tasks import Snapshot, TaskState
+from aiowery._values import Accepted
+from aiowery._wire import Answer
+from aiowery.errors import APIError, UnexpectedResponse
+from aiowery.weryai import _answers
+from aiowery.weryai._provider import WeryAIProvider
+
+TASK = "task_k3m9"
+DECODERS: dict[str, Callable[[Answer], Any]] = {
+    "accepted": _answers.decode_accepted,
+    "status": lambda answer: _answers.decode_status(answer, TASK),
+    "batch": _answers.decode_batch,
+    "balance": _answers.decode_balance,
+}
+KEYS = [
+    "status",
+    "desc",
+    "message",
+    "msg",
+    "success",
+    "data",
+    "request_id",
+    "traceId",
+    "task_id",
+    "task_ids",
+    "batch_id",
+    "task_status",
+    "images",
+    "videos",
+    "audios",
+    "url",
+    "image_url",
+    "cover_url",
+    "cost_credits",
+    "task_result",
+    "output",
+    "video_url",
+    "audio_url",
+    "balance",
+]
+WORDS = ["SUCCESS", "failed", "waiting", "ok", "0", "200", "1001", " 6010", TASK, "", " ", "..", "\ud800", "1" * 25]
+
+modest = settings(deadline=None, max_examples=120)
+
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.sampled_from([0, 200, 1001, 1002, 6010, -1, 10**30, -(10**400), 1e308, float("nan"), float("-inf")])
+    | st.integers()
+    | st.floats()
+    | st.sampled_from(WORDS)
+    | st.text(st.characters(codec=None), max_size=8)
+)
+
+
+def holding(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Wrap values into arrays and objects, mostly under names that the decoders know."""
+    return st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(KEYS) | st.text(max_size=3), inner, max_size=5)
+
+
+anything = st.recursive(scalars, holding, max_leaves=12)
+ids = st.lists(scalars | st.just(TASK), max_size=5) | scalars
+tasks = st.fixed_dictionaries(
+    {},
+    optional={
+        "task_id": st.sampled_from([TASK, "other", 7, None]) | scalars,
+        "task_ids": ids,
+        "batch_id": scalars,
+        "task_status": st.sampled_from(WORDS) | scalars,
+        "status": scalars,
+        "images": anything,
+        "video_url": anything,
+        "msg": scalars,
+        "cost_credits": scalars,
+        "task_result": anything,
+        "output": anything,
+        "balance": scalars,
+    },
+)
+data = tasks | st.lists(tasks | anything, max_size=3) | anything
+envelopes = st.fixed_dictionaries(
+    {"status": st.sampled_from([0, 200, "success", None, 1001, " " * 21 + "5"]) | scalars, "data": data},
+    optional={"msg": scalars, "message": scalars, "desc": scalars, "success": scalars, "request_id": scalars},
+)
+http_statuses = st.sampled_from([200, 200, 200, 201, 204, 302, 400, 401, 404, 429, 500, 503]) | st.integers(100, 999)
+headers = st.dictionaries(
+    st.sampled_from(["retry-after", "x-request-id", "cf-ray", "location", "content-type"]), st.text(max_size=12)
+)
+
+
+def outcome(decoder: str, answer: Answer) -> Any:
+    """Decode, and return the value or the error; any error but the two promised ones fails the test."""
+    try:
+        return DECODERS[decoder](answer)
+    except (APIError, UnexpectedResponse) as error:
+        found = error
+    assert found.http_status == answer.http_status
+    assert str(found)
+    return found
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+@given(body=envelopes | anything, http_status=http_statuses, headers=headers)
+@example(body={"status": " " * 20 + "1001"}, http_status=200, headers={})
+@example(body={"status": "9" * 5000}, http_status=200, headers={})
+@example(body={"status": "\uff11\uff10\uff10\uff11", "msg": "full-width digits"}, http_status=200, headers={})
+@modest
+def test_any_json_gives_a_value_or_a_known_error(
+    decoder: str, body: Any, http_status: int, headers: dict[str, str]
+) -> None:
+    """Any JSON value under any HTTP status and headers, lone surrogates and NaN among it."""
+    found = outcome(decoder, Answer(http_status, headers, json.dumps(body).encode()))
+    if not isinstance(found, Exception):
+        assert 200 <= http_status < 300
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+@given(body=st.binary(max_size=60), http_status=http_statuses, headers=headers)
+@example(body=b"\xff\xfe\x00", http_status=200, headers={})
+@example(body=b"\xef\xbb\xbf{}", http_status=200, headers={})
+@example(body=b'{"status":0,"data":' + b"9" * 5000 + b"}", http_status=200, headers={})
+@example(body=b'{"status":' + b"9" * 4000 + b"}", http_status=200, headers={})
+@example(body=b'{"status":0,"data":{"task_id":1e999,"cost_credits":-Infinity}}', http_status=200, headers={})
+@example(body=b'{"status":0,"data":"\xe9"}', http_status=200, headers={})
+@modest
+def test_any_bytes_give_a_value_or_a_known_error(
+    decoder: str, body: bytes, http_status: int, headers: dict[str, str]
+) -> None:
+    """Any bytes at all, whether or not they are text, JSON, or numbers that fit anywhere."""
+    outcome(decoder, Answer(http_status, headers, body))
+
+
+FRAMES = [
+    "%s",
+    '{"status":%s}',
+    '{"status":1,"msg":%s}',
+    '{"status":0,"data":%s}',
+    '{"status":0,"data":{"task_id":"task_k3m9","task_ids":%s}}',
+    '{"status":0,"data":{"task_id":"task_k3m9","images":%s,"task_result":%s}}',
+    '{"status":0,"data":[{"task_id":"task_k3m9","task_status":%s}]}',
+]
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+@pytest.mark.parametrize("frame", FRAMES)
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"data":', "}")], ids=["arrays", "objects"])
+def test_any_depth_gives_a_value_or_a_known_error(decoder: str, frame: str, opening: str, closing: str) -> None:
+    """Nesting around and far beyond what the interpreter can follow is one more answer outside the contract."""
+    for depth in (*range(1, 1000, 7), 10_000, 100_000):
+        body = frame.replace("%s", opening * depth + "0" + closing * depth)
+        found = outcome(decoder, Answer(200, {}, body.encode()))
+    assert isinstance(found, UnexpectedResponse)
+
+
+def usable(value: Any) -> bool:
+    """Whether a value can name a task in a URL: text or whole number, no blank, no dots alone, real characters."""
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        return False
+    text = str(value)
+    return bool(text.strip().strip(".")) and not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def ids_in(items: Any) -> Iterator[str]:
+    """Find every usable id at the places that the contract names."""
+    for item in items if isinstance(items, list) else [items]:
+        if isinstance(item, dict):
+            several = item.get("task_ids")
+            for value in (*(several if isinstance(several, list) else [several]), item.get("task_id")):
+                if usable(value):
+                    yield str(value)
+
+
+@given(data=tasks | st.lists(tasks | scalars, max_size=3))
+@example(data=[{"task_id": "a"}, {"task_id": "b"}])
+@example(data=[None, {"task_ids": [None, "a", 5]}])
+@modest
+def test_no_usable_id_is_lost(data: Any) -> None:
+    """What was accepted is paid for: each usable id is there once, in order, and no other is."""
+    found = outcome("accepted", Answer(200, {}, json.dumps({"status": 0, "data": data}).encode()))
+    if isinstance(found, Accepted):
+        assert found.task_ids
+        assert found.task_ids == tuple(dict.fromkeys(ids_in(json.loads(json.dumps(data)))))
+        assert found.batch_id is None or usable(found.batch_id)
+    else:
+        assert isinstance(found, UnexpectedResponse)
+        assert not list(ids_in(data))
+
+
+@given(task_id=st.text(st.characters(codec=None), max_size=12) | st.integers())
+@example(task_id="\ud800")
+@example(task_id="../balance")
+@example(task_id="a/b?c#d%2f")
+@modest
+def test_an_accepted_id_can_be_asked_about(task_id: Any) -> None:
+    """Whatever id is accepted, its status call is one path segment that means exactly this id."""
+    found = outcome("accepted", Answer(200, {}, json.dumps({"status": 0, "data": {"task_id": task_id}}).encode()))
+    assert isinstance(found, Accepted) == usable(task_id)
+    if isinstance(found, Accepted):
+        for call in (WeryAIProvider().status_call(found.task_ids[0]), WeryAIProvider().batch_call(found.task_ids[0])):
+            *_, segment, end = call.path.split("/")
+            assert (unquote(segment), end) == (str(task_id), "status")
+            assert call.path.isascii()
+            assert segment not in {"", ".", ".."}
+
+
+@given(data=data)
+@modest
+def test_a_snapshot_is_about_the_task_that_was_asked_for(data: Any) -> None:
+    """A status answer gives a snapshot of this task or an error; raw and outputs are of usable types."""
+    found = outcome("status", Answer(200, {}, json.dumps({"status": 0, "data": data}).encode()))
+    if isinstance(found, Snapshot):
+        assert found.task_id == TASK
+        assert isinstance(found.raw, dict)
+        assert isinstance(found.state, TaskState)
+        assert all(type(asset.url) is str and asset.url and asset.task_id == TASK for asset in found.assets)
+
+
+@given(data=st.lists(tasks | scalars, max_size=4))
+@modest
+def test_each_snapshot_of_a_batch_names_its_task(data: Any) -> None:
+    """No snapshot of a batch answer is about nobody."""
+    found = outcome("batch", Answer(200, {}, json.dumps({"status": 0, "data": data}).encode()))
+    if isinstance(found, list):
+        named = [item["task_id"] for item in data if isinstance(item, dict) and usable(item.get("task_id"))]
+        assert [snapshot.task_id for snapshot in found] == list(map(str, named))
+
+
+@given(value=scalars)
+@modest
+def test_a_balance_is_finite(value: Any) -> None:
+    """Credits are a number one can compare: never NaN or infinite, never a boolean."""
+    for data in (value, {"balance": value}):
+        found = outcome("balance", Answer(200, {}, json.dumps({"status": 0, "data": data}).encode()))
+        if not isinstance(found, Exception):
+            assert math.isfinite(found)
+            assert not isinstance(value, bool)
