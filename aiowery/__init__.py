@@ -8,11 +8,13 @@
     _client                                    configuration and verbs
     _session                                   an open client
     _watch                                     jobs from acceptance to their end
-    _stream | _download | _job
+    _stream | _download | _upload | _job
     _lanes | _send | _scheduler                admission, sending, timing
     _door                                      the HTTP library lives here and nowhere else
     _provider | _codec | _events | _estimate | _credential | _addresses
     _values | _wire | _policies | _statistics | _names
+    _media
+    _fields
     errors
     _tasks
 
@@ -34,11 +36,22 @@ from aiowery._events import (
     RedactionFilter,
 )
 from aiowery._job import Job
+from aiowery._media import File
 from aiowery._policies import Limits, PollPolicy, RetryPolicy
 from aiowery._statistics import ClientStatistics, LaneStatistics, PollStatistics
 from aiowery._stream import OutcomeStream
-from aiowery._tasks import Asset, Snapshot, TaskState
-from aiowery._values import DEFAULT, ImageResult, Outcome, Request, Result
+from aiowery._tasks import Asset, ScriptLine, Snapshot, TaskState
+from aiowery._values import (
+    DEFAULT,
+    AudioResult,
+    ImageResult,
+    MediaResult,
+    Outcome,
+    Request,
+    Result,
+    TextResult,
+    VideoResult,
+)
 from aiowery.errors import AioweryError
 from aiowery.weryai import WeryAI
 
@@ -48,8 +61,10 @@ __all__ = (
     "DEFAULT",
     "AioweryError",
     "Asset",
+    "AudioResult",
     "ClientStatistics",
     "Event",
+    "File",
     "ImageResult",
     "Job",
     "JobAccepted",
@@ -59,6 +74,7 @@ __all__ = (
     "LaneStatistics",
     "Limits",
     "LowCredits",
+    "MediaResult",
     "Observer",
     "Outcome",
     "OutcomeStream",
@@ -69,8 +85,11 @@ __all__ = (
     "Request",
     "Result",
     "RetryPolicy",
+    "ScriptLine",
     "Snapshot",
     "TaskState",
+    "TextResult",
+    "VideoResult",
     "WeryAI",
     "__version__",
     "errors",

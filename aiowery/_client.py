@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Self, overload
@@ -64,6 +65,7 @@ class Client:
                 f"no API key: set the environment variable {self._key_variable}, or pass api_key=..."
             )
         self.base_url: str = checked_base_url(base_url or os.environ.get(self._url_variable) or self._default_url)
+        self._other_hosts: Mapping[str, str] = {}
         self._credential = Credential(source)
         self.limits: Limits = limits or Limits()
         self.polling: PollPolicy = polling or PollPolicy()
@@ -111,6 +113,7 @@ class Client:
             connections=self.limits.connections,
             timeout=self._timeout,
             http=self._http,
+            other_hosts=self._other_hosts,
         )
         return Session(
             self._provider,

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Generator, Iterable
 from typing import Any, Generic, Protocol, cast
 
 from aiowery._scheduler import Watched
-from aiowery._tasks import AssetKind, Snapshot, TaskState, credits_of
+from aiowery._tasks import Kind, Snapshot, TaskState, credits_of
 from aiowery._values import DEFAULT, Accepted, Deadline, Request, ResultT
 from aiowery.errors import JobError, JobTimeout
 
@@ -16,7 +16,7 @@ from aiowery.errors import JobError, JobTimeout
 class Keeper(Protocol):
     """What a job needs of the client that looks after it."""
 
-    def patience(self, kind: AssetKind | None, deadline: Deadline) -> float:
+    def patience(self, kind: Kind | None, deadline: Deadline) -> float:
         """Return the seconds that this deadline means for such a job; infinity for none."""
         ...
 
@@ -82,7 +82,7 @@ class Job(Watched, Generic[ResultT]):
         *,
         request: Request[ResultT] | None,
         result_type: type[ResultT],
-        kind: AssetKind | None,
+        kind: Kind | None,
     ) -> None:
         super().__init__()
         self.request: Request[ResultT] | None = request
@@ -90,7 +90,7 @@ class Job(Watched, Generic[ResultT]):
         self.batch_id: str | None = accepted.batch_id
         self.request_id: str | None = accepted.request_id
         self.result_type: type[ResultT] = result_type
-        self.kind: AssetKind | None = kind
+        self.kind: Kind | None = kind
         self._loop = asyncio.get_running_loop()
         self.accepted_at: float = self._loop.time()
         self.deadline: float = self.accepted_at

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from aiowery._media import Checked
 from aiowery._tasks import Snapshot
-from aiowery._values import Accepted, Request, ResultT
+from aiowery._values import Accepted, Request
 from aiowery._wire import Answer, Call
 from aiowery.errors import APIError
 
@@ -32,8 +33,11 @@ class Provider(Protocol):
         """Return the POST that submits this request; ConfigurationError when it is not this provider's."""
         ...
 
-    def decode_accepted(self, answer: Answer) -> Accepted:
-        """Read the answer to a submission."""
+    def decode_accepted(self, request: Request[Any], answer: Answer) -> Accepted:
+        """Read the answer to the submission of this request.
+
+        An endpoint that answers at once gives its outputs here, as snapshots of ended tasks.
+        """
         ...
 
     def status_call(self, task_id: str) -> Call:
@@ -56,13 +60,10 @@ class Provider(Protocol):
         """Read the answer to `batch_call(...)`."""
         ...
 
-    def result(
-        self,
-        result_type: type[ResultT],
-        snapshots: Sequence[Snapshot],
-        *,
-        seconds: float,
-        request_id: str | None,
-    ) -> ResultT:
-        """Make the typed result of a job whose tasks have all ended, at least one of them well."""
+    def upload_call(self, file: Checked) -> Call | None:
+        """Return the POST that uploads a file; None where the provider takes no files."""
+        ...
+
+    def decode_upload(self, answer: Answer) -> str:
+        """Read the url under which an uploaded file lies."""
         ...

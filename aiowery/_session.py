@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any, Final
 
 import attrs
@@ -23,8 +24,9 @@ from aiowery._policies import Limits, PollPolicy, Random, RetryPolicy
 from aiowery._provider import Provider
 from aiowery._send import Decode, Sender, T, Verdict, retry_after, verdict
 from aiowery._statistics import ClientStatistics
-from aiowery._tasks import AssetKind, TaskState
-from aiowery._values import DEFAULT, Accepted, Deadline, Request, ResultT
+from aiowery._tasks import Kind, TaskState
+from aiowery._upload import Uploader
+from aiowery._values import DEFAULT, Accepted, Deadline, Request, Result, ResultT
 from aiowery._watch import Watch
 from aiowery._wire import Call
 from aiowery.errors import AioweryError, APIError, InsufficientCredits, NotSent, RateLimited, SubmissionInDoubt
@@ -65,7 +67,9 @@ class Session:
         self._reads = asyncio.Semaphore(limits.polls)
         self._sender = Sender(door, credential, retries, random)
         self.lane = shared_lane(door.base_url, key, lambda: Lane(limits, retries, random))
-        self.downloads = Downloader(door, asyncio.Semaphore(limits.downloads), retries, random)
+        transfers = asyncio.Semaphore(limits.downloads)
+        self.downloads = Downloader(door, transfers, retries, random)
+        self.uploads = Uploader(provider, self._sender, transfers)
         self._watch = Watch(
             provider,
             self._sender,
@@ -90,8 +94,8 @@ class Session:
         """
         if self._closing:
             raise _unsent()
-        call = self.provider.encode(request)
         self._watch.patience(request.kind, deadline)  # a deadline that makes no sense is refused here, unsent
+        call = self.provider.encode(await self.uploads.settled(request))
         ticket = self.lane.ticket(request.places)
         await self._admission(ticket)
         if self._closing:  # closed in the turn of the loop in which the lane let us in
@@ -106,9 +110,11 @@ class Session:
                 post.cancel()
             raise
 
-    def reattach(self, accepted: Accepted, result_type: type[ResultT], kind: AssetKind | None) -> Job[ResultT]:
+    def reattach(self, accepted: Accepted, result_type: type[ResultT], kind: Kind | None) -> Job[ResultT]:
         """Return a job for tasks that were submitted earlier: the one we have, if we have it."""
-        known = next((job for job in self.jobs() if job.task_ids == accepted.task_ids), None)
+        # A podcast's two steps share one task, so the ids alone do not tell jobs apart.
+        same = (job for job in self.jobs() if job.task_ids == accepted.task_ids)
+        known = next((job for job in same if result_type in {Result, job.result_type}), None)
         if known is not None:
             return known
         job = Job(accepted, self._watch, request=None, result_type=result_type, kind=kind)
@@ -148,6 +154,7 @@ class Session:
             if self._posts:
                 await asyncio.wait(self._posts)
         finally:
+            await self.uploads.aclose()
             await self._close_the_rest()
 
     async def _close_the_rest(self) -> None:
@@ -198,7 +205,7 @@ class Session:
         self._counts.submitted += 1
         while True:
             try:
-                accepted = await self._sender.submit(request, call, self.provider.decode_accepted)
+                accepted = await self._sender.submit(request, call, partial(self.provider.decode_accepted, request))
             except APIError as error:
                 if verdict(error) is not Verdict.BUSY or self._closing or ticket.orphaned:
                     self._refused(ticket, request, error)

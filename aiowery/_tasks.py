@@ -9,6 +9,8 @@ from typing import Any, Literal
 import attrs
 
 AssetKind = Literal["image", "video", "audio"]
+Kind = Literal["image", "video", "audio", "text"]
+"""What a request asks for: a sort of asset, or words."""
 
 
 class TaskState(enum.Enum):
@@ -39,17 +41,30 @@ class Asset:
 
 
 @attrs.frozen
+class ScriptLine:
+    """One turn of a podcast: who speaks, and what."""
+
+    speaker_id: str
+    content: str
+    speaker_name: str | None = None
+
+
+@attrs.frozen
 class Snapshot:
     """What one status answer said of one task.
 
-    `word` is the provider's own status word, `reason` its words for a failure, `credits` what it reports as
-    charged, `raw` the task's part of the answer.
+    `word` is the provider's own status word, `step` its word for a task of several steps, `text` and `script` are
+    outputs in words (lyrics, a transcript, a report; a podcast's turns), `reason` its words for a failure,
+    `credits` what it reports as charged, `raw` the task's part of the answer.
     """
 
     task_id: str
     state: TaskState
     word: str = ""
     assets: tuple[Asset, ...] = ()
+    text: str | None = None
+    script: tuple[ScriptLine, ...] = ()
+    step: str | None = None
     reason: str | None = None
     credits: float | None = None
     raw: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
@@ -57,12 +72,20 @@ class Snapshot:
 
     def tells_as_much_as(self, other: Snapshot | None) -> bool:
         """Whether nothing that a watcher would show has changed since `other`."""
-        return other is not None and (self.state, self.word, self.assets, self.reason) == (
-            other.state,
-            other.word,
-            other.assets,
-            other.reason,
-        )
+        return other is not None and _told(self) == _told(other)
+
+
+def _told(snapshot: Snapshot) -> tuple[Any, ...]:
+    """Return what a watcher would show."""
+    return (
+        snapshot.state,
+        snapshot.word,
+        snapshot.step,
+        snapshot.assets,
+        snapshot.text,
+        snapshot.script,
+        snapshot.reason,
+    )
 
 
 def credits_of(snapshots: Iterable[Snapshot]) -> float | None:

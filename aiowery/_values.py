@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, Final, Generic, Literal, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Final, Generic, Literal, Self, TypeVar
 
 import attrs
 
-from aiowery._tasks import Asset, AssetKind, Snapshot
+from aiowery._fields import FrozenMapping, spellings
+from aiowery._tasks import Asset, Kind, Snapshot, TaskState, credits_of
 from aiowery.errors import AioweryError, ConfigurationError
 
 R_co = TypeVar("R_co", bound="Result", covariant=True)
@@ -33,19 +34,51 @@ Deadline = float | None | Literal[Unset.DEFAULT]
 class Result:
     """The outcome of a finished job.
 
-    `assets` are the outputs in task order, `credits` the sum that the provider reported (None when it reported
-    none), `seconds` the time from acceptance to the answer that showed the end, `request_id` the submission's
-    id in the provider's call history. `failures` holds the snapshots of tasks that failed while others of the
-    same job succeeded: such a job has a result, because what was paid for is worth keeping.
+    `assets` are the outputs in task order, `text` what the tasks said in words, `credits` the sum that the
+    provider reported (None when it reported none), `seconds` the time from acceptance to the answer that showed
+    the end, `request_id` the submission's id in the provider's call history. `failures` holds the snapshots of
+    tasks that failed while others of the same job succeeded: such a job has a result, because what was paid for
+    is worth keeping. `raw` is each task's part of its last answer.
     """
 
     task_ids: tuple[str, ...]
     assets: tuple[Asset, ...] = ()
+    text: str | None = None
     credits: float | None = None
     seconds: float | None = None
     failures: tuple[Snapshot, ...] = ()
     request_id: str | None = None
     raw: tuple[Mapping[str, Any], ...] = attrs.field(default=(), repr=False)
+
+    @classmethod
+    def of(cls, snapshots: Sequence[Snapshot], *, seconds: float, request_id: str | None) -> Self:
+        """Gather what the tasks of a job have brought; all have ended, at least one of them well."""
+        return cls(
+            task_ids=tuple(snapshot.task_id for snapshot in snapshots),
+            assets=tuple(asset for snapshot in snapshots for asset in snapshot.assets),
+            text="\n\n".join(snapshot.text for snapshot in snapshots if snapshot.text) or None,
+            credits=credits_of(snapshots),
+            seconds=seconds,
+            failures=tuple(snapshot for snapshot in snapshots if snapshot.state is TaskState.FAILED),
+            request_id=request_id,
+            raw=tuple(snapshot.raw for snapshot in snapshots),
+            **cls._own(snapshots),
+        )
+
+    @classmethod
+    def _own(cls, snapshots: Sequence[Snapshot]) -> dict[str, Any]:  # noqa: ARG003 - for the classes below
+        """Return the values of the fields that a subclass adds."""
+        return {}
+
+    @classmethod
+    def judged(cls, snapshot: Snapshot) -> Snapshot:
+        """Return what a look means for a job that waits for such a result: for most, just what it says."""
+        return snapshot
+
+    @property
+    def empty(self) -> bool:
+        """Whether the provider reported success and brought nothing."""
+        return not (self.assets or self.text)
 
     @property
     def urls(self) -> tuple[str, ...]:
@@ -54,37 +87,56 @@ class Result:
 
 
 @attrs.frozen(kw_only=True)
-class ImageResult(Result):
-    """Pictures, as `assets` of kind `"image"`."""
+class MediaResult(Result):
+    """Something to look at or to listen to: at least one asset."""
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is no asset."""
+        return not self.assets
 
     @property
     def url(self) -> str:
-        """The first picture's address."""
+        """The first asset's address."""
         return self.assets[0].url
 
+    @property
+    def cover_url(self) -> str | None:
+        """The first still picture that belongs to a video or a song."""
+        return next((asset.cover_url for asset in self.assets if asset.cover_url), None)
 
-class FrozenMapping(Mapping[str, Any]):
-    """A read-only copy of a mapping that, unlike MappingProxyType, pickles and hashes."""
 
-    __slots__ = ("_values",)
+@attrs.frozen(kw_only=True)
+class ImageResult(MediaResult):
+    """Pictures, as `assets` of kind `"image"`."""
 
-    def __init__(self, values: Mapping[str, Any]) -> None:
-        self._values = dict(values)
 
-    def __getitem__(self, name: str) -> Any:
-        return self._values[name]
+@attrs.frozen(kw_only=True)
+class VideoResult(MediaResult):
+    """Videos, as `assets` of kind `"video"`, with their covers where the provider makes them."""
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
 
-    def __len__(self) -> int:
-        return len(self._values)
+@attrs.frozen(kw_only=True)
+class AudioResult(MediaResult):
+    """Sounds, as `assets` of kind `"audio"`; a song comes with `lyrics` and a cover."""
 
-    def __hash__(self) -> int:
-        return hash(frozenset(self._values))
+    @property
+    def lyrics(self) -> str | None:
+        """The words of a song."""
+        return self.text
 
-    def __repr__(self) -> str:
-        return repr(self._values)
+
+@attrs.frozen(kw_only=True)
+class TextResult(Result):
+    """Words: a transcript, or a prompt found for a picture."""
+
+    @property
+    def empty(self) -> bool:
+        """Whether there are no words."""
+        return not self.text
+
+    def __str__(self) -> str:
+        return self.text or ""
 
 
 def _frozen(extra: Any) -> FrozenMapping:
@@ -97,24 +149,30 @@ def _frozen(extra: Any) -> FrozenMapping:
 class Request(Generic[R_co]):
     """What is asked: one frozen value per endpoint, which knows its endpoint, its kind and its result type.
 
+    `type_name` names the class in files and on the command line.
+
     `extra` holds parameters that the class has no field for (new or undocumented ones); they are sent as they
     are. A name that is a field of the class is refused there, so that one value has one place.
     """
 
+    type_name: ClassVar[str]
     endpoint: ClassVar[str]
-    kind: ClassVar[AssetKind]
+    kind: ClassVar[Kind]
     result_type: ClassVar[type[Result]]
 
     extra: Mapping[str, Any] = attrs.field(factory=dict, converter=_frozen)
 
     @extra.validator
     def _extra_has_no_fields(self, _: attrs.Attribute[Any], extra: Mapping[str, Any]) -> None:
-        taken = {field.name for field in attrs.fields(type(self))}.intersection(extra)
-        if taken:
-            name = min(taken)
+        fields = {spelling: field.name for field in attrs.fields(type(self)) for spelling in spellings(field)}
+        for name in sorted(fields.keys() & extra.keys()):
             raise ConfigurationError(
-                f"extra[{name!r}]: {type(self).__name__} has a field of that name; write {name}=... instead"
+                f"extra[{name!r}]: {type(self).__name__} has a field for it; write {fields[name]}=... instead"
             )
+
+    def with_uploads(self, urls: Mapping[str, Any], sizes: Mapping[str, int]) -> Self:  # noqa: ARG002 - for subclasses
+        """Return the request with urls in the place of local files; `sizes` are theirs in bytes, by field."""
+        return attrs.evolve(self, **urls)
 
     @property
     def places(self) -> int:

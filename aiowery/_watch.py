@@ -15,7 +15,7 @@ from aiowery._provider import Provider
 from aiowery._scheduler import Scheduler
 from aiowery._send import Sender, retry_after
 from aiowery._statistics import PollStatistics
-from aiowery._tasks import AssetKind, Snapshot, TaskState
+from aiowery._tasks import Kind, Snapshot, TaskState
 from aiowery._values import DEFAULT, Deadline
 from aiowery._wire import Call
 from aiowery.errors import (
@@ -118,7 +118,7 @@ class Watch:
         """Note that somebody has received the job's end."""
         self._owner.collected(job)
 
-    def patience(self, kind: AssetKind | None, deadline: Deadline) -> float:
+    def patience(self, kind: Kind | None, deadline: Deadline) -> float:
         """Return the seconds that this deadline means for such a job; infinity for none."""
         if deadline is DEFAULT:
             return self._policy.deadline_of(kind)
@@ -167,6 +167,7 @@ class Watch:
         except Exception as fault:  # noqa: BLE001 - a failing look must never end a job
             log.exception("a status check raised what nobody foresaw; the job goes on")
             return self._stumble(job, UnexpectedResponse(f"{type(fault).__name__}: {fault}"))
+        snapshots = [job.result_type.judged(snapshot) for snapshot in snapshots]
         job.failures = 0
         before = len(job.open_task_ids)
         for snapshot in snapshots:
@@ -269,10 +270,11 @@ class Watch:
         snapshots = job.snapshots
         if all(snapshot.state is TaskState.FAILED for snapshot in snapshots):
             self._end(job, None, _failed(job, snapshots))
-        elif not any(snapshot.assets for snapshot in snapshots):
+            return
+        result = job.result_type.of(snapshots, seconds=job.age, request_id=job.request_id)
+        if result.empty:
             self._end(job, None, _empty(job, snapshots))
         else:
-            result = self._provider.result(job.result_type, snapshots, seconds=job.age, request_id=job.request_id)
             self._end(job, result, None)
 
     def _end(self, job: Job[Any], result: Any, error: JobError | None) -> None:

@@ -15,15 +15,32 @@ from aiowery.errors import ConfigurationError, UnexpectedResponse
 _REQUEST_ID_HEADERS = ("x-request-id", "request-id", "x-trace-id", "trace-id", "x-amzn-requestid", "cf-ray")
 _REQUEST_ID_FIELDS = ("request_id", "requestId", "trace_id", "traceId")
 _SHOWN = 200
+MAIN_HOST = "main"
+
+
+@attrs.frozen(kw_only=True)
+class Form:
+    """A file and a few texts, sent as multipart/form-data; the file is the part called `file`."""
+
+    filename: str
+    content: bytes = attrs.field(repr=False)
+    content_type: str
+    fields: Mapping[str, str] = attrs.field(factory=dict)
 
 
 @attrs.frozen
 class Call:
-    """One HTTP call: `path` begins with a slash and is relative to the provider's host; `body` is JSON."""
+    """One HTTP call: `path` begins with a slash and is relative to the provider's host, or to another of its `host`s.
+
+    `body` is JSON; a call has a body, or a form, or neither. `timeout`: seconds, where the client's own would not do.
+    """
 
     method: Literal["GET", "POST"]
     path: str
-    body: bytes | None = None
+    body: bytes | None = attrs.field(default=None, repr=False)
+    form: Form | None = attrs.field(default=None, kw_only=True)
+    host: str = attrs.field(default=MAIN_HOST, kw_only=True)
+    timeout: float | None = attrs.field(default=None, kw_only=True)
 
 
 def json_body(values: Mapping[str, Any]) -> bytes:

@@ -17,7 +17,7 @@ import httpx
 from aiowery._addresses import checked_base_url, is_loopback, is_private
 from aiowery._credential import Credential
 from aiowery._door._ways import CallersClient, OwnConnections, Way
-from aiowery._wire import Answer, Call
+from aiowery._wire import MAIN_HOST, Answer, Call
 from aiowery.errors import (
     DownloadError,
     NoAnswer,
@@ -91,11 +91,23 @@ class Body:
 class Door:
     """One provider host, one key, one way to send."""
 
-    def __init__(self, base_url: str, credential: Credential, way: Way, *, timeout: float) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        credential: Credential,
+        way: Way,
+        *,
+        timeout: float,
+        other_hosts: Mapping[str, str] | None = None,
+    ) -> None:
         self.base_url = checked_base_url(base_url)
+        self._hosts = {
+            MAIN_HOST: self.base_url,
+            **{name: checked_base_url(url) for name, url in (other_hosts or {}).items()},
+        }
         self._credential = credential
         self._way = way
-        self._patience = 2 * timeout
+        self._timeout = timeout
 
     @classmethod
     async def open(
@@ -106,10 +118,14 @@ class Door:
         connections: int,
         timeout: float,
         http: HTTPClient | None = None,
+        other_hosts: Mapping[str, str] | None = None,
     ) -> Self:
-        """Open a door over `connections` of its own or through the caller's client."""
+        """Open a door over `connections` of its own or through the caller's client.
+
+        `other_hosts` are further addresses of the same provider, which get the same key; a call names its own.
+        """
         way = CallersClient(http, timeout) if http is not None else await OwnConnections.open(connections, timeout)
-        return cls(base_url, credential, way, timeout=timeout)
+        return cls(base_url, credential, way, timeout=timeout, other_hosts=other_hosts)
 
     async def aclose(self) -> None:
         """Close the connections, if they are the door's own."""
@@ -126,9 +142,13 @@ class Door:
             headers["content-type"] = "application/json"
         trace = _Trace()
         with self._translated(trace):
-            response = await self._way.send(call.method, self.base_url + call.path, headers, call.body, trace)
+            timeout = call.timeout or self._timeout
+            url = self._hosts[call.host] + call.path
+            response = await self._way.send(
+                call.method, url, headers, trace, content=call.body, form=call.form, timeout=timeout
+            )
             try:
-                body = await _whole(response, self._patience)
+                body = await _whole(response, 2 * timeout)
             finally:
                 await response.aclose()
         # A server that quotes the key must not get it into our results and errors.
@@ -150,7 +170,7 @@ class Door:
     async def _follow(self, url: str, headers: Mapping[str, str]) -> httpx.Response:
         for _ in range(_MOST_REDIRECTS + 1):
             self._check_foreign(url)
-            response = await self._way.send("GET", url, headers, None, _Trace())
+            response = await self._way.send("GET", url, headers, _Trace())
             if not response.has_redirect_location:
                 return response
             await response.aclose()

@@ -11,6 +11,7 @@ import anyio.to_thread
 import httpx
 
 from aiowery._door._connections import Connections
+from aiowery._wire import Form
 from aiowery.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -36,9 +37,17 @@ class Way(Protocol):
         ...
 
     async def send(
-        self, method: str, url: str, headers: Mapping[str, str], content: bytes | None, trace: Any
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        trace: Any,
+        *,
+        content: bytes | None = None,
+        form: Form | None = None,
+        timeout: float | None = None,
     ) -> httpx.Response:
-        """Send; raises the library's own exceptions."""
+        """Send a body, a form, or neither; `timeout` replaces the way's own. Raises the library's own exceptions."""
         ...
 
     async def aclose(self) -> None:
@@ -67,11 +76,20 @@ class OwnConnections:
         return cls(Connections(connections, tls), timeout)
 
     async def send(
-        self, method: str, url: str, headers: Mapping[str, str], content: bytes | None, trace: Any
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        trace: Any,
+        *,
+        content: bytes | None = None,
+        form: Form | None = None,
+        timeout: float | None = None,
     ) -> httpx.Response:
         """Send over the next free connection."""
-        extensions = {"timeout": self._timeout, "trace": trace}
-        request = httpx.Request(method, url, headers=headers, content=content, extensions=extensions)
+        limits = self._timeout if timeout is None else httpx.Timeout(timeout).as_dict()
+        extensions = {"timeout": limits, "trace": trace}
+        request = httpx.Request(method, url, headers=headers, extensions=extensions, **_content(content, form))
         response = await self._connections.handle_async_request(request)
         response.request = request
         return response
@@ -97,11 +115,20 @@ class CallersClient:
         return bool(self._client.is_closed)
 
     async def send(
-        self, method: str, url: str, headers: Mapping[str, str], content: bytes | None, trace: Any
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        trace: Any,
+        *,
+        content: bytes | None = None,
+        form: Form | None = None,
+        timeout: float | None = None,
     ) -> httpx.Response:
         """Send through the client."""
+        limit = self._timeout if timeout is None else timeout
         request = self._client.build_request(
-            method, url, content=content, headers=headers, timeout=self._timeout, extensions={"trace": trace}
+            method, url, headers=headers, timeout=limit, extensions={"trace": trace}, **_content(content, form)
         )
         for name in _CALLERS_CREDENTIALS:
             if name not in headers:
@@ -111,6 +138,13 @@ class CallersClient:
 
     async def aclose(self) -> None:
         """Leave the client to its owner."""
+
+
+def _content(content: bytes | None, form: Form | None) -> dict[str, Any]:
+    """Return the arguments by which both libraries take a body."""
+    if form is None:
+        return {"content": content}
+    return {"data": dict(form.fields), "files": {"file": (form.filename, form.content, form.content_type)}}
 
 
 def _library_of(client: Any) -> ModuleType:

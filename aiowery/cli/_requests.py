@@ -1,10 +1,8 @@
-"""Requests from what people write in files, and back: one table of names, generic over the fields.
-
-A new request type is one line in `TYPES`.
-"""
+"""Requests from what people write in files: generic over the types of the catalogue and over their fields."""
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import types
@@ -15,12 +13,11 @@ import attrs
 
 from aiowery import Request
 from aiowery.errors import ConfigurationError
-from aiowery.weryai import TextToImage
+from aiowery.weryai import TextToImage, request_type
+from aiowery.weryai import from_object as read_object
 
-TYPES: Final[Mapping[str, type[Request[Any]]]] = {"text-to-image": TextToImage}
-DEFAULT_TYPE: Final = "text-to-image"
+DEFAULT_TYPE: Final = TextToImage.type_name
 
-_NAMES: Final = {cls: name for name, cls in TYPES.items()}
 _TRUTHS: Final = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _WHOLE: Final = re.compile(r"[+-]?[0-9]{1,18}")
 
@@ -30,13 +27,11 @@ def from_object(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> Reque
 
     `defaults` fill fields that the object leaves out or sets to null. Raises ConfigurationError.
     """
-    cls = _type_named(values.get("type"))
-    extra = values.get("extra")
-    if not isinstance(extra, Mapping | None):
-        raise ConfigurationError(f"extra is {extra!r}; an object is needed")
-    known = {name: value for name, value in values.items() if name in _hints(cls) and name != "extra"}
-    unknown = {name: value for name, value in values.items() if name not in {*_hints(cls), "type"}}
-    return _made(cls, known, {**(extra or {}), **unknown}, defaults)
+    cls = request_type(values.get("type") or DEFAULT_TYPE)
+    names = {field.name for field in attrs.fields(cls)}
+    given = {name: value for name, value in values.items() if value is not None}
+    filled = {name: value for name, value in defaults.items() if name in names}
+    return read_object({**filled, **given, "type": cls.type_name})
 
 
 def from_cells(cells: Mapping[str, str], defaults: Mapping[str, Any]) -> tuple[Request[Any], dict[str, str]]:
@@ -46,22 +41,21 @@ def from_cells(cells: Mapping[str, str], defaults: Mapping[str, Any]) -> tuple[R
     means the default. Raises ConfigurationError.
     """
     named = {column_name(column): cell.strip() for column, cell in cells.items()}
-    cls = _type_named(named.get("type") or None)
-    hints = _hints(cls)
+    cls = request_type(named.get("type") or DEFAULT_TYPE)
+    hints = field_types(cls.type_name)
     known = {name: _converted(name, cell, hints[name]) for name, cell in named.items() if cell and name in hints}
     notes = {column: cell for column, cell in cells.items() if column_name(column) not in {*hints, "type"}}
-    extra = known.pop("extra", {})
-    if not isinstance(extra, Mapping):
-        raise ConfigurationError(f"extra is {extra!r}; a JSON object is needed")
-    return _made(cls, known, extra, defaults), {column: cell for column, cell in notes.items() if cell.strip()}
+    filled = {name: value for name, value in defaults.items() if name in hints}
+    request = read_object({**filled, **known, "type": cls.type_name})
+    return request, {column: cell for column, cell in notes.items() if cell.strip()}
 
 
-def as_object(request: Request[Any]) -> dict[str, Any]:
-    """Return the JSON object that `from_object` reads as an equal request."""
-    fields = {field.name: getattr(request, field.name) for field in attrs.fields(type(request))}
-    extra = dict(fields.pop("extra"))
-    told = {name: value for name, value in fields.items() if value is not None}
-    return {"type": _NAMES[type(request)], **told, **({"extra": extra} if extra else {})}
+@functools.cache
+def field_types(type_name: str) -> Mapping[str, Any]:
+    """Return the annotations of a request type's fields."""
+    cls = request_type(type_name)
+    hints = get_type_hints(cls)
+    return {field.name: hints[field.name] for field in attrs.fields(cls)}
 
 
 def column_name(column: str) -> str:
@@ -73,39 +67,6 @@ def prompt_of(request: Request[Any]) -> str:
     """Return what the request asks for, in its own words."""
     prompt = getattr(request, "prompt", None)
     return prompt if isinstance(prompt, str) else request.label
-
-
-def _type_named(name: object) -> type[Request[Any]]:
-    if name is None:
-        name = DEFAULT_TYPE
-    cls = TYPES.get(name) if isinstance(name, str) else None
-    if cls is None:
-        raise ConfigurationError(f"type is {name!r}; known types are: {', '.join(TYPES)}")
-    return cls
-
-
-def _made(
-    cls: type[Request[Any]], given: Mapping[str, Any], extra: Mapping[str, Any], defaults: Mapping[str, Any]
-) -> Request[Any]:
-    values = {name: value for name, value in defaults.items() if name in _hints(cls)}
-    values.update((name, value) for name, value in given.items() if value is not None)
-    for field in attrs.fields(cls):
-        if field.default is attrs.NOTHING and field.name not in values:
-            raise ConfigurationError(f"no {field.name}; {_NAMES[cls]} needs one")
-    return cls(extra=extra, **values)
-
-
-def _hints(cls: type[Request[Any]]) -> Mapping[str, Any]:
-    """Return the types of the request's fields."""
-    return _HINTS[cls]
-
-
-def _read_hints(cls: type[Request[Any]]) -> Mapping[str, Any]:
-    hints = get_type_hints(cls)
-    return {field.name: hints[field.name] for field in attrs.fields(cls)}
-
-
-_HINTS: Final = {cls: _read_hints(cls) for cls in _NAMES}
 
 
 def _converted(name: str, text: str, hint: Any) -> Any:

@@ -22,7 +22,7 @@ from aiowery.cli._inputs import Item
 from aiowery.cli._manifest import Journal
 from aiowery.cli._progress import Progress
 from aiowery.cli._records import Fate, Problem, Record
-from aiowery.cli._requests import as_object, prompt_of
+from aiowery.cli._requests import prompt_of
 from aiowery.errors import (
     AioweryError,
     AuthenticationError,
@@ -34,6 +34,7 @@ from aiowery.errors import (
     RateLimited,
     SubmissionInDoubt,
 )
+from aiowery.weryai import as_object
 
 _UNSAVED: Final = 16
 _TICK: Final = 1.0

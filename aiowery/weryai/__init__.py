@@ -1,8 +1,131 @@
-"""WeryAI: its client and what it can be asked for."""
+"""WeryAI: its client and everything it can be asked for.
+
+    _client                              verbs
+    _podcast_job                         a podcast's two steps
+    _provider | _catalogue | _registry   requests to calls; requests by name; what the registries say
+    _answers | _refusals                 answers to values, or to errors
+    _images | _videos | _image_tools | _video_tools | _audio | _podcast | _research | _chat
+    _common | _shapes | _known
+
+Requests are frozen values; `client.run(request)` returns the result that belongs to it.
+"""
 
 from __future__ import annotations
 
+from aiowery.weryai._answers import parse_delivery
+from aiowery.weryai._audio import Music, SpeechRecognize, Styles, TextToAudio
+from aiowery.weryai._catalogue import REQUESTS, as_object, from_object, request_type
+from aiowery.weryai._chat import Chat, ChatResult, Message
 from aiowery.weryai._client import WeryAI
-from aiowery.weryai._requests import ASPECT_RATIOS, IMAGE_MODELS, AspectRatio, TextToImage
+from aiowery.weryai._image_tools import (
+    ImageBackgroundChange,
+    ImageBackgroundRemove,
+    ImageExpand,
+    ImageFaceSwap,
+    ImageReframe,
+    ImageRepair,
+    ImageTextErase,
+    ImageToPrompt,
+    ImageTranslate,
+    ImageUpscale,
+)
+from aiowery.weryai._images import ImageToImage, TextToImage
+from aiowery.weryai._known import (
+    ASPECT_RATIOS,
+    IMAGE_MODELS,
+    VIDEO_MODELS,
+    VOICES,
+    AspectRatio,
+)
+from aiowery.weryai._podcast import Podcast, PodcastResult, PodcastScript, PodcastVoice
+from aiowery.weryai._podcast_job import PodcastJob
+from aiowery.weryai._registry import ChatModel, Model, Objection, Speaker
+from aiowery.weryai._research import CorpusResult, CorpusUpload, DeepResearch, ResearchResult
+from aiowery.weryai._shapes import Point, Rectangle, Size
+from aiowery.weryai._video_tools import (
+    VideoAnimeReplace,
+    VideoBackgroundRemove,
+    VideoExtend,
+    VideoFaceChange,
+    VideoLipsChange,
+    VideoMagic,
+    VideoMerge,
+    VideoSubtitleErase,
+    VideoSubtitleTranslate,
+    VideoUpscale,
+    VideoWatermarkRemove,
+)
+from aiowery.weryai._videos import (
+    AlmightyReferenceToVideo,
+    EffectTemplate,
+    FirstLastImageToVideo,
+    ImageToVideo,
+    MultiImageToVideo,
+    TextToVideo,
+)
 
-__all__ = ("ASPECT_RATIOS", "IMAGE_MODELS", "AspectRatio", "TextToImage", "WeryAI")
+__all__ = (
+    "ASPECT_RATIOS",
+    "IMAGE_MODELS",
+    "REQUESTS",
+    "VIDEO_MODELS",
+    "VOICES",
+    "AlmightyReferenceToVideo",
+    "AspectRatio",
+    "Chat",
+    "ChatModel",
+    "ChatResult",
+    "CorpusResult",
+    "CorpusUpload",
+    "DeepResearch",
+    "EffectTemplate",
+    "FirstLastImageToVideo",
+    "ImageBackgroundChange",
+    "ImageBackgroundRemove",
+    "ImageExpand",
+    "ImageFaceSwap",
+    "ImageReframe",
+    "ImageRepair",
+    "ImageTextErase",
+    "ImageToImage",
+    "ImageToPrompt",
+    "ImageToVideo",
+    "ImageTranslate",
+    "ImageUpscale",
+    "Message",
+    "Model",
+    "MultiImageToVideo",
+    "Music",
+    "Objection",
+    "Podcast",
+    "PodcastJob",
+    "PodcastResult",
+    "PodcastScript",
+    "PodcastVoice",
+    "Point",
+    "Rectangle",
+    "ResearchResult",
+    "Size",
+    "Speaker",
+    "SpeechRecognize",
+    "Styles",
+    "TextToAudio",
+    "TextToImage",
+    "TextToVideo",
+    "VideoAnimeReplace",
+    "VideoBackgroundRemove",
+    "VideoExtend",
+    "VideoFaceChange",
+    "VideoLipsChange",
+    "VideoMagic",
+    "VideoMerge",
+    "VideoSubtitleErase",
+    "VideoSubtitleTranslate",
+    "VideoUpscale",
+    "VideoWatermarkRemove",
+    "WeryAI",
+    "as_object",
+    "from_object",
+    "parse_delivery",
+    "request_type",
+)

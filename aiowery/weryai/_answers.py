@@ -9,17 +9,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from http import HTTPStatus
 from typing import Any, Final, NewType
 
 import attrs
 
 from aiowery._codec import Fault, Identifier, make_converter, structure
-from aiowery._tasks import Asset, AssetKind, Snapshot, TaskState
+from aiowery._tasks import Asset, AssetKind, ScriptLine, Snapshot, TaskState
 from aiowery._values import Accepted
 from aiowery._wire import Answer
 from aiowery.errors import UnexpectedResponse
+from aiowery.weryai._chat import said_in
+from aiowery.weryai._common import WeryAIRequest
 from aiowery.weryai._refusals import refusal
 
+_DEPTH: Final = 6
+_REPORT: Final = "deep_research_outputs"
 _SUCCESS: Final = frozenset({"0", "200", "success", "ok"})
 _WORDS: Final = {
     "waiting": TaskState.WAITING,
@@ -41,6 +46,8 @@ Words = NewType("Words", str)
 """A text that merely informs: anything but a string counts as absent."""
 Credits = NewType("Credits", float)
 """A number of credits, also when it comes as text."""
+Report = NewType("Report", str)
+"""The texts of research outputs, whatever they are wrapped in."""
 
 
 @attrs.frozen
@@ -82,11 +89,22 @@ class TaskBody(Outputs):
     task_id: Identifier | None = None
     task_status: str | None = None
     status: Words | None = None
+    content_status: Words | None = None
     msg: Words | None = None
     cover_url: Words | None = None
+    lyrics: Words | None = None
+    speech_text: Words | None = None
+    scripts: tuple[ScriptLine, ...] = ()
+    script: tuple[ScriptLine, ...] = ()
+    deep_research_outputs: Report | None = None
     cost_credits: Credits | None = None
     task_result: Outputs = Outputs()
     output: Outputs = Outputs()
+
+    @property
+    def text(self) -> str | None:
+        """What the task says in words: a transcript, a report, a song's lyrics."""
+        return self.speech_text or self.deep_research_outputs or self.lyrics
 
     @property
     def word(self) -> str:
@@ -120,9 +138,66 @@ def decode_accepted(answer: Answer) -> Accepted:
     task_ids = tuple(dict.fromkeys(task_id for item in items for task_id in _ids(item)))
     if not task_ids:
         what = "the submission succeeded but the answer holds no task id"
-        raise _outside(answer, what, raw, "$.data: task_ids or task_id is expected", request_id)
+        raise outside(answer, what, raw, "$.data: task_ids or task_id is expected", request_id)
     batch_id = next(_valid_ids(*(item.get("batch_id") for item in items)), None)
     return Accepted(task_ids=task_ids, batch_id=batch_id, request_id=request_id)
+
+
+def decode_submitted(request: WeryAIRequest[Any], answer: Answer) -> Accepted:
+    """Read the answer to the submission of this request: task ids, or the outputs themselves."""
+    if not request.in_envelope:
+        return _at_once(answer, *_completion(answer))
+    raw, request_id = opened(answer)
+    if request.answer_member is not None:
+        return _at_once(answer, raw, _said(raw, request.answer_member), request_id)
+    report = _report(raw.get(_REPORT), None) if isinstance(raw, Mapping) else None
+    return decode_accepted(answer) if report is None else _at_once(answer, raw, report, request_id)
+
+
+def _at_once(answer: Answer, raw: Any, text: str | None, request_id: str | None) -> Accepted:
+    """Return outputs that came with the answer itself, as a task that has ended; its id is the answer's own."""
+    if text is None:
+        raise outside(
+            answer, "the call succeeded but the answer holds no output", raw, "$: text is expected", request_id
+        )
+    own = (raw.get(name) for name in ("task_id", "interaction_id", "id")) if isinstance(raw, Mapping) else ()
+    task_id = next(_valid_ids(*own, request_id), Identifier("answered-at-once"))
+    snapshot = Snapshot(task_id, TaskState.DONE, text=text, raw=raw, request_id=request_id)
+    return Accepted(task_ids=(task_id,), snapshots=(snapshot,), request_id=request_id)
+
+
+def _completion(answer: Answer) -> tuple[Any, str | None, str | None]:
+    """Read a chat answer: without an envelope if it succeeded, with one if it did not."""
+    body = answer.json() if answer.success else _json_or_none(answer)
+    choices = body.get("choices") if isinstance(body, Mapping) else None
+    if not answer.success or not isinstance(choices, list) or not choices:
+        raise refusal(answer, _openai_error(body))
+    return (
+        body,
+        "\n\n".join(said_in(choice) for choice in choices if isinstance(choice, Mapping)),
+        answer.request_id_in(body),
+    )
+
+
+def _openai_error(body: Any) -> Any:
+    """Give OpenAI's form of an error the envelope's words."""
+    error = body.get("error") if isinstance(body, Mapping) else None
+    return {"message": error.get("message"), **body} if isinstance(error, Mapping) else body
+
+
+def _said(raw: Any, name: str) -> str | None:
+    return _words(raw.get(name), None) if isinstance(raw, Mapping) else None
+
+
+def decode_upload(answer: Answer) -> str:
+    """Read the url of an uploaded file."""
+    raw, request_id = opened(answer)
+    urls = raw.get("object_url_list") if isinstance(raw, Mapping) else None
+    url = next((url for url in urls if isinstance(url, str) and url), None) if isinstance(urls, list) else None
+    if url is None:
+        fault = "$.data.object_url_list: urls are expected"
+        raise outside(answer, "the answer holds no url of the uploaded file", raw, fault, request_id)
+    return url
 
 
 def decode_status(answer: Answer, task_id: str) -> Snapshot:
@@ -133,7 +208,21 @@ def decode_status(answer: Answer, task_id: str) -> Snapshot:
     snapshot = _snapshot(answer, said, where, task_id, request_id)
     if snapshot.task_id != task_id:
         what = f"asked about task {task_id}, answered about {snapshot.task_id}"
-        raise _outside(answer, what, raw, f"{where}.task_id: {task_id!r} is expected", request_id)
+        raise outside(answer, what, raw, f"{where}.task_id: {task_id!r} is expected", request_id)
+    return snapshot
+
+
+def parse_delivery(body: bytes) -> Snapshot:
+    """Read what WeryAI POSTs to a `webhook_url` when a task ends: the envelope of a status answer.
+
+    Deliveries are neither signed nor secret, so anybody can forge one: take it as a hint, and ask
+    `client.status(task_id)` before you act on it. Raises UnexpectedResponse for anything else.
+    """
+    raw, request_id = opened(Answer(HTTPStatus.OK, {}, body))
+    where, said = (_located(raw) or [("$.data", None)])[0]
+    snapshot = _snapshot(Answer(HTTPStatus.OK, {}, body), said, where, None, request_id)
+    if not snapshot.task_id:
+        raise outside(Answer(HTTPStatus.OK, {}, body), "a delivery names no task", raw, f"{where}.task_id", request_id)
     return snapshot
 
 
@@ -154,7 +243,7 @@ def decode_balance(answer: Answer) -> float:
     balance = _credits(value, None)
     if balance is None:
         what = "the answer holds no balance"
-        raise _outside(answer, what, raw, "$.data: a number of credits is expected", request_id)
+        raise outside(answer, what, raw, "$.data: a number of credits is expected", request_id)
     return balance
 
 
@@ -171,12 +260,16 @@ def _snapshot(answer: Answer, raw: Any, where: str, task_id: str | None, request
         assets=assets,
         reason=body.task_result.message or body.msg or body.message,
         credits=body.cost_credits,
+        text=body.text,
+        script=body.scripts or body.script,
+        step=body.content_status,
         raw=raw,
         request_id=request_id,
     )
 
 
-def _outside(answer: Answer, what: str, raw: Any, fault: str, request_id: str | None) -> UnexpectedResponse:
+def outside(answer: Answer, what: str, raw: Any, fault: str, request_id: str | None) -> UnexpectedResponse:
+    """Return the error for an answer outside the contract: what is wrong, and where."""
     return UnexpectedResponse(
         f"HTTP {answer.http_status}: {what}",
         http_status=answer.http_status,
@@ -258,6 +351,33 @@ def _credits(value: Any, _: Any) -> Credits | None:
     return Credits(number) if math.isfinite(number) else None
 
 
+def _report(value: Any, _: Any) -> Report | None:
+    """Gather the texts of outputs: a text, a list of them, or objects with a text somewhere inside."""
+    texts = tuple(_texts(value, _DEPTH))
+    return Report("\n\n".join(texts)) if texts else None
+
+
+def _texts(value: Any, depth: int) -> Iterator[str]:
+    if isinstance(value, str) and value.strip():
+        yield value
+    elif isinstance(value, list) and depth:
+        for item in value:
+            yield from _texts(item, depth - 1)
+    elif isinstance(value, Mapping) and depth:
+        for name in ("text", "content", "outputs", "output", "parts"):
+            yield from _texts(value.get(name), depth - 1)
+
+
+def _script(value: Any, _: Any) -> tuple[ScriptLine, ...]:
+    """Read a podcast's turns; one that says nothing must not cost the others."""
+    turns = [turn for turn in value if isinstance(turn, Mapping)] if isinstance(value, list) else []
+    return tuple(
+        ScriptLine(str(turn.get("speaker_id") or ""), content, _words(turn.get("speaker_name"), None))
+        for turn in turns
+        if (content := _words(turn.get("content"), None))
+    )
+
+
 def _optional_id(value: Any, _: Any) -> Identifier | None:
     return next(_valid_ids(value), None)
 
@@ -268,6 +388,8 @@ def _make_converter() -> Any:
     converter.register_structure_hook(Identifier | None, _optional_id)
     converter.register_structure_hook(Words | None, _words)
     converter.register_structure_hook(Credits | None, _credits)
+    converter.register_structure_hook(Report | None, _report)
+    converter.register_structure_hook_func(lambda cls: cls == tuple[ScriptLine, ...], _script)
     strict = converter.get_structure_hook(Outputs)
     # A fallback place that is no object holds nothing; that is not worth losing the rest for.
     converter.register_structure_hook_func(

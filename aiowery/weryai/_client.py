@@ -1,27 +1,92 @@
-"""WeryAI's client: the verbs that all providers share, and WeryAI's own reads."""
+"""WeryAI's client: the verbs that all providers share, and WeryAI's own."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+import asyncio
+import os
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+from aiowery._addresses import checked_base_url
 from aiowery._client import Client
+from aiowery._credential import ApiKey
+from aiowery._events import Observer, log
+from aiowery._media import MediaSource, local_media
+from aiowery._policies import Limits, PollPolicy, RetryPolicy
 from aiowery._provider import Provider
 from aiowery._tasks import Snapshot
-from aiowery.weryai import _answers
-from aiowery.weryai._provider import BALANCE, WeryAIProvider
+from aiowery._values import DEFAULT, Deadline, Request
+from aiowery.errors import AioweryError, ConfigurationError
+from aiowery.weryai import _answers, _podcast_job, _registry
+from aiowery.weryai._chat import Chat, ChatResult, Message
+from aiowery.weryai._common import WeryAIRequest
+from aiowery.weryai._podcast import Podcast
+from aiowery.weryai._podcast_job import PodcastJob
+from aiowery.weryai._provider import (
+    BALANCE,
+    CHAT_MODELS,
+    IMAGE_MODELS,
+    MODELS_HOST,
+    VIDEO_MODELS,
+    WeryAIProvider,
+    speakers_call,
+)
+from aiowery.weryai._registry import ChatModel, Model, Objection, Speaker
+
+if TYPE_CHECKING:
+    from aiowery._door._ways import HTTPClient
+
+_MODELS_URL: Final = "https://api-growth-agent.weryai.com"
+_FRESH: Final = 600.0
+_translator: Final = WeryAIProvider()
 
 
 class WeryAI(Client):
     """An asyncio client for WeryAI.
 
     The key comes from `api_key` or the environment variable WERYAI_API_KEY, the host from `base_url`,
-    WERYAI_BASE_URL, or WeryAI's own. See `aiowery.weryai` for what can be asked.
+    WERYAI_BASE_URL, or WeryAI's own. The model registries live on another host, which gets the same key:
+    `models_base_url`, WERYAI_MODELS_BASE_URL, or WeryAI's own, unless another `base_url` was given, which then
+    serves both. See `aiowery.weryai` for what can be asked.
     """
 
-    _provider: ClassVar[Provider] = WeryAIProvider()
+    _provider: ClassVar[Provider] = _translator
     _key_variable: ClassVar[str] = "WERYAI_API_KEY"
     _url_variable: ClassVar[str] = "WERYAI_BASE_URL"
     _default_url: ClassVar[str] = "https://api.weryai.com"
+
+    def __init__(
+        self,
+        api_key: ApiKey | None = None,
+        *,
+        base_url: str | None = None,
+        models_base_url: str | None = None,
+        limits: Limits | None = None,
+        polling: PollPolicy | None = None,
+        retries: RetryPolicy | None = None,
+        timeout: float = 30.0,
+        http: HTTPClient | None = None,
+        observer: Observer | None = None,
+        low_credits: float | None = None,
+    ) -> None:
+        super().__init__(
+            api_key,
+            base_url=base_url,
+            limits=limits,
+            polling=polling,
+            retries=retries,
+            timeout=timeout,
+            http=http,
+            observer=observer,
+            low_credits=low_credits,
+        )
+        # Who points the client elsewhere, at a sandbox say, does not mean the real registries.
+        usual = _MODELS_URL if self.base_url == self._default_url else self.base_url
+        self._other_hosts = {
+            MODELS_HOST: checked_base_url(models_base_url or os.environ.get("WERYAI_MODELS_BASE_URL") or usual)
+        }
+        self._registry: tuple[float, tuple[Model, ...]] | None = None
 
     async def balance(self) -> float:
         """Return the account's credits. Tells the observer when they are below `low_credits`."""
@@ -32,6 +97,80 @@ class WeryAI(Client):
 
     async def status(self, task_id: str) -> Snapshot:
         """Ask once about one task and return what was said; raises NotFound for an unknown id."""
-        return await self._opened.read(
-            self._provider.status_call(task_id), lambda answer: self._provider.decode_status(answer, task_id)
+        call = self._provider.status_call(task_id)
+        return await self._opened.read(call, lambda answer: self._provider.decode_status(answer, task_id))
+
+    async def batch_status(self, batch_id: str) -> tuple[Snapshot, ...]:
+        """Ask once about all tasks of one submission; raises NotFound for an unknown id."""
+        call = _translator.batch_call(batch_id)
+        return tuple(await self._opened.read(call, _translator.decode_batch))
+
+    async def models(self) -> tuple[Model, ...]:
+        """Return what the registries of image and video models list, a `Model` for each way a model is asked."""
+        image, video = await asyncio.gather(
+            self._opened.read(IMAGE_MODELS, _registry.decode_models),
+            self._opened.read(VIDEO_MODELS, _registry.decode_models),
         )
+        return image + video
+
+    async def chat_models(self) -> tuple[ChatModel, ...]:
+        """Return the models of `Chat`."""
+        return await self._opened.read(CHAT_MODELS, _registry.decode_chat_models)
+
+    async def speakers(self, language: str | None = None) -> tuple[Speaker, ...]:
+        """Return who can speak in a podcast, in one language (en, zh, ja) or in all."""
+        return await self._opened.read(speakers_call(language), _registry.decode_speakers)
+
+    async def check(self, request: Request[Any]) -> tuple[Objection, ...]:
+        """Return what the registry says against a request, before money is spent; nothing is enforced.
+
+        The registry is asked once in 10 minutes. Where it is down, or does not list the model for such requests, a
+        warning is logged and nothing is said against anything.
+        """
+        if not isinstance(request, WeryAIRequest) or request.type_name not in _registry.CHECKED:
+            return ()
+        try:
+            models = await self._known_models()
+        except AioweryError as error:
+            log.warning("the model registry cannot be read (%s); %s goes unchecked", error, request.label)
+            return ()
+        if not _registry.lists(request, models):
+            log.warning("the model registry does not list %s for %s", request.model_key, request.type_name)
+        return _registry.objections(request, models)
+
+    async def podcast(
+        self, request: Podcast | None = None, *, task_id: str | None = None, deadline: Deadline = DEFAULT
+    ) -> PodcastJob:
+        """Begin a podcast, or go on with one by its `task_id`; await it for the end, or see `PodcastJob` to edit.
+
+        Raises what `submit` raises.
+        """
+        if (request is None) == (not task_id):
+            raise ConfigurationError("podcast(): give either a Podcast request or task_id=...")
+        return await _podcast_job.begin(self, request, task_id, deadline)
+
+    async def chat(self, messages: str | Iterable[Message | Mapping[str, Any]], **settings: Any) -> ChatResult:
+        """Return a chat model's answer to a text or to a conversation; `settings` are those of `Chat`.
+
+        The call is paid for: like any submission it goes out once. It may take minutes.
+        """
+        return await self.run(Chat(messages=messages, **settings))
+
+    async def upload(
+        self, source: MediaSource, *, legacy: bool = False, batch_no: str | None = None, fixed: bool = False
+    ) -> str:
+        """Upload a picture, video or sound (a path, bytes or an open binary file) and return its url.
+
+        Images (jpg, png, webp) under 10 MB, videos and sounds under 50 MB, whose content is what their ending says;
+        anything else is a ConfigurationError, and nothing is sent. Equal content is uploaded once while the client
+        is open. `batch_no` and `fixed` go to the provider as they are; `legacy` uses the older address.
+        """
+        uploads = self._opened.uploads
+        call = partial(_translator.upload_call, legacy=legacy, batch_no=batch_no, fixed=fixed)
+        return await uploads.url_of(await uploads.read(local_media(source)), call)
+
+    async def _known_models(self) -> tuple[Model, ...]:
+        now = asyncio.get_running_loop().time()
+        if self._registry is None or not 0 <= now - self._registry[0] < _FRESH:
+            self._registry = now, await self.models()
+        return self._registry[1]

@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import attrs
 
-from aiowery._tasks import Snapshot, TaskState, credits_of
-from aiowery._values import Accepted, Request, ResultT
-from aiowery._wire import Answer, Call, json_body
+from aiowery._fields import wire_of
+from aiowery._media import Checked
+from aiowery._tasks import Snapshot
+from aiowery._values import Accepted, Request
+from aiowery._wire import MAIN_HOST, Answer, Call, Form, json_body
 from aiowery.errors import APIError, AuthenticationError, ConfigurationError, DailyLimitReached
 from aiowery.weryai import _answers
-from aiowery.weryai._requests import TextToImage
+from aiowery.weryai._common import WeryAIRequest
 
+MODELS_HOST: Final = "models"
 BALANCE: Final = Call("GET", "/v1/generation/balance")
-_REQUESTS: Final = (TextToImage,)
+CHAT_MODELS: Final = Call("GET", "/v1/chat/models")
+IMAGE_MODELS: Final = Call("GET", "/growthai/v1/image/models", host=MODELS_HOST)
+VIDEO_MODELS: Final = Call("GET", "/growthai/v1/video/models", host=MODELS_HOST)
+_SPEAKERS: Final = "/v1/generation/podcast/speakers/list"
+_UPLOAD: Final = "/v1/generation/upload-file"
+_LEGACY_UPLOAD: Final = "/growthai/v1/generation/upload-file"
+_UPLOAD_WITHIN: Final = 180.0
+
+
+def speakers_call(language: str | None) -> Call:
+    """Ask who can speak in a podcast, in one language or in all."""
+    return Call("GET", _SPEAKERS if language is None else f"{_SPEAKERS}?{urlencode({'language': language})}")
 
 
 @attrs.frozen
@@ -28,15 +42,12 @@ class WeryAIProvider:
 
     def encode(self, request: Request[Any]) -> Call:
         """Send what was set: a field left at None is left to the provider's default."""
-        if not isinstance(request, _REQUESTS):
-            raise ConfigurationError(f"{request!r} is not a WeryAI request; give one of the classes of aiowery.weryai")
-        names = (field.name for field in attrs.fields(type(request)) if field.name != "extra")
-        wanted = {name: value for name in names if (value := getattr(request, name)) is not None}
-        return Call("POST", request.endpoint, json_body({**wanted, **request.extra}))
+        ours = _ours(request)
+        return Call("POST", _path(ours), json_body(_body(ours)), timeout=ours.answer_within)
 
-    def decode_accepted(self, answer: Answer) -> Accepted:
-        """Read the answer to a submission."""
-        return _answers.decode_accepted(answer)
+    def decode_accepted(self, request: Request[Any], answer: Answer) -> Accepted:
+        """Read the answer to a submission: task ids, or the outputs of an endpoint that answers at once."""
+        return _answers.decode_submitted(_ours(request), answer)
 
     def status_call(self, task_id: str) -> Call:
         """Ask for one task."""
@@ -58,21 +69,53 @@ class WeryAIProvider:
         """Read what was said of all tasks."""
         return _answers.decode_batch(answer)
 
-    def result(
-        self,
-        result_type: type[ResultT],
-        snapshots: Sequence[Snapshot],
-        *,
-        seconds: float,
-        request_id: str | None,
-    ) -> ResultT:
-        """Gather the outputs of all tasks that ended well."""
-        return result_type(
-            task_ids=tuple(snapshot.task_id for snapshot in snapshots),
-            assets=tuple(asset for snapshot in snapshots for asset in snapshot.assets),
-            credits=credits_of(snapshots),
-            seconds=seconds,
-            failures=tuple(snapshot for snapshot in snapshots if snapshot.state is TaskState.FAILED),
-            request_id=request_id,
-            raw=tuple(snapshot.raw for snapshot in snapshots),
+    def upload_call(
+        self, file: Checked, *, legacy: bool = False, batch_no: str | None = None, fixed: bool = False
+    ) -> Call:
+        """Upload a file as multipart/form-data; `legacy` at the older address."""
+        form = Form(
+            filename=file.name,
+            content=file.content,
+            content_type=file.content_type,
+            fields={"fixed": str(fixed).lower(), **({} if batch_no is None else {"batch_no": batch_no})},
         )
+        path, host = (_LEGACY_UPLOAD, MODELS_HOST) if legacy else (_UPLOAD, MAIN_HOST)
+        return Call("POST", path, form=form, host=host, timeout=_UPLOAD_WITHIN)
+
+    def decode_upload(self, answer: Answer) -> str:
+        """Read the url of an uploaded file."""
+        return _answers.decode_upload(answer)
+
+
+def _ours(request: Request[Any]) -> WeryAIRequest[Any]:
+    if not isinstance(request, WeryAIRequest):
+        raise ConfigurationError(f"{request!r} is not a WeryAI request; give one of the classes of aiowery.weryai")
+    return request
+
+
+def _body(request: Request[Any]) -> dict[str, Any]:
+    """Return what was set, in the wire's spelling: what was left out is left to the provider's default."""
+    body: dict[str, Any] = {}
+    for field in attrs.fields(type(request)):
+        spelling = wire_of(field)
+        value = getattr(request, field.name)
+        if field.name == "extra" or spelling.in_path or value is None or value == ():
+            continue
+        written = value if spelling.write is None else spelling.write(value)
+        body[spelling.name or field.name] = _plain(written)
+    return {**body, **request.extra}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return dict(value) if isinstance(value, Mapping) else value
+
+
+def _path(request: Request[Any]) -> str:
+    parts = {
+        field.name: quote(getattr(request, field.name), safe="")
+        for field in attrs.fields(type(request))
+        if wire_of(field).in_path
+    }
+    return request.endpoint.format_map(parts)

@@ -1,0 +1,75 @@
+"""What all requests to WeryAI share."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Final, Generic
+
+import attrs
+
+from aiowery._fields import text, whole_number
+from aiowery._values import R_co, Request
+
+LONGEST_WORD: Final = 200
+"""Characters of a model key, a ratio and other words of the provider's."""
+word = text(shortest=1, longest=LONGEST_WORD)
+optional_word = text(longest=LONGEST_WORD)
+optional_address = text(longest=2000)
+prompt = text(shortest=1, longest=2000)
+negative_prompt = text(longest=1000)
+caller_id = whole_number(least=0)
+
+_LABEL: Final = 50
+_WORDS: Final = ("prompt", "text", "query", "description", "input")
+# What the time that a job takes depends on, where a request has it.
+_PACE: Final = ("model", "resolution", "quality", "duration", "mode")
+
+
+@attrs.frozen(kw_only=True)
+class WeryAIRequest(Request[R_co], Generic[R_co]):
+    """Any request to WeryAI.
+
+    `answer_within` is the time-out of the call in seconds where the client's own would be too short, because the
+    provider answers only once the work is done. `answer_member` names the output in the answer of an endpoint that
+    starts no task; `in_envelope` is whether the answer comes in WeryAI's envelope.
+    """
+
+    answer_within: ClassVar[float | None] = None
+    answer_member: ClassVar[str | None] = None
+    in_envelope: ClassVar[bool] = True
+
+    @property
+    def duration_key(self) -> tuple[str, ...]:
+        """The endpoint, and the model and settings that decide how long it takes."""
+        settings = (str(getattr(self, name, None) or "") for name in _PACE)
+        return (self.endpoint, *settings, str(self.places))
+
+    @property
+    def model_key(self) -> str | None:
+        """The model."""
+        return getattr(self, "model", None)
+
+    @property
+    def label(self) -> str:
+        """The beginning of the prompt, or of whatever stands for one."""
+        said = next((value for name in _WORDS if isinstance(value := getattr(self, name, None), str)), self.type_name)
+        return shortened(said)
+
+
+def shortened(said: str) -> str:
+    """Return a text as one line of at most 50 characters."""
+    words = " ".join(said.split())
+    return words if len(words) <= _LABEL else words[: _LABEL - 3] + "..."
+
+
+@attrs.frozen(kw_only=True)
+class CalledRequest(WeryAIRequest[R_co], Generic[R_co]):
+    """A request that can carry `caller_id`, the caller's own number for whom it is made."""
+
+    caller_id: int | None = attrs.field(default=None, validator=caller_id)
+
+
+@attrs.frozen(kw_only=True)
+class TaskRequest(CalledRequest[R_co], Generic[R_co]):
+    """A request whose end the provider can report to `webhook_url`, besides answering status checks."""
+
+    webhook_url: str | None = attrs.field(default=None, validator=optional_address)
