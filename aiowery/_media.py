@@ -140,7 +140,7 @@ def _read_open(file: BinaryIO) -> File:
 def read_file(path: Path) -> File:
     """Read a local file, no more of it than could be uploaded. Blocks."""
     try:
-        with path.open("rb") as file:
+        with path.expanduser().open("rb") as file:
             return File(file.read(_LARGEST_OF_ALL + 1), path.name)
     except OSError as fault:
         raise ConfigurationError(f"cannot read {path}: {fault.strerror or fault}; nothing was sent") from fault

@@ -23,6 +23,7 @@ from aiowery._wire import Call
 from aiowery.errors import ConfigurationError
 
 _REMEMBERED: Final = 1000
+_AT_ONCE: Final = 4
 
 
 class Uploader:
@@ -32,23 +33,23 @@ class Uploader:
         self._provider = provider
         self._sender = sender
         self._gate = gate
+        # Files wait on the disk, not in memory, for their turn.
+        self._turns = asyncio.Semaphore(_AT_ONCE)
         self._known: OrderedDict[str, asyncio.Task[str]] = OrderedDict()
 
     async def settled(self, request: Request[ResultT]) -> Request[ResultT]:
         """Return the request with urls only; ConfigurationError for a file that the provider would not take."""
-        urls: dict[str, Any] = {}
-        sizes: dict[str, int] = {}
-        for field in attrs.fields(type(request)):
-            kind, value = wire_of(field).media, getattr(request, field.name)
-            several = isinstance(value, tuple)
-            if kind is None or not any(isinstance(item, (Path, File)) for item in (value if several else (value,))):
-                continue
+        local = [field for field in attrs.fields(type(request)) if _is_local(field, getattr(request, field.name))]
+        if not local:
+            return request
+        async with self._turns:
             # All are read and checked before the first one leaves.
-            files = [await self._checked(item, kind) for item in (value if several else (value,))]
-            found = [file if isinstance(file, str) else await self.url_of(file) for file in files]
-            urls[field.name] = tuple(found) if several else found[0]
-            sizes[field.name] = sum(len(file.content) for file in files if isinstance(file, Checked))
-        return request.with_uploads(urls, sizes) if urls else request
+            files = {field.name: await self._files(request, field) for field in local}
+            urls = {name: [await self._url(file) for file in found] for name, found in files.items()}
+        sizes = {name: sum(map(_size, found)) for name, found in files.items()}
+        several = {field.name for field in local if isinstance(getattr(request, field.name), tuple)}
+        placed = {name: tuple(found) if name in several else found[0] for name, found in urls.items()}
+        return request.with_uploads(placed, sizes)
 
     async def read(self, source: Media, kind: AssetKind | None = None) -> Checked:
         """Read and check a local file; ConfigurationError for one that the provider would not take."""
@@ -82,6 +83,14 @@ class Uploader:
         await asyncio.gather(*under_way, return_exceptions=True)
         self._known.clear()
 
+    async def _files(self, request: Request[Any], field: attrs.Attribute[Any]) -> list[Checked | str]:
+        value = getattr(request, field.name)
+        sources = value if isinstance(value, tuple) else (value,)
+        return [await self._checked(source, wire_of(field).media) for source in sources]
+
+    async def _url(self, file: Checked | str) -> str:
+        return file if isinstance(file, str) else await self.url_of(file)
+
     async def _checked(self, source: Media, kind: AssetKind | None) -> Checked | str:
         if isinstance(source, str):
             return source
@@ -96,3 +105,14 @@ class Uploader:
     def _forget_failed(self, digest: str, task: asyncio.Task[str]) -> None:
         if task.cancelled() or task.exception() is not None:
             self._known.pop(digest, None)
+
+
+def _is_local(field: attrs.Attribute[Any], value: Any) -> bool:
+    """Whether a field holds a local file."""
+    sources = value if isinstance(value, tuple) else (value,)
+    return wire_of(field).media is not None and any(isinstance(source, (Path, File)) for source in sources)
+
+
+def _size(file: Checked | str) -> int:
+    """Return a file's bytes; a url has none of ours."""
+    return len(file.content) if isinstance(file, Checked) else 0

@@ -103,8 +103,14 @@ class TaskBody(Outputs):
 
     @property
     def text(self) -> str | None:
-        """What the task says in words: a transcript, a report, a song's lyrics."""
-        return self.speech_text or self.deep_research_outputs or self.lyrics
+        """What the task says in words: a transcript, a report, a song's lyrics, a podcast's turns."""
+        turns = "\n".join(f"{line.speaker_name or line.speaker_id}: {line.content}" for line in self.turns)
+        return self.speech_text or self.deep_research_outputs or self.lyrics or turns or None
+
+    @property
+    def turns(self) -> tuple[ScriptLine, ...]:
+        """A podcast's script, in whichever field."""
+        return self.scripts or self.script
 
     @property
     def word(self) -> str:
@@ -261,7 +267,7 @@ def _snapshot(answer: Answer, raw: Any, where: str, task_id: str | None, request
         reason=body.task_result.message or body.msg or body.message,
         credits=body.cost_credits,
         text=body.text,
-        script=body.scripts or body.script,
+        script=body.turns,
         step=body.content_status,
         raw=raw,
         request_id=request_id,

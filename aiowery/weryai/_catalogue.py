@@ -166,7 +166,7 @@ def _read(field: attrs.Attribute[Any], value: Any) -> Any:
 
 def _local(value: Any) -> Any:
     if isinstance(value, str):
-        return value if is_url(value) else Path(value).expanduser()
+        return value if is_url(value) else Path(value)
     if isinstance(value, Mapping):
         try:
             return File(base64.b64decode(value["base64"], validate=True), str(value.get("name", "")))

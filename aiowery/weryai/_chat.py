@@ -79,7 +79,6 @@ class Chat(WeryAIRequest[ChatResult]):
     endpoint: ClassVar[str] = "/v1/chat/completions"
     kind: ClassVar[Kind] = "text"
     result_type: ClassVar[type[ChatResult]] = ChatResult
-    answer_within: ClassVar[float] = 600.0
     in_envelope: ClassVar[bool] = False
 
     messages: tuple[Message, ...] = attrs.field(
@@ -93,6 +92,11 @@ class Chat(WeryAIRequest[ChatResult]):
     frequency_penalty: float | None = attrs.field(default=None, validator=number(least=-2, most=2))
     seed: int | None = None
     n: int | None = attrs.field(default=None, validator=whole_number(least=1))
+
+    @property
+    def answer_within(self) -> float:
+        """Ten minutes: some models think for long."""
+        return 600.0
 
     @property
     def label(self) -> str:

@@ -36,9 +36,11 @@ from aiowery.weryai._registry import ChatModel, Model, Objection, Speaker
 
 if TYPE_CHECKING:
     from aiowery._door._ways import HTTPClient
+    from aiowery._session import Session
 
 _MODELS_URL: Final = "https://api-growth-agent.weryai.com"
 _FRESH: Final = 600.0
+_FRESH_FAILURE: Final = 60.0
 _translator: Final = WeryAIProvider()
 
 
@@ -86,7 +88,7 @@ class WeryAI(Client):
         self._other_hosts = {
             MODELS_HOST: checked_base_url(models_base_url or os.environ.get("WERYAI_MODELS_BASE_URL") or usual)
         }
-        self._registry: tuple[float, tuple[Model, ...]] | None = None
+        self._reading: _Reading | None = None
 
     async def balance(self) -> float:
         """Return the account's credits. Tells the observer when they are below `low_credits`."""
@@ -124,19 +126,19 @@ class WeryAI(Client):
     async def check(self, request: Request[Any]) -> tuple[Objection, ...]:
         """Return what the registry says against a request, before money is spent; nothing is enforced.
 
-        The registry is asked once in 10 minutes. Where it is down, or does not list the model for such requests, a
-        warning is logged and nothing is said against anything.
+        The registry is asked once in 10 minutes (once in one, after a failure). Where it is down, or does not list
+        the model for such requests, a warning is logged and nothing is said against anything.
         """
-        if not isinstance(request, WeryAIRequest) or request.type_name not in _registry.CHECKED:
+        if not isinstance(request, WeryAIRequest) or request.type_name not in _registry.LINES:
             return ()
-        try:
-            models = await self._known_models()
-        except AioweryError as error:
-            log.warning("the model registry cannot be read (%s); %s goes unchecked", error, request.label)
+        models = await self._known_models()
+        if models is None:
             return ()
-        if not _registry.lists(request, models):
+        line = _registry.line_of(request, models)
+        if line is None:
             log.warning("the model registry does not list %s for %s", request.model_key, request.type_name)
-        return _registry.objections(request, models)
+            return ()
+        return _registry.objections(request, line)
 
     async def podcast(
         self, request: Podcast | None = None, *, task_id: str | None = None, deadline: Deadline = DEFAULT
@@ -169,8 +171,31 @@ class WeryAI(Client):
         call = partial(_translator.upload_call, legacy=legacy, batch_no=batch_no, fixed=fixed)
         return await uploads.url_of(await uploads.read(local_media(source)), call)
 
-    async def _known_models(self) -> tuple[Model, ...]:
-        now = asyncio.get_running_loop().time()
-        if self._registry is None or not 0 <= now - self._registry[0] < _FRESH:
-            self._registry = now, await self.models()
-        return self._registry[1]
+    async def _known_models(self) -> tuple[Model, ...] | None:
+        """Return the models as lately read, None when they could not be; many who ask at once share one reading."""
+        if self._reading is None or not self._reading.serves(self._opened):
+            self._reading = _Reading(self._opened, asyncio.create_task(self._models_or_none()))
+        return await asyncio.shield(self._reading.task)
+
+    async def _models_or_none(self) -> tuple[Model, ...] | None:
+        try:
+            return await self.models()
+        except AioweryError as error:
+            log.warning("the model registry cannot be read (%s); requests go unchecked", error)
+            return None
+
+
+class _Reading:
+    """One reading of the registries, and how long it counts."""
+
+    def __init__(self, session: Session, task: asyncio.Task[tuple[Model, ...] | None]) -> None:
+        self.task = task
+        self._session = session
+        self._began = asyncio.get_running_loop().time()
+
+    def serves(self, session: Session) -> bool:
+        """Whether it still counts: made by this opening of the client, not cancelled, and fresh."""
+        if session is not self._session or self.task.cancelled():
+            return False
+        failed = self.task.done() and self.task.result() is None
+        return asyncio.get_running_loop().time() - self._began < (_FRESH_FAILURE if failed else _FRESH)

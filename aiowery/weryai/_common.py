@@ -28,14 +28,17 @@ _PACE: Final = ("model", "resolution", "quality", "duration", "mode")
 class WeryAIRequest(Request[R_co], Generic[R_co]):
     """Any request to WeryAI.
 
-    `answer_within` is the time-out of the call in seconds where the client's own would be too short, because the
-    provider answers only once the work is done. `answer_member` names the output in the answer of an endpoint that
+    `answer_member` names the output in the answer of an endpoint that
     starts no task; `in_envelope` is whether the answer comes in WeryAI's envelope.
     """
 
-    answer_within: ClassVar[float | None] = None
     answer_member: ClassVar[str | None] = None
     in_envelope: ClassVar[bool] = True
+
+    @property
+    def answer_within(self) -> float | None:
+        """The call's time-out in seconds where the client's own would be too short: the answer is the work itself."""
+        return None
 
     @property
     def duration_key(self) -> tuple[str, ...]:

@@ -146,7 +146,6 @@ class ImageToPrompt(WeryAIRequest[TextResult]):
     endpoint: ClassVar[str] = "/v1/generation/image-to-prompt"
     kind: ClassVar[Kind] = "text"
     result_type: ClassVar[type[TextResult]] = TextResult
-    answer_within: ClassVar[float] = 120.0
     answer_member: ClassVar[str] = "prompt"
 
     image_url: Media = attrs.field(converter=media, metadata=wire("img_url", media="image"))
@@ -159,8 +158,13 @@ class ImageToPrompt(WeryAIRequest[TextResult]):
     def __attrs_post_init__(self) -> None:
         if self.image_kilobytes is None and isinstance(self.image_url, str):
             raise ConfigurationError(
-                f"{type(self).__name__}.image_kilobytes is left out; give the size of {self.image_url!r} in KB"
+                f"{type(self).__name__}.image_kilobytes is left out; give the size of {self.image_url[:100]!r} in KB"
             )
+
+    @property
+    def answer_within(self) -> float:
+        """Two minutes."""
+        return 120.0
 
     def with_uploads(self, urls: Mapping[str, Any], sizes: Mapping[str, int]) -> Self:
         """Fill in the size of a picture that was a local file."""

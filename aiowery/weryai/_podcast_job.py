@@ -29,7 +29,8 @@ class PodcastJob:
     def __init__(self, client: WeryAI, script: Job[PodcastScript]) -> None:
         self._client = client
         self._script = script
-        self._voice: asyncio.Task[Job[PodcastResult]] | None = None
+        self._voice: Job[PodcastResult] | None = None
+        self._asking = asyncio.Lock()
 
     def __repr__(self) -> str:
         return f"<PodcastJob {self.task_id}>"
@@ -52,16 +53,17 @@ class PodcastJob:
         It is asked for once: voices that are under way, from here or from elsewhere, are joined, and `script` then
         comes too late. After a refusal or an error it may be asked for again.
         """
-        if self._voice is None or (self._voice.done() and (self._voice.cancelled() or self._voice.exception())):
-            self._voice = asyncio.create_task(self._ask(tuple(script), deadline))
-        return await asyncio.shield(self._voice)
+        await self.script(deadline=deadline)
+        async with self._asking:
+            if self._voice is None:
+                self._voice = await self._ask(tuple(script), deadline)
+        return self._voice
 
     async def wait(self, *, deadline: Deadline = DEFAULT) -> PodcastResult:
         """Return the finished podcast, having the script spoken as it is unless `voice` was called before."""
         return await (await self.voice(deadline=deadline)).wait(deadline=deadline)
 
     async def _ask(self, script: tuple[ScriptLine, ...], deadline: Deadline) -> Job[PodcastResult]:
-        await self.script(deadline=deadline)
         if any((snapshot.step or "").startswith(_VOICES) for snapshot in self._script.snapshots):
             return self._client.job(self.task_id, of=PodcastVoice)
         try:

@@ -128,24 +128,24 @@ def decode_speakers(answer: Answer) -> tuple[Speaker, ...]:
     )
 
 
-CHECKED: Final = frozenset(mode.replace("_", "-") for mode in _MODES)
-"""The type_names of requests of which the registries speak."""
+LINES: Final[Mapping[str, tuple[str, ...]]] = {
+    **{mode: (mode,) for mode in (name.replace("_", "-") for name in _MODES)},
+    # The registry has been seen with an empty list for the first, and has none for the second.
+    "multi-image-to-video": ("multi-image-to-video", "image-to-video"),
+    "first-last-image-to-video": ("image-to-video",),
+}
+"""By a request's type_name, the modes whose lines speak of it."""
 
 
-def lists(request: WeryAIRequest[Any], models: Iterable[Model]) -> bool:
-    """Whether the registry has a line for the model of such a request."""
-    return _line(request, models) is not None
+def line_of(request: WeryAIRequest[Any], models: Iterable[Model]) -> Model | None:
+    """Return the registry's line for the model of such a request."""
+    lines = {model.mode: model for model in models if model.key == request.model_key}
+    return next((lines[mode] for mode in LINES.get(request.type_name, ()) if mode in lines), None)
 
 
-def objections(request: WeryAIRequest[Any], models: Iterable[Model]) -> tuple[Objection, ...]:
-    """Return what the registry says against a request; nothing if it does not list the model for such requests."""
-    model = _line(request, models)
-    return () if model is None else tuple(_objections(request, model))
-
-
-def _line(request: WeryAIRequest[Any], models: Iterable[Model]) -> Model | None:
-    wanted = (request.type_name, request.model_key)
-    return next((model for model in models if (model.mode, model.key) == wanted), None)
+def objections(request: WeryAIRequest[Any], model: Model) -> tuple[Objection, ...]:
+    """Return what the registry says against a request; `model` is the line of its model."""
+    return tuple(_objections(request, model))
 
 
 def _objections(request: WeryAIRequest[Any], model: Model) -> Iterator[Objection]:
@@ -173,6 +173,8 @@ def _objections(request: WeryAIRequest[Any], model: Model) -> Iterator[Objection
         if getattr(request, name, None) and able is False:
             yield Objection(field=name, value=getattr(request, name), says=f"{model.key} {lacking}; leave it out")
     yield from _too_much(request, model)
+    if request.type_name == "first-last-image-to-video" and model.first_last_frame is False:
+        yield Objection(field="model", value=model.key, says="it does not work between two pictures; take another")
 
 
 def _too_much(request: WeryAIRequest[Any], model: Model) -> Iterator[Objection]:

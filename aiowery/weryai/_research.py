@@ -56,7 +56,6 @@ class DeepResearch(TaskRequest[ResearchResult]):
     endpoint: ClassVar[str] = "/v1/generation/deep_research"
     kind: ClassVar[Kind] = "text"
     result_type: ClassVar[type[ResearchResult]] = ResearchResult
-    answer_within: ClassVar[float] = 600.0
 
     input: str | None = attrs.field(default=None, validator=text(longest=_LONGEST))
     input_resource: tuple[Mapping[str, Any], ...] = attrs.field(default=(), converter=_objects)
@@ -75,6 +74,11 @@ class DeepResearch(TaskRequest[ResearchResult]):
             raise ConfigurationError(f"{type(self).__name__}: give input or input_resource; both are left out")
         if self.mode and self.model:
             raise ConfigurationError(f"{type(self).__name__}: mode and model exclude each other; leave one out")
+
+    @property
+    def answer_within(self) -> float | None:
+        """Ten minutes for a model, which answers at once; a task is taken quickly."""
+        return 600.0 if self.model else None
 
 
 @attrs.frozen(kw_only=True)
@@ -108,8 +112,12 @@ class CorpusUpload(WeryAIRequest[CorpusResult]):
     endpoint: ClassVar[str] = "/v1/generation/file_search_stores"
     kind: ClassVar[Kind] = "text"
     result_type: ClassVar[type[CorpusResult]] = CorpusResult
-    answer_within: ClassVar[float] = 180.0
     answer_member: ClassVar[str] = "name"
 
     file_url: str = attrs.field(validator=text(shortest=1, longest=2000))
     file_name: str | None = attrs.field(default=None, validator=optional_word)
+
+    @property
+    def answer_within(self) -> float:
+        """Three minutes: the provider fetches the document."""
+        return 180.0
