@@ -1,12 +1,15 @@
-"""The command line: `aiowery generate`, `batch`, `status`, `balance`, `sandbox`.
+"""The command line: `aiowery generate`, `run`, `batch`, `chat`, `models` and more.
 
     _commands                          thin: options in, exit code out
-    _batch                             a batch or a single request, from its order to its exit code
-    _run                               items in, a record for each
+    _batch | _one                      a batch, or a single request, from its order to its exit code
+    _conduct                           what both share: a client, a run in it, signals
+    _run | _check | _save              items in, a record for each; the registry's word before; saving after
     _inputs | _manifest | _gallery     prompt files; the output directory; the page
     _progress | _bar | _logs           what is told meanwhile
-    _records | _requests               values
-    _setup | _options | _signals
+    _records | _requests | _settings   values; requests from files; a request from a command's words
+    _ask                               questions that make no job
+    _types_table | _models_table | _tables
+    _setup | _options | _page | _signals
 
 Exit codes: 0 all done, 1 some failed, 2 wrong use or configuration, 130 interrupted.
 """
@@ -26,6 +29,19 @@ from aiowery.errors import AioweryError, AuthenticationError, ConfigurationError
 
 __all__ = ("run",)
 
+_COMMANDS: Final = (
+    _commands.generate,
+    _commands.run,
+    _commands.batch,
+    _commands.chat,
+    _commands.models,
+    _commands.speakers,
+    _commands.upload,
+    _commands.status,
+    _commands.batch_status,
+    _commands.balance,
+    _commands.sandbox,
+)
 _SOME_FAILED: Final = 1
 _WRONG_USE: Final = 2
 _INTERRUPTED: Final = 130
@@ -60,7 +76,7 @@ def _app() -> App:
         version=aiowery.__version__,
         result_action="return_value",
     )
-    for command in (_commands.generate, _commands.batch, _commands.status, _commands.balance, _commands.sandbox):
+    for command in _COMMANDS:
         app.command(command)
     return app
 

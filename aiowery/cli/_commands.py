@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
+import attrs
 from cyclopts import Parameter
 
-from aiowery.cli import _batch
-from aiowery.cli._options import AT_LEAST_ONE, Running, Wishes
-from aiowery.cli._setup import Where, check_speed, opened, sandbox_module
+from aiowery.cli import _ask, _batch, _models_table, _one, _settings, _types_table
+from aiowery.cli._options import AT_LEAST_ONE, NoCheck, Running, Wishes
+from aiowery.cli._requests import from_object
+from aiowery.cli._setup import check_speed, sandbox_module
+from aiowery.cli._tables import print_table
 from aiowery.errors import ConfigurationError
+from aiowery.weryai import Chat
 
 if TYPE_CHECKING:
     from aiowery.sandbox import Sandbox
@@ -33,18 +36,77 @@ def generate(
     *,
     out: Annotated[Path, Parameter(help=_OUT)],
     wishes: Wishes = Wishes(),  # noqa: B008 - frozen
+    no_check: NoCheck = False,
     running: Running = Running(),  # noqa: B008 - frozen
 ) -> int:
     """Make pictures from one prompt, save them, and print where."""
-    return _batch.generate({**wishes.given(), "prompt": prompt}, out, running)
+    request = from_object({**wishes.given(), "prompt": prompt}, {})
+    return _one.one(_one.Single(request=request, out=out, running=running, check=not no_check))
+
+
+def run(
+    type_: Annotated[
+        str | None, Parameter(name="TYPE", help="What to ask for, such as text-to-video; --list shows everything.")
+    ] = None,
+    /,
+    *,
+    set_: Annotated[
+        list[str] | None,
+        Parameter(
+            name="--set",
+            negative="",
+            show_default=False,
+            help="field=value, once for each field; again for the same field where it takes a list. Pictures, videos"
+            " and sounds are urls or local files, which are uploaded first.",
+        ),
+    ] = None,
+    json: Annotated[
+        str | None,
+        Parameter(help="All fields as a JSON object; @FILE reads a file, - standard input.", allow_leading_hyphen=True),
+    ] = None,
+    out: Annotated[
+        Path | None, Parameter(help="Save what comes in this directory (made if missing) instead of printing urls.")
+    ] = None,
+    raw: Annotated[
+        bool, Parameter(negative="", show_default=False, help="Print the provider's answer, a JSON object a task.")
+    ] = False,
+    fields: Annotated[bool, Parameter(negative="", show_default=False, help="Show the fields of TYPE.")] = False,
+    list_: Annotated[
+        bool, Parameter(name="--list", negative="", show_default=False, help="Show every TYPE and what it does.")
+    ] = False,
+    no_check: NoCheck = False,
+    running: Running = Running(),  # noqa: B008 - frozen
+) -> int:
+    """Ask for anything: a video, a song, a transcript, an upscaled picture; wait for it and print it.
+
+    Words are printed, of everything else the urls, or the paths of the files with --out. For example:
+
+    aiowery run text-to-video --set prompt="a lighthouse in a storm" --set duration=5 --out videos
+
+    aiowery run image-upscale --set image_url=photo.jpg --out large
+
+    aiowery run speech-recognize --set audio_url=talk.mp3
+    """
+    if type_ is None:
+        if not list_:
+            raise ConfigurationError("say what to run, such as text-to-video; aiowery run --list shows everything")
+        _types_table.show_types()
+        return _DONE
+    type_name = _settings.known_type(type_)
+    if fields or list_:
+        _types_table.show_fields(type_name)
+        return _DONE
+    request = _settings.request_of(type_name, json, set_ or [])
+    return _one.one(_one.Single(request=request, out=out, running=running, check=not no_check, raw=raw))
 
 
 def batch(
     prompts: Annotated[
         str,
         Parameter(
-            help="A file: .txt (a prompt a line), .csv or .tsv (the first line names the columns, prompt among them),"
-            " .jsonl (a request object a line); - reads standard input.",
+            help="A file: .txt (a prompt a line), .csv or .tsv (the first line names the columns: prompt, or type and"
+            ' that type\'s fields), .jsonl (an object a line, such as {"type": "text-to-audio", "text": "Hi"});'
+            " - reads standard input. Types may be mixed; local files are named relative to the current directory.",
             allow_leading_hyphen=True,
             validator=_no_option,
         ),
@@ -62,13 +124,17 @@ def batch(
         bool, Parameter(negative="", show_default=False, help="Write gallery.html, a page to look at the results.")
     ] = False,
     strict: Annotated[
-        bool, Parameter(negative="", show_default=False, help="Send nothing if any line is wrong.")
+        bool,
+        Parameter(
+            negative="", show_default=False, help="Send nothing if any line is wrong, or the registry objects to any."
+        ),
     ] = False,
+    no_check: NoCheck = False,
     json: Annotated[
         bool, Parameter(negative="", show_default=False, help="Print events for machines, a JSON object a line.")
     ] = False,
 ) -> int:
-    """Run a file of prompts, save every picture, and keep a manifest of what became of each."""
+    """Run a file of requests, save all that comes, and keep a manifest of what became of each."""
     order = _batch.Order(
         source=prompts,
         out=out,
@@ -78,19 +144,90 @@ def batch(
         in_flight=in_flight,
         gallery=gallery,
         strict=strict,
+        check=not no_check,
         json=json,
     )
     return _batch.batch(order)
 
 
+def models(
+    *,
+    kind: Annotated[_models_table.ModelKind | None, Parameter(help="Only models for these.")] = None,
+    json: Annotated[
+        bool, Parameter(negative="", show_default=False, help="Print a JSON object per model, a line each.")
+    ] = False,
+    running: Running = Running(),  # noqa: B008 - frozen
+) -> int:
+    """Show the models and what each of them takes."""
+    found = _ask.asked(running, lambda client: _models_table.models_of(client, kind))
+    (_models_table.print_models_json if json else _models_table.print_models)(found)
+    return _DONE
+
+
+def chat(
+    message: Annotated[
+        str,
+        Parameter(help="What you say; - reads standard input.", allow_leading_hyphen=True, validator=_no_option),
+    ],
+    /,
+    *,
+    model: Annotated[str | None, Parameter(help="The model; aiowery models --kind chat shows them.")] = None,
+    system: Annotated[str | None, Parameter(help="How the model is to behave.")] = None,
+    max_tokens: Annotated[int | None, Parameter(help="The longest answer.", validator=AT_LEAST_ONE)] = None,
+    temperature: Annotated[float | None, Parameter(help="From 0 (sober) to 2 (wild).")] = None,
+    running: Running = Running(),  # noqa: B008 - frozen
+) -> int:
+    """Say something to a chat model and print its answer."""
+    turns = _ask.conversation(message, system)
+    request = Chat(messages=turns, max_tokens=max_tokens, temperature=temperature)
+    request = request if model is None else attrs.evolve(request, model=model)
+    _ask.print_answer(_ask.asked(running, lambda client: client.run(request)))
+    return _DONE
+
+
+def upload(
+    *files: Annotated[Path, Parameter(help="Pictures (jpg, png, webp), videos or sounds.")],
+    legacy: Annotated[
+        bool, Parameter(negative="", show_default=False, help="Use the provider's older address.")
+    ] = False,
+    running: Running = Running(),  # noqa: B008 - frozen
+) -> int:
+    """Upload files and print their urls, a line each."""
+    if not files:
+        raise ConfigurationError("name the files to upload, such as photo.jpg")
+    _ask.asked(running, lambda client: _ask.upload_all(client, files, legacy=legacy))
+    return _DONE
+
+
+def speakers(
+    *,
+    language: Annotated[str | None, Parameter(help="Only those of this language: en, zh or ja.")] = None,
+    running: Running = Running(),  # noqa: B008 - frozen
+) -> int:
+    """Show who can speak in a podcast."""
+    found = _ask.asked(running, lambda client: client.speakers(language))
+    rows = [(who.id, who.name, who.gender, who.language, who.demo_url or "") for who in found]
+    print_table(("id", "name", "gender", "language", "listen"), rows)
+    return _DONE
+
+
 def status(task_id: Annotated[str, Parameter(help="The id of a task that was submitted earlier.")], /) -> int:
     """Ask what became of a task."""
-    return asyncio.run(_status(task_id))
+    _ask.print_snapshot(_ask.asked(Running(), lambda client: client.status(task_id)))
+    return _DONE
+
+
+def batch_status(batch_id: Annotated[str, Parameter(help="The id that a submission of several got.")], /) -> int:
+    """Ask what became of all tasks of one submission."""
+    for snapshot in _ask.asked(Running(), lambda client: client.batch_status(batch_id)):
+        _ask.print_snapshot(snapshot)
+    return _DONE
 
 
 def balance() -> int:
     """Print the credits that are left."""
-    return asyncio.run(_balance())
+    print(f"{_ask.asked(Running(), lambda client: client.balance()):.12g}")
+    return _DONE
 
 
 def sandbox(
@@ -106,25 +243,6 @@ def sandbox(
     except (OSError, OverflowError) as fault:
         reason = getattr(fault, "strerror", None) or fault
         raise ConfigurationError(f"cannot listen on port {port}: {reason}; choose another with --port") from fault
-    return _DONE
-
-
-async def _status(task_id: str) -> int:
-    async with opened(Where()) as client:
-        snapshot = await client.status(task_id)
-    print(f"{snapshot.task_id}: {snapshot.state.value} ({snapshot.word or 'no word'})")
-    if snapshot.reason:
-        print(f"reason: {snapshot.reason}")
-    if snapshot.credits is not None:
-        print(f"credits: {snapshot.credits:g}")
-    for asset in snapshot.assets:
-        print(asset.url)
-    return _DONE
-
-
-async def _balance() -> int:
-    async with opened(Where()) as client:
-        print(f"{await client.balance():.12g}")
     return _DONE
 
 

@@ -1,7 +1,7 @@
 """The gallery: one page that shows what a batch brought.
 
-The page holds its pictures in itself, so that it can be sent or moved, as long as a browser can bear that; a larger
-batch's page shows the files beside it.
+The page holds its pictures and words in itself, so that it can be sent or moved, as long as a browser can bear that; a
+larger batch's page shows the picture files beside it, and every page does so with videos and sounds.
 """
 
 from __future__ import annotations
@@ -19,29 +19,49 @@ from pathlib import Path, PurePath
 from typing import Final
 from urllib.parse import quote, urlsplit
 
+import attrs
+
 from aiowery.cli._manifest import MANIFEST
 from aiowery.cli._page import SCRIPT, STYLE
 from aiowery.cli._records import Fate, Record, Summary, duration
 
+_LONGEST_WORDS: Final = 20_000
 _LARGEST_WHOLE: Final = 32 * 1024**2
 _RATIO: Final = re.compile(r"\s*(\d{1,4})\s*:\s*(\d{1,4})\b")
 _TELLING: Final = ("type", "model", "aspect_ratio", "resolution", "quality")
 _NARROWEST: Final = 0.5
 _WIDEST: Final = 3.0
+_PAGE: Final = 1.4
 _VIDEOS: Final = frozenset({".mp4", ".webm", ".mov"})
 _SOUNDS: Final = frozenset({".mp3", ".m4a", ".wav", ".ogg", ".flac"})
-
+_WORDS: Final = frozenset({".txt", ".md"})
 
 Source = Callable[[str], str]
 
 
+@attrs.frozen(kw_only=True)
+class Files:
+    """How the page comes to its files: `picture` tells where one lies, `words` what a text says."""
+
+    picture: Source = quote
+    words: Source = lambda _: ""
+
+
 def write_gallery(path: Path, title: str, records: Sequence[Record], summary: Summary) -> None:
     """Write the page beside the files of the records; raises OSError."""
-    pictures = [path.with_name(name) for record in records for name in record.files if _is_picture(name)]
+    named = chain.from_iterable((*record.files, *record.covers.values()) for record in records)
+    pictures = [path.with_name(name) for name in named if _is_picture(name)]
     whole = sum(picture.stat().st_size for picture in pictures) <= _LARGEST_WHOLE
     source = partial(_embedded, path.parent) if whole else quote
+    files = Files(picture=source, words=partial(_said, path.parent))
     with path.open("w", encoding="utf-8") as file:
-        file.writelines(f"{part}\n" for part in page(title, records, summary, source))
+        file.writelines(f"{part}\n" for part in page(title, records, summary, files))
+
+
+def _said(directory: Path, name: str) -> str:
+    """Return the words of a file, a long one's beginning."""
+    with (directory / name).open(encoding="utf-8") as file:
+        return file.read(_LONGEST_WORDS)
 
 
 def _embedded(directory: Path, name: str) -> str:
@@ -49,8 +69,8 @@ def _embedded(directory: Path, name: str) -> str:
     return f"data:{mimetypes.guess_type(name)[0] or 'image/png'};base64,{content}"
 
 
-def page(title: str, records: Sequence[Record], summary: Summary, source: Source = quote) -> Iterator[str]:
-    """Yield the page's parts; `source` tells where a picture lies. All texts are escaped."""
+def page(title: str, records: Sequence[Record], summary: Summary, files: Files = Files()) -> Iterator[str]:
+    """Yield the page's parts. All texts are escaped."""
     failed = [record for record in records if record.fate is not Fate.DONE]
     yield "<!doctype html>"
     yield '<html lang="en"><head><meta charset="utf-8">'
@@ -63,7 +83,7 @@ def page(title: str, records: Sequence[Record], summary: Summary, source: Source
         yield from _failures(failed)
     yield '<main class="wall">'
     varied = varying(records)
-    yield from chain.from_iterable(_pieces(record, varied, source) for record in records)
+    yield from chain.from_iterable(_pieces(record, varied, files) for record in records)
     yield "</main>"
     yield f'<p class="foot">Every request with its task ids, credits and files: <a href="{MANIFEST}">{MANIFEST}</a></p>'
     yield f"<script>{SCRIPT}</script></body></html>"
@@ -73,7 +93,7 @@ def _head(title: str, records: Iterable[Record], summary: Summary) -> Iterator[s
     times = [record.seconds for record in records if record.fate is Fate.DONE and record.seconds is not None]
     lost = summary.total - summary.fates[Fate.DONE]
     facts = [
-        ("prompts", f"{summary.total:,}", ""),
+        ("requests", f"{summary.total:,}", ""),
         ("results", f"{summary.files:,}", ""),
         ("without a result", f"{lost:,}", "alarm" if lost else ""),
         ("credits", f"{summary.credits:,g}", ""),
@@ -113,40 +133,53 @@ def _failures(failed: Sequence[Record]) -> Iterator[str]:
     yield "</ol></details>"
 
 
-def _pieces(record: Record, varied: Sequence[str], source: Source) -> Iterator[str]:
+def _pieces(record: Record, varied: Sequence[str], files: Files) -> Iterator[str]:
     """Yield a figure for each file of the record; of its request, tell only what is not the same everywhere."""
     for number, name in enumerate(record.files, 1):
         part = f", {number} of {len(record.files)}" if len(record.files) > 1 else ""
         lacking = '<span class="lack">, others of this request failed</span>' if record.failures else ""
         yield (
-            f'<figure style="--r:{ratio(record):.3g}" data-words="{_words(record)}">'
-            f"{_shown(name, record.prompt, source)}"
+            f'<figure style="--r:{ratio(record, name):.3g}" data-words="{_words(record)}">'
+            f"{_shown(name, record, files)}"
             f'<figcaption><p title="{escape(record.prompt)}">{escape(record.prompt)}</p>'
             f"<small>{_number(record)} {escape(_facts(record, varied))}{part}{lacking}</small></figcaption></figure>"
         )
 
 
-def ratio(record: Record) -> float:
+def ratio(record: Record, name: str = "") -> float:
     """Return width over height as far as the request tells, within what a wall can show."""
+    if PurePath(name).suffix.lower() in _WORDS:
+        return _PAGE
     wanted = _RATIO.match(str((record.request or {}).get("aspect_ratio", "")))
     if wanted is None or not int(wanted[1]) or not int(wanted[2]):
         return 1.0
     return min(max(int(wanted[1]) / int(wanted[2]), _NARROWEST), _WIDEST)
 
 
-def _shown(name: str, prompt: str, source: Source) -> str:
+def _shown(name: str, record: Record, files: Files) -> str:
     """Return the element that shows a file; nothing is loaded before it comes into sight."""
     file, suffix = quote(name), PurePath(name).suffix.lower()
+    cover = record.covers.get(name)
+    still = None if cover is None else files.picture(cover)
     if suffix in _VIDEOS:
-        return f'<div class="piece"><video src="{file}" controls preload="none"></video></div>'
+        poster = "" if still is None else f' poster="{still}"'
+        return f'<div class="piece"><video src="{file}" controls preload="none"{poster}></video></div>'
     if suffix in _SOUNDS:
-        return f'<div class="piece"><audio src="{file}" controls preload="none"></audio></div>'
-    picture = f'<img src="{source(name)}" alt="{escape(prompt)}" loading="lazy">'
+        picture = "" if still is None else f'<img src="{still}" alt="" loading="lazy">'
+        return f'<div class="piece sound">{picture}<audio src="{file}" controls preload="none"></audio></div>'
+    if suffix in _WORDS:
+        return f'<div class="piece words" tabindex="0">{_text(files.words(name), file)}</div>'
+    picture = f'<img src="{files.picture(name)}" alt="{escape(record.prompt)}" loading="lazy">'
     return f'<a class="piece" href="{file}">{picture}</a>'
 
 
+def _text(words: str, file: str) -> str:
+    more = f'... <a href="{file}">all of it</a>' if len(words) >= _LONGEST_WORDS else ""
+    return f"{escape(words.strip())}{more}"
+
+
 def _is_picture(name: str) -> bool:
-    return PurePath(name).suffix.lower() not in _VIDEOS | _SOUNDS
+    return PurePath(name).suffix.lower() not in _VIDEOS | _SOUNDS | _WORDS
 
 
 def varying(records: Iterable[Record]) -> tuple[str, ...]:

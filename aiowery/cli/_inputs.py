@@ -1,7 +1,8 @@
 """Prompt files: text in, numbered items out. No I/O but in `read_text`.
 
-.txt is a prompt a line, .csv and .tsv have a heading that names `prompt`, .jsonl is a request object a line. What
-is wrong with one line is an item with a fault; what is wrong with the whole file is a ConfigurationError.
+.txt is a prompt a line, .csv and .tsv have a heading that names `prompt` or `type`, .jsonl is a request object a line,
+of any type. Local files are named relative to the current directory. What is wrong with one line is an item with a
+fault; what is wrong with the whole file is a ConfigurationError.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class Item:
 def read_text(source: str) -> tuple[str, Form]:
     """Read a file (or standard input, for `-`) to its end; raises ConfigurationError for what cannot be read."""
     if source == STDIN:
-        text = _decoded(sys.stdin.buffer.read(), "standard input")
+        text = decoded(sys.stdin.buffer.read(), "standard input")
         return text, "jsonl" if text.lstrip().startswith("{") else "txt"
     path = Path(source)
     form = _FORMS.get(path.suffix.lower())
@@ -61,7 +62,7 @@ def read_text(source: str) -> tuple[str, Form]:
         raise ConfigurationError(f"cannot read {source}: {fault.strerror or fault}") from fault
     if form is None:
         raise ConfigurationError(f"{source}: unknown kind of file; the name must end in one of {', '.join(_FORMS)}")
-    return _decoded(content, source), form
+    return decoded(content, source), form
 
 
 def parse(text: str, form: Form, defaults: Mapping[str, Any]) -> Iterator[Item]:
@@ -77,7 +78,8 @@ def parse(text: str, form: Form, defaults: Mapping[str, Any]) -> Iterator[Item]:
             yield Item(index=index, line=line, request=request, notes=notes)
 
 
-def _decoded(content: bytes, name: str) -> str:
+def decoded(content: bytes, name: str) -> str:
+    """Return the text that these bytes are, with line ends as they are here; raises ConfigurationError."""
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as fault:
@@ -107,11 +109,11 @@ def _txt_rows(text: str) -> Iterator[Row]:
 def _jsonl_rows(text: str) -> Iterator[Row]:
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
-            yield number, _json_object(line)
+            yield number, json_object(line)
 
 
-def _json_object(line: str) -> Mapping[str, Any] | str:
-    """Return the object, or what is wrong with the line."""
+def json_object(line: str) -> Mapping[str, Any] | str:
+    """Return the object that a text holds, or what is wrong with it."""
     try:
         value = json.loads(line, parse_constant=_refuse_constant)
         # A lone half of a surrogate pair is valid JSON and can be neither sent nor saved.
@@ -121,7 +123,8 @@ def _json_object(line: str) -> Mapping[str, Any] | str:
     except RecursionError:
         return "is nested too deeply"
     except json.JSONDecodeError as fault:
-        return f"is not JSON ({fault.msg} at column {fault.colno})"
+        line = f"line {fault.lineno}, " if fault.lineno > 1 else ""
+        return f"is not JSON ({fault.msg} at {line}column {fault.colno})"
     except ValueError as fault:
         return f"is not JSON ({fault})"
     return value if isinstance(value, dict) else f"is not a JSON object: {line.strip()[:_EXCERPT]}"
@@ -171,7 +174,8 @@ def _check_heading(heading: list[str]) -> None:
     names = [column_name(column) for column in heading if column.strip()]
     if "prompt" not in names and "type" not in names:
         raise ConfigurationError(
-            f"no column is named prompt; the first line must name the columns, and it says: {', '.join(heading)}"
+            "no column is named prompt (or type); the first line must name the columns, and it says:"
+            f" {', '.join(heading)}"
         )
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:

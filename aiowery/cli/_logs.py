@@ -7,6 +7,8 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import Final
 
+# What the library says of a registry concerns the whole command, and would be said again for each request.
+_REGISTRY: Final = "the model registry"
 _LEVELS: Final = (logging.ERROR, logging.INFO, logging.DEBUG)
 
 
@@ -18,14 +20,25 @@ class Logs(logging.Handler):
         self.least = _LEVELS[min(verbosity, len(_LEVELS) - 1)]
         self._say = say
         self.unsaid = 0
+        self._said: set[tuple[object, ...]] = set()
         self.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
 
     def handle(self, record: logging.LogRecord) -> bool:
-        """Say the record, or count it."""
+        """Say the record, or count it; what is said of the model registry is said once."""
+        if str(record.msg).startswith(_REGISTRY):
+            return self._said_once(record)
         if record.levelno >= self.least:
             return super().handle(record)
         self.unsaid += record.levelno >= logging.WARNING
         return False
+
+    def _said_once(self, record: logging.LogRecord) -> bool:
+        names = (name for name in record.args or () if isinstance(name, str))
+        key = (record.msg, *names)
+        if key not in self._said:
+            self._said.add(key)
+            self._say(f"Note: {record.getMessage()}")
+        return True
 
     def emit(self, record: logging.LogRecord) -> None:
         """Say the record."""

@@ -227,7 +227,8 @@ def _files_of(manifest: Path) -> Iterable[str]:
 def _names_in(line: str) -> Iterator[str]:
     with contextlib.suppress(ValueError):
         record = json.loads(line)
-        files = record.get("files") if isinstance(record, dict) else None
-        for name in files if isinstance(files, list) else ():
+        files, covers = (record.get("files"), record.get("covers")) if isinstance(record, dict) else (None, None)
+        named = (*(files if isinstance(files, list) else ()), *(covers.values() if isinstance(covers, dict) else ()))
+        for name in named:
             if isinstance(name, str) and name and Path(name).name == name:
                 yield name

@@ -10,6 +10,12 @@ from cyclopts import Group, Parameter, validators
 from aiowery.cli._setup import Where
 from aiowery.weryai import ASPECT_RATIOS, IMAGE_MODELS
 
+NoCheck = Annotated[
+    bool,
+    Parameter(
+        negative="", show_default=False, help="Send without asking the model registry whether the model takes it."
+    ),
+]
 AT_LEAST_ONE: Final = validators.Number(gte=1)
 _RATIOS: Final = "; ".join(f"{ratio} {use}" for ratio, use in ASPECT_RATIOS.items())
 _PICTURES: Final = Group("Pictures", sort_key=1)
@@ -19,7 +25,7 @@ _RUNNING: Final = Group("Running", sort_key=2)
 @Parameter(name="*", group=_PICTURES)
 @attrs.frozen(kw_only=True)
 class Wishes:
-    """What pictures to make, where the request itself does not say."""
+    """What pictures (or videos) to make, where the request itself does not say."""
 
     model: Annotated[str | None, Parameter(help=f"The model, such as {', '.join(IMAGE_MODELS[:4])}.")] = None
     aspect_ratio: Annotated[str | None, Parameter(help=f"The shape. {_RATIOS}.")] = None

@@ -191,8 +191,8 @@ def plain_line(tally: Tally) -> str:
 
 
 def failure_line(record: Record) -> str | None:
-    """Return the line that tells why an item failed; None if it did not, or was not even submitted."""
-    if record.problem is not None and record.fate is not Fate.NOT_SUBMITTED:
+    """Return the line that tells why an item failed or was refused; None if it did not, or waited in vain."""
+    if record.problem is not None and (record.fate is not Fate.NOT_SUBMITTED or record.objected):
         return f"{record.fate.value.replace('_', ' ')}: {_placed(record, record.problem.message)}"
     if record.failures:
         return f"partly failed: {_placed(record, '; '.join(dict.fromkeys(record.failures)))}"

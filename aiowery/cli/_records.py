@@ -8,7 +8,11 @@ from typing import Any, Self
 
 import attrs
 
-from aiowery.errors import AioweryError
+from aiowery.errors import AioweryError, ConfigurationError
+
+
+class Objected(ConfigurationError):
+    """The model registry speaks against a request, which therefore was not sent."""
 
 
 class Fate(enum.StrEnum):
@@ -43,7 +47,8 @@ class Problem:
 class Record:
     """One item's end: a line of the manifest.
 
-    `files` are names in the output directory, `urls` the outputs that could not be saved, `failures` the reasons
+    `files` are names in the output directory, `covers` those of still pictures by the file that they belong to,
+    `urls` the outputs that could not be saved, `failures` the reasons
     of tasks that failed while others of the same request succeeded, `seconds` the time from acceptance.
     """
 
@@ -55,6 +60,7 @@ class Record:
     fate: Fate
     task_ids: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
+    covers: Mapping[str, str] = attrs.field(factory=dict)
     urls: tuple[str, ...] = ()
     credits: float | None = None
     seconds: float | None = None
@@ -65,6 +71,16 @@ class Record:
     def whole(self) -> bool:
         """Whether everything that was asked for is there."""
         return self.fate is Fate.DONE and not self.failures
+
+    @property
+    def objected(self) -> bool:
+        """Whether it was not sent because the model registry speaks against it."""
+        return self.problem is not None and self.problem.kind == Objected.__name__
+
+    @property
+    def misused(self) -> bool:
+        """Whether the request itself was wrong, which was found before it was sent."""
+        return self.problem is not None and self.problem.kind in {Objected.__name__, ConfigurationError.__name__}
 
     def as_object(self) -> dict[str, Any]:
         """Return the manifest's line as JSON has it."""
@@ -81,6 +97,7 @@ class Record:
             "notes": self.notes,
             "task_ids": self.task_ids,
             "files": self.files,
+            "covers": self.covers,
             "credits": self.credits,
             "seconds": None if self.seconds is None else round(self.seconds, 3),
             "error": problem,

@@ -6,32 +6,36 @@ import functools
 import json
 import re
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path, PurePath
 from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
+from urllib.parse import unquote, urlsplit
 
 import attrs
 
 from aiowery import Request
+from aiowery._fields import wire_of
+from aiowery._media import File, Media
 from aiowery.errors import ConfigurationError
-from aiowery.weryai import TextToImage, request_type
+from aiowery.weryai import Message, Point, Rectangle, Size, TextToImage, request_type
 from aiowery.weryai import from_object as read_object
 
 DEFAULT_TYPE: Final = TextToImage.type_name
 
 _TRUTHS: Final = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _WHOLE: Final = re.compile(r"[+-]?[0-9]{1,18}")
+_SEEN: Final = frozenset({"image", "video"})
 
 
 def from_object(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> Request[Any]:
     """Build the request that a JSON object means: `type` names it, unknown names go to `extra`.
 
-    `defaults` fill fields that the object leaves out or sets to null. Raises ConfigurationError.
+    `defaults` fill fields that the object leaves out or sets to null, where pictures or videos are asked for.
+    Raises ConfigurationError.
     """
     cls = request_type(values.get("type") or DEFAULT_TYPE)
-    names = {field.name for field in attrs.fields(cls)}
     given = {name: value for name, value in values.items() if value is not None}
-    filled = {name: value for name, value in defaults.items() if name in names}
-    return read_object({**filled, **given, "type": cls.type_name})
+    return read_object({**_filled(cls, defaults), **given, "type": cls.type_name})
 
 
 def from_cells(cells: Mapping[str, str], defaults: Mapping[str, Any]) -> tuple[Request[Any], dict[str, str]]:
@@ -43,11 +47,18 @@ def from_cells(cells: Mapping[str, str], defaults: Mapping[str, Any]) -> tuple[R
     named = {column_name(column): cell.strip() for column, cell in cells.items()}
     cls = request_type(named.get("type") or DEFAULT_TYPE)
     hints = field_types(cls.type_name)
-    known = {name: _converted(name, cell, hints[name]) for name, cell in named.items() if cell and name in hints}
+    known = {name: converted(name, [cell], hints[name]) for name, cell in named.items() if cell and name in hints}
     notes = {column: cell for column, cell in cells.items() if column_name(column) not in {*hints, "type"}}
-    filled = {name: value for name, value in defaults.items() if name in hints}
-    request = read_object({**filled, **known, "type": cls.type_name})
+    request = read_object({**_filled(cls, defaults), **known, "type": cls.type_name})
     return request, {column: cell for column, cell in notes.items() if cell.strip()}
+
+
+def _filled(cls: type[Request[Any]], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the defaults that mean something for such a request."""
+    if cls.kind not in _SEEN:
+        return {}
+    names = {field.name for field in attrs.fields(cls)}
+    return {name: value for name, value in defaults.items() if name in names}
 
 
 @functools.cache
@@ -64,15 +75,65 @@ def column_name(column: str) -> str:
 
 
 def prompt_of(request: Request[Any]) -> str:
-    """Return what the request asks for, in its own words."""
+    """Return what the request asks for: its prompt, its label, or what is to be done to which files."""
     prompt = getattr(request, "prompt", None)
-    return prompt if isinstance(prompt, str) else request.label
+    if isinstance(prompt, str) and prompt.strip():
+        return prompt
+    label = request.label
+    return label if label != request.type_name else " ".join((label, *filter(None, map(_name, media_of(request)))))
 
 
-def _converted(name: str, text: str, hint: Any) -> Any:
-    """Turn a cell into what its field holds: text as it is, numbers and truths read, anything else as JSON."""
-    kinds = _kinds(hint)
-    if str in kinds:
+def media_of(request: Request[Any]) -> Iterator[Media]:
+    """Yield the pictures, videos and sounds that a request works on."""
+    for field in attrs.fields(type(request)):
+        value = getattr(request, field.name)
+        if wire_of(field).media is not None and value is not None:
+            yield from value if isinstance(value, tuple) else (value,)
+
+
+def _name(media: Media) -> str:
+    if isinstance(media, File):
+        return media.name
+    return media.name if isinstance(media, Path) else _name_in(media)
+
+
+def _name_in(url: str) -> str:
+    """Return the file name that a url ends in; one that holds its content has none."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
+    return "" if parts.scheme == "data" else unquote(PurePath(parts.path).name)
+
+
+def converted(name: str, texts: list[str], hint: Any) -> Any:
+    """Turn texts into what a field holds: text as it is, numbers and truths read, anything else as JSON.
+
+    A list takes several texts, each an item or a JSON list of items; for any other field the last one counts.
+    """
+    if tuple in kinds_of(hint):
+        item = kinds_of(get_args(hint)[0])
+        return [read for text in texts for read in _listed(name, text, item)]
+    return _converted(name, texts[-1], kinds_of(hint))
+
+
+def _listed(name: str, text: str, item: set[Any]) -> Iterable[Any]:
+    """Read one text as the items of a list."""
+    if not text.lstrip().startswith("["):
+        return [_item(name, text, item)]
+    value = _as_json(name, text)
+    is_one = Rectangle in item and not any(isinstance(part, (list, dict)) for part in value)
+    return [value] if is_one else value
+
+
+def _item(name: str, text: str, kinds: set[Any]) -> Any:
+    if Message in kinds and not text.lstrip().startswith("{"):
+        return {"role": "user", "content": text}
+    return _converted(name, text, kinds)
+
+
+def _converted(name: str, text: str, kinds: set[Any]) -> Any:
+    if kinds & _TEXTS:
         return text
     for kind, (read, wanted) in _READERS.items():
         if kind in kinds:
@@ -96,6 +157,8 @@ def _whole(text: str) -> int:
     return int(text)
 
 
+_TEXTS: Final = frozenset({str, Size, Point})
+"""What is written as a text: sizes and places read themselves."""
 _READERS: Final[Mapping[type, tuple[Callable[[str], Any], str]]] = {
     bool: (lambda text: _TRUTHS[text.lower()], "true or false"),
     int: (_whole, "a whole number"),
@@ -103,10 +166,10 @@ _READERS: Final[Mapping[type, tuple[Callable[[str], Any], str]]] = {
 }
 
 
-def _kinds(hint: Any) -> set[Any]:
+def kinds_of(hint: Any) -> set[Any]:
     """Return the plain types that a hint allows."""
     if get_origin(hint) in {Union, types.UnionType}:
-        return set().union(*map(_kinds, get_args(hint)))
+        return set().union(*map(kinds_of, get_args(hint)))
     if get_origin(hint) is Literal:
         return {type(value) for value in get_args(hint)}
     return {get_origin(hint) or hint}

@@ -7,22 +7,21 @@ useless or would lose what is paid for; what was submitted by then is still wait
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import copy
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import anyio
 import attrs
 
-from aiowery import Asset, Job, Request, Result, WeryAI
+from aiowery import Job, Request, Result, WeryAI
 from aiowery._events import log
+from aiowery.cli._check import refuse_objected
 from aiowery.cli._inputs import Item
 from aiowery.cli._manifest import Journal
 from aiowery.cli._progress import Progress
-from aiowery.cli._records import Fate, Problem, Record
+from aiowery.cli._records import Fate, Objected, Problem, Record
 from aiowery.cli._requests import prompt_of
+from aiowery.cli._save import Kept, Saver
 from aiowery.errors import (
     AioweryError,
     AuthenticationError,
@@ -42,6 +41,7 @@ _GRACE: Final = 1.0
 _LOOK: Final = 0.02
 
 Stem = Callable[[Item], str]
+Brought = Callable[[Result], None]
 
 
 @attrs.frozen(kw_only=True)
@@ -71,8 +71,7 @@ class _Work:
     request: Request[Any]
     job: Job[Any] | None = None
     result: Result | None = None
-    files: list[str] = attrs.field(factory=list)
-    urls: list[str] = attrs.field(factory=list)
+    kept: Kept = attrs.field(factory=Kept)
     error: AioweryError | None = None
     cut_off: bool = False
 
@@ -80,12 +79,25 @@ class _Work:
 class Run:
     """Runs items through an open client, a bounded number at a time.
 
-    Saving goes on beside generating; at most 16 results wait to be saved. Every item gets exactly one record.
+    Saving goes on beside generating; at most 16 results wait to be saved. Every item gets exactly one record. With
+    `check` the registry is asked first, and what it speaks against is not sent. `brought` sees every result.
     """
 
-    def __init__(self, client: WeryAI, out: Path, *, stem: Stem, journal: Journal, progress: Progress) -> None:
+    def __init__(
+        self,
+        client: WeryAI,
+        out: Path | None,
+        *,
+        stem: Stem,
+        journal: Journal,
+        progress: Progress,
+        check: bool = False,
+        brought: Brought = lambda _: None,
+    ) -> None:
         self._client = client
-        self._out = out
+        self._saver = Saver(client, out)
+        self._check = check
+        self._brought = brought
         self._stem = stem
         self._journal = journal
         self._progress = progress
@@ -94,7 +106,6 @@ class Run:
         self._leaving = asyncio.Event()
         self._under_way: dict[asyncio.Task[None], _Work] = {}
         self._records: dict[int, Record] = {}
-        self._unsavable: DownloadError | None = None
         self.stopped: Stop | None = None
 
     async def finish(self, items: Sequence[Item]) -> tuple[Record, ...]:
@@ -149,7 +160,7 @@ class Run:
         try:
             await self._generated(work)
             if work.result is not None:
-                await self._saved(work)
+                await self._saved(work, work.result)
         except AioweryError as error:
             work.error = error
         except asyncio.CancelledError:
@@ -163,10 +174,13 @@ class Run:
     async def _generated(self, work: _Work) -> None:
         """Submit and wait; the slot is given back once there is room to save the result."""
         try:
+            if self._check:
+                await refuse_objected(self._client, work.request)
             job = await self._client.submit(work.request)
             self._accepted(work, job)
             work.result = await job.wait()
-            work.urls = list(work.result.urls)
+            work.kept.urls = list(work.result.urls)
+            self._brought(work.result)
             await self._unsaved.acquire()
         finally:
             self._slots.release()
@@ -176,38 +190,15 @@ class Run:
         self._note(lambda: self._journal.accepted(work.item.index, job.task_ids))
         self._progress.accepted(work.item.index, job)
 
-    async def _saved(self, work: _Work) -> None:
-        """Save the outputs one by one, so that one that cannot be saved does not hide the others."""
-        assets = work.result.assets if work.result is not None else ()
-        stem = self._stem(work.item)
+    async def _saved(self, work: _Work, result: Result) -> None:
+        """Save what the item brought; a disk that refuses stops the run."""
         try:
-            for number, asset in enumerate(assets, 1):
-                name = stem if len(assets) == 1 else f"{stem}-{number}"
-                try:
-                    paths = await self._download(asset, name)
-                except DownloadError as error:
-                    work.error = error
-                else:
-                    work.files += [path.name for path in paths]
-                    work.urls.remove(asset.url)
+            await self._saver.save(work.request, result, self._stem(work.item), work.kept)
         finally:
             self._unsaved.release()
-
-    async def _download(self, asset: Asset, name: str) -> tuple[Path, ...]:
-        """Save an output. Once the disk has refused one, the others are not tried: the manifest needs the room."""
-        if self._unsavable is not None:
-            raise copy.copy(self._unsavable)
-        try:
-            return await self._client.download(asset, self._out, name=name)
-        except DownloadError as error:
-            fault = error.__cause__
-            if not isinstance(fault, OSError):
-                raise
-            await _discard(error.path)
-            reason = f"nothing can be saved in {self._out}: {fault.strerror or fault}"
-            self._stop(Stop(reason=f"{reason}; the manifest keeps the urls", exit_code=1))
-            self._unsavable = DownloadError(f"{reason}; the url still holds the output")
-            raise copy.copy(self._unsavable) from fault
+        work.error = work.kept.error
+        if self._saver.refusal is not None:
+            self._stop(Stop(reason=str(self._saver.refusal), exit_code=1))
 
     def _consider(self, error: AioweryError) -> None:
         """Stop submitting if this error would meet all that follows too."""
@@ -260,8 +251,9 @@ class Run:
                 work.item,
                 self._fate(work),
                 task_ids=() if job is None else job.task_ids,
-                files=tuple(work.files),
-                urls=tuple(work.urls),
+                files=tuple(work.kept.files),
+                covers=work.kept.covers,
+                urls=tuple(work.kept.urls),
                 credits=None if job is None else job.credits,
                 seconds=_seconds(job, result),
                 failures=() if result is None else tuple(shot.reason or "no reason given" for shot in result.failures),
@@ -276,6 +268,8 @@ class Run:
             return Fate.DONE
         if isinstance(work.error, SubmissionInDoubt):
             return Fate.IN_DOUBT
+        if isinstance(work.error, Objected):
+            return Fate.NOT_SUBMITTED
         if self.stopped is not None and work.job is None and isinstance(work.error, _UNSENT):
             return Fate.NOT_SUBMITTED
         return Fate.FAILED
@@ -292,19 +286,12 @@ class Run:
         except OSError as fault:
             reason = f"cannot write the manifest: {fault.strerror or fault}"
             self._stop(Stop(reason=reason, exit_code=1))
-            self._unsavable = DownloadError(f"not saved ({reason}); the url still holds the output")
+            self._saver.refusal = DownloadError(f"not saved ({reason}); the url still holds the output")
 
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(_TICK)
             self._progress.tick()
-
-
-async def _discard(part: Path | None) -> None:
-    """Remove the beginning of a file that could not be saved: its url is worth more than what it takes."""
-    if part is not None:
-        with contextlib.suppress(OSError):
-            await anyio.Path(part).unlink(missing_ok=True)
 
 
 def _record(item: Item, fate: Fate, **facts: Any) -> Record:

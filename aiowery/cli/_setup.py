@@ -91,6 +91,7 @@ async def _in_sandbox(
     return WeryAI(
         sandbox.key,
         base_url=sandbox.url,
+        models_base_url=sandbox.url,
         limits=limits.faster(speed),
         polling=PollPolicy().faster(speed),
         retries=RetryPolicy().faster(speed),

@@ -22,7 +22,7 @@ try:
     from aiowery.sandbox._server import Sandbox, run
     from aiowery.sandbox._world import FAIL, MODERATED, SLOW, STUCK, Batch, State, Task, World
 except ModuleNotFoundError as _error:
-    if (_error.name or "").partition(".")[0] not in {"PIL", "starlette", "uvicorn"}:
+    if (_error.name or "").partition(".")[0] not in {"PIL", "av", "python_multipart", "starlette", "uvicorn"}:
         raise
     raise ImportError(
         f"aiowery.sandbox needs {_error.name}, which is not installed; run: pip install 'aiowery[sandbox]'"

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
+
+if TYPE_CHECKING:
+    from aiowery.sandbox._rules import Shape
+    from aiowery.sandbox._world import Batch
 
 
 @attrs.frozen
@@ -58,6 +62,22 @@ class Refused(Exception):
 def success(data: Any) -> Answer:
     """Put `data` into the envelope of a success."""
     return Answer({"status": 0, "desc": "success", "message": "success", "data": data})
+
+
+def podcast_answer(data: Any) -> Answer:
+    """Put `data` into the envelope that the podcast pages show."""
+    return Answer({"status": 200, "desc": "Success", "message": "Success", "success": True, "data": data})
+
+
+def accepted(shape: Shape, batch: Batch) -> Answer:
+    """Say that a submission was taken, in the shape of its endpoint."""
+    ids = [task.id for task in batch.tasks]
+    if shape == "batch":
+        return success({"batch_id": batch.id, "task_ids": ids})
+    if shape == "research":
+        return success({"interaction_id": f"int_{batch.id}", "task_id": ids[0], "status": "processing"})
+    data = {"task_id": ids[0], "task_status": "waiting"}
+    return podcast_answer(data) if shape == "podcast" else success(data)
 
 
 def parameter_error(message: str) -> Refused:

@@ -39,6 +39,7 @@ class Counters:
     """Connections open now."""
     connections_peak: int = 0
     """The most connections that were open at the same time."""
+    _deliveries: list[tuple[str, int | None]] = attrs.field(factory=list)
     _polls: Counter[str] = attrs.field(factory=Counter)
     _log: deque[RequestRecord] = attrs.field(factory=lambda: deque(maxlen=LOG_LENGTH))
 
@@ -46,6 +47,11 @@ class Counters:
     def polls(self) -> dict[str, int]:
         """Status requests received by task id, whatever was answered."""
         return dict(self._polls.copy())
+
+    @property
+    def deliveries(self) -> tuple[tuple[str, int | None], ...]:
+        """Webhook deliveries by task id, with the answer's HTTP status; None where nobody was reached."""
+        return tuple(self._deliveries.copy())
 
     @property
     def requests(self) -> tuple[RequestRecord, ...]:
@@ -60,6 +66,10 @@ class Counters:
     def polled(self, task_id: str) -> None:
         """Note a status request."""
         self._polls[task_id] += 1
+
+    def delivered(self, task_id: str, status: int | None) -> None:
+        """Note a webhook delivery, or that there was none."""
+        self._deliveries.append((task_id, status))
 
     def sent(self, answer: Answer) -> None:
         """Note an answer."""

@@ -22,13 +22,26 @@ TYPICAL: Mapping[str, tuple[float, float]] = {
     "QWEN_IMAGE": (5.0, 9.0),
     "FLUX": (5.0, 10.0),
     "FLUX_PRO": (6.0, 12.0),
+    "VIDEO_TOOL": (15.0, 40.0),
     ANY_MODEL: (5.0, 15.0),
 }
 
 
-def range_of(model: str, durations: Durations | None) -> tuple[float, float]:
+BY_KIND: Mapping[str, tuple[float, float]] = {
+    "video": (30.0, 90.0),
+    "song": (20.0, 50.0),
+    "music": (20.0, 50.0),
+    "podcast": (20.0, 60.0),
+    "report": (60.0, 180.0),
+}
+"""For models that no table lists: by what is made."""
+
+
+def range_of(model: str, durations: Durations | None, kind: str = "image") -> tuple[float, float]:
     """Shortest and longest time of `model` in seconds: one pair for all, a table by model, or the default."""
     if isinstance(durations, tuple):
         return durations
     table = {**TYPICAL, **(durations or {})}
-    return table.get(model, table[ANY_MODEL])
+    if model in table:
+        return table[model]
+    return table[ANY_MODEL] if ANY_MODEL in (durations or {}) else BY_KIND.get(kind, table[ANY_MODEL])

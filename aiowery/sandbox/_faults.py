@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from aiowery.sandbox._answer import Answer
 
-On = Literal["submit", "status", "batch", "balance", "file", "any"]
+On = Literal["submit", "call", "upload", "status", "batch", "balance", "models", "file", "any"]
 
 
 @attrs.frozen

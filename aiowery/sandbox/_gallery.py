@@ -1,4 +1,4 @@
-"""Pictures on demand: drawn off the event loop, the newest kept."""
+"""Files on demand: drawn, filmed and sung off the event loop, the newest kept; and those that were uploaded."""
 
 from __future__ import annotations
 
@@ -6,18 +6,38 @@ import asyncio
 from functools import lru_cache
 
 from aiowery.sandbox._draw import draw
+from aiowery.sandbox._film import film
 from aiowery.sandbox._shape import pixels
+from aiowery.sandbox._sound import song, speech
+from aiowery.sandbox._uploads import Uploads
+from aiowery.sandbox._world import Makes, Order
 
 _KEPT = 64
+_KEPT_FILMS = 8
+_LARGEST_FILM = 512
 
 
 class Gallery:
-    """The pictures of one sandbox; their longer side is `picture_size` pixels."""
+    """The files of one sandbox; a picture's longer side is `picture_size` pixels, a film's at most 512."""
 
     def __init__(self, picture_size: int) -> None:
+        self.uploads = Uploads()
         self._size = picture_size
         self._draw = lru_cache(maxsize=_KEPT)(draw)
+        self._film = lru_cache(maxsize=_KEPT_FILMS)(film)
+        self._song = lru_cache(maxsize=_KEPT_FILMS)(song)
+        self._speech = lru_cache(maxsize=_KEPT_FILMS)(speech)
 
     async def picture(self, prompt: str, index: int, aspect_ratio: str) -> bytes:
         """PNG bytes, the same for the same arguments at any time."""
         return await asyncio.to_thread(self._draw, prompt, index, *pixels(aspect_ratio, self._size))
+
+    async def film(self, order: Order, index: int) -> bytes:
+        """MP4 bytes of what the order asks for."""
+        size = pixels(order.aspect_ratio, min(self._size, _LARGEST_FILM))
+        return await asyncio.to_thread(self._film, order.prompt, index, *size, order.seconds)
+
+    async def sound(self, order: Order) -> bytes:
+        """WAV bytes: music where music was asked for, else a voice."""
+        make = self._song if order.makes in {Makes.SONG, Makes.MUSIC} else self._speech
+        return await asyncio.to_thread(make, order.prompt, order.seconds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,13 +14,28 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from aiowery.sandbox._answer import Answer, Refused, not_found, parameter_error, success
+from aiowery.sandbox._answer import Answer, Refused, accepted, not_found, parameter_error, podcast_answer, success
+from aiowery.sandbox._calls import (
+    CHAT,
+    CORPUS,
+    DESCRIPTION,
+    chat_order,
+    completion,
+    corpus,
+    description,
+    description_order,
+)
 from aiowery.sandbox._counters import RequestRecord
 from aiowery.sandbox._delivery import deliver, request_id
 from aiowery.sandbox._endpoints import ENDPOINTS
 from aiowery.sandbox._faults import Call
 from aiowery.sandbox._files import serve
-from aiowery.sandbox._world import State
+from aiowery.sandbox._models import LANGUAGES, SPEAKER_IDS, chat_models, image_models, speakers, video_models
+from aiowery.sandbox._reports import forms_of, report, research, script
+from aiowery.sandbox._rules import check
+from aiowery.sandbox._speech import RESEARCH, VOICES_FIELDS, VOICES_PRICE, VOICES_RULE, turns
+from aiowery.sandbox._uploads import LARGEST_UPLOAD, read_upload
+from aiowery.sandbox._world import Makes, Order, State
 
 if TYPE_CHECKING:
     import asyncio
@@ -27,9 +43,10 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
-    from aiowery.sandbox._endpoints import Endpoint
     from aiowery.sandbox._faults import On, Script
     from aiowery.sandbox._gallery import Gallery
+    from aiowery.sandbox._rules import Endpoint
+    from aiowery.sandbox._webhooks import Messenger
     from aiowery.sandbox._world import Task, World
 
 LARGEST_BODY = 1_000_000
@@ -42,6 +59,8 @@ class Visit:
 
     path: str
     id: str
+    form: str
+    query: dict[str, str]
     authorization: str
     headers: dict[str, str]
     base_url: str
@@ -57,22 +76,45 @@ class Application:
     gallery: Gallery
     keys: tuple[str, ...] | None
     closing: asyncio.Event
+    messenger: Messenger
 
     def build(self) -> Starlette:
         """Make the application with all its routes."""
-        submits = [
-            self._route("POST", endpoint.path, "submit", partial(self._submit, endpoint)) for endpoint in ENDPOINTS
+        route = self._route
+        submits = [route("POST", endpoint.path, "submit", partial(self._submit, endpoint)) for endpoint in ENDPOINTS]
+        uploads = [
+            route("POST", path, "upload", self._upload, LARGEST_UPLOAD)
+            for path in ("/v1/generation/upload-file", "/growthai/v1/generation/upload-file")
+        ]
+        posts = [
+            route("POST", "/v1/generation/podcast/generate/{id}/audio", "submit", self._voices),
+            route("POST", "/v1/generation/image-to-prompt", "call", self._describe),
+            route("POST", "/v1/generation/file_search_stores", "call", self._store),
+            route("POST", "/v1/chat/completions", "call", self._chat),
         ]
         reads = [
-            self._route("GET", "/v1/generation/balance", "balance", self._balance),
-            self._route("GET", "/v1/generation/batch/{id}/status", "batch", self._batch),
-            self._route("GET", "/v1/generation/{id}/status", "status", self._status),
-            self._route("GET", "/files/{id}.png", "file", self._file),
+            route("GET", "/v1/generation/balance", "balance", self._balance),
+            route("GET", "/v1/generation/podcast/speakers/list", "models", self._speakers),
+            route("GET", "/v1/chat/models", "models", self._chat_models),
+            route("GET", "/growthai/v1/image/models", "models", partial(self._registry, image_models)),
+            route("GET", "/growthai/v1/video/models", "models", partial(self._registry, video_models)),
+            route("GET", "/v1/generation/batch/{id}/status", "batch", self._batch),
+            route("GET", "/v1/generation/{id}/status", "status", self._status),
+            route("GET", "/files/{id}.{form:str}", "file", self._file),
+            route("GET", "/uploads/{id}/{form:str}", "file", self._uploaded),
         ]
-        return Starlette(routes=[*submits, *reads], exception_handlers={HTTPException: self._no_such_route})
+        routes = [*submits, *uploads, *posts, *reads]
+        return Starlette(routes=routes, exception_handlers={HTTPException: self._no_such_route})
 
-    def _route(self, method: str, path: str, on: On, perform: Callable[[Visit], Awaitable[Answer]]) -> Route:
-        return Route(path, _Operation(self, on, perform), methods=[method])
+    def _route(
+        self,
+        method: str,
+        path: str,
+        on: On,
+        perform: Callable[[Visit], Awaitable[Answer]],
+        largest: int = LARGEST_BODY,
+    ) -> Route:
+        return Route(path, _Operation(self, on, perform, largest), methods=[method])
 
     async def _no_such_route(self, request: Request, exc: Exception) -> Response:
         self.world.counters.received(_record(request))
@@ -112,53 +154,129 @@ class Application:
         return (task,) if task else ()
 
     async def _submit(self, endpoint: Endpoint, visit: Visit) -> Answer:
+        order = endpoint.read(self._params(visit))
+        if endpoint.shape == "research" and order.model != RESEARCH:
+            self.world.charge(order)
+            return success({"interaction_id": _interaction(order.prompt), "deep_research_outputs": research(order)})
+        batch = self.world.submit(order)
+        for task in batch.tasks:
+            self.messenger.watch(task, visit.base_url)
+        return accepted(endpoint.shape, batch)
+
+    async def _voices(self, visit: Visit) -> Answer:
+        params = self._params(visit)
+        check(VOICES_FIELDS, VOICES_RULE, params)
+        task = self.world.task(visit.id)
+        if task is None or task.order.makes not in {Makes.SCRIPT, Makes.PODCAST}:
+            raise not_found("task not exist")
+        if task.order.makes is Makes.PODCAST:
+            raise Refused(8002, "podcast audio has already been submitted")
+        if task.state(self.world.now) is not State.SUCCESS:
+            raise Refused(8001, "podcast script is not ready")
+        order = attrs.evolve(
+            task.order,
+            makes=Makes.PODCAST,
+            model="VOICES",
+            price=VOICES_PRICE,
+            seconds=8,
+            turns=turns(params) or tuple(script(task.order)),
+            webhook_url=params.get("webhook_url"),
+        )
+        again = self.world.go_on(task, order)
+        self.messenger.watch(again, visit.base_url)
+        return podcast_answer({"task_id": again.id, "task_status": "processing"})
+
+    async def _upload(self, visit: Visit) -> Answer:
         self._authorize(visit)
-        try:
-            params = json.loads(visit.body)
-        except ValueError:
-            raise parameter_error("request body is not valid JSON") from None
-        batch = self.world.submit(endpoint.read(params))
-        return success({"batch_id": batch.id, "task_ids": [task.id for task in batch.tasks]})
+        upload = await read_upload(visit.body, visit.headers)
+        return success({"object_url_list": [visit.base_url + self.gallery.uploads.keep(upload)]})
+
+    async def _describe(self, visit: Visit) -> Answer:
+        params = self._params(visit)
+        check(DESCRIPTION, None, params)
+        self.world.charge(description_order(params))
+        return success(description(params))
+
+    async def _store(self, visit: Visit) -> Answer:
+        params = self._params(visit)
+        check(CORPUS, None, params)
+        return success(corpus(params))
+
+    async def _chat(self, visit: Visit) -> Answer:
+        params = self._params(visit)
+        check(CHAT, None, params)
+        self.world.charge(chat_order(params))
+        return Answer(completion(params, self.world.counters.posts))
+
+    async def _registry(self, registry: Callable[[], dict[str, Any]], visit: Visit) -> Answer:
+        self._authorize(visit)
+        return success(registry())
+
+    async def _chat_models(self, visit: Visit) -> Answer:
+        self._authorize(visit)
+        return Answer(chat_models())
+
+    async def _speakers(self, visit: Visit) -> Answer:
+        self._authorize(visit)
+        language = visit.query.get("language")
+        if language is not None and language not in LANGUAGES:
+            raise parameter_error("language is not supported")
+        return success(speakers(language, visit.base_url))
 
     async def _status(self, visit: Visit) -> Answer:
         self._authorize(visit)
         task = self.world.task(visit.id)
         if task is None:
             raise not_found("task not exist")
-        return success(self._report(task, visit))
+        return success(report(task, self.world.now, visit.base_url))
 
     async def _batch(self, visit: Visit) -> Answer:
         self._authorize(visit)
         batch = self.world.batch(visit.id)
         if batch is None:
             raise not_found("batch not exist")
-        return success([self._report(task, visit) for task in batch.tasks])
+        return success([report(task, self.world.now, visit.base_url) for task in batch.tasks])
 
     async def _balance(self, visit: Visit) -> Answer:
         self._authorize(visit)
         return success(self.world.credits)
 
     async def _file(self, visit: Visit) -> Answer:
+        if visit.id in SPEAKER_IDS:
+            return serve(await self.gallery.sound(Order(prompt=visit.id, model="DEMO")), "audio/wav", visit.headers)
         task = self.world.task(visit.id)
         if task is None or task.state(self.world.now) is not State.SUCCESS:
             raise not_found("file not exist", http=404)
-        content = await self.gallery.picture(task.order.prompt, task.index, task.order.aspect_ratio)
-        return serve(content, "image/png", visit.headers)
+        order = task.order
+        makers: dict[str, tuple[str, Callable[[], Awaitable[bytes]]]] = {
+            "png": ("image/png", lambda: self.gallery.picture(order.prompt, task.index, order.aspect_ratio)),
+            "mp4": ("video/mp4", lambda: self.gallery.film(order, task.index)),
+            "wav": ("audio/wav", lambda: self.gallery.sound(order)),
+        }
+        if visit.form not in forms_of(order):
+            raise not_found("file not exist", http=404)
+        media_type, make = makers[visit.form]
+        return serve(await make(), media_type, visit.headers)
+
+    async def _uploaded(self, visit: Visit) -> Answer:
+        upload = self.gallery.uploads.find(visit.id)
+        if upload is None or upload.name != visit.form:
+            raise not_found("file not exist", http=404)
+        return serve(upload.content, upload.media_type, visit.headers)
+
+    def _params(self, visit: Visit) -> Any:
+        """Let known callers pass, and decode what they want."""
+        self._authorize(visit)
+        try:
+            return json.loads(visit.body or b"{}")
+        except ValueError:
+            raise parameter_error("request body is not valid JSON") from None
 
     def _authorize(self, visit: Visit) -> None:
         scheme, _, key = visit.authorization.partition(" ")
         is_known = key.startswith("sk-") if self.keys is None else key in self.keys
         if scheme.lower() != "bearer" or not is_known:
             raise Refused(1002, "Authentication failed", http=401)
-
-    def _report(self, task: Task, visit: Visit) -> dict[str, Any]:
-        state = task.state(self.world.now)
-        report: dict[str, Any] = {"task_id": task.id, "task_status": state}
-        if state is State.SUCCESS:
-            report |= {"images": [f"{visit.base_url}files/{task.id}.png"], "cost_credits": 1}
-        elif state is State.FAILED:
-            report |= {"msg": task.reason, "cost_credits": 0}
-        return report
 
 
 @attrs.frozen
@@ -168,13 +286,14 @@ class _Operation:
     application: Application
     on: On
     perform: Callable[[Visit], Awaitable[Answer]]
+    largest: int
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         counters = self.application.world.counters
         counters.received(_record(request))
         try:
-            answer = await self.application.answer(self.on, await _read(request), self.perform)
+            answer = await self.application.answer(self.on, await _read(request, self.largest), self.perform)
         except Refused as refusal:
             answer = refusal.answer
         except ClientDisconnect:
@@ -187,15 +306,17 @@ def _record(request: Request) -> RequestRecord:
     return RequestRecord(request.method, request.url.path, "authorization" in request.headers)
 
 
-async def _read(request: Request) -> Visit:
+async def _read(request: Request, largest: int) -> Visit:
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > LARGEST_BODY:
-            raise Refused(1001, f"request body exceeds the limit of {LARGEST_BODY} bytes", http=413)
+        if len(body) > largest:
+            raise Refused(1001, f"request body exceeds the limit of {largest} bytes", http=413)
     return Visit(
         path=request.url.path,
         id=request.path_params.get("id", ""),
+        form=request.path_params.get("form", ""),
+        query=dict(request.query_params),
         authorization=request.headers.get("authorization", ""),
         headers=dict(request.headers),
         base_url=str(request.base_url),
@@ -208,4 +329,10 @@ def _prompt(body: bytes) -> str:
         params = json.loads(body)
     except ValueError:
         return ""
-    return str(params.get("prompt", "")) if isinstance(params, dict) else ""
+    names = ("prompt", "query", "description", "text", "input")
+    said = (str(params[name]) for name in names if params.get(name)) if isinstance(params, dict) else ()
+    return "\n".join(said)
+
+
+def _interaction(prompt: str) -> str:
+    return "int_" + hashlib.sha256(prompt.encode("utf-8", "replace")).hexdigest()[:12]

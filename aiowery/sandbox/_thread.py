@@ -12,6 +12,7 @@ import uvicorn
 
 from aiowery.sandbox._connection import counted
 from aiowery.sandbox._routes import Application
+from aiowery.sandbox._webhooks import Messenger
 
 if TYPE_CHECKING:
     import socket
@@ -40,6 +41,7 @@ class ServerThread:
     _thread: threading.Thread = attrs.field(init=False)
     _loop: asyncio.AbstractEventLoop = attrs.field(init=False)
     _closing: asyncio.Event = attrs.field(init=False)
+    _messenger: Messenger = attrs.field(init=False)
 
     def start(self) -> None:
         """Start the thread; returns at once."""
@@ -74,6 +76,7 @@ class ServerThread:
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._closing = asyncio.Event()
+        self._messenger = Messenger(self.world)
         listeners = await self._listeners()
         connections: set[Connection] = set()
         server = self._server(connections)
@@ -83,6 +86,7 @@ class ServerThread:
         host, port = listeners[0].getsockname()[:2]
         self.started.set_result(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
         await self._closing.wait()
+        await self._messenger.aclose()
         server.should_exit = True
         await asyncio.wait({serving}, timeout=_PATIENCE)
         # A peer that does not read its answer would keep uvicorn waiting.
@@ -101,7 +105,7 @@ class ServerThread:
             binder.close()
 
     def _server(self, connections: set[Connection]) -> uvicorn.Server:
-        application = Application(self.world, self.script, self.gallery, self.keys, self._closing)
+        application = Application(self.world, self.script, self.gallery, self.keys, self._closing, self._messenger)
         config = uvicorn.Config(
             application.build(),
             http=counted(self.world.counters, connections),

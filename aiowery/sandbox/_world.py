@@ -10,7 +10,7 @@ import heapq
 import random
 import secrets
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -19,7 +19,7 @@ from aiowery.sandbox._counters import Counters
 from aiowery.sandbox._durations import range_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from aiowery.sandbox._durations import Durations
 
@@ -33,7 +33,7 @@ STUCK = "[[stuck]]"
 """A prompt with this mark is processed for ever."""
 
 _SLOWNESS = 10.0
-_FAILURE_REASON = "generation failed: the model returned no picture"
+_FAILURE_REASON = "generation failed: the model returned no output"
 
 # Ids look random, yet no two are equal: an odd step walks through all numbers below a power of two.
 _IDS = 2**48
@@ -57,19 +57,45 @@ class State(enum.StrEnum):
     FAILED = "FAILED"
 
 
+class Makes(enum.Enum):
+    """What a task makes."""
+
+    IMAGE = "image"
+    VIDEO = "video"
+    SONG = "song"
+    MUSIC = "music"
+    SPEECH = "speech"
+    TRANSCRIPT = "transcript"
+    SCRIPT = "script"
+    PODCAST = "podcast"
+    REPORT = "report"
+
+
 @attrs.frozen
 class Order:
-    """What a submission asks for, after validation."""
+    """What a submission asks for, after validation.
+
+    `pictures` is the number of tasks, `price` the credits for each, `seconds` the length of what sounds or moves.
+    `text` is what is sung, `speakers` who speaks, `turns` what they say.
+    """
 
     prompt: str
     model: str
-    aspect_ratio: str
+    aspect_ratio: str = "1:1"
     pictures: int = 1
+    makes: Makes = Makes.IMAGE
+    price: int = 1
+    seconds: float = 4
+    has_cover: bool = False
+    text: str = ""
+    speakers: tuple[str, ...] = ()
+    turns: tuple[Mapping[str, Any], ...] = ()
+    webhook_url: str | None = None
 
 
 @attrs.frozen
 class Task:
-    """One picture to be made. Times are readings of the world's clock, in seconds."""
+    """One thing to be made. Times are readings of the world's clock, in seconds."""
 
     id: str
     number: int
@@ -101,8 +127,8 @@ class Batch:
 class World:
     """Tasks, batches, credits and counters of one sandbox.
 
-    `clock` gives the time in seconds; durations are divided by `speed`. A picture costs one credit,
-    charged at acceptance and given back when its task fails.
+    `clock` gives the time in seconds; durations are divided by `speed`. What a task costs (a picture one credit) is
+    charged at acceptance and given back when it fails.
     """
 
     def __init__(
@@ -132,6 +158,7 @@ class World:
         self._tasks: dict[str, Task] = {}
         self._batches: dict[int, Batch] = {}
         self._running: list[tuple[float, int, Task]] = []
+        self._number = 0
 
     @property
     def now(self) -> float:
@@ -151,7 +178,7 @@ class World:
     @property
     def credits(self) -> int:
         """Credits left at this moment."""
-        return self._credits + sum(1 for task in self._due() if task.reason)
+        return self._credits + self._owed()
 
     @property
     def charged(self) -> int:
@@ -161,7 +188,7 @@ class World:
     @property
     def refunded(self) -> int:
         """Credits given back for failed tasks since the beginning."""
-        return self._refunded + sum(1 for task in self._due() if task.reason)
+        return self._refunded + self._owed()
 
     @property
     def active(self) -> int:
@@ -174,16 +201,38 @@ class World:
 
         Raises `Refused` with 1005 (moderation), 6010 (too many tasks at once) or 1004 (credits).
         """
+        self._admit(order)
+        return self._begin(order)
+
+    def go_on(self, task: Task, order: Order) -> Task:
+        """Accept a second step of a task that has ended its first: the same id, the new order.
+
+        Raises what `submit` raises.
+        """
+        self._admit(order)
+        again = attrs.evolve(self._new_task(order, task.batch_id, task.index), id=task.id)
+        self._keep(again)
+        return again
+
+    def charge(self, order: Order) -> None:
+        """Accept and charge what is done at once, without a task. Raises 1005 or 1004."""
         self._settle()
+        self._pay(order)
+
+    def _admit(self, order: Order) -> None:
+        self._settle()
+        if MODERATED not in order.prompt and len(self._running) + order.pictures > self.in_flight:
+            raise Refused(6010, f"No more than {self.in_flight} tasks can be processed at once")
+        self._pay(order)
+
+    def _pay(self, order: Order) -> None:
         if MODERATED in order.prompt:
             raise Refused(1005, "Content moderation failed")
-        if len(self._running) + order.pictures > self.in_flight:
-            raise Refused(6010, f"No more than {self.in_flight} tasks can be processed at once")
-        if self._credits < order.pictures:
+        cost = order.pictures * order.price
+        if self._credits < cost:
             raise Refused(1004, "Insufficient credits")
-        self._credits -= order.pictures
-        self._charged += order.pictures
-        return self._begin(order)
+        self._credits -= cost
+        self._charged += cost
 
     def task(self, task_id: str) -> Task | None:
         """Look up a task by its id; the id's digits as a decimal number do as well."""
@@ -199,16 +248,20 @@ class World:
         batch_id = _scattered(self._first_batch + len(self._batches))
         tasks = tuple(self._new_task(order, batch_id, index) for index in range(order.pictures))
         for task in tasks:
-            self._tasks[task.id] = task
-            heapq.heappush(self._running, (task.ends_at, task.number, task))
+            self._keep(task)
         batch = Batch(batch_id, tasks)
         self._batches[batch_id] = batch
         return batch
 
+    def _keep(self, task: Task) -> None:
+        self._tasks[task.id] = task
+        self._number = max(self._number, task.number)
+        heapq.heappush(self._running, (task.ends_at, task.number, task))
+
     def _new_task(self, order: Order, batch_id: int, index: int) -> Task:
-        number = 1 + len(self._tasks) + index
+        number = 1 + self._number + index
         chance = random.Random(f"{self._seed}/{number}")  # noqa: S311 - repeatable on purpose, protects nothing
-        shortest, longest = range_of(order.model, self._durations)
+        shortest, longest = range_of(order.model, self._durations, order.makes.value)
         duration = chance.uniform(shortest, longest) / self._speed
         if SLOW in order.prompt:
             duration *= _SLOWNESS
@@ -229,10 +282,13 @@ class World:
         now = self.now
         return [task for ends_at, _, task in self._running.copy() if ends_at <= now]
 
+    def _owed(self) -> int:
+        return sum(task.order.price for task in self._due() if task.reason)
+
     def _settle(self) -> None:
         now = self.now
         while self._running and self._running[0][0] <= now:
             _, _, task = heapq.heappop(self._running)
             if task.reason:
-                self._credits += 1
-                self._refunded += 1
+                self._credits += task.order.price
+                self._refunded += task.order.price

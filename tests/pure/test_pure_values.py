@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aiowery import DEFAULT, AioweryError, Asset, ImageResult, Outcome, Request, Result, Snapshot, TaskState
+from aiowery import DEFAULT, AioweryError, Asset, ImageResult, Outcome, Request, Result, ScriptLine, Snapshot, TaskState
 from aiowery._values import Accepted, FrozenMapping
 from aiowery.errors import ConfigurationError, JobFailed
 
@@ -76,7 +76,7 @@ def test_extra_names_no_field(name: str) -> None:
     """A field's name in `extra` is refused with the class, the name and the way out."""
     with pytest.raises(ConfigurationError) as caught:
         Plain(extra={"new": 1, name: 2})
-    assert str(caught.value) == f"extra['{name}']: Plain has a field of that name; write {name}=... instead"
+    assert str(caught.value) == f"extra['{name}']: Plain has a field for it; write {name}=... instead"
 
 
 def test_extra_is_a_read_only_copy() -> None:
@@ -136,7 +136,16 @@ def test_a_result_knows_its_urls() -> None:
     assert result.url == "https://a"
 
 
-SNAPSHOT = Snapshot("t", TaskState.RUNNING, "PROCESSING", (Asset("https://a"),), "slow", 1.0, {"a": 1}, "req-1")
+SNAPSHOT = Snapshot(
+    "t",
+    TaskState.RUNNING,
+    "PROCESSING",
+    (Asset("https://a"),),
+    reason="slow",
+    credits=1.0,
+    raw={"a": 1},
+    request_id="req-1",
+)
 
 
 @pytest.mark.parametrize(
@@ -146,11 +155,14 @@ SNAPSHOT = Snapshot("t", TaskState.RUNNING, "PROCESSING", (Asset("https://a"),),
         {"word": "processing"},
         {"assets": ()},
         {"reason": None},
+        {"text": "la"},
+        {"script": (ScriptLine("s", "Hello"),)},
+        {"step": "text-success"},
     ],
     ids=str,
 )
 def test_a_change_that_shows_is_news(changes: dict[str, Any]) -> None:
-    """State, word, outputs and reason are what a watcher sees."""
+    """State, word, step, outputs of all sorts and reason are what a watcher sees."""
     assert not attrs.evolve(SNAPSHOT, **changes).tells_as_much_as(SNAPSHOT)
 
 

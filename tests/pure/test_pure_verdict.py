@@ -10,14 +10,17 @@ import pytest
 from aiowery import errors
 from aiowery._send import Verdict, may_read_again, retry_after, verdict
 from aiowery._wire import Answer
+from aiowery.weryai import TextToImage
 from aiowery.weryai._provider import WeryAIProvider
+
+REQUEST = TextToImage(prompt="hills")
 
 
 def came(http_status: int, body: Any = None, text: str = "") -> Exception:
     """Return the error that an answer to a submission means."""
     content = text if body is None else json.dumps(body)
     with pytest.raises(errors.AioweryError) as caught:
-        WeryAIProvider().decode_accepted(Answer(http_status, {}, content.encode()))
+        WeryAIProvider().decode_accepted(REQUEST, Answer(http_status, {}, content.encode()))
     return caught.value
 
 

@@ -239,10 +239,9 @@ def snapshot(task_id: str, state: TaskState, **more: Any) -> Snapshot:
 
 def test_a_result_gathers_its_tasks_in_order() -> None:
     """Ids, outputs and raw parts in task order; failed tasks are kept apart; reported credits are summed."""
-    provider = WeryAIProvider()
     failed = snapshot("b", TaskState.FAILED, reason="blurred")
     tasks = [snapshot("a", TaskState.DONE, credits=1.5), failed, snapshot("c", TaskState.DONE, credits=2.0)]
-    result = provider.result(ImageResult, tasks, seconds=12.0, request_id="req-1")
+    result = ImageResult.of(tasks, seconds=12.0, request_id="req-1")
     assert type(result) is ImageResult
     assert result.task_ids == ("a", "b", "c")
     assert (result.credits, result.seconds, result.request_id) == (3.5, 12.0, "req-1")
@@ -254,4 +253,4 @@ def test_a_result_gathers_its_tasks_in_order() -> None:
 def test_unreported_credits_are_not_zero(reported: tuple[float | None, ...], total: float | None) -> None:
     """None means that nobody said what it cost; zero means that somebody said zero."""
     tasks = [snapshot(str(number), TaskState.DONE, credits=charged) for number, charged in enumerate(reported)]
-    assert WeryAIProvider().result(ImageResult, tasks, seconds=1.0, request_id=None).credits == total
+    assert ImageResult.of(tasks, seconds=1.0, request_id=None).credits == total

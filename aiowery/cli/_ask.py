@@ -1,0 +1,67 @@
+"""Questions to the service that make no job."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from aiowery import WeryAI
+from aiowery._tasks import Snapshot
+from aiowery.cli._inputs import STDIN, decoded
+from aiowery.cli._logs import logs_told
+from aiowery.cli._options import Running
+from aiowery.cli._progress import write_line
+from aiowery.cli._setup import opened
+from aiowery.weryai import ChatResult, Message
+
+T = TypeVar("T")
+
+
+def asked(running: Running, ask: Callable[[WeryAI], Awaitable[T]]) -> T:
+    """Open the client, ask, and return the answer."""
+    running.where.check()
+    with logs_told(running.verbose, lambda text: write_line(sys.stderr, text)):
+        return asyncio.run(_asked(running, ask))
+
+
+async def _asked(running: Running, ask: Callable[[WeryAI], Awaitable[T]]) -> T:
+    async with opened(running.where) as client:
+        return await ask(client)
+
+
+async def upload_all(client: WeryAI, files: Iterable[Path], *, legacy: bool) -> None:
+    """Upload files one after the other and print each one's url at once."""
+    for file in files:
+        print(await client.upload(file, legacy=legacy), flush=True)
+
+
+def conversation(message: str, system: str | None) -> list[Message]:
+    """Return the turns to be answered; `-` reads the message from standard input."""
+    said = decoded(sys.stdin.buffer.read(), "standard input") if message == STDIN else message
+    turns = [Message("user", said)]
+    return turns if system is None else [Message("system", system), *turns]
+
+
+def print_answer(answer: ChatResult) -> None:
+    """Print what a chat model said, and tell if it was cut off."""
+    print(answer.text)
+    if answer.finish_reason == "length":
+        write_line(sys.stderr, "The answer is cut off at the most tokens allowed; --max-tokens allows more.")
+
+
+def print_snapshot(snapshot: Snapshot) -> None:
+    """Print what was said of one task."""
+    print(f"{snapshot.task_id}: {snapshot.state.value} ({snapshot.word or 'no word'})")
+    facts: dict[str, Any] = {"step": snapshot.step, "reason": snapshot.reason}
+    if snapshot.credits is not None:
+        facts["credits"] = f"{snapshot.credits:g}"
+    for name, value in facts.items():
+        if value:
+            print(f"{name}: {value}")
+    for asset in snapshot.assets:
+        print(asset.url)
+    if snapshot.text:
+        print(snapshot.text)

@@ -1,0 +1,47 @@
+"""The look at the registries before money is spent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import anyio.to_thread
+import attrs
+
+from aiowery import Request, WeryAI
+from aiowery._fields import wire_of
+from aiowery._media import checked, read_file
+from aiowery.cli._inputs import Item
+from aiowery.cli._records import Objected
+from aiowery.errors import ConfigurationError
+
+
+async def refuse_objected(client: WeryAI, request: Request[Any]) -> None:
+    """Raise Objected with everything that the registry says against a request."""
+    said = await client.check(request)
+    if said:
+        raise Objected(f"{'; '.join(map(str, said))} (so says the model registry; --no-check sends it anyway)")
+
+
+async def faults_of(client: WeryAI, items: Iterable[Item], *, check: bool) -> dict[int, str]:
+    """Return what can be known to be wrong with items without sending one, by their lines."""
+    faults = {}
+    for item in items:
+        if item.request is not None:
+            try:
+                await anyio.to_thread.run_sync(_check_files, item.request)
+                if check:
+                    await refuse_objected(client, item.request)
+            except ConfigurationError as fault:
+                faults[item.line] = str(fault)
+    return faults
+
+
+def _check_files(request: Request[Any]) -> None:
+    """Raise ConfigurationError for a local file that could not be uploaded. Blocks."""
+    for field in attrs.fields(type(request)):
+        value = getattr(request, field.name)
+        for source in value if isinstance(value, tuple) else (value,):
+            if wire_of(field).media is not None and isinstance(source, Path):
+                checked(read_file(source), wire_of(field).media)

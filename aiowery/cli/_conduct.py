@@ -1,0 +1,103 @@
+"""Items through an open client, from the options to the records; what `batch`, `generate` and `run` share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+import attrs
+from rich.console import Console
+
+from aiowery import Event, LaneBackedOff, WeryAI
+from aiowery._names import clean_name
+from aiowery.cli._bar import BarProgress
+from aiowery.cli._inputs import Item
+from aiowery.cli._logs import logs_told
+from aiowery.cli._manifest import Journal
+from aiowery.cli._options import Running
+from aiowery.cli._progress import PlainProgress, Progress
+from aiowery.cli._records import Record
+from aiowery.cli._requests import prompt_of
+from aiowery.cli._run import Brought, Run, Stem, Stop
+from aiowery.cli._setup import opened
+from aiowery.cli._signals import on_signals
+
+SOME_FAILED: Final = 1
+_LONGEST_STEM: Final = 60
+_BUSY_EVERY: Final = 10.0
+
+
+async def _nothing(_: WeryAI) -> None:
+    """Look at nothing."""
+
+
+@attrs.frozen(kw_only=True)
+class Parts:
+    """Where a run tells, notes and saves (nowhere, if `out` is None); `first` may refuse it before anything is sent."""
+
+    progress: Progress
+    journal: Journal
+    out: Path | None
+    stem: Stem
+    check: bool
+    brought: Brought = lambda _: None
+    first: Callable[[WeryAI], Awaitable[None]] = _nothing
+
+
+async def conducted(
+    items: Sequence[Item], parts: Parts, running: Running, in_flight: int | None = None
+) -> tuple[tuple[Record, ...], Stop | None]:
+    """Open the client, run the items, let signals through."""
+    places = sum(item.request.places for item in items if item.request is not None)
+    progress = parts.progress
+    with logs_told(running.verbose, progress.say) as logs:
+        async with opened(running.where, in_flight=in_flight, places=places, observer=_Observer(progress)) as client:
+            await parts.first(client)
+            run = Run(
+                client,
+                parts.out,
+                stem=parts.stem,
+                journal=parts.journal,
+                progress=progress,
+                check=parts.check,
+                brought=parts.brought,
+            )
+            with on_signals(run.interrupt, run.leave):
+                records = await run.finish(items)
+        if logs.unsaid:
+            progress.say(f"{logs.unsaid:,} warnings of the library were not shown; --verbose shows them.")
+    return records, run.stopped
+
+
+class _Observer:
+    """Tells why nothing moves when the provider is too busy, now and then."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._told_at = float("-inf")
+
+    def __call__(self, event: Event) -> None:
+        now = time.monotonic()
+        if isinstance(event, LaneBackedOff) and now >= self._told_at + _BUSY_EVERY:
+            self._told_at = now
+            self._progress.say(f"The provider is busy; submitting goes on in {event.pause:.1f} s ({event.error})")
+
+
+def progress_for_people() -> PlainProgress | BarProgress:
+    """Return a bar where there is a terminal, lines elsewhere."""
+    console = Console(stderr=True)
+    return BarProgress(console) if console.is_terminal else PlainProgress()
+
+
+def clean_stem(item: Item) -> str:
+    """Return a file name without ending for what an item asks for."""
+    return clean_name(prompt_of(item.request).lower(), _LONGEST_STEM) if item.request is not None else ""
+
+
+def exit_code(stop: Stop | None, *, whole: bool) -> int:
+    """Return what a run's end means for the shell."""
+    if stop is not None:
+        return stop.exit_code
+    return 0 if whole else SOME_FAILED

@@ -1,0 +1,96 @@
+"""The models, told to people or to machines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import Any, Final, Literal
+
+import attrs
+
+from aiowery import WeryAI
+from aiowery.cli._tables import print_table
+from aiowery.weryai import ChatModel, Model
+
+ModelKind = Literal["image", "video", "chat"]
+_LEFT_OUT: Final = frozenset({"raw"})
+
+
+async def models_of(client: WeryAI, kind: ModelKind | None) -> list[Model | ChatModel]:
+    """Return the models of one kind, or of all."""
+    models: list[Model | ChatModel] = []
+    if kind != "chat":
+        models += [model for model in await client.models() if kind in {None, model.kind}]
+    if kind in {None, "chat"}:
+        models += await client.chat_models()
+    return models
+
+
+def print_models(models: Iterable[Model | ChatModel]) -> None:
+    """Print a table for each way in which models are asked."""
+    models = tuple(models)
+    for mode, group in groupby((model for model in models if isinstance(model, Model)), lambda model: model.mode):
+        _print_media_models(mode, tuple(group))
+    chat = [model for model in models if isinstance(model, ChatModel)]
+    if chat:
+        rows = [
+            (
+                model.key,
+                _number(model.max_tokens),
+                _price(model.input_price),
+                _price(model.output_price),
+                model.description,
+            )
+            for model in chat
+        ]
+        print_table(("model", "most tokens", "price in", "price out", "about"), rows, title="chat")
+    if not models:
+        print("The registries list no models.")
+
+
+def print_models_json(models: Iterable[Model | ChatModel]) -> None:
+    """Print one JSON object per model and line."""
+    for model in models:
+        facts = attrs.asdict(model, filter=lambda field, _: field.name not in _LEFT_OUT)
+        print(json.dumps({"kind": "chat", **facts}, ensure_ascii=False))
+
+
+def _print_media_models(mode: str, models: Sequence[Model]) -> None:
+    """Print the models of one mode; a column that says nothing of any of them is left out."""
+    columns: dict[str, list[str]] = {
+        "model": [model.key for model in models],
+        "title": [model.title for model in models],
+        "shapes": [", ".join(model.aspect_ratios) for model in models],
+        "seconds": [_numbers(model.durations) for model in models],
+        "resolutions": [", ".join(model.resolutions) for model in models],
+        "outputs": [_numbers(model.image_numbers) for model in models],
+        "takes pictures": [_number(model.most_images) for model in models],
+        "also": [_abilities(model) for model in models],
+    }
+    told = {name: cells for name, cells in columns.items() if any(cells)}
+    print_table(tuple(told), list(zip(*told.values(), strict=True)), title=mode)
+
+
+def _abilities(model: Model) -> str:
+    able: dict[str, Any] = {
+        "sound": model.audio,
+        "negative prompt": model.negative_prompt,
+        "first and last picture": model.first_last_frame,
+    }
+    return ", ".join(name for name, is_able in able.items() if is_able)
+
+
+def _numbers(numbers: Sequence[int]) -> str:
+    """Return numbers in short: a row of consecutive ones by its ends."""
+    if len(numbers) > 2 and list(numbers) == list(range(numbers[0], numbers[-1] + 1)):  # noqa: PLR2004 - two are no row
+        return f"{numbers[0]} to {numbers[-1]}"
+    return ", ".join(map(str, numbers))
+
+
+def _price(price: float | None) -> str:
+    return "" if price is None else f"{price:g}"
+
+
+def _number(value: int | None) -> str:
+    return "" if value is None else f"{value:,}"

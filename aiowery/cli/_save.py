@@ -1,0 +1,101 @@
+"""Saving what a request brought: its outputs, their covers, its words."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from pathlib import Path
+from typing import Any, Final
+
+import anyio
+import attrs
+
+from aiowery import Asset, Request, Result, WeryAI
+from aiowery._events import log
+from aiowery.errors import DownloadError
+from aiowery.weryai import DeepResearch
+
+_PLAIN: Final = ".txt"
+_MARKED_UP: Final = ".md"
+
+
+@attrs.define
+class Kept:
+    """What of a result lies where: names of files, covers by the file they belong to, urls still to be fetched."""
+
+    files: list[str] = attrs.field(factory=list)
+    covers: dict[str, str] = attrs.field(factory=dict)
+    urls: list[str] = attrs.field(factory=list)
+    error: DownloadError | None = None
+
+
+class Saver:
+    """Saves results in a directory, or nowhere. Once the disk has refused something, nothing more is tried."""
+
+    def __init__(self, client: WeryAI, directory: Path | None) -> None:
+        self._client = client
+        self._directory = directory
+        self.refusal: DownloadError | None = None
+
+    async def save(self, request: Request[Any], result: Result, stem: str, kept: Kept) -> None:
+        """Save the outputs one by one, so that one that cannot be saved does not hide the others; note it in `kept`."""
+        if self._directory is None:
+            return
+        for number, asset in enumerate(result.assets, 1):
+            name = stem if len(result.assets) == 1 else f"{stem}-{number}"
+            try:
+                await self._save_asset(self._directory, asset, name, kept)
+            except DownloadError as error:
+                kept.error = error
+        if result.text:
+            try:
+                await self._save_words(self._directory / f"{stem}{_ending(request)}", result.text, kept)
+            except DownloadError as error:
+                kept.error = error
+
+    async def _save_asset(self, directory: Path, asset: Asset, name: str, kept: Kept) -> None:
+        paths = await self._download(directory, asset, name)
+        kept.files += [path.name for path in paths]
+        kept.urls.remove(asset.url)
+        if asset.cover_url is not None:
+            try:
+                (cover,) = await self._download(directory, Asset(asset.cover_url), f"{name}-cover")
+            except DownloadError as error:
+                log.warning("no cover for %s: %s", name, error)
+            else:
+                kept.covers[paths[0].name] = cover.name
+
+    async def _save_words(self, path: Path, text: str, kept: Kept) -> None:
+        if self.refusal is not None:
+            raise copy.copy(self.refusal)
+        try:
+            await anyio.Path(path).write_text(f"{text.rstrip()}\n", encoding="utf-8")
+        except OSError as fault:
+            raise await self._refused(fault, path) from fault
+        kept.files.append(path.name)
+
+    async def _download(self, directory: Path, asset: Asset, name: str) -> tuple[Path, ...]:
+        """Save an output. Once the disk has refused one, the others are not tried: the manifest needs the room."""
+        if self.refusal is not None:
+            raise copy.copy(self.refusal)
+        try:
+            return await self._client.download(asset, directory, name=name)
+        except DownloadError as error:
+            fault = error.__cause__
+            if not isinstance(fault, OSError):
+                raise
+            raise await self._refused(fault, error.path) from fault
+
+    async def _refused(self, fault: OSError, path: Path | None) -> DownloadError:
+        """Try nothing more; remove the beginning of a file, because the manifest is worth more than what it takes."""
+        if path is not None:
+            with contextlib.suppress(OSError):
+                await anyio.Path(path).unlink(missing_ok=True)
+        reason = f"nothing can be saved in {self._directory}: {fault.strerror or fault}"
+        self.refusal = DownloadError(f"{reason}; the provider still holds the output")
+        return copy.copy(self.refusal)
+
+
+def _ending(request: Request[Any]) -> str:
+    """Return the ending of a file for the words of such a request."""
+    return _MARKED_UP if isinstance(request, DeepResearch) else _PLAIN

@@ -1,0 +1,158 @@
+"""What there is to choose from: models, as the registries list them, and speakers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+_SHAPES = ("9:16", "1:1", "16:9", "3:4", "4:3")
+_PROMPT = 2000
+
+
+@attrs.frozen
+class _Image:
+    key: str
+    title: str
+    sizes: tuple[str, ...] = _SHAPES
+    numbers: tuple[int, ...] = (1, 2, 3, 4)
+    resolutions: tuple[str, ...] = ("1k", "2k", "4k")
+    pictures: int = 3
+
+    def line(self, *, takes_pictures: bool) -> dict[str, Any]:
+        return {
+            "model_key": self.key,
+            "title": self.title,
+            "image_sizes": list(self.sizes),
+            "num_images": list(self.numbers),
+            "resolutions": list(self.resolutions),
+            "prompt_length_limit": _PROMPT,
+            **({"upload_image_limit": self.pictures} if takes_pictures else {}),
+        }
+
+
+@attrs.frozen
+class _Video:
+    key: str
+    title: str
+    durations: tuple[int, ...]
+    ratios: tuple[str, ...] = ("9:16", "1:1", "16:9")
+    resolutions: tuple[str, ...] = ("480p", "720p")
+    audio: bool = False
+    negative: bool = False
+    pictures: int = 1
+    several: bool = False
+    first_last: bool = False
+
+    def line(self) -> dict[str, Any]:
+        return {
+            "model_key": self.key,
+            "title": self.title,
+            "durations": list(self.durations),
+            "aspect_ratios": list(self.ratios),
+            "resolutions": list(self.resolutions),
+            "has_generate_audio": self.audio,
+            "has_negative_prompt": self.negative,
+            "prompt_length_limit": _PROMPT,
+            "support_multiple_images": self.several,
+            "support_first_last_frame": self.first_last,
+            "upload_image_limit": self.pictures,
+        }
+
+
+_IMAGES = (
+    _Image("WERYAI_IMAGE_2_0", "WeryAI Image 2.0", (*_SHAPES, "21:9")),
+    _Image("WERYAI_IMAGE_1_0", "WeryAI Image 1.0", numbers=(4,), resolutions=()),
+    _Image(
+        "GEMINI_3_1_FLASH_IMAGE", "Nano Banana 2", (*_SHAPES, "3:2", "2:3", "5:4", "4:1", "1:4", "8:1", "1:8", "21:9")
+    ),
+    _Image("GEMINI_2_5_FLASH", "Nano Banana", (*_SHAPES, "3:2", "2:3", "5:4", "21:9"), resolutions=()),
+    _Image("GPT_IMAGE_2", "GPT Image 2", ("1:1", "2:3", "3:4", "3:2", "4:3", "16:9(1k)", "16:9(2k)", "16:9(4k)")),
+    _Image("GPT_IMAGE_1_5", "GPT Image 1.5", ("3:2", "1:1", "2:3"), resolutions=()),
+    _Image("SEEDREAM_4_5", "Seedream 4.5", (*_SHAPES, "2k", "4k")),
+    _Image("QWEN_IMAGE", "Qwen Image"),
+)
+_SIX = ("9:16", "16:9", "4:3", "3:4", "1:1", "21:9")
+_VIDEOS = (
+    _Video("WERYAI_VIDEO_1_0", "WeryAI Video 1.0", tuple(range(4, 16)), negative=True),
+    _Video(
+        "VEO_3_1",
+        "Veo 3.1",
+        (8,),
+        ("9:16", "16:9"),
+        ("720p", "1080p", "4k"),
+        True,
+        pictures=3,
+        several=True,
+        first_last=True,
+    ),
+    _Video("SORA_2", "Sora 2", (4, 8, 12), ("9:16", "16:9"), ("720p",)),
+    _Video("SORA_2_PRO", "Sora 2 Pro", (4, 8, 12), ("9:16", "16:9"), ("720p", "1080p")),
+    _Video(
+        "WERYDANCE_2_0", "WeryDance 2.0", tuple(range(4, 16)), audio=True, pictures=3, several=True, first_last=True
+    ),
+    _Video("SEEDANCE_2_0", "Seedance 2.0", tuple(range(5, 16)), audio=True, pictures=3, several=True, first_last=True),
+    _Video("DOUBAO_1_5_PRO", "Seedance 1.5 Pro", (5, 10), _SIX, ("480p", "720p", "1080p"), True, first_last=True),
+    _Video("DOUBAO_1_LITE", "Seedance 1.0 Lite", (5, 10), _SIX, pictures=3, several=True),
+    _Video("KLING_V3_0_PRO", "Kling 3.0 Pro", (5, 10, 15), resolutions=(), audio=True, negative=True, first_last=True),
+    _Video("KLING_V2_6_PRO", "Kling 2.6 Pro", (5, 10), (), (), True, True),
+    _Video("VIDU_Q3", "Vidu Q3", (5, 10, 15), _SHAPES, ("360p", "540p", "720p", "1080p"), True),
+    _Video("PIKA_2_2", "Pika 2.2", (5, 10), (), ("720p", "1080p"), negative=True, pictures=3, several=True),
+)
+_CHATS = (
+    ("GPT_5_5", "for hard questions", 128_000, 2.5, 10.0),
+    ("GPT_4O", "general", 16_384, 1.5, 6.0),
+    ("CLAUDE_SONNET_4_6", "writes and programs well", 64_000, 3.0, 15.0),
+    ("GEMINI_3_1_PRO", "reads long documents", 65_536, 1.25, 10.0),
+    ("DEEPSEEK_R1", "thinks aloud", 32_768, 0.5, 2.2),
+    ("GLM_4_7_FLASH", "quick and cheap", 16_384, 0.1, 0.4),
+)
+_SPEAKERS = (
+    ("Mira", "spk-en-07", "female", "en"),
+    ("Jon", "spk-en-11", "male", "en"),
+    ("Lan", "spk-zh-02", "female", "zh"),
+    ("Wei", "spk-zh-05", "male", "zh"),
+    ("Aoi", "spk-ja-01", "female", "ja"),
+    ("Ren", "spk-ja-04", "male", "ja"),
+)
+
+
+def image_models() -> dict[str, Any]:
+    """Return the registry of image models."""
+    return {
+        "text_to_image": [model.line(takes_pictures=False) for model in _IMAGES],
+        "image_to_image": [model.line(takes_pictures=True) for model in _IMAGES],
+    }
+
+
+def video_models() -> dict[str, Any]:
+    """Return the registry of video models; its third list has been seen empty."""
+    lines = [model.line() for model in _VIDEOS]
+    return {"text_to_video": lines, "image_to_video": lines, "multi_image_to_video": []}
+
+
+def chat_models() -> dict[str, Any]:
+    """Return the chat models, which come without an envelope."""
+    names = ("model", "desc", "max_tokens", "input_price", "output_price")
+    return {"models": [dict(zip(names, line, strict=True)) for line in _CHATS]}
+
+
+def speakers(language: str | None, base_url: str) -> dict[str, Any]:
+    """Return who can speak, in one language or in all."""
+    return {
+        "speakers": [
+            {
+                "name": name,
+                "speaker_id": id_,
+                "demo_audio_url": f"{base_url}files/{id_}.wav",
+                "gender": gender,
+                "language": spoken,
+            }
+            for name, id_, gender, spoken in _SPEAKERS
+            if language in {None, spoken}
+        ]
+    }
+
+
+LANGUAGES = frozenset(language for _, _, _, language in _SPEAKERS)
+SPEAKER_IDS = frozenset(id_ for _, id_, _, _ in _SPEAKERS)

@@ -1,0 +1,104 @@
+"""Files that were uploaded: checked, kept in memory, served again."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections import OrderedDict
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+import attrs
+from starlette.datastructures import Headers, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+
+from aiowery.sandbox._answer import parameter_error
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+LARGEST_UPLOAD = 50 * 1024**2 + 65_536
+"""Bytes of an upload's body; more is answered with HTTP 413."""
+_LARGEST = {"image": 10 * 1024**2, "video": 50 * 1024**2, "audio": 50 * 1024**2}
+_KEPT = 256 * 1024**2
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+_SIGNATURES = (
+    (re.compile(rb"\xff\xd8\xff"), "image/jpeg", {"jpg", "jpeg"}),
+    (re.compile(rb"\x89PNG\r\n\x1a\n"), "image/png", {"png"}),
+    (re.compile(rb"RIFF....WEBP", re.DOTALL), "image/webp", {"webp"}),
+    (re.compile(rb"RIFF....WAVE", re.DOTALL), "audio/wav", {"wav"}),
+    (re.compile(rb"....ftypM4A", re.DOTALL), "audio/mp4", {"m4a"}),
+    (re.compile(rb"....ftyp", re.DOTALL), "video/mp4", {"mp4", "mov", "m4v"}),
+    (re.compile(rb"\x1aE\xdf\xa3"), "video/webm", {"webm"}),
+    (re.compile(rb"ID3|\xff[\xe2\xe3\xf2\xf3\xfa\xfb]"), "audio/mpeg", {"mp3"}),
+    (re.compile(rb"OggS"), "audio/ogg", {"ogg"}),
+    (re.compile(rb"fLaC"), "audio/flac", {"flac"}),
+)
+
+
+@attrs.frozen
+class Upload:
+    """A file as it was uploaded."""
+
+    name: str
+    content: bytes = attrs.field(repr=False)
+    media_type: str
+
+
+class Uploads:
+    """The uploaded files of one sandbox: the newest 256 MB."""
+
+    def __init__(self) -> None:
+        self._files: OrderedDict[str, Upload] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def keep(self, upload: Upload) -> str:
+        """Keep a file and return the path under which it is served."""
+        id_ = secrets.token_hex(8)
+        self._files[id_] = upload
+        while sum(len(file.content) for file in self._files.values()) > _KEPT:
+            self._files.popitem(last=False)
+        return f"uploads/{id_}/{upload.name}"
+
+    def find(self, id_: str) -> Upload | None:
+        """Look up a file."""
+        return self._files.get(id_)
+
+
+async def read_upload(body: bytes, headers: Mapping[str, str]) -> Upload:
+    """Take the file out of a multipart body; raises `Refused` (1001) for what the service would not take."""
+
+    async def stream() -> AsyncIterator[bytes]:
+        yield body
+
+    if not headers.get("content-type", "").startswith("multipart/form-data"):
+        raise parameter_error("file cannot be empty")
+    try:
+        form = await MultiPartParser(Headers(headers), stream(), max_part_size=LARGEST_UPLOAD).parse()  # type: ignore[arg-type]
+    except (MultiPartException, KeyError) as fault:
+        raise parameter_error(f"request body is not valid: {fault}") from None
+    file = form.get("file")
+    if not isinstance(file, UploadFile):
+        raise parameter_error("file cannot be empty")
+    content = await file.read()
+    await form.close()
+    return _checked(file.filename or "file", content)
+
+
+def _checked(name: str, content: bytes) -> Upload:
+    if not content:
+        raise parameter_error("file cannot be empty")
+    found = next(((type_, endings) for signature, type_, endings in _SIGNATURES if signature.match(content)), None)
+    if found is None:
+        raise parameter_error("only support image, video and audio")
+    media_type, endings = found
+    ending = PurePosixPath(name).suffix.lower().lstrip(".")
+    if ending and ending not in endings:
+        raise parameter_error("file content does not match extension")
+    kind = media_type.partition("/")[0]
+    if len(content) >= _LARGEST[kind]:
+        limit = "image must be under 10MB" if kind == "image" else "video or audio must be under 50MB"
+        raise parameter_error(limit)
+    return Upload(_UNSAFE.sub("_", PurePosixPath(name).name) or "file", content, media_type)

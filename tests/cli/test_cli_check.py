@@ -1,0 +1,143 @@
+"""The model registry is asked before money is spent: its objections, the way past them, and its absence."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import pytest
+
+from aiowery.sandbox import Sandbox
+
+Command = Callable[..., CompletedProcess[str]]
+Manifest = Callable[[], Sequence[dict[str, Any]]]
+
+_LINE = {"model_key": "WERYAI_IMAGE_2_0", "aspect_ratios": ["1:1", "16:9"], "num_images": ["1", "2"]}
+
+
+class _Registry(BaseHTTPRequestHandler):
+    """A registry that lists one model of pictures and none of videos."""
+
+    def do_GET(self) -> None:
+        models = {"text_to_image": [_LINE]} if "image" in self.path else {}
+        body = json.dumps({"status": 0, "data": models}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name there
+        """Keep quiet."""
+
+
+@pytest.fixture
+def registry(aiowery_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+    """A registry of its own beside the sandbox."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Registry)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    monkeypatch.setenv("WERYAI_MODELS_BASE_URL", f"http://127.0.0.1:{server.server_address[1]}")
+    yield aiowery_sandbox
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def no_registry(aiowery_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
+    """A sandbox whose registry does not answer."""
+    monkeypatch.setenv("WERYAI_MODELS_BASE_URL", "http://127.0.0.1:1")
+    return aiowery_sandbox
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("generate", "a cat", "--aspect-ratio", "7:1", "--image-number", "3"),
+        ("run", "text-to-image", "--set", "prompt=a cat", "--set", "aspect_ratio=7:1", "--set", "image_number=3"),
+    ],
+)
+def test_an_objection_refuses_the_request(aiowery_command: Command, registry: Sandbox, command: Sequence[str]) -> None:
+    """Field, value, what the registry says and the way past it are in one message; nothing is sent."""
+    ended = aiowery_command(*command, "--out", "out")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    (line,) = ended.stderr.splitlines()
+    for words in ("aspect_ratio is '7:1'", "takes 1:1, 16:9", "image_number is 3", "--no-check sends it anyway"):
+        assert words in line
+    assert registry.world.counters.posts == 0
+
+
+@pytest.mark.usefixtures("registry")
+def test_no_check_sends_it_anyway(aiowery_command: Command) -> None:
+    """The provider decides if the user wants it to."""
+    ended = aiowery_command("generate", "a cat", "--image-number", "3", "--no-check", "--out", "out")
+    assert ended.returncode == 0, ended.stderr
+    assert len(ended.stdout.splitlines()) == 3
+
+
+def test_in_a_batch_the_others_go_on(
+    aiowery_command: Command, registry: Sandbox, manifest: Manifest, tmp_path: Path
+) -> None:
+    """What the registry is against becomes a record with the reason, which is told; it costs nothing."""
+    (tmp_path / "p.csv").write_text("prompt,aspect ratio\na,1:1\nb,7:1\nc,16:9\n")
+    ended = aiowery_command("batch", "p.csv", "--out", "out")
+    assert ended.returncode == 1, ended.stderr
+    assert "not submitted: line 3: 'b': aspect_ratio is '7:1'" in ended.stderr
+    first, second, third = sorted(manifest(), key=lambda line: line["index"])
+    assert (first["outcome"], second["outcome"], third["outcome"]) == ("done", "not submitted", "done")
+    assert "takes 1:1, 16:9" in second["error"]["message"]
+    assert registry.world.counters.posts == 2
+
+
+def test_strict_sends_nothing_against_an_objection(aiowery_command: Command, registry: Sandbox, tmp_path: Path) -> None:
+    """With --strict, objections and files that cannot be sent hold back the whole batch, each named by its line."""
+    lines = [
+        {"prompt": "a"},
+        {"prompt": "b", "aspect_ratio": "7:1"},
+        {"type": "image-upscale", "image_url": "gone.png"},
+    ]
+    (tmp_path / "p.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    ended = aiowery_command("batch", "p.jsonl", "--out", "out", "--strict")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "nothing was sent" in ended.stderr
+    assert "line 2: aspect_ratio is '7:1'" in ended.stderr
+    assert "line 3: cannot read gone.png" in ended.stderr
+    assert registry.world.counters.posts == 0
+
+
+def test_a_model_that_is_not_listed_is_told_once(aiowery_command: Command, registry: Sandbox, tmp_path: Path) -> None:
+    """What the registry does not know goes out, with one note for all of it."""
+    (tmp_path / "p.txt").write_text("a\nb\nc\n")
+    ended = aiowery_command("batch", "p.txt", "--out", "out", "--model", "GPT_IMAGE_2")
+    assert ended.returncode == 0, ended.stderr
+    assert [line for line in ended.stderr.splitlines() if "registry" in line] == [
+        "Note: the model registry does not list GPT_IMAGE_2 for text-to-image"
+    ]
+    assert registry.world.counters.posts == 3
+
+
+@pytest.mark.usefixtures("no_registry")
+@pytest.mark.parametrize("verbose", [(), ("-v",)])
+def test_without_a_registry_everything_goes_on(
+    aiowery_command: Command, tmp_path: Path, verbose: Sequence[str]
+) -> None:
+    """A registry that is down is one line on standard error, not one for each request, and no reason to stop."""
+    (tmp_path / "p.txt").write_text("a\nb\nc\nd\n")
+    ended = aiowery_command("batch", "p.txt", "--out", "out", *verbose)
+    assert ended.returncode == 0, ended.stderr
+    (line,) = [line for line in ended.stderr.splitlines() if "registry" in line]
+    assert line.startswith("Note: the model registry cannot be read (")
+    assert line.endswith("requests go unchecked")
+    assert "warnings of the library" not in ended.stderr
+
+
+@pytest.mark.usefixtures("no_registry")
+def test_no_check_does_not_ask(aiowery_command: Command) -> None:
+    """Who wants no check hears nothing of a registry that is down."""
+    ended = aiowery_command("generate", "a cat", "--out", "out", "--no-check")
+    assert (ended.returncode, ended.stderr) == (0, "")

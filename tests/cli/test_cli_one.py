@@ -1,0 +1,239 @@
+"""`aiowery run`: any single request from the command's words to what is printed, in the sandbox."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from aiowery.cli._settings import request_of
+from aiowery.errors import ConfigurationError
+from aiowery.sandbox import Sandbox
+from aiowery.weryai import REQUESTS, DeepResearch, ImageExpand, Message, MultiImageToVideo, Podcast, Point, Size
+
+Command = Callable[..., CompletedProcess[str]]
+
+_FAST = ("--sandbox", "--speed", "200")
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    """A local picture."""
+    path = tmp_path / "photo.png"
+    Image.new("RGB", (64, 48), "teal").save(path)
+    return path
+
+
+def test_the_list_names_every_type_with_what_it_needs(aiowery_here: Command) -> None:
+    """`run --list` is the way in: each type has a line with its purpose, free of endpoints, and its needs."""
+    ended = aiowery_here("run", "--list")
+    assert ended.returncode == 0
+    lines = {line.split()[0]: line for line in ended.stdout.splitlines() if line.strip()}
+    assert lines.keys() >= REQUESTS.keys()
+    assert "A video from a prompt" in lines["text-to-video"]
+    assert lines["image-face-swap"].rstrip().endswith("image_url, face_image_url")
+    assert "POST" not in ended.stdout
+
+
+@pytest.mark.parametrize("type_name", REQUESTS)
+def test_the_fields_of_every_type_are_explained(aiowery_here: Command, type_name: str) -> None:
+    """`run TYPE --fields` tells the class's own words and each field."""
+    ended = aiowery_here("run", type_name, "--fields")
+    assert ended.returncode == 0
+    assert ended.stdout.startswith(f"{type_name}: ")
+    for field in REQUESTS[type_name].__attrs_attrs__:
+        assert f"\n {field.name} " in ended.stdout
+    assert ended.stdout == aiowery_here("run", type_name, "--list").stdout
+
+
+def test_fields_tell_choices_and_defaults(aiowery_here: Command) -> None:
+    """Whoever reads the table knows what can be written."""
+    told = " ".join(aiowery_here("run", "music", "--fields").stdout.split())
+    assert "mode VOCAL_SONG | ONLY_MUSIC | ... VOCAL_SONG" in told
+    assert "reference_audio_url sound: a url or a file" in told
+    told = " ".join(aiowery_here("run", "image-expand", "--fields").stdout.split())
+    assert "image_size size, such as 1024x768 (needed)" in told
+
+
+def test_run_prints_urls(aiowery_command: Command, aiowery_sandbox: Sandbox) -> None:
+    """Without --out the urls are on standard output, a line each, and nothing else."""
+    ended = aiowery_command("run", "text-to-image", "--set", "prompt=a cat", "--set", "image_number=2")
+    assert ended.returncode == 0, ended.stderr
+    assert [line.startswith(aiowery_sandbox.url) for line in ended.stdout.splitlines()] == [True, True]
+
+
+def test_run_saves_and_prints_paths(aiowery_command: Command, tmp_path: Path) -> None:
+    """With --out the pictures are files, and their paths are printed."""
+    ended = aiowery_command("run", "text-to-image", "--set", "prompt=a cat", *_FAST, "--out", "out")
+    assert (ended.returncode, ended.stdout) == (0, "out/a-cat.png\n"), ended.stderr
+    with Image.open(tmp_path / "out" / "a-cat.png") as picture:
+        picture.load()
+
+
+def test_a_video_comes_with_its_cover(aiowery_command: Command, tmp_path: Path) -> None:
+    """A video is saved under its own ending, what shows it at rest beside it."""
+    settings = ("--set", "prompt=a storm", "--set", "duration=5", "--set", "aspect_ratio=16:9")
+    ended = aiowery_command("run", "text-to-video", *settings, *_FAST, "--out", "out")
+    assert ended.returncode == 0, ended.stderr
+    video, cover = ended.stdout.split()
+    assert video == "out/a-storm.mp4"
+    assert cover.startswith("out/a-storm-cover.")
+    assert (tmp_path / video).stat().st_size
+    assert (tmp_path / cover).stat().st_size
+
+
+def test_words_are_printed(aiowery_command: Command, tmp_path: Path) -> None:
+    """A report goes to standard output; with --out it is a file too, whose path does not mix with the words."""
+    ended = aiowery_command("run", "deep-research", "--set", "input=Why is the sea salty?", *_FAST, "--out", "out")
+    assert ended.returncode == 0, ended.stderr
+    (path,) = (tmp_path / "out").iterdir()
+    assert path.name == "why-is-the-sea-salty.md"
+    assert path.read_text("utf-8").strip() == ended.stdout.strip()
+    assert str(path.relative_to(tmp_path)) in ended.stderr
+
+
+def test_raw_is_the_provider_s_answer(aiowery_command: Command) -> None:
+    """--raw prints JSON, an object a task, and nothing besides."""
+    settings = ("--set", "prompt=a cat", "--set", "image_number=2")
+    ended = aiowery_command("run", "text-to-image", *settings, *_FAST, "--raw")
+    assert ended.returncode == 0, ended.stderr
+    tasks = [json.loads(line) for line in ended.stdout.splitlines()]
+    assert [bool(task["images"]) for task in tasks] == [True, True]
+
+
+def test_a_local_file_is_uploaded_first(aiowery_command: Command, aiowery_sandbox: Sandbox, photo: Path) -> None:
+    """A path where a picture is wanted just works."""
+    ended = aiowery_command("run", "image-upscale", "--set", f"image_url={photo.name}")
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.startswith(aiowery_sandbox.url)
+
+
+def test_an_endpoint_that_answers_at_once_works_too(aiowery_command: Command, photo: Path) -> None:
+    """image-to-prompt starts no task; its words are printed all the same."""
+    ended = aiowery_command("run", "image-to-prompt", "--set", f"image_url={photo.name}", *_FAST)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.strip()
+
+
+def test_a_podcast_tells_how_to_go_on(aiowery_command: Command, aiowery_sandbox: Sandbox) -> None:
+    """The script is printed turn by turn, and the command that has it spoken is named and works."""
+    who = json.loads(aiowery_command("speakers", "--language", "en", "--json").stdout.splitlines()[0])["id"]
+    script = aiowery_command("run", "podcast", "--set", "query=tea", "--set", f"speakers={who}")
+    assert script.returncode == 0, script.stderr
+    assert all(": " in line for line in script.stdout.splitlines())
+    hint = next(line for line in script.stderr.splitlines() if line.startswith("To have it spoken: "))
+    voiced = aiowery_command(*hint.partition("aiowery ")[2].split())
+    assert voiced.returncode == 0, voiced.stderr
+    assert voiced.stdout.startswith(aiowery_sandbox.url)
+
+
+def test_json_comes_from_words_files_and_standard_input(aiowery_command: Command, tmp_path: Path) -> None:
+    """--json takes an object, @FILE and -; --set overrules it."""
+    (tmp_path / "r.json").write_text('{\n  "prompt": "a file"\n}\n')
+    for source, typed in (('{"prompt": "words"}', None), ("@r.json", None), ("-", '{"prompt": "piped"}')):
+        ended = aiowery_command("run", "text-to-image", "--json", source, *_FAST, "--out", "out", input=typed)
+        assert ended.returncode == 0, ended.stderr
+    aiowery_command("run", "text-to-image", "--json", "@r.json", "--set", "prompt=a setting", *_FAST, "--out", "out")
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"words.png", "a-file.png", "piped.png", "a-setting.png"}
+
+
+def test_settings_are_read_by_what_the_field_holds() -> None:
+    """Numbers, sizes, places, lists by repetition or as JSON: each text becomes what its field wants."""
+    expanded = request_of(
+        "image-expand", None,
+        ["image-url=https://x/a.png", "image_size=10x20", "canvas_size=30X40", "image_location=5,6"],
+    )  # fmt: skip
+    assert isinstance(expanded, ImageExpand)
+    assert (expanded.image_size, expanded.image_location) == (Size(10, 20), Point(5, 6))
+    video = request_of("multi-image-to-video", None, ["prompt=p", "image_urls=a.png", "image_urls=https://x/b.png"])
+    assert isinstance(video, MultiImageToVideo)
+    assert video.image_urls == (Path("a.png"), "https://x/b.png")
+    podcast = request_of("podcast", None, ["query=q", 'speakers=["a", "b"]'])
+    assert isinstance(podcast, Podcast)
+    assert podcast.speakers == ("a", "b")
+    chat: Any = request_of("chat", None, ['messages={"role": "system", "content": "be kind"}', "messages=hi"])
+    assert chat.messages == (Message("system", "be kind"), Message("user", "hi"))
+    research = request_of("deep-research", None, ["input=q", 'tools={"type": "GOOGLE_SEARCH"}'])
+    assert isinstance(research, DeepResearch)
+    assert [dict(tool) for tool in research.tools] == [{"type": "GOOGLE_SEARCH"}]
+    erased: Any = request_of(
+        "video-subtitle-erase", None, ["video_url=v.mp4", "regions=[0, 0.8, 1, 1]", "regions=[[0, 0, 1, 0.1]]"]
+    )
+    assert [region.top for region in erased.regions] == [0.8, 0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), ("--list",)),
+        (("txt-to-video",), ("nothing is called 'txt-to-video'", "did you mean text-to-video")),
+        (("quux",), ("nothing is called 'quux'; aiowery run --list",)),
+        (("text-to-image",), ("text-to-image needs prompt", "--set prompt=...")),
+        (("text-to-image", "--set", "promt=a"), ("no field 'promt'", "did you mean prompt?", "--fields")),
+        (("image-upscale", "--set", "img_url=a.png"), ("no field 'img_url'", "did you mean image_url")),
+        (("text-to-image", "--set", "prompt"), ("--set prompt: field=value is needed",)),
+        (("text-to-image", "--set", "prompt=a", "--set", "image_number=two"), ("'two'; a whole number is needed",)),
+        (("text-to-image", "--set", "prompt=a", "--set", "use_web_search=maybe"), ("true or false is needed",)),
+        (("music", "--set", "styles=jazz"), ("styles is 'jazz'; JSON is needed",)),
+        (("music", "--set", "lyrics=la"), ("give description or styles",)),
+        (("text-to-audio", "--set", f"text={'x' * 501}"), ("501 characters", "500")),
+        (("image-expand", "--set", "image_url=a.png", "--set", "image_size=big", "--set", "canvas_size=2x2",
+          "--set", "image_location=0,0"), ("'big'", "1024x768")),
+        (("text-to-image", "--json", "{prompt}"), ("--json is not JSON",)),
+        (("text-to-image", "--json", "[1]"), ("--json is not a JSON object",)),
+        (("text-to-image", "--json", "@gone.json"), ("cannot read gone.json: No such file",)),
+        (("text-to-image", "--json", '{"type": "music"}'), ("says type 'music'",)),
+        (("text-to-image", "--json", '{"prompt": "a", "negativ_prompt": "b"}'), ("did you mean negative_prompt",)),
+        (("text-to-image", "--set", "prompt=a", "--speed", "2"), ("--speed works with --sandbox only",)),
+        (("text-to-image", "--set", "prompt=a"), ("WERYAI_API_KEY", "--sandbox")),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_meant_is_refused(aiowery_here: Command, arguments: Sequence[str], words: Sequence[str]) -> None:
+    """Each slip of the pen ends in one message that names it and the way out, before anything is sent."""
+    ended = aiowery_here("run", *arguments)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith("aiowery: ")
+    for word in words:
+        assert word in ended.stderr
+
+
+def test_unknown_json_members_are_sent_and_told(aiowery_command: Command) -> None:
+    """A parameter that the library does not know yet goes out, and the user learns that it was not understood."""
+    ended = aiowery_command("run", "text-to-image", "--json", '{"prompt": "a", "zzz": 7}', *_FAST, "--out", "out")
+    assert ended.returncode == 0, ended.stderr
+    assert "Note: text-to-image has no field 'zzz'; it is sent as it is." in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "cannot read photo.png: No such file"),
+        (b"", "photo.png is empty"),
+        (b"hello, I am no picture", "photo.png is no image"),
+        (b"\xff\xd8\xff" + bytes(100), "photo.png is a .jpg by its content"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(11 * 1024**2), "photo.png has"),
+    ],
+)
+def test_a_file_that_cannot_be_uploaded_is_wrong_use(
+    aiowery_command: Command, aiowery_sandbox: Sandbox, tmp_path: Path, content: bytes | None, words: str
+) -> None:
+    """A missing, broken or oversized file is exit code 2, and nothing is paid."""
+    if content is not None:
+        (tmp_path / "photo.png").write_bytes(content)
+    ended = aiowery_command("run", "image-upscale", "--set", "image_url=photo.png")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert words in ended.stderr
+    assert aiowery_sandbox.world.charged == 0
+
+
+def test_a_failed_task_is_exit_code_1_with_its_id(aiowery_command: Command) -> None:
+    """The provider's reason and the id are told, standard output stays empty."""
+    ended = aiowery_command("run", "text-to-image", "--set", "prompt=no [[fail]]", *_FAST)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert "task ids: task_" in ended.stderr
