@@ -13,13 +13,15 @@ from aiowery import Request, WeryAI
 from aiowery._fields import wire_of
 from aiowery._media import checked, read_file
 from aiowery.cli._inputs import Item
+from aiowery.cli._logs import registry_asked
 from aiowery.cli._records import Objected
 from aiowery.errors import ConfigurationError
 
 
 async def refuse_objected(client: WeryAI, request: Request[Any]) -> None:
     """Raise Objected with everything that the registry says against a request."""
-    said = await client.check(request)
+    with registry_asked():
+        said = await client.check(request)
     if said:
         raise Objected(f"{'; '.join(map(str, said))} (so says the model registry; --no-check sends it anyway)")
 

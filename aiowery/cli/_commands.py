@@ -13,7 +13,7 @@ from aiowery.cli import _ask, _batch, _models_table, _one, _settings, _types_tab
 from aiowery.cli._options import AT_LEAST_ONE, NoCheck, Running, Wishes
 from aiowery.cli._requests import from_object
 from aiowery.cli._setup import check_speed, sandbox_module
-from aiowery.cli._tables import print_table
+from aiowery.cli._tables import print_json, print_table
 from aiowery.errors import ConfigurationError
 from aiowery.weryai import Chat
 
@@ -160,7 +160,10 @@ def models(
 ) -> int:
     """Show the models and what each of them takes."""
     found = _ask.asked(running, lambda client: _models_table.models_of(client, kind))
-    (_models_table.print_models_json if json else _models_table.print_models)(found)
+    if json:
+        print_json(found, kind="chat")
+    else:
+        _models_table.print_models(found)
     return _DONE
 
 
@@ -202,12 +205,18 @@ def upload(
 def speakers(
     *,
     language: Annotated[str | None, Parameter(help="Only those of this language: en, zh or ja.")] = None,
+    json: Annotated[
+        bool, Parameter(negative="", show_default=False, help="Print a JSON object per speaker, a line each.")
+    ] = False,
     running: Running = Running(),  # noqa: B008 - frozen
 ) -> int:
     """Show who can speak in a podcast."""
     found = _ask.asked(running, lambda client: client.speakers(language))
-    rows = [(who.id, who.name, who.gender, who.language, who.demo_url or "") for who in found]
-    print_table(("id", "name", "gender", "language", "listen"), rows)
+    if json:
+        print_json(found)
+    else:
+        rows = [(who.id, who.name, who.gender, who.language, who.demo_url or "") for who in found]
+        print_table(("id", "name", "gender", "language", "listen"), rows)
     return _DONE
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import logging
 from collections.abc import Callable, Iterator
 from typing import Final
 
 # What the library says of a registry concerns the whole command, and would be said again for each request.
 _REGISTRY: Final = "the model registry"
+_asking_registry: Final = contextvars.ContextVar("asking_registry", default=False)
 _LEVELS: Final = (logging.ERROR, logging.INFO, logging.DEBUG)
 
 
@@ -29,7 +31,7 @@ class Logs(logging.Handler):
             return self._said_once(record)
         if record.levelno >= self.least:
             return super().handle(record)
-        self.unsaid += record.levelno >= logging.WARNING
+        self.unsaid += record.levelno >= logging.WARNING and not _asking_registry.get()
         return False
 
     def _said_once(self, record: logging.LogRecord) -> bool:
@@ -43,6 +45,16 @@ class Logs(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Say the record."""
         self._say(self.format(record))
+
+
+@contextlib.contextmanager
+def registry_asked() -> Iterator[None]:
+    """Count no warnings in here: of a registry that cannot be read, one note is enough."""
+    token = _asking_registry.set(True)
+    try:
+        yield
+    finally:
+        _asking_registry.reset(token)
 
 
 @contextlib.contextmanager

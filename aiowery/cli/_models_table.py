@@ -1,20 +1,16 @@
-"""The models, told to people or to machines."""
+"""The models, told to people."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from itertools import groupby
-from typing import Any, Final, Literal
-
-import attrs
+from typing import Any, Literal
 
 from aiowery import WeryAI
 from aiowery.cli._tables import print_table
 from aiowery.weryai import ChatModel, Model
 
 ModelKind = Literal["image", "video", "chat"]
-_LEFT_OUT: Final = frozenset({"raw"})
 
 
 async def models_of(client: WeryAI, kind: ModelKind | None) -> list[Model | ChatModel]:
@@ -47,13 +43,6 @@ def print_models(models: Iterable[Model | ChatModel]) -> None:
         print_table(("model", "most tokens", "price in", "price out", "about"), rows, title="chat")
     if not models:
         print("The registries list no models.")
-
-
-def print_models_json(models: Iterable[Model | ChatModel]) -> None:
-    """Print one JSON object per model and line."""
-    for model in models:
-        facts = attrs.asdict(model, filter=lambda field, _: field.name not in _LEFT_OUT)
-        print(json.dumps({"kind": "chat", **facts}, ensure_ascii=False))
 
 
 def _print_media_models(mode: str, models: Sequence[Model]) -> None:

@@ -16,6 +16,7 @@ _FIXED_NUMBER = {"WERYAI_IMAGE_1_0": 4}
 _MOST_VIDEOS = 4
 _MOST_REFERENCES = 12
 _VIDEO_PRICE = 5
+_WITHOUT_RATIO = ("PIKA_2_2", "KLING_V2_6_PRO", "WAN_2_6", "PIXVERSE_V6", "HAILUO_")
 _MODEL = Field("model", "model", required=True)
 _PROMPT = Field("prompt", "prompt", required=True, longest=2000)
 _NEGATIVE = Field("negative_prompt", "negative prompt", longest=1000)
@@ -76,6 +77,12 @@ def _videos(params: Mapping[str, Any]) -> Order:
     )
 
 
+def _ratio_where_there_is_one(params: Mapping[str, Any]) -> None:
+    """The pages call a ratio required; models without a list of ratios want it left out."""
+    if not params.get("aspect_ratio") and not params["model"].startswith(_WITHOUT_RATIO):
+        raise parameter_error("aspect ratio cannot be empty")
+
+
 def _references(params: Mapping[str, Any]) -> None:
     pictures, videos, audios = (len(params.get(name) or ()) for name in ("images", "videos", "audios"))
     if audios and not (pictures or videos):
@@ -103,18 +110,19 @@ ENDPOINTS = (
         "/v1/generation/image-to-image", (*_PICTURES, urls("images", "image url", pictures=True)), _pictures, "batch"
     ),
     Endpoint("/v1/generation/text-to-video", (*_VIDEOS, _FREE_RATIO), _videos, "batch"),
-    # The pages call a ratio required; models without a list of ratios want it left out.
     Endpoint(
         "/v1/generation/image-to-video",
         (*_VIDEOS, _FREE_RATIO, url("image", "image url", pictures=True)),
         _videos,
         "batch",
+        _ratio_where_there_is_one,
     ),
     Endpoint(
         "/v1/generation/multi-image-to-video",
         (*_VIDEOS, _FREE_RATIO, urls("images", "image url", pictures=True, fewest=1, most=3)),
         _videos,
         "batch",
+        _ratio_where_there_is_one,
     ),
     Endpoint(
         "/v1/generation/first-last-image-to-video",
@@ -126,6 +134,7 @@ ENDPOINTS = (
         ),
         _videos,
         "batch",
+        _ratio_where_there_is_one,
     ),
     Endpoint(
         "/v1/generation/almighty-reference-to-video",

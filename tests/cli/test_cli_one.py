@@ -12,7 +12,6 @@ import pytest
 from PIL import Image
 
 from aiowery.cli._settings import request_of
-from aiowery.errors import ConfigurationError
 from aiowery.sandbox import Sandbox
 from aiowery.weryai import REQUESTS, DeepResearch, ImageExpand, Message, MultiImageToVideo, Podcast, Point, Size
 

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aiowery import DEFAULT, AioweryError, Asset, ImageResult, Outcome, Request, Result, ScriptLine, Snapshot, TaskState
-from aiowery._values import Accepted, FrozenMapping
+from aiowery._fields import FrozenMapping
+from aiowery._values import Accepted
 from aiowery.errors import ConfigurationError, JobFailed
 
 modest = settings(deadline=None, max_examples=100)

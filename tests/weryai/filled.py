@@ -7,8 +7,9 @@ from typing import Any
 
 import attrs
 
-from aiowery import File, Request, ScriptLine
+from aiowery import File, ScriptLine
 from aiowery.weryai import REQUESTS, Message, Rectangle, Styles
+from aiowery.weryai._common import WeryAIRequest
 
 PICTURE = "https://example.com/a.png"
 OTHER_PICTURE = "https://example.com/b.jpg"
@@ -233,12 +234,12 @@ LOCAL: dict[str, dict[str, Any]] = {
 """By type_name, local files in the place of urls."""
 
 
-def smallest(type_name: str, **more: Any) -> Request[Any]:
+def smallest(type_name: str, **more: Any) -> WeryAIRequest[Any]:
     """Make a request of the least that it needs, and of what is given besides."""
     return REQUESTS[type_name](**{**NEEDED[type_name], **more})
 
 
-def fullest(type_name: str, **more: Any) -> Request[Any]:
+def fullest(type_name: str, **more: Any) -> WeryAIRequest[Any]:
     """Make a request that holds a value in every field."""
     return REQUESTS[type_name](**{**EVERYTHING[type_name], **more})
 

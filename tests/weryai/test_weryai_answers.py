@@ -29,9 +29,9 @@ TASK = "task_q7r1"
 URL = "https://cdn.example/r/1"
 
 
-def answer(body: Any, http_status: int = 200, **headers: str) -> Answer:
+def answer(body: Any, http_status: int = 200, headers: dict[str, str] | None = None) -> Answer:
     """Make an answer of a JSON body."""
-    return Answer(http_status, headers, json.dumps(body).encode())
+    return Answer(http_status, headers or {}, json.dumps(body).encode())
 
 
 def enveloped(data: Any, **more: Any) -> Answer:
@@ -93,7 +93,8 @@ def test_every_endpoint_understands_every_shape_of_a_submission(name: str, shape
 @pytest.mark.parametrize("name", TASKS)
 def test_success_without_an_id_is_outside_the_contract(name: str) -> None:
     """Work may have begun that nobody can ask about: that is no value."""
-    for data in ({}, None, [], {"task_ids": []}, {"task_id": ""}, {"batch_id": 5}):
+    empty: tuple[Any, ...] = ({}, None, [], {"task_ids": []}, {"task_id": ""}, {"batch_id": 5})
+    for data in empty:
         with pytest.raises(UnexpectedResponse):
             submitted(name, enveloped(data))
 
@@ -123,7 +124,7 @@ CHAT: dict[str, Any] = {
 
 def test_a_chat_answers_at_once() -> None:
     """No envelope and no task: one ended snapshot under the answer's own id, with the answer as `raw`."""
-    accepted = submitted("chat", answer(CHAT, **{"x-request-id": "req-9"}))
+    accepted = submitted("chat", answer(CHAT, headers={"x-request-id": "req-9"}))
     (snapshot,) = accepted.snapshots
     assert accepted.task_ids == ("chat-9",)
     assert (snapshot.task_id, snapshot.state, snapshot.text) == ("chat-9", TaskState.DONE, "hi")

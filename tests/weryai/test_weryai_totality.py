@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from weryai.filled import smallest
 
 from aiowery._tasks import Snapshot, TaskState
 from aiowery._values import Accepted
 from aiowery._wire import Answer
 from aiowery.errors import APIError, UnexpectedResponse
-from aiowery.weryai import _answers
+from aiowery.weryai import REQUESTS, _answers, _registry, parse_delivery
 from aiowery.weryai._provider import WeryAIProvider
 
 TASK = "task_k3m9"
@@ -25,6 +27,21 @@ DECODERS: dict[str, Callable[[Answer], Any]] = {
     "status": lambda answer: _answers.decode_status(answer, TASK),
     "batch": _answers.decode_batch,
     "balance": _answers.decode_balance,
+    "upload": _answers.decode_upload,
+    "models": _registry.decode_models,
+    "chat models": _registry.decode_chat_models,
+    "speakers": _registry.decode_speakers,
+    "submitted chat": partial(_answers.decode_submitted, smallest("chat")),
+    "submitted picture": partial(_answers.decode_submitted, smallest("image-to-prompt")),
+    "submitted document": partial(_answers.decode_submitted, smallest("corpus-upload")),
+    "submitted research": partial(_answers.decode_submitted, smallest("deep-research")),
+}
+RESULT_OF = {
+    "accepted": "text-to-image",
+    "submitted chat": "chat",
+    "submitted picture": "image-to-prompt",
+    "submitted document": "corpus-upload",
+    "submitted research": "deep-research",
 }
 KEYS = [
     "status",
@@ -51,6 +68,29 @@ KEYS = [
     "video_url",
     "audio_url",
     "balance",
+    "object_url_list",
+    "choices",
+    "content",
+    "error",
+    "finish_reason",
+    "usage",
+    "prompt",
+    "name",
+    "uploaded_count",
+    "interaction_id",
+    "deep_research_outputs",
+    "text",
+    "parts",
+    "scripts",
+    "speaker_id",
+    "speakers",
+    "models",
+    "model",
+    "text_to_video",
+    "image_to_image",
+    "model_key",
+    "durations",
+    "prompt_length_limit",
 ]
 WORDS = ["SUCCESS", "failed", "waiting", "ok", "0", "200", "1001", " 6010", TASK, "", " ", "..", "\ud800", "1" * 25]
 
@@ -89,9 +129,37 @@ tasks = st.fixed_dictionaries(
         "task_result": anything,
         "output": anything,
         "balance": scalars,
+        "object_url_list": anything,
+        "prompt": scalars,
+        "name": scalars,
+        "uploaded_count": scalars,
+        "interaction_id": scalars,
+        "deep_research_outputs": anything,
+        "scripts": anything,
+        "content_status": scalars,
     },
 )
-data = tasks | st.lists(tasks | anything, max_size=3) | anything
+messages = st.fixed_dictionaries({}, optional={"role": scalars, "content": anything})
+choices = st.fixed_dictionaries({}, optional={"message": messages | anything, "finish_reason": scalars})
+completions = st.fixed_dictionaries(
+    {"choices": st.lists(choices | anything, max_size=3) | anything},
+    optional={"id": scalars, "usage": anything, "error": anything, "status": scalars},
+)
+lines = st.fixed_dictionaries(
+    {"model_key": st.just("M") | scalars, "model": st.just("M") | scalars, "speaker_id": st.just("S") | scalars},
+    optional={"durations": anything, "num_images": anything, "prompt_length_limit": scalars, "max_tokens": scalars},
+)
+lists_of_lines = st.lists(lines | scalars, max_size=3) | anything
+registries = st.fixed_dictionaries(
+    {},
+    optional={
+        "text_to_video": lists_of_lines,
+        "image_to_image": lists_of_lines,
+        "models": lists_of_lines,
+        "speakers": lists_of_lines,
+    },
+)
+data = tasks | registries | st.lists(tasks | lines | anything, max_size=3) | anything
 envelopes = st.fixed_dictionaries(
     {"status": st.sampled_from([0, 200, "success", None, 1001, " " * 21 + "5"]) | scalars, "data": data},
     optional={"msg": scalars, "message": scalars, "desc": scalars, "success": scalars, "request_id": scalars},
@@ -114,7 +182,7 @@ def outcome(decoder: str, answer: Answer) -> Any:
 
 
 @pytest.mark.parametrize("decoder", DECODERS)
-@given(body=envelopes | anything, http_status=http_statuses, headers=headers)
+@given(body=envelopes | completions | registries | anything, http_status=http_statuses, headers=headers)
 @example(body={"status": " " * 20 + "1001"}, http_status=200, headers={})
 @example(body={"status": "9" * 5000}, http_status=200, headers={})
 @example(body={"status": "\uff11\uff10\uff10\uff11", "msg": "full-width digits"}, http_status=200, headers={})
@@ -248,3 +316,40 @@ def test_a_balance_is_finite(value: Any) -> None:
         if not isinstance(found, Exception):
             assert math.isfinite(found)
             assert not isinstance(value, bool)
+
+
+@pytest.mark.parametrize("decoder", RESULT_OF)
+@given(body=envelopes | completions)
+@modest
+def test_what_was_accepted_can_always_be_gathered(decoder: str, body: Any) -> None:
+    """Outputs that came with the answer make a result of the right class, however odd the rest of it is."""
+    found = outcome(decoder, Answer(200, {}, json.dumps(body).encode()))
+    if isinstance(found, Accepted) and found.snapshots:
+        cls = REQUESTS[RESULT_OF[decoder]].result_type
+        result = cls.of(found.snapshots, seconds=1.0, request_id=found.request_id)
+        assert type(result) is cls
+        assert result.task_ids == found.task_ids
+        assert isinstance(result.empty, bool)
+
+
+@given(data=data)
+@modest
+def test_a_look_can_always_be_judged_and_gathered(data: Any) -> None:
+    """Whatever a status answer holds, every result class reads it."""
+    found = outcome("status", Answer(200, {}, json.dumps({"status": 0, "data": data}).encode()))
+    if isinstance(found, Snapshot):
+        for cls in {request.result_type for request in REQUESTS.values()}:
+            result = cls.of([cls.judged(found)], seconds=1.0, request_id=None)
+            assert result.task_ids == (TASK,)
+            assert isinstance(result.empty, bool)
+
+
+@given(body=st.binary(max_size=40) | (envelopes | anything).map(lambda body: json.dumps(body).encode()))
+@modest
+def test_any_delivery_is_a_snapshot_or_a_known_error(body: bytes) -> None:
+    """A webhook is open to everybody: what is POSTed to it gives a snapshot of a named task, or one of ours."""
+    try:
+        snapshot = parse_delivery(body)
+    except (APIError, UnexpectedResponse):
+        return
+    assert usable(snapshot.task_id)
