@@ -7,7 +7,7 @@ import json
 import re
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 from urllib.parse import unquote, urlsplit
 
@@ -15,7 +15,7 @@ import attrs
 
 from aiowery import Request
 from aiowery._fields import wire_of
-from aiowery._media import File, Media
+from aiowery._media import Media
 from aiowery.errors import ConfigurationError
 from aiowery.weryai import Message, Point, Rectangle, Size, TextToImage, request_type
 from aiowery.weryai import from_object as read_object
@@ -92,18 +92,14 @@ def media_of(request: Request[Any]) -> Iterator[Media]:
 
 
 def _name(media: Media) -> str:
-    if isinstance(media, File):
-        return media.name
-    return media.name if isinstance(media, Path) else _name_in(media)
-
-
-def _name_in(url: str) -> str:
-    """Return the file name that a url ends in; one that holds its content has none."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return ""
-    return "" if parts.scheme == "data" else unquote(PurePath(parts.path).name)
+    """Return what a file is called, without its ending; a url that holds its content has no name."""
+    if isinstance(media, str):
+        try:
+            parts = urlsplit(media)
+        except ValueError:
+            return ""
+        return "" if parts.scheme == "data" else PurePath(unquote(parts.path)).stem
+    return PurePath(media.name).stem
 
 
 def converted(name: str, texts: list[str], hint: Any) -> Any:

@@ -21,7 +21,7 @@ POSTS = [entry for entry in ENTRIES if entry.method == "POST" and entry.fields a
 JSON_POSTS = [entry for entry in POSTS if "upload" not in entry.name]
 CALLS = [entry for entry in ENTRIES if entry.name != "webhook"]
 TASKS = [entry for entry in JSON_POSTS if entry.shape is not None]
-SAMPLES: dict[type, list[Any]] = {
+OTHER_TYPES: dict[type, list[Any]] = {
     str: [7],
     int: ["x", 1.5, True],
     bool: ["yes"],

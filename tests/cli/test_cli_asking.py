@@ -1,0 +1,118 @@
+"""Commands that ask and answer at once: models, speakers, chat, upload, and the states of tasks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+from PIL import Image
+
+from aiowery.sandbox import Sandbox
+
+Command = Callable[..., CompletedProcess[str]]
+
+_SANDBOX = ("--sandbox",)
+
+
+def test_models_are_tables_by_the_way_they_are_asked(aiowery_command: Command) -> None:
+    """Every model has one line below its mode, with shapes and numbers in words."""
+    told = aiowery_command("models", *_SANDBOX).stdout.splitlines()
+    titles = [line.strip() for line in told if line and not line.startswith(" ")]
+    assert titles[:2] == ["text-to-image", "image-to-image"]
+    assert titles[-1] == "chat"
+    line = next(line for line in told if line.split()[:1] == ["WERYAI_IMAGE_2_0"])
+    assert "16:9" in line
+    assert "1 to 4" in line
+
+
+@pytest.mark.parametrize("kind", ["image", "video", "chat"])
+def test_models_are_json_for_machines(aiowery_command: Command, kind: str) -> None:
+    """With --json there is one object a line, of the kind that was asked for."""
+    ended = aiowery_command("models", *_SANDBOX, "--json", "--kind", kind)
+    models = [json.loads(line) for line in ended.stdout.splitlines()]
+    assert models
+    assert {model["kind"] for model in models} == {kind}
+    assert all(model["key"] and "raw" not in model for model in models)
+
+
+def test_speakers_are_listed_by_language(aiowery_command: Command) -> None:
+    """The ids that a podcast wants stand in the first column, and in --json."""
+    table = aiowery_command("speakers", *_SANDBOX, "--language", "ja").stdout
+    lines = aiowery_command("speakers", *_SANDBOX, "--language", "ja", "--json").stdout.splitlines()
+    found = [json.loads(line) for line in lines]
+    assert {who["language"] for who in found} == {"ja"}
+    assert all(f"\n {who['id']} " in table for who in found)
+
+
+def test_chat_answers_on_standard_output(aiowery_command: Command) -> None:
+    """A message, typed or piped, gets an answer and nothing around it."""
+    typed = aiowery_command("chat", "good morning", *_SANDBOX, "--model", "GPT_5_5", "--temperature", "0")
+    assert typed.returncode == 0, typed.stderr
+    assert "good morning" in typed.stdout
+    assert typed.stderr == ""
+    piped = aiowery_command("chat", "-", *_SANDBOX, "--system", "be brief", input="good evening\n")
+    assert "good evening" in piped.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("chat", "hi", "--temperature", "3"), "a number from 0 to 2"),
+        (("chat", "--modle", "X"), "--modle"),
+        (("upload",), "name the files"),
+        (("models", "--kind", "sound"), "sound"),
+    ],
+)
+def test_wrong_words_are_refused(aiowery_here: Command, arguments: tuple[str, ...], words: str) -> None:
+    """What cannot be meant is exit code 2 with the word in question."""
+    ended = aiowery_here(*arguments)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert words in ended.stderr
+
+
+@pytest.mark.parametrize("arguments", [("models",), ("speakers",), ("chat", "hi"), ("upload", "a.png"), ("balance",)])
+def test_without_a_key_both_ways_out_are_named(aiowery_here: Command, arguments: tuple[str, ...]) -> None:
+    """Every command that needs a key says where to put one."""
+    ended = aiowery_here(*arguments)
+    assert ended.returncode == 2
+    assert "WERYAI_API_KEY" in ended.stderr
+
+
+@pytest.mark.parametrize("address", [(), ("--legacy",)])
+def test_upload_prints_a_url_a_line(
+    aiowery_command: Command, aiowery_sandbox: Sandbox, tmp_path: Path, address: tuple[str, ...]
+) -> None:
+    """Urls come in the order of the files, through either address."""
+    for name in ("b.png", "a.jpg"):
+        Image.new("RGB", (8, 8), "teal").save(tmp_path / name)
+    ended = aiowery_command("upload", "b.png", "a.jpg", *address)
+    assert ended.returncode == 0, ended.stderr
+    first, second = ended.stdout.splitlines()
+    assert first.startswith(aiowery_sandbox.url)
+    assert (first.endswith("b.png"), second.endswith("a.jpg")) == (True, True)
+
+
+def test_an_upload_that_cannot_be_names_the_file(aiowery_command: Command) -> None:
+    """A missing file is exit code 2."""
+    ended = aiowery_command("upload", "gone.png", *_SANDBOX)
+    assert ended.returncode == 2
+    assert "cannot read gone.png" in ended.stderr
+
+
+def test_batch_status_asks_about_a_whole_submission(aiowery_command: Command, aiowery_sandbox: Sandbox) -> None:
+    """All tasks of one submission are told, each with its state."""
+    assert aiowery_command("run", "text-to-image", "--set", "prompt=a", "--set", "image_number=2").returncode == 0
+    tasks = aiowery_sandbox.world.tasks
+    batch_id = str(aiowery_sandbox.world.batches[0].id)
+    told = aiowery_command("batch-status", batch_id).stdout
+    assert all(f"{task.id}: done (" in told for task in tasks)
+
+
+def test_status_prints_words_too(aiowery_command: Command, aiowery_sandbox: Sandbox) -> None:
+    """The words that a task brought are not lost on who asks for them later."""
+    said = aiowery_command("run", "deep-research", "--set", "input=Why?").stdout.strip()
+    assert said
+    assert said in aiowery_command("status", aiowery_sandbox.world.tasks[0].id).stdout
