@@ -76,6 +76,50 @@ def test_batch_leaves_pictures_manifest_and_gallery(
             picture.load()
 
 
+def test_batch_takes_all_types_mixed(aiowery_command: Command, manifest: Manifest, tmp_path: Path) -> None:
+    """One file may ask for anything: each output has the ending of its kind, words are files too."""
+    Image.new("RGB", (64, 48), "teal").save(tmp_path / "photo.png")
+    lines = [
+        {"prompt": "a storm"},
+        {"type": "text-to-video", "prompt": "a fox", "aspect_ratio": "16:9"},
+        {"type": "music", "description": "a slow waltz"},
+        {"type": "text-to-audio", "text": "Good morning"},
+        {"type": "image-upscale", "image_url": "photo.png"},
+        {"type": "image-to-prompt", "image_url": "photo.png"},
+        {"type": "deep-research", "input": "Why?"},
+        {"type": "chat", "messages": [{"role": "user", "content": "Tell me of rain"}]},
+        {"type": "corpus-upload", "file_url": "https://example.com/a.pdf"},
+    ]
+    (tmp_path / "p.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    ended = aiowery_command("batch", "p.jsonl", *_FAST, "--out", "out", "--gallery")
+    assert ended.returncode == 0, ended.stderr
+    records = sorted(manifest(), key=lambda line: line["index"])
+    files = [record["files"] for record in records]
+    assert [Path(names[0]).suffix for names in files] == [
+        ".png", ".mp4", ".wav", ".wav", ".png", ".txt", ".md", ".txt", ".txt"
+    ]  # fmt: skip
+    assert files[2][1] == "0003-a-slow-waltz.txt"  # a song's words
+    assert files[4] == ["0005-image-upscale-photo.png"]
+    assert files[7] == ["0008-tell-me-of-rain.txt"]
+    assert "Tell me of rain" in (tmp_path / "out" / files[7][0]).read_text("utf-8")
+    named = {name for record in records for name in (*record["files"], *record["covers"].values())}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {*named, "manifest.jsonl", "gallery.html"}
+
+
+def test_a_table_may_name_types(aiowery_command: Command, manifest: Manifest, tmp_path: Path) -> None:
+    """A CSV file with a type column mixes types; cells are read by each type's own fields."""
+    (tmp_path / "p.csv").write_text(
+        "type,prompt,duration,text,messages,image size\ntext-to-video,a fox,5,,,\ntext-to-audio,,,Hello,,\n"
+        "chat,,,,Good day,\n"
+    )
+    ended = aiowery_command("batch", "p.csv", *_FAST, "--out", "out", "--model", "WERYAI_VIDEO_1_0")
+    assert ended.returncode == 0, ended.stderr
+    video, _, chat = (line["request"] for line in sorted(manifest(), key=lambda line: line["index"]))
+    assert video["duration"] == 5
+    assert chat["messages"] == [{"role": "user", "content": "Good day"}]
+    assert chat["model"] != "WERYAI_VIDEO_1_0"  # the options speak of pictures and videos
+
+
 def test_batch_reads_standard_input_and_tells_events(aiowery_command: Command, manifest: Manifest) -> None:
     """With --json, standard output is nothing but events, the manifest's lines among them."""
     prompts = '{"prompt": "a", "image_number": 2}\n{"prompt": "b [[fail]]"}\n'

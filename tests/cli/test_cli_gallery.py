@@ -119,3 +119,32 @@ def test_the_page_is_a_file(tmp_path: Path) -> None:
     """An empty batch has a page, too."""
     write_gallery(tmp_path / "g.html", "ü", (), Summary.of((), 0.0))
     assert "ü" in (tmp_path / "g.html").read_text(encoding="utf-8")
+
+
+def test_videos_sounds_and_words_stand_beside_pictures(tmp_path: Path) -> None:
+    """Each kind is shown as what it is, with its cover; words are in the page, as text."""
+    (tmp_path / "0001-a-cover.png").write_bytes(b"\x89PNG!")
+    (tmp_path / "0003-c.md").write_text("# <b>Salt</b>\n", encoding="utf-8")
+    records = [
+        _record(1, files=("0001-a.mp4",), covers={"0001-a.mp4": "0001-a-cover.png"}),
+        _record(2, files=("0002-b.wav",), covers={"0002-b.wav": "0001-a-cover.png"}),
+        _record(3, files=("0003-c.md",)),
+    ]
+    write_gallery(tmp_path / "g.html", "mixed", records, Summary.of(records, 1.0))
+    tags = _Tags((tmp_path / "g.html").read_text("utf-8"))
+    (video,) = tags.all("video")
+    assert (video["src"], video["poster"]) == ("0001-a.mp4", "data:image/png;base64,iVBORyE=")
+    assert "controls" in video
+    assert [tag["src"] for tag in tags.all("audio")] == ["0002-b.wav"]
+    assert [tag["src"] for tag in tags.all("img")] == ["data:image/png;base64,iVBORyE="]
+    assert "# <b>Salt</b>" in tags.text
+
+
+def test_long_words_are_cut_and_linked(tmp_path: Path) -> None:
+    """A report of many pages does not swell the page; a link leads to all of it."""
+    (tmp_path / "a.md").write_text("word " * 10_000, encoding="utf-8")
+    records = [_record(1, files=("a.md",))]
+    write_gallery(tmp_path / "g.html", "long", records, Summary.of(records, 1.0))
+    page = (tmp_path / "g.html").read_text("utf-8")
+    assert len(page) < 60_000
+    assert '<a href="a.md">all of it</a>' in page

@@ -161,6 +161,15 @@ def test_prepare_makes_the_directory_and_leaves_nothing_in_it(tmp_path: Path) ->
     assert list((tmp_path / "deep" / "out").iterdir()) == []
 
 
+def test_covers_move_with_their_files(tmp_path: Path) -> None:
+    """A still picture that belongs to a video is a part of the batch."""
+    (tmp_path / "manifest.jsonl").write_text('{"files": ["a.mp4"], "covers": {"a.mp4": "a-cover.png"}}\n')
+    for name in ("a.mp4", "a-cover.png"):
+        (tmp_path / name).write_text(name)
+    set_aside(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"earlier-1"}
+
+
 def test_prepare_refuses_a_file_in_the_way(tmp_path: Path) -> None:
     """A file is no directory."""
     (tmp_path / "out").write_text("")

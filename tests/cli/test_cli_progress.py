@@ -12,7 +12,7 @@ from rich.console import Console
 from aiowery.cli._bar import BarProgress
 from aiowery.cli._logs import logs_told
 from aiowery.cli._progress import PlainProgress, Tally, failure_line, plain_line, time_left, write_line
-from aiowery.cli._records import Fate, Problem, Record
+from aiowery.cli._records import Fate, Objected, Problem, Record
 
 _JOB: Any = None
 
@@ -51,6 +51,8 @@ def test_failures_are_told_once_and_only_failures() -> None:
     assert failure_line(_record(failures=("no", "no"))) == "partly failed: line 3: 'a [red] cat': no"
     assert failure_line(_record()) is None
     assert failure_line(_record(Fate.NOT_SUBMITTED, problem=Problem(kind="X", message="no credits"))) is None
+    objected = _record(Fate.NOT_SUBMITTED, problem=Problem.of(Objected("no such shape")))
+    assert failure_line(objected) == "not submitted: line 3: 'a [red] cat': no such shape"
 
 
 def test_the_bar_shows_counts_and_failures_as_they_are() -> None:

@@ -1,0 +1,145 @@
+"""Calls that answer at once: chat, descriptions, documents, quick research. Paid for, so sent once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import httpx
+import pytest
+from support import World, client_of, envelope, http_answer, peer, serving
+
+from aiowery import RetryPolicy, WeryAI
+from aiowery.errors import APIError, AuthenticationError, ContentRejected, InvalidRequest, SubmissionInDoubt
+from aiowery.testing import run_virtual
+from aiowery.weryai import Chat, CorpusUpload, DeepResearch, ImageToPrompt, Message, TextToImage
+
+pytestmark = pytest.mark.anyio
+
+QUICK = RetryPolicy(base=0.01, ceiling=0.02)
+ANSWER = {
+    "id": "chat-9",
+    "object": "chat.completion",
+    "model": "GPT_4O",
+    "choices": [{"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}],
+    "usage": {"prompt_tokens": 4, "completion_tokens": 1, "total_tokens": 5},
+}
+
+
+def always(answer: httpx.Response) -> Callable[[httpx.Request], Awaitable[httpx.Response]]:
+    """Answer everything alike."""
+
+    async def world(request: httpx.Request) -> httpx.Response:
+        await request.aread()
+        return answer
+
+    return world
+
+
+async def test_chat_returns_what_was_said() -> None:
+    """Text, choices, reason and tokens come typed; the whole answer stays in `raw`."""
+    async with client_of(always(httpx.Response(200, json=ANSWER))) as client:
+        result = await client.chat([Message("system", "be brief"), {"role": "user", "content": "hi"}], n=1)
+        assert (result.text, result.choices, result.finish_reason) == ("hi", ("hi",), "stop")
+        assert result.usage["total_tokens"] == 5
+        assert (result.task_ids, result.raw[0]["model"]) == (("chat-9",), "GPT_4O")
+        assert client.statistics().lane.in_use == 0
+
+
+@pytest.mark.parametrize(
+    ("request_", "data", "text"),
+    [
+        (ImageToPrompt(image_url="https://e.com/a.png", image_kilobytes=9), {"prompt": "a cat"}, "a cat"),
+        (CorpusUpload(file_url="https://e.com/a.pdf"), {"name": "fileSearchStores/a", "uploaded_count": 1}, None),
+        (
+            DeepResearch(input="why", model="GEMINI_25_PRO"),
+            {"interaction_id": "int_5", "deep_research_outputs": [{"type": "text", "text": "so"}]},
+            "so",
+        ),
+    ],
+    ids=["image-to-prompt", "corpus-upload", "deep-research"],
+)
+async def test_each_comes_as_its_own_result(request_: Any, data: dict[str, Any], text: str | None) -> None:
+    """The answer is the result; no status is ever asked for."""
+    asked: list[str] = []
+
+    async def world(request: httpx.Request) -> httpx.Response:
+        asked.append(request.method)
+        return envelope(data)
+
+    async with client_of(world) as client:
+        result = await client.run(request_)
+    assert type(result) is request_.result_type
+    assert asked == ["POST"]
+    if text is not None:
+        assert result.text == text
+    else:
+        assert (result.name, result.uploaded_count) == ("fileSearchStores/a", 1)
+
+
+async def test_a_lost_answer_is_a_doubt_and_not_a_second_charge() -> None:
+    """The connection closes without a word: one POST, one `SubmissionInDoubt`."""
+    async with peer(None) as server, WeryAI("sk-x", base_url=server.url, retries=QUICK) as client:
+        with pytest.raises(SubmissionInDoubt):
+            await client.chat("hi")
+    assert len(server.heard) == 1
+
+
+async def test_a_slow_answer_outlasts_the_clients_time_out() -> None:
+    """Chat has a time-out of its own: the answer comes after five times the client's."""
+
+    async def slowly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        await asyncio.sleep(0.5)
+        writer.write(http_answer(ANSWER, connection="close"))
+        await writer.drain()
+
+    async with serving(slowly) as url, WeryAI("sk-x", base_url=url, timeout=0.1) as client:
+        assert (await client.chat("hi")).text == "hi"
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (envelope(None, 1001, "messages cannot be empty"), InvalidRequest),
+        (envelope(None, 1005, "moderated"), ContentRejected),
+        (httpx.Response(401, json={"error": {"message": "invalid api key", "type": "auth"}}), AuthenticationError),
+        (httpx.Response(400, json={"error": {"message": "max_tokens must be positive"}}), InvalidRequest),
+    ],
+    ids=["envelope", "moderation", "openai-401", "openai-400"],
+)
+async def test_a_refusal_is_told_in_either_form(answer: httpx.Response, error: type[APIError]) -> None:
+    """Errors come in WeryAI's envelope or in OpenAI's form."""
+    async with client_of(always(answer)) as client:
+        with pytest.raises(error) as caught:
+            await client.chat("hi")
+    assert type(caught.value) is error
+
+
+async def test_throttling_is_waited_out() -> None:
+    """A 429 is a refusal that a repeat cures: the lane rests, and the call goes out again."""
+    answers = [http_answer({"status": 429, "message": "slow down"}, "429 Too Many"), http_answer(ANSWER)]
+    async with peer(*answers) as server, WeryAI("sk-x", base_url=server.url, retries=QUICK) as client:
+        assert (await client.chat("hi")).text == "hi"
+    assert len(server.heard) == 2
+
+
+def test_both_sorts_go_through_one_stream() -> None:
+    """Tasks and calls that answer at once may be mixed in a stream; each outcome has its own result."""
+    world = World(seconds=20)
+
+    async def mixed(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("completions"):
+            return httpx.Response(200, json=ANSWER)
+        return await world(request)
+
+    async def main() -> None:
+        async with client_of(mixed) as client:
+            requests: list[Any] = [Chat(messages="hi"), TextToImage(prompt="hills"), Chat(messages="ho")]
+            async with client.stream(requests, ordered=True) as outcomes:
+                found = [outcome.unwrap() async for outcome in outcomes]
+        assert [result.text for result in found] == ["hi", None, "hi"]
+        assert found[1].urls
+
+    run_virtual(main())

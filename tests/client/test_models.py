@@ -1,0 +1,211 @@
+"""The registries: read from their own host, merged, asked about a request before money is spent."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+from support import KEY, URL, envelope
+
+from aiowery import Request, RetryPolicy, WeryAI
+from aiowery.errors import ConfigurationError
+from aiowery.sandbox import Fault, Sandbox, faults
+from aiowery.testing import run_virtual
+from aiowery.weryai import Chat, FirstLastImageToVideo, ImageToVideo, MultiImageToVideo, TextToImage, TextToVideo
+
+IMAGE = {
+    "text_to_image": [{"model_key": "M", "image_sizes": ["1:1"], "num_images": [1, 2], "prompt_length_limit": 10}],
+    "image_to_image": [],
+}
+VIDEO = {
+    "text_to_video": [],
+    "image_to_video": [
+        {
+            "model_key": "V",
+            "durations": [8],
+            "aspect_ratios": [],
+            "has_generate_audio": False,
+            "has_negative_prompt": False,
+            "support_multiple_images": False,
+            "support_first_last_frame": False,
+        }
+    ],
+    "multi_image_to_video": [],
+}
+
+
+class Registry:
+    """Both registries on their host; counts what was asked where."""
+
+    def __init__(self, *, down: bool = False) -> None:
+        self.asked: Counter[str] = Counter()
+        self.down = down
+
+    async def __call__(self, request: httpx.Request) -> httpx.Response:
+        """Answer one request."""
+        self.asked[f"{request.url.host}{request.url.path}"] += 1
+        assert request.headers["authorization"] == f"Bearer {KEY}"
+        if self.down:
+            return httpx.Response(503)
+        return envelope(IMAGE if "image/models" in request.url.path else VIDEO)
+
+
+@asynccontextmanager
+async def client_of(world: Registry, **more: Any) -> AsyncIterator[WeryAI]:
+    """Open a client whose network is the registry's."""
+    async with httpx.AsyncClient(transport=httpx.MockTransport(world)) as http:
+        async with WeryAI(KEY, http=http, retries=RetryPolicy(base=0.01, ceiling=0.02), **more) as client:
+            yield client
+
+
+@pytest.mark.anyio
+async def test_the_registries_have_a_host_of_their_own() -> None:
+    """By default WeryAI's second host is asked, with the same key, once for each registry."""
+    world = Registry()
+    async with client_of(world) as client:
+        models = await client.models()
+    assert [(model.mode, model.key, model.kind) for model in models] == [
+        ("text-to-image", "M", "image"),
+        ("image-to-video", "V", "video"),
+    ]
+    host = "api-growth-agent.weryai.com/growthai/v1"
+    assert dict(world.asked) == {f"{host}/image/models": 1, f"{host}/video/models": 1}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("settings", "environment", "host"),
+    [
+        ({"base_url": URL}, {}, "api.example.com"),
+        ({"models_base_url": "https://m.example.com"}, {}, "m.example.com"),
+        ({}, {"WERYAI_MODELS_BASE_URL": "https://e.example.com"}, "e.example.com"),
+        ({}, {"WERYAI_BASE_URL": URL}, "api.example.com"),
+    ],
+    ids=["follows base_url", "argument", "environment", "follows the environment's"],
+)
+async def test_the_host_of_the_registries_can_be_set(
+    settings: dict[str, str], environment: dict[str, str], host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who points the client elsewhere does not mean the real registries."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    world = Registry()
+    async with client_of(world, **settings) as client:
+        await client.models()
+    assert {where.partition("/")[0] for where in world.asked} == {host}
+
+
+def test_the_key_is_not_sent_in_the_clear() -> None:
+    """The second host obeys the same rule as the first."""
+    with pytest.raises(ConfigurationError, match="plain http"):
+        WeryAI(KEY, models_base_url="http://models.example.com")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("request_", "fields"),
+    [
+        (TextToImage(prompt="hills", model="M"), []),
+        (
+            TextToImage(prompt="hills at dawn", model="M", aspect_ratio="2:3", image_number=3),
+            ["aspect_ratio", "image_number", "prompt"],
+        ),
+        (ImageToVideo(prompt="x", model="V", image_url="https://e.com/a.png", aspect_ratio=None, duration=8), []),
+        (
+            ImageToVideo(
+                prompt="x", model="V", image_url="https://e.com/a.png", generate_audio=True, negative_prompt="rain"
+            ),
+            ["duration", "aspect_ratio", "generate_audio", "negative_prompt"],
+        ),
+        (
+            MultiImageToVideo(
+                prompt="x", model="V", image_urls=["https://e.com/a.png"] * 2, aspect_ratio=None, duration=8
+            ),
+            ["image_urls"],
+        ),
+        (
+            FirstLastImageToVideo(
+                prompt="x",
+                model="V",
+                first_image_url="https://e.com/a.png",
+                last_image_url="https://e.com/b.png",
+                aspect_ratio=None,
+                duration=8,
+            ),
+            ["model"],
+        ),
+        (Chat(messages="hi"), []),
+    ],
+    ids=["fits", "picture", "fits too", "video", "several", "between two", "not in the registries"],
+)
+async def test_check_tells_what_the_registry_says(request_: Request[Any], fields: list[str]) -> None:
+    """Each objection names its field; what the registry does not speak of is not objected to."""
+    async with client_of(Registry()) as client:
+        found = await client.check(request_)
+    assert [objection.field for objection in found] == fields
+    assert all(objection.field in str(objection) for objection in found)
+
+
+def test_many_checks_read_the_registries_once() -> None:
+    """A hundred at once share one reading; ten minutes later it is read anew, and in another session too."""
+    world = Registry()
+
+    async def main() -> None:
+        async with client_of(world) as client:
+            request = TextToImage(prompt="hills", model="M")
+            await asyncio.gather(*(client.check(request) for _ in range(100)))
+            await client.check(request)
+            assert world.asked.total() == 2
+            await asyncio.sleep(601)
+            await client.check(request)
+            assert world.asked.total() == 4
+
+    run_virtual(main())
+
+
+def test_a_registry_that_is_down_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing is said against the request, the log says why once, and a minute later it is tried again."""
+    world = Registry(down=True)
+
+    async def main() -> None:
+        async with client_of(world) as client:
+            for _ in range(5):
+                assert await client.check(TextToVideo(prompt="x")) == ()
+            assert caplog.text.count("cannot be read") == 1
+            world.down = False
+            await asyncio.sleep(61)
+            assert await client.check(TextToImage(prompt="hills", model="M", aspect_ratio="2:3"))
+
+    with caplog.at_level(logging.WARNING, "aiowery"):
+        run_virtual(main())
+
+
+@pytest.mark.anyio
+async def test_a_model_that_is_not_listed_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    """Lists lag behind models: an unknown key is told, not objected to."""
+    async with client_of(Registry()) as client:
+        with caplog.at_level(logging.WARNING, "aiowery"):
+            assert await client.check(TextToImage(prompt="x", model="NEW")) == ()
+    assert "does not list NEW" in caplog.text
+
+
+@pytest.mark.anyio
+async def test_the_other_lists_come_typed() -> None:
+    """Chat models and speakers of the sandbox, on a real socket; a passing failure is survived."""
+    async with Sandbox(faults=[Fault(faults.SERVER_ERROR, on="models", times=1)]) as sandbox:
+        async with WeryAI(sandbox.key, base_url=sandbox.url, retries=RetryPolicy(base=0.01)) as client:
+            chat = await client.chat_models()
+            assert {"GPT_4O"} <= {model.key for model in chat}
+            assert all(model.input_price is not None for model in chat)
+            speakers = await client.speakers("ja")
+            assert {speaker.language for speaker in speakers} == {"ja"}
+            assert len(await client.speakers()) > len(speakers)
+            job = await client.submit(TextToImage(prompt="x", image_number=2))
+            snapshots = await client.batch_status(job.batch_id or "")
+            assert {snapshot.task_id for snapshot in snapshots} == set(job.task_ids)

@@ -1,0 +1,200 @@
+"""A podcast in two steps: each is paid for once, whoever asks for it, and both can be found again."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import attrs
+import httpx
+import pytest
+from support import client_of, envelope
+
+from aiowery import ScriptLine, WeryAI
+from aiowery.errors import ConfigurationError, InvalidRequest, JobFailed
+from aiowery.testing import run_virtual
+from aiowery.weryai import Podcast, PodcastResult, PodcastScript, PodcastVoice
+
+REQUEST = Podcast(query="tides", speakers=["spk-1"])
+TURNS = [{"speaker_id": "spk-1", "speaker_name": "Mira", "content": "Hello."}]
+TEXT, AUDIO = "/v1/generation/podcast/generate/text", "/v1/generation/podcast/generate/Ab12/audio"
+
+
+@attrs.define
+class Studio:
+    """A provider that writes after two looks and speaks after two more."""
+
+    step: str = "new"
+    looks: int = 0
+    fails: str = ""
+    new_id: str = "Ab12"
+    posts: list[tuple[str, Any]] = attrs.field(factory=list)
+    refusals: list[tuple[int, str]] = attrs.field(factory=list)
+
+    async def __call__(self, request: httpx.Request) -> httpx.Response:
+        """Answer one request."""
+        path = request.url.path
+        if request.method == "GET":
+            return envelope(self.look(path.split("/")[-2]))
+        self.posts.append((path, json.loads(request.content)))
+        if path == TEXT:
+            return self.accept("writing", "waiting")
+        if self.refusals:
+            return envelope(None, *self.refusals.pop(0))
+        if self.step in {"speaking", "spoken"}:
+            return envelope(None, 8002, "podcast audio already submitted")
+        return self.accept("speaking", "processing")
+
+    def accept(self, step: str, word: str) -> httpx.Response:
+        """Begin a step."""
+        self.step, self.looks = step, 0
+        id_ = self.new_id if step == "speaking" else "Ab12"
+        return httpx.Response(200, json={"status": 200, "success": True, "data": {"task_id": id_, "task_status": word}})
+
+    def look(self, task_id: str) -> dict[str, Any]:
+        """Answer a look; every second one ends a step."""
+        self.looks += 1
+        if self.looks > 1:
+            self.step = {"writing": "written", "speaking": "spoken"}.get(self.step, self.step)
+        told: dict[str, Any] = {"task_id": task_id, "task_status": "processing"}
+        if self.fails and self.step in {"written", "spoken"} and self.fails.startswith(self.step[:1]):
+            word = "text-fail" if self.step == "written" else "audio-fail"
+            return {**told, "task_status": "failed", "content_status": word, "msg": self.fails}
+        if self.step == "spoken":
+            done = {"task_status": "SUCCESS", "content_status": "audio-success", "audios": ["https://f.example/1.mp3"]}
+            return {**told, **done, "scripts": TURNS}
+        if self.step in {"written", "speaking"}:
+            return {**told, "content_status": "text-success", "scripts": TURNS}
+        return told
+
+
+def paths(studio: Studio) -> list[str]:
+    """List what was posted."""
+    return [path for path, _ in studio.posts]
+
+
+def with_client(studio: Studio, main: Any) -> None:
+    """Run a coroutine function with a client of the studio, in virtual time."""
+
+    async def run() -> None:
+        async with client_of(studio) as client:
+            await main(client)
+
+    run_virtual(run())
+
+
+def test_awaiting_it_walks_both_steps_with_one_post_each() -> None:
+    """`await` the podcast: script, voices, result; two POSTs."""
+    studio = Studio()
+
+    async def main(client: WeryAI) -> None:
+        podcast = await client.podcast(REQUEST)
+        result = await podcast
+        assert isinstance(result, PodcastResult)
+        assert (result.url, result.script[0].content) == ("https://f.example/1.mp3", "Hello.")
+        assert await podcast == result
+
+    with_client(studio, main)
+    assert studio.posts[1:] == [(AUDIO, {})]
+    assert paths(studio) == [TEXT, AUDIO]
+
+
+def test_a_pause_lets_the_script_be_edited() -> None:
+    """The edited turns are what is spoken; asking twice asks once."""
+    studio = Studio()
+
+    async def main(client: WeryAI) -> None:
+        podcast = await client.podcast(REQUEST)
+        script = await podcast.script()
+        assert isinstance(script, PodcastScript)
+        assert script.script == (ScriptLine("spk-1", "Hello.", "Mira"),)
+        first = await podcast.voice([attrs.evolve(script.script[0], content="Good day.")])
+        assert await podcast.voice() is first
+        await podcast
+
+    with_client(studio, main)
+    assert studio.posts[1:] == [(AUDIO, {"scripts": [{**TURNS[0], "content": "Good day."}]})]
+
+
+@pytest.mark.parametrize(
+    ("step", "posts"),
+    [("writing", [AUDIO]), ("written", [AUDIO]), ("speaking", [AUDIO]), ("spoken", [])],
+)
+def test_it_is_found_again_at_either_step(step: str, posts: list[str]) -> None:
+    """By its id alone a podcast goes on from where it is; voices that exist are joined, not made again."""
+    studio = Studio(step=step)
+
+    async def main(client: WeryAI) -> None:
+        result = await (await client.podcast(task_id="Ab12"))
+        assert result.url == "https://f.example/1.mp3"
+
+    with_client(studio, main)
+    assert paths(studio) == posts
+
+
+def test_an_unready_script_may_be_asked_again() -> None:
+    """A refusal of the voices comes through and does not end the podcast."""
+    studio = Studio(refusals=[(8001, "script not ready")])
+
+    async def main(client: WeryAI) -> None:
+        podcast = await client.podcast(REQUEST)
+        with pytest.raises(InvalidRequest, match="not ready"):
+            await podcast
+        assert (await podcast).url
+
+    with_client(studio, main)
+    assert paths(studio) == [TEXT, AUDIO, AUDIO]
+
+
+@pytest.mark.parametrize("reason", ["w: no words", "s: no voice"])
+def test_a_failed_step_fails_with_its_reason(reason: str) -> None:
+    """text-fail and audio-fail end the podcast, and nothing is spoken about what was not written."""
+    studio = Studio(fails=reason)
+
+    async def main(client: WeryAI) -> None:
+        podcast = await client.podcast(REQUEST)
+        with pytest.raises(JobFailed, match=reason):
+            await podcast
+
+    with_client(studio, main)
+    assert paths(studio) == ([TEXT] if reason.startswith("w") else [TEXT, AUDIO])
+
+
+def test_a_new_id_in_the_second_step_is_used() -> None:
+    """Where the provider gives the voices an id of their own, that one is asked about."""
+    studio = Studio(new_id="Zz99")
+
+    async def main(client: WeryAI) -> None:
+        podcast = await client.podcast(REQUEST)
+        assert (await podcast).task_ids == ("Zz99",)
+
+    with_client(studio, main)
+
+
+def test_two_steps_of_one_task_are_two_jobs() -> None:
+    """The same id means another job for each class of request."""
+    studio = Studio(step="written")
+
+    async def main(client: WeryAI) -> None:
+        script, voice = client.job("Ab12", of=Podcast), client.job("Ab12", of=PodcastVoice)
+        assert set(client.jobs()) == {script, voice}
+        assert client.job("Ab12", of=Podcast) is script
+        assert (await script).script
+        studio.step = "spoken"
+        assert (await voice).url
+
+    with_client(studio, main)
+
+
+def test_either_a_request_or_an_id_is_needed() -> None:
+    """Both or neither is a mistake, told before anything is sent."""
+    studio = Studio()
+
+    async def main(client: WeryAI) -> None:
+        with pytest.raises(ConfigurationError, match="either"):
+            await client.podcast()
+        with pytest.raises(ConfigurationError, match="either"):
+            await client.podcast(REQUEST, task_id="Ab12")
+
+    with_client(studio, main)
+    assert studio.posts == []
