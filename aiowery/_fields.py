@@ -20,12 +20,14 @@ class Wire:
 
     `name`: its spelling there, by default its own name. `media`: it holds urls of that kind, or local files to be
     uploaded first. `in_path`: it is a part of the path, not of the body. `write` turns a value into what is sent.
+    `may_be_none`: None is a choice there (to leave it out), and not the default.
     """
 
     name: str | None = None
     media: AssetKind | None = None
     in_path: bool = False
     write: Callable[[Any], Any] | None = None
+    may_be_none: bool = False
 
 
 _PLAIN: Final = Wire()
@@ -37,9 +39,10 @@ def wire(
     media: AssetKind | None = None,
     in_path: bool = False,
     write: Callable[[Any], Any] | None = None,
+    may_be_none: bool = False,
 ) -> Mapping[str, Wire]:
     """Return the metadata of a field whose wire form is not simply its name and value."""
-    return {_KEY: Wire(name=name, media=media, in_path=in_path, write=write)}
+    return {_KEY: Wire(name=name, media=media, in_path=in_path, write=write, may_be_none=may_be_none)}
 
 
 def wire_of(field: attrs.Attribute[Any]) -> Wire:
@@ -63,7 +66,7 @@ def text(*, shortest: int = 0, longest: int) -> Any:
     """Return a validator for a text whose length the contract bounds."""
 
     def check(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:
-        if value is None and field.default is None:
+        if value is None and (field.default is None or wire_of(field).may_be_none):
             return
         if not isinstance(value, str):
             raise refused(owner, field, value, "a string")
@@ -121,6 +124,13 @@ def matching(pattern: str, example: str) -> Any:
             raise refused(owner, field, value, f"a text such as {example!r}")
 
     return check
+
+
+def path_segment(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:
+    """Refuse what could not be one segment of a url's path, or would be another one."""
+    fits = isinstance(value, str) and value.strip(". \t\r\n") and value.encode("utf-8", "replace").decode() == value
+    if not fits:
+        raise refused(owner, field, value, "an id as the provider gave it")
 
 
 def count(*, least: int = 0, most: int | None = None) -> Any:

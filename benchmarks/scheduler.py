@@ -26,7 +26,7 @@ import attrs
 from aiowery import PollPolicy, Result
 from aiowery._job import Job
 from aiowery._scheduler import Scheduler, Watched
-from aiowery._tasks import AssetKind
+from aiowery._tasks import Kind
 from aiowery._values import Accepted, Deadline
 from benchmarks._figures import Figure, Note, Section, Target, of_rounds, percentile
 from benchmarks._process import apart
@@ -160,7 +160,7 @@ async def _look_barely(times: int) -> float:
 class _Keeper:
     """The least that a job needs of a client."""
 
-    def patience(self, kind: AssetKind | None, deadline: Deadline) -> float:  # noqa: ARG002 - the job's interface
+    def patience(self, kind: Kind | None, deadline: Deadline) -> float:  # noqa: ARG002 - the job's interface
         return _POLICY.image_deadline
 
     def attend(self, job: Job[Any]) -> None:

@@ -18,7 +18,7 @@ from aiowery._codec import Fault, Identifier, make_converter, structure
 from aiowery._tasks import Asset, AssetKind, ScriptLine, Snapshot, TaskState
 from aiowery._values import Accepted
 from aiowery._wire import Answer
-from aiowery.errors import UnexpectedResponse
+from aiowery.errors import APIError, UnexpectedResponse
 from aiowery.weryai._chat import said_in
 from aiowery.weryai._common import WeryAIRequest
 from aiowery.weryai._refusals import refusal
@@ -224,11 +224,17 @@ def parse_delivery(body: bytes) -> Snapshot:
     Deliveries are neither signed nor secret, so anybody can forge one: take it as a hint, and ask
     `client.status(task_id)` before you act on it. Raises UnexpectedResponse for anything else.
     """
-    raw, request_id = opened(Answer(HTTPStatus.OK, {}, body))
+    answer = Answer(HTTPStatus.OK, {}, body)
+    try:
+        raw, request_id = opened(answer)
+    except APIError as error:  # forged or not, it is not about our key and our credits
+        raise outside(
+            answer, "a delivery that is a refusal", error.raw, "$.status: success is expected", None
+        ) from error
     where, said = (_located(raw) or [("$.data", None)])[0]
-    snapshot = _snapshot(Answer(HTTPStatus.OK, {}, body), said, where, None, request_id)
+    snapshot = _snapshot(answer, said, where, None, request_id)
     if not snapshot.task_id:
-        raise outside(Answer(HTTPStatus.OK, {}, body), "a delivery names no task", raw, f"{where}.task_id", request_id)
+        raise outside(answer, "a delivery names no task", raw, f"{where}.task_id: an id is expected", request_id)
     return snapshot
 
 

@@ -113,11 +113,10 @@ def as_object(request: Request[Any]) -> dict[str, Any]:
 
     Only what was set is there. A local file stands by its path, a file in memory with its content in base64.
     """
-    fields = {field.name: getattr(request, field.name) for field in attrs.fields(type(request))}
     told = {
-        name: _told(value)
-        for name, value in fields.items()
-        if value is not None and not (isinstance(value, (tuple, Mapping)) and not value)
+        field.name: _told(value)
+        for field in attrs.fields(type(request))
+        if (value := getattr(request, field.name)) not in (None, (), {}) or _is_none_by_choice(field, value)
     }
     return {_TYPE: request.type_name, **told}
 
@@ -125,12 +124,18 @@ def as_object(request: Request[Any]) -> dict[str, Any]:
 def from_object(values: Mapping[str, Any]) -> WeryAIRequest[Any]:
     """Make the request that a JSON object describes: `type` names its class, null means left out.
 
+    (For a video's ratio, which has a default, null means that none is sent.)
+
     A text in a media field that is no url is a local file's path, so take objects from people you trust with your
     files only. Names that the class does not know go to `extra`. Raises ConfigurationError.
     """
     cls = request_type(values.get(_TYPE))
     fields = {field.name: field for field in attrs.fields(cls)}
-    given = {name: value for name, value in values.items() if value is not None and name != _TYPE}
+    given = {
+        name: value
+        for name, value in values.items()
+        if name != _TYPE and (value is not None or _is_none_by_choice(fields.get(name), value))
+    }
     extra = given.pop("extra", {})
     if not isinstance(extra, Mapping):
         raise ConfigurationError(f"extra is {extra!r}; an object is needed")
@@ -140,6 +145,10 @@ def from_object(values: Mapping[str, Any]) -> WeryAIRequest[Any]:
         if field.default is attrs.NOTHING and name not in known:
             raise ConfigurationError(f"no {name}; {cls.type_name} needs one")
     return cls(extra={**extra, **unknown}, **known)
+
+
+def _is_none_by_choice(field: attrs.Attribute[Any] | None, value: Any) -> bool:
+    return value is None and field is not None and wire_of(field).may_be_none
 
 
 def _told(value: Any) -> Any:

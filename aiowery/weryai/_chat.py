@@ -12,7 +12,7 @@ from aiowery._tasks import Kind, Snapshot
 from aiowery._values import TextResult
 from aiowery.errors import ConfigurationError
 from aiowery.weryai._common import WeryAIRequest, shortened, word
-from aiowery.weryai._research import first
+from aiowery.weryai._research import first, word_of
 
 _LONGEST = 10_000_000
 
@@ -39,7 +39,7 @@ class ChatResult(TextResult):
         usage = first(snapshots, "usage")
         return {
             "choices": tuple(map(said_in, choices)),
-            "finish_reason": choices[0].get("finish_reason") if choices else None,
+            "finish_reason": word_of(choices[0].get("finish_reason")) if choices else None,
             "usage": usage if isinstance(usage, Mapping) else {},
         }
 

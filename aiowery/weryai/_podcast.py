@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Final, Literal
 
 import attrs
 
-from aiowery._fields import count, items, text, wire
+from aiowery._fields import count, items, path_segment, text, wire
 from aiowery._tasks import Kind, ScriptLine, Snapshot, TaskState
 from aiowery._values import AudioResult, Result
 from aiowery.errors import ConfigurationError
@@ -98,7 +98,8 @@ class Podcast(TaskRequest[PodcastScript]):
     mode: Literal["quick", "debate", "deep"] | str = attrs.field(default="quick", validator=word)
 
     def __attrs_post_init__(self) -> None:
-        if not all(str(speaker).strip() == speaker for speaker in self.speakers):
+        speakers: tuple[object, ...] = self.speakers
+        if not all(isinstance(speaker, str) and speaker.strip() for speaker in speakers):
             raise ConfigurationError(
                 f"{type(self).__name__}.speakers is {self.speakers!r}; ids from client.speakers() are needed"
             )
@@ -142,5 +143,5 @@ class PodcastVoice(TaskRequest[PodcastResult]):
     kind: ClassVar[Kind] = "audio"
     result_type: ClassVar[type[PodcastResult]] = PodcastResult
 
-    task_id: str = attrs.field(validator=word, metadata=wire(in_path=True))
+    task_id: str = attrs.field(validator=[word, path_segment], metadata=wire(in_path=True))
     script: tuple[ScriptLine, ...] = attrs.field(default=(), converter=_lines, metadata=wire("scripts", write=_turns))

@@ -159,7 +159,7 @@ def _objections(request: WeryAIRequest[Any], model: Model) -> Iterator[Objection
         value = getattr(request, name, None)
         if value is not None and allowed and value not in allowed:
             yield Objection(field=name, value=value, says=f"{model.key} takes {', '.join(map(str, allowed))}")
-    if model.kind == "video" and not model.aspect_ratios and getattr(request, "aspect_ratio", None):
+    if model.raw.get("aspect_ratios") == [] and getattr(request, "aspect_ratio", None):
         yield Objection(
             field="aspect_ratio",
             value=getattr(request, "aspect_ratio", None),

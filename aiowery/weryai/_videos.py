@@ -36,7 +36,7 @@ class _PromptedVideos(_Videos):
     prompt: str = attrs.field(validator=prompt)
     model: str = attrs.field(default="WERYAI_VIDEO_1_0", validator=word)
     duration: int = attrs.field(default=5, validator=whole_number(least=1))
-    aspect_ratio: str | None = attrs.field(default="16:9", validator=attrs.validators.optional(word))
+    aspect_ratio: str | None = attrs.field(default="16:9", validator=word, metadata=wire(may_be_none=True))
     negative_prompt: str | None = attrs.field(default=None, validator=negative_prompt)
     resolution: Resolution | str | None = attrs.field(default=None, validator=optional_word)
     generate_audio: bool | None = attrs.field(default=None, validator=truth)
