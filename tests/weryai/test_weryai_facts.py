@@ -39,7 +39,8 @@ def sent(request: Any) -> dict[str, Any]:
 def field_of(name: str, fact: Field) -> str:
     """Find our field that is sent under a parameter's name."""
     fields = attrs.fields(REQUESTS[name])
-    return next(field.name for field in fields if (wire_of(field).name or field.name) == fact.name)
+    found: str = next(field.name for field in fields if (wire_of(field).name or field.name) == fact.name)
+    return found
 
 
 FACTS = [(name, fact) for name, entry in PAIRS for fact in entry.fields if fact.name not in DOUBTFUL.get(name, ())]
