@@ -96,6 +96,8 @@ class Session:
             raise _unsent()
         self._watch.patience(request.kind, deadline)  # a deadline that makes no sense is refused here, unsent
         call = self.provider.encode(await self.uploads.settled(request))
+        if self._closing:  # closed while files were on their way
+            raise _unsent()
         ticket = self.lane.ticket(request.places)
         await self._admission(ticket)
         if self._closing:  # closed in the turn of the loop in which the lane let us in

@@ -64,7 +64,8 @@ h1 { margin: .2rem 0 0; font: 400 clamp(2.2rem, 6vw, 4.5rem)/1.05 ui-serif, "Iow
 .wall audio { display: block; width: 100%; }
 .wall .sound { background: none; box-shadow: none; border-radius: 0; display: grid; gap: .5rem; }
 .wall .sound img { border-radius: .35rem; }
-.wall .words { background: var(--sheet); border: 1px solid var(--line); max-height: calc(var(--row) + 1rem); overflow: auto;
+.wall .words { background: var(--sheet); border: 1px solid var(--line);
+  max-height: calc(var(--row) + 1rem); overflow: auto;
   padding: .9rem 1.1rem; font: .92rem/1.55 ui-serif, "Iowan Old Style", Georgia, serif; white-space: pre-wrap;
   overflow-wrap: anywhere; }
 .wall .words:focus-visible { outline: 2px solid var(--accent); }

@@ -90,7 +90,7 @@ class Chat(WeryAIRequest[ChatResult]):
     top_p: float | None = attrs.field(default=None, validator=number(least=0, most=1))
     presence_penalty: float | None = attrs.field(default=None, validator=number(least=-2, most=2))
     frequency_penalty: float | None = attrs.field(default=None, validator=number(least=-2, most=2))
-    seed: int | None = None
+    seed: int | None = attrs.field(default=None, validator=whole_number(least=-(2**63), most=2**63 - 1))
     n: int | None = attrs.field(default=None, validator=whole_number(least=1))
 
     @property
