@@ -12,6 +12,7 @@ from typing import Any, NewType, TypeVar
 import attrs
 import cattrs
 
+from aiowery._fields import fits_in_a_path
 from aiowery.errors import UnexpectedResponse
 
 T = TypeVar("T")
@@ -69,14 +70,9 @@ def _whole_or_float(value: float) -> float:
 
 
 def _identifier(value: Any, _: Any) -> Identifier:
-    if isinstance(value, bool) or not isinstance(value, (str, int)) or not _fits_in_a_path(str(value)):
+    if isinstance(value, bool) or not isinstance(value, (str, int)) or not fits_in_a_path(str(value)):
         raise Fault("an id", value)
     return Identifier(str(value))
-
-
-def _fits_in_a_path(text: str) -> bool:
-    # Dots alone would mean another folder there, and half a surrogate pair has no bytes at all.
-    return bool(text.strip().strip(".")) and text.encode("utf-8", "replace").decode() == text
 
 
 def make_converter() -> cattrs.Converter:

@@ -126,10 +126,15 @@ def matching(pattern: str, example: str) -> Any:
     return check
 
 
+def fits_in_a_path(text: str) -> bool:
+    """Whether a text can be one segment of a url's path, once it is quoted."""
+    # Dots alone would mean another folder there, and half a surrogate pair has no bytes at all.
+    return bool(text.strip().strip(".")) and text.encode("utf-8", "replace").decode() == text
+
+
 def path_segment(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:
-    """Refuse what could not be one segment of a url's path, or would be another one."""
-    fits = isinstance(value, str) and value.strip(". \t\r\n") and value.encode("utf-8", "replace").decode() == value
-    if not fits:
+    """Refuse what cannot be an id in a path."""
+    if not isinstance(value, str) or not fits_in_a_path(value):
         raise refused(owner, field, value, "an id as the provider gave it")
 
 

@@ -6,14 +6,14 @@ from typing import ClassVar, Final, Generic
 
 import attrs
 
-from aiowery._fields import text, whole_number
+from aiowery._fields import matching, text, whole_number
 from aiowery._values import R_co, Request
 
 LONGEST_WORD: Final = 200
 """Characters of a model key, a ratio and other words of the provider's."""
 word = text(shortest=1, longest=LONGEST_WORD)
 optional_word = text(longest=LONGEST_WORD)
-optional_address = text(longest=2000)
+web_address = [text(shortest=1, longest=2000), matching(r"https?://[^\s]+", "https://example.com/hook")]
 prompt = text(shortest=1, longest=2000)
 negative_prompt = text(longest=1000)
 caller_id = whole_number(least=0)
@@ -75,4 +75,4 @@ class CalledRequest(WeryAIRequest[R_co], Generic[R_co]):
 class TaskRequest(CalledRequest[R_co], Generic[R_co]):
     """A request whose end the provider can report to `webhook_url`, besides answering status checks."""
 
-    webhook_url: str | None = attrs.field(default=None, validator=optional_address)
+    webhook_url: str | None = attrs.field(default=None, validator=web_address)

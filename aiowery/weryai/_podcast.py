@@ -118,9 +118,9 @@ def _line(value: Any) -> ScriptLine:
         line = value if isinstance(value, ScriptLine) else ScriptLine(**value)
     except TypeError as fault:
         raise ConfigurationError(f"{value!r} is no turn of a script; give speaker_id and content") from fault
-    told: tuple[object, ...] = (line.speaker_id, line.content)
+    told: tuple[object, ...] = (line.speaker_id, line.content, line.speaker_name or "?")
     if not all(isinstance(part, str) and part.strip() for part in told):
-        raise ConfigurationError(f"{line!r}: speaker_id and content must be texts that are not blank")
+        raise ConfigurationError(f"{line!r}: speaker_id, content and speaker_name must be texts that are not blank")
     return line
 
 

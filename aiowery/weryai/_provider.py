@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode
 
 import attrs
 
-from aiowery._fields import wire_of
+from aiowery._fields import fits_in_a_path, wire_of
 from aiowery._media import Checked
 from aiowery._tasks import Snapshot
 from aiowery._values import Accepted, Request
@@ -51,7 +51,7 @@ class WeryAIProvider:
 
     def status_call(self, task_id: str) -> Call:
         """Ask for one task."""
-        return Call("GET", f"/v1/generation/{quote(task_id, safe='')}/status")
+        return Call("GET", f"/v1/generation/{_segment(task_id)}/status")
 
     def decode_status(self, answer: Answer, task_id: str) -> Snapshot:
         """Read what was said of one task."""
@@ -63,7 +63,7 @@ class WeryAIProvider:
 
     def batch_call(self, batch_id: str) -> Call:
         """Ask for all tasks of one submission."""
-        return Call("GET", f"/v1/generation/batch/{quote(batch_id, safe='')}/status")
+        return Call("GET", f"/v1/generation/batch/{_segment(batch_id)}/status")
 
     def decode_batch(self, answer: Answer) -> Sequence[Snapshot]:
         """Read what was said of all tasks."""
@@ -85,6 +85,13 @@ class WeryAIProvider:
     def decode_upload(self, answer: Answer) -> str:
         """Read the url of an uploaded file."""
         return _answers.decode_upload(answer)
+
+
+def _segment(id_: str) -> str:
+    """Return an id as a part of a path; ConfigurationError for what would lead elsewhere."""
+    if not fits_in_a_path(id_):
+        raise ConfigurationError(f"the id is {id_!r}; an id as the provider gave it is needed")
+    return quote(id_, safe="")
 
 
 def _ours(request: Request[Any]) -> WeryAIRequest[Any]:
@@ -114,7 +121,7 @@ def _plain(value: Any) -> Any:
 
 def _path(request: Request[Any]) -> str:
     parts = {
-        field.name: quote(getattr(request, field.name), safe="")
+        field.name: _segment(getattr(request, field.name))
         for field in attrs.fields(type(request))
         if wire_of(field).in_path
     }

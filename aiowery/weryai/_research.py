@@ -11,7 +11,7 @@ from aiowery._fields import FrozenMapping, items, mapping, text, truth
 from aiowery._tasks import Kind, Snapshot
 from aiowery._values import Result, TextResult
 from aiowery.errors import ConfigurationError
-from aiowery.weryai._common import TaskRequest, WeryAIRequest, optional_word
+from aiowery.weryai._common import TaskRequest, WeryAIRequest, optional_word, web_address
 
 _LONGEST = 1_000_000
 
@@ -114,7 +114,7 @@ class CorpusUpload(WeryAIRequest[CorpusResult]):
     result_type: ClassVar[type[CorpusResult]] = CorpusResult
     answer_member: ClassVar[str] = "name"
 
-    file_url: str = attrs.field(validator=text(shortest=1, longest=2000))
+    file_url: str = attrs.field(validator=web_address)
     file_name: str | None = attrs.field(default=None, validator=optional_word)
 
     @property

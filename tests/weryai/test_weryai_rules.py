@@ -338,3 +338,28 @@ def test_a_request_takes_its_fields_by_name_only(name: str) -> None:
     """Positions would change their meaning with the next field."""
     with pytest.raises(TypeError):
         REQUESTS[name]("hills")  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("id_", ["..", ".", "", " ", "\ud800"], ids=ascii)
+def test_an_id_that_is_none_leads_nowhere(id_: str) -> None:
+    """What cannot be one segment of a path is refused before it becomes one, in every call that takes an id."""
+    for call in (WeryAIProvider().status_call, WeryAIProvider().batch_call):
+        with pytest.raises(ConfigurationError, match="an id as the provider gave it"):
+            call(id_)
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("chat", {"seed": "no"}),
+        ("chat", {"seed": True}),
+        ("corpus-upload", {"file_url": "d.pdf"}),
+        ("text-to-image", {"webhook_url": "nope"}),
+        ("podcast-voice", {"script": [{"speaker_id": "a", "content": "b", "speaker_name": 7}]}),
+    ],
+    ids=str,
+)
+def test_what_can_never_be_meant_is_refused(name: str, fields: dict[str, Any]) -> None:
+    """A seed that is no number, a document that is no url, a name that is no text."""
+    with pytest.raises(ConfigurationError):
+        smallest(name, **fields)
