@@ -12,7 +12,7 @@ from coverage import Coverage
 pytest_plugins = ["aiowery.testing"]
 
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
-_OURS = ("WERYAI_API_KEY", "WERYAI_BASE_URL")
+_OURS = ("WERYAI_API_KEY", "WERYAI_BASE_URL", "WERYAI_MODELS_BASE_URL")
 
 
 @pytest.fixture(autouse=True)
