@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
-
-if TYPE_CHECKING:
-    from aiowery.sandbox._rules import Shape
-    from aiowery.sandbox._world import Batch
 
 
 @attrs.frozen
@@ -67,17 +63,6 @@ def success(data: Any) -> Answer:
 def podcast_answer(data: Any) -> Answer:
     """Put `data` into the envelope that the podcast pages show."""
     return Answer({"status": 200, "desc": "Success", "message": "Success", "success": True, "data": data})
-
-
-def accepted(shape: Shape, batch: Batch) -> Answer:
-    """Say that a submission was taken, in the shape of its endpoint."""
-    ids = [task.id for task in batch.tasks]
-    if shape == "batch":
-        return success({"batch_id": batch.id, "task_ids": ids})
-    if shape == "research":
-        return success({"interaction_id": f"int_{batch.id}", "task_id": ids[0], "status": "processing"})
-    data = {"task_id": ids[0], "task_status": "waiting"}
-    return podcast_answer(data) if shape == "podcast" else success(data)
 
 
 def parameter_error(message: str) -> Refused:

@@ -1,13 +1,15 @@
-"""What status answers say of tasks, by what they make."""
+"""What answers say of tasks: that they were accepted, how they stand, what they made."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from aiowery.sandbox._answer import Answer, podcast_answer, success
 from aiowery.sandbox._world import Makes, State
 
 if TYPE_CHECKING:
-    from aiowery.sandbox._world import Order, Task
+    from aiowery.sandbox._rules import Shape
+    from aiowery.sandbox._world import Batch, Order, Task
 
 _CAPITALS = {
     State.WAITING: "WAITING",
@@ -18,6 +20,17 @@ _CAPITALS = {
 _MUSICAL = {Makes.SONG, Makes.MUSIC}
 _SOUNDS = {Makes.SONG, Makes.MUSIC, Makes.SPEECH, Makes.PODCAST}
 _NAMES = ("Mira", "Jon")
+
+
+def accepted(shape: Shape, batch: Batch) -> Answer:
+    """Say that a submission was taken, in the shape of its endpoint."""
+    ids = [task.id for task in batch.tasks]
+    if shape == "batch":
+        return success({"batch_id": batch.id, "task_ids": ids})
+    if shape == "research":
+        return success({"interaction_id": f"int_{batch.id}", "task_id": ids[0], "status": "processing"})
+    data = {"task_id": ids[0], "task_status": "waiting"}
+    return podcast_answer(data) if shape == "podcast" else success(data)
 
 
 def report(task: Task, now: float, base_url: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from aiowery.sandbox._answer import Answer, Refused, accepted, not_found, parameter_error, podcast_answer, success
+from aiowery.sandbox._answer import Answer, Refused, not_found, parameter_error, podcast_answer, success
 from aiowery.sandbox._calls import (
     CHAT,
     CORPUS,
@@ -31,7 +31,7 @@ from aiowery.sandbox._endpoints import ENDPOINTS
 from aiowery.sandbox._faults import Call
 from aiowery.sandbox._files import serve
 from aiowery.sandbox._models import LANGUAGES, SPEAKER_IDS, chat_models, image_models, speakers, video_models
-from aiowery.sandbox._reports import forms_of, report, research, script
+from aiowery.sandbox._reports import accepted, forms_of, report, research, script
 from aiowery.sandbox._rules import check
 from aiowery.sandbox._speech import RESEARCH, VOICES_FIELDS, VOICES_PRICE, VOICES_RULE, turns
 from aiowery.sandbox._uploads import LARGEST_UPLOAD, read_upload

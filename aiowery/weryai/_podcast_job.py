@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Generator, Iterable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from aiowery._client import Client
 from aiowery._job import Job
 from aiowery._tasks import ScriptLine
 from aiowery._values import DEFAULT, Deadline
 from aiowery.errors import InvalidRequest
 from aiowery.weryai._podcast import Podcast, PodcastResult, PodcastScript, PodcastVoice
-
-if TYPE_CHECKING:
-    from aiowery.weryai._client import WeryAI
 
 _ALREADY_ASKED: Final = 8002
 _VOICES: Final = "audio-"
@@ -26,7 +24,7 @@ class PodcastJob:
     is needed to go on at either step later: `client.podcast(task_id=...)`.
     """
 
-    def __init__(self, client: WeryAI, script: Job[PodcastScript]) -> None:
+    def __init__(self, client: Client, script: Job[PodcastScript]) -> None:
         self._client = client
         self._script = script
         self._voice: Job[PodcastResult] | None = None
@@ -74,7 +72,7 @@ class PodcastJob:
             return self._client.job(self.task_id, of=PodcastVoice)
 
 
-async def begin(client: WeryAI, request: Podcast | None, task_id: str | None, deadline: Deadline) -> PodcastJob:
+async def begin(client: Client, request: Podcast | None, task_id: str | None, deadline: Deadline) -> PodcastJob:
     """Begin a podcast, or find one again by its task id."""
     if request is not None:
         return PodcastJob(client, await client.submit(request, deadline=deadline))

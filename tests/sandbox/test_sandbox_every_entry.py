@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import attrs
@@ -16,11 +17,14 @@ from weryai_facts import ENTRIES, ENTRY, Entry, Field
 from aiowery.sandbox import Sandbox
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(64)
+MP4 = b"\0\0\0\x18ftypisom"
+MIB = 1024**2
 TOO_MANY = 51
 POSTS = [entry for entry in ENTRIES if entry.method == "POST" and entry.fields and entry.name != "webhook"]
 JSON_POSTS = [entry for entry in POSTS if "upload" not in entry.name]
 CALLS = [entry for entry in ENTRIES if entry.name != "webhook"]
 TASKS = [entry for entry in JSON_POSTS if entry.shape is not None]
+UPLOADS = [entry for entry in POSTS if "upload" in entry.name]
 OTHER_TYPES: dict[type, list[Any]] = {
     str: [7],
     int: ["x", 1.5, True],
@@ -29,6 +33,8 @@ OTHER_TYPES: dict[type, list[Any]] = {
     dict: [[1]],
     list: ["x"],
 }
+IN_FULL = {"img": "image", "lang": "language"}
+"""The words of the texts for what the parameters' names cut short."""
 MAGIC = {"images": ("image/png", b"\x89PNG"), "videos": ("video/mp4", b"ftyp"), "audios": ("audio/wav", b"RIFF")}
 
 
@@ -105,6 +111,7 @@ def refused(caller: Caller, entry: Entry, body: Any) -> str:
     answer = caller.call(entry, body)
     said = answer.json()
     assert said["status"] == 1001, (body, said)
+    assert answer.status_code < 500
     assert "choices" not in said
     assert caller.balance() == before
     return str(said["message"])
@@ -132,6 +139,77 @@ def test_the_example_is_accepted_in_its_documented_shape(caller: Caller, entry: 
         assert data["status" if entry.shape == "research" else "task_status"] == word
 
 
+NUMBER = (int, float)
+SPEAKER = {"name": str, "speaker_id": str, "demo_audio_url": str, "gender": str, "language": str}
+IMAGE_MODEL = {
+    "model_key": str,
+    "title": str,
+    "image_sizes": [str],
+    "num_images": [int],
+    "resolutions": list,
+    "prompt_length_limit": int,
+}
+VIDEO_MODEL = {
+    "model_key": str,
+    "title": str,
+    "durations": [int],
+    "aspect_ratios": list,
+    "resolutions": list,
+    "has_generate_audio": bool,
+    "has_negative_prompt": bool,
+    "prompt_length_limit": int,
+    "support_multiple_images": bool,
+    "support_first_last_frame": bool,
+    "upload_image_limit": int,
+}
+CHOICE = {"index": int, "message": {"role": str, "content": str}, "finish_reason": str}
+MEMBERS: dict[str, Any] = {
+    "image_to_prompt": {"prompt": str, "cost_mill": int},
+    "upload_file": {"object_url_list": [str]},
+    "upload_file_legacy": {"object_url_list": [str]},
+    "task_status": {"task_id": str, "task_status": str},
+    "batch_status": [{"task_id": str, "task_status": str}],
+    "balance": NUMBER,
+    "deep_research": {"interaction_id": str, "task_id": str, "status": str},
+    "file_search_stores": {"name": str, "uploaded_count": int},
+    "podcast_speakers": {"speakers": [SPEAKER]},
+    "image_models": {
+        "text_to_image": [IMAGE_MODEL],
+        "image_to_image": [{**IMAGE_MODEL, "upload_image_limit": int}],
+    },
+    "video_models": {"text_to_video": [VIDEO_MODEL], "image_to_video": [VIDEO_MODEL], "multi_image_to_video": list},
+    "chat_models": {
+        "models": [{"model": str, "desc": str, "max_tokens": int, "input_price": NUMBER, "output_price": NUMBER}]
+    },
+    "chat_completions": {
+        "id": str,
+        "object": str,
+        "created": int,
+        "model": str,
+        "choices": [CHOICE],
+        "usage": {"prompt_tokens": int, "completion_tokens": int, "total_tokens": int},
+    },
+}
+"""What the pages show of the answers that are no plain submission."""
+
+
+def fits(said: Any, shown: Any) -> bool:
+    """Tell whether a value has the members, items and types that a page shows; a list has at least one item."""
+    if isinstance(shown, dict):
+        return isinstance(said, dict) and all(name in said and fits(said[name], shown[name]) for name in shown)
+    if isinstance(shown, list):
+        return isinstance(said, list) and bool(said) and all(fits(item, shown[0]) for item in said)
+    # A flag is no number, whatever Python thinks.
+    return isinstance(said, shown) and (shown is bool or not isinstance(said, bool))
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_an_answer_has_its_documented_members(caller: Caller, name: str) -> None:
+    """What is read from an answer at once is there, under its name and in its type."""
+    said = caller.call(ENTRY[name], dict(ENTRY[name].example)).json()
+    assert fits(said if name.startswith("chat") else said["data"], MEMBERS[name]), said
+
+
 @pytest.mark.parametrize("entry", TASKS, ids=lambda entry: entry.name)
 def test_a_task_ends_with_what_it_was_made_for(caller: Caller, entry: Entry) -> None:
     """Every task brings outputs of its kind, and every address gives a real file of that kind."""
@@ -140,6 +218,7 @@ def test_a_task_ends_with_what_it_was_made_for(caller: Caller, entry: Entry) -> 
     member = entry.output or ""
     done = caller.finished(task_id, member)
     assert done["task_id"] == task_id
+    assert member == "scripts" or done["task_status"].lower() in {"success", "succeed"}
     if member not in MAGIC:
         return
     for output in done[member]:
@@ -183,6 +262,8 @@ def against_the_rules(entry: Entry, field: Field) -> Iterator[dict[str, Any]]:
     broken += [] if field.pattern is None else ["nothing like it"]
     example = entry.example.get(field.name) or ["https://example.com/a.png"]
     item = example[0] if isinstance(example, list) else None
+    # The items of all lists are texts or objects.
+    broken += [[7] * (field.fewest or 1)] if field.type is list else []
     broken += [] if field.most_items is None else [[item] * (field.most_items + 1)]
     broken += [[item] * (field.fewest - 1)] if field.fewest is not None and field.fewest > 1 else []
     for value in broken:
@@ -193,9 +274,9 @@ def against_the_rules(entry: Entry, field: Field) -> Iterator[dict[str, Any]]:
 def test_a_required_field_is_required(caller: Caller, entry: Entry, field: Field, body: dict[str, Any]) -> None:
     """What is missing is named, and nothing is charged."""
     words = refused(caller, entry, body).lower()
-    parts = [part for part in field.name.removesuffix("_url").split("_") if part not in {"img", "lang", "urls", "pic"}]
     assert "empty" in words
-    assert not parts or any(part.rstrip("s") in words for part in parts), words
+    for part in field.name.removesuffix("_url").split("_"):
+        assert IN_FULL.get(part, part).rstrip("s") in words
 
 
 @pytest.mark.parametrize(("entry", "field", "body"), cases(JSON_POSTS, against_the_rules))
@@ -204,10 +285,47 @@ def test_a_rule_is_a_rule(caller: Caller, entry: Entry, field: Field, body: dict
     assert refused(caller, entry, body), field
 
 
+def within_the_rules(entry: Entry, field: Field) -> Iterator[dict[str, Any]]:
+    """Go with each rule of a field as far as it allows."""
+    allowed: list[Any] = list(field.choices)
+    allowed += [bound for bound in (field.least, field.most) if bound is not None]
+    allowed += [] if field.longest is None else ["x" * field.longest]
+    example = entry.example.get(field.name) or ["https://example.com/a.png"]
+    counts = (field.fewest, field.most_items) if isinstance(example, list) else ()
+    allowed += [[example[0]] * count for count in counts if count is not None]
+    for value in allowed:
+        more = {"speakers": ["spk-en-07", "spk-en-11"]} if value == "debate" else {}
+        yield {**entry.example, **more, field.name: value}
+
+
+@pytest.mark.parametrize(("entry", "field", "body"), cases(JSON_POSTS, within_the_rules))
+def test_what_a_rule_allows_is_accepted(caller: Caller, entry: Entry, field: Field, body: dict[str, Any]) -> None:
+    """Each listed choice passes, and so does each bound, length and count itself."""
+    said = caller.call(entry, body).json()
+    assert said.get("status", 0) in {0, 200}, (field, said)
+
+
 @pytest.mark.parametrize("entry", [entry for entry in JSON_POSTS if entry.either], ids=lambda entry: entry.name)
 def test_one_of_several_has_to_be_there(caller: Caller, entry: Entry) -> None:
     """Either the one or the other parameter is needed."""
     refused(caller, entry, {name: value for name, value in entry.example.items() if name not in entry.either})
+
+
+OTHERS: dict[str, dict[str, Any]] = {
+    "image_background_change": {"bg_color": "#00ff7F"},
+    "music_generate": {"styles": {"Genre": "JAZZ", "Emotion": "EPIC", "Instrument": "MIXED_ORCHESTRATION"}},
+    "speech_recognize": {"audio_base64": "data:audio/wav;base64,UklGRg=="},
+    "deep_research": {"input_resource": [{"type": "text", "text": "Why do boats float?"}]},
+}
+"""By entry, the alternative that its example does not use."""
+
+
+@pytest.mark.parametrize("name", [entry.name for entry in JSON_POSTS if entry.either])
+def test_the_other_of_several_will_do(caller: Caller, name: str) -> None:
+    """Of two parameters of which one is needed, each is enough by itself."""
+    entry = ENTRY[name]
+    rest = {parameter: value for parameter, value in entry.example.items() if parameter not in entry.either}
+    assert caller.data(entry, {**rest, **OTHERS[name]})["task_id"]
 
 
 @pytest.mark.parametrize("entry", JSON_POSTS, ids=lambda entry: entry.name)
@@ -251,6 +369,7 @@ WRONG_TOGETHER: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "no address": ("image_repair", {"img_url": "a.png"}),
     "another kind of picture": ("image_repair", {"img_url": "https://example.com/a.gif"}),
+    "a picture of no size": ("image_to_prompt", {"image_size": 0}),
     "no base64": ("speech_recognize", {"audio_url": None, "audio_base64": "*"}),
     "another kind of document": ("file_search_stores", {"file_url": "https://example.com/a.exe"}),
 }
@@ -264,13 +383,15 @@ def test_what_does_not_go_together_is_refused(caller: Caller, case: str) -> None
 
 
 def test_a_podcast_goes_in_two_steps() -> None:
-    """Voices need a finished script, speak the edited one, and are made once."""
+    """Voices need a finished script, speak the edited one, are made once, and belong to a podcast."""
     first, second = ENTRY["podcast_generate_text"], ENTRY["podcast_generate_audio"]
     with Sandbox(speed=50) as sandbox, httpx.Client(base_url=sandbox.url) as http:
         caller = Caller(sandbox, http)
         task_id = caller.data(first, {**first.example, "speakers": ["spk-en-07", "spk-en-11"]})["task_id"]
         voices = attrs.evolve(second, path=f"/v1/generation/podcast/generate/{task_id}/audio")
         assert caller.call(voices, {}).json()["status"] == 8001
+        nobody = attrs.evolve(second, path="/v1/generation/podcast/generate/task_nobody/audio")
+        assert caller.call(nobody, {}).json()["status"] == 1003
         scripted = caller.finished(task_id, "scripts")
         assert scripted["content_status"] == "text-success"
         assert scripted["task_status"] == "processing"
@@ -300,16 +421,46 @@ def test_an_upload_is_served_again(caller: Caller, name: str) -> None:
         ("a.png", b"", "empty"),
         ("a.txt", b"hello", "image, video and audio"),
         ("a.jpg", PNG, "does not match extension"),
-        ("a.png", PNG + bytes(10 * 1024**2), "under 10MB"),
+        ("a.png", PNG.ljust(10 * MIB, b"\0"), "under 10MB"),
+        ("a.mp4", MP4.ljust(50 * MIB, b"\0"), "under 50MB"),
     ],
-    ids=["empty", "text", "wrong ending", "too large"],
+    ids=["empty", "text", "wrong ending", "large picture", "large film"],
 )
-def test_an_upload_that_will_not_do_is_refused(caller: Caller, name: str, content: bytes, words: str) -> None:
+@pytest.mark.parametrize("entry", UPLOADS, ids=lambda entry: entry.name)
+def test_an_upload_that_will_not_do_is_refused(
+    caller: Caller, entry: Entry, name: str, content: bytes, words: str
+) -> None:
     """Kind, ending and size are looked at."""
     headers = {"authorization": f"Bearer {caller.sandbox.key}"}
-    said = caller.http.post(ENTRY["upload_file"].path, headers=headers, files={"file": (name, content)}).json()
+    said = caller.http.post(entry.path, headers=headers, files={"file": (name, content)}).json()
     assert said["status"] == 1001
     assert words in said["message"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("a.png", PNG.ljust(10 * MIB - 1, b"\0")), ("a.mp4", MP4.ljust(50 * MIB - 1, b"\0"))],
+    ids=["picture", "film"],
+)
+def test_an_upload_may_be_as_large_as_the_limit_says(caller: Caller, name: str, content: bytes) -> None:
+    """One byte under the limit is under the limit."""
+    headers = {"authorization": f"Bearer {caller.sandbox.key}"}
+    answer = caller.http.post(ENTRY["upload_file"].path, headers=headers, files={"file": (name, content)})
+    assert answer.json()["status"] == 0
+
+
+@pytest.mark.parametrize("entry", UPLOADS, ids=lambda entry: entry.name)
+@pytest.mark.parametrize(
+    "sent",
+    [{}, {"json": {}}, {"data": {"file": "a.png"}}, {"files": {"other": ("a.png", PNG)}}],
+    ids=["nothing", "json", "form", "another part"],
+)
+def test_an_upload_wants_a_file(caller: Caller, entry: Entry, sent: dict[str, Any]) -> None:
+    """Whatever comes instead of the multipart part `file` is a parameter error that names it."""
+    headers = {"authorization": f"Bearer {caller.sandbox.key}"}
+    said = caller.http.post(entry.path, headers=headers, **sent).json()
+    assert said["status"] == 1001
+    assert "file" in said["message"]
 
 
 def test_research_with_a_model_answers_at_once(caller: Caller) -> None:
@@ -320,16 +471,19 @@ def test_research_with_a_model_answers_at_once(caller: Caller) -> None:
 
 
 def test_speakers_are_filtered_by_language(caller: Caller) -> None:
-    """Each language has its own, and all together are all."""
+    """Each language has its own, all together are all, and an unknown one is refused."""
     headers = {"authorization": f"Bearer {caller.sandbox.key}"}
 
+    def said(language: str) -> Any:
+        return caller.http.get(ENTRY["podcast_speakers"].path, params={"language": language}, headers=headers).json()
+
     def ids(language: str) -> set[str]:
-        answer = caller.http.get(ENTRY["podcast_speakers"].path, params={"language": language}, headers=headers)
-        return {speaker["speaker_id"] for speaker in answer.json()["data"]["speakers"]}
+        return {speaker["speaker_id"] for speaker in said(language)["data"]["speakers"]}
 
     everybody = {speaker["speaker_id"] for speaker in caller.call(ENTRY["podcast_speakers"]).json()["data"]["speakers"]}
     assert ids("en") | ids("zh") | ids("ja") == everybody
     assert not ids("en") & ids("zh")
+    assert said("tlh")["status"] == 1001
 
 
 def test_a_choice_of_answers_and_their_length_are_kept(caller: Caller) -> None:
@@ -340,9 +494,9 @@ def test_a_choice_of_answers_and_their_length_are_kept(caller: Caller) -> None:
     assert {choice["finish_reason"] for choice in said["choices"]} == {"length"}
 
 
-@pytest.mark.anyio
-async def test_a_webhook_is_called_once_for_each_task() -> None:
-    """The end of a task is delivered in the envelope of a status answer, and to this machine only."""
+@asynccontextmanager
+async def receiver() -> AsyncIterator[tuple[str, list[dict[str, Any]]]]:
+    """Listen on this machine: give the address for deliveries, and the list of what has been delivered there."""
     delivered: list[dict[str, Any]] = []
 
     async def receive(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -354,17 +508,68 @@ async def test_a_webhook_is_called_once_for_each_task() -> None:
         writer.close()
 
     server = await asyncio.start_server(receive, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hook?ref=1", delivered
+
+
+async def until_delivered(sandbox: Sandbox, number: int) -> None:
+    """Wait until the sandbox has got rid of so many deliveries, whether they arrived or not."""
+    async with asyncio.timeout(20):
+        while len(sandbox.world.counters.deliveries) < number:  # noqa: ASYNC110 - the sandbox tells by a count
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.anyio
+async def test_a_webhook_is_called_once_for_each_task() -> None:
+    """The end of a task is delivered in the envelope of a status answer, and to this machine only."""
     entry = ENTRY["text_to_image"]
-    async with server, Sandbox(speed=200) as sandbox, httpx.AsyncClient(base_url=sandbox.url) as http:
-        headers = {"authorization": f"Bearer {sandbox.key}"}
-        body = {**entry.example, "image_number": 2, "webhook_url": f"http://127.0.0.1:{port}/hook?ref=1"}
-        ids = (await http.post(entry.path, json=body, headers=headers)).json()["data"]["task_ids"]
-        elsewhere = {**entry.example, "webhook_url": "http://192.0.2.1/hook"}
-        (third,) = (await http.post(entry.path, json=elsewhere, headers=headers)).json()["data"]["task_ids"]
-        async with asyncio.timeout(20):
-            while len(sandbox.world.counters.deliveries) < 3:  # noqa: ASYNC110 - the sandbox tells by a count
-                await asyncio.sleep(0.02)
+    async with receiver() as (hook, delivered):
+        async with Sandbox(speed=200) as sandbox, httpx.AsyncClient(base_url=sandbox.url) as http:
+            headers = {"authorization": f"Bearer {sandbox.key}"}
+            body = {**entry.example, "image_number": 2, "webhook_url": hook}
+            ids = (await http.post(entry.path, json=body, headers=headers)).json()["data"]["task_ids"]
+            elsewhere = {**entry.example, "webhook_url": "http://192.0.2.1/hook"}
+            (third,) = (await http.post(entry.path, json=elsewhere, headers=headers)).json()["data"]["task_ids"]
+            await until_delivered(sandbox, 3)
         assert sorted(envelope["data"]["task_id"] for envelope in delivered) == sorted(ids)
         assert all(envelope["status"] == 0 and envelope["data"]["images"] for envelope in delivered)
         assert dict(sandbox.world.counters.deliveries)[third] is None
+
+
+@pytest.mark.anyio
+async def test_every_call_that_takes_a_webhook_calls_it() -> None:
+    """Each kind of task is delivered once, with what a status answer of its end holds."""
+    entries = [entry for entry in TASKS if "{" not in entry.path and "webhook_url" in {f.name for f in entry.fields}]
+    members: dict[str, str | None] = {}
+    async with receiver() as (hook, delivered):
+        async with (
+            Sandbox(speed=2000, in_flight=1000, picture_size=64) as sandbox,
+            httpx.AsyncClient(base_url=sandbox.url, headers={"authorization": f"Bearer {sandbox.key}"}) as http,
+        ):
+            for entry in entries:
+                answer = await http.post(entry.path, json={**entry.example, "webhook_url": hook})
+                data = answer.json()["data"]
+                members[data["task_ids"][0] if entry.shape == "batch" else data["task_id"]] = entry.output
+            await until_delivered(sandbox, len(entries))
+        assert sorted(envelope["data"]["task_id"] for envelope in delivered) == sorted(members)
+        assert all(envelope["data"][members[envelope["data"]["task_id"]]] for envelope in delivered)
+
+
+@pytest.mark.anyio
+async def test_the_voices_of_a_podcast_have_a_webhook_of_their_own() -> None:
+    """Script and voices are two deliveries on one task id, each to the address that was given with its step."""
+    first, second = ENTRY["podcast_generate_text"], ENTRY["podcast_generate_audio"]
+    async with receiver() as (hook, delivered):
+        async with (
+            Sandbox(speed=2000) as sandbox,
+            httpx.AsyncClient(base_url=sandbox.url, headers={"authorization": f"Bearer {sandbox.key}"}) as http,
+        ):
+            answer = await http.post(first.path, json={**first.example, "webhook_url": hook})
+            task_id = answer.json()["data"]["task_id"]
+            await until_delivered(sandbox, 1)
+            await http.post(second.path.format(task_id=task_id), json={"webhook_url": hook})
+            await until_delivered(sandbox, 2)
+        assert [envelope["data"]["task_id"] for envelope in delivered] == [task_id, task_id]
+        words = [envelope["data"]["content_status"] for envelope in delivered]
+        assert words == ["text-success", "audio-success"]
+        assert delivered[1]["data"]["audios"]
