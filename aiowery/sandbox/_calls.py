@@ -48,7 +48,7 @@ CHAT = (
     Field("presence_penalty", "presence_penalty", float, least=-2, most=2),
     Field("frequency_penalty", "frequency_penalty", float, least=-2, most=2),
     Field("seed", "seed", int),
-    Field("n", "n", int, least=1, most=16),
+    Field("n", "n", int, least=1, most=128),
     Field("stream", "stream", bool, allowed=lambda value: not value),
 )
 DESCRIPTION = (

@@ -269,7 +269,7 @@ class Application:
         self._authorize(visit)
         try:
             return json.loads(visit.body or b"{}")
-        except ValueError:
+        except (ValueError, RecursionError):
             raise parameter_error("request body is not valid JSON") from None
 
     def _authorize(self, visit: Visit) -> None:
@@ -327,7 +327,7 @@ async def _read(request: Request, largest: int) -> Visit:
 def _prompt(body: bytes) -> str:
     try:
         params = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return ""
     names = ("prompt", "query", "description", "text", "input")
     said = (str(params[name]) for name in names if params.get(name)) if isinstance(params, dict) else ()

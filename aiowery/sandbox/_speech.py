@@ -158,7 +158,12 @@ ENDPOINTS = (
             Field("mode", "mode", choices=("DEEP_RESEARCH", "DEEP_RESEARCH_MAX")),
             Field("model", "model"),
             Field("input", "input"),
-            Field("input_resource", "input resource", list),
+            Field(
+                "input_resource",
+                "input resource",
+                list,
+                item=Field("input_resource", "input resource", dict, required=True),
+            ),
             Field("previous_interaction_id", "previous interaction id"),
             Field("thinking_summaries", "thinking summaries", choices=("auto",)),
             Field("collaborative_planning", "collaborative planning", bool),

@@ -79,12 +79,13 @@ async def read_upload(body: bytes, headers: Mapping[str, str]) -> Upload:
         form = await MultiPartParser(Headers(headers), stream(), max_part_size=LARGEST_UPLOAD).parse()  # type: ignore[arg-type]
     except (MultiPartException, KeyError) as fault:
         raise parameter_error(f"request body is not valid: {fault}") from None
-    file = form.get("file")
-    if not isinstance(file, UploadFile):
-        raise parameter_error("file cannot be empty")
-    content = await file.read()
-    await form.close()
-    return _checked(file.filename or "file", content)
+    try:
+        file = form.get("file")
+        if not isinstance(file, UploadFile):
+            raise parameter_error("file cannot be empty")
+        return _checked(file.filename or "file", await file.read())
+    finally:
+        await form.close()
 
 
 def _checked(name: str, content: bytes) -> Upload:
