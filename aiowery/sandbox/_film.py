@@ -33,7 +33,7 @@ def _write(path: Path, picture: Image.Image, frames: int) -> None:
     import av  # noqa: PLC0415 - loads a whole codec library, which few runs need
 
     with av.open(path, "w", format="mp4", options={"movflags": "faststart"}) as container:
-        stream = container.add_stream("libx264", rate=FRAMES_A_SECOND, options={"preset": "ultrafast", "crf": "28"})
+        stream = container.add_stream("libx264", rate=FRAMES_A_SECOND, options={"preset": "ultrafast", "crf": "30"})
         stream.width, stream.height = picture.size
         stream.pix_fmt = "yuv420p"
         stream.thread_count = 1

@@ -7,7 +7,11 @@ import hashlib
 import io
 import math
 import random
+import re
 import wave
+from collections.abc import Iterator
+from functools import cache
+from itertools import cycle
 
 RATE = 22_050
 """Samples a second; one channel, 16 bits."""
@@ -16,31 +20,54 @@ _LONGEST = 12.0
 _LOUDEST = 20_000
 _NOTE = 0.28
 _SYLLABLE = 0.16
+_PAUSE = 0.09
 # A minor pentatonic scale sounds well in any order.
 _SCALE = (0, 3, 5, 7, 10, 12, 15, 17)
 _BASE = 220.0
 _FADE = 0.012
+_PITCHES = (108.0, 120.0, 136.0)
+# The first two resonances of a mouth that says the vowel.
+_FORMANTS = {"a": (730, 1090), "e": (530, 1840), "i": (270, 2290), "o": (570, 840), "u": (300, 870)}
 
 
 def song(text: str, seconds: float) -> bytes:
     """Return a melody as WAV, 1 to 12 seconds, the same for the same arguments. Blocks."""
     chance = _chance(text)
     length = _length(seconds)
-    notes = [_BASE * 2 ** (chance.choice(_SCALE) / 12) for _ in range(math.ceil(length / _NOTE))]
-    return _wav([_tone((note, note * 2, note / 2), (0.6, 0.2, 0.2), _NOTE) for note in notes], length)
+    notes = [chance.choice(_SCALE) for _ in range(math.ceil(length / _NOTE))]
+    sounds = {note: _note(note) for note in sorted(set(notes))}
+    return _wav((sounds[note] for note in notes), length)
 
 
 def speech(text: str, seconds: float) -> bytes:
-    """Return something like a voice as WAV, 1 to 12 seconds, the same for the same arguments. Blocks."""
+    """Return something like a voice that says the text over and over as WAV, 1 to 12 seconds.
+
+    The same arguments give the same bytes. Blocks.
+    """
     chance = _chance(text)
     length = _length(seconds)
-    tones = []
-    for _ in range(math.ceil(length / _SYLLABLE)):
-        pitch = 120 * chance.uniform(0.85, 1.3)
-        formants = (pitch, chance.choice((3, 4, 5, 6)) * pitch, chance.choice((8, 10, 13)) * pitch)
-        loudness = (0.5, 0.3, 0.15) if chance.random() > 0.15 else (0.0, 0.0, 0.0)  # noqa: PLR2004 - a pause now and then
-        tones.append(_tone(formants, loudness, _SYLLABLE))
-    return _wav(tones, length)
+    words = [(_vowels(word), chance.choice(_PITCHES)) for word in text.split()] or [("a", _PITCHES[0])]
+    said = cache(_syllable)
+    pause = array.array("h", bytes(2 * round(_PAUSE * RATE)))
+    sounds = (sound for vowels, pitch in cycle(words) for sound in (*(said(vowel, pitch) for vowel in vowels), pause))
+    return _wav(sounds, length)
+
+
+def _vowels(word: str) -> str:
+    """Return one vowel for each syllable; a word without any is one syllable of some vowel."""
+    found = re.findall(r"[aeiou]+", word.lower())
+    return "".join(group[0] for group in found) or "aeiou"[ord(word[0]) % 5]
+
+
+def _note(steps: int) -> array.array[int]:
+    pitch = _BASE * 2 ** (steps / 12)
+    return _tone((pitch, pitch * 2, pitch / 2), (0.6, 0.2, 0.2), _NOTE)
+
+
+def _syllable(vowel: str, pitch: float) -> array.array[int]:
+    """Sound a vowel: its formants, each moved to the nearest overtone of the voice."""
+    formants = (max(1, round(formant / pitch)) * pitch for formant in _FORMANTS[vowel])
+    return _tone((pitch, *formants), (0.5, 0.3, 0.15), _SYLLABLE)
 
 
 def _chance(text: str) -> random.Random:
@@ -64,14 +91,20 @@ def _tone(pitches: tuple[float, ...], loudness: tuple[float, ...], seconds: floa
     return samples
 
 
-def _wav(tones: list[array.array[int]], seconds: float) -> bytes:
+def _wav(tones: Iterator[array.array[int]], seconds: float) -> bytes:
+    """Join tones until they last long enough, faded out so that the cut does not click."""
+    count = round(seconds * RATE)
     samples = array.array("h")
-    for tone in tones:
-        samples.extend(tone)
+    while len(samples) < count:
+        samples.extend(next(tones))
+    del samples[count:]
+    fade = round(_FADE * RATE)
+    for left in range(fade):
+        samples[count - 1 - left] = round(samples[count - 1 - left] * left / fade)
     target = io.BytesIO()
     with wave.open(target, "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(RATE)
-        file.writeframes(samples[: round(seconds * RATE)].tobytes())
+        file.writeframes(samples.tobytes())
     return target.getvalue()
