@@ -46,6 +46,16 @@ class Entry:
     example: Mapping[str, Any] = attrs.field(factory=dict)
 
 
+def tool(
+    name: str, path: str, fields: tuple[Field, ...], example: Mapping[str, Any], either: tuple[str, ...] = ()
+) -> Entry:
+    """Make the entry of an image or video tool: a task whose outputs are of the kind that its name begins with."""
+    kind = name.partition("_")[0]
+    return Entry(
+        name, "POST", f"/v1/generation/{path}", "task", f"{kind}s", fields=fields, either=either, example=example
+    )
+
+
 MODEL: Final = Field("model", str, required=True)
 PROMPT: Final = Field("prompt", str, required=True, longest=2000)
 ASPECT_RATIO: Final = Field("aspect_ratio", str, required=True)
@@ -58,8 +68,26 @@ VIDEO_NUMBER: Final = Field("video_number", int, least=1, most=4)
 GENERATE_AUDIO: Final = Field("generate_audio", bool)
 VIDEO_URL: Final = Field("video_url", str, required=True)
 IMG_URL: Final = Field("img_url", str, required=True)
-MODEL_2: Final = Field("model", str)
+ANY_MODEL: Final = Field("model", str)
 COMMON: Final = (WEBHOOK_URL, CALLER_ID)
+IMAGE: Final = (
+    MODEL,
+    PROMPT,
+    ASPECT_RATIO,
+    NEGATIVE_PROMPT,
+    Field("image_number", int, least=1),
+    RESOLUTION,
+    Field("use_web_search", bool),
+    *COMMON,
+)
+VIDEO: Final = (NEGATIVE_PROMPT, VIDEO_NUMBER, RESOLUTION, GENERATE_AUDIO, *COMMON)
+PICTURE: Final = "https://example.com/a.png"
+OTHER_PICTURE: Final = "https://example.com/b.png"
+FILM: Final = "https://example.com/a.mp4"
+OTHER_FILM: Final = "https://example.com/b.mp4"
+SOUND: Final = "https://example.com/a.wav"
+A_PICTURE: Final = {"model": "WERYAI_IMAGE_2_0", "prompt": "hills", "aspect_ratio": "1:1"}
+A_FILM: Final = {"model": "VEO_3_1", "prompt": "hills", "duration": 8}
 
 ENTRIES: Final = (
     Entry(
@@ -68,18 +96,8 @@ ENTRIES: Final = (
         "/v1/generation/text-to-image",
         shape="batch",
         output="images",
-        fields=(
-            MODEL,
-            PROMPT,
-            ASPECT_RATIO,
-            NEGATIVE_PROMPT,
-            Field("image_number", int, least=1),
-            RESOLUTION,
-            Field("use_web_search", bool),
-            Field("quality", str),
-            *COMMON,
-        ),
-        example={"model": "WERYAI_IMAGE_2_0", "prompt": "hills", "aspect_ratio": "1:1"},
+        fields=(*IMAGE, Field("quality", str)),
+        example=A_PICTURE,
     ),
     Entry(
         "image_to_image",
@@ -87,23 +105,8 @@ ENTRIES: Final = (
         "/v1/generation/image-to-image",
         shape="batch",
         output="images",
-        fields=(
-            MODEL,
-            PROMPT,
-            Field("images", list, required=True),
-            ASPECT_RATIO,
-            NEGATIVE_PROMPT,
-            Field("image_number", int, least=1),
-            RESOLUTION,
-            Field("use_web_search", bool),
-            *COMMON,
-        ),
-        example={
-            "model": "WERYAI_IMAGE_2_0",
-            "prompt": "hills",
-            "aspect_ratio": "1:1",
-            "images": ["https://example.com/a.png"],
-        },
+        fields=(*IMAGE, Field("images", list, required=True)),
+        example={**A_PICTURE, "images": [PICTURE]},
     ),
     Entry(
         "text_to_video",
@@ -111,18 +114,8 @@ ENTRIES: Final = (
         "/v1/generation/text-to-video",
         shape="batch",
         output="videos",
-        fields=(
-            MODEL,
-            PROMPT,
-            DURATION,
-            Field("aspect_ratio", str),
-            NEGATIVE_PROMPT,
-            VIDEO_NUMBER,
-            RESOLUTION,
-            GENERATE_AUDIO,
-            *COMMON,
-        ),
-        example={"model": "VEO_3_1", "prompt": "hills", "duration": 8},
+        fields=(MODEL, PROMPT, DURATION, Field("aspect_ratio", str), *VIDEO),
+        example=A_FILM,
     ),
     Entry(
         "image_to_video",
@@ -130,25 +123,8 @@ ENTRIES: Final = (
         "/v1/generation/image-to-video",
         shape="batch",
         output="videos",
-        fields=(
-            MODEL,
-            PROMPT,
-            Field("image", str, required=True),
-            ASPECT_RATIO,
-            DURATION,
-            NEGATIVE_PROMPT,
-            VIDEO_NUMBER,
-            RESOLUTION,
-            GENERATE_AUDIO,
-            *COMMON,
-        ),
-        example={
-            "model": "VEO_3_1",
-            "prompt": "hills",
-            "duration": 8,
-            "image": "https://example.com/a.png",
-            "aspect_ratio": "16:9",
-        },
+        fields=(MODEL, PROMPT, Field("image", str, required=True), ASPECT_RATIO, DURATION, *VIDEO),
+        example={**A_FILM, "image": PICTURE, "aspect_ratio": "16:9"},
     ),
     Entry(
         "multi_image_to_video",
@@ -156,25 +132,8 @@ ENTRIES: Final = (
         "/v1/generation/multi-image-to-video",
         shape="batch",
         output="videos",
-        fields=(
-            MODEL,
-            PROMPT,
-            Field("images", list, required=True, most_items=3),
-            ASPECT_RATIO,
-            DURATION,
-            NEGATIVE_PROMPT,
-            VIDEO_NUMBER,
-            RESOLUTION,
-            GENERATE_AUDIO,
-            *COMMON,
-        ),
-        example={
-            "model": "VEO_3_1",
-            "prompt": "hills",
-            "duration": 8,
-            "images": ["https://example.com/a.png", "https://example.com/b.png"],
-            "aspect_ratio": "16:9",
-        },
+        fields=(MODEL, PROMPT, Field("images", list, required=True, most_items=3), ASPECT_RATIO, DURATION, *VIDEO),
+        example={**A_FILM, "images": [PICTURE, OTHER_PICTURE], "aspect_ratio": "16:9"},
     ),
     Entry(
         "first_last_image_to_video",
@@ -189,20 +148,9 @@ ENTRIES: Final = (
             Field("end_pic_url", str, required=True),
             ASPECT_RATIO,
             DURATION,
-            NEGATIVE_PROMPT,
-            VIDEO_NUMBER,
-            RESOLUTION,
-            GENERATE_AUDIO,
-            *COMMON,
+            *VIDEO,
         ),
-        example={
-            "model": "VEO_3_1",
-            "prompt": "hills",
-            "duration": 8,
-            "first_pic_url": "https://example.com/a.png",
-            "end_pic_url": "https://example.com/b.png",
-            "aspect_ratio": "16:9",
-        },
+        example={**A_FILM, "first_pic_url": PICTURE, "end_pic_url": OTHER_PICTURE, "aspect_ratio": "16:9"},
     ),
     Entry(
         "almighty_reference_to_video",
@@ -217,35 +165,13 @@ ENTRIES: Final = (
             Field("images", list, most_items=9),
             Field("videos", list, most_items=3),
             Field("audios", list, most_items=3),
-            Field(
-                "aspect_ratio",
-                str,
-                choices=(
-                    "1:1",
-                    "9:16",
-                    "16:9",
-                ),
-            ),
-            Field(
-                "resolution",
-                str,
-                choices=(
-                    "480p",
-                    "720p",
-                ),
-            ),
-            Field(
-                "generate_audio",
-                str,
-                choices=(
-                    "true",
-                    "false",
-                ),
-            ),
+            Field("aspect_ratio", str, choices=("1:1", "9:16", "16:9")),
+            Field("resolution", str, choices=("480p", "720p")),
+            Field("generate_audio", str, choices=("true", "false")),
             VIDEO_NUMBER,
             *COMMON,
         ),
-        example={"model": "SEEDANCE_2_0", "duration": 5, "images": ["https://example.com/a.png"]},
+        example={"model": "SEEDANCE_2_0", "duration": 5, "images": [PICTURE]},
     ),
     Entry(
         "effect_template",
@@ -261,7 +187,7 @@ ENTRIES: Final = (
             Field("prompt_inputs", dict),
             *COMMON,
         ),
-        example={"template_config_id": 7, "image_url": ["https://example.com/a.png"]},
+        example={"template_config_id": 7, "image_url": [PICTURE]},
     ),
     Entry(
         "music_generate",
@@ -270,28 +196,13 @@ ENTRIES: Final = (
         shape="task",
         output="audios",
         fields=(
-            Field(
-                "type",
-                str,
-                required=True,
-                choices=(
-                    "VOCAL_SONG",
-                    "ONLY_MUSIC",
-                ),
-            ),
+            Field("type", str, required=True, choices=("VOCAL_SONG", "ONLY_MUSIC")),
             Field("description", str),
             Field("styles", dict),
             Field("lyrics", str),
             Field("reference_audio", str),
             Field("audio_name", str),
-            Field(
-                "gender",
-                str,
-                choices=(
-                    "m",
-                    "f",
-                ),
-            ),
+            Field("gender", str, choices=("m", "f")),
             *COMMON,
         ),
         either=("description", "styles"),
@@ -306,26 +217,8 @@ ENTRIES: Final = (
         fields=(
             Field("query", str, required=True, longest=2000),
             Field("speakers", list, required=True, fewest=1, most_items=2),
-            Field(
-                "language",
-                str,
-                required=True,
-                choices=(
-                    "en",
-                    "zh",
-                    "ja",
-                ),
-            ),
-            Field(
-                "mode",
-                str,
-                required=True,
-                choices=(
-                    "quick",
-                    "debate",
-                    "deep",
-                ),
-            ),
+            Field("language", str, required=True, choices=("en", "zh", "ja")),
+            Field("mode", str, required=True, choices=("quick", "debate", "deep")),
             *COMMON,
         ),
         example={"query": "tides", "speakers": ["spk-en-07"], "language": "en", "mode": "quick"},
@@ -336,26 +229,13 @@ ENTRIES: Final = (
         "/v1/generation/podcast/generate/{task_id}/audio",
         shape="podcast",
         output="audios",
-        fields=(
-            Field("scripts", list),
-            *COMMON,
-        ),
+        fields=(Field("scripts", list), *COMMON),
     ),
     Entry(
         "podcast_speakers",
         "GET",
         "/v1/generation/podcast/speakers/list",
-        fields=(
-            Field(
-                "language",
-                str,
-                choices=(
-                    "en",
-                    "zh",
-                    "ja",
-                ),
-            ),
-        ),
+        fields=(Field("language", str, choices=("en", "zh", "ja")),),
     ),
     Entry(
         "text_to_audio",
@@ -379,104 +259,44 @@ ENTRIES: Final = (
         "/v1/generation/speech-recognize",
         shape="task",
         output="speech_text",
-        fields=(
-            Field("audio_url", str),
-            Field("audio_base64", str),
-            Field("language", str),
-            *COMMON,
-        ),
+        fields=(Field("audio_url", str), Field("audio_base64", str), Field("language", str), *COMMON),
         either=("audio_url", "audio_base64"),
-        example={"audio_url": "https://example.com/a.wav"},
+        example={"audio_url": SOUND},
     ),
-    Entry(
+    tool(
         "video_extend",
-        "POST",
-        "/v1/generation/video-extend",
-        shape="task",
-        output="videos",
+        "video-extend",
         fields=(
             VIDEO_URL,
             Field("prompt", str, required=True),
-            Field(
-                "style",
-                str,
-                choices=(
-                    "anime",
-                    "3d_animation",
-                    "cyberpunk",
-                    "comic",
-                ),
-            ),
-            Field(
-                "resolution",
-                str,
-                choices=(
-                    "360p",
-                    "540p",
-                    "720p",
-                    "1080p",
-                ),
-            ),
-            Field(
-                "duration",
-                int,
-                choices=(
-                    5,
-                    8,
-                ),
-            ),
+            Field("style", str, choices=("anime", "3d_animation", "cyberpunk", "comic")),
+            Field("resolution", str, choices=("360p", "540p", "720p", "1080p")),
+            Field("duration", int, choices=(5, 8)),
             CALLER_ID,
         ),
-        example={"video_url": "https://example.com/a.mp4", "prompt": "it goes on"},
+        example={"video_url": FILM, "prompt": "it goes on"},
     ),
-    Entry(
+    tool(
         "video_merge",
-        "POST",
-        "/v1/generation/video-merge",
-        shape="task",
-        output="videos",
-        fields=(
-            Field("video_urls", list, required=True, fewest=2, most_items=30),
-            CALLER_ID,
-        ),
-        example={"video_urls": ["https://example.com/a.mp4", "https://example.com/b.mp4"]},
+        "video-merge",
+        fields=(Field("video_urls", list, required=True, fewest=2, most_items=30), CALLER_ID),
+        example={"video_urls": [FILM, OTHER_FILM]},
     ),
-    Entry(
+    tool(
         "video_anime_replace",
-        "POST",
-        "/v1/generation/video-anime-replace",
-        shape="task",
-        output="videos",
+        "video-anime-replace",
         fields=(
             VIDEO_URL,
             Field("image_url", str, required=True),
-            Field(
-                "type",
-                str,
-                choices=(
-                    "move",
-                    "replace",
-                ),
-            ),
-            Field(
-                "resolution",
-                str,
-                choices=(
-                    "480p",
-                    "580p",
-                    "720p",
-                ),
-            ),
+            Field("type", str, choices=("move", "replace")),
+            Field("resolution", str, choices=("480p", "580p", "720p")),
             *COMMON,
         ),
-        example={"video_url": "https://example.com/a.mp4", "image_url": "https://example.com/a.png"},
+        example={"video_url": FILM, "image_url": PICTURE},
     ),
-    Entry(
+    tool(
         "video_background_remove",
-        "POST",
-        "/v1/generation/video-background-remove",
-        shape="task",
-        output="videos",
+        "video-background-remove",
         fields=(
             VIDEO_URL,
             Field(
@@ -498,161 +318,69 @@ ENTRIES: Final = (
             ),
             *COMMON,
         ),
-        example={"video_url": "https://example.com/a.mp4"},
+        example={"video_url": FILM},
     ),
-    Entry(
+    tool(
         "video_face_change",
-        "POST",
-        "/v1/generation/video-face-change",
-        shape="task",
-        output="videos",
-        fields=(
-            VIDEO_URL,
-            Field("image_url", str, required=True),
-            *COMMON,
-        ),
-        example={"video_url": "https://example.com/a.mp4", "image_url": "https://example.com/a.png"},
+        "video-face-change",
+        fields=(VIDEO_URL, Field("image_url", str, required=True), *COMMON),
+        example={"video_url": FILM, "image_url": PICTURE},
     ),
-    Entry(
+    tool(
         "video_lips_change",
-        "POST",
-        "/v1/generation/video-lips-change",
-        shape="task",
-        output="videos",
-        fields=(
-            VIDEO_URL,
-            Field("audio_url", str, required=True),
-            *COMMON,
-        ),
-        example={"video_url": "https://example.com/a.mp4", "audio_url": "https://example.com/a.wav"},
+        "video-lips-change",
+        fields=(VIDEO_URL, Field("audio_url", str, required=True), *COMMON),
+        example={"video_url": FILM, "audio_url": SOUND},
     ),
-    Entry(
+    tool(
         "video_magic",
-        "POST",
-        "/v1/generation/video-magic",
-        shape="task",
-        output="videos",
+        "video-magic",
         fields=(
             VIDEO_URL,
-            Field(
-                "video_style",
-                str,
-                choices=(
-                    "realistic_2",
-                    "anime_style_3",
-                    "anime_style_4",
-                ),
-            ),
+            Field("video_style", str, choices=("realistic_2", "anime_style_3", "anime_style_4")),
             *COMMON,
         ),
-        example={"video_url": "https://example.com/a.mp4"},
+        example={"video_url": FILM},
     ),
-    Entry(
+    tool(
         "video_subtitle_erase",
-        "POST",
-        "/v1/generation/video-subtitle-erase",
-        shape="task",
-        output="videos",
-        fields=(
-            VIDEO_URL,
-            Field("rect_vo_list", list),
-            *COMMON,
-        ),
-        example={"video_url": "https://example.com/a.mp4"},
+        "video-subtitle-erase",
+        fields=(VIDEO_URL, Field("rect_vo_list", list), *COMMON),
+        example={"video_url": FILM},
     ),
-    Entry(
+    tool(
         "video_subtitle_translate",
-        "POST",
-        "/v1/generation/video-subtitle-translate",
-        shape="task",
-        output="videos",
+        "video-subtitle-translate",
         fields=(
             VIDEO_URL,
-            Field(
-                "target_language",
-                str,
-                required=True,
-                choices=(
-                    "en",
-                    "zh",
-                    "ja",
-                    "ko",
-                    "fr",
-                    "de",
-                    "es",
-                ),
-            ),
+            Field("target_language", str, required=True, choices=("en", "zh", "ja", "ko", "fr", "de", "es")),
             *COMMON,
         ),
-        example={"video_url": "https://example.com/a.mp4", "target_language": "en"},
+        example={"video_url": FILM, "target_language": "en"},
     ),
-    Entry(
+    tool(
         "video_upscaler",
-        "POST",
-        "/v1/generation/video-upscaler",
-        shape="task",
-        output="videos",
-        fields=(
-            VIDEO_URL,
-            Field(
-                "resolution",
-                str,
-                choices=(
-                    "1080p",
-                    "2k",
-                    "4k",
-                ),
-            ),
-            *COMMON,
-        ),
-        example={"video_url": "https://example.com/a.mp4"},
+        "video-upscaler",
+        fields=(VIDEO_URL, Field("resolution", str, choices=("1080p", "2k", "4k")), *COMMON),
+        example={"video_url": FILM},
     ),
-    Entry(
+    tool(
         "video_watermark_remove",
-        "POST",
-        "/v1/generation/video-watermark-remove",
-        shape="task",
-        output="videos",
-        fields=(
-            VIDEO_URL,
-            Field("rect_vo_list", list),
-            *COMMON,
-        ),
-        example={"video_url": "https://example.com/a.mp4"},
+        "video-watermark-remove",
+        fields=(VIDEO_URL, Field("rect_vo_list", list), *COMMON),
+        example={"video_url": FILM},
     ),
-    Entry(
+    tool(
         "image_background_change",
-        "POST",
-        "/v1/generation/image-bg-change",
-        shape="task",
-        output="images",
-        fields=(
-            IMG_URL,
-            Field("prompt", str),
-            Field("bg_color", str, pattern=r"^#[0-9a-fA-F]{6}$"),
-            *COMMON,
-        ),
+        "image-bg-change",
+        fields=(IMG_URL, Field("prompt", str), Field("bg_color", str, pattern=r"^#[0-9a-fA-F]{6}$"), *COMMON),
         either=("prompt", "bg_color"),
-        example={"img_url": "https://example.com/a.png", "prompt": "a beach"},
+        example={"img_url": PICTURE, "prompt": "a beach"},
     ),
-    Entry(
-        "image_background_remove",
-        "POST",
-        "/v1/generation/image-bg-remove",
-        shape="task",
-        output="images",
-        fields=(
-            IMG_URL,
-            *COMMON,
-        ),
-        example={"img_url": "https://example.com/a.png"},
-    ),
-    Entry(
+    tool("image_background_remove", "image-bg-remove", fields=(IMG_URL, *COMMON), example={"img_url": PICTURE}),
+    tool(
         "image_expand",
-        "POST",
-        "/v1/generation/image-expand",
-        shape="task",
-        output="images",
+        "image-expand",
         fields=(
             IMG_URL,
             Field("original_image_size", str, required=True, pattern=r"^\d+x\d+$"),
@@ -661,141 +389,61 @@ ENTRIES: Final = (
             *COMMON,
         ),
         example={
-            "img_url": "https://example.com/a.png",
+            "img_url": PICTURE,
             "original_image_size": "10x20",
             "canvas_size": "30x40",
             "original_image_location": "5,5",
         },
     ),
-    Entry(
+    tool(
         "image_face_swap",
-        "POST",
-        "/v1/generation/image-face-swap",
-        shape="task",
-        output="images",
-        fields=(
-            IMG_URL,
-            Field("face_img_url", str, required=True),
-            *COMMON,
-        ),
-        example={"img_url": "https://example.com/a.png", "face_img_url": "https://example.com/b.png"},
+        "image-face-swap",
+        fields=(IMG_URL, Field("face_img_url", str, required=True), *COMMON),
+        example={"img_url": PICTURE, "face_img_url": OTHER_PICTURE},
     ),
-    Entry(
+    tool(
         "image_reframe",
-        "POST",
-        "/v1/generation/image-reframe",
-        shape="task",
-        output="images",
+        "image-reframe",
         fields=(
             IMG_URL,
-            Field(
-                "aspect_ratio",
-                str,
-                required=True,
-                choices=(
-                    "16:9",
-                    "9:16",
-                    "1:1",
-                    "4:3",
-                    "3:4",
-                    "21:9",
-                    "9:21",
-                ),
-            ),
+            Field("aspect_ratio", str, required=True, choices=("16:9", "9:16", "1:1", "4:3", "3:4", "21:9", "9:21")),
             *COMMON,
         ),
-        example={"img_url": "https://example.com/a.png", "aspect_ratio": "16:9"},
+        example={"img_url": PICTURE, "aspect_ratio": "16:9"},
     ),
-    Entry(
-        "image_repair",
-        "POST",
-        "/v1/generation/image-repair",
-        shape="task",
-        output="images",
-        fields=(
-            IMG_URL,
-            *COMMON,
-        ),
-        example={"img_url": "https://example.com/a.png"},
-    ),
-    Entry(
-        "image_text_erase",
-        "POST",
-        "/v1/generation/image-text-erase",
-        shape="task",
-        output="images",
-        fields=(
-            IMG_URL,
-            MODEL_2,
-            *COMMON,
-        ),
-        example={"img_url": "https://example.com/a.png"},
-    ),
-    Entry(
+    tool("image_repair", "image-repair", fields=(IMG_URL, *COMMON), example={"img_url": PICTURE}),
+    tool("image_text_erase", "image-text-erase", fields=(IMG_URL, ANY_MODEL, *COMMON), example={"img_url": PICTURE}),
+    tool(
         "image_translate",
-        "POST",
-        "/v1/generation/image-translate",
-        shape="task",
-        output="images",
+        "image-translate",
         fields=(
             IMG_URL,
             Field("target_lang", str, required=True),
-            Field(
-                "type",
-                str,
-                choices=(
-                    "text",
-                    "image",
-                ),
-            ),
+            Field("type", str, choices=("text", "image")),
             *COMMON,
         ),
-        example={"img_url": "https://example.com/a.png", "target_lang": "en"},
+        example={"img_url": PICTURE, "target_lang": "en"},
     ),
-    Entry(
-        "image_upscale",
-        "POST",
-        "/v1/generation/image-upscale",
-        shape="task",
-        output="images",
-        fields=(
-            IMG_URL,
-            *COMMON,
-        ),
-        example={"img_url": "https://example.com/a.png"},
-    ),
+    tool("image_upscale", "image-upscale", fields=(IMG_URL, *COMMON), example={"img_url": PICTURE}),
     Entry(
         "image_to_prompt",
         "POST",
         "/v1/generation/image-to-prompt",
-        fields=(
-            IMG_URL,
-            Field("image_size", int, required=True),
-            Field("language", str),
-            MODEL_2,
-        ),
-        example={"img_url": "https://example.com/a.png", "image_size": 120},
+        fields=(IMG_URL, Field("image_size", int, required=True), Field("language", str), ANY_MODEL),
+        example={"img_url": PICTURE, "image_size": 120},
     ),
     Entry(
         "upload_file",
         "POST",
         "/v1/generation/upload-file",
-        fields=(
-            Field("file", bytes, required=True),
-            Field("batch_no", str),
-            Field("fixed", bool),
-        ),
+        fields=(Field("file", bytes, required=True), Field("batch_no", str), Field("fixed", bool)),
     ),
     Entry(
         "upload_file_legacy",
         "POST",
         "/growthai/v1/generation/upload-file",
         host="models",
-        fields=(
-            Field("file", bytes, required=True),
-            Field("batch_no", str),
-            Field("fixed", bool),
-        ),
+        fields=(Field("file", bytes, required=True), Field("batch_no", str), Field("fixed", bool)),
     ),
     Entry("task_status", "GET", "/v1/generation/{task_id}/status"),
     Entry("batch_status", "GET", "/v1/generation/batch/{batch_id}/status"),
@@ -826,15 +474,8 @@ ENTRIES: Final = (
         shape="research",
         output="deep_research_outputs",
         fields=(
-            Field(
-                "mode",
-                str,
-                choices=(
-                    "DEEP_RESEARCH",
-                    "DEEP_RESEARCH_MAX",
-                ),
-            ),
-            MODEL_2,
+            Field("mode", str, choices=("DEEP_RESEARCH", "DEEP_RESEARCH_MAX")),
+            ANY_MODEL,
             Field("input", str),
             Field("input_resource", list),
             Field("previous_interaction_id", str),
@@ -851,10 +492,7 @@ ENTRIES: Final = (
         "file_search_stores",
         "POST",
         "/v1/generation/file_search_stores",
-        fields=(
-            Field("file_url", str, required=True),
-            Field("file_name", str),
-        ),
+        fields=(Field("file_url", str, required=True), Field("file_name", str)),
         example={"file_url": "https://example.com/a.pdf"},
     ),
     Entry("video_models", "GET", "/growthai/v1/video/models", host="models"),

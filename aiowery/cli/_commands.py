@@ -56,8 +56,8 @@ def run(
             name="--set",
             negative="",
             show_default=False,
-            help="field=value, once for each field; again for the same field where it takes a list. Pictures, videos"
-            " and sounds are urls or local files, which are uploaded first.",
+            help="field=value, once a field, again for the next item where it takes a list; field= leaves it out."
+            " Pictures, videos and sounds are urls or local files, which are uploaded first.",
         ),
     ] = None,
     json: Annotated[

@@ -30,12 +30,13 @@ _SEEN: Final = frozenset({"image", "video"})
 def from_object(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> Request[Any]:
     """Build the request that a JSON object means: `type` names it, unknown names go to `extra`.
 
-    `defaults` fill fields that the object leaves out or sets to null, where pictures or videos are asked for.
-    Raises ConfigurationError.
+    `defaults` fill fields that the object leaves out or sets to null, where pictures or videos are asked for; a null
+    that none of them fills means what it means to the library. Raises ConfigurationError.
     """
     cls = request_type(values.get("type") or DEFAULT_TYPE)
-    given = {name: value for name, value in values.items() if value is not None}
-    return read_object({**_filled(cls, defaults), **given, "type": cls.type_name})
+    filled = _filled(cls, defaults)
+    given = {name: value for name, value in values.items() if value is not None or name not in filled}
+    return read_object({**filled, **given, "type": cls.type_name})
 
 
 def from_cells(cells: Mapping[str, str], defaults: Mapping[str, Any]) -> tuple[Request[Any], dict[str, str]]:

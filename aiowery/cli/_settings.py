@@ -35,7 +35,7 @@ def known_type(name: str) -> str:
 def request_of(type_name: str, json: str | None, settings: Sequence[str]) -> Request[Any]:
     """Build the request that a JSON object (or @FILE, or - for standard input) and `field=value` settings mean.
 
-    A setting overrules the object. Raises ConfigurationError.
+    A setting overrules the object; an empty one leaves the field out. Raises ConfigurationError.
     """
     values = {} if json is None else _object(type_name, json)
     values = {**values, **_set(type_name, settings), "type": type_name}
@@ -87,7 +87,7 @@ def _set(type_name: str, settings: Iterable[str]) -> dict[str, Any]:
         if field not in hints:
             raise ConfigurationError(_no_field(type_name, name, _close_fields(type_name, field)))
         texts.setdefault(field, []).append(text)
-    return {field: converted(field, said, hints[field]) for field, said in texts.items()}
+    return {field: converted(field, said, hints[field]) if any(said) else None for field, said in texts.items()}
 
 
 def _refuse_missing(type_name: str, values: Mapping[str, Any]) -> None:

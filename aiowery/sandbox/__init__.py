@@ -6,14 +6,16 @@
 Every call is served: pictures, videos, music, voices, tools, podcasts, research, chat, uploads, registries. It keeps
 tasks, credits and time as the service does: a picture costs one credit and takes 5-15 s (divided by `speed`), a video
 five and 30-90 s, 20 tasks run at once, a bad parameter is refused. `Fault` brings misfortune to chosen calls,
-`faults` lists the kinds. Marks in a prompt decide a task's fate: `MODERATED` (refused with 1005), `FAIL`
-(accepted, then FAILED, credit given back), `SLOW` (ten times as long), `STUCK` (never ends). Pictures are
+`faults` lists the kinds. Marks in a prompt, in lyrics, in a podcast's lines or in the address of a tool's file decide
+a task's fate: `MODERATED` (refused with 1005), `FAIL` (accepted, then FAILED, credit given back), `SLOW` (ten times
+as long), `STUCK` (never ends); calls that answer at once know only `MODERATED`. Pictures are
 PNG files drawn from the prompt, videos MP4 films of them, sounds WAV files. A `webhook_url` on this machine is called
 when a task ends. Needs the extra: pip install 'aiowery[sandbox]'.
 
     _server → _thread → _routes → _world        the world knows nothing of HTTP
                       → _connection, _delivery  sockets, and rudeness on them
-    _endpoints (_generation, _tools, _speech), _calls → _rules      parameters and orders
+    _endpoints (_generation, _tools, _speech), _calls → _rules, _prices     parameters and orders
+    _models                                     what there is to choose from
     _reports, _webhooks                         what is told of tasks, and to whom
     _gallery (_draw, _film, _sound, _uploads)   files
     faults, _faults                             values: what goes wrong, and when

@@ -14,7 +14,8 @@ class Answer:
 
     `body` is bytes, or anything JSON can say. `reset` ends the connection before the first byte;
     `hang` keeps silent for so many seconds and then closes; `cut` resets the connection after this
-    share of the body; `trickle` spreads the body over so many seconds.
+    share of the body; `trickle` spreads the body over so many seconds. `accepts` marks the answer to a
+    submission that was taken.
     """
 
     body: Any
@@ -24,6 +25,7 @@ class Answer:
     hang: float | None = None
     cut: float | None = None
     trickle: float = 0.0
+    accepts: bool = False
 
     @property
     def content(self) -> bytes:

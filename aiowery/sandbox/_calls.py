@@ -6,9 +6,10 @@ import re
 import time
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
-from aiowery.sandbox._rules import Field, url, words_of
+from aiowery.sandbox import _prices
+from aiowery.sandbox._rules import Field, address, ending_of, is_empty, url, words_of
 from aiowery.sandbox._world import Order
 
 if TYPE_CHECKING:
@@ -24,11 +25,13 @@ def _is_message(value: Any) -> bool:
 
 
 def _is_document(value: str) -> str | None:
-    parts = urlsplit(value)
-    if parts.scheme not in {"http", "https"} or not parts.netloc:
+    parts = address(value)
+    if parts is None:
         return "file url error"
-    ending = PurePosixPath(parts.path).suffix.lower().lstrip(".")
-    return "file type is not supported" if ending and ending not in _DOCUMENTS else None
+    ending = ending_of(parts)
+    # What has no letter, as in "papers/2401.00001", is part of a name.
+    is_ending = ending.isalnum() and not ending.isdecimal()
+    return "file type is not supported" if is_ending and ending not in _DOCUMENTS else None
 
 
 CHAT = (
@@ -65,7 +68,7 @@ CORPUS = (
 
 def chat_order(params: Mapping[str, Any]) -> Order:
     """Return what a chat call asks for."""
-    return Order(prompt=params["messages"][-1]["content"], model=params["model"])
+    return Order(prompt=params["messages"][-1]["content"], model=params["model"], price=_prices.WORDS)
 
 
 def completion(params: Mapping[str, Any], number: int) -> dict[str, Any]:
@@ -92,17 +95,22 @@ def completion(params: Mapping[str, Any], number: int) -> dict[str, Any]:
 
 def description_order(params: Mapping[str, Any]) -> Order:
     """Return what a call for a picture's description asks for."""
-    return Order(prompt=words_of(params, "img_url"), model=params.get("model") or "DESCRIPTION")
+    return Order(prompt=words_of(params, "img_url"), model=params.get("model") or "DESCRIPTION", price=_prices.WORDS)
 
 
 def description(params: Mapping[str, Any]) -> dict[str, Any]:
     """Describe a picture by its name: nobody here looks at it."""
-    name = PurePosixPath(urlsplit(words_of(params, "img_url")).path).stem.replace("-", " ").replace("_", " ")
+    name = _stem(params["img_url"]).replace("-", " ").replace("_", " ")
     return {"prompt": f"a picture of {name or 'something'}, soft light, fine detail", "cost_mill": 812}
 
 
 def corpus(params: Mapping[str, Any]) -> dict[str, Any]:
     """Store a document."""
-    name = params.get("file_name") or PurePosixPath(urlsplit(params["file_url"]).path).stem
+    given = params.get("file_name")
+    name = _stem(params["file_url"]) if is_empty(given) else str(given)
     plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
     return {"name": f"fileSearchStores/{plain or 'store'}", "uploaded_count": 1}
+
+
+def _stem(file_url: str) -> str:
+    return PurePosixPath(unquote(urlsplit(file_url).path)).stem

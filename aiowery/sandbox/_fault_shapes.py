@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from aiowery.sandbox._answer import Answer
 
 _OUTPUTS = ("images", "videos", "audios")
+_TEXTS = ("speech_text", "deep_research_outputs", "scripts", "lyrics", "cover_url")
+_STATES = {state.casefold(): state for state in State} | {"succeed": State.SUCCESS}
 _Json = dict[str, Any]
 
 
 def _edit(answer: Answer, change: Callable[[_Json], _Json]) -> Answer:
     """Change the envelope, when there is one."""
-    if not isinstance(answer.body, dict):
+    if answer.code is None:
         return answer
     return attrs.evolve(answer, body=change(answer.body))
 
@@ -43,6 +45,10 @@ def _edit_tasks(answer: Answer, change: Callable[[_Json], _Json]) -> Answer:
         return change(data) if isinstance(data, dict) and "task_status" in data else data
 
     return _edit_data(answer, on_data)
+
+
+def _found(task: _Json) -> list[str]:
+    return [name for name in _OUTPUTS if name in task]
 
 
 @attrs.frozen
@@ -73,8 +79,9 @@ def _task_number(task_id: str) -> int:
     return int(task_id.removeprefix("task_"), 16)
 
 
-def _edit_ids(data: Any, change: Callable[[_Json], _Json]) -> Any:
-    return change(data) if isinstance(data, dict) and "task_ids" in data else data
+def _edit_batch(answer: Answer, change: Callable[[_Json], _Json]) -> Answer:
+    """Change the data of a submission that is answered with a batch."""
+    return _edit_data(answer, lambda data: change(data) if isinstance(data, dict) and "task_ids" in data else data)
 
 
 @attrs.frozen
@@ -88,9 +95,10 @@ class NumericTaskIds(Misfortune):
             return {**data, "task_ids": [_task_number(task_id) for task_id in data["task_ids"]]}
 
         def number(task: _Json) -> _Json:
-            return {**task, "task_id": _task_number(task["task_id"])}
+            return {**task, "task_id": _task_number(task["task_id"])} if "task_id" in task else task
 
-        return _edit_tasks(_edit_data(answer, lambda data: _edit_ids(data, numbers)), number)
+        edited = _edit_batch(answer, numbers)
+        return _edit_data(edited, number) if answer.accepts else _edit_tasks(edited, number)
 
 
 @attrs.frozen
@@ -99,7 +107,7 @@ class StringBatchId(Misfortune):
 
     def after(self, answer: Answer) -> Answer:
         """Turn the id into a string."""
-        return _edit_data(answer, lambda data: _edit_ids(data, lambda ids: {**ids, "batch_id": str(ids["batch_id"])}))
+        return _edit_batch(answer, lambda ids: {**ids, "batch_id": str(ids["batch_id"])})
 
 
 @attrs.frozen
@@ -112,7 +120,7 @@ class SingleTaskId(Misfortune):
         def shape_b(data: _Json) -> _Json:
             return {"task_id": data["task_ids"][0], "task_status": State.WAITING}
 
-        return _edit_data(answer, lambda data: _edit_ids(data, shape_b))
+        return _edit_batch(answer, shape_b)
 
 
 @attrs.frozen
@@ -121,7 +129,7 @@ class NoIds(Misfortune):
 
     def after(self, answer: Answer) -> Answer:
         """Drop the ids."""
-        return _edit_data(answer, lambda data: _edit_ids(data, lambda _: {}))
+        return _edit_data(answer, lambda _: {}) if answer.accepts else answer
 
 
 @attrs.frozen
@@ -148,7 +156,8 @@ class StatusWords(Misfortune):
 
         def change(task: _Json) -> _Json:
             usual = task["task_status"]
-            return {**task, "task_status": words.get(usual) or usual}
+            state = _STATES.get(str(usual).casefold())
+            return {**task, "task_status": (words[state] if state else None) or usual}
 
         return _edit_tasks(answer, change)
 
@@ -203,10 +212,15 @@ class ObjectOutputs(Misfortune):
         """Wrap the outputs."""
 
         def wrap(task: _Json) -> _Json:
-            outputs = {name: [{self.key: url} for url in task[name]] for name in _OUTPUTS if name in task}
-            return {**task, **outputs}
+            return {**task, **{name: [self._as_object(output) for output in task[name]] for name in _found(task)}}
 
         return _edit_tasks(answer, wrap)
+
+    def _as_object(self, output: str | _Json) -> _Json:
+        if isinstance(output, str):
+            return {self.key: output}
+        others = {key: value for key, value in output.items() if key != "url"}
+        return {self.key: output["url"], **others}
 
 
 @attrs.frozen
@@ -219,7 +233,7 @@ class Nested(Misfortune):
         """Move them down."""
 
         def move(task: _Json) -> _Json:
-            inner = {name: task[name] for name in _OUTPUTS if name in task}
+            inner = {name: task[name] for name in _found(task)}
             if "msg" in task:
                 inner["message"] = task["msg"]
             outer = {key: value for key, value in task.items() if key not in {*_OUTPUTS, "msg"}}
@@ -230,8 +244,10 @@ class Nested(Misfortune):
 
 @attrs.frozen
 class NoOutputs(Misfortune):
-    """A task succeeds without outputs."""
+    """A task succeeds without outputs, and without the texts that it was to bring."""
 
     def after(self, answer: Answer) -> Answer:
         """Drop the outputs."""
-        return _edit_tasks(answer, lambda task: {key: value for key, value in task.items() if key not in _OUTPUTS})
+        return _edit_tasks(
+            answer, lambda task: {key: value for key, value in task.items() if key not in {*_OUTPUTS, *_TEXTS}}
+        )

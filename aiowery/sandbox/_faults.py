@@ -13,13 +13,18 @@ if TYPE_CHECKING:
     from aiowery.sandbox._answer import Answer
 
 On = Literal["submit", "call", "upload", "status", "batch", "balance", "models", "file", "any"]
+"""Which calls: those that begin a task ("submit"), those that answer at once ("call": chat, a picture's
+description, documents for research), an "upload", a task's "status", a "batch", the "balance", what there is to
+choose from ("models": registries, chat models, speakers), a "file" that was made or uploaded, or "any" of them.
+Research with a model begins no task and yet is a "submit": its address is the same.
+"""
 
 
 @attrs.frozen
 class Call:
     """One call as faults see it.
 
-    `text` holds what `Fault.match` searches (ids, prompts, the path); `age` is the number of seconds
+    `text` holds what `Fault.match` searches (ids, what is said to a model, the path); `age` is the number of seconds
     since the youngest task concerned was accepted, None where no task is concerned.
     """
 

@@ -39,5 +39,6 @@ class Gallery:
 
     async def sound(self, order: Order) -> bytes:
         """WAV bytes: music where music was asked for, else a voice."""
-        make = self._song if order.makes in {Makes.SONG, Makes.MUSIC} else self._speech
-        return await asyncio.to_thread(make, order.prompt, order.seconds)
+        if order.makes in {Makes.SONG, Makes.MUSIC}:
+            return await asyncio.to_thread(self._song, order.prompt, order.seconds)
+        return await asyncio.to_thread(self._speech, order.said, order.seconds)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from aiowery.sandbox import _prices
 from aiowery.sandbox._answer import parameter_error
 from aiowery.sandbox._rules import COMMON, Endpoint, Field, url, urls, words_of
 from aiowery.sandbox._shape import is_ratio
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 _FIXED_NUMBER = {"WERYAI_IMAGE_1_0": 4}
 _MOST_VIDEOS = 4
 _MOST_REFERENCES = 12
-_VIDEO_PRICE = 5
 _WITHOUT_RATIO = ("PIKA_2_2", "KLING_V2_6_PRO", "WAN_2_6", "PIXVERSE_V6", "HAILUO_")
 _MODEL = Field("model", "model", required=True)
 _PROMPT = Field("prompt", "prompt", required=True, longest=2000)
@@ -61,6 +61,7 @@ def _pictures(params: Mapping[str, Any]) -> Order:
         model=params["model"],
         aspect_ratio=params["aspect_ratio"],
         pictures=_image_number(params),
+        price=_prices.IMAGE,
     )
 
 
@@ -71,7 +72,7 @@ def _videos(params: Mapping[str, Any]) -> Order:
         aspect_ratio=params.get("aspect_ratio") or "16:9",
         pictures=params.get("video_number") or 1,
         makes=Makes.VIDEO,
-        price=_VIDEO_PRICE,
+        price=_prices.VIDEO,
         seconds=params["duration"],
         has_cover=True,
     )
@@ -98,7 +99,7 @@ def _effect(params: Mapping[str, Any]) -> Order:
         model="EFFECT",
         aspect_ratio=params.get("aspect_ratio") or "9:16",
         makes=Makes.VIDEO,
-        price=_VIDEO_PRICE,
+        price=_prices.VIDEO,
         seconds=5,
         has_cover=True,
     )

@@ -18,12 +18,13 @@ class _Image:
     numbers: tuple[int, ...] = (1, 2, 3, 4)
     resolutions: tuple[str, ...] = ("1k", "2k", "4k")
     pictures: int = 3
+    sizes_of_pictures: tuple[str, ...] = ()
 
     def line(self, *, takes_pictures: bool) -> dict[str, Any]:
         return {
             "model_key": self.key,
             "title": self.title,
-            "image_sizes": list(self.sizes),
+            "image_sizes": [*self.sizes, *(self.sizes_of_pictures if takes_pictures else ())],
             "num_images": list(self.numbers),
             "resolutions": list(self.resolutions),
             "prompt_length_limit": _PROMPT,
@@ -61,13 +62,24 @@ class _Video:
 
 
 _IMAGES = (
-    _Image("WERYAI_IMAGE_2_0", "WeryAI Image 2.0", (*_SHAPES, "21:9")),
+    _Image("WERYAI_IMAGE_2_0", "WeryAI Image 2.0", sizes_of_pictures=("21:9",)),
     _Image("WERYAI_IMAGE_1_0", "WeryAI Image 1.0", numbers=(4,), resolutions=()),
     _Image(
         "GEMINI_3_1_FLASH_IMAGE", "Nano Banana 2", (*_SHAPES, "3:2", "2:3", "5:4", "4:1", "1:4", "8:1", "1:8", "21:9")
     ),
     _Image("GEMINI_2_5_FLASH", "Nano Banana", (*_SHAPES, "3:2", "2:3", "5:4", "21:9"), resolutions=()),
-    _Image("GPT_IMAGE_2", "GPT Image 2", ("1:1", "2:3", "3:4", "3:2", "4:3", "16:9(1k)", "16:9(2k)", "16:9(4k)")),
+    _Image(
+        "GPT_IMAGE_2",
+        "GPT Image 2",
+        (
+            "1:1",
+            "2:3",
+            "3:4",
+            "3:2",
+            "4:3",
+            *(f"{ratio}({k})" for ratio in ("16:9", "9:16") for k in ("1k", "2k", "4k")),
+        ),
+    ),
     _Image("GPT_IMAGE_1_5", "GPT Image 1.5", ("3:2", "1:1", "2:3"), resolutions=()),
     _Image("SEEDREAM_4_5", "Seedream 4.5", (*_SHAPES, "2k", "4k")),
     _Image("QWEN_IMAGE", "Qwen Image"),
@@ -154,5 +166,6 @@ def speakers(language: str | None, base_url: str) -> dict[str, Any]:
     }
 
 
+NAMES = {id_: name for name, id_, _, _ in _SPEAKERS}
+"""By id, who can speak."""
 LANGUAGES = frozenset(language for _, _, _, language in _SPEAKERS)
-SPEAKER_IDS = frozenset(id_ for _, id_, _, _ in _SPEAKERS)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from aiowery.sandbox._answer import Answer, podcast_answer, success
+from aiowery.sandbox._models import NAMES
 from aiowery.sandbox._world import Makes, State
 
 if TYPE_CHECKING:
@@ -19,18 +23,24 @@ _CAPITALS = {
 }
 _MUSICAL = {Makes.SONG, Makes.MUSIC}
 _SOUNDS = {Makes.SONG, Makes.MUSIC, Makes.SPEECH, Makes.PODCAST}
-_NAMES = ("Mira", "Jon")
 
 
 def accepted(shape: Shape, batch: Batch) -> Answer:
     """Say that a submission was taken, in the shape of its endpoint."""
     ids = [task.id for task in batch.tasks]
     if shape == "batch":
-        return success({"batch_id": batch.id, "task_ids": ids})
-    if shape == "research":
-        return success({"interaction_id": f"int_{batch.id}", "task_id": ids[0], "status": "processing"})
-    data = {"task_id": ids[0], "task_status": "waiting"}
-    return podcast_answer(data) if shape == "podcast" else success(data)
+        answer = success({"batch_id": batch.id, "task_ids": ids})
+    elif shape == "research":
+        answer = success({"interaction_id": f"int_{batch.id}", "task_id": ids[0], "status": "processing"})
+    else:
+        data = {"task_id": ids[0], "task_status": "waiting"}
+        answer = podcast_answer(data) if shape == "podcast" else success(data)
+    return attrs.evolve(answer, accepts=True)
+
+
+def accepted_voices(task: Task) -> Answer:
+    """Say that the second step of a podcast was taken."""
+    return attrs.evolve(podcast_answer({"task_id": task.id, "task_status": "processing"}), accepts=True)
 
 
 def report(task: Task, now: float, base_url: str) -> dict[str, Any]:
@@ -66,11 +76,11 @@ def script(order: Order) -> list[dict[str, Any]]:
     ]
     return [
         {
-            "speaker_id": order.speakers[number % len(order.speakers)],
-            "speaker_name": _NAMES[number % len(order.speakers)],
+            "speaker_id": speaker,
+            "speaker_name": NAMES.get(speaker, speaker),
             "content": line,
         }
-        for number, line in enumerate(lines)
+        for speaker, line in zip(cycle(order.speakers), lines, strict=False)
     ]
 
 

@@ -14,7 +14,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from aiowery.sandbox._answer import Answer, Refused, not_found, parameter_error, podcast_answer, success
+from aiowery.sandbox import _prices
+from aiowery.sandbox._answer import Answer, Refused, not_found, parameter_error, success
 from aiowery.sandbox._calls import (
     CHAT,
     CORPUS,
@@ -30,10 +31,10 @@ from aiowery.sandbox._delivery import deliver, request_id
 from aiowery.sandbox._endpoints import ENDPOINTS
 from aiowery.sandbox._faults import Call
 from aiowery.sandbox._files import serve
-from aiowery.sandbox._models import LANGUAGES, SPEAKER_IDS, chat_models, image_models, speakers, video_models
-from aiowery.sandbox._reports import accepted, forms_of, report, research, script
-from aiowery.sandbox._rules import check
-from aiowery.sandbox._speech import RESEARCH, VOICES_FIELDS, VOICES_PRICE, VOICES_RULE, turns
+from aiowery.sandbox._models import LANGUAGES, NAMES, chat_models, image_models, speakers, video_models
+from aiowery.sandbox._reports import accepted, accepted_voices, forms_of, report, research, script
+from aiowery.sandbox._rules import check, webhook_of, words_of
+from aiowery.sandbox._speech import RESEARCH, VOICES_FIELDS, turns
 from aiowery.sandbox._uploads import LARGEST_UPLOAD, read_upload
 from aiowery.sandbox._world import Makes, Order, State
 
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
     from aiowery.sandbox._webhooks import Messenger
     from aiowery.sandbox._world import Task, World
 
+_SAYING = ("prompt", "query", "description", "text", "input", "messages")
+_SHOWING = ("img_url", "image_url", "images", "video_url", "video_urls", "videos", "audio_url", "file_url")
 LARGEST_BODY = 1_000_000
 """Bytes of a request body; more is answered with HTTP 413."""
 
@@ -142,7 +145,7 @@ class Application:
 
     def _call(self, on: On, visit: Visit) -> Call:
         tasks = self._tasks_of(on, visit.id)
-        prompts = {task.order.prompt for task in tasks} if tasks else {_prompt(visit.body)}
+        prompts = {task.order.prompt for task in tasks} if tasks else {_prompt(on, visit.body)}
         age = self.world.now - tasks[-1].accepted_at if tasks else None
         return Call(on, "\n".join([visit.path, *prompts]), age)
 
@@ -165,7 +168,7 @@ class Application:
 
     async def _voices(self, visit: Visit) -> Answer:
         params = self._params(visit)
-        check(VOICES_FIELDS, VOICES_RULE, params)
+        check(VOICES_FIELDS, None, params)
         task = self.world.task(visit.id)
         if task is None or task.order.makes not in {Makes.SCRIPT, Makes.PODCAST}:
             raise not_found("task not exist")
@@ -177,14 +180,14 @@ class Application:
             task.order,
             makes=Makes.PODCAST,
             model="VOICES",
-            price=VOICES_PRICE,
+            price=_prices.AUDIO,
             seconds=8,
             turns=turns(params) or tuple(script(task.order)),
-            webhook_url=params.get("webhook_url"),
+            webhook_url=webhook_of(params),
         )
         again = self.world.go_on(task, order)
         self.messenger.watch(again, visit.base_url)
-        return podcast_answer({"task_id": again.id, "task_status": "processing"})
+        return accepted_voices(again)
 
     async def _upload(self, visit: Visit) -> Answer:
         self._authorize(visit)
@@ -242,8 +245,9 @@ class Application:
         return success(self.world.credits)
 
     async def _file(self, visit: Visit) -> Answer:
-        if visit.id in SPEAKER_IDS:
-            return serve(await self.gallery.sound(Order(prompt=visit.id, model="DEMO")), "audio/wav", visit.headers)
+        if visit.id in NAMES and visit.form == "wav":
+            demo = Order(prompt=f"I am {NAMES[visit.id]}", model="DEMO")
+            return serve(await self.gallery.sound(demo), "audio/wav", visit.headers)
         task = self.world.task(visit.id)
         if task is None or task.state(self.world.now) is not State.SUCCESS:
             raise not_found("file not exist", http=404)
@@ -268,9 +272,12 @@ class Application:
         """Let known callers pass, and decode what they want."""
         self._authorize(visit)
         try:
-            return json.loads(visit.body or b"{}")
+            params = json.loads(visit.body or b"{}", parse_constant=_no_constant)
+            # Half a surrogate pair is found by writing it.
+            json.dumps(params, ensure_ascii=False).encode()
         except (ValueError, RecursionError):
             raise parameter_error("request body is not valid JSON") from None
+        return params
 
     def _authorize(self, visit: Visit) -> None:
         scheme, _, key = visit.authorization.partition(" ")
@@ -324,14 +331,22 @@ async def _read(request: Request, largest: int) -> Visit:
     )
 
 
-def _prompt(body: bytes) -> str:
+def _prompt(on: On, body: bytes) -> str:
+    """Return what a call says to a model; for calls that say nothing, of which files it speaks."""
     try:
-        params = json.loads(body)
+        params = {} if on == "upload" else json.loads(body)
     except (ValueError, RecursionError):
         return ""
-    names = ("prompt", "query", "description", "text", "input")
-    said = (str(params[name]) for name in names if params.get(name)) if isinstance(params, dict) else ()
-    return "\n".join(said)
+    if not isinstance(params, dict):
+        return ""
+    messages = params.get("messages")
+    turns = [turn.get("content") for turn in messages if isinstance(turn, dict)] if isinstance(messages, list) else []
+    return words_of({**params, "messages": turns}, *_SAYING) or words_of(params, *_SHOWING)
+
+
+def _no_constant(name: str) -> None:
+    """Refuse NaN and the infinities, which Python takes for JSON and nobody else does."""
+    raise ValueError(name)
 
 
 def _interaction(prompt: str) -> str:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import attrs
 
@@ -21,8 +20,13 @@ if TYPE_CHECKING:
 Shape = Literal["batch", "task", "podcast", "research"]
 """How a submission is answered: with a batch, with one task, or in one of the two odd ways."""
 
-_IMAGES = frozenset({"jpg", "jpeg", "png", "webp"})
-_KNOWN_ENDING = re.compile(r"[a-z0-9]{2,5}")
+_OTHER_FILES = frozenset(
+    {"gif", "bmp", "tif", "tiff", "svg", "ico", "heic", "heif", "avif", "psd"}
+    | {"mp4", "mov", "m4v", "avi", "mkv", "webm", "mp3", "wav", "m4a", "aac", "ogg", "flac"}
+    | {"txt", "pdf", "md", "csv", "json", "xml", "html", "htm", "doc", "docx", "xlsx", "pptx", "zip", "exe"}
+)
+_INT64 = range(-(2**63), 2**63)
+_SPACE = re.compile(r"\s")
 
 
 @attrs.frozen
@@ -48,18 +52,24 @@ class Field:
     item: Field | None = None
 
     def check(self, params: Mapping[str, Any]) -> None:
-        """Raise `Refused` (1001) when the parameter breaks a rule. null counts as left out."""
+        """Raise `Refused` (1001) when the parameter breaks a rule. null and a blank text count as left out."""
         value = params.get(self.name)
-        if value is None or (isinstance(value, str) and not value.strip()) or (self.required and value in ([], {})):
-            if self.required:
-                raise parameter_error(f"{self.label} cannot be empty")
+        is_blank = is_empty(value)
+        if self.required and (is_blank or value in ([], {})):
+            raise parameter_error(f"{self.label} cannot be empty")
+        if value is None or (is_blank and self.type is str):
             return
-        fits = type(value) is self.type or (self.type is float and type(value) is int)
-        if not fits:
+        if not self._fits(value):
             raise parameter_error(f"{self.label} is not supported")
         self._check_limits(value)
         for item in value if self.item and isinstance(value, list) else ():
             self.item.check({self.item.name: item})  # type: ignore[union-attr]
+
+    def _fits(self, value: Any) -> bool:
+        """Tell whether the value has the field's type; a flag is no number, and no number has more than 64 bits."""
+        if type(value) is int:
+            return self.type in {int, float} and value in _INT64
+        return type(value) is self.type
 
     def _check_limits(self, value: Any) -> None:
         if self.longest is not None and len(value) > self.longest:
@@ -102,7 +112,7 @@ class Endpoint:
         """
         check(self.fields, self.rule, params)
         order = self.order(params)
-        return attrs.evolve(order, webhook_url=params.get("webhook_url")) if self.calls_back else order
+        return attrs.evolve(order, webhook_url=webhook_of(params)) if self.calls_back else order
 
 
 def check(fields: tuple[Field, ...], rule: Callable[[Mapping[str, Any]], None] | None, params: Any) -> None:
@@ -115,25 +125,50 @@ def check(fields: tuple[Field, ...], rule: Callable[[Mapping[str, Any]], None] |
         rule(params)
 
 
+def is_empty(value: Any) -> bool:
+    """Tell whether a parameter was left out, or given as null or as a text of nothing."""
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
+def webhook_of(params: Mapping[str, Any]) -> str | None:
+    """Return where the end of the task is to be told, if anywhere."""
+    target: str | None = params.get("webhook_url")
+    return None if is_empty(target) else target
+
+
 def one_of(*names: str) -> Callable[[Mapping[str, Any]], None]:
     """Make a rule: at least one of these parameters is there."""
 
     def rule(params: Mapping[str, Any]) -> None:
-        if not any(params.get(name) for name in names):
+        if all(is_empty(params.get(name)) or params[name] in ([], {}) for name in names):
             raise parameter_error(f"{' and '.join(names)} cannot both be empty")
 
     return rule
 
 
+def address(value: str) -> SplitResult | None:
+    """Take an address apart; None when it is none of the web's."""
+    try:
+        parts = urlsplit(value)
+        sound = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        return None
+    return parts if sound and not _SPACE.search(parts.netloc) else None
+
+
+def ending_of(parts: SplitResult) -> str:
+    """Return the ending of the file's name, in small letters and without its dot."""
+    return PurePosixPath(unquote(parts.path)).suffix.lower().lstrip(".")
+
+
 def url(name: str, label: str, *, required: bool = True, pictures: bool = False) -> Field:
-    """Make a field for an address; of a picture, it must not end as something else."""
+    """Make a field for an address; a picture's must not end as a file of another kind does."""
 
     def wrong(value: str) -> str | None:
-        parts = urlsplit(value)
-        if parts.scheme not in {"http", "https"} or not parts.netloc:
+        parts = address(value)
+        if parts is None:
             return f"{label} error"
-        ending = PurePosixPath(parts.path).suffix.lower().lstrip(".")
-        if pictures and _KNOWN_ENDING.fullmatch(ending) and ending not in _IMAGES:
+        if pictures and ending_of(parts) in _OTHER_FILES:
             return "only support jpg, jpeg, png, webp"
         return None
 
@@ -165,7 +200,7 @@ def is_base64(value: str) -> bool:
     content = value.partition(";base64,")[2] if value.startswith("data:") else value
     try:
         return bool(base64.b64decode(content, validate=True))
-    except binascii.Error:
+    except ValueError:
         return False
 
 

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from aiowery.sandbox import _prices
 from aiowery.sandbox._answer import parameter_error
-from aiowery.sandbox._rules import COMMON, Endpoint, Field, is_base64, one_of, url, words_of
+from aiowery.sandbox._rules import COMMON, Endpoint, Field, address, is_base64, is_empty, one_of, url, words_of
 from aiowery.sandbox._world import Makes, Order
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _DEBATERS = 2
+_LETTERS_A_SECOND = 14
 RESEARCH = "RESEARCH"
 """Stands for the model of a research that is a task."""
-VOICES_PRICE = 2
 _STYLES = {
     "Genre": "POP ROCK RAP ELECTRONIC RNB JAZZ FOLK CLASSIC WORLD",
     "Emotion": "HAPPY RELAXED WARM ROMANTIC TOUCHING SAD LONELY DEPRESSED TENSE EXCITED EPIC MYSTERIOUS",
     "Instrument": "PIANO GUITAR BASS DRUMS STRINGS WIND SYNTHESIZER ELECTRONIC_SOUND FOLK_INSTRUMENT"
     " MIXED_ORCHESTRATION",
 }
-_TOOLS = ("GOOGLE_SEARCH", "FILE_SEARCH")
 
 
 def _is_style(styles: dict[str, Any]) -> bool:
@@ -30,13 +31,13 @@ def _is_style(styles: dict[str, Any]) -> bool:
 
 
 def _music(params: Mapping[str, Any]) -> Order:
-    styles = " ".join((params.get("styles") or {}).values())
+    description, styles = params.get("description"), " ".join((params.get("styles") or {}).values())
     sings = params["type"] == "VOCAL_SONG"
     return Order(
-        prompt=params.get("description") or styles,
+        prompt=styles if is_empty(description) else str(description),
         model="MUSIC",
         makes=Makes.SONG if sings else Makes.MUSIC,
-        price=2,
+        price=_prices.AUDIO,
         seconds=8,
         has_cover=sings,
         text=params.get("lyrics") or "",
@@ -44,12 +45,18 @@ def _music(params: Mapping[str, Any]) -> Order:
 
 
 def _voice(params: Mapping[str, Any]) -> Order:
-    return Order(prompt=params["text"], model="VOICE", makes=Makes.SPEECH, price=1, seconds=len(params["text"]) / 14)
+    return Order(
+        prompt=params["text"],
+        model="VOICE",
+        makes=Makes.SPEECH,
+        price=_prices.AUDIO,
+        seconds=len(params["text"]) / _LETTERS_A_SECOND,
+    )
 
 
 def _transcript(params: Mapping[str, Any]) -> Order:
     heard = words_of(params, "audio_url") or "audio"
-    return Order(prompt=heard, model="TRANSCRIPT", makes=Makes.TRANSCRIPT, price=1)
+    return Order(prompt=heard, model="TRANSCRIPT", makes=Makes.TRANSCRIPT, price=_prices.WORDS)
 
 
 def _enough_speakers(params: Mapping[str, Any]) -> None:
@@ -59,7 +66,11 @@ def _enough_speakers(params: Mapping[str, Any]) -> None:
 
 def _podcast(params: Mapping[str, Any]) -> Order:
     return Order(
-        prompt=params["query"], model="PODCAST", makes=Makes.SCRIPT, price=1, speakers=tuple(params["speakers"])
+        prompt=params["query"],
+        model="PODCAST",
+        makes=Makes.SCRIPT,
+        price=_prices.WORDS,
+        speakers=tuple(params["speakers"]),
     )
 
 
@@ -68,29 +79,43 @@ def turns(params: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(params.get("scripts") or ())
 
 
-def _sound_turns(params: Mapping[str, Any]) -> None:
-    for turn in turns(params):
-        if not isinstance(turn, dict) or not all(turn.get(name) for name in ("speaker_id", "content")):
-            raise parameter_error("scripts is not supported")
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and not is_empty(value)
+
+
+def _is_turn(turn: dict[str, Any]) -> bool:
+    has_words = all(_is_text(turn.get(name)) for name in ("speaker_id", "content"))
+    return has_words and isinstance(turn.get("speaker_name", ""), str | None)
+
+
+def _is_tool(tool: dict[str, Any]) -> bool:
+    if tool.get("type") != "FILE_SEARCH":
+        return tool.get("type") == "GOOGLE_SEARCH"
+    stores = tool.get("file_search_store_names")
+    return isinstance(stores, list) and bool(stores) and all(map(_is_text, stores))
 
 
 def _one_way(params: Mapping[str, Any]) -> None:
     one_of("input", "input_resource")(params)
     if params.get("mode") and params.get("model"):
         raise parameter_error("mode and model cannot be used together")
-    for tool in params.get("tools") or ():
-        if not isinstance(tool, dict) or tool.get("type") not in _TOOLS:
-            raise parameter_error("tools is not supported")
+
+
+def _is_shown(item: Mapping[str, Any], name: str) -> bool:
+    """Tell texts and addresses of a resource from what says nothing to a reader: its type, its bytes."""
+    return name == "text" or (isinstance(item[name], str) and address(item[name]) is not None)
 
 
 def _research(params: Mapping[str, Any]) -> Order:
-    resources = [item for item in params.get("input_resource") or () if isinstance(item, dict)]
-    asked = params.get("input") or " ".join(str(item.get("text", "")) for item in resources)
-    return Order(prompt=asked, model=params.get("model") or RESEARCH, makes=Makes.REPORT, price=10)
+    shown = (words_of(item, *filter(partial(_is_shown, item), item)) for item in params.get("input_resource") or ())
+    asked = " ".join(shown) if is_empty(params.get("input")) else params["input"]
+    return Order(prompt=asked, model=params.get("model") or RESEARCH, makes=Makes.REPORT, price=_prices.RESEARCH)
 
 
-VOICES_FIELDS = (Field("scripts", "scripts", list), *COMMON)
-VOICES_RULE = _sound_turns
+VOICES_FIELDS = (
+    Field("scripts", "scripts", list, item=Field("scripts", "scripts", dict, required=True, allowed=_is_turn)),
+    *COMMON,
+)
 
 ENDPOINTS = (
     Endpoint(
@@ -168,7 +193,7 @@ ENDPOINTS = (
             Field("thinking_summaries", "thinking summaries", choices=("auto",)),
             Field("collaborative_planning", "collaborative planning", bool),
             Field("visualization", "visualization", choices=("auto",)),
-            Field("tools", "tools", list),
+            Field("tools", "tools", list, item=Field("tools", "tools", dict, required=True, allowed=_is_tool)),
             *COMMON,
         ),
         _research,

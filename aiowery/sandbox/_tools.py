@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from aiowery.sandbox import _prices
 from aiowery.sandbox._answer import parameter_error
 from aiowery.sandbox._rules import CALLER, COMMON, Endpoint, Field, matching, one_of, url, urls, words_of
 from aiowery.sandbox._world import Makes, Order
@@ -12,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _SIZE = matching(r"\d+x\d+")
-_VIDEO_PRICE = 3
 _CORNERS = ("lt_x", "lt_y", "rb_x", "rb_y")
 _COLOURS = "TRANSPARENT BLACK WHITE GRAY RED GREEN BLUE YELLOW CYAN MAGENTA ORANGE".split()  # noqa: SIM905 - words
 _IMAGE = url("img_url", "image url", pictures=True)
@@ -21,16 +21,17 @@ _VIDEO = url("video_url", "video url")
 
 def _picture(params: Mapping[str, Any]) -> Order:
     prompt = words_of(params, "prompt", "bg_color", "target_lang", "img_url", "face_img_url")
-    return Order(prompt=prompt, model="IMAGE_TOOL", aspect_ratio=params.get("aspect_ratio") or "1:1")
+    ratio = params.get("aspect_ratio") or "1:1"
+    return Order(prompt=prompt, model="IMAGE_TOOL", aspect_ratio=ratio, price=_prices.TOOL)
 
 
 def _video(params: Mapping[str, Any]) -> Order:
     return Order(
-        prompt=words_of(params, "prompt", "style", "video_style", "video_url", "video_urls", "image_url"),
+        prompt=words_of(params, "prompt", "style", "video_style", "video_url", "video_urls", "image_url", "audio_url"),
         model="VIDEO_TOOL",
         aspect_ratio="16:9",
         makes=Makes.VIDEO,
-        price=_VIDEO_PRICE,
+        price=_prices.TOOL,
         seconds=params.get("duration") or 4,
     )
 

@@ -21,14 +21,15 @@ LARGEST_UPLOAD = 50 * 1024**2 + 65_536
 """Bytes of an upload's body; more is answered with HTTP 413."""
 _LARGEST = {"image": 10 * 1024**2, "video": 50 * 1024**2, "audio": 50 * 1024**2}
 _KEPT = 256 * 1024**2
+_LONGEST_NAME = 100
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _SIGNATURES = (
     (re.compile(rb"\xff\xd8\xff"), "image/jpeg", {"jpg", "jpeg"}),
     (re.compile(rb"\x89PNG\r\n\x1a\n"), "image/png", {"png"}),
     (re.compile(rb"RIFF....WEBP", re.DOTALL), "image/webp", {"webp"}),
     (re.compile(rb"RIFF....WAVE", re.DOTALL), "audio/wav", {"wav"}),
-    (re.compile(rb"....ftypM4A", re.DOTALL), "audio/mp4", {"m4a"}),
-    (re.compile(rb"....ftyp", re.DOTALL), "video/mp4", {"mp4", "mov", "m4v"}),
+    (re.compile(rb"....ftypM4[AB]", re.DOTALL), "audio/mp4", {"m4a", "mp4"}),
+    (re.compile(rb"....ftyp", re.DOTALL), "video/mp4", {"mp4", "mov", "m4v", "m4a"}),
     (re.compile(rb"\x1aE\xdf\xa3"), "video/webm", {"webm"}),
     (re.compile(rb"ID3|\xff[\xe2\xe3\xf2\xf3\xfa\xfb]"), "audio/mpeg", {"mp3"}),
     (re.compile(rb"OggS"), "audio/ogg", {"ogg"}),
@@ -102,4 +103,9 @@ def _checked(name: str, content: bytes) -> Upload:
     if len(content) >= _LARGEST[kind]:
         limit = "image must be under 10MB" if kind == "image" else "video or audio must be under 50MB"
         raise parameter_error(limit)
-    return Upload(_UNSAFE.sub("_", PurePosixPath(name).name) or "file", content, media_type)
+    return Upload(_cleaned(name), content, media_type)
+
+
+def _cleaned(name: str) -> str:
+    """Return the end of a name that is fit for an address; dots alone would lead elsewhere."""
+    return _UNSAFE.sub("_", PurePosixPath(name).name)[-_LONGEST_NAME:].lstrip(".") or "file"

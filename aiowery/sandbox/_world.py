@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from aiowery.sandbox._durations import Durations
 
 MODERATED = "[[moderated]]"
-"""A prompt with this mark is refused at submission with code 1005."""
+"""A prompt, lyrics or lines with this mark are refused at submission with code 1005."""
 FAIL = "[[fail]]"
 """A prompt with this mark is accepted, ends as FAILED with a reason, and its credit is given back."""
 SLOW = "[[slow]]"
@@ -46,6 +46,12 @@ def _scattered(number: int) -> int:
 
 def _task_id(digits: int) -> str:
     return f"task_{digits:012x}"
+
+
+def _number(id_: str) -> int | None:
+    """Read an id that is written in digits; no id has more of them than the largest."""
+    is_number = id_.isascii() and id_.isdecimal() and len(id_) <= len(str(_IDS))
+    return int(id_) if is_number else None
 
 
 class State(enum.StrEnum):
@@ -91,6 +97,15 @@ class Order:
     speakers: tuple[str, ...] = ()
     turns: tuple[Mapping[str, Any], ...] = ()
     webhook_url: str | None = None
+
+    @property
+    def said(self) -> str:
+        """What voices say: the turns, or the prompt where there are none."""
+        return " ".join(turn["content"] for turn in self.turns) or self.prompt
+
+    def has(self, mark: str) -> bool:
+        """Tell whether the mark is anywhere in what is to be shown, sung or said."""
+        return any(mark in words for words in (self.prompt, self.text, self.said))
 
 
 @attrs.frozen
@@ -221,12 +236,12 @@ class World:
 
     def _admit(self, order: Order) -> None:
         self._settle()
-        if MODERATED not in order.prompt and len(self._running) + order.pictures > self.in_flight:
+        if not order.has(MODERATED) and len(self._running) + order.pictures > self.in_flight:
             raise Refused(6010, f"No more than {self.in_flight} tasks can be processed at once")
         self._pay(order)
 
     def _pay(self, order: Order) -> None:
-        if MODERATED in order.prompt:
+        if order.has(MODERATED):
             raise Refused(1005, "Content moderation failed")
         cost = order.pictures * order.price
         if self._credits < cost:
@@ -236,13 +251,13 @@ class World:
 
     def task(self, task_id: str) -> Task | None:
         """Look up a task by its id; the id's digits as a decimal number do as well."""
-        is_number = task_id.isascii() and task_id.isdecimal()
-        return self._tasks.get(_task_id(int(task_id)) if is_number else task_id)
+        number = _number(task_id)
+        return self._tasks.get(task_id if number is None else _task_id(number))
 
     def batch(self, batch_id: str) -> Batch | None:
         """Look up a batch by its id, written in digits."""
-        is_number = batch_id.isascii() and batch_id.isdecimal()
-        return self._batches.get(int(batch_id)) if is_number else None
+        number = _number(batch_id)
+        return None if number is None else self._batches.get(number)
 
     def _begin(self, order: Order) -> Batch:
         batch_id = _scattered(self._first_batch + len(self._batches))
@@ -263,7 +278,7 @@ class World:
         chance = random.Random(f"{self._seed}/{number}")  # noqa: S311 - repeatable on purpose, protects nothing
         shortest, longest = range_of(order.model, self._durations, order.makes.value)
         duration = chance.uniform(shortest, longest) / self._speed
-        if SLOW in order.prompt:
+        if order.has(SLOW):
             duration *= _SLOWNESS
         now = self.now
         return Task(
@@ -274,8 +289,8 @@ class World:
             order=order,
             accepted_at=now,
             starts_at=now + duration * chance.uniform(0.05, 0.2),
-            ends_at=float("inf") if STUCK in order.prompt else now + duration,
-            reason=_FAILURE_REASON if FAIL in order.prompt else "",
+            ends_at=float("inf") if order.has(STUCK) else now + duration,
+            reason=_FAILURE_REASON if order.has(FAIL) else "",
         )
 
     def _due(self) -> list[Task]:

@@ -175,6 +175,13 @@ def test_options_fill_what_a_line_leaves_out() -> None:
     assert [getattr(item.request, "model", None) for item in items] == ["D", "M", "D"]
 
 
+def test_a_ratio_can_be_left_out() -> None:
+    """A null where the library has a default of its own takes that away, as some video models want it."""
+    line = '{"type": "text-to-video", "prompt": "a", "aspect_ratio": null}'
+    assert [getattr(item.request, "aspect_ratio", "") for item in _items(line, "jsonl")] == [None]
+    assert [getattr(item.request, "aspect_ratio", "") for item in _items(line, "jsonl", aspect_ratio="1:1")] == ["1:1"]
+
+
 def test_unknown_jsonl_fields_are_sent() -> None:
     """Parameters that no class knows yet go to `extra`."""
     request = from_object({"prompt": "a", "seed": 7, "extra": {"steps": 4}}, {})

@@ -167,10 +167,17 @@ def test_settings_are_read_by_what_the_field_holds() -> None:
     assert [region.top for region in erased.regions] == [0.8, 0]
 
 
+def test_an_empty_setting_leaves_a_field_out() -> None:
+    """What the registry asks for, a video without a ratio, can be said on the command line."""
+    video: Any = request_of("text-to-video", '{"resolution": "720p"}', ["prompt=p", "aspect_ratio=", "resolution="])
+    assert (video.aspect_ratio, video.resolution) == (None, None)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         ((), ("--list",)),
+        (("text-to-image", "--set", "prompt="), ("text-to-image needs prompt",)),
         (("txt-to-video",), ("nothing is called 'txt-to-video'", "did you mean text-to-video")),
         (("quux",), ("nothing is called 'quux'; aiowery run --list",)),
         (("text-to-image",), ("text-to-image needs prompt", "--set prompt=...")),

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from support import World, client_of, envelope, http_answer, peer, serving
 
-from aiowery import RetryPolicy, WeryAI
+from aiowery import JobEnded, RetryPolicy, WeryAI
 from aiowery.errors import APIError, AuthenticationError, ContentRejected, InvalidRequest, SubmissionInDoubt
 from aiowery.testing import run_virtual
 from aiowery.weryai import Chat, CorpusUpload, DeepResearch, ImageToPrompt, Message, TextToImage
@@ -25,6 +25,13 @@ ANSWER = {
     "choices": [{"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}],
     "usage": {"prompt_tokens": 4, "completion_tokens": 1, "total_tokens": 5},
 }
+
+PAID: list[Any] = [
+    Chat(messages="hi"),
+    ImageToPrompt(image_url="https://e.com/a.png", image_kilobytes=9),
+    CorpusUpload(file_url="https://e.com/a.pdf"),
+    DeepResearch(input="why", model="GEMINI_25_PRO"),
+]
 
 
 def always(answer: httpx.Response) -> Callable[[httpx.Request], Awaitable[httpx.Response]]:
@@ -84,6 +91,72 @@ async def test_a_lost_answer_is_a_doubt_and_not_a_second_charge() -> None:
         with pytest.raises(SubmissionInDoubt):
             await client.chat("hi")
     assert len(server.heard) == 1
+
+
+@pytest.mark.parametrize("request_", PAID, ids=lambda request: request.type_name)
+@pytest.mark.parametrize(
+    "trouble",
+    [httpx.ReadTimeout("lost"), httpx.Response(502), httpx.Response(200, html="<p>hm</p>"), httpx.Response(200)],
+    ids=["time-out", "gateway", "page", "nothing"],
+)
+async def test_an_unclear_end_is_a_doubt(request_: Any, trouble: httpx.Response | Exception) -> None:
+    """Whatever leaves it open whether it was charged: one POST, a doubt that holds the request, and a free lane."""
+    posts: list[str] = []
+
+    async def world(request: httpx.Request) -> httpx.Response:
+        posts.append(request.method)
+        if isinstance(trouble, Exception):
+            raise trouble
+        return trouble
+
+    async with client_of(world, retries=QUICK) as client:
+        with pytest.raises(SubmissionInDoubt) as caught:
+            await client.run(request_)
+        lane = client.statistics().lane
+    assert caught.value.request is request_
+    assert (posts, lane.in_use, lane.submitting) == (["POST"], 0, 0)
+
+
+async def test_who_stops_waiting_loses_no_answer() -> None:
+    """The call goes on without its caller, and `jobs()` holds what it brought."""
+    begun, go_on, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    def observer(event: object) -> None:
+        if isinstance(event, JobEnded):
+            ended.set()
+
+    async def world(request: httpx.Request) -> httpx.Response:
+        await request.aread()
+        begun.set()
+        await go_on.wait()
+        return httpx.Response(200, json=ANSWER)
+
+    async with client_of(world, observer=observer) as client:
+        caller = asyncio.create_task(client.chat("hi"))
+        await begun.wait()
+        caller.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await caller
+        go_on.set()
+        await ended.wait()
+        (job,) = client.jobs()
+        assert (await job).text == "hi"
+
+
+async def test_closing_waits_for_an_answer_that_is_paid_for() -> None:
+    """A client that is left while a chat is under way brings it home first."""
+    begun = asyncio.Event()
+
+    async def world(request: httpx.Request) -> httpx.Response:
+        await request.aread()
+        begun.set()
+        await asyncio.sleep(0.05)
+        return httpx.Response(200, json=ANSWER)
+
+    async with client_of(world) as client:
+        caller = asyncio.create_task(client.chat("hi"))
+        await begun.wait()
+    assert (await caller).text == "hi"
 
 
 async def test_a_slow_answer_outlasts_the_clients_time_out() -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from weryai.filled import smallest
+from weryai.filled import EVERYTHING, OTHER_PICTURE, PICTURE, SOUND, VIDEO, smallest
 
 from aiowery import PollPolicy, WeryAI
 from aiowery.sandbox import Sandbox
@@ -16,6 +17,12 @@ pytestmark = pytest.mark.anyio
 
 SPEED = 1000.0
 MAGIC = {".png": b"\x89PNG", ".mp4": b"ftyp", ".wav": b"RIFF"}
+FILES = {
+    "image": b"\x89PNG\r\n\x1a\n" + bytes(2000),
+    "video": b"\0\0\0\x18ftypisom" + bytes(2000),
+    "audio": b"RIFF\0\0\0\0WAVEfmt " + bytes(2000),
+}
+KINDS = {PICTURE: "image", OTHER_PICTURE: "image", VIDEO: "video", SOUND: "audio"}
 ENDINGS = {"image": ".png", "video": ".mp4", "audio": ".wav"}
 
 
@@ -40,3 +47,26 @@ async def test_a_request_brings_its_result(name: str, sandbox: Sandbox, tmp_path
         for asset, path in zip(result.assets, await client.download(result, tmp_path), strict=True):
             assert path.suffix == ENDINGS[asset.kind]
             assert MAGIC[path.suffix] in path.read_bytes()[:12]
+
+
+def media_of(name: str) -> dict[str, Any]:
+    """Return local files for every field of a request class that can hold a picture, a film or a sound."""
+    found: dict[str, Any] = {}
+    for field, value in EVERYTHING[name].items():
+        several = isinstance(value, tuple)
+        kind = KINDS.get(str(value[0] if several else value))
+        if kind is not None:
+            found[field] = [FILES[kind]] * len(value) if several else FILES[kind]
+    return found
+
+
+@pytest.mark.parametrize("name", [name for name in REQUESTS if media_of(name)])
+async def test_every_media_field_takes_a_local_file(name: str, sandbox: Sandbox) -> None:
+    """Each class that works on pictures, films or sounds runs with files in all of its fields, one upload a kind."""
+    before = sandbox.world.counters.posts
+    more = {"image_kilobytes": None} if name == "image-to-prompt" else {}
+    async with WeryAI(sandbox.key, base_url=sandbox.url, polling=PollPolicy().faster(SPEED)) as client:
+        request = smallest(name, **media_of(name), **more)
+        assert not (await client.run(request)).empty
+    different = {file for files in media_of(name).values() for file in (files if isinstance(files, list) else [files])}
+    assert sandbox.world.counters.posts - before == len(different) + 1

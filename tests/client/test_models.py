@@ -153,7 +153,7 @@ async def test_check_tells_what_the_registry_says(request_: Request[Any], fields
 
 
 def test_many_checks_read_the_registries_once() -> None:
-    """A hundred at once share one reading; ten minutes later it is read anew, and in another session too."""
+    """A hundred at once share one reading; ten minutes later it is read anew."""
     world = Registry()
 
     async def main() -> None:
@@ -167,6 +167,70 @@ def test_many_checks_read_the_registries_once() -> None:
             assert world.asked.total() == 4
 
     run_virtual(main())
+
+
+@pytest.mark.anyio
+async def test_another_session_reads_for_itself() -> None:
+    """A client that is opened again does not go by what it read before."""
+    world = Registry()
+    async with httpx.AsyncClient(transport=httpx.MockTransport(world)) as http:
+        client = WeryAI(KEY, http=http)
+        for readings in (1, 2):
+            async with client:
+                await client.check(TextToImage(prompt="x", model="M"))
+            assert world.asked.total() == 2 * readings
+
+
+@pytest.mark.anyio
+async def test_who_stops_waiting_leaves_the_reading_to_the_others() -> None:
+    """The first of two checks is cancelled; the second gets what was read, and the registries were asked once."""
+    begun, go_on = asyncio.Event(), asyncio.Event()
+    registry = Registry()
+
+    async def world(request: httpx.Request) -> httpx.Response:
+        answer = await registry(request)
+        begun.set()
+        await go_on.wait()
+        return answer
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(world)) as http, WeryAI(KEY, http=http) as client:
+        request = TextToImage(prompt="hills", model="M", aspect_ratio="2:3")
+        first, second = (asyncio.create_task(client.check(request)) for _ in range(2))
+        await begun.wait()
+        first.cancel()
+        go_on.set()
+        assert [objection.field for objection in await second] == ["aspect_ratio"]
+    assert registry.asked.total() == 2
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(307, headers={"location": "https://elsewhere.example.com/"}),
+        httpx.Response(200, html="<p>maintenance</p>"),
+        envelope([]),
+        envelope(None, 1002, "no key"),
+    ],
+    ids=["redirect", "page", "list", "refusal"],
+)
+async def test_a_registry_out_of_its_mind_stops_nobody(
+    answer: httpx.Response, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever it answers, requests go unchecked with one warning; it leads the key nowhere else."""
+    hosts: set[str] = set()
+
+    async def world(request: httpx.Request) -> httpx.Response:
+        hosts.add(request.url.host)
+        return answer
+
+    quick = RetryPolicy(base=0.01, ceiling=0.02)
+    async with httpx.AsyncClient(transport=httpx.MockTransport(world)) as http:
+        async with WeryAI(KEY, http=http, retries=quick) as client:
+            with caplog.at_level(logging.WARNING, "aiowery"):
+                assert await client.check(TextToImage(prompt="x")) == ()
+    assert hosts == {"api-growth-agent.weryai.com"}
+    assert caplog.text.count("cannot be read") == 1
 
 
 def test_a_registry_that_is_down_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -10,8 +11,9 @@ import httpx
 import pytest
 from support import client_of, envelope
 
-from aiowery import ScriptLine, WeryAI
-from aiowery.errors import ConfigurationError, InvalidRequest, JobFailed
+from aiowery import PollPolicy, ScriptLine, WeryAI
+from aiowery.errors import ConfigurationError, InvalidRequest, JobFailed, JobTimeout
+from aiowery.sandbox import Sandbox
 from aiowery.testing import run_virtual
 from aiowery.weryai import Podcast, PodcastResult, PodcastScript, PodcastVoice
 
@@ -130,6 +132,66 @@ def test_it_is_found_again_at_either_step(step: str, posts: list[str]) -> None:
 
     with_client(studio, main)
     assert paths(studio) == posts
+
+
+def test_many_who_ask_for_the_voices_pay_for_them_once() -> None:
+    """Five at once get the same job; whatever scripts they bring, one of them is sent."""
+    studio = Studio()
+
+    async def main(client: WeryAI) -> None:
+        podcast = await client.podcast(REQUEST)
+        jobs = await asyncio.gather(*(podcast.voice([ScriptLine("spk-1", f"Take {take}.")]) for take in range(5)))
+        assert len(set(jobs)) == 1
+
+    with_client(studio, main)
+    assert paths(studio) == [TEXT, AUDIO]
+
+
+def test_patience_that_ends_early_buys_nothing() -> None:
+    """A deadline that passes while the script is written asks for no voices; the podcast goes on where it was."""
+    studio = Studio()
+
+    async def main(client: WeryAI) -> None:
+        podcast = await client.podcast(REQUEST)
+        with pytest.raises(JobTimeout):
+            await podcast.wait(deadline=0.1)
+        assert paths(studio) == [TEXT]
+        assert (await podcast).url
+
+    with_client(studio, main)
+    assert paths(studio) == [TEXT, AUDIO]
+
+
+def test_voices_asked_for_elsewhere_are_joined_although_the_script_was_edited() -> None:
+    """8002 means that they are paid for: nothing is sent twice, and the result is theirs."""
+    studio = Studio()
+
+    async def main(client: WeryAI) -> None:
+        podcast = await client.podcast(REQUEST)
+        await podcast.script()
+        studio.accept("speaking", "processing")
+        job = await podcast.voice([ScriptLine("spk-1", "Too late.")])
+        assert (await job).script[0].content == "Hello."
+
+    with_client(studio, main)
+    assert paths(studio) == [TEXT, AUDIO]
+
+
+@pytest.mark.anyio
+async def test_the_sandboxs_podcast_walks_and_is_found_again() -> None:
+    """On a real socket, edited on the way: what was edited is what the result says, from either end."""
+    async with Sandbox(speed=1000, picture_size=64) as sandbox:
+        async with WeryAI(sandbox.key, base_url=sandbox.url, polling=PollPolicy().faster(1000)) as client:
+            podcast = await client.podcast(Podcast(query="tides", speakers=["spk-en-07"]))
+            script = await podcast.script()
+            await podcast.voice([attrs.evolve(script.script[0], content="Good day.")])
+            result = await podcast
+            assert [line.content for line in result.script] == ["Good day."]
+        posts = sandbox.world.counters.posts
+        async with WeryAI(sandbox.key, base_url=sandbox.url, polling=PollPolicy().faster(1000)) as client:
+            again = await (await client.podcast(task_id=podcast.task_id))
+            assert (again.url, again.script) == (result.url, result.script)
+        assert sandbox.world.counters.posts == posts == 2
 
 
 def test_an_unready_script_may_be_asked_again() -> None:

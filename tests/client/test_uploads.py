@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import email
+import email.policy
 import io
 import json
 from collections import Counter
@@ -13,12 +16,13 @@ import attrs
 import httpx
 import httpx2
 import pytest
-from support import KEY, URL, client_of, envelope
+from support import KEY, URL, World, client_of, envelope, http_answer, peer, serving
 
 from aiowery import File, RetryPolicy, WeryAI
-from aiowery.errors import APIError, AuthenticationError, ConfigurationError, NotSent, ServerError
+from aiowery.errors import APIError, AuthenticationError, ConfigurationError, InvalidRequest, NotSent, ServerError
 from aiowery.sandbox import Fault, Sandbox, faults
-from aiowery.weryai import ImageRepair, ImageToImage, ImageToPrompt, TextToImage
+from aiowery.testing import run_virtual
+from aiowery.weryai import FirstLastImageToVideo, ImageRepair, ImageToImage, ImageToPrompt, TextToImage
 
 pytestmark = pytest.mark.anyio
 
@@ -114,10 +118,16 @@ async def test_an_upload_is_repeated_like_a_read() -> None:
 
 @pytest.mark.parametrize(
     ("content", "way_out"),
-    [(b"", "is empty"), (b"hello", "convert it first"), (WAV, "where image is needed")],
-    ids=["empty", "text", "sound"],
+    [
+        (b"", "is empty"),
+        (b"hello", "convert it first"),
+        (WAV, "where image is needed"),
+        (PNG + bytes(10 * 1024**2), "must be under"),
+        (File(PNG, "a.jpg"), "rename it"),
+    ],
+    ids=["empty", "text", "sound", "too large", "misnamed"],
 )
-async def test_an_unfit_file_leaves_nothing_behind(content: bytes, way_out: str) -> None:
+async def test_an_unfit_file_leaves_nothing_behind(content: bytes | File, way_out: str) -> None:
     """What the provider would refuse is refused here: no upload, no submission."""
     service = Service()
     async with client_of(service) as client:
@@ -133,6 +143,52 @@ async def test_a_missing_file_is_named(tmp_path: Path) -> None:
         with pytest.raises(ConfigurationError, match=r"gone\.png: No such file"):
             await client.submit(ImageRepair(image_url=tmp_path / "gone.png"))
     assert not service.paths
+
+
+async def test_sharers_of_a_failed_upload_all_hear_of_it() -> None:
+    """One upload fails three requests; none of them is sent, and the next one uploads anew."""
+    service = Service(troubles=[envelope(None, 1014, "image under 10MB")])
+    async with client_of(service) as client:
+        requests = (client.submit(ImageRepair(image_url=PNG)) for _ in range(3))
+        ends = await asyncio.gather(*requests, return_exceptions=True)
+        assert {type(end) for end in ends} == {InvalidRequest}
+        assert (len(service.uploads), service.posts) == (1, [])
+        await client.submit(ImageRepair(image_url=PNG))
+    assert (len(service.uploads), len(service.posts)) == (2, 1)
+
+
+async def test_two_fields_may_hold_the_same_file() -> None:
+    """A file that stands in two fields is uploaded once, and its url stands in both."""
+    service = Service()
+    async with client_of(service) as client:
+        await client.submit(FirstLastImageToVideo(prompt="x", first_image_url=PNG, last_image_url=File(PNG)))
+    assert len(service.uploads) == 1
+    assert list(service.posts[0].values()).count("https://static.example.com/1.png") == 2
+
+
+def test_a_file_that_cannot_be_uploaded_ends_only_its_own_outcome(tmp_path: Path) -> None:
+    """In a stream a missing file and an upload that is refused are outcomes; the others go on."""
+    service = World(seconds=5)
+
+    async def world(request: httpx.Request) -> httpx.Response:
+        if UPLOAD not in request.url.path:
+            return await service(request)
+        refused = b"refuse me" in await request.aread()
+        return (
+            envelope(None, 1014, "image under 10MB")
+            if refused
+            else envelope({"object_url_list": ["https://e.com/1.png"]})
+        )
+
+    async def main() -> None:
+        files: list[Path | bytes] = [tmp_path / "gone.png", PNG + b"refuse me", PNG]
+        requests = [ImageRepair(image_url=file) for file in files]
+        async with client_of(world) as client, client.stream(requests, ordered=True) as outcomes:
+            ends = [outcome.error async for outcome in outcomes]
+        assert [type(end) for end in ends] == [ConfigurationError, InvalidRequest, type(None)]
+        assert len(service.posts) == 1
+
+    run_virtual(main())
 
 
 async def test_who_is_cancelled_leaves_the_upload_to_the_others() -> None:
@@ -197,6 +253,57 @@ async def test_the_form_is_one_that_servers_read(library: Any, tmp_path: Path) -
                 assert (await plain.get(url)).content == PNG
         if http is not None:
             await http.aclose()
+
+
+@pytest.mark.parametrize("library", [None, httpx, httpx2], ids=["own", "httpx", "httpx2"])
+async def test_the_form_is_written_out_in_full(library: Any) -> None:
+    """On the wire: three parts, a file name that no quote or line break can end, and the key."""
+    answer = http_answer({"status": 0, "data": {"object_url_list": ["https://static.example.com/1.png"]}})
+    async with contextlib.AsyncExitStack() as stack:
+        server = await stack.enter_async_context(peer(answer))
+        http = None if library is None else await stack.enter_async_context(library.AsyncClient())
+        client = await stack.enter_async_context(WeryAI(KEY, base_url=server.url, http=http))
+        await client.upload(File(PNG, 'a "b"\r\n ü.png'), batch_no="7", fixed=True)
+    head, _, body = server.heard[0].partition(b"\r\n\r\n")
+    first, _, headers = head.partition(b"\r\n")
+    assert first == f"POST {UPLOAD} HTTP/1.1".encode()
+    assert f"authorization: Bearer {KEY}".encode() in headers.replace(b"Authorization", b"authorization")
+    message = email.message_from_bytes(headers + b"\r\n\r\n" + body, policy=email.policy.HTTP)
+    parts = {part.get_param("name", header="content-disposition"): part for part in message.iter_parts()}
+    assert {name: part.get_payload(decode=True) for name, part in parts.items()} == {
+        "batch_no": b"7",
+        "fixed": b"true",
+        "file": PNG,
+    }
+    assert parts["file"].get_content_type() == "image/png"
+    assert b'filename="a %22b%22%0D%0A \xc3\xbc.png"' in body
+
+
+async def test_an_upload_outlasts_the_clients_time_out() -> None:
+    """Large files take their time: the answer comes after five times the client's."""
+
+    async def slowly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        await asyncio.sleep(0.5)
+        writer.write(http_answer({"status": 0, "data": {"object_url_list": ["https://e.com/1.png"]}}))
+        await writer.drain()
+
+    async with serving(slowly) as url, WeryAI(KEY, base_url=url, timeout=0.1) as client:
+        assert await client.upload(PNG) == "https://e.com/1.png"
+
+
+async def test_an_upload_follows_nobody_elsewhere() -> None:
+    """A redirect is refused: file and key stay with the provider."""
+    hosts: list[str] = []
+
+    async def world(request: httpx.Request) -> httpx.Response:
+        hosts.append(request.url.host)
+        return httpx.Response(307, headers={"location": "https://elsewhere.example.com/"})
+
+    async with client_of(world, retries=QUICK) as client:
+        with pytest.raises(InvalidRequest, match="base_url"):
+            await client.submit(ImageRepair(image_url=PNG))
+    assert hosts == ["api.example.com"]
 
 
 async def test_a_lost_answer_to_an_upload_is_survived_on_a_real_socket() -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     Submit = Callable[..., httpx.Response]
     Finished = Callable[[str], dict[str, Any]]
+    Tell = Callable[..., dict[str, Any]]
 
 
 def test_a_submission_answers_shape_a(submit: Submit) -> None:
@@ -77,7 +78,9 @@ def test_a_bad_parameter_is_named(calm: Sandbox, ask: Submit, changes: dict[str,
     assert (len(calm.world.tasks), calm.world.charged) == before
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'"x"', b"null", b"\xff"])
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b'"x"', b"null", b"\xff", b"[" * 100_000, b'{"a": NaN}', b'{"a": "\\ud800"}']
+)
 def test_a_body_that_is_no_object_is_a_parameter_error(ask: Submit, content: bytes) -> None:
     """Invalid JSON and JSON of another kind both answer 1001."""
     answer = ask(content)
@@ -150,7 +153,7 @@ def test_a_batch_tells_of_all_its_tasks(http: httpx.Client, submit: Submit) -> N
     assert {task["task_status"] for task in batch} <= {"waiting", "processing"}
 
 
-@pytest.mark.parametrize("path", ["task_0", "7", "batch/5", "batch/x"])
+@pytest.mark.parametrize("path", ["task_0", "7", "batch/5", "batch/x", "9" * 5000, "batch/" + "9" * 5000, "%5B"])
 def test_what_does_not_exist_is_1003(calm: Sandbox, path: str) -> None:
     """An unknown task or batch is a body code with HTTP 200."""
     headers = {"Authorization": f"Bearer {calm.key}"}
@@ -176,3 +179,155 @@ def test_counters_tell_what_was_received(sandbox: Sandbox, http: httpx.Client, s
     assert (counters.connections, counters.connections_peak) == (2, 2)
     assert [record.authorization for record in counters.requests] == [True] * 5 + [False]
     assert math.isinf(sandbox.world.tasks[0].ends_at)
+
+
+IMAGE = "https://example.com/a.png"
+BROKEN = [
+    "http://[",
+    "http://[::1/a.png",
+    "http://a:99999/a.png",
+    "http://",
+    "https://a b/a.png",
+    "ftp://a/b",
+    "data:,",
+]
+
+
+@pytest.fixture
+def tell(calm: Sandbox) -> Callable[..., dict[str, Any]]:
+    """Give a function that posts to any address of the shared sandbox and returns the envelope."""
+
+    def tell(path: str, **body: Any) -> dict[str, Any]:
+        headers = {"Authorization": f"Bearer {calm.key}"}
+        answer = httpx.post(f"{calm.url}/v1/generation/{path}", headers=headers, json=body)
+        assert answer.status_code == 200, answer.text
+        envelope: dict[str, Any] = answer.json()
+        return envelope
+
+    return tell
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_what_is_no_address_is_refused(tell: Tell, broken: str) -> None:
+    """However an address is broken, of a file, of a list's item, of a document or of a receiver: 1001 names it."""
+    assert tell("image-repair", img_url=broken)["message"] == "image url error"
+    assert tell("video-merge", video_urls=[broken, broken])["message"] == "video urls error"
+    assert tell("file_search_stores", file_url=broken)["message"] == "file url error"
+    assert tell("image-repair", img_url=IMAGE, webhook_url=broken)["message"] == "webhook url error"
+
+
+@pytest.mark.parametrize("ending", ["gif", "GIF", "txt", "mp4", "%67if"])
+def test_a_file_of_another_kind_is_no_picture(tell: Tell, ending: str) -> None:
+    """An ending that is known to be something else is refused in the words of the contract."""
+    said = tell("image-repair", img_url=f"https://example.com/a.{ending}")
+    assert (said["status"], said["message"]) == (1001, "only support jpg, jpeg, png, webp")
+
+
+@pytest.mark.parametrize("end", ["a", "a.PNG", "a.jpeg?v=1.gif", "photo.v2", "image.php", "%5B1%5D.png", "a.png#b.gif"])
+def test_a_picture_needs_no_ending(tell: Tell, end: str) -> None:
+    """Addresses without an ending, or with one that says nothing, may well be pictures."""
+    assert tell("image-repair", img_url=f"https://example.com/{end}")["status"] == 0
+    assert tell("image-to-prompt", img_url=f"https://example.com/{end}", image_size=1)["status"] == 0
+
+
+def test_a_document_may_have_a_number_for_its_name(tell: Tell) -> None:
+    """What follows the last dot is an ending only if it has letters."""
+    assert tell("file_search_stores", file_url="https://example.com/papers/2401.00001")["status"] == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "words"),
+    [
+        ("image-bg-change", {"img_url": IMAGE, "prompt": " "}, "prompt and bg_color"),
+        ("music/generate", {"type": "ONLY_MUSIC", "description": " ", "styles": {}}, "description and styles"),
+        ("speech-recognize", {"audio_url": " "}, "audio_url and audio_base64"),
+        ("deep_research", {"input": "\t", "input_resource": []}, "input and input_resource"),
+    ],
+)
+def test_of_two_parameters_a_blank_one_counts_for_nothing(
+    tell: Tell, path: str, body: dict[str, Any], words: str
+) -> None:
+    """Spaces are not the one parameter of which at least one is needed."""
+    assert tell(path, **body)["message"] == f"{words} cannot both be empty"
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("image-repair", {"img_url": IMAGE, "caller_id": ""}),
+        ("image-repair", {"img_url": IMAGE, "caller_id": 2**63}),
+        ("video-extend", {"video_url": IMAGE, "prompt": "on", "duration": " "}),
+        ("effect-template", {"template_config_id": 1, "image_url": [IMAGE], "prompt_inputs": " "}),
+        ("speech-recognize", {"audio_base64": "é"}),
+        ("speech-recognize", {"audio_base64": "data:audio/wav;base64,é"}),
+        ("deep_research", {"input": "why", "tools": [{"type": "FILE_SEARCH"}]}),
+        ("deep_research", {"input": "why", "tools": [{"type": ["GOOGLE_SEARCH"]}]}),
+        ("podcast/generate/task_0/audio", {"scripts": [{"speaker_id": "a", "content": 7}]}),
+    ],
+)
+def test_a_value_that_fits_nothing_is_a_parameter_error(tell: Tell, path: str, body: dict[str, Any]) -> None:
+    """Odd values are refused in words, where a careless server would break."""
+    assert tell(path, **body)["status"] == 1001
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("image-repair", {"img_url": "https://example.com/%5B%5Bfail%5D%5D.png"}),
+        ("video-lips-change", {"video_url": IMAGE, "audio_url": "https://example.com/%5B%5Bfail%5D%5D.wav"}),
+        ("music/generate", {"type": "VOCAL_SONG", "description": "a song", "lyrics": f"la {FAIL}"}),
+        ("deep_research", {"input_resource": [{"type": "document", "url": f"https://example.com/{FAIL}.pdf"}]}),
+    ],
+)
+def test_marks_work_where_there_is_no_prompt(
+    sandbox: Sandbox, http: httpx.Client, finished: Finished, path: str, body: dict[str, Any]
+) -> None:
+    """Lyrics and addresses decide the fate of what has nothing else to say, and the credits come back."""
+    task_id = http.post(f"/v1/generation/{path}", json=body).json()["data"]["task_id"]
+    assert finished(task_id)["task_status"] == "FAILED"
+    assert sandbox.world.charged == sandbox.world.refunded > 0
+
+
+def test_voices_fail_by_a_mark_in_their_lines(sandbox: Sandbox, http: httpx.Client, finished: Finished) -> None:
+    """The second step has a fate of its own, and its speakers the names that the list gives them."""
+    order = {"query": "tea", "speakers": ["spk-ja-04"], "language": "ja", "mode": "quick"}
+    task_id = http.post("/v1/generation/podcast/generate/text", json=order).json()["data"]["task_id"]
+    script: list[dict[str, Any]] = []
+    while not script:
+        script = http.get(f"/v1/generation/{task_id}/status").json()["data"].get("scripts", [])
+    assert {line["speaker_name"] for line in script} == {"Ren"}
+    lines = [{**line, "content": f"Hm. {FAIL}"} for line in script]
+    http.post(f"/v1/generation/podcast/generate/{task_id}/audio", json={"scripts": lines})
+    assert finished(task_id)["content_status"] == "audio-fail"
+    assert (sandbox.world.charged, sandbox.world.refunded) == (3, 2)
+
+
+def test_research_repeats_what_a_reader_sees(tell: Tell) -> None:
+    """Texts and addresses of resources are the subject; their types and bytes are not."""
+    resources = [
+        {"type": "text", "text": "Why do boats float?"},
+        {"type": "image", "data": "iVBORw0KGgo="},
+        {"type": "document", "uri": "https://example.com/boats.pdf"},
+    ]
+    said = tell("deep_research", model="GEMINI_25_PRO", input_resource=resources)
+    title = said["data"]["deep_research_outputs"][0]["text"].partition("\n")[0]
+    assert title.split() == ["#", "Why", "do", "boats", "float?", "https://example.com/boats.pdf"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "credits"),
+    [
+        ("image-repair", {"img_url": IMAGE}, 1),
+        ("video-upscaler", {"video_url": IMAGE}, 1),
+        ("text-to-video", {"model": "SORA_2", "prompt": "sea", "duration": 4, "video_number": 2}, 10),
+        ("music/generate", {"type": "ONLY_MUSIC", "description": "sea"}, 2),
+        ("text-to-audio", {"text": "sea", "voice_id": 71}, 2),
+        ("speech-recognize", {"audio_url": "https://example.com/a.wav"}, 1),
+        ("deep_research", {"input": "why"}, 10),
+        ("deep_research", {"input": "why", "model": "GEMINI_25_PRO"}, 10),
+    ],
+)
+def test_prices(sandbox: Sandbox, http: httpx.Client, path: str, body: dict[str, Any], credits: int) -> None:  # noqa: A002 - the provider's word
+    """A picture or a tool costs one credit, a video five, a sound two, research ten."""
+    assert http.post(f"/v1/generation/{path}", json=body).json()["status"] == 0
+    assert sandbox.world.charged == credits

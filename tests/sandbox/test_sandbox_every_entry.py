@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -35,7 +36,11 @@ OTHER_TYPES: dict[type, list[Any]] = {
 }
 IN_FULL = {"img": "image", "lang": "language"}
 """The words of the texts for what the parameters' names cut short."""
-MAGIC = {"images": ("image/png", b"\x89PNG"), "videos": ("video/mp4", b"ftyp"), "audios": ("audio/wav", b"RIFF")}
+MAGIC = {
+    "images": ("image/png", re.compile(rb"\x89PNG\r\n\x1a\n")),
+    "videos": ("video/mp4", re.compile(rb"....ftyp", re.DOTALL)),
+    "audios": ("audio/wav", re.compile(rb"RIFF....WAVE", re.DOTALL)),
+}
 
 
 @attrs.frozen
@@ -105,9 +110,10 @@ def caller() -> Iterator[Caller]:
 
 def refused(caller: Caller, entry: Entry, body: Any) -> str:
     """Check that the call is refused as a parameter error and costs nothing; return the words."""
-    before = caller.balance()
     if entry.name == "podcast_generate_audio":
-        before -= 1  # the script that the voices need
+        # The script that the voices need is paid for before we look.
+        entry = attrs.evolve(entry, path=entry.path.format(task_id=caller.id_for(entry)))
+    before = caller.balance()
     answer = caller.call(entry, body)
     said = answer.json()
     assert said["status"] == 1001, (body, said)
@@ -226,7 +232,7 @@ def test_a_task_ends_with_what_it_was_made_for(caller: Caller, entry: Entry) -> 
         file = caller.http.get(url)
         media_type, magic = MAGIC[member]
         assert file.headers["content-type"] == media_type
-        assert magic in file.content[:12]
+        assert magic.match(file.content)
         if isinstance(output, dict):
             assert caller.http.get(output["cover_image_url"]).content.startswith(b"\x89PNG")
 
@@ -289,7 +295,8 @@ def within_the_rules(entry: Entry, field: Field) -> Iterator[dict[str, Any]]:
     """Go with each rule of a field as far as it allows."""
     allowed: list[Any] = list(field.choices)
     allowed += [bound for bound in (field.least, field.most) if bound is not None]
-    allowed += [] if field.longest is None else ["x" * field.longest]
+    allowed += [] if field.longest is None else ["x", "x" * field.longest]
+    allowed += [""] if field.longest is not None and not field.required else []
     example = entry.example.get(field.name) or ["https://example.com/a.png"]
     counts = (field.fewest, field.most_items) if isinstance(example, list) else ()
     allowed += [[example[0]] * count for count in counts if count is not None]
@@ -394,7 +401,6 @@ def test_a_podcast_goes_in_two_steps() -> None:
         assert caller.call(nobody, {}).json()["status"] == 1003
         scripted = caller.finished(task_id, "scripts")
         assert scripted["content_status"] == "text-success"
-        assert scripted["task_status"] == "processing"
         edited = [{**turn, "content": "Edited."} for turn in scripted["scripts"]]
         assert caller.data(voices, {"scripts": edited}) == {"task_id": task_id, "task_status": "processing"}
         assert caller.call(voices, {}).json()["status"] == 8002

@@ -17,7 +17,7 @@ from aiowery.sandbox._faults import Call, Script
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aiowery.sandbox._faults import Kind
+    from aiowery.sandbox._faults import Kind, On
 
     Submit = Callable[..., httpx.Response]
     Finished = Callable[[str], dict[str, Any]]
@@ -284,3 +284,89 @@ def test_every_listed_kind_exists_and_is_a_value() -> None:
         kind = getattr(faults, name)
         value = kind("http://elsewhere.invalid") if name == "Redirect" else kind() if isinstance(kind, type) else kind
         assert pickle.loads(pickle.dumps(value)) == value  # noqa: S301 - our own bytes
+
+
+SUBMISSIONS: dict[str, dict[str, Any]] = {
+    "image-repair": {"img_url": "https://example.com/a.png"},
+    "podcast/generate/text": {"query": "tea", "speakers": ["a"], "language": "en", "mode": "quick"},
+    "deep_research": {"input": "why"},
+}
+
+
+@pytest.mark.parametrize("path", SUBMISSIONS)
+def test_ids_of_every_shape_are_spoiled(sandbox: Sandbox, http: httpx.Client, path: str) -> None:
+    """Submissions without a batch lose their ids, or get numbers for them, like the others; a status keeps its id."""
+    sandbox.script(Fault(faults.NoIds(), times=1))
+    assert http.post(f"/v1/generation/{path}", json=SUBMISSIONS[path]).json()["data"] == {}
+    sandbox.script(Fault(faults.NumericTaskIds(), on="submit"))
+    number = http.post(f"/v1/generation/{path}", json=SUBMISSIONS[path]).json()["data"]["task_id"]
+    sandbox.script(Fault(faults.NoIds(), on="status"))
+    assert http.get(f"/v1/generation/{number}/status").json()["data"]["task_id"] == sandbox.world.tasks[-1].id
+
+
+@pytest.mark.parametrize("kind", [faults.Success200(), faults.TextInMsg(), faults.NoIds(), faults.ListData()])
+def test_what_has_no_envelope_is_left_alone(sandbox: Sandbox, http: httpx.Client, kind: Kind) -> None:
+    """A chat and its models are answered without an envelope, so that there is none to spoil."""
+    sandbox.script(Fault(kind))
+    chat = {"model": "GPT_5_5", "messages": [{"role": "user", "content": "hi"}]}
+    assert set(http.post("/v1/chat/completions", json=chat).json()) >= {"choices", "usage"}
+    assert list(http.get("/v1/chat/models").json()) == ["models"]
+
+
+def outcome(http: httpx.Client, path: str, **body: Any) -> dict[str, Any]:
+    """Submit, and return the status in which the task is done."""
+    data = http.post(f"/v1/generation/{path}", json=body).json()["data"]
+    task_id = data["task_ids"][0] if "task_ids" in data else data["task_id"]
+    while True:
+        told: dict[str, Any] = http.get(f"/v1/generation/{task_id}/status").json()["data"]
+        if told["task_status"].lower() not in {"waiting", "processing"}:
+            return told
+
+
+def test_outputs_of_every_kind_are_spoiled(sandbox: Sandbox, http: httpx.Client) -> None:
+    """Words in capitals, videos that are objects already, and texts are met by the kinds made for them."""
+    song = {"type": "VOCAL_SONG", "description": "sea"}
+    video = {"model": "SORA_2", "prompt": "sea", "duration": 4}
+    sandbox.script(Fault(faults.StatusWords(success="done"), on="status"))
+    assert outcome(http, "music/generate", **song)["task_status"] == "done"
+    sandbox.script(Fault(faults.ObjectOutputs(key="video_url"), on="status"))
+    (output,) = outcome(http, "text-to-video", **video)["videos"]
+    assert output["video_url"].endswith(".mp4")
+    assert output["cover_image_url"].endswith(".png")
+    sandbox.script(Fault(faults.NoOutputs(), on="status"))
+    bare = {"task_id", "task_status", "cost_credits"}
+    assert set(outcome(http, "music/generate", **song)) == bare
+    assert set(outcome(http, "speech-recognize", audio_url="https://example.com/a.wav")) == bare
+    assert set(outcome(http, "deep_research", input="why")) == bare
+
+
+@pytest.mark.parametrize(
+    ("on", "method", "path"),
+    [
+        ("upload", "POST", "/v1/generation/upload-file"),
+        ("upload", "POST", "/growthai/v1/generation/upload-file"),
+        ("models", "GET", "/growthai/v1/image/models"),
+        ("models", "GET", "/growthai/v1/video/models"),
+        ("models", "GET", "/v1/chat/models"),
+        ("models", "GET", "/v1/generation/podcast/speakers/list"),
+        ("call", "POST", "/v1/chat/completions"),
+        ("call", "POST", "/v1/generation/image-to-prompt"),
+        ("call", "POST", "/v1/generation/file_search_stores"),
+        ("submit", "POST", "/v1/generation/podcast/generate/task_x/audio"),
+        ("submit", "POST", "/v1/generation/deep_research"),
+    ],
+)
+def test_every_call_has_a_name_for_faults(sandbox: Sandbox, http: httpx.Client, on: On, method: str, path: str) -> None:
+    """A fault for these calls strikes this one."""
+    sandbox.script(Fault(faults.UNAVAILABLE, on=on))
+    assert http.request(method, path).status_code == 503
+
+
+def test_faults_know_chats_and_tools_by_what_they_say_and_show(sandbox: Sandbox, http: httpx.Client) -> None:
+    """A match is looked for in messages, and in the addresses of files where nothing is said."""
+    sandbox.script(Fault(faults.UNAVAILABLE, match="lighthouse"))
+    messages = [{"role": "user", "content": "draw a lighthouse"}]
+    assert http.post("/v1/chat/completions", json={"model": "A", "messages": messages}).status_code == 503
+    body = {"img_url": "https://example.com/lighthouse.png"}
+    assert http.post("/v1/generation/image-repair", json=body).status_code == 503
+    assert http.post("/v1/generation/image-repair", json={"img_url": "https://example.com/b.png"}).status_code == 200

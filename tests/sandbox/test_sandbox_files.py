@@ -15,6 +15,7 @@ from aiowery.sandbox import Fault, Sandbox, faults
 from aiowery.sandbox._draw import draw
 from aiowery.sandbox._files import serve
 from aiowery.sandbox._shape import pixels
+from aiowery.sandbox._uploads import Upload, Uploads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -145,3 +146,48 @@ def test_file_faults(sandbox: Sandbox, url: str) -> None:
     assert [answer.status_code for answer in answers] == [200, 404, 403, 302, 200]
     assert answers[0].headers["content-type"] == "text/html"
     assert answers[3].headers["location"] == "http://elsewhere.invalid/x"
+
+
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(16)
+
+
+def upload(http: httpx.Client, name: str, content: bytes = PNG) -> dict[str, Any]:
+    """Upload a file and return the envelope."""
+    answer: dict[str, Any] = http.post("/v1/generation/upload-file", files={"file": (name, content)}).json()
+    return answer
+
+
+@pytest.mark.parametrize("name", ["..", ".", "a/../..png", "x" * 3000 + ".png", r"..\..\a.png", ".hidden", "湖.png"])
+def test_an_upload_of_any_name_is_served_again(http: httpx.Client, name: str) -> None:
+    """Its address is one that no client bends, and short."""
+    (url,) = upload(http, name)["data"]["object_url_list"]
+    assert httpx.get(url).content == PNG
+    assert len(url) < 200
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("a.m4a", b"ftypisom"), ("a.m4a", b"ftypM4A "), ("a.mp4", b"ftypM4A "), ("a.mov", b"ftypqt  ")],
+)
+def test_one_container_has_several_endings(http: httpx.Client, name: str, content: bytes) -> None:
+    """Sound and film share a container, whose mark does not settle the ending."""
+    assert upload(http, name, b"\0\0\0\x18" + content + bytes(16))["status"] == 0
+
+
+def test_the_oldest_uploads_make_room() -> None:
+    """No more than 256 MB are kept; what is dropped is what came first."""
+    uploads, film = Uploads(), Upload("a.mp4", bytes(50 * 1024**2), "video/mp4")
+    ids = [uploads.keep(film).split("/")[1] for _ in range(6)]
+    assert [uploads.find(id_) is film for id_ in ids] == [False, True, True, True, True, True]
+
+
+def test_a_range_beyond_all_numbers_is_none() -> None:
+    """Thousands of digits are no range, so the whole file is the answer."""
+    answer = serve(CONTENT, "image/png", {"range": f"bytes={'9' * 5000}-"})
+    assert (answer.http, answer.body) == (200, CONTENT)
+
+
+def test_speakers_are_heard_and_not_seen(calm: Sandbox) -> None:
+    """The list of speakers leads to sounds; there is no picture of them."""
+    assert httpx.get(f"{calm.url}/files/spk-en-07.wav").content.startswith(b"RIFF")
+    assert httpx.get(f"{calm.url}/files/spk-en-07.png").status_code == 404

@@ -14,7 +14,7 @@ from PIL import Image, ImageChops, ImageStat
 
 from aiowery.sandbox._draw import draw
 from aiowery.sandbox._film import FRAMES_A_SECOND, film
-from aiowery.sandbox._sound import _PAUSE, _SYLLABLE, RATE, song, speech
+from aiowery.sandbox._sound import _NOTE, _PAUSE, _SYLLABLE, RATE, song, speech
 
 PROMPT = "a lake below mountains at sunset"
 LOUDEST_SAMPLE = 2**15 - 1
@@ -131,6 +131,13 @@ def test_a_sound_does_not_click_where_it_is_cut(make: Sound, seconds: float) -> 
     heard = samples(make(PROMPT, seconds))
     assert (heard[0], heard[-1]) == (0, 0)
     assert max(map(abs, heard[-20:])) < 2_000
+
+
+@pytest.mark.parametrize(("make", "text", "lasts"), [(song, PROMPT, _NOTE), (speech, "a" + "ba" * 30, _SYLLABLE)])
+def test_a_tone_does_not_click_where_the_next_begins(make: Sound, text: str, lasts: float) -> None:
+    """Every note and every syllable fades out by itself, not only the last."""
+    heard, tone = samples(make(text, 3)), round(lasts * RATE)
+    assert all(max(map(abs, heard[end - 20 : end + 20])) < 2_000 for end in range(tone, len(heard) - 20, tone))
 
 
 @SOUNDS

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiowery.sandbox import FAIL, SLOW, STUCK, State, World
+from aiowery.sandbox import FAIL, MODERATED, SLOW, STUCK, State, World
 from aiowery.sandbox._answer import Refused
 from aiowery.sandbox._world import Order
 
@@ -133,3 +135,31 @@ def test_no_credit_is_lost(steps: list[tuple[bool, int, float]]) -> None:
         clock.time += seconds
         assert world.credits + world.charged - world.refunded == 50
         assert world.active <= 20
+
+
+@pytest.mark.parametrize("place", ["prompt", "lyrics", "lines"])
+@pytest.mark.parametrize(("mark", "fails", "ends"), [(FAIL, True, True), (STUCK, False, False)])
+def test_marks_count_wherever_there_are_words(place: str, mark: str, fails: bool, ends: bool) -> None:
+    """What is sung and what voices say decides a task's fate as the prompt does."""
+    orders = {
+        "prompt": attrs.evolve(ORDER, prompt=mark),
+        "lyrics": attrs.evolve(ORDER, text=mark),
+        "lines": attrs.evolve(ORDER, turns=({"content": "Hm."}, {"content": mark})),
+    }
+    task = World(clock=Clock()).submit(orders[place]).tasks[0]
+    assert (bool(task.reason), task.ends_at < 1e9) == (fails, ends)
+
+
+@pytest.mark.parametrize("place", [{"prompt": MODERATED}, {"text": MODERATED}, {"turns": ({"content": MODERATED},)}])
+def test_moderation_reads_all_words(place: dict[str, Any]) -> None:
+    """Lyrics and lines are moderated like a prompt."""
+    with pytest.raises(Refused) as refused:
+        World(clock=Clock()).submit(attrs.evolve(ORDER, **place))
+    assert refused.value.code == 1005
+
+
+def test_a_number_of_any_length_is_looked_up() -> None:
+    """Digits beyond every id find nothing, however many there are."""
+    world = World(clock=Clock())
+    assert world.task("9" * 5000) is None
+    assert world.batch("9" * 5000) is None
