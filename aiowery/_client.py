@@ -142,21 +142,28 @@ class Client:
                 stream.abandon(ClientClosed("the client was closed before the stream had delivered everything"))
             await session.aclose()
 
-    async def submit(self, request: Request[ResultT], *, deadline: Deadline = DEFAULT) -> Job[ResultT]:
+    async def submit(
+        self, request: Request[ResultT], *, deadline: Deadline = DEFAULT, start_within: float | None = None
+    ) -> Job[ResultT]:
         """Submit the request once the lane has room, and return its job as soon as the provider has taken it.
 
         A paid POST goes out once. Raises an `APIError` for a refusal, `NotSent` when the network was never
         reached, `SubmissionInDoubt` when it is unclear whether the provider took it, `ConfigurationError` for a
         mistake found before. Cancelling while the POST is under way loses nothing: see `jobs()`.
-        """
-        return await self._opened.submit(request, deadline)
 
-    async def run(self, request: Request[ResultT], *, deadline: Deadline = DEFAULT) -> ResultT:
+        `start_within`: seconds of patience with the line in front of the provider. `QueueTooLong` is raised at once
+        when they cannot be kept by what is known of the lane, and when they are over; then nothing was sent.
+        """
+        return await self._opened.submit(request, deadline, start_within)
+
+    async def run(
+        self, request: Request[ResultT], *, deadline: Deadline = DEFAULT, start_within: float | None = None
+    ) -> ResultT:
         """Submit the request and wait for its result: the usual way.
 
         Raises what `submit` and `Job.wait` raise.
         """
-        job = await self.submit(request, deadline=deadline)
+        job = await self.submit(request, deadline=deadline, start_within=start_within)
         return await job.wait(deadline=deadline)
 
     def stream(

@@ -1,4 +1,4 @@
-"""Learning when a first look is worth its request."""
+"""Learning from the jobs that have ended: when a first look is worth its request, when a lane will be free."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ _REMEMBERED: Final = 64
 _KINDS: Final = 1000
 _PERCENTILE: Final = 0.05
 _DECAY: Final = 0.9
+_WEIGHT: Final = 0.3
 
 
 class Durations:
@@ -42,3 +43,18 @@ class Durations:
     def _forget(self, key: Hashable) -> None:
         del self._seen[key]
         self._known.pop(key, None)
+
+
+class Usual:
+    """A running mean that leans towards what was seen last; `seconds` is a guess, or None, until then."""
+
+    def __init__(self, guess: float | None) -> None:
+        self.seconds = guess
+        self._guessed = True
+
+    def observe(self, seconds: float) -> None:
+        """Note a duration."""
+        if self._guessed or self.seconds is None:
+            self.seconds, self._guessed = seconds, False
+        else:
+            self.seconds += _WEIGHT * (seconds - self.seconds)

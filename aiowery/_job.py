@@ -7,6 +7,7 @@ import copy
 from collections.abc import AsyncIterator, Generator, Iterable
 from typing import Any, Generic, Protocol, cast
 
+from aiowery._lanes import Ticket
 from aiowery._scheduler import Watched
 from aiowery._tasks import Kind, Snapshot, TaskState, credits_of
 from aiowery._values import DEFAULT, Accepted, Deadline, Request, ResultT
@@ -68,11 +69,11 @@ class Job(Watched, Generic[ResultT]):
         "failures",
         "kind",
         "last_running",
-        "places",
         "request",
         "request_id",
         "result_type",
         "task_ids",
+        "ticket",
     )
 
     def __init__(
@@ -83,6 +84,7 @@ class Job(Watched, Generic[ResultT]):
         request: Request[ResultT] | None,
         result_type: type[ResultT],
         kind: Kind | None,
+        ticket: Ticket | None = None,
     ) -> None:
         super().__init__()
         self.request: Request[ResultT] | None = request
@@ -96,7 +98,7 @@ class Job(Watched, Generic[ResultT]):
         self.deadline: float = self.accepted_at
         self.failures: int = 0
         self.last_running: float = 0.0
-        self.places: int = 0
+        self.ticket: Ticket | None = ticket
         self._keeper = keeper
         self._snapshots: dict[str, Snapshot] = {}
         self._waiters: list[_Waiter] = []
@@ -124,6 +126,11 @@ class Job(Watched, Generic[ResultT]):
     def snapshots(self) -> tuple[Snapshot, ...]:
         """What was last seen of each task, in the order of `task_ids`; tasks never seen are left out."""
         return tuple(self._snapshots[task_id] for task_id in self.task_ids if task_id in self._snapshots)
+
+    @property
+    def places(self) -> int:
+        """The places that it still holds in its lane."""
+        return 0 if self.ticket is None else self.ticket.places
 
     @property
     def credits(self) -> float | None:

@@ -1,8 +1,9 @@
 """Lanes: admission for one credential.
 
 A submission takes a ticket, waits in line until the lane has room for its tasks and nobody has told us to slow
-down, and keeps its places until its tasks have ended. No task, lock or timer per ticket: one heap in order of
-arrival, one timer for the moment at which a waiting lane may go on.
+down, and keeps its places until its tasks have ended; then the lane cools down, where the provider wants that.
+No task, lock or timer per ticket: one heap in order of arrival, one timer for the moment at which a waiting lane
+may go on.
 """
 
 from __future__ import annotations
@@ -14,13 +15,15 @@ import heapq
 import itertools
 import secrets
 from collections.abc import Callable, Iterable
+from math import inf
 from typing import Final
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
+from aiowery._estimate import Usual
 from aiowery._events import log
 from aiowery._policies import Limits, Random, RetryPolicy
 from aiowery._statistics import LaneStatistics
-from aiowery.errors import AioweryError
+from aiowery.errors import AioweryError, QueueTooLong
 
 # A loop may call a hair before the moment that was asked for; that counts as the moment.
 _EARLY: Final = 1e-6
@@ -28,15 +31,21 @@ _SALT: Final = secrets.token_bytes(16)
 
 
 class Ticket:
-    """A submission's place in line and, once admitted, the places it holds."""
+    """A submission's place in line and, once admitted, the places it holds in its lane.
 
-    __slots__ = ("admitted", "number", "orphaned", "places", "sent_at")
+    `start_by` is the moment after which it no longer wants to be sent.
+    """
 
-    def __init__(self, number: int, places: int, admitted: asyncio.Future[None]) -> None:
+    __slots__ = ("accepted_at", "admitted", "lane", "number", "orphaned", "places", "sent_at", "start_by")
+
+    def __init__(self, lane: Lane, number: int, places: int, start_by: float) -> None:
+        self.lane = lane
         self.number = number
         self.places = places
-        self.admitted = admitted
+        self.start_by = start_by
+        self.admitted = lane.new_admission()
         self.sent_at = 0.0
+        self.accepted_at = 0.0
         self.orphaned = False
         """Whether the caller has left: a refusal is then the end."""
 
@@ -47,6 +56,14 @@ class Ticket:
     def waiting(self) -> bool:
         """Whether it stands in line: neither admitted nor withdrawn nor turned away."""
         return not self.admitted.done()
+
+    def release(self, places: int) -> None:
+        """Give back the places of tasks that have ended."""
+        self.lane.release(self, places)
+
+    def done(self) -> None:
+        """Teach the lane how long such work takes, from sending to the end."""
+        self.lane.took(self)
 
 
 class Lane:
@@ -60,6 +77,10 @@ class Lane:
         self._in_use = 0
         self._submitting = 0
         self._waiting: list[Ticket] = []
+        # Those that hold places, the longest first.
+        self._holding: dict[Ticket, None] = {}
+        self._usual = Usual(limits.usual)
+        self._cool_from = limits.cool_from
         self._numbers = itertools.count()
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
@@ -73,23 +94,32 @@ class Lane:
     def __repr__(self) -> str:
         return f"<Lane {self.statistics()}>"
 
-    def ticket(self, places: int) -> Ticket:
+    def ticket(self, places: int, start_within: float | None = None) -> Ticket:
         """Return a ticket for so many tasks; a request larger than the lane will wait until it is alone."""
-        return Ticket(next(self._numbers), places, self._loop.create_future())
+        start_by = inf if start_within is None else self._loop.time() + start_within
+        return Ticket(self, next(self._numbers), places, start_by)
+
+    def new_admission(self) -> asyncio.Future[None]:
+        """Return what a ticket waits for."""
+        return self._loop.create_future()
 
     async def enter(self, ticket: Ticket) -> None:
         """Wait in line, by order of the tickets' numbers, until the submission may go out.
 
-        Cancelling leaves the line. Raises what `turn_away` was given, if that happens meanwhile.
+        Cancelling leaves the line. Raises what `turn_away` was given, if that happens meanwhile, and QueueTooLong
+        when the line is full, or as soon as it is plain that the ticket's turn would come too late.
         """
         if not self._submitting and self._head() is None and self._loop.time() > self._open_at:
             self._refused_in_a_row = 0  # nobody has asked since the pause ended: that storm is over
         if ticket.admitted.done():  # it was refused, and comes again with its old number
-            ticket.admitted = self._loop.create_future()
+            ticket.admitted = self.new_admission()
         heapq.heappush(self._waiting, ticket)
         self._admit()
+        if ticket.waiting and (self.limits.queue is not None or ticket.start_by < inf):
+            self._refuse_hopeless(ticket)
         try:
-            await ticket.admitted
+            # No context for those without a moment: a thousand of them may wait in a gather.
+            await (ticket.admitted if ticket.start_by == inf else self._in_time(ticket))
         except asyncio.CancelledError:
             if not ticket.admitted.cancelled() and ticket.admitted.exception() is None:
                 self.refuse(ticket)  # admitted in the same instant: give the places back
@@ -101,18 +131,39 @@ class Lane:
         self._submitting -= 1
         self._in_use += tasks - ticket.places
         ticket.places = tasks
+        ticket.accepted_at = self._loop.time()
         self._refused_in_a_row = 0
         self._admit()
 
     def refuse(self, ticket: Ticket) -> None:
         """Note that the submission ended without tasks; its places are free again."""
         self._submitting -= 1
-        self.release(ticket.places)
-
-    def release(self, places: int = 1) -> None:
-        """Give back the places of tasks that have ended."""
-        self._in_use -= places
+        self._in_use -= ticket.places
+        self._holding.pop(ticket, None)
         self._admit()
+
+    def doubt(self, ticket: Ticket) -> None:
+        """Note that nobody knows what became of the submission: a lane that cools down does so as after a task."""
+        if self.limits.cool_down:
+            self._rest_until(self._loop.time() + (self._usual.seconds or 0.0) + self.limits.cool_down)
+        self.refuse(ticket)
+
+    def release(self, ticket: Ticket, places: int) -> None:
+        """Give back the places of tasks that have ended, and cool down."""
+        began = ticket.accepted_at if self._cool_from == "start" else self._loop.time()
+        self._rest_until(began + self.limits.cool_down)
+        self._in_use -= places
+        ticket.places -= places
+        if not ticket.places:
+            self._holding.pop(ticket, None)
+        if self.limits.cool_down:
+            # A timer holds the lane, so that a client that is opened next knows of the rest.
+            self._loop.call_at(self._open_at, self._admit)
+        self._admit()
+
+    def took(self, ticket: Ticket) -> None:
+        """Learn from a job that has just ended how long one takes."""
+        self._usual.observe(self._loop.time() - ticket.sent_at)
 
     def back_off(self, ticket: Ticket, *, retry_after: float | None, tasks_at_once: bool) -> float:
         """Note a refusal because of load and pause the lane; return the seconds.
@@ -131,7 +182,8 @@ class Lane:
                 self._capacity = max(1, min(self._capacity, self._in_use) - 1)
                 self._changed_at = now
         pause = self._retries.lane_pause(self._refused_in_a_row, retry_after, self._random)
-        self._open_at = max(self._open_at, now + pause)
+        self._rest_until(now + pause)
+        self._cool_from = "end"  # the reading that is never too early
         self.refuse(ticket)
         return self._open_at - now
 
@@ -149,14 +201,58 @@ class Lane:
 
     def statistics(self) -> LaneStatistics:
         """Return the lane's figures at this moment."""
+        now = self._loop.time()
+        usual = self._usual.seconds
+        oldest = next(iter(self._holding), None)
         return LaneStatistics(
             capacity=self._capacity,
             in_use=self._in_use,
             waiting=sum(ticket.waiting for ticket in self._waiting),
             submitting=self._submitting,
-            paused_for=max(0.0, self._open_at - self._loop.time()),
+            paused_for=max(0.0, self._open_at - now),
             refusals=self._refusals,
+            usual=usual,
+            next_end=None if oldest is None or usual is None else max(0.0, oldest.sent_at + usual - now),
+            cool_down=self.limits.cool_down,
+            cool_from=self._cool_from,
         )
+
+    async def _in_time(self, ticket: Ticket) -> None:
+        """Wait for the admission until the ticket's moment."""
+        try:
+            async with asyncio.timeout_at(ticket.start_by):
+                await ticket.admitted
+        except TimeoutError:
+            if not ticket.admitted.cancelled():
+                return ticket.admitted.result()  # it came in the same instant
+            self._admit()
+            raise self._too_long(ticket, "its turn did not come in time") from None
+
+    def _refuse_hopeless(self, ticket: Ticket) -> None:
+        """Take the ticket out of the line, and say so, where waiting makes no sense."""
+        ahead = self._ahead_of(ticket)
+        starts_in = self.statistics().starts_in(ahead)
+        if self.limits.queue is not None and ahead >= self.limits.queue:
+            fault = f"{ahead} are waiting already, which is the limit (Limits.queue)"
+        elif starts_in is not None and self._loop.time() + starts_in > ticket.start_by:
+            fault = f"its turn would come in about {starts_in:.0f} s, which is too late"
+        else:
+            return
+        ticket.admitted.cancel()
+        raise self._too_long(ticket, fault)
+
+    def _too_long(self, ticket: Ticket, fault: str) -> QueueTooLong:
+        ahead = self._ahead_of(ticket)
+        starts_in = self.statistics().starts_in(ahead)
+        return QueueTooLong(
+            f"{fault}; nothing was sent: try later, or be more patient", position=ahead, starts_in=starts_in
+        )
+
+    def _ahead_of(self, ticket: Ticket) -> int:
+        return sum(other < ticket for other in self._waiting if other.waiting)
+
+    def _rest_until(self, moment: float) -> None:
+        self._open_at = max(self._open_at, moment)
 
     def _admit(self) -> None:
         """Let in, from the head, everybody for whom there is room now; set the timer for the next moment."""
@@ -169,6 +265,7 @@ class Lane:
                 break
             heapq.heappop(self._waiting)
             self._in_use += ticket.places
+            self._holding[ticket] = None
             self._submitting += 1
             ticket.sent_at = now
             ticket.admitted.set_result(None)
@@ -212,12 +309,12 @@ class Lane:
 _lanes: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakValueDictionary[str, Lane]] = WeakKeyDictionary()
 
 
-def shared_lane(host: str, key: str, make: Callable[[], Lane]) -> Lane:
-    """Return the lane of this host and key in the running loop: the provider counts per key, not per client.
+def shared_lane(host: str, key: str, sort: str, make: Callable[[], Lane]) -> Lane:
+    """Return the lane of this host, key and sort in the running loop: the provider counts per key, not per client.
 
     A lane lives as long as a client holds it. Keys are remembered as hashes that mean nothing elsewhere.
     """
-    name = hashlib.blake2b(f"{host}\n{key}".encode(), key=_SALT).hexdigest()
+    name = hashlib.blake2b(f"{host}\n{key}\n{sort}".encode(), key=_SALT).hexdigest()
     lanes = _lanes.setdefault(asyncio.get_running_loop(), WeakValueDictionary())
     lane = lanes.get(name)
     if lane is None:

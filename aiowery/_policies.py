@@ -56,25 +56,41 @@ class Limits:
 
     `in_flight`: tasks under way at the provider (WeryAI refuses the 21st with code 6010). `submits`, `polls` and
     `downloads`: HTTP requests of each sort at once; their sum is the size of the connection pool.
+    `uploads` are those of local files, `answers` those that answer at once instead of starting a task (a chat, say).
     `submit_interval`: least seconds between two submissions. `regrow`: seconds without a refusal after which a
     lane that had shrunk takes back one place.
+
+    For providers that want a rest between two tasks: `cool_down` seconds after a task's observed end, or, with
+    `cool_from="start"`, after its acceptance, if that is later than its end. `queue`: how many requests may wait;
+    one more is `QueueTooLong`. `usual`: seconds that a task takes, to estimate with until the first has ended.
     """
 
     in_flight: int = attrs.field(default=20, validator=whole)
     submits: int = attrs.field(default=4, validator=whole)
     polls: int = attrs.field(default=16, validator=whole)
     downloads: int = attrs.field(default=4, validator=whole)
+    uploads: int = attrs.field(default=4, validator=whole)
+    answers: int = attrs.field(default=4, validator=whole)
     submit_interval: float = attrs.field(default=0.0, validator=at_least(0))
     regrow: float = attrs.field(default=30.0, validator=at_least(0))
+    cool_down: float = attrs.field(default=0.0, validator=at_least(0, finite=True))
+    cool_from: Literal["end", "start"] = attrs.field(default="end", validator=one_of("end", "start"))
+    queue: int | None = attrs.field(default=None, validator=attrs.validators.optional(whole))
+    usual: float | None = attrs.field(default=None, validator=attrs.validators.optional(at_least(0, finite=True)))
 
     @property
     def connections(self) -> int:
         """The pool's size: no gate ever waits for a connection."""
-        return self.submits + self.polls + self.downloads
+        return self.submits + self.polls + self.downloads + self.uploads + self.answers
+
+    def of_answers(self) -> Self:
+        """Return the limits of what answers at once, beside which tasks go on."""
+        return attrs.evolve(self, in_flight=self.answers, submits=self.answers, cool_down=0.0, queue=None, usual=None)
 
     def faster(self, speed: float) -> Self:
         """Return the same limits in a world whose durations are divided by `speed`."""
-        return attrs.evolve(self, **_divided(self, speed, "submit_interval", "regrow"))
+        slower = ("submit_interval", "regrow", "cool_down", *(("usual",) if self.usual is not None else ()))
+        return attrs.evolve(self, **_divided(self, speed, *slower))
 
 
 @attrs.frozen(kw_only=True)

@@ -29,8 +29,12 @@ class Provider(Protocol):
         """Refusals that would meet every other request of the same credential too."""
         ...
 
+    def check(self, request: object) -> None:
+        """Raise ConfigurationError for what is no request of this provider's."""
+        ...
+
     def encode(self, request: Request[Any]) -> Call:
-        """Return the POST that submits this request; ConfigurationError when it is not this provider's."""
+        """Return the POST that submits this request."""
         ...
 
     def decode_accepted(self, request: Request[Any], answer: Answer) -> Accepted:

@@ -35,8 +35,14 @@ from aiowery.errors import (
 
 T = TypeVar("T")
 Decode = Callable[[Answer], T]
+Wanted = Callable[[], bool]
+"""Tells, before a repeat, whether somebody still wants what is asked for."""
 
 _SERVER_ERRORS = 500
+
+
+def _always() -> bool:
+    return True
 
 
 class Verdict(enum.Enum):
@@ -88,8 +94,8 @@ class Sender:
         self._retries = retries
         self._random = random
 
-    async def once(self, call: Call, decode: Decode[T]) -> T:
-        """Make one call; after a refused key, once more if the key has been renewed meanwhile.
+    async def once(self, call: Call, decode: Decode[T], *, wanted: Wanted = _always) -> T:
+        """Make one call; after a refused key, once more if the key has been renewed meanwhile and it is still wanted.
 
         That holds for submissions too: a refused key is a refusal, nothing was charged.
         """
@@ -97,7 +103,7 @@ class Sender:
             key = await self._credential.key()
             return decode(await self._door.call(call))
         except AuthenticationError:
-            if not await self._credential.renewed(key):
+            if not (await self._credential.renewed(key) and wanted()):
                 raise
         log.info("the key was refused and has been renewed")
         return decode(await self._door.call(call))
@@ -120,8 +126,8 @@ class Sender:
                 log.warning("%s %s: %s; again in %.1f s", call.method, call.path, error, pause)
                 await anyio.sleep(pause)
 
-    async def submit(self, request: Request[Any], call: Call, decode: Decode[Accepted]) -> Accepted:
-        """POST a paid request once; again only after it provably never left.
+    async def submit(self, request: Request[Any], call: Call, decode: Decode[Accepted], *, wanted: Wanted) -> Accepted:
+        """POST a paid request once; again only after it provably never left, and while it is `wanted`.
 
         Raises the provider's refusal, NotSent after the last attempt, or SubmissionInDoubt.
         """
@@ -129,7 +135,7 @@ class Sender:
         while True:
             sent_at = time.time()
             try:
-                return await self.once(call, decode)
+                return await self.once(call, decode, wanted=wanted)
             except ConfigurationError:
                 raise
             except Exception as error:
@@ -137,11 +143,13 @@ class Sender:
                 if judged is Verdict.DOUBT:
                     raise _doubt(request, sent_at, error) from error
                 failures += 1
-                if judged is not Verdict.UNSENT or failures >= self._retries.attempts:
+                if judged is not Verdict.UNSENT or failures >= self._retries.attempts or not wanted():
                     raise
                 pause = self._retries.pause(failures, None, self._random)
                 log.warning("%s %s: %s; again in %.1f s", call.method, call.path, error, pause)
                 await anyio.sleep(pause)
+                if not wanted():
+                    raise
 
 
 def _doubt(request: Request[Any], sent_at: float, cause: Exception) -> SubmissionInDoubt:
@@ -153,3 +161,8 @@ def _doubt(request: Request[Any], sent_at: float, cause: Exception) -> Submissio
         sent_at=sent_at,
         request_id=cause.request_id if isinstance(cause, AioweryError) else None,
     )
+
+
+def unsent() -> NotSent:
+    """Return what those hear who wait for a client that is closing."""
+    return NotSent("the client submits nothing more; nothing was sent: use a client that is open")

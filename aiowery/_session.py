@@ -7,6 +7,7 @@ again, in another loop too.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import OrderedDict
 from collections.abc import Coroutine
 from functools import partial
@@ -20,16 +21,26 @@ from aiowery._download import Downloader
 from aiowery._events import Events, JobAccepted, LaneBackedOff, LowCredits, log
 from aiowery._job import Job
 from aiowery._lanes import Lane, Ticket, shared_lane
+from aiowery._lease import Lease
 from aiowery._policies import Limits, PollPolicy, Random, RetryPolicy
 from aiowery._provider import Provider
-from aiowery._send import Decode, Sender, T, Verdict, retry_after, verdict
+from aiowery._send import Decode, Sender, T, Verdict, retry_after, unsent, verdict
 from aiowery._statistics import ClientStatistics
 from aiowery._tasks import Kind, TaskState
+from aiowery._turns import Turns
 from aiowery._upload import Uploader
 from aiowery._values import DEFAULT, Accepted, Deadline, Request, Result, ResultT
 from aiowery._watch import Watch
 from aiowery._wire import Call
-from aiowery.errors import AioweryError, APIError, InsufficientCredits, NotSent, RateLimited, SubmissionInDoubt
+from aiowery.errors import (
+    AioweryError,
+    APIError,
+    ConfigurationError,
+    InsufficientCredits,
+    JobError,
+    RateLimited,
+    SubmissionInDoubt,
+)
 
 _UNCOLLECTED: Final = 1000
 
@@ -59,6 +70,7 @@ class Session:
         retries: RetryPolicy,
         events: Events,
         random: Random,
+        lease: Lease | None = None,
     ) -> None:
         self.provider = provider
         self._door = door
@@ -66,10 +78,11 @@ class Session:
         self._events = events
         self._reads = asyncio.Semaphore(limits.polls)
         self._sender = Sender(door, credential, retries, random)
-        self.lane = shared_lane(door.base_url, key, lambda: Lane(limits, retries, random))
-        transfers = asyncio.Semaphore(limits.downloads)
-        self.downloads = Downloader(door, transfers, retries, random)
-        self.uploads = Uploader(provider, self._sender, transfers)
+        self._tasks = shared_lane(door.base_url, key, "tasks", lambda: Lane(limits, retries, random))
+        # What answers at once may take minutes, during which tasks go on being submitted.
+        self._answers = shared_lane(door.base_url, key, "answers", lambda: Lane(limits.of_answers(), retries, random))
+        self.downloads = Downloader(door, asyncio.Semaphore(limits.downloads), retries, random)
+        self.uploads = Uploader(provider, self._sender, asyncio.Semaphore(limits.uploads))
         self._watch = Watch(
             provider,
             self._sender,
@@ -86,23 +99,28 @@ class Session:
         self._uncollected: OrderedDict[Job[Any], None] = OrderedDict()
         self._counts = _Counts()
         self._closing = False
+        self._turns = Turns(self._tasks, lease, self._ended_elsewhere)
 
-    async def submit(self, request: Request[ResultT], deadline: Deadline) -> Job[ResultT]:
+    async def submit(
+        self, request: Request[ResultT], deadline: Deadline, start_within: float | None = None
+    ) -> Job[ResultT]:
         """Wait for the lane, POST once, and return the job.
 
         The POST belongs to the session: cancelling the caller while it is under way loses nothing.
         """
         if self._closing:
-            raise _unsent()
+            raise unsent()
+        self.provider.check(request)
         self._watch.patience(request.kind, deadline)  # a deadline that makes no sense is refused here, unsent
         call = self.provider.encode(await self.uploads.settled(request))
         if self._closing:  # closed while files were on their way
-            raise _unsent()
-        ticket = self.lane.ticket(request.places)
+            raise unsent()
+        lane = self._tasks if request.answer_within is None else self._answers
+        ticket = lane.ticket(request.places, start_within)
         await self._admission(ticket)
         if self._closing:  # closed in the turn of the loop in which the lane let us in
-            self.lane.refuse(ticket)
-            raise _unsent()
+            self._unused(ticket)
+            raise unsent()
         post = self._own(self._post(request, call, ticket, deadline))
         try:
             return await asyncio.shield(post)
@@ -113,14 +131,19 @@ class Session:
             raise
 
     def reattach(self, accepted: Accepted, result_type: type[ResultT], kind: Kind | None) -> Job[ResultT]:
-        """Return a job for tasks that were submitted earlier: the one we have, if we have it."""
+        """Return a job for tasks that were submitted earlier: the one we have, if we have it.
+
+        Raises ConfigurationError for an id that nothing can be asked about.
+        """
         # A podcast's two steps share one task, so the ids alone do not tell jobs apart.
         same = (job for job in self.jobs() if job.task_ids == accepted.task_ids)
         known = next((job for job in same if result_type in {Result, job.result_type}), None)
         if known is not None:
             return known
+        for task_id in accepted.task_ids:
+            self.provider.status_call(task_id)
         job = Job(accepted, self._watch, request=None, result_type=result_type, kind=kind)
-        self._watch.begin(job, deadline=DEFAULT, places=0)
+        self._watch.begin(job, deadline=DEFAULT)
         return job
 
     async def read(self, call: Call, decode: Decode[T]) -> T:
@@ -138,7 +161,8 @@ class Session:
     def statistics(self) -> ClientStatistics:
         """Return the figures at this moment."""
         return ClientStatistics(
-            lane=self.lane.statistics(),
+            lane=self._tasks.statistics(),
+            answers=self._answers.statistics(),
             polls=self._watch.statistics(),
             under_way=len(self._jobs),
             **attrs.asdict(self._counts),
@@ -147,7 +171,9 @@ class Session:
     def stop_submitting(self) -> None:
         """Turn away who waits in line; what has been sent goes on."""
         self._closing = True
-        self.lane.turn_away(_unsent(), self._tickets)
+        for lane in (self._tasks, self._answers):
+            lane.turn_away(unsent(), [ticket for ticket in self._tickets if ticket.lane is lane])
+        self._turns.stop()
 
     async def aclose(self) -> None:
         """Turn away who waits in line, finish the POSTs under way, report what is left, close the pool."""
@@ -166,14 +192,19 @@ class Session:
             log.warning("closed with %d jobs under way; client.job(task_id) finds them again: %s", len(left), ids)
         await self._watch.aclose(left)
         for job in left:
-            self.lane.release(job.places)
+            if job.ticket is not None:
+                job.ticket.release(job.places)
+        await self._turns.aclose()
         await self._door.aclose()
 
     # What the watch tells its owner.
 
-    def freed(self, places: int) -> None:
-        """Tasks have ended: others may take their places."""
-        self.lane.release(places)
+    def freed(self, job: Job[Any], places: int) -> None:
+        """Tasks of a job have ended: others may take their places."""
+        if job.ticket is not None:
+            job.ticket.release(places)
+            if not job.places:
+                self._turns.end(job.ticket)
 
     def watched(self, job: Job[Any]) -> None:
         """A job is looked after."""
@@ -184,6 +215,8 @@ class Session:
         """A job has ended, or our patience with it."""
         if job.done and job.state is TaskState.DONE:
             self._counts.finished += 1
+            if job.ticket is not None:
+                job.ticket.done()
         elif job.done:
             self._counts.failed += 1
         self._jobs.discard(job)
@@ -198,26 +231,42 @@ class Session:
     async def _admission(self, ticket: Ticket) -> None:
         self._tickets.add(ticket)
         try:
-            await self.lane.enter(ticket)
+            await ticket.lane.enter(ticket)
         finally:
             self._tickets.discard(ticket)
+        await self._turns.take(ticket)
+
+    async def _ended_elsewhere(self, task_ids: tuple[str, ...]) -> None:
+        """Wait for the end of tasks that another process submitted, as far as they can be asked about."""
+        with contextlib.suppress(ConfigurationError, JobError):
+            await self.reattach(Accepted(task_ids=task_ids), Result, None).ended(deadline=None)
+
+    def _unused(self, ticket: Ticket) -> None:
+        """Give back the places of a submission that brought nothing, and the turn."""
+        ticket.lane.refuse(ticket)
+        self._turns.end(ticket)
 
     async def _post(self, request: Request[ResultT], call: Call, ticket: Ticket, deadline: Deadline) -> Job[ResultT]:
         """Submit an admitted request; while the provider is too busy, stay at the head of the line."""
         self._counts.submitted += 1
         while True:
             try:
-                accepted = await self._sender.submit(request, call, partial(self.provider.decode_accepted, request))
+                accepted = await self._sender.submit(
+                    request,
+                    call,
+                    partial(self.provider.decode_accepted, request),
+                    wanted=lambda: not (self._closing or ticket.orphaned),
+                )
             except APIError as error:
                 if verdict(error) is not Verdict.BUSY or self._closing or ticket.orphaned:
                     self._refused(ticket, request, error)
                     raise
                 self._back_off(ticket, request, error)
                 if self._closing:  # an observer has just said so
-                    raise _unsent() from error
-                if self.lane.refused_for >= self._retries.patience:
+                    raise unsent() from error
+                if ticket.lane.refused_for >= self._retries.patience:
                     self._counts.refused += 1
-                    self.lane.turn_away(error)  # those behind would wait as long, for the same
+                    ticket.lane.turn_away(error)  # those behind would wait as long, for the same
                     raise
                 await self._admission(ticket)
             except BaseException as error:
@@ -230,14 +279,17 @@ class Session:
         self, request: Request[ResultT], accepted: Accepted, ticket: Ticket, deadline: Deadline
     ) -> Job[ResultT]:
         self._counts.accepted += 1
-        self.lane.accept(ticket, len(accepted.task_ids))
+        ticket.lane.accept(ticket, len(accepted.task_ids))
         result_type: Any = request.result_type
-        job: Job[ResultT] = Job(accepted, self._watch, request=request, result_type=result_type, kind=request.kind)
+        job: Job[ResultT] = Job(
+            accepted, self._watch, request=request, result_type=result_type, kind=request.kind, ticket=ticket
+        )
         try:
             self._tell_accepted(request, accepted)
         finally:  # whatever a log handler or an observer raises must not lose what was paid for
+            self._turns.accepted(ticket, accepted.task_ids)
             job.take(accepted.snapshots)
-            self._watch.begin(job, deadline=deadline, places=len(accepted.task_ids))
+            self._watch.begin(job, deadline=deadline)
         return job
 
     def _tell_accepted(self, request: Request[Any], accepted: Accepted) -> None:
@@ -258,8 +310,9 @@ class Session:
 
     def _back_off(self, ticket: Ticket, request: Request[Any], error: APIError) -> None:
         too_many_tasks = isinstance(error, RateLimited) and error.tasks_at_once
-        pause = self.lane.back_off(ticket, retry_after=retry_after(error), tasks_at_once=too_many_tasks)
-        capacity = self.lane.statistics().capacity
+        pause = ticket.lane.back_off(ticket, retry_after=retry_after(error), tasks_at_once=too_many_tasks)
+        self._turns.end(ticket)
+        capacity = ticket.lane.statistics().capacity
         log.warning(
             "%s: refused because of load (%s); the lane rests %.1f s, room for %d tasks",
             request.label,
@@ -272,17 +325,20 @@ class Session:
 
     def _refused(self, ticket: Ticket, request: Request[Any], error: BaseException) -> None:
         """The submission brought no job: free its places, tell why, and spare others the same refusal."""
-        self.lane.refuse(ticket)
         if isinstance(error, (SubmissionInDoubt, asyncio.CancelledError)):
+            ticket.lane.doubt(ticket)
+            self._turns.end(ticket)
             self._counts.in_doubt += 1
             log.warning("in doubt: %s: %s", request.label, str(error) or "interrupted while it was being sent")
             return
+        self._unused(ticket)
         self._counts.refused += 1
         log.info("refused: %s: %s", request.label, error)
         if isinstance(error, InsufficientCredits):
             self.tell_low_credits(None, error)
         if isinstance(error, self.provider.everybodys_errors):
-            self.lane.turn_away(error)
+            for lane in (self._tasks, self._answers):
+                lane.turn_away(error)
 
     def _own(self, work: Coroutine[Any, Any, Job[ResultT]]) -> asyncio.Task[Job[ResultT]]:
         """Run the work in a task of the session, whose failure is not lost when nobody waits any more."""
@@ -295,7 +351,3 @@ class Session:
         self._posts.discard(task)
         if not task.cancelled():
             task.exception()  # it has been logged; asyncio need not complain
-
-
-def _unsent() -> NotSent:
-    return NotSent("the client submits nothing more; nothing was sent: use a client that is open")

@@ -9,7 +9,9 @@ import attrs
 class LaneStatistics:
     """A lane at one moment. `capacity` and `in_use` count tasks, `waiting` and `submitting` requests.
 
-    `paused_for` is in seconds; `refusals` counts the submissions that were refused because of load.
+    `paused_for` is in seconds; `refusals` counts the submissions that were refused because of load. `usual` is how
+    many seconds a job has lately taken (a guess before the first, None without one), `next_end` how many are left
+    of the oldest one under way, `cool_down` how long the lane rests after each.
     """
 
     capacity: int
@@ -18,6 +20,40 @@ class LaneStatistics:
     submitting: int
     paused_for: float
     refusals: int
+    usual: float | None = None
+    next_end: float | None = None
+    cool_down: float = 0.0
+    cool_from: str = "end"
+
+    def starts_in(self, ahead: int | None = None) -> float | None:
+        """Return the seconds until a request with so many `ahead` would be sent; of one that came now, by default.
+
+        An estimate from how long jobs have taken; None while nothing is known.
+        """
+        ahead = self.waiting if ahead is None else ahead
+        free = self.capacity - self.in_use
+        if ahead < free:
+            return self.paused_for
+        if self.usual is None:
+            return None
+        first_end = self.paused_for + self.usual if self.next_end is None else self.next_end
+        rounds = (ahead - free) // self.capacity
+        return max(self.paused_for, first_end + self._rest) + rounds * (self.usual + self._rest)
+
+    def ends_in(self, requests: int = 0) -> float | None:
+        """Return the seconds until everything in this lane has ended, with so many more requests: an estimate."""
+        last = self.waiting + requests
+        if not last:
+            return self.next_end if self.in_use else 0.0
+        start = self.starts_in(last - 1)
+        return None if start is None or self.usual is None else start + self.usual
+
+    @property
+    def _rest(self) -> float:
+        """How long the lane rests after a task, seen from its end."""
+        if self.cool_from == "start":
+            return max(0.0, self.cool_down - (self.usual or 0.0))
+        return self.cool_down
 
 
 @attrs.frozen(kw_only=True)
@@ -38,12 +74,15 @@ class PollStatistics:
 class ClientStatistics:
     """A client at one moment: its lane, its status checks, and what became of its submissions since it opened.
 
+    `answers` is the lane of what answers at once instead of starting a task.
+
     `submitted` counts submissions begun, `accepted` those with task ids, `refused` those without, `in_doubt`
     those that may have been charged without our knowing; `finished` and `failed` count jobs that ended,
     `under_way` those that have not.
     """
 
     lane: LaneStatistics
+    answers: LaneStatistics
     polls: PollStatistics
     submitted: int
     accepted: int

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Final
 
 import anyio.to_thread
@@ -16,11 +17,11 @@ from aiowery._events import log
 from aiowery._fields import wire_of
 from aiowery._media import Checked, File, Media, checked, read_file
 from aiowery._provider import Provider
-from aiowery._send import Sender
+from aiowery._send import Sender, unsent
 from aiowery._tasks import AssetKind
 from aiowery._values import Request, ResultT
 from aiowery._wire import Call
-from aiowery.errors import ConfigurationError
+from aiowery.errors import AioweryError, ConfigurationError
 
 _REMEMBERED: Final = 1000
 _AT_ONCE: Final = 4
@@ -35,7 +36,9 @@ class Uploader:
         self._gate = gate
         # Files wait on the disk, not in memory, for their turn.
         self._turns = asyncio.Semaphore(_AT_ONCE)
-        self._known: OrderedDict[str, asyncio.Task[str]] = OrderedDict()
+        self._known: OrderedDict[tuple[object, ...], asyncio.Task[str]] = OrderedDict()
+        self._under_way: set[asyncio.Task[str]] = set()
+        self._closed = False
 
     async def settled(self, request: Request[ResultT]) -> Request[ResultT]:
         """Return the request with urls only; ConfigurationError for a file that the provider would not take."""
@@ -43,6 +46,7 @@ class Uploader:
         if not local:
             return request
         async with self._turns:
+            self._refuse_closed()
             # All are read and checked before the first one leaves.
             files = {field.name: await self._files(request, field) for field in local}
             urls = {name: [await self._url(file) for file in found] for name, found in files.items()}
@@ -63,24 +67,29 @@ class Uploader:
 
         Who is cancelled leaves the upload to those who share it. A failed one is forgotten.
         """
+        self._refuse_closed()
         post = (call or self._provider.upload_call)(file)
         if post is None:
             raise ConfigurationError(f"{self._provider.name} takes no uploads; give {file.name} as a url")
-        task = self._known.get(file.digest)
+        key = _identity(post, file)
+        task = self._known.get(key)
         if task is None:
-            task = asyncio.create_task(self._upload(post, file))
-            self._known[file.digest] = task
-            task.add_done_callback(partial(self._forget_failed, file.digest))
+            task = self._known[key] = asyncio.create_task(self._upload(post, file))
+            self._under_way.add(task)
+            task.add_done_callback(partial(self._ended, key))
             if len(self._known) > _REMEMBERED:
                 self._known.popitem(last=False)
-        return await asyncio.shield(task)
+        try:
+            return await asyncio.shield(task)
+        except AioweryError as error:
+            raise copy.copy(error) from error.__cause__  # one for each of those who share it
 
     async def aclose(self) -> None:
-        """Give up the uploads under way."""
-        under_way = [task for task in self._known.values() if not task.done()]
-        for task in under_way:
+        """Give up the uploads under way; nothing is uploaded any more, and who waits hears that."""
+        self._closed = True
+        for task in self._under_way:
             task.cancel()
-        await asyncio.gather(*under_way, return_exceptions=True)
+        await asyncio.gather(*self._under_way, return_exceptions=True)
         self._known.clear()
 
     async def _files(self, request: Request[Any], field: attrs.Attribute[Any]) -> list[Checked | str]:
@@ -98,19 +107,34 @@ class Uploader:
         return checked(file, kind)
 
     async def _upload(self, post: Call, file: Checked) -> str:
-        url = await self._sender.read(post, self._provider.decode_upload, self._gate)
+        try:
+            url = await self._sender.read(post, self._provider.decode_upload, self._gate)
+        except asyncio.CancelledError:
+            raise unsent() from None  # only `aclose` cancels, and nobody who waits has been cancelled
         log.info("uploaded: %s (%d bytes) as %s", file.name, len(file.content), url)
         return url
 
-    def _forget_failed(self, digest: str, task: asyncio.Task[str]) -> None:
-        if task.cancelled() or task.exception() is not None:
-            self._known.pop(digest, None)
+    def _ended(self, key: tuple[object, ...], task: asyncio.Task[str]) -> None:
+        """Forget an upload that failed."""
+        self._under_way.discard(task)
+        if (task.cancelled() or task.exception() is not None) and self._known.get(key) is task:
+            del self._known[key]
+
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise unsent()
 
 
 def _is_local(field: attrs.Attribute[Any], value: Any) -> bool:
     """Whether a field holds a local file."""
     sources = value if isinstance(value, tuple) else (value,)
     return wire_of(field).media is not None and any(isinstance(source, (Path, File)) for source in sources)
+
+
+def _identity(post: Call, file: Checked) -> tuple[object, ...]:
+    """Return what makes two uploads the same: the content and all that is said of it but its name."""
+    fields = () if post.form is None else tuple(sorted(post.form.fields.items()))
+    return (file.digest, file.content_type, PurePath(file.name).suffix, post.host, post.path, fields)
 
 
 def _size(file: Checked | str) -> int:

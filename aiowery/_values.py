@@ -180,6 +180,11 @@ class Request(Generic[R_co]):
         return 1
 
     @property
+    def answer_within(self) -> float | None:
+        """Seconds to wait for the answer of an endpoint that starts no task and answers with the work itself."""
+        return None
+
+    @property
     def duration_key(self) -> tuple[str, ...]:
         """What the time that such a job takes depends on; jobs with equal keys teach each other."""
         return (self.endpoint,)

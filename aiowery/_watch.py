@@ -43,8 +43,8 @@ _WITHOUT_END = 1e9
 class Owner(Protocol):
     """Who owns the jobs and hears what becomes of them."""
 
-    def freed(self, places: int) -> None:
-        """Tasks have ended: others may take their places."""
+    def freed(self, job: Job[Any], places: int) -> None:
+        """Tasks of a job have ended: others may take their places."""
         ...
 
     def watched(self, job: Job[Any]) -> None:
@@ -89,9 +89,8 @@ class Watch:
             self._look, self._expire, gate=gate, polls=polls, tick=policy.shortest / _TICKS
         )
 
-    def begin(self, job: Job[Any], *, deadline: Deadline, places: int) -> None:
+    def begin(self, job: Job[Any], *, deadline: Deadline) -> None:
         """Look after a job: until its kind's usual deadline at least, longer if the caller is more patient."""
-        job.places = places
         job.deadline = job.accepted_at + max(self.patience(job.kind, DEFAULT), self.patience(job.kind, deadline))
         self._owner.watched(job)
         if self._closed:
@@ -258,8 +257,7 @@ class Watch:
         """Give back the places of tasks that have ended."""
         places = min(tasks, job.places)
         if places:
-            job.places -= places
-            self._owner.freed(places)
+            self._owner.freed(job, places)
 
     def _learn(self, job: Job[Any]) -> None:
         if job.request is not None:

@@ -4,6 +4,7 @@
     ├── ConfigurationError (ValueError)       the caller's mistake, found before any request
     ├── TransportError                        no usable answer
     │   ├── NotSent                           provably never left: safe to repeat
+    │   │   └── QueueTooLong                  its turn would come too late; .position .starts_in
     │   └── NoAnswer                          may have arrived: not safe to repeat
     ├── UnexpectedResponse                    an answer outside the contract; .raw and the paths at fault
     ├── APIError                              a refusal; .http_status .code .raw
@@ -59,6 +60,7 @@ __all__ = (
     "NotFound",
     "NotSent",
     "PermissionDenied",
+    "QueueTooLong",
     "RateLimited",
     "ServerError",
     "SubmissionInDoubt",
@@ -102,6 +104,25 @@ class TransportError(AioweryError):
 
 class NotSent(TransportError):
     """The request provably never left this machine (pool, DNS, connect, TLS): safe to repeat."""
+
+
+class QueueTooLong(NotSent):
+    """The line for this credential is full, or the request's turn would come after `start_within`.
+
+    `position` is how many stand ahead (0: next), `starts_in` the estimated seconds until it would be sent.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        position: int = 0,
+        starts_in: float | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        super().__init__(message, request_id=request_id)
+        self.position = position
+        self.starts_in = starts_in
 
 
 class NoAnswer(TransportError):

@@ -7,6 +7,8 @@ foreign exception is translated, once.
 from __future__ import annotations
 
 import contextlib
+import json
+import secrets
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -140,22 +142,21 @@ class Door:
         headers = {**_HEADERS, "authorization": f"Bearer {key}"}
         if call.body is not None:
             headers["content-type"] = "application/json"
+        elif call.form is not None:
+            # Said here, for a caller's client may have a content type of its own for everything.
+            headers["content-type"] = f"multipart/form-data; boundary={secrets.token_hex(16)}"
         trace = _Trace()
         with self._translated(trace):
-            timeout = call.timeout or self._timeout
+            patience = max(call.timeout or 0.0, self._timeout)
             url = self._hosts[call.host] + call.path
             response = await self._way.send(
-                call.method, url, headers, trace, content=call.body, form=call.form, timeout=timeout
+                call.method, url, headers, trace, content=call.body, form=call.form, patience=patience
             )
             try:
-                body = await _whole(response, 2 * timeout)
+                body = await _whole(response, 2 * patience)
             finally:
                 await response.aclose()
-        # A server that quotes the key must not get it into our results and errors.
-        quoted = key.encode()
-        if quoted in body:
-            body = body.replace(quoted, b"***")
-        return Answer(response.status_code, _lower_case(response.headers), body)
+        return Answer(*_without(key, response.status_code, _lower_case(response.headers), body))
 
     @contextlib.asynccontextmanager
     async def download(self, url: str, headers: Mapping[str, str]) -> AsyncIterator[Body]:
@@ -202,6 +203,19 @@ def _translation(fault: Exception, trace: _Trace) -> TransportError:
     if trace.proves_unsent(fault):
         return NotSent(f"{what}; nothing was sent: check the network, base_url and any proxy")
     return NoAnswer(f"{what}; the request may have arrived")
+
+
+def _without(
+    key: str, http_status: int, headers: Mapping[str, str], body: bytes
+) -> tuple[int, Mapping[str, str], bytes]:
+    """Return an answer whose server does not get the key, which it quotes, into our results and errors."""
+    escaped = json.dumps(key)[1:-1]
+    for quoted in {key, escaped, escaped.replace("/", "\\/")}:
+        if quoted.encode() in body:
+            body = body.replace(quoted.encode(), b"***")
+    if any(key in value for value in headers.values()):
+        headers = {name: value.replace(key, "***") for name, value in headers.items()}
+    return http_status, headers, body
 
 
 def _lower_case(headers: Mapping[str, str]) -> Mapping[str, str]:

@@ -45,9 +45,13 @@ class Way(Protocol):
         *,
         content: bytes | None = None,
         form: Form | None = None,
-        timeout: float | None = None,
+        patience: float | None = None,
     ) -> httpx.Response:
-        """Send a body, a form, or neither; `timeout` replaces the way's own. Raises the library's own exceptions."""
+        """Send a body, a form, or neither; raises the library's own exceptions.
+
+        `patience` is how many seconds the answer, and the sending of a form, may rest; for connecting the way's own
+        time-out holds.
+        """
         ...
 
     async def aclose(self) -> None:
@@ -66,7 +70,7 @@ class OwnConnections:
 
     def __init__(self, connections: Connections, timeout: float) -> None:
         self._connections = connections
-        self._timeout = httpx.Timeout(timeout).as_dict()
+        self._timeout = timeout
         self.is_closed = False
 
     @classmethod
@@ -84,11 +88,10 @@ class OwnConnections:
         *,
         content: bytes | None = None,
         form: Form | None = None,
-        timeout: float | None = None,
+        patience: float | None = None,
     ) -> httpx.Response:
         """Send over the next free connection."""
-        limits = self._timeout if timeout is None else httpx.Timeout(timeout).as_dict()
-        extensions = {"timeout": limits, "trace": trace}
+        extensions = {"timeout": _timeout(self._timeout, patience).as_dict(), "trace": trace}
         request = httpx.Request(method, url, headers=headers, extensions=extensions, **_content(content, form))
         response = await self._connections.handle_async_request(request)
         response.request = request
@@ -123,12 +126,12 @@ class CallersClient:
         *,
         content: bytes | None = None,
         form: Form | None = None,
-        timeout: float | None = None,
+        patience: float | None = None,
     ) -> httpx.Response:
         """Send through the client."""
-        limit = self._timeout if timeout is None else timeout
+        timeout = _timeout(self._timeout, patience).as_dict()
         request = self._client.build_request(
-            method, url, headers=headers, timeout=limit, extensions={"trace": trace}, **_content(content, form)
+            method, url, headers=headers, extensions={"trace": trace, "timeout": timeout}, **_content(content, form)
         )
         for name in _CALLERS_CREDENTIALS:
             if name not in headers:
@@ -138,6 +141,12 @@ class CallersClient:
 
     async def aclose(self) -> None:
         """Leave the client to its owner."""
+
+
+def _timeout(usual: float, patience: float | None) -> httpx.Timeout:
+    if patience is None:
+        return httpx.Timeout(usual)
+    return httpx.Timeout(usual, read=patience, write=patience)
 
 
 def _content(content: bytes | None, form: Form | None) -> dict[str, Any]:

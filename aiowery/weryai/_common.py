@@ -36,11 +36,6 @@ class WeryAIRequest(Request[R_co], Generic[R_co]):
     in_envelope: ClassVar[bool] = True
 
     @property
-    def answer_within(self) -> float | None:
-        """The call's time-out in seconds where the client's own would be too short: the answer is the work itself."""
-        return None
-
-    @property
     def duration_key(self) -> tuple[str, ...]:
         """The endpoint, and the model and settings that decide how long it takes."""
         settings = (str(getattr(self, name, None) or "") for name in _PACE)

@@ -40,6 +40,10 @@ class WeryAIProvider:
     name: str = "WeryAI"
     everybodys_errors: tuple[type[APIError], ...] = (AuthenticationError, DailyLimitReached)
 
+    def check(self, request: object) -> None:
+        """Raise ConfigurationError for what is no request to WeryAI."""
+        _ours(request)
+
     def encode(self, request: Request[Any]) -> Call:
         """Send what was set: a field left at None is left to the provider's default."""
         ours = _ours(request)
@@ -94,7 +98,7 @@ def _segment(id_: str) -> str:
     return quote(id_, safe="")
 
 
-def _ours(request: Request[Any]) -> WeryAIRequest[Any]:
+def _ours(request: object) -> WeryAIRequest[Any]:
     if not isinstance(request, WeryAIRequest):
         raise ConfigurationError(f"{request!r} is not a WeryAI request; give one of the classes of aiowery.weryai")
     return request

@@ -758,8 +758,8 @@ def test_a_provider_that_answers_at_once_is_not_asked_again() -> None:
             session = client._opened
             done = Snapshot("t", TaskState.DONE, "success", (Asset("https://f.example/t.png"),))
             accepted = Accepted(task_ids=("t",), snapshots=(done,))
-            ticket = session.lane.ticket(1)
-            await session.lane.enter(ticket)
+            ticket = session._tasks.ticket(1)
+            await ticket.lane.enter(ticket)
             job = session._accepted(CAT, accepted, ticket, None)
             assert (await job).urls == ("https://f.example/t.png",)
             assert client.statistics().lane.in_use == 0

@@ -52,7 +52,7 @@ def test_admits_in_order_up_to_the_capacity() -> None:
         tickets, tasks = await now_in(lane, 5)
         assert admitted(tasks) == [0, 1, 2]
         lane.accept(tickets[0], 1)
-        lane.release()
+        tickets[0].release(1)
         await asyncio.sleep(0.001)
         assert admitted(tasks) == [0, 1, 2, 3]
         assert lane.statistics().waiting == 1
@@ -97,7 +97,7 @@ def test_a_request_larger_than_the_lane_waits_until_it_is_alone() -> None:
         _, second = await now_in(lane, 1, places=7)
         assert admitted(second) == []
         lane.accept(small[0], 1)
-        lane.release()
+        small[0].release(1)
         await asyncio.gather(*first, *second)
 
     run_virtual(main())
@@ -199,7 +199,7 @@ def test_leaving_the_line_frees_the_way() -> None:
         tasks[2].cancel()
         await asyncio.sleep(0)
         lane.accept(tickets[0], 1)
-        lane.release()
+        tickets[0].release(1)
         await asyncio.wait([tasks[3]])
         assert lane.statistics().waiting == 0
         assert lane.statistics().in_use == 1
@@ -214,7 +214,7 @@ def test_cancelled_in_the_instant_of_admission_gives_its_places_back() -> None:
         lane = lane_of(in_flight=1)
         tickets, tasks = await now_in(lane, 2)
         lane.accept(tickets[0], 1)
-        lane.release()  # admits the second ...
+        tickets[0].release(1)  # admits the second ...
         tasks[1].cancel()  # ... whose waiter has not run since
         await asyncio.wait([tasks[1]])
         assert tasks[1].cancelled()
@@ -261,13 +261,14 @@ def test_two_clients_with_one_key_share_a_lane() -> None:
     """The provider counts per key; a lane belongs to the key, the host and the loop."""
 
     async def main() -> None:
-        lane = shared_lane("host", "key", lane_of)
-        assert shared_lane("host", "key", lane_of) is lane
-        assert shared_lane("host", "other", lane_of) is not lane
-        assert shared_lane("elsewhere", "key", lane_of) is not lane
+        lane = shared_lane("host", "key", "tasks", lane_of)
+        assert shared_lane("host", "key", "tasks", lane_of) is lane
+        assert shared_lane("host", "other", "tasks", lane_of) is not lane
+        assert shared_lane("host", "key", "answers", lane_of) is not lane
+        assert shared_lane("elsewhere", "key", "tasks", lane_of) is not lane
 
     async def other_loop() -> Lane:
-        return shared_lane("host", "key", lane_of)
+        return shared_lane("host", "key", "tasks", lane_of)
 
     first = run_virtual(other_loop())
     assert run_virtual(other_loop()) is not first
@@ -278,8 +279,8 @@ def test_a_lane_with_other_limits_is_shared_and_says_so(caplog: pytest.LogCaptur
     """The first client's limits hold; the second is told in the log."""
 
     async def main() -> None:
-        lane = shared_lane("host", "key", lambda: lane_of(in_flight=2))
-        assert shared_lane("host", "key", lambda: lane_of(in_flight=9)) is lane
+        lane = shared_lane("host", "key", "tasks", lambda: lane_of(in_flight=2))
+        assert shared_lane("host", "key", "tasks", lambda: lane_of(in_flight=9)) is lane
 
     run_virtual(main())
     assert "another open client" in caplog.text
@@ -316,7 +317,7 @@ def test_whatever_happens_nobody_starves_and_nothing_is_overbooked(
             return
         lane.accept(ticket, places)
         await asyncio.sleep(5)
-        lane.release(places)
+        ticket.release(places)
 
     async def main() -> None:
         lane = lane_of(lambda: chance, in_flight=in_flight)
@@ -346,7 +347,7 @@ def test_closing_turns_away_only_its_own() -> None:
         tickets, tasks = await now_in(lane, 3)
         lane.turn_away(NotSent("closed"), [tickets[1]])
         lane.accept(tickets[0], 1)
-        lane.release()
+        tickets[0].release(1)
         done: Awaitable[Ticket] = tasks[2]
         assert (await done).number == 2
         assert isinstance(tasks[1].exception(), NotSent)

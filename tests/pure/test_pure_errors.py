@@ -35,6 +35,8 @@ KNOWN: dict[str, Any] = {
     "job": object(),
     "url": "https://cdn.example/r/1.png",
     "path": Path("out") / "1.png",
+    "position": 3,
+    "starts_in": 150.5,
 }
 
 

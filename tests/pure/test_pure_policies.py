@@ -141,9 +141,9 @@ def test_a_faster_policy_pauses_in_proportion(speed: float, failures: int, draw:
 
 
 def test_the_pool_holds_every_gate() -> None:
-    """No gate ever waits for a connection: the pool is as large as all gates together, 24 by default."""
-    assert Limits().connections == 24
-    assert Limits(submits=1, polls=2, downloads=3).connections == 6
+    """No gate ever waits for a connection: the pool is as large as all gates together, 32 by default."""
+    assert Limits().connections == 32
+    assert Limits(submits=1, polls=2, downloads=3, uploads=4, answers=5).connections == 15
 
 
 WRONG: list[tuple[type[Any], str, Any]] = [

@@ -81,7 +81,7 @@ def test_what_became_of_a_paid_post(error: Exception, expected: Verdict) -> None
 @pytest.mark.parametrize("name", errors.__all__)
 def test_every_error_has_a_verdict_on_the_safe_side(name: str) -> None:
     """Only errors that prove that nothing was charged are anything but a doubt."""
-    proofs = {"NotSent": Verdict.UNSENT, "RateLimited": Verdict.BUSY}
+    proofs = {"NotSent": Verdict.UNSENT, "QueueTooLong": Verdict.UNSENT, "RateLimited": Verdict.BUSY}
     cls: type[errors.AioweryError] = getattr(errors, name)
     refusal = Verdict.REFUSED if issubclass(cls, errors.APIError) else Verdict.DOUBT
     assert verdict(cls("x")) is proofs.get(name, refusal)
