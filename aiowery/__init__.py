@@ -4,19 +4,19 @@
     cli
     testing
     sandbox
-    weryai                                     a provider's client, requests, pure translator
+    weryai | betterwaifu                       a provider's client, requests, pure translator
     _client                                    configuration and verbs
     _session                                   an open client
     _watch                                     jobs from acceptance to their end
-    _stream | _download | _upload | _job
-    _lanes | _send | _scheduler                admission, sending, timing
+    _stream | _download | _upload | _job | _turns
+    _lanes | _lease | _send | _scheduler       admission, sending, timing
     _door                                      the HTTP library lives here and nowhere else
     _provider | _codec | _events | _estimate | _credential | _addresses
     _values | _wire | _policies | _statistics | _names
     _media
     _fields
     errors
-    _tasks
+    _tasks | _file_lock
 
 Imports point down.
 """
@@ -52,6 +52,7 @@ from aiowery._values import (
     TextResult,
     VideoResult,
 )
+from aiowery.betterwaifu import BetterWaifu
 from aiowery.errors import AioweryError
 from aiowery.weryai import WeryAI
 
@@ -62,6 +63,7 @@ __all__ = (
     "AioweryError",
     "Asset",
     "AudioResult",
+    "BetterWaifu",
     "ClientStatistics",
     "Event",
     "File",

@@ -41,7 +41,7 @@ class Client:
     it tells the observer so.
     """
 
-    _provider: ClassVar[Provider]
+    _provider: Provider
     _key_variable: ClassVar[str]
     _url_variable: ClassVar[str]
     _default_url: ClassVar[str]
@@ -66,6 +66,7 @@ class Client:
             )
         self.base_url: str = checked_base_url(base_url or os.environ.get(self._url_variable) or self._default_url)
         self._other_hosts: Mapping[str, str] = {}
+        self._lane_state: Path | None = None
         self._credential = Credential(source)
         self.limits: Limits = limits or Limits()
         self.polling: PollPolicy = polling or PollPolicy()
@@ -104,6 +105,7 @@ class Client:
     async def _make_session(self) -> Session:
         # Here and not above: the HTTP library would take most of the time of `import aiowery`.
         from aiowery._door import Door  # noqa: PLC0415
+        from aiowery._lease import Lease  # noqa: PLC0415
         from aiowery._session import Session  # noqa: PLC0415
 
         key = await self._credential.key()
@@ -115,6 +117,14 @@ class Client:
             http=self._http,
             other_hosts=self._other_hosts,
         )
+        lease = None
+        if self._lane_state is not None:
+            lease = Lease(
+                self._lane_state,
+                cool_down=self.limits.cool_down,
+                usual=self.limits.usual or 0.0,
+                longest=self.polling.image_deadline,
+            )
         return Session(
             self._provider,
             door,
@@ -125,6 +135,7 @@ class Client:
             retries=self.retries,
             events=self._events,
             random=random.random,
+            lease=lease,
         )
 
     def stop_submitting(self) -> None:

@@ -1,4 +1,4 @@
-"""Names of files made of other people's words."""
+"""Short names made of other people's words: for files, for logs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from typing import Final
 
 _LONGEST_NAME: Final = 80
+_LONGEST_LABEL: Final = 50
 
 
 def clean_name(text: str, longest: int = _LONGEST_NAME) -> str:
@@ -14,3 +15,9 @@ def clean_name(text: str, longest: int = _LONGEST_NAME) -> str:
     while len(name.encode()) > longest:
         name = name[:-1]
     return name.rstrip("-._") or "file"
+
+
+def shortened(said: str) -> str:
+    """Return a text as one line of at most 50 characters."""
+    words = " ".join(said.split())
+    return words if len(words) <= _LONGEST_LABEL else words[: _LONGEST_LABEL - 3] + "..."

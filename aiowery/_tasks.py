@@ -54,8 +54,8 @@ class Snapshot:
     """What one status answer said of one task.
 
     `word` is the provider's own status word, `step` its word for a task of several steps, `text` and `script` are
-    outputs in words (lyrics, a transcript, a report; a podcast's turns), `reason` its words for a failure,
-    `credits` what it reports as charged, `raw` the task's part of the answer.
+    outputs in words (lyrics, a transcript, a report; a podcast's turns), `position` its place in the provider's own
+    queue, `reason` its words for a failure, `credits` what it reports as charged, `raw` the task's part of the answer.
     """
 
     task_id: str
@@ -65,6 +65,7 @@ class Snapshot:
     text: str | None = None
     script: tuple[ScriptLine, ...] = ()
     step: str | None = None
+    position: int | None = None
     reason: str | None = None
     credits: float | None = None
     raw: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
@@ -81,6 +82,7 @@ def _told(snapshot: Snapshot) -> tuple[Any, ...]:
         snapshot.state,
         snapshot.word,
         snapshot.step,
+        snapshot.position,
         snapshot.assets,
         snapshot.text,
         snapshot.script,

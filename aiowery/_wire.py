@@ -83,6 +83,23 @@ class Answer:
                 request_id=self.request_id,
             ) from fault
 
+    def json_or_none(self) -> Any:
+        """Return the body's JSON, None when there is none."""
+        try:
+            return self.json()
+        except UnexpectedResponse:
+            return None
+
+    def outside(self, what: str, fault: str, raw: Any = None, request_id: str | None = None) -> UnexpectedResponse:
+        """Return the error for an answer outside the contract: what is wrong, and where."""
+        return UnexpectedResponse(
+            f"HTTP {self.http_status}: {what}",
+            http_status=self.http_status,
+            raw=raw,
+            faults=(fault,),
+            request_id=request_id or self.request_id,
+        )
+
     @property
     def excerpt(self) -> str:
         """The body's beginning as one line of text."""

@@ -1,4 +1,4 @@
-"""A local server that behaves like WeryAI, over a real socket.
+"""A local server that behaves like WeryAI, and like BetterWaifu in both editions, over a real socket.
 
     async with Sandbox(speed=100) as sandbox:
         client = WeryAI(sandbox.key, base_url=sandbox.url)
@@ -12,7 +12,14 @@ as long), `STUCK` (never ends); calls that answer at once know only `MODERATED`.
 PNG files drawn from the prompt, videos MP4 films of them, sounds WAV files. A `webhook_url` on this machine is called
 when a task ends. Needs the extra: pip install 'aiowery[sandbox]'.
 
-    _server → _thread → _routes → _world        the world knows nothing of HTTP
+BetterWaifu is served at `sandbox.jobs_url` (jobs) and at `sandbox.url` (v1-images). One generation is made at a time,
+in 8-20 s; the next job is refused with HTTP 429 until `cool_down` (60 s, divided by `speed`) has passed since the end,
+or the start, of the last. `MODERATED` is refused with HTTP 400 there, and `STUCK` gives its place back after ten
+minutes. `sandbox.studio` counts what came too early. Pictures are WebP (jobs) and PNG files.
+
+    _server → _thread → _routes → _world        WeryAI: the world knows nothing of HTTP
+                      → _studio_routes → _studio, _studio_models    BetterWaifu: neither does the studio
+                      → _http                   requests and faults, for both
                       → _connection, _delivery  sockets, and rudeness on them
     _endpoints (_generation, _tools, _speech), _calls → _rules, _prices     parameters and orders
     _models                                     what there is to choose from
@@ -27,6 +34,7 @@ try:
     from aiowery.sandbox import faults
     from aiowery.sandbox._faults import Fault
     from aiowery.sandbox._server import Sandbox, run
+    from aiowery.sandbox._studio import Generation, Stage, Studio, TurnedAway
     from aiowery.sandbox._world import FAIL, MODERATED, SLOW, STUCK, Batch, State, Task, World
 except ModuleNotFoundError as _error:
     if (_error.name or "").partition(".")[0] not in {"PIL", "av", "python_multipart", "starlette", "uvicorn"}:
@@ -42,9 +50,13 @@ __all__ = (
     "STUCK",
     "Batch",
     "Fault",
+    "Generation",
     "Sandbox",
+    "Stage",
     "State",
+    "Studio",
     "Task",
+    "TurnedAway",
     "World",
     "faults",
     "run",

@@ -12,10 +12,10 @@ import attrs
 class Answer:
     """One answer and the manner of its delivery.
 
-    `body` is bytes, or anything JSON can say. `reset` ends the connection before the first byte;
-    `hang` keeps silent for so many seconds and then closes; `cut` resets the connection after this
-    share of the body; `trickle` spreads the body over so many seconds. `accepts` marks the answer to a
-    submission that was taken.
+    `body` is bytes, or anything JSON can say, or a `Refused` until a provider's face has put it into its own shape.
+    Everything happens after `delay` seconds. `reset` ends the connection before the first byte; `hang` keeps silent
+    for so many seconds and then closes; `cut` resets the connection after this share of the body; `trickle` spreads
+    the body over so many seconds. `accepts` marks the answer to a submission that was taken.
     """
 
     body: Any
@@ -25,6 +25,7 @@ class Answer:
     hang: float | None = None
     cut: float | None = None
     trickle: float = 0.0
+    delay: float = 0.0
     accepts: bool = False
 
     @property
@@ -36,25 +37,40 @@ class Answer:
 
     @property
     def code(self) -> int | None:
-        """The envelope's own status, None when there is no envelope."""
-        return self.body.get("status") if isinstance(self.body, dict) else None
+        """The own status of WeryAI's envelope, None when there is no such envelope."""
+        status = self.body.get("status") if isinstance(self.body, dict) else None
+        return status if isinstance(status, int) else None
 
 
 class Refused(Exception):
-    """The service declines a call: an envelope code, its text and an HTTP status."""
+    """The service declines a call: a code, its text and an HTTP status.
 
-    def __init__(self, code: int, message: str, *, desc: str | None = None, http: int = 200) -> None:
+    WeryAI's codes are numbers, BetterWaifu's are words; that provider also names the `parameter` at fault, and
+    after how many seconds to come again.
+    """
+
+    def __init__(
+        self,
+        code: int | str,
+        message: str,
+        *,
+        desc: str | None = None,
+        http: int = 200,
+        parameter: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
         super().__init__(code, message)
         self.code = code
         self.message = message
         self.desc = desc or message
         self.http = http
+        self.parameter = parameter
+        self.retry_after = retry_after
 
     @property
     def answer(self) -> Answer:
-        """The refusal in its envelope."""
-        body = {"status": self.code, "desc": self.desc, "message": self.message, "data": None}
-        return Answer(body, http=self.http)
+        """The refusal, yet to be worded."""
+        return Answer(self, http=self.http)
 
 
 def success(data: Any) -> Answer:

@@ -18,7 +18,11 @@ _PIECES = 20
 async def deliver(answer: Answer, scope: Scope, receive: Receive, send: Send, closing: asyncio.Event) -> None:
     """Send `answer`, or fail to as it says. `closing` ends every wait early."""
     connection: Connection = scope["state"]["connection"]
-    if answer.hang is not None:
+    if answer.delay:
+        await _pause(answer.delay, receive, closing)
+    if answer.delay and closing.is_set():
+        connection.close()
+    elif answer.hang is not None:
         await _pause(answer.hang, receive, closing)
         connection.close()
     elif answer.reset:

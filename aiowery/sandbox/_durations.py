@@ -33,6 +33,7 @@ BY_KIND: Mapping[str, tuple[float, float]] = {
     "music": (20.0, 50.0),
     "podcast": (20.0, 60.0),
     "report": (60.0, 180.0),
+    "waifu": (8.0, 20.0),
 }
 """For models that no table lists: by what is made."""
 

@@ -63,7 +63,7 @@ class SlowBody(Misfortune):
 
 @attrs.frozen
 class NotFoundYet(Misfortune):
-    """Tasks are unknown (1003 with this HTTP status) until `seconds` after their acceptance."""
+    """Tasks are unknown (this HTTP status, WeryAI's code 1003) until `seconds` after their acceptance."""
 
     seconds: float = 1.0
     http: int = 404
@@ -71,7 +71,7 @@ class NotFoundYet(Misfortune):
     def before(self, call: Call) -> Answer | None:
         """Deny what is too young."""
         is_young = call.age is not None and call.age < self.seconds
-        return not_found("task not exist", http=self.http).answer if is_young else None
+        return not_found(call.unknown, http=self.http).answer if is_young else None
 
 
 @attrs.frozen

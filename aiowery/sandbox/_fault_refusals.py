@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from aiowery.sandbox._answer import Answer
+from aiowery.sandbox._answer import Answer, Refused
 from aiowery.sandbox._fault_kinds import Misfortune
 
 if TYPE_CHECKING:
@@ -20,17 +20,18 @@ _PAGE = "<html><head><title>{title}</title></head><body><center><h1>{title}</h1>
 
 @attrs.frozen
 class Refuse(Misfortune):
-    """The call is refused: HTTP status `http`, code `code` and text `text` in the envelope.
+    """The call is refused: HTTP status `http`, and `text` in the shape of the provider, with WeryAI's code `code`.
 
-    `html` sends the page of an edge server in the place of the envelope. `retry_after` (seconds) adds
-    that header, with decimals if it has any, or as an HTTP date with `retry_date`. With `processed` the
-    call is carried out (and charged) first, and only its answer is replaced.
+    `html` sends the page of an edge server in the place of that shape, `body` something else: a text as it is, any
+    other value as JSON. `retry_after` (seconds) adds that header, with decimals if it has any, or as an HTTP date with
+    `retry_date`. With `processed` the call is carried out (and charged) first, and only its answer is replaced.
     """
 
     http: int = 200
     code: int = 5000
     text: str = "System error"
     html: bool = attrs.field(default=False, kw_only=True)
+    body: Any = attrs.field(default=None, kw_only=True)
     retry_after: float | None = attrs.field(default=None, kw_only=True)
     retry_date: bool = attrs.field(default=False, kw_only=True)
     processed: bool = attrs.field(default=False, kw_only=True)
@@ -48,7 +49,11 @@ class Refuse(Misfortune):
             title = f"{self.http} {HTTPStatus(self.http).phrase}"
             headers = (("content-type", "text/html"), *self._retry_after())
             return Answer(_PAGE.format(title=title).encode(), http=self.http, headers=headers)
-        body = {"status": self.code, "desc": self.text, "message": self.text, "data": None}
+        if isinstance(self.body, str):
+            headers = (("content-type", "text/plain; charset=utf-8"), *self._retry_after())
+            return Answer(self.body.encode(), http=self.http, headers=headers)
+        plain = Refused(self.code, self.text, http=self.http, retry_after=self.retry_after)
+        body = plain if self.body is None else self.body
         return Answer(body, http=self.http, headers=self._retry_after())
 
     def _retry_after(self) -> tuple[tuple[str, str], ...]:

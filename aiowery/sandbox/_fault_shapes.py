@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 
 _OUTPUTS = ("images", "videos", "audios")
 _TEXTS = ("speech_text", "deep_research_outputs", "scripts", "lyrics", "cover_url")
-_STATES = {state.casefold(): state for state in State} | {"succeed": State.SUCCESS}
+_WORDS = {"succeed": State.SUCCESS, "queued": State.WAITING, "succeeded": State.SUCCESS, "completed": State.SUCCESS}
+_STATES = {state.casefold(): state for state in State} | _WORDS
 _Json = dict[str, Any]
 
 
@@ -45,6 +47,23 @@ def _edit_tasks(answer: Answer, change: Callable[[_Json], _Json]) -> Answer:
         return change(data) if isinstance(data, dict) and "task_status" in data else data
 
     return _edit_data(answer, on_data)
+
+
+def _edit_generation(answer: Answer, change: Callable[[_Json], _Json]) -> Answer:
+    """Change what BetterWaifu tells: the whole of a job, or the data of a picture."""
+    body = answer.body
+    if not isinstance(body, dict):
+        return answer
+    if "id" in body and isinstance(body.get("status"), str):
+        return attrs.evolve(answer, body=change(body))
+    data = body.get("data")
+    if isinstance(data, dict) and "image_id" in data:
+        return attrs.evolve(answer, body={**body, "data": change(data)})
+    return answer
+
+
+def _without(told: _Json, *names: str) -> _Json:
+    return {key: value for key, value in told.items() if key not in names}
 
 
 def _found(task: _Json) -> list[str]:
@@ -129,7 +148,10 @@ class NoIds(Misfortune):
 
     def after(self, answer: Answer) -> Answer:
         """Drop the ids."""
-        return _edit_data(answer, lambda _: {}) if answer.accepts else answer
+        if not answer.accepts:
+            return answer
+        bare = _edit_data(answer, lambda _: {})
+        return _edit_generation(bare, lambda told: _without(told, "id", "image_id"))
 
 
 @attrs.frozen
@@ -154,23 +176,28 @@ class StatusWords(Misfortune):
             State.FAILED: self.failed,
         }
 
-        def change(task: _Json) -> _Json:
-            usual = task["task_status"]
+        def change(name: str, told: _Json) -> _Json:
+            usual = told[name]
             state = _STATES.get(str(usual).casefold())
-            return {**task, "task_status": (words[state] if state else None) or usual}
+            return {**told, name: (words[state] if state else None) or usual}
 
-        return _edit_tasks(answer, change)
+        return _edit_generation(_edit_tasks(answer, partial(change, "task_status")), partial(change, "status"))
 
 
 @attrs.frozen
 class Stale(Misfortune):
-    """An older status is repeated: the tasks seem to be `word` still, and without outputs."""
+    """An older status is repeated: the tasks or the job seem to be `word` still, and without outputs."""
 
     word: str = State.PROCESSING
 
     def after(self, answer: Answer) -> Answer:
         """Answer as before."""
-        return _edit_tasks(answer, lambda task: {"task_id": task["task_id"], "task_status": self.word})
+
+        def earlier(told: _Json) -> _Json:
+            return {"id": told["id"], "status": self.word} if "id" in told else told
+
+        known = _edit_tasks(answer, lambda task: {"task_id": task["task_id"], "task_status": self.word})
+        return _edit_generation(known, earlier)
 
 
 @attrs.frozen
@@ -244,10 +271,12 @@ class Nested(Misfortune):
 
 @attrs.frozen
 class NoOutputs(Misfortune):
-    """A task succeeds without outputs, and without the texts that it was to bring."""
+    """A task succeeds without outputs, and without the texts that it was to bring; a job with an empty list."""
 
     def after(self, answer: Answer) -> Answer:
         """Drop the outputs."""
-        return _edit_tasks(
-            answer, lambda task: {key: value for key, value in task.items() if key not in {*_OUTPUTS, *_TEXTS}}
-        )
+
+        def empty(told: _Json) -> _Json:
+            return {**told, "output": {**told["output"], "images": []}} if "output" in told else _without(told, "url")
+
+        return _edit_generation(_edit_tasks(answer, lambda task: _without(task, *_OUTPUTS, *_TEXTS)), empty)

@@ -16,7 +16,8 @@ On = Literal["submit", "call", "upload", "status", "batch", "balance", "models",
 """Which calls: those that begin a task ("submit"), those that answer at once ("call": chat, a picture's
 description, documents for research), an "upload", a task's "status", a "batch", the "balance", what there is to
 choose from ("models": registries, chat models, speakers), a "file" that was made or uploaded, or "any" of them.
-Research with a model begins no task and yet is a "submit": its address is the same.
+Research with a model begins no task and yet is a "submit": its address is the same. Of BetterWaifu's calls both POSTs
+are a "submit", a generation is a "status", and the account is the "balance".
 """
 
 
@@ -25,12 +26,14 @@ class Call:
     """One call as faults see it.
 
     `text` holds what `Fault.match` searches (ids, what is said to a model, the path); `age` is the number of seconds
-    since the youngest task concerned was accepted, None where no task is concerned.
+    since the youngest task concerned was accepted, None where no task is concerned; `unknown` what the provider says
+    of a task that it does not know.
     """
 
     on: On
     text: str = ""
     age: float | None = None
+    unknown: str = "task not exist"
 
 
 class Kind(Protocol):

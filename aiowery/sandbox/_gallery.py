@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import lru_cache
+from typing import Literal
 
 from aiowery.sandbox._draw import draw
 from aiowery.sandbox._film import film
@@ -31,6 +32,11 @@ class Gallery:
     async def picture(self, prompt: str, index: int, aspect_ratio: str) -> bytes:
         """PNG bytes, the same for the same arguments at any time."""
         return await asyncio.to_thread(self._draw, prompt, index, *pixels(aspect_ratio, self._size))
+
+    async def painting(self, prompt: str, index: int, width: int, height: int, form: Literal["PNG", "WEBP"]) -> bytes:
+        """Bytes of this form, of this shape, and of this size unless that is more than `picture_size`."""
+        size = pixels(f"{width}:{height}", min(self._size, max(width, height)))
+        return await asyncio.to_thread(self._draw, prompt, index, *size, form)
 
     async def film(self, order: Order, index: int) -> bytes:
         """MP4 bytes of what the order asks for."""

@@ -1,18 +1,13 @@
-"""The HTTP face of the world: routes, authorization, envelopes."""
+"""WeryAI's face: the world's routes, authorization, envelopes."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
-from starlette.routing import Route
 
 from aiowery.sandbox import _prices
 from aiowery.sandbox._answer import Answer, Refused, not_found, parameter_error, success
@@ -26,8 +21,6 @@ from aiowery.sandbox._calls import (
     description,
     description_order,
 )
-from aiowery.sandbox._counters import RequestRecord
-from aiowery.sandbox._delivery import deliver, request_id
 from aiowery.sandbox._endpoints import ENDPOINTS
 from aiowery.sandbox._faults import Call
 from aiowery.sandbox._files import serve
@@ -39,51 +32,35 @@ from aiowery.sandbox._uploads import LARGEST_UPLOAD, read_upload
 from aiowery.sandbox._world import Makes, Order, State
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Awaitable, Callable
 
-    from starlette.types import Receive, Scope, Send
+    from starlette.routing import Route
 
-    from aiowery.sandbox._faults import On, Script
+    from aiowery.sandbox._faults import On
     from aiowery.sandbox._gallery import Gallery
+    from aiowery.sandbox._http import Desk, Visit
     from aiowery.sandbox._rules import Endpoint
     from aiowery.sandbox._webhooks import Messenger
     from aiowery.sandbox._world import Task, World
 
 _SAYING = ("prompt", "query", "description", "text", "input", "messages")
 _SHOWING = ("img_url", "image_url", "images", "video_url", "video_urls", "videos", "audio_url", "file_url")
-LARGEST_BODY = 1_000_000
-"""Bytes of a request body; more is answered with HTTP 413."""
 
 
 @attrs.frozen
-class Visit:
-    """One request, read completely."""
+class WeryAIFace:
+    """WeryAI over one world."""
 
-    path: str
-    id: str
-    form: str
-    query: dict[str, str]
-    authorization: str
-    headers: dict[str, str]
-    base_url: str
-    body: bytes
+    home: ClassVar[str] = "/"
 
-
-@attrs.frozen
-class Application:
-    """The ASGI application over one world. `closing` tells hanging answers that the server ends."""
-
+    desk: Desk
     world: World
-    script: Script
     gallery: Gallery
-    keys: tuple[str, ...] | None
-    closing: asyncio.Event
     messenger: Messenger
 
-    def build(self) -> Starlette:
-        """Make the application with all its routes."""
-        route = self._route
+    def routes(self) -> list[Route]:
+        """Make all routes, those of files included."""
+        route = partial(self.desk.route, self)
         submits = [route("POST", endpoint.path, "submit", partial(self._submit, endpoint)) for endpoint in ENDPOINTS]
         uploads = [
             route("POST", path, "upload", self._upload, LARGEST_UPLOAD)
@@ -106,44 +83,14 @@ class Application:
             route("GET", "/files/{id}.{form:str}", "file", self._file),
             route("GET", "/uploads/{id}/{form:str}", "file", self._uploaded),
         ]
-        routes = [*submits, *uploads, *posts, *reads]
-        return Starlette(routes=routes, exception_handlers={HTTPException: self._no_such_route})
+        return [*submits, *uploads, *posts, *reads]
 
-    def _route(
-        self,
-        method: str,
-        path: str,
-        on: On,
-        perform: Callable[[Visit], Awaitable[Answer]],
-        largest: int = LARGEST_BODY,
-    ) -> Route:
-        return Route(path, _Operation(self, on, perform, largest), methods=[method])
+    def body(self, refused: Refused, http: int) -> Any:  # noqa: ARG002 - the shape of `Face`
+        """Put a refusal into the envelope."""
+        return {"status": refused.code, "desc": refused.desc, "message": refused.message, "data": None}
 
-    async def _no_such_route(self, request: Request, exc: Exception) -> Response:
-        self.world.counters.received(_record(request))
-        http = exc.status_code if isinstance(exc, HTTPException) else 500
-        answer = not_found(f"{request.method} {request.url.path} does not exist").answer
-        return Response(answer.content, http, request_id(), media_type="application/json")
-
-    async def answer(self, on: On, visit: Visit, perform: Callable[[Visit], Awaitable[Answer]]) -> Answer:
-        """Answer a request: the world's part, and the part of the faults that strike it."""
-        if on == "status":
-            self.world.counters.polled(visit.id)
-        call = self._call(on, visit)
-        kinds = self.script.strike(call)
-        for kind in kinds:
-            instead = kind.before(call)
-            if instead is not None:
-                return instead
-        try:
-            answer = await perform(visit)
-        except Refused as refusal:
-            answer = refusal.answer
-        for kind in kinds:
-            answer = kind.after(answer)
-        return answer
-
-    def _call(self, on: On, visit: Visit) -> Call:
+    def call(self, on: On, visit: Visit) -> Call:
+        """Tell faults of the tasks concerned, or of what is said."""
         tasks = self._tasks_of(on, visit.id)
         prompts = {task.order.prompt for task in tasks} if tasks else {_prompt(on, visit.body)}
         age = self.world.now - tasks[-1].accepted_at if tasks else None
@@ -272,63 +219,13 @@ class Application:
         """Let known callers pass, and decode what they want."""
         self._authorize(visit)
         try:
-            params = json.loads(visit.body or b"{}", parse_constant=_no_constant)
-            # Half a surrogate pair is found by writing it.
-            json.dumps(params, ensure_ascii=False).encode()
-        except (ValueError, RecursionError):
+            return visit.params()
+        except ValueError:
             raise parameter_error("request body is not valid JSON") from None
-        return params
 
     def _authorize(self, visit: Visit) -> None:
-        scheme, _, key = visit.authorization.partition(" ")
-        is_known = key.startswith("sk-") if self.keys is None else key in self.keys
-        if scheme.lower() != "bearer" or not is_known:
+        if not self.desk.knows(visit, "sk-"):
             raise Refused(1002, "Authentication failed", http=401)
-
-
-@attrs.frozen
-class _Operation:
-    """One route's ASGI application."""
-
-    application: Application
-    on: On
-    perform: Callable[[Visit], Awaitable[Answer]]
-    largest: int
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive)
-        counters = self.application.world.counters
-        counters.received(_record(request))
-        try:
-            answer = await self.application.answer(self.on, await _read(request, self.largest), self.perform)
-        except Refused as refusal:
-            answer = refusal.answer
-        except ClientDisconnect:
-            return
-        counters.sent(answer)
-        await deliver(answer, scope, receive, send, self.application.closing)
-
-
-def _record(request: Request) -> RequestRecord:
-    return RequestRecord(request.method, request.url.path, "authorization" in request.headers)
-
-
-async def _read(request: Request, largest: int) -> Visit:
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > largest:
-            raise Refused(1001, f"request body exceeds the limit of {largest} bytes", http=413)
-    return Visit(
-        path=request.url.path,
-        id=request.path_params.get("id", ""),
-        form=request.path_params.get("form", ""),
-        query=dict(request.query_params),
-        authorization=request.headers.get("authorization", ""),
-        headers=dict(request.headers),
-        base_url=str(request.base_url),
-        body=bytes(body),
-    )
 
 
 def _prompt(on: On, body: bytes) -> str:
@@ -342,11 +239,6 @@ def _prompt(on: On, body: bytes) -> str:
     messages = params.get("messages")
     turns = [turn.get("content") for turn in messages if isinstance(turn, dict)] if isinstance(messages, list) else []
     return words_of({**params, "messages": turns}, *_SAYING) or words_of(params, *_SHOWING)
-
-
-def _no_constant(name: str) -> None:
-    """Refuse NaN and the infinities, which Python takes for JSON and nobody else does."""
-    raise ValueError(name)
 
 
 def _interaction(prompt: str) -> str:

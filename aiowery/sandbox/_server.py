@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 from aiowery.sandbox._faults import Fault, Script
 from aiowery.sandbox._gallery import Gallery
 from aiowery.sandbox._shape import LONGEST_SIDE, SHORTEST_SIDE
+from aiowery.sandbox._studio import Studio
 from aiowery.sandbox._thread import ServerThread
 from aiowery.sandbox._world import World
 
@@ -18,26 +19,30 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from aiowery.sandbox._durations import Durations
+    from aiowery.sandbox._studio import CoolFrom
 
 DEFAULT_KEY = "sk-sandbox"
 _LONG = 3600.0
 
 
 class Sandbox:
-    """A local server that behaves like WeryAI, with a world of its own.
+    """A local server that behaves like WeryAI and like BetterWaifu, with a world of its own for each.
 
     Enter it with `async with` or `with`; it accepts connections inside the block and leaves nothing
     behind after it. The server lives in a thread of its own, so the caller's event loop stays free.
-    The world outlives the block, for assertions, and goes on when the sandbox is entered again.
+    The worlds outlive the block, for assertions, and go on when the sandbox is entered again.
 
-    - `speed`: how many times faster than the real service tasks finish (100: 50-150 ms a picture).
-    - `credits`: the balance to begin with; a picture costs 1.
-    - `keys`: the accepted API keys; None accepts every key that begins with "sk-".
-    - `in_flight`: tasks at once before submissions are refused with 6010.
+    - `speed`: how many times faster than the real services everything goes (100: 50-150 ms a picture).
+    - `credits`: the balance to begin with, at either provider; a picture costs 1.
+    - `keys`: the accepted API keys; None accepts every key that begins with "sk-", or at BetterWaifu with "bw_".
+    - `in_flight`: WeryAI's tasks at once before submissions are refused with 6010.
+    - `cool_down`: seconds at speed 1 that BetterWaifu refuses jobs after a generation, counted from its end or from
+      its submission (`cool_from`); `v1_cool_down` is the same for the v1-images edition.
+    - `subscription`: without one BetterWaifu refuses jobs with HTTP 403.
     - `seed`: makes durations and random faults repeatable.
     - `faults`: misfortunes from the beginning; `script` adds more.
     - `durations`: shortest and longest seconds of a task at speed 1, as one pair for all models or by
-      model key ("*" for all others).
+      model key, BetterWaifu's ids as text ("*" for all others).
     - `port`, `host`: where to listen; port 0 takes a free one.
     - `picture_size`: pixels of a picture's longer side, 16-4096.
 
@@ -51,6 +56,10 @@ class Sandbox:
         credits: int = 10_000,  # noqa: A002 - the provider's word; the builtin is a copyright notice
         keys: Iterable[str] | None = (DEFAULT_KEY,),
         in_flight: int = 20,
+        cool_down: float = 60.0,
+        cool_from: CoolFrom = "end",
+        v1_cool_down: float = 0.0,
+        subscription: bool = True,
         seed: int = 0,
         faults: Iterable[Fault] = (),
         durations: Durations | None = None,
@@ -64,6 +73,16 @@ class Sandbox:
         if self._keys == ():
             raise ValueError("keys must name at least one key, or be None to accept any that begins with 'sk-'")
         self._world = World(credits=credits, in_flight=in_flight, seed=seed, speed=speed, durations=durations)
+        self._studio = Studio(
+            credits=credits,
+            cool_down=cool_down,
+            cool_from=cool_from,
+            v1_cool_down=v1_cool_down,
+            subscription=subscription,
+            seed=seed,
+            speed=speed,
+            durations=durations,
+        )
         self._script = Script(seed)
         self._script.add(faults)
         self._gallery = Gallery(picture_size)
@@ -74,14 +93,19 @@ class Sandbox:
     def __repr__(self) -> str:
         server = self._server
         where = server.started.result() if server is not None and server.started.done() else "not running"
-        return f"<Sandbox {where}, {len(self._world.tasks)} tasks>"
+        return f"<Sandbox {where}, {len(self._world.tasks)} tasks, {len(self._studio.generations)} generations>"
 
     @property
     def url(self) -> str:
-        """The base url, without a slash at its end. RuntimeError outside the block."""
+        """WeryAI's and v1-images' base url, without a slash at its end. RuntimeError outside the block."""
         if self._server is None:
             raise RuntimeError("the sandbox is not running; enter it with `async with` or `with` first")
         return self._server.started.result()
+
+    @property
+    def jobs_url(self) -> str:
+        """The base url of BetterWaifu's jobs edition, without a slash at its end. RuntimeError outside the block."""
+        return f"{self.url}/api/v1"
 
     @property
     def key(self) -> str:
@@ -90,8 +114,13 @@ class Sandbox:
 
     @property
     def world(self) -> World:
-        """Tasks, credits and counters; may be read from any thread."""
+        """WeryAI's tasks and credits, and the counters of both providers; may be read from any thread."""
         return self._world
+
+    @property
+    def studio(self) -> Studio:
+        """BetterWaifu's generations, credits and refusals; may be read from any thread."""
+        return self._studio
 
     def script(self, *faults: Fault) -> None:
         """Add faults to those that there are; they strike from the next call on."""
@@ -130,7 +159,7 @@ class Sandbox:
         if self._server is not None:
             raise RuntimeError("the sandbox is running already; leave its block before entering it again")
         self._server = ServerThread(
-            self._world, self._script, self._gallery, self._keys, host=self._host, port=self._port
+            self._world, self._studio, self._script, self._gallery, self._keys, host=self._host, port=self._port
         )
         self._server.start()
         return self._server
@@ -160,6 +189,8 @@ def run(
     credits: int = 10_000,  # noqa: A002 - as in `Sandbox`
     keys: Iterable[str] | None = None,
     in_flight: int = 20,
+    cool_down: float = 60.0,
+    cool_from: CoolFrom = "end",
     seed: int = 0,
     faults: Iterable[Fault] = (),
     picture_size: int = 512,
@@ -168,7 +199,7 @@ def run(
     """Serve until Ctrl-C (KeyboardInterrupt), then return. Prints nothing.
 
     `ready` is called once, with the running sandbox; the other arguments are those of `Sandbox`, except
-    that any key beginning with "sk-" is accepted by default. Raises OSError when the address is taken.
+    that any key beginning with "sk-" (or "bw_") is accepted by default. Raises OSError when the address is taken.
     """
     sandbox = Sandbox(
         host=host,
@@ -177,6 +208,8 @@ def run(
         credits=credits,
         keys=keys,
         in_flight=in_flight,
+        cool_down=cool_down,
+        cool_from=cool_from,
         seed=seed,
         faults=faults,
         picture_size=picture_size,

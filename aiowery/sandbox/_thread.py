@@ -11,7 +11,9 @@ import attrs
 import uvicorn
 
 from aiowery.sandbox._connection import counted
-from aiowery.sandbox._routes import Application
+from aiowery.sandbox._http import Desk
+from aiowery.sandbox._routes import WeryAIFace
+from aiowery.sandbox._studio_routes import ImagesFace, JobsFace
 from aiowery.sandbox._webhooks import Messenger
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from aiowery.sandbox._connection import Connection
     from aiowery.sandbox._faults import Script
     from aiowery.sandbox._gallery import Gallery
+    from aiowery.sandbox._studio import Studio
     from aiowery.sandbox._world import World
 
 _KEEP_ALIVE = 75
@@ -32,6 +35,7 @@ class ServerThread:
     """Listens from `start` to `stop`. `started` gets the base url, or the reason why there is none."""
 
     world: World
+    studio: Studio
     script: Script
     gallery: Gallery
     keys: tuple[str, ...] | None
@@ -105,9 +109,14 @@ class ServerThread:
             binder.close()
 
     def _server(self, connections: set[Connection]) -> uvicorn.Server:
-        application = Application(self.world, self.script, self.gallery, self.keys, self._closing, self._messenger)
+        desk = Desk(self.script, self.world.counters, self.keys, self._closing)
+        application = desk.application(
+            JobsFace(desk, self.studio, self.gallery),
+            ImagesFace(desk, self.studio),
+            WeryAIFace(desk, self.world, self.gallery, self._messenger),
+        )
         config = uvicorn.Config(
-            application.build(),
+            application,
             http=counted(self.world.counters, connections),
             ws="none",
             lifespan="off",

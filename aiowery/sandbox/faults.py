@@ -5,13 +5,16 @@ spoil the answer; `Reset` and `Refuse` strike before that, unless made with `pro
 `NotFoundYet` always does. A kind that finds nothing to spoil leaves the answer as it is.
 
     LostAnswer, Reset, SlowBody                                    the connection
-    Refuse, NotFoundYet                                            refusals
+    Refuse, NotFoundYet                                            refusals, in the shape of the provider
     Truncated, Empty, NotJson                                      bodies that are not JSON
     Success200, TextInMsg                                          the envelope
     NumericTaskIds, StringBatchId, SingleTaskId, NoIds             answers to a submission
     StatusWords, Stale, ListData, SingleObject, MissingTasks       answers about tasks
     ObjectOutputs, Nested, NoOutputs                               outputs
     CutOff, ContentType, Redirect                                  files
+
+BetterWaifu's answers are spoiled by the kinds about the connection, refusals, bodies and files, and by `NoIds`,
+`StatusWords`, `Stale` and `NoOutputs`. `Refuse` with HTTP 200 brings `success: false`, or an `error`, in a success.
 
 Ready-made refusals: RATE_LIMITED, RATE_LIMITED_1001, WORKFLOW_RATE_LIMITED, QUEUE_FULL, TOO_MANY_TASKS,
 UNAUTHORIZED, FORBIDDEN, NOT_FOUND, SERVER_ERROR, BAD_GATEWAY, UNAVAILABLE, GATEWAY_TIMEOUT.

@@ -8,10 +8,11 @@ from typing import Any, ClassVar, Literal
 import attrs
 
 from aiowery._fields import count, items, number, text, whole_number, wire
+from aiowery._names import shortened
 from aiowery._tasks import Kind, Snapshot
 from aiowery._values import TextResult
 from aiowery.errors import ConfigurationError
-from aiowery.weryai._common import WeryAIRequest, shortened, word
+from aiowery.weryai._common import WeryAIRequest, word
 from aiowery.weryai._research import first, word_of
 
 _LONGEST = 10_000_000

@@ -53,7 +53,7 @@ class WeryAI(Client):
     serves both. See `aiowery.weryai` for what can be asked.
     """
 
-    _provider: ClassVar[Provider] = _translator
+    _provider: Provider = _translator
     _key_variable: ClassVar[str] = "WERYAI_API_KEY"
     _url_variable: ClassVar[str] = "WERYAI_BASE_URL"
     _default_url: ClassVar[str] = "https://api.weryai.com"

@@ -7,6 +7,7 @@ from typing import ClassVar, Final, Generic
 import attrs
 
 from aiowery._fields import matching, text, whole_number
+from aiowery._names import shortened
 from aiowery._values import R_co, Request
 
 LONGEST_WORD: Final = 200
@@ -18,7 +19,6 @@ prompt = text(shortest=1, longest=2000)
 negative_prompt = text(longest=1000)
 caller_id = whole_number(least=0)
 
-_LABEL: Final = 50
 _WORDS: Final = ("prompt", "text", "query", "description", "input")
 # What the time that a job takes depends on, where a request has it.
 _PACE: Final = ("model", "resolution", "quality", "duration", "mode")
@@ -51,12 +51,6 @@ class WeryAIRequest(Request[R_co], Generic[R_co]):
         """The beginning of the prompt, or of whatever stands for one."""
         said = next((value for name in _WORDS if isinstance(value := getattr(self, name, None), str)), self.type_name)
         return shortened(said)
-
-
-def shortened(said: str) -> str:
-    """Return a text as one line of at most 50 characters."""
-    words = " ".join(said.split())
-    return words if len(words) <= _LABEL else words[: _LABEL - 3] + "..."
 
 
 @attrs.frozen(kw_only=True)

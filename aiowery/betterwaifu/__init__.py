@@ -1,0 +1,30 @@
+"""BetterWaifu: its client, in both editions, and the one thing it can be asked for.
+
+    _client                   verbs
+    _provider | _registry     requests to calls; models and account
+    _answers | _refusals      answers to values, or to errors
+    _images                   the request and its result
+    _words | _known
+
+`GenerateImage` is a frozen value; `client.run(request)` returns a `GeneratedImage`.
+"""
+
+from __future__ import annotations
+
+from aiowery.betterwaifu._client import BetterWaifu
+from aiowery.betterwaifu._images import GeneratedImage, GenerateImage
+from aiowery.betterwaifu._known import MODELS, SAMPLERS, Edition, Sampler
+from aiowery.betterwaifu._registry import Account, Model, Subscription
+
+__all__ = (
+    "MODELS",
+    "SAMPLERS",
+    "Account",
+    "BetterWaifu",
+    "Edition",
+    "GenerateImage",
+    "GeneratedImage",
+    "Model",
+    "Sampler",
+    "Subscription",
+)

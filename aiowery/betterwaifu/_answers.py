@@ -1,0 +1,109 @@
+"""BetterWaifu's answers as our values, both editions' (contract: 1.4, 1.5, 2.3).
+
+What must be there is read strictly; what merely informs is read leniently, because a picture that was paid for must
+not be lost to a number that came as text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from aiowery._tasks import Snapshot, TaskState
+from aiowery._values import Accepted
+from aiowery._wire import Answer
+from aiowery.betterwaifu._refusals import refusal
+from aiowery.betterwaifu._words import id_in, made_in, state_of, told, whole, word_in
+
+_JOB_IDS: Final = ("id", "job_id", "generation_id")
+_PLACES: Final = ("data", "generation", "job")
+
+
+def opened(answer: Answer) -> Mapping[str, Any]:
+    """Return the object that the answer holds, or raise what it means instead."""
+    body = answer.json() if answer.success else answer.json_or_none()
+    if not answer.success or _says_no(body):
+        raise refusal(answer, body)
+    if not isinstance(body, Mapping):
+        raise answer.outside("an answer outside the contract", "$: an object is expected", body)
+    return body
+
+
+def decode_queued(answer: Answer) -> Accepted:
+    """Read the answer to a submission of the jobs edition: an id, and perhaps already how far it is."""
+    body = opened(answer)
+    for part in _parts(body):
+        job_id = id_in(part, *_JOB_IDS)
+        if job_id is not None:
+            snapshot = _snapshot(answer, part, job_id)
+            seen = () if snapshot.state is TaskState.WAITING and not snapshot.word else (snapshot,)
+            return Accepted(task_ids=(job_id,), snapshots=seen, request_id=answer.request_id_in(body))
+    raise answer.outside("accepted without an id", "$.id: an id is expected", body, answer.request_id_in(body))
+
+
+def decode_image(answer: Answer, made_up_id: str) -> Accepted:
+    """Read the answer of the v1-images edition, which is the picture; without an id it goes by the one given."""
+    body = opened(answer)
+    data = body.get("data")
+    part = data if isinstance(data, Mapping) else body
+    image_id = id_in(part, "image_id", "id") or made_up_id
+    made = made_in(part, image_id)
+    word = word_in(part)
+    state = state_of(word)
+    request_id = answer.request_id_in(body, part)
+    if state is not TaskState.FAILED:
+        if not made.assets:
+            raise answer.outside("success without a picture", "$.data.url: a url is expected", body, request_id)
+        state = TaskState.DONE
+    snapshot = Snapshot(
+        image_id,
+        state,
+        word,
+        assets=made.assets,
+        reason=told(part.get("error")) or told(part.get("message")),
+        raw=part,
+        request_id=request_id,
+    )
+    return Accepted(task_ids=(image_id,), snapshots=(snapshot,), request_id=request_id)
+
+
+def decode_status(answer: Answer, job_id: str) -> Snapshot:
+    """Read what was said of one job; a word that nobody documented means that it goes on."""
+    body = opened(answer)
+    part = next((part for part in _parts(body) if word_in(part)), None)
+    if part is None:
+        raise answer.outside("a job without a status", "$.status: a word is expected", body)
+    return _snapshot(answer, part, job_id)
+
+
+def _parts(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the objects that may speak of the job: the answer, or one that it wraps."""
+    return [part for part in (body, *(body.get(name) for name in _PLACES)) if isinstance(part, Mapping)]
+
+
+def _snapshot(answer: Answer, part: Mapping[str, Any], job_id: str) -> Snapshot:
+    word = word_in(part)
+    state = state_of(word) or (TaskState.RUNNING if word else TaskState.WAITING)
+    return Snapshot(
+        job_id,
+        state,
+        word,
+        assets=made_in(part, job_id).assets if state is TaskState.DONE else (),
+        position=whole(part.get("queue_position")),
+        reason=_reason(part.get("error")),
+        raw=part,
+        request_id=answer.request_id_in(part),
+    )
+
+
+def _reason(error: Any) -> str | None:
+    return told(error.get("message")) if isinstance(error, Mapping) else told(error)
+
+
+def _says_no(body: Any) -> bool:
+    """Whether a 2xx is a refusal all the same: `success: false`, or an error where nothing is told of a job."""
+    if not isinstance(body, Mapping):
+        return False
+    if body.get("success") is False:
+        return True
+    return bool(body.get("error")) and not word_in(body) and id_in(body, *_JOB_IDS) is None

@@ -1,0 +1,117 @@
+"""BetterWaifu's client: the verbs that all providers share, and BetterWaifu's own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Final, TypeVar, get_args
+
+from aiowery._client import Client
+from aiowery._credential import ApiKey
+from aiowery._events import Observer
+from aiowery._policies import Limits, PollPolicy, RetryPolicy
+from aiowery._provider import Provider
+from aiowery._tasks import Snapshot
+from aiowery._wire import Answer, Call
+from aiowery.betterwaifu import _registry
+from aiowery.betterwaifu._known import Edition
+from aiowery.betterwaifu._provider import ACCOUNT, MODELS, BetterWaifuProvider
+from aiowery.betterwaifu._registry import Account, Model
+from aiowery.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from aiowery._door._ways import HTTPClient
+
+T = TypeVar("T")
+
+_URLS: Final[dict[Edition, str]] = {
+    "v1-images": "https://api.betterwaifu.com",
+    "jobs": "https://betterwaifu.com/api/v1",
+}
+# One at a time, and in jobs a minute between two, with half a second for clocks that differ. Ten pictures are a
+# quarter of an hour, so the queue has an end.
+_LIMITS: Final[dict[Edition, Limits]] = {
+    "v1-images": Limits(in_flight=1, submits=1, polls=1, uploads=1, answers=1, queue=100, usual=30.0),
+    "jobs": Limits(in_flight=1, submits=1, polls=4, uploads=1, answers=1, queue=100, usual=30.0, cool_down=60.5),
+}
+
+
+class BetterWaifu(Client):
+    """An asyncio client for BetterWaifu, whose accounts make one picture at a time.
+
+    `edition` is one of two documented ways, which share neither host nor model names and are never switched by
+    themselves: "v1-images" answers each POST with the picture; "jobs" queues it, is asked about it, and wants a
+    minute of rest between two. However many calls are made, they wait in line: `statistics().lane` tells when one
+    that came now would start, `start_within=` refuses at once what would start too late.
+
+    The key comes from `api_key` or the environment variable BETTERWAIFU_API_KEY, the host from `base_url`,
+    BETTERWAIFU_BASE_URL, or the edition's own. `lane_state`: a file in which several processes with one account, and
+    runs that follow each other, keep whose turn it is.
+    """
+
+    _key_variable: ClassVar[str] = "BETTERWAIFU_API_KEY"
+    _url_variable: ClassVar[str] = "BETTERWAIFU_BASE_URL"
+
+    def __init__(
+        self,
+        api_key: ApiKey | None = None,
+        *,
+        edition: Edition = "v1-images",
+        base_url: str | None = None,
+        limits: Limits | None = None,
+        polling: PollPolicy | None = None,
+        retries: RetryPolicy | None = None,
+        timeout: float = 30.0,
+        http: HTTPClient | None = None,
+        observer: Observer | None = None,
+        low_credits: float | None = None,
+        lane_state: str | os.PathLike[str] | None = None,
+    ) -> None:
+        if edition not in get_args(Edition):
+            raise ConfigurationError(f"edition is {edition!r}; {' or '.join(map(repr, get_args(Edition)))} is needed")
+        super().__init__(
+            api_key,
+            base_url=base_url or os.environ.get(self._url_variable) or _URLS[edition],
+            limits=limits or _LIMITS[edition],
+            polling=polling,
+            retries=retries,
+            timeout=timeout,
+            http=http,
+            observer=observer,
+            low_credits=low_credits,
+        )
+        self.edition: Edition = edition
+        self._provider: Provider = BetterWaifuProvider(edition)
+        self._lane_state = None if lane_state is None else Path(lane_state)
+
+    async def account(self) -> Account:
+        """Return whose key it is, the credits and the subscription (jobs edition; else ConfigurationError).
+
+        Tells the observer when the credits are below `low_credits`.
+        """
+        account = await self._read("account()", ACCOUNT, _registry.decode_account)
+        if self._low_credits is not None and account.credits is not None and account.credits < self._low_credits:
+            self._opened.tell_low_credits(account.credits)
+        return account
+
+    async def models(self) -> tuple[Model, ...]:
+        """Return the models that can be asked for (jobs edition; in v1-images see `MODELS`, or ConfigurationError)."""
+        return await self._read("models()", MODELS, _registry.decode_models)
+
+    async def find_model(self, model_name: str, name: str | None = None) -> Model:
+        """Return the model with exactly this name, and this version where it has several.
+
+        ConfigurationError when there is none, or more than one.
+        """
+        return _registry.found(await self.models(), model_name, name)
+
+    async def status(self, job_id: str) -> Snapshot:
+        """Ask once about one job and return what was said; raises NotFound for an unknown id (jobs edition)."""
+        call = self._provider.status_call(job_id)
+        return await self._opened.read(call, lambda answer: self._provider.decode_status(answer, job_id))
+
+    async def _read(self, verb: str, call: Call, decode: Callable[[Answer], T]) -> T:
+        if self.edition != "jobs":
+            raise ConfigurationError(f"{verb}: edition={self.edition!r} has no such call; edition='jobs' has")
+        return await self._opened.read(call, decode)

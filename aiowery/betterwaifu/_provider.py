@@ -1,0 +1,123 @@
+"""BetterWaifu as a pure translator, one for each edition: requests to calls, answers to values."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import quote
+
+import attrs
+
+from aiowery._fields import fits_in_a_path
+from aiowery._media import Checked
+from aiowery._tasks import Snapshot
+from aiowery._values import Accepted, Request
+from aiowery._wire import Answer, Call, json_body
+from aiowery.betterwaifu import _answers
+from aiowery.betterwaifu._images import GenerateImage
+from aiowery.betterwaifu._known import Edition
+from aiowery.betterwaifu._words import state_of
+from aiowery.errors import (
+    APIError,
+    AuthenticationError,
+    ConfigurationError,
+    InsufficientCredits,
+    PermissionDenied,
+)
+
+ACCOUNT: Final = Call("GET", "/account")
+MODELS: Final = Call("GET", "/models")
+_V1: Final = "v1-images"
+# The answer is the picture: rendering may take minutes.
+_RENDERED_WITHIN: Final = 300.0
+_RANGES: Final = {"steps": (20, 50), "cfg_scale": (1, 20)}
+
+
+@attrs.frozen
+class BetterWaifuProvider:
+    """See `aiowery._provider.Provider`; the v1-images edition answers at once and has nothing to look at later."""
+
+    edition: Edition
+    everybodys_errors: tuple[type[APIError], ...] = (AuthenticationError, InsufficientCredits, PermissionDenied)
+
+    @property
+    def name(self) -> str:
+        """The provider and its edition."""
+        return f"BetterWaifu ({self.edition})"
+
+    def check(self, request: object) -> None:
+        """Raise ConfigurationError for what is not this edition's."""
+        if not isinstance(request, GenerateImage):
+            raise ConfigurationError(f"{request!r} is not a BetterWaifu request; give a GenerateImage")
+        if self.edition == _V1:
+            _check_v1(request)
+        elif isinstance(request.model, str):
+            raise ConfigurationError(
+                f"GenerateImage.model is {request.model!r}; edition='jobs' names models by number, which"
+                " client.models() lists and client.find_model(...) looks up"
+            )
+
+    def encode(self, request: Request[Any]) -> Call:
+        """Send what was set: a field left at None is left to the server's default."""
+        body = {
+            field.name: value
+            for field in attrs.fields(type(request))
+            if field.name != "extra" and (value := getattr(request, field.name)) is not None
+        }
+        if self.edition == _V1:
+            return Call("POST", "/v1/images/generate", json_body({**body, **request.extra}), timeout=_RENDERED_WITHIN)
+        if "model" in body:
+            body["model_version_id"] = body.pop("model")
+        if body.get("seed") == -1:  # random, which is what leaving it out means; whether -1 is taken is not known
+            del body["seed"]
+        return Call("POST", "/generate", json_body({**body, **request.extra}))
+
+    def decode_accepted(self, request: Request[Any], answer: Answer) -> Accepted:  # noqa: ARG002 - one sort of request
+        """Read the answer to a submission: a job's id, or the picture itself."""
+        if self.edition == _V1:
+            return _answers.decode_image(answer, f"picture-{secrets.token_hex(6)}")
+        return _answers.decode_queued(answer)
+
+    def status_call(self, task_id: str) -> Call:
+        """Ask for one job."""
+        if self.edition == _V1:
+            raise ConfigurationError("edition='v1-images' answers at once: there is nothing to ask for later")
+        if not fits_in_a_path(task_id):
+            raise ConfigurationError(f"the id is {task_id!r}; an id as the provider gave it is needed")
+        return Call("GET", f"/generate/{quote(task_id, safe='')}")
+
+    def decode_status(self, answer: Answer, task_id: str) -> Snapshot:
+        """Read what was said of one job."""
+        return _answers.decode_status(answer, task_id)
+
+    def knows_word(self, word: str) -> bool:
+        """Whether the status word is documented."""
+        return state_of(word) is not None
+
+    def batch_call(self, batch_id: str) -> None:
+        """There are no batches."""
+
+    def decode_batch(self, answer: Answer) -> Sequence[Snapshot]:  # noqa: ARG002 - nobody asks
+        """There are no batches."""
+        return ()
+
+    def upload_call(self, file: Checked) -> None:
+        """No files are taken."""
+
+    def decode_upload(self, answer: Answer) -> str:
+        """No files are taken."""
+        raise answer.outside("an upload that nobody made", "$: nothing is expected")
+
+
+def _check_v1(request: GenerateImage) -> None:
+    if isinstance(request.model, int):
+        raise ConfigurationError(
+            f"GenerateImage.model is {request.model!r}; edition='v1-images' names models by a slug such as"
+            " 'noobai-xl' (numbers belong to edition='jobs')"
+        )
+    values: Mapping[str, float | None] = {"steps": request.steps, "cfg_scale": request.cfg_scale}
+    for name, (least, most) in _RANGES.items():
+        value = values[name]
+        if value is not None and not least <= value <= most:
+            raise ConfigurationError(f"GenerateImage.{name} is {value!r}; edition='v1-images' takes {least} to {most}")
