@@ -331,14 +331,14 @@ class Session:
             self._counts.in_doubt += 1
             log.warning("in doubt: %s: %s", request.label, str(error) or "interrupted while it was being sent")
             return
+        if isinstance(error, self.provider.everybodys_errors):  # before its place lets the next one in
+            for lane in (self._tasks, self._answers):
+                lane.turn_away(error)
         self._unused(ticket)
         self._counts.refused += 1
         log.info("refused: %s: %s", request.label, error)
         if isinstance(error, InsufficientCredits):
             self.tell_low_credits(None, error)
-        if isinstance(error, self.provider.everybodys_errors):
-            for lane in (self._tasks, self._answers):
-                lane.turn_away(error)
 
     def _own(self, work: Coroutine[Any, Any, Job[ResultT]]) -> asyncio.Task[Job[ResultT]]:
         """Run the work in a task of the session, whose failure is not lost when nobody waits any more."""

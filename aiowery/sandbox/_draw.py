@@ -36,10 +36,11 @@ _SCENERY = {
 _GROUND = (_landscape.mountains, _landscape.hills, _landscape.city, _landscape.forest)
 
 
-_SAVING: dict[str, dict[str, int]] = {"PNG": {"compress_level": 1}, "WEBP": {"quality": 85, "method": 2}}
+Form = Literal["png", "webp"]
+_SAVING: dict[Form, dict[str, int]] = {"png": {"compress_level": 1}, "webp": {"quality": 85, "method": 2}}
 
 
-def draw(prompt: str, index: int, width: int, height: int, form: Literal["PNG", "WEBP"] = "PNG") -> bytes:
+def draw(prompt: str, index: int, width: int, height: int, form: Form = "png") -> bytes:
     """Draw picture number `index` for `prompt` as bytes of this form; the same arguments give the same bytes."""
     words = set(re.findall(r"[a-z]+", prompt.lower()))
     palette = choose(words, random.Random(prompt))  # noqa: S311 - repeatable on purpose

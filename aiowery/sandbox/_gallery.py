@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from functools import lru_cache
-from typing import Literal
 
-from aiowery.sandbox._draw import draw
+from aiowery.sandbox._draw import Form, draw
 from aiowery.sandbox._film import film
 from aiowery.sandbox._shape import pixels
 from aiowery.sandbox._sound import song, speech
@@ -33,7 +32,7 @@ class Gallery:
         """PNG bytes, the same for the same arguments at any time."""
         return await asyncio.to_thread(self._draw, prompt, index, *pixels(aspect_ratio, self._size))
 
-    async def painting(self, prompt: str, index: int, width: int, height: int, form: Literal["PNG", "WEBP"]) -> bytes:
+    async def painting(self, prompt: str, index: int, width: int, height: int, form: Form) -> bytes:
         """Bytes of this form, of this shape, and of this size unless that is more than `picture_size`."""
         size = pixels(f"{width}:{height}", min(self._size, max(width, height)))
         return await asyncio.to_thread(self._draw, prompt, index, *size, form)

@@ -86,7 +86,9 @@ class Desk:
         routes = [route for face in faces for route in face.routes()]
         return Starlette(routes=routes, exception_handlers={HTTPException: partial(self._no_such_route, faces)})
 
-    def route(self, face: Face, method: str, path: str, on: On, perform: Perform, largest: int = LARGEST_BODY) -> Route:
+    def route(
+        self, face: Face, method: str, path: str, on: On, perform: Perform, *, largest: int = LARGEST_BODY
+    ) -> Route:
         """Make a route whose requests are counted, struck by faults, and answered by `perform`."""
         return Route(path, _Operation(self, face, on, perform, largest), methods=[method])
 

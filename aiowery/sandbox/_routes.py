@@ -63,7 +63,7 @@ class WeryAIFace:
         route = partial(self.desk.route, self)
         submits = [route("POST", endpoint.path, "submit", partial(self._submit, endpoint)) for endpoint in ENDPOINTS]
         uploads = [
-            route("POST", path, "upload", self._upload, LARGEST_UPLOAD)
+            route("POST", path, "upload", self._upload, largest=LARGEST_UPLOAD)
             for path in ("/v1/generation/upload-file", "/growthai/v1/generation/upload-file")
         ]
         posts = [

@@ -12,17 +12,18 @@ import attrs
 from aiowery.sandbox._answer import Answer, Refused, not_found
 from aiowery.sandbox._faults import Call
 from aiowery.sandbox._files import serve
-from aiowery.sandbox._rules import Field, check, words_of
+from aiowery.sandbox._rules import Field, check, is_empty, words_of
 from aiowery.sandbox._studio import Generation, Stage, Wish
 from aiowery.sandbox._studio_models import CHECKPOINTS, COVERS, SAMPLERS, SLUGS, checkpoints
 
 if TYPE_CHECKING:
     from starlette.routing import Route
 
+    from aiowery.sandbox._draw import Form
     from aiowery.sandbox._faults import On
     from aiowery.sandbox._gallery import Gallery
     from aiowery.sandbox._http import Desk, Visit
-    from aiowery.sandbox._studio import Studio
+    from aiowery.sandbox._studio import Edition, Studio
 
 _UNKNOWN = "Generation not found"
 _LONGEST_SIDE = 4096
@@ -44,16 +45,17 @@ _IMAGE = (
     Field("sampler", "sampler", choices=SAMPLERS),
     Field("seed", "seed", int, least=-1),
 )
-_IMAGE_DEFAULTS = {"model": "noobai-xl", "steps": 28, "cfg_scale": 7, "width": 832, "height": 1216}
+_IMAGE_DEFAULTS: dict[str, Any] = {"model": "noobai-xl", "steps": 28, "cfg_scale": 7, "width": 832, "height": 1216}
 _CODES = {
     400: "invalid_parameter",
     401: "unauthorized",
     402: "insufficient_credits",
     403: "forbidden",
     404: "not_found",
+    405: "method_not_allowed",
     429: "rate_limit_exceeded",
 }
-_FORMS = {"jobs": "webp", "v1-images": "png"}
+_FORMS: dict[Edition, Form] = {"jobs": "webp", "v1-images": "png"}
 
 
 @attrs.frozen
@@ -81,7 +83,7 @@ class JobsFace:
 
     def call(self, on: On, visit: Visit) -> Call:
         """Tell faults of the generation concerned, or of the prompt."""
-        generation = self.studio.job(visit.id)
+        generation = self.studio.job(visit.id) or self.studio.picture(visit.id)
         if generation is None:
             return Call(on, f"{visit.path}\n{_prompt(visit)}", unknown=_UNKNOWN)
         age = self.studio.now - generation.accepted_at
@@ -124,15 +126,14 @@ class JobsFace:
 
     async def _file(self, visit: Visit) -> Answer:
         if visit.id in COVERS and visit.form == "webp":
-            content = await self.gallery.painting(COVERS[visit.id], 0, 450, 600, "WEBP")
+            content = await self.gallery.painting(COVERS[visit.id], 0, 450, 600, "webp")
             return serve(content, "image/webp", visit.headers)
         generation = self.studio.picture(visit.id)
         if generation is None or visit.form != _FORMS[generation.wish.edition]:
             raise not_found("File not found", http=404)
-        wish = generation.wish
-        form = "WEBP" if wish.edition == "jobs" else "PNG"
+        wish, form = generation.wish, _FORMS[generation.wish.edition]
         content = await self.gallery.painting(wish.prompt, generation.seed, wish.width, wish.height, form)
-        return serve(content, f"image/{visit.form}", visit.headers)
+        return serve(content, f"image/{form}", visit.headers)
 
 
 @attrs.frozen
@@ -165,7 +166,7 @@ class ImagesFace:
     async def _generate(self, visit: Visit) -> Answer:
         _authorize(self.desk, visit)
         given = _params(visit, _IMAGE)
-        params = _IMAGE_DEFAULTS | {name: value for name, value in given.items() if value is not None}
+        params = _IMAGE_DEFAULTS | {name: value for name, value in given.items() if not is_empty(value)}
         generation = self.studio.submit(attrs.evolve(_wish(params, params["model"]), edition="v1-images"))
         delay = generation.ends_at - self.studio.now
         if generation.reason:

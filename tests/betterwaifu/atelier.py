@@ -1,0 +1,146 @@
+"""A double of BetterWaifu in the loop's own time: one picture at a time, a rest between two, both editions."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from typing import Any, Literal
+
+import attrs
+import httpx
+
+from aiowery import BetterWaifu
+from aiowery.betterwaifu import Edition, GenerateImage
+
+KEY = "bw_made-up-key-0123456789"
+HOSTS = {"v1-images": "https://api.example.com", "jobs": "https://example.com/api/v1"}
+
+Misfortune = httpx.Response | Exception
+
+
+def picture(number: int = 0) -> GenerateImage:
+    """Return a request that can be told from others."""
+    return GenerateImage(prompt=f"1girl, number {number}")
+
+
+@attrs.define
+class Atelier:
+    """Renders for `seconds`, rests for `cool_down` after the end (or after the submission) of each picture.
+
+    `misfortunes` are answers, or exceptions, that the next POSTs get instead; with `lost` the picture is begun first.
+    """
+
+    seconds: float = 20.0
+    cool_down: float = 60.0
+    cool_from: Literal["end", "start"] = "end"
+    latency: float = 0.05
+    retry_after: str | None = None
+    misfortunes: list[Misfortune] = attrs.field(factory=list)
+    lost: bool = False
+    prompts: list[str] = attrs.field(factory=list)
+    post_times: list[float] = attrs.field(factory=list)
+    begun_at: list[float] = attrs.field(factory=list)
+    looks: int = 0
+    reads: list[tuple[str, float]] = attrs.field(factory=list)
+    refused: list[str] = attrs.field(factory=list)
+
+    async def __call__(self, request: httpx.Request) -> httpx.Response:
+        """Answer one request."""
+        await asyncio.sleep(self.latency)
+        if request.method == "POST":
+            return await self._post(request)
+        path = request.url.path.removeprefix("/api/v1")
+        if path.startswith("/generate/"):
+            return self._look(path.rpartition("/")[2])
+        self.reads.append((path, self.now))
+        if path == "/account":
+            plan = {"status": "active", "plan": "pro", "endDate": "2026-04-30T00:00:00.000Z"}
+            return httpx.Response(200, json={"username": "who", "credits": 120, "subscription": plan})
+        entry = {"id": 814910, "name": "v6.5", "model_name": "tPonynai3", "base_model": "Pony", "nsfw": True}
+        return httpx.Response(200, json={"models": [entry], "count": 1})
+
+    @property
+    def now(self) -> float:
+        """The loop's time."""
+        return asyncio.get_running_loop().time()
+
+    @property
+    def free_at(self) -> float:
+        """When the next picture may be begun."""
+        if not self.begun_at:
+            return 0.0
+        begun = self.begun_at[-1]
+        ended = begun + self.seconds
+        return max(ended, (ended if self.cool_from == "end" else begun) + self.cool_down)
+
+    async def _post(self, request: httpx.Request) -> httpx.Response:
+        self.prompts.append(json.loads(request.content)["prompt"])
+        self.post_times.append(self.now)
+        misfortune = self.misfortunes.pop(0) if self.misfortunes else None
+        if misfortune is not None and not self.lost:
+            return _happens(misfortune)
+        if self.now < self.free_at:
+            self.refused.append("active" if self.now < self.begun_at[-1] + self.seconds else "cooling")
+            headers = {} if self.retry_after is None else {"retry-after": self.retry_after}
+            return self._refusal(request, headers)
+        self.begun_at.append(self.now)
+        number = len(self.begun_at)
+        if misfortune is not None:
+            return _happens(misfortune)
+        if request.url.path == "/v1/images/generate":
+            await asyncio.sleep(self.seconds)
+            return httpx.Response(200, json=finished_v1(number))
+        return httpx.Response(201, json={"id": f"job_{number}", "status": "queued", "queue_position": 1})
+
+    def _refusal(self, request: httpx.Request, headers: dict[str, str]) -> httpx.Response:
+        body: dict[str, Any] = {"error": "One active generation at a time"}
+        if request.url.path == "/v1/images/generate":
+            fault = {"code": "rate_limit_exceeded", "message": "wait", "retry_after": 60}
+            body = {"success": False, "error": fault}
+        return httpx.Response(429, json=body, headers=headers)
+
+    def _look(self, job_id: str) -> httpx.Response:
+        self.looks += 1
+        number = int(job_id.removeprefix("job_"))
+        if not 0 < number <= len(self.begun_at):
+            return httpx.Response(404, json={"error": "Generation not found"})
+        age = self.now - self.begun_at[number - 1]
+        if age < self.seconds / 10:
+            return httpx.Response(200, json={"id": job_id, "status": "queued", "queue_position": 1})
+        if age < self.seconds:
+            return httpx.Response(200, json={"id": job_id, "status": "processing"})
+        return httpx.Response(200, json=finished_job(number))
+
+
+def finished_job(number: int) -> dict[str, Any]:
+    """Return what the jobs edition says of a finished picture."""
+    image = {"url": f"https://cdn.example.com/a/{number}.webp", "id": f"img{number}"}
+    return {"id": f"job_{number}", "status": "succeeded", "output": {"images": [image], "seed": 1_234_567_890}}
+
+
+def finished_v1(number: int) -> dict[str, Any]:
+    """Return what the v1-images edition answers."""
+    data = {
+        "image_id": f"img_{number:012}",
+        "url": f"https://cdn.example.com/images/{number}.png",
+        "status": "completed",
+        "parameters": {"prompt": "1girl", "model": "noobai-xl", "steps": 28, "seed": 42},
+        "created_at": "2024-01-15T10:30:00Z",
+    }
+    return {"success": True, "data": data}
+
+
+def _happens(misfortune: Misfortune) -> httpx.Response:
+    if isinstance(misfortune, Exception):
+        raise misfortune
+    return misfortune
+
+
+@contextlib.asynccontextmanager
+async def client_of(atelier: Any, edition: Edition = "jobs", **settings: Any) -> AsyncIterator[BetterWaifu]:
+    """Open a client whose network is this double."""
+    async with httpx.AsyncClient(transport=httpx.MockTransport(atelier)) as http:
+        async with BetterWaifu(KEY, edition=edition, base_url=HOSTS[edition], http=http, **settings) as client:
+            yield client
