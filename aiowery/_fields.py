@@ -12,6 +12,7 @@ from aiowery._tasks import AssetKind
 from aiowery.errors import ConfigurationError
 
 _KEY: Final = "aiowery"
+_SHOWN: Final = 300
 
 
 @attrs.frozen(kw_only=True)
@@ -59,7 +60,16 @@ def spellings(field: attrs.Attribute[Any]) -> set[str]:
 def refused(owner: Any, field: attrs.Attribute[Any] | str, value: Any, needed: str) -> ConfigurationError:
     """Return the error that names the field, its value and what is needed instead."""
     name = field if isinstance(field, str) else field.name
-    return ConfigurationError(f"{type(owner).__name__}.{name} is {value!r}; {needed} is needed")
+    return ConfigurationError(f"{type(owner).__name__}.{name} is {shown(value)}; {needed} is needed")
+
+
+def shown(value: object) -> str:
+    """Return a value as an error shows it."""
+    try:
+        words = repr(value)
+    except ValueError:  # a whole number of more digits than Python writes
+        return "a number beyond all reason"
+    return words if len(words) <= _SHOWN else words[: _SHOWN - 3] + "..."
 
 
 def text(*, shortest: int = 0, longest: int) -> Any:
@@ -152,17 +162,17 @@ def count(*, least: int = 0, most: int | None = None) -> Any:
 def items(value: Any) -> tuple[Any, ...]:
     """Convert a list of things to a tuple; a single string is refused, because it is a list of letters."""
     if isinstance(value, (str, bytes, Mapping)):
-        raise ConfigurationError(f"{value!r} is one thing where a list is needed; put it into [...]")
+        raise ConfigurationError(f"{shown(value)} is one thing where a list is needed; put it into [...]")
     try:
         return tuple(value)
     except TypeError as fault:
-        raise ConfigurationError(f"{value!r} is no list; give one, such as [...]") from fault
+        raise ConfigurationError(f"{shown(value)} is no list; give one, such as [...]") from fault
 
 
 def mapping(value: Any) -> FrozenMapping:
     """Convert values by name to a read-only copy."""
     if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
-        raise ConfigurationError(f"{value!r} is given where values by name are needed, such as {{'seed': 7}}")
+        raise ConfigurationError(f"{shown(value)} is given where values by name are needed, such as {{'seed': 7}}")
     return FrozenMapping(value)
 
 

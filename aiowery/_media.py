@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -75,17 +75,16 @@ MediaSource = str | os.PathLike[str] | bytes | bytearray | BinaryIO | File
 
 @attrs.frozen
 class Checked:
-    """A file that may be uploaded: its kind and media type are known, its name ends as its content says."""
+    """A file that may be uploaded: its kind and media type are known, its name ends as its content says.
+
+    `digest` is a name for the content.
+    """
 
     content: bytes = attrs.field(repr=False)
     name: str
     kind: AssetKind
     content_type: str
-
-    @property
-    def digest(self) -> str:
-        """A name for what is uploaded."""
-        return hashlib.sha256(self.content).hexdigest()
+    digest: str
 
 
 def is_url(text: str) -> bool:
@@ -130,11 +129,20 @@ def _read_open(file: BinaryIO) -> File:
     read = getattr(file, "read", None)
     if read is None:
         raise ConfigurationError(f"{file!r} is no url, path, bytes or open file; give one of these")
-    content = read(_LARGEST_OF_ALL + 1)
-    if not isinstance(content, bytes):
-        raise ConfigurationError(f"{file!r} is open for text; open it with mode 'rb'")
+    try:
+        content = _whole(read)
+    except (OSError, ValueError, TypeError) as fault:
+        raise ConfigurationError(f"{file!r} cannot be read ({fault}); open it with mode 'rb', and leave it open") from fault
     name = getattr(file, "name", "")
     return File(content, Path(name).name if isinstance(name, str) else "")
+
+
+def _whole(read: Callable[[int], bytes]) -> bytes:
+    """Read to the end, no more than could be uploaded; a pipe gives less at a time than it is asked for."""
+    content = bytearray()
+    while len(content) <= _LARGEST_OF_ALL and (part := read(_LARGEST_OF_ALL + 1 - len(content))):
+        content += part
+    return bytes(content)
 
 
 def read_file(path: Path) -> File:
@@ -142,16 +150,18 @@ def read_file(path: Path) -> File:
     try:
         with path.expanduser().open("rb") as file:
             return File(file.read(_LARGEST_OF_ALL + 1), path.name)
-    except OSError as fault:
-        raise ConfigurationError(f"cannot read {path}: {fault.strerror or fault}; nothing was sent") from fault
+    except (OSError, RuntimeError, ValueError) as fault:  # no such home, a name that no system can have
+        reason = getattr(fault, "strerror", None) or fault
+        raise ConfigurationError(f"cannot read {str(path)!r}: {reason}; nothing was sent") from fault
 
 
-def checked(file: File, wanted: AssetKind | None = None) -> Checked:
-    """Return the file ready for upload, or say why the provider would refuse it.
+def checked(source: Path | File, wanted: AssetKind | None = None) -> Checked:
+    """Return a file ready for upload, or say why the provider would refuse it. Blocks.
 
     Images are jpg, jpeg, png or webp under 10 MB, videos and sounds under 50 MB, and the content must be what the
     name's ending says (contract: upload-file).
     """
+    file = read_file(source) if isinstance(source, Path) else source
     called = file.name or "the file"
     endings = next((found for signature, found in _SIGNATURES if signature.match(file.content)), ())
     if not endings:
@@ -168,5 +178,6 @@ def checked(file: File, wanted: AssetKind | None = None) -> Checked:
         raise ConfigurationError(
             f"{called} has {len(file.content):,} bytes or more; {kind} files must be under {LARGEST[kind]:,}: reduce it"
         )
-    stem = Path(file.name).stem or "file"
-    return Checked(file.content, stem + suffix, kind, content_type)
+    # A name on disk need not be text.
+    stem = Path(file.name).stem.encode("utf-8", "replace").decode() or "file"
+    return Checked(file.content, stem + suffix, kind, content_type, file.digest)

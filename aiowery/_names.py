@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 from typing import Final
 
 _LONGEST_NAME: Final = 80
@@ -21,3 +22,8 @@ def shortened(said: str) -> str:
     """Return a text as one line of at most 50 characters."""
     words = " ".join(said.split())
     return words if len(words) <= _LONGEST_LABEL else words[: _LONGEST_LABEL - 3] + "..."
+
+
+def made_up_id() -> str:
+    """Return an id of our own for an answer that came at once and brought none."""
+    return f"answered-at-once-{secrets.token_hex(6)}"

@@ -93,7 +93,8 @@ class Session:
             random=random,
             owner=self,
         )
-        self._posts: set[asyncio.Task[Any]] = set()
+        self._posts: dict[asyncio.Task[Any], Request[Any]] = {}
+        self._errands: set[asyncio.Task[Any]] = set()
         self._tickets: set[Ticket] = set()
         self._jobs: set[Job[Any]] = set()
         self._uncollected: OrderedDict[Job[Any], None] = OrderedDict()
@@ -121,7 +122,7 @@ class Session:
         if self._closing:  # closed in the turn of the loop in which the lane let us in
             self._unused(ticket)
             raise unsent()
-        post = self._own(self._post(request, call, ticket, deadline))
+        post = self._own(request, self._post(request, call, ticket, deadline))
         try:
             return await asyncio.shield(post)
         except asyncio.CancelledError:
@@ -149,6 +150,17 @@ class Session:
     async def read(self, call: Call, decode: Decode[T]) -> T:
         """Make a call that costs nothing, each attempt behind the gate of all reads."""
         return await self._sender.read(call, decode, self._reads)
+
+    def post_of(self, request: Request[ResultT]) -> asyncio.Task[Job[ResultT]] | None:
+        """Return the POST of this very request object, if it is under way."""
+        return next((task for task, posted in self._posts.items() if posted is request), None)
+
+    def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Do something beside the caller that several may wait for; cancelled when the client closes."""
+        task = asyncio.create_task(work)
+        self._errands.add(task)
+        task.add_done_callback(self._errands.discard)
+        return task
 
     def jobs(self) -> tuple[Job[Any], ...]:
         """Return the jobs under way, and those that ended without anybody receiving it."""
@@ -182,6 +194,9 @@ class Session:
             if self._posts:
                 await asyncio.wait(self._posts)
         finally:
+            for errand in self._errands:
+                errand.cancel()
+            await asyncio.gather(*self._errands, return_exceptions=True)
             await self.uploads.aclose()
             await self._close_the_rest()
 
@@ -340,14 +355,14 @@ class Session:
         if isinstance(error, InsufficientCredits):
             self.tell_low_credits(None, error)
 
-    def _own(self, work: Coroutine[Any, Any, Job[ResultT]]) -> asyncio.Task[Job[ResultT]]:
+    def _own(self, request: Request[ResultT], work: Coroutine[Any, Any, Job[ResultT]]) -> asyncio.Task[Job[ResultT]]:
         """Run the work in a task of the session, whose failure is not lost when nobody waits any more."""
         task = asyncio.create_task(work)
-        self._posts.add(task)
+        self._posts[task] = request
         task.add_done_callback(self._disown)
         return task
 
     def _disown(self, task: asyncio.Task[Any]) -> None:
-        self._posts.discard(task)
+        del self._posts[task]
         if not task.cancelled():
             task.exception()  # it has been logged; asyncio need not complain

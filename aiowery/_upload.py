@@ -15,7 +15,7 @@ import attrs
 
 from aiowery._events import log
 from aiowery._fields import wire_of
-from aiowery._media import Checked, File, Media, checked, read_file
+from aiowery._media import Checked, File, Media, checked
 from aiowery._provider import Provider
 from aiowery._send import Sender, unsent
 from aiowery._tasks import AssetKind
@@ -103,8 +103,7 @@ class Uploader:
     async def _checked(self, source: Media, kind: AssetKind | None) -> Checked | str:
         if isinstance(source, str):
             return source
-        file = await anyio.to_thread.run_sync(read_file, source) if isinstance(source, Path) else source
-        return checked(file, kind)
+        return await anyio.to_thread.run_sync(checked, source, kind)
 
     async def _upload(self, post: Call, file: Checked) -> str:
         try:

@@ -336,9 +336,11 @@ def _failed(job: Job[Any], snapshots: tuple[Snapshot, ...]) -> JobFailed:
 
 
 def _empty(job: Job[Any], snapshots: tuple[Snapshot, ...]) -> EmptyResult:
+    answered_at_once = job.request is not None and job.request.answer_within is not None
+    way_out = "change the request" if answered_at_once else "ask again with client.job(task_id)"
     return EmptyResult(
-        f"{job.label}: reported as finished without any output (task ids {', '.join(job.task_ids)}); ask again"
-        " with client.job(task_id), or report it to the provider",
+        f"{job.label}: reported as finished without any output (task ids {', '.join(job.task_ids)}); {way_out}, or"
+        " report it to the provider",
         task_ids=job.task_ids,
         snapshots=snapshots,
         request_id=job.request_id,

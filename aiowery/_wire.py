@@ -70,9 +70,9 @@ class Answer:
         return 300 <= self.http_status < 400  # noqa: PLR2004 - the range that HTTP calls redirection
 
     def json(self) -> Any:
-        """Return the body's JSON; UnexpectedResponse when there is none."""
+        """Return the body's JSON, with "?" for halves of characters; UnexpectedResponse when there is none."""
         try:
-            return json.loads(self.body)
+            return _whole_characters(json.loads(self.body), self.body)
         except (ValueError, RecursionError) as fault:
             what = "an empty body" if not self.body.strip() else f"a body that is not JSON ({self.excerpt!r})"
             raise UnexpectedResponse(
@@ -117,6 +117,13 @@ class Answer:
     def retry_after(self, now: datetime | None = None) -> float | None:
         """Return the seconds that a Retry-After header asks for: seconds, decimals or an HTTP date."""
         return parse_retry_after(self.headers.get("retry-after"), now or datetime.now(UTC))
+
+
+def _whole_characters(value: Any, body: bytes) -> Any:
+    """Replace lone surrogates, which JSON can hold and no file and no screen can."""
+    if b"\\ud" not in body.lower() and b"\xed" not in body:
+        return value
+    return json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
 
 
 def _named_ids(bodies: Iterable[Any]) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import quote
@@ -11,6 +10,7 @@ import attrs
 
 from aiowery._fields import fits_in_a_path
 from aiowery._media import Checked
+from aiowery._names import made_up_id
 from aiowery._tasks import Snapshot
 from aiowery._values import Accepted, Request
 from aiowery._wire import Answer, Call, json_body
@@ -76,7 +76,7 @@ class BetterWaifuProvider:
     def decode_accepted(self, request: Request[Any], answer: Answer) -> Accepted:  # noqa: ARG002 - one sort of request
         """Read the answer to a submission: a job's id, or the picture itself."""
         if self.edition == _V1:
-            return _answers.decode_image(answer, f"picture-{secrets.token_hex(6)}")
+            return _answers.decode_image(answer, made_up_id())
         return _answers.decode_queued(answer)
 
     def status_call(self, task_id: str) -> Call:

@@ -11,7 +11,7 @@ import attrs
 
 from aiowery import Request, WeryAI
 from aiowery._fields import wire_of
-from aiowery._media import checked, read_file
+from aiowery._media import checked
 from aiowery.cli._inputs import Item
 from aiowery.cli._logs import registry_asked
 from aiowery.cli._records import Objected
@@ -46,4 +46,4 @@ def _check_files(request: Request[Any]) -> None:
         value = getattr(request, field.name)
         for source in value if isinstance(value, tuple) else (value,):
             if wire_of(field).media is not None and isinstance(source, Path):
-                checked(read_file(source), wire_of(field).media)
+                checked(source, wire_of(field).media)

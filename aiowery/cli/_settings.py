@@ -49,7 +49,7 @@ def _object(type_name: str, source: str) -> Mapping[str, Any]:
     if isinstance(values, str):
         raise ConfigurationError(f"{name} {values}")
     said = values.get("type")
-    if said not in {None, type_name}:
+    if said is not None and said != type_name:
         raise ConfigurationError(f"{name} says type {said!r}, the command says {type_name}; leave one out")
     _look_at_unknown(type_name, [field for field in values if field not in {"type", *field_types(type_name)}])
     return values

@@ -22,8 +22,8 @@ _CHECKPOINTS = (
     (910203, "Inkwell", "v1.4", "Pony", False),
     (910304, "Kasumi Night", "v1.0", "Illustrious", True),
     (910405, "Paper Lantern", "beta", "Pony", False),
-    (910506, "Yuki Real", "v5.1", "Pony", True),
     (814910, "tPonynai3", "v6.5", "Pony", True),
+    (910506, "Yuki Real", "v5.1", "Pony", True),
 )
 _WITHOUT_COVER = 910405
 

@@ -15,10 +15,11 @@ from typing import Any, Final, NewType
 import attrs
 
 from aiowery._codec import Fault, Identifier, make_converter, structure
+from aiowery._media import is_url
 from aiowery._tasks import Asset, AssetKind, ScriptLine, Snapshot, TaskState
 from aiowery._values import Accepted
 from aiowery._wire import Answer
-from aiowery.errors import APIError, UnexpectedResponse
+from aiowery.errors import APIError
 from aiowery.weryai._chat import said_in
 from aiowery.weryai._common import WeryAIRequest
 from aiowery.weryai._refusals import refusal
@@ -130,7 +131,7 @@ def knows(word: str) -> bool:
 
 def opened(answer: Answer) -> tuple[Any, str | None]:
     """Return the envelope's data and the request id, or raise what the answer means instead."""
-    body = answer.json() if answer.success else _json_or_none(answer)
+    body = answer.json() if answer.success else answer.json_or_none()
     if not answer.success or not isinstance(body, Mapping) or not _is_success(body):
         raise refusal(answer, body)
     data = body.get("data")
@@ -144,45 +145,65 @@ def decode_accepted(answer: Answer) -> Accepted:
     task_ids = tuple(dict.fromkeys(task_id for item in items for task_id in _ids(item)))
     if not task_ids:
         what = "the submission succeeded but the answer holds no task id"
-        raise outside(answer, what, raw, "$.data: task_ids or task_id is expected", request_id)
+        raise answer.outside(what, "$.data: task_ids or task_id is expected", raw, request_id)
     batch_id = next(_valid_ids(*(item.get("batch_id") for item in items)), None)
     return Accepted(task_ids=task_ids, batch_id=batch_id, request_id=request_id)
 
 
-def decode_submitted(request: WeryAIRequest[Any], answer: Answer) -> Accepted:
-    """Read the answer to the submission of this request: task ids, or the outputs themselves."""
+def decode_submitted(request: WeryAIRequest[Any], answer: Answer, made_up_id: str) -> Accepted:
+    """Read the answer to the submission of this request: task ids, or the outputs themselves.
+
+    Outputs that come with no id at all go by the one that is given.
+    """
     if not request.in_envelope:
-        return _at_once(answer, *_completion(answer))
+        return _at_once(answer, *_completion(answer), made_up_id)
     raw, request_id = opened(answer)
     if request.answer_member is not None:
-        return _at_once(answer, raw, _said(raw, request.answer_member), request_id)
+        return _at_once(answer, raw, _said(raw, request.answer_member), request_id, made_up_id)
     report = _report(raw.get(_REPORT), None) if isinstance(raw, Mapping) else None
-    return decode_accepted(answer) if report is None else _at_once(answer, raw, report, request_id)
+    if report is None or (request.answer_within is None and _goes_on(raw)):
+        return decode_accepted(answer)
+    return _at_once(answer, raw, report, request_id, made_up_id)
 
 
-def _at_once(answer: Answer, raw: Any, text: str | None, request_id: str | None) -> Accepted:
-    """Return outputs that came with the answer itself, as a task that has ended; its id is the answer's own."""
+def _goes_on(raw: Mapping[str, Any]) -> bool:
+    """Whether a task has only begun, although something was said along with its id."""
+    word = raw.get("task_status") or raw.get("status")
+    return any(_ids(raw)) and fold(word if isinstance(word, str) else "") is not TaskState.DONE
+
+
+def _at_once(answer: Answer, raw: Any, text: str | None, request_id: str | None, made_up_id: str) -> Accepted:
+    """Return outputs that came with the answer itself, as a task that has ended."""
     if text is None:
-        raise outside(
-            answer, "the call succeeded but the answer holds no output", raw, "$: text is expected", request_id
+        raise answer.outside(
+            "the call succeeded but the answer holds no output", "$: text is expected", raw, request_id
         )
     own = (raw.get(name) for name in ("task_id", "interaction_id", "id")) if isinstance(raw, Mapping) else ()
-    task_id = next(_valid_ids(*own, request_id), Identifier("answered-at-once"))
+    task_id = next(_valid_ids(*own, request_id), made_up_id)
     snapshot = Snapshot(task_id, TaskState.DONE, text=text, raw=raw, request_id=request_id)
     return Accepted(task_ids=(task_id,), snapshots=(snapshot,), request_id=request_id)
 
 
 def _completion(answer: Answer) -> tuple[Any, str | None, str | None]:
-    """Read a chat answer: without an envelope if it succeeded, with one if it did not."""
-    body = answer.json() if answer.success else _json_or_none(answer)
-    choices = body.get("choices") if isinstance(body, Mapping) else None
-    if not answer.success or not isinstance(choices, list) or not choices:
-        raise refusal(answer, _openai_error(body))
-    return (
-        body,
-        "\n\n".join(said_in(choice) for choice in choices if isinstance(choice, Mapping)),
-        answer.request_id_in(body),
-    )
+    """Read a chat answer: without an envelope if it succeeded (in one all the same, if need be), with one if not."""
+    body = answer.json() if answer.success else answer.json_or_none()
+    told = next((part for part in (body, _data(body)) if _choices(part)), None)
+    if answer.success and told is not None:
+        words = "\n\n".join(said_in(choice) for choice in _choices(told) if isinstance(choice, Mapping))
+        return told, words, answer.request_id_in(body, told)
+    if answer.success and isinstance(body, Mapping) and "status" in body and _is_success(body):
+        fault = "$.data.choices: a list is expected"
+        raise answer.outside("the call succeeded but holds no answer", fault, body, answer.request_id_in(body))
+    raise refusal(answer, _openai_error(body))
+
+
+def _data(body: Any) -> Any:
+    return body.get("data") if isinstance(body, Mapping) else None
+
+
+def _choices(part: Any) -> list[Any]:
+    choices = part.get("choices") if isinstance(part, Mapping) else None
+    return choices if isinstance(choices, list) else []
 
 
 def _openai_error(body: Any) -> Any:
@@ -199,10 +220,10 @@ def decode_upload(answer: Answer) -> str:
     """Read the url of an uploaded file."""
     raw, request_id = opened(answer)
     urls = raw.get("object_url_list") if isinstance(raw, Mapping) else None
-    url = next((url for url in urls if isinstance(url, str) and url), None) if isinstance(urls, list) else None
+    url = next((url for url in urls if isinstance(url, str) and is_url(url)), None) if isinstance(urls, list) else None
     if url is None:
         fault = "$.data.object_url_list: urls are expected"
-        raise outside(answer, "the answer holds no url of the uploaded file", raw, fault, request_id)
+        raise answer.outside("the answer holds no url of the uploaded file", fault, raw, request_id)
     return url
 
 
@@ -214,7 +235,7 @@ def decode_status(answer: Answer, task_id: str) -> Snapshot:
     snapshot = _snapshot(answer, said, where, task_id, request_id)
     if snapshot.task_id != task_id:
         what = f"asked about task {task_id}, answered about {snapshot.task_id}"
-        raise outside(answer, what, raw, f"{where}.task_id: {task_id!r} is expected", request_id)
+        raise answer.outside(what, f"{where}.task_id: {task_id!r} is expected", raw, request_id)
     return snapshot
 
 
@@ -228,13 +249,11 @@ def parse_delivery(body: bytes) -> Snapshot:
     try:
         raw, request_id = opened(answer)
     except APIError as error:  # forged or not, it is not about our key and our credits
-        raise outside(
-            answer, "a delivery that is a refusal", error.raw, "$.status: success is expected", None
-        ) from error
+        raise answer.outside("a delivery that is a refusal", "$.status: success is expected", error.raw) from error
     where, said = (_located(raw) or [("$.data", None)])[0]
     snapshot = _snapshot(answer, said, where, None, request_id)
     if not snapshot.task_id:
-        raise outside(answer, "a delivery names no task", raw, f"{where}.task_id: an id is expected", request_id)
+        raise answer.outside("a delivery names no task", f"{where}.task_id: an id is expected", raw, request_id)
     return snapshot
 
 
@@ -255,7 +274,7 @@ def decode_balance(answer: Answer) -> float:
     balance = _credits(value, None)
     if balance is None:
         what = "the answer holds no balance"
-        raise outside(answer, what, raw, "$.data: a number of credits is expected", request_id)
+        raise answer.outside(what, "$.data: a number of credits is expected", raw, request_id)
     return balance
 
 
@@ -278,24 +297,6 @@ def _snapshot(answer: Answer, raw: Any, where: str, task_id: str | None, request
         raw=raw,
         request_id=request_id,
     )
-
-
-def outside(answer: Answer, what: str, raw: Any, fault: str, request_id: str | None) -> UnexpectedResponse:
-    """Return the error for an answer outside the contract: what is wrong, and where."""
-    return UnexpectedResponse(
-        f"HTTP {answer.http_status}: {what}",
-        http_status=answer.http_status,
-        raw=raw,
-        faults=(fault,),
-        request_id=request_id,
-    )
-
-
-def _json_or_none(answer: Answer) -> Any:
-    try:
-        return answer.json()
-    except UnexpectedResponse:
-        return None
 
 
 def _is_success(body: Mapping[str, Any]) -> bool:

@@ -116,7 +116,8 @@ def as_object(request: Request[Any]) -> dict[str, Any]:
     told = {
         field.name: _told(value)
         for field in attrs.fields(type(request))
-        if (value := getattr(request, field.name)) not in (None, (), {}) or _is_none_by_choice(field, value)
+        if (value := getattr(request, field.name)) is not None or _is_none_by_choice(field, value)
+        if value != () and (field.name != "extra" or value)
     }
     return {_TYPE: request.type_name, **told}
 

@@ -36,7 +36,8 @@ class ChatResult(TextResult):
 
     @classmethod
     def _own(cls, snapshots: Sequence[Snapshot]) -> dict[str, Any]:
-        choices = [choice for choice in first(snapshots, "choices") or () if isinstance(choice, Mapping)]
+        told = first(snapshots, "choices")
+        choices = [choice for choice in told if isinstance(choice, Mapping)] if isinstance(told, list) else []
         usage = first(snapshots, "usage")
         return {
             "choices": tuple(map(said_in, choices)),

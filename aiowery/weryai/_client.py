@@ -16,7 +16,8 @@ from aiowery._media import MediaSource, local_media
 from aiowery._policies import Limits, PollPolicy, RetryPolicy
 from aiowery._provider import Provider
 from aiowery._tasks import Snapshot
-from aiowery._values import DEFAULT, Deadline, Request
+from aiowery._values import DEFAULT, Deadline, Request, ResultT
+from aiowery._wire import Call
 from aiowery.errors import AioweryError, ConfigurationError
 from aiowery.weryai import _answers, _podcast_job, _registry
 from aiowery.weryai._chat import Chat, ChatResult, Message
@@ -36,6 +37,7 @@ from aiowery.weryai._registry import ChatModel, Model, Objection, Speaker
 
 if TYPE_CHECKING:
     from aiowery._door._ways import HTTPClient
+    from aiowery._job import Job
     from aiowery._session import Session
 
 _MODELS_URL: Final = "https://api-growth-agent.weryai.com"
@@ -88,7 +90,7 @@ class WeryAI(Client):
         self._other_hosts = {
             MODELS_HOST: checked_base_url(models_base_url or os.environ.get("WERYAI_MODELS_BASE_URL") or usual)
         }
-        self._reading: _Reading | None = None
+        self._readings: dict[Call, _Reading] = {}
 
     async def balance(self) -> float:
         """Return the account's credits. Tells the observer when they are below `low_credits`."""
@@ -131,7 +133,7 @@ class WeryAI(Client):
         """
         if not isinstance(request, WeryAIRequest) or request.type_name not in _registry.LINES:
             return ()
-        models = await self._known_models()
+        models = await self._known_models(IMAGE_MODELS if request.kind == "image" else VIDEO_MODELS)
         if models is None:
             return ()
         line = _registry.line_of(request, models)
@@ -171,18 +173,26 @@ class WeryAI(Client):
         call = partial(_translator.upload_call, legacy=legacy, batch_no=batch_no, fixed=fixed)
         return await uploads.url_of(await uploads.read(local_media(source)), call)
 
-    async def _known_models(self) -> tuple[Model, ...] | None:
-        """Return the models as lately read, None when they could not be; many who ask at once share one reading."""
-        if self._reading is None or not self._reading.serves(self._opened):
-            self._reading = _Reading(self._opened, asyncio.create_task(self._models_or_none()))
-        return await asyncio.shield(self._reading.task)
+    def post_of(self, request: Request[ResultT]) -> asyncio.Task[Job[ResultT]] | None:
+        """Return the POST of this very request object, if it is under way."""
+        return self._opened.post_of(request)
 
-    async def _models_or_none(self) -> tuple[Model, ...] | None:
+    async def _known_models(self, registry: Call) -> tuple[Model, ...] | None:
+        """Return the models as lately read, None when they could not be; many who ask at once share one reading."""
+        reading = self._readings.get(registry)
+        if reading is None or not reading.serves(self._opened):
+            reading = _Reading(self._opened, self._opened.spawn(self._models_or_none(registry)))
+            self._readings[registry] = reading
+        return await asyncio.shield(reading.task)
+
+    async def _models_or_none(self, registry: Call) -> tuple[Model, ...] | None:
         try:
-            return await self.models()
+            return await self._opened.read(registry, _registry.decode_models)
         except AioweryError as error:
             log.warning("the model registry cannot be read (%s); requests go unchecked", error)
-            return None
+        except asyncio.CancelledError:
+            log.debug("the client is closing; requests go unchecked")
+        return None
 
 
 class _Reading:
@@ -195,7 +205,8 @@ class _Reading:
 
     def serves(self, session: Session) -> bool:
         """Whether it still counts: made by this opening of the client, not cancelled, and fresh."""
-        if session is not self._session or self.task.cancelled():
+        ended = self.task.done()
+        if session is not self._session or (ended and (self.task.cancelled() or self.task.exception() is not None)):
             return False
-        failed = self.task.done() and self.task.result() is None
+        failed = ended and self.task.result() is None
         return asyncio.get_running_loop().time() - self._began < (_FRESH_FAILURE if failed else _FRESH)

@@ -74,9 +74,15 @@ class PodcastResult(AudioResult):
     def judged(cls, snapshot: Snapshot) -> Snapshot:
         """The voices are done when they are there: a finished script is not yet a podcast."""
         judged = _judged(snapshot, _VOICE_STEPS)
-        if snapshot.step is None and snapshot.state is TaskState.DONE and not snapshot.assets:
-            return attrs.evolve(snapshot, state=TaskState.RUNNING)
+        ended_well = snapshot.state is TaskState.DONE and judged.state is not TaskState.FAILED
+        if ended_well and (snapshot.assets or snapshot.step is None):  # the word for the step may lag behind
+            return attrs.evolve(judged, state=TaskState.DONE if snapshot.assets else TaskState.RUNNING)
         return judged
+
+
+def has_voices(snapshot: Snapshot) -> bool:
+    """Whether voices have been asked for: they are there, or under way, or have failed."""
+    return bool(snapshot.assets) or (snapshot.step or "").strip().casefold().startswith("audio-")
 
 
 @attrs.frozen(kw_only=True)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import copy
 from collections.abc import Generator, Iterable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from aiowery._client import Client
 from aiowery._job import Job
 from aiowery._tasks import ScriptLine
 from aiowery._values import DEFAULT, Deadline
-from aiowery.errors import InvalidRequest
-from aiowery.weryai._podcast import Podcast, PodcastResult, PodcastScript, PodcastVoice
+from aiowery.errors import APIError, EmptyResult, InvalidRequest, NotSent, SubmissionInDoubt
+from aiowery.weryai._podcast import Podcast, PodcastResult, PodcastScript, PodcastVoice, has_voices
+
+if TYPE_CHECKING:
+    from aiowery.weryai._client import WeryAI
 
 _ALREADY_ASKED: Final = 8002
-_VOICES: Final = "audio-"
 
 
 class PodcastJob:
@@ -24,11 +27,13 @@ class PodcastJob:
     is needed to go on at either step later: `client.podcast(task_id=...)`.
     """
 
-    def __init__(self, client: Client, script: Job[PodcastScript]) -> None:
+    def __init__(self, client: WeryAI, script: Job[PodcastScript]) -> None:
         self._client = client
         self._script = script
         self._voice: Job[PodcastResult] | None = None
         self._asking = asyncio.Lock()
+        self._left: asyncio.Task[Job[PodcastResult]] | None = None
+        self._doubt: SubmissionInDoubt | None = None
 
     def __repr__(self) -> str:
         return f"<PodcastJob {self.task_id}>"
@@ -45,16 +50,22 @@ class PodcastJob:
         """Return the script once it is written; raises what `Job.wait` raises."""
         return await self._script.wait(deadline=deadline)
 
-    async def voice(self, script: Iterable[ScriptLine] = (), *, deadline: Deadline = DEFAULT) -> Job[PodcastResult]:
+    async def voice(
+        self, script: PodcastScript | Iterable[ScriptLine] = (), *, deadline: Deadline = DEFAULT
+    ) -> Job[PodcastResult]:
         """Have the script spoken (or this one instead) and return the job of the voices.
 
         It is asked for once: voices that are under way, from here or from elsewhere, are joined, and `script` then
-        comes too late. After a refusal or an error it may be asked for again.
+        comes too late; so does that of a call that was cancelled while it was being sent. After a refusal it may be
+        asked for again; after a `SubmissionInDoubt` the provider is looked at first, and while it knows of no voices,
+        the doubt is raised again (submit a `PodcastVoice` yourself once you know that nothing was charged).
         """
-        await self.script(deadline=deadline)
+        turns = script.script if isinstance(script, PodcastScript) else tuple(script)
+        with contextlib.suppress(EmptyResult):  # written, though nobody was shown the lines
+            await self.script(deadline=deadline)
         async with self._asking:
             if self._voice is None:
-                self._voice = await self._ask(tuple(script), deadline)
+                self._voice = await self._ask(turns, deadline)
         return self._voice
 
     async def wait(self, *, deadline: Deadline = DEFAULT) -> PodcastResult:
@@ -62,17 +73,42 @@ class PodcastJob:
         return await (await self.voice(deadline=deadline)).wait(deadline=deadline)
 
     async def _ask(self, script: tuple[ScriptLine, ...], deadline: Deadline) -> Job[PodcastResult]:
-        if any((snapshot.step or "").startswith(_VOICES) for snapshot in self._script.snapshots):
-            return self._client.job(self.task_id, of=PodcastVoice)
+        if any(map(has_voices, self._script.snapshots)):
+            return self._joined()
+        if self._doubt is not None:
+            if has_voices(await self._client.status(self.task_id)):
+                return self._joined()
+            raise copy.copy(self._doubt)
         try:
-            return await self._client.submit(PodcastVoice(task_id=self.task_id, script=script), deadline=deadline)
+            return await self._posted(script, deadline)
         except InvalidRequest as error:
             if error.code != _ALREADY_ASKED:
                 raise
-            return self._client.job(self.task_id, of=PodcastVoice)
+            return self._joined()
+        except SubmissionInDoubt as doubt:
+            self._doubt = doubt
+            raise
+
+    async def _posted(self, script: tuple[ScriptLine, ...], deadline: Deadline) -> Job[PodcastResult]:
+        """Submit the second step, or wait for the POST that an earlier, cancelled call left under way."""
+        if self._left is None:
+            request = PodcastVoice(task_id=self.task_id, script=script)
+            try:
+                return await self._client.submit(request, deadline=deadline)
+            except asyncio.CancelledError:
+                self._left = self._client.post_of(request)
+                raise
+        try:
+            return await asyncio.shield(self._left)
+        except (APIError, NotSent):
+            self._left = None
+            raise
+
+    def _joined(self) -> Job[PodcastResult]:
+        return self._client.job(self.task_id, of=PodcastVoice)
 
 
-async def begin(client: Client, request: Podcast | None, task_id: str | None, deadline: Deadline) -> PodcastJob:
+async def begin(client: WeryAI, request: Podcast | None, task_id: str | None, deadline: Deadline) -> PodcastJob:
     """Begin a podcast, or find one again by its task id."""
     if request is not None:
         return PodcastJob(client, await client.submit(request, deadline=deadline))

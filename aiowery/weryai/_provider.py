@@ -10,6 +10,7 @@ import attrs
 
 from aiowery._fields import fits_in_a_path, wire_of
 from aiowery._media import Checked
+from aiowery._names import made_up_id
 from aiowery._tasks import Snapshot
 from aiowery._values import Accepted, Request
 from aiowery._wire import MAIN_HOST, Answer, Call, Form, json_body
@@ -51,7 +52,7 @@ class WeryAIProvider:
 
     def decode_accepted(self, request: Request[Any], answer: Answer) -> Accepted:
         """Read the answer to a submission: task ids, or the outputs of an endpoint that answers at once."""
-        return _answers.decode_submitted(_ours(request), answer)
+        return _answers.decode_submitted(_ours(request), answer, made_up_id())
 
     def status_call(self, task_id: str) -> Call:
         """Ask for one task."""

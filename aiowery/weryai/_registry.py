@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 import attrs
 
 from aiowery._wire import Answer
-from aiowery.weryai._answers import opened, outside
+from aiowery.weryai._answers import opened
 from aiowery.weryai._common import WeryAIRequest
 
 _MODES: Final[Mapping[str, Literal["image", "video"]]] = {
@@ -83,7 +83,7 @@ def decode_models(answer: Answer) -> tuple[Model, ...]:
     """Read a registry; a line without a model key must not cost the others."""
     data, request_id = opened(answer)
     if not isinstance(data, Mapping):
-        raise outside(answer, "the answer holds no models", data, "$.data: an object is expected", request_id)
+        raise answer.outside("the answer holds no models", "$.data: an object is expected", data, request_id)
     return tuple(
         _model(mode.replace("_", "-"), kind, line)
         for mode, kind in _MODES.items()
@@ -159,7 +159,7 @@ def _objections(request: WeryAIRequest[Any], model: Model) -> Iterator[Objection
         value = getattr(request, name, None)
         if value is not None and allowed and value not in allowed:
             yield Objection(field=name, value=value, says=f"{model.key} takes {', '.join(map(str, allowed))}")
-    if model.raw.get("aspect_ratios") == [] and getattr(request, "aspect_ratio", None):
+    if model.raw.get("aspect_ratios") == [] and not model.aspect_ratios and getattr(request, "aspect_ratio", None):
         yield Objection(
             field="aspect_ratio",
             value=getattr(request, "aspect_ratio", None),

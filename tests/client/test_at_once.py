@@ -216,3 +216,95 @@ def test_both_sorts_go_through_one_stream() -> None:
         assert found[1].urls
 
     run_virtual(main())
+
+
+@pytest.mark.parametrize("timeout", [5.0, 900.0])
+async def test_only_the_answer_may_take_its_time(timeout: float) -> None:
+    """A chat waits longer for its answer, not for a connection; a more patient client stays patient."""
+    asked: list[dict[str, float]] = []
+
+    async def world(request: httpx.Request) -> httpx.Response:
+        asked.append(request.extensions["timeout"])
+        return httpx.Response(200, json=ANSWER)
+
+    async with client_of(world, timeout=timeout) as client:
+        await client.chat("hi")
+    assert (asked[0]["connect"], asked[0]["read"]) == (timeout, max(timeout, 600.0))
+
+
+@pytest.mark.parametrize("throttled", [False, True])
+def test_slow_answers_do_not_hold_up_the_lane(*, throttled: bool) -> None:
+    """Calls that answer after minutes leave the door open for tasks, also after a refusal because of load."""
+    world = World(seconds=5)
+    refusals = [httpx.Response(429, json={"status": 429, "message": "slow down"})] * throttled
+
+    async def mixed(request: httpx.Request) -> httpx.Response:
+        if not request.url.path.endswith("completions"):
+            return await world(request)
+        if refusals:
+            return refusals.pop()
+        await asyncio.sleep(300)
+        return httpx.Response(200, json=ANSWER)
+
+    async def main() -> None:
+        async with client_of(mixed) as client:
+            began = asyncio.get_running_loop().time()
+            chats = [asyncio.create_task(client.chat("hi")) for _ in range(4)]
+            await asyncio.sleep(0.1)
+            await client.submit(TextToImage(prompt="hills"))
+            assert asyncio.get_running_loop().time() - began < 60
+            await asyncio.gather(*chats)
+
+    run_virtual(main())
+
+
+async def test_a_chat_answer_in_an_envelope_is_read() -> None:
+    """An answer that was paid for is not lost to a wrapper."""
+
+    async def world(request: httpx.Request) -> httpx.Response:
+        return envelope(ANSWER)
+
+    async with client_of(world) as client:
+        assert (await client.chat("hi")).text == "hi"
+
+
+async def test_an_envelope_of_success_without_an_answer_is_a_doubt() -> None:
+    """It says that it succeeded, so it may have been charged: nobody is told to try again."""
+
+    async def world(request: httpx.Request) -> httpx.Response:
+        return envelope(None)
+
+    async with client_of(world) as client:
+        with pytest.raises(SubmissionInDoubt):
+            await client.chat("hi")
+
+
+def test_research_that_only_thinks_so_far_goes_on() -> None:
+    """A task that is said to be under way is looked at, whatever came with its acceptance."""
+    thought = {"type": "thought", "text": "planning"}
+
+    async def world(request: httpx.Request) -> httpx.Response:
+        if request.method == "POST":
+            data: Any = {"task_id": "t1", "status": "processing", "deep_research_outputs": [thought]}
+            return envelope(data)
+        return envelope({"task_id": "t1", "task_status": "succeed", "deep_research_outputs": ["the report"]})
+
+    async def main() -> None:
+        async with client_of(world) as client:
+            result = await client.run(DeepResearch(input="why", mode="DEEP_RESEARCH"))
+        assert result.text == "the report"
+
+    run_virtual(main())
+
+
+async def test_answers_without_an_id_are_told_apart() -> None:
+    """Two answers that bring no id are two jobs."""
+    number = iter(range(9))
+
+    async def world(request: httpx.Request) -> httpx.Response:
+        return envelope({"name": f"fileSearchStores/{next(number)}", "uploaded_count": 1})
+
+    async with client_of(world) as client:
+        first, second = [await client.submit(CorpusUpload(file_url="https://e.com/a.pdf")) for _ in range(2)]
+        assert first.task_ids != second.task_ids
+        assert client.job(*second.task_ids) is second

@@ -153,7 +153,7 @@ async def test_check_tells_what_the_registry_says(request_: Request[Any], fields
 
 
 def test_many_checks_read_the_registries_once() -> None:
-    """A hundred at once share one reading; ten minutes later it is read anew."""
+    """A hundred at once share one reading of the registry in question; ten minutes later it is read anew."""
     world = Registry()
 
     async def main() -> None:
@@ -161,10 +161,10 @@ def test_many_checks_read_the_registries_once() -> None:
             request = TextToImage(prompt="hills", model="M")
             await asyncio.gather(*(client.check(request) for _ in range(100)))
             await client.check(request)
-            assert world.asked.total() == 2
+            assert world.asked.total() == 1
             await asyncio.sleep(601)
             await client.check(request)
-            assert world.asked.total() == 4
+            assert world.asked.total() == 2
 
     run_virtual(main())
 
@@ -178,12 +178,12 @@ async def test_another_session_reads_for_itself() -> None:
         for readings in (1, 2):
             async with client:
                 await client.check(TextToImage(prompt="x", model="M"))
-            assert world.asked.total() == 2 * readings
+            assert world.asked.total() == readings
 
 
 @pytest.mark.anyio
 async def test_who_stops_waiting_leaves_the_reading_to_the_others() -> None:
-    """The first of two checks is cancelled; the second gets what was read, and the registries were asked once."""
+    """The first of two checks is cancelled; the second gets what was read, and the registry was asked once."""
     begun, go_on = asyncio.Event(), asyncio.Event()
     registry = Registry()
 
@@ -200,7 +200,7 @@ async def test_who_stops_waiting_leaves_the_reading_to_the_others() -> None:
         first.cancel()
         go_on.set()
         assert [objection.field for objection in await second] == ["aspect_ratio"]
-    assert registry.asked.total() == 2
+    assert registry.asked.total() == 1
 
 
 @pytest.mark.anyio

@@ -12,7 +12,7 @@ import pytest
 from support import client_of, envelope
 
 from aiowery import PollPolicy, ScriptLine, WeryAI
-from aiowery.errors import ConfigurationError, InvalidRequest, JobFailed, JobTimeout
+from aiowery.errors import ConfigurationError, InvalidRequest, JobError, JobFailed, JobTimeout
 from aiowery.sandbox import Sandbox
 from aiowery.testing import run_virtual
 from aiowery.weryai import Podcast, PodcastResult, PodcastScript, PodcastVoice
@@ -260,3 +260,111 @@ def test_either_a_request_or_an_id_is_needed() -> None:
 
     with_client(studio, main)
     assert studio.posts == []
+
+
+@pytest.mark.parametrize("new_id", ["Ab12", "Zz99"])
+def test_voices_are_posted_once_although_the_first_who_asked_left(new_id: str) -> None:
+    """Cancelled while the POST is under way: the next who asks gets the job of that POST."""
+
+    class Slow(Studio):
+        async def __call__(self, request: httpx.Request) -> httpx.Response:
+            answer = await super().__call__(request)
+            if request.url.path == AUDIO:
+                await asyncio.sleep(3)
+            return answer
+
+    studio = Slow(new_id=new_id)
+
+    async def main(client: WeryAI) -> None:
+        podcast = await client.podcast(REQUEST)
+        await podcast.script()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(podcast.voice(), 1)
+        assert (await podcast).task_ids == (new_id,)
+
+    with_client(studio, main)
+    assert paths(studio) == [TEXT, AUDIO]
+
+
+class Told(Studio):
+    """A studio whose looks are told in other words."""
+
+    def look(self, task_id: str) -> dict[str, Any]:
+        """Tell what is, as `word` has it."""
+        told = super().look(task_id)
+        return self.in_other_words(told)
+
+    def in_other_words(self, told: dict[str, Any]) -> dict[str, Any]:
+        """Leave the word for the step where it was."""
+        return {**told, "content_status": "text-success"} if "audios" in told else told
+
+
+def test_a_finished_task_with_sounds_is_a_podcast() -> None:
+    """Voices that are there are not waited for, although the word for the step lags behind."""
+    studio = Told()
+
+    async def main(client: WeryAI) -> None:
+        assert (await (await client.podcast(REQUEST))).url
+
+    with_client(studio, main)
+
+
+class Shouting(Told):
+    """Words in capitals."""
+
+    def in_other_words(self, told: dict[str, Any]) -> dict[str, Any]:
+        """Shout."""
+        return {**told, "content_status": told["content_status"].upper()} if "content_status" in told else told
+
+
+class Silent(Told):
+    """No word for the step at all."""
+
+    def in_other_words(self, told: dict[str, Any]) -> dict[str, Any]:
+        """Leave it out."""
+        return {name: value for name, value in told.items() if name != "content_status"}
+
+
+@pytest.mark.parametrize("studio", [Told(step="spoken"), Shouting(step="spoken"), Silent(step="spoken")])
+def test_voices_that_exist_are_not_asked_for(studio: Studio) -> None:
+    """However the provider says that they are there, no paid POST is made."""
+
+    async def main(client: WeryAI) -> None:
+        assert (await (await client.podcast(task_id="Ab12"))).url
+
+    with_client(studio, main)
+    assert studio.posts == []
+
+
+@pytest.mark.parametrize("task_id", ["..", " ", "\ud800"], ids=["dots", "blank", "surrogate"])
+def test_an_id_that_cannot_be_asked_about_is_refused_at_once(task_id: str) -> None:
+    """A mistake is told where it is made, not after half an hour of looks."""
+    studio = Studio()
+
+    async def main(client: WeryAI) -> None:
+        with pytest.raises(ConfigurationError):
+            client.job(task_id)
+        with pytest.raises(ConfigurationError):
+            await client.podcast(task_id=task_id)
+
+    with_client(studio, main)
+
+
+def test_a_script_that_is_not_shown_is_spoken_all_the_same() -> None:
+    """The word for the step is enough to go on; only who asks for the script hears that there is none."""
+
+    class Shy(Studio):
+        def look(self, task_id: str) -> dict[str, Any]:
+            told = super().look(task_id)
+            return told if "audios" in told else {**told, "scripts": []}
+
+    studio = Shy()
+
+    async def main(client: WeryAI) -> None:
+        podcast = await client.podcast(REQUEST)
+        assert (await podcast).url
+        with pytest.raises(JobError):
+            await podcast.script()
+
+    with_client(studio, main)
+    assert paths(studio) == [TEXT, AUDIO]

@@ -8,6 +8,7 @@ import email
 import email.policy
 import io
 import json
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,18 @@ import pytest
 from support import KEY, URL, World, client_of, envelope, http_answer, peer, serving
 
 from aiowery import File, RetryPolicy, WeryAI
-from aiowery.errors import APIError, AuthenticationError, ConfigurationError, InvalidRequest, NotSent, ServerError
+from aiowery.errors import (
+    APIError,
+    AuthenticationError,
+    ConfigurationError,
+    InvalidRequest,
+    NotSent,
+    ServerError,
+    UnexpectedResponse,
+)
 from aiowery.sandbox import Fault, Sandbox, faults
 from aiowery.testing import run_virtual
-from aiowery.weryai import FirstLastImageToVideo, ImageRepair, ImageToImage, ImageToPrompt, TextToImage
+from aiowery.weryai import FirstLastImageToVideo, ImageRepair, ImageToImage, ImageToPrompt, TextToImage, VideoMagic
 
 pytestmark = pytest.mark.anyio
 
@@ -212,7 +221,7 @@ async def test_closing_the_client_ends_uploads() -> None:
     async with client_of(service) as client:
         waiting = asyncio.create_task(client.submit(ImageRepair(image_url=PNG)))
         await service.begun.wait()
-    with pytest.raises((asyncio.CancelledError, NotSent)):
+    with pytest.raises(NotSent):
         await waiting
     assert service.posts == []
 
@@ -355,3 +364,88 @@ async def test_a_server_that_stays_down_is_an_error_of_its_own() -> None:
         with pytest.raises(ServerError):
             await client.submit(ImageRepair(image_url=PNG))
     assert service.posts == []
+
+
+async def test_a_closed_client_begins_no_upload() -> None:
+    """Eight wait with files when the client closes: all are told `NotSent`, and nothing leaves any more."""
+    service = Service(slow=asyncio.Event())
+    async with client_of(service) as client:
+        waiting = [asyncio.create_task(client.submit(ImageRepair(image_url=PNG + bytes([n])))) for n in range(8)]
+        await service.begun.wait()
+        await asyncio.sleep(0.05)
+        under_way = len(service.uploads)
+        await client.aclose()
+        async with asyncio.timeout(2):
+            ends = await asyncio.gather(*waiting, return_exceptions=True)
+    assert {type(end) for end in ends} == {NotSent}
+    assert (len(service.uploads), service.posts) == (under_way, [])
+
+
+async def test_closing_is_never_silent_in_a_task_group() -> None:
+    """Nobody was cancelled, so a task group must hear of a request that was not sent."""
+    service = Service(slow=asyncio.Event())
+    async with client_of(service) as client:
+        with pytest.raises(ExceptionGroup) as caught:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(client.submit(ImageRepair(image_url=PNG)))
+                await service.begun.wait()
+                await client.aclose()
+    assert [type(fault) for fault in caught.value.exceptions] == [NotSent]
+
+
+@pytest.mark.parametrize("path", [Path("~nosuchuser/a.png"), Path("a\0.png")], ids=["no home", "nul"])
+async def test_an_impossible_path_is_a_mistake_of_the_callers(path: Path) -> None:
+    """Whatever the system says of a path, it is a ConfigurationError and nothing is sent."""
+    service = Service()
+    async with client_of(service) as client:
+        with pytest.raises(ConfigurationError, match="cannot read"):
+            await client.submit(ImageRepair(image_url=path))
+    assert not service.paths
+
+
+async def test_a_name_that_is_no_text_is_cleaned() -> None:
+    """A file name whose bytes are no UTF-8 costs nothing but these bytes."""
+    service = Service()
+    async with client_of(service) as client:
+        await client.submit(ImageRepair(image_url=File(PNG, os.fsdecode(b"a\xff.png"))))
+    assert len(service.posts) == 1
+
+
+async def test_uploads_that_differ_in_anything_are_two() -> None:
+    """`fixed`, `batch_no` and `legacy` are kept, whatever was uploaded before; a sound is no film."""
+    service = Service()
+    film = b"\0\0\0\x18ftypisom" + bytes(100)
+    async with client_of(service) as client:
+        await client.upload(PNG)
+        await client.upload(PNG, fixed=True)
+        await client.upload(PNG, batch_no="9")
+        await client.upload(PNG, legacy=True)
+        await client.upload(File(film, "a.m4a"))
+        await client.submit(VideoMagic(video_url=File(film, "a.mp4")))
+    assert len(service.uploads) == 6
+
+
+async def test_a_callers_own_content_type_does_not_spoil_the_form() -> None:
+    """Clients made for JSON are common; a form says that it is one all the same."""
+    said: list[str] = []
+
+    async def world(request: httpx.Request) -> httpx.Response:
+        said.append(request.headers["content-type"])
+        body = await request.aread()
+        assert body.startswith(b"--" + said[0].partition("boundary=")[2].encode())
+        return envelope({"object_url_list": ["https://e.com/1.png"]})
+
+    headers = {"Content-Type": "application/json"}
+    async with httpx.AsyncClient(transport=httpx.MockTransport(world), headers=headers) as http:
+        async with WeryAI(KEY, base_url=URL, http=http) as client:
+            await client.upload(PNG)
+    assert said[0].startswith("multipart/form-data; boundary=")
+
+
+async def test_an_upload_answered_with_no_url_is_the_providers_fault() -> None:
+    """Told as such, and forgotten: the next request uploads anew."""
+    service = Service(troubles=[envelope({"object_url_list": ["//static.example.com/1.png"]})])
+    async with client_of(service, retries=RetryPolicy(attempts=1)) as client:
+        with pytest.raises(UnexpectedResponse):
+            await client.upload(PNG)
+        assert await client.upload(PNG) == "https://static.example.com/2.png"

@@ -71,3 +71,38 @@ def ask(calm: Sandbox) -> Callable[..., httpx.Response]:
         return httpx.post(f"{calm.url}/v1/generation/text-to-image", headers=headers, **sent)
 
     return ask
+
+
+@pytest.fixture
+def generate(http: httpx.Client) -> Callable[..., httpx.Response]:
+    """Give a function that submits a sound job to BetterWaifu, with changes."""
+
+    def generate(**changes: Any) -> httpx.Response:
+        body = {"prompt": "1girl, hills by the sea", "model_version_id": 814910, **changes}
+        return http.post("/api/v1/generate", json=body)
+
+    return generate
+
+
+@pytest.fixture
+def imagine(http: httpx.Client) -> Callable[..., httpx.Response]:
+    """Give a function that asks BetterWaifu's v1-images edition for a picture, with changes."""
+
+    def imagine(**changes: Any) -> httpx.Response:
+        return http.post("/v1/images/generate", json={"prompt": "1girl, hills by the sea", **changes})
+
+    return imagine
+
+
+@pytest.fixture
+def ended(http: httpx.Client) -> Callable[[str], dict[str, Any]]:
+    """Give a function that polls a job until its end and returns its last status."""
+
+    def ended(job_id: str) -> dict[str, Any]:
+        for _ in range(2000):
+            told: dict[str, Any] = http.get(f"/api/v1/generate/{job_id}").json()
+            if told["status"] in {"succeeded", "failed"}:
+                return told
+        raise AssertionError(f"{job_id} did not finish")
+
+    return ended

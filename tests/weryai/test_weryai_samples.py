@@ -51,7 +51,7 @@ def told(value: Any) -> Any:
     return {
         name: member.value if isinstance(member, TaskState) else told_each(member)
         for name, member in attrs.asdict(value, recurse=False).items()
-        if name not in {"raw", "snapshots"} and (member or name not in {"text", "script", "step"})
+        if name not in {"raw", "snapshots"} and (member or name not in {"text", "script", "step", "position"})
     }
 
 

@@ -31,10 +31,10 @@ DECODERS: dict[str, Callable[[Answer], Any]] = {
     "models": _registry.decode_models,
     "chat models": _registry.decode_chat_models,
     "speakers": _registry.decode_speakers,
-    "submitted chat": partial(_answers.decode_submitted, smallest("chat")),
-    "submitted picture": partial(_answers.decode_submitted, smallest("image-to-prompt")),
-    "submitted document": partial(_answers.decode_submitted, smallest("corpus-upload")),
-    "submitted research": partial(_answers.decode_submitted, smallest("deep-research")),
+    "submitted chat": partial(_answers.decode_submitted, smallest("chat"), made_up_id="made-up"),
+    "submitted picture": partial(_answers.decode_submitted, smallest("image-to-prompt"), made_up_id="made-up"),
+    "submitted document": partial(_answers.decode_submitted, smallest("corpus-upload"), made_up_id="made-up"),
+    "submitted research": partial(_answers.decode_submitted, smallest("deep-research"), made_up_id="made-up"),
 }
 RESULT_OF = {
     "accepted": "text-to-image",
