@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 from collections.abc import Mapping
@@ -222,6 +223,13 @@ class Client:
         At most 1,000 of the latter are remembered. A job leaves the list when somebody awaits its end.
         """
         return self._opened.jobs()
+
+    def post_of(self, request: Request[ResultT]) -> asyncio.Task[Job[ResultT]] | None:
+        """Return the POST of this very request object while it is under way, for those whose `submit` was cancelled.
+
+        It belongs to the client: await it through `asyncio.shield`.
+        """
+        return self._opened.post_of(request)
 
     async def download(
         self, what: Result | Asset, directory: str | os.PathLike[str], *, name: str | None = None

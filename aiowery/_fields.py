@@ -13,6 +13,7 @@ from aiowery.errors import ConfigurationError
 
 _KEY: Final = "aiowery"
 _SHOWN: Final = 300
+_LARGEST: Final = 2**63 - 1
 
 
 @attrs.frozen(kw_only=True)
@@ -64,12 +65,17 @@ def refused(owner: Any, field: attrs.Attribute[Any] | str, value: Any, needed: s
 
 
 def shown(value: object) -> str:
-    """Return a value as an error shows it."""
+    """Return a value as an error shows it: as code, of a long one the beginning."""
     try:
         words = repr(value)
-    except ValueError:  # a whole number of more digits than Python writes
-        return "a number beyond all reason"
+    except Exception:  # noqa: BLE001 - Python writes no number of 4,300 digits, and a caller's class may raise anything
+        return f"a value of type {type(value).__name__} that cannot be shown"
     return words if len(words) <= _SHOWN else words[: _SHOWN - 3] + "..."
+
+
+def writable(text: str) -> str:
+    """Return the text with "?" for each half of a surrogate pair, which no encoding can write."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def text(*, shortest: int = 0, longest: int) -> Any:
@@ -91,15 +97,15 @@ def text(*, shortest: int = 0, longest: int) -> Any:
     return check
 
 
-def whole_number(*, least: int, most: int | None = None) -> Any:
-    """Return a validator for a whole number within bounds."""
-    needed = f"a whole number of at least {least}" + ("" if most is None else f" and at most {most}")
+def whole_number(*, least: int, most: int = _LARGEST) -> Any:
+    """Return a validator for a whole number within bounds: by default, those that every service can read."""
+    needed = f"a whole number of at least {least} and at most {most}"
 
     def check(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:
         if value is None and field.default is None:
             return
         whole = isinstance(value, int) and not isinstance(value, bool)
-        if not whole or value < least or (most is not None and value > most):
+        if not whole or not least <= value <= most:
             raise refused(owner, field, value, needed)
 
     return check
@@ -138,8 +144,8 @@ def matching(pattern: str, example: str) -> Any:
 
 def fits_in_a_path(text: str) -> bool:
     """Whether a text can be one segment of a url's path, once it is quoted."""
-    # Dots alone would mean another folder there, and half a surrogate pair has no bytes at all.
-    return bool(text.strip().strip(".")) and text.encode("utf-8", "replace").decode() == text
+    # Dots alone would mean another folder there.
+    return bool(text.strip().strip(".")) and writable(text) == text
 
 
 def path_segment(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:

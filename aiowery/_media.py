@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import os
 import re
 from collections.abc import Callable, Iterable
@@ -11,7 +12,7 @@ from typing import BinaryIO, Final
 
 import attrs
 
-from aiowery._fields import items
+from aiowery._fields import items, shown, writable
 from aiowery._tasks import AssetKind
 from aiowery.errors import ConfigurationError
 
@@ -101,12 +102,12 @@ def media(value: MediaSource) -> Media:
         return value
     if isinstance(value, str):
         if not is_url(value):
-            raise ConfigurationError(f"{value!r} is no url; a local file is given as pathlib.Path({value!r})")
+            raise ConfigurationError(f"{shown(value)} is no url; a local file is given as pathlib.Path({shown(value)})")
         return value
     if isinstance(value, (bytes, bytearray)):
         return File(bytes(value))
     if isinstance(value, os.PathLike):
-        return Path(value)
+        return Path(os.fsdecode(value))
     return _read_open(value)
 
 
@@ -127,22 +128,29 @@ def media_list(values: Iterable[MediaSource]) -> tuple[Media, ...]:
 
 def _read_open(file: BinaryIO) -> File:
     read = getattr(file, "read", None)
-    if read is None:
-        raise ConfigurationError(f"{file!r} is no url, path, bytes or open file; give one of these")
+    if not callable(read) or inspect.iscoroutinefunction(read):
+        raise ConfigurationError(f"{shown(file)} is no url, path, bytes or open file; give one of these")
     try:
         content = _whole(read)
-    except (OSError, ValueError, TypeError) as fault:
-        raise ConfigurationError(f"{file!r} cannot be read ({fault}); open it with mode 'rb', and leave it open") from fault
+    except TypeError as fault:
+        raise ConfigurationError(f"{shown(file)} is open for text; open it with mode 'rb'") from fault
+    except Exception as fault:
+        raise ConfigurationError(f"{shown(file)} cannot be read ({fault}); give one that is open for reading") from fault
     name = getattr(file, "name", "")
     return File(content, Path(name).name if isinstance(name, str) else "")
 
 
 def _whole(read: Callable[[int], bytes]) -> bytes:
     """Read to the end, no more than could be uploaded; a pipe gives less at a time than it is asked for."""
-    content = bytearray()
-    while len(content) <= _LARGEST_OF_ALL and (part := read(_LARGEST_OF_ALL + 1 - len(content))):
-        content += part
-    return bytes(content)
+    parts: list[bytes] = []
+    left = _LARGEST_OF_ALL + 1
+    while left > 0:
+        part = memoryview(read(left))  # TypeError for text
+        if not part:
+            break
+        parts.append(part.tobytes())
+        left -= len(part)
+    return b"".join(parts)
 
 
 def read_file(path: Path) -> File:
@@ -152,7 +160,7 @@ def read_file(path: Path) -> File:
             return File(file.read(_LARGEST_OF_ALL + 1), path.name)
     except (OSError, RuntimeError, ValueError) as fault:  # no such home, a name that no system can have
         reason = getattr(fault, "strerror", None) or fault
-        raise ConfigurationError(f"cannot read {str(path)!r}: {reason}; nothing was sent") from fault
+        raise ConfigurationError(f"cannot read {path}: {reason}; nothing was sent") from fault
 
 
 def checked(source: Path | File, wanted: AssetKind | None = None) -> Checked:
@@ -162,12 +170,13 @@ def checked(source: Path | File, wanted: AssetKind | None = None) -> Checked:
     name's ending says (contract: upload-file).
     """
     file = read_file(source) if isinstance(source, Path) else source
-    called = file.name or "the file"
+    name = writable(file.name)  # on disk it need not be text
+    called = name or "the file"
     endings = next((found for signature, found in _SIGNATURES if signature.match(file.content)), ())
     if not endings:
         what = "is empty" if not file.content else "is no image (jpg, png, webp), video or sound that is known"
         raise ConfigurationError(f"{called} {what}; nothing was sent: convert it first")
-    suffix = Path(file.name).suffix.lower()
+    suffix = Path(name).suffix.lower()
     if suffix in _SUFFIXES and suffix not in endings:
         raise ConfigurationError(f"{called} is a {endings[0]} by its content; rename it so that its ending says so")
     suffix = suffix if suffix in endings else endings[0]
@@ -178,6 +187,5 @@ def checked(source: Path | File, wanted: AssetKind | None = None) -> Checked:
         raise ConfigurationError(
             f"{called} has {len(file.content):,} bytes or more; {kind} files must be under {LARGEST[kind]:,}: reduce it"
         )
-    # A name on disk need not be text.
-    stem = Path(file.name).stem.encode("utf-8", "replace").decode() or "file"
+    stem = Path(name).stem or "file"
     return Checked(file.content, stem + suffix, kind, content_type, file.digest)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import attrs
 
+from aiowery._fields import writable
 from aiowery.errors import ConfigurationError, UnexpectedResponse
 
 _REQUEST_ID_HEADERS = ("x-request-id", "request-id", "x-trace-id", "trace-id", "x-amzn-requestid", "cf-ray")
@@ -70,9 +71,9 @@ class Answer:
         return 300 <= self.http_status < 400  # noqa: PLR2004 - the range that HTTP calls redirection
 
     def json(self) -> Any:
-        """Return the body's JSON, with "?" for halves of characters; UnexpectedResponse when there is none."""
+        """Return the body's JSON, whose texts can all be written; UnexpectedResponse when there is none."""
         try:
-            return _whole_characters(json.loads(self.body), self.body)
+            return _mended_json(self.body)
         except (ValueError, RecursionError) as fault:
             what = "an empty body" if not self.body.strip() else f"a body that is not JSON ({self.excerpt!r})"
             raise UnexpectedResponse(
@@ -119,11 +120,13 @@ class Answer:
         return parse_retry_after(self.headers.get("retry-after"), now or datetime.now(UTC))
 
 
-def _whole_characters(value: Any, body: bytes) -> Any:
-    """Replace lone surrogates, which JSON can hold and no file and no screen can."""
-    if b"\\ud" not in body.lower() and b"\xed" not in body:
-        return value
-    return json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
+def _mended_json(body: bytes) -> Any:
+    """Read JSON; a mark stands for what is no character, such as an emoji that was cut in two."""
+    text = body.decode(json.detect_encoding(body), "replace")
+    value = json.loads(text)
+    if "\\ud" in text.lower():  # half a character has no other way in
+        value = json.loads(writable(json.dumps(value, ensure_ascii=False)))
+    return value
 
 
 def _named_ids(bodies: Iterable[Any]) -> Iterator[str]:

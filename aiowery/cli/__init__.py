@@ -16,6 +16,7 @@ Exit codes: 0 all done, 1 some failed, 2 wrong use or configuration, 130 interru
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -49,6 +50,9 @@ _INTERRUPTED: Final = 130
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command; return the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what a terminal cannot show must not cost the rest
+            stream.reconfigure(errors="replace")
     try:
         code = _app()(list(arguments), exit_on_error=False)
         sys.stdout.flush()

@@ -54,13 +54,13 @@ def write_gallery(path: Path, title: str, records: Sequence[Record], summary: Su
     whole = sum(picture.stat().st_size for picture in pictures) <= _LARGEST_WHOLE
     source = partial(_embedded, path.parent) if whole else quote
     files = Files(picture=source, words=partial(_said, path.parent))
-    with path.open("w", encoding="utf-8") as file:
+    with path.open("w", encoding="utf-8", errors="replace") as file:
         file.writelines(f"{part}\n" for part in page(title, records, summary, files))
 
 
 def _said(directory: Path, name: str) -> str:
     """Return the words of a file, a long one's beginning."""
-    with (directory / name).open(encoding="utf-8") as file:
+    with (directory / name).open(encoding="utf-8", errors="replace") as file:  # a text of the provider's own
         return file.read(_LONGEST_WORDS)
 
 

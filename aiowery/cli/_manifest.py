@@ -50,7 +50,7 @@ class Manifest:
     """`manifest.jsonl`, one line per item in order of completion, and the ids of what is under way.
 
     Every line is with the operating system when the call returns, so a crash of this process loses none.
-    `under-way.jsonl` gets the task ids at acceptance and is removed once every item has its line. Room for the
+    `under-way.jsonl` gets the task ids at acceptance and is removed if every item has its line by then. Room for the
     lines of so many `items` is kept free on the disk; ConfigurationError when there is none. A full disk is told as
     OSError even though the line found that room. A line that cannot be written all the same is tried again with the
     next one; `close` tries for the last time and then prints what is left on standard error.
@@ -58,6 +58,7 @@ class Manifest:
 
     def __init__(self, directory: Path, items: int = 0) -> None:
         self._reserve = _Reserve(directory, min(items * _ROOM_PER_ITEM, _MOST_ROOM))
+        self._without_line: set[int] = set()
         try:
             self._ended = _Lines(directory / MANIFEST)
             self._accepted = _Lines(directory / UNDER_WAY)
@@ -75,15 +76,18 @@ class Manifest:
 
     def accepted(self, index: int, task_ids: tuple[str, ...]) -> None:
         """Note that the provider has taken an item."""
-        self._add(self._accepted, {"index": index, "task_ids": task_ids})
+        self._without_line.add(index)
+        self._add(self._accepted, _line({"index": index, "task_ids": task_ids}))
 
     def ended(self, record: Record) -> None:
         """Write an item's line."""
-        self._add(self._ended, record.as_object())
+        line = _line(record.as_object())
+        self._without_line.discard(record.index)
+        self._add(self._ended, line)
 
-    def _add(self, lines: _Lines, value: Mapping[str, Any]) -> None:
+    def _add(self, lines: _Lines, line: bytes) -> None:
         try:
-            lines.add(value)
+            lines.add(line)
         except OSError:
             while lines.pending and self._reserve.shrink():
                 with contextlib.suppress(OSError):
@@ -98,11 +102,17 @@ class Manifest:
         if left:
             print(f"{MANIFEST} could not be written to its end; these lines are missing in it:", file=sys.stderr)
             sys.stderr.write(left.decode())
+        elif self._without_line:
+            return
         elif whole:
             self._accepted.path.unlink(missing_ok=True)
-        elif self._ended.empty and self._accepted.empty:  # it broke off before anything was sent
+        elif self._ended.empty:  # it broke off before anything was sent
             self._accepted.path.unlink(missing_ok=True)
             self._ended.path.unlink(missing_ok=True)
+
+
+def _line(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
 
 
 class _Lines:
@@ -119,9 +129,9 @@ class _Lines:
         """Whether nothing has been written."""
         return not self._size
 
-    def add(self, value: Mapping[str, Any]) -> None:
+    def add(self, line: bytes) -> None:
         """Write a line, after those that could not be written before; raises OSError and keeps them all."""
-        self.pending += json.dumps(value, ensure_ascii=False).encode() + b"\n"
+        self.pending += line
         self.flush()
 
     def close(self) -> bytes:

@@ -38,7 +38,6 @@ from aiowery.weryai import as_object
 _UNSAVED: Final = 16
 _TICK: Final = 1.0
 _GRACE: Final = 1.0
-_LOOK: Final = 0.02
 
 Stem = Callable[[Item], str]
 Brought = Callable[[Result], None]
@@ -74,6 +73,7 @@ class _Work:
     kept: Kept = attrs.field(factory=Kept)
     error: AioweryError | None = None
     cut_off: bool = False
+    post: asyncio.Task[Job[Any]] | None = None
 
 
 class Run:
@@ -217,8 +217,10 @@ class Run:
         """Leave at once: no item goes on, and each keeps the ids that are known."""
         if self.stopped is None:
             self._stop(_INTERRUPTED)
-            await asyncio.sleep(0)  # a turn of the loop for those in line, who thereby know that nothing was sent
         works = tuple(self._under_way.values())
+        for work in works:
+            work.post = self._client.post_of(work.request)
+        await asyncio.sleep(0)  # a turn of the loop for those who are turned away, and whose POST has just ended
         tasks = (working, *self._under_way)
         for task in tasks:
             task.cancel()
@@ -229,17 +231,19 @@ class Run:
             self._conclude(work)
 
     async def _find(self, works: Iterable[_Work]) -> None:
-        """Look for the jobs of submissions that were just being sent: a moment brings their ids."""
-        lost = {id(work.request): work for work in works}
-        give_up = asyncio.get_running_loop().time() + _GRACE
-        while lost:
-            for job in self._client.jobs():
-                work = lost.pop(id(job.request), None)
-                if work is not None:
-                    self._accepted(work, job)
-            if not self._client.statistics().lane.submitting or asyncio.get_running_loop().time() > give_up:
-                break
-            await asyncio.sleep(_LOOK)
+        """Wait for submissions that were just being sent: a moment brings their ids, or why there are none."""
+        posts = {work.post: work for work in works if work.post is not None}
+        if not posts:
+            return
+        ended, _ = await asyncio.wait(posts, timeout=_GRACE)
+        for post in ended:
+            work = posts[post]
+            try:
+                self._accepted(work, post.result())
+            except AioweryError as error:
+                work.error, work.cut_off = error, False
+            except asyncio.CancelledError:  # it was back in line
+                work.post = None
 
     def _conclude(self, work: _Work) -> None:
         """Make the record of an item that has come to its end."""
@@ -263,16 +267,13 @@ class Run:
 
     def _fate(self, work: _Work) -> Fate:
         if work.cut_off:
-            return Fate.IN_DOUBT if work.job is None else Fate.INTERRUPTED
+            return _fate_of_cut_off(work)
         if work.error is None:
             return Fate.DONE
         if isinstance(work.error, SubmissionInDoubt):
             return Fate.IN_DOUBT
-        if isinstance(work.error, Objected):
-            return Fate.NOT_SUBMITTED
-        if self.stopped is not None and work.job is None and isinstance(work.error, _UNSENT):
-            return Fate.NOT_SUBMITTED
-        return Fate.FAILED
+        unsent = self.stopped is not None and work.job is None and isinstance(work.error, _UNSENT)
+        return Fate.NOT_SUBMITTED if unsent or isinstance(work.error, Objected) else Fate.FAILED
 
     def _end(self, record: Record) -> None:
         self._records[record.index] = record
@@ -283,8 +284,8 @@ class Run:
         """Write in the journal; when that fails, submit nothing more, and leave the room to the journal."""
         try:
             write()
-        except OSError as fault:
-            reason = f"cannot write the manifest: {fault.strerror or fault}"
+        except Exception as fault:  # noqa: BLE001 - whatever it is, the other items still get their records
+            reason = f"cannot write the manifest: {getattr(fault, 'strerror', None) or fault}"
             self._stop(Stop(reason=reason, exit_code=1))
             self._saver.refusal = DownloadError(f"not saved ({reason}); the url still holds the output")
 
@@ -292,6 +293,13 @@ class Run:
         while True:
             await asyncio.sleep(_TICK)
             self._progress.tick()
+
+
+def _fate_of_cut_off(work: _Work) -> Fate:
+    """Return what became of an item that was left; what was looked up, uploaded or in line has cost nothing."""
+    if work.job is not None:
+        return Fate.INTERRUPTED
+    return Fate.NOT_SUBMITTED if work.post is None else Fate.IN_DOUBT
 
 
 def _record(item: Item, fate: Fate, **facts: Any) -> Record:

@@ -69,7 +69,7 @@ class Saver:
         if self.refusal is not None:
             raise copy.copy(self.refusal)
         try:
-            await anyio.Path(path).write_text(f"{text.rstrip()}\n", encoding="utf-8")
+            await anyio.Path(path).write_text(f"{text.rstrip()}\n", encoding="utf-8", errors="replace")
         except OSError as fault:
             raise await self._refused(fault, path) from fault
         kept.files.append(path.name)

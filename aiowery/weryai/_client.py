@@ -16,7 +16,7 @@ from aiowery._media import MediaSource, local_media
 from aiowery._policies import Limits, PollPolicy, RetryPolicy
 from aiowery._provider import Provider
 from aiowery._tasks import Snapshot
-from aiowery._values import DEFAULT, Deadline, Request, ResultT
+from aiowery._values import DEFAULT, Deadline, Request
 from aiowery._wire import Call
 from aiowery.errors import AioweryError, ConfigurationError
 from aiowery.weryai import _answers, _podcast_job, _registry
@@ -37,7 +37,6 @@ from aiowery.weryai._registry import ChatModel, Model, Objection, Speaker
 
 if TYPE_CHECKING:
     from aiowery._door._ways import HTTPClient
-    from aiowery._job import Job
     from aiowery._session import Session
 
 _MODELS_URL: Final = "https://api-growth-agent.weryai.com"
@@ -172,10 +171,6 @@ class WeryAI(Client):
         uploads = self._opened.uploads
         call = partial(_translator.upload_call, legacy=legacy, batch_no=batch_no, fixed=fixed)
         return await uploads.url_of(await uploads.read(local_media(source)), call)
-
-    def post_of(self, request: Request[ResultT]) -> asyncio.Task[Job[ResultT]] | None:
-        """Return the POST of this very request object, if it is under way."""
-        return self._opened.post_of(request)
 
     async def _known_models(self, registry: Call) -> tuple[Model, ...] | None:
         """Return the models as lately read, None when they could not be; many who ask at once share one reading."""

@@ -17,7 +17,7 @@ optional_word = text(longest=LONGEST_WORD)
 web_address = [text(shortest=1, longest=2000), matching(r"https?://[^\s]+", "https://example.com/hook")]
 prompt = text(shortest=1, longest=2000)
 negative_prompt = text(longest=1000)
-caller_id = whole_number(least=0, most=2**63 - 1)
+caller_id = whole_number(least=0)
 
 _WORDS: Final = ("prompt", "text", "query", "description", "input")
 # What the time that a job takes depends on, where a request has it.

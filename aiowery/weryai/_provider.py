@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode
 
 import attrs
 
-from aiowery._fields import fits_in_a_path, wire_of
+from aiowery._fields import fits_in_a_path, shown, wire_of
 from aiowery._media import Checked
 from aiowery._names import made_up_id
 from aiowery._tasks import Snapshot
@@ -78,6 +78,9 @@ class WeryAIProvider:
         self, file: Checked, *, legacy: bool = False, batch_no: str | None = None, fixed: bool = False
     ) -> Call:
         """Upload a file as multipart/form-data; `legacy` at the older address."""
+        told: object = batch_no  # whatever the annotations say
+        if told is not None and not (isinstance(told, str) and fits_in_a_path(told)):
+            raise ConfigurationError(f"batch_no is {shown(batch_no)}; a text is needed")
         form = Form(
             filename=file.name,
             content=file.content,

@@ -13,6 +13,7 @@ from aiowery.errors import ConfigurationError
 
 _SIZE: Final = re.compile(r"\s*(\d{1,9})\s*[xX]\s*(\d{1,9})\s*")
 _POINT: Final = re.compile(r"\s*(-?\d{1,9})\s*,\s*(-?\d{1,9})\s*")
+_TOO_FAR: Final = 10**9
 
 
 class Size(NamedTuple):
@@ -73,7 +74,7 @@ def _pair(value: object, form: re.Pattern[str], needed: str) -> tuple[int, int]:
     if (
         isinstance(value, (tuple, list))
         and len(value) == len(Size._fields)
-        and all(type(part) is int for part in value)
+        and all(type(part) is int and abs(part) < _TOO_FAR for part in value)
     ):
         return value[0], value[1]
     raise ConfigurationError(f"{shown(value)} is given where {needed} is needed")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from typing import Literal
 
 import attrs
@@ -11,7 +12,7 @@ import pytest
 from betterwaifu.atelier import Atelier, client_of, picture
 
 from aiowery import Limits
-from aiowery.betterwaifu import Edition
+from aiowery.betterwaifu import Edition, GenerateImage
 from aiowery.errors import (
     AuthenticationError,
     ContentRejected,
@@ -101,7 +102,8 @@ def test_exactly_one_post_under_cancellation_at_every_moment(edition: Edition) -
     async def main(delay: float) -> tuple[int, int]:
         atelier = Atelier(cool_down=60.0 if edition == "jobs" else 0.0)
         async with client_of(atelier, edition) as client:
-            await client.submit(picture(0)) if edition == "jobs" else None
+            if edition == "jobs":
+                await client.submit(picture(0))
             running = asyncio.create_task(client.run(picture(1)))
             await asyncio.sleep(delay)
             running.cancel()
@@ -174,7 +176,9 @@ def test_after_an_unclear_post_the_lane_rests_and_goes_on(*, lost: bool) -> None
 @pytest.mark.parametrize(("hint", "pause"), [(None, 60.0), ("17", 17.0), ("90.5", 90.5)])
 def test_a_refusal_because_of_load_keeps_its_place(edition: Edition, hint: str | None, pause: float) -> None:
     """Somebody else holds the slot: the same request waits at the head, for as long as is asked, else a minute."""
-    body = {"error": "busy"} if hint else {"success": False, "error": {"code": "rate_limit_exceeded", "retry_after": 60}}
+    body = (
+        {"error": "busy"} if hint else {"success": False, "error": {"code": "rate_limit_exceeded", "retry_after": 60}}
+    )
     headers = {} if hint is None else {"retry-after": hint}
     atelier = Atelier(misfortunes=[httpx.Response(429, json=body, headers=headers)], cool_down=0.0)
 
@@ -401,13 +405,13 @@ def test_the_stream_keeps_the_order() -> None:
     atelier = Atelier()
     taken: list[int] = []
 
-    def requests() -> object:
+    def requests() -> Iterator[GenerateImage]:
         for number in range(6):
             taken.append(number)
             yield picture(number)
 
     async def main() -> None:
-        async with client_of(atelier) as client, client.stream(requests()) as outcomes:  # type: ignore[arg-type]
+        async with client_of(atelier) as client, client.stream(requests()) as outcomes:
             seen = []
             async for outcome in outcomes:
                 seen.append(outcome.index)

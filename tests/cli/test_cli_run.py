@@ -30,7 +30,7 @@ def _client(sandbox: Sandbox, **limits: int) -> WeryAI:
     return WeryAI(
         sandbox.key,
         base_url=sandbox.url,
-        limits=Limits(**limits).faster(SPEED),
+        limits=Limits(**limits).faster(SPEED),  # type: ignore[arg-type]
         polling=PollPolicy(image_deadline=6000).faster(SPEED),
         retries=RetryPolicy().faster(SPEED),
     )

@@ -261,7 +261,7 @@ def test_slow_answers_do_not_hold_up_the_lane(*, throttled: bool) -> None:
 async def test_a_chat_answer_in_an_envelope_is_read() -> None:
     """An answer that was paid for is not lost to a wrapper."""
 
-    async def world(request: httpx.Request) -> httpx.Response:
+    async def world(_: httpx.Request) -> httpx.Response:
         return envelope(ANSWER)
 
     async with client_of(world) as client:
@@ -271,7 +271,7 @@ async def test_a_chat_answer_in_an_envelope_is_read() -> None:
 async def test_an_envelope_of_success_without_an_answer_is_a_doubt() -> None:
     """It says that it succeeded, so it may have been charged: nobody is told to try again."""
 
-    async def world(request: httpx.Request) -> httpx.Response:
+    async def world(_: httpx.Request) -> httpx.Response:
         return envelope(None)
 
     async with client_of(world) as client:
@@ -301,7 +301,7 @@ async def test_answers_without_an_id_are_told_apart() -> None:
     """Two answers that bring no id are two jobs."""
     number = iter(range(9))
 
-    async def world(request: httpx.Request) -> httpx.Response:
+    async def world(_: httpx.Request) -> httpx.Response:
         return envelope({"name": f"fileSearchStores/{next(number)}", "uploaded_count": 1})
 
     async with client_of(world) as client:

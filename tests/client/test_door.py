@@ -305,6 +305,18 @@ async def test_the_key_is_stars_wherever_it_could_be_read() -> None:
     assert KEY not in repr(caught.value.raw)
 
 
+async def test_the_key_is_stars_in_headers_and_behind_escapes() -> None:
+    """A server that quotes the key with slashes escaped, or as a request id, does not get it into our errors either."""
+    key = 'sk-made/up"key-0123456789'
+    body = '{"message": "bad key sk-made\\/up\\"key-0123456789"}'
+    async with peer(http_answer(body, "401 Unauthorized", x_request_id=f"echo {key}")) as server:
+        async with WeryAI(key, base_url=server.url, retries=RetryPolicy(attempts=1)) as client:
+            with pytest.raises(AuthenticationError, match=r"bad key \*\*\*") as caught:
+                await client.balance()
+    assert caught.value.request_id == "echo ***"
+    assert "0123456789" not in repr(caught.value.raw)
+
+
 @pytest.mark.parametrize("kind", ["plain", "async"])
 async def test_a_key_is_asked_for_again_when_refused(kind: str) -> None:
     """Keys can be rotated while running: after a 401 the callable is asked again and the read goes on."""

@@ -12,7 +12,7 @@ import pytest
 from support import client_of, envelope
 
 from aiowery import PollPolicy, ScriptLine, WeryAI
-from aiowery.errors import ConfigurationError, InvalidRequest, JobError, JobFailed, JobTimeout
+from aiowery.errors import ConfigurationError, InvalidRequest, JobError, JobFailed, JobTimeout, SubmissionInDoubt
 from aiowery.sandbox import Sandbox
 from aiowery.testing import run_virtual
 from aiowery.weryai import Podcast, PodcastResult, PodcastScript, PodcastVoice
@@ -368,3 +368,51 @@ def test_a_script_that_is_not_shown_is_spoken_all_the_same() -> None:
 
     with_client(studio, main)
     assert paths(studio) == [TEXT, AUDIO]
+
+
+class Doubtful(Studio):
+    """The answer to the second step is lost; `known` says whether the provider has taken it."""
+
+    known: bool = False
+
+    async def __call__(self, request: httpx.Request) -> httpx.Response:
+        """Answer one request, or not."""
+        if request.url.path == AUDIO:
+            self.posts.append((AUDIO, {}))
+            if self.known:
+                self.step = "spoken"
+            raise httpx.ReadTimeout("no answer")
+        return await super().__call__(request)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_doubtful_second_step_is_not_posted_again(*, known: bool) -> None:
+    """Asked again, the provider is looked at first: its voices are joined, else the doubt is told once more."""
+    studio = Doubtful()
+    studio.known = known
+
+    async def main(client: WeryAI) -> None:
+        podcast = await client.podcast(REQUEST)
+        with pytest.raises(SubmissionInDoubt):
+            await podcast
+        if known:
+            assert (await podcast).url
+        else:
+            with pytest.raises(SubmissionInDoubt):
+                await podcast
+
+    with_client(studio, main)
+    assert paths(studio).count(AUDIO) == 1
+
+
+def test_a_script_may_be_given_as_it_came() -> None:
+    """`voice` takes what `script` returned, besides a list of lines."""
+    studio = Studio()
+
+    async def main(client: WeryAI) -> None:
+        podcast = await client.podcast(REQUEST)
+        await podcast.voice(await podcast.script())
+        await podcast
+
+    with_client(studio, main)
+    assert studio.posts[1][1]["scripts"] == TURNS

@@ -156,9 +156,13 @@ async def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 async def test_sharers_of_a_failed_upload_all_hear_of_it() -> None:
     """One upload fails three requests; none of them is sent, and the next one uploads anew."""
-    service = Service(troubles=[envelope(None, 1014, "image under 10MB")])
+    go_on = asyncio.Event()
+    service = Service(troubles=[envelope(None, 1014, "image under 10MB")], slow=go_on)
     async with client_of(service) as client:
-        requests = (client.submit(ImageRepair(image_url=PNG)) for _ in range(3))
+        requests = [asyncio.create_task(client.submit(ImageRepair(image_url=PNG))) for _ in range(3)]
+        await service.begun.wait()
+        await asyncio.sleep(0.1)
+        go_on.set()
         ends = await asyncio.gather(*requests, return_exceptions=True)
         assert {type(end) for end in ends} == {InvalidRequest}
         assert (len(service.uploads), service.posts) == (1, [])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aiowery._estimate import Durations
+from aiowery._estimate import Durations, Usual
+from aiowery._statistics import LaneStatistics
 
 modest = settings(deadline=None, max_examples=100)
 seconds = st.floats(0.1, 1e5)
@@ -110,3 +113,67 @@ def test_kinds_without_number_take_no_memory_without_end() -> None:
     assert durations.first_look(4999) == 2.0
     assert durations.first_look(0) is None
     assert len(durations._seen) <= 1000
+
+
+def test_a_guess_is_forgotten_after_the_first_look_at_life() -> None:
+    """What a job usually takes is a guess at first, then what was seen, leaning towards the latest."""
+    usual = Usual(30.0)
+    told = [usual.seconds]
+    for seconds in (10.0, 20.0):
+        usual.observe(seconds)
+        told.append(usual.seconds)
+    assert told == [30.0, 10.0, 13.0]
+    assert Usual(None).seconds is None
+
+
+def lane(**figures: Any) -> LaneStatistics:
+    """Return a lane's figures."""
+    usual = {"capacity": 1, "in_use": 0, "waiting": 0, "submitting": 0, "paused_for": 0.0, "refusals": 0}
+    return LaneStatistics(**{**usual, **figures})
+
+
+@pytest.mark.parametrize(
+    ("figures", "ahead", "seconds"),
+    [
+        ({}, 0, 0.0),
+        ({"paused_for": 7.0}, 0, 7.0),
+        ({"paused_for": 7.0}, 1, None),
+        ({"usual": 20.0, "cool_down": 60.0}, 1, 80.0),
+        ({"usual": 20.0, "cool_down": 60.0}, 3, 240.0),
+        ({"usual": 20.0, "cool_down": 60.0, "paused_for": 10.0}, 2, 170.0),
+        ({"usual": 20.0, "cool_down": 60.0, "in_use": 1, "next_end": 5.0}, 0, 65.0),
+        ({"usual": 20.0, "cool_down": 60.0, "in_use": 1, "next_end": 5.0}, 2, 225.0),
+        ({"usual": 20.0, "cool_down": 60.0, "in_use": 1, "next_end": 5.0, "cool_from": "start"}, 0, 45.0),
+        ({"usual": 90.0, "cool_down": 60.0, "in_use": 1, "next_end": 5.0, "cool_from": "start"}, 1, 95.0),
+        ({"usual": 12.0, "capacity": 4, "in_use": 4, "next_end": 3.0}, 0, 3.0),
+        ({"usual": 12.0, "capacity": 4, "in_use": 4, "next_end": 3.0}, 4, 15.0),
+        ({"usual": 12.0, "capacity": 4, "in_use": 1, "next_end": 3.0}, 2, 0.0),
+    ],
+)
+def test_when_a_lane_lets_somebody_in(figures: dict[str, Any], ahead: int, seconds: float | None) -> None:
+    """From free places, the end of what runs, and the rest between two; None while nothing is known."""
+    assert lane(**figures).starts_in(ahead) == seconds
+
+
+lanes = st.builds(
+    lane,
+    capacity=st.integers(1, 20),
+    in_use=st.integers(0, 20),
+    paused_for=st.floats(0, 100),
+    usual=st.floats(1, 100),
+    cool_down=st.floats(0, 100),
+    next_end=st.floats(0, 1),
+    waiting=st.integers(0, 50),
+)
+
+
+@given(now=lanes, ahead=st.integers(0, 50))
+@modest
+def test_nobody_further_back_is_let_in_earlier(now: LaneStatistics, ahead: int) -> None:
+    """The estimate grows with the place in line, and is never before the end of a pause, nor after that of all."""
+    mine, behind, end = now.starts_in(ahead), now.starts_in(ahead + 1), now.ends_in(ahead + 1)
+    assert mine is not None
+    assert behind is not None
+    assert end is not None
+    assert now.paused_for <= mine <= behind
+    assert end >= mine

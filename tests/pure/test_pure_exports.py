@@ -20,6 +20,7 @@ EXPORTED = (
     "AioweryError",
     "Asset",
     "AudioResult",
+    "BetterWaifu",
     "ClientStatistics",
     "Event",
     "File",

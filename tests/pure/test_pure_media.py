@@ -206,7 +206,8 @@ def test_files_of_equal_content_are_equal() -> None:
 def test_each_signature_has_its_kind_and_ending(sort: str) -> None:
     """Content alone decides where there is no name: ending, kind and media type follow."""
     content, ending, _, kind, content_type = SORTS[sort]
-    assert checked(File(content)) == Checked(content, f"file{ending}", kind, content_type)  # type: ignore[arg-type]
+    file = File(content)
+    assert checked(file) == Checked(content, f"file{ending}", kind, content_type, file.digest)  # type: ignore[arg-type]
     assert checked(File(content, "holiday")).name == f"holiday{ending}"
     assert checked(File(content, "holiday.photo")).name == f"holiday{ending}"
     assert checked(File(content), kind).kind == kind  # type: ignore[arg-type]

@@ -217,3 +217,31 @@ def test_the_request_id_is_found_wherever_it_is(
 ) -> None:
     """The body's before the headers', the envelope's before the data's, and an empty one is none."""
     assert Answer(200, headers, b"").request_id_in(*bodies) == request_id
+
+
+@pytest.mark.parametrize(
+    ("body", "value"),
+    [
+        (b'{"msg": "half \\ud83d"}', {"msg": "half \ufffd"}),
+        (b'{"msg": "whole \\ud83d\\ude00"}', {"msg": "whole \U0001f600"}),
+        (b'["\\UD83D", "\\uD83D"]', None),
+        (b'{"\\udc00": [{"a": "x\\udc00"}]}', {"\ufffd": [{"a": "x\ufffd"}]}),
+        (b'{"msg": "raw \xed\xa0\x80"}', {"msg": "raw \ufffd\ufffd\ufffd"}),
+        ('{"msg": "\ud55c\uad6d"}'.encode(), {"msg": "\ud55c\uad6d"}),
+    ],
+    ids=["half an emoji", "a whole one", "no json", "in names", "raw bytes", "korean"],
+)
+def test_half_a_character_is_replaced(body: bytes, value: Any) -> None:
+    """Words cut in the middle of an emoji can be written and shown: no id is lost because a text cannot be."""
+    assert Answer(200, {}, body).json_or_none() == value
+
+
+def test_an_answer_outside_the_contract_says_where() -> None:
+    """The error holds the status, the place at fault, and the id for the call history."""
+    error = Answer(200, {"x-request-id": "r1"}, b"[]").outside("no models", "$.models: an array is expected", [])
+    assert (str(error), error.http_status, error.faults) == (
+        "HTTP 200: no models",
+        200,
+        ("$.models: an array is expected",),
+    )
+    assert error.request_id == "r1"
