@@ -11,7 +11,7 @@
     _stream | _download | _upload | _job | _turns
     _lanes | _lease | _send | _scheduler       admission, sending, timing
     _door                                      the HTTP library lives here and nowhere else
-    _provider | _codec | _events | _estimate | _credential | _addresses
+    _provider | _catalogue | _codec | _events | _estimate | _credential | _addresses
     _values | _wire | _policies | _statistics | _names
     _media
     _fields

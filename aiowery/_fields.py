@@ -74,8 +74,8 @@ def shown(value: object) -> str:
 
 
 def writable(text: str) -> str:
-    """Return the text with "?" for each half of a surrogate pair, which no encoding can write."""
-    return text.encode("utf-8", "replace").decode()
+    """Return the text with U+FFFD for each half of a surrogate pair, which no encoding can write."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def text(*, shortest: int = 0, longest: int) -> Any:
@@ -144,8 +144,8 @@ def matching(pattern: str, example: str) -> Any:
 
 def fits_in_a_path(text: str) -> bool:
     """Whether a text can be one segment of a url's path, once it is quoted."""
-    # Dots alone would mean another folder there.
-    return bool(text.strip().strip(".")) and writable(text) == text
+    # Dots alone would mean another folder there; what has lost a character on its way names something else.
+    return bool(text.strip().strip(".")) and writable(text) == text and "\ufffd" not in text
 
 
 def path_segment(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:

@@ -149,11 +149,16 @@ class Lease:
 
     def _write(self, state: LeaseState) -> None:
         beside = self._path.with_name(self._path.name + ".new")
-        with beside.open("w", encoding="utf-8") as file:
+        with open(beside, "w", encoding="utf-8", opener=_private) as file:
             json.dump(attrs.asdict(state), file)
             file.flush()
             os.fsync(file.fileno())
         beside.replace(self._path)
+
+
+def _private(path: str, flags: int) -> int:
+    """Open a file that only its owner may read."""
+    return os.open(path, flags, 0o600)
 
 
 def _state(values: Any) -> LeaseState:

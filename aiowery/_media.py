@@ -135,7 +135,9 @@ def _read_open(file: BinaryIO) -> File:
     except TypeError as fault:
         raise ConfigurationError(f"{shown(file)} is open for text; open it with mode 'rb'") from fault
     except Exception as fault:
-        raise ConfigurationError(f"{shown(file)} cannot be read ({fault}); give one that is open for reading") from fault
+        raise ConfigurationError(
+            f"{shown(file)} cannot be read ({fault}); give one that is open for reading"
+        ) from fault
     name = getattr(file, "name", "")
     return File(content, Path(name).name if isinstance(name, str) else "")
 

@@ -1,9 +1,9 @@
 """BetterWaifu: its client, in both editions, and the one thing it can be asked for.
 
-    _client                   verbs
-    _provider | _registry     requests to calls; models and account
-    _answers | _refusals      answers to values, or to errors
-    _images                   the request and its result
+    _client                              verbs
+    _provider | _catalogue | _registry   requests to calls; requests by name; models and account
+    _answers | _refusals                 answers to values, or to errors
+    _images                              the request and its result
     _words | _known
 
 `GenerateImage` is a frozen value; `client.run(request)` returns a `GeneratedImage`.
@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+from aiowery.betterwaifu._catalogue import REQUESTS, as_object, from_object, request_type
 from aiowery.betterwaifu._client import BetterWaifu
 from aiowery.betterwaifu._images import GeneratedImage, GenerateImage
 from aiowery.betterwaifu._known import MODELS, SAMPLERS, Edition, Sampler
@@ -18,6 +19,7 @@ from aiowery.betterwaifu._registry import Account, Model, Subscription
 
 __all__ = (
     "MODELS",
+    "REQUESTS",
     "SAMPLERS",
     "Account",
     "BetterWaifu",
@@ -27,4 +29,7 @@ __all__ = (
     "Model",
     "Sampler",
     "Subscription",
+    "as_object",
+    "from_object",
+    "request_type",
 )

@@ -99,6 +99,14 @@ def test_without_a_key_both_ways_out_are_named(aiowery_here: Command, tmp_path: 
     _refused(aiowery_here(*command, "--out", "out"), "WERYAI_API_KEY", "--sandbox")
 
 
+@pytest.mark.parametrize("path", ["~nosuchuser/a.png", "a\\u0000b.png"])
+def test_strict_names_a_path_that_cannot_be(aiowery_command: Command, tmp_path: Path, path: str) -> None:
+    """A line with a path that no system can have is a line that is wrong, not the end of the batch."""
+    (tmp_path / "p.jsonl").write_text(f'{{"type": "image-upscale", "image_url": "{path}"}}\n')
+    ended = aiowery_command("batch", "p.jsonl", *_FAST, "--strict", "--no-check")
+    _refused(ended, "nothing was sent, because of --strict", "line 1: cannot read")
+
+
 def test_a_host_that_cannot_be_is_refused_before_sending(
     aiowery_command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -59,6 +59,16 @@ def test_no_text_becomes_markup(prompt: str, reason: str) -> None:
     assert f"failed: {reason}" in page.text
 
 
+def test_half_a_character_costs_no_page(tmp_path: Path) -> None:
+    """Prompts and texts whose bytes are no characters are shown with a mark in their place."""
+    (tmp_path / "1.txt").write_bytes(b"caf\xe9")
+    records = [_record(1, "a \udcff", files=("1.txt",))]
+    write_gallery(tmp_path / "gallery.html", "p\udcff.txt", records, Summary.of(records, 9.0))
+    page = _Tags((tmp_path / "gallery.html").read_text(encoding="utf-8"))
+    assert "p?.txt" in page.text
+    assert "caf\ufffd" in page.text
+
+
 def test_the_page_fetches_nothing_from_elsewhere() -> None:
     """Pictures lie beside the page, styles and script in it; nothing is loaded before it is seen."""
     text = _page(_record(files=("0001-50% #1?.png",)), _record(2, files=("b.mp4", "c.mp3")))

@@ -103,6 +103,24 @@ def test_what_cannot_be_written_at_all_is_printed(tmp_path: Path, capsys: pytest
     assert (tmp_path / "under-way.jsonl").exists()
 
 
+def test_half_a_character_costs_no_line(tmp_path: Path) -> None:
+    """A prompt whose bytes are no text, as a command line may bring it, is written with a mark in their place."""
+    with Manifest(tmp_path) as manifest:
+        manifest.accepted(1, ("t1",))
+        manifest.ended(_record(1, prompt="a \udcff", request={"prompt": "a \udcff"}, task_ids=("t1",)))
+    line = json.loads((tmp_path / "manifest.jsonl").read_text(encoding="utf-8"))
+    assert (line["task_ids"], line["request"]["prompt"]) == (["t1"], "a ?")
+
+
+def test_ids_stay_when_a_line_could_not_be_made(tmp_path: Path) -> None:
+    """Whatever hinders an item's line, its ids are not thrown away with the file of what was under way."""
+    with Manifest(tmp_path) as manifest:
+        manifest.accepted(1, ("t1",))
+        with pytest.raises(TypeError):
+            manifest.ended(_record(1, task_ids=("t1",), notes={"a": object()}))
+    assert json.loads((tmp_path / "under-way.jsonl").read_text()) == {"index": 1, "task_ids": ["t1"]}
+
+
 def test_a_run_that_never_began_leaves_nothing(tmp_path: Path) -> None:
     """If it broke off before anything was sent, the directory is as it was."""
     with pytest.raises(RuntimeError), Manifest(tmp_path, 10):

@@ -59,6 +59,15 @@ def test_fields_tell_choices_and_defaults(aiowery_here: Command) -> None:
     assert "image_size size, such as 1024x768 (needed)" in told
 
 
+@pytest.mark.parametrize("said", ["[]", '{"a": 1}', "7", '"music"'])
+def test_a_type_that_is_another_is_refused(aiowery_here: Command, said: str) -> None:
+    """Whatever stands there as type, it is told in one line."""
+    ended = aiowery_here("run", "text-to-image", "--sandbox", "--json", f'{{"type": {said}}}')
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith("aiowery: --json says type ")
+    assert "the command says text-to-image; leave one out" in ended.stderr
+
+
 def test_run_prints_urls(aiowery_command: Command, aiowery_sandbox: Sandbox) -> None:
     """Without --out the urls are on standard output, a line each, and nothing else."""
     ended = aiowery_command("run", "text-to-image", "--set", "prompt=a cat", "--set", "image_number=2")

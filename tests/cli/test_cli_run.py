@@ -9,17 +9,21 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import attrs
+import httpx
 import pytest
+from support import World, client_of, envelope
 
-from aiowery import Limits, PollPolicy, RetryPolicy, WeryAI
+from aiowery import File, Limits, PollPolicy, RetryPolicy, WeryAI
 from aiowery.cli._inputs import Item
 from aiowery.cli._manifest import NoJournal
 from aiowery.cli._progress import PlainProgress
 from aiowery.cli._records import Fate, Record
 from aiowery.cli._run import Run
+from aiowery.cli._save import Kept, Saver
 from aiowery.errors import DownloadError
 from aiowery.sandbox import Fault, Sandbox, faults
-from aiowery.weryai import TextToImage
+from aiowery.weryai import Chat, ImageUpscale, TextToImage
 
 pytestmark = pytest.mark.anyio
 
@@ -41,9 +45,14 @@ def _items(*prompts: str, **fields: Any) -> list[Item]:
     return [Item(index=place, line=place, request=request) for place, request in enumerate(requests, 1)]
 
 
-def _run(client: WeryAI, out: Path, journal: Any = None) -> Run:
+def _run(client: WeryAI, out: Path, journal: Any = None, *, check: bool = False) -> Run:
     return Run(
-        client, out, stem=lambda item: f"{item.index:04}", journal=journal or NoJournal(), progress=PlainProgress()
+        client,
+        out,
+        stem=lambda item: f"{item.index:04}",
+        journal=journal or NoJournal(),
+        progress=PlainProgress(),
+        check=check,
     )
 
 
@@ -173,6 +182,81 @@ async def test_leaving_at_once_knows_what_was_never_sent(aiowery_sandbox: Sandbo
         records = await run.finish(_items(*("a [[stuck]]",) * 6))
     assert [record.fate for record in records] == [Fate.INTERRUPTED, *(Fate.NOT_SUBMITTED,) * 5]
     assert aiowery_sandbox.world.charged == 1
+
+
+async def test_leaving_in_the_turn_of_the_answer_finds_the_ids(tmp_path: Path) -> None:
+    """However close acceptance and Ctrl-C come together, what was accepted is never told as not submitted."""
+    for turns in range(20):
+        world = World(seconds=1000)
+
+        async def leaving(request: httpx.Request, world: World = world, turns: int = turns) -> httpx.Response:
+            if request.method == "POST":
+                run.leave()
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+            return await world(request)
+
+        async with client_of(leaving) as client:
+            run = _run(client, tmp_path)
+            (record,) = await run.finish(_items("a cat"))
+        assert (record.fate, record.task_ids) == (Fate.INTERRUPTED, ("task_0",)), turns
+
+
+async def test_leaving_during_the_check_or_an_upload_has_cost_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An item whose paid POST was not sent is not in doubt, though another one's is."""
+    silence, calls = asyncio.Event(), Counter[str]()
+
+    async def silent(request: httpx.Request) -> httpx.Response:
+        calls[request.url.path] += 1
+        if calls.total() == 2:
+            run.leave()
+        await silence.wait()
+        return envelope({"task_ids": ["t1"]})
+
+    picture = File(b"\x89PNG\r\n\x1a\n" + bytes(100), "a.png")
+    requests = TextToImage(prompt="checked"), ImageUpscale(image_url=picture), TextToImage(prompt="sent")
+    items = [Item(index=place, line=place, request=request) for place, request in enumerate(requests, 1)]
+    async with client_of(silent) as client:
+
+        async def check(request: Any) -> tuple[()]:
+            if request is requests[0]:
+                await silence.wait()
+            return ()
+
+        monkeypatch.setattr(client, "check", check)
+        run = _run(client, tmp_path, check=True)
+        records = await run.finish(items)
+        silence.set()
+    assert [record.fate for record in records] == [Fate.NOT_SUBMITTED, Fate.NOT_SUBMITTED, Fate.IN_DOUBT]
+    assert calls == {"/v1/generation/upload-file": 1, "/v1/generation/text-to-image": 1}
+
+
+async def test_a_record_that_cannot_be_written_at_all_costs_no_other(aiowery_sandbox: Sandbox, tmp_path: Path) -> None:
+    """Whatever a journal raises, the run ends in order, and every item has its record."""
+
+    class Broken(NoJournal):
+        def ended(self, _record: Record, /) -> None:
+            raise UnicodeError("no such character")
+
+    async with _client(aiowery_sandbox, in_flight=1, submits=1) as client:
+        run = _run(client, tmp_path, Broken())
+        records = await run.finish(_items(*("a cat",) * 5))
+    assert len(records) == 5
+    assert records[0].fate is Fate.DONE
+    assert run.stopped is not None
+    assert run.stopped.reason == "cannot write the manifest: no such character"
+
+
+async def test_words_with_half_a_character_are_saved(aiowery_sandbox: Sandbox, tmp_path: Path) -> None:
+    """A text that was paid for is not lost to a character that is none."""
+    kept = Kept()
+    async with _client(aiowery_sandbox) as client:
+        result = attrs.evolve(await client.chat("hi"), text="half \ud83d of it")
+        await Saver(client, tmp_path).save(Chat(messages="hi"), result, "a", kept)
+    assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "half ? of it\n"
+    assert (kept.files, kept.error) == (["a.txt"], None)
 
 
 async def test_one_status_answer_in_twenty_failing_loses_nothing(tmp_path: Path) -> None:

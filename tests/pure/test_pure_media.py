@@ -144,8 +144,82 @@ def test_a_file_open_for_text_is_refused(source: Any) -> None:
         media(source)
 
 
+class Trickle(io.RawIOBase):
+    """A pipe that gives three bytes at a time, however many are asked for."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = io.BytesIO(content)
+
+    def readable(self) -> bool:
+        """Can be read."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Bring three bytes at most."""
+        part = self._content.read(min(3, len(buffer)))
+        buffer[: len(part)] = part
+        return len(part)
+
+
+def test_a_pipe_is_read_to_its_end() -> None:
+    """One read may bring a part only; what would be left out silently is read too."""
+    source: Any = Trickle(b"0123456789")
+    assert media(source) == File(b"0123456789")
+
+
+def closed_file() -> Any:
+    """Return a file that its owner has closed."""
+    file = io.BytesIO(b"abc")
+    file.close()
+    return file
+
+
+class Moody:
+    """Something with a `read` that raises what it likes, and shows itself to nobody."""
+
+    def read(self, _: int) -> bytes:
+        """Refuse."""
+        raise EOFError("no more")
+
+    def __repr__(self) -> str:
+        raise LookupError
+
+
+def write_only() -> Any:
+    """Return a file that can be written only."""
+    return io.BufferedWriter(io.BytesIO())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("make", [closed_file, write_only, Moody])
+def test_a_file_that_is_not_open_for_reading_is_refused(make: Any) -> None:
+    """Whatever its `read` raises is the caller's mistake, told as such."""
+    with pytest.raises(ConfigurationError, match=r"cannot be read .*open for reading"):
+        media(make())
+
+
+class Asynchronous:
+    """A file of some asynchronous library."""
+
+    async def read(self, _: int) -> bytes:
+        """Read, some time."""
+        return b""
+
+
+def test_a_path_of_bytes_is_a_path() -> None:
+    """As the system's own functions take it; its name need not be text."""
+
+    class Raw(os.PathLike[bytes]):
+        def __fspath__(self) -> bytes:
+            return b"not/\xff.png"
+
+    source: Any = Raw()
+    assert media(source) == Path(os.fsdecode(b"not/\xff.png"))
+
+
 @pytest.mark.parametrize(
-    "source", [7, None, 1.5, ["https://example.com"], {}, object()], ids=lambda source: type(source).__name__
+    "source",
+    [7, None, 1.5, ["https://example.com"], {}, object(), Asynchronous(), 10**5000],
+    ids=["int", "None", "float", "list", "dict", "object", "asynchronous", "huge"],
 )
 def test_other_things_are_no_media(source: Any) -> None:
     """The error shows what was given and what can be."""
@@ -183,6 +257,32 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
         read_file(tmp_path / name)
     assert str(caught.value).startswith(f"cannot read {tmp_path / name}: ")
     assert "nothing was sent" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "path", [Path("~nosuchuser/a.png"), Path("a\0.png"), Path("\ud800.png")], ids=["no home", "nul", "half a pair"]
+)
+def test_a_path_that_cannot_be_is_the_callers_mistake(path: Path) -> None:
+    """Whatever the system says of a path, it is a ConfigurationError: in a stream it ends one request, not all."""
+    with pytest.raises(ConfigurationError, match=r"cannot read .*nothing was sent"):
+        checked(path)
+
+
+def test_a_name_that_is_no_text_is_cleaned() -> None:
+    """A file name whose bytes are no UTF-8 costs these bytes only, in the upload and in an error."""
+    name = os.fsdecode(b"a\xff.png")
+    assert checked(File(SORTS["png"][0], name)).name == "a�.png"
+    with pytest.raises(ConfigurationError, match=r"^a�\.png is empty"):
+        checked(File(b"", name))
+
+
+def test_a_digest_is_made_once_where_the_file_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes a while for a large file, so it is ready when the thread that reads is: asking for it costs nothing."""
+    path = tmp_path / "a.png"
+    path.write_bytes(SORTS["png"][0])
+    ready = checked(path)
+    monkeypatch.setattr("hashlib.sha256", None)
+    assert ready.digest == ready.digest != ""
 
 
 def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -227,9 +227,22 @@ def test_the_request_id_is_found_wherever_it_is(
         (b'["\\UD83D", "\\uD83D"]', None),
         (b'{"\\udc00": [{"a": "x\\udc00"}]}', {"\ufffd": [{"a": "x\ufffd"}]}),
         (b'{"msg": "raw \xed\xa0\x80"}', {"msg": "raw \ufffd\ufffd\ufffd"}),
+        (b'{"id": "t1", "msg": "cut \xf0\x9f"}', {"id": "t1", "msg": "cut \ufffd"}),
+        ('{"msg": "half \\ud83d"}'.encode("utf-16"), {"msg": "half \ufffd"}),
+        (b'{"msg": "no escape: \\\\ud83d"}', {"msg": "no escape: \\ud83d"}),
         ('{"msg": "\ud55c\uad6d"}'.encode(), {"msg": "\ud55c\uad6d"}),
     ],
-    ids=["half an emoji", "a whole one", "no json", "in names", "raw bytes", "korean"],
+    ids=[
+        "half an emoji",
+        "a whole one",
+        "no json",
+        "in names",
+        "raw bytes",
+        "cut bytes",
+        "utf-16",
+        "no escape",
+        "korean",
+    ],
 )
 def test_half_a_character_is_replaced(body: bytes, value: Any) -> None:
     """Words cut in the middle of an emoji can be written and shown: no id is lost because a text cannot be."""
