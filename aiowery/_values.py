@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Final, Generic, Literal, Self, TypeVar
 
 import attrs
 
-from aiowery._fields import FrozenMapping, spellings
+from aiowery._fields import FrozenMapping, shown, spellings
 from aiowery._tasks import Asset, Kind, Snapshot, TaskState, credits_of
 from aiowery.errors import AioweryError, ConfigurationError
 
@@ -141,7 +141,7 @@ class TextResult(Result):
 
 def _frozen(extra: Any) -> FrozenMapping:
     if not isinstance(extra, Mapping) or not all(isinstance(name, str) for name in extra):
-        raise ConfigurationError(f"extra is {extra!r}; parameters by name are needed, such as {{'seed': 7}}")
+        raise ConfigurationError(f"extra is {shown(extra)}; parameters by name are needed, such as {{'seed': 7}}")
     return FrozenMapping(extra)
 
 

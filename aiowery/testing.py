@@ -5,7 +5,7 @@ In a `conftest.py`:
     pytest_plugins = ["aiowery.testing"]
 
 A test that asks for `aiowery_sandbox` then gets a running `Sandbox`, a hundred times as fast as life, and finds the
-environment set so that `WeryAI()` talks to it.
+environment set so that `WeryAI()` and `BetterWaifu()` talk to it.
 """
 
 from __future__ import annotations
@@ -28,10 +28,14 @@ SPEED = 100.0
 
 @pytest.fixture
 def aiowery_sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
-    """Start a sandbox for one test; `WeryAI()` finds it through WERYAI_BASE_URL and WERYAI_API_KEY."""
+    """Start a sandbox for one test; `WeryAI()` and `BetterWaifu()` find it through the environment.
+
+    (For the jobs edition of BetterWaifu, which lives elsewhere, give `base_url=aiowery_sandbox.jobs_url`.)
+    """
     with Sandbox(speed=SPEED) as sandbox:
-        monkeypatch.setenv("WERYAI_BASE_URL", sandbox.url)
-        monkeypatch.setenv("WERYAI_API_KEY", sandbox.key)
+        for provider in ("WERYAI", "BETTERWAIFU"):
+            monkeypatch.setenv(f"{provider}_BASE_URL", sandbox.url)
+            monkeypatch.setenv(f"{provider}_API_KEY", sandbox.key)
         yield sandbox
 
 

@@ -12,12 +12,13 @@
 from __future__ import annotations
 
 from aiowery.betterwaifu._catalogue import REQUESTS, as_object, from_object, request_type
-from aiowery.betterwaifu._client import BetterWaifu
+from aiowery.betterwaifu._client import LIMITS, BetterWaifu
 from aiowery.betterwaifu._images import GeneratedImage, GenerateImage
 from aiowery.betterwaifu._known import MODELS, SAMPLERS, Edition, Sampler
 from aiowery.betterwaifu._registry import Account, Model, Subscription
 
 __all__ = (
+    "LIMITS",
     "MODELS",
     "REQUESTS",
     "SAMPLERS",

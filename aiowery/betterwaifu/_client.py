@@ -29,12 +29,12 @@ _URLS: Final[dict[Edition, str]] = {
     "v1-images": "https://api.betterwaifu.com",
     "jobs": "https://betterwaifu.com/api/v1",
 }
-# One at a time, and in jobs a minute between two, with half a second for clocks that differ. Ten pictures are a
-# quarter of an hour, so the queue has an end.
-_LIMITS: Final[dict[Edition, Limits]] = {
+LIMITS: Final[dict[Edition, Limits]] = {
     "v1-images": Limits(in_flight=1, submits=1, polls=1, uploads=1, answers=1, queue=100, usual=30.0),
     "jobs": Limits(in_flight=1, submits=1, polls=4, uploads=1, answers=1, queue=100, usual=30.0, cool_down=60.5),
 }
+"""What each edition allows: one at a time, and in jobs a minute between two, with half a second for clocks that
+differ. A hundred may wait in line, which is hours."""
 
 
 class BetterWaifu(Client):
@@ -73,7 +73,7 @@ class BetterWaifu(Client):
         super().__init__(
             api_key,
             base_url=base_url or os.environ.get(self._url_variable) or _URLS[edition],
-            limits=limits or _LIMITS[edition],
+            limits=limits or LIMITS[edition],
             polling=polling,
             retries=retries,
             timeout=timeout,

@@ -9,7 +9,7 @@
     _records | _requests | _settings   values; requests from files; a request from a command's words
     _ask                               questions that make no job
     _types_table | _models_table | _tables
-    _setup | _options | _page | _signals
+    _setup | _options | _services | _page | _signals
 
 Exit codes: 0 all done, 1 some failed, 2 wrong use or configuration, 130 interrupted.
 """

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from aiowery import WeryAI
+from aiowery import BetterWaifu, WeryAI
 from aiowery._tasks import Snapshot
 from aiowery.cli._inputs import STDIN, decoded
 from aiowery.cli._logs import logs_told
@@ -20,16 +20,21 @@ from aiowery.weryai import ChatResult, Message
 T = TypeVar("T")
 
 
-def asked(running: Running, ask: Callable[[WeryAI], Awaitable[T]]) -> T:
-    """Open the client, ask, and return the answer."""
+def asked(running: Running, ask: Callable[[Any], Awaitable[T]]) -> T:
+    """Open the client of the service that is meant, ask it, and return the answer."""
     running.where.check()
     with logs_told(running.verbose, lambda text: write_line(sys.stderr, text)):
         return asyncio.run(_asked(running, ask))
 
 
-async def _asked(running: Running, ask: Callable[[WeryAI], Awaitable[T]]) -> T:
+async def _asked(running: Running, ask: Callable[[Any], Awaitable[T]]) -> T:
     async with opened(running.where) as client:
         return await ask(client)
+
+
+async def balance_of(client: WeryAI | BetterWaifu) -> float | None:
+    """Return the credits that are left, None when the service does not say."""
+    return (await client.account()).credits if isinstance(client, BetterWaifu) else await client.balance()
 
 
 async def upload_all(client: WeryAI, files: Iterable[Path], *, legacy: bool) -> None:
@@ -55,7 +60,11 @@ def print_answer(answer: ChatResult) -> None:
 def print_snapshot(snapshot: Snapshot) -> None:
     """Print what was said of one task."""
     print(f"{snapshot.task_id}: {snapshot.state.value} ({snapshot.word or 'no word'})")
-    facts: dict[str, Any] = {"step": snapshot.step, "reason": snapshot.reason}
+    facts: dict[str, Any] = {
+        "step": snapshot.step,
+        "position in the queue": snapshot.position,
+        "reason": snapshot.reason,
+    }
     if snapshot.credits is not None:
         facts["credits"] = f"{snapshot.credits:g}"
     for name, value in facts.items():

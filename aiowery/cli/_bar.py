@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from aiowery import Job
-from aiowery.cli._progress import Tally, failure_line
+from aiowery.cli._progress import Line, Tally, failure_line
 from aiowery.cli._records import Record
 
 _COUNTS: Final = (
@@ -17,7 +17,7 @@ _COUNTS: Final = (
     "[cyan]{task.fields[running]} running[/]",
     "[green]{task.fields[done]} done[/]",
     "[{task.fields[alarm]}]{task.fields[failed]} failed[/]",
-    "{task.fields[rate]}",
+    "{task.fields[pace]}",
     "[dim]{task.fields[left]} left[/]",
 )
 
@@ -55,8 +55,9 @@ class BarProgress:
         """Write a line above the bar, brackets and all."""
         self._console.print(text, markup=False, highlight=False, emoji=False)
 
-    def tick(self) -> None:
+    def tick(self, line: Line | None) -> None:
         """Bring rate and time left up to date."""
+        self._tally.line = line
         self._show()
 
     def stop(self) -> None:
@@ -75,6 +76,6 @@ class BarProgress:
             "done": f"{tally.done:,}",
             "failed": f"{tally.failed:,}",
             "alarm": "red" if tally.failed else "dim",
-            "rate": tally.rate(),
+            "pace": tally.pace(),
             "left": tally.time_left(),
         }

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import attrs
 
-from aiowery import WeryAI
+from aiowery._client import Client
 from aiowery.cli._check import faults_of
 from aiowery.cli._conduct import SOME_FAILED, Parts, clean_stem, conducted, exit_code, progress_for_people
 from aiowery.cli._gallery import write_gallery
@@ -95,7 +95,7 @@ def _items(order: Order) -> list[Item]:
     return items
 
 
-async def _refuse_faulty(client: WeryAI, order: Order, items: Sequence[Item]) -> None:
+async def _refuse_faulty(client: Client, order: Order, items: Sequence[Item]) -> None:
     """With --strict, raise ConfigurationError for files that cannot be sent and for what the registry is against."""
     if order.strict:
         _refuse(order, await faults_of(client, items, check=order.check))

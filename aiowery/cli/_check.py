@@ -10,6 +10,7 @@ import anyio.to_thread
 import attrs
 
 from aiowery import Request, WeryAI
+from aiowery._client import Client
 from aiowery._fields import wire_of
 from aiowery._media import checked
 from aiowery.cli._inputs import Item
@@ -18,15 +19,17 @@ from aiowery.cli._records import Objected
 from aiowery.errors import ConfigurationError
 
 
-async def refuse_objected(client: WeryAI, request: Request[Any]) -> None:
-    """Raise Objected with everything that the registry says against a request."""
+async def refuse_objected(client: Client, request: Request[Any]) -> None:
+    """Raise Objected with everything that the registry, where there is one, says against a request."""
+    if not isinstance(client, WeryAI):
+        return
     with registry_asked():
         said = await client.check(request)
     if said:
         raise Objected(f"{'; '.join(map(str, said))} (so says the model registry; --no-check sends it anyway)")
 
 
-async def faults_of(client: WeryAI, items: Iterable[Item], *, check: bool) -> dict[int, str]:
+async def faults_of(client: Client, items: Iterable[Item], *, check: bool) -> dict[int, str]:
     """Return what can be known to be wrong with items without sending one, by their lines."""
     faults = {}
     for item in items:

@@ -10,8 +10,9 @@ import attrs
 from cyclopts import Parameter
 
 from aiowery.cli import _ask, _batch, _models_table, _one, _settings, _types_table
-from aiowery.cli._options import AT_LEAST_ONE, NoCheck, Running, Wishes
-from aiowery.cli._requests import from_object
+from aiowery.cli._options import AT_LEAST_ONE, NoCheck, Running, Serving, Wishes
+from aiowery.cli._requests import from_object, wished
+from aiowery.cli._services import BetterWaifuService
 from aiowery.cli._setup import check_speed, sandbox_module
 from aiowery.cli._tables import print_json, print_table
 from aiowery.errors import ConfigurationError
@@ -37,10 +38,10 @@ def generate(
     out: Annotated[Path, Parameter(help=_OUT)],
     wishes: Wishes = Wishes(),  # noqa: B008 - frozen
     no_check: NoCheck = False,
-    running: Running = Running(),  # noqa: B008 - frozen
+    running: Serving = Serving(),  # noqa: B008 - frozen
 ) -> int:
     """Make pictures from one prompt, save them, and print where."""
-    request = from_object({**wishes.given(), "prompt": prompt}, {})
+    request = from_object({**wished(running.service.default_type, wishes.given()), "prompt": prompt}, {})
     return _one.one(_one.Single(request=request, out=out, running=running, check=not no_check))
 
 
@@ -75,7 +76,7 @@ def run(
         bool, Parameter(name="--list", negative="", show_default=False, help="Show every TYPE and what it does.")
     ] = False,
     no_check: NoCheck = False,
-    running: Running = Running(),  # noqa: B008 - frozen
+    running: Serving = Serving(),  # noqa: B008 - frozen
 ) -> int:
     """Ask for anything: a video, a song, a transcript, an upscaled picture; wait for it and print it.
 
@@ -96,8 +97,9 @@ def run(
     if fields or list_:
         _types_table.show_fields(type_name)
         return _DONE
+    serving = running.for_type(type_name)
     request = _settings.request_of(type_name, json, set_ or [])
-    return _one.one(_one.Single(request=request, out=out, running=running, check=not no_check, raw=raw))
+    return _one.one(_one.Single(request=request, out=out, running=serving, check=not no_check, raw=raw))
 
 
 def batch(
@@ -115,10 +117,10 @@ def batch(
     *,
     out: Annotated[Path, Parameter(help=_OUT)],
     wishes: Wishes = Wishes(),  # noqa: B008 - frozen
-    running: Running = Running(),  # noqa: B008 - frozen
+    running: Serving = Serving(),  # noqa: B008 - frozen
     limit: Annotated[int | None, Parameter(help="Take only the first so many.", validator=AT_LEAST_ONE)] = None,
     in_flight: Annotated[
-        int | None, Parameter(help="Tasks under way at once (20 is the provider's limit).", validator=AT_LEAST_ONE)
+        int | None, Parameter(help="Tasks under way at once (20 is WeryAI's limit).", validator=AT_LEAST_ONE)
     ] = None,
     gallery: Annotated[
         bool, Parameter(negative="", show_default=False, help="Write gallery.html, a page to look at the results.")
@@ -138,7 +140,7 @@ def batch(
     order = _batch.Order(
         source=prompts,
         out=out,
-        defaults=wishes.given(),
+        defaults=wished(running.service.default_type, wishes.given()),
         running=running,
         limit=limit,
         in_flight=in_flight,
@@ -156,9 +158,12 @@ def models(
     json: Annotated[
         bool, Parameter(negative="", show_default=False, help="Print a JSON object per model, a line each.")
     ] = False,
-    running: Running = Running(),  # noqa: B008 - frozen
+    running: Serving = Serving(),  # noqa: B008 - frozen
 ) -> int:
     """Show the models and what each of them takes."""
+    if isinstance(running.service, BetterWaifuService) and running.service.edition == "v1-images":
+        _models_table.print_slugs()
+        return _DONE
     found = _ask.asked(running, lambda client: _models_table.models_of(client, kind))
     if json:
         print_json(found, kind="chat")
@@ -220,9 +225,14 @@ def speakers(
     return _DONE
 
 
-def status(task_id: Annotated[str, Parameter(help="The id of a task that was submitted earlier.")], /) -> int:
+def status(
+    task_id: Annotated[str, Parameter(help="The id of a task that was submitted earlier.")],
+    /,
+    *,
+    running: Serving = Serving(),  # noqa: B008 - frozen
+) -> int:
     """Ask what became of a task."""
-    _ask.print_snapshot(_ask.asked(Running(), lambda client: client.status(task_id)))
+    _ask.print_snapshot(_ask.asked(running, lambda client: client.status(task_id)))
     return _DONE
 
 
@@ -233,9 +243,13 @@ def batch_status(batch_id: Annotated[str, Parameter(help="The id that a submissi
     return _DONE
 
 
-def balance() -> int:
+def balance(
+    *,
+    running: Serving = Serving(),  # noqa: B008 - frozen
+) -> int:
     """Print the credits that are left."""
-    print(f"{_ask.asked(Running(), lambda client: client.balance()):.12g}")
+    credits_left = _ask.asked(running, _ask.balance_of)
+    print("unknown" if credits_left is None else f"{credits_left:.12g}")
     return _DONE
 
 
@@ -258,4 +272,7 @@ def sandbox(
 def _tell_sandbox(running: Sandbox) -> None:
     print(f"The sandbox runs at {running.url} until Ctrl-C. Point a client at it:")
     print(f"  export WERYAI_BASE_URL={running.url}")
-    print(f"  export WERYAI_API_KEY={running.key}", flush=True)
+    print(f"  export WERYAI_API_KEY={running.key}")
+    print("BetterWaifu lives there too (its jobs edition below /api/v1):")
+    print(f"  export BETTERWAIFU_BASE_URL={running.url}")
+    print(f"  export BETTERWAIFU_API_KEY={running.key}", flush=True)

@@ -10,7 +10,8 @@ from typing import Final
 import attrs
 from rich.console import Console
 
-from aiowery import Event, LaneBackedOff, WeryAI
+from aiowery import Event, LaneBackedOff
+from aiowery._client import Client
 from aiowery._names import clean_name
 from aiowery.cli._bar import BarProgress
 from aiowery.cli._inputs import Item
@@ -29,7 +30,7 @@ _LONGEST_STEM: Final = 60
 _BUSY_EVERY: Final = 10.0
 
 
-async def _nothing(_: WeryAI) -> None:
+async def _nothing(_: Client) -> None:
     """Look at nothing."""
 
 
@@ -43,7 +44,7 @@ class Parts:
     stem: Stem
     check: bool
     brought: Brought = lambda _: None
-    first: Callable[[WeryAI], Awaitable[None]] = _nothing
+    first: Callable[[Client], Awaitable[None]] = _nothing
 
 
 async def conducted(

@@ -6,16 +6,19 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any, Literal
 
-from aiowery import WeryAI
+from aiowery import BetterWaifu, WeryAI, betterwaifu
 from aiowery.cli._tables import print_table
 from aiowery.weryai import ChatModel, Model
 
 ModelKind = Literal["image", "video", "chat"]
+AnyModel = Model | ChatModel | betterwaifu.Model
 
 
-async def models_of(client: WeryAI, kind: ModelKind | None) -> list[Model | ChatModel]:
+async def models_of(client: WeryAI | BetterWaifu, kind: ModelKind | None) -> list[AnyModel]:
     """Return the models of one kind, or of all."""
-    models: list[Model | ChatModel] = []
+    models: list[AnyModel] = []
+    if isinstance(client, BetterWaifu):
+        return [*models, *(await client.models())] if kind in {None, "image"} else models
     if kind != "chat":
         models += [model for model in await client.models() if kind in {None, model.kind}]
     if kind in {None, "chat"}:
@@ -23,9 +26,16 @@ async def models_of(client: WeryAI, kind: ModelKind | None) -> list[Model | Chat
     return models
 
 
-def print_models(models: Iterable[Model | ChatModel]) -> None:
+def print_models(models: Iterable[AnyModel]) -> None:
     """Print a table for each way in which models are asked."""
     models = tuple(models)
+    numbered = [model for model in models if isinstance(model, betterwaifu.Model)]
+    if numbered:
+        rows = [
+            (str(model.id), model.model_name, model.name, model.base_model, "yes" if model.nsfw else "")
+            for model in numbered
+        ]
+        print_table(("model", "name", "version", "base", "for adults"), rows, title="generate-image")
     for mode, group in groupby((model for model in models if isinstance(model, Model)), lambda model: model.mode):
         _print_media_models(mode, tuple(group))
     chat = [model for model in models if isinstance(model, ChatModel)]
@@ -43,6 +53,11 @@ def print_models(models: Iterable[Model | ChatModel]) -> None:
         print_table(("model", "most tokens", "price in", "price out", "about"), rows, title="chat")
     if not models:
         print("The registries list no models.")
+
+
+def print_slugs() -> None:
+    """Print the models that the v1-images edition documents; it has no list to ask for."""
+    print_table(("model", "good for"), list(betterwaifu.MODELS.items()), title="generate-image")
 
 
 def _print_media_models(mode: str, models: Sequence[Model]) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import attrs
 from cyclopts import Group, Parameter, validators
 
+from aiowery.betterwaifu import Edition
+from aiowery.cli._services import WERYAI, Name, Service, service_of
 from aiowery.cli._setup import Where
 from aiowery.weryai import ASPECT_RATIOS, IMAGE_MODELS
 
@@ -27,11 +30,21 @@ _RUNNING: Final = Group("Running", sort_key=2)
 class Wishes:
     """What pictures (or videos) to make, where the request itself does not say."""
 
-    model: Annotated[str | None, Parameter(help=f"The model, such as {', '.join(IMAGE_MODELS[:4])}.")] = None
+    model: Annotated[
+        str | None, Parameter(help=f"The model, such as {', '.join(IMAGE_MODELS[:4])}; aiowery models shows them.")
+    ] = None
     aspect_ratio: Annotated[str | None, Parameter(help=f"The shape. {_RATIOS}.")] = None
     negative_prompt: Annotated[str | None, Parameter(help="What to keep out of the picture.")] = None
     image_number: Annotated[int | None, Parameter(help="How many pictures.", validator=AT_LEAST_ONE)] = None
     resolution: Annotated[str | None, Parameter(help="The size, such as 1k, 2k or 4k; not every model has it.")] = None
+    width: Annotated[int | None, Parameter(help="Pixels (BetterWaifu).", validator=AT_LEAST_ONE)] = None
+    height: Annotated[int | None, Parameter(help="Pixels (BetterWaifu).", validator=AT_LEAST_ONE)] = None
+    steps: Annotated[int | None, Parameter(help="How long to work on it (BetterWaifu).", validator=AT_LEAST_ONE)] = None
+    cfg_scale: Annotated[float | None, Parameter(help="How closely to follow the prompt (BetterWaifu).")] = None
+    sampler: Annotated[str | None, Parameter(help="Such as dpm-2m-karras, or euler_a in jobs (BetterWaifu).")] = None
+    seed: Annotated[
+        int | None, Parameter(help="The same number makes the same picture (BetterWaifu).", allow_leading_hyphen=True)
+    ] = None
 
     def given(self) -> dict[str, Any]:
         """Return the fields that were asked for."""
@@ -60,6 +73,41 @@ class Running:
     ] = 0
 
     @property
+    def service(self) -> Service:
+        """Whose service it is."""
+        return WERYAI
+
+    @property
     def where(self) -> Where:
         """The service or the sandbox."""
-        return Where(sandbox=self.sandbox, speed=self.speed)
+        return Where(sandbox=self.sandbox, speed=self.speed, service=self.service)
+
+
+@Parameter(name="*", group=_RUNNING)
+@attrs.frozen(kw_only=True)
+class Serving(Running):
+    """The same, for commands that several services understand."""
+
+    provider: Annotated[
+        Name | None, Parameter(help="Whose service; what is asked for tells it otherwise, else weryai.")
+    ] = None
+    edition: Annotated[
+        Edition | None, Parameter(help="BetterWaifu's edition, v1-images unless said; they share no models.")
+    ] = None
+    lane_state: Annotated[
+        Path | None,
+        Parameter(
+            help="BetterWaifu: a file in which runs with one account keep whose turn it is, and the rest between two."
+        ),
+    ] = None
+    type_name: Annotated[str | None, Parameter(parse=False)] = None
+
+    @property
+    def service(self) -> Service:
+        """Whose service it is; ConfigurationError where the options contradict each other."""
+        return service_of(self.provider, self.edition, self.lane_state, self.type_name)
+
+    def for_type(self, type_name: str) -> Serving:
+        """Return the same for this type of request; ConfigurationError where another service makes it."""
+        service_of(self.provider, self.edition, self.lane_state, type_name)
+        return attrs.evolve(self, type_name=type_name)

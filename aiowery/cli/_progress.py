@@ -20,6 +20,14 @@ _EVERY: Final = 5.0
 _MOST: Final = 50
 
 
+@attrs.frozen
+class Line:
+    """How a line stands in which one follows the other: seconds until the next is sent, and until all have ended."""
+
+    next_in: float
+    ends_in: float
+
+
 @attrs.define
 class Tally:
     """Where the items are at this moment."""
@@ -30,6 +38,7 @@ class Tally:
     failed: int = 0
     unsent: int = 0
     started_at: float = 0.0
+    line: Line | None = None
 
     @property
     def ended(self) -> int:
@@ -60,13 +69,21 @@ class Tally:
         else:
             self.failed += 1
 
+    def pace(self) -> str:
+        """Return the speed in words; while the line rests, when it goes on."""
+        if self.line is not None and self.line.next_in >= 1:
+            return f"next in {duration(self.line.next_in)}"
+        return self.rate()
+
     def rate(self) -> str:
         """Return the speed in words."""
         rate = self.done / self.seconds if self.seconds else 0.0
         return f"{rate:.1f}/s" if rate >= 1 else f"{rate * 60:.1f}/min"
 
     def time_left(self) -> str:
-        """Return the time that the rest will take at the speed so far, in words."""
+        """Return the time that the rest will take, in words: as the line says, else at the speed so far."""
+        if self.line is not None:
+            return duration(self.line.ends_in)
         return duration(time_left(self.ended, self.total, self.seconds)) if self.ended else "?"
 
 
@@ -94,8 +111,8 @@ class Progress(Protocol):
         """Tell people something."""
         ...
 
-    def tick(self) -> None:
-        """A second has passed."""
+    def tick(self, line: Line | None) -> None:
+        """A second has passed; `line` tells how it stands where one follows the other."""
         ...
 
     def stop(self) -> None:
@@ -129,8 +146,9 @@ class PlainProgress:
         """Write a line."""
         write_line(sys.stderr, text)
 
-    def tick(self) -> None:
+    def tick(self, line: Line | None) -> None:
         """Tell how far it is, unless that was told a moment ago."""
+        self._tally.line = line
         if time.monotonic() >= self._told_at + _EVERY:
             self._told_at = time.monotonic()
             self.say(plain_line(self._tally))
@@ -158,7 +176,7 @@ class JsonProgress:
         """Write a line for people."""
         write_line(sys.stderr, text)
 
-    def tick(self) -> None:
+    def tick(self, line: Line | None) -> None:
         """Tell nothing: events are enough."""
 
     def stop(self) -> None:
@@ -186,7 +204,7 @@ def plain_line(tally: Tally) -> str:
     """Return the line that tells how far it is."""
     return (
         f"{tally.ended:,}/{tally.total:,}: {tally.queued:,} queued, {tally.running:,} running, {tally.done:,} done,"
-        f" {tally.failed:,} failed, {tally.rate()}, {tally.time_left()} left"
+        f" {tally.failed:,} failed, {tally.pace()}, {tally.time_left()} left"
     )
 
 

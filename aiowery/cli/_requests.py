@@ -13,14 +13,16 @@ from urllib.parse import unquote, urlsplit
 
 import attrs
 
-from aiowery import Request
+from aiowery import Request, betterwaifu, weryai
+from aiowery._catalogue import Catalogue
 from aiowery._fields import wire_of
 from aiowery._media import Media
 from aiowery.errors import ConfigurationError
-from aiowery.weryai import Message, Point, Rectangle, Size, TextToImage, request_type
-from aiowery.weryai import from_object as read_object
+from aiowery.weryai import Message, Point, Rectangle, Size, TextToImage
 
-DEFAULT_TYPE: Final = TextToImage.type_name
+_BY_NAME: Final[Catalogue[Request[Any]]] = Catalogue(*weryai.REQUESTS.values(), *betterwaifu.REQUESTS.values())
+REQUESTS: Final = _BY_NAME.requests
+"""Everything that can be asked for, of whichever service; no two use one name."""
 
 _TRUTHS: Final = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _WHOLE: Final = re.compile(r"[+-]?[0-9]{1,18}")
@@ -30,13 +32,14 @@ _SEEN: Final = frozenset({"image", "video"})
 def from_object(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> Request[Any]:
     """Build the request that a JSON object means: `type` names it, unknown names go to `extra`.
 
-    `defaults` fill fields that the object leaves out or sets to null, where pictures or videos are asked for; a null
-    that none of them fills means what it means to the library. Raises ConfigurationError.
+    `defaults` name the type where the object does not. Where pictures or videos are asked for, they fill fields that
+    it leaves out or sets to null; a null that none of them fills means what it means to the library. Raises
+    ConfigurationError.
     """
-    cls = request_type(values.get("type") or DEFAULT_TYPE)
+    cls = _BY_NAME.request_type(values.get("type") or defaults.get("type") or TextToImage.type_name)
     filled = _filled(cls, defaults)
     given = {name: value for name, value in values.items() if value is not None or name not in filled}
-    return read_object({**filled, **given, "type": cls.type_name})
+    return _BY_NAME.from_object({**filled, **given, "type": cls.type_name})
 
 
 def from_cells(cells: Mapping[str, str], defaults: Mapping[str, Any]) -> tuple[Request[Any], dict[str, str]]:
@@ -46,12 +49,22 @@ def from_cells(cells: Mapping[str, str], defaults: Mapping[str, Any]) -> tuple[R
     means the default. Raises ConfigurationError.
     """
     named = {column_name(column): cell.strip() for column, cell in cells.items()}
-    cls = request_type(named.get("type") or DEFAULT_TYPE)
+    cls = _BY_NAME.request_type(named.get("type") or defaults.get("type") or TextToImage.type_name)
     hints = field_types(cls.type_name)
     known = {name: converted(name, [cell], hints[name]) for name, cell in named.items() if cell and name in hints}
     notes = {column: cell for column, cell in cells.items() if column_name(column) not in {*hints, "type"}}
-    request = read_object({**_filled(cls, defaults), **known, "type": cls.type_name})
+    request = _BY_NAME.from_object({**_filled(cls, defaults), **known, "type": cls.type_name})
     return request, {column: cell for column, cell in notes.items() if cell.strip()}
+
+
+def wished(type_name: str, wishes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return wishes as defaults for requests of this type; ConfigurationError for one that it has no field for."""
+    hints = field_types(type_name)
+    for name in wishes:
+        if name not in hints:
+            raise ConfigurationError(f"--{name.replace('_', '-')}: {type_name} has nothing of the kind; leave it out")
+    texts = {name: converted(name, [wish], hints[name]) for name, wish in wishes.items() if isinstance(wish, str)}
+    return {"type": type_name, **wishes, **texts}
 
 
 def _filled(cls: type[Request[Any]], defaults: Mapping[str, Any]) -> dict[str, Any]:
@@ -65,7 +78,7 @@ def _filled(cls: type[Request[Any]], defaults: Mapping[str, Any]) -> dict[str, A
 @functools.cache
 def field_types(type_name: str) -> Mapping[str, Any]:
     """Return the annotations of a request type's fields."""
-    cls = request_type(type_name)
+    cls = REQUESTS[type_name]
     hints = get_type_hints(cls)
     return {field.name: hints[field.name] for field in attrs.fields(cls)}
 
@@ -130,6 +143,8 @@ def _item(name: str, text: str, kinds: set[Any]) -> Any:
 
 
 def _converted(name: str, text: str, kinds: set[Any]) -> Any:
+    if int in kinds and _WHOLE.fullmatch(text):  # a model has a name, or a number
+        return int(text)
     if kinds & _TEXTS:
         return text
     for kind, (read, wanted) in _READERS.items():

@@ -13,12 +13,14 @@ from typing import Any, Final
 
 import attrs
 
-from aiowery import Job, Request, Result, WeryAI
+from aiowery import Job, Request, Result
+from aiowery._catalogue import as_object
+from aiowery._client import Client
 from aiowery._events import log
 from aiowery.cli._check import refuse_objected
 from aiowery.cli._inputs import Item
 from aiowery.cli._manifest import Journal
-from aiowery.cli._progress import Progress
+from aiowery.cli._progress import Line, Progress
 from aiowery.cli._records import Fate, Objected, Problem, Record
 from aiowery.cli._requests import prompt_of
 from aiowery.cli._save import Kept, Saver
@@ -33,7 +35,6 @@ from aiowery.errors import (
     RateLimited,
     SubmissionInDoubt,
 )
-from aiowery.weryai import as_object
 
 _UNSAVED: Final = 16
 _TICK: Final = 1.0
@@ -85,7 +86,7 @@ class Run:
 
     def __init__(
         self,
-        client: WeryAI,
+        client: Client,
         out: Path | None,
         *,
         stem: Stem,
@@ -112,7 +113,7 @@ class Run:
         """Return the items' records in input order, once each has one."""
         self._progress.start(len(items))
         working = asyncio.create_task(self._work(items))
-        ticking = asyncio.create_task(self._tick())
+        ticking = asyncio.create_task(self._tick(len(items)))
         leaving = asyncio.create_task(self._leaving.wait())
         try:
             await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
@@ -289,10 +290,20 @@ class Run:
             self._stop(Stop(reason=reason, exit_code=1))
             self._saver.refusal = DownloadError(f"not saved ({reason}); the url still holds the output")
 
-    async def _tick(self) -> None:
+    async def _tick(self, total: int) -> None:
         while True:
+            self._progress.tick(self._line(total))
             await asyncio.sleep(_TICK)
-            self._progress.tick()
+
+    def _line(self, total: int) -> Line | None:
+        """Return how the line stands where one task follows the other; elsewhere the speed so far says more."""
+        lane = self._client.statistics().lane
+        left = total - len(self._records)
+        in_lane = lane.waiting + lane.in_use
+        ends_in = lane.ends_in(max(0, left - in_lane))
+        if self._client.limits.in_flight > 1 or ends_in is None:
+            return None
+        return Line(next_in=0.0 if lane.in_use else lane.paused_for, ends_in=ends_in if left else 0.0)
 
 
 def _fate_of_cut_off(work: _Work) -> Fate:

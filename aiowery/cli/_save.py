@@ -10,7 +10,8 @@ from typing import Any, Final
 import anyio
 import attrs
 
-from aiowery import Asset, Request, Result, WeryAI
+from aiowery import Asset, Request, Result
+from aiowery._client import Client
 from aiowery._events import log
 from aiowery.errors import DownloadError
 from aiowery.weryai import DeepResearch
@@ -32,7 +33,7 @@ class Kept:
 class Saver:
     """Saves results in a directory, or nowhere. Once the disk has refused something, nothing more is tried."""
 
-    def __init__(self, client: WeryAI, directory: Path | None) -> None:
+    def __init__(self, client: Client, directory: Path | None) -> None:
         self._client = client
         self._directory = directory
         self.refusal: DownloadError | None = None

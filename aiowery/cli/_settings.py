@@ -14,9 +14,8 @@ from aiowery import Request
 from aiowery._fields import spellings
 from aiowery.cli._inputs import STDIN, decoded, json_object
 from aiowery.cli._progress import write_line
-from aiowery.cli._requests import column_name, converted, field_types
+from aiowery.cli._requests import REQUESTS, column_name, converted, field_types, from_object
 from aiowery.errors import ConfigurationError
-from aiowery.weryai import REQUESTS, from_object
 
 _FILE: Final = "@"
 _LIKELY: Final = 0.8
@@ -40,7 +39,7 @@ def request_of(type_name: str, json: str | None, settings: Sequence[str]) -> Req
     values = {} if json is None else _object(type_name, json)
     values = {**values, **_set(type_name, settings), "type": type_name}
     _refuse_missing(type_name, values)
-    return from_object(values)
+    return from_object(values, {})
 
 
 def _object(type_name: str, source: str) -> Mapping[str, Any]:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from aiowery import Limits, Observer, PollPolicy, RetryPolicy, WeryAI
+from aiowery import Limits, Observer, PollPolicy, RetryPolicy
+from aiowery._client import Client
+from aiowery.cli._services import WERYAI, Service
 from aiowery.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ class Where:
 
     sandbox: bool = False
     speed: float | None = None
+    service: Service = WERYAI
 
     def check(self) -> None:
         """Raise ConfigurationError for what cannot work, with the ways out."""
@@ -36,9 +39,9 @@ class Where:
             check_speed(self.speed)
         if self.sandbox:
             sandbox_module()
-        elif not os.environ.get("WERYAI_API_KEY"):
+        elif not os.environ.get(self.service.key_variable):
             raise ConfigurationError(
-                "no API key: set the environment variable WERYAI_API_KEY,"
+                f"no API key: set the environment variable {self.service.key_variable},"
                 " or add --sandbox to try everything without a key"
             )
 
@@ -61,18 +64,18 @@ def sandbox_module() -> ModuleType:
 @contextlib.asynccontextmanager
 async def opened(
     where: Where, *, in_flight: int | None = None, places: int = 1, observer: Observer | None = None
-) -> AsyncIterator[WeryAI]:
+) -> AsyncIterator[Client]:
     """Open the client that `where` means; a sandbox gets credits for so many places.
 
     Closing waits for a moment only: by then nothing is under way, or people have said that they cannot wait.
     """
     where.check()
-    limits = Limits() if in_flight is None else Limits(in_flight=in_flight)
+    limits = where.service.limits(in_flight)
     async with contextlib.AsyncExitStack() as stack:
         if where.sandbox:
-            client = await _in_sandbox(stack, limits, where.speed or 1.0, max(_CREDITS, places), observer)
+            client = await _in_sandbox(stack, where, limits, max(_CREDITS, places), observer)
         else:
-            client = WeryAI(limits=limits, observer=observer)
+            client = where.service.client(None, limits=limits, observer=observer)
         await client.open()
         try:
             yield client
@@ -83,15 +86,14 @@ async def opened(
 
 
 async def _in_sandbox(
-    stack: contextlib.AsyncExitStack, limits: Limits, speed: float, credits_: int, observer: Observer | None
-) -> WeryAI:
+    stack: contextlib.AsyncExitStack, where: Where, limits: Limits, credits_: int, observer: Observer | None
+) -> Client:
     from aiowery.sandbox import Sandbox  # noqa: PLC0415 - see sandbox_module
 
+    speed = where.speed or 1.0
     sandbox = await stack.enter_async_context(Sandbox(speed=speed, credits=credits_))
-    return WeryAI(
-        sandbox.key,
-        base_url=sandbox.url,
-        models_base_url=sandbox.url,
+    return where.service.client(
+        sandbox,
         limits=limits.faster(speed),
         polling=PollPolicy().faster(speed),
         retries=RetryPolicy().faster(speed),

@@ -10,10 +10,10 @@ from typing import Any, Final, Literal, get_args, get_origin
 import attrs
 
 from aiowery._fields import wire_of
-from aiowery.cli._requests import field_types, kinds_of
+from aiowery.cli._requests import REQUESTS, field_types, kinds_of
 from aiowery.cli._settings import required
 from aiowery.cli._tables import print_table
-from aiowery.weryai import REQUESTS, Message, Point, Rectangle, Size
+from aiowery.weryai import Message, Point, Rectangle, Size
 
 _CALL: Final = re.compile(r":?\s*`POST [^`]*`(,[^.]*)?")
 _CLASSES: Final = {cls.__name__: f"`{type_name}`" for type_name, cls in REQUESTS.items()}

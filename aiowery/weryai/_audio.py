@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 
 import attrs
 
-from aiowery._fields import number, text, whole_number, wire
+from aiowery._fields import number, shown, text, whole_number, wire
 from aiowery._media import Media, optional_media
 from aiowery._tasks import Kind
 from aiowery._values import AudioResult, TextResult
@@ -38,7 +38,7 @@ def _styles(value: Styles | dict[str, Any] | None) -> Styles | None:
     try:
         return Styles(**value)
     except TypeError as fault:
-        raise ConfigurationError(f"styles is {value!r}; genre, emotion and instrument are its parts") from fault
+        raise ConfigurationError(f"styles is {shown(value)}; genre, emotion and instrument are its parts") from fault
 
 
 @attrs.frozen(kw_only=True)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 import attrs
 
-from aiowery._fields import count, items, number, text, whole_number, wire
+from aiowery._fields import count, items, number, shown, text, whole_number, wire
 from aiowery._names import shortened
 from aiowery._tasks import Kind, Snapshot
 from aiowery._values import TextResult
@@ -61,7 +61,7 @@ def _message(value: Any) -> Message:
     try:
         return value if isinstance(value, Message) else Message(**value)
     except TypeError as fault:
-        raise ConfigurationError(f"{value!r} is no message; give role and content") from fault
+        raise ConfigurationError(f"{shown(value)} is no message; give role and content") from fault
 
 
 def _turns(messages: tuple[Message, ...]) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Final, Literal
 
 import attrs
 
-from aiowery._fields import count, items, path_segment, text, wire
+from aiowery._fields import count, items, path_segment, shown, text, wire
 from aiowery._tasks import Kind, ScriptLine, Snapshot, TaskState
 from aiowery._values import AudioResult, Result
 from aiowery.errors import ConfigurationError
@@ -107,7 +107,7 @@ class Podcast(TaskRequest[PodcastScript]):
         speakers: tuple[object, ...] = self.speakers
         if not all(isinstance(speaker, str) and speaker.strip() for speaker in speakers):
             raise ConfigurationError(
-                f"{type(self).__name__}.speakers is {self.speakers!r}; ids from client.speakers() are needed"
+                f"{type(self).__name__}.speakers is {shown(self.speakers)}; ids from client.speakers() are needed"
             )
         if self.mode == "debate" and len(self.speakers) != _DEBATERS:
             raise ConfigurationError(
@@ -123,10 +123,12 @@ def _line(value: Any) -> ScriptLine:
     try:
         line = value if isinstance(value, ScriptLine) else ScriptLine(**value)
     except TypeError as fault:
-        raise ConfigurationError(f"{value!r} is no turn of a script; give speaker_id and content") from fault
+        raise ConfigurationError(f"{shown(value)} is no turn of a script; give speaker_id and content") from fault
     told: tuple[object, ...] = (line.speaker_id, line.content, line.speaker_name or "?")
     if not all(isinstance(part, str) and part.strip() for part in told):
-        raise ConfigurationError(f"{line!r}: speaker_id, content and speaker_name must be texts that are not blank")
+        raise ConfigurationError(
+            f"{shown(line)}: speaker_id, content and speaker_name must be texts that are not blank"
+        )
     return line
 
 

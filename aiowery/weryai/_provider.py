@@ -98,13 +98,13 @@ class WeryAIProvider:
 def _segment(id_: str) -> str:
     """Return an id as a part of a path; ConfigurationError for what would lead elsewhere."""
     if not fits_in_a_path(id_):
-        raise ConfigurationError(f"the id is {id_!r}; an id as the provider gave it is needed")
+        raise ConfigurationError(f"the id is {shown(id_)}; an id as the provider gave it is needed")
     return quote(id_, safe="")
 
 
 def _ours(request: object) -> WeryAIRequest[Any]:
     if not isinstance(request, WeryAIRequest):
-        raise ConfigurationError(f"{request!r} is not a WeryAI request; give one of the classes of aiowery.weryai")
+        raise ConfigurationError(f"{shown(request)} is not a WeryAI request; give one of the classes of aiowery.weryai")
     return request
 
 

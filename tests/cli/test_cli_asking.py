@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -45,6 +46,14 @@ def test_speakers_are_listed_by_language(aiowery_command: Command) -> None:
     found = [json.loads(line) for line in lines]
     assert {who["language"] for who in found} == {"ja"}
     assert all(f"\n {who['id']} " in table for who in found)
+
+
+def test_a_screen_that_cannot_show_all_letters_shows_the_others(aiowery_command: Command) -> None:
+    """An answer that was paid for is printed with marks for what this output has no letters for."""
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    ended = aiowery_command("chat", "über allen Gipfeln", *_SANDBOX, env=environment)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "?ber allen Gipfeln" in ended.stdout
 
 
 def test_chat_answers_on_standard_output(aiowery_command: Command) -> None:

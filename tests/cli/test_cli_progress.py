@@ -62,7 +62,7 @@ def test_the_bar_shows_counts_and_failures_as_they_are() -> None:
     progress.start(1632)
     progress.accepted(1, _JOB)
     progress.ended(_FAILED)
-    progress.tick()
+    progress.tick(None)
     progress.stop()
     text = screen.getvalue()
     assert "'a [red] cat': no [bold]luck[/]" in text
@@ -80,7 +80,7 @@ def test_plain_lines_are_few(capsys: pytest.CaptureFixture[str], monkeypatch: py
         now += 0.1
         progress.accepted(1, _JOB)
         progress.ended(_record(task_ids=("t",)))
-        progress.tick()
+        progress.tick(None)
     progress.ended(_FAILED)
     progress.stop()
     lines = capsys.readouterr().err.splitlines()

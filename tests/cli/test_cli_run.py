@@ -184,22 +184,22 @@ async def test_leaving_at_once_knows_what_was_never_sent(aiowery_sandbox: Sandbo
     assert aiowery_sandbox.world.charged == 1
 
 
-async def test_leaving_in_the_turn_of_the_answer_finds_the_ids(tmp_path: Path) -> None:
+@pytest.mark.parametrize("turns", range(20))
+async def test_leaving_in_the_turn_of_the_answer_finds_the_ids(tmp_path: Path, turns: int) -> None:
     """However close acceptance and Ctrl-C come together, what was accepted is never told as not submitted."""
-    for turns in range(20):
-        world = World(seconds=1000)
+    world = World(seconds=1000)
 
-        async def leaving(request: httpx.Request, world: World = world, turns: int = turns) -> httpx.Response:
-            if request.method == "POST":
-                run.leave()
-                for _ in range(turns):
-                    await asyncio.sleep(0)
-            return await world(request)
+    async def leaving(request: httpx.Request) -> httpx.Response:
+        if request.method == "POST":
+            run.leave()
+            for _ in range(turns):
+                await asyncio.sleep(0)
+        return await world(request)
 
-        async with client_of(leaving) as client:
-            run = _run(client, tmp_path)
-            (record,) = await run.finish(_items("a cat"))
-        assert (record.fate, record.task_ids) == (Fate.INTERRUPTED, ("task_0",)), turns
+    async with client_of(leaving) as client:
+        run = _run(client, tmp_path)
+        (record,) = await run.finish(_items("a cat"))
+    assert (record.fate, record.task_ids) == (Fate.INTERRUPTED, ("task_0",))
 
 
 async def test_leaving_during_the_check_or_an_upload_has_cost_nothing(

@@ -187,7 +187,7 @@ class Moody:
 
 def write_only() -> Any:
     """Return a file that can be written only."""
-    return io.BufferedWriter(io.BytesIO())  # type: ignore[arg-type]
+    return io.BufferedWriter(io.BytesIO())
 
 
 @pytest.mark.parametrize("make", [closed_file, write_only, Moody])

@@ -1,0 +1,141 @@
+"""BetterWaifu on the command line: one picture, a batch in line, models, credits, and what cannot be."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cli.conftest import Command
+from PIL import Image
+
+from aiowery.cli._progress import Line, PlainProgress, Tally, plain_line
+from aiowery.sandbox import Sandbox
+
+
+@pytest.fixture
+def studio(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+    """Run a sandbox that the v1-images edition finds through the environment."""
+    with Sandbox(speed=100, keys=None) as sandbox:
+        monkeypatch.setenv("BETTERWAIFU_BASE_URL", sandbox.url)
+        monkeypatch.setenv("BETTERWAIFU_API_KEY", sandbox.key)
+        yield sandbox
+
+
+def test_one_picture(aiowery_command: Command, studio: Sandbox, tmp_path: Path) -> None:
+    """What was wished for is what is asked for, and the file opens."""
+    wishes = ("--steps", "30", "--seed", "7", "--width", "512", "--height", "768", "--model", "plant-milk")
+    ended = aiowery_command("generate", "1girl, rain", "--provider", "betterwaifu", "--out", "out", *wishes)
+    assert (ended.returncode, ended.stdout) == (0, f"out{os.sep}1girl-rain.png\n"), ended.stderr
+    with Image.open(tmp_path / "out" / "1girl-rain.png") as picture:
+        assert picture.size == (341, 512)
+    (made,) = studio.studio.generations
+    assert (made.seed, made.wish.model) == (7, "plant-milk")
+
+
+@pytest.mark.slow
+def test_a_batch_in_line(aiowery_command: Command, tmp_path: Path) -> None:
+    """Four pictures of the jobs edition, one after the other with a rest between: all saved, with their facts."""
+    (tmp_path / "p.txt").write_text("a\nb\nc\nd\n")
+    arguments = ("--provider", "betterwaifu", "--edition", "jobs", "--model", "814910", "--sandbox", "--speed", "100")
+    ended = aiowery_command("batch", "p.txt", "--out", "out", "--gallery", *arguments)
+    assert ended.returncode == 0, ended.stderr
+    lines = [json.loads(line) for line in (tmp_path / "out" / "manifest.jsonl").read_text().splitlines()]
+    assert [line["files"] for line in lines] == [[f"000{n}-{name}.webp"] for n, name in enumerate("abcd", 1)]
+    assert {line["request"]["model"] for line in lines} == {814910}
+    assert (tmp_path / "out" / "gallery.html").exists()
+
+
+def test_run_knows_the_service_by_what_is_asked_for(aiowery_command: Command, studio: Sandbox) -> None:
+    """`run generate-image` needs no --provider."""
+    ended = aiowery_command("run", "generate-image", "--set", "prompt=a cat", "--set", "cfg_scale=5.5")
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.startswith(f"{studio.url}/images/")
+
+
+def test_models_credits_and_status_of_the_jobs_edition(
+    aiowery_command: Command, studio: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reads of the edition that has them."""
+    monkeypatch.setenv("BETTERWAIFU_BASE_URL", studio.jobs_url)
+    edition = ("--provider", "betterwaifu", "--edition", "jobs")
+    models = aiowery_command("models", *edition)
+    assert "814910" in models.stdout, models.stderr
+    assert "tPonynai3" in models.stdout
+    assert aiowery_command("balance", *edition).stdout == "10000\n"
+    lost = aiowery_command("status", "job_nowhere", *edition)
+    assert (lost.returncode, "Generation not found" in lost.stderr) == (1, True)
+
+
+def test_models_of_the_other_edition_are_those_of_its_page(aiowery_here: Command) -> None:
+    """It has no list to ask for; no key is needed to see what is documented."""
+    shown = aiowery_here("models", "--provider", "betterwaifu")
+    assert "noobai-xl" in shown.stdout
+    assert "realistic" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("generate", "x", "--out", "o", "--edition", "jobs"), "--edition belongs to --provider betterwaifu"),
+        (("generate", "x", "--out", "o", "--lane-state", "f"), "--lane-state belongs to --provider betterwaifu"),
+        (("generate", "x", "--out", "o", "--steps", "30"), "--steps: text-to-image has nothing of the kind"),
+        (
+            ("generate", "x", "--out", "o", "--provider", "betterwaifu", "--aspect-ratio", "1:1"),
+            "--aspect-ratio: generate-image has nothing of the kind",
+        ),
+        (("run", "music", "--provider", "betterwaifu"), "music is made by --provider weryai"),
+        (
+            ("batch", "p.txt", "--out", "o", "--provider", "betterwaifu", "--in-flight", "4", "--sandbox"),
+            "BetterWaifu makes one picture at a time",
+        ),
+        (("generate", "x", "--out", "o", "--provider", "betterwaifu"), "BETTERWAIFU_API_KEY"),
+        (("generate", "x", "--out", "o", "--provider", "midwaifu"), "weryai"),
+    ],
+)
+def test_what_cannot_be_is_said_before_anything_is_sent(
+    aiowery_command: Command, arguments: tuple[str, ...], said: str, tmp_path: Path
+) -> None:
+    """Options that contradict each other, or mean nothing to what is asked for, are wrong use."""
+    (tmp_path / "p.txt").write_text("a\n")
+    env = {name: value for name, value in os.environ.items() if not name.startswith("BETTERWAIFU")}
+    ended = aiowery_command(*arguments, env={**env, "COLUMNS": "200"})
+    assert ended.returncode == 2
+    assert said in ended.stderr + ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("wishes", "said"),
+    [
+        (("--model", "814910"), "names models by a slug"),
+        (("--edition", "jobs", "--model", "noobai-xl"), "names models by number"),
+        (("--steps", "10"), "takes 20 to 50"),
+    ],
+)
+def test_what_the_edition_does_not_take_is_wrong_use(
+    aiowery_command: Command, wishes: tuple[str, ...], said: str
+) -> None:
+    """The client refuses before anything is sent; the shell gets 2."""
+    ended = aiowery_command("generate", "x", "--out", "o", "--provider", "betterwaifu", "--sandbox", *wishes)
+    assert (ended.returncode, said in ended.stderr) == (2, True), ended.stderr
+
+
+def test_a_line_says_when_it_goes_on_and_when_it_ends() -> None:
+    """While the lane rests, the next start takes the place of a speed that means nothing; the end is the lane's own."""
+    tally = Tally(30, done=2, line=Line(next_in=42.0, ends_in=2400.0))
+    assert plain_line(tally) == "2/30: 28 queued, 0 running, 2 done, 0 failed, next in 42.0 s, 40:00 min left"
+    tally.line = Line(next_in=0.0, ends_in=2400.0)
+    assert "next in" not in plain_line(tally)
+
+
+def test_progress_shows_the_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Told from the first line on, before anything has ended."""
+    now = 100.0
+    monkeypatch.setattr("aiowery.cli._progress.time.monotonic", lambda: now)
+    progress = PlainProgress()
+    progress.start(30)
+    now += 6
+    progress.tick(Line(next_in=0.0, ends_in=2700.0))
+    assert capsys.readouterr().err.endswith("45:00 min left\n")
