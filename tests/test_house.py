@@ -37,7 +37,11 @@ def test_importing_aiowery_imports_nothing_optional() -> None:
 def running_blocks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[subprocess.Popen[str]]]:
     """Start every block of README at once, each in a process of its own, against one sandbox."""
     with Sandbox(speed=100) as sandbox:
-        environment = {"WERYAI_API_KEY": sandbox.key, "WERYAI_BASE_URL": sandbox.url}
+        environment = {
+            f"{provider}_{name}": value
+            for provider in ("WERYAI", "BETTERWAIFU")
+            for name, value in (("API_KEY", sandbox.key), ("BASE_URL", sandbox.url))
+        }
         runs = [_start(block, tmp_path_factory.mktemp("block"), environment) for block in BLOCKS]
         yield runs
         for run in runs:
