@@ -6,6 +6,7 @@ its path. Primitive types are strict: the stock converter would make the string 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, NewType, TypeVar
 
@@ -67,6 +68,17 @@ def _whole_or_float(value: float) -> float:
         return float(value)
     except OverflowError as fault:  # JSON knows whole numbers beyond any float
         raise Fault("a number of reasonable size", value) from fault
+
+
+def number_in(value: Any) -> float | None:
+    """Read a number that merely informs, also when it comes as text; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _identifier(value: Any, _: Any) -> Identifier:

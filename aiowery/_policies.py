@@ -54,7 +54,7 @@ def _refused(owner: Any, field: attrs.Attribute[Any], value: Any, needed: str) -
 class Limits:
     """How much may happen at once, for one credential.
 
-    `in_flight`: tasks under way at the provider (WeryAI refuses the 21st with code 6010). `submits`, `polls` and
+    `in_flight`: tasks under way at the provider, which refuses one more. `submits`, `polls` and
     `downloads`: HTTP requests of each sort at once; their sum is the size of the connection pool.
     `uploads` are those of local files, `answers` those that answer at once instead of starting a task (a chat, say).
     `submit_interval`: least seconds between two submissions. `regrow`: seconds without a refusal after which a

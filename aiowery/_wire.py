@@ -11,11 +11,13 @@ from typing import Any, Literal
 import attrs
 
 from aiowery._fields import writable
-from aiowery.errors import ConfigurationError, UnexpectedResponse
+from aiowery.errors import ConfigurationError, InvalidRequest, UnexpectedResponse
 
 _REQUEST_ID_HEADERS = ("x-request-id", "request-id", "x-trace-id", "trace-id", "x-amzn-requestid", "cf-ray")
 _REQUEST_ID_FIELDS = ("request_id", "requestId", "trace_id", "traceId")
 _SHOWN = 200
+# Redirects that prove that nothing was done: the same request belongs elsewhere.
+_UNTOUCHED = frozenset({301, 302, 307, 308})
 MAIN_HOST = "main"
 
 
@@ -98,6 +100,18 @@ class Answer:
             http_status=self.http_status,
             raw=raw,
             faults=(fault,),
+            request_id=request_id or self.request_id,
+        )
+
+    def misdirected(self, raw: Any, request_id: str | None = None) -> InvalidRequest | UnexpectedResponse:
+        """Return the error for a redirect, which is not followed: the key is for this host, and a paid POST too."""
+        target = self.headers.get("location", "nowhere")
+        if self.http_status not in _UNTOUCHED:
+            return self.outside(f"points to {target}", "$: an answer of this address is expected", raw, request_id)
+        return InvalidRequest(
+            f"HTTP {self.http_status} points to {target}; set base_url to the final address",
+            http_status=self.http_status,
+            raw=raw,
             request_id=request_id or self.request_id,
         )
 

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
+from aiowery._codec import number_in
 from aiowery._wire import Answer
-from aiowery.betterwaifu._words import amount, told
+from aiowery.betterwaifu._words import told
 from aiowery.errors import (
     AioweryError,
     APIError,
@@ -55,7 +56,7 @@ BUSY_FOR: Final = 60.0
 def refusal(answer: Answer, body: Any) -> AioweryError:
     """Return the error that this answer means; `body` is its JSON, or None."""
     if answer.redirect:
-        return _redirected(answer, body)
+        return answer.misdirected(body)
     fault = body.get("error") if isinstance(body, Mapping) else None
     details = fault if isinstance(fault, Mapping) else {}
     code = told(details.get("code"))
@@ -90,22 +91,9 @@ def _retry_after(answer: Answer, details: Mapping[str, Any]) -> float:
     """Return what the header says, else the body, else what is known of this provider."""
     asked = answer.retry_after()
     if asked is None:
-        asked = amount(details.get("retry_after"))
+        asked = number_in(details.get("retry_after"))
     return BUSY_FOR if asked is None else max(0.0, asked)
 
 
 def _message(body: Any) -> str | None:
     return told(body.get("message")) or told(body.get("detail")) if isinstance(body, Mapping) else told(body)
-
-
-def _redirected(answer: Answer, body: Any) -> AioweryError:
-    """A redirect is not followed: the key belongs to this host only, and a paid POST is not for elsewhere."""
-    target = answer.headers.get("location", "nowhere")
-    if answer.http_status in {301, 302, 307, 308}:
-        return InvalidRequest(
-            f"HTTP {answer.http_status} points to {target}; set base_url to the final address",
-            http_status=answer.http_status,
-            raw=body,
-            request_id=answer.request_id,
-        )
-    return answer.outside(f"points to {target}", "$: an answer of this address is expected", body)

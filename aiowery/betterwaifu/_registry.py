@@ -8,9 +8,10 @@ from typing import Any
 
 import attrs
 
+from aiowery._codec import number_in
 from aiowery._wire import Answer
 from aiowery.betterwaifu._answers import opened
-from aiowery.betterwaifu._words import amount, moment, told, whole
+from aiowery.betterwaifu._words import moment, told, whole
 from aiowery.errors import ConfigurationError
 
 
@@ -66,7 +67,7 @@ def decode_account(answer: Answer) -> Account:
     subscription = body.get("subscription")
     return Account(
         username=told(body.get("username")) or "",
-        credits=amount(body.get("credits")),
+        credits=number_in(body.get("credits")),
         subscription=_subscription(subscription) if isinstance(subscription, Mapping) else None,
         raw=body,
     )

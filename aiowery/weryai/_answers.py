@@ -7,14 +7,13 @@ number that came as text.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import Any, Final, NewType
 
 import attrs
 
-from aiowery._codec import Fault, Identifier, make_converter, structure
+from aiowery._codec import Fault, Identifier, make_converter, number_in, structure
 from aiowery._media import is_url
 from aiowery._tasks import Asset, AssetKind, ScriptLine, Snapshot, TaskState
 from aiowery._values import Accepted
@@ -355,13 +354,8 @@ def _words(value: Any, _: Any) -> Words | None:
 
 
 def _credits(value: Any, _: Any) -> Credits | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        return None
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return Credits(number) if math.isfinite(number) else None
+    number = number_in(value)
+    return None if number is None else Credits(number)
 
 
 def _report(value: Any, _: Any) -> Report | None:

@@ -150,7 +150,7 @@ class WeryAI(Client):
         """
         if (request is None) == (not task_id):
             raise ConfigurationError("podcast(): give either a Podcast request or task_id=...")
-        return await _podcast_job.begin(self, request, task_id, deadline)
+        return await _podcast_job.begin(self, request, task_id, deadline, self.status)
 
     async def chat(self, messages: str | Iterable[Message | Mapping[str, Any]], **settings: Any) -> ChatResult:
         """Return a chat model's answer to a text or to a conversation; `settings` are those of `Chat`.

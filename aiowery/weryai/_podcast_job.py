@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
-from collections.abc import Generator, Iterable
-from typing import TYPE_CHECKING, Final
+from collections.abc import Awaitable, Callable, Generator, Iterable
+from typing import Final
 
+from aiowery._client import Client
 from aiowery._job import Job
-from aiowery._tasks import ScriptLine
+from aiowery._tasks import ScriptLine, Snapshot
 from aiowery._values import DEFAULT, Deadline
 from aiowery.errors import APIError, EmptyResult, InvalidRequest, NotSent, SubmissionInDoubt
 from aiowery.weryai._podcast import Podcast, PodcastResult, PodcastScript, PodcastVoice, has_voices
 
-if TYPE_CHECKING:
-    from aiowery.weryai._client import WeryAI
+Look = Callable[[str], Awaitable[Snapshot]]
 
 _ALREADY_ASKED: Final = 8002
 
@@ -27,9 +27,10 @@ class PodcastJob:
     is needed to go on at either step later: `client.podcast(task_id=...)`.
     """
 
-    def __init__(self, client: WeryAI, script: Job[PodcastScript]) -> None:
+    def __init__(self, client: Client, script: Job[PodcastScript], look: Look) -> None:
         self._client = client
         self._script = script
+        self._look = look
         self._voice: Job[PodcastResult] | None = None
         self._asking = asyncio.Lock()
         self._left: asyncio.Task[Job[PodcastResult]] | None = None
@@ -76,7 +77,7 @@ class PodcastJob:
         if any(map(has_voices, self._script.snapshots)):
             return self._joined()
         if self._doubt is not None:
-            if has_voices(await self._client.status(self.task_id)):
+            if has_voices(await self._look(self.task_id)):
                 return self._joined()
             raise copy.copy(self._doubt)
         try:
@@ -108,8 +109,10 @@ class PodcastJob:
         return self._client.job(self.task_id, of=PodcastVoice)
 
 
-async def begin(client: WeryAI, request: Podcast | None, task_id: str | None, deadline: Deadline) -> PodcastJob:
-    """Begin a podcast, or find one again by its task id."""
+async def begin(
+    client: Client, request: Podcast | None, task_id: str | None, deadline: Deadline, look: Look
+) -> PodcastJob:
+    """Begin a podcast, or find one again by its task id; `look` asks once about a task."""
     if request is not None:
-        return PodcastJob(client, await client.submit(request, deadline=deadline))
-    return PodcastJob(client, client.job(task_id or "", of=Podcast))
+        return PodcastJob(client, await client.submit(request, deadline=deadline), look)
+    return PodcastJob(client, client.job(task_id or "", of=Podcast), look)

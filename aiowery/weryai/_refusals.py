@@ -88,7 +88,6 @@ _PARAMETER: Final = re.compile(
     re.IGNORECASE,
 )
 _DIGITS: Final = 20
-_NO_REDIRECT_HARM: Final = frozenset({301, 302, 307, 308})
 
 
 def refusal(answer: Answer, body: Any) -> AioweryError:
@@ -107,7 +106,7 @@ def refusal(answer: Answer, body: Any) -> AioweryError:
             request_id=request_id,
         )
     if answer.redirect:
-        return _redirected(answer, body, request_id)
+        return answer.misdirected(body, request_id)
     cls = _class(answer.http_status, code, text)
     said = text or answer.excerpt or _phrase(answer.http_status)
     where = f"HTTP {answer.http_status}" if code is None else f"code {code}, HTTP {answer.http_status}"
@@ -140,16 +139,6 @@ def _by_text(http_status: int, code: int | str | None, text: str) -> type[APIErr
     if code == _PARAMETER_OR_THROTTLED or http_status >= HTTPStatus.BAD_REQUEST:
         return InvalidRequest
     return ServerError
-
-
-def _redirected(answer: Answer, body: Any, request_id: str | None) -> AioweryError:
-    """A redirect is not followed: the key belongs to this host only, and a paid POST is not for elsewhere."""
-    target = answer.headers.get("location", "nowhere")
-    facts = {"http_status": answer.http_status, "raw": body, "request_id": request_id}
-    message = f"HTTP {answer.http_status} points to {target}; set base_url to the final address"
-    if answer.http_status in _NO_REDIRECT_HARM:
-        return InvalidRequest(message, **facts)
-    return UnexpectedResponse(message, **facts)
 
 
 def _code(envelope: Mapping[str, Any]) -> int | str | None:
