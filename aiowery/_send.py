@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import anyio
 
 from aiowery._credential import Credential
-from aiowery._door import Door
+from aiowery._door import Door, Fence
 from aiowery._events import log
 from aiowery._policies import Random, RetryPolicy
 from aiowery._values import Accepted, Request
@@ -94,19 +94,19 @@ class Sender:
         self._retries = retries
         self._random = random
 
-    async def once(self, call: Call, decode: Decode[T], *, wanted: Wanted = _always) -> T:
+    async def once(self, call: Call, decode: Decode[T], *, wanted: Wanted = _always, fence: Fence | None = None) -> T:
         """Make one call; after a refused key, once more if the key has been renewed meanwhile and it is still wanted.
 
         That holds for submissions too: a refused key is a refusal, nothing was charged.
         """
         try:
             key = await self._credential.key()
-            return decode(await self._door.call(call))
+            return decode(await self._door.call(call, fence))
         except AuthenticationError:
             if not (await self._credential.renewed(key) and wanted()):
                 raise
         log.info("the key was refused and has been renewed")
-        return decode(await self._door.call(call))
+        return decode(await self._door.call(call, fence))
 
     async def read(self, call: Call, decode: Decode[T], gate: asyncio.Semaphore) -> T:
         """Make a call that costs nothing, repeated with growing pauses while that can help.

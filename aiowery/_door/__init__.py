@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from aiowery._door._door import Body, Door
+from aiowery._door._door import Body, Door, Fence
 
-__all__ = ("Body", "Door")
+__all__ = ("Body", "Door", "Fence")

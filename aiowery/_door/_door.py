@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import anyio
@@ -44,8 +44,9 @@ _UNSENT: Final = ("PoolTimeout", "UnsupportedProtocol")
 
 @attrs.define
 class _Trace:
-    """Hears from the HTTP library how far a request has come."""
+    """Hears from the HTTP library how far a request has come, and passes the fence before the first byte leaves."""
 
+    fence: Fence | None = None
     heard: bool = False
     sent: bool = False
 
@@ -53,7 +54,14 @@ class _Trace:
         self.heard = True
         # A proxy's CONNECT reports the same event; it carries no body and costs nothing.
         if event.endswith(_SENDING) and getattr(info.get("request"), "method", b"") != b"CONNECT":
+            await self.pass_fence()
             self.sent = True
+
+    async def pass_fence(self) -> None:
+        """Pass the fence, once; what it raises keeps the request from being sent."""
+        fence, self.fence = self.fence, None
+        if fence is not None:
+            await fence()
 
     def proves_unsent(self, fault: Exception) -> bool:
         if self.sent:
@@ -61,6 +69,8 @@ class _Trace:
         return self.heard or type(fault).__name__ in _UNSENT
 
 
+Fence = Callable[[], Awaitable[None]]
+"""Called when a paid request is about to leave; while it has not returned, nothing is sent, and never if it raises."""
 Translated = Callable[[_Trace], contextlib.AbstractContextManager[None]]
 
 
@@ -133,10 +143,13 @@ class Door:
         """Close the connections, if they are the door's own."""
         await self._way.aclose()
 
-    async def call(self, call: Call) -> Answer:
+    async def call(self, call: Call, fence: Fence | None = None) -> Answer:
         """Make one call with the key and return the whole answer, whatever its status.
 
-        Raises NotSent or NoAnswer; UnexpectedResponse for an answer beyond 16 MB.
+        The `fence` is passed when the first byte is about to leave: after pool, DNS, connect and TLS. Over a
+        caller's transport that does not tell of that moment, it is passed before the call.
+
+        Raises NotSent or NoAnswer; UnexpectedResponse for an answer beyond 16 MB; what the fence raises.
         """
         key = await self._credential.key()
         headers = {**_HEADERS, "authorization": f"Bearer {key}"}
@@ -145,8 +158,10 @@ class Door:
         elif call.form is not None:
             # Said here, for a caller's client may have a content type of its own for everything.
             headers["content-type"] = f"multipart/form-data; boundary={secrets.token_hex(16)}"
-        trace = _Trace()
+        trace = _Trace(fence)
         with self._translated(trace):
+            if not self._way.tells_first_byte:
+                await trace.pass_fence()
             patience = max(call.timeout or 0.0, self._timeout)
             url = self._hosts[call.host] + call.path
             response = await self._way.send(

@@ -36,6 +36,11 @@ class Way(Protocol):
         """Whether nothing can be sent any more."""
         ...
 
+    @property
+    def tells_first_byte(self) -> bool:
+        """Whether its transport reports that a request's first byte is about to leave."""
+        ...
+
     async def send(
         self,
         method: str,
@@ -67,6 +72,7 @@ class OwnConnections:
     """
 
     library: ModuleType = httpx
+    tells_first_byte: bool = True
 
     def __init__(self, connections: Connections, timeout: float) -> None:
         self._connections = connections
@@ -116,6 +122,14 @@ class CallersClient:
     def is_closed(self) -> bool:
         """Whether the caller has closed it."""
         return bool(self._client.is_closed)
+
+    @property
+    def tells_first_byte(self) -> bool:
+        """Whether all its transports are the library's own: others may report nothing, or too late."""
+        mounts = getattr(self._client, "_mounts", {})
+        transports = (getattr(self._client, "_transport", None), *mounts.values())
+        # A mount without a transport stands for the client's usual one.
+        return all(type(one) is self.library.AsyncHTTPTransport for one in transports if one is not None)
 
     async def send(
         self,

@@ -190,8 +190,12 @@ def test_sandbox_serves_until_it_is_told_to_end(
     """`aiowery sandbox` says how to point a client at it, which then works, and ends cleanly."""
     server = aiowery_process("sandbox", "--port", "0", "--speed", "100")
     assert server.stdout is not None
-    told = [server.stdout.readline() for _ in range(3)]
-    settings = dict(line.removeprefix("  export ").strip().split("=", 1) for line in told[1:])
+    told = [server.stdout.readline() for _ in range(6)]
+    exports = (line.removeprefix("  export ").strip() for line in told if "export" in line)
+    settings = dict(line.split("=", 1) for line in exports)
+    assert settings.keys() == {
+        f"{name}_{what}" for name in ("WERYAI", "BETTERWAIFU") for what in ("BASE_URL", "API_KEY")
+    }
     ended = aiowery_command("balance", env={**os.environ, **settings})
     server.send_signal(number)
     rest, complaint = server.communicate(timeout=10)
