@@ -1,0 +1,317 @@
+"""The client of both editions over real sockets against the sandbox, and what only one of them has."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from betterwaifu.atelier import HOSTS, KEY, Atelier, client_of, picture
+from PIL import Image
+
+from aiowery import BetterWaifu, LowCredits, PollPolicy, RetryPolicy
+from aiowery._wire import Answer
+from aiowery.betterwaifu import LIMITS, Edition, GenerateImage, _registry
+from aiowery.errors import (
+    AioweryError,
+    AuthenticationError,
+    ConfigurationError,
+    ContentRejected,
+    EmptyResult,
+    InsufficientCredits,
+    InvalidRequest,
+    JobFailed,
+    NotFound,
+    PermissionDenied,
+    ServerError,
+    SubmissionInDoubt,
+    UnexpectedResponse,
+)
+from aiowery.sandbox import Fault, Sandbox, faults
+
+pytestmark = pytest.mark.anyio
+
+SPEED = 200.0
+EDITIONS: tuple[Edition, ...] = ("v1-images", "jobs")
+MODELS: dict[str, str | int] = {"v1-images": "noobai-xl", "jobs": 814910}
+
+
+@contextlib.asynccontextmanager
+async def opened(sandbox: Sandbox, edition: Edition, **settings: Any) -> AsyncIterator[BetterWaifu]:
+    """Open a client for a sandbox that is as much faster than life."""
+    client = BetterWaifu(
+        sandbox.key,
+        edition=edition,
+        base_url=sandbox.url if edition == "v1-images" else sandbox.jobs_url,
+        limits=LIMITS[edition].faster(SPEED),
+        polling=PollPolicy().faster(SPEED),
+        retries=RetryPolicy().faster(SPEED),
+        **settings,
+    )
+    async with client:
+        yield client
+
+
+def request(edition: Edition, prompt: str = "1girl, rain") -> GenerateImage:
+    """Return a request that the edition takes."""
+    return GenerateImage(prompt=prompt, model=MODELS[edition], width=512, height=768)
+
+
+@pytest.mark.parametrize("edition", EDITIONS)
+async def test_a_picture_from_prompt_to_file(edition: Edition, tmp_path: Path) -> None:
+    """Run, save, fetch: the file opens, and the result says what makes it again."""
+    async with Sandbox(speed=SPEED, picture_size=96) as sandbox, opened(sandbox, edition) as client:
+        result = await client.run(request(edition))
+        (path,) = await client.download(result, tmp_path)
+        content = await client.fetch(result.assets[0])
+        (made,) = sandbox.studio.generations
+        assert (result.seed, result.image_ids) == (made.seed, (made.image_id,))
+        assert sandbox.studio.refused == 0
+    assert path.suffix == {"v1-images": ".png", "jobs": ".webp"}[edition]
+    with Image.open(io.BytesIO(content)) as shown:
+        assert shown.size == (64, 96)
+    assert (result.created_at is None) == (edition == "jobs")
+
+
+async def test_progress_shows_the_providers_queue() -> None:
+    """Positions fall, then the picture is made; each change is told once."""
+    async with Sandbox(speed=20) as sandbox, opened(sandbox, "jobs") as client:
+        job = await client.submit(request("jobs"))
+        seen = [(snapshot.word, snapshot.position) async for snapshot in job.updates()]
+        await job
+    positions = [position or 0 for word, position in seen if word == "queued"]
+    assert positions == sorted(positions, reverse=True)
+    assert positions[0] == 3
+    assert [word for word, _ in seen][-2:] == ["processing", "succeeded"]
+    assert len(seen) == len(set(seen))
+
+
+@pytest.mark.parametrize("edition", EDITIONS)
+async def test_a_stream_of_pictures(edition: Edition) -> None:
+    """Several pictures one after the other; none is refused, each is charged once."""
+    async with Sandbox(speed=SPEED) as sandbox, opened(sandbox, edition) as client:
+        async with client.stream([request(edition, f"number {n}") for n in range(4)]) as outcomes:
+            urls = [outcome.unwrap().url async for outcome in outcomes]
+        assert (sandbox.studio.refused, sandbox.studio.charged) == (0, 4)
+    assert len(set(urls)) == 4
+
+
+async def test_the_reads_of_the_jobs_edition() -> None:
+    """Models, one of them by name, the account, one look at a job."""
+    async with Sandbox(speed=SPEED) as sandbox, opened(sandbox, "jobs") as client:
+        models = await client.models()
+        assert (await client.find_model("tPonynai3", "v6.5")).id == 814910
+        with pytest.raises(ConfigurationError, match="no model is called 'Nobody'"):
+            await client.find_model("Nobody")
+        account = await client.account()
+        job = await client.submit(request("jobs"))
+        assert (await client.status(job.task_ids[0])).task_id == job.task_ids[0]
+        with pytest.raises(NotFound):
+            await client.status("job_nowhere")
+    assert len(models) == 8
+    assert account.credits == 10_000
+    assert account.subscription is not None
+    assert account.subscription.ends_at is not None
+
+
+async def test_a_job_is_found_again_by_its_id() -> None:
+    """Another client, later: the same picture."""
+    async with Sandbox(speed=SPEED) as sandbox:
+        async with opened(sandbox, "jobs") as client:
+            job = await client.submit(request("jobs"))
+        async with opened(sandbox, "jobs") as client:
+            result = await client.job(*job.task_ids, of=GenerateImage)
+    assert result.seed is not None
+
+
+async def test_what_v1_has_not_is_said_at_once() -> None:
+    """No list, no account, nothing to look at later: a mistake of the caller's, without a request."""
+    async with Sandbox(speed=SPEED) as sandbox, opened(sandbox, "v1-images") as client:
+        for call in (client.models(), client.account(), client.find_model("x"), client.status("img_1")):
+            with pytest.raises(ConfigurationError, match="v1-images"):
+                await call
+        with pytest.raises(ConfigurationError, match="answers at once"):
+            client.job("img_1")
+        assert sandbox.world.counters.requests == ()
+
+
+async def test_an_edition_is_one_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anything else is refused; each has its own host, the first is the default, the environment may name another."""
+    with pytest.raises(ConfigurationError, match="edition is 'v2'"):
+        BetterWaifu(KEY, edition="v2")  # type: ignore[arg-type]
+    monkeypatch.delenv("BETTERWAIFU_BASE_URL", raising=False)
+    assert BetterWaifu(KEY).base_url == "https://api.betterwaifu.com"
+    assert BetterWaifu(KEY, edition="jobs").base_url == "https://betterwaifu.com/api/v1"
+    monkeypatch.setenv("BETTERWAIFU_BASE_URL", "https://elsewhere.example/api")
+    monkeypatch.setenv("BETTERWAIFU_API_KEY", KEY)
+    assert BetterWaifu(edition="jobs").base_url == "https://elsewhere.example/api"
+    monkeypatch.delenv("BETTERWAIFU_API_KEY")
+    with pytest.raises(ConfigurationError, match="BETTERWAIFU_API_KEY"):
+        BetterWaifu()
+
+
+@pytest.mark.parametrize("edition", EDITIONS)
+async def test_the_other_editions_address_is_no_success(edition: Edition) -> None:
+    """A base url of the wrong edition is told as an unknown address, not as a picture or a doubt."""
+    other: Edition = "jobs" if edition == "v1-images" else "v1-images"
+    async with Sandbox(speed=SPEED) as sandbox:
+        url = sandbox.url if other == "v1-images" else sandbox.jobs_url
+        async with BetterWaifu(sandbox.key, edition=edition, base_url=url) as client:
+            with pytest.raises((NotFound, InvalidRequest)):
+                await client.run(request(edition))
+        assert sandbox.studio.generations == ()
+
+
+CASES: dict[str, tuple[Fault, type[AioweryError], int]] = {
+    "lost answer": (Fault(faults.LostAnswer(0.05), on="submit", times=1), SubmissionInDoubt, 1),
+    "server error": (Fault(faults.SERVER_ERROR, on="submit", times=1), SubmissionInDoubt, 0),
+    "html": (Fault(faults.NotJson("<html>busy</html>"), on="submit", times=1), SubmissionInDoubt, 1),
+    "truncated": (Fault(faults.Truncated(), on="submit", times=1), SubmissionInDoubt, 1),
+    "refused in a 200": (Fault(faults.Refuse(200, text="nothing for you"), on="submit", times=1), InvalidRequest, 0),
+}
+
+
+@pytest.mark.parametrize("edition", EDITIONS)
+@pytest.mark.parametrize("case", CASES)
+async def test_what_happens_to_a_post(edition: Edition, case: str) -> None:
+    """A doubt is never repeated, a refusal costs nothing, and the next picture is made."""
+    fault, error, made = CASES[case]
+    async with Sandbox(speed=SPEED, faults=[fault]) as sandbox, opened(sandbox, edition) as client:
+        with pytest.raises(error):
+            await client.run(request(edition))
+        assert len(sandbox.studio.generations) == made
+        await client.run(request(edition, "the next"))
+        assert len(sandbox.studio.generations) == made + 1
+        assert sandbox.studio.refused == 0 or edition == "v1-images"
+
+
+@pytest.mark.parametrize("edition", EDITIONS)
+async def test_prompts_decide_their_fate(edition: Edition) -> None:
+    """Refused by moderation, failed while being made; neither ends the client."""
+    async with Sandbox(speed=SPEED) as sandbox, opened(sandbox, edition) as client:
+        with pytest.raises(ContentRejected):
+            await client.run(request(edition, "[[moderated]]"))
+        with pytest.raises((JobFailed, SubmissionInDoubt)):  # v1-images says it with a 500
+            await client.run(request(edition, "[[fail]]"))
+        await client.run(request(edition))
+        assert sandbox.studio.charged - sandbox.studio.refunded == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "error"),
+    [
+        ({"credits": 0}, InsufficientCredits),
+        ({"subscription": False}, PermissionDenied),
+        ({"keys": ["bw_another-key"]}, AuthenticationError),
+    ],
+)
+async def test_an_account_that_may_not(settings: dict[str, Any], error: type[AioweryError]) -> None:
+    """Credits, plan and key are refused once for everybody in line."""
+    async with Sandbox(speed=SPEED, **settings) as sandbox:
+        client = BetterWaifu("bw_some-key-000", edition="jobs", base_url=sandbox.jobs_url)
+        key = sandbox.key if error is not AuthenticationError else "bw_some-key-000"
+        client = BetterWaifu(key, edition="jobs", base_url=sandbox.jobs_url)
+        async with client, client.stream([request("jobs", str(n)) for n in range(5)]) as outcomes:
+            errors = [type(outcome.error) async for outcome in outcomes]
+        assert set(errors) == {error}
+        assert sandbox.world.counters.posts <= 3
+
+
+async def test_looks_that_fail_do_not_fail_a_job() -> None:
+    """500s, pages from an edge, unknown words and a job that is not yet known: the picture comes all the same."""
+    misfortunes = [
+        Fault(faults.SERVER_ERROR, on="status", times=1),
+        Fault(faults.NotJson("<html>busy</html>"), on="status", times=1),
+        Fault(faults.StatusWords(waiting="dreaming", processing="inking"), on="status", times=4),
+        Fault(faults.NotFoundYet(), on="status", times=1),
+    ]
+    async with Sandbox(speed=20, faults=misfortunes) as sandbox, opened(sandbox, "jobs") as client:
+        assert (await client.run(request("jobs"))).url
+
+
+async def test_success_without_pictures_says_so() -> None:
+    """Finished and empty is an error of its own in jobs; in v1-images nobody knows, so it is a doubt."""
+    nothing = [Fault(faults.NoOutputs(), on="any")]
+    async with Sandbox(speed=SPEED, faults=nothing) as sandbox:
+        async with opened(sandbox, "jobs") as client:
+            with pytest.raises(EmptyResult):
+                await client.run(request("jobs"))
+        async with opened(sandbox, "v1-images") as client:
+            with pytest.raises(SubmissionInDoubt):
+                await client.run(request("v1-images"))
+
+
+async def test_low_credits_are_told() -> None:
+    """Reading the account below the threshold tells the observer."""
+    told: list[Any] = []
+    async with client_of(Atelier(), observer=told.append, low_credits=500) as client:
+        assert (await client.account()).credits == 120
+    assert [event for event in told if isinstance(event, LowCredits)] == [LowCredits(balance=120)]
+
+
+def answer(body: Any) -> Answer:
+    """Return a successful answer."""
+    return Answer(200, {}, httpx.Response(200, json=body).content)
+
+
+async def test_models_are_read_leniently() -> None:
+    """An entry without a number is left out; what merely informs may be odd."""
+    entries = [{"id": 1, "name": "v1"}, {"id": "2", "cover_image": None, "nsfw": "?"}, {"id": "x"}, 5, {"name": "y"}]
+    models = _registry.decode_models(answer({"models": entries, "count": 25}))
+    assert [(model.id, model.name, model.nsfw) for model in models] == [(1, "v1", None), (2, "", None)]
+    with pytest.raises(UnexpectedResponse, match="no list of models"):
+        _registry.decode_models(answer({"count": 0}))
+
+
+@pytest.mark.parametrize("name", ["endDate", "end_date"])
+async def test_an_account_is_read_leniently(name: str) -> None:
+    """Credits as text, a date under either name, a subscription that is not there."""
+    plan = {"status": "canceled", "plan": "pro", name: "2026-04-30T12:00:00.000Z"}
+    account = _registry.decode_account(answer({"username": "who", "credits": "12.5", "subscription": plan}))
+    assert account.credits == 12.5
+    assert account.subscription is not None
+    assert account.subscription.ends_at == datetime(2026, 4, 30, 12, tzinfo=UTC)
+    without = _registry.decode_account(answer({"username": 5, "credits": [], "subscription": None}))
+    assert (without.username, without.credits, without.subscription) == ("", None, None)
+
+
+async def test_several_models_of_one_name_need_a_version() -> None:
+    """A name alone is enough where it is unique; otherwise the versions are named."""
+    models = [_registry.Model(id=n, model_name="A", name=f"v{n}") for n in (1, 2)]
+    assert _registry.found(models, "A", "v2").id == 2
+    with pytest.raises(ConfigurationError, match="'v1', 'v2'"):
+        _registry.found(models, "A", None)
+
+
+async def test_a_key_stays_at_home() -> None:
+    """It goes to the edition's own host as a bearer, and to no file's."""
+    seen: list[tuple[str, str | None]] = []
+    atelier = Atelier(seconds=0.0, latency=0.0, cool_down=0.0)
+
+    async def world(request: httpx.Request) -> httpx.Response:
+        seen.append((request.url.host, request.headers.get("authorization")))
+        if request.url.host == "cdn.example.com":
+            return httpx.Response(200, content=b"\x89PNG\r\n\x1a\n", headers={"content-type": "image/png"})
+        return await atelier(request)
+
+    async with client_of(world, "v1-images") as client:
+        result = await client.run(picture())
+        await client.fetch(result.assets[0])
+    assert seen == [(httpx.URL(HOSTS["v1-images"]).host, f"Bearer {KEY}"), ("cdn.example.com", None)]
+    assert KEY not in repr(client)
+
+
+async def test_a_server_error_of_a_read_is_told() -> None:
+    """After its repeats, as what it is."""
+
+    async def world(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(500, json={"error": "internal"})
+
+    async with client_of(world, retries=RetryPolicy(attempts=1)) as client:
+        with pytest.raises(ServerError):
+            await client.models()

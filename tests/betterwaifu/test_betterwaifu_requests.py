@@ -1,0 +1,189 @@
+"""What is asked for: local rules, the edition's own, and the exact body that each edition gets."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aiowery.betterwaifu import MODELS, REQUESTS, SAMPLERS, GenerateImage, as_object, from_object, request_type
+from aiowery.betterwaifu._provider import BetterWaifuProvider
+from aiowery.errors import ConfigurationError
+from aiowery.weryai import TextToImage
+
+V1, JOBS = BetterWaifuProvider("v1-images"), BetterWaifuProvider("jobs")
+FULL: dict[str, Any] = {
+    "prompt": "1girl, rain",
+    "negative_prompt": "blurry",
+    "steps": 30,
+    "cfg_scale": 7.5,
+    "width": 832,
+    "height": 1216,
+    "sampler": "euler-a",
+    "seed": 42,
+}
+
+
+def body(provider: BetterWaifuProvider, request: GenerateImage) -> dict[str, Any]:
+    """Return what would be sent."""
+    call = provider.encode(request)
+    assert call.body is not None
+    sent: dict[str, Any] = json.loads(call.body)
+    return sent
+
+
+def test_what_is_left_out_is_left_to_the_server() -> None:
+    """A prompt alone is a prompt alone, in both editions; the defaults are the server's."""
+    request = GenerateImage(prompt="1girl")
+    assert body(V1, request) == body(JOBS, request) == {"prompt": "1girl"}
+
+
+def test_each_edition_gets_its_own_spelling() -> None:
+    """The same fields but the model's: a slug there, a number under another name here."""
+    assert body(V1, GenerateImage(model="plant-milk", **FULL)) == {"model": "plant-milk", **FULL}
+    assert body(JOBS, GenerateImage(model=814910, **FULL)) == {"model_version_id": 814910, **FULL}
+
+
+def test_each_edition_has_its_own_address() -> None:
+    """One POST each; the synchronous one may take minutes, reads go by id."""
+    request = GenerateImage(prompt="x")
+    v1, jobs = V1.encode(request), JOBS.encode(request)
+    assert (v1.method, v1.path, v1.timeout) == ("POST", "/v1/images/generate", 300.0)
+    assert (jobs.method, jobs.path, jobs.timeout) == ("POST", "/generate", None)
+    assert JOBS.status_call("job/1 2").path == "/generate/job%2F1%202"
+
+
+def test_a_random_seed_is_sent_only_where_it_is_known() -> None:
+    """-1 means random in v1-images; in jobs, where nobody knows, leaving it out means the same."""
+    assert body(V1, GenerateImage(prompt="x", seed=-1)) == {"prompt": "x", "seed": -1}
+    assert body(JOBS, GenerateImage(prompt="x", seed=-1)) == {"prompt": "x"}
+
+
+def test_extra_is_sent_as_it_is() -> None:
+    """Parameters that nobody here knows reach the server."""
+    request = GenerateImage(prompt="x", extra={"clip_skip": 2})
+    assert body(V1, request) == body(JOBS, request) == {"prompt": "x", "clip_skip": 2}
+
+
+@pytest.mark.parametrize("name", ["steps", "model", "model_version_id"])
+def test_extra_shadows_no_field(name: str) -> None:
+    """One value has one place, under either spelling."""
+    with pytest.raises(ConfigurationError, match=r"extra\["):
+        GenerateImage(prompt="x", extra={name: 1})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("prompt", ""),
+        ("prompt", "  "),
+        ("prompt", None),
+        ("prompt", "x" * 100_001),
+        ("negative_prompt", 5),
+        ("model", ""),
+        ("model", True),
+        ("model", 0),
+        ("model", 1.5),
+        ("steps", 0),
+        ("steps", True),
+        ("steps", 30.0),
+        pytest.param("steps", 10**5000, id="steps of 5,000 digits"),
+        ("cfg_scale", math.nan),
+        ("cfg_scale", math.inf),
+        ("cfg_scale", -1),
+        ("cfg_scale", "7"),
+        ("width", 0),
+        ("height", -8),
+        ("sampler", ""),
+        ("seed", -2),
+        ("seed", 1.0),
+    ],
+)
+def test_what_makes_no_sense_is_refused_here(field: str, value: Any) -> None:
+    """The error names the field; nothing is built, so nothing is sent."""
+    with pytest.raises(ConfigurationError, match=f"GenerateImage.{field}"):
+        GenerateImage(**{"prompt": "x", field: value})
+
+
+@pytest.mark.parametrize(("field", "bad"), [("steps", (19, 51)), ("cfg_scale", (0.5, 20.5))])
+def test_ranges_are_those_of_v1(field: str, bad: tuple[float, float]) -> None:
+    """Documented as hard there; in jobs nobody knows them, so the server judges."""
+    for value in bad:
+        values: dict[str, Any] = {"prompt": "x", field: value}
+        request = GenerateImage(**values)
+        with pytest.raises(ConfigurationError, match=f"GenerateImage.{field} is .*edition='v1-images' takes"):
+            V1.check(request)
+        JOBS.check(request)
+
+
+@pytest.mark.parametrize("value", [20, 50])
+def test_the_ends_of_a_range_belong_to_it(value: int) -> None:
+    """20 and 50 steps are fine."""
+    V1.check(GenerateImage(prompt="x", steps=value))
+
+
+def test_models_belong_to_their_edition() -> None:
+    """A number is refused in v1-images, a slug in jobs, each with the way out."""
+    with pytest.raises(ConfigurationError, match="by a slug such as"):
+        V1.check(GenerateImage(prompt="x", model=814910))
+    with pytest.raises(ConfigurationError, match=r"client\.find_model"):
+        JOBS.check(GenerateImage(prompt="x", model="noobai-xl"))
+    V1.check(GenerateImage(prompt="x", model="one-that-came-later"))
+    JOBS.check(GenerateImage(prompt="x", model=1))
+
+
+@pytest.mark.parametrize("other", [TextToImage(prompt="x"), "1girl", None])
+def test_what_is_not_ours_is_refused(other: object) -> None:
+    """Another provider's request, or none at all."""
+    for provider in (V1, JOBS):
+        with pytest.raises(ConfigurationError, match="BetterWaifu request"):
+            provider.check(other)
+
+
+def test_what_is_documented_is_at_hand() -> None:
+    """Models with what they are good for, samplers with the default first; types by name."""
+    assert (next(iter(MODELS)), SAMPLERS[0]) == ("noobai-xl", "dpm-2m-karras")
+    assert all(MODELS.values())
+    assert {"generate-image": GenerateImage} == REQUESTS
+    assert request_type("generate-image") is GenerateImage
+    with pytest.raises(ConfigurationError, match="known types are: generate-image"):
+        request_type("text-to-image")
+
+
+texts = st.text(min_size=1).filter(str.strip)
+requests = st.builds(
+    GenerateImage,
+    prompt=texts,
+    negative_prompt=st.none() | st.text(),
+    model=st.none() | texts.filter(lambda text: len(text) <= 200) | st.integers(1, 10**9),
+    steps=st.none() | st.integers(1, 10**6),
+    cfg_scale=st.none() | st.floats(0, 1000),
+    width=st.none() | st.integers(1, 10**5),
+    height=st.none() | st.integers(1, 10**5),
+    sampler=st.none() | texts.filter(lambda text: len(text) <= 200),
+    seed=st.none() | st.integers(-1, 2**32),
+    extra=st.dictionaries(st.sampled_from(["a", "b"]), st.integers() | st.text()),
+)
+
+
+@given(requests)
+@settings(max_examples=100, deadline=None)
+def test_a_request_survives_json(request: GenerateImage) -> None:
+    """Written to a file and read again it is the same, and asks for the same."""
+    again = from_object(json.loads(json.dumps(as_object(request))))
+    assert again == request
+    assert body(JOBS, again) == body(JOBS, request)
+
+
+def test_a_request_tells_what_it_is() -> None:
+    """A short label, the model's name, and what its duration depends on."""
+    request = GenerateImage(prompt="a " * 50, model=814910, width=512)
+    assert len(request.label) == 50
+    assert request.model_key == "814910"
+    assert request.duration_key != GenerateImage(prompt="x", width=1024).duration_key
+    assert GenerateImage(prompt="x").model_key is None
+    assert request.places == 1
