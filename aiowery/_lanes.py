@@ -39,14 +39,14 @@ class Ticket:
     __slots__ = ("accepted_at", "admitted", "lane", "number", "orphaned", "places", "sent_at", "start_by")
 
     def __init__(self, lane: Lane, number: int, places: int, start_by: float) -> None:
-        self.lane = lane
-        self.number = number
-        self.places = places
-        self.start_by = start_by
-        self.admitted = lane.new_admission()
-        self.sent_at = 0.0
-        self.accepted_at = 0.0
-        self.orphaned = False
+        self.lane: Lane = lane
+        self.number: int = number
+        self.places: int = places
+        self.start_by: float = start_by
+        self.admitted: asyncio.Future[None] = lane.new_admission()
+        self.sent_at: float = 0.0
+        self.accepted_at: float = 0.0
+        self.orphaned: bool = False
         """Whether the caller has left: a refusal is then the end."""
 
     def __lt__(self, other: Ticket) -> bool:
@@ -70,7 +70,7 @@ class Lane:
     """Who may submit now. All methods belong to one event loop; times are that loop's."""
 
     def __init__(self, limits: Limits, retries: RetryPolicy, random: Random) -> None:
-        self.limits = limits
+        self.limits: Limits = limits
         self._retries = retries
         self._random = random
         self._capacity = limits.in_flight

@@ -7,6 +7,7 @@ way and until when the provider wants a rest, by the wall clock, for no other su
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import math
 import os
@@ -127,14 +128,22 @@ class Lease:
         return min(max(0.0, state.not_before - self._clock()), self._usual + self._cool_down)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
-        try:
-            async with self._io:  # in the order of asking
-                return await anyio.to_thread.run_sync(work)
-        except OSError as fault:
-            raise ConfigurationError(
-                f"lane_state={str(self._path)!r} cannot be used: {fault.strerror or fault}; give a file in a"
-                " directory that exists and may be written to"
-            ) from fault
+        """Do what blocks, in the order of asking; cancelled, wait for its end, for a thread cannot be stopped."""
+        async with self._io:
+            working = asyncio.create_task(anyio.to_thread.run_sync(work))
+            try:
+                return await asyncio.shield(working)
+            except asyncio.CancelledError:
+                while not working.done():
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await asyncio.wait({working})
+                working.exception()  # nobody waits for it any more
+                raise
+            except OSError as fault:
+                raise ConfigurationError(
+                    f"lane_state={str(self._path)!r} cannot be used: {fault.strerror or fault}; give a file in a"
+                    " directory that exists and may be written to"
+                ) from fault
 
     def _read(self) -> LeaseState:
         """Read the file; what makes no sense counts as a task that has just ended."""

@@ -181,6 +181,28 @@ async def test_closing_turns_away_who_waits_for_another_process(tmp_path: Path) 
     assert atelier.prompts == []
 
 
+async def test_cancelled_at_any_moment_the_turn_is_free_again(tmp_path: Path) -> None:
+    """Whoever leaves while a thread is taking the lock does not keep it: the next one gets its turn."""
+    clock = Clock()
+    for steps in range(40):
+        lease = lease_of(tmp_path / "lane", clock)
+        taking = asyncio.create_task(lease.take(never))
+        for _ in range(steps):
+            await asyncio.sleep(0 if steps % 2 else 0.0005)
+        taking.cancel()
+        ends = await asyncio.gather(taking, return_exceptions=True)
+        if ends[0] is None:
+            await lease.give_back(0.0)
+        clock.now += 1
+        other = lease_of(tmp_path / "lane", clock)
+        async with asyncio.timeout(5):
+            await other.take(never)
+        await other.give_back(0.0)
+        async with asyncio.timeout(5):
+            await lease.take(never)
+        await lease.give_back(0.0)
+
+
 async def test_the_file_tells_nothing_secret(tmp_path: Path) -> None:
     """Neither key nor prompt is written, and nobody else may read it."""
     async with Sandbox(speed=SPEED, keys=None) as sandbox:
