@@ -76,6 +76,11 @@ class Result:
         return snapshot
 
     @property
+    def facts(self) -> Mapping[str, Any]:
+        """What else is worth keeping beside the outputs, as JSON has it; for most results nothing."""
+        return {}
+
+    @property
     def empty(self) -> bool:
         """Whether the provider reported success and brought nothing."""
         return not (self.assets or self.text)

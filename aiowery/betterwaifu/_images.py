@@ -43,6 +43,12 @@ class GeneratedImage(ImageResult):
     created_at: datetime | None = None
     parameters: Mapping[str, Any] = attrs.field(factory=dict)
 
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What makes the picture again, and by which ids the provider knows it."""
+        told = {"seed": self.seed, "image_ids": list(self.image_ids)}
+        return told if self.created_at is None else {**told, "created_at": self.created_at.isoformat()}
+
     @classmethod
     def _own(cls, snapshots: Sequence[Snapshot]) -> dict[str, Any]:
         made = [made_in(snapshot.raw) for snapshot in snapshots]

@@ -96,7 +96,7 @@ def _head(title: str, records: Iterable[Record], summary: Summary) -> Iterator[s
         ("requests", f"{summary.total:,}", ""),
         ("results", f"{summary.files:,}", ""),
         ("without a result", f"{lost:,}", "alarm" if lost else ""),
-        ("credits", f"{summary.credits:,g}", ""),
+        ("credits", "" if summary.credits is None else f"{summary.credits:,g}", ""),
         ("the whole run", duration(summary.seconds), ""),
         ("a typical job", duration(statistics.median(times)) if times else "\N{EN DASH}", ""),
     ]
@@ -104,7 +104,8 @@ def _head(title: str, records: Iterable[Record], summary: Summary) -> Iterator[s
     yield f'<header class="head"><div><p class="over">aiowery batch, {date.day} {date:%B %Y}</p>'
     yield f'<h1>{escape(title)}</h1></div><dl class="facts">'
     for name, value, style in facts:
-        yield f'<div class="{style}"><dt>{name}</dt><dd>{value}</dd></div>'
+        if value:  # credits that nobody told are not shown as none
+            yield f'<div class="{style}"><dt>{name}</dt><dd>{value}</dd></div>'
     yield "</dl></header>"
 
 
@@ -193,6 +194,7 @@ def _facts(record: Record, varied: Iterable[str]) -> str:
     facts = [
         "" if record.seconds is None else f"{record.seconds:.1f} s",
         "" if record.credits is None else f"{record.credits:g} credit{'' if record.credits == 1 else 's'}",
+        *(f"{name} {fact}" for name, fact in record.facts.items() if isinstance(fact, int)),
         *(str(request.get(name, "")) for name in varied),
     ]
     return " \N{MIDDLE DOT} ".join(fact for fact in facts if fact)

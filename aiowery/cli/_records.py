@@ -49,7 +49,8 @@ class Record:
 
     `files` are names in the output directory, `covers` those of still pictures by the file that they belong to,
     `urls` the outputs that could not be saved, `failures` the reasons
-    of tasks that failed while others of the same request succeeded, `seconds` the time from acceptance.
+    of tasks that failed while others of the same request succeeded, `seconds` the time from acceptance, `facts` what
+    the result tells besides, such as a seed.
     """
 
     index: int
@@ -65,6 +66,7 @@ class Record:
     credits: float | None = None
     seconds: float | None = None
     failures: tuple[str, ...] = ()
+    facts: Mapping[str, Any] = attrs.field(factory=dict)
     problem: Problem | None = None
 
     @property
@@ -102,31 +104,33 @@ class Record:
             "seconds": None if self.seconds is None else round(self.seconds, 3),
             "error": problem,
             "failures": self.failures,
+            "facts": self.facts,
             "urls": self.urls,
         }
 
 
 @attrs.frozen(kw_only=True)
 class Summary:
-    """All items' ends in numbers; `seconds` is the time of the whole run."""
+    """All items' ends in numbers; `seconds` is the time of the whole run, `credits` None where nobody told any."""
 
     total: int
     fates: Mapping[Fate, int]
     partial: int
     files: int
-    credits: float
+    credits: float | None
     seconds: float
 
     @classmethod
     def of(cls, records: Iterable[Record], seconds: float) -> Self:
         """Count."""
         records = tuple(records)
+        charged = [record.credits for record in records if record.credits is not None]
         return cls(
             total=len(records),
             fates={fate: sum(record.fate is fate for record in records) for fate in Fate},
             partial=sum(bool(record.failures) for record in records),
             files=sum(len(record.files) for record in records),
-            credits=sum(record.credits or 0 for record in records),
+            credits=sum(charged) if charged else None,
             seconds=seconds,
         )
 

@@ -260,6 +260,7 @@ class Run:
                 covers=work.kept.covers,
                 urls=tuple(work.kept.urls),
                 credits=None if job is None else job.credits,
+                facts={} if result is None else result.facts,
                 seconds=_seconds(job, result),
                 failures=() if result is None else tuple(shot.reason or "no reason given" for shot in result.failures),
                 problem=work.error and Problem.of(work.error),

@@ -45,7 +45,10 @@ def test_a_batch_in_line(aiowery_command: Command, tmp_path: Path) -> None:
     lines = [json.loads(line) for line in (tmp_path / "out" / "manifest.jsonl").read_text().splitlines()]
     assert [line["files"] for line in lines] == [[f"000{n}-{name}.webp"] for n, name in enumerate("abcd", 1)]
     assert {line["request"]["model"] for line in lines} == {814910}
-    assert (tmp_path / "out" / "gallery.html").exists()
+    assert all(isinstance(line["facts"]["seed"], int) and line["facts"]["image_ids"] for line in lines)
+    gallery = (tmp_path / "out" / "gallery.html").read_text()
+    assert f"seed {lines[0]['facts']['seed']}" in gallery
+    assert "credits" not in gallery.partition("</header>")[0].rpartition("<dl")[2]
 
 
 def test_run_knows_the_service_by_what_is_asked_for(aiowery_command: Command, studio: Sandbox) -> None:
