@@ -79,8 +79,11 @@ class Uploader:
             task.add_done_callback(partial(self._ended, key))
             if len(self._known) > _REMEMBERED:
                 self._known.popitem(last=False)
+        await asyncio.wait((task,))
+        if task.cancelled():  # closed before it had begun
+            raise unsent()
         try:
-            return await asyncio.shield(task)
+            return task.result()
         except AioweryError as error:
             raise copy.copy(error) from error.__cause__  # one for each of those who share it
 

@@ -24,7 +24,8 @@
     │   ├── EmptyResult                       "success" without outputs
     │   ├── JobLost                           the provider no longer knows it
     │   └── ClientClosed                      the client was closed while the job was under way
-    └── DownloadError                         an output that could not be fetched or saved; .url .path
+    ├── DownloadError                         an output that could not be fetched or saved; .url .path
+    └── LedgerError                           the record of what was paid for cannot be kept; nothing was sent
 
 Each one pickles (the live `job` of a `JobTimeout` stays behind), says the next step in its message and carries
 the ids it knows of. None ever holds an API key.
@@ -56,6 +57,7 @@ __all__ = (
     "JobFailed",
     "JobLost",
     "JobTimeout",
+    "LedgerError",
     "NoAnswer",
     "NotFound",
     "NotSent",
@@ -308,3 +310,7 @@ class DownloadError(AioweryError):
         super().__init__(message)
         self.url = url
         self.path = path
+
+
+class LedgerError(AioweryError):
+    """The record of what is paid for cannot be opened, read or written; without it nothing is sent."""

@@ -178,16 +178,15 @@ class WeryAI(Client):
         if reading is None or not reading.serves(self._opened):
             reading = _Reading(self._opened, self._opened.spawn(self._models_or_none(registry)))
             self._readings[registry] = reading
-        return await asyncio.shield(reading.task)
+        await asyncio.wait((reading.task,))
+        return None if reading.task.cancelled() else reading.task.result()  # cancelled: the client is closing
 
     async def _models_or_none(self, registry: Call) -> tuple[Model, ...] | None:
         try:
             return await self._opened.read(registry, _registry.decode_models)
         except AioweryError as error:
             log.warning("the model registry cannot be read (%s); requests go unchecked", error)
-        except asyncio.CancelledError:
-            log.debug("the client is closing; requests go unchecked")
-        return None
+            return None
 
 
 class _Reading:

@@ -91,18 +91,19 @@ class PodcastJob:
             raise
 
     async def _posted(self, script: tuple[ScriptLine, ...], deadline: Deadline) -> Job[PodcastResult]:
-        """Submit the second step, or wait for the POST that an earlier, cancelled call left under way."""
-        if self._left is None:
-            request = PodcastVoice(task_id=self.task_id, script=script)
-            try:
-                return await self._client.submit(request, deadline=deadline)
-            except asyncio.CancelledError:
-                self._left = self._client.post_of(request)
-                raise
-        try:
-            return await asyncio.shield(self._left)
-        except (APIError, NotSent):
+        """Submit the second step, unless a POST that an earlier, cancelled call left under way brings its job."""
+        left = self._left
+        if left is not None:
+            await asyncio.wait((left,))
             self._left = None
+            # A POST that nobody waits for is given up rather than repeated: then nothing has been asked for yet.
+            if not (left.cancelled() or isinstance(left.exception(), (APIError, NotSent))):
+                return left.result()
+        request = PodcastVoice(task_id=self.task_id, script=script)
+        try:
+            return await self._client.submit(request, deadline=deadline)
+        except asyncio.CancelledError:
+            self._left = self._client.post_of(request)
             raise
 
     def _joined(self) -> Job[PodcastResult]:

@@ -11,7 +11,14 @@ import pytest
 from support import World, client_of, envelope, http_answer, peer, serving
 
 from aiowery import JobEnded, RetryPolicy, WeryAI
-from aiowery.errors import APIError, AuthenticationError, ContentRejected, InvalidRequest, SubmissionInDoubt
+from aiowery.errors import (
+    APIError,
+    AuthenticationError,
+    ContentRejected,
+    EmptyResult,
+    InvalidRequest,
+    SubmissionInDoubt,
+)
 from aiowery.testing import run_virtual
 from aiowery.weryai import Chat, CorpusUpload, DeepResearch, ImageToPrompt, Message, TextToImage
 
@@ -277,6 +284,15 @@ async def test_an_envelope_of_success_without_an_answer_is_a_doubt() -> None:
     async with client_of(world) as client:
         with pytest.raises(SubmissionInDoubt):
             await client.chat("hi")
+
+
+async def test_an_empty_answer_leads_to_no_task() -> None:
+    """All tokens were spent before the first word: there is no task to ask about again."""
+    choice = {"index": 0, "message": {"role": "assistant", "content": ""}, "finish_reason": "length"}
+    async with client_of(always(httpx.Response(200, json={**ANSWER, "choices": [choice]}))) as client:
+        with pytest.raises(EmptyResult, match="change the request") as caught:
+            await client.chat("hi")
+    assert "client.job" not in str(caught.value)
 
 
 def test_research_that_only_thinks_so_far_goes_on() -> None:

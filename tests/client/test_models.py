@@ -17,7 +17,15 @@ from aiowery import Request, RetryPolicy, WeryAI
 from aiowery.errors import ConfigurationError
 from aiowery.sandbox import Fault, Sandbox, faults
 from aiowery.testing import run_virtual
-from aiowery.weryai import Chat, FirstLastImageToVideo, ImageToVideo, MultiImageToVideo, TextToImage, TextToVideo
+from aiowery.weryai import (
+    Chat,
+    FirstLastImageToVideo,
+    ImageToVideo,
+    MultiImageToVideo,
+    TextToImage,
+    TextToVideo,
+    _registry,
+)
 
 IMAGE = {
     "text_to_image": [{"model_key": "M", "image_sizes": ["1:1"], "num_images": [1, 2], "prompt_length_limit": 10}],
@@ -248,6 +256,76 @@ def test_a_registry_that_is_down_is_a_warning(caplog: pytest.LogCaptureFixture) 
 
     with caplog.at_level(logging.WARNING, "aiowery"):
         run_virtual(main())
+
+
+def test_one_registry_down_leaves_the_checks_of_the_other() -> None:
+    """Pictures are checked although nothing can be learnt of videos, and a failure is not held against them."""
+    registry = Registry()
+
+    class Half(Registry):
+        async def __call__(self, request: httpx.Request) -> httpx.Response:
+            return httpx.Response(503) if "video/models" in request.url.path else await registry(request)
+
+    async def main() -> None:
+        async with client_of(Half()) as client:
+            assert await client.check(TextToVideo(prompt="x")) == ()
+            picture = TextToImage(prompt="hills", model="M", aspect_ratio="2:3")
+            assert [objection.field for objection in await client.check(picture)] == ["aspect_ratio"]
+            await asyncio.sleep(61)
+            await client.check(picture)
+
+    run_virtual(main())
+    assert registry.asked.total() == 1
+
+
+@pytest.mark.parametrize("waited", [True, False], ids=["waited for", "given up"])
+def test_closing_the_client_ends_the_reading(*, waited: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing is asked after the end, over a caller's open network either; who still waits hears of no objection."""
+    world = Registry(down=True)
+
+    async def main() -> None:
+        async with httpx.AsyncClient(transport=httpx.MockTransport(world)) as http:
+            async with WeryAI(KEY, http=http) as client:
+                check = asyncio.create_task(client.check(TextToImage(prompt="x")))
+                await asyncio.sleep(0.01)
+                if not waited:
+                    check.cancel()
+            if waited:
+                assert await check == ()
+            await asyncio.sleep(60)
+            assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    with caplog.at_level(logging.WARNING, "aiowery"):
+        run_virtual(main())
+    assert world.asked.total() == 1
+    assert "cannot be read" not in caplog.text
+
+
+@pytest.mark.anyio
+async def test_a_reading_that_had_not_begun_is_ended_like_any_other() -> None:
+    """Closed in the turn of the loop in which the check was made: nobody was cancelled, so nobody hears that."""
+    world = Registry()
+    async with httpx.AsyncClient(transport=httpx.MockTransport(world)) as http:
+        client = WeryAI(KEY, http=http)
+        await client.open()
+        found, _ = await asyncio.gather(client.check(TextToImage(prompt="x", model="M")), client.aclose())
+    assert (found, world.asked.total()) == ((), 0)
+
+
+@pytest.mark.anyio
+async def test_a_fault_nobody_foresaw_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reading that broke does not count for ten minutes: the next check reads anew."""
+
+    def broken(_: object) -> None:
+        raise RuntimeError("a fault of ours")
+
+    request = TextToImage(prompt="hills", model="M", aspect_ratio="2:3")
+    async with client_of(Registry()) as client:
+        with monkeypatch.context() as patch:
+            patch.setattr(_registry, "decode_models", broken)
+            with pytest.raises(RuntimeError, match="of ours"):
+                await client.check(request)
+        assert await client.check(request)
 
 
 @pytest.mark.anyio

@@ -286,6 +286,31 @@ def test_voices_are_posted_once_although_the_first_who_asked_left(new_id: str) -
     assert paths(studio) == [TEXT, AUDIO]
 
 
+@pytest.mark.parametrize("patience", [1, 5], ids=["under way", "back in line"])
+def test_voices_refused_because_of_load_are_asked_for_anew_by_the_next(patience: int) -> None:
+    """Cancelled before the refusal came, or while the lane rests: nothing was taken, so the next one asks."""
+
+    class Busy(Studio):
+        async def __call__(self, request: httpx.Request) -> httpx.Response:
+            if request.url.path == AUDIO and len(self.posts) == 1:
+                await asyncio.sleep(2)
+                self.posts.append((AUDIO, {}))
+                return httpx.Response(429, json={"status": 429, "message": "slow"}, headers={"retry-after": "10"})
+            return await super().__call__(request)
+
+    studio = Busy()
+
+    async def main(client: WeryAI) -> None:
+        podcast = await client.podcast(REQUEST)
+        await podcast.script()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(podcast.voice(), patience)
+        assert (await podcast).url
+
+    with_client(studio, main)
+    assert paths(studio) == [TEXT, AUDIO, AUDIO]
+
+
 class Told(Studio):
     """A studio whose looks are told in other words."""
 
@@ -331,6 +356,18 @@ def test_voices_that_exist_are_not_asked_for(studio: Studio) -> None:
 
     async def main(client: WeryAI) -> None:
         assert (await (await client.podcast(task_id="Ab12"))).url
+
+    with_client(studio, main)
+    assert studio.posts == []
+
+
+@pytest.mark.parametrize("studio", [Studio(step="spoken", fails="s"), Shouting(step="spoken", fails="s")])
+def test_voices_that_failed_are_not_asked_for_unasked(studio: Studio) -> None:
+    """They have been asked for once, in letters of whatever size: the failure is told, and no paid POST is made."""
+
+    async def main(client: WeryAI) -> None:
+        with pytest.raises(JobFailed):
+            await (await client.podcast(task_id="Ab12"))
 
     with_client(studio, main)
     assert studio.posts == []

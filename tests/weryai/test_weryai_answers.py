@@ -329,11 +329,22 @@ def test_the_documented_reads() -> None:
     assert decode_balance(enveloped(731)) == decode_balance(enveloped({"balance": 731})) == 731.0
     urls = {"object_url_list": ["https://static.weryai.com/growth/demo/f1.png", "https://other"]}
     assert decode_upload(enveloped(urls)) == "https://static.weryai.com/growth/demo/f1.png"
-    assert decode_upload(enveloped({"object_url_list": [None, "", 7, URL]})) == URL
+    assert decode_upload(enveloped({"object_url_list": [None, "", 7, "//cdn.example/r/1", URL]})) == URL
 
 
 @pytest.mark.parametrize(
-    "data", [None, [], {}, {"object_url_list": None}, {"object_url_list": []}, URL, [URL]], ids=str
+    "data",
+    [
+        None,
+        [],
+        {},
+        {"object_url_list": None},
+        {"object_url_list": []},
+        {"object_url_list": ["//cdn.example/r/1", "f1.png"]},
+        URL,
+        [URL],
+    ],
+    ids=str,
 )
 def test_an_upload_without_a_url_is_outside_the_contract(data: Any) -> None:
     """A file that nobody can find is not uploaded."""

@@ -135,6 +135,14 @@ def test_a_ratio_that_was_left_out_stays_left_out(name: str) -> None:
     same(request, returned(request))
 
 
+def test_an_empty_object_that_was_given_is_not_one_left_out() -> None:
+    """Only what equals its field's default stays away: `{}` is written, sent and read again."""
+    request = smallest("effect-template", prompt_inputs={})
+    assert as_object(request)["prompt_inputs"] == {}
+    same(request, returned(request))
+    assert WeryAIProvider().encode(request) != WeryAIProvider().encode(smallest("effect-template"))
+
+
 def test_an_object_is_written_in_plain_json() -> None:
     """Sizes and places as texts, files by path or in base64, parts as objects without what is unknown."""
     expand = ImageExpand(image_url=Path("in/a.png"), image_size=(5, 6), canvas_size="7x8", image_location=(1, -2))

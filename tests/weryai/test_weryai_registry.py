@@ -261,6 +261,13 @@ def test_a_video_model_with_an_empty_list_of_ratios_wants_none() -> None:
     assert "leave it out (None)" in objection.says
 
 
+def test_ratios_under_their_other_name_are_ratios() -> None:
+    """An empty list beside a full one rules nothing out."""
+    row = {"model_key": "M", "aspect_ratios": [], "image_sizes": ["1:1"]}
+    (model,) = decode_models(enveloped({"text_to_image": [row]}))
+    assert objections(smallest("text-to-image", model="M", aspect_ratio="1:1"), model) == ()
+
+
 def test_several_objections_come_together() -> None:
     """Each field is named, so that one correction is enough."""
     request = smallest("text-to-video", model="M", duration=5, resolution="8k", generate_audio=True)

@@ -226,6 +226,8 @@ def test_a_chat_has_all_choices_and_its_usage() -> None:
     [
         {},
         {"choices": None, "usage": None},
+        {"choices": 200},
+        {"choices": {"message": {"content": "odd"}}},
         {"choices": ["odd", None, 7], "usage": "many"},
         {"choices": [{"message": "odd"}], "usage": []},
         {"choices": [{"message": {"content": 7}, "finish_reason": {"odd": 1}}]},

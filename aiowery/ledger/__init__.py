@@ -1,0 +1,37 @@
+"""What was paid for, written down before the money moves.
+
+    new -> claimed -> sending -> accepted -> done | failed
+               |          |-> failed (refused), or claimed again (refused because of load, provably unsent)
+               |          '-> in doubt -> accepted (adopted, or told late) | new (released)
+               '-> new (given up, or its process died: nothing was sent)
+
+Three things hold, whatever crashes when. At most once: for each entry at most one POST is begun, unless an earlier one
+is proven unsent or refused, or somebody says so. Nothing is lost silently: every charged task is stored with its ids,
+or belongs to an entry that is shown as in doubt. Resume: what was not sent can be sent, what was accepted be looked
+after, what is done stays. "Exactly once" is nobody's to promise: between the fence (`sending`) and the durable ids lies
+the server's answer time, and a crash in there leaves a doubt.
+
+    _memory | _sqlite                      the two that there are
+    _protocol                              what a ledger is
+    _moves | _writer | _owners | _places   the machine in SQL; who writes; who lives; where
+    _schema
+    _entries                               values
+"""
+
+from __future__ import annotations
+
+from aiowery.ledger._entries import BatchSummary, Entry, Item, State, item_key
+from aiowery.ledger._memory import MemoryLedger
+from aiowery.ledger._protocol import Ledger
+from aiowery.ledger._sqlite import SqliteLedger
+
+__all__ = (
+    "BatchSummary",
+    "Entry",
+    "Item",
+    "Ledger",
+    "MemoryLedger",
+    "SqliteLedger",
+    "State",
+    "item_key",
+)

@@ -1,0 +1,110 @@
+"""What a ledger is, for those who want to keep one elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+from aiowery.ledger._entries import BatchSummary, Entry, Item, State
+
+
+class Ledger(Protocol):
+    """Keeps entries on their way; see `aiowery.ledger` for the states. Every verb raises LedgerError when it cannot.
+
+    `owner` names this opening: what it has claimed is its own until its process ends.
+    """
+
+    owner: str
+
+    async def open(self) -> None:
+        """Make ready."""
+        ...
+
+    async def aclose(self) -> None:
+        """Keep what has been told, and end."""
+        ...
+
+    async def take_over(self) -> int:
+        """Inherit what dead processes left under way; return how many entries are in doubt for that reason."""
+        ...
+
+    async def enter(self, batch: str, items: Sequence[Item]) -> list[Entry]:
+        """Return an entry for each item, in order: the one that is there under its key, or a new one."""
+        ...
+
+    async def claim(self, entry_id: int) -> Entry | None:
+        """Take a new entry; None when somebody else was quicker, or it is not new any more."""
+        ...
+
+    async def give_up(self, entry_id: int) -> None:
+        """Let go of a claimed entry: nothing was sent."""
+        ...
+
+    async def fence(self, entry_id: int, ref: str, at: float) -> None:
+        """Note that the next thing to happen is the first byte; LedgerError when this entry is not ours to send."""
+        ...
+
+    async def unsent(self, ref: str) -> None:
+        """Note that what was about to leave provably did not: the entry is claimed again."""
+        ...
+
+    async def accepted(
+        self, ref: str, task_ids: Sequence[str], *, batch_id: str | None = None, request_id: str | None = None
+    ) -> None:
+        """Keep the ids of an attempt, however late they come."""
+        ...
+
+    async def refused(self, ref: str, note: str, *, again: bool) -> None:
+        """Note a refusal: the entry has failed, or is claimed again to be sent later."""
+        ...
+
+    async def doubt(self, ref: str, note: str) -> None:
+        """Note that nobody knows what became of an attempt."""
+        ...
+
+    async def ended(
+        self,
+        entry_id: int,
+        state: State,
+        *,
+        snapshots: Sequence[Mapping[str, Any]] = (),
+        credits: float | None = None,  # noqa: A002 - the provider's word; the builtin is a copyright notice
+        note: str = "",
+    ) -> None:
+        """Keep an accepted entry's end, DONE or FAILED."""
+        ...
+
+    async def saved(self, entry_id: int, files: Sequence[str]) -> None:
+        """Keep the names of what was saved."""
+        ...
+
+    async def look_after(self, entry_id: int) -> bool:
+        """Take an accepted entry that nobody looks after; return whether it is ours now."""
+        ...
+
+    async def adopt(self, entry_id: int, task_ids: Sequence[str]) -> None:
+        """Settle a doubt: these are its tasks."""
+        ...
+
+    async def release(self, entry_id: int) -> None:
+        """Settle a doubt: nothing was charged, so it may be sent again."""
+        ...
+
+    async def entry(self, entry_id: int) -> Entry | None:
+        """Return one entry."""
+        ...
+
+    async def entries(
+        self,
+        batch: str | None = None,
+        states: Iterable[State] | None = None,
+        *,
+        after: int = 0,
+        limit: int = 1000,
+    ) -> list[Entry]:
+        """Return a page of entries by id, those after `after`; of one batch, in some states, or all."""
+        ...
+
+    async def batches(self) -> list[BatchSummary]:
+        """Return all batches in numbers, oldest first."""
+        ...

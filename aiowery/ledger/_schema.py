@@ -1,0 +1,70 @@
+"""The tables, and how those of an earlier version become those of this one."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Final
+
+from aiowery.errors import LedgerError
+
+APPLICATION_ID: Final = 0x41_57_52_59
+_OLDEST_SQLITE: Final = (3, 35)
+
+_MIGRATIONS: Final = (
+    """
+    CREATE TABLE item (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        batch TEXT NOT NULL,
+        key TEXT NOT NULL,
+        position INTEGER NOT NULL,
+        request TEXT NOT NULL,
+        state TEXT NOT NULL DEFAULT 'new',
+        attempts INTEGER NOT NULL DEFAULT 0,
+        ref TEXT,
+        owner TEXT,
+        sent_at REAL,
+        task_ids TEXT NOT NULL DEFAULT '[]',
+        batch_id TEXT,
+        request_id TEXT,
+        note TEXT NOT NULL DEFAULT '',
+        snapshots TEXT NOT NULL DEFAULT '[]',
+        credits REAL,
+        files TEXT NOT NULL DEFAULT '[]',
+        UNIQUE (batch, key)
+    );
+    CREATE UNIQUE INDEX item_ref ON item (ref) WHERE ref IS NOT NULL;
+    CREATE INDEX item_under_way ON item (owner) WHERE owner IS NOT NULL;
+    CREATE TABLE released (ref TEXT PRIMARY KEY, item INTEGER NOT NULL) WITHOUT ROWID;
+    """,
+)
+VERSION: Final = len(_MIGRATIONS)
+
+
+def keep_log(connection: sqlite3.Connection) -> None:
+    """Make every commit durable, with readers beside the writer."""
+    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    if mode != "wal":
+        raise LedgerError("SQLite cannot keep its log there; give a file on a local disk")
+    connection.execute("PRAGMA synchronous = FULL")
+
+
+def prepare(connection: sqlite3.Connection) -> None:
+    """Make the tables, or bring those of an earlier version up to date; LedgerError for anybody else's database."""
+    if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
+        raise LedgerError(f"SQLite {sqlite3.sqlite_version} is too old; 3.35 or later is needed")
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if application != APPLICATION_ID and (application or version or tables):
+        raise LedgerError("it is the database of another program; give another file")
+    if version > VERSION:
+        raise LedgerError(f"it was written by a later version (schema {version}, known is {VERSION}); update aiowery")
+    connection.execute("BEGIN IMMEDIATE")
+    (version,) = connection.execute("PRAGMA user_version").fetchone()  # somebody may have been quicker
+    for statements in _MIGRATIONS[version:]:
+        for statement in statements.split(";"):
+            if statement.strip():
+                connection.execute(statement)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {VERSION}")
+    connection.execute("COMMIT")

@@ -1,0 +1,174 @@
+"""A ledger in a file of SQLite's."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import anyio.to_thread
+
+from aiowery.errors import LedgerError
+from aiowery.ledger import _moves
+from aiowery.ledger._entries import BatchSummary, Entry, Item, State, checked_end
+from aiowery.ledger._owners import Owners
+from aiowery.ledger._places import check_place, explained
+from aiowery.ledger._schema import keep_log, prepare
+from aiowery.ledger._writer import Writer
+
+T = TypeVar("T")
+Move = Callable[[sqlite3.Connection], T]
+
+_BUSY: Final = 30.0
+_PAGE: Final = 1000
+
+
+class SqliteLedger:
+    """Keeps entries in a file, durably: what a verb has returned from survives any crash.
+
+    Several processes may open one file. What was left under way by one that has ended is taken over by the next that
+    asks (`take_over`). Beside the file lies a directory of the locks that say who is alive.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path: Path = Path(path)
+        self._owners = Owners(self.path.with_name(self.path.name + ".owners"))
+        self.owner: str = self._owners.name
+        self._writer: Writer | None = None
+
+    def __repr__(self) -> str:
+        return f"<SqliteLedger {self.path}>"
+
+    async def open(self) -> None:
+        """Open the file, or make it; LedgerError when it cannot be a ledger."""
+        await anyio.to_thread.run_sync(self._open)
+        try:
+            await self._do(lambda _: None)
+        except BaseException:
+            await self.aclose()
+            raise
+
+    async def aclose(self) -> None:
+        """Finish what waits, and close the file."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            await anyio.to_thread.run_sync(writer.stop)
+            await anyio.to_thread.run_sync(self._owners.leave)
+
+    async def take_over(self) -> int:
+        """Inherit what dead processes left under way; return how many entries are in doubt for that reason."""
+        found = await self._do(_moves.owners)
+        dead = await anyio.to_thread.run_sync(self._owners.dead, found)
+        inherit = (self._do(partial(_moves.inherit, dead=name, owner=self.owner)) for name in dead)
+        return sum(await asyncio.gather(*inherit))
+
+    async def enter(self, batch: str, items: Sequence[Item]) -> list[Entry]:
+        """Return an entry for each item, in order: the one that is there under its key, or a new one."""
+        return await self._do(lambda connection: _moves.enter(connection, batch, items))
+
+    async def claim(self, entry_id: int) -> Entry | None:
+        """Take a new entry; None when somebody else was quicker, or it is not new any more."""
+        return await self._do(lambda connection: _moves.claim(connection, entry_id, self.owner))
+
+    async def give_up(self, entry_id: int) -> None:
+        """Let go of a claimed entry: nothing was sent."""
+        await self._do(lambda connection: _moves.give_up(connection, entry_id, self.owner))
+
+    async def fence(self, entry_id: int, ref: str, at: float) -> None:
+        """Note that the next thing to happen is the first byte; LedgerError when this entry is not ours to send."""
+        await self._do(lambda connection: _moves.fence(connection, entry_id, self.owner, ref, at))
+
+    async def unsent(self, ref: str) -> None:
+        """Note that what was about to leave provably did not: the entry is claimed again."""
+        await self._do(lambda connection: _moves.unsent(connection, ref))
+
+    async def accepted(
+        self, ref: str, task_ids: Sequence[str], *, batch_id: str | None = None, request_id: str | None = None
+    ) -> None:
+        """Keep the ids of an attempt, however late they come."""
+        await self._do(lambda connection: _moves.accepted(connection, ref, task_ids, batch_id, request_id))
+
+    async def refused(self, ref: str, note: str, *, again: bool) -> None:
+        """Note a refusal: the entry has failed, or is claimed again to be sent later."""
+        await self._do(lambda connection: _moves.refused(connection, ref, note, again=again))
+
+    async def doubt(self, ref: str, note: str) -> None:
+        """Note that nobody knows what became of an attempt."""
+        await self._do(lambda connection: _moves.doubt(connection, ref, note))
+
+    async def ended(
+        self,
+        entry_id: int,
+        state: State,
+        *,
+        snapshots: Sequence[Mapping[str, Any]] = (),
+        credits: float | None = None,  # noqa: A002 - the provider's word; the builtin is a copyright notice
+        note: str = "",
+    ) -> None:
+        """Keep an accepted entry's end, DONE or FAILED."""
+        end = _moves.End(checked_end(state), snapshots, credits, note)
+        await self._do(lambda connection: _moves.ended(connection, entry_id, end))
+
+    async def saved(self, entry_id: int, files: Sequence[str]) -> None:
+        """Keep the names of what was saved."""
+        await self._do(lambda connection: _moves.saved(connection, entry_id, files))
+
+    async def look_after(self, entry_id: int) -> bool:
+        """Take an accepted entry that nobody looks after; return whether it is ours now."""
+        return await self._do(lambda connection: _moves.look_after(connection, entry_id, self.owner))
+
+    async def adopt(self, entry_id: int, task_ids: Sequence[str]) -> None:
+        """Settle a doubt: these are its tasks."""
+        await self._do(lambda connection: _moves.adopt(connection, entry_id, task_ids))
+
+    async def release(self, entry_id: int) -> None:
+        """Settle a doubt: nothing was charged, so it may be sent again."""
+        await self._do(lambda connection: _moves.release(connection, entry_id))
+
+    async def entry(self, entry_id: int) -> Entry | None:
+        """Return one entry."""
+        return await self._do(lambda connection: _moves.entry(connection, entry_id))
+
+    async def entries(
+        self,
+        batch: str | None = None,
+        states: Iterable[State] | None = None,
+        *,
+        after: int = 0,
+        limit: int = _PAGE,
+    ) -> list[Entry]:
+        """Return a page of entries by id, those after `after`; of one batch, in some states, or all."""
+        return await self._do(lambda connection: _moves.entries(connection, batch, states, after, limit))
+
+    async def batches(self) -> list[BatchSummary]:
+        """Return all batches in numbers, oldest first."""
+        return await self._do(_moves.batches)
+
+    async def _do(self, move: Move[T]) -> T:
+        if self._writer is None:
+            raise LedgerError("the ledger is closed; open it again")
+        return await self._writer.do(move)
+
+    def _open(self) -> None:
+        check_place(self.path)
+        try:
+            self._owners.appear()
+        except OSError as fault:
+            raise explained(self.path, fault) from fault
+        self._writer = Writer(self._connect, partial(explained, self.path))
+        self._writer.start()
+
+    def _connect(self) -> sqlite3.Connection:
+        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
+        connection = sqlite3.connect(self.path, timeout=_BUSY, isolation_level=None)
+        try:
+            keep_log(connection)
+            prepare(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection

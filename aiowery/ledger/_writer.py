@@ -1,0 +1,150 @@
+"""One thread that writes: whatever waits becomes one transaction, made durable by one write to the disk."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+import attrs
+
+from aiowery.errors import LedgerError
+
+T = TypeVar("T")
+
+_MOST: Final = 5000
+
+
+@attrs.define(eq=False)
+class _Order:
+    """A move that somebody waits for, and its end."""
+
+    move: Callable[[sqlite3.Connection], Any]
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[Any]
+    result: Any = None
+    error: BaseException | None = None
+
+    def settle(self) -> None:
+        """Tell who waits, unless he has left."""
+        if self.future.done():
+            return
+        if self.error is None:
+            self.future.set_result(self.result)
+        else:
+            self.future.set_exception(self.error)
+
+
+class Writer:
+    """Runs moves on a connection of its own, which `connect` opens in the thread; from any number of event loops.
+
+    A group is durable as a whole, or each of its moves gets LedgerError. A move that raises LedgerError by itself has
+    changed nothing, and costs the others nothing.
+    """
+
+    def __init__(self, connect: Callable[[], sqlite3.Connection], explain: Callable[[Exception], LedgerError]) -> None:
+        self._connect = connect
+        self._explain = explain
+        self._orders: queue.SimpleQueue[_Order | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._main, name="aiowery-ledger", daemon=True)
+        self._closed = False
+
+    def start(self) -> None:
+        """Begin to work."""
+        self._thread.start()
+
+    async def do(self, move: Callable[[sqlite3.Connection], T]) -> T:
+        """Return what the move returns, once it is durable. Who is cancelled does not undo it."""
+        if self._closed:
+            raise LedgerError("the ledger is closed; open it again")
+        loop = asyncio.get_running_loop()
+        order = _Order(move, loop, loop.create_future())
+        self._orders.put(order)
+        result: T = await order.future
+        return result
+
+    def stop(self) -> None:
+        """Finish what waits, and end. Blocks."""
+        self._closed = True
+        self._orders.put(None)
+        self._thread.join()
+
+    def _main(self) -> None:
+        try:
+            connection = self._connect()
+        except (sqlite3.Error, OSError, LedgerError) as fault:
+            self._refuse_all(fault if isinstance(fault, LedgerError) else self._explain(fault))
+            return
+        try:
+            while self._work(connection):
+                pass
+        finally:
+            connection.close()
+
+    def _work(self, connection: sqlite3.Connection) -> bool:
+        """Do all that waits as one group; return whether there may be more."""
+        orders, more = self._waiting()
+        if orders:
+            try:
+                _group(connection, orders)
+            except sqlite3.Error as fault:
+                _abandon(connection)
+                for order in orders:
+                    order.error = self._explain(fault)
+            _settle(orders)
+        return more
+
+    def _waiting(self) -> tuple[list[_Order], bool]:
+        orders: list[_Order] = []
+        order = self._orders.get()
+        while order is not None:
+            orders.append(order)
+            if len(orders) >= _MOST:
+                return orders, True
+            try:
+                order = self._orders.get_nowait()
+            except queue.Empty:
+                return orders, True
+        return orders, False
+
+    def _refuse_all(self, error: LedgerError) -> None:
+        """Tell everybody that there is no ledger, until we are told to end."""
+        while (order := self._orders.get()) is not None:
+            order.error = error
+            _settle([order])
+
+
+def _group(connection: sqlite3.Connection, orders: list[_Order]) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    for order in orders:
+        try:
+            order.result = order.move(connection)
+        except LedgerError as error:
+            order.error = error
+    connection.execute("COMMIT")
+
+
+def _abandon(connection: sqlite3.Connection) -> None:
+    """Undo what a group has begun."""
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
+
+
+def _settle(orders: list[_Order]) -> None:
+    """Wake each event loop once."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[_Order]] = {}
+    for order in orders:
+        by_loop.setdefault(order.loop, []).append(order)
+    for loop, its in by_loop.items():
+        try:
+            loop.call_soon_threadsafe(_settle_here, its)
+        except RuntimeError:  # the loop has been closed: nobody waits there any more
+            continue
+
+
+def _settle_here(orders: list[_Order]) -> None:
+    for order in orders:
+        order.settle()

@@ -1,0 +1,168 @@
+"""The file: what survives, what is refused, and what a group of moves has in common."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import stat
+from pathlib import Path
+
+import pytest
+
+from aiowery.errors import LedgerError
+from aiowery.ledger import Item, SqliteLedger, State
+from aiowery.ledger._places import file_system_of
+from aiowery.ledger._schema import APPLICATION_ID, VERSION
+
+pytestmark = pytest.mark.anyio
+
+
+def items(count: int) -> list[Item]:
+    """Return so many items."""
+    return [Item(key=str(n), position=n, request={"prompt": "x" * 50}) for n in range(count)]
+
+
+async def refusal(path: Path) -> str:
+    """Return why a ledger cannot be opened; nothing is left open."""
+    ledger = SqliteLedger(path)
+    with pytest.raises(LedgerError) as caught:
+        await ledger.open()
+    with pytest.raises(LedgerError, match="closed"):
+        await ledger.batches()
+    return str(caught.value)
+
+
+async def test_what_was_told_is_there_after_opening_again(tmp_path: Path) -> None:
+    """Closed and opened: the same entries; the file is its owner's alone, and no lock stays behind."""
+    for _ in range(2):
+        ledger = SqliteLedger(tmp_path / "jobs.db")
+        await ledger.open()
+        entries = await ledger.enter("b", items(3))
+        await ledger.aclose()
+    assert [entry.id for entry in entries] == [1, 2, 3]
+    if os.name == "posix":
+        assert stat.S_IMODE((tmp_path / "jobs.db").stat().st_mode) == 0o600
+    assert list((tmp_path / "jobs.db.owners").iterdir()) == []
+
+
+async def test_whoever_leaves_does_not_undo(tmp_path: Path) -> None:
+    """A cancelled caller's move is made all the same, and those beside it are not disturbed."""
+    ledger = SqliteLedger(tmp_path / "jobs.db")
+    await ledger.open()
+    (entry, *others) = await ledger.enter("b", items(20))
+    claims = [asyncio.create_task(ledger.claim(one.id)) for one in (entry, *others)]
+    await asyncio.sleep(0)
+    claims[0].cancel()
+    await asyncio.gather(*claims, return_exceptions=True)
+    assert len(await ledger.entries(states=[State.CLAIMED])) == 20
+    await ledger.aclose()
+
+
+async def test_a_move_out_of_place_costs_the_others_nothing(tmp_path: Path) -> None:
+    """One of a group is refused; the rest is durable."""
+    ledger = SqliteLedger(tmp_path / "jobs.db")
+    await ledger.open()
+    entries = await ledger.enter("b", items(10))
+    moves = [ledger.claim(one.id) for one in entries] + [ledger.adopt(entries[0].id, ["t"])]
+    ends = await asyncio.gather(*moves, return_exceptions=True)
+    assert [isinstance(end, LedgerError) for end in ends] == [False] * 10 + [True]
+    await ledger.aclose()
+
+
+async def test_a_full_disk_is_told_to_all_and_nothing_is_half_done(tmp_path: Path) -> None:
+    """The group that did not fit is undone as a whole; with room again the ledger goes on."""
+    ledger = SqliteLedger(tmp_path / "jobs.db")
+    await ledger.open()
+    await ledger.enter("b", items(5))
+
+    def bound(connection: sqlite3.Connection, pages: int) -> None:
+        connection.execute(f"PRAGMA max_page_count = {pages}")
+
+    await ledger._do(lambda connection: bound(connection, 1))
+    ends = await asyncio.gather(*(ledger.enter(f"c{n}", items(200)) for n in range(3)), return_exceptions=True)
+    assert {type(end) for end in ends} == {LedgerError}
+    assert "make room" in str(ends[0])
+    await ledger._do(lambda connection: bound(connection, 1_000_000))
+    assert [one.name for one in await ledger.batches()] == ["b"]
+    await ledger.enter("c", items(200))
+    await ledger.aclose()
+
+
+async def test_a_foreign_database_is_left_alone(tmp_path: Path) -> None:
+    """Another program's file is refused, unchanged."""
+    path = tmp_path / "other.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE item (id)")
+    connection.close()
+    assert "another program" in await refusal(path)
+
+
+async def test_a_later_version_is_refused_and_an_empty_file_is_fine(tmp_path: Path) -> None:
+    """Written by a later aiowery: update; an empty file is a new ledger."""
+    path = tmp_path / "later.db"
+    path.touch()
+    ledger = SqliteLedger(path)
+    await ledger.open()
+    await ledger.aclose()
+    connection = sqlite3.connect(path)
+    assert connection.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
+    assert connection.execute("PRAGMA user_version").fetchone() == (VERSION,)
+    connection.execute(f"PRAGMA user_version = {VERSION + 1}")
+    connection.close()
+    assert "later version" in await refusal(path)
+
+
+@pytest.mark.parametrize("content", [b"no database at all" * 100, b"SQLite format 3\0" + b"\xff" * 5000])
+async def test_a_damaged_file_is_refused(content: bytes, tmp_path: Path) -> None:
+    """What is no database, or a broken one, is named with the way out."""
+    path = tmp_path / "broken.db"
+    path.write_bytes(content)
+    assert "give another file" in await refusal(path)
+
+
+async def test_a_place_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    """A missing directory, and a directory in the file's place."""
+    assert "make it" in await refusal(tmp_path / "missing" / "jobs.db")
+    (tmp_path / "jobs.db").mkdir()
+    assert str(tmp_path) in await refusal(tmp_path / "jobs.db")
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="needs permissions that bind")
+async def test_a_directory_that_cannot_be_written_to_is_refused(tmp_path: Path) -> None:
+    """Read-only is named."""
+    tmp_path.chmod(0o500)  # noqa: ASYNC240 - one directory
+    assert "writable" in await refusal(tmp_path / "jobs.db")
+
+
+MOUNTS = """\
+/dev/sda1 / ext4 rw 0 0
+server:/home /home nfs4 rw 0 0
+tmpfs /home/me/fast tmpfs rw 0 0
+//host/share /mnt/my\\040share cifs rw 0 0
+odd line
+"""
+
+
+@pytest.mark.parametrize(
+    ("directory", "kind"),
+    [
+        ("/var/data", "ext4"),
+        ("/home/me", "nfs4"),
+        ("/home/me/fast/x", "tmpfs"),
+        ("/home2", "ext4"),
+        ("/mnt/my share", "cifs"),
+    ],
+)
+async def test_the_file_system_is_that_of_the_nearest_mount(directory: str, kind: str) -> None:
+    """Network file systems are known by their mounts."""
+    assert file_system_of(Path(directory), MOUNTS) == kind
+    assert file_system_of(Path(directory), "") == ""
+
+
+async def test_a_network_file_system_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Locks do not hold there, so nothing is opened."""
+    mounts = tmp_path / "mounts"
+    mounts.write_text(f"server:/x {tmp_path} nfs4 rw 0 0\n")
+    monkeypatch.setattr("aiowery.ledger._places._MOUNTS", mounts)
+    assert "network file system (nfs4)" in await refusal(tmp_path / "jobs.db")

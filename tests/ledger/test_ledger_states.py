@@ -1,0 +1,312 @@
+"""One suite over both ledgers: every move from every state, and what two processes do to each other."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aiowery.errors import LedgerError
+from aiowery.ledger import Entry, Item, Ledger, MemoryLedger, SqliteLedger, State, item_key
+
+pytestmark = pytest.mark.anyio
+
+KINDS = ("memory", "file")
+CAT = {"type": "text-to-image", "prompt": "a cat"}
+
+
+def item(position: int = 0, request: dict[str, Any] = CAT) -> Item:
+    """Return an item of the batch "b"."""
+    return Item(key=item_key("b", position, request), position=position, request=request)
+
+
+@contextlib.asynccontextmanager
+async def opened(kind: str, directory: Path) -> AsyncIterator[Ledger]:
+    """Open a ledger of a kind."""
+    ledger: Ledger = MemoryLedger() if kind == "memory" else SqliteLedger(directory / "l.db")
+    await ledger.open()
+    try:
+        yield ledger
+    finally:
+        await ledger.aclose()
+
+
+async def brought_to(ledger: Ledger, state: State, position: int = 0) -> Entry:
+    """Enter an item and walk it to a state; its attempt is called "ref"."""
+    (entry,) = await ledger.enter("b", [item(position)])
+    ref = f"ref{position}"
+    if state is not State.NEW:
+        await ledger.claim(entry.id)
+    if state not in {State.NEW, State.CLAIMED}:
+        await ledger.fence(entry.id, ref, 12.5)
+    if state in {State.ACCEPTED, State.DONE}:
+        await ledger.accepted(ref, ["t1", "t2"], batch_id="9", request_id="r")
+    if state is State.DONE:
+        await ledger.ended(entry.id, State.DONE, snapshots=[{"task_id": "t1"}], credits=2.0)
+    if state is State.FAILED:
+        await ledger.refused(ref, "no", again=False)
+    if state is State.IN_DOUBT:
+        await ledger.doubt(ref, "lost")
+    found = await ledger.entry(entry.id)
+    assert found is not None
+    assert found.state is state
+    return found
+
+
+Move = Callable[[Ledger, int], Awaitable[object]]
+MOVES: dict[str, Move] = {
+    "claim": lambda ledger, id_: ledger.claim(id_),
+    "give up": lambda ledger, id_: ledger.give_up(id_),
+    "fence": lambda ledger, id_: ledger.fence(id_, "new-ref", 1.0),
+    "unsent": lambda ledger, _: ledger.unsent("ref0"),
+    "accepted": lambda ledger, _: ledger.accepted("ref0", ["x"]),
+    "refused": lambda ledger, _: ledger.refused("ref0", "why", again=False),
+    "refused for load": lambda ledger, _: ledger.refused("ref0", "why", again=True),
+    "doubt": lambda ledger, _: ledger.doubt("ref0", "why"),
+    "done": lambda ledger, id_: ledger.ended(id_, State.DONE),
+    "failed": lambda ledger, id_: ledger.ended(id_, State.FAILED),
+    "adopt": lambda ledger, id_: ledger.adopt(id_, ["x"]),
+    "release": lambda ledger, id_: ledger.release(id_),
+}
+LEGAL: dict[tuple[str, State], State] = {
+    ("claim", State.NEW): State.CLAIMED,
+    ("give up", State.CLAIMED): State.NEW,
+    ("fence", State.CLAIMED): State.SENDING,
+    ("unsent", State.SENDING): State.CLAIMED,
+    ("accepted", State.SENDING): State.ACCEPTED,
+    ("accepted", State.IN_DOUBT): State.ACCEPTED,
+    ("refused", State.SENDING): State.FAILED,
+    ("refused for load", State.SENDING): State.CLAIMED,
+    ("doubt", State.SENDING): State.IN_DOUBT,
+    ("done", State.ACCEPTED): State.DONE,
+    ("failed", State.ACCEPTED): State.FAILED,
+    ("adopt", State.IN_DOUBT): State.ACCEPTED,
+    ("release", State.IN_DOUBT): State.NEW,
+}
+MUST_FIT = {"fence", "adopt", "release"}
+"""Moves that are refused out of place; the others have come too late, and change nothing."""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("state", State)
+@pytest.mark.parametrize("move", MOVES)
+async def test_every_move_from_every_state(kind: str, state: State, move: str, tmp_path: Path) -> None:
+    """The machine is what is drawn: a legal move leads where it should, any other changes nothing at all."""
+    async with opened(kind, tmp_path) as ledger:
+        before = await brought_to(ledger, state)
+        target = LEGAL.get((move, state))
+        if target is None and move in MUST_FIT:
+            with pytest.raises(LedgerError):
+                await MOVES[move](ledger, before.id)
+        else:
+            await MOVES[move](ledger, before.id)
+        after = await ledger.entry(before.id)
+    assert after is not None
+    if target is None:
+        assert after == before
+    else:
+        assert after.state is target
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_an_entry_keeps_what_it_was_told(kind: str, tmp_path: Path) -> None:
+    """From the request to the files, as it was."""
+    async with opened(kind, tmp_path) as ledger:
+        done = await brought_to(ledger, State.DONE)
+        await ledger.saved(done.id, ["1.png", "2.png"])
+        kept = await ledger.entry(done.id)
+    assert kept is not None
+    assert (kept.batch, kept.position, kept.request, kept.key) == ("b", 0, CAT, item_key("b", 0, CAT))
+    assert (kept.ref, kept.sent_at, kept.attempts, kept.owner) == ("ref0", 12.5, 1, None)
+    assert (kept.task_ids, kept.batch_id, kept.request_id) == (("t1", "t2"), "9", "r")
+    assert (kept.snapshots, kept.credits, kept.files) == (({"task_id": "t1"},), 2.0, ("1.png", "2.png"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_entering_again_finds_what_is_there(kind: str, tmp_path: Path) -> None:
+    """The same batch again: nothing twice, in the order of asking, whatever has become of it."""
+    async with opened(kind, tmp_path) as ledger:
+        first = await ledger.enter("b", [item(n) for n in range(5)])
+        await ledger.claim(first[3].id)
+        again = await ledger.enter("b", [item(n) for n in reversed(range(6))])
+        other = await ledger.enter("c", [item(0)])
+    assert [entry.position for entry in again] == [5, 4, 3, 2, 1, 0]
+    assert [entry.id for entry in again[1:]] == [entry.id for entry in reversed(first)]
+    assert again[2].state is State.CLAIMED
+    assert other[0].id not in {entry.id for entry in again}
+
+
+def test_keys_are_stable_and_tell_apart() -> None:
+    """The order of names does not matter; batch, place and every value do."""
+    key = item_key("b", 1, {"a": 1, "b": [2]})
+    assert key == item_key("b", 1, {"b": [2], "a": 1})
+    others = {item_key("c", 1, {"a": 1, "b": [2]}), item_key("b", 2, {"a": 1, "b": [2]}), item_key("b", 1, {"a": 2})}
+    assert key not in others
+    assert len(others) == 3
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_pages_and_batches(kind: str, tmp_path: Path) -> None:
+    """Entries come in pages, by batch and state; batches are told in numbers."""
+    async with opened(kind, tmp_path) as ledger:
+        await ledger.enter("b", [item(n) for n in range(7)])
+        for position, state in enumerate((State.DONE, State.DONE, State.IN_DOUBT)):
+            await brought_to(ledger, state, position)
+        await ledger.enter("c", [item(n) for n in range(2)])
+        first = await ledger.entries("b", limit=4)
+        rest = await ledger.entries("b", after=first[-1].id)
+        doubts = await ledger.entries(states=[State.IN_DOUBT])
+        summaries = await ledger.batches()
+    assert [entry.position for entry in first + rest] == list(range(7))
+    assert [entry.position for entry in doubts] == [2]
+    assert [(one.name, one.total, one.credits) for one in summaries] == [("b", 7, 4.0), ("c", 2, None)]
+    assert summaries[0].states == {State.DONE: 2, State.IN_DOUBT: 1, State.NEW: 4}
+
+
+async def test_the_memory_forgets_what_belongs_to_no_batch() -> None:
+    """A client that runs for months does not grow."""
+    async with opened("memory", Path()) as ledger:
+        for number in range(50):
+            (entry,) = await ledger.enter("", [Item(key=str(number), position=0, request=CAT)])
+            await ledger.claim(entry.id)
+            await ledger.fence(entry.id, f"r{number}", 1.0)
+            await ledger.accepted(f"r{number}", ["t"])
+            await ledger.ended(entry.id, State.DONE)
+        assert await ledger.entries() == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_an_end_is_done_or_failed(kind: str, tmp_path: Path) -> None:
+    """Anything else is a mistake, and changes nothing."""
+    async with opened(kind, tmp_path) as ledger:
+        entry = await brought_to(ledger, State.ACCEPTED)
+        with pytest.raises(LedgerError, match="no end"):
+            await ledger.ended(entry.id, State.IN_DOUBT)
+        assert await ledger.entry(entry.id) == entry
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_ids_that_come_after_a_release_are_not_lost(kind: str, tmp_path: Path) -> None:
+    """Released and sent again, then the first attempt wakes up with its ids: the note tells of the second charge."""
+    async with opened(kind, tmp_path) as ledger:
+        entry = await brought_to(ledger, State.IN_DOUBT)
+        await ledger.release(entry.id)
+        await ledger.claim(entry.id)
+        await ledger.fence(entry.id, "second", 13.0)
+        await ledger.accepted("second", ["mine"])
+        await ledger.accepted("ref0", ["late"])
+        kept = await ledger.entry(entry.id)
+    assert kept is not None
+    assert (kept.task_ids, kept.attempts) == (("mine",), 2)
+    assert "late" in kept.note
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_closed_ledger_says_so(kind: str, tmp_path: Path) -> None:
+    """Before it is opened and after it was closed, every verb raises; it can be opened again."""
+    ledger: Ledger = MemoryLedger() if kind == "memory" else SqliteLedger(tmp_path / "l.db")
+    with pytest.raises(LedgerError, match="closed"):
+        await ledger.batches()
+    for _ in range(2):
+        await ledger.open()
+        assert await ledger.batches() == []
+        await ledger.aclose()
+    await ledger.aclose()
+    with pytest.raises(LedgerError, match="closed"):
+        await ledger.batches()
+
+
+async def test_two_ledgers_on_one_file_never_claim_the_same(tmp_path: Path) -> None:
+    """A thousand claims from two sides at once: each entry has one owner."""
+    async with opened("file", tmp_path) as one, opened("file", tmp_path) as other:
+        entries = await one.enter("b", [item(n) for n in range(500)])
+        claims = await asyncio.gather(*(ledger.claim(entry.id) for entry in entries for ledger in (one, other)))
+        won = [claim for claim in claims if claim is not None]
+        assert len(won) == 500
+        assert {claim.owner for claim in won} <= {one.owner, other.owner}
+        assert await one.take_over() == 0
+        assert len(await one.entries(states=[State.CLAIMED])) == 500
+
+
+async def test_only_the_owner_passes_the_fence(tmp_path: Path) -> None:
+    """An entry that another process has claimed is not ours to send."""
+    async with opened("file", tmp_path) as one, opened("file", tmp_path) as other:
+        (entry,) = await one.enter("b", [item()])
+        await one.claim(entry.id)
+        with pytest.raises(LedgerError, match="no longer ours"):
+            await other.fence(entry.id, "r", 1.0)
+        await other.give_up(entry.id)
+        await one.fence(entry.id, "r", 1.0)
+
+
+PROGRAM = """
+import asyncio, sys
+from aiowery.ledger import Item, SqliteLedger
+
+async def main():
+    ledger = SqliteLedger(sys.argv[1])
+    await ledger.open()
+    entries = await ledger.enter("b", [Item(key=str(n), position=n, request={}) for n in range(3)])
+    for entry in entries:
+        await ledger.claim(entry.id)
+    for entry in entries[1:]:
+        await ledger.fence(entry.id, f"r{entry.position}", 1.0)
+    await ledger.accepted("r2", ["t"])
+    print("ready", flush=True)
+    await asyncio.sleep(60)
+    await ledger.accepted("r1", ["late"])
+
+asyncio.run(main())
+"""
+
+
+@contextlib.contextmanager
+def another_process(path: Path) -> Any:
+    """Run a process that leaves one entry claimed, one being sent and one accepted."""
+    process = subprocess.Popen([sys.executable, "-c", PROGRAM, os.fspath(path)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+async def test_what_a_killed_process_left_is_inherited(tmp_path: Path) -> None:
+    """What was claimed is new again, what was accepted is ours, of what was being sent nobody knows."""
+    with another_process(tmp_path / "l.db") as process:
+        async with opened("file", tmp_path) as ledger:
+            assert await ledger.take_over() == 0
+            process.kill()
+            process.wait()
+            assert await ledger.take_over() == 1
+            entries = await ledger.entries("b")
+            assert [entry.state for entry in entries] == [State.NEW, State.IN_DOUBT, State.ACCEPTED]
+            assert entries[2].owner == ledger.owner
+            assert await ledger.take_over() == 0
+            await ledger.accepted("r1", ["late"])
+            late = await ledger.entry(entries[1].id)
+            assert late is not None
+            assert (late.state, late.task_ids) == (State.ACCEPTED, ("late",))
+    assert not list((tmp_path / "l.db.owners").iterdir())
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs SIGSTOP")
+async def test_a_frozen_process_lives(tmp_path: Path) -> None:
+    """Stopped is not dead: nothing of its is touched."""
+    with another_process(tmp_path / "l.db") as process:
+        process.send_signal(signal.SIGSTOP)
+        async with opened("file", tmp_path) as ledger:
+            assert await ledger.take_over() == 0
+            states = [entry.state for entry in await ledger.entries("b")]
+        process.send_signal(signal.SIGCONT)
+    assert states == [State.CLAIMED, State.SENDING, State.ACCEPTED]
