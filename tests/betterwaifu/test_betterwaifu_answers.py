@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
-from email.utils import format_datetime
 from functools import partial
 from typing import Any
 
@@ -250,7 +249,7 @@ def test_a_refusal_keeps_what_it_was_told() -> None:
     assert error.raw["error"] == V1_FAULT
 
 
-SOON = format_datetime(datetime.now(UTC).replace(year=datetime.now(UTC).year - 1), usegmt=True)
+PAST = "Mon, 01 Jan 2024 00:00:00 GMT"
 
 
 @pytest.mark.parametrize(
@@ -258,7 +257,7 @@ SOON = format_datetime(datetime.now(UTC).replace(year=datetime.now(UTC).year - 1
     [
         ("12", 60, 12.0),
         ("1.5", None, 1.5),
-        (SOON, 60, 0.0),
+        (PAST, 60, 0.0),
         (None, 45, 45.0),
         (None, "45", 45.0),
         (None, None, 60.0),

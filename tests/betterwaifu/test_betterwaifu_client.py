@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import attrs
 import httpx
 import pytest
 from betterwaifu.atelier import HOSTS, KEY, Atelier, client_of, picture
@@ -49,7 +50,7 @@ async def opened(sandbox: Sandbox, edition: Edition, **settings: Any) -> AsyncIt
         edition=edition,
         base_url=sandbox.url if edition == "v1-images" else sandbox.jobs_url,
         limits=LIMITS[edition].faster(SPEED),
-        polling=PollPolicy().faster(SPEED),
+        polling=attrs.evolve(PollPolicy().faster(SPEED), grace=30.0),
         retries=RetryPolicy().faster(SPEED),
         **settings,
     )
@@ -80,7 +81,7 @@ async def test_a_picture_from_prompt_to_file(edition: Edition, tmp_path: Path) -
 
 async def test_progress_shows_the_providers_queue() -> None:
     """Positions fall, then the picture is made; each change is told once."""
-    async with Sandbox(speed=20) as sandbox, opened(sandbox, "jobs") as client:
+    async with Sandbox(speed=8) as sandbox, opened(sandbox, "jobs") as client:
         job = await client.submit(request("jobs"))
         seen = [(snapshot.word, snapshot.position) async for snapshot in job.updates()]
         await job

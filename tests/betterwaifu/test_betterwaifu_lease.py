@@ -40,8 +40,8 @@ class Clock:
 
 
 def lease_of(path: Path, clock: Callable[[], float], **settings: float) -> Lease:
-    """Return a lease that rests briefly."""
-    return Lease(path, **{"cool_down": 0.2, "usual": 0.1, "longest": 600.0, "pause": 0.01, **settings}, clock=clock)
+    """Return a lease whose rests are longer than any test waits, unless its clock goes on."""
+    return Lease(path, **{"cool_down": 60.0, "usual": 30.0, "longest": 600.0, "pause": 0.01, **settings}, clock=clock)
 
 
 async def never(task_ids: tuple[str, ...]) -> None:
@@ -80,20 +80,29 @@ async def test_one_turn_at_a_time(tmp_path: Path) -> None:
 
 
 async def test_the_rest_outlives_the_process(tmp_path: Path) -> None:
-    """What is left of the rest is waited for by whoever comes next; a clock that was set back does not stop him."""
+    """What is left of the rest is waited for by whoever comes next, and no more."""
     clock = Clock()
     first, second = lease_of(tmp_path / "lane", clock), lease_of(tmp_path / "lane", clock)
     await first.take(never)
-    await first.give_back(0.2)
+    await first.give_back(60.0)
+    clock.now += 59.0
     assert await refuses(second.take(never))
-    clock.now += 0.2
-    async with asyncio.timeout(0.2):
+    clock.now += 1.0
+    async with asyncio.timeout(5):
         await second.take(never)
-    await second.give_back(0.2)
+    await second.give_back(0.0)
+
+
+async def test_a_clock_that_was_set_back_stops_nobody(tmp_path: Path) -> None:
+    """A moment in a far future is waited for as long as a picture and its rest take, not longer."""
+    clock = Clock()
+    lease = lease_of(tmp_path / "lane", clock, cool_down=0.2, usual=0.1)
+    await lease.take(never)
+    await lease.give_back(0.2)
     clock.now -= 1_000_000
     async with asyncio.timeout(5):
-        await first.take(never)
-    first.abandon()
+        await lease.take(never)
+    lease.abandon()
 
 
 async def test_who_comes_after_a_dead_process_waits_for_its_tasks(tmp_path: Path) -> None:
@@ -133,8 +142,8 @@ async def test_a_post_that_a_process_died_in_is_rested_after(tmp_path: Path) -> 
     await dead.take(never)
     dead.abandon()
     assert await refuses(heir.take(never))
-    clock.now += 0.3
-    async with asyncio.timeout(0.3):
+    clock.now += 90.0
+    async with asyncio.timeout(5):
         await heir.take(never)
     heir.abandon()
 
@@ -146,7 +155,7 @@ async def test_a_file_of_nonsense_counts_as_a_task_that_just_ended(tmp_path: Pat
     """Whatever stands there, the lane rests first and then goes on."""
     (tmp_path / "lane").write_bytes(content)
     clock = Clock()
-    lease = lease_of(tmp_path / "lane", clock)
+    lease = lease_of(tmp_path / "lane", clock, cool_down=0.5)
     assert await refuses(lease.take(never))
     async with asyncio.timeout(5):
         await lease.take(never)
@@ -193,7 +202,7 @@ async def test_cancelled_at_any_moment_the_turn_is_free_again(tmp_path: Path) ->
         ends = await asyncio.gather(taking, return_exceptions=True)
         if ends[0] is None:
             await lease.give_back(0.0)
-        clock.now += 1
+        clock.now += 100
         other = lease_of(tmp_path / "lane", clock)
         async with asyncio.timeout(5):
             await other.take(never)
