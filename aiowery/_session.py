@@ -207,7 +207,7 @@ class Session:
             log.warning("closed with %d jobs under way; client.job(task_id) finds them again: %s", len(left), ids)
         await self._watch.aclose(left)
         for job in left:
-            if job.ticket is not None:
+            if job.ticket is not None and job.places:
                 job.ticket.release(job.places)
         await self._turns.aclose()
         await self._door.aclose()
@@ -256,6 +256,10 @@ class Session:
         with contextlib.suppress(ConfigurationError, JobError):
             await self.reattach(Accepted(task_ids=task_ids), Result, None).ended(deadline=None)
 
+    def _wanted(self, ticket: Ticket) -> bool:
+        """Whether somebody still waits for what has not been sent yet."""
+        return not (self._closing or ticket.orphaned)
+
     def _unused(self, ticket: Ticket) -> None:
         """Give back the places of a submission that brought nothing, and the turn."""
         ticket.lane.refuse(ticket)
@@ -270,10 +274,10 @@ class Session:
                     request,
                     call,
                     partial(self.provider.decode_accepted, request),
-                    wanted=lambda: not (self._closing or ticket.orphaned),
+                    wanted=lambda: self._wanted(ticket),
                 )
             except APIError as error:
-                if verdict(error) is not Verdict.BUSY or self._closing or ticket.orphaned:
+                if verdict(error) is not Verdict.BUSY or not self._wanted(ticket):
                     self._refused(ticket, request, error)
                     raise
                 self._back_off(ticket, request, error)
@@ -284,6 +288,9 @@ class Session:
                     ticket.lane.turn_away(error)  # those behind would wait as long, for the same
                     raise
                 await self._admission(ticket)
+                if not self._wanted(ticket):  # any more: it stood in line, or waited for another process
+                    self._unused(ticket)
+                    raise unsent() from error
             except BaseException as error:
                 self._refused(ticket, request, error)
                 raise

@@ -7,15 +7,17 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 import anyio
+import httpx
 import pytest
 from betterwaifu.atelier import Atelier, client_of, picture
 
-from aiowery import BetterWaifu, Limits, PollPolicy
+from aiowery import BetterWaifu, Limits, PollPolicy, RetryPolicy
 from aiowery._lease import Lease
 from aiowery.betterwaifu import GenerateImage
 from aiowery.errors import ConfigurationError, JobError, NotSent, QueueTooLong
@@ -188,6 +190,26 @@ async def test_closing_turns_away_who_waits_for_another_process(tmp_path: Path) 
         await waiting
     other.abandon()
     assert atelier.prompts == []
+
+
+async def test_who_left_while_another_process_had_the_turn_is_not_sent(tmp_path: Path) -> None:
+    """Refused for load, back in line, and then the caller leaves: when the turn comes, nothing is posted."""
+    busy = httpx.Response(429, json={"error": "busy"}, headers={"retry-after": "0.2"})
+    atelier = Atelier(misfortunes=[busy], latency=0.0)
+    other = lease_of(tmp_path / "lane", time.time)
+    settings: dict[str, Any] = {"limits": LIMITS, "retries": RetryPolicy(base=0.01), "lane_state": tmp_path / "lane"}
+    async with client_of(atelier, **settings) as client:
+        waiting = asyncio.create_task(client.run(picture()))
+        while not client.statistics().lane.refusals:  # noqa: ASYNC110 - the double tells nobody
+            await asyncio.sleep(0.01)
+        await other.take(never)
+        await asyncio.sleep(1.5)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        await other.give_back(0.0)
+        await asyncio.sleep(1.5)
+        assert client.statistics().lane.in_use == 0
+    assert len(atelier.prompts) == 1
 
 
 async def test_cancelled_at_any_moment_the_turn_is_free_again(tmp_path: Path) -> None:
