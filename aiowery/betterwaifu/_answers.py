@@ -35,9 +35,12 @@ def decode_queued(answer: Answer) -> Accepted:
     for part in _parts(body):
         job_id = id_in(part, *_JOB_IDS)
         if job_id is not None:
-            snapshot = _snapshot(answer, part, job_id)
-            seen = () if snapshot.state is TaskState.WAITING and not snapshot.word else (snapshot,)
-            return Accepted(task_ids=(job_id,), snapshots=seen, request_id=answer.request_id_in(body))
+            snapshot = _snapshot(answer, body, part, job_id)
+            # A success without a picture may mean the submission only; a look costs nothing, a lost picture does.
+            seen = snapshot.word and (snapshot.assets or snapshot.state is not TaskState.DONE)
+            return Accepted(
+                task_ids=(job_id,), snapshots=(snapshot,) if seen else (), request_id=answer.request_id_in(body, part)
+            )
     raise answer.outside("accepted without an id", "$.id: an id is expected", body, answer.request_id_in(body))
 
 
@@ -60,7 +63,7 @@ def decode_image(answer: Answer, made_up_id: str) -> Accepted:
         state,
         word,
         assets=made.assets,
-        reason=told(part.get("error")) or told(part.get("message")),
+        reason=_reason(part) or told(part.get("message")) or _reason(body),
         raw=part,
         request_id=request_id,
     )
@@ -70,10 +73,12 @@ def decode_image(answer: Answer, made_up_id: str) -> Accepted:
 def decode_status(answer: Answer, job_id: str) -> Snapshot:
     """Read what was said of one job; a word that nobody documented means that it goes on."""
     body = opened(answer)
-    part = next((part for part in _parts(body) if word_in(part)), None)
-    if part is None:
+    parts = [part for part in _parts(body) if word_in(part)]
+    if not parts:
         raise answer.outside("a job without a status", "$.status: a word is expected", body)
-    return _snapshot(answer, part, job_id)
+    # An envelope may have a word of its own, such as "ok".
+    part = next((part for part in parts if state_of(word_in(part))), parts[0])
+    return _snapshot(answer, body, part, job_id)
 
 
 def _parts(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -81,7 +86,7 @@ def _parts(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [part for part in (body, *(body.get(name) for name in _PLACES)) if isinstance(part, Mapping)]
 
 
-def _snapshot(answer: Answer, part: Mapping[str, Any], job_id: str) -> Snapshot:
+def _snapshot(answer: Answer, body: Mapping[str, Any], part: Mapping[str, Any], job_id: str) -> Snapshot:
     word = word_in(part)
     state = state_of(word) or (TaskState.RUNNING if word else TaskState.WAITING)
     return Snapshot(
@@ -90,20 +95,29 @@ def _snapshot(answer: Answer, part: Mapping[str, Any], job_id: str) -> Snapshot:
         word,
         assets=made_in(part, job_id).assets if state is TaskState.DONE else (),
         position=whole(part.get("queue_position")),
-        reason=_reason(part.get("error")),
+        reason=_reason(part) or _reason(body),
         raw=part,
-        request_id=answer.request_id_in(part),
+        request_id=answer.request_id_in(body, part),
     )
 
 
-def _reason(error: Any) -> str | None:
+def _reason(part: Mapping[str, Any]) -> str | None:
+    error = part.get("error")
     return told(error.get("message")) if isinstance(error, Mapping) else told(error)
 
 
 def _says_no(body: Any) -> bool:
-    """Whether a 2xx is a refusal all the same: `success: false`, or an error where nothing is told of a job."""
+    """Whether a 2xx is a refusal all the same: `success: false`, or an error where nothing is told of any work."""
     if not isinstance(body, Mapping):
         return False
     if body.get("success") is False:
-        return True
-    return bool(body.get("error")) and not word_in(body) and id_in(body, *_JOB_IDS) is None
+        return not any(map(_is_failed_job, _parts(body)))
+    return bool(body.get("error")) and not any(map(_tells_of_work, _parts(body)))
+
+
+def _is_failed_job(part: Mapping[str, Any]) -> bool:
+    return state_of(word_in(part)) is TaskState.FAILED and id_in(part, *_JOB_IDS) is not None
+
+
+def _tells_of_work(part: Mapping[str, Any]) -> bool:
+    return bool(word_in(part) or id_in(part, *_JOB_IDS, "image_id") or made_in(part).assets)

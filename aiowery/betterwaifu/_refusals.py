@@ -41,14 +41,16 @@ _NEXT_STEP: Final[Mapping[type[APIError], str]] = {
     AuthenticationError: "check the key (BETTERWAIFU_API_KEY or api_key=), and that it is this edition's",
     InsufficientCredits: "top up, or wait for the next month of the plan",
     PermissionDenied: "check that the account has an active subscription, which the API needs",
-    NotFound: "check the id and the key's account",
+    NotFound: "check the id and the key's account, and that base_url is this edition's",
     ContentRejected: "change the prompt",
     InvalidRequest: "change the parameter it names",
     RateLimited: "wait before the next submission",
     ServerError: "try again later",
 }
 _MODERATION: Final = re.compile(r"\bflagged\b|\bmoderat", re.IGNORECASE)
-_BUSY: Final = re.compile(r"rate.?limit|too many|already (active|running|in progress)|cool.?down", re.IGNORECASE)
+_BUSY: Final = re.compile(
+    r"rate.?limit|too many (requests|generations)|already (active|running|in progress)|cool.?down", re.IGNORECASE
+)
 BUSY_FOR: Final = 60.0
 """Seconds to wait after a 429 that names none: the figure that both editions mention."""
 
@@ -58,7 +60,7 @@ def refusal(answer: Answer, body: Any) -> AioweryError:
     if answer.redirect:
         return answer.misdirected(body)
     fault = body.get("error") if isinstance(body, Mapping) else None
-    details = fault if isinstance(fault, Mapping) else {}
+    details = fault if isinstance(fault, Mapping) else body if isinstance(body, Mapping) else {}
     code = told(details.get("code"))
     said = told(details.get("message")) or told(fault) or _message(body) or answer.excerpt or "no reason given"
     cls = _class(answer.http_status, code, said)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import attrs
 
 from aiowery._fields import fits_in_a_path
+from aiowery._media import is_url
 from aiowery._tasks import Asset, TaskState
 
 _STATES: Final = {
@@ -55,7 +56,7 @@ def made_in(part: Mapping[str, Any], task_id: str | None = None) -> Made:
     """Read the outputs: one url (v1-images), or a list of them below `output` (jobs). What is odd is left out."""
     output = _object(part.get("output"))
     parameters = _object(part.get("parameters"))
-    images = list(_images(part, output))
+    images = _images(part, output)
     seeds = (output.get("seed"), parameters.get("seed"), part.get("seed"))
     return Made(
         assets=tuple(Asset(url, "image", None, task_id) for url, _ in images),
@@ -93,16 +94,21 @@ def _object(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _images(part: Mapping[str, Any], output: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
-    """Yield each picture's url and id."""
-    listed = output.get("images") or part.get("images")
-    items = listed if isinstance(listed, list) else [output, part]
-    for item in items:
-        url = item if isinstance(item, str) else _object(item).get("url")
-        if isinstance(url, str) and url:
-            yield url, id_in(item, "id", "image_id")
-            if listed is None:
-                return
+def _images(part: Mapping[str, Any], output: Mapping[str, Any]) -> list[tuple[str, str | None]]:
+    """Return each picture's url and id, from the first place that has any: several, or one."""
+    for place in (output.get("images"), part.get("images"), part.get("output"), part):
+        items = place if isinstance(place, list) else [place]
+        found = [(url, id_in(item, "image_id", "id")) for item in items if (url := _url(item))]
+        if found:
+            return found
+    return []
+
+
+def _url(item: Any) -> str | None:
+    """Read an object with a url, or a text that is one."""
+    if isinstance(item, str):
+        return item if is_url(item) else None
+    return told(_object(item).get("url"))
 
 
 def _is_id(value: Any) -> bool:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from functools import partial
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from betterwaifu.atelier import finished_job, finished_v1
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from aiowery._fields import fits_in_a_path, writable
 from aiowery._tasks import TaskState
 from aiowery._values import Accepted
 from aiowery._wire import Answer
 from aiowery.betterwaifu import GeneratedImage, _answers, _registry
+from aiowery.betterwaifu._provider import BetterWaifuProvider
 from aiowery.errors import (
     AioweryError,
     APIError,
@@ -65,6 +70,9 @@ def image(**data: Any) -> dict[str, Any]:
         {"generation": {"id": "job_1", "status": "processing"}},
         {"success": True, "job": {"id": "job_1"}},
         {"id": "", "job_id": "job_1"},
+        {"id": "job_1", "error": "the last one failed"},
+        {"data": {"id": "job_1"}, "error": {"code": "deprecated", "message": "use v2"}},
+        {"status": "ok", "data": {"id": "job_1"}},
     ],
 )
 def test_a_job_is_found_wherever_its_id_stands(body: dict[str, Any], status: int) -> None:
@@ -82,6 +90,12 @@ def test_a_job_that_is_finished_at_once_needs_no_look() -> None:
     """An acceptance that brings the pictures is the end."""
     (snapshot,) = _answers.decode_queued(answer(finished_job(1), 201)).snapshots
     assert (snapshot.state, snapshot.assets[0].url) == (TaskState.DONE, "https://cdn.example.com/a/1.webp")
+
+
+def test_a_success_without_pictures_is_asked_about() -> None:
+    """The word of an acceptance may mean the acceptance: a look is free, a picture is not."""
+    accepted = _answers.decode_queued(answer({"id": "job_1", "status": "succeeded", "output": {"images": []}}, 201))
+    assert (accepted.task_ids, accepted.snapshots) == (("job_1",), ())
 
 
 @pytest.mark.parametrize(
@@ -105,6 +119,9 @@ def test_accepted_without_an_id_is_outside_the_contract(body: Any) -> None:
         ({"status": " Processing "}, TaskState.RUNNING, None),
         ({"status": "warming-up"}, TaskState.RUNNING, None),
         ({"data": {"status": "processing"}}, TaskState.RUNNING, None),
+        ({"status": "ok", "data": {"status": "queued", "queue_position": 4}}, TaskState.WAITING, 4),
+        ({"status": "warming-up", "data": {"status": "odd"}}, TaskState.RUNNING, None),
+        ({"status": "processing", "error": "slow today"}, TaskState.RUNNING, None),
     ],
 )
 def test_a_job_under_way(told: dict[str, Any], state: TaskState, position: int | None) -> None:
@@ -125,6 +142,37 @@ def test_a_job_that_succeeded() -> None:
     assert {asset.task_id for asset in result.assets} == {"job_1"}
 
 
+URL = "https://x.example/1.webp"
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"output": {"images": [{"url": URL, "id": "i1"}]}},
+        {"output": {"images": [None, {"id": "i0"}, {"url": 5}, {"url": URL, "image_id": "i1"}]}},
+        {"output": {"images": {"url": URL, "id": "i1"}}},
+        {"output": {"url": URL, "id": "i1"}},
+        {"output": [{"url": URL, "id": "i1"}]},
+        {"images": [{"url": URL, "id": "i1"}], "output": {"images": []}},
+        {"images": [], "output": {"url": URL, "image_id": "i1"}},
+        {"url": URL, "image_id": "i1", "id": "job_1"},
+    ],
+)
+def test_a_picture_is_found_wherever_it_stands(told: dict[str, Any]) -> None:
+    """A picture that was paid for is not lost to an array that is missing; odd neighbours cost nothing."""
+    snapshot = _answers.decode_status(answer({"status": "succeeded", **told}), "job_1")
+    result = GeneratedImage.of([snapshot], seconds=1.0, request_id=None)
+    assert (result.urls, result.image_ids) == ((URL,), ("i1",))
+
+
+@pytest.mark.parametrize("output", [URL, [URL], {"images": [URL]}, {"images": URL}])
+def test_a_picture_may_be_its_address_alone(output: Any) -> None:
+    """A text that is a url is a picture without an id."""
+    snapshot = _answers.decode_status(answer({"status": "succeeded", "output": output}), "job_1")
+    result = GeneratedImage.of([snapshot], seconds=1.0, request_id=None)
+    assert (result.urls, result.image_ids) == ((URL,), ())
+
+
 @pytest.mark.parametrize("output", [None, {}, {"images": []}, {"images": None}, {"images": [{}]}, {"images": [5]}, "x"])
 def test_success_without_a_picture_is_empty(output: Any) -> None:
     """The job ends, and its result says that there is nothing."""
@@ -141,6 +189,20 @@ def test_a_job_that_failed(error: Any, reason: str | None) -> None:
     """HTTP 200 and the word `failed`: not a refusal, with whatever reason is given."""
     snapshot = _answers.decode_status(answer({"id": "job_1", "status": "failed", "error": error}), "job_1")
     assert (snapshot.state, snapshot.reason) == (TaskState.FAILED, reason)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"id": "job_1", "status": "failed", "success": False, "error": "boom"},
+        {"success": False, "data": {"id": "job_1", "status": "failed"}, "error": {"message": "boom"}},
+        {"data": {"status": "failed"}, "error": "boom"},
+    ],
+)
+def test_a_job_that_failed_has_ended_in_any_envelope(body: dict[str, Any]) -> None:
+    """The word ends the job; taken for a refused look it would hold the lane until patience is over."""
+    snapshot = _answers.decode_status(answer(body), "job_1")
+    assert (snapshot.state, snapshot.reason) == (TaskState.FAILED, "boom")
 
 
 @pytest.mark.parametrize("body", [{}, {"id": "job_1"}, {"status": 5}, [], "null", b"<html>oops", b""])
@@ -170,6 +232,8 @@ def test_the_picture_of_v1() -> None:
         (image(parameters="none", created_at=5), "img_000000000001"),
         ({"data": {"url": "https://x.example/1.png"}}, "made-up"),
         ({"url": "https://x.example/1.png", "image_id": "img_x"}, "img_x"),
+        ({**image(id=17), "error": {"code": "deprecated", "message": "use v2"}}, "img_000000000001"),
+        ({"success": True, "url": "https://x.example/1.png", "error": "slow today"}, "made-up"),
     ],
 )
 def test_a_picture_that_is_there_is_taken(body: dict[str, Any], task_id: str) -> None:
@@ -187,10 +251,35 @@ def test_success_without_a_url_is_outside_the_contract(body: Any) -> None:
         _answers.decode_image(answer(body), "made-up")
 
 
-def test_a_picture_that_failed_is_a_failed_job() -> None:
-    """A word instead of a url."""
-    (snapshot,) = _answers.decode_image(answer(image(status="failed", url=None, error="no")), "made-up").snapshots
+@pytest.mark.parametrize(
+    "body",
+    [
+        image(status="failed", url=None, error="no"),
+        image(status="Failed", url=None, error={"message": "no"}),
+        image(status="failed", url=None, message="no"),
+        {**image(status="failed", url=None), "error": "no"},
+    ],
+)
+def test_a_picture_that_failed_is_a_failed_job(body: dict[str, Any]) -> None:
+    """A word instead of a url, and the reason wherever it stands."""
+    (snapshot,) = _answers.decode_image(answer(body), "made-up").snapshots
     assert (snapshot.state, snapshot.reason) == (TaskState.FAILED, "no")
+
+
+def test_ids_of_a_picture_agree() -> None:
+    """An entry's own number beside the picture's id does not take its place."""
+    accepted = _answers.decode_image(answer(image(id=17)), "made-up")
+    assert GeneratedImage.of(accepted.snapshots, seconds=0.0, request_id=None).image_ids == accepted.task_ids
+
+
+def test_what_makes_a_picture_again_is_plain_json() -> None:
+    """A manifest keeps seed, ids and the moment of creation; jobs tells no moment."""
+    accepted = _answers.decode_image(answer(finished_v1(1)), "made-up")
+    facts = GeneratedImage.of(accepted.snapshots, seconds=0.0, request_id=None).facts
+    assert facts == {"seed": 42, "image_ids": ["img_000000000001"], "created_at": "2024-01-15T10:30:00+00:00"}
+    looked = _answers.decode_status(answer(finished_job(2)), "job_2")
+    facts = GeneratedImage.of([looked], seconds=0.0, request_id=None).facts
+    assert facts == {"seed": 1_234_567_890, "image_ids": ["img2"]}
 
 
 V1_FAULT = {"code": "invalid_parameter", "message": "steps must be 20-50", "parameter": "steps"}
@@ -221,9 +310,20 @@ V1_FAULT = {"code": "invalid_parameter", "message": "steps must be 20-50", "para
         (418, ["odd"], InvalidRequest),
         (400, {"error": ["odd"]}, InvalidRequest),
         (409, {"error": "A generation is already in progress"}, RateLimited),
+        (400, {"error": "Prompt contains too many tags"}, InvalidRequest),
+        (400, {"error": "Too many generations, please wait"}, RateLimited),
+        (400, {"error": "Bad Request", "message": "Your prompt was flagged by moderation"}, ContentRejected),
+        (400, {"error": "slow down", "code": "rate_limit_exceeded"}, RateLimited),
+        (400, {"error": {"code": "invalid_parameter", "message": "cool down is no parameter"}}, InvalidRequest),
+        (401, {"error": {"code": "rate_limit_exceeded", "message": "x"}}, AuthenticationError),
+        (404, {"error": {"code": "invalid_parameter", "message": "x"}}, NotFound),
+        (500, {"error": {"code": "rate_limit_exceeded", "message": "x"}}, ServerError),
+        (429, b"\xff\xfe<html>", RateLimited),
         (200, {"success": False, "error": V1_FAULT}, InvalidRequest),
         (200, {"success": False, "error": {"code": "rate_limit_exceeded"}}, RateLimited),
         (200, {"success": False}, InvalidRequest),
+        (200, {"success": False, "status": "failed"}, InvalidRequest),
+        (200, {"status": 400, "error": "bad width"}, InvalidRequest),
         (200, {"error": "prompt flagged by moderation"}, ContentRejected),
         (201, {"error": "Too many requests"}, RateLimited),
         (302, "", InvalidRequest),
@@ -275,6 +375,22 @@ def test_how_long_to_wait(header: str | None, hint: Any, seconds: float) -> None
     assert caught.value.retry_after == seconds
 
 
+def test_a_hint_stands_beside_a_plain_text_too() -> None:
+    """Where the error is a bare string, its neighbours say how long, and why."""
+    body = {"error": "Too Many Requests", "message": "one at a time", "retry_after": 7}
+    with pytest.raises(RateLimited, match="one at a time") as caught:
+        _answers.decode_queued(answer(body, 429))
+    assert caught.value.retry_after == 7
+
+
+def test_a_date_in_the_header_is_counted_from_now() -> None:
+    """A moment ahead is waited for, and comes before what the body says."""
+    moment = datetime.now(UTC) + timedelta(minutes=5)
+    with pytest.raises(RateLimited) as caught:
+        _answers.decode_queued(answer({"error": {"retry_after": 7}}, 429, retry_after=format_datetime(moment)))
+    assert 240 < (caught.value.retry_after or 0) <= 300
+
+
 words = st.sampled_from(
     [
         "id",
@@ -302,14 +418,38 @@ words = st.sampled_from(
         "subscription",
         "endDate",
         "job",
+        "2024-01-15T10:30:00Z",
+        "0001-01-01T00:00:00+23:59",
         "https://x.example/1",
+        "\ud800",
+        "9" * 25,
     ]
 )
-scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | words
+numbers = st.integers() | st.floats() | st.sampled_from([10**30, -(10**400), 1e308])
+scalars = st.none() | st.booleans() | numbers | st.text(st.characters(codec=None), max_size=8) | words
 anything = st.recursive(
     scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(words, inner, max_size=6), max_leaves=25
 )
-bodies = anything.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=40)
+pictures = st.fixed_dictionaries({"url": st.just(URL) | scalars}, optional={"id": scalars, "image_id": scalars})
+outputs = st.fixed_dictionaries({"images": st.lists(pictures | scalars, max_size=3) | anything, "seed": scalars})
+told = st.fixed_dictionaries(
+    {"status": words | scalars, "id": scalars},
+    optional={
+        "output": outputs | anything,
+        "parameters": anything,
+        "created_at": words | scalars,
+        "error": anything,
+        "success": scalars,
+        "url": scalars,
+        "image_id": scalars,
+        "queue_position": scalars,
+        "models": st.lists(st.dictionaries(words, scalars, max_size=4) | scalars, max_size=3) | anything,
+        "credits": scalars,
+        "subscription": st.dictionaries(words, scalars, max_size=4) | scalars,
+    },
+)
+enveloped = told | st.fixed_dictionaries({"data": told}, optional={"success": scalars, "error": anything})
+bodies = (enveloped | anything).map(lambda value: json.dumps(value).encode()) | st.binary(max_size=40)
 statuses = st.sampled_from([200, 201, 202, 204, 301, 303, 400, 401, 402, 403, 404, 409, 422, 429, 500, 503])
 
 
@@ -323,8 +463,45 @@ def test_decoders_are_total(decoder: str, body: bytes, status: int, retry_after:
         value = DECODERS[decoder](Answer(status, headers, body))
     except (APIError, UnexpectedResponse):
         return
+    assert 200 <= status < 300
     snapshots = value.snapshots if isinstance(value, Accepted) else ()
     if decoder == "status":
         snapshots = (value,)
+    if isinstance(value, Accepted):
+        assert all(map(fits_in_a_path, value.task_ids))
+        assert value.task_ids
     if snapshots:
-        repr(GeneratedImage.of(snapshots, seconds=1.0, request_id=None))
+        result = GeneratedImage.of([GeneratedImage.judged(one) for one in snapshots], seconds=1.0, request_id=None)
+        assert result.empty == (not result.urls)
+        assert all(type(url) is str and url for url in result.urls)
+        json.dumps(result.facts, allow_nan=False)
+        repr(value)
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+@pytest.mark.parametrize("frame", ["%s", '{"id":"job_1","status":"succeeded","output":%s}', '{"models":[%s]}'])
+def test_any_depth_is_survived(decoder: str, frame: str) -> None:
+    """Nesting that the interpreter cannot follow is one more answer outside the contract."""
+    for depth in (1, 500, 1_000, 100_000):
+        with contextlib.suppress(APIError, UnexpectedResponse):
+            DECODERS[decoder](answer(frame.replace("%s", "[" * depth + "]" * depth)))
+
+
+@given(job_id=st.text(st.characters(codec=None), max_size=12) | st.integers(), place=st.sampled_from(["data", None]))
+@example(job_id="../account", place=None)
+@example(job_id="a/b?c#d%2f", place=None)
+@settings(deadline=None)
+def test_an_accepted_id_can_be_asked_about(job_id: str | int, place: str | None) -> None:
+    """Each id that is taken is one segment of a path that means exactly this id; all others are a doubt."""
+    body: dict[str, Any] = {"id": job_id} if place is None else {place: {"id": job_id}}
+    try:
+        accepted = _answers.decode_queued(answer(body, 201))
+    except UnexpectedResponse:
+        assert not fits_in_a_path(str(job_id))
+        return
+    call = BetterWaifuProvider("jobs").status_call(accepted.task_ids[0])
+    *before, segment = call.path.split("/")
+    assert before == ["", "generate"]
+    assert unquote(segment) == writable(str(job_id))
+    assert call.path.isascii()
+    assert segment not in {"", ".", ".."}

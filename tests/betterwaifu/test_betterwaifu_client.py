@@ -15,7 +15,16 @@ import pytest
 from betterwaifu.atelier import HOSTS, KEY, Atelier, client_of, picture
 from PIL import Image
 
-from aiowery import BetterWaifu, LowCredits, PollPolicy, RetryPolicy
+from aiowery import (
+    BetterWaifu,
+    JobUpdated,
+    LaneBackedOff,
+    LowCredits,
+    PollFailed,
+    PollPolicy,
+    RetryPolicy,
+    TaskState,
+)
 from aiowery._wire import Answer
 from aiowery.betterwaifu import LIMITS, Edition, GenerateImage, _registry
 from aiowery.errors import (
@@ -27,6 +36,8 @@ from aiowery.errors import (
     InsufficientCredits,
     InvalidRequest,
     JobFailed,
+    JobLost,
+    NoAnswer,
     NotFound,
     PermissionDenied,
     ServerError,
@@ -37,7 +48,7 @@ from aiowery.sandbox import Fault, Sandbox, faults
 
 pytestmark = pytest.mark.anyio
 
-SPEED = 200.0
+SPEED = 500.0
 EDITIONS: tuple[Edition, ...] = ("v1-images", "jobs")
 MODELS: dict[str, str | int] = {"v1-images": "noobai-xl", "jobs": 814910}
 
@@ -45,16 +56,13 @@ MODELS: dict[str, str | int] = {"v1-images": "noobai-xl", "jobs": 814910}
 @contextlib.asynccontextmanager
 async def opened(sandbox: Sandbox, edition: Edition, **settings: Any) -> AsyncIterator[BetterWaifu]:
     """Open a client for a sandbox that is as much faster than life."""
-    client = BetterWaifu(
-        sandbox.key,
-        edition=edition,
-        base_url=sandbox.url if edition == "v1-images" else sandbox.jobs_url,
-        limits=LIMITS[edition].faster(SPEED),
-        polling=attrs.evolve(PollPolicy().faster(SPEED), grace=30.0),
-        retries=RetryPolicy().faster(SPEED),
-        **settings,
-    )
-    async with client:
+    usual: dict[str, Any] = {
+        "base_url": sandbox.url if edition == "v1-images" else sandbox.jobs_url,
+        "limits": LIMITS[edition].faster(SPEED),
+        "polling": attrs.evolve(PollPolicy().faster(SPEED), grace=30.0, image_deadline=30.0),
+        "retries": RetryPolicy().faster(SPEED),
+    }
+    async with BetterWaifu(sandbox.key, edition=edition, **{**usual, **settings}) as client:
         yield client
 
 
@@ -81,7 +89,7 @@ async def test_a_picture_from_prompt_to_file(edition: Edition, tmp_path: Path) -
 
 async def test_progress_shows_the_providers_queue() -> None:
     """Positions fall, then the picture is made; each change is told once."""
-    async with Sandbox(speed=8) as sandbox, opened(sandbox, "jobs") as client:
+    async with Sandbox(speed=12) as sandbox, opened(sandbox, "jobs") as client:
         job = await client.submit(request("jobs"))
         seen = [(snapshot.word, snapshot.position) async for snapshot in job.updates()]
         await job
@@ -163,7 +171,7 @@ async def test_the_other_editions_address_is_no_success(edition: Edition) -> Non
     async with Sandbox(speed=SPEED) as sandbox:
         url = sandbox.url if other == "v1-images" else sandbox.jobs_url
         async with BetterWaifu(sandbox.key, edition=edition, base_url=url) as client:
-            with pytest.raises((NotFound, InvalidRequest)):
+            with pytest.raises(NotFound, match=r"does not exist .* base_url is this edition's"):
                 await client.run(request(edition))
         assert sandbox.studio.generations == ()
 
@@ -173,6 +181,16 @@ CASES: dict[str, tuple[Fault, type[AioweryError], int]] = {
     "server error": (Fault(faults.SERVER_ERROR, on="submit", times=1), SubmissionInDoubt, 0),
     "html": (Fault(faults.NotJson("<html>busy</html>"), on="submit", times=1), SubmissionInDoubt, 1),
     "truncated": (Fault(faults.Truncated(), on="submit", times=1), SubmissionInDoubt, 1),
+    "empty": (Fault(faults.Empty(), on="submit", times=1), SubmissionInDoubt, 1),
+    "reset before": (Fault(faults.Reset(), on="submit", times=1), SubmissionInDoubt, 0),
+    "reset after": (Fault(faults.Reset(processed=True), on="submit", times=1), SubmissionInDoubt, 1),
+    "page of an edge": (
+        Fault(faults.Refuse(502, html=True, processed=True), on="submit", times=1),
+        SubmissionInDoubt,
+        1,
+    ),
+    "points elsewhere": (Fault(faults.Redirect("https://x.example", 307), on="submit", times=1), InvalidRequest, 0),
+    "refused as a page": (Fault(faults.Refuse(403, html=True), on="submit", times=1), PermissionDenied, 0),
     "refused in a 200": (Fault(faults.Refuse(200, text="nothing for you"), on="submit", times=1), InvalidRequest, 0),
 }
 
@@ -192,12 +210,52 @@ async def test_what_happens_to_a_post(edition: Edition, case: str) -> None:
 
 
 @pytest.mark.parametrize("edition", EDITIONS)
+@pytest.mark.parametrize(
+    ("refusal", "longest"),
+    [
+        (faults.Refuse(429, text="slow down", retry_after=0.02), 0.02),
+        (
+            faults.Refuse(429, body={"error": {"code": "rate_limit_exceeded", "message": "x", "retry_after": 0.04}}),
+            0.04,
+        ),
+        (faults.Refuse(429, text="slow down"), 0.1),
+        (faults.Refuse(429, html=True), 0.1),
+    ],
+    ids=["header", "body", "none", "page"],
+)
+async def test_too_early_is_repeated(edition: Edition, refusal: faults.Refuse, longest: float) -> None:
+    """A 429 costs a rest, as long as header or body say, else as patience allows; then it is made, once."""
+    told: list[Any] = []
+    retries = RetryPolicy(base=0.001, longest_wait=0.1)
+    async with Sandbox(speed=SPEED, faults=[Fault(refusal, on="submit", times=2)]) as sandbox:
+        async with opened(sandbox, edition, observer=told.append, retries=retries) as client:
+            assert (await client.run(request(edition))).url
+        assert (sandbox.studio.charged, sandbox.studio.refused) == (1, 0)
+    assert [event.pause for event in told if isinstance(event, LaneBackedOff)] == [pytest.approx(longest)] * 2
+
+
+async def test_without_an_id_it_is_a_doubt_or_the_picture() -> None:
+    """In jobs nothing can be asked about; in v1-images the picture is there and goes by an id of ours."""
+    nameless = [Fault(faults.NoIds(), on="submit")]
+    async with Sandbox(speed=SPEED, faults=nameless) as sandbox:
+        async with opened(sandbox, "v1-images") as client:
+            result = await client.run(request("v1-images"))
+            assert await client.fetch(result.assets[0])
+            assert (len(result.task_ids), result.image_ids) == (1, ())
+        async with opened(sandbox, "jobs") as client:
+            with pytest.raises(SubmissionInDoubt):
+                await client.run(request("jobs"))
+        assert sandbox.studio.charged == 2
+
+
+@pytest.mark.parametrize("edition", EDITIONS)
 async def test_prompts_decide_their_fate(edition: Edition) -> None:
     """Refused by moderation, failed while being made; neither ends the client."""
     async with Sandbox(speed=SPEED) as sandbox, opened(sandbox, edition) as client:
         with pytest.raises(ContentRejected):
             await client.run(request(edition, "[[moderated]]"))
-        with pytest.raises((JobFailed, SubmissionInDoubt)):  # v1-images says it with a 500
+        failure = JobFailed if edition == "jobs" else SubmissionInDoubt  # v1-images says it with a 500
+        with pytest.raises(failure, match="returned no image"):
             await client.run(request(edition, "[[fail]]"))
         await client.run(request(edition))
         assert sandbox.studio.charged - sandbox.studio.refunded == 1
@@ -214,7 +272,6 @@ async def test_prompts_decide_their_fate(edition: Edition) -> None:
 async def test_an_account_that_may_not(settings: dict[str, Any], error: type[AioweryError]) -> None:
     """Credits, plan and key are refused once for everybody in line."""
     async with Sandbox(speed=SPEED, **settings) as sandbox:
-        client = BetterWaifu("bw_some-key-000", edition="jobs", base_url=sandbox.jobs_url)
         key = sandbox.key if error is not AuthenticationError else "bw_some-key-000"
         client = BetterWaifu(key, edition="jobs", base_url=sandbox.jobs_url)
         async with client, client.stream([request("jobs", str(n)) for n in range(5)]) as outcomes:
@@ -224,15 +281,37 @@ async def test_an_account_that_may_not(settings: dict[str, Any], error: type[Aio
 
 
 async def test_looks_that_fail_do_not_fail_a_job() -> None:
-    """500s, pages from an edge, unknown words and a job that is not yet known: the picture comes all the same."""
+    """Not yet known, 500s, pages from an edge, half an answer, unknown words: the picture comes all the same."""
+    told: list[Any] = []
     misfortunes = [
-        Fault(faults.SERVER_ERROR, on="status", times=1),
-        Fault(faults.NotJson("<html>busy</html>"), on="status", times=1),
-        Fault(faults.StatusWords(waiting="dreaming", processing="inking"), on="status", times=4),
-        Fault(faults.NotFoundYet(), on="status", times=1),
+        Fault(faults.NotFoundYet(60), on="status", nth=1),
+        Fault(faults.SERVER_ERROR, on="status", nth=2),
+        Fault(faults.NotJson("<html>busy</html>"), on="status", nth=3),
+        Fault(faults.Truncated(), on="status", nth=4),
+        Fault(faults.Reset(), on="status", nth=5),
+        Fault(faults.StatusWords(waiting="dreaming", processing="inking"), on="status"),
     ]
-    async with Sandbox(speed=20, faults=misfortunes) as sandbox, opened(sandbox, "jobs") as client:
-        assert (await client.run(request("jobs"))).url
+    async with Sandbox(speed=20, faults=misfortunes) as sandbox:
+        async with opened(sandbox, "jobs", observer=told.append) as client:
+            assert (await client.run(request("jobs"))).url
+        assert sandbox.studio.charged == 1
+    failed = [type(event.error) for event in told if isinstance(event, PollFailed)]
+    assert failed == [NotFound, ServerError, UnexpectedResponse, UnexpectedResponse, NoAnswer]
+    seen = [(event.snapshot.word, event.snapshot.state) for event in told if isinstance(event, JobUpdated)]
+    assert seen[-1] == ("succeeded", TaskState.DONE)
+    assert set(seen[:-1]) <= {("dreaming", TaskState.RUNNING), ("inking", TaskState.RUNNING)}
+
+
+async def test_a_job_that_is_lost_says_so() -> None:
+    """Not found is "not yet" only for a while after acceptance; an id from elsewhere has none."""
+    lost = [Fault(faults.NOT_FOUND, on="status")]
+    async with Sandbox(speed=SPEED, faults=lost) as sandbox:
+        polling = PollPolicy(grace=0.1).faster(SPEED)
+        async with opened(sandbox, "jobs", polling=polling) as client:
+            with pytest.raises(JobLost):
+                await client.run(request("jobs"))
+            with pytest.raises(JobLost):
+                await client.job("job_from-elsewhere", of=GenerateImage)
 
 
 async def test_success_without_pictures_says_so() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from typing import Any
@@ -187,3 +188,51 @@ def test_a_request_tells_what_it_is() -> None:
     assert request.duration_key != GenerateImage(prompt="x", width=1024).duration_key
     assert GenerateImage(prompt="x").model_key is None
     assert request.places == 1
+
+
+junk = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec=None), max_size=6),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=5,
+)
+fields = st.sampled_from([*FULL, "model", "model_version_id", "extra", "brand_new", "type"])
+
+
+@given(st.dictionaries(fields, junk | st.sampled_from(["generate-image", "noobai-xl", 814910, 30]), max_size=4))
+@settings(max_examples=300, deadline=None)
+def test_any_object_makes_a_request_or_our_error(values: dict[str, Any]) -> None:
+    """Whatever a file holds: a request that is written and sent the same way again, or a ConfigurationError."""
+    with contextlib.suppress(ConfigurationError):
+        request = from_object({"type": "generate-image", "prompt": "x", **values})
+        again = from_object(as_object(request))
+        assert again == request
+        assert len(request.label) <= 50
+        assert all(isinstance(part, str) for part in request.duration_key)
+        for provider in (V1, JOBS):
+            assert provider.encode(again) == provider.encode(request)
+            provider.check(request)
+
+
+def test_what_json_cannot_hold_is_refused_before_it_is_sent() -> None:
+    """A parameter of the caller's own may be anything; NaN and objects have no JSON."""
+    for value in (math.nan, object(), {1, 2}):
+        request = GenerateImage(prompt="x", extra={"own": value})
+        for provider in (V1, JOBS):
+            with pytest.raises(ConfigurationError, match="extra"):
+                provider.encode(request)
+
+
+def test_a_sampler_is_sent_as_written() -> None:
+    """Only the server knows whether dashes or underscores are meant."""
+    for sampler in (*SAMPLERS, "euler_a", "of-tomorrow_x"):
+        request = GenerateImage(prompt="x", sampler=sampler)
+        assert body(V1, request) == body(JOBS, request) == {"prompt": "x", "sampler": sampler}
+
+
+@pytest.mark.parametrize("job_id", ["", " ", "..", ".", "\ud800"])
+def test_an_id_that_no_path_can_hold_is_refused(job_id: str) -> None:
+    """It would ask about something else; v1-images has nothing to ask about at all."""
+    with pytest.raises(ConfigurationError, match="as the provider gave it"):
+        JOBS.status_call(job_id)
+    with pytest.raises(ConfigurationError, match="answers at once"):
+        V1.status_call("img_1")
