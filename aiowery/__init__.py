@@ -6,10 +6,12 @@
     sandbox
     weryai | betterwaifu                       a provider's client, requests, pure translator
     _client                                    configuration and verbs
+    _batches                                   requests that may have been sent before
     _session                                   an open client
     _watch                                     jobs from acceptance to their end
+    _books                                     what the ledger is told
     _stream | _download | _upload | _job | _turns
-    _lanes | _lease | _send | _scheduler       admission, sending, timing
+    _lanes | _lease | _send | _scheduler | ledger   admission, sending, timing; what was paid for
     _door                                      the HTTP library lives here and nowhere else
     _provider | _catalogue | _codec | _events | _estimate | _credential | _addresses
     _values | _wire | _policies | _statistics | _names

@@ -5,27 +5,35 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Self, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, overload
 from weakref import WeakSet
 
 from aiowery._addresses import checked_base_url
+from aiowery._catalogue import Catalogue
 from aiowery._credential import ApiKey, Credential
 from aiowery._events import Events, Observer
 from aiowery._policies import Limits, PollPolicy, RetryPolicy
 from aiowery._provider import Provider
 from aiowery._statistics import ClientStatistics
-from aiowery._stream import OutcomeStream, Requests
+from aiowery._stream import OutcomeStream, Requests, Work, numbered
 from aiowery._tasks import Asset
 from aiowery._values import DEFAULT, Accepted, Deadline, Request, Result, ResultT
 from aiowery.errors import ClientClosed, ConfigurationError
 
 if TYPE_CHECKING:
+    from aiowery._batches import Batches
+    from aiowery._books import PriceTable
     from aiowery._door._ways import HTTPClient
     from aiowery._job import Job
     from aiowery._session import Session
+    from aiowery.ledger import Ledger
+
+Submitted = Callable[["Work[ResultT]"], "Awaitable[Job[ResultT] | None]"]
+
+_REMEMBERED: Final = 1000
 
 
 class Client:
@@ -40,12 +48,21 @@ class Client:
     `httpx.AsyncClient` or `httpx2.AsyncClient`, which stays yours to close and should allow
     `limits.connections` connections. `observer`: called with small frozen events. `low_credits`: a balance below
     it tells the observer so.
+
+    `ledger`: where what is paid for is written down before it is sent: the path of a file (made if missing), which
+    survives crashes and may be shared by processes, or a `Ledger` of your own, which you open and close; by default the
+    memory. `budget`: credits that this client may spend while it is open; one request more is `BudgetExceeded`, unsent.
+    `prices`: what a budget reckons with: credits a task by model or type of request, or a function of the request; by
+    default what the latest request of the same model and settings was charged. `reuse`: answer a request from an equal
+    one that is done or under way in the ledger, instead of paying again. `credit_price`: what you paid for one credit,
+    so that statistics tell money too.
     """
 
     _provider: Provider
     _key_variable: ClassVar[str]
     _url_variable: ClassVar[str]
     _default_url: ClassVar[str]
+    _catalogue: ClassVar[Catalogue[Any]]
 
     def __init__(
         self,
@@ -59,6 +76,11 @@ class Client:
         http: HTTPClient | None = None,
         observer: Observer | None = None,
         low_credits: float | None = None,
+        ledger: Ledger | str | os.PathLike[str] | None = None,
+        budget: float | None = None,
+        prices: PriceTable | None = None,
+        reuse: bool = False,
+        credit_price: float | None = None,
     ) -> None:
         source = api_key or os.environ.get(self._key_variable)
         if not source:
@@ -76,6 +98,11 @@ class Client:
         self._http = http
         self._events = Events(observer)
         self._low_credits = low_credits
+        self._ledger = ledger
+        self._budget = checked_credits("budget", budget)
+        self._prices = prices
+        self._reuse = reuse
+        self._credit_price = checked_credits("credit_price", credit_price)
         self._session: Session | None = None
         self._opening = False
         self._streams: WeakSet[OutcomeStream[Any]] = WeakSet()
@@ -105,6 +132,7 @@ class Client:
 
     async def _make_session(self) -> Session:
         # Here and not above: the HTTP library would take most of the time of `import aiowery`.
+        from aiowery._books import Books  # noqa: PLC0415
         from aiowery._door import Door  # noqa: PLC0415
         from aiowery._lease import Lease  # noqa: PLC0415
         from aiowery._session import Session  # noqa: PLC0415
@@ -118,6 +146,13 @@ class Client:
             http=self._http,
             other_hosts=self._other_hosts,
         )
+        ledger, owned = self._chosen_ledger()
+        books = Books(ledger, owned=owned, prices=self._prices, budget=self._budget)
+        try:
+            await books.open()
+        except BaseException:
+            await door.aclose()
+            raise
         lease = None
         if self._lane_state is not None:
             lease = Lease(
@@ -136,8 +171,19 @@ class Client:
             retries=self.retries,
             events=self._events,
             random=random.random,
+            books=books,
             lease=lease,
         )
+
+    def _chosen_ledger(self) -> tuple[Ledger, bool]:
+        """Return the ledger, and whether it is ours to open and close."""
+        from aiowery.ledger import MemoryLedger, SqliteLedger  # noqa: PLC0415 - SQLite, for those who never open one
+
+        if self._ledger is None:
+            return MemoryLedger(remember=_REMEMBERED if self._reuse else 0), True
+        if isinstance(self._ledger, (str, os.PathLike)):
+            return SqliteLedger(self._ledger), True
+        return self._ledger, False
 
     def stop_submitting(self) -> None:
         """Submit nothing more: whoever waits for a turn gets `NotSent`; what has been sent goes on.
@@ -166,6 +212,8 @@ class Client:
         `start_within`: seconds of patience with the line in front of the provider. `QueueTooLong` is raised at once
         when they cannot be kept by what is known of the lane, and when they are over; then nothing was sent.
         """
+        if self._reuse:
+            return await self._batches.reused(request, deadline, start_within)
         return await self._opened.submit(request, deadline, start_within)
 
     async def run(
@@ -185,22 +233,88 @@ class Client:
         in_flight: int | None = None,
         ordered: bool = False,
         deadline: Deadline = DEFAULT,
+        batch: str | None = None,
+        budget: float | None = None,
+        reuse: bool | None = None,
     ) -> OutcomeStream[ResultT]:
         """Run many requests and yield an `Outcome` for each as it lands (in input order with `ordered=True`).
 
         `requests` may be any iterable or async iterable; at most `in_flight` of it (by default what keeps the
         lane busy) are taken and not yet delivered. Failures are items. Use `async with` if you may leave early.
-        """
-        in_flight = self.limits.in_flight + self.limits.submits if in_flight is None else in_flight
 
-        async def run(request: Request[ResultT]) -> Job[ResultT]:
-            job = await self.submit(request, deadline=deadline)
-            await job.ended(deadline=deadline)
+        With a name for the `batch`, the ledger keeps each request and what became of it; the same requests under the
+        same name resume: what is done or has failed is answered from there, what was accepted is polled on, the rest is
+        sent, and what is in doubt comes as a `SubmissionInDoubt`, unsent. A request is known again by what it asks for,
+        and equal ones by their number, wherever in the input they stand. All of a list are entered before the first is
+        sent, others as they are taken. `budget`: credits that the batch may use in all, in whatever processes and
+        runs. `reuse`: as for the client, whose answer is the default.
+        """
+        if batch is None and (budget is not None or reuse is not None):
+            raise ConfigurationError("stream(): budget and reuse belong to a batch; give batch='a name' too")
+        if batch is None:
+            return self._stream(
+                numbered(requests), self._submitted(deadline), in_flight, ordered=ordered, deadline=deadline
+            )
+        name, budget = checked_name(batch), checked_credits("budget", budget)
+        works = self._batches.entered(name, requests, reuse=self._reuse if reuse is None else reuse)
+        return self._stream(works, self._entry_job(deadline, budget), in_flight, ordered=ordered, deadline=deadline)
+
+    def resume(
+        self,
+        batch: str,
+        *,
+        in_flight: int | None = None,
+        ordered: bool = False,
+        deadline: Deadline = DEFAULT,
+        budget: float | None = None,
+    ) -> OutcomeStream[Any]:
+        """Stream what is left of a batch, from the ledger alone: new, accepted, in doubt; not what is done or failed.
+
+        An outcome's `index` is the request's place in the batch as it was entered. Raises ConfigurationError, from the
+        stream, for a batch that the ledger does not know and for a request of another provider.
+        """
+        works = self._batches.left(checked_name(batch), self._catalogue.from_object)
+        run: Submitted[Any] = self._entry_job(deadline, checked_credits("budget", budget))
+        return self._stream(works, run, in_flight, ordered=ordered, deadline=deadline)
+
+    async def resubmit(self, entry_id: int, *, deadline: Deadline = DEFAULT) -> Job[Any]:
+        """Settle a doubt by sending the request again, and return its job. If the first was charged, both are.
+
+        Raises LedgerError for an entry that is not in doubt, and what `submit` raises.
+        """
+        return await self._batches.resubmitted(entry_id, self._catalogue.from_object, deadline)
+
+    @property
+    def ledger(self) -> Ledger:
+        """Where the open client writes down what is paid for."""
+        return self._opened.books.ledger
+
+    def _stream(
+        self,
+        works: AsyncGenerator[Work[ResultT], None],
+        submitted: Submitted[ResultT],
+        in_flight: int | None,
+        *,
+        ordered: bool,
+        deadline: Deadline,
+    ) -> OutcomeStream[ResultT]:
+        async def run(work: Work[ResultT]) -> Job[ResultT] | None:
+            job = await submitted(work)
+            if job is not None:
+                await job.ended(deadline=deadline)
             return job
 
-        stream = OutcomeStream(run, requests, in_flight=in_flight, ordered=ordered)
+        in_flight = self.limits.in_flight + self.limits.submits if in_flight is None else in_flight
+        stream = OutcomeStream(run, works, in_flight=in_flight, ordered=ordered)
         self._streams.add(stream)
         return stream
+
+    def _submitted(self, deadline: Deadline) -> Submitted[ResultT]:
+        return lambda work: self.submit(work.request, deadline=deadline)
+
+    def _entry_job(self, deadline: Deadline, budget: float | None) -> Submitted[ResultT]:
+        batches = self._batches
+        return lambda work: batches.job(work.entry_id or 0, work.request, deadline, budget)
 
     @overload
     def job(self, *task_ids: str) -> Job[Result]: ...
@@ -251,8 +365,29 @@ class Client:
         return self._opened.statistics()
 
     @property
+    def _batches(self) -> Batches:
+        from aiowery._batches import Batches  # noqa: PLC0415 - see _make_session
+
+        return Batches(self._opened)
+
+    @property
     def _opened(self) -> Session:
         if self._session is None:
             name = type(self).__name__
             raise ConfigurationError(f"the client is not open; use `async with {name}() as client:`")
         return self._session
+
+
+def checked_name(batch: object) -> str:
+    """Return the name of a batch; ConfigurationError for what is none."""
+    if not isinstance(batch, str) or not batch:
+        raise ConfigurationError(f"batch is {batch!r}; a name is needed")
+    return batch
+
+
+def checked_credits(name: str, value: float | None) -> float | None:
+    """Return a number of credits, or of money; ConfigurationError for what is none."""
+    given: object = value  # whatever the annotations say
+    if given is not None and not (isinstance(given, (int, float)) and 0 <= given < float("inf")):
+        raise ConfigurationError(f"{name} is {given!r}; a number, 0 or more, is needed")
+    return value

@@ -123,6 +123,11 @@ class Job(Watched, Generic[ResultT]):
         return self._result is not None or self._error is not None
 
     @property
+    def error(self) -> JobError | None:
+        """Why it has no result; None while it is under way and when it has one."""
+        return self._error
+
+    @property
     def snapshots(self) -> tuple[Snapshot, ...]:
         """What was last seen of each task, in the order of `task_ids`; tasks never seen are left out."""
         return tuple(self._snapshots[task_id] for task_id in self.task_ids if task_id in self._snapshots)

@@ -10,7 +10,7 @@ import asyncio
 import enum
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import anyio
 
@@ -24,7 +24,9 @@ from aiowery.errors import (
     AioweryError,
     APIError,
     AuthenticationError,
+    BudgetExceeded,
     ConfigurationError,
+    LedgerError,
     NotSent,
     RateLimited,
     ServerError,
@@ -85,6 +87,18 @@ def retry_after(error: AioweryError) -> float | None:
     return error.retry_after if isinstance(error, RateLimited) else None
 
 
+class Page(Protocol):
+    """Where a submission is written down, before and after it leaves."""
+
+    async def fence(self) -> None:
+        """Write that the next thing to happen is the first byte; what this raises stops it."""
+        ...
+
+    async def unsent(self) -> None:
+        """Write that what was about to leave provably did not."""
+        ...
+
+
 class Sender:
     """Walks calls through the door."""
 
@@ -126,22 +140,28 @@ class Sender:
                 log.warning("%s %s: %s; again in %.1f s", call.method, call.path, error, pause)
                 await anyio.sleep(pause)
 
-    async def submit(self, request: Request[Any], call: Call, decode: Decode[Accepted], *, wanted: Wanted) -> Accepted:
+    async def submit(
+        self, request: Request[Any], call: Call, decode: Decode[Accepted], *, page: Page, wanted: Wanted
+    ) -> Accepted:
         """POST a paid request once; again only after it provably never left, and while it is `wanted`.
 
-        Raises the provider's refusal, NotSent after the last attempt, or SubmissionInDoubt.
+        Raises the provider's refusal, NotSent after the last attempt, SubmissionInDoubt, or what the page's fence
+        raises.
         """
         failures = 0
         while True:
             sent_at = time.time()
             try:
-                return await self.once(call, decode, wanted=wanted)
-            except ConfigurationError:
+                return await self.once(call, decode, wanted=wanted, fence=page.fence)
+            except (ConfigurationError, LedgerError, BudgetExceeded):
                 raise
             except Exception as error:
                 judged = verdict(error)
                 if judged is Verdict.DOUBT:
-                    raise _doubt(request, sent_at, error) from error
+                    request_id = error.request_id if isinstance(error, AioweryError) else None
+                    raise in_doubt(request, sent_at, str(error), request_id) from error
+                if judged is Verdict.UNSENT:
+                    await page.unsent()
                 failures += 1
                 if judged is not Verdict.UNSENT or failures >= self._retries.attempts or not wanted():
                     raise
@@ -152,14 +172,15 @@ class Sender:
                     raise
 
 
-def _doubt(request: Request[Any], sent_at: float, cause: Exception) -> SubmissionInDoubt:
+def in_doubt(request: Request[Any], sent_at: float, cause: str, request_id: str | None = None) -> SubmissionInDoubt:
+    """Return what says that a request may have been charged."""
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(sent_at))
     return SubmissionInDoubt(
         f"{request.label}: sent at {when} UTC without a clear answer ({cause}). It may have been charged and is"
         " not sent again by itself: look into the provider's call history before you repeat it",
         request=request,
         sent_at=sent_at,
-        request_id=cause.request_id if isinstance(cause, AioweryError) else None,
+        request_id=request_id,
     )
 
 

@@ -11,10 +11,11 @@ import contextlib
 from collections import OrderedDict
 from collections.abc import Coroutine
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Generic
 
 import attrs
 
+from aiowery._books import Books, Page, kept_error, kept_snapshots
 from aiowery._credential import Credential
 from aiowery._door import Door
 from aiowery._download import Downloader
@@ -41,8 +42,21 @@ from aiowery.errors import (
     RateLimited,
     SubmissionInDoubt,
 )
+from aiowery.ledger import Entry, State
 
 _UNCOLLECTED: Final = 1000
+
+
+@attrs.frozen
+class _Order(Generic[ResultT]):
+    """An admitted request on its way out; `entry` is the one that it has in the ledger already."""
+
+    request: Request[ResultT]
+    call: Call
+    ticket: Ticket
+    deadline: Deadline
+    entry: Entry | None
+    budget: float | None
 
 
 @attrs.define
@@ -70,9 +84,11 @@ class Session:
         retries: RetryPolicy,
         events: Events,
         random: Random,
+        books: Books,
         lease: Lease | None = None,
     ) -> None:
         self.provider = provider
+        self.books = books
         self._door = door
         self._retries = retries
         self._events = events
@@ -103,12 +119,37 @@ class Session:
         self._turns = Turns(self._tasks, lease, self._ended_elsewhere)
 
     async def submit(
-        self, request: Request[ResultT], deadline: Deadline, start_within: float | None = None
+        self,
+        request: Request[ResultT],
+        deadline: Deadline,
+        start_within: float | None = None,
+        *,
+        entry: Entry | None = None,
+        budget: float | None = None,
     ) -> Job[ResultT]:
-        """Wait for the lane, POST once, and return the job.
+        """Wait for the lane, POST once, and return the job. `entry` is the request's own, claimed, if it has one.
 
         The POST belongs to the session: cancelling the caller while it is under way loses nothing.
         """
+        try:
+            call, ticket = await self._admitted(request, deadline, start_within)
+        except BaseException:
+            if entry is not None:
+                self.books.give_up(entry)
+            raise
+        post = self._own(request, self._post(_Order(request, call, ticket, deadline, entry, budget)))
+        try:
+            return await asyncio.shield(post)
+        except asyncio.CancelledError:
+            ticket.orphaned = True
+            if ticket.waiting:  # refused because of load and back in line: nothing is under way
+                post.cancel()
+            raise
+
+    async def _admitted(
+        self, request: Request[Any], deadline: Deadline, start_within: float | None
+    ) -> tuple[Call, Ticket]:
+        """Check and encode the request, and wait until the lane lets it in."""
         if self._closing:
             raise unsent()
         self.provider.check(request)
@@ -122,14 +163,32 @@ class Session:
         if self._closing:  # closed in the turn of the loop in which the lane let us in
             self._unused(ticket)
             raise unsent()
-        post = self._own(request, self._post(request, call, ticket, deadline))
-        try:
-            return await asyncio.shield(post)
-        except asyncio.CancelledError:
-            ticket.orphaned = True
-            if ticket.waiting:  # refused because of load and back in line: nothing is under way
-                post.cancel()
-            raise
+        return call, ticket
+
+    def restored(self, entry: Entry, request: Request[ResultT]) -> Job[ResultT]:
+        """Return the job of an entry that is done or failed; raises why the provider refused it, if it did."""
+        accepted = Accepted(task_ids=entry.task_ids, batch_id=entry.batch_id, request_id=entry.request_id)
+        result_type: Any = request.result_type
+        job: Job[ResultT] = Job(accepted, self._watch, request=request, result_type=result_type, kind=request.kind)
+        job.take(kept_snapshots(entry))
+        if entry.state is State.DONE:
+            job.settle(result_type.of(job.snapshots, seconds=entry.seconds, request_id=entry.request_id), None)
+            return job
+        error = kept_error(entry)
+        if not isinstance(error, JobError):
+            raise error
+        job.settle(None, error)
+        return job
+
+    async def resumed(self, entry: Entry, request: Request[ResultT]) -> Job[ResultT] | None:
+        """Return the job of an accepted entry, polled on; None when another process looks after it."""
+        if not await self.books.ledger.look_after(entry.id):
+            return None
+        accepted = Accepted(task_ids=entry.task_ids, batch_id=entry.batch_id, request_id=entry.request_id)
+        result_type: Any = request.result_type
+        job: Job[ResultT] = self.reattach(accepted, result_type, request.kind)
+        self.books.look_after(entry, job)
+        return job
 
     def reattach(self, accepted: Accepted, result_type: type[ResultT], kind: Kind | None) -> Job[ResultT]:
         """Return a job for tasks that were submitted earlier: the one we have, if we have it.
@@ -209,6 +268,7 @@ class Session:
         for job in left:
             if job.ticket is not None and job.places:
                 job.ticket.release(job.places)
+        await self.books.aclose()
         await self._turns.aclose()
         await self._door.aclose()
 
@@ -234,6 +294,8 @@ class Session:
                 job.ticket.done()
         elif job.done:
             self._counts.failed += 1
+        if job.done:
+            self.books.ended(job)
         self._jobs.discard(job)
         self._uncollected[job] = None
         if len(self._uncollected) > _UNCOLLECTED:
@@ -265,15 +327,32 @@ class Session:
         ticket.lane.refuse(ticket)
         self._turns.end(ticket)
 
-    async def _post(self, request: Request[ResultT], call: Call, ticket: Ticket, deadline: Deadline) -> Job[ResultT]:
-        """Submit an admitted request; while the provider is too busy, stay at the head of the line."""
+    async def _post(self, order: _Order[ResultT]) -> Job[ResultT]:
+        """Open a page for an admitted request, submit it, and write down what came of it."""
         self._counts.submitted += 1
+        try:
+            page = await self.books.page(order.request, order.entry, order.budget)
+        except BaseException as error:
+            self._refused(order.ticket, order.request, error)
+            raise
+        try:
+            accepted = await self._taken(order, page)
+        except BaseException as error:
+            await self.books.failed(page, error, self.provider.everybodys_errors)
+            raise
+        await page.accepted(accepted)
+        return self._accepted(order, page, accepted)
+
+    async def _taken(self, order: _Order[ResultT], page: Page) -> Accepted:
+        """Submit until the provider takes it; while that is too busy, stay at the head of the line."""
+        request, ticket = order.request, order.ticket
         while True:
             try:
-                accepted = await self._sender.submit(
+                return await self._sender.submit(
                     request,
-                    call,
+                    order.call,
                     partial(self.provider.decode_accepted, request),
+                    page=page,
                     wanted=lambda: self._wanted(ticket),
                 )
             except APIError as error:
@@ -281,6 +360,7 @@ class Session:
                     self._refused(ticket, request, error)
                     raise
                 self._back_off(ticket, request, error)
+                await page.refused_for_now(str(error))
                 if self._closing:  # an observer has just said so
                     raise unsent() from error
                 if ticket.lane.refused_for >= self._retries.patience:
@@ -294,12 +374,9 @@ class Session:
             except BaseException as error:
                 self._refused(ticket, request, error)
                 raise
-            else:
-                return self._accepted(request, accepted, ticket, deadline)
 
-    def _accepted(
-        self, request: Request[ResultT], accepted: Accepted, ticket: Ticket, deadline: Deadline
-    ) -> Job[ResultT]:
+    def _accepted(self, order: _Order[ResultT], page: Page, accepted: Accepted) -> Job[ResultT]:
+        request, ticket = order.request, order.ticket
         self._counts.accepted += 1
         ticket.lane.accept(ticket, len(accepted.task_ids))
         result_type: Any = request.result_type
@@ -310,8 +387,9 @@ class Session:
             self._tell_accepted(request, accepted)
         finally:  # whatever a log handler or an observer raises must not lose what was paid for
             self._turns.accepted(ticket, accepted.task_ids)
+            self.books.keep(page, job)
             job.take(accepted.snapshots)
-            self._watch.begin(job, deadline=deadline)
+            self._watch.begin(job, deadline=order.deadline)
         return job
 
     def _tell_accepted(self, request: Request[Any], accepted: Accepted) -> None:

@@ -16,10 +16,21 @@ from collections.abc import (
 from types import TracebackType
 from typing import Any, Generic, Protocol, Self
 
+import attrs
+
 from aiowery._values import Outcome, R_co, Request, ResultT
 from aiowery.errors import AioweryError, ConfigurationError
 
 Requests = Iterable[Request[ResultT]] | AsyncIterable[Request[ResultT]]
+
+
+@attrs.frozen
+class Work(Generic[ResultT]):
+    """A request on its way through a stream: its place in the input, and its entry if it has one already."""
+
+    index: int
+    request: Request[ResultT]
+    entry_id: int | None = None
 
 
 class Ended(Protocol[R_co]):
@@ -41,19 +52,21 @@ class OutcomeStream(AsyncIterator[Outcome[ResultT]], Generic[ResultT]):
 
     def __init__(
         self,
-        run: Callable[[Request[ResultT]], Awaitable[Ended[ResultT]]],
-        requests: Requests[ResultT],
+        run: Callable[[Work[ResultT]], Awaitable[Ended[ResultT] | None]],
+        works: AsyncGenerator[Work[ResultT], None],
         *,
         in_flight: int,
         ordered: bool,
+        look_again: float = 1.0,
     ) -> None:
         if in_flight < 1:
             raise ConfigurationError(f"in_flight is {in_flight!r}; at least 1 is needed")
         self._run = run
-        self._requests = aiter(requests) if isinstance(requests, AsyncIterable) else _as_async(requests)
+        self._works = works
+        self._look_again = look_again
         self._ordered = ordered
         self._slots = asyncio.Semaphore(in_flight)
-        self._ready: dict[int, tuple[Request[ResultT], Ended[ResultT] | AioweryError]] = {}
+        self._ready: dict[int, tuple[Work[ResultT], Ended[ResultT] | AioweryError]] = {}
         self._landed: deque[int] = deque()
         self._delivered = 0
         self._taken = 0
@@ -98,7 +111,7 @@ class OutcomeStream(AsyncIterator[Outcome[ResultT]], Generic[ResultT]):
             if index is not None:
                 self._delivered += 1
                 self._slots.release()
-                return _outcome(index, *self._ready.pop(index))
+                return _outcome(*self._ready.pop(index))
             if self._exhausted and self._delivered == self._taken:
                 break
             self._news.clear()
@@ -117,10 +130,10 @@ class OutcomeStream(AsyncIterator[Outcome[ResultT]], Generic[ResultT]):
         """Take requests as long as there is a slot: the slot first, then the request, then its task."""
         try:
             await self._slots.acquire()
-            async for request in self._requests:
+            async for work in self._works:
                 if self._closed:  # the input kept our cancellation to itself
                     break
-                self._start(self._one(self._taken, request))
+                self._start(self._one(self._taken, work))
                 self._taken += 1
                 await self._slots.acquire()
         except Exception as fault:  # noqa: BLE001 - whatever the caller's iterable raises is the reader's
@@ -128,22 +141,32 @@ class OutcomeStream(AsyncIterator[Outcome[ResultT]], Generic[ResultT]):
         finally:
             self._exhausted = True
             self._news.set()
-            if isinstance(self._requests, AsyncGenerator):
-                await self._requests.aclose()
+            await self._works.aclose()
 
-    async def _one(self, index: int, request: Request[ResultT]) -> None:
+    async def _one(self, number: int, work: Work[ResultT]) -> None:
         end: Ended[ResultT] | AioweryError
         try:
-            end = await self._run(request)
+            end = await self._ended(work)
         except AioweryError as error:
             end = error
         except Exception as fault:  # noqa: BLE001 - nobody foresaw it, so the reader must see it
             self._fault = fault
             self._stop()
             return
-        self._ready[index] = (request, end)
-        self._landed.append(index)
+        self._ready[number] = (work, end)
+        self._landed.append(number)
         self._news.set()
+
+    async def _ended(self, work: Work[ResultT]) -> Ended[ResultT]:
+        """Run a request to its end; while somebody else is at work on it, others go before, if order allows."""
+        while (end := await self._run(work)) is None:
+            if self._ordered:
+                await asyncio.sleep(self._look_again)
+                continue
+            self._slots.release()
+            await asyncio.sleep(self._look_again)
+            await self._slots.acquire()
+        return end
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -163,16 +186,30 @@ class OutcomeStream(AsyncIterator[Outcome[ResultT]], Generic[ResultT]):
         self._news.set()
 
 
-async def _as_async(requests: Iterable[Request[ResultT]]) -> AsyncIterator[Request[ResultT]]:
-    for request in requests:
-        yield request
-
-
-def _outcome(index: int, request: Request[ResultT], end: Ended[ResultT] | AioweryError) -> Outcome[ResultT]:
-    """Collect an end at its delivery: what is not delivered stays in `client.jobs()`."""
-    if isinstance(end, AioweryError):
-        return Outcome(index=index, request=request, error=end)
+async def numbered(requests: Requests[ResultT]) -> AsyncGenerator[Work[ResultT], None]:
+    """Yield the requests with their places in the input."""
+    index = 0
+    if not isinstance(requests, AsyncIterable):
+        for request in requests:
+            yield Work(index, request)
+            index += 1
+        return
     try:
-        return Outcome(index=index, request=request, result=end.collect())
-    except AioweryError as error:
-        return Outcome(index=index, request=request, error=error)
+        async for request in requests:
+            yield Work(index, request)
+            index += 1
+    finally:
+        if isinstance(requests, AsyncGenerator):
+            await requests.aclose()
+
+
+def _outcome(work: Work[ResultT], end: Ended[ResultT] | AioweryError) -> Outcome[ResultT]:
+    """Collect an end at its delivery: what is not delivered stays in `client.jobs()`."""
+    error: AioweryError | None = end if isinstance(end, AioweryError) else None
+    result: ResultT | None = None
+    if not isinstance(end, AioweryError):
+        try:
+            result = end.collect()
+        except AioweryError as fault:
+            error = fault
+    return Outcome(index=work.index, request=work.request, entry_id=work.entry_id, result=result, error=error)

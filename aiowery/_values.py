@@ -51,7 +51,7 @@ class Result:
     raw: tuple[Mapping[str, Any], ...] = attrs.field(default=(), repr=False)
 
     @classmethod
-    def of(cls, snapshots: Sequence[Snapshot], *, seconds: float, request_id: str | None) -> Self:
+    def of(cls, snapshots: Sequence[Snapshot], *, seconds: float | None, request_id: str | None) -> Self:
         """Gather what the tasks of a job have brought; all have ended, at least one of them well."""
         return cls(
             task_ids=tuple(snapshot.task_id for snapshot in snapshots),
@@ -210,10 +210,14 @@ ResultT = TypeVar("ResultT", bound=Result)
 
 @attrs.frozen(kw_only=True)
 class Outcome(Generic[ResultT]):
-    """An item of a stream: the request, its position in the input, and either its result or its error."""
+    """An item of a stream: the request, its position in the input, and either its result or its error.
+
+    `entry_id` is its number in the ledger, where it belongs to a batch.
+    """
 
     index: int
     request: Request[ResultT]
+    entry_id: int | None = None
     result: ResultT | None = None
     error: AioweryError | None = None
 

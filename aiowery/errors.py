@@ -24,6 +24,7 @@
     │   ├── EmptyResult                       "success" without outputs
     │   ├── JobLost                           the provider no longer knows it
     │   └── ClientClosed                      the client was closed while the job was under way
+    ├── BudgetExceeded                        refused here, before spending; .cost .used .budget
     ├── DownloadError                         an output that could not be fetched or saved; .url .path
     └── LedgerError                           the record of what was paid for cannot be kept; nothing was sent
 
@@ -45,6 +46,7 @@ __all__ = (
     "APIError",
     "AioweryError",
     "AuthenticationError",
+    "BudgetExceeded",
     "ClientClosed",
     "ConfigurationError",
     "ContentRejected",
@@ -301,6 +303,20 @@ class JobLost(JobError):
 
 class ClientClosed(JobError):
     """The client was closed while the job was under way; the task goes on at the provider."""
+
+
+class BudgetExceeded(AioweryError):
+    """Sending this would spend more credits than the budget allows; nothing was sent.
+
+    `cost` is the request's estimate (0 where nobody knows it), `used` what has been spent or is held for what is under
+    way or in doubt, of `budget`.
+    """
+
+    def __init__(self, message: str = "", *, cost: float = 0.0, used: float = 0.0, budget: float = 0.0) -> None:
+        super().__init__(message)
+        self.cost = cost
+        self.used = used
+        self.budget = budget
 
 
 class DownloadError(AioweryError):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Final, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, get_args
 
+from aiowery._catalogue import Catalogue
 from aiowery._client import Client
 from aiowery._credential import ApiKey
 from aiowery._events import Observer
@@ -15,13 +16,16 @@ from aiowery._provider import Provider
 from aiowery._tasks import Snapshot
 from aiowery._wire import Answer, Call
 from aiowery.betterwaifu import _registry
+from aiowery.betterwaifu._catalogue import CATALOGUE
 from aiowery.betterwaifu._known import Edition
 from aiowery.betterwaifu._provider import ACCOUNT, MODELS, BetterWaifuProvider
 from aiowery.betterwaifu._registry import Account, Model
 from aiowery.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from aiowery._books import PriceTable
     from aiowery._door._ways import HTTPClient
+    from aiowery.ledger import Ledger
 
 T = TypeVar("T")
 
@@ -50,6 +54,7 @@ class BetterWaifu(Client):
     runs that follow each other, keep whose turn it is.
     """
 
+    _catalogue: ClassVar[Catalogue[Any]] = CATALOGUE
     _key_variable: ClassVar[str] = "BETTERWAIFU_API_KEY"
     _url_variable: ClassVar[str] = "BETTERWAIFU_BASE_URL"
 
@@ -66,6 +71,11 @@ class BetterWaifu(Client):
         http: HTTPClient | None = None,
         observer: Observer | None = None,
         low_credits: float | None = None,
+        ledger: Ledger | str | os.PathLike[str] | None = None,
+        budget: float | None = None,
+        prices: PriceTable | None = None,
+        reuse: bool = False,
+        credit_price: float | None = None,
         lane_state: str | os.PathLike[str] | None = None,
     ) -> None:
         if edition not in get_args(Edition):
@@ -80,6 +90,11 @@ class BetterWaifu(Client):
             http=http,
             observer=observer,
             low_credits=low_credits,
+            ledger=ledger,
+            budget=budget,
+            prices=prices,
+            reuse=reuse,
+            credit_price=credit_price,
         )
         self.edition: Edition = edition
         self._provider: Provider = BetterWaifuProvider(edition)

@@ -20,12 +20,13 @@ the server's answer time, and a crash in there leaves a doubt.
 
 from __future__ import annotations
 
-from aiowery.ledger._entries import BatchSummary, Entry, Item, State, item_key
+from aiowery.ledger._entries import UNNAMED, BatchSummary, Entry, Item, State, body_of, over_budget
 from aiowery.ledger._memory import MemoryLedger
 from aiowery.ledger._protocol import Ledger
 from aiowery.ledger._sqlite import SqliteLedger
 
 __all__ = (
+    "UNNAMED",
     "BatchSummary",
     "Entry",
     "Item",
@@ -33,5 +34,6 @@ __all__ = (
     "MemoryLedger",
     "SqliteLedger",
     "State",
-    "item_key",
+    "body_of",
+    "over_budget",
 )

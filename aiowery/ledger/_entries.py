@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import attrs
 
-from aiowery.errors import LedgerError
+from aiowery.errors import BudgetExceeded, LedgerError
 
 
 class State(enum.StrEnum):
@@ -39,11 +39,16 @@ def checked_end(state: State) -> State:
 
 @attrs.frozen(kw_only=True)
 class Item:
-    """What is to be entered: a request as JSON, its place in its batch, and the key under which it is one."""
+    """What is to be entered: a request as JSON, its place in its batch, and the key under which it is one.
+
+    `body` is the same for all equal requests, `price_key` for all that cost the same.
+    """
 
     key: str
     position: int
     request: Mapping[str, Any]
+    body: str = ""
+    price_key: str = ""
 
 
 @attrs.frozen(kw_only=True)
@@ -52,7 +57,8 @@ class Entry:
 
     `ref` marks the latest attempt to send it, of which there were `attempts`; `sent_at` is when that began (the time
     of the day, in seconds). `owner` is the process that looks after it. `snapshots` are its tasks' last answers as
-    JSON, `files` what was saved of them. `note` says why it is where it is.
+    JSON, `files` what was saved of them. `note` says why it is where it is. `seconds` is how long it took. `cost` is
+    what it weighs on the budget of its batch: an estimate while it is under way or in doubt, then what was charged.
     """
 
     id: int
@@ -72,15 +78,21 @@ class Entry:
     snapshots: tuple[Mapping[str, Any], ...] = ()
     credits: float | None = None
     files: tuple[str, ...] = ()
+    seconds: float | None = None
+    cost: float = 0.0
 
 
 @attrs.frozen(kw_only=True)
 class BatchSummary:
-    """A batch in numbers: how many of its entries are in each state, and the credits that were told."""
+    """A batch in numbers: its entries in each state, the credits that were told, and those its budget counts as used.
+
+    The latter are what was charged, and the estimates of what is under way or in doubt.
+    """
 
     name: str
     states: Mapping[State, int]
     credits: float | None = None
+    used: float = 0.0
 
     @property
     def total(self) -> int:
@@ -88,7 +100,20 @@ class BatchSummary:
         return sum(self.states.values())
 
 
-def item_key(batch: str, position: int, request: Mapping[str, Any]) -> str:
-    """Return a key that is the same whenever the same request stands at the same place of the same batch."""
-    told = json.dumps([batch, position, request], sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+def body_of(request: Mapping[str, Any]) -> str:
+    """Return what equal requests have in common: a hash of the request as JSON, whatever the order of its names."""
+    told = json.dumps(request, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
     return hashlib.blake2b(told.encode(), digest_size=16).hexdigest()
+
+
+def over_budget(used: float, cost: float, budget: float | None) -> BudgetExceeded | None:
+    """Return why something must not be bought, if so; one of unknown cost may be while anything is left."""
+    if budget is None or (used + cost <= budget and used < budget):
+        return None
+    what = f"about {cost:g} credits" if cost else "an unknown number of credits"
+    return BudgetExceeded(
+        f"{used:g} of {budget:g} credits are used or held, and this takes {what}; nothing was sent: raise the budget",
+        cost=cost,
+        used=used,
+        budget=budget,
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
@@ -10,19 +10,30 @@ from typing import Any
 import attrs
 
 from aiowery.errors import LedgerError
-from aiowery.ledger._entries import END, UNNAMED, BatchSummary, Entry, Item, State, checked_end
+from aiowery.ledger._entries import END, UNNAMED, BatchSummary, Entry, Item, State, checked_end, over_budget
 
 _SENT = frozenset({State.SENDING, State.IN_DOUBT})
+_PRICES = 1000
+_USELESS = frozenset({State.FAILED, State.IN_DOUBT})
 
 
 class MemoryLedger:
-    """Keeps entries for as long as it is open; those of no batch are forgotten once they have ended."""
+    """Keeps entries for as long as it is open.
 
-    def __init__(self) -> None:
+    Of those of no batch that have ended it remembers the latest `remember`, for requests like them.
+    """
+
+    def __init__(self, *, remember: int = 0) -> None:
         self.owner: str = "memory"
+        self._remember = remember
         self._entries: dict[int, Entry] | None = None
         self._ids: dict[tuple[str, str], int] = {}
         self._refs: dict[str, int] = {}
+        self._alike: dict[str, dict[int, None]] = {}
+        self._items: dict[int, Item] = {}
+        self._prices: dict[str, float] = {}
+        self._unnamed_ends: deque[int] = deque()
+        self._used: defaultdict[str, float] = defaultdict(float)
         self._last = 0
 
     async def open(self) -> None:
@@ -32,36 +43,47 @@ class MemoryLedger:
     async def aclose(self) -> None:
         """Forget everything."""
         self._entries = None
-        self._ids.clear()
-        self._refs.clear()
+        for facts in (self._ids, self._refs, self._alike, self._items, self._prices, self._used):
+            facts.clear()
+        self._unnamed_ends.clear()
 
     async def take_over(self) -> int:
         """Return 0: nobody else ever has anything here."""
         return 0
 
-    async def enter(self, batch: str, items: Sequence[Item]) -> list[Entry]:
+    async def enter(
+        self, batch: str, items: Sequence[Item], *, claim: bool = False, reuse: bool = False
+    ) -> list[Entry]:
         """Return an entry for each item, in order: the one that is there under its key, or a new one."""
-        return [self._entered(batch, item) for item in items]
+        facts: dict[str, Any] = {"state": State.CLAIMED, "owner": self.owner} if claim else {"state": State.NEW}
+        return [(reuse and self._like(batch, item)) or self._entered(batch, item, facts) for item in items]
 
     async def claim(self, entry_id: int) -> Entry | None:
         """Take a new entry; None when it is not new any more."""
         return self._move(entry_id, {State.NEW}, state=State.CLAIMED, owner=self.owner)
 
     async def give_up(self, entry_id: int) -> None:
-        """Let go of a claimed entry: nothing was sent."""
-        self._move(entry_id, {State.CLAIMED}, state=State.NEW, owner=None)
+        """Let go of a claimed entry: nothing was sent. One of no batch is forgotten."""
+        entry = self._move(entry_id, {State.CLAIMED}, state=State.NEW, owner=None)
+        if entry is not None and entry.batch == UNNAMED:
+            self._forget(entry)
 
-    async def fence(self, entry_id: int, ref: str, at: float) -> None:
+    async def fence(
+        self, entry_id: int, ref: str, at: float, *, cost: float = 0.0, budget: float | None = None
+    ) -> None:
         """Note that the next thing to happen is the first byte; LedgerError when this entry is not ours to send."""
         entry = self._all.get(entry_id)
-        attempts = 0 if entry is None else entry.attempts + 1
-        if not self._move(entry_id, {State.CLAIMED}, state=State.SENDING, ref=ref, sent_at=at, attempts=attempts):
+        if entry is None or entry.state is not State.CLAIMED:
             raise LedgerError(f"entry {entry_id} is no longer ours to send; nothing was sent")
+        if refusal := over_budget(self._used[entry.batch], cost, budget):
+            raise refusal
+        facts = {"ref": ref, "sent_at": at, "cost": cost, "attempts": entry.attempts + 1}
+        self._move(entry_id, {State.CLAIMED}, state=State.SENDING, **facts)
         self._refs[ref] = entry_id
 
     async def unsent(self, ref: str) -> None:
         """Note that what was about to leave provably did not: the entry is claimed again."""
-        if self._move_of(ref, {State.SENDING}, state=State.CLAIMED, ref=None, sent_at=None):
+        if self._move_of(ref, {State.SENDING}, state=State.CLAIMED, ref=None, sent_at=None, cost=0.0):
             del self._refs[ref]
 
     async def accepted(
@@ -80,8 +102,9 @@ class MemoryLedger:
     async def refused(self, ref: str, note: str, *, again: bool) -> None:
         """Note a refusal: the entry has failed, or is claimed again to be sent later."""
         if not again:
-            self._forget_unnamed(self._move_of(ref, {State.SENDING}, state=State.FAILED, note=note, owner=None))
-        elif self._move_of(ref, {State.SENDING}, state=State.CLAIMED, note=note, ref=None):
+            failed = self._move_of(ref, {State.SENDING}, state=State.FAILED, note=note, owner=None, cost=0.0)
+            self._forget_unnamed(failed)
+        elif self._move_of(ref, {State.SENDING}, state=State.CLAIMED, note=note, ref=None, cost=0.0):
             del self._refs[ref]
 
     async def doubt(self, ref: str, note: str) -> None:
@@ -96,10 +119,15 @@ class MemoryLedger:
         snapshots: Sequence[Mapping[str, Any]] = (),
         credits: float | None = None,  # noqa: A002 - the provider's word; the builtin is a copyright notice
         note: str = "",
+        seconds: float | None = None,
     ) -> None:
-        """Keep an accepted entry's end, DONE or FAILED; forget one of no batch."""
-        facts = {"snapshots": tuple(snapshots), "credits": credits, "note": note, "owner": None}
-        ended = self._move(entry_id, {State.ACCEPTED}, state=checked_end(state), **facts)
+        """Keep an accepted entry's end, DONE or FAILED."""
+        facts: dict[str, Any] = {"snapshots": tuple(snapshots), "credits": credits, "note": note, "seconds": seconds}
+        if credits is not None:
+            facts["cost"] = credits
+        ended = self._move(entry_id, {State.ACCEPTED}, state=checked_end(state), owner=None, **facts)
+        if ended is not None and credits is not None:
+            self._learn(self._items[entry_id].price_key, credits)
         self._forget_unnamed(ended)
 
     async def saved(self, entry_id: int, files: Sequence[str]) -> None:
@@ -116,7 +144,7 @@ class MemoryLedger:
 
     async def release(self, entry_id: int) -> None:
         """Settle a doubt: nothing was charged, so it may be sent again."""
-        self._settle(entry_id, state=State.NEW, ref=None, note="")
+        self._settle(entry_id, state=State.NEW, ref=None, cost=0.0, note="")
 
     async def entry(self, entry_id: int) -> Entry | None:
         """Return one entry."""
@@ -139,6 +167,10 @@ class MemoryLedger:
         )
         return list(islice(found, limit))
 
+    async def price(self, price_key: str) -> float | None:
+        """Return what the latest entry of this price key was charged; None where none was."""
+        return self._prices.get(price_key)
+
     async def batches(self) -> list[BatchSummary]:
         """Return all batches in numbers, oldest first."""
         names = dict.fromkeys(entry.batch for entry in self._all.values())
@@ -150,7 +182,18 @@ class MemoryLedger:
             raise LedgerError("the ledger is closed; open it again")
         return self._entries
 
-    def _entered(self, batch: str, item: Item) -> Entry:
+    def _like(self, batch: str, item: Item) -> Entry | None:
+        """Return an entry of the same body: those that are done before others, the item's own before others."""
+        alike = [self._all[entry_id] for entry_id in self._alike.get(item.body, ())]
+        usable = (entry for entry in alike if entry.state not in _USELESS)
+        own = (batch, item.key)
+        return min(
+            usable,
+            key=lambda entry: (entry.state is not State.DONE, (entry.batch, entry.key) != own, entry.id),
+            default=None,
+        )
+
+    def _entered(self, batch: str, item: Item, facts: Mapping[str, Any]) -> Entry:
         known = self._ids.get((batch, item.key))
         if known is not None:
             return self._all[known]
@@ -161,11 +204,20 @@ class MemoryLedger:
             key=item.key,
             position=item.position,
             request=item.request,
-            state=State.NEW,
+            **facts,
         )
         self._all[entry.id] = entry
         self._ids[batch, item.key] = entry.id
+        self._items[entry.id] = item
+        if item.body:
+            self._alike.setdefault(item.body, {})[entry.id] = None
         return entry
+
+    def _learn(self, price_key: str, credits_: float) -> None:
+        self._prices.pop(price_key, None)
+        self._prices[price_key] = credits_
+        if len(self._prices) > _PRICES:  # they are made of callers' words, so their number must have an end
+            del self._prices[next(iter(self._prices))]
 
     def _move(self, entry_id: int, start: Iterable[State], /, **changes: Any) -> Entry | None:
         """Change an entry that is in one of these states; None when it is not."""
@@ -173,6 +225,8 @@ class MemoryLedger:
         if entry is None or entry.state not in start:
             return None
         self._all[entry_id] = moved = attrs.evolve(entry, **changes)
+        if moved.cost != entry.cost:
+            self._used[moved.batch] += moved.cost - entry.cost
         return moved
 
     def _move_of(self, ref: str, start: Iterable[State], /, **changes: Any) -> Entry | None:
@@ -186,13 +240,26 @@ class MemoryLedger:
 
     def _forget_unnamed(self, entry: Entry | None) -> None:
         if entry is not None and entry.batch == UNNAMED and entry.state in END:
-            del self._all[entry.id], self._ids[entry.batch, entry.key]
-            if entry.ref is not None:
-                self._refs.pop(entry.ref, None)
+            self._unnamed_ends.append(entry.id)
+            if len(self._unnamed_ends) > self._remember:
+                self._forget(self._all[self._unnamed_ends.popleft()])
+
+    def _forget(self, entry: Entry) -> None:
+        del self._all[entry.id], self._ids[entry.batch, entry.key]
+        body = self._items.pop(entry.id).body
+        if body:
+            del self._alike[body][entry.id]
+            if not self._alike[body]:
+                del self._alike[body]
+        if entry.ref is not None:
+            self._refs.pop(entry.ref, None)
 
     def _summary(self, name: str) -> BatchSummary:
         entries = [entry for entry in self._all.values() if entry.batch == name]
         told = [entry.credits for entry in entries if entry.credits is not None]
         return BatchSummary(
-            name=name, states=dict(Counter(entry.state for entry in entries)), credits=sum(told) if told else None
+            name=name,
+            states=dict(Counter(entry.state for entry in entries)),
+            credits=sum(told) if told else None,
+            used=self._used[name],
         )

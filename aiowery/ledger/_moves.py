@@ -19,27 +19,50 @@ from typing import Any, Final
 import attrs
 
 from aiowery.errors import LedgerError
-from aiowery.ledger._entries import BatchSummary, Entry, Item, State
+from aiowery.ledger._entries import BatchSummary, Entry, Item, State, over_budget
 
 Connection = sqlite3.Connection
 
 _COLUMNS: Final = (
     "id, batch, key, position, request, state, attempts, ref, owner, sent_at, task_ids, batch_id, request_id, note,"
-    " snapshots, credits, files"
+    " snapshots, credits, files, seconds, cost"
 )
 
 
-def enter(connection: Connection, batch: str, items: Sequence[Item]) -> list[Entry]:
-    """Return an entry for each item: the one that is there under its key, or a new one."""
-    rows = [(batch, item.key, item.position, _text(item.request)) for item in items]
-    connection.executemany(
-        "INSERT INTO item (batch, key, position, request) VALUES (?, ?, ?, ?) ON CONFLICT (batch, key) DO NOTHING", rows
-    )
-    found = (
-        connection.execute(f"SELECT {_COLUMNS} FROM item WHERE batch = ? AND key = ?", row[:2]).fetchone()  # noqa: S608 - a constant
-        for row in rows
-    )
-    return list(map(_entry, found))
+def enter(
+    connection: Connection, batch: str, items: Sequence[Item], claimant: str | None, *, reuse: bool
+) -> list[Entry]:
+    """Return an entry for each item: the one that is there under its key, or a new one, claimed if need be.
+
+    With `reuse`, one of the same body that is done or may yet be goes before.
+    """
+    state = State.NEW if claimant is None else State.CLAIMED
+    found = []
+    for item in items:
+        row = _alike(connection, batch, item) if reuse else None
+        if row is None:
+            facts = (item.position, _text(item.request), item.body, item.price_key, state, claimant)
+            connection.execute(
+                "INSERT INTO item (batch, key, position, request, body, price_key, state, owner)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (batch, key) DO NOTHING",
+                (batch, item.key, *facts),
+            )
+            row = connection.execute(
+                f"SELECT {_COLUMNS} FROM item WHERE batch = ? AND key = ?",  # noqa: S608 - a constant
+                (batch, item.key),
+            ).fetchone()
+        found.append(_entry(row))
+    return found
+
+
+def _alike(connection: Connection, batch: str, item: Item) -> Sequence[Any] | None:
+    """Return an entry of the same body: the item's own before others, those that are done before others."""
+    row: Sequence[Any] | None = connection.execute(
+        f"SELECT {_COLUMNS} FROM item WHERE body = ? AND state NOT IN ('failed', 'in doubt')"  # noqa: S608 - a constant
+        " ORDER BY state = 'done' DESC, batch = ? AND key = ? DESC, id LIMIT 1",
+        (item.body, batch, item.key),
+    ).fetchone()
+    return row
 
 
 def claim(connection: Connection, entry_id: int, owner: str) -> Entry | None:
@@ -52,19 +75,40 @@ def claim(connection: Connection, entry_id: int, owner: str) -> Entry | None:
 
 
 def give_up(connection: Connection, entry_id: int, owner: str) -> None:
-    """Let go of a claimed entry: nothing was sent."""
+    """Let go of a claimed entry: nothing was sent. One of no batch is forgotten."""
+    connection.execute(
+        "DELETE FROM item WHERE id = ? AND owner = ? AND state = 'claimed' AND batch = ''", (entry_id, owner)
+    )
     connection.execute(
         "UPDATE item SET state = 'new', owner = NULL WHERE id = ? AND owner = ? AND state = 'claimed'",
         (entry_id, owner),
     )
 
 
-def fence(connection: Connection, entry_id: int, owner: str, ref: str, at: float) -> None:
-    """Note that the next thing to happen is the first byte; LedgerError when this entry is not ours to send."""
+@attrs.frozen
+class Purchase:
+    """What is about to be sent: under which mark, when, for how much, of which budget."""
+
+    ref: str
+    at: float
+    cost: float = 0.0
+    budget: float | None = None
+
+
+def fence(connection: Connection, entry_id: int, owner: str, purchase: Purchase) -> None:
+    """Note that the next thing to happen is the first byte.
+
+    LedgerError when this entry is not ours to send, BudgetExceeded when its batch may not pay for it.
+    """
+    if purchase.budget is not None:
+        batch = "SELECT batch FROM item WHERE id = ?"
+        (used,) = connection.execute(f"SELECT total(used) FROM purse WHERE batch = ({batch})", (entry_id,)).fetchone()  # noqa: S608 - a constant
+        if refusal := over_budget(used, purchase.cost, purchase.budget):
+            raise refusal
     changed = connection.execute(
-        "UPDATE item SET state = 'sending', ref = ?, sent_at = ?, attempts = attempts + 1"
+        "UPDATE item SET state = 'sending', ref = ?, sent_at = ?, cost = ?, attempts = attempts + 1"
         " WHERE id = ? AND owner = ? AND state = 'claimed'",
-        (ref, at, entry_id, owner),
+        (purchase.ref, purchase.at, purchase.cost, entry_id, owner),
     ).rowcount
     if not changed:
         raise LedgerError(f"entry {entry_id} is no longer ours to send; nothing was sent")
@@ -73,7 +117,8 @@ def fence(connection: Connection, entry_id: int, owner: str, ref: str, at: float
 def unsent(connection: Connection, ref: str) -> None:
     """Note that what was about to leave provably did not: the entry is claimed again."""
     connection.execute(
-        "UPDATE item SET state = 'claimed', ref = NULL, sent_at = NULL WHERE ref = ? AND state = 'sending'", (ref,)
+        "UPDATE item SET state = 'claimed', ref = NULL, sent_at = NULL, cost = 0 WHERE ref = ? AND state = 'sending'",
+        (ref,),
     )
 
 
@@ -99,7 +144,7 @@ def refused(connection: Connection, ref: str, note: str, *, again: bool) -> None
     """Note a refusal: the entry has failed, or is claimed again to be sent later."""
     state = State.CLAIMED if again else State.FAILED
     connection.execute(
-        "UPDATE item SET state = ?, note = ?, ref = CASE WHEN ? THEN NULL ELSE ref END,"
+        "UPDATE item SET state = ?, note = ?, cost = 0, ref = CASE WHEN ? THEN NULL ELSE ref END,"
         " owner = CASE WHEN ? THEN owner END WHERE ref = ? AND state = 'sending'",
         (state, note, again, again, ref),
     )
@@ -120,14 +165,15 @@ class End:
     snapshots: Sequence[Mapping[str, Any]] = ()
     credits: float | None = None
     note: str = ""
+    seconds: float | None = None
 
 
 def ended(connection: Connection, entry_id: int, end: End) -> None:
     """Keep an accepted entry's end."""
     connection.execute(
-        "UPDATE item SET state = ?, snapshots = ?, credits = ?, note = ?, owner = NULL"
-        " WHERE id = ? AND state = 'accepted'",
-        (end.state, _text(list(end.snapshots)), end.credits, end.note, entry_id),
+        "UPDATE item SET state = ?, snapshots = ?, credits = ?, cost = coalesce(?, cost), note = ?, seconds = ?,"
+        " owner = NULL WHERE id = ? AND state = 'accepted'",
+        (end.state, _text(list(end.snapshots)), end.credits, end.credits, end.note, end.seconds, entry_id),
     )
 
 
@@ -153,7 +199,8 @@ def release(connection: Connection, entry_id: int) -> None:
         (entry_id,),
     )
     changed = connection.execute(
-        "UPDATE item SET state = 'new', ref = NULL, note = '' WHERE id = ? AND state = 'in doubt'", (entry_id,)
+        "UPDATE item SET state = 'new', ref = NULL, cost = 0, note = '' WHERE id = ? AND state = 'in doubt'",
+        (entry_id,),
     ).rowcount
     _must_be_in_doubt(changed, entry_id)
 
@@ -168,6 +215,7 @@ def inherit(connection: Connection, dead: str, owner: str) -> int:
 
     Claimed ones were not sent; accepted ones are looked after by us; of those being sent nobody knows.
     """
+    connection.execute("DELETE FROM item WHERE owner = ? AND state = 'claimed' AND batch = ''", (dead,))
     connection.execute("UPDATE item SET state = 'new', owner = NULL WHERE owner = ? AND state = 'claimed'", (dead,))
     connection.execute("UPDATE item SET owner = ? WHERE owner = ? AND state = 'accepted'", (owner, dead))
     return connection.execute(
@@ -207,20 +255,28 @@ def entries(
     return list(map(_entry, rows))
 
 
+def price(connection: Connection, price_key: str) -> float | None:
+    """Return what the latest entry of this price key was charged."""
+    row = connection.execute(
+        "SELECT credits FROM item WHERE price_key = ? AND credits IS NOT NULL ORDER BY id DESC LIMIT 1", (price_key,)
+    ).fetchone()
+    return None if row is None else float(row[0])
+
+
 def batches(connection: Connection) -> list[BatchSummary]:
     """Return all batches in numbers, oldest first."""
     rows = connection.execute(
         "SELECT batch, state, count(*), sum(credits) FROM item GROUP BY batch, state ORDER BY min(id)"
     ).fetchall()
+    used = dict(connection.execute("SELECT batch, used FROM purse"))
     names = dict.fromkeys(row[0] for row in rows)
-    return [_summary(name, [row for row in rows if row[0] == name]) for name in names]
+    return [_summary(name, [row for row in rows if row[0] == name], used.get(name, 0.0)) for name in names]
 
 
-def _summary(name: str, rows: Iterable[tuple[str, str, int, float | None]]) -> BatchSummary:
-    rows = list(rows)
+def _summary(name: str, rows: Sequence[tuple[str, str, int, float | None]], used: float) -> BatchSummary:
     told = [credits_ for _, _, _, credits_ in rows if credits_ is not None]
     states = {State(state): number for _, state, number, _ in rows}
-    return BatchSummary(name=name, states=states, credits=sum(told) if told else None)
+    return BatchSummary(name=name, states=states, credits=sum(told) if told else None, used=used)
 
 
 def _must_be_in_doubt(changed: int, entry_id: int) -> None:
@@ -230,7 +286,7 @@ def _must_be_in_doubt(changed: int, entry_id: int) -> None:
 
 def _entry(row: Sequence[Any]) -> Entry:
     (id_, batch, key, position, request, state, attempts, ref, owner, sent_at, task_ids, *rest) = row
-    batch_id, request_id, note, snapshots, credits_, files = rest
+    batch_id, request_id, note, snapshots, credits_, files, seconds, cost = rest
     return Entry(
         id=id_,
         batch=batch,
@@ -249,6 +305,8 @@ def _entry(row: Sequence[Any]) -> Entry:
         snapshots=tuple(json.loads(snapshots)),
         credits=credits_,
         files=tuple(json.loads(files)),
+        seconds=seconds,
+        cost=cost,
     )
 
 

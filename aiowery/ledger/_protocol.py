@@ -28,8 +28,14 @@ class Ledger(Protocol):
         """Inherit what dead processes left under way; return how many entries are in doubt for that reason."""
         ...
 
-    async def enter(self, batch: str, items: Sequence[Item]) -> list[Entry]:
-        """Return an entry for each item, in order: the one that is there under its key, or a new one."""
+    async def enter(
+        self, batch: str, items: Sequence[Item], *, claim: bool = False, reuse: bool = False
+    ) -> list[Entry]:
+        """Return an entry for each item, in order: the one that is there under its key, or a new one.
+
+        With `claim`, those that are new are claimed at once. With `reuse`, an item gets any entry of the same body that
+        is done, or else one that is not yet (unless it failed or is in doubt), of whatever batch.
+        """
         ...
 
     async def claim(self, entry_id: int) -> Entry | None:
@@ -37,11 +43,16 @@ class Ledger(Protocol):
         ...
 
     async def give_up(self, entry_id: int) -> None:
-        """Let go of a claimed entry: nothing was sent."""
+        """Let go of a claimed entry: nothing was sent. One of no batch is forgotten."""
         ...
 
-    async def fence(self, entry_id: int, ref: str, at: float) -> None:
-        """Note that the next thing to happen is the first byte; LedgerError when this entry is not ours to send."""
+    async def fence(
+        self, entry_id: int, ref: str, at: float, *, cost: float = 0.0, budget: float | None = None
+    ) -> None:
+        """Note that the next thing to happen is the first byte; LedgerError when this entry is not ours to send.
+
+        Its cost counts from here on. BudgetExceeded when its batch would use more than the budget.
+        """
         ...
 
     async def unsent(self, ref: str) -> None:
@@ -70,8 +81,9 @@ class Ledger(Protocol):
         snapshots: Sequence[Mapping[str, Any]] = (),
         credits: float | None = None,  # noqa: A002 - the provider's word; the builtin is a copyright notice
         note: str = "",
+        seconds: float | None = None,
     ) -> None:
-        """Keep an accepted entry's end, DONE or FAILED."""
+        """Keep an accepted entry's end, DONE or FAILED. Where no credits were told, its estimate goes on counting."""
         ...
 
     async def saved(self, entry_id: int, files: Sequence[str]) -> None:
@@ -103,6 +115,10 @@ class Ledger(Protocol):
         limit: int = 1000,
     ) -> list[Entry]:
         """Return a page of entries by id, those after `after`; of one batch, in some states, or all."""
+        ...
+
+    async def price(self, price_key: str) -> float | None:
+        """Return what the latest entry of this price key was charged; None where none was."""
         ...
 
     async def batches(self) -> list[BatchSummary]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
 from typing import Final
 
@@ -10,9 +11,10 @@ from aiowery.errors import LedgerError
 APPLICATION_ID: Final = 0x41_57_52_59
 _OLDEST_SQLITE: Final = (3, 35)
 
-_MIGRATIONS: Final = (
-    """
-    CREATE TABLE item (
+_MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
+    (
+        """
+        CREATE TABLE item (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         batch TEXT NOT NULL,
         key TEXT NOT NULL,
@@ -30,12 +32,26 @@ _MIGRATIONS: Final = (
         snapshots TEXT NOT NULL DEFAULT '[]',
         credits REAL,
         files TEXT NOT NULL DEFAULT '[]',
+        seconds REAL,
+        body TEXT NOT NULL DEFAULT '',
+        price_key TEXT NOT NULL DEFAULT '',
+        cost REAL NOT NULL DEFAULT 0,
         UNIQUE (batch, key)
-    );
-    CREATE UNIQUE INDEX item_ref ON item (ref) WHERE ref IS NOT NULL;
-    CREATE INDEX item_under_way ON item (owner) WHERE owner IS NOT NULL;
-    CREATE TABLE released (ref TEXT PRIMARY KEY, item INTEGER NOT NULL) WITHOUT ROWID;
-    """,
+        )
+        """,
+        "CREATE UNIQUE INDEX item_ref ON item (ref) WHERE ref IS NOT NULL",
+        "CREATE INDEX item_under_way ON item (owner) WHERE owner IS NOT NULL",
+        "CREATE INDEX item_body ON item (body) WHERE body <> ''",
+        "CREATE INDEX item_price ON item (price_key) WHERE credits IS NOT NULL",
+        "CREATE TABLE released (ref TEXT PRIMARY KEY, item INTEGER NOT NULL) WITHOUT ROWID",
+        "CREATE TABLE purse (batch TEXT PRIMARY KEY, used REAL NOT NULL) WITHOUT ROWID",
+        """
+        CREATE TRIGGER item_cost AFTER UPDATE OF cost ON item WHEN new.cost <> old.cost BEGIN
+            INSERT INTO purse (batch, used) VALUES (new.batch, new.cost - old.cost)
+            ON CONFLICT (batch) DO UPDATE SET used = used + excluded.used;
+        END
+        """,
+    ),
 )
 VERSION: Final = len(_MIGRATIONS)
 
@@ -61,10 +77,8 @@ def prepare(connection: sqlite3.Connection) -> None:
         raise LedgerError(f"it was written by a later version (schema {version}, known is {VERSION}); update aiowery")
     connection.execute("BEGIN IMMEDIATE")
     (version,) = connection.execute("PRAGMA user_version").fetchone()  # somebody may have been quicker
-    for statements in _MIGRATIONS[version:]:
-        for statement in statements.split(";"):
-            if statement.strip():
-                connection.execute(statement)
+    for statement in itertools.chain.from_iterable(_MIGRATIONS[version:]):
+        connection.execute(statement)
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {VERSION}")
     connection.execute("COMMIT")

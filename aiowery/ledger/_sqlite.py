@@ -66,9 +66,12 @@ class SqliteLedger:
         inherit = (self._do(partial(_moves.inherit, dead=name, owner=self.owner)) for name in dead)
         return sum(await asyncio.gather(*inherit))
 
-    async def enter(self, batch: str, items: Sequence[Item]) -> list[Entry]:
+    async def enter(
+        self, batch: str, items: Sequence[Item], *, claim: bool = False, reuse: bool = False
+    ) -> list[Entry]:
         """Return an entry for each item, in order: the one that is there under its key, or a new one."""
-        return await self._do(lambda connection: _moves.enter(connection, batch, items))
+        claimant = self.owner if claim else None
+        return await self._do(lambda connection: _moves.enter(connection, batch, items, claimant, reuse=reuse))
 
     async def claim(self, entry_id: int) -> Entry | None:
         """Take a new entry; None when somebody else was quicker, or it is not new any more."""
@@ -78,9 +81,12 @@ class SqliteLedger:
         """Let go of a claimed entry: nothing was sent."""
         await self._do(lambda connection: _moves.give_up(connection, entry_id, self.owner))
 
-    async def fence(self, entry_id: int, ref: str, at: float) -> None:
+    async def fence(
+        self, entry_id: int, ref: str, at: float, *, cost: float = 0.0, budget: float | None = None
+    ) -> None:
         """Note that the next thing to happen is the first byte; LedgerError when this entry is not ours to send."""
-        await self._do(lambda connection: _moves.fence(connection, entry_id, self.owner, ref, at))
+        purchase = _moves.Purchase(ref, at, cost, budget)
+        await self._do(lambda connection: _moves.fence(connection, entry_id, self.owner, purchase))
 
     async def unsent(self, ref: str) -> None:
         """Note that what was about to leave provably did not: the entry is claimed again."""
@@ -108,9 +114,10 @@ class SqliteLedger:
         snapshots: Sequence[Mapping[str, Any]] = (),
         credits: float | None = None,  # noqa: A002 - the provider's word; the builtin is a copyright notice
         note: str = "",
+        seconds: float | None = None,
     ) -> None:
         """Keep an accepted entry's end, DONE or FAILED."""
-        end = _moves.End(checked_end(state), snapshots, credits, note)
+        end = _moves.End(checked_end(state), snapshots, credits, note, seconds)
         await self._do(lambda connection: _moves.ended(connection, entry_id, end))
 
     async def saved(self, entry_id: int, files: Sequence[str]) -> None:
@@ -143,6 +150,10 @@ class SqliteLedger:
     ) -> list[Entry]:
         """Return a page of entries by id, those after `after`; of one batch, in some states, or all."""
         return await self._do(lambda connection: _moves.entries(connection, batch, states, after, limit))
+
+    async def price(self, price_key: str) -> float | None:
+        """Return what the latest entry of this price key was charged; None where none was."""
+        return await self._do(lambda connection: _moves.price(connection, price_key))
 
     async def batches(self) -> list[BatchSummary]:
         """Return all batches in numbers, oldest first."""

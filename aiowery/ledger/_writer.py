@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 
 import attrs
 
-from aiowery.errors import LedgerError
+from aiowery.errors import AioweryError, LedgerError
 
 T = TypeVar("T")
 
@@ -41,8 +41,8 @@ class _Order:
 class Writer:
     """Runs moves on a connection of its own, which `connect` opens in the thread; from any number of event loops.
 
-    A group is durable as a whole, or each of its moves gets LedgerError. A move that raises LedgerError by itself has
-    changed nothing, and costs the others nothing.
+    A group is durable as a whole, or each of its moves gets LedgerError. A move that raises one of our errors by itself
+    has changed nothing, and costs the others nothing.
     """
 
     def __init__(self, connect: Callable[[], sqlite3.Connection], explain: Callable[[Exception], LedgerError]) -> None:
@@ -122,7 +122,7 @@ def _group(connection: sqlite3.Connection, orders: list[_Order]) -> None:
     for order in orders:
         try:
             order.result = order.move(connection)
-        except LedgerError as error:
+        except AioweryError as error:
             order.error = error
     connection.execute("COMMIT")
 

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from aiowery._addresses import checked_base_url
+from aiowery._catalogue import Catalogue
 from aiowery._client import Client
 from aiowery._credential import ApiKey
 from aiowery._events import Observer, log
@@ -20,6 +21,7 @@ from aiowery._values import DEFAULT, Deadline, Request
 from aiowery._wire import Call
 from aiowery.errors import AioweryError, ConfigurationError
 from aiowery.weryai import _answers, _podcast_job, _registry
+from aiowery.weryai._catalogue import CATALOGUE
 from aiowery.weryai._chat import Chat, ChatResult, Message
 from aiowery.weryai._common import WeryAIRequest
 from aiowery.weryai._podcast import Podcast
@@ -36,8 +38,10 @@ from aiowery.weryai._provider import (
 from aiowery.weryai._registry import ChatModel, Model, Objection, Speaker
 
 if TYPE_CHECKING:
+    from aiowery._books import PriceTable
     from aiowery._door._ways import HTTPClient
     from aiowery._session import Session
+    from aiowery.ledger import Ledger
 
 _MODELS_URL: Final = "https://api-growth-agent.weryai.com"
 _FRESH: Final = 600.0
@@ -57,6 +61,7 @@ class WeryAI(Client):
     _provider: Provider = _translator
     _key_variable: ClassVar[str] = "WERYAI_API_KEY"
     _url_variable: ClassVar[str] = "WERYAI_BASE_URL"
+    _catalogue: ClassVar[Catalogue[Any]] = CATALOGUE
     _default_url: ClassVar[str] = "https://api.weryai.com"
 
     def __init__(
@@ -72,6 +77,11 @@ class WeryAI(Client):
         http: HTTPClient | None = None,
         observer: Observer | None = None,
         low_credits: float | None = None,
+        ledger: Ledger | str | os.PathLike[str] | None = None,
+        budget: float | None = None,
+        prices: PriceTable | None = None,
+        reuse: bool = False,
+        credit_price: float | None = None,
     ) -> None:
         super().__init__(
             api_key,
@@ -83,6 +93,11 @@ class WeryAI(Client):
             http=http,
             observer=observer,
             low_credits=low_credits,
+            ledger=ledger,
+            budget=budget,
+            prices=prices,
+            reuse=reuse,
+            credit_price=credit_price,
         )
         # Who points the client elsewhere, at a sandbox say, does not mean the real registries.
         usual = _MODELS_URL if self.base_url == self._default_url else self.base_url

@@ -30,6 +30,7 @@ from aiowery.errors import (
 )
 from aiowery.testing import run_virtual
 from aiowery.weryai import TextToImage
+from aiowery.weryai._provider import WeryAIProvider
 
 CAT = TextToImage(prompt="a cat")
 WIDE = Limits(in_flight=1000, submits=50)
@@ -749,18 +750,16 @@ def test_a_job_of_a_closed_client_says_so() -> None:
     run_virtual(main())
 
 
-def test_a_provider_that_answers_at_once_is_not_asked_again() -> None:
+def test_a_provider_that_answers_at_once_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tasks that are done in the answer to the submission need no look at all."""
 
     async def main() -> None:
         world = World()
         async with client_of(world) as client:
-            session = client._opened
             done = Snapshot("t", TaskState.DONE, "success", (Asset("https://f.example/t.png"),))
             accepted = Accepted(task_ids=("t",), snapshots=(done,))
-            ticket = session._tasks.ticket(1)
-            await ticket.lane.enter(ticket)
-            job = session._accepted(CAT, accepted, ticket, None)
+            monkeypatch.setattr(WeryAIProvider, "decode_accepted", lambda *_: accepted)
+            job = await client.submit(CAT)
             assert (await job).urls == ("https://f.example/t.png",)
             assert client.statistics().lane.in_use == 0
         assert world.looks == {}

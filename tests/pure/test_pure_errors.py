@@ -37,6 +37,9 @@ KNOWN: dict[str, Any] = {
     "path": Path("out") / "1.png",
     "position": 3,
     "starts_in": 150.5,
+    "cost": 2.0,
+    "used": 9.5,
+    "budget": 10.0,
 }
 
 

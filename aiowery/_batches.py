@@ -1,0 +1,148 @@
+"""Batches: for each request of a named batch a job, whatever has become of it before, here or elsewhere."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from itertools import islice
+from typing import Any, Final
+
+import anyio
+import attrs
+
+from aiowery._books import item_of
+from aiowery._job import Job
+from aiowery._send import in_doubt
+from aiowery._session import Session
+from aiowery._stream import Requests, Work, numbered
+from aiowery._values import Deadline, Request, ResultT
+from aiowery.errors import ConfigurationError, LedgerError
+from aiowery.ledger import UNNAMED, Entry, Item, State
+
+_LOOK_AGAIN: Final = 0.5
+_PAGE: Final = 500
+_LEFT: Final = frozenset(State) - {State.DONE, State.FAILED}
+
+Readable = Callable[[Mapping[str, Any]], Request[Any]]
+"""Makes the request that a JSON object describes."""
+
+
+class Batches:
+    """The durable side of an open client."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._books = session.books
+        self._ledger = session.books.ledger
+
+    async def entered(
+        self, name: str, requests: Requests[ResultT], *, reuse: bool
+    ) -> AsyncGenerator[Work[ResultT], None]:
+        """Yield the requests with their entries; those of a list are all entered before the first is yielded.
+
+        A request is known again by its body, and equal ones by which of them they are: what was inserted or
+        left out since the last time changes nothing for the others.
+        """
+        numbers: Counter[str] = Counter()
+        if isinstance(requests, Sequence):
+            works = [work async for work in self._pages(name, requests, numbers, reuse=reuse)]
+            for work in works:
+                yield work
+            return
+        async for work in numbered(requests):
+            item = _numbered_item(work, numbers)
+            (entry,) = await self._ledger.enter(name, [item], reuse=reuse)
+            yield Work(work.index, work.request, entry.id)
+
+    async def left(self, name: str, readable: Readable) -> AsyncGenerator[Work[Any], None]:
+        """Yield what of a batch has not come to its end; ConfigurationError for a batch that is not there."""
+        after = 0
+        known = False
+        while page := await self._ledger.entries(name, after=after):
+            known = True
+            for entry in page:
+                if entry.state in _LEFT:
+                    yield Work(entry.position, _read(entry, readable), entry.id)
+            after = page[-1].id
+        if not known:
+            raise ConfigurationError(f"the ledger knows no batch {name!r}")
+
+    async def job(
+        self,
+        entry_id: int,
+        request: Request[ResultT],
+        deadline: Deadline,
+        budget: float | None = None,
+        start_within: float | None = None,
+    ) -> Job[ResultT] | None:
+        """Return the entry's job: submitted now if it is new, polled on or restored if not.
+
+        None while another process works on it, or somebody else here. Raises what `submit` raises, what the request
+        was refused with, or SubmissionInDoubt.
+        """
+        claimed = await self._books.claim(entry_id)
+        if claimed is not None:
+            return await self._session.submit(request, deadline, start_within, entry=claimed, budget=budget)
+        entry = await self._entry(entry_id)
+        match entry.state:
+            case State.DONE | State.FAILED:
+                return self._session.restored(entry, request)
+            case State.IN_DOUBT:
+                raise in_doubt(request, entry.sent_at or 0.0, entry.note, entry.request_id)
+            case State.ACCEPTED:
+                return self._books.job_of(entry_id) or await self._session.resumed(entry, request)
+            case State.SENDING if entry.owner == self._ledger.owner and not self._books.is_ours(entry_id):
+                await self._books.lost_track(entry)
+        await self._books.look_around()
+        return None
+
+    async def reused(self, request: Request[ResultT], deadline: Deadline, start_within: float | None) -> Job[ResultT]:
+        """Return the job of an equal request that is done or under way, else submit this one."""
+        (entry,) = await self._ledger.enter(UNNAMED, [item_of(request)], reuse=True)
+        return await self._waited_for(entry.id, request, deadline, start_within)
+
+    async def resubmitted(self, entry_id: int, readable: Readable, deadline: Deadline) -> Job[Any]:
+        """Release an entry that is in doubt and submit its request again."""
+        entry = await self._entry(entry_id)
+        request = _read(entry, readable)
+        await self._ledger.release(entry_id)
+        return await self._waited_for(entry_id, request, deadline)
+
+    async def _pages(
+        self, name: str, requests: Sequence[Request[ResultT]], numbers: Counter[str], *, reuse: bool
+    ) -> AsyncIterator[Work[ResultT]]:
+        works = (Work(index, request) for index, request in enumerate(requests))
+        while page := list(islice(works, _PAGE)):
+            items = [_numbered_item(work, numbers) for work in page]
+            entries = await self._ledger.enter(name, items, reuse=reuse)
+            for work, entry in zip(page, entries, strict=True):
+                yield Work(work.index, work.request, entry.id)
+
+    async def _waited_for(
+        self, entry_id: int, request: Request[ResultT], deadline: Deadline, start_within: float | None = None
+    ) -> Job[ResultT]:
+        """Return the entry's job, as soon as nobody else works on it."""
+        while (job := await self.job(entry_id, request, deadline, None, start_within)) is None:  # noqa: ASYNC110 - other processes set no events
+            await anyio.sleep(_LOOK_AGAIN)
+        return job
+
+    async def _entry(self, entry_id: int) -> Entry:
+        entry = await self._ledger.entry(entry_id)
+        if entry is None:
+            raise LedgerError(f"the ledger has no entry {entry_id}")
+        return entry
+
+
+def _numbered_item(work: Work[Any], numbers: Counter[str]) -> Item:
+    """Return what is entered for a request, which is the how-manieth of its body."""
+    item = item_of(work.request, work.index)
+    numbers[item.body] += 1
+    numbered_item: Item = attrs.evolve(item, key=f"{item.body}-{numbers[item.body]}")
+    return numbered_item
+
+
+def _read(entry: Entry, readable: Readable) -> Request[Any]:
+    try:
+        return readable(entry.request)
+    except ConfigurationError as fault:
+        raise ConfigurationError(f"entry {entry.id} of batch {entry.batch!r} cannot be made here: {fault}") from fault

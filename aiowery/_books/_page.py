@@ -1,0 +1,116 @@
+"""One submission's page: each of its steps, written before or after it is made."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from typing import Any
+
+from aiowery._books._kept import note_of, snapshot_as_object
+from aiowery._books._purse import Purse
+from aiowery._events import log
+from aiowery._job import Job
+from aiowery._send import Verdict, verdict
+from aiowery._values import Accepted
+from aiowery.errors import APIError, EmptyResult, JobLost, LedgerError, SubmissionInDoubt
+from aiowery.ledger import UNNAMED, Entry, Ledger, State
+
+
+class Page:
+    """An entry that is ours, and the mark of its latest attempt.
+
+    What was paid for and cannot be written down is told in the log, and goes on; what is yet to be sent and cannot be
+    written down is not sent.
+    """
+
+    def __init__(self, ledger: Ledger, entry: Entry, purse: Purse, *, cost: float, budget: float | None) -> None:
+        self.entry = entry
+        self._ledger = ledger
+        self._purse = purse
+        self._cost = cost
+        self._budget = budget
+        self._held = 0.0
+        self._ref: str | None = None
+        self._passed = False
+
+    async def fence(self) -> None:
+        """Write that the next thing to happen is the first byte. Raises LedgerError or BudgetExceeded, unsent."""
+        if self._ref is not None:  # an answer that lets us try again, such as to a key that has been renewed
+            await self.refused_for_now("refused, and sent again")
+        self._purse.hold(self._cost)
+        self._held = self._cost
+        self._ref, self._passed = secrets.token_hex(16), False
+        await self._ledger.fence(self.entry.id, self._ref, time.time(), cost=self._cost, budget=self._budget)
+        self._passed = True
+
+    async def unsent(self) -> None:
+        """Write that what was about to leave provably did not."""
+        if self._ref is not None:
+            self._weigh(0.0)
+            await self._ledger.unsent(self._ref)
+            self._ref = None
+
+    async def refused_for_now(self, why: str) -> None:
+        """Write that the latest attempt was refused, and that there will be another."""
+        if self._ref is not None:
+            self._weigh(0.0)
+            await self._ledger.refused(self._ref, why, again=True)
+            self._ref = None
+
+    async def accepted(self, accepted: Accepted) -> None:
+        """Write down what was paid for."""
+        if self._ref is None:
+            return
+        try:
+            await self._ledger.accepted(
+                self._ref, accepted.task_ids, batch_id=accepted.batch_id, request_id=accepted.request_id
+            )
+        except LedgerError as error:
+            log.error("paid for, and not in the ledger: %s (%s)", ", ".join(accepted.task_ids), error)
+
+    async def failed(self, error: BaseException, everybodys: tuple[type[APIError], ...]) -> None:
+        """Write why there is no job: it was never sent, it was refused, or nobody knows.
+
+        What would be refused to everybody is not this request's fault: it stays new, to be sent another time.
+        """
+        if self._ref is None:
+            await self._ledger.give_up(self.entry.id)
+        elif not self._passed:
+            await self.unsent()
+            await self._ledger.give_up(self.entry.id)
+        elif isinstance(error, (SubmissionInDoubt, asyncio.CancelledError)):
+            await self._ledger.doubt(self._ref, _cause(error))
+        elif isinstance(error, APIError) and verdict(error) is Verdict.REFUSED and not isinstance(error, everybodys):
+            self._weigh(0.0)
+            await self._ledger.refused(self._ref, note_of(error), again=False)
+        else:
+            await self.refused_for_now(note_of(error))
+            await self._ledger.give_up(self.entry.id)
+
+    async def ended(self, job: Job[Any]) -> None:
+        """Write down a job's end. In a batch, one that may yet be found when asked again has not ended."""
+        error = job.error
+        if isinstance(error, (JobLost, EmptyResult)) and self.entry.batch != UNNAMED:
+            return
+        credits_ = job.credits
+        if credits_ is not None and self._ref is not None:
+            self._weigh(credits_)
+        await self._ledger.ended(
+            self.entry.id,
+            State.DONE if error is None else State.FAILED,
+            snapshots=[snapshot_as_object(snapshot) for snapshot in job.snapshots],
+            credits=credits_,
+            note="" if error is None else note_of(error),
+            seconds=job.age,
+        )
+
+    def _weigh(self, credits_: float) -> None:
+        """Count so many credits from here on."""
+        self._purse.used += credits_ - self._held
+        self._held = credits_
+
+
+def _cause(error: BaseException) -> str:
+    cause = error.__cause__ or error
+    return str(cause) or "interrupted while it was being sent"
