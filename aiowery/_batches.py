@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final
 
@@ -14,9 +14,9 @@ from aiowery._books import item_of
 from aiowery._job import Job
 from aiowery._send import in_doubt
 from aiowery._session import Session
-from aiowery._stream import Requests, Work, numbered
+from aiowery._stream import Requests, Running, Work, numbered
 from aiowery._values import Deadline, Request, ResultT
-from aiowery.errors import ConfigurationError, LedgerError
+from aiowery.errors import AioweryError, ConfigurationError, InsufficientCredits, LedgerError, NotSent
 from aiowery.ledger import UNNAMED, Entry, Item, State
 
 _LOOK_AGAIN: Final = 0.5
@@ -25,6 +25,15 @@ _LEFT: Final = frozenset(State) - {State.DONE, State.FAILED}
 
 Readable = Callable[[Mapping[str, Any]], Request[Any]]
 """Makes the request that a JSON object describes."""
+
+
+@attrs.frozen
+class Place:
+    """Where a request is in the ledger: its entry, in which state it was found, what had been saved of it."""
+
+    id: int
+    state: State
+    files: tuple[str, ...]
 
 
 class Batches:
@@ -43,25 +52,49 @@ class Batches:
         A request is known again by its body, and equal ones by which of them they are: what was inserted or
         left out since the last time changes nothing for the others.
         """
-        numbers: Counter[str] = Counter()
         if isinstance(requests, Sequence):
-            works = [work async for work in self._pages(name, requests, numbers, reuse=reuse)]
-            for work in works:
-                yield work
+            places = await self.enter(name, requests, reuse=reuse)
+            for index, place in enumerate(places):
+                yield Work(index, requests[index], place.id)
             return
+        numbers: Counter[str] = Counter()
         async for work in numbered(requests):
-            item = _numbered_item(work, numbers)
+            item = self._numbered_item(work, numbers)
             (entry,) = await self._ledger.enter(name, [item], reuse=reuse)
             yield Work(work.index, work.request, entry.id)
 
-    async def left(self, name: str, readable: Readable) -> AsyncGenerator[Work[Any], None]:
-        """Yield what of a batch has not come to its end; ConfigurationError for a batch that is not there."""
+    async def enter(self, name: str, requests: Iterable[Request[Any]], *, reuse: bool) -> list[Place]:
+        """Enter requests into a batch, and return where each of them is."""
+        places: list[Place] = []
+        for page in self._pages(requests):
+            entries = await self._ledger.enter(name, page, reuse=reuse)
+            places += (Place(entry.id, entry.state, entry.files) for entry in entries)
+        return places
+
+    async def states(self, name: str, requests: Iterable[Request[Any]]) -> list[State | None]:
+        """Return what has become of requests in a batch, and enter nothing; None for those that are new to it."""
+        known: dict[str, State] = {}
+        after = 0
+        while page := await self._ledger.entries(name, after=after):
+            known.update((entry.key, entry.state) for entry in page)
+            after = page[-1].id
+        return [known.get(item.key) for page in self._pages(requests) for item in page]
+
+    async def price(self, request: Request[Any]) -> float | None:
+        """Return the credits that a request is expected to cost; None where nobody knows."""
+        return await self._books.prices.of(request)
+
+    async def left(self, name: str, readable: Readable, *, ended: bool) -> AsyncGenerator[Work[Any], None]:
+        """Yield what of a batch has not come to its end, or all; ConfigurationError for a batch that is not there."""
+        wanted = frozenset(State) if ended else _LEFT
         after = 0
         known = False
         while page := await self._ledger.entries(name, after=after):
             known = True
             for entry in page:
-                if entry.state in _LEFT:
+                if entry.host != self._books.host:
+                    raise ConfigurationError(f"batch {name!r} was begun at {entry.host}, not at {self._books.host}")
+                if entry.state in wanted:
                     yield Work(entry.position, _read(entry, readable), entry.id)
             after = page[-1].id
         if not known:
@@ -83,6 +116,20 @@ class Batches:
         claimed = await self._books.claim(entry_id)
         if claimed is not None:
             return await self._session.submit(request, deadline, start_within, entry=claimed, budget=budget)
+        return await self._known_job(entry_id, request)
+
+    def run(self, deadline: Deadline, budget: float | None) -> Running[Any]:
+        """Return what takes the works of a stream to their ends, and sends nothing new once the account is empty."""
+        return _Run(self, deadline, budget)
+
+    async def unsent_job(self, entry_id: int, request: Request[ResultT], why: AioweryError) -> Job[ResultT] | None:
+        """Return the entry's job like `job`, but send nothing: NotSent if it is new."""
+        entry = await self._entry(entry_id)
+        if entry.state is State.NEW:
+            raise NotSent(f"{request.label}: not sent, for another was refused before it: {why}") from why
+        return await self._known_job(entry_id, request)
+
+    async def _known_job(self, entry_id: int, request: Request[ResultT]) -> Job[ResultT] | None:
         entry = await self._entry(entry_id)
         match entry.state:
             case State.DONE | State.FAILED:
@@ -98,7 +145,7 @@ class Batches:
 
     async def reused(self, request: Request[ResultT], deadline: Deadline, start_within: float | None) -> Job[ResultT]:
         """Return the job of an equal request that is done or under way, else submit this one."""
-        (entry,) = await self._ledger.enter(UNNAMED, [item_of(request)], reuse=True)
+        (entry,) = await self._ledger.enter(UNNAMED, [item_of(request, self._books.host)], reuse=True)
         return await self._waited_for(entry.id, request, deadline, start_within)
 
     async def resubmitted(self, entry_id: int, readable: Readable, deadline: Deadline) -> Job[Any]:
@@ -108,15 +155,18 @@ class Batches:
         await self._ledger.release(entry_id)
         return await self._waited_for(entry_id, request, deadline)
 
-    async def _pages(
-        self, name: str, requests: Sequence[Request[ResultT]], numbers: Counter[str], *, reuse: bool
-    ) -> AsyncIterator[Work[ResultT]]:
+    def _pages(self, requests: Iterable[Request[Any]]) -> Iterator[list[Item]]:
+        numbers: Counter[str] = Counter()
         works = (Work(index, request) for index, request in enumerate(requests))
         while page := list(islice(works, _PAGE)):
-            items = [_numbered_item(work, numbers) for work in page]
-            entries = await self._ledger.enter(name, items, reuse=reuse)
-            for work, entry in zip(page, entries, strict=True):
-                yield Work(work.index, work.request, entry.id)
+            yield [self._numbered_item(work, numbers) for work in page]
+
+    def _numbered_item(self, work: Work[Any], numbers: Counter[str]) -> Item:
+        """Return what is entered for a request, which is the how-manieth of its body."""
+        item = item_of(work.request, self._books.host, work.index)
+        numbers[item.body] += 1
+        numbered_item: Item = attrs.evolve(item, key=f"{item.body}-{numbers[item.body]}")
+        return numbered_item
 
     async def _waited_for(
         self, entry_id: int, request: Request[ResultT], deadline: Deadline, start_within: float | None = None
@@ -133,12 +183,29 @@ class Batches:
         return entry
 
 
-def _numbered_item(work: Work[Any], numbers: Counter[str]) -> Item:
-    """Return what is entered for a request, which is the how-manieth of its body."""
-    item = item_of(work.request, work.index)
-    numbers[item.body] += 1
-    numbered_item: Item = attrs.evolve(item, key=f"{item.body}-{numbers[item.body]}")
-    return numbered_item
+@attrs.define
+class _Run:
+    """Runs the works of one stream."""
+
+    batches: Batches
+    deadline: Deadline
+    budget: float | None
+    refusal: InsufficientCredits | None = None
+
+    async def __call__(self, work: Work[ResultT]) -> Job[ResultT] | None:
+        job = await self._job(work.entry_id or 0, work.request)
+        if job is not None:
+            await job.ended(deadline=self.deadline)
+        return job
+
+    async def _job(self, entry_id: int, request: Request[ResultT]) -> Job[ResultT] | None:
+        if self.refusal is not None:
+            return await self.batches.unsent_job(entry_id, request, self.refusal)
+        try:
+            return await self.batches.job(entry_id, request, self.deadline, self.budget)
+        except InsufficientCredits as refusal:
+            self.refusal = refusal
+            raise
 
 
 def _read(entry: Entry, readable: Readable) -> Request[Any]:

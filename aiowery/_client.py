@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, overload
@@ -18,7 +18,7 @@ from aiowery._events import Events, Observer
 from aiowery._policies import Limits, PollPolicy, RetryPolicy
 from aiowery._provider import Provider
 from aiowery._statistics import ClientStatistics
-from aiowery._stream import OutcomeStream, Requests, Work, numbered
+from aiowery._stream import OutcomeStream, Requests, Running, Work, numbered
 from aiowery._tasks import Asset
 from aiowery._values import DEFAULT, Accepted, Deadline, Request, Result, ResultT
 from aiowery.errors import ClientClosed, ConfigurationError
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from aiowery._job import Job
     from aiowery._session import Session
     from aiowery.ledger import Ledger
-
-Submitted = Callable[["Work[ResultT]"], "Awaitable[Job[ResultT] | None]"]
 
 _REMEMBERED: Final = 1000
 
@@ -147,7 +145,7 @@ class Client:
             other_hosts=self._other_hosts,
         )
         ledger, owned = self._chosen_ledger()
-        books = Books(ledger, owned=owned, prices=self._prices, budget=self._budget)
+        books = Books(ledger, self.base_url, owned=owned, prices=self._prices, budget=self._budget)
         try:
             await books.open()
         except BaseException:
@@ -213,7 +211,7 @@ class Client:
         when they cannot be kept by what is known of the lane, and when they are over; then nothing was sent.
         """
         if self._reuse:
-            return await self._batches.reused(request, deadline, start_within)
+            return await self.batches.reused(request, deadline, start_within)
         return await self._opened.submit(request, deadline, start_within)
 
     async def run(
@@ -252,12 +250,10 @@ class Client:
         if batch is None and (budget is not None or reuse is not None):
             raise ConfigurationError("stream(): budget and reuse belong to a batch; give batch='a name' too")
         if batch is None:
-            return self._stream(
-                numbered(requests), self._submitted(deadline), in_flight, ordered=ordered, deadline=deadline
-            )
+            return self._streaming(numbered(requests), self._run_to_end(deadline), in_flight, ordered=ordered)
         name, budget = checked_name(batch), checked_credits("budget", budget)
-        works = self._batches.entered(name, requests, reuse=self._reuse if reuse is None else reuse)
-        return self._stream(works, self._entry_job(deadline, budget), in_flight, ordered=ordered, deadline=deadline)
+        works = self.batches.entered(name, requests, reuse=self._reuse if reuse is None else reuse)
+        return self._streaming(works, self.batches.run(deadline, budget), in_flight, ordered=ordered)
 
     def resume(
         self,
@@ -267,54 +263,50 @@ class Client:
         ordered: bool = False,
         deadline: Deadline = DEFAULT,
         budget: float | None = None,
+        ended: bool = False,
     ) -> OutcomeStream[Any]:
-        """Stream what is left of a batch, from the ledger alone: new, accepted, in doubt; not what is done or failed.
+        """Stream what is left of a batch, from the ledger alone: what is new, under way, or in doubt.
 
-        An outcome's `index` is the request's place in the batch as it was entered. Raises ConfigurationError, from the
-        stream, for a batch that the ledger does not know and for a request of another provider.
+        With `ended`, what is done or has failed comes too, as it was. An outcome's `index` is the request's place when
+        it was entered. The stream raises ConfigurationError for a batch that the ledger does not know, and for a
+        request of another provider.
         """
-        works = self._batches.left(checked_name(batch), self._catalogue.from_object)
-        run: Submitted[Any] = self._entry_job(deadline, checked_credits("budget", budget))
-        return self._stream(works, run, in_flight, ordered=ordered, deadline=deadline)
+        works = self.batches.left(checked_name(batch), self._catalogue.from_object, ended=ended)
+        run = self.batches.run(deadline, checked_credits("budget", budget))
+        return self._streaming(works, run, in_flight, ordered=ordered)
 
     async def resubmit(self, entry_id: int, *, deadline: Deadline = DEFAULT) -> Job[Any]:
         """Settle a doubt by sending the request again, and return its job. If the first was charged, both are.
 
         Raises LedgerError for an entry that is not in doubt, and what `submit` raises.
         """
-        return await self._batches.resubmitted(entry_id, self._catalogue.from_object, deadline)
+        return await self.batches.resubmitted(entry_id, self._catalogue.from_object, deadline)
 
     @property
     def ledger(self) -> Ledger:
         """Where the open client writes down what is paid for."""
         return self._opened.books.ledger
 
-    def _stream(
+    def _run_to_end(self, deadline: Deadline) -> Running[ResultT]:
+        async def run(work: Work[ResultT]) -> Job[ResultT]:
+            job = await self.submit(work.request, deadline=deadline)
+            await job.ended(deadline=deadline)
+            return job
+
+        return run
+
+    def _streaming(
         self,
         works: AsyncGenerator[Work[ResultT], None],
-        submitted: Submitted[ResultT],
+        run: Running[ResultT],
         in_flight: int | None,
         *,
         ordered: bool,
-        deadline: Deadline,
     ) -> OutcomeStream[ResultT]:
-        async def run(work: Work[ResultT]) -> Job[ResultT] | None:
-            job = await submitted(work)
-            if job is not None:
-                await job.ended(deadline=deadline)
-            return job
-
         in_flight = self.limits.in_flight + self.limits.submits if in_flight is None else in_flight
         stream = OutcomeStream(run, works, in_flight=in_flight, ordered=ordered)
         self._streams.add(stream)
         return stream
-
-    def _submitted(self, deadline: Deadline) -> Submitted[ResultT]:
-        return lambda work: self.submit(work.request, deadline=deadline)
-
-    def _entry_job(self, deadline: Deadline, budget: float | None) -> Submitted[ResultT]:
-        batches = self._batches
-        return lambda work: batches.job(work.entry_id or 0, work.request, deadline, budget)
 
     @overload
     def job(self, *task_ids: str) -> Job[Result]: ...
@@ -365,7 +357,8 @@ class Client:
         return self._opened.statistics()
 
     @property
-    def _batches(self) -> Batches:
+    def batches(self) -> Batches:
+        """The open client's batches one request at a time, for those who run them in a loop of their own."""
         from aiowery._batches import Batches  # noqa: PLC0415 - see _make_session
 
         return Batches(self._opened)

@@ -338,7 +338,7 @@ class Session:
         try:
             accepted = await self._taken(order, page)
         except BaseException as error:
-            await self.books.failed(page, error, self.provider.everybodys_errors)
+            await self.books.failed(page, error)
             raise
         await page.accepted(accepted)
         return self._accepted(order, page, accepted)

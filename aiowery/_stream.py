@@ -41,6 +41,10 @@ class Ended(Protocol[R_co]):
         ...
 
 
+Running = Callable[[Work[ResultT]], Awaitable[Ended[ResultT] | None]]
+"""Takes a request to its end; None while somebody else is at work on it."""
+
+
 class OutcomeStream(AsyncIterator[Outcome[ResultT]], Generic[ResultT]):
     """An async iterator of outcomes, made by `client.stream`; also an async context manager.
 
@@ -52,7 +56,7 @@ class OutcomeStream(AsyncIterator[Outcome[ResultT]], Generic[ResultT]):
 
     def __init__(
         self,
-        run: Callable[[Work[ResultT]], Awaitable[Ended[ResultT] | None]],
+        run: Running[ResultT],
         works: AsyncGenerator[Work[ResultT], None],
         *,
         in_flight: int,

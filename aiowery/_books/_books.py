@@ -13,7 +13,7 @@ from aiowery._catalogue import as_object
 from aiowery._events import log
 from aiowery._job import Job
 from aiowery._values import Request
-from aiowery.errors import APIError, LedgerError
+from aiowery.errors import LedgerError
 from aiowery.ledger import UNNAMED, Entry, Item, Ledger, body_of
 
 _PATIENCE: Final = 2.0
@@ -25,9 +25,12 @@ class Books:
     A ledger that is the caller's own is neither opened nor closed here.
     """
 
-    def __init__(self, ledger: Ledger, *, owned: bool, prices: PriceTable | None, budget: float | None) -> None:
+    def __init__(
+        self, ledger: Ledger, host: str, *, owned: bool, prices: PriceTable | None, budget: float | None
+    ) -> None:
         self.ledger: Ledger = ledger
-        self.prices: Prices = Prices(prices, ledger)
+        self.host: str = host
+        self.prices: Prices = Prices(prices, ledger, host)
         self._owned = owned
         self._purse = Purse(budget)
         self._pages: dict[Job[Any], Page] = {}
@@ -60,7 +63,7 @@ class Books:
     async def page(self, request: Request[Any], entry: Entry | None, budget: float | None) -> Page:
         """Return the page of a claimed entry, or a new one for a request of no batch."""
         if entry is None:
-            (entry,) = await self.ledger.enter(UNNAMED, [item_of(request)], claim=True)
+            (entry,) = await self.ledger.enter(UNNAMED, [item_of(request, self.host)], claim=True)
         cost = await self.prices.of(request) if self._counts(budget) else None
         self._ours[entry.id] = None
         return Page(self.ledger, entry, self._purse, cost=cost or 0.0, budget=budget)
@@ -98,9 +101,9 @@ class Books:
         """Return the job of an entry, if this client looks after it."""
         return self._ours.get(entry_id)
 
-    async def failed(self, page: Page, error: BaseException, everybodys: tuple[type[APIError], ...]) -> None:
+    async def failed(self, page: Page, error: BaseException) -> None:
         """Write why there is no job, even if whoever waits is cancelled."""
-        await asyncio.shield(self._write(self._failed(page, error, everybodys)))
+        await asyncio.shield(self._write(self._failed(page, error)))
 
     def give_up(self, entry: Entry) -> None:
         """Let go of a claimed entry that was not sent."""
@@ -123,9 +126,9 @@ class Books:
         finally:
             self._ours.pop(entry.id, None)
 
-    async def _failed(self, page: Page, error: BaseException, everybodys: tuple[type[APIError], ...]) -> None:
+    async def _failed(self, page: Page, error: BaseException) -> None:
         try:
-            await page.failed(error, everybodys)
+            await page.failed(error)
         finally:
             self._ours.pop(page.entry.id, None)
 
@@ -145,15 +148,16 @@ class Books:
         return task
 
 
-def item_of(request: Request[Any], position: int = 0) -> Item:
+def item_of(request: Request[Any], host: str, position: int = 0) -> Item:
     """Return what is entered for a request, under a key of its own."""
     told = as_object(request)
     return Item(
         key=secrets.token_hex(16),
         position=position,
         request=told,
+        host=host,
         body=body_of(told),
-        price_key=price_key(request),
+        price_key=price_key(request, host),
     )
 
 

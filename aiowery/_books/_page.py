@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from typing import Any
+from typing import Any, Final
 
 from aiowery._books._kept import note_of, snapshot_as_object
 from aiowery._books._purse import Purse
@@ -13,8 +13,21 @@ from aiowery._events import log
 from aiowery._job import Job
 from aiowery._send import Verdict, verdict
 from aiowery._values import Accepted
-from aiowery.errors import APIError, EmptyResult, JobLost, LedgerError, SubmissionInDoubt
+from aiowery.errors import (
+    APIError,
+    AuthenticationError,
+    DailyLimitReached,
+    EmptyResult,
+    InsufficientCredits,
+    JobLost,
+    LedgerError,
+    PermissionDenied,
+    SubmissionInDoubt,
+)
 from aiowery.ledger import UNNAMED, Entry, Ledger, State
+
+_CURABLE: Final = (AuthenticationError, DailyLimitReached, InsufficientCredits, PermissionDenied)
+"""Refusals that speak of the account, which its owner can put right."""
 
 
 class Page:
@@ -69,10 +82,10 @@ class Page:
         except LedgerError as error:
             log.error("paid for, and not in the ledger: %s (%s)", ", ".join(accepted.task_ids), error)
 
-    async def failed(self, error: BaseException, everybodys: tuple[type[APIError], ...]) -> None:
+    async def failed(self, error: BaseException) -> None:
         """Write why there is no job: it was never sent, it was refused, or nobody knows.
 
-        What would be refused to everybody is not this request's fault: it stays new, to be sent another time.
+        A refusal that is not this request's fault leaves it new, to be sent another time.
         """
         if self._ref is None:
             await self._ledger.give_up(self.entry.id)
@@ -81,7 +94,7 @@ class Page:
             await self._ledger.give_up(self.entry.id)
         elif isinstance(error, (SubmissionInDoubt, asyncio.CancelledError)):
             await self._ledger.doubt(self._ref, _cause(error))
-        elif isinstance(error, APIError) and verdict(error) is Verdict.REFUSED and not isinstance(error, everybodys):
+        elif isinstance(error, APIError) and verdict(error) is Verdict.REFUSED and not isinstance(error, _CURABLE):
             self._weigh(0.0)
             await self._ledger.refused(self._ref, note_of(error), again=False)
         else:

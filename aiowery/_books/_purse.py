@@ -29,14 +29,15 @@ class Purse:
 class Prices:
     """What requests cost: by the caller's table, else by what the latest of the same model and settings was charged."""
 
-    def __init__(self, table: PriceTable | None, ledger: Ledger) -> None:
+    def __init__(self, table: PriceTable | None, ledger: Ledger, host: str) -> None:
         self._table = table
+        self._host = host
         self._ledger = ledger
 
     async def of(self, request: Request[Any]) -> float | None:
         """Return the estimate; None where nobody knows."""
         told = self._told(request)
-        return await self._ledger.price(price_key(request)) if told is None else told
+        return await self._ledger.price(price_key(request, self._host)) if told is None else told
 
     def _told(self, request: Request[Any]) -> float | None:
         if self._table is None:
@@ -47,6 +48,6 @@ class Prices:
         return None if each is None else each * request.places
 
 
-def price_key(request: Request[Any]) -> str:
-    """Return what requests of one price have in common: endpoint, model, settings."""
-    return " ".join(request.duration_key)
+def price_key(request: Request[Any], host: str) -> str:
+    """Return what requests of one price have in common: host, endpoint, model, settings."""
+    return " ".join((host, *request.duration_key))

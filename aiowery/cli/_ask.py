@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,15 +20,15 @@ from aiowery.weryai import ChatResult, Message
 T = TypeVar("T")
 
 
-def asked(running: Running, ask: Callable[[Any], Awaitable[T]]) -> T:
-    """Open the client of the service that is meant, ask it, and return the answer."""
+def asked(running: Running, ask: Callable[[Any], Awaitable[T]], **settings: Any) -> T:
+    """Open the client of the service that is meant, with these settings, ask it, and return the answer."""
     running.where.check()
     with logs_told(running.verbose, lambda text: write_line(sys.stderr, text)):
-        return asyncio.run(_asked(running, ask))
+        return asyncio.run(_asked(running, ask, settings))
 
 
-async def _asked(running: Running, ask: Callable[[Any], Awaitable[T]]) -> T:
-    async with opened(running.where) as client:
+async def _asked(running: Running, ask: Callable[[Any], Awaitable[T]], settings: Mapping[str, Any]) -> T:
+    async with opened(running.where, **settings) as client:
         return await ask(client)
 
 

@@ -14,12 +14,15 @@ from typing import Any, Final
 import attrs
 
 from aiowery._client import Client
+from aiowery.cli._ask import asked
 from aiowery.cli._check import faults_of
 from aiowery.cli._conduct import SOME_FAILED, Parts, clean_stem, conducted, exit_code, progress_for_people
+from aiowery.cli._desk import BatchDesk, Terms, is_known
 from aiowery.cli._gallery import write_gallery
 from aiowery.cli._inputs import STDIN, Item, parse, read_text
-from aiowery.cli._manifest import GALLERY, MANIFEST, Manifest, prepare, set_aside
-from aiowery.cli._options import Running
+from aiowery.cli._manifest import GALLERY, LEDGER, MANIFEST, Manifest, belongs, forget, prepare, set_aside
+from aiowery.cli._options import Running, Spending
+from aiowery.cli._plan import confirm, credits_in_words, plan_of, print_plan
 from aiowery.cli._progress import JsonProgress, write_line
 from aiowery.cli._records import Fate, Record, Summary
 from aiowery.cli._run import Stop
@@ -42,40 +45,62 @@ class Order:
     strict: bool = False
     check: bool = True
     json: bool = False
+    spending: Spending = attrs.field(factory=Spending)
 
     @property
     def name(self) -> str:
         """What messages call the input."""
         return "standard input" if self.source == STDIN else self.source
 
+    @property
+    def batch(self) -> str:
+        """The name in the ledger."""
+        return self.spending.batch or ("standard input" if self.source == STDIN else Path(self.source).name)
+
+    @property
+    def ledger(self) -> Path | None:
+        """The file of the ledger; None for the memory, as long as a sandbox lives."""
+        if self.spending.ledger is None and self.running.sandbox:
+            return None
+        return self.spending.ledger or self.out / LEDGER
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What the client is to know of money."""
+        return {"ledger": self.ledger, "prices": self.spending.prices, "credit_price": self.spending.credit_price}
+
 
 def batch(order: Order) -> int:
     """Run the batch. What is wrong with key, input or directory ends it before anything is sent."""
     order.running.where.check()
     items = _items(order)
+    if order.spending.dry_run:
+        return _dry_run(order, items)
+    settings = order.settings
     prepare(order.out)
-    if aside := set_aside(order.out):
-        write_line(sys.stderr, f"The earlier batch in {order.out} now lies in {aside}.")
+    _make_room(order)
     progress = JsonProgress() if order.json else progress_for_people()
     width = max(4, len(str(len(items))))
     began = time.monotonic()
-    with Manifest(order.out, len(items)) as manifest:
+    desks: list[BatchDesk] = []
+    with Manifest(order.out, len(items), batch=order.batch) as manifest:
         parts = Parts(
             progress=progress,
             journal=manifest,
             out=order.out,
             stem=lambda item: _stem(item, width),
-            check=order.check,
-            first=lambda client: _refuse_faulty(client, order, items),
+            desk=lambda client: _desk(client, order, desks),
+            first=lambda client: _look_first(client, order, items),
         )
-        records, stop = asyncio.run(conducted(items, parts, order.running, order.in_flight))
+        records, stop = asyncio.run(conducted(items, parts, order.running, order.in_flight, **settings))
     progress.stop()
     summary = Summary.of(records, time.monotonic() - began)
-    code = exit_code(stop, whole=summary.all_done)
+    code = exit_code(stop, whole=summary.all_done, doubts=bool(summary.fates[Fate.IN_DOUBT]))
     has_gallery = order.gallery and _gallery(order, records, summary)
     if order.gallery and not has_gallery:
         code = code or SOME_FAILED
-    _tell_end(order, summary, stop, has_gallery=has_gallery)
+    before = sum(desk.ended_before for desk in desks)
+    _tell_end(order, summary, stop, before=before, has_gallery=has_gallery)
     if isinstance(progress, JsonProgress):
         progress.finished(summary, code)
     return code
@@ -95,10 +120,39 @@ def _items(order: Order) -> list[Item]:
     return items
 
 
-async def _refuse_faulty(client: Client, order: Order, items: Sequence[Item]) -> None:
-    """With --strict, raise ConfigurationError for files that cannot be sent and for what the registry is against."""
+def _make_room(order: Order) -> None:
+    """Take away what an earlier run of this batch has told; move what another one left."""
+    if order.ledger is not None and belongs(order.out, order.batch) and is_known(order.ledger, order.batch):
+        forget(order.out)
+    elif aside := set_aside(order.out):
+        write_line(sys.stderr, f"The earlier batch in {order.out} now lies in {aside}.")
+
+
+def _desk(client: Client, order: Order, desks: list[BatchDesk]) -> BatchDesk:
+    terms = Terms(name=order.batch, budget=order.spending.budget, reuse=order.spending.reuse)
+    desks.append(BatchDesk(client, terms, check=order.check))
+    return desks[0]
+
+
+def _dry_run(order: Order, items: Sequence[Item]) -> int:
+    """Show what would be sent, and make no file."""
+
+    async def show(client: Any) -> None:
+        plan = await plan_of(client, order.batch, items, check=order.check)
+        await print_plan(client, plan, order.spending.credit_price)
+
+    there = order.ledger if order.ledger is not None and order.ledger.exists() else None
+    asked(order.running, show, **{**order.settings, "ledger": there})
+    return 0
+
+
+async def _look_first(client: Client, order: Order, items: Sequence[Item]) -> None:
+    """Raise ConfigurationError for what --strict forbids, and for an answer that is not yes."""
     if order.strict:
         _refuse(order, await faults_of(client, items, check=order.check))
+    if not order.running.sandbox:
+        plan = await plan_of(client, order.batch, items, check=False)
+        confirm(plan, order.spending.credit_price, yes=order.spending.yes)
 
 
 def _refuse(order: Order, faults: Mapping[int, str]) -> None:
@@ -128,12 +182,19 @@ def _gallery(order: Order, records: Sequence[Record], summary: Summary) -> bool:
     return True
 
 
-def _tell_end(order: Order, summary: Summary, stop: Stop | None, *, has_gallery: bool) -> None:
+def _tell_end(order: Order, summary: Summary, stop: Stop | None, *, before: int, has_gallery: bool) -> None:
     lines = [f"{summary}."]
+    if before:
+        lines.append(f"{before:,} had come to their end before, and were not sent again.")
+    if summary.credits and order.spending.credit_price is not None:
+        lines.append(f"{credits_in_words(summary.credits, order.spending.credit_price)}.")
     if stop is not None:
         lines.append(f"Stopped early: {stop.reason}")
     if summary.fates[Fate.NOT_SUBMITTED]:
         lines.append(f"{summary.fates[Fate.NOT_SUBMITTED]:,} remain that were not submitted and cost nothing.")
+    if summary.fates[Fate.IN_DOUBT]:
+        ledger = "" if order.ledger is None else f": aiowery doubts list --ledger {order.ledger}"
+        lines.append(f"{summary.fates[Fate.IN_DOUBT]:,} may have been charged, and wait for your decision{ledger}")
     lines.append(f"Results and {MANIFEST}: {order.out}")
     if has_gallery:
         lines.append(f"Gallery: {(order.out / GALLERY).resolve().as_uri()}")

@@ -10,7 +10,7 @@ import attrs
 from cyclopts import Parameter
 
 from aiowery.cli import _ask, _batch, _models_table, _one, _settings, _types_table
-from aiowery.cli._options import AT_LEAST_ONE, NoCheck, Running, Serving, Wishes
+from aiowery.cli._options import AT_LEAST_ONE, NoCheck, Running, Serving, Spending, Wishes
 from aiowery.cli._requests import from_object, wished
 from aiowery.cli._services import BetterWaifuService
 from aiowery.cli._setup import check_speed, sandbox_module
@@ -122,6 +122,7 @@ def batch(
     in_flight: Annotated[
         int | None, Parameter(help="Tasks under way at once (20 is WeryAI's limit).", validator=AT_LEAST_ONE)
     ] = None,
+    spending: Spending = Spending(),  # noqa: B008 - frozen
     gallery: Annotated[
         bool, Parameter(negative="", show_default=False, help="Write gallery.html, a page to look at the results.")
     ] = False,
@@ -136,7 +137,10 @@ def batch(
         bool, Parameter(negative="", show_default=False, help="Print events for machines, a JSON object a line.")
     ] = False,
 ) -> int:
-    """Run a file of requests, save all that comes, and keep a manifest of what became of each."""
+    """Run a file of requests, save all that comes, and keep a manifest of what became of each.
+
+    Whatever ends it, the same command again goes on where it was: nothing is sent or paid for twice.
+    """
     order = _batch.Order(
         source=prompts,
         out=out,
@@ -148,6 +152,7 @@ def batch(
         strict=strict,
         check=not no_check,
         json=json,
+        spending=spending,
     )
     return _batch.batch(order)
 

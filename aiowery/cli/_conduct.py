@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import attrs
 from rich.console import Console
@@ -14,6 +14,7 @@ from aiowery import Event, LaneBackedOff
 from aiowery._client import Client
 from aiowery._names import clean_name
 from aiowery.cli._bar import BarProgress
+from aiowery.cli._desk import Desk
 from aiowery.cli._inputs import Item
 from aiowery.cli._logs import logs_told
 from aiowery.cli._manifest import Journal
@@ -26,6 +27,7 @@ from aiowery.cli._setup import opened
 from aiowery.cli._signals import on_signals
 
 SOME_FAILED: Final = 1
+IN_DOUBT: Final = 3
 _LONGEST_STEM: Final = 60
 _BUSY_EVERY: Final = 10.0
 
@@ -42,19 +44,20 @@ class Parts:
     journal: Journal
     out: Path | None
     stem: Stem
-    check: bool
+    desk: Callable[[Client], Desk]
     brought: Brought = lambda _: None
     first: Callable[[Client], Awaitable[None]] = _nothing
 
 
 async def conducted(
-    items: Sequence[Item], parts: Parts, running: Running, in_flight: int | None = None
+    items: Sequence[Item], parts: Parts, running: Running, in_flight: int | None = None, **settings: Any
 ) -> tuple[tuple[Record, ...], Stop | None]:
-    """Open the client, run the items, let signals through."""
+    """Open the client with these settings, run the items, let signals through."""
     places = sum(item.request.places for item in items if item.request is not None)
     progress = parts.progress
     with logs_told(running.verbose, progress.say) as logs:
-        async with opened(running.where, in_flight=in_flight, places=places, observer=_Observer(progress)) as client:
+        observer = _Observer(progress)
+        async with opened(running.where, in_flight=in_flight, places=places, observer=observer, **settings) as client:
             await parts.first(client)
             run = Run(
                 client,
@@ -62,7 +65,7 @@ async def conducted(
                 stem=parts.stem,
                 journal=parts.journal,
                 progress=progress,
-                check=parts.check,
+                desk=parts.desk(client),
                 brought=parts.brought,
             )
             with on_signals(run.interrupt, run.leave):
@@ -97,8 +100,10 @@ def clean_stem(item: Item) -> str:
     return clean_name(prompt_of(item.request).lower(), _LONGEST_STEM) if item.request is not None else ""
 
 
-def exit_code(stop: Stop | None, *, whole: bool) -> int:
+def exit_code(stop: Stop | None, *, whole: bool, doubts: bool = False) -> int:
     """Return what a run's end means for the shell."""
+    if doubts:
+        return IN_DOUBT
     if stop is not None:
         return stop.exit_code
     return 0 if whole else SOME_FAILED

@@ -18,6 +18,7 @@ from aiowery.errors import ConfigurationError
 MANIFEST: Final = "manifest.jsonl"
 UNDER_WAY: Final = "under-way.jsonl"
 GALLERY: Final = "gallery.html"
+LEDGER: Final = ".aiowery.db"
 _PROBE: Final = ".aiowery-probe"
 _ROOM_PER_ITEM: Final = 2048
 _MOST_ROOM: Final = 16 * 1024**2
@@ -56,7 +57,8 @@ class Manifest:
     next one; `close` tries for the last time and then prints what is left on standard error.
     """
 
-    def __init__(self, directory: Path, items: int = 0) -> None:
+    def __init__(self, directory: Path, items: int = 0, *, batch: str = "") -> None:
+        self._batch = batch
         self._reserve = _Reserve(directory, min(items * _ROOM_PER_ITEM, _MOST_ROOM))
         self._without_line: set[int] = set()
         try:
@@ -77,11 +79,11 @@ class Manifest:
     def accepted(self, index: int, task_ids: tuple[str, ...]) -> None:
         """Note that the provider has taken an item."""
         self._without_line.add(index)
-        self._add(self._accepted, _line({"index": index, "task_ids": task_ids}))
+        self._add(self._accepted, _line({"index": index, "batch": self._batch, "task_ids": task_ids}))
 
     def ended(self, record: Record) -> None:
         """Write an item's line."""
-        line = _line(record.as_object())
+        line = _line({**record.as_object(), "batch": self._batch})
         self._without_line.discard(record.index)
         self._add(self._ended, line)
 
@@ -200,6 +202,25 @@ def prepare(directory: Path) -> None:
         raise ConfigurationError(
             f"cannot write to {directory}: {fault.strerror or fault}; choose another directory with --out"
         ) from fault
+
+
+def belongs(directory: Path, batch: str) -> bool:
+    """Whether what an earlier run has told in the directory is of this batch; nothing told belongs to everybody."""
+    for name in (MANIFEST, UNDER_WAY):
+        try:
+            with (directory / name).open("rb") as lines:
+                first = json.loads(lines.readline() or b'{"batch": null}')
+        except (OSError, ValueError):
+            continue
+        if isinstance(first, dict) and first.get("batch", "") not in {None, batch}:
+            return False
+    return True
+
+
+def forget(directory: Path) -> None:
+    """Remove what an earlier run of the same batch has told; the ledger knows it, and its files stay."""
+    for path in (*directory.glob(f"{_PROBE}-*"), *(directory / name for name in (MANIFEST, UNDER_WAY, GALLERY))):
+        path.unlink(missing_ok=True)
 
 
 def set_aside(directory: Path) -> Path | None:

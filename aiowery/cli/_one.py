@@ -13,11 +13,12 @@ import attrs
 
 from aiowery import Request, Result
 from aiowery.cli._conduct import Parts, clean_stem, conducted, exit_code, progress_for_people
+from aiowery.cli._desk import SingleDesk
 from aiowery.cli._inputs import Item
 from aiowery.cli._manifest import NoJournal, prepare
 from aiowery.cli._options import Running
 from aiowery.cli._progress import write_line
-from aiowery.cli._records import Record
+from aiowery.cli._records import Fate, Record
 from aiowery.weryai import Podcast
 
 _WRONG_USE: Final = 2
@@ -49,7 +50,7 @@ def one(order: Single) -> int:
         journal=NoJournal(),
         out=order.out,
         stem=lambda _: stem,
-        check=order.check,
+        desk=lambda client: SingleDesk(client, check=order.check),
         brought=results.append,
     )
     (record,), stop = asyncio.run(conducted([item], parts, order.running))
@@ -59,7 +60,7 @@ def one(order: Single) -> int:
     _tell_more(order, record)
     if record.misused and stop is None:
         return _WRONG_USE
-    return exit_code(stop, whole=record.whole)
+    return exit_code(stop, whole=record.whole, doubts=record.fate is Fate.IN_DOUBT)
 
 
 def _print_result(order: Single, result: Result, record: Record) -> None:

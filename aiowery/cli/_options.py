@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -11,6 +12,7 @@ from cyclopts import Group, Parameter, validators
 from aiowery.betterwaifu import Edition
 from aiowery.cli._services import WERYAI, Name, Service, service_of
 from aiowery.cli._setup import Where
+from aiowery.errors import ConfigurationError
 from aiowery.weryai import ASPECT_RATIOS, IMAGE_MODELS
 
 NoCheck = Annotated[
@@ -22,7 +24,9 @@ NoCheck = Annotated[
 AT_LEAST_ONE: Final = validators.Number(gte=1)
 _RATIOS: Final = "; ".join(f"{ratio} {use}" for ratio, use in ASPECT_RATIOS.items())
 _PICTURES: Final = Group("Pictures", sort_key=1)
-_RUNNING: Final = Group("Running", sort_key=2)
+_MONEY: Final = Group("Money", sort_key=2)
+_RUNNING: Final = Group("Running", sort_key=3)
+_NOT_NEGATIVE: Final = validators.Number(gte=0)
 
 
 @Parameter(name="*", group=_PICTURES)
@@ -49,6 +53,69 @@ class Wishes:
     def given(self) -> dict[str, Any]:
         """Return the fields that were asked for."""
         return {name: value for name, value in attrs.asdict(self).items() if value is not None}
+
+
+@Parameter(name="*", group=_MONEY)
+@attrs.frozen(kw_only=True)
+class Spending:
+    """What a batch remembers and what it may spend."""
+
+    ledger: Annotated[
+        Path | None,
+        Parameter(
+            help="The file that remembers what was sent, so that the same command again resumes; .aiowery.db in --out"
+            " unless said (with --sandbox, which ends with the run, none)."
+        ),
+    ] = None
+    batch: Annotated[
+        str | None,
+        Parameter(name="--batch", help="The name in the ledger, unless said the input's; a new one sends all anew."),
+    ] = None
+    budget: Annotated[
+        float | None,
+        Parameter(help="Credits that this batch may use in all its runs.", validator=_NOT_NEGATIVE),
+    ] = None
+    price: Annotated[
+        list[str] | None,
+        Parameter(
+            negative="",
+            show_default=False,
+            help="MODEL=CREDITS or TYPE=CREDITS, what one output costs; again for the next.",
+        ),
+    ] = None
+    credit_price: Annotated[
+        float | None, Parameter(help="What you paid for one credit, to be told money too.", validator=_NOT_NEGATIVE)
+    ] = None
+    reuse: Annotated[
+        bool,
+        Parameter(
+            negative="",
+            show_default=False,
+            help="Take what the ledger has of an equal request instead of paying again.",
+        ),
+    ] = False
+    dry_run: Annotated[
+        bool, Parameter(negative="", show_default=False, help="Show items, estimate and balance; send nothing.")
+    ] = False
+    yes: Annotated[bool, Parameter(negative="", show_default=False, help="Do not ask when the price is unknown.")] = (
+        False
+    )
+
+    @property
+    def prices(self) -> Mapping[str, float] | None:
+        """The table of prices; ConfigurationError for what is none."""
+        return None if self.price is None else dict(map(_price, self.price))
+
+
+def _price(text: str) -> tuple[str, float]:
+    name, equals, number = text.rpartition("=")
+    try:
+        credits_ = float(number)
+    except ValueError:
+        credits_ = -1.0
+    if not (name and equals and 0 <= credits_ < float("inf")):
+        raise ConfigurationError(f"--price {text}: MODEL=CREDITS is needed, such as --price WERYAI_IMAGE_2_0=1")
+    return name, credits_
 
 
 @Parameter(name="*", group=_RUNNING)

@@ -17,7 +17,7 @@ from aiowery import Job, Request, Result
 from aiowery._catalogue import as_object
 from aiowery._client import Client
 from aiowery._events import log
-from aiowery.cli._check import refuse_objected
+from aiowery.cli._desk import Desk
 from aiowery.cli._inputs import Item
 from aiowery.cli._manifest import Journal
 from aiowery.cli._progress import Line, Progress
@@ -27,6 +27,7 @@ from aiowery.cli._save import Kept, Saver
 from aiowery.errors import (
     AioweryError,
     AuthenticationError,
+    BudgetExceeded,
     ConfigurationError,
     DailyLimitReached,
     DownloadError,
@@ -57,6 +58,7 @@ _REFUSALS: Final = {
     AuthenticationError: ("the provider refused the key", 2),
     InsufficientCredits: ("no credits left", 1),
     DailyLimitReached: ("the daily limit is reached", 1),
+    BudgetExceeded: ("the budget is used up", 1),
 }
 """Refusals that would meet all that follows too; the items they meet have cost nothing."""
 
@@ -80,8 +82,8 @@ class _Work:
 class Run:
     """Runs items through an open client, a bounded number at a time.
 
-    Saving goes on beside generating; at most 16 results wait to be saved. Every item gets exactly one record. With
-    `check` the registry is asked first, and what it speaks against is not sent. `brought` sees every result.
+    Saving goes on beside generating; at most 16 results wait to be saved. Every item gets exactly one record. The
+    `desk` makes jobs of items. `brought` sees every result.
     """
 
     def __init__(
@@ -92,12 +94,12 @@ class Run:
         stem: Stem,
         journal: Journal,
         progress: Progress,
-        check: bool = False,
+        desk: Desk,
         brought: Brought = lambda _: None,
     ) -> None:
         self._client = client
         self._saver = Saver(client, out)
-        self._check = check
+        self._desk = desk
         self._brought = brought
         self._stem = stem
         self._journal = journal
@@ -112,6 +114,7 @@ class Run:
     async def finish(self, items: Sequence[Item]) -> tuple[Record, ...]:
         """Return the items' records in input order, once each has one."""
         self._progress.start(len(items))
+        await self._desk.open(items)
         working = asyncio.create_task(self._work(items))
         ticking = asyncio.create_task(self._tick(len(items)))
         leaving = asyncio.create_task(self._leaving.wait())
@@ -175,9 +178,7 @@ class Run:
     async def _generated(self, work: _Work) -> None:
         """Submit and wait; the slot is given back once there is room to save the result."""
         try:
-            if self._check:
-                await refuse_objected(self._client, work.request)
-            job = await self._client.submit(work.request)
+            job = await self._job(work)
             self._accepted(work, job)
             work.result = await job.wait()
             work.kept.urls = list(work.result.urls)
@@ -186,18 +187,34 @@ class Run:
         finally:
             self._slots.release()
 
+    async def _job(self, work: _Work) -> Job[Any]:
+        """Return the item's job; while another process works on it, others go before."""
+        while (job := await self._desk.job(work.item)) is None:
+            self._slots.release()
+            try:
+                await asyncio.sleep(_TICK)
+            finally:
+                await self._slots.acquire()
+            if self.stopped is not None:
+                raise NotSent("another process works on it; nothing was sent from here")
+        return job
+
     def _accepted(self, work: _Work, job: Job[Any]) -> None:
         work.job = job
+        if job.done:  # before this run
+            return
         self._note(lambda: self._journal.accepted(work.item.index, job.task_ids))
         self._progress.accepted(work.item.index, job)
 
     async def _saved(self, work: _Work, result: Result) -> None:
         """Save what the item brought; a disk that refuses stops the run."""
         try:
-            await self._saver.save(work.request, result, self._stem(work.item), work.kept)
+            before = self._desk.saved_before(work.item)
+            await self._saver.save(work.request, result, self._stem(work.item), work.kept, before)
         finally:
             self._unsaved.release()
         work.error = work.kept.error
+        await self._desk.saved(work.item, work.kept)
         if self._saver.refusal is not None:
             self._stop(Stop(reason=str(self._saver.refusal), exit_code=1))
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePath
 from typing import Any, Final
 
 import anyio
@@ -18,6 +19,7 @@ from aiowery.weryai import DeepResearch
 
 _PLAIN: Final = ".txt"
 _MARKED_UP: Final = ".md"
+_COVER: Final = "-cover"
 
 
 @attrs.define
@@ -38,19 +40,34 @@ class Saver:
         self._directory = directory
         self.refusal: DownloadError | None = None
 
-    async def save(self, request: Request[Any], result: Result, stem: str, kept: Kept) -> None:
-        """Save the outputs one by one, so that one that cannot be saved does not hide the others; note it in `kept`."""
+    async def save(
+        self, request: Request[Any], result: Result, stem: str, kept: Kept, before: Sequence[str] = ()
+    ) -> None:
+        """Save the outputs one by one, so that one that cannot be saved does not hide the others; note it in `kept`.
+
+        `before` are the names under which an earlier run has saved them; those that are there are not fetched again.
+        """
         if self._directory is None:
             return
+        there = _there(self._directory, before)
+        names = [name for name in before if not PurePath(name).stem.endswith(_COVER)]
         for number, asset in enumerate(result.assets, 1):
             name = stem if len(result.assets) == 1 else f"{stem}-{number}"
+            known = names.pop(0) if names else ""
+            if known in there:
+                _keep(asset, known, there, kept)
+                continue
             try:
-                await self._save_asset(self._directory, asset, name, kept)
+                await self._save_asset(self._directory, asset, PurePath(known).stem or name, kept)
             except DownloadError as error:
                 kept.error = error
         if result.text:
+            name = names.pop(0) if names else f"{stem}{_ending(request)}"
+            if name in there:
+                kept.files.append(name)
+                return
             try:
-                await self._save_words(self._directory / f"{stem}{_ending(request)}", result.text, kept)
+                await self._save_words(self._directory / name, result.text, kept)
             except DownloadError as error:
                 kept.error = error
 
@@ -60,7 +77,7 @@ class Saver:
         kept.urls.remove(asset.url)
         if asset.cover_url is not None:
             try:
-                (cover,) = await self._download(directory, Asset(asset.cover_url), f"{name}-cover")
+                (cover,) = await self._download(directory, Asset(asset.cover_url), f"{name}{_COVER}")
             except DownloadError as error:
                 log.warning("no cover for %s: %s", name, error)
             else:
@@ -95,6 +112,21 @@ class Saver:
         reason = f"nothing can be saved in {self._directory}: {fault.strerror or fault}"
         self.refusal = DownloadError(f"{reason}; the provider still holds the output")
         return copy.copy(self.refusal)
+
+
+def _there(directory: Path, names: Iterable[str]) -> set[str]:
+    """Return those of these names that are files of the directory; a name with a path in it is none of ours."""
+    return {name for name in names if PurePath(name).name == name and (directory / name).is_file()}
+
+
+def _keep(asset: Asset, name: str, there: Iterable[str], kept: Kept) -> None:
+    """Note an output that an earlier run has saved, with its cover."""
+    kept.files.append(name)
+    kept.urls.remove(asset.url)
+    stem = f"{PurePath(name).stem}{_COVER}"
+    cover = next((other for other in there if PurePath(other).stem == stem), None)
+    if cover is not None:
+        kept.covers[name] = cover
 
 
 def _ending(request: Request[Any]) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Final
+from collections.abc import AsyncIterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from aiowery import Limits, Observer, PollPolicy, RetryPolicy
+from aiowery import Limits, PollPolicy, RetryPolicy
 from aiowery._client import Client
 from aiowery.cli._services import WERYAI, Service
 from aiowery.errors import ConfigurationError
@@ -63,9 +63,9 @@ def sandbox_module() -> ModuleType:
 
 @contextlib.asynccontextmanager
 async def opened(
-    where: Where, *, in_flight: int | None = None, places: int = 1, observer: Observer | None = None
+    where: Where, *, in_flight: int | None = None, places: int = 1, **settings: Any
 ) -> AsyncIterator[Client]:
-    """Open the client that `where` means; a sandbox gets credits for so many places.
+    """Open the client that `where` means, with these settings; a sandbox gets credits for so many places.
 
     Closing waits for a moment only: by then nothing is under way, or people have said that they cannot wait.
     """
@@ -73,9 +73,9 @@ async def opened(
     limits = where.service.limits(in_flight)
     async with contextlib.AsyncExitStack() as stack:
         if where.sandbox:
-            client = await _in_sandbox(stack, where, limits, max(_CREDITS, places), observer)
+            client = await _in_sandbox(stack, where, limits, max(_CREDITS, places), settings)
         else:
-            client = where.service.client(None, limits=limits, observer=observer)
+            client = where.service.client(None, limits=limits, **settings)
         await client.open()
         try:
             yield client
@@ -86,7 +86,7 @@ async def opened(
 
 
 async def _in_sandbox(
-    stack: contextlib.AsyncExitStack, where: Where, limits: Limits, credits_: int, observer: Observer | None
+    stack: contextlib.AsyncExitStack, where: Where, limits: Limits, credits_: int, settings: Mapping[str, Any]
 ) -> Client:
     from aiowery.sandbox import Sandbox  # noqa: PLC0415 - see sandbox_module
 
@@ -97,5 +97,5 @@ async def _in_sandbox(
         limits=limits.faster(speed),
         polling=PollPolicy().faster(speed),
         retries=RetryPolicy().faster(speed),
-        observer=observer,
+        **settings,
     )

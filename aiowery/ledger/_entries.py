@@ -41,12 +41,14 @@ def checked_end(state: State) -> State:
 class Item:
     """What is to be entered: a request as JSON, its place in its batch, and the key under which it is one.
 
-    `body` is the same for all equal requests, `price_key` for all that cost the same.
+    `host` is the address that it goes to; `body` is the same for all equal requests, `price_key` for all that cost the
+    same.
     """
 
     key: str
     position: int
     request: Mapping[str, Any]
+    host: str = ""
     body: str = ""
     price_key: str = ""
 
@@ -59,6 +61,7 @@ class Entry:
     of the day, in seconds). `owner` is the process that looks after it. `snapshots` are its tasks' last answers as
     JSON, `files` what was saved of them. `note` says why it is where it is. `seconds` is how long it took. `cost` is
     what it weighs on the budget of its batch: an estimate while it is under way or in doubt, then what was charged.
+    `host` is the address of whom it was meant for.
     """
 
     id: int
@@ -80,6 +83,7 @@ class Entry:
     files: tuple[str, ...] = ()
     seconds: float | None = None
     cost: float = 0.0
+    host: str = ""
 
 
 @attrs.frozen(kw_only=True)
@@ -104,6 +108,14 @@ def body_of(request: Mapping[str, Any]) -> str:
     """Return what equal requests have in common: a hash of the request as JSON, whatever the order of its names."""
     told = json.dumps(request, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
     return hashlib.blake2b(told.encode(), digest_size=16).hexdigest()
+
+
+def wrong_host(batch: str, item: Item, host: str) -> LedgerError:
+    """Return what says that a batch was begun at another address, whose results are not those of this one."""
+    return LedgerError(
+        f"batch {batch!r} was begun at {host}, not at {item.host}; nothing was sent: give the batch another name, or"
+        " another ledger"
+    )
 
 
 def over_budget(used: float, cost: float, budget: float | None) -> BudgetExceeded | None:

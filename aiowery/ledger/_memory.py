@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 
 from aiowery.errors import LedgerError
-from aiowery.ledger._entries import END, UNNAMED, BatchSummary, Entry, Item, State, checked_end, over_budget
+from aiowery.ledger._entries import END, UNNAMED, BatchSummary, Entry, Item, State, checked_end, over_budget, wrong_host
 
 _SENT = frozenset({State.SENDING, State.IN_DOUBT})
 _PRICES = 1000
@@ -31,6 +31,7 @@ class MemoryLedger:
         self._refs: dict[str, int] = {}
         self._alike: dict[str, dict[int, None]] = {}
         self._items: dict[int, Item] = {}
+        self._hosts: dict[str, str] = {}
         self._prices: dict[str, float] = {}
         self._unnamed_ends: deque[int] = deque()
         self._used: defaultdict[str, float] = defaultdict(float)
@@ -43,7 +44,7 @@ class MemoryLedger:
     async def aclose(self) -> None:
         """Forget everything."""
         self._entries = None
-        for facts in (self._ids, self._refs, self._alike, self._items, self._prices, self._used):
+        for facts in (self._ids, self._refs, self._alike, self._items, self._hosts, self._prices, self._used):
             facts.clear()
         self._unnamed_ends.clear()
 
@@ -55,6 +56,7 @@ class MemoryLedger:
         self, batch: str, items: Sequence[Item], *, claim: bool = False, reuse: bool = False
     ) -> list[Entry]:
         """Return an entry for each item, in order: the one that is there under its key, or a new one."""
+        self._check_host(batch, items)
         facts: dict[str, Any] = {"state": State.CLAIMED, "owner": self.owner} if claim else {"state": State.NEW}
         return [(reuse and self._like(batch, item)) or self._entered(batch, item, facts) for item in items]
 
@@ -182,10 +184,17 @@ class MemoryLedger:
             raise LedgerError("the ledger is closed; open it again")
         return self._entries
 
+    def _check_host(self, batch: str, items: Sequence[Item]) -> None:
+        if batch == UNNAMED or not items:
+            return
+        host = self._hosts.setdefault(batch, items[0].host)
+        if host != items[0].host:
+            raise wrong_host(batch, items[0], host)
+
     def _like(self, batch: str, item: Item) -> Entry | None:
         """Return an entry of the same body: those that are done before others, the item's own before others."""
         alike = [self._all[entry_id] for entry_id in self._alike.get(item.body, ())]
-        usable = (entry for entry in alike if entry.state not in _USELESS)
+        usable = (entry for entry in alike if entry.state not in _USELESS and entry.host == item.host)
         own = (batch, item.key)
         return min(
             usable,
@@ -204,6 +213,7 @@ class MemoryLedger:
             key=item.key,
             position=item.position,
             request=item.request,
+            host=item.host,
             **facts,
         )
         self._all[entry.id] = entry

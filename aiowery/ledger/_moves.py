@@ -19,13 +19,13 @@ from typing import Any, Final
 import attrs
 
 from aiowery.errors import LedgerError
-from aiowery.ledger._entries import BatchSummary, Entry, Item, State, over_budget
+from aiowery.ledger._entries import UNNAMED, BatchSummary, Entry, Item, State, over_budget, wrong_host
 
 Connection = sqlite3.Connection
 
 _COLUMNS: Final = (
     "id, batch, key, position, request, state, attempts, ref, owner, sent_at, task_ids, batch_id, request_id, note,"
-    " snapshots, credits, files, seconds, cost"
+    " snapshots, credits, files, seconds, cost, host"
 )
 
 
@@ -36,15 +36,16 @@ def enter(
 
     With `reuse`, one of the same body that is done or may yet be goes before.
     """
+    _check_host(connection, batch, items)
     state = State.NEW if claimant is None else State.CLAIMED
     found = []
     for item in items:
         row = _alike(connection, batch, item) if reuse else None
         if row is None:
-            facts = (item.position, _text(item.request), item.body, item.price_key, state, claimant)
+            facts = (item.position, _text(item.request), item.host, item.body, item.price_key, state, claimant)
             connection.execute(
-                "INSERT INTO item (batch, key, position, request, body, price_key, state, owner)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (batch, key) DO NOTHING",
+                "INSERT INTO item (batch, key, position, request, host, body, price_key, state, owner)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (batch, key) DO NOTHING",
                 (batch, item.key, *facts),
             )
             row = connection.execute(
@@ -55,12 +56,18 @@ def enter(
     return found
 
 
+def _check_host(connection: Connection, batch: str, items: Sequence[Item]) -> None:
+    row = connection.execute("SELECT host FROM item WHERE batch = ? LIMIT 1", (batch,)).fetchone()
+    if row is not None and batch != UNNAMED and items and items[0].host != row[0]:
+        raise wrong_host(batch, items[0], row[0])
+
+
 def _alike(connection: Connection, batch: str, item: Item) -> Sequence[Any] | None:
     """Return an entry of the same body: the item's own before others, those that are done before others."""
     row: Sequence[Any] | None = connection.execute(
-        f"SELECT {_COLUMNS} FROM item WHERE body = ? AND state NOT IN ('failed', 'in doubt')"  # noqa: S608 - a constant
-        " ORDER BY state = 'done' DESC, batch = ? AND key = ? DESC, id LIMIT 1",
-        (item.body, batch, item.key),
+        f"SELECT {_COLUMNS} FROM item WHERE body = ? AND host = ?"  # noqa: S608 - a constant
+        " AND state NOT IN ('failed', 'in doubt') ORDER BY state = 'done' DESC, batch = ? AND key = ? DESC, id LIMIT 1",
+        (item.body, item.host, batch, item.key),
     ).fetchone()
     return row
 
@@ -286,7 +293,7 @@ def _must_be_in_doubt(changed: int, entry_id: int) -> None:
 
 def _entry(row: Sequence[Any]) -> Entry:
     (id_, batch, key, position, request, state, attempts, ref, owner, sent_at, task_ids, *rest) = row
-    batch_id, request_id, note, snapshots, credits_, files, seconds, cost = rest
+    batch_id, request_id, note, snapshots, credits_, files, seconds, cost, host = rest
     return Entry(
         id=id_,
         batch=batch,
@@ -307,6 +314,7 @@ def _entry(row: Sequence[Any]) -> Entry:
         files=tuple(json.loads(files)),
         seconds=seconds,
         cost=cost,
+        host=host,
     )
 
 

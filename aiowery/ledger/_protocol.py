@@ -34,7 +34,8 @@ class Ledger(Protocol):
         """Return an entry for each item, in order: the one that is there under its key, or a new one.
 
         With `claim`, those that are new are claimed at once. With `reuse`, an item gets any entry of the same body that
-        is done, or else one that is not yet (unless it failed or is in doubt), of whatever batch.
+        is done, or else one that is not yet (unless it failed or is in doubt), of whatever batch. LedgerError for a
+        batch that was begun at another host.
         """
         ...
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import itertools
 import sqlite3
-from typing import Final
+import time
+from typing import Any, Final
 
 from aiowery.errors import LedgerError
 
 APPLICATION_ID: Final = 0x41_57_52_59
 _OLDEST_SQLITE: Final = (3, 35)
+_BUSY: Final = 10.0
+_PAUSE: Final = 0.02
 
 _MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
     (
@@ -33,6 +36,7 @@ _MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         credits REAL,
         files TEXT NOT NULL DEFAULT '[]',
         seconds REAL,
+        host TEXT NOT NULL DEFAULT '',
         body TEXT NOT NULL DEFAULT '',
         price_key TEXT NOT NULL DEFAULT '',
         cost REAL NOT NULL DEFAULT 0,
@@ -58,10 +62,24 @@ VERSION: Final = len(_MIGRATIONS)
 
 def keep_log(connection: sqlite3.Connection) -> None:
     """Make every commit durable, with readers beside the writer."""
-    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    (mode,) = _patiently(connection, "PRAGMA journal_mode = WAL")
     if mode != "wal":
         raise LedgerError("SQLite cannot keep its log there; give a file on a local disk")
     connection.execute("PRAGMA synchronous = FULL")
+
+
+def _patiently(connection: sqlite3.Connection, statement: str) -> tuple[Any, ...]:
+    """Return the row of a statement for which SQLite does not wait by itself while another process has the file."""
+    until = time.monotonic() + _BUSY
+    while True:
+        try:
+            row: tuple[Any, ...] = connection.execute(statement).fetchone()
+        except sqlite3.OperationalError as fault:
+            if "locked" not in str(fault) or time.monotonic() > until:
+                raise
+            time.sleep(_PAUSE)
+        else:
+            return row
 
 
 def prepare(connection: sqlite3.Connection) -> None:

@@ -129,7 +129,7 @@ def test_batch_reads_standard_input_and_tells_events(aiowery_command: Command, m
     assert events[0] == {"event": "started", "total": 2}
     assert [event["event"] for event in events].count("accepted") == 2
     told = [{k: v for k, v in event.items() if k != "event"} for event in events if event["event"] == "ended"]
-    assert told == manifest()
+    assert [{**line, "batch": "standard input"} for line in told] == manifest()
     assert (events[-1]["done"], events[-1]["failed"], events[-1]["exit_code"]) == (1, 1, 1)
 
 

@@ -49,7 +49,7 @@ def test_each_line_is_on_disk_when_the_call_returns(tmp_path: Path) -> None:
     """A crash right after a call loses nothing: ids after acceptance, the record after the end."""
     manifest = Manifest(tmp_path)
     manifest.accepted(1, ("t1", "t2"))
-    assert json.loads((tmp_path / "under-way.jsonl").read_text()) == {"index": 1, "task_ids": ["t1", "t2"]}
+    assert json.loads((tmp_path / "under-way.jsonl").read_text()) == {"index": 1, "batch": "", "task_ids": ["t1", "t2"]}
     manifest.ended(_record(1, task_ids=("t1", "t2"), seconds=1.23456, problem=Problem.of(JobFailed("x"))))
     line = json.loads((tmp_path / "manifest.jsonl").read_text())
     assert (line["task_ids"], line["seconds"], line["error"]["class"]) == (["t1", "t2"], 1.235, "JobFailed")
@@ -118,7 +118,7 @@ def test_ids_stay_when_a_line_could_not_be_made(tmp_path: Path) -> None:
         manifest.accepted(1, ("t1",))
         with pytest.raises(TypeError):
             manifest.ended(_record(1, task_ids=("t1",), notes={"a": object()}))
-    assert json.loads((tmp_path / "under-way.jsonl").read_text()) == {"index": 1, "task_ids": ["t1"]}
+    assert json.loads((tmp_path / "under-way.jsonl").read_text()) == {"index": 1, "batch": "", "task_ids": ["t1"]}
 
 
 def test_a_run_that_never_began_leaves_nothing(tmp_path: Path) -> None:

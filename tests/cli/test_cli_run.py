@@ -15,6 +15,7 @@ import pytest
 from support import World, client_of, envelope
 
 from aiowery import File, Limits, PollPolicy, RetryPolicy, WeryAI
+from aiowery.cli._desk import SingleDesk
 from aiowery.cli._inputs import Item
 from aiowery.cli._manifest import NoJournal
 from aiowery.cli._progress import PlainProgress
@@ -52,7 +53,7 @@ def _run(client: WeryAI, out: Path, journal: Any = None, *, check: bool = False)
         stem=lambda item: f"{item.index:04}",
         journal=journal or NoJournal(),
         progress=PlainProgress(),
-        check=check,
+        desk=SingleDesk(client, check=check),
     )
 
 

@@ -1,0 +1,425 @@
+"""Durable batches, through a client: what resumes, what is never sent again, what is waited for."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import sqlite3
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from support import World, client_of, envelope
+
+from aiowery import ImageResult, Outcome, PollPolicy, Result, WeryAI
+from aiowery.errors import (
+    BudgetExceeded,
+    ConfigurationError,
+    InsufficientCredits,
+    InvalidRequest,
+    JobFailed,
+    LedgerError,
+    NotSent,
+    SubmissionInDoubt,
+)
+from aiowery.ledger import Ledger, MemoryLedger, SqliteLedger, State
+from aiowery.testing import run_virtual
+from aiowery.weryai import TextToImage
+
+pytestmark = pytest.mark.anyio
+
+QUICK = PollPolicy(shortest=0.02, longest=0.03, eager=0.02)
+KINDS = ("memory", "file")
+LOST = httpx.ReadTimeout("no answer")
+
+
+@contextlib.asynccontextmanager
+async def ledger_of(kind: str, directory: Path) -> AsyncIterator[Ledger]:
+    """Open a ledger that outlives the clients of a test."""
+    ledger: Ledger = MemoryLedger() if kind == "memory" else SqliteLedger(directory / "jobs.db")
+    await ledger.open()
+    try:
+        yield ledger
+    finally:
+        await ledger.aclose()
+
+
+def cats(count: int, start: int = 0) -> list[TextToImage]:
+    """Return so many different requests."""
+    return [TextToImage(prompt=f"cat {n}") for n in range(start, start + count)]
+
+
+async def streamed(
+    world: World, ledger: Ledger | Path | str, requests: Sequence[TextToImage], leave_after: int = 10_000, **more: Any
+) -> list[Outcome[ImageResult]]:
+    """Run the batch "cats" in a client of its own, and return what came until we left."""
+    outcomes: list[Outcome[ImageResult]] = []
+    async with (
+        client_of(world, ledger=ledger, polling=QUICK) as client,
+        client.stream(requests, batch="cats", **more) as stream,
+    ):
+        async for outcome in stream:
+            outcomes.append(outcome)
+            if len(outcomes) == leave_after:
+                break
+    return outcomes
+
+
+def prompts(world: World) -> list[str]:
+    """Return what was paid for, in order of the alphabet."""
+    return sorted(body["prompt"] for body in world.posts)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_batch_that_was_left_resumes(kind: str, tmp_path: Path) -> None:
+    """Each request is paid for once, whoever asks how often; what is done is answered from the ledger."""
+    world = World(seconds=0.1)
+    async with ledger_of(kind, tmp_path) as ledger:
+        left = await streamed(world, ledger, cats(40), leave_after=5)
+        resumed = await streamed(world, ledger, cats(40))
+        again = await streamed(world, ledger, cats(40), ordered=True)
+        entries = await ledger.entries("cats")
+    assert len(left) == 5
+    assert prompts(world) == sorted(cat.prompt for cat in cats(40))
+    assert all(outcome.result for outcome in resumed)
+    assert [outcome.index for outcome in again] == list(range(40))
+    first = next(outcome for outcome in resumed if outcome.index == 3)
+    assert again[3].unwrap().assets == first.unwrap().assets
+    assert again[3].unwrap().raw == first.unwrap().raw
+    assert again[3].unwrap().credits == 1.0
+    assert {entry.state for entry in entries} == {State.DONE}
+
+
+async def test_a_path_is_opened_and_closed_with_the_client(tmp_path: Path) -> None:
+    """`ledger="jobs.db"` is all that it takes; who is open is seen beside it, and nobody afterwards."""
+    path = tmp_path / "jobs.db"
+    world = World(seconds=0.01)
+    await streamed(world, path, cats(3))
+    assert list((tmp_path / "jobs.db.owners").iterdir()) == []
+    await streamed(world, str(path), cats(3))
+    assert len(world.posts) == 3
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_what_is_inserted_or_moved_changes_nothing_for_the_others(kind: str, tmp_path: Path) -> None:
+    """A line more at the top of the list pays for that line alone, and equal requests are told apart by number."""
+    world = World(seconds=0.01)
+    async with ledger_of(kind, tmp_path) as ledger:
+        await streamed(world, ledger, [*cats(5), *cats(2)])
+        assert len(world.posts) == 7
+        outcomes = await streamed(world, ledger, [*cats(1, 90), *reversed(cats(5)), *cats(3)])
+    assert len(outcomes) == 9
+    assert prompts(world)[7 - 9 :] == ["cat 4", "cat 90"]
+    assert len(world.posts) == 9
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_what_is_in_doubt_is_told_each_time_and_never_sent_again(kind: str, tmp_path: Path) -> None:
+    """A lost answer stays a doubt, run after run, until somebody decides."""
+    world = World(seconds=0.01, misfortunes={"submit": [LOST]})
+    async with ledger_of(kind, tmp_path) as ledger:
+        for _ in range(3):
+            (outcome,) = await streamed(world, ledger, cats(1))
+            assert isinstance(outcome.error, SubmissionInDoubt)
+            assert "call history" in str(outcome.error)
+            assert outcome.error.sent_at
+        assert len(world.posts) == 1
+        assert outcome.entry_id is not None
+        await ledger.release(outcome.entry_id)
+        (released,) = await streamed(world, ledger, cats(1))
+    assert released.result
+    assert len(world.posts) == 2
+
+
+async def test_an_adopted_doubt_is_polled_on(tmp_path: Path) -> None:
+    """Whoever finds the task id in the provider's history gets the result for what was paid."""
+    world = World(seconds=0.01, misfortunes={"submit": [LOST]})
+    async with ledger_of("file", tmp_path) as ledger:
+        (outcome,) = await streamed(world, ledger, cats(1))
+        world.finished_at["found"] = 0.0
+        await ledger.adopt(outcome.entry_id or 0, ["found"])
+        (adopted,) = await streamed(world, ledger, cats(1))
+    assert adopted.unwrap().task_ids == ("found",)
+    assert len(world.posts) == 1
+
+
+async def test_a_doubt_can_be_sent_again(tmp_path: Path) -> None:
+    """`resubmit` releases and submits at once; what is in no doubt is refused."""
+    world = World(seconds=0.01, misfortunes={"submit": [LOST]})
+    async with ledger_of("file", tmp_path) as ledger, client_of(world, ledger=ledger, polling=QUICK) as client:
+        with pytest.raises(SubmissionInDoubt):
+            await client.submit(TextToImage(prompt="a plain one"))
+        (doubt,) = await ledger.entries(states=[State.IN_DOUBT])
+        job = await client.resubmit(doubt.id)
+        assert (await job).assets
+        with pytest.raises(LedgerError, match="not in doubt"):
+            await client.resubmit(doubt.id)
+        with pytest.raises(LedgerError, match="no entry 99"):
+            await client.resubmit(99)
+    assert [body["prompt"] for body in world.posts] == ["a plain one"] * 2
+
+
+async def test_a_refusal_is_kept_one_that_meets_everybody_is_not(tmp_path: Path) -> None:
+    """A wrong parameter stays refused, without a second POST; for want of credits nothing has failed."""
+    world = World(seconds=0.01, misfortunes={"submit": [envelope(None, 1001, "prompt too odd")]})
+    async with ledger_of("file", tmp_path) as ledger:
+        for _ in range(2):
+            (wrong,) = await streamed(world, ledger, cats(1))
+            assert isinstance(wrong.error, InvalidRequest)
+            assert "prompt too odd" in str(wrong.error)
+        assert len(world.posts) == 1
+        world.misfortunes["submit"] = [envelope(None, 1004, "insufficient credits")]
+        (poor, *later) = await streamed(world, ledger, cats(9, 5), in_flight=1)
+        assert isinstance(poor.error, InsufficientCredits)
+        assert {type(outcome.error) for outcome in later} == {NotSent}
+        assert "insufficient credits" in str(later[0].error)
+        assert len(world.posts) == 2
+        rich = await streamed(world, ledger, cats(9, 5))
+    assert all(outcome.result for outcome in rich)
+
+
+async def test_a_failed_job_is_told_again_with_its_reason(tmp_path: Path) -> None:
+    """What the provider failed to make stays failed, with its reason, ids and answers."""
+    failed = envelope({"task_id": "task_0", "task_status": "FAILED", "msg": "too blurred"})
+    world = World(seconds=0.01, misfortunes={"status": [failed]})
+    async with ledger_of("file", tmp_path) as ledger:
+        (first,) = await streamed(world, ledger, cats(1))
+        (second,) = await streamed(world, ledger, cats(1))
+    assert isinstance(first.error, JobFailed)
+    assert isinstance(second.error, JobFailed)
+    assert str(second.error) == str(first.error)
+    assert second.error.task_ids == ("task_0",)
+    assert second.error.snapshots == first.error.snapshots
+    assert len(world.posts) == 1
+
+
+async def test_the_rest_of_a_batch_streams_from_the_ledger_alone(tmp_path: Path) -> None:
+    """`resume` needs no list: all that was entered and has not ended, at its place."""
+    world = World(seconds=0.1)
+    async with ledger_of("file", tmp_path) as ledger:
+        left = await streamed(world, ledger, cats(30), leave_after=3)
+        async with client_of(world, ledger=ledger, polling=QUICK) as client:
+            done = {entry.position for entry in await ledger.entries("cats", [State.DONE])}
+            rest = [outcome async for outcome in client.resume("cats")]
+            everything = [outcome async for outcome in client.resume("cats", ended=True, ordered=True)]
+            nothing = [outcome async for outcome in client.resume("cats")]
+            with pytest.raises(ConfigurationError, match="no batch 'dogs'"):
+                await anext(client.resume("dogs"))
+    assert done >= {outcome.index for outcome in left}
+    assert {outcome.index for outcome in rest} == set(range(30)) - done
+    assert [outcome.index for outcome in everything] == list(range(30))
+    assert all(isinstance(outcome.result, Result) for outcome in rest)
+    assert nothing == []
+    assert len(world.posts) == 30
+
+
+async def test_two_processes_worth_of_clients_share_one_batch(tmp_path: Path) -> None:
+    """Two openings of one file: each request is sent once, by either, and both get every outcome."""
+    world = World(seconds=0.05)
+    ours, theirs = await asyncio.gather(
+        streamed(world, tmp_path / "l.db", cats(60)), streamed(world, tmp_path / "l.db", cats(60), ordered=True)
+    )
+    assert len(world.posts) == 60
+    assert {outcome.index for outcome in ours if outcome.result} == set(range(60))
+    assert [outcome.index for outcome in theirs if outcome.result] == list(range(60))
+
+
+async def test_ids_are_durable_before_submit_returns(tmp_path: Path) -> None:
+    """Whoever holds a job finds its ids in the file, whatever happens next."""
+    path = tmp_path / "jobs.db"
+    async with client_of(World(seconds=9), ledger=path) as client:
+        job = await client.submit(cats(1)[0])
+        with contextlib.closing(sqlite3.connect(path)) as reader:
+            rows = reader.execute("SELECT state, task_ids FROM item").fetchall()
+    assert rows == [("accepted", f'["{job.task_ids[0]}"]')]
+
+
+class Broken(MemoryLedger):
+    """A ledger whose disk is full from some verb on."""
+
+    def __init__(self, verb: str) -> None:
+        super().__init__()
+        self._verb = verb
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == super().__getattribute__("_verb"):
+            return self._full
+        return super().__getattribute__(name)
+
+    async def _full(self, *_: Any, **__: Any) -> None:
+        raise LedgerError("the disk is full")
+
+
+@pytest.mark.parametrize("verb", ["enter", "fence"])
+async def test_what_cannot_be_written_down_is_not_sent(verb: str) -> None:
+    """No note, no POST; the lane's place is free again."""
+    world = World(seconds=0.01)
+    ledger = Broken(verb)
+    await ledger.open()
+    async with client_of(world, ledger=ledger) as client:
+        with pytest.raises(LedgerError, match="full"):
+            await client.run(cats(1)[0])
+        assert client.statistics().lane.in_use == 0
+    assert world.posts == []
+
+
+async def test_what_was_paid_for_and_cannot_be_written_down_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """The job goes on and its ids stand in the log."""
+    world = World(seconds=0.01)
+    ledger = Broken("accepted")
+    await ledger.open()
+    async with client_of(world, ledger=ledger, polling=QUICK) as client:
+        with caplog.at_level(logging.ERROR, "aiowery"):
+            result = await client.run(cats(1)[0])
+    assert result.assets
+    assert "paid for, and not in the ledger: task_0" in caplog.text
+
+
+async def test_an_equal_request_is_answered_from_the_ledger_on_demand(tmp_path: Path) -> None:
+    """With `reuse` a done request is not paid for again, one under way is joined; without it each is its own."""
+    world = World(seconds=0.1)
+    cat, other = cats(2)
+    for ledger in (None, tmp_path / "l.db"):
+        world.posts.clear()
+        async with client_of(world, ledger=ledger, polling=QUICK, reuse=True) as client:
+            together = await asyncio.gather(*(client.run(cat) for _ in range(5)), client.run(other))
+            later = await client.run(cat)
+        assert len(world.posts) == 2
+        assert {result.task_ids for result in together[:5]} == {later.task_ids}
+        assert together[5].task_ids != later.task_ids
+    async with client_of(world, ledger=tmp_path / "l.db", polling=QUICK) as client:
+        await client.run(cat)
+        async with client.stream([cat, cat, other], batch="b", reuse=True) as outcomes:
+            assert len([outcome async for outcome in outcomes if outcome.result]) == 3
+    assert len(world.posts) == 3
+
+
+async def test_a_failed_or_doubtful_request_is_not_reused(tmp_path: Path) -> None:
+    """Reuse answers with what is there; it neither repeats a failure nor waits for a decision."""
+    world = World(seconds=0.01, misfortunes={"submit": [LOST, envelope(None, 1001, "no")]})
+    async with client_of(world, ledger=tmp_path / "l.db", polling=QUICK, reuse=True) as client:
+        with pytest.raises(SubmissionInDoubt):
+            await client.run(cats(1)[0])
+        with pytest.raises(InvalidRequest):
+            await client.run(cats(1)[0])
+        assert (await client.run(cats(1)[0])).assets
+    assert len(world.posts) == 3
+
+
+async def test_a_clients_budget_is_kept() -> None:
+    """What would exceed it is not sent; credits are held while a request is under way, then settled."""
+    world = World(seconds=0.05)
+    async with client_of(world, polling=QUICK, budget=4, prices={"WERYAI_IMAGE_2_0": 2.0}) as client:
+        results = await asyncio.gather(*map(client.run, cats(5)), return_exceptions=True)
+        refused = [error for error in results if isinstance(error, BudgetExceeded)]
+        assert len(world.posts) == 2
+        assert len(refused) == 3
+        assert (refused[0].cost, refused[0].used, refused[0].budget) == (2.0, 4.0, 4)
+        assert (await client.run(cats(1)[0])).credits == 1.0
+        with pytest.raises(BudgetExceeded, match="3 of 4 credits"):
+            await client.run(cats(1)[0])
+    assert len(world.posts) == 3
+
+
+async def test_prices_are_learned_from_what_was_charged() -> None:
+    """Without a table the latest charge for the same model and settings is the estimate; unknown ones go through."""
+    world = World(seconds=0.01)
+    async with client_of(world, polling=QUICK, budget=3) as client:
+        await client.run(cats(1)[0])
+        results = await asyncio.gather(*map(client.run, cats(5)), return_exceptions=True)
+    assert sum(isinstance(error, BudgetExceeded) for error in results) == 3
+    assert len(world.posts) == 3
+
+
+async def test_a_refusal_or_a_failed_connection_gives_the_credits_back() -> None:
+    """Only what may have been charged counts: a doubt does, a refusal does not."""
+    world = World(seconds=0.01, misfortunes={"submit": [envelope(None, 1001, "no"), httpx.PoolTimeout("full"), LOST]})
+    async with client_of(world, polling=QUICK, budget=2, prices=lambda _: 1.0) as client:
+        with pytest.raises(InvalidRequest):
+            await client.run(cats(1)[0])
+        with pytest.raises(SubmissionInDoubt):
+            await client.run(cats(1)[0])
+        await client.run(cats(1)[0])
+        with pytest.raises(BudgetExceeded):
+            await client.run(cats(1)[0])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_batchs_budget_holds_over_all_runs(kind: str, tmp_path: Path) -> None:
+    """The ledger knows what the batch has used; with a larger budget the rest is sent."""
+    world = World(seconds=0.02)
+    async with ledger_of(kind, tmp_path) as ledger:
+        first = await streamed(world, ledger, cats(6), budget=2)
+        second = await streamed(world, ledger, cats(6), budget=2)
+        assert sum(isinstance(outcome.error, BudgetExceeded) for outcome in first) <= 4
+        used = len(world.posts)
+        assert sum(isinstance(outcome.error, BudgetExceeded) for outcome in second) == 6 - used
+        third = await streamed(world, ledger, cats(6), budget=6)
+        (summary,) = await ledger.batches()
+    assert all(outcome.result for outcome in third)
+    assert (summary.used, summary.credits) == (6.0, 6.0)
+    assert len(world.posts) == 6
+
+
+@pytest.mark.parametrize("budget", [-1, float("inf"), float("nan"), "5"])
+async def test_a_budget_is_a_number_of_credits(budget: Any) -> None:
+    """Anything else is refused before anything is sent, with the value."""
+    with pytest.raises(ConfigurationError, match="budget is"):
+        WeryAI("k", budget=budget)
+    async with client_of(World()) as client:
+        with pytest.raises(ConfigurationError, match="budget is"):
+            client.stream(cats(1), batch="b", budget=budget)
+        with pytest.raises(ConfigurationError, match="give batch="):
+            client.stream(cats(1), budget=5)
+        with pytest.raises(ConfigurationError, match="a name is needed"):
+            client.stream(cats(1), batch="")
+
+
+def test_cancelled_callers_lose_nothing() -> None:
+    """300 callers with random patience: every id that was paid for is in the ledger, and no place is lost."""
+
+    async def main() -> None:
+        world = World(seconds=8.0, latency=0.5)
+        ledger = MemoryLedger(remember=1000)
+        await ledger.open()
+        chance = random.Random(5)  # noqa: S311 - no secret
+        async with client_of(world, ledger=ledger) as client:
+
+            async def impatient(cat: TextToImage) -> None:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(chance.uniform(0, 90)):
+                        await client.run(cat)
+
+            await asyncio.gather(*map(impatient, cats(300)))
+            await asyncio.gather(*(job.ended() for job in client.jobs()))
+            await asyncio.sleep(1)
+            assert client.statistics().lane.in_use == 0
+            assert client.statistics().lane.submitting == 0
+        entries = await ledger.entries()
+        assert len(world.posts) > 100
+        assert len(world.posts) == len(world.finished_at)
+        assert {task_id for entry in entries for task_id in entry.task_ids} == set(world.finished_at)
+        assert {entry.state for entry in entries} == {State.DONE}
+
+    run_virtual(main())
+
+
+async def test_a_stream_that_is_left_lets_go_of_what_it_did_not_send(tmp_path: Path) -> None:
+    """Left and begun again in the same client: nothing stays claimed by nobody."""
+    world = World(seconds=0.05)
+    async with ledger_of("file", tmp_path) as ledger, client_of(world, ledger=ledger, polling=QUICK) as client:
+        for leave_after in (1, 2, 3, 100):
+            async with client.stream(cats(50), batch="cats") as stream:
+                count = 0
+                async for _ in stream:
+                    count += 1
+                    if count == leave_after:
+                        break
+        entries = await ledger.entries("cats")
+    assert count == 50
+    assert {entry.state for entry in entries} == {State.DONE}
+    assert len(world.posts) == 50
