@@ -39,7 +39,7 @@ from aiowery._events import (
 )
 from aiowery._job import Job
 from aiowery._media import File
-from aiowery._policies import Limits, PollPolicy, RetryPolicy
+from aiowery._policies import Limits, PollPolicy, Resubmit, RetryPolicy
 from aiowery._statistics import ClientStatistics, LaneStatistics, PollStatistics
 from aiowery._stream import OutcomeStream
 from aiowery._tasks import Asset, ScriptLine, Snapshot, TaskState
@@ -87,6 +87,7 @@ __all__ = (
     "PollStatistics",
     "RedactionFilter",
     "Request",
+    "Resubmit",
     "Result",
     "RetryPolicy",
     "ScriptLine",

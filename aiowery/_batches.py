@@ -10,14 +10,23 @@ from typing import Any, Final
 import anyio
 import attrs
 
-from aiowery._books import item_of
+from aiowery._books import Purse, item_of
+from aiowery._events import log
 from aiowery._job import Job
+from aiowery._policies import OnDoubt, Resubmit
 from aiowery._send import in_doubt
 from aiowery._session import Session
 from aiowery._stream import Requests, Running, Work, numbered
 from aiowery._values import Deadline, Request, ResultT
-from aiowery.errors import AioweryError, ConfigurationError, InsufficientCredits, LedgerError, NotSent
-from aiowery.ledger import UNNAMED, Entry, Item, State
+from aiowery.errors import (
+    AioweryError,
+    ConfigurationError,
+    InsufficientCredits,
+    LedgerError,
+    NotSent,
+    SubmissionInDoubt,
+)
+from aiowery.ledger import UNNAMED, Entry, Item, State, over_budget
 
 _LOOK_AGAIN: Final = 0.5
 _PAGE: Final = 500
@@ -63,12 +72,14 @@ class Batches:
             (entry,) = await self._ledger.enter(name, [item], reuse=reuse)
             yield Work(work.index, work.request, entry.id)
 
-    async def enter(self, name: str, requests: Iterable[Request[Any]], *, reuse: bool) -> list[Place]:
-        """Enter requests into a batch, and return where each of them is."""
+    async def enter(self, name: str, requests: Sequence[Request[Any]], *, reuse: bool) -> list[Place]:
+        """Enter requests into a batch, and return where each of them is; what was accepted is polled on at once."""
         places: list[Place] = []
         for page in self._pages(requests):
             entries = await self._ledger.enter(name, page, reuse=reuse)
             places += (Place(entry.id, entry.state, entry.files) for entry in entries)
+        known = zip(places, requests, strict=True)
+        await self._attend({place.id: request for place, request in known if place.state is State.ACCEPTED})
         return places
 
     async def states(self, name: str, requests: Iterable[Request[Any]]) -> list[State | None]:
@@ -87,6 +98,9 @@ class Batches:
     async def left(self, name: str, readable: Readable, *, ended: bool) -> AsyncGenerator[Work[Any], None]:
         """Yield what of a batch has not come to its end, or all; ConfigurationError for a batch that is not there."""
         wanted = frozenset(State) if ended else _LEFT
+        ours = [entry for entry in await self._ledger.entries(name, [State.ACCEPTED]) if entry.host == self._books.host]
+        accepted = {entry.id: _read(entry, readable) for entry in ours}
+        await self._attend(accepted)
         after = 0
         known = False
         while page := await self._ledger.entries(name, after=after):
@@ -94,7 +108,7 @@ class Batches:
             for entry in page:
                 if entry.host != self._books.host:
                     raise ConfigurationError(f"batch {name!r} was begun at {entry.host}, not at {self._books.host}")
-                if entry.state in wanted:
+                if entry.state in wanted or entry.id in accepted:  # which may have ended since
                     yield Work(entry.position, _read(entry, readable), entry.id)
             after = page[-1].id
         if not known:
@@ -118,9 +132,9 @@ class Batches:
             return await self._session.submit(request, deadline, start_within, entry=claimed, budget=budget)
         return await self._known_job(entry_id, request)
 
-    def run(self, deadline: Deadline, budget: float | None) -> Running[Any]:
+    def run(self, deadline: Deadline, budget: float | None, on_doubt: OnDoubt) -> Running[Any]:
         """Return what takes the works of a stream to their ends, and sends nothing new once the account is empty."""
-        return _Run(self, deadline, budget)
+        return _Run(self, deadline, budget, Purse(on_doubt.at_most if isinstance(on_doubt, Resubmit) else 0.0))
 
     async def unsent_job(self, entry_id: int, request: Request[ResultT], why: AioweryError) -> Job[ResultT] | None:
         """Return the entry's job like `job`, but send nothing: NotSent if it is new."""
@@ -137,7 +151,7 @@ class Batches:
             case State.IN_DOUBT:
                 raise in_doubt(request, entry.sent_at or 0.0, entry.note, entry.request_id)
             case State.ACCEPTED:
-                return self._books.job_of(entry_id) or await self._session.resumed(entry, request)
+                return await self._resumed(entry, request)
             case State.SENDING if entry.owner == self._ledger.owner and not self._books.is_ours(entry_id):
                 await self._books.lost_track(entry)
         await self._books.look_around()
@@ -148,12 +162,32 @@ class Batches:
         (entry,) = await self._ledger.enter(UNNAMED, [item_of(request, self._books.host)], reuse=True)
         return await self._waited_for(entry.id, request, deadline, start_within)
 
+    async def released(self, entry_id: int, request: Request[Any], purse: Purse) -> bool:
+        """Release an entry that is in doubt if the purse pays for sending it again; a price must be known for that."""
+        price = await self.price(request)
+        if price is None or over_budget(purse.used, price, purse.budget):
+            return False
+        purse.hold(price)
+        await self._ledger.release(entry_id)
+        log.warning("%s: in doubt, and sent again for about %g credits, as on_doubt says", request.label, price)
+        return True
+
     async def resubmitted(self, entry_id: int, readable: Readable, deadline: Deadline) -> Job[Any]:
         """Release an entry that is in doubt and submit its request again."""
         entry = await self._entry(entry_id)
         request = _read(entry, readable)
         await self._ledger.release(entry_id)
         return await self._waited_for(entry_id, request, deadline)
+
+    async def _attend(self, accepted: Mapping[int, Request[Any]]) -> None:
+        """Poll on what was accepted, before anything new is sent: its tasks take places at the provider."""
+        for entry_id, request in accepted.items():
+            entry = await self._entry(entry_id)
+            if entry.state is State.ACCEPTED:
+                await self._resumed(entry, request)
+
+    async def _resumed(self, entry: Entry, request: Request[ResultT]) -> Job[ResultT] | None:
+        return self._books.job_of(entry.id) or await self._session.resumed(entry, request)
 
     def _pages(self, requests: Iterable[Request[Any]]) -> Iterator[list[Item]]:
         numbers: Counter[str] = Counter()
@@ -190,10 +224,17 @@ class _Run:
     batches: Batches
     deadline: Deadline
     budget: float | None
+    for_doubts: Purse
     refusal: InsufficientCredits | None = None
 
     async def __call__(self, work: Work[ResultT]) -> Job[ResultT] | None:
-        job = await self._job(work.entry_id or 0, work.request)
+        entry_id = work.entry_id or 0
+        try:
+            job = await self._job(entry_id, work.request)
+        except SubmissionInDoubt:
+            if not await self.batches.released(entry_id, work.request, self.for_doubts):
+                raise
+            return None  # it is new, and its turn comes
         if job is not None:
             await job.ended(deadline=self.deadline)
         return job

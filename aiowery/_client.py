@@ -15,7 +15,7 @@ from aiowery._addresses import checked_base_url
 from aiowery._catalogue import Catalogue
 from aiowery._credential import ApiKey, Credential
 from aiowery._events import Events, Observer
-from aiowery._policies import Limits, PollPolicy, RetryPolicy
+from aiowery._policies import Limits, OnDoubt, PollPolicy, RetryPolicy
 from aiowery._provider import Provider
 from aiowery._statistics import ClientStatistics
 from aiowery._stream import OutcomeStream, Requests, Running, Work, numbered
@@ -234,6 +234,7 @@ class Client:
         batch: str | None = None,
         budget: float | None = None,
         reuse: bool | None = None,
+        on_doubt: OnDoubt = "hold",
     ) -> OutcomeStream[ResultT]:
         """Run many requests and yield an `Outcome` for each as it lands (in input order with `ordered=True`).
 
@@ -245,15 +246,16 @@ class Client:
         sent, and what is in doubt comes as a `SubmissionInDoubt`, unsent. A request is known again by what it asks for,
         and equal ones by their number, wherever in the input they stand. All of a list are entered before the first is
         sent, others as they are taken. `budget`: credits that the batch may use in all, in whatever processes and
-        runs. `reuse`: as for the client, whose answer is the default.
+        runs. `reuse`: as for the client, whose answer is the default. `on_doubt`: `"hold"`, or `Resubmit(at_most=20)`
+        to send again what is in doubt for at most so many credits, although it may have been charged.
         """
-        if batch is None and (budget is not None or reuse is not None):
-            raise ConfigurationError("stream(): budget and reuse belong to a batch; give batch='a name' too")
+        if batch is None and (budget is not None or reuse is not None or on_doubt != "hold"):
+            raise ConfigurationError("stream(): budget, reuse and on_doubt belong to a batch; give batch='a name' too")
         if batch is None:
             return self._streaming(numbered(requests), self._run_to_end(deadline), in_flight, ordered=ordered)
         name, budget = checked_name(batch), checked_credits("budget", budget)
         works = self.batches.entered(name, requests, reuse=self._reuse if reuse is None else reuse)
-        return self._streaming(works, self.batches.run(deadline, budget), in_flight, ordered=ordered)
+        return self._streaming(works, self.batches.run(deadline, budget, on_doubt), in_flight, ordered=ordered)
 
     def resume(
         self,
@@ -264,15 +266,16 @@ class Client:
         deadline: Deadline = DEFAULT,
         budget: float | None = None,
         ended: bool = False,
+        on_doubt: OnDoubt = "hold",
     ) -> OutcomeStream[Any]:
         """Stream what is left of a batch, from the ledger alone: what is new, under way, or in doubt.
 
-        With `ended`, what is done or has failed comes too, as it was. An outcome's `index` is the request's place when
-        it was entered. The stream raises ConfigurationError for a batch that the ledger does not know, and for a
-        request of another provider.
+        With `ended`, what is done or has failed comes too, as it was; the rest is as for `stream`. An outcome's `index`
+        is the request's place when it was entered. The stream raises ConfigurationError for a batch that the ledger
+        does not know, and for a request of another provider.
         """
         works = self.batches.left(checked_name(batch), self._catalogue.from_object, ended=ended)
-        run = self.batches.run(deadline, checked_credits("budget", budget))
+        run = self.batches.run(deadline, checked_credits("budget", budget), on_doubt)
         return self._streaming(works, run, in_flight, ordered=ordered)
 
     async def resubmit(self, entry_id: int, *, deadline: Deadline = DEFAULT) -> Job[Any]:

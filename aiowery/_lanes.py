@@ -126,6 +126,13 @@ class Lane:
             self._admit()
             raise
 
+    def hold(self, ticket: Ticket) -> None:
+        """Take the places of tasks that are under way already, without waiting."""
+        ticket.admitted.set_result(None)
+        ticket.sent_at = ticket.accepted_at = self._loop.time()
+        self._in_use += ticket.places
+        self._holding[ticket] = None
+
     def accept(self, ticket: Ticket, tasks: int) -> None:
         """Note that the submission was accepted and started so many tasks, which may differ from its places."""
         self._submitting -= 1

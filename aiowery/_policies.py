@@ -180,6 +180,20 @@ class RetryPolicy:
         return attrs.evolve(self, **_divided(self, speed, "base", "ceiling", "patience", "longest_wait"))
 
 
+@attrs.frozen(kw_only=True)
+class Resubmit:
+    """What to do about requests in doubt: send them again, for at most so many credits in all.
+
+    Each may then have been charged twice. Only those of known price are sent again.
+    """
+
+    at_most: float = attrs.field(validator=at_least(0, finite=True))
+
+
+OnDoubt = Literal["hold"] | Resubmit
+"""What to do about requests in doubt: wait for a decision, or send them again."""
+
+
 def _divided(policy: object, speed: float, *durations: str) -> dict[str, Any]:
     if not 0 < speed <= _FASTEST:
         raise ConfigurationError(f"speed is {speed!r}; a number above 0 and at most {_FASTEST} is needed")

@@ -186,14 +186,19 @@ class Session:
             return None
         accepted = Accepted(task_ids=entry.task_ids, batch_id=entry.batch_id, request_id=entry.request_id)
         result_type: Any = request.result_type
-        job: Job[ResultT] = self.reattach(accepted, result_type, request.kind)
+        # Its tasks take places at the provider, which would refuse what we sent beyond them.
+        ticket = self._tasks.ticket(len(entry.task_ids)) if request.answer_within is None else None
+        job: Job[ResultT] = self.reattach(accepted, result_type, request.kind, ticket)
         self.books.look_after(entry, job)
         return job
 
-    def reattach(self, accepted: Accepted, result_type: type[ResultT], kind: Kind | None) -> Job[ResultT]:
+    def reattach(
+        self, accepted: Accepted, result_type: type[ResultT], kind: Kind | None, ticket: Ticket | None = None
+    ) -> Job[ResultT]:
         """Return a job for tasks that were submitted earlier: the one we have, if we have it.
 
-        Raises ConfigurationError for an id that nothing can be asked about.
+        A `ticket` gets the places that they take, until they have ended. Raises ConfigurationError for an id that
+        nothing can be asked about.
         """
         # A podcast's two steps share one task, so the ids alone do not tell jobs apart.
         same = (job for job in self.jobs() if job.task_ids == accepted.task_ids)
@@ -202,7 +207,9 @@ class Session:
             return known
         for task_id in accepted.task_ids:
             self.provider.status_call(task_id)
-        job = Job(accepted, self._watch, request=None, result_type=result_type, kind=kind)
+        if ticket is not None:
+            ticket.lane.hold(ticket)
+        job = Job(accepted, self._watch, request=None, result_type=result_type, kind=kind, ticket=ticket)
         self._watch.begin(job, deadline=DEFAULT)
         return job
 
@@ -278,7 +285,7 @@ class Session:
         """Tasks of a job have ended: others may take their places."""
         if job.ticket is not None:
             job.ticket.release(places)
-            if not job.places:
+            if not job.places and job.request is not None:
                 self._turns.end(job.ticket)
 
     def watched(self, job: Job[Any]) -> None:
@@ -290,7 +297,7 @@ class Session:
         """A job has ended, or our patience with it."""
         if job.done and job.state is TaskState.DONE:
             self._counts.finished += 1
-            if job.ticket is not None:
+            if job.ticket is not None and job.request is not None:
                 job.ticket.done()
         elif job.done:
             self._counts.failed += 1

@@ -87,7 +87,7 @@ class BatchDesk:
     async def open(self, items: Sequence[Item]) -> None:
         """Enter all items, so that the ledger knows what remains, whatever happens."""
         indices = [item.index for item in items if item.request is not None]
-        requests = (item.request for item in items if item.request is not None)
+        requests = [item.request for item in items if item.request is not None]
         places = await self._batches.enter(self._terms.name, requests, reuse=self._terms.reuse)
         self._places = dict(zip(indices, places, strict=True))
 

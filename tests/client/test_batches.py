@@ -13,9 +13,9 @@ from typing import Any
 
 import httpx
 import pytest
-from support import World, client_of, envelope
+from support import KEY, World, client_of, envelope
 
-from aiowery import ImageResult, Outcome, PollPolicy, Result, WeryAI
+from aiowery import ImageResult, Outcome, OutcomeStream, PollPolicy, Resubmit, Result, WeryAI
 from aiowery.errors import (
     BudgetExceeded,
     ConfigurationError,
@@ -377,6 +377,61 @@ async def test_a_budget_is_a_number_of_credits(budget: Any) -> None:
             client.stream(cats(1), budget=5)
         with pytest.raises(ConfigurationError, match="a name is needed"):
             client.stream(cats(1), batch="")
+
+
+async def test_a_batch_belongs_to_its_host(tmp_path: Path) -> None:
+    """What a sandbox made answers nothing for the real service, and the names are not mixed up."""
+    world = World(seconds=0.01)
+    async with ledger_of("file", tmp_path) as ledger:
+        await streamed(world, ledger, cats(2))
+        async with httpx.AsyncClient(transport=httpx.MockTransport(world)) as http:
+            elsewhere = WeryAI(KEY, base_url="https://other.example", http=http, ledger=ledger, polling=QUICK)
+            async with elsewhere as client:
+                with pytest.raises(LedgerError, match=r"begun at https://api\.example\.com"):
+                    await anext(client.stream(cats(2), batch="cats"))
+                with pytest.raises(ConfigurationError, match="begun at"):
+                    await anext(client.resume("cats"))
+                async with client.stream(cats(2), batch="others", reuse=True) as outcomes:
+                    assert [outcome.error async for outcome in outcomes] == [None, None]
+    assert len(world.posts) == 4
+
+
+async def test_doubts_are_sent_again_where_the_caller_says_so(tmp_path: Path) -> None:
+    """An explicit choice, for at most so many credits, and only where the price is known."""
+    world = World(seconds=0.01, misfortunes={"submit": [LOST] * 3})
+    async with ledger_of("file", tmp_path) as ledger:
+        held = await streamed(world, ledger, cats(3), on_doubt=Resubmit(at_most=2))
+        assert all(isinstance(outcome.error, SubmissionInDoubt) for outcome in held)
+        await streamed(world, ledger, cats(1, 10))  # which teaches the price
+        again = await streamed(world, ledger, cats(3), on_doubt=Resubmit(at_most=2))
+    assert sum(outcome.result is not None for outcome in again) == 2
+    assert sum(isinstance(outcome.error, SubmissionInDoubt) for outcome in again) == 1
+    assert len(world.posts) == 6
+
+
+async def reader(stream: OutcomeStream[ImageResult]) -> None:
+    """Read a stream."""
+    async for _ in stream:
+        pass
+
+
+async def test_what_is_polled_on_takes_its_places(tmp_path: Path) -> None:
+    """Tasks that a former run left under way count against the provider's limit: nothing is refused for load."""
+    world = World(seconds=0.3, places=20)
+    async with ledger_of("file", tmp_path) as ledger:
+        async with (
+            client_of(world, ledger=ledger, polling=QUICK) as client,
+            client.stream(cats(60), batch="cats") as it,
+        ):
+            waiting = asyncio.create_task(reader(it))
+            while len(world.posts) < 20:  # noqa: ASYNC110 - the provider sets no events
+                await asyncio.sleep(0.01)
+            waiting.cancel()
+        async with client_of(world, ledger=ledger, polling=QUICK) as client:
+            outcomes = [outcome async for outcome in client.stream(cats(60), batch="cats")]
+            assert client.statistics().lane.refusals == 0
+    assert all(outcome.result for outcome in outcomes)
+    assert world.most_at_once == 20
 
 
 def test_cancelled_callers_lose_nothing() -> None:

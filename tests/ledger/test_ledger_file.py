@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from aiowery.errors import LedgerError
-from aiowery.ledger import Item, SqliteLedger, State
+from aiowery.ledger import Item, SqliteLedger, State, _schema
 from aiowery.ledger._places import file_system_of
 from aiowery.ledger._schema import APPLICATION_ID, VERSION
 
@@ -111,6 +111,42 @@ async def test_a_later_version_is_refused_and_an_empty_file_is_fine(tmp_path: Pa
     connection.execute(f"PRAGMA user_version = {VERSION + 1}")
     connection.close()
     assert "later version" in await refusal(path)
+
+
+async def test_an_earlier_version_is_brought_up_to_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an earlier aiowery wrote is kept; the tables get what is new."""
+    path = tmp_path / "jobs.db"
+    ledger = SqliteLedger(path)
+    await ledger.open()
+    before = await ledger.enter("b", items(3))
+    await ledger.aclose()
+    later = (*_schema._MIGRATIONS, ("ALTER TABLE item ADD COLUMN colour TEXT NOT NULL DEFAULT 'red'",))
+    monkeypatch.setattr(_schema, "_MIGRATIONS", later)
+    monkeypatch.setattr(_schema, "VERSION", VERSION + 1)
+    for _ in range(2):
+        ledger = SqliteLedger(path)
+        await ledger.open()
+        assert await ledger.entries("b") == before
+        await ledger.aclose()
+    connection = sqlite3.connect(path)
+    assert connection.execute("SELECT DISTINCT colour FROM item").fetchall() == [("red",)]
+    assert connection.execute("PRAGMA user_version").fetchone() == (VERSION + 1,)
+    connection.close()
+
+
+async def test_a_clock_that_goes_backwards_decides_nothing(tmp_path: Path) -> None:
+    """Times are for people: what was sent in the future is walked to its end as any other."""
+    ledger = SqliteLedger(tmp_path / "jobs.db")
+    await ledger.open()
+    for number, at in enumerate((2e9, 1.0)):
+        entry = (await ledger.enter("b", items(2)))[number]
+        await ledger.claim(entry.id)
+        await ledger.fence(entry.id, f"r{number}", at)
+        await ledger.accepted(f"r{number}", ["t"])
+        await ledger.ended(entry.id, State.DONE)
+    assert await ledger.take_over() == 0
+    assert {entry.state for entry in await ledger.entries("b")} == {State.DONE}
+    await ledger.aclose()
 
 
 @pytest.mark.parametrize("content", [b"no database at all" * 100, b"SQLite format 3\0" + b"\xff" * 5000])

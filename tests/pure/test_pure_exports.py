@@ -42,6 +42,7 @@ EXPORTED = (
     "PollStatistics",
     "RedactionFilter",
     "Request",
+    "Resubmit",
     "Result",
     "RetryPolicy",
     "ScriptLine",
