@@ -63,8 +63,12 @@ class Batches:
         """
         if isinstance(requests, Sequence):
             places = await self.enter(name, requests, reuse=reuse)
-            for index, place in enumerate(places):
-                yield Work(index, requests[index], place.id)
+            try:
+                for index, place in enumerate(places):
+                    yield Work(index, requests[index], place.id)
+            except BaseException:  # left early
+                self._books.let_go()
+                raise
             return
         numbers: Counter[str] = Counter()
         async for work in numbered(requests):
@@ -78,6 +82,7 @@ class Batches:
         for page in self._pages(requests):
             entries = await self._ledger.enter(name, page, reuse=reuse)
             places += (Place(entry.id, entry.state, entry.files) for entry in entries)
+        self._books.expect(place.id for place in places if place.state is State.NEW)
         known = zip(places, requests, strict=True)
         await self._attend({place.id: request for place, request in known if place.state is State.ACCEPTED})
         return places
@@ -127,9 +132,8 @@ class Batches:
         None while another process works on it, or somebody else here. Raises what `submit` raises, what the request
         was refused with, or SubmissionInDoubt.
         """
-        claimed = await self._books.claim(entry_id)
-        if claimed is not None:
-            return await self._session.submit(request, deadline, start_within, entry=claimed, budget=budget)
+        if await self._books.claim(entry_id):
+            return await self._session.submit(request, deadline, start_within, entry_id=entry_id, budget=budget)
         return await self._known_job(entry_id, request)
 
     def run(self, deadline: Deadline, budget: float | None, on_doubt: OnDoubt) -> Running[Any]:
@@ -138,8 +142,7 @@ class Batches:
 
     async def unsent_job(self, entry_id: int, request: Request[ResultT], why: AioweryError) -> Job[ResultT] | None:
         """Return the entry's job like `job`, but send nothing: NotSent if it is new."""
-        entry = await self._entry(entry_id)
-        if entry.state is State.NEW:
+        if self._books.drop(entry_id) or (await self._entry(entry_id)).state is State.NEW:
             raise NotSent(f"{request.label}: not sent, for another was refused before it: {why}") from why
         return await self._known_job(entry_id, request)
 

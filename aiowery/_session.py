@@ -49,13 +49,13 @@ _UNCOLLECTED: Final = 1000
 
 @attrs.frozen
 class _Order(Generic[ResultT]):
-    """An admitted request on its way out; `entry` is the one that it has in the ledger already."""
+    """An admitted request on its way out; `entry_id` is its number in the ledger, if it has one already."""
 
     request: Request[ResultT]
     call: Call
     ticket: Ticket
     deadline: Deadline
-    entry: Entry | None
+    entry_id: int | None
     budget: float | None
 
 
@@ -124,20 +124,20 @@ class Session:
         deadline: Deadline,
         start_within: float | None = None,
         *,
-        entry: Entry | None = None,
+        entry_id: int | None = None,
         budget: float | None = None,
     ) -> Job[ResultT]:
-        """Wait for the lane, POST once, and return the job. `entry` is the request's own, claimed, if it has one.
+        """Wait for the lane, POST once, and return the job. `entry_id` is that of its claimed entry, if it has one.
 
         The POST belongs to the session: cancelling the caller while it is under way loses nothing.
         """
         try:
             call, ticket = await self._admitted(request, deadline, start_within)
         except BaseException:
-            if entry is not None:
-                self.books.give_up(entry)
+            if entry_id is not None:
+                self.books.give_up(entry_id)
             raise
-        post = self._own(request, self._post(_Order(request, call, ticket, deadline, entry, budget)))
+        post = self._own(request, self._post(_Order(request, call, ticket, deadline, entry_id, budget)))
         try:
             return await asyncio.shield(post)
         except asyncio.CancelledError:
@@ -189,7 +189,7 @@ class Session:
         # Its tasks take places at the provider, which would refuse what we sent beyond them.
         ticket = self._tasks.ticket(len(entry.task_ids)) if request.answer_within is None else None
         job: Job[ResultT] = self.reattach(accepted, result_type, request.kind, ticket)
-        self.books.look_after(entry, job)
+        self.books.look_after(entry.id, job)
         return job
 
     def reattach(
@@ -338,7 +338,7 @@ class Session:
         """Open a page for an admitted request, submit it, and write down what came of it."""
         self._counts.submitted += 1
         try:
-            page = await self.books.page(order.request, order.entry, order.budget)
+            page = await self.books.page(order.request, order.entry_id, order.budget)
         except BaseException as error:
             self._refused(order.ticket, order.request, error)
             raise

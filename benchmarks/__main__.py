@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 import attrs
 
-from benchmarks import _page, detection, imports, makespan, memory, scheduler, thousand
+from benchmarks import _page, detection, imports, ledger, makespan, memory, scheduler, thousand
 from benchmarks._figures import Section
 
 _RESULTS: Final = Path(__file__).with_name("RESULTS.md")
@@ -29,6 +29,7 @@ _BENCHMARKS: Final[dict[str, _Measure]] = {
     "makespan": makespan.measure,
     "imports": imports.measure,
     "memory": memory.measure,
+    "ledger": ledger.measure,
 }
 
 

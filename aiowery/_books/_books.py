@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
+from itertools import islice
 from typing import Any, Final
 
 from aiowery._books._page import Page
@@ -17,6 +18,7 @@ from aiowery.errors import LedgerError
 from aiowery.ledger import UNNAMED, Entry, Item, Ledger, body_of
 
 _PATIENCE: Final = 2.0
+_AHEAD: Final = 15
 
 
 class Books:
@@ -35,6 +37,9 @@ class Books:
         self._purse = Purse(budget)
         self._pages: dict[Job[Any], Page] = {}
         self._ours: dict[int, Job[Any] | None] = {}
+        self._expected: dict[int, None] = {}
+        self._ahead: set[int] = set()
+        self._claiming = asyncio.Lock()
         self._writing: set[asyncio.Task[None]] = set()
         self._looked_at = float("-inf")
 
@@ -46,6 +51,7 @@ class Books:
 
     async def aclose(self) -> None:
         """Finish writing, and close the ledger."""
+        self.let_go()
         while self._writing:
             await asyncio.wait(self._writing)
         if self._owned:
@@ -60,34 +66,70 @@ class Books:
         if doubts := await self.ledger.take_over():
             log.warning("%d submissions of a process that has ended are in doubt", doubts)
 
-    async def page(self, request: Request[Any], entry: Entry | None, budget: float | None) -> Page:
-        """Return the page of a claimed entry, or a new one for a request of no batch."""
-        if entry is None:
+    async def page(self, request: Request[Any], entry_id: int | None, budget: float | None) -> Page:
+        """Return the page of a claimed entry, or of a new one for a request of no batch."""
+        lasting = entry_id is not None
+        if entry_id is None:
             (entry,) = await self.ledger.enter(UNNAMED, [item_of(request, self.host)], claim=True)
+            entry_id = entry.id
         cost = await self.prices.of(request) if self._counts(budget) else None
-        self._ours[entry.id] = None
-        return Page(self.ledger, entry, self._purse, cost=cost or 0.0, budget=budget)
+        self._ours[entry_id] = None
+        return Page(self.ledger, entry_id, self._purse, cost=cost or 0.0, budget=budget, lasting=lasting)
 
     def keep(self, page: Page, job: Job[Any]) -> None:
         """Remember whose job it is, to write down its end."""
         self._pages[job] = page
-        self._ours[page.entry.id] = job
+        self._ours[page.entry_id] = job
 
-    def look_after(self, entry: Entry, job: Job[Any]) -> None:
+    def look_after(self, entry_id: int, job: Job[Any]) -> None:
         """Keep the job of an entry that was accepted earlier."""
-        self.keep(Page(self.ledger, entry, self._purse, cost=0.0, budget=None), job)
+        self.keep(Page(self.ledger, entry_id, self._purse, cost=0.0, budget=None, lasting=True), job)
 
-    async def claim(self, entry_id: int) -> Entry | None:
-        """Take a new entry; None when it is not new any more."""
-        claiming = asyncio.ensure_future(self.ledger.claim(entry_id))
+    async def claim(self, entry_id: int) -> bool:
+        """Take a new entry, and some of those that are expected next; False when it is not new any more."""
+        async with self._claiming:
+            if entry_id not in self._ahead:
+                await self._claim_from(entry_id)
+        if entry_id not in self._ahead:
+            return False
+        self._ahead.remove(entry_id)
+        self._ours[entry_id] = None
+        return True
+
+    def expect(self, entry_ids: Iterable[int]) -> None:
+        """Note which new entries are going to be claimed one after the other."""
+        self._expected = dict.fromkeys(entry_ids)
+
+    def let_go(self) -> None:
+        """Leave to others what was claimed ahead."""
+        self._expected = {}
+        for entry_id in tuple(self._ahead):
+            self.drop(entry_id)
+
+    def drop(self, entry_id: int) -> bool:
+        """Let go of an entry that was claimed ahead; return whether it was."""
+        if entry_id not in self._ahead:
+            return False
+        self._ahead.remove(entry_id)
+        self._write(self.ledger.give_up(entry_id))
+        return True
+
+    async def _claim_from(self, entry_id: int) -> None:
+        claiming = asyncio.ensure_future(self.ledger.claim(self._next_from(entry_id)))
         try:
-            entry = await asyncio.shield(claiming)
-        except asyncio.CancelledError:  # nobody would ever let go of it
+            claimed = await asyncio.shield(claiming)
+        except asyncio.CancelledError:  # nobody would ever let go of them
             self._write(self._unclaimed(claiming))
             raise
-        if entry is not None:
-            self._ours[entry_id] = None
-        return entry
+        self._ahead.update(claimed)
+
+    def _next_from(self, entry_id: int) -> list[int]:
+        """Return an entry and some of those that are expected."""
+        self._expected.pop(entry_id, None)
+        ahead = list(islice(self._expected, _AHEAD))
+        for other in ahead:
+            del self._expected[other]
+        return [entry_id, *ahead]
 
     async def lost_track(self, entry: Entry) -> None:
         """Put in doubt what we were sending, and of which we could not write down what became of it."""
@@ -105,9 +147,9 @@ class Books:
         """Write why there is no job, even if whoever waits is cancelled."""
         await asyncio.shield(self._write(self._failed(page, error)))
 
-    def give_up(self, entry: Entry) -> None:
+    def give_up(self, entry_id: int) -> None:
         """Let go of a claimed entry that was not sent."""
-        self._write(self._given_up(entry))
+        self._write(self._given_up(entry_id))
 
     def ended(self, job: Job[Any]) -> None:
         """Write down a job's end, beside the work, which does not stop for it."""
@@ -115,28 +157,27 @@ class Books:
         if page is not None:
             self._write(self._ended(page, job))
 
-    async def _unclaimed(self, claiming: asyncio.Future[Entry | None]) -> None:
-        entry = await claiming
-        if entry is not None:
-            await self.ledger.give_up(entry.id)
+    async def _unclaimed(self, claiming: asyncio.Future[list[int]]) -> None:
+        for entry_id in await claiming:
+            await self.ledger.give_up(entry_id)
 
-    async def _given_up(self, entry: Entry) -> None:
+    async def _given_up(self, entry_id: int) -> None:
         try:
-            await self.ledger.give_up(entry.id)
+            await self.ledger.give_up(entry_id)
         finally:
-            self._ours.pop(entry.id, None)
+            self._ours.pop(entry_id, None)
 
     async def _failed(self, page: Page, error: BaseException) -> None:
         try:
             await page.failed(error)
         finally:
-            self._ours.pop(page.entry.id, None)
+            self._ours.pop(page.entry_id, None)
 
     async def _ended(self, page: Page, job: Job[Any]) -> None:
         try:
             await page.ended(job)
         finally:
-            self._ours.pop(page.entry.id, None)
+            self._ours.pop(page.entry_id, None)
 
     def _counts(self, budget: float | None) -> bool:
         return budget is not None or self._purse.budget is not None

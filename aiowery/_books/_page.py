@@ -24,21 +24,24 @@ from aiowery.errors import (
     PermissionDenied,
     SubmissionInDoubt,
 )
-from aiowery.ledger import UNNAMED, Entry, Ledger, State
+from aiowery.ledger import Ledger, State
 
 _CURABLE: Final = (AuthenticationError, DailyLimitReached, InsufficientCredits, PermissionDenied)
 """Refusals that speak of the account, which its owner can put right."""
 
 
 class Page:
-    """An entry that is ours, and the mark of its latest attempt.
+    """An entry that is ours, and the mark of its latest attempt; a `lasting` one may be asked about another time.
 
     What was paid for and cannot be written down is told in the log, and goes on; what is yet to be sent and cannot be
     written down is not sent.
     """
 
-    def __init__(self, ledger: Ledger, entry: Entry, purse: Purse, *, cost: float, budget: float | None) -> None:
-        self.entry = entry
+    def __init__(
+        self, ledger: Ledger, entry_id: int, purse: Purse, *, cost: float, budget: float | None, lasting: bool
+    ) -> None:
+        self.entry_id: int = entry_id
+        self._lasting = lasting
         self._ledger = ledger
         self._purse = purse
         self._cost = cost
@@ -54,7 +57,7 @@ class Page:
         self._purse.hold(self._cost)
         self._held = self._cost
         self._ref, self._passed = secrets.token_hex(16), False
-        await self._ledger.fence(self.entry.id, self._ref, time.time(), cost=self._cost, budget=self._budget)
+        await self._ledger.fence(self.entry_id, self._ref, time.time(), cost=self._cost, budget=self._budget)
         self._passed = True
 
     async def unsent(self) -> None:
@@ -88,10 +91,10 @@ class Page:
         A refusal that is not this request's fault leaves it new, to be sent another time.
         """
         if self._ref is None:
-            await self._ledger.give_up(self.entry.id)
+            await self._ledger.give_up(self.entry_id)
         elif not self._passed:
             await self.unsent()
-            await self._ledger.give_up(self.entry.id)
+            await self._ledger.give_up(self.entry_id)
         elif isinstance(error, (SubmissionInDoubt, asyncio.CancelledError)):
             await self._ledger.doubt(self._ref, _cause(error))
         elif isinstance(error, APIError) and verdict(error) is Verdict.REFUSED and not isinstance(error, _CURABLE):
@@ -99,18 +102,18 @@ class Page:
             await self._ledger.refused(self._ref, note_of(error), again=False)
         else:
             await self.refused_for_now(note_of(error))
-            await self._ledger.give_up(self.entry.id)
+            await self._ledger.give_up(self.entry_id)
 
     async def ended(self, job: Job[Any]) -> None:
-        """Write down a job's end. In a batch, one that may yet be found when asked again has not ended."""
+        """Write down a job's end. What lasts and may yet be found when asked again has not ended."""
         error = job.error
-        if isinstance(error, (JobLost, EmptyResult)) and self.entry.batch != UNNAMED:
+        if isinstance(error, (JobLost, EmptyResult)) and self._lasting:
             return
         credits_ = job.credits
         if credits_ is not None and self._ref is not None:
             self._weigh(credits_)
         await self._ledger.ended(
-            self.entry.id,
+            self.entry_id,
             State.DONE if error is None else State.FAILED,
             snapshots=[snapshot_as_object(snapshot) for snapshot in job.snapshots],
             credits=credits_,

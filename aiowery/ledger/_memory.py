@@ -60,9 +60,10 @@ class MemoryLedger:
         facts: dict[str, Any] = {"state": State.CLAIMED, "owner": self.owner} if claim else {"state": State.NEW}
         return [(reuse and self._like(batch, item)) or self._entered(batch, item, facts) for item in items]
 
-    async def claim(self, entry_id: int) -> Entry | None:
-        """Take a new entry; None when it is not new any more."""
-        return self._move(entry_id, {State.NEW}, state=State.CLAIMED, owner=self.owner)
+    async def claim(self, entry_ids: Sequence[int]) -> list[int]:
+        """Take new entries and return those that are ours now."""
+        claimed = (self._move(one, {State.NEW}, state=State.CLAIMED, owner=self.owner) for one in entry_ids)
+        return [entry.id for entry in claimed if entry is not None]
 
     async def give_up(self, entry_id: int) -> None:
         """Let go of a claimed entry: nothing was sent. One of no batch is forgotten."""

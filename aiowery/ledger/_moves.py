@@ -23,6 +23,8 @@ from aiowery.ledger._entries import UNNAMED, BatchSummary, Entry, Item, State, o
 
 Connection = sqlite3.Connection
 
+_KEY: Final = 2
+
 _COLUMNS: Final = (
     "id, batch, key, position, request, state, attempts, ref, owner, sent_at, task_ids, batch_id, request_id, note,"
     " snapshots, credits, files, seconds, cost, host"
@@ -38,22 +40,25 @@ def enter(
     """
     _check_host(connection, batch, items)
     state = State.NEW if claimant is None else State.CLAIMED
-    found = []
-    for item in items:
-        row = _alike(connection, batch, item) if reuse else None
-        if row is None:
-            facts = (item.position, _text(item.request), item.host, item.body, item.price_key, state, claimant)
-            connection.execute(
-                "INSERT INTO item (batch, key, position, request, host, body, price_key, state, owner)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (batch, key) DO NOTHING",
-                (batch, item.key, *facts),
-            )
-            row = connection.execute(
-                f"SELECT {_COLUMNS} FROM item WHERE batch = ? AND key = ?",  # noqa: S608 - a constant
-                (batch, item.key),
-            ).fetchone()
-        found.append(_entry(row))
-    return found
+    alike = {item.key: row for item in items if (row := _alike(connection, batch, item))} if reuse else {}
+    connection.executemany(
+        "INSERT INTO item (batch, key, position, request, host, body, price_key, state, owner)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (batch, key) DO NOTHING",
+        [_new_row(batch, item, state, claimant) for item in items if item.key not in alike],
+    )
+    found = {**_by_key(connection, batch, [item.key for item in items]), **alike}
+    return [_entry(found[item.key]) for item in items]
+
+
+def _new_row(batch: str, item: Item, state: State, claimant: str | None) -> tuple[Any, ...]:
+    request = _text(item.request)
+    return (batch, item.key, item.position, request, item.host, item.body, item.price_key, state, claimant)
+
+
+def _by_key(connection: Connection, batch: str, keys: Sequence[str]) -> dict[str, Sequence[Any]]:
+    marks = ", ".join("?" * len(keys))
+    rows = connection.execute(f"SELECT {_COLUMNS} FROM item WHERE batch = ? AND key IN ({marks})", (batch, *keys))  # noqa: S608 - marks only
+    return {row[_KEY]: row for row in rows}
 
 
 def _check_host(connection: Connection, batch: str, items: Sequence[Item]) -> None:
@@ -72,13 +77,14 @@ def _alike(connection: Connection, batch: str, item: Item) -> Sequence[Any] | No
     return row
 
 
-def claim(connection: Connection, entry_id: int, owner: str) -> Entry | None:
-    """Take a new entry; None when somebody else was quicker, or it is not new any more."""
-    row = connection.execute(
-        f"UPDATE item SET state = 'claimed', owner = ? WHERE id = ? AND state = 'new' RETURNING {_COLUMNS}",  # noqa: S608 - a constant
-        (owner, entry_id),
-    ).fetchone()
-    return None if row is None else _entry(row)
+def claim(connection: Connection, entry_ids: Sequence[int], owner: str) -> list[int]:
+    """Take new entries and return those that are ours now."""
+    marks = ", ".join("?" * len(entry_ids))
+    rows = connection.execute(
+        f"UPDATE item SET state = 'claimed', owner = ? WHERE id IN ({marks}) AND state = 'new' RETURNING id",  # noqa: S608 - marks only
+        (owner, *entry_ids),
+    )
+    return [entry_id for (entry_id,) in rows.fetchall()]
 
 
 def give_up(connection: Connection, entry_id: int, owner: str) -> None:

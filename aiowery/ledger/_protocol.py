@@ -39,8 +39,8 @@ class Ledger(Protocol):
         """
         ...
 
-    async def claim(self, entry_id: int) -> Entry | None:
-        """Take a new entry; None when somebody else was quicker, or it is not new any more."""
+    async def claim(self, entry_ids: Sequence[int]) -> list[int]:
+        """Take new entries and return those that are ours now; the others were taken, or are not new any more."""
         ...
 
     async def give_up(self, entry_id: int) -> None:
@@ -84,7 +84,10 @@ class Ledger(Protocol):
         note: str = "",
         seconds: float | None = None,
     ) -> None:
-        """Keep an accepted entry's end, DONE or FAILED. Where no credits were told, its estimate goes on counting."""
+        """Keep an accepted entry's end, DONE or FAILED. Where no credits were told, its estimate goes on counting.
+
+        It may take a moment more than others, to be written together with them: without it one would merely ask again.
+        """
         ...
 
     async def saved(self, entry_id: int, files: Sequence[str]) -> None:

@@ -63,7 +63,7 @@ class SqliteLedger:
         """Inherit what dead processes left under way; return how many entries are in doubt for that reason."""
         found = await self._do(_moves.owners)
         dead = await anyio.to_thread.run_sync(self._owners.dead, found)
-        inherit = (self._do(partial(_moves.inherit, dead=name, owner=self.owner)) for name in dead)
+        inherit = (self._do(partial(_moves.inherit, dead=name, owner=self.owner), whole=True) for name in dead)
         return sum(await asyncio.gather(*inherit))
 
     async def enter(
@@ -71,11 +71,13 @@ class SqliteLedger:
     ) -> list[Entry]:
         """Return an entry for each item, in order: the one that is there under its key, or a new one."""
         claimant = self.owner if claim else None
-        return await self._do(lambda connection: _moves.enter(connection, batch, items, claimant, reuse=reuse))
+        return await self._do(
+            lambda connection: _moves.enter(connection, batch, items, claimant, reuse=reuse), whole=True
+        )
 
-    async def claim(self, entry_id: int) -> Entry | None:
-        """Take a new entry; None when somebody else was quicker, or it is not new any more."""
-        return await self._do(lambda connection: _moves.claim(connection, entry_id, self.owner))
+    async def claim(self, entry_ids: Sequence[int]) -> list[int]:
+        """Take new entries and return those that are ours now; the others were taken, or are not new any more."""
+        return await self._do(lambda connection: _moves.claim(connection, entry_ids, self.owner))
 
     async def give_up(self, entry_id: int) -> None:
         """Let go of a claimed entry: nothing was sent."""
@@ -86,7 +88,9 @@ class SqliteLedger:
     ) -> None:
         """Note that the next thing to happen is the first byte; LedgerError when this entry is not ours to send."""
         purchase = _moves.Purchase(ref, at, cost, budget)
-        await self._do(lambda connection: _moves.fence(connection, entry_id, self.owner, purchase))
+        await self._do(
+            lambda connection: _moves.fence(connection, entry_id, self.owner, purchase), whole=budget is not None
+        )
 
     async def unsent(self, ref: str) -> None:
         """Note that what was about to leave provably did not: the entry is claimed again."""
@@ -118,7 +122,7 @@ class SqliteLedger:
     ) -> None:
         """Keep an accepted entry's end, DONE or FAILED."""
         end = _moves.End(checked_end(state), snapshots, credits, note, seconds)
-        await self._do(lambda connection: _moves.ended(connection, entry_id, end))
+        await self._do(lambda connection: _moves.ended(connection, entry_id, end), lazy=True)
 
     async def saved(self, entry_id: int, files: Sequence[str]) -> None:
         """Keep the names of what was saved."""
@@ -134,7 +138,7 @@ class SqliteLedger:
 
     async def release(self, entry_id: int) -> None:
         """Settle a doubt: nothing was charged, so it may be sent again."""
-        await self._do(lambda connection: _moves.release(connection, entry_id))
+        await self._do(lambda connection: _moves.release(connection, entry_id), whole=True)
 
     async def entry(self, entry_id: int) -> Entry | None:
         """Return one entry."""
@@ -159,10 +163,10 @@ class SqliteLedger:
         """Return all batches in numbers, oldest first."""
         return await self._do(_moves.batches)
 
-    async def _do(self, move: Move[T]) -> T:
+    async def _do(self, move: Move[T], *, whole: bool = False, lazy: bool = False) -> T:
         if self._writer is None:
             raise LedgerError("the ledger is closed; open it again")
-        return await self._writer.do(move)
+        return await self._writer.do(move, whole=whole, lazy=lazy)
 
     def _open(self) -> None:
         check_place(self.path)

@@ -6,6 +6,7 @@ import asyncio
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
@@ -16,6 +17,7 @@ from aiowery.errors import AioweryError, LedgerError
 T = TypeVar("T")
 
 _MOST: Final = 5000
+_LAZY: Final = 0.05
 
 
 @attrs.define(eq=False)
@@ -23,6 +25,8 @@ class _Order:
     """A move that somebody waits for, and its end."""
 
     move: Callable[[sqlite3.Connection], Any]
+    whole: bool
+    lazy: bool
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Any]
     result: Any = None
@@ -56,12 +60,16 @@ class Writer:
         """Begin to work."""
         self._thread.start()
 
-    async def do(self, move: Callable[[sqlite3.Connection], T]) -> T:
-        """Return what the move returns, once it is durable. Who is cancelled does not undo it."""
+    async def do(self, move: Callable[[sqlite3.Connection], T], *, whole: bool, lazy: bool) -> T:
+        """Return what the move returns, once it is durable. Who is cancelled does not undo it.
+
+        A move is `whole` when its statements hold together or not at all, and `lazy` when it may wait a moment for
+        others, whose write to the disk serves it too.
+        """
         if self._closed:
             raise LedgerError("the ledger is closed; open it again")
         loop = asyncio.get_running_loop()
-        order = _Order(move, loop, loop.create_future())
+        order = _Order(move, whole, lazy, loop, loop.create_future())
         self._orders.put(order)
         result: T = await order.future
         return result
@@ -98,17 +106,26 @@ class Writer:
         return more
 
     def _waiting(self) -> tuple[list[_Order], bool]:
+        """Return the orders of the next group, and whether there may be more after it."""
         orders: list[_Order] = []
         order = self._orders.get()
+        until = time.monotonic() + _LAZY
         while order is not None:
             orders.append(order)
+            if not order.lazy:
+                until = 0.0
             if len(orders) >= _MOST:
-                return orders, True
+                break
             try:
-                order = self._orders.get_nowait()
+                order = self._next(until)
             except queue.Empty:
-                return orders, True
-        return orders, False
+                break
+        return orders, order is not None
+
+    def _next(self, until: float) -> _Order | None:
+        """Return the next order if it comes until then."""
+        patience = until - time.monotonic()
+        return self._orders.get(timeout=patience) if patience > 0 else self._orders.get_nowait()
 
     def _refuse_all(self, error: LedgerError) -> None:
         """Tell everybody that there is no ledger, until we are told to end."""
@@ -118,13 +135,17 @@ class Writer:
 
 
 def _group(connection: sqlite3.Connection, orders: list[_Order]) -> None:
-    connection.execute("BEGIN IMMEDIATE")
+    """Make the moves in one transaction; a single one of single statements is one by itself."""
+    alone = len(orders) == 1 and not orders[0].whole
+    if not alone:
+        connection.execute("BEGIN IMMEDIATE")
     for order in orders:
         try:
             order.result = order.move(connection)
         except AioweryError as error:
             order.error = error
-    connection.execute("COMMIT")
+    if not alone:
+        connection.execute("COMMIT")
 
 
 def _abandon(connection: sqlite3.Connection) -> None:

@@ -51,7 +51,7 @@ async def test_whoever_leaves_does_not_undo(tmp_path: Path) -> None:
     ledger = SqliteLedger(tmp_path / "jobs.db")
     await ledger.open()
     (entry, *others) = await ledger.enter("b", items(20))
-    claims = [asyncio.create_task(ledger.claim(one.id)) for one in (entry, *others)]
+    claims = [asyncio.create_task(ledger.claim([one.id])) for one in (entry, *others)]
     await asyncio.sleep(0)
     claims[0].cancel()
     await asyncio.gather(*claims, return_exceptions=True)
@@ -64,7 +64,7 @@ async def test_a_move_out_of_place_costs_the_others_nothing(tmp_path: Path) -> N
     ledger = SqliteLedger(tmp_path / "jobs.db")
     await ledger.open()
     entries = await ledger.enter("b", items(10))
-    moves = [ledger.claim(one.id) for one in entries] + [ledger.adopt(entries[0].id, ["t"])]
+    moves = [ledger.claim([one.id]) for one in entries] + [ledger.adopt(entries[0].id, ["t"])]
     ends = await asyncio.gather(*moves, return_exceptions=True)
     assert [isinstance(end, LedgerError) for end in ends] == [False] * 10 + [True]
     await ledger.aclose()
@@ -140,7 +140,7 @@ async def test_a_clock_that_goes_backwards_decides_nothing(tmp_path: Path) -> No
     await ledger.open()
     for number, at in enumerate((2e9, 1.0)):
         entry = (await ledger.enter("b", items(2)))[number]
-        await ledger.claim(entry.id)
+        await ledger.claim([entry.id])
         await ledger.fence(entry.id, f"r{number}", at)
         await ledger.accepted(f"r{number}", ["t"])
         await ledger.ended(entry.id, State.DONE)
