@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 import attrs
 
-from benchmarks import _page, detection, imports, ledger, makespan, memory, scheduler, thousand
+from benchmarks import _page, detection, imports, ledger, makespan, memory, scheduler, storm, thousand
 from benchmarks._figures import Section
 
 _RESULTS: Final = Path(__file__).with_name("RESULTS.md")
@@ -30,6 +30,7 @@ _BENCHMARKS: Final[dict[str, _Measure]] = {
     "imports": imports.measure,
     "memory": memory.measure,
     "ledger": ledger.measure,
+    "storm": storm.measure,
 }
 
 
