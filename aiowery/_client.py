@@ -145,7 +145,14 @@ class Client:
             other_hosts=self._other_hosts,
         )
         ledger, owned = self._chosen_ledger()
-        books = Books(ledger, self.base_url, owned=owned, prices=self._prices, budget=self._budget)
+        books = Books(
+            ledger,
+            self.base_url,
+            owned=owned,
+            prices=self._prices,
+            budget=self._budget,
+            credit_price=self._credit_price,
+        )
         try:
             await books.open()
         except BaseException:

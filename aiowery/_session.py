@@ -243,6 +243,8 @@ class Session:
             answers=self._answers.statistics(),
             polls=self._watch.statistics(),
             under_way=len(self._jobs),
+            credits=self.books.credits,
+            money=self.books.money,
             **attrs.asdict(self._counts),
         )
 

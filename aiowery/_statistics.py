@@ -79,6 +79,9 @@ class ClientStatistics:
     `submitted` counts submissions begun, `accepted` those with task ids, `refused` those without, `in_doubt`
     those that may have been charged without our knowing; `finished` and `failed` count jobs that ended,
     `under_way` those that have not.
+
+    `credits` is what was charged, and the estimates of what is under way or in doubt, `money` what those have cost
+    where the client knows `credit_price`.
     """
 
     lane: LaneStatistics
@@ -91,3 +94,5 @@ class ClientStatistics:
     finished: int
     failed: int
     under_way: int
+    credits: float = 0.0
+    money: float | None = None

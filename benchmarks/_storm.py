@@ -210,7 +210,7 @@ def storm(*, way: Way, workers: int, prompts: int, stops: int, seed: int) -> Ver
         crew = _Crew(way, url, store, prompts, workers)
         try:
             while struck < stops and any(worker.poll() is None for worker in crew.members):
-                time.sleep(dice.uniform(0.5, 1.7) / workers)
+                time.sleep(dice.uniform(0.5, 1.4) / workers)
                 struck += crew.strike(dice)
             crew.finish()
         finally:

@@ -27,7 +27,7 @@ _PLAN: tuple[tuple[Way, int], ...] = (("ledger", 1), ("ledger", 3), ("queue", 1)
 
 def measure(*, quick: bool) -> Section:
     """Run every way through a storm of its own."""
-    prompts, stops = (40, 2) if quick else (600, 30)
+    prompts, stops = (40, 2) if quick else (1_000, 30)
     verdicts = [
         storm(way=way, workers=workers, prompts=prompts, stops=stops, seed=seed)
         for seed, (way, workers) in enumerate(_PLAN)

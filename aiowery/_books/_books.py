@@ -28,13 +28,21 @@ class Books:
     """
 
     def __init__(
-        self, ledger: Ledger, host: str, *, owned: bool, prices: PriceTable | None, budget: float | None
+        self,
+        ledger: Ledger,
+        host: str,
+        *,
+        owned: bool,
+        prices: PriceTable | None,
+        budget: float | None,
+        credit_price: float | None,
     ) -> None:
         self.ledger: Ledger = ledger
         self.host: str = host
         self.prices: Prices = Prices(prices, ledger, host)
         self._owned = owned
         self._purse = Purse(budget)
+        self._credit_price = credit_price
         self._pages: dict[Job[Any], Page] = {}
         self._ours: dict[int, Job[Any] | None] = {}
         self._expected: dict[int, None] = {}
@@ -42,6 +50,16 @@ class Books:
         self._claiming = asyncio.Lock()
         self._writing: set[asyncio.Task[None]] = set()
         self._looked_at = float("-inf")
+
+    @property
+    def credits(self) -> float:
+        """What was charged, and the estimates of what is under way or in doubt."""
+        return self._purse.used
+
+    @property
+    def money(self) -> float | None:
+        """What those credits have cost, where that is known."""
+        return None if self._credit_price is None else self._purse.used * self._credit_price
 
     async def open(self) -> None:
         """Open the ledger and inherit what dead processes left."""

@@ -40,14 +40,26 @@ def enter(
     """
     _check_host(connection, batch, items)
     state = State.NEW if claimant is None else State.CLAIMED
-    alike = {item.key: row for item in items if (row := _alike(connection, batch, item))} if reuse else {}
+    if not reuse:
+        _insert(connection, [_new_row(batch, item, state, claimant) for item in items])
+        found = _by_key(connection, batch, [item.key for item in items])
+        return [_entry(found[item.key]) for item in items]
+    entries = []
+    for item in items:  # one by one: an item may be like one before it
+        row = _alike(connection, batch, item)
+        if row is None:
+            _insert(connection, [_new_row(batch, item, state, claimant)])
+            row = _by_key(connection, batch, [item.key])[item.key]
+        entries.append(_entry(row))
+    return entries
+
+
+def _insert(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
     connection.executemany(
         "INSERT INTO item (batch, key, position, request, host, body, price_key, state, owner)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (batch, key) DO NOTHING",
-        [_new_row(batch, item, state, claimant) for item in items if item.key not in alike],
+        rows,
     )
-    found = {**_by_key(connection, batch, [item.key for item in items]), **alike}
-    return [_entry(found[item.key]) for item in items]
 
 
 def _new_row(batch: str, item: Item, state: State, claimant: str | None) -> tuple[Any, ...]:

@@ -313,7 +313,8 @@ async def test_a_failed_or_doubtful_request_is_not_reused(tmp_path: Path) -> Non
 async def test_a_clients_budget_is_kept() -> None:
     """What would exceed it is not sent; credits are held while a request is under way, then settled."""
     world = World(seconds=0.05)
-    async with client_of(world, polling=QUICK, budget=4, prices={"WERYAI_IMAGE_2_0": 2.0}) as client:
+    prices = {"WERYAI_IMAGE_2_0": 2.0}
+    async with client_of(world, polling=QUICK, budget=4, prices=prices, credit_price=0.05) as client:
         results = await asyncio.gather(*map(client.run, cats(5)), return_exceptions=True)
         refused = [error for error in results if isinstance(error, BudgetExceeded)]
         assert len(world.posts) == 2
@@ -322,6 +323,8 @@ async def test_a_clients_budget_is_kept() -> None:
         assert (await client.run(cats(1)[0])).credits == 1.0
         with pytest.raises(BudgetExceeded, match="3 of 4 credits"):
             await client.run(cats(1)[0])
+        assert client.statistics().credits == 3.0
+        assert client.statistics().money == pytest.approx(0.15)
     assert len(world.posts) == 3
 
 

@@ -1,0 +1,257 @@
+"""Durable batches on the command line: the same command again goes on where it was, whatever ended it."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aiowery.sandbox import Fault, Sandbox, faults
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+Start = Callable[..., subprocess.Popen[str]]
+Manifest = Callable[[], Sequence[dict[str, Any]]]
+
+
+@pytest.fixture
+def cats(tmp_path: Path) -> Path:
+    """Write a file of 12 prompts."""
+    path = tmp_path / "cats.txt"
+    path.write_text("".join(f"cat {number}\n" for number in range(12)))
+    return path
+
+
+def charged(sandbox: Sandbox) -> int:
+    """Return how many credits the sandbox has taken."""
+    return 10_000 - sandbox.world.credits
+
+
+def fates(lines: Sequence[dict[str, Any]]) -> Counter[str]:
+    """Count how the items ended."""
+    return Counter(line["outcome"] for line in lines)
+
+
+def test_the_same_command_again_sends_nothing(
+    aiowery_command: Command, manifest: Manifest, aiowery_sandbox: Sandbox, cats: Path, tmp_path: Path
+) -> None:
+    """Done is done: no credit, no download, and a manifest and a gallery that hold everything."""
+    first = aiowery_command("batch", "cats.txt", "--out", "out")
+    assert first.returncode == 0, first.stderr
+    pictures = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*.png")}
+    told = {line["index"]: line["files"] for line in manifest()}
+    again = aiowery_command("batch", "cats.txt", "--out", "out", "--gallery", "--credit-price", "0.05")
+    assert again.returncode == 0, again.stderr
+    assert "12 had come to their end before, and were not sent again." in again.stdout
+    assert "12 credits (0.60 at 0.05 each)" in again.stdout
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*.png")} == pictures
+    assert {line["index"]: line["files"] for line in manifest()} == told
+    assert (tmp_path / "out" / "gallery.html").exists()
+    assert charged(aiowery_sandbox) == 12
+    assert cats.exists()
+
+
+def test_a_missing_file_is_fetched_again_and_a_new_line_is_sent(
+    aiowery_command: Command, manifest: Manifest, aiowery_sandbox: Sandbox, cats: Path, tmp_path: Path
+) -> None:
+    """Only what is missing is fetched, only what is new is paid for; a line at the top moves nothing."""
+    aiowery_command("batch", "cats.txt", "--out", "out")
+    (lost,) = (tmp_path / "out").glob("0003-*")
+    lost.unlink()
+    cats.write_text("a dog\n" + cats.read_text())
+    again = aiowery_command("batch", "cats.txt", "--out", "out")
+    assert again.returncode == 0, again.stderr
+    assert lost.exists()
+    assert charged(aiowery_sandbox) == 13
+    assert len(list((tmp_path / "out").glob("*.png"))) == 13
+    assert fates(manifest()) == {"done": 13}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="processes cannot be killed so here")
+def test_a_killed_batch_resumes(
+    aiowery_process: Start, aiowery_command: Command, manifest: Manifest, aiowery_sandbox: Sandbox, cats: Path
+) -> None:
+    """Killed without a word: what was accepted is polled on, the rest is sent; what was being sent is in doubt."""
+    process = aiowery_process("batch", "cats.txt", "--out", "out", "--json", "--in-flight", "4")
+    assert process.stdout is not None
+    for _ in range(5):
+        process.stdout.readline()
+    process.kill()
+    process.communicate()
+    again = aiowery_command("batch", str(cats), "--out", "out")
+    doubts = fates(manifest())["in_doubt"]
+    assert again.returncode == (3 if doubts else 0), again.stderr
+    assert fates(manifest())["done"] == 12 - doubts
+    assert charged(aiowery_sandbox) <= 12
+
+
+def test_doubts_are_told_and_settled(
+    aiowery_command: Command, manifest: Manifest, aiowery_sandbox: Sandbox, cats: Path
+) -> None:
+    """A lost answer makes exit code 3, run after run, until somebody decides; released, it is sent."""
+    aiowery_sandbox.script(Fault(faults.LostAnswer(0.2), on="submit", times=1))
+    for _ in range(2):
+        ended = aiowery_command("batch", "cats.txt", "--out", "out")
+        assert ended.returncode == 3, ended.stderr
+        assert "1 may have been charged" in ended.stdout
+        assert "aiowery doubts list --ledger out/.aiowery.db" in ended.stdout
+        assert fates(manifest()) == {"done": 11, "in_doubt": 1}
+    listed = aiowery_command("doubts", "list", "--ledger", "out", "--json")
+    assert listed.returncode == 3
+    doubt = json.loads(listed.stdout.splitlines()[0])
+    released = aiowery_command("doubts", "release", str(doubt["id"]), "--ledger", "out")
+    assert released.returncode == 0, released.stderr
+    ended = aiowery_command("batch", "cats.txt", "--out", "out")
+    assert ended.returncode == 0, ended.stderr
+    assert charged(aiowery_sandbox) == 13
+    assert cats.exists()
+
+
+def test_two_batches_on_one_ledger_share_the_work(
+    aiowery_process: Start, aiowery_sandbox: Sandbox, cats: Path, tmp_path: Path
+) -> None:
+    """Two processes, one file: nothing is paid for twice, and both have all files."""
+    ways = [
+        aiowery_process("batch", str(cats), "--out", out, "--ledger", "shared.db", "--in-flight", "3")
+        for out in ("one", "two")
+    ]
+    for way in ways:
+        _, said = way.communicate(timeout=30)
+        assert way.returncode == 0, said
+    assert charged(aiowery_sandbox) == 12
+    for out in ("one", "two"):
+        assert len(list((tmp_path / out).glob("*.png"))) == 12
+
+
+def test_a_dry_run_shows_and_sends_nothing(
+    aiowery_command: Command, aiowery_sandbox: Sandbox, cats: Path, tmp_path: Path
+) -> None:
+    """Items, estimate and balance; no file is made; afterwards it knows what was done."""
+    price = ("--price", "WERYAI_IMAGE_2_0=1.5", "--credit-price", "0.05")
+    dry = aiowery_command("batch", "cats.txt", "--out", "out", "--dry-run", *price)
+    assert dry.returncode == 0, dry.stderr
+    assert dry.stdout.count("to send") == 13
+    assert "Estimate: about 18 credits (0.90 at 0.05 each)." in dry.stdout
+    assert "Balance: 10,000 credits (500.00 at 0.05 each)." in dry.stdout
+    assert not (tmp_path / "out").exists()
+    aiowery_command("batch", "cats.txt", "--out", "out", "--limit", "5")
+    dry = aiowery_command("batch", "cats.txt", "--out", "out", "--dry-run")
+    assert "7 to send, 5 done before." in dry.stdout
+    assert "Estimate: about 7 credits." in dry.stdout
+    assert charged(aiowery_sandbox) == 5
+    assert cats.exists()
+
+
+def test_a_budget_holds_over_the_runs(
+    aiowery_command: Command, manifest: Manifest, aiowery_sandbox: Sandbox, cats: Path
+) -> None:
+    """What would exceed it remains, and a larger one sends the rest."""
+    price = ("--price", "text-to-image=1")
+    for _ in range(2):
+        ended = aiowery_command("batch", "cats.txt", "--out", "out", "--budget", "5", *price)
+        assert ended.returncode == 1, ended.stderr
+        assert "the budget is used up" in ended.stdout
+        assert "7 remain that were not submitted and cost nothing." in ended.stdout
+        assert fates(manifest()) == {"done": 5, "not submitted": 7}
+    ended = aiowery_command("batch", "cats.txt", "--out", "out", "--budget", "12", *price)
+    assert ended.returncode == 0, ended.stderr
+    assert charged(aiowery_sandbox) == 12
+    assert cats.exists()
+
+
+def test_an_empty_account_says_what_remains(
+    aiowery_command: Command, manifest: Manifest, aiowery_sandbox: Sandbox, cats: Path
+) -> None:
+    """Without credits nothing more is tried; what was accepted is kept, and the rest is sent when there are some."""
+    aiowery_sandbox.world._credits = 4
+    ended = aiowery_command("batch", "cats.txt", "--out", "out", "--in-flight", "2")
+    assert ended.returncode == 1, ended.stderr
+    assert "no credits left" in ended.stdout
+    assert "8 remain that were not submitted and cost nothing." in ended.stdout
+    assert fates(manifest()) == {"done": 4, "not submitted": 8}
+    aiowery_sandbox.world._credits = 100
+    ended = aiowery_command("batch", "cats.txt", "--out", "out")
+    assert ended.returncode == 0, ended.stderr
+    assert aiowery_sandbox.world.credits == 92
+    assert cats.exists()
+
+
+def test_equal_requests_are_reused_on_demand(
+    aiowery_command: Command, aiowery_sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """--reuse pays once for equal lines, and nothing for what another batch has made."""
+    (tmp_path / "p.txt").write_text("a cat\na cat\na dog\n")
+    ended = aiowery_command("batch", "p.txt", "--out", "out", "--reuse")
+    assert ended.returncode == 0, ended.stderr
+    assert charged(aiowery_sandbox) == 2
+    ended = aiowery_command("batch", "p.txt", "--out", "out", "--batch", "anew", "--reuse")
+    assert ended.returncode == 0, ended.stderr
+    assert charged(aiowery_sandbox) == 2
+    ended = aiowery_command("batch", "p.txt", "--out", "out", "--batch", "really anew")
+    assert ended.returncode == 0, ended.stderr
+    assert charged(aiowery_sandbox) == 5
+
+
+@pytest.mark.parametrize(("answer", "code"), [("n", 2), ("y", 0)])
+def test_an_unknown_price_asks_on_a_terminal(
+    aiowery_sandbox: Sandbox, cats: Path, tmp_path: Path, answer: str, code: int
+) -> None:
+    """On a terminal, what costs nobody knows what is sent after a yes only."""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "aiowery", "batch", str(cats), "--out", "out"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdin=theirs, stdout=subprocess.DEVNULL, stderr=theirs)
+    os.close(theirs)
+    said = b""
+    until = time.monotonic() + 20
+    while b"[y/N]" not in said and time.monotonic() < until:
+        said += os.read(ours, 1000)
+    os.write(ours, f"{answer}\n".encode())
+    while process.poll() is None and time.monotonic() < until:
+        try:
+            said += os.read(ours, 1000)
+        except OSError:  # the other side has closed
+            break
+    assert process.wait(20) == code, said
+    os.close(ours)
+    assert b"12 of unknown price" in said
+    assert charged(aiowery_sandbox) == (12 if code == 0 else 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--price", "MODEL"), "MODEL=CREDITS is needed"),
+        (("--price", "MODEL=cheap"), "MODEL=CREDITS is needed"),
+        (("--price", "MODEL=-1"), "MODEL=CREDITS is needed"),
+        (("--budget", "-1"), "Must be >= 0"),
+        (("--ledger", "missing/l.db"), "make it"),
+    ],
+)
+def test_wrong_use_is_told_before_anything_is_sent(
+    aiowery_command: Command, aiowery_sandbox: Sandbox, cats: Path, arguments: tuple[str, str], said: str
+) -> None:
+    """One message that names the value, and nothing is paid for."""
+    ended = aiowery_command("batch", "cats.txt", "--out", "out", *arguments)
+    assert ended.returncode in {1, 2}
+    assert said in ended.stderr + ended.stdout
+    assert charged(aiowery_sandbox) == 0
+    assert cats.exists()
+
+
+def test_a_foreign_file_is_no_ledger(aiowery_command: Command, aiowery_sandbox: Sandbox, tmp_path: Path) -> None:
+    """What is no ledger is left as it is, and nothing is sent."""
+    (tmp_path / "p.txt").write_text("a cat\n")
+    (tmp_path / "notes.txt").write_text("my notes " * 100)
+    ended = aiowery_command("batch", "p.txt", "--out", "out", "--ledger", "notes.txt")
+    assert ended.returncode == 1
+    assert "no database" in ended.stderr
+    assert (tmp_path / "notes.txt").read_text().startswith("my notes")
+    assert charged(aiowery_sandbox) == 0
