@@ -25,7 +25,7 @@ from typing import Final
 from cyclopts import App, CycloptsError
 
 import aiowery
-from aiowery.cli import _commands
+from aiowery.cli import _books_commands, _commands
 from aiowery.errors import AioweryError, AuthenticationError, ConfigurationError
 
 __all__ = ("run",)
@@ -80,7 +80,7 @@ def _app() -> App:
         version=aiowery.__version__,
         result_action="return_value",
     )
-    for command in _COMMANDS:
+    for command in (*_COMMANDS, _books_commands.jobs, _books_commands.doubts):
         app.command(command)
     return app
 
