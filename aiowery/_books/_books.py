@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Mapping
 from itertools import islice
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from aiowery.ledger import UNNAMED, Entry, Item, Ledger, body_of
 
 _PATIENCE: Final = 2.0
 _AHEAD: Final = 15
+_NOBODY_ASKS: Final[Mapping[str, Any]] = {}
 
 
 class Books:
@@ -88,11 +89,18 @@ class Books:
         """Return the page of a claimed entry, or of a new one for a request of no batch."""
         lasting = entry_id is not None
         if entry_id is None:
-            (entry,) = await self.ledger.enter(UNNAMED, [item_of(request, self.host)], claim=True)
+            (entry,) = await self.ledger.enter(UNNAMED, [self._plain_item(request)], claim=True)
             entry_id = entry.id
         cost = await self.prices.of(request) if self._counts(budget) else None
         self._ours[entry_id] = None
         return Page(self.ledger, entry_id, self._purse, cost=cost or 0.0, budget=budget, lasting=lasting)
+
+    def _plain_item(self, request: Request[Any]) -> Item:
+        """Return what is entered for a request that nobody will look for again, unless the ledger remembers it."""
+        if self.ledger.remembers:
+            return item_of(request, self.host)
+        key = price_key(request, self.host) if self._purse.budget is not None else ""
+        return Item(key="", position=0, request=_NOBODY_ASKS, host=self.host, price_key=key)
 
     def keep(self, page: Page, job: Job[Any]) -> None:
         """Remember whose job it is, to write down its end."""

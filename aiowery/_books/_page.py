@@ -37,6 +37,8 @@ class Page:
     written down is not sent.
     """
 
+    __slots__ = ("_budget", "_cost", "_held", "_lasting", "_ledger", "_passed", "_purse", "_ref", "entry_id")
+
     def __init__(
         self, ledger: Ledger, entry_id: int, purse: Purse, *, cost: float, budget: float | None, lasting: bool
     ) -> None:

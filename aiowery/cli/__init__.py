@@ -1,9 +1,11 @@
 """The command line: `aiowery generate`, `run`, `batch`, `chat`, `models` and more.
 
-    _commands                          thin: options in, exit code out
+    _commands | _books_commands        thin: options in, exit code out
     _batch | _one                      a batch, or a single request, from its order to its exit code
-    _conduct                           what both share: a client, a run in it, signals
-    _run | _check | _save              items in, a record for each; the registry's word before; saving after
+    _books                             what a ledger tells, and how doubts are settled
+    _plan                              what a batch will send and cost
+    _conduct                           what batch and single share: a client, a run in it, signals
+    _run | _desk | _check | _save      items in, a record for each; where they become jobs; the registry; the files
     _inputs | _manifest | _gallery     prompt files; the output directory; the page
     _progress | _bar | _logs           what is told meanwhile
     _records | _requests | _settings   values; requests from files; a request from a command's words
@@ -11,7 +13,7 @@
     _types_table | _models_table | _tables
     _setup | _options | _services | _page | _signals
 
-Exit codes: 0 all done, 1 some failed, 2 wrong use or configuration, 130 interrupted.
+Exit codes: 0 all done, 1 some failed, 2 wrong use or configuration, 3 something is in doubt, 130 interrupted.
 """
 
 from __future__ import annotations

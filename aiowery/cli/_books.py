@@ -438,7 +438,7 @@ def resubmit(ledger: Path, entry_id: int, running: Serving) -> int:
     serving = running.for_type(type_name)
     with logs_told(serving.verbose, lambda text: write_line(sys.stderr, text)):
         result = asyncio.run(_resubmitted(serving, book.path, entry_id))
-    for line in [asset.url for asset in result.assets] or [result.text]:
+    for line in [asset.url for asset in result.assets] or [result.text or ""]:
         print(line)
     return _DONE
 

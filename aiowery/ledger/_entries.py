@@ -61,7 +61,7 @@ class Entry:
     of the day, in seconds). `owner` is the process that looks after it. `snapshots` are its tasks' last answers as
     JSON, `files` what was saved of them. `note` says why it is where it is. `seconds` is how long it took. `cost` is
     what it weighs on the budget of its batch: an estimate while it is under way or in doubt, then what was charged.
-    `host` is the address of whom it was meant for.
+    `host` is the address of whom it was meant for; `body` and `price_key` are as in `Item`.
     """
 
     id: int
@@ -84,6 +84,8 @@ class Entry:
     seconds: float | None = None
     cost: float = 0.0
     host: str = ""
+    body: str = ""
+    price_key: str = ""
 
 
 @attrs.frozen(kw_only=True)

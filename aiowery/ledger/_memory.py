@@ -25,12 +25,12 @@ class MemoryLedger:
 
     def __init__(self, *, remember: int = 0) -> None:
         self.owner: str = "memory"
+        self.remembers: bool = remember > 0
         self._remember = remember
         self._entries: dict[int, Entry] | None = None
         self._ids: dict[tuple[str, str], int] = {}
         self._refs: dict[str, int] = {}
         self._alike: dict[str, dict[int, None]] = {}
-        self._items: dict[int, Item] = {}
         self._hosts: dict[str, str] = {}
         self._prices: dict[str, float] = {}
         self._unnamed_ends: deque[int] = deque()
@@ -44,7 +44,7 @@ class MemoryLedger:
     async def aclose(self) -> None:
         """Forget everything."""
         self._entries = None
-        for facts in (self._ids, self._refs, self._alike, self._items, self._hosts, self._prices, self._used):
+        for facts in (self._ids, self._refs, self._alike, self._hosts, self._prices, self._used):
             facts.clear()
         self._unnamed_ends.clear()
 
@@ -130,7 +130,7 @@ class MemoryLedger:
             facts["cost"] = credits
         ended = self._move(entry_id, {State.ACCEPTED}, state=checked_end(state), owner=None, **facts)
         if ended is not None and credits is not None:
-            self._learn(self._items[entry_id].price_key, credits)
+            self._learn(ended.price_key, credits)
         self._forget_unnamed(ended)
 
     async def saved(self, entry_id: int, files: Sequence[str]) -> None:
@@ -204,7 +204,7 @@ class MemoryLedger:
         )
 
     def _entered(self, batch: str, item: Item, facts: Mapping[str, Any]) -> Entry:
-        known = self._ids.get((batch, item.key))
+        known = self._ids.get((batch, item.key)) if batch != UNNAMED else None  # where every key is its own
         if known is not None:
             return self._all[known]
         self._last += 1
@@ -215,11 +215,13 @@ class MemoryLedger:
             position=item.position,
             request=item.request,
             host=item.host,
+            body=item.body,
+            price_key=item.price_key,
             **facts,
         )
         self._all[entry.id] = entry
-        self._ids[batch, item.key] = entry.id
-        self._items[entry.id] = item
+        if batch != UNNAMED:
+            self._ids[batch, item.key] = entry.id
         if item.body:
             self._alike.setdefault(item.body, {})[entry.id] = None
         return entry
@@ -256,12 +258,11 @@ class MemoryLedger:
                 self._forget(self._all[self._unnamed_ends.popleft()])
 
     def _forget(self, entry: Entry) -> None:
-        del self._all[entry.id], self._ids[entry.batch, entry.key]
-        body = self._items.pop(entry.id).body
-        if body:
-            del self._alike[body][entry.id]
-            if not self._alike[body]:
-                del self._alike[body]
+        del self._all[entry.id]
+        if entry.body:
+            del self._alike[entry.body][entry.id]
+            if not self._alike[entry.body]:
+                del self._alike[entry.body]
         if entry.ref is not None:
             self._refs.pop(entry.ref, None)
 

@@ -27,7 +27,7 @@ _KEY: Final = 2
 
 _COLUMNS: Final = (
     "id, batch, key, position, request, state, attempts, ref, owner, sent_at, task_ids, batch_id, request_id, note,"
-    " snapshots, credits, files, seconds, cost, host"
+    " snapshots, credits, files, seconds, cost, host, body, price_key"
 )
 
 
@@ -311,7 +311,7 @@ def _must_be_in_doubt(changed: int, entry_id: int) -> None:
 
 def _entry(row: Sequence[Any]) -> Entry:
     (id_, batch, key, position, request, state, attempts, ref, owner, sent_at, task_ids, *rest) = row
-    batch_id, request_id, note, snapshots, credits_, files, seconds, cost, host = rest
+    batch_id, request_id, note, snapshots, credits_, files, seconds, cost, host, body, price_key = rest
     return Entry(
         id=id_,
         batch=batch,
@@ -333,6 +333,8 @@ def _entry(row: Sequence[Any]) -> Entry:
         seconds=seconds,
         cost=cost,
         host=host,
+        body=body,
+        price_key=price_key,
     )
 
 

@@ -11,10 +11,12 @@ from aiowery.ledger._entries import BatchSummary, Entry, Item, State
 class Ledger(Protocol):
     """Keeps entries on their way; see `aiowery.ledger` for the states. Every verb raises LedgerError when it cannot.
 
-    `owner` names this opening: what it has claimed is its own until its process ends.
+    `owner` names this opening: what it has claimed is its own until its process ends. `remembers` tells whether
+    entries of no batch stay once they have ended.
     """
 
     owner: str
+    remembers: bool
 
     async def open(self) -> None:
         """Make ready."""

@@ -36,6 +36,7 @@ class SqliteLedger:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path: Path = Path(path)
+        self.remembers: bool = True
         self._owners = Owners(self.path.with_name(self.path.name + ".owners"))
         self.owner: str = self._owners.name
         self._writer: Writer | None = None
