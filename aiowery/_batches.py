@@ -29,7 +29,7 @@ from aiowery.errors import (
 from aiowery.ledger import UNNAMED, Entry, Item, State, over_budget
 
 _LOOK_AGAIN: Final = 0.5
-_PAGE: Final = 500
+_PAGE: Final = 100
 _LEFT: Final = frozenset(State) - {State.DONE, State.FAILED}
 
 Readable = Callable[[Mapping[str, Any]], Request[Any]]
@@ -200,7 +200,7 @@ class Batches:
 
     def _numbered_item(self, work: Work[Any], numbers: Counter[str]) -> Item:
         """Return what is entered for a request, which is the how-manieth of its body."""
-        item = item_of(work.request, self._books.host, work.index)
+        item = item_of(work.request, self._books.host, work.index, contents=True)
         numbers[item.body] += 1
         numbered_item: Item = attrs.evolve(item, key=f"{item.body}-{numbers[item.body]}")
         return numbered_item

@@ -53,13 +53,14 @@ class Catalogue(Generic[RequestT]):
         return cls(extra={**extra, **unknown}, **known)
 
 
-def as_object(request: Request[Any]) -> dict[str, Any]:
+def as_object(request: Request[Any], *, contents: bool = True) -> dict[str, Any]:
     """Return the request as a JSON object, from which `from_object` makes an equal one.
 
-    Only what was set is there. A local file stands by its path, a file in memory with its content in base64.
+    Only what was set is there. A local file stands by its path, a file in memory with its content in base64; without
+    `contents` with a digest of it, from which nothing can be made again.
     """
     told = {
-        field.name: _told(value)
+        field.name: _told(value, contents=contents)
         for field in attrs.fields(type(request))
         if (value := getattr(request, field.name)) is not None or _is_none_by_choice(field, value)
         if value != () and (field.name != "extra" or value)
@@ -71,17 +72,21 @@ def _is_none_by_choice(field: attrs.Attribute[Any] | None, value: Any) -> bool:
     return value is None and field is not None and wire_of(field).may_be_none
 
 
-def _told(value: Any) -> Any:
+def _told(value: Any, *, contents: bool) -> Any:
     """Write one of our values as JSON has it."""
     if isinstance(value, Path) or (isinstance(value, tuple) and type(value) is not tuple):
         return str(value)  # a pair with a name writes itself
     if isinstance(value, File):
-        return {"base64": base64.b64encode(value.content).decode(), "name": value.name}
+        if contents:
+            return {"base64": base64.b64encode(value.content).decode(), "name": value.name}
+        return {"digest": value.digest, "name": value.name}
     if isinstance(value, tuple):
-        return [_told(item) for item in value]
+        return [_told(item, contents=contents) for item in value]
     if attrs.has(type(value)):
         return {
-            name: _told(member) for name, member in attrs.asdict(value, recurse=False).items() if member is not None
+            name: _told(member, contents=contents)
+            for name, member in attrs.asdict(value, recurse=False).items()
+            if member is not None
         }
     return dict(value) if isinstance(value, Mapping) else value
 

@@ -215,13 +215,13 @@ class Books:
         return task
 
 
-def item_of(request: Request[Any], host: str, position: int = 0) -> Item:
-    """Return what is entered for a request, under a key of its own."""
-    told = as_object(request)
+def item_of(request: Request[Any], host: str, position: int = 0, *, contents: bool = False) -> Item:
+    """Return what is entered for a request, under a key of its own; with the `contents` of files, to be made again."""
+    told = as_object(request, contents=False)
     return Item(
         key=secrets.token_hex(16),
         position=position,
-        request=told,
+        request=as_object(request) if contents else told,
         host=host,
         body=body_of(told),
         price_key=price_key(request, host),

@@ -16,6 +16,7 @@ import pytest
 from support import KEY, World, client_of, envelope
 
 from aiowery import ImageResult, Outcome, OutcomeStream, PollPolicy, Resubmit, Result, WeryAI
+from aiowery._books import item_of
 from aiowery.errors import (
     BudgetExceeded,
     ConfigurationError,
@@ -28,7 +29,7 @@ from aiowery.errors import (
 )
 from aiowery.ledger import Ledger, MemoryLedger, SqliteLedger, State
 from aiowery.testing import run_virtual
-from aiowery.weryai import TextToImage
+from aiowery.weryai import ImageUpscale, TextToImage, from_object
 
 pytestmark = pytest.mark.anyio
 
@@ -464,6 +465,18 @@ def test_cancelled_callers_lose_nothing() -> None:
         assert {entry.state for entry in entries} == {State.DONE}
 
     run_virtual(main())
+
+
+def test_a_file_in_memory_is_kept_for_a_batch_and_named_by_a_digest_elsewhere() -> None:
+    """A batch can be resumed from the ledger alone; a plain request leaves no megabytes there; both are known again."""
+    upscale = ImageUpscale(image_url=b"\x89PNG\r\n\x1a\n" + bytes(100))
+    other = ImageUpscale(image_url=b"\x89PNG\r\n\x1a\n" + bytes(101))
+    plain, kept = item_of(upscale, "h"), item_of(upscale, "h", contents=True)
+    assert from_object(kept.request) == upscale
+    assert "base64" not in str(plain.request)
+    assert plain.body == kept.body != item_of(other, "h").body
+    with pytest.raises(ConfigurationError, match="base64"):
+        from_object(plain.request)
 
 
 async def test_a_stream_that_is_left_lets_go_of_what_it_did_not_send(tmp_path: Path) -> None:
