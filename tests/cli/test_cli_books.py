@@ -1,0 +1,174 @@
+"""`aiowery jobs` and `aiowery doubts`: what a ledger tells, and how doubts are settled."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import json
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aiowery.ledger import Entry, Item, SqliteLedger, State
+from aiowery.sandbox import Fault, Sandbox, faults
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+SNAPSHOT = {"task_id": "t1", "state": "done", "assets": [{"url": "https://cdn.example/1.png", "kind": "image"}]}
+
+
+async def _filled(path: Path, prompts: Sequence[str]) -> None:
+    ledger = SqliteLedger(path)
+    await ledger.open()
+    items = [
+        Item(key=str(n), position=n, request={"type": "text-to-image", "prompt": prompt, "model": "M"})
+        for n, prompt in enumerate(prompts)
+    ]
+    done, doubt, accepted, *_ = await ledger.enter("cats", items)
+    await ledger.claim([done.id, doubt.id, accepted.id])
+    for entry in (done, doubt, accepted):
+        await ledger.fence(entry.id, f"ref{entry.id}", 1_790_000_000.0)
+    await ledger.doubt("ref2", "ReadTimeout: no answer")
+    await ledger.accepted("ref1", ["t1"], batch_id="9", request_id="r1")
+    await ledger.accepted("ref3", ["t3", "t4"])
+    await ledger.ended(done.id, State.DONE, snapshots=[SNAPSHOT], credits=2.0, seconds=4.5)
+    await ledger.saved(done.id, ["0001-a.png"])
+    await ledger.aclose()
+
+
+async def _entry(path: Path, entry_id: int) -> Entry:
+    ledger = SqliteLedger(path)
+    await ledger.open()
+    entry = await ledger.entry(entry_id)
+    await ledger.aclose()
+    assert entry is not None
+    return entry
+
+
+@pytest.fixture
+def books(tmp_path: Path) -> Path:
+    """Make a ledger of five entries: done, in doubt, accepted and two new ones, of which one has an ill will."""
+    path = tmp_path / ".aiowery.db"
+    asyncio.run(_filled(path, ["a tabby", "a lost cat", "two cats", "=HYPERLINK(1)", "a \x1b[31mred\u202e cat"]))
+    return path
+
+
+def test_the_list_shows_batches_and_entries(aiowery_here: Command, books: Path) -> None:
+    """All in numbers, then each with its state, ids and note; whatever a prompt holds, the terminal only shows it."""
+    ended = aiowery_here("jobs", "list")
+    assert ended.returncode == 0, ended.stderr
+    for word in ("cats", "a tabby", "in doubt", "t3 +1", "ReadTimeout: no answer"):
+        assert word in ended.stdout
+    assert "\x1b" not in ended.stdout
+    assert "\u202e" not in ended.stdout
+    assert books.exists()
+
+
+def test_the_list_comes_in_pages(aiowery_here: Command, books: Path) -> None:
+    """It says how to go on, and going on shows the rest."""
+    first = aiowery_here("jobs", "list", "--limit", "2", "--json")
+    assert [json.loads(line)["id"] for line in first.stdout.splitlines()] == [1, 2]
+    assert "--after 2" in first.stderr
+    rest = aiowery_here("jobs", "list", "--after", "2", "--json")
+    assert [json.loads(line)["id"] for line in rest.stdout.splitlines()] == [3, 4, 5]
+    chosen = aiowery_here("jobs", "list", "--state", "in-doubt", "--batch", "cats", "--json", "--ledger", str(books))
+    assert [json.loads(line)["id"] for line in chosen.stdout.splitlines()] == [2]
+
+
+@pytest.mark.parametrize(
+    ("entry_id", "said"),
+    [
+        ("1", ("done: it ended well", "credits: 2", "0001-a.png", "url: https://cdn.example/1.png", "r1")),
+        ("2", ("in doubt", "aiowery doubts adopt 2 TASK_ID", "aiowery doubts release 2", "aiowery doubts resubmit 2")),
+        ("3", ("accepted", "t3, t4", "aiowery status t3")),
+        ("4", ("new: it was not sent", "The next run of its batch sends it.")),
+    ],
+)
+def test_one_entry_is_shown_whole(aiowery_here: Command, books: Path, entry_id: str, said: Sequence[str]) -> None:
+    """Everything that is known, and what can be done next."""
+    ended = aiowery_here("jobs", "show", entry_id, "--ledger", str(books.parent))
+    assert ended.returncode == 0, ended.stderr
+    for words in said:
+        assert words in ended.stdout
+
+
+def test_all_can_be_exported(aiowery_here: Command, books: Path, tmp_path: Path) -> None:
+    """As JSON lines, or as a table in which a prompt is never a formula."""
+    lines = aiowery_here("jobs", "export").stdout.splitlines()
+    assert [json.loads(line)["request"]["prompt"] for line in lines][:2] == ["a tabby", "a lost cat"]
+    ended = aiowery_here("jobs", "export", "--format", "csv", "--out", "all.csv")
+    assert ended.returncode == 0, ended.stderr
+    rows: list[dict[str, Any]] = list(csv.DictReader(io.StringIO((tmp_path / "all.csv").read_text("utf-8"))))
+    assert [row["state"] for row in rows] == ["done", "in doubt", "accepted", "new", "new"]
+    assert rows[3]["prompt"] == "'=HYPERLINK(1)"
+    assert rows[0]["sent_at"].startswith("2026-09-")
+    refused = aiowery_here("jobs", "export", "--out", str(books))
+    assert refused.returncode == 2
+    assert "the ledger itself" in refused.stderr
+
+
+def test_doubts_have_an_exit_code_of_their_own(aiowery_here: Command, books: Path) -> None:
+    """3 while there are any, with the ways out; 0 afterwards."""
+    ended = aiowery_here("doubts", "list")
+    assert ended.returncode == 3
+    assert "a lost cat" in ended.stdout
+    assert "call history" in ended.stdout
+    adopted = aiowery_here("doubts", "adopt", "2", "t2")
+    assert adopted.returncode == 0, adopted.stderr
+    entry = asyncio.run(_entry(books, 2))
+    assert (entry.state, entry.task_ids) == (State.ACCEPTED, ("t2",))
+    ended = aiowery_here("doubts", "list")
+    assert (ended.returncode, ended.stdout) == (0, "Nothing is in doubt.\n")
+
+
+def test_a_released_doubt_is_new(aiowery_here: Command, books: Path) -> None:
+    """It says that the next run sends it; nothing is sent now."""
+    released = aiowery_here("doubts", "release", "2")
+    assert released.returncode == 0, released.stderr
+    assert "the next run of batch 'cats' sends it" in released.stdout
+    assert asyncio.run(_entry(books, 2)).state is State.NEW
+
+
+def test_a_doubt_is_sent_again_on_demand(aiowery_command: Command, aiowery_sandbox: Sandbox, tmp_path: Path) -> None:
+    """Resubmit sends it at once, waits, and prints what it brings."""
+    (tmp_path / "p.txt").write_text("a cat\n")
+    aiowery_sandbox.script(Fault(faults.LostAnswer(0.2), on="submit", times=1))
+    assert aiowery_command("batch", "p.txt", "--out", "out").returncode == 3
+    ended = aiowery_command("doubts", "resubmit", "1", "--ledger", "out")
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.startswith(aiowery_sandbox.url)
+    again = aiowery_command("batch", "p.txt", "--out", "out")
+    assert again.returncode == 0, again.stderr
+    assert aiowery_sandbox.world.credits == 10_000 - 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("jobs", "show", "99"), 2, "entry 99 is not there"),
+        (("jobs", "show", "0"), 2, "Must be >= 1"),
+        (("jobs", "list", "--batch", "dogs"), 2, "no batch is called 'dogs'"),
+        (("doubts", "adopt", "1", "t"), 1, "not in doubt"),
+        (("doubts", "adopt", "2"), 2, "name the task ids"),
+        (("doubts", "adopt", "2", ""), 2, "no task id"),
+        (("doubts", "release", "2", "3"), 1, "not in doubt"),
+        (("doubts", "release"), 2, "name the entries"),
+        (("doubts", "resubmit", "2", "--sandbox"), 2, "leave it out"),
+        (("jobs", "list", "--ledger", "missing.db"), 2, "there is no ledger missing.db"),
+        (("jobs", "list", "--ledger", "notes.txt"), 2, "is no ledger"),
+    ],
+)
+def test_wrong_use_changes_nothing(
+    aiowery_here: Command, books: Path, arguments: Sequence[str], code: int, said: str
+) -> None:
+    """One message with the way out; looking for a ledger makes none, and all doubts are as they were."""
+    (books.parent / "notes.txt").write_text("my notes")
+    ended = aiowery_here(*arguments)
+    assert ended.returncode == code
+    assert said in ended.stderr + ended.stdout
+    assert not (books.parent / "missing.db").exists()
+    assert asyncio.run(_entry(books, 2)).state is State.IN_DOUBT
