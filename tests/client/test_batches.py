@@ -7,6 +7,7 @@ import contextlib
 import logging
 import random
 import sqlite3
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -237,6 +238,34 @@ async def test_ids_are_durable_before_submit_returns(tmp_path: Path) -> None:
         with contextlib.closing(sqlite3.connect(path)) as reader:
             rows = reader.execute("SELECT state, task_ids FROM item").fetchall()
     assert rows == [("accepted", f'["{job.task_ids[0]}"]')]
+
+
+async def test_closing_finishes_what_is_being_sent_and_written(tmp_path: Path) -> None:
+    """A POST under way when the client closes ends with its ids in the file, and the rest stays new."""
+    path = tmp_path / "jobs.db"
+    world = World(seconds=30, latency=0.2)
+    async with client_of(world, ledger=path) as client:
+        waiting = asyncio.create_task(reader(client.stream(cats(60), batch="cats")))
+        while not world.posts:  # noqa: ASYNC110 - the provider sets no events
+            await asyncio.sleep(0.01)
+    await asyncio.gather(waiting, return_exceptions=True)
+    async with ledger_of("file", tmp_path) as ledger:
+        assert await ledger.take_over() == 0
+        states = Counter(entry.state for entry in await ledger.entries("cats"))
+    assert states == {State.ACCEPTED: len(world.posts), State.NEW: 60 - len(world.posts)}
+
+
+@pytest.mark.parametrize("content", [b"my notes " * 200, b"SQLite format 3\0" + b"\xff" * 5000])
+async def test_a_file_that_is_no_ledger_stops_everything(content: bytes, tmp_path: Path) -> None:
+    """The client does not open, nothing is sent, and the file is as it was; the same client opens with a better one."""
+    path = tmp_path / "notes"
+    path.write_bytes(content)
+    world = World()
+    with pytest.raises(LedgerError, match="give another file"):
+        async with client_of(world, ledger=path):
+            pass
+    assert path.read_bytes() == content
+    assert world.posts == []
 
 
 class Broken(MemoryLedger):

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from aiowery.errors import LedgerError
+from aiowery.errors import BudgetExceeded, LedgerError
 from aiowery.ledger import Entry, Item, Ledger, MemoryLedger, SqliteLedger, State, body_of
 
 pytestmark = pytest.mark.anyio
@@ -178,6 +178,87 @@ async def test_the_memory_forgets_what_belongs_to_no_batch() -> None:
             await ledger.fence(entry.id, f"r{number}", 1.0)
             await ledger.accepted(f"r{number}", ["t"])
             await ledger.ended(entry.id, State.DONE)
+        assert await ledger.entries() == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_credits_are_held_and_settled(kind: str, tmp_path: Path) -> None:
+    """An estimate counts from the fence on, what was charged at the end; refused, unsent and released count nothing."""
+    async with opened(kind, tmp_path) as ledger:
+
+        async def used() -> float:
+            (summary,) = await ledger.batches()
+            return summary.used
+
+        entries = await ledger.enter("b", [item(n) for n in range(5)])
+        await ledger.claim([entry.id for entry in entries])
+        for entry in entries[:4]:
+            await ledger.fence(entry.id, f"r{entry.position}", 1.0, cost=3.0, budget=12.0)
+        assert await used() == 12.0
+        with pytest.raises(BudgetExceeded, match="12 of 12 credits"):
+            await ledger.fence(entries[4].id, "r4", 1.0, cost=3.0, budget=12.0)
+        await ledger.unsent("r0")
+        await ledger.refused("r1", "no", again=False)
+        await ledger.doubt("r2", "lost")
+        await ledger.accepted("r3", ["t"])
+        assert await used() == 6.0
+        await ledger.ended(entries[3].id, State.DONE, credits=1.5)
+        assert await used() == 4.5
+        await ledger.release(entries[2].id)
+        assert await used() == 1.5
+        await ledger.fence(entries[4].id, "r4", 1.0, budget=2.0)
+        kept = await ledger.entry(entries[4].id)
+    assert kept is not None
+    assert kept.state is State.SENDING
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_the_latest_charge_is_the_price(kind: str, tmp_path: Path) -> None:
+    """What requests of one price key cost is learned from the last of them that told credits."""
+    async with opened(kind, tmp_path) as ledger:
+        assert await ledger.price("k") is None
+        for number, told in enumerate((2.0, 3.0, None)):
+            thing = Item(key=str(number), position=number, request=CAT, price_key="k")
+            (entry,) = await ledger.enter("b", [thing], claim=True)
+            await ledger.fence(entry.id, f"r{number}", 1.0)
+            await ledger.accepted(f"r{number}", ["t"])
+            await ledger.ended(entry.id, State.DONE, credits=told)
+        assert await ledger.price("k") == 3.0
+        assert await ledger.price("other") is None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_an_equal_request_is_found_on_demand(kind: str, tmp_path: Path) -> None:
+    """Done before under way, never failed or in doubt, never of another host; without `reuse` each is its own."""
+
+    def cat(key: str, host: str = "h") -> Item:
+        return Item(key=key, position=0, request=CAT, body="cat", host=host)
+
+    async with opened(kind, tmp_path) as ledger:
+        (first,) = await ledger.enter("b", [cat("1")], claim=True)
+        assert [entry.id for entry in await ledger.enter("c", [cat("2"), cat("3")], reuse=True)] == [first.id] * 2
+        await ledger.fence(first.id, "r1", 1.0)
+        await ledger.doubt("r1", "lost")
+        (second,) = await ledger.enter("c", [cat("2")], reuse=True, claim=True)
+        assert second.id != first.id
+        await ledger.fence(second.id, "r2", 1.0)
+        await ledger.accepted("r2", ["t"])
+        await ledger.ended(second.id, State.DONE)
+        (third,) = await ledger.enter("d", [cat("9")])
+        assert third.id not in {first.id, second.id}
+        assert [entry.id for entry in await ledger.enter("e", [cat("7")], reuse=True)] == [second.id]
+        (elsewhere,) = await ledger.enter("f", [cat("8", "other")], reuse=True)
+        assert elsewhere.id not in {first.id, second.id, third.id}
+        with pytest.raises(LedgerError, match="begun at h, not at other"):
+            await ledger.enter("b", [cat("5", "other")])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_what_belongs_to_no_batch_and_was_not_sent_is_forgotten(kind: str, tmp_path: Path) -> None:
+    """Nobody would ever send it."""
+    async with opened(kind, tmp_path) as ledger:
+        (entry,) = await ledger.enter("", [Item(key="1", position=0, request=CAT)], claim=True)
+        await ledger.give_up(entry.id)
         assert await ledger.entries() == []
 
 
