@@ -308,7 +308,8 @@ class Session:
         self._jobs.discard(job)
         self._uncollected[job] = None
         if len(self._uncollected) > _UNCOLLECTED:
-            self._uncollected.popitem(last=False)
+            forgotten, _ = self._uncollected.popitem(last=False)
+            self.books.forget(forgotten)
 
     def collected(self, job: Job[Any]) -> None:
         """Somebody has received a job's end."""
@@ -343,6 +344,8 @@ class Session:
             page = await self.books.page(order.request, order.entry_id, order.budget)
         except BaseException as error:
             self._refused(order.ticket, order.request, error)
+            if order.entry_id is not None:
+                self.books.give_up(order.entry_id)
             raise
         try:
             accepted = await self._taken(order, page)

@@ -15,7 +15,7 @@ from aiowery._events import log
 from aiowery._job import Job
 from aiowery._values import Request
 from aiowery.errors import LedgerError
-from aiowery.ledger import UNNAMED, Entry, Item, Ledger, body_of
+from aiowery.ledger import UNNAMED, Entry, Item, Ledger, State, body_of
 
 _PATIENCE: Final = 2.0
 _AHEAD: Final = 15
@@ -87,11 +87,11 @@ class Books:
 
     async def page(self, request: Request[Any], entry_id: int | None, budget: float | None) -> Page:
         """Return the page of a claimed entry, or of a new one for a request of no batch."""
+        cost = await self.prices.of(request) if self._counts(budget) else None
         lasting = entry_id is not None
         if entry_id is None:
             (entry,) = await self.ledger.enter(UNNAMED, [self._plain_item(request)], claim=True)
             entry_id = entry.id
-        cost = await self.prices.of(request) if self._counts(budget) else None
         self._ours[entry_id] = None
         return Page(self.ledger, entry_id, self._purse, cost=cost or 0.0, budget=budget, lasting=lasting)
 
@@ -182,6 +182,14 @@ class Books:
         page = self._pages.pop(job, None)
         if page is not None:
             self._write(self._ended(page, job))
+
+    def forget(self, job: Job[Any]) -> None:
+        """Remember no more whose job it is; a ledger that forgets what has ended forgets it too."""
+        page = self._pages.pop(job, None)
+        if page is not None:
+            self._ours.pop(page.entry_id, None)
+            if not self.ledger.remembers:
+                self._write(self.ledger.ended(page.entry_id, State.FAILED))
 
     async def _unclaimed(self, claiming: asyncio.Future[list[int]]) -> None:
         for entry_id in await claiming:

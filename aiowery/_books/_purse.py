@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import inf
 from typing import Any
 
 from aiowery._values import Request
+from aiowery.errors import ConfigurationError
 from aiowery.ledger import Ledger, over_budget
 
 PriceTable = Mapping[str, float] | Callable[[Request[Any]], float | None]
@@ -37,6 +39,10 @@ class Prices:
     async def of(self, request: Request[Any]) -> float | None:
         """Return the estimate; None where nobody knows."""
         told = self._told(request)
+        if told is not None and not 0 <= told < inf:
+            raise ConfigurationError(
+                f"prices say {told!r} for {request.label}; a number of credits, 0 or more, is needed"
+            )
         return await self._ledger.price(price_key(request, self._host)) if told is None else told
 
     def _told(self, request: Request[Any]) -> float | None:

@@ -138,7 +138,7 @@ def _dry_run(order: Order, items: Sequence[Item]) -> int:
     """Show what would be sent, and make no file."""
 
     async def show(client: Any) -> None:
-        plan = await plan_of(client, order.batch, items, check=order.check)
+        plan = await plan_of(client, order.batch, items, await faults_of(client, items, check=order.check))
         await print_plan(client, plan, order.spending.credit_price)
 
     there = order.ledger if order.ledger is not None and order.ledger.exists() else None
@@ -151,7 +151,7 @@ async def _look_first(client: Client, order: Order, items: Sequence[Item]) -> No
     if order.strict:
         _refuse(order, await faults_of(client, items, check=order.check))
     if not order.running.sandbox:
-        plan = await plan_of(client, order.batch, items, check=False)
+        plan = await plan_of(client, order.batch, items, {})
         confirm(plan, order.spending.credit_price, yes=order.spending.yes)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import attrs
@@ -11,7 +11,6 @@ import attrs
 from aiowery import BetterWaifu, WeryAI
 from aiowery._client import Client
 from aiowery.cli._ask import balance_of
-from aiowery.cli._check import faults_of
 from aiowery.cli._inputs import Item
 from aiowery.cli._progress import write_line
 from aiowery.cli._requests import prompt_of
@@ -96,11 +95,10 @@ def credits_in_words(number: float, credit_price: float | None) -> str:
     return f"{number:,g} credits{money}"
 
 
-async def plan_of(client: Client, name: str, items: Sequence[Item], *, check: bool) -> Plan:
-    """Look at the ledger, at the files and at the registry; send and enter nothing."""
+async def plan_of(client: Client, name: str, items: Sequence[Item], faults: Mapping[int, str]) -> Plan:
+    """Look into the ledger, and send and enter nothing; `faults` are what is wrong with items, by their lines."""
     requests = [item.request for item in items if item.request is not None]
     states = iter(await client.batches.states(name, requests))
-    faults = await faults_of(client, items, check=check)
     steps = []
     for item in items:
         if item.request is None:

@@ -154,7 +154,7 @@ def accepted(
     changed = connection.execute(
         "UPDATE item SET state = 'accepted', task_ids = ?, batch_id = ?, request_id = ?, note = ''"
         " WHERE ref = ? AND state IN ('sending', 'in doubt')",
-        (_text(list(task_ids)), batch_id, request_id, ref),
+        (_text(list(task_ids)), _safe(batch_id), _safe(request_id), ref),
     ).rowcount
     if not changed:
         told = f"an attempt that was released was accepted after all, as {', '.join(task_ids)}"
@@ -171,14 +171,15 @@ def refused(connection: Connection, ref: str, note: str, *, again: bool) -> None
     connection.execute(
         "UPDATE item SET state = ?, note = ?, cost = 0, ref = CASE WHEN ? THEN NULL ELSE ref END,"
         " owner = CASE WHEN ? THEN owner END WHERE ref = ? AND state = 'sending'",
-        (state, note, again, again, ref),
+        (state, _safe(note), again, again, ref),
     )
 
 
 def doubt(connection: Connection, ref: str, note: str) -> None:
     """Note that nobody knows what became of an attempt."""
     connection.execute(
-        "UPDATE item SET state = 'in doubt', owner = NULL, note = ? WHERE ref = ? AND state = 'sending'", (note, ref)
+        "UPDATE item SET state = 'in doubt', owner = NULL, note = ? WHERE ref = ? AND state = 'sending'",
+        (_safe(note), ref),
     )
 
 
@@ -198,7 +199,7 @@ def ended(connection: Connection, entry_id: int, end: End) -> None:
     connection.execute(
         "UPDATE item SET state = ?, snapshots = ?, credits = ?, cost = coalesce(?, cost), note = ?, seconds = ?,"
         " owner = NULL WHERE id = ? AND state = 'accepted'",
-        (end.state, _text(list(end.snapshots)), end.credits, end.credits, end.note, end.seconds, entry_id),
+        (end.state, _text(list(end.snapshots)), end.credits, end.credits, _safe(end.note), end.seconds, entry_id),
     )
 
 
@@ -340,3 +341,8 @@ def _entry(row: Sequence[Any]) -> Entry:
 
 def _text(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"))
+
+
+def _safe(text: str | None) -> str | None:
+    """Return a text that may be stored: half a character, which JSON can bring, is none."""
+    return None if text is None else text.encode("utf-8", "replace").decode()

@@ -98,7 +98,7 @@ class Writer:
         if orders:
             try:
                 _group(connection, orders)
-            except sqlite3.Error as fault:
+            except Exception as fault:  # noqa: BLE001 - whatever it is, those who wait must hear of it
                 _abandon(connection)
                 for order in orders:
                     order.error = self._explain(fault)

@@ -358,6 +358,32 @@ async def test_a_clients_budget_is_kept() -> None:
     assert len(world.posts) == 3
 
 
+@pytest.mark.parametrize("price", [-1.0, float("nan"), float("inf")])
+async def test_a_price_that_is_none_is_refused_and_the_request_stays_new(price: float, tmp_path: Path) -> None:
+    """The table is named, nothing is sent, and with a better one the same batch goes on."""
+    world = World(seconds=0.01)
+    async with ledger_of("file", tmp_path) as ledger:
+        async with client_of(world, ledger=ledger, polling=QUICK, prices=lambda _: price) as client:
+            (outcome,) = [one async for one in client.stream(cats(1), batch="cats", budget=5)]
+        assert isinstance(outcome.error, ConfigurationError)
+        assert "prices say" in str(outcome.error)
+        assert world.posts == []
+        (outcome,) = await streamed(world, ledger, cats(1), budget=5)
+    assert outcome.result
+
+
+async def test_half_a_character_in_an_answer_costs_nothing(tmp_path: Path) -> None:
+    """What JSON can bring and no file can hold is stored with a mark in its place; the ledger goes on."""
+    refusal = httpx.Response(200, content=b'{"status": 1001, "message": "too \\ud800 odd", "data": null}')
+    world = World(seconds=0.01, misfortunes={"submit": [refusal]})
+    async with ledger_of("file", tmp_path) as ledger:
+        outcomes = await streamed(world, ledger, cats(2))
+        entries = await ledger.entries("cats")
+    assert sum(outcome.result is not None for outcome in outcomes) == 1
+    assert sorted(entry.state for entry in entries) == [State.DONE, State.FAILED]
+    assert any("odd" in entry.note for entry in entries)
+
+
 async def test_prices_are_learned_from_what_was_charged() -> None:
     """Without a table the latest charge for the same model and settings is the estimate; unknown ones go through."""
     world = World(seconds=0.01)
