@@ -18,6 +18,7 @@ T = TypeVar("T")
 
 _MOST: Final = 5000
 _LAZY: Final = 0.05
+_COMPANY: Final = 50
 
 
 @attrs.define(eq=False)
@@ -112,7 +113,7 @@ class Writer:
         until = time.monotonic() + _LAZY
         while order is not None:
             orders.append(order)
-            if not order.lazy:
+            if not order.lazy or len(orders) >= _COMPANY:
                 until = 0.0
             if len(orders) >= _MOST:
                 break
