@@ -21,6 +21,8 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 Start = Callable[..., subprocess.Popen[str]]
 Manifest = Callable[[], Sequence[dict[str, Any]]]
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def cats(tmp_path: Path) -> Path:

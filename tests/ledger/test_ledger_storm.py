@@ -8,6 +8,8 @@ import pytest
 
 from benchmarks._storm import possible, storm
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(150)]
+
 
 @pytest.mark.skipif(not possible(), reason="processes cannot be frozen here")
 @pytest.mark.parametrize("workers", [1, 3])
