@@ -147,7 +147,8 @@ def _tsv_rows(text: str) -> Iterator[Row]:
 
 def _csv_cells(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """Yield each row with the number of its first line: a quoted cell may hold line breaks."""
-    csv.field_size_limit(max(len(text), 1))
+    # One limit for the whole process: it may rise, for other readers count on what they have.
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     line = 1
     for cells in reader:

@@ -157,6 +157,13 @@ def test_a_wrong_row_is_a_fault(row: str, words: str) -> None:
     assert bad.line == 3
 
 
+def test_other_readers_of_csv_keep_their_limit() -> None:
+    """The longest cell that Python's csv takes is one for the process: a short file of ours must not lower it."""
+    before = csv.field_size_limit()
+    assert _prompts(_items("prompt\na cat\n", "csv")) == ["a cat"]
+    assert csv.field_size_limit() >= before
+
+
 def test_csv_rows_are_numbered_by_their_first_line() -> None:
     """A quoted cell with a line break does not shift the numbers of the rows that follow."""
     items = _items('prompt;mood\n"two\nlines";x\nb;y', "csv")
