@@ -97,8 +97,8 @@ class Session:
         self._tasks = shared_lane(door.base_url, key, "tasks", lambda: Lane(limits, retries, random))
         # What answers at once may take minutes, during which tasks go on being submitted.
         self._answers = shared_lane(door.base_url, key, "answers", lambda: Lane(limits.of_answers(), retries, random))
-        self.downloads = Downloader(door, asyncio.Semaphore(limits.downloads), retries, random)
-        self.uploads = Uploader(provider, self._sender, asyncio.Semaphore(limits.uploads))
+        self.downloads: Downloader = Downloader(door, asyncio.Semaphore(limits.downloads), retries, random)
+        self.uploads: Uploader = Uploader(provider, self._sender, asyncio.Semaphore(limits.uploads))
         self._watch = Watch(
             provider,
             self._sender,

@@ -19,7 +19,7 @@ class Purse:
 
     def __init__(self, budget: float | None) -> None:
         self.budget = budget
-        self.used = 0.0
+        self.used: float = 0.0
 
     def hold(self, cost: float) -> None:
         """Set credits aside; raises BudgetExceeded when there are too few."""

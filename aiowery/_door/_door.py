@@ -112,7 +112,7 @@ class Door:
         timeout: float,
         other_hosts: Mapping[str, str] | None = None,
     ) -> None:
-        self.base_url = checked_base_url(base_url)
+        self.base_url: str = checked_base_url(base_url)
         self._hosts = {
             MAIN_HOST: self.base_url,
             **{name: checked_base_url(url) for name, url in (other_hosts or {}).items()},
