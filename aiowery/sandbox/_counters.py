@@ -50,7 +50,7 @@ class Counters:
 
     @property
     def deliveries(self) -> tuple[tuple[str, int | None], ...]:
-        """Webhook deliveries by task id, with the answer's HTTP status; None where nobody was reached."""
+        """Webhook deliveries by task id, repeated and forged ones too, with the answer's HTTP status, None without."""
         return tuple(self._deliveries.copy())
 
     @property
@@ -68,7 +68,7 @@ class Counters:
         self._polls[task_id] += 1
 
     def delivered(self, task_id: str, status: int | None) -> None:
-        """Note a webhook delivery, or that there was none."""
+        """Note a webhook delivery, or that nobody was reached."""
         self._deliveries.append((task_id, status))
 
     def sent(self, answer: Answer) -> None:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 
 from aiowery.sandbox._answer import Answer, not_found
 
 if TYPE_CHECKING:
-    from aiowery.sandbox._faults import Call
+    from aiowery.sandbox._faults import Call, Delivery, Victims
 
 
 class Misfortune:
-    """Base of the kinds: lets every call through and spoils nothing."""
+    """Base of the kinds: lets every call through and spoils nothing; what spoils answers spoils deliveries alike."""
+
+    strikes: ClassVar[Victims] = "both"
 
     def before(self, call: Call) -> Answer | None:  # noqa: ARG002 - the shape of `Kind`
         """Let the call through."""
@@ -23,9 +25,19 @@ class Misfortune:
         """Leave the answer as it is."""
         return answer
 
+    def deliveries(self, delivery: Delivery) -> tuple[Delivery, ...]:
+        """Spoil what is delivered as if it were an answer."""
+        return (attrs.evolve(delivery, message=self.after(delivery.message)),)
+
+
+class CallMisfortune(Misfortune):
+    """Base of the kinds that need a caller: they answer in the place of the world, or are rude on its connection."""
+
+    strikes: ClassVar[Victims] = "calls"
+
 
 @attrs.frozen
-class LostAnswer(Misfortune):
+class LostAnswer(CallMisfortune):
     """The call is processed and charged; then silence for `seconds`, and the connection closes."""
 
     seconds: float = 30.0
@@ -36,7 +48,7 @@ class LostAnswer(Misfortune):
 
 
 @attrs.frozen
-class Reset(Misfortune):
+class Reset(CallMisfortune):
     """The connection is reset (TCP RST): before processing, or with `processed` after it, charged."""
 
     processed: bool = False
@@ -51,7 +63,7 @@ class Reset(Misfortune):
 
 
 @attrs.frozen
-class SlowBody(Misfortune):
+class SlowBody(CallMisfortune):
     """The body trickles in over `seconds`."""
 
     seconds: float = 2.0
@@ -62,7 +74,7 @@ class SlowBody(Misfortune):
 
 
 @attrs.frozen
-class NotFoundYet(Misfortune):
+class NotFoundYet(CallMisfortune):
     """Tasks are unknown (this HTTP status, WeryAI's code 1003) until `seconds` after their acceptance."""
 
     seconds: float = 1.0
@@ -107,7 +119,7 @@ class NotJson(Misfortune):
 
 
 @attrs.frozen
-class CutOff(Misfortune):
+class CutOff(CallMisfortune):
     """The connection is reset after this `share` of the body; Content-Length promised all of it."""
 
     share: float = 0.5
@@ -130,7 +142,7 @@ class ContentType(Misfortune):
 
 
 @attrs.frozen
-class Redirect(Misfortune):
+class Redirect(CallMisfortune):
     """The answer is a redirect to `url`."""
 
     url: str

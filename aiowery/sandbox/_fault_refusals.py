@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from aiowery.sandbox._answer import Answer, Refused
-from aiowery.sandbox._fault_kinds import Misfortune
+from aiowery.sandbox._fault_kinds import CallMisfortune
 
 if TYPE_CHECKING:
     from aiowery.sandbox._faults import Call
@@ -19,7 +19,7 @@ _PAGE = "<html><head><title>{title}</title></head><body><center><h1>{title}</h1>
 
 
 @attrs.frozen
-class Refuse(Misfortune):
+class Refuse(CallMisfortune):
     """The call is refused: HTTP status `http`, and `text` in the shape of the provider, with WeryAI's code `code`.
 
     `html` sends the page of an edge server in the place of that shape, `body` something else: a text as it is, any

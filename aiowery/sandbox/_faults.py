@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, Literal, Protocol
+from itertools import chain
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 import attrs
 
@@ -11,14 +12,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from aiowery.sandbox._answer import Answer
+    from aiowery.sandbox._world import Task
 
-On = Literal["submit", "call", "upload", "status", "batch", "balance", "models", "file", "any"]
+On = Literal["submit", "call", "upload", "status", "batch", "balance", "models", "file", "any", "delivery"]
 """Which calls: those that begin a task ("submit"), those that answer at once ("call": chat, a picture's
 description, documents for research), an "upload", a task's "status", a "batch", the "balance", what there is to
 choose from ("models": registries, chat models, speakers), a "file" that was made or uploaded, or "any" of them.
 Research with a model begins no task and yet is a "submit": its address is the same. Of BetterWaifu's calls both POSTs
-are a "submit", a generation is a "status", and the account is the "balance".
+are a "submit", a generation is a "status", and the account is the "balance". A "delivery" to a `webhook_url` is no
+call, and none of "any": it is struck when its task is accepted, so that deliveries count in the order of acceptance.
 """
+
+Victims = Literal["calls", "deliveries", "both"]
+"""What a kind can strike."""
 
 
 @attrs.frozen
@@ -36,8 +42,19 @@ class Call:
     unknown: str = "task not exist"
 
 
+@attrs.frozen
+class Delivery:
+    """One webhook delivery as faults see it: what is sent about `task`, and `at` which reading of the world's clock."""
+
+    task: Task
+    at: float
+    message: Answer
+
+
 class Kind(Protocol):
     """A sort of misfortune."""
+
+    strikes: ClassVar[Victims]
 
     def before(self, call: Call) -> Answer | None:
         """Answer in the place of the world, which then never hears of the call; None lets it through."""
@@ -45,14 +62,19 @@ class Kind(Protocol):
     def after(self, answer: Answer) -> Answer:
         """Spoil the answer to a call that the world has processed."""
 
+    def deliveries(self, delivery: Delivery) -> tuple[Delivery, ...]:
+        """Say what is sent in the place of a delivery."""
+
 
 @attrs.frozen
 class Fault:
-    """A misfortune, and the calls it strikes.
+    """A misfortune, and the calls or deliveries it strikes.
 
     `kind` is one of `aiowery.sandbox.faults`. Of the calls named by `on` whose ids, prompt or path
     contain `match`, it strikes the `nth` (counted from 1), or a random `share` (0-1, from the sandbox's
     seed), or, without either, all; and no more than `times`. Faults that strike the same call add up.
+    The same goes for deliveries, of which the path is that of the `webhook_url`: each fault strikes all
+    that those before it have made of one. ValueError says that the kind cannot strike what `on` names.
     """
 
     kind: Kind = attrs.field()
@@ -69,6 +91,17 @@ class Fault:
         if isinstance(kind, type):
             raise TypeError(f"a fault wants a value such as faults.{kind.__name__}(), not the class")
 
+    @on.validator
+    def _is_within_reach(self, _attribute: attrs.Attribute[On], on: On) -> None:
+        victims = "deliveries" if on == "delivery" else "calls"
+        if self.kind.strikes not in {victims, "both"}:
+            raise ValueError(f"faults.{type(self.kind).__name__} strikes {self.kind.strikes} only, not on={on!r}")
+
+    def concerns(self, call: Call) -> bool:
+        """Tell whether the call is one of those it chooses from."""
+        is_named = self.on == call.on or (self.on == "any" and call.on != "delivery")
+        return is_named and self.match in call.text
+
 
 @attrs.define
 class _Line:
@@ -79,7 +112,7 @@ class _Line:
 
     def strikes_at(self, call: Call) -> bool:
         fault = self.fault
-        if fault.on not in {"any", call.on} or fault.match not in call.text:
+        if not fault.concerns(call):
             return False
         self.calls += 1
         if fault.times is not None and self.strikes >= fault.times:
@@ -105,3 +138,10 @@ class Script:
     def strike(self, call: Call) -> tuple[Kind, ...]:
         """Return the kinds that strike this call, in the order of the script."""
         return tuple(line.fault.kind for line in self._lines.copy() if line.strikes_at(call))
+
+    def deliveries(self, call: Call, delivery: Delivery) -> tuple[Delivery, ...]:
+        """Return what is sent in the place of a delivery; `call` is what the faults are told of it."""
+        sent: tuple[Delivery, ...] = (delivery,)
+        for kind in self.strike(call):
+            sent = tuple(chain.from_iterable(map(kind.deliveries, sent)))
+        return sent

@@ -123,7 +123,7 @@ class Sandbox:
         return self._studio
 
     def script(self, *faults: Fault) -> None:
-        """Add faults to those that there are; they strike from the next call on."""
+        """Add faults to those that there are; they strike from the next call on, deliveries from the next task on."""
         self._script.add(faults)
 
     def __enter__(self) -> Self:

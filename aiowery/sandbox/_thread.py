@@ -80,7 +80,7 @@ class ServerThread:
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._closing = asyncio.Event()
-        self._messenger = Messenger(self.world)
+        self._messenger = Messenger(self.world, self.script)
         listeners = await self._listeners()
         connections: set[Connection] = set()
         server = self._server(connections)

@@ -12,6 +12,10 @@ spoil the answer; `Reset` and `Refuse` strike before that, unless made with `pro
     StatusWords, Stale, ListData, SingleObject, MissingTasks       answers about tasks
     ObjectOutputs, Nested, NoOutputs                               outputs
     CutOff, ContentType, Redirect                                  files
+    Twice, Late, Undelivered, Forged                               webhook deliveries, with `on="delivery"` only
+
+Deliveries are spoiled by `ContentType` and by the kinds about bodies, the envelope, answers about tasks, and outputs
+as well, with `on="delivery"`; the others want a call. Durations are real seconds, whatever the sandbox's `speed`.
 
 BetterWaifu's answers are spoiled by the kinds about the connection, refusals, bodies and files, and by `NoIds`,
 `StatusWords`, `Stale` and `NoOutputs`. `Refuse` with HTTP 200 brings `success: false`, or an `error`, in a success.
@@ -22,6 +26,7 @@ UNAUTHORIZED, FORBIDDEN, NOT_FOUND, SERVER_ERROR, BAD_GATEWAY, UNAVAILABLE, GATE
 
 from __future__ import annotations
 
+from aiowery.sandbox._fault_deliveries import Forged, Late, Twice, Undelivered
 from aiowery.sandbox._fault_kinds import (
     ContentType,
     CutOff,
@@ -82,6 +87,8 @@ __all__ = (
     "ContentType",
     "CutOff",
     "Empty",
+    "Forged",
+    "Late",
     "ListData",
     "LostAnswer",
     "MissingTasks",
@@ -104,4 +111,6 @@ __all__ = (
     "Success200",
     "TextInMsg",
     "Truncated",
+    "Twice",
+    "Undelivered",
 )

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import json
 import logging
 import signal
 import socket
 import sys
 import threading
-import time
-from collections.abc import Iterator
 
 import httpx
 import psutil  # type: ignore[import-untyped,unused-ignore]  # its stubs are a package of their own
 import pytest
 
-from aiowery.sandbox import FAIL, Fault, Sandbox, faults, run
+from aiowery.sandbox import Fault, Sandbox, faults, run
 
 
 def _threads() -> set[str]:
@@ -190,64 +187,3 @@ def test_a_missing_extra_is_named(package: str, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ImportError, match=r"pip install 'aiowery\[sandbox\]'"):
         importlib.import_module("aiowery.sandbox")
-
-
-ORDER = {"model": "QWEN_IMAGE", "prompt": "sea", "aspect_ratio": "1:1"}
-
-
-@pytest.fixture
-def receiver() -> Iterator[socket.socket]:
-    """Give a socket of this machine that waits for deliveries."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        listening.settimeout(10)
-        yield listening
-
-
-def delivered(sandbox: Sandbox, number: int) -> dict[str, int | None]:
-    """Wait for so many deliveries, and return what became of them by task."""
-    while len(sandbox.world.counters.deliveries) < number:
-        time.sleep(0.01)
-    return dict(sandbox.world.counters.deliveries)
-
-
-def test_a_failure_is_delivered_with_its_reason(sandbox: Sandbox, http: httpx.Client, receiver: socket.socket) -> None:
-    """The receiver reads FAILED and why; what it answers is counted."""
-    hook = f"http://localhost:{receiver.getsockname()[1]}/hook"
-    body = {**ORDER, "prompt": FAIL, "webhook_url": hook}
-    (task_id,) = http.post("/v1/generation/text-to-image", json=body).json()["data"]["task_ids"]
-    peer, _ = receiver.accept()
-    with peer, peer.makefile("rb") as stream:
-        head = b"".join(iter(stream.readline, b"\r\n")).decode().lower()
-        length = int(head.partition("content-length: ")[2].partition("\r\n")[0])
-        envelope = json.loads(stream.read(length))
-        peer.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
-    assert head.startswith("post /hook http/1.1")
-    assert (envelope["status"], envelope["data"]["task_id"]) == (0, task_id)
-    assert (envelope["data"]["task_status"], bool(envelope["data"]["msg"])) == ("FAILED", True)
-    assert delivered(sandbox, 1) == {task_id: 204}
-
-
-def test_only_plain_addresses_of_this_machine_are_called(
-    sandbox: Sandbox, http: httpx.Client, receiver: socket.socket
-) -> None:
-    """Elsewhere and TLS are noted as not delivered, unseen by anybody; a blank address is none."""
-    port = receiver.getsockname()[1]
-    ids = []
-    for hook in (" ", f"https://127.0.0.1:{port}/", f"http://127.0.0.1.example.com:{port}/", f"http://0.0.0.0:{port}/"):
-        answer = http.post("/v1/generation/text-to-image", json={**ORDER, "webhook_url": hook})
-        ids += answer.json()["data"]["task_ids"]
-    assert delivered(sandbox, 3) == dict.fromkeys(ids[1:])
-    receiver.settimeout(0)
-    with pytest.raises(BlockingIOError):
-        receiver.accept()
-
-
-def test_two_tools_call_nobody_back(sandbox: Sandbox, http: httpx.Client) -> None:
-    """Extending and merging videos know no webhook: the parameter is a stranger to them."""
-    video, hook = "https://example.com/a.mp4", {"webhook_url": "http://192.0.2.1/"}
-    http.post("/v1/generation/video-extend", json={"video_url": video, "prompt": "on", **hook})
-    http.post("/v1/generation/video-merge", json={"video_urls": [video, video], **hook})
-    while sandbox.world.active:
-        time.sleep(0.01)
-    (task_id,) = http.post("/v1/generation/text-to-image", json={**ORDER, **hook}).json()["data"]["task_ids"]
-    assert delivered(sandbox, 1) == {task_id: None}
