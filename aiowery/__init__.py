@@ -4,15 +4,17 @@
     cli
     testing
     sandbox
+    webhook                                    where a provider calls back
     weryai | betterwaifu                       a provider's client, requests, pure translator
     _client                                    configuration and verbs
     _batches                                   requests that may have been sent before
     _session                                   an open client
-    _watch                                     jobs from acceptance to their end
-    _books                                     what the ledger is told
+    _callbacks                                 what the provider tells by itself
+    _watch | _books                            jobs from acceptance to their end; what the ledger is told
     _stream | _download | _upload | _job | _turns
     _lanes | _lease | _send | _scheduler | ledger   admission, sending, timing; what was paid for
     _door                                      the HTTP library lives here and nowhere else
+    _webhooks
     _provider | _catalogue | _codec | _events | _estimate | _credential | _addresses
     _values | _wire | _policies | _statistics | _names
     _media
@@ -40,7 +42,7 @@ from aiowery._events import (
 from aiowery._job import Job
 from aiowery._media import File
 from aiowery._policies import Limits, PollPolicy, Resubmit, RetryPolicy
-from aiowery._statistics import ClientStatistics, LaneStatistics, PollStatistics
+from aiowery._statistics import ClientStatistics, LaneStatistics, PollStatistics, WebhookStatistics
 from aiowery._stream import OutcomeStream
 from aiowery._tasks import Asset, ScriptLine, Snapshot, TaskState
 from aiowery._values import (
@@ -95,6 +97,7 @@ __all__ = (
     "TaskState",
     "TextResult",
     "VideoResult",
+    "WebhookStatistics",
     "WeryAI",
     "__version__",
     "errors",

@@ -12,21 +12,31 @@ def checked_base_url(base_url: str) -> str:
     """Return the url without a trailing slash; ConfigurationError unless it is https, or http on loopback."""
     if "@" in base_url:
         raise ConfigurationError("base_url: credentials do not belong there; give the key as api_key=")
+    return checked_url("base_url", base_url, carries="the key")
+
+
+def checked_url(name: str, address: object, *, carries: str) -> str:
+    """Return an address under which paths may lie, without a trailing slash; what it `carries` is secret.
+
+    ConfigurationError unless it is https, or http on loopback, and nothing but scheme, host and path.
+    """
+    if not isinstance(address, str) or "@" in address:
+        raise ConfigurationError(f"{name} is not a url without credentials, such as 'https://api.example.com'")
     try:
-        url = urlsplit(base_url)
+        url = urlsplit(address)
         host, _ = url.hostname or "", url.port
     except ValueError as fault:
-        raise ConfigurationError(f"base_url {base_url!r} is not a url: {fault}") from fault
+        raise ConfigurationError(f"{name} {address!r} is not a url: {fault}") from fault
     if not host or url.scheme not in {"http", "https"}:
-        raise ConfigurationError(f"base_url {base_url!r}: a url such as 'https://api.example.com' is needed")
+        raise ConfigurationError(f"{name} {address!r}: a url such as 'https://api.example.com' is needed")
     if url.scheme == "http" and not is_loopback(host):
         raise ConfigurationError(
-            f"base_url {base_url!r}: plain http would send the key in the clear; use https"
+            f"{name} {address!r}: plain http would send {carries} in the clear; use https"
             " (http is accepted for loopback only)"
         )
     if url.query or url.fragment:
-        raise ConfigurationError(f"base_url {base_url!r}: query and fragment do not belong there")
-    return base_url.rstrip("/")
+        raise ConfigurationError(f"{name} {address!r}: query and fragment do not belong there")
+    return address.rstrip("/")
 
 
 def is_loopback(host: str) -> bool:

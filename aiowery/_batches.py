@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final
 
@@ -11,6 +11,7 @@ import anyio
 import attrs
 
 from aiowery._books import Purse, item_of
+from aiowery._callbacks import Readable
 from aiowery._events import log
 from aiowery._job import Job
 from aiowery._policies import OnDoubt, Resubmit
@@ -31,9 +32,6 @@ from aiowery.ledger import UNNAMED, Entry, Item, State, over_budget
 _LOOK_AGAIN: Final = 0.5
 _PAGE: Final = 100
 _LEFT: Final = frozenset(State) - {State.DONE, State.FAILED}
-
-Readable = Callable[[Mapping[str, Any]], Request[Any]]
-"""Makes the request that a JSON object describes."""
 
 
 @attrs.frozen
@@ -152,6 +150,8 @@ class Batches:
             case State.DONE | State.FAILED:
                 return self._session.restored(entry, request)
             case State.IN_DOUBT:
+                if job := await self._session.doubts.settled(entry_id, request):
+                    return job
                 raise in_doubt(request, entry.sent_at or 0.0, entry.note, entry.request_id)
             case State.ACCEPTED:
                 return await self._resumed(entry, request)

@@ -21,6 +21,7 @@ from aiowery._statistics import ClientStatistics
 from aiowery._stream import OutcomeStream, Requests, Running, Work, numbered
 from aiowery._tasks import Asset
 from aiowery._values import DEFAULT, Accepted, Deadline, Request, Result, ResultT
+from aiowery._webhooks import Webhooks
 from aiowery.errors import ClientClosed, ConfigurationError
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ class Client:
         self.base_url: str = checked_base_url(base_url or os.environ.get(self._url_variable) or self._default_url)
         self._other_hosts: Mapping[str, str] = {}
         self._lane_state: Path | None = None
+        self._webhooks: Webhooks | None = None
         self._credential = Credential(source)
         self.limits: Limits = limits or Limits()
         self.polling: PollPolicy = polling or PollPolicy()
@@ -177,7 +179,9 @@ class Client:
             events=self._events,
             random=random.random,
             books=books,
+            readable=self._catalogue.from_object,
             lease=lease,
+            webhooks=self._webhooks,
         )
 
     def _chosen_ledger(self) -> tuple[Ledger, bool]:
@@ -386,6 +390,20 @@ def checked_name(batch: object) -> str:
     if not isinstance(batch, str) or not batch:
         raise ConfigurationError(f"batch is {batch!r}; a name is needed")
     return batch
+
+
+def checked_webhooks(webhooks: object, ledger: object) -> Webhooks | None:
+    """Return how to be called back; ConfigurationError where nobody would ever hear of a call."""
+    if webhooks is None:
+        return None
+    if not isinstance(webhooks, Webhooks):
+        raise ConfigurationError(f"webhooks is {webhooks!r}; Webhooks(public_url=..., receiver=...) is needed")
+    if webhooks.receiver is None and ledger is None:
+        raise ConfigurationError(
+            "Webhooks without a receiver need a ledger in a file, through which another process tells what it receives:"
+            " give Webhooks(receiver=Receiver()), or ledger='jobs.db'"
+        )
+    return webhooks
 
 
 def checked_credits(name: str, value: float | None) -> float | None:

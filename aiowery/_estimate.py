@@ -45,6 +45,32 @@ class Durations:
         self._known.pop(key, None)
 
 
+class SafetyNet:
+    """How many seconds a look may wait for the provider's call, learned from which of the two comes first.
+
+    It begins at a quarter of the `longest`, until a first call has come. Each end that a call told of doubles it; each
+    that a look found by itself halves it, so that four of these in a row bring an unhindered net from 60 s back to
+    where ordinary looks are.
+    """
+
+    def __init__(self, shortest: float, longest: float) -> None:
+        self._shortest = min(shortest, longest)
+        self._longest = longest
+        self.seconds: float = max(self._shortest, longest / 4)
+        self.calls: int = 0
+        self.misses: int = 0
+
+    def called(self) -> None:
+        """Note an end of which a call told."""
+        self.calls += 1
+        self.seconds = min(2 * self.seconds, self._longest)
+
+    def missed(self) -> None:
+        """Note an end that a look found, without a call."""
+        self.misses += 1
+        self.seconds = max(self.seconds / 2, self._shortest)
+
+
 class Usual:
     """A running mean that leans towards what was seen last; `seconds` is a guess, or None, until then."""
 

@@ -11,6 +11,7 @@ from aiowery._lanes import Ticket
 from aiowery._scheduler import Watched
 from aiowery._tasks import Kind, Snapshot, TaskState, credits_of
 from aiowery._values import DEFAULT, Accepted, Deadline, Request, ResultT
+from aiowery._webhooks import Line
 from aiowery.errors import JobError, JobTimeout
 
 
@@ -69,6 +70,7 @@ class Job(Watched, Generic[ResultT]):
         "failures",
         "kind",
         "last_running",
+        "line",
         "request",
         "request_id",
         "result_type",
@@ -99,6 +101,7 @@ class Job(Watched, Generic[ResultT]):
         self.failures: int = 0
         self.last_running: float = 0.0
         self.ticket: Ticket | None = ticket
+        self.line: Line | None = None
         self._keeper = keeper
         self._snapshots: dict[str, Snapshot] = {}
         self._waiters: list[_Waiter] = []

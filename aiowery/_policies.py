@@ -101,7 +101,9 @@ class PollPolicy:
     their durations and further looks come every `shortest` to `eager` seconds: as prompt, with fewer polls.
     `first="interval"` switches that off. `grace`: for so many seconds after acceptance a "not found" only means
     "not yet". `ceiling`: how far the pause grows after polls that failed. `image_deadline` and `deadline`: seconds from
-    acceptance after which waiting for pictures, and for anything else, ends in a `JobTimeout`.
+    acceptance after which waiting for pictures, and for anything else, ends in a `JobTimeout`. `safety_net`: seconds
+    that a look waits at most while the provider is to call back (`Webhooks`); fewer until its first call, and down to
+    the usual interval when calls do not come.
     """
 
     shortest: float = attrs.field(default=3.0, validator=at_least(0.001, finite=True))
@@ -113,6 +115,7 @@ class PollPolicy:
     ceiling: float = attrs.field(default=30.0, validator=at_least(0.001))
     image_deadline: float = attrs.field(default=600.0, validator=at_least(0))
     deadline: float = attrs.field(default=1800.0, validator=at_least(0))
+    safety_net: float = attrs.field(default=60.0, validator=at_least(0.001, finite=True))
 
     def __attrs_post_init__(self) -> None:
         if self.longest < self.shortest or self.eager < self.shortest:
@@ -142,7 +145,8 @@ class PollPolicy:
         """Return the same policy in a world whose durations are divided by `speed`."""
         return attrs.evolve(
             self,
-            **_divided(self, speed, "shortest", "longest", "eager", "grace", "ceiling", "image_deadline", "deadline"),
+            **_divided(self, speed, "shortest", "longest", "eager", "grace", "ceiling", "safety_net"),
+            **_divided(self, speed, "image_deadline", "deadline"),
         )
 
 

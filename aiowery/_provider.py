@@ -37,6 +37,13 @@ class Provider(Protocol):
         """Return the POST that submits this request."""
         ...
 
+    def called_back(self, request: Request[Any], address: str) -> Request[Any] | None:
+        """Return the request with the address at which its end is to be told.
+
+        None where its endpoint knows none, where it answers at once, and where the caller has given an address already.
+        """
+        ...
+
     def decode_accepted(self, request: Request[Any], answer: Answer) -> Accepted:
         """Read the answer to the submission of this request.
 

@@ -28,11 +28,12 @@ _EARLY: Final = 1e-6
 class Watched:
     """What the scheduler keeps with each job."""
 
-    __slots__ = ("deadline_slot", "due", "look_slot", "watched")
+    __slots__ = ("again", "deadline_slot", "due", "look_slot", "watched")
 
     def __init__(self) -> None:
         self.watched: bool = False
         self.due: bool = False
+        self.again: bool = False
         self.look_slot: int = -1
         self.deadline_slot: int = -1
 
@@ -131,6 +132,19 @@ class Scheduler(Generic[W]):
             item.deadline_slot = self._deadlines.add(item, deadline)
             self._arm()
 
+    def look_now(self, item: W) -> None:
+        """Look at a watched item at once; if a look is under way, which may have come too early, once more after it."""
+        if item.due:
+            item.again = True
+        elif item.watched:
+            self._looks.discard(item, item.look_slot)
+            item.due = True
+            self._due.append(item)
+            if self._held():
+                self._arm()
+            else:
+                self._fan_out()
+
     def hold(self, seconds: float) -> None:
         """Look at nothing for so long: the provider said that we ask too often."""
         self._held_until = max(self._held_until, self._loop.time() + seconds)
@@ -224,6 +238,7 @@ class Scheduler(Generic[W]):
 
     async def _look_at(self, item: W) -> None:
         pause = None
+        item.again = False
         if item.watched:
             self._made += 1
             self._under_way += 1
@@ -238,4 +253,4 @@ class Scheduler(Generic[W]):
         if pause is None:
             self.forget(item)
         elif item.watched:
-            self._look_again(item, self._loop.time() + pause)
+            self._look_again(item, self._loop.time() + (0.0 if item.again else pause))

@@ -16,6 +16,7 @@ from typing import Any, Final, Generic
 import attrs
 
 from aiowery._books import Books, Page, kept_error, kept_snapshots
+from aiowery._callbacks import Callbacks, Doubts, Readable
 from aiowery._credential import Credential
 from aiowery._door import Door
 from aiowery._download import Downloader
@@ -32,6 +33,7 @@ from aiowery._turns import Turns
 from aiowery._upload import Uploader
 from aiowery._values import DEFAULT, Accepted, Deadline, Request, Result, ResultT
 from aiowery._watch import Watch
+from aiowery._webhooks import Webhooks, new_token, ref_of
 from aiowery._wire import Call
 from aiowery.errors import (
     AioweryError,
@@ -39,6 +41,7 @@ from aiowery.errors import (
     ConfigurationError,
     InsufficientCredits,
     JobError,
+    NotFound,
     RateLimited,
     SubmissionInDoubt,
 )
@@ -49,12 +52,18 @@ _UNCOLLECTED: Final = 1000
 
 @attrs.frozen
 class _Order(Generic[ResultT]):
-    """An admitted request on its way out; `entry_id` is its number in the ledger, if it has one already."""
+    """An admitted request on its way out.
+
+    `ref` marks it in the ledger, where `entry_id` is its number if it has one already; `called_back`: whether it
+    tells the provider where to call.
+    """
 
     request: Request[ResultT]
     call: Call
     ticket: Ticket
     deadline: Deadline
+    ref: str
+    called_back: bool
     entry_id: int | None
     budget: float | None
 
@@ -85,7 +94,9 @@ class Session:
         events: Events,
         random: Random,
         books: Books,
+        readable: Readable,
         lease: Lease | None = None,
+        webhooks: Webhooks | None = None,
     ) -> None:
         self.provider = provider
         self.books = books
@@ -109,6 +120,8 @@ class Session:
             random=random,
             owner=self,
         )
+        self.doubts: Doubts = Doubts(books, self, readable)
+        self.callbacks: Callbacks = Callbacks(webhooks, self._watch, books, self.doubts, self)
         self._posts: dict[asyncio.Task[Any], Request[Any]] = {}
         self._errands: set[asyncio.Task[Any]] = set()
         self._tickets: set[Ticket] = set()
@@ -117,6 +130,7 @@ class Session:
         self._counts = _Counts()
         self._closing = False
         self._turns = Turns(self._tasks, lease, self._ended_elsewhere)
+        self.callbacks.open()
 
     async def submit(
         self,
@@ -132,12 +146,13 @@ class Session:
         The POST belongs to the session: cancelling the caller while it is under way loses nothing.
         """
         try:
-            call, ticket = await self._admitted(request, deadline, start_within)
+            order = await self._admitted(request, deadline, start_within, entry_id, budget)
         except BaseException:
             if entry_id is not None:
                 self.books.give_up(entry_id)
             raise
-        post = self._own(request, self._post(_Order(request, call, ticket, deadline, entry_id, budget)))
+        ticket = order.ticket
+        post = self._own(request, self._post(order))
         try:
             return await asyncio.shield(post)
         except asyncio.CancelledError:
@@ -147,14 +162,22 @@ class Session:
             raise
 
     async def _admitted(
-        self, request: Request[Any], deadline: Deadline, start_within: float | None
-    ) -> tuple[Call, Ticket]:
+        self,
+        request: Request[ResultT],
+        deadline: Deadline,
+        start_within: float | None,
+        entry_id: int | None,
+        budget: float | None,
+    ) -> _Order[ResultT]:
         """Check and encode the request, and wait until the lane lets it in."""
         if self._closing:
             raise unsent()
         self.provider.check(request)
         self._watch.patience(request.kind, deadline)  # a deadline that makes no sense is refused here, unsent
-        call = self.provider.encode(await self.uploads.settled(request))
+        ready = await self.uploads.settled(request)
+        token = new_token()
+        called = self._with_address(ready, token)
+        call = self.provider.encode(called or ready)
         if self._closing:  # closed while files were on their way
             raise unsent()
         lane = self._tasks if request.answer_within is None else self._answers
@@ -163,7 +186,12 @@ class Session:
         if self._closing:  # closed in the turn of the loop in which the lane let us in
             self._unused(ticket)
             raise unsent()
-        return call, ticket
+        return _Order(request, call, ticket, deadline, ref_of(token), called is not None, entry_id, budget)
+
+    def _with_address(self, request: Request[Any], token: str) -> Request[Any] | None:
+        """Return the request with the address at which the provider is to call; None if it is not to."""
+        address = self.callbacks.address(token)
+        return None if address is None else self.provider.called_back(request, address)
 
     def restored(self, entry: Entry, request: Request[ResultT]) -> Job[ResultT]:
         """Return the job of an entry that is done or failed; raises why the provider refused it, if it did."""
@@ -190,6 +218,8 @@ class Session:
         ticket = self._tasks.ticket(len(entry.task_ids)) if request.answer_within is None else None
         job: Job[ResultT] = self.reattach(accepted, result_type, request.kind, ticket)
         self.books.look_after(entry.id, job)
+        if entry.ref is not None and job.line is None:
+            self.callbacks.begin(job, entry.ref, awaited=False)
         return job
 
     def reattach(
@@ -216,6 +246,15 @@ class Session:
     async def read(self, call: Call, decode: Decode[T]) -> T:
         """Make a call that costs nothing, each attempt behind the gate of all reads."""
         return await self._sender.read(call, decode, self._reads)
+
+    async def knows_task(self, task_id: str) -> bool:
+        """Whether the provider knows this task of our account."""
+        try:
+            call = self.provider.status_call(task_id)
+            await self.read(call, lambda answer: self.provider.decode_status(answer, task_id))
+        except (ConfigurationError, NotFound):
+            return False
+        return True
 
     def post_of(self, request: Request[ResultT]) -> asyncio.Task[Job[ResultT]] | None:
         """Return the POST of this very request object, if it is under way."""
@@ -245,6 +284,7 @@ class Session:
             under_way=len(self._jobs),
             credits=self.books.credits,
             money=self.books.money,
+            webhooks=self.callbacks.statistics(),
             **attrs.asdict(self._counts),
         )
 
@@ -262,6 +302,7 @@ class Session:
             if self._posts:
                 await asyncio.wait(self._posts)
         finally:
+            self.callbacks.close()
             for errand in self._errands:
                 errand.cancel()
             await asyncio.gather(*self._errands, return_exceptions=True)
@@ -305,11 +346,13 @@ class Session:
             self._counts.failed += 1
         if job.done:
             self.books.ended(job)
+            self.callbacks.end(job)
         self._jobs.discard(job)
         self._uncollected[job] = None
         if len(self._uncollected) > _UNCOLLECTED:
             forgotten, _ = self._uncollected.popitem(last=False)
             self.books.forget(forgotten)
+            self.callbacks.end(forgotten)
 
     def collected(self, job: Job[Any]) -> None:
         """Somebody has received a job's end."""
@@ -341,7 +384,7 @@ class Session:
         """Open a page for an admitted request, submit it, and write down what came of it."""
         self._counts.submitted += 1
         try:
-            page = await self.books.page(order.request, order.entry_id, order.budget)
+            page = await self.books.page(order.request, order.entry_id, order.ref, order.budget)
         except BaseException as error:
             self._refused(order.ticket, order.request, error)
             if order.entry_id is not None:
@@ -351,9 +394,24 @@ class Session:
             accepted = await self._taken(order, page)
         except BaseException as error:
             await self.books.failed(page, error)
-            raise
+            self.callbacks.drop(order.ref)
+            job = await self._told_of(order, page, error)
+            if job is None:
+                raise
+            return job
         await page.accepted(accepted)
         return self._accepted(order, page, accepted)
+
+    async def _told_of(self, order: _Order[ResultT], page: Page, error: BaseException) -> Job[ResultT] | None:
+        """Return the job of a submission that is in doubt, if the provider has called about it already."""
+        if not (order.called_back and isinstance(error, SubmissionInDoubt)):
+            return None
+        self.doubts.remember(page.entry_id, order.request)
+        try:
+            return await self.doubts.settled(page.entry_id, order.request)
+        except AioweryError as fault:
+            log.warning("%s: stays in doubt: %s", order.request.label, fault)
+            return None
 
     async def _taken(self, order: _Order[ResultT], page: Page) -> Accepted:
         """Submit until the provider takes it; while that is too busy, stay at the head of the line."""
@@ -401,6 +459,7 @@ class Session:
             self._turns.accepted(ticket, accepted.task_ids)
             self.books.keep(page, job)
             job.take(accepted.snapshots)
+            self.callbacks.begin(job, order.ref, awaited=order.called_back)
             self._watch.begin(job, deadline=order.deadline)
         return job
 

@@ -71,6 +71,22 @@ class PollStatistics:
 
 
 @attrs.frozen(kw_only=True)
+class WebhookStatistics:
+    """What the provider has told by itself until this moment.
+
+    `awaited` are jobs about which it may call, `received` the calls for submissions of ours. Of the jobs that ended,
+    `first` are those of which a call told, `late` those whose end a look found before any call. `safety_net` is how
+    many seconds a look waits for a call at present: learned from these two.
+    """
+
+    awaited: int
+    received: int
+    first: int
+    late: int
+    safety_net: float
+
+
+@attrs.frozen(kw_only=True)
 class ClientStatistics:
     """A client at one moment: its lane, its status checks, and what became of its submissions since it opened.
 
@@ -81,7 +97,7 @@ class ClientStatistics:
     `under_way` those that have not.
 
     `credits` is what was charged, and the estimates of what is under way or in doubt, `money` what those have cost
-    where the client knows `credit_price`.
+    where the client knows `credit_price`. `webhooks` is None where the provider is not asked to call back.
     """
 
     lane: LaneStatistics
@@ -96,3 +112,4 @@ class ClientStatistics:
     under_way: int
     credits: float = 0.0
     money: float | None = None
+    webhooks: WebhookStatistics | None = None

@@ -7,7 +7,7 @@ import logging
 from math import inf
 from typing import Any, Protocol
 
-from aiowery._estimate import Durations
+from aiowery._estimate import Durations, SafetyNet
 from aiowery._events import Events, JobEnded, JobUpdated, PollFailed, log
 from aiowery._job import Job
 from aiowery._policies import PollPolicy, Random
@@ -17,6 +17,7 @@ from aiowery._send import Sender, retry_after
 from aiowery._statistics import PollStatistics
 from aiowery._tasks import Kind, Snapshot, TaskState
 from aiowery._values import DEFAULT, Deadline
+from aiowery._webhooks import Line
 from aiowery._wire import Call
 from aiowery.errors import (
     AioweryError,
@@ -36,6 +37,8 @@ from aiowery.errors import (
 
 # A tick of the wheel is this part of the shortest interval: 20 ms of 3 s.
 _TICKS = 150
+# Looks that wait for a call come by this part earlier, at random, so that jobs drift apart.
+_DRIFT = 0.1
 # Thirty years: nobody's patience, and more than a timer can hold.
 _WITHOUT_END = 1e9
 
@@ -82,6 +85,7 @@ class Watch:
         self._random = random
         self._owner = owner
         self._durations = Durations(policy.enough)
+        self.net: SafetyNet = SafetyNet(policy.longest, policy.safety_net)
         self._strange_words: set[str] = set()
         self._closed = False
         self._loop = asyncio.get_running_loop()
@@ -113,6 +117,21 @@ class Watch:
             self._owner.watched(job)
             self._scheduler.watch(job, after=0.0, deadline=deadline)
 
+    def called(self, job: Job[Any], line: Line) -> None:
+        """The provider says that a task of this job has ended: look at once.
+
+        Not while looks fail, or have found that it has not: then the next one is due soon anyway, however many calls
+        come.
+        """
+        failing = line.woken and not job.due
+        if job.done or line.futile or failing or self._closed:
+            return
+        line.called = line.woken = True
+        if not job.watched:  # our patience had ended
+            self._owner.watched(job)
+            self._scheduler.watch(job, after=0.0, deadline=self._loop.time() + self._policy.grace)
+        self._scheduler.look_now(job)
+
     def collected(self, job: Job[Any]) -> None:
         """Note that somebody has received the job's end."""
         self._owner.collected(job)
@@ -142,15 +161,29 @@ class Watch:
                 job.settle(None, self._closed_error(job))
 
     def _first_look(self, job: Job[Any]) -> float:
-        if job.request is None:
+        if job.request is None or (job.line is not None and job.line.woken):
             return 0.0
         learned = self._learned(job)
-        return self._policy.interval(self._random) if learned is None else max(learned, self._policy.shortest)
+        usual = self._policy.interval(self._random) if learned is None else max(learned, self._policy.shortest)
+        return max(usual, self._caught_after(job))
 
     def _next_look(self, job: Job[Any]) -> float:
         if self._learned(job) is None:
-            return self._policy.interval(self._random)
-        return self._policy.eager_interval(self._random)
+            usual = self._policy.interval(self._random)
+        else:
+            usual = self._policy.eager_interval(self._random)
+        return max(usual, self._caught_after(job))
+
+    def _caught_after(self, job: Job[Any]) -> float:
+        """Return how long a look may wait because the provider is to call: not at all if that is not known.
+
+        A call that looks do not confirm (yet) makes the next ones come soon, each later than the one before.
+        """
+        line = job.line
+        if line is None or not line.awaited or self.net.seconds <= self._policy.longest:
+            return 0.0
+        seconds = self.net.seconds if not line.futile else self._policy.longest * 2.0 ** min(line.futile - 2, 63)
+        return min(seconds, self.net.seconds) * (1.0 - _DRIFT * self._random())
 
     def _learned(self, job: Job[Any]) -> float | None:
         if job.request is None or self._policy.first != "learned":
@@ -173,9 +206,13 @@ class Watch:
             log.debug("task %s: %s", snapshot.task_id, snapshot.word, extra={"task_ids": job.task_ids})
         for snapshot in job.take(snapshots):
             self._note(job, snapshot)
-        self._free(job, before - len(job.open_task_ids))
+        ended = before - len(job.open_task_ids)
+        self._free(job, ended)
+        if job.line is not None:
+            _judge(job.line, confirmed=ended > 0)
         if not job.open_task_ids:
             self._learn(job)
+            self._weigh(job)
             self._settle(job)
             return None
         job.last_running = job.age
@@ -226,6 +263,7 @@ class Watch:
     def _stumble(self, job: Job[Any], error: AioweryError) -> float | None:
         """A look failed: never the job's end, unless the provider has lost it."""
         job.failures += 1
+        job.again = False  # a call that came meanwhile waits for the next look, as those do that come from here on
         if isinstance(error, NotFound) and self._counts_as_lost(job):
             self._end(job, None, self._lost(job, error))
             return None
@@ -262,6 +300,15 @@ class Watch:
     def _learn(self, job: Job[Any]) -> None:
         if job.request is not None:
             self._durations.observe(job.request.duration_key, job.last_running, job.age)
+
+    def _weigh(self, job: Job[Any]) -> None:
+        """Learn whether a call or a look was first to tell of the end."""
+        if job.line is None or not job.line.awaited:
+            return
+        if job.line.called:
+            self.net.called()
+        else:
+            self.net.missed()
 
     def _settle(self, job: Job[Any]) -> None:
         """All tasks have ended: make the result, or the error that says why there is none."""
@@ -322,6 +369,15 @@ class Watch:
             snapshots=job.snapshots,
             request_id=job.request_id,
         )
+
+
+def _judge(line: Line, *, confirmed: bool) -> None:
+    """Note what a look has made of the calls before it."""
+    if confirmed:
+        line.futile = 0
+    elif line.woken or line.futile:
+        line.futile += 1
+    line.woken = False
 
 
 def _failed(job: Job[Any], snapshots: tuple[Snapshot, ...]) -> JobFailed:

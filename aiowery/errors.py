@@ -26,7 +26,8 @@
     │   └── ClientClosed                      the client was closed while the job was under way
     ├── BudgetExceeded                        refused here, before spending; .cost .used .budget
     ├── DownloadError                         an output that could not be fetched or saved; .url .path
-    └── LedgerError                           the record of what was paid for cannot be kept; nothing was sent
+    ├── LedgerError                           the record of what was paid for cannot be kept; nothing was sent
+    └── WebhookError                          what was POSTed to a webhook is no delivery; .http_status to answer with
 
 Each one pickles (the live `job` of a `JobTimeout` stays behind), says the next step in its message and carries
 the ids it knows of. None ever holds an API key.
@@ -70,6 +71,7 @@ __all__ = (
     "SubmissionInDoubt",
     "TransportError",
     "UnexpectedResponse",
+    "WebhookError",
 )
 
 
@@ -330,3 +332,11 @@ class DownloadError(AioweryError):
 
 class LedgerError(AioweryError):
     """The record of what is paid for cannot be opened, read or written; without it nothing is sent."""
+
+
+class WebhookError(AioweryError):
+    """What was POSTed to a webhook is no delivery; `http_status` is what to answer."""
+
+    def __init__(self, message: str = "", *, http_status: int = 400) -> None:
+        super().__init__(message)
+        self.http_status = http_status

@@ -20,7 +20,8 @@ from aiowery import WeryAI
 from aiowery.cli import _app
 from aiowery.errors import AioweryError
 from aiowery.sandbox import Sandbox
-from aiowery.weryai import REQUESTS, parse_delivery
+from aiowery.webhook import parse_delivery
+from aiowery.weryai import REQUESTS
 
 README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- table of all calls, generated -->\n", "<!-- end of the table -->\n"

@@ -85,15 +85,15 @@ class Books:
         if doubts := await self.ledger.take_over():
             log.warning("%d submissions of a process that has ended are in doubt", doubts)
 
-    async def page(self, request: Request[Any], entry_id: int | None, budget: float | None) -> Page:
-        """Return the page of a claimed entry, or of a new one for a request of no batch."""
+    async def page(self, request: Request[Any], entry_id: int | None, ref: str, budget: float | None) -> Page:
+        """Return the page of a claimed entry, or of a new one for a request of no batch; `ref` marks its attempts."""
         cost = await self.prices.of(request) if self._counts(budget) else None
         lasting = entry_id is not None
         if entry_id is None:
             (entry,) = await self.ledger.enter(UNNAMED, [self._plain_item(request)], claim=True)
             entry_id = entry.id
         self._ours[entry_id] = None
-        return Page(self.ledger, entry_id, self._purse, cost=cost or 0.0, budget=budget, lasting=lasting)
+        return Page(self.ledger, entry_id, self._purse, ref, cost=cost or 0.0, budget=budget, lasting=lasting)
 
     def _plain_item(self, request: Request[Any]) -> Item:
         """Return what is entered for a request that nobody will look for again, unless the ledger remembers it."""
@@ -109,7 +109,7 @@ class Books:
 
     def look_after(self, entry_id: int, job: Job[Any]) -> None:
         """Keep the job of an entry that was accepted earlier."""
-        self.keep(Page(self.ledger, entry_id, self._purse, cost=0.0, budget=None, lasting=True), job)
+        self.keep(Page(self.ledger, entry_id, self._purse, "", cost=0.0, budget=None, lasting=True), job)
 
     async def claim(self, entry_id: int) -> bool:
         """Take a new entry, and some of those that are expected next; False when it is not new any more."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 from typing import Any, Final
 
@@ -31,16 +30,18 @@ _CURABLE: Final = (AuthenticationError, DailyLimitReached, InsufficientCredits, 
 
 
 class Page:
-    """An entry that is ours, and the mark of its latest attempt; a `lasting` one may be asked about another time.
+    """An entry that is ours, and the mark `ref` of our attempts; a `lasting` one may be asked about another time.
+
+    One mark does for all attempts, since none begins before the one before it is known to have brought nothing.
 
     What was paid for and cannot be written down is told in the log, and goes on; what is yet to be sent and cannot be
     written down is not sent.
     """
 
-    __slots__ = ("_budget", "_cost", "_held", "_lasting", "_ledger", "_passed", "_purse", "_ref", "entry_id")
+    __slots__ = ("_begun", "_budget", "_cost", "_held", "_lasting", "_ledger", "_passed", "_purse", "_ref", "entry_id")
 
     def __init__(
-        self, ledger: Ledger, entry_id: int, purse: Purse, *, cost: float, budget: float | None, lasting: bool
+        self, ledger: Ledger, entry_id: int, purse: Purse, ref: str, *, cost: float, budget: float | None, lasting: bool
     ) -> None:
         self.entry_id: int = entry_id
         self._lasting = lasting
@@ -49,36 +50,37 @@ class Page:
         self._cost = cost
         self._budget = budget
         self._held = 0.0
-        self._ref: str | None = None
+        self._ref = ref
+        self._begun = False
         self._passed = False
 
     async def fence(self) -> None:
         """Write that the next thing to happen is the first byte. Raises LedgerError or BudgetExceeded, unsent."""
-        if self._ref is not None:  # an answer that lets us try again, such as to a key that has been renewed
+        if self._begun:  # an answer that lets us try again, such as to a key that has been renewed
             await self.refused_for_now("refused, and sent again")
         self._purse.hold(self._cost)
         self._held = self._cost
-        self._ref, self._passed = secrets.token_hex(16), False
+        self._begun, self._passed = True, False
         await self._ledger.fence(self.entry_id, self._ref, time.time(), cost=self._cost, budget=self._budget)
         self._passed = True
 
     async def unsent(self) -> None:
         """Write that what was about to leave provably did not."""
-        if self._ref is not None:
+        if self._begun:
             self._weigh(0.0)
             await self._ledger.unsent(self._ref)
-            self._ref = None
+            self._begun = False
 
     async def refused_for_now(self, why: str) -> None:
         """Write that the latest attempt was refused, and that there will be another."""
-        if self._ref is not None:
+        if self._begun:
             self._weigh(0.0)
             await self._ledger.refused(self._ref, why, again=True)
-            self._ref = None
+            self._begun = False
 
     async def accepted(self, accepted: Accepted) -> None:
         """Write down what was paid for."""
-        if self._ref is None:
+        if not self._begun:
             return
         try:
             await self._ledger.accepted(
@@ -92,7 +94,7 @@ class Page:
 
         A refusal that is not this request's fault leaves it new, to be sent another time.
         """
-        if self._ref is None:
+        if not self._begun:
             await self._ledger.give_up(self.entry_id)
         elif not self._passed:
             await self.unsent()
@@ -112,7 +114,7 @@ class Page:
         if isinstance(error, (JobLost, EmptyResult)) and self._lasting:
             return
         credits_ = job.credits
-        if credits_ is not None and self._ref is not None:
+        if credits_ is not None and self._begun:
             self._weigh(credits_)
         await self._ledger.ended(
             self.entry_id,

@@ -73,6 +73,9 @@ class BetterWaifuProvider:
             del body["seed"]
         return Call("POST", "/generate", json_body({**body, **request.extra}))
 
+    def called_back(self, request: Request[Any], address: str) -> None:
+        """Return None: no way to be called back is documented."""
+
     def decode_accepted(self, request: Request[Any], answer: Answer) -> Accepted:  # noqa: ARG002 - one sort of request
         """Read the answer to a submission: a job's id, or the picture itself."""
         if self.edition == _V1:

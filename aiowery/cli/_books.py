@@ -58,6 +58,7 @@ _COLUMNS: Final = (
     "prompt",
     "credits",
     "task_ids",
+    "late_ids",
     "files",
     "urls",
     "sent_at",
@@ -237,6 +238,7 @@ def _print_entries(entries: Sequence[Entry]) -> None:
         "credits": [_number(entry.credits) for entry in entries],
         "sent": [_local(entry.sent_at) for entry in entries],
         "task ids": [_first_of(entry.task_ids) for entry in entries],
+        "charged besides": [_first_of(entry.late_ids) for entry in entries],
         "prompt": [_short(wish_of(entry.request)) for entry in entries],
         "note": [entry.note for entry in entries],
     }
@@ -258,6 +260,7 @@ def show_entry(book: Book, entry_id: int, *, json_lines: bool) -> int:
         "sent": "" if entry.sent_at is None else f"{_local(entry.sent_at)} here, {_utc(entry.sent_at)}",
         "attempts": str(entry.attempts),
         "task ids": ", ".join(entry.task_ids),
+        "charged besides": _besides(entry),
         "batch id": entry.batch_id,
         "request id": entry.request_id,
         "credits": _credits_in_words(entry),
@@ -275,6 +278,11 @@ def show_entry(book: Book, entry_id: int, *, json_lines: bool) -> int:
     for line in _next_steps(book, entry):
         print(line)
     return _DONE
+
+
+def _besides(entry: Entry) -> str:
+    """Return what was released and turned out to have been accepted, in words."""
+    return f"{', '.join(entry.late_ids)}, of an attempt that had been released" if entry.late_ids else ""
 
 
 def _credits_in_words(entry: Entry) -> str:
@@ -354,6 +362,7 @@ def _csv_row(entry: Entry) -> list[str]:
         _csv_text(wish_of(request)),
         _number(entry.credits),
         _csv_text("; ".join(entry.task_ids)),
+        _csv_text("; ".join(entry.late_ids)),
         _csv_text("; ".join(entry.files)),
         _csv_text("; ".join(urls_of(entry))),
         _utc(entry.sent_at),

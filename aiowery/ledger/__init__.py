@@ -20,7 +20,7 @@ the server's answer time, and a crash in there leaves a doubt.
 
 from __future__ import annotations
 
-from aiowery.ledger._entries import UNNAMED, BatchSummary, Entry, Item, State, body_of, over_budget
+from aiowery.ledger._entries import UNNAMED, BatchSummary, Delivery, Entry, Item, State, body_of, over_budget
 from aiowery.ledger._memory import MemoryLedger
 from aiowery.ledger._protocol import Ledger
 from aiowery.ledger._sqlite import SqliteLedger
@@ -28,6 +28,7 @@ from aiowery.ledger._sqlite import SqliteLedger
 __all__ = (
     "UNNAMED",
     "BatchSummary",
+    "Delivery",
     "Entry",
     "Item",
     "Ledger",

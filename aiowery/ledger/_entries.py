@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import attrs
@@ -61,6 +61,7 @@ class Entry:
     of the day, in seconds). `owner` is the process that looks after it. `snapshots` are its tasks' last answers as
     JSON, `files` what was saved of them. `note` says why it is where it is. `seconds` is how long it took. `cost` is
     what it weighs on the budget of its batch: an estimate while it is under way or in doubt, then what was charged.
+    `late_ids` are tasks of attempts that were released and turned out to have been accepted: charged besides.
     `host` is the address of whom it was meant for; `body` and `price_key` are as in `Item`.
     """
 
@@ -82,10 +83,24 @@ class Entry:
     credits: float | None = None
     files: tuple[str, ...] = ()
     seconds: float | None = None
+    late_ids: tuple[str, ...] = ()
     cost: float = 0.0
     host: str = ""
     body: str = ""
     price_key: str = ""
+
+
+@attrs.frozen
+class Delivery:
+    """A call of the provider's: under the mark `ref` of an entry's attempt it told of a task. A hint, not a proof."""
+
+    id: int
+    ref: str
+    task_id: str
+
+
+MOST_DELIVERIES: Final = 64
+"""How many tasks may be told of under one mark; who knows the mark could otherwise fill the disk."""
 
 
 @attrs.frozen(kw_only=True)
@@ -118,6 +133,11 @@ def wrong_host(batch: str, item: Item, host: str) -> LedgerError:
         f"batch {batch!r} was begun at {host}, not at {item.host}; nothing was sent: give the batch another name, or"
         " another ledger"
     )
+
+
+def with_late(entry: Entry, task_ids: Sequence[str]) -> tuple[str, ...]:
+    """Return the late ids of an entry, with these too."""
+    return tuple(dict.fromkeys((*entry.late_ids, *task_ids)))[:MOST_DELIVERIES]
 
 
 def over_budget(used: float, cost: float, budget: float | None) -> BudgetExceeded | None:

@@ -10,9 +10,23 @@ from typing import Any
 import attrs
 
 from aiowery.errors import LedgerError
-from aiowery.ledger._entries import END, UNNAMED, BatchSummary, Entry, Item, State, checked_end, over_budget, wrong_host
+from aiowery.ledger._entries import (
+    END,
+    MOST_DELIVERIES,
+    UNNAMED,
+    BatchSummary,
+    Delivery,
+    Entry,
+    Item,
+    State,
+    checked_end,
+    over_budget,
+    with_late,
+    wrong_host,
+)
 
 _SENT = frozenset({State.SENDING, State.IN_DOUBT})
+_CURIOUS = _SENT | {State.ACCEPTED}
 _PRICES = 1000
 _USELESS = frozenset({State.FAILED, State.IN_DOUBT})
 
@@ -26,10 +40,13 @@ class MemoryLedger:
     def __init__(self, *, remember: int = 0) -> None:
         self.owner: str = "memory"
         self.remembers: bool = remember > 0
+        self.shared: bool = False
         self._remember = remember
         self._entries: dict[int, Entry] | None = None
         self._ids: dict[tuple[str, str], int] = {}
         self._refs: dict[str, int] = {}
+        self._deliveries: dict[str, list[Delivery]] = {}
+        self._last_delivery = 0
         self._alike: dict[str, dict[int, None]] = {}
         self._hosts: dict[str, str] = {}
         self._prices: dict[str, float] = {}
@@ -44,7 +61,7 @@ class MemoryLedger:
     async def aclose(self) -> None:
         """Forget everything."""
         self._entries = None
-        for facts in (self._ids, self._refs, self._alike, self._hosts, self._prices, self._used):
+        for facts in (self._ids, self._refs, self._deliveries, self._alike, self._hosts, self._prices, self._used):
             facts.clear()
         self._unnamed_ends.clear()
 
@@ -97,10 +114,7 @@ class MemoryLedger:
         facts = {"task_ids": ids, "batch_id": batch_id, "request_id": request_id, "note": ""}
         if self._move_of(ref, _SENT, state=State.ACCEPTED, **facts):
             return
-        entry = self._all.get(self._refs.get(ref, 0))
-        if entry is not None and entry.ref != ref:
-            late = f"an attempt that was released was accepted after all, as {', '.join(ids)}"
-            self._all[entry.id] = attrs.evolve(entry, note="; ".join(filter(None, (entry.note, late))))
+        self._note_late(self._all.get(self._refs.get(ref, 0)), ref, ids)
 
     async def refused(self, ref: str, note: str, *, again: bool) -> None:
         """Note a refusal: the entry has failed, or is claimed again to be sent later."""
@@ -148,6 +162,28 @@ class MemoryLedger:
     async def release(self, entry_id: int) -> None:
         """Settle a doubt: nothing was charged, so it may be sent again."""
         self._settle(entry_id, state=State.NEW, ref=None, cost=0.0, note="")
+
+    async def delivered(self, ref: str, task_id: str) -> Entry | None:
+        """Return the entry whose attempt has this mark, None if there is none, and keep what was told of it."""
+        entry = self._all.get(self._refs.get(ref, 0))
+        if entry is not None and entry.ref == ref and entry.task_ids and task_id not in entry.task_ids:
+            return None
+        self._note_late(entry, ref, (task_id,))
+        if entry is not None and entry.ref == ref and entry.state in _CURIOUS:
+            told = self._deliveries.setdefault(ref, [])
+            if len(told) < MOST_DELIVERIES and all(one.task_id != task_id for one in told):
+                self._last_delivery += 1
+                told.append(Delivery(self._last_delivery, ref, task_id))
+        return entry
+
+    async def deliveries(self, *, after: int = 0, ref: str | None = None) -> list[Delivery]:
+        """Return what `delivered` has kept, by id, those after `after`; of one mark, or of all."""
+        told = self._deliveries.values() if ref is None else [self._deliveries.get(ref, [])]
+        return sorted((one for some in told for one in some if one.id > after), key=lambda one: one.id)
+
+    async def changed(self) -> bool:
+        """Return False: nobody else ever writes here."""
+        return False
 
     async def entry(self, entry_id: int) -> Entry | None:
         """Return one entry."""
@@ -240,12 +276,19 @@ class MemoryLedger:
         self._all[entry_id] = moved = attrs.evolve(entry, **changes)
         if moved.cost != entry.cost:
             self._used[moved.batch] += moved.cost - entry.cost
+        if entry.ref is not None and (moved.state not in _CURIOUS or moved.ref != entry.ref):
+            self._deliveries.pop(entry.ref, None)
         return moved
 
     def _move_of(self, ref: str, start: Iterable[State], /, **changes: Any) -> Entry | None:
         """Change the entry whose latest attempt this is."""
         entry = self._all.get(self._refs.get(ref, 0))
         return None if entry is None or entry.ref != ref else self._move(entry.id, start, **changes)
+
+    def _note_late(self, entry: Entry | None, ref: str, task_ids: Sequence[str]) -> None:
+        """Note what became of an attempt after it was released."""
+        if entry is not None and entry.ref != ref:
+            self._all[entry.id] = attrs.evolve(entry, late_ids=with_late(entry, task_ids))
 
     def _settle(self, entry_id: int, **changes: Any) -> None:
         if self._move(entry_id, {State.IN_DOUBT}, **changes) is None:

@@ -19,7 +19,18 @@ from typing import Any, Final
 import attrs
 
 from aiowery.errors import LedgerError
-from aiowery.ledger._entries import UNNAMED, BatchSummary, Entry, Item, State, over_budget, wrong_host
+from aiowery.ledger._entries import (
+    MOST_DELIVERIES,
+    UNNAMED,
+    BatchSummary,
+    Delivery,
+    Entry,
+    Item,
+    State,
+    over_budget,
+    with_late,
+    wrong_host,
+)
 
 Connection = sqlite3.Connection
 
@@ -27,7 +38,7 @@ _KEY: Final = 2
 
 _COLUMNS: Final = (
     "id, batch, key, position, request, state, attempts, ref, owner, sent_at, task_ids, batch_id, request_id, note,"
-    " snapshots, credits, files, seconds, cost, host, body, price_key"
+    " snapshots, credits, files, seconds, late_ids, cost, host, body, price_key"
 )
 
 
@@ -150,19 +161,59 @@ def unsent(connection: Connection, ref: str) -> None:
 def accepted(
     connection: Connection, ref: str, task_ids: Sequence[str], batch_id: str | None, request_id: str | None
 ) -> None:
-    """Keep the ids, however late they come; those of an attempt that was released meanwhile stand in the note."""
+    """Keep the ids, however late they come; those of an attempt that was released meanwhile are late."""
     changed = connection.execute(
         "UPDATE item SET state = 'accepted', task_ids = ?, batch_id = ?, request_id = ?, note = ''"
         " WHERE ref = ? AND state IN ('sending', 'in doubt')",
         (_text(list(task_ids)), _safe(batch_id), _safe(request_id), ref),
     ).rowcount
     if not changed:
-        told = f"an attempt that was released was accepted after all, as {', '.join(task_ids)}"
-        connection.execute(
-            "UPDATE item SET note = ltrim(note || '; ' || ?, '; ')"
-            " WHERE id = (SELECT item FROM released WHERE ref = ?)",
-            (told, ref),
-        )
+        _note_late(connection, ref, task_ids)
+
+
+def _note_late(connection: Connection, ref: str, task_ids: Sequence[str]) -> Entry | None:
+    """Note what became of an attempt after it was released, and return its entry."""
+    row = connection.execute(
+        f"SELECT {_COLUMNS} FROM item WHERE id = (SELECT item FROM released WHERE ref = ?)",  # noqa: S608 - a constant
+        (ref,),
+    ).fetchone()
+    if row is None:
+        return None
+    found = _entry(row)
+    connection.execute("UPDATE item SET late_ids = ? WHERE id = ?", (_text(with_late(found, task_ids)), found.id))
+    return found
+
+
+def delivered(connection: Connection, ref: str, task_id: str) -> Entry | None:
+    """Return the entry whose attempt has this mark, and keep what was told of it."""
+    row = connection.execute(f"SELECT {_COLUMNS} FROM item WHERE ref = ?", (ref,)).fetchone()  # noqa: S608 - a constant
+    if row is None:
+        return _note_late(connection, ref, (task_id,))
+    found = _entry(row)
+    if found.task_ids and task_id not in found.task_ids:
+        return None
+    connection.execute(
+        "INSERT OR IGNORE INTO delivery (ref, task_id) SELECT ref, ? FROM item WHERE ref = ?"
+        " AND state IN ('sending', 'accepted', 'in doubt') AND (SELECT count(*) FROM delivery WHERE ref = ?) < ?",
+        (_safe(task_id), ref, ref, MOST_DELIVERIES),
+    )
+    return found
+
+
+def deliveries(connection: Connection, after: int, ref: str | None) -> list[Delivery]:
+    """Return what has been told, by id."""
+    rows = connection.execute(
+        "SELECT id, ref, task_id FROM delivery WHERE id > ? AND (? IS NULL OR ref = ?) AND EXISTS"
+        " (SELECT 1 FROM item WHERE ref = delivery.ref AND state IN ('sending', 'accepted', 'in doubt')) ORDER BY id",
+        (after, ref, ref),
+    )
+    return [Delivery(*row) for row in rows]
+
+
+def version(connection: Connection) -> int:
+    """Return a number that changes when another connection has written."""
+    (number,) = connection.execute("PRAGMA data_version").fetchone()
+    return int(number)
 
 
 def refused(connection: Connection, ref: str, note: str, *, again: bool) -> None:
@@ -312,7 +363,7 @@ def _must_be_in_doubt(changed: int, entry_id: int) -> None:
 
 def _entry(row: Sequence[Any]) -> Entry:
     (id_, batch, key, position, request, state, attempts, ref, owner, sent_at, task_ids, *rest) = row
-    batch_id, request_id, note, snapshots, credits_, files, seconds, cost, host, body, price_key = rest
+    batch_id, request_id, note, snapshots, credits_, files, seconds, late_ids, cost, host, body, price_key = rest
     return Entry(
         id=id_,
         batch=batch,
@@ -332,6 +383,7 @@ def _entry(row: Sequence[Any]) -> Entry:
         credits=credits_,
         files=tuple(json.loads(files)),
         seconds=seconds,
+        late_ids=tuple(json.loads(late_ids)),
         cost=cost,
         host=host,
         body=body,

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from aiowery.ledger._entries import BatchSummary, Entry, Item, State
+from aiowery.ledger._entries import BatchSummary, Delivery, Entry, Item, State
 
 
 class Ledger(Protocol):
     """Keeps entries on their way; see `aiowery.ledger` for the states. Every verb raises LedgerError when it cannot.
 
     `owner` names this opening: what it has claimed is its own until its process ends. `remembers` tells whether
-    entries of no batch stay once they have ended.
+    entries of no batch stay once they have ended, `shared` whether other processes may write to it.
     """
 
     owner: str
     remembers: bool
+    shared: bool
 
     async def open(self) -> None:
         """Make ready."""
@@ -106,6 +107,23 @@ class Ledger(Protocol):
 
     async def release(self, entry_id: int) -> None:
         """Settle a doubt: nothing was charged, so it may be sent again."""
+        ...
+
+    async def delivered(self, ref: str, task_id: str) -> Entry | None:
+        """Return the entry whose attempt has this mark, and keep what was told of it.
+
+        None where there is no such attempt, and for what is known not to be its task. Kept are the tasks of an attempt
+        that is being sent, accepted or in doubt, until it has ended; those of one that was released are late. At most
+        64 a mark.
+        """
+        ...
+
+    async def deliveries(self, *, after: int = 0, ref: str | None = None) -> list[Delivery]:
+        """Return what `delivered` has kept, by id, those after `after`; of one mark, or of all."""
+        ...
+
+    async def changed(self) -> bool:
+        """Whether another process has written since this was last asked."""
         ...
 
     async def entry(self, entry_id: int) -> Entry | None:

@@ -56,16 +56,67 @@ _MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         END
         """,
     ),
+    (
+        """
+        CREATE TABLE delivery (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        ref TEXT NOT NULL,
+        task_id TEXT NOT NULL,
+        UNIQUE (ref, task_id)
+        )
+        """,
+        "ALTER TABLE item ADD COLUMN late_ids TEXT NOT NULL DEFAULT '[]'",
+    ),
 )
 VERSION: Final = len(_MIGRATIONS)
 
 
-def keep_log(connection: sqlite3.Connection) -> None:
+def prepare(connection: sqlite3.Connection) -> None:
+    """Make the tables, or bring those of an earlier version up to date, and make every commit durable.
+
+    LedgerError for anybody else's database, which is left as it is.
+    """
+    if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
+        raise LedgerError(f"SQLite {sqlite3.sqlite_version} is too old; 3.35 or later is needed")
+    _check(connection)
+    _keep_log(connection)
+    _migrate(connection)
+
+
+def _check(connection: sqlite3.Connection) -> None:
+    """Refuse what is not ours; in one transaction, for another process may be making the tables just now."""
+    connection.execute("BEGIN")
+    (tables,) = _patiently(connection, "SELECT count(*) FROM sqlite_master")
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    connection.execute("COMMIT")
+    if application != APPLICATION_ID and (application or version or tables):
+        raise LedgerError("it is the database of another program; give another file")
+    if version > VERSION:
+        raise LedgerError(f"it was written by a later version (schema {version}, known is {VERSION}); update aiowery")
+
+
+def _keep_log(connection: sqlite3.Connection) -> None:
     """Make every commit durable, with readers beside the writer."""
     (mode,) = _patiently(connection, "PRAGMA journal_mode = WAL")
     if mode != "wal":
         raise LedgerError("SQLite cannot keep its log there; give a file on a local disk")
     connection.execute("PRAGMA synchronous = FULL")
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    (version,) = connection.execute("PRAGMA user_version").fetchone()  # somebody may have been quicker
+    for statement in itertools.chain.from_iterable(_MIGRATIONS[version:]):
+        connection.execute(statement)
+    # Here and not at every end, which is written ten thousand times more often.
+    connection.execute(
+        "DELETE FROM delivery WHERE ref NOT IN"
+        " (SELECT ref FROM item WHERE ref IS NOT NULL AND state IN ('sending', 'accepted', 'in doubt'))"
+    )
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {VERSION}")
+    connection.execute("COMMIT")
 
 
 def _patiently(connection: sqlite3.Connection, statement: str) -> tuple[Any, ...]:
@@ -80,23 +131,3 @@ def _patiently(connection: sqlite3.Connection, statement: str) -> tuple[Any, ...
             time.sleep(_PAUSE)
         else:
             return row
-
-
-def prepare(connection: sqlite3.Connection) -> None:
-    """Make the tables, or bring those of an earlier version up to date; LedgerError for anybody else's database."""
-    if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
-        raise LedgerError(f"SQLite {sqlite3.sqlite_version} is too old; 3.35 or later is needed")
-    (application,) = connection.execute("PRAGMA application_id").fetchone()
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    if application != APPLICATION_ID and (application or version or tables):
-        raise LedgerError("it is the database of another program; give another file")
-    if version > VERSION:
-        raise LedgerError(f"it was written by a later version (schema {version}, known is {VERSION}); update aiowery")
-    connection.execute("BEGIN IMMEDIATE")
-    (version,) = connection.execute("PRAGMA user_version").fetchone()  # somebody may have been quicker
-    for statement in itertools.chain.from_iterable(_MIGRATIONS[version:]):
-        connection.execute(statement)
-    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    connection.execute(f"PRAGMA user_version = {VERSION}")
-    connection.execute("COMMIT")

@@ -14,10 +14,10 @@ import anyio.to_thread
 
 from aiowery.errors import LedgerError
 from aiowery.ledger import _moves
-from aiowery.ledger._entries import BatchSummary, Entry, Item, State, checked_end
+from aiowery.ledger._entries import BatchSummary, Delivery, Entry, Item, State, checked_end
 from aiowery.ledger._owners import Owners
 from aiowery.ledger._places import check_place, explained
-from aiowery.ledger._schema import keep_log, prepare
+from aiowery.ledger._schema import prepare
 from aiowery.ledger._writer import Writer
 
 T = TypeVar("T")
@@ -37,6 +37,8 @@ class SqliteLedger:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path: Path = Path(path)
         self.remembers: bool = True
+        self.shared: bool = True
+        self._version: int | None = None
         self._owners = Owners(self.path.with_name(self.path.name + ".owners"))
         self.owner: str = self._owners.name
         self._writer: Writer | None = None
@@ -141,6 +143,19 @@ class SqliteLedger:
         """Settle a doubt: nothing was charged, so it may be sent again."""
         await self._do(lambda connection: _moves.release(connection, entry_id), whole=True)
 
+    async def delivered(self, ref: str, task_id: str) -> Entry | None:
+        """Return the entry whose attempt has this mark, None if there is none, and keep what was told of it."""
+        return await self._do(lambda connection: _moves.delivered(connection, ref, task_id), whole=True)
+
+    async def deliveries(self, *, after: int = 0, ref: str | None = None) -> list[Delivery]:
+        """Return what `delivered` has kept, by id, those after `after`; of one mark, or of all."""
+        return await self._do(lambda connection: _moves.deliveries(connection, after, ref))
+
+    async def changed(self) -> bool:
+        """Whether another process has written since this was last asked."""
+        before, self._version = self._version, await self._do(_moves.version)
+        return before != self._version
+
     async def entry(self, entry_id: int) -> Entry | None:
         """Return one entry."""
         return await self._do(lambda connection: _moves.entry(connection, entry_id))
@@ -182,7 +197,6 @@ class SqliteLedger:
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
         connection = sqlite3.connect(self.path, timeout=_BUSY, isolation_level=None)
         try:
-            keep_log(connection)
             prepare(connection)
         except BaseException:
             connection.close()

@@ -12,7 +12,6 @@ Requests are frozen values; `client.run(request)` returns the result that belong
 
 from __future__ import annotations
 
-from aiowery.weryai._answers import parse_delivery
 from aiowery.weryai._audio import Music, SpeechRecognize, Styles, TextToAudio
 from aiowery.weryai._catalogue import REQUESTS, as_object, from_object, request_type
 from aiowery.weryai._chat import Chat, ChatResult, Message
@@ -126,6 +125,5 @@ __all__ = (
     "WeryAI",
     "as_object",
     "from_object",
-    "parse_delivery",
     "request_type",
 )

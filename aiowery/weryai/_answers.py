@@ -238,11 +238,10 @@ def decode_status(answer: Answer, task_id: str) -> Snapshot:
     return snapshot
 
 
-def parse_delivery(body: bytes) -> Snapshot:
+def decode_delivery(body: bytes) -> Snapshot:
     """Read what WeryAI POSTs to a `webhook_url` when a task ends: the envelope of a status answer.
 
-    Deliveries are neither signed nor secret, so anybody can forge one: take it as a hint, and ask
-    `client.status(task_id)` before you act on it. Raises UnexpectedResponse for anything else.
+    Raises UnexpectedResponse for anything else (contract section 11.1).
     """
     answer = Answer(HTTPStatus.OK, {}, body)
     try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from aiowery._addresses import checked_base_url
 from aiowery._catalogue import Catalogue
-from aiowery._client import Client
+from aiowery._client import Client, checked_webhooks
 from aiowery._credential import ApiKey
 from aiowery._events import Observer, log
 from aiowery._media import MediaSource, local_media
@@ -18,6 +18,7 @@ from aiowery._policies import Limits, PollPolicy, RetryPolicy
 from aiowery._provider import Provider
 from aiowery._tasks import Snapshot
 from aiowery._values import DEFAULT, Deadline, Request
+from aiowery._webhooks import Webhooks
 from aiowery._wire import Call
 from aiowery.errors import AioweryError, ConfigurationError
 from aiowery.weryai import _answers, _podcast_job, _registry
@@ -56,6 +57,9 @@ class WeryAI(Client):
     WERYAI_BASE_URL, or WeryAI's own. The model registries live on another host, which gets the same key:
     `models_base_url`, WERYAI_MODELS_BASE_URL, or WeryAI's own, unless another `base_url` was given, which then
     serves both. See `aiowery.weryai` for what can be asked.
+
+    `webhooks`: have WeryAI call back when a task ends (its `webhook_url`, documented for all but video-extend and
+    video-merge): see `aiowery.webhook`. A request that has a `webhook_url` of its own keeps it, and is polled.
     """
 
     _provider: Provider = _translator
@@ -82,6 +86,7 @@ class WeryAI(Client):
         prices: PriceTable | None = None,
         reuse: bool = False,
         credit_price: float | None = None,
+        webhooks: Webhooks | None = None,
     ) -> None:
         super().__init__(
             api_key,
@@ -104,6 +109,7 @@ class WeryAI(Client):
         self._other_hosts = {
             MODELS_HOST: checked_base_url(models_base_url or os.environ.get("WERYAI_MODELS_BASE_URL") or usual)
         }
+        self._webhooks = checked_webhooks(webhooks, ledger)
         self._readings: dict[Call, _Reading] = {}
 
     async def balance(self) -> float:

@@ -16,7 +16,7 @@ from aiowery._values import Accepted, Request
 from aiowery._wire import MAIN_HOST, Answer, Call, Form, json_body
 from aiowery.errors import APIError, AuthenticationError, ConfigurationError, DailyLimitReached
 from aiowery.weryai import _answers
-from aiowery.weryai._common import WeryAIRequest
+from aiowery.weryai._common import TaskRequest, WeryAIRequest
 
 MODELS_HOST: Final = "models"
 BALANCE: Final = Call("GET", "/v1/generation/balance")
@@ -49,6 +49,13 @@ class WeryAIProvider:
         """Send what was set: a field left at None is left to the provider's default."""
         ours = _ours(request)
         return Call("POST", _path(ours), json_body(_body(ours)), timeout=ours.answer_within)
+
+    def called_back(self, request: Request[Any], address: str) -> Request[Any] | None:
+        """Give the request a `webhook_url`, if it may have one and has none (contract section 11.1)."""
+        if not isinstance(request, TaskRequest) or request.webhook_url is not None or request.answer_within is not None:
+            return None
+        called: Request[Any] = attrs.evolve(request, webhook_url=address)
+        return called
 
     def decode_accepted(self, request: Request[Any], answer: Answer) -> Accepted:
         """Read the answer to a submission: task ids, or the outputs of an endpoint that answers at once."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sqlite3
 import stat
@@ -95,7 +96,19 @@ async def test_a_foreign_database_is_left_alone(tmp_path: Path) -> None:
     with sqlite3.connect(path) as connection:
         connection.execute("CREATE TABLE item (id)")
     connection.close()
+    before = path.read_bytes()
     assert "another program" in await refusal(path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("number", range(10))
+async def test_many_may_make_the_file_at_once(number: int, tmp_path: Path) -> None:
+    """Each finds a ledger of ours, whichever of them was quickest."""
+    ledgers = [SqliteLedger(tmp_path / f"{number}.db") for _ in range(6)]
+    await asyncio.gather(*(ledger.open() for ledger in ledgers))
+    await asyncio.gather(*(ledger.enter("b", items(3)) for ledger in ledgers))
+    assert len(await ledgers[0].entries("b")) == 3
+    await asyncio.gather(*(ledger.aclose() for ledger in ledgers))
 
 
 async def test_a_later_version_is_refused_and_an_empty_file_is_fine(tmp_path: Path) -> None:
@@ -132,6 +145,23 @@ async def test_an_earlier_version_is_brought_up_to_date(tmp_path: Path, monkeypa
     assert connection.execute("SELECT DISTINCT colour FROM item").fetchall() == [("red",)]
     assert connection.execute("PRAGMA user_version").fetchone() == (VERSION + 1,)
     connection.close()
+
+
+async def test_deliveries_of_what_has_ended_are_gone_at_the_next_opening(tmp_path: Path) -> None:
+    """They were for those who wait; the file does not grow by them."""
+    path = tmp_path / "jobs.db"
+    ledger = SqliteLedger(path)
+    await ledger.open()
+    for number, entry in enumerate(await ledger.enter("b", items(2), claim=True)):
+        await ledger.fence(entry.id, f"r{number}", 1.0)
+        await ledger.accepted(f"r{number}", ["t"])
+        await ledger.delivered(f"r{number}", "t")
+    await ledger.ended(entry.id, State.DONE)
+    await ledger.aclose()
+    await ledger.open()
+    await ledger.aclose()
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT ref FROM delivery").fetchall() == [("r0",)]
 
 
 async def test_a_clock_that_goes_backwards_decides_nothing(tmp_path: Path) -> None:

@@ -75,6 +75,7 @@ MOVES: dict[str, Move] = {
     "failed": lambda ledger, id_: ledger.ended(id_, State.FAILED),
     "adopt": lambda ledger, id_: ledger.adopt(id_, ["x"]),
     "release": lambda ledger, id_: ledger.release(id_),
+    "delivered": lambda ledger, _: ledger.delivered("ref0", "t9"),
 }
 LEGAL: dict[tuple[str, State], State] = {
     ("claim", State.NEW): State.CLAIMED,
@@ -274,7 +275,7 @@ async def test_an_end_is_done_or_failed(kind: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_ids_that_come_after_a_release_are_not_lost(kind: str, tmp_path: Path) -> None:
-    """Released and sent again, then the first attempt wakes up with its ids: the note tells of the second charge."""
+    """Released and sent again, then the first attempt wakes up with its ids: the second charge is told to the end."""
     async with opened(kind, tmp_path) as ledger:
         entry = await brought_to(ledger, State.IN_DOUBT)
         await ledger.release(entry.id)
@@ -282,10 +283,75 @@ async def test_ids_that_come_after_a_release_are_not_lost(kind: str, tmp_path: P
         await ledger.fence(entry.id, "second", 13.0)
         await ledger.accepted("second", ["mine"])
         await ledger.accepted("ref0", ["late"])
+        await ledger.ended(entry.id, State.DONE)
         kept = await ledger.entry(entry.id)
     assert kept is not None
-    assert (kept.task_ids, kept.attempts) == (("mine",), 2)
-    assert "late" in kept.note
+    assert (kept.task_ids, kept.late_ids, kept.attempts) == (("mine",), ("late",), 2)
+
+
+CURIOUS = {State.SENDING, State.ACCEPTED, State.IN_DOUBT}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("state", State)
+async def test_a_delivery_is_kept_while_its_entry_may_want_it(kind: str, state: State, tmp_path: Path) -> None:
+    """Told of under a mark that is known: kept once, until the end; under any other mark: nobody's."""
+    async with opened(kind, tmp_path) as ledger:
+        entry = await brought_to(ledger, state)
+        told = [await ledger.delivered("ref0", task_id) for task_id in ("t1", "t2", "t1")]
+        assert await ledger.delivered("another", "t1") is None
+        kept = await ledger.deliveries()
+        assert [one.task_id for one in kept] == (["t1", "t2"] if state in CURIOUS else [])
+        assert await ledger.deliveries(ref="ref0") == kept
+        if kept:
+            assert await ledger.deliveries(after=kept[0].id) == kept[1:]
+        assert await ledger.deliveries(ref="another") == []
+        known = [] if state in {State.NEW, State.CLAIMED} else [entry.id] * 3
+        assert [one.id for one in told if one is not None] == known
+        await ledger.accepted("ref0", ["t1", "t2"])
+        await ledger.ended(entry.id, State.DONE)
+        assert await ledger.deliveries() == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_known_mark_cannot_fill_the_ledger(kind: str, tmp_path: Path) -> None:
+    """Who knows a mark may tell of 64 tasks; more are not kept."""
+    async with opened(kind, tmp_path) as ledger:
+        await brought_to(ledger, State.IN_DOUBT)
+        await asyncio.gather(*(ledger.delivered("ref0", f"t{number}") for number in range(100)))
+        assert len(await ledger.deliveries()) == 64
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_delivery_for_what_was_released_is_noted_once(kind: str, tmp_path: Path) -> None:
+    """Released, and then told of: it was accepted after all, which is kept once, however often it is told."""
+    async with opened(kind, tmp_path) as ledger:
+        entry = await brought_to(ledger, State.IN_DOUBT)
+        await ledger.delivered("ref0", "t1")
+        await ledger.release(entry.id)
+        assert await ledger.deliveries() == []
+        for _ in range(3):
+            assert await ledger.delivered("ref0", "late") is not None
+        kept = await ledger.entry(entry.id)
+    assert kept is not None
+    assert (kept.late_ids, kept.state) == (("late",), State.NEW)
+
+
+async def test_two_ledgers_hear_of_each_other(tmp_path: Path) -> None:
+    """What another process writes is noticed, what one writes oneself is not."""
+    async with opened("file", tmp_path) as one, opened("file", tmp_path) as other:
+        await brought_to(one, State.ACCEPTED)
+        await one.changed()
+        assert not await one.changed()
+        await other.delivered("ref0", "t1")
+        assert await one.changed()
+        assert not await one.changed()
+        assert [told.task_id for told in await one.deliveries()] == ["t1"]
+        await other.changed()
+        await one.delivered("ref0", "t2")
+        assert not await one.changed()
+    async with opened("memory", tmp_path) as alone:
+        assert (await alone.changed(), alone.shared) == (False, False)
 
 
 @pytest.mark.parametrize("kind", KINDS)

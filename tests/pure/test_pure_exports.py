@@ -50,6 +50,7 @@ EXPORTED = (
     "TaskState",
     "TextResult",
     "VideoResult",
+    "WebhookStatistics",
     "WeryAI",
     "__version__",
     "errors",
@@ -116,7 +117,6 @@ WERYAI = (
     "WeryAI",
     "as_object",
     "from_object",
-    "parse_delivery",
     "request_type",
 )
 PUBLIC = sorted(

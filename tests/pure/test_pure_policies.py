@@ -108,7 +108,7 @@ def test_patience_goes_by_kind(kind: str, patience: float) -> None:
 
 DURATIONS = {
     Limits: ("submit_interval", "regrow"),
-    PollPolicy: ("shortest", "longest", "eager", "grace", "ceiling", "image_deadline", "deadline"),
+    PollPolicy: ("shortest", "longest", "eager", "grace", "ceiling", "image_deadline", "deadline", "safety_net"),
     RetryPolicy: ("base", "ceiling", "patience", "longest_wait"),
 }
 

@@ -13,8 +13,8 @@ from aiowery._media import File, checked
 from aiowery._values import Accepted
 from aiowery._wire import Answer, Form
 from aiowery.errors import APIError, AuthenticationError, InvalidRequest, RateLimited, ServerError, UnexpectedResponse
-from aiowery.weryai import REQUESTS, DeepResearch, parse_delivery
-from aiowery.weryai._answers import decode_balance, decode_batch, decode_status, decode_upload
+from aiowery.weryai import REQUESTS, DeepResearch
+from aiowery.weryai._answers import decode_balance, decode_batch, decode_delivery, decode_status, decode_upload
 from aiowery.weryai._provider import (
     CHAT_MODELS,
     IMAGE_MODELS,
@@ -376,7 +376,7 @@ DELIVERED = {"task_id": TASK, "task_status": "SUCCESS", "images": [f"{URL}.png"]
 def test_a_delivery_is_read_like_a_status_answer(data: Any, state: TaskState, urls: list[str]) -> None:
     """What is POSTed to a webhook says which task has ended, how, and with what."""
     body = json.dumps({"status": 0, "desc": "success", "message": "success", "data": data}).encode()
-    found = parse_delivery(body)
+    found = decode_delivery(body)
     assert found.task_id in {TASK, "7"}
     assert (found.state, [asset.url for asset in found.assets]) == (state, urls)
 
@@ -401,14 +401,14 @@ def test_a_delivery_is_read_like_a_status_answer(data: Any, state: TaskState, ur
 def test_a_delivery_about_nobody_is_refused(body: bytes) -> None:
     """Anybody can POST anything to a webhook: what names no task is UnexpectedResponse."""
     with pytest.raises(UnexpectedResponse):
-        parse_delivery(body)
+        decode_delivery(body)
 
 
 @pytest.mark.parametrize("body", [b'{"status":1001,"msg":"x"}', b'{"status":500}', b'{"status":"no"}'], ids=repr)
 def test_a_delivery_that_is_a_refusal_is_refused_as_promised(body: bytes) -> None:
     """A forged refusal must not look like the provider's word about our key or credits."""
     with pytest.raises(UnexpectedResponse):
-        parse_delivery(body)
+        decode_delivery(body)
 
 
 def test_uploads_are_forms() -> None:

@@ -18,7 +18,7 @@ from aiowery._tasks import Snapshot, TaskState
 from aiowery._values import Accepted
 from aiowery._wire import Answer
 from aiowery.errors import APIError, UnexpectedResponse
-from aiowery.weryai import REQUESTS, _answers, _registry, parse_delivery
+from aiowery.weryai import REQUESTS, _answers, _registry
 from aiowery.weryai._provider import WeryAIProvider
 
 TASK = "task_k3m9"
@@ -349,7 +349,7 @@ def test_a_look_can_always_be_judged_and_gathered(data: Any) -> None:
 def test_any_delivery_is_a_snapshot_or_a_known_error(body: bytes) -> None:
     """A webhook is open to everybody: what is POSTed to it gives a snapshot of a named task, or one of ours."""
     try:
-        snapshot = parse_delivery(body)
+        snapshot = _answers.decode_delivery(body)
     except (APIError, UnexpectedResponse):
         return
     assert usable(snapshot.task_id)

@@ -1,0 +1,233 @@
+"""What the provider tells by itself: whose call it is, and what follows from it.
+
+A call is a hint, never the truth: it makes a look come at once, or a doubt be asked about.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Final, Protocol
+
+from aiowery._books import Books
+from aiowery._events import log
+from aiowery._job import Job
+from aiowery._statistics import WebhookStatistics
+from aiowery._values import Request
+from aiowery._watch import Watch
+from aiowery._webhooks import Line, Webhooks
+from aiowery.errors import AioweryError, ConfigurationError, LedgerError
+from aiowery.ledger import Delivery, Entry, State
+
+_REMEMBERED: Final = 10_000
+_DOUBTS: Final = 1000
+_WATCHED: Final = 0.05
+_IDLE: Final = 1.0
+
+Readable = Callable[[Mapping[str, Any]], Request[Any]]
+"""Makes the request that a JSON object describes; ConfigurationError for what describes none."""
+
+
+class Owner(Protocol):
+    """What settles a doubt needs of the open client."""
+
+    async def knows_task(self, task_id: str) -> bool:
+        """Whether the provider knows this task of our account."""
+        ...
+
+    async def resumed(self, entry: Entry, request: Request[Any]) -> Job[Any] | None:
+        """Return the job of an accepted entry, polled on; None when another process looks after it."""
+        ...
+
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Do something beside the caller, until the client closes."""
+        ...
+
+
+class Doubts:
+    """Settles what is in doubt by the calls that came for it: asked about, and adopted if the provider knows them."""
+
+    def __init__(self, books: Books, owner: Owner, readable: Readable) -> None:
+        self._books = books
+        self._ledger = books.ledger
+        self._owner = owner
+        self._readable = readable
+        self._requests: OrderedDict[int, Request[Any]] = OrderedDict()
+        self._confirmed: dict[int, set[str]] = {}
+        self._one_at_a_time = asyncio.Lock()
+
+    def remember(self, entry_id: int, request: Request[Any]) -> None:
+        """Note what was asked, for the memory's ledger keeps nothing of a request of no batch."""
+        self._requests[entry_id] = request
+        if len(self._requests) > _DOUBTS:
+            self._requests.popitem(last=False)
+
+    async def settled(self, entry_id: int, request: Request[Any] | None = None) -> Job[Any] | None:
+        """Return the job of an entry that was in doubt until now; None while nothing proves what became of it.
+
+        As many tasks must have been told of, and be known to the provider, as the request has: a part of what was
+        charged must not hide the rest.
+        """
+        async with self._one_at_a_time:
+            entry = await self._ledger.entry(entry_id)
+            if entry is None or entry.state is not State.IN_DOUBT or entry.ref is None:
+                return self._books.job_of(entry_id)
+            told = [one.task_id for one in await self._ledger.deliveries(ref=entry.ref)]
+            request = request or self._request_of(entry)
+            if not told or request is None or entry.host != self._books.host:
+                return None
+            known = await self._known(entry_id, told)
+            if len(known) != request.places:
+                log.warning(
+                    "%s: in doubt; the provider called about %s, of %d tasks", request.label, known, request.places
+                )
+                return None
+            return await self._adopted(entry_id, known, request)
+
+    def _request_of(self, entry: Entry) -> Request[Any] | None:
+        with contextlib.suppress(ConfigurationError):
+            return self._requests.get(entry.id) or self._readable(entry.request)
+        return None
+
+    async def _known(self, entry_id: int, told: list[str]) -> list[str]:
+        """Return those of the tasks that the provider knows; each is asked about until it does."""
+        confirmed = self._confirmed.setdefault(entry_id, set())
+        for task_id in told:
+            if task_id not in confirmed and await self._owner.knows_task(task_id):
+                confirmed.add(task_id)
+        return [task_id for task_id in told if task_id in confirmed]
+
+    async def _adopted(self, entry_id: int, task_ids: list[str], request: Request[Any]) -> Job[Any] | None:
+        await self._ledger.adopt(entry_id, task_ids)
+        log.warning("%s: in doubt no more, the provider called about %s", request.label, ", ".join(task_ids))
+        self._requests.pop(entry_id, None)
+        self._confirmed.pop(entry_id, None)
+        adopted = await self._ledger.entry(entry_id)
+        return None if adopted is None else await self._owner.resumed(adopted, request)
+
+
+class Callbacks:
+    """The lines on which the provider may call an open client."""
+
+    def __init__(self, webhooks: Webhooks | None, watch: Watch, books: Books, doubts: Doubts, owner: Owner) -> None:
+        self._webhooks = webhooks
+        self._watch = watch
+        self._books = books
+        self._ledger = books.ledger
+        self._doubts = doubts
+        self._owner = owner
+        self._jobs: dict[str, Job[Any]] = {}
+        self._early: dict[str, str] = {}
+        self._ended: OrderedDict[str, None] = OrderedDict()
+        self._received = 0
+        self._last = 0
+
+    def open(self) -> None:
+        """Listen, if the provider is to call."""
+        if self._webhooks is None:
+            return
+        if self._webhooks.receiver is not None:
+            self._webhooks.receiver.attach(self)
+        if self._ledger.shared:
+            self._owner.spawn(self._follow())
+
+    def close(self) -> None:
+        """Listen no more."""
+        if self._webhooks is not None and self._webhooks.receiver is not None:
+            self._webhooks.receiver.detach(self)
+
+    def address(self, token: str) -> str | None:
+        """Return where the provider is to call about one submission; None where it is not to."""
+        return None if self._webhooks is None else self._webhooks.address(token)
+
+    def begin(self, job: Job[Any], ref: str, *, awaited: bool) -> None:
+        """Listen for a job; `awaited` when the provider was told to call about it."""
+        if self._webhooks is None or not job.open_task_ids:
+            return
+        job.line = Line(ref, awaited)
+        self._jobs[ref] = job
+        if self._early.pop(ref, None) in job.task_ids:
+            job.line.called = job.line.woken = True
+
+    def end(self, job: Job[Any]) -> None:
+        """Listen no more for a job; what is told of it again is received, and changes nothing."""
+        if job.line is None or self._jobs.pop(job.line.ref, None) is None:
+            return
+        self._ended[job.line.ref] = None
+        if len(self._ended) > _REMEMBERED:
+            self._ended.popitem(last=False)
+
+    def drop(self, ref: str) -> None:
+        """Forget a submission that brought no job."""
+        self._early.pop(ref, None)
+
+    async def delivered(self, ref: str, task_id: str) -> bool:
+        """Record that a task was told of under a mark; False when that is not known here."""
+        known = self._told(ref, task_id)
+        if known is None:
+            entry = await self._ledger.delivered(ref, task_id)
+            known = entry is not None and entry.host == self._books.host
+            if entry is not None and known:
+                self._follow_up(entry, ref, task_id)
+        self._received += known
+        return known
+
+    def statistics(self) -> WebhookStatistics | None:
+        """Return the figures at this moment; None where the provider is not to call."""
+        if self._webhooks is None:
+            return None
+        net = self._watch.net
+        return WebhookStatistics(
+            awaited=len(self._jobs),
+            received=self._received,
+            first=net.calls,
+            late=net.misses,
+            safety_net=net.seconds,
+        )
+
+    def _told(self, ref: str, task_id: str) -> bool | None:
+        """Tell a job of ours; None when the mark is not one of a job here."""
+        if ref in self._ended:
+            return True
+        job = self._jobs.get(ref)
+        if job is None or job.line is None:
+            return None
+        if task_id in job.open_task_ids:
+            self._watch.called(job, job.line)
+        return task_id in job.task_ids
+
+    def _follow_up(self, entry: Entry, ref: str, task_id: str) -> None:
+        if entry.state is State.IN_DOUBT:
+            self._owner.spawn(self._settle(entry.id))
+        elif entry.state is State.SENDING and entry.owner == self._ledger.owner:
+            self._early[ref] = task_id
+        else:
+            self._told(ref, task_id)  # accepted while we asked
+
+    async def _settle(self, entry_id: int) -> None:
+        try:
+            await self._doubts.settled(entry_id)
+        except AioweryError as error:  # nothing is lost: it is still in doubt, and still told of
+            log.warning("entry %d stays in doubt: %s", entry_id, error)
+
+    async def _follow(self) -> None:
+        """Hear what other processes have received for us, soon after they wrote it down."""
+        while True:
+            try:
+                if await self._ledger.changed():
+                    await self._catch_up()
+            except LedgerError as error:
+                log.warning("what other processes receive cannot be read (%s); polling goes on", error)
+                await asyncio.sleep(_IDLE)
+            await asyncio.sleep(_WATCHED if self._jobs else _IDLE)
+
+    async def _catch_up(self) -> None:
+        for one in await self._ledger.deliveries(after=self._last):
+            self._last = one.id
+            await self._hear(one)
+
+    async def _hear(self, one: Delivery) -> None:
+        if self._told(one.ref, one.task_id) is None:
+            await self.delivered(one.ref, one.task_id)

@@ -1,0 +1,79 @@
+"""A world of tasks that calls back, in the loop's own time."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import attrs
+import httpx
+from support import World
+
+from aiowery.webhook import Receiver, Webhooks
+
+PUBLIC = "https://app.example.com/aiowery"
+
+
+def delivery(task_id: str, word: str = "SUCCESS") -> bytes:
+    """Return what is POSTed when a task has ended."""
+    data = {"task_id": task_id, "task_status": word, "images": [f"https://files.example.com/{task_id}.png"]}
+    return json.dumps({"status": 0, "desc": "success", "message": "success", "data": data}).encode()
+
+
+@attrs.define
+class CallingWorld(World):
+    """Calls a receiver `after` seconds when a task ends, unless it is `silent`; `answers` are what it heard.
+
+    The answers to the next `lost` submissions never arrive, `patience` seconds after they were charged.
+    """
+
+    receiver: Receiver = attrs.field(factory=Receiver)
+    silent: bool = False
+    after: float = 0.05
+    lost: int = 0
+    patience: float = 30.0
+    addresses: dict[str, str] = attrs.field(factory=dict)
+    answers: list[int] = attrs.field(factory=list)
+    _calls: set[asyncio.Task[None]] = attrs.field(factory=set)
+
+    @property
+    def webhooks(self) -> Webhooks:
+        """What a client is given to be called here."""
+        return Webhooks(public_url=PUBLIC, receiver=self.receiver)
+
+    @property
+    def gets(self) -> int:
+        """How many status checks there were."""
+        return sum(map(len, self.looks.values())) + self.batch_looks
+
+    async def __call__(self, request: httpx.Request) -> httpx.Response:
+        """Answer one request, or lose the answer."""
+        answer = await super().__call__(request)
+        if request.method == "POST" and self.lost:
+            self.lost -= 1
+            await asyncio.sleep(self.patience)
+            raise httpx.ReadTimeout("no answer")
+        return answer
+
+    async def call(self, task_id: str, *, about: str | None = None) -> int:
+        """Call the address of a task's submission, about that task or another; return the answer."""
+        token = self.addresses[task_id].rpartition("/")[2]
+        status = await self.receiver.receive(token, delivery(about or task_id), {"Content-Type": "application/json"})
+        self.answers.append(status)
+        return status
+
+    def _submit(self, body: dict[str, Any]) -> httpx.Response:
+        known = set(self.finished_at)
+        answer = super()._submit(body)
+        for task_id in self.finished_at.keys() - known:
+            self.addresses[task_id] = body.get("webhook_url", "")
+            if not self.silent and self.addresses[task_id].startswith(PUBLIC):
+                call = asyncio.create_task(self._call_later(task_id))
+                self._calls.add(call)
+                call.add_done_callback(self._calls.discard)
+        return answer
+
+    async def _call_later(self, task_id: str) -> None:
+        await asyncio.sleep(self.seconds + self.after)
+        await self.call(task_id)

@@ -1,0 +1,336 @@
+"""The receiver over real sockets: mounted in every framework, served alone, and called by strangers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import fastapi
+import httpx
+import litestar
+import litestar.handlers
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+from starlette.routing import Mount
+from webhook.calling import delivery
+
+from aiowery import PollPolicy, WeryAI
+from aiowery._webhooks import ref_of
+from aiowery.errors import ConfigurationError, WebhookError
+from aiowery.ledger import Item, SqliteLedger
+from aiowery.sandbox import Fault, Sandbox, faults
+from aiowery.webhook import Receiver, Webhooks, parse_delivery
+from aiowery.weryai import TextToImage
+
+pytestmark = pytest.mark.anyio
+
+TOKEN = "0123456789abcdef" * 2
+JSON = {"content-type": "application/json"}
+
+
+class Known:
+    """A recipient that knows one submission, of one task, and remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    async def delivered(self, ref: str, task_id: str) -> bool:
+        """Know one mark."""
+        if ref != ref_of(TOKEN) or task_id != "task_1":
+            return False
+        self.told.append(task_id)
+        return True
+
+
+@contextlib.asynccontextmanager
+async def served(application: Any, *, lifespan: str = "off") -> AsyncIterator[str]:
+    """Serve an ASGI application on loopback; yield its url."""
+    config = uvicorn.Config(application, port=0, log_config=None, access_log=False, lifespan=lifespan)  # type: ignore[arg-type]
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server.serve())
+    while not server.started:  # noqa: ASYNC110 - uvicorn has a flag, not an event
+        await asyncio.sleep(0.005)
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        await serving
+
+
+def alone(receiver: Receiver) -> Any:
+    """Return the receiver itself."""
+    return receiver
+
+
+def in_starlette(receiver: Receiver) -> Any:
+    """Mount it as Starlette's documentation says."""
+    return Starlette(routes=[Mount("/aiowery", receiver)])
+
+
+def in_fastapi(receiver: Receiver) -> Any:
+    """Mount it as FastAPI's documentation says."""
+    app = fastapi.FastAPI()
+    app.mount("/aiowery", receiver)
+    return app
+
+
+def in_litestar(receiver: Receiver) -> Any:
+    """Mount it as Litestar's documentation says."""
+    return litestar.Litestar([litestar.handlers.asgi("/aiowery", is_mount=True, copy_scope=True)(receiver)])
+
+
+FRAMEWORKS = (alone, in_starlette, in_fastapi, in_litestar)
+
+
+@pytest.mark.parametrize("mounted", FRAMEWORKS)
+async def test_in_every_framework(mounted: Callable[[Receiver], Any]) -> None:
+    """200 `OK` for what is recorded, 404 without a word for what is not known, 405 for what is no POST."""
+    receiver, known = Receiver(), Known()
+    receiver.attach(known)
+    async with served(mounted(receiver)) as url, httpx.AsyncClient(base_url=f"{url}/aiowery") as http:
+        good = await http.post(f"/{TOKEN}", content=delivery("task_1"), headers=JSON)
+        others = await asyncio.gather(
+            http.post(f"/{TOKEN}", content=delivery("task_2"), headers=JSON),
+            http.post(f"/{TOKEN[:-1]}0", content=delivery("task_1"), headers=JSON),
+            http.post("/", content=delivery("task_1"), headers=JSON),
+        )
+        read = await http.get(f"/{TOKEN}")
+    assert (good.status_code, good.text, known.told) == (200, "OK", ["task_1"])
+    assert [(answer.status_code, answer.content) for answer in others] == [(404, b"")] * 3
+    assert (read.status_code, read.headers["allow"]) == (405, "POST")
+
+
+@pytest.mark.parametrize("mounted", FRAMEWORKS)
+async def test_a_client_is_woken_through_every_framework(mounted: Callable[[Receiver], Any]) -> None:
+    """The sandbox calls over a socket, the job ends with one check."""
+    receiver = Receiver()
+    async with served(mounted(receiver)) as url, Sandbox(speed=100) as sandbox:
+        webhooks = Webhooks(public_url=f"{url}/aiowery/", receiver=receiver)
+        async with WeryAI(sandbox.key, base_url=sandbox.url, webhooks=webhooks) as client:
+            async with asyncio.timeout(2.5):  # a first look by itself would come after 3 s
+                await client.run(TextToImage(prompt="a cat"))
+    assert sum(sandbox.world.counters.polls.values()) == 1
+    assert [status for _, status in sandbox.world.counters.deliveries] == [200]
+
+
+@pytest.mark.parametrize(
+    ("content", "headers", "status"),
+    [
+        (delivery("task_1"), {"content-type": "text/plain"}, 415),
+        (delivery("task_1"), {}, 415),
+        (delivery("task_1"), {"content-type": "Application/JSON; charset=utf-8"}, 200),
+        (delivery("task_1"), {"content-type": "application/problem+json"}, 200),
+        (b"", JSON, 400),
+        (b"OK", JSON, 400),
+        (b'{"status":0,"data":{}}', JSON, 400),
+        (b'{"status":1004,"message":"no credits"}', JSON, 400),
+        (b"[" * 100_000, JSON, 400),
+        (b'{"status":0,"data":{"task_id":"' + b"x" * 300_000 + b'"}}', JSON, 413),
+    ],
+    ids=["text", "no type", "parameters", "suffix", "empty", "OK", "nobody", "refusal", "deep", "large"],
+)
+async def test_what_is_no_delivery_is_refused(content: bytes, headers: dict[str, str], status: int) -> None:
+    """Content type, size, JSON and envelope are checked, before anybody is asked."""
+    receiver, known = Receiver(), Known()
+    receiver.attach(known)
+    async with served(receiver) as url, httpx.AsyncClient() as http:
+        answer = await http.post(f"{url}/{TOKEN}", content=content, headers=headers)
+    assert answer.status_code == status
+    assert bool(known.told) == (status == 200)
+    assert receiver.statistics().refused == (status != 200)
+
+
+async def test_a_body_that_does_not_end_is_given_up() -> None:
+    """A stranger who sends slowly, or without end, holds nothing for long."""
+    receiver = Receiver(within=0.1, largest=1000)
+
+    async def endless() -> AsyncIterator[bytes]:
+        for _ in range(100):
+            yield b"x" * 500
+            await asyncio.sleep(0.001)
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.sleep(0.3)
+        yield b"}"
+
+    async with served(receiver) as url, httpx.AsyncClient() as http:
+        large = await http.post(f"{url}/{TOKEN}", content=endless(), headers=JSON)
+        late = await http.post(f"{url}/{TOKEN}", content=slow(), headers=JSON)
+    assert (large.status_code, late.status_code) == (413, 408)
+
+
+async def test_a_caller_who_leaves_costs_nothing() -> None:
+    """Half a body, then gone: nothing is recorded, and the next call is served."""
+    receiver, known = Receiver(), Known()
+    receiver.attach(known)
+    async with served(receiver) as url, httpx.AsyncClient() as http:
+        host, port = url.removeprefix("http://").split(":")
+        _, writer = await asyncio.open_connection(host, int(port))
+        head = f"POST /{TOKEN} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 500\r\n\r\n"
+        writer.write(head.encode() + b'{"status"')
+        await writer.drain()
+        writer.close()
+        answer = await http.post(f"{url}/{TOKEN}", content=delivery("task_1"), headers=JSON)
+    assert (answer.status_code, known.told) == (200, ["task_1"])
+
+
+async def test_nobody_here_is_no_lie() -> None:
+    """No client is open, so nothing can be recorded: 503, and the caller may come again."""
+    receiver = Receiver()
+    assert await receiver.receive(TOKEN, delivery("task_1"), JSON) == 503
+    assert receiver.statistics().failed == 1
+
+
+async def test_a_receiver_alone_keeps_the_ledger(tmp_path: Path) -> None:
+    """Served by itself it opens its ledger, records under the mark of a submission, and closes it."""
+    path = tmp_path / "jobs.db"
+    ledger = SqliteLedger(path)
+    await ledger.open()
+    (entry,) = await ledger.enter("b", [Item(key="k", position=0, request={})], claim=True)
+    await ledger.fence(entry.id, ref_of(TOKEN), 1.0)
+    receiver = Receiver(ledger=path)
+    async with served(receiver, lifespan="on") as url, httpx.AsyncClient() as http:
+        answers = [
+            await http.post(f"{url}/{token}", content=delivery("task_1"), headers=JSON)
+            for token in (TOKEN, ref_of(TOKEN), "0" * 32)
+        ]
+    assert [answer.status_code for answer in answers] == [200, 404, 404]
+    assert [one.task_id for one in await ledger.deliveries()] == ["task_1"]
+    await ledger.aclose()
+    with contextlib.suppress(FileNotFoundError):
+        assert list((tmp_path / "jobs.db.owners").iterdir()) == []
+
+
+async def test_a_ledger_that_cannot_be_opened_stops_the_server(tmp_path: Path) -> None:
+    """The reason is told at the start, not at the first call."""
+    (tmp_path / "notes").write_text("no ledger")
+    receiver = Receiver(ledger=tmp_path / "notes")
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "lifespan.startup"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    with pytest.raises(Exception, match="no database"):
+        await receiver({"type": "lifespan"}, receive, send)
+    assert sent[0]["type"] == "lifespan.startup.failed"
+    assert "notes" in sent[0]["message"]
+
+
+@pytest.mark.two_loops
+def test_a_client_in_another_thread_is_told_there() -> None:
+    """The web server's loop and the client's are two; a call is recorded in the client's."""
+    receiver, known = Receiver(), Known()
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        loop.call_soon_threadsafe(receiver.attach, known)
+        asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).result()
+        assert asyncio.run(receiver.receive(TOKEN, delivery("task_1"), JSON)) == 200
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+    assert known.told == ["task_1"]
+
+
+async def test_websockets_are_turned_away() -> None:
+    """Only HTTP is spoken here."""
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await Receiver()({"type": "websocket", "path": "/"}, send, send)  # type: ignore[arg-type]
+    assert sent == [{"type": "websocket.close", "code": 1008}]
+
+
+@pytest.mark.parametrize(("largest", "within"), [(0, 1.0), (10, 0.0)])
+def test_bounds_must_allow_something(largest: int, within: float) -> None:
+    """A receiver that could take nothing is a mistake."""
+    with pytest.raises(ConfigurationError, match="above 0"):
+        Receiver(largest=largest, within=within)
+
+
+def test_another_framework_reads_a_delivery_by_itself() -> None:
+    """`parse_delivery` gives the snapshot, or an error with the status to answer."""
+    snapshot = parse_delivery(delivery("task_1"), {"Content-Type": "application/json"})
+    assert (snapshot.task_id, snapshot.state.value, len(snapshot.assets)) == ("task_1", "done", 1)
+    assert parse_delivery(delivery("task_1", "FAILED")).state.value == "failed"
+    for body, headers, status in ((b"", None, 400), (b"{}", {}, 415), (b"x" * 10, None, 413)):
+        with pytest.raises(WebhookError) as caught:
+            parse_delivery(body, headers, largest=9 if status == 413 else 1000)
+        assert caught.value.http_status == status
+
+
+MISFORTUNES = {
+    "twice": Fault(faults.Twice(apart=0.05), on="delivery"),
+    "late": Fault(faults.Late(0.5), on="delivery"),
+    "out of order": Fault(faults.Late(0.3), on="delivery", share=0.5),
+    "forged": Fault(faults.Forged(), on="delivery"),
+    "never": Fault(faults.Undelivered(), on="delivery"),
+    "not JSON": Fault(faults.NotJson(), on="delivery"),
+    "truncated": Fault(faults.Truncated(), on="delivery"),
+    "wrong type": Fault(faults.ContentType("text/html"), on="delivery"),
+}
+
+
+@pytest.mark.parametrize("misfortune", MISFORTUNES)
+async def test_whatever_goes_wrong_with_calls_every_job_ends_well(misfortune: str) -> None:
+    """Doubled, late, shuffled, forged, missing or broken calls: each job has its own picture, and was paid for once."""
+    receiver = Receiver()
+    requests = [TextToImage(prompt=f"cat {number}") for number in range(12)]
+    async with served(receiver) as url, Sandbox(speed=100, faults=[MISFORTUNES[misfortune]]) as sandbox:
+        webhooks = Webhooks(public_url=url, receiver=receiver)
+        polling = PollPolicy().faster(20)
+        async with WeryAI(sandbox.key, base_url=sandbox.url, webhooks=webhooks, polling=polling) as client:
+            results = await asyncio.gather(*map(client.run, requests))
+        pictures = [f"{sandbox.url}/files/{result.task_ids[0]}.png" for result in results]
+    assert [result.url for result in results] == pictures
+    assert sandbox.world.counters.posts == 12
+
+
+async def test_a_dead_receiver_costs_nothing_but_time() -> None:
+    """The public url leads nowhere: polling does it all."""
+    async with Sandbox(speed=100) as sandbox:
+        webhooks = Webhooks(public_url="http://127.0.0.1:9", receiver=Receiver())
+        polling = PollPolicy().faster(20)
+        async with WeryAI(sandbox.key, base_url=sandbox.url, webhooks=webhooks, polling=polling) as client:
+            results = await asyncio.gather(*(client.run(TextToImage(prompt=f"cat {n}")) for n in range(5)))
+            statistics = client.statistics().webhooks
+    assert all(result.assets for result in results)
+    assert statistics is not None
+    assert (statistics.received, statistics.late) == (0, 5)
+
+
+async def test_a_flood_of_forged_calls_costs_no_check(tmp_path: Path) -> None:
+    """Strangers without an address: two thousand calls, no status check, no word in the ledger, all jobs end."""
+    receiver = Receiver()
+    async with served(receiver) as url, Sandbox(speed=20, in_flight=50) as sandbox:
+        webhooks = Webhooks(public_url=url, receiver=receiver)
+        client = WeryAI(sandbox.key, base_url=sandbox.url, webhooks=webhooks, ledger=tmp_path / "l.db")
+        async with client, httpx.AsyncClient(limits=httpx.Limits(max_connections=20)) as http:
+            jobs = [await client.submit(TextToImage(prompt=f"cat {number}")) for number in range(5)]
+            gate = asyncio.Semaphore(20)
+
+            async def forge(number: int) -> int:
+                async with gate:
+                    task_id = jobs[number % 5].task_ids[0]
+                    address = f"{url}/{number:032x}"
+                    return (await http.post(address, content=delivery(task_id), headers=JSON)).status_code
+
+            answers = await asyncio.gather(*map(forge, range(500)))
+            await asyncio.gather(*jobs)
+            made = client.statistics().polls.made
+    assert set(answers) == {404}
+    assert made == 5
+    assert receiver.statistics().unknown == 500
