@@ -44,6 +44,7 @@ _COMMANDS: Final = (
     _commands.batch_status,
     _commands.balance,
     _commands.sandbox,
+    _commands.webhook,
 )
 _SOME_FAILED: Final = 1
 _WRONG_USE: Final = 2

@@ -27,6 +27,7 @@ from aiowery.cli._progress import JsonProgress, write_line
 from aiowery.cli._records import Fate, Record, Summary
 from aiowery.cli._run import Stop
 from aiowery.errors import ConfigurationError
+from aiowery.webhook import Webhooks
 
 _FAULTS_TOLD: Final = 20
 
@@ -41,6 +42,7 @@ class Order:
     running: Running
     limit: int | None = None
     in_flight: int | None = None
+    public_url: str | None = None
     gallery: bool = False
     strict: bool = False
     check: bool = True
@@ -66,8 +68,23 @@ class Order:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """What the client is to know of money."""
-        return {"ledger": self.ledger, "prices": self.spending.prices, "credit_price": self.spending.credit_price}
+        """What the client is to know of money, and of being called back."""
+        return {
+            "ledger": self.ledger,
+            "prices": self.spending.prices,
+            "credit_price": self.spending.credit_price,
+            **self._webhooks,
+        }
+
+    @property
+    def _webhooks(self) -> Mapping[str, Any]:
+        if self.public_url is None:
+            return {}
+        if self.running.service.name != "weryai":
+            raise ConfigurationError("--public-url: only WeryAI calls back; leave it out")
+        if self.ledger is None:
+            raise ConfigurationError("--public-url: name the ledger that aiowery webhook was given, with --ledger")
+        return {"webhooks": Webhooks(public_url=self.public_url)}
 
 
 def batch(order: Order) -> int:

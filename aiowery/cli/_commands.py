@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import attrs
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
-from aiowery.cli import _ask, _batch, _models_table, _one, _settings, _types_table
-from aiowery.cli._options import AT_LEAST_ONE, NoCheck, Running, Serving, Spending, Wishes
+from aiowery.cli import _ask, _batch, _models_table, _one, _settings, _types_table, _webhook
+from aiowery.cli._books import LEDGER
+from aiowery.cli._options import AT_LEAST_ONE, NoCheck, Running, Serving, Spending, Verbose, Wishes
 from aiowery.cli._requests import from_object, wished
 from aiowery.cli._services import BetterWaifuService
 from aiowery.cli._setup import check_speed, sandbox_module
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from aiowery.sandbox import Sandbox
 
 _DONE: Final = 0
+_PORT: Final = validators.Number(gte=0, lte=65_535)
 _OUT: Final = "The directory for the results; made if missing."
 
 
@@ -123,6 +125,13 @@ def batch(
         int | None, Parameter(help="Tasks under way at once (20 is WeryAI's limit).", validator=AT_LEAST_ONE)
     ] = None,
     spending: Spending = Spending(),  # noqa: B008 - frozen
+    public_url: Annotated[
+        str | None,
+        Parameter(
+            help="Be called back when a task ends, instead of asking every few seconds: the public address of"
+            " aiowery webhook, run with the same ledger."
+        ),
+    ] = None,
     gallery: Annotated[
         bool, Parameter(negative="", show_default=False, help="Write gallery.html, a page to look at the results.")
     ] = False,
@@ -148,6 +157,7 @@ def batch(
         running=running,
         limit=limit,
         in_flight=in_flight,
+        public_url=public_url,
         gallery=gallery,
         strict=strict,
         check=not no_check,
@@ -272,6 +282,27 @@ def sandbox(
         reason = getattr(fault, "strerror", None) or fault
         raise ConfigurationError(f"cannot listen on port {port}: {reason}; choose another with --port") from fault
     return _DONE
+
+
+def webhook(
+    *,
+    port: Annotated[int, Parameter(help="Where to listen; 0 takes a free port.", validator=_PORT)] = 8766,
+    host: Annotated[str, Parameter(help="The address to listen at; 0.0.0.0 is every one of this machine.")] = (
+        "127.0.0.1"
+    ),
+    ledger: Annotated[
+        Path,
+        Parameter(
+            help="The ledger that the submitting processes use (made if missing), or the directory that it lies in."
+        ),
+    ] = LEDGER,
+    verbose: Verbose = 0,
+) -> int:
+    """Receive the provider's calls for batches and clients that share a ledger, until Ctrl-C.
+
+    They submit with --public-url, or with Webhooks(public_url=...), and notice a call within a tenth of a second.
+    """
+    return _webhook.receive(ledger, host, port, verbose)
 
 
 def _tell_sandbox(running: Sandbox) -> None:

@@ -21,6 +21,12 @@ NoCheck = Annotated[
         negative="", show_default=False, help="Send without asking the model registry whether the model takes it."
     ),
 ]
+Verbose = Annotated[
+    int,
+    Parameter(
+        alias="-v", count=True, negative="", show_default=False, help="Show the library's log; -vv shows all of it."
+    ),
+]
 AT_LEAST_ONE: Final = validators.Number(gte=1)
 _RATIOS: Final = "; ".join(f"{ratio} {use}" for ratio, use in ASPECT_RATIOS.items())
 _PICTURES: Final = Group("Pictures", sort_key=1)
@@ -132,12 +138,7 @@ class Running:
     speed: Annotated[
         float | None, Parameter(help="With --sandbox: divide every duration of the run by this number.")
     ] = None
-    verbose: Annotated[
-        int,
-        Parameter(
-            alias="-v", count=True, negative="", show_default=False, help="Show the library's log; -vv shows all of it."
-        ),
-    ] = 0
+    verbose: Verbose = 0
 
     @property
     def service(self) -> Service:

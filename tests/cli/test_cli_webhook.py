@@ -1,0 +1,74 @@
+"""`aiowery webhook` beside `aiowery batch --public-url`: two processes and one ledger."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from subprocess import Popen
+from typing import Any
+
+import pytest
+from cli.conftest import Command
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_batch_is_called_back_through_another_process(
+    number: signal.Signals,
+    aiowery_process: Callable[..., Popen[str]],
+    aiowery_command: Command,
+    manifest: Callable[[], Sequence[dict[str, Any]]],
+    tmp_path: Path,
+) -> None:
+    """The receiver says where it is, records every call, and ends cleanly; the batch asks once a task."""
+    receiver = aiowery_process("webhook", "--port", "0", "--ledger", "jobs.db")
+    assert receiver.stdout is not None
+    address = receiver.stdout.readline().split()[2]
+    (tmp_path / "prompts.txt").write_text("".join(f"cat {n}\n" for n in range(6)))
+    options = ("--sandbox", "--speed", "4", "--ledger", "jobs.db", "--public-url", address, "--out", "out")
+    ended = aiowery_command("batch", "prompts.txt", *options)
+    receiver.send_signal(number)
+    rest, complaint = receiver.communicate(timeout=10)
+    assert ended.returncode == 0, ended.stderr
+    assert len(manifest()) == 6
+    assert (receiver.returncode, complaint) == (0, "")
+    assert rest.splitlines()[-1] == "6 calls recorded, 0 turned away."
+    assert list((tmp_path / "jobs.db.owners").iterdir()) == []
+
+
+def test_a_place_that_cannot_be_listened_to(aiowery_here: Command) -> None:
+    """The address and the reason are named; nothing is left running."""
+    ended = aiowery_here("webhook", "--host", "192.0.2.1", "--port", "9")
+    assert ended.returncode == 2
+    assert "cannot listen on 192.0.2.1:9" in ended.stderr
+
+
+def test_a_ledger_that_is_none(aiowery_here: Command, tmp_path: Path) -> None:
+    """Another file is not touched, and the way out is named."""
+    (tmp_path / "notes").write_text("mine")
+    ended = aiowery_here("webhook", "--port", "0", "--ledger", "notes")
+    assert ended.returncode == 1
+    assert "give another file" in ended.stderr
+    assert (tmp_path / "notes").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--sandbox",), "with --ledger"),
+        (("--sandbox", "--ledger", "l.db", "--provider", "betterwaifu"), "only WeryAI calls back"),
+        (("--sandbox", "--ledger", "l.db", "--public-url", "http://example.com"), "in the clear"),
+    ],
+    ids=["no ledger", "betterwaifu", "http"],
+)
+def test_a_public_url_that_could_not_work(
+    options: tuple[str, ...], words: str, aiowery_here: Command, tmp_path: Path
+) -> None:
+    """Refused before anything is sent or made."""
+    (tmp_path / "prompts.txt").write_text("a cat\n")
+    url = () if "--public-url" in options else ("--public-url", "https://app.example.com")
+    ended = aiowery_here("batch", "prompts.txt", "--out", "out", *options, *url)
+    assert ended.returncode == 2
+    assert words in ended.stderr
+    assert not (tmp_path / "out").exists()
