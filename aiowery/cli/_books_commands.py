@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 from cyclopts import App, Parameter, validators
 
-from aiowery.cli import _books
+from aiowery.cli import _book, _books, _doubts
 from aiowery.cli._options import Serving
 from aiowery.ledger import State
 
@@ -40,18 +40,18 @@ def list_jobs(
         int, Parameter(help="Begin after the entry of this id.", validator=validators.Number(gte=0, lte=_LARGEST))
     ] = 0,
     json: Json = False,
-    ledger: Ledger = _books.LEDGER,
+    ledger: Ledger = _book.LEDGER,
 ) -> int:
     """Show the entries of a ledger, a page at a time; first its batches in numbers."""
     choice = _books.Choice(batch=batch, states=tuple(state or ()), limit=limit, after=after)
-    with _books.reading(ledger) as book:
+    with _book.reading(ledger) as book:
         return _books.list_entries(book, choice, json_lines=json)
 
 
 @jobs.command(name="show")
-def show_job(entry_id: EntryId, /, *, json: Json = False, ledger: Ledger = _books.LEDGER) -> int:
+def show_job(entry_id: EntryId, /, *, json: Json = False, ledger: Ledger = _book.LEDGER) -> int:
     """Show everything about one entry, and what can be done about it."""
-    with _books.reading(ledger) as book:
+    with _book.reading(ledger) as book:
         return _books.show_entry(book, entry_id, json_lines=json)
 
 
@@ -63,18 +63,18 @@ def export_jobs(
     ] = "jsonl",
     batch: Batch = None,
     out: Annotated[Path | None, Parameter(help="Write this file instead of standard output.")] = None,
-    ledger: Ledger = _books.LEDGER,
+    ledger: Ledger = _book.LEDGER,
 ) -> int:
     """Write all entries down for other programs."""
-    with _books.reading(ledger) as book:
+    with _book.reading(ledger) as book:
         return _books.export(book, format_, batch, out)
 
 
 @doubts.command(name="list")
-def list_doubts(*, json: Json = False, ledger: Ledger = _books.LEDGER) -> int:
+def list_doubts(*, json: Json = False, ledger: Ledger = _book.LEDGER) -> int:
     """Show what is in doubt and what to do about it; the exit code is 3 if anything is, else 0."""
-    with _books.reading(ledger) as book:
-        return _books.list_doubts(book, json_lines=json)
+    with _book.reading(ledger) as book:
+        return _doubts.list_doubts(book, json_lines=json)
 
 
 @doubts.command(name="adopt")
@@ -82,18 +82,18 @@ def adopt_doubt(
     entry_id: EntryId,
     /,
     *task_ids: Annotated[str, Parameter(help="The ids of its tasks, by the provider's call history.")],
-    ledger: Ledger = _books.LEDGER,
+    ledger: Ledger = _book.LEDGER,
 ) -> int:
     """Settle a doubt: the provider took it, and these are its tasks."""
-    with _books.reading(ledger) as book:
-        return _books.adopt(book, entry_id, task_ids)
+    with _book.reading(ledger) as book:
+        return _doubts.adopt(book, entry_id, task_ids)
 
 
 @doubts.command(name="release")
-def release_doubts(*entry_ids: EntryId, ledger: Ledger = _books.LEDGER) -> int:
+def release_doubts(*entry_ids: EntryId, ledger: Ledger = _book.LEDGER) -> int:
     """Settle doubts: the provider did not take them, so that they may be sent again."""
-    with _books.reading(ledger) as book:
-        return _books.release(book, entry_ids)
+    with _book.reading(ledger) as book:
+        return _doubts.release(book, entry_ids)
 
 
 @doubts.command(name="resubmit")
@@ -101,8 +101,8 @@ def resubmit_doubt(
     entry_id: EntryId,
     /,
     *,
-    ledger: Ledger = _books.LEDGER,
+    ledger: Ledger = _book.LEDGER,
     running: Serving = Serving(),  # noqa: B008 - frozen
 ) -> int:
     """Settle a doubt by sending it again at once, at the risk of paying twice; wait for it and print it."""
-    return _books.resubmit(ledger, entry_id, running)
+    return _doubts.resubmit(ledger, entry_id, running)

@@ -10,7 +10,7 @@ import attrs
 from cyclopts import Parameter, validators
 
 from aiowery.cli import _ask, _batch, _models_table, _one, _settings, _types_table, _webhook
-from aiowery.cli._books import LEDGER
+from aiowery.cli._book import LEDGER
 from aiowery.cli._options import AT_LEAST_ONE, NoCheck, Running, Serving, Spending, Verbose, Wishes
 from aiowery.cli._requests import from_object, wished
 from aiowery.cli._services import BetterWaifuService

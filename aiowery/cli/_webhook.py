@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aiowery.cli._books import LEDGER
+from aiowery.cli._book import LEDGER
 from aiowery.cli._logs import logs_told
 from aiowery.cli._progress import write_line
 from aiowery.errors import ConfigurationError

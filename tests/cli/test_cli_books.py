@@ -40,6 +40,13 @@ async def _filled(path: Path, prompts: Sequence[str]) -> None:
     await ledger.aclose()
 
 
+async def _called(path: Path, ref: str, task_id: str) -> None:
+    ledger = SqliteLedger(path)
+    await ledger.open()
+    await ledger.delivered(ref, task_id)
+    await ledger.aclose()
+
+
 async def _entry(path: Path, entry_id: int) -> Entry:
     ledger = SqliteLedger(path)
     await ledger.open()
@@ -123,6 +130,25 @@ def test_doubts_have_an_exit_code_of_their_own(aiowery_here: Command, books: Pat
     assert (entry.state, entry.task_ids) == (State.ACCEPTED, ("t2",))
     ended = aiowery_here("doubts", "list")
     assert (ended.returncode, ended.stdout) == (0, "Nothing is in doubt.\n")
+
+
+def test_a_doubt_tells_what_the_provider_called_about(aiowery_here: Command, books: Path) -> None:
+    """A call proves nothing, and is the best hint that there is; without one there is no such column."""
+    assert "called about" not in aiowery_here("doubts", "list").stdout
+    asyncio.run(_called(books, "ref2", "task_called"))
+    listed, shown = aiowery_here("doubts", "list"), aiowery_here("jobs", "show", "2")
+    assert listed.returncode == 3
+    assert "by the next run of its batch" in listed.stdout
+    assert "task_called" in listed.stdout
+    assert "called about: task_called" in shown.stdout
+
+
+def test_a_second_charge_is_shown(aiowery_here: Command, books: Path) -> None:
+    """Released, and then accepted after all: the list, the entry and the export name the task."""
+    aiowery_here("doubts", "release", "2")
+    asyncio.run(_called(books, "ref2", "task_late"))
+    for arguments in (("list",), ("show", "2"), ("export",), ("export", "--format", "csv")):
+        assert "task_late" in aiowery_here("jobs", *arguments).stdout, arguments
 
 
 def test_a_released_doubt_is_new(aiowery_here: Command, books: Path) -> None:
