@@ -9,11 +9,14 @@
     _client                                    configuration and verbs
     _batches                                   requests that may have been sent before
     _session                                   an open client
+    _submissions                               requests on their way to accepted jobs
     _callbacks                                 what the provider tells by itself
     _watch | _books                            jobs from acceptance to their end; what the ledger is told
+    _endings                                   why a job has no result
     _stream | _download | _upload | _job | _turns
     _lanes | _lease | _send | _scheduler | ledger   admission, sending, timing; what was paid for
     _door                                      the HTTP library lives here and nowhere else
+    _settings
     _webhooks
     _provider | _catalogue | _codec | _events | _estimate | _credential | _addresses
     _values | _wire | _policies | _statistics | _names

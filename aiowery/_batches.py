@@ -131,7 +131,9 @@ class Batches:
         was refused with, or SubmissionInDoubt.
         """
         if await self._books.claim(entry_id):
-            return await self._session.submit(request, deadline, start_within, entry_id=entry_id, budget=budget)
+            return await self._session.submissions.submit(
+                request, deadline, start_within, entry_id=entry_id, budget=budget
+            )
         return await self._known_job(entry_id, request)
 
     def run(self, deadline: Deadline, budget: float | None, on_doubt: OnDoubt) -> Running[Any]:

@@ -144,12 +144,11 @@ class Callbacks:
 
     def begin(self, job: Job[Any], ref: str, *, awaited: bool) -> None:
         """Listen for a job; `awaited` when the provider was told to call about it."""
+        called = self._early.pop(ref, None) in job.task_ids
         if self._webhooks is None or not job.open_task_ids:
             return
-        job.line = Line(ref, awaited)
+        job.line = Line(ref, awaited, called=called, woken=called)
         self._jobs[ref] = job
-        if self._early.pop(ref, None) in job.task_ids:
-            job.line.called = job.line.woken = True
 
     def end(self, job: Job[Any]) -> None:
         """Listen no more for a job; what is told of it again is received, and changes nothing."""

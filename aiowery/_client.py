@@ -17,6 +17,7 @@ from aiowery._credential import ApiKey, Credential
 from aiowery._events import Events, Observer
 from aiowery._policies import Limits, OnDoubt, PollPolicy, RetryPolicy
 from aiowery._provider import Provider
+from aiowery._settings import checked_credits, checked_name
 from aiowery._statistics import ClientStatistics
 from aiowery._stream import OutcomeStream, Requests, Running, Work, numbered
 from aiowery._tasks import Asset
@@ -199,7 +200,7 @@ class Client:
 
         For an orderly end: call it on SIGTERM, await the jobs that are left, then close.
         """
-        self._opened.stop_submitting()
+        self._opened.submissions.stop()
 
     async def aclose(self) -> None:
         """Finish the POSTs under way, report jobs that are left (with their ids, in the log), close the pool."""
@@ -223,7 +224,7 @@ class Client:
         """
         if self._reuse:
             return await self.batches.reused(request, deadline, start_within)
-        return await self._opened.submit(request, deadline, start_within)
+        return await self._opened.submissions.submit(request, deadline, start_within)
 
     async def run(
         self, request: Request[ResultT], *, deadline: Deadline = DEFAULT, start_within: float | None = None
@@ -349,7 +350,7 @@ class Client:
 
         It belongs to the client: await it through `asyncio.shield`.
         """
-        return self._opened.post_of(request)
+        return self._opened.submissions.post_of(request)
 
     async def download(
         self, what: Result | Asset, directory: str | os.PathLike[str], *, name: str | None = None
@@ -383,32 +384,3 @@ class Client:
             name = type(self).__name__
             raise ConfigurationError(f"the client is not open; use `async with {name}() as client:`")
         return self._session
-
-
-def checked_name(batch: object) -> str:
-    """Return the name of a batch; ConfigurationError for what is none."""
-    if not isinstance(batch, str) or not batch:
-        raise ConfigurationError(f"batch is {batch!r}; a name is needed")
-    return batch
-
-
-def checked_webhooks(webhooks: object, ledger: object) -> Webhooks | None:
-    """Return how to be called back; ConfigurationError where nobody would ever hear of a call."""
-    if webhooks is None:
-        return None
-    if not isinstance(webhooks, Webhooks):
-        raise ConfigurationError(f"webhooks is {webhooks!r}; Webhooks(public_url=..., receiver=...) is needed")
-    if webhooks.receiver is None and ledger is None:
-        raise ConfigurationError(
-            "Webhooks without a receiver need a ledger in a file, through which another process tells what it receives:"
-            " give Webhooks(receiver=Receiver()), or ledger='jobs.db'"
-        )
-    return webhooks
-
-
-def checked_credits(name: str, value: float | None) -> float | None:
-    """Return a number of credits, or of money; ConfigurationError for what is none."""
-    given: object = value  # whatever the annotations say
-    if given is not None and not (isinstance(given, (int, float)) and 0 <= given < float("inf")):
-        raise ConfigurationError(f"{name} is {given!r}; a number, 0 or more, is needed")
-    return value

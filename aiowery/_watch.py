@@ -7,6 +7,7 @@ import logging
 from math import inf
 from typing import Any, Protocol
 
+from aiowery import _endings
 from aiowery._estimate import Durations, SafetyNet
 from aiowery._events import Events, JobEnded, JobUpdated, PollFailed, log
 from aiowery._job import Job
@@ -21,14 +22,9 @@ from aiowery._webhooks import Line
 from aiowery._wire import Call
 from aiowery.errors import (
     AioweryError,
-    APIError,
     AuthenticationError,
-    ClientClosed,
     ConfigurationError,
-    EmptyResult,
     JobError,
-    JobFailed,
-    JobLost,
     NotFound,
     RateLimited,
     TransportError,
@@ -98,7 +94,7 @@ class Watch:
         job.deadline = job.accepted_at + max(self.patience(job.kind, DEFAULT), self.patience(job.kind, deadline))
         self._owner.watched(job)
         if self._closed:
-            self._end(job, None, self._closed_error(job))
+            self._end(job, None, _endings.closed(job))
         elif job.open_task_ids:
             self._scheduler.watch(job, after=self._first_look(job), deadline=job.deadline)
         else:
@@ -107,7 +103,7 @@ class Watch:
     def attend(self, job: Job[Any]) -> None:
         """See that the job is looked at until its last waiter's deadline, anew if nobody looked any more."""
         if self._closed:
-            raise self._closed_error(job)
+            raise _endings.closed(job)
         deadline = job.next_deadline(self._loop.time())
         if deadline is None:
             return
@@ -158,7 +154,7 @@ class Watch:
         for job in jobs:
             self._scheduler.forget(job)
             if not job.done:
-                job.settle(None, self._closed_error(job))
+                job.settle(None, _endings.closed(job))
 
     def _first_look(self, job: Job[Any]) -> float:
         if job.request is None or (job.line is not None and job.line.woken):
@@ -265,7 +261,7 @@ class Watch:
         job.failures += 1
         job.again = False  # a call that came meanwhile waits for the next look, as those do that come from here on
         if isinstance(error, NotFound) and self._counts_as_lost(job):
-            self._end(job, None, self._lost(job, error))
+            self._end(job, None, _endings.lost(job, error))
             return None
         pause = self._policy.after_failures(job.failures, self._random)
         if isinstance(error, RateLimited):
@@ -299,7 +295,10 @@ class Watch:
 
     def _learn(self, job: Job[Any]) -> None:
         if job.request is not None:
-            self._durations.observe(job.request.duration_key, job.last_running, job.age)
+            called = job.line is not None and job.line.called
+            # A call comes at the very end; without one it lies between two looks.
+            last_running = job.age if called else job.last_running
+            self._durations.observe(job.request.duration_key, last_running, job.age)
 
     def _weigh(self, job: Job[Any]) -> None:
         """Learn whether a call or a look was first to tell of the end."""
@@ -314,11 +313,11 @@ class Watch:
         """All tasks have ended: make the result, or the error that says why there is none."""
         snapshots = job.snapshots
         if all(snapshot.state is TaskState.FAILED for snapshot in snapshots):
-            self._end(job, None, _failed(job, snapshots))
+            self._end(job, None, _endings.failed(job, snapshots))
             return
         result = job.result_type.of(snapshots, seconds=job.age, request_id=job.request_id)
         if result.empty:
-            self._end(job, None, _empty(job, snapshots))
+            self._end(job, None, _endings.empty(job, snapshots))
         else:
             self._end(job, result, None)
 
@@ -350,26 +349,6 @@ class Watch:
             self._owner.ended(job)
         return deadline
 
-    def _lost(self, job: Job[Any], cause: APIError) -> JobLost:
-        error = JobLost(
-            f"{job.label}: the provider does not know task {', '.join(job.task_ids)} ({cause});"
-            " check the id and that the key belongs to the account that submitted it",
-            task_ids=job.task_ids,
-            snapshots=job.snapshots,
-            request_id=cause.request_id,
-        )
-        error.__cause__ = cause
-        return error
-
-    def _closed_error(self, job: Job[Any]) -> ClientClosed:
-        return ClientClosed(
-            f"{job.label}: the client was closed; the task goes on: open a client and use"
-            f" client.job({', '.join(map(repr, job.task_ids))})",
-            task_ids=job.task_ids,
-            snapshots=job.snapshots,
-            request_id=job.request_id,
-        )
-
 
 def _judge(line: Line, *, confirmed: bool) -> None:
     """Note what a look has made of the calls before it."""
@@ -378,26 +357,3 @@ def _judge(line: Line, *, confirmed: bool) -> None:
     elif line.woken or line.futile:
         line.futile += 1
     line.woken = False
-
-
-def _failed(job: Job[Any], snapshots: tuple[Snapshot, ...]) -> JobFailed:
-    reasons = dict.fromkeys(snapshot.reason or "no reason given" for snapshot in snapshots)
-    return JobFailed(
-        f"{job.label}: {'; '.join(reasons)} (task ids {', '.join(job.task_ids)}); change the request before"
-        " you submit it again",
-        task_ids=job.task_ids,
-        snapshots=snapshots,
-        request_id=job.request_id,
-    )
-
-
-def _empty(job: Job[Any], snapshots: tuple[Snapshot, ...]) -> EmptyResult:
-    answered_at_once = job.request is not None and job.request.answer_within is not None
-    way_out = "change the request" if answered_at_once else "ask again with client.job(task_id)"
-    return EmptyResult(
-        f"{job.label}: reported as finished without any output (task ids {', '.join(job.task_ids)}); {way_out}, or"
-        " report it to the provider",
-        task_ids=job.task_ids,
-        snapshots=snapshots,
-        request_id=job.request_id,
-    )

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from aiowery._addresses import checked_base_url
 from aiowery._catalogue import Catalogue
-from aiowery._client import Client, checked_webhooks
+from aiowery._client import Client
 from aiowery._credential import ApiKey
 from aiowery._events import Observer, log
 from aiowery._media import MediaSource, local_media
 from aiowery._policies import Limits, PollPolicy, RetryPolicy
 from aiowery._provider import Provider
+from aiowery._settings import checked_webhooks
 from aiowery._tasks import Snapshot
 from aiowery._values import DEFAULT, Deadline, Request
 from aiowery._webhooks import Webhooks

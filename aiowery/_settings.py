@@ -1,0 +1,35 @@
+"""What a caller sets, checked: names of batches, credits, how to be called back."""
+
+from __future__ import annotations
+
+from aiowery._webhooks import Webhooks
+from aiowery.errors import ConfigurationError
+
+
+def checked_name(batch: object) -> str:
+    """Return the name of a batch; ConfigurationError for what is none."""
+    if not isinstance(batch, str) or not batch:
+        raise ConfigurationError(f"batch is {batch!r}; a name is needed")
+    return batch
+
+
+def checked_webhooks(webhooks: object, ledger: object) -> Webhooks | None:
+    """Return how to be called back; ConfigurationError where nobody would ever hear of a call."""
+    if webhooks is None:
+        return None
+    if not isinstance(webhooks, Webhooks):
+        raise ConfigurationError(f"webhooks is {webhooks!r}; Webhooks(public_url=..., receiver=...) is needed")
+    if webhooks.receiver is None and ledger is None:
+        raise ConfigurationError(
+            "Webhooks without a receiver need a ledger in a file, through which another process tells what it receives:"
+            " give Webhooks(receiver=Receiver()), or ledger='jobs.db'"
+        )
+    return webhooks
+
+
+def checked_credits(name: str, value: float | None) -> float | None:
+    """Return a number of credits, or of money; ConfigurationError for what is none."""
+    given: object = value  # whatever the annotations say
+    if given is not None and not (isinstance(given, (int, float)) and 0 <= given < float("inf")):
+        raise ConfigurationError(f"{name} is {given!r}; a number, 0 or more, is needed")
+    return value

@@ -1,0 +1,331 @@
+"""Submissions: the way of a request from its caller, through the lane and onto the wire, to an accepted job.
+
+The POST belongs to the open client, not to the caller, who only waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from functools import partial
+from typing import Any, Generic
+
+import attrs
+
+from aiowery._books import Books, Page
+from aiowery._callbacks import Callbacks, Doubts
+from aiowery._events import Events, JobAccepted, LaneBackedOff, LowCredits, log
+from aiowery._job import Job
+from aiowery._lanes import Lane, Ticket
+from aiowery._policies import RetryPolicy
+from aiowery._provider import Provider
+from aiowery._send import Sender, Verdict, retry_after, unsent, verdict
+from aiowery._turns import Turns
+from aiowery._upload import Uploader
+from aiowery._values import Accepted, Deadline, Request, ResultT
+from aiowery._watch import Watch
+from aiowery._webhooks import new_token, ref_of
+from aiowery._wire import Call
+from aiowery.errors import AioweryError, APIError, InsufficientCredits, RateLimited, SubmissionInDoubt
+
+
+@attrs.frozen
+class _Order(Generic[ResultT]):
+    """An admitted request on its way out.
+
+    `ref` marks it in the ledger, where `entry_id` is its number if it has one already; `called_back`: whether it
+    tells the provider where to call.
+    """
+
+    request: Request[ResultT]
+    call: Call
+    ticket: Ticket
+    deadline: Deadline
+    ref: str
+    called_back: bool
+    entry_id: int | None
+    budget: float | None
+
+
+@attrs.define
+class Counts:
+    """What became of the submissions."""
+
+    submitted: int = 0
+    accepted: int = 0
+    refused: int = 0
+    in_doubt: int = 0
+
+
+class Submissions:
+    """The submissions of an open client: `tasks` and `answers` are the lanes of what starts tasks, and of the rest."""
+
+    def __init__(
+        self,
+        provider: Provider,
+        sender: Sender,
+        books: Books,
+        watch: Watch,
+        *,
+        tasks: Lane,
+        answers: Lane,
+        turns: Turns,
+        uploads: Uploader,
+        callbacks: Callbacks,
+        doubts: Doubts,
+        retries: RetryPolicy,
+        events: Events,
+    ) -> None:
+        self.counts: Counts = Counts()
+        self._provider = provider
+        self._sender = sender
+        self._books = books
+        self._watch = watch
+        self._tasks = tasks
+        self._answers = answers
+        self._turns = turns
+        self._uploads = uploads
+        self._callbacks = callbacks
+        self._doubts = doubts
+        self._retries = retries
+        self._events = events
+        self._posts: dict[asyncio.Task[Any], Request[Any]] = {}
+        self._tickets: set[Ticket] = set()
+        self._closing = False
+
+    async def submit(
+        self,
+        request: Request[ResultT],
+        deadline: Deadline,
+        start_within: float | None = None,
+        *,
+        entry_id: int | None = None,
+        budget: float | None = None,
+    ) -> Job[ResultT]:
+        """Wait for the lane, POST once, and return the job. `entry_id` is that of its claimed entry, if it has one.
+
+        The POST belongs to the session: cancelling the caller while it is under way loses nothing.
+        """
+        try:
+            order = await self._admitted(request, deadline, start_within, entry_id, budget)
+        except BaseException:
+            if entry_id is not None:
+                self._books.give_up(entry_id)
+            raise
+        ticket = order.ticket
+        post = self._own(request, self._post(order))
+        try:
+            return await asyncio.shield(post)
+        except asyncio.CancelledError:
+            ticket.orphaned = True
+            if ticket.waiting:  # refused because of load and back in line: nothing is under way
+                post.cancel()
+            raise
+
+    async def _admitted(
+        self,
+        request: Request[ResultT],
+        deadline: Deadline,
+        start_within: float | None,
+        entry_id: int | None,
+        budget: float | None,
+    ) -> _Order[ResultT]:
+        """Check and encode the request, and wait until the lane lets it in."""
+        if self._closing:
+            raise unsent()
+        self._provider.check(request)
+        self._watch.patience(request.kind, deadline)  # a deadline that makes no sense is refused here, unsent
+        ready = await self._uploads.settled(request)
+        token = new_token()
+        called = self._with_address(ready, token)
+        call = self._provider.encode(called or ready)
+        if self._closing:  # closed while files were on their way
+            raise unsent()
+        lane = self._tasks if request.answer_within is None else self._answers
+        ticket = lane.ticket(request.places, start_within)
+        await self._admission(ticket)
+        if self._closing:  # closed in the turn of the loop in which the lane let us in
+            self._unused(ticket)
+            raise unsent()
+        return _Order(request, call, ticket, deadline, ref_of(token), called is not None, entry_id, budget)
+
+    def _with_address(self, request: Request[Any], token: str) -> Request[Any] | None:
+        """Return the request with the address at which the provider is to call; None if it is not to."""
+        address = self._callbacks.address(token)
+        return None if address is None else self._provider.called_back(request, address)
+
+    def post_of(self, request: Request[ResultT]) -> asyncio.Task[Job[ResultT]] | None:
+        """Return the POST of this very request object, if it is under way."""
+        return next((task for task, posted in self._posts.items() if posted is request), None)
+
+    async def _admission(self, ticket: Ticket) -> None:
+        self._tickets.add(ticket)
+        try:
+            await ticket.lane.enter(ticket)
+        finally:
+            self._tickets.discard(ticket)
+        await self._turns.take(ticket)
+
+    def _wanted(self, ticket: Ticket) -> bool:
+        """Whether somebody still waits for what has not been sent yet."""
+        return not (self._closing or ticket.orphaned)
+
+    def _unused(self, ticket: Ticket) -> None:
+        """Give back the places of a submission that brought nothing, and the turn."""
+        ticket.lane.refuse(ticket)
+        self._turns.end(ticket)
+
+    async def _post(self, order: _Order[ResultT]) -> Job[ResultT]:
+        """Open a page for an admitted request, submit it, and write down what came of it."""
+        self.counts.submitted += 1
+        try:
+            page = await self._books.page(order.request, order.entry_id, order.ref, order.budget)
+        except BaseException as error:
+            self._refused(order.ticket, order.request, error)
+            if order.entry_id is not None:
+                self._books.give_up(order.entry_id)
+            raise
+        try:
+            accepted = await self._taken(order, page)
+        except BaseException as error:
+            await self._books.failed(page, error)
+            self._callbacks.drop(order.ref)
+            job = await self._told_of(order, page, error)
+            if job is None:
+                raise
+            return job
+        await page.accepted(accepted)
+        return self._accepted(order, page, accepted)
+
+    async def _told_of(self, order: _Order[ResultT], page: Page, error: BaseException) -> Job[ResultT] | None:
+        """Return the job of a submission that is in doubt, if the provider has called about it already."""
+        if not (order.called_back and isinstance(error, SubmissionInDoubt)):
+            return None
+        self._doubts.remember(page.entry_id, order.request)
+        try:
+            return await self._doubts.settled(page.entry_id, order.request)
+        except AioweryError as fault:
+            log.warning("%s: stays in doubt: %s", order.request.label, fault)
+            return None
+
+    async def _taken(self, order: _Order[ResultT], page: Page) -> Accepted:
+        """Submit until the provider takes it; while that is too busy, stay at the head of the line."""
+        request, ticket = order.request, order.ticket
+        while True:
+            try:
+                return await self._sender.submit(
+                    request,
+                    order.call,
+                    partial(self._provider.decode_accepted, request),
+                    page=page,
+                    wanted=lambda: self._wanted(ticket),
+                )
+            except APIError as error:
+                if verdict(error) is not Verdict.BUSY or not self._wanted(ticket):
+                    self._refused(ticket, request, error)
+                    raise
+                self._back_off(ticket, request, error)
+                await page.refused_for_now(str(error))
+                if self._closing:  # an observer has just said so
+                    raise unsent() from error
+                if ticket.lane.refused_for >= self._retries.patience:
+                    self.counts.refused += 1
+                    ticket.lane.turn_away(error)  # those behind would wait as long, for the same
+                    raise
+                await self._admission(ticket)
+                if not self._wanted(ticket):  # any more: it stood in line, or waited for another process
+                    self._unused(ticket)
+                    raise unsent() from error
+            except BaseException as error:
+                self._refused(ticket, request, error)
+                raise
+
+    def _accepted(self, order: _Order[ResultT], page: Page, accepted: Accepted) -> Job[ResultT]:
+        request, ticket = order.request, order.ticket
+        self.counts.accepted += 1
+        ticket.lane.accept(ticket, len(accepted.task_ids))
+        result_type: Any = request.result_type
+        job: Job[ResultT] = Job(
+            accepted, self._watch, request=request, result_type=result_type, kind=request.kind, ticket=ticket
+        )
+        try:
+            self._tell_accepted(request, accepted)
+        finally:  # whatever a log handler or an observer raises must not lose what was paid for
+            self._turns.accepted(ticket, accepted.task_ids)
+            self._books.keep(page, job)
+            job.take(accepted.snapshots)
+            self._callbacks.begin(job, order.ref, awaited=order.called_back)
+            self._watch.begin(job, deadline=order.deadline)
+        return job
+
+    def _tell_accepted(self, request: Request[Any], accepted: Accepted) -> None:
+        log.info(
+            "accepted: %s by %s (%s)",
+            request.label,
+            request.model_key or request.endpoint,
+            ", ".join(accepted.task_ids),
+            extra={
+                "task_ids": accepted.task_ids,
+                "batch_id": accepted.batch_id,
+                "model": request.model_key,
+                "prompt": request.label,
+                "request_id": accepted.request_id,
+            },
+        )
+        self._events.tell(JobAccepted(task_ids=accepted.task_ids, label=request.label, request_id=accepted.request_id))
+
+    def _back_off(self, ticket: Ticket, request: Request[Any], error: APIError) -> None:
+        too_many_tasks = isinstance(error, RateLimited) and error.tasks_at_once
+        pause = ticket.lane.back_off(ticket, retry_after=retry_after(error), tasks_at_once=too_many_tasks)
+        self._turns.end(ticket)
+        capacity = ticket.lane.statistics().capacity
+        log.warning(
+            "%s: refused because of load (%s); the lane rests %.1f s, room for %d tasks",
+            request.label,
+            error,
+            pause,
+            capacity,
+            extra={"code": error.code, "request_id": error.request_id},
+        )
+        self._events.tell(LaneBackedOff(pause=pause, capacity=capacity, error=error))
+
+    def _refused(self, ticket: Ticket, request: Request[Any], error: BaseException) -> None:
+        """The submission brought no job: free its places, tell why, and spare others the same refusal."""
+        if isinstance(error, (SubmissionInDoubt, asyncio.CancelledError)):
+            ticket.lane.doubt(ticket)
+            self._turns.end(ticket)
+            self.counts.in_doubt += 1
+            log.warning("in doubt: %s: %s", request.label, str(error) or "interrupted while it was being sent")
+            return
+        if isinstance(error, self._provider.everybodys_errors):  # before its place lets the next one in
+            for lane in (self._tasks, self._answers):
+                lane.turn_away(error)
+        self._unused(ticket)
+        self.counts.refused += 1
+        log.info("refused: %s: %s", request.label, error)
+        if isinstance(error, InsufficientCredits):
+            self._events.tell(LowCredits(error=error))
+
+    def _own(self, request: Request[ResultT], work: Coroutine[Any, Any, Job[ResultT]]) -> asyncio.Task[Job[ResultT]]:
+        """Run the work in a task of the session, whose failure is not lost when nobody waits any more."""
+        task = asyncio.create_task(work)
+        self._posts[task] = request
+        task.add_done_callback(self._disown)
+        return task
+
+    def _disown(self, task: asyncio.Task[Any]) -> None:
+        del self._posts[task]
+        if not task.cancelled():
+            task.exception()  # it has been logged; asyncio need not complain
+
+    def stop(self) -> None:
+        """Turn away who waits in line; what has been sent goes on."""
+        self._closing = True
+        for lane in (self._tasks, self._answers):
+            lane.turn_away(unsent(), [ticket for ticket in self._tickets if ticket.lane is lane])
+        self._turns.stop()
+
+    async def finished(self) -> None:
+        """Wait for the POSTs under way."""
+        if self._posts:
+            await asyncio.wait(self._posts)
