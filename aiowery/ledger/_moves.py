@@ -287,14 +287,14 @@ def owners(connection: Connection) -> list[str]:
     return [owner for (owner,) in connection.execute("SELECT DISTINCT owner FROM item WHERE owner IS NOT NULL")]
 
 
-def inherit(connection: Connection, dead: str, owner: str) -> int:
-    """Take over what a dead owner left; return how many of its entries are in doubt now.
+def inherit(connection: Connection, dead: str) -> int:
+    """Free what a dead owner left; return how many of its entries are in doubt now.
 
-    Claimed ones were not sent; accepted ones are looked after by us; of those being sent nobody knows.
+    Claimed ones were not sent; accepted ones are for whoever asks for them first; of those being sent nobody knows.
     """
     connection.execute("DELETE FROM item WHERE owner = ? AND state = 'claimed' AND batch = ''", (dead,))
     connection.execute("UPDATE item SET state = 'new', owner = NULL WHERE owner = ? AND state = 'claimed'", (dead,))
-    connection.execute("UPDATE item SET owner = ? WHERE owner = ? AND state = 'accepted'", (owner, dead))
+    connection.execute("UPDATE item SET owner = NULL WHERE owner = ? AND state = 'accepted'", (dead,))
     return connection.execute(
         "UPDATE item SET state = 'in doubt', owner = NULL, note = 'its process ended while it was being sent'"
         " WHERE owner = ? AND state = 'sending'",
