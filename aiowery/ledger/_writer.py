@@ -97,14 +97,22 @@ class Writer:
         """Do all that waits as one group; return whether there may be more."""
         orders, more = self._waiting()
         if orders:
-            try:
-                _group(connection, orders)
-            except Exception as fault:  # noqa: BLE001 - whatever it is, those who wait must hear of it
-                _abandon(connection)
-                for order in orders:
-                    order.error = self._explain(fault)
+            self._write(connection, orders)
             _settle(orders)
         return more
+
+    def _write(self, connection: sqlite3.Connection, orders: list[_Order]) -> None:
+        """Make the moves as one group; where one of them cannot be told to SQLite, each by itself."""
+        try:
+            _group(connection, orders)
+        except Exception as fault:  # noqa: BLE001 - whatever it is, those who wait must hear of it
+            _abandon(connection)
+            if len(orders) > 1 and not isinstance(fault, (sqlite3.Error, OSError)):
+                for order in orders:
+                    self._write(connection, [order])
+                return
+            for order in orders:
+                order.error = self._explain(fault)
 
     def _waiting(self) -> tuple[list[_Order], bool]:
         """Return the orders of the next group, and whether there may be more after it."""
@@ -141,6 +149,7 @@ def _group(connection: sqlite3.Connection, orders: list[_Order]) -> None:
     if not alone:
         connection.execute("BEGIN IMMEDIATE")
     for order in orders:
+        order.error = None
         try:
             order.result = order.move(connection)
         except AioweryError as error:

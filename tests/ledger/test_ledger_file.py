@@ -71,6 +71,21 @@ async def test_a_move_out_of_place_costs_the_others_nothing(tmp_path: Path) -> N
     await ledger.aclose()
 
 
+async def test_what_sqlite_cannot_take_costs_the_others_nothing(tmp_path: Path) -> None:
+    """Half a character in one request does not keep another one's ids, which are paid for, from the disk."""
+    ledger = SqliteLedger(tmp_path / "jobs.db")
+    await ledger.open()
+    (paid,) = await ledger.enter("b", items(1), claim=True)
+    await ledger.fence(paid.id, "r", 1.0)
+    odd = [Item(key="odd", position=1, request={}, price_key="\ud800")]
+    ends = await asyncio.gather(ledger.accepted("r", ["t"]), ledger.enter("c", odd), return_exceptions=True)
+    assert [type(end) for end in ends] == [type(None), LedgerError]
+    kept = await ledger.entry(paid.id)
+    assert kept is not None
+    assert (kept.state, kept.task_ids) == (State.ACCEPTED, ("t",))
+    await ledger.aclose()
+
+
 async def test_a_full_disk_is_told_to_all_and_nothing_is_half_done(tmp_path: Path) -> None:
     """The group that did not fit is undone as a whole; with room again the ledger goes on."""
     ledger = SqliteLedger(tmp_path / "jobs.db")
