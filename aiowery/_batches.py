@@ -157,7 +157,7 @@ class Batches:
                 raise in_doubt(request, entry.sent_at or 0.0, entry.note, entry.request_id)
             case State.ACCEPTED:
                 return await self._resumed(entry, request)
-            case State.SENDING if entry.owner == self._ledger.owner and not self._books.is_ours(entry_id):
+            case State.SENDING if self._books.has_lost_track(entry):
                 await self._books.lost_track(entry)
         await self._books.look_around()
         return None

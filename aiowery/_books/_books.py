@@ -48,6 +48,7 @@ class Books:
         self._ours: dict[int, Job[Any] | None] = {}
         self._expected: dict[int, None] = {}
         self._ahead: set[int] = set()
+        self._unwritten: set[int] = set()
         self._claiming = asyncio.Lock()
         self._writing: set[asyncio.Task[None]] = set()
         self._looked_at = float("-inf")
@@ -160,10 +161,16 @@ class Books:
     async def lost_track(self, entry: Entry) -> None:
         """Put in doubt what we were sending, and of which we could not write down what became of it."""
         await self.ledger.doubt(entry.ref or "", "what became of it could not be written down")
+        self._unwritten.discard(entry.id)
 
-    def is_ours(self, entry_id: int) -> bool:
-        """Whether this client has the entry under way."""
-        return entry_id in self._ours
+    def has_lost_track(self, entry: Entry) -> bool:
+        """Whether nobody is sending an entry any more of which the ledger says that it is being sent from here.
+
+        Another client may share a ledger of the caller's, so there we must know that it was us.
+        """
+        if entry.owner != self.ledger.owner or entry.id in self._ours:
+            return False
+        return self._owned or entry.id in self._unwritten
 
     def job_of(self, entry_id: int) -> Job[Any] | None:
         """Return the job of an entry, if this client looks after it."""
@@ -187,7 +194,7 @@ class Books:
         """Remember no more whose job it is; a ledger that forgets what has ended forgets it too."""
         page = self._pages.pop(job, None)
         if page is not None:
-            self._ours.pop(page.entry_id, None)
+            self._leave(page)
             if not self.ledger.remembers:
                 self._write(self.ledger.ended(page.entry_id, State.FAILED))
 
@@ -204,14 +211,23 @@ class Books:
     async def _failed(self, page: Page, error: BaseException) -> None:
         try:
             await page.failed(error)
+        except LedgerError:
+            page.unwritten = True
+            raise
         finally:
-            self._ours.pop(page.entry_id, None)
+            self._leave(page)
 
     async def _ended(self, page: Page, job: Job[Any]) -> None:
         try:
             await page.ended(job)
         finally:
-            self._ours.pop(page.entry_id, None)
+            self._leave(page)
+
+    def _leave(self, page: Page) -> None:
+        """Look after an entry no more; remember it if the ledger does not know what became of it."""
+        self._ours.pop(page.entry_id, None)
+        if page.unwritten:
+            self._unwritten.add(page.entry_id)
 
     def _counts(self, budget: float | None) -> bool:
         return budget is not None or self._purse.budget is not None

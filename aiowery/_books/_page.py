@@ -38,12 +38,25 @@ class Page:
     written down is not sent.
     """
 
-    __slots__ = ("_begun", "_budget", "_cost", "_held", "_lasting", "_ledger", "_passed", "_purse", "_ref", "entry_id")
+    __slots__ = (
+        "_begun",
+        "_budget",
+        "_cost",
+        "_held",
+        "_lasting",
+        "_ledger",
+        "_passed",
+        "_purse",
+        "_ref",
+        "entry_id",
+        "unwritten",
+    )
 
     def __init__(
         self, ledger: Ledger, entry_id: int, purse: Purse, ref: str, *, cost: float, budget: float | None, lasting: bool
     ) -> None:
         self.entry_id: int = entry_id
+        self.unwritten: bool = False
         self._lasting = lasting
         self._ledger = ledger
         self._purse = purse
@@ -87,6 +100,7 @@ class Page:
                 self._ref, accepted.task_ids, batch_id=accepted.batch_id, request_id=accepted.request_id
             )
         except LedgerError as error:
+            self.unwritten = True
             log.error("paid for, and not in the ledger: %s (%s)", ", ".join(accepted.task_ids), error)
 
     async def failed(self, error: BaseException) -> None:

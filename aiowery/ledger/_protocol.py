@@ -28,7 +28,7 @@ class Ledger(Protocol):
         ...
 
     async def take_over(self) -> int:
-        """Free what dead processes left under way, for whoever asks; return how many entries are in doubt for that reason."""
+        """Free what dead processes left under way; return how many entries are in doubt for that reason."""
         ...
 
     async def enter(

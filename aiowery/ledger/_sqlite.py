@@ -63,7 +63,7 @@ class SqliteLedger:
             await anyio.to_thread.run_sync(self._owners.leave)
 
     async def take_over(self) -> int:
-        """Free what dead processes left under way, for whoever asks; return how many entries are in doubt for that reason."""
+        """Free what dead processes left under way; return how many entries are in doubt for that reason."""
         found = await self._do(_moves.owners)
         dead = await anyio.to_thread.run_sync(self._owners.dead, found)
         inherit = (self._do(partial(_moves.inherit, dead=name), whole=True) for name in dead)

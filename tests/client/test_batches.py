@@ -328,6 +328,21 @@ async def test_an_equal_request_is_answered_from_the_ledger_on_demand(tmp_path: 
     assert len(world.posts) == 3
 
 
+async def test_two_clients_on_one_open_ledger_know_what_the_other_sends(tmp_path: Path) -> None:
+    """What one of them is just sending is no doubt for the other, who waits for it and pays nothing."""
+    world = World(seconds=0.05, latency=1.2)
+    async with (
+        ledger_of("file", tmp_path) as ledger,
+        client_of(world, ledger=ledger, polling=QUICK, reuse=True) as one,
+        client_of(world, ledger=ledger, polling=QUICK, reuse=True) as other,
+    ):
+        first = asyncio.create_task(one.run(cats(1)[0]))
+        await asyncio.sleep(0.2)
+        assert [entry.state for entry in await ledger.entries()] == [State.SENDING]
+        assert (await other.run(cats(1)[0])).task_ids == (await first).task_ids
+    assert len(world.posts) == 1
+
+
 async def test_a_failed_or_doubtful_request_is_not_reused(tmp_path: Path) -> None:
     """Reuse answers with what is there; it neither repeats a failure nor waits for a decision."""
     world = World(seconds=0.01, misfortunes={"submit": [LOST, envelope(None, 1001, "no")]})
