@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from pathlib import Path
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePath
 from typing import Any, Final, Protocol
 
 import attrs
@@ -14,10 +16,13 @@ from aiowery._batches import Place
 from aiowery._client import Client
 from aiowery.cli._check import refuse_objected
 from aiowery.cli._inputs import Item
+from aiowery.cli._records import Fate
 from aiowery.cli._save import Kept
 from aiowery.ledger import SqliteLedger, State
 
 _ENDED: Final = frozenset({State.DONE, State.FAILED})
+_UNSENT: Final = frozenset({State.NEW, State.CLAIMED})
+_NUMBER: Final = re.compile(r"-\d+$")
 
 
 class Desk(Protocol):
@@ -29,6 +34,14 @@ class Desk(Protocol):
 
     async def job(self, item: Item) -> Job[Any] | None:
         """Return the item's job, submitted if need be; None while another process works on it."""
+        ...
+
+    def left_alone(self, item: Item) -> Fate:
+        """Return what an item counts as with which this run does nothing."""
+        ...
+
+    def stem(self, item: Item, wish: str) -> str:
+        """Return a name for the item's files that is nobody else's: the wish, if it can be."""
         ...
 
     def saved_before(self, item: Item) -> tuple[str, ...]:
@@ -57,6 +70,14 @@ class SingleDesk:
             await refuse_objected(self._client, item.request)
         return await self._client.submit(item.request)
 
+    def left_alone(self, item: Item) -> Fate:  # noqa: ARG002 - there is no before
+        """Return that nothing was sent."""
+        return Fate.NOT_SUBMITTED
+
+    def stem(self, item: Item, wish: str) -> str:  # noqa: ARG002 - there are no others
+        """Return the wish."""
+        return wish
+
     def saved_before(self, item: Item) -> tuple[str, ...]:  # noqa: ARG002 - there is no before
         """Return nothing."""
         return ()
@@ -83,6 +104,7 @@ class BatchDesk:
         self._terms = terms
         self._check = check
         self._places: dict[int, Place] = {}
+        self._taken: defaultdict[str, set[int]] = defaultdict(set)
 
     async def open(self, items: Sequence[Item]) -> None:
         """Enter all items, so that the ledger knows what remains, whatever happens."""
@@ -90,6 +112,19 @@ class BatchDesk:
         requests = [item.request for item in items if item.request is not None]
         places = await self._batches.enter(self._terms.name, requests, reuse=self._terms.reuse)
         self._places = dict(zip(indices, places, strict=True))
+        for place in places:
+            self._take(place.id, place.files)
+        after = 0  # entries that are not among these items may have files here, too
+        while page := await self._client.ledger.entries(self._terms.name, after=after):
+            for entry in page:
+                self._take(entry.id, entry.files)
+            after = page[-1].id
+
+    def _take(self, entry_id: int, files: Iterable[str]) -> None:
+        for name in files:
+            stem = PurePath(name).stem.removesuffix("-cover")
+            for taken in (stem, _NUMBER.sub("", stem)):
+                self._taken[taken].add(entry_id)
 
     async def job(self, item: Item) -> Job[Any] | None:
         """Return the item's job; the registry is asked only about what has not been sent."""
@@ -98,6 +133,18 @@ class BatchDesk:
         if self._check and place.state is State.NEW:
             await refuse_objected(self._client, item.request)
         return await self._batches.job(place.id, item.request, DEFAULT, self._terms.budget)
+
+    def left_alone(self, item: Item) -> Fate:
+        """Return what an earlier run has made of it; of what had been sent, nothing is known to have cost nothing."""
+        place = self._places.get(item.index)
+        if place is None or place.state in _UNSENT:
+            return Fate.NOT_SUBMITTED
+        return Fate.IN_DOUBT if place.state is State.IN_DOUBT else Fate.INTERRUPTED
+
+    def stem(self, item: Item, wish: str) -> str:
+        """Return the wish, unless another entry has files of that name: lines may have moved between two runs."""
+        entry_id = self._places[item.index].id
+        return f"{wish}-n{entry_id}" if self._taken.get(wish, set()) - {entry_id} else wish
 
     def saved_before(self, item: Item) -> tuple[str, ...]:
         """Return the names of what an earlier run has saved."""

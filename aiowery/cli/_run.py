@@ -130,7 +130,7 @@ class Run:
             await asyncio.gather(working, ticking, leaving, return_exceptions=True)
         for item in items:
             if item.index not in self._records:
-                self._end(_record(item, Fate.NOT_SUBMITTED))
+                self._end(_record(item, self._desk.left_alone(item)))
         return tuple(self._records[item.index] for item in items)
 
     def interrupt(self) -> None:
@@ -150,8 +150,9 @@ class Run:
                 self._end(_record(item, Fate.FAILED, problem=_faulty_line(item)))
                 continue
             await self._slots.acquire()
-            if self.stopped is not None:
-                break
+            if self.stopped is not None and self._desk.left_alone(item) is Fate.NOT_SUBMITTED:
+                self._slots.release()
+                continue
             work = _Work(item, item.request)
             task = asyncio.create_task(self._one(work))
             self._under_way[task] = work
@@ -210,7 +211,9 @@ class Run:
         """Save what the item brought; a disk that refuses stops the run."""
         try:
             before = self._desk.saved_before(work.item)
-            await self._saver.save(work.request, result, self._stem(work.item), work.kept, before)
+            await self._saver.save(
+                work.request, result, self._desk.stem(work.item, self._stem(work.item)), work.kept, before
+            )
         finally:
             self._unsaved.release()
         work.error = work.kept.error
@@ -286,13 +289,19 @@ class Run:
 
     def _fate(self, work: _Work) -> Fate:
         if work.cut_off:
-            return _fate_of_cut_off(work)
+            return self._fate_of_cut_off(work)
         if work.error is None:
             return Fate.DONE
         if isinstance(work.error, SubmissionInDoubt):
             return Fate.IN_DOUBT
         unsent = self.stopped is not None and work.job is None and isinstance(work.error, _UNSENT)
         return Fate.NOT_SUBMITTED if unsent or isinstance(work.error, Objected) else Fate.FAILED
+
+    def _fate_of_cut_off(self, work: _Work) -> Fate:
+        """Return what became of an item that was left; what was looked up, uploaded or in line has cost nothing."""
+        if work.job is not None:
+            return Fate.INTERRUPTED
+        return self._desk.left_alone(work.item) if work.post is None else Fate.IN_DOUBT
 
     def _end(self, record: Record) -> None:
         self._records[record.index] = record
@@ -322,13 +331,6 @@ class Run:
         if self._client.limits.in_flight > 1 or ends_in is None:
             return None
         return Line(next_in=0.0 if lane.in_use else lane.paused_for, ends_in=ends_in if left else 0.0)
-
-
-def _fate_of_cut_off(work: _Work) -> Fate:
-    """Return what became of an item that was left; what was looked up, uploaded or in line has cost nothing."""
-    if work.job is not None:
-        return Fate.INTERRUPTED
-    return Fate.NOT_SUBMITTED if work.post is None else Fate.IN_DOUBT
 
 
 def _record(item: Item, fate: Fate, **facts: Any) -> Record:

@@ -186,6 +186,36 @@ def test_an_empty_account_says_what_remains(
     assert cats.exists()
 
 
+def test_a_batch_that_stops_tells_what_had_been_sent_before(
+    aiowery_command: Command, manifest: Manifest, aiowery_sandbox: Sandbox, cats: Path
+) -> None:
+    """What is done or in doubt since an earlier run is told so, although this one ended before it came to them."""
+    aiowery_sandbox.script(Fault(faults.BAD_GATEWAY, on="submit", times=1))
+    assert aiowery_command("batch", "cats.txt", "--out", "out").returncode == 3
+    cats.write_text("".join(f"dog {number}\n" for number in range(40)) + cats.read_text())
+    aiowery_sandbox.world._credits = 0
+    ended = aiowery_command("batch", "cats.txt", "--out", "out")
+    assert fates(manifest()) == {"done": 11, "in_doubt": 1, "not submitted": 40}
+    assert ended.returncode == 3, ended.stderr
+    assert "40 remain that were not submitted and cost nothing." in ended.stdout
+    assert sum(len(line["files"]) for line in manifest()) == 11
+
+
+def test_no_picture_overwrites_another_one(
+    aiowery_command: Command, manifest: Manifest, aiowery_sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """A line put before an equal prompt, or one that was taken out meanwhile, gets a name of its own."""
+    table = tmp_path / "cats.csv"
+    for rows in (["1:1"], ["16:9", "1:1"], ["9:16"], ["9:16", "1:1", "16:9"]):
+        table.write_text("\n".join(["prompt,aspect_ratio", *(f"a cat,{row}" for row in rows)]))
+        ended = aiowery_command("batch", "cats.csv", "--out", "out")
+        assert ended.returncode == 0, ended.stderr
+    names = [name for line in manifest() for name in line["files"]]
+    assert len(set(names)) == 3
+    assert len({(tmp_path / "out" / name).read_bytes() for name in names}) == 3
+    assert charged(aiowery_sandbox) == 3
+
+
 def test_equal_requests_are_reused_on_demand(
     aiowery_command: Command, aiowery_sandbox: Sandbox, tmp_path: Path
 ) -> None:
