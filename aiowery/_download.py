@@ -186,14 +186,17 @@ class _Part:
 
     def finish(self, content: bytes, have: int, body: Body) -> Path:
         """Write the rest and, if the file is whole, give it its name."""
-        if self._write(content, have) != self.path.stat().st_size:
-            self.discard()
-            raise _Passing("somebody else wrote into the same file")
-        _check_whole(body, have + len(content))
         target = self.directory / (self.name + _suffix(body, self.url))
-        with self.path.open("rb") as file:
-            os.fsync(file.fileno())
-        self.path.replace(target)
+        try:
+            if self._write(content, have) != self.path.stat().st_size:
+                self.discard()
+                raise _Passing("somebody else wrote into the same file")
+            _check_whole(body, have + len(content))
+            with self.path.open("rb") as file:
+                os.fsync(file.fileno())
+            self.path.replace(target)
+        except FileNotFoundError as fault:
+            raise _Passing("somebody else has taken the same file away, having finished it or not") from fault
         self._version_path.unlink(missing_ok=True)
         return target
 

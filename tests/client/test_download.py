@@ -157,6 +157,25 @@ async def test_two_downloads_of_one_file_do_not_mix(tmp_path: Path) -> None:
     assert files_in(tmp_path) == ["x.png"]
 
 
+async def test_a_part_that_another_process_has_finished_is_fetched_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two batches into one directory may fetch the same file at the same moment; the slower one does not fail."""
+    parts = [True]
+
+    def taken_away(_: int) -> None:
+        if parts:
+            parts.clear()
+            (part,) = tmp_path.glob(".*.part")
+            part.replace(tmp_path / "x.png")
+
+    monkeypatch.setattr("os.fsync", taken_away)
+    async with peer(png(), png()) as server, client_at(server.url) as client:
+        await client.download(Asset(server.url + "/a"), tmp_path, name="x")
+    assert (tmp_path / "x.png").read_bytes() == PNG
+    assert files_in(tmp_path) == ["x.png"]
+
+
 async def test_a_compressed_answer_is_unpacked(tmp_path: Path) -> None:
     """A host that compresses although nobody asked for it does not spoil the file."""
     packed = gzip.compress(b"<svg/>")
