@@ -21,6 +21,8 @@ def check_place(path: Path) -> None:
     directory = path.parent.resolve()
     if not directory.is_dir():
         raise LedgerError(f"{path}: there is no directory {directory}; make it, or give another file")
+    if path.is_dir():
+        raise LedgerError(f"{path} is a directory; give a file in it")
     kind = file_system_of(directory, _MOUNTS.read_text("utf-8", "replace") if _MOUNTS.exists() else "")
     if kind in _ELSEWHERE:
         raise LedgerError(f"{path} lies on a network file system ({kind}), whose locks do not hold; give a local file")
@@ -41,7 +43,7 @@ def file_system_of(directory: Path, mounts: str) -> str:
 
 def explained(path: Path, fault: Exception) -> LedgerError:
     """Return what the system's or SQLite's words mean for a ledger, with the way out."""
-    said = str(fault)
+    said = fault.strerror or "" if isinstance(fault, OSError) else str(fault)  # not the path, which may say anything
     if isinstance(fault, sqlite3.DatabaseError) and "not a database" in said:
         hint = "it is no database; give another file"
     elif "malformed" in said:

@@ -39,7 +39,7 @@ class SqliteLedger:
         self.remembers: bool = True
         self.shared: bool = True
         self._version: int | None = None
-        self._owners = Owners(self.path.with_name(self.path.name + ".owners"))
+        self._owners = Owners(self.path.parent / (self.path.name + ".owners"))
         self.owner: str = self._owners.name
         self._writer: Writer | None = None
 

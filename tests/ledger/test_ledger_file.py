@@ -24,6 +24,11 @@ def items(count: int) -> list[Item]:
     return [Item(key=str(n), position=n, request={"prompt": "x" * 50}) for n in range(count)]
 
 
+def names_in(directory: Path) -> list[str]:
+    """Return what a directory holds."""
+    return [path.name for path in directory.iterdir()]
+
+
 async def refusal(path: Path) -> str:
     """Return why a ledger cannot be opened; nothing is left open."""
     ledger = SqliteLedger(path)
@@ -200,6 +205,15 @@ async def test_a_damaged_file_is_refused(content: bytes, tmp_path: Path) -> None
     path = tmp_path / "broken.db"
     path.write_bytes(content)
     assert "give another file" in await refusal(path)
+
+
+@pytest.mark.parametrize("name", [".", "/", "..", "there"])
+async def test_a_directory_is_no_ledger(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever it is called, it is refused in words, and nothing is made beside it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there").mkdir()
+    assert "is a directory" in await refusal(Path(name))
+    assert names_in(tmp_path) == ["there"]
 
 
 async def test_a_place_that_is_not_there_is_refused(tmp_path: Path) -> None:
