@@ -57,7 +57,8 @@ class Order:
     @property
     def batch(self) -> str:
         """The name in the ledger."""
-        return self.spending.batch or ("standard input" if self.source == STDIN else Path(self.source).name)
+        name = self.spending.batch or ("standard input" if self.source == STDIN else Path(self.source).name)
+        return name.encode("utf-8", "backslashreplace").decode()  # a file's name may hold bytes that are no text
 
     @property
     def ledger(self) -> Path | None:
