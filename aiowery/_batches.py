@@ -27,7 +27,7 @@ from aiowery.errors import (
     NotSent,
     SubmissionInDoubt,
 )
-from aiowery.ledger import UNNAMED, Entry, Item, State, over_budget
+from aiowery.ledger import UNNAMED, Entry, Item, State, over_budget, wrong_host
 
 _LOOK_AGAIN: Final = 0.5
 _PAGE: Final = 100
@@ -86,13 +86,19 @@ class Batches:
         return places
 
     async def states(self, name: str, requests: Iterable[Request[Any]]) -> list[State | None]:
-        """Return what has become of requests in a batch, and enter nothing; None for those that are new to it."""
+        """Return what has become of requests in a batch, and enter nothing; None for those that are new to it.
+
+        LedgerError for a batch that was begun at another host.
+        """
+        items = [item for page in self._pages(requests) for item in page]
         known: dict[str, State] = {}
         after = 0
         while page := await self._ledger.entries(name, after=after):
+            if items and page[0].host != items[0].host:
+                raise wrong_host(name, items[0], page[0].host)
             known.update((entry.key, entry.state) for entry in page)
             after = page[-1].id
-        return [known.get(item.key) for page in self._pages(requests) for item in page]
+        return [known.get(item.key) for item in items]
 
     async def price(self, request: Request[Any]) -> float | None:
         """Return the credits that a request is expected to cost; None where nobody knows."""

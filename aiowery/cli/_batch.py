@@ -96,6 +96,7 @@ def batch(order: Order) -> int:
         return _dry_run(order, items)
     settings = order.settings
     prepare(order.out)
+    _look_first(order, items)
     _make_room(order)
     progress = JsonProgress() if order.json else progress_for_people()
     width = max(4, len(str(len(items))))
@@ -108,7 +109,6 @@ def batch(order: Order) -> int:
             out=order.out,
             stem=lambda item: _stem(item, width),
             desk=lambda client: _desk(client, order, desks),
-            first=lambda client: _look_first(client, order, items),
         )
         records, stop = asyncio.run(conducted(items, parts, order.running, order.in_flight, **settings))
     progress.stop()
@@ -148,7 +148,7 @@ def _make_room(order: Order) -> None:
 
 def _desk(client: Client, order: Order, desks: list[BatchDesk]) -> BatchDesk:
     terms = Terms(name=order.batch, budget=order.spending.budget, reuse=order.spending.reuse)
-    desks.append(BatchDesk(client, terms, check=order.check))
+    desks.append(BatchDesk(client, terms, check=order.check and not order.strict))  # which has asked about all of them
     return desks[0]
 
 
@@ -164,13 +164,21 @@ def _dry_run(order: Order, items: Sequence[Item]) -> int:
     return 0
 
 
-async def _look_first(client: Client, order: Order, items: Sequence[Item]) -> None:
-    """Raise ConfigurationError for what --strict forbids, and for an answer that is not yes."""
-    if order.strict:
-        _refuse(order, await faults_of(client, items, check=order.check))
-    if not order.running.sandbox:
-        plan = await plan_of(client, order.batch, items, {})
-        confirm(plan, order.spending.credit_price, yes=order.spending.yes)
+def _look_first(order: Order, items: Sequence[Item]) -> None:
+    """Raise what forbids the run, before anything that an earlier one has told is touched.
+
+    That is ConfigurationError for what --strict forbids and for an answer that is not yes, and LedgerError.
+    """
+
+    async def look(client: Client) -> None:
+        if order.strict:
+            _refuse(order, await faults_of(client, items, check=order.check))
+        if not order.running.sandbox:
+            plan = await plan_of(client, order.batch, items, {})
+            confirm(plan, order.spending.credit_price, yes=order.spending.yes)
+
+    if order.strict or not order.running.sandbox:
+        asked(order.running, look, **order.settings)
 
 
 def _refuse(order: Order, faults: Mapping[int, str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,13 +32,9 @@ _LONGEST_STEM: Final = 60
 _BUSY_EVERY: Final = 10.0
 
 
-async def _nothing(_: Client) -> None:
-    """Look at nothing."""
-
-
 @attrs.frozen(kw_only=True)
 class Parts:
-    """Where a run tells, notes and saves (nowhere, if `out` is None); `first` may refuse it before anything is sent."""
+    """Where a run tells, notes and saves (nowhere, if `out` is None)."""
 
     progress: Progress
     journal: Journal
@@ -46,7 +42,6 @@ class Parts:
     stem: Stem
     desk: Callable[[Client], Desk]
     brought: Brought = lambda _: None
-    first: Callable[[Client], Awaitable[None]] = _nothing
 
 
 async def conducted(
@@ -58,7 +53,6 @@ async def conducted(
     with logs_told(running.verbose, progress.say) as logs:
         observer = _Observer(progress)
         async with opened(running.where, in_flight=in_flight, places=places, observer=observer, **settings) as client:
-            await parts.first(client)
             run = Run(
                 client,
                 parts.out,

@@ -20,7 +20,17 @@ the server's answer time, and a crash in there leaves a doubt.
 
 from __future__ import annotations
 
-from aiowery.ledger._entries import UNNAMED, BatchSummary, Delivery, Entry, Item, State, body_of, over_budget
+from aiowery.ledger._entries import (
+    UNNAMED,
+    BatchSummary,
+    Delivery,
+    Entry,
+    Item,
+    State,
+    body_of,
+    over_budget,
+    wrong_host,
+)
 from aiowery.ledger._memory import MemoryLedger
 from aiowery.ledger._protocol import Ledger
 from aiowery.ledger._sqlite import SqliteLedger
@@ -37,4 +47,5 @@ __all__ = (
     "State",
     "body_of",
     "over_budget",
+    "wrong_host",
 )

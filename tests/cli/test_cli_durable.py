@@ -216,6 +216,25 @@ def test_no_picture_overwrites_another_one(
     assert charged(aiowery_sandbox) == 3
 
 
+def test_a_run_that_is_refused_leaves_what_an_earlier_one_told(
+    aiowery_command: Command, aiowery_sandbox: Sandbox, cats: Path, tmp_path: Path
+) -> None:
+    """A no, another address, a wrong line or a file that is no ledger costs no manifest and moves no picture."""
+    assert aiowery_command("batch", "cats.txt", "--out", "out", "--gallery").returncode == 0
+    there = sorted((tmp_path / "out").glob("*"))
+    elsewhere = {**os.environ, "WERYAI_BASE_URL": aiowery_sandbox.url.replace("127.0.0.1", "localhost")}
+    ended = aiowery_command("batch", "cats.txt", "--out", "out", env=elsewhere)
+    assert "was begun at" in ended.stderr
+    (tmp_path / "foreign.db").write_text("hello")
+    ended = aiowery_command("batch", "cats.txt", "--out", "out", "--batch", "anew", "--ledger", "foreign.db")
+    assert "no database" in ended.stderr
+    cats.write_text(cats.read_text() + "dog\n")
+    ended = aiowery_command("batch", "cats.txt", "--out", "out", "--strict", "--aspect-ratio", "7:5")
+    assert "because of --strict" in ended.stderr
+    assert sorted((tmp_path / "out").glob("*")) == there
+    assert charged(aiowery_sandbox) == 12
+
+
 def test_equal_requests_are_reused_on_demand(
     aiowery_command: Command, aiowery_sandbox: Sandbox, tmp_path: Path
 ) -> None:
