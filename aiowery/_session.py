@@ -254,6 +254,8 @@ class Session:
         if job.done:
             self.books.ended(job)
             self.callbacks.end(job)
+        else:
+            self.books.give_back(job)
         self._jobs.discard(job)
         self._uncollected[job] = None
         if len(self._uncollected) > _UNCOLLECTED:

@@ -30,21 +30,32 @@ from aiowery.errors import AioweryError, APIError, InsufficientCredits, RateLimi
 
 
 @attrs.frozen
+class _Admitted:
+    """A request that the lane has let in, encoded.
+
+    `ref` marks it in the ledger; `called_back`: whether it tells the provider where to call.
+    """
+
+    call: Call
+    ticket: Ticket
+    ref: str
+    called_back: bool
+
+
+@attrs.frozen
 class _Order(Generic[ResultT]):
     """An admitted request on its way out.
 
-    `ref` marks it in the ledger, where `entry_id` is its number if it has one already; `called_back`: whether it
-    tells the provider where to call.
+    `entry_id` is its number in the ledger, if it has one already; `sort`: of which it is the first that is bought, if
+    it is.
     """
 
     request: Request[ResultT]
-    call: Call
-    ticket: Ticket
     deadline: Deadline
-    ref: str
-    called_back: bool
+    admitted: _Admitted
     entry_id: int | None
     budget: float | None
+    sort: str | None
 
 
 @attrs.define
@@ -106,14 +117,17 @@ class Submissions:
 
         The POST belongs to the session: cancelling the caller while it is under way loses nothing.
         """
+        sort = None
         try:
-            order = await self._admitted(request, deadline, start_within, entry_id, budget)
+            sort = await self._books.turn_to_buy(request, budget)
+            admitted = await self._admitted(request, deadline, start_within)
         except BaseException:
+            self._books.first_buyers.bought(sort)
             if entry_id is not None:
                 self._books.give_up(entry_id)
             raise
-        ticket = order.ticket
-        post = self._own(request, self._post(order))
+        ticket = admitted.ticket
+        post = self._own(request, self._post(_Order(request, deadline, admitted, entry_id, budget, sort)))
         try:
             return await asyncio.shield(post)
         except asyncio.CancelledError:
@@ -122,14 +136,7 @@ class Submissions:
                 post.cancel()
             raise
 
-    async def _admitted(
-        self,
-        request: Request[ResultT],
-        deadline: Deadline,
-        start_within: float | None,
-        entry_id: int | None,
-        budget: float | None,
-    ) -> _Order[ResultT]:
+    async def _admitted(self, request: Request[Any], deadline: Deadline, start_within: float | None) -> _Admitted:
         """Check and encode the request, and wait until the lane lets it in."""
         if self._closing:
             raise unsent()
@@ -147,7 +154,7 @@ class Submissions:
         if self._closing:  # closed in the turn of the loop in which the lane let us in
             self._unused(ticket)
             raise unsent()
-        return _Order(request, call, ticket, deadline, ref_of(token), called is not None, entry_id, budget)
+        return _Admitted(call, ticket, ref_of(token), called is not None)
 
     def _with_address(self, request: Request[Any], token: str) -> Request[Any] | None:
         """Return the request with the address at which the provider is to call; None if it is not to."""
@@ -179,9 +186,10 @@ class Submissions:
         """Open a page for an admitted request, submit it, and write down what came of it."""
         self.counts.submitted += 1
         try:
-            page = await self._books.page(order.request, order.entry_id, order.ref, order.budget)
+            page = await self._books.page(order.request, order.entry_id, order.admitted.ref, order.budget, order.sort)
         except BaseException as error:
-            self._refused(order.ticket, order.request, error)
+            self._refused(order.admitted.ticket, order.request, error)
+            self._books.first_buyers.bought(order.sort)
             if order.entry_id is not None:
                 self._books.give_up(order.entry_id)
             raise
@@ -189,7 +197,7 @@ class Submissions:
             accepted = await self._taken(order, page)
         except BaseException as error:
             await self._books.failed(page, error)
-            self._callbacks.drop(order.ref)
+            self._callbacks.drop(order.admitted.ref)
             job = await self._told_of(order, page, error)
             if job is None:
                 raise
@@ -199,7 +207,7 @@ class Submissions:
 
     async def _told_of(self, order: _Order[ResultT], page: Page, error: BaseException) -> Job[ResultT] | None:
         """Return the job of a submission that is in doubt, if the provider has called about it already."""
-        if not (order.called_back and isinstance(error, SubmissionInDoubt)):
+        if not (order.admitted.called_back and isinstance(error, SubmissionInDoubt)):
             return None
         self._doubts.remember(page.entry_id, order.request)
         try:
@@ -210,12 +218,12 @@ class Submissions:
 
     async def _taken(self, order: _Order[ResultT], page: Page) -> Accepted:
         """Submit until the provider takes it; while that is too busy, stay at the head of the line."""
-        request, ticket = order.request, order.ticket
+        request, ticket = order.request, order.admitted.ticket
         while True:
             try:
                 return await self._sender.submit(
                     request,
-                    order.call,
+                    order.admitted.call,
                     partial(self._provider.decode_accepted, request),
                     page=page,
                     wanted=lambda: self._wanted(ticket),
@@ -241,7 +249,7 @@ class Submissions:
                 raise
 
     def _accepted(self, order: _Order[ResultT], page: Page, accepted: Accepted) -> Job[ResultT]:
-        request, ticket = order.request, order.ticket
+        request, ticket = order.request, order.admitted.ticket
         self.counts.accepted += 1
         ticket.lane.accept(ticket, len(accepted.task_ids))
         result_type: Any = request.result_type
@@ -254,7 +262,7 @@ class Submissions:
             self._turns.accepted(ticket, accepted.task_ids)
             self._books.keep(page, job)
             job.take(accepted.snapshots)
-            self._callbacks.begin(job, order.ref, awaited=order.called_back)
+            self._callbacks.begin(job, order.admitted.ref, awaited=order.admitted.called_back)
             self._watch.begin(job, deadline=order.deadline)
         return job
 
@@ -324,6 +332,7 @@ class Submissions:
         for lane in (self._tasks, self._answers):
             lane.turn_away(unsent(), [ticket for ticket in self._tickets if ticket.lane is lane])
         self._turns.stop()
+        self._books.first_buyers.stop()
 
     async def finished(self) -> None:
         """Wait for the POSTs under way."""

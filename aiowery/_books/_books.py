@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any, Final
 
 from aiowery._books._page import Page
-from aiowery._books._purse import Prices, PriceTable, Purse, price_key
+from aiowery._books._purse import FirstBuyers, Prices, PriceTable, Purse, price_key
 from aiowery._catalogue import as_object
 from aiowery._events import log
 from aiowery._job import Job
@@ -41,6 +41,7 @@ class Books:
         self.ledger: Ledger = ledger
         self.host: str = host
         self.prices: Prices = Prices(prices, ledger, host)
+        self.first_buyers: FirstBuyers = FirstBuyers(self.prices)
         self._owned = owned
         self._purse = Purse(budget)
         self._credit_price = credit_price
@@ -86,15 +87,29 @@ class Books:
         if doubts := await self.ledger.take_over():
             log.warning("%d submissions of a process that has ended are in doubt", doubts)
 
-    async def page(self, request: Request[Any], entry_id: int | None, ref: str, budget: float | None) -> Page:
-        """Return the page of a claimed entry, or of a new one for a request of no batch; `ref` marks its attempts."""
+    async def turn_to_buy(self, request: Request[Any], budget: float | None) -> str | None:
+        """Wait where a budget counts and the first of a sort has yet to tell the price; return the sort for that one.
+
+        That turn ends with its page, or with `first_buyers.bought`.
+        """
+        return await self.first_buyers.turn(request) if self._counts(budget) else None
+
+    async def page(
+        self, request: Request[Any], entry_id: int | None, ref: str, budget: float | None, sort: str | None
+    ) -> Page:
+        """Return the page of a claimed entry, or of a new one for a request of no batch; `ref` marks its attempts.
+
+        `sort`: of which it is the first that is bought, if it is.
+        """
         cost = await self.prices.of(request) if self._counts(budget) else None
         lasting = entry_id is not None
         if entry_id is None:
             (entry,) = await self.ledger.enter(UNNAMED, [self._plain_item(request)], claim=True)
             entry_id = entry.id
         self._ours[entry_id] = None
-        return Page(self.ledger, entry_id, self._purse, ref, cost=cost or 0.0, budget=budget, lasting=lasting)
+        return Page(
+            self.ledger, entry_id, self._purse, ref, cost=cost or 0.0, budget=budget, lasting=lasting, sort=sort
+        )
 
     def _plain_item(self, request: Request[Any]) -> Item:
         """Return what is entered for a request that nobody will look for again, unless the ledger remembers it."""
@@ -190,6 +205,13 @@ class Books:
         if page is not None:
             self._write(self._ended(page, job))
 
+    def give_back(self, job: Job[Any]) -> None:
+        """Our patience with a job has ended: another process may look after it, if it lasts."""
+        page = self._pages.get(job)
+        if page is not None:
+            self.first_buyers.bought(page.sort, untold=True)
+            self._write(self.ledger.leave(page.entry_id))
+
     def forget(self, job: Job[Any]) -> None:
         """Remember no more whose job it is; a ledger that forgets what has ended forgets it too."""
         page = self._pages.pop(job, None)
@@ -216,12 +238,14 @@ class Books:
             raise
         finally:
             self._leave(page)
+            self.first_buyers.bought(page.sort)
 
     async def _ended(self, page: Page, job: Job[Any]) -> None:
         try:
             await page.ended(job)
         finally:
             self._leave(page)
+            self.first_buyers.bought(page.sort, untold=job.credits is None)
 
     def _leave(self, page: Page) -> None:
         """Look after an entry no more; remember it if the ledger does not know what became of it."""

@@ -48,14 +48,26 @@ class Page:
         "_passed",
         "_purse",
         "_ref",
+        "_unkept",
         "entry_id",
+        "sort",
         "unwritten",
     )
 
     def __init__(
-        self, ledger: Ledger, entry_id: int, purse: Purse, ref: str, *, cost: float, budget: float | None, lasting: bool
+        self,
+        ledger: Ledger,
+        entry_id: int,
+        purse: Purse,
+        ref: str,
+        *,
+        cost: float,
+        budget: float | None,
+        lasting: bool,
+        sort: str | None = None,
     ) -> None:
         self.entry_id: int = entry_id
+        self.sort: str | None = sort
         self.unwritten: bool = False
         self._lasting = lasting
         self._ledger = ledger
@@ -66,6 +78,7 @@ class Page:
         self._ref = ref
         self._begun = False
         self._passed = False
+        self._unkept: Accepted | None = None
 
     async def fence(self) -> None:
         """Write that the next thing to happen is the first byte. Raises LedgerError or BudgetExceeded, unsent."""
@@ -96,12 +109,15 @@ class Page:
         if not self._begun:
             return
         try:
-            await self._ledger.accepted(
-                self._ref, accepted.task_ids, batch_id=accepted.batch_id, request_id=accepted.request_id
-            )
+            await self._keep(accepted)
         except LedgerError as error:
-            self.unwritten = True
+            self.unwritten, self._unkept = True, accepted
             log.error("paid for, and not in the ledger: %s (%s)", ", ".join(accepted.task_ids), error)
+
+    async def _keep(self, accepted: Accepted) -> None:
+        await self._ledger.accepted(
+            self._ref, accepted.task_ids, batch_id=accepted.batch_id, request_id=accepted.request_id
+        )
 
     async def failed(self, error: BaseException) -> None:
         """Write why there is no job: it was never sent, it was refused, or nobody knows.
@@ -125,7 +141,11 @@ class Page:
     async def ended(self, job: Job[Any]) -> None:
         """Write down a job's end. What lasts and may yet be found when asked again has not ended."""
         error = job.error
+        if self._unkept is not None:  # the disk may have room again
+            await self._keep(self._unkept)
+            self.unwritten, self._unkept = False, None
         if isinstance(error, (JobLost, EmptyResult)) and self._lasting:
+            await self._ledger.leave(self.entry_id)
             return
         credits_ = job.credits
         if credits_ is not None and self._begun:

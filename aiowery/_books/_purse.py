@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from math import inf
-from typing import Any
+from typing import Any, Final
 
 from aiowery._values import Request
 from aiowery.errors import ConfigurationError
 from aiowery.ledger import Ledger, over_budget
+
+_SORTS: Final = 1000
 
 PriceTable = Mapping[str, float] | Callable[[Request[Any]], float | None]
 """Credits a task, by model or by type of request; or a function that returns a request's price, None if unknown."""
@@ -43,7 +46,11 @@ class Prices:
             raise ConfigurationError(
                 f"prices say {told!r} for {request.label}; a number of credits, 0 or more, is needed"
             )
-        return await self._ledger.price(price_key(request, self._host)) if told is None else told
+        return await self._ledger.price(self.key_of(request)) if told is None else told
+
+    def key_of(self, request: Request[Any]) -> str:
+        """Return what requests of one price have in common."""
+        return price_key(request, self._host)
 
     def _told(self, request: Request[Any]) -> float | None:
         if self._table is None:
@@ -52,6 +59,49 @@ class Prices:
             return self._table(request)
         each = self._table.get(request.model_key or request.type_name, self._table.get(request.type_name))
         return None if each is None else each * request.places
+
+
+class FirstBuyers:
+    """Lets one request of unknown price go before the others of its sort, which then know what they take.
+
+    Where nothing is told of what the first was charged, the others go as they come.
+    """
+
+    def __init__(self, prices: Prices) -> None:
+        self._prices = prices
+        self._buying: dict[str, asyncio.Event] = {}
+        self._untold: set[str] = set()
+
+    async def turn(self, request: Request[Any]) -> str | None:
+        """Wait until the price is known, or until this request is the first; then return its sort."""
+        sort = self._prices.key_of(request)
+        while sort not in self._untold and await self._prices.of(request) is None:
+            buying = self._buying.get(sort)
+            if buying is None:
+                self._buying[sort] = asyncio.Event()
+                return sort
+            await buying.wait()
+        return None
+
+    def bought(self, sort: str | None, *, untold: bool = False) -> None:
+        """Note that the first of a sort has ended; with `untold`, that nobody will learn what that costs."""
+        if sort is None:
+            return
+        if untold:
+            self._untold.add(sort)
+            if len(self._untold) > _SORTS:  # they are made of callers' words, so their number must have an end
+                self._untold.pop()
+        self._stop(sort)
+
+    def stop(self) -> None:
+        """Let nobody wait any more."""
+        for sort in tuple(self._buying):
+            self._stop(sort)
+
+    def _stop(self, sort: str) -> None:
+        buying = self._buying.pop(sort, None)
+        if buying is not None:
+            buying.set()
 
 
 def price_key(request: Request[Any], host: str) -> str:

@@ -39,9 +39,9 @@ class BarProgress:
         self._bar.start_task(self._task)
         self._bar.start()
 
-    def accepted(self, _index: int, _job: Job[Any], /) -> None:
+    def accepted(self, index: int, _job: Job[Any], /) -> None:
         """Count."""
-        self._tally.accepted()
+        self._tally.accepted(index)
         self._show()
 
     def ended(self, record: Record) -> None:

@@ -33,12 +33,17 @@ class Tally:
     """Where the items are at this moment."""
 
     total: int
-    running: int = 0
+    under_way: set[int] = attrs.field(factory=set)
     done: int = 0
     failed: int = 0
     unsent: int = 0
     started_at: float = 0.0
     line: Line | None = None
+
+    @property
+    def running(self) -> int:
+        """Items that the provider has taken in this run and that have no record yet."""
+        return len(self.under_way)
 
     @property
     def ended(self) -> int:
@@ -55,13 +60,13 @@ class Tally:
         """The time since the beginning."""
         return time.monotonic() - self.started_at
 
-    def accepted(self) -> None:
+    def accepted(self, index: int) -> None:
         """One more is under way."""
-        self.running += 1
+        self.under_way.add(index)
 
     def end(self, record: Record) -> None:
         """One has ended."""
-        self.running -= bool(record.task_ids)
+        self.under_way.discard(record.index)
         if record.fate is Fate.DONE:
             self.done += 1
         elif record.fate is Fate.NOT_SUBMITTED:
@@ -132,9 +137,9 @@ class PlainProgress:
         self._told_at = time.monotonic()
         self._tally = Tally(total, started_at=self._told_at)
 
-    def accepted(self, _index: int, _job: Job[Any], /) -> None:
+    def accepted(self, index: int, _job: Job[Any], /) -> None:
         """Count."""
-        self._tally.accepted()
+        self._tally.accepted(index)
 
     def ended(self, record: Record) -> None:
         """Count, and tell a failure."""

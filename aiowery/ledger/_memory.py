@@ -155,6 +155,10 @@ class MemoryLedger:
         """Take an accepted entry that nobody looks after; return whether it is ours now."""
         return self._move(entry_id, {State.ACCEPTED}, owner=self.owner) is not None
 
+    async def leave(self, entry_id: int) -> None:
+        """Look after an accepted entry of ours no more."""
+        self._move(entry_id, {State.ACCEPTED}, owner=None)
+
     async def adopt(self, entry_id: int, task_ids: Sequence[str]) -> None:
         """Settle a doubt: these are its tasks."""
         self._settle(entry_id, state=State.ACCEPTED, task_ids=tuple(task_ids), note="")

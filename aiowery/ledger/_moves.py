@@ -312,6 +312,13 @@ def look_after(connection: Connection, entry_id: int, owner: str) -> bool:
     )
 
 
+def leave(connection: Connection, entry_id: int, owner: str) -> None:
+    """Look after an accepted entry of ours no more."""
+    connection.execute(
+        "UPDATE item SET owner = NULL WHERE id = ? AND state = 'accepted' AND owner = ?", (entry_id, owner)
+    )
+
+
 def entry(connection: Connection, entry_id: int) -> Entry | None:
     """Return one entry."""
     row = connection.execute(f"SELECT {_COLUMNS} FROM item WHERE id = ?", (entry_id,)).fetchone()  # noqa: S608 - a constant

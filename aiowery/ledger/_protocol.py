@@ -101,6 +101,10 @@ class Ledger(Protocol):
         """Take an accepted entry that nobody looks after; return whether it is ours now."""
         ...
 
+    async def leave(self, entry_id: int) -> None:
+        """Look after an accepted entry of ours no more, so that another process may."""
+        ...
+
     async def adopt(self, entry_id: int, task_ids: Sequence[str]) -> None:
         """Settle a doubt: these are its tasks."""
         ...

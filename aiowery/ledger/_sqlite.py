@@ -48,9 +48,10 @@ class SqliteLedger:
 
     async def open(self) -> None:
         """Open the file, or make it; LedgerError when it cannot be a ledger."""
-        await anyio.to_thread.run_sync(self._open)
+        await anyio.to_thread.run_sync(self._start)
         try:
             await self._do(lambda _: None)
+            await anyio.to_thread.run_sync(self._appear)
         except BaseException:
             await self.aclose()
             raise
@@ -135,6 +136,10 @@ class SqliteLedger:
         """Take an accepted entry that nobody looks after; return whether it is ours now."""
         return await self._do(lambda connection: _moves.look_after(connection, entry_id, self.owner))
 
+    async def leave(self, entry_id: int) -> None:
+        """Look after an accepted entry of ours no more, so that another process may."""
+        await self._do(lambda connection: _moves.leave(connection, entry_id, self.owner))
+
     async def adopt(self, entry_id: int, task_ids: Sequence[str]) -> None:
         """Settle a doubt: these are its tasks."""
         await self._do(lambda connection: _moves.adopt(connection, entry_id, task_ids))
@@ -184,12 +189,14 @@ class SqliteLedger:
             raise LedgerError("the ledger is closed; open it again")
         return await self._writer.do(move, whole=whole, lazy=lazy)
 
-    def _open(self) -> None:
-        check_place(self.path)
+    def _appear(self) -> None:
         try:
             self._owners.appear()
         except OSError as fault:
             raise explained(self.path, fault) from fault
+
+    def _start(self) -> None:
+        check_place(self.path)
         self._writer = Writer(self._connect, partial(explained, self.path))
         self._writer.start()
 
@@ -198,6 +205,9 @@ class SqliteLedger:
         connection = sqlite3.connect(self.path, timeout=_BUSY, isolation_level=None)
         try:
             prepare(connection)
+        except LedgerError as refusal:
+            connection.close()
+            raise LedgerError(f"{self.path}: {refusal}") from refusal
         except BaseException:
             connection.close()
             raise

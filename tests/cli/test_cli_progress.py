@@ -6,6 +6,7 @@ import io
 import logging
 from typing import Any
 
+import attrs
 import pytest
 from rich.console import Console
 
@@ -25,14 +26,13 @@ _FAILED = _record(Fate.FAILED, task_ids=("t",), problem=Problem(kind="X", messag
 
 
 def test_a_tally_adds_up() -> None:
-    """Every item is in exactly one place."""
+    """Every item is in exactly one place; one that an earlier run had sent was never under way in this one."""
     tally = Tally(5)
-    tally.accepted()
-    tally.accepted()
-    assert (tally.queued, tally.running, tally.ended) == (3, 2, 0)
+    tally.accepted(1)
+    assert (tally.queued, tally.running, tally.ended) == (4, 1, 0)
     tally.end(_record(task_ids=("t",)))
-    tally.end(_FAILED)
-    tally.end(_record(Fate.NOT_SUBMITTED))
+    tally.end(attrs.evolve(_FAILED, index=2))
+    tally.end(attrs.evolve(_record(Fate.NOT_SUBMITTED), index=3))
     assert (tally.queued, tally.running, tally.done, tally.failed, tally.ended) == (2, 0, 1, 1, 3)
     assert plain_line(tally).startswith("3/5: 2 queued, 0 running, 1 done, 1 failed, ")
 

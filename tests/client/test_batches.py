@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import attrs
 import httpx
 import pytest
 from support import KEY, World, client_of, envelope
@@ -24,6 +25,7 @@ from aiowery.errors import (
     InsufficientCredits,
     InvalidRequest,
     JobFailed,
+    JobTimeout,
     LedgerError,
     NotSent,
     SubmissionInDoubt,
@@ -284,6 +286,19 @@ class Broken(MemoryLedger):
         raise LedgerError("the disk is full")
 
 
+class FullOnce(SqliteLedger):
+    """A ledger whose disk is full when the first ids come."""
+
+    full = True
+
+    async def accepted(self, *arguments: Any, **more: Any) -> None:
+        """Fail once."""
+        if self.full:
+            self.full = False
+            raise LedgerError("the disk is full")
+        await super().accepted(*arguments, **more)
+
+
 @pytest.mark.parametrize("verb", ["enter", "fence"])
 async def test_what_cannot_be_written_down_is_not_sent(verb: str) -> None:
     """No note, no POST; the lane's place is free again."""
@@ -407,6 +422,68 @@ async def test_prices_are_learned_from_what_was_charged() -> None:
         results = await asyncio.gather(*map(client.run, cats(5)), return_exceptions=True)
     assert sum(isinstance(error, BudgetExceeded) for error in results) == 3
     assert len(world.posts) == 3
+
+
+async def test_a_budget_holds_even_where_no_price_is_known() -> None:
+    """One goes first and tells what its sort costs; the others wait for it, however many there are at once."""
+    world = World(seconds=0.05)
+    async with client_of(world, polling=QUICK, budget=3) as client:
+        results = await asyncio.gather(*map(client.run, cats(12)), return_exceptions=True)
+        assert client.statistics().credits == 3.0
+    assert sum(isinstance(error, BudgetExceeded) for error in results) == 9
+    assert (len(world.posts), world.most_at_once) == (3, 2)
+
+
+async def test_where_nobody_tells_the_price_nobody_waits_twice() -> None:
+    """The first ends without a word of credits: the others go as they come, and so they do when it fails."""
+
+    async def silent(request: httpx.Request) -> httpx.Response:
+        answer = await world(request)
+        return httpx.Response(200, content=answer.content.replace(b"cost_credits", b"nothing"))
+
+    world = World(seconds=0.05)
+    async with client_of(silent, polling=QUICK, budget=3) as client:
+        results = await asyncio.gather(*map(client.run, cats(12)))
+    assert (len(results), world.most_at_once) == (12, 11)
+    world = World(seconds=0.05, misfortunes={"submit": [envelope(None, 1001, "no"), LOST]})
+    async with client_of(world, polling=QUICK, budget=2) as client:
+        outcomes = await asyncio.gather(*map(client.run, cats(6)), return_exceptions=True)
+    assert sum(isinstance(outcome, ImageResult) for outcome in outcomes) == 2
+
+
+async def test_who_waits_for_a_price_is_turned_away_at_the_end() -> None:
+    """Closing while the first is under way: the others were not sent, and hear so."""
+    world = World(seconds=60.0)
+    async with client_of(world, polling=QUICK, budget=3) as client:
+        waiting = [asyncio.ensure_future(client.submit(cat)) for cat in cats(4)]
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    ended = await asyncio.gather(*waiting, return_exceptions=True)
+    assert sum(isinstance(error, NotSent) for error in ended) == 3
+    assert len(world.posts) == 1
+
+
+async def test_what_we_have_no_patience_for_may_be_taken_by_another(tmp_path: Path) -> None:
+    """Timed out here, while we live on: another process with the same batch polls it to its end."""
+    world = World(seconds=0.6)
+    path = tmp_path / "l.db"
+    impatient = attrs.evolve(QUICK, image_deadline=0.1)
+    async with client_of(world, ledger=path, polling=impatient) as one:
+        (timed_out,) = [outcome async for outcome in one.stream(cats(1), batch="cats", deadline=0.1)]
+        assert isinstance(timed_out.error, JobTimeout)
+        (outcome,) = await streamed(world, path, cats(1))
+    assert outcome.result is not None
+    assert len(world.posts) == 1
+
+
+async def test_ids_that_could_not_be_written_are_written_later(tmp_path: Path) -> None:
+    """The disk was full when the provider answered, and has room when the job ends: the entry is done, not in doubt."""
+    world = World(seconds=0.1)
+    ledger = FullOnce(tmp_path / "l.db")
+    await ledger.open()
+    async with client_of(world, ledger=ledger, polling=QUICK) as client, client.stream(cats(1), batch="b") as stream:
+        assert [outcome.result is not None async for outcome in stream] == [True]
+    assert [entry.state for entry in await ledger.entries("b")] == [State.DONE]
+    await ledger.aclose()
 
 
 async def test_a_refusal_or_a_failed_connection_gives_the_credits_back() -> None:

@@ -75,6 +75,7 @@ MOVES: dict[str, Move] = {
     "failed": lambda ledger, id_: ledger.ended(id_, State.FAILED),
     "adopt": lambda ledger, id_: ledger.adopt(id_, ["x"]),
     "release": lambda ledger, id_: ledger.release(id_),
+    "leave": lambda ledger, id_: ledger.leave(id_),
     "delivered": lambda ledger, _: ledger.delivered("ref0", "t9"),
 }
 LEGAL: dict[tuple[str, State], State] = {
@@ -87,6 +88,7 @@ LEGAL: dict[tuple[str, State], State] = {
     ("refused", State.SENDING): State.FAILED,
     ("refused for load", State.SENDING): State.CLAIMED,
     ("doubt", State.SENDING): State.IN_DOUBT,
+    ("leave", State.ACCEPTED): State.ACCEPTED,
     ("done", State.ACCEPTED): State.DONE,
     ("failed", State.ACCEPTED): State.FAILED,
     ("adopt", State.IN_DOUBT): State.ACCEPTED,
