@@ -121,6 +121,7 @@ class Callbacks:
         self._jobs: dict[str, Job[Any]] = {}
         self._early: dict[str, str] = {}
         self._ended: OrderedDict[str, None] = OrderedDict()
+        self._begun = asyncio.Event()
         self._received = 0
         self._last = 0
 
@@ -149,6 +150,7 @@ class Callbacks:
             return
         job.line = Line(ref, awaited, called=called, woken=called)
         self._jobs[ref] = job
+        self._begun.set()
 
     def end(self, job: Job[Any]) -> None:
         """Listen no more for a job; what is told of it again is received, and changes nothing."""
@@ -162,14 +164,14 @@ class Callbacks:
         """Forget a submission that brought no job."""
         self._early.pop(ref, None)
 
-    async def delivered(self, ref: str, task_id: str) -> bool:
-        """Record that a task was told of under a mark; False when that is not known here."""
-        known = self._told(ref, task_id)
+    async def delivered(self, ref: str, task_id: str, *, ended: bool) -> bool:
+        """Record that a task was told of under a mark, and whether as ended; False when that is not known here."""
+        known = self._told(ref, task_id, ended=ended)
         if known is None:
-            entry = await self._ledger.delivered(ref, task_id)
+            entry = await self._ledger.delivered(ref, task_id, ended=ended)
             known = entry is not None and entry.host == self._books.host
             if entry is not None and known:
-                self._follow_up(entry, ref, task_id)
+                self._follow_up(entry, Delivery(0, ref, task_id, ended))
         self._received += known
         return known
 
@@ -186,24 +188,25 @@ class Callbacks:
             safety_net=net.seconds,
         )
 
-    def _told(self, ref: str, task_id: str) -> bool | None:
+    def _told(self, ref: str, task_id: str, *, ended: bool) -> bool | None:
         """Tell a job of ours; None when the mark is not one of a job here."""
         if ref in self._ended:
             return True
         job = self._jobs.get(ref)
         if job is None or job.line is None:
             return None
-        if task_id in job.open_task_ids:
+        if ended and task_id in job.open_task_ids:
             self._watch.called(job, job.line)
         return task_id in job.task_ids
 
-    def _follow_up(self, entry: Entry, ref: str, task_id: str) -> None:
+    def _follow_up(self, entry: Entry, one: Delivery) -> None:
         if entry.state is State.IN_DOUBT:
             self._owner.spawn(self._settle(entry.id))
         elif entry.state is State.SENDING and entry.owner == self._ledger.owner:
-            self._early[ref] = task_id
+            if one.ended:
+                self._early[one.ref] = one.task_id
         else:
-            self._told(ref, task_id)  # accepted while we asked
+            self._told(one.ref, one.task_id, ended=one.ended)  # accepted while we asked
 
     async def _settle(self, entry_id: int) -> None:
         try:
@@ -220,7 +223,16 @@ class Callbacks:
             except LedgerError as error:
                 log.warning("what other processes receive cannot be read (%s); polling goes on", error)
                 await asyncio.sleep(_IDLE)
-            await asyncio.sleep(_WATCHED if self._jobs else _IDLE)
+            await asyncio.sleep(_WATCHED)
+            if not self._jobs:
+                await self._idle()
+
+    async def _idle(self) -> None:
+        """Rest, as long as there is no job: then only a doubt may be called about."""
+        self._begun.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_IDLE):
+                await self._begun.wait()
 
     async def _catch_up(self) -> None:
         for one in await self._ledger.deliveries(after=self._last):
@@ -228,5 +240,5 @@ class Callbacks:
             await self._hear(one)
 
     async def _hear(self, one: Delivery) -> None:
-        if self._told(one.ref, one.task_id) is None:
-            await self.delivered(one.ref, one.task_id)
+        if self._told(one.ref, one.task_id, ended=one.ended) is None:
+            await self.delivered(one.ref, one.task_id, ended=one.ended)

@@ -195,12 +195,14 @@ class Job(Watched, Generic[ResultT]):
         shown: dict[str, Snapshot] = {}
         while True:
             ended = self.done
-            for snapshot in self.snapshots:
-                if not snapshot.tells_as_much_as(shown.get(snapshot.task_id)):
-                    shown[snapshot.task_id] = snapshot
-                    yield snapshot
+            fresh = [one for one in self.snapshots if not one.tells_as_much_as(shown.get(one.task_id))]
+            for snapshot in fresh:
+                shown[snapshot.task_id] = snapshot
+                yield snapshot
             if ended:
                 return
+            if fresh:  # the job may have gone on, or ended, while the caller was busy with them
+                continue
             with self._waiter(until, on_news=True) as news:
                 self._keeper.attend(self)
                 await news

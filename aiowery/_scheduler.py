@@ -145,6 +145,12 @@ class Scheduler(Generic[W]):
             else:
                 self._fan_out()
 
+    def look_by(self, item: W, moment: float) -> None:
+        """Look at a watched item at that moment (a loop time), if its next look would be later."""
+        if item.watched and not item.due and item.look_slot * self._tick > moment:
+            self._looks.discard(item, item.look_slot)
+            self._look_again(item, moment)
+
     def hold(self, seconds: float) -> None:
         """Look at nothing for so long: the provider said that we ask too often."""
         self._held_until = max(self._held_until, self._loop.time() + seconds)

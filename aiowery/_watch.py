@@ -114,19 +114,21 @@ class Watch:
             self._scheduler.watch(job, after=0.0, deadline=deadline)
 
     def called(self, job: Job[Any], line: Line) -> None:
-        """The provider says that a task of this job has ended: look at once.
+        """The provider says that a task of this job has ended: look at once, and not again for every further call.
 
-        Not while looks fail, or have found that it has not: then the next one is due soon anyway, however many calls
-        come.
+        After a look that could not confirm it, calls bring the next one forward, to where ordinary polling would be.
         """
-        failing = line.woken and not job.due
-        if job.done or line.futile or failing or self._closed:
+        if job.done or self._closed:
             return
-        line.called = line.woken = True
+        line.called = True
         if not job.watched:  # our patience had ended
             self._owner.watched(job)
             self._scheduler.watch(job, after=0.0, deadline=self._loop.time() + self._policy.grace)
-        self._scheduler.look_now(job)
+        if job.due or not (line.woken or line.futile):
+            self._scheduler.look_now(job)
+        elif not line.woken:
+            self._scheduler.look_by(job, line.looked_at + self._policy.longest)
+        line.woken = True
 
     def collected(self, job: Job[Any]) -> None:
         """Note that somebody has received the job's end."""
@@ -176,7 +178,7 @@ class Watch:
         A call that looks do not confirm (yet) makes the next ones come soon, each later than the one before.
         """
         line = job.line
-        if line is None or not line.awaited or self.net.seconds <= self._policy.longest:
+        if line is None or line.woken or not line.awaited or self.net.seconds <= self._policy.longest:
             return 0.0
         seconds = self.net.seconds if not line.futile else self._policy.longest * 2.0 ** min(line.futile - 2, 63)
         return min(seconds, self.net.seconds) * (1.0 - _DRIFT * self._random())
@@ -188,6 +190,7 @@ class Watch:
 
     async def _look(self, job: Job[Any]) -> float | None:
         """Ask about the job; return the seconds until the next look, None when it has ended."""
+        called = _answered(job.line)
         try:
             snapshots = await self._ask(job)
         except AioweryError as error:
@@ -205,7 +208,7 @@ class Watch:
         ended = before - len(job.open_task_ids)
         self._free(job, ended)
         if job.line is not None:
-            _judge(job.line, confirmed=ended > 0)
+            self._judge(job, job.line, called=called, confirmed=ended > 0)
         if not job.open_task_ids:
             self._learn(job)
             self._weigh(job)
@@ -260,6 +263,8 @@ class Watch:
         """A look failed: never the job's end, unless the provider has lost it."""
         job.failures += 1
         job.again = False  # a call that came meanwhile waits for the next look, as those do that come from here on
+        if job.line is not None:
+            job.line.woken = job.line.called
         if isinstance(error, NotFound) and self._counts_as_lost(job):
             self._end(job, None, _endings.lost(job, error))
             return None
@@ -299,6 +304,16 @@ class Watch:
             # A call comes at the very end; without one it lies between two looks.
             last_running = job.age if called else job.last_running
             self._durations.observe(job.request.duration_key, last_running, job.age)
+
+    def _judge(self, job: Job[Any], line: Line, *, called: bool, confirmed: bool) -> None:
+        """Note what a look has made of the calls before it."""
+        line.looked_at = self._loop.time()
+        if confirmed:
+            line.futile = 0
+        elif called or line.futile:
+            line.futile += 1
+        if called and not confirmed:  # another call in the meantime knows no better
+            job.again = False
 
     def _weigh(self, job: Job[Any]) -> None:
         """Learn whether a call or a look was first to tell of the end."""
@@ -350,10 +365,9 @@ class Watch:
         return deadline
 
 
-def _judge(line: Line, *, confirmed: bool) -> None:
-    """Note what a look has made of the calls before it."""
-    if confirmed:
-        line.futile = 0
-    elif line.woken or line.futile:
-        line.futile += 1
-    line.woken = False
+def _answered(line: Line | None) -> bool:
+    """Return whether a call asked for the look that begins now; from here on further ones ask for the next."""
+    if line is None:
+        return False
+    woken, line.woken = line.woken, False
+    return woken

@@ -33,8 +33,9 @@ def ref_of(token: str) -> str:
 class Line:
     """What a job hears from the provider by itself, under its mark `ref`.
 
-    `awaited`: the provider was told to call, so looks may wait. `called`: it has. `woken`: it has since the latest
-    look. `futile`: how many looks since the first call have found nothing new.
+    `awaited`: the provider was told to call, so looks may wait. `called`: it has. `woken`: it has since the latest look
+    began. `futile`: how many looks in a row, from the first that a call had woken, have found nothing new; the latest
+    was at `looked_at`.
     """
 
     ref: str
@@ -42,13 +43,14 @@ class Line:
     called: bool = False
     woken: bool = False
     futile: int = 0
+    looked_at: float = 0.0
 
 
 class Recipient(Protocol):
     """Somebody who has submitted, or who keeps the ledger of those who have."""
 
-    async def delivered(self, ref: str, task_id: str) -> bool:
-        """Record that a task was told of under a mark; False when that is not known here."""
+    async def delivered(self, ref: str, task_id: str, *, ended: bool) -> bool:
+        """Record that a task was told of under a mark, and whether as ended; False when that is not known here."""
         ...
 
 

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 import attrs
 
-from benchmarks import _page, detection, imports, ledger, makespan, memory, scheduler, storm, thousand
+from benchmarks import _page, detection, imports, ledger, makespan, memory, scheduler, storm, thousand, webhooks
 from benchmarks._figures import Section
 
 _RESULTS: Final = Path(__file__).with_name("RESULTS.md")
@@ -31,6 +31,7 @@ _BENCHMARKS: Final[dict[str, _Measure]] = {
     "memory": memory.measure,
     "ledger": ledger.measure,
     "storm": storm.measure,
+    "webhooks": webhooks.measure,
 }
 
 

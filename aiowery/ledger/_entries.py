@@ -92,11 +92,15 @@ class Entry:
 
 @attrs.frozen
 class Delivery:
-    """A call of the provider's: under the mark `ref` of an entry's attempt it told of a task. A hint, not a proof."""
+    """A call of the provider's: under the mark `ref` of an attempt it told of a task, and whether as `ended`.
+
+    A hint, not a proof.
+    """
 
     id: int
     ref: str
     task_id: str
+    ended: bool
 
 
 MOST_DELIVERIES: Final = 64

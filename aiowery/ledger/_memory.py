@@ -45,7 +45,7 @@ class MemoryLedger:
         self._entries: dict[int, Entry] | None = None
         self._ids: dict[tuple[str, str], int] = {}
         self._refs: dict[str, int] = {}
-        self._deliveries: dict[str, list[Delivery]] = {}
+        self._deliveries: dict[str, dict[str, Delivery]] = {}
         self._last_delivery = 0
         self._alike: dict[str, dict[int, None]] = {}
         self._hosts: dict[str, str] = {}
@@ -167,23 +167,20 @@ class MemoryLedger:
         """Settle a doubt: nothing was charged, so it may be sent again."""
         self._settle(entry_id, state=State.NEW, ref=None, cost=0.0, note="")
 
-    async def delivered(self, ref: str, task_id: str) -> Entry | None:
+    async def delivered(self, ref: str, task_id: str, *, ended: bool = True) -> Entry | None:
         """Return the entry whose attempt has this mark, None if there is none, and keep what was told of it."""
         entry = self._all.get(self._refs.get(ref, 0))
         if entry is not None and entry.ref == ref and entry.task_ids and task_id not in entry.task_ids:
             return None
         self._note_late(entry, ref, (task_id,))
-        if entry is not None and entry.ref == ref and entry.state in _CURIOUS:
-            told = self._deliveries.setdefault(ref, [])
-            if len(told) < MOST_DELIVERIES and all(one.task_id != task_id for one in told):
-                self._last_delivery += 1
-                told.append(Delivery(self._last_delivery, ref, task_id))
+        if entry is not None and entry.ref == ref and (entry.state in _SENT or (ended and entry.state in _CURIOUS)):
+            self._keep(ref, task_id, ended=ended)
         return entry
 
     async def deliveries(self, *, after: int = 0, ref: str | None = None) -> list[Delivery]:
         """Return what `delivered` has kept, by id, those after `after`; of one mark, or of all."""
-        told = self._deliveries.values() if ref is None else [self._deliveries.get(ref, [])]
-        return sorted((one for some in told for one in some if one.id > after), key=lambda one: one.id)
+        told = self._deliveries.values() if ref is None else [self._deliveries.get(ref, {})]
+        return sorted((one for some in told for one in some.values() if one.id > after), key=lambda one: one.id)
 
     async def changed(self) -> bool:
         """Return False: nobody else ever writes here."""
@@ -288,6 +285,13 @@ class MemoryLedger:
         """Change the entry whose latest attempt this is."""
         entry = self._all.get(self._refs.get(ref, 0))
         return None if entry is None or entry.ref != ref else self._move(entry.id, start, **changes)
+
+    def _keep(self, ref: str, task_id: str, *, ended: bool) -> None:
+        told = self._deliveries.setdefault(ref, {})
+        before = told.get(task_id)
+        if (before is None and len(told) < MOST_DELIVERIES) or (before is not None and ended and not before.ended):
+            self._last_delivery += 1
+            told[task_id] = Delivery(self._last_delivery, ref, task_id, ended)
 
     def _note_late(self, entry: Entry | None, ref: str, task_ids: Sequence[str]) -> None:
         """Note what became of an attempt after it was released."""

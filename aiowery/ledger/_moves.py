@@ -35,6 +35,8 @@ from aiowery.ledger._entries import (
 Connection = sqlite3.Connection
 
 _KEY: Final = 2
+_WHILE: Final = 1.0
+_OPEN: Final = frozenset({State.SENDING, State.IN_DOUBT})
 
 _COLUMNS: Final = (
     "id, batch, key, position, request, state, attempts, ref, owner, sent_at, task_ids, batch_id, request_id, note,"
@@ -184,30 +186,51 @@ def _note_late(connection: Connection, ref: str, task_ids: Sequence[str]) -> Ent
     return found
 
 
-def delivered(connection: Connection, ref: str, task_id: str) -> Entry | None:
+@attrs.frozen
+class Told:
+    """A task of which the provider has told under a mark, whether as ended, and when."""
+
+    ref: str
+    task_id: str
+    ended: bool
+    at: float
+
+
+def delivered(connection: Connection, told: Told) -> Entry | None:
     """Return the entry whose attempt has this mark, and keep what was told of it."""
-    row = connection.execute(f"SELECT {_COLUMNS} FROM item WHERE ref = ?", (ref,)).fetchone()  # noqa: S608 - a constant
+    row = connection.execute(f"SELECT {_COLUMNS} FROM item WHERE ref = ?", (told.ref,)).fetchone()  # noqa: S608 - a constant
     if row is None:
-        return _note_late(connection, ref, (task_id,))
+        return _note_late(connection, told.ref, (told.task_id,))
     found = _entry(row)
-    if found.task_ids and task_id not in found.task_ids:
+    if found.task_ids and told.task_id not in found.task_ids:
         return None
-    connection.execute(
-        "INSERT OR IGNORE INTO delivery (ref, task_id) SELECT ref, ? FROM item WHERE ref = ?"
-        " AND state IN ('sending', 'accepted', 'in doubt') AND (SELECT count(*) FROM delivery WHERE ref = ?) < ?",
-        (_safe(task_id), ref, ref, MOST_DELIVERIES),
-    )
+    if found.state in _OPEN or (found.state is State.ACCEPTED and told.ended):
+        _keep(connection, told)
     return found
+
+
+def _keep(connection: Connection, told: Told) -> None:
+    """Keep a delivery, as news if it is the first, tells more, or comes a while after the one before."""
+    task_id = _safe(told.task_id)
+    connection.execute(
+        "DELETE FROM delivery WHERE ref = ? AND task_id = ? AND (ended < ? OR abs(at - ?) > ?)",
+        (told.ref, task_id, told.ended, told.at, _WHILE),
+    )
+    connection.execute(
+        "INSERT OR IGNORE INTO delivery (ref, task_id, ended, at) SELECT ?, ?, ?, ?"
+        " WHERE (SELECT count(*) FROM delivery WHERE ref = ?) < ?",
+        (told.ref, task_id, told.ended, told.at, told.ref, MOST_DELIVERIES),
+    )
 
 
 def deliveries(connection: Connection, after: int, ref: str | None) -> list[Delivery]:
     """Return what has been told, by id."""
     rows = connection.execute(
-        "SELECT id, ref, task_id FROM delivery WHERE id > ? AND (? IS NULL OR ref = ?) AND EXISTS"
+        "SELECT id, ref, task_id, ended FROM delivery WHERE id > ? AND (? IS NULL OR ref = ?) AND EXISTS"
         " (SELECT 1 FROM item WHERE ref = delivery.ref AND state IN ('sending', 'accepted', 'in doubt')) ORDER BY id",
         (after, ref, ref),
     )
-    return [Delivery(*row) for row in rows]
+    return [Delivery(id_, told_ref, task_id, bool(ended)) for id_, told_ref, task_id, ended in rows]
 
 
 def version(connection: Connection) -> int:

@@ -113,12 +113,12 @@ class Ledger(Protocol):
         """Settle a doubt: nothing was charged, so it may be sent again."""
         ...
 
-    async def delivered(self, ref: str, task_id: str) -> Entry | None:
+    async def delivered(self, ref: str, task_id: str, *, ended: bool = True) -> Entry | None:
         """Return the entry whose attempt has this mark, and keep what was told of it.
 
         None where there is no such attempt, and for what is known not to be its task. Kept are the tasks of an attempt
-        that is being sent, accepted or in doubt, until it has ended; those of one that was released are late. At most
-        64 a mark.
+        that is being sent or in doubt, and of an accepted one if they have `ended`, until the entry has ended itself;
+        those of one that was released are late. At most 64 a mark; what is told again after a second is news again.
         """
         ...
 

@@ -62,6 +62,8 @@ _MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         ref TEXT NOT NULL,
         task_id TEXT NOT NULL,
+        ended INTEGER NOT NULL,
+        at REAL NOT NULL,
         UNIQUE (ref, task_id)
         )
         """,

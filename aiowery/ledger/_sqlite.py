@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -148,9 +149,10 @@ class SqliteLedger:
         """Settle a doubt: nothing was charged, so it may be sent again."""
         await self._do(lambda connection: _moves.release(connection, entry_id), whole=True)
 
-    async def delivered(self, ref: str, task_id: str) -> Entry | None:
+    async def delivered(self, ref: str, task_id: str, *, ended: bool = True) -> Entry | None:
         """Return the entry whose attempt has this mark, None if there is none, and keep what was told of it."""
-        return await self._do(lambda connection: _moves.delivered(connection, ref, task_id), whole=True)
+        told = _moves.Told(ref, task_id, ended, time.time())
+        return await self._do(lambda connection: _moves.delivered(connection, told), whole=True)
 
     async def deliveries(self, *, after: int = 0, ref: str | None = None) -> list[Delivery]:
         """Return what `delivered` has kept, by id, those after `after`; of one mark, or of all."""

@@ -11,10 +11,12 @@ from typing import Final
 import attrs
 
 from aiowery._events import log
+from aiowery._tasks import Snapshot
 from aiowery._webhooks import TOKEN_LENGTH, Recipient, ref_of
 from aiowery.errors import LedgerError, WebhookError
 from aiowery.ledger import Ledger
 from aiowery.webhook._reading import parse_delivery
+from aiowery.weryai._answers import knows
 
 _TOKEN: Final = re.compile(f"[0-9a-f]{{{TOKEN_LENGTH}}}")
 _COMPLAINTS: Final = 60.0
@@ -40,9 +42,9 @@ class LedgerKeeper:
     def __init__(self, ledger: Ledger) -> None:
         self.ledger: Ledger = ledger
 
-    async def delivered(self, ref: str, task_id: str) -> bool:
+    async def delivered(self, ref: str, task_id: str, *, ended: bool) -> bool:
         """Record that a task was told of under a mark; False when that is not known here."""
-        return await self.ledger.delivered(ref, task_id) is not None
+        return await self.ledger.delivered(ref, task_id, ended=ended) is not None
 
 
 @attrs.define
@@ -83,13 +85,13 @@ class Exchange:
         if not _TOKEN.fullmatch(token):
             return self._unknown()
         try:
-            task_id = parse_delivery(body, headers, largest=self.largest).task_id
+            snapshot = parse_delivery(body, headers, largest=self.largest)
         except WebhookError as error:
             return self.refuse(error)
         if not self._recipients:
             return self._fail("no client is open")
         try:
-            known = await self._recorded(ref_of(token), task_id)
+            known = await self._recorded(ref_of(token), snapshot)
         except LedgerError as error:
             return self._fail(str(error))
         if not known:
@@ -103,9 +105,11 @@ class Exchange:
         self._complain(str(error))
         return error.http_status
 
-    async def _recorded(self, ref: str, task_id: str) -> bool:
+    async def _recorded(self, ref: str, snapshot: Snapshot) -> bool:
+        # Nobody has documented calls before the end; should there be some, they must not spend the one that counts.
+        ended = snapshot.state.terminal or not knows(snapshot.word)
         for recipient, loop in tuple(self._recipients.items()):
-            telling = recipient.delivered(ref, task_id)
+            telling = recipient.delivered(ref, snapshot.task_id, ended=ended)
             if loop is asyncio.get_running_loop():
                 known = await telling
             else:  # a client that lives in another thread

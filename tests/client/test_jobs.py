@@ -767,6 +767,22 @@ def test_a_provider_that_answers_at_once_is_not_asked_again(monkeypatch: pytest.
     run_virtual(main())
 
 
+def test_updates_end_though_the_job_ended_while_the_caller_was_busy() -> None:
+    """Whoever takes his time with a snapshot (a message to edit, a slow browser) still hears of the end."""
+
+    async def main() -> None:
+        world = World(seconds=12.0)
+        async with client_of(world) as client:
+            job = await client.submit(CAT)
+            states = []
+            async for snapshot in job.updates():
+                states.append(snapshot.state)
+                await asyncio.sleep(30.0)
+        assert states == [TaskState.RUNNING, TaskState.DONE]
+
+    run_virtual(main())
+
+
 def test_updates_end_in_a_timeout_when_patience_ends() -> None:
     """An iteration over updates does not hang when nothing changes any more."""
 

@@ -316,6 +316,35 @@ async def test_a_delivery_is_kept_while_its_entry_may_want_it(kind: str, state: 
 
 
 @pytest.mark.parametrize("kind", KINDS)
+async def test_what_has_not_ended_is_kept_for_doubts_alone(kind: str, tmp_path: Path) -> None:
+    """A task that goes on settles a doubt as well; to those who wait for an accepted one it is no news, its end is."""
+    async with opened(kind, tmp_path) as ledger:
+        await brought_to(ledger, State.ACCEPTED)
+        assert await ledger.delivered("ref0", "t1", ended=False) is not None
+        assert await ledger.deliveries() == []
+        await brought_to(ledger, State.IN_DOUBT, 1)
+        await ledger.delivered("ref1", "t9", ended=False)
+        (early,) = await ledger.deliveries()
+        await ledger.delivered("ref1", "t9")
+        await ledger.delivered("ref1", "t9", ended=False)
+        (late,) = await ledger.deliveries()
+    assert (early.ended, late.ended) == (False, True)
+    assert late.id > early.id
+
+
+async def test_what_is_told_again_later_is_news_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A forged call may come before the true one, which must still reach other processes; a storm of them must not."""
+    async with opened("file", tmp_path) as ledger:
+        await brought_to(ledger, State.ACCEPTED)
+        ids = []
+        for moment in (100.0, 100.5, 101.6, 50.0):
+            monkeypatch.setattr("aiowery.ledger._sqlite.time.time", lambda moment=moment: moment)
+            await ledger.delivered("ref0", "t1")
+            ids.append([one.id for one in await ledger.deliveries()])
+    assert ids[0] == ids[1] < ids[2] < ids[3]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 async def test_a_known_mark_cannot_fill_the_ledger(kind: str, tmp_path: Path) -> None:
     """Who knows a mark may tell of 64 tasks; more are not kept."""
     async with opened(kind, tmp_path) as ledger:

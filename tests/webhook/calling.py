@@ -56,10 +56,12 @@ class CallingWorld(World):
             raise httpx.ReadTimeout("no answer")
         return answer
 
-    async def call(self, task_id: str, *, about: str | None = None) -> int:
+    async def call(self, task_id: str, *, about: str | None = None, word: str = "SUCCESS") -> int:
         """Call the address of a task's submission, about that task or another; return the answer."""
         token = self.addresses[task_id].rpartition("/")[2]
-        status = await self.receiver.receive(token, delivery(about or task_id), {"Content-Type": "application/json"})
+        status = await self.receiver.receive(
+            token, delivery(about or task_id, word), {"Content-Type": "application/json"}
+        )
         self.answers.append(status)
         return status
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from itertools import pairwise
 from typing import Any
 
 import httpx
@@ -121,26 +122,82 @@ def test_the_net_widens_with_calls_and_narrows_without() -> None:
     run_virtual(main())
 
 
-def test_a_call_before_the_end_costs_one_look_and_then_ever_rarer_ones() -> None:
-    """Somebody who knows an address forges a thousand calls: looks come after 0, 3-5, 5, 10, 20 s, and no more."""
+def test_forged_calls_cost_no_more_than_polling() -> None:
+    """Somebody who knows an address calls a thousand times in 20 s: a look at once, then one every 3 to 5 s."""
 
     async def main() -> None:
         world = CallingWorld(seconds=100.0, silent=True)
         async with client_of(world, webhooks=world.webhooks) as client:
-            for _ in range(3):  # so that the net is wide
-                client._opened._watch.net.called()
             job = await client.submit(CAT)
             for _ in range(1000):
                 assert await world.call("task_0") == 200
                 await asyncio.sleep(0.02)
-            assert len(world.looks["task_0"]) <= 4
+            looks = world.looks["task_0"]
+            assert 5 <= len(looks) <= 7
+            assert min(later - earlier for earlier, later in pairwise(looks)) >= 3.0
+            await asyncio.sleep(60.0)
+            assert len(looks) <= 12
             await job
-        gaps = [
-            later - earlier for earlier, later in zip(world.looks["task_0"], world.looks["task_0"][1:], strict=False)
-        ]
-        assert 3.0 <= gaps[0] <= 5.1
-        assert gaps[1:4] == sorted(gaps[1:4])
-        assert (job.state.value, len(world.looks["task_0"]) <= 7) == ("done", True)
+
+    run_virtual(main())
+
+
+def test_an_honest_call_after_a_forged_one_is_heard() -> None:
+    """The net is wide, looks have become rare; the true call brings the next one forward, to at most 5 s later."""
+
+    async def main() -> None:
+        world = CallingWorld(seconds=100.0)
+        async with client_of(world, webhooks=world.webhooks) as client:
+            for _ in range(3):
+                client._opened._watch.net.called()
+            job = await client.submit(CAT)
+            await asyncio.sleep(10.0)
+            await world.call("task_0")
+            result = await job
+        assert (result.seconds or 0.0) <= 105.1
+        assert world.gets <= 8
+
+    run_virtual(main())
+
+
+def test_a_call_before_the_end_spends_nothing() -> None:
+    """Should WeryAI tell of progress too: no look, and the call at the end is as good as without it."""
+
+    async def main() -> None:
+        world = CallingWorld(seconds=12.0)
+        async with client_of(world, webhooks=world.webhooks) as client:
+            job = await client.submit(CAT)
+            for word in ("waiting", "PROCESSING", "processing"):
+                assert await world.call("task_0", word=word) == 200
+            result = await job
+        assert (result.seconds or 99.0) < 12.2
+        assert world.gets == 1
+
+    run_virtual(main())
+
+
+def test_a_call_during_a_look_is_followed_by_another_look() -> None:
+    """The look was asked just before the end, the call comes while it is under way: the end is seen at once."""
+
+    async def main() -> None:
+        world = CallingWorld(seconds=15.5, after=0.0)
+
+        async def slow(request: httpx.Request) -> httpx.Response:
+            answer = await world(request)
+            if request.method == "GET":
+                await asyncio.sleep(2.0)
+            return answer
+
+        async with client_of(slow, webhooks=world.webhooks) as client:
+            job = await client.submit(CAT)
+            while not world.gets:  # noqa: ASYNC110 - a double sets no event
+                await asyncio.sleep(0.1)
+            world.finished_at["task_0"] = asyncio.get_running_loop().time() + 0.5
+            await asyncio.sleep(1.0)
+            await world.call("task_0")
+            await job
+            assert asyncio.get_running_loop().time() < 21.0
+        assert world.gets == 2
 
     run_virtual(main())
 

@@ -39,8 +39,9 @@ class Known:
     def __init__(self) -> None:
         self.told: list[str] = []
 
-    async def delivered(self, ref: str, task_id: str) -> bool:
+    async def delivered(self, ref: str, task_id: str, *, ended: bool) -> bool:
         """Know one mark."""
+        assert ended
         if ref != ref_of(TOKEN) or task_id != "task_1":
             return False
         self.told.append(task_id)
