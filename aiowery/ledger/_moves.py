@@ -104,12 +104,8 @@ def _alike(connection: Connection, batch: str, item: Item) -> Sequence[Any] | No
 
 def claim(connection: Connection, entry_ids: Sequence[int], owner: str) -> list[int]:
     """Take new entries and return those that are ours now."""
-    marks = ", ".join("?" * len(entry_ids))
-    rows = connection.execute(
-        f"UPDATE item SET state = 'claimed', owner = ? WHERE id IN ({marks}) AND state = 'new' RETURNING id",  # noqa: S608 - marks only
-        (owner, *entry_ids),
-    )
-    return [entry_id for (entry_id,) in rows.fetchall()]
+    statement = "UPDATE item SET state = 'claimed', owner = ? WHERE id = ? AND state = 'new'"
+    return [entry_id for entry_id in entry_ids if connection.execute(statement, (owner, entry_id)).rowcount]
 
 
 def give_up(connection: Connection, entry_id: int, owner: str) -> None:
@@ -421,8 +417,8 @@ def _entry(row: Sequence[Any]) -> Entry:
     )
 
 
-def _text(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":"))
+# Made once: json.dumps would make one for every text.
+_text: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def _safe(text: str | None) -> str | None:

@@ -61,7 +61,8 @@ class SqliteLedger:
         """Finish what waits, and close the file."""
         writer, self._writer = self._writer, None
         if writer is not None:
-            await anyio.to_thread.run_sync(writer.stop)
+            writer.close()
+            await anyio.to_thread.run_sync(writer.finish)
             await anyio.to_thread.run_sync(self._owners.leave)
 
     async def take_over(self) -> int:
@@ -82,7 +83,8 @@ class SqliteLedger:
 
     async def claim(self, entry_ids: Sequence[int]) -> list[int]:
         """Take new entries and return those that are ours now; the others were taken, or are not new any more."""
-        return await self._do(lambda connection: _moves.claim(connection, entry_ids, self.owner))
+        whole = len(entry_ids) > 1
+        return await self._do(lambda connection: _moves.claim(connection, entry_ids, self.owner), whole=whole)
 
     async def give_up(self, entry_id: int) -> None:
         """Let go of a claimed entry: nothing was sent."""
@@ -186,10 +188,10 @@ class SqliteLedger:
         """Return all batches in numbers, oldest first."""
         return await self._do(_moves.batches)
 
-    async def _do(self, move: Move[T], *, whole: bool = False, lazy: bool = False) -> T:
+    def _do(self, move: Move[T], *, whole: bool = False, lazy: bool = False) -> asyncio.Future[T]:
         if self._writer is None:
             raise LedgerError("the ledger is closed; open it again")
-        return await self._writer.do(move, whole=whole, lazy=lazy)
+        return self._writer.do(move, whole=whole, lazy=lazy)
 
     def _appear(self) -> None:
         try:

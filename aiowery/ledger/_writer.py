@@ -1,4 +1,7 @@
-"""One thread that writes: whatever waits becomes one transaction, made durable by one write to the disk."""
+"""One thread that writes: whatever waits becomes one transaction, made durable by one write to the disk.
+
+Moves that are ordered in one turn of an event loop are handed over together, at its end.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +56,8 @@ class Writer:
     def __init__(self, connect: Callable[[], sqlite3.Connection], explain: Callable[[Exception], LedgerError]) -> None:
         self._connect = connect
         self._explain = explain
-        self._orders: queue.SimpleQueue[_Order | None] = queue.SimpleQueue()
+        self._ordered: dict[asyncio.AbstractEventLoop, list[_Order]] = {}
+        self._orders: queue.SimpleQueue[list[_Order] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._main, name="aiowery-ledger", daemon=True)
         self._closed = False
 
@@ -61,8 +65,8 @@ class Writer:
         """Begin to work."""
         self._thread.start()
 
-    async def do(self, move: Callable[[sqlite3.Connection], T], *, whole: bool, lazy: bool) -> T:
-        """Return what the move returns, once it is durable. Who is cancelled does not undo it.
+    def do(self, move: Callable[[sqlite3.Connection], T], *, whole: bool, lazy: bool) -> asyncio.Future[T]:
+        """Return the future of what the move returns, done once it is durable. Who is cancelled does not undo it.
 
         A move is `whole` when its statements hold together or not at all, and `lazy` when it may wait a moment for
         others, whose write to the disk serves it too.
@@ -71,15 +75,29 @@ class Writer:
             raise LedgerError("the ledger is closed; open it again")
         loop = asyncio.get_running_loop()
         order = _Order(move, whole, lazy, loop, loop.create_future())
-        self._orders.put(order)
-        result: T = await order.future
-        return result
+        ordered = self._ordered.get(loop)
+        if ordered is None:
+            self._ordered[loop] = [order]
+            loop.call_soon(self._hand_over, loop)
+        else:
+            ordered.append(order)
+        return order.future
 
-    def stop(self) -> None:
-        """Finish what waits, and end. Blocks."""
+    def close(self) -> None:
+        """Take no more orders."""
         self._closed = True
+        for loop in tuple(self._ordered):
+            self._hand_over(loop)
         self._orders.put(None)
+
+    def finish(self) -> None:
+        """Wait for the end of what was ordered before closing. Blocks."""
         self._thread.join()
+
+    def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
+        ordered = self._ordered.pop(loop, None)
+        if ordered is not None:
+            self._orders.put(ordered)
 
     def _main(self) -> None:
         try:
@@ -117,30 +135,31 @@ class Writer:
     def _waiting(self) -> tuple[list[_Order], bool]:
         """Return the orders of the next group, and whether there may be more after it."""
         orders: list[_Order] = []
-        order = self._orders.get()
+        more = self._orders.get()
         until = time.monotonic() + _LAZY
-        while order is not None:
-            orders.append(order)
-            if not order.lazy or len(orders) >= _COMPANY:
+        while more is not None:
+            orders += more
+            if len(orders) >= _COMPANY or not all(order.lazy for order in more):
                 until = 0.0
             if len(orders) >= _MOST:
                 break
             try:
-                order = self._next(until)
+                more = self._next(until)
             except queue.Empty:
                 break
-        return orders, order is not None
+        return orders, more is not None
 
-    def _next(self, until: float) -> _Order | None:
-        """Return the next order if it comes until then."""
+    def _next(self, until: float) -> list[_Order] | None:
+        """Return the next orders if they come until then."""
         patience = until - time.monotonic()
         return self._orders.get(timeout=patience) if patience > 0 else self._orders.get_nowait()
 
     def _refuse_all(self, error: LedgerError) -> None:
         """Tell everybody that there is no ledger, until we are told to end."""
-        while (order := self._orders.get()) is not None:
-            order.error = error
-            _settle([order])
+        while (orders := self._orders.get()) is not None:
+            for order in orders:
+                order.error = error
+            _settle(orders)
 
 
 def _group(connection: sqlite3.Connection, orders: list[_Order]) -> None:
