@@ -26,7 +26,7 @@ from aiowery._values import Accepted, Deadline, Request, ResultT
 from aiowery._watch import Watch
 from aiowery._webhooks import new_token, ref_of
 from aiowery._wire import Call
-from aiowery.errors import AioweryError, APIError, InsufficientCredits, RateLimited, SubmissionInDoubt
+from aiowery.errors import AioweryError, APIError, InsufficientCredits, QueueTooLong, RateLimited, SubmissionInDoubt
 
 
 @attrs.frozen
@@ -119,7 +119,7 @@ class Submissions:
         """
         sort = None
         try:
-            sort = await self._books.turn_to_buy(request, budget)
+            sort, start_within = await self._turn_to_buy(request, budget, start_within)
             admitted = await self._admitted(request, deadline, start_within)
         except BaseException:
             self._books.first_buyers.bought(sort)
@@ -135,6 +135,21 @@ class Submissions:
             if ticket.waiting:  # refused because of load and back in line: nothing is under way
                 post.cancel()
             raise
+
+    async def _turn_to_buy(
+        self, request: Request[Any], budget: float | None, start_within: float | None
+    ) -> tuple[str | None, float | None]:
+        """Wait for the turn to buy; return its sort, if it has one, and how much of the patience is left."""
+        if start_within is None:
+            return await self._books.turn_to_buy(request, budget), None
+        time = asyncio.get_running_loop().time
+        start_by = time() + start_within
+        try:
+            return await self._books.turn_to_buy(request, budget, start_by), start_by - time()
+        except TimeoutError:
+            raise QueueTooLong(
+                "the first of its sort has yet to tell what it costs; nothing was sent: try later, or be more patient"
+            ) from None
 
     async def _admitted(self, request: Request[Any], deadline: Deadline, start_within: float | None) -> _Admitted:
         """Check and encode the request, and wait until the lane lets it in."""

@@ -87,12 +87,12 @@ class Books:
         if doubts := await self.ledger.take_over():
             log.warning("%d submissions of a process that has ended are in doubt", doubts)
 
-    async def turn_to_buy(self, request: Request[Any], budget: float | None) -> str | None:
+    async def turn_to_buy(self, request: Request[Any], budget: float | None, until: float | None = None) -> str | None:
         """Wait where a budget counts and the first of a sort has yet to tell the price; return the sort for that one.
 
-        That turn ends with its page, or with `first_buyers.bought`.
+        That turn ends with its page, or with `first_buyers.bought`. Raises TimeoutError at `until` (a loop time).
         """
-        return await self.first_buyers.turn(request) if self._counts(budget) else None
+        return await self.first_buyers.turn(request, until) if self._counts(budget) else None
 
     async def page(
         self, request: Request[Any], entry_id: int | None, ref: str, budget: float | None, sort: str | None
@@ -245,7 +245,8 @@ class Books:
             await page.ended(job)
         finally:
             self._leave(page)
-            self.first_buyers.bought(page.sort, untold=job.credits is None)
+            # One that failed tells nothing of what others will cost: the next of its sort goes alone, too.
+            self.first_buyers.bought(page.sort, untold=job.error is None and job.credits is None)
 
     def _leave(self, page: Page) -> None:
         """Look after an entry no more; remember it if the ledger does not know what became of it."""

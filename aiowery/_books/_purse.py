@@ -72,15 +72,19 @@ class FirstBuyers:
         self._buying: dict[str, asyncio.Event] = {}
         self._untold: set[str] = set()
 
-    async def turn(self, request: Request[Any]) -> str | None:
-        """Wait until the price is known, or until this request is the first; then return its sort."""
+    async def turn(self, request: Request[Any], until: float | None = None) -> str | None:
+        """Wait until the price is known, or until this request is the first; then return its sort.
+
+        Raises TimeoutError at `until` (a loop time).
+        """
         sort = self._prices.key_of(request)
         while sort not in self._untold and await self._prices.of(request) is None:
             buying = self._buying.get(sort)
             if buying is None:
                 self._buying[sort] = asyncio.Event()
                 return sort
-            await buying.wait()
+            async with asyncio.timeout_at(until):
+                await buying.wait()
         return None
 
     def bought(self, sort: str | None, *, untold: bool = False) -> None:

@@ -143,7 +143,7 @@ class MemoryLedger:
         if credits is not None:
             facts["cost"] = credits
         ended = self._move(entry_id, {State.ACCEPTED}, state=checked_end(state), owner=None, **facts)
-        if ended is not None and credits is not None:
+        if ended is not None and ended.state is State.DONE and credits is not None:  # what fails is given back
             self._learn(ended.price_key, credits)
         self._forget_unnamed(ended)
 
@@ -208,7 +208,7 @@ class MemoryLedger:
         return list(islice(found, limit))
 
     async def price(self, price_key: str) -> float | None:
-        """Return what the latest entry of this price key was charged; None where none was."""
+        """Return what the latest entry of this price key that is done was charged; None where none was."""
         return self._prices.get(price_key)
 
     async def batches(self) -> list[BatchSummary]:

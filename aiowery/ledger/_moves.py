@@ -359,9 +359,11 @@ def entries(
 
 
 def price(connection: Connection, price_key: str) -> float | None:
-    """Return what the latest entry of this price key was charged."""
+    """Return what the latest entry of this price key was charged; what has failed tells no price."""
     row = connection.execute(
-        "SELECT credits FROM item WHERE price_key = ? AND credits IS NOT NULL ORDER BY id DESC LIMIT 1", (price_key,)
+        "SELECT credits FROM item WHERE price_key = ? AND credits IS NOT NULL AND state = 'done'"
+        " ORDER BY id DESC LIMIT 1",
+        (price_key,),
     ).fetchone()
     return None if row is None else float(row[0])
 

@@ -146,7 +146,7 @@ class Ledger(Protocol):
         ...
 
     async def price(self, price_key: str) -> float | None:
-        """Return what the latest entry of this price key was charged; None where none was."""
+        """Return what the latest entry of this price key that is done was charged; None where none was."""
         ...
 
     async def batches(self) -> list[BatchSummary]:

@@ -181,7 +181,7 @@ class SqliteLedger:
         return await self._do(lambda connection: _moves.entries(connection, batch, states, after, limit))
 
     async def price(self, price_key: str) -> float | None:
-        """Return what the latest entry of this price key was charged; None where none was."""
+        """Return what the latest entry of this price key that is done was charged; None where none was."""
         return await self._do(lambda connection: _moves.price(connection, price_key))
 
     async def batches(self) -> list[BatchSummary]:

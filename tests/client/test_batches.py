@@ -28,6 +28,7 @@ from aiowery.errors import (
     JobTimeout,
     LedgerError,
     NotSent,
+    QueueTooLong,
     SubmissionInDoubt,
 )
 from aiowery.ledger import Ledger, MemoryLedger, SqliteLedger, State
@@ -449,6 +450,27 @@ async def test_where_nobody_tells_the_price_nobody_waits_twice() -> None:
     async with client_of(world, polling=QUICK, budget=2) as client:
         outcomes = await asyncio.gather(*map(client.run, cats(6)), return_exceptions=True)
     assert sum(isinstance(outcome, ImageResult) for outcome in outcomes) == 2
+
+
+@pytest.mark.parametrize("told", [{"cost_credits": 0}, {}], ids=["0 credits", "no credits"])
+async def test_a_first_that_fails_does_not_open_the_gate(told: dict[str, int]) -> None:
+    """What failed cost nothing and tells no price: the next goes alone again, and the budget holds."""
+    failed = envelope({"task_id": "task_0", "task_status": "FAILED", "msg": "bad luck", **told})
+    world = World(seconds=0.05, misfortunes={"status": [failed]})
+    async with client_of(world, polling=QUICK, budget=3) as client:
+        await asyncio.gather(*map(client.run, cats(12)), return_exceptions=True)
+        assert client.statistics().credits == 3.0
+    assert len(world.posts) == 4
+
+
+async def test_who_waits_for_a_price_waits_no_longer_than_for_the_line() -> None:
+    """`start_within` counts while the first of a sort has yet to tell the price, too."""
+    world = World(seconds=60.0)
+    async with client_of(world, polling=QUICK, budget=3) as client:
+        await client.submit(cats(1)[0])
+        with pytest.raises(QueueTooLong, match="nothing was sent"):
+            await asyncio.wait_for(client.submit(cats(2)[1], start_within=0.05), 5)
+    assert len(world.posts) == 1
 
 
 async def test_who_waits_for_a_price_is_turned_away_at_the_end() -> None:

@@ -231,6 +231,17 @@ async def test_the_latest_charge_is_the_price(kind: str, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("kind", KINDS)
+async def test_what_failed_tells_no_price(kind: str, tmp_path: Path) -> None:
+    """A failed task is reported with 0 credits, which is what was given back, not what such a request costs."""
+    async with opened(kind, tmp_path) as ledger:
+        (entry,) = await ledger.enter("b", [Item(key="a", position=0, request=CAT, price_key="k")], claim=True)
+        await ledger.fence(entry.id, "r", 1.0)
+        await ledger.accepted("r", ["t"])
+        await ledger.ended(entry.id, State.FAILED, credits=0.0)
+        assert await ledger.price("k") is None
+
+
+@pytest.mark.parametrize("kind", KINDS)
 async def test_an_equal_request_is_found_on_demand(kind: str, tmp_path: Path) -> None:
     """Done before under way, never failed or in doubt, never of another host; without `reuse` each is its own."""
 
