@@ -202,7 +202,7 @@ class Callbacks:
     def _follow_up(self, entry: Entry, one: Delivery) -> None:
         if entry.state is State.IN_DOUBT:
             self._owner.spawn(self._settle(entry.id))
-        elif entry.state is State.SENDING and entry.owner == self._ledger.owner:
+        elif entry.state is State.SENDING and self._books.is_ours(entry.id):
             if one.ended:
                 self._early[one.ref] = one.task_id
         else:
@@ -216,10 +216,12 @@ class Callbacks:
 
     async def _follow(self) -> None:
         """Hear what other processes have received for us, soon after they wrote it down."""
+        seen: int | None = None
         while True:
             try:
-                if await self._ledger.changed():
+                if (version := await self._ledger.version()) != seen:
                     await self._catch_up()
+                    seen = version
             except LedgerError as error:
                 log.warning("what other processes receive cannot be read (%s); polling goes on", error)
                 await asyncio.sleep(_IDLE)
@@ -236,8 +238,8 @@ class Callbacks:
 
     async def _catch_up(self) -> None:
         for one in await self._ledger.deliveries(after=self._last):
-            self._last = one.id
             await self._hear(one)
+            self._last = one.id
 
     async def _hear(self, one: Delivery) -> None:
         if self._told(one.ref, one.task_id, ended=one.ended) is None:

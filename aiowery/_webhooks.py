@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from typing import Final, Protocol
+from collections.abc import Coroutine
+from typing import Any, Final, Protocol
 
 import attrs
 
@@ -49,7 +50,7 @@ class Line:
 class Recipient(Protocol):
     """Somebody who has submitted, or who keeps the ledger of those who have."""
 
-    async def delivered(self, ref: str, task_id: str, *, ended: bool) -> bool:
+    def delivered(self, ref: str, task_id: str, *, ended: bool) -> Coroutine[Any, Any, bool]:
         """Record that a task was told of under a mark, and whether as ended; False when that is not known here."""
         ...
 

@@ -187,6 +187,10 @@ class Books:
             return False
         return self._owned or entry.id in self._unwritten
 
+    def is_ours(self, entry_id: int) -> bool:
+        """Whether this client is sending an entry, or looks after its job."""
+        return entry_id in self._ours
+
     def job_of(self, entry_id: int) -> Job[Any] | None:
         """Return the job of an entry, if this client looks after it."""
         return self._ours.get(entry_id)

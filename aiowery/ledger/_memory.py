@@ -182,9 +182,9 @@ class MemoryLedger:
         told = self._deliveries.values() if ref is None else [self._deliveries.get(ref, {})]
         return sorted((one for some in told for one in some.values() if one.id > after), key=lambda one: one.id)
 
-    async def changed(self) -> bool:
-        """Return False: nobody else ever writes here."""
-        return False
+    async def version(self) -> int:
+        """Return 0: nobody else ever writes here."""
+        return 0
 
     async def entry(self, entry_id: int) -> Entry | None:
         """Return one entry."""

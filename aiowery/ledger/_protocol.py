@@ -126,8 +126,8 @@ class Ledger(Protocol):
         """Return what `delivered` has kept, by id, those after `after`; of one mark, or of all."""
         ...
 
-    async def changed(self) -> bool:
-        """Whether another process has written since this was last asked."""
+    async def version(self) -> int:
+        """Return a number that is another one once another process has written."""
         ...
 
     async def entry(self, entry_id: int) -> Entry | None:

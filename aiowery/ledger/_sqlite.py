@@ -39,7 +39,6 @@ class SqliteLedger:
         self.path: Path = Path(path)
         self.remembers: bool = True
         self.shared: bool = True
-        self._version: int | None = None
         self._owners = Owners(self.path.parent / (self.path.name + ".owners"))
         self.owner: str = self._owners.name
         self._writer: Writer | None = None
@@ -160,10 +159,9 @@ class SqliteLedger:
         """Return what `delivered` has kept, by id, those after `after`; of one mark, or of all."""
         return await self._do(lambda connection: _moves.deliveries(connection, after, ref))
 
-    async def changed(self) -> bool:
-        """Whether another process has written since this was last asked."""
-        before, self._version = self._version, await self._do(_moves.version)
-        return before != self._version
+    async def version(self) -> int:
+        """Return a number that is another one once another process has written."""
+        return await self._do(_moves.version)
 
     async def entry(self, entry_id: int) -> Entry | None:
         """Return one entry."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
@@ -20,6 +20,7 @@ from aiowery.weryai._answers import knows
 
 _TOKEN: Final = re.compile(f"[0-9a-f]{{{TOKEN_LENGTH}}}")
 _COMPLAINTS: Final = 60.0
+_ELSEWHERE: Final = 10.0
 
 
 @attrs.frozen(kw_only=True)
@@ -106,17 +107,39 @@ class Exchange:
         return error.http_status
 
     async def _recorded(self, ref: str, snapshot: Snapshot) -> bool:
+        """Tell everybody, for a ledger that two of them share knows the submissions of both."""
         # Nobody has documented calls before the end; should there be some, they must not spend the one that counts.
         ended = snapshot.state.terminal or not knows(snapshot.word)
+        known = False
+        fault: LedgerError | None = None
         for recipient, loop in tuple(self._recipients.items()):
             telling = recipient.delivered(ref, snapshot.task_id, ended=ended)
-            if loop is asyncio.get_running_loop():
-                known = await telling
-            else:  # a client that lives in another thread
-                known = await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(telling, loop))
-            if known:
-                return True
-        return False
+            try:
+                if loop is asyncio.get_running_loop():
+                    known |= await telling
+                else:
+                    known |= await self._recorded_elsewhere(recipient, loop, telling)
+            except LedgerError as error:
+                fault = error
+        if fault is not None and not known:
+            raise fault
+        return known
+
+    async def _recorded_elsewhere(
+        self, recipient: Recipient, loop: asyncio.AbstractEventLoop, telling: Coroutine[Any, Any, bool]
+    ) -> bool:
+        """Tell a client that lives in another thread, whose loop may end without a word."""
+        try:
+            told = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(telling, loop))
+        except RuntimeError:  # the loop has been closed, and the client was not
+            telling.close()
+            self.detach(recipient)
+            return False
+        await asyncio.wait({told}, timeout=_ELSEWHERE)
+        if not told.done() or told.cancelled():
+            told.cancel()
+            raise LedgerError("a client in another thread does not answer")
+        return told.result()
 
     def _unknown(self) -> int:
         self._counts.unknown += 1

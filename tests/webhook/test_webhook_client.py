@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,6 +17,7 @@ from weryai.filled import smallest
 from aiowery import PollPolicy, WeryAI
 from aiowery._values import Request
 from aiowery.errors import ConfigurationError, JobTimeout
+from aiowery.ledger import Ledger, MemoryLedger, SqliteLedger
 from aiowery.testing import run_virtual
 from aiowery.webhook import Receiver, Webhooks
 from aiowery.weryai import REQUESTS, Chat, DeepResearch, TextToImage, VideoExtend, VideoMerge
@@ -323,6 +325,28 @@ def test_two_clients_share_a_receiver() -> None:
         assert (one.gets, other.gets) == (1, 1)
 
     run_virtual(main())
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("kind", ["memory", "file"])
+@pytest.mark.parametrize("who", ["two clients", "the receiver"])
+async def test_a_ledger_that_is_shared_keeps_no_call_to_itself(kind: str, who: str, tmp_path: Path) -> None:
+    """One open ledger for two clients, or for client and receiver: whoever hears first, the job's client is woken."""
+    ledger: Ledger = MemoryLedger() if kind == "memory" else SqliteLedger(tmp_path / "jobs.db")
+    await ledger.open()
+    world = CallingWorld(seconds=3600.0, silent=True)
+    if who == "the receiver":
+        world.receiver = Receiver(ledger=ledger)
+        await world.receiver.open()
+    async with (
+        client_of(CallingWorld(), webhooks=world.webhooks, ledger=ledger),
+        client_of(world, webhooks=world.webhooks, ledger=ledger) as client,
+    ):
+        job = await client.submit(CAT)
+        world.finished_at["task_0"] = 0.0
+        assert await world.call("task_0") == 200
+        assert (await asyncio.wait_for(job.wait(), 2)).assets
+    await ledger.aclose()
 
 
 @pytest.mark.parametrize(

@@ -244,6 +244,38 @@ def test_a_client_in_another_thread_is_told_there() -> None:
     assert known.told == ["task_1"]
 
 
+@pytest.mark.filterwarnings("error")
+async def test_a_client_whose_loop_is_gone_stops_nobody() -> None:
+    """Its thread ended without closing it: the receiver forgets it, and tells the others."""
+    receiver, gone, here = Receiver(), Known(), Known()
+    loop = asyncio.new_event_loop()
+    await asyncio.to_thread(loop.run_until_complete, _attached(receiver, gone))
+    loop.close()
+    assert await receiver.receive(TOKEN, delivery("task_1"), JSON) == 404
+    assert await receiver.receive(TOKEN, delivery("task_1"), JSON) == 503
+    await asyncio.to_thread(asyncio.run, _attached(receiver, gone))
+    receiver.attach(here)
+    assert await receiver.receive(TOKEN, delivery("task_1"), JSON) == 200
+    assert here.told == ["task_1"]
+
+
+async def _attached(receiver: Receiver, known: Known) -> None:
+    receiver.attach(known)
+
+
+async def test_a_client_that_does_not_answer_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its loop stands still: after a while the call is turned away for now (503), or recorded by others."""
+    monkeypatch.setattr("aiowery.webhook._receiver._ELSEWHERE", 0.05)
+    receiver, silent, here = Receiver(), Known(), Known()
+    loop = asyncio.new_event_loop()
+    await asyncio.to_thread(loop.run_until_complete, _attached(receiver, silent))
+    assert await receiver.receive(TOKEN, delivery("task_1"), JSON) == 503
+    receiver.attach(here)
+    assert await receiver.receive(TOKEN, delivery("task_1"), JSON) == 200
+    await asyncio.to_thread(loop.run_until_complete, asyncio.sleep(0))
+    loop.close()
+
+
 async def test_websockets_are_turned_away() -> None:
     """Only HTTP is spoken here."""
     sent: list[Any] = []
