@@ -160,6 +160,8 @@ class Batches:
             case State.IN_DOUBT:
                 if job := await self._session.doubts.settled(entry_id, request):
                     return job
+                if (await self._entry(entry_id)).state is not State.IN_DOUBT:
+                    return None  # settled elsewhere just now
                 raise in_doubt(request, entry.sent_at or 0.0, entry.note, entry.request_id)
             case State.ACCEPTED:
                 return await self._resumed(entry, request)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final, Protocol
 
@@ -23,6 +23,8 @@ from aiowery.ledger import Delivery, Entry, State
 
 _REMEMBERED: Final = 10_000
 _DOUBTS: Final = 1000
+_DENIALS: Final = 5
+_ROUNDS: Final = 5
 _WATCHED: Final = 0.05
 _IDLE: Final = 1.0
 
@@ -56,6 +58,7 @@ class Doubts:
         self._readable = readable
         self._requests: OrderedDict[int, Request[Any]] = OrderedDict()
         self._confirmed: dict[int, set[str]] = {}
+        self._denied: Counter[tuple[int, str]] = Counter()
         self._one_at_a_time = asyncio.Lock()
 
     def remember(self, entry_id: int, request: Request[Any]) -> None:
@@ -78,7 +81,7 @@ class Doubts:
             request = request or self._request_of(entry)
             if not told or request is None or entry.host != self._books.host:
                 return None
-            known = await self._known(entry_id, told)
+            known = await self._known(entry_id, await self._free(entry_id, told, request))
             if len(known) != request.places:
                 log.warning(
                     "%s: in doubt; the provider called about %s, of %d tasks", request.label, known, request.places
@@ -92,15 +95,38 @@ class Doubts:
         return None
 
     async def _known(self, entry_id: int, told: list[str]) -> list[str]:
-        """Return those of the tasks that the provider knows; each is asked about until it does."""
+        """Return those of the tasks that the provider knows.
+
+        Each is asked about until the provider does, a few times at most: who forges calls must not make us ask on.
+        """
         confirmed = self._confirmed.setdefault(entry_id, set())
         for task_id in told:
-            if task_id not in confirmed and await self._owner.knows_task(task_id):
+            if task_id in confirmed or self._denied[entry_id, task_id] >= _DENIALS:
+                continue
+            if await self._owner.knows_task(task_id):
                 confirmed.add(task_id)
+            else:
+                self._denied[entry_id, task_id] += 1
         return [task_id for task_id in told if task_id in confirmed]
 
+    async def _free(self, entry_id: int, told: list[str], request: Request[Any]) -> list[str]:
+        """Return those of the tasks that belong to no other entry: one that is adopted twice would hide a charge."""
+        free = []
+        for task_id in told:
+            holders = await self._ledger.holders(task_id)
+            # A podcast's second step names the task of its first, and shares it.
+            if not set(holders) - {entry_id} or getattr(request, "task_id", None) == task_id:
+                free.append(task_id)
+        return free
+
     async def _adopted(self, entry_id: int, task_ids: list[str], request: Request[Any]) -> Job[Any] | None:
-        await self._ledger.adopt(entry_id, task_ids)
+        try:
+            await self._ledger.adopt(entry_id, task_ids)
+        except LedgerError:
+            settled = await self._ledger.entry(entry_id)
+            if settled is None or settled.state is State.IN_DOUBT:
+                raise
+            return None  # somebody else who heard of it was quicker
         log.warning("%s: in doubt no more, the provider called about %s", request.label, ", ".join(task_ids))
         self._requests.pop(entry_id, None)
         self._confirmed.pop(entry_id, None)
@@ -122,6 +148,7 @@ class Callbacks:
         self._early: dict[str, str] = {}
         self._ended: OrderedDict[str, None] = OrderedDict()
         self._begun = asyncio.Event()
+        self._settling: set[int] = set()
         self._received = 0
         self._last = 0
 
@@ -201,7 +228,9 @@ class Callbacks:
 
     def _follow_up(self, entry: Entry, one: Delivery) -> None:
         if entry.state is State.IN_DOUBT:
-            self._owner.spawn(self._settle(entry.id))
+            if entry.id not in self._settling:
+                self._settling.add(entry.id)
+                self._owner.spawn(self._settle(entry.id))
         elif entry.state is State.SENDING and self._books.is_ours(entry.id):
             if one.ended:
                 self._early[one.ref] = one.task_id
@@ -209,10 +238,24 @@ class Callbacks:
             self._told(one.ref, one.task_id, ended=one.ended)  # accepted while we asked
 
     async def _settle(self, entry_id: int) -> None:
+        """Settle a doubt if it can be, in a few rounds, ever further apart, which serve all calls that come meanwhile.
+
+        A status may also lag behind its call.
+        """
         try:
-            await self._doubts.settled(entry_id)
+            for number in range(_ROUNDS):
+                if await self._settled(entry_id):
+                    break
+                await asyncio.sleep(self._watch.round_after(number))
+        finally:
+            self._settling.discard(entry_id)
+
+    async def _settled(self, entry_id: int) -> bool:
+        try:
+            return await self._doubts.settled(entry_id) is not None
         except AioweryError as error:  # nothing is lost: it is still in doubt, and still told of
             log.warning("entry %d stays in doubt: %s", entry_id, error)
+            return False
 
     async def _follow(self) -> None:
         """Hear what other processes have received for us, soon after they wrote it down."""

@@ -145,6 +145,10 @@ class Watch:
             raise ConfigurationError(f"deadline is {deadline!r}; give seconds, or None to wait without end")
         return float(seconds) if seconds < _WITHOUT_END else inf
 
+    def round_after(self, rounds: int) -> float:
+        """Return the pause after so many rounds of asking about what is in doubt: each twice the one before it."""
+        return self._policy.shortest * 2.0**rounds
+
     def statistics(self) -> PollStatistics:
         """Return the scheduler's figures at this moment."""
         return self._scheduler.statistics()

@@ -182,6 +182,10 @@ class MemoryLedger:
         told = self._deliveries.values() if ref is None else [self._deliveries.get(ref, {})]
         return sorted((one for some in told for one in some.values() if one.id > after), key=lambda one: one.id)
 
+    async def holders(self, task_id: str) -> list[int]:
+        """Return the ids of the entries that have this task."""
+        return [entry.id for entry in self._all.values() if task_id in entry.task_ids]
+
     async def version(self) -> int:
         """Return 0: nobody else ever writes here."""
         return 0

@@ -229,6 +229,12 @@ def deliveries(connection: Connection, after: int, ref: str | None) -> list[Deli
     return [Delivery(id_, told_ref, task_id, bool(ended)) for id_, told_ref, task_id, ended in rows]
 
 
+def holders(connection: Connection, task_id: str) -> list[int]:
+    """Return the ids of the entries that have this task."""
+    rows = connection.execute("SELECT id FROM item WHERE instr(task_ids, ?)", (_text(task_id),))
+    return [entry_id for (entry_id,) in rows]
+
+
 def version(connection: Connection) -> int:
     """Return a number that changes when another connection has written."""
     (number,) = connection.execute("PRAGMA data_version").fetchone()

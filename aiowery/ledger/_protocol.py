@@ -126,6 +126,10 @@ class Ledger(Protocol):
         """Return what `delivered` has kept, by id, those after `after`; of one mark, or of all."""
         ...
 
+    async def holders(self, task_id: str) -> list[int]:
+        """Return the ids of the entries that have this task."""
+        ...
+
     async def version(self) -> int:
         """Return a number that is another one once another process has written."""
         ...

@@ -159,6 +159,10 @@ class SqliteLedger:
         """Return what `delivered` has kept, by id, those after `after`; of one mark, or of all."""
         return await self._do(lambda connection: _moves.deliveries(connection, after, ref))
 
+    async def holders(self, task_id: str) -> list[int]:
+        """Return the ids of the entries that have this task."""
+        return await self._do(lambda connection: _moves.holders(connection, task_id))
+
     async def version(self) -> int:
         """Return a number that is another one once another process has written."""
         return await self._do(_moves.version)

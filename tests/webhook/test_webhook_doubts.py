@@ -8,15 +8,16 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from support import client_of
+from support import client_of, envelope
 from webhook.calling import CallingWorld
 
 from aiowery import PollPolicy
+from aiowery._books import item_of
 from aiowery.errors import SubmissionInDoubt
 from aiowery.ledger import Entry, Ledger, MemoryLedger, SqliteLedger, State
 from aiowery.testing import run_virtual
 from aiowery.webhook import Receiver
-from aiowery.weryai import TextToImage
+from aiowery.weryai import PodcastVoice, TextToImage
 
 pytestmark = pytest.mark.anyio
 
@@ -168,3 +169,101 @@ async def test_a_released_attempt_that_is_called_about_is_told(tmp_path: Path) -
         assert (await job).task_ids == ("task_1",)
         assert (await until(ledger, State.DONE)).late_ids == ("task_0",)
     assert len(world.posts) == 2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_flood_of_forged_tasks_is_asked_about_a_bounded_number_of_times(kind: str, tmp_path: Path) -> None:
+    """Who knows the address of a doubt names task after task: 64 are kept, each is asked about five times at most."""
+    world = CallingWorld(seconds=60.0, lost=1, patience=0.01, silent=True)
+    async with (
+        ledger_of(kind, tmp_path) as ledger,
+        client_of(world, webhooks=world.webhooks, ledger=ledger, polling=QUICK) as client,
+    ):
+        with pytest.raises(SubmissionInDoubt):
+            await client.run(CAT)
+        for number in range(200):
+            assert await world.call("task_0", about=f"forged_{number}") == 200
+            assert len(client._opened._errands) <= 2
+        await asyncio.sleep(1.5)
+        for number in range(200):
+            await world.call("task_0", about=f"forged_{number}")
+        await asyncio.sleep(1.0)
+        assert world.gets <= 5 * 64
+        assert (await only(ledger)).state is State.IN_DOUBT
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_task_of_another_entry_is_not_adopted(kind: str, tmp_path: Path) -> None:
+    """A task that the provider knows, but that another submission brought: adopting it would hide what was charged."""
+    world = CallingWorld(seconds=60.0, silent=True, patience=0.01)
+    async with (
+        ledger_of(kind, tmp_path) as ledger,
+        client_of(world, webhooks=world.webhooks, ledger=ledger, polling=QUICK) as client,
+    ):
+        await client.submit(CAT)
+        world.lost = 1
+        with pytest.raises(SubmissionInDoubt):
+            await client.submit(TextToImage(prompt="a dog"))
+        assert await world.call("task_1", about="task_0") == 200
+        await asyncio.sleep(0.2)
+        assert [entry.state for entry in await ledger.entries()] == [State.ACCEPTED, State.IN_DOUBT]
+        await world.call("task_1")
+        async with asyncio.timeout(5):
+            while not (entry := (await ledger.entries())[1]).task_ids:  # noqa: ASYNC110 - a ledger sets no event
+                await asyncio.sleep(0.01)
+        assert entry.task_ids == ("task_1",)
+
+
+async def test_a_podcasts_second_step_shares_the_task_of_its_first(tmp_path: Path) -> None:
+    """Its request names that task, so the call about it settles its doubt."""
+    world = CallingWorld(seconds=0.05, silent=True)
+    voice = PodcastVoice(task_id="task_0")
+    async with (
+        ledger_of("file", tmp_path) as ledger,
+        client_of(world, webhooks=world.webhooks, ledger=ledger, polling=QUICK) as client,
+    ):
+        await client.run(CAT)  # whatever made the task
+        (entry,) = await ledger.enter("b", [item_of(voice, client.base_url)], claim=True)
+        await ledger.fence(entry.id, "ref", 1.0)
+        await ledger.doubt("ref", "lost")
+        await ledger.delivered("ref", "task_0")
+        assert await client._opened.doubts.settled(entry.id) is not None
+
+
+async def test_a_status_that_lags_behind_its_call_is_asked_about_again(tmp_path: Path) -> None:
+    """Called once, and not known yet for a moment: the doubt is settled without another call."""
+    world = CallingWorld(seconds=0.05, silent=True, lost=1, patience=0.01)
+    async with (
+        ledger_of("file", tmp_path) as ledger,
+        client_of(world, webhooks=world.webhooks, ledger=ledger, polling=QUICK) as client,
+    ):
+        with pytest.raises(SubmissionInDoubt):
+            await client.run(CAT)
+        world.misfortunes["status"] = [envelope(None, 1003, "task not exist")] * 2
+        assert await world.call("task_0") == 200
+        await until(ledger, State.DONE)
+
+
+async def test_two_processes_that_hear_the_same_settle_it_once(tmp_path: Path) -> None:
+    """Both ask and both want to adopt: one does, the other goes on without a word of doubt."""
+    path = tmp_path / "jobs.db"
+    world = CallingWorld(seconds=0.2, silent=True, lost=1, patience=0.01)
+    async with client_of(world, webhooks=world.webhooks, ledger=path, polling=QUICK) as client:
+        assert [isinstance(one.error, SubmissionInDoubt) async for one in client.stream([CAT], batch="cats")] == [True]
+    async with Receiver(ledger=path) as world.receiver:
+        await world.call("task_0")
+    async with (
+        client_of(world, ledger=path, polling=QUICK) as one,
+        client_of(world, ledger=path, polling=QUICK) as other,
+    ):
+
+        async def settled_by_the_other(task_id: str) -> bool:
+            assert await type(one._opened).knows_task(other._opened, task_id)
+            await other._opened.doubts.settled(1)
+            return True
+
+        one._opened.knows_task = settled_by_the_other  # type: ignore[method-assign]
+        (mine,) = [outcome async for outcome in one.stream([CAT], batch="cats")]
+        (its,) = [outcome async for outcome in other.stream([CAT], batch="cats")]
+    assert (mine.error, its.error) == (None, None)
+    assert len(world.posts) == 1
