@@ -103,7 +103,8 @@ class Exchange:
     def refuse(self, error: WebhookError) -> int:
         """Count what is no delivery, and return what to answer."""
         self._counts.refused += 1
-        self._complain(str(error))
+        # What it says of the body quotes that.
+        self._complain("a body that is no delivery" if error.http_status == HTTPStatus.BAD_REQUEST else str(error))
         return error.http_status
 
     async def _recorded(self, ref: str, snapshot: Snapshot) -> bool:

@@ -279,6 +279,26 @@ def test_a_call_after_our_patience_is_still_heard() -> None:
     run_virtual(main())
 
 
+def test_a_call_after_our_patience_that_came_too_early_hides_no_later_one() -> None:
+    """Nobody looks any more; a forged call wakes a look that finds nothing, and the true one still ends the job."""
+
+    async def main() -> None:
+        world = CallingWorld(seconds=1100.0)
+        async with client_of(world, webhooks=world.webhooks) as client:
+            job = await client.submit(CAT)
+            with pytest.raises(JobTimeout):
+                await job
+            before = len(world.looks["task_0"])
+            for _ in range(100):
+                await world.call("task_0")
+                await asyncio.sleep(0.1)
+            assert len(world.looks["task_0"]) <= before + 3
+            await asyncio.sleep(500.0)
+            assert job.done
+
+    run_virtual(main())
+
+
 def test_failing_checks_do_not_multiply_with_calls() -> None:
     """The status endpoint is down and somebody calls and calls: checks keep their pauses."""
 
@@ -371,7 +391,7 @@ def test_what_could_not_work_is_refused(build: Any, words: str) -> None:
 
 
 def test_no_token_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """Addresses are secrets: no record at any level holds one, whether its call was taken or turned away."""
+    """No record at any level holds an address, whether its call was taken or turned away, nor a stranger's body."""
 
     async def main() -> None:
         world = CallingWorld(seconds=1.0)
@@ -380,10 +400,12 @@ def test_no_token_is_logged(caplog: pytest.LogCaptureFixture) -> None:
                 await client.run(CAT)
                 await world.call("task_0", about="another")
                 await world.receiver.receive("0" * 32, b"{}", None)
+                await world.receiver.receive("0" * 32, b"a stranger's words", None)
         token = world.addresses["task_0"].rpartition("/")[2]
         assert "turned away" in caplog.text
         assert token not in caplog.text
         assert "0" * 32 not in caplog.text
+        assert "a stranger's words" not in caplog.text
 
     run_virtual(main())
 
