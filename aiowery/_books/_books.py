@@ -14,11 +14,12 @@ from aiowery._catalogue import as_object
 from aiowery._events import log
 from aiowery._job import Job
 from aiowery._values import Request
-from aiowery.errors import LedgerError
+from aiowery.errors import LedgerError, SubmissionInDoubt
 from aiowery.ledger import UNNAMED, Entry, Item, Ledger, State, body_of
 
 _PATIENCE: Final = 2.0
 _AHEAD: Final = 15
+_DOUBTS: Final = 1000
 _NOBODY_ASKS: Final[Mapping[str, Any]] = {}
 
 
@@ -50,6 +51,7 @@ class Books:
         self._expected: dict[int, None] = {}
         self._ahead: set[int] = set()
         self._unwritten: set[int] = set()
+        self._doubted: dict[int, Page] = {}
         self._claiming = asyncio.Lock()
         self._writing: set[asyncio.Task[None]] = set()
         self._looked_at = float("-inf")
@@ -124,8 +126,11 @@ class Books:
         self._ours[page.entry_id] = job
 
     def look_after(self, entry_id: int, job: Job[Any]) -> None:
-        """Keep the job of an entry that was accepted earlier."""
-        self.keep(Page(self.ledger, entry_id, self._purse, "", cost=0.0, budget=None, lasting=True), job)
+        """Keep the job of an entry that was accepted earlier, or that was in doubt until now."""
+        page = self._doubted.pop(entry_id, None)
+        if page is None:
+            page = Page(self.ledger, entry_id, self._purse, "", cost=0.0, budget=None, lasting=True)
+        self.keep(page, job)
 
     async def claim(self, entry_id: int) -> bool:
         """Take a new entry, and some of those that are expected next; False when it is not new any more."""
@@ -243,6 +248,15 @@ class Books:
         finally:
             self._leave(page)
             self.first_buyers.bought(page.sort)
+            page.sort = None
+            if isinstance(error, SubmissionInDoubt):
+                self._remember_doubted(page)
+
+    def _remember_doubted(self, page: Page) -> None:
+        """Keep what is held for a doubt: should it be settled, what was charged takes its place."""
+        self._doubted[page.entry_id] = page
+        if len(self._doubted) > _DOUBTS:
+            del self._doubted[next(iter(self._doubted))]
 
     async def _ended(self, page: Page, job: Job[Any]) -> None:
         try:

@@ -13,7 +13,7 @@ from webhook.calling import CallingWorld
 
 from aiowery import PollPolicy
 from aiowery._books import item_of
-from aiowery.errors import SubmissionInDoubt
+from aiowery.errors import BudgetExceeded, SubmissionInDoubt
 from aiowery.ledger import Entry, Ledger, MemoryLedger, SqliteLedger, State
 from aiowery.testing import run_virtual
 from aiowery.webhook import Receiver
@@ -63,6 +63,22 @@ def test_a_call_that_came_while_we_waited_spares_the_doubt() -> None:
         assert result.task_ids == ("task_0",)
         assert len(world.posts) == 1
         assert statistics.lane.in_use == 0
+
+    run_virtual(main())
+
+
+def test_what_a_settled_doubt_was_charged_counts() -> None:
+    """Its price was unknown when it was sent: once its end is known, the client's budget knows what it took."""
+
+    async def main() -> None:
+        world = CallingWorld(seconds=12.0, lost=1)
+        async with client_of(world, webhooks=world.webhooks, budget=1) as client:
+            await client.run(CAT)
+            await asyncio.sleep(0.1)  # its end is written beside the work
+            assert client.statistics().credits == 1.0
+            with pytest.raises(BudgetExceeded):
+                await client.run(CAT)
+        assert len(world.posts) == 1
 
     run_virtual(main())
 
