@@ -109,6 +109,8 @@ class Watch:
             return
         if job.watched:
             self._scheduler.set_deadline(job, deadline)
+            if job.line is not None:  # looks that wait for a call must not outwait who waits for the result
+                self._scheduler.look_by(job, self._look_before(deadline))
         elif not job.done:
             self._owner.watched(job)
             self._scheduler.watch(job, after=0.0, deadline=deadline)
@@ -185,7 +187,13 @@ class Watch:
         if line is None or line.woken or not line.awaited or self.net.seconds <= self._policy.longest:
             return 0.0
         seconds = self.net.seconds if not line.futile else self._policy.longest * 2.0 ** min(line.futile - 2, 63)
-        return min(seconds, self.net.seconds) * (1.0 - _DRIFT * self._random())
+        caught = min(seconds, self.net.seconds) * (1.0 - _DRIFT * self._random())
+        deadline = job.next_deadline(self._loop.time())
+        return caught if deadline is None else min(caught, self._look_before(deadline) - self._loop.time())
+
+    def _look_before(self, deadline: float) -> float:
+        """Return when a look finds in time what ends before a deadline, but for its last few seconds."""
+        return max(deadline - self._policy.longest, self._loop.time() + self._policy.longest)
 
     def _learned(self, job: Job[Any]) -> float | None:
         if job.request is None or self._policy.first != "learned":

@@ -124,6 +124,38 @@ def test_the_net_widens_with_calls_and_narrows_without() -> None:
     run_virtual(main())
 
 
+def test_the_net_does_not_outwait_who_waits() -> None:
+    """Calls have come and come no more: a handler with 25 s still gets its picture of 12 s, for one look."""
+
+    async def main() -> None:
+        world = CallingWorld(seconds=12.0)
+        async with client_of(world, webhooks=world.webhooks) as client:
+            for _ in range(3):
+                await client.run(CAT)
+            world.silent = True
+            results = await asyncio.gather(*(client.run(CAT, deadline=25) for _ in range(5)))
+            assert world.gets == 8
+            assert all(19.9 < (result.seconds or 0.0) < 20.1 for result in results)
+
+    run_virtual(main())
+
+
+def test_impatient_waiters_make_no_more_looks_than_polling_does() -> None:
+    """Somebody asks again and again with a second's patience: looks keep their usual distance."""
+
+    async def main() -> None:
+        world = CallingWorld(seconds=300.0, silent=True)
+        async with client_of(world, webhooks=world.webhooks) as client:
+            job = await client.submit(CAT)
+            for _ in range(100):
+                with pytest.raises(JobTimeout):
+                    await job.wait(deadline=1.0)
+            assert job.age > 90
+            assert len(world.looks["task_0"]) <= 25
+
+    run_virtual(main())
+
+
 def test_forged_calls_cost_no_more_than_polling() -> None:
     """Somebody who knows an address calls a thousand times in 20 s: a look at once, then one every 3 to 5 s."""
 
