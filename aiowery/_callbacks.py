@@ -81,7 +81,7 @@ class Doubts:
             request = request or self._request_of(entry)
             if not told or request is None or entry.host != self._books.host:
                 return None
-            known = await self._known(entry_id, await self._free(entry_id, told, request))
+            known = await self._free(entry_id, await self._known(entry_id, told), request)
             if len(known) != request.places:
                 log.warning(
                     "%s: in doubt; the provider called about %s, of %d tasks", request.label, known, request.places
@@ -109,10 +109,10 @@ class Doubts:
                 self._denied[entry_id, task_id] += 1
         return [task_id for task_id in told if task_id in confirmed]
 
-    async def _free(self, entry_id: int, told: list[str], request: Request[Any]) -> list[str]:
+    async def _free(self, entry_id: int, known: list[str], request: Request[Any]) -> list[str]:
         """Return those of the tasks that belong to no other entry: one that is adopted twice would hide a charge."""
         free = []
-        for task_id in told:
+        for task_id in known:
             holders = await self._ledger.holders(task_id)
             # A podcast's second step names the task of its first, and shares it.
             if not set(holders) - {entry_id} or getattr(request, "task_id", None) == task_id:
@@ -149,6 +149,7 @@ class Callbacks:
         self._ended: OrderedDict[str, None] = OrderedDict()
         self._begun = asyncio.Event()
         self._settling: set[int] = set()
+        self._closed = False
         self._received = 0
         self._last = 0
 
@@ -163,6 +164,7 @@ class Callbacks:
 
     def close(self) -> None:
         """Listen no more."""
+        self._closed = True
         if self._webhooks is not None and self._webhooks.receiver is not None:
             self._webhooks.receiver.detach(self)
 
@@ -228,7 +230,7 @@ class Callbacks:
 
     def _follow_up(self, entry: Entry, one: Delivery) -> None:
         if entry.state is State.IN_DOUBT:
-            if entry.id not in self._settling:
+            if entry.id not in self._settling and not self._closed:  # a call may be on its way while we close
                 self._settling.add(entry.id)
                 self._owner.spawn(self._settle(entry.id))
         elif entry.state is State.SENDING and self._books.is_ours(entry.id):

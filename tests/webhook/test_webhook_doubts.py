@@ -283,3 +283,18 @@ async def test_two_processes_that_hear_the_same_settle_it_once(tmp_path: Path) -
         (its,) = [outcome async for outcome in other.stream([CAT], batch="cats")]
     assert (mine.error, its.error) == (None, None)
     assert len(world.posts) == 1
+
+
+async def test_a_call_that_is_recorded_while_the_client_closes_starts_nothing(tmp_path: Path) -> None:
+    """It is in the ledger, for the next run; no task of a client outlives it."""
+    world = CallingWorld(seconds=60.0, silent=True, lost=1, patience=0.01)
+    async with ledger_of("file", tmp_path) as ledger:
+        async with client_of(world, webhooks=world.webhooks, ledger=ledger, polling=QUICK) as client:
+            with pytest.raises(SubmissionInDoubt):
+                await client.run(CAT)
+            before = asyncio.all_tasks()
+            calling = asyncio.create_task(world.call("task_0"))
+            await asyncio.sleep(0)
+        assert await calling == 200
+        assert asyncio.all_tasks() <= before
+        assert [told.task_id for told in await ledger.deliveries()] == ["task_0"]
