@@ -48,6 +48,8 @@ class Receiver(Exchange):
         self._under_way = 0
         self._owned: SqliteLedger | None = None
         self._keeper: LedgerKeeper | None = None
+        if ledger is not None:
+            self._nobody = "the receiver's ledger is not open; use `async with receiver` in the application's lifespan"
         if isinstance(ledger, (str, os.PathLike)):
             self._owned = SqliteLedger(ledger)
             self._keeper = LedgerKeeper(self._owned)
@@ -62,7 +64,11 @@ class Receiver(Exchange):
         await self.aclose()
 
     async def open(self) -> None:
-        """Open its ledger, if it has one; a server that runs the receiver by itself calls this. Raises LedgerError."""
+        """Open its ledger, if it has one. Raises LedgerError.
+
+        A server that runs the receiver by itself calls this; an application in which it is mounted has to, in its
+        lifespan.
+        """
         if self._keeper is not None:
             if self._owned is not None:
                 await self._owned.open()

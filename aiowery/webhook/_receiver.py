@@ -62,6 +62,7 @@ class Exchange:
     def __init__(self, largest: int) -> None:
         self.largest: int = largest
         self._recipients: dict[Recipient, asyncio.AbstractEventLoop] = {}
+        self._nobody = "no client is open"
         self._counts = _Counts()
         self._complained_at = float("-inf")
 
@@ -90,7 +91,7 @@ class Exchange:
         except WebhookError as error:
             return self.refuse(error)
         if not self._recipients:
-            return self._fail("no client is open")
+            return self._fail(self._nobody)
         try:
             known = await self._recorded(ref_of(token), snapshot)
         except LedgerError as error:

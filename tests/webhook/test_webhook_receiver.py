@@ -276,6 +276,15 @@ async def test_a_client_that_does_not_answer_stops_nobody(monkeypatch: pytest.Mo
     loop.close()
 
 
+async def test_a_mounted_receiver_that_nobody_opened_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Frameworks tell what is mounted nothing of their lifespan; the log names what is missing."""
+    async with served(Starlette(routes=[Mount("/hook", Receiver(ledger=tmp_path / "jobs.db"))])) as url:
+        async with httpx.AsyncClient() as http:
+            answer = await http.post(f"{url}/hook/{TOKEN}", content=delivery("task_1"), headers=JSON)
+    assert answer.status_code == 503
+    assert "async with receiver" in caplog.text
+
+
 async def test_websockets_are_turned_away() -> None:
     """Only HTTP is spoken here."""
     sent: list[Any] = []
