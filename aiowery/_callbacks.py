@@ -287,5 +287,11 @@ class Callbacks:
             self._last = one.id
 
     async def _hear(self, one: Delivery) -> None:
-        if self._told(one.ref, one.task_id, ended=one.ended) is None:
-            await self.delivered(one.ref, one.task_id, ended=one.ended)
+        told = self._told(one.ref, one.task_id, ended=one.ended)
+        if told is not None:
+            self._received += told
+            return
+        entry = await self._ledger.delivered(one.ref, one.task_id, ended=one.ended)
+        if entry is not None and entry.host == self._books.host:
+            self._received += self._books.is_ours(entry.id)  # and not those of others on the same file
+            self._follow_up(entry, one)

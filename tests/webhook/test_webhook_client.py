@@ -380,6 +380,28 @@ def test_two_clients_share_a_receiver() -> None:
 
 
 @pytest.mark.anyio
+async def test_what_another_process_received_is_counted_by_whose_it_is(tmp_path: Path) -> None:
+    """Two clients on one file, a third receives: each counts the calls for its own submissions."""
+    path = tmp_path / "jobs.db"
+    world = CallingWorld(seconds=3600.0, silent=True)
+    webhooks = Webhooks(public_url=PUBLIC)
+    async with (
+        Receiver(ledger=path) as world.receiver,
+        client_of(world, webhooks=webhooks, ledger=path) as one,
+        client_of(world, webhooks=webhooks, ledger=path) as other,
+    ):
+        mine, its = await one.submit(CAT), await other.submit(CAT)
+        world.finished_at = dict.fromkeys(world.finished_at, 0.0)
+        await world.call(mine.task_ids[0])
+        await asyncio.wait_for(mine.wait(), 5)
+        await asyncio.sleep(1.2)  # for the other one to have read it too
+        assert [client.statistics().webhooks.received for client in (one, other)] == [1, 0]  # type: ignore[union-attr]
+        await world.call(its.task_ids[0])
+        await asyncio.wait_for(its.wait(), 5)
+        assert other.statistics().webhooks.received == 1  # type: ignore[union-attr]
+
+
+@pytest.mark.anyio
 @pytest.mark.parametrize("kind", ["memory", "file"])
 @pytest.mark.parametrize("who", ["two clients", "the receiver"])
 async def test_a_ledger_that_is_shared_keeps_no_call_to_itself(kind: str, who: str, tmp_path: Path) -> None:
