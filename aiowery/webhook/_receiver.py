@@ -109,23 +109,22 @@ class Exchange:
         return error.http_status
 
     async def _recorded(self, ref: str, snapshot: Snapshot) -> bool:
-        """Tell everybody, for a ledger that two of them share knows the submissions of both."""
+        """Tell everybody at once: a ledger that two share knows the submissions of both, and one may be slow."""
         # Nobody has documented calls before the end; should there be some, they must not spend the one that counts.
         ended = snapshot.state.terminal or not knows(snapshot.word)
-        known = False
-        fault: LedgerError | None = None
+        tellings = []
         for recipient, loop in tuple(self._recipients.items()):
             telling = recipient.delivered(ref, snapshot.task_id, ended=ended)
-            try:
-                if loop is asyncio.get_running_loop():
-                    known |= await telling
-                else:
-                    known |= await self._recorded_elsewhere(recipient, loop, telling)
-            except LedgerError as error:
-                fault = error
-        if fault is not None and not known:
-            raise fault
-        return known
+            if loop is not asyncio.get_running_loop():
+                telling = self._recorded_elsewhere(recipient, loop, telling)
+            tellings.append(telling)
+        told = await asyncio.gather(*tellings, return_exceptions=True)
+        if True in told:
+            return True
+        for fault in told:
+            if isinstance(fault, BaseException):
+                raise fault
+        return False
 
     async def _recorded_elsewhere(
         self, recipient: Recipient, loop: asyncio.AbstractEventLoop, telling: Coroutine[Any, Any, bool]

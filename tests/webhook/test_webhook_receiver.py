@@ -271,7 +271,11 @@ async def test_a_client_that_does_not_answer_stops_nobody(monkeypatch: pytest.Mo
     await asyncio.to_thread(loop.run_until_complete, _attached(receiver, silent))
     assert await receiver.receive(TOKEN, delivery("task_1"), JSON) == 503
     receiver.attach(here)
-    assert await receiver.receive(TOKEN, delivery("task_1"), JSON) == 200
+    monkeypatch.setattr("aiowery.webhook._receiver._ELSEWHERE", 1.0)
+    calling = asyncio.create_task(receiver.receive(TOKEN, delivery("task_1"), JSON))
+    await asyncio.sleep(0.1)
+    assert here.told == ["task_1"]
+    assert await calling == 200
     await asyncio.to_thread(loop.run_until_complete, asyncio.sleep(0))
     loop.close()
 
