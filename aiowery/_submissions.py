@@ -22,7 +22,7 @@ from aiowery._provider import Provider
 from aiowery._send import Sender, Verdict, retry_after, unsent, verdict
 from aiowery._turns import Turns
 from aiowery._upload import Uploader
-from aiowery._values import Accepted, Deadline, Request, ResultT
+from aiowery._values import DEFAULT, Accepted, Deadline, Request, ResultT
 from aiowery._watch import Watch
 from aiowery._webhooks import new_token, ref_of
 from aiowery._wire import Call
@@ -276,6 +276,7 @@ class Submissions:
         finally:  # whatever a log handler or an observer raises must not lose what was paid for
             self._turns.accepted(ticket, accepted.task_ids)
             self._books.keep(page, job)
+            self._books.expect_price(page, self._watch.patience(request.kind, DEFAULT))
             job.take(accepted.snapshots)
             self._callbacks.begin(job, order.admitted.ref, awaited=order.admitted.called_back)
             self._watch.begin(job, deadline=order.deadline)

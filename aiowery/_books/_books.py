@@ -125,6 +125,11 @@ class Books:
         self._pages[job] = page
         self._ours[page.entry_id] = job
 
+    def expect_price(self, page: Page, within: float) -> None:
+        """Let others of its sort wait no longer than so many seconds, however patient its own caller is."""
+        if page.sort is not None:
+            asyncio.get_running_loop().call_later(within, lambda: self._bought(page, untold=True))
+
     def look_after(self, entry_id: int, job: Job[Any]) -> None:
         """Keep the job of an entry that was accepted earlier, or that was in doubt until now."""
         page = self._doubted.pop(entry_id, None)
@@ -218,7 +223,7 @@ class Books:
         """Our patience with a job has ended: another process may look after it, if it lasts."""
         page = self._pages.get(job)
         if page is not None:
-            self.first_buyers.bought(page.sort, untold=True)
+            self._bought(page, untold=True)
             self._write(self.ledger.leave(page.entry_id))
 
     def forget(self, job: Job[Any]) -> None:
@@ -247,10 +252,14 @@ class Books:
             raise
         finally:
             self._leave(page)
-            self.first_buyers.bought(page.sort)
-            page.sort = None
+            self._bought(page)
             if isinstance(error, SubmissionInDoubt):
                 self._remember_doubted(page)
+
+    def _bought(self, page: Page, *, untold: bool = False) -> None:
+        """End the turn to buy of this page, if it has it still."""
+        sort, page.sort = page.sort, None
+        self.first_buyers.bought(sort, untold=untold)
 
     def _remember_doubted(self, page: Page) -> None:
         """Keep what is held for a doubt: should it be settled, what was charged takes its place."""
@@ -264,7 +273,7 @@ class Books:
         finally:
             self._leave(page)
             # One that failed tells nothing of what others will cost: the next of its sort goes alone, too.
-            self.first_buyers.bought(page.sort, untold=job.error is None and job.credits is None)
+            self._bought(page, untold=job.error is None and job.credits is None)
 
     def _leave(self, page: Page) -> None:
         """Look after an entry no more; remember it if the ledger does not know what became of it."""

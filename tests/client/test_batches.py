@@ -463,6 +463,21 @@ async def test_a_first_that_fails_does_not_open_the_gate(told: dict[str, int]) -
     assert len(world.posts) == 4
 
 
+async def test_a_first_that_never_ends_holds_up_the_others_for_the_usual_patience() -> None:
+    """Its caller may wait without end (`deadline=None`); those of its sort go on after the time that a job may take."""
+    world = World(seconds=60.0)
+    policy = attrs.evolve(QUICK, image_deadline=0.2)
+    async with client_of(world, polling=policy, budget=3) as client:
+        first, *others = [asyncio.ensure_future(client.run(cat, deadline=None)) for cat in cats(4)]
+        await asyncio.sleep(0.1)
+        assert len(world.posts) == 1
+        async with asyncio.timeout(5):
+            while len(world.posts) < 4:  # noqa: ASYNC110 - a double sets no event
+                await asyncio.sleep(0.01)
+        assert not first.done()
+    await asyncio.gather(first, *others, return_exceptions=True)
+
+
 async def test_who_waits_for_a_price_waits_no_longer_than_for_the_line() -> None:
     """`start_within` counts while the first of a sort has yet to tell the price, too."""
     world = World(seconds=60.0)
