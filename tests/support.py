@@ -6,12 +6,14 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import attrs
 import httpx
 
 from aiowery import Limits, PollPolicy, RetryPolicy, WeryAI
+from aiowery.ledger import Ledger, MemoryLedger, SqliteLedger
 
 KEY = "sk-made-up-key-0123456789"
 URL = "https://api.example.com"
@@ -120,6 +122,17 @@ async def client_of(
         client = WeryAI(KEY, base_url=URL, http=http, limits=limits, polling=polling, retries=retries, **more)
         async with client:
             yield client
+
+
+@contextlib.asynccontextmanager
+async def ledger_of(kind: str, directory: Path, *, remember: int = 0) -> AsyncIterator[Ledger]:
+    """Open a ledger, "memory" or "file", that outlives the clients of a test."""
+    ledger: Ledger = MemoryLedger(remember=remember) if kind == "memory" else SqliteLedger(directory / "jobs.db")
+    await ledger.open()
+    try:
+        yield ledger
+    finally:
+        await ledger.aclose()
 
 
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

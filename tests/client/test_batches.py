@@ -8,14 +8,14 @@ import logging
 import random
 import sqlite3
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import attrs
 import httpx
 import pytest
-from support import KEY, World, client_of, envelope
+from support import KEY, World, client_of, envelope, ledger_of
 
 from aiowery import ImageResult, Outcome, OutcomeStream, PollPolicy, Resubmit, Result, WeryAI
 from aiowery._books import item_of
@@ -40,17 +40,6 @@ pytestmark = pytest.mark.anyio
 QUICK = PollPolicy(shortest=0.02, longest=0.03, eager=0.02)
 KINDS = ("memory", "file")
 LOST = httpx.ReadTimeout("no answer")
-
-
-@contextlib.asynccontextmanager
-async def ledger_of(kind: str, directory: Path) -> AsyncIterator[Ledger]:
-    """Open a ledger that outlives the clients of a test."""
-    ledger: Ledger = MemoryLedger() if kind == "memory" else SqliteLedger(directory / "jobs.db")
-    await ledger.open()
-    try:
-        yield ledger
-    finally:
-        await ledger.aclose()
 
 
 def cats(count: int, start: int = 0) -> list[TextToImage]:

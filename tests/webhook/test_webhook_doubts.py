@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from support import client_of, envelope
+from support import client_of, envelope, ledger_of
 from webhook.calling import CallingWorld
 
 from aiowery import PollPolicy
 from aiowery._books import item_of
 from aiowery.errors import BudgetExceeded, SubmissionInDoubt
-from aiowery.ledger import Entry, Ledger, MemoryLedger, SqliteLedger, State
+from aiowery.ledger import Entry, Ledger, State
 from aiowery.testing import run_virtual
 from aiowery.webhook import Receiver
 from aiowery.weryai import PodcastVoice, TextToImage
@@ -25,17 +23,6 @@ KINDS = ("memory", "file")
 CAT = TextToImage(prompt="a cat")
 FOUR = TextToImage(prompt="a cat", image_number=4)
 QUICK = PollPolicy().faster(100)
-
-
-@contextlib.asynccontextmanager
-async def ledger_of(kind: str, directory: Path) -> AsyncIterator[Ledger]:
-    """Open a ledger that outlives the clients of a test."""
-    ledger: Ledger = MemoryLedger(remember=10) if kind == "memory" else SqliteLedger(directory / "jobs.db")
-    await ledger.open()
-    try:
-        yield ledger
-    finally:
-        await ledger.aclose()
 
 
 async def only(ledger: Ledger) -> Entry:
@@ -88,7 +75,7 @@ async def test_a_call_after_the_doubt_adopts_its_task(kind: str, tmp_path: Path)
     """In doubt, then called about: one check confirms it, its end is waited for, the books are right."""
     world = CallingWorld(seconds=0.3, after=0.0, lost=1, patience=0.05)
     async with (
-        ledger_of(kind, tmp_path) as ledger,
+        ledger_of(kind, tmp_path, remember=10) as ledger,
         client_of(world, webhooks=world.webhooks, ledger=ledger, polling=QUICK) as client,
     ):
         with pytest.raises(SubmissionInDoubt):
@@ -106,7 +93,7 @@ async def test_a_task_that_the_provider_does_not_know_proves_nothing(kind: str, 
     """Whoever knows the address may name any task: what is not ours at the provider leaves the doubt as it is."""
     world = CallingWorld(seconds=60.0, lost=1, patience=0.01)
     async with (
-        ledger_of(kind, tmp_path) as ledger,
+        ledger_of(kind, tmp_path, remember=10) as ledger,
         client_of(world, webhooks=world.webhooks, ledger=ledger, polling=QUICK) as client,
     ):
         with pytest.raises(SubmissionInDoubt):
@@ -125,7 +112,7 @@ async def test_a_part_of_what_was_charged_does_not_hide_the_rest(kind: str, tmp_
     """Four pictures in doubt: adopted once all four were told of, however often each was."""
     world = CallingWorld(seconds=0.01, silent=True, lost=1, patience=0.02)
     async with (
-        ledger_of(kind, tmp_path) as ledger,
+        ledger_of(kind, tmp_path, remember=10) as ledger,
         client_of(world, webhooks=world.webhooks, ledger=ledger, polling=QUICK) as client,
     ):
         with pytest.raises(SubmissionInDoubt):
@@ -192,7 +179,7 @@ async def test_a_flood_of_forged_tasks_is_asked_about_a_bounded_number_of_times(
     """Who knows the address of a doubt names task after task: 64 are kept, each is asked about five times at most."""
     world = CallingWorld(seconds=60.0, lost=1, patience=0.01, silent=True)
     async with (
-        ledger_of(kind, tmp_path) as ledger,
+        ledger_of(kind, tmp_path, remember=10) as ledger,
         client_of(world, webhooks=world.webhooks, ledger=ledger, polling=QUICK) as client,
     ):
         with pytest.raises(SubmissionInDoubt):
@@ -213,7 +200,7 @@ async def test_a_task_of_another_entry_is_not_adopted(kind: str, tmp_path: Path)
     """A task that the provider knows, but that another submission brought: adopting it would hide what was charged."""
     world = CallingWorld(seconds=60.0, silent=True, patience=0.01)
     async with (
-        ledger_of(kind, tmp_path) as ledger,
+        ledger_of(kind, tmp_path, remember=10) as ledger,
         client_of(world, webhooks=world.webhooks, ledger=ledger, polling=QUICK) as client,
     ):
         await client.submit(CAT)
