@@ -69,8 +69,9 @@ class FirstBuyers:
 
     def __init__(self, prices: Prices) -> None:
         self._prices = prices
-        self._buying: dict[str, asyncio.Event] = {}
+        self._buying: dict[str, asyncio.Lock] = {}
         self._untold: set[str] = set()
+        self._stopped = False
 
     async def turn(self, request: Request[Any], until: float | None = None) -> str | None:
         """Wait until the price is known, or until this request is the first; then return its sort.
@@ -78,14 +79,18 @@ class FirstBuyers:
         Raises TimeoutError at `until` (a loop time).
         """
         sort = self._prices.key_of(request)
-        while sort not in self._untold and await self._prices.of(request) is None:
-            buying = self._buying.get(sort)
-            if buying is None:
-                self._buying[sort] = asyncio.Event()
-                return sort
-            async with asyncio.timeout_at(until):
-                await buying.wait()
-        return None
+        if await self._known(sort, request):
+            return None
+        buying = self._buying.setdefault(sort, asyncio.Lock())
+        async with asyncio.timeout_at(until):
+            await buying.acquire()
+        first = False
+        try:
+            first = not (self._stopped or await self._known(sort, request))
+        finally:
+            if not first:
+                buying.release()
+        return sort if first else None
 
     def bought(self, sort: str | None, *, untold: bool = False) -> None:
         """Note that the first of a sort has ended; with `untold`, that nobody will learn what that costs."""
@@ -95,17 +100,22 @@ class FirstBuyers:
             self._untold.add(sort)
             if len(self._untold) > _SORTS:  # they are made of callers' words, so their number must have an end
                 self._untold.pop()
-        self._stop(sort)
+        buying = self._buying.get(sort)
+        if buying is not None and buying.locked():
+            buying.release()
+        if len(self._buying) > _SORTS:
+            self._buying = {sort: lock for sort, lock in self._buying.items() if lock.locked()}
 
     def stop(self) -> None:
         """Let nobody wait any more."""
-        for sort in tuple(self._buying):
-            self._stop(sort)
+        self._stopped = True
+        waited_for, self._buying = self._buying, {}
+        for buying in waited_for.values():
+            if buying.locked():
+                buying.release()
 
-    def _stop(self, sort: str) -> None:
-        buying = self._buying.pop(sort, None)
-        if buying is not None:
-            buying.set()
+    async def _known(self, sort: str, request: Request[Any]) -> bool:
+        return sort in self._untold or await self._prices.of(request) is not None
 
 
 def price_key(request: Request[Any], host: str) -> str:
