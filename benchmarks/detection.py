@@ -23,7 +23,9 @@ from benchmarks._server import FakeServer, ServerFacts
 _SHORTEST: Final = 10.0
 _LONGEST: Final = 14.0
 _RATE: Final = 6.0
-_NOTES: tuple[Note, ...] = ()
+_NOTES: tuple[Note, ...] = (
+    Note("delay, mean", "The mean of some 200 delays of 0 to 3.3 s varies by about 0.07 s from run to run (computed)."),
+)
 
 
 @attrs.frozen

@@ -25,7 +25,13 @@ tops = {name.partition('.')[0] for name in set(sys.modules) - before}
 print(*sorted(top for top in tops if top not in sys.stdlib_module_names and not top.startswith('_')))
 """
 _OPTIONAL: Final = ("httpx2", "rich", "cyclopts", "starlette", "uvicorn", "PIL", "pytest")
-_NOTES: tuple[Note, ...] = ()
+_NOTES: tuple[Note, ...] = (
+    Note(
+        "over bare Python",
+        "About a third is the classes of WeryAI's requests and answers, which attrs makes as they are imported (by"
+        " `python -X importtime`); loading them on demand would spare it.",
+    ),
+)
 
 
 def measure(*, quick: bool) -> Section:

@@ -16,8 +16,8 @@ Forged: 100 jobs are running, after three whose calls came as they should. Then 
 over 20 connections, each as soon as the one before it was answered: to addresses that do not exist; to those of the
 jobs, naming other tasks; and, as if the secrets had leaked, to those of the jobs, naming their own tasks, all of which
 are still running (each is then looked at once, and from there on as often as polling would). GETs are those while that
-lasts, CPU is that of the client's process, uvicorn included. After the
-flood all tasks end at once, and the server calls about each.
+lasts, CPU is that of the client's process, uvicorn included. After the flood all tasks end at once, and the server
+calls about each.
 
 Two processes: the client has a ledger file, and the receiver, in a process of its own, the same file. Jobs of
 0.4-0.8 s, four at once; the call is sent at the task's end. Spread is that of the jobs.
