@@ -13,7 +13,9 @@ the server's answer time, and a crash in there leaves a doubt.
 
     _memory | _sqlite                      the two that there are
     _protocol                              what a ledger is
-    _moves | _writer | _owners | _places   the machine in SQL; who writes; who lives; where
+    _moves | _reads                        the machine in SQL; questions to it
+    _writer | _owners | _places            who writes; who lives; where
+    _rows
     _schema
     _entries                               values
 """

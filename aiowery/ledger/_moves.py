@@ -11,9 +11,7 @@ not by state alone: a process that was frozen may wake with the real ids after o
 
 from __future__ import annotations
 
-import json
-import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import attrs
@@ -22,8 +20,6 @@ from aiowery.errors import LedgerError
 from aiowery.ledger._entries import (
     MOST_DELIVERIES,
     UNNAMED,
-    BatchSummary,
-    Delivery,
     Entry,
     Item,
     State,
@@ -31,17 +27,11 @@ from aiowery.ledger._entries import (
     with_late,
     wrong_host,
 )
-
-Connection = sqlite3.Connection
+from aiowery.ledger._rows import COLUMNS, Connection, entry_of, storable, text_of
 
 _KEY: Final = 2
 _WHILE: Final = 1.0
 _OPEN: Final = frozenset({State.SENDING, State.IN_DOUBT})
-
-_COLUMNS: Final = (
-    "id, batch, key, position, request, state, attempts, ref, owner, sent_at, task_ids, batch_id, request_id, note,"
-    " snapshots, credits, files, seconds, late_ids, cost, host, body, price_key"
-)
 
 
 def enter(
@@ -56,14 +46,14 @@ def enter(
     if not reuse:
         _insert(connection, [_new_row(batch, item, state, claimant) for item in items])
         found = _by_key(connection, batch, [item.key for item in items])
-        return [_entry(found[item.key]) for item in items]
+        return [entry_of(found[item.key]) for item in items]
     entries = []
     for item in items:  # one by one: an item may be like one before it
         row = _alike(connection, batch, item)
         if row is None:
             _insert(connection, [_new_row(batch, item, state, claimant)])
             row = _by_key(connection, batch, [item.key])[item.key]
-        entries.append(_entry(row))
+        entries.append(entry_of(row))
     return entries
 
 
@@ -76,13 +66,13 @@ def _insert(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
 
 
 def _new_row(batch: str, item: Item, state: State, claimant: str | None) -> tuple[Any, ...]:
-    request = _text(item.request)
+    request = text_of(item.request)
     return (batch, item.key, item.position, request, item.host, item.body, item.price_key, state, claimant)
 
 
 def _by_key(connection: Connection, batch: str, keys: Sequence[str]) -> dict[str, Sequence[Any]]:
     marks = ", ".join("?" * len(keys))
-    rows = connection.execute(f"SELECT {_COLUMNS} FROM item WHERE batch = ? AND key IN ({marks})", (batch, *keys))  # noqa: S608 - marks only
+    rows = connection.execute(f"SELECT {COLUMNS} FROM item WHERE batch = ? AND key IN ({marks})", (batch, *keys))  # noqa: S608 - marks only
     return {row[_KEY]: row for row in rows}
 
 
@@ -95,7 +85,7 @@ def _check_host(connection: Connection, batch: str, items: Sequence[Item]) -> No
 def _alike(connection: Connection, batch: str, item: Item) -> Sequence[Any] | None:
     """Return an entry of the same body: the item's own before others, those that are done before others."""
     row: Sequence[Any] | None = connection.execute(
-        f"SELECT {_COLUMNS} FROM item WHERE body = ? AND host = ?"  # noqa: S608 - a constant
+        f"SELECT {COLUMNS} FROM item WHERE body = ? AND host = ?"  # noqa: S608 - a constant
         " AND state NOT IN ('failed', 'in doubt') ORDER BY state = 'done' DESC, batch = ? AND key = ? DESC, id LIMIT 1",
         (item.body, item.host, batch, item.key),
     ).fetchone()
@@ -163,7 +153,7 @@ def accepted(
     changed = connection.execute(
         "UPDATE item SET state = 'accepted', task_ids = ?, batch_id = ?, request_id = ?, note = ''"
         " WHERE ref = ? AND state IN ('sending', 'in doubt')",
-        (_text(list(task_ids)), _safe(batch_id), _safe(request_id), ref),
+        (text_of(list(task_ids)), storable(batch_id), storable(request_id), ref),
     ).rowcount
     if not changed:
         _note_late(connection, ref, task_ids)
@@ -172,13 +162,13 @@ def accepted(
 def _note_late(connection: Connection, ref: str, task_ids: Sequence[str]) -> Entry | None:
     """Note what became of an attempt after it was released, and return its entry."""
     row = connection.execute(
-        f"SELECT {_COLUMNS} FROM item WHERE id = (SELECT item FROM released WHERE ref = ?)",  # noqa: S608 - a constant
+        f"SELECT {COLUMNS} FROM item WHERE id = (SELECT item FROM released WHERE ref = ?)",  # noqa: S608 - a constant
         (ref,),
     ).fetchone()
     if row is None:
         return None
-    found = _entry(row)
-    connection.execute("UPDATE item SET late_ids = ? WHERE id = ?", (_text(with_late(found, task_ids)), found.id))
+    found = entry_of(row)
+    connection.execute("UPDATE item SET late_ids = ? WHERE id = ?", (text_of(with_late(found, task_ids)), found.id))
     return found
 
 
@@ -194,10 +184,10 @@ class Told:
 
 def delivered(connection: Connection, told: Told) -> Entry | None:
     """Return the entry whose attempt has this mark, and keep what was told of it."""
-    row = connection.execute(f"SELECT {_COLUMNS} FROM item WHERE ref = ?", (told.ref,)).fetchone()  # noqa: S608 - a constant
+    row = connection.execute(f"SELECT {COLUMNS} FROM item WHERE ref = ?", (told.ref,)).fetchone()  # noqa: S608 - a constant
     if row is None:
         return _note_late(connection, told.ref, (told.task_id,))
-    found = _entry(row)
+    found = entry_of(row)
     if found.task_ids and told.task_id not in found.task_ids:
         return None
     if found.state in _OPEN or (found.state is State.ACCEPTED and told.ended):
@@ -207,7 +197,7 @@ def delivered(connection: Connection, told: Told) -> Entry | None:
 
 def _keep(connection: Connection, told: Told) -> None:
     """Keep a delivery, as news if it is the first, tells more, or comes a while after the one before."""
-    task_id = _safe(told.task_id)
+    task_id = storable(told.task_id)
     connection.execute(
         "DELETE FROM delivery WHERE ref = ? AND task_id = ? AND (ended < ? OR abs(at - ?) > ?)",
         (told.ref, task_id, told.ended, told.at, _WHILE),
@@ -219,35 +209,13 @@ def _keep(connection: Connection, told: Told) -> None:
     )
 
 
-def deliveries(connection: Connection, after: int, ref: str | None) -> list[Delivery]:
-    """Return what has been told, by id."""
-    rows = connection.execute(
-        "SELECT id, ref, task_id, ended FROM delivery WHERE id > ? AND (? IS NULL OR ref = ?) AND EXISTS"
-        " (SELECT 1 FROM item WHERE ref = delivery.ref AND state IN ('sending', 'accepted', 'in doubt')) ORDER BY id",
-        (after, ref, ref),
-    )
-    return [Delivery(id_, told_ref, task_id, bool(ended)) for id_, told_ref, task_id, ended in rows]
-
-
-def holders(connection: Connection, task_id: str) -> list[int]:
-    """Return the ids of the entries that have this task."""
-    rows = connection.execute("SELECT id FROM item WHERE instr(task_ids, ?)", (_text(task_id),))
-    return [entry_id for (entry_id,) in rows]
-
-
-def version(connection: Connection) -> int:
-    """Return a number that changes when another connection has written."""
-    (number,) = connection.execute("PRAGMA data_version").fetchone()
-    return int(number)
-
-
 def refused(connection: Connection, ref: str, note: str, *, again: bool) -> None:
     """Note a refusal: the entry has failed, or is claimed again to be sent later."""
     state = State.CLAIMED if again else State.FAILED
     connection.execute(
         "UPDATE item SET state = ?, note = ?, cost = 0, ref = CASE WHEN ? THEN NULL ELSE ref END,"
         " owner = CASE WHEN ? THEN owner END WHERE ref = ? AND state = 'sending'",
-        (state, _safe(note), again, again, ref),
+        (state, storable(note), again, again, ref),
     )
 
 
@@ -255,7 +223,7 @@ def doubt(connection: Connection, ref: str, note: str) -> None:
     """Note that nobody knows what became of an attempt."""
     connection.execute(
         "UPDATE item SET state = 'in doubt', owner = NULL, note = ? WHERE ref = ? AND state = 'sending'",
-        (_safe(note), ref),
+        (storable(note), ref),
     )
 
 
@@ -275,20 +243,20 @@ def ended(connection: Connection, entry_id: int, end: End) -> None:
     connection.execute(
         "UPDATE item SET state = ?, snapshots = ?, credits = ?, cost = coalesce(?, cost), note = ?, seconds = ?,"
         " owner = NULL WHERE id = ? AND state = 'accepted'",
-        (end.state, _text(list(end.snapshots)), end.credits, end.credits, _safe(end.note), end.seconds, entry_id),
+        (end.state, text_of(list(end.snapshots)), end.credits, end.credits, storable(end.note), end.seconds, entry_id),
     )
 
 
 def saved(connection: Connection, entry_id: int, files: Sequence[str]) -> None:
     """Keep the names of what was saved."""
-    connection.execute("UPDATE item SET files = ? WHERE id = ?", (_text(list(files)), entry_id))
+    connection.execute("UPDATE item SET files = ? WHERE id = ?", (text_of(list(files)), entry_id))
 
 
 def adopt(connection: Connection, entry_id: int, task_ids: Sequence[str]) -> None:
     """Settle a doubt: these are its tasks. LedgerError for an entry that is in none."""
     changed = connection.execute(
         "UPDATE item SET state = 'accepted', task_ids = ?, note = '' WHERE id = ? AND state = 'in doubt'",
-        (_text(list(task_ids)), entry_id),
+        (text_of(list(task_ids)), entry_id),
     ).rowcount
     _must_be_in_doubt(changed, entry_id)
 
@@ -305,11 +273,6 @@ def release(connection: Connection, entry_id: int) -> None:
         (entry_id,),
     ).rowcount
     _must_be_in_doubt(changed, entry_id)
-
-
-def owners(connection: Connection) -> list[str]:
-    """Return who looks after something."""
-    return [owner for (owner,) in connection.execute("SELECT DISTINCT owner FROM item WHERE owner IS NOT NULL")]
 
 
 def inherit(connection: Connection, dead: str) -> int:
@@ -344,91 +307,6 @@ def leave(connection: Connection, entry_id: int, owner: str) -> None:
     )
 
 
-def entry(connection: Connection, entry_id: int) -> Entry | None:
-    """Return one entry."""
-    row = connection.execute(f"SELECT {_COLUMNS} FROM item WHERE id = ?", (entry_id,)).fetchone()  # noqa: S608 - a constant
-    return None if row is None else _entry(row)
-
-
-def entries(
-    connection: Connection, batch: str | None, states: Iterable[State] | None, after: int, limit: int
-) -> list[Entry]:
-    """Return a page of entries, by id."""
-    wanted = tuple(State) if states is None else tuple(states)
-    marks = ", ".join("?" * len(wanted))
-    rows = connection.execute(
-        f"SELECT {_COLUMNS} FROM item WHERE id > ? AND (? IS NULL OR batch = ?) AND state IN ({marks})"  # noqa: S608 - marks only
-        " ORDER BY id LIMIT ?",
-        (after, batch, batch, *wanted, limit),
-    )
-    return list(map(_entry, rows))
-
-
-def price(connection: Connection, price_key: str) -> float | None:
-    """Return what the latest entry of this price key was charged; what has failed tells no price."""
-    row = connection.execute(
-        "SELECT credits FROM item WHERE price_key = ? AND credits IS NOT NULL AND state = 'done'"
-        " ORDER BY id DESC LIMIT 1",
-        (price_key,),
-    ).fetchone()
-    return None if row is None else float(row[0])
-
-
-def batches(connection: Connection) -> list[BatchSummary]:
-    """Return all batches in numbers, oldest first."""
-    rows = connection.execute(
-        "SELECT batch, state, count(*), sum(credits) FROM item GROUP BY batch, state ORDER BY min(id)"
-    ).fetchall()
-    used = dict(connection.execute("SELECT batch, used FROM purse"))
-    names = dict.fromkeys(row[0] for row in rows)
-    return [_summary(name, [row for row in rows if row[0] == name], used.get(name, 0.0)) for name in names]
-
-
-def _summary(name: str, rows: Sequence[tuple[str, str, int, float | None]], used: float) -> BatchSummary:
-    told = [credits_ for _, _, _, credits_ in rows if credits_ is not None]
-    states = {State(state): number for _, state, number, _ in rows}
-    return BatchSummary(name=name, states=states, credits=sum(told) if told else None, used=used)
-
-
 def _must_be_in_doubt(changed: int, entry_id: int) -> None:
     if not changed:
         raise LedgerError(f"entry {entry_id} is not in doubt; aiowery doubts list shows those that are")
-
-
-def _entry(row: Sequence[Any]) -> Entry:
-    (id_, batch, key, position, request, state, attempts, ref, owner, sent_at, task_ids, *rest) = row
-    batch_id, request_id, note, snapshots, credits_, files, seconds, late_ids, cost, host, body, price_key = rest
-    return Entry(
-        id=id_,
-        batch=batch,
-        key=key,
-        position=position,
-        request=json.loads(request),
-        state=State(state),
-        attempts=attempts,
-        ref=ref,
-        owner=owner,
-        sent_at=sent_at,
-        task_ids=tuple(json.loads(task_ids)),
-        batch_id=batch_id,
-        request_id=request_id,
-        note=note,
-        snapshots=tuple(json.loads(snapshots)),
-        credits=credits_,
-        files=tuple(json.loads(files)),
-        seconds=seconds,
-        late_ids=tuple(json.loads(late_ids)),
-        cost=cost,
-        host=host,
-        body=body,
-        price_key=price_key,
-    )
-
-
-# Made once: json.dumps would make one for every text.
-_text: Final = json.JSONEncoder(separators=(",", ":")).encode
-
-
-def _safe(text: str | None) -> str | None:
-    """Return a text that may be stored: half a character, which JSON can bring, is none."""
-    return None if text is None else text.encode("utf-8", "replace").decode()

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 import anyio.to_thread
 
 from aiowery.errors import LedgerError
-from aiowery.ledger import _moves
+from aiowery.ledger import _moves, _reads
 from aiowery.ledger._entries import BatchSummary, Delivery, Entry, Item, State, checked_end
 from aiowery.ledger._owners import Owners
 from aiowery.ledger._places import check_place, explained
@@ -66,7 +66,7 @@ class SqliteLedger:
 
     async def take_over(self) -> int:
         """Free what dead processes left under way; return how many entries are in doubt for that reason."""
-        found = await self._do(_moves.owners)
+        found = await self._do(_reads.owners)
         dead = await anyio.to_thread.run_sync(self._owners.dead, found)
         inherit = (self._do(partial(_moves.inherit, dead=name), whole=True) for name in dead)
         return sum(await asyncio.gather(*inherit))
@@ -157,19 +157,19 @@ class SqliteLedger:
 
     async def deliveries(self, *, after: int = 0, ref: str | None = None) -> list[Delivery]:
         """Return what `delivered` has kept, by id, those after `after`; of one mark, or of all."""
-        return await self._do(lambda connection: _moves.deliveries(connection, after, ref))
+        return await self._do(lambda connection: _reads.deliveries(connection, after, ref))
 
     async def holders(self, task_id: str) -> list[int]:
         """Return the ids of the entries that have this task."""
-        return await self._do(lambda connection: _moves.holders(connection, task_id))
+        return await self._do(lambda connection: _reads.holders(connection, task_id))
 
     async def version(self) -> int:
         """Return a number that is another one once another process has written."""
-        return await self._do(_moves.version)
+        return await self._do(_reads.version)
 
     async def entry(self, entry_id: int) -> Entry | None:
         """Return one entry."""
-        return await self._do(lambda connection: _moves.entry(connection, entry_id))
+        return await self._do(lambda connection: _reads.entry(connection, entry_id))
 
     async def entries(
         self,
@@ -180,15 +180,15 @@ class SqliteLedger:
         limit: int = _PAGE,
     ) -> list[Entry]:
         """Return a page of entries by id, those after `after`; of one batch, in some states, or all."""
-        return await self._do(lambda connection: _moves.entries(connection, batch, states, after, limit))
+        return await self._do(lambda connection: _reads.entries(connection, batch, states, after, limit))
 
     async def price(self, price_key: str) -> float | None:
         """Return what the latest entry of this price key that is done was charged; None where none was."""
-        return await self._do(lambda connection: _moves.price(connection, price_key))
+        return await self._do(lambda connection: _reads.price(connection, price_key))
 
     async def batches(self) -> list[BatchSummary]:
         """Return all batches in numbers, oldest first."""
-        return await self._do(_moves.batches)
+        return await self._do(_reads.batches)
 
     def _do(self, move: Move[T], *, whole: bool = False, lazy: bool = False) -> asyncio.Future[T]:
         if self._writer is None:

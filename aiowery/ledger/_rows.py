@@ -1,0 +1,57 @@
+"""Entries as rows of the table, and back."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from typing import Any, Final
+
+from aiowery.ledger._entries import Entry, State
+
+Connection = sqlite3.Connection
+
+COLUMNS: Final = (
+    "id, batch, key, position, request, state, attempts, ref, owner, sent_at, task_ids, batch_id, request_id, note,"
+    " snapshots, credits, files, seconds, late_ids, cost, host, body, price_key"
+)
+
+
+def entry_of(row: Sequence[Any]) -> Entry:
+    """Return the entry of a row with all columns."""
+    (id_, batch, key, position, request, state, attempts, ref, owner, sent_at, task_ids, *rest) = row
+    batch_id, request_id, note, snapshots, credits_, files, seconds, late_ids, cost, host, body, price_key = rest
+    return Entry(
+        id=id_,
+        batch=batch,
+        key=key,
+        position=position,
+        request=json.loads(request),
+        state=State(state),
+        attempts=attempts,
+        ref=ref,
+        owner=owner,
+        sent_at=sent_at,
+        task_ids=tuple(json.loads(task_ids)),
+        batch_id=batch_id,
+        request_id=request_id,
+        note=note,
+        snapshots=tuple(json.loads(snapshots)),
+        credits=credits_,
+        files=tuple(json.loads(files)),
+        seconds=seconds,
+        late_ids=tuple(json.loads(late_ids)),
+        cost=cost,
+        host=host,
+        body=body,
+        price_key=price_key,
+    )
+
+
+# Made once: json.dumps would make one for every text.
+text_of: Final = json.JSONEncoder(separators=(",", ":")).encode
+
+
+def storable(text: str | None) -> str | None:
+    """Return a text that may be stored: half a character, which JSON can bring, is none."""
+    return None if text is None else text.encode("utf-8", "replace").decode()
