@@ -17,7 +17,7 @@ from aiowery._credential import ApiKey, Credential
 from aiowery._events import Events, Observer
 from aiowery._policies import Limits, OnDoubt, PollPolicy, RetryPolicy
 from aiowery._provider import Provider
-from aiowery._settings import checked_credits, checked_name
+from aiowery._settings import checked_credits, checked_http, checked_name
 from aiowery._statistics import ClientStatistics
 from aiowery._stream import OutcomeStream, Requests, Running, Work, numbered
 from aiowery._tasks import Asset
@@ -28,7 +28,7 @@ from aiowery.errors import ClientClosed, ConfigurationError
 if TYPE_CHECKING:
     from aiowery._batches import Batches
     from aiowery._books import PriceTable
-    from aiowery._door._ways import HTTPClient
+    from aiowery._door._callers import HTTPChoice
     from aiowery._job import Job
     from aiowery._session import Session
     from aiowery.ledger import Ledger
@@ -44,7 +44,8 @@ class Client:
 
     Arguments: `api_key`, a string or a callable (plain or async) that returns one and is asked again when the
     provider refuses the key; by default the environment's. `base_url`: https, or http on loopback. `limits`,
-    `polling`, `retries`: see there. `timeout`: seconds for connecting and for each read. `http`: your own
+    `polling`, `retries`: see there. `timeout`: seconds for connecting and for each read. `http`: by default
+    connections of its own, on httpx's engine; "fast" for those of pyreqwest (extra `aiowery[fast]`); or your own
     `httpx.AsyncClient` or `httpx2.AsyncClient`, which stays yours to close and should allow
     `limits.connections` connections. `observer`: called with small frozen events. `low_credits`: a balance below
     it tells the observer so.
@@ -73,7 +74,7 @@ class Client:
         polling: PollPolicy | None = None,
         retries: RetryPolicy | None = None,
         timeout: float = 30.0,
-        http: HTTPClient | None = None,
+        http: HTTPChoice | None = None,
         observer: Observer | None = None,
         low_credits: float | None = None,
         ledger: Ledger | str | os.PathLike[str] | None = None,
@@ -96,7 +97,7 @@ class Client:
         self.polling: PollPolicy = polling or PollPolicy()
         self.retries: RetryPolicy = retries or RetryPolicy()
         self._timeout = timeout
-        self._http = http
+        self._http = checked_http(http)
         self._events = Events(observer)
         self._low_credits = low_credits
         self._ledger = ledger

@@ -1,9 +1,23 @@
-"""What a caller sets, checked: names of batches, credits, how to be called back."""
+"""What a caller sets, checked: the way through the door, names of batches, credits, how to be called back."""
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+from typing import TypeVar
+
 from aiowery._webhooks import Webhooks
 from aiowery.errors import ConfigurationError
+
+T = TypeVar("T")
+
+
+def checked_http(http: T) -> T:
+    """Return what HTTP goes through; ConfigurationError for a word that is none, or needs what is not installed."""
+    if isinstance(http, str) and http != "fast":
+        raise ConfigurationError(f'http is {http!r}; "fast", or an httpx.AsyncClient or httpx2.AsyncClient, is needed')
+    if http == "fast" and find_spec("pyreqwest") is None:
+        raise ConfigurationError("http='fast' needs pyreqwest: pip install 'aiowery[fast]'")
+    return http
 
 
 def checked_name(batch: object) -> str:

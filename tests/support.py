@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -139,7 +140,7 @@ Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @contextlib.asynccontextmanager
-async def serving(script: Script) -> AsyncIterator[str]:
+async def serving(script: Script, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
     """Run a script for each connection to a server on loopback; yield the server's url."""
     tasks: set[asyncio.Task[None]] = set()
 
@@ -154,9 +155,9 @@ async def serving(script: Script) -> AsyncIterator[str]:
         task = asyncio.create_task(serve(reader, writer))
         tasks.add(task)
 
-    server = await asyncio.start_server(begin, "127.0.0.1", 0)
+    server = await asyncio.start_server(begin, "127.0.0.1", 0, ssl=tls)
     try:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        yield f"{'http' if tls is None else 'https'}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
         server.close()
         await asyncio.wait_for(asyncio.gather(*tasks), 5)
@@ -172,7 +173,7 @@ class Peer:
 
 
 @contextlib.asynccontextmanager
-async def peer(*answers: bytes | None) -> AsyncIterator[Peer]:
+async def peer(*answers: bytes | None, tls: ssl.SSLContext | None = None) -> AsyncIterator[Peer]:
     """Answer the n-th request with the n-th answer, the last one from then on; None closes without a word."""
     self = Peer()
     waiting = list(answers)
@@ -189,7 +190,7 @@ async def peer(*answers: bytes | None) -> AsyncIterator[Peer]:
             if b"connection: close" in answer.lower():
                 return
 
-    async with serving(serve) as self.url:
+    async with serving(serve, tls=tls) as self.url:
         yield self
 
 

@@ -1,7 +1,7 @@
 """The door's own pool: a stack of connections.
 
-httpcore walks through all connections of a pool several times a request, and polls the sockets of the idle ones.
-With two dozen of them that is most of the cost of a status check, so each connection here is a pool of one, and the
+httpcore's pool walks through all its connections several times a request, and polls the sockets of the idle ones:
+with two dozen of them that is most of the cost of a status check. So its connections stand on a stack here, and the
 last used is the next. How many there are at once is decided by the gates in front of the door.
 """
 
@@ -9,109 +9,75 @@ from __future__ import annotations
 
 import ssl
 import urllib.request
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Final, cast
+from typing import Final
 
+import httpcore
 import httpx
 
 from aiowery.errors import ConfigurationError
 
 # Shorter than the idle time that servers commonly grant (60 s and more): a connection that the server is just
 # closing would put a paid POST in doubt.
-_KEEPALIVE: Final = 15.0
+KEEPALIVE: Final = 15.0
 
-_Origin = tuple[str, str, int | None]
+Connection = httpcore.AsyncConnectionInterface
 
 
-class Connections(httpx.AsyncBaseTransport):
-    """A transport that keeps up to `most` connections alive, and obeys the environment's proxies.
-
-    httpx reads the proxy variables only for transports that it makes itself.
-    """
+class Connections:
+    """Keeps up to `most` connections alive, and obeys the environment's proxies."""
 
     def __init__(self, most: int, tls: ssl.SSLContext) -> None:
         self._most = most
         self._tls = tls
-        self._free: list[tuple[_Origin, httpx.AsyncHTTPTransport]] = []
-        self._all: set[httpx.AsyncHTTPTransport] = set()
+        self._free: list[tuple[httpcore.Origin, Connection]] = []
+        self._all: set[Connection] = set()
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send the request over a free connection, which is taken back when the body has been closed."""
-        origin = (request.url.scheme, request.url.host, request.url.port)
-        connection = await self._take(origin)
+    async def take(self, origin: httpcore.Origin) -> Connection:
+        """Return the last used free connection to this origin, or a new one in the place of the longest idle."""
+        for index in reversed(range(len(self._free))):
+            if self._free[index][0] == origin:
+                connection = self._free.pop(index)[1]
+                if not connection.has_expired():
+                    return connection
+                await self.drop(connection)
+        if self._free and len(self._all) >= self._most:
+            await self.drop(self._free.pop(0)[1])
+        connection = self._open(origin)
+        self._all.add(connection)
+        return connection
 
-        async def give_back(usable: bool) -> None:
-            if usable:
-                self._free.append((origin, connection))
-            else:
-                await self._drop(connection)
+    async def give_back(self, origin: httpcore.Origin, connection: Connection) -> None:
+        """Take a connection back after an exchange, to be used again if it can be."""
+        if connection in self._all and connection.is_idle():
+            self._free.append((origin, connection))
+        else:
+            await self.drop(connection)
 
-        try:
-            response = await connection.handle_async_request(request)
-        except BaseException:
-            await give_back(usable=False)
-            raise
-        response.stream = _Lent(cast("httpx.AsyncByteStream", response.stream), give_back)
-        return response
-
-    async def _drop(self, connection: httpx.AsyncHTTPTransport) -> None:
+    async def drop(self, connection: Connection) -> None:
         """Close a connection that broke off: a cancelled request can leave it busy for ever, in httpcore's eyes."""
         self._all.discard(connection)
         await connection.aclose()
 
     async def aclose(self) -> None:
         """Close all connections."""
+        self._free.clear()
         while self._all:
             await self._all.pop().aclose()
 
-    async def _take(self, origin: _Origin) -> httpx.AsyncHTTPTransport:
-        """Return the last used free connection to this origin, or a new one in the place of the longest idle."""
-        for index in reversed(range(len(self._free))):
-            if self._free[index][0] == origin:
-                return self._free.pop(index)[1]
-        if self._free and len(self._all) >= self._most:
-            _, idle = self._free.pop(0)
-            self._all.discard(idle)
-            await idle.aclose()
-        connection = self._open(origin)
-        self._all.add(connection)
-        return connection
-
-    def _open(self, origin: _Origin) -> httpx.AsyncHTTPTransport:
-        limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=_KEEPALIVE)
-        scheme, host, _ = origin
-        proxy = _environment_proxy(scheme, host)
+    def _open(self, origin: httpcore.Origin) -> Connection:
+        scheme = origin.scheme.decode()
+        proxy = _environment_proxy(scheme, origin.host.decode())
         try:
-            return httpx.AsyncHTTPTransport(verify=self._tls, limits=limits, proxy=proxy)
+            # The pool knows which kind of connection leads through which kind of proxy; it is needed for no more.
+            pool = httpcore.AsyncConnectionPool(
+                ssl_context=self._tls, keepalive_expiry=KEEPALIVE, proxy=None if proxy is None else _read_proxy(proxy)
+            )
+            return pool.create_connection(origin)
         except (ImportError, ValueError, httpx.InvalidURL) as fault:
             raise ConfigurationError(
                 f"the environment's proxy for {scheme} cannot be used ({fault}); correct {scheme.upper()}_PROXY or"
                 " ALL_PROXY, or give an httpx.AsyncClient as http="
             ) from fault
-
-
-class _Lent(httpx.AsyncByteStream):
-    """A body whose end gives its connection back."""
-
-    def __init__(self, stream: httpx.AsyncByteStream, give_back: Callable[[bool], Awaitable[None]]) -> None:
-        self._stream = stream
-        self._give_back: Callable[[bool], Awaitable[None]] | None = give_back
-        self._whole = False
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for chunk in self._stream:
-            yield chunk
-        self._whole = True
-
-    async def aclose(self) -> None:
-        give_back, self._give_back = self._give_back, None
-        closed = False
-        try:
-            await self._stream.aclose()
-            closed = True
-        finally:
-            if give_back is not None:
-                await give_back(closed and self._whole)
 
 
 def _environment_proxy(scheme: str, host: str) -> str | None:
@@ -120,3 +86,13 @@ def _environment_proxy(scheme: str, host: str) -> str | None:
     proxies = urllib.request.getproxies()
     proxy = proxies.get(scheme) or proxies.get("all")
     return proxy if proxy is None or "://" in proxy else f"http://{proxy}"
+
+
+def _read_proxy(url: str) -> httpcore.Proxy:
+    proxy = httpx.Proxy(url)
+    where = proxy.url
+    return httpcore.Proxy(
+        httpcore.URL(scheme=where.raw_scheme, host=where.raw_host, port=where.port, target=where.raw_path),
+        auth=proxy.raw_auth,
+        headers=proxy.headers.raw,
+    )

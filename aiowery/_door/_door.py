@@ -18,7 +18,9 @@ import httpx
 
 from aiowery._addresses import checked_base_url, is_loopback, is_private
 from aiowery._credential import Credential
-from aiowery._door._ways import CallersClient, OwnConnections, Way
+from aiowery._door._callers import CallersClient
+from aiowery._door._own import OwnConnections
+from aiowery._door._way import Outgoing, Reply, Way
 from aiowery._wire import MAIN_HOST, Answer, Call
 from aiowery.errors import (
     DownloadError,
@@ -29,17 +31,18 @@ from aiowery.errors import (
 )
 
 if TYPE_CHECKING:
-    from aiowery._door._ways import HTTPClient
+    from aiowery._door._callers import HTTPChoice
 
 _LARGEST_ANSWER: Final = 16 * 1024 * 1024
 _MOST_REDIRECTS: Final = 5
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _HEADERS: Final = {"user-agent": "aiowery", "accept": "application/json"}
 # Undecoded, so that ranges count the bytes of the file.
 _FOREIGN_HEADERS: Final = {"user-agent": "aiowery", "accept-encoding": "identity"}
 _SENDING: Final = "send_request_headers.started"
-# What no transport says of a request that it has begun. A transport that reports no events (aiohttp's, say) calls
-# a reset after sending a ConnectError or ConnectTimeout too, so those prove nothing by name.
-_UNSENT: Final = ("PoolTimeout", "UnsupportedProtocol")
+
+Fence = Callable[[], Awaitable[None]]
+"""Called when a paid request is about to leave; while it has not returned, nothing is sent, and never if it raises."""
 
 
 @attrs.define
@@ -63,25 +66,18 @@ class _Trace:
         if fence is not None:
             await fence()
 
-    def proves_unsent(self, fault: Exception) -> bool:
-        if self.sent:
-            return False
-        return self.heard or type(fault).__name__ in _UNSENT
 
-
-Fence = Callable[[], Awaitable[None]]
-"""Called when a paid request is about to leave; while it has not returned, nothing is sent, and never if it raises."""
-Translated = Callable[[_Trace], contextlib.AbstractContextManager[None]]
+Translated = Callable[[], contextlib.AbstractContextManager[None]]
 
 
 class Body:
     """A download under way: status, headers, and its bytes in chunks."""
 
-    def __init__(self, response: httpx.Response, translated: Translated) -> None:
-        self._response = response
+    def __init__(self, reply: Reply, translated: Translated) -> None:
+        self._reply = reply
         self._translated = translated
-        self.http_status = response.status_code
-        self.headers = _lower_case(response.headers)
+        self.http_status: int = reply.http_status
+        self.headers: Mapping[str, str] = reply.headers
 
     @property
     def content_type(self) -> str:
@@ -95,9 +91,34 @@ class Body:
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield the file's bytes as they arrive."""
-        with self._translated(_Trace()):
-            async for chunk in self._response.aiter_bytes():
+        with self._translated():
+            async for chunk in self._reply.chunks:
                 yield chunk
+
+
+@attrs.frozen
+class _Key:
+    """A key as it goes out, and as a server may quote it back; made once, not for every call."""
+
+    secret: str
+    headers: Mapping[str, str]
+    quoted: tuple[bytes, ...]
+
+    @classmethod
+    def of(cls, secret: str) -> Self:
+        escaped = json.dumps(secret)[1:-1]
+        spellings = {secret, escaped, escaped.replace("/", "\\/")}
+        return cls(secret, {**_HEADERS, "authorization": f"Bearer {secret}"}, tuple(one.encode() for one in spellings))
+
+    def hidden(self, reply: Reply, body: bytes) -> Answer:
+        """Return an answer whose server does not get the key, which it quotes, into our results and errors."""
+        for quoted in self.quoted:
+            if quoted in body:
+                body = body.replace(quoted, b"***")
+        headers = reply.headers
+        if any(self.secret in value for value in headers.values()):
+            headers = {name: value.replace(self.secret, "***") for name, value in headers.items()}
+        return Answer(reply.http_status, headers, body)
 
 
 class Door:
@@ -118,6 +139,7 @@ class Door:
             **{name: checked_base_url(url) for name, url in (other_hosts or {}).items()},
         }
         self._credential = credential
+        self._made: _Key | None = None
         self._way = way
         self._timeout = timeout
 
@@ -129,14 +151,14 @@ class Door:
         *,
         connections: int,
         timeout: float,
-        http: HTTPClient | None = None,
+        http: HTTPChoice | None = None,
         other_hosts: Mapping[str, str] | None = None,
     ) -> Self:
-        """Open a door over `connections` of its own or through the caller's client.
+        """Open a door over `connections` of its own, httpx's or "fast" ones, or through the caller's client.
 
         `other_hosts` are further addresses of the same provider, which get the same key; a call names its own.
         """
-        way = CallersClient(http, timeout) if http is not None else await OwnConnections.open(connections, timeout)
+        way = await _way(http, connections, timeout)
         return cls(base_url, credential, way, timeout=timeout, other_hosts=other_hosts)
 
     async def aclose(self) -> None:
@@ -146,108 +168,118 @@ class Door:
     async def call(self, call: Call, fence: Fence | None = None) -> Answer:
         """Make one call with the key and return the whole answer, whatever its status.
 
-        The `fence` is passed when the first byte is about to leave: after pool, DNS, connect and TLS. Over a
-        caller's transport that does not tell of that moment, it is passed before the call.
+        The `fence` is passed when the first byte is about to leave: after pool, DNS, connect and TLS. Over a way
+        that does not tell of that moment, it is passed before the call.
 
         Raises NotSent or NoAnswer; UnexpectedResponse for an answer beyond 16 MB; what the fence raises.
         """
-        key = await self._credential.key()
-        headers = {**_HEADERS, "authorization": f"Bearer {key}"}
-        if call.body is not None:
-            headers["content-type"] = "application/json"
-        elif call.form is not None:
-            # Said here, for a caller's client may have a content type of its own for everything.
-            headers["content-type"] = f"multipart/form-data; boundary={secrets.token_hex(16)}"
-        trace = _Trace(fence)
+        key = await self._key()
+        # A read may be repeated in any case: how far it has come is not worth the listening.
+        trace = None if call.method == "GET" and fence is None else _Trace(fence)
+        patience = max(call.timeout or 0.0, self._timeout)
         with self._translated(trace):
-            if not self._way.tells_first_byte:
+            if trace is not None and not self._way.tells_first_byte:
                 await trace.pass_fence()
-            patience = max(call.timeout or 0.0, self._timeout)
-            url = self._hosts[call.host] + call.path
-            response = await self._way.send(
-                call.method, url, headers, trace, content=call.body, form=call.form, patience=patience
+            host, headers = self._hosts[call.host], _typed(call, key.headers)
+            reply = await self._way.send(
+                Outgoing(call.method, host, call.path, headers, call.body, call.form, patience, trace)
             )
             try:
-                body = await _whole(response, 2 * patience)
+                body = await _whole(reply, 2 * patience)
             finally:
-                await response.aclose()
-        return Answer(*_without(key, response.status_code, _lower_case(response.headers), body))
+                await reply.aclose()
+        return key.hidden(reply, body)
+
+    async def _key(self) -> _Key:
+        secret = await self._credential.key()
+        if self._made is None or self._made.secret != secret:
+            self._made = _Key.of(secret)
+        return self._made
 
     @contextlib.asynccontextmanager
     async def download(self, url: str, headers: Mapping[str, str]) -> AsyncIterator[Body]:
         """Open a foreign url without credentials, through at most five redirects, each checked."""
-        with self._translated(_Trace()):
-            response = await self._follow(url, {**_FOREIGN_HEADERS, **headers})
+        with self._translated():
+            reply = await self._follow(url, {**_FOREIGN_HEADERS, **headers})
         try:
-            yield Body(response, self._translated)
+            yield Body(reply, self._translated)
         finally:
-            await response.aclose()
+            await reply.aclose()
 
-    async def _follow(self, url: str, headers: Mapping[str, str]) -> httpx.Response:
+    async def _follow(self, url: str, headers: Mapping[str, str]) -> Reply:
         for _ in range(_MOST_REDIRECTS + 1):
             self._check_foreign(url)
-            response = await self._way.send("GET", url, headers, _Trace())
-            if not response.has_redirect_location:
-                return response
-            await response.aclose()
-            url = str(response.url.join(response.headers["location"]))
+            reply = await self._way.send(Outgoing("GET", url, "", headers))
+            target = reply.headers.get("location")
+            if reply.http_status not in _REDIRECTS or target is None:
+                return reply
+            await reply.aclose()
+            url = str(_parsed(url).join(_parsed(target)))
         raise NoAnswer(f"more than {_MOST_REDIRECTS} redirects, the last to {url}")
 
     def _check_foreign(self, url: str) -> None:
         """Refuse what a server has no business to make us read: other schemes, and our own network."""
-        target = httpx.URL(url)
+        target = _parsed(url)
         if target.scheme not in {"http", "https"} or not target.host:
             raise DownloadError(f"{url!r} is not a web address; nothing was fetched", url=url)
         if is_private(target.host) and not is_loopback(httpx.URL(self.base_url).host):
             raise DownloadError(f"{url!r} lies in a private network; nothing was fetched", url=url)
 
     @contextlib.contextmanager
-    def _translated(self, trace: _Trace) -> Iterator[None]:
+    def _translated(self, trace: _Trace | None = None) -> Iterator[None]:
         """Turn the library's exceptions into ours, `from` the original."""
         if self._way.is_closed:
             raise NotSent("the HTTP client is closed; nothing was sent: open it, or give another as http=")
-        library = self._way.library
         try:
             yield
-        except (library.HTTPError, library.InvalidURL, library.StreamError, OSError) as fault:
-            raise _translation(fault, trace) from fault
+        except self._way.faults as fault:
+            raise self._translation(fault, trace) from fault
+
+    def _translation(self, fault: Exception, trace: _Trace | None) -> TransportError:
+        what = self._way.in_words(fault)
+        if self._way.proves_unsent(fault) if trace is None or not trace.heard else not trace.sent:
+            return NotSent(f"{what}; nothing was sent: check the network, base_url and any proxy")
+        return NoAnswer(f"{what}; the request may have arrived")
 
 
-def _translation(fault: Exception, trace: _Trace) -> TransportError:
-    what = f"{type(fault).__name__}: {fault}" if str(fault) else type(fault).__name__
-    if trace.proves_unsent(fault):
-        return NotSent(f"{what}; nothing was sent: check the network, base_url and any proxy")
-    return NoAnswer(f"{what}; the request may have arrived")
+async def _way(http: HTTPChoice | None, connections: int, timeout: float) -> Way:
+    if http is None:
+        return await OwnConnections.open(connections, timeout)
+    if http == "fast":
+        from aiowery._door._fast import FastConnections  # noqa: PLC0415 - an extra
+
+        return await FastConnections.open(connections, timeout)
+    return CallersClient(http, timeout)
 
 
-def _without(
-    key: str, http_status: int, headers: Mapping[str, str], body: bytes
-) -> tuple[int, Mapping[str, str], bytes]:
-    """Return an answer whose server does not get the key, which it quotes, into our results and errors."""
-    escaped = json.dumps(key)[1:-1]
-    for quoted in {key, escaped, escaped.replace("/", "\\/")}:
-        if quoted.encode() in body:
-            body = body.replace(quoted.encode(), b"***")
-    if any(key in value for value in headers.values()):
-        headers = {name: value.replace(key, "***") for name, value in headers.items()}
-    return http_status, headers, body
+def _typed(call: Call, headers: Mapping[str, str]) -> Mapping[str, str]:
+    """Add what says of which kind the body is."""
+    if call.body is not None:
+        return {**headers, "content-type": "application/json"}
+    if call.form is not None:
+        # Said here, for a caller's client may have a content type of its own for everything.
+        return {**headers, "content-type": f"multipart/form-data; boundary={secrets.token_hex(16)}"}
+    return headers
 
 
-def _lower_case(headers: Mapping[str, str]) -> Mapping[str, str]:
-    return {name.lower(): value for name, value in headers.items()}
+def _parsed(url: str) -> httpx.URL:
+    try:
+        return httpx.URL(url)
+    except httpx.InvalidURL as fault:
+        raise DownloadError(f"{url!r} is not a web address ({fault}); nothing was fetched", url=url) from fault
 
 
-async def _whole(response: httpx.Response, patience: float) -> bytes:
+async def _whole(reply: Reply, patience: float) -> bytes:
     """Read the body. The library's time-out is per chunk: a body that trickles is given up here."""
     body = bytearray()
     give_up = anyio.current_time() + patience
-    async for chunk in response.aiter_bytes():
+    async for chunk in reply.chunks:
         body += chunk
         if anyio.current_time() > give_up:
             raise NoAnswer(f"the answer did not end within {patience:g} s; the request may have arrived")
         if len(body) > _LARGEST_ANSWER:
             raise UnexpectedResponse(
-                f"HTTP {response.status_code} with more than {_LARGEST_ANSWER} bytes; the rest was not read",
-                http_status=response.status_code,
+                f"HTTP {reply.http_status} with more than {_LARGEST_ANSWER} bytes; the rest was not read",
+                http_status=reply.http_status,
             )
     return bytes(body)

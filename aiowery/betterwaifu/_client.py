@@ -24,7 +24,7 @@ from aiowery.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from aiowery._books import PriceTable
-    from aiowery._door._ways import HTTPClient
+    from aiowery._door._callers import HTTPChoice
     from aiowery.ledger import Ledger
 
 T = TypeVar("T")
@@ -68,7 +68,7 @@ class BetterWaifu(Client):
         polling: PollPolicy | None = None,
         retries: RetryPolicy | None = None,
         timeout: float = 30.0,
-        http: HTTPClient | None = None,
+        http: HTTPChoice | None = None,
         observer: Observer | None = None,
         low_credits: float | None = None,
         ledger: Ledger | str | os.PathLike[str] | None = None,

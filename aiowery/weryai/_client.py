@@ -41,7 +41,7 @@ from aiowery.weryai._registry import ChatModel, Model, Objection, Speaker
 
 if TYPE_CHECKING:
     from aiowery._books import PriceTable
-    from aiowery._door._ways import HTTPClient
+    from aiowery._door._callers import HTTPChoice
     from aiowery._session import Session
     from aiowery.ledger import Ledger
 
@@ -79,7 +79,7 @@ class WeryAI(Client):
         polling: PollPolicy | None = None,
         retries: RetryPolicy | None = None,
         timeout: float = 30.0,
-        http: HTTPClient | None = None,
+        http: HTTPChoice | None = None,
         observer: Observer | None = None,
         low_credits: float | None = None,
         ledger: Ledger | str | os.PathLike[str] | None = None,

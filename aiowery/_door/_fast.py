@@ -1,0 +1,106 @@
+"""The fast way through the door: over pyreqwest, which does HTTP in Rust, on a thread of its own.
+
+It does not tell when a request's first byte is about to leave, so a fence is passed before the call. Its exceptions'
+names prove nothing: a connection that is closed after the request was sent is a `ConnectError` too. Their causes do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from functools import partial
+from typing import Final
+
+import anyio.to_thread
+from pyreqwest import exceptions
+from pyreqwest.client import Client, ClientBuilder
+from pyreqwest.response import Response
+
+from aiowery._door._connections import KEEPALIVE
+from aiowery._door._way import Outgoing, Reply, multipart
+
+# How Rust's hyper says that a connection did not come about.
+_CONNECTING: Final = "client error (Connect)"
+# Reading may rest as long as connecting may: without a start, who cannot connect would seem to read in vain.
+_START: Final = 0.1
+
+
+class FastConnections:
+    """pyreqwest's connections."""
+
+    faults: tuple[type[Exception], ...] = (exceptions.PyreqwestError,)
+    tells_first_byte: bool = False
+
+    def __init__(self, connections: int, timeout: float) -> None:
+        self._connections = connections
+        self._timeout = timeout
+        # pyreqwest knows how long reading may rest by client, not by request.
+        self._clients: dict[float, Client] = {}
+        self.is_closed: bool = False
+
+    @classmethod
+    async def open(cls, connections: int, timeout: float) -> FastConnections:
+        """Make room for so many connections; certificates are read from the disk in a thread."""
+        way = cls(connections, timeout)
+        await anyio.to_thread.run_sync(way._client, timeout)
+        return way
+
+    def proves_unsent(self, fault: Exception) -> bool:
+        """Whether it happened while connecting: DNS, TCP, a proxy's tunnel, or TLS."""
+        return _CONNECTING in _causes(fault)
+
+    def in_words(self, fault: Exception) -> str:
+        """Return its name, what it says, and the cause at the bottom of it."""
+        return ": ".join((type(fault).__name__, *filter(None, (str(fault.args[0]), *_causes(fault)[-1:]))))
+
+    async def send(self, outgoing: Outgoing) -> Reply:
+        """Send over a free connection; patience counts from the beginning, the sending of a form included."""
+        headers, patience = outgoing.headers, outgoing.patience
+        client = self._client(patience or self._timeout)
+        builder = client.request(outgoing.method, outgoing.base + outgoing.path).headers(headers)
+        if patience is None:  # a file is read as it comes
+            builder = builder.streamed_read_buffer_limit(1)
+        else:
+            builder = builder.timeout(timedelta(seconds=2 * patience))
+        if outgoing.content is not None:
+            builder = builder.body_bytes(outgoing.content)
+        elif outgoing.form is not None:
+            body, length = multipart(outgoing.form, headers["content-type"])
+            builder = builder.body_stream(body).header("content-length", length)
+        exchange = builder.build_streamed()
+        response = await exchange.__aenter__()
+        lower_case = {name.lower(): value for name, value in response.headers.items()}
+        return Reply(response.status, lower_case, _chunks(response), partial(exchange.__aexit__, None, None, None))
+
+    def _client(self, patience: float) -> Client:
+        client = self._clients.get(patience)
+        if client is None:
+            client = self._clients[patience] = (
+                ClientBuilder()
+                .follow_redirects(enable=False)
+                .referer(enable=False)
+                .connect_timeout(timedelta(seconds=self._timeout))
+                .read_timeout(timedelta(seconds=patience + _START))
+                .pool_idle_timeout(timedelta(seconds=KEEPALIVE))
+                .pool_max_idle_per_host(self._connections)
+                .build()
+            )
+        return client
+
+    async def aclose(self) -> None:
+        """Close all connections; nothing is sent any more."""
+        self.is_closed = True
+        while self._clients:  # its idle connections end with a client's last reference
+            _, client = self._clients.popitem()
+            await client.close()
+
+
+def _causes(fault: Exception) -> list[str]:
+    details = fault.details if isinstance(fault, exceptions.DetailedPyreqwestError) else None
+    return [cause["message"] for cause in (details and details["causes"]) or ()]
+
+
+async def _chunks(response: Response) -> AsyncIterator[bytes]:
+    reader = response.body_reader
+    while (chunk := await reader.read_chunk()) is not None:
+        yield bytes(chunk)

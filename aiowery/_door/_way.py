@@ -1,0 +1,103 @@
+"""What a way through the door is: it sends one request and returns the answer as it begins to arrive."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, Protocol
+
+import attrs
+
+from aiowery._wire import Form
+
+Trace = Callable[[str, Mapping[str, Any]], Awaitable[None]]
+"""Hears from the HTTP library how far a request has come, in httpcore's words."""
+
+
+@attrs.define
+class Outgoing:
+    """What is to be sent to `base` + `path`: a body, a form, or neither.
+
+    `patience` is how many seconds the answer, and the sending of a form, may rest; for connecting, and where there is
+    none, the way's own time-out holds.
+    """
+
+    method: str
+    base: str
+    path: str
+    headers: Mapping[str, str]
+    content: bytes | None = None
+    form: Form | None = None
+    patience: float | None = None
+    trace: Trace | None = None
+
+    def timeouts(self, usual: float) -> dict[str, float]:
+        """Return the time-outs of each phase, in httpx's words."""
+        rest = usual if self.patience is None else self.patience
+        return {"connect": usual, "pool": usual, "read": rest, "write": rest}
+
+
+@attrs.define
+class Reply:
+    """An answer that has begun: its body comes in `chunks`, decoded, and `aclose` must be called in the end.
+
+    Header names are in lower case.
+    """
+
+    http_status: int
+    headers: Mapping[str, str]
+    chunks: AsyncIterator[bytes]
+    aclose: Callable[[], Awaitable[None]]
+
+
+class Way(Protocol):
+    """Sends requests, follows no redirect, adds no credentials."""
+
+    @property
+    def faults(self) -> tuple[type[Exception], ...]:
+        """The exceptions that `send`, and reading what it returns, may raise."""
+        ...
+
+    def proves_unsent(self, fault: Exception) -> bool:
+        """Whether one of them proves that no byte has left, though no trace has heard how far the request came."""
+        ...
+
+    def in_words(self, fault: Exception) -> str:
+        """Return what one of them says, for people."""
+        ...
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing can be sent any more."""
+        ...
+
+    @property
+    def tells_first_byte(self) -> bool:
+        """Whether a trace hears that a request's first byte is about to leave."""
+        ...
+
+    async def send(self, outgoing: Outgoing) -> Reply:
+        """Send it and return what begins to come back; raises `faults`."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close what belongs to the door."""
+        ...
+
+
+def in_words(fault: Exception) -> str:
+    """Return an exception's name, and what it says if it says something."""
+    return f"{type(fault).__name__}: {fault}" if str(fault) else type(fault).__name__
+
+
+def multipart(form: Form, content_type: str) -> tuple[AsyncIterable[bytes], str]:
+    """Return a form's body for a content type, which names the boundary, and the length of that body in bytes."""
+    import httpx  # noqa: PLC0415 - only who uploads needs it here
+
+    request = httpx.Request("POST", "http://form", headers={"content-type": content_type}, **form_arguments(form))
+    assert isinstance(request.stream, AsyncIterable)  # noqa: S101 - a form of bytes can be read either way
+    return request.stream, request.headers["content-length"]
+
+
+def form_arguments(form: Form) -> dict[str, Any]:
+    """Return the arguments by which httpx takes a form."""
+    return {"data": dict(form.fields), "files": {"file": (form.filename, form.content, form.content_type)}}
