@@ -1,8 +1,8 @@
 """The poll scheduler: one for all jobs of a client.
 
 Jobs wait in a timer wheel, not in coroutines. When some are due, runners look at them one after the other; every
-look first takes a place of the `asyncio.Semaphore` that bounds all status checks. A runner lives while there
-is something due, so there is no task, lock or timer per job or per look.
+look first takes a place of the `asyncio.Semaphore` that bounds all status checks. There are as many runners as there
+were ever looks at once, and those with nothing to do rest, so there is no task, lock or timer per job or per look.
 """
 
 from __future__ import annotations
@@ -102,6 +102,9 @@ class Scheduler(Generic[W]):
         self._deadlines: _Wheel[W] = _Wheel(tick * _COARSER)
         self._due: deque[W] = deque()
         self._runners: set[asyncio.Task[None]] = set()
+        self._resting: list[asyncio.Future[None]] = []
+        self._up = 0
+        self._closed = False
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._held_until = 0.0
@@ -168,6 +171,7 @@ class Scheduler(Generic[W]):
 
     async def aclose(self) -> None:
         """Stop all looks, those under way too."""
+        self._closed = True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -176,6 +180,7 @@ class Scheduler(Generic[W]):
         for runner in runners:
             runner.cancel()
         await asyncio.gather(*runners, return_exceptions=True)
+        self._resting.clear()
 
     def _held(self) -> bool:
         return self._held_until > self._loop.time() + _EARLY
@@ -216,19 +221,37 @@ class Scheduler(Generic[W]):
             item.deadline_slot = self._deadlines.add(item, deadline)
 
     def _fan_out(self) -> None:
-        """Start a runner for each due item, up to the number of places."""
-        for _ in range(min(len(self._due), self._polls - len(self._runners))):
-            runner = self._loop.create_task(self._run(), name="aiowery looks")
-            self._runners.add(runner)
-            runner.add_done_callback(self._ran)
+        """See that a runner is up for each due item, as far as there are places."""
+        for _ in range(min(len(self._due), self._polls - self._up)):
+            self._up += 1
+            if not self._woken():
+                runner = self._loop.create_task(self._run(), name="aiowery looks")
+                self._runners.add(runner)
+                runner.add_done_callback(self._runners.discard)
 
-    def _ran(self, runner: asyncio.Task[None]) -> None:
-        self._runners.discard(runner)
-        if not self._held():
-            self._fan_out()  # something may have come due after its last glance at the queue
+    def _woken(self) -> bool:
+        """Wake a runner; False when none rests. One that somebody has cancelled wakes no more."""
+        while self._resting:
+            rest = self._resting.pop()
+            if not rest.done():
+                rest.set_result(None)
+                return True
+        return False
 
     async def _run(self) -> None:
-        """Look at due items, one after the other, while there are any."""
+        """Look at due items, one after the other, and rest while there are none."""
+        while True:
+            try:
+                await self._look_at_all()
+            finally:
+                self._up -= 1
+            if self._closed:  # and the cancellation was swallowed on its way
+                return
+            rest = self._loop.create_future()
+            self._resting.append(rest)
+            await rest
+
+    async def _look_at_all(self) -> None:
         time = self._loop.time
         slice_ends = time() + _SLICE
         while self._due:

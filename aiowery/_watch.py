@@ -213,8 +213,9 @@ class Watch:
         snapshots = [job.result_type.judged(snapshot) for snapshot in snapshots]
         job.failures = 0
         before = len(job.open_task_ids)
-        for snapshot in snapshots:
-            log.debug("task %s: %s", snapshot.task_id, snapshot.word, extra={"task_ids": job.task_ids})
+        if log.isEnabledFor(logging.DEBUG):
+            for snapshot in snapshots:
+                log.debug("task %s: %s", snapshot.task_id, snapshot.word, extra={"task_ids": job.task_ids})
         for snapshot in job.take(snapshots):
             self._note(job, snapshot)
         ended = before - len(job.open_task_ids)

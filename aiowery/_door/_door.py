@@ -6,13 +6,13 @@ foreign exception is translated, once.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, Self
 
-import anyio
 import attrs
 import httpx
 
@@ -272,10 +272,11 @@ def _parsed(url: str) -> httpx.URL:
 async def _whole(reply: Reply, patience: float) -> bytes:
     """Read the body. The library's time-out is per chunk: a body that trickles is given up here."""
     body = bytearray()
-    give_up = anyio.current_time() + patience
+    now = asyncio.get_running_loop().time
+    give_up = now() + patience
     async for chunk in reply.chunks:
         body += chunk
-        if anyio.current_time() > give_up:
+        if now() > give_up:
             raise NoAnswer(f"the answer did not end within {patience:g} s; the request may have arrived")
         if len(body) > _LARGEST_ANSWER:
             raise UnexpectedResponse(

@@ -6,10 +6,11 @@ names prove nothing: a connection that is closed after the request was sent is a
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 import anyio.to_thread
 from pyreqwest import exceptions
@@ -23,6 +24,8 @@ from aiowery._door._way import Outgoing, Reply, multipart
 _CONNECTING: Final = "client error (Connect)"
 # Reading may rest as long as connecting may: without a start, who cannot connect would seem to read in vain.
 _START: Final = 0.1
+
+T = TypeVar("T")
 
 
 class FastConnections:
@@ -68,9 +71,10 @@ class FastConnections:
             body, length = multipart(outgoing.form, headers["content-type"])
             builder = builder.body_stream(body).header("content-length", length)
         exchange = builder.build_streamed()
-        response = await exchange.__aenter__()
+        aclose = partial(exchange.__aexit__, None, None, None)
+        response = await _cancellable(exchange.__aenter__(), aclose)
         lower_case = {name.lower(): value for name, value in response.headers.items()}
-        return Reply(response.status, lower_case, _chunks(response), partial(exchange.__aexit__, None, None, None))
+        return Reply(response.status, lower_case, _chunks(response), aclose)
 
     def _client(self, patience: float) -> Client:
         client = self._clients.get(patience)
@@ -102,5 +106,17 @@ def _causes(fault: Exception) -> list[str]:
 
 async def _chunks(response: Response) -> AsyncIterator[bytes]:
     reader = response.body_reader
-    while (chunk := await reader.read_chunk()) is not None:
+    while (chunk := await _cancellable(reader.read_chunk())) is not None:
         yield bytes(chunk)
+
+
+async def _cancellable(awaited: Awaitable[T], undo: Callable[[], Awaitable[None]] | None = None) -> T:
+    """Await something of pyreqwest's, which swallows a cancellation that comes just as it has its answer."""
+    task = asyncio.current_task()
+    requests = task.cancelling() if task else 0
+    value = await awaited
+    if task and task.cancelling() > requests:
+        if undo is not None:
+            await undo()
+        raise asyncio.CancelledError
+    return value

@@ -26,6 +26,7 @@ from aiowery.weryai._refusals import refusal
 _DEPTH: Final = 6
 _REPORT: Final = "deep_research_outputs"
 _SUCCESS: Final = frozenset({"0", "200", "success", "ok"})
+_ALWAYS_SAID: Final = frozenset({"task_id", "task_status"})
 _WORDS: Final = {
     "waiting": TaskState.WAITING,
     "pending": TaskState.WAITING,
@@ -228,6 +229,9 @@ def decode_upload(answer: Answer) -> str:
 
 def decode_status(answer: Answer, task_id: str) -> Snapshot:
     """Read a status answer; a list is searched for the task."""
+    running = _nothing_new(answer, task_id) if answer.success else None
+    if running is not None:
+        return running
     raw, request_id = opened(answer)
     located = _located(raw) or [("$.data", {})]
     where, said = next((place for place in located if task_id in _ids(place[1])), located[0])
@@ -236,6 +240,20 @@ def decode_status(answer: Answer, task_id: str) -> Snapshot:
         what = f"asked about task {task_id}, answered about {snapshot.task_id}"
         raise answer.outside(what, f"{where}.task_id: {task_id!r} is expected", raw, request_id)
     return snapshot
+
+
+def _nothing_new(answer: Answer, task_id: str) -> Snapshot | None:
+    """Read an answer which says that the task still runs, and nothing else: most do, and need no converter."""
+    body = answer.json()
+    data = body.get("data") if isinstance(body, dict) and _is_success(body) else None
+    if not isinstance(data, dict) or data.get("task_id") != task_id:
+        return None
+    word = data.get("task_status")
+    if not isinstance(word, str) or (state := _WORDS.get(word.casefold())) is None or state.terminal:
+        return None
+    if any(data[name] for name in data.keys() - _ALWAYS_SAID):
+        return None
+    return Snapshot(task_id, state, word, raw=data, request_id=answer.request_id_in(body))
 
 
 def decode_delivery(body: bytes) -> Snapshot:
