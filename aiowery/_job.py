@@ -62,7 +62,7 @@ class Job(Watched, Generic[ResultT]):
         "_keeper",
         "_loop",
         "_result",
-        "_snapshots",
+        "_seen",
         "_waiters",
         "accepted_at",
         "batch_id",
@@ -71,6 +71,7 @@ class Job(Watched, Generic[ResultT]):
         "kind",
         "last_running",
         "line",
+        "open_task_ids",
         "request",
         "request_id",
         "result_type",
@@ -91,6 +92,7 @@ class Job(Watched, Generic[ResultT]):
         super().__init__()
         self.request: Request[ResultT] | None = request
         self.task_ids: tuple[str, ...] = accepted.task_ids
+        self.open_task_ids: tuple[str, ...] = accepted.task_ids
         self.batch_id: str | None = accepted.batch_id
         self.request_id: str | None = accepted.request_id
         self.result_type: type[ResultT] = result_type
@@ -103,7 +105,7 @@ class Job(Watched, Generic[ResultT]):
         self.ticket: Ticket | None = ticket
         self.line: Line | None = None
         self._keeper = keeper
-        self._snapshots: dict[str, Snapshot] = {}
+        self._seen: tuple[Snapshot | None, ...] = (None,) * len(accepted.task_ids)
         self._waiters: list[_Waiter] = []
         self._result: ResultT | None = None
         self._error: JobError | None = None
@@ -133,7 +135,7 @@ class Job(Watched, Generic[ResultT]):
     @property
     def snapshots(self) -> tuple[Snapshot, ...]:
         """What was last seen of each task, in the order of `task_ids`; tasks never seen are left out."""
-        return tuple(self._snapshots[task_id] for task_id in self.task_ids if task_id in self._snapshots)
+        return tuple(snapshot for snapshot in self._seen if snapshot is not None)
 
     @property
     def places(self) -> int:
@@ -143,14 +145,14 @@ class Job(Watched, Generic[ResultT]):
     @property
     def credits(self) -> float | None:
         """What the provider has reported as charged so far, over all tasks."""
-        return credits_of(self._snapshots.values())
+        return credits_of(self.snapshots)
 
     @property
     def state(self) -> TaskState:
         """The job as a whole: done or failed once it has ended, running once one task runs."""
         if self.done:
             return TaskState.FAILED if self._result is None else TaskState.DONE
-        states = {snapshot.state for snapshot in self._snapshots.values()}
+        states = {snapshot.state for snapshot in self.snapshots}
         return TaskState.WAITING if states <= {TaskState.WAITING} else TaskState.RUNNING
 
     @property
@@ -213,20 +215,20 @@ class Job(Watched, Generic[ResultT]):
         """Remember what a look showed; return what is new in it. Ended tasks stay as they ended."""
         news = []
         for snapshot in snapshots:
-            before = self._snapshots.get(snapshot.task_id)
+            if snapshot.task_id not in self.task_ids:
+                continue
+            place = self.task_ids.index(snapshot.task_id)
+            before = self._seen[place]
             if before is not None and before.state.terminal:
                 continue
-            self._snapshots[snapshot.task_id] = snapshot
+            self._seen = (*self._seen[:place], snapshot, *self._seen[place + 1 :])
+            if snapshot.state.terminal:
+                self.open_task_ids = tuple(one for one in self.open_task_ids if one != snapshot.task_id)
             if not snapshot.tells_as_much_as(before):
                 news.append(snapshot)
         if news:
             self._wake(waiter for waiter in self._waiters if waiter.on_news)
         return news
-
-    @property
-    def open_task_ids(self) -> tuple[str, ...]:
-        """The tasks that have not been seen to end."""
-        return tuple(task_id for task_id in self.task_ids if not self._ended(task_id))
 
     def settle(self, result: ResultT | None, error: JobError | None) -> None:
         """End the job and wake everybody who waits."""
@@ -264,10 +266,6 @@ class Job(Watched, Generic[ResultT]):
 
     def _waiter(self, until: float, *, on_news: bool) -> _Waiter:
         return _Waiter(self._waiters, self._loop.create_future(), until, on_news=on_news)
-
-    def _ended(self, task_id: str) -> bool:
-        snapshot = self._snapshots.get(task_id)
-        return snapshot is not None and snapshot.state.terminal
 
     @staticmethod
     def _wake(waiters: Iterable[_Waiter]) -> None:

@@ -24,10 +24,7 @@ class TaskState(enum.Enum):
     @property
     def terminal(self) -> bool:
         """Whether the task has ended, well or badly."""
-        return self in _TERMINAL
-
-
-_TERMINAL = frozenset({TaskState.DONE, TaskState.FAILED})
+        return self is TaskState.DONE or self is TaskState.FAILED
 
 
 @attrs.frozen

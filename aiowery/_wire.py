@@ -136,7 +136,8 @@ class Answer:
 
 def _mended_json(body: bytes) -> Any:
     """Read JSON; a mark stands for what is no character, such as an emoji that was cut in two."""
-    text = body.decode(json.detect_encoding(body), "replace")
+    usual = body.startswith(b'{"')  # which no other encoding than UTF-8 begins with
+    text = body.decode("utf-8" if usual else json.detect_encoding(body), "replace")
     value = json.loads(text)
     if "\\ud" in text.lower():  # half a character has no other way in
         value = json.loads(writable(json.dumps(value, ensure_ascii=False)))

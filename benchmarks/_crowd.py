@@ -1,4 +1,4 @@
-"""Many jobs in flight that never end, polled every 3-5 s: by the client, over either door, and by loops written by hand.
+"""Many jobs in flight that never end, polled every 3-5 s: by the client, over either door, and by hand-written loops.
 
 A crowd runs in a process of its own, if need be on one core of its own, and tells what a poll costs and how late it
 begins.
@@ -139,7 +139,7 @@ async def by_hand(library: Library, url: str, jobs: int, lateness: Lateness) -> 
 
 @asynccontextmanager
 async def over_aiohttp(url: str) -> AsyncIterator[tuple[Post, Get]]:
-    """aiohttp as its documentation says: one session."""
+    """Use aiohttp as its documentation says: one session."""
     async with aiohttp.ClientSession(url, headers=_HEADERS) as session:
 
         async def post(body: dict[str, Any]) -> Any:
@@ -155,7 +155,7 @@ async def over_aiohttp(url: str) -> AsyncIterator[tuple[Post, Get]]:
 
 @asynccontextmanager
 async def over_httpx(url: str) -> AsyncIterator[tuple[Post, Get]]:
-    """httpx as its documentation says: one client."""
+    """Use httpx as its documentation says: one client."""
     async with httpx.AsyncClient(base_url=url, headers=_HEADERS, timeout=60) as client:
 
         async def post(body: dict[str, Any]) -> Any:

@@ -10,7 +10,8 @@ import asyncio
 import contextlib
 import json
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import attrs
@@ -67,7 +68,30 @@ class _Trace:
             await fence()
 
 
-Translated = Callable[[], contextlib.AbstractContextManager[None]]
+@attrs.define
+class _Translation:
+    """Turns the HTTP library's exceptions into ours, `from` the original."""
+
+    way: Way
+    trace: _Trace | None
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if isinstance(fault, self.way.faults):
+            raise self._of(fault) from fault
+
+    def _of(self, fault: Exception) -> TransportError:
+        what, trace = self.way.in_words(fault), self.trace
+        if self.way.proves_unsent(fault) if trace is None or not trace.heard else not trace.sent:
+            return NotSent(f"{what}; nothing was sent: check the network, base_url and any proxy")
+        return NoAnswer(f"{what}; the request may have arrived")
+
+
+Translated = Callable[[], _Translation]
 
 
 class Body:
@@ -225,21 +249,10 @@ class Door:
         if is_private(target.host) and not is_loopback(httpx.URL(self.base_url).host):
             raise DownloadError(f"{url!r} lies in a private network; nothing was fetched", url=url)
 
-    @contextlib.contextmanager
-    def _translated(self, trace: _Trace | None = None) -> Iterator[None]:
-        """Turn the library's exceptions into ours, `from` the original."""
+    def _translated(self, trace: _Trace | None = None) -> _Translation:
         if self._way.is_closed:
             raise NotSent("the HTTP client is closed; nothing was sent: open it, or give another as http=")
-        try:
-            yield
-        except self._way.faults as fault:
-            raise self._translation(fault, trace) from fault
-
-    def _translation(self, fault: Exception, trace: _Trace | None) -> TransportError:
-        what = self._way.in_words(fault)
-        if self._way.proves_unsent(fault) if trace is None or not trace.heard else not trace.sent:
-            return NotSent(f"{what}; nothing was sent: check the network, base_url and any proxy")
-        return NoAnswer(f"{what}; the request may have arrived")
+        return _Translation(self._way, trace)
 
 
 async def _way(http: HTTPChoice | None, connections: int, timeout: float) -> Way:

@@ -251,9 +251,10 @@ def _nothing_new(answer: Answer, task_id: str) -> Snapshot | None:
     word = data.get("task_status")
     if not isinstance(word, str) or (state := _WORDS.get(word.casefold())) is None or state.terminal:
         return None
-    if any(data[name] for name in data.keys() - _ALWAYS_SAID):
-        return None
-    return Snapshot(task_id, state, word, raw=data, request_id=answer.request_id_in(body))
+    for name, value in data.items():
+        if value and name not in _ALWAYS_SAID:
+            return None
+    return Snapshot(task_id, state, word, raw=data)
 
 
 def decode_delivery(body: bytes) -> Snapshot:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import quote, urlencode
@@ -27,6 +28,7 @@ _SPEAKERS: Final = "/v1/generation/podcast/speakers/list"
 _UPLOAD: Final = "/v1/generation/upload-file"
 _LEGACY_UPLOAD: Final = "/growthai/v1/generation/upload-file"
 _UPLOAD_WITHIN: Final = 180.0
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def speakers_call(language: str | None) -> Call:
@@ -104,6 +106,8 @@ class WeryAIProvider:
 
 def _segment(id_: str) -> str:
     """Return an id as a part of a path; ConfigurationError for what would lead elsewhere."""
+    if _PLAIN.fullmatch(id_):
+        return id_
     if not fits_in_a_path(id_):
         raise ConfigurationError(f"the id is {shown(id_)}; an id as the provider gave it is needed")
     return quote(id_, safe="")
