@@ -16,25 +16,20 @@ import asyncio
 import heapq
 import json
 import re
-import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from http import HTTPStatus
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import urlsplit
 
 import attrs
 
-_LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
-_TARGET = re.compile(rb"(GET|POST) (\S+) HTTP/1\.1\r\n")
+from benchmarks._held import ServerProcess, serve
+from benchmarks._wire import Connection, Request, Traffic, length, response
+
 _STATUS = re.compile(rb"/v1/generation/([^/]+)/status")
 _SUBMIT = b"/v1/generation/text-to-image"
-_LOOK = "look\n"
 _END = "end\n"
-_HOME = Path(__file__).parent.parent
 
 
 @attrs.frozen
@@ -78,15 +73,17 @@ class _World:
         self._slots = slots
         self._running: list[float] = []
         self.tasks: dict[str, _Task] = {}
-        self.connections = self.open = self.peak = self.requests = self.refused = self.called = 0
+        self.traffic = Traffic()
+        self.requests = self.refused = self.called = 0
         self._calls: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
 
-    def answer(self, target: bytes, body: bytes) -> bytes:
-        """Return the JSON that answers one request."""
+    def answer(self, request: Request, connection: Connection) -> bytes:  # noqa: ARG002 - the wire's interface
+        """Answer one request."""
         self.requests += 1
-        if target == _SUBMIT:
-            return self._submit(body)
+        return response(self._submit(request.body) if request.target == _SUBMIT else self._look(request.target))
+
+    def _look(self, target: bytes) -> bytes:
         match = _STATUS.fullmatch(target)
         task_id = match[1].decode() if match else ""
         task = self.tasks.get(task_id)
@@ -115,8 +112,12 @@ class _World:
             f'"data":{{"batch_id":{900000 + number},"task_ids":["{task_id}"]}}}}'
         ).encode()
 
-    def end_tasks(self) -> None:
-        """End now whatever runs."""
+    def obey(self, order: str) -> None:
+        """Do what a line of standard input asks for: `end` ends now whatever runs."""
+        if order == _END:
+            self._end_tasks()
+
+    def _end_tasks(self) -> None:
         now = time.monotonic()
         for task_id, task in self.tasks.items():
             if task.finished > now:
@@ -145,8 +146,8 @@ class _World:
             "tasks": {
                 name: [task.accepted, task.finished, task.polls, task.address] for name, task in self.tasks.items()
             },
-            "connections": self.connections,
-            "peak": self.peak,
+            "connections": self.traffic.connections,
+            "peak": self.traffic.peak,
             "requests": self.requests,
             "refused": self.refused,
             "called": self.called,
@@ -169,131 +170,38 @@ async def deliver(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, pa
         % (path.encode(), len(body), body)
     )
     head = await reader.readuntil(b"\r\n\r\n")
-    length = _LENGTH.search(head)
-    await reader.readexactly(int(length[1]) if length else 0)
+    await reader.readexactly(length(head))
     return int(head.split(maxsplit=2)[1])
-
-
-class _Connection(asyncio.Protocol):
-    """One keep-alive connection."""
-
-    def __init__(self, world: _World) -> None:
-        self._world = world
-        self._buffer = b""
-        self._transport: asyncio.Transport | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        self._world.connections += 1
-        self._world.open += 1
-        self._world.peak = max(self._world.peak, self._world.open)
-
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's interface
-        self._world.open -= 1
-
-    def data_received(self, data: bytes) -> None:
-        self._buffer += data
-        while self._one():
-            pass
-
-    def _one(self) -> bool:
-        """Answer the first whole request in the buffer, if there is one."""
-        end = self._buffer.find(b"\r\n\r\n")
-        match = _TARGET.match(self._buffer)
-        if end < 0 or match is None or self._transport is None:
-            return False
-        length = _LENGTH.search(self._buffer, 0, end) if match[1] == b"POST" else None
-        whole = end + 4 + (int(length[1]) if length else 0)
-        if len(self._buffer) < whole:
-            return False
-        answer = self._world.answer(match[2], self._buffer[end + 4 : whole])
-        self._buffer = self._buffer[whole:]
-        self._transport.write(
-            b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(answer), answer)
-        )
-        return True
 
 
 async def _serve(slots: int) -> None:
     """Serve until standard input ends."""
-    loop = asyncio.get_running_loop()
     world = _World(slots)
-    server = await loop.create_server(lambda: _Connection(world), "127.0.0.1", 0, backlog=4096)
-    print(server.sockets[0].getsockname()[1], flush=True)
-    over = asyncio.Event()
-    loop.add_reader(sys.stdin, _obey, world, over)
-    await over.wait()
-    loop.remove_reader(sys.stdin)
-    server.close()
+    await serve(world, world.traffic, world.obey, world.facts)
     await world.aclose()
     print(json.dumps(world.facts()), flush=True)
 
 
-def _obey(world: _World, over: asyncio.Event) -> None:
-    """Do what the next line of standard input asks for."""
-    order = sys.stdin.readline()
-    if not order:
-        over.set()
-        return
-    if order == _END:
-        world.end_tasks()
-    print(json.dumps(world.facts()), flush=True)
-
-
-class FakeServer:
+class FakeServer(ServerProcess):
     """The parent's hold on a server process: `with FakeServer() as server`, then `server.stop()` for its facts."""
 
     def __init__(self, *, slots: int = 0) -> None:
-        self._slots = slots
-
-    def __enter__(self) -> Self:
-        self._process = subprocess.Popen(  # noqa: S603 - our own module
-            [sys.executable, "-m", "benchmarks._server", "--slots", str(self._slots)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=_HOME,
-        )
-        assert self._process.stdout is not None
-        self.port = int(self._process.stdout.readline())
-        return self
-
-    @property
-    def url(self) -> str:
-        """Where it listens."""
-        return f"http://127.0.0.1:{self.port}"
+        super().__init__("benchmarks._server", "--slots", str(slots))
 
     def facts(self) -> ServerFacts:
         """Return what it has seen until now."""
-        return self._ordered(_LOOK)
+        return _facts(self.ordered())
 
     def end_tasks(self) -> None:
         """End all tasks that are running."""
-        self._ordered(_END)
+        self.ordered(_END)
 
     def stop(self) -> ServerFacts:
         """End it and return what it saw."""
-        told, _ = self._process.communicate(timeout=20)
-        return _facts(told)
-
-    def _ordered(self, order: str) -> ServerFacts:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(order)
-        self._process.stdin.flush()
-        return _facts(self._process.stdout.readline())
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._process.poll() is None:
-            self._process.kill()
-            self._process.communicate()
+        return _facts(self.ended())
 
 
-def _facts(told: str) -> ServerFacts:
-    facts = json.loads(told)
+def _facts(facts: dict[str, Any]) -> ServerFacts:
     tasks = {name: TaskFacts(*values) for name, values in facts.pop("tasks").items()}
     return ServerFacts(tasks=tasks, **facts)
 

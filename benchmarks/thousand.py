@@ -28,6 +28,7 @@ import httpx
 from aiowery import Limits, PollPolicy, WeryAI
 from aiowery.weryai import TextToImage
 from benchmarks import _work
+from benchmarks._capacity import Capacity, capacity
 from benchmarks._figures import Figure, Note, Section, Target, mean, of_rounds, percentile
 from benchmarks._gauges import StallGauge
 from benchmarks._process import apart
@@ -35,7 +36,6 @@ from benchmarks._server import FakeServer, ServerFacts
 
 _SHORTEST: Final = 10.0
 _LONGEST: Final = 30.0
-_CONNECTIONS: Final = 16
 _PATIENCE: Final = 45.0
 _NOTES: tuple[Note, ...] = (
     Note(
@@ -101,19 +101,24 @@ class _Round:
 def measure(*, quick: bool) -> Section:
     """Run the crowd for CPU (two rounds), for stalls (one round), and the hand-written loop (one round)."""
     jobs, scale = (50, 0.1) if quick else (1_000, 1.0)
-    served, server_cpu = apart(_capacity, 0.3 if quick else 3.0)
+    served = apart(_capacity, 0.3 if quick else 3.0)
     rounds = [apart(_round, _with_client, jobs, scale, seed=seed, gauge=False) for seed in range(1 if quick else 2)]
     gauged = apart(_round, _with_client, jobs, scale, seed=2, gauge=True)
     by_hand = apart(_round, _by_hand, jobs, scale, seed=0, gauge=True)
     figures = (
-        Figure("capacity of the fake server", served, "requests/s"),
-        Figure("the fake server's CPU per request", 1e6 * server_cpu, "µs"),
+        Figure("capacity of the fake server", served.per_second, "requests/s"),
+        Figure("the fake server's CPU per request", 1e6 * served.cpu, "µs"),
         *_crowd_figures(jobs, rounds, gauged),
         *_by_hand_figures(by_hand, mean([run.cpu_per_job for run in rounds])),
     )
     return Section(
         f"{jobs:,} jobs of {scale * _SHORTEST:g}-{scale * _LONGEST:g} s at once", __doc__, figures, notes=_NOTES
     )
+
+
+def _capacity(seconds: float) -> Capacity:
+    with FakeServer() as server:
+        return capacity(server, "/v1/generation/nothing/status", seconds)
 
 
 def _crowd_figures(jobs: int, rounds: list[_Round], gauged: _Round) -> list[Figure]:
@@ -201,36 +206,3 @@ async def _one_by_hand(client: httpx.AsyncClient, pause: float, ends: _work.Ends
         if answer.json()["data"]["task_status"] == "SUCCESS":
             ends.moments[task_id] = time.monotonic()
             return
-
-
-def _capacity(seconds: float) -> tuple[float, float]:
-    """Return the requests per second that the server answers, and its CPU seconds per request."""
-    with FakeServer() as server:
-        began = time.monotonic()
-        asyncio.run(_ask_back_to_back(server.port, seconds))
-        took = time.monotonic() - began
-        facts = server.stop()
-    return facts.requests / took, facts.cpu / facts.requests
-
-
-async def _ask_back_to_back(port: int, seconds: float) -> None:
-    loop = asyncio.get_running_loop()
-    links = [await loop.create_connection(_Asker, "127.0.0.1", port) for _ in range(_CONNECTIONS)]
-    await asyncio.sleep(seconds)
-    for transport, _ in links:
-        transport.close()
-
-
-class _Asker(asyncio.Protocol):
-    """Asks again as soon as it is answered."""
-
-    _QUESTION = b"GET /v1/generation/nothing/status HTTP/1.1\r\nhost: localhost\r\n\r\n"
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.write(self._QUESTION)
-
-    def data_received(self, data: bytes) -> None:
-        if data.endswith(b"}"):
-            self._transport.write(self._QUESTION)
