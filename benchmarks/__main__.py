@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 import traceback
@@ -39,13 +38,13 @@ def main() -> int:
     """Run what the command line asks for; 1 when a benchmark could not be run to its end."""
     options = _options()
     names: list[str] = options.names or list(_BENCHMARKS)
-    load, began = os.getloadavg()[0], time.monotonic()
+    where, began = _page.machine(), time.monotonic()
     sections: list[Section] = []
     for name in names:
         sections += _measured(name, quick=options.quick)
     whole = len(sections) == len(_BENCHMARKS)
     if whole and not options.quick:
-        _RESULTS.write_text(_page.page(sections, time.monotonic() - began, load), encoding="utf-8")
+        _RESULTS.write_text(_page.page(sections, time.monotonic() - began, where), encoding="utf-8")
         print(f"written: {_RESULTS.name}")
     return 0 if len(sections) == len(names) else 1
 

@@ -23,6 +23,11 @@ class StallGauge:
         self._expected = 0.0
         self._cpu = 0.0
 
+    @property
+    def worst_yet(self) -> float:
+        """The worst, the stall included that is under way while another thread asks."""
+        return max(self.worst, self._loop.time() - self._expected)
+
     def start(self) -> None:
         """Begin to measure."""
         self._cpu = time.thread_time()

@@ -16,9 +16,9 @@ _PACKAGES: Final = ("aiowery", "httpx", "httpcore", "anyio", "attrs", "cattrs")
 _CPUS: Final = Path("/proc/cpuinfo")
 
 
-def page(sections: Sequence[Section], seconds: float, load: float) -> str:
+def page(sections: Sequence[Section], seconds: float, where: tuple[str, ...]) -> str:
     """Return the whole page in Markdown."""
-    parts = (_head(seconds, load), _overview(sections), *map(section, sections))
+    parts = (_head(seconds, where), _overview(sections), *map(section, sections))
     return "\n".join(parts)
 
 
@@ -33,17 +33,25 @@ def section(one: Section) -> str:
     return "\n".join((*lines, ""))
 
 
-def _head(seconds: float, load: float) -> str:
+def machine() -> tuple[str, ...]:
+    """Return what a page says about where and when it was measured, as items of a list."""
+    return (
+        f"Date: {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        f"Machine: {os.cpu_count()} cores, {_processor()}; load at the start {os.getloadavg()[0]:.1f}",
+        f"System: {platform.system()} {'.'.join(platform.release().split('.')[:2])}, {platform.machine()}",
+        f"Python: {platform.python_implementation()} {platform.python_version()}, asyncio's own event loop",
+    )
+
+
+def _head(seconds: float, where: tuple[str, ...]) -> str:
     libraries = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
     lines = (
         "# Benchmarks: results",
         "",
         "Written by `python -m benchmarks`; every number on this page was measured or computed in that one run.",
         "",
-        f"- Date: {datetime.now(UTC):%Y-%m-%d %H:%M} UTC; the run took {seconds:.0f} s",
-        f"- Machine: {os.cpu_count()} cores, {_processor()}; load at the start {load:.1f}",
-        f"- System: {platform.system()} {'.'.join(platform.release().split('.')[:2])}, {platform.machine()}",
-        f"- Python: {platform.python_implementation()} {platform.python_version()}, asyncio's own event loop",
+        *(f"- {item}" for item in where),
+        f"- The run took {seconds:.0f} s",
         f"- Libraries: {libraries}",
         "- Client and fake server share the machine's cores, on loopback. Spread is least to greatest of the rounds.",
         "",

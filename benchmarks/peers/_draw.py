@@ -1,0 +1,109 @@
+"""Drawing: horizontal bars, each with its value, for light and for dark pages, the same bytes for the same results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+from benchmarks.peers._charts import Chart, Panel, charts
+from benchmarks.peers._results import Results
+
+PICTURES: Final = Path(__file__).parents[2] / "docs" / "benchmarks"
+_ROW: Final = 0.27
+_HEAD: Final = 0.85
+_WIDTH: Final = 8.4
+_ROOM: Final = 1.45
+"""How much longer than the longest bar an axis is, for the words beside it."""
+
+
+@attrs.frozen
+class Theme:
+    """The colours of one sort of page."""
+
+    name: str
+    text: str
+    accent: str
+    others: str
+
+
+THEMES: Final = (
+    Theme("light", "#1f2328", "#0969da", "#c4cbd3"),
+    Theme("dark", "#e6edf3", "#4493f8", "#4d5661"),
+)
+
+
+def draw(results: Results) -> None:
+    """Write all pictures."""
+    import matplotlib as mpl  # noqa: PLC0415 - an extra, needed for nothing else
+
+    mpl.use("svg")
+    PICTURES.mkdir(exist_ok=True)
+    for chart in charts(results):
+        for theme in THEMES:
+            with mpl.rc_context(_settings(theme)):
+                _picture(chart, theme)
+
+
+def file_of(chart: Chart, theme: Theme) -> str:
+    """Return the name of a picture's file."""
+    return f"{chart.name}-{theme.name}.svg"
+
+
+def _settings(theme: Theme) -> dict[str, Any]:
+    return {
+        "svg.fonttype": "none",
+        "svg.hashsalt": "aiowery",
+        "font.family": "sans-serif",
+        "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial", "sans-serif"],
+        "font.size": 9,
+        "text.color": theme.text,
+        "axes.labelcolor": theme.text,
+        "xtick.color": theme.text,
+        "ytick.color": theme.text,
+    }
+
+
+def _picture(chart: Chart, theme: Theme) -> None:
+    from matplotlib import pyplot as plt  # noqa: PLC0415 - an extra, needed for nothing else
+
+    height = _HEAD + _ROW * len(chart.panels[0].bars)
+    figure, axes = plt.subplots(1, len(chart.panels), figsize=(_WIDTH, height), squeeze=False, sharey=True)
+    figure.suptitle(chart.title, x=0.01, y=1 - 0.1 / height, ha="left", va="top", fontsize=11, fontweight="bold")
+    for place, panel in zip(axes[0], chart.panels, strict=True):
+        _panel(place, panel, theme)
+    figure.subplots_adjust(left=0.2, right=0.99, top=1 - 0.72 / height, bottom=0.06 / height, wspace=0.05)
+    # A date and a version would change the file with nothing else changed.
+    about = {"Date": None, "Creator": None, "Title": chart.words}
+    figure.savefig(PICTURES / file_of(chart, theme), transparent=True, metadata=about)
+    plt.close(figure)
+
+
+def _panel(place: Any, panel: Panel, theme: Theme) -> None:
+    places = range(len(panel.bars))
+    longest = max((bar.value or 0 for bar in panel.bars), default=0) or 1
+    shortest = min((bar.value for bar in panel.bars if bar.value), default=1)
+    if panel.log:
+        left = shortest / 2
+        place.set_xscale("log")
+        place.set_xlim(left, left * (longest / left) ** _ROOM)
+    else:
+        left = 0.0
+        place.set_xlim(0, longest * _ROOM)
+    widths = [max(0.0, (bar.value or 0) - left) for bar in panel.bars]
+    colours = [theme.accent if bar.ours else theme.others for bar in panel.bars]
+    place.barh(places, widths, left=left, color=colours, height=0.72)
+    for row, (bar, width) in enumerate(zip(panel.bars, widths, strict=True)):
+        style: dict[str, Any] = {"fontweight": "bold"} if bar.ours else {}
+        if bar.value is None:
+            style["style"] = "italic"
+        place.annotate(bar.words, (left + width, row), (4, 0), textcoords="offset points", va="center", **style)
+    place.set_title(panel.title, loc="left", fontsize=9)
+    place.set_yticks(places, [bar.peer for bar in panel.bars])
+    place.set_ylim(len(panel.bars) - 0.4, -0.6)
+    place.tick_params(length=0)
+    place.xaxis.set_visible(False)
+    place.minorticks_off()
+    for side in ("top", "right", "bottom", "left"):
+        place.spines[side].set_visible(False)

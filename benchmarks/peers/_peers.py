@@ -1,0 +1,135 @@
+"""Who is measured: which packages, called how, and where its own protocol or default puts it at a disadvantage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+_HOME: Final = Path(__file__).parents[2]
+
+
+@attrs.frozen
+class Peer:
+    """One library, or one loop written by hand.
+
+    `requirements` are pinned as `name==version`, `packages` those whose versions are reported. `called`: the call
+    that is measured. `but`: what puts it at a disadvantage here, or what had to be changed to point it here.
+    """
+
+    name: str
+    module: str
+    requirements: tuple[str, ...]
+    packages: tuple[str, ...]
+    called: str
+    but: str
+    ours: bool = False
+    threads: bool = False
+
+
+_THREE_SECONDS: Final = "Looks every 3 s. Any refusal or failed look ends the job."
+
+PEERS: Final = (
+    Peer(
+        "aiowery",
+        "aiowery",
+        (f"{_HOME}",),
+        ("aiowery", "httpx", "httpcore"),
+        "`client.run`",
+        "Told `Limits(in_flight=...)` where more than 20 jobs are to run at once, for its default is WeryAI's own cap;"
+        " not in the scenarios of 20 slots and of 20 requests/s. Looks every 3-5 s.",
+        ours=True,
+    ),
+    Peer(
+        "aiowery-fast",
+        "aiowery_fast",
+        (f"{_HOME}[fast]",),
+        ("aiowery",),
+        '`client.run` with `WeryAI(..., http="fast")`',
+        "As aiowery.",
+        ours=True,
+    ),
+    Peer(
+        "fal-client",
+        "fal",
+        ("fal-client==1.0.3",),
+        ("fal-client", "httpx", "httpcore"),
+        "`AsyncClient.subscribe` with `on_enqueue`",
+        "Looks every 0.1 s by default, as its service allows, and fetches the result by one more request; no limit on"
+        " what is under way; 100 connections. The real service queues tasks rather than refuse them. The host can be"
+        " set by environment, plain HTTP cannot: `fal_client.client.QUEUE_URL_FORMAT` is assigned.",
+    ),
+    Peer(
+        "comfy-sdk",
+        "comfy",
+        ("comfy-sdk==0.5.0",),
+        ("comfy-sdk", "httpx", "httpcore"),
+        "`AsyncComfy.submit` and `AsyncJob.result`",
+        "Looks after 0.5 s, then after pauses that grow by half up to 5 s; each look returns the whole job, validated;"
+        " 100 connections with a time-out of 30 s for one to be free; no limit on what is under way. Address by"
+        " `COMFY_BASE_URL`, as documented.",
+    ),
+    Peer(
+        "runwayml",
+        "runway",
+        ("runwayml==5.24.0",),
+        ("runwayml", "httpx", "httpcore"),
+        "`text_to_image.create` and `wait_for_task_output`",
+        "Looks every 4.5-7.5 s; 100 connections, 20 of them kept; no limit on what is under way. The real service"
+        " queues tasks rather than refuse them. Address by `base_url=`.",
+    ),
+    Peer(
+        "openai",
+        "openai",
+        ("openai==3.57.0",),
+        ("openai", "httpx2", "httpcore2"),
+        "`videos.create_and_poll`",
+        "Looks at once, then every 1 s, as its service does not say otherwise here; each look returns the whole video;"
+        " 1,000 connections, 100 of them kept; no limit on what is under way; its caller learns the id at the end"
+        " only. Address by `base_url=`.",
+    ),
+    Peer(
+        "replicate",
+        "replicate_run",
+        ("replicate==1.0.7",),
+        ("replicate", "httpx", "httpcore"),
+        "`async_run`",
+        "Does not poll by default: the submission's connection is held until the end (at most 60 s), 100 at once, and a"
+        " job that waits for one more than 5 s is lost; its caller never learns the id. Address by `base_url=`.",
+    ),
+    Peer(
+        "replicate, background",
+        "replicate_wait",
+        ("replicate==1.0.7",),
+        ("replicate", "httpx", "httpcore"),
+        "`predictions.async_create` and `async_wait`",
+        "Looks every 0.5 s; each look returns the whole prediction, validated; 100 connections with a time-out of 10 s"
+        " for one to be free; no limit on what is under way. Address by `base_url=`.",
+    ),
+    Peer(
+        "requests, threads",
+        "requests_threads",
+        ("requests==2.34.2",),
+        ("requests", "urllib3"),
+        "the loop of WeryAI's documentation, `time.sleep(3)`, a thread per job",
+        f"A new connection for every request. {_THREE_SECONDS}",
+        threads=True,
+    ),
+    Peer(
+        "httpx, gather",
+        "httpx_gather",
+        ("httpx==0.28.1",),
+        ("httpx", "httpcore"),
+        "one `AsyncClient`, a coroutine per job, `asyncio.sleep(3)`",
+        f"100 connections, 20 of them kept. {_THREE_SECONDS}",
+    ),
+    Peer(
+        "aiohttp, gather",
+        "aiohttp_gather",
+        ("aiohttp==3.14.5",),
+        ("aiohttp",),
+        "one `ClientSession`, a coroutine per job, `asyncio.sleep(3)`",
+        f"100 connections. {_THREE_SECONDS}",
+    ),
+)

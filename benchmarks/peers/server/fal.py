@@ -1,0 +1,40 @@
+"""fal's queue: links in the answer to a submission, and the result fetched apart."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from benchmarks.peers.server._dialect import Dialect, Reason, Task, said
+
+_APPLICATION = "fal-ai/fast-sdxl"
+
+
+class FalDialect(Dialect):
+    """A look, again and again, then one more request for the result."""
+
+    submits = re.compile(rb"/fal-ai/fast-sdxl")
+    polls = re.compile(rb"/fal-ai/fast-sdxl/requests/([^/]+)/status")
+    results = re.compile(rb"/fal-ai/fast-sdxl/requests/([^/]+)")
+
+    def accepted(self, task: Task, base: str) -> bytes:
+        link = f"{base}/{_APPLICATION}/requests/{task.id}"
+        return said(
+            {
+                "request_id": task.id,
+                "response_url": link,
+                "status_url": f"{link}/status",
+                "cancel_url": f"{link}/cancel",
+                "queue_position": 0,
+            }
+        )
+
+    def state(self, task: Task, base: str, *, done: bool) -> bytes:  # noqa: ARG002 - no links here
+        state = "COMPLETED" if done else "IN_PROGRESS"
+        return said({"status": state, "request_id": task.id, "logs": None, "metrics": {}})
+
+    def result(self, task: Task) -> bytes:
+        return said({"images": [{"url": f"https://cdn.example/r/{task.id}.png", "width": 1024, "height": 1024}]})
+
+    def error(self, reason: Reason) -> dict[str, Any]:
+        return {"detail": reason}
