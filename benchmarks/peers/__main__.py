@@ -22,13 +22,28 @@ def main() -> int:
         peers = [peer for peer in PEERS if peer.name in (options.only or [peer.name])]
         print(f"about {seconds_needed(scenarios, len(peers), options.rounds) / 60:.0f} minutes", file=sys.stderr)
         began = time.monotonic()
-        results = measured(scenarios, peers, rounds=options.rounds, latest=options.latest, quick=options.quick)
+        results = measured(
+            scenarios,
+            peers,
+            rounds=options.rounds,
+            latest=options.latest,
+            quick=options.quick,
+            before=_before(options),
+        )
         print(f"measured in {(time.monotonic() - began) / 60:.0f} minutes", file=sys.stderr)
         _results.store(results)
     results = _results.stored()
     _draw.draw(results)
     _page.write(results)
     return 0
+
+
+def _before(options: argparse.Namespace) -> _results.Results | None:
+    """Return the stored results if only a part of them is to be measured again, with jobs of the same size."""
+    if not (options.only or options.scenario) or not _results.STORED.exists():
+        return None
+    before = _results.stored()
+    return before if before.quick == options.quick else None
 
 
 def _options() -> argparse.Namespace:

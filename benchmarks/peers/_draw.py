@@ -12,7 +12,7 @@ from benchmarks.peers._results import Results
 
 PICTURES: Final = Path(__file__).parents[2] / "docs" / "benchmarks"
 _ROW: Final = 0.27
-_HEAD: Final = 0.85
+_HEAD: Final = 0.72
 _WIDTH: Final = 8.4
 _ROOM: Final = 1.45
 """How much longer than the longest bar an axis is, for the words beside it."""
@@ -73,7 +73,7 @@ def _picture(chart: Chart, theme: Theme) -> None:
     figure.suptitle(chart.title, x=0.01, y=1 - 0.1 / height, ha="left", va="top", fontsize=11, fontweight="bold")
     for place, panel in zip(axes[0], chart.panels, strict=True):
         _panel(place, panel, theme)
-    figure.subplots_adjust(left=0.2, right=0.99, top=1 - 0.72 / height, bottom=0.06 / height, wspace=0.05)
+    figure.subplots_adjust(left=0.2, right=0.99, top=1 - 0.6 / height, bottom=0.06 / height, wspace=0.05)
     # A date and a version would change the file with nothing else changed.
     about = {"Date": None, "Creator": None, "Title": chart.words}
     figure.savefig(PICTURES / file_of(chart, theme), transparent=True, metadata=about)
@@ -101,6 +101,8 @@ def _panel(place: Any, panel: Panel, theme: Theme) -> None:
         place.annotate(bar.words, (left + width, row), (4, 0), textcoords="offset points", va="center", **style)
     place.set_title(panel.title, loc="left", fontsize=9)
     place.set_yticks(places, [bar.peer for bar in panel.bars])
+    for label, bar in zip(place.get_yticklabels(), panel.bars, strict=True):
+        label.set_fontweight("bold" if bar.ours else "normal")
     place.set_ylim(len(panel.bars) - 0.4, -0.6)
     place.tick_params(length=0)
     place.xaxis.set_visible(False)

@@ -7,24 +7,28 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
+from itertools import repeat
 from math import ceil
 from pathlib import Path
 from typing import Final
 
 import attrs
 
-from benchmarks._capacity import capacity
+from benchmarks._capacity import Capacity, capacity
 from benchmarks._held import ServerProcess
 from benchmarks._page import machine
 from benchmarks.peers._peers import Peer
+from benchmarks.peers._plan import text
 from benchmarks.peers._results import Results, Run
 from benchmarks.peers._run import run
 from benchmarks.peers._scenarios import CROWD, Scenario
 from benchmarks.peers._venvs import NotInstalledError, interpreter
 
 ENOUGH: Final = 0.99
+HALF: Final = 0.5
 PATIENT_ROUNDS: Final = 2
-_START: Final = 2.0
+_START: Final = 1.5
 
 
 @attrs.define
@@ -32,6 +36,7 @@ class _Campaign:
     """What is known so far; an unavailable peer is asked once."""
 
     latest: bool
+    before: tuple[Run, ...]
     runs: list[Run] = attrs.field(factory=list)
     versions: dict[str, dict[str, str]] = attrs.field(factory=lambda: defaultdict(dict))
     pythons: dict[str, Path] = attrs.field(factory=dict)
@@ -62,40 +67,44 @@ class _Campaign:
             return f"not available: {self.missing[peer.name]}"
         if peer.threads and (scenario.gauge or scenario.leave or scenario.survivors):
             return "not for threads"
-        if scenario.survivors and not any(_enough(run) for run in self._of(peer, CROWD)):
+        if scenario.survivors and not any(_enough(run) for run in self._of(peer, CROWD) or self._before(peer)):
             return "did not finish 1,000"
         earlier = self._of(peer, scenario.name)
-        if len(earlier) >= PATIENT_ROUNDS and not any(_enough(run) for run in earlier):
+        tries = PATIENT_ROUNDS if all(run.finished >= HALF * run.jobs for run in earlier) else 1
+        if len(earlier) >= tries and not any(_enough(run) for run in earlier):
             return f"did not finish in {len(earlier)} rounds"
         return ""
+
+    def _before(self, peer: Peer) -> list[Run]:
+        return [run for run in self.before if run.peer == peer.name and run.scenario == CROWD]
 
     def _of(self, peer: Peer, scenario: str) -> list[Run]:
         return [run for run in self.runs if run.peer == peer.name and run.scenario == scenario]
 
 
 def measured(
-    scenarios: Sequence[Scenario], peers: Sequence[Peer], *, rounds: int | None, latest: bool, quick: bool
+    scenarios: Sequence[Scenario],
+    peers: Sequence[Peer],
+    *,
+    rounds: int | None,
+    latest: bool,
+    quick: bool,
+    before: Results | None,
 ) -> Results:
-    """Run all scenarios for all peers."""
-    campaign, began = _Campaign(latest), time.monotonic()
-    where = machine()
+    """Run all scenarios for all peers; `before`: what is known already of the others."""
+    campaign, began, where = _Campaign(latest, before.runs if before else ()), time.monotonic(), machine()
     campaign.install(peers)
-    with ServerProcess("benchmarks.peers.server", "{}") as server:
-        calibrated = capacity(server, "/v1/generation/nothing/status", 0.5 if quick else 5.0)
+    calibrated = _calibrated(0.5 if quick else 5.0)
     for scenario in scenarios:
         for number in range(_rounds(scenario, rounds)):
-            if scenario.together == 1:
-                for peer in peers:
-                    campaign.one(peer, scenario, number)
-                continue
             with ThreadPoolExecutor(scenario.together) as pool:
-                list(pool.map(lambda peer: campaign.one(peer, scenario, number), peers))  # noqa: B023 - waited for
+                list(pool.map(campaign.one, peers, repeat(scenario), repeat(number)))
     absent = [
         Run(peer=name, scenario="", round=0, jobs=0, why=why)
         for name, why in campaign.missing.items()
         if not any(run.peer == name for run in campaign.runs)
     ]
-    return Results(
+    results = Results(
         quick=quick,
         machine=where,
         seconds=time.monotonic() - began,
@@ -104,10 +113,21 @@ def measured(
         versions=dict(campaign.versions),
         runs=(*campaign.runs, *absent),
     )
+    return before.with_newer(results) if before else results
+
+
+def _calibrated(seconds: float) -> Capacity:
+    """Ask the server for one running task, again and again."""
+    with ServerProcess("benchmarks.peers.server", "{}") as server:
+        link = HTTPConnection("127.0.0.1", server.port)
+        link.request("POST", "/v1/generation/text-to-image", text(600, 0))
+        link.getresponse().read()
+        link.close()
+        return capacity(server, "/v1/generation/task_00000000/status", seconds)
 
 
 def seconds_needed(scenarios: Iterable[Scenario], peers: int, rounds: int | None) -> float:
-    """Estimate how long everything takes, if four in ten of the peers exhaust the patience of the long scenarios."""
+    """Estimate how long everything takes, if four in ten of the peers exhaust the patience of the crowds once."""
     needed = 0.0
     for scenario in scenarios:
         many = _rounds(scenario, rounds)
@@ -119,7 +139,7 @@ def seconds_needed(scenarios: Iterable[Scenario], peers: int, rounds: int | None
             continue
         late = 0.4 * peers if scenario.jobs >= 1_000 else 0.0
         needed += many * (peers - late) * (scenario.usual + _START)
-        needed += min(many, PATIENT_ROUNDS) * late * (scenario.patience + _START)
+        needed += late * (scenario.patience + _START)
     return needed
 
 

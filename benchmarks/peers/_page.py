@@ -27,6 +27,9 @@ _AFTER: Final = {
 }
 """Which pictures stand in front of which table."""
 
+_LONG: Final = 5.0
+"""Seconds of a run in which the server's share of a core says something."""
+
 _HOW: Final = """\
 Written by `python -m benchmarks.peers`, which anyone can run again (`pip install -e '.[dev,benchmarks]'` first): it
 makes an environment for each peer (in `.peers/`), measures, and draws. Each peer runs in a process of its own, used as
@@ -34,12 +37,12 @@ its documentation says, with its asyncio client where it has one, neither tuned 
 aiowery. All of them ask the same fake server, started anew for each run in a process of its own. It speaks everybody's
 protocol through small adapters and learns from the prompt how long a task takes. Nothing leaves the machine.
 
-Rounds are interleaved (A B C, A B C); figures are medians, with the least and the greatest in brackets. Who did not
-finish 99 % of the jobs in two rounds is not measured a third time. CPU is that of the client's process, user and
-system, from the first submission to the end; memory is how much its peak grew from there on; delay is from the end of
-a task by the server's clock to the caller's having the result; looks are status checks. Where everybody meets a
-misfortune and no CPU is measured, several peers run side by side, each with a server of its own. After its patience a
-run is over, and what has finished is what counts.
+Rounds are interleaved (A B C, A B C); figures are medians, with the least and the greatest in brackets. Who finished
+less than half of the jobs in a round, or less than 99 % in two, is not measured again. CPU is that of the client's
+process, user and system, from the first submission to the end; memory is how much its peak grew from there on; delay
+is from the end of a task by the server's clock to the caller's having the result; looks are status checks. Where
+everybody meets a misfortune and no CPU is measured, several peers run side by side, each with a server of its own.
+After its patience a run is over, and what has finished is what counts.
 """
 
 
@@ -62,7 +65,7 @@ def _head(results: Results) -> Iterable[str]:
     yield _HOW
     yield from (f"- {item}" for item in results.machine)
     yield f"- The run took {results.seconds / 60:.0f} minutes"
-    load = max((run.server_load for run in results.runs), default=0.0)
+    load = max((run.server_load for run in results.runs if run.wall >= _LONG), default=0.0)
     yield (
         f"- Calibration: the server answers {results.server_per_second:,.0f} requests/s over 16 connections that ask"
         f" back to back, {1e6 * results.server_cpu:.0f} µs of CPU each; the busiest run took {load:.0%} of a core"

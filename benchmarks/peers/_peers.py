@@ -99,7 +99,7 @@ PEERS: Final = (
         " job that waits for one more than 5 s is lost; its caller never learns the id. Address by `base_url=`.",
     ),
     Peer(
-        "replicate, background",
+        "replicate-background",
         "replicate_wait",
         ("replicate==1.0.7",),
         ("replicate", "httpx", "httpcore"),
@@ -108,7 +108,7 @@ PEERS: Final = (
         " for one to be free; no limit on what is under way. Address by `base_url=`.",
     ),
     Peer(
-        "requests, threads",
+        "requests-threads",
         "requests_threads",
         ("requests==2.34.2",),
         ("requests", "urllib3"),
@@ -117,7 +117,7 @@ PEERS: Final = (
         threads=True,
     ),
     Peer(
-        "httpx, gather",
+        "httpx-gather",
         "httpx_gather",
         ("httpx==0.28.1",),
         ("httpx", "httpcore"),
@@ -125,7 +125,7 @@ PEERS: Final = (
         f"100 connections, 20 of them kept. {_THREE_SECONDS}",
     ),
     Peer(
-        "aiohttp, gather",
+        "aiohttp-gather",
         "aiohttp_gather",
         ("aiohttp==3.14.5",),
         ("aiohttp",),

@@ -71,6 +71,17 @@ class Results:
         """Return the rounds of one peer in one scenario."""
         return tuple(run for run in self.runs if run.scenario == scenario and run.peer == peer)
 
+    def with_newer(self, newer: Results) -> Results:
+        """Return these results with what was measured again in the place of what it was before."""
+        again = {(run.scenario, run.peer) for run in newer.runs}
+        kept = tuple(run for run in self.runs if (run.scenario, run.peer) not in again)
+        return attrs.evolve(
+            newer,
+            seconds=self.seconds + newer.seconds,
+            versions={**self.versions, **newer.versions},
+            runs=(*kept, *newer.runs),
+        )
+
 
 def middle(values: Iterable[float | None]) -> float | None:
     """Return the median of what was measured."""

@@ -87,7 +87,7 @@ def _put_together(blank: Run, scenario: Scenario, plan: Plan, told: dict[str, An
     ends = {int(number): moment for number, moment in told["ends"].items()}
     truth = {number: end for number, _, _, end, _ in seen["tasks"]}
     delays = [moment - truth[number] for number, moment in ends.items()]
-    names = {task_id for _, task_id, *_ in seen["tasks"]}
+    left = {task_id for number, task_id, *_ in seen["tasks"] if number < len(plan.leave)}
     whole = len(ends) == scenario.jobs
     return attrs.evolve(
         blank,
@@ -100,7 +100,7 @@ def _put_together(blank: Run, scenario: Scenario, plan: Plan, told: dict[str, An
         stall=told["stall"],
         makespan=max(ends.values()) - told["began"] if whole else None,
         ideal=ideal(list(plan.jobs), float) if scenario.faults.slots else None,
-        unnamed=len(names - set(told["named"])),
+        unnamed=len(left - set(told["named"])),
         goes_on=told["last"],
         server_load=seen["cpu"] / told["wall"],
         failures=told["failures"],

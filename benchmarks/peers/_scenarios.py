@@ -51,7 +51,7 @@ SCENARIOS: Final = (
         jobs=200,
         spread=(5, 15),
         patience=60,
-        usual=19,
+        usual=18,
         rounds=5,
         told=True,
     ),
@@ -62,7 +62,7 @@ SCENARIOS: Final = (
         jobs=1_000,
         spread=(10, 30),
         patience=75,
-        usual=38,
+        usual=36,
         rounds=5,
         told=True,
     ),
@@ -74,7 +74,7 @@ SCENARIOS: Final = (
         jobs=1_000,
         spread=(10, 30),
         patience=45,
-        usual=38,
+        usual=36,
         told=True,
         gauge=True,
     ),
@@ -84,8 +84,8 @@ SCENARIOS: Final = (
         how="For those who finished at least 99 % of 1,000; the machine is not asked for 10,000 threads.",
         jobs=10_000,
         spread=(20, 60),
-        patience=150,
-        usual=110,
+        patience=120,
+        usual=75,
         told=True,
         survivors=True,
     ),
@@ -97,7 +97,7 @@ SCENARIOS: Final = (
         spread=(5, 15),
         patience=120,
         usual=70,
-        together=4,
+        together=6,
         faults=Faults(rate=20),
     ),
     Scenario(
@@ -144,7 +144,7 @@ SCENARIOS: Final = (
         spread=(10, 14),
         patience=240,
         usual=140,
-        together=6,
+        together=12,
         faults=Faults(slots=_SLOTS),
     ),
     Scenario(
@@ -155,30 +155,32 @@ SCENARIOS: Final = (
         spread=(10, 14),
         patience=240,
         usual=150,
-        together=6,
+        together=12,
         faults=Faults(slots=_SLOTS),
         gate=_SLOTS,
     ),
     Scenario(
         name="leavers",
         title="Callers that are cancelled",
-        how="10 jobs of 60 s whose submissions are answered after 1 s. Five callers are cancelled after 0.5 s, while"
-        " the submission is under way, five after 2 s, when it has been answered. Then another job shows whether the"
-        " process still works. A job is nameable if the caller's code was given its id or the library lists it."
+        how="10 jobs of 8-10 s whose submissions are answered after 3 s. Five callers are cancelled after 2 s, while"
+        " the submission is under way, five after 5 s, when it has been answered. Then another job shows whether the"
+        " process still works. A task can be named if the caller's code was given its id or the library lists it."
+        " aiowery has four submissions under way at once, and a caller that leaves before its turn starts no task."
         " Threads cannot be cancelled.",
         jobs=11,
-        spread=(3, 4),
-        patience=40,
-        usual=12,
+        spread=(8, 10),
+        patience=60,
+        usual=20,
         together=6,
-        faults=Faults(slow=1.0),
-        leave=(0.5,) * 5 + (2.0,) * 5,
+        faults=Faults(slow=3.0),
+        leave=(2.0,) * 5 + (5.0,) * 5,
     ),
 )
 
 
 def miniature(scenario: Scenario) -> Scenario:
     """Return the scenario small and short, to see that everything works."""
-    jobs = len(scenario.leave) + 1 if scenario.leave else min(scenario.jobs, 25)
-    spread = (min(scenario.spread[0], 2), min(scenario.spread[1], 4))
+    if scenario.leave:
+        return scenario
+    jobs, spread = min(scenario.jobs, 25), (min(scenario.spread[0], 2), min(scenario.spread[1], 4))
     return attrs.evolve(scenario, jobs=jobs, spread=spread, rounds=1, patience=20, usual=9, together=4)

@@ -16,11 +16,12 @@ from benchmarks.peers._scenarios import Scenario
 
 @attrs.frozen
 class Column:
-    """One figure; `ratio`: the name of the column that compares it with aiowery's, for who finished."""
+    """One figure; `ratio`: the name of the column that compares it with aiowery's, for who finished or `always`."""
 
     name: str
     value: Value
     ratio: str = ""
+    always: bool = False
 
 
 def _per_job(run: Run, value: float) -> float:
@@ -68,7 +69,7 @@ COLUMNS: Final[dict[str, tuple[Column, ...]]] = {
     "thousand": _TIMED,
     "ten-thousand": _TIMED,
     "stalls": (
-        Column("longest stall, ms", lambda run: None if run.stall is None else 1000 * run.stall, "stall"),
+        Column("longest stall, ms", lambda run: None if run.stall is None else 1000 * run.stall, "stall", always=True),
         _FINISHED,
     ),
     "rate": (_THROTTLED, _POLLS, _WALL, _FINISHED, _CREATED),
@@ -80,7 +81,7 @@ COLUMNS: Final[dict[str, tuple[Column, ...]]] = {
     "leavers": (
         Column("tasks started", lambda run: run.created - 1),
         Column("of them nobody can name", lambda run: run.unnamed),
-        Column("the process goes on", lambda run: None if run.goes_on is None else float(run.goes_on)),
+        Column("jobs finished afterwards, of 1", lambda run: None if run.goes_on is None else float(run.goes_on)),
     ),
 }
 
@@ -104,7 +105,7 @@ def table(scenario: Scenario, results: Results) -> list[str]:
 
 
 def _ratio(column: Column, runs: Sequence[Run], ours: Sequence[Run]) -> str:
-    if not enough(runs) and column.name != "longest stall, ms":
+    if not (column.always or enough(runs)):
         return "did not finish"
     value, unit = middle(map(column.value, runs)), middle(map(column.value, ours))
     return f"{value / unit:.2f}" if value is not None and unit else ""
@@ -114,13 +115,13 @@ def _value(column: Column, runs: Sequence[Run]) -> str:
     known = [value for value in map(column.value, runs) if value is not None]
     if not known:
         return ""
-    if column.name == "the process goes on":
-        return "yes" if all(known) else "no"
-    text = number(middle(known) or 0)
+    text = number(middle(known) or 0.0)
     return f"{text} ({number(min(known))} to {number(max(known))})" if min(known) != max(known) else text
 
 
 def _failures(runs: Sequence[Run]) -> str:
+    if any(run.goes_on is not None for run in runs):
+        return ""
     worst = max(runs, key=lambda run: sum(run.failures.values()))
     told = [f"{count} {name}" for name, count in worst.failures.items()]
     waiting = worst.jobs - worst.finished - sum(worst.failures.values())

@@ -49,6 +49,7 @@ class World:
     throttled: int = 0
     refused: int = 0
     troubled: int = 0
+    _cpu: float = attrs.field(factory=time.process_time)
     _running: list[float] = attrs.field(factory=list)
     _recent: deque[float] = attrs.field(factory=deque)
     _attempts: Counter[int] = attrs.field(factory=Counter)
@@ -134,7 +135,7 @@ class World:
             "throttled": self.throttled,
             "refused": self.refused,
             "troubled": self.troubled,
-            "cpu": time.process_time(),
+            "cpu": time.process_time() - self._cpu,
         }
 
 
