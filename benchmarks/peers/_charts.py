@@ -52,13 +52,17 @@ class Chart:
 
 @attrs.frozen(kw_only=True)
 class _Measure:
-    """What a panel shows; `finishers`: only of those who finished, as the others' values mean nothing."""
+    """What a panel shows; `finishers`: only of those who finished, as the others' values mean nothing.
+
+    `pollers`: only of those who poll at all.
+    """
 
     title: str
     scenario: str
     value: Value
     unit: str = ""
     finishers: bool = True
+    pollers: bool = False
     log: bool = False
 
 
@@ -74,6 +78,18 @@ def enough(runs: Sequence[Run]) -> bool:
     return (middle(run.finished / run.jobs for run in runs) or 0) >= ENOUGH
 
 
+def _finished(run: Run) -> float:
+    return run.finished
+
+
+def _polls(run: Run) -> float:
+    return run.polls / run.jobs
+
+
+def _cpu(run: Run) -> float:
+    return 1000 * run.cpu / run.jobs
+
+
 def _over_ideal(run: Run) -> float | None:
     return run.makespan / run.ideal if run.makespan is not None and run.ideal else None
 
@@ -83,8 +99,8 @@ _PLANS = (
         "thousand",
         "1,000 jobs of 10-30 s at once",
         (
-            _Measure(title="jobs finished", scenario=CROWD, value=lambda run: run.finished, finishers=False),
-            _Measure(title="CPU per job", scenario=CROWD, value=lambda run: 1000 * run.cpu / run.jobs, unit="ms"),
+            _Measure(title="jobs finished", scenario=CROWD, value=_finished, finishers=False),
+            _Measure(title="CPU per job", scenario=CROWD, value=_cpu, unit="ms"),
         ),
     ),
     _Plan(
@@ -103,7 +119,7 @@ _PLANS = (
         "two-hundred",
         "200 jobs of 5-15 s at once",
         (
-            _Measure(title="looks per job", scenario="two-hundred", value=lambda run: run.polls / run.jobs, log=True),
+            _Measure(title="polls per job", scenario="two-hundred", value=_polls, log=True),
             _Measure(title="from the end to the result", scenario="two-hundred", value=lambda run: run.delay, unit="s"),
         ),
     ),
@@ -135,26 +151,24 @@ _PLANS = (
         "ten-thousand",
         "10,000 jobs of 20-60 s at once, of those who finished 1,000",
         (
-            _Measure(title="jobs finished", scenario="ten-thousand", value=lambda run: run.finished, finishers=False),
-            _Measure(
-                title="CPU per job", scenario="ten-thousand", value=lambda run: 1000 * run.cpu / run.jobs, unit="ms"
-            ),
+            _Measure(title="jobs finished", scenario="ten-thousand", value=_finished, finishers=False),
+            _Measure(title="CPU per job", scenario="ten-thousand", value=_cpu, unit="ms"),
         ),
     ),
     _Plan(
         "rate",
         "100 jobs against a server that answers 20 requests/s",
         (
-            _Measure(title="jobs finished", scenario="rate", value=lambda run: run.finished, finishers=False),
+            _Measure(title="jobs finished", scenario="rate", value=_finished, finishers=False),
             _Measure(title="requests refused (429)", scenario="rate", value=lambda run: run.throttled, finishers=False),
         ),
     ),
     _Plan(
         "trouble",
-        "10 jobs, the first look at each refused: jobs finished",
+        "10 jobs, the first poll of each refused: jobs finished",
         (
-            _Measure(title="with 500", scenario="trouble-500", value=lambda run: run.finished, finishers=False),
-            _Measure(title="with 429", scenario="trouble-429", value=lambda run: run.finished, finishers=False),
+            _Measure(title="with 500", scenario="trouble-500", value=_finished, finishers=False, pollers=True),
+            _Measure(title="with 429", scenario="trouble-429", value=_finished, finishers=False, pollers=True),
         ),
     ),
     _Plan(
@@ -187,7 +201,8 @@ _PLANS = (
 
 def charts(results: Results) -> tuple[Chart, ...]:
     """Return the pictures of what was measured."""
-    drawn = [Chart(plan.name, plan.title, _panels(plan, results)) for plan in _PLANS]
+    warning = " (a miniature: its figures mean nothing)" if results.quick else ""
+    drawn = [Chart(plan.name, plan.title + warning, _panels(plan, results)) for plan in _PLANS]
     return tuple(chart for chart in drawn if chart.panels)
 
 
@@ -210,6 +225,13 @@ def _bar(measure: _Measure, peer: Peer, runs: Sequence[Run]) -> Bar:
     if measure.finishers and not enough(runs):
         done = middle(run.finished for run in runs) or 0
         return Bar(peer.name, None, f"did not finish ({number(done)} of {number(runs[0].jobs)})", peer.ours)
+    if measure.pollers and not any(run.polls for run in runs):
+        return Bar(peer.name, None, "does not poll", peer.ours)
     value = middle(measure.value(run) for run in runs)
-    words = "not applicable" if value is None else f"{number(value)} {measure.unit}".rstrip()
+    words = "not applicable" if value is None else f"{_short(value)} {measure.unit}".rstrip()
     return Bar(peer.name, value, words, peer.ours)
+
+
+def _short(value: float) -> str:
+    """Return a number with three significant digits, and all digits of whole numbers."""
+    return f"{value:,.0f}" if value == int(value) or value >= 100 else f"{value:.3g}"

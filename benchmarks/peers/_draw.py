@@ -73,6 +73,8 @@ def _picture(chart: Chart, theme: Theme) -> None:
     figure.suptitle(chart.title, x=0.01, y=1 - 0.1 / height, ha="left", va="top", fontsize=11, fontweight="bold")
     for place, panel in zip(axes[0], chart.panels, strict=True):
         _panel(place, panel, theme)
+    for label, bar in zip(axes[0][0].get_yticklabels(), chart.panels[0].bars, strict=True):
+        label.set_fontweight("bold" if bar.ours else "normal")
     figure.subplots_adjust(left=0.2, right=0.99, top=1 - 0.6 / height, bottom=0.06 / height, wspace=0.05)
     # A date and a version would change the file with nothing else changed.
     about = {"Date": None, "Creator": None, "Title": chart.words}
@@ -101,8 +103,6 @@ def _panel(place: Any, panel: Panel, theme: Theme) -> None:
         place.annotate(bar.words, (left + width, row), (4, 0), textcoords="offset points", va="center", **style)
     place.set_title(panel.title, loc="left", fontsize=9)
     place.set_yticks(places, [bar.peer for bar in panel.bars])
-    for label, bar in zip(place.get_yticklabels(), panel.bars, strict=True):
-        label.set_fontweight("bold" if bar.ours else "normal")
     place.set_ylim(len(panel.bars) - 0.4, -0.6)
     place.tick_params(length=0)
     place.xaxis.set_visible(False)

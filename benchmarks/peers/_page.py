@@ -40,7 +40,7 @@ protocol through small adapters and learns from the prompt how long a task takes
 Rounds are interleaved (A B C, A B C); figures are medians, with the least and the greatest in brackets. Who finished
 less than half of the jobs in a round, or less than 99 % in two, is not measured again. CPU is that of the client's
 process, user and system, from the first submission to the end; memory is how much its peak grew from there on; delay
-is from the end of a task by the server's clock to the caller's having the result; looks are status checks. Where
+is from the end of a task by the server's clock to the caller's having the result; polls are status checks. Where
 everybody meets a misfortune and no CPU is measured, several peers run side by side, each with a server of its own.
 After its patience a run is over, and what has finished is what counts.
 """
@@ -68,7 +68,7 @@ def _head(results: Results) -> Iterable[str]:
     load = max((run.server_load for run in results.runs if run.wall >= _LONG), default=0.0)
     yield (
         f"- Calibration: the server answers {results.server_per_second:,.0f} requests/s over 16 connections that ask"
-        f" back to back, {1e6 * results.server_cpu:.0f} µs of CPU each; the busiest run took {load:.0%} of a core"
+        f" back to back, {1e6 * results.server_cpu:.0f} µs of its CPU each; the busiest run took {load:.0%} of a core"
     )
     yield "- Client and server share the machine's cores, on loopback"
     yield ""

@@ -28,7 +28,7 @@ class Peer:
     threads: bool = False
 
 
-_THREE_SECONDS: Final = "Looks every 3 s. Any refusal or failed look ends the job."
+_THREE_SECONDS: Final = "Polls every 3 s. Any refusal or failed poll ends the job."
 
 PEERS: Final = (
     Peer(
@@ -38,7 +38,7 @@ PEERS: Final = (
         ("aiowery", "httpx", "httpcore"),
         "`client.run`",
         "Told `Limits(in_flight=...)` where more than 20 jobs are to run at once, for its default is WeryAI's own cap;"
-        " not in the scenarios of 20 slots and of 20 requests/s. Looks every 3-5 s.",
+        " not in the scenarios of 20 slots and of 20 requests/s. Polls every 3-5 s.",
         ours=True,
     ),
     Peer(
@@ -56,7 +56,7 @@ PEERS: Final = (
         ("fal-client==1.0.3",),
         ("fal-client", "httpx", "httpcore"),
         "`AsyncClient.subscribe` with `on_enqueue`",
-        "Looks every 0.1 s by default, as its service allows, and fetches the result by one more request; no limit on"
+        "Polls every 0.1 s by default, as its service allows, and fetches the result by one more request; no limit on"
         " what is under way; 100 connections. The real service queues tasks rather than refuse them. The host can be"
         " set by environment, plain HTTP cannot: `fal_client.client.QUEUE_URL_FORMAT` is assigned.",
     ),
@@ -66,7 +66,7 @@ PEERS: Final = (
         ("comfy-sdk==0.5.0",),
         ("comfy-sdk", "httpx", "httpcore"),
         "`AsyncComfy.submit` and `AsyncJob.result`",
-        "Looks after 0.5 s, then after pauses that grow by half up to 5 s; each look returns the whole job, validated;"
+        "Polls after 0.5 s, then after pauses that grow by half up to 5 s; each poll returns the whole job, validated;"
         " 100 connections with a time-out of 30 s for one to be free; no limit on what is under way. Address by"
         " `COMFY_BASE_URL`, as documented.",
     ),
@@ -76,7 +76,7 @@ PEERS: Final = (
         ("runwayml==5.24.0",),
         ("runwayml", "httpx", "httpcore"),
         "`text_to_image.create` and `wait_for_task_output`",
-        "Looks every 4.5-7.5 s; 100 connections, 20 of them kept; no limit on what is under way. The real service"
+        "Polls every 4.5-7.5 s; 100 connections, 20 of them kept; no limit on what is under way. The real service"
         " queues tasks rather than refuse them. Address by `base_url=`.",
     ),
     Peer(
@@ -85,7 +85,7 @@ PEERS: Final = (
         ("openai==3.57.0",),
         ("openai", "httpx2", "httpcore2"),
         "`videos.create_and_poll`",
-        "Looks at once, then every 1 s, as its service does not say otherwise here; each look returns the whole video;"
+        "Polls at once, then every 1 s, as its service does not say otherwise here; each poll returns the whole video;"
         " 1,000 connections, 100 of them kept; no limit on what is under way; its caller learns the id at the end"
         " only. Address by `base_url=`.",
     ),
@@ -104,7 +104,7 @@ PEERS: Final = (
         ("replicate==1.0.7",),
         ("replicate", "httpx", "httpcore"),
         "`predictions.async_create` and `async_wait`",
-        "Looks every 0.5 s; each look returns the whole prediction, validated; 100 connections with a time-out of 10 s"
+        "Polls every 0.5 s; each poll returns the whole prediction, validated; 100 connections with a time-out of 10 s"
         " for one to be free; no limit on what is under way. Address by `base_url=`.",
     ),
     Peer(

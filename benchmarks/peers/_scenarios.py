@@ -61,7 +61,7 @@ SCENARIOS: Final = (
         how="All handed over at once.",
         jobs=1_000,
         spread=(10, 30),
-        patience=75,
+        patience=90,
         usual=36,
         rounds=5,
         told=True,
@@ -115,7 +115,7 @@ SCENARIOS: Final = (
     Scenario(
         name="trouble-500",
         title="One 500 per job while polling",
-        how="10 jobs; the first look at each is answered with 500.",
+        how="10 jobs; the first poll of each is answered with 500.",
         jobs=10,
         spread=(6, 8),
         patience=40,
@@ -126,7 +126,7 @@ SCENARIOS: Final = (
     Scenario(
         name="trouble-429",
         title="One 429 per job while polling",
-        how="10 jobs; the first look at each is answered with 429 and `Retry-After: 1`.",
+        how="10 jobs; the first poll of each is answered with 429 and `Retry-After: 1`.",
         jobs=10,
         spread=(6, 8),
         patience=40,

@@ -30,13 +30,13 @@ def _per_job(run: Run, value: float) -> float:
 
 _FINISHED: Final = Column("finished", lambda run: run.finished)
 _CREATED: Final = Column("tasks started per job", lambda run: _per_job(run, run.created))
-_POLLS: Final = Column("looks per job", lambda run: _per_job(run, run.polls), "looks")
+_POLLS: Final = Column("polls per job", lambda run: _per_job(run, run.polls), "polls")
 _THROTTLED: Final = Column("429s", lambda run: run.throttled)
 _CPU: Final = Column("CPU per job, ms", lambda run: _per_job(run, 1000 * run.cpu), "CPU")
 _MEMORY: Final = Column("memory per job, KB", lambda run: _per_job(run, run.memory / 1024), "memory")
 _DELAY: Final = Column("delay, mean, s", lambda run: run.delay, "delay")
 _DELAY_95: Final = Column("delay, 95th percentile, s", lambda run: run.delay_95)
-_WALL: Final = Column("time, s", lambda run: run.wall, "time")
+_WALL: Final = Column("time, s", lambda run: run.wall)
 _LOAD: Final = Column("server's share of a core, %", lambda run: 100 * run.server_load)
 
 _TIMED: Final = (
@@ -47,9 +47,8 @@ _TIMED: Final = (
     _FINISHED,
     _DELAY_95,
     _CREATED,
-    Column("connections, all in all", lambda run: run.connections, "connections"),
+    Column("connections, all in all", lambda run: run.connections),
     Column("connections at once", lambda run: run.peak),
-    _THROTTLED,
     _WALL,
     _LOAD,
 )

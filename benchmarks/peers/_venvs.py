@@ -10,7 +10,8 @@ from typing import Final
 
 from benchmarks.peers._peers import Peer
 
-_CACHE: Final = Path(__file__).parents[2] / ".peers"
+_HOME: Final = Path(__file__).parents[2]
+_CACHE: Final = _HOME / ".peers"
 
 
 class NotInstalledError(Exception):
@@ -20,13 +21,14 @@ class NotInstalledError(Exception):
 def interpreter(peer: Peer, *, latest: bool) -> Path:
     """Return the Python that has this peer's packages, after installing them if that was not done before."""
     wanted = [one.partition("==")[0] if latest else one for one in peer.requirements]
-    digest = hashlib.sha256("\n".join([sys.version, *wanted]).encode()).hexdigest()[:8]
+    # Ours is installed from the checkout, whose requirements may change.
+    known = (_HOME / "pyproject.toml").read_text(encoding="utf-8") if peer.ours else ""
+    digest = hashlib.sha256("\n".join([sys.version, *wanted, known]).encode()).hexdigest()[:8]
     home = _CACHE / f"{peer.packages[0]}-{digest}"
     python, mark = home / "bin" / "python", home / "installed"
     if not mark.exists():
         print(f"installing {', '.join(wanted)} ...", file=sys.stderr, flush=True)
         _quietly([sys.executable, "-m", "venv", "--clear", str(home)])
-        # Ours is installed from the checkout as it is now, and stays what the checkout is.
         arguments = ["-e", *wanted] if peer.ours else wanted
         _quietly([str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", *arguments])
         mark.touch()

@@ -25,6 +25,7 @@ from benchmarks.peers._plan import Plan, text
 
 KEY = "sk-made-up"
 _PAGE = resource.getpagesize()
+_MAXRSS = 1 if sys.platform == "darwin" else 1024
 
 Note = Callable[[str], None]
 """Called with the id of a job as soon as the caller's own code can know it."""
@@ -70,7 +71,7 @@ class Report:
         """Tell what was seen and end the process as it is."""
         with self._lock:
             cpu, wall = time.process_time() - self._cpu, time.monotonic() - self._began
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS
             seen = {
                 "wall": wall,
                 "began": self._began,
@@ -174,7 +175,7 @@ def _resident() -> int:
     told = Path("/proc/self/statm")
     if told.exists():
         return int(told.read_text().split()[1]) * _PAGE
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS
 
 
 def _versions(packages: Iterable[str]) -> dict[str, str]:
