@@ -234,4 +234,4 @@ def _bar(measure: _Measure, peer: Peer, runs: Sequence[Run]) -> Bar:
 
 def _short(value: float) -> str:
     """Return a number with three significant digits, and all digits of whole numbers."""
-    return f"{value:,.0f}" if value == int(value) or value >= 100 else f"{value:.3g}"
+    return f"{value:,.0f}" if value == int(value) or value >= 100 else f"{value:#.3g}"
