@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import sys
 import time
 from collections import defaultdict
@@ -94,6 +95,7 @@ def measured(
     """Run all scenarios for all peers; `before`: what is known already of the others."""
     campaign, began, where = _Campaign(latest, before.runs if before else ()), time.monotonic(), machine()
     campaign.install(peers)
+    _open_files()
     calibrated = _calibrated(0.5 if quick else 5.0)
     for scenario in scenarios:
         for number in range(_rounds(scenario, rounds)):
@@ -114,6 +116,12 @@ def measured(
         runs=(*campaign.runs, *absent),
     )
     return before.with_newer(results) if before else results
+
+
+def _open_files() -> None:
+    """Let the server and everybody open as many connections as the system lets them, not as many as the shell."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _calibrated(seconds: float) -> Capacity:
