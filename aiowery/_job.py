@@ -31,23 +31,15 @@ class Keeper(Protocol):
         ...
 
 
-class _Waiter:
-    """Somebody who waits, until when, and whether a change is enough; a context in which the job knows it."""
+class _Waiter(asyncio.Future[None]):
+    """Somebody who waits, until when, and whether a change is enough."""
 
-    __slots__ = ("_waiters", "future", "on_news", "until")
+    __slots__ = ("on_news", "until")
 
-    def __init__(self, waiters: list[_Waiter], future: asyncio.Future[None], until: float, *, on_news: bool) -> None:
-        self._waiters = waiters
-        self.future = future
+    def __init__(self, loop: asyncio.AbstractEventLoop, until: float, *, on_news: bool) -> None:
+        super().__init__(loop=loop)
         self.until = until
         self.on_news = on_news
-
-    def __enter__(self) -> asyncio.Future[None]:
-        self._waiters.append(self)
-        return self.future
-
-    def __exit__(self, *_: object) -> None:
-        self._waiters.remove(self)
 
 
 class Job(Watched, Generic[ResultT]):
@@ -106,7 +98,7 @@ class Job(Watched, Generic[ResultT]):
         self.line: Line | None = None
         self._keeper = keeper
         self._seen: tuple[Snapshot | None, ...] = (None,) * len(accepted.task_ids)
-        self._waiters: list[_Waiter] = []
+        self._waiters: tuple[_Waiter, ...] = ()
         self._result: ResultT | None = None
         self._error: JobError | None = None
 
@@ -168,17 +160,21 @@ class Job(Watched, Generic[ResultT]):
         JobTimeout (await the job again to go on waiting) or ClientClosed.
         """
         if not self.done:  # not through `ended`: that would be one more coroutine for every waiter
-            with self._waiter(self.until(deadline), on_news=False) as end:
-                self._keeper.attend(self)
+            end = self._begin_to_wait(self.until(deadline))
+            try:
                 await end
+            finally:
+                self._leave(end)
         return self.collect()
 
     async def ended(self, *, deadline: Deadline = DEFAULT) -> None:
         """Return once all tasks have ended, well or badly; raises JobTimeout or ClientClosed like `wait`."""
         if not self.done:
-            with self._waiter(self.until(deadline), on_news=False) as end:
-                self._keeper.attend(self)
+            end = self._begin_to_wait(self.until(deadline))
+            try:
                 await end
+            finally:
+                self._leave(end)
 
     def collect(self) -> ResultT:
         """Return the result of a job that is done, or raise its error; from then on `client.jobs()` forgets it."""
@@ -205,9 +201,11 @@ class Job(Watched, Generic[ResultT]):
                 return
             if fresh:  # the job may have gone on, or ended, while the caller was busy with them
                 continue
-            with self._waiter(until, on_news=True) as news:
-                self._keeper.attend(self)
+            news = self._begin_to_wait(until, on_news=True)
+            try:
                 await news
+            finally:
+                self._leave(news)
 
     # What follows is for the client that keeps the job.
 
@@ -238,13 +236,13 @@ class Job(Watched, Generic[ResultT]):
     def expire(self, now: float) -> float | None:
         """Time out the waiters whose deadline has passed; return the next one, None when patience is over."""
         for waiter in self._waiters:
-            if waiter.until <= now and not waiter.future.done():
-                waiter.future.set_exception(self.timeout())
+            if waiter.until <= now and not waiter.done():
+                waiter.set_exception(self.timeout())
         return self.next_deadline(now)
 
     def next_deadline(self, now: float) -> float | None:
         """Return the first deadline still to be kept: a waiter's, though it may have passed, or the job's own."""
-        deadlines = [waiter.until for waiter in self._waiters if not waiter.future.done()]
+        deadlines = [waiter.until for waiter in self._waiters if not waiter.done()]
         return min(deadlines + [self.deadline] * (self.deadline > now), default=None)
 
     def timeout(self) -> JobTimeout:
@@ -264,11 +262,22 @@ class Job(Watched, Generic[ResultT]):
         now = self._loop.time()
         return self.accepted_at + patience if self.accepted_at + patience > now else now + patience
 
-    def _waiter(self, until: float, *, on_news: bool) -> _Waiter:
-        return _Waiter(self._waiters, self._loop.create_future(), until, on_news=on_news)
+    def _begin_to_wait(self, until: float, *, on_news: bool = False) -> _Waiter:
+        """Return what wakes at the end, or at news, or is told at `until` that patience is over."""
+        waiter = _Waiter(self._loop, until, on_news=on_news)
+        self._waiters = (*self._waiters, waiter)
+        try:
+            self._keeper.attend(self)
+        except BaseException:
+            self._leave(waiter)
+            raise
+        return waiter
+
+    def _leave(self, waiter: _Waiter) -> None:
+        self._waiters = tuple(other for other in self._waiters if other is not waiter)
 
     @staticmethod
     def _wake(waiters: Iterable[_Waiter]) -> None:
         for waiter in waiters:
-            if not waiter.future.done():
-                waiter.future.set_result(None)
+            if not waiter.done():
+                waiter.set_result(None)

@@ -83,6 +83,9 @@ class Lane:
         self._cool_from = limits.cool_from
         self._numbers = itertools.count()
         self._loop = asyncio.get_running_loop()
+        # What those have waited for whose turn has come: one for all, since jobs keep their tickets.
+        self._admitted = self.new_admission()
+        self._admitted.set_result(None)
         self._timer: asyncio.TimerHandle | None = None
         self._open_at = 0.0
         self._refused_at = 0.0
@@ -125,10 +128,11 @@ class Lane:
                 self.refuse(ticket)  # admitted in the same instant: give the places back
             self._admit()
             raise
+        ticket.admitted = self._admitted
 
     def hold(self, ticket: Ticket) -> None:
         """Take the places of tasks that are under way already, without waiting."""
-        ticket.admitted.set_result(None)
+        ticket.admitted = self._admitted
         ticket.sent_at = ticket.accepted_at = self._loop.time()
         self._in_use += ticket.places
         self._holding[ticket] = None

@@ -137,9 +137,11 @@ class PollPolicy:
         return self.shortest + (self.eager - self.shortest) * random()
 
     def after_failures(self, failures: int, random: Random) -> float:
-        """Return the pause after so many failed looks in a row: never below the interval, full jitter on top."""
+        """Return the pause after so many failed looks in a row: the interval, from the second on with jitter on top."""
         usual = self.interval(random)
-        return max(usual, min(self.ceiling, usual + full_jitter(failures, self.shortest, self.ceiling, random)))
+        if failures <= 1:
+            return usual
+        return max(usual, min(self.ceiling, usual + full_jitter(failures - 1, self.shortest, self.ceiling, random)))
 
     def faster(self, speed: float) -> Self:
         """Return the same policy in a world whose durations are divided by `speed`."""

@@ -283,7 +283,10 @@ class Watch:
             return None
         pause = self._policy.after_failures(job.failures, self._random)
         if isinstance(error, RateLimited):
-            asked = min(retry_after(error) or 0.0, self._policy.ceiling)
+            told = retry_after(error)
+            if told is None:  # one failure says nothing, but being told to ask less, without a number, does
+                pause = self._policy.after_failures(job.failures + 1, self._random)
+            asked = min(told or 0.0, self._policy.ceiling)
             self._scheduler.hold(asked)
             pause = max(pause, asked)
         log.log(
