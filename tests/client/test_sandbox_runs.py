@@ -35,6 +35,9 @@ CAT = TextToImage(prompt="a cat")
 CATS = TextToImage(prompt="two cats", image_number=2)
 
 
+either_door = pytest.mark.parametrize("http", [None, "fast"], ids=["usual", "fast"])
+
+
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
     """Start a sandbox a hundred times as fast as life."""
@@ -56,16 +59,19 @@ async def client_of(sandbox: Sandbox, **more: Any) -> AsyncIterator[WeryAI]:
 
 
 @pytest.mark.slow
-async def test_a_gather_of_a_thousand_uses_few_connections(sandbox: Sandbox) -> None:
+@either_door
+async def test_a_gather_of_a_thousand_uses_few_connections(sandbox: Sandbox, http: Any) -> None:
     """A thousand `run` at once: all finish, one POST each, never more than 20 tasks, at most 24 connections."""
-    async with client_of(sandbox) as client:
+    async with client_of(sandbox, http=http) as client:
         results = await asyncio.gather(*(client.run(CAT) for _ in range(1000)))
         assert client.statistics().lane.refusals == 0
     counters = sandbox.world.counters
     assert len({result.task_ids for result in results}) == 1000
     assert counters.posts == 1000
-    assert counters.too_many_tasks == 0
-    assert counters.connections <= 24
+    assert (counters.too_many_tasks, counters.throttled) == (0, 0)
+    assert counters.connections_peak <= 24
+    if http is None:  # pyreqwest opens another one now and then, though it keeps no more than these
+        assert counters.connections <= 24
 
 
 @pytest.mark.parametrize("library", [httpx, httpx2])
@@ -103,11 +109,12 @@ STATUS_FAULTS: dict[str, Fault] = {
 }
 
 
+@either_door
 @pytest.mark.parametrize("fault", STATUS_FAULTS.values(), ids=STATUS_FAULTS.keys())
-async def test_no_misfortune_of_a_status_check_loses_the_picture(sandbox: Sandbox, fault: Fault) -> None:
+async def test_no_misfortune_of_a_status_check_loses_the_picture(sandbox: Sandbox, fault: Fault, http: Any) -> None:
     """Each misfortune alone, on a single job: the picture arrives, after one POST."""
     sandbox.script(fault)
-    async with client_of(sandbox) as client:
+    async with client_of(sandbox, http=http) as client:
         result = await client.run(CAT)
         assert (await client.fetch(result.assets[0])).startswith(b"\x89PNG")
     assert sandbox.world.counters.posts == 1
@@ -167,11 +174,12 @@ DOUBT_FAULTS: dict[str, Fault] = {
 }
 
 
+@either_door
 @pytest.mark.parametrize("fault", DOUBT_FAULTS.values(), ids=DOUBT_FAULTS.keys())
-async def test_a_submission_without_a_clear_answer_is_made_once(sandbox: Sandbox, fault: Fault) -> None:
+async def test_a_submission_without_a_clear_answer_is_made_once(sandbox: Sandbox, fault: Fault, http: Any) -> None:
     """Ten submissions, one of which gets no clear answer: ten POSTs, nine results, one in doubt."""
     sandbox.script(fault)
-    async with client_of(sandbox) as client:
+    async with client_of(sandbox, http=http) as client:
         outcomes = await asyncio.gather(*(client.run(CAT) for _ in range(10)), return_exceptions=True)
         assert client.statistics().in_doubt == 1
     assert sum(isinstance(outcome, SubmissionInDoubt) for outcome in outcomes) == 1

@@ -1,0 +1,73 @@
+"""What the speed rests on, as counts that no machine changes: tasks, polls, connections, POSTs and refusals."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Coroutine, Iterator
+from math import ceil
+from typing import Any
+
+import pytest
+
+from aiowery import Limits, PollPolicy, WeryAI
+from aiowery.sandbox import Sandbox
+from aiowery.weryai import TextToImage
+
+pytestmark = pytest.mark.anyio
+
+JOBS = 20
+POLICY = PollPolicy(shortest=0.06, longest=0.1, first="interval")
+DURATION = 1.5
+LIMITS = Limits(in_flight=JOBS)
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    """Start a sandbox whose tasks all take the same time."""
+    with Sandbox(durations=(DURATION, DURATION), picture_size=64) as running:
+        yield running
+
+
+@pytest.fixture(params=[None, "fast"], ids=["usual", "fast"])
+def client(request: pytest.FixtureRequest, sandbox: Sandbox) -> WeryAI:
+    """Make a client over either door."""
+    return WeryAI(sandbox.key, base_url=sandbox.url, limits=LIMITS, polling=POLICY, http=request.param)
+
+
+def counted_tasks(loop: asyncio.AbstractEventLoop) -> Iterator[int]:
+    """Count the tasks that the loop makes from now on; each `next` tells how many so far."""
+    made = itertools.count()
+    last = [0]
+
+    def factory(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, Any], **more: Any) -> asyncio.Task[Any]:
+        last[0] = next(made) + 1
+        return asyncio.Task(coroutine, loop=loop, **more)
+
+    loop.set_task_factory(factory)  # type: ignore[arg-type]
+    while True:
+        yield last[0]
+
+
+async def test_a_poll_makes_no_task(client: WeryAI) -> None:
+    """Hundreds of polls are made by as many runners as there may be polls at once."""
+    async with client:
+        await asyncio.gather(*(client.submit(TextToImage(prompt="a cat")) for _ in range(JOBS)))
+        tasks = counted_tasks(asyncio.get_running_loop())
+        next(tasks)
+        before = client.statistics().polls.made
+        while client.statistics().polls.made < before + 8 * LIMITS.polls:  # noqa: ASYNC110 - a poll has no event
+            await asyncio.sleep(0.02)
+        assert not any(job.done for job in client.jobs())
+        assert next(tasks) <= LIMITS.polls
+
+
+async def test_what_a_crowd_of_jobs_costs_the_server(client: WeryAI, sandbox: Sandbox) -> None:
+    """One POST per job, no refusal, no more connections than the gates let through, and polls at their interval."""
+    async with client:
+        await asyncio.gather(*(client.run(TextToImage(prompt="a cat")) for _ in range(JOBS)))
+    counters = sandbox.world.counters
+    assert counters.posts == len(sandbox.world.tasks) == JOBS
+    assert (counters.throttled, counters.too_many_tasks) == (0, 0)
+    assert counters.connections_peak <= LIMITS.submits + LIMITS.polls
+    assert max(counters.polls.values()) <= ceil(DURATION / POLICY.shortest) + 1
