@@ -52,7 +52,8 @@ class Snapshot:
 
     `word` is the provider's own status word, `step` its word for a task of several steps, `text` and `script` are
     outputs in words (lyrics, a transcript, a report; a podcast's turns), `position` its place in the provider's own
-    queue, `reason` its words for a failure, `credits` what it reports as charged, `raw` the task's part of the answer.
+    queue, `reason` its words for a failure, `credits` what it reports as charged, `raw` the task's part of the answer
+    (of one that says nothing but that the task still runs, that word).
     """
 
     task_id: str

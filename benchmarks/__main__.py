@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 import attrs
 
-from benchmarks import _page, detection, imports, ledger, makespan, memory, scheduler, storm, thousand, webhooks
+from benchmarks import _page, detection, imports, ledger, makespan, memory, polls, scheduler, storm, thousand, webhooks
 from benchmarks._figures import Section
 
 _RESULTS: Final = Path(__file__).with_name("RESULTS.md")
@@ -23,6 +23,7 @@ class _Measure(Protocol):
 
 _BENCHMARKS: Final[dict[str, _Measure]] = {
     "scheduler": scheduler.measure,
+    "polls": polls.measure,
     "thousand": thousand.measure,
     "detection": detection.measure,
     "makespan": makespan.measure,

@@ -1,0 +1,71 @@
+"""What a poll costs, from the timer to the scheduler and back, and how many jobs one core can look after.
+
+Jobs that never end are polled every 3-5 s: by the client over its usual door, by the client with `http="fast"`, and by
+a loop written by hand on aiohttp and on httpx (one coroutine per job, `asyncio.sleep`, GET, JSON; at most 16 requests
+at once). Each runs on one core alone, the fake server on the other. CPU is the process's, user and system, all its
+threads: pyreqwest does its work in one of its own. A poll is on time when it begins within 100 ms of its moment; what
+is overdue at the end counts as late. The first table of doors asks back to back instead, 16 at once, which leaves out
+timers, scheduler and translation: one library each, over the same connections again and again.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from statistics import median
+from typing import Final
+
+from benchmarks import _crowd
+from benchmarks._crowd import Crowd, Polls
+from benchmarks._doors import LIBRARIES, cpu_per_get
+from benchmarks._figures import Figure, Note, Section, Target, of_rounds
+from benchmarks._process import apart
+
+_FAST: Final = 'client, http="fast"'
+_AIOHTTP: Final = "loop on aiohttp"
+_CROWDS: Final[dict[str, Crowd]] = {
+    "client": partial(_crowd.of_ours, None),
+    _FAST: partial(_crowd.of_ours, "fast"),
+    _AIOHTTP: partial(_crowd.by_hand, _crowd.over_aiohttp),
+    "loop on httpx": partial(_crowd.by_hand, _crowd.over_httpx),
+}
+_MANY: Final = 40_000
+_NOTES: tuple[Note, ...] = ()
+
+
+def measure(*, quick: bool) -> Section:
+    """Ask back to back, then let crowds of two sizes be polled."""
+    rounds, jobs, seconds, many = (1, 200, 1.0, 1_000) if quick else (3, 5_000, 8.0, _MANY)
+    doors = {name: [apart(cpu_per_get, name, 300 if quick else 4_000) for _ in range(rounds)] for name in LIBRARIES}
+    runs: dict[str, list[Polls]] = {name: [] for name in _CROWDS}
+    for _ in range(rounds):
+        for name, crowd in _CROWDS.items():
+            runs[name].append(apart(_crowd.polls, crowd, jobs, seconds, alone=True))
+    largest = apart(_crowd.polls, _CROWDS[_FAST], many, seconds, alone=True)
+    return Section(
+        "What a poll costs",
+        __doc__,
+        (
+            *(of_rounds(f"door: {name}, CPU per GET", _micro(times), "µs") for name, times in doors.items()),
+            *(figure for name, run in runs.items() for figure in _figures(f"{jobs:,} jobs, {name}", run)),
+            of_rounds(
+                "the fast door's CPU per poll as a part of the aiohttp loop's",
+                [ours.cpu / theirs.cpu for ours, theirs in zip(runs[_FAST], runs[_AIOHTTP], strict=True)],
+                target=Target(0.6),
+            ),
+            *_figures(f"{many:,} jobs, {_FAST}", [largest], target=Target(98, at_least=True)),
+        ),
+        notes=_NOTES,
+    )
+
+
+def _figures(name: str, runs: list[Polls], *, target: Target | None = None) -> list[Figure]:
+    return [
+        of_rounds(f"{name}: CPU per poll", _micro([run.cpu for run in runs]), "µs"),
+        Figure(f"{name}: polls on time", 100 * median(run.on_time for run in runs), "%", target=target),
+        Figure(f"{name}: lateness, 99th percentile", 1000 * median(run.late_p99 for run in runs), "ms"),
+        Figure(f"{name}: of one core", 100 * median(run.busy for run in runs), "%"),
+    ]
+
+
+def _micro(seconds: list[float]) -> list[float]:
+    return [1e6 * one for one in seconds]

@@ -1,0 +1,63 @@
+"""Answers that say only that a task still runs are read without the converter: that must mean the same."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aiowery._tasks import Snapshot, TaskState
+from aiowery._wire import Answer
+from aiowery.errors import AioweryError
+from aiowery.weryai import _answers
+
+WORDS = ["WAITING", "waiting", "Processing", "RUNNING", "SUCCESS", "FAILED", "succeed", "Polishing", "", 5, None]
+NOTHING: list[Any] = [None, "", [], {}, 0, False]
+values = st.sampled_from([*NOTHING, "words", ["https://cdn.example/a.png"], 3, {"url": "https://cdn.example/a.png"}])
+names = st.sampled_from(["images", "msg", "content_status", "cost_credits", "progress", "task_result", "request_id"])
+parts = st.builds(
+    lambda more, word, task_id: {**more, "task_id": task_id, "task_status": word},
+    st.dictionaries(names, values),
+    st.sampled_from(WORDS),
+    st.sampled_from(["t1", "t2", 1, None]),
+)
+envelopes = st.builds(
+    lambda status, data, more: {"status": status, "data": data, **more},
+    st.sampled_from([0, 200, "0", "success", True, False, 1003, None]),
+    st.one_of(parts, st.lists(parts, max_size=2), values),
+    st.dictionaries(st.sampled_from(["desc", "message", "request_id"]), values),
+)
+
+
+def read(answer: Answer) -> Snapshot | str:
+    """Return what the answer says of task t1, or which error it is."""
+    try:
+        return attrs.evolve(_answers.decode_status(answer, "t1"), raw={})
+    except AioweryError as error:
+        return type(error).__name__
+
+
+@given(envelope=envelopes)
+def test_the_short_way_reads_what_the_long_way_reads(envelope: dict[str, Any]) -> None:
+    """Whatever the envelope: the same snapshot or the same error, with the short way and without it."""
+    answer = Answer(200, {}, json.dumps(envelope).encode())
+    short = read(answer)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_answers, "_nothing_new", lambda *_: None)
+        assert short == read(answer)
+
+
+@pytest.mark.parametrize("word", ["WAITING", "PROCESSING"])
+def test_the_usual_answer_needs_no_converter(monkeypatch: pytest.MonkeyPatch, word: str) -> None:
+    """Most answers are such; a poll of them costs a glance."""
+    monkeypatch.setattr(_answers, "structure", None)
+    data = {"task_id": "t1", "task_status": word, "images": None, "msg": ""}
+    answer = Answer(200, {}, json.dumps({"status": 0, "desc": "success", "message": "success", "data": data}).encode())
+    snapshot = _answers.decode_status(answer, "t1")
+    assert (snapshot.task_id, snapshot.word) == ("t1", word)
+    assert snapshot.state is {"WAITING": TaskState.WAITING, "PROCESSING": TaskState.RUNNING}[word]
+    assert snapshot.raw == {"task_status": word}
