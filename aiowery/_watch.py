@@ -233,8 +233,10 @@ class Watch:
     async def _ask(self, job: Job[Any]) -> list[Snapshot]:
         """Ask with one GET where the provider has one for the whole batch, else once for each open task."""
         open_ids = job.open_task_ids
+        if len(open_ids) == 1:
+            return [await self._ask_task(job, open_ids[0])]
         snapshots: list[Snapshot] = []
-        if len(open_ids) > 1 and job.batch_id is not None and (call := self._provider.batch_call(job.batch_id)):
+        if job.batch_id is not None and (call := self._provider.batch_call(job.batch_id)):
             snapshots = await self._ask_batch(job, call)
         answered = {snapshot.task_id for snapshot in snapshots}
         for task_id in open_ids:

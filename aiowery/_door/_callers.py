@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import httpx
 
-from aiowery._door._way import Outgoing, Reply, form_arguments, in_words
+from aiowery._door._way import Outgoing, Reply, Whole, form_arguments, in_words, whole
 from aiowery.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -76,6 +76,10 @@ class CallersClient:
         response = await self._client.send(request, stream=True, auth=None, follow_redirects=False)
         lower_case = {name.lower(): value for name, value in response.headers.items()}
         return Reply(response.status_code, lower_case, response.aiter_bytes(), response.aclose)
+
+    async def exchange(self, outgoing: Outgoing, most: int) -> Whole:
+        """Send it and read the answer to its end."""
+        return await whole(self, outgoing, most)
 
     async def aclose(self) -> None:
         """Leave the client to its owner."""

@@ -6,7 +6,6 @@ foreign exception is translated, once.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import secrets
@@ -21,7 +20,7 @@ from aiowery._addresses import checked_base_url, is_loopback, is_private
 from aiowery._credential import Credential
 from aiowery._door._callers import CallersClient
 from aiowery._door._own import OwnConnections
-from aiowery._door._way import Outgoing, Reply, Way
+from aiowery._door._way import Outgoing, Reply, Way, Whole
 from aiowery._wire import MAIN_HOST, Answer, Call
 from aiowery.errors import (
     DownloadError,
@@ -134,15 +133,15 @@ class _Key:
         spellings = {secret, escaped, escaped.replace("/", "\\/")}
         return cls(secret, {**_HEADERS, "authorization": f"Bearer {secret}"}, tuple(one.encode() for one in spellings))
 
-    def hidden(self, reply: Reply, body: bytes) -> Answer:
+    def hidden(self, whole: Whole) -> Answer:
         """Return an answer whose server does not get the key, which it quotes, into our results and errors."""
+        headers, body = whole.headers, whole.body
         for quoted in self.quoted:
             if quoted in body:
                 body = body.replace(quoted, b"***")
-        headers = reply.headers
         if any(self.secret in value for value in headers.values()):
             headers = {name: value.replace(self.secret, "***") for name, value in headers.items()}
-        return Answer(reply.http_status, headers, body)
+        return Answer(whole.http_status, headers, body)
 
 
 class Door:
@@ -205,14 +204,14 @@ class Door:
             if trace is not None and not self._way.tells_first_byte:
                 await trace.pass_fence()
             host, headers = self._hosts[call.host], _typed(call, key.headers)
-            reply = await self._way.send(
-                Outgoing(call.method, host, call.path, headers, call.body, call.form, patience, trace)
+            outgoing = Outgoing(call.method, host, call.path, headers, call.body, call.form, patience, trace)
+            whole = await self._way.exchange(outgoing, _LARGEST_ANSWER)
+        if len(whole.body) > _LARGEST_ANSWER:
+            raise UnexpectedResponse(
+                f"HTTP {whole.http_status} with more than {_LARGEST_ANSWER} bytes; the rest was not read",
+                http_status=whole.http_status,
             )
-            try:
-                body = await _whole(reply, 2 * patience)
-            finally:
-                await reply.aclose()
-        return key.hidden(reply, body)
+        return key.hidden(whole)
 
     async def _key(self) -> _Key:
         secret = await self._credential.key()
@@ -280,20 +279,3 @@ def _parsed(url: str) -> httpx.URL:
         return httpx.URL(url)
     except httpx.InvalidURL as fault:
         raise DownloadError(f"{url!r} is not a web address ({fault}); nothing was fetched", url=url) from fault
-
-
-async def _whole(reply: Reply, patience: float) -> bytes:
-    """Read the body. The library's time-out is per chunk: a body that trickles is given up here."""
-    body = bytearray()
-    now = asyncio.get_running_loop().time
-    give_up = now() + patience
-    async for chunk in reply.chunks:
-        body += chunk
-        if now() > give_up:
-            raise NoAnswer(f"the answer did not end within {patience:g} s; the request may have arrived")
-        if len(body) > _LARGEST_ANSWER:
-            raise UnexpectedResponse(
-                f"HTTP {reply.http_status} with more than {_LARGEST_ANSWER} bytes; the rest was not read",
-                http_status=reply.http_status,
-            )
-    return bytes(body)

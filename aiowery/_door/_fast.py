@@ -7,7 +7,7 @@ names prove nothing: a connection that is closed after the request was sent is a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import timedelta
 from functools import partial
 from typing import Final, TypeVar
@@ -15,10 +15,11 @@ from typing import Final, TypeVar
 import anyio.to_thread
 from pyreqwest import exceptions
 from pyreqwest.client import Client, ClientBuilder
+from pyreqwest.request import RequestBuilder, StreamRequest
 from pyreqwest.response import Response
 
 from aiowery._door._connections import KEEPALIVE
-from aiowery._door._way import Outgoing, Reply, multipart
+from aiowery._door._way import Outgoing, Reply, Whole, multipart
 
 # How Rust's hyper says that a connection did not come about.
 _CONNECTING: Final = "client error (Connect)"
@@ -57,24 +58,28 @@ class FastConnections:
         return ": ".join((type(fault).__name__, *filter(None, (str(fault.args[0]), *_causes(fault)[-1:]))))
 
     async def send(self, outgoing: Outgoing) -> Reply:
-        """Send over a free connection; patience counts from the beginning, the sending of a form included."""
-        headers, patience = outgoing.headers, outgoing.patience
-        client = self._client(patience or self._timeout)
-        builder = client.request(outgoing.method, outgoing.base + outgoing.path).headers(headers)
-        if patience is None:  # a file is read as it comes
-            builder = builder.streamed_read_buffer_limit(1)
-        else:
-            builder = builder.timeout(timedelta(seconds=2 * patience))
-        if outgoing.content is not None:
-            builder = builder.body_bytes(outgoing.content)
-        elif outgoing.form is not None:
-            body, length = multipart(outgoing.form, headers["content-type"])
-            builder = builder.body_stream(body).header("content-length", length)
-        exchange = builder.build_streamed()
+        """Send over a free connection; the answer's bytes come as they arrive."""
+        exchange = self._request(outgoing).streamed_read_buffer_limit(1).build_streamed()
         aclose = partial(exchange.__aexit__, None, None, None)
         response = await _cancellable(exchange.__aenter__(), aclose)
-        lower_case = {name.lower(): value for name, value in response.headers.items()}
-        return Reply(response.status, lower_case, _chunks(response), aclose)
+        return Reply(response.status, _headers(response), _chunks(response), aclose)
+
+    async def exchange(self, outgoing: Outgoing, most: int) -> Whole:
+        """Send over a free connection and read the answer; it may take twice the patience, from the first byte sent."""
+        request = self._request(outgoing)
+        if outgoing.patience is not None:
+            request = request.timeout(timedelta(seconds=2 * outgoing.patience))
+        return await _cancellable(_read(request.build_streamed(), most))
+
+    def _request(self, outgoing: Outgoing) -> RequestBuilder:
+        client = self._client(outgoing.patience or self._timeout)
+        request = client.request(outgoing.method, outgoing.base + outgoing.path).headers(outgoing.headers)
+        if outgoing.content is not None:
+            return request.body_bytes(outgoing.content)
+        if outgoing.form is not None:
+            body, length = multipart(outgoing.form, outgoing.headers["content-type"])
+            return request.body_stream(body).header("content-length", length)
+        return request
 
     def _client(self, patience: float) -> Client:
         client = self._clients.get(patience)
@@ -102,6 +107,16 @@ class FastConnections:
 def _causes(fault: Exception) -> list[str]:
     details = fault.details if isinstance(fault, exceptions.DetailedPyreqwestError) else None
     return [cause["message"] for cause in (details and details["causes"]) or ()]
+
+
+def _headers(response: Response) -> Mapping[str, str]:
+    return {name.lower(): value for name, value in response.headers.items()}
+
+
+async def _read(exchange: StreamRequest, most: int) -> Whole:
+    async with exchange as response:
+        body = await response.body_reader.read(most + 1)
+        return Whole(response.status, _headers(response), b"" if body is None else bytes(body))
 
 
 async def _chunks(response: Response) -> AsyncIterator[bytes]:

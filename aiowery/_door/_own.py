@@ -16,7 +16,7 @@ import httpcore
 import httpx
 
 from aiowery._door._connections import Connection, Connections
-from aiowery._door._way import Outgoing, Reply, in_words, multipart
+from aiowery._door._way import Outgoing, Reply, Whole, in_words, multipart, whole
 
 _ORIGINS: Final = 64
 
@@ -87,6 +87,10 @@ class OwnConnections:
             await self._connections.drop(connection)
             raise
         return self._reply(response, address.origin, connection)
+
+    async def exchange(self, outgoing: Outgoing, most: int) -> Whole:
+        """Send it and read the answer to its end."""
+        return await whole(self, outgoing, most)
 
     def _reply(self, response: httpcore.Response, origin: httpcore.Origin, connection: Connection) -> Reply:
         headers = {name.lower().decode("latin-1"): value.decode("latin-1") for name, value in response.headers}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
+from math import inf
 from typing import Any, Protocol
 
 import attrs
 
 from aiowery._wire import Form
+from aiowery.errors import NoAnswer
 
 Trace = Callable[[str, Mapping[str, Any]], Awaitable[None]]
 """Hears from the HTTP library how far a request has come, in httpcore's words."""
@@ -49,6 +52,15 @@ class Reply:
     aclose: Callable[[], Awaitable[None]]
 
 
+@attrs.define
+class Whole:
+    """An answer that has come to its end."""
+
+    http_status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
 class Way(Protocol):
     """Sends requests, follows no redirect, adds no credentials."""
 
@@ -79,9 +91,38 @@ class Way(Protocol):
         """Send it and return what begins to come back; raises `faults`."""
         ...
 
+    async def exchange(self, outgoing: Outgoing, most: int) -> Whole:
+        """Send it, and read what comes back to its end; raises `faults`, NoAnswer for a body that does not end.
+
+        A body of more than so many bytes is not read any further, and returned as far as it was.
+        """
+        ...
+
     async def aclose(self) -> None:
         """Close what belongs to the door."""
         ...
+
+
+async def whole(way: Way, outgoing: Outgoing, most: int) -> Whole:
+    """Exchange by means of `send`.
+
+    The library's time-out is for each chunk: a body that trickles is given up after twice the patience.
+    """
+    reply = await way.send(outgoing)
+    patience = 2 * (outgoing.patience or inf)
+    now = asyncio.get_running_loop().time
+    give_up = now() + patience
+    body = b""
+    try:
+        async for chunk in reply.chunks:
+            body = body + chunk if body else chunk
+            if now() > give_up:
+                raise NoAnswer(f"the answer did not end within {patience:g} s; the request may have arrived")
+            if len(body) > most:
+                break
+    finally:
+        await reply.aclose()
+    return Whole(reply.http_status, reply.headers, body)
 
 
 def in_words(fault: Exception) -> str:
