@@ -23,12 +23,14 @@
     _media
     _fields
     errors
-    _tasks | _file_lock
+    _tasks | _file_lock | _lazy
 
 Imports point down.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
 
 from aiowery import errors
 from aiowery._events import (
@@ -42,11 +44,10 @@ from aiowery._events import (
     PollFailed,
     RedactionFilter,
 )
-from aiowery._job import Job
+from aiowery._lazy import lazy
 from aiowery._media import File
 from aiowery._policies import Limits, PollPolicy, Resubmit, RetryPolicy
 from aiowery._statistics import ClientStatistics, LaneStatistics, PollStatistics, WebhookStatistics
-from aiowery._stream import OutcomeStream
 from aiowery._tasks import Asset, ScriptLine, Snapshot, TaskState
 from aiowery._values import (
     DEFAULT,
@@ -59,9 +60,23 @@ from aiowery._values import (
     TextResult,
     VideoResult,
 )
-from aiowery.betterwaifu import BetterWaifu
 from aiowery.errors import AioweryError
-from aiowery.weryai import WeryAI
+
+# What runs comes when it is asked for: with asyncio and the providers the import would take three times as long.
+_HOMES: Final = {
+    "_job": ("Job",),
+    "_stream": ("OutcomeStream",),
+    "betterwaifu": ("BetterWaifu",),
+    "weryai": ("WeryAI",),
+}
+
+if TYPE_CHECKING:
+    from aiowery._job import Job
+    from aiowery._stream import OutcomeStream
+    from aiowery.betterwaifu import BetterWaifu
+    from aiowery.weryai import WeryAI
+else:
+    __getattr__, __dir__ = lazy(__name__, _HOMES)
 
 __version__ = "0.1.0"
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
@@ -20,11 +21,39 @@ RequestT = TypeVar("RequestT", bound=Request[Any])
 _TYPE: Final = "type"
 
 
+class OnDemand(Mapping[str, type[RequestT]]):
+    """The request classes of a package by `type_name`, of which `names` are the names there.
+
+    A class is loaded when it is asked for: the names alone cost nothing.
+    """
+
+    def __init__(self, package: str, names: Mapping[str, str]) -> None:
+        self._package = sys.modules[package]
+        self._names = names
+
+    def __getitem__(self, type_name: str) -> type[RequestT]:
+        cls: type[RequestT] = getattr(self._package, self._names[type_name])
+        return cls
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+
 class Catalogue(Generic[RequestT]):
     """The request classes of one provider; `requests` has each by its `type_name`."""
 
-    def __init__(self, *classes: type[RequestT]) -> None:
-        self.requests: Mapping[str, type[RequestT]] = {cls.type_name: cls for cls in classes}
+    def __init__(self, requests: Mapping[str, type[RequestT]]) -> None:
+        self.requests = requests
+
+    def load(self) -> None:
+        """Load every class, for those who may read any request from a file while an event loop runs."""
+        tuple(self.requests.values())
 
     def request_type(self, name: object) -> type[RequestT]:
         """Return the class of this `type_name`; ConfigurationError lists the known ones."""

@@ -40,7 +40,8 @@ class Client:
     """What all providers' clients share. Use `async with`: it owns the connections.
 
     A client can be entered again after it was left, in another event loop too. Two open clients with the same key
-    in one event loop share one lane.
+    in one event loop share one lane. Make the first one at start-up: it loads the HTTP library, for which an event loop
+    would wait.
 
     Arguments: `api_key`, a string or a callable (plain or async) that returns one and is asked again when the
     provider refuses the key; by default the environment's. `base_url`: https, or http on loopback. `limits`,
@@ -88,6 +89,11 @@ class Client:
             raise ConfigurationError(
                 f"no API key: set the environment variable {self._key_variable}, or pass api_key=..."
             )
+        # With the HTTP library it takes longer than the rest, so not with the import; later an event loop would wait.
+        from aiowery import _batches  # noqa: F401, PLC0415 - and with it all that an open client needs
+
+        if ledger is not None:
+            self._catalogue.load()  # it may hold any request
         self.base_url: str = checked_base_url(base_url or os.environ.get(self._url_variable) or self._default_url)
         self._other_hosts: Mapping[str, str] = {}
         self._lane_state: Path | None = None
@@ -133,8 +139,7 @@ class Client:
             self._opening = False
 
     async def _make_session(self) -> Session:
-        # Here and not above: the HTTP library would take most of the time of `import aiowery`.
-        from aiowery._books import Books  # noqa: PLC0415
+        from aiowery._books import Books  # noqa: PLC0415 - loaded with the client, see there
         from aiowery._door import Door  # noqa: PLC0415
         from aiowery._lease import Lease  # noqa: PLC0415
         from aiowery._session import Session  # noqa: PLC0415
@@ -188,7 +193,7 @@ class Client:
 
     def _chosen_ledger(self) -> tuple[Ledger, bool]:
         """Return the ledger, and whether it is ours to open and close."""
-        from aiowery.ledger import MemoryLedger, SqliteLedger  # noqa: PLC0415 - SQLite, for those who never open one
+        from aiowery.ledger import MemoryLedger, SqliteLedger  # noqa: PLC0415
 
         if self._ledger is None:
             return MemoryLedger(remember=_REMEMBERED if self._reuse else 0), True
@@ -375,7 +380,7 @@ class Client:
     @property
     def batches(self) -> Batches:
         """The open client's batches one request at a time, for those who run them in a loop of their own."""
-        from aiowery._batches import Batches  # noqa: PLC0415 - see _make_session
+        from aiowery._batches import Batches  # noqa: PLC0415
 
         return Batches(self._opened)
 

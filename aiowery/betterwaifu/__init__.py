@@ -11,11 +11,26 @@
 
 from __future__ import annotations
 
-from aiowery.betterwaifu._catalogue import REQUESTS, as_object, from_object, request_type
-from aiowery.betterwaifu._client import LIMITS, BetterWaifu
-from aiowery.betterwaifu._images import GeneratedImage, GenerateImage
-from aiowery.betterwaifu._known import MODELS, SAMPLERS, Edition, Sampler
-from aiowery.betterwaifu._registry import Account, Model, Subscription
+from typing import TYPE_CHECKING, Final
+
+from aiowery._lazy import lazy
+
+_HOMES: Final = {
+    "_catalogue": ("REQUESTS", "as_object", "from_object", "request_type"),
+    "_client": ("LIMITS", "BetterWaifu"),
+    "_images": ("GeneratedImage", "GenerateImage"),
+    "_known": ("MODELS", "SAMPLERS", "Edition", "Sampler"),
+    "_registry": ("Account", "Model", "Subscription"),
+}
+
+if TYPE_CHECKING:
+    from aiowery.betterwaifu._catalogue import REQUESTS, as_object, from_object, request_type
+    from aiowery.betterwaifu._client import LIMITS, BetterWaifu
+    from aiowery.betterwaifu._images import GeneratedImage, GenerateImage
+    from aiowery.betterwaifu._known import MODELS, SAMPLERS, Edition, Sampler
+    from aiowery.betterwaifu._registry import Account, Model, Subscription
+else:
+    __getattr__, __dir__ = lazy(__name__, _HOMES)
 
 __all__ = (
     "LIMITS",

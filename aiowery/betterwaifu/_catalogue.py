@@ -8,7 +8,7 @@ from typing import Any, Final
 from aiowery._catalogue import Catalogue, as_object
 from aiowery.betterwaifu._images import GenerateImage
 
-CATALOGUE: Final[Catalogue[GenerateImage]] = Catalogue(GenerateImage)
+CATALOGUE: Final[Catalogue[GenerateImage]] = Catalogue({GenerateImage.type_name: GenerateImage})
 REQUESTS: Final[Mapping[str, type[GenerateImage]]] = CATALOGUE.requests
 """Every request class by its `type_name`, which files and the command line use."""
 

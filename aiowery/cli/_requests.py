@@ -20,7 +20,7 @@ from aiowery._media import Media
 from aiowery.errors import ConfigurationError
 from aiowery.weryai import Message, Point, Rectangle, Size, TextToImage
 
-_BY_NAME: Final[Catalogue[Request[Any]]] = Catalogue(*weryai.REQUESTS.values(), *betterwaifu.REQUESTS.values())
+_BY_NAME: Final[Catalogue[Request[Any]]] = Catalogue({**weryai.REQUESTS, **betterwaifu.REQUESTS})
 REQUESTS: Final = _BY_NAME.requests
 """Everything that can be asked for, of whichever service; no two use one name."""
 

@@ -12,56 +12,110 @@ Requests are frozen values; `client.run(request)` returns the result that belong
 
 from __future__ import annotations
 
-from aiowery.weryai._audio import Music, SpeechRecognize, Styles, TextToAudio
-from aiowery.weryai._catalogue import REQUESTS, as_object, from_object, request_type
-from aiowery.weryai._chat import Chat, ChatResult, Message
-from aiowery.weryai._client import WeryAI
-from aiowery.weryai._image_tools import (
-    ImageBackgroundChange,
-    ImageBackgroundRemove,
-    ImageExpand,
-    ImageFaceSwap,
-    ImageReframe,
-    ImageRepair,
-    ImageTextErase,
-    ImageToPrompt,
-    ImageTranslate,
-    ImageUpscale,
-)
-from aiowery.weryai._images import ImageToImage, TextToImage
-from aiowery.weryai._known import (
-    ASPECT_RATIOS,
-    IMAGE_MODELS,
-    VIDEO_MODELS,
-    VOICES,
-    AspectRatio,
-)
-from aiowery.weryai._podcast import Podcast, PodcastResult, PodcastScript, PodcastVoice
-from aiowery.weryai._podcast_job import PodcastJob
-from aiowery.weryai._registry import ChatModel, Model, Objection, Speaker
-from aiowery.weryai._research import CorpusResult, CorpusUpload, DeepResearch, ResearchResult
-from aiowery.weryai._shapes import Point, Rectangle, Size
-from aiowery.weryai._video_tools import (
-    VideoAnimeReplace,
-    VideoBackgroundRemove,
-    VideoExtend,
-    VideoFaceChange,
-    VideoLipsChange,
-    VideoMagic,
-    VideoMerge,
-    VideoSubtitleErase,
-    VideoSubtitleTranslate,
-    VideoUpscale,
-    VideoWatermarkRemove,
-)
-from aiowery.weryai._videos import (
-    AlmightyReferenceToVideo,
-    EffectTemplate,
-    FirstLastImageToVideo,
-    ImageToVideo,
-    MultiImageToVideo,
-    TextToVideo,
-)
+from typing import TYPE_CHECKING, Final
+
+from aiowery._lazy import lazy
+
+_HOMES: Final = {
+    "_audio": ("Music", "SpeechRecognize", "Styles", "TextToAudio"),
+    "_catalogue": ("REQUESTS", "as_object", "from_object", "request_type"),
+    "_chat": ("Chat", "ChatResult", "Message"),
+    "_client": ("WeryAI",),
+    "_image_tools": (
+        "ImageBackgroundChange",
+        "ImageBackgroundRemove",
+        "ImageExpand",
+        "ImageFaceSwap",
+        "ImageReframe",
+        "ImageRepair",
+        "ImageTextErase",
+        "ImageToPrompt",
+        "ImageTranslate",
+        "ImageUpscale",
+    ),
+    "_images": ("ImageToImage", "TextToImage"),
+    "_known": ("ASPECT_RATIOS", "IMAGE_MODELS", "VIDEO_MODELS", "VOICES", "AspectRatio"),
+    "_podcast": ("Podcast", "PodcastResult", "PodcastScript", "PodcastVoice"),
+    "_podcast_job": ("PodcastJob",),
+    "_registry": ("ChatModel", "Model", "Objection", "Speaker"),
+    "_research": ("CorpusResult", "CorpusUpload", "DeepResearch", "ResearchResult"),
+    "_shapes": ("Point", "Rectangle", "Size"),
+    "_video_tools": (
+        "VideoAnimeReplace",
+        "VideoBackgroundRemove",
+        "VideoExtend",
+        "VideoFaceChange",
+        "VideoLipsChange",
+        "VideoMagic",
+        "VideoMerge",
+        "VideoSubtitleErase",
+        "VideoSubtitleTranslate",
+        "VideoUpscale",
+        "VideoWatermarkRemove",
+    ),
+    "_videos": (
+        "AlmightyReferenceToVideo",
+        "EffectTemplate",
+        "FirstLastImageToVideo",
+        "ImageToVideo",
+        "MultiImageToVideo",
+        "TextToVideo",
+    ),
+}
+
+if TYPE_CHECKING:
+    from aiowery.weryai._audio import Music, SpeechRecognize, Styles, TextToAudio
+    from aiowery.weryai._catalogue import REQUESTS, as_object, from_object, request_type
+    from aiowery.weryai._chat import Chat, ChatResult, Message
+    from aiowery.weryai._client import WeryAI
+    from aiowery.weryai._image_tools import (
+        ImageBackgroundChange,
+        ImageBackgroundRemove,
+        ImageExpand,
+        ImageFaceSwap,
+        ImageReframe,
+        ImageRepair,
+        ImageTextErase,
+        ImageToPrompt,
+        ImageTranslate,
+        ImageUpscale,
+    )
+    from aiowery.weryai._images import ImageToImage, TextToImage
+    from aiowery.weryai._known import (
+        ASPECT_RATIOS,
+        IMAGE_MODELS,
+        VIDEO_MODELS,
+        VOICES,
+        AspectRatio,
+    )
+    from aiowery.weryai._podcast import Podcast, PodcastResult, PodcastScript, PodcastVoice
+    from aiowery.weryai._podcast_job import PodcastJob
+    from aiowery.weryai._registry import ChatModel, Model, Objection, Speaker
+    from aiowery.weryai._research import CorpusResult, CorpusUpload, DeepResearch, ResearchResult
+    from aiowery.weryai._shapes import Point, Rectangle, Size
+    from aiowery.weryai._video_tools import (
+        VideoAnimeReplace,
+        VideoBackgroundRemove,
+        VideoExtend,
+        VideoFaceChange,
+        VideoLipsChange,
+        VideoMagic,
+        VideoMerge,
+        VideoSubtitleErase,
+        VideoSubtitleTranslate,
+        VideoUpscale,
+        VideoWatermarkRemove,
+    )
+    from aiowery.weryai._videos import (
+        AlmightyReferenceToVideo,
+        EffectTemplate,
+        FirstLastImageToVideo,
+        ImageToVideo,
+        MultiImageToVideo,
+        TextToVideo,
+    )
+else:
+    __getattr__, __dir__ = lazy(__name__, _HOMES)
 
 __all__ = (
     "ASPECT_RATIOS",

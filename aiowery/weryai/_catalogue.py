@@ -5,86 +5,49 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from aiowery._catalogue import Catalogue, as_object
-from aiowery.weryai._audio import Music, SpeechRecognize, TextToAudio
-from aiowery.weryai._chat import Chat
+from aiowery._catalogue import Catalogue, OnDemand, as_object
 from aiowery.weryai._common import WeryAIRequest
-from aiowery.weryai._image_tools import (
-    ImageBackgroundChange,
-    ImageBackgroundRemove,
-    ImageExpand,
-    ImageFaceSwap,
-    ImageReframe,
-    ImageRepair,
-    ImageTextErase,
-    ImageToPrompt,
-    ImageTranslate,
-    ImageUpscale,
-)
-from aiowery.weryai._images import ImageToImage, TextToImage
-from aiowery.weryai._podcast import Podcast, PodcastVoice
-from aiowery.weryai._research import CorpusUpload, DeepResearch
-from aiowery.weryai._video_tools import (
-    VideoAnimeReplace,
-    VideoBackgroundRemove,
-    VideoExtend,
-    VideoFaceChange,
-    VideoLipsChange,
-    VideoMagic,
-    VideoMerge,
-    VideoSubtitleErase,
-    VideoSubtitleTranslate,
-    VideoUpscale,
-    VideoWatermarkRemove,
-)
-from aiowery.weryai._videos import (
-    AlmightyReferenceToVideo,
-    EffectTemplate,
-    FirstLastImageToVideo,
-    ImageToVideo,
-    MultiImageToVideo,
-    TextToVideo,
-)
 
-CATALOGUE: Final[Catalogue[WeryAIRequest[Any]]] = Catalogue(
-    TextToImage,
-    ImageToImage,
-    TextToVideo,
-    ImageToVideo,
-    MultiImageToVideo,
-    FirstLastImageToVideo,
-    AlmightyReferenceToVideo,
-    EffectTemplate,
-    Music,
-    TextToAudio,
-    SpeechRecognize,
-    Podcast,
-    PodcastVoice,
-    ImageBackgroundChange,
-    ImageBackgroundRemove,
-    ImageExpand,
-    ImageFaceSwap,
-    ImageReframe,
-    ImageRepair,
-    ImageTextErase,
-    ImageTranslate,
-    ImageUpscale,
-    ImageToPrompt,
-    VideoAnimeReplace,
-    VideoBackgroundRemove,
-    VideoExtend,
-    VideoFaceChange,
-    VideoLipsChange,
-    VideoMagic,
-    VideoMerge,
-    VideoSubtitleErase,
-    VideoSubtitleTranslate,
-    VideoUpscale,
-    VideoWatermarkRemove,
-    DeepResearch,
-    CorpusUpload,
-    Chat,
-)
+_NAMES: Final = {
+    "text-to-image": "TextToImage",
+    "image-to-image": "ImageToImage",
+    "text-to-video": "TextToVideo",
+    "image-to-video": "ImageToVideo",
+    "multi-image-to-video": "MultiImageToVideo",
+    "first-last-image-to-video": "FirstLastImageToVideo",
+    "almighty-reference-to-video": "AlmightyReferenceToVideo",
+    "effect-template": "EffectTemplate",
+    "music": "Music",
+    "text-to-audio": "TextToAudio",
+    "speech-recognize": "SpeechRecognize",
+    "podcast": "Podcast",
+    "podcast-voice": "PodcastVoice",
+    "image-bg-change": "ImageBackgroundChange",
+    "image-bg-remove": "ImageBackgroundRemove",
+    "image-expand": "ImageExpand",
+    "image-face-swap": "ImageFaceSwap",
+    "image-reframe": "ImageReframe",
+    "image-repair": "ImageRepair",
+    "image-text-erase": "ImageTextErase",
+    "image-translate": "ImageTranslate",
+    "image-upscale": "ImageUpscale",
+    "image-to-prompt": "ImageToPrompt",
+    "video-anime-replace": "VideoAnimeReplace",
+    "video-background-remove": "VideoBackgroundRemove",
+    "video-extend": "VideoExtend",
+    "video-face-change": "VideoFaceChange",
+    "video-lips-change": "VideoLipsChange",
+    "video-magic": "VideoMagic",
+    "video-merge": "VideoMerge",
+    "video-subtitle-erase": "VideoSubtitleErase",
+    "video-subtitle-translate": "VideoSubtitleTranslate",
+    "video-upscaler": "VideoUpscale",
+    "video-watermark-remove": "VideoWatermarkRemove",
+    "deep-research": "DeepResearch",
+    "corpus-upload": "CorpusUpload",
+    "chat": "Chat",
+}
+CATALOGUE: Final[Catalogue[WeryAIRequest[Any]]] = Catalogue(OnDemand("aiowery.weryai", _NAMES))
 REQUESTS: Final[Mapping[str, type[WeryAIRequest[Any]]]] = CATALOGUE.requests
 """Every request class by its `type_name`, which files and the command line use."""
 
