@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
+import anyio.lowlevel
 import attrs
 import httpx
 
@@ -261,6 +262,7 @@ async def _way(http: HTTPChoice | None, connections: int, timeout: float) -> Way
         from aiowery._door._fast import FastConnections  # noqa: PLC0415 - an extra
 
         return await FastConnections.open(connections, timeout)
+    await anyio.lowlevel.checkpoint()  # loads anyio's part for this event loop: now, and not for the first request
     return CallersClient(http, timeout)
 
 

@@ -1,0 +1,61 @@
+"""What is loaded when: an event loop that serves others waits for no import."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from aiowery.sandbox import Sandbox
+
+SPEED = 100.0
+WERYAI = """
+from aiowery.weryai import TextToImage, WeryAI
+client = WeryAI(key, base_url=url, polling=PollPolicy().faster({speed}), http={http})
+requests = [TextToImage(prompt="a cat"), TextToImage(prompt="two cats", image_number=2)]
+"""
+BETTERWAIFU = """
+from aiowery.betterwaifu import BetterWaifu, GenerateImage
+client = BetterWaifu(key, base_url=url, polling=PollPolicy().faster({speed}), http={http})
+requests = [GenerateImage(prompt="a cat")]
+"""
+LIFE = """
+import asyncio, sys
+import httpx
+from aiowery import PollPolicy
+url, key, folder = sys.argv[1:]
+{client}
+made = set(sys.modules)
+
+async def life():
+    async with client:
+        opened = set(sys.modules)
+        job = await client.submit(requests[0])
+        await client.download(await job.wait(), folder)
+        async with client.stream(requests, batch="cats") as stream:
+            assert [outcome.error async for outcome in stream] == [None] * len(requests)
+        client.statistics()
+    print(*opened - made)
+    print(*set(sys.modules) - opened)
+
+asyncio.run(life())
+"""
+
+
+@pytest.mark.parametrize(
+    ("http", "parts"),
+    [("None", {"anyio"}), ("httpx.AsyncClient()", {"anyio"}), ("'fast'", {"anyio", "aiowery", "pyreqwest"})],
+    ids=["own", "callers", "fast"],
+)
+@pytest.mark.parametrize("client", [WERYAI, BETTERWAIFU], ids=["weryai", "betterwaifu"])
+def test_an_open_client_loads_nothing(client: str, http: str, parts: set[str], tmp_path: Path) -> None:
+    """Making a client loads what it needs, opening it the loop's part of anyio (and the fast way), its jobs nothing."""
+    code = LIFE.format(client=client.format(speed=SPEED, http=http))
+    with Sandbox(speed=SPEED, picture_size=64) as sandbox:
+        command = [sys.executable, "-c", code, sandbox.url, sandbox.key, str(tmp_path)]
+        run = subprocess.run(command, capture_output=True, text=True, check=True)
+    opening, later = run.stdout.splitlines()
+    assert {name.partition(".")[0] for name in opening.split()} <= parts
+    assert not later.strip()
