@@ -91,9 +91,13 @@ class Result:
         return tuple(asset.url for asset in self.assets)
 
 
-@attrs.frozen(kw_only=True)
+# The sorts below have no field of their own. A decorator would only make again, at every start, what they inherit.
+
+
 class MediaResult(Result):
     """Something to look at or to listen to: at least one asset."""
+
+    __slots__ = ()
 
     @property
     def empty(self) -> bool:
@@ -111,19 +115,22 @@ class MediaResult(Result):
         return next((asset.cover_url for asset in self.assets if asset.cover_url), None)
 
 
-@attrs.frozen(kw_only=True)
 class ImageResult(MediaResult):
     """Pictures, as `assets` of kind `"image"`."""
 
+    __slots__ = ()
 
-@attrs.frozen(kw_only=True)
+
 class VideoResult(MediaResult):
     """Videos, as `assets` of kind `"video"`, with their covers where the provider makes them."""
 
+    __slots__ = ()
 
-@attrs.frozen(kw_only=True)
+
 class AudioResult(MediaResult):
     """Sounds, as `assets` of kind `"audio"`; a song comes with `lyrics` and a cover."""
+
+    __slots__ = ()
 
     @property
     def lyrics(self) -> str | None:
@@ -131,9 +138,10 @@ class AudioResult(MediaResult):
         return self.text
 
 
-@attrs.frozen(kw_only=True)
 class TextResult(Result):
     """Words: a transcript, or a prompt found for a picture."""
+
+    __slots__ = ()
 
     @property
     def empty(self) -> bool:
