@@ -3,46 +3,87 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable
-from math import ceil
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Final
 
-_REMEMBERED: Final = 64
+Interval = tuple[float, float]
+"""A duration as far as it was seen, in seconds: longer than the first (0 if no look saw it running), no longer than the
+second."""
+
+REMEMBERED: Final = 64
+"""How many jobs of a kind teach."""
 # Kinds are made of callers' words, so their number must have an end.
-_KINDS: Final = 1000
-_PERCENTILE: Final = 0.05
-_DECAY: Final = 0.9
+KINDS: Final = 1000
+"""Of how many kinds something is known."""
+_SHORTER: Final = 0.5
+_ALMOST: Final = 1e-9
 _WEIGHT: Final = 0.3
 
 
 class Durations:
-    """The durations of the latest finished jobs of each kind, and what they say of the next one."""
+    """The durations of the latest finished jobs of each kind, and what they say of the next one.
 
-    def __init__(self, enough: int) -> None:
+    `seen` is what is known of some kinds before the first job, as another process has seen it.
+    """
+
+    def __init__(
+        self, enough: int, percentile: float, seen: Mapping[Hashable, Iterable[Interval]] | None = None
+    ) -> None:
         self._enough = enough
-        self._seen: dict[Hashable, deque[float]] = {}
+        self._share = percentile / 100
+        self._seen: dict[Hashable, deque[Interval]] = {}
         self._known: dict[Hashable, float] = {}
+        for key, intervals in (seen or {}).items():
+            self._seen[key] = deque(intervals, maxlen=REMEMBERED)
 
-    def observe(self, key: Hashable, last_running: float, found_done: float) -> None:
-        """Note a job that was still running at one look and done at the next (seconds from acceptance).
-
-        A job found done at its very first look (`last_running` is 0) only proves that it took no longer. It
-        counts as a tenth shorter, so that an estimate that has become too late comes down again.
-        """
-        seen = self._seen.setdefault(key, deque(maxlen=_REMEMBERED))
-        seen.append((last_running + found_done) / 2 if last_running else found_done * _DECAY)
-        if len(seen) >= self._enough:
-            self._known[key] = sorted(seen)[ceil(len(seen) * _PERCENTILE) - 1]
-        if len(self._seen) > _KINDS:
-            self._forget(next(iter(self._seen)))
+    def observe(self, key: Hashable, interval: Interval) -> None:
+        """Note how long a job took, as far as it was seen."""
+        seen = self._seen.pop(key, None)  # and back at the end: the one that nobody has asked for longest goes first
+        if seen is None:
+            seen = deque(maxlen=REMEMBERED)
+            if len(self._seen) >= KINDS:
+                self._forget(next(iter(self._seen)))
+        self._seen[key] = seen
+        seen.append(interval)
+        self._known.pop(key, None)
 
     def first_look(self, key: Hashable) -> float | None:
-        """Return the 5th percentile of the durations seen, or None while too few were."""
-        return self._known.get(key)
+        """Return the low percentile of the durations seen, or None while too few were."""
+        known = self._known.get(key)
+        if known is None:
+            seen = self._seen.get(key)
+            if seen is not None and len(seen) >= self._enough:
+                known = self._known[key] = low_quantile(seen, self._share)
+        return known
 
     def _forget(self, key: Hashable) -> None:
         del self._seen[key]
         self._known.pop(key, None)
+
+
+def low_quantile(seen: Iterable[Interval], share: float) -> float:
+    """Return a moment before which no more than this share of such durations ends.
+
+    It is Kaplan and Meier's estimate, read from its other end. A job that one look saw running and the next one done
+    counts in the middle between them. One that its first look found done, and that may have ended any time before, is
+    shared out among those that took less. Where that leaves too many of which nothing more is known, jobs have become
+    faster than we look: then the answer is half of the earliest look.
+    """
+    moments = sorted(map(_moment, seen))
+    left = 1.0
+    for rank in range(len(moments), 0, -1):
+        moment, late = moments[rank - 1]
+        if not late:
+            left *= 1.0 - 1.0 / rank
+            if left < share - _ALMOST:
+                return moment
+    return moments[0][0] * _SHORTER
+
+
+def _moment(interval: Interval) -> tuple[float, bool]:
+    """Return where a duration counts, and whether the first look came too late to tell by how much it was less."""
+    last_running, found_done = interval
+    return ((last_running + found_done) / 2, False) if last_running else (found_done, True)
 
 
 class SafetyNet:

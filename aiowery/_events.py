@@ -65,11 +65,17 @@ class JobUpdated:
 
 @attrs.frozen(kw_only=True)
 class JobEnded:
-    """A job ended: with a result (`error` is None) or with an error. `seconds` count from acceptance."""
+    """A job ended: with a result (`error` is None) or with an error. `seconds` count from acceptance.
+
+    It took longer than `last_running` seconds, when a look last saw it running (0 if none did), and no longer than
+    `seconds`. `duration_key` is what that depends on: endpoint, model, settings (nothing for a re-attached job).
+    """
 
     task_ids: tuple[str, ...]
     label: str
     seconds: float
+    last_running: float = 0.0
+    duration_key: tuple[str, ...] = ()
     credits: float | None = None
     error: AioweryError | None = None
 

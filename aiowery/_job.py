@@ -152,6 +152,11 @@ class Job(Watched, Generic[ResultT]):
         """The beginning of the prompt, or the task ids of a re-attached job."""
         return ", ".join(self.task_ids) if self.request is None else self.request.label
 
+    @property
+    def duration_key(self) -> tuple[str, ...]:
+        """What its duration depends on: model and settings; nothing for a re-attached job."""
+        return () if self.request is None else self.request.duration_key
+
     async def wait(self, *, deadline: Deadline = DEFAULT) -> ResultT:
         """Return the result once all tasks have ended, or raise why there is none.
 

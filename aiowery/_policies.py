@@ -16,6 +16,7 @@ from aiowery.errors import ConfigurationError
 Random = Callable[[], float]
 
 _FASTEST: Final = 1000
+_ALL: Final = 100
 
 
 def at_least(bound: float, *, finite: bool = False) -> Callable[[Any, attrs.Attribute[Any], Any], None]:
@@ -28,6 +29,12 @@ def at_least(bound: float, *, finite: bool = False) -> Callable[[Any, attrs.Attr
             raise _refused(owner, field, value, f"{what} of at least {bound:g}")
 
     return check
+
+
+def percentage(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:
+    """Refuse what is no number between 0 and 100."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < _ALL:
+        raise _refused(owner, field, value, "a number between 0 and 100")
 
 
 def whole(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:
@@ -97,8 +104,9 @@ class Limits:
 class PollPolicy:
     """When a job is looked at: every `shortest` to `longest` seconds, at random, so that jobs drift apart.
 
-    `first="learned"`: once `enough` jobs of a kind have finished, the first look waits for the 5th percentile of
-    their durations and further looks come every `shortest` to `eager` seconds: as prompt, with fewer polls.
+    `first="learned"`: once `enough` jobs of a kind have finished, the first look waits until shortly before the moment
+    at which `percentile` % of them had ended: at random up to `eager` seconds before it, so that jobs drift apart, and
+    never under `shortest`. Further looks come every `shortest` to `eager` seconds: more prompt, with fewer polls.
     `first="interval"` switches that off. `grace`: for so many seconds after acceptance a "not found" only means
     "not yet". `ceiling`: how far the pause grows after polls that failed. `image_deadline` and `deadline`: seconds from
     acceptance after which waiting for pictures, and for anything else, ends in a `JobTimeout`. `safety_net`: seconds
@@ -108,9 +116,10 @@ class PollPolicy:
 
     shortest: float = attrs.field(default=3.0, validator=at_least(0.001, finite=True))
     longest: float = attrs.field(default=5.0, validator=at_least(0.001, finite=True))
-    eager: float = attrs.field(default=3.3, validator=at_least(0.001, finite=True))
+    eager: float = attrs.field(default=3.2, validator=at_least(0.001, finite=True))
     first: Literal["learned", "interval"] = attrs.field(default="learned", validator=one_of("learned", "interval"))
     enough: int = attrs.field(default=8, validator=whole)
+    percentile: float = attrs.field(default=5.0, validator=percentage)
     grace: float = attrs.field(default=30.0, validator=at_least(0))
     ceiling: float = attrs.field(default=30.0, validator=at_least(0.001))
     image_deadline: float = attrs.field(default=600.0, validator=at_least(0))
@@ -135,6 +144,23 @@ class PollPolicy:
     def eager_interval(self, random: Random) -> float:
         """Return the pause between looks at a job whose usual duration is known."""
         return self.shortest + (self.eager - self.shortest) * random()
+
+    def first_look(self, learned: float | None, random: Random) -> float:
+        """Return the seconds from acceptance to the first look at a job; `learned`: before which few have ended.
+
+        Anywhere within one interval before that moment, the delays from an end to the look that finds it are the same
+        whatever the durations are, and jobs that were submitted together are looked at one after the other.
+        """
+        if learned is None:
+            return self.interval(random)
+        earliest = self.eager_interval(random)
+        latest = max(earliest, learned)
+        earliest = max(earliest, latest - self.eager)
+        return earliest + (latest - earliest) * random()
+
+    def next_look(self, learned: float | None, random: Random) -> float:
+        """Return the pause before the next look at a job whose usual duration is `learned`, or not known."""
+        return self.interval(random) if learned is None else self.eager_interval(random)
 
     def after_failures(self, failures: int, random: Random) -> float:
         """Return the pause after so many failed looks in a row: the interval, from the second on with jitter on top."""

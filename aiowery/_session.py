@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import OrderedDict
 from collections.abc import Coroutine
 from typing import Any, Final
@@ -19,6 +20,7 @@ from aiowery._callbacks import Callbacks, Doubts, Readable
 from aiowery._credential import Credential
 from aiowery._door import Door
 from aiowery._download import Downloader
+from aiowery._estimate import Durations, Interval
 from aiowery._events import Events, LowCredits, log
 from aiowery._job import Job
 from aiowery._lanes import Lane, Ticket, shared_lane
@@ -85,6 +87,7 @@ class Session:
             events=events,
             random=random,
             owner=self,
+            durations=Durations(polling.enough, polling.percentile, books.durations),
         )
         self.doubts: Doubts = Doubts(books, self, readable)
         self.callbacks: Callbacks = Callbacks(webhooks, self._watch, books, self.doubts, self)
@@ -133,18 +136,25 @@ class Session:
         result_type: Any = request.result_type
         # Its tasks take places at the provider, which would refuse what we sent beyond them.
         ticket = self._tasks.ticket(len(entry.task_ids)) if request.answer_within is None else None
-        job: Job[ResultT] = self.reattach(accepted, result_type, request.kind, ticket)
+        job: Job[ResultT] = self.reattach(accepted, result_type, request.kind, ticket, sent_at=entry.sent_at)
         self.books.look_after(entry.id, job)
         if entry.ref is not None and job.line is None:
             self.callbacks.begin(job, entry.ref, awaited=False)
         return job
 
     def reattach(
-        self, accepted: Accepted, result_type: type[ResultT], kind: Kind | None, ticket: Ticket | None = None
+        self,
+        accepted: Accepted,
+        result_type: type[ResultT],
+        kind: Kind | None,
+        ticket: Ticket | None = None,
+        *,
+        sent_at: float | None = None,
     ) -> Job[ResultT]:
         """Return a job for tasks that were submitted earlier: the one we have, if we have it.
 
-        A `ticket` gets the places that they take, until they have ended. Raises ConfigurationError for an id that
+        A `ticket` gets the places that they take, until they have ended. `sent_at`: when they were submitted (the time
+        of the day); its seconds count from then, where that is known. Raises ConfigurationError for an id that
         nothing can be asked about.
         """
         # A podcast's two steps share one task, so the ids alone do not tell jobs apart.
@@ -157,6 +167,8 @@ class Session:
         if ticket is not None:
             ticket.lane.hold(ticket)
         job = Job(accepted, self._watch, request=None, result_type=result_type, kind=kind, ticket=ticket)
+        if sent_at is not None:  # a clock that was set back makes no job younger than it is
+            job.accepted_at -= max(0.0, time.time() - sent_at)
         self._watch.begin(job, deadline=DEFAULT)
         return job
 
@@ -242,6 +254,10 @@ class Session:
         """A job is looked after."""
         self._uncollected.pop(job, None)
         self._jobs.add(job)
+
+    def learned(self, job: Job[Any], interval: Interval) -> None:
+        """A look has found a job's end."""
+        self.books.learned(job, interval)
 
     def ended(self, job: Job[Any]) -> None:
         """A job has ended, or our patience with it."""

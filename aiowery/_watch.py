@@ -8,7 +8,7 @@ from math import inf
 from typing import Any, Protocol
 
 from aiowery import _endings
-from aiowery._estimate import Durations, SafetyNet
+from aiowery._estimate import Durations, Interval, SafetyNet
 from aiowery._events import Events, JobEnded, JobUpdated, PollFailed, log
 from aiowery._job import Job
 from aiowery._policies import PollPolicy, Random
@@ -50,6 +50,10 @@ class Owner(Protocol):
         """A job is looked after, for the first time or again."""
         ...
 
+    def learned(self, job: Job[Any], interval: Interval) -> None:
+        """A look has found a job's end, which tells how long such a job takes."""
+        ...
+
     def ended(self, job: Job[Any]) -> None:
         """A job has ended, or our patience with it (then it is not `done`)."""
         ...
@@ -73,6 +77,7 @@ class Watch:
         events: Events,
         random: Random,
         owner: Owner,
+        durations: Durations,
     ) -> None:
         self._provider = provider
         self._sender = sender
@@ -80,7 +85,7 @@ class Watch:
         self._events = events
         self._random = random
         self._owner = owner
-        self._durations = Durations(policy.enough)
+        self._durations = durations
         self.net: SafetyNet = SafetyNet(policy.longest, policy.safety_net)
         self._strange_words: set[str] = set()
         self._closed = False
@@ -91,7 +96,7 @@ class Watch:
 
     def begin(self, job: Job[Any], *, deadline: Deadline) -> None:
         """Look after a job: until its kind's usual deadline at least, longer if the caller is more patient."""
-        job.deadline = job.accepted_at + max(self.patience(job.kind, DEFAULT), self.patience(job.kind, deadline))
+        job.deadline = max(job.until(DEFAULT), job.until(deadline))
         self._owner.watched(job)
         if self._closed:
             self._end(job, None, _endings.closed(job))
@@ -167,15 +172,11 @@ class Watch:
     def _first_look(self, job: Job[Any]) -> float:
         if job.request is None or (job.line is not None and job.line.woken):
             return 0.0
-        learned = self._learned(job)
-        usual = self._policy.interval(self._random) if learned is None else max(learned, self._policy.shortest)
+        usual = self._policy.first_look(self._learned(job), self._random)
         return max(usual, self._caught_after(job))
 
     def _next_look(self, job: Job[Any]) -> float:
-        if self._learned(job) is None:
-            usual = self._policy.interval(self._random)
-        else:
-            usual = self._policy.eager_interval(self._random)
+        usual = self._policy.next_look(self._learned(job), self._random)
         return max(usual, self._caught_after(job))
 
     def _caught_after(self, job: Job[Any]) -> float:
@@ -317,11 +318,12 @@ class Watch:
             self._owner.freed(job, places)
 
     def _learn(self, job: Job[Any]) -> None:
+        if job.line is not None and job.line.called:
+            job.last_running = job.age  # a call comes at the very end; without one it lies between two looks
         if job.request is not None:
-            called = job.line is not None and job.line.called
-            # A call comes at the very end; without one it lies between two looks.
-            last_running = job.age if called else job.last_running
-            self._durations.observe(job.request.duration_key, last_running, job.age)
+            interval = job.last_running, job.age
+            self._durations.observe(job.duration_key, interval)
+            self._owner.learned(job, interval)
 
     def _judge(self, job: Job[Any], line: Line, *, called: bool, confirmed: bool) -> None:
         """Note what a look has made of the calls before it."""
@@ -361,6 +363,8 @@ class Watch:
         extra = {
             "task_ids": job.task_ids,
             "seconds": job.age,
+            "last_running": job.last_running,
+            "duration_key": job.duration_key,
             "credits": job.credits,
             "request_id": job.request_id,
         }
@@ -369,7 +373,15 @@ class Watch:
         else:
             log.info("failed: %s after %.1f s: %s", job.label, job.age, error, extra=extra)
         self._events.tell(
-            JobEnded(task_ids=job.task_ids, label=job.label, seconds=job.age, credits=job.credits, error=error)
+            JobEnded(
+                task_ids=job.task_ids,
+                label=job.label,
+                seconds=job.age,
+                last_running=job.last_running,
+                duration_key=job.duration_key,
+                credits=job.credits,
+                error=error,
+            )
         )
         self._owner.ended(job)
 
@@ -377,7 +389,8 @@ class Watch:
         """A deadline has come; when patience is over the job keeps its ids and gives up its places."""
         deadline = job.expire(self._loop.time())
         if deadline is None:
-            log.warning("%s", job.timeout(), extra={"task_ids": job.task_ids})
+            extra = {"task_ids": job.task_ids, "last_running": job.last_running, "duration_key": job.duration_key}
+            log.warning("%s", job.timeout(), extra=extra)
             self._free(job, job.places)
             self._owner.ended(job)
         return deadline

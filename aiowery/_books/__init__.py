@@ -2,7 +2,7 @@
 
 _books            opens a page for each submission, keeps the ends, closes with everything written
 _page             one submission's steps
-_purse | _kept    what may be spent; snapshots and errors as the ledger keeps them, and back
+_purse | _kept    what may be spent; snapshots, errors and durations as the ledger keeps them, and back
 """
 
 from __future__ import annotations

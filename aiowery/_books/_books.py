@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Coroutine, Hashable, Iterable, Mapping
 from itertools import islice
 from typing import Any, Final
 
+from aiowery._books._kept import duration_kind, durations_at
 from aiowery._books._page import Page
 from aiowery._books._purse import FirstBuyers, Prices, PriceTable, Purse, price_key
 from aiowery._catalogue import as_object
+from aiowery._estimate import Interval
 from aiowery._events import log
 from aiowery._job import Job
 from aiowery._values import Request
 from aiowery.errors import LedgerError, SubmissionInDoubt
-from aiowery.ledger import UNNAMED, Entry, Item, Ledger, State, body_of
+from aiowery.ledger import UNNAMED, Duration, Entry, Item, Ledger, State, body_of
 
 _PATIENCE: Final = 2.0
 _AHEAD: Final = 15
@@ -43,6 +45,7 @@ class Books:
         self.host: str = host
         self.prices: Prices = Prices(prices, ledger, host)
         self.first_buyers: FirstBuyers = FirstBuyers(self.prices)
+        self.durations: dict[Hashable, list[Interval]] = {}
         self._owned = owned
         self._purse = Purse(budget)
         self._credit_price = credit_price
@@ -52,6 +55,7 @@ class Books:
         self._ahead: set[int] = set()
         self._unwritten: set[int] = set()
         self._doubted: dict[int, Page] = {}
+        self._lasted: dict[Job[Any], Interval] = {}
         self._claiming = asyncio.Lock()
         self._writing: set[asyncio.Task[None]] = set()
         self._looked_at = float("-inf")
@@ -67,10 +71,11 @@ class Books:
         return None if self._credit_price is None else self._purse.used * self._credit_price
 
     async def open(self) -> None:
-        """Open the ledger and inherit what dead processes left."""
+        """Open the ledger, inherit what dead processes left, and read how long jobs have taken."""
         if self._owned:
             await self.ledger.open()
         await self.look_around()
+        self.durations = durations_at(self.host, await self.ledger.durations())
 
     async def aclose(self) -> None:
         """Finish writing, and close the ledger."""
@@ -213,11 +218,18 @@ class Books:
         """Let go of a claimed entry that was not sent."""
         self._write(self._given_up(entry_id))
 
+    def learned(self, job: Job[Any], interval: Interval) -> None:
+        """Note how long a job took, to write it down with its end."""
+        if job in self._pages:
+            self._lasted[job] = interval
+
     def ended(self, job: Job[Any]) -> None:
         """Write down a job's end, beside the work, which does not stop for it."""
         page = self._pages.pop(job, None)
         if page is not None:
-            self._write(self._ended(page, job))
+            lasted = self._lasted.pop(job, None)
+            duration = None if lasted is None else Duration(duration_kind(self.host, job.duration_key), *lasted)
+            self._write(self._ended(page, job, duration))
 
     def give_back(self, job: Job[Any]) -> None:
         """Our patience with a job has ended: another process may look after it, if it lasts."""
@@ -267,9 +279,9 @@ class Books:
         if len(self._doubted) > _DOUBTS:
             del self._doubted[next(iter(self._doubted))]
 
-    async def _ended(self, page: Page, job: Job[Any]) -> None:
+    async def _ended(self, page: Page, job: Job[Any], duration: Duration | None) -> None:
         try:
-            await page.ended(job)
+            await page.ended(job, duration)
         finally:
             self._leave(page)
             # One that failed tells nothing of what others will cost: the next of its sort goes alone, too.

@@ -1,8 +1,9 @@
-"""Snapshots and errors as the ledger keeps them, and back."""
+"""Snapshots, errors and kinds of jobs as the ledger keeps them, and back."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Hashable, Mapping
 from typing import Any, Final
 
 import attrs
@@ -10,6 +11,7 @@ import cattrs
 
 from aiowery import errors
 from aiowery._codec import make_converter
+from aiowery._estimate import Interval
 from aiowery._tasks import Snapshot
 from aiowery.errors import AioweryError, JobError, JobFailed, LedgerError
 from aiowery.ledger import Entry
@@ -35,6 +37,20 @@ def kept_snapshots(entry: Entry) -> list[Snapshot]:
     except (cattrs.BaseValidationError, ValueError) as fault:
         words = "; ".join(cattrs.transform_error(fault))
         raise LedgerError(f"entry {entry.id} holds answers that cannot be read ({words})") from fault
+
+
+def duration_kind(host: str, key: tuple[str, ...]) -> str:
+    """Return the kind of jobs that teach each other: host, endpoint, model and settings.
+
+    In words, since the requests beside it in the ledger say the same; nobody's prompt is among them.
+    """
+    return json.dumps((host, *key))
+
+
+def durations_at(host: str, told: Mapping[str, list[Interval]]) -> dict[Hashable, list[Interval]]:
+    """Return what a ledger knows of the durations at one host, by the `duration_key` of requests."""
+    kinds = {kind: json.loads(kind) for kind in told}
+    return {tuple(words[1:]): told[kind] for kind, words in kinds.items() if words[0] == host}
 
 
 def note_of(error: BaseException) -> str:

@@ -23,7 +23,7 @@ from aiowery.errors import (
     PermissionDenied,
     SubmissionInDoubt,
 )
-from aiowery.ledger import Ledger, State
+from aiowery.ledger import Duration, Ledger, State
 
 _CURABLE: Final = (AuthenticationError, DailyLimitReached, InsufficientCredits, PermissionDenied)
 """Refusals that speak of the account, which its owner can put right."""
@@ -138,8 +138,11 @@ class Page:
             await self.refused_for_now(note_of(error))
             await self._ledger.give_up(self.entry_id)
 
-    async def ended(self, job: Job[Any]) -> None:
-        """Write down a job's end. What lasts and may yet be found when asked again has not ended."""
+    async def ended(self, job: Job[Any], duration: Duration | None) -> None:
+        """Write down a job's end, with what its duration teaches.
+
+        What lasts and may yet be found when asked again has not ended.
+        """
         error = job.error
         if self._unkept is not None:  # the disk may have room again
             await self._keep(self._unkept)
@@ -157,6 +160,7 @@ class Page:
             credits=credits_,
             note="" if error is None else note_of(error),
             seconds=job.age,
+            duration=duration,
         )
 
     def _weigh(self, credits_: float) -> None:

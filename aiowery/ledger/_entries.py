@@ -103,6 +103,15 @@ class Delivery:
     ended: bool
 
 
+@attrs.frozen
+class Duration:
+    """How long a job of a kind took, as far as it was seen: longer than `lower` seconds, no longer than `upper`."""
+
+    kind: str
+    lower: float
+    upper: float
+
+
 MOST_DELIVERIES: Final = 64
 """How many tasks may be told of under one mark; who knows the mark could otherwise fill the disk."""
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import attrs
 
+from aiowery._estimate import KINDS, REMEMBERED, Interval
 from aiowery.errors import LedgerError
 from aiowery.ledger._entries import (
     END,
@@ -16,6 +17,7 @@ from aiowery.ledger._entries import (
     UNNAMED,
     BatchSummary,
     Delivery,
+    Duration,
     Entry,
     Item,
     State,
@@ -50,6 +52,7 @@ class MemoryLedger:
         self._alike: dict[str, dict[int, None]] = {}
         self._hosts: dict[str, str] = {}
         self._prices: dict[str, float] = {}
+        self._durations: dict[str, deque[Interval]] = {}
         self._unnamed_ends: deque[int] = deque()
         self._used: defaultdict[str, float] = defaultdict(float)
         self._last = 0
@@ -63,6 +66,7 @@ class MemoryLedger:
         self._entries = None
         for facts in (self._ids, self._refs, self._deliveries, self._alike, self._hosts, self._prices, self._used):
             facts.clear()
+        self._durations.clear()
         self._unnamed_ends.clear()
 
     async def take_over(self) -> int:
@@ -137,8 +141,11 @@ class MemoryLedger:
         credits: float | None = None,  # noqa: A002 - the provider's word; the builtin is a copyright notice
         note: str = "",
         seconds: float | None = None,
+        duration: Duration | None = None,
     ) -> None:
         """Keep an accepted entry's end, DONE or FAILED."""
+        if duration is not None:
+            self._keep_duration(duration)
         facts: dict[str, Any] = {"snapshots": tuple(snapshots), "credits": credits, "note": note, "seconds": seconds}
         if credits is not None:
             facts["cost"] = credits
@@ -215,6 +222,10 @@ class MemoryLedger:
         """Return what the latest entry of this price key that is done was charged; None where none was."""
         return self._prices.get(price_key)
 
+    async def durations(self) -> dict[str, list[Interval]]:
+        """Return the bounds of the latest durations of each kind, the latest last."""
+        return {kind: list(seen) for kind, seen in self._durations.items()}
+
     async def batches(self) -> list[BatchSummary]:
         """Return all batches in numbers, oldest first."""
         names = dict.fromkeys(entry.batch for entry in self._all.values())
@@ -266,6 +277,13 @@ class MemoryLedger:
         if item.body:
             self._alike.setdefault(item.body, {})[entry.id] = None
         return entry
+
+    def _keep_duration(self, duration: Duration) -> None:
+        seen = self._durations.pop(duration.kind, None)
+        self._durations[duration.kind] = seen = deque(maxlen=REMEMBERED) if seen is None else seen
+        seen.append((duration.lower, duration.upper))
+        if len(self._durations) > KINDS:
+            del self._durations[next(iter(self._durations))]
 
     def _learn(self, price_key: str, credits_: float) -> None:
         self._prices.pop(price_key, None)

@@ -16,10 +16,12 @@ from typing import Any, Final
 
 import attrs
 
+from aiowery._estimate import REMEMBERED
 from aiowery.errors import LedgerError
 from aiowery.ledger._entries import (
     MOST_DELIVERIES,
     UNNAMED,
+    Duration,
     Entry,
     Item,
     State,
@@ -27,7 +29,7 @@ from aiowery.ledger._entries import (
     with_late,
     wrong_host,
 )
-from aiowery.ledger._rows import COLUMNS, Connection, entry_of, storable, text_of
+from aiowery.ledger._rows import COLUMNS, LINE, Connection, entry_of, line_of, storable, text_of
 
 _KEY: Final = 2
 _WHILE: Final = 1.0
@@ -236,14 +238,26 @@ class End:
     credits: float | None = None
     note: str = ""
     seconds: float | None = None
+    duration: Duration | None = None
 
 
 def ended(connection: Connection, entry_id: int, end: End) -> None:
-    """Keep an accepted entry's end."""
+    """Keep an accepted entry's end, and how long its job took."""
+    if end.duration is not None:
+        _keep_duration(connection, end.duration)
     connection.execute(
         "UPDATE item SET state = ?, snapshots = ?, credits = ?, cost = coalesce(?, cost), note = ?, seconds = ?,"
         " owner = NULL WHERE id = ? AND state = 'accepted'",
         (end.state, text_of(list(end.snapshots)), end.credits, end.credits, storable(end.note), end.seconds, entry_id),
+    )
+
+
+def _keep_duration(connection: Connection, duration: Duration) -> None:
+    """Keep a duration behind those of its kind, and the kind behind the others."""
+    connection.execute(
+        "INSERT INTO duration (id, kind, seen) SELECT coalesce(max(id), 0) + 1, ?, ? FROM duration WHERE true"
+        " ON CONFLICT (kind) DO UPDATE SET id = excluded.id, seen = substr(seen || excluded.seen, ?)",
+        (storable(duration.kind), line_of(duration), -REMEMBERED * LINE),
     )
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from aiowery.ledger._entries import BatchSummary, Delivery, Entry, Item, State
+from aiowery._estimate import Interval
+from aiowery.ledger._entries import BatchSummary, Delivery, Duration, Entry, Item, State
 
 
 class Ledger(Protocol):
@@ -86,9 +87,11 @@ class Ledger(Protocol):
         credits: float | None = None,  # noqa: A002 - the provider's word; the builtin is a copyright notice
         note: str = "",
         seconds: float | None = None,
+        duration: Duration | None = None,
     ) -> None:
         """Keep an accepted entry's end, DONE or FAILED. Where no credits were told, its estimate goes on counting.
 
+        With it goes the `duration`, for `durations`, whatever state the entry was in.
         It may take a moment more than others, to be written together with them: without it one would merely ask again.
         """
         ...
@@ -151,6 +154,13 @@ class Ledger(Protocol):
 
     async def price(self, price_key: str) -> float | None:
         """Return what the latest entry of this price key that is done was charged; None where none was."""
+        ...
+
+    async def durations(self) -> dict[str, list[Interval]]:
+        """Return the lower and upper bounds of the latest 64 durations of each kind, the latest last.
+
+        Of at most a thousand kinds: those of which one was kept last.
+        """
         ...
 
     async def batches(self) -> list[BatchSummary]:

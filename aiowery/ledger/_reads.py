@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from aiowery._estimate import Interval
 from aiowery.ledger._entries import BatchSummary, Delivery, Entry, State
-from aiowery.ledger._rows import COLUMNS, Connection, entry_of, text_of
+from aiowery.ledger._rows import COLUMNS, Connection, bounds_of, entry_of, text_of
 
 
 def deliveries(connection: Connection, after: int, ref: str | None) -> list[Delivery]:
@@ -63,6 +64,12 @@ def price(connection: Connection, price_key: str) -> float | None:
         (price_key,),
     ).fetchone()
     return None if row is None else float(row[0])
+
+
+def durations(connection: Connection) -> dict[str, list[Interval]]:
+    """Return the bounds of the durations of each kind, the latest last."""
+    rows = connection.execute("SELECT kind, seen FROM duration ORDER BY id")
+    return {kind: bounds_of(seen) for kind, seen in rows}
 
 
 def batches(connection: Connection) -> list[BatchSummary]:

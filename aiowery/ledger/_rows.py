@@ -7,7 +7,8 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any, Final
 
-from aiowery.ledger._entries import Entry, State
+from aiowery._estimate import Interval
+from aiowery.ledger._entries import Duration, Entry, State
 
 Connection = sqlite3.Connection
 
@@ -46,6 +47,22 @@ def entry_of(row: Sequence[Any]) -> Entry:
         body=body,
         price_key=price_key,
     )
+
+
+LINE: Final = 20
+"""How many characters each duration takes."""
+_LONGEST: Final = 99999.999
+
+
+def line_of(duration: Duration) -> str:
+    """Return a duration as a line of the text that is kept of its kind."""
+    return f"{min(duration.lower, _LONGEST):9.3f} {min(duration.upper, _LONGEST):9.3f}\n"
+
+
+def bounds_of(lines: str) -> list[Interval]:
+    """Return the bounds of the durations that are kept of a kind."""
+    numbers = list(map(float, lines.split()))
+    return list(zip(numbers[::2], numbers[1::2], strict=True))
 
 
 # Made once: json.dumps would make one for every text.

@@ -13,9 +13,10 @@ from typing import Any, Final, TypeVar
 
 import anyio.to_thread
 
+from aiowery._estimate import Interval
 from aiowery.errors import LedgerError
 from aiowery.ledger import _moves, _reads
-from aiowery.ledger._entries import BatchSummary, Delivery, Entry, Item, State, checked_end
+from aiowery.ledger._entries import BatchSummary, Delivery, Duration, Entry, Item, State, checked_end
 from aiowery.ledger._owners import Owners
 from aiowery.ledger._places import check_place, explained
 from aiowery.ledger._schema import prepare
@@ -125,10 +126,12 @@ class SqliteLedger:
         credits: float | None = None,  # noqa: A002 - the provider's word; the builtin is a copyright notice
         note: str = "",
         seconds: float | None = None,
+        duration: Duration | None = None,
     ) -> None:
         """Keep an accepted entry's end, DONE or FAILED."""
-        end = _moves.End(checked_end(state), snapshots, credits, note, seconds)
-        await self._do(lambda connection: _moves.ended(connection, entry_id, end), lazy=True)
+        end = _moves.End(checked_end(state), snapshots, credits, note, seconds, duration)
+        whole = duration is not None
+        await self._do(lambda connection: _moves.ended(connection, entry_id, end), whole=whole, lazy=True)
 
     async def saved(self, entry_id: int, files: Sequence[str]) -> None:
         """Keep the names of what was saved."""
@@ -185,6 +188,10 @@ class SqliteLedger:
     async def price(self, price_key: str) -> float | None:
         """Return what the latest entry of this price key that is done was charged; None where none was."""
         return await self._do(lambda connection: _reads.price(connection, price_key))
+
+    async def durations(self) -> dict[str, list[Interval]]:
+        """Return the bounds of the latest durations of each kind, the latest last."""
+        return await self._do(_reads.durations)
 
     async def batches(self) -> list[BatchSummary]:
         """Return all batches in numbers, oldest first."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from bisect import bisect
 from decimal import Decimal
 from itertools import pairwise
 from typing import Any
@@ -59,16 +60,35 @@ def test_a_job_is_looked_at_every_three_to_five_seconds() -> None:
 
 
 def test_learned_first_look_saves_polls_and_stays_prompt() -> None:
-    """Once eight jobs have finished, the first look waits for the usual duration: far fewer polls, no later."""
+    """Once eight jobs have finished, the first look waits for the usual duration: fewer polls, and none found late."""
 
     async def main() -> None:
         world = World(seconds=12)
         async with client_of(world, limits=WIDE) as client:
             await asyncio.gather(*(client.run(CAT) for _ in range(8)))
             before = sum(map(len, world.looks.values()))
-            await asyncio.gather(*(client.run(CAT) for _ in range(50)))
+            results = await asyncio.gather(*(client.run(CAT) for _ in range(50)))
             polls = (sum(map(len, world.looks.values())) - before) / 50
-        assert polls <= 2.2
+        delays = [(result.seconds or 0) - 12 for result in results]
+        assert polls <= 2.8
+        assert sum(delays) / 50 < 1.9
+        assert max(delays) < 3.3
+
+    run_virtual(main())
+
+
+def test_jobs_submitted_together_are_looked_at_one_after_the_other() -> None:
+    """A learned first look comes at random within an interval: jobs of equal duration make no rush of looks."""
+
+    async def main() -> None:
+        world = World(seconds=12)
+        async with client_of(world, limits=WIDE) as client:
+            await asyncio.gather(*(client.run(CAT) for _ in range(8)))
+            await asyncio.gather(*(client.run(CAT) for _ in range(300)))
+        looks = sorted(moment for number in range(8, 308) for moment in world.looks[f"task_{number}"])
+        assert max(bisect(looks, moment + 1) - place for place, moment in enumerate(looks)) < 300 / 3 * 1.4
+        gaps = [later - earlier for several in world.looks.values() for earlier, later in pairwise(several)]
+        assert min(gaps) >= 3.0
 
     run_virtual(main())
 

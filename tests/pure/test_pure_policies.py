@@ -45,6 +45,33 @@ def test_intervals_lie_between_their_bounds(policy: PollPolicy, draw: float) -> 
     assert policy.shortest <= policy.eager_interval(lambda: draw) <= policy.eager * SLACK
 
 
+@given(policy=polls(), learned=st.floats(0, 1e6), draw=draws)
+@modest
+def test_a_learned_first_look_lies_within_an_interval_before_that_moment(
+    policy: PollPolicy, learned: float, draw: float
+) -> None:
+    """Never sooner than two looks may follow each other, never later than learned, unless that is sooner still."""
+    first = policy.first_look(learned, lambda: draw)
+    assert policy.shortest <= first <= max(learned, policy.eager) * SLACK
+    assert first * SLACK >= learned - policy.eager
+
+
+@given(policy=polls(), draw=draws)
+@modest
+def test_what_is_not_learned_is_looked_at_every_interval(policy: PollPolicy, draw: float) -> None:
+    """The first look and further ones come after the usual interval; what is learned makes further ones eager."""
+    usual, eager = policy.interval(lambda: draw), policy.eager_interval(lambda: draw)
+    assert policy.first_look(None, lambda: draw) == policy.next_look(None, lambda: draw) == usual
+    assert policy.next_look(7.0, lambda: draw) == eager
+
+
+def test_first_looks_are_spread_over_an_interval() -> None:
+    """Learned are 20 s: the first look comes anywhere from 16.8 s on."""
+    policy = PollPolicy()
+    assert [policy.first_look(20.0, lambda draw=draw: draw) for draw in (0.0, 0.5)] == [16.8, 18.4]  # type: ignore[misc]
+    assert policy.first_look(1.0, lambda: 0.5) == pytest.approx(3.1)
+
+
 @given(policy=polls(), failures=failures, draw=draws)
 @example(policy=PollPolicy(shortest=60, longest=90, eager=60), failures=1, draw=0.5)
 @modest
@@ -93,11 +120,11 @@ def test_the_defaults_grow_as_documented() -> None:
 
 
 def test_the_default_interval_is_three_to_five_seconds() -> None:
-    """Looks come every 3 to 5 s, as the provider asks for, and eager ones every 3 to 3.3 s."""
+    """Looks come every 3 to 5 s, as the provider asks for, and eager ones every 3 to 3.2 s."""
     policy = PollPolicy()
     assert (policy.interval(lambda: 0.0), policy.interval(lambda: 0.5)) == (3.0, 4.0)
     assert policy.interval(lambda: nextafter(1.0, 0.0)) == pytest.approx(5.0)
-    assert policy.eager_interval(lambda: nextafter(1.0, 0.0)) == pytest.approx(3.3)
+    assert policy.eager_interval(lambda: nextafter(1.0, 0.0)) == pytest.approx(3.2)
 
 
 @pytest.mark.parametrize(("kind", "patience"), [("image", 600.0), ("video", 1800.0), ("audio", 1800.0)])
@@ -162,6 +189,7 @@ WRONG: list[tuple[type[Any], str, Any]] = [
     (PollPolicy, "first", "learnt"),
     (PollPolicy, "enough", 0),
     (PollPolicy, "enough", 2.5),
+    *((PollPolicy, "percentile", value) for value in (0, 100, nan, True, "5")),
     (PollPolicy, "grace", -1),
     (PollPolicy, "image_deadline", None),
     (RetryPolicy, "attempts", 0),
