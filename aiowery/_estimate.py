@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Hashable, Iterable, Mapping
 from typing import Final
 
@@ -26,26 +25,19 @@ class Durations:
     `seen` is what is known of some kinds before the first job, as another process has seen it.
     """
 
-    def __init__(
-        self, enough: int, percentile: float, seen: Mapping[Hashable, Iterable[Interval]] | None = None
-    ) -> None:
+    def __init__(self, enough: int, percentile: float, seen: Mapping[Hashable, list[Interval]] | None = None) -> None:
         self._enough = enough
         self._share = percentile / 100
-        self._seen: dict[Hashable, deque[Interval]] = {}
+        self._seen: dict[Hashable, list[Interval]] = dict(seen or {})
         self._known: dict[Hashable, float] = {}
-        for key, intervals in (seen or {}).items():
-            self._seen[key] = deque(intervals, maxlen=REMEMBERED)
 
     def observe(self, key: Hashable, interval: Interval) -> None:
         """Note how long a job took, as far as it was seen."""
-        seen = self._seen.pop(key, None)  # and back at the end: the one that nobody has asked for longest goes first
-        if seen is None:
-            seen = deque(maxlen=REMEMBERED)
-            if len(self._seen) >= KINDS:
-                self._forget(next(iter(self._seen)))
-        self._seen[key] = seen
-        seen.append(interval)
+        seen = [*self._seen.pop(key, ()), interval]
+        self._seen[key] = seen[-REMEMBERED:]  # behind all others: the kind that was not seen for longest goes first
         self._known.pop(key, None)
+        if len(self._seen) > KINDS:
+            self._forget(next(iter(self._seen)))
 
     def first_look(self, key: Hashable) -> float | None:
         """Return the low percentile of the durations seen, or None while too few were."""

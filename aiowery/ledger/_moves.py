@@ -11,6 +11,7 @@ not by state alone: a process that was frozen may wake with the real ids after o
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -253,11 +254,11 @@ def ended(connection: Connection, entry_id: int, end: End) -> None:
 
 
 def _keep_duration(connection: Connection, duration: Duration) -> None:
-    """Keep a duration behind those of its kind, and the kind behind the others."""
+    """Keep a duration behind those of its kind."""
     connection.execute(
-        "INSERT INTO duration (id, kind, seen) SELECT coalesce(max(id), 0) + 1, ?, ? FROM duration WHERE true"
-        " ON CONFLICT (kind) DO UPDATE SET id = excluded.id, seen = substr(seen || excluded.seen, ?)",
-        (storable(duration.kind), line_of(duration), -REMEMBERED * LINE),
+        "INSERT INTO duration (kind, seen, at) VALUES (?, ?, ?)"
+        " ON CONFLICT (kind) DO UPDATE SET seen = substr(seen || excluded.seen, ?), at = excluded.at",
+        (duration.kind, line_of(duration), time.time(), -REMEMBERED * LINE),
     )
 
 

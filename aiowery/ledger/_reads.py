@@ -68,7 +68,7 @@ def price(connection: Connection, price_key: str) -> float | None:
 
 def durations(connection: Connection) -> dict[str, list[Interval]]:
     """Return the bounds of the durations of each kind, the latest last."""
-    rows = connection.execute("SELECT kind, seen FROM duration ORDER BY id")
+    rows = connection.execute("SELECT kind, seen FROM duration ORDER BY at, id")
     return {kind: bounds_of(seen) for kind, seen in rows}
 
 

@@ -70,11 +70,18 @@ _MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         "ALTER TABLE item ADD COLUMN late_ids TEXT NOT NULL DEFAULT '[]'",
     ),
     (
-        "CREATE TABLE duration (id INTEGER PRIMARY KEY, kind TEXT NOT NULL UNIQUE, seen TEXT NOT NULL)",
+        """
+        CREATE TABLE duration (
+        id INTEGER PRIMARY KEY,
+        kind TEXT NOT NULL UNIQUE,
+        seen TEXT NOT NULL,
+        at REAL NOT NULL
+        )
+        """,
         # Not at every end, but when there is a kind more.
         """
         CREATE TRIGGER duration_kinds AFTER INSERT ON duration BEGIN
-            DELETE FROM duration WHERE id IN (SELECT id FROM duration ORDER BY id DESC LIMIT -1 OFFSET 1000);
+            DELETE FROM duration WHERE id IN (SELECT id FROM duration ORDER BY at DESC, id DESC LIMIT -1 OFFSET 1000);
         END
         """,
     ),

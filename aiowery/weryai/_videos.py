@@ -166,3 +166,8 @@ class EffectTemplate(TaskRequest[Result]):
     background_music: bool | None = attrs.field(default=None, validator=truth, metadata=wire("bgm"))
     aspect_ratio: str | None = attrs.field(default=None, validator=optional_word)
     prompt_inputs: Mapping[str, str] | None = attrs.field(default=None, converter=optional_mapping)
+
+    @property
+    def duration_key(self) -> tuple[str, ...]:
+        """The template: each is a work of its own."""
+        return (*super().duration_key, str(self.template_config_id))

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from aiowery.errors import LedgerError
-from aiowery.ledger import Item, SqliteLedger, State, _schema
+from aiowery.ledger import Duration, Item, SqliteLedger, State, _schema
 from aiowery.ledger._places import file_system_of
 from aiowery.ledger._schema import APPLICATION_ID, VERSION
 
@@ -165,6 +165,54 @@ async def test_an_earlier_version_is_brought_up_to_date(tmp_path: Path, monkeypa
     assert connection.execute("SELECT DISTINCT colour FROM item").fetchall() == [("red",)]
     assert connection.execute("PRAGMA user_version").fetchone() == (VERSION + 1,)
     connection.close()
+
+
+async def test_a_ledger_without_durations_gets_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Version 2 had none: what it holds is kept, and from then on durations are too."""
+    path = tmp_path / "jobs.db"
+    ledger = SqliteLedger(path)
+    with monkeypatch.context() as earlier:
+        earlier.setattr(_schema, "_MIGRATIONS", _schema._MIGRATIONS[:2])
+        earlier.setattr(_schema, "VERSION", 2)
+        await ledger.open()
+        before = await ledger.enter("b", items(3), claim=True)
+        await ledger.aclose()
+    await ledger.open()
+    await ledger.fence(before[0].id, "r", 1.0)
+    await ledger.accepted("r", ["t"])
+    await ledger.ended(before[0].id, State.DONE, duration=Duration("cat", 1.0, 2.0))
+    assert [entry.id for entry in await ledger.entries("b")] == [entry.id for entry in before]
+    assert await ledger.durations() == {"cat": [(1.0, 2.0)]}
+    await ledger.aclose()
+
+
+async def test_several_processes_learn_into_one_file(tmp_path: Path) -> None:
+    """What two openings tell at the same time is all there for the third."""
+    both = [SqliteLedger(tmp_path / "jobs.db") for _ in range(2)]
+    await asyncio.gather(*(ledger.open() for ledger in both))
+    ends = (ledger.ended(0, State.DONE, duration=Duration("cat", 1.0, 2.0)) for ledger in both for _ in range(30))
+    await asyncio.gather(*ends)
+    await asyncio.gather(*(ledger.aclose() for ledger in both))
+    third = SqliteLedger(tmp_path / "jobs.db")
+    await third.open()
+    assert await third.durations() == {"cat": [(1.0, 2.0)] * 60}
+    await third.aclose()
+
+
+async def test_a_duration_costs_no_write_to_the_disk_of_its_own(tmp_path: Path) -> None:
+    """An end and its duration are one transaction, alone or in company."""
+    ledger = SqliteLedger(tmp_path / "jobs.db")
+    await ledger.open()
+    told: list[str] = []
+    await ledger._do(lambda connection: connection.set_trace_callback(told.append))
+    for count in (1, 20):
+        ends = (ledger.ended(0, State.DONE, duration=Duration("cat", 1.0, 2.0)) for _ in range(count))
+        await asyncio.gather(*ends)
+    await ledger.aclose()
+    assert [statement for statement in told if statement in {"BEGIN IMMEDIATE", "COMMIT"}] == [
+        "BEGIN IMMEDIATE",
+        "COMMIT",
+    ] * 2
 
 
 async def test_deliveries_of_what_has_ended_are_gone_at_the_next_opening(tmp_path: Path) -> None:

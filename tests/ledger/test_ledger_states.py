@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from aiowery.errors import BudgetExceeded, LedgerError
-from aiowery.ledger import Entry, Item, Ledger, MemoryLedger, SqliteLedger, State, body_of
+from aiowery.ledger import Duration, Entry, Item, Ledger, MemoryLedger, SqliteLedger, State, body_of
 
 pytestmark = pytest.mark.anyio
 
@@ -239,6 +239,41 @@ async def test_what_failed_tells_no_price(kind: str, tmp_path: Path) -> None:
         await ledger.accepted("r", ["t"])
         await ledger.ended(entry.id, State.FAILED, credits=0.0)
         assert await ledger.price("k") is None
+
+
+async def tell(ledger: Ledger, *durations: Duration) -> None:
+    """Keep durations, with ends of entries that are not there."""
+    for duration in durations:
+        await ledger.ended(0, State.DONE, duration=duration)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_durations_are_kept_with_the_ends(kind: str, tmp_path: Path) -> None:
+    """Each with those of its kind, the latest last; an end without one adds nothing."""
+    async with opened(kind, tmp_path) as ledger:
+        assert await ledger.durations() == {}
+        entry = await brought_to(ledger, State.ACCEPTED)
+        await ledger.ended(entry.id, State.DONE, duration=Duration("cat", 9.0, 12.125))
+        await tell(ledger, Duration("dog", 0.0, 0.5), Duration("cat", 10.0, 11.0))
+        await brought_to(ledger, State.DONE, position=1)
+        kept = await ledger.entry(entry.id)
+        assert await ledger.durations() == {"cat": [(9.0, 12.125), (10.0, 11.0)], "dog": [(0.0, 0.5)]}
+    assert kept is not None
+    assert kept.state is State.DONE
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_durations_have_an_end(kind: str, tmp_path: Path) -> None:
+    """The latest 64 of a kind, of the thousand kinds that were seen last: the file does not grow by them."""
+    async with opened(kind, tmp_path) as ledger:
+        await asyncio.gather(*(tell(ledger, Duration("cat", float(number), 1e9)) for number in range(100)))
+        assert [lower for lower, _ in (await ledger.durations())["cat"]] == list(range(36, 100))
+        await asyncio.gather(*(tell(ledger, Duration(f"k{number}", 1.0, 2.0)) for number in range(999)))
+        await tell(ledger, Duration("cat", 1.0, 2.0), Duration("new", 1.0, 2.0))
+        kinds = list(await ledger.durations())
+    assert len(kinds) == 1000
+    assert {"cat", "new", "k1"} <= set(kinds)
+    assert "k0" not in kinds
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from aiowery._tasks import Snapshot, TaskState
 from aiowery._values import ImageResult, Request
 from aiowery.errors import ConfigurationError
-from aiowery.weryai import ASPECT_RATIOS, IMAGE_MODELS, AspectRatio, TextToImage
+from aiowery.weryai import ASPECT_RATIOS, IMAGE_MODELS, AspectRatio, EffectTemplate, TextToImage
 from aiowery.weryai._provider import BALANCE, WeryAIProvider
 
 modest = settings(deadline=None, max_examples=100)
@@ -207,6 +207,13 @@ def test_jobs_teach_only_their_like() -> None:
     keys = {TextToImage(prompt="hills", **other).duration_key for other in others}  # type: ignore[arg-type]
     assert len(keys | {one.duration_key}) == 5
     assert one.model_key == "WERYAI_IMAGE_2_0"
+
+
+def test_templates_do_not_teach_each_other() -> None:
+    """Each effect is a work of its own, which takes its own time and has its own price."""
+    picture = "https://example.com/me.png"
+    keys = {EffectTemplate(template_config_id=number, image_urls=[picture]).duration_key for number in (1, 2)}
+    assert len(keys) == 2
 
 
 def test_requests_are_values() -> None:
