@@ -104,14 +104,16 @@ class Limits:
 class PollPolicy:
     """When a job is looked at: every `shortest` to `longest` seconds, at random, so that jobs drift apart.
 
-    `first="learned"`: once `enough` jobs of a kind have finished, the first look waits until shortly before the moment
-    at which `percentile` % of them had ended: at random up to `eager` seconds before it, so that jobs drift apart, and
-    never under `shortest`. Further looks come every `shortest` to `eager` seconds: more prompt, with fewer polls.
-    `first="interval"` switches that off. `grace`: for so many seconds after acceptance a "not found" only means
-    "not yet". `ceiling`: how far the pause grows after polls that failed. `image_deadline` and `deadline`: seconds from
-    acceptance after which waiting for pictures, and for anything else, ends in a `JobTimeout`. `safety_net`: seconds
-    that a look waits at most while the provider is to call back (`Webhooks`); fewer until its first call, and down to
-    the usual interval when calls do not come.
+    `first="learned"`: once `enough` jobs of a kind (model and settings) have finished, the first look waits for the
+    moment at which `percentile` % of them had ended. It comes at random within `eager` seconds around that moment, so
+    that jobs drift apart, though never under `shortest`; further looks come every `shortest` to `eager` seconds. That
+    is more prompt, with fewer polls. With a ledger in a file, what was learned outlives the process.
+    `first="interval"` switches learning off.
+
+    `grace`: for so many seconds after acceptance a "not found" only means "not yet". `ceiling`: how far the pause grows
+    after polls that failed. `image_deadline` and `deadline`: seconds from acceptance after which waiting for pictures,
+    and for anything else, ends in a `JobTimeout`. `safety_net`: seconds that a look waits at most while the provider is
+    to call back (`Webhooks`); fewer until its first call, and down to the usual interval when calls do not come.
     """
 
     shortest: float = attrs.field(default=3.0, validator=at_least(0.001, finite=True))
@@ -148,14 +150,13 @@ class PollPolicy:
     def first_look(self, learned: float | None, random: Random) -> float:
         """Return the seconds from acceptance to the first look at a job; `learned`: before which few have ended.
 
-        Anywhere within one interval before that moment, the delays from an end to the look that finds it are the same
-        whatever the durations are, and jobs that were submitted together are looked at one after the other.
+        It comes anywhere within an interval around that moment. So ends are found as soon as by looks that began at
+        once, whatever the durations are, and jobs that were submitted together are looked at one after the other.
         """
         if learned is None:
             return self.interval(random)
-        earliest = self.eager_interval(random)
-        latest = max(earliest, learned)
-        earliest = max(earliest, latest - self.eager)
+        earliest = max(self.eager_interval(random), learned - self.eager / 2)
+        latest = max(earliest, learned + self.eager / 2)
         return earliest + (latest - earliest) * random()
 
     def next_look(self, learned: float | None, random: Random) -> float:

@@ -11,7 +11,20 @@ from typing import Final, Protocol
 
 import attrs
 
-from benchmarks import _page, detection, imports, ledger, makespan, memory, polls, scheduler, storm, thousand, webhooks
+from benchmarks import (
+    _page,
+    detection,
+    imports,
+    ledger,
+    makespan,
+    memory,
+    policies,
+    polls,
+    scheduler,
+    storm,
+    thousand,
+    webhooks,
+)
 from benchmarks._figures import Section
 
 _RESULTS: Final = Path(__file__).with_name("RESULTS.md")
@@ -25,6 +38,7 @@ _BENCHMARKS: Final[dict[str, _Measure]] = {
     "scheduler": scheduler.measure,
     "polls": polls.measure,
     "thousand": thousand.measure,
+    "policies": policies.measure,
     "detection": detection.measure,
     "makespan": makespan.measure,
     "imports": imports.measure,

