@@ -36,7 +36,7 @@ class Result:
 
     `assets` are the outputs in task order, `text` what the tasks said in words, `credits` the sum that the
     provider reported (None when it reported none), `seconds` the time from acceptance to the answer that showed
-    the end, `request_id` the submission's id in the provider's call history. `failures` holds the snapshots of
+    the end (from sending, for a job that was resumed), `request_id` the submission's id in the provider's call history. `failures` holds the snapshots of
     tasks that failed while others of the same job succeeded: such a job has a result, because what was paid for
     is worth keeping. `raw` is each task's part of its last answer.
     """

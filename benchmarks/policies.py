@@ -4,7 +4,7 @@ The pauses are the library's own (`PollPolicy`), and so is what is learned (`Dur
 and the clock, which jumps from look to look: looks take no time, and come at their moments, while the real scheduler
 has a grain of 0.02 s. Jobs of one kind are submitted in a steady flow, about 20 under way at a time, 2,000 of them; the
 first quarter is not counted. "Faster" and "slower": in the middle of the flow the model begins to take half, or double,
-the time; counted are the 100 jobs from then on. "First 40": images of a kind of which nothing is known yet, one after
+the time; counted are the 100 jobs from then on. "First 40": jobs of a kind of which nothing is known yet, one after
 the other. Durations: images 12 s and videos 90 s in the median (lognormal, sigma 0.3 and 0.4); "queue": 40 % wait for
 10 to 40 s before they run for 8 to 12 s; "tail": 8 s and four times a Pareto variable of shape 1.5. Whether a real
 client does the same is seen in "Jobs of about 12 s", where the flow that is measured is simulated, too.
@@ -156,7 +156,8 @@ def measure(*, quick: bool) -> Section:
     rows: dict[str, dict[str, Found]] = {}
     for name, policy in _POLICIES.items():
         rows[name] = {model: one.found(policy, jobs) for model, one in _MODELS.items()}
-        rows[name][f"images, first {_FIRST}"] = _beginning(policy, runs)
+        for model in ("images", "videos"):
+            rows[name][f"{model}, first {_FIRST}"] = _beginning(policy, _MODELS[model].draw, runs)
     figures = (
         *_aims("jobs of 10-14 s", rows[_DEFAULT]["10-14 s"]),
         *_aims("images", rows[_DEFAULT]["images"]),
@@ -174,11 +175,12 @@ def as_detected(policy: PollPolicy, durations: Sequence[float], rate: float) -> 
     return Simulation(policy, 1).flow(durations, rate).part(learned_by, len(durations))
 
 
-def _beginning(policy: PollPolicy, runs: int) -> Found:
+def _beginning(policy: PollPolicy, draw: Draw, runs: int) -> Found:
+    """Return what comes of the first jobs, one after the other, of many kinds of which nothing is known."""
     found = []
     for seed in range(runs):
         random = Random(seed)  # noqa: S311 - a simulation
-        found.append(Simulation(policy, seed).one_by_one(_IMAGES(random) for _ in range(_FIRST)))
+        found.append(Simulation(policy, seed).one_by_one(draw(random) for _ in range(_FIRST)))
     return Found([n for one in found for n in one.polls], [late for one in found for late in one.delays])
 
 
