@@ -34,11 +34,11 @@ Deadline = float | None | Literal[Unset.DEFAULT]
 class Result:
     """The outcome of a finished job.
 
-    `assets` are the outputs in task order, `text` what the tasks said in words, `credits` the sum that the
-    provider reported (None when it reported none), `seconds` the time from acceptance to the answer that showed
-    the end (from sending, for a job that was resumed), `request_id` the submission's id in the provider's call history. `failures` holds the snapshots of
-    tasks that failed while others of the same job succeeded: such a job has a result, because what was paid for
-    is worth keeping. `raw` is each task's part of its last answer.
+    `assets` are the outputs in task order, `text` what the tasks said in words, `credits` the sum that the provider
+    reported (None when it reported none), `seconds` the time from acceptance to the answer that showed the end (from
+    sending, for a job that was resumed), `request_id` the submission's id in the provider's call history. `failures`
+    holds the snapshots of tasks that failed while others of the same job succeeded: such a job has a result, because
+    what was paid for is worth keeping. `raw` is each task's part of its last answer.
     """
 
     task_ids: tuple[str, ...]

@@ -6,13 +6,18 @@ import asyncio
 import contextlib
 import logging
 import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from support import World, client_of, envelope, ledger_of
 
 from aiowery import Event, JobEnded, Limits, PollPolicy, WeryAI
+from aiowery._batches import Batches
+from aiowery._books._kept import duration_kind, durations_at
 from aiowery.errors import JobTimeout
 from aiowery.ledger import Ledger
 from aiowery.sandbox import Sandbox
@@ -52,7 +57,7 @@ async def test_a_new_process_begins_learned(sandbox: Sandbox, tmp_path: Path) ->
 
 
 async def test_no_first_look_comes_before_the_learned_moment(tmp_path: Path) -> None:
-    """What another client has learned on the same ledger decides already about the first job, of its kind and host."""
+    """What another client has learned on the same ledger decides already about the first job, if it is of that kind."""
     dog = TextToImage(prompt="a dog", resolution="4k")
     world = World(seconds=0.6)
     polling = PollPolicy(shortest=0.05, longest=0.08, eager=0.06)
@@ -78,6 +83,16 @@ async def test_what_is_kept_of_a_job_is_how_long_it_took(kind: str, tmp_path: Pa
     assert told.startswith('["https://api.example.com", "/v1/generation/text-to-image", "WERYAI_IMAGE_2_0"')
     assert len(seen) == 2
     assert all(0 < lower < upper < 5 and upper > 0.2 for lower, upper in seen)
+
+
+@given(hosts=st.lists(st.text(), min_size=2, max_size=2, unique=True), key=st.lists(st.text()).map(tuple))
+@settings(deadline=None)
+def test_hosts_do_not_teach_each_other(hosts: list[str], key: tuple[str, ...]) -> None:
+    """What a sandbox needs for a picture says nothing of the provider; whatever words a caller uses, they come back."""
+    here, there = hosts
+    told = {duration_kind(here, key): [(1.0, 2.0)], duration_kind(there, key): [(3.0, 4.0)]}
+    assert durations_at(here, told) == {key: [(1.0, 2.0)]}
+    assert durations_at(there, told) == {key: [(3.0, 4.0)]}
 
 
 async def test_no_prompt_and_no_key_is_kept_with_durations(tmp_path: Path) -> None:
@@ -122,19 +137,28 @@ async def test_the_seconds_of_a_resumed_job_count_from_its_sending(kind: str, tm
     assert 0.75 < (outcome.unwrap().seconds or 0) < 2
 
 
-def test_a_resumed_job_that_is_past_its_deadline_gets_it_again() -> None:
-    """Sent long ago: patience begins anew, or nobody could ever fetch what was paid for."""
+def test_a_resumed_job_that_is_past_its_deadline_gets_it_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Sent long ago: patience begins anew, before anybody awaits it, or what was paid for would be given up at once."""
 
     async def main() -> None:
-        world = World(seconds=700)
+        monkeypatch.setattr(time, "time", asyncio.get_running_loop().time)
+        world = World(seconds=1300)
         policy = PollPolicy(image_deadline=600)
         async with ledger_of("memory", Path()) as ledger:
+            for _ in range(2):
+                async with client_of(world, polling=policy, ledger=ledger) as client:
+                    outcomes = [outcome async for outcome in client.stream([CAT], batch="cats")]
+                assert isinstance(outcomes[0].error, JobTimeout)
+            caplog.clear()
             async with client_of(world, polling=policy, ledger=ledger) as client:
-                outcomes = [outcome async for outcome in client.stream([CAT], batch="cats")]
-            assert isinstance(outcomes[0].error, JobTimeout)
-            async with client_of(world, polling=policy, ledger=ledger) as client:
-                (outcome,) = [outcome async for outcome in client.resume("cats")]
-        assert outcome.unwrap().assets
+                await Batches(client._opened).enter("cats", [CAT], reuse=False)
+                await asyncio.sleep(200)
+                (job,) = client.jobs()
+        assert job.done
+        assert 1300 <= (job.collect().seconds or 0) < 1310
+        assert caplog.records == []
 
     run_virtual(main())
 
