@@ -14,7 +14,7 @@
     _watch | _books                            jobs from acceptance to their end; what the ledger is told
     _endings                                   why a job has no result
     _stream | _download | _upload | _job | _turns
-    _lanes | _lease | _send | _scheduler | ledger   admission, sending, timing; what was paid for
+    _lanes | _lease | _send | _scheduler | _turnstile | ledger   admission, sending, timing; what was paid for
     _door                                      the HTTP library lives here and nowhere else
     _settings
     _webhooks

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from functools import partial
-from typing import Any, Generic
+from typing import Any, Final, Generic
 
 import attrs
 
@@ -21,6 +21,7 @@ from aiowery._policies import RetryPolicy
 from aiowery._provider import Provider
 from aiowery._send import Sender, Verdict, retry_after, unsent, verdict
 from aiowery._turns import Turns
+from aiowery._turnstile import Turnstile
 from aiowery._upload import Uploader
 from aiowery._values import DEFAULT, Accepted, Deadline, Request, ResultT
 from aiowery._watch import Watch
@@ -56,6 +57,10 @@ class _Order(Generic[ResultT]):
     entry_id: int | None
     budget: float | None
     sort: str | None
+
+
+# Their first steps take some 2 ms.
+_IN_A_TURN: Final = 50
 
 
 @attrs.define
@@ -100,6 +105,7 @@ class Submissions:
         self._doubts = doubts
         self._retries = retries
         self._events = events
+        self._turnstile = Turnstile(_IN_A_TURN)
         self._posts: dict[asyncio.Task[Any], Request[Any]] = {}
         self._tickets: set[Ticket] = set()
         self._closing = False
@@ -119,6 +125,7 @@ class Submissions:
         """
         sort = None
         try:
+            await self._turnstile.enter()
             sort, start_within = await self._turn_to_buy(request, budget, start_within)
             admitted = await self._admitted(request, deadline, start_within)
         except BaseException:

@@ -1,0 +1,42 @@
+"""The turnstile: of thousands of tasks that begin in one turn of the loop, a few go in, the others in later turns.
+
+Who gathers a thousand submissions starts a thousand tasks at once, whose first steps (checking, encoding, standing in
+line) would otherwise keep the loop to themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+
+class Turnstile:
+    """Lets at most so many in per turn of the loop, in the order in which they came."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._passed = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._loop = asyncio.get_running_loop()
+
+    async def enter(self) -> None:
+        """Go in, now or in one of the next turns."""
+        if self._passed < self._most and not self._waiting:
+            self._pass()
+        else:
+            turn = self._loop.create_future()
+            self._waiting.append(turn)
+            await turn
+
+    def _pass(self) -> None:
+        if not self._passed:
+            self._loop.call_soon(self._turned)
+        self._passed += 1
+
+    def _turned(self) -> None:
+        self._passed = 0
+        while self._waiting and self._passed < self._most:
+            turn = self._waiting.popleft()
+            if not turn.done():  # else its caller has left
+                turn.set_result(None)
+                self._pass()
