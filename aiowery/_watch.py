@@ -31,8 +31,8 @@ from aiowery.errors import (
     UnexpectedResponse,
 )
 
-# A tick of the wheel is this part of the shortest interval: 20 ms of 3 s.
-_TICKS = 150
+# A tick of the wheel is this part of the shortest interval, 50 ms of 3 s: what is due in it shares its wake-ups.
+_TICKS = 60
 # Looks that wait for a call come by this part earlier, at random, so that jobs drift apart.
 _DRIFT = 0.1
 # Thirty years: nobody's patience, and more than a timer can hold.
