@@ -34,17 +34,21 @@ class Connections:
 
     async def take(self, origin: httpcore.Origin) -> Connection:
         """Return the last used free connection to this origin, or a new one in the place of the longest idle."""
-        for index in reversed(range(len(self._free))):
-            if self._free[index][0] == origin:
-                connection = self._free.pop(index)[1]
-                if not connection.has_expired():
-                    return connection
-                await self.drop(connection)
+        while (free := self._last_free(origin)) is not None:
+            if not free.has_expired():
+                return free
+            await self.drop(free)
         if self._free and len(self._all) >= self._most:
             await self.drop(self._free.pop(0)[1])
         connection = self._open(origin)
         self._all.add(connection)
         return connection
+
+    def _last_free(self, origin: httpcore.Origin) -> Connection | None:
+        for index in reversed(range(len(self._free))):
+            if self._free[index][0] == origin:
+                return self._free.pop(index)[1]
+        return None
 
     async def give_back(self, origin: httpcore.Origin, connection: Connection) -> None:
         """Take a connection back after an exchange, to be used again if it can be."""

@@ -120,7 +120,7 @@ class Body:
                 yield chunk
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class _Key:
     """A key as it goes out, and as a server may quote it back; made once, not for every call."""
 
@@ -278,6 +278,8 @@ def _typed(call: Call, headers: Mapping[str, str]) -> Mapping[str, str]:
 
 def _parsed(url: str) -> httpx.URL:
     try:
-        return httpx.URL(url)
-    except httpx.InvalidURL as fault:
+        parsed = httpx.URL(url)
+        parsed.host  # noqa: B018 - this is where a name in Punycode that is none comes to light
+    except (httpx.InvalidURL, UnicodeError) as fault:
         raise DownloadError(f"{url!r} is not a web address ({fault}); nothing was fetched", url=url) from fault
+    return parsed

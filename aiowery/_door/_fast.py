@@ -20,6 +20,7 @@ from pyreqwest.response import Response
 
 from aiowery._door._connections import KEEPALIVE
 from aiowery._door._way import Outgoing, Reply, Whole, multipart
+from aiowery.errors import NotSent
 
 # How Rust's hyper says that a connection did not come about.
 _CONNECTING: Final = "client error (Connect)"
@@ -72,8 +73,11 @@ class FastConnections:
         return await _cancellable(_read(request.build_streamed(), most))
 
     def _request(self, outgoing: Outgoing) -> RequestBuilder:
-        client = self._client(outgoing.patience or self._timeout)
-        request = client.request(outgoing.method, outgoing.base + outgoing.path).headers(outgoing.headers)
+        client, url = self._client(outgoing.patience or self._timeout), outgoing.base + outgoing.path
+        try:
+            request = client.request(outgoing.method, url).headers(outgoing.headers)
+        except ValueError as fault:
+            raise NotSent(f"{url!r} cannot be asked for ({fault}); nothing was sent") from fault
         if outgoing.content is not None:
             return request.body_bytes(outgoing.content)
         if outgoing.form is not None:

@@ -8,6 +8,7 @@ from math import inf
 from typing import Any, Protocol
 
 import attrs
+import httpx
 
 from aiowery._wire import Form
 from aiowery.errors import NoAnswer
@@ -27,11 +28,11 @@ class Outgoing:
     method: str
     base: str
     path: str
-    headers: Mapping[str, str]
-    content: bytes | None = None
+    headers: Mapping[str, str] = attrs.field(repr=False)
+    content: bytes | None = attrs.field(default=None, repr=False)
     form: Form | None = None
     patience: float | None = None
-    trace: Trace | None = None
+    trace: Trace | None = attrs.field(default=None, repr=False)
 
     def timeouts(self, usual: float) -> dict[str, float]:
         """Return the time-outs of each phase, in httpx's words."""
@@ -132,8 +133,6 @@ def in_words(fault: Exception) -> str:
 
 def multipart(form: Form, content_type: str) -> tuple[AsyncIterable[bytes], str]:
     """Return a form's body for a content type, which names the boundary, and the length of that body in bytes."""
-    import httpx  # noqa: PLC0415 - only who uploads needs it here
-
     request = httpx.Request("POST", "http://form", headers={"content-type": content_type}, **form_arguments(form))
     assert isinstance(request.stream, AsyncIterable)  # noqa: S101 - a form of bytes can be read either way
     return request.stream, request.headers["content-length"]

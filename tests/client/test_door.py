@@ -20,6 +20,8 @@ from support import KEY, http_answer, peer, serving
 from aiowery import Asset, Limits, RetryPolicy, WeryAI
 from aiowery._credential import Credential
 from aiowery._door import Door
+from aiowery._door._door import _Key
+from aiowery._door._way import Outgoing
 from aiowery._wire import Call
 from aiowery.errors import (
     AuthenticationError,
@@ -295,6 +297,16 @@ async def test_a_server_cannot_make_us_read_our_own_network(url: str) -> None:
                 pass
 
 
+async def test_an_address_that_a_library_refuses_is_unsent(make_http: Make) -> None:
+    """What one library reads another may not; nothing raw comes out of the door."""
+    async with door_to("https://api.example.com", make_http) as door:
+        for url in ("https://a b.example/x", "https://ex\x7fample.com/x", "https://[v1.fe]/x", "https://xn--/x"):
+            with pytest.raises((DownloadError, TransportError)):
+                async with asyncio.timeout(5):
+                    async with door.download(url, {}):
+                        pass
+
+
 async def test_the_environments_proxies_are_obeyed(make_http: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """HTTP_PROXY is used, NO_PROXY is not; httpx itself would forget both for connections made by hand."""
     async with peer(http_answer({"via": "proxy"})) as proxy, peer(http_answer({"via": "direct"})) as server:
@@ -372,6 +384,14 @@ async def test_the_key_is_stars_wherever_it_could_be_read() -> None:
             with pytest.raises(AuthenticationError, match=r"bad key \*\*\*") as caught:
                 await client.balance()
     assert KEY not in repr(caught.value.raw)
+
+
+def test_what_the_door_hands_on_shows_no_key() -> None:
+    """A traceback that prints local values, as some do, prints neither the key nor what was asked."""
+    key = _Key.of(KEY)
+    outgoing = Outgoing("POST", "https://a.example", "/x", key.headers, b"a secret prompt")
+    assert KEY not in repr(key) + repr(outgoing)
+    assert "secret" not in repr(outgoing)
 
 
 async def test_the_key_is_stars_in_headers_and_behind_escapes() -> None:
