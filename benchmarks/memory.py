@@ -32,7 +32,7 @@ _TARGET: Final = Target(2_500)
 _NOTES: tuple[Note, ...] = (
     Note(
         "our structures",
-        "The answer's raw part, kept with the snapshot, and the coroutines of a waiter are what could go.",
+        "The page of the ledger, the ticket of the lane and the coroutines of a waiter are what could go.",
     ),
     Note("everything", "Our structures, and on top of them a task and two coroutines of the caller for each job."),
 )
@@ -91,6 +91,7 @@ async def _stages(url: str, jobs: int) -> _Bytes:
         waits: list[Any] = [None] * jobs
         before = _begin()
         held[:] = await asyncio.gather(*(client.submit(request) for request in requests))
+        await asyncio.sleep(0)  # the submitting tasks are held until this turn of the loop is over
         job = _used(before)
         for number in range(jobs):
             waits[number] = held[number].wait()
