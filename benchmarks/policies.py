@@ -2,7 +2,7 @@
 
 The pauses are the library's own (`PollPolicy`), and so is what is learned (`Durations`). Invented are the durations,
 and the clock, which jumps from look to look: looks take no time, and come at their moments, while the real scheduler
-has a grain of 0.02 s. Jobs of one kind are submitted in a steady flow, about 20 under way at a time, 2,000 of them; the
+has a grain of 0.05 s. Jobs of one kind are submitted in a steady flow, about 20 under way at a time, 2,000 of them; the
 first quarter is not counted. "Faster" and "slower": in the middle of the flow the model begins to take half, or double,
 the time; counted are the 100 jobs from then on. "First 40": jobs of a kind of which nothing is known yet, one after
 the other. Durations: images 12 s and videos 90 s in the median (lognormal, sigma 0.3 and 0.4); "queue": 40 % wait for

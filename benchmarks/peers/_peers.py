@@ -45,7 +45,7 @@ PEERS: Final = (
         "aiowery-fast",
         "aiowery_fast",
         (f"{_HOME}[fast]",),
-        ("aiowery",),
+        ("aiowery", "pyreqwest"),
         '`client.run` with `WeryAI(..., http="fast")`',
         "As aiowery.",
         ours=True,
