@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ssl
 import urllib.request
-from typing import Final
+from typing import Any, Final
 
 import httpcore
 import httpx
@@ -72,16 +72,27 @@ class Connections:
         scheme = origin.scheme.decode()
         proxy = _environment_proxy(scheme, origin.host.decode())
         try:
-            # The pool knows which kind of connection leads through which kind of proxy; it is needed for no more.
-            pool = httpcore.AsyncConnectionPool(
-                ssl_context=self._tls, keepalive_expiry=KEEPALIVE, proxy=None if proxy is None else _read_proxy(proxy)
-            )
+            # A pool knows which kind of connection leads where; it is needed for no more.
+            pool = httpcore.AsyncConnectionPool(**self._common()) if proxy is None else self._proxied(proxy)
             return pool.create_connection(origin)
-        except (ImportError, ValueError, httpx.InvalidURL) as fault:
+        except (ImportError, RuntimeError, ValueError, httpx.InvalidURL) as fault:
             raise ConfigurationError(
                 f"the environment's proxy for {scheme} cannot be used ({fault}); correct {scheme.upper()}_PROXY or"
                 " ALL_PROXY, or give an httpx.AsyncClient as http="
             ) from fault
+
+    def _common(self) -> dict[str, Any]:
+        return {"ssl_context": self._tls, "keepalive_expiry": KEEPALIVE}
+
+    def _proxied(self, url: str) -> httpcore.AsyncConnectionPool:
+        proxy = httpx.Proxy(url)
+        at = proxy.url
+        where = httpcore.URL(scheme=at.raw_scheme, host=at.raw_host, port=at.port, target=at.raw_path)
+        if at.scheme.startswith("socks"):
+            return httpcore.AsyncSOCKSProxy(where, proxy_auth=proxy.raw_auth, **self._common())
+        return httpcore.AsyncHTTPProxy(
+            where, proxy_auth=proxy.raw_auth, proxy_headers=proxy.headers.raw, **self._common()
+        )
 
 
 def _environment_proxy(scheme: str, host: str) -> str | None:
@@ -90,13 +101,3 @@ def _environment_proxy(scheme: str, host: str) -> str | None:
     proxies = urllib.request.getproxies()
     proxy = proxies.get(scheme) or proxies.get("all")
     return proxy if proxy is None or "://" in proxy else f"http://{proxy}"
-
-
-def _read_proxy(url: str) -> httpcore.Proxy:
-    proxy = httpx.Proxy(url)
-    where = proxy.url
-    return httpcore.Proxy(
-        httpcore.URL(scheme=where.raw_scheme, host=where.raw_host, port=where.port, target=where.raw_path),
-        auth=proxy.raw_auth,
-        headers=proxy.headers.raw,
-    )

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import timedelta
 from functools import partial
 from typing import Final, TypeVar
+from urllib.request import getproxies
 
 import anyio.to_thread
 from pyreqwest import exceptions
@@ -20,7 +21,7 @@ from pyreqwest.response import Response
 
 from aiowery._door._connections import KEEPALIVE
 from aiowery._door._way import Outgoing, Reply, Whole, multipart
-from aiowery.errors import NotSent
+from aiowery.errors import ConfigurationError, NotSent
 
 # How Rust's hyper says that a connection did not come about.
 _CONNECTING: Final = "client error (Connect)"
@@ -46,6 +47,11 @@ class FastConnections:
     @classmethod
     async def open(cls, connections: int, timeout: float) -> FastConnections:
         """Make room for so many connections; certificates are read from the disk in a thread."""
+        if any(proxy.startswith("socks") for proxy in getproxies().values()):
+            raise ConfigurationError(
+                "the environment names a SOCKS proxy, which pyreqwest would pass by in silence: name an HTTP proxy, or"
+                " leave http='fast' out"
+            )
         way = cls(connections, timeout)
         await anyio.to_thread.run_sync(way._client, timeout)
         return way

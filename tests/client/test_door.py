@@ -556,9 +556,12 @@ async def test_nothing_is_sent_after_closing() -> None:
     assert server.connections == 0
 
 
-async def test_a_proxy_that_cannot_be_used_is_a_mistake_before_any_request(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The environment names a proxy of an unknown kind: the variable is named, and nothing is in doubt."""
-    monkeypatch.setenv("all_proxy", "socks4://127.0.0.1:9")
-    async with door_to("https://api.example.com", lambda: None) as door:
-        with pytest.raises(ConfigurationError, match="ALL_PROXY"):
+@pytest.mark.parametrize(("http", "proxy"), [(None, "socks4"), ("fast", "socks4"), ("fast", "socks5")])
+async def test_a_proxy_that_cannot_be_used_is_a_mistake_before_any_request(
+    http: Any, proxy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The environment names a proxy of a kind that the library cannot use: it is not passed by in silence."""
+    monkeypatch.setenv("all_proxy", f"{proxy}://127.0.0.1:9")
+    with pytest.raises(ConfigurationError, match=r"ALL_PROXY|SOCKS proxy"):
+        async with door_to("https://api.example.com", lambda: http) as door:
             await door.call(POST)
