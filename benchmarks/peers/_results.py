@@ -18,9 +18,10 @@ class Run:
     """One peer in one scenario, once. Seconds and bytes; `memory` and `cpu` are the client's, of all its jobs.
 
     `created`: tasks that the server started. `throttled`: requests refused for coming too fast, `refused`: submissions
-    refused for want of a slot. `makespan`: from the start to the last result, if there are all. `ideal`: of a client
-    that knows each end at once. `unnamed`: tasks whose id neither the caller nor the library knows. `server_load`:
-    the server's share of one core. `why`: what is missing, in a peer that could not be measured.
+    refused for want of a slot, `rush`: the most requests within a tenth of a second. `makespan`: from the start to the
+    last result, if there are all. `ideal`: of a client that knows each end at once. `unnamed`: tasks whose id neither
+    the caller nor the library knows. `server_load`: the server's share of one core. `why`: what is missing, in a peer
+    that could not be measured.
     """
 
     peer: str
@@ -35,6 +36,7 @@ class Run:
     refused: int = 0
     connections: int = 0
     peak: int = 0
+    rush: int = 0
     wall: float = 0.0
     cpu: float = 0.0
     memory: float = 0.0

@@ -47,6 +47,7 @@ def run(peer: Peer, python: Path, scenario: Scenario, number: int) -> Outcome:
         refused=seen["refused"],
         connections=seen["connections"],
         peak=seen["peak"],
+        rush=seen["rush"],
     )
     if not told:
         return Outcome(attrs.evolve(counted, failures={"hung, and was killed": scenario.jobs}), {})

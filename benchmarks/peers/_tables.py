@@ -49,6 +49,7 @@ _TIMED: Final = (
     _CREATED,
     Column("connections, all in all", lambda run: run.connections),
     Column("connections at once", lambda run: run.peak),
+    Column("most requests in 0.1 s", lambda run: run.rush),
     _WALL,
     _LOAD,
 )

@@ -39,7 +39,8 @@ _DIALECTS: Final[tuple[Dialect, ...]] = (
 class World:
     """Tasks, slots, and what is counted.
 
-    `throttled`: requests refused for coming too fast; `refused`: submissions refused for want of a slot.
+    `throttled`: requests refused for coming too fast; `refused`: submissions refused for want of a slot; `rush`: the
+    most requests within a tenth of a second.
     """
 
     faults: Faults
@@ -49,6 +50,9 @@ class World:
     throttled: int = 0
     refused: int = 0
     troubled: int = 0
+    rush: int = 0
+    _tenth: int = 0
+    _in_tenth: int = 0
     _cpu: float = attrs.field(factory=time.process_time)
     _running: list[float] = attrs.field(factory=list)
     _recent: deque[float] = attrs.field(factory=deque)
@@ -56,7 +60,7 @@ class World:
 
     def answer(self, request: Request, connection: Connection) -> bytes | None:
         """Answer one request, at once or later."""
-        self.requests += 1
+        self._count()
         path = request.target.partition(b"?")[0]
         for dialect in _DIALECTS:
             asked = dialect.read(request.method, path)
@@ -73,6 +77,14 @@ class World:
         if task is None:
             return said({"error": "no such task"}, HTTPStatus.NOT_FOUND)
         return dialect.result(task) if asked.kind == "result" else self._look(dialect, request, task)
+
+    def _count(self) -> None:
+        self.requests += 1
+        tenth = int(10 * time.monotonic())
+        if tenth != self._tenth:
+            self._tenth, self._in_tenth = tenth, 0
+        self._in_tenth += 1
+        self.rush = max(self.rush, self._in_tenth)
 
     def _too_fast(self) -> bool:
         if not self.faults.rate:
@@ -135,6 +147,7 @@ class World:
             "throttled": self.throttled,
             "refused": self.refused,
             "troubled": self.troubled,
+            "rush": self.rush,
             "cpu": time.process_time() - self._cpu,
         }
 
