@@ -235,10 +235,13 @@ FILE_FAULTS: dict[str, Fault] = {
 }
 
 
+@either_door
 @pytest.mark.parametrize("fault", FILE_FAULTS.values(), ids=FILE_FAULTS.keys())
-async def test_no_misfortune_of_a_download_spoils_the_file(sandbox: Sandbox, tmp_path: Path, fault: Fault) -> None:
+async def test_no_misfortune_of_a_download_spoils_the_file(
+    sandbox: Sandbox, tmp_path: Path, fault: Fault, http: Any
+) -> None:
     """Each misfortune of the files' host: the saved picture is whole, and nothing else lies beside it."""
-    async with client_of(sandbox) as client:
+    async with client_of(sandbox, http=http) as client:
         result = await client.run(CAT)
         expected = await client.fetch(result.assets[0])
         sandbox.script(fault)
