@@ -53,7 +53,7 @@ class FastConnections:
                 " leave http='fast' out"
             )
         way = cls(connections, timeout)
-        await anyio.to_thread.run_sync(way._client, timeout)
+        await anyio.to_thread.run_sync(way._prepare)
         return way
 
     def proves_unsent(self, fault: Exception) -> bool:
@@ -90,6 +90,10 @@ class FastConnections:
             body, length = multipart(outgoing.form, outgoing.headers["content-type"])
             return request.body_stream(body).header("content-length", length)
         return request
+
+    def _prepare(self) -> None:
+        """Make the usual client, and return nothing: a thread may remember for long what it has returned."""
+        self._client(self._timeout)
 
     def _client(self, patience: float) -> Client:
         client = self._clients.get(patience)
