@@ -213,7 +213,8 @@ async def test_silence_ends_in_no_answer(make_http: Make) -> None:
 async def test_a_body_that_trickles_is_given_up(make_http: Make) -> None:
     """A byte now and then never runs into a read time-out; twice the time-out for all of it is enough."""
 
-    async def trickle(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def trickle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n")
         for _n in range(100):
             writer.write(b"x")
