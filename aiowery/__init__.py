@@ -12,7 +12,7 @@
     _submissions                               requests on their way to accepted jobs
     _callbacks                                 what the provider tells by itself
     _watch | _books                            jobs from acceptance to their end; what the ledger is told
-    _endings                                   why a job has no result
+    _endings | _inquiry                        why a job has no result; what to ask about one
     _stream | _download | _upload | _job | _turns
     _lanes | _lease | _send | _scheduler | _turnstile | ledger   admission, sending, timing; what was paid for
     _door                                      the HTTP library lives here and nowhere else

@@ -1,4 +1,4 @@
-"""Looking after jobs from acceptance to their end: what to ask, what the answer means, when to ask again."""
+"""Looking after jobs from acceptance to their end: what an answer means, and when to ask again."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from aiowery import _endings
 from aiowery._estimate import Durations, Interval, SafetyNet
 from aiowery._events import Events, JobEnded, JobUpdated, PollFailed, log
+from aiowery._inquiry import Inquiry
 from aiowery._job import Job
 from aiowery._policies import PollPolicy, Random
 from aiowery._provider import Provider
@@ -19,15 +20,12 @@ from aiowery._statistics import PollStatistics
 from aiowery._tasks import Kind, Snapshot, TaskState
 from aiowery._values import DEFAULT, Deadline
 from aiowery._webhooks import Line
-from aiowery._wire import Call
 from aiowery.errors import (
     AioweryError,
-    AuthenticationError,
     ConfigurationError,
     JobError,
     NotFound,
     RateLimited,
-    TransportError,
     UnexpectedResponse,
 )
 
@@ -80,7 +78,7 @@ class Watch:
         durations: Durations,
     ) -> None:
         self._provider = provider
-        self._sender = sender
+        self._inquiry = Inquiry(provider, sender, policy.grace)
         self._policy = policy
         self._events = events
         self._random = random
@@ -205,7 +203,7 @@ class Watch:
         """Ask about the job; return the seconds until the next look, None when it has ended."""
         called = _answered(job.line)
         try:
-            snapshots = await self._ask(job)
+            snapshots = await self._inquiry.ask(job)
         except AioweryError as error:
             return self._stumble(job, error)
         except Exception as fault:  # noqa: BLE001 - a failing look must never end a job
@@ -231,65 +229,21 @@ class Watch:
         job.last_running = job.age
         return self._next_look(job)
 
-    async def _ask(self, job: Job[Any]) -> list[Snapshot]:
-        """Ask with one GET where the provider has one for the whole batch, else once for each open task."""
-        open_ids = job.open_task_ids
-        if len(open_ids) == 1:
-            return [await self._ask_task(job, open_ids[0])]
-        snapshots: list[Snapshot] = []
-        if job.batch_id is not None and (call := self._provider.batch_call(job.batch_id)):
-            snapshots = await self._ask_batch(job, call)
-        answered = {snapshot.task_id for snapshot in snapshots}
-        for task_id in open_ids:
-            if task_id not in answered:
-                snapshots.append(await self._ask_task(job, task_id))
-        return snapshots
-
-    async def _ask_batch(self, job: Job[Any], call: Call) -> list[Snapshot]:
-        """Ask about the batch; an answer that disappoints ends that way of asking for this job."""
-        try:
-            snapshots = await self._sender.once(call, self._provider.decode_batch)
-        except (TransportError, RateLimited, AuthenticationError):
-            raise  # that would meet the single checks too
-        except AioweryError as error:
-            log.debug("batch %s: %s; asking task by task", job.batch_id, error)
-            job.batch_id = None
-            return []
-        ours = [snapshot for snapshot in snapshots if snapshot.task_id in job.task_ids]
-        if not {snapshot.task_id for snapshot in ours}.issuperset(job.open_task_ids):
-            job.batch_id = None
-        return ours
-
-    async def _ask_task(self, job: Job[Any], task_id: str) -> Snapshot:
-        """Ask about one task; one that the provider has lost must not cost its sisters."""
-        try:
-            return await self._sender.once(
-                self._provider.status_call(task_id), lambda answer: self._provider.decode_status(answer, task_id)
-            )
-        except NotFound as error:
-            if len(job.task_ids) == 1 or not self._counts_as_lost(job):
-                raise
-            return Snapshot(task_id, TaskState.FAILED, reason=str(error), request_id=error.request_id)
-
-    def _counts_as_lost(self, job: Job[Any]) -> bool:
-        """Whether "not found" no longer means "not yet"."""
-        return job.request is None or job.age > self._policy.grace
-
     def _stumble(self, job: Job[Any], error: AioweryError) -> float | None:
         """A look failed: never the job's end, unless the provider has lost it."""
         job.failures += 1
         job.again = False  # a call that came meanwhile waits for the next look, as those do that come from here on
         if job.line is not None:
             job.line.woken = job.line.called
-        if isinstance(error, NotFound) and self._counts_as_lost(job):
+        if isinstance(error, NotFound) and self._inquiry.lost_for_good(job):
             self._end(job, None, _endings.lost(job, error))
             return None
-        pause = self._policy.after_failures(job.failures, self._random)
-        if isinstance(error, RateLimited):
-            told = retry_after(error)
-            if told is None:  # one failure says nothing, but being told to ask less, without a number, does
-                pause = self._policy.after_failures(job.failures + 1, self._random)
-            asked = min(told or 0.0, self._policy.ceiling)
+        asked = retry_after(error)
+        # One failure says nothing; being told to ask less, without a number, does.
+        told_off = isinstance(error, RateLimited) and asked is None
+        pause = self._policy.after_failures(job.failures + told_off, self._random)
+        if asked is not None:
+            asked = min(asked, self._policy.ceiling)
             self._scheduler.hold(asked)
             pause = max(pause, asked)
         log.log(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import httpx
 
-from aiowery._door._way import Outgoing, Reply, Whole, form_arguments, in_words, whole
+from aiowery._door._way import Outgoing, Reply, Way, form_arguments
 from aiowery.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 _CALLERS_CREDENTIALS: Final = ("authorization", "cookie", "x-api-key")
 
 
-class CallersClient:
+class CallersClient(Way):
     """An `httpx.AsyncClient` or `httpx2.AsyncClient` that belongs to the caller."""
 
     def __init__(self, client: HTTPClient, timeout: float) -> None:
         library = _library_of(client)
         self._own_transport = library.AsyncHTTPTransport
-        self.faults: tuple[type[Exception], ...] = (
+        self.faults = (
             library.HTTPError,
             library.InvalidURL,
             library.StreamError,
@@ -40,12 +40,10 @@ class CallersClient:
         self._client: Any = client
         self._timeout = timeout
 
-    @property
     def is_closed(self) -> bool:
         """Whether the caller has closed it."""
         return bool(self._client.is_closed)
 
-    @property
     def tells_first_byte(self) -> bool:
         """Whether all its transports are the library's own: others may report nothing, or too late."""
         mounts = getattr(self._client, "_mounts", {})
@@ -56,10 +54,6 @@ class CallersClient:
     def proves_unsent(self, fault: Exception) -> bool:
         """Whether its name alone proves it."""
         return isinstance(fault, self._unsent)
-
-    def in_words(self, fault: Exception) -> str:
-        """Return its name and what it says."""
-        return in_words(fault)
 
     async def send(self, outgoing: Outgoing) -> Reply:
         """Send through the client."""
@@ -76,10 +70,6 @@ class CallersClient:
         response = await self._client.send(request, stream=True, auth=None, follow_redirects=False)
         lower_case = {name.lower(): value for name, value in response.headers.items()}
         return Reply(response.status_code, lower_case, response.aiter_bytes(), response.aclose)
-
-    async def exchange(self, outgoing: Outgoing, most: int) -> Whole:
-        """Send it and read the answer to its end."""
-        return await whole(self, outgoing, most)
 
     async def aclose(self) -> None:
         """Leave the client to its owner."""

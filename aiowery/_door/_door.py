@@ -21,7 +21,7 @@ from aiowery._addresses import checked_base_url, is_loopback, is_private
 from aiowery._credential import Credential
 from aiowery._door._callers import CallersClient
 from aiowery._door._own import OwnConnections
-from aiowery._door._way import Outgoing, Reply, Way, Whole
+from aiowery._door._way import Outgoing, Reply, Way
 from aiowery._wire import MAIN_HOST, Answer, Call
 from aiowery.errors import (
     DownloadError,
@@ -134,15 +134,15 @@ class _Key:
         spellings = {secret, escaped, escaped.replace("/", "\\/")}
         return cls(secret, {**_HEADERS, "authorization": f"Bearer {secret}"}, tuple(one.encode() for one in spellings))
 
-    def hidden(self, whole: Whole) -> Answer:
+    def hidden_in(self, answer: Answer) -> Answer:
         """Return an answer whose server does not get the key, which it quotes, into our results and errors."""
-        headers, body = whole.headers, whole.body
+        headers, body = answer.headers, answer.body
         for quoted in self.quoted:
             if quoted in body:
                 body = body.replace(quoted, b"***")
         if any(self.secret in value for value in headers.values()):
             headers = {name: value.replace(self.secret, "***") for name, value in headers.items()}
-        return Answer(whole.http_status, headers, body)
+        return Answer(answer.http_status, headers, body)
 
 
 class Door:
@@ -202,17 +202,17 @@ class Door:
         trace = None if call.method == "GET" and fence is None else _Trace(fence)
         patience = max(call.timeout or 0.0, self._timeout)
         with self._translated(trace):
-            if trace is not None and not self._way.tells_first_byte:
+            if trace is not None and not self._way.tells_first_byte():
                 await trace.pass_fence()
             host, headers = self._hosts[call.host], _typed(call, key.headers)
             outgoing = Outgoing(call.method, host, call.path, headers, call.body, call.form, patience, trace)
-            whole = await self._way.exchange(outgoing, _LARGEST_ANSWER)
-        if len(whole.body) > _LARGEST_ANSWER:
+            answer = await self._way.exchange(outgoing, _LARGEST_ANSWER)
+        if len(answer.body) > _LARGEST_ANSWER:
             raise UnexpectedResponse(
-                f"HTTP {whole.http_status} with more than {_LARGEST_ANSWER} bytes; the rest was not read",
-                http_status=whole.http_status,
+                f"HTTP {answer.http_status} with more than {_LARGEST_ANSWER} bytes; the rest was not read",
+                http_status=answer.http_status,
             )
-        return key.hidden(whole)
+        return key.hidden_in(answer)
 
     async def _key(self) -> _Key:
         secret = await self._credential.key()
@@ -250,7 +250,7 @@ class Door:
             raise DownloadError(f"{url!r} lies in a private network; nothing was fetched", url=url)
 
     def _translated(self, trace: _Trace | None = None) -> _Translation:
-        if self._way.is_closed:
+        if self._way.is_closed():
             raise NotSent("the HTTP client is closed; nothing was sent: open it, or give another as http=")
         return _Translation(self._way, trace)
 

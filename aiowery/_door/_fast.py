@@ -20,7 +20,8 @@ from pyreqwest.request import RequestBuilder, StreamRequest
 from pyreqwest.response import Response
 
 from aiowery._door._connections import KEEPALIVE
-from aiowery._door._way import Outgoing, Reply, Whole, multipart
+from aiowery._door._way import Outgoing, Reply, Way, multipart
+from aiowery._wire import Answer
 from aiowery.errors import ConfigurationError, NotSent
 
 # How Rust's hyper says that a connection did not come about.
@@ -31,18 +32,17 @@ _START: Final = 0.1
 T = TypeVar("T")
 
 
-class FastConnections:
+class FastConnections(Way):
     """pyreqwest's connections."""
 
     faults: tuple[type[Exception], ...] = (exceptions.PyreqwestError,)
-    tells_first_byte: bool = False
 
     def __init__(self, connections: int, timeout: float) -> None:
         self._connections = connections
         self._timeout = timeout
         # pyreqwest knows how long reading may rest by client, not by request.
         self._clients: dict[float, Client] = {}
-        self.is_closed: bool = False
+        self._closed = False
 
     @classmethod
     async def open(cls, connections: int, timeout: float) -> FastConnections:
@@ -55,6 +55,14 @@ class FastConnections:
         way = cls(connections, timeout)
         await anyio.to_thread.run_sync(way._prepare)
         return way
+
+    def is_closed(self) -> bool:
+        """Whether the door is."""
+        return self._closed
+
+    def tells_first_byte(self) -> bool:
+        """Pyreqwest does not."""
+        return False
 
     def proves_unsent(self, fault: Exception) -> bool:
         """Whether it happened while connecting: DNS, TCP, a proxy's tunnel, or TLS."""
@@ -71,7 +79,7 @@ class FastConnections:
         response = await _cancellable(exchange.__aenter__(), aclose)
         return Reply(response.status, _headers(response), _chunks(response), aclose)
 
-    async def exchange(self, outgoing: Outgoing, most: int) -> Whole:
+    async def exchange(self, outgoing: Outgoing, most: int) -> Answer:
         """Send over a free connection and read the answer; it may take twice the patience, from the first byte sent."""
         request = self._request(outgoing)
         if outgoing.patience is not None:
@@ -112,7 +120,7 @@ class FastConnections:
 
     async def aclose(self) -> None:
         """Close all connections; nothing is sent any more."""
-        self.is_closed = True
+        self._closed = True
         while self._clients:  # its idle connections end with a client's last reference
             _, client = self._clients.popitem()
             await client.close()
@@ -127,10 +135,10 @@ def _headers(response: Response) -> Mapping[str, str]:
     return {name.lower(): value for name, value in response.headers.items()}
 
 
-async def _read(exchange: StreamRequest, most: int) -> Whole:
+async def _read(exchange: StreamRequest, most: int) -> Answer:
     async with exchange as response:
         body = await response.body_reader.read(most + 1)
-        return Whole(response.status, _headers(response), b"" if body is None else bytes(body))
+        return Answer(response.status, _headers(response), b"" if body is None else bytes(body))
 
 
 async def _chunks(response: Response) -> AsyncIterator[bytes]:

@@ -16,7 +16,7 @@ import httpcore
 import httpx
 
 from aiowery._door._connections import Connection, Connections
-from aiowery._door._way import Outgoing, Reply, Whole, in_words, multipart, whole
+from aiowery._door._way import Outgoing, Reply, Way, multipart
 
 _ORIGINS: Final = 64
 
@@ -30,7 +30,7 @@ class _Address:
     path: bytes
 
 
-class OwnConnections:
+class OwnConnections(Way):
     """A stack of connections, and nothing between them and the door."""
 
     faults: tuple[type[Exception], ...] = (
@@ -52,12 +52,11 @@ class OwnConnections:
         httpcore.ConnectionNotAvailable,
         httpx.InvalidURL,
     )
-    tells_first_byte: bool = True
 
     def __init__(self, connections: Connections, timeout: float) -> None:
         self._connections = connections
         self._timeout = timeout
-        self.is_closed: bool = False
+        self._closed = False
 
     @classmethod
     async def open(cls, connections: int, timeout: float) -> OwnConnections:
@@ -69,9 +68,13 @@ class OwnConnections:
         """Whether it happened while connecting, or before."""
         return isinstance(fault, self._unsent)
 
-    def in_words(self, fault: Exception) -> str:
-        """Return its name and what it says."""
-        return in_words(fault)
+    def is_closed(self) -> bool:
+        """Whether the door is."""
+        return self._closed
+
+    def tells_first_byte(self) -> bool:
+        """Httpcore does."""
+        return True
 
     async def send(self, outgoing: Outgoing) -> Reply:
         """Send over the last used free connection, which is taken back when the answer has been closed."""
@@ -88,10 +91,6 @@ class OwnConnections:
             raise
         return self._reply(response, address.origin, connection)
 
-    async def exchange(self, outgoing: Outgoing, most: int) -> Whole:
-        """Send it and read the answer to its end."""
-        return await whole(self, outgoing, most)
-
     def _reply(self, response: httpcore.Response, origin: httpcore.Origin, connection: Connection) -> Reply:
         headers = {name.lower().decode("latin-1"): value.decode("latin-1") for name, value in response.headers}
 
@@ -107,7 +106,7 @@ class OwnConnections:
 
     async def aclose(self) -> None:
         """Close all connections; nothing is sent any more."""
-        self.is_closed = True
+        self._closed = True
         await self._connections.aclose()
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
 from math import inf
-from typing import Any, Protocol
+from typing import Any
 
 import attrs
 import httpx
 
-from aiowery._wire import Form
+from aiowery._wire import Answer, Form
 from aiowery.errors import NoAnswer
 
 Trace = Callable[[str, Mapping[str, Any]], Awaitable[None]]
@@ -53,82 +54,56 @@ class Reply:
     aclose: Callable[[], Awaitable[None]]
 
 
-@attrs.define
-class Whole:
-    """An answer that has come to its end."""
+class Way(ABC):
+    """Sends requests, follows no redirect, adds no credentials. `faults`: what sending and reading may raise."""
 
-    http_status: int
-    headers: Mapping[str, str]
-    body: bytes
+    faults: tuple[type[Exception], ...]
 
-
-class Way(Protocol):
-    """Sends requests, follows no redirect, adds no credentials."""
-
-    @property
-    def faults(self) -> tuple[type[Exception], ...]:
-        """The exceptions that `send`, and reading what it returns, may raise."""
-        ...
-
-    def proves_unsent(self, fault: Exception) -> bool:
-        """Whether one of them proves that no byte has left, though no trace has heard how far the request came."""
-        ...
-
-    def in_words(self, fault: Exception) -> str:
-        """Return what one of them says, for people."""
-        ...
-
-    @property
+    @abstractmethod
     def is_closed(self) -> bool:
         """Whether nothing can be sent any more."""
-        ...
 
-    @property
+    @abstractmethod
     def tells_first_byte(self) -> bool:
         """Whether a trace hears that a request's first byte is about to leave."""
-        ...
 
+    @abstractmethod
+    def proves_unsent(self, fault: Exception) -> bool:
+        """Whether one of the faults proves that no byte has left, though no trace has heard how far it came."""
+
+    def in_words(self, fault: Exception) -> str:
+        """Return one of the faults' name, and what it says if it says something."""
+        return f"{type(fault).__name__}: {fault}" if str(fault) else type(fault).__name__
+
+    @abstractmethod
     async def send(self, outgoing: Outgoing) -> Reply:
-        """Send it and return what begins to come back; raises `faults`."""
-        ...
+        """Send it and return what begins to come back."""
 
-    async def exchange(self, outgoing: Outgoing, most: int) -> Whole:
-        """Send it, and read what comes back to its end; raises `faults`, NoAnswer for a body that does not end.
+    async def exchange(self, outgoing: Outgoing, most: int) -> Answer:
+        """Send it, and read what comes back to its end; NoAnswer for a body that does not end.
 
-        A body of more than so many bytes is not read any further, and returned as far as it was.
+        The library's time-out is for each chunk: a body that trickles is given up after twice the patience. One of more
+        than so many bytes is not read any further, and returned as far as it was.
         """
-        ...
+        reply = await self.send(outgoing)
+        patience = 2 * (outgoing.patience or inf)
+        now = asyncio.get_running_loop().time
+        give_up = now() + patience
+        body = b""
+        try:
+            async for chunk in reply.chunks:
+                body = body + chunk if body else chunk
+                if now() > give_up:
+                    raise NoAnswer(f"the answer did not end within {patience:g} s; the request may have arrived")
+                if len(body) > most:
+                    break
+        finally:
+            await reply.aclose()
+        return Answer(reply.http_status, reply.headers, body)
 
+    @abstractmethod
     async def aclose(self) -> None:
         """Close what belongs to the door."""
-        ...
-
-
-async def whole(way: Way, outgoing: Outgoing, most: int) -> Whole:
-    """Exchange by means of `send`.
-
-    The library's time-out is for each chunk: a body that trickles is given up after twice the patience.
-    """
-    reply = await way.send(outgoing)
-    patience = 2 * (outgoing.patience or inf)
-    now = asyncio.get_running_loop().time
-    give_up = now() + patience
-    body = b""
-    try:
-        async for chunk in reply.chunks:
-            body = body + chunk if body else chunk
-            if now() > give_up:
-                raise NoAnswer(f"the answer did not end within {patience:g} s; the request may have arrived")
-            if len(body) > most:
-                break
-    finally:
-        await reply.aclose()
-    return Whole(reply.http_status, reply.headers, body)
-
-
-def in_words(fault: Exception) -> str:
-    """Return an exception's name, and what it says if it says something."""
-    return f"{type(fault).__name__}: {fault}" if str(fault) else type(fault).__name__
 
 
 def multipart(form: Form, content_type: str) -> tuple[AsyncIterable[bytes], str]:

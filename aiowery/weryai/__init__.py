@@ -4,6 +4,7 @@
     _podcast_job                         a podcast's two steps
     _provider | _catalogue | _registry   requests to calls; requests by name; what the registries say
     _answers | _refusals                 answers to values, or to errors
+    _bodies                              what answers hold
     _images | _videos | _image_tools | _video_tools | _audio | _podcast | _research | _chat
     _common | _shapes | _known
 

@@ -1,8 +1,6 @@
 """WeryAI's answers, in every variation that is known, as our values.
 
-The envelope is `{status, desc, message, data}` (contract: Transport). What must be there is read strictly; what
-merely informs (credits, texts) is read leniently, because a picture that was paid for must not be lost to a
-number that came as text.
+The envelope is `{status, desc, message, data}` (contract: Transport).
 """
 
 from __future__ import annotations
@@ -10,21 +8,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from http import HTTPStatus
-from typing import Any, Final, NewType
+from typing import Any, Final
 
-import attrs
-
-from aiowery._codec import Fault, Identifier, make_converter, number_in, structure
+from aiowery._codec import structure
 from aiowery._media import is_url
-from aiowery._tasks import Asset, AssetKind, ScriptLine, Snapshot, TaskState
+from aiowery._tasks import Asset, Snapshot, TaskState
 from aiowery._values import Accepted
 from aiowery._wire import Answer
 from aiowery.errors import APIError
+from aiowery.weryai._bodies import TaskBody, converter, credits_in, report_in, valid_ids, words_in
 from aiowery.weryai._chat import said_in
 from aiowery.weryai._common import WeryAIRequest
 from aiowery.weryai._refusals import refusal
 
-_DEPTH: Final = 6
 _REPORT: Final = "deep_research_outputs"
 _SUCCESS: Final = frozenset({"0", "200", "success", "ok"})
 _ALWAYS_SAID: Final = frozenset({"task_id", "task_status"})
@@ -44,81 +40,6 @@ _WORDS: Final = {
     "cancelled": TaskState.FAILED,
 }
 
-Words = NewType("Words", str)
-"""A text that merely informs: anything but a string counts as absent."""
-Credits = NewType("Credits", float)
-"""A number of credits, also when it comes as text."""
-Report = NewType("Report", str)
-"""The texts of research outputs, whatever they are wrapped in."""
-
-
-@attrs.frozen
-class Output:
-    """One output as the wire has it: a url, or an object that holds one under some name."""
-
-    url: str
-    cover_url: str | None = None
-
-
-@attrs.frozen
-class Outputs:
-    """A place where outputs may lie; the same fields occur at three depths."""
-
-    images: tuple[Output, ...] = ()
-    videos: tuple[Output, ...] = ()
-    audios: tuple[Output, ...] = ()
-    video_url: tuple[Output, ...] = ()
-    video_urls: tuple[Output, ...] = ()
-    audio_url: tuple[Output, ...] = ()
-    message: Words | None = None
-
-    def assets(self, task_id: str, cover_url: str | None) -> Iterator[Asset]:
-        """Yield all outputs of this place."""
-        places: tuple[tuple[AssetKind, tuple[Output, ...]], ...] = (
-            ("image", self.images),
-            ("video", self.videos or self.video_urls or self.video_url),
-            ("audio", self.audios or self.audio_url),
-        )
-        for kind, outputs in places:
-            for output in outputs:
-                yield Asset(output.url, kind, output.cover_url or cover_url, task_id)
-
-
-@attrs.frozen
-class TaskBody(Outputs):
-    """What a status answer says of one task."""
-
-    task_id: Identifier | None = None
-    task_status: str | None = None
-    status: Words | None = None
-    content_status: Words | None = None
-    msg: Words | None = None
-    cover_url: Words | None = None
-    lyrics: Words | None = None
-    speech_text: Words | None = None
-    scripts: tuple[ScriptLine, ...] = ()
-    script: tuple[ScriptLine, ...] = ()
-    deep_research_outputs: Report | None = None
-    cost_credits: Credits | None = None
-    task_result: Outputs = Outputs()
-    output: Outputs = Outputs()
-
-    @property
-    def text(self) -> str | None:
-        """What the task says in words: a transcript, a report, a song's lyrics, a podcast's turns."""
-        turns = "\n".join(f"{line.speaker_name or line.speaker_id}: {line.content}" for line in self.turns)
-        return self.speech_text or self.deep_research_outputs or self.lyrics or turns or None
-
-    @property
-    def turns(self) -> tuple[ScriptLine, ...]:
-        """A podcast's script, in whichever field."""
-        return self.scripts or self.script
-
-    @property
-    def word(self) -> str:
-        """The status word, in whichever field."""
-        return (self.task_status or self.status or "").strip()
-
 
 def fold(word: str) -> TaskState:
     """Return what a status word means; unknown ones mean that the task still runs."""
@@ -132,7 +53,14 @@ def knows(word: str) -> bool:
 
 def opened(answer: Answer) -> tuple[Any, str | None]:
     """Return the envelope's data and the request id, or raise what the answer means instead."""
-    body = answer.json() if answer.success else answer.json_or_none()
+    return _opened(answer, _body(answer))
+
+
+def _body(answer: Answer) -> Any:
+    return answer.json() if answer.success else answer.json_or_none()
+
+
+def _opened(answer: Answer, body: Any) -> tuple[Any, str | None]:
     if not answer.success or not isinstance(body, Mapping) or not _is_success(body):
         raise refusal(answer, body)
     data = body.get("data")
@@ -147,7 +75,7 @@ def decode_accepted(answer: Answer) -> Accepted:
     if not task_ids:
         what = "the submission succeeded but the answer holds no task id"
         raise answer.outside(what, "$.data: task_ids or task_id is expected", raw, request_id)
-    batch_id = next(_valid_ids(*(item.get("batch_id") for item in items)), None)
+    batch_id = next(valid_ids(*(item.get("batch_id") for item in items)), None)
     return Accepted(task_ids=task_ids, batch_id=batch_id, request_id=request_id)
 
 
@@ -161,7 +89,7 @@ def decode_submitted(request: WeryAIRequest[Any], answer: Answer, made_up_id: st
     raw, request_id = opened(answer)
     if request.answer_member is not None:
         return _at_once(answer, raw, _said(raw, request.answer_member), request_id, made_up_id)
-    report = _report(raw.get(_REPORT), None) if isinstance(raw, Mapping) else None
+    report = report_in(raw.get(_REPORT)) if isinstance(raw, Mapping) else None
     if report is None or (request.answer_within is None and _goes_on(raw)):
         return decode_accepted(answer)
     return _at_once(answer, raw, report, request_id, made_up_id)
@@ -180,14 +108,14 @@ def _at_once(answer: Answer, raw: Any, text: str | None, request_id: str | None,
             "the call succeeded but the answer holds no output", "$: text is expected", raw, request_id
         )
     own = (raw.get(name) for name in ("task_id", "interaction_id", "id")) if isinstance(raw, Mapping) else ()
-    task_id = next(_valid_ids(*own, request_id), made_up_id)
+    task_id = next(valid_ids(*own, request_id), made_up_id)
     snapshot = Snapshot(task_id, TaskState.DONE, text=text, raw=raw, request_id=request_id)
     return Accepted(task_ids=(task_id,), snapshots=(snapshot,), request_id=request_id)
 
 
 def _completion(answer: Answer) -> tuple[Any, str | None, str | None]:
     """Read a chat answer: without an envelope if it succeeded (in one all the same, if need be), with one if not."""
-    body = answer.json() if answer.success else answer.json_or_none()
+    body = _body(answer)
     told = next((part for part in (body, _data(body)) if _choices(part)), None)
     if answer.success and told is not None:
         words = "\n\n".join(said_in(choice) for choice in _choices(told) if isinstance(choice, Mapping))
@@ -214,7 +142,7 @@ def _openai_error(body: Any) -> Any:
 
 
 def _said(raw: Any, name: str) -> str | None:
-    return _words(raw.get(name), None) if isinstance(raw, Mapping) else None
+    return words_in(raw.get(name)) if isinstance(raw, Mapping) else None
 
 
 def decode_upload(answer: Answer) -> str:
@@ -230,10 +158,11 @@ def decode_upload(answer: Answer) -> str:
 
 def decode_status(answer: Answer, task_id: str) -> Snapshot:
     """Read a status answer; a list is searched for the task."""
-    running = _nothing_new(answer, task_id) if answer.success else None
+    body = _body(answer)
+    running = _nothing_new(body, task_id) if answer.success else None
     if running is not None:
         return running
-    raw, request_id = opened(answer)
+    raw, request_id = _opened(answer, body)
     located = _located(raw) or [("$.data", {})]
     where, said = next((place for place in located if task_id in _ids(place[1])), located[0])
     snapshot = _snapshot(answer, said, where, task_id, request_id)
@@ -243,9 +172,8 @@ def decode_status(answer: Answer, task_id: str) -> Snapshot:
     return snapshot
 
 
-def _nothing_new(answer: Answer, task_id: str) -> Snapshot | None:
+def _nothing_new(body: Any, task_id: str) -> Snapshot | None:
     """Read an answer which says that the task still runs, and nothing else: most do, and need no converter."""
-    body = answer.json()
     data = body.get("data") if isinstance(body, dict) and _is_success(body) else None
     if not isinstance(data, dict) or data.get("task_id") != task_id:
         return None
@@ -287,7 +215,7 @@ def decode_batch(answer: Answer) -> list[Snapshot]:
     return [
         _snapshot(answer, item, where, None, request_id)
         for where, item in _located(raw)
-        if isinstance(item, Mapping) and any(_valid_ids(item.get("task_id")))
+        if isinstance(item, Mapping) and any(valid_ids(item.get("task_id")))
     ]
 
 
@@ -295,7 +223,7 @@ def decode_balance(answer: Answer) -> float:
     """Read the balance: a bare number, or an object that holds one."""
     raw, request_id = opened(answer)
     value = raw.get("balance") if isinstance(raw, Mapping) else raw
-    balance = _credits(value, None)
+    balance = credits_in(value)
     if balance is None:
         what = "the answer holds no balance"
         raise answer.outside(what, "$.data: a number of credits is expected", raw, request_id)
@@ -303,7 +231,7 @@ def decode_balance(answer: Answer) -> float:
 
 
 def _snapshot(answer: Answer, raw: Any, where: str, task_id: str | None, request_id: str | None) -> Snapshot:
-    body = structure(_converter, raw, TaskBody, http_status=answer.http_status, where=where, request_id=request_id)
+    body = structure(converter, raw, TaskBody, http_status=answer.http_status, where=where, request_id=request_id)
     known_id = body.task_id or task_id or ""
     assets: tuple[Asset, ...] = ()
     for place in (body, body.task_result, body.output):
@@ -341,93 +269,4 @@ def _located(data: Any) -> list[tuple[str, Any]]:
 def _ids(item: Any) -> Iterator[str]:
     if isinstance(item, Mapping):
         task_ids = item.get("task_ids")
-        yield from _valid_ids(*(task_ids if isinstance(task_ids, list) else [task_ids]), item.get("task_id"))
-
-
-def _valid_ids(*values: Any) -> Iterator[Identifier]:
-    """Yield the usable ids: one that is not usable must not cost the others."""
-    for value in values:
-        try:
-            yield _converter.structure(value, Identifier)
-        except ValueError:
-            continue
-
-
-def _outputs(value: Any, _: Any) -> tuple[Output, ...]:
-    """Read outputs: one or a list, each a url or an object with a url under one of several names."""
-    items = [item for item in (value if isinstance(value, list) else [value]) if item]
-    outputs = tuple(output for output in map(_output, items) if output is not None)
-    if items and not outputs:
-        raise Fault("a url, or an object with a url,", items[0])
-    return outputs
-
-
-def _output(item: Any) -> Output | None:
-    """Read one output; what is none must not cost those beside it."""
-    if isinstance(item, str):
-        return Output(item)
-    if isinstance(item, Mapping):
-        url = next((item[name] for name in ("url", "image_url", "video_url", "audio_url") if item.get(name)), None)
-        cover = next((item[name] for name in ("cover_image_url", "cover_url") if item.get(name)), None)
-        if isinstance(url, str):
-            return Output(url, cover if isinstance(cover, str) else None)
-    return None
-
-
-def _words(value: Any, _: Any) -> Words | None:
-    return Words(value) if isinstance(value, str) and value.strip() else None
-
-
-def _credits(value: Any, _: Any) -> Credits | None:
-    number = number_in(value)
-    return None if number is None else Credits(number)
-
-
-def _report(value: Any, _: Any) -> Report | None:
-    """Gather the texts of outputs: a text, a list of them, or objects with a text somewhere inside."""
-    texts = tuple(_texts(value, _DEPTH))
-    return Report("\n\n".join(texts)) if texts else None
-
-
-def _texts(value: Any, depth: int) -> Iterator[str]:
-    if isinstance(value, str) and value.strip():
-        yield value
-    elif isinstance(value, list) and depth:
-        for item in value:
-            yield from _texts(item, depth - 1)
-    elif isinstance(value, Mapping) and depth:
-        for name in ("text", "content", "outputs", "output", "parts"):
-            yield from _texts(value.get(name), depth - 1)
-
-
-def _script(value: Any, _: Any) -> tuple[ScriptLine, ...]:
-    """Read a podcast's turns; one that says nothing must not cost the others."""
-    turns = [turn for turn in value if isinstance(turn, Mapping)] if isinstance(value, list) else []
-    return tuple(
-        ScriptLine(str(turn.get("speaker_id") or ""), content, _words(turn.get("speaker_name"), None))
-        for turn in turns
-        if (content := _words(turn.get("content"), None))
-    )
-
-
-def _optional_id(value: Any, _: Any) -> Identifier | None:
-    return next(_valid_ids(value), None)
-
-
-def _make_converter() -> Any:
-    converter = make_converter()
-    converter.register_structure_hook_func(lambda cls: cls == tuple[Output, ...], _outputs)
-    converter.register_structure_hook(Identifier | None, _optional_id)
-    converter.register_structure_hook(Words | None, _words)
-    converter.register_structure_hook(Credits | None, _credits)
-    converter.register_structure_hook(Report | None, _report)
-    converter.register_structure_hook_func(lambda cls: cls == tuple[ScriptLine, ...], _script)
-    strict = converter.get_structure_hook(Outputs)
-    # A fallback place that is no object holds nothing; that is not worth losing the rest for.
-    converter.register_structure_hook_func(
-        lambda cls: cls is Outputs, lambda value, cls: strict(value, cls) if isinstance(value, Mapping) else Outputs()
-    )
-    return converter
-
-
-_converter: Final = _make_converter()
+        yield from valid_ids(*(task_ids if isinstance(task_ids, list) else [task_ids]), item.get("task_id"))

@@ -13,7 +13,7 @@ import httpx
 import pytest
 from support import World, client_of, envelope
 
-from aiowery import Asset, Limits, PollPolicy, RetryPolicy, Snapshot, TaskState, WeryAI
+from aiowery import Asset, Event, Limits, PollFailed, PollPolicy, RetryPolicy, Snapshot, TaskState, WeryAI
 from aiowery._values import Accepted
 from aiowery.errors import (
     APIError,
@@ -207,6 +207,36 @@ def test_a_429_on_a_look_holds_all_looks() -> None:
         assert times[1] - times[0] >= 19.9
 
     run_virtual(main())
+
+
+@pytest.mark.parametrize(
+    ("misfortune", "longest"),
+    [
+        pytest.param(httpx.Response(500), 5.0, id="500"),
+        pytest.param(httpx.Response(429, headers={"retry-after": "1"}), 5.0, id="429, one second"),
+        pytest.param(httpx.Response(429), 11.0, id="429, for who knows how long"),
+    ],
+)
+def test_one_failed_look_waits_for_no_more_than_it_must(misfortune: httpx.Response, longest: float) -> None:
+    """The next look comes after the usual interval; later only where we were told to ask less, and not by how much."""
+
+    async def main() -> list[float]:
+        world = World(seconds=60, misfortunes={"status": [misfortune] * 40})
+        pauses: list[float] = []
+
+        def hear(event: Event) -> None:
+            if isinstance(event, PollFailed):
+                pauses.append(event.pause)
+
+        async with client_of(world, limits=Limits(in_flight=40, polls=40), observer=hear) as client:
+            jobs = [await client.submit(CAT) for _ in range(40)]
+            await asyncio.sleep(5.5)  # one look at each
+            assert not any(job.done for job in jobs)
+        return pauses[:40]
+
+    pauses = run_virtual(main())
+    assert 3.0 <= min(pauses) <= max(pauses) <= longest
+    assert (max(pauses) > 5.0) is (longest > 5.0)
 
 
 def test_an_unknown_status_word_means_still_running(caplog: pytest.LogCaptureFixture) -> None:

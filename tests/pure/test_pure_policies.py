@@ -81,6 +81,14 @@ def test_failed_looks_pause_at_least_as_long_as_good_ones(policy: PollPolicy, fa
     assert policy.interval(lambda: draw) <= pause <= max(policy.ceiling, policy.longest) * SLACK
 
 
+@given(policy=polls(), draw=draws)
+@modest
+def test_one_failed_look_costs_no_more_than_its_interval(policy: PollPolicy, draw: float) -> None:
+    """A single 500 says nothing of the provider; only the second in a row makes the looks rarer."""
+    assert policy.after_failures(1, lambda: draw) == policy.interval(lambda: draw)
+    assert policy.after_failures(2, lambda: 1.0) >= policy.after_failures(1, lambda: 1.0)
+
+
 @given(policy=retries, failures=failures, asked=waits, draw=draws)
 @modest
 def test_pauses_before_a_repeat_are_bounded(
