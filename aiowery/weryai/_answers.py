@@ -24,6 +24,8 @@ from aiowery.weryai._refusals import refusal
 _REPORT: Final = "deep_research_outputs"
 _SUCCESS: Final = frozenset({"0", "200", "success", "ok"})
 _ALWAYS_SAID: Final = frozenset({"task_id", "task_status"})
+_NOTHING: Final[tuple[Any, ...]] = (None, "", [], {})
+"""What a member says nothing by; that no credits were charged says something."""
 _WORDS: Final = {
     "waiting": TaskState.WAITING,
     "pending": TaskState.WAITING,
@@ -181,7 +183,7 @@ def _nothing_new(body: Any, task_id: str) -> Snapshot | None:
     if not isinstance(word, str) or (state := _WORDS.get(word.casefold())) is None or state.terminal:
         return None
     for name, value in data.items():
-        if value and name not in _ALWAYS_SAID:
+        if name not in _ALWAYS_SAID and value not in _NOTHING:
             return None
     return Snapshot(task_id, state, word, raw=_only(word))
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aiowery._tasks import Snapshot, TaskState
@@ -48,6 +48,7 @@ def read(answer: Answer) -> Snapshot | str:
 
 
 @given(envelope=st.one_of(nearly, strange))
+@example(envelope={"status": 0, "data": {"task_id": "t1", "task_status": "WAITING", "cost_credits": 0}})
 def test_the_short_way_reads_what_the_long_way_reads(envelope: dict[str, Any]) -> None:
     """Whatever the envelope: the same snapshot or the same error, with the short way and without it."""
     answer = Answer(200, {}, json.dumps(envelope).encode())
