@@ -1,0 +1,37 @@
+"""Signals where the event loop handles them, and where it cannot, as on Windows."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+
+import pytest
+
+from aiowery.cli._signals import on_signals
+
+pytestmark = pytest.mark.anyio
+
+
+def refuse(_self: object, _number: int, *_more: object) -> None:
+    """Do as the event loops of Windows do."""
+    raise NotImplementedError
+
+
+@pytest.fixture(params=["handled by the loop", "not handled by the loop"])
+def _either_loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "not handled by the loop":
+        monkeypatch.setattr("asyncio.unix_events._UnixSelectorEventLoop.add_signal_handler", refuse)
+
+
+@pytest.mark.usefixtures("_either_loop")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_the_first_signal_is_told_kindly_and_later_ones_at_once(number: int) -> None:
+    """First, second, second: and afterwards the signal means what it meant before."""
+    before = signal.getsignal(number)
+    told: list[str] = []
+    with on_signals(lambda: told.append("first"), lambda: told.append("second")):
+        for _ in range(3):
+            signal.raise_signal(number)
+            await asyncio.sleep(0.01)
+    assert told == ["first", "second", "second"]
+    assert signal.getsignal(number) is before
