@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -20,6 +21,13 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no key, host or proxy of the machine reach a test."""
     for name in (*_PROXIES, *map(str.lower, _PROXIES), *_OURS):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def heard_signals() -> None:
+    """Hear Ctrl-C, which tests send, even if the shell started them in the background, where it is ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

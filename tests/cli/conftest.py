@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +46,12 @@ def aiowery_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.
 
 
 @pytest.fixture
-def aiowery_process(tmp_path: Path) -> Start:
-    """Start `aiowery ...` in an empty directory, for tests that meddle with it."""
+def aiowery_process(tmp_path: Path) -> Iterator[Start]:
+    """Start `aiowery ...` in an empty directory, for tests that meddle with it; what a failed test leaves is ended."""
+    started: list[subprocess.Popen[str]] = []
 
     def start(*arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [*_COMMAND, *arguments],
             cwd=tmp_path,
             env={**os.environ, **_WIDE},
@@ -58,8 +59,13 @@ def aiowery_process(tmp_path: Path) -> Start:
             stderr=subprocess.PIPE,
             text=True,
         )
+        started.append(process)
+        return process
 
-    return start
+    yield start
+    for process in started:
+        with process:
+            process.kill()
 
 
 @pytest.fixture
