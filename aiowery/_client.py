@@ -17,7 +17,7 @@ from aiowery._credential import ApiKey, Credential
 from aiowery._events import Events, Observer
 from aiowery._policies import Limits, OnDoubt, PollPolicy, RetryPolicy
 from aiowery._provider import Provider
-from aiowery._settings import checked_credits, checked_http, checked_name
+from aiowery._settings import checked_credits, checked_http, checked_name, sandbox_speed
 from aiowery._statistics import ClientStatistics
 from aiowery._stream import OutcomeStream, Requests, Running, Work, numbered
 from aiowery._tasks import Asset
@@ -45,7 +45,8 @@ class Client:
 
     Arguments: `api_key`, a string or a callable (plain or async) that returns one and is asked again when the
     provider refuses the key; by default the environment's. `base_url`: https, or http on loopback. `limits`,
-    `polling`, `retries`: see there. `timeout`: seconds for connecting and for each read. `http`: by default
+    `polling`, `retries`: see there; while `base_url` is on loopback, the defaults of all three keep the time of a sandbox
+    whose speed AIOWERY_SANDBOX_SPEED names. `timeout`: seconds for connecting and for each read. `http`: by default
     connections of its own, on httpx's engine; "fast" for those of pyreqwest (extra `aiowery[fast]`); or your own
     `httpx.AsyncClient` or `httpx2.AsyncClient`, which stays yours to close and should allow
     `limits.connections` connections. `observer`: called with small frozen events. `low_credits`: a balance below
@@ -99,9 +100,10 @@ class Client:
         self._lane_state: Path | None = None
         self._webhooks: Webhooks | None = None
         self._credential = Credential(source)
-        self.limits: Limits = limits or Limits()
-        self.polling: PollPolicy = polling or PollPolicy()
-        self.retries: RetryPolicy = retries or RetryPolicy()
+        speed = sandbox_speed(self.base_url)
+        self.limits: Limits = limits or self._usual_limits().faster(speed)
+        self.polling: PollPolicy = polling or PollPolicy().faster(speed)
+        self.retries: RetryPolicy = retries or RetryPolicy().faster(speed)
         self._timeout = timeout
         self._http = checked_http(http)
         self._events = Events(observer)
@@ -114,6 +116,10 @@ class Client:
         self._session: Session | None = None
         self._opening = False
         self._streams: WeakSet[OutcomeStream[Any]] = WeakSet()
+
+    def _usual_limits(self) -> Limits:
+        """Return the limits of a client that was given none."""
+        return Limits()
 
     def __repr__(self) -> str:
         state = "closed" if self._session is None else "open"

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from importlib.util import find_spec
-from typing import TypeVar
+from typing import Final, TypeVar
+from urllib.parse import urlsplit
 
+from aiowery._addresses import is_loopback
 from aiowery._webhooks import Webhooks
 from aiowery.errors import ConfigurationError
 
 T = TypeVar("T")
+
+_SPEED: Final = "AIOWERY_SANDBOX_SPEED"
+_FASTEST: Final = 1000
 
 
 def checked_http(http: T) -> T:
@@ -47,3 +53,23 @@ def checked_credits(name: str, value: float | None) -> float | None:
     if given is not None and not (isinstance(given, (int, float)) and 0 <= given < float("inf")):
         raise ConfigurationError(f"{name} is {given!r}; a number, 0 or more, is needed")
     return value
+
+
+def sandbox_speed(base_url: str) -> float:
+    """Return how many times as fast as usual the default policies run.
+
+    That is 1, unless `base_url` is on loopback, where AIOWERY_SANDBOX_SPEED may say how fast a sandbox's time is.
+    ConfigurationError if it holds no number above 0 and at most 1000.
+    """
+    given = os.environ.get(_SPEED)
+    if not given or not is_loopback(urlsplit(base_url).hostname or ""):
+        return 1.0
+    try:
+        speed = float(given)
+    except ValueError:
+        speed = 0.0
+    if not 0 < speed <= _FASTEST:
+        raise ConfigurationError(
+            f"the environment variable {_SPEED} is {given!r}; a number above 0 and at most {_FASTEST} is needed"
+        )
+    return speed

@@ -5,7 +5,7 @@ In a `conftest.py`:
     pytest_plugins = ["aiowery.testing"]
 
 A test that asks for `aiowery_sandbox` then gets a running `Sandbox`, a hundred times as fast as life, and finds the
-environment set so that `WeryAI()` and `BetterWaifu()` talk to it.
+environment set so that `WeryAI()` and `BetterWaifu()` talk to it and keep its time.
 """
 
 from __future__ import annotations
@@ -30,12 +30,14 @@ SPEED = 100.0
 def aiowery_sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
     """Start a sandbox for one test; `WeryAI()` and `BetterWaifu()` find it through the environment.
 
+    So do they find its speed, at which the default limits, polling and retries of a client then run.
     (For the jobs edition of BetterWaifu, which lives elsewhere, give `base_url=aiowery_sandbox.jobs_url`.)
     """
     with Sandbox(speed=SPEED) as sandbox:
         for provider in ("WERYAI", "BETTERWAIFU"):
             monkeypatch.setenv(f"{provider}_BASE_URL", sandbox.url)
             monkeypatch.setenv(f"{provider}_API_KEY", sandbox.key)
+        monkeypatch.setenv("AIOWERY_SANDBOX_SPEED", f"{sandbox.speed:g}")
         yield sandbox
 
 

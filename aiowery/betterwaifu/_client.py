@@ -80,10 +80,11 @@ class BetterWaifu(Client):
     ) -> None:
         if edition not in get_args(Edition):
             raise ConfigurationError(f"edition is {edition!r}; {' or '.join(map(repr, get_args(Edition)))} is needed")
+        self.edition: Edition = edition
         super().__init__(
             api_key,
             base_url=base_url or os.environ.get(self._url_variable) or _URLS[edition],
-            limits=limits or LIMITS[edition],
+            limits=limits,
             polling=polling,
             retries=retries,
             timeout=timeout,
@@ -96,9 +97,11 @@ class BetterWaifu(Client):
             reuse=reuse,
             credit_price=credit_price,
         )
-        self.edition: Edition = edition
         self._provider: Provider = BetterWaifuProvider(edition)
         self._lane_state = None if lane_state is None else Path(lane_state)
+
+    def _usual_limits(self) -> Limits:
+        return LIMITS[self.edition]
 
     async def account(self) -> Account:
         """Return whose key it is, the credits and the subscription (jobs edition; else ConfigurationError).

@@ -311,4 +311,6 @@ def _tell_sandbox(running: Sandbox) -> None:
     print(f"  export WERYAI_API_KEY={running.key}")
     print("BetterWaifu lives there too (its jobs edition below /api/v1):")
     print(f"  export BETTERWAIFU_BASE_URL={running.url}")
-    print(f"  export BETTERWAIFU_API_KEY={running.key}", flush=True)
+    print(f"  export BETTERWAIFU_API_KEY={running.key}")
+    print("Clients keep its time with:")
+    print(f"  export AIOWERY_SANDBOX_SPEED={running.speed:g}", flush=True)

@@ -75,7 +75,8 @@ async def opened(
         if where.sandbox:
             client = await _in_sandbox(stack, where, limits, max(_CREDITS, places), settings)
         else:
-            client = where.service.client(None, limits=limits, **settings)
+            chosen = {} if in_flight is None else {"limits": limits}
+            client = where.service.client(None, **chosen, **settings)
         await client.open()
         try:
             yield client

@@ -83,6 +83,7 @@ class Sandbox:
             speed=speed,
             durations=durations,
         )
+        self._speed = speed
         self._script = Script(seed)
         self._script.add(faults)
         self._gallery = Gallery(picture_size)
@@ -111,6 +112,11 @@ class Sandbox:
     def key(self) -> str:
         """A key that the sandbox accepts."""
         return self._keys[0] if self._keys else DEFAULT_KEY
+
+    @property
+    def speed(self) -> float:
+        """How many times as fast as the real services everything goes."""
+        return self._speed
 
     @property
     def world(self) -> World:

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 import pytest
 from betterwaifu.atelier import finished_job, finished_v1
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aiowery._fields import fits_in_a_path, writable
@@ -455,7 +455,6 @@ statuses = st.sampled_from([200, 201, 202, 204, 301, 303, 400, 401, 402, 403, 40
 
 @pytest.mark.parametrize("decoder", DECODERS)
 @given(body=bodies, status=statuses, retry_after=st.none() | st.text(max_size=6))
-@settings(max_examples=300, deadline=None)
 def test_decoders_are_total(decoder: str, body: bytes, status: int, retry_after: str | None) -> None:
     """Whatever comes: a value from which a result can be made, a refusal, or an answer outside the contract."""
     headers = {} if retry_after is None else {"retry-after": retry_after}
@@ -490,7 +489,6 @@ def test_any_depth_is_survived(decoder: str, frame: str) -> None:
 @given(job_id=st.text(st.characters(codec=None), max_size=12) | st.integers(), place=st.sampled_from(["data", None]))
 @example(job_id="../account", place=None)
 @example(job_id="a/b?c#d%2f", place=None)
-@settings(deadline=None)
 def test_an_accepted_id_can_be_asked_about(job_id: str | int, place: str | None) -> None:
     """Each id that is taken is one segment of a path that means exactly this id; all others are a doubt."""
     body: dict[str, Any] = {"id": job_id} if place is None else {place: {"id": job_id}}

@@ -8,7 +8,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aiowery.betterwaifu import MODELS, REQUESTS, SAMPLERS, GenerateImage, as_object, from_object, request_type
@@ -172,7 +172,6 @@ requests = st.builds(
 
 
 @given(requests)
-@settings(max_examples=100, deadline=None)
 def test_a_request_survives_json(request: GenerateImage) -> None:
     """Written to a file and read again it is the same, and asks for the same."""
     again = from_object(json.loads(json.dumps(as_object(request))))
@@ -199,7 +198,6 @@ fields = st.sampled_from([*FULL, "model", "model_version_id", "extra", "brand_ne
 
 
 @given(st.dictionaries(fields, junk | st.sampled_from(["generate-image", "noobai-xl", 814910, 30]), max_size=4))
-@settings(max_examples=300, deadline=None)
 def test_any_object_makes_a_request_or_our_error(values: dict[str, Any]) -> None:
     """Whatever a file holds: a request that is written and sent the same way again, or a ConfigurationError."""
     with contextlib.suppress(ConfigurationError):

@@ -6,9 +6,10 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -21,8 +22,8 @@ _WIDE = {"COLUMNS": "200"}
 
 
 @pytest.fixture
-def aiowery_command(tmp_path: Path) -> Command:
-    """Run `aiowery ...` to its end in an empty directory."""
+def aiowery_alone(tmp_path: Path) -> Command:
+    """Run `aiowery ...` to its end in an empty directory, as a process with a standard input of its own."""
 
     def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
         options = {"cwd": tmp_path, "env": {**os.environ, **_WIDE}, "timeout": 30, **options}
@@ -32,17 +33,23 @@ def aiowery_command(tmp_path: Path) -> Command:
 
 
 @pytest.fixture
-def aiowery_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
-    """Run `aiowery ...` in this process, for commands that end before an event loop begins."""
+def aiowery_command(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    may_block: None,  # noqa: ARG001 - it is in force while this fixture is
+) -> Command:
+    """Run `aiowery ...` to its end in an empty directory, in this process: starting one takes half a second."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", _WIDE["COLUMNS"])
 
-    def here(*arguments: str) -> subprocess.CompletedProcess[str]:
-        code = cli.run(arguments)
+    def run(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        with mock.patch.dict(os.environ, env or {}, clear=env is not None):
+            code = cli.run(arguments)
         out, err = capfd.readouterr()
         return subprocess.CompletedProcess(arguments, code, out, err)
 
-    return here
+    return run
 
 
 @pytest.fixture

@@ -48,21 +48,21 @@ def test_speakers_are_listed_by_language(aiowery_command: Command) -> None:
     assert all(f"\n {who['id']} " in table for who in found)
 
 
-def test_a_screen_that_cannot_show_all_letters_shows_the_others(aiowery_command: Command) -> None:
+def test_a_screen_that_cannot_show_all_letters_shows_the_others(aiowery_alone: Command) -> None:
     """An answer that was paid for is printed with marks for what this output has no letters for."""
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
-    ended = aiowery_command("chat", "über allen Gipfeln", *_SANDBOX, env=environment)
+    ended = aiowery_alone("chat", "über allen Gipfeln", *_SANDBOX, env=environment)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert "?ber allen Gipfeln" in ended.stdout
 
 
-def test_chat_answers_on_standard_output(aiowery_command: Command) -> None:
+def test_chat_answers_on_standard_output(aiowery_command: Command, aiowery_alone: Command) -> None:
     """A message, typed or piped, gets an answer and nothing around it."""
     typed = aiowery_command("chat", "good morning", *_SANDBOX, "--model", "GPT_5_5", "--temperature", "0")
     assert typed.returncode == 0, typed.stderr
     assert "good morning" in typed.stdout
     assert typed.stderr == ""
-    piped = aiowery_command("chat", "-", *_SANDBOX, "--system", "be brief", input="good evening\n")
+    piped = aiowery_alone("chat", "-", *_SANDBOX, "--system", "be brief", input="good evening\n")
     assert "good evening" in piped.stdout
 
 
@@ -75,17 +75,17 @@ def test_chat_answers_on_standard_output(aiowery_command: Command) -> None:
         (("models", "--kind", "sound"), "sound"),
     ],
 )
-def test_wrong_words_are_refused(aiowery_here: Command, arguments: tuple[str, ...], words: str) -> None:
+def test_wrong_words_are_refused(aiowery_command: Command, arguments: tuple[str, ...], words: str) -> None:
     """What cannot be meant is exit code 2 with the word in question."""
-    ended = aiowery_here(*arguments)
+    ended = aiowery_command(*arguments)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert words in ended.stderr
 
 
 @pytest.mark.parametrize("arguments", [("models",), ("speakers",), ("chat", "hi"), ("upload", "a.png"), ("balance",)])
-def test_without_a_key_both_ways_out_are_named(aiowery_here: Command, arguments: tuple[str, ...]) -> None:
+def test_without_a_key_both_ways_out_are_named(aiowery_command: Command, arguments: tuple[str, ...]) -> None:
     """Every command that needs a key says where to put one."""
-    ended = aiowery_here(*arguments)
+    ended = aiowery_command(*arguments)
     assert ended.returncode == 2
     assert "WERYAI_API_KEY" in ended.stderr
 

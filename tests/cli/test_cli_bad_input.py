@@ -42,17 +42,17 @@ def _refused(ended: CompletedProcess[str], *words: str) -> None:
     ],
 )
 def test_a_file_that_is_no_list_of_prompts_is_refused(
-    aiowery_here: Command, tmp_path: Path, name: str, content: str | bytes, words: str
+    aiowery_command: Command, tmp_path: Path, name: str, content: str | bytes, words: str
 ) -> None:
     """A file that cannot be meant is named, and no directory is made for it."""
     (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
-    _refused(aiowery_here("batch", name, *_FAST), name, words)
+    _refused(aiowery_command("batch", name, *_FAST), name, words)
     assert not (tmp_path / "out").exists()
 
 
-def test_a_missing_file_is_named(aiowery_here: Command) -> None:
+def test_a_missing_file_is_named(aiowery_command: Command) -> None:
     """A file that is not there ends the command at once."""
-    _refused(aiowery_here("batch", "nowhere.txt", *_FAST), "cannot read nowhere.txt: No such file")
+    _refused(aiowery_command("batch", "nowhere.txt", *_FAST), "cannot read nowhere.txt: No such file")
 
 
 def test_a_broken_line_is_named_and_the_others_run(
@@ -67,36 +67,38 @@ def test_a_broken_line_is_named_and_the_others_run(
     assert outcomes == {1: ("done", 1), 2: ("failed", 0), 3: ("done", 1)}
 
 
-def test_strict_sends_nothing_if_a_line_is_broken(aiowery_here: Command, tmp_path: Path) -> None:
+def test_strict_sends_nothing_if_a_line_is_broken(aiowery_command: Command, tmp_path: Path) -> None:
     """With --strict a bad line is found before anything is sent, and every one is named."""
     (tmp_path / "p.jsonl").write_text('{"prompt": "a"}\n{"prompt": \n[]\n')
-    _refused(aiowery_here("batch", "p.jsonl", *_FAST, "--strict"), "nothing was sent", "line 2:", "line 3:")
+    _refused(aiowery_command("batch", "p.jsonl", *_FAST, "--strict"), "nothing was sent", "line 2:", "line 3:")
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("command", [("batch", "p.txt"), ("generate", "a cat")])
 def test_a_directory_that_cannot_be_written_is_found_before_sending(
-    aiowery_here: Command, tmp_path: Path, command: Sequence[str]
+    aiowery_command: Command, tmp_path: Path, command: Sequence[str]
 ) -> None:
     """A file in the way of the output directory is found before anything costs money."""
     (tmp_path / "p.txt").write_text("a\n")
     (tmp_path / "out").write_text("in the way")
-    _refused(aiowery_here(*command, *_FAST), "cannot write to out", "--out")
+    _refused(aiowery_command(*command, *_FAST), "cannot write to out", "--out")
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="needs permissions that bind")
-def test_a_read_only_directory_is_found_before_sending(aiowery_here: Command, tmp_path: Path) -> None:
+def test_a_read_only_directory_is_found_before_sending(aiowery_command: Command, tmp_path: Path) -> None:
     """A directory without the right to write in is found before anything costs money."""
     (tmp_path / "p.txt").write_text("a\n")
     (tmp_path / "out").mkdir(mode=0o500)
-    _refused(aiowery_here("batch", "p.txt", *_FAST), "cannot write to out: Permission denied")
+    _refused(aiowery_command("batch", "p.txt", *_FAST), "cannot write to out: Permission denied")
 
 
 @pytest.mark.parametrize("command", [("batch", "p.txt"), ("generate", "a cat")])
-def test_without_a_key_both_ways_out_are_named(aiowery_here: Command, tmp_path: Path, command: Sequence[str]) -> None:
+def test_without_a_key_both_ways_out_are_named(
+    aiowery_command: Command, tmp_path: Path, command: Sequence[str]
+) -> None:
     """Who has no key learns where to put one and how to do without."""
     (tmp_path / "p.txt").write_text("a\n")
-    _refused(aiowery_here(*command, "--out", "out"), "WERYAI_API_KEY", "--sandbox")
+    _refused(aiowery_command(*command, "--out", "out"), "WERYAI_API_KEY", "--sandbox")
 
 
 @pytest.mark.parametrize("path", ["~nosuchuser/a.png", "a\\u0000b.png"])
@@ -127,14 +129,14 @@ def test_a_host_that_cannot_be_is_refused_before_sending(
         (("--sandbox", "--speed", "nan"), "give a number above 0"),
     ],
 )
-def test_a_speed_that_cannot_be_is_refused(aiowery_here: Command, options: Sequence[str], words: str) -> None:
+def test_a_speed_that_cannot_be_is_refused(aiowery_command: Command, options: Sequence[str], words: str) -> None:
     """The real service cannot be sped up, and time goes forward."""
-    _refused(aiowery_here("generate", "a cat", "--out", "out", *options), words)
+    _refused(aiowery_command("generate", "a cat", "--out", "out", *options), words)
 
 
-def test_a_request_that_cannot_be_is_refused(aiowery_here: Command) -> None:
+def test_a_request_that_cannot_be_is_refused(aiowery_command: Command) -> None:
     """What the contract rules out is told before anything is sent."""
-    _refused(aiowery_here("generate", "x" * 2001, *_FAST), "TextToImage.prompt", "2000")
+    _refused(aiowery_command("generate", "x" * 2001, *_FAST), "TextToImage.prompt", "2000")
 
 
 def test_a_wrong_key_stops_the_batch(
@@ -169,14 +171,14 @@ def test_generate_with_a_wrong_key_is_exit_code_2(
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs a limit on file sizes that raises")
-def test_a_full_disk_loses_neither_urls_nor_ids(aiowery_command: Command, manifest: Manifest, tmp_path: Path) -> None:
+def test_a_full_disk_loses_neither_urls_nor_ids(aiowery_alone: Command, manifest: Manifest, tmp_path: Path) -> None:
     """When pictures cannot be saved, submitting stops and the manifest keeps where they are."""
     (tmp_path / "p.txt").write_text("".join(f"prompt {number}\n" for number in range(6)))
 
     def small_files() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (_ROOM, _ROOM))
 
-    ended = aiowery_command("batch", "p.txt", *_FAST, "--in-flight", "1", preexec_fn=small_files)
+    ended = aiowery_alone("batch", "p.txt", *_FAST, "--in-flight", "1", preexec_fn=small_files)
     assert ended.returncode == 1, ended.stderr
     assert "Nothing more is submitted: nothing can be saved in out: File too large" in ended.stderr
     lines = manifest()

@@ -72,9 +72,9 @@ def test_models_credits_and_status_of_the_jobs_edition(
     assert (lost.returncode, "Generation not found" in lost.stderr) == (1, True)
 
 
-def test_models_of_the_other_edition_are_those_of_its_page(aiowery_here: Command) -> None:
+def test_models_of_the_other_edition_are_those_of_its_page(aiowery_command: Command) -> None:
     """It has no list to ask for; no key is needed to see what is documented."""
-    shown = aiowery_here("models", "--provider", "betterwaifu")
+    shown = aiowery_command("models", "--provider", "betterwaifu")
     assert "noobai-xl" in shown.stdout
     assert "realistic" in shown.stdout
 

@@ -64,9 +64,9 @@ def books(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_list_shows_batches_and_entries(aiowery_here: Command, books: Path) -> None:
+def test_the_list_shows_batches_and_entries(aiowery_command: Command, books: Path) -> None:
     """All in numbers, then each with its state, ids and note; whatever a prompt holds, the terminal only shows it."""
-    ended = aiowery_here("jobs", "list")
+    ended = aiowery_command("jobs", "list")
     assert ended.returncode == 0, ended.stderr
     for word in ("cats", "a tabby", "in doubt", "t3 +1", "ReadTimeout: no answer"):
         assert word in ended.stdout
@@ -75,14 +75,14 @@ def test_the_list_shows_batches_and_entries(aiowery_here: Command, books: Path) 
     assert books.exists()
 
 
-def test_the_list_comes_in_pages(aiowery_here: Command, books: Path) -> None:
+def test_the_list_comes_in_pages(aiowery_command: Command, books: Path) -> None:
     """It says how to go on, and going on shows the rest."""
-    first = aiowery_here("jobs", "list", "--limit", "2", "--json")
+    first = aiowery_command("jobs", "list", "--limit", "2", "--json")
     assert [json.loads(line)["id"] for line in first.stdout.splitlines()] == [1, 2]
     assert "--after 2" in first.stderr
-    rest = aiowery_here("jobs", "list", "--after", "2", "--json")
+    rest = aiowery_command("jobs", "list", "--after", "2", "--json")
     assert [json.loads(line)["id"] for line in rest.stdout.splitlines()] == [3, 4, 5]
-    chosen = aiowery_here("jobs", "list", "--state", "in-doubt", "--batch", "cats", "--json", "--ledger", str(books))
+    chosen = aiowery_command("jobs", "list", "--state", "in-doubt", "--batch", "cats", "--json", "--ledger", str(books))
     assert [json.loads(line)["id"] for line in chosen.stdout.splitlines()] == [2]
 
 
@@ -95,65 +95,65 @@ def test_the_list_comes_in_pages(aiowery_here: Command, books: Path) -> None:
         ("4", ("new: it was not sent", "The next run of its batch sends it.")),
     ],
 )
-def test_one_entry_is_shown_whole(aiowery_here: Command, books: Path, entry_id: str, said: Sequence[str]) -> None:
+def test_one_entry_is_shown_whole(aiowery_command: Command, books: Path, entry_id: str, said: Sequence[str]) -> None:
     """Everything that is known, and what can be done next."""
-    ended = aiowery_here("jobs", "show", entry_id, "--ledger", str(books.parent))
+    ended = aiowery_command("jobs", "show", entry_id, "--ledger", str(books.parent))
     assert ended.returncode == 0, ended.stderr
     for words in said:
         assert words in ended.stdout
 
 
-def test_all_can_be_exported(aiowery_here: Command, books: Path, tmp_path: Path) -> None:
+def test_all_can_be_exported(aiowery_command: Command, books: Path, tmp_path: Path) -> None:
     """As JSON lines, or as a table in which a prompt is never a formula."""
-    lines = aiowery_here("jobs", "export").stdout.splitlines()
+    lines = aiowery_command("jobs", "export").stdout.splitlines()
     assert [json.loads(line)["request"]["prompt"] for line in lines][:2] == ["a tabby", "a lost cat"]
-    ended = aiowery_here("jobs", "export", "--format", "csv", "--out", "all.csv")
+    ended = aiowery_command("jobs", "export", "--format", "csv", "--out", "all.csv")
     assert ended.returncode == 0, ended.stderr
     rows: list[dict[str, Any]] = list(csv.DictReader(io.StringIO((tmp_path / "all.csv").read_text("utf-8"))))
     assert [row["state"] for row in rows] == ["done", "in doubt", "accepted", "new", "new"]
     assert rows[3]["prompt"] == "'=HYPERLINK(1)"
     assert rows[0]["sent_at"].startswith("2026-09-")
-    refused = aiowery_here("jobs", "export", "--out", str(books))
+    refused = aiowery_command("jobs", "export", "--out", str(books))
     assert refused.returncode == 2
     assert "the ledger itself" in refused.stderr
 
 
-def test_doubts_have_an_exit_code_of_their_own(aiowery_here: Command, books: Path) -> None:
+def test_doubts_have_an_exit_code_of_their_own(aiowery_command: Command, books: Path) -> None:
     """3 while there are any, with the ways out; 0 afterwards."""
-    ended = aiowery_here("doubts", "list")
+    ended = aiowery_command("doubts", "list")
     assert ended.returncode == 3
     assert "a lost cat" in ended.stdout
     assert "call history" in ended.stdout
-    adopted = aiowery_here("doubts", "adopt", "2", "t2")
+    adopted = aiowery_command("doubts", "adopt", "2", "t2")
     assert adopted.returncode == 0, adopted.stderr
     entry = asyncio.run(_entry(books, 2))
     assert (entry.state, entry.task_ids) == (State.ACCEPTED, ("t2",))
-    ended = aiowery_here("doubts", "list")
+    ended = aiowery_command("doubts", "list")
     assert (ended.returncode, ended.stdout) == (0, "Nothing is in doubt.\n")
 
 
-def test_a_doubt_tells_what_the_provider_called_about(aiowery_here: Command, books: Path) -> None:
+def test_a_doubt_tells_what_the_provider_called_about(aiowery_command: Command, books: Path) -> None:
     """A call proves nothing, and is the best hint that there is; without one there is no such column."""
-    assert "called about" not in aiowery_here("doubts", "list").stdout
+    assert "called about" not in aiowery_command("doubts", "list").stdout
     asyncio.run(_called(books, "ref2", "task_called"))
-    listed, shown = aiowery_here("doubts", "list"), aiowery_here("jobs", "show", "2")
+    listed, shown = aiowery_command("doubts", "list"), aiowery_command("jobs", "show", "2")
     assert listed.returncode == 3
     assert "by the next run of its batch" in listed.stdout
     assert "task_called" in listed.stdout
     assert "called about: task_called" in shown.stdout
 
 
-def test_a_second_charge_is_shown(aiowery_here: Command, books: Path) -> None:
+def test_a_second_charge_is_shown(aiowery_command: Command, books: Path) -> None:
     """Released, and then accepted after all: the list, the entry and the export name the task."""
-    aiowery_here("doubts", "release", "2")
+    aiowery_command("doubts", "release", "2")
     asyncio.run(_called(books, "ref2", "task_late"))
     for arguments in (("list",), ("show", "2"), ("export",), ("export", "--format", "csv")):
-        assert "task_late" in aiowery_here("jobs", *arguments).stdout, arguments
+        assert "task_late" in aiowery_command("jobs", *arguments).stdout, arguments
 
 
-def test_a_released_doubt_is_new(aiowery_here: Command, books: Path) -> None:
+def test_a_released_doubt_is_new(aiowery_command: Command, books: Path) -> None:
     """It says that the next run sends it; nothing is sent now."""
-    released = aiowery_here("doubts", "release", "2")
+    released = aiowery_command("doubts", "release", "2")
     assert released.returncode == 0, released.stderr
     assert "the next run of batch 'cats' sends it" in released.stdout
     assert asyncio.run(_entry(books, 2)).state is State.NEW
@@ -189,11 +189,11 @@ def test_a_doubt_is_sent_again_on_demand(aiowery_command: Command, aiowery_sandb
     ],
 )
 def test_wrong_use_changes_nothing(
-    aiowery_here: Command, books: Path, arguments: Sequence[str], code: int, said: str
+    aiowery_command: Command, books: Path, arguments: Sequence[str], code: int, said: str
 ) -> None:
     """One message with the way out; looking for a ledger makes none, and all doubts are as they were."""
     (books.parent / "notes.txt").write_text("my notes")
-    ended = aiowery_here(*arguments)
+    ended = aiowery_command(*arguments)
     assert ended.returncode == code
     assert said in ended.stderr + ended.stdout
     assert not (books.parent / "missing.db").exists()

@@ -120,10 +120,10 @@ def test_a_table_may_name_types(aiowery_command: Command, manifest: Manifest, tm
     assert chat["model"] != "WERYAI_VIDEO_1_0"  # the options speak of pictures and videos
 
 
-def test_batch_reads_standard_input_and_tells_events(aiowery_command: Command, manifest: Manifest) -> None:
+def test_batch_reads_standard_input_and_tells_events(aiowery_alone: Command, manifest: Manifest) -> None:
     """With --json, standard output is nothing but events, the manifest's lines among them."""
     prompts = '{"prompt": "a", "image_number": 2}\n{"prompt": "b [[fail]]"}\n'
-    ended = aiowery_command("batch", "-", *_FAST, "--out", "out", "--json", input=prompts)
+    ended = aiowery_alone("batch", "-", *_FAST, "--out", "out", "--json", input=prompts)
     assert ended.returncode == 1, ended.stderr
     events = [json.loads(line) for line in ended.stdout.splitlines()]
     assert events[0] == {"event": "started", "total": 2}
@@ -190,12 +190,11 @@ def test_sandbox_serves_until_it_is_told_to_end(
     """`aiowery sandbox` says how to point a client at it, which then works, and ends cleanly."""
     server = aiowery_process("sandbox", "--port", "0", "--speed", "100")
     assert server.stdout is not None
-    told = [server.stdout.readline() for _ in range(6)]
+    told = [server.stdout.readline() for _ in range(8)]
     exports = (line.removeprefix("  export ").strip() for line in told if "export" in line)
     settings = dict(line.split("=", 1) for line in exports)
-    assert settings.keys() == {
-        f"{name}_{what}" for name in ("WERYAI", "BETTERWAIFU") for what in ("BASE_URL", "API_KEY")
-    }
+    keys_and_urls = {f"{name}_{what}" for name in ("WERYAI", "BETTERWAIFU") for what in ("BASE_URL", "API_KEY")}
+    assert settings.keys() == {*keys_and_urls, "AIOWERY_SANDBOX_SPEED"}
     ended = aiowery_command("balance", env={**os.environ, **settings})
     server.send_signal(number)
     rest, complaint = server.communicate(timeout=10)
@@ -203,23 +202,23 @@ def test_sandbox_serves_until_it_is_told_to_end(
     assert (server.returncode, rest, complaint) == (0, "", "")
 
 
-def test_sandbox_needs_a_free_port(aiowery_here: Command, aiowery_sandbox: Sandbox) -> None:
+def test_sandbox_needs_a_free_port(aiowery_command: Command, aiowery_sandbox: Sandbox) -> None:
     """A port in use is a clear message."""
     port = aiowery_sandbox.url.rpartition(":")[2]
-    ended = aiowery_here("sandbox", "--port", port)
+    ended = aiowery_command("sandbox", "--port", port)
     assert ended.returncode == 2
     assert f"cannot listen on port {port}" in ended.stderr
 
 
-def test_version_is_the_package_s(aiowery_here: Command) -> None:
+def test_version_is_the_package_s(aiowery_command: Command) -> None:
     """`--version` prints the version and nothing else."""
-    ended = aiowery_here("--version")
+    ended = aiowery_command("--version")
     assert (ended.returncode, ended.stdout) == (0, f"{__version__}\n")
 
 
-def test_help_says_what_each_shape_is_good_for(aiowery_here: Command) -> None:
+def test_help_says_what_each_shape_is_good_for(aiowery_command: Command) -> None:
     """The uses of the aspect ratios are in the help page; every option has a line."""
-    text = " ".join(aiowery_here("batch", "--help").stdout.replace("│", " ").split())
+    text = " ".join(aiowery_command("batch", "--help").stdout.replace("│", " ").split())
     for ratio, use in ASPECT_RATIOS.items():
         assert f"{ratio} {use}" in text
 
@@ -233,9 +232,9 @@ def test_help_says_what_each_shape_is_good_for(aiowery_here: Command) -> None:
         (("batch", "p.txt", "--out", "o", "--nonsense"), "--nonsense"),
     ],
 )
-def test_wrong_use_is_exit_code_2(aiowery_here: Command, arguments: Sequence[str], words: str) -> None:
+def test_wrong_use_is_exit_code_2(aiowery_command: Command, arguments: Sequence[str], words: str) -> None:
     """What the command line cannot understand is refused on standard error."""
-    ended = aiowery_here(*arguments)
+    ended = aiowery_command(*arguments)
     assert ended.returncode == 2
     assert words in ended.stderr
 

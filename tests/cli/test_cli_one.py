@@ -28,9 +28,9 @@ def photo(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_list_names_every_type_with_what_it_needs(aiowery_here: Command) -> None:
+def test_the_list_names_every_type_with_what_it_needs(aiowery_command: Command) -> None:
     """`run --list` is the way in: each type has a line with its purpose, free of endpoints, and its needs."""
-    ended = aiowery_here("run", "--list")
+    ended = aiowery_command("run", "--list")
     assert ended.returncode == 0
     lines = {line.split()[0]: line for line in ended.stdout.splitlines() if line.strip()}
     assert lines.keys() >= REQUESTS.keys()
@@ -40,29 +40,29 @@ def test_the_list_names_every_type_with_what_it_needs(aiowery_here: Command) -> 
 
 
 @pytest.mark.parametrize("type_name", REQUESTS)
-def test_the_fields_of_every_type_are_explained(aiowery_here: Command, type_name: str) -> None:
+def test_the_fields_of_every_type_are_explained(aiowery_command: Command, type_name: str) -> None:
     """`run TYPE --fields` tells the class's own words and each field."""
-    ended = aiowery_here("run", type_name, "--fields")
+    ended = aiowery_command("run", type_name, "--fields")
     assert ended.returncode == 0
     assert ended.stdout.startswith(f"{type_name}: ")
     for field in REQUESTS[type_name].__attrs_attrs__:
         assert f"\n {field.name} " in ended.stdout
-    assert ended.stdout == aiowery_here("run", type_name, "--list").stdout
+    assert ended.stdout == aiowery_command("run", type_name, "--list").stdout
 
 
-def test_fields_tell_choices_and_defaults(aiowery_here: Command) -> None:
+def test_fields_tell_choices_and_defaults(aiowery_command: Command) -> None:
     """Whoever reads the table knows what can be written."""
-    told = " ".join(aiowery_here("run", "music", "--fields").stdout.split())
+    told = " ".join(aiowery_command("run", "music", "--fields").stdout.split())
     assert "mode VOCAL_SONG | ONLY_MUSIC | ... VOCAL_SONG" in told
     assert "reference_audio_url sound: a url or a file" in told
-    told = " ".join(aiowery_here("run", "image-expand", "--fields").stdout.split())
+    told = " ".join(aiowery_command("run", "image-expand", "--fields").stdout.split())
     assert "image_size size, such as 1024x768 (needed)" in told
 
 
 @pytest.mark.parametrize("said", ["[]", '{"a": 1}', "7", '"music"'])
-def test_a_type_that_is_another_is_refused(aiowery_here: Command, said: str) -> None:
+def test_a_type_that_is_another_is_refused(aiowery_command: Command, said: str) -> None:
     """Whatever stands there as type, it is told in one line."""
-    ended = aiowery_here("run", "text-to-image", "--sandbox", "--json", f'{{"type": {said}}}')
+    ended = aiowery_command("run", "text-to-image", "--sandbox", "--json", f'{{"type": {said}}}')
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr.startswith("aiowery: --json says type ")
     assert "the command says text-to-image; leave one out" in ended.stderr
@@ -140,12 +140,16 @@ def test_a_podcast_tells_how_to_go_on(aiowery_command: Command, aiowery_sandbox:
     assert voiced.stdout.startswith(aiowery_sandbox.url)
 
 
-def test_json_comes_from_words_files_and_standard_input(aiowery_command: Command, tmp_path: Path) -> None:
+def test_json_comes_from_words_files_and_standard_input(
+    aiowery_command: Command, aiowery_alone: Command, tmp_path: Path
+) -> None:
     """--json takes an object, @FILE and -; --set overrules it."""
     (tmp_path / "r.json").write_text('{\n  "prompt": "a file"\n}\n')
-    for source, typed in (('{"prompt": "words"}', None), ("@r.json", None), ("-", '{"prompt": "piped"}')):
-        ended = aiowery_command("run", "text-to-image", "--json", source, *_FAST, "--out", "out", input=typed)
+    for source in ('{"prompt": "words"}', "@r.json"):
+        ended = aiowery_command("run", "text-to-image", "--json", source, *_FAST, "--out", "out")
         assert ended.returncode == 0, ended.stderr
+    piped = aiowery_alone("run", "text-to-image", "--json", "-", *_FAST, "--out", "out", input='{"prompt": "piped"}')
+    assert piped.returncode == 0, piped.stderr
     aiowery_command("run", "text-to-image", "--json", "@r.json", "--set", "prompt=a setting", *_FAST, "--out", "out")
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {"words.png", "a-file.png", "piped.png", "a-setting.png"}
@@ -209,9 +213,11 @@ def test_an_empty_setting_leaves_a_field_out() -> None:
         (("text-to-image", "--set", "prompt=a"), ("WERYAI_API_KEY", "--sandbox")),
     ],
 )  # fmt: skip
-def test_what_cannot_be_meant_is_refused(aiowery_here: Command, arguments: Sequence[str], words: Sequence[str]) -> None:
+def test_what_cannot_be_meant_is_refused(
+    aiowery_command: Command, arguments: Sequence[str], words: Sequence[str]
+) -> None:
     """Each slip of the pen ends in one message that names it and the way out, before anything is sent."""
-    ended = aiowery_here("run", *arguments)
+    ended = aiowery_command("run", *arguments)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr.startswith("aiowery: ")
     for word in words:

@@ -37,17 +37,17 @@ def test_a_batch_is_called_back_through_another_process(
     assert list((tmp_path / "jobs.db.owners").iterdir()) == []
 
 
-def test_a_place_that_cannot_be_listened_to(aiowery_here: Command) -> None:
+def test_a_place_that_cannot_be_listened_to(aiowery_command: Command) -> None:
     """The address and the reason are named; nothing is left running."""
-    ended = aiowery_here("webhook", "--host", "192.0.2.1", "--port", "9")
+    ended = aiowery_command("webhook", "--host", "192.0.2.1", "--port", "9")
     assert ended.returncode == 2
     assert "cannot listen on 192.0.2.1:9" in ended.stderr
 
 
-def test_a_ledger_that_is_none(aiowery_here: Command, tmp_path: Path) -> None:
+def test_a_ledger_that_is_none(aiowery_command: Command, tmp_path: Path) -> None:
     """Another file is not touched, and the way out is named."""
     (tmp_path / "notes").write_text("mine")
-    ended = aiowery_here("webhook", "--port", "0", "--ledger", "notes")
+    ended = aiowery_command("webhook", "--port", "0", "--ledger", "notes")
     assert ended.returncode == 1
     assert "give another file" in ended.stderr
     assert (tmp_path / "notes").read_text() == "mine"
@@ -63,12 +63,12 @@ def test_a_ledger_that_is_none(aiowery_here: Command, tmp_path: Path) -> None:
     ids=["no ledger", "betterwaifu", "http"],
 )
 def test_a_public_url_that_could_not_work(
-    options: tuple[str, ...], words: str, aiowery_here: Command, tmp_path: Path
+    options: tuple[str, ...], words: str, aiowery_command: Command, tmp_path: Path
 ) -> None:
     """Refused before anything is sent or made."""
     (tmp_path / "prompts.txt").write_text("a cat\n")
     url = () if "--public-url" in options else ("--public-url", "https://app.example.com")
-    ended = aiowery_here("batch", "prompts.txt", "--out", "out", *options, *url)
+    ended = aiowery_command("batch", "prompts.txt", "--out", "out", *options, *url)
     assert ended.returncode == 2
     assert words in ended.stderr
     assert not (tmp_path / "out").exists()

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aiowery import Limits, RetryPolicy
@@ -286,7 +286,6 @@ def test_a_lane_with_other_limits_is_shared_and_says_so(caplog: pytest.LogCaptur
     assert "another open client" in caplog.text
 
 
-@settings(deadline=None, max_examples=60)
 @given(
     st.lists(
         st.tuples(st.integers(1, 5), st.sampled_from(["accept", "busy", "tasks", "refuse", "cancel"])),

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support import World, client_of, envelope, ledger_of
 
@@ -86,7 +86,6 @@ async def test_what_is_kept_of_a_job_is_how_long_it_took(kind: str, tmp_path: Pa
 
 
 @given(hosts=st.lists(st.text(), min_size=2, max_size=2, unique=True), key=st.lists(st.text()).map(tuple))
-@settings(deadline=None)
 def test_hosts_do_not_teach_each_other(hosts: list[str], key: tuple[str, ...]) -> None:
     """What a sandbox needs for a picture says nothing of the provider; whatever words a caller uses, they come back."""
     here, there = hosts

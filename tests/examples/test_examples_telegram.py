@@ -1,4 +1,7 @@
-"""The Telegram bot: real updates through its dispatcher, aiogram's own HTTP session, a sandbox for the pictures."""
+"""The Telegram bot: real updates through its dispatcher, aiogram's own HTTP session, a sandbox for the pictures.
+
+Loading aiogram takes seconds, so only the process that runs these tests does it, and not while tests are collected.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +9,17 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from aiogram import Bot
-from aiogram.client.session.aiohttp import AiohttpSession
-from aiogram.client.telegram import TelegramAPIServer
-from aiogram.types import Chat, Message, Update, User
 from aiohttp import web
 
 from aiowery import WeryAI
 from aiowery.sandbox import FAIL, MODERATED, Sandbox
 from examples.fair import FairTurns
-from examples.telegram_bot import make_dispatcher, obey_limits
+
+if TYPE_CHECKING:
+    from aiogram.types import Update
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("told_nothing_secret", "quick_edits")]
 
@@ -28,6 +29,8 @@ Hear = Callable[..., Any]
 
 def update_of(text: str, user: int = 1) -> Update:
     """Return a message from a user as Telegram hands it over."""
+    from aiogram.types import Chat, Message, Update, User  # noqa: PLC0415 - see above
+
     person = User(id=user, is_bot=False, first_name=f"User {user}")
     chat = Chat(id=user, type="private")
     return Update(
@@ -41,6 +44,11 @@ def bot(
     telegram: AbstractAsyncContextManager[Any], make_client: Callable[[], WeryAI]
 ) -> Callable[..., AbstractAsyncContextManager[Hear]]:
     """Run the bot; yield the function that lets it hear a text."""
+    from aiogram import Bot  # noqa: PLC0415 - see above
+    from aiogram.client.session.aiohttp import AiohttpSession  # noqa: PLC0415
+    from aiogram.client.telegram import TelegramAPIServer  # noqa: PLC0415
+
+    from examples.telegram_bot import make_dispatcher, obey_limits  # noqa: PLC0415
 
     @asynccontextmanager
     async def running(*, at_once: int = 20, waiting_each: int = 5) -> AsyncIterator[Hear]:

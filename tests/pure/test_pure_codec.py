@@ -7,14 +7,13 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aiowery._codec import Identifier, make_converter, structure
 from aiowery.errors import UnexpectedResponse
 
 CONVERTER = make_converter()
-modest = settings(deadline=None, max_examples=150)
 
 
 @attrs.frozen
@@ -133,7 +132,6 @@ anything = st.recursive(
 
 
 @given(raw=anything)
-@modest
 def test_any_json_is_read_or_refused(raw: Any) -> None:
     """Nothing that JSON can hold raises anything but UnexpectedResponse, and what is read has the right types."""
     try:

@@ -6,13 +6,12 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aiowery._estimate import Durations, Usual, low_quantile
 from aiowery._statistics import LaneStatistics
 
-modest = settings(deadline=None, max_examples=100)
 seconds = st.floats(0.1, 1e5)
 
 
@@ -26,7 +25,6 @@ def seen(durations: Durations, values: list[float], key: str = "k") -> None:
 
 
 @given(enough=st.integers(1, 20), values=st.lists(seconds, max_size=30))
-@modest
 def test_nothing_is_said_before_enough_was_seen(enough: int, values: list[float]) -> None:
     """The first `enough - 1` jobs teach nothing yet."""
     durations = Durations(enough, 5)
@@ -36,7 +34,6 @@ def test_nothing_is_said_before_enough_was_seen(enough: int, values: list[float]
 
 
 @given(values=st.lists(seconds, min_size=1, max_size=150), percentile=st.floats(1, 99))
-@modest
 def test_the_estimate_is_the_percentile_of_the_latest(values: list[float], percentile: float) -> None:
     """By nearest rank: at least 5 % of the latest 64 took no longer, and less than 5 % took less; so for any other."""
     durations = Durations(1, percentile)
@@ -70,7 +67,6 @@ def test_a_job_found_done_at_first_sight_may_have_taken_half() -> None:
 
 
 @given(known=st.lists(seconds, min_size=1, max_size=40), late=st.lists(st.floats(1e5, 1e6), max_size=20))
-@modest
 def test_a_look_after_all_ends_says_nothing(known: list[float], late: list[float]) -> None:
     """Jobs found done by a first look later than any known end may have taken as long as any: nothing changes."""
     exact = [(value, value) for value in known]
@@ -78,7 +74,6 @@ def test_a_look_after_all_ends_says_nothing(known: list[float], late: list[float
 
 
 @given(told=st.lists(intervals, min_size=1, max_size=64), share=st.floats(0.01, 0.99), more=st.floats(0, 0.5))
-@modest
 def test_a_larger_share_has_ended_later(told: list[tuple[float, float]], share: float, more: float) -> None:
     """The moment grows with the share, and lies between half of the earliest bound and the latest."""
     moment = low_quantile(told, share)
@@ -101,7 +96,6 @@ def test_looks_that_come_too_late_do_not_hide_how_short_jobs_are() -> None:
 
 
 @given(true=st.floats(1, 50), times=st.floats(1.5, 20), draw=st.randoms(use_true_random=False))
-@modest
 def test_an_estimate_that_is_too_late_comes_down(true: float, times: float, draw: Random) -> None:
     """Jobs have become faster: first looks, which come a little before the estimate, find them done, and it sinks."""
     durations = Durations(8, 5)
@@ -115,7 +109,6 @@ def test_an_estimate_that_is_too_late_comes_down(true: float, times: float, draw
 
 
 @given(true=st.floats(5, 50), late=st.floats(0, 3))
-@modest
 def test_a_right_estimate_stays(true: float, late: float) -> None:
     """Jobs seen running at one look and done at the next keep the estimate between the two."""
     durations = Durations(1, 5)
@@ -145,7 +138,6 @@ def test_kinds_without_number_take_no_memory_without_end() -> None:
 
 
 @given(values=st.lists(seconds, min_size=1, max_size=100), enough=st.integers(1, 64))
-@modest
 def test_what_was_seen_before_counts_as_if_seen_now(values: list[float], enough: int) -> None:
     """Who begins with another's observations says what that other one says, and learns on."""
     told = [(value, value + 1) for value in values]
@@ -212,7 +204,6 @@ lanes = st.builds(
 
 
 @given(now=lanes, ahead=st.integers(0, 50))
-@modest
 def test_nobody_further_back_is_let_in_earlier(now: LaneStatistics, ahead: int) -> None:
     """The estimate grows with the place in line, and is never before the end of a pause, nor after that of all."""
     mine, behind, end = now.starts_in(ahead), now.starts_in(ahead + 1), now.ends_in(ahead + 1)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aiowery import File, _media
@@ -25,8 +25,6 @@ from aiowery._media import (
     read_file,
 )
 from aiowery.errors import ConfigurationError
-
-modest = settings(deadline=None, max_examples=150)
 
 MP4 = b"\0\0\0\x18ftypisom"
 # Each row: content, the ending it gets without one, its other endings, kind and media type.
@@ -382,7 +380,6 @@ def test_a_file_must_be_smaller_than_its_kinds_limit(sort: str, limit: int) -> N
 
 
 @given(content=st.binary(max_size=30) | st.sampled_from([row[0] for row in SORTS.values()]), name=st.text(max_size=12))
-@modest
 def test_any_file_is_ready_or_refused(content: bytes, name: str) -> None:
     """Whatever it holds and is called: a name with the right ending, or a ConfigurationError."""
     try:

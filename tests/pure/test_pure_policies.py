@@ -7,13 +7,12 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aiowery._policies import Limits, PollPolicy, RetryPolicy, full_jitter
 from aiowery.errors import ConfigurationError
 
-modest = settings(deadline=None, max_examples=150)
 draws = st.floats(0, 1, exclude_max=True) | st.sampled_from([0.0, nextafter(1.0, 0.0)])
 failures = st.integers(-5, 70) | st.integers(0, 10**6) | st.just(10**6)
 seconds = st.floats(0.001, 1e6)
@@ -38,7 +37,6 @@ retries = st.builds(
 
 
 @given(policy=polls(), draw=draws)
-@modest
 def test_intervals_lie_between_their_bounds(policy: PollPolicy, draw: float) -> None:
     """A look comes no sooner than `shortest` and no later than `longest`, an eager one no later than `eager`."""
     assert policy.shortest <= policy.interval(lambda: draw) <= policy.longest * SLACK
@@ -46,7 +44,6 @@ def test_intervals_lie_between_their_bounds(policy: PollPolicy, draw: float) -> 
 
 
 @given(policy=polls(), learned=st.floats(0, 1e6), draw=draws)
-@modest
 def test_a_learned_first_look_lies_within_an_interval_around_that_moment(
     policy: PollPolicy, learned: float, draw: float
 ) -> None:
@@ -57,7 +54,6 @@ def test_a_learned_first_look_lies_within_an_interval_around_that_moment(
 
 
 @given(policy=polls(), draw=draws)
-@modest
 def test_what_is_not_learned_is_looked_at_every_interval(policy: PollPolicy, draw: float) -> None:
     """The first look and further ones come after the usual interval; what is learned makes further ones eager."""
     usual, eager = policy.interval(lambda: draw), policy.eager_interval(lambda: draw)
@@ -74,7 +70,6 @@ def test_first_looks_are_spread_over_an_interval() -> None:
 
 @given(policy=polls(), failures=failures, draw=draws)
 @example(policy=PollPolicy(shortest=60, longest=90, eager=60), failures=1, draw=0.5)
-@modest
 def test_failed_looks_pause_at_least_as_long_as_good_ones(policy: PollPolicy, failures: int, draw: float) -> None:
     """A failing provider is never asked more often than a healthy one, and not rarer than the ceiling."""
     pause = policy.after_failures(failures, lambda: draw)
@@ -82,7 +77,6 @@ def test_failed_looks_pause_at_least_as_long_as_good_ones(policy: PollPolicy, fa
 
 
 @given(policy=polls(), draw=draws)
-@modest
 def test_one_failed_look_costs_no_more_than_its_interval(policy: PollPolicy, draw: float) -> None:
     """A single 500 says nothing of the provider; only the second in a row makes the looks rarer."""
     assert policy.after_failures(1, lambda: draw) == policy.interval(lambda: draw)
@@ -90,7 +84,6 @@ def test_one_failed_look_costs_no_more_than_its_interval(policy: PollPolicy, dra
 
 
 @given(policy=retries, failures=failures, asked=waits, draw=draws)
-@modest
 def test_pauses_before_a_repeat_are_bounded(
     policy: RetryPolicy, failures: int, asked: float | None, draw: float
 ) -> None:
@@ -106,7 +99,6 @@ def test_pauses_before_a_repeat_are_bounded(
 
 
 @given(base=st.floats(0, 1e6), ceiling=st.floats(0, 1e9) | st.just(inf), failures=failures, draw=draws)
-@modest
 def test_full_jitter_is_its_formula(base: float, ceiling: float, failures: int, draw: float) -> None:
     """`random * min(ceiling, base * 2 ** failures)`, with an exponent between 0 and 63."""
     pause = full_jitter(failures, base, ceiling, lambda: draw)
@@ -114,7 +106,6 @@ def test_full_jitter_is_its_formula(base: float, ceiling: float, failures: int, 
 
 
 @given(failures=failures, more=st.integers(0, 50), draw=draws)
-@modest
 def test_full_jitter_never_shrinks(failures: int, more: int, draw: float) -> None:
     """For the same draw, one more failure never means a shorter pause."""
     shorter, longer = (full_jitter(count, 0.5, 20.0, lambda: draw) for count in (failures, failures + more))
@@ -150,7 +141,6 @@ DURATIONS = {
 
 @pytest.mark.parametrize("cls", DURATIONS)
 @given(speed=st.floats(0.01, 1000))
-@modest
 def test_faster_divides_every_duration_and_nothing_else(cls: type[Any], speed: float) -> None:
     """Durations are divided by the speed, counts and words are not."""
     policy = cls(submit_interval=2.5) if cls is Limits else cls()
@@ -160,7 +150,6 @@ def test_faster_divides_every_duration_and_nothing_else(cls: type[Any], speed: f
 
 
 @given(speed=st.floats(0.01, 1000), failures=failures, draw=draws)
-@modest
 def test_a_faster_policy_pauses_in_proportion(speed: float, failures: int, draw: float) -> None:
     """Every delay of a faster world is the slow world's, divided by the speed."""
     polling, retrying = PollPolicy(), RetryPolicy()

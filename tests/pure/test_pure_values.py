@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import attrs
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aiowery import DEFAULT, AioweryError, Asset, ImageResult, Outcome, Request, Result, ScriptLine, Snapshot, TaskState
@@ -16,7 +16,6 @@ from aiowery._fields import FrozenMapping
 from aiowery._values import Accepted
 from aiowery.errors import ConfigurationError, JobFailed
 
-modest = settings(deadline=None, max_examples=100)
 mappings = st.dictionaries(st.text(max_size=3), st.integers() | st.lists(st.integers(), max_size=2), max_size=4)
 
 
@@ -32,7 +31,6 @@ class Plain(Request[Result]):
 
 
 @given(values=mappings, others=mappings)
-@modest
 def test_a_frozen_mapping_is_its_mapping(values: dict[str, Any], others: dict[str, Any]) -> None:
     """It reads, compares and prints like the dictionary it was made of, and equal ones hash alike."""
     frozen = FrozenMapping(values)
@@ -45,7 +43,6 @@ def test_a_frozen_mapping_is_its_mapping(values: dict[str, Any], others: dict[st
 
 
 @given(values=mappings)
-@modest
 def test_a_frozen_mapping_pickles_and_copies(values: dict[str, Any]) -> None:
     """It travels to another process, unlike a MappingProxyType."""
     frozen = FrozenMapping(values)

@@ -9,14 +9,13 @@ from math import inf, isfinite, nan
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aiowery._wire import Answer, json_body, parse_retry_after
 from aiowery.errors import ConfigurationError, UnexpectedResponse
 
 NOW = datetime(2026, 1, 5, 12, 0, 0, tzinfo=UTC)
-modest = settings(deadline=None, max_examples=200)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +68,6 @@ dates = st.from_regex(
 @example(text="01 Jan 0001 00:00:00 +2359")
 @example(text="01 Jan 0000 00:00:00")
 @example(text="\x00")
-@modest
 def test_any_retry_after_is_a_usable_pause_or_nothing(text: str) -> None:
     """Whatever a server writes there, a timer can use the answer."""
     seconds = parse_retry_after(text, NOW)
@@ -77,7 +75,6 @@ def test_any_retry_after_is_a_usable_pause_or_nothing(text: str) -> None:
 
 
 @given(away=st.integers(-(10**6), 10**6))
-@modest
 def test_a_date_is_the_time_until_it(away: int) -> None:
     """A date in the future is waited for; one in the past is no wait."""
     moment = format_datetime(NOW + timedelta(seconds=away), usegmt=True)
@@ -102,7 +99,6 @@ json_values = st.recursive(
 
 @given(values=st.dictionaries(st.text(), json_values, max_size=4))
 @example(values={"half a pair": "\ud800"})
-@modest
 def test_a_body_is_its_values(values: dict[str, Any]) -> None:
     """What JSON can hold arrives as it was given, in ASCII that every proxy can carry."""
     body = json_body(values)
@@ -185,7 +181,6 @@ def test_json_may_come_in_any_unicode_encoding(encoding: str) -> None:
 
 
 @given(body=st.binary(max_size=900))
-@modest
 def test_an_excerpt_is_one_short_line(body: bytes) -> None:
     """At most 200 characters without line breaks, whatever the bytes."""
     excerpt = Answer(200, {}, body).excerpt

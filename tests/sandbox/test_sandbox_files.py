@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -82,7 +82,6 @@ def test_an_unfinished_picture_does_not_exist(sandbox: Sandbox, submit: Callable
     assert httpx.get(f"{sandbox.url}/files/{task_id}.png").status_code == 404
 
 
-@settings(max_examples=25, deadline=None)
 @given(prompt=st.text(min_size=1, max_size=300), index=st.integers(0, 50), ratio=st.sampled_from(["8:1", "1:8", "3:4"]))
 def test_any_prompt_becomes_a_picture(prompt: str, index: int, ratio: str) -> None:
     """Whatever the words, the same arguments give the same PNG, of the asked size."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from weryai.filled import EVERYTHING, LOCAL, NEEDED, PICTURE, field_names, fullest, smallest
 
@@ -20,9 +20,6 @@ from aiowery._fields import wire_of
 from aiowery.errors import ConfigurationError
 from aiowery.weryai import REQUESTS, Chat, ImageExpand, ImageToImage, as_object, from_object
 from aiowery.weryai._provider import WeryAIProvider
-
-modest = settings(deadline=None, max_examples=25)
-thorough = settings(deadline=None, max_examples=60)
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40).filter(str.strip)
 json_values = st.recursive(
@@ -76,7 +73,6 @@ def same(one: Any, other: Any) -> None:
 
 @pytest.mark.parametrize("name", REQUESTS)
 @given(data=st.data())
-@modest
 def test_any_request_survives_json(name: str, data: st.DataObject) -> None:
     """Texts of any sort, urls, paths, files in memory and nested parameters come back as they were."""
     request = data.draw(requests_of(name))
@@ -228,7 +224,6 @@ junk = st.recursive(
 
 @pytest.mark.parametrize("name", REQUESTS)
 @given(data=st.data())
-@modest
 def test_any_object_makes_a_request_or_our_error(name: str, data: st.DataObject) -> None:
     """Whatever a file holds: a request that can be told again and is sent or refused, or a ConfigurationError."""
     usual = as_object(smallest(name))
@@ -245,7 +240,6 @@ def test_any_object_makes_a_request_or_our_error(name: str, data: st.DataObject)
 @example(task_id="..")
 @example(task_id=".")
 @example(task_id="\ud800")
-@thorough
 def test_an_id_in_the_path_is_one_segment_or_refused(task_id: str) -> None:
     """An id from a file never leads to another path: what no path can hold is a ConfigurationError."""
     try:
@@ -262,7 +256,6 @@ def test_an_id_in_the_path_is_one_segment_or_refused(task_id: str) -> None:
     script=st.lists(st.builds(ScriptLine, texts, texts, st.none() | texts), max_size=4),
     contents=st.lists(texts, min_size=1),
 )
-@thorough
 def test_scripts_and_messages_survive_json(script: list[ScriptLine], contents: list[str]) -> None:
     """Each turn of a podcast and of a conversation comes back in its place."""
     voice = smallest("podcast-voice", script=script)

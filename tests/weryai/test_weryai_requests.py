@@ -10,7 +10,7 @@ from typing import Any, ClassVar, get_args
 
 import attrs
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aiowery._tasks import Snapshot, TaskState
@@ -18,8 +18,6 @@ from aiowery._values import ImageResult, Request
 from aiowery.errors import ConfigurationError
 from aiowery.weryai import ASPECT_RATIOS, IMAGE_MODELS, AspectRatio, EffectTemplate, TextToImage
 from aiowery.weryai._provider import BALANCE, WeryAIProvider
-
-modest = settings(deadline=None, max_examples=100)
 
 
 def sent(request: Request[Any]) -> dict[str, Any]:
@@ -189,7 +187,6 @@ def test_a_request_takes_a_place_per_picture(fields: dict[str, Any], places: int
 @example(prompt="x" * 50)
 @example(prompt="x" * 51)
 @example(prompt="  two\n words  ")
-@modest
 def test_a_label_is_one_short_line(prompt: str) -> None:
     """At most 50 characters on one line, the beginning of the prompt; a cut one ends in three dots."""
     label = TextToImage(prompt=prompt).label

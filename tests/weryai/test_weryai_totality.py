@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from weryai.filled import smallest
 
@@ -94,7 +94,6 @@ KEYS = [
 ]
 WORDS = ["SUCCESS", "failed", "waiting", "ok", "0", "200", "1001", " 6010", TASK, "", " ", "..", "\ud800", "1" * 25]
 
-modest = settings(deadline=None, max_examples=120)
 
 scalars = (
     st.none()
@@ -186,7 +185,6 @@ def outcome(decoder: str, answer: Answer) -> Any:
 @example(body={"status": " " * 20 + "1001"}, http_status=200, headers={})
 @example(body={"status": "9" * 5000}, http_status=200, headers={})
 @example(body={"status": "\uff11\uff10\uff10\uff11", "msg": "full-width digits"}, http_status=200, headers={})
-@modest
 def test_any_json_gives_a_value_or_a_known_error(
     decoder: str, body: Any, http_status: int, headers: dict[str, str]
 ) -> None:
@@ -204,7 +202,6 @@ def test_any_json_gives_a_value_or_a_known_error(
 @example(body=b'{"status":' + b"9" * 4000 + b"}", http_status=200, headers={})
 @example(body=b'{"status":0,"data":{"task_id":1e999,"cost_credits":-Infinity}}', http_status=200, headers={})
 @example(body=b'{"status":0,"data":"\xe9"}', http_status=200, headers={})
-@modest
 def test_any_bytes_give_a_value_or_a_known_error(
     decoder: str, body: bytes, http_status: int, headers: dict[str, str]
 ) -> None:
@@ -255,7 +252,6 @@ def ids_in(items: Any) -> Iterator[str]:
 @given(data=tasks | st.lists(tasks | scalars, max_size=3))
 @example(data=[{"task_id": "a"}, {"task_id": "b"}])
 @example(data=[None, {"task_ids": [None, "a", 5]}])
-@modest
 def test_no_usable_id_is_lost(data: Any) -> None:
     """What was accepted is paid for: each usable id is there once, in order, and no other is."""
     found = outcome("accepted", Answer(200, {}, json.dumps({"status": 0, "data": data}).encode()))
@@ -272,7 +268,6 @@ def test_no_usable_id_is_lost(data: Any) -> None:
 @example(task_id="\ud800")
 @example(task_id="../balance")
 @example(task_id="a/b?c#d%2f")
-@modest
 def test_an_accepted_id_can_be_asked_about(task_id: Any) -> None:
     """Whatever id is accepted, its status call is one path segment that means exactly this id."""
     found = outcome("accepted", Answer(200, {}, json.dumps({"status": 0, "data": {"task_id": task_id}}).encode()))
@@ -286,7 +281,6 @@ def test_an_accepted_id_can_be_asked_about(task_id: Any) -> None:
 
 
 @given(data=data)
-@modest
 def test_a_snapshot_is_about_the_task_that_was_asked_for(data: Any) -> None:
     """A status answer gives a snapshot of this task or an error; raw and outputs are of usable types."""
     found = outcome("status", Answer(200, {}, json.dumps({"status": 0, "data": data}).encode()))
@@ -298,7 +292,6 @@ def test_a_snapshot_is_about_the_task_that_was_asked_for(data: Any) -> None:
 
 
 @given(data=st.lists(tasks | scalars, max_size=4))
-@modest
 def test_each_snapshot_of_a_batch_names_its_task(data: Any) -> None:
     """No snapshot of a batch answer is about nobody."""
     found = outcome("batch", Answer(200, {}, json.dumps({"status": 0, "data": data}).encode()))
@@ -308,7 +301,6 @@ def test_each_snapshot_of_a_batch_names_its_task(data: Any) -> None:
 
 
 @given(value=scalars)
-@modest
 def test_a_balance_is_finite(value: Any) -> None:
     """Credits are a number one can compare: never NaN or infinite, never a boolean."""
     for data in (value, {"balance": value}):
@@ -320,7 +312,6 @@ def test_a_balance_is_finite(value: Any) -> None:
 
 @pytest.mark.parametrize("decoder", RESULT_OF)
 @given(body=envelopes | completions)
-@modest
 def test_what_was_accepted_can_always_be_gathered(decoder: str, body: Any) -> None:
     """Outputs that came with the answer make a result of the right class, however odd the rest of it is."""
     found = outcome(decoder, Answer(200, {}, json.dumps(body).encode()))
@@ -333,7 +324,6 @@ def test_what_was_accepted_can_always_be_gathered(decoder: str, body: Any) -> No
 
 
 @given(data=data)
-@modest
 def test_a_look_can_always_be_judged_and_gathered(data: Any) -> None:
     """Whatever a status answer holds, every result class reads it."""
     found = outcome("status", Answer(200, {}, json.dumps({"status": 0, "data": data}).encode()))
@@ -345,7 +335,6 @@ def test_a_look_can_always_be_judged_and_gathered(data: Any) -> None:
 
 
 @given(body=st.binary(max_size=40) | (envelopes | anything).map(lambda body: json.dumps(body).encode()))
-@modest
 def test_any_delivery_is_a_snapshot_or_a_known_error(body: bytes) -> None:
     """A webhook is open to everybody: what is POSTed to it gives a snapshot of a named task, or one of ours."""
     try:

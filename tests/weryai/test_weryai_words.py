@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aiowery._tasks import TaskState
@@ -25,7 +25,6 @@ WORDS = {
     "canceled": TaskState.FAILED,
     "cancelled": TaskState.FAILED,
 }
-modest = settings(deadline=None, max_examples=150)
 spaces = st.text(" \t\r\n\u00a0\u2003", max_size=3)
 
 
@@ -38,7 +37,6 @@ def test_a_documented_word_has_its_meaning(word: str, state: TaskState) -> None:
 
 
 @given(word=st.sampled_from(sorted(WORDS)), capitals=st.lists(st.booleans(), min_size=10), before=spaces, after=spaces)
-@modest
 def test_case_and_surrounding_space_do_not_matter(word: str, capitals: list[bool], before: str, after: str) -> None:
     """Any mixture of capitals, with any space around it, means the same."""
     spelled = "".join(letter.upper() if capital else letter for letter, capital in zip(word, capitals, strict=False))
@@ -48,7 +46,6 @@ def test_case_and_surrounding_space_do_not_matter(word: str, capitals: list[bool
 
 
 @given(word=st.text(max_size=12).filter(lambda word: word.strip().casefold() not in WORDS))
-@modest
 def test_an_unknown_word_runs(word: str) -> None:
     """A word that nobody documented never ends a task, and is known to be unknown."""
     assert fold(word) is TaskState.RUNNING
