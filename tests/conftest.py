@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from typing import Any
 
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
@@ -23,6 +25,43 @@ _OURS = (
     *("WERYAI_API_KEY", "WERYAI_BASE_URL", "WERYAI_MODELS_BASE_URL"),
     *("BETTERWAIFU_API_KEY", "BETTERWAIFU_BASE_URL", "AIOWERY_SANDBOX_SPEED"),
 )
+
+
+_SECONDS = pytest.StashKey[float]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the pyproject say how long a test may take."""
+    parser.addini("longest_test", "seconds that a test may take unless it is marked slow", default="5")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Run one worker more than there are cores with `-n auto`: now and then a test waits."""
+    return (os.cpu_count() or 1) + 1
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put first what loads much, so that one worker runs all of it before others take over tests of its share.
+
+    Raises UsageError for a test that is marked slow without a reason.
+    """
+    items.sort(key=lambda item: item.get_closest_marker("loads_much") is None)
+    for item in items:
+        slow = item.get_closest_marker("slow")
+        if slow is not None and not slow.args:
+            raise pytest.UsageError(f"{item.nodeid}: say why it is slow: @pytest.mark.slow('reason')")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
+    """Fail a test that takes too long, set-up and end counted, unless it is marked slow."""
+    report = yield
+    seconds = item.stash[_SECONDS] = item.stash.get(_SECONDS, 0.0) + call.duration
+    longest = float(item.config.getini("longest_test"))
+    if call.when == "teardown" and report.passed and seconds > longest and not item.get_closest_marker("slow"):
+        report.outcome = "failed"
+        report.longrepr = f"took {seconds:.1f} s; shorten it, or say why not: @pytest.mark.slow('reason')"
+    return report
 
 
 @pytest.fixture(autouse=True)

@@ -35,7 +35,6 @@ def test_one_picture(aiowery_command: Command, studio: Sandbox, tmp_path: Path) 
     assert (made.seed, made.wish.model) == (7, "plant-milk")
 
 
-@pytest.mark.slow
 def test_a_batch_in_line(aiowery_command: Command, tmp_path: Path) -> None:
     """Four pictures of the jobs edition, one after the other with a rest between: all saved, with their facts."""
     (tmp_path / "p.txt").write_text("a\nb\nc\nd\n")

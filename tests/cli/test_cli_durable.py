@@ -21,8 +21,6 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 Start = Callable[..., subprocess.Popen[str]]
 Manifest = Callable[[], Sequence[dict[str, Any]]]
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture
 def cats(tmp_path: Path) -> Path:

@@ -12,7 +12,7 @@ import pytest
 from cli.conftest import Command
 
 
-@pytest.mark.slow
+@pytest.mark.slow("pictures take seconds, so that calls come before the first look")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_batch_is_called_back_through_another_process(
     number: signal.Signals,

@@ -58,7 +58,7 @@ async def client_of(sandbox: Sandbox, **more: Any) -> AsyncIterator[WeryAI]:
         yield client
 
 
-@pytest.mark.slow
+@pytest.mark.slow("a thousand jobs over real sockets")
 @either_door
 async def test_a_gather_of_a_thousand_uses_few_connections(sandbox: Sandbox, http: Any) -> None:
     """A thousand `run` at once: all finish, one POST each, never more than 20 tasks, at most 24 connections."""

@@ -92,7 +92,6 @@ async def test_what_goes_wrong_is_told_in_words(bot: Any, platform: Any, prompt:
     assert platform.pictures() == []
 
 
-@pytest.mark.slow
 async def test_one_who_asks_six_times_does_not_keep_another_waiting(bot: Any, platform: Any, sandbox: Sandbox) -> None:
     """A asks six times, then B once: B's picture comes second of those who wait, and each cost one POST."""
     async with bot(at_once=1) as hear:

@@ -251,7 +251,7 @@ async def sees_progress(page: Page) -> None:
 
 
 @needs_chromium
-@pytest.mark.slow
+@pytest.mark.slow("a browser starts")
 async def test_the_page_shows_progress_and_the_picture(web: httpx.AsyncClient, sandbox: Sandbox) -> None:
     """A prompt, the button, progress, the picture; whoever has the address sees the same, may leave, and come back."""
     under_way = UnderWay()
@@ -274,7 +274,7 @@ async def test_the_page_shows_progress_and_the_picture(web: httpx.AsyncClient, s
 
 
 @needs_chromium
-@pytest.mark.slow
+@pytest.mark.slow("a browser starts")
 async def test_the_page_tells_what_goes_wrong_and_trusts_no_words(web: httpx.AsyncClient) -> None:
     """A refusal is told; HTML in a prompt or behind the # stays text; afterwards the form works as before."""
     async with browsing() as window, window() as page:

@@ -21,7 +21,12 @@ from examples.fair import FairTurns
 if TYPE_CHECKING:
     from aiogram.types import Update
 
-pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("told_nothing_secret", "quick_edits")]
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.loads_much,
+    pytest.mark.slow("the first of them loads aiogram"),
+    pytest.mark.usefixtures("told_nothing_secret", "quick_edits"),
+]
 
 TOKEN = "42:token-of-the-bot"
 Hear = Callable[..., Any]
@@ -95,7 +100,6 @@ async def test_what_goes_wrong_is_told_in_words(bot: Any, platform: Any, text: s
     assert platform.pictures() == []
 
 
-@pytest.mark.slow
 async def test_one_who_asks_six_times_does_not_keep_another_waiting(bot: Any, platform: Any, sandbox: Sandbox) -> None:
     """A asks six times, then B once: B's picture comes second of seven, and each cost one POST."""
     async with bot(at_once=1) as hear:
@@ -119,7 +123,6 @@ async def test_who_has_too_many_waiting_is_told_so(bot: Any, platform: Any, sand
     assert sandbox.world.counters.posts == 2
 
 
-@pytest.mark.slow
 async def test_too_early_for_telegram_is_only_late(bot: Any, platform: Any) -> None:
     """A refusal with retry_after costs a pause, not the picture."""
     early = {"ok": False, "description": "Too Many Requests", "parameters": {"retry_after": 1}}

