@@ -1,0 +1,59 @@
+"""A client's default policies keep the time of a sandbox, which the environment names."""
+
+from __future__ import annotations
+
+import pytest
+
+from aiowery import BetterWaifu, Limits, PollPolicy, RetryPolicy, WeryAI
+from aiowery.betterwaifu import LIMITS
+from aiowery.errors import ConfigurationError
+from aiowery.sandbox import Sandbox
+from aiowery.weryai import TextToImage
+
+KEY = "sk-made-up-key-0123456789"
+LOOPBACK = "http://127.0.0.1:8765"
+
+
+def test_on_loopback_the_defaults_are_as_fast_as_the_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both providers' default limits, polling and retries are those of real time, divided by the speed."""
+    monkeypatch.setenv("AIOWERY_SANDBOX_SPEED", "50")
+    for client, limits in (
+        (WeryAI(KEY, base_url=LOOPBACK), Limits()),
+        (BetterWaifu(KEY, base_url=LOOPBACK), LIMITS["v1-images"]),
+        (BetterWaifu(KEY, base_url=LOOPBACK, edition="jobs"), LIMITS["jobs"]),
+    ):
+        expected = (limits.faster(50), PollPolicy().faster(50), RetryPolicy().faster(50))
+        assert (client.limits, client.polling, client.retries) == expected
+
+
+def test_elsewhere_the_variable_means_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real service is never asked a hundred times as often because a variable was left over."""
+    monkeypatch.setenv("AIOWERY_SANDBOX_SPEED", "100")
+    for url in (None, "https://api.example.com", "https://127.0.0.1.example.com"):
+        client = WeryAI(KEY, base_url=url)
+        assert (client.limits, client.polling, client.retries) == (Limits(), PollPolicy(), RetryPolicy())
+
+
+def test_policies_that_are_given_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a caller chooses is not divided."""
+    monkeypatch.setenv("AIOWERY_SANDBOX_SPEED", "100")
+    polling = PollPolicy(shortest=1.0)
+    assert WeryAI(KEY, base_url=LOOPBACK, polling=polling).polling is polling
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "1001", "nan", "inf", "fast", "1e9"])
+def test_a_speed_that_cannot_be_names_the_variable(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    """The message names variable, value and bounds."""
+    monkeypatch.setenv("AIOWERY_SANDBOX_SPEED", value)
+    with pytest.raises(ConfigurationError, match=rf"AIOWERY_SANDBOX_SPEED is '{value}'; a number above 0 and at most"):
+        WeryAI(KEY, base_url=LOOPBACK)
+
+
+@pytest.mark.anyio
+async def test_a_plain_client_finds_the_end_at_once(aiowery_sandbox: Sandbox) -> None:
+    """Under the fixture, `WeryAI()` without any settings asks about its job at the sandbox's pace, not every 3-5 s."""
+    async with WeryAI() as client:
+        result = await client.run(TextToImage(prompt="a cat"))
+    assert result.seconds is not None
+    assert result.seconds < 1
+    assert aiowery_sandbox.world.counters.posts == 1
