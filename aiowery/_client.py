@@ -45,9 +45,9 @@ class Client:
 
     Arguments: `api_key`, a string or a callable (plain or async) that returns one and is asked again when the
     provider refuses the key; by default the environment's. `base_url`: https, or http on loopback. `limits`,
-    `polling`, `retries`: see there; while `base_url` is on loopback, the defaults of all three keep the time of a sandbox
-    whose speed AIOWERY_SANDBOX_SPEED names. `timeout`: seconds for connecting and for each read. `http`: by default
-    connections of its own, on httpx's engine; "fast" for those of pyreqwest (extra `aiowery[fast]`); or your own
+    `polling`, `retries`: see there; while `base_url` is on loopback, the defaults of all three keep the time of a
+    sandbox whose speed AIOWERY_SANDBOX_SPEED names. `timeout`: seconds for connecting and for each read. `http`: by
+    default connections of its own, on httpx's engine; "fast" for those of pyreqwest (extra `aiowery[fast]`); or your own
     `httpx.AsyncClient` or `httpx2.AsyncClient`, which stays yours to close and should allow
     `limits.connections` connections. `observer`: called with small frozen events. `low_credits`: a balance below
     it tells the observer so.

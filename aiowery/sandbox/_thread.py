@@ -69,7 +69,7 @@ class _Server(uvicorn.Server):
             connection.shutdown()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_GRACE):
-                while state.connections or state.tasks:
+                while state.connections or state.tasks:  # noqa: ASYNC110 - uvicorn has sets, not events
                     await asyncio.sleep(_GLANCE)
         for task in state.tasks:
             task.cancel()
