@@ -193,6 +193,10 @@ class Callbacks:
         """Forget a submission that brought no job."""
         self._early.pop(ref, None)
 
+    async def knows(self, ref: str) -> bool:
+        """Return True if this mark is one of a submission that is known here, whatever has become of it."""
+        return ref in self._jobs or ref in self._ended or await self._ledger.knows(ref)
+
     async def delivered(self, ref: str, task_id: str, *, ended: bool) -> bool:
         """Record that a task was told of under a mark, and whether as ended; False when that is not known here."""
         known = self._told(ref, task_id, ended=ended)

@@ -129,14 +129,13 @@ def truth(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:
         raise refused(owner, field, value, "True or False")
 
 
-def matching(pattern: str, example: str) -> Any:
+def matching(form: re.Pattern[str], example: str) -> Any:
     """Return a validator for a text of a given form."""
-    compiled = re.compile(pattern)
 
     def check(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:
         if value is None and field.default is None:
             return
-        if not isinstance(value, str) or not compiled.fullmatch(value):
+        if not isinstance(value, str) or not form.fullmatch(value):
             raise refused(owner, field, value, f"a text such as {example!r}")
 
     return check

@@ -8,14 +8,13 @@ from typing import Final
 
 _LONGEST_NAME: Final = 80
 _LONGEST_LABEL: Final = 50
+_UNSAFE: Final = re.compile(r"[^\w.]+")
 
 
 def clean_name(text: str, longest: int = _LONGEST_NAME) -> str:
     """Return the text as one harmless path component: letters, digits, dots and dashes, never hidden or empty."""
-    name = re.sub(r"[^\w.]+", "-", text.encode("utf-8", "ignore").decode()).strip("-._")
-    while len(name.encode()) > longest:
-        name = name[:-1]
-    return name.rstrip("-._") or "file"
+    name = _UNSAFE.sub("-", text.encode("utf-8", "ignore").decode()).strip("-._")
+    return name.encode()[:longest].decode("utf-8", "ignore").rstrip("-._") or "file"
 
 
 def shortened(said: str) -> str:

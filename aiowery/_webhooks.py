@@ -50,6 +50,10 @@ class Line:
 class Recipient(Protocol):
     """Somebody who has submitted, or who keeps the ledger of those who have."""
 
+    def knows(self, ref: str) -> Coroutine[Any, Any, bool]:
+        """Return True if this mark is one of a submission that is known here, whatever has become of it."""
+        ...
+
     def delivered(self, ref: str, task_id: str, *, ended: bool) -> Coroutine[Any, Any, bool]:
         """Record that a task was told of under a mark, and whether as ended; False when that is not known here."""
         ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -16,6 +17,7 @@ from aiowery.errors import ConfigurationError, InvalidRequest, UnexpectedRespons
 _REQUEST_ID_HEADERS = ("x-request-id", "request-id", "x-trace-id", "trace-id", "x-amzn-requestid", "cf-ray")
 _REQUEST_ID_FIELDS = ("request_id", "requestId", "trace_id", "traceId")
 _SHOWN = 200
+_SEARCHED = 300
 # Redirects that prove that nothing was done: the same request belongs elsewhere.
 _UNTOUCHED = frozenset({301, 302, 307, 308})
 MAIN_HOST = "main"
@@ -132,6 +134,11 @@ class Answer:
     def retry_after(self, now: datetime | None = None) -> float | None:
         """Return the seconds that a Retry-After header asks for: seconds, decimals or an HTTP date."""
         return parse_retry_after(self.headers.get("retry-after"), now or datetime.now(UTC))
+
+
+def mentions(text: str, words: re.Pattern[str]) -> bool:
+    """Return True if the first 300 characters of a text from outside contain a match of the pattern."""
+    return words.search(text, 0, _SEARCHED) is not None
 
 
 def _mended_json(body: bytes) -> Any:

@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from aiowery._codec import number_in
-from aiowery._wire import Answer
+from aiowery._wire import Answer, mentions
 from aiowery.betterwaifu._words import told
 from aiowery.errors import (
     AioweryError,
@@ -82,11 +82,11 @@ def _class(http_status: int, code: str | None, said: str) -> type[APIError]:
     if http_status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return ServerError
     by_number = _BY_HTTP_STATUS.get(http_status) or _BY_CODE.get(code or "")
-    if by_number in {None, PermissionDenied, InvalidRequest} and _MODERATION.search(said):
+    if by_number in {None, PermissionDenied, InvalidRequest} and mentions(said, _MODERATION):
         return ContentRejected
     if by_number is not None:
         return by_number
-    return RateLimited if _BUSY.search(said) else InvalidRequest
+    return RateLimited if mentions(said, _BUSY) else InvalidRequest
 
 
 def _retry_after(answer: Answer, details: Mapping[str, Any]) -> float:

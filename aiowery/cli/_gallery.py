@@ -27,7 +27,7 @@ from aiowery.cli._records import Fate, Record, Summary, duration
 
 _LONGEST_WORDS: Final = 20_000
 _LARGEST_WHOLE: Final = 32 * 1024**2
-_RATIO: Final = re.compile(r"\s*(\d{1,4})\s*:\s*(\d{1,4})\b")
+_RATIO: Final = re.compile(r"(\d{1,4})\s*+:\s*+(\d{1,4})\b")
 _TELLING: Final = ("type", "model", "aspect_ratio", "resolution", "quality")
 _NARROWEST: Final = 0.5
 _WIDEST: Final = 3.0
@@ -151,7 +151,7 @@ def ratio(record: Record, name: str = "") -> float:
     """Return width over height as far as the request tells, within what a wall can show."""
     if PurePath(name).suffix.lower() in _WORDS:
         return _PAGE
-    wanted = _RATIO.match(str((record.request or {}).get("aspect_ratio", "")))
+    wanted = _RATIO.match(str((record.request or {}).get("aspect_ratio", "")).lstrip())
     if wanted is None or not int(wanted[1]) or not int(wanted[2]):
         return 1.0
     return min(max(int(wanted[1]) / int(wanted[2]), _NARROWEST), _WIDEST)

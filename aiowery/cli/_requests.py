@@ -26,6 +26,7 @@ REQUESTS: Final = _BY_NAME.requests
 
 _TRUTHS: Final = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _WHOLE: Final = re.compile(r"[+-]?[0-9]{1,18}")
+_SEPARATORS: Final = re.compile(r"[\s_-]+")
 _SEEN: Final = frozenset({"image", "video"})
 
 
@@ -85,7 +86,7 @@ def field_types(type_name: str) -> Mapping[str, Any]:
 
 def column_name(column: str) -> str:
     """Return the field name that a column's heading may mean."""
-    return re.sub(r"[\s_-]+", "_", column.strip().lower())
+    return _SEPARATORS.sub("_", column.strip().lower())
 
 
 def prompt_of(request: Request[Any]) -> str:

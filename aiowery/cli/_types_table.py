@@ -15,7 +15,7 @@ from aiowery.cli._settings import required
 from aiowery.cli._tables import print_table
 from aiowery.weryai import Message, Point, Rectangle, Size
 
-_CALL: Final = re.compile(r":?\s*`POST [^`]*`(,[^.]*)?")
+_CALL: Final = re.compile(r":?\s?`POST [^`]*`(,[^.]*)?")
 _CLASSES: Final = {cls.__name__: f"`{type_name}`" for type_name, cls in REQUESTS.items()}
 _CLASS: Final = re.compile(rf"`({'|'.join(_CLASSES)})`")
 _LAST: Final = ("webhook_url", "caller_id", "extra")

@@ -174,6 +174,10 @@ class MemoryLedger:
         """Settle a doubt: nothing was charged, so it may be sent again."""
         self._settle(entry_id, state=State.NEW, ref=None, cost=0.0, note="")
 
+    async def knows(self, ref: str) -> bool:
+        """Return True if an entry has or had an attempt with this mark."""
+        return self._refs.get(ref, 0) in self._all
+
     async def delivered(self, ref: str, task_id: str, *, ended: bool = True) -> Entry | None:
         """Return the entry whose attempt has this mark, None if there is none, and keep what was told of it."""
         entry = self._all.get(self._refs.get(ref, 0))

@@ -116,6 +116,10 @@ class Ledger(Protocol):
         """Settle a doubt: nothing was charged, so it may be sent again."""
         ...
 
+    async def knows(self, ref: str) -> bool:
+        """Return True if an entry has or had an attempt with this mark, also one that has ended or was released."""
+        ...
+
     async def delivered(self, ref: str, task_id: str, *, ended: bool = True) -> Entry | None:
         """Return the entry whose attempt has this mark, and keep what was told of it.
 

@@ -9,6 +9,14 @@ from aiowery.ledger._entries import BatchSummary, Delivery, Entry, State
 from aiowery.ledger._rows import COLUMNS, Connection, bounds_of, entry_of, text_of
 
 
+def knows(connection: Connection, ref: str) -> bool:
+    """Return True if an entry has or had an attempt with this mark."""
+    row = connection.execute(
+        "SELECT 1 FROM item WHERE ref = ? OR id = (SELECT item FROM released WHERE ref = ?)", (ref, ref)
+    ).fetchone()
+    return row is not None
+
+
 def deliveries(connection: Connection, after: int, ref: str | None) -> list[Delivery]:
     """Return what has been told, by id."""
     rows = connection.execute(

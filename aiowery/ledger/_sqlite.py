@@ -153,6 +153,10 @@ class SqliteLedger:
         """Settle a doubt: nothing was charged, so it may be sent again."""
         await self._do(lambda connection: _moves.release(connection, entry_id), whole=True)
 
+    async def knows(self, ref: str) -> bool:
+        """Return True if an entry has or had an attempt with this mark."""
+        return await self._do(lambda connection: _reads.knows(connection, ref))
+
     async def delivered(self, ref: str, task_id: str, *, ended: bool = True) -> Entry | None:
         """Return the entry whose attempt has this mark, None if there is none, and keep what was told of it."""
         told = _moves.Told(ref, task_id, ended, time.time())

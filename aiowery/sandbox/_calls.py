@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _DOCUMENTS = frozenset({"txt", "pdf", "md", "csv", "json", "docx", "xlsx", "pptx"})
 _DEFAULT_TOKENS = 1024
 _WORDS = re.compile(r"\S+\s*")
+_UNSAFE = re.compile(r"[^a-z0-9]+")
 
 
 def _is_message(value: Any) -> bool:
@@ -108,7 +109,7 @@ def corpus(params: Mapping[str, Any]) -> dict[str, Any]:
     """Store a document."""
     given = params.get("file_name")
     name = _stem(params["file_url"]) if is_empty(given) else str(given)
-    plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    plain = _UNSAFE.sub("-", name.lower()).strip("-")
     return {"name": f"fileSearchStores/{plain or 'store'}", "uploaded_count": 1}
 
 

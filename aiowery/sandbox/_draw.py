@@ -34,6 +34,7 @@ _SCENERY = {
     _landscape.water: "water sea ocean lake river beach harbour harbor boat ship island coast pond",
 }
 _GROUND = (_landscape.mountains, _landscape.hills, _landscape.city, _landscape.forest)
+_WORDS = re.compile(r"[a-z]+")
 
 
 Form = Literal["png", "webp"]
@@ -42,7 +43,7 @@ _SAVING: dict[Form, dict[str, int]] = {"png": {"compress_level": 1}, "webp": {"q
 
 def draw(prompt: str, index: int, width: int, height: int, form: Form = "png") -> bytes:
     """Draw picture number `index` for `prompt` as bytes of this form; the same arguments give the same bytes."""
-    words = set(re.findall(r"[a-z]+", prompt.lower()))
+    words = set(_WORDS.findall(prompt.lower()))
     palette = choose(words, random.Random(prompt))  # noqa: S311 - repeatable on purpose
     chance = random.Random(f"{index} {prompt}")  # noqa: S311 - repeatable on purpose
     canvas = Canvas.blank(width, height, palette, chance)

@@ -189,10 +189,9 @@ def urls(
     return Field(name, label, list, required=required, fewest=fewest, most_items=most, item=item)
 
 
-def matching(pattern: str) -> Callable[[str], bool]:
+def matching(form: re.Pattern[str]) -> Callable[[str], bool]:
     """Make a test for a text's form."""
-    compiled = re.compile(pattern)
-    return lambda value: compiled.fullmatch(value) is not None
+    return lambda value: form.fullmatch(value) is not None
 
 
 def is_base64(value: str) -> bool:

@@ -28,6 +28,7 @@ _FADE = 0.012
 _PITCHES = (108.0, 120.0, 136.0)
 # The first two resonances of a mouth that says the vowel.
 _FORMANTS = {"a": (730, 1090), "e": (530, 1840), "i": (270, 2290), "o": (570, 840), "u": (300, 870)}
+_VOWELS = re.compile(r"[aeiou]+")
 
 
 def song(text: str, seconds: float) -> bytes:
@@ -55,7 +56,7 @@ def speech(text: str, seconds: float) -> bytes:
 
 def _vowels(word: str) -> str:
     """Return one vowel for each syllable; a word without any is one syllable of some vowel."""
-    found = re.findall(r"[aeiou]+", word.lower())
+    found = _VOWELS.findall(word.lower())
     return "".join(group[0] for group in found) or "aeiou"[ord(word[0]) % 5]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from aiowery.sandbox import _prices
@@ -12,7 +13,9 @@ from aiowery.sandbox._world import Makes, Order
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_SIZE = matching(r"\d+x\d+")
+_SIZE = re.compile(r"\d{1,9}x\d{1,9}")
+_PLACE = re.compile(r"-?\d{1,9},-?\d{1,9}")
+_COLOUR = re.compile("#[0-9a-fA-F]{6}")
 _CORNERS = ("lt_x", "lt_y", "rb_x", "rb_y")
 _COLOURS = "TRANSPARENT BLACK WHITE GRAY RED GREEN BLUE YELLOW CYAN MAGENTA ORANGE".split()  # noqa: SIM905 - words
 _IMAGE = url("img_url", "image url", pictures=True)
@@ -58,15 +61,15 @@ ENDPOINTS = (
     _image_tool(
         "bg-change",
         Field("prompt", "prompt"),
-        Field("bg_color", "bg_color", allowed=matching("#[0-9a-fA-F]{6}")),
+        Field("bg_color", "bg_color", allowed=matching(_COLOUR)),
         rule=one_of("prompt", "bg_color"),
     ),
     _image_tool("bg-remove"),
     _image_tool(
         "expand",
-        Field("original_image_size", "original image size", required=True, allowed=_SIZE),
-        Field("canvas_size", "canvas size", required=True, allowed=_SIZE),
-        Field("original_image_location", "original image location", required=True, allowed=matching(r"-?\d+,-?\d+")),
+        Field("original_image_size", "original image size", required=True, allowed=matching(_SIZE)),
+        Field("canvas_size", "canvas size", required=True, allowed=matching(_SIZE)),
+        Field("original_image_location", "original image location", required=True, allowed=matching(_PLACE)),
     ),
     _image_tool("face-swap", url("face_img_url", "face image url", pictures=True)),
     _image_tool(

@@ -17,7 +17,9 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-_AT_ONCE: Final = 256
+_BODIES: Final = 256
+_LOOKUPS: Final = 1024
+_BUSY: Final = "too many calls at the same time"
 _POLICY_VIOLATION: Final = 1008
 
 
@@ -30,8 +32,9 @@ class Receiver(Exchange):
     clients use, or one that you have opened), it also records for clients in other processes, which notice within a
     tenth of a second.
 
-    It answers 200 `OK` once a call is recorded, 404 to whoever does not know the address of a submission or names
-    another's task, and tells nothing else. `largest`: bytes of a body. `within`: seconds that a body may take.
+    It answers 200 `OK` once a call is recorded. A call to an address of no submission gets 404 before its body is
+    received, and one that names another submission's task gets 404 too. `largest`: bytes of a body. `within`: seconds
+    that a body may take.
     """
 
     def __init__(
@@ -45,7 +48,9 @@ class Receiver(Exchange):
             raise ConfigurationError(f"Receiver: largest={largest!r} and within={within!r} must be above 0")
         super().__init__(largest)
         self._within = within
-        self._under_way = 0
+        # Apart, so that callers without an address of ours leave the places for bodies free.
+        self._lookups = asyncio.Semaphore(_LOOKUPS)
+        self._bodies = asyncio.Semaphore(_BODIES)
         self._owned: SqliteLedger | None = None
         self._keeper: LedgerKeeper | None = None
         if ledger is not None:
@@ -94,19 +99,33 @@ class Receiver(Exchange):
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] != "POST":
             await _answer(send, HTTPStatus.METHOD_NOT_ALLOWED, (b"allow", b"POST"))
-        elif self._under_way >= _AT_ONCE:
-            await _answer(send, HTTPStatus.SERVICE_UNAVAILABLE, (b"retry-after", b"1"))
-        else:
-            self._under_way += 1
-            try:
-                status = await self._taken(scope, receive)
-            finally:
-                self._under_way -= 1
-            if status is not None:
-                await _answer(send, status)
+            return
+        status = await self._status(scope, receive)
+        if status == HTTPStatus.SERVICE_UNAVAILABLE:
+            await _answer(send, status, (b"retry-after", b"1"))
+        elif status is not None:
+            await _answer(send, status)
 
-    async def _taken(self, scope: Scope, receive: Receive) -> int | None:
-        """Return the status to answer with; None when whoever called has left."""
+    async def _status(self, scope: Scope, receive: Receive) -> int | None:
+        """Return the status to answer with; None if the caller has left.
+
+        A body is received only at an address of a submission.
+        """
+        # The last part alone: frameworks differ in what of a mounted path they leave, and some end it with a slash.
+        token = scope["path"].rstrip("/").rpartition("/")[2]
+        if self._lookups.locked():
+            return self._fail(_BUSY)
+        async with self._lookups:
+            refusal = await self.check_address(token)
+        if refusal is not None:
+            return refusal
+        if self._bodies.locked():
+            return self._fail(_BUSY)
+        async with self._bodies:
+            return await self._taken(token, scope, receive)
+
+    async def _taken(self, token: str, scope: Scope, receive: Receive) -> int | None:
+        """Return the status to answer with; None if the caller has left."""
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         try:
             async with asyncio.timeout(self._within):
@@ -117,8 +136,7 @@ class Receiver(Exchange):
             return self.refuse(WebhookError(f"no whole body within {self._within:g} s", http_status=408))
         if body is None:
             return None
-        # The last part alone: frameworks differ in what of a mounted path they leave, and some end it with a slash.
-        return await self.receive(scope["path"].rstrip("/").rpartition("/")[2], body, headers)
+        return await self.record(token, body, headers)
 
     async def _body(self, headers: Mapping[str, str], receive: Receive) -> bytes | None:
         told = headers.get("content-length", "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -42,6 +42,10 @@ class LedgerKeeper:
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger: Ledger = ledger
+
+    async def knows(self, ref: str) -> bool:
+        """Return True if the ledger knows this mark."""
+        return await self.ledger.knows(ref)
 
     async def delivered(self, ref: str, task_id: str, *, ended: bool) -> bool:
         """Record that a task was told of under a mark; False when that is not known here."""
@@ -84,16 +88,27 @@ class Exchange:
         `token`: the last part of the path that was called. 200: recorded (answer `OK`). 404: not a submission of ours,
         or not its task. 400, 413, 415: not a delivery. 503: nobody is here to record it; it may come again.
         """
+        return await self.check_address(token) or await self.record(token, body, headers)
+
+    async def check_address(self, token: str) -> int | None:
+        """Return the HTTP status that turns a call to this address away; None if its body is to be read.
+
+        404: the address is not one of a submission. 503: no recipient is open, or none can be asked.
+        """
         if not _TOKEN.fullmatch(token):
             return self._unknown()
         try:
-            snapshot = parse_delivery(body, headers, largest=self.largest)
+            known = await self._known(ref_of(token))
+        except LedgerError as error:
+            return self._fail(str(error))
+        return None if known else self._unknown()
+
+    async def record(self, token: str, body: bytes, headers: Mapping[str, str] | None) -> int:
+        """Record a call whose address has been checked, and return the HTTP status to answer with."""
+        try:
+            known = await self._recorded(ref_of(token), parse_delivery(body, headers, largest=self.largest))
         except WebhookError as error:
             return self.refuse(error)
-        if not self._recipients:
-            return self._fail(self._nobody)
-        try:
-            known = await self._recorded(ref_of(token), snapshot)
         except LedgerError as error:
             return self._fail(str(error))
         if not known:
@@ -112,12 +127,7 @@ class Exchange:
         """Tell everybody at once: a ledger that two share knows the submissions of both, and one may be slow."""
         # Nobody has documented calls before the end; should there be some, they must not spend the one that counts.
         ended = snapshot.state.terminal or not knows(snapshot.word)
-        tellings = []
-        for recipient, loop in tuple(self._recipients.items()):
-            telling = recipient.delivered(ref, snapshot.task_id, ended=ended)
-            if loop is not asyncio.get_running_loop():
-                telling = self._recorded_elsewhere(recipient, loop, telling)
-            tellings.append(telling)
+        tellings = self._asked(lambda recipient: recipient.delivered(ref, snapshot.task_id, ended=ended))
         told = await asyncio.gather(*tellings, return_exceptions=True)
         if True in told:
             return True
@@ -126,21 +136,52 @@ class Exchange:
                 raise fault
         return False
 
-    async def _recorded_elsewhere(
-        self, recipient: Recipient, loop: asyncio.AbstractEventLoop, telling: Coroutine[Any, Any, bool]
-    ) -> bool:
-        """Tell a client that lives in another thread, whose loop may end without a word."""
+    async def _known(self, ref: str) -> bool:
+        """Return True once one recipient knows the mark: another may be slow, or unable to answer."""
+        answers = [asyncio.ensure_future(answer) for answer in self._asked(lambda recipient: recipient.knows(ref))]
+        fault: Exception | None = None
         try:
-            told = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(telling, loop))
+            for answer in asyncio.as_completed(answers):
+                try:
+                    if await answer:
+                        return True
+                except LedgerError as error:
+                    fault = error
+        finally:
+            for asked in answers:
+                asked.cancel()
+            await asyncio.gather(*answers, return_exceptions=True)
+        if fault is not None:
+            raise fault
+        return False
+
+    def _asked(self, question: Callable[[Recipient], Coroutine[Any, Any, bool]]) -> list[Coroutine[Any, Any, bool]]:
+        """Return what answers a question to each recipient, to be awaited here; LedgerError if there is none."""
+        if not self._recipients:
+            raise LedgerError(self._nobody)
+        here = asyncio.get_running_loop()
+        return [
+            question(recipient) if loop is here else self._asked_elsewhere(recipient, loop, question(recipient))
+            for recipient, loop in tuple(self._recipients.items())
+        ]
+
+    async def _asked_elsewhere(
+        self, recipient: Recipient, loop: asyncio.AbstractEventLoop, question: Coroutine[Any, Any, bool]
+    ) -> bool:
+        """Ask a client that lives in another thread, whose loop may end without a word."""
+        try:
+            answer = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(question, loop))
         except RuntimeError:  # the loop has been closed, and the client was not
-            telling.close()
+            question.close()
             self.detach(recipient)
             return False
-        await asyncio.wait({told}, timeout=_ELSEWHERE)
-        if not told.done() or told.cancelled():
-            told.cancel()
+        try:
+            await asyncio.wait({answer}, timeout=_ELSEWHERE)
+        finally:
+            answer.cancel()
+        if answer.cancelled():
             raise LedgerError("a client in another thread does not answer")
-        return told.result()
+        return answer.result()
 
     def _unknown(self) -> int:
         self._counts.unknown += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar, Final, Generic
 
 import attrs
@@ -12,9 +13,10 @@ from aiowery._values import R_co, Request
 
 LONGEST_WORD: Final = 200
 """Characters of a model key, a ratio and other words of the provider's."""
+_WEB_ADDRESS: Final = re.compile(r"https?://[^\s]+")
 word = text(shortest=1, longest=LONGEST_WORD)
 optional_word = text(longest=LONGEST_WORD)
-web_address = [text(shortest=1, longest=2000), matching(r"https?://[^\s]+", "https://example.com/hook")]
+web_address = [text(shortest=1, longest=2000), matching(_WEB_ADDRESS, "https://example.com/hook")]
 prompt = text(shortest=1, longest=2000)
 negative_prompt = text(longest=1000)
 caller_id = whole_number(least=0)

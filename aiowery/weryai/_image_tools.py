@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Final, Literal, Self
 
 import attrs
 
@@ -15,6 +16,8 @@ from aiowery.errors import ConfigurationError
 from aiowery.weryai._common import TaskRequest, WeryAIRequest, optional_word, word
 from aiowery.weryai._known import AspectRatio
 from aiowery.weryai._shapes import Point, Size, point, size
+
+_COLOUR: Final = re.compile("#[0-9a-fA-F]{6}")
 
 
 @attrs.frozen(kw_only=True)
@@ -37,7 +40,7 @@ class ImageBackgroundChange(_ImageTool):
 
     prompt: str | None = attrs.field(default=None, validator=text(longest=2000))
     background_color: str | None = attrs.field(
-        default=None, validator=matching("#[0-9a-fA-F]{6}", "#FFFFFF"), metadata=wire("bg_color")
+        default=None, validator=matching(_COLOUR, "#FFFFFF"), metadata=wire("bg_color")
     )
 
     def __attrs_post_init__(self) -> None:

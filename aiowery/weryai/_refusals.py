@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
-from aiowery._wire import Answer
+from aiowery._wire import Answer, mentions
 from aiowery.errors import (
     AioweryError,
     APIError,
@@ -78,7 +78,10 @@ _NEXT_STEP: Final[Mapping[type[APIError], str]] = {
 }
 
 _THROTTLED: Final = re.compile(r"rate.?limit|too (many requests|frequent|often)|frequen|请求频率|频繁", re.IGNORECASE)
-_UNKNOWN_ID: Final = re.compile(r"\b(task|batch)\b.*\bnot exist|\bno tasks? found", re.IGNORECASE)
+# From the first task of a line, and not from each: the time must not grow with the square of the length.
+_UNKNOWN_ID: Final = re.compile(
+    r"^(?>.*?\b(task|batch)\b).*\bnot exist|\bno tasks? found", re.IGNORECASE | re.MULTILINE
+)
 _UNAUTHORIZED: Final = re.compile(
     r"auth(?!or\b)|api.?key|(?<!model )\bkey\b|\btoken\b|log.?in|认证|授权", re.IGNORECASE
 )
@@ -129,12 +132,12 @@ def _class(http_status: int, code: int | str | None, text: str) -> type[APIError
 
 def _by_text(http_status: int, code: int | str | None, text: str) -> type[APIError]:
     """Let the words decide where the numbers cannot."""
-    if _THROTTLED.search(text):
+    if mentions(text, _THROTTLED):
         return RateLimited
-    if _UNKNOWN_ID.search(text):
+    if mentions(text, _UNKNOWN_ID):
         return NotFound
     if code == _UNAUTHORIZED_OR_PARAMETER:
-        names_a_field = _PARAMETER.search(text) and not _UNAUTHORIZED.search(text)
+        names_a_field = mentions(text, _PARAMETER) and not mentions(text, _UNAUTHORIZED)
         return InvalidRequest if names_a_field else AuthenticationError
     if code == _PARAMETER_OR_THROTTLED or http_status >= HTTPStatus.BAD_REQUEST:
         return InvalidRequest

@@ -11,8 +11,8 @@ import attrs
 from aiowery._fields import items, number, shown
 from aiowery.errors import ConfigurationError
 
-_SIZE: Final = re.compile(r"\s*(\d{1,9})\s*[xX]\s*(\d{1,9})\s*")
-_POINT: Final = re.compile(r"\s*(-?\d{1,9})\s*,\s*(-?\d{1,9})\s*")
+_SIZE: Final = re.compile(r"(\d{1,9})\s*+[xX]\s*+(\d{1,9})")
+_POINT: Final = re.compile(r"(-?\d{1,9})\s*+,\s*+(-?\d{1,9})")
 _TOO_FAR: Final = 10**9
 
 
@@ -68,7 +68,7 @@ def point(value: Point | tuple[int, int] | str) -> Point:
 
 
 def _pair(value: object, form: re.Pattern[str], needed: str) -> tuple[int, int]:
-    match = form.fullmatch(value) if isinstance(value, str) else None
+    match = form.fullmatch(value.strip()) if isinstance(value, str) else None
     if match is not None:
         return int(match[1]), int(match[2])
     if (

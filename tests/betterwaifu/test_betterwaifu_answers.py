@@ -339,6 +339,14 @@ def test_what_a_refusal_means(decoder: str, status: int, body: Any, error: type[
     assert str(caught.value)
 
 
+@pytest.mark.parametrize(("characters", "error"), [(290, RateLimited), (291, InvalidRequest)])
+def test_words_count_at_the_beginning_of_a_message_only(characters: int, error: type[AioweryError]) -> None:
+    """Its first 300 characters decide what a refusal means; the error has the whole message."""
+    with pytest.raises(AioweryError, match="rate limit") as caught:
+        DECODERS["queued"](answer({"error": "x" * characters + "rate limit"}, 400))
+    assert type(caught.value) is error
+
+
 def test_a_refusal_keeps_what_it_was_told() -> None:
     """Status, code, words, the parameter at fault, the body, and the id for the call history."""
     with pytest.raises(InvalidRequest) as caught:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import socket
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from subprocess import Popen
@@ -35,6 +37,19 @@ def test_a_batch_is_called_back_through_another_process(
     assert (receiver.returncode, complaint) == (0, "")
     assert rest.splitlines()[-1] == "6 calls recorded, 0 turned away."
     assert list((tmp_path / "jobs.db.owners").iterdir()) == []
+
+
+def test_a_stranger_is_answered_before_a_body_comes(aiowery_process: Callable[..., Popen[str]]) -> None:
+    """Of 256 kB that are announced nothing has been sent when the 404 comes."""
+    receiver = aiowery_process("webhook", "--port", "0", "--ledger", "jobs.db")
+    assert receiver.stdout is not None
+    host, _, port = receiver.stdout.readline().split()[2].removeprefix("http://").partition(":")
+    with socket.socket() as stranger:
+        stranger.settimeout(5)
+        while stranger.connect_ex((host, int(port))):  # the address is told a moment before it can be reached
+            time.sleep(0.01)
+        stranger.sendall(f"POST /{'0' * 32} HTTP/1.1\r\nhost: x\r\ncontent-length: 262144\r\n\r\n".encode())
+        assert stranger.recv(1000).startswith(b"HTTP/1.1 404")
 
 
 def test_a_place_that_cannot_be_listened_to(aiowery_command: Command) -> None:

@@ -348,6 +348,7 @@ async def test_a_delivery_is_kept_while_its_entry_may_want_it(kind: str, state: 
         entry = await brought_to(ledger, state)
         told = [await ledger.delivered("ref0", task_id) for task_id in ("t1", "t2", "t1")]
         assert await ledger.delivered("another", "t1") is None
+        assert (await ledger.knows("ref0"), await ledger.knows("another")) == (told[0] is not None, False)
         kept = await ledger.deliveries()
         assert [one.task_id for one in kept] == (["t1", "t2"] if state in CURIOUS else [])
         assert await ledger.deliveries(ref="ref0") == kept
@@ -409,6 +410,7 @@ async def test_a_delivery_for_what_was_released_is_noted_once(kind: str, tmp_pat
         assert await ledger.deliveries() == []
         for _ in range(3):
             assert await ledger.delivered("ref0", "late") is not None
+            assert await ledger.knows("ref0")
         kept = await ledger.entry(entry.id)
     assert kept is not None
     assert (kept.late_ids, kept.state) == (("late",), State.NEW)

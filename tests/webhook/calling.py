@@ -1,18 +1,24 @@
-"""A world of tasks that calls back, in the loop's own time."""
+"""A world of tasks that calls back, in the loop's own time, and what a receiver is tested with by itself."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import attrs
 import httpx
+import uvicorn
 from support import World
 
+from aiowery._webhooks import ref_of
 from aiowery.webhook import Receiver, Webhooks
 
 PUBLIC = "https://app.example.com/aiowery"
+TOKEN = "0123456789abcdef" * 2
+JSON = {"content-type": "application/json"}
 
 
 def delivery(task_id: str, word: str = "SUCCESS") -> bytes:
@@ -79,3 +85,37 @@ class CallingWorld(World):
     async def _call_later(self, task_id: str) -> None:
         await asyncio.sleep(self.seconds + self.after)
         await self.call(task_id)
+
+
+class Known:
+    """A recipient that knows one submission, of one task, and remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    async def knows(self, ref: str) -> bool:
+        """Know one mark."""
+        return ref == ref_of(TOKEN)
+
+    async def delivered(self, ref: str, task_id: str, *, ended: bool) -> bool:
+        """Know one mark."""
+        assert ended
+        if ref != ref_of(TOKEN) or task_id != "task_1":
+            return False
+        self.told.append(task_id)
+        return True
+
+
+@contextlib.asynccontextmanager
+async def served(application: Any, *, lifespan: str = "off") -> AsyncIterator[str]:
+    """Serve an ASGI application on loopback; yield its url."""
+    config = uvicorn.Config(application, port=0, log_config=None, access_log=False, lifespan=lifespan)  # type: ignore[arg-type]
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server.serve())
+    while not server.started:  # noqa: ASYNC110 - uvicorn has a flag, not an event
+        await asyncio.sleep(0.005)
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        await serving

@@ -280,8 +280,16 @@ async def test_a_call_that_is_recorded_while_the_client_closes_starts_nothing(tm
             with pytest.raises(SubmissionInDoubt):
                 await client.run(CAT)
             before = asyncio.all_tasks()
+            recording = asyncio.Event()
+            delivered = ledger.delivered
+
+            async def recorded(ref: str, task_id: str, *, ended: bool = True) -> Entry | None:
+                recording.set()
+                return await delivered(ref, task_id, ended=ended)
+
+            ledger.delivered = recorded  # type: ignore[method-assign]
             calling = asyncio.create_task(world.call("task_0"))
-            await asyncio.sleep(0)
+            await recording.wait()
         assert await calling == 200
         assert asyncio.all_tasks() <= before
         assert [told.task_id for told in await ledger.deliveries()] == ["task_0"]

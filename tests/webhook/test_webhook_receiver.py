@@ -14,10 +14,9 @@ import httpx
 import litestar
 import litestar.handlers
 import pytest
-import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import Mount
-from webhook.calling import delivery
+from webhook.calling import JSON, TOKEN, Known, delivery, served
 
 from aiowery import PollPolicy, WeryAI
 from aiowery._webhooks import ref_of
@@ -28,39 +27,6 @@ from aiowery.webhook import Receiver, Webhooks, parse_delivery
 from aiowery.weryai import TextToImage
 
 pytestmark = pytest.mark.anyio
-
-TOKEN = "0123456789abcdef" * 2
-JSON = {"content-type": "application/json"}
-
-
-class Known:
-    """A recipient that knows one submission, of one task, and remembers what it was told."""
-
-    def __init__(self) -> None:
-        self.told: list[str] = []
-
-    async def delivered(self, ref: str, task_id: str, *, ended: bool) -> bool:
-        """Know one mark."""
-        assert ended
-        if ref != ref_of(TOKEN) or task_id != "task_1":
-            return False
-        self.told.append(task_id)
-        return True
-
-
-@contextlib.asynccontextmanager
-async def served(application: Any, *, lifespan: str = "off") -> AsyncIterator[str]:
-    """Serve an ASGI application on loopback; yield its url."""
-    config = uvicorn.Config(application, port=0, log_config=None, access_log=False, lifespan=lifespan)  # type: ignore[arg-type]
-    server = uvicorn.Server(config)
-    serving = asyncio.create_task(server.serve())
-    while not server.started:  # noqa: ASYNC110 - uvicorn has a flag, not an event
-        await asyncio.sleep(0.005)
-    try:
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        await serving
 
 
 def alone(receiver: Receiver) -> Any:
@@ -149,6 +115,7 @@ async def test_what_is_no_delivery_is_refused(content: bytes, headers: dict[str,
 async def test_a_body_that_does_not_end_is_given_up() -> None:
     """A stranger who sends slowly, or without end, holds nothing for long."""
     receiver = Receiver(within=0.1, largest=1000)
+    receiver.attach(Known())
 
     async def endless() -> AsyncIterator[bytes]:
         for _ in range(100):

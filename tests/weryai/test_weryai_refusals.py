@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
+import time
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from aiowery._wire import Answer
 from aiowery.errors import (
@@ -261,3 +265,35 @@ def test_each_refusal_says_the_next_step(code: int) -> None:
     said, _, step = str(refused(status=code, message="these words")).partition("; ")
     assert said == f"these words (code {code}, HTTP 200)"
     assert len(step) > 10
+
+
+WORDS = st.sampled_from(["task", "batch", "tasks", "not exist", "not existing", "nonexistent", "no tasks found", "\n"])
+
+
+@given(words=st.lists(WORDS, max_size=6))
+@settings(deadline=None, max_examples=200)
+def test_an_unknown_id_is_one_that_its_line_names(words: list[str]) -> None:
+    """A task or batch, and later in the same line that it does not exist; or that there are no tasks."""
+    lines = " ".join(words).split("\n")
+    named = any(re.search(r"\b(task|batch)\b.*\bnot exist", line) for line in lines)
+    expected = NotFound if named or "no tasks found" in words else ServerError
+    assert type(refused(status=7777, message=" ".join(words))) is expected
+
+
+@pytest.mark.parametrize(("characters", "cls"), [(290, RateLimited), (291, ServerError)])
+def test_words_count_at_the_beginning_of_a_message_only(characters: int, cls: type[APIError]) -> None:
+    """Its first 300 characters decide what a refusal means; the error has the whole message."""
+    error = refused(status=7777, message="x" * characters + "rate limit")
+    assert type(error) is cls
+    assert "rate limit" in str(error)
+
+
+@pytest.mark.parametrize("words", ["task ", "under 1", "no task ", "too ", "\n"])
+@pytest.mark.parametrize("code", [1001, 1002, 7777])
+def test_a_long_message_takes_no_long_time(code: int, words: str) -> None:
+    """256 kB, whatever they say, are decoded in less than 50 ms of CPU."""
+    body = json.dumps({"status": code, "message": f"x{words * (256 * 1024 // len(words))}x"}).encode()
+    began = time.thread_time()
+    with pytest.raises(APIError):
+        decode_accepted(Answer(200, {}, body))
+    assert time.thread_time() - began < 0.05
