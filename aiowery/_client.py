@@ -208,6 +208,13 @@ class Client:
         """
         self._opened.submissions.stop()
 
+    def resume_submitting(self) -> None:
+        """Let submissions go on at once that have paused by themselves (see `Limits.max_doubts`).
+
+        Doubts are counted from zero again. Does nothing if submissions are not paused.
+        """
+        self._opened.brake.open()
+
     async def aclose(self) -> None:
         """Finish the POSTs under way, report jobs that are left (with their ids, in the log), close the pool."""
         session, self._session = self._session, None
