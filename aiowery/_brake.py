@@ -201,7 +201,10 @@ class Brake:
         """Return True if a submission whose turn has come may go ahead; if not, see that the provider is asked."""
         admitted = self._state.admits(submission)
         if not admitted and self._state.phase is Phase.PAUSED and self._timer is None:
-            self._timer = self._loop.call_at(self._state.retry_at, self._check)
+            if self._state.retry_in:
+                self._timer = self._loop.call_at(self._state.retry_at, self._due)
+            else:
+                self._check()
         return admitted
 
     def may_leave(self, submission: object) -> bool:
@@ -264,9 +267,13 @@ class Brake:
         for member in tuple(self._members):
             member.admit()
 
-    def _check(self) -> None:
-        """Let one of the clients make the free read; without one, the next that waits sees to it."""
+    def _due(self) -> None:
+        """Ask the lanes whether a submission still waits, which begins the read."""
         self._timer = None
+        self._admit()
+
+    def _check(self) -> None:
+        """Let one of the clients make the free read."""
         member = next(iter(self._members), None)
         if member is not None:
             self._state.check()
