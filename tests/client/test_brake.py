@@ -15,7 +15,7 @@ from support import KEY, URL, World, client_of, envelope, http_answer, ledger_of
 
 from aiowery import Event, Limits, RetryPolicy, SubmissionsPaused, SubmissionsResumed, WeryAI
 from aiowery.errors import AioweryError, NotSent, QueueTooLong, SubmissionInDoubt
-from aiowery.ledger import State
+from aiowery.ledger import MemoryLedger, State
 from aiowery.testing import run_virtual
 from aiowery.weryai import Chat, Message, TextToImage
 
@@ -431,8 +431,9 @@ def test_clients_that_follow_each_other_count_on() -> None:
     run_virtual(main())
 
 
-def test_what_was_let_in_but_had_not_left_goes_back_into_line(tmp_path: Path) -> None:
+def test_what_was_let_in_but_had_not_left_goes_back_into_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While one waits to be sent again, the others end in doubt: it does not leave, and is first when all go on."""
+    monkeypatch.setattr("random.random", lambda: 0.5)
     hop = Hop(reset)
     unsent = 0
 
@@ -459,6 +460,37 @@ def test_what_was_let_in_but_had_not_left_goes_back_into_line(tmp_path: Path) ->
                 await ends(tasks)
             assert len(hop.posts) == 8
             assert hop.behind.posts[0]["prompt"] == "number 0"
+
+    run_virtual(main())
+
+
+def test_a_pause_that_begins_while_the_ledger_writes_keeps_the_first_byte_back() -> None:
+    """The mark "about to send" is being written when the others end in doubt: it is taken back, and nothing leaves."""
+    hop, marks = Hop(reset), 0
+
+    class Slow(MemoryLedger):
+        """Takes its time over the fourth mark."""
+
+        async def fence(self, *args: Any, **kwargs: Any) -> None:
+            nonlocal marks
+            marks += 1
+            if marks == 4:
+                await asyncio.sleep(5)
+            await super().fence(*args, **kwargs)
+
+    async def main() -> None:
+        ledger = Slow()
+        await ledger.open()
+        async with client_of(hop, ledger=ledger) as client:
+            tasks = started(client, 4)
+            await asyncio.sleep(20)
+            assert len(hop.posts) == 3
+            states = [entry.state for entry in await ledger.entries(None)]
+            assert sorted(states) == sorted([State.IN_DOUBT] * 3 + [State.CLAIMED])
+            hop.happening = None
+            await ends(tasks)
+            assert len(hop.posts) == 4
+            assert client.statistics().finished == 1
 
     run_virtual(main())
 
