@@ -252,9 +252,6 @@ class Brake:
         self._announce(event)
 
     def _resumed(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         log.info("submissions go on", extra={"failed_probes": 0})
         self._announce(SubmissionsResumed())
 

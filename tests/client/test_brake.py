@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import pytest
 from support import KEY, URL, World, client_of, envelope, http_answer, ledger_of, peer
 
 from aiowery import Event, Limits, RetryPolicy, SubmissionsPaused, SubmissionsResumed, WeryAI
+from aiowery._brake import Brake, shared_brake
 from aiowery.errors import AioweryError, NotSent, QueueTooLong, SubmissionInDoubt
 from aiowery.ledger import MemoryLedger, State
 from aiowery.testing import run_virtual
@@ -40,6 +43,11 @@ HAPPENINGS: dict[str, Happening] = {
     "reset": reset,
     "silence": dropped,
 }
+
+
+def brake_in_use() -> Brake:
+    """Return the shared brake of one key."""
+    return shared_brake("host", "key", lambda: Brake(3, RetryPolicy()))
 
 
 @attrs.define
@@ -223,7 +231,7 @@ def test_none_switches_the_brake_off() -> None:
 
 
 def test_refusals_of_the_providers_own_never_pause() -> None:
-    """A hundred moderated prompts in a row are clear answers, and so are throttles, which only slow the lane."""
+    """A hundred moderated prompts in a row are clear answers; throttles only slow the lane, a gateway's 429 too."""
     hop = Hop(lambda: httpx.Response(400, json={"status": 2003, "message": "moderation"}))
 
     async def main() -> None:
@@ -234,6 +242,14 @@ def test_refusals_of_the_providers_own_never_pause() -> None:
         async with client_of(hop) as client:
             tasks = started(client, 5)
             await asyncio.sleep(100)
+            assert client.statistics().lane.paused_because is None
+            client.stop_submitting()
+            await ends(tasks)
+        hop.happening = lambda: httpx.Response(429, text=PAGE)
+        async with client_of(hop, limits=Limits(max_doubts=1)) as client:
+            tasks = started(client, 5)
+            await asyncio.sleep(100)
+            assert client.statistics().lane.refusals > 3
             assert client.statistics().lane.paused_because is None
             client.stop_submitting()
             await ends(tasks)
@@ -431,7 +447,26 @@ def test_clients_that_follow_each_other_count_on() -> None:
     run_virtual(main())
 
 
-def test_what_was_let_in_but_had_not_left_goes_back_into_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doubts_are_remembered_for_ten_minutes_without_a_client() -> None:
+    """A brake that has counted a doubt outlives its clients for a while; one that has not is forgotten with them."""
+
+    async def main() -> None:
+        for known in (0, 1, 2):
+            brake = weakref.ref(brake_in_use())
+            gc.collect()
+            assert (brake() is None) is (known == 0)
+            brake_in_use().doubt(object(), "a page")
+        gc.collect()
+        assert brake_in_use().because is not None
+        assert brake_in_use() is not shared_brake("host", "other", lambda: Brake(3, RetryPolicy()))
+        await asyncio.sleep(601)
+        gc.collect()
+        assert brake_in_use().because is None
+
+    run_virtual(main())
+
+
+def test_what_was_let_in_but_had_not_left_goes_back_into_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """While one waits to be sent again, the others end in doubt: it does not leave, and is first when all go on."""
     monkeypatch.setattr("random.random", lambda: 0.5)
     hop = Hop(reset)
@@ -444,22 +479,33 @@ def test_what_was_let_in_but_had_not_left_goes_back_into_line(tmp_path: Path, mo
             raise httpx.PoolTimeout("full")
         return await hop(request)
 
+    class Counting(MemoryLedger):
+        """Counts the marks "about to send"."""
+
+        marks = 0
+
+        async def fence(self, *args: Any, **kwargs: Any) -> None:
+            self.marks += 1
+            await super().fence(*args, **kwargs)
+
     async def main() -> None:
-        async with ledger_of("memory", tmp_path) as ledger:
-            retries = RetryPolicy(base=20, ceiling=20)
-            async with client_of(failing_first, retries=retries, ledger=ledger, limits=Limits(submits=2)) as client:
-                tasks = started(client, 8)
-                await asyncio.sleep(25)
-                sent = len(hop.posts)
-                assert sent == 3
-                assert client.statistics().lane.waiting == 8 - sent
-                states = [entry.state for entry in await ledger.entries(None)]
-                assert states.count(State.IN_DOUBT) == sent
-                assert State.SENDING not in states
-                hop.happening = None
-                await ends(tasks)
-            assert len(hop.posts) == 8
-            assert hop.behind.posts[0]["prompt"] == "number 0"
+        ledger = Counting()
+        await ledger.open()
+        retries = RetryPolicy(base=20, ceiling=20)
+        async with client_of(failing_first, retries=retries, ledger=ledger, limits=Limits(submits=2)) as client:
+            tasks = started(client, 8)
+            await asyncio.sleep(25)
+            assert len(hop.posts) == 3
+            lane = client.statistics().lane
+            assert (lane.waiting, lane.submitting, lane.in_use) == (5, 0, 0)
+            states = [entry.state for entry in await ledger.entries(None)]
+            assert sorted(states) == sorted([State.IN_DOUBT] * 3 + [State.CLAIMED])
+            hop.happening = None
+            await ends(tasks)
+            assert client.statistics().lane.in_use == 0
+        assert len(hop.posts) == 8
+        assert hop.behind.posts[0]["prompt"] == "number 0"
+        assert ledger.marks == 9  # one for the attempt that did not connect
 
     run_virtual(main())
 
