@@ -26,11 +26,11 @@ _SHOWN: Final = 300
 
 
 class Held(NotSent):
-    """Submissions were paused before the first byte of this one left: it goes back into line."""
+    """A submission that was stopped before its first byte because submissions are paused; it goes back into line."""
 
 
 class Phase(enum.Enum):
-    """What may leave."""
+    """A phase of the brake, named with the submissions that may leave in it."""
 
     OPEN = "every submission"
     PAUSED = "none, until a free read is due"
@@ -190,11 +190,11 @@ class Brake:
         return self._state.retry_in
 
     def join(self, member: Member) -> None:
-        """Count a client in: it is told of pauses, and may be asked to make the free read."""
+        """Add a client: it receives the events, and may be asked to make the free read."""
         self._members[member] = None
 
     def leave(self, member: Member) -> None:
-        """Count a client out, before its own read is cancelled."""
+        """Remove a client. Call this before its own read is cancelled, so that another client makes it."""
         self._members.pop(member, None)
 
     def admits(self, submission: object) -> bool:

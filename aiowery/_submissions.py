@@ -286,13 +286,18 @@ class Submissions:
             brake.doubt(ticket, str(error.__cause__ or error))
             raise
         except APIError as error:
-            if self._provider.is_own_answer(answers[-1]):
-                brake.clear(ticket)
-            elif verdict(error) is not Verdict.BUSY:  # a refusal for load charges nothing, whichever hop gave it
-                brake.doubt(ticket, str(error))
+            if answers:
+                self._count_refusal(ticket, answers[-1], error)
             raise
         brake.clear(ticket)
         return accepted
+
+    def _count_refusal(self, ticket: Ticket, answer: Answer, error: APIError) -> None:
+        """Count a refusal for the brake: as clear if the provider gave it, as a doubt if another hop did."""
+        if self._provider.is_own_answer(answer):
+            ticket.lane.brake.clear(ticket)
+        elif verdict(error) is not Verdict.BUSY:  # a refusal for load charges nothing, whichever hop gave it
+            ticket.lane.brake.doubt(ticket, str(error))
 
     async def _line_up_again(self, ticket: Ticket, why: AioweryError) -> None:
         """Stand in line at the old place until the lane lets it in; NotSent once it is not wanted any more."""

@@ -8,7 +8,7 @@ import logging
 import weakref
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 import httpx
@@ -646,11 +646,12 @@ def test_a_batch_keeps_the_rest_as_new_and_a_later_run_sends_it(tmp_path: Path) 
 
 
 @pytest.mark.anyio
-async def test_over_real_connections_no_more_than_six_leave() -> None:
+@pytest.mark.parametrize("http", [None, "fast"])
+async def test_over_real_connections_no_more_than_six_leave(http: Literal["fast"] | None) -> None:
     """Bytes are what counts: a server on loopback that answers with pages hears at most six of forty."""
-    async with peer(http_answer(PAGE)) as server, WeryAI(KEY, base_url=server.url) as client:
+    async with peer(http_answer(PAGE)) as server, WeryAI(KEY, base_url=server.url, http=http) as client:
         tasks = started(client, 40)
-        await asyncio.wait(tasks, timeout=0.3)
+        await asyncio.wait(tasks, timeout=0.15)
         ended = [task for task in tasks if task.done()]
         assert 3 <= len(ended) == len(server.heard) <= 6
         assert all(isinstance(task.exception(), AioweryError) for task in ended)

@@ -6,6 +6,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from aiowery._provider import Provider
 from aiowery._wire import Answer
@@ -55,6 +57,15 @@ PROVIDERS: dict[str, Provider] = {
 }
 
 
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["status", "error", "data", "id"]), inner)
+    ),
+    max_leaves=8,
+)
+
+
 def answer(http_status: int, body: Any) -> Answer:
     """Return an answer with this text, or with this value as JSON."""
     return Answer(http_status, {}, (body if isinstance(body, str) else json.dumps(body)).encode())
@@ -79,3 +90,11 @@ def test_good_answers_and_refusals_are_its_own(provider: str, own: tuple[int, An
     """A refusal in the provider's envelope shows that it answers, as a success does; a redirect never does."""
     assert PROVIDERS[provider].is_own_answer(answer(*own))
     assert not PROVIDERS[provider].is_own_answer(answer(307, own[1]))
+
+
+@given(http_status=st.integers(100, 599), body=anything | st.text(max_size=20))
+@settings(max_examples=100, deadline=None)
+def test_every_answer_is_somebodys(http_status: int, body: Any) -> None:
+    """The question has an answer for whatever comes."""
+    for provider in PROVIDERS.values():
+        assert provider.is_own_answer(answer(http_status, body)) in {True, False}
