@@ -15,6 +15,7 @@
     _endings | _inquiry                        why a job has no result; what to ask about one
     _stream | _download | _upload | _job | _turns
     _lanes | _lease | _send | _scheduler | _turnstile | ledger   admission, sending, timing; what was paid for
+    _brake                                     pauses when submissions end in doubt
     _door                                      the HTTP library lives here and nowhere else
     _settings
     _webhooks
@@ -23,7 +24,7 @@
     _media
     _fields
     errors
-    _tasks | _file_lock | _lazy
+    _tasks | _file_lock | _lazy | _shared
 
 Imports point down.
 """
@@ -43,6 +44,8 @@ from aiowery._events import (
     Observer,
     PollFailed,
     RedactionFilter,
+    SubmissionsPaused,
+    SubmissionsResumed,
 )
 from aiowery._lazy import lazy
 from aiowery._media import File
@@ -112,6 +115,8 @@ __all__ = (
     "RetryPolicy",
     "ScriptLine",
     "Snapshot",
+    "SubmissionsPaused",
+    "SubmissionsResumed",
     "TaskState",
     "TextResult",
     "VideoResult",

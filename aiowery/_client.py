@@ -47,8 +47,8 @@ class Client:
     provider refuses the key; by default the environment's. `base_url`: https, or http on loopback. `limits`,
     `polling`, `retries`: see there; while `base_url` is on loopback, the defaults of all three keep the time of a
     sandbox whose speed AIOWERY_SANDBOX_SPEED names. `timeout`: seconds for connecting and for each read. `http`: by
-    default connections of its own, on httpx's engine; "fast" for those of pyreqwest (extra `aiowery[fast]`); or your own
-    `httpx.AsyncClient` or `httpx2.AsyncClient`, which stays yours to close and should allow
+    default connections of its own, on httpx's engine; "fast" for those of pyreqwest (extra `aiowery[fast]`); or your
+    own `httpx.AsyncClient` or `httpx2.AsyncClient`, which stays yours to close and should allow
     `limits.connections` connections. `observer`: called with small frozen events. `low_credits`: a balance below
     it tells the observer so.
 
@@ -213,6 +213,13 @@ class Client:
         For an orderly end: call it on SIGTERM, await the jobs that are left, then close.
         """
         self._opened.submissions.stop()
+
+    def resume_submitting(self) -> None:
+        """Let submissions go on at once that have paused by themselves (see `Limits.max_doubts`).
+
+        Doubts are counted from zero again. Does nothing if submissions are not paused.
+        """
+        self._opened.brake.open()
 
     async def aclose(self) -> None:
         """Finish the POSTs under way, report jobs that are left (with their ids, in the log), close the pool."""

@@ -106,7 +106,34 @@ class LowCredits:
     error: AioweryError | None = None
 
 
-Event = JobAccepted | JobUpdated | JobEnded | PollFailed | LaneBackedOff | LowCredits
+@attrs.frozen(kw_only=True)
+class SubmissionsPaused:
+    """Submissions pause by themselves: too many had no clear answer, or a probe failed. What waits stays unsent.
+
+    `because` is the reason. After `retry_in` seconds a free read is made if a submission waits, and then one goes ahead
+    as a probe. `failed_probes` counts those since the queue was last open.
+    """
+
+    because: str
+    retry_in: float
+    failed_probes: int
+
+
+@attrs.frozen(kw_only=True)
+class SubmissionsResumed:
+    """Submissions go on: a probe had a clear answer, or `resume_submitting()` was called."""
+
+
+Event = (
+    JobAccepted
+    | JobUpdated
+    | JobEnded
+    | PollFailed
+    | LaneBackedOff
+    | LowCredits
+    | SubmissionsPaused
+    | SubmissionsResumed
+)
 Observer = Callable[[Event], Any]
 
 

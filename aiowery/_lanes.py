@@ -10,24 +10,22 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import hashlib
 import heapq
 import itertools
-import secrets
 from collections.abc import Callable, Iterable
 from math import inf
 from typing import Final
-from weakref import WeakKeyDictionary, WeakValueDictionary
 
+from aiowery._brake import Brake
 from aiowery._estimate import Usual
 from aiowery._events import log
 from aiowery._policies import Limits, Random, RetryPolicy
+from aiowery._shared import Shared
 from aiowery._statistics import LaneStatistics
 from aiowery.errors import AioweryError, QueueTooLong
 
 # A loop may call a hair before the moment that was asked for; that counts as the moment.
 _EARLY: Final = 1e-6
-_SALT: Final = secrets.token_bytes(16)
 
 
 class Ticket:
@@ -67,10 +65,14 @@ class Ticket:
 
 
 class Lane:
-    """Who may submit now. All methods belong to one event loop; times are that loop's."""
+    """Who may submit now. All methods belong to one event loop; times are that loop's.
 
-    def __init__(self, limits: Limits, retries: RetryPolicy, random: Random) -> None:
+    The `brake` is asked last, when there is room; without one, the lane gets one of its own.
+    """
+
+    def __init__(self, limits: Limits, retries: RetryPolicy, random: Random, brake: Brake | None = None) -> None:
         self.limits: Limits = limits
+        self.brake: Brake = brake or Brake(limits.max_doubts, retries)
         self._retries = retries
         self._random = random
         self._capacity = limits.in_flight
@@ -117,7 +119,7 @@ class Lane:
         if ticket.admitted.done():  # it was refused, and comes again with its old number
             ticket.admitted = self.new_admission()
         heapq.heappush(self._waiting, ticket)
-        self._admit()
+        self.admit()
         if ticket.waiting and (self.limits.queue is not None or ticket.start_by < inf):
             self._refuse_hopeless(ticket)
         try:
@@ -126,7 +128,7 @@ class Lane:
         except asyncio.CancelledError:
             if not ticket.admitted.cancelled() and ticket.admitted.exception() is None:
                 self.refuse(ticket)  # admitted in the same instant: give the places back
-            self._admit()
+            self.admit()
             raise
         ticket.admitted = self._admitted
 
@@ -144,14 +146,15 @@ class Lane:
         ticket.places = tasks
         ticket.accepted_at = self._loop.time()
         self._refused_in_a_row = 0
-        self._admit()
+        self.admit()
 
     def refuse(self, ticket: Ticket) -> None:
         """Note that the submission ended without tasks; its places are free again."""
         self._submitting -= 1
         self._in_use -= ticket.places
         self._holding.pop(ticket, None)
-        self._admit()
+        self.brake.forget(ticket)
+        self.admit()
 
     def doubt(self, ticket: Ticket) -> None:
         """Note that nobody knows what became of the submission: a lane that cools down does so as after a task."""
@@ -169,8 +172,8 @@ class Lane:
             self._holding.pop(ticket, None)
         if self.limits.cool_down:
             # A timer holds the lane, so that a client that is opened next knows of the rest.
-            self._loop.call_at(self._open_at, self._admit)
-        self._admit()
+            self._loop.call_at(self._open_at, self.admit)
+        self.admit()
 
     def took(self, ticket: Ticket) -> None:
         """Learn from a job that has just ended how long one takes."""
@@ -208,7 +211,7 @@ class Lane:
         for ticket in tuple(self._waiting if tickets is None else tickets):
             if ticket.waiting:
                 ticket.admitted.set_exception(copy.copy(error))
-        self._admit()
+        self.admit()
 
     def statistics(self) -> LaneStatistics:
         """Return the lane's figures at this moment."""
@@ -220,12 +223,13 @@ class Lane:
             in_use=self._in_use,
             waiting=sum(ticket.waiting for ticket in self._waiting),
             submitting=self._submitting,
-            paused_for=max(0.0, self._open_at - now),
+            paused_for=max(0.0, self._open_at - now, self.brake.paused_for),
             refusals=self._refusals,
             usual=usual,
             next_end=None if oldest is None or usual is None else max(0.0, oldest.sent_at + usual - now),
             cool_down=self.limits.cool_down,
             cool_from=self._cool_from,
+            paused_because=self.brake.because,
         )
 
     async def _in_time(self, ticket: Ticket) -> None:
@@ -236,7 +240,7 @@ class Lane:
         except TimeoutError:
             if not ticket.admitted.cancelled():
                 return ticket.admitted.result()  # it came in the same instant
-            self._admit()
+            self.admit()
             raise self._too_long(ticket, "its turn did not come in time") from None
 
     def _refuse_hopeless(self, ticket: Ticket) -> None:
@@ -254,9 +258,12 @@ class Lane:
 
     def _too_long(self, ticket: Ticket, fault: str) -> QueueTooLong:
         ahead = self._ahead_of(ticket)
-        starts_in = self.statistics().starts_in(ahead)
+        now = self.statistics()
+        paused = "" if now.paused_because is None else f" (submissions are paused: {now.paused_because})"
         return QueueTooLong(
-            f"{fault}; nothing was sent: try later, or be more patient", position=ahead, starts_in=starts_in
+            f"{fault}{paused}; nothing was sent: try later, or be more patient",
+            position=ahead,
+            starts_in=now.starts_in(ahead),
         )
 
     def _ahead_of(self, ticket: Ticket) -> int:
@@ -265,14 +272,14 @@ class Lane:
     def _rest_until(self, moment: float) -> None:
         self._open_at = max(self._open_at, moment)
 
-    def _admit(self) -> None:
+    def admit(self) -> None:
         """Let in, from the head, everybody for whom there is room now; set the timer for the next moment."""
         now = self._loop.time() + _EARLY
         self._regrow(now)
         # After a refusal one submission goes ahead as a probe.
         submits = 1 if self._refused_in_a_row else self.limits.submits
         while (ticket := self._head()) and now >= self._open_at and self._submitting < submits:
-            if not self._has_room(ticket):
+            if not (self._has_room(ticket) and self.brake.admits(ticket)):
                 break
             heapq.heappop(self._waiting)
             self._in_use += ticket.places
@@ -314,23 +321,19 @@ class Lane:
 
     def _on_timer(self) -> None:
         self._timer = None
-        self._admit()
+        self.admit()
 
 
-_lanes: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakValueDictionary[str, Lane]] = WeakKeyDictionary()
+_lanes: Shared[Lane] = Shared()
 
 
 def shared_lane(host: str, key: str, sort: str, make: Callable[[], Lane]) -> Lane:
     """Return the lane of this host, key and sort in the running loop: the provider counts per key, not per client.
 
-    A lane lives as long as a client holds it. Keys are remembered as hashes that mean nothing elsewhere.
+    A lane lives as long as a client holds it.
     """
-    name = hashlib.blake2b(f"{host}\n{key}\n{sort}".encode(), key=_SALT).hexdigest()
-    lanes = _lanes.setdefault(asyncio.get_running_loop(), WeakValueDictionary())
-    lane = lanes.get(name)
-    if lane is None:
-        lane = lanes[name] = make()
-        return lane
-    if lane.limits != (wanted := make().limits):
-        log.warning("another open client with this key set the lane's limits: %s, not %s", lane.limits, wanted)
+    wanted = make()
+    lane = _lanes.get(lambda: wanted, host, key, sort)
+    if lane.limits != wanted.limits:
+        log.warning("another open client with this key set the lane's limits: %s, not %s", lane.limits, wanted.limits)
     return lane

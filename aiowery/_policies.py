@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import inf
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal, Self, cast
 
 import attrs
 
@@ -17,6 +17,7 @@ Random = Callable[[], float]
 
 _FASTEST: Final = 1000
 _ALL: Final = 100
+_MOST_DOUBLINGS: Final = 63
 
 
 def at_least(bound: float, *, finite: bool = False) -> Callable[[Any, attrs.Attribute[Any], Any], None]:
@@ -70,6 +71,9 @@ class Limits:
     For providers that want a rest between two tasks: `cool_down` seconds after a task's observed end, or, with
     `cool_from="start"`, after its acceptance, if that is later than its end. `queue`: how many requests may wait;
     one more is `QueueTooLong`. `usual`: seconds that a task takes, to estimate with until the first has ended.
+
+    `max_doubts`: how many submissions in a row may end without a clear answer of the provider's own before submissions
+    pause by themselves; two more than that among the last 100 do the same. None never pauses.
     """
 
     in_flight: int = attrs.field(default=20, validator=whole)
@@ -84,6 +88,7 @@ class Limits:
     cool_from: Literal["end", "start"] = attrs.field(default="end", validator=one_of("end", "start"))
     queue: int | None = attrs.field(default=None, validator=attrs.validators.optional(whole))
     usual: float | None = attrs.field(default=None, validator=attrs.validators.optional(at_least(0, finite=True)))
+    max_doubts: int | None = attrs.field(default=cast("int | None", 3), validator=attrs.validators.optional(whole))
 
     @property
     def connections(self) -> int:
@@ -187,6 +192,9 @@ class RetryPolicy:
     grow from `base` to `ceiling` seconds. Submissions refused because of load (429, throttling, too many tasks)
     keep their place in the lane and are repeated; when the lane has had nothing but refusals for `patience` seconds,
     everybody in line gets the error. A Retry-After is obeyed up to `longest_wait` seconds.
+
+    When submissions have paused by themselves (`Limits.max_doubts`), the first probe comes after `probe_after` seconds,
+    and each one after a failed probe takes twice as long to come, up to `probe_ceiling` seconds.
     """
 
     attempts: int = attrs.field(default=4, validator=whole)
@@ -194,6 +202,8 @@ class RetryPolicy:
     ceiling: float = attrs.field(default=20.0, validator=at_least(0))
     patience: float = attrs.field(default=600.0, validator=at_least(0))
     longest_wait: float = attrs.field(default=120.0, validator=at_least(0))
+    probe_after: float = attrs.field(default=30.0, validator=at_least(0.001, finite=True))
+    probe_ceiling: float = attrs.field(default=600.0, validator=at_least(0.001, finite=True))
 
     def pause(self, failures: int, retry_after: float | None, random: Random) -> float:
         """Return the pause before a read is repeated: what the server asked for, else full jitter."""
@@ -208,9 +218,17 @@ class RetryPolicy:
             return max(least, min(retry_after, self.longest_wait))
         return least + full_jitter(refusals, self.base, self.ceiling, random)
 
+    def probe_pause(self, failed_probes: int) -> float:
+        """Return the pause before the next probe, by how many have failed."""
+        return min(self.probe_ceiling, self.probe_after * 2.0 ** min(failed_probes, _MOST_DOUBLINGS))
+
     def faster(self, speed: float) -> Self:
         """Return the same policy in a world whose durations are divided by `speed`."""
-        return attrs.evolve(self, **_divided(self, speed, "base", "ceiling", "patience", "longest_wait"))
+        return attrs.evolve(
+            self,
+            **_divided(self, speed, "base", "ceiling", "patience", "longest_wait"),
+            **_divided(self, speed, "probe_after", "probe_ceiling"),
+        )
 
 
 @attrs.frozen(kw_only=True)
@@ -236,6 +254,6 @@ def _divided(policy: object, speed: float, *durations: str) -> dict[str, Any]:
 def full_jitter(failures: int, base: float, ceiling: float, random: Random) -> float:
     """Return `random * min(ceiling, base * 2 ** failures)` seconds.
 
-    The exponent stops at 63, where a float would still hold and any ceiling has long been reached.
+    The exponent stops where a float would still hold and any ceiling has long been reached.
     """
-    return random() * min(ceiling, base * 2.0 ** min(max(failures, 0), 63))
+    return random() * min(ceiling, base * 2.0 ** min(max(failures, 0), _MOST_DOUBLINGS))

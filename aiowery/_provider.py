@@ -63,6 +63,14 @@ class Provider(Protocol):
         """Whether this status word is one that we have seen documented or in use."""
         ...
 
+    def alive_call(self) -> Call | None:
+        """Return the cheapest GET that costs nothing; None where the provider has none."""
+        ...
+
+    def is_own_answer(self, answer: Answer) -> bool:
+        """Return True if the provider itself gave this answer, a refusal included; False for any hop's in between."""
+        ...
+
     def batch_call(self, batch_id: str) -> Call | None:
         """Return the GET that asks for all tasks of a batch; None where the provider has none."""
         ...

@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 import anyio
 
+from aiowery._brake import Held
 from aiowery._credential import Credential
 from aiowery._door import Door, Fence
 from aiowery._events import log
@@ -141,19 +142,35 @@ class Sender:
                 await anyio.sleep(pause)
 
     async def submit(
-        self, request: Request[Any], call: Call, decode: Decode[Accepted], *, page: Page, wanted: Wanted
+        self,
+        request: Request[Any],
+        call: Call,
+        decode: Decode[Accepted],
+        *,
+        page: Page,
+        wanted: Wanted,
+        may_leave: Callable[[], bool] = _always,
     ) -> Accepted:
         """POST a paid request once; again only after it provably never left, and while it is `wanted`.
 
         Raises the provider's refusal, NotSent after the last attempt, SubmissionInDoubt, or what the page's fence
-        raises.
+        raises. Raises Held, unsent, if it may not leave when its first byte is next.
         """
+
+        async def fence() -> None:
+            _hold(may_leave)
+            await page.fence()
+            _hold(may_leave)  # which may have changed while that was written
+
         failures = 0
         while True:
             sent_at = time.time()
             try:
-                return await self.once(call, decode, wanted=wanted, fence=page.fence)
+                return await self.once(call, decode, wanted=wanted, fence=fence)
             except (ConfigurationError, LedgerError, BudgetExceeded):
+                raise
+            except Held:
+                await page.unsent()
                 raise
             except Exception as error:
                 judged = verdict(error)
@@ -170,6 +187,11 @@ class Sender:
                 await anyio.sleep(pause)
                 if not wanted():
                     raise
+
+
+def _hold(may_leave: Callable[[], bool]) -> None:
+    if not may_leave():
+        raise Held("submissions are paused; nothing was sent")
 
 
 def in_doubt(request: Request[Any], sent_at: float, cause: str, request_id: str | None = None) -> SubmissionInDoubt:

@@ -16,6 +16,7 @@ from typing import Any, Final
 import attrs
 
 from aiowery._books import Books, kept_error, kept_snapshots
+from aiowery._brake import Brake, Member, shared_brake
 from aiowery._callbacks import Callbacks, Doubts, Readable
 from aiowery._credential import Credential
 from aiowery._door import Door
@@ -36,8 +37,9 @@ from aiowery._upload import Uploader
 from aiowery._values import DEFAULT, Accepted, Request, Result, ResultT
 from aiowery._watch import Watch
 from aiowery._webhooks import Webhooks
-from aiowery._wire import Call
+from aiowery._wire import Answer, Call
 from aiowery.errors import (
+    AioweryError,
     ConfigurationError,
     JobError,
     NotFound,
@@ -73,9 +75,12 @@ class Session:
         self._events = events
         self._reads = asyncio.Semaphore(limits.polls)
         self._sender = sender = Sender(door, credential, retries, random)
-        self._tasks = shared_lane(door.base_url, key, "tasks", lambda: Lane(limits, retries, random))
+        self.brake: Brake = shared_brake(door.base_url, key, lambda: Brake(limits.max_doubts, retries))
+        self._tasks = shared_lane(door.base_url, key, "tasks", lambda: Lane(limits, retries, random, self.brake))
         # What answers at once may take minutes, during which tasks go on being submitted.
-        self._answers = shared_lane(door.base_url, key, "answers", lambda: Lane(limits.of_answers(), retries, random))
+        self._answers = shared_lane(
+            door.base_url, key, "answers", lambda: Lane(limits.of_answers(), retries, random, self.brake)
+        )
         self.downloads: Downloader = Downloader(door, asyncio.Semaphore(limits.downloads), retries, random)
         self.uploads: Uploader = Uploader(provider, sender, asyncio.Semaphore(limits.uploads))
         self._watch = Watch(
@@ -111,6 +116,12 @@ class Session:
         self._uncollected: OrderedDict[Job[Any], None] = OrderedDict()
         self._finished = 0
         self._failed = 0
+        self._member = Member(
+            check=lambda: self.spawn(self._silence()),
+            admit=self._admit,
+            tell=events.tell,
+        )
+        self.brake.join(self._member)
         self.callbacks.open()
 
     def restored(self, entry: Entry, request: Request[ResultT]) -> Job[ResultT]:
@@ -185,6 +196,28 @@ class Session:
             return False
         return True
 
+    def _admit(self) -> None:
+        """Let in what waits in the lanes and may go."""
+        self._tasks.admit()
+        self._answers.admit()
+
+    async def _silence(self) -> str | None:
+        """Make the provider's cheapest free read; return why no answer of its own came, None if one did."""
+        call = self.provider.alive_call()
+        if call is None:
+            return None
+
+        def fault_in(answer: Answer) -> str | None:
+            if self.provider.is_own_answer(answer):
+                return None
+            return f"{call.path}: HTTP {answer.http_status} that is not the provider's own ({answer.excerpt!r})"
+
+        try:
+            async with self._reads:
+                return await self._sender.once(call, fault_in)
+        except AioweryError as error:
+            return f"{call.path}: {error}"
+
     def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Do something beside the caller that several may wait for; cancelled when the client closes."""
         task = asyncio.create_task(work)
@@ -221,6 +254,7 @@ class Session:
         try:
             await self.submissions.finished()
         finally:
+            self.brake.leave(self._member)
             self.callbacks.close()
             for errand in self._errands:
                 errand.cancel()

@@ -9,7 +9,8 @@ import attrs
 class LaneStatistics:
     """A lane at one moment. `capacity` and `in_use` count tasks, `waiting` and `submitting` requests.
 
-    `paused_for` is in seconds; `refusals` counts the submissions that were refused because of load. `usual` is how
+    `paused_for` is in seconds; `paused_because` says why submissions have paused by themselves, None if they have not.
+    `refusals` counts the submissions that were refused because of load. `usual` is how
     many seconds a job has lately taken (a guess before the first, None without one), `next_end` how many are left
     of the oldest one under way, `cool_down` how long the lane rests after each.
     """
@@ -24,6 +25,7 @@ class LaneStatistics:
     next_end: float | None = None
     cool_down: float = 0.0
     cool_from: str = "end"
+    paused_because: str | None = None
 
     def starts_in(self, ahead: int | None = None) -> float | None:
         """Return the seconds until a request with so many `ahead` would be sent; of one that came now, by default.

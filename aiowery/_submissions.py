@@ -13,6 +13,7 @@ from typing import Any, Final, Generic
 import attrs
 
 from aiowery._books import Books, Page
+from aiowery._brake import Held
 from aiowery._callbacks import Callbacks, Doubts
 from aiowery._events import Events, JobAccepted, LaneBackedOff, LowCredits, log
 from aiowery._job import Job
@@ -26,7 +27,7 @@ from aiowery._upload import Uploader
 from aiowery._values import DEFAULT, Accepted, Deadline, Request, ResultT
 from aiowery._watch import Watch
 from aiowery._webhooks import new_token, ref_of
-from aiowery._wire import Call
+from aiowery._wire import Answer, Call
 from aiowery.errors import AioweryError, APIError, InsufficientCredits, QueueTooLong, RateLimited, SubmissionInDoubt
 
 
@@ -243,32 +244,69 @@ class Submissions:
         request, ticket = order.request, order.admitted.ticket
         while True:
             try:
-                return await self._sender.submit(
-                    request,
-                    order.admitted.call,
-                    partial(self._provider.decode_accepted, request),
-                    page=page,
-                    wanted=lambda: self._wanted(ticket),
-                )
+                return await self._sent(order, page)
+            except Held as held:
+                self._unused(ticket)
+                await self._line_up_again(ticket, held)
             except APIError as error:
                 if verdict(error) is not Verdict.BUSY or not self._wanted(ticket):
                     self._refused(ticket, request, error)
                     raise
                 self._back_off(ticket, request, error)
                 await page.refused_for_now(str(error))
-                if self._closing:  # an observer has just said so
-                    raise unsent() from error
                 if ticket.lane.refused_for >= self._retries.patience:
                     self.counts.refused += 1
                     ticket.lane.turn_away(error)  # those behind would wait as long, for the same
                     raise
-                await self._admission(ticket)
-                if not self._wanted(ticket):  # any more: it stood in line, or waited for another process
-                    self._unused(ticket)
-                    raise unsent() from error
+                await self._line_up_again(ticket, error)
             except BaseException as error:
                 self._refused(ticket, request, error)
                 raise
+
+    async def _sent(self, order: _Order[Any], page: Page) -> Accepted:
+        """Submit once, and count for the brake whether the provider answered clearly."""
+        request, ticket = order.request, order.admitted.ticket
+        brake = ticket.lane.brake
+        answers: list[Answer] = []
+
+        def decode(answer: Answer) -> Accepted:
+            answers.append(answer)
+            return self._provider.decode_accepted(request, answer)
+
+        try:
+            accepted = await self._sender.submit(
+                request,
+                order.admitted.call,
+                decode,
+                page=page,
+                wanted=lambda: self._wanted(ticket),
+                may_leave=partial(brake.may_leave, ticket),
+            )
+        except SubmissionInDoubt as error:
+            brake.doubt(ticket, str(error.__cause__ or error))
+            raise
+        except APIError as error:
+            if answers:
+                self._count_refusal(ticket, answers[-1], error)
+            raise
+        brake.clear(ticket)
+        return accepted
+
+    def _count_refusal(self, ticket: Ticket, answer: Answer, error: APIError) -> None:
+        """Count a refusal for the brake: as clear if the provider gave it, as a doubt if another hop did."""
+        if self._provider.is_own_answer(answer):
+            ticket.lane.brake.clear(ticket)
+        elif verdict(error) is not Verdict.BUSY:  # a refusal for load charges nothing, whichever hop gave it
+            ticket.lane.brake.doubt(ticket, str(error))
+
+    async def _line_up_again(self, ticket: Ticket, why: AioweryError) -> None:
+        """Stand in line at the old place until the lane lets it in; NotSent once it is not wanted any more."""
+        if not self._wanted(ticket):  # an observer may have just said so
+            raise unsent() from why
+        await self._admission(ticket)
+        if not self._wanted(ticket):  # it stood in line, or waited for another process
+            self._unused(ticket)
+            raise unsent() from why
 
     def _accepted(self, order: _Order[ResultT], page: Page, accepted: Accepted) -> Job[ResultT]:
         request, ticket = order.request, order.admitted.ticket

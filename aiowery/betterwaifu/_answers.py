@@ -16,7 +16,21 @@ from aiowery.betterwaifu._refusals import refusal
 from aiowery.betterwaifu._words import id_in, made_in, state_of, told, whole, word_in
 
 _JOB_IDS: Final = ("id", "job_id", "generation_id")
+_READS: Final = frozenset({"credits", "models", "subscription"})
 _PLACES: Final = ("data", "generation", "job")
+
+
+def is_own(answer: Answer) -> bool:
+    """Return True for an object with an `error`, or in the shape of a good answer: of work, account or models.
+
+    A redirect is no answer, whatever its body says.
+    """
+    body = answer.json_or_none()
+    if answer.redirect or not isinstance(body, Mapping):
+        return False
+    if body.get("error") or isinstance(body.get("success"), bool):
+        return True
+    return answer.success and (any(map(_tells_of_work, _parts(body))) or not _READS.isdisjoint(body))
 
 
 def opened(answer: Answer) -> Mapping[str, Any]:

@@ -98,6 +98,14 @@ class BetterWaifuProvider:
         """Whether the status word is documented."""
         return state_of(word) is not None
 
+    def alive_call(self) -> Call | None:
+        """Ask for the account; the v1-images edition has no call that is free."""
+        return None if self.edition == _V1 else ACCOUNT
+
+    def is_own_answer(self, answer: Answer) -> bool:
+        """Return True for an object with an `error`, or in the shape of one of the good answers."""
+        return _answers.is_own(answer)
+
     def batch_call(self, batch_id: str) -> None:
         """There are no batches."""
 

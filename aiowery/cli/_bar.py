@@ -8,8 +8,8 @@ from typing import Any, Final
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from aiowery import Job
-from aiowery.cli._progress import Line, Tally, failure_line
+from aiowery import Job, SubmissionsPaused
+from aiowery.cli._progress import RESUMED, Line, Tally, failure_line, pause_line
 from aiowery.cli._records import Record
 
 _COUNTS: Final = (
@@ -50,6 +50,14 @@ class BarProgress:
         self._show()
         if failure := failure_line(record):
             self.say(failure)
+
+    def paused(self, event: SubmissionsPaused, /) -> None:
+        """Say above the bar why nothing is submitted, and when that may end."""
+        self.say(pause_line(event))
+
+    def resumed(self) -> None:
+        """Say above the bar that submitting goes on."""
+        self.say(RESUMED)
 
     def say(self, text: str) -> None:
         """Write a line above the bar, brackets and all."""

@@ -42,6 +42,7 @@ class Order:
     running: Running
     limit: int | None = None
     in_flight: int | None = None
+    max_doubts: int | None = None
     public_url: str | None = None
     gallery: bool = False
     strict: bool = False
@@ -110,7 +111,8 @@ def batch(order: Order) -> int:
             stem=lambda item: _stem(item, width),
             desk=lambda client: _desk(client, order, desks),
         )
-        records, stop = asyncio.run(conducted(items, parts, order.running, order.in_flight, **settings))
+        running = conducted(items, parts, order.running, order.in_flight, max_doubts=order.max_doubts, **settings)
+        records, stop = asyncio.run(running)
     progress.stop()
     summary = Summary.of(records, time.monotonic() - began)
     code = exit_code(stop, whole=summary.all_done, doubts=bool(summary.fates[Fate.IN_DOUBT]))
@@ -217,7 +219,8 @@ def _tell_end(order: Order, summary: Summary, stop: Stop | None, *, before: int,
     if stop is not None:
         lines.append(f"Stopped early: {stop.reason}")
     if summary.fates[Fate.NOT_SUBMITTED]:
-        lines.append(f"{summary.fates[Fate.NOT_SUBMITTED]:,} remain that were not submitted and cost nothing.")
+        again = "" if order.ledger is None else " The same command again goes on with them."
+        lines.append(f"{summary.fates[Fate.NOT_SUBMITTED]:,} remain that were not submitted and cost nothing.{again}")
     if summary.fates[Fate.IN_DOUBT]:
         ledger = "" if order.ledger is None else f": aiowery doubts list --ledger {order.ledger}"
         lines.append(f"{summary.fates[Fate.IN_DOUBT]:,} may have been charged, and wait for your decision{ledger}")

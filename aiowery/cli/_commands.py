@@ -124,6 +124,14 @@ def batch(
     in_flight: Annotated[
         int | None, Parameter(help="Tasks under way at once (20 is WeryAI's limit).", validator=AT_LEAST_ONE)
     ] = None,
+    max_doubts: Annotated[
+        int | None,
+        Parameter(
+            help="Submissions in a row without a clear answer after which submitting pauses, 3 unless said; after"
+            " three failed probes the batch ends with exit code 3.",
+            validator=AT_LEAST_ONE,
+        ),
+    ] = None,
     spending: Spending = Spending(),  # noqa: B008 - frozen
     public_url: Annotated[
         str | None,
@@ -157,6 +165,7 @@ def batch(
         running=running,
         limit=limit,
         in_flight=in_flight,
+        max_doubts=max_doubts,
         public_url=public_url,
         gallery=gallery,
         strict=strict,

@@ -10,7 +10,7 @@ from typing import Any, Final
 import attrs
 from rich.console import Console
 
-from aiowery import Event, LaneBackedOff
+from aiowery import Event, LaneBackedOff, SubmissionsPaused, SubmissionsResumed
 from aiowery._client import Client
 from aiowery._names import clean_name
 from aiowery.cli._bar import BarProgress
@@ -22,12 +22,11 @@ from aiowery.cli._options import Running
 from aiowery.cli._progress import PlainProgress, Progress
 from aiowery.cli._records import Record
 from aiowery.cli._requests import prompt_of
-from aiowery.cli._run import Brought, Run, Stem, Stop
+from aiowery.cli._run import IN_DOUBT, Brought, Run, Stem, Stop
 from aiowery.cli._setup import opened
 from aiowery.cli._signals import on_signals
 
 SOME_FAILED: Final = 1
-IN_DOUBT: Final = 3
 _LONGEST_STEM: Final = 60
 _BUSY_EVERY: Final = 10.0
 
@@ -62,6 +61,7 @@ async def conducted(
                 desk=parts.desk(client),
                 brought=parts.brought,
             )
+            observer.run = run
             with on_signals(run.interrupt, run.leave):
                 records = await run.finish(items)
         if logs.unsaid:
@@ -70,15 +70,27 @@ async def conducted(
 
 
 class _Observer:
-    """Tells why nothing moves when the provider is too busy, now and then."""
+    """Tells why nothing moves: each pause, and now and then that the provider is too busy."""
 
     def __init__(self, progress: Progress) -> None:
+        self.run: Run | None = None
         self._progress = progress
         self._told_at = float("-inf")
 
     def __call__(self, event: Event) -> None:
+        match event:
+            case LaneBackedOff():
+                self._busy(event)
+            case SubmissionsPaused():
+                self._progress.paused(event)
+                if self.run is not None:
+                    self.run.paused(event)
+            case SubmissionsResumed():
+                self._progress.resumed()
+
+    def _busy(self, event: LaneBackedOff) -> None:
         now = time.monotonic()
-        if isinstance(event, LaneBackedOff) and now >= self._told_at + _BUSY_EVERY:
+        if now >= self._told_at + _BUSY_EVERY:
             self._told_at = now
             self._progress.say(f"The provider is busy; submitting goes on in {event.pause:.1f} s ({event.error})")
 

@@ -13,13 +13,13 @@ import attrs
 from aiowery import Result
 from aiowery._fields import fits_in_a_path
 from aiowery.cli._book import Book, reading
-from aiowery.cli._conduct import IN_DOUBT
 from aiowery.cli._entries import batch_name, facts_of, status_command, ways_out, wish_of
 from aiowery.cli._logs import logs_told
 from aiowery.cli._options import Serving
 from aiowery.cli._plain import as_json, local, print_columns, short, utc
 from aiowery.cli._progress import write_line
 from aiowery.cli._requests import REQUESTS
+from aiowery.cli._run import IN_DOUBT
 from aiowery.cli._setup import opened
 from aiowery.errors import ConfigurationError
 from aiowery.ledger import State

@@ -13,11 +13,12 @@ from typing import Any, Final, Protocol, TextIO
 
 import attrs
 
-from aiowery import Job
+from aiowery import Job, SubmissionsPaused
 from aiowery.cli._records import Fate, Record, Summary, duration
 
 _EVERY: Final = 5.0
 _MOST: Final = 50
+RESUMED: Final = "Submitting goes on."
 
 
 @attrs.frozen
@@ -112,6 +113,14 @@ class Progress(Protocol):
         """An item has its record."""
         ...
 
+    def paused(self, event: SubmissionsPaused, /) -> None:
+        """Submissions have paused by themselves, or a probe has failed."""
+        ...
+
+    def resumed(self) -> None:
+        """Submissions go on."""
+        ...
+
     def say(self, text: str) -> None:
         """Tell people something."""
         ...
@@ -147,6 +156,14 @@ class PlainProgress:
         if failure := failure_line(record):
             self.say(failure)
 
+    def paused(self, event: SubmissionsPaused, /) -> None:
+        """Say why nothing is submitted, and when that may end."""
+        self.say(pause_line(event))
+
+    def resumed(self) -> None:
+        """Say that submitting goes on."""
+        self.say(RESUMED)
+
     def say(self, text: str) -> None:
         """Write a line."""
         write_line(sys.stderr, text)
@@ -176,6 +193,16 @@ class JsonProgress:
     def ended(self, record: Record) -> None:
         """Tell an end: the manifest's line."""
         self._tell("ended", **record.as_object())
+
+    def paused(self, event: SubmissionsPaused, /) -> None:
+        """Tell a pause, and say it to people."""
+        self._tell("paused", **attrs.asdict(event))
+        self.say(pause_line(event))
+
+    def resumed(self) -> None:
+        """Tell its end, and say it to people."""
+        self._tell("resumed")
+        self.say(RESUMED)
 
     def say(self, text: str) -> None:
         """Write a line for people."""
@@ -211,6 +238,11 @@ def plain_line(tally: Tally) -> str:
         f"{tally.ended:,}/{tally.total:,}: {tally.queued:,} queued, {tally.running:,} running, {tally.done:,} done,"
         f" {tally.failed:,} failed, {tally.pace()}, {tally.time_left()} left"
     )
+
+
+def pause_line(event: SubmissionsPaused) -> str:
+    """Return the line that tells why submissions are paused, and until when."""
+    return f"Submitting pauses: {event.because}. The provider is asked again in {duration(event.retry_in)}."
 
 
 def failure_line(record: Record) -> str | None:

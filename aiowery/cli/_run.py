@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import attrs
 
-from aiowery import Job, Request, Result
+from aiowery import Job, Request, Result, SubmissionsPaused
 from aiowery._catalogue import as_object
 from aiowery._client import Client
 from aiowery._events import log
@@ -40,6 +40,8 @@ from aiowery.errors import (
 _UNSAVED: Final = 16
 _TICK: Final = 1.0
 _GRACE: Final = 1.0
+_PROBES: Final = 3
+IN_DOUBT: Final = 3
 
 Stem = Callable[[Item], str]
 Brought = Callable[[Result], None]
@@ -139,6 +141,11 @@ class Run:
         sent = sum(work.job is not None for work in self._under_way.values())
         sent += self._client.statistics().lane.submitting
         self._progress.say(f"Waiting for the {sent} that were submitted; Ctrl-C again leaves at once.")
+
+    def paused(self, event: SubmissionsPaused) -> None:
+        """Submit nothing more once the third probe has failed."""
+        if event.failed_probes >= _PROBES:
+            self._stop(Stop(reason=f"{event.failed_probes} probes failed: {event.because}", exit_code=IN_DOUBT))
 
     def leave(self) -> None:
         """Wait for nothing more; the records keep the task ids."""

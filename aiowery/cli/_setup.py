@@ -63,19 +63,26 @@ def sandbox_module() -> ModuleType:
 
 @contextlib.asynccontextmanager
 async def opened(
-    where: Where, *, in_flight: int | None = None, places: int = 1, **settings: Any
+    where: Where,
+    *,
+    in_flight: int | None = None,
+    max_doubts: int | None = None,
+    places: int = 1,
+    **settings: Any,
 ) -> AsyncIterator[Client]:
-    """Open the client that `where` means, with these settings; a sandbox gets credits for so many places.
+    """Open the client that `where` means, with these settings and limits; a sandbox gets credits for so many places.
 
     Closing waits for a moment only: by then nothing is under way, or people have said that they cannot wait.
     """
     where.check()
     limits = where.service.limits(in_flight)
+    if max_doubts is not None:
+        limits = attrs.evolve(limits, max_doubts=max_doubts)
     async with contextlib.AsyncExitStack() as stack:
         if where.sandbox:
             client = await _in_sandbox(stack, where, limits, max(_CREDITS, places), settings)
         else:
-            chosen = {} if in_flight is None else {"limits": limits}
+            chosen = {} if limits == where.service.limits(None) else {"limits": limits}
             client = where.service.client(None, **chosen, **settings)
         await client.open()
         try:

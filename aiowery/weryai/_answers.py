@@ -19,7 +19,7 @@ from aiowery.errors import APIError
 from aiowery.weryai._bodies import TaskBody, converter, credits_in, report_in, valid_ids, words_in
 from aiowery.weryai._chat import said_in
 from aiowery.weryai._common import WeryAIRequest
-from aiowery.weryai._refusals import refusal
+from aiowery.weryai._refusals import own_code, refusal
 
 _REPORT: Final = "deep_research_outputs"
 _SUCCESS: Final = frozenset({"0", "200", "success", "ok"})
@@ -51,6 +51,18 @@ def fold(word: str) -> TaskState:
 def knows(word: str) -> bool:
     """Whether a status word is one of those documented or seen in use."""
     return word.strip().casefold() in _WORDS
+
+
+def is_own(answer: Answer) -> bool:
+    """Return True for an answer in the envelope, or in the form of the chat calls, which have none.
+
+    A redirect is no answer, whatever its body says.
+    """
+    body = answer.json_or_none()
+    if answer.redirect or not isinstance(body, Mapping):
+        return False
+    chat = bool(_choices(body)) if answer.success else isinstance(body.get("error"), Mapping)
+    return chat or own_code(answer, body) is not None
 
 
 def opened(answer: Answer) -> tuple[Any, str | None]:

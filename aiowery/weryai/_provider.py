@@ -75,6 +75,14 @@ class WeryAIProvider:
         """Whether the status word is documented or seen in use."""
         return _answers.knows(word)
 
+    def alive_call(self) -> Call:
+        """Ask for the balance."""
+        return BALANCE
+
+    def is_own_answer(self, answer: Answer) -> bool:
+        """Return True for an answer in WeryAI's envelope, or in the form of its chat calls."""
+        return _answers.is_own(answer)
+
     def batch_call(self, batch_id: str) -> Call:
         """Ask for all tasks of one submission."""
         return Call("GET", f"/v1/generation/batch/{_segment(batch_id)}/status")

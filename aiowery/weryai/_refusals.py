@@ -96,9 +96,7 @@ _DIGITS: Final = 20
 def refusal(answer: Answer, body: Any) -> AioweryError:
     """Return the error that this answer means; `body` is its JSON, or None."""
     envelope = body if isinstance(body, Mapping) else {}
-    code, text = _code(envelope), _text(envelope)
-    if code == answer.http_status and not answer.success:
-        code = None  # the error page of some gateway, not the provider's word
+    code, text = own_code(answer, body), _text(envelope)
     request_id = answer.request_id_in(envelope, envelope.get("data"))
     if answer.success and code is None:
         return UnexpectedResponse(
@@ -119,6 +117,12 @@ def refusal(answer: Answer, body: Any) -> AioweryError:
         asked = answer.retry_after()
         return RateLimited(message, retry_after=asked, tasks_at_once=code == _TOO_MANY_TASKS, **facts)
     return cls(message, **facts)
+
+
+def own_code(answer: Answer, body: Any) -> int | str | None:
+    """Return the code in the provider's own envelope; None for a body that is not the provider's."""
+    code = _code(body) if isinstance(body, Mapping) else None
+    return None if code == answer.http_status and not answer.success else code  # as error pages of gateways repeat it
 
 
 def _class(http_status: int, code: int | str | None, text: str) -> type[APIError]:

@@ -47,6 +47,8 @@ EXPORTED = (
     "RetryPolicy",
     "ScriptLine",
     "Snapshot",
+    "SubmissionsPaused",
+    "SubmissionsResumed",
     "TaskState",
     "TextResult",
     "VideoResult",

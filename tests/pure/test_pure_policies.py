@@ -135,7 +135,7 @@ def test_patience_goes_by_kind(kind: str, patience: float) -> None:
 DURATIONS = {
     Limits: ("submit_interval", "regrow"),
     PollPolicy: ("shortest", "longest", "eager", "grace", "ceiling", "image_deadline", "deadline", "safety_net"),
-    RetryPolicy: ("base", "ceiling", "patience", "longest_wait"),
+    RetryPolicy: ("base", "ceiling", "patience", "longest_wait", "probe_after", "probe_ceiling"),
 }
 
 
@@ -147,6 +147,13 @@ def test_faster_divides_every_duration_and_nothing_else(cls: type[Any], speed: f
     before, after = attrs.asdict(policy), attrs.asdict(policy.faster(speed))
     for name, value in before.items():
         assert after[name] == (value / speed if name in DURATIONS[cls] else value)
+
+
+def test_probes_come_ever_later_up_to_ten_minutes() -> None:
+    """The pauses before probes double from half a minute, for any number of failed ones."""
+    pauses = [RetryPolicy().probe_pause(failed) for failed in (0, 1, 2, 3, 4, 5, 6, 10_000)]
+    assert pauses == [30, 60, 120, 240, 480, 600, 600, 600]
+    assert RetryPolicy().faster(10).probe_pause(1) == 6
 
 
 @given(speed=st.floats(0.01, 1000), failures=failures, draw=draws)

@@ -1,0 +1,100 @@
+"""Which answers are a provider's own, and which some hop's in between."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aiowery._provider import Provider
+from aiowery._wire import Answer
+from aiowery.betterwaifu._provider import BetterWaifuProvider
+from aiowery.weryai._provider import WeryAIProvider
+
+PAGES: dict[str, tuple[int, Any]] = {
+    **{f"{status} page": (status, "<html>no</html>") for status in (200, 400, 401, 403, 404, 408, 429, 500, 502, 503)},
+    "200 empty": (200, ""),
+    "204": (204, ""),
+    "200 list": (200, []),
+    "200 number": (200, 7),
+    "200 other object": (200, {"ok": 1}),
+    "200 cut off": (200, '{"status": 0, "data": {"task_'),
+    "403 gateway's message": (403, {"message": "Forbidden"}),
+    "404 status repeated": (404, {"status": 404, "message": "no route"}),
+    "502 status as text": (502, {"status": "502"}),
+    "503 deep": (503, "[" * 100_000),
+    "302 empty": (302, ""),
+}
+WERYAI: dict[str, tuple[int, Any]] = {
+    "accepted": (200, {"status": 0, "data": {"task_ids": ["t"]}}),
+    "success 200": (200, {"status": 200, "data": 5}),
+    "success as text": (200, {"status": "0", "data": None}),
+    "refused": (200, {"status": 1004, "message": "credits"}),
+    "refused by status": (403, {"status": 1009, "msg": "plan"}),
+    "its own failure": (500, {"status": 5000}),
+    "busy": (503, {"status": 6002}),
+    "chat": (200, {"id": "c", "choices": [{"index": 0, "message": {"content": "hi"}}]}),
+    "chat refused": (400, {"error": {"message": "max_tokens must be positive"}}),
+}
+BETTERWAIFU: dict[str, tuple[int, Any]] = {
+    "queued": (201, {"id": "job_1", "status": "queued"}),
+    "wrapped": (200, {"data": {"id": "job_1"}}),
+    "finished": (200, {"success": True, "data": {"url": "https://cdn.example.com/a.png"}}),
+    "account": (200, {"username": "who", "credits": 5, "subscription": None}),
+    "models": (200, {"models": [], "count": 0}),
+    "refused": (401, {"error": "Invalid or missing API key"}),
+    "refused with a code": (400, {"success": False, "error": {"code": "invalid_parameter", "message": "steps"}}),
+    "refused with 200": (200, {"success": False}),
+    "its own failure": (500, {"error": "Internal"}),
+}
+PROVIDERS: dict[str, Provider] = {
+    "weryai": WeryAIProvider(),
+    "jobs": BetterWaifuProvider("jobs"),
+    "v1-images": BetterWaifuProvider("v1-images"),
+}
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["status", "error", "data", "id"]), inner)
+    ),
+    max_leaves=8,
+)
+
+
+def answer(http_status: int, body: Any) -> Answer:
+    """Return an answer with this text, or with this value as JSON."""
+    return Answer(http_status, {}, (body if isinstance(body, str) else json.dumps(body)).encode())
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_is_nobodys_own(page: str, provider: str) -> None:
+    """Neither text nor another one's JSON passes for the provider's word, whatever the HTTP status."""
+    assert not PROVIDERS[provider].is_own_answer(answer(*PAGES[page]))
+
+
+@pytest.mark.parametrize(
+    ("provider", "own"),
+    [
+        *(("weryai", one) for one in WERYAI.values()),
+        *((edition, one) for edition in ("jobs", "v1-images") for one in BETTERWAIFU.values()),
+    ],
+    ids=[*WERYAI, *(f"{edition} {name}" for edition in ("jobs", "v1-images") for name in BETTERWAIFU)],
+)
+def test_good_answers_and_refusals_are_its_own(provider: str, own: tuple[int, Any]) -> None:
+    """A refusal in the provider's envelope shows that it answers, as a success does; a redirect never does."""
+    assert PROVIDERS[provider].is_own_answer(answer(*own))
+    assert not PROVIDERS[provider].is_own_answer(answer(307, own[1]))
+
+
+@given(http_status=st.integers(100, 599), body=anything | st.text(max_size=20))
+@settings(max_examples=100, deadline=None)
+def test_every_answer_is_somebodys(http_status: int, body: Any) -> None:
+    """The question has an answer for whatever comes."""
+    for provider in PROVIDERS.values():
+        assert provider.is_own_answer(answer(http_status, body)) in {True, False}
