@@ -17,7 +17,7 @@ import httpx
 import pytest
 from support import KEY, World, client_of, envelope, ledger_of
 
-from aiowery import ImageResult, Outcome, OutcomeStream, PollPolicy, Resubmit, Result, WeryAI
+from aiowery import ImageResult, Limits, Outcome, OutcomeStream, PollPolicy, Resubmit, Result, WeryAI
 from aiowery._books import item_of
 from aiowery.errors import (
     BudgetExceeded,
@@ -53,7 +53,7 @@ async def streamed(
     """Run the batch "cats" in a client of its own, and return what came until we left."""
     outcomes: list[Outcome[ImageResult]] = []
     async with (
-        client_of(world, ledger=ledger, polling=QUICK) as client,
+        client_of(world, ledger=ledger, polling=QUICK, limits=Limits(max_doubts=None)) as client,
         client.stream(requests, batch="cats", **more) as stream,
     ):
         async for outcome in stream:
