@@ -61,6 +61,7 @@ class _Order(Generic[ResultT]):
 
 # Their first steps take some 2 ms.
 _IN_A_TURN: Final = 50
+_LOOKS: Final = 2
 
 
 @attrs.define
@@ -243,13 +244,7 @@ class Submissions:
         request, ticket = order.request, order.admitted.ticket
         while True:
             try:
-                return await self._sender.submit(
-                    request,
-                    order.admitted.call,
-                    partial(self._provider.decode_accepted, request),
-                    page=page,
-                    wanted=lambda: self._wanted(ticket),
-                )
+                return await self._answered(order, page)
             except APIError as error:
                 if verdict(error) is not Verdict.BUSY or not self._wanted(ticket):
                     self._refused(ticket, request, error)
@@ -269,6 +264,41 @@ class Submissions:
             except BaseException as error:
                 self._refused(ticket, request, error)
                 raise
+
+    async def _answered(self, order: _Order[Any], page: Page) -> Accepted:
+        """Submit; tasks that a refusal names are accepted if they prove to be this submission's."""
+        request, ticket = order.request, order.admitted.ticket
+        try:
+            return await self._sender.submit(
+                request,
+                order.admitted.call,
+                partial(self._provider.decode_accepted, request),
+                page=page,
+                wanted=lambda: self._wanted(ticket),
+                named=partial(self._doubts.named, order.admitted.ref, request),
+            )
+        except SubmissionInDoubt as doubt:
+            task_ids = await self._found(page, request, doubt.task_ids)
+            if not task_ids:
+                raise
+            log.warning(
+                "%s: refused (%s), yet the provider began %s", request.label, doubt.__cause__, ", ".join(task_ids)
+            )
+            return Accepted(task_ids=task_ids, request_id=doubt.request_id)
+
+    async def _found(self, page: Page, request: Request[Any], named: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the tasks that a refusal has started, if they are known to be; a status may lag behind a little."""
+        try:
+            for task_id in named:
+                self._provider.status_call(task_id)  # raises where there is nothing to ask for
+            for number in range(_LOOKS if named else 0):
+                if number:
+                    await asyncio.sleep(self._watch.round_after(number - 1))
+                if task_ids := await self._doubts.proven(page.entry_id, request):
+                    return task_ids
+        except Exception as fault:  # noqa: BLE001 - nothing may turn a doubt into something that is sent again
+            log.warning("%s: %s cannot be asked about: %s", request.label, ", ".join(named), fault)
+        return ()
 
     def _accepted(self, order: _Order[ResultT], page: Page, accepted: Accepted) -> Job[ResultT]:
         request, ticket = order.request, order.admitted.ticket
