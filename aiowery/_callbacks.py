@@ -153,9 +153,7 @@ class Doubts:
         for task_id in named:
             if task_id in confirmed or self._denied[entry.id, task_id] >= _DENIALS:
                 continue
-            # A podcast's second step shares the task of its first, which began before it.
-            sent_at = 0.0 if task_id == _named_by(request) else entry.sent_at or 0.0
-            if await self._owner.may_be_of(request, task_id, sent_at):
+            if await self._owner.may_be_of(request, task_id, entry.sent_at or 0.0):
                 confirmed.add(task_id)
             else:
                 self._denied[entry.id, task_id] += 1

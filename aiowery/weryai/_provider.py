@@ -74,7 +74,12 @@ class WeryAIProvider:
         return _answers.decode_status(answer, task_id)
 
     def contradicts(self, request: Request[Any], snapshot: Snapshot, sent_at: float) -> bool:
-        """Return True for another prompt or model, outputs of another kind, or a task that began before the request."""
+        """Return True for another prompt or model, outputs of another kind, or a task that began before the request.
+
+        A task that the request itself names is its own: a podcast's second step goes on with that of its first.
+        """
+        if getattr(request, "task_id", None) == snapshot.task_id:
+            return False
         asked = {name: getattr(request, name, None) for name in _ECHOED}
         kinds = {asset.kind for asset in snapshot.assets}
         other_kind = request.kind != "text" and bool(kinds) and request.kind not in kinds
