@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 from aiowery._books import Books
 from aiowery._events import log
 from aiowery._job import Job
+from aiowery._send import some_of
 from aiowery._statistics import WebhookStatistics
 from aiowery._values import Request
 from aiowery._watch import Watch
@@ -126,7 +127,7 @@ class Doubts:
             if proven:
                 return await self._adopted(entry_id, proven, request)
             if named:
-                log.warning("%s: stays in doubt; the provider named %s (%s)", request.label, ", ".join(named), why)
+                log.warning("%s: stays in doubt; the provider named %s (%s)", request.label, some_of(named), why)
             return None
 
     async def _proven(self, entry: Entry, named: Sequence[str], request: Request[Any]) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Echoes: the parts of a status answer that say which request began the task."""
+"""Echoes: the parts of a status answer that show which request began the task."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ _CUT: Final = 20
 _NO_LETTERS: Final = re.compile(r"[\W_]+")
 
 
-def contradicts(told: Mapping[str, Any], asked: Mapping[str, Any], sent_at: float) -> bool:
-    """Return True if a status answer speaks of another request than this one.
+def contradicts(answer: Mapping[str, Any], asked: Mapping[str, Any], sent_at: float) -> bool:
+    """Return True if a status answer shows that another request began the task.
 
-    `told` is what the answer holds, `asked` what was asked by the names of the answer; what only one of them has is not
-    compared. `sent_at` is in seconds since the epoch: a task that began clearly before it is another request's.
+    `asked` holds the request's values under the names of the answer. Names that only one of them has are not compared.
+    `sent_at` is in seconds since the epoch; a task that began more than ten minutes before it is another request's.
     """
-    return any(_differ(told.get(name), value) for name, value in asked.items()) or any(
-        (moment := _moment(told.get(name))) is not None and moment < sent_at - _SKEW for name in _MOMENTS
+    return any(_differ(answer.get(name), value) for name, value in asked.items()) or any(
+        (moment := _moment(answer.get(name))) is not None and moment < sent_at - _SKEW for name in _MOMENTS
     )
 
 
-def _differ(told: Any, asked: Any) -> bool:
+def _differ(echo: Any, asked: Any) -> bool:
     """Return True if two values cannot be the same, however they are written; a text may have been cut."""
-    if isinstance(told, str) and isinstance(asked, str):
-        short, long = sorted((_bare(told), _bare(asked)), key=len)
+    if isinstance(echo, str) and isinstance(asked, str):
+        short, long = sorted((_bare(echo), _bare(asked)), key=len)
         return bool(short) and short != long and not (len(short) >= _CUT and long.startswith(short))
-    numbers = number_in(told), number_in(asked)
+    numbers = number_in(echo), number_in(asked)
     return None not in numbers and numbers[0] != numbers[1]
 
 

@@ -208,11 +208,16 @@ def in_doubt(
 def _what_to_do(task_ids: Sequence[str]) -> str:
     if not task_ids:
         return "look into the provider's call history before you repeat it"
-    more = f" and {len(task_ids) - _SHOWN} more" if len(task_ids) > _SHOWN else ""
     return (
-        f"the provider named {', '.join(task_ids[:_SHOWN])}{more}; client.job(task_id) fetches a task, and"
-        " `aiowery doubts adopt` settles the doubt with those that are this request's"
+        f"the provider named {some_of(task_ids)}; client.job(task_id) fetches a task, and `aiowery doubts adopt`"
+        " settles the doubt with those that are this request's"
     )
+
+
+def some_of(task_ids: Sequence[str]) -> str:
+    """Return the first five ids as text, and how many more there are."""
+    more = f" and {len(task_ids) - _SHOWN} more" if len(task_ids) > _SHOWN else ""
+    return f"{', '.join(task_ids[:_SHOWN])}{more}"
 
 
 def unsent() -> NotSent:

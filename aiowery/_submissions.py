@@ -19,7 +19,7 @@ from aiowery._job import Job
 from aiowery._lanes import Lane, Ticket
 from aiowery._policies import RetryPolicy
 from aiowery._provider import Provider
-from aiowery._send import Sender, Verdict, retry_after, unsent, verdict
+from aiowery._send import Sender, Verdict, retry_after, some_of, unsent, verdict
 from aiowery._turns import Turns
 from aiowery._turnstile import Turnstile
 from aiowery._upload import Uploader
@@ -266,7 +266,7 @@ class Submissions:
                 raise
 
     async def _answered(self, order: _Order[Any], page: Page) -> Accepted:
-        """Submit; tasks that a refusal names are accepted if they prove to be this submission's."""
+        """Submit, and accept the tasks that a refusal names if they prove to be this submission's."""
         request, ticket = order.request, order.admitted.ticket
         try:
             return await self._sender.submit(
@@ -282,22 +282,31 @@ class Submissions:
             if not task_ids:
                 raise
             log.warning(
-                "%s: refused (%s), yet the provider began %s", request.label, doubt.__cause__, ", ".join(task_ids)
+                "%s: refused (%s), but the provider began %s",
+                request.label,
+                doubt.__cause__,
+                some_of(task_ids),
+                extra={"task_ids": task_ids, "request_id": doubt.request_id},
             )
             return Accepted(task_ids=task_ids, request_id=doubt.request_id)
 
     async def _found(self, page: Page, request: Request[Any], named: tuple[str, ...]) -> tuple[str, ...]:
-        """Return the tasks that a refusal has started, if they are known to be; a status may lag behind a little."""
+        """Return the tasks that prove to be started by a refused submission; () if they do not.
+
+        They are asked about twice, because a status may lag behind its task.
+        """
+        if not named or request.answer_within is not None:  # it starts no task that could be asked about
+            return ()
         try:
             for task_id in named:
                 self._provider.status_call(task_id)  # raises where there is nothing to ask for
-            for number in range(_LOOKS if named else 0):
+            for number in range(_LOOKS):
                 if number:
                     await asyncio.sleep(self._watch.round_after(number - 1))
                 if task_ids := await self._doubts.proven(page.entry_id, request):
                     return task_ids
         except Exception as fault:  # noqa: BLE001 - nothing may turn a doubt into something that is sent again
-            log.warning("%s: %s cannot be asked about: %s", request.label, ", ".join(named), fault)
+            log.warning("%s: %s cannot be asked about: %s", request.label, some_of(named), fault)
         return ()
 
     def _accepted(self, order: _Order[ResultT], page: Page, accepted: Accepted) -> Job[ResultT]:

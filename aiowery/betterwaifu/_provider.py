@@ -99,12 +99,12 @@ class BetterWaifuProvider:
     def contradicts(self, request: Request[Any], snapshot: Snapshot, sent_at: float) -> bool:
         """Return True for another prompt, model or seed than asked for, or a job that began before the request."""
         made = made_in(snapshot.raw)
-        told = {**made.parameters, **snapshot.raw, "seed": made.seed}
+        answer = {**made.parameters, **snapshot.raw, "seed": made.seed}
         asked = {name: getattr(request, name, None) for name in _ECHOED}
         asked["model_version_id"] = asked["model"]
         if asked["seed"] == -1:  # random
             del asked["seed"]
-        return contradicts(told, asked, sent_at)
+        return contradicts(answer, asked, sent_at)
 
     def knows_word(self, word: str) -> bool:
         """Whether the status word is documented."""

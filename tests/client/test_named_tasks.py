@@ -250,6 +250,7 @@ def test_an_answer_that_a_refusal_names_is_in_doubt() -> None:
         async with client_of(world) as client:
             with pytest.raises(SubmissionInDoubt) as doubt:
                 await client.run(Chat(messages="hello"))
+            assert asyncio.get_running_loop().time() < 1
         assert (doubt.value.task_ids, len(world.posts), world.looks) == (("chat-task_0",), 1, {})
 
     run_virtual(main())
@@ -364,15 +365,16 @@ def test_the_books_are_right_after_both_ends() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_doubt_with_ids_is_settled_by_a_later_run(kind: str, tmp_path: Path) -> None:
-    """The check failed in the first run: the second asks again, adopts the task, and sends nothing."""
+    """The check fails in two runs, the third adopts the task; none sends it again, though its price could be paid."""
     world = Refusing(seconds=0.01, look=lambda _: envelope(None, 1009, "no"))
+    prices = {"text-to-image": 1}
     async with ledger_of(kind, tmp_path) as ledger:
-        async with client_of(world, ledger=ledger) as client:
+        async with client_of(world, ledger=ledger, prices=prices, polling=QUICK) as client:
             (first,) = [one async for one in client.stream([CAT], batch="cats", on_doubt=Resubmit(at_most=99))]
-        async with client_of(world, ledger=ledger) as client:
+        async with client_of(world, ledger=ledger, prices=prices, polling=QUICK) as client:
             (second,) = [one async for one in client.stream([CAT], batch="cats", on_doubt=Resubmit(at_most=99))]
         world.look = lambda _: None
-        async with client_of(world, ledger=ledger) as client:
+        async with client_of(world, ledger=ledger, prices=prices, polling=QUICK) as client:
             (third,) = [one async for one in client.resume("cats")]
         assert [isinstance(one.error, SubmissionInDoubt) and one.error.task_ids for one in (first, second)] == [
             ("task_0",)
