@@ -162,7 +162,8 @@ class Batches:
                     return job
                 if (await self._entry(entry_id)).state is not State.IN_DOUBT:
                     return None  # settled elsewhere just now
-                raise in_doubt(request, entry.sent_at or 0.0, entry.note, entry.request_id)
+                named = await self._session.doubts.hints(entry.ref)
+                raise in_doubt(request, entry.sent_at or 0.0, entry.note, entry.request_id, named)
             case State.ACCEPTED:
                 return await self._resumed(entry, request)
             case State.SENDING if self._books.has_lost_track(entry):
@@ -244,8 +245,8 @@ class _Run:
         entry_id = work.entry_id or 0
         try:
             job = await self._job(entry_id, work.request)
-        except SubmissionInDoubt:
-            if not await self.batches.released(entry_id, work.request, self.for_doubts):
+        except SubmissionInDoubt as doubt:  # whose tasks are named, if they are, so that it can be settled
+            if doubt.task_ids or not await self.batches.released(entry_id, work.request, self.for_doubts):
                 raise
             return None  # it is new, and its turn comes
         if job is not None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from aiowery._books import Books
 from aiowery._events import log
 from aiowery._job import Job
+from aiowery._send import some_of
 from aiowery._statistics import WebhookStatistics
 from aiowery._values import Request
 from aiowery._watch import Watch
@@ -35,8 +36,12 @@ Readable = Callable[[Mapping[str, Any]], Request[Any]]
 class Owner(Protocol):
     """What settles a doubt needs of the open client."""
 
-    async def knows_task(self, task_id: str) -> bool:
-        """Whether the provider knows this task of our account."""
+    async def may_be_of(self, request: Request[Any], task_id: str, sent_at: float) -> bool:
+        """Return True if the provider knows this task, and its answer does not show that another request began it."""
+        ...
+
+    def jobs(self) -> tuple[Job[Any], ...]:
+        """Return the jobs that are in memory."""
         ...
 
     async def resumed(self, entry: Entry, request: Request[Any]) -> Job[Any] | None:
@@ -49,7 +54,10 @@ class Owner(Protocol):
 
 
 class Doubts:
-    """Settles what is in doubt by the calls that came for it: asked about, and adopted if the provider knows them."""
+    """Settles doubts by the tasks that the provider named for them, in a webhook delivery or in a refusal.
+
+    They are hints: each is asked about, and adopted if the provider knows it and it belongs to no other submission.
+    """
 
     def __init__(self, books: Books, owner: Owner, readable: Readable) -> None:
         self._books = books
@@ -67,59 +75,106 @@ class Doubts:
         if len(self._requests) > _DOUBTS:
             self._requests.popitem(last=False)
 
-    async def settled(self, entry_id: int, request: Request[Any] | None = None) -> Job[Any] | None:
-        """Return the job of an entry that was in doubt until now; None while nothing proves what became of it.
+    async def named(self, ref: str, request: Request[Any], task_ids: Sequence[str]) -> tuple[str, ...]:
+        """Keep the tasks that a refusal names as hints of its attempt, and return them, less those that are known.
 
-        As many tasks must have been told of, and be known to the provider, as the request has: a part of what was
-        charged must not hide the rest.
+        Known are the tasks of other entries and of jobs in memory, and the one that the request itself names. An id
+        that cannot be looked up or kept is returned: what may have been charged must not be sent again.
         """
+        known = {task_id for job in self._owner.jobs() for task_id in job.task_ids} | {_named_by(request)}
+        new = tuple(task_id for task_id in task_ids if task_id not in known)
+        try:
+            new = tuple([task_id for task_id in new if not await self._ledger.holders(task_id)])
+            for task_id in new:
+                await self._ledger.delivered(ref, task_id, ended=False)
+        except Exception as fault:  # noqa: BLE001 - a ledger of the caller's own may raise anything
+            log.error("%s: refused, and not in the ledger: %s (%s)", request.label, ", ".join(new), fault)
+        return new
+
+    async def proven(self, entry_id: int, request: Request[Any]) -> tuple[str, ...]:
+        """Return the tasks of an attempt that is being sent, if what was named for it proves them; () if not.
+
+        Raises what the status checks and the ledger raise.
+        """
+        entry = await self._ledger.entry(entry_id)
+        try:
+            return () if entry is None else await self._proven(entry, await self.hints(entry.ref), request)
+        finally:
+            self._confirmed.pop(entry_id, None)
+
+    async def hints(self, ref: str | None) -> tuple[str, ...]:
+        """Return the tasks that were named for an attempt, which proves nothing."""
+        return () if ref is None else tuple(one.task_id for one in await self._ledger.deliveries(ref=ref))
+
+    async def settled(self, entry_id: int, request: Request[Any] | None = None) -> Job[Any] | None:
+        """Return the job of an entry that was in doubt until now; None while nothing proves what became of it."""
         async with self._one_at_a_time:
             entry = await self._ledger.entry(entry_id)
             if entry is None or entry.state is not State.IN_DOUBT or entry.ref is None:
                 return self._books.job_of(entry_id)
-            told = [one.task_id for one in await self._ledger.deliveries(ref=entry.ref)]
             request = request or self._request_of(entry)
-            if not told or request is None or entry.host != self._books.host:
+            if request is None or entry.host != self._books.host:
                 return None
-            known = await self._free(entry_id, await self._known(entry_id, told), request)
-            if len(known) != request.places:
-                log.warning(
-                    "%s: in doubt; the provider called about %s, of %d tasks", request.label, known, request.places
-                )
-                return None
-            return await self._adopted(entry_id, known, request)
+            named = await self.hints(entry.ref)
+            try:
+                proven = await self._proven(entry, named, request)
+            except LedgerError:
+                raise
+            except AioweryError as fault:  # a status check that failed proves nothing
+                proven, why = (), str(fault)
+            else:
+                why = f"no proof of {request.places} tasks"
+            if proven:
+                return await self._adopted(entry_id, proven, request)
+            if named:
+                log.warning("%s: stays in doubt; the provider named %s (%s)", request.label, some_of(named), why)
+            return None
+
+    async def _proven(self, entry: Entry, named: Sequence[str], request: Request[Any]) -> tuple[str, ...]:
+        """Return the tasks that are an entry's by all signs, if they are as many as its request has; () if not.
+
+        A part of what was charged must not hide the rest.
+        """
+        if request.answer_within is not None:  # it starts no task that could be asked about
+            return ()
+        free = await self._free(entry, await self._known(entry, named, request), request)
+        return tuple(free) if len(free) == request.places else ()
 
     def _request_of(self, entry: Entry) -> Request[Any] | None:
         with contextlib.suppress(ConfigurationError):
             return self._requests.get(entry.id) or self._readable(entry.request)
         return None
 
-    async def _known(self, entry_id: int, told: list[str]) -> list[str]:
-        """Return those of the tasks that the provider knows.
+    async def _known(self, entry: Entry, named: Sequence[str], request: Request[Any]) -> list[str]:
+        """Return those of the tasks that the provider knows, and whose answers do not contradict the request.
 
         Each is asked about until the provider does, a few times at most: who forges calls must not make us ask on.
         """
-        confirmed = self._confirmed.setdefault(entry_id, set())
-        for task_id in told:
-            if task_id in confirmed or self._denied[entry_id, task_id] >= _DENIALS:
+        confirmed = self._confirmed.setdefault(entry.id, set())
+        for task_id in named:
+            if task_id in confirmed or self._denied[entry.id, task_id] >= _DENIALS:
                 continue
-            if await self._owner.knows_task(task_id):
+            if await self._owner.may_be_of(request, task_id, entry.sent_at or 0.0):
                 confirmed.add(task_id)
             else:
-                self._denied[entry_id, task_id] += 1
-        return [task_id for task_id in told if task_id in confirmed]
+                self._denied[entry.id, task_id] += 1
+        return [task_id for task_id in named if task_id in confirmed]
 
-    async def _free(self, entry_id: int, known: list[str], request: Request[Any]) -> list[str]:
-        """Return those of the tasks that belong to no other entry: one that is adopted twice would hide a charge."""
+    async def _free(self, entry: Entry, known: Sequence[str], request: Request[Any]) -> list[str]:
+        """Return those of the tasks that no other entry has and that were named for no other attempt.
+
+        One that is adopted twice would hide a charge. Hints are written before they are read, so of two attempts that
+        settle at once, in two processes even, one at least sees the other's.
+        """
+        elsewhere = {one.task_id for one in await self._ledger.deliveries() if one.ref != entry.ref} if known else set()
         free = []
         for task_id in known:
-            holders = await self._ledger.holders(task_id)
-            # A podcast's second step names the task of its first, and shares it.
-            if not set(holders) - {entry_id} or getattr(request, "task_id", None) == task_id:
+            taken = task_id in elsewhere or set(await self._ledger.holders(task_id)) - {entry.id}
+            if not taken or task_id == _named_by(request):
                 free.append(task_id)
         return free
 
-    async def _adopted(self, entry_id: int, task_ids: list[str], request: Request[Any]) -> Job[Any] | None:
+    async def _adopted(self, entry_id: int, task_ids: Sequence[str], request: Request[Any]) -> Job[Any] | None:
         try:
             await self._ledger.adopt(entry_id, task_ids)
         except LedgerError:
@@ -127,11 +182,17 @@ class Doubts:
             if settled is None or settled.state is State.IN_DOUBT:
                 raise
             return None  # somebody else who heard of it was quicker
-        log.warning("%s: in doubt no more, the provider called about %s", request.label, ", ".join(task_ids))
+        log.warning("%s: in doubt no more, the provider named %s", request.label, ", ".join(task_ids))
         self._requests.pop(entry_id, None)
         self._confirmed.pop(entry_id, None)
         adopted = await self._ledger.entry(entry_id)
         return None if adopted is None else await self._owner.resumed(adopted, request)
+
+
+def _named_by(request: Request[Any]) -> str | None:
+    """Return the task that a request itself names, such as a podcast's second step that of its first."""
+    task_id: str | None = getattr(request, "task_id", None)
+    return task_id
 
 
 class Callbacks:

@@ -7,8 +7,9 @@ its path. Primitive types are strict: the stock converter would make the string 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any, NewType, TypeVar
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from typing import Any, Final, NewType, TypeVar
 
 import attrs
 import cattrs
@@ -21,6 +22,8 @@ T = TypeVar("T")
 Identifier = NewType("Identifier", str)
 """An id that arrives as a string or as a whole number, and is a string from here on."""
 
+_MOST_IDS: Final = 64
+_LONGEST_ID: Final = 256
 _NAMES = {
     type(None): "null",
     bool: "a boolean",
@@ -85,6 +88,12 @@ def _identifier(value: Any, _: Any) -> Identifier:
     if isinstance(value, bool) or not isinstance(value, (str, int)) or not fits_in_a_path(str(value)):
         raise Fault("an id", value)
     return Identifier(str(value))
+
+
+def named_ids(ids: Iterable[str]) -> tuple[str, ...]:
+    """Return the ids, each once, that an answer other than an acceptance may name: no long ones, at most 64."""
+    usable = (one for one in dict.fromkeys(ids) if len(one) <= _LONGEST_ID and one.isprintable())
+    return tuple(islice(usable, _MOST_IDS))
 
 
 def make_converter() -> cattrs.Converter:

@@ -235,7 +235,8 @@ class RetryPolicy:
 class Resubmit:
     """What to do about requests in doubt: send them again, for at most so many credits in all.
 
-    Each may then have been charged twice. Only those of known price are sent again.
+    Each may then have been charged twice. Only those of known price are sent again, and none whose tasks the provider
+    has named: a status check can settle those.
     """
 
     at_most: float = attrs.field(validator=at_least(0, finite=True))

@@ -59,6 +59,13 @@ class Provider(Protocol):
         """Read the answer to `status_call(task_id)`."""
         ...
 
+    def contradicts(self, request: Request[Any], snapshot: Snapshot, sent_at: float) -> bool:
+        """Return True if the answer about a task shows that another request began it.
+
+        `sent_at` is when this request was sent, in seconds since the epoch. What is not understood contradicts nothing.
+        """
+        ...
+
     def knows_word(self, word: str) -> bool:
         """Whether this status word is one that we have seen documented or in use."""
         ...

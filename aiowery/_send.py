@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import enum
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 import anyio
@@ -40,8 +40,11 @@ T = TypeVar("T")
 Decode = Callable[[Answer], T]
 Wanted = Callable[[], bool]
 """Tells, before a repeat, whether somebody still wants what is asked for."""
+Named = Callable[[tuple[str, ...]], Awaitable[tuple[str, ...]]]
+"""Keeps the task ids that a refusal holds, and returns those that belong to no task known before."""
 
 _SERVER_ERRORS = 500
+_SHOWN = 5
 
 
 def _always() -> bool:
@@ -61,14 +64,15 @@ def verdict(error: Exception) -> Verdict:
     """Sort the outcome of a paid POST that brought no ids.
 
     An error page of a gateway (500, 502, 504, or 503 without the provider's own body) tells nothing about the
-    provider behind it, so it leaves a doubt; so does any error that nobody foresaw.
+    provider behind it, so it leaves a doubt; so does any error that nobody foresaw. A refusal that names tasks
+    leaves one too, whatever it says: they may have been charged.
     """
     match error:
+        case APIError(task_ids=(_, *_)):
+            return Verdict.DOUBT
         case NotSent():
             return Verdict.UNSENT
-        case RateLimited():
-            return Verdict.BUSY
-        case ServerError(http_status=503, code=int()):
+        case RateLimited() | ServerError(http_status=503, code=int()):
             return Verdict.BUSY
         case ServerError(http_status=status) if status >= _SERVER_ERRORS:
             return Verdict.DOUBT
@@ -112,13 +116,13 @@ class Sender:
     async def once(self, call: Call, decode: Decode[T], *, wanted: Wanted = _always, fence: Fence | None = None) -> T:
         """Make one call; after a refused key, once more if the key has been renewed meanwhile and it is still wanted.
 
-        That holds for submissions too: a refused key is a refusal, nothing was charged.
+        That holds for submissions too, unless the refusal names tasks: a refused key is a refusal, nothing was charged.
         """
         try:
             key = await self._credential.key()
             return decode(await self._door.call(call, fence))
-        except AuthenticationError:
-            if not (await self._credential.renewed(key) and wanted()):
+        except AuthenticationError as error:
+            if error.task_ids or not (await self._credential.renewed(key) and wanted()):
                 raise
         log.info("the key was refused and has been renewed")
         return decode(await self._door.call(call, fence))
@@ -149,10 +153,12 @@ class Sender:
         *,
         page: Page,
         wanted: Wanted,
+        named: Named,
         may_leave: Callable[[], bool] = _always,
     ) -> Accepted:
         """POST a paid request once; again only after it provably never left, and while it is `wanted`.
 
+        The tasks that a refusal names go to `named` before it is judged; those that are known do not count.
         Raises the provider's refusal, NotSent after the last attempt, SubmissionInDoubt, or what the page's fence
         raises. Raises Held, unsent, if it may not leave when its first byte is next.
         """
@@ -173,10 +179,11 @@ class Sender:
                 await page.unsent()
                 raise
             except Exception as error:
+                task_ids = await _sifted(error, named)
                 judged = verdict(error)
                 if judged is Verdict.DOUBT:
                     request_id = error.request_id if isinstance(error, AioweryError) else None
-                    raise in_doubt(request, sent_at, str(error), request_id) from error
+                    raise in_doubt(request, sent_at, str(error), request_id, task_ids) from error
                 if judged is Verdict.UNSENT:
                     await page.unsent()
                 failures += 1
@@ -194,16 +201,46 @@ def _hold(may_leave: Callable[[], bool]) -> None:
         raise Held("submissions are paused; nothing was sent")
 
 
-def in_doubt(request: Request[Any], sent_at: float, cause: str, request_id: str | None = None) -> SubmissionInDoubt:
-    """Return what says that a request may have been charged."""
+async def _sifted(error: Exception, named: Named) -> tuple[str, ...]:
+    """Return the tasks that an answer without acceptance names, less those that are known."""
+    if not isinstance(error, (APIError, UnexpectedResponse)) or not error.task_ids:
+        return ()
+    error.task_ids = await named(error.task_ids)
+    return error.task_ids
+
+
+def in_doubt(
+    request: Request[Any],
+    sent_at: float,
+    cause: str,
+    request_id: str | None = None,
+    task_ids: Sequence[str] = (),
+) -> SubmissionInDoubt:
+    """Return the error for a request that may have been charged; `task_ids` were named for it without proof."""
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(sent_at))
     return SubmissionInDoubt(
         f"{request.label}: sent at {when} UTC without a clear answer ({cause}). It may have been charged and is"
-        " not sent again by itself: look into the provider's call history before you repeat it",
+        f" not sent again by itself: {_what_to_do(task_ids)}",
         request=request,
         sent_at=sent_at,
+        task_ids=tuple(task_ids),
         request_id=request_id,
     )
+
+
+def _what_to_do(task_ids: Sequence[str]) -> str:
+    if not task_ids:
+        return "look into the provider's call history before you repeat it"
+    return (
+        f"the provider named {some_of(task_ids)}; client.job(task_id) fetches a task, and `aiowery doubts adopt`"
+        " settles the doubt with those that are this request's"
+    )
+
+
+def some_of(task_ids: Sequence[str]) -> str:
+    """Return the first five ids as text, and how many more there are."""
+    more = f" and {len(task_ids) - _SHOWN} more" if len(task_ids) > _SHOWN else ""
+    return f"{', '.join(task_ids[:_SHOWN])}{more}"
 
 
 def unsent() -> NotSent:

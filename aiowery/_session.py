@@ -187,14 +187,14 @@ class Session:
         """Make a call that costs nothing, each attempt behind the gate of all reads."""
         return await self._sender.read(call, decode, self._reads)
 
-    async def knows_task(self, task_id: str) -> bool:
-        """Whether the provider knows this task of our account."""
+    async def may_be_of(self, request: Request[Any], task_id: str, sent_at: float) -> bool:
+        """Return True if the provider knows this task, and its answer does not show that another request began it."""
         try:
             call = self.provider.status_call(task_id)
-            await self.read(call, lambda answer: self.provider.decode_status(answer, task_id))
+            snapshot = await self.read(call, lambda answer: self.provider.decode_status(answer, task_id))
         except (ConfigurationError, NotFound):
             return False
-        return True
+        return not self.provider.contradicts(request, snapshot, sent_at)
 
     def _admit(self) -> None:
         """Let in what waits in the lanes and may go."""

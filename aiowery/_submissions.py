@@ -20,7 +20,7 @@ from aiowery._job import Job
 from aiowery._lanes import Lane, Ticket
 from aiowery._policies import RetryPolicy
 from aiowery._provider import Provider
-from aiowery._send import Sender, Verdict, retry_after, unsent, verdict
+from aiowery._send import Sender, Verdict, retry_after, some_of, unsent, verdict
 from aiowery._turns import Turns
 from aiowery._turnstile import Turnstile
 from aiowery._upload import Uploader
@@ -62,6 +62,7 @@ class _Order(Generic[ResultT]):
 
 # Their first steps take some 2 ms.
 _IN_A_TURN: Final = 50
+_LOOKS: Final = 2
 
 
 @attrs.define
@@ -244,7 +245,7 @@ class Submissions:
         request, ticket = order.request, order.admitted.ticket
         while True:
             try:
-                return await self._sent(order, page)
+                return await self._answered(order, page)
             except Held as held:
                 self._unused(ticket)
                 await self._line_up_again(ticket, held)
@@ -263,34 +264,71 @@ class Submissions:
                 self._refused(ticket, request, error)
                 raise
 
-    async def _sent(self, order: _Order[Any], page: Page) -> Accepted:
-        """Submit once, and count for the brake whether the provider answered clearly."""
+    async def _answered(self, order: _Order[Any], page: Page) -> Accepted:
+        """Submit, or accept the tasks that a refusal names if they prove to be this submission's.
+
+        The brake counts whether there was a clear answer.
+        """
         request, ticket = order.request, order.admitted.ticket
-        brake = ticket.lane.brake
         answers: list[Answer] = []
+        try:
+            accepted = await self._sent(order, page, answers)
+        except SubmissionInDoubt as doubt:
+            task_ids = await self._found(page, request, doubt.task_ids)
+            if not task_ids:
+                ticket.lane.brake.doubt(ticket, str(doubt.__cause__ or doubt))
+                raise
+            log.warning(
+                "%s: refused (%s), but the provider began %s",
+                request.label,
+                doubt.__cause__,
+                some_of(task_ids),
+                extra={"task_ids": task_ids, "request_id": doubt.request_id},
+            )
+            accepted = Accepted(task_ids=task_ids, request_id=doubt.request_id)
+        except APIError as error:
+            if answers:
+                self._count_refusal(ticket, answers[-1], error)
+            raise
+        ticket.lane.brake.clear(ticket)
+        return accepted
+
+    async def _sent(self, order: _Order[Any], page: Page, answers: list[Answer]) -> Accepted:
+        """Submit once; what comes back is added to `answers`."""
+        request, ticket = order.request, order.admitted.ticket
 
         def decode(answer: Answer) -> Accepted:
             answers.append(answer)
             return self._provider.decode_accepted(request, answer)
 
+        return await self._sender.submit(
+            request,
+            order.admitted.call,
+            decode,
+            page=page,
+            wanted=lambda: self._wanted(ticket),
+            may_leave=partial(ticket.lane.brake.may_leave, ticket),
+            named=partial(self._doubts.named, order.admitted.ref, request),
+        )
+
+    async def _found(self, page: Page, request: Request[Any], named: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the tasks that prove to be started by a refused submission; () if they do not.
+
+        They are asked about twice, because a status may lag behind its task.
+        """
+        if not named or request.answer_within is not None:  # it starts no task that could be asked about
+            return ()
         try:
-            accepted = await self._sender.submit(
-                request,
-                order.admitted.call,
-                decode,
-                page=page,
-                wanted=lambda: self._wanted(ticket),
-                may_leave=partial(brake.may_leave, ticket),
-            )
-        except SubmissionInDoubt as error:
-            brake.doubt(ticket, str(error.__cause__ or error))
-            raise
-        except APIError as error:
-            if answers:
-                self._count_refusal(ticket, answers[-1], error)
-            raise
-        brake.clear(ticket)
-        return accepted
+            for task_id in named:
+                self._provider.status_call(task_id)  # raises where there is nothing to ask for
+            for number in range(_LOOKS):
+                if number:
+                    await asyncio.sleep(self._watch.round_after(number - 1))
+                if task_ids := await self._doubts.proven(page.entry_id, request):
+                    return task_ids
+        except Exception as fault:  # noqa: BLE001 - nothing may turn a doubt into something that is sent again
+            log.warning("%s: %s cannot be asked about: %s", request.label, some_of(named), fault)
+        return ()
 
     def _count_refusal(self, ticket: Ticket, answer: Answer, error: APIError) -> None:
         """Count a refusal for the brake: as clear if the provider gave it, as a doubt if another hop did."""

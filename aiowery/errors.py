@@ -7,7 +7,7 @@
     │   │   └── QueueTooLong                  its turn would come too late; .position .starts_in
     │   └── NoAnswer                          may have arrived: not safe to repeat
     ├── UnexpectedResponse                    an answer outside the contract; .raw and the paths at fault
-    ├── APIError                              a refusal; .http_status .code .raw
+    ├── APIError                              a refusal; .http_status .code .raw .task_ids
     │   ├── InvalidRequest
     │   ├── AuthenticationError
     │   ├── PermissionDenied
@@ -17,7 +17,7 @@
     │   ├── ServerError
     │   ├── DailyLimitReached
     │   └── RateLimited                       .retry_after (also "too many tasks at once")
-    ├── SubmissionInDoubt                     a paid POST without a clear answer; never re-sent by itself
+    ├── SubmissionInDoubt                     a paid POST without a clear answer, never re-sent by itself; .task_ids
     ├── JobError                              about a task that exists; .task_ids .snapshots
     │   ├── JobFailed                         the provider says so, with its reason
     │   ├── JobTimeout (TimeoutError)         our patience ended, the task may not have: .job re-awaits it
@@ -139,7 +139,7 @@ class UnexpectedResponse(AioweryError):
     """An answer outside the contract.
 
     `raw` is the decoded body (or its beginning as text), `faults` names each place at fault, such as
-    `"$.data.task_ids[0]: a string is expected, got null"`.
+    `"$.data.task_ids[0]: a string is expected, got null"`. `task_ids` is as in `APIError`.
     """
 
     def __init__(
@@ -149,19 +149,22 @@ class UnexpectedResponse(AioweryError):
         http_status: int | None = None,
         raw: Any = None,
         faults: tuple[str, ...] = (),
+        task_ids: tuple[str, ...] = (),
         request_id: str | None = None,
     ) -> None:
         super().__init__(message, request_id=request_id)
         self.http_status = http_status
         self.raw = raw
         self.faults = faults
+        self.task_ids = task_ids
 
 
 class APIError(AioweryError):
     """The provider refused.
 
     `http_status` is the HTTP status, `code` the provider's own code from the body (None when the body was not
-    the provider's), `raw` the decoded body.
+    the provider's), `raw` the decoded body. `task_ids` are ids that the refusal of a submission holds where an
+    acceptance holds them, and that belong to no other known task: such a submission becomes a `SubmissionInDoubt`.
     """
 
     def __init__(
@@ -171,12 +174,14 @@ class APIError(AioweryError):
         http_status: int = 0,
         code: int | str | None = None,
         raw: Any = None,
+        task_ids: tuple[str, ...] = (),
         request_id: str | None = None,
     ) -> None:
         super().__init__(message, request_id=request_id)
         self.http_status = http_status
         self.code = code
         self.raw = raw
+        self.task_ids = task_ids
 
 
 class InvalidRequest(APIError):
@@ -224,11 +229,12 @@ class RateLimited(APIError):
         http_status: int = 0,
         code: int | str | None = None,
         raw: Any = None,
+        task_ids: tuple[str, ...] = (),
         request_id: str | None = None,
         retry_after: float | None = None,
         tasks_at_once: bool = False,
     ) -> None:
-        super().__init__(message, http_status=http_status, code=code, raw=raw, request_id=request_id)
+        super().__init__(message, http_status=http_status, code=code, raw=raw, task_ids=task_ids, request_id=request_id)
         self.retry_after = retry_after
         self.tasks_at_once = tasks_at_once
 
@@ -237,7 +243,8 @@ class SubmissionInDoubt(AioweryError):
     """A paid POST without a clear answer: it may have been charged, so it is never sent again by itself.
 
     `request` is what was asked, `sent_at` the wall-clock time (seconds since the epoch) at which it went out,
-    `__cause__` what came instead of an answer.
+    `__cause__` what came instead of an answer. `task_ids` are tasks that the provider has named for this request
+    without proof, at most 64: `client.job(task_id)` fetches one, `aiowery doubts adopt` settles the doubt with them.
     """
 
     def __init__(
@@ -246,11 +253,13 @@ class SubmissionInDoubt(AioweryError):
         *,
         request: object = None,
         sent_at: float | None = None,
+        task_ids: tuple[str, ...] = (),
         request_id: str | None = None,
     ) -> None:
         super().__init__(message, request_id=request_id)
         self.request = request
         self.sent_at = sent_at
+        self.task_ids = task_ids
 
 
 class JobError(AioweryError):

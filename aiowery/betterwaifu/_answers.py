@@ -6,17 +6,20 @@ not be lost to a number that came as text.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from aiowery._codec import named_ids
 from aiowery._tasks import Snapshot, TaskState
 from aiowery._values import Accepted
 from aiowery._wire import Answer
 from aiowery.betterwaifu._refusals import refusal
-from aiowery.betterwaifu._words import id_in, made_in, state_of, told, whole, word_in
+from aiowery.betterwaifu._words import id_in, ids_in, made_in, state_of, told, whole, word_in
+from aiowery.errors import APIError, UnexpectedResponse
 
 _JOB_IDS: Final = ("id", "job_id", "generation_id")
 _READS: Final = frozenset({"credits", "models", "subscription"})
+_IMAGE_IDS: Final = ("image_id", "id")
 _PLACES: Final = ("data", "generation", "job")
 
 
@@ -44,7 +47,24 @@ def opened(answer: Answer) -> Mapping[str, Any]:
 
 
 def decode_queued(answer: Answer) -> Accepted:
-    """Read the answer to a submission of the jobs edition: an id, and perhaps already how far it is."""
+    """Read the answer to a submission of the jobs edition: an id, and perhaps already how far it is.
+
+    Errors carry the ids that lie where an acceptance would hold them.
+    """
+    try:
+        return _queued(answer)
+    except (APIError, UnexpectedResponse) as error:
+        error.task_ids = named_ids(_named(answer.json_or_none()))
+        raise
+
+
+def _named(body: Any) -> Iterator[str]:
+    """Yield the ids at the places where an acceptance holds them."""
+    for part in _parts(body) if isinstance(body, Mapping) else ():
+        yield from ids_in(part, *_JOB_IDS)
+
+
+def _queued(answer: Answer) -> Accepted:
     body = opened(answer)
     for part in _parts(body):
         job_id = id_in(part, *_JOB_IDS)
@@ -59,11 +79,27 @@ def decode_queued(answer: Answer) -> Accepted:
 
 
 def decode_image(answer: Answer, made_up_id: str) -> Accepted:
-    """Read the answer of the v1-images edition, which is the picture; without an id it goes by the one given."""
+    """Read the answer of the v1-images edition, which is the picture; without an id it goes by the one given.
+
+    Errors carry the ids that lie where the id of a picture would.
+    """
+    try:
+        return _image(answer, made_up_id)
+    except (APIError, UnexpectedResponse) as error:
+        error.task_ids = named_ids(ids_in(_part(answer.json_or_none()), *_IMAGE_IDS))
+        raise
+
+
+def _part(body: Any) -> Any:
+    """Return the object that speaks of the picture: the answer, or the one that it wraps."""
+    data = body.get("data") if isinstance(body, Mapping) else None
+    return data if isinstance(data, Mapping) else body
+
+
+def _image(answer: Answer, made_up_id: str) -> Accepted:
     body = opened(answer)
-    data = body.get("data")
-    part = data if isinstance(data, Mapping) else body
-    image_id = id_in(part, "image_id", "id") or made_up_id
+    part = _part(body)
+    image_id = id_in(part, *_IMAGE_IDS) or made_up_id
     made = made_in(part, image_id)
     word = word_in(part)
     state = state_of(word)

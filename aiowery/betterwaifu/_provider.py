@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import attrs
 
+from aiowery._echoes import contradicts
 from aiowery._fields import fits_in_a_path
 from aiowery._media import Checked
 from aiowery._names import made_up_id
@@ -17,7 +18,7 @@ from aiowery._wire import Answer, Call, json_body
 from aiowery.betterwaifu import _answers
 from aiowery.betterwaifu._images import GenerateImage
 from aiowery.betterwaifu._known import Edition
-from aiowery.betterwaifu._words import state_of
+from aiowery.betterwaifu._words import made_in, state_of
 from aiowery.errors import (
     APIError,
     AuthenticationError,
@@ -31,6 +32,7 @@ MODELS: Final = Call("GET", "/models")
 _V1: Final = "v1-images"
 # The answer is the picture: rendering may take minutes.
 _RENDERED_WITHIN: Final = 300.0
+_ECHOED: Final = ("prompt", "negative_prompt", "model", "seed")
 _RANGES: Final = {"steps": (20, 50), "cfg_scale": (1, 20)}
 
 
@@ -93,6 +95,16 @@ class BetterWaifuProvider:
     def decode_status(self, answer: Answer, task_id: str) -> Snapshot:
         """Read what was said of one job."""
         return _answers.decode_status(answer, task_id)
+
+    def contradicts(self, request: Request[Any], snapshot: Snapshot, sent_at: float) -> bool:
+        """Return True for another prompt, model or seed than asked for, or a job that began before the request."""
+        made = made_in(snapshot.raw)
+        answer = {**made.parameters, **snapshot.raw, "seed": made.seed}
+        asked = {name: getattr(request, name, None) for name in _ECHOED}
+        asked["model_version_id"] = asked["model"]
+        if asked["seed"] == -1:  # random
+            del asked["seed"]
+        return contradicts(answer, asked, sent_at)
 
     def knows_word(self, word: str) -> bool:
         """Whether the status word is documented."""

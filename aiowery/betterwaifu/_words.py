@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -48,8 +48,13 @@ def word_in(part: Mapping[str, Any]) -> str:
 
 def id_in(part: Any, *names: str) -> str | None:
     """Return the first usable id under one of these names."""
+    return next(ids_in(part, *names), None)
+
+
+def ids_in(part: Any, *names: str) -> Iterator[str]:
+    """Yield the usable ids under these names."""
     values = (part.get(name) for name in names) if isinstance(part, Mapping) else ()
-    return next((str(value) for value in values if _is_id(value)), None)
+    return (str(value) for value in values if _is_id(value))
 
 
 def made_in(part: Mapping[str, Any], task_id: str | None = None) -> Made:

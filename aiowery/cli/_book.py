@@ -65,10 +65,10 @@ class Book:
             raise LedgerError(f"entry {entry_id} is {entry.state}, not in doubt; {shows} shows those that are")
         return entry
 
-    def called_about(self, entry: Entry) -> str:
-        """Return the tasks about which the provider has called, which proves nothing yet."""
+    def named(self, entry: Entry) -> list[str]:
+        """Return the tasks that the provider has named for a doubt, in a webhook or a refusal: hints, not proofs."""
         told = [] if entry.ref is None else self.do(self._ledger.deliveries(ref=entry.ref))
-        return ", ".join(one.task_id for one in told)
+        return [one.task_id for one in told]
 
     def adopt(self, entry_id: int, task_ids: Sequence[str]) -> None:
         """Settle a doubt: these are its tasks."""

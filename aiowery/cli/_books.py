@@ -139,7 +139,7 @@ def show_entry(book: Book, entry_id: int, *, json_lines: bool) -> int:
         "attempts": str(entry.attempts),
         "task ids": ", ".join(entry.task_ids),
         "charged besides": _besides(entry),
-        "called about": "" if entry.task_ids else book.called_about(entry),
+        "named by the provider": "" if entry.task_ids else ", ".join(book.named(entry)),
         "batch id": entry.batch_id,
         "request id": entry.request_id,
         "credits": _credits_in_words(entry),

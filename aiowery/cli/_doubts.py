@@ -31,9 +31,10 @@ def list_doubts(book: Book, *, json_lines: bool) -> int:
     """Print what is in doubt and what to do about it; the exit code tells whether anything is."""
     doubts = book.each(states=[State.IN_DOUBT])
     if json_lines:
-        lines = (as_json(facts_of(entry, leave_out=("snapshots",))) for entry in doubts)
+        lines = (as_json({**facts_of(entry, leave_out=("snapshots",)), "named": book.named(entry)}) for entry in doubts)
         return IN_DOUBT if [print(line) for line in lines] else _DONE
     found = list(doubts)
+    named = [", ".join(book.named(entry)) for entry in found]
     if not found:
         print("Nothing is in doubt.")
         return _DONE
@@ -43,13 +44,13 @@ def list_doubts(book: Book, *, json_lines: bool) -> int:
             "batch": [batch_name(entry.batch) for entry in found],
             "sent (UTC)": [utc(entry.sent_at) for entry in found],
             "sent (here)": [local(entry.sent_at) for entry in found],
-            "called about": [book.called_about(entry) for entry in found],
+            "named by the provider": named,
             "prompt": [short(wish_of(entry.request)) for entry in found],
             "note": [entry.note for entry in found],
         }
     )
-    if any(map(book.called_about, found)):
-        print("What the provider has called about is asked about, and fetched, by the next run of its batch.")
+    if any(named):
+        print("Tasks that the provider has named are asked about, and fetched, by the next run of their batch.")
     for line in ways_out(book, "ID"):
         print(line)
     return IN_DOUBT

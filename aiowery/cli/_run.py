@@ -282,7 +282,7 @@ class Run:
             _record(
                 work.item,
                 self._fate(work),
-                task_ids=() if job is None else job.task_ids,
+                task_ids=_task_ids(job, work.error),
                 files=tuple(work.kept.files),
                 covers=work.kept.covers,
                 urls=tuple(work.kept.urls),
@@ -355,6 +355,13 @@ def _record(item: Item, fate: Fate, **facts: Any) -> Record:
 
 def _faulty_line(item: Item) -> Problem:
     return Problem(kind=ConfigurationError.__name__, message=item.fault or "")
+
+
+def _task_ids(job: Job[Any] | None, error: AioweryError | None) -> tuple[str, ...]:
+    """Return the tasks of a job, or those that the provider has named for what is in doubt."""
+    if job is not None:
+        return job.task_ids
+    return error.task_ids if isinstance(error, SubmissionInDoubt) else ()
 
 
 def _seconds(job: Job[Any] | None, result: Result | None) -> float | None:

@@ -92,9 +92,9 @@ class Entry:
 
 @attrs.frozen
 class Delivery:
-    """A call of the provider's: under the mark `ref` of an attempt it told of a task, and whether as `ended`.
+    """A task that the provider has named under the mark `ref` of an attempt, and whether as `ended`.
 
-    A hint, not a proof.
+    It did so in a webhook delivery, or in a refusal of that attempt. A hint, not a proof.
     """
 
     id: int

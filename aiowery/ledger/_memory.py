@@ -194,8 +194,8 @@ class MemoryLedger:
         return sorted((one for some in told for one in some.values() if one.id > after), key=lambda one: one.id)
 
     async def holders(self, task_id: str) -> list[int]:
-        """Return the ids of the entries that have this task."""
-        return [entry.id for entry in self._all.values() if task_id in entry.task_ids]
+        """Return the ids of the entries that have this task, be it late."""
+        return [entry.id for entry in self._all.values() if task_id in (*entry.task_ids, *entry.late_ids)]
 
     async def version(self) -> int:
         """Return 0: nobody else ever writes here."""

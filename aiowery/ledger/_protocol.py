@@ -134,7 +134,7 @@ class Ledger(Protocol):
         ...
 
     async def holders(self, task_id: str) -> list[int]:
-        """Return the ids of the entries that have this task."""
+        """Return the ids of the entries that have this task, be it late."""
         ...
 
     async def version(self) -> int:

@@ -167,7 +167,7 @@ class SqliteLedger:
         return await self._do(lambda connection: _reads.deliveries(connection, after, ref))
 
     async def holders(self, task_id: str) -> list[int]:
-        """Return the ids of the entries that have this task."""
+        """Return the ids of the entries that have this task, be it late."""
         return await self._do(lambda connection: _reads.holders(connection, task_id))
 
     async def version(self) -> int:

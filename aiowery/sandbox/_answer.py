@@ -46,7 +46,7 @@ class Refused(Exception):
     """The service declines a call: a code, its text and an HTTP status.
 
     WeryAI's codes are numbers, BetterWaifu's are words; that provider also names the `parameter` at fault, and
-    after how many seconds to come again.
+    after how many seconds to come again. `told` is the body of an acceptance whose ids the refusal holds too.
     """
 
     def __init__(
@@ -58,6 +58,7 @@ class Refused(Exception):
         http: int = 200,
         parameter: str | None = None,
         retry_after: float | None = None,
+        told: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(code, message)
         self.code = code
@@ -66,6 +67,7 @@ class Refused(Exception):
         self.http = http
         self.parameter = parameter
         self.retry_after = retry_after
+        self.told = told or {}
 
     @property
     def answer(self) -> Answer:

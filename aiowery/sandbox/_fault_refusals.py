@@ -25,6 +25,7 @@ class Refuse(CallMisfortune):
     `html` sends the page of an edge server in the place of that shape, `body` something else: a text as it is, any
     other value as JSON. `retry_after` (seconds) adds that header, with decimals if it has any, or as an HTTP date with
     `retry_date`. With `processed` the call is carried out (and charged) first, and only its answer is replaced.
+    With `ids` it is carried out too, and the refusal of a submission holds what the acceptance would: the task ids.
     """
 
     http: int = 200
@@ -35,16 +36,17 @@ class Refuse(CallMisfortune):
     retry_after: float | None = attrs.field(default=None, kw_only=True)
     retry_date: bool = attrs.field(default=False, kw_only=True)
     processed: bool = attrs.field(default=False, kw_only=True)
+    ids: bool = attrs.field(default=False, kw_only=True)
 
     def before(self, call: Call) -> Answer | None:  # noqa: ARG002 - the shape of `Kind`
         """Refuse before the world hears of it."""
-        return None if self.processed else self._answer()
+        return None if self.processed or self.ids else self._answer()
 
-    def after(self, answer: Answer) -> Answer:  # noqa: ARG002 - the shape of `Kind`
+    def after(self, answer: Answer) -> Answer:
         """Refuse what has been carried out."""
-        return self._answer()
+        return self._answer(answer.body if self.ids and answer.accepts else None)
 
-    def _answer(self) -> Answer:
+    def _answer(self, told: dict[str, Any] | None = None) -> Answer:
         if self.html:
             title = f"{self.http} {HTTPStatus(self.http).phrase}"
             headers = (("content-type", "text/html"), *self._retry_after())
@@ -52,7 +54,7 @@ class Refuse(CallMisfortune):
         if isinstance(self.body, str):
             headers = (("content-type", "text/plain; charset=utf-8"), *self._retry_after())
             return Answer(self.body.encode(), http=self.http, headers=headers)
-        plain = Refused(self.code, self.text, http=self.http, retry_after=self.retry_after)
+        plain = Refused(self.code, self.text, http=self.http, retry_after=self.retry_after, told=told)
         body = plain if self.body is None else self.body
         return Answer(body, http=self.http, headers=self._retry_after())
 

@@ -87,7 +87,8 @@ class WeryAIFace:
 
     def body(self, refused: Refused, http: int) -> Any:  # noqa: ARG002 - the shape of `Face`
         """Put a refusal into the envelope."""
-        return {"status": refused.code, "desc": refused.desc, "message": refused.message, "data": None}
+        data = refused.told.get("data")
+        return {"status": refused.code, "desc": refused.desc, "message": refused.message, "data": data}
 
     def call(self, on: On, visit: Visit) -> Call:
         """Tell faults of the tasks concerned, or of what is said."""

@@ -91,7 +91,7 @@ class JobsFace:
 
     def body(self, refused: Refused, http: int) -> Any:  # noqa: ARG002 - the shape of `Face`
         """Say it in one plain text."""
-        return {"error": refused.message}
+        return {**refused.told, "error": refused.message}
 
     async def _generate(self, visit: Visit) -> Answer:
         _authorize(self.desk, visit)
@@ -161,7 +161,7 @@ class ImagesFace:
             error["parameter"] = refused.parameter
         if refused.retry_after is not None:
             error["retry_after"] = math.ceil(refused.retry_after)
-        return {"success": False, "error": error}
+        return {**refused.told, "success": False, "error": error}
 
     async def _generate(self, visit: Visit) -> Answer:
         _authorize(self.desk, visit)

@@ -20,6 +20,8 @@ as well, with `on="delivery"`; the others want a call. Durations are real second
 BetterWaifu's answers are spoiled by the kinds about the connection, refusals, bodies and files, and by `NoIds`,
 `StatusWords`, `Stale` and `NoOutputs`. `Refuse` with HTTP 200 brings `success: false`, or an `error`, in a success.
 
+`Refuse(..., ids=True)` carries a submission out and charges it, and answers with a refusal that holds its task ids.
+
 Ready-made refusals: RATE_LIMITED, RATE_LIMITED_1001, WORKFLOW_RATE_LIMITED, QUEUE_FULL, TOO_MANY_TASKS,
 UNAUTHORIZED, FORBIDDEN, NOT_FOUND, SERVER_ERROR, BAD_GATEWAY, UNAVAILABLE, GATEWAY_TIMEOUT.
 """

@@ -8,14 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from http import HTTPStatus
+from itertools import chain
 from typing import Any, Final
 
-from aiowery._codec import structure
+from aiowery._codec import named_ids, structure
 from aiowery._media import is_url
 from aiowery._tasks import Asset, Snapshot, TaskState
 from aiowery._values import Accepted
 from aiowery._wire import Answer
-from aiowery.errors import APIError
+from aiowery.errors import APIError, UnexpectedResponse
 from aiowery.weryai._bodies import TaskBody, converter, credits_in, report_in, valid_ids, words_in
 from aiowery.weryai._chat import said_in
 from aiowery.weryai._common import WeryAIRequest
@@ -84,20 +85,39 @@ def _opened(answer: Answer, body: Any) -> tuple[Any, str | None]:
 def decode_accepted(answer: Answer) -> Accepted:
     """Read the answer to a submission, in each of its shapes: `task_ids`, `task_id`, with or without a batch."""
     raw, request_id = opened(answer)
-    items = [item for _, item in _located(raw) if isinstance(item, Mapping)]
-    task_ids = tuple(dict.fromkeys(task_id for item in items for task_id in _ids(item)))
+    task_ids = tuple(dict.fromkeys(_task_ids(raw)))
     if not task_ids:
         what = "the submission succeeded but the answer holds no task id"
         raise answer.outside(what, "$.data: task_ids or task_id is expected", raw, request_id)
-    batch_id = next(valid_ids(*(item.get("batch_id") for item in items)), None)
-    return Accepted(task_ids=task_ids, batch_id=batch_id, request_id=request_id)
+    batch_ids = (item.get("batch_id") for _, item in _located(raw) if isinstance(item, Mapping))
+    return Accepted(task_ids=task_ids, batch_id=next(valid_ids(*batch_ids), None), request_id=request_id)
 
 
 def decode_submitted(request: WeryAIRequest[Any], answer: Answer, made_up_id: str) -> Accepted:
     """Read the answer to the submission of this request: task ids, or the outputs themselves.
 
-    Outputs that come with no id at all go by the one that is given.
+    Outputs that come with no id at all go by the one that is given. Errors carry the ids that lie where an acceptance
+    would hold them.
     """
+    try:
+        return _submitted(request, answer, made_up_id)
+    except (APIError, UnexpectedResponse) as error:
+        error.task_ids = named_ids(_named(request, answer.json_or_none()))
+        raise
+
+
+def _named(request: WeryAIRequest[Any], body: Any) -> Iterator[str]:
+    """Yield the ids at the places where an acceptance of this request holds them."""
+    if not request.in_envelope:
+        yield from _own_ids(body)
+        yield from _own_ids(_data(body))
+    elif request.answer_member is not None:
+        yield from _own_ids(_data(body))
+    else:
+        yield from _task_ids(_data(body))
+
+
+def _submitted(request: WeryAIRequest[Any], answer: Answer, made_up_id: str) -> Accepted:
     if not request.in_envelope:
         return _at_once(answer, *_completion(answer), made_up_id)
     raw, request_id = opened(answer)
@@ -121,10 +141,15 @@ def _at_once(answer: Answer, raw: Any, text: str | None, request_id: str | None,
         raise answer.outside(
             "the call succeeded but the answer holds no output", "$: text is expected", raw, request_id
         )
-    own = (raw.get(name) for name in ("task_id", "interaction_id", "id")) if isinstance(raw, Mapping) else ()
-    task_id = next(valid_ids(*own, request_id), made_up_id)
+    task_id = next(chain(_own_ids(raw), valid_ids(request_id)), made_up_id)
     snapshot = Snapshot(task_id, TaskState.DONE, text=text, raw=raw, request_id=request_id)
     return Accepted(task_ids=(task_id,), snapshots=(snapshot,), request_id=request_id)
+
+
+def _own_ids(raw: Any) -> Iterator[str]:
+    """Yield the ids by which outputs may go that come with the answer itself."""
+    if isinstance(raw, Mapping):
+        yield from valid_ids(*(raw.get(name) for name in ("task_id", "interaction_id", "id")))
 
 
 def _completion(answer: Answer) -> tuple[Any, str | None, str | None]:
@@ -278,6 +303,12 @@ def _located(data: Any) -> list[tuple[str, Any]]:
     if isinstance(data, list):
         return [(f"$.data[{number}]", item) for number, item in enumerate(data)]
     return [("$.data", data)]
+
+
+def _task_ids(raw: Any) -> Iterator[str]:
+    """Yield the ids of all tasks that the data of a submission's answer names."""
+    for _, item in _located(raw):
+        yield from _ids(item)
 
 
 def _ids(item: Any) -> Iterator[str]:

@@ -9,6 +9,7 @@ from urllib.parse import quote, urlencode
 
 import attrs
 
+from aiowery._echoes import contradicts
 from aiowery._fields import fits_in_a_path, shown, wire_of
 from aiowery._media import Checked
 from aiowery._names import made_up_id
@@ -28,6 +29,7 @@ _SPEAKERS: Final = "/v1/generation/podcast/speakers/list"
 _UPLOAD: Final = "/v1/generation/upload-file"
 _LEGACY_UPLOAD: Final = "/growthai/v1/generation/upload-file"
 _UPLOAD_WITHIN: Final = 180.0
+_ECHOED: Final = ("prompt", "negative_prompt", "model")
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -70,6 +72,18 @@ class WeryAIProvider:
     def decode_status(self, answer: Answer, task_id: str) -> Snapshot:
         """Read what was said of one task."""
         return _answers.decode_status(answer, task_id)
+
+    def contradicts(self, request: Request[Any], snapshot: Snapshot, sent_at: float) -> bool:
+        """Return True for another prompt or model, outputs of another kind, or a task that began before the request.
+
+        A task that the request itself names is its own: a podcast's second step goes on with that of its first.
+        """
+        if getattr(request, "task_id", None) == snapshot.task_id:
+            return False
+        asked = {name: getattr(request, name, None) for name in _ECHOED}
+        kinds = {asset.kind for asset in snapshot.assets}
+        other_kind = request.kind != "text" and bool(kinds) and request.kind not in kinds
+        return other_kind or contradicts(snapshot.raw, asked, sent_at)
 
     def knows_word(self, word: str) -> bool:
         """Whether the status word is documented or seen in use."""

@@ -132,15 +132,17 @@ def test_doubts_have_an_exit_code_of_their_own(aiowery_command: Command, books: 
     assert (ended.returncode, ended.stdout) == (0, "Nothing is in doubt.\n")
 
 
-def test_a_doubt_tells_what_the_provider_called_about(aiowery_command: Command, books: Path) -> None:
-    """A call proves nothing, and is the best hint that there is; without one there is no such column."""
-    assert "called about" not in aiowery_command("doubts", "list").stdout
+def test_a_doubt_shows_the_tasks_that_the_provider_named(aiowery_command: Command, books: Path) -> None:
+    """A hint proves nothing, and is the best that there is; without one there is no such column."""
+    assert "named by the provider" not in aiowery_command("doubts", "list").stdout
     asyncio.run(_called(books, "ref2", "task_called"))
     listed, shown = aiowery_command("doubts", "list"), aiowery_command("jobs", "show", "2")
     assert listed.returncode == 3
-    assert "by the next run of its batch" in listed.stdout
+    assert "by the next run of their batch" in listed.stdout
     assert "task_called" in listed.stdout
-    assert "called about: task_called" in shown.stdout
+    assert "named by the provider: task_called" in shown.stdout
+    (told,) = map(json.loads, aiowery_command("doubts", "list", "--json").stdout.splitlines())
+    assert told["named"] == ["task_called"]
 
 
 def test_a_second_charge_is_shown(aiowery_command: Command, books: Path) -> None:

@@ -32,6 +32,15 @@ def refused(http_status: int, code: int, text: str = "no") -> Exception:
 OUTCOMES: dict[str, tuple[Exception, Verdict]] = {
     # Before the first byte.
     "not sent": (errors.NotSent("pool"), Verdict.UNSENT),
+    # Refusals that name tasks.
+    **{
+        f"{status} {code} with ids": (
+            came(status, {"status": code, "message": "no", "data": {"task_ids": ["t1"]}}),
+            Verdict.DOUBT,
+        )
+        for status in (200, 302, 400, 401, 402, 409, 429, 500, 503)
+        for code in (1001, 1004, 1007, 6001, 6010)
+    },
     # Successful by status, and yet no ids.
     "200 success without ids": (came(200, {"status": 0, "data": {"task_ids": []}}), Verdict.DOUBT),
     "200 success without data": (came(200, {"status": 0}), Verdict.DOUBT),

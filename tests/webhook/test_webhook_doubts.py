@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support import client_of, envelope, ledger_of
@@ -260,12 +261,12 @@ async def test_two_processes_that_hear_the_same_settle_it_once(tmp_path: Path) -
         client_of(world, ledger=path, polling=QUICK) as other,
     ):
 
-        async def settled_by_the_other(task_id: str) -> bool:
-            assert await type(one._opened).knows_task(other._opened, task_id)
+        async def settled_by_the_other(request: Any, task_id: str, sent_at: float) -> bool:
+            assert await type(one._opened).may_be_of(other._opened, request, task_id, sent_at)
             await other._opened.doubts.settled(1)
             return True
 
-        one._opened.knows_task = settled_by_the_other  # type: ignore[method-assign]
+        one._opened.may_be_of = settled_by_the_other  # type: ignore[method-assign]
         (mine,) = [outcome async for outcome in one.stream([CAT], batch="cats")]
         (its,) = [outcome async for outcome in other.stream([CAT], batch="cats")]
     assert (mine.error, its.error) == (None, None)

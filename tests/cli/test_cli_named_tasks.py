@@ -1,0 +1,80 @@
+"""Refusals that name tasks, on the command line."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from aiowery import Limits, PollPolicy, RetryPolicy, WeryAI
+from aiowery.cli._desk import BatchDesk, Terms
+from aiowery.cli._inputs import Item
+from aiowery.cli._manifest import LEDGER, MANIFEST, Manifest, forget
+from aiowery.cli._progress import PlainProgress
+from aiowery.cli._run import Run
+from aiowery.sandbox import Fault, Sandbox, faults
+from aiowery.weryai import TextToImage
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+SPEED = 200.0
+THROTTLED = Fault(faults.Refuse(429, 1001, "Request rate limit exceeded", ids=True), on="submit", match="lost")
+ITEMS = [Item(index=1, line=1, request=TextToImage(prompt="a lost cat"))]
+
+
+def run_batch(sandbox: Sandbox, out: Path) -> None:
+    """Run the items as `aiowery batch --out` does, as fast as the sandbox."""
+    forget(out)
+    with Manifest(out, len(ITEMS), batch="cats") as manifest:
+        asyncio.run(finished(sandbox, out, manifest))
+
+
+async def finished(sandbox: Sandbox, out: Path, manifest: Manifest) -> None:
+    """Take the items to their ends."""
+    client = WeryAI(
+        sandbox.key,
+        base_url=sandbox.url,
+        limits=Limits().faster(SPEED),
+        polling=PollPolicy().faster(SPEED),
+        retries=RetryPolicy().faster(SPEED),
+        ledger=out / LEDGER,
+    )
+    async with client:
+        desk = BatchDesk(client, Terms(name="cats"), check=False)
+        progress = PlainProgress()
+        run = Run(client, out, stem=lambda item: str(item.index), journal=manifest, progress=progress, desk=desk)
+        await run.finish(ITEMS)
+
+
+def line_of(out: Path) -> Any:
+    """Return the one line of the manifest."""
+    return json.loads((out / MANIFEST).read_text())
+
+
+def test_a_batch_shows_named_tasks_and_fetches_them_later(aiowery_command: Command, tmp_path: Path) -> None:
+    """The ids are in the manifest and in the list of doubts; the next run adopts the task and pays nothing."""
+    with Sandbox(speed=SPEED, picture_size=64) as sandbox:
+        sandbox.script(THROTTLED, Fault(faults.Refuse(200, 1009, "no"), on="status", match="lost", times=1))
+        run_batch(sandbox, tmp_path)
+        lost = sandbox.world.tasks[0].id
+        doubt = line_of(tmp_path)
+        assert (doubt["outcome"], doubt["task_ids"]) == ("in_doubt", [lost])
+        assert lost in doubt["error"]["message"]
+        listed = aiowery_command("doubts", "list", "--ledger", str(tmp_path), "--json")
+        assert (listed.returncode, json.loads(listed.stdout)["named"]) == (3, [lost])
+        run_batch(sandbox, tmp_path)
+        adopted = line_of(tmp_path)
+        assert (adopted["outcome"], adopted["task_ids"]) == ("done", [lost])
+        assert sandbox.world.counters.posts == sandbox.world.charged == 1
+
+
+def test_a_single_request_tells_the_ids(aiowery_command: Command, aiowery_sandbox: Sandbox) -> None:
+    """Exit code 3, with the ids and the command that asks about them."""
+    aiowery_sandbox.script(THROTTLED, Fault(faults.Refuse(200, 1009, "no"), on="status"))
+    ended = aiowery_command("generate", "a lost cat", "--out", "out", "--no-check")
+    assert ended.returncode == 3, ended.stderr
+    assert f"task ids: {aiowery_sandbox.world.tasks[0].id} (aiowery status" in ended.stderr
+    assert aiowery_sandbox.world.counters.posts == 1

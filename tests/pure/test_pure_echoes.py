@@ -1,0 +1,169 @@
+"""What a status answer may say of the request that began its task, and what of it speaks against one."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aiowery import Asset, Snapshot, TaskState
+from aiowery._echoes import contradicts
+from aiowery._provider import Provider
+from aiowery._wire import Answer, json_body
+from aiowery.betterwaifu import GenerateImage
+from aiowery.betterwaifu._provider import BetterWaifuProvider
+from aiowery.errors import APIError, SubmissionInDoubt, UnexpectedResponse
+from aiowery.weryai import Chat, DeepResearch, ImageToPrompt, PodcastVoice, TextToImage
+from aiowery.weryai._provider import WeryAIProvider
+
+SENT = 1_767_225_600.0  # 2026-01-01T00:00:00Z
+ASKED = {"prompt": "A cat on the roof, in the rain", "model": "WAN_2_6", "seed": 7, "left_out": None}
+
+FITS: dict[str, dict[str, Any]] = {
+    "nothing": {},
+    "the same": {"prompt": "A cat on the roof, in the rain", "model": "WAN_2_6", "seed": 7},
+    "written otherwise": {"prompt": " a cat on  the roof in the rain.", "model": "Wan 2.6", "seed": "7"},
+    "cut": {"prompt": "A cat on the roof, in the ra..."},
+    "nothing filled in": {
+        "prompt": "",
+        "model": None,
+        "seed": None,
+        "created_at": 0,
+        "created": "",
+        "create_time": None,
+    },
+    "another type": {"prompt": ["a dog"], "model": 4, "seed": True, "created_at": {"seconds": 1}},
+    "never heard of": {"wish": "a dog", "engine": "FLUX", "born": "2020-01-01"},
+    "of this moment": {"created_at": "2026-01-01T00:00:01Z", "createTime": SENT * 1000},
+    "a clock that is slow": {"created_at": "2025-12-31T23:55:00+00:00", "created": SENT - 300},
+    "of an unknown zone": {"created_at": "2025-12-31 12:00:00"},
+    "no moment": {"created_at": "yesterday", "created": "9" * 400},
+}
+SPEAKS_AGAINST: dict[str, dict[str, Any]] = {
+    "another prompt": {"prompt": "a dog"},
+    "a long one": {"prompt": "A cat on the roof, in the rain, at noon"[::-1]},
+    "another model": {"model": "WAN_2_5"},
+    "another seed": {"seed": 8},
+    "yesterday": {"created_at": "2025-12-30T23:00:00Z"},
+    "an hour ago": {"createdAt": "2026-01-01T07:00:00+08:00"},
+    "an hour ago, in seconds": {"created": SENT - 3600},
+    "an hour ago, in milliseconds": {"create_time": str(int(SENT - 3600) * 1000)},
+    "the day before, in whatever zone": {"submitted_at": "2025-12-30T23:00:00"},
+}
+
+
+@pytest.mark.parametrize("told", FITS.values(), ids=FITS)
+def test_what_fits_or_says_nothing(told: dict[str, Any]) -> None:
+    """Other spellings, cut texts, slow clocks, unknown members: none of them speaks against the request."""
+    assert not contradicts(told, ASKED, SENT)
+
+
+@pytest.mark.parametrize("told", SPEAKS_AGAINST.values(), ids=SPEAKS_AGAINST)
+def test_what_speaks_against(told: dict[str, Any]) -> None:
+    """Another prompt, model or seed, or a beginning clearly before the request was sent."""
+    assert contradicts(told, ASKED, SENT)
+
+
+@given(st.dictionaries(st.sampled_from([*ASKED, "created_at", "created"]), st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=40),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+)), st.floats(0, 1e12))  # fmt: skip
+def test_whatever_is_told_is_judged(told: dict[str, Any], sent_at: float) -> None:
+    """No answer makes it raise."""
+    assert contradicts(told, ASKED, sent_at) in {True, False}
+
+
+def test_outputs_of_another_kind_speak_against() -> None:
+    """A film where a picture was asked for is another's; the task that a request itself names never is."""
+    weryai = WeryAIProvider()
+    film = Snapshot("t1", TaskState.DONE, assets=(Asset("https://e.example/1.mp4", "video"),))
+    picture = Snapshot("t1", TaskState.DONE, assets=(Asset("https://e.example/1.png"),), raw={"model": "x"})
+    assert weryai.contradicts(TextToImage(prompt="hills"), film, SENT)
+    assert not weryai.contradicts(TextToImage(prompt="hills", model="X"), picture, SENT)
+    assert not weryai.contradicts(PodcastVoice(task_id="t1"), picture, SENT)
+
+
+def test_betterwaifu_tells_of_seed_and_parameters() -> None:
+    """The seed below `output`, and what lies in `parameters`; a random seed and a model's name say nothing."""
+    provider = BetterWaifuProvider("jobs")
+
+    def speaks_against(request: GenerateImage, **raw: Any) -> bool:
+        return provider.contradicts(request, Snapshot("job_1", TaskState.DONE, raw=raw), SENT)
+
+    asked = GenerateImage(prompt="1girl", model=814910, seed=7)
+    assert not speaks_against(asked, output={"seed": 7}, model="tPonynai3", model_version_id=814910)
+    assert not speaks_against(GenerateImage(prompt="1girl", seed=-1), output={"seed": 7})
+    assert speaks_against(asked, output={"seed": 8})
+    assert speaks_against(asked, model_version_id=1496755)
+    assert speaks_against(asked, parameters={"prompt": "1boy"})
+
+
+def named(provider: Provider, request: Any, answer: Answer) -> tuple[str, ...]:
+    """Return the ids that the error of a refused submission carries."""
+    try:
+        provider.decode_accepted(request, answer)
+    except (APIError, UnexpectedResponse) as error:
+        return error.task_ids
+    raise AssertionError("accepted")
+
+
+CAT = TextToImage(prompt="a cat")
+WERYAI: dict[str, tuple[Any, Any, tuple[str, ...]]] = {
+    "a batch": (CAT, {"data": {"task_ids": ["a", 7, None, "a"]}}, ("a", "7")),
+    "a task": (CAT, {"data": {"task_id": "a"}}, ("a",)),
+    "tasks": (CAT, {"data": [{"task_id": "a"}, None, {"task_ids": "b"}]}, ("a", "b")),
+    "too long, or more than a line": (CAT, {"data": {"task_ids": ["x" * 257, "a\nb", "..", " "]}}, ()),
+    "elsewhere": (CAT, {"task_id": "a", "data": {"id": "b", "tasks": ["c"], "batch_id": 4}}, ()),
+    "research": (
+        DeepResearch(input="why", mode="DEEP_RESEARCH"),
+        {"data": {"task_id": "a", "interaction_id": "b"}},
+        ("a",),
+    ),
+    "a description": (
+        ImageToPrompt(image_url="https://e.example/1.png", image_kilobytes=1),
+        {"data": {"task_id": "a"}},
+        ("a",),
+    ),
+    "chat": (Chat(messages="hello"), {"id": "a"}, ("a",)),
+    "no object": (CAT, ["task_id"], ()),
+}
+
+
+@pytest.mark.parametrize(("request_", "body", "ids"), WERYAI.values(), ids=WERYAI)
+@pytest.mark.parametrize("http_status", [200, 302, 303, 400, 401, 429, 500, 503])
+def test_weryais_refusals_name_tasks_where_acceptances_do(
+    request_: Any, body: Any, ids: tuple[str, ...], http_status: int
+) -> None:
+    """By data.task_ids and data.task_id, in a list too; where outputs come at once, by what those would go by."""
+    content = {"status": 1001, "message": "no", **body} if isinstance(body, dict) else body
+    assert named(WeryAIProvider(), request_, Answer(http_status, {}, json_body(content))) == ids
+
+
+BETTERWAIFU: dict[str, tuple[Any, Any, tuple[str, ...]]] = {
+    "beside": ("jobs", {"id": "a"}, ("a",)),
+    "in data and in a job": ("jobs", {"data": {"job_id": "a"}, "job": {"id": 7}}, ("a", "7")),
+    "elsewhere": ("jobs", {"image_id": "a", "error": {"id": "b"}}, ()),
+    "a picture": ("v1-images", {"data": {"image_id": "a"}}, ("a",)),
+    "a picture beside": ("v1-images", {"id": "a"}, ("a",)),
+    "no picture": ("v1-images", {"job_id": "a"}, ()),
+}
+
+
+@pytest.mark.parametrize(("edition", "body", "ids"), BETTERWAIFU.values(), ids=BETTERWAIFU)
+@pytest.mark.parametrize("http_status", [200, 302, 303, 400, 401, 429, 500, 503])
+def test_betterwaifus_refusals_name_tasks_where_acceptances_do(
+    edition: Any, body: Any, ids: tuple[str, ...], http_status: int
+) -> None:
+    """By id, job_id or generation_id of the answer or of what it wraps; in v1-images by the picture's id."""
+    content = {"success": False, "error": "no", **body}
+    answer = Answer(http_status, {}, json_body(content))
+    assert named(BetterWaifuProvider(edition), GenerateImage(prompt="1girl"), answer) == ids
+
+
+def test_a_doubt_travels_with_its_ids() -> None:
+    """Pickled, it still says which tasks the provider has named."""
+    doubt = SubmissionInDoubt("x", task_ids=("a",))
+    assert pickle.loads(pickle.dumps(doubt)).task_ids == ("a",)  # noqa: S301
