@@ -1,0 +1,259 @@
+"""The files of one opening of a ledger: whether they are the original, and whether their paths still lead to them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+from aiowery.errors import LedgerError
+from aiowery.ledger import _identity
+from aiowery.ledger._identity import Identity, Opening
+from aiowery.ledger._owners import Owners
+from aiowery.ledger._places import check_place, explained, keeps_numbers, real_path
+from aiowery.ledger._schema import prepare, tidy
+
+_BUSY: Final = 30.0
+_ENDINGS: Final = ("", "-wal", "-shm")
+_LOG: Final = "-wal"
+_LATEST: Final = "latest"
+_LARGEST: Final = 100
+_LOOKS: Final = 5
+_PAUSE: Final = 0.02
+
+_making: Final = threading.Lock()
+
+
+class LedgerFiles:
+    """What `connect` opens at a path, follows with `check`, and `disconnect` closes. All methods block a little.
+
+    `given` is the path as the caller knows it. The file and everything beside it lie at the real one, without symbolic
+    links. No file of SQLite's is opened here: to close it would drop the locks of all other connections in the process.
+    """
+
+    def __init__(self, given: Path, owner: str, *, accept_copy: bool, read_only: bool) -> None:
+        path = real_path(given)
+        check_place(path)
+        self.owners: Owners = Owners(path, owner)
+        self._given = given
+        self._path = path
+        self._owner = owner
+        self._accept_copy = accept_copy
+        self._read_only = read_only
+        self._keeps_numbers = keeps_numbers(path)
+        self._opened: dict[Path, os.stat_result] = {}
+
+    def explained(self, fault: Exception) -> LedgerError:
+        """Return what the system's or SQLite's words mean for this ledger."""
+        return explained(self._given, fault)
+
+    def connect(self) -> sqlite3.Connection:
+        """Open the ledger, or make it. LedgerError for what is not ours, not whole, or not the original."""
+        self._refuse_strangers()
+        if not self._read_only:
+            _make(self._path)
+        found = self._path.stat()
+        self._check_names(found)
+        connection = sqlite3.connect(self._path, timeout=_BUSY, isolation_level=None)
+        try:
+            self._prepare(connection)
+            self._opened = {path: path.stat() for path in map(self._beside, _ENDINGS)}
+            self._check_same(found)
+            if self._read_only:
+                connection.execute("PRAGMA query_only = ON")
+            else:
+                self._enter(connection)
+        except BaseException:
+            connection.close()
+            self.owners.leave()
+            raise
+        return connection
+
+    def disconnect(self, connection: sqlite3.Connection) -> None:
+        """Close the ledger; whatever this opening still owns is for others from here on."""
+        try:
+            if not self._read_only:
+                self._leave(connection)
+        finally:
+            connection.close()
+
+    def check(self) -> None:
+        """Raise LedgerError unless every path leads to what was opened: other processes would send the same again."""
+        if self._read_only:
+            raise LedgerError(f"{self._given} was opened to be read only; nothing was sent")
+        for path, opened in self._opened.items():
+            found = _stat(path)
+            if found is None or not os.path.samestat(found, opened):
+                raise _displaced(path, "replaced by another file" if found else "removed or renamed")
+            if path == self._path:
+                self._check_names(found)
+        if not self.owners.is_in_place():
+            raise _displaced(self.owners.directory, "removed or renamed")
+
+    def _check_same(self, found: os.stat_result) -> None:
+        if not os.path.samestat(found, self._opened[self._path]):
+            raise LedgerError(f"{self._given} was replaced while it was being opened; nothing was sent: try again")
+
+    def _check_names(self, found: os.stat_result) -> None:
+        if found.st_nlink > 1:
+            raise LedgerError(
+                f"{self._given} has {found.st_nlink} names (hard links), and processes that use different ones would"
+                " send the same; nothing was sent: remove the other names"
+            )
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        try:
+            prepare(connection)
+        except LedgerError as refusal:
+            raise LedgerError(f"{self._given}: {refusal}") from refusal
+
+    def _enter(self, connection: sqlite3.Connection) -> None:
+        """Write this opening into the ledger if nothing speaks against it."""
+        with _transaction(connection):
+            known = _identity.identity(connection) or Identity(self._inode)
+            others = [other for other in _identity.openings(connection) if other.owner != self._owner]
+            copied = self._accepted(self._copied(known))
+            living = [other for other in others if self._is_open(other)]
+            lost = self._accepted(self._without_log(others))
+            now = Identity(self._inode) if copied or lost else attrs.evolve(known, count=known.count + 1)
+            self.owners.appear(self._note())
+            _identity.enter(connection, now, [*living, self._opening])
+            tidy(connection)
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()  # for a copy is often made without the log
+        self._keep_latest(now)
+
+    def _leave(self, connection: sqlite3.Connection) -> None:
+        self.owners.leave()  # before the log goes, for those that look for it beside a living process
+        with contextlib.suppress(sqlite3.Error):
+            with _transaction(connection):
+                now = _identity.leave(connection, self._owner)
+            if now is not None:
+                self._keep_latest(now)
+
+    @property
+    def _inode(self) -> str:
+        return str(self._opened[self._path].st_ino) if self._keeps_numbers else ""
+
+    @property
+    def _opening(self) -> Opening:
+        log = self._opened[self._beside(_LOG)]
+        return Opening(self._owner, str(self._path), str(log.st_ino))
+
+    def _beside(self, ending: str) -> Path:
+        return self._path.with_name(self._path.name + ending)
+
+    def _refuse_strangers(self) -> None:
+        """Refuse to open a file beside a running process that has opened another one, or another log, in its place."""
+        for _ in range(_LOOKS):  # it may be closing just now, and its log may be gone already
+            if set(self.owners.living().values()) <= {"", self._note()}:
+                return
+            time.sleep(_PAUSE)
+        raise LedgerError(
+            f"{self._path} or its log was removed or replaced while a running process has it open; nothing was sent:"
+            " end that process first"
+        )
+
+    def _note(self) -> str:
+        """Return by which numbers other processes know the files again that are at the paths now."""
+        found = [_stat(self._beside(ending)) for ending in ("", _LOG)]
+        return " ".join("-" if one is None else str(one.st_ino) for one in found)
+
+    def _is_open(self, other: Opening) -> bool:
+        """Return whether a running process has the ledger open. LedgerError if it has, in another place."""
+        if self.owners.lives(other.owner):
+            return True
+        if other.path != str(self._path) and Owners(Path(other.path), self._owner).lives(other.owner):
+            raise LedgerError(
+                f"{self._given}, or what it is a copy of, is open in a running process, as {other.path}; nothing was"
+                " sent: end that process first"
+            )
+        return False
+
+    def _accepted(self, refusal: str) -> bool:
+        """Return whether something is the matter that is accepted. LedgerError if it is not accepted."""
+        if refusal and not self._accept_copy:
+            raise LedgerError(refusal)
+        return bool(refusal)
+
+    def _copied(self, known: Identity) -> str:
+        """Return why this is not the file that was written last, an empty text if it is."""
+        latest = self._latest()
+        if known.inode == self._inode and not (latest.name == known.name and latest.count > known.count):
+            return ""
+        return (
+            f"{self._given} is a copy of a ledger, or a restored backup: what was sent since it was made is not in it,"
+            f" and would be paid for again; nothing was sent. Use the original, or {self._ways_out}"
+        )
+
+    def _without_log(self, others: Iterable[Opening]) -> str:
+        """Return why the latest entries are missing, an empty text if they are not."""
+        for other in others:
+            log = Path(other.path + _LOG)
+            found = _stat(log)
+            if found is not None and str(found.st_ino) == other.log != self._opening.log:
+                return (
+                    f"{self._given} was renamed without its log, in which lies what was sent last; nothing was sent."
+                    f" Rename {log} to {self._beside(_LOG)} before anything opens it, or {self._ways_out}"
+                )
+        return ""
+
+    @property
+    def _ways_out(self) -> str:
+        return (
+            "accept the file as it is, once no other is in use: aiowery jobs accept-copy --ledger FILE, or"
+            " SqliteLedger(path, accept_copy=True)"
+        )
+
+    def _latest(self) -> Identity:
+        """Return what the ledger of this path was when it was last opened or closed, as noted beside it."""
+        try:
+            with (self.owners.directory / _LATEST).open("rb") as file:
+                name, count = file.read(_LARGEST).decode("ascii").split()
+            return Identity("", name, int(count))
+        except (OSError, ValueError):
+            return Identity("")
+
+    def _keep_latest(self, now: Identity) -> None:
+        """Note what the ledger is now; where that cannot be, a restored backup is not known as one."""
+        beside = self.owners.directory / f"{_LATEST}-{self._owner}"
+        with contextlib.suppress(OSError):
+            beside.write_text(f"{now.name} {now.count}", "ascii")
+            beside.replace(self.owners.directory / _LATEST)
+
+
+def _make(path: Path) -> None:
+    """Make a file that only its owner may read, unless one is there."""
+    with _making, contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except OSError:
+        return None
+
+
+def _displaced(path: Path, how: str) -> LedgerError:
+    return LedgerError(
+        f"{path} was {how} while the ledger is open, so that other processes do not see what is sent; nothing was sent:"
+        " end this process, and put the file back before the next one"
+    )
+
+
+@contextlib.contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
