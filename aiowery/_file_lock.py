@@ -61,6 +61,13 @@ class FileLock:
         if self._descriptor is not None:
             os.write(self._descriptor, text.encode())
 
+    def is_free(self) -> bool:
+        """Return whether nothing holds the lock. Raises OSError when there can be no file."""
+        try:
+            return self.acquire()
+        finally:
+            self.release()
+
     def is_in_place(self) -> bool:
         """Return whether the lock is held, and its path still leads to the file that is locked."""
         return self._descriptor is not None and _leads_to(self._path, self._descriptor)
