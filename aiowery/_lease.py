@@ -182,9 +182,11 @@ class Lease:
 
     def _ours(self, state: LeaseState) -> LeaseState:
         """Return the state; ConfigurationError or LedgerError for that of another file."""
-        others, lock = _lock_of(Path(state.path)), _lock_of(self._path)
-        if state.path in {"", str(self._path)} or not others.exists() or others.samefile(lock):
-            return state  # or the same directory, which another process sees at another place
+        if state.path in {"", str(self._path)}:
+            return state
+        others = _lock_of(Path(state.path))
+        if not others.exists() or others.samefile(_lock_of(self._path)):  # moved, or seen elsewhere by another process
+            return state
         if self._written:
             raise LedgerError(
                 self._unusable(f"it was replaced by that of {state.path} while it is in use", _OPEN_AGAIN)

@@ -59,13 +59,14 @@ class LedgerFiles:
         self._refuse_strangers()
         if not self._read_only:
             _make(self._path)
-        found = self._path.stat()
-        self._check_names(found)
+        before = self._path.stat()
+        self._check_names(before)
         connection = sqlite3.connect(self._path, timeout=_BUSY, isolation_level=None)
         try:
             self._prepare(connection)
-            self._opened = {path: path.stat() for path in map(self._beside, _ENDINGS)}
-            self._check_same(found)
+            # A second name for a file that this process has open has no index of its own.
+            self._opened = {path: found for path in map(self._beside, _ENDINGS) if (found := _stat(path))}
+            self._check_same(before)
             if self._read_only:
                 connection.execute("PRAGMA query_only = ON")
             else:
@@ -97,8 +98,10 @@ class LedgerFiles:
         if not self.owners.is_in_place():
             raise _displaced(self.owners.directory, "removed or renamed")
 
-    def _check_same(self, found: os.stat_result) -> None:
-        if not os.path.samestat(found, self._opened[self._path]):
+    def _check_same(self, before: os.stat_result) -> None:
+        """Refuse what has not been one file, with its log, from before it was opened."""
+        now = self._opened.get(self._path)
+        if now is None or not os.path.samestat(before, now) or self._beside(_LOG) not in self._opened:
             raise LedgerError(f"{self._given} was replaced while it was being opened; nothing was sent: try again")
 
     def _check_names(self, found: os.stat_result) -> None:
