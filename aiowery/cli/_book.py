@@ -137,10 +137,8 @@ def accept_copy(ledger: Path) -> int:
 
     path = _found(ledger)
     new = sum(batch.states.get(State.NEW, 0) for batch in asyncio.run(accepted()))
-    print(
-        f"{path} is the ledger from here on. What another file says is not in it: of the {new:,} entries that are new"
-    )
-    print("here, the next run pays again for those that were sent since this file was copied.")
+    print(f"{path} is the ledger from here on. {new:,} of its entries are new: the next run of their batch sends them,")
+    print("those as well that were sent since the copy was made.")
     return 0
 
 

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
@@ -20,6 +21,7 @@ from aiowery import _file_lock
 from aiowery._file_lock import FileLock
 from aiowery.errors import LedgerError
 from aiowery.ledger import Item, SqliteLedger, State
+from aiowery.sandbox import Sandbox
 
 pytestmark = [pytest.mark.anyio, pytest.mark.skipif(os.name != "posix", reason="open files cannot be moved there")]
 
@@ -394,3 +396,45 @@ def test_a_lock_is_never_held_on_a_file_that_was_removed(tmp_path: Path, monkeyp
     path.unlink()
     assert not lock.is_in_place()
     lock.release()
+
+
+PROGRAM = """
+import asyncio, sys
+from aiowery import Limits, PollPolicy, WeryAI
+from aiowery.weryai import TextToImage
+
+async def main():
+    polling = PollPolicy(shortest=0.02, longest=0.03, eager=0.02)
+    client = WeryAI(ledger=sys.argv[1], limits=Limits(in_flight=2, submits=1), polling=polling)
+    cats = [TextToImage(prompt=f"cat {number}") for number in range(int(sys.argv[2]))]
+    async with client, client.stream(cats, batch="cats") as outcomes:
+        async for outcome in outcomes:
+            print("done" if outcome.result else outcome.error, flush=True)
+
+asyncio.run(main())
+"""
+
+
+def test_two_processes_and_a_renamed_file_charge_nothing_twice(aiowery_sandbox: Sandbox, tmp_path: Path) -> None:
+    """By the service's own books: one goes on with what it has, one is refused; put back, the rest is sent, once."""
+
+    def batch(name: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", PROGRAM, str(tmp_path / name), "12"]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    with batch(NAME) as first:
+        assert first.stdout is not None
+        assert first.stdout.readline() == "done\n"
+        (tmp_path / NAME).rename(tmp_path / "new.db")
+        with batch("new.db") as second:
+            _, complaint = second.communicate(timeout=20)
+            assert "LedgerError" in complaint
+        told = first.stdout.read()
+        assert "removed or renamed" in told
+        sent = 1 + told.count("done\n")
+    assert len(aiowery_sandbox.world.tasks) == sent < 12
+    (tmp_path / "new.db").rename(tmp_path / NAME)
+    with batch(NAME) as third:
+        third.communicate(timeout=20)
+        assert third.returncode == 0
+    assert Counter(task.order.prompt for task in aiowery_sandbox.world.tasks) == {f"cat {n}": 1 for n in range(12)}
