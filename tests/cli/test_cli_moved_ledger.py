@@ -12,9 +12,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
+from support import World, client_of
 
+from aiowery import Job
+from aiowery.cli._desk import SingleDesk
+from aiowery.cli._inputs import Item as Line
+from aiowery.cli._manifest import NoJournal
+from aiowery.cli._progress import PlainProgress
+from aiowery.cli._records import Fate
+from aiowery.cli._run import Run
+from aiowery.errors import LedgerError
 from aiowery.ledger import Item, SqliteLedger
+from aiowery.weryai import TextToImage
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 Start = Callable[..., subprocess.Popen[str]]
@@ -54,6 +65,36 @@ def test_a_batch_whose_ledger_is_moved_saves_what_it_has_and_ends(
     fates = Counter(line["outcome"] for line in manifest())
     assert set(fates) == {"done", "not submitted"}
     assert len(list((tmp_path / "out").glob("*.png"))) == fates["done"]
+
+
+@attrs.define
+class BrokenDesk(SingleDesk):
+    """A desk whose ledger fails; what an earlier run has sent is `before`."""
+
+    before: Fate
+
+    async def job(self, item: Line) -> Job[Any] | None:
+        """Fail."""
+        raise LedgerError(f"nothing of {item.index} can be written down")
+
+    def left_alone(self, item: Line) -> Fate:  # noqa: ARG002 - all alike
+        """Return what an earlier run has made of it."""
+        return self.before
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("before", "fate", "stops"),
+    [(Fate.NOT_SUBMITTED, Fate.NOT_SUBMITTED, True), (Fate.INTERRUPTED, Fate.FAILED, False)],
+)
+async def test_only_what_was_not_sent_before_counts_as_unsent(before: Fate, fate: Fate, *, stops: bool) -> None:
+    """A ledger that fails stops what is to be sent; of what an earlier run has sent, nothing says that it was free."""
+    async with client_of(World()) as client:
+        lines = [Line(index=n, line=n, request=TextToImage(prompt=f"cat {n}")) for n in (1, 2)]
+        run = Run(client, None, stem=str, journal=NoJournal(), progress=PlainProgress(), desk=BrokenDesk(before))
+        records = await run.finish(lines)
+    assert {record.fate for record in records} == {fate}
+    assert (run.stopped is not None) == stops
 
 
 def test_a_copy_is_shown_and_sends_nothing_until_it_is_accepted(aiowery_here: Command, copy: Path) -> None:

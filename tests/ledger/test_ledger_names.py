@@ -277,6 +277,21 @@ async def test_a_restored_backup_is_known_although_it_is_the_same_file(tmp_path:
         assert await states(ledger) == [State.NEW]
 
 
+async def test_where_inode_numbers_do_not_last_no_alarm_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On FAT a file has another number each time that it is opened; a ledger there is not taken for a copy."""
+    mounts = tmp_path / "mounts"
+    mounts.write_text(f"/dev/sdb1 {tmp_path} vfat rw 0 0\n")
+    monkeypatch.setattr("aiowery.ledger._places._MOUNTS", mounts)
+    async with opened(tmp_path / NAME) as ledger:
+        await entered(ledger)
+    shutil.copy(tmp_path / NAME, tmp_path / "new")  # whose number is another one, as there
+    (tmp_path / "new").replace(tmp_path / NAME)
+    async with opened(tmp_path / NAME) as ledger:
+        assert len(await states(ledger)) == 2
+
+
 async def test_a_ledger_that_is_moved_while_closed_goes_on(tmp_path: Path) -> None:
     """A new name in the same file system, another ledger under the old one: both open without a word."""
     path = tmp_path / NAME
