@@ -24,18 +24,45 @@ _BUSY: Final = 30.0
 _ENDINGS: Final = ("", "-wal", "-shm")
 _LOG: Final = "-wal"
 _LATEST: Final = "latest"
-_LARGEST: Final = 100
+_MISSING: Final = "-"
+_LARGEST: Final = 200
 _LOOKS: Final = 5
 _PAUSE: Final = 0.02
 
 _making: Final = threading.Lock()
 
 
+@attrs.frozen
+class Numbers:
+    """The inode numbers of a ledger's file and of its log, by which processes know them again; - for one missing."""
+
+    file: str = _MISSING
+    log: str = _MISSING
+
+    @classmethod
+    def of(cls, file: os.stat_result | None, log: os.stat_result | None) -> Numbers:
+        """Return the numbers of two files, as far as they are there."""
+        return cls(*(_MISSING if one is None else str(one.st_ino) for one in (file, log)))
+
+    def __str__(self) -> str:
+        return f"{self.file} {self.log}"
+
+
+@attrs.frozen
+class _Latest:
+    """What was noted beside a ledger when it was last opened or closed: its name and count, and its files."""
+
+    name: str = ""
+    count: int = 0
+    numbers: Numbers = Numbers()
+
+
 class LedgerFiles:
     """What `connect` opens at a path, follows with `check`, and `disconnect` closes. All methods block a little.
 
     `given` is the path as the caller knows it. The file and everything beside it lie at the real one, without symbolic
-    links. No file of SQLite's is opened here: to close it would drop the locks of all other connections in the process.
+    links. None of SQLite's files is opened here once it is there: to close it would drop the locks of all other
+    connections in the process.
     """
 
     def __init__(self, given: Path, owner: str, *, accept_copy: bool, read_only: bool) -> None:
@@ -126,7 +153,7 @@ class LedgerFiles:
             living = [other for other in others if self._is_open(other)]
             lost = self._accepted(self._without_log(others))
             now = Identity(self._inode) if copied or lost else attrs.evolve(known, count=known.count + 1)
-            self.owners.appear(self._note())
+            self.owners.appear(str(self._numbers))
             _identity.enter(connection, now, [*living, self._opening])
             tidy(connection)
         connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()  # for a copy is often made without the log
@@ -142,31 +169,40 @@ class LedgerFiles:
 
     @property
     def _inode(self) -> str:
-        return str(self._opened[self._path].st_ino) if self._keeps_numbers else ""
+        return self._numbers.file if self._keeps_numbers else ""
+
+    @property
+    def _numbers(self) -> Numbers:
+        return Numbers.of(self._opened.get(self._path), self._opened.get(self._beside(_LOG)))
 
     @property
     def _opening(self) -> Opening:
-        log = self._opened[self._beside(_LOG)]
-        return Opening(self._owner, str(self._path), str(log.st_ino))
+        return Opening(self._owner, str(self._path), self._numbers.log)
 
     def _beside(self, ending: str) -> Path:
         return self._path.with_name(self._path.name + ending)
 
     def _refuse_strangers(self) -> None:
-        """Refuse to open a file beside a running process that has opened another one, or another log, in its place."""
-        for _ in range(_LOOKS):  # it may be closing just now, and its log may be gone already
-            if set(self.owners.living().values()) <= {"", self._note()}:
+        """Refuse to open a file beside a process, or beside a log, that knows another one by this name."""
+        for _ in range(_LOOKS):  # another process may be opening or closing it just now
+            living = set(self.owners.living().values())
+            latest = self._latest().numbers
+            now = Numbers.of(_stat(self._path), _stat(self._beside(_LOG)))
+            strangers = living - {"", str(now)}
+            # SQLite itself takes any log that lies there for that of the file.
+            left = self._keeps_numbers and latest.log == now.log != _MISSING and latest.file != now.file
+            if not (strangers or left):
                 return
             time.sleep(_PAUSE)
+        if strangers:
+            raise LedgerError(
+                f"{self._path} or its log was removed or replaced while a running process has it open; nothing was"
+                " sent: end that process first"
+            )
         raise LedgerError(
-            f"{self._path} or its log was removed or replaced while a running process has it open; nothing was sent:"
-            " end that process first"
+            f"{self._path} was removed or replaced while its log stayed, in which lies what was sent last; nothing was"
+            f" sent: put the file back, or begin anew by removing {self._beside(_LOG)} as well"
         )
-
-    def _note(self) -> str:
-        """Return by which numbers other processes know the files again that are at the paths now."""
-        found = [_stat(self._beside(ending)) for ending in ("", _LOG)]
-        return " ".join("-" if one is None else str(one.st_ino) for one in found)
 
     def _is_open(self, other: Opening) -> bool:
         """Return whether a running process has the ledger open. LedgerError if it has, in another place."""
@@ -214,20 +250,20 @@ class LedgerFiles:
             " SqliteLedger(path, accept_copy=True)"
         )
 
-    def _latest(self) -> Identity:
-        """Return what the ledger of this path was when it was last opened or closed, as noted beside it."""
+    def _latest(self) -> _Latest:
+        """Return what was last noted beside the ledger, by whichever process."""
         try:
             with (self.owners.directory / _LATEST).open("rb") as file:
-                name, count = file.read(_LARGEST).decode("ascii").split()
-            return Identity("", name, int(count))
+                name, count, inode, log = file.read(_LARGEST).decode("ascii").split()
+            return _Latest(name, int(count), Numbers(inode, log))
         except (OSError, ValueError):
-            return Identity("")
+            return _Latest()
 
     def _keep_latest(self, now: Identity) -> None:
         """Note what the ledger is now; where that cannot be, a restored backup is not known as one."""
         beside = self.owners.directory / f"{_LATEST}-{self._owner}"
         with contextlib.suppress(OSError):
-            beside.write_text(f"{now.name} {now.count}", "ascii")
+            beside.write_text(f"{now.name} {now.count} {self._numbers}", "ascii")
             beside.replace(self.owners.directory / _LATEST)
 
 

@@ -292,6 +292,29 @@ async def test_where_inode_numbers_do_not_last_no_alarm_is_given(
         assert len(await states(ledger)) == 2
 
 
+@pytest.mark.parametrize("content", [None, b"", b"a ledger"])
+async def test_a_log_that_was_left_is_not_taken_for_that_of_another_file(content: bytes | None, tmp_path: Path) -> None:
+    """Removed or replaced while it was open: its log stays, with what was sent; a new file does not begin beside it."""
+    async with opened(tmp_path / "other.db") as ledger:
+        await entered(ledger)
+    async with opened(tmp_path / NAME) as ledger:
+        await entered(ledger)
+        (tmp_path / NAME).rename(tmp_path / "aside.db")
+        if content == b"a ledger":
+            (tmp_path / "other.db").rename(tmp_path / NAME)
+        elif content is not None:
+            (tmp_path / NAME).write_bytes(content)
+    assert "its log stayed" in await refusal(tmp_path / NAME)
+    (tmp_path / "aside.db").replace(tmp_path / NAME)
+    async with opened(tmp_path / NAME) as ledger:
+        assert await states(ledger) == [State.CLAIMED] * 2
+        (tmp_path / NAME).unlink()
+    assert "its log stayed" in await refusal(tmp_path / NAME)
+    (tmp_path / f"{NAME}-wal").unlink()
+    async with opened(tmp_path / NAME) as ledger:  # removed altogether: begun anew
+        assert await states(ledger) == []
+
+
 async def test_a_ledger_that_is_moved_while_closed_goes_on(tmp_path: Path) -> None:
     """A new name in the same file system, another ledger under the old one: both open without a word."""
     path = tmp_path / NAME
