@@ -1,7 +1,8 @@
 """The lease: a lane's turn kept in a file, for several processes with one credential and across restarts.
 
 Beside the state lies a lock file, which whoever sends holds until the task has ended. The state says what is under
-way and until when the provider wants a rest, by the wall clock, for no other survives a process.
+way and until when the provider wants a rest, by the wall clock, for no other survives a process. It also says where it
+lies, by which a copy is known. Both lie at the real path, without symbolic links.
 """
 
 from __future__ import annotations
@@ -23,25 +24,28 @@ import attrs
 
 from aiowery._events import log
 from aiowery._file_lock import FileLock
-from aiowery.errors import ConfigurationError
+from aiowery.errors import ConfigurationError, LedgerError
 
 T = TypeVar("T")
 
 _LARGEST: Final = 65_536
 _IDS: Final = 100
+_OPEN_AGAIN: Final = "see that all processes use one file, and open the client again"
 
 
 @attrs.frozen(kw_only=True)
 class LeaseState:
     """What the file says. `since` is when the last submission began, `not_before` when the next one may.
 
-    `open` says that the submission of that moment has not been seen to end; `task_ids` are its tasks, if known.
+    `open` says that the submission of that moment has not been seen to end; `task_ids` are its tasks, if known. `path`
+    is where the file was written; empty where it does not say.
     """
 
     since: float = 0.0
     not_before: float = 0.0
     open: bool = False
     task_ids: tuple[str, ...] = ()
+    path: str = ""
 
 
 class Lease:
@@ -61,7 +65,9 @@ class Lease:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._path = path
-        self._lock = FileLock(path.with_name(path.name + ".lock"))
+        self._lock = FileLock(_lock_of(path))
+        self._located = False
+        self._written = False
         self._cool_down = cool_down
         self._usual = usual
         self._longest = longest
@@ -74,7 +80,8 @@ class Lease:
         """Wait until nobody else is sending and the provider has had its rest, and note that we are.
 
         `ended` waits for the end of tasks that a process left under way. Cancelling gives the turn back. Raises
-        ConfigurationError when the file cannot be used.
+        ConfigurationError for a file that cannot be used, or is not the one that other processes use, and LedgerError
+        once it has been removed, renamed or replaced while we use it.
         """
         await self._turn.acquire()
         try:
@@ -83,7 +90,7 @@ class Lease:
             if state.open and self._clock() < state.since + self._longest:
                 state = await self._settled(state, ended)
             await anyio.sleep(self._rest(state))
-            await self._in_thread(partial(self._write, LeaseState(since=self._clock(), open=True)))
+            await self._in_thread(self._begin)
         except BaseException:
             self._lock.release()
             self._turn.release()
@@ -107,11 +114,19 @@ class Lease:
 
     async def _locked(self) -> None:
         told = False
-        while not await self._in_thread(self._lock.acquire):
+        while not await self._in_thread(self._acquire):
             if not told:
                 log.info("another process has the lane of %s; waiting for its turn to end", self._path)
                 told = True
             await anyio.sleep(self._pause)
+
+    def _acquire(self) -> bool:
+        """Take the lock if it is free, and return whether it is held; all links lead to one lock."""
+        if not self._located:
+            self._path = Path(os.path.realpath(self._path))
+            self._lock = FileLock(_lock_of(self._path))
+            self._located = True
+        return self._lock.acquire()
 
     async def _settled(self, state: LeaseState, ended: Callable[[tuple[str, ...]], Awaitable[None]]) -> LeaseState:
         """See that what a process left under way has ended, and return what that means for us."""
@@ -149,20 +164,59 @@ class Lease:
         """Read the file; what makes no sense counts as a task that has just ended."""
         try:
             with self._path.open("rb") as file:
-                return _state(json.loads(file.read(_LARGEST)))
+                self._check_names(os.fstat(file.fileno()))
+                return self._ours(_state(json.loads(file.read(_LARGEST))))
+        except ConfigurationError:  # which is a ValueError, too
+            raise
         except FileNotFoundError:
+            if self._written:
+                raise LedgerError(self._unusable("it was removed or renamed while it is in use", _OPEN_AGAIN)) from None
             return LeaseState()
         except (ValueError, TypeError, KeyError, RecursionError):
             log.warning("%s holds no state of a lane; the lane rests first", self._path)
             return LeaseState(not_before=self._clock() + self._cool_down)
 
+    def _check_names(self, found: os.stat_result) -> None:
+        if found.st_nlink > 1:
+            raise ConfigurationError(self._unusable("it has a second name (a hard link)", "remove that name"))
+
+    def _ours(self, state: LeaseState) -> LeaseState:
+        """Return the state; ConfigurationError or LedgerError for that of another file."""
+        if state.path in {"", str(self._path)}:
+            return state
+        others = _lock_of(Path(state.path))
+        if not others.exists() or others.samefile(_lock_of(self._path)):  # moved, or seen elsewhere by another process
+            return state
+        if self._written:
+            raise LedgerError(
+                self._unusable(f"it was replaced by that of {state.path} while it is in use", _OPEN_AGAIN)
+            )
+        if not FileLock(others).is_free():
+            fault = f"it is a copy of {state.path}, which another process uses"
+            raise ConfigurationError(self._unusable(fault, "give that file"))
+        return state
+
+    def _begin(self) -> None:
+        """Note that we are about to send."""
+        if not self._lock.is_in_place():
+            raise LedgerError(self._unusable("its lock was removed or renamed while it is held", _OPEN_AGAIN))
+        self._write(LeaseState(since=self._clock(), open=True))
+        self._written = True
+
+    def _unusable(self, fault: str, way_out: str) -> str:
+        return f"lane_state={str(self._path)!r} cannot be used: {fault}; nothing was sent: {way_out}"
+
     def _write(self, state: LeaseState) -> None:
         beside = self._path.with_name(self._path.name + ".new")
         with open(beside, "w", encoding="utf-8", opener=_private) as file:
-            json.dump(attrs.asdict(state), file)
+            json.dump(attrs.asdict(attrs.evolve(state, path=str(self._path))), file)
             file.flush()
             os.fsync(file.fileno())
         beside.replace(self._path)
+
+
+def _lock_of(path: Path) -> Path:
+    return path.with_name(path.name + ".lock")
 
 
 def _private(path: str, flags: int) -> int:
@@ -176,4 +230,5 @@ def _state(values: Any) -> LeaseState:
     task_ids = tuple(map(str, values["task_ids"]))
     if not (math.isfinite(since) and math.isfinite(not_before)) or len(task_ids) > _IDS:
         raise ValueError(values)
-    return LeaseState(since=since, not_before=not_before, open=bool(values["open"]), task_ids=task_ids)
+    path = str(values.get("path", ""))  # which earlier versions did not write
+    return LeaseState(since=since, not_before=not_before, open=bool(values["open"]), task_ids=task_ids, path=path)

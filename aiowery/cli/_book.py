@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shlex
+import sys
 from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -13,6 +14,7 @@ import attrs
 
 from aiowery.cli import _manifest
 from aiowery.cli._plain import without_odd
+from aiowery.cli._progress import write_line
 from aiowery.errors import ConfigurationError, LedgerError
 from aiowery.ledger import BatchSummary, Entry, SqliteLedger, State
 
@@ -92,20 +94,52 @@ class Book:
 
 
 @contextlib.contextmanager
-def reading(ledger: Path) -> Iterator[Book]:
+def reading(ledger: Path, *, looks: bool = False) -> Iterator[Book]:
     """Open the ledger that is meant: a file, or the one in a directory. Nothing is made where there is none.
 
     What processes that have ended left under way is inherited first: an entry that one of them was sending is in doubt.
+    Who only `looks` may look into a copy or a backup as well, and is told why no more than that is possible.
     """
     path = _found(ledger)
-    store = SqliteLedger(path)
     with asyncio.Runner() as runner:
-        runner.run(store.open())
+        store = runner.run(_opened(path, looks=looks))
         try:
-            runner.run(store.take_over())
             yield Book(path, store, runner)
         finally:
             runner.run(store.aclose())
+
+
+async def _opened(path: Path, *, looks: bool) -> SqliteLedger:
+    store = SqliteLedger(path)
+    try:
+        await store.open()
+    except LedgerError as refusal:
+        if not looks:
+            raise
+        store = SqliteLedger(path, read_only=True)
+        await store.open()
+        write_line(sys.stderr, f"Only shown: {refusal}")
+    else:
+        await store.take_over()
+    return store
+
+
+def accept_copy(ledger: Path) -> int:
+    """Make a copy, or a restored backup, the ledger from here on, and tell what that may cost."""
+
+    async def accepted() -> list[BatchSummary]:
+        store = SqliteLedger(path, accept_copy=True)
+        await store.open()
+        try:
+            return await store.batches()
+        finally:
+            await store.aclose()
+
+    path = _found(ledger)
+    new = sum(batch.states.get(State.NEW, 0) for batch in asyncio.run(accepted()))
+    print(f"{path} is the ledger from here on. {new:,} of its entries are new: the next run of their batch sends them,")
+    print("those as well that were sent since the copy was made.")
+    return 0
 
 
 def _found(ledger: Path) -> Path:

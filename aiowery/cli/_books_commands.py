@@ -44,14 +44,14 @@ def list_jobs(
 ) -> int:
     """Show the entries of a ledger, a page at a time; first its batches in numbers."""
     choice = _books.Choice(batch=batch, states=tuple(state or ()), limit=limit, after=after)
-    with _book.reading(ledger) as book:
+    with _book.reading(ledger, looks=True) as book:
         return _books.list_entries(book, choice, json_lines=json)
 
 
 @jobs.command(name="show")
 def show_job(entry_id: EntryId, /, *, json: Json = False, ledger: Ledger = _book.LEDGER) -> int:
     """Show everything about one entry, and what can be done about it."""
-    with _book.reading(ledger) as book:
+    with _book.reading(ledger, looks=True) as book:
         return _books.show_entry(book, entry_id, json_lines=json)
 
 
@@ -66,14 +66,23 @@ def export_jobs(
     ledger: Ledger = _book.LEDGER,
 ) -> int:
     """Write all entries down for other programs."""
-    with _book.reading(ledger) as book:
+    with _book.reading(ledger, looks=True) as book:
         return _books.export(book, format_, batch, out)
+
+
+@jobs.command(name="accept-copy")
+def accept_copy(*, ledger: Ledger = _book.LEDGER) -> int:
+    """Go on with a copy of a ledger or a restored backup, once the original is no longer used.
+
+    What was sent since the copy was made is not in it: the next run of its batch pays for that again.
+    """
+    return _book.accept_copy(ledger)
 
 
 @doubts.command(name="list")
 def list_doubts(*, json: Json = False, ledger: Ledger = _book.LEDGER) -> int:
     """Show what is in doubt and what to do about it; the exit code is 3 if anything is, else 0."""
-    with _book.reading(ledger) as book:
+    with _book.reading(ledger, looks=True) as book:
         return _doubts.list_doubts(book, json_lines=json)
 
 

@@ -32,6 +32,7 @@ from aiowery.errors import (
     DailyLimitReached,
     DownloadError,
     InsufficientCredits,
+    LedgerError,
     NotSent,
     RateLimited,
     SubmissionInDoubt,
@@ -61,6 +62,7 @@ _REFUSALS: Final = {
     InsufficientCredits: ("no credits left", 1),
     DailyLimitReached: ("the daily limit is reached", 1),
     BudgetExceeded: ("the budget is used up", 1),
+    LedgerError: ("what is sent cannot be written down", 1),
 }
 """Refusals that would meet all that follows too; the items they meet have cost nothing."""
 
@@ -228,8 +230,10 @@ class Run:
         if self._saver.refusal is not None:
             self._stop(Stop(reason=str(self._saver.refusal), exit_code=1))
 
-    def _consider(self, error: AioweryError) -> None:
+    def _consider(self, work: _Work, error: AioweryError) -> None:
         """Stop submitting if this error would meet all that follows too."""
+        if isinstance(error, LedgerError) and not self._is_unsent(work):
+            return  # it is about what has been sent before
         for kind, (words, exit_code) in _REFUSALS.items():
             if isinstance(error, kind):
                 self._stop(Stop(reason=f"{words}: {error}", exit_code=exit_code))
@@ -276,7 +280,7 @@ class Run:
     def _conclude(self, work: _Work) -> None:
         """Make the record of an item that has come to its end."""
         if work.error is not None:
-            self._consider(work.error)
+            self._consider(work, work.error)
         job, result = work.job, work.result
         self._end(
             _record(
@@ -301,8 +305,14 @@ class Run:
             return Fate.DONE
         if isinstance(work.error, SubmissionInDoubt):
             return Fate.IN_DOUBT
-        unsent = self.stopped is not None and work.job is None and isinstance(work.error, _UNSENT)
+        unsent = self.stopped is not None and self._is_unsent(work)
         return Fate.NOT_SUBMITTED if unsent or isinstance(work.error, Objected) else Fate.FAILED
+
+    def _is_unsent(self, work: _Work) -> bool:
+        """Return whether an item's error means that it was not sent, and has cost nothing."""
+        if work.job is not None or not isinstance(work.error, _UNSENT):
+            return False
+        return not isinstance(work.error, LedgerError) or self._desk.left_alone(work.item) is Fate.NOT_SUBMITTED
 
     def _fate_of_cut_off(self, work: _Work) -> Fate:
         """Return what became of an item that was left; what was looked up, uploaded or in line has cost nothing."""

@@ -14,7 +14,8 @@ the server's answer time, and a crash in there leaves a doubt.
     _memory | _sqlite                      the two that there are
     _protocol                              what a ledger is
     _moves | _reads                        the machine in SQL; questions to it
-    _writer | _owners | _places            who writes; who lives; where
+    _writer                                one thread that writes
+    _files | _identity | _owners | _places the files: are they the original, which processes are alive, where they lie
     _rows
     _schema
     _entries                               values

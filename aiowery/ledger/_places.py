@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -13,7 +15,20 @@ _MOUNTS: Final = Path("/proc/self/mounts")
 _ELSEWHERE: Final = frozenset(
     {"9p", "afs", "ceph", "cifs", "fuse.sshfs", "glusterfs", "ncpfs", "nfs", "nfs4", "smb3", "smbfs"}
 )
+# A file may have another number there each time that it is opened.
+_NUMBERED_ANEW: Final = frozenset({"exfat", "msdos", "vboxsf", "vfat"})
 _FIELDS: Final = 3
+
+
+def real_path(path: Path) -> Path:
+    """Return the absolute path of a file, without symbolic links; LedgerError for a link that leads nowhere."""
+    try:
+        return Path(os.path.realpath(path, strict=path.is_symlink()))
+    except OSError as fault:
+        raise LedgerError(
+            f"{path} is a symbolic link that leads to no file ({fault.strerror}); nothing was sent: remove the link, or"
+            " name the file itself"
+        ) from fault
 
 
 def check_place(path: Path) -> None:
@@ -23,22 +38,40 @@ def check_place(path: Path) -> None:
         raise LedgerError(f"{path}: there is no directory {directory}; make it, or give another file")
     if path.is_dir():
         raise LedgerError(f"{path} is a directory; give a file in it")
-    kind = file_system_of(directory, _MOUNTS.read_text("utf-8", "replace") if _MOUNTS.exists() else "")
+    mounts = _mounts()
+    if path.as_posix() in dict(_points(mounts)):
+        raise LedgerError(f"{path} is mounted as a single file, and its log would lie elsewhere; mount its directory")
+    kind = file_system_of(directory, mounts)
     if kind in _ELSEWHERE:
         raise LedgerError(f"{path} lies on a network file system ({kind}), whose locks do not hold; give a local file")
+
+
+def keeps_numbers(path: Path) -> bool:
+    """Return whether a file keeps its inode number on the file system of this path, as far as that can be known."""
+    kind = file_system_of(path.parent, _mounts())
+    return kind not in _NUMBERED_ANEW and not kind.startswith("fuse")
 
 
 def file_system_of(directory: Path, mounts: str) -> str:
     """Return the sort of file system that a directory lies on, by a list of mounts; an empty text if unknown."""
     best, kind = -1, ""
+    for text, its_kind in _points(mounts):
+        point = PurePosixPath(text)
+        if len(point.parts) >= best and PurePosixPath(directory).is_relative_to(point):
+            best, kind = len(point.parts), its_kind
+    return kind
+
+
+def _mounts() -> str:
+    return _MOUNTS.read_text("utf-8", "replace") if _MOUNTS.exists() else ""
+
+
+def _points(mounts: str) -> Iterator[tuple[str, str]]:
+    """Yield the mount points of a list, and what sort of file system each has."""
     for line in mounts.splitlines():
         fields = line.split()
-        if len(fields) < _FIELDS:
-            continue
-        point = PurePosixPath(fields[1].replace("\\040", " "))
-        if len(point.parts) >= best and PurePosixPath(directory).is_relative_to(point):
-            best, kind = len(point.parts), fields[2]
-    return kind
+        if len(fields) >= _FIELDS:
+            yield fields[1].replace("\\040", " "), fields[2]
 
 
 def explained(path: Path, fault: Exception) -> LedgerError:

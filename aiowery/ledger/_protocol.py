@@ -56,7 +56,8 @@ class Ledger(Protocol):
     ) -> None:
         """Note that the next thing to happen is the first byte; LedgerError when this entry is not ours to send.
 
-        Its cost counts from here on. BudgetExceeded when its batch would use more than the budget.
+        LedgerError as well where other processes would not see it. Its cost counts from here on. BudgetExceeded when
+        its batch would use more than the budget.
         """
         ...
 

@@ -85,6 +85,11 @@ _MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         END
         """,
     ),
+    (
+        # One row. `inode` is the number of the file that was written, `count` grows with each opening and closing.
+        "CREATE TABLE identity (name TEXT NOT NULL, inode TEXT NOT NULL, count INTEGER NOT NULL)",
+        "CREATE TABLE opening (owner TEXT PRIMARY KEY, path TEXT NOT NULL, log TEXT NOT NULL) WITHOUT ROWID",
+    ),
 )
 VERSION: Final = len(_MIGRATIONS)
 
@@ -122,18 +127,23 @@ def _keep_log(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA synchronous = FULL")
 
 
-def _migrate(connection: sqlite3.Connection) -> None:
-    connection.execute("BEGIN IMMEDIATE")
-    (version,) = connection.execute("PRAGMA user_version").fetchone()  # somebody may have been quicker
-    for statement in itertools.chain.from_iterable(_MIGRATIONS[version:]):
-        connection.execute(statement)
-    # Here and not at every end, which is written ten thousand times more often.
+def tidy(connection: sqlite3.Connection) -> None:
+    """Delete what no entry needs any more; at opening, for ends are written ten thousand times as often."""
     connection.execute(
         "DELETE FROM delivery WHERE ref NOT IN"
         " (SELECT ref FROM item WHERE ref IS NOT NULL AND state IN ('sending', 'accepted', 'in doubt'))"
     )
-    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    connection.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    """Bring the tables up to date; where they are, nothing is written, for the file may lack its log."""
+    connection.execute("BEGIN IMMEDIATE")
+    (version,) = connection.execute("PRAGMA user_version").fetchone()  # somebody may have been quicker
+    if version < VERSION:
+        for statement in itertools.chain.from_iterable(_MIGRATIONS[version:]):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {VERSION}")
     connection.execute("COMMIT")
 
 

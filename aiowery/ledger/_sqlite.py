@@ -17,15 +17,13 @@ from aiowery._estimate import Interval
 from aiowery.errors import LedgerError
 from aiowery.ledger import _moves, _reads
 from aiowery.ledger._entries import BatchSummary, Delivery, Duration, Entry, Item, State, checked_end
-from aiowery.ledger._owners import Owners
-from aiowery.ledger._places import check_place, explained
-from aiowery.ledger._schema import prepare
+from aiowery.ledger._files import LedgerFiles
+from aiowery.ledger._owners import new_owner
 from aiowery.ledger._writer import Writer
 
 T = TypeVar("T")
 Move = Callable[[sqlite3.Connection], T]
 
-_BUSY: Final = 30.0
 _PAGE: Final = 1000
 
 
@@ -33,15 +31,21 @@ class SqliteLedger:
     """Keeps entries in a file, durably: what a verb has returned from survives any crash.
 
     Several processes may open one file. What was left under way by one that has ended is taken over by the next that
-    asks (`take_over`). Beside the file lies a directory of the locks that say who is alive.
+    asks (`take_over`). Beside the file lies a directory of the locks that say which processes are alive.
+
+    A file with a second name (a hard link), a copy and a restored backup are refused, for what other processes send is
+    not in them; `accept_copy` makes such a file the ledger from here on. Once the file or what lies beside it has been
+    removed, renamed or replaced, `fence` and `take_over` raise LedgerError; all else is written into the open file.
+    `read_only` opens copies too, and every verb that writes raises LedgerError.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, accept_copy: bool = False, read_only: bool = False) -> None:
         self.path: Path = Path(path)
+        self.owner: str = new_owner()
         self.remembers: bool = True
         self.shared: bool = True
-        self._owners = Owners(self.path.parent / (self.path.name + ".owners"))
-        self.owner: str = self._owners.name
+        self._accept_copy = accept_copy
+        self._read_only = read_only
         self._writer: Writer | None = None
 
     def __repr__(self) -> str:
@@ -52,7 +56,6 @@ class SqliteLedger:
         await anyio.to_thread.run_sync(self._start)
         try:
             await self._do(lambda _: None)
-            await anyio.to_thread.run_sync(self._appear)
         except BaseException:
             await self.aclose()
             raise
@@ -63,13 +66,13 @@ class SqliteLedger:
         if writer is not None:
             writer.close()
             await anyio.to_thread.run_sync(writer.finish)
-            await anyio.to_thread.run_sync(self._owners.leave)
 
     async def take_over(self) -> int:
         """Free what dead processes left under way; return how many entries are in doubt for that reason."""
+        writer = self._open_writer
         found = await self._do(_reads.owners)
-        dead = await anyio.to_thread.run_sync(self._owners.dead, found)
-        inherit = (self._do(partial(_moves.inherit, dead=name), whole=True) for name in dead)
+        dead = await anyio.to_thread.run_sync(writer.files.owners.dead, found)
+        inherit = (self._do(partial(_moves.inherit, dead=name), whole=True, guarded=True) for name in dead)
         return sum(await asyncio.gather(*inherit))
 
     async def enter(
@@ -96,7 +99,9 @@ class SqliteLedger:
         """Note that the next thing to happen is the first byte; LedgerError when this entry is not ours to send."""
         purchase = _moves.Purchase(ref, at, cost, budget)
         await self._do(
-            lambda connection: _moves.fence(connection, entry_id, self.owner, purchase), whole=budget is not None
+            lambda connection: _moves.fence(connection, entry_id, self.owner, purchase),
+            whole=budget is not None,
+            guarded=True,
         )
 
     async def unsent(self, ref: str) -> None:
@@ -201,31 +206,18 @@ class SqliteLedger:
         """Return all batches in numbers, oldest first."""
         return await self._do(_reads.batches)
 
-    def _do(self, move: Move[T], *, whole: bool = False, lazy: bool = False) -> asyncio.Future[T]:
+    @property
+    def _open_writer(self) -> Writer:
         if self._writer is None:
             raise LedgerError("the ledger is closed; open it again")
-        return self._writer.do(move, whole=whole, lazy=lazy)
+        return self._writer
 
-    def _appear(self) -> None:
-        try:
-            self._owners.appear()
-        except OSError as fault:
-            raise explained(self.path, fault) from fault
+    def _do(
+        self, move: Move[T], *, whole: bool = False, lazy: bool = False, guarded: bool = False
+    ) -> asyncio.Future[T]:
+        return self._open_writer.do(move, whole=whole, lazy=lazy, guarded=guarded)
 
     def _start(self) -> None:
-        check_place(self.path)
-        self._writer = Writer(self._connect, partial(explained, self.path))
+        files = LedgerFiles(self.path, self.owner, accept_copy=self._accept_copy, read_only=self._read_only)
+        self._writer = Writer(files)
         self._writer.start()
-
-    def _connect(self) -> sqlite3.Connection:
-        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
-        connection = sqlite3.connect(self.path, timeout=_BUSY, isolation_level=None)
-        try:
-            prepare(connection)
-        except LedgerError as refusal:
-            connection.close()
-            raise LedgerError(f"{self.path}: {refusal}") from refusal
-        except BaseException:
-            connection.close()
-            raise
-        return connection

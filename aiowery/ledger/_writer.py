@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar
 import attrs
 
 from aiowery.errors import AioweryError, LedgerError
+from aiowery.ledger._files import LedgerFiles
 
 T = TypeVar("T")
 
@@ -31,6 +32,7 @@ class _Order:
     move: Callable[[sqlite3.Connection], Any]
     whole: bool
     lazy: bool
+    guarded: bool
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Any]
     result: Any = None
@@ -47,15 +49,14 @@ class _Order:
 
 
 class Writer:
-    """Runs moves on a connection of its own, which `connect` opens in the thread; from any number of event loops.
+    """Runs moves on a connection of its own, which its thread opens and closes; from any number of event loops.
 
     A group is durable as a whole, or each of its moves gets LedgerError. A move that raises one of our errors by itself
     has changed nothing, and costs the others nothing.
     """
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection], explain: Callable[[Exception], LedgerError]) -> None:
-        self._connect = connect
-        self._explain = explain
+    def __init__(self, files: LedgerFiles) -> None:
+        self.files: LedgerFiles = files
         self._ordered: dict[asyncio.AbstractEventLoop, list[_Order]] = {}
         self._orders: queue.SimpleQueue[list[_Order] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._main, name="aiowery-ledger", daemon=True)
@@ -65,16 +66,19 @@ class Writer:
         """Begin to work."""
         self._thread.start()
 
-    def do(self, move: Callable[[sqlite3.Connection], T], *, whole: bool, lazy: bool) -> asyncio.Future[T]:
+    def do(
+        self, move: Callable[[sqlite3.Connection], T], *, whole: bool, lazy: bool, guarded: bool
+    ) -> asyncio.Future[T]:
         """Return the future of what the move returns, done once it is durable. Who is cancelled does not undo it.
 
         A move is `whole` when its statements hold together or not at all, and `lazy` when it may wait a moment for
-        others, whose write to the disk serves it too.
+        others, whose write to the disk serves it too. A `guarded` one is not made, but gets LedgerError, once a path no
+        longer leads to the file that is open; the others are, for what they tell is true and must not be lost.
         """
         if self._closed:
             raise LedgerError("the ledger is closed; open it again")
         loop = asyncio.get_running_loop()
-        order = _Order(move, whole, lazy, loop, loop.create_future())
+        order = _Order(move, whole, lazy, guarded, loop, loop.create_future())
         ordered = self._ordered.get(loop)
         if ordered is None:
             self._ordered[loop] = [order]
@@ -101,26 +105,39 @@ class Writer:
 
     def _main(self) -> None:
         try:
-            connection = self._connect()
+            connection = self.files.connect()
         except (sqlite3.Error, OSError, LedgerError) as fault:
-            self._refuse_all(fault if isinstance(fault, LedgerError) else self._explain(fault))
+            self._refuse_all(fault if isinstance(fault, LedgerError) else self.files.explained(fault))
             return
         try:
             while self._work(connection):
                 pass
         finally:
-            connection.close()
+            self.files.disconnect(connection)
 
     def _work(self, connection: sqlite3.Connection) -> bool:
         """Do all that waits as one group; return whether there may be more."""
         orders, more = self._waiting()
         if orders:
-            self._write(connection, orders)
+            self._write(connection, self._allowed(orders))
             _settle(orders)
         return more
 
+    def _allowed(self, orders: list[_Order]) -> list[_Order]:
+        """Return the orders that may be carried out; the others get why not."""
+        if not any(order.guarded for order in orders):
+            return orders
+        try:
+            self.files.check()
+        except LedgerError as refusal:
+            for order in orders:
+                order.error = refusal if order.guarded else None
+        return [order for order in orders if order.error is None]
+
     def _write(self, connection: sqlite3.Connection, orders: list[_Order]) -> None:
         """Make the moves as one group; where one of them cannot be told to SQLite, each by itself."""
+        if not orders:
+            return
         try:
             _group(connection, orders)
         except Exception as fault:  # noqa: BLE001 - whatever it is, those who wait must hear of it
@@ -130,7 +147,7 @@ class Writer:
                     self._write(connection, [order])
                 return
             for order in orders:
-                order.error = self._explain(fault)
+                order.error = self.files.explained(fault)
 
     def _waiting(self) -> tuple[list[_Order], bool]:
         """Return the orders of the next group, and whether there may be more after it."""

@@ -1,0 +1,115 @@
+"""A ledger that is moved or copied, on the command line."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from support import World, client_of
+
+from aiowery import Job
+from aiowery.cli._desk import SingleDesk
+from aiowery.cli._inputs import Item as Line
+from aiowery.cli._manifest import NoJournal
+from aiowery.cli._progress import PlainProgress
+from aiowery.cli._records import Fate
+from aiowery.cli._run import Run
+from aiowery.errors import LedgerError
+from aiowery.ledger import Item, SqliteLedger
+from aiowery.weryai import TextToImage
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+Start = Callable[..., subprocess.Popen[str]]
+Manifest = Callable[[], Sequence[dict[str, Any]]]
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="open files cannot be moved there")
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """Make a ledger of two new entries, and a copy of it."""
+
+    async def fill() -> None:
+        ledger = SqliteLedger(tmp_path / "jobs.db")
+        await ledger.open()
+        request = {"type": "text-to-image", "prompt": "a cat", "model": "M"}
+        await ledger.enter("cats", [Item(key=str(n), position=n, request=request) for n in range(2)])
+        await ledger.aclose()
+
+    asyncio.run(fill())
+    return Path(shutil.copy(tmp_path / "jobs.db", tmp_path / "copy.db"))
+
+
+def test_a_batch_whose_ledger_is_moved_saves_what_it_has_and_ends(
+    aiowery_process: Start, manifest: Manifest, tmp_path: Path
+) -> None:
+    """It says why, with exit code 1; what was accepted is saved, the rest is told as not submitted."""
+    (tmp_path / "cats.txt").write_text("".join(f"cat {number}\n" for number in range(50)))
+    order = ("batch", "cats.txt", "--out", "out", "--in-flight", "2", "--ledger", "jobs.db", "--json")
+    batch = aiowery_process(*order, "--sandbox", "--speed", "100")
+    assert batch.stdout is not None
+    next(line for line in batch.stdout if json.loads(line)["event"] == "accepted")
+    (tmp_path / "jobs.db").rename(tmp_path / "new.db")
+    _, said = batch.communicate(timeout=20)
+    assert batch.returncode == 1, said
+    assert "jobs.db was removed or renamed while the ledger is open" in said
+    fates = Counter(line["outcome"] for line in manifest())
+    assert set(fates) == {"done", "not submitted"}
+    assert len(list((tmp_path / "out").glob("*.png"))) == fates["done"]
+
+
+@attrs.define
+class BrokenDesk(SingleDesk):
+    """A desk whose ledger fails; what an earlier run has sent is `before`."""
+
+    before: Fate
+
+    async def job(self, item: Line) -> Job[Any] | None:
+        """Fail."""
+        raise LedgerError(f"nothing of {item.index} can be written down")
+
+    def left_alone(self, item: Line) -> Fate:  # noqa: ARG002 - all alike
+        """Return what an earlier run has made of it."""
+        return self.before
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("before", "fate", "stops"),
+    [(Fate.NOT_SUBMITTED, Fate.NOT_SUBMITTED, True), (Fate.INTERRUPTED, Fate.FAILED, False)],
+)
+async def test_only_what_was_not_sent_before_counts_as_unsent(before: Fate, fate: Fate, *, stops: bool) -> None:
+    """A ledger that fails stops what is to be sent; of what an earlier run has sent, nothing says that it was free."""
+    async with client_of(World()) as client:
+        lines = [Line(index=n, line=n, request=TextToImage(prompt=f"cat {n}")) for n in (1, 2)]
+        run = Run(client, None, stem=str, journal=NoJournal(), progress=PlainProgress(), desk=BrokenDesk(before))
+        records = await run.finish(lines)
+    assert {record.fate for record in records} == {fate}
+    assert (run.stopped is not None) == stops
+
+
+def test_a_copy_is_shown_and_sends_nothing_until_it_is_accepted(aiowery_here: Command, copy: Path) -> None:
+    """Looking works and says why no more does; what settles doubts or sends is refused; accepted, it is a ledger."""
+    for command in (("jobs", "list"), ("jobs", "show", "1"), ("jobs", "export"), ("doubts", "list")):
+        shown = aiowery_here(*command, "--ledger", str(copy))
+        assert shown.returncode == 0, shown.stderr
+        assert "Only shown: " in shown.stderr
+        assert "is a copy of a ledger" in shown.stderr
+    for way in ("release", "adopt", "resubmit"):
+        refused = aiowery_here("doubts", way, "1", "--ledger", str(copy))
+        assert refused.returncode != 0
+        assert "is a copy of a ledger" in refused.stderr
+    accepted = aiowery_here("jobs", "accept-copy", "--ledger", str(copy))
+    assert accepted.returncode == 0, accepted.stderr
+    assert "2 of its entries are new" in accepted.stdout
+    shown = aiowery_here("jobs", "list", "--ledger", str(copy))
+    assert (shown.returncode, shown.stderr) == (0, "")

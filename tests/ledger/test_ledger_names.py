@@ -1,0 +1,478 @@
+"""One ledger, whatever becomes of its names: links, copies, renames and removals never lead to a second charge."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import textwrap
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aiowery import _file_lock
+from aiowery._file_lock import FileLock
+from aiowery.errors import LedgerError
+from aiowery.ledger import Item, SqliteLedger, State
+from aiowery.sandbox import Sandbox
+
+pytestmark = [pytest.mark.anyio, pytest.mark.skipif(os.name != "posix", reason="open files cannot be moved there")]
+
+NAME = "jobs.db"
+
+
+@asynccontextmanager
+async def opened(path: Path, *, accept_copy: bool = False, read_only: bool = False) -> AsyncIterator[SqliteLedger]:
+    """Open a ledger."""
+    ledger = SqliteLedger(path, accept_copy=accept_copy, read_only=read_only)
+    await ledger.open()
+    try:
+        yield ledger
+    finally:
+        await ledger.aclose()
+
+
+async def refusal(path: Path, *, accept_copy: bool = False) -> str:
+    """Return why a ledger cannot be opened."""
+    with pytest.raises(LedgerError) as caught:
+        async with opened(path, accept_copy=accept_copy):
+            pass
+    assert "nothing was sent" in str(caught.value)
+    return str(caught.value)
+
+
+async def entered(ledger: SqliteLedger, count: int = 2) -> list[int]:
+    """Enter and claim so many entries, and return their ids."""
+    items = [Item(key=str(n), position=n, request={"prompt": f"cat {n}"}) for n in range(count)]
+    return [entry.id for entry in await ledger.enter("b", items, claim=True)]
+
+
+async def states(ledger: SqliteLedger) -> list[State]:
+    """Return the states of all entries."""
+    return [entry.state for entry in await ledger.entries("b")]
+
+
+def names_in(directory: Path) -> list[str]:
+    """Return what a directory holds."""
+    return [path.name for path in directory.iterdir()]
+
+
+def _lock(directory: Path) -> Path:
+    (lock,) = (directory / f"{NAME}.owners").glob("*.alive")
+    return lock
+
+
+def _replace_lock(directory: Path) -> None:
+    lock = _lock(directory)
+    lock.unlink()
+    lock.touch()
+
+
+def _remove(directory: Path, *endings: str) -> None:
+    for ending in endings:
+        (directory / f"{NAME}{ending}").unlink()
+
+
+def _put_in_place(directory: Path, content: bytes) -> None:
+    (directory / "new").write_bytes(content)
+    (directory / "new").replace(directory / NAME)
+
+
+# What is done to the files of an open ledger; what its own fence says then; by which name another process opens it
+# then, and what that is told.
+ACTS: dict[str, tuple[Callable[[Path], object], str, str, str]] = {
+    "hard link": (lambda d: os.link(d / NAME, d / "x.db"), "2 names", "x.db", "2 names"),
+    "hard link, first name": (lambda d: os.link(d / NAME, d / "x.db"), "2 names", NAME, "2 names"),
+    "renamed": (lambda d: (d / NAME).rename(d / "x.db"), "removed or renamed", "x.db", "open in a running process, as"),
+    "removed": (lambda d: (d / NAME).unlink(), "removed or renamed", NAME, "removed or replaced while a running"),
+    "emptied": (lambda d: _put_in_place(d, b""), "replaced", NAME, "removed or replaced while a running"),
+    "replaced": (
+        lambda d: _put_in_place(d, (d / NAME).read_bytes()),
+        "replaced",
+        NAME,
+        "removed or replaced while a running",
+    ),
+    "log removed": (
+        lambda d: (d / f"{NAME}-wal").unlink(),
+        "wal was removed",
+        NAME,
+        "removed or replaced while a running",
+    ),
+    "log and index removed": (
+        lambda d: _remove(d, "-wal", "-shm"),
+        "wal was removed",
+        NAME,
+        "removed or replaced while a running",
+    ),
+    "owners removed": (lambda d: shutil.rmtree(d / f"{NAME}.owners"), "owners was removed or renamed", NAME, ""),
+    "owners renamed": (lambda d: (d / f"{NAME}.owners").rename(d / "x"), "owners was removed or renamed", NAME, ""),
+    "lock replaced": (_replace_lock, "owners was removed or renamed", NAME, ""),
+    "nothing": (lambda _: None, "", NAME, ""),
+}
+
+
+@pytest.mark.parametrize("act", ACTS)
+async def test_a_moved_file_stops_what_is_to_be_sent(act: str, tmp_path: Path) -> None:
+    """The next fence fails and its entry stays unsent; facts of the same group are kept; nobody else sends it, too."""
+    do, said, name, other_told = ACTS[act]
+    async with opened(tmp_path / NAME) as ledger:
+        sent, unsent = await entered(ledger)
+        await ledger.fence(sent, "r0", 1.0)
+        do(tmp_path)
+        fenced, kept = await asyncio.gather(
+            ledger.fence(unsent, "r1", 1.0), ledger.accepted("r0", ["t0"]), return_exceptions=True
+        )
+        assert kept is None
+        assert await states(ledger) == [State.ACCEPTED, State.CLAIMED if said else State.SENDING]
+        if said:
+            assert isinstance(fenced, LedgerError)
+            assert said in str(fenced)
+            assert "nothing was sent" in str(fenced)
+        if other_told:
+            assert other_told in await refusal(tmp_path / name)
+        else:
+            async with opened(tmp_path / name) as other:
+                await other.take_over()
+                found = [State.ACCEPTED, State.NEW] if said else [State.ACCEPTED, State.SENDING]
+                assert await states(other) == found
+    if act == "renamed":  # SQLite leaves the log of a file that was moved where it is
+        assert "renamed without its log" in await refusal(tmp_path / name)
+        (tmp_path / name).rename(tmp_path / NAME)
+        async with opened(tmp_path / NAME) as later:
+            assert [entry.task_ids for entry in await later.entries("b")] == [("t0",), ()]
+
+
+async def test_nobody_is_declared_dead_who_cannot_be_seen(tmp_path: Path) -> None:
+    """Where the locks have been moved, what others have claimed and are sending is not inherited."""
+    async with opened(tmp_path / NAME) as ledger, opened(tmp_path / NAME) as other:
+        sent, _ = await entered(other)
+        await other.fence(sent, "r0", 1.0)
+        (tmp_path / f"{NAME}.owners").rename(tmp_path / "x")
+        with pytest.raises(LedgerError, match="removed or renamed"):
+            await ledger.take_over()
+        assert await states(ledger) == [State.SENDING, State.CLAIMED]
+
+
+@pytest.mark.parametrize("link", ["file", "link to a link", "directory", "relative"])
+async def test_links_lead_to_one_ledger(link: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes that use different links see each other: nothing is inherited from one that is alive."""
+    home = tmp_path / "home"
+    home.mkdir()
+    target = home / NAME
+    other = tmp_path / "link.db"
+    async with opened(target) as ledger:
+        await entered(ledger)
+        if link == "directory":
+            (tmp_path / "way").symlink_to(home)
+            other = tmp_path / "way" / NAME
+        elif link == "relative":
+            monkeypatch.chdir(home)
+            other = Path(NAME)
+        else:
+            (tmp_path / "first.db").symlink_to(target)
+            other.symlink_to("first.db" if link == "link to a link" else target)
+        async with opened(other) as linked:
+            monkeypatch.chdir(tmp_path)
+            assert await linked.take_over() == 0
+            assert await states(linked) == [State.CLAIMED] * 2
+            assert len(list((home / f"{NAME}.owners").glob("*.alive"))) == 2
+    assert "link.db.owners" not in names_in(tmp_path)
+
+
+@pytest.mark.parametrize("to", ["nothing", "missing/jobs.db", "loop.db"])
+async def test_a_link_that_leads_nowhere_is_refused(to: str, tmp_path: Path) -> None:
+    """Dangling, into a directory that is missing, a loop: one clear error, and nothing is made."""
+    (tmp_path / "loop.db").symlink_to(tmp_path / to)
+    assert "symbolic link that leads to no file" in await refusal(tmp_path / "loop.db")
+    assert names_in(tmp_path) == ["loop.db"]
+
+
+async def test_a_file_that_is_mounted_alone_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As containers do it, its log would lie beside each of its names."""
+    mounts = tmp_path / "mounts"
+    mounts.write_text(f"/dev/sda1 {tmp_path}/{NAME} ext4 rw 0 0\n")
+    monkeypatch.setattr("aiowery.ledger._places._MOUNTS", mounts)
+    with pytest.raises(LedgerError, match="mount its directory"):
+        await SqliteLedger(tmp_path / NAME).open()
+
+
+def _copy(directory: Path, *endings: str) -> None:
+    for ending in endings:
+        shutil.copy(directory / f"{NAME}{ending}", directory / f"copy.db{ending}")
+
+
+def _backup(directory: Path) -> None:
+    with closing(sqlite3.connect(directory / NAME)) as source, closing(sqlite3.connect(directory / "copy.db")) as copy:
+        source.backup(copy)
+
+
+def _copy_all(directory: Path) -> None:
+    _copy(directory, "", "-wal")
+    shutil.copytree(directory / f"{NAME}.owners", directory / "copy.db.owners")
+
+
+COPIES: dict[str, Callable[[Path], None]] = {
+    "the file alone": lambda d: _copy(d, ""),
+    "with its log": lambda d: _copy(d, "", "-wal"),
+    "with log and index": lambda d: _copy(d, "", "-wal", "-shm"),
+    "with everything": _copy_all,
+    "by SQLite": _backup,
+}
+
+
+@pytest.mark.parametrize("how", COPIES)
+async def test_a_copy_of_an_open_ledger_sends_nothing(how: str, tmp_path: Path) -> None:
+    """However it was made, it is refused, even accepted: the original is about to send what is in it."""
+    async with opened(tmp_path / NAME) as ledger:
+        (entry, *_) = await entered(ledger)
+        await asyncio.to_thread(COPIES[how], tmp_path)
+        assert "is a copy of a ledger" in await refusal(tmp_path / "copy.db")
+        assert "open in a running process" in await refusal(tmp_path / "copy.db", accept_copy=True)
+        await ledger.fence(entry, "r", 1.0)
+
+
+async def test_a_copy_can_be_looked_into_and_accepted(tmp_path: Path) -> None:
+    """What it holds can be read; it sends nothing until it is accepted, once, and then it is a ledger like others."""
+    async with opened(tmp_path / NAME) as ledger:
+        await entered(ledger)
+        await ledger.take_over()
+    copy = tmp_path / "copy.db"
+    shutil.copy(tmp_path / NAME, copy)
+    async with opened(copy, read_only=True) as looked:
+        assert await states(looked) == [State.CLAIMED] * 2
+        for write in (looked.fence(1, "r", 1.0), looked.claim([1]), looked.enter("c", [])):
+            with pytest.raises(LedgerError):
+                await write
+    assert "is a copy" in await refusal(copy)
+    for accept in (True, False, True):
+        async with opened(copy, accept_copy=accept) as accepted:
+            await accepted.take_over()
+            assert await states(accepted) == [State.NEW] * 2
+    async with opened(tmp_path / NAME) as ledger:  # still what it was
+        assert await states(ledger) == [State.CLAIMED] * 2
+
+
+async def test_a_restored_backup_is_known_although_it_is_the_same_file(tmp_path: Path) -> None:
+    """Written over the ledger it has the ledger's inode; what was sent since would be paid for again."""
+    path = tmp_path / NAME
+    async with opened(path) as ledger:
+        await ledger.enter("b", [Item(key="0", position=0, request={})])
+    backup = path.read_bytes()
+    async with opened(path) as ledger:
+        await ledger.claim([1])
+        await ledger.fence(1, "r", 1.0)
+        await ledger.accepted("r", ["t"])
+    path.write_bytes(backup)
+    assert "restored backup" in await refusal(path)
+    async with opened(path, accept_copy=True) as ledger:
+        assert await states(ledger) == [State.NEW]
+    async with opened(path) as ledger:
+        assert await states(ledger) == [State.NEW]
+
+
+async def test_where_inode_numbers_do_not_last_no_alarm_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On FAT a file has another number each time that it is opened; a ledger there is not taken for a copy."""
+    mounts = tmp_path / "mounts"
+    mounts.write_text(f"/dev/sdb1 {tmp_path} vfat rw 0 0\n")
+    monkeypatch.setattr("aiowery.ledger._places._MOUNTS", mounts)
+    async with opened(tmp_path / NAME) as ledger:
+        await entered(ledger)
+    shutil.copy(tmp_path / NAME, tmp_path / "new")  # whose number is another one, as there
+    (tmp_path / "new").replace(tmp_path / NAME)
+    async with opened(tmp_path / NAME) as ledger:
+        assert len(await states(ledger)) == 2
+
+
+@pytest.mark.parametrize("content", [None, b"", b"a ledger"])
+async def test_a_log_that_was_left_is_not_taken_for_that_of_another_file(content: bytes | None, tmp_path: Path) -> None:
+    """Removed or replaced while it was open: its log stays, with what was sent; a new file does not begin beside it."""
+    async with opened(tmp_path / "other.db") as ledger:
+        await entered(ledger)
+    async with opened(tmp_path / NAME) as ledger:
+        await entered(ledger)
+        (tmp_path / NAME).rename(tmp_path / "aside.db")
+        if content == b"a ledger":
+            (tmp_path / "other.db").rename(tmp_path / NAME)
+        elif content is not None:
+            (tmp_path / NAME).write_bytes(content)
+    assert "its log stayed" in await refusal(tmp_path / NAME)
+    (tmp_path / "aside.db").replace(tmp_path / NAME)
+    async with opened(tmp_path / NAME) as ledger:
+        assert await states(ledger) == [State.CLAIMED] * 2
+        (tmp_path / NAME).unlink()
+    assert "its log stayed" in await refusal(tmp_path / NAME)
+    (tmp_path / f"{NAME}-wal").unlink()
+    async with opened(tmp_path / NAME) as ledger:  # removed altogether: begun anew
+        assert await states(ledger) == []
+
+
+async def test_a_ledger_that_is_moved_while_closed_goes_on(tmp_path: Path) -> None:
+    """A new name in the same file system, another ledger under the old one: both open without a word."""
+    path = tmp_path / NAME
+    async with opened(path) as ledger:
+        await entered(ledger)
+    (tmp_path / "elsewhere").mkdir()
+    path.rename(tmp_path / "elsewhere" / "moved.db")
+    async with opened(path) as ledger:
+        assert await states(ledger) == []
+        async with opened(tmp_path / "elsewhere" / "moved.db") as moved:
+            assert await states(moved) == [State.CLAIMED] * 2
+
+
+async def test_an_earlier_ledger_gets_its_identity(tmp_path: Path) -> None:
+    """A file of version 3 says nothing of itself; from the first opening on a copy of it is known."""
+    path = tmp_path / NAME
+    async with opened(path) as ledger:
+        await entered(ledger)
+
+    def forget() -> None:
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            connection.executescript("DROP TABLE identity; DROP TABLE opening; PRAGMA user_version = 3")
+
+    await asyncio.to_thread(forget)
+    async with opened(path) as ledger:
+        assert len(await states(ledger)) == 2
+        shutil.copy(path, tmp_path / "copy.db")
+    assert "is a copy" in await refusal(tmp_path / "copy.db")
+
+
+async def test_what_a_killed_process_had_only_in_its_log_is_not_forgotten(tmp_path: Path) -> None:
+    """Renamed without its log the file is refused, unchanged; with its log it has what was sent."""
+    program = """
+        import asyncio, os, sys
+        from aiowery.ledger import Item, SqliteLedger
+        async def main():
+            ledger = SqliteLedger(sys.argv[1])
+            await ledger.open()
+            await ledger.enter("b", [Item(key="0", position=0, request={})], claim=True)
+            await ledger.fence(1, "r", 1.0)
+            await ledger.accepted("r", ["t"])
+            os._exit(0)
+        asyncio.run(main())
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program), str(tmp_path / NAME)]
+    await asyncio.to_thread(subprocess.run, command, check=True)
+    moved = tmp_path / "moved.db"
+    (tmp_path / NAME).rename(moved)
+    for _ in range(2):
+        assert "renamed without its log" in await refusal(moved)
+    (tmp_path / f"{NAME}-wal").rename(tmp_path / "moved.db-wal")
+    async with opened(moved) as ledger:
+        await ledger.take_over()
+        assert [entry.task_ids for entry in await ledger.entries("b")] == [("t",)]
+
+
+async def test_a_replaced_file_is_refused_while_it_is_being_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between finding the file and opening it another one may take its place: that is not gone on with."""
+    connect = sqlite3.connect
+
+    def slow(path: Path, **options: Any) -> Any:
+        _put_in_place(tmp_path, b"")
+        return connect(path, **options)
+
+    monkeypatch.setattr(sqlite3, "connect", slow)
+    assert "replaced while it was being opened" in await refusal(tmp_path / NAME)
+
+
+async def test_many_come_and_go_without_a_false_alarm(tmp_path: Path) -> None:
+    """Openings and closings at any moment are not taken for a file that was removed or replaced."""
+
+    async def come_and_go() -> None:
+        for _ in range(4):
+            async with opened(tmp_path / NAME) as ledger:
+                await ledger.take_over()
+
+    await asyncio.gather(*(come_and_go() for _ in range(6)))
+
+
+@pytest.mark.skipif(not Path("/proc/locks").exists(), reason="locks cannot be seen")
+async def test_another_opening_leaves_the_locks_of_sqlite_alone(tmp_path: Path) -> None:
+    """Closing any descriptor of a file drops all locks of the process on it: no file of SQLite's is opened besides."""
+    path = tmp_path / NAME
+
+    def locks() -> int:
+        mark = f":{path.stat().st_ino} "
+        return sum(mark in line and "POSIX" in line for line in Path("/proc/locks").read_text().splitlines())
+
+    async with opened(path) as ledger:
+        await entered(ledger)
+        held = locks()
+        async with opened(path):
+            pass
+        assert held
+        assert locks() == held
+
+
+def test_a_lock_is_never_held_on_a_file_that_was_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its last holder may remove the file between opening and locking it: then the next file is locked."""
+    path = tmp_path / "lock"
+    lock_it = _file_lock._lock
+    removed: list[bool] = []
+
+    def slow(descriptor: int) -> None:
+        if not removed:
+            removed.append(True)
+            path.unlink()
+        lock_it(descriptor)
+
+    monkeypatch.setattr(_file_lock, "_lock", slow)
+    lock = FileLock(path)
+    assert lock.acquire()
+    assert lock.is_in_place()
+    assert not FileLock(path).is_free()
+    path.unlink()
+    assert not lock.is_in_place()
+    lock.release()
+
+
+PROGRAM = """
+import asyncio, sys
+from aiowery import Limits, PollPolicy, WeryAI
+from aiowery.weryai import TextToImage
+
+async def main():
+    polling = PollPolicy(shortest=0.02, longest=0.03, eager=0.02)
+    client = WeryAI(ledger=sys.argv[1], limits=Limits(in_flight=2, submits=1), polling=polling)
+    cats = [TextToImage(prompt=f"cat {number}") for number in range(int(sys.argv[2]))]
+    async with client, client.stream(cats, batch="cats") as outcomes:
+        async for outcome in outcomes:
+            print("done" if outcome.result else outcome.error, flush=True)
+
+asyncio.run(main())
+"""
+
+
+def test_two_processes_and_a_renamed_file_charge_nothing_twice(aiowery_sandbox: Sandbox, tmp_path: Path) -> None:
+    """By the service's own books: one goes on with what it has, one is refused; put back, the rest is sent, once."""
+
+    def batch(name: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", PROGRAM, str(tmp_path / name), "12"]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    with batch(NAME) as first:
+        assert first.stdout is not None
+        assert first.stdout.readline() == "done\n"
+        (tmp_path / NAME).rename(tmp_path / "new.db")
+        with batch("new.db") as second:
+            _, complaint = second.communicate(timeout=20)
+            assert "LedgerError" in complaint
+        told = first.stdout.read()
+        assert "removed or renamed" in told
+        sent = 1 + told.count("done\n")
+    assert len(aiowery_sandbox.world.tasks) == sent < 12
+    (tmp_path / "new.db").rename(tmp_path / NAME)
+    with batch(NAME) as third:
+        third.communicate(timeout=20)
+        assert third.returncode == 0
+    assert Counter(task.order.prompt for task in aiowery_sandbox.world.tasks) == {f"cat {n}": 1 for n in range(12)}
