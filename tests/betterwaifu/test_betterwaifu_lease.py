@@ -281,14 +281,14 @@ def started(sandbox: Sandbox, path: Path, count: int, mark: str) -> subprocess.P
 
 
 def test_three_processes_take_turns(tmp_path: Path) -> None:
-    """Nine pictures from three processes with one file: no two at once, none within the rest, none refused."""
+    """Six pictures from three processes with one file: no two at once, none within the rest, none refused."""
     with Sandbox(speed=SPEED, keys=None) as sandbox:
-        processes = [started(sandbox, tmp_path / "lane", 3, str(number)) for number in range(3)]
+        processes = [started(sandbox, tmp_path / "lane", 2, str(number)) for number in range(3)]
         ends = [process.communicate(timeout=50) for process in processes]
         assert [process.returncode for process in processes] == [0, 0, 0]
-    assert sum(len(out.split()) for out, _ in ends) == 9
+    assert sum(len(out.split()) for out, _ in ends) == 6
     assert sandbox.studio.refused == 0
-    assert len(sandbox.studio.generations) == 9
+    assert len(sandbox.studio.generations) == 6
 
 
 def test_a_killed_process_leaves_its_turn_to_the_next(tmp_path: Path) -> None:

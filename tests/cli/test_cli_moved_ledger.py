@@ -97,19 +97,19 @@ async def test_only_what_was_not_sent_before_counts_as_unsent(before: Fate, fate
     assert (run.stopped is not None) == stops
 
 
-def test_a_copy_is_shown_and_sends_nothing_until_it_is_accepted(aiowery_here: Command, copy: Path) -> None:
+def test_a_copy_is_shown_and_sends_nothing_until_it_is_accepted(aiowery_command: Command, copy: Path) -> None:
     """Looking works and says why no more does; what settles doubts or sends is refused; accepted, it is a ledger."""
     for command in (("jobs", "list"), ("jobs", "show", "1"), ("jobs", "export"), ("doubts", "list")):
-        shown = aiowery_here(*command, "--ledger", str(copy))
+        shown = aiowery_command(*command, "--ledger", str(copy))
         assert shown.returncode == 0, shown.stderr
         assert "Only shown: " in shown.stderr
         assert "is a copy of a ledger" in shown.stderr
     for way in ("release", "adopt", "resubmit"):
-        refused = aiowery_here("doubts", way, "1", "--ledger", str(copy))
+        refused = aiowery_command("doubts", way, "1", "--ledger", str(copy))
         assert refused.returncode != 0
         assert "is a copy of a ledger" in refused.stderr
-    accepted = aiowery_here("jobs", "accept-copy", "--ledger", str(copy))
+    accepted = aiowery_command("jobs", "accept-copy", "--ledger", str(copy))
     assert accepted.returncode == 0, accepted.stderr
     assert "2 of its entries are new" in accepted.stdout
-    shown = aiowery_here("jobs", "list", "--ledger", str(copy))
+    shown = aiowery_command("jobs", "list", "--ledger", str(copy))
     assert (shown.returncode, shown.stderr) == (0, "")

@@ -48,7 +48,9 @@ def in_fastapi(receiver: Receiver) -> Any:
 
 def in_litestar(receiver: Receiver) -> Any:
     """Mount it as Litestar's documentation says."""
-    return litestar.Litestar([litestar.handlers.asgi("/aiowery", is_mount=True, copy_scope=True)(receiver)])
+    handler = litestar.handlers.asgi("/aiowery", is_mount=True, copy_scope=True)(receiver)
+    # Its own logging would reach all loggers of this process, and so the tests after this one.
+    return litestar.Litestar([handler], logging_config=None)
 
 
 FRAMEWORKS = (alone, in_starlette, in_fastapi, in_litestar)
