@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import contextlib
-import itertools
 import threading
 from typing import TYPE_CHECKING
 
@@ -14,6 +12,7 @@ import uvicorn
 
 from aiowery.sandbox._connection import counted
 from aiowery.sandbox._http import Desk
+from aiowery.sandbox._prompt_server import PromptServer
 from aiowery.sandbox._routes import WeryAIFace
 from aiowery.sandbox._studio_routes import ImagesFace, JobsFace
 from aiowery.sandbox._webhooks import Messenger
@@ -28,53 +27,7 @@ if TYPE_CHECKING:
     from aiowery.sandbox._world import World
 
 _KEEP_ALIVE = 75
-_GRACE = 1
 _PATIENCE = 0.5
-_TICK = 0.1
-_GLANCE = 0.001
-
-
-class _Server(uvicorn.Server):
-    """A uvicorn server that ends at once: uvicorn itself takes two pauses of a tenth of a second for it.
-
-    Tests start and end a sandbox each, so the pauses would be most of what they take.
-    """
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self._ending = asyncio.Event()
-
-    def end(self) -> None:
-        """Begin to shut down."""
-        self.should_exit = True
-        self._ending.set()
-
-    async def main_loop(self) -> None:
-        """Tick as uvicorn does, until `end` is called."""
-        for tick in itertools.count():
-            if await self.on_tick(tick):
-                return
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_TICK):
-                    await self._ending.wait()
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close as uvicorn does: what is being answered may end within a second."""
-        for server in self.servers:
-            server.close()
-        for listener in sockets or []:
-            listener.close()
-        state = self.server_state
-        for connection in tuple(state.connections):
-            connection.shutdown()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_GRACE):
-                while state.connections or state.tasks:  # noqa: ASYNC110 - uvicorn has sets, not events
-                    await asyncio.sleep(_GLANCE)
-        for task in state.tasks:
-            task.cancel()
-        for server in self.servers:
-            await server.wait_closed()
 
 
 @attrs.define(eq=False)
@@ -155,7 +108,7 @@ class ServerThread:
         finally:
             binder.close()
 
-    def _server(self, connections: set[Connection]) -> _Server:
+    def _server(self, connections: set[Connection]) -> PromptServer:
         desk = Desk(self.script, self.world.counters, self.keys, self._closing)
         application = desk.application(
             JobsFace(desk, self.studio, self.gallery),
@@ -171,4 +124,4 @@ class ServerThread:
             server_header=False,
             timeout_keep_alive=_KEEP_ALIVE,
         )
-        return _Server(config)
+        return PromptServer(config)

@@ -96,7 +96,7 @@ STATUS_FAULTS: dict[str, Fault] = {
     "empty": Fault(faults.Empty(), on="status", times=3),
     "not json": Fault(faults.NotJson(), on="status", times=3),
     "slow": Fault(faults.SlowBody(0.3), on="status", times=2),
-    "not found yet": Fault(faults.NotFoundYet(0.3), on="status"),
+    "not found yet": Fault(faults.NotFoundYet(0.1), on="status"),
     "stale": Fault(faults.Stale(), on="status", times=3),
     "unknown word": Fault(faults.StatusWords(processing="Polishing"), on="status"),
     "capitals": Fault(faults.StatusWords(waiting="PENDING", processing="RUNNING", success="Succeed"), on="status"),

@@ -14,6 +14,7 @@ import uvicorn
 from support import World
 
 from aiowery._webhooks import ref_of
+from aiowery.sandbox._prompt_server import PromptServer
 from aiowery.webhook import Receiver, Webhooks
 
 PUBLIC = "https://app.example.com/aiowery"
@@ -110,12 +111,12 @@ class Known:
 async def served(application: Any, *, lifespan: str = "off") -> AsyncIterator[str]:
     """Serve an ASGI application on loopback; yield its url."""
     config = uvicorn.Config(application, port=0, log_config=None, access_log=False, lifespan=lifespan)  # type: ignore[arg-type]
-    server = uvicorn.Server(config)
+    server = PromptServer(config)
     serving = asyncio.create_task(server.serve())
     while not server.started:  # noqa: ASYNC110 - uvicorn has a flag, not an event
         await asyncio.sleep(0.005)
     try:
         yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:
-        server.should_exit = True
+        server.end()
         await serving
