@@ -11,8 +11,8 @@ import attrs
 from aiowery._fields import items, number, shown
 from aiowery.errors import ConfigurationError
 
-_SIZE: Final = re.compile(r"(\d{1,9})\s*+[xX]\s*+(\d{1,9})")
-_POINT: Final = re.compile(r"(-?\d{1,9})\s*+,\s*+(-?\d{1,9})")
+_SIZE: Final = re.compile(r"(?<!\d)(\d{1,9}+)\s*+[xX]\s*+(\d{1,9}+)")
+_POINT: Final = re.compile(r"(?<![-\d])(-?\d{1,9}+)\s*+,\s*+(-?\d{1,9}+)")
 _TOO_FAR: Final = 10**9
 
 
