@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, settings
 pytest_plugins = ["aiowery.testing"]
 
 # A law is tried with few examples in every run, and with many by `--hypothesis-profile=deep`.
-settings.register_profile("quick", deadline=None, max_examples=40)
+settings.register_profile("quick", deadline=None, max_examples=25)
 settings.register_profile("deep", deadline=None, max_examples=2000, suppress_health_check=list(HealthCheck))
 settings.load_profile("quick")
 
@@ -36,8 +36,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Run one worker more than there are cores with `-n auto`: now and then a test waits."""
-    return (os.cpu_count() or 1) + 1
+    """Run two workers a core with `-n auto`: half of the time a test waits."""
+    return 2 * (os.cpu_count() or 1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -30,7 +30,7 @@ def deliveries(connection: Connection, after: int, ref: str | None) -> list[Deli
 def holders(connection: Connection, task_id: str) -> list[int]:
     """Return the ids of the entries that have this task, be it late."""
     rows = connection.execute(
-        "SELECT id FROM item WHERE instr(task_ids, ?1) OR instr(late_ids, ?1)", (text_of(task_id),)
+        "SELECT id FROM item WHERE instr(task_ids, ?) OR instr(late_ids, ?)", (text_of(task_id),) * 2
     )
     return [entry_id for (entry_id,) in rows]
 

@@ -40,8 +40,8 @@ either_door = pytest.mark.parametrize("http", [None, "fast"], ids=["usual", "fas
 
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
-    """Start a sandbox a hundred times as fast as life."""
-    with Sandbox(speed=SPEED, picture_size=64) as running:
+    """Start a sandbox a hundred times as fast as life, with short tasks."""
+    with Sandbox(speed=SPEED, picture_size=64, durations=(2.0, 5.0)) as running:
         yield running
 
 
