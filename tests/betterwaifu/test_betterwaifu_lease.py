@@ -203,11 +203,11 @@ async def test_who_left_while_another_process_had_the_turn_is_not_sent(tmp_path:
         while not client.statistics().lane.refusals:  # noqa: ASYNC110 - the double tells nobody
             await asyncio.sleep(0.01)
         await other.take(never)
-        await asyncio.sleep(1.5)
+        await asyncio.sleep(0.7)
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
         await other.give_back(0.0)
-        await asyncio.sleep(1.5)
+        await asyncio.sleep(0.7)
         assert client.statistics().lane.in_use == 0
     assert len(atelier.prompts) == 1
 
@@ -280,6 +280,7 @@ def started(sandbox: Sandbox, path: Path, count: int, mark: str) -> subprocess.P
     return subprocess.Popen([sys.executable, "-c", PROGRAM, *arguments], stdout=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow("three processes start, and take turns")
 def test_three_processes_take_turns(tmp_path: Path) -> None:
     """Six pictures from three processes with one file: no two at once, none within the rest, none refused."""
     with Sandbox(speed=SPEED, keys=None) as sandbox:
@@ -291,6 +292,7 @@ def test_three_processes_take_turns(tmp_path: Path) -> None:
     assert len(sandbox.studio.generations) == 6
 
 
+@pytest.mark.slow("two processes start, of which one is killed in the middle of its work")
 def test_a_killed_process_leaves_its_turn_to_the_next(tmp_path: Path) -> None:
     """Killed while its picture is being made: the next run waits for that one, rests, and is not refused."""
     with Sandbox(speed=SPEED, keys=None) as sandbox:

@@ -47,6 +47,7 @@ async def polls_of(sandbox: Sandbox, jobs: int, **more: object) -> float:
         return client.statistics().polls.made / jobs
 
 
+@pytest.mark.slow("three times ten jobs, one after the other")
 async def test_a_new_process_begins_learned(sandbox: Sandbox, tmp_path: Path) -> None:
     """On the same ledger the second client looks first shortly before jobs end; without one it begins as the first."""
     path = tmp_path / "jobs.db"

@@ -453,6 +453,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.slow("two processes start, and one sends to its end")
 def test_two_processes_and_a_renamed_file_charge_nothing_twice(aiowery_sandbox: Sandbox, tmp_path: Path) -> None:
     """By the service's own books: one goes on with what it has, one is refused; put back, the rest is sent, once."""
 
