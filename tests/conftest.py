@@ -36,8 +36,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Run two workers a core with `-n auto`: half of the time a test waits."""
-    return 2 * (os.cpu_count() or 1)
+    """Run one worker more than there are cores with `-n auto`: now and then a test waits."""
+    return (os.cpu_count() or 1) + 1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -424,20 +424,22 @@ async def test_a_budget_holds_even_where_no_price_is_known() -> None:
     assert (len(world.posts), world.most_at_once) == (3, 2)
 
 
-async def test_where_nobody_tells_the_price_nobody_waits_twice() -> None:
+def test_where_nobody_tells_the_price_nobody_waits_twice() -> None:
     """The first ends without a word of credits: the others go as they come, and so they do when it fails."""
 
     async def silent(request: httpx.Request) -> httpx.Response:
         answer = await world(request)
         return httpx.Response(200, content=answer.content.replace(b"cost_credits", b"nothing"))
 
+    async def run(provider: Any, count: int, budget: float) -> list[Any]:
+        async with client_of(provider, polling=QUICK, budget=budget) as client:
+            return await asyncio.gather(*map(client.run, cats(count)), return_exceptions=True)
+
     world = World(seconds=0.05)
-    async with client_of(silent, polling=QUICK, budget=3) as client:
-        results = await asyncio.gather(*map(client.run, cats(12)))
+    results = run_virtual(run(silent, 12, budget=3))
     assert (len(results), world.most_at_once) == (12, 11)
     world = World(seconds=0.05, misfortunes={"submit": [envelope(None, 1001, "no"), LOST]})
-    async with client_of(world, polling=QUICK, budget=2) as client:
-        outcomes = await asyncio.gather(*map(client.run, cats(6)), return_exceptions=True)
+    outcomes = run_virtual(run(world, 6, budget=2))
     assert sum(isinstance(outcome, ImageResult) for outcome in outcomes) == 2
 
 
