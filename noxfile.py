@@ -54,7 +54,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check", ".")
     session.run("lint-imports")
     session.run("deptry", "aiowery", "examples", silent=True)
-    session.run("deptry", "tests", "benchmarks", "noxfile.py", "--ignore", "DEP002,DEP004", silent=True)
+    session.run("deptry", "tests", "benchmarks", "--ignore", "DEP002,DEP004", silent=True)
     session.run("actionlint", ".github/workflows/ci.yml")
 
 
