@@ -5,6 +5,7 @@ Each session installs what it needs in an environment of its own; `tests` makes 
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -17,6 +18,9 @@ nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = False
 nox.options.sessions = ["lint", "types", "tests", "docs", "coverage", "interpreters", "lowest", "wheel"]
+
+# Several workers would compile the same modules at once.
+os.environ.setdefault("UV_COMPILE_BYTECODE", "1")
 
 HOME = Path(__file__).parent
 PROJECT = nox.project.load_toml("pyproject.toml")
