@@ -22,7 +22,7 @@ client = BetterWaifu(key, base_url=url, polling=PollPolicy().faster({speed}), ht
 requests = [GenerateImage(prompt="a cat")]
 """
 LIFE = """
-import asyncio, sys
+import asyncio, os, sys
 import httpx
 from aiowery import PollPolicy
 url, key, folder = sys.argv[1:]
@@ -41,6 +41,8 @@ async def life():
     print(*set(sys.modules) - opened)
 
 asyncio.run(life())
+sys.stdout.flush()
+os._exit(0)  # pyreqwest's threads abort the process now and then while the interpreter ends
 """
 
 
