@@ -25,6 +25,8 @@ os.environ.setdefault("UV_COMPILE_BYTECODE", "1")
 HOME = Path(__file__).parent
 PROJECT = nox.project.load_toml("pyproject.toml")
 WORKERS = ("-n", "auto")
+# The budget of a single test holds in the session 'tests', which runs by itself; the others share the machine.
+UNHURRIED = ("-o", "longest_test=20")
 
 
 def _runs(python: str) -> str | None:
@@ -87,8 +89,7 @@ def docs(session: nox.Session) -> None:
 def coverage(session: nox.Session) -> None:
     """Run all tests on the newest interpreter, and count the lines and branches that they reach."""
     session.install("-e", ".[dev]")
-    # A traced run takes longer, and its tracer blocks loops: neither is a test's fault.
-    session.run("pytest", "-q", *WORKERS, "--cov", "--cov-report=term:skip-covered", "-o", "longest_test=20")
+    session.run("pytest", "-q", *WORKERS, *UNHURRIED, "--cov", "--cov-report=term:skip-covered")
 
 
 @nox.session(python=VERSIONS)
@@ -99,14 +100,14 @@ def interpreters(session: nox.Session) -> None:
     if session.python == USUAL:
         session.skip("the session 'tests' runs everything there")
     session.install("-e", ".[dev]")
-    session.run("pytest", "-q", *WORKERS, "-m", "not slow", *DEPENDS_ON_INTERPRETER)
+    session.run("pytest", "-q", *WORKERS, *UNHURRIED, "-m", "not slow", *DEPENDS_ON_INTERPRETER)
 
 
 @nox.session
 def lowest(session: nox.Session) -> None:
     """Run what depends on them with the lowest versions of the runtime dependencies."""
     session.install("-e", ".[dev]", *_lowest())
-    session.run("pytest", "-q", *WORKERS, "-m", "not slow", *DEPENDS_ON_LIBRARIES)
+    session.run("pytest", "-q", *WORKERS, *UNHURRIED, "-m", "not slow", *DEPENDS_ON_LIBRARIES)
 
 
 @nox.session
