@@ -596,7 +596,7 @@ async def reader(stream: OutcomeStream[ImageResult]) -> None:
 
 async def test_what_is_polled_on_takes_its_places(tmp_path: Path) -> None:
     """Tasks that a former run left under way count against the provider's limit: nothing is refused for load."""
-    world = World(seconds=0.3, places=20)
+    world = World(seconds=0.6, places=20)
     async with ledger_of("file", tmp_path) as ledger:
         async with (
             client_of(world, ledger=ledger, polling=QUICK) as client,
