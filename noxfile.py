@@ -29,7 +29,7 @@ WORKERS = ("-n", "auto")
 UNHURRIED = ("-o", "longest_test=20")
 
 
-def _runs(python: str) -> str | None:
+def _version_of(python: str) -> str | None:
     """Return the version of an interpreter; None if it is not found, or is a name behind which there is none."""
     code = "import sys; print('{}.{}'.format(*sys.version_info))"
     try:
@@ -39,8 +39,8 @@ def _runs(python: str) -> str | None:
 
 
 VERSIONS = nox.project.python_versions(PROJECT)
-NEWEST = next((version for version in reversed(VERSIONS) if _runs(f"python{version}")), VERSIONS[-1])
-USUAL = _runs("python3")
+NEWEST = next((version for version in reversed(VERSIONS) if _version_of(f"python{version}")), VERSIONS[-1])
+USUAL = _version_of("python3")
 # What event loops, SQLite, sockets and processes do depends on the interpreter; what a translator reads does not.
 DEPENDS_ON_INTERPRETER = ("tests/client", "tests/ledger", "tests/webhook", "tests/cli")
 # What is sent and decoded depends on the versions of httpx, httpcore, anyio, attrs and cattrs.

@@ -15,7 +15,8 @@ from aiowery.errors import ConfigurationError
 
 Random = Callable[[], float]
 
-_FASTEST: Final = 1000
+FASTEST: Final = 1000
+"""How many times as fast as life a sandbox may be."""
 _ALL: Final = 100
 _MOST_DOUBLINGS: Final = 63
 
@@ -247,8 +248,8 @@ OnDoubt = Literal["hold"] | Resubmit
 
 
 def _divided(policy: object, speed: float, *durations: str) -> dict[str, Any]:
-    if not 0 < speed <= _FASTEST:
-        raise ConfigurationError(f"speed is {speed!r}; a number above 0 and at most {_FASTEST} is needed")
+    if not 0 < speed <= FASTEST:
+        raise ConfigurationError(f"speed is {speed!r}; a number above 0 and at most {FASTEST} is needed")
     return {name: getattr(policy, name) / speed for name in durations}
 
 

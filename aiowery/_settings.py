@@ -8,13 +8,13 @@ from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
 from aiowery._addresses import is_loopback
+from aiowery._policies import FASTEST
 from aiowery._webhooks import Webhooks
 from aiowery.errors import ConfigurationError
 
 T = TypeVar("T")
 
 _SPEED: Final = "AIOWERY_SANDBOX_SPEED"
-_FASTEST: Final = 1000
 
 
 def checked_http(http: T) -> T:
@@ -68,8 +68,8 @@ def sandbox_speed(base_url: str) -> float:
         speed = float(given)
     except ValueError:
         speed = 0.0
-    if not 0 < speed <= _FASTEST:
+    if not 0 < speed <= FASTEST:
         raise ConfigurationError(
-            f"the environment variable {_SPEED} is {given!r}; a number above 0 and at most {_FASTEST} is needed"
+            f"the environment variable {_SPEED} is {given!r}; a number above 0 and at most {FASTEST} is needed"
         )
     return speed

@@ -12,6 +12,7 @@ import attrs
 
 from aiowery import Limits, PollPolicy, RetryPolicy
 from aiowery._client import Client
+from aiowery._policies import FASTEST
 from aiowery.cli._services import WERYAI, Service
 from aiowery.errors import ConfigurationError
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 _CREDITS: Final = 10_000
 _CLOSING: Final = 1.5
-_FASTEST: Final = 1000.0
 
 
 @attrs.frozen(kw_only=True)
@@ -48,8 +48,8 @@ class Where:
 
 def check_speed(speed: float) -> None:
     """Raise ConfigurationError for a speed that a sandbox cannot have."""
-    if not 0 < speed <= _FASTEST:
-        raise ConfigurationError(f"--speed is {speed:g}; give a number above 0 and not above {_FASTEST:g}")
+    if not 0 < speed <= FASTEST:
+        raise ConfigurationError(f"--speed is {speed:g}; give a number above 0 and not above {FASTEST:g}")
 
 
 def sandbox_module() -> ModuleType:
@@ -82,6 +82,7 @@ async def opened(
         if where.sandbox:
             client = await _in_sandbox(stack, where, limits, max(_CREDITS, places), settings)
         else:
+            # Defaults are left to the client, which keeps the time of a sandbox that the environment names.
             chosen = {} if limits == where.service.limits(None) else {"limits": limits}
             client = where.service.client(None, **chosen, **settings)
         await client.open()
