@@ -14,10 +14,12 @@ from benchmarks.peers.clients._bench import KEY, Note, Peer, measure
 
 @asynccontextmanager
 async def opened(plan: Plan, **options: Any) -> AsyncIterator[Peer]:
-    """Open a client; it is told the number of tasks that may run at once, where that is not WeryAI's 20."""
-    if plan.in_flight:
-        options["limits"] = Limits(in_flight=plan.in_flight)
-    async with WeryAI(KEY, base_url=plan.url, **options) as client:
+    """Open a client; it is told the number of tasks that may run at once, where that is not WeryAI's 20.
+
+    Submissions do not pause after doubts: what each of them costs is counted, and the rest would stay unsent.
+    """
+    limits = Limits(in_flight=plan.in_flight or Limits().in_flight, max_doubts=None)
+    async with WeryAI(KEY, base_url=plan.url, limits=limits, **options) as client:
 
         async def run(prompt: str, note: Note) -> None:
             result = await client.run(TextToImage(prompt=prompt))
