@@ -34,7 +34,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from aiowery import errors
-from aiowery._events import (
+from aiowery._base.lazy import lazy
+from aiowery._base.snapshot import Asset, ScriptLine, Snapshot, TaskState
+from aiowery._core.events import (
     Event,
     JobAccepted,
     JobEnded,
@@ -47,12 +49,9 @@ from aiowery._events import (
     SubmissionsPaused,
     SubmissionsResumed,
 )
-from aiowery._lazy import lazy
-from aiowery._media import File
-from aiowery._policies import Limits, PollPolicy, Resubmit, RetryPolicy
-from aiowery._statistics import ClientStatistics, LaneStatistics, PollStatistics, WebhookStatistics
-from aiowery._tasks import Asset, ScriptLine, Snapshot, TaskState
-from aiowery._values import (
+from aiowery._core.media import File
+from aiowery._core.policies import Limits, PollPolicy, Resubmit, RetryPolicy
+from aiowery._core.request import (
     DEFAULT,
     AudioResult,
     ImageResult,
@@ -63,19 +62,20 @@ from aiowery._values import (
     TextResult,
     VideoResult,
 )
+from aiowery._core.statistics import ClientStatistics, LaneStatistics, PollStatistics, WebhookStatistics
 from aiowery.errors import AioweryError
 
 # What runs comes when it is asked for: with asyncio and the providers the import would take three times as long.
 _HOMES: Final = {
-    "_job": ("Job",),
-    "_stream": ("OutcomeStream",),
+    "_jobs.job": ("Job",),
+    "_client.stream": ("OutcomeStream",),
     "betterwaifu": ("BetterWaifu",),
     "weryai": ("WeryAI",),
 }
 
 if TYPE_CHECKING:
-    from aiowery._job import Job
-    from aiowery._stream import OutcomeStream
+    from aiowery._client.stream import OutcomeStream
+    from aiowery._jobs.job import Job
     from aiowery.betterwaifu import BetterWaifu
     from aiowery.weryai import WeryAI
 else:

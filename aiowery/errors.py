@@ -38,7 +38,7 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, Self
 
-from aiowery._tasks import Snapshot
+from aiowery._base.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from pathlib import Path

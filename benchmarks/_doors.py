@@ -16,9 +16,9 @@ import pyreqwest.client
 import pyreqwest.compatibility.httpx
 from httpx_aiohttp import AiohttpTransport, HttpxAiohttpClient
 
-from aiowery._credential import Credential
-from aiowery._door import Door
-from aiowery._wire import Call
+from aiowery._core.messages import Call
+from aiowery._http.api_key import Credential
+from aiowery._http.http_client import Door
 from benchmarks import _work
 from benchmarks._server import FakeServer
 

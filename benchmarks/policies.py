@@ -21,7 +21,7 @@ from typing import Final
 import attrs
 
 from aiowery import PollPolicy
-from aiowery._estimate import Durations
+from aiowery._core.durations import Durations
 from benchmarks._figures import Figure, Section, Target, mean, percentile
 
 Draw = Callable[[Random], float]

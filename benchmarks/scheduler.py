@@ -24,10 +24,10 @@ from typing import Any, Final
 import attrs
 
 from aiowery import PollPolicy, Result
-from aiowery._job import Job
-from aiowery._scheduler import Scheduler, Watched
-from aiowery._tasks import Kind
-from aiowery._values import Accepted, Deadline
+from aiowery._base.snapshot import Kind
+from aiowery._core.request import Accepted, Deadline
+from aiowery._jobs.job import Job
+from aiowery._jobs.scheduler import Scheduler, Watched
 from benchmarks._figures import Figure, Note, Section, Target, of_rounds, percentile
 from benchmarks._process import apart
 

@@ -13,22 +13,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from aiowery._lazy import lazy
+from aiowery._base.lazy import lazy
 
 _HOMES: Final = {
-    "_catalogue": ("REQUESTS", "as_object", "from_object", "request_type"),
+    "_request_types": ("REQUESTS", "as_object", "from_object", "request_type"),
     "_client": ("LIMITS", "BetterWaifu"),
-    "_images": ("GeneratedImage", "GenerateImage"),
-    "_known": ("MODELS", "SAMPLERS", "Edition", "Sampler"),
-    "_registry": ("Account", "Model", "Subscription"),
+    "requests._images": ("GeneratedImage", "GenerateImage"),
+    "requests._choices": ("MODELS", "SAMPLERS", "Edition", "Sampler"),
+    "_model_listing": ("Account", "Model", "Subscription"),
 }
 
 if TYPE_CHECKING:
-    from aiowery.betterwaifu._catalogue import REQUESTS, as_object, from_object, request_type
     from aiowery.betterwaifu._client import LIMITS, BetterWaifu
-    from aiowery.betterwaifu._images import GeneratedImage, GenerateImage
-    from aiowery.betterwaifu._known import MODELS, SAMPLERS, Edition, Sampler
-    from aiowery.betterwaifu._registry import Account, Model, Subscription
+    from aiowery.betterwaifu._model_listing import Account, Model, Subscription
+    from aiowery.betterwaifu._request_types import REQUESTS, as_object, from_object, request_type
+    from aiowery.betterwaifu.requests._choices import MODELS, SAMPLERS, Edition, Sampler
+    from aiowery.betterwaifu.requests._images import GeneratedImage, GenerateImage
 else:
     __getattr__, __dir__ = lazy(__name__, _HOMES)
 

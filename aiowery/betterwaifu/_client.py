@@ -7,24 +7,24 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, get_args
 
-from aiowery._catalogue import Catalogue
-from aiowery._client import Client
-from aiowery._credential import ApiKey
-from aiowery._events import Observer
-from aiowery._policies import Limits, PollPolicy, RetryPolicy
-from aiowery._provider import Provider
-from aiowery._tasks import Snapshot
-from aiowery._wire import Answer, Call
-from aiowery.betterwaifu import _registry
-from aiowery.betterwaifu._catalogue import CATALOGUE
-from aiowery.betterwaifu._known import Edition
+from aiowery._base.snapshot import Snapshot
+from aiowery._client.client import Client
+from aiowery._core.events import Observer
+from aiowery._core.messages import Answer, Call
+from aiowery._core.policies import Limits, PollPolicy, RetryPolicy
+from aiowery._core.provider import Provider
+from aiowery._core.request_types import Catalogue
+from aiowery._http.api_key import ApiKey
+from aiowery.betterwaifu import _model_listing
+from aiowery.betterwaifu._model_listing import Account, Model
 from aiowery.betterwaifu._provider import ACCOUNT, MODELS, BetterWaifuProvider
-from aiowery.betterwaifu._registry import Account, Model
+from aiowery.betterwaifu._request_types import CATALOGUE
+from aiowery.betterwaifu.requests._choices import Edition
 from aiowery.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from aiowery._books import PriceTable
-    from aiowery._door._callers import HTTPChoice
+    from aiowery._http.httpx_transport import HTTPChoice
+    from aiowery._journal.spending import PriceTable
     from aiowery.ledger import Ledger
 
 T = TypeVar("T")
@@ -108,21 +108,21 @@ class BetterWaifu(Client):
 
         Tells the observer when the credits are below `low_credits`.
         """
-        account = await self._read("account()", ACCOUNT, _registry.decode_account)
+        account = await self._read("account()", ACCOUNT, _model_listing.decode_account)
         if self._low_credits is not None and account.credits is not None and account.credits < self._low_credits:
             self._opened.tell_low_credits(account.credits)
         return account
 
     async def models(self) -> tuple[Model, ...]:
         """Return the models that can be asked for (jobs edition; in v1-images see `MODELS`, or ConfigurationError)."""
-        return await self._read("models()", MODELS, _registry.decode_models)
+        return await self._read("models()", MODELS, _model_listing.decode_models)
 
     async def find_model(self, model_name: str, name: str | None = None) -> Model:
         """Return the model with exactly this name, and this version where it has several.
 
         ConfigurationError when there is none, or more than one.
         """
-        return _registry.found(await self.models(), model_name, name)
+        return _model_listing.found(await self.models(), model_name, name)
 
     async def status(self, job_id: str) -> Snapshot:
         """Ask once about one job and return what was said; raises NotFound for an unknown id (jobs edition)."""

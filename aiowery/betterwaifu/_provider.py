@@ -8,17 +8,17 @@ from urllib.parse import quote
 
 import attrs
 
-from aiowery._echoes import contradicts
-from aiowery._fields import fits_in_a_path
-from aiowery._media import Checked
-from aiowery._names import made_up_id
-from aiowery._tasks import Snapshot
-from aiowery._values import Accepted, Request
-from aiowery._wire import Answer, Call, json_body
-from aiowery.betterwaifu import _answers
-from aiowery.betterwaifu._images import GenerateImage
-from aiowery.betterwaifu._known import Edition
-from aiowery.betterwaifu._words import made_in, state_of
+from aiowery._base.snapshot import Snapshot
+from aiowery._base.text import made_up_id
+from aiowery._core.contradictions import contradicts
+from aiowery._core.fields import fits_in_a_path
+from aiowery._core.media import Checked
+from aiowery._core.messages import Answer, Call, json_body
+from aiowery._core.request import Accepted, Request
+from aiowery.betterwaifu import _decode
+from aiowery.betterwaifu._schema import made_in, state_of
+from aiowery.betterwaifu.requests._choices import Edition
+from aiowery.betterwaifu.requests._images import GenerateImage
 from aiowery.errors import (
     APIError,
     AuthenticationError,
@@ -38,7 +38,7 @@ _RANGES: Final = {"steps": (20, 50), "cfg_scale": (1, 20)}
 
 @attrs.frozen
 class BetterWaifuProvider:
-    """See `aiowery._provider.Provider`; the v1-images edition answers at once and has nothing to look at later."""
+    """See `aiowery._core.provider.Provider`; the v1-images edition answers at once and has nothing to look at later."""
 
     edition: Edition
     everybodys_errors: tuple[type[APIError], ...] = (AuthenticationError, InsufficientCredits, PermissionDenied)
@@ -81,8 +81,8 @@ class BetterWaifuProvider:
     def decode_accepted(self, request: Request[Any], answer: Answer) -> Accepted:  # noqa: ARG002 - one sort of request
         """Read the answer to a submission: a job's id, or the picture itself."""
         if self.edition == _V1:
-            return _answers.decode_image(answer, made_up_id())
-        return _answers.decode_queued(answer)
+            return _decode.decode_image(answer, made_up_id())
+        return _decode.decode_queued(answer)
 
     def status_call(self, task_id: str) -> Call:
         """Ask for one job."""
@@ -94,7 +94,7 @@ class BetterWaifuProvider:
 
     def decode_status(self, answer: Answer, task_id: str) -> Snapshot:
         """Read what was said of one job."""
-        return _answers.decode_status(answer, task_id)
+        return _decode.decode_status(answer, task_id)
 
     def contradicts(self, request: Request[Any], snapshot: Snapshot, sent_at: float) -> bool:
         """Return True for another prompt, model or seed than asked for, or a job that began before the request."""
@@ -116,7 +116,7 @@ class BetterWaifuProvider:
 
     def is_own_answer(self, answer: Answer) -> bool:
         """Return True for an object with an `error`, or in the shape of one of the good answers."""
-        return _answers.is_own(answer)
+        return _decode.is_own(answer)
 
     def batch_call(self, batch_id: str) -> None:
         """There are no batches."""

@@ -27,24 +27,25 @@ from typing import Final
 from cyclopts import App, CycloptsError
 
 import aiowery
-from aiowery.cli import _books_commands, _commands
+from aiowery.cli import commands
+from aiowery.cli.ledger.commands import doubts, jobs
 from aiowery.errors import AioweryError, AuthenticationError, ConfigurationError
 
 __all__ = ("run",)
 
 _COMMANDS: Final = (
-    _commands.generate,
-    _commands.run,
-    _commands.batch,
-    _commands.chat,
-    _commands.models,
-    _commands.speakers,
-    _commands.upload,
-    _commands.status,
-    _commands.batch_status,
-    _commands.balance,
-    _commands.sandbox,
-    _commands.webhook,
+    commands.generate,
+    commands.run,
+    commands.batch,
+    commands.chat,
+    commands.models,
+    commands.speakers,
+    commands.upload,
+    commands.status,
+    commands.batch_status,
+    commands.balance,
+    commands.sandbox,
+    commands.webhook,
 )
 _SOME_FAILED: Final = 1
 _WRONG_USE: Final = 2
@@ -83,7 +84,7 @@ def _app() -> App:
         version=aiowery.__version__,
         result_action="return_value",
     )
-    for command in (*_COMMANDS, _books_commands.jobs, _books_commands.doubts):
+    for command in (*_COMMANDS, jobs, doubts):
         app.command(command)
     return app
 

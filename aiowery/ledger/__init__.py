@@ -23,7 +23,9 @@ the server's answer time, and a crash in there leaves a doubt.
 
 from __future__ import annotations
 
-from aiowery.ledger._entries import (
+from aiowery.ledger._memory import MemoryLedger
+from aiowery.ledger._protocol import Ledger
+from aiowery.ledger._records import (
     UNNAMED,
     BatchSummary,
     Delivery,
@@ -35,8 +37,6 @@ from aiowery.ledger._entries import (
     over_budget,
     wrong_host,
 )
-from aiowery.ledger._memory import MemoryLedger
-from aiowery.ledger._protocol import Ledger
 from aiowery.ledger._sqlite import SqliteLedger
 
 __all__ = (

@@ -16,8 +16,8 @@ import attrs
 from aiowery.errors import LedgerError
 from aiowery.ledger import _identity
 from aiowery.ledger._identity import Identity, Opening
-from aiowery.ledger._owners import Owners
-from aiowery.ledger._places import check_place, explained, keeps_numbers, real_path
+from aiowery.ledger._liveness import Owners
+from aiowery.ledger._path_checks import check_place, explained, keeps_numbers, real_path
 from aiowery.ledger._schema import prepare, tidy
 
 _BUSY: Final = 30.0

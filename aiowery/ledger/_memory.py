@@ -9,9 +9,9 @@ from typing import Any
 
 import attrs
 
-from aiowery._estimate import KINDS, REMEMBERED, Interval
+from aiowery._core.durations import KINDS, REMEMBERED, Interval
 from aiowery.errors import LedgerError
-from aiowery.ledger._entries import (
+from aiowery.ledger._records import (
     END,
     MOST_DELIVERIES,
     UNNAMED,

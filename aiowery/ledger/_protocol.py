@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from aiowery._estimate import Interval
-from aiowery.ledger._entries import BatchSummary, Delivery, Duration, Entry, Item, State
+from aiowery._core.durations import Interval
+from aiowery.ledger._records import BatchSummary, Delivery, Duration, Entry, Item, State
 
 
 class Ledger(Protocol):

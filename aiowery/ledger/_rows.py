@@ -7,8 +7,8 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any, Final
 
-from aiowery._estimate import Interval
-from aiowery.ledger._entries import Duration, Entry, State
+from aiowery._core.durations import Interval
+from aiowery.ledger._records import Duration, Entry, State
 
 Connection = sqlite3.Connection
 

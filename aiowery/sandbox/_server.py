@@ -7,19 +7,19 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Self
 
-from aiowery.sandbox._faults import Fault, Script
-from aiowery.sandbox._gallery import Gallery
-from aiowery.sandbox._shape import LONGEST_SIDE, SHORTEST_SIDE
-from aiowery.sandbox._studio import Studio
+from aiowery.sandbox._betterwaifu.state import Studio
+from aiowery.sandbox._faults.script import Fault, Script
+from aiowery.sandbox._media.gallery import Gallery
+from aiowery.sandbox._media.shape import LONGEST_SIDE, SHORTEST_SIDE
 from aiowery.sandbox._thread import ServerThread
-from aiowery.sandbox._world import World
+from aiowery.sandbox._weryai.state import World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from types import TracebackType
 
+    from aiowery.sandbox._betterwaifu.state import CoolFrom
     from aiowery.sandbox._durations import Durations
-    from aiowery.sandbox._studio import CoolFrom
 
 DEFAULT_KEY = "sk-sandbox"
 _LONG = 3600.0

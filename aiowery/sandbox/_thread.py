@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING
 import attrs
 import uvicorn
 
-from aiowery.sandbox._connection import counted
-from aiowery.sandbox._http import Desk
-from aiowery.sandbox._prompt_server import PromptServer
-from aiowery.sandbox._routes import WeryAIFace
-from aiowery.sandbox._studio_routes import ImagesFace, JobsFace
-from aiowery.sandbox._webhooks import Messenger
+from aiowery.sandbox._betterwaifu.routes import ImagesFace, JobsFace
+from aiowery.sandbox._http.app import Desk
+from aiowery.sandbox._http.connection import counted
+from aiowery.sandbox._http.prompt_server import PromptServer
+from aiowery.sandbox._weryai.routes import WeryAIFace
+from aiowery.sandbox._weryai.webhooks import Messenger
 
 if TYPE_CHECKING:
     import socket
 
-    from aiowery.sandbox._connection import Connection
-    from aiowery.sandbox._faults import Script
-    from aiowery.sandbox._gallery import Gallery
-    from aiowery.sandbox._studio import Studio
-    from aiowery.sandbox._world import World
+    from aiowery.sandbox._betterwaifu.state import Studio
+    from aiowery.sandbox._faults.script import Script
+    from aiowery.sandbox._http.connection import Connection
+    from aiowery.sandbox._media.gallery import Gallery
+    from aiowery.sandbox._weryai.state import World
 
 _KEEP_ALIVE = 75
 _PATIENCE = 0.5

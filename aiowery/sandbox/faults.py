@@ -28,8 +28,7 @@ UNAUTHORIZED, FORBIDDEN, NOT_FOUND, SERVER_ERROR, BAD_GATEWAY, UNAVAILABLE, GATE
 
 from __future__ import annotations
 
-from aiowery.sandbox._fault_deliveries import Forged, Late, Twice, Undelivered
-from aiowery.sandbox._fault_kinds import (
+from aiowery.sandbox._faults.connection import (
     ContentType,
     CutOff,
     Empty,
@@ -41,7 +40,7 @@ from aiowery.sandbox._fault_kinds import (
     SlowBody,
     Truncated,
 )
-from aiowery.sandbox._fault_refusals import (
+from aiowery.sandbox._faults.refusals import (
     BAD_GATEWAY,
     FORBIDDEN,
     GATEWAY_TIMEOUT,
@@ -56,7 +55,7 @@ from aiowery.sandbox._fault_refusals import (
     WORKFLOW_RATE_LIMITED,
     Refuse,
 )
-from aiowery.sandbox._fault_shapes import (
+from aiowery.sandbox._faults.shapes import (
     ListData,
     MissingTasks,
     Nested,
@@ -72,6 +71,7 @@ from aiowery.sandbox._fault_shapes import (
     Success200,
     TextInMsg,
 )
+from aiowery.sandbox._weryai.webhook_faults import Forged, Late, Twice, Undelivered
 
 __all__ = (
     "BAD_GATEWAY",

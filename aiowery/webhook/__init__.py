@@ -15,9 +15,9 @@ address of its own, which nobody can guess.
 
 from __future__ import annotations
 
-from aiowery._webhooks import Webhooks
+from aiowery._core.webhook_config import Webhooks
 from aiowery.webhook._asgi import Receiver
-from aiowery.webhook._reading import parse_delivery
-from aiowery.webhook._receiver import ReceiverStatistics
+from aiowery.webhook._dispatch import ReceiverStatistics
+from aiowery.webhook._parsing import parse_delivery
 
 __all__ = ("Receiver", "ReceiverStatistics", "Webhooks", "parse_delivery")

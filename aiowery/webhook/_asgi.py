@@ -10,8 +10,8 @@ from typing import Any, Final, Self
 
 from aiowery.errors import ConfigurationError, WebhookError
 from aiowery.ledger import Ledger, SqliteLedger
-from aiowery.webhook._reading import LARGEST, too_large
-from aiowery.webhook._receiver import Exchange, LedgerKeeper
+from aiowery.webhook._dispatch import Exchange, LedgerKeeper
+from aiowery.webhook._parsing import LARGEST, too_large
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

@@ -15,14 +15,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from aiowery._lazy import lazy
+from aiowery._base.lazy import lazy
 
 _HOMES: Final = {
-    "_audio": ("Music", "SpeechRecognize", "Styles", "TextToAudio"),
-    "_catalogue": ("REQUESTS", "as_object", "from_object", "request_type"),
-    "_chat": ("Chat", "ChatResult", "Message"),
+    "requests._audio": ("Music", "SpeechRecognize", "Styles", "TextToAudio"),
+    "_request_types": ("REQUESTS", "as_object", "from_object", "request_type"),
+    "requests._chat": ("Chat", "ChatResult", "Message"),
     "_client": ("WeryAI",),
-    "_image_tools": (
+    "requests._image_tools": (
         "ImageBackgroundChange",
         "ImageBackgroundRemove",
         "ImageExpand",
@@ -34,14 +34,14 @@ _HOMES: Final = {
         "ImageTranslate",
         "ImageUpscale",
     ),
-    "_images": ("ImageToImage", "TextToImage"),
-    "_known": ("ASPECT_RATIOS", "IMAGE_MODELS", "VIDEO_MODELS", "VOICES", "AspectRatio"),
-    "_podcast": ("Podcast", "PodcastResult", "PodcastScript", "PodcastVoice"),
+    "requests._images": ("ImageToImage", "TextToImage"),
+    "requests._choices": ("ASPECT_RATIOS", "IMAGE_MODELS", "VIDEO_MODELS", "VOICES", "AspectRatio"),
+    "requests._podcast": ("Podcast", "PodcastResult", "PodcastScript", "PodcastVoice"),
     "_podcast_job": ("PodcastJob",),
-    "_registry": ("ChatModel", "Model", "Objection", "Speaker"),
-    "_research": ("CorpusResult", "CorpusUpload", "DeepResearch", "ResearchResult"),
-    "_shapes": ("Point", "Rectangle", "Size"),
-    "_video_tools": (
+    "_model_listing": ("ChatModel", "Model", "Objection", "Speaker"),
+    "requests._research": ("CorpusResult", "CorpusUpload", "DeepResearch", "ResearchResult"),
+    "requests._geometry": ("Point", "Rectangle", "Size"),
+    "requests._video_tools": (
         "VideoAnimeReplace",
         "VideoBackgroundRemove",
         "VideoExtend",
@@ -54,7 +54,7 @@ _HOMES: Final = {
         "VideoUpscale",
         "VideoWatermarkRemove",
     ),
-    "_videos": (
+    "requests._videos": (
         "AlmightyReferenceToVideo",
         "EffectTemplate",
         "FirstLastImageToVideo",
@@ -65,11 +65,21 @@ _HOMES: Final = {
 }
 
 if TYPE_CHECKING:
-    from aiowery.weryai._audio import Music, SpeechRecognize, Styles, TextToAudio
-    from aiowery.weryai._catalogue import REQUESTS, as_object, from_object, request_type
-    from aiowery.weryai._chat import Chat, ChatResult, Message
     from aiowery.weryai._client import WeryAI
-    from aiowery.weryai._image_tools import (
+    from aiowery.weryai._model_listing import ChatModel, Model, Objection, Speaker
+    from aiowery.weryai._podcast_job import PodcastJob
+    from aiowery.weryai._request_types import REQUESTS, as_object, from_object, request_type
+    from aiowery.weryai.requests._audio import Music, SpeechRecognize, Styles, TextToAudio
+    from aiowery.weryai.requests._chat import Chat, ChatResult, Message
+    from aiowery.weryai.requests._choices import (
+        ASPECT_RATIOS,
+        IMAGE_MODELS,
+        VIDEO_MODELS,
+        VOICES,
+        AspectRatio,
+    )
+    from aiowery.weryai.requests._geometry import Point, Rectangle, Size
+    from aiowery.weryai.requests._image_tools import (
         ImageBackgroundChange,
         ImageBackgroundRemove,
         ImageExpand,
@@ -81,20 +91,10 @@ if TYPE_CHECKING:
         ImageTranslate,
         ImageUpscale,
     )
-    from aiowery.weryai._images import ImageToImage, TextToImage
-    from aiowery.weryai._known import (
-        ASPECT_RATIOS,
-        IMAGE_MODELS,
-        VIDEO_MODELS,
-        VOICES,
-        AspectRatio,
-    )
-    from aiowery.weryai._podcast import Podcast, PodcastResult, PodcastScript, PodcastVoice
-    from aiowery.weryai._podcast_job import PodcastJob
-    from aiowery.weryai._registry import ChatModel, Model, Objection, Speaker
-    from aiowery.weryai._research import CorpusResult, CorpusUpload, DeepResearch, ResearchResult
-    from aiowery.weryai._shapes import Point, Rectangle, Size
-    from aiowery.weryai._video_tools import (
+    from aiowery.weryai.requests._images import ImageToImage, TextToImage
+    from aiowery.weryai.requests._podcast import Podcast, PodcastResult, PodcastScript, PodcastVoice
+    from aiowery.weryai.requests._research import CorpusResult, CorpusUpload, DeepResearch, ResearchResult
+    from aiowery.weryai.requests._video_tools import (
         VideoAnimeReplace,
         VideoBackgroundRemove,
         VideoExtend,
@@ -107,7 +107,7 @@ if TYPE_CHECKING:
         VideoUpscale,
         VideoWatermarkRemove,
     )
-    from aiowery.weryai._videos import (
+    from aiowery.weryai.requests._videos import (
         AlmightyReferenceToVideo,
         EffectTemplate,
         FirstLastImageToVideo,

@@ -8,25 +8,22 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from aiowery._addresses import checked_base_url
-from aiowery._catalogue import Catalogue
-from aiowery._client import Client
-from aiowery._credential import ApiKey
-from aiowery._events import Observer, log
-from aiowery._media import MediaSource, local_media
-from aiowery._policies import Limits, PollPolicy, RetryPolicy
-from aiowery._provider import Provider
-from aiowery._settings import checked_webhooks
-from aiowery._tasks import Snapshot
-from aiowery._values import DEFAULT, Deadline, Request
-from aiowery._webhooks import Webhooks
-from aiowery._wire import Call
+from aiowery._base.snapshot import Snapshot
+from aiowery._client.arguments import checked_webhooks
+from aiowery._client.client import Client
+from aiowery._core.events import Observer, log
+from aiowery._core.media import MediaSource, local_media
+from aiowery._core.messages import Call
+from aiowery._core.policies import Limits, PollPolicy, RetryPolicy
+from aiowery._core.provider import Provider
+from aiowery._core.request import DEFAULT, Deadline, Request
+from aiowery._core.request_types import Catalogue
+from aiowery._core.urls import checked_base_url
+from aiowery._core.webhook_config import Webhooks
+from aiowery._http.api_key import ApiKey
 from aiowery.errors import AioweryError, ConfigurationError
-from aiowery.weryai import _answers, _podcast_job, _registry
-from aiowery.weryai._catalogue import CATALOGUE
-from aiowery.weryai._chat import Chat, ChatResult, Message
-from aiowery.weryai._common import WeryAIRequest
-from aiowery.weryai._podcast import Podcast
+from aiowery.weryai import _decode, _model_listing, _podcast_job
+from aiowery.weryai._model_listing import ChatModel, Model, Objection, Speaker
 from aiowery.weryai._podcast_job import PodcastJob
 from aiowery.weryai._provider import (
     BALANCE,
@@ -37,12 +34,15 @@ from aiowery.weryai._provider import (
     WeryAIProvider,
     speakers_call,
 )
-from aiowery.weryai._registry import ChatModel, Model, Objection, Speaker
+from aiowery.weryai._request_types import CATALOGUE
+from aiowery.weryai.requests._base import WeryAIRequest
+from aiowery.weryai.requests._chat import Chat, ChatResult, Message
+from aiowery.weryai.requests._podcast import Podcast
 
 if TYPE_CHECKING:
-    from aiowery._books import PriceTable
-    from aiowery._door._callers import HTTPChoice
-    from aiowery._session import Session
+    from aiowery._client.runtime import Session
+    from aiowery._http.httpx_transport import HTTPChoice
+    from aiowery._journal.spending import PriceTable
     from aiowery.ledger import Ledger
 
 _MODELS_URL: Final = "https://api-growth-agent.weryai.com"
@@ -115,7 +115,7 @@ class WeryAI(Client):
 
     async def balance(self) -> float:
         """Return the account's credits. Tells the observer when they are below `low_credits`."""
-        balance = await self._opened.read(BALANCE, _answers.decode_balance)
+        balance = await self._opened.read(BALANCE, _decode.decode_balance)
         if self._low_credits is not None and balance < self._low_credits:
             self._opened.tell_low_credits(balance)
         return balance
@@ -133,18 +133,18 @@ class WeryAI(Client):
     async def models(self) -> tuple[Model, ...]:
         """Return what the registries of image and video models list, a `Model` for each way a model is asked."""
         image, video = await asyncio.gather(
-            self._opened.read(IMAGE_MODELS, _registry.decode_models),
-            self._opened.read(VIDEO_MODELS, _registry.decode_models),
+            self._opened.read(IMAGE_MODELS, _model_listing.decode_models),
+            self._opened.read(VIDEO_MODELS, _model_listing.decode_models),
         )
         return image + video
 
     async def chat_models(self) -> tuple[ChatModel, ...]:
         """Return the models of `Chat`."""
-        return await self._opened.read(CHAT_MODELS, _registry.decode_chat_models)
+        return await self._opened.read(CHAT_MODELS, _model_listing.decode_chat_models)
 
     async def speakers(self, language: str | None = None) -> tuple[Speaker, ...]:
         """Return who can speak in a podcast, in one language (en, zh, ja) or in all."""
-        return await self._opened.read(speakers_call(language), _registry.decode_speakers)
+        return await self._opened.read(speakers_call(language), _model_listing.decode_speakers)
 
     async def check(self, request: Request[Any]) -> tuple[Objection, ...]:
         """Return what the registry says against a request, before money is spent; nothing is enforced.
@@ -152,16 +152,16 @@ class WeryAI(Client):
         The registry is asked once in 10 minutes (once in one, after a failure). Where it is down, or does not list
         the model for such requests, a warning is logged and nothing is said against anything.
         """
-        if not isinstance(request, WeryAIRequest) or request.type_name not in _registry.LINES:
+        if not isinstance(request, WeryAIRequest) or request.type_name not in _model_listing.LINES:
             return ()
         models = await self._known_models(IMAGE_MODELS if request.kind == "image" else VIDEO_MODELS)
         if models is None:
             return ()
-        line = _registry.line_of(request, models)
+        line = _model_listing.line_of(request, models)
         if line is None:
             log.warning("the model registry does not list %s for %s", request.model_key, request.type_name)
             return ()
-        return _registry.objections(request, line)
+        return _model_listing.objections(request, line)
 
     async def podcast(
         self, request: Podcast | None = None, *, task_id: str | None = None, deadline: Deadline = DEFAULT
@@ -205,7 +205,7 @@ class WeryAI(Client):
 
     async def _models_or_none(self, registry: Call) -> tuple[Model, ...] | None:
         try:
-            return await self._opened.read(registry, _registry.decode_models)
+            return await self._opened.read(registry, _model_listing.decode_models)
         except AioweryError as error:
             log.warning("the model registry cannot be read (%s); requests go unchecked", error)
             return None

@@ -8,12 +8,12 @@ import copy
 from collections.abc import Awaitable, Callable, Generator, Iterable
 from typing import Final
 
-from aiowery._client import Client
-from aiowery._job import Job
-from aiowery._tasks import ScriptLine, Snapshot
-from aiowery._values import DEFAULT, Deadline
+from aiowery._base.snapshot import ScriptLine, Snapshot
+from aiowery._client.client import Client
+from aiowery._core.request import DEFAULT, Deadline
+from aiowery._jobs.job import Job
 from aiowery.errors import APIError, EmptyResult, InvalidRequest, NotSent, SubmissionInDoubt
-from aiowery.weryai._podcast import Podcast, PodcastResult, PodcastScript, PodcastVoice, has_voices
+from aiowery.weryai.requests._podcast import Podcast, PodcastResult, PodcastScript, PodcastVoice, has_voices
 
 Look = Callable[[str], Awaitable[Snapshot]]
 

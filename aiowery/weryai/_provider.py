@@ -9,16 +9,16 @@ from urllib.parse import quote, urlencode
 
 import attrs
 
-from aiowery._echoes import contradicts
-from aiowery._fields import fits_in_a_path, shown, wire_of
-from aiowery._media import Checked
-from aiowery._names import made_up_id
-from aiowery._tasks import Snapshot
-from aiowery._values import Accepted, Request
-from aiowery._wire import MAIN_HOST, Answer, Call, Form, json_body
+from aiowery._base.snapshot import Snapshot
+from aiowery._base.text import made_up_id
+from aiowery._core.contradictions import contradicts
+from aiowery._core.fields import fits_in_a_path, shown, wire_of
+from aiowery._core.media import Checked
+from aiowery._core.messages import MAIN_HOST, Answer, Call, Form, json_body
+from aiowery._core.request import Accepted, Request
 from aiowery.errors import APIError, AuthenticationError, ConfigurationError, DailyLimitReached
-from aiowery.weryai import _answers
-from aiowery.weryai._common import TaskRequest, WeryAIRequest
+from aiowery.weryai import _decode
+from aiowery.weryai.requests._base import TaskRequest, WeryAIRequest
 
 MODELS_HOST: Final = "models"
 BALANCE: Final = Call("GET", "/v1/generation/balance")
@@ -40,7 +40,7 @@ def speakers_call(language: str | None) -> Call:
 
 @attrs.frozen
 class WeryAIProvider:
-    """See `aiowery._provider.Provider`."""
+    """See `aiowery._core.provider.Provider`."""
 
     name: str = "WeryAI"
     everybodys_errors: tuple[type[APIError], ...] = (AuthenticationError, DailyLimitReached)
@@ -63,7 +63,7 @@ class WeryAIProvider:
 
     def decode_accepted(self, request: Request[Any], answer: Answer) -> Accepted:
         """Read the answer to a submission: task ids, or the outputs of an endpoint that answers at once."""
-        return _answers.decode_submitted(_ours(request), answer, made_up_id())
+        return _decode.decode_submitted(_ours(request), answer, made_up_id())
 
     def status_call(self, task_id: str) -> Call:
         """Ask for one task."""
@@ -71,7 +71,7 @@ class WeryAIProvider:
 
     def decode_status(self, answer: Answer, task_id: str) -> Snapshot:
         """Read what was said of one task."""
-        return _answers.decode_status(answer, task_id)
+        return _decode.decode_status(answer, task_id)
 
     def contradicts(self, request: Request[Any], snapshot: Snapshot, sent_at: float) -> bool:
         """Return True for another prompt or model, outputs of another kind, or a task that began before the request.
@@ -87,7 +87,7 @@ class WeryAIProvider:
 
     def knows_word(self, word: str) -> bool:
         """Whether the status word is documented or seen in use."""
-        return _answers.knows(word)
+        return _decode.knows(word)
 
     def alive_call(self) -> Call:
         """Ask for the balance."""
@@ -95,7 +95,7 @@ class WeryAIProvider:
 
     def is_own_answer(self, answer: Answer) -> bool:
         """Return True for an answer in WeryAI's envelope, or in the form of its chat calls."""
-        return _answers.is_own(answer)
+        return _decode.is_own(answer)
 
     def batch_call(self, batch_id: str) -> Call:
         """Ask for all tasks of one submission."""
@@ -103,7 +103,7 @@ class WeryAIProvider:
 
     def decode_batch(self, answer: Answer) -> Sequence[Snapshot]:
         """Read what was said of all tasks."""
-        return _answers.decode_batch(answer)
+        return _decode.decode_batch(answer)
 
     def upload_call(
         self, file: Checked, *, legacy: bool = False, batch_no: str | None = None, fixed: bool = False
@@ -123,7 +123,7 @@ class WeryAIProvider:
 
     def decode_upload(self, answer: Answer) -> str:
         """Read the url of an uploaded file."""
-        return _answers.decode_upload(answer)
+        return _decode.decode_upload(answer)
 
 
 def _segment(id_: str) -> str:

@@ -16,11 +16,11 @@ from betterwaifu.atelier import finished_job, finished_v1
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from aiowery._fields import fits_in_a_path, writable
-from aiowery._tasks import TaskState
-from aiowery._values import Accepted
-from aiowery._wire import Answer
-from aiowery.betterwaifu import GeneratedImage, _answers, _registry
+from aiowery._base.snapshot import TaskState
+from aiowery._core.fields import fits_in_a_path, writable
+from aiowery._core.messages import Answer
+from aiowery._core.request import Accepted
+from aiowery.betterwaifu import GeneratedImage, _decode, _model_listing
 from aiowery.betterwaifu._provider import BetterWaifuProvider
 from aiowery.errors import (
     AioweryError,
@@ -38,11 +38,11 @@ from aiowery.errors import (
 
 Decode = Callable[[Answer], Any]
 DECODERS: dict[str, Decode] = {
-    "queued": _answers.decode_queued,
-    "image": partial(_answers.decode_image, made_up_id="made-up"),
-    "status": partial(_answers.decode_status, job_id="job_1"),
-    "models": _registry.decode_models,
-    "account": _registry.decode_account,
+    "queued": _decode.decode_queued,
+    "image": partial(_decode.decode_image, made_up_id="made-up"),
+    "status": partial(_decode.decode_status, job_id="job_1"),
+    "models": _model_listing.decode_models,
+    "account": _model_listing.decode_account,
 }
 
 
@@ -77,24 +77,24 @@ def image(**data: Any) -> dict[str, Any]:
 )
 def test_a_job_is_found_wherever_its_id_stands(body: dict[str, Any], status: int) -> None:
     """The body of a 201 is not documented: an id that was paid for must not be lost to where it lies."""
-    accepted = _answers.decode_queued(answer(body, status))
+    accepted = _decode.decode_queued(answer(body, status))
     assert accepted.task_ids == ("job_1",)
 
 
 def test_a_number_is_an_id_too() -> None:
     """Ids are opaque texts from here on."""
-    assert _answers.decode_queued(answer({"id": 7}, 201)).task_ids == ("7",)
+    assert _decode.decode_queued(answer({"id": 7}, 201)).task_ids == ("7",)
 
 
 def test_a_job_that_is_finished_at_once_needs_no_look() -> None:
     """An acceptance that brings the pictures is the end."""
-    (snapshot,) = _answers.decode_queued(answer(finished_job(1), 201)).snapshots
+    (snapshot,) = _decode.decode_queued(answer(finished_job(1), 201)).snapshots
     assert (snapshot.state, snapshot.assets[0].url) == (TaskState.DONE, "https://cdn.example.com/a/1.webp")
 
 
 def test_a_success_without_pictures_is_asked_about() -> None:
     """The word of an acceptance may mean the acceptance: a look is free, a picture is not."""
-    accepted = _answers.decode_queued(answer({"id": "job_1", "status": "succeeded", "output": {"images": []}}, 201))
+    accepted = _decode.decode_queued(answer({"id": "job_1", "status": "succeeded", "output": {"images": []}}, 201))
     assert (accepted.task_ids, accepted.snapshots) == (("job_1",), ())
 
 
@@ -104,7 +104,7 @@ def test_a_success_without_pictures_is_asked_about() -> None:
 def test_accepted_without_an_id_is_outside_the_contract(body: Any) -> None:
     """It may have been charged, so it is never told as a refusal that invites a repeat."""
     with pytest.raises(UnexpectedResponse):
-        _answers.decode_queued(answer(body, 201))
+        _decode.decode_queued(answer(body, 201))
 
 
 @pytest.mark.parametrize(
@@ -126,14 +126,14 @@ def test_accepted_without_an_id_is_outside_the_contract(body: Any) -> None:
 )
 def test_a_job_under_way(told: dict[str, Any], state: TaskState, position: int | None) -> None:
     """Words nobody documented mean that it goes on; a position is told where there is one."""
-    snapshot = _answers.decode_status(answer({"id": "job_1", **told}), "job_1")
+    snapshot = _decode.decode_status(answer({"id": "job_1", **told}), "job_1")
     assert (snapshot.state, snapshot.position, snapshot.assets) == (state, position, ())
 
 
 def test_a_job_that_succeeded() -> None:
     """Every picture with its url and id, and the one seed of the whole output."""
     images = [{"url": f"https://x.example/{n}.webp", "id": f"i{n}"} for n in range(3)]
-    snapshot = _answers.decode_status(
+    snapshot = _decode.decode_status(
         answer({"id": "job_1", "status": "succeeded", "output": {"images": images, "seed": "77"}}), "job_1"
     )
     result = GeneratedImage.of([snapshot], seconds=1.0, request_id=None)
@@ -160,7 +160,7 @@ URL = "https://x.example/1.webp"
 )
 def test_a_picture_is_found_wherever_it_stands(told: dict[str, Any]) -> None:
     """A picture that was paid for is not lost to an array that is missing; odd neighbours cost nothing."""
-    snapshot = _answers.decode_status(answer({"status": "succeeded", **told}), "job_1")
+    snapshot = _decode.decode_status(answer({"status": "succeeded", **told}), "job_1")
     result = GeneratedImage.of([snapshot], seconds=1.0, request_id=None)
     assert (result.urls, result.image_ids) == ((URL,), ("i1",))
 
@@ -168,7 +168,7 @@ def test_a_picture_is_found_wherever_it_stands(told: dict[str, Any]) -> None:
 @pytest.mark.parametrize("output", [URL, [URL], {"images": [URL]}, {"images": URL}])
 def test_a_picture_may_be_its_address_alone(output: Any) -> None:
     """A text that is a url is a picture without an id."""
-    snapshot = _answers.decode_status(answer({"status": "succeeded", "output": output}), "job_1")
+    snapshot = _decode.decode_status(answer({"status": "succeeded", "output": output}), "job_1")
     result = GeneratedImage.of([snapshot], seconds=1.0, request_id=None)
     assert (result.urls, result.image_ids) == ((URL,), ())
 
@@ -176,7 +176,7 @@ def test_a_picture_may_be_its_address_alone(output: Any) -> None:
 @pytest.mark.parametrize("output", [None, {}, {"images": []}, {"images": None}, {"images": [{}]}, {"images": [5]}, "x"])
 def test_success_without_a_picture_is_empty(output: Any) -> None:
     """The job ends, and its result says that there is nothing."""
-    snapshot = _answers.decode_status(answer({"id": "job_1", "status": "succeeded", "output": output}), "job_1")
+    snapshot = _decode.decode_status(answer({"id": "job_1", "status": "succeeded", "output": output}), "job_1")
     assert snapshot.state is TaskState.DONE
     assert GeneratedImage.of([snapshot], seconds=1.0, request_id=None).empty
 
@@ -187,7 +187,7 @@ def test_success_without_a_picture_is_empty(output: Any) -> None:
 )
 def test_a_job_that_failed(error: Any, reason: str | None) -> None:
     """HTTP 200 and the word `failed`: not a refusal, with whatever reason is given."""
-    snapshot = _answers.decode_status(answer({"id": "job_1", "status": "failed", "error": error}), "job_1")
+    snapshot = _decode.decode_status(answer({"id": "job_1", "status": "failed", "error": error}), "job_1")
     assert (snapshot.state, snapshot.reason) == (TaskState.FAILED, reason)
 
 
@@ -201,7 +201,7 @@ def test_a_job_that_failed(error: Any, reason: str | None) -> None:
 )
 def test_a_job_that_failed_has_ended_in_any_envelope(body: dict[str, Any]) -> None:
     """The word ends the job; taken for a refused look it would hold the lane until patience is over."""
-    snapshot = _answers.decode_status(answer(body), "job_1")
+    snapshot = _decode.decode_status(answer(body), "job_1")
     assert (snapshot.state, snapshot.reason) == (TaskState.FAILED, "boom")
 
 
@@ -209,12 +209,12 @@ def test_a_job_that_failed_has_ended_in_any_envelope(body: dict[str, Any]) -> No
 def test_a_look_that_says_nothing_is_outside_the_contract(body: Any) -> None:
     """The job goes on and is asked about again."""
     with pytest.raises(UnexpectedResponse):
-        _answers.decode_status(answer(body), "job_1")
+        _decode.decode_status(answer(body), "job_1")
 
 
 def test_the_picture_of_v1() -> None:
     """One picture with its id, the seed that was drawn, what was used, and when."""
-    accepted = _answers.decode_image(answer(finished_v1(1)), "made-up")
+    accepted = _decode.decode_image(answer(finished_v1(1)), "made-up")
     result = GeneratedImage.of(accepted.snapshots, seconds=0.0, request_id=None)
     assert accepted.task_ids == ("img_000000000001",) == result.image_ids
     assert (result.url, result.seed) == ("https://cdn.example.com/images/1.png", 42)
@@ -238,7 +238,7 @@ def test_the_picture_of_v1() -> None:
 )
 def test_a_picture_that_is_there_is_taken(body: dict[str, Any], task_id: str) -> None:
     """Whatever is missing or odd beside it, a url is a picture that was paid for."""
-    accepted = _answers.decode_image(answer(body), "made-up")
+    accepted = _decode.decode_image(answer(body), "made-up")
     assert (accepted.task_ids, accepted.snapshots[0].state) == ((task_id,), TaskState.DONE)
 
 
@@ -248,7 +248,7 @@ def test_a_picture_that_is_there_is_taken(body: dict[str, Any], task_id: str) ->
 def test_success_without_a_url_is_outside_the_contract(body: Any) -> None:
     """It may have been charged: a doubt, not a refusal."""
     with pytest.raises(UnexpectedResponse):
-        _answers.decode_image(answer(body), "made-up")
+        _decode.decode_image(answer(body), "made-up")
 
 
 @pytest.mark.parametrize(
@@ -262,22 +262,22 @@ def test_success_without_a_url_is_outside_the_contract(body: Any) -> None:
 )
 def test_a_picture_that_failed_is_a_failed_job(body: dict[str, Any]) -> None:
     """A word instead of a url, and the reason wherever it stands."""
-    (snapshot,) = _answers.decode_image(answer(body), "made-up").snapshots
+    (snapshot,) = _decode.decode_image(answer(body), "made-up").snapshots
     assert (snapshot.state, snapshot.reason) == (TaskState.FAILED, "no")
 
 
 def test_ids_of_a_picture_agree() -> None:
     """An entry's own number beside the picture's id does not take its place."""
-    accepted = _answers.decode_image(answer(image(id=17)), "made-up")
+    accepted = _decode.decode_image(answer(image(id=17)), "made-up")
     assert GeneratedImage.of(accepted.snapshots, seconds=0.0, request_id=None).image_ids == accepted.task_ids
 
 
 def test_what_makes_a_picture_again_is_plain_json() -> None:
     """A manifest keeps seed, ids and the moment of creation; jobs tells no moment."""
-    accepted = _answers.decode_image(answer(finished_v1(1)), "made-up")
+    accepted = _decode.decode_image(answer(finished_v1(1)), "made-up")
     facts = GeneratedImage.of(accepted.snapshots, seconds=0.0, request_id=None).facts
     assert facts == {"seed": 42, "image_ids": ["img_000000000001"], "created_at": "2024-01-15T10:30:00+00:00"}
-    looked = _answers.decode_status(answer(finished_job(2)), "job_2")
+    looked = _decode.decode_status(answer(finished_job(2)), "job_2")
     facts = GeneratedImage.of([looked], seconds=0.0, request_id=None).facts
     assert facts == {"seed": 1_234_567_890, "image_ids": ["img2"]}
 
@@ -350,7 +350,7 @@ def test_words_count_at_the_beginning_of_a_message_only(characters: int, error: 
 def test_a_refusal_keeps_what_it_was_told() -> None:
     """Status, code, words, the parameter at fault, the body, and the id for the call history."""
     with pytest.raises(InvalidRequest) as caught:
-        _answers.decode_image(answer({"success": False, "error": V1_FAULT}, 400, x_request_id="r9"), "x")
+        _decode.decode_image(answer({"success": False, "error": V1_FAULT}, 400, x_request_id="r9"), "x")
     error = caught.value
     assert (error.http_status, error.code, error.request_id) == (400, "invalid_parameter", "r9")
     assert "parameter steps" in str(error)
@@ -379,7 +379,7 @@ def test_how_long_to_wait(header: str | None, hint: Any, seconds: float) -> None
     headers = {} if header is None else {"retry_after": header}
     body = {"error": {"code": "rate_limit_exceeded", "message": "x", "retry_after": hint}}
     with pytest.raises(RateLimited) as caught:
-        _answers.decode_queued(answer(body, 429, **headers))
+        _decode.decode_queued(answer(body, 429, **headers))
     assert caught.value.retry_after == seconds
 
 
@@ -387,7 +387,7 @@ def test_a_hint_stands_beside_a_plain_text_too() -> None:
     """Where the error is a bare string, its neighbours say how long, and why."""
     body = {"error": "Too Many Requests", "message": "one at a time", "retry_after": 7}
     with pytest.raises(RateLimited, match="one at a time") as caught:
-        _answers.decode_queued(answer(body, 429))
+        _decode.decode_queued(answer(body, 429))
     assert caught.value.retry_after == 7
 
 
@@ -395,7 +395,7 @@ def test_a_date_in_the_header_is_counted_from_now() -> None:
     """A moment ahead is waited for, and comes before what the body says."""
     moment = datetime.now(UTC) + timedelta(minutes=5)
     with pytest.raises(RateLimited) as caught:
-        _answers.decode_queued(answer({"error": {"retry_after": 7}}, 429, retry_after=format_datetime(moment)))
+        _decode.decode_queued(answer({"error": {"retry_after": 7}}, 429, retry_after=format_datetime(moment)))
     assert 240 < (caught.value.retry_after or 0) <= 300
 
 
@@ -501,7 +501,7 @@ def test_an_accepted_id_can_be_asked_about(job_id: str | int, place: str | None)
     """Each id that is taken is one segment of a path that means exactly this id; all others are a doubt."""
     body: dict[str, Any] = {"id": job_id} if place is None else {place: {"id": job_id}}
     try:
-        accepted = _answers.decode_queued(answer(body, 201))
+        accepted = _decode.decode_queued(answer(body, 201))
     except UnexpectedResponse:
         assert not fits_in_a_path(str(job_id))
         return

@@ -25,8 +25,8 @@ from aiowery import (
     RetryPolicy,
     TaskState,
 )
-from aiowery._wire import Answer
-from aiowery.betterwaifu import LIMITS, Edition, GenerateImage, _registry
+from aiowery._core.messages import Answer
+from aiowery.betterwaifu import LIMITS, Edition, GenerateImage, _model_listing
 from aiowery.errors import (
     AioweryError,
     AuthenticationError,
@@ -342,30 +342,30 @@ def answer(body: Any) -> Answer:
 async def test_models_are_read_leniently() -> None:
     """An entry without a number is left out; what merely informs may be odd."""
     entries = [{"id": 1, "name": "v1"}, {"id": "2", "cover_image": None, "nsfw": "?"}, {"id": "x"}, 5, {"name": "y"}]
-    models = _registry.decode_models(answer({"models": entries, "count": 25}))
+    models = _model_listing.decode_models(answer({"models": entries, "count": 25}))
     assert [(model.id, model.name, model.nsfw) for model in models] == [(1, "v1", None), (2, "", None)]
     with pytest.raises(UnexpectedResponse, match="no list of models"):
-        _registry.decode_models(answer({"count": 0}))
+        _model_listing.decode_models(answer({"count": 0}))
 
 
 @pytest.mark.parametrize("name", ["endDate", "end_date"])
 async def test_an_account_is_read_leniently(name: str) -> None:
     """Credits as text, a date under either name, a subscription that is not there."""
     plan = {"status": "canceled", "plan": "pro", name: "2026-04-30T12:00:00.000Z"}
-    account = _registry.decode_account(answer({"username": "who", "credits": "12.5", "subscription": plan}))
+    account = _model_listing.decode_account(answer({"username": "who", "credits": "12.5", "subscription": plan}))
     assert account.credits == 12.5
     assert account.subscription is not None
     assert account.subscription.ends_at == datetime(2026, 4, 30, 12, tzinfo=UTC)
-    without = _registry.decode_account(answer({"username": 5, "credits": [], "subscription": None}))
+    without = _model_listing.decode_account(answer({"username": 5, "credits": [], "subscription": None}))
     assert (without.username, without.credits, without.subscription) == ("", None, None)
 
 
 async def test_several_models_of_one_name_need_a_version() -> None:
     """A name alone is enough where it is unique; otherwise the versions are named."""
-    models = [_registry.Model(id=n, model_name="A", name=f"v{n}") for n in (1, 2)]
-    assert _registry.found(models, "A", "v2").id == 2
+    models = [_model_listing.Model(id=n, model_name="A", name=f"v{n}") for n in (1, 2)]
+    assert _model_listing.found(models, "A", "v2").id == 2
     with pytest.raises(ConfigurationError, match="'v1', 'v2'"):
-        _registry.found(models, "A", None)
+        _model_listing.found(models, "A", None)
 
 
 async def test_a_key_stays_at_home() -> None:

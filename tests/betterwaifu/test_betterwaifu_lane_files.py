@@ -15,7 +15,7 @@ import pytest
 from betterwaifu.atelier import Atelier, client_of, picture
 
 from aiowery import Limits, PollPolicy
-from aiowery._lease import Lease
+from aiowery._queue.state_file import Lease
 from aiowery.errors import AioweryError, ConfigurationError, LedgerError
 
 pytestmark = [pytest.mark.anyio, pytest.mark.skipif(os.name != "posix", reason="open files cannot be moved there")]

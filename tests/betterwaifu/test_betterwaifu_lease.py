@@ -18,7 +18,7 @@ import pytest
 from betterwaifu.atelier import Atelier, client_of, picture
 
 from aiowery import BetterWaifu, Limits, PollPolicy, RetryPolicy
-from aiowery._lease import Lease
+from aiowery._queue.state_file import Lease
 from aiowery.betterwaifu import GenerateImage
 from aiowery.errors import ConfigurationError, JobError, NotSent, QueueTooLong
 from aiowery.sandbox import Sandbox

@@ -11,7 +11,7 @@ import pytest
 from cli.conftest import Command
 from PIL import Image
 
-from aiowery.cli._progress import Line, PlainProgress, Tally, plain_line
+from aiowery.cli.output.progress import Line, PlainProgress, Tally, plain_line
 from aiowery.sandbox import Sandbox
 
 
@@ -135,7 +135,7 @@ def test_a_line_says_when_it_goes_on_and_when_it_ends() -> None:
 def test_progress_shows_the_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Told from the first line on, before anything has ended."""
     now = 100.0
-    monkeypatch.setattr("aiowery.cli._progress.time.monotonic", lambda: now)
+    monkeypatch.setattr("aiowery.cli.output.progress.time.monotonic", lambda: now)
     progress = PlainProgress()
     progress.start(30)
     now += 6

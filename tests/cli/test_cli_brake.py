@@ -25,7 +25,7 @@ def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
     def make(**settings: Any) -> WeryAI:
         return WeryAI(retries=RetryPolicy().faster(600), polling=PollPolicy().faster(100), **settings)
 
-    monkeypatch.setattr("aiowery.cli._services.WeryAI", make)
+    monkeypatch.setattr("aiowery.cli.providers.WeryAI", make)
 
 
 @pytest.fixture

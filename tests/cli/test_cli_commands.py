@@ -178,7 +178,7 @@ def test_status_and_balance_ask_the_service(aiowery_command: Command, aiowery_sa
 
 
 def _order(prompt: str) -> Any:
-    from aiowery.sandbox._world import Order  # noqa: PLC0415 - not public
+    from aiowery.sandbox._weryai.state import Order  # noqa: PLC0415 - not public
 
     return Order(prompt=prompt, model="WERYAI_IMAGE_2_0", aspect_ratio="1:1")
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiowery.cli._gallery import page, ratio, write_gallery
-from aiowery.cli._records import Fate, Problem, Record, Summary
+from aiowery.cli.output.gallery import page, ratio, write_gallery
+from aiowery.cli.records import Fate, Problem, Record, Summary
 
 _TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\r\x00"), max_size=60)
 
@@ -118,7 +118,7 @@ def test_the_page_holds_its_pictures_while_they_are_few(tmp_path: Path, monkeypa
     (tmp_path / "0001-a.png").write_bytes(b"\x89PNG!")
     records = [_record(1, files=("0001-a.png",))]
     write_gallery(tmp_path / "small.html", "a", records, Summary.of(records, 1.0))
-    monkeypatch.setattr("aiowery.cli._gallery._LARGEST_WHOLE", 3)
+    monkeypatch.setattr("aiowery.cli.output.gallery._LARGEST_WHOLE", 3)
     write_gallery(tmp_path / "large.html", "a", records, Summary.of(records, 1.0))
     small, large = (_Tags((tmp_path / name).read_text("utf-8")).all("img")[0] for name in ("small.html", "large.html"))
     assert small["src"] == "data:image/png;base64,iVBORyE="

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiowery.cli._inputs import Form, Item, parse, read_text
-from aiowery.cli._requests import from_object
+from aiowery.cli.input.prompt_files import Form, Item, parse, read_text
+from aiowery.cli.input.requests import from_object
 from aiowery.errors import ConfigurationError
 from aiowery.weryai import TextToImage, as_object
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiowery.cli._manifest import Manifest, prepare, set_aside
-from aiowery.cli._records import Fate, Problem, Record, Summary, duration
+from aiowery.cli.records import Fate, Problem, Record, Summary, duration
+from aiowery.cli.run.manifest import Manifest, prepare, set_aside
 from aiowery.errors import ConfigurationError, JobFailed
 
 

@@ -17,12 +17,12 @@ import pytest
 from support import World, client_of
 
 from aiowery import Job
-from aiowery.cli._desk import SingleDesk
-from aiowery.cli._inputs import Item as Line
-from aiowery.cli._manifest import NoJournal
-from aiowery.cli._progress import PlainProgress
-from aiowery.cli._records import Fate
-from aiowery.cli._run import Run
+from aiowery.cli.input.prompt_files import Item as Line
+from aiowery.cli.output.progress import PlainProgress
+from aiowery.cli.records import Fate
+from aiowery.cli.run.job_source import SingleDesk
+from aiowery.cli.run.manifest import NoJournal
+from aiowery.cli.run.runner import Run
 from aiowery.errors import LedgerError
 from aiowery.ledger import Item, SqliteLedger
 from aiowery.weryai import TextToImage

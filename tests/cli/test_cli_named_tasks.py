@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from aiowery import Limits, PollPolicy, RetryPolicy, WeryAI
-from aiowery.cli._desk import BatchDesk, Terms
-from aiowery.cli._inputs import Item
-from aiowery.cli._manifest import LEDGER, MANIFEST, Manifest, forget
-from aiowery.cli._progress import PlainProgress
-from aiowery.cli._run import Run
+from aiowery.cli.input.prompt_files import Item
+from aiowery.cli.output.progress import PlainProgress
+from aiowery.cli.run.job_source import BatchDesk, Terms
+from aiowery.cli.run.manifest import LEDGER, MANIFEST, Manifest, forget
+from aiowery.cli.run.runner import Run
 from aiowery.sandbox import Fault, Sandbox, faults
 from aiowery.weryai import TextToImage
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from aiowery.cli._settings import request_of
+from aiowery.cli.input.set_option import request_of
 from aiowery.sandbox import Sandbox
 from aiowery.weryai import REQUESTS, DeepResearch, ImageExpand, Message, MultiImageToVideo, Podcast, Point, Size
 

@@ -10,10 +10,10 @@ import attrs
 import pytest
 from rich.console import Console
 
-from aiowery.cli._bar import BarProgress
-from aiowery.cli._logs import logs_told
-from aiowery.cli._progress import PlainProgress, Tally, failure_line, plain_line, time_left, write_line
-from aiowery.cli._records import Fate, Objected, Problem, Record
+from aiowery.cli.output.logs import logs_told
+from aiowery.cli.output.progress import PlainProgress, Tally, failure_line, plain_line, time_left, write_line
+from aiowery.cli.output.progress_bar import BarProgress
+from aiowery.cli.records import Fate, Objected, Problem, Record
 
 _JOB: Any = None
 
@@ -73,7 +73,7 @@ def test_the_bar_shows_counts_and_failures_as_they_are() -> None:
 def test_plain_lines_are_few(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a terminal there is a line every few seconds, and one for each failure."""
     now = 100.0
-    monkeypatch.setattr("aiowery.cli._progress.time.monotonic", lambda: now)
+    monkeypatch.setattr("aiowery.cli.output.progress.time.monotonic", lambda: now)
     progress = PlainProgress()
     progress.start(1000)
     for _ in range(110):

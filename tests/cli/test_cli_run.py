@@ -15,13 +15,13 @@ import pytest
 from support import World, client_of, envelope
 
 from aiowery import File, Limits, PollPolicy, RetryPolicy, WeryAI
-from aiowery.cli._desk import SingleDesk
-from aiowery.cli._inputs import Item
-from aiowery.cli._manifest import NoJournal
-from aiowery.cli._progress import PlainProgress
-from aiowery.cli._records import Fate, Record
-from aiowery.cli._run import Run
-from aiowery.cli._save import Kept, Saver
+from aiowery.cli.input.prompt_files import Item
+from aiowery.cli.output.progress import PlainProgress
+from aiowery.cli.records import Fate, Record
+from aiowery.cli.run.job_source import SingleDesk
+from aiowery.cli.run.manifest import NoJournal
+from aiowery.cli.run.runner import Run
+from aiowery.cli.run.saver import Kept, Saver
 from aiowery.errors import DownloadError
 from aiowery.sandbox import Fault, Sandbox, faults
 from aiowery.weryai import Chat, ImageUpscale, TextToImage

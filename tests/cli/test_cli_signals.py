@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from aiowery.cli._signals import on_signals
+from aiowery.cli.run.signals import on_signals
 
 pytestmark = pytest.mark.anyio
 

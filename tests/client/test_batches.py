@@ -18,7 +18,7 @@ import pytest
 from support import KEY, World, client_of, envelope, ledger_of
 
 from aiowery import ImageResult, Limits, Outcome, OutcomeStream, PollPolicy, Resubmit, Result, WeryAI
-from aiowery._books import item_of
+from aiowery._journal.journal import item_of
 from aiowery.errors import (
     BudgetExceeded,
     ConfigurationError,

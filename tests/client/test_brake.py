@@ -16,7 +16,7 @@ import pytest
 from support import KEY, URL, World, client_of, envelope, http_answer, ledger_of, peer
 
 from aiowery import Event, Limits, RetryPolicy, SubmissionsPaused, SubmissionsResumed, WeryAI
-from aiowery._brake import Brake, shared_brake
+from aiowery._queue.circuit_breaker import Brake, shared_brake
 from aiowery.errors import AioweryError, NotSent, QueueTooLong, SubmissionInDoubt
 from aiowery.ledger import MemoryLedger, State
 from aiowery.testing import run_virtual

@@ -18,11 +18,10 @@ import trustme
 from support import KEY, http_answer, peer, serving
 
 from aiowery import Asset, Limits, RetryPolicy, WeryAI
-from aiowery._credential import Credential
-from aiowery._door import Door
-from aiowery._door._door import _Key
-from aiowery._door._way import Outgoing
-from aiowery._wire import Call
+from aiowery._core.messages import Call
+from aiowery._http.api_key import Credential
+from aiowery._http.http_client import Door, _Key
+from aiowery._http.transport import Outgoing
 from aiowery.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -228,7 +227,7 @@ async def test_a_body_that_trickles_is_given_up(make_http: Make) -> None:
 
 async def test_an_answer_without_end_is_cut_off(make_http: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer beyond the bound is not read into memory."""
-    monkeypatch.setattr("aiowery._door._door._LARGEST_ANSWER", 1000)
+    monkeypatch.setattr("aiowery._http.http_client._LARGEST_ANSWER", 1000)
     async with peer(http_answer(b"x" * 5000)) as server, door_to(server.url, make_http) as door:
         with pytest.raises(UnexpectedResponse, match="more than 1000 bytes"):
             await door.call(GET)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from support import KEY, http_answer, peer
 
 from aiowery import Asset, ImageResult, RetryPolicy, WeryAI
-from aiowery._names import clean_name
+from aiowery._base.text import clean_name
 from aiowery.errors import DownloadError
 
 pytestmark = pytest.mark.anyio
@@ -241,7 +241,7 @@ async def test_a_full_disk_is_said_once_and_loses_nothing(tmp_path: Path, monkey
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("aiowery._download._Part._write", full)
+    monkeypatch.setattr("aiowery._http.download._Part._write", full)
     async with peer(png()) as server, client_at(server.url) as client:
         with pytest.raises(DownloadError, match="No space left on device; the url still holds the output") as caught:
             await client.download(Asset(server.url + "/x"), tmp_path, name="x")
@@ -269,9 +269,9 @@ async def test_files_too_large_are_not_filled_into_memory_or_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Sizes are bounded, whatever a server sends."""
-    monkeypatch.setattr("aiowery._download._LARGEST_IN_MEMORY", 100)
-    monkeypatch.setattr("aiowery._download._LARGEST_FILE", 100)
-    monkeypatch.setattr("aiowery._download._FLUSH", 50)
+    monkeypatch.setattr("aiowery._http.download._LARGEST_IN_MEMORY", 100)
+    monkeypatch.setattr("aiowery._http.download._LARGEST_FILE", 100)
+    monkeypatch.setattr("aiowery._http.download._FLUSH", 50)
     async with peer(png()) as server, client_at(server.url) as client:
         with pytest.raises(DownloadError, match="larger than 100 bytes"):
             await client.fetch(Asset(server.url))

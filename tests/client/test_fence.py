@@ -14,9 +14,9 @@ import httpx2
 import pytest
 from support import KEY, http_answer, peer, serving
 
-from aiowery._credential import Credential
-from aiowery._door import Door
-from aiowery._wire import Call
+from aiowery._core.messages import Call
+from aiowery._http.api_key import Credential
+from aiowery._http.http_client import Door
 from aiowery.errors import NoAnswer, NotSent
 
 pytestmark = pytest.mark.anyio

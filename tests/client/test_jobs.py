@@ -14,7 +14,7 @@ import pytest
 from support import World, client_of, envelope
 
 from aiowery import Asset, Event, Limits, PollFailed, PollPolicy, RetryPolicy, Snapshot, TaskState, WeryAI
-from aiowery._values import Accepted
+from aiowery._core.request import Accepted
 from aiowery.errors import (
     APIError,
     AuthenticationError,

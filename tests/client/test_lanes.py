@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiowery import Limits, RetryPolicy
-from aiowery._lanes import Lane, Ticket, shared_lane
+from aiowery._queue.submission_queue import Lane, Ticket, shared_lane
 from aiowery.errors import AuthenticationError, NotSent
 from aiowery.testing import run_virtual
 

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from support import World, client_of, envelope, ledger_of
 
 from aiowery import Event, JobEnded, Limits, PollPolicy, WeryAI
-from aiowery._batches import Batches
-from aiowery._books._kept import duration_kind, durations_at
+from aiowery._client.batches import Batches
+from aiowery._journal.serialization import duration_kind, durations_at
 from aiowery.errors import JobTimeout
 from aiowery.ledger import Ledger
 from aiowery.sandbox import Sandbox

@@ -24,7 +24,7 @@ from aiowery.weryai import (
     MultiImageToVideo,
     TextToImage,
     TextToVideo,
-    _registry,
+    _model_listing,
 )
 
 IMAGE = {
@@ -322,7 +322,7 @@ async def test_a_fault_nobody_foresaw_is_told_once(monkeypatch: pytest.MonkeyPat
     request = TextToImage(prompt="hills", model="M", aspect_ratio="2:3")
     async with client_of(Registry()) as client:
         with monkeypatch.context() as patch:
-            patch.setattr(_registry, "decode_models", broken)
+            patch.setattr(_model_listing, "decode_models", broken)
             with pytest.raises(RuntimeError, match="of ours"):
                 await client.check(request)
         assert await client.check(request)

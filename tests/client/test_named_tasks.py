@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from support import URL, World, client_of, envelope, ledger_of
 
 from aiowery import LaneBackedOff, PollPolicy, Resubmit, WeryAI
-from aiowery._books import item_of
-from aiowery._events import Event, JobAccepted
+from aiowery._core.events import Event, JobAccepted
+from aiowery._journal.journal import item_of
 from aiowery.errors import (
     AioweryError,
     BudgetExceeded,
@@ -29,7 +29,7 @@ from aiowery.errors import (
     RateLimited,
     SubmissionInDoubt,
 )
-from aiowery.ledger import MemoryLedger, SqliteLedger, State, _moves
+from aiowery.ledger import MemoryLedger, SqliteLedger, State, _transitions
 from aiowery.testing import run_virtual
 from aiowery.weryai import Chat, PodcastVoice, TextToImage
 
@@ -404,7 +404,7 @@ async def test_a_doubt_with_ids_survives_a_crash(tmp_path: Path) -> None:
         async with client_of(world, ledger=path, polling=QUICK) as heir:
             assert isinstance(heir.ledger, SqliteLedger)
             assert [one.task_id for one in await heir.ledger.deliveries()] == ["task_0"]
-            assert await heir.ledger._do(partial(_moves.inherit, dead=dead.owner)) == 1
+            assert await heir.ledger._do(partial(_transitions.inherit, dead=dead.owner)) == 1
             (one,) = [one async for one in heir.resume("cats")]
             assert one.result is not None
             assert one.result.task_ids == ("task_0",)

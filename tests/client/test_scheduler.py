@@ -9,7 +9,7 @@ from math import inf
 
 import pytest
 
-from aiowery._scheduler import Scheduler, Watched
+from aiowery._jobs.scheduler import Scheduler, Watched
 from aiowery.testing import run_virtual
 
 Look = Callable[[Watched], Awaitable[float | None]]

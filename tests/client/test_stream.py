@@ -10,8 +10,8 @@ import pytest
 from support import World, client_of
 
 from aiowery import ImageResult, Outcome, OutcomeStream
-from aiowery._stream import Work, numbered
-from aiowery._values import Request
+from aiowery._client.stream import Work, numbered
+from aiowery._core.request import Request
 from aiowery.errors import ConfigurationError, JobFailed
 from aiowery.testing import run_virtual
 from aiowery.weryai import TextToImage

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 from support import World, client_of
 
-from aiowery._turnstile import Turnstile
+from aiowery._queue.pacer import Turnstile
 from aiowery.weryai import TextToImage
 
 pytestmark = pytest.mark.anyio

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from aiowery.errors import LedgerError
-from aiowery.ledger import Duration, Entry, Item, SqliteLedger, State, _moves, _schema
-from aiowery.ledger._places import file_system_of
+from aiowery.ledger import Duration, Entry, Item, SqliteLedger, State, _schema, _transitions
+from aiowery.ledger._path_checks import file_system_of
 from aiowery.ledger._schema import APPLICATION_ID, VERSION
 
 pytestmark = pytest.mark.anyio
@@ -175,7 +175,7 @@ async def test_a_ledger_without_durations_gets_them(tmp_path: Path, monkeypatch:
     def entered() -> list[Entry]:
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as old:
             _schema.prepare(old)
-            return _moves.enter(old, "b", items(3), ledger.owner, reuse=False)
+            return _transitions.enter(old, "b", items(3), ledger.owner, reuse=False)
 
     with monkeypatch.context() as earlier:
         earlier.setattr(_schema, "_MIGRATIONS", _schema._MIGRATIONS[:2])
@@ -312,5 +312,5 @@ async def test_a_network_file_system_is_refused(tmp_path: Path, monkeypatch: pyt
     """Locks do not hold there, so nothing is opened."""
     mounts = tmp_path / "mounts"
     mounts.write_text(f"server:/x {tmp_path} nfs4 rw 0 0\n")
-    monkeypatch.setattr("aiowery.ledger._places._MOUNTS", mounts)
+    monkeypatch.setattr("aiowery.ledger._path_checks._MOUNTS", mounts)
     assert "network file system (nfs4)" in await refusal(tmp_path / "jobs.db")

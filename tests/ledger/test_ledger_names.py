@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from aiowery import _file_lock
-from aiowery._file_lock import FileLock
+from aiowery._base import file_lock
+from aiowery._base.file_lock import FileLock
 from aiowery.errors import LedgerError
 from aiowery.ledger import Item, SqliteLedger, State
 from aiowery.sandbox import Sandbox
@@ -198,7 +198,7 @@ async def test_a_file_that_is_mounted_alone_is_refused(tmp_path: Path, monkeypat
     """As containers do it, its log would lie beside each of its names."""
     mounts = tmp_path / "mounts"
     mounts.write_text(f"/dev/sda1 {tmp_path}/{NAME} ext4 rw 0 0\n")
-    monkeypatch.setattr("aiowery.ledger._places._MOUNTS", mounts)
+    monkeypatch.setattr("aiowery.ledger._path_checks._MOUNTS", mounts)
     with pytest.raises(LedgerError, match="mount its directory"):
         await SqliteLedger(tmp_path / NAME).open()
 
@@ -283,7 +283,7 @@ async def test_where_inode_numbers_do_not_last_no_alarm_is_given(
     """On FAT a file has another number each time that it is opened; a ledger there is not taken for a copy."""
     mounts = tmp_path / "mounts"
     mounts.write_text(f"/dev/sdb1 {tmp_path} vfat rw 0 0\n")
-    monkeypatch.setattr("aiowery.ledger._places._MOUNTS", mounts)
+    monkeypatch.setattr("aiowery.ledger._path_checks._MOUNTS", mounts)
     async with opened(tmp_path / NAME) as ledger:
         await entered(ledger)
     shutil.copy(tmp_path / NAME, tmp_path / "new")  # whose number is another one, as there
@@ -417,7 +417,7 @@ async def test_another_opening_leaves_the_locks_of_sqlite_alone(tmp_path: Path) 
 def test_a_lock_is_never_held_on_a_file_that_was_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its last holder may remove the file between opening and locking it: then the next file is locked."""
     path = tmp_path / "lock"
-    lock_it = _file_lock._lock
+    lock_it = file_lock._lock
     removed: list[bool] = []
 
     def slow(descriptor: int) -> None:
@@ -426,7 +426,7 @@ def test_a_lock_is_never_held_on_a_file_that_was_removed(tmp_path: Path, monkeyp
             path.unlink()
         lock_it(descriptor)
 
-    monkeypatch.setattr(_file_lock, "_lock", slow)
+    monkeypatch.setattr(file_lock, "_lock", slow)
     lock = FileLock(path)
     assert lock.acquire()
     assert lock.is_in_place()

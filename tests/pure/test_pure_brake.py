@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from aiowery._brake import BrakeState, Phase
-from aiowery._policies import Limits, RetryPolicy
+from aiowery._core.policies import Limits, RetryPolicy
+from aiowery._queue.circuit_breaker import BrakeState, Phase
 from aiowery.errors import ConfigurationError
 
 

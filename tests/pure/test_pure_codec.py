@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiowery._codec import Identifier, make_converter, structure
+from aiowery._core.codec import Identifier, make_converter, structure
 from aiowery.errors import UnexpectedResponse
 
 CONVERTER = make_converter()

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiowery import Asset, Snapshot, TaskState
-from aiowery._echoes import contradicts
-from aiowery._provider import Provider
-from aiowery._wire import Answer, json_body
+from aiowery._core.contradictions import contradicts
+from aiowery._core.messages import Answer, json_body
+from aiowery._core.provider import Provider
 from aiowery.betterwaifu import GenerateImage
 from aiowery.betterwaifu._provider import BetterWaifuProvider
 from aiowery.errors import APIError, SubmissionInDoubt, UnexpectedResponse

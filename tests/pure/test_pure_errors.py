@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from aiowery import AioweryError, Snapshot, TaskState, errors
-from aiowery._values import Request
+from aiowery._core.request import Request
 from aiowery.weryai import TextToImage
 
 CLASSES: list[type[AioweryError]] = [getattr(errors, name) for name in errors.__all__]

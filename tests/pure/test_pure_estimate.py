@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiowery._estimate import Durations, Usual, low_quantile
-from aiowery._statistics import LaneStatistics
+from aiowery._core.durations import Durations, Usual, low_quantile
+from aiowery._core.statistics import LaneStatistics
 
 seconds = st.floats(0.1, 1e5)
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiowery._fields import fits_in_a_path, items, mapping, shown, writable
+from aiowery._core.fields import fits_in_a_path, items, mapping, shown, writable
 from aiowery.errors import ConfigurationError
 from aiowery.weryai import ImageExpand, TextToImage, TextToVideo
 

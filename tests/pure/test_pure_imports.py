@@ -25,22 +25,25 @@ print(*set(sys.modules) - before)
 """
 IMPORT = {
     "aiowery",
-    "aiowery._events",
-    "aiowery._fields",
-    "aiowery._lazy",
-    "aiowery._media",
-    "aiowery._policies",
-    "aiowery._statistics",
-    "aiowery._tasks",
-    "aiowery._values",
+    "aiowery._base",
+    "aiowery._core",
+    "aiowery._core.events",
+    "aiowery._core.fields",
+    "aiowery._base.lazy",
+    "aiowery._core.media",
+    "aiowery._core.policies",
+    "aiowery._core.statistics",
+    "aiowery._base.snapshot",
+    "aiowery._core.request",
     "aiowery.errors",
 }
 REQUEST = {
-    "aiowery._names",
+    "aiowery._base.text",
     "aiowery.weryai",
-    "aiowery.weryai._common",
-    "aiowery.weryai._images",
-    "aiowery.weryai._known",
+    "aiowery.weryai.requests",
+    "aiowery.weryai.requests._base",
+    "aiowery.weryai.requests._images",
+    "aiowery.weryai.requests._choices",
 }
 OF_REQUESTS = {"_audio", "_image_tools", "_images", "_video_tools", "_videos"}
 AT_ONCE = """
@@ -111,7 +114,7 @@ def test_the_http_library_comes_with_the_first_client() -> None:
 def test_a_client_loads_the_requests_that_its_ledger_may_hold(arguments: str, classes: set[str]) -> None:
     """A file may hold any request, so all classes come with the client; without one those that are used suffice."""
     ours, _ = loaded(f"import aiowery; aiowery.WeryAI({arguments})")
-    assert {name for name in OF_REQUESTS if f"aiowery.weryai.{name}" in ours} == classes
+    assert {name for name in OF_REQUESTS if f"aiowery.weryai.requests.{name}" in ours} == classes
 
 
 @pytest.mark.parametrize("package", LAZY, ids=lambda package: package.__name__)

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiowery import File, _media
-from aiowery._media import (
+from aiowery import File
+from aiowery._core import media as media_module
+from aiowery._core.media import (
     LARGEST,
     Checked,
     checked,
@@ -65,7 +66,7 @@ def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(LARGEST, "image", 20)
     monkeypatch.setitem(LARGEST, "video", 30)
     monkeypatch.setitem(LARGEST, "audio", 40)
-    monkeypatch.setattr(_media, "_LARGEST_OF_ALL", 40)
+    monkeypatch.setattr(media_module, "_LARGEST_OF_ALL", 40)
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aiowery._provider import Provider
-from aiowery._wire import Answer
+from aiowery._core.messages import Answer
+from aiowery._core.provider import Provider
 from aiowery.betterwaifu._provider import BetterWaifuProvider
 from aiowery.weryai._provider import WeryAIProvider
 

@@ -18,7 +18,7 @@ import attrs
 import pytest
 
 import aiowery
-from aiowery._wire import mentions
+from aiowery._core.messages import mentions
 
 parser: Any = importlib.import_module("re._parser")
 

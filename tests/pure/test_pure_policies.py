@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from aiowery._policies import Limits, PollPolicy, RetryPolicy, full_jitter
+from aiowery._core.policies import Limits, PollPolicy, RetryPolicy, full_jitter
 from aiowery.errors import ConfigurationError
 
 draws = st.floats(0, 1, exclude_max=True) | st.sampled_from([0.0, nextafter(1.0, 0.0)])

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiowery import RedactionFilter, WeryAI
-from aiowery._credential import Credential
-from aiowery._events import log, redact
+from aiowery._core.events import log, redact
+from aiowery._http.api_key import Credential
 from aiowery.errors import ConfigurationError
 
 KEY = "sk-4f9c-Secret_77"

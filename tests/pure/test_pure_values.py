@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiowery import DEFAULT, AioweryError, Asset, ImageResult, Outcome, Request, Result, ScriptLine, Snapshot, TaskState
-from aiowery._fields import FrozenMapping
-from aiowery._values import Accepted
+from aiowery._core.fields import FrozenMapping
+from aiowery._core.request import Accepted
 from aiowery.errors import ConfigurationError, JobFailed
 
 mappings = st.dictionaries(st.text(max_size=3), st.integers() | st.lists(st.integers(), max_size=2), max_size=4)

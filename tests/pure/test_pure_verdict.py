@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from aiowery import errors
-from aiowery._send import Verdict, may_read_again, retry_after, verdict
-from aiowery._wire import Answer
+from aiowery._core.messages import Answer
+from aiowery._http.retry import Verdict, may_read_again, retry_after, verdict
 from aiowery.weryai import TextToImage
 from aiowery.weryai._provider import WeryAIProvider
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from aiowery._wire import Answer, json_body, parse_retry_after
+from aiowery._core.messages import Answer, json_body, parse_retry_after
 from aiowery.errors import ConfigurationError, UnexpectedResponse
 
 NOW = datetime(2026, 1, 5, 12, 0, 0, tzinfo=UTC)

@@ -13,7 +13,7 @@ from aiowery.sandbox import FAIL, STUCK, Fault, Sandbox, faults
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aiowery.sandbox._faults import On
+    from aiowery.sandbox._faults.script import On
 
     Send = Callable[..., httpx.Response]
     Ended = Callable[[str], dict[str, Any]]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from aiowery.sandbox import FAIL, MODERATED, SLOW, STUCK, Stage, Studio
 from aiowery.sandbox._answer import Refused
-from aiowery.sandbox._studio import CoolFrom, Edition, Wish
+from aiowery.sandbox._betterwaifu.state import CoolFrom, Edition, Wish
 
 WISH = Wish(prompt="hills", model="814910")
 IMAGE = attrs.evolve(WISH, edition="v1-images", model="noobai-xl")

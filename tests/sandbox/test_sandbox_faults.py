@@ -12,12 +12,12 @@ import httpx
 import pytest
 
 from aiowery.sandbox import FAIL, STUCK, Fault, Sandbox, faults
-from aiowery.sandbox._faults import Call, Script
+from aiowery.sandbox._faults.script import Call, Script
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aiowery.sandbox._faults import Kind, On
+    from aiowery.sandbox._faults.script import Kind, On
 
     Submit = Callable[..., httpx.Response]
     Finished = Callable[[str], dict[str, Any]]

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from aiowery.sandbox import Fault, Sandbox, faults
-from aiowery.sandbox._draw import draw
-from aiowery.sandbox._files import serve
-from aiowery.sandbox._shape import pixels
-from aiowery.sandbox._uploads import Upload, Uploads
+from aiowery.sandbox._http.files import serve
+from aiowery.sandbox._media.draw import draw
+from aiowery.sandbox._media.shape import pixels
+from aiowery.sandbox._media.uploads import Upload, Uploads
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,9 +12,9 @@ import av
 import pytest
 from PIL import Image, ImageChops, ImageStat
 
-from aiowery.sandbox._draw import draw
-from aiowery.sandbox._film import FRAMES_A_SECOND, film
-from aiowery.sandbox._sound import _NOTE, _PAUSE, _SYLLABLE, RATE, song, speech
+from aiowery.sandbox._media.draw import draw
+from aiowery.sandbox._media.film import FRAMES_A_SECOND, film
+from aiowery.sandbox._media.sound import _NOTE, _PAUSE, _SYLLABLE, RATE, song, speech
 
 PROMPT = "a lake below mountains at sunset"
 LOUDEST_SAMPLE = 2**15 - 1

@@ -13,13 +13,14 @@ import attrs
 import httpx
 import pytest
 
-from aiowery.sandbox import FAIL, STUCK, Fault, Sandbox, World, _webhooks, faults
-from aiowery.sandbox._faults import Script
-from aiowery.sandbox._webhooks import Messenger
-from aiowery.sandbox._world import Order
+from aiowery.sandbox import FAIL, STUCK, Fault, Sandbox, World, faults
+from aiowery.sandbox._faults.script import Script
+from aiowery.sandbox._weryai import webhooks
+from aiowery.sandbox._weryai.state import Order
+from aiowery.sandbox._weryai.webhooks import Messenger
 
 if TYPE_CHECKING:
-    from aiowery.sandbox._faults import Kind, On
+    from aiowery.sandbox._faults.script import Kind, On
 
 pytestmark = pytest.mark.anyio
 
@@ -192,7 +193,7 @@ async def test_a_dead_receiver_harms_nobody() -> None:
 
 async def test_a_silent_receiver_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who takes a delivery and says nothing costs the time limit, and counts as not reached."""
-    monkeypatch.setattr(_webhooks, "_WITHIN", 0.1)
+    monkeypatch.setattr(webhooks, "_WITHIN", 0.1)
     async with receiver(None) as silent, calling() as caller:
         task_id = await caller.order(silent.hook)
         assert await caller.noted(1) == ((task_id, None),)
@@ -206,13 +207,13 @@ async def test_a_silent_receiver_holds_up_nobody_else() -> None:
         async with calling() as caller:
             for _ in range(8):
                 await caller.order(silent.hook, image_number=8)
-            await until(lambda: silent.connections == _webhooks._AT_ONCE)
+            await until(lambda: silent.connections == webhooks._AT_ONCE)
             task_id = await caller.order(here.hook)
             assert await caller.noted(1) == ((task_id, 200),)
             began = time.monotonic()
-        assert time.monotonic() - began < _webhooks._WITHIN / 2
+        assert time.monotonic() - began < webhooks._WITHIN / 2
         await until(lambda: silent.connections == 0)
-    assert (silent.peak, len(silent.arrivals)) == (_webhooks._AT_ONCE, _webhooks._AT_ONCE)
+    assert (silent.peak, len(silent.arrivals)) == (webhooks._AT_ONCE, webhooks._AT_ONCE)
 
 
 async def test_thousands_at_once_all_arrive() -> None:
@@ -227,7 +228,7 @@ async def test_thousands_at_once_all_arrive() -> None:
         await messenger.aclose()
     assert dict(world.counters.deliveries) == dict.fromkeys((task.id for task in batch.tasks), 200)
     assert sorted(here.ids) == sorted(task.id for task in batch.tasks)
-    assert here.peak <= _webhooks._AT_ONCE
+    assert here.peak <= webhooks._AT_ONCE
 
 
 async def test_a_delivery_comes_twice() -> None:

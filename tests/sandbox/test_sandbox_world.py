@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from aiowery.sandbox import FAIL, MODERATED, SLOW, STUCK, State, World
 from aiowery.sandbox._answer import Refused
-from aiowery.sandbox._world import Order
+from aiowery.sandbox._weryai.state import Order
 
 ORDER = Order(prompt="hills", model="WERYAI_IMAGE_2_0", aspect_ratio="1:1")
 

@@ -13,8 +13,8 @@ import httpx
 import uvicorn
 from support import World
 
-from aiowery._webhooks import ref_of
-from aiowery.sandbox._prompt_server import PromptServer
+from aiowery._core.webhook_config import ref_of
+from aiowery.sandbox._http.prompt_server import PromptServer
 from aiowery.webhook import Receiver, Webhooks
 
 PUBLIC = "https://app.example.com/aiowery"

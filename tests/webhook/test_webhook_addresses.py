@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from support import client_of, ledger_of
 from webhook.calling import JSON, TOKEN, CallingWorld, Known, delivery, served
 
-from aiowery._webhooks import ref_of
+from aiowery._core.webhook_config import ref_of
 from aiowery.errors import LedgerError, SubmissionInDoubt
 from aiowery.ledger import Item, MemoryLedger, State
 from aiowery.testing import run_virtual
@@ -256,7 +256,7 @@ async def test_a_client_in_another_thread_that_does_not_answer_has_nothing_recei
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Its loop stands still: 503 after a while, the body is not asked for, and the question is withdrawn."""
-    monkeypatch.setattr("aiowery.webhook._receiver._ELSEWHERE", 0.02)
+    monkeypatch.setattr("aiowery.webhook._dispatch._ELSEWHERE", 0.02)
     receiver, call, loop = Receiver(), Call(), asyncio.new_event_loop()
 
     async def attach() -> None:

@@ -15,7 +15,7 @@ from webhook.calling import PUBLIC, CallingWorld
 from weryai.filled import smallest
 
 from aiowery import PollPolicy, WeryAI
-from aiowery._values import Request
+from aiowery._core.request import Request
 from aiowery.errors import ConfigurationError, JobTimeout
 from aiowery.ledger import Ledger, MemoryLedger, SqliteLedger
 from aiowery.testing import run_virtual

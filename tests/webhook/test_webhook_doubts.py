@@ -11,7 +11,7 @@ from support import client_of, envelope, ledger_of
 from webhook.calling import CallingWorld
 
 from aiowery import PollPolicy
-from aiowery._books import item_of
+from aiowery._journal.journal import item_of
 from aiowery.errors import BudgetExceeded, SubmissionInDoubt
 from aiowery.ledger import Entry, Ledger, State
 from aiowery.testing import run_virtual

@@ -9,7 +9,7 @@ import attrs
 
 from aiowery import File, ScriptLine
 from aiowery.weryai import REQUESTS, Message, Rectangle, Styles
-from aiowery.weryai._common import WeryAIRequest
+from aiowery.weryai.requests._base import WeryAIRequest
 
 PICTURE = "https://example.com/a.png"
 OTHER_PICTURE = "https://example.com/b.jpg"

@@ -9,12 +9,12 @@ import pytest
 from weryai.filled import smallest
 
 from aiowery import Asset, ScriptLine, Snapshot, TaskState
-from aiowery._media import File, checked
-from aiowery._values import Accepted
-from aiowery._wire import Answer, Form
+from aiowery._core.media import File, checked
+from aiowery._core.messages import Answer, Form
+from aiowery._core.request import Accepted
 from aiowery.errors import APIError, AuthenticationError, InvalidRequest, RateLimited, ServerError, UnexpectedResponse
 from aiowery.weryai import REQUESTS, DeepResearch
-from aiowery.weryai._answers import decode_balance, decode_batch, decode_delivery, decode_status, decode_upload
+from aiowery.weryai._decode import decode_balance, decode_batch, decode_delivery, decode_status, decode_upload
 from aiowery.weryai._provider import (
     CHAT_MODELS,
     IMAGE_MODELS,

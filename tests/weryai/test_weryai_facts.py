@@ -11,7 +11,7 @@ import pytest
 from weryai.filled import PICTURE, SOUND, fullest, smallest
 from weryai_facts import ENTRIES, Entry, Field
 
-from aiowery._fields import wire_of
+from aiowery._core.fields import wire_of
 from aiowery.errors import ConfigurationError
 from aiowery.weryai import REQUESTS
 from aiowery.weryai._provider import WeryAIProvider

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from weryai.filled import EVERYTHING, LOCAL, NEEDED, PICTURE, field_names, fullest, smallest
 
 from aiowery import File, ScriptLine
-from aiowery._fields import wire_of
+from aiowery._core.fields import wire_of
 from aiowery.errors import ConfigurationError
 from aiowery.weryai import REQUESTS, Chat, ImageExpand, ImageToImage, as_object, from_object
 from aiowery.weryai._provider import WeryAIProvider

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aiowery._wire import Answer
+from aiowery._core.messages import Answer
 from aiowery.errors import (
     AioweryError,
     APIError,
@@ -25,7 +25,7 @@ from aiowery.errors import (
     ServerError,
     UnexpectedResponse,
 )
-from aiowery.weryai._answers import decode_accepted
+from aiowery.weryai._decode import decode_accepted
 
 CODES: dict[int, type[APIError]] = {
     1001: InvalidRequest,

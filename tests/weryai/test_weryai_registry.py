@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from weryai.filled import PICTURE, fullest, smallest
 
-from aiowery._wire import Answer
+from aiowery._core.messages import Answer
 from aiowery.errors import AioweryError, UnexpectedResponse
 from aiowery.weryai import REQUESTS, ChatModel, Model, Objection, Speaker
-from aiowery.weryai._registry import (
+from aiowery.weryai._model_listing import (
     LINES,
     decode_chat_models,
     decode_models,

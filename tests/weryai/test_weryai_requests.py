@@ -13,8 +13,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from aiowery._tasks import Snapshot, TaskState
-from aiowery._values import ImageResult, Request
+from aiowery._base.snapshot import Snapshot, TaskState
+from aiowery._core.request import ImageResult, Request
 from aiowery.errors import ConfigurationError
 from aiowery.weryai import ASPECT_RATIOS, IMAGE_MODELS, AspectRatio, EffectTemplate, TextToImage
 from aiowery.weryai._provider import BALANCE, WeryAIProvider

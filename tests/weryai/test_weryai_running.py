@@ -10,10 +10,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from aiowery._tasks import Snapshot, TaskState
-from aiowery._wire import Answer
+from aiowery._base.snapshot import Snapshot, TaskState
+from aiowery._core.messages import Answer
 from aiowery.errors import AioweryError
-from aiowery.weryai import _answers
+from aiowery.weryai import _decode
 
 WORDS = ["WAITING", "waiting", "Processing", "RUNNING", "SUCCESS", "FAILED", "succeed", "Polishing", "", 5, None]
 NOTHING: list[Any] = [None, "", [], {}, 0, False]
@@ -42,7 +42,7 @@ nearly = st.builds(
 def read(answer: Answer) -> Snapshot | str:
     """Return what the answer says of task t1, or which error it is."""
     try:
-        return attrs.evolve(_answers.decode_status(answer, "t1"), raw={})
+        return attrs.evolve(_decode.decode_status(answer, "t1"), raw={})
     except AioweryError as error:
         return type(error).__name__
 
@@ -54,17 +54,17 @@ def test_the_short_way_reads_what_the_long_way_reads(envelope: dict[str, Any]) -
     answer = Answer(200, {}, json.dumps(envelope).encode())
     short = read(answer)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_answers, "_nothing_new", lambda *_: None)
+        patch.setattr(_decode, "_nothing_new", lambda *_: None)
         assert short == read(answer)
 
 
 @pytest.mark.parametrize("word", ["WAITING", "PROCESSING"])
 def test_the_usual_answer_needs_no_converter(monkeypatch: pytest.MonkeyPatch, word: str) -> None:
     """Most answers are such; a poll of them costs a glance."""
-    monkeypatch.setattr(_answers, "structure", None)
+    monkeypatch.setattr(_decode, "structure", None)
     data = {"task_id": "t1", "task_status": word, "images": None, "msg": ""}
     answer = Answer(200, {}, json.dumps({"status": 0, "desc": "success", "message": "success", "data": data}).encode())
-    snapshot = _answers.decode_status(answer, "t1")
+    snapshot = _decode.decode_status(answer, "t1")
     assert (snapshot.task_id, snapshot.word) == ("t1", word)
     assert snapshot.state is {"WAITING": TaskState.WAITING, "PROCESSING": TaskState.RUNNING}[word]
     assert snapshot.raw == {"task_status": word}

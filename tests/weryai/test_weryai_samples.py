@@ -16,9 +16,9 @@ import attrs
 import pytest
 
 from aiowery import errors
-from aiowery._tasks import TaskState
-from aiowery._wire import Answer
-from aiowery.weryai import TextToImage, _answers
+from aiowery._base.snapshot import TaskState
+from aiowery._core.messages import Answer
+from aiowery.weryai import TextToImage, _decode
 from aiowery.weryai._provider import WeryAIProvider
 
 SAMPLES = Path(__file__).with_name("samples")
@@ -103,7 +103,7 @@ def test_an_answer_about_a_batch(scenario: str) -> None:
 @pytest.mark.parametrize("scenario", scenarios("balance"))
 def test_an_answer_about_the_balance(scenario: str) -> None:
     """Every recorded shape gives the credits, or the error that it means."""
-    check(scenario, _answers.decode_balance)
+    check(scenario, _decode.decode_balance)
 
 
 def test_every_sample_is_read_by_a_decoder() -> None:
@@ -122,16 +122,16 @@ def test_a_snapshot_keeps_the_tasks_part_of_the_answer(scenario: str) -> None:
     mine = next(item for item in items if item["task_id"] == "task_k3m9")
     answer = answer_of(scenario)
     if scenario.startswith("batch"):
-        assert _answers.decode_batch(answer)[0].raw == mine
+        assert _decode.decode_batch(answer)[0].raw == mine
     else:
-        assert _answers.decode_status(answer, "task_k3m9").raw == mine
+        assert _decode.decode_status(answer, "task_k3m9").raw == mine
 
 
 def test_a_refusal_keeps_the_decoded_body() -> None:
     """`raw` of a refusal is the whole envelope, and None when the body was no JSON."""
     with pytest.raises(errors.APIError) as told_by_json:
-        _answers.decode_accepted(answer_of("refusal_1001_parameter"))
+        _decode.decode_accepted(answer_of("refusal_1001_parameter"))
     with pytest.raises(errors.APIError) as told_by_edge:
-        _answers.decode_status(answer_of("html_from_edge_502"), "task_k3m9")
+        _decode.decode_status(answer_of("html_from_edge_502"), "task_k3m9")
     assert told_by_json.value.raw == read("refusal_1001_parameter", "answer.json")["body"]
     assert told_by_edge.value.raw is None

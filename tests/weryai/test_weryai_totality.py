@@ -14,27 +14,27 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from weryai.filled import smallest
 
-from aiowery._tasks import Snapshot, TaskState
-from aiowery._values import Accepted
-from aiowery._wire import Answer
+from aiowery._base.snapshot import Snapshot, TaskState
+from aiowery._core.messages import Answer
+from aiowery._core.request import Accepted
 from aiowery.errors import APIError, UnexpectedResponse
-from aiowery.weryai import REQUESTS, _answers, _registry
+from aiowery.weryai import REQUESTS, _decode, _model_listing
 from aiowery.weryai._provider import WeryAIProvider
 
 TASK = "task_k3m9"
 DECODERS: dict[str, Callable[[Answer], Any]] = {
-    "accepted": _answers.decode_accepted,
-    "status": lambda answer: _answers.decode_status(answer, TASK),
-    "batch": _answers.decode_batch,
-    "balance": _answers.decode_balance,
-    "upload": _answers.decode_upload,
-    "models": _registry.decode_models,
-    "chat models": _registry.decode_chat_models,
-    "speakers": _registry.decode_speakers,
-    "submitted chat": partial(_answers.decode_submitted, smallest("chat"), made_up_id="made-up"),
-    "submitted picture": partial(_answers.decode_submitted, smallest("image-to-prompt"), made_up_id="made-up"),
-    "submitted document": partial(_answers.decode_submitted, smallest("corpus-upload"), made_up_id="made-up"),
-    "submitted research": partial(_answers.decode_submitted, smallest("deep-research"), made_up_id="made-up"),
+    "accepted": _decode.decode_accepted,
+    "status": lambda answer: _decode.decode_status(answer, TASK),
+    "batch": _decode.decode_batch,
+    "balance": _decode.decode_balance,
+    "upload": _decode.decode_upload,
+    "models": _model_listing.decode_models,
+    "chat models": _model_listing.decode_chat_models,
+    "speakers": _model_listing.decode_speakers,
+    "submitted chat": partial(_decode.decode_submitted, smallest("chat"), made_up_id="made-up"),
+    "submitted picture": partial(_decode.decode_submitted, smallest("image-to-prompt"), made_up_id="made-up"),
+    "submitted document": partial(_decode.decode_submitted, smallest("corpus-upload"), made_up_id="made-up"),
+    "submitted research": partial(_decode.decode_submitted, smallest("deep-research"), made_up_id="made-up"),
 }
 RESULT_OF = {
     "accepted": "text-to-image",
@@ -338,7 +338,7 @@ def test_a_look_can_always_be_judged_and_gathered(data: Any) -> None:
 def test_any_delivery_is_a_snapshot_or_a_known_error(body: bytes) -> None:
     """A webhook is open to everybody: what is POSTed to it gives a snapshot of a named task, or one of ours."""
     try:
-        snapshot = _answers.decode_delivery(body)
+        snapshot = _decode.decode_delivery(body)
     except (APIError, UnexpectedResponse):
         return
     assert usable(snapshot.task_id)

@@ -23,8 +23,8 @@ from weryai.filled import (
 )
 
 from aiowery import File
-from aiowery._fields import spellings, wire_of
-from aiowery._wire import Call
+from aiowery._core.fields import spellings, wire_of
+from aiowery._core.messages import Call
 from aiowery.errors import ConfigurationError
 from aiowery.weryai import (
     REQUESTS,

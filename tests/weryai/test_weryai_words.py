@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiowery._tasks import TaskState
-from aiowery.weryai._answers import fold, knows
+from aiowery._base.snapshot import TaskState
+from aiowery.weryai._decode import fold, knows
 from aiowery.weryai._provider import WeryAIProvider
 
 WORDS = {

@@ -1,0 +1,1 @@
+"""An open client: configuration, verbs, and the runtime that connects all parts."""

@@ -1,0 +1,271 @@
+"""Batches: for each request of a named batch a job, whatever has become of it before, here or elsewhere."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, Final
+
+import anyio
+import attrs
+
+from aiowery._client.runtime import Session
+from aiowery._client.stream import Requests, Running, Work, numbered
+from aiowery._client.webhook_listener import Readable
+from aiowery._core.events import log
+from aiowery._core.policies import OnDoubt, Resubmit
+from aiowery._core.request import Deadline, Request, ResultT
+from aiowery._http.retry import in_doubt
+from aiowery._jobs.job import Job
+from aiowery._journal.journal import item_of
+from aiowery._journal.spending import Purse
+from aiowery.errors import (
+    AioweryError,
+    ConfigurationError,
+    InsufficientCredits,
+    LedgerError,
+    NotSent,
+    SubmissionInDoubt,
+)
+from aiowery.ledger import UNNAMED, Entry, Item, State, over_budget, wrong_host
+
+_LOOK_AGAIN: Final = 0.5
+_PAGE: Final = 100
+_LEFT: Final = frozenset(State) - {State.DONE, State.FAILED}
+
+
+@attrs.frozen
+class Place:
+    """Where a request is in the ledger: its entry, in which state it was found, what had been saved of it."""
+
+    id: int
+    state: State
+    files: tuple[str, ...]
+
+
+class Batches:
+    """The durable side of an open client."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._books = session.books
+        self._ledger = session.books.ledger
+
+    async def entered(
+        self, name: str, requests: Requests[ResultT], *, reuse: bool
+    ) -> AsyncGenerator[Work[ResultT], None]:
+        """Yield the requests with their entries; those of a list are all entered before the first is yielded.
+
+        A request is known again by its body, and equal ones by which of them they are: what was inserted or
+        left out since the last time changes nothing for the others.
+        """
+        if isinstance(requests, Sequence):
+            places = await self.enter(name, requests, reuse=reuse)
+            try:
+                for index, place in enumerate(places):
+                    yield Work(index, requests[index], place.id)
+            except BaseException:  # left early
+                self._books.let_go()
+                raise
+            return
+        numbers: Counter[str] = Counter()
+        async for work in numbered(requests):
+            item = self._numbered_item(work, numbers)
+            (entry,) = await self._ledger.enter(name, [item], reuse=reuse)
+            yield Work(work.index, work.request, entry.id)
+
+    async def enter(self, name: str, requests: Sequence[Request[Any]], *, reuse: bool) -> list[Place]:
+        """Enter requests into a batch, and return where each of them is; what was accepted is polled on at once."""
+        places: list[Place] = []
+        for page in self._pages(requests):
+            entries = await self._ledger.enter(name, page, reuse=reuse)
+            places += (Place(entry.id, entry.state, entry.files) for entry in entries)
+        self._books.expect(place.id for place in places if place.state is State.NEW)
+        known = zip(places, requests, strict=True)
+        await self._attend({place.id: request for place, request in known if place.state is State.ACCEPTED})
+        return places
+
+    async def states(self, name: str, requests: Iterable[Request[Any]]) -> list[State | None]:
+        """Return what has become of requests in a batch, and enter nothing; None for those that are new to it.
+
+        LedgerError for a batch that was begun at another host.
+        """
+        items = [item for page in self._pages(requests) for item in page]
+        known: dict[str, State] = {}
+        after = 0
+        while page := await self._ledger.entries(name, after=after):
+            if items and page[0].host != items[0].host:
+                raise wrong_host(name, items[0], page[0].host)
+            known.update((entry.key, entry.state) for entry in page)
+            after = page[-1].id
+        return [known.get(item.key) for item in items]
+
+    async def price(self, request: Request[Any]) -> float | None:
+        """Return the credits that a request is expected to cost; None where nobody knows."""
+        return await self._books.prices.of(request)
+
+    async def left(self, name: str, readable: Readable, *, ended: bool) -> AsyncGenerator[Work[Any], None]:
+        """Yield what of a batch has not come to its end, or all; ConfigurationError for a batch that is not there."""
+        wanted = frozenset(State) if ended else _LEFT
+        ours = [entry for entry in await self._ledger.entries(name, [State.ACCEPTED]) if entry.host == self._books.host]
+        accepted = {entry.id: _read(entry, readable) for entry in ours}
+        await self._attend(accepted)
+        after = 0
+        known = False
+        while page := await self._ledger.entries(name, after=after):
+            known = True
+            for entry in page:
+                if entry.host != self._books.host:
+                    raise ConfigurationError(f"batch {name!r} was begun at {entry.host}, not at {self._books.host}")
+                if entry.state in wanted or entry.id in accepted:  # which may have ended since
+                    yield Work(entry.position, _read(entry, readable), entry.id)
+            after = page[-1].id
+        if not known:
+            raise ConfigurationError(f"the ledger knows no batch {name!r}")
+
+    async def job(
+        self,
+        entry_id: int,
+        request: Request[ResultT],
+        deadline: Deadline,
+        budget: float | None = None,
+        start_within: float | None = None,
+    ) -> Job[ResultT] | None:
+        """Return the entry's job: submitted now if it is new, polled on or restored if not.
+
+        None while another process works on it, or somebody else here. Raises what `submit` raises, what the request
+        was refused with, or SubmissionInDoubt.
+        """
+        if await self._books.claim(entry_id):
+            return await self._session.submissions.submit(
+                request, deadline, start_within, entry_id=entry_id, budget=budget
+            )
+        return await self._known_job(entry_id, request)
+
+    def run(self, deadline: Deadline, budget: float | None, on_doubt: OnDoubt) -> Running[Any]:
+        """Return what takes the works of a stream to their ends, and sends nothing new once the account is empty."""
+        return _Run(self, deadline, budget, Purse(on_doubt.at_most if isinstance(on_doubt, Resubmit) else 0.0))
+
+    async def unsent_job(self, entry_id: int, request: Request[ResultT], why: AioweryError) -> Job[ResultT] | None:
+        """Return the entry's job like `job`, but send nothing: NotSent if it is new."""
+        if self._books.drop(entry_id) or (await self._entry(entry_id)).state is State.NEW:
+            raise NotSent(f"{request.label}: not sent, for another was refused before it: {why}") from why
+        return await self._known_job(entry_id, request)
+
+    async def _known_job(self, entry_id: int, request: Request[ResultT]) -> Job[ResultT] | None:
+        entry = await self._entry(entry_id)
+        match entry.state:
+            case State.DONE | State.FAILED:
+                return self._session.restored(entry, request)
+            case State.IN_DOUBT:
+                if job := await self._session.doubts.settled(entry_id, request):
+                    return job
+                if (await self._entry(entry_id)).state is not State.IN_DOUBT:
+                    return None  # settled elsewhere just now
+                named = await self._session.doubts.hints(entry.ref)
+                raise in_doubt(request, entry.sent_at or 0.0, entry.note, entry.request_id, named)
+            case State.ACCEPTED:
+                return await self._resumed(entry, request)
+            case State.SENDING if self._books.has_lost_track(entry):
+                await self._books.lost_track(entry)
+        await self._books.look_around()
+        return None
+
+    async def reused(self, request: Request[ResultT], deadline: Deadline, start_within: float | None) -> Job[ResultT]:
+        """Return the job of an equal request that is done or under way, else submit this one."""
+        (entry,) = await self._ledger.enter(UNNAMED, [item_of(request, self._books.host)], reuse=True)
+        return await self._waited_for(entry.id, request, deadline, start_within)
+
+    async def released(self, entry_id: int, request: Request[Any], purse: Purse) -> bool:
+        """Release an entry that is in doubt if the purse pays for sending it again; a price must be known for that."""
+        price = await self.price(request)
+        if price is None or over_budget(purse.used, price, purse.budget):
+            return False
+        purse.hold(price)
+        await self._ledger.release(entry_id)
+        log.warning("%s: in doubt, and sent again for about %g credits, as on_doubt says", request.label, price)
+        return True
+
+    async def resubmitted(self, entry_id: int, readable: Readable, deadline: Deadline) -> Job[Any]:
+        """Release an entry that is in doubt and submit its request again."""
+        entry = await self._entry(entry_id)
+        request = _read(entry, readable)
+        await self._ledger.release(entry_id)
+        return await self._waited_for(entry_id, request, deadline)
+
+    async def _attend(self, accepted: Mapping[int, Request[Any]]) -> None:
+        """Poll on what was accepted, before anything new is sent: its tasks take places at the provider."""
+        for entry_id, request in accepted.items():
+            entry = await self._entry(entry_id)
+            if entry.state is State.ACCEPTED:
+                await self._resumed(entry, request)
+
+    async def _resumed(self, entry: Entry, request: Request[ResultT]) -> Job[ResultT] | None:
+        return self._books.job_of(entry.id) or await self._session.resumed(entry, request)
+
+    def _pages(self, requests: Iterable[Request[Any]]) -> Iterator[list[Item]]:
+        numbers: Counter[str] = Counter()
+        works = (Work(index, request) for index, request in enumerate(requests))
+        while page := list(islice(works, _PAGE)):
+            yield [self._numbered_item(work, numbers) for work in page]
+
+    def _numbered_item(self, work: Work[Any], numbers: Counter[str]) -> Item:
+        """Return what is entered for a request, which is the how-manieth of its body."""
+        item = item_of(work.request, self._books.host, work.index, contents=True)
+        numbers[item.body] += 1
+        numbered_item: Item = attrs.evolve(item, key=f"{item.body}-{numbers[item.body]}")
+        return numbered_item
+
+    async def _waited_for(
+        self, entry_id: int, request: Request[ResultT], deadline: Deadline, start_within: float | None = None
+    ) -> Job[ResultT]:
+        """Return the entry's job, as soon as nobody else works on it."""
+        while (job := await self.job(entry_id, request, deadline, None, start_within)) is None:  # noqa: ASYNC110 - other processes set no events
+            await anyio.sleep(_LOOK_AGAIN)
+        return job
+
+    async def _entry(self, entry_id: int) -> Entry:
+        entry = await self._ledger.entry(entry_id)
+        if entry is None:
+            raise LedgerError(f"the ledger has no entry {entry_id}")
+        return entry
+
+
+@attrs.define
+class _Run:
+    """Runs the works of one stream."""
+
+    batches: Batches
+    deadline: Deadline
+    budget: float | None
+    for_doubts: Purse
+    refusal: InsufficientCredits | None = None
+
+    async def __call__(self, work: Work[ResultT]) -> Job[ResultT] | None:
+        entry_id = work.entry_id or 0
+        try:
+            job = await self._job(entry_id, work.request)
+        except SubmissionInDoubt as doubt:  # whose tasks are named, if they are, so that it can be settled
+            if doubt.task_ids or not await self.batches.released(entry_id, work.request, self.for_doubts):
+                raise
+            return None  # it is new, and its turn comes
+        if job is not None:
+            await job.ended(deadline=self.deadline)
+        return job
+
+    async def _job(self, entry_id: int, request: Request[ResultT]) -> Job[ResultT] | None:
+        if self.refusal is not None:
+            return await self.batches.unsent_job(entry_id, request, self.refusal)
+        try:
+            return await self.batches.job(entry_id, request, self.deadline, self.budget)
+        except InsufficientCredits as refusal:
+            self.refusal = refusal
+            raise
+
+
+def _read(entry: Entry, readable: Readable) -> Request[Any]:
+    try:
+        return readable(entry.request)
+    except ConfigurationError as fault:
+        raise ConfigurationError(f"entry {entry.id} of batch {entry.batch!r} cannot be made here: {fault}") from fault

@@ -1,0 +1,95 @@
+"""What the generic client needs to know of a provider: a pure translator between values and wire."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from aiowery._base.snapshot import Snapshot
+from aiowery._core.media import Checked
+from aiowery._core.messages import Answer, Call
+from aiowery._core.request import Accepted, Request
+from aiowery.errors import APIError
+
+
+class Provider(Protocol):
+    """Encodes requests and decodes answers, without I/O, clock or state.
+
+    Decoders are total: whatever the answer holds, they return a value or raise `APIError` (the provider refused)
+    or `UnexpectedResponse` (the answer is outside the contract), never anything else.
+    """
+
+    @property
+    def name(self) -> str:
+        """The provider's name in log lines."""
+        ...
+
+    @property
+    def everybodys_errors(self) -> tuple[type[APIError], ...]:
+        """Refusals that would meet every other request of the same credential too."""
+        ...
+
+    def check(self, request: object) -> None:
+        """Raise ConfigurationError for what is no request of this provider's."""
+        ...
+
+    def encode(self, request: Request[Any]) -> Call:
+        """Return the POST that submits this request."""
+        ...
+
+    def called_back(self, request: Request[Any], address: str) -> Request[Any] | None:
+        """Return the request with the address at which its end is to be told.
+
+        None where its endpoint knows none, where it answers at once, and where the caller has given an address already.
+        """
+        ...
+
+    def decode_accepted(self, request: Request[Any], answer: Answer) -> Accepted:
+        """Read the answer to the submission of this request.
+
+        An endpoint that answers at once gives its outputs here, as snapshots of ended tasks.
+        """
+        ...
+
+    def status_call(self, task_id: str) -> Call:
+        """Return the GET that asks for one task."""
+        ...
+
+    def decode_status(self, answer: Answer, task_id: str) -> Snapshot:
+        """Read the answer to `status_call(task_id)`."""
+        ...
+
+    def contradicts(self, request: Request[Any], snapshot: Snapshot, sent_at: float) -> bool:
+        """Return True if the answer about a task shows that another request began it.
+
+        `sent_at` is when this request was sent, in seconds since the epoch. What is not understood contradicts nothing.
+        """
+        ...
+
+    def knows_word(self, word: str) -> bool:
+        """Whether this status word is one that we have seen documented or in use."""
+        ...
+
+    def alive_call(self) -> Call | None:
+        """Return the cheapest GET that costs nothing; None where the provider has none."""
+        ...
+
+    def is_own_answer(self, answer: Answer) -> bool:
+        """Return True if the provider itself gave this answer, a refusal included; False for any hop's in between."""
+        ...
+
+    def batch_call(self, batch_id: str) -> Call | None:
+        """Return the GET that asks for all tasks of a batch; None where the provider has none."""
+        ...
+
+    def decode_batch(self, answer: Answer) -> Sequence[Snapshot]:
+        """Read the answer to `batch_call(...)`."""
+        ...
+
+    def upload_call(self, file: Checked) -> Call | None:
+        """Return the POST that uploads a file; None where the provider takes no files."""
+        ...
+
+    def decode_upload(self, answer: Answer) -> str:
+        """Read the url under which an uploaded file lies."""
+        ...

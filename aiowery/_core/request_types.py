@@ -1,0 +1,138 @@
+"""What can be asked for, by name; and each request as JSON, to files and back."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final, Generic, TypeVar
+
+import attrs
+
+from aiowery._core.fields import shown, wire_of
+from aiowery._core.media import File, is_url
+from aiowery._core.request import Request
+from aiowery.errors import ConfigurationError
+
+RequestT = TypeVar("RequestT", bound=Request[Any])
+
+_TYPE: Final = "type"
+
+
+class OnDemand(Mapping[str, type[RequestT]]):
+    """The request classes of a package by `type_name`, of which `names` are the names there.
+
+    A class is loaded when it is asked for: the names alone cost nothing.
+    """
+
+    def __init__(self, package: str, names: Mapping[str, str]) -> None:
+        self._package = sys.modules[package]
+        self._names = names
+
+    def __getitem__(self, type_name: str) -> type[RequestT]:
+        cls: type[RequestT] = getattr(self._package, self._names[type_name])
+        return cls
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+
+class Catalogue(Generic[RequestT]):
+    """The request classes of one provider; `requests` has each by its `type_name`."""
+
+    def __init__(self, requests: Mapping[str, type[RequestT]]) -> None:
+        self.requests = requests
+
+    def load(self) -> None:
+        """Load every class, for those who may read any request from a file while an event loop runs."""
+        tuple(self.requests.values())
+
+    def request_type(self, name: object) -> type[RequestT]:
+        """Return the class of this `type_name`; ConfigurationError lists the known ones."""
+        cls = self.requests.get(name) if isinstance(name, str) else None
+        if cls is None:
+            raise ConfigurationError(f"type is {shown(name)}; known types are: {', '.join(self.requests)}")
+        return cls
+
+    def from_object(self, values: Mapping[str, Any]) -> RequestT:
+        """Make the request that a JSON object describes; names that its class does not know go to `extra`."""
+        cls = self.request_type(values.get(_TYPE))
+        fields = {field.name: field for field in attrs.fields(cls)}
+        given = {
+            name: value
+            for name, value in values.items()
+            if name != _TYPE and (value is not None or _is_none_by_choice(fields.get(name), value))
+        }
+        extra = given.pop("extra", {})
+        if not isinstance(extra, Mapping):
+            raise ConfigurationError(f"extra is {shown(extra)}; an object is needed")
+        known = {name: _read(fields[name], value) for name, value in given.items() if name in fields}
+        unknown = {name: value for name, value in given.items() if name not in fields}
+        for name, field in fields.items():
+            if field.default is attrs.NOTHING and name not in known:
+                raise ConfigurationError(f"no {name}; {cls.type_name} needs one")
+        return cls(extra={**extra, **unknown}, **known)
+
+
+def as_object(request: Request[Any], *, contents: bool = True) -> dict[str, Any]:
+    """Return the request as a JSON object, from which `from_object` makes an equal one.
+
+    Only what was set is there. A local file stands by its path, a file in memory with its content in base64; without
+    `contents` with a digest of it, from which nothing can be made again.
+    """
+    told = {
+        field.name: _told(value, contents=contents)
+        for field in attrs.fields(type(request))
+        if (value := getattr(request, field.name)) is not None or _is_none_by_choice(field, value)
+        if value != () and (field.name != "extra" or value)
+    }
+    return {_TYPE: request.type_name, **told}
+
+
+def _is_none_by_choice(field: attrs.Attribute[Any] | None, value: Any) -> bool:
+    return value is None and field is not None and wire_of(field).may_be_none
+
+
+def _told(value: Any, *, contents: bool) -> Any:
+    """Write one of our values as JSON has it."""
+    if isinstance(value, Path) or (isinstance(value, tuple) and type(value) is not tuple):
+        return str(value)  # a pair with a name writes itself
+    if isinstance(value, File):
+        if contents:
+            return {"base64": base64.b64encode(value.content).decode(), "name": value.name}
+        return {"digest": value.digest, "name": value.name}
+    if isinstance(value, tuple):
+        return [_told(item, contents=contents) for item in value]
+    if attrs.has(type(value)):
+        return {
+            name: _told(member, contents=contents)
+            for name, member in attrs.asdict(value, recurse=False).items()
+            if member is not None
+        }
+    return dict(value) if isinstance(value, Mapping) else value
+
+
+def _read(field: attrs.Attribute[Any], value: Any) -> Any:
+    """Read what JSON says of a media field; other fields convert by themselves."""
+    if wire_of(field).media is None:
+        return value
+    return [_local(item) for item in value] if isinstance(value, list) else _local(value)
+
+
+def _local(value: Any) -> Any:
+    if isinstance(value, str):
+        return value if is_url(value) else Path(value)
+    if isinstance(value, Mapping):
+        try:
+            return File(base64.b64decode(value["base64"], validate=True), str(value.get("name", "")))
+        except (KeyError, TypeError, binascii.Error, ValueError) as fault:
+            raise ConfigurationError(f"a file is given as {{'base64': ..., 'name': ...}}: {fault!r}") from fault
+    return value

@@ -1,0 +1,99 @@
+"""Being called back: under which address, and who wants to hear of it."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Coroutine
+from typing import Any, Final, Protocol
+
+import attrs
+
+from aiowery._core.urls import checked_url
+from aiowery.errors import ConfigurationError
+
+_BYTES: Final = 16
+TOKEN_LENGTH: Final = 2 * _BYTES
+
+
+def new_token() -> str:
+    """Return what nobody can guess: the last part of the address at which one submission's end is told."""
+    return secrets.token_hex(_BYTES)
+
+
+def ref_of(token: str) -> str:
+    """Return the mark under which the ledger knows a submission: a hash of its token.
+
+    So whoever looks for a mark compares hashes, whose timing tells nothing of a token, and who reads the ledger learns
+    no address.
+    """
+    return hashlib.blake2b(token.encode(), digest_size=_BYTES).hexdigest()
+
+
+@attrs.define
+class Line:
+    """What a job hears from the provider by itself, under its mark `ref`.
+
+    `awaited`: the provider was told to call, so looks may wait. `called`: it has. `woken`: it has since the latest look
+    began. `futile`: how many looks in a row, from the first that a call had woken, have found nothing new; the latest
+    was at `looked_at`.
+    """
+
+    ref: str
+    awaited: bool
+    called: bool = False
+    woken: bool = False
+    futile: int = 0
+    looked_at: float = 0.0
+
+
+class Recipient(Protocol):
+    """Somebody who has submitted, or who keeps the ledger of those who have."""
+
+    def knows(self, ref: str) -> Coroutine[Any, Any, bool]:
+        """Return True if this mark is one of a submission that is known here, whatever has become of it."""
+        ...
+
+    def delivered(self, ref: str, task_id: str, *, ended: bool) -> Coroutine[Any, Any, bool]:
+        """Record that a task was told of under a mark, and whether as ended; False when that is not known here."""
+        ...
+
+
+class Postbox(Protocol):
+    """Where calls arrive: an `aiowery.webhook.Receiver`."""
+
+    def attach(self, recipient: Recipient) -> None:
+        """Hand what arrives from here on to this recipient too, in the event loop that is running now."""
+        ...
+
+    def detach(self, recipient: Recipient) -> None:
+        """Hand nothing more to it."""
+        ...
+
+
+@attrs.frozen(kw_only=True)
+class Webhooks:
+    """Have the provider call back when a task ends, instead of asking it every few seconds.
+
+    `public_url`: where the provider reaches the `receiver`: https (or http on loopback, for a sandbox), with the path
+    at which it is mounted. Each submission adds a secret of its own to it. Without a `receiver` here, another process
+    receives (`aiowery webhook`, say), and tells of it through the ledger file that both share.
+
+    A call is a hint: a status check, made at once, confirms it. Where calls do not come, polling is as without them.
+    """
+
+    public_url: str = attrs.field()
+    receiver: Postbox | None = None
+
+    @public_url.validator
+    def _is_an_address(self, _: attrs.Attribute[str], public_url: str) -> None:
+        checked_url("public_url", public_url, carries="each submission's secret")
+
+    def __attrs_post_init__(self) -> None:
+        told: object = self.receiver  # whatever the annotations say
+        if isinstance(told, type) or (told is not None and not hasattr(told, "attach")):
+            raise ConfigurationError(f"Webhooks.receiver is {told!r}; an aiowery.webhook.Receiver() is needed")
+
+    def address(self, token: str) -> str:
+        """Return the address for one submission."""
+        return f"{self.public_url.rstrip('/')}/{token}"

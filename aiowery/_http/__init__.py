@@ -1,0 +1,1 @@
+"""The only room that knows an HTTP library: transports, retries, uploads, downloads."""

@@ -1,0 +1,139 @@
+"""The usual way through the door: over its own connections, straight on httpx's engine.
+
+An `AsyncClient` on top would add cookies, authentication, redirects and hooks, none of which the door wants; with its
+transport's pool and its request and response objects that is two thirds of the cost of a status check.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from functools import lru_cache
+from typing import Any, ClassVar, Final, cast
+
+import anyio.to_thread
+import attrs
+import httpcore
+import httpx
+
+from aiowery._http.pool import Connection, Connections
+from aiowery._http.transport import Outgoing, Reply, Way, multipart
+
+_ORIGINS: Final = 64
+
+
+@attrs.frozen
+class _Address:
+    """Where a url leads, taken apart once for all the calls below it."""
+
+    origin: httpcore.Origin
+    host: bytes
+    path: bytes
+
+
+class OwnConnections(Way):
+    """A stack of connections, and nothing between them and the door."""
+
+    faults: tuple[type[Exception], ...] = (
+        httpcore.NetworkError,
+        httpcore.TimeoutException,
+        httpcore.ProtocolError,
+        httpcore.ProxyError,
+        httpcore.UnsupportedProtocol,
+        httpcore.ConnectionNotAvailable,
+        httpx.DecodingError,
+        httpx.InvalidURL,
+        OSError,
+    )
+    _unsent: ClassVar[tuple[type[Exception], ...]] = (
+        httpcore.ConnectError,
+        httpcore.ConnectTimeout,
+        httpcore.ProxyError,
+        httpcore.UnsupportedProtocol,
+        httpcore.ConnectionNotAvailable,
+        httpx.InvalidURL,
+    )
+
+    def __init__(self, connections: Connections, timeout: float) -> None:
+        self._connections = connections
+        self._timeout = timeout
+        self._closed = False
+
+    @classmethod
+    async def open(cls, connections: int, timeout: float) -> OwnConnections:
+        """Make room for so many connections; certificates are read from the disk in a thread."""
+        tls = await anyio.to_thread.run_sync(httpx.create_ssl_context)
+        return cls(Connections(connections, tls), timeout)
+
+    def proves_unsent(self, fault: Exception) -> bool:
+        """Whether it happened while connecting, or before."""
+        return isinstance(fault, self._unsent)
+
+    def is_closed(self) -> bool:
+        """Whether the door is."""
+        return self._closed
+
+    def tells_first_byte(self) -> bool:
+        """Httpcore does."""
+        return True
+
+    async def send(self, outgoing: Outgoing) -> Reply:
+        """Send over the last used free connection, which is taken back when the answer has been closed."""
+        address = _address(outgoing.base)
+        request = _request(outgoing, address)
+        request.extensions["timeout"] = outgoing.timeouts(self._timeout)
+        if outgoing.trace is not None:
+            request.extensions["trace"] = outgoing.trace
+        connection = await self._connections.take(address.origin)
+        try:
+            response = await connection.handle_async_request(request)
+        except BaseException:
+            await self._connections.drop(connection)
+            raise
+        return self._reply(response, address.origin, connection)
+
+    def _reply(self, response: httpcore.Response, origin: httpcore.Origin, connection: Connection) -> Reply:
+        headers = {name.lower().decode("latin-1"): value.decode("latin-1") for name, value in response.headers}
+
+        async def aclose() -> None:
+            try:
+                await response.aclose()
+            except BaseException:
+                await self._connections.drop(connection)
+                raise
+            await self._connections.give_back(origin, connection)
+
+        return Reply(response.status, headers, _chunks(response, headers), aclose)
+
+    async def aclose(self) -> None:
+        """Close all connections; nothing is sent any more."""
+        self._closed = True
+        await self._connections.aclose()
+
+
+@lru_cache(maxsize=_ORIGINS)
+def _address(base: str) -> _Address:
+    url = httpx.URL(base)
+    standard = {b"http": 80, b"https": 443}.get(url.raw_scheme, 0)
+    origin = httpcore.Origin(url.raw_scheme, url.raw_host, url.port or standard)
+    return _Address(origin, url.netloc, b"" if url.raw_path == b"/" else url.raw_path)
+
+
+def _request(outgoing: Outgoing, address: _Address) -> httpcore.Request:
+    origin, headers = address.origin, outgoing.headers
+    target = address.path + outgoing.path.encode("ascii")
+    url = httpcore.URL(scheme=origin.scheme, host=origin.host, port=origin.port, target=target or b"/")
+    lines = [(b"host", address.host), *((name.encode(), value.encode()) for name, value in headers.items())]
+    body: bytes | AsyncIterable[bytes] | None = outgoing.content
+    if outgoing.content is not None:
+        lines.append((b"content-length", b"%d" % len(outgoing.content)))
+    elif outgoing.form is not None:
+        body, length = multipart(outgoing.form, headers["content-type"])
+        lines.append((b"content-length", length.encode()))
+    return httpcore.Request(outgoing.method, url, headers=lines, content=cast("Any", body), extensions={})
+
+
+def _chunks(response: httpcore.Response, headers: Mapping[str, str]) -> AsyncIterator[bytes]:
+    """Return the body's chunks, decoded by httpx if the server has compressed them, though nobody asked for it."""
+    if headers.get("content-encoding", "identity") == "identity":
+        return response.aiter_stream()
+    return httpx.Response(response.status, headers=response.headers, content=response.aiter_stream()).aiter_bytes()

@@ -1,0 +1,288 @@
+"""A job: one accepted submission, which anybody may await, any number of times."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections.abc import AsyncIterator, Generator, Iterable
+from typing import Any, Generic, Protocol, cast
+
+from aiowery._base.snapshot import Kind, Snapshot, TaskState, credits_of
+from aiowery._core.request import DEFAULT, Accepted, Deadline, Request, ResultT
+from aiowery._core.webhook_config import Line
+from aiowery._jobs.scheduler import Watched
+from aiowery._queue.submission_queue import Ticket
+from aiowery.errors import JobError, JobTimeout
+
+
+class Keeper(Protocol):
+    """What a job needs of the client that looks after it."""
+
+    def patience(self, kind: Kind | None, deadline: Deadline) -> float:
+        """Return the seconds that this deadline means for such a job; infinity for none."""
+        ...
+
+    def attend(self, job: Job[Any]) -> None:
+        """See that the job is looked at until its last waiter's deadline; ClientClosed if that cannot be."""
+        ...
+
+    def collected(self, job: Job[Any]) -> None:
+        """Note that somebody has received the job's end."""
+        ...
+
+
+class _Waiter(asyncio.Future[None]):
+    """Somebody who waits, until when, and whether a change is enough."""
+
+    __slots__ = ("on_news", "until")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, until: float, *, on_news: bool) -> None:
+        super().__init__(loop=loop)
+        self.until = until
+        self.on_news = on_news
+
+
+class Job(Watched, Generic[ResultT]):
+    """One accepted submission of one request, made by `client.submit` or `client.job`.
+
+    `await job` waits for the result. Many may wait on one job; a waiter's cancellation or time-out ends only its
+    own waiting, never the job. `request` is None for a job re-attached by its task id.
+    """
+
+    __slots__ = (
+        "_error",
+        "_keeper",
+        "_loop",
+        "_result",
+        "_seen",
+        "_waiters",
+        "accepted_at",
+        "batch_id",
+        "deadline",
+        "failures",
+        "kind",
+        "last_running",
+        "line",
+        "open_task_ids",
+        "request",
+        "request_id",
+        "result_type",
+        "task_ids",
+        "ticket",
+    )
+
+    def __init__(
+        self,
+        accepted: Accepted,
+        keeper: Keeper,
+        *,
+        request: Request[ResultT] | None,
+        result_type: type[ResultT],
+        kind: Kind | None,
+        ticket: Ticket | None = None,
+    ) -> None:
+        super().__init__()
+        self.request: Request[ResultT] | None = request
+        self.task_ids: tuple[str, ...] = accepted.task_ids
+        self.open_task_ids: tuple[str, ...] = accepted.task_ids
+        self.batch_id: str | None = accepted.batch_id
+        self.request_id: str | None = accepted.request_id
+        self.result_type: type[ResultT] = result_type
+        self.kind: Kind | None = kind
+        self._loop = asyncio.get_running_loop()
+        self.accepted_at: float = self._loop.time()
+        self.deadline: float = self.accepted_at
+        self.failures: int = 0
+        self.last_running: float = 0.0
+        self.ticket: Ticket | None = ticket
+        self.line: Line | None = None
+        self._keeper = keeper
+        self._seen: tuple[Snapshot | None, ...] = (None,) * len(accepted.task_ids)
+        self._waiters: tuple[_Waiter, ...] = ()
+        self._result: ResultT | None = None
+        self._error: JobError | None = None
+
+    def __repr__(self) -> str:
+        ids = ", ".join(self.task_ids)
+        return f"<Job {ids} {self.state.value}, {self.age:.1f} s>"
+
+    def __await__(self) -> Generator[object, None, ResultT]:
+        return self.wait().__await__()
+
+    @property
+    def age(self) -> float:
+        """Seconds since acceptance."""
+        return self._loop.time() - self.accepted_at
+
+    @property
+    def done(self) -> bool:
+        """Whether the job has ended and awaiting it returns at once."""
+        return self._result is not None or self._error is not None
+
+    @property
+    def error(self) -> JobError | None:
+        """Why it has no result; None while it is under way and when it has one."""
+        return self._error
+
+    @property
+    def snapshots(self) -> tuple[Snapshot, ...]:
+        """What was last seen of each task, in the order of `task_ids`; tasks never seen are left out."""
+        return tuple(snapshot for snapshot in self._seen if snapshot is not None)
+
+    @property
+    def places(self) -> int:
+        """The places that it still holds in its lane."""
+        return 0 if self.ticket is None else self.ticket.places
+
+    @property
+    def credits(self) -> float | None:
+        """What the provider has reported as charged so far, over all tasks."""
+        return credits_of(self.snapshots)
+
+    @property
+    def state(self) -> TaskState:
+        """The job as a whole: done or failed once it has ended, running once one task runs."""
+        if self.done:
+            return TaskState.FAILED if self._result is None else TaskState.DONE
+        states = {snapshot.state for snapshot in self.snapshots}
+        return TaskState.WAITING if states <= {TaskState.WAITING} else TaskState.RUNNING
+
+    @property
+    def label(self) -> str:
+        """The beginning of the prompt, or the task ids of a re-attached job."""
+        return ", ".join(self.task_ids) if self.request is None else self.request.label
+
+    @property
+    def duration_key(self) -> tuple[str, ...]:
+        """What its duration depends on: model and settings; nothing for a re-attached job."""
+        return () if self.request is None else self.request.duration_key
+
+    async def wait(self, *, deadline: Deadline = DEFAULT) -> ResultT:
+        """Return the result once all tasks have ended, or raise why there is none.
+
+        `deadline` is in seconds from acceptance (from now, if that moment has passed); by default 10 minutes
+        for pictures and 30 for anything else; None waits without end. Raises JobFailed, EmptyResult, JobLost,
+        JobTimeout (await the job again to go on waiting) or ClientClosed.
+        """
+        if not self.done:  # not through `ended`: that would be one more coroutine for every waiter
+            end = self._begin_to_wait(self.until(deadline))
+            try:
+                await end
+            finally:
+                self._leave(end)
+        return self.collect()
+
+    async def ended(self, *, deadline: Deadline = DEFAULT) -> None:
+        """Return once all tasks have ended, well or badly; raises JobTimeout or ClientClosed like `wait`."""
+        if not self.done:
+            end = self._begin_to_wait(self.until(deadline))
+            try:
+                await end
+            finally:
+                self._leave(end)
+
+    def collect(self) -> ResultT:
+        """Return the result of a job that is done, or raise its error; from then on `client.jobs()` forgets it."""
+        self._keeper.collected(self)
+        if self._error is not None:
+            raise copy.copy(self._error)
+        return cast("ResultT", self._result)
+
+    async def updates(self, *, deadline: Deadline = DEFAULT) -> AsyncIterator[Snapshot]:
+        """Yield a snapshot whenever a look shows something new of a task, and end with the job.
+
+        What is known already comes first. A job that fails ends the iteration; `await job` says why. Raises
+        JobTimeout like `wait`.
+        """
+        until = self.until(deadline)
+        shown: dict[str, Snapshot] = {}
+        while True:
+            ended = self.done
+            fresh = [one for one in self.snapshots if not one.tells_as_much_as(shown.get(one.task_id))]
+            for snapshot in fresh:
+                shown[snapshot.task_id] = snapshot
+                yield snapshot
+            if ended:
+                return
+            if fresh:  # the job may have gone on, or ended, while the caller was busy with them
+                continue
+            news = self._begin_to_wait(until, on_news=True)
+            try:
+                await news
+            finally:
+                self._leave(news)
+
+    # What follows is for the client that keeps the job.
+
+    def take(self, snapshots: Iterable[Snapshot]) -> list[Snapshot]:
+        """Remember what a look showed; return what is new in it. Ended tasks stay as they ended."""
+        news = []
+        for snapshot in snapshots:
+            if snapshot.task_id not in self.task_ids:
+                continue
+            place = self.task_ids.index(snapshot.task_id)
+            before = self._seen[place]
+            if before is not None and before.state.terminal:
+                continue
+            self._seen = (*self._seen[:place], snapshot, *self._seen[place + 1 :])
+            if snapshot.state.terminal:
+                self.open_task_ids = tuple(one for one in self.open_task_ids if one != snapshot.task_id)
+            if not snapshot.tells_as_much_as(before):
+                news.append(snapshot)
+        if news:
+            self._wake(waiter for waiter in self._waiters if waiter.on_news)
+        return news
+
+    def settle(self, result: ResultT | None, error: JobError | None) -> None:
+        """End the job and wake everybody who waits."""
+        self._result, self._error = result, error
+        self._wake(self._waiters)
+
+    def expire(self, now: float) -> float | None:
+        """Time out the waiters whose deadline has passed; return the next one, None when patience is over."""
+        for waiter in self._waiters:
+            if waiter.until <= now and not waiter.done():
+                waiter.set_exception(self.timeout())
+        return self.next_deadline(now)
+
+    def next_deadline(self, now: float) -> float | None:
+        """Return the first deadline still to be kept: a waiter's, though it may have passed, or the job's own."""
+        deadlines = [waiter.until for waiter in self._waiters if not waiter.done()]
+        return min(deadlines + [self.deadline] * (self.deadline > now), default=None)
+
+    def timeout(self) -> JobTimeout:
+        """Return the error that says our patience ended."""
+        return JobTimeout(
+            f"{self.label}: not finished {self.age:.0f} s after acceptance (task ids {', '.join(self.task_ids)});"
+            " the task may still finish: await the error's .job, or client.job(task_id) later",
+            task_ids=self.task_ids,
+            snapshots=self.snapshots,
+            request_id=self.request_id,
+            job=self,
+        )
+
+    def until(self, deadline: Deadline) -> float:
+        """Return the loop time of a deadline counted from acceptance, or from now if that has passed."""
+        patience = self._keeper.patience(self.kind, deadline)
+        now = self._loop.time()
+        return self.accepted_at + patience if self.accepted_at + patience > now else now + patience
+
+    def _begin_to_wait(self, until: float, *, on_news: bool = False) -> _Waiter:
+        """Return what wakes at the end, or at news, or is told at `until` that patience is over."""
+        waiter = _Waiter(self._loop, until, on_news=on_news)
+        self._waiters = (*self._waiters, waiter)
+        try:
+            self._keeper.attend(self)
+        except BaseException:
+            self._leave(waiter)
+            raise
+        return waiter
+
+    def _leave(self, waiter: _Waiter) -> None:
+        self._waiters = tuple(other for other in self._waiters if other is not waiter)
+
+    @staticmethod
+    def _wake(waiters: Iterable[_Waiter]) -> None:
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)

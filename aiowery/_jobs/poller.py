@@ -1,0 +1,358 @@
+"""Looking after jobs from acceptance to their end: what an answer means, and when to ask again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from math import inf
+from typing import Any, Protocol
+
+from aiowery._base.snapshot import Kind, Snapshot, TaskState
+from aiowery._core.durations import Durations, Interval, SafetyNet
+from aiowery._core.events import Events, JobEnded, JobUpdated, PollFailed, log
+from aiowery._core.policies import PollPolicy, Random
+from aiowery._core.provider import Provider
+from aiowery._core.request import DEFAULT, Deadline
+from aiowery._core.statistics import PollStatistics
+from aiowery._core.webhook_config import Line
+from aiowery._http.retry import Sender, retry_after
+from aiowery._jobs import job_errors
+from aiowery._jobs.job import Job
+from aiowery._jobs.scheduler import Scheduler
+from aiowery._jobs.status import Inquiry
+from aiowery.errors import (
+    AioweryError,
+    ConfigurationError,
+    JobError,
+    NotFound,
+    RateLimited,
+    UnexpectedResponse,
+)
+
+# A tick of the wheel is this part of the shortest interval, 50 ms of 3 s: what is due in it shares its wake-ups.
+_TICKS = 60
+# Looks that wait for a call come by this part earlier, at random, so that jobs drift apart.
+_DRIFT = 0.1
+# Thirty years: nobody's patience, and more than a timer can hold.
+_WITHOUT_END = 1e9
+
+
+class Owner(Protocol):
+    """Who owns the jobs and hears what becomes of them."""
+
+    def freed(self, job: Job[Any], places: int) -> None:
+        """Tasks of a job have ended: others may take their places."""
+        ...
+
+    def watched(self, job: Job[Any]) -> None:
+        """A job is looked after, for the first time or again."""
+        ...
+
+    def learned(self, job: Job[Any], interval: Interval) -> None:
+        """A look has found a job's end, which tells how long such a job takes."""
+        ...
+
+    def ended(self, job: Job[Any]) -> None:
+        """A job has ended, or our patience with it (then it is not `done`)."""
+        ...
+
+    def collected(self, job: Job[Any]) -> None:
+        """Somebody has received a job's end."""
+        ...
+
+
+class Watch:
+    """The keeper of all jobs of one open client."""
+
+    def __init__(
+        self,
+        provider: Provider,
+        sender: Sender,
+        policy: PollPolicy,
+        *,
+        gate: asyncio.Semaphore,
+        polls: int,
+        events: Events,
+        random: Random,
+        owner: Owner,
+        durations: Durations,
+    ) -> None:
+        self._provider = provider
+        self._inquiry = Inquiry(provider, sender, policy.grace)
+        self._policy = policy
+        self._events = events
+        self._random = random
+        self._owner = owner
+        self._durations = durations
+        self.net: SafetyNet = SafetyNet(policy.longest, policy.safety_net)
+        self._strange_words: set[str] = set()
+        self._closed = False
+        self._loop = asyncio.get_running_loop()
+        self._scheduler: Scheduler[Job[Any]] = Scheduler(
+            self._look, self._expire, gate=gate, polls=polls, tick=policy.shortest / _TICKS
+        )
+
+    def begin(self, job: Job[Any], *, deadline: Deadline) -> None:
+        """Look after a job: until its kind's usual deadline at least, longer if the caller is more patient."""
+        job.deadline = max(job.until(DEFAULT), job.until(deadline))
+        self._owner.watched(job)
+        if self._closed:
+            self._end(job, None, job_errors.closed(job))
+        elif job.open_task_ids:
+            self._scheduler.watch(job, after=self._first_look(job), deadline=job.deadline)
+        else:
+            self._settle(job)
+
+    def attend(self, job: Job[Any]) -> None:
+        """See that the job is looked at until its last waiter's deadline, anew if nobody looked any more."""
+        if self._closed:
+            raise job_errors.closed(job)
+        deadline = job.next_deadline(self._loop.time())
+        if deadline is None:
+            return
+        if job.watched:
+            self._scheduler.set_deadline(job, deadline)
+            if job.line is not None:  # looks that wait for a call must not outwait who waits for the result
+                self._scheduler.look_by(job, self._look_before(deadline))
+        elif not job.done:
+            self._owner.watched(job)
+            self._scheduler.watch(job, after=0.0, deadline=deadline)
+
+    def called(self, job: Job[Any], line: Line) -> None:
+        """The provider says that a task of this job has ended: look at once, and not again for every further call.
+
+        After a look that could not confirm it, calls bring the next one forward, to where ordinary polling would be.
+        """
+        if job.done or self._closed:
+            return
+        line.called = True
+        if not job.watched:  # our patience had ended
+            self._owner.watched(job)
+            self._scheduler.watch(job, after=0.0, deadline=self._loop.time() + self._policy.grace)
+        if job.due or not (line.woken or line.futile):
+            self._scheduler.look_now(job)
+        elif not line.woken:
+            self._scheduler.look_by(job, line.looked_at + self._policy.longest)
+        line.woken = True
+
+    def collected(self, job: Job[Any]) -> None:
+        """Note that somebody has received the job's end."""
+        self._owner.collected(job)
+
+    def patience(self, kind: Kind | None, deadline: Deadline) -> float:
+        """Return the seconds that this deadline means for such a job; infinity for none."""
+        if deadline is DEFAULT:
+            return self._policy.deadline_of(kind)
+        if deadline is None:
+            return inf
+        seconds: object = deadline  # whatever the annotations say, a wrong type must not fail after paying
+        if not isinstance(seconds, (int, float)) or not seconds >= 0:
+            raise ConfigurationError(f"deadline is {deadline!r}; give seconds, or None to wait without end")
+        return float(seconds) if seconds < _WITHOUT_END else inf
+
+    def round_after(self, rounds: int) -> float:
+        """Return the pause after so many rounds of asking about what is in doubt: each twice the one before it."""
+        return self._policy.shortest * 2.0**rounds
+
+    def statistics(self) -> PollStatistics:
+        """Return the scheduler's figures at this moment."""
+        return self._scheduler.statistics()
+
+    async def aclose(self, jobs: tuple[Job[Any], ...]) -> None:
+        """Stop looking, and tell everybody who still waits for one of these jobs."""
+        self._closed = True
+        await self._scheduler.aclose()
+        for job in jobs:
+            self._scheduler.forget(job)
+            if not job.done:
+                job.settle(None, job_errors.closed(job))
+
+    def _first_look(self, job: Job[Any]) -> float:
+        if job.request is None or (job.line is not None and job.line.woken):
+            return 0.0
+        usual = self._policy.first_look(self._learned(job), self._random)
+        return max(usual, self._caught_after(job))
+
+    def _next_look(self, job: Job[Any]) -> float:
+        usual = self._policy.next_look(self._learned(job), self._random)
+        return max(usual, self._caught_after(job))
+
+    def _caught_after(self, job: Job[Any]) -> float:
+        """Return how long a look may wait because the provider is to call: not at all if that is not known.
+
+        A call that looks do not confirm (yet) makes the next ones come soon, each later than the one before.
+        """
+        line = job.line
+        if line is None or line.woken or not line.awaited or self.net.seconds <= self._policy.longest:
+            return 0.0
+        seconds = self.net.seconds if not line.futile else self._policy.longest * 2.0 ** min(line.futile - 2, 63)
+        caught = min(seconds, self.net.seconds) * (1.0 - _DRIFT * self._random())
+        deadline = job.next_deadline(self._loop.time())
+        return caught if deadline is None else min(caught, self._look_before(deadline) - self._loop.time())
+
+    def _look_before(self, deadline: float) -> float:
+        """Return when a look finds in time what ends before a deadline, but for its last few seconds."""
+        return max(deadline - self._policy.longest, self._loop.time() + self._policy.longest)
+
+    def _learned(self, job: Job[Any]) -> float | None:
+        if job.request is None or self._policy.first != "learned":
+            return None
+        return self._durations.first_look(job.request.duration_key)
+
+    async def _look(self, job: Job[Any]) -> float | None:
+        """Ask about the job; return the seconds until the next look, None when it has ended."""
+        called = _answered(job.line)
+        try:
+            snapshots = await self._inquiry.ask(job)
+        except AioweryError as error:
+            return self._stumble(job, error)
+        except Exception as fault:  # noqa: BLE001 - a failing look must never end a job
+            log.exception("a status check raised what nobody foresaw; the job goes on")
+            return self._stumble(job, UnexpectedResponse(f"{type(fault).__name__}: {fault}"))
+        snapshots = [job.result_type.judged(snapshot) for snapshot in snapshots]
+        job.failures = 0
+        before = len(job.open_task_ids)
+        if log.isEnabledFor(logging.DEBUG):
+            for snapshot in snapshots:
+                log.debug("task %s: %s", snapshot.task_id, snapshot.word, extra={"task_ids": job.task_ids})
+        for snapshot in job.take(snapshots):
+            self._note(job, snapshot)
+        ended = before - len(job.open_task_ids)
+        self._free(job, ended)
+        if job.line is not None:
+            self._judge(job, job.line, called=called, confirmed=ended > 0)
+        if not job.open_task_ids:
+            self._learn(job)
+            self._weigh(job)
+            self._settle(job)
+            return None
+        job.last_running = job.age
+        return self._next_look(job)
+
+    def _stumble(self, job: Job[Any], error: AioweryError) -> float | None:
+        """A look failed: never the job's end, unless the provider has lost it."""
+        job.failures += 1
+        job.again = False  # a call that came meanwhile waits for the next look, as those do that come from here on
+        if job.line is not None:
+            job.line.woken = job.line.called
+        if isinstance(error, NotFound) and self._inquiry.lost_for_good(job):
+            self._end(job, None, job_errors.lost(job, error))
+            return None
+        asked = retry_after(error)
+        # One failure says nothing; being told to ask less, without a number, does.
+        told_off = isinstance(error, RateLimited) and asked is None
+        pause = self._policy.after_failures(job.failures + told_off, self._random)
+        if asked is not None:
+            asked = min(asked, self._policy.ceiling)
+            self._scheduler.hold(asked)
+            pause = max(pause, asked)
+        log.log(
+            logging.DEBUG if isinstance(error, NotFound) else logging.WARNING,
+            "%s: a status check failed (%s); the job goes on, next check in %.1f s",
+            job.label,
+            error,
+            pause,
+            extra={"task_ids": job.task_ids, "failures": job.failures, "request_id": error.request_id},
+        )
+        self._events.tell(PollFailed(task_ids=job.task_ids, pause=pause, error=error))
+        return pause
+
+    def _note(self, job: Job[Any], snapshot: Snapshot) -> None:
+        self._events.tell(JobUpdated(task_ids=job.task_ids, snapshot=snapshot))
+        if snapshot.state.terminal or self._provider.knows_word(snapshot.word):
+            return
+        if snapshot.word not in self._strange_words:
+            self._strange_words.add(snapshot.word)
+            log.warning("task %s: status %r is unknown; it counts as still running", snapshot.task_id, snapshot.word)
+
+    def _free(self, job: Job[Any], tasks: int) -> None:
+        """Give back the places of tasks that have ended."""
+        places = min(tasks, job.places)
+        if places:
+            self._owner.freed(job, places)
+
+    def _learn(self, job: Job[Any]) -> None:
+        if job.line is not None and job.line.called:
+            job.last_running = job.age  # a call comes at the very end; without one it lies between two looks
+        if job.request is not None:
+            interval = job.last_running, job.age
+            self._durations.observe(job.duration_key, interval)
+            self._owner.learned(job, interval)
+
+    def _judge(self, job: Job[Any], line: Line, *, called: bool, confirmed: bool) -> None:
+        """Note what a look has made of the calls before it."""
+        line.looked_at = self._loop.time()
+        if confirmed:
+            line.futile = 0
+        elif called or line.futile:
+            line.futile += 1
+        if called and not confirmed:  # another call in the meantime knows no better
+            job.again = False
+
+    def _weigh(self, job: Job[Any]) -> None:
+        """Learn whether a call or a look was first to tell of the end."""
+        if job.line is None or not job.line.awaited:
+            return
+        if job.line.called:
+            self.net.called()
+        else:
+            self.net.missed()
+
+    def _settle(self, job: Job[Any]) -> None:
+        """All tasks have ended: make the result, or the error that says why there is none."""
+        snapshots = job.snapshots
+        if all(snapshot.state is TaskState.FAILED for snapshot in snapshots):
+            self._end(job, None, job_errors.failed(job, snapshots))
+            return
+        result = job.result_type.of(snapshots, seconds=job.age, request_id=job.request_id)
+        if result.empty:
+            self._end(job, None, job_errors.empty(job, snapshots))
+        else:
+            self._end(job, result, None)
+
+    def _end(self, job: Job[Any], result: Any, error: JobError | None) -> None:
+        self._scheduler.forget(job)
+        self._free(job, job.places)
+        job.settle(result, error)
+        extra = {
+            "task_ids": job.task_ids,
+            "seconds": job.age,
+            "last_running": job.last_running,
+            "duration_key": job.duration_key,
+            "credits": job.credits,
+            "request_id": job.request_id,
+        }
+        if error is None:
+            log.info("done: %s in %.1f s (%s)", job.label, job.age, ", ".join(job.task_ids), extra=extra)
+        else:
+            log.info("failed: %s after %.1f s: %s", job.label, job.age, error, extra=extra)
+        self._events.tell(
+            JobEnded(
+                task_ids=job.task_ids,
+                label=job.label,
+                seconds=job.age,
+                last_running=job.last_running,
+                duration_key=job.duration_key,
+                credits=job.credits,
+                error=error,
+            )
+        )
+        self._owner.ended(job)
+
+    def _expire(self, job: Job[Any]) -> float | None:
+        """A deadline has come; when patience is over the job keeps its ids and gives up its places."""
+        deadline = job.expire(self._loop.time())
+        if deadline is None:
+            extra = {"task_ids": job.task_ids, "last_running": job.last_running, "duration_key": job.duration_key}
+            log.warning("%s", job.timeout(), extra=extra)
+            self._free(job, job.places)
+            self._owner.ended(job)
+        return deadline
+
+
+def _answered(line: Line | None) -> bool:
+    """Return whether a call asked for the look that begins now; from here on further ones ask for the next."""
+    if line is None:
+        return False
+    woken, line.woken = line.woken, False
+    return woken

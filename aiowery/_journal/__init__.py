@@ -1,0 +1,1 @@
+"""One ledger record per submission: its steps, what it costs, which entries are ours."""

@@ -1,0 +1,101 @@
+"""What BetterWaifu's refusals mean, in both editions and in every odd form (contract: Errors).
+
+The HTTP status comes first, then the code in the body (v1-images only), then the words, which only refine.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+from aiowery._core.codec import number_in
+from aiowery._core.messages import Answer, mentions
+from aiowery.betterwaifu._schema import told
+from aiowery.errors import (
+    AioweryError,
+    APIError,
+    AuthenticationError,
+    ContentRejected,
+    InsufficientCredits,
+    InvalidRequest,
+    NotFound,
+    PermissionDenied,
+    RateLimited,
+    ServerError,
+)
+
+_BY_HTTP_STATUS: Final[Mapping[int, type[APIError]]] = {
+    401: AuthenticationError,
+    402: InsufficientCredits,
+    403: PermissionDenied,
+    404: NotFound,
+    429: RateLimited,
+}
+_BY_CODE: Final[Mapping[str, type[APIError]]] = {
+    "invalid_parameter": InvalidRequest,
+    "rate_limit_exceeded": RateLimited,
+}
+_NEXT_STEP: Final[Mapping[type[APIError], str]] = {
+    AuthenticationError: "check the key (BETTERWAIFU_API_KEY or api_key=), and that it is this edition's",
+    InsufficientCredits: "top up, or wait for the next month of the plan",
+    PermissionDenied: "check that the account has an active subscription, which the API needs",
+    NotFound: "check the id and the key's account, and that base_url is this edition's",
+    ContentRejected: "change the prompt",
+    InvalidRequest: "change the parameter it names",
+    RateLimited: "wait before the next submission",
+    ServerError: "try again later",
+}
+_MODERATION: Final = re.compile(r"\bflagged\b|\bmoderat", re.IGNORECASE)
+_BUSY: Final = re.compile(
+    r"rate.?limit|too many (requests|generations)|already (active|running|in progress)|cool.?down", re.IGNORECASE
+)
+BUSY_FOR: Final = 60.0
+"""Seconds to wait after a 429 that names none: the figure that both editions mention."""
+
+
+def refusal(answer: Answer, body: Any) -> AioweryError:
+    """Return the error that this answer means; `body` is its JSON, or None."""
+    if answer.redirect:
+        return answer.misdirected(body)
+    fault = body.get("error") if isinstance(body, Mapping) else None
+    details = fault if isinstance(fault, Mapping) else body if isinstance(body, Mapping) else {}
+    code = told(details.get("code"))
+    said = told(details.get("message")) or told(fault) or _message(body) or answer.excerpt or "no reason given"
+    cls = _class(answer.http_status, code, said)
+    parameter = told(details.get("parameter"))
+    where = ", ".join(filter(None, (f"HTTP {answer.http_status}", code, parameter and f"parameter {parameter}")))
+    message = f"{said} ({where}); {_NEXT_STEP[cls]}"
+    facts = {
+        "http_status": answer.http_status,
+        "code": code,
+        "raw": body,
+        "request_id": answer.request_id_in(body, details),
+    }
+    if cls is RateLimited:
+        return RateLimited(message, retry_after=_retry_after(answer, details), **facts)
+    return cls(message, **facts)
+
+
+def _class(http_status: int, code: str | None, said: str) -> type[APIError]:
+    if http_status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return ServerError
+    by_number = _BY_HTTP_STATUS.get(http_status) or _BY_CODE.get(code or "")
+    if by_number in {None, PermissionDenied, InvalidRequest} and mentions(said, _MODERATION):
+        return ContentRejected
+    if by_number is not None:
+        return by_number
+    return RateLimited if mentions(said, _BUSY) else InvalidRequest
+
+
+def _retry_after(answer: Answer, details: Mapping[str, Any]) -> float:
+    """Return what the header says, else the body, else what is known of this provider."""
+    asked = answer.retry_after()
+    if asked is None:
+        asked = number_in(details.get("retry_after"))
+    return BUSY_FOR if asked is None else max(0.0, asked)
+
+
+def _message(body: Any) -> str | None:
+    return told(body.get("message")) or told(body.get("detail")) if isinstance(body, Mapping) else told(body)

@@ -1,0 +1,108 @@
+"""What the jobs edition says of its models and of the account (contract: 1.7, 1.8)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+import attrs
+
+from aiowery._core.codec import number_in
+from aiowery._core.messages import Answer
+from aiowery.betterwaifu._decode import opened
+from aiowery.betterwaifu._schema import moment, told, whole
+from aiowery.errors import ConfigurationError
+
+
+@attrs.frozen(kw_only=True)
+class Model:
+    """A model of the jobs edition: `id` is what `GenerateImage.model` takes, `name` its version, `model_name` whose.
+
+    `raw` is the entry as it came.
+    """
+
+    id: int
+    name: str = ""
+    model_name: str = ""
+    base_model: str = ""
+    type: str = ""
+    filename: str = ""
+    cover_url: str | None = None
+    nsfw: bool | None = None
+    raw: Mapping[str, Any] = attrs.field(factory=dict, repr=False, eq=False)
+
+
+@attrs.frozen(kw_only=True)
+class Subscription:
+    """What the account pays for: `status` such as "active" or "canceled", `plan`, and when it ends."""
+
+    status: str = ""
+    plan: str = ""
+    ends_at: datetime | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Account:
+    """Whose key it is: `credits` are left (None when the provider did not say), `subscription` is None without one."""
+
+    username: str = ""
+    credits: float | None = None
+    subscription: Subscription | None = None
+    raw: Mapping[str, Any] = attrs.field(factory=dict, repr=False, eq=False)
+
+
+def decode_models(answer: Answer) -> tuple[Model, ...]:
+    """Read the models; an entry without a number cannot be asked for and is left out."""
+    body = opened(answer)
+    entries = body.get("models")
+    if not isinstance(entries, list):
+        raise answer.outside("no list of models", "$.models: an array is expected", body)
+    return tuple(_model(entry) for entry in entries if isinstance(entry, Mapping) and whole(entry.get("id")))
+
+
+def decode_account(answer: Answer) -> Account:
+    """Read the account."""
+    body = opened(answer)
+    subscription = body.get("subscription")
+    return Account(
+        username=told(body.get("username")) or "",
+        credits=number_in(body.get("credits")),
+        subscription=_subscription(subscription) if isinstance(subscription, Mapping) else None,
+        raw=body,
+    )
+
+
+def found(models: Iterable[Model], model_name: str, name: str | None) -> Model:
+    """Return the one model of these names; ConfigurationError when there is none, or more than one."""
+    fitting = [model for model in models if model.model_name == model_name and name in {None, model.name}]
+    if len(fitting) == 1:
+        return fitting[0]
+    wanted = model_name if name is None else f"{model_name} {name}"
+    if not fitting:
+        raise ConfigurationError(f"no model is called {wanted!r}; client.models() lists them")
+    versions = ", ".join(repr(model.name) for model in fitting)
+    raise ConfigurationError(f"{len(fitting)} models are called {wanted!r}; give the version too: {versions}")
+
+
+def _model(entry: Mapping[str, Any]) -> Model:
+    nsfw = entry.get("nsfw")
+    return Model(
+        id=whole(entry.get("id")) or 0,
+        name=told(entry.get("name")) or "",
+        model_name=told(entry.get("model_name")) or "",
+        base_model=told(entry.get("base_model")) or "",
+        type=told(entry.get("type")) or "",
+        filename=told(entry.get("filename")) or "",
+        cover_url=told(entry.get("cover_image")),
+        nsfw=nsfw if isinstance(nsfw, bool) else None,
+        raw=entry,
+    )
+
+
+def _subscription(told_: Mapping[str, Any]) -> Subscription:
+    return Subscription(
+        status=told(told_.get("status")) or "",
+        plan=told(told_.get("plan")) or "",
+        ends_at=moment(told_.get("endDate") or told_.get("end_date")),
+    )

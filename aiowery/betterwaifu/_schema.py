@@ -1,0 +1,120 @@
+"""What both editions' answers say in different words: states, outputs, what was used (contract: 1.5, 2.3)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import attrs
+
+from aiowery._base.snapshot import Asset, TaskState
+from aiowery._core.fields import fits_in_a_path
+from aiowery._core.media import is_url
+
+_STATES: Final = {
+    "queued": TaskState.WAITING,
+    "pending": TaskState.WAITING,
+    "processing": TaskState.RUNNING,
+    "succeeded": TaskState.DONE,
+    "completed": TaskState.DONE,
+    "failed": TaskState.FAILED,
+}
+_WHOLE: Final = re.compile(r"-?[0-9]{1,30}")
+
+
+@attrs.frozen(kw_only=True)
+class Made:
+    """What an answer says of a finished picture, as far as it says anything."""
+
+    assets: tuple[Asset, ...] = ()
+    image_ids: tuple[str, ...] = ()
+    seed: int | None = None
+    created_at: datetime | None = None
+    parameters: Mapping[str, Any] = attrs.field(factory=dict)
+
+
+def state_of(word: str) -> TaskState | None:
+    """Return what a status word means; None for one that is not documented."""
+    return _STATES.get(word.strip().casefold())
+
+
+def word_in(part: Mapping[str, Any]) -> str:
+    """Return the status word of a part of an answer."""
+    word = part.get("status")
+    return word if isinstance(word, str) else ""
+
+
+def id_in(part: Any, *names: str) -> str | None:
+    """Return the first usable id under one of these names."""
+    return next(ids_in(part, *names), None)
+
+
+def ids_in(part: Any, *names: str) -> Iterator[str]:
+    """Yield the usable ids under these names."""
+    values = (part.get(name) for name in names) if isinstance(part, Mapping) else ()
+    return (str(value) for value in values if _is_id(value))
+
+
+def made_in(part: Mapping[str, Any], task_id: str | None = None) -> Made:
+    """Read the outputs: one url (v1-images), or a list of them below `output` (jobs). What is odd is left out."""
+    output = _object(part.get("output"))
+    parameters = _object(part.get("parameters"))
+    images = _images(part, output)
+    seeds = (output.get("seed"), parameters.get("seed"), part.get("seed"))
+    return Made(
+        assets=tuple(Asset(url, "image", None, task_id) for url, _ in images),
+        image_ids=tuple(image_id for _, image_id in images if image_id),
+        seed=next((seed for seed in map(whole, seeds) if seed is not None), None),
+        created_at=moment(part.get("created_at")),
+        parameters=dict(parameters),
+    )
+
+
+def whole(value: Any) -> int | None:
+    """Read a whole number, also when it comes as text."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, str) and _WHOLE.fullmatch(value.strip()):
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def moment(value: Any) -> datetime | None:
+    """Read a moment in ISO 8601; one without a zone is UTC."""
+    try:
+        read = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        return None
+    return read if read.tzinfo else read.replace(tzinfo=UTC)
+
+
+def told(value: Any) -> str | None:
+    """Read a text that merely informs."""
+    return value if isinstance(value, str) and value.strip() else None
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _images(part: Mapping[str, Any], output: Mapping[str, Any]) -> list[tuple[str, str | None]]:
+    """Return each picture's url and id, from the first place that has any: several, or one."""
+    for place in (output.get("images"), part.get("images"), part.get("output"), part):
+        items = place if isinstance(place, list) else [place]
+        found = [(url, id_in(item, "image_id", "id")) for item in items if (url := _url(item))]
+        if found:
+            return found
+    return []
+
+
+def _url(item: Any) -> str | None:
+    """Read an object with a url, or a text that is one."""
+    if isinstance(item, str):
+        return item if is_url(item) else None
+    return told(_object(item).get("url"))
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, (str, int)) and not isinstance(value, bool) and fits_in_a_path(str(value))

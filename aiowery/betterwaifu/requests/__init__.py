@@ -1,0 +1,1 @@
+"""One frozen class per BetterWaifu endpoint."""

@@ -1,0 +1,1 @@
+"""The commands that read and settle ledger entries."""

@@ -1,0 +1,114 @@
+"""What is in doubt, and how it is settled."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+from aiowery import Result
+from aiowery._core.fields import fits_in_a_path
+from aiowery.cli.connect import opened
+from aiowery.cli.input.requests import REQUESTS
+from aiowery.cli.ledger.entry_text import batch_name, facts_of, status_command, ways_out, wish_of
+from aiowery.cli.ledger.reader import Book, reading
+from aiowery.cli.options import Serving
+from aiowery.cli.output.logs import logs_told
+from aiowery.cli.output.plain_text import as_json, local, print_columns, short, utc
+from aiowery.cli.output.progress import write_line
+from aiowery.cli.run.runner import IN_DOUBT
+from aiowery.errors import ConfigurationError
+from aiowery.ledger import State
+
+_DONE: Final = 0
+
+
+def list_doubts(book: Book, *, json_lines: bool) -> int:
+    """Print what is in doubt and what to do about it; the exit code tells whether anything is."""
+    doubts = book.each(states=[State.IN_DOUBT])
+    if json_lines:
+        lines = (as_json({**facts_of(entry, leave_out=("snapshots",)), "named": book.named(entry)}) for entry in doubts)
+        return IN_DOUBT if [print(line) for line in lines] else _DONE
+    found = list(doubts)
+    named = [", ".join(book.named(entry)) for entry in found]
+    if not found:
+        print("Nothing is in doubt.")
+        return _DONE
+    print_columns(
+        {
+            "id": [str(entry.id) for entry in found],
+            "batch": [batch_name(entry.batch) for entry in found],
+            "sent (UTC)": [utc(entry.sent_at) for entry in found],
+            "sent (here)": [local(entry.sent_at) for entry in found],
+            "named by the provider": named,
+            "prompt": [short(wish_of(entry.request)) for entry in found],
+            "note": [entry.note for entry in found],
+        }
+    )
+    if any(named):
+        print("Tasks that the provider has named are asked about, and fetched, by the next run of their batch.")
+    for line in ways_out(book, "ID"):
+        print(line)
+    return IN_DOUBT
+
+
+def adopt(book: Book, entry_id: int, task_ids: Sequence[str]) -> int:
+    """Give an entry in doubt the tasks that somebody has found."""
+    ids = tuple(dict.fromkeys(task_ids))
+    if not ids:
+        raise ConfigurationError("name the task ids that the provider's call history shows")
+    for task_id in ids:
+        if not fits_in_a_path(task_id):
+            raise ConfigurationError(f"{task_id!r} is no task id; give it as the provider shows it")
+    entry = book.doubt(entry_id)
+    book.adopt(entry_id, ids)
+    fetches = (
+        f"the next run of batch {entry.batch!r} fetches it"
+        if entry.batch
+        else f"ask about it: {status_command(attrs.evolve(entry, task_ids=ids))}"
+    )
+    print(f"Entry {entry_id} is {', '.join(ids)}; {fetches}.")
+    return _DONE
+
+
+def release(book: Book, entry_ids: Sequence[int]) -> int:
+    """Let entries be sent again; none of them unless all are in doubt."""
+    if not entry_ids:
+        raise ConfigurationError(f"name the entries to release; {book.command('doubts', 'list')} shows them")
+    entries = [book.doubt(entry_id) for entry_id in dict.fromkeys(entry_ids)]
+    for entry in entries:
+        book.release(entry.id)
+        what = (
+            f"the next run of batch {entry.batch!r} sends it" if entry.batch else "it is of no batch: nothing sends it"
+        )
+        print(f"Entry {entry.id} is no longer in doubt; {what}.")
+    return _DONE
+
+
+def resubmit(ledger: Path, entry_id: int, running: Serving) -> int:
+    """Send an entry in doubt again, wait for it, and print what it brings."""
+    if running.sandbox:
+        raise ConfigurationError("--sandbox would settle a doubt about the real service; leave it out")
+    with reading(ledger) as book:
+        entry = book.doubt(entry_id)
+    type_name = str(entry.request.get("type"))
+    if type_name not in REQUESTS:
+        raise ConfigurationError(f"entry {entry_id} asks for {type_name!r}, which this version does not know")
+    serving = running.for_type(type_name)
+    with logs_told(serving.verbose, lambda text: write_line(sys.stderr, text)):
+        result = asyncio.run(_resubmitted(serving, book.path, entry_id))
+    for line in [asset.url for asset in result.assets] or [result.text or ""]:
+        print(line)
+    return _DONE
+
+
+async def _resubmitted(running: Serving, ledger: Path, entry_id: int) -> Result:
+    async with opened(running.where, ledger=ledger) as client:
+        job = await client.resubmit(entry_id)
+        write_line(sys.stderr, f"Entry {entry_id} was sent again: {', '.join(job.task_ids)}")
+        result: Result = await job
+        return result

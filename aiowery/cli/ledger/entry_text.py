@@ -1,0 +1,66 @@
+"""What several commands say of an entry."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from aiowery.cli.input.requests import REQUESTS, from_object, prompt_of
+from aiowery.cli.ledger.reader import Book
+from aiowery.cli.output.plain_text import without_odd
+from aiowery.cli.providers import service_of
+from aiowery.errors import AioweryError
+from aiowery.ledger import Entry
+
+
+def wish_of(request: Mapping[str, Any]) -> str:
+    """Return what a request in a ledger asks for, in words."""
+    try:
+        return prompt_of(from_object(request, {}))
+    except AioweryError:  # of another version, or of another program's making
+        return str(request.get("prompt") or request.get("type") or "")
+
+
+def urls_of(entry: Entry) -> tuple[str, ...]:
+    """Return where the outputs of an entry lie."""
+    assets = (asset for snapshot in entry.snapshots for asset in snapshot.get("assets") or ())
+    return tuple(dict.fromkeys(str(asset["url"]) for asset in assets))
+
+
+def first_of(task_ids: Sequence[str]) -> str:
+    """Return the first id, and how many more there are."""
+    return f"{task_ids[0]} +{len(task_ids) - 1}" if len(task_ids) > 1 else "".join(task_ids)
+
+
+def batch_name(name: str) -> str:
+    """Return what a batch is called, that of no batch too."""
+    return name or "(none)"
+
+
+def facts_of(entry: Entry, *, leave_out: Sequence[str] = ()) -> dict[str, Any]:
+    """Return an entry as JSON has it."""
+    return attrs.asdict(entry, filter=lambda field, _: field.name not in leave_out)
+
+
+def status_command(entry: Entry) -> str:
+    """Return the command that asks the right service about an entry's first task."""
+    type_name = str(entry.request.get("type"))
+    service = service_of(None, None, None, type_name).name if type_name in REQUESTS else "weryai"
+    provider = () if service == "weryai" else ("--provider", service)
+    return without_odd(shlex.join(("aiowery", "status", *entry.task_ids[:1], *provider)))
+
+
+def ways_out(book: Book, entry_id: str) -> Iterator[str]:
+    """Yield what can be done about doubts."""
+    yield "It may have been charged. Look into the provider's call history at the time it was sent; then, if it is"
+    ways = {
+        "there": book.command("doubts", "adopt", entry_id, "TASK_ID"),
+        "not there": f"{book.command('doubts', 'release', entry_id)} (the next run of its batch sends it)",
+        "not there, and wanted at once": book.command("doubts", "resubmit", entry_id),
+    }
+    width = max(map(len, ways))
+    for case, way in ways.items():
+        yield f"  {case + ':':{width + 1}} {way}"

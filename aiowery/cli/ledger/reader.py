@@ -1,0 +1,159 @@
+"""An open ledger for a command."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shlex
+import sys
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import attrs
+
+from aiowery.cli.output.plain_text import without_odd
+from aiowery.cli.output.progress import write_line
+from aiowery.cli.run import manifest
+from aiowery.errors import ConfigurationError, LedgerError
+from aiowery.ledger import BatchSummary, Entry, SqliteLedger, State
+
+T = TypeVar("T")
+LEDGER: Final = Path(manifest.LEDGER)
+_PAGE: Final = 1000
+_NAMED: Final = 5
+_MAGIC: Final = b"SQLite format 3\x00"
+
+
+@attrs.frozen
+class Book:
+    """An open ledger, for code that waits for each of its answers."""
+
+    path: Path
+    _ledger: SqliteLedger
+    _runner: asyncio.Runner
+
+    def do(self, move: Coroutine[Any, Any, T]) -> T:
+        """Wait for a move of the ledger."""
+        return self._runner.run(move)
+
+    def page(self, batch: str | None, states: Iterable[State] | None, after: int, limit: int) -> list[Entry]:
+        """Return the next entries after one."""
+        return self.do(self._ledger.entries(batch, states, after=after, limit=limit))
+
+    def each(self, batch: str | None = None, states: Sequence[State] | None = None) -> Iterator[Entry]:
+        """Yield entries, of which a page at a time is in memory."""
+        after = 0
+        while page := self.page(batch, states, after, _PAGE):
+            yield from page
+            after = page[-1].id
+
+    def batches(self) -> list[BatchSummary]:
+        """Return all batches in numbers."""
+        return self.do(self._ledger.batches())
+
+    def entry(self, entry_id: int) -> Entry:
+        """Return an entry; ConfigurationError when it is not there."""
+        entry = self.do(self._ledger.entry(entry_id))
+        if entry is None:
+            raise ConfigurationError(f"entry {entry_id} is not there; {self.command('jobs', 'list')} shows them")
+        return entry
+
+    def doubt(self, entry_id: int) -> Entry:
+        """Return an entry in doubt; LedgerError when it is in none."""
+        entry = self.entry(entry_id)
+        if entry.state is not State.IN_DOUBT:
+            shows = self.command("doubts", "list")
+            raise LedgerError(f"entry {entry_id} is {entry.state}, not in doubt; {shows} shows those that are")
+        return entry
+
+    def named(self, entry: Entry) -> list[str]:
+        """Return the tasks that the provider has named for a doubt, in a webhook or a refusal: hints, not proofs."""
+        told = [] if entry.ref is None else self.do(self._ledger.deliveries(ref=entry.ref))
+        return [one.task_id for one in told]
+
+    def adopt(self, entry_id: int, task_ids: Sequence[str]) -> None:
+        """Settle a doubt: these are its tasks."""
+        self.do(self._ledger.adopt(entry_id, task_ids))
+
+    def release(self, entry_id: int) -> None:
+        """Settle a doubt: it may be sent again."""
+        self.do(self._ledger.release(entry_id))
+
+    def check_batch(self, name: str | None) -> None:
+        """Raise ConfigurationError for a batch that is not there, with those that are."""
+        names = [batch.name for batch in self.batches()]
+        if name is not None and name not in names:
+            others = ", ".join(map(repr, names[-_NAMED:])) or "none"
+            raise ConfigurationError(f"no batch is called {name!r}; the latest are: {others}")
+
+    def command(self, *words: str) -> str:
+        """Return a command about this ledger, as it is to be typed."""
+        where = () if self.path == LEDGER else ("--ledger", str(self.path))
+        return without_odd(shlex.join(("aiowery", *words, *where)))
+
+
+@contextlib.contextmanager
+def reading(ledger: Path, *, looks: bool = False) -> Iterator[Book]:
+    """Open the ledger that is meant: a file, or the one in a directory. Nothing is made where there is none.
+
+    What processes that have ended left under way is inherited first: an entry that one of them was sending is in doubt.
+    Who only `looks` may look into a copy or a backup as well, and is told why no more than that is possible.
+    """
+    path = _found(ledger)
+    with asyncio.Runner() as runner:
+        store = runner.run(_opened(path, looks=looks))
+        try:
+            yield Book(path, store, runner)
+        finally:
+            runner.run(store.aclose())
+
+
+async def _opened(path: Path, *, looks: bool) -> SqliteLedger:
+    store = SqliteLedger(path)
+    try:
+        await store.open()
+    except LedgerError as refusal:
+        if not looks:
+            raise
+        store = SqliteLedger(path, read_only=True)
+        await store.open()
+        write_line(sys.stderr, f"Only shown: {refusal}")
+    else:
+        await store.take_over()
+    return store
+
+
+def accept_copy(ledger: Path) -> int:
+    """Make a copy, or a restored backup, the ledger from here on, and tell what that may cost."""
+
+    async def accepted() -> list[BatchSummary]:
+        store = SqliteLedger(path, accept_copy=True)
+        await store.open()
+        try:
+            return await store.batches()
+        finally:
+            await store.aclose()
+
+    path = _found(ledger)
+    new = sum(batch.states.get(State.NEW, 0) for batch in asyncio.run(accepted()))
+    print(f"{path} is the ledger from here on. {new:,} of its entries are new: the next run of their batch sends them,")
+    print("those as well that were sent since the copy was made.")
+    return 0
+
+
+def _found(ledger: Path) -> Path:
+    path = ledger / LEDGER if ledger.is_dir() else ledger
+    try:
+        with path.open("rb") as file:
+            begins = file.read(len(_MAGIC))
+    except FileNotFoundError:
+        raise ConfigurationError(
+            f"there is no ledger {path}; a batch keeps its own as {LEDGER} in its output directory:"
+            f" name that, such as --ledger out/{LEDGER}"
+        ) from None
+    except OSError as fault:
+        raise ConfigurationError(f"cannot read {path}: {fault.strerror or fault}") from fault
+    if begins != _MAGIC:
+        raise ConfigurationError(f"{path} is no ledger; name one with --ledger, such as --ledger out/{LEDGER}")
+    return path

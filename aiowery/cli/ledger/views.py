@@ -1,0 +1,261 @@
+"""What a ledger tells people: entries and batches."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import itertools
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, Literal, TextIO
+
+import attrs
+
+from aiowery.cli.ledger.entry_text import batch_name, facts_of, first_of, status_command, urls_of, ways_out, wish_of
+from aiowery.cli.ledger.reader import Book
+from aiowery.cli.output.plain_text import (
+    as_json,
+    cell,
+    local,
+    number,
+    print_columns,
+    print_plain_table,
+    short,
+    utc,
+    without_odd,
+)
+from aiowery.cli.output.progress import write_line
+from aiowery.cli.records import duration
+from aiowery.errors import ConfigurationError
+from aiowery.ledger import BatchSummary, Entry, State
+
+Format = Literal["jsonl", "csv"]
+_DONE: Final = 0
+_LONGEST: Final = 2000
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\n")
+_COLUMNS: Final = (
+    "id",
+    "batch",
+    "position",
+    "state",
+    "type",
+    "model",
+    "prompt",
+    "credits",
+    "task_ids",
+    "late_ids",
+    "files",
+    "urls",
+    "sent_at",
+    "note",
+)
+
+
+_MEANING: Final[Mapping[State, str]] = {
+    State.NEW: "it was not sent",
+    State.CLAIMED: "a running process is about to send it",
+    State.SENDING: "a running process is sending it",
+    State.ACCEPTED: "the provider has taken it; how it ended is not known yet",
+    State.DONE: "it ended well",
+    State.FAILED: "it ended badly",
+    State.IN_DOUBT: "it was sent, and nobody knows whether the provider took it and charged for it",
+}
+
+
+@attrs.frozen(kw_only=True)
+class Choice:
+    """Which entries are to be listed: so many after one, of a batch or all, in some states or any."""
+
+    batch: str | None = None
+    states: tuple[State, ...] = ()
+    limit: int = 100
+    after: int = 0
+
+    def words(self) -> tuple[str, ...]:
+        """Return the options that mean the same, but for the place to begin at."""
+        batch = () if self.batch is None else ("--batch", self.batch)
+        states = itertools.chain.from_iterable(("--state", state.replace(" ", "-")) for state in self.states)
+        return (*batch, *states, *(("--limit", str(self.limit)) if self.limit != Choice().limit else ()))
+
+
+def list_entries(book: Book, choice: Choice, *, json_lines: bool) -> int:
+    """Print a page of entries, and how to get the next one."""
+    book.check_batch(choice.batch)
+    found = book.page(choice.batch, choice.states or None, choice.after, choice.limit + 1)
+    entries = found[: choice.limit]
+    if json_lines:
+        for entry in entries:
+            print(as_json(facts_of(entry, leave_out=("snapshots",))))
+    else:
+        _print_page(book, choice, entries)
+    if len(found) > len(entries):
+        more = book.command("jobs", "list", *choice.words(), "--after", str(entries[-1].id))
+        write_line(sys.stderr if json_lines else sys.stdout, f"There is more: {more}")
+    return _DONE
+
+
+def _print_page(book: Book, choice: Choice, entries: Sequence[Entry]) -> None:
+    if choice == Choice(limit=choice.limit):
+        _print_batches(book.batches())
+    if entries:
+        _print_entries(entries)
+    else:
+        print("No entries.")
+
+
+def _print_batches(batches: Sequence[BatchSummary]) -> None:
+    states = [state for state in State if any(batch.states.get(state) for batch in batches)]
+    rows = [
+        (
+            batch_name(batch.name),
+            f"{batch.total:,}",
+            *(f"{batch.states[state]:,}" if state in batch.states else "" for state in states),
+            number(batch.credits),
+        )
+        for batch in batches
+    ]
+    if rows:
+        print_plain_table(("batch", "total", *states, "credits"), rows)
+
+
+def _print_entries(entries: Sequence[Entry]) -> None:
+    columns: dict[str, list[str]] = {
+        "id": [str(entry.id) for entry in entries],
+        "batch": [entry.batch for entry in entries],
+        "state": [entry.state for entry in entries],
+        "credits": [number(entry.credits) for entry in entries],
+        "sent": [local(entry.sent_at) for entry in entries],
+        "task ids": [first_of(entry.task_ids) for entry in entries],
+        "charged besides": [first_of(entry.late_ids) for entry in entries],
+        "prompt": [short(wish_of(entry.request)) for entry in entries],
+        "note": [entry.note for entry in entries],
+    }
+    print_columns(columns)
+
+
+def show_entry(book: Book, entry_id: int, *, json_lines: bool) -> int:
+    """Print everything about one entry, and what can be done about it."""
+    entry = book.entry(entry_id)
+    if json_lines:
+        print(as_json(facts_of(entry)))
+        return _DONE
+    facts = {
+        "entry": str(entry.id),
+        "batch": f"{entry.batch}, place {entry.position + 1}" if entry.batch else "none",
+        "state": f"{entry.state}: {_MEANING[entry.state]}",
+        "note": entry.note,
+        "sent": "" if entry.sent_at is None else f"{local(entry.sent_at)} here, {utc(entry.sent_at)}",
+        "attempts": str(entry.attempts),
+        "task ids": ", ".join(entry.task_ids),
+        "charged besides": _besides(entry),
+        "named by the provider": "" if entry.task_ids else ", ".join(book.named(entry)),
+        "batch id": entry.batch_id,
+        "request id": entry.request_id,
+        "credits": _credits_in_words(entry),
+        "took": None if entry.seconds is None else duration(entry.seconds),
+        "files": ", ".join(entry.files),
+    }
+    for name, value in facts.items():
+        if value:
+            print(f"{name}: {cell(value)}")
+    for url in urls_of(entry):
+        print(f"url: {cell(url)}")
+    print(f"request: {as_json(_cut(entry.request), indent=2)}")
+    for text in _texts_of(entry):
+        print(without_odd(text))
+    for line in _next_steps(book, entry):
+        print(line)
+    return _DONE
+
+
+def _besides(entry: Entry) -> str:
+    """Return what was released and turned out to have been accepted, in words."""
+    return f"{', '.join(entry.late_ids)}, of an attempt that had been released" if entry.late_ids else ""
+
+
+def _credits_in_words(entry: Entry) -> str:
+    if entry.credits is None and entry.cost:
+        return f"about {number(entry.cost)}, an estimate"
+    return number(entry.credits)
+
+
+def _next_steps(book: Book, entry: Entry) -> Iterator[str]:
+    """Yield what can be done about an entry."""
+    if entry.state is State.IN_DOUBT:
+        yield from ways_out(book, str(entry.id))
+    elif entry.state is State.ACCEPTED:
+        again = "Run its batch again to fetch what it brings, or ask: " if entry.batch else "Ask about it: "
+        yield again + status_command(entry)
+    elif entry.state is State.NEW:
+        yield "The next run of its batch sends it." if entry.batch else "Nothing sends it by itself; ask for it anew."
+
+
+def export(book: Book, how: Format, batch: str | None, out: Path | None) -> int:
+    """Write all entries to a file, or to standard output."""
+    book.check_batch(batch)
+    with _target(book, out) as stream:
+        if how == "jsonl":
+            stream.writelines(as_json(facts_of(entry)) + "\n" for entry in book.each(batch))
+        else:
+            table = csv.writer(stream, lineterminator="\n")
+            table.writerow(_COLUMNS)
+            table.writerows(map(_csv_row, book.each(batch)))
+    return _DONE
+
+
+@contextlib.contextmanager
+def _target(book: Book, out: Path | None) -> Iterator[TextIO]:
+    if out is None:
+        yield sys.stdout
+        return
+    try:
+        if out.exists() and out.samefile(book.path):
+            raise ConfigurationError(f"--out {out} is the ledger itself; name another file")
+        with out.open("w", encoding="utf-8", newline="") as file:
+            yield file
+    except OSError as fault:
+        raise ConfigurationError(f"cannot write {out}: {fault.strerror or fault}") from fault
+
+
+def _csv_row(entry: Entry) -> list[str]:
+    request = entry.request
+    return [
+        str(entry.id),
+        _csv_text(entry.batch),
+        str(entry.position),
+        entry.state,
+        _csv_text(request.get("type")),
+        _csv_text(request.get("model")),
+        _csv_text(wish_of(request)),
+        number(entry.credits),
+        _csv_text("; ".join(entry.task_ids)),
+        _csv_text("; ".join(entry.late_ids)),
+        _csv_text("; ".join(entry.files)),
+        _csv_text("; ".join(urls_of(entry))),
+        utc(entry.sent_at),
+        _csv_text(entry.note),
+    ]
+
+
+def _csv_text(value: object) -> str:
+    """Return a text that a spreadsheet shows and does not compute."""
+    text = "" if value is None else without_odd(str(value))
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def _texts_of(entry: Entry) -> Iterator[str]:
+    for snapshot in entry.snapshots:
+        if snapshot.get("text"):
+            yield str(snapshot["text"])
+
+
+def _cut(value: Any) -> Any:
+    """Return a value of JSON for people, without texts that nobody can read to their end."""
+    if isinstance(value, Mapping):
+        return {name: _cut(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [_cut(member) for member in value]
+    if isinstance(value, str) and len(value) > _LONGEST:
+        return f"{value[:_LONGEST]}... ({len(value):,} characters; --json shows them all)"
+    return value

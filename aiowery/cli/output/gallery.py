@@ -1,0 +1,223 @@
+"""The gallery: one page that shows what a batch brought.
+
+The page holds its pictures and words in itself, so that it can be sent or moved, as long as a browser can bear that; a
+larger batch's page shows the picture files beside it, and every page does so with videos and sounds.
+"""
+
+from __future__ import annotations
+
+import base64
+import mimetypes
+import re
+import statistics
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
+from functools import partial
+from html import escape
+from itertools import chain
+from pathlib import Path, PurePath
+from typing import Final
+from urllib.parse import quote, urlsplit
+
+import attrs
+
+from aiowery.cli.output.gallery_assets import SCRIPT, STYLE
+from aiowery.cli.records import Fate, Record, Summary, duration
+from aiowery.cli.run.manifest import MANIFEST
+
+_LONGEST_WORDS: Final = 20_000
+_LARGEST_WHOLE: Final = 32 * 1024**2
+_RATIO: Final = re.compile(r"(\d{1,4})\s*+:\s*+(\d{1,4})\b")
+_TELLING: Final = ("type", "model", "aspect_ratio", "resolution", "quality")
+_NARROWEST: Final = 0.5
+_WIDEST: Final = 3.0
+_PAGE: Final = 1.4
+_VIDEOS: Final = frozenset({".mp4", ".webm", ".mov"})
+_SOUNDS: Final = frozenset({".mp3", ".m4a", ".wav", ".ogg", ".flac"})
+_WORDS: Final = frozenset({".txt", ".md"})
+
+Source = Callable[[str], str]
+
+
+@attrs.frozen(kw_only=True)
+class Files:
+    """How the page comes to its files: `picture` tells where one lies, `words` what a text says."""
+
+    picture: Source = quote
+    words: Source = lambda _: ""
+
+
+def write_gallery(path: Path, title: str, records: Sequence[Record], summary: Summary) -> None:
+    """Write the page beside the files of the records; raises OSError."""
+    named = chain.from_iterable((*record.files, *record.covers.values()) for record in records)
+    pictures = [path.with_name(name) for name in named if _is_picture(name)]
+    whole = sum(picture.stat().st_size for picture in pictures) <= _LARGEST_WHOLE
+    source = partial(_embedded, path.parent) if whole else quote
+    files = Files(picture=source, words=partial(_said, path.parent))
+    with path.open("w", encoding="utf-8", errors="replace") as file:
+        file.writelines(f"{part}\n" for part in page(title, records, summary, files))
+
+
+def _said(directory: Path, name: str) -> str:
+    """Return the words of a file, a long one's beginning."""
+    with (directory / name).open(encoding="utf-8", errors="replace") as file:  # a text of the provider's own
+        return file.read(_LONGEST_WORDS)
+
+
+def _embedded(directory: Path, name: str) -> str:
+    content = base64.b64encode((directory / name).read_bytes()).decode()
+    return f"data:{mimetypes.guess_type(name)[0] or 'image/png'};base64,{content}"
+
+
+def page(title: str, records: Sequence[Record], summary: Summary, files: Files = Files()) -> Iterator[str]:
+    """Yield the page's parts. All texts are escaped."""
+    failed = [record for record in records if record.fate is not Fate.DONE]
+    yield "<!doctype html>"
+    yield '<html lang="en"><head><meta charset="utf-8">'
+    yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    yield f'<title>{escape(title)}: {summary.files:,} results</title><link rel="icon" href="data:,">'
+    yield f"<style>{STYLE}</style></head><body>"
+    yield from _head(title, records, summary)
+    yield from _bar(failed)
+    if failed:
+        yield from _failures(failed)
+    yield '<main class="wall">'
+    varied = varying(records)
+    yield from chain.from_iterable(_pieces(record, varied, files) for record in records)
+    yield "</main>"
+    yield f'<p class="foot">Every request with its task ids, credits and files: <a href="{MANIFEST}">{MANIFEST}</a></p>'
+    yield f"<script>{SCRIPT}</script></body></html>"
+
+
+def _head(title: str, records: Iterable[Record], summary: Summary) -> Iterator[str]:
+    times = [record.seconds for record in records if record.fate is Fate.DONE and record.seconds is not None]
+    lost = summary.total - summary.fates[Fate.DONE]
+    facts = [
+        ("requests", f"{summary.total:,}", ""),
+        ("results", f"{summary.files:,}", ""),
+        ("without a result", f"{lost:,}", "alarm" if lost else ""),
+        ("credits", "" if summary.credits is None else f"{summary.credits:,g}", ""),
+        ("the whole run", duration(summary.seconds), ""),
+        ("a typical job", duration(statistics.median(times)) if times else "\N{EN DASH}", ""),
+    ]
+    date = datetime.now().astimezone()
+    yield f'<header class="head"><div><p class="over">aiowery batch, {date.day} {date:%B %Y}</p>'
+    yield f'<h1>{escape(title)}</h1></div><dl class="facts">'
+    for name, value, style in facts:
+        if value:  # credits that nobody told are not shown as none
+            yield f'<div class="{style}"><dt>{name}</dt><dd>{value}</dd></div>'
+    yield "</dl></header>"
+
+
+def _bar(failed: Sequence[Record]) -> Iterator[str]:
+    yield '<div class="bar"><input type="search" placeholder="Filter by words" aria-label="Filter by words">'
+    yield "<output></output>"
+    if failed:
+        yield f'<a href="#failures">{len(failed):,} without a result</a>'
+    yield "</div>"
+
+
+def _failures(failed: Sequence[Record]) -> Iterator[str]:
+    yield '<details class="failures" id="failures" open>'
+    yield f"<summary>{len(failed):,} without a result</summary><ol>"
+    for record in failed:
+        prompt = escape(record.prompt or f"line {record.line}")
+        yield f'<li data-words="{_words(record)}"><p>{_number(record)} {prompt}</p>'
+        reason = record.fate.value.replace("_", " ")
+        if record.problem is not None:
+            reason += f": {record.problem.message}"
+        yield f'<p class="why">{escape(reason)}</p>'
+        if record.task_ids:
+            yield f'<p class="ids">{escape(", ".join(record.task_ids))}</p>'
+        yield from (f'<p class="ids">{_link(url)}</p>' for url in record.urls)
+        yield "</li>"
+    yield "</ol></details>"
+
+
+def _pieces(record: Record, varied: Sequence[str], files: Files) -> Iterator[str]:
+    """Yield a figure for each file of the record; of its request, tell only what is not the same everywhere."""
+    for number, name in enumerate(record.files, 1):
+        part = f", {number} of {len(record.files)}" if len(record.files) > 1 else ""
+        lacking = '<span class="lack">, others of this request failed</span>' if record.failures else ""
+        yield (
+            f'<figure style="--r:{ratio(record, name):.3g}" data-words="{_words(record)}">'
+            f"{_shown(name, record, files)}"
+            f'<figcaption><p title="{escape(record.prompt)}">{escape(record.prompt)}</p>'
+            f"<small>{_number(record)} {escape(_facts(record, varied))}{part}{lacking}</small></figcaption></figure>"
+        )
+
+
+def ratio(record: Record, name: str = "") -> float:
+    """Return width over height as far as the request tells, within what a wall can show."""
+    if PurePath(name).suffix.lower() in _WORDS:
+        return _PAGE
+    wanted = _RATIO.match(str((record.request or {}).get("aspect_ratio", "")).lstrip())
+    if wanted is None or not int(wanted[1]) or not int(wanted[2]):
+        return 1.0
+    return min(max(int(wanted[1]) / int(wanted[2]), _NARROWEST), _WIDEST)
+
+
+def _shown(name: str, record: Record, files: Files) -> str:
+    """Return the element that shows a file; nothing is loaded before it comes into sight."""
+    file, suffix = quote(name), PurePath(name).suffix.lower()
+    cover = record.covers.get(name)
+    still = None if cover is None else files.picture(cover)
+    if suffix in _VIDEOS:
+        poster = "" if still is None else f' poster="{still}"'
+        return f'<div class="piece"><video src="{file}" controls preload="none"{poster}></video></div>'
+    if suffix in _SOUNDS:
+        picture = "" if still is None else f'<img src="{still}" alt="" loading="lazy">'
+        return f'<div class="piece sound">{picture}<audio src="{file}" controls preload="none"></audio></div>'
+    if suffix in _WORDS:
+        return f'<div class="piece words" tabindex="0">{_text(files.words(name), file)}</div>'
+    picture = f'<img src="{files.picture(name)}" alt="{escape(record.prompt)}" loading="lazy">'
+    return f'<a class="piece" href="{file}">{picture}</a>'
+
+
+def _text(words: str, file: str) -> str:
+    more = f'... <a href="{file}">all of it</a>' if len(words) >= _LONGEST_WORDS else ""
+    return f"{escape(words.strip())}{more}"
+
+
+def _is_picture(name: str) -> bool:
+    return PurePath(name).suffix.lower() not in _VIDEOS | _SOUNDS | _WORDS
+
+
+def varying(records: Iterable[Record]) -> tuple[str, ...]:
+    """Return which of the telling fields differ between the requests."""
+    requests = [record.request for record in records if record.request is not None]
+    return tuple(name for name in _TELLING if len({str(request.get(name)) for request in requests}) > 1)
+
+
+def _facts(record: Record, varied: Iterable[str]) -> str:
+    request = record.request or {}
+    facts = [
+        "" if record.seconds is None else f"{record.seconds:.1f} s",
+        "" if record.credits is None else f"{record.credits:g} credit{'' if record.credits == 1 else 's'}",
+        *(f"{name} {fact}" for name, fact in record.facts.items() if isinstance(fact, int)),
+        *(str(request.get(name, "")) for name in varied),
+    ]
+    return " \N{MIDDLE DOT} ".join(fact for fact in facts if fact)
+
+
+def _number(record: Record) -> str:
+    return f"<b>{record.index:04}</b>"
+
+
+def _words(record: Record) -> str:
+    """Return what the filter looks in."""
+    notes = " ".join(record.notes.values())
+    return escape(f"{record.index:04} {record.prompt} {record.fate.value} {notes}".lower())
+
+
+def _link(url: str) -> str:
+    """Return a link that is only one if the url is an ordinary one."""
+    text = escape(url)
+    return f'<a href="{text}" rel="noreferrer">{text}</a>' if _is_web(url) else text
+
+
+def _is_web(url: str) -> bool:
+    try:
+        return urlsplit(url).scheme in {"http", "https"}
+    except ValueError:
+        return False

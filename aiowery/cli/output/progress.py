@@ -1,0 +1,269 @@
+"""What a run tells while it goes on: the protocol, the numbers, and the two ways without a screen.
+
+Human text goes to standard error; standard output is for results and for `--json`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import time
+from typing import Any, Final, Protocol, TextIO
+
+import attrs
+
+from aiowery import Job, SubmissionsPaused
+from aiowery.cli.records import Fate, Record, Summary, duration
+
+_EVERY: Final = 5.0
+_MOST: Final = 50
+RESUMED: Final = "Submitting goes on."
+
+
+@attrs.frozen
+class Line:
+    """How a line stands in which one follows the other: seconds until the next is sent, and until all have ended."""
+
+    next_in: float
+    ends_in: float
+
+
+@attrs.define
+class Tally:
+    """Where the items are at this moment."""
+
+    total: int
+    under_way: set[int] = attrs.field(factory=set)
+    done: int = 0
+    failed: int = 0
+    unsent: int = 0
+    started_at: float = 0.0
+    line: Line | None = None
+
+    @property
+    def running(self) -> int:
+        """Items that the provider has taken in this run and that have no record yet."""
+        return len(self.under_way)
+
+    @property
+    def ended(self) -> int:
+        """Items that have their record."""
+        return self.done + self.failed + self.unsent
+
+    @property
+    def queued(self) -> int:
+        """Items that the provider has not taken yet."""
+        return self.total - self.running - self.ended
+
+    @property
+    def seconds(self) -> float:
+        """The time since the beginning."""
+        return time.monotonic() - self.started_at
+
+    def accepted(self, index: int) -> None:
+        """One more is under way."""
+        self.under_way.add(index)
+
+    def end(self, record: Record) -> None:
+        """One has ended."""
+        self.under_way.discard(record.index)
+        if record.fate is Fate.DONE:
+            self.done += 1
+        elif record.fate is Fate.NOT_SUBMITTED:
+            self.unsent += 1
+        else:
+            self.failed += 1
+
+    def pace(self) -> str:
+        """Return the speed in words; while the line rests, when it goes on."""
+        if self.line is not None and self.line.next_in >= 1:
+            return f"next in {duration(self.line.next_in)}"
+        return self.rate()
+
+    def rate(self) -> str:
+        """Return the speed in words."""
+        rate = self.done / self.seconds if self.seconds else 0.0
+        return f"{rate:.1f}/s" if rate >= 1 else f"{rate * 60:.1f}/min"
+
+    def time_left(self) -> str:
+        """Return the time that the rest will take, in words: as the line says, else at the speed so far."""
+        if self.line is not None:
+            return duration(self.line.ends_in)
+        return duration(time_left(self.ended, self.total, self.seconds)) if self.ended else "?"
+
+
+def time_left(ended: int, total: int, seconds: float) -> float:
+    """Return the seconds for the rest, if it goes on as it went so far."""
+    return seconds / ended * (total - ended)
+
+
+class Progress(Protocol):
+    """What a run tells; entered before the first item and left after the last."""
+
+    def start(self, total: int) -> None:
+        """The run begins."""
+        ...
+
+    def accepted(self, index: int, job: Job[Any], /) -> None:
+        """The provider has taken an item."""
+        ...
+
+    def ended(self, record: Record) -> None:
+        """An item has its record."""
+        ...
+
+    def paused(self, event: SubmissionsPaused, /) -> None:
+        """Submissions have paused by themselves, or a probe has failed."""
+        ...
+
+    def resumed(self) -> None:
+        """Submissions go on."""
+        ...
+
+    def say(self, text: str) -> None:
+        """Tell people something."""
+        ...
+
+    def tick(self, line: Line | None) -> None:
+        """A second has passed; `line` tells how it stands where one follows the other."""
+        ...
+
+    def stop(self) -> None:
+        """Leave the screen as it is; what is said from now on stands below."""
+        ...
+
+
+class PlainProgress:
+    """Lines on standard error: how far it is, every few seconds, and each failure."""
+
+    def __init__(self) -> None:
+        self._tally = Tally(0)
+        self._told_at = 0.0
+
+    def start(self, total: int) -> None:
+        """Begin to count."""
+        self._told_at = time.monotonic()
+        self._tally = Tally(total, started_at=self._told_at)
+
+    def accepted(self, index: int, _job: Job[Any], /) -> None:
+        """Count."""
+        self._tally.accepted(index)
+
+    def ended(self, record: Record) -> None:
+        """Count, and tell a failure."""
+        self._tally.end(record)
+        if failure := failure_line(record):
+            self.say(failure)
+
+    def paused(self, event: SubmissionsPaused, /) -> None:
+        """Say why nothing is submitted, and when that may end."""
+        self.say(pause_line(event))
+
+    def resumed(self) -> None:
+        """Say that submitting goes on."""
+        self.say(RESUMED)
+
+    def say(self, text: str) -> None:
+        """Write a line."""
+        write_line(sys.stderr, text)
+
+    def tick(self, line: Line | None) -> None:
+        """Tell how far it is, unless that was told a moment ago."""
+        self._tally.line = line
+        if time.monotonic() >= self._told_at + _EVERY:
+            self._told_at = time.monotonic()
+            self.say(plain_line(self._tally))
+
+    def stop(self) -> None:
+        """Nothing is left to do."""
+
+
+class JsonProgress:
+    """One JSON object per line on standard output, for machines; people's text goes to standard error."""
+
+    def start(self, total: int) -> None:
+        """Tell the beginning."""
+        self._tell("started", total=total)
+
+    def accepted(self, index: int, job: Job[Any], /) -> None:
+        """Tell an acceptance."""
+        self._tell("accepted", index=index, task_ids=job.task_ids, request_id=job.request_id)
+
+    def ended(self, record: Record) -> None:
+        """Tell an end: the manifest's line."""
+        self._tell("ended", **record.as_object())
+
+    def paused(self, event: SubmissionsPaused, /) -> None:
+        """Tell a pause, and say it to people."""
+        self._tell("paused", **attrs.asdict(event))
+        self.say(pause_line(event))
+
+    def resumed(self) -> None:
+        """Tell its end, and say it to people."""
+        self._tell("resumed")
+        self.say(RESUMED)
+
+    def say(self, text: str) -> None:
+        """Write a line for people."""
+        write_line(sys.stderr, text)
+
+    def tick(self, line: Line | None) -> None:
+        """Tell nothing: events are enough."""
+
+    def stop(self) -> None:
+        """Nothing is left to do."""
+
+    def finished(self, summary: Summary, exit_code: int) -> None:
+        """Tell the end of all."""
+        fates = {fate.value.replace(" ", "_"): number for fate, number in summary.fates.items()}
+        self._tell(
+            "finished",
+            total=summary.total,
+            **fates,
+            files=summary.files,
+            credits=summary.credits,
+            seconds=round(summary.seconds, 3),
+            exit_code=exit_code,
+        )
+
+    @staticmethod
+    def _tell(event: str, **facts: Any) -> None:
+        write_line(sys.stdout, json.dumps({"event": event, **facts}, ensure_ascii=False))
+
+
+def plain_line(tally: Tally) -> str:
+    """Return the line that tells how far it is."""
+    return (
+        f"{tally.ended:,}/{tally.total:,}: {tally.queued:,} queued, {tally.running:,} running, {tally.done:,} done,"
+        f" {tally.failed:,} failed, {tally.pace()}, {tally.time_left()} left"
+    )
+
+
+def pause_line(event: SubmissionsPaused) -> str:
+    """Return the line that tells why submissions are paused, and until when."""
+    return f"Submitting pauses: {event.because}. The provider is asked again in {duration(event.retry_in)}."
+
+
+def failure_line(record: Record) -> str | None:
+    """Return the line that tells why an item failed or was refused; None if it did not, or waited in vain."""
+    if record.problem is not None and (record.fate is not Fate.NOT_SUBMITTED or record.objected):
+        return f"{record.fate.value.replace('_', ' ')}: {_placed(record, record.problem.message)}"
+    if record.failures:
+        return f"partly failed: {_placed(record, '; '.join(dict.fromkeys(record.failures)))}"
+    return None
+
+
+def write_line(stream: TextIO, text: str) -> None:
+    """Write a line at once; a reader who has gone away must not end a run that costs money."""
+    with contextlib.suppress(BrokenPipeError):
+        stream.write(text + "\n")
+        stream.flush()
+
+
+def _placed(record: Record, message: str) -> str:
+    """Say which item the message is about, as far as it does not say so itself."""
+    words = " ".join(record.prompt.split())
+    cut = words if len(words) <= _MOST else words[: _MOST - 3] + "..."
+    prompt = "" if not cut or message.startswith(cut[: _MOST - 3]) else f"{cut!r}: "
+    return f"line {record.line}: {prompt}{message}" if record.line else f"{prompt}{message}"

@@ -1,0 +1,99 @@
+"""A single request, from what was ordered to the exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+from aiowery import Request, Result
+from aiowery.cli.input.prompt_files import Item
+from aiowery.cli.options import Running
+from aiowery.cli.output.progress import write_line
+from aiowery.cli.records import Fate, Record
+from aiowery.cli.run.job_source import SingleDesk
+from aiowery.cli.run.manifest import NoJournal, prepare
+from aiowery.cli.run.session import Parts, clean_stem, conducted, exit_code, progress_for_people
+from aiowery.weryai import Podcast
+
+_WRONG_USE: Final = 2
+
+
+@attrs.frozen(kw_only=True)
+class Single:
+    """What `aiowery generate` or `run` was told."""
+
+    request: Request[Any]
+    out: Path | None
+    running: Running
+    check: bool = True
+    raw: bool = False
+
+
+def one(order: Single) -> int:
+    """Run one request and print what it brought."""
+    order.running.where.check()
+    item = Item(index=1, line=0, request=order.request)
+    stem = ""
+    if order.out is not None:
+        prepare(order.out)
+        stem = _free_stem(order.out, item)
+    results: list[Result] = []
+    progress = progress_for_people()
+    parts = Parts(
+        progress=progress,
+        journal=NoJournal(),
+        out=order.out,
+        stem=lambda _: stem,
+        desk=lambda client: SingleDesk(client, check=order.check),
+        brought=results.append,
+    )
+    (record,), stop = asyncio.run(conducted([item], parts, order.running))
+    progress.stop()
+    for result in results:
+        _print_result(order, result, record)
+    _tell_more(order, record)
+    if record.misused and stop is None:
+        return _WRONG_USE
+    return exit_code(stop, whole=record.whole, doubts=record.fate is Fate.IN_DOUBT)
+
+
+def _print_result(order: Single, result: Result, record: Record) -> None:
+    """Print what was brought: words, or else where the outputs lie."""
+    files = [] if order.out is None else [order.out / name for name in (*record.files, *record.covers.values())]
+    if order.raw:
+        for part in result.raw:
+            print(json.dumps(part, ensure_ascii=False))
+    elif not result.assets:
+        print(result.text)
+    for name in files:
+        print(name, file=sys.stderr if order.raw or not result.assets else sys.stdout)
+    for url in record.urls:
+        print(url, file=sys.stdout if order.out is None and not order.raw else sys.stderr)
+
+
+def _tell_more(order: Single, record: Record) -> None:
+    """Tell how to go on."""
+    if record.task_ids and not record.whole:
+        write_line(sys.stderr, f"task ids: {', '.join(record.task_ids)} (aiowery status TASK_ID asks about them)")
+    if record.whole and isinstance(order.request, Podcast):
+        write_line(sys.stderr, f"To have it spoken: aiowery run podcast-voice --set task_id={record.task_ids[0]}")
+    if order.running.sandbox and (record.urls or isinstance(order.request, Podcast)):
+        write_line(
+            sys.stderr,
+            "The sandbox of this run has ended, and what it made with it: --out DIR saves results,"
+            " `aiowery sandbox` keeps one running.",
+        )
+
+
+def _free_stem(out: Path, item: Item) -> str:
+    """Name a single request's files by the prompt, and by a number if something of that name is there."""
+    stem = clean_stem(item)
+    taken = {path.name for path in out.iterdir()}
+    names = itertools.chain([stem], (f"{stem}-no{number}" for number in itertools.count(2)))
+    return next(name for name in names if not any(other.startswith((f"{name}.", f"{name}-1.")) for other in taken))

@@ -1,0 +1,280 @@
+"""The world of BetterWaifu: one generation at a time, a pause between two, credits and time. No HTTP.
+
+Only the server's thread changes it; every reader takes copies, so any thread may read at any time.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+import random
+import secrets
+import string
+import time
+from typing import TYPE_CHECKING, Literal
+
+import attrs
+
+from aiowery.sandbox._answer import Refused
+from aiowery.sandbox._durations import range_of
+from aiowery.sandbox._weryai.state import FAIL, MODERATED, SLOW, STUCK
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aiowery.sandbox._durations import Durations
+
+Edition = Literal["jobs", "v1-images"]
+"""The two APIs of the provider. They share the account: the credits, and the one place."""
+CoolFrom = Literal["end", "start"]
+"""From when the pause counts: from the end of a generation, or from its submission."""
+
+_QUEUE = 3
+_SLOWNESS = 10.0
+_ABANDONED = 600.0
+_SEEDS = 2**32
+_SMALL = string.ascii_lowercase + string.digits
+_MIXED = string.ascii_letters + string.digits
+_FAILURE_REASON = "Internal error: the model returned no image"
+
+
+class Stage(enum.StrEnum):
+    """Where a generation is, in the words of the wire."""
+
+    QUEUED = "queued"
+    PROCESSING = "processing"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+@attrs.frozen
+class Wish:
+    """What a submission asks for, after validation. `model` is a slug, or an id as text; no `seed` means any."""
+
+    prompt: str
+    model: str
+    edition: Edition = "jobs"
+    width: int = 832
+    height: int = 1216
+    seed: int | None = None
+
+
+@attrs.frozen
+class Generation:
+    """One picture to be made. Times are readings of the studio's clock, in seconds.
+
+    `frees_at` is when its place is free again: at its end, or, when it never ends, once the studio has given it up.
+    `image_id` names the picture, `file` its file.
+    """
+
+    id: str
+    number: int
+    wish: Wish
+    seed: int
+    image_id: str
+    file: str
+    accepted_at: float
+    starts_at: float
+    ends_at: float
+    frees_at: float
+    reason: str = ""
+
+    def stage(self, now: float) -> Stage:
+        """Tell where the generation is at the time `now`."""
+        if now < self.starts_at:
+            return Stage.QUEUED
+        if now < self.ends_at:
+            return Stage.PROCESSING
+        return Stage.FAILED if self.reason else Stage.SUCCEEDED
+
+    def queue_position(self, now: float) -> int:
+        """Tell its place in the queue at the time `now`: 3, 2, 1, and 0 once it has left the queue."""
+        if now >= self.starts_at:
+            return 0
+        left = (self.starts_at - now) / (self.starts_at - self.accepted_at)
+        return math.ceil(_QUEUE * left)
+
+
+@attrs.frozen
+class TurnedAway:
+    """A submission that came too early: one was `active`, or the studio was `cooling`, for so many `seconds` more."""
+
+    at: float
+    edition: Edition
+    why: Literal["active", "cooling"]
+    seconds: float
+
+
+class Studio:
+    """Generations and credits of one account.
+
+    `clock` gives the time in seconds; durations and pauses are divided by `speed`. A picture costs one credit, charged
+    at acceptance and given back when it fails. After a generation `cool_down` seconds must pass before the next job,
+    `v1_cool_down` before the next call of the v1-images edition. Without a `subscription` no job is accepted.
+    """
+
+    def __init__(
+        self,
+        *,
+        credits: int = 10_000,  # noqa: A002 - the provider's word; the builtin is a copyright notice
+        cool_down: float = 60.0,
+        cool_from: CoolFrom = "end",
+        v1_cool_down: float = 0.0,
+        subscription: bool = True,
+        seed: int = 0,
+        speed: float = 1.0,
+        durations: Durations | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if speed <= 0:
+            raise ValueError(f"speed must be above zero, not {speed!r}")
+        if cool_from not in {"end", "start"}:
+            raise ValueError(f"cool_from must be 'end' or 'start', not {cool_from!r}")
+        if cool_down < 0 or v1_cool_down < 0:
+            raise ValueError("cool_down and v1_cool_down must not be below zero")
+        self.subscription: bool = subscription
+        self._cool_down: dict[Edition, float] = {"jobs": cool_down / speed, "v1-images": v1_cool_down / speed}
+        self._cool_from = cool_from
+        self._clock = clock
+        self._seed = seed
+        self._speed = speed
+        self._durations = durations
+        self._credits = credits
+        self._generations: dict[str, Generation] = {}
+        self._files: dict[str, Generation] = {}
+        self._last: Generation | None = None
+        self._turned_away: list[TurnedAway] = []
+
+    @property
+    def now(self) -> float:
+        """The reading of the studio's clock, in seconds."""
+        return self._clock()
+
+    @property
+    def generations(self) -> tuple[Generation, ...]:
+        """All generations ever accepted, oldest first."""
+        return tuple(self._generations.copy().values())
+
+    @property
+    def jobs(self) -> tuple[Generation, ...]:
+        """The generations of the jobs edition, oldest first."""
+        return tuple(generation for generation in self.generations if generation.wish.edition == "jobs")
+
+    @property
+    def submitted_at(self) -> tuple[float, ...]:
+        """When each generation was accepted."""
+        return tuple(generation.accepted_at for generation in self.generations)
+
+    @property
+    def finished_at(self) -> tuple[float, ...]:
+        """When each generation that is over ended."""
+        now = self.now
+        return tuple(generation.ends_at for generation in self.generations if generation.ends_at <= now)
+
+    @property
+    def active(self) -> int:
+        """Generations that hold the place at this moment: 0 or 1."""
+        last = self._last
+        return int(last is not None and self.now < last.frees_at)
+
+    @property
+    def turned_away(self) -> tuple[TurnedAway, ...]:
+        """Submissions refused because they came too early, oldest first."""
+        return tuple(self._turned_away.copy())
+
+    @property
+    def refused(self) -> int:
+        """The number of submissions refused because they came too early."""
+        return len(self._turned_away)
+
+    @property
+    def credits(self) -> int:
+        """Credits left at this moment."""
+        generations = self.generations
+        return self._credits - len(generations) + self._given_back(generations)
+
+    @property
+    def charged(self) -> int:
+        """Credits charged since the beginning; refunds are not taken off."""
+        return len(self._generations)
+
+    @property
+    def refunded(self) -> int:
+        """Credits given back for failed generations since the beginning."""
+        return self._given_back(self.generations)
+
+    def submit(self, wish: Wish) -> Generation:
+        """Accept a wish: charge it and begin.
+
+        Raises `Refused` with 403 (a job without subscription), 400 (moderation), 429 (too early) or 402 (credits).
+        """
+        if not self.subscription and wish.edition == "jobs":
+            raise Refused("subscription_required", "An active subscription is required to use the API", http=403)
+        if MODERATED in wish.prompt:
+            text = "Your prompt was flagged by moderation. Please revise it and try again."
+            raise Refused("moderation", text, http=400)
+        self._check_turn(wish.edition)
+        if self.credits < 1:
+            raise Refused("insufficient_credits", "Not enough credits", http=402)
+        generation = self._new(wish)
+        self._generations[generation.id] = generation
+        self._files[generation.file] = generation
+        self._last = generation
+        return generation
+
+    def job(self, id_: str) -> Generation | None:
+        """Look up a generation of the jobs edition."""
+        generation = self._generations.get(id_)
+        return generation if generation and generation.wish.edition == "jobs" else None
+
+    def picture(self, file: str) -> Generation | None:
+        """Look up the generation whose picture is in this file, once it is there."""
+        generation = self._files.get(file)
+        return generation if generation and generation.stage(self.now) is Stage.SUCCEEDED else None
+
+    def _check_turn(self, edition: Edition) -> None:
+        last, now = self._last, self.now
+        if last is None:
+            return
+        begin = last.frees_at if self._cool_from == "end" else last.accepted_at
+        seconds = max(last.frees_at, begin + self._cool_down[edition]) - now
+        if seconds <= 0:
+            return
+        is_active = now < last.frees_at
+        self._turned_away.append(TurnedAway(now, edition, "active" if is_active else "cooling", seconds))
+        why = "A generation is already in progress." if is_active else "Too soon after the last generation."
+        text = f"{why} Please try again in {math.ceil(seconds)} seconds."
+        raise Refused("rate_limit_exceeded", text, http=429, retry_after=seconds)
+
+    def _new(self, wish: Wish) -> Generation:
+        number = 1 + len(self._generations)
+        chance = random.Random(f"{self._seed}/{number}")  # noqa: S311 - repeatable on purpose, protects nothing
+        duration = chance.uniform(*range_of(wish.model, self._durations, "waifu")) / self._speed
+        if SLOW in wish.prompt:
+            duration *= _SLOWNESS
+        now = self.now
+        is_stuck = STUCK in wish.prompt
+        file = _token(12, _SMALL)
+        is_job = wish.edition == "jobs"
+        return Generation(
+            id=f"job_{_token(12, _SMALL)}" if is_job else f"img_{file}",
+            number=number,
+            wish=wish,
+            seed=chance.randrange(_SEEDS) if wish.seed in {None, -1} else wish.seed,
+            image_id=_token(16, _MIXED) if is_job else f"img_{file}",
+            file=file,
+            accepted_at=now,
+            starts_at=now + duration * chance.uniform(0.2, 0.4),
+            ends_at=math.inf if is_stuck else now + duration,
+            frees_at=now + (_ABANDONED / self._speed if is_stuck else duration),
+            reason=_FAILURE_REASON if FAIL in wish.prompt else "",
+        )
+
+    def _given_back(self, generations: tuple[Generation, ...]) -> int:
+        now = self.now
+        return sum(1 for generation in generations if generation.reason and generation.ends_at <= now)
+
+
+def _token(length: int, letters: str) -> str:
+    """Make a name that no other generation has, in this run or another."""
+    return "".join(secrets.choice(letters) for _ in range(length))

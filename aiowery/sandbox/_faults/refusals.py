@@ -1,0 +1,92 @@
+"""Refusals: by HTTP status, by the code of the envelope, or as a page of an edge server."""
+
+from __future__ import annotations
+
+import time
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from aiowery.sandbox._answer import Answer, Refused
+from aiowery.sandbox._faults.connection import CallMisfortune
+
+if TYPE_CHECKING:
+    from aiowery.sandbox._faults.script import Call
+
+_PAGE = "<html><head><title>{title}</title></head><body><center><h1>{title}</h1></center><hr></body></html>"
+
+
+@attrs.frozen
+class Refuse(CallMisfortune):
+    """The call is refused: HTTP status `http`, and `text` in the shape of the provider, with WeryAI's code `code`.
+
+    `html` sends the page of an edge server in the place of that shape, `body` something else: a text as it is, any
+    other value as JSON. `retry_after` (seconds) adds that header, with decimals if it has any, or as an HTTP date with
+    `retry_date`. With `processed` the call is carried out (and charged) first, and only its answer is replaced.
+    With `ids` it is carried out too, and the refusal of a submission holds what the acceptance would: the task ids.
+    """
+
+    http: int = 200
+    code: int = 5000
+    text: str = "System error"
+    html: bool = attrs.field(default=False, kw_only=True)
+    body: Any = attrs.field(default=None, kw_only=True)
+    retry_after: float | None = attrs.field(default=None, kw_only=True)
+    retry_date: bool = attrs.field(default=False, kw_only=True)
+    processed: bool = attrs.field(default=False, kw_only=True)
+    ids: bool = attrs.field(default=False, kw_only=True)
+
+    def before(self, call: Call) -> Answer | None:  # noqa: ARG002 - the shape of `Kind`
+        """Refuse before the world hears of it."""
+        return None if self.processed or self.ids else self._answer()
+
+    def after(self, answer: Answer) -> Answer:
+        """Refuse what has been carried out."""
+        return self._answer(answer.body if self.ids and answer.accepts else None)
+
+    def _answer(self, told: dict[str, Any] | None = None) -> Answer:
+        if self.html:
+            title = f"{self.http} {HTTPStatus(self.http).phrase}"
+            headers = (("content-type", "text/html"), *self._retry_after())
+            return Answer(_PAGE.format(title=title).encode(), http=self.http, headers=headers)
+        if isinstance(self.body, str):
+            headers = (("content-type", "text/plain; charset=utf-8"), *self._retry_after())
+            return Answer(self.body.encode(), http=self.http, headers=headers)
+        plain = Refused(self.code, self.text, http=self.http, retry_after=self.retry_after, told=told)
+        body = plain if self.body is None else self.body
+        return Answer(body, http=self.http, headers=self._retry_after())
+
+    def _retry_after(self) -> tuple[tuple[str, str], ...]:
+        if self.retry_after is None:
+            return ()
+        if self.retry_date:
+            return (("retry-after", formatdate(time.time() + self.retry_after, usegmt=True)),)
+        return (("retry-after", f"{self.retry_after:g}"),)
+
+
+RATE_LIMITED = Refuse(429, 1001, "Request rate limit exceeded", retry_after=1)
+"""HTTP 429 with Retry-After: 1."""
+RATE_LIMITED_1001 = Refuse(200, 1001, "Request rate limit exceeded")
+"""Code 1001 in its second meaning: the text speaks of the rate."""
+WORKFLOW_RATE_LIMITED = Refuse(200, 6002, "Workflow rate limit exceeded")
+"""Code 6002."""
+QUEUE_FULL = Refuse(200, 1007, "Queue is full, please try again later")
+"""Code 1007."""
+TOO_MANY_TASKS = Refuse(200, 6010, "No more than 20 tasks can be processed at once")
+"""Code 6010, whatever the number of tasks really is."""
+UNAUTHORIZED = Refuse(401, 1002, "Authentication failed")
+"""HTTP 401 with code 1002."""
+FORBIDDEN = Refuse(403, 1009, "Permission denied")
+"""HTTP 403 with code 1009."""
+NOT_FOUND = Refuse(404, 1003, "Not found")
+"""HTTP 404 with code 1003."""
+SERVER_ERROR = Refuse(500, 5000, "System error")
+"""HTTP 500 with code 5000."""
+BAD_GATEWAY = Refuse(502, html=True)
+"""HTTP 502 with a page of HTML."""
+UNAVAILABLE = Refuse(503, html=True, retry_after=1)
+"""HTTP 503 with a page of HTML and Retry-After: 1."""
+GATEWAY_TIMEOUT = Refuse(504, html=True)
+"""HTTP 504 with a page of HTML."""

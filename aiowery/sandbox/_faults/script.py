@@ -1,0 +1,147 @@
+"""Fault scripts: which calls a misfortune strikes. What it does to them is said in `faults`."""
+
+from __future__ import annotations
+
+import random
+from itertools import chain
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+
+import attrs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from aiowery.sandbox._answer import Answer
+    from aiowery.sandbox._weryai.state import Task
+
+On = Literal["submit", "call", "upload", "status", "batch", "balance", "models", "file", "any", "delivery"]
+"""Which calls: those that begin a task ("submit"), those that answer at once ("call": chat, a picture's
+description, documents for research), an "upload", a task's "status", a "batch", the "balance", what there is to
+choose from ("models": registries, chat models, speakers), a "file" that was made or uploaded, or "any" of them.
+Research with a model begins no task and yet is a "submit": its address is the same. Of BetterWaifu's calls both POSTs
+are a "submit", a generation is a "status", and the account is the "balance". A "delivery" to a `webhook_url` is no
+call, and none of "any": it is struck when its task is accepted, so that deliveries count in the order of acceptance.
+"""
+
+Victims = Literal["calls", "deliveries", "both"]
+"""What a kind can strike."""
+
+
+@attrs.frozen
+class Call:
+    """One call as faults see it.
+
+    `text` holds what `Fault.match` searches (ids, what is said to a model, the path); `age` is the number of seconds
+    since the youngest task concerned was accepted, None where no task is concerned; `unknown` what the provider says
+    of a task that it does not know.
+    """
+
+    on: On
+    text: str = ""
+    age: float | None = None
+    unknown: str = "task not exist"
+
+
+@attrs.frozen
+class Delivery:
+    """One webhook delivery as faults see it: what is sent about `task`, and `at` which reading of the world's clock."""
+
+    task: Task
+    at: float
+    message: Answer
+
+
+class Kind(Protocol):
+    """A sort of misfortune."""
+
+    strikes: ClassVar[Victims]
+
+    def before(self, call: Call) -> Answer | None:
+        """Answer in the place of the world, which then never hears of the call; None lets it through."""
+
+    def after(self, answer: Answer) -> Answer:
+        """Spoil the answer to a call that the world has processed."""
+
+    def deliveries(self, delivery: Delivery) -> tuple[Delivery, ...]:
+        """Say what is sent in the place of a delivery."""
+
+
+@attrs.frozen
+class Fault:
+    """A misfortune, and the calls or deliveries it strikes.
+
+    `kind` is one of `aiowery.sandbox.faults`. Of the calls named by `on` whose ids, prompt or path
+    contain `match`, it strikes the `nth` (counted from 1), or a random `share` (0-1, from the sandbox's
+    seed), or, without either, all; and no more than `times`. Faults that strike the same call add up.
+    The same goes for deliveries, of which the path is that of the `webhook_url`: each fault strikes all
+    that those before it have made of one. ValueError says that the kind cannot strike what `on` names.
+    """
+
+    kind: Kind = attrs.field()
+    on: On = attrs.field(default="any", kw_only=True)
+    match: str = attrs.field(default="", kw_only=True)
+    nth: int | None = attrs.field(default=None, kw_only=True)
+    share: float = attrs.field(
+        default=1.0, kw_only=True, validator=[attrs.validators.ge(0.0), attrs.validators.le(1.0)]
+    )
+    times: int | None = attrs.field(default=None, kw_only=True)
+
+    @kind.validator
+    def _is_a_value(self, _attribute: attrs.Attribute[Kind], kind: Kind) -> None:
+        if isinstance(kind, type):
+            raise TypeError(f"a fault wants a value such as faults.{kind.__name__}(), not the class")
+
+    @on.validator
+    def _is_within_reach(self, _attribute: attrs.Attribute[On], on: On) -> None:
+        victims = "deliveries" if on == "delivery" else "calls"
+        if self.kind.strikes not in {victims, "both"}:
+            raise ValueError(f"faults.{type(self.kind).__name__} strikes {self.kind.strikes} only, not on={on!r}")
+
+    def concerns(self, call: Call) -> bool:
+        """Tell whether the call is one of those it chooses from."""
+        is_named = self.on == call.on or (self.on == "any" and call.on != "delivery")
+        return is_named and self.match in call.text
+
+
+@attrs.define
+class _Line:
+    fault: Fault
+    chance: random.Random
+    calls: int = 0
+    strikes: int = 0
+
+    def strikes_at(self, call: Call) -> bool:
+        fault = self.fault
+        if not fault.concerns(call):
+            return False
+        self.calls += 1
+        if fault.times is not None and self.strikes >= fault.times:
+            return False
+        struck = self.chance.random() < fault.share and fault.nth in {None, self.calls}
+        self.strikes += struck
+        return struck
+
+
+class Script:
+    """The faults of one sandbox, with the count of what each has struck."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self._seed = seed
+        self._lines: list[_Line] = []
+
+    def add(self, faults: Iterable[Fault]) -> None:
+        """Append faults; safe from any thread."""
+        for fault in faults:
+            chance = random.Random(f"{self._seed}/{len(self._lines)}")  # noqa: S311 - repeatable on purpose
+            self._lines.append(_Line(fault, chance))
+
+    def strike(self, call: Call) -> tuple[Kind, ...]:
+        """Return the kinds that strike this call, in the order of the script."""
+        return tuple(line.fault.kind for line in self._lines.copy() if line.strikes_at(call))
+
+    def deliveries(self, call: Call, delivery: Delivery) -> tuple[Delivery, ...]:
+        """Return what is sent in the place of a delivery; `call` is what the faults are told of it."""
+        sent: tuple[Delivery, ...] = (delivery,)
+        for kind in self.strike(call):
+            sent = tuple(chain.from_iterable(map(kind.deliveries, sent)))
+        return sent

@@ -1,0 +1,282 @@
+"""Misfortunes of shape: the same facts in another form, or with something missing."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from aiowery.sandbox._faults.connection import Misfortune
+from aiowery.sandbox._weryai.state import State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aiowery.sandbox._answer import Answer
+
+_OUTPUTS = ("images", "videos", "audios")
+_TEXTS = ("speech_text", "deep_research_outputs", "scripts", "lyrics", "cover_url")
+_WORDS = {"succeed": State.SUCCESS, "queued": State.WAITING, "succeeded": State.SUCCESS, "completed": State.SUCCESS}
+_STATES = {state.casefold(): state for state in State} | _WORDS
+_Json = dict[str, Any]
+
+
+def _edit(answer: Answer, change: Callable[[_Json], _Json]) -> Answer:
+    """Change the envelope, when there is one."""
+    if answer.code is None:
+        return answer
+    return attrs.evolve(answer, body=change(answer.body))
+
+
+def _edit_data(answer: Answer, change: Callable[[Any], Any]) -> Answer:
+    """Change the data of a successful envelope."""
+
+    def on_data(body: _Json) -> _Json:
+        return body if body.get("data") is None else {**body, "data": change(body["data"])}
+
+    return _edit(answer, on_data)
+
+
+def _edit_tasks(answer: Answer, change: Callable[[_Json], _Json]) -> Answer:
+    """Change each task of a status or batch answer."""
+
+    def on_data(data: Any) -> Any:
+        if isinstance(data, list):
+            return [on_data(item) for item in data]
+        return change(data) if isinstance(data, dict) and "task_status" in data else data
+
+    return _edit_data(answer, on_data)
+
+
+def _edit_generation(answer: Answer, change: Callable[[_Json], _Json]) -> Answer:
+    """Change what BetterWaifu tells: the whole of a job, or the data of a picture."""
+    body = answer.body
+    if not isinstance(body, dict):
+        return answer
+    if "id" in body and isinstance(body.get("status"), str):
+        return attrs.evolve(answer, body=change(body))
+    data = body.get("data")
+    if isinstance(data, dict) and "image_id" in data:
+        return attrs.evolve(answer, body={**body, "data": change(data)})
+    return answer
+
+
+def _without(told: _Json, *names: str) -> _Json:
+    return {key: value for key, value in told.items() if key not in names}
+
+
+def _found(task: _Json) -> list[str]:
+    return [name for name in _OUTPUTS if name in task]
+
+
+@attrs.frozen
+class Success200(Misfortune):
+    """The envelope says `status: 200` and `success: true` instead of `status: 0`."""
+
+    def after(self, answer: Answer) -> Answer:
+        """Say success in the other way."""
+        return _edit(answer, lambda body: {**body, "status": 200, "success": True} if body["status"] == 0 else body)
+
+
+@attrs.frozen
+class TextInMsg(Misfortune):
+    """The envelope carries its text as `msg`, without `message` and `desc`."""
+
+    def after(self, answer: Answer) -> Answer:
+        """Move the text."""
+
+        def move(body: _Json) -> _Json:
+            rest = {key: value for key, value in body.items() if key not in {"message", "desc"}}
+            return {**rest, "msg": body.get("message")}
+
+        return _edit(answer, move)
+
+
+def _task_number(task_id: str) -> int:
+    """Read the digits of an id as a number that a look-up understands too."""
+    return int(task_id.removeprefix("task_"), 16)
+
+
+def _edit_batch(answer: Answer, change: Callable[[_Json], _Json]) -> Answer:
+    """Change the data of a submission that is answered with a batch."""
+    return _edit_data(answer, lambda data: change(data) if isinstance(data, dict) and "task_ids" in data else data)
+
+
+@attrs.frozen
+class NumericTaskIds(Misfortune):
+    """Task ids are JSON numbers, in submissions and in status answers; the sandbox knows the tasks by them too."""
+
+    def after(self, answer: Answer) -> Answer:
+        """Turn the ids into numbers."""
+
+        def numbers(data: _Json) -> _Json:
+            return {**data, "task_ids": [_task_number(task_id) for task_id in data["task_ids"]]}
+
+        def number(task: _Json) -> _Json:
+            return {**task, "task_id": _task_number(task["task_id"])} if "task_id" in task else task
+
+        edited = _edit_batch(answer, numbers)
+        return _edit_data(edited, number) if answer.accepts else _edit_tasks(edited, number)
+
+
+@attrs.frozen
+class StringBatchId(Misfortune):
+    """A submission answers its batch id as a string."""
+
+    def after(self, answer: Answer) -> Answer:
+        """Turn the id into a string."""
+        return _edit_batch(answer, lambda ids: {**ids, "batch_id": str(ids["batch_id"])})
+
+
+@attrs.frozen
+class SingleTaskId(Misfortune):
+    """A submission answers in shape B: `task_id` of the first task and `task_status`, no batch."""
+
+    def after(self, answer: Answer) -> Answer:
+        """Answer in the other shape."""
+
+        def shape_b(data: _Json) -> _Json:
+            return {"task_id": data["task_ids"][0], "task_status": State.WAITING}
+
+        return _edit_batch(answer, shape_b)
+
+
+@attrs.frozen
+class NoIds(Misfortune):
+    """A submission succeeds, is charged, and answers no id at all."""
+
+    def after(self, answer: Answer) -> Answer:
+        """Drop the ids."""
+        if not answer.accepts:
+            return answer
+        bare = _edit_data(answer, lambda _: {})
+        return _edit_generation(bare, lambda told: _without(told, "id", "image_id"))
+
+
+@attrs.frozen
+class StatusWords(Misfortune):
+    """Status words other than the usual, state by state; None keeps the usual one.
+
+    `StatusWords(success="succeed")` is a synonym, `StatusWords(processing="REVIEWING")` a word that
+    nobody has documented.
+    """
+
+    waiting: str | None = attrs.field(default=None, kw_only=True)
+    processing: str | None = attrs.field(default=None, kw_only=True)
+    success: str | None = attrs.field(default=None, kw_only=True)
+    failed: str | None = attrs.field(default=None, kw_only=True)
+
+    def after(self, answer: Answer) -> Answer:
+        """Change the words."""
+        words = {
+            State.WAITING: self.waiting,
+            State.PROCESSING: self.processing,
+            State.SUCCESS: self.success,
+            State.FAILED: self.failed,
+        }
+
+        def change(name: str, told: _Json) -> _Json:
+            usual = told[name]
+            state = _STATES.get(str(usual).casefold())
+            return {**told, name: (words[state] if state else None) or usual}
+
+        return _edit_generation(_edit_tasks(answer, partial(change, "task_status")), partial(change, "status"))
+
+
+@attrs.frozen
+class Stale(Misfortune):
+    """An older status is repeated: the tasks or the job seem to be `word` still, and without outputs."""
+
+    word: str = State.PROCESSING
+
+    def after(self, answer: Answer) -> Answer:
+        """Answer as before."""
+
+        def earlier(told: _Json) -> _Json:
+            return {"id": told["id"], "status": self.word} if "id" in told else told
+
+        known = _edit_tasks(answer, lambda task: {"task_id": task["task_id"], "task_status": self.word})
+        return _edit_generation(known, earlier)
+
+
+@attrs.frozen
+class ListData(Misfortune):
+    """The data of a single status is a list of one."""
+
+    def after(self, answer: Answer) -> Answer:
+        """Wrap the data."""
+        return _edit_data(answer, lambda data: [data] if isinstance(data, dict) and "task_status" in data else data)
+
+
+@attrs.frozen
+class SingleObject(Misfortune):
+    """The data of a batch is a single object: its first task."""
+
+    def after(self, answer: Answer) -> Answer:
+        """Unwrap the first task."""
+        return _edit_data(answer, lambda data: data[0] if isinstance(data, list) and data else data)
+
+
+@attrs.frozen
+class MissingTasks(Misfortune):
+    """The last `count` tasks are missing from a batch."""
+
+    count: int = 1
+
+    def after(self, answer: Answer) -> Answer:
+        """Leave tasks out."""
+        return _edit_data(answer, lambda data: data[: -self.count or None] if isinstance(data, list) else data)
+
+
+@attrs.frozen
+class ObjectOutputs(Misfortune):
+    """Outputs are objects with the url under `key` (`url`, `image_url`, ...) instead of strings."""
+
+    key: str = "url"
+
+    def after(self, answer: Answer) -> Answer:
+        """Wrap the outputs."""
+
+        def wrap(task: _Json) -> _Json:
+            return {**task, **{name: [self._as_object(output) for output in task[name]] for name in _found(task)}}
+
+        return _edit_tasks(answer, wrap)
+
+    def _as_object(self, output: str | _Json) -> _Json:
+        if isinstance(output, str):
+            return {self.key: output}
+        others = {key: value for key, value in output.items() if key != "url"}
+        return {self.key: output["url"], **others}
+
+
+@attrs.frozen
+class Nested(Misfortune):
+    """Outputs, and the reason of a failure as `message`, stand in an object `under`."""
+
+    under: str = "task_result"
+
+    def after(self, answer: Answer) -> Answer:
+        """Move them down."""
+
+        def move(task: _Json) -> _Json:
+            inner = {name: task[name] for name in _found(task)}
+            if "msg" in task:
+                inner["message"] = task["msg"]
+            outer = {key: value for key, value in task.items() if key not in {*_OUTPUTS, "msg"}}
+            return {**outer, self.under: inner} if inner else task
+
+        return _edit_tasks(answer, move)
+
+
+@attrs.frozen
+class NoOutputs(Misfortune):
+    """A task succeeds without outputs, and without the texts that it was to bring; a job with an empty list."""
+
+    def after(self, answer: Answer) -> Answer:
+        """Drop the outputs."""
+
+        def empty(told: _Json) -> _Json:
+            return {**told, "output": {**told["output"], "images": []}} if "output" in told else _without(told, "url")
+
+        return _edit_generation(_edit_tasks(answer, lambda task: _without(task, *_OUTPUTS, *_TEXTS)), empty)

@@ -1,0 +1,68 @@
+"""The server's side of a connection, with the rudeness that faults need."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket  # the names of two options; the sockets themselves are uvicorn's
+import struct
+from typing import TYPE_CHECKING, Any
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+if TYPE_CHECKING:
+    from uvicorn.config import Config
+    from uvicorn.server import ServerState
+
+    from aiowery.sandbox._http.counters import Counters
+
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+class Connection(H11Protocol):
+    """uvicorn's protocol; hands itself to the application as `scope["state"]["connection"]`."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, {**app_state, "connection": self}, _loop)
+        self.access_log = False
+
+    async def flushed(self) -> None:
+        """Return when all that was written has left for the kernel, or the connection is gone."""
+        transport = self.transport
+        while transport.get_write_buffer_size() and not transport.is_closing():  # noqa: ASYNC110 - no event tells
+            await asyncio.sleep(0.002)
+
+    def close(self) -> None:
+        """End the connection in order (FIN)."""
+        self.transport.close()
+
+    def reset(self) -> None:
+        """End the connection with a TCP reset; what is still unsent is lost."""
+        sock = self.transport.get_extra_info("socket")
+        # The peer may have left already, and with it the socket.
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        self.transport.abort()
+
+
+def counted(counters: Counters, open_connections: set[Connection]) -> type[Connection]:
+    """Make a connection class that keeps `counters` and the set of what is open."""
+
+    class Counted(Connection):
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+            super().connection_made(transport)
+            open_connections.add(self)
+            counters.opened()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            super().connection_lost(exc)
+            open_connections.discard(self)
+            counters.closed()
+
+    return Counted

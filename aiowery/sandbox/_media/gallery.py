@@ -1,0 +1,49 @@
+"""Files on demand: drawn, filmed and sung off the event loop, the newest kept; and those that were uploaded."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import lru_cache
+
+from aiowery.sandbox._media.draw import Form, draw
+from aiowery.sandbox._media.film import film
+from aiowery.sandbox._media.shape import pixels
+from aiowery.sandbox._media.sound import song, speech
+from aiowery.sandbox._media.uploads import Uploads
+from aiowery.sandbox._weryai.state import Makes, Order
+
+_KEPT = 64
+_KEPT_FILMS = 8
+_LARGEST_FILM = 512
+
+
+class Gallery:
+    """The files of one sandbox; a picture's longer side is `picture_size` pixels, a film's at most 512."""
+
+    def __init__(self, picture_size: int) -> None:
+        self.uploads = Uploads()
+        self._size = picture_size
+        self._draw = lru_cache(maxsize=_KEPT)(draw)
+        self._film = lru_cache(maxsize=_KEPT_FILMS)(film)
+        self._song = lru_cache(maxsize=_KEPT_FILMS)(song)
+        self._speech = lru_cache(maxsize=_KEPT_FILMS)(speech)
+
+    async def picture(self, prompt: str, index: int, aspect_ratio: str) -> bytes:
+        """PNG bytes, the same for the same arguments at any time."""
+        return await asyncio.to_thread(self._draw, prompt, index, *pixels(aspect_ratio, self._size))
+
+    async def painting(self, prompt: str, index: int, width: int, height: int, form: Form) -> bytes:
+        """Bytes of this form, of this shape, and of this size unless that is more than `picture_size`."""
+        size = pixels(f"{width}:{height}", min(self._size, max(width, height)))
+        return await asyncio.to_thread(self._draw, prompt, index, *size, form)
+
+    async def film(self, order: Order, index: int) -> bytes:
+        """MP4 bytes of what the order asks for."""
+        size = pixels(order.aspect_ratio, min(self._size, _LARGEST_FILM))
+        return await asyncio.to_thread(self._film, order.prompt, index, *size, order.seconds)
+
+    async def sound(self, order: Order) -> bytes:
+        """WAV bytes: music where music was asked for, else a voice."""
+        if order.makes in {Makes.SONG, Makes.MUSIC}:
+            return await asyncio.to_thread(self._song, order.prompt, order.seconds)
+        return await asyncio.to_thread(self._speech, order.said, order.seconds)

@@ -1,0 +1,214 @@
+"""The rules of parameters, in the provider's words."""
+
+from __future__ import annotations
+
+import base64
+import re
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import SplitResult, unquote, urlsplit
+
+import attrs
+
+from aiowery.sandbox._answer import parameter_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+
+    from aiowery.sandbox._weryai.state import Order
+
+Shape = Literal["batch", "task", "podcast", "research"]
+"""How a submission is answered: with a batch, with one task, or in one of the two odd ways."""
+
+_OTHER_FILES = frozenset(
+    {"gif", "bmp", "tif", "tiff", "svg", "ico", "heic", "heif", "avif", "psd"}
+    | {"mp4", "mov", "m4v", "avi", "mkv", "webm", "mp3", "wav", "m4a", "aac", "ogg", "flac"}
+    | {"txt", "pdf", "md", "csv", "json", "xml", "html", "htm", "doc", "docx", "xlsx", "pptx", "zip", "exe"}
+)
+_INT64 = range(-(2**63), 2**63)
+_SPACE = re.compile(r"\s")
+
+
+@attrs.frozen
+class Field:
+    """One documented parameter: its name, the provider's words for it, and its rules.
+
+    `longest` bounds a text, `least` and `most` a number, `fewest` and `most_items` a list, whose items obey `item`.
+    `check` finds what is wrong with a sound value by itself and returns the provider's words for it.
+    """
+
+    name: str
+    label: str
+    type: type = str
+    required: bool = False
+    longest: int | None = None
+    least: float | None = None
+    most: float | None = None
+    fewest: int = 0
+    most_items: int | None = None
+    choices: Collection[Any] | None = None
+    allowed: Callable[[Any], bool] | None = None
+    check_value: Callable[[Any], str | None] | None = None
+    item: Field | None = None
+
+    def check(self, params: Mapping[str, Any]) -> None:
+        """Raise `Refused` (1001) when the parameter breaks a rule. null and a blank text count as left out."""
+        value = params.get(self.name)
+        is_blank = is_empty(value)
+        if self.required and (is_blank or value in ([], {})):
+            raise parameter_error(f"{self.label} cannot be empty")
+        if value is None or (is_blank and self.type is str):
+            return
+        if not self._fits(value):
+            raise parameter_error(f"{self.label} is not supported")
+        self._check_limits(value)
+        for item in value if self.item and isinstance(value, list) else ():
+            self.item.check({self.item.name: item})  # type: ignore[union-attr]
+
+    def _fits(self, value: Any) -> bool:
+        """Tell whether the value has the field's type; a flag is no number, and no number has more than 64 bits."""
+        if type(value) is int:
+            return self.type in {int, float} and value in _INT64
+        return type(value) is self.type
+
+    def _check_limits(self, value: Any) -> None:
+        if self.longest is not None and len(value) > self.longest:
+            raise parameter_error(f"{self.label} exceeds the limit of {self.longest} characters")
+        if isinstance(value, list) and not self.fewest <= len(value) <= (self.most_items or len(value)):
+            raise parameter_error(f"{self.label} exceeds the limit")
+        if self._out_of_bounds(value):
+            raise parameter_error(f"{self.label} is not supported")
+        wrong = self.check_value(value) if self.check_value else None
+        if wrong:
+            raise parameter_error(wrong)
+
+    def _out_of_bounds(self, value: Any) -> bool:
+        return (
+            (self.least is not None and value < self.least)
+            or (self.most is not None and value > self.most)
+            or (self.choices is not None and value not in self.choices)
+            or (self.allowed is not None and not self.allowed(value))
+        )
+
+
+@attrs.frozen
+class Endpoint:
+    """One submitting endpoint. `order` reads parameters that `fields` and `rule` have found sound.
+
+    `rule` looks at several parameters together. A `calls_back` endpoint reports to `webhook_url`.
+    """
+
+    path: str
+    fields: tuple[Field, ...]
+    order: Callable[[Mapping[str, Any]], Order]
+    shape: Shape = "task"
+    rule: Callable[[Mapping[str, Any]], None] | None = None
+    calls_back: bool = True
+
+    def read(self, params: Any) -> Order:
+        """Validate a decoded body and turn it into an order; unknown parameters are accepted.
+
+        Raises `Refused` with code 1001.
+        """
+        check(self.fields, self.rule, params)
+        order = self.order(params)
+        return attrs.evolve(order, webhook_url=webhook_of(params)) if self.calls_back else order
+
+
+def check(fields: tuple[Field, ...], rule: Callable[[Mapping[str, Any]], None] | None, params: Any) -> None:
+    """Raise `Refused` (1001) for the first parameter that breaks a rule."""
+    if not isinstance(params, dict):
+        raise parameter_error("request body must be a JSON object")
+    for field in fields:
+        field.check(params)
+    if rule is not None:
+        rule(params)
+
+
+def is_empty(value: Any) -> bool:
+    """Tell whether a parameter was left out, or given as null or as a text of nothing."""
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
+def webhook_of(params: Mapping[str, Any]) -> str | None:
+    """Return where the end of the task is to be told, if anywhere."""
+    target: str | None = params.get("webhook_url")
+    return None if is_empty(target) else target
+
+
+def one_of(*names: str) -> Callable[[Mapping[str, Any]], None]:
+    """Make a rule: at least one of these parameters is there."""
+
+    def rule(params: Mapping[str, Any]) -> None:
+        if all(is_empty(params.get(name)) or params[name] in ([], {}) for name in names):
+            raise parameter_error(f"{' and '.join(names)} cannot both be empty")
+
+    return rule
+
+
+def address(value: str) -> SplitResult | None:
+    """Take an address apart; None when it is none of the web's."""
+    try:
+        parts = urlsplit(value)
+        sound = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        return None
+    return parts if sound and not _SPACE.search(parts.netloc) else None
+
+
+def ending_of(parts: SplitResult) -> str:
+    """Return the ending of the file's name, in small letters and without its dot."""
+    return PurePosixPath(unquote(parts.path)).suffix.lower().lstrip(".")
+
+
+def url(name: str, label: str, *, required: bool = True, pictures: bool = False) -> Field:
+    """Make a field for an address; a picture's must not end as a file of another kind does."""
+
+    def wrong(value: str) -> str | None:
+        parts = address(value)
+        if parts is None:
+            return f"{label} error"
+        if pictures and ending_of(parts) in _OTHER_FILES:
+            return "only support jpg, jpeg, png, webp"
+        return None
+
+    return Field(name, label, required=required, check_value=wrong)
+
+
+def urls(
+    name: str,
+    label: str,
+    *,
+    required: bool = True,
+    pictures: bool = False,
+    fewest: int = 0,
+    most: int | None = None,
+) -> Field:
+    """Make a field for a list of addresses."""
+    item = url(name, label, pictures=pictures)
+    return Field(name, label, list, required=required, fewest=fewest, most_items=most, item=item)
+
+
+def matching(form: re.Pattern[str]) -> Callable[[str], bool]:
+    """Make a test for a text's form."""
+    return lambda value: form.fullmatch(value) is not None
+
+
+def is_base64(value: str) -> bool:
+    """Tell whether a text, with or without the prefix of a data url, is base64."""
+    content = value.partition(";base64,")[2] if value.startswith("data:") else value
+    try:
+        return bool(base64.b64decode(content, validate=True))
+    except ValueError:
+        return False
+
+
+def words_of(params: Mapping[str, Any], *names: str) -> str:
+    """Return the texts of these parameters, addresses in plain letters, so that marks in them are seen."""
+    found = [params.get(name) for name in names]
+    texts = [text for value in found for text in (value if isinstance(value, list) else [value])]
+    return " ".join(unquote(text) for text in texts if isinstance(text, str))
+
+
+CALLER = Field("caller_id", "caller id", int)
+COMMON = (url("webhook_url", "webhook url", required=False), CALLER)

@@ -1,0 +1,1 @@
+"""The sandbox's WeryAI: state, routes and answers."""

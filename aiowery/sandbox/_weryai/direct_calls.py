@@ -1,0 +1,117 @@
+"""Calls that answer at once: chat, a picture's description, documents for research."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from aiowery.sandbox._parameter_rules import Field, address, ending_of, is_empty, url, words_of
+from aiowery.sandbox._weryai import prices
+from aiowery.sandbox._weryai.state import Order
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_DOCUMENTS = frozenset({"txt", "pdf", "md", "csv", "json", "docx", "xlsx", "pptx"})
+_DEFAULT_TOKENS = 1024
+_WORDS = re.compile(r"\S+\s*")
+_UNSAFE = re.compile(r"[^a-z0-9]+")
+
+
+def _is_message(value: Any) -> bool:
+    return all(isinstance(value.get(name), str) and value[name] for name in ("role", "content"))
+
+
+def _is_document(value: str) -> str | None:
+    parts = address(value)
+    if parts is None:
+        return "file url error"
+    ending = ending_of(parts)
+    # What has no letter, as in "papers/2401.00001", is part of a name.
+    is_ending = ending.isalnum() and not ending.isdecimal()
+    return "file type is not supported" if is_ending and ending not in _DOCUMENTS else None
+
+
+CHAT = (
+    Field("model", "model", required=True),
+    Field(
+        "messages",
+        "messages",
+        list,
+        required=True,
+        fewest=1,
+        most_items=50,
+        item=Field("messages", "messages", dict, required=True, allowed=_is_message),
+    ),
+    Field("max_tokens", "max_tokens", int, least=1),
+    Field("temperature", "temperature", float, least=0, most=2),
+    Field("top_p", "top_p", float, least=0, most=1),
+    Field("presence_penalty", "presence_penalty", float, least=-2, most=2),
+    Field("frequency_penalty", "frequency_penalty", float, least=-2, most=2),
+    Field("seed", "seed", int),
+    Field("n", "n", int, least=1, most=128),
+    Field("stream", "stream", bool, allowed=lambda value: not value),
+)
+DESCRIPTION = (
+    url("img_url", "image url", pictures=True),
+    Field("image_size", "image size", int, required=True, least=1),
+    Field("language", "language"),
+    Field("model", "model"),
+)
+CORPUS = (
+    Field("file_url", "file url", required=True, check_value=_is_document),
+    Field("file_name", "file name"),
+)
+
+
+def chat_order(params: Mapping[str, Any]) -> Order:
+    """Return what a chat call asks for."""
+    return Order(prompt=params["messages"][-1]["content"], model=params["model"], price=prices.WORDS)
+
+
+def completion(params: Mapping[str, Any], number: int) -> dict[str, Any]:
+    """Answer a conversation by its last message."""
+    asked = params["messages"][-1]["content"]
+    said = _WORDS.findall(f"You said: {asked}")
+    tokens = params.get("max_tokens") or _DEFAULT_TOKENS
+    content = "".join(said[:tokens]).rstrip()
+    used = sum(len(_WORDS.findall(message["content"])) for message in params["messages"])
+    made = min(len(said), tokens) * (params.get("n") or 1)
+    choice = {
+        "message": {"role": "assistant", "content": content},
+        "finish_reason": "length" if len(said) > tokens else "stop",
+    }
+    return {
+        "id": f"chat-{number}",
+        "object": "chat.completion",
+        "created": int(time.time()),
+        "model": params["model"],
+        "choices": [{"index": index, **choice} for index in range(params.get("n") or 1)],
+        "usage": {"prompt_tokens": used, "completion_tokens": made, "total_tokens": used + made},
+    }
+
+
+def description_order(params: Mapping[str, Any]) -> Order:
+    """Return what a call for a picture's description asks for."""
+    return Order(prompt=words_of(params, "img_url"), model=params.get("model") or "DESCRIPTION", price=prices.WORDS)
+
+
+def description(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Describe a picture by its name: nobody here looks at it."""
+    name = _stem(params["img_url"]).replace("-", " ").replace("_", " ")
+    return {"prompt": f"a picture of {name or 'something'}, soft light, fine detail", "cost_mill": 812}
+
+
+def corpus(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Store a document."""
+    given = params.get("file_name")
+    name = _stem(params["file_url"]) if is_empty(given) else str(given)
+    plain = _UNSAFE.sub("-", name.lower()).strip("-")
+    return {"name": f"fileSearchStores/{plain or 'store'}", "uploaded_count": 1}
+
+
+def _stem(file_url: str) -> str:
+    return PurePosixPath(unquote(urlsplit(file_url).path)).stem

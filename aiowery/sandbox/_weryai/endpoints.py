@@ -1,0 +1,7 @@
+"""All submitting endpoints, and what their parameters mean."""
+
+from __future__ import annotations
+
+from aiowery.sandbox._weryai import generation, speech, tools
+
+ENDPOINTS = (*generation.ENDPOINTS, *tools.ENDPOINTS, *speech.ENDPOINTS)

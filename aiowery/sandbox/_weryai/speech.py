@@ -1,0 +1,213 @@
+"""Music, voices, transcripts, podcasts and research: their parameters and orders."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from aiowery.sandbox._answer import parameter_error
+from aiowery.sandbox._parameter_rules import (
+    COMMON,
+    Endpoint,
+    Field,
+    address,
+    is_base64,
+    is_empty,
+    one_of,
+    url,
+    words_of,
+)
+from aiowery.sandbox._weryai import prices
+from aiowery.sandbox._weryai.state import Makes, Order
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_DEBATERS = 2
+_LETTERS_A_SECOND = 14
+RESEARCH = "RESEARCH"
+"""Stands for the model of a research that is a task."""
+_STYLES = {
+    "Genre": "POP ROCK RAP ELECTRONIC RNB JAZZ FOLK CLASSIC WORLD",
+    "Emotion": "HAPPY RELAXED WARM ROMANTIC TOUCHING SAD LONELY DEPRESSED TENSE EXCITED EPIC MYSTERIOUS",
+    "Instrument": "PIANO GUITAR BASS DRUMS STRINGS WIND SYNTHESIZER ELECTRONIC_SOUND FOLK_INSTRUMENT"
+    " MIXED_ORCHESTRATION",
+}
+
+
+def _is_style(styles: dict[str, Any]) -> bool:
+    known = {name: words.split() for name, words in _STYLES.items()}
+    return all(name in known and value in known[name] for name, value in styles.items())
+
+
+def _music(params: Mapping[str, Any]) -> Order:
+    description, styles = params.get("description"), " ".join((params.get("styles") or {}).values())
+    sings = params["type"] == "VOCAL_SONG"
+    return Order(
+        prompt=styles if is_empty(description) else str(description),
+        model="MUSIC",
+        makes=Makes.SONG if sings else Makes.MUSIC,
+        price=prices.AUDIO,
+        seconds=8,
+        has_cover=sings,
+        text=params.get("lyrics") or "",
+    )
+
+
+def _voice(params: Mapping[str, Any]) -> Order:
+    return Order(
+        prompt=params["text"],
+        model="VOICE",
+        makes=Makes.SPEECH,
+        price=prices.AUDIO,
+        seconds=len(params["text"]) / _LETTERS_A_SECOND,
+    )
+
+
+def _transcript(params: Mapping[str, Any]) -> Order:
+    heard = words_of(params, "audio_url") or "audio"
+    return Order(prompt=heard, model="TRANSCRIPT", makes=Makes.TRANSCRIPT, price=prices.WORDS)
+
+
+def _enough_speakers(params: Mapping[str, Any]) -> None:
+    if params["mode"] == "debate" and len(params["speakers"]) != _DEBATERS:
+        raise parameter_error(f"speakers must be {_DEBATERS} in debate mode")
+
+
+def _podcast(params: Mapping[str, Any]) -> Order:
+    return Order(
+        prompt=params["query"],
+        model="PODCAST",
+        makes=Makes.SCRIPT,
+        price=prices.WORDS,
+        speakers=tuple(params["speakers"]),
+    )
+
+
+def turns(params: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Read the turns that the voices are to speak instead of the script; none means the script."""
+    return tuple(params.get("scripts") or ())
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and not is_empty(value)
+
+
+def _is_turn(turn: dict[str, Any]) -> bool:
+    has_words = all(_is_text(turn.get(name)) for name in ("speaker_id", "content"))
+    return has_words and isinstance(turn.get("speaker_name", ""), str | None)
+
+
+def _is_tool(tool: dict[str, Any]) -> bool:
+    if tool.get("type") != "FILE_SEARCH":
+        return tool.get("type") == "GOOGLE_SEARCH"
+    stores = tool.get("file_search_store_names")
+    return isinstance(stores, list) and bool(stores) and all(map(_is_text, stores))
+
+
+def _one_way(params: Mapping[str, Any]) -> None:
+    one_of("input", "input_resource")(params)
+    if params.get("mode") and params.get("model"):
+        raise parameter_error("mode and model cannot be used together")
+
+
+def _is_shown(item: Mapping[str, Any], name: str) -> bool:
+    """Tell texts and addresses of a resource from what says nothing to a reader: its type, its bytes."""
+    return name == "text" or (isinstance(item[name], str) and address(item[name]) is not None)
+
+
+def _research(params: Mapping[str, Any]) -> Order:
+    shown = (words_of(item, *filter(partial(_is_shown, item), item)) for item in params.get("input_resource") or ())
+    asked = " ".join(shown) if is_empty(params.get("input")) else params["input"]
+    return Order(prompt=asked, model=params.get("model") or RESEARCH, makes=Makes.REPORT, price=prices.RESEARCH)
+
+
+VOICES_FIELDS = (
+    Field("scripts", "scripts", list, item=Field("scripts", "scripts", dict, required=True, allowed=_is_turn)),
+    *COMMON,
+)
+
+ENDPOINTS = (
+    Endpoint(
+        "/v1/generation/music/generate",
+        (
+            Field("type", "music type", required=True, choices=("VOCAL_SONG", "ONLY_MUSIC")),
+            Field("description", "description"),
+            Field("styles", "styles", dict, allowed=_is_style),
+            Field("lyrics", "lyrics"),
+            url("reference_audio", "audio url", required=False),
+            Field("audio_name", "audio name"),
+            Field("gender", "gender", choices=("m", "f")),
+            *COMMON,
+        ),
+        _music,
+        rule=one_of("description", "styles"),
+    ),
+    Endpoint(
+        "/v1/generation/text-to-audio",
+        (
+            Field("text", "text", required=True, longest=500),
+            Field("voice_id", "voice id", int, required=True),
+            Field("speed", "speed"),
+            Field("vol", "vol"),
+            Field("trace_id", "trace id"),
+            *COMMON,
+        ),
+        _voice,
+    ),
+    Endpoint(
+        "/v1/generation/speech-recognize",
+        (
+            url("audio_url", "audio url", required=False),
+            Field("audio_base64", "audio base64", allowed=is_base64),
+            Field("language", "language"),
+            *COMMON,
+        ),
+        _transcript,
+        rule=one_of("audio_url", "audio_base64"),
+    ),
+    Endpoint(
+        "/v1/generation/podcast/generate/text",
+        (
+            Field("query", "query", required=True, longest=2000),
+            Field(
+                "speakers",
+                "speakers",
+                list,
+                required=True,
+                fewest=1,
+                most_items=2,
+                item=Field("speakers", "speakers", required=True),
+            ),
+            Field("language", "language", required=True, choices=("en", "zh", "ja")),
+            Field("mode", "mode", required=True, choices=("quick", "debate", "deep")),
+            *COMMON,
+        ),
+        _podcast,
+        "podcast",
+        _enough_speakers,
+    ),
+    Endpoint(
+        "/v1/generation/deep_research",
+        (
+            Field("mode", "mode", choices=("DEEP_RESEARCH", "DEEP_RESEARCH_MAX")),
+            Field("model", "model"),
+            Field("input", "input"),
+            Field(
+                "input_resource",
+                "input resource",
+                list,
+                item=Field("input_resource", "input resource", dict, required=True),
+            ),
+            Field("previous_interaction_id", "previous interaction id"),
+            Field("thinking_summaries", "thinking summaries", choices=("auto",)),
+            Field("collaborative_planning", "collaborative planning", bool),
+            Field("visualization", "visualization", choices=("auto",)),
+            Field("tools", "tools", list, item=Field("tools", "tools", dict, required=True, allowed=_is_tool)),
+            *COMMON,
+        ),
+        _research,
+        "research",
+        _one_way,
+    ),
+)

@@ -1,0 +1,309 @@
+"""The world behind the sandbox: tasks, batches, credits and time. No HTTP.
+
+Only the server's thread changes it; every reader takes copies, so any thread may read at any time.
+"""
+
+from __future__ import annotations
+
+import enum
+import heapq
+import random
+import secrets
+import time
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from aiowery.sandbox._answer import Refused
+from aiowery.sandbox._durations import range_of
+from aiowery.sandbox._http.counters import Counters
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from aiowery.sandbox._durations import Durations
+
+MODERATED = "[[moderated]]"
+"""A prompt, lyrics or lines with this mark are refused at submission with code 1005."""
+FAIL = "[[fail]]"
+"""A prompt with this mark is accepted, ends as FAILED with a reason, and its credit is given back."""
+SLOW = "[[slow]]"
+"""A prompt with this mark takes ten times as long."""
+STUCK = "[[stuck]]"
+"""A prompt with this mark is processed for ever."""
+
+_SLOWNESS = 10.0
+_FAILURE_REASON = "generation failed: the model returned no output"
+
+# Ids look random, yet no two are equal: an odd step walks through all numbers below a power of two.
+_IDS = 2**48
+_STEP = 0x9E3779B97F4B
+
+
+def _scattered(number: int) -> int:
+    return number * _STEP % _IDS
+
+
+def _task_id(digits: int) -> str:
+    return f"task_{digits:012x}"
+
+
+def _number(id_: str) -> int | None:
+    """Read an id that is written in digits; no id has more of them than the largest."""
+    is_number = id_.isascii() and id_.isdecimal() and len(id_) <= len(str(_IDS))
+    return int(id_) if is_number else None
+
+
+class State(enum.StrEnum):
+    """Where a task is, in the words of the wire."""
+
+    WAITING = "waiting"
+    PROCESSING = "processing"
+    SUCCESS = "SUCCESS"
+    FAILED = "FAILED"
+
+
+class Makes(enum.Enum):
+    """What a task makes."""
+
+    IMAGE = "image"
+    VIDEO = "video"
+    SONG = "song"
+    MUSIC = "music"
+    SPEECH = "speech"
+    TRANSCRIPT = "transcript"
+    SCRIPT = "script"
+    PODCAST = "podcast"
+    REPORT = "report"
+
+
+@attrs.frozen
+class Order:
+    """What a submission asks for, after validation.
+
+    `pictures` is the number of tasks, `price` the credits for each, `seconds` the length of what sounds or moves.
+    `text` is what is sung, `speakers` who speaks, `turns` what they say.
+    """
+
+    prompt: str
+    model: str
+    aspect_ratio: str = "1:1"
+    pictures: int = 1
+    makes: Makes = Makes.IMAGE
+    price: int = 1
+    seconds: float = 4
+    has_cover: bool = False
+    text: str = ""
+    speakers: tuple[str, ...] = ()
+    turns: tuple[Mapping[str, Any], ...] = ()
+    webhook_url: str | None = None
+
+    @property
+    def said(self) -> str:
+        """What voices say: the turns, or the prompt where there are none."""
+        return " ".join(turn["content"] for turn in self.turns) or self.prompt
+
+    def has(self, mark: str) -> bool:
+        """Tell whether the mark is anywhere in what is to be shown, sung or said."""
+        return any(mark in words for words in (self.prompt, self.text, self.said))
+
+
+@attrs.frozen
+class Task:
+    """One thing to be made. Times are readings of the world's clock, in seconds."""
+
+    id: str
+    number: int
+    batch_id: int
+    index: int
+    order: Order
+    accepted_at: float
+    starts_at: float
+    ends_at: float
+    reason: str = ""
+
+    def state(self, now: float) -> State:
+        """Tell where the task is at the time `now`."""
+        if now < self.starts_at:
+            return State.WAITING
+        if now < self.ends_at:
+            return State.PROCESSING
+        return State.FAILED if self.reason else State.SUCCESS
+
+
+@attrs.frozen
+class Batch:
+    """The tasks of one submission."""
+
+    id: int
+    tasks: tuple[Task, ...]
+
+
+class World:
+    """Tasks, batches, credits and counters of one sandbox.
+
+    `clock` gives the time in seconds; durations are divided by `speed`. What a task costs (a picture one credit) is
+    charged at acceptance and given back when it fails.
+    """
+
+    def __init__(
+        self,
+        *,
+        credits: int = 10_000,  # noqa: A002 - the provider's word; the builtin is a prompt's copyright notice
+        in_flight: int = 20,
+        seed: int = 0,
+        speed: float = 1.0,
+        durations: Durations | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if speed <= 0:
+            raise ValueError(f"speed must be above zero, not {speed!r}")
+        self.counters: Counters = Counters()
+        self.in_flight: int = in_flight
+        self._clock = clock
+        self._seed = seed
+        self._speed = speed
+        self._durations = durations
+        self._credits = credits
+        self._charged = 0
+        self._refunded = 0
+        # Ids differ from run to run: a ledger that outlives the sandbox must not meet them again.
+        self._first_task = secrets.randbelow(_IDS)
+        self._first_batch = secrets.randbelow(_IDS)
+        self._tasks: dict[str, Task] = {}
+        self._batches: dict[int, Batch] = {}
+        self._running: list[tuple[float, int, Task]] = []
+        self._number = 0
+
+    @property
+    def now(self) -> float:
+        """The reading of the world's clock, in seconds."""
+        return self._clock()
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """All tasks ever accepted, oldest first."""
+        return tuple(self._tasks.copy().values())
+
+    @property
+    def batches(self) -> tuple[Batch, ...]:
+        """All submissions ever accepted, oldest first."""
+        return tuple(self._batches.copy().values())
+
+    @property
+    def credits(self) -> int:
+        """Credits left at this moment."""
+        return self._credits + self._owed()
+
+    @property
+    def charged(self) -> int:
+        """Credits charged since the beginning; refunds are not taken off."""
+        return self._charged
+
+    @property
+    def refunded(self) -> int:
+        """Credits given back for failed tasks since the beginning."""
+        return self._refunded + self._owed()
+
+    @property
+    def active(self) -> int:
+        """Tasks accepted and not finished at this moment."""
+        now = self.now
+        return sum(1 for ends_at, _, _ in self._running.copy() if now < ends_at)
+
+    def submit(self, order: Order) -> Batch:
+        """Accept an order: charge it and begin its tasks.
+
+        Raises `Refused` with 1005 (moderation), 6010 (too many tasks at once) or 1004 (credits).
+        """
+        self._admit(order)
+        return self._begin(order)
+
+    def go_on(self, task: Task, order: Order) -> Task:
+        """Accept a second step of a task that has ended its first: the same id, the new order.
+
+        Raises what `submit` raises.
+        """
+        self._admit(order)
+        again = attrs.evolve(self._new_task(order, task.batch_id, task.index), id=task.id)
+        self._keep(again)
+        return again
+
+    def charge(self, order: Order) -> None:
+        """Accept and charge what is done at once, without a task. Raises 1005 or 1004."""
+        self._settle()
+        self._pay(order)
+
+    def _admit(self, order: Order) -> None:
+        self._settle()
+        if not order.has(MODERATED) and len(self._running) + order.pictures > self.in_flight:
+            raise Refused(6010, f"No more than {self.in_flight} tasks can be processed at once")
+        self._pay(order)
+
+    def _pay(self, order: Order) -> None:
+        if order.has(MODERATED):
+            raise Refused(1005, "Content moderation failed")
+        cost = order.pictures * order.price
+        if self._credits < cost:
+            raise Refused(1004, "Insufficient credits")
+        self._credits -= cost
+        self._charged += cost
+
+    def task(self, task_id: str) -> Task | None:
+        """Look up a task by its id; the id's digits as a decimal number do as well."""
+        number = _number(task_id)
+        return self._tasks.get(task_id if number is None else _task_id(number))
+
+    def batch(self, batch_id: str) -> Batch | None:
+        """Look up a batch by its id, written in digits."""
+        number = _number(batch_id)
+        return None if number is None else self._batches.get(number)
+
+    def _begin(self, order: Order) -> Batch:
+        batch_id = _scattered(self._first_batch + len(self._batches))
+        tasks = tuple(self._new_task(order, batch_id, index) for index in range(order.pictures))
+        for task in tasks:
+            self._keep(task)
+        batch = Batch(batch_id, tasks)
+        self._batches[batch_id] = batch
+        return batch
+
+    def _keep(self, task: Task) -> None:
+        self._tasks[task.id] = task
+        self._number = max(self._number, task.number)
+        heapq.heappush(self._running, (task.ends_at, task.number, task))
+
+    def _new_task(self, order: Order, batch_id: int, index: int) -> Task:
+        number = 1 + self._number + index
+        chance = random.Random(f"{self._seed}/{number}")  # noqa: S311 - repeatable on purpose, protects nothing
+        shortest, longest = range_of(order.model, self._durations, order.makes.value)
+        duration = chance.uniform(shortest, longest) / self._speed
+        if order.has(SLOW):
+            duration *= _SLOWNESS
+        now = self.now
+        return Task(
+            id=_task_id(_scattered(self._first_task + number)),
+            number=number,
+            batch_id=batch_id,
+            index=index,
+            order=order,
+            accepted_at=now,
+            starts_at=now + duration * chance.uniform(0.05, 0.2),
+            ends_at=float("inf") if order.has(STUCK) else now + duration,
+            reason=_FAILURE_REASON if order.has(FAIL) else "",
+        )
+
+    def _due(self) -> list[Task]:
+        now = self.now
+        return [task for ends_at, _, task in self._running.copy() if ends_at <= now]
+
+    def _owed(self) -> int:
+        return sum(task.order.price for task in self._due() if task.reason)
+
+    def _settle(self) -> None:
+        now = self.now
+        while self._running and self._running[0][0] <= now:
+            _, _, task = heapq.heappop(self._running)
+            if task.reason:
+                self._credits += task.order.price
+                self._refunded += task.order.price

@@ -1,0 +1,68 @@
+"""Misfortunes of webhook deliveries: how often, when and by whom they are sent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+import attrs
+
+from aiowery.sandbox._answer import success
+from aiowery.sandbox._faults.connection import Misfortune
+from aiowery.sandbox._weryai.responses import report
+
+if TYPE_CHECKING:
+    from aiowery.sandbox._faults.script import Delivery, Victims
+
+
+class DeliveryMisfortune(Misfortune):
+    """Base of the kinds that strike nothing but deliveries."""
+
+    strikes: ClassVar[Victims] = "deliveries"
+
+
+@attrs.frozen
+class Twice(DeliveryMisfortune):
+    """The delivery is sent, and after `apart` seconds once more."""
+
+    apart: float = 0.0
+
+    def deliveries(self, delivery: Delivery) -> tuple[Delivery, ...]:
+        """Repeat it."""
+        return (delivery, attrs.evolve(delivery, at=delivery.at + self.apart))
+
+
+@attrs.frozen
+class Late(DeliveryMisfortune):
+    """The delivery is sent `seconds` later; with `nth` or a `share` others overtake it, and all come out of order."""
+
+    seconds: float = 1.0
+
+    def deliveries(self, delivery: Delivery) -> tuple[Delivery, ...]:
+        """Put it off."""
+        return (attrs.evolve(delivery, at=delivery.at + self.seconds),)
+
+
+@attrs.frozen
+class Undelivered(DeliveryMisfortune):
+    """The delivery is never sent, nor counted."""
+
+    def deliveries(self, delivery: Delivery) -> tuple[Delivery, ...]:  # noqa: ARG002 - the shape of `Kind`
+        """Drop it."""
+        return ()
+
+
+@attrs.frozen
+class Forged(DeliveryMisfortune):
+    """A delivery that says SUCCESS is sent as soon as the task is being processed; the true one comes as well.
+
+    Its outputs are addresses under `base_url`, which ends in a slash. How the task really ends makes no difference:
+    one that fails, or never ends, is reported as a success too.
+    """
+
+    base_url: str = "https://forged.invalid/"
+
+    def deliveries(self, delivery: Delivery) -> tuple[Delivery, ...]:
+        """Send a lie ahead."""
+        task = delivery.task
+        told = report(attrs.evolve(task, reason=""), task.ends_at, self.base_url)
+        return (attrs.evolve(delivery, at=task.starts_at, message=success(told)), delivery)

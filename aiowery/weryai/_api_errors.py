@@ -1,0 +1,171 @@
+"""What WeryAI's refusals mean.
+
+The HTTP status comes first, then the code in the body, then the text, for the codes whose meaning has moved: 1001
+is documented as a parameter error and used for throttling, 1002 as a missing authorization and used for parameter
+errors (contract: Error codes).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+from aiowery._core.messages import Answer, mentions
+from aiowery.errors import (
+    AioweryError,
+    APIError,
+    AuthenticationError,
+    ContentRejected,
+    DailyLimitReached,
+    InsufficientCredits,
+    InvalidRequest,
+    NotFound,
+    PermissionDenied,
+    RateLimited,
+    ServerError,
+    UnexpectedResponse,
+)
+
+_BY_HTTP_STATUS: Final[Mapping[int, type[APIError]]] = {
+    401: AuthenticationError,
+    402: InsufficientCredits,
+    403: PermissionDenied,
+    404: NotFound,
+    429: RateLimited,
+}
+_TOO_MANY_TASKS: Final = 6010
+_DAILY_LIMIT: Final = 6101
+_PARAMETER_OR_THROTTLED: Final = 1001
+_UNAUTHORIZED_OR_PARAMETER: Final = 1002
+_BY_CODE: Final[Mapping[int, type[APIError]]] = {
+    1003: NotFound,
+    1004: InsufficientCredits,
+    1005: ContentRejected,
+    1006: InvalidRequest,
+    1007: RateLimited,
+    1009: PermissionDenied,
+    1010: NotFound,
+    1011: InsufficientCredits,
+    1014: InvalidRequest,
+    1015: DailyLimitReached,
+    1017: PermissionDenied,
+    1102: ServerError,
+    2001: ContentRejected,
+    2003: ContentRejected,
+    2004: InvalidRequest,
+    5000: ServerError,
+    6001: ServerError,
+    6002: RateLimited,
+    6003: ServerError,
+    6004: ServerError,
+    _TOO_MANY_TASKS: RateLimited,
+    _DAILY_LIMIT: DailyLimitReached,
+    8001: InvalidRequest,
+    8002: InvalidRequest,
+}
+_NEXT_STEP: Final[Mapping[type[APIError], str]] = {
+    AuthenticationError: "check the key (WERYAI_API_KEY or api_key=)",
+    PermissionDenied: "check the key, the account's plan and the addresses it allows",
+    InsufficientCredits: "top up at https://www.weryai.com/api/pricing",
+    NotFound: "check the id and the key's account",
+    ContentRejected: "change the prompt or the pictures",
+    InvalidRequest: "change the parameter it names",
+    DailyLimitReached: "go on tomorrow",
+    RateLimited: "wait before the next submission",
+    ServerError: "try again later",
+}
+
+_THROTTLED: Final = re.compile(r"rate.?limit|too (many requests|frequent|often)|frequen|请求频率|频繁", re.IGNORECASE)
+# From the first task of a line, and not from each: the time must not grow with the square of the length.
+_UNKNOWN_ID: Final = re.compile(
+    r"^(?>.*?\b(task|batch)\b).*\bnot exist|\bno tasks? found", re.IGNORECASE | re.MULTILINE
+)
+_UNAUTHORIZED: Final = re.compile(
+    r"auth(?!or\b)|api.?key|(?<!model )\bkey\b|\btoken\b|log.?in|认证|授权", re.IGNORECASE
+)
+_PARAMETER: Final = re.compile(
+    r"\bempty\b|not (support|exist|match|available)|exceed|must be|under \d+ ?MB|\b(url|id) error|invalid param|"
+    r"parameter|required|format|only (support|jpg|jpeg|png|webp|image|video|audio)|参数|不能为空|不支持|超过|超出",
+    re.IGNORECASE,
+)
+_DIGITS: Final = 20
+
+
+def refusal(answer: Answer, body: Any) -> AioweryError:
+    """Return the error that this answer means; `body` is its JSON, or None."""
+    envelope = body if isinstance(body, Mapping) else {}
+    code, text = own_code(answer, body), _text(envelope)
+    request_id = answer.request_id_in(envelope, envelope.get("data"))
+    if answer.success and code is None:
+        return UnexpectedResponse(
+            f"HTTP {answer.http_status} with an answer outside the contract: {answer.excerpt!r}",
+            http_status=answer.http_status,
+            raw=body,
+            faults=("$.status: a status is expected",),
+            request_id=request_id,
+        )
+    if answer.redirect:
+        return answer.misdirected(body, request_id)
+    cls = _class(answer.http_status, code, text)
+    said = text or answer.excerpt or _phrase(answer.http_status)
+    where = f"HTTP {answer.http_status}" if code is None else f"code {code}, HTTP {answer.http_status}"
+    message = f"{said} ({where}); {_NEXT_STEP[cls]}"
+    facts = {"http_status": answer.http_status, "code": code, "raw": body, "request_id": request_id}
+    if cls is RateLimited:
+        asked = answer.retry_after()
+        return RateLimited(message, retry_after=asked, tasks_at_once=code == _TOO_MANY_TASKS, **facts)
+    return cls(message, **facts)
+
+
+def own_code(answer: Answer, body: Any) -> int | str | None:
+    """Return the code in the provider's own envelope; None for a body that is not the provider's."""
+    code = _code(body) if isinstance(body, Mapping) else None
+    return None if code == answer.http_status and not answer.success else code  # as error pages of gateways repeat it
+
+
+def _class(http_status: int, code: int | str | None, text: str) -> type[APIError]:
+    if code == _DAILY_LIMIT:  # a 429 that no waiting of ours would cure
+        return DailyLimitReached
+    if http_status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return ServerError
+    by_number = _BY_HTTP_STATUS.get(http_status) or (_BY_CODE.get(code) if isinstance(code, int) else None)
+    return by_number or _by_text(http_status, code, text)
+
+
+def _by_text(http_status: int, code: int | str | None, text: str) -> type[APIError]:
+    """Let the words decide where the numbers cannot."""
+    if mentions(text, _THROTTLED):
+        return RateLimited
+    if mentions(text, _UNKNOWN_ID):
+        return NotFound
+    if code == _UNAUTHORIZED_OR_PARAMETER:
+        names_a_field = mentions(text, _PARAMETER) and not mentions(text, _UNAUTHORIZED)
+        return InvalidRequest if names_a_field else AuthenticationError
+    if code == _PARAMETER_OR_THROTTLED or http_status >= HTTPStatus.BAD_REQUEST:
+        return InvalidRequest
+    return ServerError
+
+
+def _code(envelope: Mapping[str, Any]) -> int | str | None:
+    status = envelope.get("status")
+    if isinstance(status, bool) or not isinstance(status, (int, str)):
+        return None
+    digits = status.strip() if isinstance(status, str) else ""
+    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= _DIGITS else status
+
+
+def _text(envelope: Mapping[str, Any]) -> str:
+    for name in ("msg", "message", "desc"):
+        words = envelope.get(name)
+        if isinstance(words, str) and words.strip():
+            return words.strip()
+    return ""
+
+
+def _phrase(http_status: int) -> str:
+    try:
+        return HTTPStatus(http_status).phrase
+    except ValueError:
+        return "no reason given"

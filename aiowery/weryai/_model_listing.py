@@ -1,0 +1,242 @@
+"""What WeryAI's registries say of its models, and of a request that names one (contract: Model registries)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final, Literal
+
+import attrs
+
+from aiowery._core.messages import Answer
+from aiowery.weryai._decode import opened
+from aiowery.weryai.requests._base import WeryAIRequest
+
+_MODES: Final[Mapping[str, Literal["image", "video"]]] = {
+    "text_to_image": "image",
+    "image_to_image": "image",
+    "text_to_video": "video",
+    "image_to_video": "video",
+    "multi_image_to_video": "video",
+}
+
+
+@attrs.frozen(kw_only=True)
+class Model:
+    """A line of the registries: what one model takes when it is asked in one way (`mode`, a request's type_name).
+
+    What the registry does not say is None or empty, and rules nothing out. `raw` is the line as it came.
+    """
+
+    key: str
+    kind: Literal["image", "video"]
+    mode: str
+    title: str = ""
+    aspect_ratios: tuple[str, ...] = ()
+    durations: tuple[int, ...] = ()
+    resolutions: tuple[str, ...] = ()
+    image_numbers: tuple[int, ...] = ()
+    audio: bool | None = None
+    negative_prompt: bool | None = None
+    longest_prompt: int | None = None
+    most_images: int | None = None
+    several_images: bool | None = None
+    first_last_frame: bool | None = None
+    raw: Mapping[str, Any] = attrs.field(factory=dict, repr=False, eq=False)
+
+
+@attrs.frozen(kw_only=True)
+class ChatModel:
+    """A model of `Chat`. Prices are the provider's numbers; it does not say of what."""
+
+    key: str
+    description: str = ""
+    max_tokens: int | None = None
+    input_price: float | None = None
+    output_price: float | None = None
+    raw: Mapping[str, Any] = attrs.field(factory=dict, repr=False, eq=False)
+
+
+@attrs.frozen(kw_only=True)
+class Speaker:
+    """Somebody who can speak in a podcast; `id` is what `Podcast.speakers` wants."""
+
+    id: str
+    name: str = ""
+    gender: str = ""
+    language: str = ""
+    demo_url: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Objection:
+    """What the registry says against one field of a request."""
+
+    field: str
+    value: object
+    says: str
+
+    def __str__(self) -> str:
+        return f"{self.field} is {self.value!r}; {self.says}"
+
+
+def decode_models(answer: Answer) -> tuple[Model, ...]:
+    """Read a registry; a line without a model key must not cost the others."""
+    data, request_id = opened(answer)
+    if not isinstance(data, Mapping):
+        raise answer.outside("the answer holds no models", "$.data: an object is expected", data, request_id)
+    return tuple(
+        _model(mode.replace("_", "-"), kind, line)
+        for mode, kind in _MODES.items()
+        for line in _objects(data.get(mode))
+        if _text(line.get("model_key"))
+    )
+
+
+def decode_chat_models(answer: Answer) -> tuple[ChatModel, ...]:
+    """Read the chat models, which come without an envelope."""
+    body = answer.json() if answer.success else None
+    data = body if isinstance(body, Mapping) and "models" in body else opened(answer)[0]
+    lines = data.get("models") if isinstance(data, Mapping) else data
+    return tuple(
+        ChatModel(
+            key=_text(line.get("model")),
+            description=_text(line.get("desc")),
+            max_tokens=_whole(line.get("max_tokens")),
+            input_price=_number(line.get("input_price")),
+            output_price=_number(line.get("output_price")),
+            raw=line,
+        )
+        for line in _objects(lines)
+        if _text(line.get("model"))
+    )
+
+
+def decode_speakers(answer: Answer) -> tuple[Speaker, ...]:
+    """Read who can speak in a podcast."""
+    data, _ = opened(answer)
+    lines = data.get("speakers") if isinstance(data, Mapping) else data
+    return tuple(
+        Speaker(
+            id=_text(line.get("speaker_id")),
+            name=_text(line.get("name")),
+            gender=_text(line.get("gender")),
+            language=_text(line.get("language")),
+            demo_url=_text(line.get("demo_audio_url")) or None,
+        )
+        for line in _objects(lines)
+        if _text(line.get("speaker_id"))
+    )
+
+
+LINES: Final[Mapping[str, tuple[str, ...]]] = {
+    **{mode: (mode,) for mode in (name.replace("_", "-") for name in _MODES)},
+    # The registry has been seen with an empty list for the first, and has none for the second.
+    "multi-image-to-video": ("multi-image-to-video", "image-to-video"),
+    "first-last-image-to-video": ("image-to-video",),
+}
+"""By a request's type_name, the modes whose lines speak of it."""
+
+
+def line_of(request: WeryAIRequest[Any], models: Iterable[Model]) -> Model | None:
+    """Return the registry's line for the model of such a request."""
+    lines = {model.mode: model for model in models if model.key == request.model_key}
+    return next((lines[mode] for mode in LINES.get(request.type_name, ()) if mode in lines), None)
+
+
+def objections(request: WeryAIRequest[Any], model: Model) -> tuple[Objection, ...]:
+    """Return what the registry says against a request; `model` is the line of its model."""
+    return tuple(_objections(request, model))
+
+
+def _objections(request: WeryAIRequest[Any], model: Model) -> Iterator[Objection]:
+    choices = (
+        ("aspect_ratio", model.aspect_ratios),
+        ("duration", model.durations),
+        ("resolution", model.resolutions),
+        ("image_number", model.image_numbers),
+    )
+    for name, allowed in choices:
+        value = getattr(request, name, None)
+        if value is not None and allowed and value not in allowed:
+            yield Objection(field=name, value=value, says=f"{model.key} takes {', '.join(map(str, allowed))}")
+    if model.raw.get("aspect_ratios") == [] and not model.aspect_ratios and getattr(request, "aspect_ratio", None):
+        yield Objection(
+            field="aspect_ratio",
+            value=getattr(request, "aspect_ratio", None),
+            says=f"{model.key} has no choice of it; leave it out (None)",
+        )
+    abilities = (
+        ("generate_audio", model.audio, "makes no sound"),
+        ("negative_prompt", model.negative_prompt, "takes none"),
+    )
+    for name, able, lacking in abilities:
+        if getattr(request, name, None) and able is False:
+            yield Objection(field=name, value=getattr(request, name), says=f"{model.key} {lacking}; leave it out")
+    yield from _too_much(request, model)
+    if request.type_name == "first-last-image-to-video" and model.first_last_frame is False:
+        yield Objection(field="model", value=model.key, says="it does not work between two pictures; take another")
+
+
+def _too_much(request: WeryAIRequest[Any], model: Model) -> Iterator[Objection]:
+    prompt = getattr(request, "prompt", None) or ""
+    if model.longest_prompt is not None and len(prompt) > model.longest_prompt:
+        says = f"{model.key} takes at most {model.longest_prompt} characters, not {len(prompt)}"
+        yield Objection(field="prompt", value=prompt[:30] + "...", says=says)
+    pictures = getattr(request, "image_urls", ())
+    most = 1 if model.several_images is False else model.most_images
+    if most is not None and len(pictures) > most:
+        yield Objection(field="image_urls", value=len(pictures), says=f"{model.key} takes at most {most}")
+
+
+def _model(mode: str, kind: Literal["image", "video"], line: Mapping[str, Any]) -> Model:
+    return Model(
+        key=_text(line["model_key"]),
+        kind=kind,
+        mode=mode,
+        title=_text(line.get("title")),
+        aspect_ratios=_texts(line.get("aspect_ratios") or line.get("image_sizes")),
+        durations=_wholes(line.get("durations")),
+        resolutions=_texts(line.get("resolutions")),
+        image_numbers=_wholes(line.get("num_images")),
+        audio=_truth(line.get("has_generate_audio")),
+        negative_prompt=_truth(line.get("has_negative_prompt")),
+        longest_prompt=_whole(line.get("prompt_length_limit")),
+        most_images=_whole(line.get("upload_image_limit")),
+        several_images=_truth(line.get("support_multiple_images")),
+        first_last_frame=_truth(line.get("support_first_last_frame")),
+        raw=line,
+    )
+
+
+# What merely informs is read leniently: a strange value counts as absent.
+
+
+def _objects(value: Any) -> list[Mapping[str, Any]]:
+    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
+
+
+def _text(value: Any) -> str:
+    return value.strip() if isinstance(value, str) else ""
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()
+
+
+def _whole(value: Any) -> int | None:
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        return int(value[:18])
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _wholes(value: Any) -> tuple[int, ...]:
+    numbers = map(_whole, value) if isinstance(value, list) else ()
+    return tuple(number for number in numbers if number is not None)
+
+
+def _number(value: Any) -> float | None:
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def _truth(value: Any) -> bool | None:
+    return value if isinstance(value, bool) else None

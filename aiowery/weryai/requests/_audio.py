@@ -1,0 +1,121 @@
+"""Music, voices and what was said (contract: Audio, music, podcast)."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+import attrs
+
+from aiowery._base.snapshot import Kind
+from aiowery._core.fields import number, shown, text, whole_number, wire
+from aiowery._core.media import Media, optional_media
+from aiowery._core.request import AudioResult, TextResult
+from aiowery.errors import ConfigurationError
+from aiowery.weryai.requests._base import TaskRequest, optional_word, word
+from aiowery.weryai.requests._choices import Emotion, Genre, Instrument
+
+_LONGEST: int = 100_000
+_LARGEST_NUMBER: float = 1000.0
+
+
+@attrs.frozen(kw_only=True)
+class Styles:
+    """What music sounds like."""
+
+    genre: Genre | str | None = attrs.field(default=None, validator=optional_word)
+    emotion: Emotion | str | None = attrs.field(default=None, validator=optional_word)
+    instrument: Instrument | str | None = attrs.field(default=None, validator=optional_word)
+
+    def on_wire(self) -> dict[str, str]:
+        """Return the styles under the names that WeryAI gives them."""
+        named = {"Genre": self.genre, "Emotion": self.emotion, "Instrument": self.instrument}
+        return {name: value for name, value in named.items() if value is not None}
+
+
+def _styles(value: Styles | dict[str, Any] | None) -> Styles | None:
+    if value is None or isinstance(value, Styles):
+        return value
+    try:
+        return Styles(**value)
+    except TypeError as fault:
+        raise ConfigurationError(f"styles is {shown(value)}; genre, emotion and instrument are its parts") from fault
+
+
+@attrs.frozen(kw_only=True)
+class Music(TaskRequest[AudioResult]):
+    """A song or a piece of music: `POST /v1/generation/music/generate`.
+
+    `mode`: "VOCAL_SONG" (comes with lyrics and a cover) or "ONLY_MUSIC". `description` or `styles`, or both, say
+    what it is like. `lyrics`: what is sung. `reference_audio_url`: a sound to go by, a url or a local file. `gender`:
+    the singer's voice, "m" or "f".
+    """
+
+    type_name: ClassVar[str] = "music"
+    endpoint: ClassVar[str] = "/v1/generation/music/generate"
+    kind: ClassVar[Kind] = "audio"
+    result_type: ClassVar[type[AudioResult]] = AudioResult
+
+    mode: Literal["VOCAL_SONG", "ONLY_MUSIC"] | str = attrs.field(
+        default="VOCAL_SONG", validator=word, metadata=wire("type")
+    )
+    description: str | None = attrs.field(default=None, validator=text(longest=_LONGEST))
+    styles: Styles | None = attrs.field(default=None, converter=_styles, metadata=wire(write=Styles.on_wire))
+    lyrics: str | None = attrs.field(default=None, validator=text(longest=_LONGEST))
+    reference_audio_url: Media | None = attrs.field(
+        default=None, converter=optional_media, metadata=wire("reference_audio", media="audio")
+    )
+    audio_name: str | None = attrs.field(default=None, validator=optional_word)
+    gender: Literal["m", "f"] | str | None = attrs.field(default=None, validator=optional_word)
+
+    def __attrs_post_init__(self) -> None:
+        if not (self.description and self.description.strip()) and not (self.styles and self.styles.on_wire()):
+            raise ConfigurationError(f"{type(self).__name__}: give description or styles; both are left out")
+
+
+def _decimal(value: float) -> str:
+    return str(float(value))
+
+
+@attrs.frozen(kw_only=True)
+class TextToAudio(TaskRequest[AudioResult]):
+    """A text, spoken: `POST /v1/generation/text-to-audio`.
+
+    `text`: at most 500 characters. `voice_id`: one of `VOICES`. `speed` and `volume`: numbers, 1.0 or a little
+    around it (their ranges are not documented); the wire has them as texts.
+    """
+
+    type_name: ClassVar[str] = "text-to-audio"
+    endpoint: ClassVar[str] = "/v1/generation/text-to-audio"
+    kind: ClassVar[Kind] = "audio"
+    result_type: ClassVar[type[AudioResult]] = AudioResult
+
+    text: str = attrs.field(validator=text(shortest=1, longest=500))
+    voice_id: int = attrs.field(default=81, validator=whole_number(least=0))
+    speed: float | None = attrs.field(
+        default=None, validator=number(least=0, most=_LARGEST_NUMBER), metadata=wire(write=_decimal)
+    )
+    volume: float | None = attrs.field(
+        default=None, validator=number(least=0, most=_LARGEST_NUMBER), metadata=wire("vol", write=_decimal)
+    )
+
+
+@attrs.frozen(kw_only=True)
+class SpeechRecognize(TaskRequest[TextResult]):
+    """What is said in a sound: `POST /v1/generation/speech-recognize`.
+
+    `audio_url`: a url or a local file; or `audio_base64`, best with a prefix such as "data:audio/wav;base64,". The
+    result's `text` is the transcript.
+    """
+
+    type_name: ClassVar[str] = "speech-recognize"
+    endpoint: ClassVar[str] = "/v1/generation/speech-recognize"
+    kind: ClassVar[Kind] = "text"
+    result_type: ClassVar[type[TextResult]] = TextResult
+
+    audio_url: Media | None = attrs.field(default=None, converter=optional_media, metadata=wire(media="audio"))
+    audio_base64: str | None = attrs.field(default=None, repr=False, validator=text(longest=100_000_000))
+    language: str | None = attrs.field(default=None, validator=optional_word)
+
+    def __attrs_post_init__(self) -> None:
+        if self.audio_url is None and not self.audio_base64:
+            raise ConfigurationError(f"{type(self).__name__}: give audio_url or audio_base64; both are left out")

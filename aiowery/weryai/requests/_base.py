@@ -1,0 +1,69 @@
+"""What all requests to WeryAI share."""
+
+from __future__ import annotations
+
+import re
+from typing import ClassVar, Final, Generic
+
+import attrs
+
+from aiowery._base.text import shortened
+from aiowery._core.fields import matching, text, whole_number
+from aiowery._core.request import R_co, Request
+
+LONGEST_WORD: Final = 200
+"""Characters of a model key, a ratio and other words of the provider's."""
+_WEB_ADDRESS: Final = re.compile(r"https?://[^\s]+")
+word = text(shortest=1, longest=LONGEST_WORD)
+optional_word = text(longest=LONGEST_WORD)
+web_address = [text(shortest=1, longest=2000), matching(_WEB_ADDRESS, "https://example.com/hook")]
+prompt = text(shortest=1, longest=2000)
+negative_prompt = text(longest=1000)
+caller_id = whole_number(least=0)
+
+_WORDS: Final = ("prompt", "text", "query", "description", "input")
+# What the time that a job takes depends on, where a request has it.
+_PACE: Final = ("model", "resolution", "quality", "duration", "mode")
+
+
+@attrs.frozen(kw_only=True)
+class WeryAIRequest(Request[R_co], Generic[R_co]):
+    """Any request to WeryAI.
+
+    `answer_member` names the output in the answer of an endpoint that
+    starts no task; `in_envelope` is whether the answer comes in WeryAI's envelope.
+    """
+
+    answer_member: ClassVar[str | None] = None
+    in_envelope: ClassVar[bool] = True
+
+    @property
+    def duration_key(self) -> tuple[str, ...]:
+        """The endpoint, and the model and settings that decide how long it takes."""
+        settings = (str(getattr(self, name, None) or "") for name in _PACE)
+        return (self.endpoint, *settings, str(self.places))
+
+    @property
+    def model_key(self) -> str | None:
+        """The model."""
+        return getattr(self, "model", None)
+
+    @property
+    def label(self) -> str:
+        """The beginning of the prompt, or of whatever stands for one."""
+        said = next((value for name in _WORDS if isinstance(value := getattr(self, name, None), str)), self.type_name)
+        return shortened(said)
+
+
+@attrs.frozen(kw_only=True)
+class CalledRequest(WeryAIRequest[R_co], Generic[R_co]):
+    """A request that can carry `caller_id`, the caller's own number for whom it is made."""
+
+    caller_id: int | None = attrs.field(default=None, validator=caller_id)
+
+
+@attrs.frozen(kw_only=True)
+class TaskRequest(CalledRequest[R_co], Generic[R_co]):
+    """A request whose end the provider can report to `webhook_url`, besides answering status checks."""
+
+    webhook_url: str | None = attrs.field(default=None, validator=web_address)

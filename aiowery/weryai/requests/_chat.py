@@ -1,0 +1,106 @@
+"""Chat, in the shape that OpenAI made common and without WeryAI's envelope (contract: chat/completions)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Literal
+
+import attrs
+
+from aiowery._base.snapshot import Kind, Snapshot
+from aiowery._base.text import shortened
+from aiowery._core.fields import count, items, number, shown, text, whole_number, wire
+from aiowery._core.request import TextResult
+from aiowery.errors import ConfigurationError
+from aiowery.weryai.requests._base import WeryAIRequest, word
+from aiowery.weryai.requests._research import first, word_of
+
+_LONGEST = 10_000_000
+
+
+@attrs.frozen
+class Message:
+    """One turn of a conversation. `role`: "system", "user" or "assistant"."""
+
+    role: Literal["system", "user", "assistant"] | str = attrs.field(validator=word)
+    content: str = attrs.field(validator=text(longest=_LONGEST))
+
+
+@attrs.frozen(kw_only=True)
+class ChatResult(TextResult):
+    """An answer as `text`; `choices` holds all of them if more were asked for, `usage` the tokens counted."""
+
+    choices: tuple[str, ...] = ()
+    finish_reason: str | None = None
+    usage: Mapping[str, Any] = attrs.field(factory=dict)
+
+    @classmethod
+    def _own(cls, snapshots: Sequence[Snapshot]) -> dict[str, Any]:
+        told = first(snapshots, "choices")
+        choices = [choice for choice in told if isinstance(choice, Mapping)] if isinstance(told, list) else []
+        usage = first(snapshots, "usage")
+        return {
+            "choices": tuple(map(said_in, choices)),
+            "finish_reason": word_of(choices[0].get("finish_reason")) if choices else None,
+            "usage": usage if isinstance(usage, Mapping) else {},
+        }
+
+
+def said_in(choice: Mapping[str, Any]) -> str:
+    """Return what one choice of a completion says."""
+    message = choice.get("message")
+    content = message.get("content") if isinstance(message, Mapping) else None
+    return content if isinstance(content, str) else ""
+
+
+def _messages(values: Iterable[Any]) -> tuple[Message, ...]:
+    return tuple(map(_message, [Message("user", values)] if isinstance(values, str) else items(values)))
+
+
+def _message(value: Any) -> Message:
+    try:
+        return value if isinstance(value, Message) else Message(**value)
+    except TypeError as fault:
+        raise ConfigurationError(f"{shown(value)} is no message; give role and content") from fault
+
+
+def _turns(messages: tuple[Message, ...]) -> list[dict[str, Any]]:
+    return [attrs.asdict(message) for message in messages]
+
+
+@attrs.frozen(kw_only=True)
+class Chat(WeryAIRequest[ChatResult]):
+    """A conversation's next turn: `POST /v1/chat/completions`, which answers at once, after minutes if it must.
+
+    `messages`: 1 to 50, as `Message`s or objects with role and content; a single text is a user's message.
+    `max_tokens`: at least 1, by default 1024 at the provider. `temperature`: 0 to 2. `top_p`: 0 to 1.
+    `presence_penalty`, `frequency_penalty`: -2 to 2. `n`: how many answers. The provider does not stream yet.
+    """
+
+    type_name: ClassVar[str] = "chat"
+    endpoint: ClassVar[str] = "/v1/chat/completions"
+    kind: ClassVar[Kind] = "text"
+    result_type: ClassVar[type[ChatResult]] = ChatResult
+    in_envelope: ClassVar[bool] = False
+
+    messages: tuple[Message, ...] = attrs.field(
+        converter=_messages, validator=count(least=1, most=50), metadata=wire(write=_turns)
+    )
+    model: str = attrs.field(default="GPT_4O", validator=word)
+    max_tokens: int | None = attrs.field(default=None, validator=whole_number(least=1))
+    temperature: float | None = attrs.field(default=None, validator=number(least=0, most=2))
+    top_p: float | None = attrs.field(default=None, validator=number(least=0, most=1))
+    presence_penalty: float | None = attrs.field(default=None, validator=number(least=-2, most=2))
+    frequency_penalty: float | None = attrs.field(default=None, validator=number(least=-2, most=2))
+    seed: int | None = attrs.field(default=None, validator=whole_number(least=-(2**63), most=2**63 - 1))
+    n: int | None = attrs.field(default=None, validator=whole_number(least=1))
+
+    @property
+    def answer_within(self) -> float:
+        """Ten minutes: some models think for long."""
+        return 600.0
+
+    @property
+    def label(self) -> str:
+        """The beginning of the last message."""
+        return shortened(self.messages[-1].content)

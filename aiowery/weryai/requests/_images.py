@@ -1,0 +1,69 @@
+"""Pictures from words and from pictures (contract: Images)."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Final
+
+import attrs
+
+from aiowery._base.snapshot import Kind
+from aiowery._core.fields import count, truth, whole_number, wire
+from aiowery._core.media import Media, media_list
+from aiowery._core.request import ImageResult
+from aiowery.weryai.requests._base import TaskRequest, negative_prompt, optional_word, prompt, word
+from aiowery.weryai.requests._choices import AspectRatio
+
+_FIXED_NUMBER: Final = {"WERYAI_IMAGE_1_0": 4}
+
+
+@attrs.frozen(kw_only=True)
+class _Pictures(TaskRequest[ImageResult]):
+    kind: ClassVar[Kind] = "image"
+    result_type: ClassVar[type[ImageResult]] = ImageResult
+
+    prompt: str = attrs.field(validator=prompt)
+    model: str = attrs.field(default="WERYAI_IMAGE_2_0", validator=word)
+    aspect_ratio: AspectRatio | str = attrs.field(default="1:1", validator=word)
+    negative_prompt: str | None = attrs.field(default=None, validator=negative_prompt)
+    image_number: int | None = attrs.field(default=None, validator=whole_number(least=1))
+    resolution: str | None = attrs.field(default=None, validator=optional_word)
+    use_web_search: bool | None = attrs.field(default=None, validator=truth)
+
+    @property
+    def places(self) -> int:
+        """One task per picture."""
+        return _FIXED_NUMBER.get(self.model) or self.image_number or 1
+
+
+@attrs.frozen(kw_only=True)
+class TextToImage(_Pictures):
+    """Pictures from a prompt: `POST /v1/generation/text-to-image`.
+
+    `prompt`: 1 to 2,000 characters. `model`: a key such as those in `IMAGE_MODELS`. `aspect_ratio`: see
+    `ASPECT_RATIOS` for what each is good for. `negative_prompt`: what to keep out, at most 1,000 characters.
+    `image_number`: how many pictures; each is a task of its own and takes a place in the lane (WERYAI_IMAGE_1_0
+    always makes four). `resolution` (such as "1k", "2k", "4k"), `quality` and `use_web_search` are not known to
+    every model. Raises ConfigurationError for what the contract rules out; everything else is the provider's to
+    judge.
+    """
+
+    type_name: ClassVar[str] = "text-to-image"
+    endpoint: ClassVar[str] = "/v1/generation/text-to-image"
+
+    quality: str | None = attrs.field(default=None, validator=optional_word)
+
+
+@attrs.frozen(kw_only=True)
+class ImageToImage(_Pictures):
+    """Pictures from a prompt and other pictures: `POST /v1/generation/image-to-image`.
+
+    `image_urls`: at least one picture (jpg, png, webp), urls or local files; how many a model takes, its registry
+    entry says. The rest as in `TextToImage`, without `quality`. Seedream 4.0 is called SEEDREAM here.
+    """
+
+    type_name: ClassVar[str] = "image-to-image"
+    endpoint: ClassVar[str] = "/v1/generation/image-to-image"
+
+    image_urls: tuple[Media, ...] = attrs.field(
+        converter=media_list, validator=count(least=1), metadata=wire("images", media="image")
+    )

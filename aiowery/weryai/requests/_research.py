@@ -1,0 +1,123 @@
+"""Research, and the documents it may search (contract: Everything else)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Literal
+
+import attrs
+
+from aiowery._base.snapshot import Kind, Snapshot
+from aiowery._core.fields import FrozenMapping, items, mapping, text, truth
+from aiowery._core.request import Result, TextResult
+from aiowery.errors import ConfigurationError
+from aiowery.weryai.requests._base import TaskRequest, WeryAIRequest, optional_word, web_address
+
+_LONGEST = 1_000_000
+
+
+def first(snapshots: Sequence[Snapshot], *names: str) -> Any:
+    """Return the first of these members that one of the answers has."""
+    bodies = (snapshot.raw for snapshot in snapshots)
+    return next((body[name] for body in bodies for name in names if body.get(name) is not None), None)
+
+
+def word_of(value: Any) -> str | None:
+    """Return a text that merely informs: anything else counts as absent."""
+    return value if isinstance(value, str) and value else None
+
+
+@attrs.frozen(kw_only=True)
+class ResearchResult(TextResult):
+    """A report as `text`; `interaction_id` lets another research go on from it; `raw` has the outputs as they came."""
+
+    interaction_id: str | None = None
+
+    @classmethod
+    def _own(cls, snapshots: Sequence[Snapshot]) -> dict[str, Any]:
+        return {"interaction_id": word_of(first(snapshots, "interaction_id"))}
+
+
+def _objects(values: Iterable[Mapping[str, Any]]) -> tuple[FrozenMapping, ...]:
+    return tuple(map(mapping, items(values)))
+
+
+@attrs.frozen(kw_only=True)
+class DeepResearch(TaskRequest[ResearchResult]):
+    """A report on a question: `POST /v1/generation/deep_research`.
+
+    `input`: the question; or `input_resource`: objects of type text, image or document. `mode`: DEEP_RESEARCH or
+    DEEP_RESEARCH_MAX, a task of many minutes; `model` instead of it answers within the call itself; both together
+    are refused. `tools`: objects such as {"type": "GOOGLE_SEARCH"} or {"type": "FILE_SEARCH",
+    "file_search_store_names": [...]}. `previous_interaction_id` goes on from an earlier result.
+    """
+
+    type_name: ClassVar[str] = "deep-research"
+    endpoint: ClassVar[str] = "/v1/generation/deep_research"
+    kind: ClassVar[Kind] = "text"
+    result_type: ClassVar[type[ResearchResult]] = ResearchResult
+
+    input: str | None = attrs.field(default=None, validator=text(longest=_LONGEST))
+    input_resource: tuple[Mapping[str, Any], ...] = attrs.field(default=(), converter=_objects)
+    mode: Literal["DEEP_RESEARCH", "DEEP_RESEARCH_MAX"] | str | None = attrs.field(
+        default=None, validator=optional_word
+    )
+    model: str | None = attrs.field(default=None, validator=optional_word)
+    previous_interaction_id: str | None = attrs.field(default=None, validator=optional_word)
+    thinking_summaries: Literal["auto"] | str | None = attrs.field(default=None, validator=optional_word)
+    collaborative_planning: bool | None = attrs.field(default=None, validator=truth)
+    visualization: Literal["auto"] | str | None = attrs.field(default=None, validator=optional_word)
+    tools: tuple[Mapping[str, Any], ...] = attrs.field(default=(), converter=_objects)
+
+    def __attrs_post_init__(self) -> None:
+        if not (self.input and self.input.strip()) and not self.input_resource:
+            raise ConfigurationError(f"{type(self).__name__}: give input or input_resource; both are left out")
+        if self.mode and self.model:
+            raise ConfigurationError(f"{type(self).__name__}: mode and model exclude each other; leave one out")
+
+    @property
+    def answer_within(self) -> float | None:
+        """Ten minutes for a model, which answers at once; a task is taken quickly."""
+        return 600.0 if self.model else None
+
+
+@attrs.frozen(kw_only=True)
+class CorpusResult(Result):
+    """Where documents have been stored: `name` is what `DeepResearch.tools` wants."""
+
+    name: str
+    uploaded_count: int | None = None
+
+    @classmethod
+    def _own(cls, snapshots: Sequence[Snapshot]) -> dict[str, Any]:
+        uploaded = first(snapshots, "uploaded_count")
+        count = uploaded if isinstance(uploaded, int) and not isinstance(uploaded, bool) else None
+        return {"name": word_of(first(snapshots, "name")) or "", "uploaded_count": count}
+
+    @property
+    def empty(self) -> bool:
+        """Whether the store has no name."""
+        return not self.name
+
+
+@attrs.frozen(kw_only=True)
+class CorpusUpload(WeryAIRequest[CorpusResult]):
+    """A document for research to search: `POST /v1/generation/file_search_stores`, which answers at once.
+
+    `file_url`: txt, pdf, md, csv, json, docx, xlsx or pptx, at most 100 MB; a url, because the upload call takes no
+    documents. `file_name`: what it is called there.
+    """
+
+    type_name: ClassVar[str] = "corpus-upload"
+    endpoint: ClassVar[str] = "/v1/generation/file_search_stores"
+    kind: ClassVar[Kind] = "text"
+    result_type: ClassVar[type[CorpusResult]] = CorpusResult
+    answer_member: ClassVar[str] = "name"
+
+    file_url: str = attrs.field(validator=web_address)
+    file_name: str | None = attrs.field(default=None, validator=optional_word)
+
+    @property
+    def answer_within(self) -> float:
+        """Three minutes: the provider fetches the document."""
+        return 180.0

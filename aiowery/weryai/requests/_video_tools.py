@@ -1,0 +1,187 @@
+"""Tools that change a video (contract: Video tools)."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+import attrs
+
+from aiowery._base.snapshot import Kind
+from aiowery._core.fields import count, text, whole_number, wire
+from aiowery._core.media import Media, media, media_list
+from aiowery._core.request import VideoResult
+from aiowery.weryai.requests._base import CalledRequest, TaskRequest, optional_word, word
+from aiowery.weryai.requests._choices import BackgroundColor, Language, Resolution
+from aiowery.weryai.requests._geometry import Rectangle, rectangles
+
+
+@attrs.frozen(kw_only=True)
+class _VideoTool(TaskRequest[VideoResult]):
+    kind: ClassVar[Kind] = "video"
+    result_type: ClassVar[type[VideoResult]] = VideoResult
+
+    video_url: Media = attrs.field(converter=media, metadata=wire(media="video"))
+
+
+@attrs.frozen(kw_only=True)
+class VideoAnimeReplace(_VideoTool):
+    """Put a drawn figure into a video: `POST /v1/generation/video-anime-replace`.
+
+    `image_url`: the figure. `mode`: "replace" (what the vendor's client sends) or "move". `resolution`: 480p, 580p
+    or 720p.
+    """
+
+    type_name: ClassVar[str] = "video-anime-replace"
+    endpoint: ClassVar[str] = "/v1/generation/video-anime-replace"
+
+    image_url: Media = attrs.field(converter=media, metadata=wire(media="image"))
+    mode: Literal["move", "replace"] | str | None = attrs.field(
+        default=None, validator=optional_word, metadata=wire("type")
+    )
+    resolution: Resolution | str | None = attrs.field(default=None, validator=optional_word)
+
+
+@attrs.frozen(kw_only=True)
+class VideoBackgroundRemove(_VideoTool):
+    """Replace a video's background by a colour or nothing: `POST /v1/generation/video-background-remove`.
+
+    `background_color`: a word such as "TRANSPARENT" or "BLACK" (what the vendor's client sends).
+    """
+
+    type_name: ClassVar[str] = "video-background-remove"
+    endpoint: ClassVar[str] = "/v1/generation/video-background-remove"
+
+    background_color: BackgroundColor | str | None = attrs.field(default=None, validator=optional_word)
+
+
+@attrs.frozen(kw_only=True)
+class VideoExtend(CalledRequest[VideoResult]):
+    """Let a video go on: `POST /v1/generation/video-extend`.
+
+    `prompt`: what happens next. `style`: anime, 3d_animation, cyberpunk or comic. `resolution`: 360p, 540p, 720p
+    (default) or 1080p. `duration`: 5 (default) or 8 seconds. The page knows no webhook here.
+    """
+
+    type_name: ClassVar[str] = "video-extend"
+    endpoint: ClassVar[str] = "/v1/generation/video-extend"
+    kind: ClassVar[Kind] = "video"
+    result_type: ClassVar[type[VideoResult]] = VideoResult
+
+    video_url: Media = attrs.field(converter=media, metadata=wire(media="video"))
+    prompt: str = attrs.field(validator=text(shortest=1, longest=100_000))
+    style: Literal["anime", "3d_animation", "cyberpunk", "comic"] | str | None = attrs.field(
+        default=None, validator=optional_word
+    )
+    resolution: Resolution | str | None = attrs.field(default=None, validator=optional_word)
+    duration: int | None = attrs.field(default=None, validator=whole_number(least=1))
+
+
+@attrs.frozen(kw_only=True)
+class VideoFaceChange(_VideoTool):
+    """Give a video the face of a picture: `POST /v1/generation/video-face-change`."""
+
+    type_name: ClassVar[str] = "video-face-change"
+    endpoint: ClassVar[str] = "/v1/generation/video-face-change"
+
+    face_image_url: Media = attrs.field(converter=media, metadata=wire("image_url", media="image"))
+
+
+@attrs.frozen(kw_only=True)
+class VideoLipsChange(_VideoTool):
+    """Let a video's lips speak a sound: `POST /v1/generation/video-lips-change`."""
+
+    type_name: ClassVar[str] = "video-lips-change"
+    endpoint: ClassVar[str] = "/v1/generation/video-lips-change"
+
+    audio_url: Media = attrs.field(converter=media, metadata=wire(media="audio"))
+
+
+@attrs.frozen(kw_only=True)
+class VideoMagic(_VideoTool):
+    """Redraw a video in another style: `POST /v1/generation/video-magic`.
+
+    `video_style`: realistic_2, anime_style_3 (what the vendor's client sends) or anime_style_4.
+    """
+
+    type_name: ClassVar[str] = "video-magic"
+    endpoint: ClassVar[str] = "/v1/generation/video-magic"
+
+    video_style: Literal["realistic_2", "anime_style_3", "anime_style_4"] | str | None = attrs.field(
+        default=None, validator=optional_word
+    )
+
+
+@attrs.frozen(kw_only=True)
+class VideoMerge(CalledRequest[VideoResult]):
+    """Join videos: `POST /v1/generation/video-merge`.
+
+    `video_urls`: 2 to 30, each under 3 minutes, urls or local files. The page knows no webhook here.
+    """
+
+    type_name: ClassVar[str] = "video-merge"
+    endpoint: ClassVar[str] = "/v1/generation/video-merge"
+    kind: ClassVar[Kind] = "video"
+    result_type: ClassVar[type[VideoResult]] = VideoResult
+
+    video_urls: tuple[Media, ...] = attrs.field(
+        converter=media_list, validator=count(least=2, most=30), metadata=wire(media="video")
+    )
+
+
+def _corners(regions: tuple[Rectangle, ...]) -> list[Any] | None:
+    return [region.on_wire() for region in regions] or None
+
+
+@attrs.frozen(kw_only=True)
+class _RegionTool(_VideoTool):
+    regions: tuple[Rectangle, ...] = attrs.field(
+        default=(), converter=rectangles, metadata=wire("rect_vo_list", write=_corners)
+    )
+
+
+@attrs.frozen(kw_only=True)
+class VideoSubtitleErase(_RegionTool):
+    """Take subtitles out of a video: `POST /v1/generation/video-subtitle-erase`.
+
+    `regions`: where they stand, as `Rectangle`s; left out, they are found.
+    """
+
+    type_name: ClassVar[str] = "video-subtitle-erase"
+    endpoint: ClassVar[str] = "/v1/generation/video-subtitle-erase"
+
+
+@attrs.frozen(kw_only=True)
+class VideoSubtitleTranslate(_VideoTool):
+    """Translate a video's subtitles: `POST /v1/generation/video-subtitle-translate`.
+
+    `target_language`: en, zh, ja, ko, fr, de or es.
+    """
+
+    type_name: ClassVar[str] = "video-subtitle-translate"
+    endpoint: ClassVar[str] = "/v1/generation/video-subtitle-translate"
+
+    target_language: Language | str = attrs.field(validator=word)
+
+
+@attrs.frozen(kw_only=True)
+class VideoUpscale(_VideoTool):
+    """Make a video larger: `POST /v1/generation/video-upscaler`.
+
+    `resolution`: 1080p (what the vendor's client sends), 2k or 4k.
+    """
+
+    type_name: ClassVar[str] = "video-upscaler"
+    endpoint: ClassVar[str] = "/v1/generation/video-upscaler"
+
+    resolution: Resolution | str | None = attrs.field(default=None, validator=optional_word)
+
+
+@attrs.frozen(kw_only=True)
+class VideoWatermarkRemove(_RegionTool):
+    """Take a watermark out of a video: `POST /v1/generation/video-watermark-remove`.
+
+    `regions`: where it stands, as `Rectangle`s; left out, it is found.
+    """
+
+    type_name: ClassVar[str] = "video-watermark-remove"
+    endpoint: ClassVar[str] = "/v1/generation/video-watermark-remove"
