@@ -34,17 +34,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from aiowery import errors
-from aiowery._base.lazy import lazy
+from aiowery._base.lazy import lazy_names
 from aiowery._base.snapshot import Asset, ScriptLine, Snapshot, TaskState
 from aiowery._core.events import (
     Event,
     JobAccepted,
-    JobEnded,
+    JobFinished,
     JobUpdated,
-    LaneBackedOff,
     LowCredits,
     Observer,
     PollFailed,
+    QueueBackedOff,
     RedactionFilter,
     SubmissionsPaused,
     SubmissionsResumed,
@@ -62,7 +62,7 @@ from aiowery._core.request import (
     TextResult,
     VideoResult,
 )
-from aiowery._core.statistics import ClientStatistics, LaneStatistics, PollStatistics, WebhookStatistics
+from aiowery._core.statistics import ClientStatistics, PollStatistics, QueueStatistics, WebhookStatistics
 from aiowery.errors import AioweryError
 
 # What runs comes when it is asked for: with asyncio and the providers the import would take three times as long.
@@ -79,7 +79,7 @@ if TYPE_CHECKING:
     from aiowery.betterwaifu import BetterWaifu
     from aiowery.weryai import WeryAI
 else:
-    __getattr__, __dir__ = lazy(__name__, _HOMES)
+    __getattr__, __dir__ = lazy_names(__name__, _HOMES)
 
 __version__ = "0.1.0"
 
@@ -95,10 +95,8 @@ __all__ = (
     "ImageResult",
     "Job",
     "JobAccepted",
-    "JobEnded",
+    "JobFinished",
     "JobUpdated",
-    "LaneBackedOff",
-    "LaneStatistics",
     "Limits",
     "LowCredits",
     "MediaResult",
@@ -108,6 +106,8 @@ __all__ = (
     "PollFailed",
     "PollPolicy",
     "PollStatistics",
+    "QueueBackedOff",
+    "QueueStatistics",
     "RedactionFilter",
     "Request",
     "Resubmit",

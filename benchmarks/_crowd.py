@@ -29,7 +29,7 @@ from benchmarks._server import FakeServer
 _FOREVER: Final = 3600.0
 _LATE: Final = 0.1
 _AT_ONCE: Final = 500
-_POLICY: Final = PollPolicy(first="interval")
+_POLICY: Final = PollPolicy(first_poll="interval")
 _HEADERS: Final = {"authorization": f"Bearer {_work.KEY}"}
 
 
@@ -68,7 +68,7 @@ def polls(crowd: Crowd, jobs: int, seconds: float, *, alone: bool = False) -> Po
 async def _polls(crowd: Crowd, url: str, jobs: int, seconds: float) -> Polls:
     lateness: Lateness = []
     async with crowd(url, jobs, lateness) as overdue:
-        await asyncio.sleep(_POLICY.longest + 1)
+        await asyncio.sleep(_POLICY.max_interval + 1)
         lateness.clear()
         cpu, wall = time.process_time(), time.monotonic()
         await asyncio.sleep(seconds)
@@ -87,13 +87,13 @@ async def _polls(crowd: Crowd, url: str, jobs: int, seconds: float) -> Polls:
 @asynccontextmanager
 async def of_ours(http: Literal["fast"] | None, url: str, jobs: int, lateness: Lateness) -> AsyncIterator[Overdue]:
     """One client; how late a look begins is asked of the scheduler's own wheel."""
-    limits = Limits(in_flight=jobs, submits=16)
+    limits = Limits(in_flight=jobs, submissions=16)
     async with WeryAI(_work.KEY, base_url=url, limits=limits, polling=_POLICY, http=http) as client:
         requests = _work.requests([_FOREVER] * jobs)
         held = []
         for start in range(0, jobs, _AT_ONCE):
             held += await asyncio.gather(*map(client.submit, requests[start : start + _AT_ONCE]))
-        scheduler: Any = client._opened._watch._scheduler  # noqa: SLF001 - nobody else knows when a look was due
+        scheduler: Any = client._runtime._watch._scheduler  # noqa: SLF001 - nobody else knows when a look was due
         look, tick, now = scheduler._look, scheduler._tick, asyncio.get_running_loop().time  # noqa: SLF001
 
         async def timed(job: Any) -> float | None:
@@ -121,7 +121,7 @@ async def by_hand(library: Library, url: str, jobs: int, lateness: Lateness) -> 
             accepted = await post({"prompt": request.prompt, "model": request.model, **request.extra})
         task_id, status = accepted["data"]["task_ids"][0], ""
         while status != "SUCCESS":
-            pause = random.uniform(_POLICY.shortest, _POLICY.longest)  # noqa: S311 - not a secret
+            pause = random.uniform(_POLICY.min_interval, _POLICY.max_interval)  # noqa: S311 - not a secret
             dues[number] = now() + pause
             await asyncio.sleep(pause)
             async with gate:

@@ -16,9 +16,9 @@ import pyreqwest.client
 import pyreqwest.compatibility.httpx
 from httpx_aiohttp import AiohttpTransport, HttpxAiohttpClient
 
-from aiowery._core.messages import Call
-from aiowery._http.api_key import Credential
-from aiowery._http.http_client import Door
+from aiowery._core.messages import HttpRequest
+from aiowery._http.api_key import ApiKeySource
+from aiowery._http.http_client import HttpClient
 from benchmarks import _work
 from benchmarks._server import FakeServer
 
@@ -57,10 +57,10 @@ async def _ask(get: Get, times: int) -> None:
 
 @asynccontextmanager
 async def _door(http: Literal["fast"] | None, url: str) -> AsyncIterator[Get]:
-    door = await Door.open(url, Credential(_work.KEY), connections=_AT_ONCE, timeout=30, http=http)
+    door = await HttpClient.open(url, ApiKeySource(_work.KEY), connections=_AT_ONCE, timeout=30, http=http)
 
     async def get() -> bytes:
-        return (await door.call(Call("GET", _PATH))).body
+        return (await door.send(HttpRequest("GET", _PATH))).body
 
     yield get
     await door.aclose()

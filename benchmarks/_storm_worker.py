@@ -30,10 +30,10 @@ async def with_ledger(url: str, store: Path, prompts: list[str]) -> None:
         base_url=url,
         ledger=store,
         # Answers are lost all the time here, so submissions would pause by themselves.
-        limits=Limits(in_flight=_AT_ONCE, submits=8, max_doubts=None),
-        polling=PollPolicy(shortest=0.1, longest=0.2, eager=0.1),
-        retries=RetryPolicy(base=0.05, ceiling=0.2),
-        timeout=1.0,
+        limits=Limits(in_flight=_AT_ONCE, submissions=8, max_doubts=None),
+        polling=PollPolicy(min_interval=0.1, max_interval=0.2, known_max_interval=0.1),
+        retries=RetryPolicy(initial_backoff=0.05, max_backoff=0.2),
+        http_timeout=1.0,
     )
     requests = [TextToImage(prompt=prompt) for prompt in prompts]
     async with client, client.stream(requests, batch="storm") as outcomes:

@@ -35,7 +35,7 @@ class _Flow:
 
     def part(self, *, steady: bool) -> dict[str, float]:
         """Return the ends of the jobs accepted after the client had learned, or before."""
-        learned = sorted(self.ends.values())[PollPolicy().enough - 1]
+        learned = sorted(self.ends.values())[PollPolicy().min_samples - 1]
         return {
             task_id: moment
             for task_id, moment in self.ends.items()
@@ -54,7 +54,7 @@ def measure(*, quick: bool) -> Section:
         *_figures("warm-up, before anything is learned", learned, learned.part(steady=False), speed),
         *_simulated("simulated, learned first look", PollPolicy(), jobs),
         *_figures('the same steady jobs with `first="interval"`', interval, _same(interval, steady), speed),
-        *_simulated('simulated, `first="interval"`', PollPolicy(first="interval"), jobs),
+        *_simulated('simulated, `first="interval"`', PollPolicy(first_poll="interval"), jobs),
     )
     return Section("Jobs of about 12 s: polls and detection delay", __doc__, figures)
 
@@ -92,7 +92,7 @@ def _flows(jobs: int, speed: float) -> tuple[_Flow, _Flow]:
 
 async def _both(one: str, other: str, jobs: int, speed: float) -> tuple[dict[str, float], dict[str, float]]:
     return await asyncio.gather(
-        _flow(one, jobs, speed, PollPolicy()), _flow(other, jobs, speed, PollPolicy(first="interval"))
+        _flow(one, jobs, speed, PollPolicy()), _flow(other, jobs, speed, PollPolicy(first_poll="interval"))
     )
 
 

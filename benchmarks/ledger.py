@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Final
 
 from aiowery import Limits, PollPolicy, WeryAI
-from aiowery.ledger import Item, SqliteLedger, State
+from aiowery.ledger import NewEntry, SqliteLedger, State
 from benchmarks import _work
 from benchmarks._figures import Figure, Note, Section, Target, of_rounds
 from benchmarks._process import apart
@@ -111,7 +111,7 @@ async def _moves_per_second(entries: int, at_once: int) -> float:
     with tempfile.TemporaryDirectory() as directory:
         ledger = SqliteLedger(Path(directory) / "l.db")
         await ledger.open()
-        ids = iter([entry.id for entry in await ledger.enter("b", _items(entries))])
+        ids = iter([entry.id for entry in await ledger.add("b", _items(entries))])
         to_the_end = at_once > 1
         began = time.perf_counter()
         await asyncio.gather(*(_walk(ledger, ids, to_the_end=to_the_end) for _ in range(at_once)))
@@ -125,10 +125,10 @@ async def _walk(ledger: SqliteLedger, ids: Iterator[int], *, to_the_end: bool) -
     for entry_id in ids:
         ref = f"r{entry_id}"
         await ledger.claim([entry_id])
-        await ledger.fence(entry_id, ref, 1.0)
-        await ledger.accepted(ref, ["task_1"])
+        await ledger.mark_sending(entry_id, ref, 1.0)
+        await ledger.mark_accepted(ref, ["task_1"])
         if to_the_end:
-            await ledger.ended(entry_id, State.DONE, credits=1.0)
+            await ledger.mark_finished(entry_id, State.DONE, credits=1.0)
 
 
 def _large(entries: int) -> tuple[float, float, float]:
@@ -141,14 +141,14 @@ async def _large_file(entries: int) -> tuple[float, float, float]:
         path = Path(directory) / "l.db"
         ledger = SqliteLedger(path)
         await ledger.open()
-        entered = await ledger.enter("b", _items(entries))
+        entered = await ledger.add("b", _items(entries))
         ids = iter([entry.id for entry in entered[::10]])
         await asyncio.gather(*(_walk(ledger, ids, to_the_end=True) for _ in range(_AT_ONCE)))
         await ledger.aclose()
         ledger = SqliteLedger(path)
         began = time.perf_counter()
         await ledger.open()
-        await ledger.take_over()
+        await ledger.recover_abandoned()
         opened = time.perf_counter()
         page = await ledger.entries("b", after=entries // 2, limit=_PAGE)
         paged = time.perf_counter()
@@ -159,9 +159,9 @@ async def _large_file(entries: int) -> tuple[float, float, float]:
     return opened - began, paged - opened, summed - paged
 
 
-def _items(count: int) -> list[Item]:
+def _items(count: int) -> list[NewEntry]:
     return [
-        Item(key=str(number), position=number, request={**_REQUEST, "number": number}, body=f"b{number}")
+        NewEntry(key=str(number), index=number, request={**_REQUEST, "number": number}, request_hash=f"b{number}")
         for number in range(count)
     ]
 

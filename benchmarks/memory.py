@@ -79,7 +79,9 @@ def _of_everything(jobs: int) -> tuple[float, list[tuple[str, float]]]:
 
 
 def _client(url: str, jobs: int) -> WeryAI:
-    polling = PollPolicy(shortest=_INTERVAL, longest=_INTERVAL, eager=_INTERVAL, first="interval")
+    polling = PollPolicy(
+        min_interval=_INTERVAL, max_interval=_INTERVAL, known_max_interval=_INTERVAL, first_poll="interval"
+    )
     return WeryAI(_work.KEY, base_url=url, limits=Limits(in_flight=jobs + _WARM_UP), polling=polling)
 
 

@@ -21,7 +21,7 @@ from typing import Final
 import attrs
 
 from aiowery import PollPolicy
-from aiowery._core.durations import Durations
+from aiowery._core.durations import DurationEstimator
 from benchmarks._figures import Figure, Section, Target, mean, percentile
 
 Draw = Callable[[Random], float]
@@ -63,7 +63,7 @@ class Simulation:
     def __init__(self, policy: PollPolicy, seed: int) -> None:
         self._policy = policy
         self._random = Random(seed)  # noqa: S311 - a simulation
-        self._durations = Durations(policy.enough, policy.percentile)
+        self._durations = DurationEstimator(policy.min_samples, policy.percentile)
 
     def flow(self, durations: Sequence[float], rate: float) -> Found:
         """Submit so many jobs a second, which take so long."""
@@ -84,9 +84,9 @@ class Simulation:
         heapq.heapify(coming)
         while coming:
             moment, number, last_running = heapq.heappop(coming)
-            learned = self._durations.first_look(_KIND) if self._policy.first == "learned" else None
+            learned = self._durations.first_poll(_KIND) if self._policy.first_poll == "learned" else None
             if last_running < 0:
-                first = moment + self._policy.first_look(learned, self._random.random)
+                first = moment + self._policy.first_poll_after(learned, self._random.random)
                 heapq.heappush(coming, (first, number, 0.0))
                 continue
             polls[number] += 1
@@ -96,7 +96,7 @@ class Simulation:
                 delays[number] = age - durations[number]
                 self._durations.observe(_KIND, (last_running, age))
             else:
-                again = moment + self._policy.next_look(learned, self._random.random)
+                again = moment + self._policy.next_poll_after(learned, self._random.random)
                 heapq.heappush(coming, (again, number, age))
         return Found(polls, delays, looks)
 
@@ -141,11 +141,11 @@ _DEFAULT: Final = "default"
 _FIXED: Final = "every 3 s"
 _UNIFORM: Final = "every 3-5 s"
 _POLICIES: Final = {
-    _FIXED: PollPolicy(first="interval", longest=3.0),
-    _UNIFORM: PollPolicy(first="interval"),
+    _FIXED: PollPolicy(first_poll="interval", max_interval=3.0),
+    _UNIFORM: PollPolicy(first_poll="interval"),
     **{f"percentile {percent}": PollPolicy(percentile=percent) for percent in (10, 25, 50)},
-    **{f"enough {enough}": PollPolicy(enough=enough) for enough in (4, 16)},
-    **{f"eager {eager}": PollPolicy(eager=eager) for eager in (3.0, 3.5)},
+    **{f"enough {enough}": PollPolicy(min_samples=enough) for enough in (4, 16)},
+    **{f"eager {eager}": PollPolicy(known_max_interval=eager) for eager in (3.0, 3.5)},
     _DEFAULT: PollPolicy(),
 }
 
@@ -171,7 +171,7 @@ def measure(*, quick: bool) -> Section:
 
 def as_detected(policy: PollPolicy, durations: Sequence[float], rate: float) -> Found:
     """Return what comes of another benchmark's jobs here, without those submitted before anything was learned."""
-    learned_by = round(rate * max(durations)) + policy.enough
+    learned_by = round(rate * max(durations)) + policy.min_samples
     return Simulation(policy, 1).flow(durations, rate).part(learned_by, len(durations))
 
 

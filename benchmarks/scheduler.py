@@ -25,15 +25,15 @@ import attrs
 
 from aiowery import PollPolicy, Result
 from aiowery._base.snapshot import Kind
-from aiowery._core.request import Accepted, Deadline
+from aiowery._core.request import Accepted, Timeout
 from aiowery._jobs.job import Job
-from aiowery._jobs.scheduler import Scheduler, Watched
+from aiowery._jobs.scheduler import PollScheduler, ScheduledItem
 from benchmarks._figures import Figure, Note, Section, Target, of_rounds, percentile
 from benchmarks._process import apart
 
 _POLICY: Final = PollPolicy()
 _POLLS: Final = 16
-_TICK: Final = _POLICY.shortest / 150
+_TICK: Final = _POLICY.min_interval / 150
 _LATE: Final = 0.1
 _WINDOW: Final = 3.0
 _NOTES: tuple[Note, ...] = (
@@ -43,7 +43,7 @@ _NOTES: tuple[Note, ...] = (
 _LARGEST: Final = 100_000
 
 
-class _Item(Watched):
+class _Item(ScheduledItem):
     """The least that can be watched, and when it is due."""
 
     __slots__ = ("expected",)
@@ -107,9 +107,9 @@ class _Looks:
         return pause
 
 
-def _scheduler(look: Callable[[Any], Coroutine[Any, Any, float | None]]) -> Scheduler[Any]:
+def _scheduler(look: Callable[[Any], Coroutine[Any, Any, float | None]]) -> PollScheduler[Any]:
     gate = asyncio.Semaphore(_POLLS)
-    return Scheduler(look, lambda _: None, gate=gate, polls=_POLLS, tick=_TICK)
+    return PollScheduler(look, lambda _: None, gate=gate, polls=_POLLS, tick=_TICK)
 
 
 def _timing(size: int, *, windows: int) -> _Timing:
@@ -124,8 +124,8 @@ async def _time(size: int, windows: int) -> _Timing:
     for item in items:
         pause = _POLICY.interval(random.random)
         item.expected = loop.time() + pause
-        scheduler.watch(item, after=pause, deadline=loop.time() + _POLICY.image_deadline)
-    await asyncio.sleep(_POLICY.shortest)
+        scheduler.track(item, after=pause, deadline=loop.time() + _POLICY.image_timeout)
+    await asyncio.sleep(_POLICY.min_interval)
     costs = tuple([await _window(looks) for _ in range(windows)])
     end = loop.time()
     await scheduler.aclose()
@@ -160,10 +160,10 @@ async def _look_barely(times: int) -> float:
 class _Keeper:
     """The least that a job needs of a client."""
 
-    def patience(self, kind: Kind | None, deadline: Deadline) -> float:  # noqa: ARG002 - the job's interface
-        return _POLICY.image_deadline
+    def timeout_seconds(self, kind: Kind | None, deadline: Timeout) -> float:  # noqa: ARG002 - the job's interface
+        return _POLICY.image_timeout
 
-    def attend(self, job: Job[Any]) -> None:
+    def ensure_polled(self, job: Job[Any]) -> None:
         pass
 
     def collected(self, job: Job[Any]) -> None:
@@ -183,11 +183,11 @@ def _job_bytes(size: int) -> float:
 
 def _job() -> Job[Any]:
     number = random.randrange(10**8)  # noqa: S311 - not a secret
-    accepted = Accepted(task_ids=(f"task_{number:08d}",), batch_id=str(number))
+    accepted = Accepted(task_ids=(f"task_{number:08d}",), provider_batch_id=str(number))
     return Job(accepted, _KEEPER, request=None, result_type=Result, kind="image")
 
 
-async def _bytes(size: int, make: Callable[[], Watched]) -> float:
+async def _bytes(size: int, make: Callable[[], ScheduledItem]) -> float:
     """Return the bytes per item that lie in memory while all are watched, and awaited if they can be."""
     loop = asyncio.get_running_loop()
     scheduler = _scheduler(partial(asyncio.sleep, 0))
@@ -198,7 +198,7 @@ async def _bytes(size: int, make: Callable[[], Watched]) -> float:
     before = tracemalloc.get_traced_memory()[0]
     for place in range(size):
         items[place] = item = make()
-        scheduler.watch(item, after=_POLICY.interval(random.random), deadline=loop.time() + _POLICY.image_deadline)
+        scheduler.track(item, after=_POLICY.interval(random.random), deadline=loop.time() + _POLICY.image_timeout)
         if isinstance(item, Job):
             waits[place] = item.wait()
             waits[place].send(None)  # to where it waits for its future, as a task would

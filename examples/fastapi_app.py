@@ -80,7 +80,7 @@ async def ask_again(picture_id: PictureId, client: Client, response: Response, w
 async def _picture(job: Job[ImageResult], wait: float, response: Response) -> Picture:
     (picture_id,) = job.task_ids
     try:
-        result = await job.wait(deadline=wait)
+        result = await job.wait(timeout=wait)
     except errors.JobTimeout:
         response.status_code = 202
         return Picture(id=picture_id)

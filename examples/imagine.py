@@ -37,7 +37,7 @@ async def imagine(client: WeryAI, turns: FairTurns, user: Hashable, prompt: str,
     try:
         request = TextToImage(prompt=prompt)
         async with turns.turn(user):
-            job = await client.submit(request, deadline=DEADLINE, start_within=START_WITHIN)
+            job = await client.submit(request, job_timeout=DEADLINE, start_within=START_WITHIN)
             await tell_progress(job, reply)
             result = await job
         picture = await client.fetch(result.assets[0])
@@ -65,4 +65,4 @@ async def pause(job: Job[Any]) -> None:
     """Wait until the message may be edited again; a job that ends meanwhile is not kept waiting."""
     with suppress(TimeoutError):
         async with asyncio.timeout(BETWEEN_EDITS):
-            await job.ended()
+            await job.wait_finished()

@@ -14,7 +14,7 @@ T = TypeVar("T")
 _SALT: Final = secrets.token_bytes(16)
 
 
-class Shared(Generic[T]):
+class SharedRegistry(Generic[T]):
     """A registry of values by event loop and name. It stores hashes of the names, which hold keys."""
 
     def __init__(self) -> None:

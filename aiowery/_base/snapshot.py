@@ -58,29 +58,29 @@ class Snapshot:
 
     task_id: str
     state: TaskState
-    word: str = ""
+    raw_status: str = ""
     assets: tuple[Asset, ...] = ()
     text: str | None = None
     script: tuple[ScriptLine, ...] = ()
-    step: str | None = None
-    position: int | None = None
+    substatus: str | None = None
+    queue_position: int | None = None
     reason: str | None = None
     credits: float | None = None
     raw: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
     request_id: str | None = attrs.field(default=None, eq=False)
 
-    def tells_as_much_as(self, other: Snapshot | None) -> bool:
+    def same_progress_as(self, other: Snapshot | None) -> bool:
         """Whether nothing that a watcher would show has changed since `other`."""
-        return other is not None and _told(self) == _told(other)
+        return other is not None and _progress(self) == _progress(other)
 
 
-def _told(snapshot: Snapshot) -> tuple[Any, ...]:
+def _progress(snapshot: Snapshot) -> tuple[Any, ...]:
     """Return what a watcher would show."""
     return (
         snapshot.state,
-        snapshot.word,
-        snapshot.step,
-        snapshot.position,
+        snapshot.raw_status,
+        snapshot.substatus,
+        snapshot.queue_position,
         snapshot.assets,
         snapshot.text,
         snapshot.script,
@@ -88,7 +88,7 @@ def _told(snapshot: Snapshot) -> tuple[Any, ...]:
     )
 
 
-def credits_of(snapshots: Iterable[Snapshot]) -> float | None:
+def total_credits(snapshots: Iterable[Snapshot]) -> float | None:
     """Return the sum of what the provider reported as charged; None when it reported nothing."""
     known = [snapshot.credits for snapshot in snapshots if snapshot.credits is not None]
     return sum(known) if known else None

@@ -17,12 +17,12 @@ def clean_name(text: str, longest: int = _LONGEST_NAME) -> str:
     return name.encode()[:longest].decode("utf-8", "ignore").rstrip("-._") or "file"
 
 
-def shortened(said: str) -> str:
+def shorten(said: str) -> str:
     """Return a text as one line of at most 50 characters."""
     words = " ".join(said.split())
     return words if len(words) <= _LONGEST_LABEL else words[: _LONGEST_LABEL - 3] + "..."
 
 
-def made_up_id() -> str:
+def synchronous_task_id() -> str:
     """Return an id of our own for an answer that came at once and brought none."""
     return f"answered-at-once-{secrets.token_hex(6)}"

@@ -10,16 +10,16 @@ from typing import Any, Final
 import anyio
 import attrs
 
-from aiowery._client.runtime import Session
-from aiowery._client.stream import Requests, Running, Work, numbered
-from aiowery._client.webhook_listener import Readable
+from aiowery._client.runtime import ClientRuntime
+from aiowery._client.stream import Requests, RunItem, StreamItem, enumerate_requests
+from aiowery._client.webhook_listener import RequestReader
 from aiowery._core.events import log
 from aiowery._core.policies import OnDoubt, Resubmit
-from aiowery._core.request import Deadline, Request, ResultT
-from aiowery._http.retry import in_doubt
+from aiowery._core.request import Request, ResultT, Timeout
+from aiowery._http.retry import in_doubt_error
 from aiowery._jobs.job import Job
-from aiowery._journal.journal import item_of
-from aiowery._journal.spending import Purse
+from aiowery._journal.journal import new_entry
+from aiowery._journal.spending import BudgetAccount
 from aiowery.errors import (
     AioweryError,
     ConfigurationError,
@@ -28,7 +28,7 @@ from aiowery.errors import (
     NotSent,
     SubmissionInDoubt,
 )
-from aiowery.ledger import UNNAMED, Entry, Item, State, over_budget, wrong_host
+from aiowery.ledger import NO_BATCH, Entry, NewEntry, State, check_budget, wrong_base_url
 
 _LOOK_AGAIN: Final = 0.5
 _PAGE: Final = 100
@@ -36,7 +36,7 @@ _LEFT: Final = frozenset(State) - {State.DONE, State.FAILED}
 
 
 @attrs.frozen
-class Place:
+class BatchEntry:
     """Where a request is in the ledger: its entry, in which state it was found, what had been saved of it."""
 
     id: int
@@ -44,17 +44,17 @@ class Place:
     files: tuple[str, ...]
 
 
-class Batches:
+class BatchService:
     """The durable side of an open client."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: ClientRuntime) -> None:
         self._session = session
         self._books = session.books
         self._ledger = session.books.ledger
 
-    async def entered(
+    async def add_requests(
         self, name: str, requests: Requests[ResultT], *, reuse: bool
-    ) -> AsyncGenerator[Work[ResultT], None]:
+    ) -> AsyncGenerator[StreamItem[ResultT], None]:
         """Yield the requests with their entries; those of a list are all entered before the first is yielded.
 
         A request is known again by its body, and equal ones by which of them they are: what was inserted or
@@ -64,29 +64,29 @@ class Batches:
             places = await self.enter(name, requests, reuse=reuse)
             try:
                 for index, place in enumerate(places):
-                    yield Work(index, requests[index], place.id)
+                    yield StreamItem(index, requests[index], place.id)
             except BaseException:  # left early
-                self._books.let_go()
+                self._books.release_claims()
                 raise
             return
         numbers: Counter[str] = Counter()
-        async for work in numbered(requests):
+        async for work in enumerate_requests(requests):
             item = self._numbered_item(work, numbers)
-            (entry,) = await self._ledger.enter(name, [item], reuse=reuse)
-            yield Work(work.index, work.request, entry.id)
+            (entry,) = await self._ledger.add(name, [item], reuse=reuse)
+            yield StreamItem(work.index, work.request, entry.id)
 
-    async def enter(self, name: str, requests: Sequence[Request[Any]], *, reuse: bool) -> list[Place]:
+    async def enter(self, name: str, requests: Sequence[Request[Any]], *, reuse: bool) -> list[BatchEntry]:
         """Enter requests into a batch, and return where each of them is; what was accepted is polled on at once."""
-        places: list[Place] = []
+        places: list[BatchEntry] = []
         for page in self._pages(requests):
-            entries = await self._ledger.enter(name, page, reuse=reuse)
-            places += (Place(entry.id, entry.state, entry.files) for entry in entries)
-        self._books.expect(place.id for place in places if place.state is State.NEW)
+            entries = await self._ledger.add(name, page, reuse=reuse)
+            places += (BatchEntry(entry.id, entry.state, entry.files) for entry in entries)
+        self._books.prefetch_claims(place.id for place in places if place.state is State.NEW)
         known = zip(places, requests, strict=True)
         await self._attend({place.id: request for place, request in known if place.state is State.ACCEPTED})
         return places
 
-    async def states(self, name: str, requests: Iterable[Request[Any]]) -> list[State | None]:
+    async def entry_states(self, name: str, requests: Iterable[Request[Any]]) -> list[State | None]:
         """Return what has become of requests in a batch, and enter nothing; None for those that are new to it.
 
         LedgerError for a batch that was begun at another host.
@@ -95,20 +95,26 @@ class Batches:
         known: dict[str, State] = {}
         after = 0
         while page := await self._ledger.entries(name, after=after):
-            if items and page[0].host != items[0].host:
-                raise wrong_host(name, items[0], page[0].host)
+            if items and page[0].base_url != items[0].base_url:
+                raise wrong_base_url(name, items[0], page[0].base_url)
             known.update((entry.key, entry.state) for entry in page)
             after = page[-1].id
         return [known.get(item.key) for item in items]
 
     async def price(self, request: Request[Any]) -> float | None:
         """Return the credits that a request is expected to cost; None where nobody knows."""
-        return await self._books.prices.of(request)
+        return await self._books.prices.estimate(request)
 
-    async def left(self, name: str, readable: Readable, *, ended: bool) -> AsyncGenerator[Work[Any], None]:
+    async def pending(
+        self, name: str, readable: RequestReader, *, ended: bool
+    ) -> AsyncGenerator[StreamItem[Any], None]:
         """Yield what of a batch has not come to its end, or all; ConfigurationError for a batch that is not there."""
         wanted = frozenset(State) if ended else _LEFT
-        ours = [entry for entry in await self._ledger.entries(name, [State.ACCEPTED]) if entry.host == self._books.host]
+        ours = [
+            entry
+            for entry in await self._ledger.entries(name, [State.ACCEPTED])
+            if entry.base_url == self._books.base_url
+        ]
         accepted = {entry.id: _read(entry, readable) for entry in ours}
         await self._attend(accepted)
         after = 0
@@ -116,10 +122,12 @@ class Batches:
         while page := await self._ledger.entries(name, after=after):
             known = True
             for entry in page:
-                if entry.host != self._books.host:
-                    raise ConfigurationError(f"batch {name!r} was begun at {entry.host}, not at {self._books.host}")
+                if entry.base_url != self._books.base_url:
+                    raise ConfigurationError(
+                        f"batch {name!r} was begun at {entry.base_url}, not at {self._books.base_url}"
+                    )
                 if entry.state in wanted or entry.id in accepted:  # which may have ended since
-                    yield Work(entry.position, _read(entry, readable), entry.id)
+                    yield StreamItem(entry.index, _read(entry, readable), entry.id)
             after = page[-1].id
         if not known:
             raise ConfigurationError(f"the ledger knows no batch {name!r}")
@@ -128,7 +136,7 @@ class Batches:
         self,
         entry_id: int,
         request: Request[ResultT],
-        deadline: Deadline,
+        job_timeout: Timeout,
         budget: float | None = None,
         start_within: float | None = None,
     ) -> Job[ResultT] | None:
@@ -139,17 +147,21 @@ class Batches:
         """
         if await self._books.claim(entry_id):
             return await self._session.submissions.submit(
-                request, deadline, start_within, entry_id=entry_id, budget=budget
+                request, job_timeout, start_within, entry_id=entry_id, budget=budget
             )
         return await self._known_job(entry_id, request)
 
-    def run(self, deadline: Deadline, budget: float | None, on_doubt: OnDoubt) -> Running[Any]:
+    def run(self, job_timeout: Timeout, budget: float | None, on_doubt: OnDoubt) -> RunItem[Any]:
         """Return what takes the works of a stream to their ends, and sends nothing new once the account is empty."""
-        return _Run(self, deadline, budget, Purse(on_doubt.at_most if isinstance(on_doubt, Resubmit) else 0.0))
+        return BatchRunner(
+            self, job_timeout, budget, BudgetAccount(on_doubt.at_most if isinstance(on_doubt, Resubmit) else 0.0)
+        )
 
-    async def unsent_job(self, entry_id: int, request: Request[ResultT], why: AioweryError) -> Job[ResultT] | None:
+    async def job_without_sending(
+        self, entry_id: int, request: Request[ResultT], why: AioweryError
+    ) -> Job[ResultT] | None:
         """Return the entry's job like `job`, but send nothing: NotSent if it is new."""
-        if self._books.drop(entry_id) or (await self._entry(entry_id)).state is State.NEW:
+        if self._books.release_claim(entry_id) or (await self._entry(entry_id)).state is State.NEW:
             raise NotSent(f"{request.label}: not sent, for another was refused before it: {why}") from why
         return await self._known_job(entry_id, request)
 
@@ -157,68 +169,70 @@ class Batches:
         entry = await self._entry(entry_id)
         match entry.state:
             case State.DONE | State.FAILED:
-                return self._session.restored(entry, request)
+                return self._session.restore(entry, request)
             case State.IN_DOUBT:
-                if job := await self._session.doubts.settled(entry_id, request):
+                if job := await self._session.doubts.try_resolve(entry_id, request):
                     return job
                 if (await self._entry(entry_id)).state is not State.IN_DOUBT:
                     return None  # settled elsewhere just now
-                named = await self._session.doubts.hints(entry.ref)
-                raise in_doubt(request, entry.sent_at or 0.0, entry.note, entry.request_id, named)
+                named = await self._session.doubts.hints(entry.submission_id)
+                raise in_doubt_error(request, entry.sent_at or 0.0, entry.reason, entry.request_id, named)
             case State.ACCEPTED:
-                return await self._resumed(entry, request)
-            case State.SENDING if self._books.has_lost_track(entry):
-                await self._books.lost_track(entry)
-        await self._books.look_around()
+                return await self._resume(entry, request)
+            case State.SENDING if self._books.is_lost(entry):
+                await self._books.mark_lost(entry)
+        await self._books.sweep_abandoned()
         return None
 
-    async def reused(self, request: Request[ResultT], deadline: Deadline, start_within: float | None) -> Job[ResultT]:
+    async def find_equal(
+        self, request: Request[ResultT], job_timeout: Timeout, start_within: float | None
+    ) -> Job[ResultT]:
         """Return the job of an equal request that is done or under way, else submit this one."""
-        (entry,) = await self._ledger.enter(UNNAMED, [item_of(request, self._books.host)], reuse=True)
-        return await self._waited_for(entry.id, request, deadline, start_within)
+        (entry,) = await self._ledger.add(NO_BATCH, [new_entry(request, self._books.base_url)], reuse=True)
+        return await self._await_other_process(entry.id, request, job_timeout, start_within)
 
-    async def released(self, entry_id: int, request: Request[Any], purse: Purse) -> bool:
+    async def release_within(self, entry_id: int, request: Request[Any], purse: BudgetAccount) -> bool:
         """Release an entry that is in doubt if the purse pays for sending it again; a price must be known for that."""
         price = await self.price(request)
-        if price is None or over_budget(purse.used, price, purse.budget):
+        if price is None or check_budget(purse.used, price, purse.budget):
             return False
         purse.hold(price)
-        await self._ledger.release(entry_id)
+        await self._ledger.resolve_unsent(entry_id)
         log.warning("%s: in doubt, and sent again for about %g credits, as on_doubt says", request.label, price)
         return True
 
-    async def resubmitted(self, entry_id: int, readable: Readable, deadline: Deadline) -> Job[Any]:
+    async def resubmit(self, entry_id: int, readable: RequestReader, job_timeout: Timeout) -> Job[Any]:
         """Release an entry that is in doubt and submit its request again."""
         entry = await self._entry(entry_id)
         request = _read(entry, readable)
-        await self._ledger.release(entry_id)
-        return await self._waited_for(entry_id, request, deadline)
+        await self._ledger.resolve_unsent(entry_id)
+        return await self._await_other_process(entry_id, request, job_timeout)
 
     async def _attend(self, accepted: Mapping[int, Request[Any]]) -> None:
         """Poll on what was accepted, before anything new is sent: its tasks take places at the provider."""
         for entry_id, request in accepted.items():
             entry = await self._entry(entry_id)
             if entry.state is State.ACCEPTED:
-                await self._resumed(entry, request)
+                await self._resume(entry, request)
 
-    async def _resumed(self, entry: Entry, request: Request[ResultT]) -> Job[ResultT] | None:
-        return self._books.job_of(entry.id) or await self._session.resumed(entry, request)
+    async def _resume(self, entry: Entry, request: Request[ResultT]) -> Job[ResultT] | None:
+        return self._books.job_of(entry.id) or await self._session.resume(entry, request)
 
-    def _pages(self, requests: Iterable[Request[Any]]) -> Iterator[list[Item]]:
+    def _pages(self, requests: Iterable[Request[Any]]) -> Iterator[list[NewEntry]]:
         numbers: Counter[str] = Counter()
-        works = (Work(index, request) for index, request in enumerate(requests))
+        works = (StreamItem(index, request) for index, request in enumerate(requests))
         while page := list(islice(works, _PAGE)):
             yield [self._numbered_item(work, numbers) for work in page]
 
-    def _numbered_item(self, work: Work[Any], numbers: Counter[str]) -> Item:
+    def _numbered_item(self, work: StreamItem[Any], numbers: Counter[str]) -> NewEntry:
         """Return what is entered for a request, which is the how-manieth of its body."""
-        item = item_of(work.request, self._books.host, work.index, contents=True)
-        numbers[item.body] += 1
-        numbered_item: Item = attrs.evolve(item, key=f"{item.body}-{numbers[item.body]}")
+        item = new_entry(work.request, self._books.base_url, work.index, contents=True)
+        numbers[item.request_hash] += 1
+        numbered_item: NewEntry = attrs.evolve(item, key=f"{item.request_hash}-{numbers[item.request_hash]}")
         return numbered_item
 
-    async def _waited_for(
-        self, entry_id: int, request: Request[ResultT], deadline: Deadline, start_within: float | None = None
+    async def _await_other_process(
+        self, entry_id: int, request: Request[ResultT], deadline: Timeout, start_within: float | None = None
     ) -> Job[ResultT]:
         """Return the entry's job, as soon as nobody else works on it."""
         while (job := await self.job(entry_id, request, deadline, None, start_within)) is None:  # noqa: ASYNC110 - other processes set no events
@@ -233,38 +247,38 @@ class Batches:
 
 
 @attrs.define
-class _Run:
+class BatchRunner:
     """Runs the works of one stream."""
 
-    batches: Batches
-    deadline: Deadline
+    batches: BatchService
+    job_timeout: Timeout
     budget: float | None
-    for_doubts: Purse
+    for_doubts: BudgetAccount
     refusal: InsufficientCredits | None = None
 
-    async def __call__(self, work: Work[ResultT]) -> Job[ResultT] | None:
+    async def __call__(self, work: StreamItem[ResultT]) -> Job[ResultT] | None:
         entry_id = work.entry_id or 0
         try:
             job = await self._job(entry_id, work.request)
         except SubmissionInDoubt as doubt:  # whose tasks are named, if they are, so that it can be settled
-            if doubt.task_ids or not await self.batches.released(entry_id, work.request, self.for_doubts):
+            if doubt.task_ids or not await self.batches.release_within(entry_id, work.request, self.for_doubts):
                 raise
             return None  # it is new, and its turn comes
         if job is not None:
-            await job.ended(deadline=self.deadline)
+            await job.wait_finished(timeout=self.job_timeout)
         return job
 
     async def _job(self, entry_id: int, request: Request[ResultT]) -> Job[ResultT] | None:
         if self.refusal is not None:
-            return await self.batches.unsent_job(entry_id, request, self.refusal)
+            return await self.batches.job_without_sending(entry_id, request, self.refusal)
         try:
-            return await self.batches.job(entry_id, request, self.deadline, self.budget)
+            return await self.batches.job(entry_id, request, self.job_timeout, self.budget)
         except InsufficientCredits as refusal:
             self.refusal = refusal
             raise
 
 
-def _read(entry: Entry, readable: Readable) -> Request[Any]:
+def _read(entry: Entry, readable: RequestReader) -> Request[Any]:
     try:
         return readable(entry.request)
     except ConfigurationError as fault:

@@ -13,21 +13,21 @@ from weakref import WeakSet
 
 from aiowery._base.snapshot import Asset
 from aiowery._client.arguments import checked_credits, checked_http, checked_name, sandbox_speed
-from aiowery._client.stream import OutcomeStream, Requests, Running, Work, numbered
-from aiowery._core.events import Events, Observer
+from aiowery._client.stream import OutcomeStream, Requests, RunItem, StreamItem, enumerate_requests
+from aiowery._core.events import EventEmitter, Observer
 from aiowery._core.policies import Limits, OnDoubt, PollPolicy, RetryPolicy
 from aiowery._core.provider import Provider
-from aiowery._core.request import DEFAULT, Accepted, Deadline, Request, Result, ResultT
-from aiowery._core.request_types import Catalogue
+from aiowery._core.request import DEFAULT, Accepted, Request, Result, ResultT, Timeout
+from aiowery._core.request_types import RequestTypes
 from aiowery._core.statistics import ClientStatistics
-from aiowery._core.urls import checked_base_url
+from aiowery._core.urls import validate_base_url
 from aiowery._core.webhook_config import Webhooks
-from aiowery._http.api_key import ApiKey, Credential
+from aiowery._http.api_key import ApiKey, ApiKeySource
 from aiowery.errors import ClientClosed, ConfigurationError
 
 if TYPE_CHECKING:
-    from aiowery._client.batches import Batches
-    from aiowery._client.runtime import Session
+    from aiowery._client.batches import BatchService
+    from aiowery._client.runtime import ClientRuntime
     from aiowery._http.httpx_transport import HTTPChoice
     from aiowery._jobs.job import Job
     from aiowery._journal.spending import PriceTable
@@ -57,15 +57,15 @@ class Client:
     memory. `budget`: credits that this client may spend while it is open; one request more is `BudgetExceeded`, unsent.
     `prices`: what a budget reckons with: credits a task by model or type of request, or a function of the request; by
     default what the latest request of the same model and settings was charged. `reuse`: answer a request from an equal
-    one that is done or under way in the ledger, instead of paying again. `credit_price`: what you paid for one credit,
-    so that statistics tell money too.
+    one that is done or under way in the ledger, instead of paying again. `price_per_credit`: what you paid for one
+    credit, so that statistics tell money too.
     """
 
     _provider: Provider
     _key_variable: ClassVar[str]
     _url_variable: ClassVar[str]
     _default_url: ClassVar[str]
-    _catalogue: ClassVar[Catalogue[Any]]
+    _request_types: ClassVar[RequestTypes[Any]]
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class Client:
         limits: Limits | None = None,
         polling: PollPolicy | None = None,
         retries: RetryPolicy | None = None,
-        timeout: float = 30.0,
+        http_timeout: float = 30.0,
         http: HTTPChoice | None = None,
         observer: Observer | None = None,
         low_credits: float | None = None,
@@ -83,7 +83,7 @@ class Client:
         budget: float | None = None,
         prices: PriceTable | None = None,
         reuse: bool = False,
-        credit_price: float | None = None,
+        price_per_credit: float | None = None,
     ) -> None:
         source = api_key or os.environ.get(self._key_variable)
         if not source:
@@ -94,35 +94,35 @@ class Client:
         from aiowery._client import batches  # noqa: F401, PLC0415 - and with it all that an open client needs
 
         if ledger is not None:
-            self._catalogue.load()  # it may hold any request
-        self.base_url: str = checked_base_url(base_url or os.environ.get(self._url_variable) or self._default_url)
+            self._request_types.load()  # it may hold any request
+        self.base_url: str = validate_base_url(base_url or os.environ.get(self._url_variable) or self._default_url)
         self._other_hosts: Mapping[str, str] = {}
-        self._lane_state: Path | None = None
+        self._queue_file: Path | None = None
         self._webhooks: Webhooks | None = None
-        self._credential = Credential(source)
+        self._credential = ApiKeySource(source)
         speed = sandbox_speed(self.base_url)
-        self.limits: Limits = limits or self._usual_limits().faster(speed)
+        self.limits: Limits = limits or self._default_limits().faster(speed)
         self.polling: PollPolicy = polling or PollPolicy().faster(speed)
         self.retries: RetryPolicy = retries or RetryPolicy().faster(speed)
-        self._timeout = timeout
+        self._timeout = http_timeout
         self._http = checked_http(http)
-        self._events = Events(observer)
+        self._events = EventEmitter(observer)
         self._low_credits = low_credits
         self._ledger = ledger
         self._budget = checked_credits("budget", budget)
         self._prices = prices
         self._reuse = reuse
-        self._credit_price = checked_credits("credit_price", credit_price)
-        self._session: Session | None = None
+        self._price_per_credit = checked_credits("price_per_credit", price_per_credit)
+        self._open_runtime: ClientRuntime | None = None
         self._opening = False
         self._streams: WeakSet[OutcomeStream[Any]] = WeakSet()
 
-    def _usual_limits(self) -> Limits:
+    def _default_limits(self) -> Limits:
         """Return the limits of a client that was given none."""
         return Limits()
 
     def __repr__(self) -> str:
-        state = "closed" if self._session is None else "open"
+        state = "closed" if self._open_runtime is None else "open"
         return f"<{type(self).__name__} {self.base_url} {state}>"
 
     async def __aenter__(self) -> Self:
@@ -136,22 +136,22 @@ class Client:
 
     async def open(self) -> None:
         """Open the connection pool, for those who cannot use `async with`; call `aclose` at the end."""
-        if self._session is not None or self._opening:
+        if self._open_runtime is not None or self._opening:
             raise ConfigurationError(f"{self!r} is open already; share it, or make a second one")
         self._opening = True
         try:
-            self._session = await self._make_session()
+            self._open_runtime = await self._make_runtime()
         finally:
             self._opening = False
 
-    async def _make_session(self) -> Session:
-        from aiowery._client.runtime import Session  # noqa: PLC0415
-        from aiowery._http.http_client import Door  # noqa: PLC0415
-        from aiowery._journal.journal import Books  # noqa: PLC0415 - loaded with the client, see there
-        from aiowery._queue.state_file import Lease  # noqa: PLC0415
+    async def _make_runtime(self) -> ClientRuntime:
+        from aiowery._client.runtime import ClientRuntime  # noqa: PLC0415
+        from aiowery._http.http_client import HttpClient  # noqa: PLC0415
+        from aiowery._journal.journal import SubmissionJournal  # noqa: PLC0415 - loaded with the client, see there
+        from aiowery._queue.state_file import QueueStateFile  # noqa: PLC0415
 
         key = await self._credential.key()
-        door = await Door.open(
+        door = await HttpClient.open(
             self.base_url,
             self._credential,
             connections=self.limits.connections,
@@ -160,13 +160,13 @@ class Client:
             other_hosts=self._other_hosts,
         )
         ledger, owned = self._chosen_ledger()
-        books = Books(
+        books = SubmissionJournal(
             ledger,
             self.base_url,
             owned=owned,
             prices=self._prices,
             budget=self._budget,
-            credit_price=self._credit_price,
+            price_per_credit=self._price_per_credit,
         )
         try:
             await books.open()
@@ -174,14 +174,14 @@ class Client:
             await door.aclose()
             raise
         lease = None
-        if self._lane_state is not None:
-            lease = Lease(
-                self._lane_state,
+        if self._queue_file is not None:
+            lease = QueueStateFile(
+                self._queue_file,
                 cool_down=self.limits.cool_down,
-                usual=self.limits.usual or 0.0,
-                longest=self.polling.image_deadline,
+                usual=self.limits.expected_duration or 0.0,
+                longest=self.polling.image_timeout,
             )
-        return Session(
+        return ClientRuntime(
             self._provider,
             door,
             self._credential,
@@ -192,7 +192,7 @@ class Client:
             events=self._events,
             random=random.random,
             books=books,
-            readable=self._catalogue.from_object,
+            readable=self._request_types.from_dict,
             lease=lease,
             webhooks=self._webhooks,
         )
@@ -212,25 +212,25 @@ class Client:
 
         For an orderly end: call it on SIGTERM, await the jobs that are left, then close.
         """
-        self._opened.submissions.stop()
+        self._runtime.submissions.stop()
 
     def resume_submitting(self) -> None:
         """Let submissions go on at once that have paused by themselves (see `Limits.max_doubts`).
 
         Doubts are counted from zero again. Does nothing if submissions are not paused.
         """
-        self._opened.brake.open()
+        self._runtime.brake.reset()
 
     async def aclose(self) -> None:
         """Finish the POSTs under way, report jobs that are left (with their ids, in the log), close the pool."""
-        session, self._session = self._session, None
+        session, self._open_runtime = self._open_runtime, None
         if session is not None:
             for stream in tuple(self._streams):
                 stream.abandon(ClientClosed("the client was closed before the stream had delivered everything"))
             await session.aclose()
 
     async def submit(
-        self, request: Request[ResultT], *, deadline: Deadline = DEFAULT, start_within: float | None = None
+        self, request: Request[ResultT], *, job_timeout: Timeout = DEFAULT, start_within: float | None = None
     ) -> Job[ResultT]:
         """Submit the request once the lane has room, and return its job as soon as the provider has taken it.
 
@@ -242,18 +242,18 @@ class Client:
         when they cannot be kept by what is known of the lane, and when they are over; then nothing was sent.
         """
         if self._reuse:
-            return await self.batches.reused(request, deadline, start_within)
-        return await self._opened.submissions.submit(request, deadline, start_within)
+            return await self.batches.find_equal(request, job_timeout, start_within)
+        return await self._runtime.submissions.submit(request, job_timeout, start_within)
 
     async def run(
-        self, request: Request[ResultT], *, deadline: Deadline = DEFAULT, start_within: float | None = None
+        self, request: Request[ResultT], *, timeout: Timeout = DEFAULT, start_within: float | None = None
     ) -> ResultT:
         """Submit the request and wait for its result: the usual way.
 
         Raises what `submit` and `Job.wait` raise.
         """
-        job = await self.submit(request, deadline=deadline, start_within=start_within)
-        return await job.wait(deadline=deadline)
+        job = await self.submit(request, job_timeout=timeout, start_within=start_within)
+        return await job.wait(timeout=timeout)
 
     def stream(
         self,
@@ -261,7 +261,7 @@ class Client:
         *,
         in_flight: int | None = None,
         ordered: bool = False,
-        deadline: Deadline = DEFAULT,
+        job_timeout: Timeout = DEFAULT,
         batch: str | None = None,
         budget: float | None = None,
         reuse: bool | None = None,
@@ -283,10 +283,10 @@ class Client:
         if batch is None and (budget is not None or reuse is not None or on_doubt != "hold"):
             raise ConfigurationError("stream(): budget, reuse and on_doubt belong to a batch; give batch='a name' too")
         if batch is None:
-            return self._streaming(numbered(requests), self._run_to_end(deadline), in_flight, ordered=ordered)
+            return self._streaming(enumerate_requests(requests), self._runner(job_timeout), in_flight, ordered=ordered)
         name, budget = checked_name(batch), checked_credits("budget", budget)
-        works = self.batches.entered(name, requests, reuse=self._reuse if reuse is None else reuse)
-        return self._streaming(works, self.batches.run(deadline, budget, on_doubt), in_flight, ordered=ordered)
+        works = self.batches.add_requests(name, requests, reuse=self._reuse if reuse is None else reuse)
+        return self._streaming(works, self.batches.run(job_timeout, budget, on_doubt), in_flight, ordered=ordered)
 
     def resume(
         self,
@@ -294,7 +294,7 @@ class Client:
         *,
         in_flight: int | None = None,
         ordered: bool = False,
-        deadline: Deadline = DEFAULT,
+        job_timeout: Timeout = DEFAULT,
         budget: float | None = None,
         ended: bool = False,
         on_doubt: OnDoubt = "hold",
@@ -305,39 +305,39 @@ class Client:
         is the request's place when it was entered. The stream raises ConfigurationError for a batch that the ledger
         does not know, and for a request of another provider.
         """
-        works = self.batches.left(checked_name(batch), self._catalogue.from_object, ended=ended)
-        run = self.batches.run(deadline, checked_credits("budget", budget), on_doubt)
+        works = self.batches.pending(checked_name(batch), self._request_types.from_dict, ended=ended)
+        run = self.batches.run(job_timeout, checked_credits("budget", budget), on_doubt)
         return self._streaming(works, run, in_flight, ordered=ordered)
 
-    async def resubmit(self, entry_id: int, *, deadline: Deadline = DEFAULT) -> Job[Any]:
+    async def resubmit(self, entry_id: int, *, job_timeout: Timeout = DEFAULT) -> Job[Any]:
         """Settle a doubt by sending the request again, and return its job. If the first was charged, both are.
 
         Raises LedgerError for an entry that is not in doubt, and what `submit` raises.
         """
-        return await self.batches.resubmitted(entry_id, self._catalogue.from_object, deadline)
+        return await self.batches.resubmit(entry_id, self._request_types.from_dict, job_timeout)
 
     @property
     def ledger(self) -> Ledger:
         """Where the open client writes down what is paid for."""
-        return self._opened.books.ledger
+        return self._runtime.books.ledger
 
-    def _run_to_end(self, deadline: Deadline) -> Running[ResultT]:
-        async def run(work: Work[ResultT]) -> Job[ResultT]:
-            job = await self.submit(work.request, deadline=deadline)
-            await job.ended(deadline=deadline)
+    def _runner(self, job_timeout: Timeout) -> RunItem[ResultT]:
+        async def run(work: StreamItem[ResultT]) -> Job[ResultT]:
+            job = await self.submit(work.request, job_timeout=job_timeout)
+            await job.wait_finished(timeout=job_timeout)
             return job
 
         return run
 
     def _streaming(
         self,
-        works: AsyncGenerator[Work[ResultT], None],
-        run: Running[ResultT],
+        works: AsyncGenerator[StreamItem[ResultT], None],
+        run: RunItem[ResultT],
         in_flight: int | None,
         *,
         ordered: bool,
     ) -> OutcomeStream[ResultT]:
-        in_flight = self.limits.in_flight + self.limits.submits if in_flight is None else in_flight
+        in_flight = self.limits.in_flight + self.limits.submissions if in_flight is None else in_flight
         stream = OutcomeStream(run, works, in_flight=in_flight, ordered=ordered)
         self._streams.add(stream)
         return stream
@@ -355,21 +355,21 @@ class Client:
             raise ConfigurationError("job(): at least one task id is needed, none of them empty")
         result_type: Any = Result if of is None else of.result_type
         kind = None if of is None else of.kind
-        return self._opened.reattach(Accepted(task_ids=task_ids), result_type, kind)
+        return self._runtime.reattach(Accepted(task_ids=task_ids), result_type, kind)
 
     def jobs(self) -> tuple[Job[Any], ...]:
         """Return the jobs under way, and those that ended (or outlasted our patience) with nobody waiting.
 
         At most 1,000 of the latter are remembered. A job leaves the list when somebody awaits its end.
         """
-        return self._opened.jobs()
+        return self._runtime.jobs()
 
-    def post_of(self, request: Request[ResultT]) -> asyncio.Task[Job[ResultT]] | None:
+    def pending_submission(self, request: Request[ResultT]) -> asyncio.Task[Job[ResultT]] | None:
         """Return the POST of this very request object while it is under way, for those whose `submit` was cancelled.
 
         It belongs to the client: await it through `asyncio.shield`.
         """
-        return self._opened.submissions.post_of(request)
+        return self._runtime.submissions.pending_submission(request)
 
     async def download(
         self, what: Result | Asset, directory: str | os.PathLike[str], *, name: str | None = None
@@ -380,26 +380,26 @@ class Client:
         their type. Written beside the target and renamed once whole and synced; a part that is there is resumed.
         No credentials are sent. Raises DownloadError; the url in it still holds the output.
         """
-        return await self._opened.downloads.save(what, Path(directory), name)
+        return await self._runtime.downloads.save(what, Path(directory), name)
 
     async def fetch(self, asset: Asset) -> bytes:
         """Return an asset's bytes, at most 512 MB; raises DownloadError."""
-        return await self._opened.downloads.fetch(asset)
+        return await self._runtime.downloads.fetch(asset)
 
     def statistics(self) -> ClientStatistics:
         """Return figures of this moment: lane, status checks, and what became of the submissions."""
-        return self._opened.statistics()
+        return self._runtime.statistics()
 
     @property
-    def batches(self) -> Batches:
+    def batches(self) -> BatchService:
         """The open client's batches one request at a time, for those who run them in a loop of their own."""
-        from aiowery._client.batches import Batches  # noqa: PLC0415
+        from aiowery._client.batches import BatchService  # noqa: PLC0415
 
-        return Batches(self._opened)
+        return BatchService(self._runtime)
 
     @property
-    def _opened(self) -> Session:
-        if self._session is None:
+    def _runtime(self) -> ClientRuntime:
+        if self._open_runtime is None:
             name = type(self).__name__
             raise ConfigurationError(f"the client is not open; use `async with {name}() as client:`")
-        return self._session
+        return self._open_runtime

@@ -16,29 +16,29 @@ from typing import Any, Final
 import attrs
 
 from aiowery._base.snapshot import Kind, TaskState
-from aiowery._client.submitter import Submissions
-from aiowery._client.webhook_listener import Callbacks, Doubts, Readable
-from aiowery._core.durations import Durations, Interval
-from aiowery._core.events import Events, LowCredits, log
-from aiowery._core.messages import Answer, Call
+from aiowery._client.submitter import Submitter
+from aiowery._client.webhook_listener import DoubtResolver, RequestReader, WebhookListener
+from aiowery._core.durations import DurationEstimator, Interval
+from aiowery._core.events import EventEmitter, LowCredits, log
+from aiowery._core.messages import HttpRequest, HttpResponse
 from aiowery._core.policies import Limits, PollPolicy, Random, RetryPolicy
 from aiowery._core.provider import Provider
 from aiowery._core.request import DEFAULT, Accepted, Request, Result, ResultT
 from aiowery._core.statistics import ClientStatistics
 from aiowery._core.webhook_config import Webhooks
-from aiowery._http.api_key import Credential
+from aiowery._http.api_key import ApiKeySource
 from aiowery._http.download import Downloader
-from aiowery._http.http_client import Door
-from aiowery._http.retry import Decode, Sender, T
+from aiowery._http.http_client import HttpClient
+from aiowery._http.retry import Decode, RetryingClient, T
 from aiowery._http.upload import Uploader
 from aiowery._jobs.job import Job
-from aiowery._jobs.poller import Watch
-from aiowery._journal.journal import Books
-from aiowery._journal.serialization import kept_error, kept_snapshots
-from aiowery._queue.circuit_breaker import Brake, Member, shared_brake
-from aiowery._queue.cross_process import Turns
-from aiowery._queue.state_file import Lease
-from aiowery._queue.submission_queue import Lane, Ticket, shared_lane
+from aiowery._jobs.poller import JobPoller
+from aiowery._journal.journal import SubmissionJournal
+from aiowery._journal.serialization import load_error, load_snapshots
+from aiowery._queue.circuit_breaker import BreakerMember, CircuitBreaker, shared_breaker
+from aiowery._queue.cross_process import CrossProcessTurn
+from aiowery._queue.state_file import QueueStateFile
+from aiowery._queue.submission_queue import SubmissionQueue, Ticket, shared_queue
 from aiowery.errors import (
     AioweryError,
     ConfigurationError,
@@ -50,24 +50,24 @@ from aiowery.ledger import Entry, State
 _UNCOLLECTED: Final = 1000
 
 
-class Session:
+class ClientRuntime:
     """The parts of an open client, wired together."""
 
     def __init__(
         self,
         provider: Provider,
-        door: Door,
-        credential: Credential,
+        door: HttpClient,
+        credential: ApiKeySource,
         key: str,
         *,
         limits: Limits,
         polling: PollPolicy,
         retries: RetryPolicy,
-        events: Events,
+        events: EventEmitter,
         random: Random,
-        books: Books,
-        readable: Readable,
-        lease: Lease | None = None,
+        books: SubmissionJournal,
+        readable: RequestReader,
+        lease: QueueStateFile | None = None,
         webhooks: Webhooks | None = None,
     ) -> None:
         self.provider = provider
@@ -75,16 +75,23 @@ class Session:
         self._door = door
         self._events = events
         self._reads = asyncio.Semaphore(limits.polls)
-        self._sender = sender = Sender(door, credential, retries, random)
-        self.brake: Brake = shared_brake(door.base_url, key, lambda: Brake(limits.max_doubts, retries))
-        self._tasks = shared_lane(door.base_url, key, "tasks", lambda: Lane(limits, retries, random, self.brake))
+        self._sender = sender = RetryingClient(door, credential, retries, random)
+        self.brake: CircuitBreaker = shared_breaker(
+            door.base_url, key, lambda: CircuitBreaker(limits.max_doubts, retries)
+        )
+        self._tasks = shared_queue(
+            door.base_url, key, "tasks", lambda: SubmissionQueue(limits, retries, random, self.brake)
+        )
         # What answers at once may take minutes, during which tasks go on being submitted.
-        self._answers = shared_lane(
-            door.base_url, key, "answers", lambda: Lane(limits.of_answers(), retries, random, self.brake)
+        self._answers = shared_queue(
+            door.base_url,
+            key,
+            "answers",
+            lambda: SubmissionQueue(limits.for_direct_calls(), retries, random, self.brake),
         )
         self.downloads: Downloader = Downloader(door, asyncio.Semaphore(limits.downloads), retries, random)
         self.uploads: Uploader = Uploader(provider, sender, asyncio.Semaphore(limits.uploads))
-        self._watch = Watch(
+        self._watch = JobPoller(
             provider,
             sender,
             polling,
@@ -93,12 +100,12 @@ class Session:
             events=events,
             random=random,
             owner=self,
-            durations=Durations(polling.enough, polling.percentile, books.durations),
+            durations=DurationEstimator(polling.min_samples, polling.percentile, books.durations),
         )
-        self.doubts: Doubts = Doubts(books, self, readable)
-        self.callbacks: Callbacks = Callbacks(webhooks, self._watch, books, self.doubts, self)
-        self._turns = Turns(self._tasks, lease, self._ended_elsewhere)
-        self.submissions: Submissions = Submissions(
+        self.doubts: DoubtResolver = DoubtResolver(books, self, readable)
+        self.callbacks: WebhookListener = WebhookListener(webhooks, self._watch, books, self.doubts, self)
+        self._turns = CrossProcessTurn(self._tasks, lease, self._ended_elsewhere)
+        self.submissions: Submitter = Submitter(
             provider,
             sender,
             books,
@@ -117,41 +124,47 @@ class Session:
         self._uncollected: OrderedDict[Job[Any], None] = OrderedDict()
         self._finished = 0
         self._failed = 0
-        self._member = Member(
-            check=lambda: self.spawn(self._silence()),
+        self._member = BreakerMember(
+            check=lambda: self.spawn(self._probe_liveness()),
             admit=self._admit,
-            tell=events.tell,
+            emit=events.emit,
         )
-        self.brake.join(self._member)
+        self.brake.add_member(self._member)
         self.callbacks.open()
 
-    def restored(self, entry: Entry, request: Request[ResultT]) -> Job[ResultT]:
+    def restore(self, entry: Entry, request: Request[ResultT]) -> Job[ResultT]:
         """Return the job of an entry that is done or failed; raises why the provider refused it, if it did."""
-        accepted = Accepted(task_ids=entry.task_ids, batch_id=entry.batch_id, request_id=entry.request_id)
+        accepted = Accepted(
+            task_ids=entry.task_ids, provider_batch_id=entry.provider_batch_id, request_id=entry.request_id
+        )
         result_type: Any = request.result_type
         job: Job[ResultT] = Job(accepted, self._watch, request=request, result_type=result_type, kind=request.kind)
-        job.take(kept_snapshots(entry))
+        job.take(load_snapshots(entry))
         if entry.state is State.DONE:
-            job.settle(result_type.of(job.snapshots, seconds=entry.seconds, request_id=entry.request_id), None)
+            job.settle(
+                result_type.from_snapshots(job.snapshots, seconds=entry.seconds, request_id=entry.request_id), None
+            )
             return job
-        error = kept_error(entry)
+        error = load_error(entry)
         if not isinstance(error, JobError):
             raise error
         job.settle(None, error)
         return job
 
-    async def resumed(self, entry: Entry, request: Request[ResultT]) -> Job[ResultT] | None:
+    async def resume(self, entry: Entry, request: Request[ResultT]) -> Job[ResultT] | None:
         """Return the job of an accepted entry, polled on; None when another process looks after it."""
-        if not await self.books.ledger.look_after(entry.id):
+        if not await self.books.ledger.take_ownership(entry.id):
             return None
-        accepted = Accepted(task_ids=entry.task_ids, batch_id=entry.batch_id, request_id=entry.request_id)
+        accepted = Accepted(
+            task_ids=entry.task_ids, provider_batch_id=entry.provider_batch_id, request_id=entry.request_id
+        )
         result_type: Any = request.result_type
         # Its tasks take places at the provider, which would refuse what we sent beyond them.
-        ticket = self._tasks.ticket(len(entry.task_ids)) if request.answer_within is None else None
+        ticket = self._tasks.new_ticket(len(entry.task_ids)) if request.direct_timeout is None else None
         job: Job[ResultT] = self.reattach(accepted, result_type, request.kind, ticket, sent_at=entry.sent_at)
-        self.books.look_after(entry.id, job)
-        if entry.ref is not None and job.line is None:
-            self.callbacks.begin(job, entry.ref, awaited=False)
+        self.books.watch_entry(entry.id, job)
+        if entry.submission_id is not None and job.line is None:
+            self.callbacks.register(job, entry.submission_id, awaited=False)
         return job
 
     def reattach(
@@ -175,47 +188,47 @@ class Session:
         if known is not None:
             return known
         for task_id in accepted.task_ids:
-            self.provider.status_call(task_id)
+            self.provider.status_request(task_id)
         if ticket is not None:
-            ticket.lane.hold(ticket)
+            ticket.queue.reserve(ticket)
         job = Job(accepted, self._watch, request=None, result_type=result_type, kind=kind, ticket=ticket)
         if sent_at is not None:  # a clock that was set back makes no job younger than it is
             job.accepted_at -= max(0.0, time.time() - sent_at)
-        self._watch.begin(job, deadline=DEFAULT)
+        self._watch.track(job, timeout=DEFAULT)
         return job
 
-    async def read(self, call: Call, decode: Decode[T]) -> T:
+    async def read(self, call: HttpRequest, decode: Decode[T]) -> T:
         """Make a call that costs nothing, each attempt behind the gate of all reads."""
-        return await self._sender.read(call, decode, self._reads)
+        return await self._sender.send_idempotent(call, decode, self._reads)
 
-    async def may_be_of(self, request: Request[Any], task_id: str, sent_at: float) -> bool:
+    async def may_belong_to(self, request: Request[Any], task_id: str, sent_at: float) -> bool:
         """Return True if the provider knows this task, and its answer does not show that another request began it."""
         try:
-            call = self.provider.status_call(task_id)
+            call = self.provider.status_request(task_id)
             snapshot = await self.read(call, lambda answer: self.provider.decode_status(answer, task_id))
         except (ConfigurationError, NotFound):
             return False
-        return not self.provider.contradicts(request, snapshot, sent_at)
+        return not self.provider.contradicts_request(request, snapshot, sent_at)
 
     def _admit(self) -> None:
         """Let in what waits in the lanes and may go."""
         self._tasks.admit()
         self._answers.admit()
 
-    async def _silence(self) -> str | None:
+    async def _probe_liveness(self) -> str | None:
         """Make the provider's cheapest free read; return why no answer of its own came, None if one did."""
-        call = self.provider.alive_call()
+        call = self.provider.liveness_request()
         if call is None:
             return None
 
-        def fault_in(answer: Answer) -> str | None:
-            if self.provider.is_own_answer(answer):
+        def fault_in(answer: HttpResponse) -> str | None:
+            if self.provider.is_own_response(answer):
                 return None
             return f"{call.path}: HTTP {answer.http_status} that is not the provider's own ({answer.excerpt!r})"
 
         try:
             async with self._reads:
-                return await self._sender.once(call, fault_in)
+                return await self._sender.send_once(call, fault_in)
         except AioweryError as error:
             return f"{call.path}: {error}"
 
@@ -230,15 +243,15 @@ class Session:
         """Return the jobs under way, and those that ended without anybody receiving it."""
         return (*self._jobs, *self._uncollected)
 
-    def tell_low_credits(self, balance: float) -> None:
+    def emit_low_credits(self, balance: float) -> None:
         """Tell the observer that credits run low."""
-        self._events.tell(LowCredits(balance=balance))
+        self._events.emit(LowCredits(balance=balance))
 
     def statistics(self) -> ClientStatistics:
         """Return the figures at this moment."""
         return ClientStatistics(
-            lane=self._tasks.statistics(),
-            answers=self._answers.statistics(),
+            queue=self._tasks.statistics(),
+            direct_queue=self._answers.statistics(),
             polls=self._watch.statistics(),
             under_way=len(self._jobs),
             credits=self.books.credits,
@@ -255,7 +268,7 @@ class Session:
         try:
             await self.submissions.finished()
         finally:
-            self.brake.leave(self._member)
+            self.brake.remove_member(self._member)
             self.callbacks.close()
             for errand in self._errands:
                 errand.cancel()
@@ -283,7 +296,7 @@ class Session:
         if job.ticket is not None:
             job.ticket.release(places)
             if not job.places and job.request is not None:
-                self._turns.end(job.ticket)
+                self._turns.release(job.ticket)
 
     def watched(self, job: Job[Any]) -> None:
         """A job is looked after."""
@@ -292,27 +305,27 @@ class Session:
 
     def learned(self, job: Job[Any], interval: Interval) -> None:
         """A look has found a job's end."""
-        self.books.learned(job, interval)
+        self.books.record_duration(job, interval)
 
     def ended(self, job: Job[Any]) -> None:
         """A job has ended, or our patience with it."""
         if job.done and job.state is TaskState.DONE:
             self._finished += 1
             if job.ticket is not None and job.request is not None:
-                job.ticket.done()
+                job.ticket.finished()
         elif job.done:
             self._failed += 1
         if job.done:
-            self.books.ended(job)
-            self.callbacks.end(job)
+            self.books.record_end(job)
+            self.callbacks.unregister(job)
         else:
-            self.books.give_back(job)
+            self.books.disown(job)
         self._jobs.discard(job)
         self._uncollected[job] = None
         if len(self._uncollected) > _UNCOLLECTED:
             forgotten, _ = self._uncollected.popitem(last=False)
             self.books.forget(forgotten)
-            self.callbacks.end(forgotten)
+            self.callbacks.unregister(forgotten)
 
     def collected(self, job: Job[Any]) -> None:
         """Somebody has received a job's end."""
@@ -321,4 +334,4 @@ class Session:
     async def _ended_elsewhere(self, task_ids: tuple[str, ...]) -> None:
         """Wait for the end of tasks that another process submitted, as far as they can be asked about."""
         with contextlib.suppress(ConfigurationError, JobError):
-            await self.reattach(Accepted(task_ids=task_ids), Result, None).ended(deadline=None)
+            await self.reattach(Accepted(task_ids=task_ids), Result, None).wait_finished(timeout=None)

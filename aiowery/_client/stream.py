@@ -25,7 +25,7 @@ Requests = Iterable[Request[ResultT]] | AsyncIterable[Request[ResultT]]
 
 
 @attrs.frozen
-class Work(Generic[ResultT]):
+class StreamItem(Generic[ResultT]):
     """A request on its way through a stream: its place in the input, and its entry if it has one already."""
 
     index: int
@@ -33,15 +33,15 @@ class Work(Generic[ResultT]):
     entry_id: int | None = None
 
 
-class Ended(Protocol[R_co]):
+class Finished(Protocol[R_co]):
     """Something that has come to its end, and gives it to whoever asks first."""
 
-    def collect(self) -> R_co:
+    def result(self) -> R_co:
         """Return the result or raise the error."""
         ...
 
 
-Running = Callable[[Work[ResultT]], Awaitable[Ended[ResultT] | None]]
+RunItem = Callable[[StreamItem[ResultT]], Awaitable[Finished[ResultT] | None]]
 """Takes a request to its end; None while somebody else is at work on it."""
 
 
@@ -56,8 +56,8 @@ class OutcomeStream(AsyncIterator[Outcome[ResultT]], Generic[ResultT]):
 
     def __init__(
         self,
-        run: Running[ResultT],
-        works: AsyncGenerator[Work[ResultT], None],
+        run: RunItem[ResultT],
+        works: AsyncGenerator[StreamItem[ResultT], None],
         *,
         in_flight: int,
         ordered: bool,
@@ -70,7 +70,7 @@ class OutcomeStream(AsyncIterator[Outcome[ResultT]], Generic[ResultT]):
         self._look_again = look_again
         self._ordered = ordered
         self._slots = asyncio.Semaphore(in_flight)
-        self._ready: dict[int, tuple[Work[ResultT], Ended[ResultT] | AioweryError]] = {}
+        self._ready: dict[int, tuple[StreamItem[ResultT], Finished[ResultT] | AioweryError]] = {}
         self._landed: deque[int] = deque()
         self._delivered = 0
         self._taken = 0
@@ -147,8 +147,8 @@ class OutcomeStream(AsyncIterator[Outcome[ResultT]], Generic[ResultT]):
             self._news.set()
             await self._works.aclose()
 
-    async def _one(self, number: int, work: Work[ResultT]) -> None:
-        end: Ended[ResultT] | AioweryError
+    async def _one(self, number: int, work: StreamItem[ResultT]) -> None:
+        end: Finished[ResultT] | AioweryError
         try:
             end = await self._ended(work)
         except AioweryError as error:
@@ -161,7 +161,7 @@ class OutcomeStream(AsyncIterator[Outcome[ResultT]], Generic[ResultT]):
         self._landed.append(number)
         self._news.set()
 
-    async def _ended(self, work: Work[ResultT]) -> Ended[ResultT]:
+    async def _ended(self, work: StreamItem[ResultT]) -> Finished[ResultT]:
         """Run a request to its end; while somebody else is at work on it, others go before, if order allows."""
         while (end := await self._run(work)) is None:
             if self._ordered:
@@ -190,30 +190,30 @@ class OutcomeStream(AsyncIterator[Outcome[ResultT]], Generic[ResultT]):
         self._news.set()
 
 
-async def numbered(requests: Requests[ResultT]) -> AsyncGenerator[Work[ResultT], None]:
+async def enumerate_requests(requests: Requests[ResultT]) -> AsyncGenerator[StreamItem[ResultT], None]:
     """Yield the requests with their places in the input."""
     index = 0
     if not isinstance(requests, AsyncIterable):
         for request in requests:
-            yield Work(index, request)
+            yield StreamItem(index, request)
             index += 1
         return
     try:
         async for request in requests:
-            yield Work(index, request)
+            yield StreamItem(index, request)
             index += 1
     finally:
         if isinstance(requests, AsyncGenerator):
             await requests.aclose()
 
 
-def _outcome(work: Work[ResultT], end: Ended[ResultT] | AioweryError) -> Outcome[ResultT]:
+def _outcome(work: StreamItem[ResultT], end: Finished[ResultT] | AioweryError) -> Outcome[ResultT]:
     """Collect an end at its delivery: what is not delivered stays in `client.jobs()`."""
     error: AioweryError | None = end if isinstance(end, AioweryError) else None
     result: ResultT | None = None
     if not isinstance(end, AioweryError):
         try:
-            result = end.collect()
+            result = end.result()
         except AioweryError as fault:
             error = fault
     return Outcome(index=work.index, request=work.request, entry_id=work.entry_id, result=result, error=error)

@@ -35,7 +35,7 @@ _NAMES = {
 }
 
 
-class Fault(ValueError):
+class TypeFault(ValueError):
     """A value of the wrong type, named in JSON's own words."""
 
     def __init__(self, wanted: str, value: Any) -> None:
@@ -44,25 +44,25 @@ class Fault(ValueError):
 
 def _string(value: Any, _: Any) -> str:
     if not isinstance(value, str):
-        raise Fault("a string", value)
+        raise TypeFault("a string", value)
     return value
 
 
 def _boolean(value: Any, _: Any) -> bool:
     if not isinstance(value, bool):
-        raise Fault("a boolean", value)
+        raise TypeFault("a boolean", value)
     return value
 
 
 def _whole(value: Any, _: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise Fault("a whole number", value)
+        raise TypeFault("a whole number", value)
     return value
 
 
 def _number(value: Any, _: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise Fault("a number", value)
+        raise TypeFault("a number", value)
     return _whole_or_float(value)
 
 
@@ -70,10 +70,10 @@ def _whole_or_float(value: float) -> float:
     try:
         return float(value)
     except OverflowError as fault:  # JSON knows whole numbers beyond any float
-        raise Fault("a number of reasonable size", value) from fault
+        raise TypeFault("a number of reasonable size", value) from fault
 
 
-def number_in(value: Any) -> float | None:
+def lenient_number(value: Any) -> float | None:
     """Read a number that merely informs, also when it comes as text; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
@@ -86,7 +86,7 @@ def number_in(value: Any) -> float | None:
 
 def _identifier(value: Any, _: Any) -> Identifier:
     if isinstance(value, bool) or not isinstance(value, (str, int)) or not fits_in_a_path(str(value)):
-        raise Fault("an id", value)
+        raise TypeFault("an id", value)
     return Identifier(str(value))
 
 
@@ -114,7 +114,7 @@ def _object_only(converter: cattrs.Converter, cls: type[T]) -> Any:
 
     def hook(value: Any, _: Any) -> T:
         if not isinstance(value, Mapping):
-            raise Fault("an object", value)
+            raise TypeFault("an object", value)
         return structure({name: member for name, member in value.items() if member is not None}, cls)
 
     return hook
@@ -133,7 +133,7 @@ def structure(
     try:
         return converter.structure(raw, cls)
     except (cattrs.BaseValidationError, ValueError, RecursionError) as fault:
-        faults = tuple(map(_place_first, cattrs.transform_error(fault, path=where, format_exception=_words)))
+        faults = tuple(map(_place_first, cattrs.transform_error(fault, path=where, format_exception=_joined_lines)))
         raise UnexpectedResponse(
             f"HTTP {http_status} with an answer outside the contract: {'; '.join(faults)}",
             http_status=http_status,
@@ -148,8 +148,8 @@ def _place_first(line: str) -> str:
     return f"{place}: {words}"
 
 
-def _words(fault: BaseException, _: type | None) -> str:
-    if isinstance(fault, Fault):
+def _joined_lines(fault: BaseException, _: type | None) -> str:
+    if isinstance(fault, TypeFault):
         return str(fault)
     if isinstance(fault, KeyError):
         return f"the field {fault.args[0]!r} is missing"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from aiowery._core.codec import number_in
+from aiowery._core.codec import lenient_number
 
 _MOMENTS: Final = ("created_at", "createdAt", "create_time", "createTime", "created", "submitted_at")
 _SKEW: Final = 600.0
@@ -25,30 +25,30 @@ def contradicts(answer: Mapping[str, Any], asked: Mapping[str, Any], sent_at: fl
     `sent_at` is in seconds since the epoch; a task that began more than ten minutes before it is another request's.
     """
     return any(_differ(answer.get(name), value) for name, value in asked.items()) or any(
-        (moment := _moment(answer.get(name))) is not None and moment < sent_at - _SKEW for name in _MOMENTS
+        (moment := _timestamp(answer.get(name))) is not None and moment < sent_at - _SKEW for name in _MOMENTS
     )
 
 
 def _differ(echo: Any, asked: Any) -> bool:
     """Return True if two values cannot be the same, however they are written; a text may have been cut."""
     if isinstance(echo, str) and isinstance(asked, str):
-        short, long = sorted((_bare(echo), _bare(asked)), key=len)
+        short, long = sorted((_normalized(echo), _normalized(asked)), key=len)
         return bool(short) and short != long and not (len(short) >= _CUT and long.startswith(short))
-    numbers = number_in(echo), number_in(asked)
+    numbers = lenient_number(echo), lenient_number(asked)
     return None not in numbers and numbers[0] != numbers[1]
 
 
-def _bare(text: str) -> str:
+def _normalized(text: str) -> str:
     """Return a text without what is often written in another way: case, spaces, punctuation."""
     return _NO_LETTERS.sub("", text.casefold())
 
 
-def _moment(value: Any) -> float | None:
+def _timestamp(value: Any) -> float | None:
     """Read a moment as late as it can be meant: seconds or milliseconds since the epoch, or ISO 8601 in any zone.
 
     None for anything else, and for numbers before 2001, such as a 0 where nothing was filled in.
     """
-    number = number_in(value)
+    number = lenient_number(value)
     if number is not None:
         seconds = number / 1000 if number > _MILLISECONDS else number
         return seconds if seconds > _OLDEST else None

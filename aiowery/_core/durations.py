@@ -19,7 +19,7 @@ _ALMOST: Final = 1e-9
 _WEIGHT: Final = 0.3
 
 
-class Durations:
+class DurationEstimator:
     """The durations of the latest finished jobs of each kind, and what they say of the next one.
 
     `seen` is what is known of some kinds before the first job, as another process has seen it.
@@ -39,7 +39,7 @@ class Durations:
         if len(self._seen) > KINDS:
             self._forget(next(iter(self._seen)))
 
-    def first_look(self, key: Hashable) -> float | None:
+    def first_poll(self, key: Hashable) -> float | None:
         """Return the low percentile of the durations seen, or None while too few were."""
         known = self._known.get(key)
         if known is None:
@@ -61,7 +61,7 @@ def low_quantile(seen: Iterable[Interval], share: float) -> float:
     shared out among those that took less. Where that leaves too many of which nothing more is known, jobs have become
     faster than we look: then the answer is half of the earliest look.
     """
-    moments = sorted(map(_moment, seen))
+    moments = sorted(map(_wait_time, seen))
     left = 1.0
     for rank in range(len(moments), 0, -1):
         moment, late = moments[rank - 1]
@@ -72,13 +72,13 @@ def low_quantile(seen: Iterable[Interval], share: float) -> float:
     return moments[0][0] * _SHORTER
 
 
-def _moment(interval: Interval) -> tuple[float, bool]:
+def _wait_time(interval: Interval) -> tuple[float, bool]:
     """Return where a duration counts, and whether the first look came too late to tell by how much it was less."""
     last_running, found_done = interval
     return ((last_running + found_done) / 2, False) if last_running else (found_done, True)
 
 
-class SafetyNet:
+class WebhookFallback:
     """How many seconds a look may wait for the provider's call, learned from which of the two comes first.
 
     It begins at a quarter of the `longest`, until a first call has come. Each end that a call told of doubles it; each
@@ -93,18 +93,18 @@ class SafetyNet:
         self.calls: int = 0
         self.misses: int = 0
 
-    def called(self) -> None:
+    def record_delivery(self) -> None:
         """Note an end of which a call told."""
         self.calls += 1
         self.seconds = min(2 * self.seconds, self._longest)
 
-    def missed(self) -> None:
+    def record_missed(self) -> None:
         """Note an end that a look found, without a call."""
         self.misses += 1
         self.seconds = max(self.seconds / 2, self._shortest)
 
 
-class Usual:
+class MovingAverage:
     """A running mean that leans towards what was seen last; `seconds` is a guess, or None, until then."""
 
     def __init__(self, guess: float | None) -> None:

@@ -64,7 +64,7 @@ class JobUpdated:
 
 
 @attrs.frozen(kw_only=True)
-class JobEnded:
+class JobFinished:
     """A job ended: with a result (`error` is None) or with an error. `seconds` count from acceptance.
 
     It took longer than `last_running` seconds, when a look last saw it running (0 if none did), and no longer than
@@ -75,7 +75,7 @@ class JobEnded:
     label: str
     seconds: float
     last_running: float = 0.0
-    duration_key: tuple[str, ...] = ()
+    timing_key: tuple[str, ...] = ()
     credits: float | None = None
     error: AioweryError | None = None
 
@@ -90,7 +90,7 @@ class PollFailed:
 
 
 @attrs.frozen(kw_only=True)
-class LaneBackedOff:
+class QueueBackedOff:
     """The provider refused a submission because of load: no job is submitted for `pause` seconds."""
 
     pause: float
@@ -114,7 +114,7 @@ class SubmissionsPaused:
     as a probe. `failed_probes` counts those since the queue was last open.
     """
 
-    because: str
+    reason: str
     retry_in: float
     failed_probes: int
 
@@ -127,9 +127,9 @@ class SubmissionsResumed:
 Event = (
     JobAccepted
     | JobUpdated
-    | JobEnded
+    | JobFinished
     | PollFailed
-    | LaneBackedOff
+    | QueueBackedOff
     | LowCredits
     | SubmissionsPaused
     | SubmissionsResumed
@@ -137,14 +137,14 @@ Event = (
 Observer = Callable[[Event], Any]
 
 
-class Events:
+class EventEmitter:
     """Hands events to one observer, whose own errors never reach the work: they are logged, once."""
 
     def __init__(self, observer: Observer | None) -> None:
         self._observer = observer
         self._complained = False
 
-    def tell(self, event: Event) -> None:
+    def emit(self, event: Event) -> None:
         """Call the observer, if there is one."""
         if self._observer is None:
             return

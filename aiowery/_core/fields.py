@@ -53,18 +53,18 @@ def wire_of(field: attrs.Attribute[Any]) -> Wire:
     return found
 
 
-def spellings(field: attrs.Attribute[Any]) -> set[str]:
+def wire_names(field: attrs.Attribute[Any]) -> set[str]:
     """Return the names by which a field is known: ours and the wire's."""
     return {field.name, wire_of(field).name or field.name}
 
 
-def refused(owner: Any, field: attrs.Attribute[Any] | str, value: Any, needed: str) -> ConfigurationError:
+def invalid_field(owner: Any, field: attrs.Attribute[Any] | str, value: Any, needed: str) -> ConfigurationError:
     """Return the error that names the field, its value and what is needed instead."""
     name = field if isinstance(field, str) else field.name
-    return ConfigurationError(f"{type(owner).__name__}.{name} is {shown(value)}; {needed} is needed")
+    return ConfigurationError(f"{type(owner).__name__}.{name} is {short_repr(value)}; {needed} is needed")
 
 
-def shown(value: object) -> str:
+def short_repr(value: object) -> str:
     """Return a value as an error shows it: as code, of a long one the beginning."""
     try:
         words = repr(value)
@@ -73,21 +73,21 @@ def shown(value: object) -> str:
     return words if len(words) <= _SHOWN else words[: _SHOWN - 3] + "..."
 
 
-def writable(text: str) -> str:
+def replace_surrogates(text: str) -> str:
     """Return the text with U+FFFD for each half of a surrogate pair, which no encoding can write."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def text(*, shortest: int = 0, longest: int) -> Any:
+def text_length(*, shortest: int = 0, longest: int) -> Any:
     """Return a validator for a text whose length the contract bounds."""
 
     def check(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:
         if value is None and (field.default is None or wire_of(field).may_be_none):
             return
         if not isinstance(value, str):
-            raise refused(owner, field, value, "a string")
+            raise invalid_field(owner, field, value, "a string")
         if len(value.strip()) < shortest:
-            raise refused(owner, field, value, "a text that is not blank")
+            raise invalid_field(owner, field, value, "a text that is not blank")
         if len(value) > longest:
             raise ConfigurationError(
                 f"{type(owner).__name__}.{field.name} has {len(value)} characters ({value[:30]!r}...); at most"
@@ -97,7 +97,7 @@ def text(*, shortest: int = 0, longest: int) -> Any:
     return check
 
 
-def whole_number(*, least: int, most: int = _LARGEST) -> Any:
+def integer(*, least: int, most: int = _LARGEST) -> Any:
     """Return a validator for a whole number within bounds: by default, those that every service can read."""
     needed = f"a whole number of at least {least} and at most {most}"
 
@@ -106,7 +106,7 @@ def whole_number(*, least: int, most: int = _LARGEST) -> Any:
             return
         whole = isinstance(value, int) and not isinstance(value, bool)
         if not whole or not least <= value <= most:
-            raise refused(owner, field, value, needed)
+            raise invalid_field(owner, field, value, needed)
 
     return check
 
@@ -118,25 +118,25 @@ def number(*, least: float, most: float) -> Any:
         if value is None and field.default is None:
             return
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
-            raise refused(owner, field, value, f"a number from {least:g} to {most:g}")
+            raise invalid_field(owner, field, value, f"a number from {least:g} to {most:g}")
 
     return check
 
 
-def truth(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:
+def boolean(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:
     """Refuse what is neither true nor false, nor left out."""
     if not (isinstance(value, bool) or (value is None and field.default is None)):
-        raise refused(owner, field, value, "True or False")
+        raise invalid_field(owner, field, value, "True or False")
 
 
-def matching(form: re.Pattern[str], example: str) -> Any:
+def pattern(form: re.Pattern[str], example: str) -> Any:
     """Return a validator for a text of a given form."""
 
     def check(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:
         if value is None and field.default is None:
             return
         if not isinstance(value, str) or not form.fullmatch(value):
-            raise refused(owner, field, value, f"a text such as {example!r}")
+            raise invalid_field(owner, field, value, f"a text such as {example!r}")
 
     return check
 
@@ -144,16 +144,16 @@ def matching(form: re.Pattern[str], example: str) -> Any:
 def fits_in_a_path(text: str) -> bool:
     """Whether a text can be one segment of a url's path, once it is quoted."""
     # Dots alone would mean another folder there; what has lost a character on its way names something else.
-    return bool(text.strip().strip(".")) and writable(text) == text and "\ufffd" not in text
+    return bool(text.strip().strip(".")) and replace_surrogates(text) == text and "\ufffd" not in text
 
 
 def path_segment(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:
     """Refuse what cannot be an id in a path."""
     if not isinstance(value, str) or not fits_in_a_path(value):
-        raise refused(owner, field, value, "an id as the provider gave it")
+        raise invalid_field(owner, field, value, "an id as the provider gave it")
 
 
-def count(*, least: int = 0, most: int | None = None) -> Any:
+def item_count(*, least: int = 0, most: int | None = None) -> Any:
     """Return a validator for the number of items that a tuple may hold."""
     needed = f"at least {least}" + ("" if most is None else f" and at most {most}")
 
@@ -167,17 +167,17 @@ def count(*, least: int = 0, most: int | None = None) -> Any:
 def items(value: Any) -> tuple[Any, ...]:
     """Convert a list of things to a tuple; a single string is refused, because it is a list of letters."""
     if isinstance(value, (str, bytes, Mapping)):
-        raise ConfigurationError(f"{shown(value)} is one thing where a list is needed; put it into [...]")
+        raise ConfigurationError(f"{short_repr(value)} is one thing where a list is needed; put it into [...]")
     try:
         return tuple(value)
     except TypeError as fault:
-        raise ConfigurationError(f"{shown(value)} is no list; give one, such as [...]") from fault
+        raise ConfigurationError(f"{short_repr(value)} is no list; give one, such as [...]") from fault
 
 
 def mapping(value: Any) -> FrozenMapping:
     """Convert values by name to a read-only copy."""
     if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
-        raise ConfigurationError(f"{shown(value)} is given where values by name are needed, such as {{'seed': 7}}")
+        raise ConfigurationError(f"{short_repr(value)} is given where values by name are needed, such as {{'seed': 7}}")
     return FrozenMapping(value)
 
 

@@ -13,7 +13,7 @@ from typing import BinaryIO, Final
 import attrs
 
 from aiowery._base.snapshot import AssetKind
-from aiowery._core.fields import items, shown, writable
+from aiowery._core.fields import items, replace_surrogates, short_repr
 from aiowery.errors import ConfigurationError
 
 LARGEST: Final[dict[AssetKind, int]] = {
@@ -75,7 +75,7 @@ MediaSource = str | os.PathLike[str] | bytes | bytearray | BinaryIO | File
 
 
 @attrs.frozen
-class Checked:
+class UploadFile:
     """A file that may be uploaded: its kind and media type are known, its name ends as its content says.
 
     `digest` is a name for the content.
@@ -93,7 +93,7 @@ def is_url(text: str) -> bool:
     return _URL.match(text) is not None
 
 
-def media(value: MediaSource) -> Media:
+def to_media(value: MediaSource) -> Media:
     """Convert what a media field takes. A `str` is a url: a text from elsewhere must never open a local file.
 
     An open file is read here, from where it stands, and stays the caller's to close.
@@ -102,7 +102,9 @@ def media(value: MediaSource) -> Media:
         return value
     if isinstance(value, str):
         if not is_url(value):
-            raise ConfigurationError(f"{shown(value)} is no url; a local file is given as pathlib.Path({shown(value)})")
+            raise ConfigurationError(
+                f"{short_repr(value)} is no url; a local file is given as pathlib.Path({short_repr(value)})"
+            )
         return value
     if isinstance(value, (bytes, bytearray)):
         return File(bytes(value))
@@ -113,36 +115,36 @@ def media(value: MediaSource) -> Media:
 
 def local_media(value: MediaSource) -> Media:
     """Convert what is to be uploaded. Here a `str` is a path: whoever calls means a file of their own."""
-    return Path(value) if isinstance(value, str) and not is_url(value) else media(value)
+    return Path(value) if isinstance(value, str) and not is_url(value) else to_media(value)
 
 
 def optional_media(value: MediaSource | None) -> Media | None:
     """Convert what a media field that may be left out takes."""
-    return None if value is None else media(value)
+    return None if value is None else to_media(value)
 
 
 def media_list(values: Iterable[MediaSource]) -> tuple[Media, ...]:
     """Convert what a field for several media takes."""
-    return tuple(map(media, items(values)))
+    return tuple(map(to_media, items(values)))
 
 
 def _read_open(file: BinaryIO) -> File:
     read = getattr(file, "read", None)
     if not callable(read) or inspect.iscoroutinefunction(read):
-        raise ConfigurationError(f"{shown(file)} is no url, path, bytes or open file; give one of these")
+        raise ConfigurationError(f"{short_repr(file)} is no url, path, bytes or open file; give one of these")
     try:
-        content = _whole(read)
+        content = _read_all(read)
     except TypeError as fault:
-        raise ConfigurationError(f"{shown(file)} is open for text; open it with mode 'rb'") from fault
+        raise ConfigurationError(f"{short_repr(file)} is open for text; open it with mode 'rb'") from fault
     except Exception as fault:
         raise ConfigurationError(
-            f"{shown(file)} cannot be read ({fault}); give one that is open for reading"
+            f"{short_repr(file)} cannot be read ({fault}); give one that is open for reading"
         ) from fault
     name = getattr(file, "name", "")
     return File(content, Path(name).name if isinstance(name, str) else "")
 
 
-def _whole(read: Callable[[int], bytes]) -> bytes:
+def _read_all(read: Callable[[int], bytes]) -> bytes:
     """Read to the end, no more than could be uploaded; a pipe gives less at a time than it is asked for."""
     parts: list[bytes] = []
     left = _LARGEST_OF_ALL + 1
@@ -165,14 +167,14 @@ def read_file(path: Path) -> File:
         raise ConfigurationError(f"cannot read {path}: {reason}; nothing was sent") from fault
 
 
-def checked(source: Path | File, wanted: AssetKind | None = None) -> Checked:
+def validate_upload(source: Path | File, wanted: AssetKind | None = None) -> UploadFile:
     """Return a file ready for upload, or say why the provider would refuse it. Blocks.
 
     Images are jpg, jpeg, png or webp under 10 MB, videos and sounds under 50 MB, and the content must be what the
     name's ending says (contract: upload-file).
     """
     file = read_file(source) if isinstance(source, Path) else source
-    name = writable(file.name)  # on disk it need not be text
+    name = replace_surrogates(file.name)  # on disk it need not be text
     called = name or "the file"
     endings = next((found for signature, found in _SIGNATURES if signature.match(file.content)), ())
     if not endings:
@@ -190,4 +192,4 @@ def checked(source: Path | File, wanted: AssetKind | None = None) -> Checked:
             f"{called} has {len(file.content):,} bytes or more; {kind} files must be under {LARGEST[kind]:,}: reduce it"
         )
     stem = Path(name).stem or "file"
-    return Checked(file.content, stem + suffix, kind, content_type, file.digest)
+    return UploadFile(file.content, stem + suffix, kind, content_type, file.digest)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import attrs
 
-from aiowery._core.fields import writable
+from aiowery._core.fields import replace_surrogates
 from aiowery.errors import ConfigurationError, InvalidRequest, UnexpectedResponse
 
 _REQUEST_ID_HEADERS = ("x-request-id", "request-id", "x-trace-id", "trace-id", "x-amzn-requestid", "cf-ray")
@@ -24,7 +24,7 @@ MAIN_HOST = "main"
 
 
 @attrs.frozen(kw_only=True)
-class Form:
+class MultipartForm:
     """A file and a few texts, sent as multipart/form-data; the file is the part called `file`."""
 
     filename: str
@@ -34,7 +34,7 @@ class Form:
 
 
 @attrs.frozen
-class Call:
+class HttpRequest:
     """One HTTP call: `path` begins with a slash and is relative to the provider's host, or to another of its `host`s.
 
     `body` is JSON; a call has a body, or a form, or neither. `timeout`: seconds, where the client's own would not do.
@@ -43,7 +43,7 @@ class Call:
     method: Literal["GET", "POST"]
     path: str
     body: bytes | None = attrs.field(default=None, repr=False)
-    form: Form | None = attrs.field(default=None, kw_only=True)
+    form: MultipartForm | None = attrs.field(default=None, kw_only=True)
     host: str = attrs.field(default=MAIN_HOST, kw_only=True)
     timeout: float | None = attrs.field(default=None, kw_only=True)
 
@@ -57,7 +57,7 @@ def json_body(values: Mapping[str, Any]) -> bytes:
 
 
 @attrs.frozen
-class Answer:
+class HttpResponse:
     """One whole HTTP answer; header names are in lower case."""
 
     http_status: int
@@ -77,7 +77,7 @@ class Answer:
     def json(self) -> Any:
         """Return the body's JSON, whose texts can all be written; UnexpectedResponse when there is none."""
         try:
-            return _mended_json(self.body)
+            return _repaired_json(self.body)
         except (ValueError, RecursionError) as fault:
             what = "an empty body" if not self.body.strip() else f"a body that is not JSON ({self.excerpt!r})"
             raise UnexpectedResponse(
@@ -95,7 +95,7 @@ class Answer:
         except UnexpectedResponse:
             return None
 
-    def outside(self, what: str, fault: str, raw: Any = None, request_id: str | None = None) -> UnexpectedResponse:
+    def unexpected(self, what: str, fault: str, raw: Any = None, request_id: str | None = None) -> UnexpectedResponse:
         """Return the error for an answer outside the contract: what is wrong, and where."""
         return UnexpectedResponse(
             f"HTTP {self.http_status}: {what}",
@@ -105,11 +105,11 @@ class Answer:
             request_id=request_id or self.request_id,
         )
 
-    def misdirected(self, raw: Any, request_id: str | None = None) -> InvalidRequest | UnexpectedResponse:
+    def redirect_error(self, raw: Any, request_id: str | None = None) -> InvalidRequest | UnexpectedResponse:
         """Return the error for a redirect, which is not followed: the key is for this host, and a paid POST too."""
         target = self.headers.get("location", "nowhere")
         if self.http_status not in _UNTOUCHED:
-            return self.outside(f"points to {target}", "$: an answer of this address is expected", raw, request_id)
+            return self.unexpected(f"points to {target}", "$: an answer of this address is expected", raw, request_id)
         return InvalidRequest(
             f"HTTP {self.http_status} points to {target}; set base_url to the final address",
             http_status=self.http_status,
@@ -141,13 +141,13 @@ def mentions(text: str, words: re.Pattern[str]) -> bool:
     return words.search(text, 0, _SEARCHED) is not None
 
 
-def _mended_json(body: bytes) -> Any:
+def _repaired_json(body: bytes) -> Any:
     """Read JSON; a mark stands for what is no character, such as an emoji that was cut in two."""
     usual = body.startswith(b'{"')  # which no other encoding than UTF-8 begins with
     text = body.decode("utf-8" if usual else json.detect_encoding(body), "replace")
     value = json.loads(text)
     if "\\ud" in text.lower():  # half a character has no other way in
-        value = json.loads(writable(json.dumps(value, ensure_ascii=False)))
+        value = json.loads(replace_surrogates(json.dumps(value, ensure_ascii=False)))
     return value
 
 

@@ -28,7 +28,7 @@ def at_least(bound: float, *, finite: bool = False) -> Callable[[Any, attrs.Attr
     def check(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
         if not (number and bound <= value and not (finite and value == inf)):
-            raise _refused(owner, field, value, f"{what} of at least {bound:g}")
+            raise _invalid(owner, field, value, f"{what} of at least {bound:g}")
 
     return check
 
@@ -36,13 +36,13 @@ def at_least(bound: float, *, finite: bool = False) -> Callable[[Any, attrs.Attr
 def percentage(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:
     """Refuse what is no number between 0 and 100."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < _ALL:
-        raise _refused(owner, field, value, "a number between 0 and 100")
+        raise _invalid(owner, field, value, "a number between 0 and 100")
 
 
-def whole(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:
+def positive_integer(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:
     """Refuse what is no whole number of at least 1."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise _refused(owner, field, value, "a whole number of at least 1")
+        raise _invalid(owner, field, value, "a whole number of at least 1")
 
 
 def one_of(*words: str) -> Callable[[Any, attrs.Attribute[Any], Any], None]:
@@ -50,12 +50,12 @@ def one_of(*words: str) -> Callable[[Any, attrs.Attribute[Any], Any], None]:
 
     def check(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:
         if value not in words:
-            raise _refused(owner, field, value, " or ".join(map(repr, words)))
+            raise _invalid(owner, field, value, " or ".join(map(repr, words)))
 
     return check
 
 
-def _refused(owner: Any, field: attrs.Attribute[Any], value: Any, needed: str) -> ConfigurationError:
+def _invalid(owner: Any, field: attrs.Attribute[Any], value: Any, needed: str) -> ConfigurationError:
     return ConfigurationError(f"{type(owner).__name__}.{field.name} is {value!r}; {needed} is needed")
 
 
@@ -63,97 +63,115 @@ def _refused(owner: Any, field: attrs.Attribute[Any], value: Any, needed: str) -
 class Limits:
     """How much may happen at once, for one credential.
 
-    `in_flight`: tasks under way at the provider, which refuses one more. `submits`, `polls` and
-    `downloads`: HTTP requests of each sort at once; their sum is the size of the connection pool.
-    `uploads` are those of local files, `answers` those that answer at once instead of starting a task (a chat, say).
-    `submit_interval`: least seconds between two submissions. `regrow`: seconds without a refusal after which a
-    lane that had shrunk takes back one place.
+    `in_flight`: tasks under way at the provider, which refuses one more. `submissions`, `polls` and `downloads`: HTTP
+    requests of each sort at once; their sum is the size of the connection pool. `uploads` are those of local files,
+    `direct_calls` those that answer at once instead of starting a task (a chat, say). `submit_interval`: least seconds
+    between two submissions. `recovery_interval`: seconds without a refusal after which a lane that had shrunk takes
+    back one place.
 
     For providers that want a rest between two tasks: `cool_down` seconds after a task's observed end, or, with
-    `cool_from="start"`, after its acceptance, if that is later than its end. `queue`: how many requests may wait;
-    one more is `QueueTooLong`. `usual`: seconds that a task takes, to estimate with until the first has ended.
+    `cool_from="start"`, after its acceptance, if that is later than its end. `max_queue`: how many requests may wait;
+    one more is `QueueTooLong`. `expected_duration`: seconds that a task takes, to estimate with until the first has
+    ended.
 
     `max_doubts`: how many submissions in a row may end without a clear answer of the provider's own before submissions
     pause by themselves; two more than that among the last 100 do the same. None never pauses.
     """
 
-    in_flight: int = attrs.field(default=20, validator=whole)
-    submits: int = attrs.field(default=4, validator=whole)
-    polls: int = attrs.field(default=16, validator=whole)
-    downloads: int = attrs.field(default=4, validator=whole)
-    uploads: int = attrs.field(default=4, validator=whole)
-    answers: int = attrs.field(default=4, validator=whole)
+    in_flight: int = attrs.field(default=20, validator=positive_integer)
+    submissions: int = attrs.field(default=4, validator=positive_integer)
+    polls: int = attrs.field(default=16, validator=positive_integer)
+    downloads: int = attrs.field(default=4, validator=positive_integer)
+    uploads: int = attrs.field(default=4, validator=positive_integer)
+    direct_calls: int = attrs.field(default=4, validator=positive_integer)
     submit_interval: float = attrs.field(default=0.0, validator=at_least(0))
-    regrow: float = attrs.field(default=30.0, validator=at_least(0))
+    recovery_interval: float = attrs.field(default=30.0, validator=at_least(0))
     cool_down: float = attrs.field(default=0.0, validator=at_least(0, finite=True))
     cool_from: Literal["end", "start"] = attrs.field(default="end", validator=one_of("end", "start"))
-    queue: int | None = attrs.field(default=None, validator=attrs.validators.optional(whole))
-    usual: float | None = attrs.field(default=None, validator=attrs.validators.optional(at_least(0, finite=True)))
-    max_doubts: int | None = attrs.field(default=cast("int | None", 3), validator=attrs.validators.optional(whole))
+    max_queue: int | None = attrs.field(default=None, validator=attrs.validators.optional(positive_integer))
+    expected_duration: float | None = attrs.field(
+        default=None, validator=attrs.validators.optional(at_least(0, finite=True))
+    )
+    max_doubts: int | None = attrs.field(
+        default=cast("int | None", 3), validator=attrs.validators.optional(positive_integer)
+    )
 
     @property
     def connections(self) -> int:
         """The pool's size: no gate ever waits for a connection."""
-        return self.submits + self.polls + self.downloads + self.uploads + self.answers
+        return self.submissions + self.polls + self.downloads + self.uploads + self.direct_calls
 
-    def of_answers(self) -> Self:
+    def for_direct_calls(self) -> Self:
         """Return the limits of what answers at once, beside which tasks go on."""
-        return attrs.evolve(self, in_flight=self.answers, submits=self.answers, cool_down=0.0, queue=None, usual=None)
+        return attrs.evolve(
+            self,
+            in_flight=self.direct_calls,
+            submissions=self.direct_calls,
+            cool_down=0.0,
+            max_queue=None,
+            expected_duration=None,
+        )
 
     def faster(self, speed: float) -> Self:
         """Return the same limits in a world whose durations are divided by `speed`."""
-        slower = ("submit_interval", "regrow", "cool_down", *(("usual",) if self.usual is not None else ()))
-        return attrs.evolve(self, **_divided(self, speed, *slower))
+        slower = (
+            "submit_interval",
+            "recovery_interval",
+            "cool_down",
+            *(("expected_duration",) if self.expected_duration is not None else ()),
+        )
+        return attrs.evolve(self, **_scaled(self, speed, *slower))
 
 
 @attrs.frozen(kw_only=True)
 class PollPolicy:
-    """When a job is looked at: every `shortest` to `longest` seconds, at random, so that jobs drift apart.
+    """When a job is looked at: every `min_interval` to `max_interval` seconds, at random, so that jobs drift apart.
 
-    `first="learned"`: once `enough` jobs of a kind (model and settings) have finished, the first look waits for the
-    moment at which `percentile` % of them had ended. It comes at random within `eager` seconds around that moment, so
-    that jobs drift apart, though never under `shortest`; further looks come every `shortest` to `eager` seconds. That
-    is more prompt, with fewer polls. With a ledger in a file, what was learned outlives the process.
-    `first="interval"` switches learning off.
+    `first_poll="learned"`: once `min_samples` jobs of a kind (model and settings) have finished, the first look waits
+    for the moment at which `percentile` % of them had ended. It comes at random within `known_max_interval` seconds
+    around that moment, so that jobs drift apart, though never under `min_interval`; further looks come every
+    `min_interval` to `known_max_interval` seconds. That is more prompt, with fewer polls. With a ledger in a file, what
+    was learned outlives the process. `first_poll="interval"` switches learning off.
 
-    `grace`: for so many seconds after acceptance a "not found" only means "not yet". `ceiling`: how far the pause grows
-    after polls that failed. `image_deadline` and `deadline`: seconds from acceptance after which waiting for pictures,
-    and for anything else, ends in a `JobTimeout`. `safety_net`: seconds that a look waits at most while the provider is
-    to call back (`Webhooks`); fewer until its first call, and down to the usual interval when calls do not come.
+    `not_found_grace`: for so many seconds after acceptance a "not found" only means "not yet". `max_backoff`: how far
+    the pause grows after polls that failed. `image_timeout` and `timeout`: seconds from acceptance after which waiting
+    for pictures, and for anything else, ends in a `JobTimeout`. `webhook_fallback`: seconds that a look waits at most
+    while the provider is to call back (`Webhooks`); fewer until its first call, and down to the usual interval when
+    calls do not come.
     """
 
-    shortest: float = attrs.field(default=3.0, validator=at_least(0.001, finite=True))
-    longest: float = attrs.field(default=5.0, validator=at_least(0.001, finite=True))
-    eager: float = attrs.field(default=3.2, validator=at_least(0.001, finite=True))
-    first: Literal["learned", "interval"] = attrs.field(default="learned", validator=one_of("learned", "interval"))
-    enough: int = attrs.field(default=8, validator=whole)
+    min_interval: float = attrs.field(default=3.0, validator=at_least(0.001, finite=True))
+    max_interval: float = attrs.field(default=5.0, validator=at_least(0.001, finite=True))
+    known_max_interval: float = attrs.field(default=3.2, validator=at_least(0.001, finite=True))
+    first_poll: Literal["learned", "interval"] = attrs.field(default="learned", validator=one_of("learned", "interval"))
+    min_samples: int = attrs.field(default=8, validator=positive_integer)
     percentile: float = attrs.field(default=5.0, validator=percentage)
-    grace: float = attrs.field(default=30.0, validator=at_least(0))
-    ceiling: float = attrs.field(default=30.0, validator=at_least(0.001))
-    image_deadline: float = attrs.field(default=600.0, validator=at_least(0))
-    deadline: float = attrs.field(default=1800.0, validator=at_least(0))
-    safety_net: float = attrs.field(default=60.0, validator=at_least(0.001, finite=True))
+    not_found_grace: float = attrs.field(default=30.0, validator=at_least(0))
+    max_backoff: float = attrs.field(default=30.0, validator=at_least(0.001))
+    image_timeout: float = attrs.field(default=600.0, validator=at_least(0))
+    timeout: float = attrs.field(default=1800.0, validator=at_least(0))
+    webhook_fallback: float = attrs.field(default=60.0, validator=at_least(0.001, finite=True))
 
     def __attrs_post_init__(self) -> None:
-        if self.longest < self.shortest or self.eager < self.shortest:
+        if self.max_interval < self.min_interval or self.known_max_interval < self.min_interval:
             raise ConfigurationError(
-                f"PollPolicy: longest ({self.longest!r}) and eager ({self.eager!r}) must not be below"
-                f" shortest ({self.shortest!r})"
+                f"PollPolicy: longest ({self.max_interval!r}) and eager ({self.known_max_interval!r}) must not be below"
+                f" shortest ({self.min_interval!r})"
             )
 
-    def deadline_of(self, kind: str | None) -> float:
+    def timeout_for(self, kind: str | None) -> float:
         """Return the default patience for jobs of this kind; of an unknown one, as for the slowest."""
-        return self.image_deadline if kind == "image" else self.deadline
+        return self.image_timeout if kind == "image" else self.timeout
 
     def interval(self, random: Random) -> float:
-        """Return the pause before the next look: uniform between `shortest` and `longest`."""
-        return self.shortest + (self.longest - self.shortest) * random()
+        """Return the pause before the next look: uniform between `min_interval` and `max_interval`."""
+        return self.min_interval + (self.max_interval - self.min_interval) * random()
 
-    def eager_interval(self, random: Random) -> float:
+    def known_interval(self, random: Random) -> float:
         """Return the pause between looks at a job whose usual duration is known."""
-        return self.shortest + (self.eager - self.shortest) * random()
+        return self.min_interval + (self.known_max_interval - self.min_interval) * random()
 
-    def first_look(self, learned: float | None, random: Random) -> float:
+    def first_poll_after(self, learned: float | None, random: Random) -> float:
         """Return the seconds from acceptance to the first look at a job; `learned`: before which few have ended.
 
         It comes anywhere within an interval around that moment. So ends are found as soon as by looks that began at
@@ -161,27 +179,38 @@ class PollPolicy:
         """
         if learned is None:
             return self.interval(random)
-        earliest = max(self.eager_interval(random), learned - self.eager / 2)
-        latest = max(earliest, learned + self.eager / 2)
+        earliest = max(self.known_interval(random), learned - self.known_max_interval / 2)
+        latest = max(earliest, learned + self.known_max_interval / 2)
         return earliest + (latest - earliest) * random()
 
-    def next_look(self, learned: float | None, random: Random) -> float:
+    def next_poll_after(self, learned: float | None, random: Random) -> float:
         """Return the pause before the next look at a job whose usual duration is `learned`, or not known."""
-        return self.interval(random) if learned is None else self.eager_interval(random)
+        return self.interval(random) if learned is None else self.known_interval(random)
 
     def after_failures(self, failures: int, random: Random) -> float:
         """Return the pause after so many failed looks in a row: the interval, from the second on with jitter on top."""
         usual = self.interval(random)
         if failures <= 1:
             return usual
-        return max(usual, min(self.ceiling, usual + full_jitter(failures - 1, self.shortest, self.ceiling, random)))
+        return max(
+            usual, min(self.max_backoff, usual + full_jitter(failures - 1, self.min_interval, self.max_backoff, random))
+        )
 
     def faster(self, speed: float) -> Self:
         """Return the same policy in a world whose durations are divided by `speed`."""
         return attrs.evolve(
             self,
-            **_divided(self, speed, "shortest", "longest", "eager", "grace", "ceiling", "safety_net"),
-            **_divided(self, speed, "image_deadline", "deadline"),
+            **_scaled(
+                self,
+                speed,
+                "min_interval",
+                "max_interval",
+                "known_max_interval",
+                "not_found_grace",
+                "max_backoff",
+                "webhook_fallback",
+            ),
+            **_scaled(self, speed, "image_timeout", "timeout"),
         )
 
 
@@ -189,46 +218,46 @@ class PollPolicy:
 class RetryPolicy:
     """How often and how patiently a call is repeated that may be repeated.
 
-    Reads, and submissions that provably never left: at most `attempts` in all, with full-jitter pauses that
-    grow from `base` to `ceiling` seconds. Submissions refused because of load (429, throttling, too many tasks)
-    keep their place in the lane and are repeated; when the lane has had nothing but refusals for `patience` seconds,
-    everybody in line gets the error. A Retry-After is obeyed up to `longest_wait` seconds.
+    Reads, and submissions that provably never left: at most `max_attempts` in all, with full-jitter pauses that grow
+    from `initial_backoff` to `max_backoff` seconds. Submissions refused because of load (429, throttling, too many
+    tasks) keep their place in the lane and are repeated; when the lane has had nothing but refusals for `max_busy_time`
+    seconds, everybody in line gets the error. A Retry-After is obeyed up to `max_retry_after` seconds.
 
-    When submissions have paused by themselves (`Limits.max_doubts`), the first probe comes after `probe_after` seconds,
-    and each one after a failed probe takes twice as long to come, up to `probe_ceiling` seconds.
+    When submissions have paused by themselves (`Limits.max_doubts`), the first probe comes after `probe_interval`
+    seconds, and each one after a failed probe takes twice as long to come, up to `max_probe_interval` seconds.
     """
 
-    attempts: int = attrs.field(default=4, validator=whole)
-    base: float = attrs.field(default=0.5, validator=at_least(0, finite=True))
-    ceiling: float = attrs.field(default=20.0, validator=at_least(0))
-    patience: float = attrs.field(default=600.0, validator=at_least(0))
-    longest_wait: float = attrs.field(default=120.0, validator=at_least(0))
-    probe_after: float = attrs.field(default=30.0, validator=at_least(0.001, finite=True))
-    probe_ceiling: float = attrs.field(default=600.0, validator=at_least(0.001, finite=True))
+    max_attempts: int = attrs.field(default=4, validator=positive_integer)
+    initial_backoff: float = attrs.field(default=0.5, validator=at_least(0, finite=True))
+    max_backoff: float = attrs.field(default=20.0, validator=at_least(0))
+    max_busy_time: float = attrs.field(default=600.0, validator=at_least(0))
+    max_retry_after: float = attrs.field(default=120.0, validator=at_least(0))
+    probe_interval: float = attrs.field(default=30.0, validator=at_least(0.001, finite=True))
+    max_probe_interval: float = attrs.field(default=600.0, validator=at_least(0.001, finite=True))
 
-    def pause(self, failures: int, retry_after: float | None, random: Random) -> float:
+    def backoff(self, failures: int, retry_after: float | None, random: Random) -> float:
         """Return the pause before a read is repeated: what the server asked for, else full jitter."""
         if retry_after is not None:
-            return min(retry_after, self.longest_wait)
-        return full_jitter(failures, self.base, self.ceiling, random)
+            return min(retry_after, self.max_retry_after)
+        return full_jitter(failures, self.initial_backoff, self.max_backoff, random)
 
-    def lane_pause(self, refusals: int, retry_after: float | None, random: Random) -> float:
-        """Return how long a refused lane rests: at least four times `base`, also when a Retry-After says 0."""
-        least = 4 * self.base
+    def queue_backoff(self, refusals: int, retry_after: float | None, random: Random) -> float:
+        """Return how long a refused lane rests: at least four times `initial_backoff`, even if Retry-After is 0."""
+        least = 4 * self.initial_backoff
         if retry_after is not None:
-            return max(least, min(retry_after, self.longest_wait))
-        return least + full_jitter(refusals, self.base, self.ceiling, random)
+            return max(least, min(retry_after, self.max_retry_after))
+        return least + full_jitter(refusals, self.initial_backoff, self.max_backoff, random)
 
-    def probe_pause(self, failed_probes: int) -> float:
+    def probe_backoff(self, failed_probes: int) -> float:
         """Return the pause before the next probe, by how many have failed."""
-        return min(self.probe_ceiling, self.probe_after * 2.0 ** min(failed_probes, _MOST_DOUBLINGS))
+        return min(self.max_probe_interval, self.probe_interval * 2.0 ** min(failed_probes, _MOST_DOUBLINGS))
 
     def faster(self, speed: float) -> Self:
         """Return the same policy in a world whose durations are divided by `speed`."""
         return attrs.evolve(
             self,
-            **_divided(self, speed, "base", "ceiling", "patience", "longest_wait"),
-            **_divided(self, speed, "probe_after", "probe_ceiling"),
+            **_scaled(self, speed, "initial_backoff", "max_backoff", "max_busy_time", "max_retry_after"),
+            **_scaled(self, speed, "probe_interval", "max_probe_interval"),
         )
 
 
@@ -247,7 +276,7 @@ OnDoubt = Literal["hold"] | Resubmit
 """What to do about requests in doubt: wait for a decision, or send them again."""
 
 
-def _divided(policy: object, speed: float, *durations: str) -> dict[str, Any]:
+def _scaled(policy: object, speed: float, *durations: str) -> dict[str, Any]:
     if not 0 < speed <= FASTEST:
         raise ConfigurationError(f"speed is {speed!r}; a number above 0 and at most {FASTEST} is needed")
     return {name: getattr(policy, name) / speed for name in durations}

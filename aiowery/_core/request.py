@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Final, Generic, Literal, Self, TypeVar
 
 import attrs
 
-from aiowery._base.snapshot import Asset, Kind, Snapshot, TaskState, credits_of
-from aiowery._core.fields import FrozenMapping, shown, spellings
+from aiowery._base.snapshot import Asset, Kind, Snapshot, TaskState, total_credits
+from aiowery._core.fields import FrozenMapping, short_repr, wire_names
 from aiowery.errors import AioweryError, ConfigurationError
 
 R_co = TypeVar("R_co", bound="Result", covariant=True)
@@ -26,7 +26,7 @@ class Unset(enum.Enum):
 
 DEFAULT: Final = Unset.DEFAULT
 
-Deadline = float | None | Literal[Unset.DEFAULT]
+Timeout = float | None | Literal[Unset.DEFAULT]
 """Seconds of patience counted from acceptance; `None` waits without end; `DEFAULT` goes by the request's kind."""
 
 
@@ -51,37 +51,37 @@ class Result:
     raw: tuple[Mapping[str, Any], ...] = attrs.field(default=(), repr=False)
 
     @classmethod
-    def of(cls, snapshots: Sequence[Snapshot], *, seconds: float | None, request_id: str | None) -> Self:
+    def from_snapshots(cls, snapshots: Sequence[Snapshot], *, seconds: float | None, request_id: str | None) -> Self:
         """Gather what the tasks of a job have brought; all have ended, at least one of them well."""
         return cls(
             task_ids=tuple(snapshot.task_id for snapshot in snapshots),
             assets=tuple(asset for snapshot in snapshots for asset in snapshot.assets),
             text="\n\n".join(snapshot.text for snapshot in snapshots if snapshot.text) or None,
-            credits=credits_of(snapshots),
+            credits=total_credits(snapshots),
             seconds=seconds,
             failures=tuple(snapshot for snapshot in snapshots if snapshot.state is TaskState.FAILED),
             request_id=request_id,
             raw=tuple(snapshot.raw for snapshot in snapshots),
-            **cls._own(snapshots),
+            **cls._extra_fields(snapshots),
         )
 
     @classmethod
-    def _own(cls, snapshots: Sequence[Snapshot]) -> dict[str, Any]:  # noqa: ARG003 - for the classes below
+    def _extra_fields(cls, snapshots: Sequence[Snapshot]) -> dict[str, Any]:  # noqa: ARG003 - for the classes below
         """Return the values of the fields that a subclass adds."""
         return {}
 
     @classmethod
-    def judged(cls, snapshot: Snapshot) -> Snapshot:
+    def interpret(cls, snapshot: Snapshot) -> Snapshot:
         """Return what a look means for a job that waits for such a result: for most, just what it says."""
         return snapshot
 
     @property
-    def facts(self) -> Mapping[str, Any]:
+    def metadata(self) -> Mapping[str, Any]:
         """What else is worth keeping beside the outputs, as JSON has it; for most results nothing."""
         return {}
 
     @property
-    def empty(self) -> bool:
+    def is_empty(self) -> bool:
         """Whether the provider reported success and brought nothing."""
         return not (self.assets or self.text)
 
@@ -100,7 +100,7 @@ class MediaResult(Result):
     __slots__ = ()
 
     @property
-    def empty(self) -> bool:
+    def is_empty(self) -> bool:
         """Whether there is no asset."""
         return not self.assets
 
@@ -144,7 +144,7 @@ class TextResult(Result):
     __slots__ = ()
 
     @property
-    def empty(self) -> bool:
+    def is_empty(self) -> bool:
         """Whether there are no words."""
         return not self.text
 
@@ -154,7 +154,7 @@ class TextResult(Result):
 
 def _frozen(extra: Any) -> FrozenMapping:
     if not isinstance(extra, Mapping) or not all(isinstance(name, str) for name in extra):
-        raise ConfigurationError(f"extra is {shown(extra)}; parameters by name are needed, such as {{'seed': 7}}")
+        raise ConfigurationError(f"extra is {short_repr(extra)}; parameters by name are needed, such as {{'seed': 7}}")
     return FrozenMapping(extra)
 
 
@@ -177,7 +177,7 @@ class Request(Generic[R_co]):
 
     @extra.validator
     def _extra_has_no_fields(self, _: attrs.Attribute[Any], extra: Mapping[str, Any]) -> None:
-        fields = {spelling: field.name for field in attrs.fields(type(self)) for spelling in spellings(field)}
+        fields = {spelling: field.name for field in attrs.fields(type(self)) for spelling in wire_names(field)}
         for name in sorted(fields.keys() & extra.keys()):
             raise ConfigurationError(
                 f"extra[{name!r}]: {type(self).__name__} has a field for it; write {fields[name]}=... instead"
@@ -188,22 +188,22 @@ class Request(Generic[R_co]):
         return attrs.evolve(self, **urls)
 
     @property
-    def places(self) -> int:
+    def task_count(self) -> int:
         """How many tasks this request starts, as far as it can be known before it is sent."""
         return 1
 
     @property
-    def answer_within(self) -> float | None:
+    def direct_timeout(self) -> float | None:
         """Seconds to wait for the answer of an endpoint that starts no task and answers with the work itself."""
         return None
 
     @property
-    def duration_key(self) -> tuple[str, ...]:
+    def timing_key(self) -> tuple[str, ...]:
         """What the time that such a job takes depends on; jobs with equal keys teach each other."""
         return (self.endpoint,)
 
     @property
-    def model_key(self) -> str | None:
+    def model_name(self) -> str | None:
         """The model that does the work, where the request names one."""
         return None
 
@@ -241,6 +241,6 @@ class Accepted:
     """What the provider said when it took a request: task ids, perhaps a batch id, perhaps first snapshots."""
 
     task_ids: tuple[str, ...]
-    batch_id: str | None = None
+    provider_batch_id: str | None = None
     snapshots: tuple[Snapshot, ...] = ()
     request_id: str | None = None

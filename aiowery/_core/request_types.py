@@ -11,7 +11,7 @@ from typing import Any, Final, Generic, TypeVar
 
 import attrs
 
-from aiowery._core.fields import shown, wire_of
+from aiowery._core.fields import short_repr, wire_of
 from aiowery._core.media import File, is_url
 from aiowery._core.request import Request
 from aiowery.errors import ConfigurationError
@@ -21,7 +21,7 @@ RequestT = TypeVar("RequestT", bound=Request[Any])
 _TYPE: Final = "type"
 
 
-class OnDemand(Mapping[str, type[RequestT]]):
+class LazyTypes(Mapping[str, type[RequestT]]):
     """The request classes of a package by `type_name`, of which `names` are the names there.
 
     A class is loaded when it is asked for: the names alone cost nothing.
@@ -45,7 +45,7 @@ class OnDemand(Mapping[str, type[RequestT]]):
         return repr(dict(self))
 
 
-class Catalogue(Generic[RequestT]):
+class RequestTypes(Generic[RequestT]):
     """The request classes of one provider; `requests` has each by its `type_name`."""
 
     def __init__(self, requests: Mapping[str, type[RequestT]]) -> None:
@@ -59,10 +59,10 @@ class Catalogue(Generic[RequestT]):
         """Return the class of this `type_name`; ConfigurationError lists the known ones."""
         cls = self.requests.get(name) if isinstance(name, str) else None
         if cls is None:
-            raise ConfigurationError(f"type is {shown(name)}; known types are: {', '.join(self.requests)}")
+            raise ConfigurationError(f"type is {short_repr(name)}; known types are: {', '.join(self.requests)}")
         return cls
 
-    def from_object(self, values: Mapping[str, Any]) -> RequestT:
+    def from_dict(self, values: Mapping[str, Any]) -> RequestT:
         """Make the request that a JSON object describes; names that its class does not know go to `extra`."""
         cls = self.request_type(values.get(_TYPE))
         fields = {field.name: field for field in attrs.fields(cls)}
@@ -73,7 +73,7 @@ class Catalogue(Generic[RequestT]):
         }
         extra = given.pop("extra", {})
         if not isinstance(extra, Mapping):
-            raise ConfigurationError(f"extra is {shown(extra)}; an object is needed")
+            raise ConfigurationError(f"extra is {short_repr(extra)}; an object is needed")
         known = {name: _read(fields[name], value) for name, value in given.items() if name in fields}
         unknown = {name: value for name, value in given.items() if name not in fields}
         for name, field in fields.items():
@@ -82,14 +82,14 @@ class Catalogue(Generic[RequestT]):
         return cls(extra={**extra, **unknown}, **known)
 
 
-def as_object(request: Request[Any], *, contents: bool = True) -> dict[str, Any]:
+def to_dict(request: Request[Any], *, contents: bool = True) -> dict[str, Any]:
     """Return the request as a JSON object, from which `from_object` makes an equal one.
 
     Only what was set is there. A local file stands by its path, a file in memory with its content in base64; without
     `contents` with a digest of it, from which nothing can be made again.
     """
     told = {
-        field.name: _told(value, contents=contents)
+        field.name: _to_json(value, contents=contents)
         for field in attrs.fields(type(request))
         if (value := getattr(request, field.name)) is not None or _is_none_by_choice(field, value)
         if value != () and (field.name != "extra" or value)
@@ -101,7 +101,7 @@ def _is_none_by_choice(field: attrs.Attribute[Any] | None, value: Any) -> bool:
     return value is None and field is not None and wire_of(field).may_be_none
 
 
-def _told(value: Any, *, contents: bool) -> Any:
+def _to_json(value: Any, *, contents: bool) -> Any:
     """Write one of our values as JSON has it."""
     if isinstance(value, Path) or (isinstance(value, tuple) and type(value) is not tuple):
         return str(value)  # a pair with a name writes itself
@@ -110,10 +110,10 @@ def _told(value: Any, *, contents: bool) -> Any:
             return {"base64": base64.b64encode(value.content).decode(), "name": value.name}
         return {"digest": value.digest, "name": value.name}
     if isinstance(value, tuple):
-        return [_told(item, contents=contents) for item in value]
+        return [_to_json(item, contents=contents) for item in value]
     if attrs.has(type(value)):
         return {
-            name: _told(member, contents=contents)
+            name: _to_json(member, contents=contents)
             for name, member in attrs.asdict(value, recurse=False).items()
             if member is not None
         }
@@ -124,10 +124,10 @@ def _read(field: attrs.Attribute[Any], value: Any) -> Any:
     """Read what JSON says of a media field; other fields convert by themselves."""
     if wire_of(field).media is None:
         return value
-    return [_local(item) for item in value] if isinstance(value, list) else _local(value)
+    return [_local_file(item) for item in value] if isinstance(value, list) else _local_file(value)
 
 
-def _local(value: Any) -> Any:
+def _local_file(value: Any) -> Any:
     if isinstance(value, str):
         return value if is_url(value) else Path(value)
     if isinstance(value, Mapping):

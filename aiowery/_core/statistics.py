@@ -6,7 +6,7 @@ import attrs
 
 
 @attrs.frozen(kw_only=True)
-class LaneStatistics:
+class QueueStatistics:
     """A lane at one moment. `capacity` and `in_use` count tasks, `waiting` and `submitting` requests.
 
     `paused_for` is in seconds; `paused_because` says why submissions have paused by themselves, None if they have not.
@@ -21,11 +21,11 @@ class LaneStatistics:
     submitting: int
     paused_for: float
     refusals: int
-    usual: float | None = None
+    expected_duration: float | None = None
     next_end: float | None = None
     cool_down: float = 0.0
     cool_from: str = "end"
-    paused_because: str | None = None
+    pause_reason: str | None = None
 
     def starts_in(self, ahead: int | None = None) -> float | None:
         """Return the seconds until a request with so many `ahead` would be sent; of one that came now, by default.
@@ -36,11 +36,11 @@ class LaneStatistics:
         free = self.capacity - self.in_use
         if ahead < free:
             return self.paused_for
-        if self.usual is None:
+        if self.expected_duration is None:
             return None
-        first_end = self.paused_for + self.usual if self.next_end is None else self.next_end
+        first_end = self.paused_for + self.expected_duration if self.next_end is None else self.next_end
         rounds = (ahead - free) // self.capacity
-        return max(self.paused_for, first_end + self._rest) + rounds * (self.usual + self._rest)
+        return max(self.paused_for, first_end + self._rest) + rounds * (self.expected_duration + self._rest)
 
     def ends_in(self, requests: int = 0) -> float | None:
         """Return the seconds until everything in this lane has ended, with so many more requests: an estimate."""
@@ -48,13 +48,13 @@ class LaneStatistics:
         if not last:
             return self.next_end if self.in_use else 0.0
         start = self.starts_in(last - 1)
-        return None if start is None or self.usual is None else start + self.usual
+        return None if start is None or self.expected_duration is None else start + self.expected_duration
 
     @property
     def _rest(self) -> float:
         """How long the lane rests after a task, seen from its end."""
         if self.cool_from == "start":
-            return max(0.0, self.cool_down - (self.usual or 0.0))
+            return max(0.0, self.cool_down - (self.expected_duration or 0.0))
         return self.cool_down
 
 
@@ -67,9 +67,9 @@ class PollStatistics:
 
     made: int
     under_way: int
-    watched: int
+    tracked: int
     due: int
-    held_for: float
+    paused_for: float
 
 
 @attrs.frozen(kw_only=True)
@@ -85,7 +85,7 @@ class WebhookStatistics:
     received: int
     first: int
     late: int
-    safety_net: float
+    fallback_interval: float
 
 
 @attrs.frozen(kw_only=True)
@@ -99,11 +99,11 @@ class ClientStatistics:
     `under_way` those that have not.
 
     `credits` is what was charged, and the estimates of what is under way or in doubt, `money` what those have cost
-    where the client knows `credit_price`. `webhooks` is None where the provider is not asked to call back.
+    where the client knows `price_per_credit`. `webhooks` is None where the provider is not asked to call back.
     """
 
-    lane: LaneStatistics
-    answers: LaneStatistics
+    queue: QueueStatistics
+    direct_queue: QueueStatistics
     polls: PollStatistics
     submitted: int
     accepted: int

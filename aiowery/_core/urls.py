@@ -8,14 +8,14 @@ from urllib.parse import urlsplit
 from aiowery.errors import ConfigurationError
 
 
-def checked_base_url(base_url: str) -> str:
+def validate_base_url(base_url: str) -> str:
     """Return the url without a trailing slash; ConfigurationError unless it is https, or http on loopback."""
     if "@" in base_url:
         raise ConfigurationError("base_url: credentials do not belong there; give the key as api_key=")
-    return checked_url("base_url", base_url, carries="the key")
+    return validate_url("base_url", base_url, carries="the key")
 
 
-def checked_url(name: str, address: object, *, carries: str) -> str:
+def validate_url(name: str, address: object, *, carries: str) -> str:
     """Return an address under which paths may lie, without a trailing slash; what it `carries` is secret.
 
     ConfigurationError unless it is https, or http on loopback, and nothing but scheme, host and path.
@@ -42,18 +42,18 @@ def checked_url(name: str, address: object, *, carries: str) -> str:
 def is_loopback(host: str) -> bool:
     """Whether this is our own machine."""
     address = _address(host)
-    return _names_localhost(host) if address is None else address.is_loopback
+    return _is_localhost_name(host) if address is None else address.is_loopback
 
 
 def is_private(host: str) -> bool:
     """Whether this lies in our own network. Odd spellings of addresses ("127.1", "0x7f.1") count as such."""
     address = _address(host)
     if address is None:
-        return _names_localhost(host) or host.rstrip(".").rpartition(".")[2][:1].isdigit()
+        return _is_localhost_name(host) or host.rstrip(".").rpartition(".")[2][:1].isdigit()
     return not address.is_global
 
 
-def _names_localhost(host: str) -> bool:
+def _is_localhost_name(host: str) -> bool:
     name = host.rstrip(".").lower()
     return name == "localhost" or name.endswith(".localhost")
 

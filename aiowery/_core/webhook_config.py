@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 
 import attrs
 
-from aiowery._core.urls import checked_url
+from aiowery._core.urls import validate_url
 from aiowery.errors import ConfigurationError
 
 _BYTES: Final = 16
@@ -21,7 +21,7 @@ def new_token() -> str:
     return secrets.token_hex(_BYTES)
 
 
-def ref_of(token: str) -> str:
+def submission_id_of(token: str) -> str:
     """Return the mark under which the ledger knows a submission: a hash of its token.
 
     So whoever looks for a mark compares hashes, whose timing tells nothing of a token, and who reads the ledger learns
@@ -31,7 +31,7 @@ def ref_of(token: str) -> str:
 
 
 @attrs.define
-class Line:
+class WebhookState:
     """What a job hears from the provider by itself, under its mark `ref`.
 
     `awaited`: the provider was told to call, so looks may wait. `called`: it has. `woken`: it has since the latest look
@@ -39,34 +39,34 @@ class Line:
     was at `looked_at`.
     """
 
-    ref: str
+    submission_id: str
     awaited: bool
-    called: bool = False
+    has_delivered: bool = False
     woken: bool = False
-    futile: int = 0
-    looked_at: float = 0.0
+    useless_wakeups: int = 0
+    polled_at: float = 0.0
 
 
-class Recipient(Protocol):
+class DeliveryHandler(Protocol):
     """Somebody who has submitted, or who keeps the ledger of those who have."""
 
     def knows(self, ref: str) -> Coroutine[Any, Any, bool]:
         """Return True if this mark is one of a submission that is known here, whatever has become of it."""
         ...
 
-    def delivered(self, ref: str, task_id: str, *, ended: bool) -> Coroutine[Any, Any, bool]:
+    def on_delivery(self, ref: str, task_id: str, *, ended: bool) -> Coroutine[Any, Any, bool]:
         """Record that a task was told of under a mark, and whether as ended; False when that is not known here."""
         ...
 
 
-class Postbox(Protocol):
+class DeliverySource(Protocol):
     """Where calls arrive: an `aiowery.webhook.Receiver`."""
 
-    def attach(self, recipient: Recipient) -> None:
+    def attach(self, recipient: DeliveryHandler) -> None:
         """Hand what arrives from here on to this recipient too, in the event loop that is running now."""
         ...
 
-    def detach(self, recipient: Recipient) -> None:
+    def detach(self, recipient: DeliveryHandler) -> None:
         """Hand nothing more to it."""
         ...
 
@@ -83,11 +83,11 @@ class Webhooks:
     """
 
     public_url: str = attrs.field()
-    receiver: Postbox | None = None
+    receiver: DeliverySource | None = None
 
     @public_url.validator
     def _is_an_address(self, _: attrs.Attribute[str], public_url: str) -> None:
-        checked_url("public_url", public_url, carries="each submission's secret")
+        validate_url("public_url", public_url, carries="each submission's secret")
 
     def __attrs_post_init__(self) -> None:
         told: object = self.receiver  # whatever the annotations say

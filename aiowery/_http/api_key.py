@@ -10,7 +10,7 @@ from aiowery.errors import ConfigurationError
 ApiKey = str | Callable[[], str | Awaitable[str]]
 
 
-class Credential:
+class ApiKeySource:
     """The API key, or the callable (plain or async) that knows it. Asked once, and again after a refusal."""
 
     def __init__(self, source: ApiKey) -> None:
@@ -23,16 +23,16 @@ class Credential:
     async def key(self) -> str:
         """Return the key in use."""
         if self._key is None:
-            self._key = await self._ask()
+            self._key = await self._read_source()
         return self._key
 
-    async def renewed(self, refused: str) -> bool:
+    async def refresh_if_stale(self, refused: str) -> bool:
         """Ask the callable again, unless somebody has already; whether there is another key than the refused one."""
         if self._key == refused and not isinstance(self._source, str):
-            self._key = await self._ask()
+            self._key = await self._read_source()
         return self._key != refused
 
-    async def _ask(self) -> str:
+    async def _read_source(self) -> str:
         try:
             key: object = self._source if isinstance(self._source, str) else self._source()
             if inspect.isawaitable(key):

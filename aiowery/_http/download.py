@@ -21,7 +21,7 @@ from aiowery._base.text import clean_name
 from aiowery._core.events import log
 from aiowery._core.policies import Random, RetryPolicy
 from aiowery._core.request import Result
-from aiowery._http.http_client import Body, Door
+from aiowery._http.http_client import DownloadResponse, HttpClient
 from aiowery.errors import DownloadError, TransportError
 
 T = TypeVar("T")
@@ -53,14 +53,14 @@ _SUFFIXES: Final = {
 _PAGES: Final = frozenset({"text/html", "application/json", "application/xml", "text/xml"})
 
 
-class _Passing(Exception):
+class _Transient(Exception):
     """A download broke off in a way that a repeat may cure."""
 
 
 class Downloader:
     """Fetches assets through the door, a few at a time."""
 
-    def __init__(self, door: Door, gate: asyncio.Semaphore, retries: RetryPolicy, random: Random) -> None:
+    def __init__(self, door: HttpClient, gate: asyncio.Semaphore, retries: RetryPolicy, random: Random) -> None:
         self._door = door
         self._gate = gate
         self._retries = retries
@@ -74,20 +74,20 @@ class Downloader:
         shared = len(set(names)) < len(names)
         paths = []
         for number, (asset, name) in enumerate(zip(assets, names, strict=True), 1):
-            part = _Part(asset.url, directory, f"{name}-{number}" if shared else name)
-            async with self._alone(part.path):
-                paths.append(await self._repeated(asset.url, part.path, partial(self._save_once, asset.url, part)))
+            part = PartialFile(asset.url, directory, f"{name}-{number}" if shared else name)
+            async with self._lock_for(part.path):
+                paths.append(await self._with_retries(asset.url, part.path, partial(self._save_once, asset.url, part)))
         return tuple(paths)
 
     async def fetch(self, asset: Asset) -> bytes:
         """Return the asset's bytes."""
-        return await self._repeated(asset.url, None, partial(self._read_once, asset.url))
+        return await self._with_retries(asset.url, None, partial(self._read_once, asset.url))
 
-    def _alone(self, path: Path) -> asyncio.Lock:
+    def _lock_for(self, path: Path) -> asyncio.Lock:
         """Return the lock of a part: two downloads of one file must not write into it in turn."""
         return self._under_way.setdefault(path, asyncio.Lock())
 
-    async def _repeated(self, url: str, path: Path | None, attempt: Callable[[], Awaitable[T]]) -> T:
+    async def _with_retries(self, url: str, path: Path | None, attempt: Callable[[], Awaitable[T]]) -> T:
         """Make attempts, each behind the gate, until one succeeds or repeating cannot help."""
         failures = 0
         while True:
@@ -100,15 +100,15 @@ class Downloader:
                     url=url,
                     path=path,
                 ) from fault
-            except (_Passing, TransportError) as fault:
+            except (_Transient, TransportError) as fault:
                 failures += 1
-                if failures >= self._retries.attempts:
+                if failures >= self._retries.max_attempts:
                     raise DownloadError(
                         f"cannot fetch {url}: {fault} (attempt {failures}, the last); try again later",
                         url=url,
                         path=path,
                     ) from fault
-                pause = self._retries.pause(failures, None, self._random)
+                pause = self._retries.backoff(failures, None, self._random)
                 log.warning("download of %s: %s; again in %.1f s", url, fault, pause)
                 await anyio.sleep(pause)
 
@@ -119,39 +119,41 @@ class Downloader:
             async for chunk in body.chunks():
                 content += chunk
                 _check_size(url, len(content), _LARGEST_IN_MEMORY)
-        _check_whole(body, len(content))
+        _check_complete(body, len(content))
         return bytes(content)
 
-    async def _save_once(self, url: str, part: _Part) -> Path:
+    async def _save_once(self, url: str, part: PartialFile) -> Path:
         found = await anyio.to_thread.run_sync(part.found)
         have = found.size
         async with self._door.download(url, {"range": f"bytes={have}-"} if have else {}) as body:
             if body.http_status == _RANGE_REFUSED:
                 await anyio.to_thread.run_sync(part.discard)
-                raise _Passing("the server cannot go on where the download broke off")
+                raise _Transient("the server cannot go on where the download broke off")
             _check(url, body)
             part = attrs.evolve(part, version=_version(body))
-            if have and not (_continues(body, have) and part.version == found.version):
+            if have and not (_resumes_at(body, have) and part.version == found.version):
                 await anyio.to_thread.run_sync(part.discard)
                 have = 0
                 if body.http_status == _PARTIAL:
-                    raise _Passing("the file has changed since its download began")
+                    raise _Transient("the file has changed since its download began")
             buffer = bytearray()
             try:
                 async for chunk in body.chunks():
                     buffer += chunk
                     _check_size(url, have + len(buffer), _LARGEST_FILE)
                     if len(buffer) >= _FLUSH:
-                        have = await anyio.to_thread.run_sync(part.keep, bytes(buffer), have)
+                        have = await anyio.to_thread.run_sync(part.save_version, bytes(buffer), have)
                         buffer.clear()
             except TransportError:
-                await anyio.to_thread.run_sync(part.keep, bytes(buffer), have)  # the next attempt goes on from here
+                await anyio.to_thread.run_sync(
+                    part.save_version, bytes(buffer), have
+                )  # the next attempt goes on from here
                 raise
         return await anyio.to_thread.run_sync(part.finish, bytes(buffer), have, body)
 
 
 @attrs.frozen
-class _Part:
+class PartialFile:
     """The file of a download under way, beside its target; its methods block and run in threads.
 
     What is left of a broken attempt has a small file beside it that names the version it belongs to.
@@ -178,25 +180,25 @@ class _Part:
         version = self._version_path.read_text("ascii", "replace") if self._version_path.exists() else ""
         return _Found(version, self.path.stat().st_size)
 
-    def keep(self, content: bytes, have: int) -> int:
+    def save_version(self, content: bytes, have: int) -> int:
         """Add to what is there, or begin anew when nothing of it counts; return the new size."""
         if not have:
             self._version_path.write_text(self.version, "ascii")
         return self._write(content, have)
 
-    def finish(self, content: bytes, have: int, body: Body) -> Path:
+    def finish(self, content: bytes, have: int, body: DownloadResponse) -> Path:
         """Write the rest and, if the file is whole, give it its name."""
         target = self.directory / (self.name + _suffix(body, self.url))
         try:
             if self._write(content, have) != self.path.stat().st_size:
                 self.discard()
-                raise _Passing("somebody else wrote into the same file")
-            _check_whole(body, have + len(content))
+                raise _Transient("somebody else wrote into the same file")
+            _check_complete(body, have + len(content))
             with self.path.open("rb") as file:
                 os.fsync(file.fileno())
             self.path.replace(target)
         except FileNotFoundError as fault:
-            raise _Passing("somebody else has taken the same file away, having finished it or not") from fault
+            raise _Transient("somebody else has taken the same file away, having finished it or not") from fault
         self._version_path.unlink(missing_ok=True)
         return target
 
@@ -221,7 +223,7 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:12]
 
 
-def _version(body: Body) -> str:
+def _version(body: DownloadResponse) -> str:
     """Return a short name of the file's version, so that no part is continued with another one's end."""
     return _digest(body.headers.get("etag") or body.headers.get("last-modified", ""))
 
@@ -233,20 +235,20 @@ def _path_of(url: str) -> str:
         return ""  # the door will say what is wrong with it
 
 
-def _suffix(body: Body, url: str) -> str:
+def _suffix(body: DownloadResponse, url: str) -> str:
     """Return the file's ending, from the content type or, if that says nothing, from the url."""
     suffix = PurePosixPath(_path_of(url)).suffix.lower()
     return _SUFFIXES.get(body.content_type) or (suffix if suffix in _SUFFIXES.values() else ".bin")
 
 
-def _check(url: str, body: Body) -> None:
+def _check(url: str, body: DownloadResponse) -> None:
     """Let only the beginning of a file pass."""
     if body.http_status in _PASSING or body.http_status >= _SERVER_ERRORS:
-        raise _Passing(f"HTTP {body.http_status}")
+        raise _Transient(f"HTTP {body.http_status}")
     if body.http_status not in {200, _PARTIAL}:
         raise DownloadError(f"cannot fetch {url}: HTTP {body.http_status}; the output may have expired", url=url)
     if body.content_type in _PAGES:
-        raise _Passing(f"a page ({body.content_type}) instead of a file")
+        raise _Transient(f"a page ({body.content_type}) instead of a file")
 
 
 def _check_size(url: str, size: int, largest: int) -> None:
@@ -254,7 +256,7 @@ def _check_size(url: str, size: int, largest: int) -> None:
         raise DownloadError(f"{url} is larger than {largest} bytes; fetch it with another tool", url=url)
 
 
-def _continues(body: Body, have: int) -> bool:
+def _resumes_at(body: DownloadResponse, have: int) -> bool:
     """Whether the answer goes on at the byte that was asked for."""
     return (
         not body.encoded
@@ -263,10 +265,10 @@ def _continues(body: Body, have: int) -> bool:
     )
 
 
-def _check_whole(body: Body, size: int) -> None:
+def _check_complete(body: DownloadResponse, size: int) -> None:
     """Compare the size with what the headers promised, if they did."""
     if body.encoded:
         return  # the headers count what went over the wire
     total = body.headers.get("content-range", "").rpartition("/")[2] or body.headers.get("content-length", "")
     if total.isdigit() and int(total) != size:
-        raise _Passing(f"{size} of {total} bytes arrived")
+        raise _Transient(f"{size} of {total} bytes arrived")

@@ -17,12 +17,12 @@ import anyio.lowlevel
 import attrs
 import httpx
 
-from aiowery._core.messages import MAIN_HOST, Answer, Call
-from aiowery._core.urls import checked_base_url, is_loopback, is_private
-from aiowery._http.api_key import Credential
-from aiowery._http.httpcore_transport import OwnConnections
-from aiowery._http.httpx_transport import CallersClient
-from aiowery._http.transport import Outgoing, Reply, Way
+from aiowery._core.messages import MAIN_HOST, HttpRequest, HttpResponse
+from aiowery._core.urls import is_loopback, is_private, validate_base_url
+from aiowery._http.api_key import ApiKeySource
+from aiowery._http.httpcore_transport import HttpcoreTransport
+from aiowery._http.httpx_transport import HttpxTransport
+from aiowery._http.transport import StreamingResponse, Transport, TransportRequest
 from aiowery.errors import (
     DownloadError,
     NoAnswer,
@@ -42,7 +42,7 @@ _HEADERS: Final = {"user-agent": "aiowery", "accept": "application/json"}
 _FOREIGN_HEADERS: Final = {"user-agent": "aiowery", "accept-encoding": "identity"}
 _SENDING: Final = "send_request_headers.started"
 
-Fence = Callable[[], Awaitable[None]]
+BeforeSend = Callable[[], Awaitable[None]]
 """Called when a paid request is about to leave; while it has not returned, nothing is sent, and never if it raises."""
 
 
@@ -50,20 +50,20 @@ Fence = Callable[[], Awaitable[None]]
 class _Trace:
     """Hears from the HTTP library how far a request has come, and passes the fence before the first byte leaves."""
 
-    fence: Fence | None = None
-    heard: bool = False
+    before_send: BeforeSend | None = None
+    responded: bool = False
     sent: bool = False
 
     async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
-        self.heard = True
+        self.responded = True
         # A proxy's CONNECT reports the same event; it carries no body and costs nothing.
         if event.endswith(_SENDING) and getattr(info.get("request"), "method", b"") != b"CONNECT":
-            await self.pass_fence()
+            await self.call_before_send()
             self.sent = True
 
-    async def pass_fence(self) -> None:
+    async def call_before_send(self) -> None:
         """Pass the fence, once; what it raises keeps the request from being sent."""
-        fence, self.fence = self.fence, None
+        fence, self.before_send = self.before_send, None
         if fence is not None:
             await fence()
 
@@ -72,7 +72,7 @@ class _Trace:
 class _Translation:
     """Turns the HTTP library's exceptions into ours, `from` the original."""
 
-    way: Way
+    way: Transport
     trace: _Trace | None
 
     def __enter__(self) -> None:
@@ -85,8 +85,8 @@ class _Translation:
             raise self._of(fault) from fault
 
     def _of(self, fault: Exception) -> TransportError:
-        what, trace = self.way.in_words(fault), self.trace
-        if self.way.proves_unsent(fault) if trace is None or not trace.heard else not trace.sent:
+        what, trace = self.way.describe(fault), self.trace
+        if self.way.is_provably_unsent(fault) if trace is None or not trace.responded else not trace.sent:
             return NotSent(f"{what}; nothing was sent: check the network, base_url and any proxy")
         return NoAnswer(f"{what}; the request may have arrived")
 
@@ -94,10 +94,10 @@ class _Translation:
 Translated = Callable[[], _Translation]
 
 
-class Body:
+class DownloadResponse:
     """A download under way: status, headers, and its bytes in chunks."""
 
-    def __init__(self, reply: Reply, translated: Translated) -> None:
+    def __init__(self, reply: StreamingResponse, translated: Translated) -> None:
         self._reply = reply
         self._translated = translated
         self.http_status: int = reply.http_status
@@ -134,7 +134,7 @@ class _Key:
         spellings = {secret, escaped, escaped.replace("/", "\\/")}
         return cls(secret, {**_HEADERS, "authorization": f"Bearer {secret}"}, tuple(one.encode() for one in spellings))
 
-    def hidden_in(self, answer: Answer) -> Answer:
+    def hidden_in(self, answer: HttpResponse) -> HttpResponse:
         """Return an answer whose server does not get the key, which it quotes, into our results and errors."""
         headers, body = answer.headers, answer.body
         for quoted in self.quoted:
@@ -142,25 +142,25 @@ class _Key:
                 body = body.replace(quoted, b"***")
         if any(self.secret in value for value in headers.values()):
             headers = {name: value.replace(self.secret, "***") for name, value in headers.items()}
-        return Answer(answer.http_status, headers, body)
+        return HttpResponse(answer.http_status, headers, body)
 
 
-class Door:
+class HttpClient:
     """One provider host, one key, one way to send."""
 
     def __init__(
         self,
         base_url: str,
-        credential: Credential,
-        way: Way,
+        credential: ApiKeySource,
+        way: Transport,
         *,
         timeout: float,
         other_hosts: Mapping[str, str] | None = None,
     ) -> None:
-        self.base_url: str = checked_base_url(base_url)
+        self.base_url: str = validate_base_url(base_url)
         self._hosts = {
             MAIN_HOST: self.base_url,
-            **{name: checked_base_url(url) for name, url in (other_hosts or {}).items()},
+            **{name: validate_base_url(url) for name, url in (other_hosts or {}).items()},
         }
         self._credential = credential
         self._made: _Key | None = None
@@ -171,7 +171,7 @@ class Door:
     async def open(
         cls,
         base_url: str,
-        credential: Credential,
+        credential: ApiKeySource,
         *,
         connections: int,
         timeout: float,
@@ -182,14 +182,14 @@ class Door:
 
         `other_hosts` are further addresses of the same provider, which get the same key; a call names its own.
         """
-        way = await _way(http, connections, timeout)
+        way = await _choose_transport(http, connections, timeout)
         return cls(base_url, credential, way, timeout=timeout, other_hosts=other_hosts)
 
     async def aclose(self) -> None:
         """Close the connections, if they are the door's own."""
         await self._way.aclose()
 
-    async def call(self, call: Call, fence: Fence | None = None) -> Answer:
+    async def send(self, call: HttpRequest, fence: BeforeSend | None = None) -> HttpResponse:
         """Make one call with the key and return the whole answer, whatever its status.
 
         The `fence` is passed when the first byte is about to leave: after pool, DNS, connect and TLS. Over a way
@@ -202,11 +202,11 @@ class Door:
         trace = None if call.method == "GET" and fence is None else _Trace(fence)
         patience = max(call.timeout or 0.0, self._timeout)
         with self._translated(trace):
-            if trace is not None and not self._way.tells_first_byte():
-                await trace.pass_fence()
+            if trace is not None and not self._way.reports_send_start():
+                await trace.call_before_send()
             host, headers = self._hosts[call.host], _typed(call, key.headers)
-            outgoing = Outgoing(call.method, host, call.path, headers, call.body, call.form, patience, trace)
-            answer = await self._way.exchange(outgoing, _LARGEST_ANSWER)
+            outgoing = TransportRequest(call.method, host, call.path, headers, call.body, call.form, patience, trace)
+            answer = await self._way.send_and_read(outgoing, _LARGEST_ANSWER)
         if len(answer.body) > _LARGEST_ANSWER:
             raise UnexpectedResponse(
                 f"HTTP {answer.http_status} with more than {_LARGEST_ANSWER} bytes; the rest was not read",
@@ -221,19 +221,19 @@ class Door:
         return self._made
 
     @contextlib.asynccontextmanager
-    async def download(self, url: str, headers: Mapping[str, str]) -> AsyncIterator[Body]:
+    async def download(self, url: str, headers: Mapping[str, str]) -> AsyncIterator[DownloadResponse]:
         """Open a foreign url without credentials, through at most five redirects, each checked."""
         with self._translated():
             reply = await self._follow(url, {**_FOREIGN_HEADERS, **headers})
         try:
-            yield Body(reply, self._translated)
+            yield DownloadResponse(reply, self._translated)
         finally:
             await reply.aclose()
 
-    async def _follow(self, url: str, headers: Mapping[str, str]) -> Reply:
+    async def _follow(self, url: str, headers: Mapping[str, str]) -> StreamingResponse:
         for _ in range(_MOST_REDIRECTS + 1):
             self._check_foreign(url)
-            reply = await self._way.send(Outgoing("GET", url, "", headers))
+            reply = await self._way.send(TransportRequest("GET", url, "", headers))
             target = reply.headers.get("location")
             if reply.http_status not in _REDIRECTS or target is None:
                 return reply
@@ -255,18 +255,18 @@ class Door:
         return _Translation(self._way, trace)
 
 
-async def _way(http: HTTPChoice | None, connections: int, timeout: float) -> Way:
+async def _choose_transport(http: HTTPChoice | None, connections: int, timeout: float) -> Transport:
     if http is None:
-        return await OwnConnections.open(connections, timeout)
+        return await HttpcoreTransport.open(connections, timeout)
     if http == "fast":
-        from aiowery._http.pyreqwest_transport import FastConnections  # noqa: PLC0415 - an extra
+        from aiowery._http.pyreqwest_transport import PyreqwestTransport  # noqa: PLC0415 - an extra
 
-        return await FastConnections.open(connections, timeout)
+        return await PyreqwestTransport.open(connections, timeout)
     await anyio.lowlevel.checkpoint()  # loads anyio's part for this event loop: now, and not for the first request
-    return CallersClient(http, timeout)
+    return HttpxTransport(http, timeout)
 
 
-def _typed(call: Call, headers: Mapping[str, str]) -> Mapping[str, str]:
+def _typed(call: HttpRequest, headers: Mapping[str, str]) -> Mapping[str, str]:
     """Add what says of which kind the body is."""
     if call.body is not None:
         return {**headers, "content-type": "application/json"}

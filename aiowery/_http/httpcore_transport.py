@@ -15,8 +15,8 @@ import attrs
 import httpcore
 import httpx
 
-from aiowery._http.pool import Connection, Connections
-from aiowery._http.transport import Outgoing, Reply, Way, multipart
+from aiowery._http.pool import Connection, ConnectionPool
+from aiowery._http.transport import StreamingResponse, Transport, TransportRequest, multipart
 
 _ORIGINS: Final = 64
 
@@ -30,7 +30,7 @@ class _Address:
     path: bytes
 
 
-class OwnConnections(Way):
+class HttpcoreTransport(Transport):
     """A stack of connections, and nothing between them and the door."""
 
     faults: tuple[type[Exception], ...] = (
@@ -53,18 +53,18 @@ class OwnConnections(Way):
         httpx.InvalidURL,
     )
 
-    def __init__(self, connections: Connections, timeout: float) -> None:
+    def __init__(self, connections: ConnectionPool, timeout: float) -> None:
         self._connections = connections
         self._timeout = timeout
         self._closed = False
 
     @classmethod
-    async def open(cls, connections: int, timeout: float) -> OwnConnections:
+    async def open(cls, connections: int, timeout: float) -> HttpcoreTransport:
         """Make room for so many connections; certificates are read from the disk in a thread."""
         tls = await anyio.to_thread.run_sync(httpx.create_ssl_context)
-        return cls(Connections(connections, tls), timeout)
+        return cls(ConnectionPool(connections, tls), timeout)
 
-    def proves_unsent(self, fault: Exception) -> bool:
+    def is_provably_unsent(self, fault: Exception) -> bool:
         """Whether it happened while connecting, or before."""
         return isinstance(fault, self._unsent)
 
@@ -72,37 +72,39 @@ class OwnConnections(Way):
         """Whether the door is."""
         return self._closed
 
-    def tells_first_byte(self) -> bool:
+    def reports_send_start(self) -> bool:
         """Httpcore does."""
         return True
 
-    async def send(self, outgoing: Outgoing) -> Reply:
+    async def send(self, outgoing: TransportRequest) -> StreamingResponse:
         """Send over the last used free connection, which is taken back when the answer has been closed."""
         address = _address(outgoing.base)
         request = _request(outgoing, address)
         request.extensions["timeout"] = outgoing.timeouts(self._timeout)
         if outgoing.trace is not None:
             request.extensions["trace"] = outgoing.trace
-        connection = await self._connections.take(address.origin)
+        connection = await self._connections.acquire(address.origin)
         try:
             response = await connection.handle_async_request(request)
         except BaseException:
-            await self._connections.drop(connection)
+            await self._connections.discard(connection)
             raise
-        return self._reply(response, address.origin, connection)
+        return self._response(response, address.origin, connection)
 
-    def _reply(self, response: httpcore.Response, origin: httpcore.Origin, connection: Connection) -> Reply:
+    def _response(
+        self, response: httpcore.Response, origin: httpcore.Origin, connection: Connection
+    ) -> StreamingResponse:
         headers = {name.lower().decode("latin-1"): value.decode("latin-1") for name, value in response.headers}
 
         async def aclose() -> None:
             try:
                 await response.aclose()
             except BaseException:
-                await self._connections.drop(connection)
+                await self._connections.discard(connection)
                 raise
-            await self._connections.give_back(origin, connection)
+            await self._connections.release(origin, connection)
 
-        return Reply(response.status, headers, _chunks(response, headers), aclose)
+        return StreamingResponse(response.status, headers, _chunks(response, headers), aclose)
 
     async def aclose(self) -> None:
         """Close all connections; nothing is sent any more."""
@@ -118,7 +120,7 @@ def _address(base: str) -> _Address:
     return _Address(origin, url.netloc, b"" if url.raw_path == b"/" else url.raw_path)
 
 
-def _request(outgoing: Outgoing, address: _Address) -> httpcore.Request:
+def _request(outgoing: TransportRequest, address: _Address) -> httpcore.Request:
     origin, headers = address.origin, outgoing.headers
     target = address.path + outgoing.path.encode("ascii")
     url = httpcore.URL(scheme=origin.scheme, host=origin.host, port=origin.port, target=target or b"/")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import httpx
 
-from aiowery._http.transport import Outgoing, Reply, Way, form_arguments
+from aiowery._http.transport import StreamingResponse, Transport, TransportRequest, form_arguments
 from aiowery.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _CALLERS_CREDENTIALS: Final = ("authorization", "cookie", "x-api-key")
 
 
-class CallersClient(Way):
+class HttpxTransport(Transport):
     """An `httpx.AsyncClient` or `httpx2.AsyncClient` that belongs to the caller."""
 
     def __init__(self, client: HTTPClient, timeout: float) -> None:
@@ -44,18 +44,18 @@ class CallersClient(Way):
         """Whether the caller has closed it."""
         return bool(self._client.is_closed)
 
-    def tells_first_byte(self) -> bool:
+    def reports_send_start(self) -> bool:
         """Whether all its transports are the library's own: others may report nothing, or too late."""
         mounts = getattr(self._client, "_mounts", {})
         transports = (getattr(self._client, "_transport", None), *mounts.values())
         # A mount without a transport stands for the client's usual one.
         return all(type(one) is self._own_transport for one in transports if one is not None)
 
-    def proves_unsent(self, fault: Exception) -> bool:
+    def is_provably_unsent(self, fault: Exception) -> bool:
         """Whether its name alone proves it."""
         return isinstance(fault, self._unsent)
 
-    async def send(self, outgoing: Outgoing) -> Reply:
+    async def send(self, outgoing: TransportRequest) -> StreamingResponse:
         """Send through the client."""
         headers, form = outgoing.headers, outgoing.form
         extensions: dict[str, Any] = {"timeout": outgoing.timeouts(self._timeout)}
@@ -69,7 +69,7 @@ class CallersClient(Way):
                 request.headers.pop(name, None)
         response = await self._client.send(request, stream=True, auth=None, follow_redirects=False)
         lower_case = {name.lower(): value for name, value in response.headers.items()}
-        return Reply(response.status_code, lower_case, response.aiter_bytes(), response.aclose)
+        return StreamingResponse(response.status_code, lower_case, response.aiter_bytes(), response.aclose)
 
     async def aclose(self) -> None:
         """Leave the client to its owner."""

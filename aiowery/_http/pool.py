@@ -23,7 +23,7 @@ KEEPALIVE: Final = 15.0
 Connection = httpcore.AsyncConnectionInterface
 
 
-class Connections:
+class ConnectionPool:
     """Keeps up to `most` connections alive, and obeys the environment's proxies."""
 
     def __init__(self, most: int, tls: ssl.SSLContext) -> None:
@@ -32,14 +32,14 @@ class Connections:
         self._free: list[tuple[httpcore.Origin, Connection]] = []
         self._all: set[Connection] = set()
 
-    async def take(self, origin: httpcore.Origin) -> Connection:
+    async def acquire(self, origin: httpcore.Origin) -> Connection:
         """Return the last used free connection to this origin, or a new one in the place of the longest idle."""
         while (free := self._last_free(origin)) is not None:
             if not free.has_expired():
                 return free
-            await self.drop(free)
+            await self.discard(free)
         if self._free and len(self._all) >= self._most:
-            await self.drop(self._free.pop(0)[1])
+            await self.discard(self._free.pop(0)[1])
         connection = self._open(origin)
         self._all.add(connection)
         return connection
@@ -50,14 +50,14 @@ class Connections:
                 return self._free.pop(index)[1]
         return None
 
-    async def give_back(self, origin: httpcore.Origin, connection: Connection) -> None:
+    async def release(self, origin: httpcore.Origin, connection: Connection) -> None:
         """Take a connection back after an exchange, to be used again if it can be."""
         if connection in self._all and connection.is_idle():
             self._free.append((origin, connection))
         else:
-            await self.drop(connection)
+            await self.discard(connection)
 
-    async def drop(self, connection: Connection) -> None:
+    async def discard(self, connection: Connection) -> None:
         """Close a connection that broke off: a cancelled request can leave it busy for ever, in httpcore's eyes."""
         self._all.discard(connection)
         await connection.aclose()

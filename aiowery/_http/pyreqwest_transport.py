@@ -19,9 +19,9 @@ from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.request import RequestBuilder, StreamRequest
 from pyreqwest.response import Response
 
-from aiowery._core.messages import Answer
+from aiowery._core.messages import HttpResponse
 from aiowery._http.pool import KEEPALIVE
-from aiowery._http.transport import Outgoing, Reply, Way, multipart
+from aiowery._http.transport import StreamingResponse, Transport, TransportRequest, multipart
 from aiowery.errors import ConfigurationError, NotSent
 
 # How Rust's hyper says that a connection did not come about.
@@ -32,7 +32,7 @@ _START: Final = 0.1
 T = TypeVar("T")
 
 
-class FastConnections(Way):
+class PyreqwestTransport(Transport):
     """pyreqwest's connections."""
 
     faults: tuple[type[Exception], ...] = (exceptions.PyreqwestError,)
@@ -45,7 +45,7 @@ class FastConnections(Way):
         self._closed = False
 
     @classmethod
-    async def open(cls, connections: int, timeout: float) -> FastConnections:
+    async def open(cls, connections: int, timeout: float) -> PyreqwestTransport:
         """Make room for so many connections; certificates are read from the disk in a thread."""
         if any(proxy.startswith("socks") for proxy in getproxies().values()):
             raise ConfigurationError(
@@ -60,34 +60,34 @@ class FastConnections(Way):
         """Whether the door is."""
         return self._closed
 
-    def tells_first_byte(self) -> bool:
+    def reports_send_start(self) -> bool:
         """Pyreqwest does not."""
         return False
 
-    def proves_unsent(self, fault: Exception) -> bool:
+    def is_provably_unsent(self, fault: Exception) -> bool:
         """Whether it happened while connecting: DNS, TCP, a proxy's tunnel, or TLS."""
         return _CONNECTING in _causes(fault)
 
-    def in_words(self, fault: Exception) -> str:
+    def describe(self, fault: Exception) -> str:
         """Return its name, what it says, and the cause at the bottom of it."""
         return ": ".join((type(fault).__name__, *filter(None, (str(fault.args[0]), *_causes(fault)[-1:]))))
 
-    async def send(self, outgoing: Outgoing) -> Reply:
+    async def send(self, outgoing: TransportRequest) -> StreamingResponse:
         """Send over a free connection; the answer's bytes come as they arrive."""
         exchange = self._request(outgoing).streamed_read_buffer_limit(1).build_streamed()
         aclose = partial(exchange.__aexit__, None, None, None)
         response = await _cancellable(exchange.__aenter__(), aclose)
-        return Reply(response.status, _headers(response), _chunks(response), aclose)
+        return StreamingResponse(response.status, _headers(response), _chunks(response), aclose)
 
-    async def exchange(self, outgoing: Outgoing, most: int) -> Answer:
+    async def send_and_read(self, outgoing: TransportRequest, most: int) -> HttpResponse:
         """Send over a free connection and read the answer; it may take twice the patience, from the first byte sent."""
         request = self._request(outgoing)
-        if outgoing.patience is not None:
-            request = request.timeout(timedelta(seconds=2 * outgoing.patience))
+        if outgoing.timeout is not None:
+            request = request.timeout(timedelta(seconds=2 * outgoing.timeout))
         return await _cancellable(_read(request.build_streamed(), most))
 
-    def _request(self, outgoing: Outgoing) -> RequestBuilder:
-        client, url = self._client(outgoing.patience or self._timeout), outgoing.base + outgoing.path
+    def _request(self, outgoing: TransportRequest) -> RequestBuilder:
+        client, url = self._client(outgoing.timeout or self._timeout), outgoing.base + outgoing.path
         try:
             request = client.request(outgoing.method, url).headers(outgoing.headers)
         except ValueError as fault:
@@ -135,10 +135,10 @@ def _headers(response: Response) -> Mapping[str, str]:
     return {name.lower(): value for name, value in response.headers.items()}
 
 
-async def _read(exchange: StreamRequest, most: int) -> Answer:
+async def _read(exchange: StreamRequest, most: int) -> HttpResponse:
     async with exchange as response:
         body = await response.body_reader.read(most + 1)
-        return Answer(response.status, _headers(response), b"" if body is None else bytes(body))
+        return HttpResponse(response.status, _headers(response), b"" if body is None else bytes(body))
 
 
 async def _chunks(response: Response) -> AsyncIterator[bytes]:

@@ -15,12 +15,12 @@ from typing import Any, Protocol, TypeVar
 import anyio
 
 from aiowery._core.events import log
-from aiowery._core.messages import Answer, Call
+from aiowery._core.messages import HttpRequest, HttpResponse
 from aiowery._core.policies import Random, RetryPolicy
 from aiowery._core.request import Accepted, Request
-from aiowery._http.api_key import Credential
-from aiowery._http.http_client import Door, Fence
-from aiowery._queue.circuit_breaker import Held
+from aiowery._http.api_key import ApiKeySource
+from aiowery._http.http_client import BeforeSend, HttpClient
+from aiowery._queue.circuit_breaker import SubmissionHeld
 from aiowery.errors import (
     AioweryError,
     APIError,
@@ -37,7 +37,7 @@ from aiowery.errors import (
 )
 
 T = TypeVar("T")
-Decode = Callable[[Answer], T]
+Decode = Callable[[HttpResponse], T]
 Wanted = Callable[[], bool]
 """Tells, before a repeat, whether somebody still wants what is asked for."""
 Named = Callable[[tuple[str, ...]], Awaitable[tuple[str, ...]]]
@@ -51,16 +51,16 @@ def _always() -> bool:
     return True
 
 
-class Verdict(enum.Enum):
+class SubmitFailure(enum.Enum):
     """What became of a submission that brought no ids."""
 
     UNSENT = "it provably never left: it may be repeated"
     BUSY = "it was refused because of load: it may be repeated later"
-    REFUSED = "it was refused: a repeat would be refused again"
-    DOUBT = "it may have been charged: it must not be repeated"
+    REJECTED = "it was refused: a repeat would be refused again"
+    IN_DOUBT = "it may have been charged: it must not be repeated"
 
 
-def verdict(error: Exception) -> Verdict:
+def classify_failure(error: Exception) -> SubmitFailure:
     """Sort the outcome of a paid POST that brought no ids.
 
     An error page of a gateway (500, 502, 504, or 503 without the provider's own body) tells nothing about the
@@ -69,20 +69,20 @@ def verdict(error: Exception) -> Verdict:
     """
     match error:
         case APIError(task_ids=(_, *_)):
-            return Verdict.DOUBT
+            return SubmitFailure.IN_DOUBT
         case NotSent():
-            return Verdict.UNSENT
+            return SubmitFailure.UNSENT
         case RateLimited() | ServerError(http_status=503, code=int()):
-            return Verdict.BUSY
+            return SubmitFailure.BUSY
         case ServerError(http_status=status) if status >= _SERVER_ERRORS:
-            return Verdict.DOUBT
+            return SubmitFailure.IN_DOUBT
         case APIError():
-            return Verdict.REFUSED
+            return SubmitFailure.REJECTED
         case _:
-            return Verdict.DOUBT
+            return SubmitFailure.IN_DOUBT
 
 
-def may_read_again(error: AioweryError) -> bool:
+def is_retryable(error: AioweryError) -> bool:
     """Whether the same read may succeed a little later."""
     return isinstance(error, (TransportError, UnexpectedResponse, RateLimited, ServerError))
 
@@ -92,42 +92,44 @@ def retry_after(error: AioweryError) -> float | None:
     return error.retry_after if isinstance(error, RateLimited) else None
 
 
-class Page(Protocol):
+class SendMarks(Protocol):
     """Where a submission is written down, before and after it leaves."""
 
-    async def fence(self) -> None:
+    async def mark_sending(self) -> None:
         """Write that the next thing to happen is the first byte; what this raises stops it."""
         ...
 
-    async def unsent(self) -> None:
+    async def mark_unsent(self) -> None:
         """Write that what was about to leave provably did not."""
         ...
 
 
-class Sender:
+class RetryingClient:
     """Walks calls through the door."""
 
-    def __init__(self, door: Door, credential: Credential, retries: RetryPolicy, random: Random) -> None:
+    def __init__(self, door: HttpClient, credential: ApiKeySource, retries: RetryPolicy, random: Random) -> None:
         self._door = door
         self._credential = credential
         self._retries = retries
         self._random = random
 
-    async def once(self, call: Call, decode: Decode[T], *, wanted: Wanted = _always, fence: Fence | None = None) -> T:
+    async def send_once(
+        self, call: HttpRequest, decode: Decode[T], *, wanted: Wanted = _always, fence: BeforeSend | None = None
+    ) -> T:
         """Make one call; after a refused key, once more if the key has been renewed meanwhile and it is still wanted.
 
         That holds for submissions too, unless the refusal names tasks: a refused key is a refusal, nothing was charged.
         """
         try:
             key = await self._credential.key()
-            return decode(await self._door.call(call, fence))
+            return decode(await self._door.send(call, fence))
         except AuthenticationError as error:
-            if error.task_ids or not (await self._credential.renewed(key) and wanted()):
+            if error.task_ids or not (await self._credential.refresh_if_stale(key) and wanted()):
                 raise
         log.info("the key was refused and has been renewed")
-        return decode(await self._door.call(call, fence))
+        return decode(await self._door.send(call, fence))
 
-    async def read(self, call: Call, decode: Decode[T], gate: asyncio.Semaphore) -> T:
+    async def send_idempotent(self, call: HttpRequest, decode: Decode[T], gate: asyncio.Semaphore) -> T:
         """Make a call that costs nothing, repeated with growing pauses while that can help.
 
         Each attempt takes a place of the gate; the pauses take none.
@@ -136,22 +138,22 @@ class Sender:
         while True:
             try:
                 async with gate:
-                    return await self.once(call, decode)
+                    return await self.send_once(call, decode)
             except AioweryError as error:
                 failures += 1
-                if failures >= self._retries.attempts or not may_read_again(error):
+                if failures >= self._retries.max_attempts or not is_retryable(error):
                     raise
-                pause = self._retries.pause(failures, retry_after(error), self._random)
+                pause = self._retries.backoff(failures, retry_after(error), self._random)
                 log.warning("%s %s: %s; again in %.1f s", call.method, call.path, error, pause)
                 await anyio.sleep(pause)
 
-    async def submit(
+    async def send_paid(
         self,
         request: Request[Any],
-        call: Call,
+        call: HttpRequest,
         decode: Decode[Accepted],
         *,
-        page: Page,
+        page: SendMarks,
         wanted: Wanted,
         named: Named,
         may_leave: Callable[[], bool] = _always,
@@ -164,44 +166,44 @@ class Sender:
         """
 
         async def fence() -> None:
-            _hold(may_leave)
-            await page.fence()
-            _hold(may_leave)  # which may have changed while that was written
+            _wait_for_slot(may_leave)
+            await page.mark_sending()
+            _wait_for_slot(may_leave)  # which may have changed while that was written
 
         failures = 0
         while True:
             sent_at = time.time()
             try:
-                return await self.once(call, decode, wanted=wanted, fence=fence)
+                return await self.send_once(call, decode, wanted=wanted, fence=fence)
             except (ConfigurationError, LedgerError, BudgetExceeded):
                 raise
-            except Held:
-                await page.unsent()
+            except SubmissionHeld:
+                await page.mark_unsent()
                 raise
             except Exception as error:
-                task_ids = await _sifted(error, named)
-                judged = verdict(error)
-                if judged is Verdict.DOUBT:
+                task_ids = await _usable_ids(error, named)
+                judged = classify_failure(error)
+                if judged is SubmitFailure.IN_DOUBT:
                     request_id = error.request_id if isinstance(error, AioweryError) else None
-                    raise in_doubt(request, sent_at, str(error), request_id, task_ids) from error
-                if judged is Verdict.UNSENT:
-                    await page.unsent()
+                    raise in_doubt_error(request, sent_at, str(error), request_id, task_ids) from error
+                if judged is SubmitFailure.UNSENT:
+                    await page.mark_unsent()
                 failures += 1
-                if judged is not Verdict.UNSENT or failures >= self._retries.attempts or not wanted():
+                if judged is not SubmitFailure.UNSENT or failures >= self._retries.max_attempts or not wanted():
                     raise
-                pause = self._retries.pause(failures, None, self._random)
+                pause = self._retries.backoff(failures, None, self._random)
                 log.warning("%s %s: %s; again in %.1f s", call.method, call.path, error, pause)
                 await anyio.sleep(pause)
                 if not wanted():
                     raise
 
 
-def _hold(may_leave: Callable[[], bool]) -> None:
+def _wait_for_slot(may_leave: Callable[[], bool]) -> None:
     if not may_leave():
-        raise Held("submissions are paused; nothing was sent")
+        raise SubmissionHeld("submissions are paused; nothing was sent")
 
 
-async def _sifted(error: Exception, named: Named) -> tuple[str, ...]:
+async def _usable_ids(error: Exception, named: Named) -> tuple[str, ...]:
     """Return the tasks that an answer without acceptance names, less those that are known."""
     if not isinstance(error, (APIError, UnexpectedResponse)) or not error.task_ids:
         return ()
@@ -209,7 +211,7 @@ async def _sifted(error: Exception, named: Named) -> tuple[str, ...]:
     return error.task_ids
 
 
-def in_doubt(
+def in_doubt_error(
     request: Request[Any],
     sent_at: float,
     cause: str,
@@ -220,7 +222,7 @@ def in_doubt(
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(sent_at))
     return SubmissionInDoubt(
         f"{request.label}: sent at {when} UTC without a clear answer ({cause}). It may have been charged and is"
-        f" not sent again by itself: {_what_to_do(task_ids)}",
+        f" not sent again by itself: {_advice(task_ids)}",
         request=request,
         sent_at=sent_at,
         task_ids=tuple(task_ids),
@@ -228,7 +230,7 @@ def in_doubt(
     )
 
 
-def _what_to_do(task_ids: Sequence[str]) -> str:
+def _advice(task_ids: Sequence[str]) -> str:
     if not task_ids:
         return "look into the provider's call history before you repeat it"
     return (
@@ -243,6 +245,6 @@ def some_of(task_ids: Sequence[str]) -> str:
     return f"{', '.join(task_ids[:_SHOWN])}{more}"
 
 
-def unsent() -> NotSent:
+def client_closing_error() -> NotSent:
     """Return what those hear who wait for a client that is closing."""
     return NotSent("the client submits nothing more; nothing was sent: use a client that is open")

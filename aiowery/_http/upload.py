@@ -16,11 +16,11 @@ import attrs
 from aiowery._base.snapshot import AssetKind
 from aiowery._core.events import log
 from aiowery._core.fields import wire_of
-from aiowery._core.media import Checked, File, Media, checked
-from aiowery._core.messages import Call
+from aiowery._core.media import File, Media, UploadFile, validate_upload
+from aiowery._core.messages import HttpRequest
 from aiowery._core.provider import Provider
 from aiowery._core.request import Request, ResultT
-from aiowery._http.retry import Sender, unsent
+from aiowery._http.retry import RetryingClient, client_closing_error
 from aiowery.errors import AioweryError, ConfigurationError
 
 _REMEMBERED: Final = 1000
@@ -30,7 +30,7 @@ _AT_ONCE: Final = 4
 class Uploader:
     """Turns local files into urls; remembers the latest 1,000 by their content for as long as the client is open."""
 
-    def __init__(self, provider: Provider, sender: Sender, gate: asyncio.Semaphore) -> None:
+    def __init__(self, provider: Provider, sender: RetryingClient, gate: asyncio.Semaphore) -> None:
         self._provider = provider
         self._sender = sender
         self._gate = gate
@@ -40,7 +40,7 @@ class Uploader:
         self._under_way: set[asyncio.Task[str]] = set()
         self._closed = False
 
-    async def settled(self, request: Request[ResultT]) -> Request[ResultT]:
+    async def upload_local_files(self, request: Request[ResultT]) -> Request[ResultT]:
         """Return the request with urls only; ConfigurationError for a file that the provider would not take."""
         local = [field for field in attrs.fields(type(request)) if _is_local(field, getattr(request, field.name))]
         if not local:
@@ -55,20 +55,20 @@ class Uploader:
         placed = {name: tuple(found) if name in several else found[0] for name, found in urls.items()}
         return request.with_uploads(placed, sizes)
 
-    async def read(self, source: Media, kind: AssetKind | None = None) -> Checked:
+    async def read(self, source: Media, kind: AssetKind | None = None) -> UploadFile:
         """Read and check a local file; ConfigurationError for one that the provider would not take."""
         file = await self._checked(source, kind)
         if isinstance(file, str):
             raise ConfigurationError(f"{file!r} is a url already; it needs no upload")
         return file
 
-    async def url_of(self, file: Checked, call: Callable[[Checked], Call | None] | None = None) -> str:
+    async def url_of(self, file: UploadFile, call: Callable[[UploadFile], HttpRequest | None] | None = None) -> str:
         """Return the url of a file: of an earlier or present upload of the same content, or of a new one.
 
         Who is cancelled leaves the upload to those who share it. A failed one is forgotten.
         """
         self._refuse_closed()
-        post = (call or self._provider.upload_call)(file)
+        post = (call or self._provider.upload_request)(file)
         if post is None:
             raise ConfigurationError(f"{self._provider.name} takes no uploads; give {file.name} as a url")
         key = _identity(post, file)
@@ -76,12 +76,12 @@ class Uploader:
         if task is None:
             task = self._known[key] = asyncio.create_task(self._upload(post, file))
             self._under_way.add(task)
-            task.add_done_callback(partial(self._ended, key))
+            task.add_done_callback(partial(self._on_upload_done, key))
             if len(self._known) > _REMEMBERED:
                 self._known.popitem(last=False)
         await asyncio.wait((task,))
         if task.cancelled():  # closed before it had begun
-            raise unsent()
+            raise client_closing_error()
         try:
             return task.result()
         except AioweryError as error:
@@ -95,28 +95,28 @@ class Uploader:
         await asyncio.gather(*self._under_way, return_exceptions=True)
         self._known.clear()
 
-    async def _files(self, request: Request[Any], field: attrs.Attribute[Any]) -> list[Checked | str]:
+    async def _files(self, request: Request[Any], field: attrs.Attribute[Any]) -> list[UploadFile | str]:
         value = getattr(request, field.name)
         sources = value if isinstance(value, tuple) else (value,)
         return [await self._checked(source, wire_of(field).media) for source in sources]
 
-    async def _url(self, file: Checked | str) -> str:
+    async def _url(self, file: UploadFile | str) -> str:
         return file if isinstance(file, str) else await self.url_of(file)
 
-    async def _checked(self, source: Media, kind: AssetKind | None) -> Checked | str:
+    async def _checked(self, source: Media, kind: AssetKind | None) -> UploadFile | str:
         if isinstance(source, str):
             return source
-        return await anyio.to_thread.run_sync(checked, source, kind)
+        return await anyio.to_thread.run_sync(validate_upload, source, kind)
 
-    async def _upload(self, post: Call, file: Checked) -> str:
+    async def _upload(self, post: HttpRequest, file: UploadFile) -> str:
         try:
-            url = await self._sender.read(post, self._provider.decode_upload, self._gate)
+            url = await self._sender.send_idempotent(post, self._provider.decode_upload, self._gate)
         except asyncio.CancelledError:
-            raise unsent() from None  # only `aclose` cancels, and nobody who waits has been cancelled
+            raise client_closing_error() from None  # only `aclose` cancels, and nobody who waits has been cancelled
         log.info("uploaded: %s (%d bytes) as %s", file.name, len(file.content), url)
         return url
 
-    def _ended(self, key: tuple[object, ...], task: asyncio.Task[str]) -> None:
+    def _on_upload_done(self, key: tuple[object, ...], task: asyncio.Task[str]) -> None:
         """Forget an upload that failed."""
         self._under_way.discard(task)
         if (task.cancelled() or task.exception() is not None) and self._known.get(key) is task:
@@ -124,7 +124,7 @@ class Uploader:
 
     def _refuse_closed(self) -> None:
         if self._closed:
-            raise unsent()
+            raise client_closing_error()
 
 
 def _is_local(field: attrs.Attribute[Any], value: Any) -> bool:
@@ -133,12 +133,12 @@ def _is_local(field: attrs.Attribute[Any], value: Any) -> bool:
     return wire_of(field).media is not None and any(isinstance(source, (Path, File)) for source in sources)
 
 
-def _identity(post: Call, file: Checked) -> tuple[object, ...]:
+def _identity(post: HttpRequest, file: UploadFile) -> tuple[object, ...]:
     """Return what makes two uploads the same: the content and all that is said of it but its name."""
     fields = () if post.form is None else tuple(sorted(post.form.fields.items()))
     return (file.digest, file.content_type, PurePath(file.name).suffix, post.host, post.path, fields)
 
 
-def _size(file: Checked | str) -> int:
+def _size(file: UploadFile | str) -> int:
     """Return a file's bytes; a url has none of ours."""
-    return len(file.content) if isinstance(file, Checked) else 0
+    return len(file.content) if isinstance(file, UploadFile) else 0

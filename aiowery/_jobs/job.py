@@ -7,10 +7,10 @@ import copy
 from collections.abc import AsyncIterator, Generator, Iterable
 from typing import Any, Generic, Protocol, cast
 
-from aiowery._base.snapshot import Kind, Snapshot, TaskState, credits_of
-from aiowery._core.request import DEFAULT, Accepted, Deadline, Request, ResultT
-from aiowery._core.webhook_config import Line
-from aiowery._jobs.scheduler import Watched
+from aiowery._base.snapshot import Kind, Snapshot, TaskState, total_credits
+from aiowery._core.request import DEFAULT, Accepted, Request, ResultT, Timeout
+from aiowery._core.webhook_config import WebhookState
+from aiowery._jobs.scheduler import ScheduledItem
 from aiowery._queue.submission_queue import Ticket
 from aiowery.errors import JobError, JobTimeout
 
@@ -18,11 +18,11 @@ from aiowery.errors import JobError, JobTimeout
 class Keeper(Protocol):
     """What a job needs of the client that looks after it."""
 
-    def patience(self, kind: Kind | None, deadline: Deadline) -> float:
+    def timeout_seconds(self, kind: Kind | None, timeout: Timeout) -> float:
         """Return the seconds that this deadline means for such a job; infinity for none."""
         ...
 
-    def attend(self, job: Job[Any]) -> None:
+    def ensure_polled(self, job: Job[Any]) -> None:
         """See that the job is looked at until its last waiter's deadline; ClientClosed if that cannot be."""
         ...
 
@@ -42,7 +42,7 @@ class _Waiter(asyncio.Future[None]):
         self.on_news = on_news
 
 
-class Job(Watched, Generic[ResultT]):
+class Job(ScheduledItem, Generic[ResultT]):
     """One accepted submission of one request, made by `client.submit` or `client.job`.
 
     `await job` waits for the result. Many may wait on one job; a waiter's cancellation or time-out ends only its
@@ -57,13 +57,13 @@ class Job(Watched, Generic[ResultT]):
         "_seen",
         "_waiters",
         "accepted_at",
-        "batch_id",
         "deadline",
         "failures",
         "kind",
         "last_running",
         "line",
         "open_task_ids",
+        "provider_batch_id",
         "request",
         "request_id",
         "result_type",
@@ -85,7 +85,7 @@ class Job(Watched, Generic[ResultT]):
         self.request: Request[ResultT] | None = request
         self.task_ids: tuple[str, ...] = accepted.task_ids
         self.open_task_ids: tuple[str, ...] = accepted.task_ids
-        self.batch_id: str | None = accepted.batch_id
+        self.provider_batch_id: str | None = accepted.provider_batch_id
         self.request_id: str | None = accepted.request_id
         self.result_type: type[ResultT] = result_type
         self.kind: Kind | None = kind
@@ -95,7 +95,7 @@ class Job(Watched, Generic[ResultT]):
         self.failures: int = 0
         self.last_running: float = 0.0
         self.ticket: Ticket | None = ticket
-        self.line: Line | None = None
+        self.line: WebhookState | None = None
         self._keeper = keeper
         self._seen: tuple[Snapshot | None, ...] = (None,) * len(accepted.task_ids)
         self._waiters: tuple[_Waiter, ...] = ()
@@ -132,12 +132,12 @@ class Job(Watched, Generic[ResultT]):
     @property
     def places(self) -> int:
         """The places that it still holds in its lane."""
-        return 0 if self.ticket is None else self.ticket.places
+        return 0 if self.ticket is None else self.ticket.slots
 
     @property
     def credits(self) -> float | None:
         """What the provider has reported as charged so far, over all tasks."""
-        return credits_of(self.snapshots)
+        return total_credits(self.snapshots)
 
     @property
     def state(self) -> TaskState:
@@ -153,11 +153,11 @@ class Job(Watched, Generic[ResultT]):
         return ", ".join(self.task_ids) if self.request is None else self.request.label
 
     @property
-    def duration_key(self) -> tuple[str, ...]:
+    def timing_key(self) -> tuple[str, ...]:
         """What its duration depends on: model and settings; nothing for a re-attached job."""
-        return () if self.request is None else self.request.duration_key
+        return () if self.request is None else self.request.timing_key
 
-    async def wait(self, *, deadline: Deadline = DEFAULT) -> ResultT:
+    async def wait(self, *, timeout: Timeout = DEFAULT) -> ResultT:
         """Return the result once all tasks have ended, or raise why there is none.
 
         `deadline` is in seconds from acceptance (from now, if that moment has passed); by default 10 minutes
@@ -165,40 +165,40 @@ class Job(Watched, Generic[ResultT]):
         JobTimeout (await the job again to go on waiting) or ClientClosed.
         """
         if not self.done:  # not through `ended`: that would be one more coroutine for every waiter
-            end = self._begin_to_wait(self.until(deadline))
+            end = self._begin_to_wait(self.until(timeout))
             try:
                 await end
             finally:
                 self._leave(end)
-        return self.collect()
+        return self.result()
 
-    async def ended(self, *, deadline: Deadline = DEFAULT) -> None:
+    async def wait_finished(self, *, timeout: Timeout = DEFAULT) -> None:
         """Return once all tasks have ended, well or badly; raises JobTimeout or ClientClosed like `wait`."""
         if not self.done:
-            end = self._begin_to_wait(self.until(deadline))
+            end = self._begin_to_wait(self.until(timeout))
             try:
                 await end
             finally:
                 self._leave(end)
 
-    def collect(self) -> ResultT:
+    def result(self) -> ResultT:
         """Return the result of a job that is done, or raise its error; from then on `client.jobs()` forgets it."""
         self._keeper.collected(self)
         if self._error is not None:
             raise copy.copy(self._error)
         return cast("ResultT", self._result)
 
-    async def updates(self, *, deadline: Deadline = DEFAULT) -> AsyncIterator[Snapshot]:
+    async def updates(self, *, timeout: Timeout = DEFAULT) -> AsyncIterator[Snapshot]:
         """Yield a snapshot whenever a look shows something new of a task, and end with the job.
 
         What is known already comes first. A job that fails ends the iteration; `await job` says why. Raises
         JobTimeout like `wait`.
         """
-        until = self.until(deadline)
+        until = self.until(timeout)
         shown: dict[str, Snapshot] = {}
         while True:
             ended = self.done
-            fresh = [one for one in self.snapshots if not one.tells_as_much_as(shown.get(one.task_id))]
+            fresh = [one for one in self.snapshots if not one.same_progress_as(shown.get(one.task_id))]
             for snapshot in fresh:
                 shown[snapshot.task_id] = snapshot
                 yield snapshot
@@ -227,7 +227,7 @@ class Job(Watched, Generic[ResultT]):
             self._seen = (*self._seen[:place], snapshot, *self._seen[place + 1 :])
             if snapshot.state.terminal:
                 self.open_task_ids = tuple(one for one in self.open_task_ids if one != snapshot.task_id)
-            if not snapshot.tells_as_much_as(before):
+            if not snapshot.same_progress_as(before):
                 news.append(snapshot)
         if news:
             self._wake(waiter for waiter in self._waiters if waiter.on_news)
@@ -261,9 +261,9 @@ class Job(Watched, Generic[ResultT]):
             job=self,
         )
 
-    def until(self, deadline: Deadline) -> float:
+    def until(self, timeout: Timeout) -> float:
         """Return the loop time of a deadline counted from acceptance, or from now if that has passed."""
-        patience = self._keeper.patience(self.kind, deadline)
+        patience = self._keeper.timeout_seconds(self.kind, timeout)
         now = self._loop.time()
         return self.accepted_at + patience if self.accepted_at + patience > now else now + patience
 
@@ -272,7 +272,7 @@ class Job(Watched, Generic[ResultT]):
         waiter = _Waiter(self._loop, until, on_news=on_news)
         self._waiters = (*self._waiters, waiter)
         try:
-            self._keeper.attend(self)
+            self._keeper.ensure_polled(self)
         except BaseException:
             self._leave(waiter)
             raise

@@ -23,7 +23,7 @@ def failed(job: Job[Any], snapshots: tuple[Snapshot, ...]) -> JobFailed:
 
 def empty(job: Job[Any], snapshots: tuple[Snapshot, ...]) -> EmptyResult:
     """Return why a job that is said to have ended well has no result."""
-    answered_at_once = job.request is not None and job.request.answer_within is not None
+    answered_at_once = job.request is not None and job.request.direct_timeout is not None
     way_out = "change the request" if answered_at_once else "ask again with client.job(task_id)"
     return EmptyResult(
         f"{job.label}: reported as finished without any output (task ids {', '.join(job.task_ids)}); {way_out}, or"

@@ -8,18 +8,18 @@ from math import inf
 from typing import Any, Protocol
 
 from aiowery._base.snapshot import Kind, Snapshot, TaskState
-from aiowery._core.durations import Durations, Interval, SafetyNet
-from aiowery._core.events import Events, JobEnded, JobUpdated, PollFailed, log
+from aiowery._core.durations import DurationEstimator, Interval, WebhookFallback
+from aiowery._core.events import EventEmitter, JobFinished, JobUpdated, PollFailed, log
 from aiowery._core.policies import PollPolicy, Random
 from aiowery._core.provider import Provider
-from aiowery._core.request import DEFAULT, Deadline
+from aiowery._core.request import DEFAULT, Timeout
 from aiowery._core.statistics import PollStatistics
-from aiowery._core.webhook_config import Line
-from aiowery._http.retry import Sender, retry_after
+from aiowery._core.webhook_config import WebhookState
+from aiowery._http.retry import RetryingClient, retry_after
 from aiowery._jobs import job_errors
 from aiowery._jobs.job import Job
-from aiowery._jobs.scheduler import Scheduler
-from aiowery._jobs.status import Inquiry
+from aiowery._jobs.scheduler import PollScheduler
+from aiowery._jobs.status import StatusFetcher
 from aiowery.errors import (
     AioweryError,
     ConfigurationError,
@@ -61,49 +61,49 @@ class Owner(Protocol):
         ...
 
 
-class Watch:
+class JobPoller:
     """The keeper of all jobs of one open client."""
 
     def __init__(
         self,
         provider: Provider,
-        sender: Sender,
+        sender: RetryingClient,
         policy: PollPolicy,
         *,
         gate: asyncio.Semaphore,
         polls: int,
-        events: Events,
+        events: EventEmitter,
         random: Random,
         owner: Owner,
-        durations: Durations,
+        durations: DurationEstimator,
     ) -> None:
         self._provider = provider
-        self._inquiry = Inquiry(provider, sender, policy.grace)
+        self._fetcher = StatusFetcher(provider, sender, policy.not_found_grace)
         self._policy = policy
         self._events = events
         self._random = random
         self._owner = owner
         self._durations = durations
-        self.net: SafetyNet = SafetyNet(policy.longest, policy.safety_net)
-        self._strange_words: set[str] = set()
+        self.fallback: WebhookFallback = WebhookFallback(policy.max_interval, policy.webhook_fallback)
+        self._unknown_statuses: set[str] = set()
         self._closed = False
         self._loop = asyncio.get_running_loop()
-        self._scheduler: Scheduler[Job[Any]] = Scheduler(
-            self._look, self._expire, gate=gate, polls=polls, tick=policy.shortest / _TICKS
+        self._scheduler: PollScheduler[Job[Any]] = PollScheduler(
+            self._poll, self._expire, gate=gate, polls=polls, tick=policy.min_interval / _TICKS
         )
 
-    def begin(self, job: Job[Any], *, deadline: Deadline) -> None:
+    def track(self, job: Job[Any], *, timeout: Timeout) -> None:
         """Look after a job: until its kind's usual deadline at least, longer if the caller is more patient."""
-        job.deadline = max(job.until(DEFAULT), job.until(deadline))
+        job.deadline = max(job.until(DEFAULT), job.until(timeout))
         self._owner.watched(job)
         if self._closed:
             self._end(job, None, job_errors.closed(job))
         elif job.open_task_ids:
-            self._scheduler.watch(job, after=self._first_look(job), deadline=job.deadline)
+            self._scheduler.track(job, after=self._first_poll(job), deadline=job.deadline)
         else:
             self._settle(job)
 
-    def attend(self, job: Job[Any]) -> None:
+    def ensure_polled(self, job: Job[Any]) -> None:
         """See that the job is looked at until its last waiter's deadline, anew if nobody looked any more."""
         if self._closed:
             raise job_errors.closed(job)
@@ -113,46 +113,46 @@ class Watch:
         if job.watched:
             self._scheduler.set_deadline(job, deadline)
             if job.line is not None:  # looks that wait for a call must not outwait who waits for the result
-                self._scheduler.look_by(job, self._look_before(deadline))
+                self._scheduler.poll_by(job, self._latest_poll(deadline))
         elif not job.done:
             self._owner.watched(job)
-            self._scheduler.watch(job, after=0.0, deadline=deadline)
+            self._scheduler.track(job, after=0.0, deadline=deadline)
 
-    def called(self, job: Job[Any], line: Line) -> None:
+    def on_webhook(self, job: Job[Any], line: WebhookState) -> None:
         """The provider says that a task of this job has ended: look at once, and not again for every further call.
 
         After a look that could not confirm it, calls bring the next one forward, to where ordinary polling would be.
         """
         if job.done or self._closed:
             return
-        line.called = True
+        line.has_delivered = True
         if not job.watched:  # our patience had ended
             self._owner.watched(job)
-            self._scheduler.watch(job, after=0.0, deadline=self._loop.time() + self._policy.grace)
-        if job.due or not (line.woken or line.futile):
-            self._scheduler.look_now(job)
+            self._scheduler.track(job, after=0.0, deadline=self._loop.time() + self._policy.not_found_grace)
+        if job.due or not (line.woken or line.useless_wakeups):
+            self._scheduler.poll_now(job)
         elif not line.woken:
-            self._scheduler.look_by(job, line.looked_at + self._policy.longest)
+            self._scheduler.poll_by(job, line.polled_at + self._policy.max_interval)
         line.woken = True
 
     def collected(self, job: Job[Any]) -> None:
         """Note that somebody has received the job's end."""
         self._owner.collected(job)
 
-    def patience(self, kind: Kind | None, deadline: Deadline) -> float:
+    def timeout_seconds(self, kind: Kind | None, timeout: Timeout) -> float:
         """Return the seconds that this deadline means for such a job; infinity for none."""
-        if deadline is DEFAULT:
-            return self._policy.deadline_of(kind)
-        if deadline is None:
+        if timeout is DEFAULT:
+            return self._policy.timeout_for(kind)
+        if timeout is None:
             return inf
-        seconds: object = deadline  # whatever the annotations say, a wrong type must not fail after paying
+        seconds: object = timeout  # whatever the annotations say, a wrong type must not fail after paying
         if not isinstance(seconds, (int, float)) or not seconds >= 0:
-            raise ConfigurationError(f"deadline is {deadline!r}; give seconds, or None to wait without end")
+            raise ConfigurationError(f"deadline is {timeout!r}; give seconds, or None to wait without end")
         return float(seconds) if seconds < _WITHOUT_END else inf
 
-    def round_after(self, rounds: int) -> float:
+    def retry_round_delay(self, rounds: int) -> float:
         """Return the pause after so many rounds of asking about what is in doubt: each twice the one before it."""
-        return self._policy.shortest * 2.0**rounds
+        return self._policy.min_interval * 2.0**rounds
 
     def statistics(self) -> PollStatistics:
         """Return the scheduler's figures at this moment."""
@@ -167,75 +167,79 @@ class Watch:
             if not job.done:
                 job.settle(None, job_errors.closed(job))
 
-    def _first_look(self, job: Job[Any]) -> float:
+    def _first_poll(self, job: Job[Any]) -> float:
         if job.request is None or (job.line is not None and job.line.woken):
             return 0.0
-        usual = self._policy.first_look(self._learned(job), self._random)
-        return max(usual, self._caught_after(job))
+        usual = self._policy.first_poll_after(self._learned_delay(job), self._random)
+        return max(usual, self._webhook_wait(job))
 
-    def _next_look(self, job: Job[Any]) -> float:
-        usual = self._policy.next_look(self._learned(job), self._random)
-        return max(usual, self._caught_after(job))
+    def _next_poll(self, job: Job[Any]) -> float:
+        usual = self._policy.next_poll_after(self._learned_delay(job), self._random)
+        return max(usual, self._webhook_wait(job))
 
-    def _caught_after(self, job: Job[Any]) -> float:
+    def _webhook_wait(self, job: Job[Any]) -> float:
         """Return how long a look may wait because the provider is to call: not at all if that is not known.
 
         A call that looks do not confirm (yet) makes the next ones come soon, each later than the one before.
         """
         line = job.line
-        if line is None or line.woken or not line.awaited or self.net.seconds <= self._policy.longest:
+        if line is None or line.woken or not line.awaited or self.fallback.seconds <= self._policy.max_interval:
             return 0.0
-        seconds = self.net.seconds if not line.futile else self._policy.longest * 2.0 ** min(line.futile - 2, 63)
-        caught = min(seconds, self.net.seconds) * (1.0 - _DRIFT * self._random())
+        seconds = (
+            self.fallback.seconds
+            if not line.useless_wakeups
+            else self._policy.max_interval * 2.0 ** min(line.useless_wakeups - 2, 63)
+        )
+        caught = min(seconds, self.fallback.seconds) * (1.0 - _DRIFT * self._random())
         deadline = job.next_deadline(self._loop.time())
-        return caught if deadline is None else min(caught, self._look_before(deadline) - self._loop.time())
+        return caught if deadline is None else min(caught, self._latest_poll(deadline) - self._loop.time())
 
-    def _look_before(self, deadline: float) -> float:
+    def _latest_poll(self, deadline: float) -> float:
         """Return when a look finds in time what ends before a deadline, but for its last few seconds."""
-        return max(deadline - self._policy.longest, self._loop.time() + self._policy.longest)
+        return max(deadline - self._policy.max_interval, self._loop.time() + self._policy.max_interval)
 
-    def _learned(self, job: Job[Any]) -> float | None:
-        if job.request is None or self._policy.first != "learned":
+    def _learned_delay(self, job: Job[Any]) -> float | None:
+        if job.request is None or self._policy.first_poll != "learned":
             return None
-        return self._durations.first_look(job.request.duration_key)
+        return self._durations.first_poll(job.request.timing_key)
 
-    async def _look(self, job: Job[Any]) -> float | None:
+    async def _poll(self, job: Job[Any]) -> float | None:
         """Ask about the job; return the seconds until the next look, None when it has ended."""
-        called = _answered(job.line)
+        called = _take_wakeup(job.line)
         try:
-            snapshots = await self._inquiry.ask(job)
+            snapshots = await self._fetcher.fetch(job)
         except AioweryError as error:
-            return self._stumble(job, error)
+            return self._on_poll_failed(job, error)
         except Exception as fault:  # noqa: BLE001 - a failing look must never end a job
             log.exception("a status check raised what nobody foresaw; the job goes on")
-            return self._stumble(job, UnexpectedResponse(f"{type(fault).__name__}: {fault}"))
-        snapshots = [job.result_type.judged(snapshot) for snapshot in snapshots]
+            return self._on_poll_failed(job, UnexpectedResponse(f"{type(fault).__name__}: {fault}"))
+        snapshots = [job.result_type.interpret(snapshot) for snapshot in snapshots]
         job.failures = 0
         before = len(job.open_task_ids)
         if log.isEnabledFor(logging.DEBUG):
             for snapshot in snapshots:
-                log.debug("task %s: %s", snapshot.task_id, snapshot.word, extra={"task_ids": job.task_ids})
+                log.debug("task %s: %s", snapshot.task_id, snapshot.raw_status, extra={"task_ids": job.task_ids})
         for snapshot in job.take(snapshots):
-            self._note(job, snapshot)
+            self._report_change(job, snapshot)
         ended = before - len(job.open_task_ids)
-        self._free(job, ended)
+        self._release_slots(job, ended)
         if job.line is not None:
-            self._judge(job, job.line, called=called, confirmed=ended > 0)
+            self._update_webhook_state(job, job.line, called=called, confirmed=ended > 0)
         if not job.open_task_ids:
-            self._learn(job)
-            self._weigh(job)
+            self._record_duration(job)
+            self._learn_fallback(job)
             self._settle(job)
             return None
         job.last_running = job.age
-        return self._next_look(job)
+        return self._next_poll(job)
 
-    def _stumble(self, job: Job[Any], error: AioweryError) -> float | None:
+    def _on_poll_failed(self, job: Job[Any], error: AioweryError) -> float | None:
         """A look failed: never the job's end, unless the provider has lost it."""
         job.failures += 1
         job.again = False  # a call that came meanwhile waits for the next look, as those do that come from here on
         if job.line is not None:
-            job.line.woken = job.line.called
-        if isinstance(error, NotFound) and self._inquiry.lost_for_good(job):
+            job.line.woken = job.line.has_delivered
+        if isinstance(error, NotFound) and self._fetcher.is_lost(job):
             self._end(job, None, job_errors.lost(job, error))
             return None
         asked = retry_after(error)
@@ -243,8 +247,8 @@ class Watch:
         told_off = isinstance(error, RateLimited) and asked is None
         pause = self._policy.after_failures(job.failures + told_off, self._random)
         if asked is not None:
-            asked = min(asked, self._policy.ceiling)
-            self._scheduler.hold(asked)
+            asked = min(asked, self._policy.max_backoff)
+            self._scheduler.pause(asked)
             pause = max(pause, asked)
         log.log(
             logging.DEBUG if isinstance(error, NotFound) else logging.WARNING,
@@ -254,49 +258,51 @@ class Watch:
             pause,
             extra={"task_ids": job.task_ids, "failures": job.failures, "request_id": error.request_id},
         )
-        self._events.tell(PollFailed(task_ids=job.task_ids, pause=pause, error=error))
+        self._events.emit(PollFailed(task_ids=job.task_ids, pause=pause, error=error))
         return pause
 
-    def _note(self, job: Job[Any], snapshot: Snapshot) -> None:
-        self._events.tell(JobUpdated(task_ids=job.task_ids, snapshot=snapshot))
-        if snapshot.state.terminal or self._provider.knows_word(snapshot.word):
+    def _report_change(self, job: Job[Any], snapshot: Snapshot) -> None:
+        self._events.emit(JobUpdated(task_ids=job.task_ids, snapshot=snapshot))
+        if snapshot.state.terminal or self._provider.is_known_status(snapshot.raw_status):
             return
-        if snapshot.word not in self._strange_words:
-            self._strange_words.add(snapshot.word)
-            log.warning("task %s: status %r is unknown; it counts as still running", snapshot.task_id, snapshot.word)
+        if snapshot.raw_status not in self._unknown_statuses:
+            self._unknown_statuses.add(snapshot.raw_status)
+            log.warning(
+                "task %s: status %r is unknown; it counts as still running", snapshot.task_id, snapshot.raw_status
+            )
 
-    def _free(self, job: Job[Any], tasks: int) -> None:
+    def _release_slots(self, job: Job[Any], tasks: int) -> None:
         """Give back the places of tasks that have ended."""
         places = min(tasks, job.places)
         if places:
             self._owner.freed(job, places)
 
-    def _learn(self, job: Job[Any]) -> None:
-        if job.line is not None and job.line.called:
+    def _record_duration(self, job: Job[Any]) -> None:
+        if job.line is not None and job.line.has_delivered:
             job.last_running = job.age  # a call comes at the very end; without one it lies between two looks
         if job.request is not None:
             interval = job.last_running, job.age
-            self._durations.observe(job.duration_key, interval)
+            self._durations.observe(job.timing_key, interval)
             self._owner.learned(job, interval)
 
-    def _judge(self, job: Job[Any], line: Line, *, called: bool, confirmed: bool) -> None:
+    def _update_webhook_state(self, job: Job[Any], line: WebhookState, *, called: bool, confirmed: bool) -> None:
         """Note what a look has made of the calls before it."""
-        line.looked_at = self._loop.time()
+        line.polled_at = self._loop.time()
         if confirmed:
-            line.futile = 0
-        elif called or line.futile:
-            line.futile += 1
+            line.useless_wakeups = 0
+        elif called or line.useless_wakeups:
+            line.useless_wakeups += 1
         if called and not confirmed:  # another call in the meantime knows no better
             job.again = False
 
-    def _weigh(self, job: Job[Any]) -> None:
+    def _learn_fallback(self, job: Job[Any]) -> None:
         """Learn whether a call or a look was first to tell of the end."""
         if job.line is None or not job.line.awaited:
             return
-        if job.line.called:
-            self.net.called()
+        if job.line.has_delivered:
+            self.fallback.record_delivery()
         else:
-            self.net.missed()
+            self.fallback.record_missed()
 
     def _settle(self, job: Job[Any]) -> None:
         """All tasks have ended: make the result, or the error that says why there is none."""
@@ -304,21 +310,21 @@ class Watch:
         if all(snapshot.state is TaskState.FAILED for snapshot in snapshots):
             self._end(job, None, job_errors.failed(job, snapshots))
             return
-        result = job.result_type.of(snapshots, seconds=job.age, request_id=job.request_id)
-        if result.empty:
+        result = job.result_type.from_snapshots(snapshots, seconds=job.age, request_id=job.request_id)
+        if result.is_empty:
             self._end(job, None, job_errors.empty(job, snapshots))
         else:
             self._end(job, result, None)
 
     def _end(self, job: Job[Any], result: Any, error: JobError | None) -> None:
         self._scheduler.forget(job)
-        self._free(job, job.places)
+        self._release_slots(job, job.places)
         job.settle(result, error)
         extra = {
             "task_ids": job.task_ids,
             "seconds": job.age,
             "last_running": job.last_running,
-            "duration_key": job.duration_key,
+            "timing_key": job.timing_key,
             "credits": job.credits,
             "request_id": job.request_id,
         }
@@ -326,13 +332,13 @@ class Watch:
             log.info("done: %s in %.1f s (%s)", job.label, job.age, ", ".join(job.task_ids), extra=extra)
         else:
             log.info("failed: %s after %.1f s: %s", job.label, job.age, error, extra=extra)
-        self._events.tell(
-            JobEnded(
+        self._events.emit(
+            JobFinished(
                 task_ids=job.task_ids,
                 label=job.label,
                 seconds=job.age,
                 last_running=job.last_running,
-                duration_key=job.duration_key,
+                timing_key=job.timing_key,
                 credits=job.credits,
                 error=error,
             )
@@ -343,14 +349,14 @@ class Watch:
         """A deadline has come; when patience is over the job keeps its ids and gives up its places."""
         deadline = job.expire(self._loop.time())
         if deadline is None:
-            extra = {"task_ids": job.task_ids, "last_running": job.last_running, "duration_key": job.duration_key}
+            extra = {"task_ids": job.task_ids, "last_running": job.last_running, "timing_key": job.timing_key}
             log.warning("%s", job.timeout(), extra=extra)
-            self._free(job, job.places)
+            self._release_slots(job, job.places)
             self._owner.ended(job)
         return deadline
 
 
-def _answered(line: Line | None) -> bool:
+def _take_wakeup(line: WebhookState | None) -> bool:
     """Return whether a call asked for the look that begins now; from here on further ones ask for the next."""
     if line is None:
         return False

@@ -25,7 +25,7 @@ _TICKS_AFTER_A_FAULT: Final = 200
 _EARLY: Final = 1e-6
 
 
-class Watched:
+class ScheduledItem:
     """What the scheduler keeps with each job."""
 
     __slots__ = ("again", "deadline_slot", "due", "look_slot", "watched")
@@ -38,7 +38,7 @@ class Watched:
         self.deadline_slot: int = -1
 
 
-W = TypeVar("W", bound=Watched)
+W = TypeVar("W", bound=ScheduledItem)
 
 
 class _Wheel(Generic[W]):
@@ -76,7 +76,7 @@ class _Wheel(Generic[W]):
             yield from self._slots.pop(heapq.heappop(self._order))
 
 
-class Scheduler(Generic[W]):
+class PollScheduler(Generic[W]):
     """Calls `look` for each watched item when it is due, at most as many at once as `gate` has places.
 
     `look(item)` returns the seconds until the next look, or None when the item has ended. `expire(item)` is
@@ -112,12 +112,12 @@ class Scheduler(Generic[W]):
         self._under_way = 0
         self._watched = 0
 
-    def watch(self, item: W, *, after: float, deadline: float) -> None:
+    def track(self, item: W, *, after: float, deadline: float) -> None:
         """Begin to look at the item, first `after` so many seconds, until `deadline` (a loop time or infinity)."""
         item.watched = True
         self._watched += 1
         if not item.due:
-            self._look_again(item, self._loop.time() + after)
+            self._reschedule(item, self._loop.time() + after)
         self.set_deadline(item, deadline)
 
     def forget(self, item: W) -> None:
@@ -135,7 +135,7 @@ class Scheduler(Generic[W]):
             item.deadline_slot = self._deadlines.add(item, deadline)
             self._arm()
 
-    def look_now(self, item: W) -> None:
+    def poll_now(self, item: W) -> None:
         """Look at a watched item at once; if a look is under way, which may have come too early, once more after it."""
         if item.due:
             item.again = True
@@ -148,13 +148,13 @@ class Scheduler(Generic[W]):
             else:
                 self._fan_out()
 
-    def look_by(self, item: W, moment: float) -> None:
+    def poll_by(self, item: W, moment: float) -> None:
         """Look at a watched item at that moment (a loop time), if its next look would be later."""
         if item.watched and not item.due and item.look_slot * self._tick > moment:
             self._looks.discard(item, item.look_slot)
-            self._look_again(item, moment)
+            self._reschedule(item, moment)
 
-    def hold(self, seconds: float) -> None:
+    def pause(self, seconds: float) -> None:
         """Look at nothing for so long: the provider said that we ask too often."""
         self._held_until = max(self._held_until, self._loop.time() + seconds)
         self._arm()
@@ -164,9 +164,9 @@ class Scheduler(Generic[W]):
         return PollStatistics(
             made=self._made,
             under_way=self._under_way,
-            watched=self._watched,
+            tracked=self._watched,
             due=len(self._due),
-            held_for=max(0.0, self._held_until - self._loop.time()),
+            paused_for=max(0.0, self._held_until - self._loop.time()),
         )
 
     async def aclose(self) -> None:
@@ -185,7 +185,7 @@ class Scheduler(Generic[W]):
     def _held(self) -> bool:
         return self._held_until > self._loop.time() + _EARLY
 
-    def _look_again(self, item: W, moment: float) -> None:
+    def _reschedule(self, item: W, moment: float) -> None:
         item.look_slot = self._looks.add(item, moment)
         if self._timer is None or item.look_slot * self._tick < self._timer.when():
             self._arm()
@@ -242,7 +242,7 @@ class Scheduler(Generic[W]):
         """Look at due items, one after the other, and rest while there are none."""
         while True:
             try:
-                await self._look_at_all()
+                await self._poll_all()
             finally:
                 self._up -= 1
             if self._closed:  # and the cancellation was swallowed on its way
@@ -251,7 +251,7 @@ class Scheduler(Generic[W]):
             self._resting.append(rest)
             await rest
 
-    async def _look_at_all(self) -> None:
+    async def _poll_all(self) -> None:
         time = self._loop.time
         slice_ends = time() + _SLICE
         while self._due:
@@ -263,9 +263,9 @@ class Scheduler(Generic[W]):
                 slice_ends = time() + _SLICE
             async with self._gate:
                 if self._due:
-                    await self._look_at(self._due.popleft())
+                    await self._poll_one(self._due.popleft())
 
-    async def _look_at(self, item: W) -> None:
+    async def _poll_one(self, item: W) -> None:
         pause = None
         item.again = False
         if item.watched:
@@ -282,4 +282,4 @@ class Scheduler(Generic[W]):
         if pause is None:
             self.forget(item)
         elif item.watched:
-            self._look_again(item, self._loop.time() + (0.0 if item.again else pause))
+            self._reschedule(item, self._loop.time() + (0.0 if item.again else pause))

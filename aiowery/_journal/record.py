@@ -8,10 +8,10 @@ from typing import Any, Final
 
 from aiowery._core.events import log
 from aiowery._core.request import Accepted
-from aiowery._http.retry import Verdict, verdict
+from aiowery._http.retry import SubmitFailure, classify_failure
 from aiowery._jobs.job import Job
-from aiowery._journal.serialization import note_of, snapshot_as_object
-from aiowery._journal.spending import Purse
+from aiowery._journal.serialization import dump_error, dump_snapshot
+from aiowery._journal.spending import BudgetAccount
 from aiowery.errors import (
     APIError,
     AuthenticationError,
@@ -29,7 +29,7 @@ _CURABLE: Final = (AuthenticationError, DailyLimitReached, InsufficientCredits, 
 """Refusals that speak of the account, which its owner can put right."""
 
 
-class Page:
+class SubmissionRecord:
     """An entry that is ours, and the mark `ref` of our attempts; a `lasting` one may be asked about another time.
 
     One mark does for all attempts, since none begins before the one before it is known to have brought nothing.
@@ -50,7 +50,7 @@ class Page:
         "_ref",
         "_unkept",
         "entry_id",
-        "sort",
+        "price_group",
         "unwritten",
     )
 
@@ -58,7 +58,7 @@ class Page:
         self,
         ledger: Ledger,
         entry_id: int,
-        purse: Purse,
+        purse: BudgetAccount,
         ref: str,
         *,
         cost: float,
@@ -67,7 +67,7 @@ class Page:
         sort: str | None = None,
     ) -> None:
         self.entry_id: int = entry_id
-        self.sort: str | None = sort
+        self.price_group: str | None = sort
         self.unwritten: bool = False
         self._lasting = lasting
         self._ledger = ledger
@@ -80,90 +80,94 @@ class Page:
         self._passed = False
         self._unkept: Accepted | None = None
 
-    async def fence(self) -> None:
+    async def mark_sending(self) -> None:
         """Write that the next thing to happen is the first byte. Raises LedgerError or BudgetExceeded, unsent."""
         if self._begun:  # an answer that lets us try again, such as to a key that has been renewed
-            await self.refused_for_now("refused, and sent again")
+            await self.mark_busy("refused, and sent again")
         self._purse.hold(self._cost)
         self._held = self._cost
         self._begun, self._passed = True, False
-        await self._ledger.fence(self.entry_id, self._ref, time.time(), cost=self._cost, budget=self._budget)
+        await self._ledger.mark_sending(self.entry_id, self._ref, time.time(), cost=self._cost, budget=self._budget)
         self._passed = True
 
-    async def unsent(self) -> None:
+    async def mark_unsent(self) -> None:
         """Write that what was about to leave provably did not."""
         if self._begun:
-            self._weigh(0.0)
-            await self._ledger.unsent(self._ref)
+            self._set_charge(0.0)
+            await self._ledger.mark_unsent(self._ref)
             self._begun = False
 
-    async def refused_for_now(self, why: str) -> None:
+    async def mark_busy(self, why: str) -> None:
         """Write that the latest attempt was refused, and that there will be another."""
         if self._begun:
-            self._weigh(0.0)
-            await self._ledger.refused(self._ref, why, again=True)
+            self._set_charge(0.0)
+            await self._ledger.mark_refused(self._ref, why, again=True)
             self._begun = False
 
-    async def accepted(self, accepted: Accepted) -> None:
+    async def mark_accepted(self, accepted: Accepted) -> None:
         """Write down what was paid for."""
         if not self._begun:
             return
         try:
-            await self._keep(accepted)
+            await self._store_accepted(accepted)
         except LedgerError as error:
             self.unwritten, self._unkept = True, accepted
             log.error("paid for, and not in the ledger: %s (%s)", ", ".join(accepted.task_ids), error)
 
-    async def _keep(self, accepted: Accepted) -> None:
-        await self._ledger.accepted(
-            self._ref, accepted.task_ids, batch_id=accepted.batch_id, request_id=accepted.request_id
+    async def _store_accepted(self, accepted: Accepted) -> None:
+        await self._ledger.mark_accepted(
+            self._ref, accepted.task_ids, provider_batch_id=accepted.provider_batch_id, request_id=accepted.request_id
         )
 
-    async def failed(self, error: BaseException) -> None:
+    async def mark_failed(self, error: BaseException) -> None:
         """Write why there is no job: it was never sent, it was refused, or nobody knows.
 
         A refusal that is not this request's fault leaves it new, to be sent another time.
         """
         if not self._begun:
-            await self._ledger.give_up(self.entry_id)
+            await self._ledger.unclaim(self.entry_id)
         elif not self._passed:
-            await self.unsent()
-            await self._ledger.give_up(self.entry_id)
+            await self.mark_unsent()
+            await self._ledger.unclaim(self.entry_id)
         elif isinstance(error, (SubmissionInDoubt, asyncio.CancelledError)):
-            await self._ledger.doubt(self._ref, _cause(error))
-        elif isinstance(error, APIError) and verdict(error) is Verdict.REFUSED and not isinstance(error, _CURABLE):
-            self._weigh(0.0)
-            await self._ledger.refused(self._ref, note_of(error), again=False)
+            await self._ledger.mark_in_doubt(self._ref, _cause(error))
+        elif (
+            isinstance(error, APIError)
+            and classify_failure(error) is SubmitFailure.REJECTED
+            and not isinstance(error, _CURABLE)
+        ):
+            self._set_charge(0.0)
+            await self._ledger.mark_refused(self._ref, dump_error(error), again=False)
         else:
-            await self.refused_for_now(note_of(error))
-            await self._ledger.give_up(self.entry_id)
+            await self.mark_busy(dump_error(error))
+            await self._ledger.unclaim(self.entry_id)
 
-    async def ended(self, job: Job[Any], duration: Duration | None) -> None:
+    async def mark_finished(self, job: Job[Any], duration: Duration | None) -> None:
         """Write down a job's end, with what its duration teaches.
 
         What lasts and may yet be found when asked again has not ended.
         """
         error = job.error
         if self._unkept is not None:  # the disk may have room again
-            await self._keep(self._unkept)
+            await self._store_accepted(self._unkept)
             self.unwritten, self._unkept = False, None
         if isinstance(error, (JobLost, EmptyResult)) and self._lasting:
-            await self._ledger.leave(self.entry_id)
+            await self._ledger.give_up_ownership(self.entry_id)
             return
         credits_ = job.credits
         if credits_ is not None and self._begun:
-            self._weigh(credits_)
-        await self._ledger.ended(
+            self._set_charge(credits_)
+        await self._ledger.mark_finished(
             self.entry_id,
             State.DONE if error is None else State.FAILED,
-            snapshots=[snapshot_as_object(snapshot) for snapshot in job.snapshots],
+            snapshots=[dump_snapshot(snapshot) for snapshot in job.snapshots],
             credits=credits_,
-            note="" if error is None else note_of(error),
+            reason="" if error is None else dump_error(error),
             seconds=job.age,
             duration=duration,
         )
 
-    def _weigh(self, credits_: float) -> None:
+    def _set_charge(self, credits_: float) -> None:
         """Count so many credits from here on."""
         self._purse.used += credits_ - self._held
         self._held = credits_

@@ -20,7 +20,7 @@ _converter: Final = make_converter()
 _BETWEEN: Final = ": "
 
 
-def snapshot_as_object(snapshot: Snapshot) -> dict[str, Any]:
+def dump_snapshot(snapshot: Snapshot) -> dict[str, Any]:
     """Return a snapshot as JSON has it, from which `kept_snapshots` makes an equal one."""
     told = attrs.asdict(snapshot, recurse=False, filter=lambda _, value: value is not None and value != ())
     told["state"] = snapshot.state.value
@@ -30,7 +30,7 @@ def snapshot_as_object(snapshot: Snapshot) -> dict[str, Any]:
     return told
 
 
-def kept_snapshots(entry: Entry) -> list[Snapshot]:
+def load_snapshots(entry: Entry) -> list[Snapshot]:
     """Return the last snapshots of an entry's tasks; LedgerError for what cannot be read."""
     try:
         return [_converter.structure(told, Snapshot) for told in entry.snapshots]
@@ -53,19 +53,19 @@ def durations_at(host: str, told: Mapping[str, list[Interval]]) -> dict[Hashable
     return {tuple(words[1:]): told[kind] for kind, words in kinds.items() if words[0] == host}
 
 
-def note_of(error: BaseException) -> str:
+def dump_error(error: BaseException) -> str:
     """Return an error as a note."""
     return f"{type(error).__name__}{_BETWEEN}{error}"
 
 
-def kept_error(entry: Entry) -> AioweryError:
+def load_error(entry: Entry) -> AioweryError:
     """Return the error that a failed entry's note tells of: of the class that it was, if that is one of ours."""
-    name, _, message = entry.note.partition(_BETWEEN)
+    name, _, message = entry.reason.partition(_BETWEEN)
     known: type[Any] | None = getattr(errors, name, None) if name in errors.__all__ else None
     if known is None:
-        name, message = "", entry.note
+        name, message = "", entry.reason
     facts: Mapping[str, Any] = {"request_id": entry.request_id}
     if entry.task_ids:
         cls = known if known is not None and issubclass(known, JobError) else JobFailed
-        return cls(message, task_ids=entry.task_ids, snapshots=tuple(kept_snapshots(entry)), **facts)
+        return cls(message, task_ids=entry.task_ids, snapshots=tuple(load_snapshots(entry)), **facts)
     return (known or AioweryError)(message)

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from aiowery._core.request import Request
 from aiowery.errors import ConfigurationError
-from aiowery.ledger import Ledger, over_budget
+from aiowery.ledger import Ledger, check_budget
 
 _SORTS: Final = 1000
 
@@ -17,7 +17,7 @@ PriceTable = Mapping[str, float] | Callable[[Request[Any]], float | None]
 """Credits a task, by model or by type of request; or a function that returns a request's price, None if unknown."""
 
 
-class Purse:
+class BudgetAccount:
     """Counts what was charged, and the estimates of what is under way or in doubt, against a budget."""
 
     def __init__(self, budget: float | None) -> None:
@@ -26,12 +26,12 @@ class Purse:
 
     def hold(self, cost: float) -> None:
         """Set credits aside; raises BudgetExceeded when there are too few."""
-        if refusal := over_budget(self.used, cost, self.budget):
+        if refusal := check_budget(self.used, cost, self.budget):
             raise refusal
         self.used += cost
 
 
-class Prices:
+class PriceEstimator:
     """What requests cost: by the caller's table, else by what the latest of the same model and settings was charged."""
 
     def __init__(self, table: PriceTable | None, ledger: Ledger, host: str) -> None:
@@ -39,9 +39,9 @@ class Prices:
         self._host = host
         self._ledger = ledger
 
-    async def of(self, request: Request[Any]) -> float | None:
+    async def estimate(self, request: Request[Any]) -> float | None:
         """Return the estimate; None where nobody knows."""
-        told = self._told(request)
+        told = self._from_table(request)
         if told is not None and not 0 <= told < inf:
             raise ConfigurationError(
                 f"prices say {told!r} for {request.label}; a number of credits, 0 or more, is needed"
@@ -52,47 +52,47 @@ class Prices:
         """Return what requests of one price have in common."""
         return price_key(request, self._host)
 
-    def _told(self, request: Request[Any]) -> float | None:
+    def _from_table(self, request: Request[Any]) -> float | None:
         if self._table is None:
             return None
         if callable(self._table):
             return self._table(request)
-        each = self._table.get(request.model_key or request.type_name, self._table.get(request.type_name))
-        return None if each is None else each * request.places
+        each = self._table.get(request.model_name or request.type_name, self._table.get(request.type_name))
+        return None if each is None else each * request.task_count
 
 
-class FirstBuyers:
+class PriceProbe:
     """Lets one request of unknown price go before the others of its sort, which then know what they take.
 
     Where nothing is told of what the first was charged, the others go as they come.
     """
 
-    def __init__(self, prices: Prices) -> None:
+    def __init__(self, prices: PriceEstimator) -> None:
         self._prices = prices
         self._buying: dict[str, asyncio.Lock] = {}
         self._untold: set[str] = set()
         self._stopped = False
 
-    async def turn(self, request: Request[Any], until: float | None = None) -> str | None:
+    async def acquire(self, request: Request[Any], until: float | None = None) -> str | None:
         """Wait until the price is known, or until this request is the first; then return its sort.
 
         Raises TimeoutError at `until` (a loop time).
         """
         sort = self._prices.key_of(request)
-        if await self._known(sort, request):
+        if await self._is_known(sort, request):
             return None
         buying = self._buying.setdefault(sort, asyncio.Lock())
         async with asyncio.timeout_at(until):
             await buying.acquire()
         first = False
         try:
-            first = not (self._stopped or await self._known(sort, request))
+            first = not (self._stopped or await self._is_known(sort, request))
         finally:
             if not first:
                 buying.release()
         return sort if first else None
 
-    def bought(self, sort: str | None, *, untold: bool = False) -> None:
+    def release(self, sort: str | None, *, untold: bool = False) -> None:
         """Note that the first of a sort has ended; with `untold`, that nobody will learn what that costs."""
         if sort is None:
             return
@@ -114,10 +114,10 @@ class FirstBuyers:
             if buying.locked():
                 buying.release()
 
-    async def _known(self, sort: str, request: Request[Any]) -> bool:
-        return sort in self._untold or await self._prices.of(request) is not None
+    async def _is_known(self, sort: str, request: Request[Any]) -> bool:
+        return sort in self._untold or await self._prices.estimate(request) is not None
 
 
 def price_key(request: Request[Any], host: str) -> str:
     """Return what requests of one price have in common: host, endpoint, model, settings."""
-    return " ".join((host, *request.duration_key))
+    return " ".join((host, *request.timing_key))

@@ -15,7 +15,7 @@ from typing import Final
 
 import attrs
 
-from aiowery._base.shared import Shared
+from aiowery._base.shared import SharedRegistry
 from aiowery._core.events import Event, SubmissionsPaused, SubmissionsResumed, log
 from aiowery._core.policies import RetryPolicy
 from aiowery.errors import NotSent
@@ -25,21 +25,21 @@ _MORE_AMONG_THEM: Final = 2
 _SHOWN: Final = 300
 
 
-class Held(NotSent):
+class SubmissionHeld(NotSent):
     """A submission that was stopped before its first byte because submissions are paused; it goes back into line."""
 
 
-class Phase(enum.Enum):
+class BreakerPhase(enum.Enum):
     """A phase of the brake, named with the submissions that may leave in it."""
 
-    OPEN = "every submission"
+    CLOSED = "every submission"
     PAUSED = "none, until a free read is due"
     CHECKING = "none, while the free read is under way"
     READY = "the next submission, as a probe"
     PROBING = "only the probe"
 
 
-class BrakeState:
+class CircuitBreakerState:
     """A state machine that decides which submissions may leave, without I/O or timers.
 
     A pause begins after `max_doubts` doubts in a row, or after two more than that among the last 100 submissions; None
@@ -50,8 +50,8 @@ class BrakeState:
     """
 
     def __init__(self, max_doubts: int | None, pause: Callable[[int], float], clock: Callable[[], float]) -> None:
-        self.phase: Phase = Phase.OPEN
-        self.because: str | None = None
+        self.phase: BreakerPhase = BreakerPhase.CLOSED
+        self.reason: str | None = None
         self.failed_probes: int = 0
         self.retry_at: float = 0.0
         self._max_doubts = max_doubts
@@ -65,26 +65,26 @@ class BrakeState:
     @property
     def retry_in(self) -> float:
         """Seconds until the next free read is due; 0 outside a pause."""
-        return max(0.0, self.retry_at - self._clock()) if self.phase is Phase.PAUSED else 0.0
+        return max(0.0, self.retry_at - self._clock()) if self.phase is BreakerPhase.PAUSED else 0.0
 
-    def admits(self, submission: object) -> bool:
+    def try_admit(self, submission: object) -> bool:
         """Return True if the submission may go ahead; when one is wanted as a probe, it becomes that."""
-        if self.phase is Phase.READY:
-            self.phase, self._probe = Phase.PROBING, submission
-        return self.may_leave(submission)
+        if self.phase is BreakerPhase.READY:
+            self.phase, self._probe = BreakerPhase.PROBING, submission
+        return self.allows(submission)
 
-    def may_leave(self, submission: object) -> bool:
+    def allows(self, submission: object) -> bool:
         """Return True if the first byte of an admitted submission may leave now."""
-        return self.phase is Phase.OPEN or self._is_probe(submission)
+        return self.phase is BreakerPhase.CLOSED or self._is_probe(submission)
 
-    def doubt(self, submission: object, why: str) -> bool:
+    def record_in_doubt(self, submission: object, why: str) -> bool:
         """Count a submission without a clear answer; return True if a pause begins.
 
         What left before the pause began changes nothing during it.
         """
         if self._is_probe(submission):
             return self._failed(why)
-        if self.phase is not Phase.OPEN or self._max_doubts is None:
+        if self.phase is not BreakerPhase.CLOSED or self._max_doubts is None:
             return False
         self._in_a_row += 1
         self._latest.append(True)
@@ -96,50 +96,50 @@ class BrakeState:
         self._pause(self._cause)
         return True
 
-    def clear(self, submission: object) -> bool:
+    def record_clear(self, submission: object) -> bool:
         """Count a clear answer; return True if that opens the queue, which only the probe's does."""
         if self._is_probe(submission):
-            return self.open()
-        if self.phase is Phase.OPEN:
+            return self.reset()
+        if self.phase is BreakerPhase.CLOSED:
             self._in_a_row = 0
             self._latest.append(False)
         return False
 
-    def forget(self, submission: object) -> bool:
+    def record_unknown(self, submission: object) -> bool:
         """Note that a submission ended without showing anything; return True if it was the probe.
 
         Then a pause of the same length begins.
         """
         if not self._is_probe(submission):
             return False
-        self._pause(self.because or "")
+        self._pause(self.reason or "")
         return True
 
-    def check(self) -> None:
+    def begin_check(self) -> None:
         """Note that a free read begins."""
-        self.phase = Phase.CHECKING
+        self.phase = BreakerPhase.CHECKING
 
-    def checked(self, fault: str | None) -> bool:
+    def end_check(self, fault: str | None) -> bool:
         """Note the end of the free read and why it failed, if it did; return True if a pause begins."""
         if fault is not None:
             return self._failed(fault)
-        self.phase = Phase.READY
+        self.phase = BreakerPhase.READY
         return False
 
-    def unchecked(self) -> None:
+    def abort_check(self) -> None:
         """Note that the free read was cut off: it is due at once."""
-        self.phase = Phase.PAUSED
+        self.phase = BreakerPhase.PAUSED
 
-    def open(self) -> bool:
+    def reset(self) -> bool:
         """Open the queue and count from zero; return True if it was not open."""
-        was_open = self.phase is Phase.OPEN
-        self.phase, self.because, self._probe = Phase.OPEN, None, None
+        was_open = self.phase is BreakerPhase.CLOSED
+        self.phase, self.reason, self._probe = BreakerPhase.CLOSED, None, None
         self.failed_probes = self._in_a_row = 0
         self._latest.clear()
         return not was_open
 
     def _is_probe(self, submission: object) -> bool:
-        return self.phase is Phase.PROBING and self._probe is submission
+        return self.phase is BreakerPhase.PROBING and self._probe is submission
 
     def _failed(self, why: str) -> bool:
         self.failed_probes += 1
@@ -147,12 +147,12 @@ class BrakeState:
         return True
 
     def _pause(self, because: str) -> None:
-        self.phase, self.because, self._probe = Phase.PAUSED, because, None
+        self.phase, self.reason, self._probe = BreakerPhase.PAUSED, because, None
         self.retry_at = self._clock() + self._pause_after(self.failed_probes)
 
 
 @attrs.frozen(eq=False, kw_only=True)
-class Member:
+class BreakerMember:
     """An open client under a brake.
 
     `check` starts its free read, a task that returns why no answer of the provider's own came, None if one did. `admit`
@@ -161,10 +161,10 @@ class Member:
 
     check: Callable[[], asyncio.Task[str | None]]
     admit: Callable[[], None]
-    tell: Callable[[Event], None]
+    emit: Callable[[Event], None]
 
 
-class Brake:
+class CircuitBreaker:
     """The brake of all open clients with one key in one event loop: the state, one timer, one free read at a time.
 
     The read is made only while a submission waits that could leave otherwise. After a doubt a timer holds the brake, so
@@ -173,65 +173,65 @@ class Brake:
 
     def __init__(self, max_doubts: int | None, retries: RetryPolicy) -> None:
         self._loop = asyncio.get_running_loop()
-        self._state = BrakeState(max_doubts, retries.probe_pause, self._loop.time)
-        self._longest = retries.probe_ceiling
-        self._members: dict[Member, None] = {}
+        self._state = CircuitBreakerState(max_doubts, retries.probe_backoff, self._loop.time)
+        self._longest = retries.max_probe_interval
+        self._members: dict[BreakerMember, None] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._holding: asyncio.TimerHandle | None = None
 
     @property
-    def because(self) -> str | None:
+    def reason(self) -> str | None:
         """Why submissions are paused; None if they are not."""
-        return self._state.because
+        return self._state.reason
 
     @property
     def paused_for(self) -> float:
         """Seconds until the provider is asked again; 0 if that is under way, and while the queue is open."""
         return self._state.retry_in
 
-    def join(self, member: Member) -> None:
+    def add_member(self, member: BreakerMember) -> None:
         """Add a client: it receives the events, and may be asked to make the free read."""
         self._members[member] = None
 
-    def leave(self, member: Member) -> None:
+    def remove_member(self, member: BreakerMember) -> None:
         """Remove a client. Call this before its own read is cancelled, so that another client makes it."""
         self._members.pop(member, None)
 
-    def admits(self, submission: object) -> bool:
+    def try_admit(self, submission: object) -> bool:
         """Return True if a submission whose turn has come may go ahead; if not, see that the provider is asked."""
-        admitted = self._state.admits(submission)
-        if not admitted and self._state.phase is Phase.PAUSED and self._timer is None:
+        admitted = self._state.try_admit(submission)
+        if not admitted and self._state.phase is BreakerPhase.PAUSED and self._timer is None:
             if self._state.retry_in:
                 self._timer = self._loop.call_at(self._state.retry_at, self._due)
             else:
                 self._check()
         return admitted
 
-    def may_leave(self, submission: object) -> bool:
+    def allows(self, submission: object) -> bool:
         """Return True if the first byte of an admitted submission may leave now."""
-        return self._state.may_leave(submission)
+        return self._state.allows(submission)
 
-    def doubt(self, submission: object, why: str) -> None:
+    def record_in_doubt(self, submission: object, why: str) -> None:
         """Count a submission that may have been charged although no clear answer came."""
         if self._holding is not None:
             self._holding.cancel()
         self._holding = self._loop.call_later(self._longest, self._hold)
-        if self._state.doubt(submission, why[:_SHOWN]):
+        if self._state.record_in_doubt(submission, why[:_SHOWN]):
             self._paused()
 
-    def clear(self, submission: object) -> None:
+    def record_clear(self, submission: object) -> None:
         """Count an acceptance, or a refusal of the provider's own."""
-        if self._state.clear(submission):
+        if self._state.record_clear(submission):
             self._resumed()
 
-    def forget(self, submission: object) -> None:
+    def record_unknown(self, submission: object) -> None:
         """Note that a submission ended, for which neither was counted."""
-        if self._state.forget(submission):
+        if self._state.record_unknown(submission):
             self._paused()
 
-    def open(self) -> None:
+    def reset(self) -> None:
         """Open the queue at once."""
-        if self._state.open():
+        if self._state.reset():
             self._resumed()
 
     def _hold(self) -> None:
@@ -239,14 +239,12 @@ class Brake:
 
     def _paused(self) -> None:
         state = self._state
-        event = SubmissionsPaused(
-            because=state.because or "", retry_in=state.retry_in, failed_probes=state.failed_probes
-        )
+        event = SubmissionsPaused(reason=state.reason or "", retry_in=state.retry_in, failed_probes=state.failed_probes)
         log.warning(
             "submissions are paused, the provider is asked in %.1f s: %s; what waits is unsent, and"
             " client.resume_submitting() sends it at once",
             event.retry_in,
-            event.because,
+            event.reason,
             extra={"retry_in": event.retry_in, "failed_probes": event.failed_probes},
         )
         self._announce(event)
@@ -257,7 +255,7 @@ class Brake:
 
     def _announce(self, event: Event) -> None:
         for member in tuple(self._members):
-            member.tell(event)
+            member.emit(event)
         self._admit()
 
     def _admit(self) -> None:
@@ -273,24 +271,24 @@ class Brake:
         """Let one of the clients make the free read."""
         member = next(iter(self._members), None)
         if member is not None:
-            self._state.check()
+            self._state.begin_check()
             member.check().add_done_callback(self._checked)
 
     def _checked(self, read: asyncio.Task[str | None]) -> None:
-        if self._state.phase is not Phase.CHECKING:  # the queue was opened by hand meanwhile
+        if self._state.phase is not BreakerPhase.CHECKING:  # the queue was opened by hand meanwhile
             return
         if read.cancelled():  # its client closes: another one's turn
-            self._state.unchecked()
+            self._state.abort_check()
             self._admit()
-        elif self._state.checked(repr(error) if (error := read.exception()) else read.result()):
+        elif self._state.end_check(repr(error) if (error := read.exception()) else read.result()):
             self._paused()
         else:
             self._admit()
 
 
-_brakes: Shared[Brake] = Shared()
+_breakers: SharedRegistry[CircuitBreaker] = SharedRegistry()
 
 
-def shared_brake(host: str, key: str, make: Callable[[], Brake]) -> Brake:
+def shared_breaker(host: str, key: str, make: Callable[[], CircuitBreaker]) -> CircuitBreaker:
     """Return the brake of this host and key in the running loop; a hop in between meets all clients alike."""
-    return _brakes.get(make, host, key)
+    return _breakers.get(make, host, key)

@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 
 
-class Turnstile:
+class StartPacer:
     """Lets at most so many in per turn of the loop, in the order in which they came."""
 
     def __init__(self, most: int) -> None:
@@ -19,24 +19,24 @@ class Turnstile:
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._loop = asyncio.get_running_loop()
 
-    async def enter(self) -> None:
+    async def wait_turn(self) -> None:
         """Go in, now or in one of the next turns."""
         if self._passed < self._most and not self._waiting:
-            self._pass()
+            self._release_next()
         else:
             turn = self._loop.create_future()
             self._waiting.append(turn)
             await turn
 
-    def _pass(self) -> None:
+    def _release_next(self) -> None:
         if not self._passed:
-            self._loop.call_soon(self._turned)
+            self._loop.call_soon(self._on_iteration)
         self._passed += 1
 
-    def _turned(self) -> None:
+    def _on_iteration(self) -> None:
         self._passed = 0
         while self._waiting and self._passed < self._most:
             turn = self._waiting.popleft()
             if not turn.done():  # else its caller has left
                 turn.set_result(None)
-                self._pass()
+                self._release_next()

@@ -34,7 +34,7 @@ _OPEN_AGAIN: Final = "see that all processes use one file, and open the client a
 
 
 @attrs.frozen(kw_only=True)
-class LeaseState:
+class StoredState:
     """What the file says. `since` is when the last submission began, `not_before` when the next one may.
 
     `open` says that the submission of that moment has not been seen to end; `task_ids` are its tasks, if known. `path`
@@ -48,7 +48,7 @@ class LeaseState:
     path: str = ""
 
 
-class Lease:
+class QueueStateFile:
     """The turn of one open client. `longest`: seconds after which nobody waits for a task any more.
 
     `pause` is how often a lock that somebody else holds is tried, `clock` the time of the day in seconds.
@@ -76,7 +76,7 @@ class Lease:
         self._turn = asyncio.Lock()
         self._io = asyncio.Lock()
 
-    async def take(self, ended: Callable[[tuple[str, ...]], Awaitable[None]]) -> None:
+    async def acquire(self, ended: Callable[[tuple[str, ...]], Awaitable[None]]) -> None:
         """Wait until nobody else is sending and the provider has had its rest, and note that we are.
 
         `ended` waits for the end of tasks that a process left under way. Cancelling gives the turn back. Raises
@@ -96,14 +96,14 @@ class Lease:
             self._turn.release()
             raise
 
-    async def accepted(self, task_ids: tuple[str, ...]) -> None:
+    async def record_tasks(self, task_ids: tuple[str, ...]) -> None:
         """Note the tasks of this turn, for whoever comes after us should we not see their end."""
-        await self._in_thread(partial(self._write, LeaseState(since=self._clock(), open=True, task_ids=task_ids)))
+        await self._in_thread(partial(self._write, StoredState(since=self._clock(), open=True, task_ids=task_ids)))
 
-    async def give_back(self, rest: float) -> None:
+    async def release(self, rest: float) -> None:
         """End the turn; nobody sends for `rest` seconds."""
         try:
-            await self._in_thread(partial(self._write, LeaseState(not_before=self._clock() + rest)))
+            await self._in_thread(partial(self._write, StoredState(not_before=self._clock() + rest)))
         finally:
             self._lock.release()
             self._turn.release()
@@ -128,17 +128,17 @@ class Lease:
             self._located = True
         return self._lock.acquire()
 
-    async def _settled(self, state: LeaseState, ended: Callable[[tuple[str, ...]], Awaitable[None]]) -> LeaseState:
+    async def _settled(self, state: StoredState, ended: Callable[[tuple[str, ...]], Awaitable[None]]) -> StoredState:
         """See that what a process left under way has ended, and return what that means for us."""
         if not state.task_ids:
             log.warning("%s: an earlier submission ended without a clear answer; the lane rests first", self._path)
-            return LeaseState(not_before=state.since + self._usual + self._cool_down)
+            return StoredState(not_before=state.since + self._usual + self._cool_down)
         log.info("%s: waiting for task %s of an earlier run", self._path, ", ".join(state.task_ids))
         with anyio.move_on_after(max(0.0, state.since + self._longest - self._clock())):
             await ended(state.task_ids)
-        return LeaseState(not_before=self._clock() + self._cool_down)
+        return StoredState(not_before=self._clock() + self._cool_down)
 
-    def _rest(self, state: LeaseState) -> float:
+    def _rest(self, state: StoredState) -> float:
         """Return the seconds to wait; a clock that was set back must not stop us for ever."""
         return min(max(0.0, state.not_before - self._clock()), self._usual + self._cool_down)
 
@@ -156,31 +156,31 @@ class Lease:
                 raise
             except OSError as fault:
                 raise ConfigurationError(
-                    f"lane_state={str(self._path)!r} cannot be used: {fault.strerror or fault}; give a file in a"
+                    f"queue_file={str(self._path)!r} cannot be used: {fault.strerror or fault}; give a file in a"
                     " directory that exists and may be written to"
                 ) from fault
 
-    def _read(self) -> LeaseState:
+    def _read(self) -> StoredState:
         """Read the file; what makes no sense counts as a task that has just ended."""
         try:
             with self._path.open("rb") as file:
                 self._check_names(os.fstat(file.fileno()))
-                return self._ours(_state(json.loads(file.read(_LARGEST))))
+                return self._is_own(_state(json.loads(file.read(_LARGEST))))
         except ConfigurationError:  # which is a ValueError, too
             raise
         except FileNotFoundError:
             if self._written:
                 raise LedgerError(self._unusable("it was removed or renamed while it is in use", _OPEN_AGAIN)) from None
-            return LeaseState()
+            return StoredState()
         except (ValueError, TypeError, KeyError, RecursionError):
             log.warning("%s holds no state of a lane; the lane rests first", self._path)
-            return LeaseState(not_before=self._clock() + self._cool_down)
+            return StoredState(not_before=self._clock() + self._cool_down)
 
     def _check_names(self, found: os.stat_result) -> None:
         if found.st_nlink > 1:
             raise ConfigurationError(self._unusable("it has a second name (a hard link)", "remove that name"))
 
-    def _ours(self, state: LeaseState) -> LeaseState:
+    def _is_own(self, state: StoredState) -> StoredState:
         """Return the state; ConfigurationError or LedgerError for that of another file."""
         if state.path in {"", str(self._path)}:
             return state
@@ -200,13 +200,13 @@ class Lease:
         """Note that we are about to send."""
         if not self._lock.is_in_place():
             raise LedgerError(self._unusable("its lock was removed or renamed while it is held", _OPEN_AGAIN))
-        self._write(LeaseState(since=self._clock(), open=True))
+        self._write(StoredState(since=self._clock(), open=True))
         self._written = True
 
     def _unusable(self, fault: str, way_out: str) -> str:
-        return f"lane_state={str(self._path)!r} cannot be used: {fault}; nothing was sent: {way_out}"
+        return f"queue_file={str(self._path)!r} cannot be used: {fault}; nothing was sent: {way_out}"
 
-    def _write(self, state: LeaseState) -> None:
+    def _write(self, state: StoredState) -> None:
         beside = self._path.with_name(self._path.name + ".new")
         with open(beside, "w", encoding="utf-8", opener=_private) as file:
             json.dump(attrs.asdict(attrs.evolve(state, path=str(self._path))), file)
@@ -224,11 +224,11 @@ def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-def _state(values: Any) -> LeaseState:
+def _state(values: Any) -> StoredState:
     """Check what a file said; raises ValueError, TypeError or KeyError."""
     since, not_before = float(values["since"]), float(values["not_before"])
     task_ids = tuple(map(str, values["task_ids"]))
     if not (math.isfinite(since) and math.isfinite(not_before)) or len(task_ids) > _IDS:
         raise ValueError(values)
     path = str(values.get("path", ""))  # which earlier versions did not write
-    return LeaseState(since=since, not_before=not_before, open=bool(values["open"]), task_ids=task_ids, path=path)
+    return StoredState(since=since, not_before=not_before, open=bool(values["open"]), task_ids=task_ids, path=path)

@@ -13,24 +13,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from aiowery._base.lazy import lazy
+from aiowery._base.lazy import lazy_names
 
 _HOMES: Final = {
-    "_request_types": ("REQUESTS", "as_object", "from_object", "request_type"),
     "_client": ("LIMITS", "BetterWaifu"),
-    "requests._images": ("GeneratedImage", "GenerateImage"),
-    "requests._choices": ("MODELS", "SAMPLERS", "Edition", "Sampler"),
     "_model_listing": ("Account", "Model", "Subscription"),
+    "_request_types": ("REQUESTS", "from_dict", "request_type", "to_dict"),
+    "requests._choices": ("MODELS", "SAMPLERS", "Edition", "Sampler"),
+    "requests._images": ("GeneratedImage", "GenerateImage"),
 }
 
 if TYPE_CHECKING:
     from aiowery.betterwaifu._client import LIMITS, BetterWaifu
     from aiowery.betterwaifu._model_listing import Account, Model, Subscription
-    from aiowery.betterwaifu._request_types import REQUESTS, as_object, from_object, request_type
+    from aiowery.betterwaifu._request_types import REQUESTS, from_dict, request_type, to_dict
     from aiowery.betterwaifu.requests._choices import MODELS, SAMPLERS, Edition, Sampler
     from aiowery.betterwaifu.requests._images import GeneratedImage, GenerateImage
 else:
-    __getattr__, __dir__ = lazy(__name__, _HOMES)
+    __getattr__, __dir__ = lazy_names(__name__, _HOMES)
 
 __all__ = (
     "LIMITS",
@@ -45,7 +45,7 @@ __all__ = (
     "Model",
     "Sampler",
     "Subscription",
-    "as_object",
-    "from_object",
+    "from_dict",
     "request_type",
+    "to_dict",
 )

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
-from aiowery._core.codec import number_in
-from aiowery._core.messages import Answer, mentions
-from aiowery.betterwaifu._schema import told
+from aiowery._core.codec import lenient_number
+from aiowery._core.messages import HttpResponse, mentions
+from aiowery.betterwaifu._schema import optional_text
 from aiowery.errors import (
     AioweryError,
     APIError,
@@ -55,16 +55,22 @@ BUSY_FOR: Final = 60.0
 """Seconds to wait after a 429 that names none: the figure that both editions mention."""
 
 
-def refusal(answer: Answer, body: Any) -> AioweryError:
+def refusal(answer: HttpResponse, body: Any) -> AioweryError:
     """Return the error that this answer means; `body` is its JSON, or None."""
     if answer.redirect:
-        return answer.misdirected(body)
+        return answer.redirect_error(body)
     fault = body.get("error") if isinstance(body, Mapping) else None
     details = fault if isinstance(fault, Mapping) else body if isinstance(body, Mapping) else {}
-    code = told(details.get("code"))
-    said = told(details.get("message")) or told(fault) or _message(body) or answer.excerpt or "no reason given"
+    code = optional_text(details.get("code"))
+    said = (
+        optional_text(details.get("message"))
+        or optional_text(fault)
+        or _message(body)
+        or answer.excerpt
+        or "no reason given"
+    )
     cls = _class(answer.http_status, code, said)
-    parameter = told(details.get("parameter"))
+    parameter = optional_text(details.get("parameter"))
     where = ", ".join(filter(None, (f"HTTP {answer.http_status}", code, parameter and f"parameter {parameter}")))
     message = f"{said} ({where}); {_NEXT_STEP[cls]}"
     facts = {
@@ -89,13 +95,17 @@ def _class(http_status: int, code: str | None, said: str) -> type[APIError]:
     return RateLimited if mentions(said, _BUSY) else InvalidRequest
 
 
-def _retry_after(answer: Answer, details: Mapping[str, Any]) -> float:
+def _retry_after(answer: HttpResponse, details: Mapping[str, Any]) -> float:
     """Return what the header says, else the body, else what is known of this provider."""
     asked = answer.retry_after()
     if asked is None:
-        asked = number_in(details.get("retry_after"))
+        asked = lenient_number(details.get("retry_after"))
     return BUSY_FOR if asked is None else max(0.0, asked)
 
 
 def _message(body: Any) -> str | None:
-    return told(body.get("message")) or told(body.get("detail")) if isinstance(body, Mapping) else told(body)
+    return (
+        optional_text(body.get("message")) or optional_text(body.get("detail"))
+        if isinstance(body, Mapping)
+        else optional_text(body)
+    )

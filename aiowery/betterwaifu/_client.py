@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, get_args
 from aiowery._base.snapshot import Snapshot
 from aiowery._client.client import Client
 from aiowery._core.events import Observer
-from aiowery._core.messages import Answer, Call
+from aiowery._core.messages import HttpRequest, HttpResponse
 from aiowery._core.policies import Limits, PollPolicy, RetryPolicy
 from aiowery._core.provider import Provider
-from aiowery._core.request_types import Catalogue
+from aiowery._core.request_types import RequestTypes
 from aiowery._http.api_key import ApiKey
 from aiowery.betterwaifu import _model_listing
 from aiowery.betterwaifu._model_listing import Account, Model
@@ -34,8 +34,19 @@ _URLS: Final[dict[Edition, str]] = {
     "jobs": "https://betterwaifu.com/api/v1",
 }
 LIMITS: Final[dict[Edition, Limits]] = {
-    "v1-images": Limits(in_flight=1, submits=1, polls=1, uploads=1, answers=1, queue=100, usual=30.0),
-    "jobs": Limits(in_flight=1, submits=1, polls=4, uploads=1, answers=1, queue=100, usual=30.0, cool_down=60.5),
+    "v1-images": Limits(
+        in_flight=1, submissions=1, polls=1, uploads=1, direct_calls=1, max_queue=100, expected_duration=30.0
+    ),
+    "jobs": Limits(
+        in_flight=1,
+        submissions=1,
+        polls=4,
+        uploads=1,
+        direct_calls=1,
+        max_queue=100,
+        expected_duration=30.0,
+        cool_down=60.5,
+    ),
 }
 """What each edition allows: one at a time, and in jobs a minute between two, with half a second for clocks that
 differ. A hundred may wait in line, which is hours."""
@@ -50,11 +61,11 @@ class BetterWaifu(Client):
     that came now would start, `start_within=` refuses at once what would start too late.
 
     The key comes from `api_key` or the environment variable BETTERWAIFU_API_KEY, the host from `base_url`,
-    BETTERWAIFU_BASE_URL, or the edition's own. `lane_state`: a file in which several processes with one account, and
+    BETTERWAIFU_BASE_URL, or the edition's own. `queue_file`: a file in which several processes with one account, and
     runs that follow each other, keep whose turn it is.
     """
 
-    _catalogue: ClassVar[Catalogue[Any]] = CATALOGUE
+    _request_types: ClassVar[RequestTypes[Any]] = CATALOGUE
     _key_variable: ClassVar[str] = "BETTERWAIFU_API_KEY"
     _url_variable: ClassVar[str] = "BETTERWAIFU_BASE_URL"
 
@@ -67,7 +78,7 @@ class BetterWaifu(Client):
         limits: Limits | None = None,
         polling: PollPolicy | None = None,
         retries: RetryPolicy | None = None,
-        timeout: float = 30.0,
+        http_timeout: float = 30.0,
         http: HTTPChoice | None = None,
         observer: Observer | None = None,
         low_credits: float | None = None,
@@ -75,8 +86,8 @@ class BetterWaifu(Client):
         budget: float | None = None,
         prices: PriceTable | None = None,
         reuse: bool = False,
-        credit_price: float | None = None,
-        lane_state: str | os.PathLike[str] | None = None,
+        price_per_credit: float | None = None,
+        queue_file: str | os.PathLike[str] | None = None,
     ) -> None:
         if edition not in get_args(Edition):
             raise ConfigurationError(f"edition is {edition!r}; {' or '.join(map(repr, get_args(Edition)))} is needed")
@@ -87,7 +98,7 @@ class BetterWaifu(Client):
             limits=limits,
             polling=polling,
             retries=retries,
-            timeout=timeout,
+            http_timeout=http_timeout,
             http=http,
             observer=observer,
             low_credits=low_credits,
@@ -95,12 +106,12 @@ class BetterWaifu(Client):
             budget=budget,
             prices=prices,
             reuse=reuse,
-            credit_price=credit_price,
+            price_per_credit=price_per_credit,
         )
         self._provider: Provider = BetterWaifuProvider(edition)
-        self._lane_state = None if lane_state is None else Path(lane_state)
+        self._queue_file = None if queue_file is None else Path(queue_file)
 
-    def _usual_limits(self) -> Limits:
+    def _default_limits(self) -> Limits:
         return LIMITS[self.edition]
 
     async def account(self) -> Account:
@@ -110,7 +121,7 @@ class BetterWaifu(Client):
         """
         account = await self._read("account()", ACCOUNT, _model_listing.decode_account)
         if self._low_credits is not None and account.credits is not None and account.credits < self._low_credits:
-            self._opened.tell_low_credits(account.credits)
+            self._runtime.emit_low_credits(account.credits)
         return account
 
     async def models(self) -> tuple[Model, ...]:
@@ -122,14 +133,14 @@ class BetterWaifu(Client):
 
         ConfigurationError when there is none, or more than one.
         """
-        return _model_listing.found(await self.models(), model_name, name)
+        return _model_listing.find_model(await self.models(), model_name, name)
 
     async def status(self, job_id: str) -> Snapshot:
         """Ask once about one job and return what was said; raises NotFound for an unknown id (jobs edition)."""
-        call = self._provider.status_call(job_id)
-        return await self._opened.read(call, lambda answer: self._provider.decode_status(answer, job_id))
+        call = self._provider.status_request(job_id)
+        return await self._runtime.read(call, lambda answer: self._provider.decode_status(answer, job_id))
 
-    async def _read(self, verb: str, call: Call, decode: Callable[[Answer], T]) -> T:
+    async def _read(self, verb: str, call: HttpRequest, decode: Callable[[HttpResponse], T]) -> T:
         if self.edition != "jobs":
             raise ConfigurationError(f"{verb}: edition={self.edition!r} has no such call; edition='jobs' has")
-        return await self._opened.read(call, decode)
+        return await self._runtime.read(call, decode)

@@ -11,10 +11,18 @@ from typing import Any, Final
 
 from aiowery._base.snapshot import Snapshot, TaskState
 from aiowery._core.codec import named_ids
-from aiowery._core.messages import Answer
+from aiowery._core.messages import HttpResponse
 from aiowery._core.request import Accepted
 from aiowery.betterwaifu._api_errors import refusal
-from aiowery.betterwaifu._schema import id_in, ids_in, made_in, state_of, told, whole, word_in
+from aiowery.betterwaifu._schema import (
+    id_in,
+    ids_in,
+    optional_int,
+    optional_text,
+    raw_status_in,
+    read_outputs,
+    to_state,
+)
 from aiowery.errors import APIError, UnexpectedResponse
 
 _JOB_IDS: Final = ("id", "job_id", "generation_id")
@@ -23,7 +31,7 @@ _IMAGE_IDS: Final = ("image_id", "id")
 _PLACES: Final = ("data", "generation", "job")
 
 
-def is_own(answer: Answer) -> bool:
+def is_own(answer: HttpResponse) -> bool:
     """Return True for an object with an `error`, or in the shape of a good answer: of work, account or models.
 
     A redirect is no answer, whatever its body says.
@@ -33,20 +41,20 @@ def is_own(answer: Answer) -> bool:
         return False
     if body.get("error") or isinstance(body.get("success"), bool):
         return True
-    return answer.success and (any(map(_tells_of_work, _parts(body))) or not _READS.isdisjoint(body))
+    return answer.success and (any(map(_has_work_fields, _parts(body))) or not _READS.isdisjoint(body))
 
 
-def opened(answer: Answer) -> Mapping[str, Any]:
+def unwrap_envelope(answer: HttpResponse) -> Mapping[str, Any]:
     """Return the object that the answer holds, or raise what it means instead."""
     body = answer.json() if answer.success else answer.json_or_none()
-    if not answer.success or _says_no(body):
+    if not answer.success or _is_refusal(body):
         raise refusal(answer, body)
     if not isinstance(body, Mapping):
-        raise answer.outside("an answer outside the contract", "$: an object is expected", body)
+        raise answer.unexpected("an answer outside the contract", "$: an object is expected", body)
     return body
 
 
-def decode_queued(answer: Answer) -> Accepted:
+def decode_queued(answer: HttpResponse) -> Accepted:
     """Read the answer to a submission of the jobs edition: an id, and perhaps already how far it is.
 
     Errors carry the ids that lie where an acceptance would hold them.
@@ -64,21 +72,21 @@ def _named(body: Any) -> Iterator[str]:
         yield from ids_in(part, *_JOB_IDS)
 
 
-def _queued(answer: Answer) -> Accepted:
-    body = opened(answer)
+def _queued(answer: HttpResponse) -> Accepted:
+    body = unwrap_envelope(answer)
     for part in _parts(body):
         job_id = id_in(part, *_JOB_IDS)
         if job_id is not None:
             snapshot = _snapshot(answer, body, part, job_id)
             # A success without a picture may mean the submission only; a look costs nothing, a lost picture does.
-            seen = snapshot.word and (snapshot.assets or snapshot.state is not TaskState.DONE)
+            seen = snapshot.raw_status and (snapshot.assets or snapshot.state is not TaskState.DONE)
             return Accepted(
                 task_ids=(job_id,), snapshots=(snapshot,) if seen else (), request_id=answer.request_id_in(body, part)
             )
-    raise answer.outside("accepted without an id", "$.id: an id is expected", body, answer.request_id_in(body))
+    raise answer.unexpected("accepted without an id", "$.id: an id is expected", body, answer.request_id_in(body))
 
 
-def decode_image(answer: Answer, made_up_id: str) -> Accepted:
+def decode_image(answer: HttpResponse, made_up_id: str) -> Accepted:
     """Read the answer of the v1-images edition, which is the picture; without an id it goes by the one given.
 
     Errors carry the ids that lie where the id of a picture would.
@@ -96,38 +104,38 @@ def _part(body: Any) -> Any:
     return data if isinstance(data, Mapping) else body
 
 
-def _image(answer: Answer, made_up_id: str) -> Accepted:
-    body = opened(answer)
+def _image(answer: HttpResponse, made_up_id: str) -> Accepted:
+    body = unwrap_envelope(answer)
     part = _part(body)
     image_id = id_in(part, *_IMAGE_IDS) or made_up_id
-    made = made_in(part, image_id)
-    word = word_in(part)
-    state = state_of(word)
+    made = read_outputs(part, image_id)
+    word = raw_status_in(part)
+    state = to_state(word)
     request_id = answer.request_id_in(body, part)
     if state is not TaskState.FAILED:
         if not made.assets:
-            raise answer.outside("success without a picture", "$.data.url: a url is expected", body, request_id)
+            raise answer.unexpected("success without a picture", "$.data.url: a url is expected", body, request_id)
         state = TaskState.DONE
     snapshot = Snapshot(
         image_id,
         state,
         word,
         assets=made.assets,
-        reason=_reason(part) or told(part.get("message")) or _reason(body),
+        reason=_reason(part) or optional_text(part.get("message")) or _reason(body),
         raw=part,
         request_id=request_id,
     )
     return Accepted(task_ids=(image_id,), snapshots=(snapshot,), request_id=request_id)
 
 
-def decode_status(answer: Answer, job_id: str) -> Snapshot:
+def decode_status(answer: HttpResponse, job_id: str) -> Snapshot:
     """Read what was said of one job; a word that nobody documented means that it goes on."""
-    body = opened(answer)
-    parts = [part for part in _parts(body) if word_in(part)]
+    body = unwrap_envelope(answer)
+    parts = [part for part in _parts(body) if raw_status_in(part)]
     if not parts:
-        raise answer.outside("a job without a status", "$.status: a word is expected", body)
+        raise answer.unexpected("a job without a status", "$.status: a word is expected", body)
     # An envelope may have a word of its own, such as "ok".
-    part = next((part for part in parts if state_of(word_in(part))), parts[0])
+    part = next((part for part in parts if to_state(raw_status_in(part))), parts[0])
     return _snapshot(answer, body, part, job_id)
 
 
@@ -136,15 +144,15 @@ def _parts(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [part for part in (body, *(body.get(name) for name in _PLACES)) if isinstance(part, Mapping)]
 
 
-def _snapshot(answer: Answer, body: Mapping[str, Any], part: Mapping[str, Any], job_id: str) -> Snapshot:
-    word = word_in(part)
-    state = state_of(word) or (TaskState.RUNNING if word else TaskState.WAITING)
+def _snapshot(answer: HttpResponse, body: Mapping[str, Any], part: Mapping[str, Any], job_id: str) -> Snapshot:
+    word = raw_status_in(part)
+    state = to_state(word) or (TaskState.RUNNING if word else TaskState.WAITING)
     return Snapshot(
         job_id,
         state,
         word,
-        assets=made_in(part, job_id).assets if state is TaskState.DONE else (),
-        position=whole(part.get("queue_position")),
+        assets=read_outputs(part, job_id).assets if state is TaskState.DONE else (),
+        queue_position=optional_int(part.get("queue_position")),
         reason=_reason(part) or _reason(body),
         raw=part,
         request_id=answer.request_id_in(body, part),
@@ -153,21 +161,21 @@ def _snapshot(answer: Answer, body: Mapping[str, Any], part: Mapping[str, Any], 
 
 def _reason(part: Mapping[str, Any]) -> str | None:
     error = part.get("error")
-    return told(error.get("message")) if isinstance(error, Mapping) else told(error)
+    return optional_text(error.get("message")) if isinstance(error, Mapping) else optional_text(error)
 
 
-def _says_no(body: Any) -> bool:
+def _is_refusal(body: Any) -> bool:
     """Whether a 2xx is a refusal all the same: `success: false`, or an error where nothing is told of any work."""
     if not isinstance(body, Mapping):
         return False
     if body.get("success") is False:
         return not any(map(_is_failed_job, _parts(body)))
-    return bool(body.get("error")) and not any(map(_tells_of_work, _parts(body)))
+    return bool(body.get("error")) and not any(map(_has_work_fields, _parts(body)))
 
 
 def _is_failed_job(part: Mapping[str, Any]) -> bool:
-    return state_of(word_in(part)) is TaskState.FAILED and id_in(part, *_JOB_IDS) is not None
+    return to_state(raw_status_in(part)) is TaskState.FAILED and id_in(part, *_JOB_IDS) is not None
 
 
-def _tells_of_work(part: Mapping[str, Any]) -> bool:
-    return bool(word_in(part) or id_in(part, *_JOB_IDS, "image_id") or made_in(part).assets)
+def _has_work_fields(part: Mapping[str, Any]) -> bool:
+    return bool(raw_status_in(part) or id_in(part, *_JOB_IDS, "image_id") or read_outputs(part).assets)

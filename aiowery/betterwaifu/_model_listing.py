@@ -8,10 +8,10 @@ from typing import Any
 
 import attrs
 
-from aiowery._core.codec import number_in
-from aiowery._core.messages import Answer
-from aiowery.betterwaifu._decode import opened
-from aiowery.betterwaifu._schema import moment, told, whole
+from aiowery._core.codec import lenient_number
+from aiowery._core.messages import HttpResponse
+from aiowery.betterwaifu._decode import unwrap_envelope
+from aiowery.betterwaifu._schema import optional_datetime, optional_int, optional_text
 from aiowery.errors import ConfigurationError
 
 
@@ -52,28 +52,28 @@ class Account:
     raw: Mapping[str, Any] = attrs.field(factory=dict, repr=False, eq=False)
 
 
-def decode_models(answer: Answer) -> tuple[Model, ...]:
+def decode_models(answer: HttpResponse) -> tuple[Model, ...]:
     """Read the models; an entry without a number cannot be asked for and is left out."""
-    body = opened(answer)
+    body = unwrap_envelope(answer)
     entries = body.get("models")
     if not isinstance(entries, list):
-        raise answer.outside("no list of models", "$.models: an array is expected", body)
-    return tuple(_model(entry) for entry in entries if isinstance(entry, Mapping) and whole(entry.get("id")))
+        raise answer.unexpected("no list of models", "$.models: an array is expected", body)
+    return tuple(_model(entry) for entry in entries if isinstance(entry, Mapping) and optional_int(entry.get("id")))
 
 
-def decode_account(answer: Answer) -> Account:
+def decode_account(answer: HttpResponse) -> Account:
     """Read the account."""
-    body = opened(answer)
+    body = unwrap_envelope(answer)
     subscription = body.get("subscription")
     return Account(
-        username=told(body.get("username")) or "",
-        credits=number_in(body.get("credits")),
+        username=optional_text(body.get("username")) or "",
+        credits=lenient_number(body.get("credits")),
         subscription=_subscription(subscription) if isinstance(subscription, Mapping) else None,
         raw=body,
     )
 
 
-def found(models: Iterable[Model], model_name: str, name: str | None) -> Model:
+def find_model(models: Iterable[Model], model_name: str, name: str | None) -> Model:
     """Return the one model of these names; ConfigurationError when there is none, or more than one."""
     fitting = [model for model in models if model.model_name == model_name and name in {None, model.name}]
     if len(fitting) == 1:
@@ -88,13 +88,13 @@ def found(models: Iterable[Model], model_name: str, name: str | None) -> Model:
 def _model(entry: Mapping[str, Any]) -> Model:
     nsfw = entry.get("nsfw")
     return Model(
-        id=whole(entry.get("id")) or 0,
-        name=told(entry.get("name")) or "",
-        model_name=told(entry.get("model_name")) or "",
-        base_model=told(entry.get("base_model")) or "",
-        type=told(entry.get("type")) or "",
-        filename=told(entry.get("filename")) or "",
-        cover_url=told(entry.get("cover_image")),
+        id=optional_int(entry.get("id")) or 0,
+        name=optional_text(entry.get("name")) or "",
+        model_name=optional_text(entry.get("model_name")) or "",
+        base_model=optional_text(entry.get("base_model")) or "",
+        type=optional_text(entry.get("type")) or "",
+        filename=optional_text(entry.get("filename")) or "",
+        cover_url=optional_text(entry.get("cover_image")),
         nsfw=nsfw if isinstance(nsfw, bool) else None,
         raw=entry,
     )
@@ -102,7 +102,7 @@ def _model(entry: Mapping[str, Any]) -> Model:
 
 def _subscription(told_: Mapping[str, Any]) -> Subscription:
     return Subscription(
-        status=told(told_.get("status")) or "",
-        plan=told(told_.get("plan")) or "",
-        ends_at=moment(told_.get("endDate") or told_.get("end_date")),
+        status=optional_text(told_.get("status")) or "",
+        plan=optional_text(told_.get("plan")) or "",
+        ends_at=optional_datetime(told_.get("endDate") or told_.get("end_date")),
     )

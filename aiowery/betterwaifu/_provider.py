@@ -9,14 +9,14 @@ from urllib.parse import quote
 import attrs
 
 from aiowery._base.snapshot import Snapshot
-from aiowery._base.text import made_up_id
+from aiowery._base.text import synchronous_task_id
 from aiowery._core.contradictions import contradicts
 from aiowery._core.fields import fits_in_a_path
-from aiowery._core.media import Checked
-from aiowery._core.messages import Answer, Call, json_body
+from aiowery._core.media import UploadFile
+from aiowery._core.messages import HttpRequest, HttpResponse, json_body
 from aiowery._core.request import Accepted, Request
 from aiowery.betterwaifu import _decode
-from aiowery.betterwaifu._schema import made_in, state_of
+from aiowery.betterwaifu._schema import read_outputs, to_state
 from aiowery.betterwaifu.requests._choices import Edition
 from aiowery.betterwaifu.requests._images import GenerateImage
 from aiowery.errors import (
@@ -27,8 +27,8 @@ from aiowery.errors import (
     PermissionDenied,
 )
 
-ACCOUNT: Final = Call("GET", "/account")
-MODELS: Final = Call("GET", "/models")
+ACCOUNT: Final = HttpRequest("GET", "/account")
+MODELS: Final = HttpRequest("GET", "/models")
 _V1: Final = "v1-images"
 # The answer is the picture: rendering may take minutes.
 _RENDERED_WITHIN: Final = 300.0
@@ -41,26 +41,26 @@ class BetterWaifuProvider:
     """See `aiowery._core.provider.Provider`; the v1-images edition answers at once and has nothing to look at later."""
 
     edition: Edition
-    everybodys_errors: tuple[type[APIError], ...] = (AuthenticationError, InsufficientCredits, PermissionDenied)
+    account_errors: tuple[type[APIError], ...] = (AuthenticationError, InsufficientCredits, PermissionDenied)
 
     @property
     def name(self) -> str:
         """The provider and its edition."""
         return f"BetterWaifu ({self.edition})"
 
-    def check(self, request: object) -> None:
+    def validate(self, request: object) -> None:
         """Raise ConfigurationError for what is not this edition's."""
         if not isinstance(request, GenerateImage):
             raise ConfigurationError(f"{request!r} is not a BetterWaifu request; give a GenerateImage")
         if self.edition == _V1:
-            _check_v1(request)
+            _validate_v1(request)
         elif isinstance(request.model, str):
             raise ConfigurationError(
                 f"GenerateImage.model is {request.model!r}; edition='jobs' names models by number, which"
                 " client.models() lists and client.find_model(...) looks up"
             )
 
-    def encode(self, request: Request[Any]) -> Call:
+    def encode(self, request: Request[Any]) -> HttpRequest:
         """Send what was set: a field left at None is left to the server's default."""
         body = {
             field.name: value
@@ -68,37 +68,39 @@ class BetterWaifuProvider:
             if field.name != "extra" and (value := getattr(request, field.name)) is not None
         }
         if self.edition == _V1:
-            return Call("POST", "/v1/images/generate", json_body({**body, **request.extra}), timeout=_RENDERED_WITHIN)
+            return HttpRequest(
+                "POST", "/v1/images/generate", json_body({**body, **request.extra}), timeout=_RENDERED_WITHIN
+            )
         if "model" in body:
             body["model_version_id"] = body.pop("model")
         if body.get("seed") == -1:  # random, which is what leaving it out means; whether -1 is taken is not known
             del body["seed"]
-        return Call("POST", "/generate", json_body({**body, **request.extra}))
+        return HttpRequest("POST", "/generate", json_body({**body, **request.extra}))
 
-    def called_back(self, request: Request[Any], address: str) -> None:
+    def with_webhook(self, request: Request[Any], address: str) -> None:
         """Return None: no way to be called back is documented."""
 
-    def decode_accepted(self, request: Request[Any], answer: Answer) -> Accepted:  # noqa: ARG002 - one sort of request
+    def decode_submission(self, request: Request[Any], answer: HttpResponse) -> Accepted:  # noqa: ARG002 - one sort of request
         """Read the answer to a submission: a job's id, or the picture itself."""
         if self.edition == _V1:
-            return _decode.decode_image(answer, made_up_id())
+            return _decode.decode_image(answer, synchronous_task_id())
         return _decode.decode_queued(answer)
 
-    def status_call(self, task_id: str) -> Call:
+    def status_request(self, task_id: str) -> HttpRequest:
         """Ask for one job."""
         if self.edition == _V1:
             raise ConfigurationError("edition='v1-images' answers at once: there is nothing to ask for later")
         if not fits_in_a_path(task_id):
             raise ConfigurationError(f"the id is {task_id!r}; an id as the provider gave it is needed")
-        return Call("GET", f"/generate/{quote(task_id, safe='')}")
+        return HttpRequest("GET", f"/generate/{quote(task_id, safe='')}")
 
-    def decode_status(self, answer: Answer, task_id: str) -> Snapshot:
+    def decode_status(self, answer: HttpResponse, task_id: str) -> Snapshot:
         """Read what was said of one job."""
         return _decode.decode_status(answer, task_id)
 
-    def contradicts(self, request: Request[Any], snapshot: Snapshot, sent_at: float) -> bool:
+    def contradicts_request(self, request: Request[Any], snapshot: Snapshot, sent_at: float) -> bool:
         """Return True for another prompt, model or seed than asked for, or a job that began before the request."""
-        made = made_in(snapshot.raw)
+        made = read_outputs(snapshot.raw)
         answer = {**made.parameters, **snapshot.raw, "seed": made.seed}
         asked = {name: getattr(request, name, None) for name in _ECHOED}
         asked["model_version_id"] = asked["model"]
@@ -106,34 +108,34 @@ class BetterWaifuProvider:
             del asked["seed"]
         return contradicts(answer, asked, sent_at)
 
-    def knows_word(self, word: str) -> bool:
+    def is_known_status(self, word: str) -> bool:
         """Whether the status word is documented."""
-        return state_of(word) is not None
+        return to_state(word) is not None
 
-    def alive_call(self) -> Call | None:
+    def liveness_request(self) -> HttpRequest | None:
         """Ask for the account; the v1-images edition has no call that is free."""
         return None if self.edition == _V1 else ACCOUNT
 
-    def is_own_answer(self, answer: Answer) -> bool:
+    def is_own_response(self, answer: HttpResponse) -> bool:
         """Return True for an object with an `error`, or in the shape of one of the good answers."""
         return _decode.is_own(answer)
 
-    def batch_call(self, batch_id: str) -> None:
+    def batch_request(self, batch_id: str) -> None:
         """There are no batches."""
 
-    def decode_batch(self, answer: Answer) -> Sequence[Snapshot]:  # noqa: ARG002 - nobody asks
+    def decode_batch(self, answer: HttpResponse) -> Sequence[Snapshot]:  # noqa: ARG002 - nobody asks
         """There are no batches."""
         return ()
 
-    def upload_call(self, file: Checked) -> None:
+    def upload_request(self, file: UploadFile) -> None:
         """No files are taken."""
 
-    def decode_upload(self, answer: Answer) -> str:
+    def decode_upload(self, answer: HttpResponse) -> str:
         """No files are taken."""
-        raise answer.outside("an upload that nobody made", "$: nothing is expected")
+        raise answer.unexpected("an upload that nobody made", "$: nothing is expected")
 
 
-def _check_v1(request: GenerateImage) -> None:
+def _validate_v1(request: GenerateImage) -> None:
     if isinstance(request.model, int):
         raise ConfigurationError(
             f"GenerateImage.model is {request.model!r}; edition='v1-images' names models by a slug such as"

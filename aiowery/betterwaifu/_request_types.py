@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from aiowery._core.request_types import Catalogue, as_object
+from aiowery._core.request_types import RequestTypes, to_dict
 from aiowery.betterwaifu.requests._images import GenerateImage
 
-CATALOGUE: Final[Catalogue[GenerateImage]] = Catalogue({GenerateImage.type_name: GenerateImage})
+CATALOGUE: Final[RequestTypes[GenerateImage]] = RequestTypes({GenerateImage.type_name: GenerateImage})
 REQUESTS: Final[Mapping[str, type[GenerateImage]]] = CATALOGUE.requests
 """Every request class by its `type_name`, which files and the command line use."""
 
@@ -18,12 +18,12 @@ def request_type(name: object) -> type[GenerateImage]:
     return CATALOGUE.request_type(name)
 
 
-def from_object(values: Mapping[str, Any]) -> GenerateImage:
+def from_dict(values: Mapping[str, Any]) -> GenerateImage:
     """Make the request that a JSON object describes: `type` names its class, null means left out.
 
     Names that the class does not know go to `extra`. Raises ConfigurationError.
     """
-    return CATALOGUE.from_object(values)
+    return CATALOGUE.from_dict(values)
 
 
-__all__ = ("CATALOGUE", "REQUESTS", "as_object", "from_object", "request_type")
+__all__ = ("CATALOGUE", "REQUESTS", "from_dict", "request_type", "to_dict")

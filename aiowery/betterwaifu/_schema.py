@@ -25,7 +25,7 @@ _WHOLE: Final = re.compile(r"-?[0-9]{1,30}")
 
 
 @attrs.frozen(kw_only=True)
-class Made:
+class ImageOutputs:
     """What an answer says of a finished picture, as far as it says anything."""
 
     assets: tuple[Asset, ...] = ()
@@ -35,12 +35,12 @@ class Made:
     parameters: Mapping[str, Any] = attrs.field(factory=dict)
 
 
-def state_of(word: str) -> TaskState | None:
+def to_state(word: str) -> TaskState | None:
     """Return what a status word means; None for one that is not documented."""
     return _STATES.get(word.strip().casefold())
 
 
-def word_in(part: Mapping[str, Any]) -> str:
+def raw_status_in(part: Mapping[str, Any]) -> str:
     """Return the status word of a part of an answer."""
     word = part.get("status")
     return word if isinstance(word, str) else ""
@@ -57,22 +57,22 @@ def ids_in(part: Any, *names: str) -> Iterator[str]:
     return (str(value) for value in values if _is_id(value))
 
 
-def made_in(part: Mapping[str, Any], task_id: str | None = None) -> Made:
+def read_outputs(part: Mapping[str, Any], task_id: str | None = None) -> ImageOutputs:
     """Read the outputs: one url (v1-images), or a list of them below `output` (jobs). What is odd is left out."""
     output = _object(part.get("output"))
     parameters = _object(part.get("parameters"))
     images = _images(part, output)
     seeds = (output.get("seed"), parameters.get("seed"), part.get("seed"))
-    return Made(
+    return ImageOutputs(
         assets=tuple(Asset(url, "image", None, task_id) for url, _ in images),
         image_ids=tuple(image_id for _, image_id in images if image_id),
-        seed=next((seed for seed in map(whole, seeds) if seed is not None), None),
-        created_at=moment(part.get("created_at")),
+        seed=next((seed for seed in map(optional_int, seeds) if seed is not None), None),
+        created_at=optional_datetime(part.get("created_at")),
         parameters=dict(parameters),
     )
 
 
-def whole(value: Any) -> int | None:
+def optional_int(value: Any) -> int | None:
     """Read a whole number, also when it comes as text."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
@@ -81,7 +81,7 @@ def whole(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def moment(value: Any) -> datetime | None:
+def optional_datetime(value: Any) -> datetime | None:
     """Read a moment in ISO 8601; one without a zone is UTC."""
     try:
         read = datetime.fromisoformat(value)
@@ -90,7 +90,7 @@ def moment(value: Any) -> datetime | None:
     return read if read.tzinfo else read.replace(tzinfo=UTC)
 
 
-def told(value: Any) -> str | None:
+def optional_text(value: Any) -> str | None:
     """Read a text that merely informs."""
     return value if isinstance(value, str) and value.strip() else None
 
@@ -113,7 +113,7 @@ def _url(item: Any) -> str | None:
     """Read an object with a url, or a text that is one."""
     if isinstance(item, str):
         return item if is_url(item) else None
-    return told(_object(item).get("url"))
+    return optional_text(_object(item).get("url"))
 
 
 def _is_id(value: Any) -> bool:

@@ -28,7 +28,7 @@ from cyclopts import App, CycloptsError
 
 import aiowery
 from aiowery.cli import commands
-from aiowery.cli.ledger.commands import doubts, jobs
+from aiowery.cli.ledger.commands import doubts, ledger_commands
 from aiowery.errors import AioweryError, AuthenticationError, ConfigurationError
 
 __all__ = ("run",)
@@ -84,7 +84,7 @@ def _app() -> App:
         version=aiowery.__version__,
         result_action="return_value",
     )
-    for command in (*_COMMANDS, jobs, doubts):
+    for command in (*_COMMANDS, ledger_commands, doubts):
         app.command(command)
     return app
 

@@ -12,16 +12,23 @@ from cyclopts import Parameter, validators
 from aiowery.cli import queries
 from aiowery.cli.connect import check_speed, sandbox_module
 from aiowery.cli.input import set_option, types_table
-from aiowery.cli.input.requests import from_object, wished
+from aiowery.cli.input.requests import from_object, with_options
 from aiowery.cli.ledger import webhook_server
 from aiowery.cli.ledger.reader import LEDGER
-from aiowery.cli.options import AT_LEAST_ONE, NoCheck, Running, Serving, Spending, Verbose, Wishes
+from aiowery.cli.options import (
+    AT_LEAST_ONE,
+    ConnectionOptions,
+    LedgerOptions,
+    NoCheck,
+    PictureOptions,
+    ProviderOptions,
+    Verbose,
+)
 from aiowery.cli.output import models_table
 from aiowery.cli.output.tables import print_json, print_table
 from aiowery.cli.providers import BetterWaifuService
 from aiowery.cli.run import single
-from aiowery.cli.run.batch import Order
-from aiowery.cli.run.batch import batch as run_batch
+from aiowery.cli.run.batch import BatchOptions, run_batch
 from aiowery.errors import ConfigurationError
 from aiowery.weryai import Chat
 
@@ -44,13 +51,13 @@ def generate(
     /,
     *,
     out: Annotated[Path, Parameter(help=_OUT)],
-    wishes: Wishes = Wishes(),  # noqa: B008 - frozen
+    wishes: PictureOptions = PictureOptions(),  # noqa: B008 - frozen
     no_check: NoCheck = False,
-    running: Serving = Serving(),  # noqa: B008 - frozen
+    running: ProviderOptions = ProviderOptions(),  # noqa: B008 - frozen
 ) -> int:
     """Make pictures from one prompt, save them, and print where."""
-    request = from_object({**wished(running.service.default_type, wishes.given()), "prompt": prompt}, {})
-    return single.one(single.Single(request=request, out=out, running=running, check=not no_check))
+    request = from_object({**with_options(running.service.default_type, wishes.given()), "prompt": prompt}, {})
+    return single.run_single(single.SingleOptions(request=request, out=out, running=running, check=not no_check))
 
 
 def run(
@@ -84,7 +91,7 @@ def run(
         bool, Parameter(name="--list", negative="", show_default=False, help="Show every TYPE and what it does.")
     ] = False,
     no_check: NoCheck = False,
-    running: Serving = Serving(),  # noqa: B008 - frozen
+    running: ProviderOptions = ProviderOptions(),  # noqa: B008 - frozen
 ) -> int:
     """Ask for anything: a video, a song, a transcript, an upscaled picture; wait for it and print it.
 
@@ -107,7 +114,9 @@ def run(
         return _DONE
     serving = running.for_type(type_name)
     request = set_option.request_of(type_name, json, set_ or [])
-    return single.one(single.Single(request=request, out=out, running=serving, check=not no_check, raw=raw))
+    return single.run_single(
+        single.SingleOptions(request=request, out=out, running=serving, check=not no_check, raw=raw)
+    )
 
 
 def batch(
@@ -124,8 +133,8 @@ def batch(
     /,
     *,
     out: Annotated[Path, Parameter(help=_OUT)],
-    wishes: Wishes = Wishes(),  # noqa: B008 - frozen
-    running: Serving = Serving(),  # noqa: B008 - frozen
+    wishes: PictureOptions = PictureOptions(),  # noqa: B008 - frozen
+    running: ProviderOptions = ProviderOptions(),  # noqa: B008 - frozen
     limit: Annotated[int | None, Parameter(help="Take only the first so many.", validator=AT_LEAST_ONE)] = None,
     in_flight: Annotated[
         int | None, Parameter(help="Tasks under way at once (20 is WeryAI's limit).", validator=AT_LEAST_ONE)
@@ -138,7 +147,7 @@ def batch(
             validator=AT_LEAST_ONE,
         ),
     ] = None,
-    spending: Spending = Spending(),  # noqa: B008 - frozen
+    spending: LedgerOptions = LedgerOptions(),  # noqa: B008 - frozen
     public_url: Annotated[
         str | None,
         Parameter(
@@ -164,10 +173,10 @@ def batch(
 
     Whatever ends it, the same command again goes on where it was: nothing is sent or paid for twice.
     """
-    order = Order(
+    order = BatchOptions(
         source=prompts,
         out=out,
-        defaults=wished(running.service.default_type, wishes.given()),
+        defaults=with_options(running.service.default_type, wishes.given()),
         running=running,
         limit=limit,
         in_flight=in_flight,
@@ -188,13 +197,13 @@ def models(
     json: Annotated[
         bool, Parameter(negative="", show_default=False, help="Print a JSON object per model, a line each.")
     ] = False,
-    running: Serving = Serving(),  # noqa: B008 - frozen
+    running: ProviderOptions = ProviderOptions(),  # noqa: B008 - frozen
 ) -> int:
     """Show the models and what each of them takes."""
     if isinstance(running.service, BetterWaifuService) and running.service.edition == "v1-images":
         models_table.print_slugs()
         return _DONE
-    found = queries.asked(running, lambda client: models_table.models_of(client, kind))
+    found = queries.query(running, lambda client: models_table.models_of(client, kind))
     if json:
         print_json(found, kind="chat")
     else:
@@ -213,13 +222,13 @@ def chat(
     system: Annotated[str | None, Parameter(help="How the model is to behave.")] = None,
     max_tokens: Annotated[int | None, Parameter(help="The longest answer.", validator=AT_LEAST_ONE)] = None,
     temperature: Annotated[float | None, Parameter(help="From 0 (sober) to 2 (wild).")] = None,
-    running: Running = Running(),  # noqa: B008 - frozen
+    running: ConnectionOptions = ConnectionOptions(),  # noqa: B008 - frozen
 ) -> int:
     """Say something to a chat model and print its answer."""
     turns = queries.conversation(message, system)
     request = Chat(messages=turns, max_tokens=max_tokens, temperature=temperature)
     request = request if model is None else attrs.evolve(request, model=model)
-    queries.print_answer(queries.asked(running, lambda client: client.run(request)))
+    queries.print_answer(queries.query(running, lambda client: client.run(request)))
     return _DONE
 
 
@@ -228,12 +237,12 @@ def upload(
     legacy: Annotated[
         bool, Parameter(negative="", show_default=False, help="Use the provider's older address.")
     ] = False,
-    running: Running = Running(),  # noqa: B008 - frozen
+    running: ConnectionOptions = ConnectionOptions(),  # noqa: B008 - frozen
 ) -> int:
     """Upload files and print their urls, a line each."""
     if not files:
         raise ConfigurationError("name the files to upload, such as photo.jpg")
-    queries.asked(running, lambda client: queries.upload_all(client, files, legacy=legacy))
+    queries.query(running, lambda client: queries.upload_all(client, files, legacy=legacy))
     return _DONE
 
 
@@ -243,10 +252,10 @@ def speakers(
     json: Annotated[
         bool, Parameter(negative="", show_default=False, help="Print a JSON object per speaker, a line each.")
     ] = False,
-    running: Running = Running(),  # noqa: B008 - frozen
+    running: ConnectionOptions = ConnectionOptions(),  # noqa: B008 - frozen
 ) -> int:
     """Show who can speak in a podcast."""
-    found = queries.asked(running, lambda client: client.speakers(language))
+    found = queries.query(running, lambda client: client.speakers(language))
     if json:
         print_json(found)
     else:
@@ -259,26 +268,26 @@ def status(
     task_id: Annotated[str, Parameter(help="The id of a task that was submitted earlier.")],
     /,
     *,
-    running: Serving = Serving(),  # noqa: B008 - frozen
+    running: ProviderOptions = ProviderOptions(),  # noqa: B008 - frozen
 ) -> int:
     """Ask what became of a task."""
-    queries.print_snapshot(queries.asked(running, lambda client: client.status(task_id)))
+    queries.print_snapshot(queries.query(running, lambda client: client.status(task_id)))
     return _DONE
 
 
 def batch_status(batch_id: Annotated[str, Parameter(help="The id that a submission of several got.")], /) -> int:
     """Ask what became of all tasks of one submission."""
-    for snapshot in queries.asked(Running(), lambda client: client.batch_status(batch_id)):
+    for snapshot in queries.query(ConnectionOptions(), lambda client: client.batch_status(batch_id)):
         queries.print_snapshot(snapshot)
     return _DONE
 
 
 def balance(
     *,
-    running: Serving = Serving(),  # noqa: B008 - frozen
+    running: ProviderOptions = ProviderOptions(),  # noqa: B008 - frozen
 ) -> int:
     """Print the credits that are left."""
-    credits_left = queries.asked(running, queries.balance_of)
+    credits_left = queries.query(running, queries.fetch_balance)
     print("unknown" if credits_left is None else f"{credits_left:.12g}")
     return _DONE
 
@@ -292,7 +301,7 @@ def sandbox(
     check_speed(speed)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        sandbox_module().run(port=port, speed=speed, ready=_tell_sandbox)
+        sandbox_module().run(port=port, speed=speed, ready=_print_sandbox)
     except (OSError, OverflowError) as fault:
         reason = getattr(fault, "strerror", None) or fault
         raise ConfigurationError(f"cannot listen on port {port}: {reason}; choose another with --port") from fault
@@ -320,7 +329,7 @@ def webhook(
     return webhook_server.receive(ledger, host, port, verbose)
 
 
-def _tell_sandbox(running: Sandbox) -> None:
+def _print_sandbox(running: Sandbox) -> None:
     print(f"The sandbox runs at {running.url} until Ctrl-C. Point a client at it:")
     print(f"  export WERYAI_BASE_URL={running.url}")
     print(f"  export WERYAI_API_KEY={running.key}")

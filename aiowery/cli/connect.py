@@ -24,7 +24,7 @@ _CLOSING: Final = 1.5
 
 
 @attrs.frozen(kw_only=True)
-class Where:
+class Target:
     """Where requests go: to the service, or to a sandbox that is `speed` times as fast as life."""
 
     sandbox: bool = False
@@ -62,8 +62,8 @@ def sandbox_module() -> ModuleType:
 
 
 @contextlib.asynccontextmanager
-async def opened(
-    where: Where,
+async def open_client(
+    where: Target,
     *,
     in_flight: int | None = None,
     max_doubts: int | None = None,
@@ -95,7 +95,7 @@ async def opened(
 
 
 async def _in_sandbox(
-    stack: contextlib.AsyncExitStack, where: Where, limits: Limits, credits_: int, settings: Mapping[str, Any]
+    stack: contextlib.AsyncExitStack, where: Target, limits: Limits, credits_: int, settings: Mapping[str, Any]
 ) -> Client:
     from aiowery.sandbox import Sandbox  # noqa: PLC0415 - see sandbox_module
 

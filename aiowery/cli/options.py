@@ -10,7 +10,7 @@ import attrs
 from cyclopts import Group, Parameter, validators
 
 from aiowery.betterwaifu import Edition
-from aiowery.cli.connect import Where
+from aiowery.cli.connect import Target
 from aiowery.cli.providers import WERYAI, Name, Service, service_of
 from aiowery.errors import ConfigurationError
 from aiowery.weryai import ASPECT_RATIOS, IMAGE_MODELS
@@ -37,7 +37,7 @@ _NOT_NEGATIVE: Final = validators.Number(gte=0)
 
 @Parameter(name="*", group=_PICTURES)
 @attrs.frozen(kw_only=True)
-class Wishes:
+class PictureOptions:
     """What pictures (or videos) to make, where the request itself does not say."""
 
     model: Annotated[
@@ -63,7 +63,7 @@ class Wishes:
 
 @Parameter(name="*", group=_MONEY)
 @attrs.frozen(kw_only=True)
-class Spending:
+class LedgerOptions:
     """What a batch remembers and what it may spend."""
 
     ledger: Annotated[
@@ -89,7 +89,7 @@ class Spending:
             help="MODEL=CREDITS or TYPE=CREDITS, what one output costs; again for the next.",
         ),
     ] = None
-    credit_price: Annotated[
+    price_per_credit: Annotated[
         float | None, Parameter(help="What you paid for one credit, to be told money too.", validator=_NOT_NEGATIVE)
     ] = None
     reuse: Annotated[
@@ -126,7 +126,7 @@ def _price(text: str) -> tuple[str, float]:
 
 @Parameter(name="*", group=_RUNNING)
 @attrs.frozen(kw_only=True)
-class Running:
+class ConnectionOptions:
     """Where a command's requests go, and how much it tells."""
 
     sandbox: Annotated[
@@ -146,14 +146,14 @@ class Running:
         return WERYAI
 
     @property
-    def where(self) -> Where:
+    def where(self) -> Target:
         """The service or the sandbox."""
-        return Where(sandbox=self.sandbox, speed=self.speed, service=self.service)
+        return Target(sandbox=self.sandbox, speed=self.speed, service=self.service)
 
 
 @Parameter(name="*", group=_RUNNING)
 @attrs.frozen(kw_only=True)
-class Serving(Running):
+class ProviderOptions(ConnectionOptions):
     """The same, for commands that several services understand."""
 
     provider: Annotated[
@@ -162,7 +162,7 @@ class Serving(Running):
     edition: Annotated[
         Edition | None, Parameter(help="BetterWaifu's edition, v1-images unless said; they share no models.")
     ] = None
-    lane_state: Annotated[
+    queue_file: Annotated[
         Path | None,
         Parameter(
             help="BetterWaifu: a file in which runs with one account keep whose turn it is, and the rest between two."
@@ -173,9 +173,9 @@ class Serving(Running):
     @property
     def service(self) -> Service:
         """Whose service it is; ConfigurationError where the options contradict each other."""
-        return service_of(self.provider, self.edition, self.lane_state, self.type_name)
+        return service_of(self.provider, self.edition, self.queue_file, self.type_name)
 
-    def for_type(self, type_name: str) -> Serving:
+    def for_type(self, type_name: str) -> ProviderOptions:
         """Return the same for this type of request; ConfigurationError where another service makes it."""
-        service_of(self.provider, self.edition, self.lane_state, type_name)
+        service_of(self.provider, self.edition, self.queue_file, type_name)
         return attrs.evolve(self, type_name=type_name)

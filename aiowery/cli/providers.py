@@ -67,7 +67,7 @@ class BetterWaifuService:
     default_type: ClassVar[str] = GenerateImage.type_name
 
     edition: Edition = "v1-images"
-    lane_state: Path | None = None
+    queue_file: Path | None = None
 
     def limits(self, in_flight: int | None) -> Limits:
         """Return the edition's limits: one picture at a time."""
@@ -77,7 +77,7 @@ class BetterWaifuService:
 
     def client(self, sandbox: Sandbox | None, **settings: Any) -> Client:
         """Make a client of the edition."""
-        facts: dict[str, Any] = {"edition": self.edition, "lane_state": self.lane_state, **settings}
+        facts: dict[str, Any] = {"edition": self.edition, "queue_file": self.queue_file, **settings}
         if sandbox is None:
             return BetterWaifu(**facts)
         url = sandbox.url if self.edition == "v1-images" else sandbox.jobs_url
@@ -92,15 +92,15 @@ _OF_TYPES: Final[Mapping[str, Name]] = {
 
 
 def service_of(
-    name: Name | None, edition: Edition | None, lane_state: Path | None, type_name: str | None = None
+    name: Name | None, edition: Edition | None, queue_file: Path | None, type_name: str | None = None
 ) -> Service:
     """Return the service that is meant, by its name or by what is asked for; ConfigurationError for contradictions."""
     asked = None if type_name is None else _OF_TYPES[type_name]
     if name is not None and asked not in {None, name}:
         raise ConfigurationError(f"{type_name} is made by --provider {asked}, not {name}")
     if (name or asked) == "betterwaifu":
-        return BetterWaifuService(edition or "v1-images", lane_state)
-    for option, value in (("--edition", edition), ("--lane-state", lane_state)):
+        return BetterWaifuService(edition or "v1-images", queue_file)
+    for option, value in (("--edition", edition), ("--queue-file", queue_file)):
         if value is not None:
             raise ConfigurationError(f"{option} belongs to --provider betterwaifu; leave it out, or add that")
     return WERYAI

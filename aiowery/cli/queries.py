@@ -10,29 +10,29 @@ from typing import Any, TypeVar
 
 from aiowery import BetterWaifu, WeryAI
 from aiowery._base.snapshot import Snapshot
-from aiowery.cli.connect import opened
+from aiowery.cli.connect import open_client
 from aiowery.cli.input.prompt_files import STDIN, decoded
-from aiowery.cli.options import Running
-from aiowery.cli.output.logs import logs_told
+from aiowery.cli.options import ConnectionOptions
+from aiowery.cli.output.logs import show_logs
 from aiowery.cli.output.progress import write_line
 from aiowery.weryai import ChatResult, Message
 
 T = TypeVar("T")
 
 
-def asked(running: Running, ask: Callable[[Any], Awaitable[T]], **settings: Any) -> T:
+def query(running: ConnectionOptions, ask: Callable[[Any], Awaitable[T]], **settings: Any) -> T:
     """Open the client of the service that is meant, with these settings, ask it, and return the answer."""
     running.where.check()
-    with logs_told(running.verbose, lambda text: write_line(sys.stderr, text)):
-        return asyncio.run(_asked(running, ask, settings))
+    with show_logs(running.verbose, lambda text: write_line(sys.stderr, text)):
+        return asyncio.run(_query(running, ask, settings))
 
 
-async def _asked(running: Running, ask: Callable[[Any], Awaitable[T]], settings: Mapping[str, Any]) -> T:
-    async with opened(running.where, **settings) as client:
+async def _query(running: ConnectionOptions, ask: Callable[[Any], Awaitable[T]], settings: Mapping[str, Any]) -> T:
+    async with open_client(running.where, **settings) as client:
         return await ask(client)
 
 
-async def balance_of(client: WeryAI | BetterWaifu) -> float | None:
+async def fetch_balance(client: WeryAI | BetterWaifu) -> float | None:
     """Return the credits that are left, None when the service does not say."""
     return (await client.account()).credits if isinstance(client, BetterWaifu) else await client.balance()
 
@@ -59,10 +59,10 @@ def print_answer(answer: ChatResult) -> None:
 
 def print_snapshot(snapshot: Snapshot) -> None:
     """Print what was said of one task."""
-    print(f"{snapshot.task_id}: {snapshot.state.value} ({snapshot.word or 'no word'})")
+    print(f"{snapshot.task_id}: {snapshot.state.value} ({snapshot.raw_status or 'no word'})")
     facts: dict[str, Any] = {
-        "step": snapshot.step,
-        "position in the queue": snapshot.position,
+        "step": snapshot.substatus,
+        "position in the queue": snapshot.queue_position,
         "reason": snapshot.reason,
     }
     if snapshot.credits is not None:

@@ -11,11 +11,11 @@ import attrs
 from aiowery.errors import AioweryError, ConfigurationError
 
 
-class Objected(ConfigurationError):
+class ValidationRefused(ConfigurationError):
     """The model registry speaks against a request, which therefore was not sent."""
 
 
-class Fate(enum.StrEnum):
+class ItemStatus(enum.StrEnum):
     """How an item ended, in the manifest's words.
 
     `IN_DOUBT` may have been charged without our knowing; `INTERRUPTED` was accepted and left behind;
@@ -30,7 +30,7 @@ class Fate(enum.StrEnum):
 
 
 @attrs.frozen(kw_only=True)
-class Problem:
+class ItemError:
     """An error as the manifest keeps it."""
 
     kind: str
@@ -58,7 +58,7 @@ class Record:
     prompt: str
     request: Mapping[str, Any] | None
     notes: Mapping[str, str]
-    fate: Fate
+    status: ItemStatus
     task_ids: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     covers: Mapping[str, str] = attrs.field(factory=dict)
@@ -67,22 +67,25 @@ class Record:
     seconds: float | None = None
     failures: tuple[str, ...] = ()
     facts: Mapping[str, Any] = attrs.field(factory=dict)
-    problem: Problem | None = None
+    problem: ItemError | None = None
 
     @property
     def whole(self) -> bool:
         """Whether everything that was asked for is there."""
-        return self.fate is Fate.DONE and not self.failures
+        return self.status is ItemStatus.DONE and not self.failures
 
     @property
-    def objected(self) -> bool:
+    def from_refused(self) -> bool:
         """Whether it was not sent because the model registry speaks against it."""
-        return self.problem is not None and self.problem.kind == Objected.__name__
+        return self.problem is not None and self.problem.kind == ValidationRefused.__name__
 
     @property
-    def misused(self) -> bool:
+    def from_misuse(self) -> bool:
         """Whether the request itself was wrong, which was found before it was sent."""
-        return self.problem is not None and self.problem.kind in {Objected.__name__, ConfigurationError.__name__}
+        return self.problem is not None and self.problem.kind in {
+            ValidationRefused.__name__,
+            ConfigurationError.__name__,
+        }
 
     def as_object(self) -> dict[str, Any]:
         """Return the manifest's line as JSON has it."""
@@ -94,7 +97,7 @@ class Record:
         return {
             "index": self.index,
             "line": self.line,
-            "outcome": self.fate.value,
+            "outcome": self.status.value,
             "request": self.request,
             "notes": self.notes,
             "task_ids": self.task_ids,
@@ -114,7 +117,7 @@ class Summary:
     """All items' ends in numbers; `seconds` is the time of the whole run, `credits` None where nobody told any."""
 
     total: int
-    fates: Mapping[Fate, int]
+    statuses: Mapping[ItemStatus, int]
     partial: int
     files: int
     credits: float | None
@@ -127,7 +130,7 @@ class Summary:
         charged = [record.credits for record in records if record.credits is not None]
         return cls(
             total=len(records),
-            fates={fate: sum(record.fate is fate for record in records) for fate in Fate},
+            statuses={fate: sum(record.status is fate for record in records) for fate in ItemStatus},
             partial=sum(bool(record.failures) for record in records),
             files=sum(len(record.files) for record in records),
             credits=sum(charged) if charged else None,
@@ -137,20 +140,20 @@ class Summary:
     @property
     def all_done(self) -> bool:
         """Whether everything that was asked for is there."""
-        return self.fates[Fate.DONE] == self.total and not self.partial
+        return self.statuses[ItemStatus.DONE] == self.total and not self.partial
 
     def __str__(self) -> str:
         words = {
-            Fate.FAILED: "failed",
-            Fate.IN_DOUBT: "in doubt (may have been charged)",
-            Fate.INTERRUPTED: "left under way",
-            Fate.NOT_SUBMITTED: "not submitted",
+            ItemStatus.FAILED: "failed",
+            ItemStatus.IN_DOUBT: "in doubt (may have been charged)",
+            ItemStatus.INTERRUPTED: "left under way",
+            ItemStatus.NOT_SUBMITTED: "not submitted",
         }
-        others = "".join(f", {self.fates[fate]:,} {word}" for fate, word in words.items() if self.fates[fate])
+        others = "".join(f", {self.statuses[fate]:,} {word}" for fate, word in words.items() if self.statuses[fate])
         lacking = f", {self.partial:,} of those done lack an output" if self.partial else ""
         credits_ = f", {self.credits:,g} credits" if self.credits else ""
         return (
-            f"{self.fates[Fate.DONE]:,} of {self.total:,} done{others}{lacking}:"
+            f"{self.statuses[ItemStatus.DONE]:,} of {self.total:,} done{others}{lacking}:"
             f" {self.files:,} files{credits_}, in {duration(self.seconds)}"
         )
 

@@ -26,31 +26,31 @@ from __future__ import annotations
 from aiowery.ledger._memory import MemoryLedger
 from aiowery.ledger._protocol import Ledger
 from aiowery.ledger._records import (
-    UNNAMED,
+    NO_BATCH,
     BatchSummary,
-    Delivery,
     Duration,
     Entry,
-    Item,
+    NewEntry,
     State,
-    body_of,
-    over_budget,
-    wrong_host,
+    WebhookDelivery,
+    check_budget,
+    hash_request,
+    wrong_base_url,
 )
 from aiowery.ledger._sqlite import SqliteLedger
 
 __all__ = (
-    "UNNAMED",
+    "NO_BATCH",
     "BatchSummary",
-    "Delivery",
     "Duration",
     "Entry",
-    "Item",
     "Ledger",
     "MemoryLedger",
+    "NewEntry",
     "SqliteLedger",
     "State",
-    "body_of",
-    "over_budget",
-    "wrong_host",
+    "WebhookDelivery",
+    "check_budget",
+    "hash_request",
+    "wrong_base_url",
 )

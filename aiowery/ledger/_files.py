@@ -15,10 +15,10 @@ import attrs
 
 from aiowery.errors import LedgerError
 from aiowery.ledger import _identity
-from aiowery.ledger._identity import Identity, Opening
-from aiowery.ledger._liveness import Owners
-from aiowery.ledger._path_checks import check_place, explained, keeps_numbers, real_path
-from aiowery.ledger._schema import prepare, tidy
+from aiowery.ledger._identity import Identity, OpenRecord
+from aiowery.ledger._liveness import LiveProcesses
+from aiowery.ledger._path_checks import check_path, has_stable_inodes, path_error, real_path
+from aiowery.ledger._schema import compact, prepare
 
 _BUSY: Final = 30.0
 _ENDINGS: Final = ("", "-wal", "-shm")
@@ -40,7 +40,7 @@ class Numbers:
     log: str = _MISSING
 
     @classmethod
-    def of(cls, file: os.stat_result | None, log: os.stat_result | None) -> Numbers:
+    def record(cls, file: os.stat_result | None, log: os.stat_result | None) -> Numbers:
         """Return the numbers of two files, as far as they are there."""
         return cls(*(_MISSING if one is None else str(one.st_ino) for one in (file, log)))
 
@@ -67,19 +67,19 @@ class LedgerFiles:
 
     def __init__(self, given: Path, owner: str, *, accept_copy: bool, read_only: bool) -> None:
         path = real_path(given)
-        check_place(path)
-        self.owners: Owners = Owners(path, owner)
+        check_path(path)
+        self.owners: LiveProcesses = LiveProcesses(path, owner)
         self._given = given
         self._path = path
         self._owner = owner
         self._accept_copy = accept_copy
         self._read_only = read_only
-        self._keeps_numbers = keeps_numbers(path)
+        self._keeps_numbers = has_stable_inodes(path)
         self._opened: dict[Path, os.stat_result] = {}
 
-    def explained(self, fault: Exception) -> LedgerError:
+    def explain(self, fault: Exception) -> LedgerError:
         """Return what the system's or SQLite's words mean for this ledger."""
-        return explained(self._given, fault)
+        return path_error(self._given, fault)
 
     def connect(self) -> sqlite3.Connection:
         """Open the ledger, or make it. LedgerError for what is not ours, not whole, or not the original."""
@@ -97,10 +97,10 @@ class LedgerFiles:
             if self._read_only:
                 connection.execute("PRAGMA query_only = ON")
             else:
-                self._enter(connection)
+                self._register(connection)
         except BaseException:
             connection.close()
-            self.owners.leave()
+            self.owners.unregister()
             raise
         return connection
 
@@ -108,7 +108,7 @@ class LedgerFiles:
         """Close the ledger; whatever this opening still owns is for others from here on."""
         try:
             if not self._read_only:
-                self._leave(connection)
+                self._unregister(connection)
         finally:
             connection.close()
 
@@ -144,26 +144,26 @@ class LedgerFiles:
         except LedgerError as refusal:
             raise LedgerError(f"{self._given}: {refusal}") from refusal
 
-    def _enter(self, connection: sqlite3.Connection) -> None:
+    def _register(self, connection: sqlite3.Connection) -> None:
         """Write this opening into the ledger if nothing speaks against it."""
         with _transaction(connection):
             known = _identity.identity(connection) or Identity(self._inode)
-            others = [other for other in _identity.openings(connection) if other.owner != self._owner]
+            others = [other for other in _identity.open_records(connection) if other.owner != self._owner]
             copied = self._accepted(self._copied(known))
             living = [other for other in others if self._is_open(other)]
             lost = self._accepted(self._without_log(others))
             now = Identity(self._inode) if copied or lost else attrs.evolve(known, count=known.count + 1)
-            self.owners.appear(str(self._numbers))
-            _identity.enter(connection, now, [*living, self._opening])
-            tidy(connection)
+            self.owners.register(str(self._numbers))
+            _identity.record_open(connection, now, [*living, self._opening])
+            compact(connection)
         connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()  # for a copy is often made without the log
         self._keep_latest(now)
 
-    def _leave(self, connection: sqlite3.Connection) -> None:
-        self.owners.leave()  # before the log goes, for those that look for it beside a living process
+    def _unregister(self, connection: sqlite3.Connection) -> None:
+        self.owners.unregister()  # before the log goes, for those that look for it beside a living process
         with contextlib.suppress(sqlite3.Error):
             with _transaction(connection):
-                now = _identity.leave(connection, self._owner)
+                now = _identity.remove_open(connection, self._owner)
             if now is not None:
                 self._keep_latest(now)
 
@@ -173,11 +173,11 @@ class LedgerFiles:
 
     @property
     def _numbers(self) -> Numbers:
-        return Numbers.of(self._opened.get(self._path), self._opened.get(self._beside(_LOG)))
+        return Numbers.record(self._opened.get(self._path), self._opened.get(self._beside(_LOG)))
 
     @property
-    def _opening(self) -> Opening:
-        return Opening(self._owner, str(self._path), self._numbers.log)
+    def _opening(self) -> OpenRecord:
+        return OpenRecord(self._owner, str(self._path), self._numbers.log)
 
     def _beside(self, ending: str) -> Path:
         return self._path.with_name(self._path.name + ending)
@@ -185,9 +185,9 @@ class LedgerFiles:
     def _refuse_strangers(self) -> None:
         """Refuse to open a file beside a process, or beside a log, that knows another one by this name."""
         for _ in range(_LOOKS):  # another process may be opening or closing it just now
-            living = set(self.owners.living().values())
+            living = set(self.owners.alive().values())
             latest = self._latest().numbers
-            now = Numbers.of(_stat(self._path), _stat(self._beside(_LOG)))
+            now = Numbers.record(_stat(self._path), _stat(self._beside(_LOG)))
             strangers = living - {"", str(now)}
             # SQLite itself takes any log that lies there for that of the file.
             left = self._keeps_numbers and latest.log == now.log != _MISSING and latest.file != now.file
@@ -204,11 +204,11 @@ class LedgerFiles:
             f" sent: put the file back, or begin anew by removing {self._beside(_LOG)} as well"
         )
 
-    def _is_open(self, other: Opening) -> bool:
+    def _is_open(self, other: OpenRecord) -> bool:
         """Return whether a running process has the ledger open. LedgerError if it has, in another place."""
-        if self.owners.lives(other.owner):
+        if self.owners.is_alive(other.owner):
             return True
-        if other.path != str(self._path) and Owners(Path(other.path), self._owner).lives(other.owner):
+        if other.path != str(self._path) and LiveProcesses(Path(other.path), self._owner).is_alive(other.owner):
             raise LedgerError(
                 f"{self._given}, or what it is a copy of, is open in a running process, as {other.path}; nothing was"
                 " sent: end that process first"
@@ -228,10 +228,10 @@ class LedgerFiles:
             return ""
         return (
             f"{self._given} is a copy of a ledger, or a restored backup: what was sent since it was made is not in it,"
-            f" and would be paid for again; nothing was sent. Use the original, or {self._ways_out}"
+            f" and would be paid for again; nothing was sent. Use the original, or {self._next_steps}"
         )
 
-    def _without_log(self, others: Iterable[Opening]) -> str:
+    def _without_log(self, others: Iterable[OpenRecord]) -> str:
         """Return why the latest entries are missing, an empty text if they are not."""
         for other in others:
             log = Path(other.path + _LOG)
@@ -239,14 +239,14 @@ class LedgerFiles:
             if found is not None and str(found.st_ino) == other.log != self._opening.log:
                 return (
                     f"{self._given} was renamed without its log, in which lies what was sent last; nothing was sent."
-                    f" Rename {log} to {self._beside(_LOG)} before anything opens it, or {self._ways_out}"
+                    f" Rename {log} to {self._beside(_LOG)} before anything opens it, or {self._next_steps}"
                 )
         return ""
 
     @property
-    def _ways_out(self) -> str:
+    def _next_steps(self) -> str:
         return (
-            "accept the file as it is, once no other is in use: aiowery jobs accept-copy --ledger FILE, or"
+            "accept the file as it is, once no other is in use: aiowery ledger accept-copy --ledger FILE, or"
             " SqliteLedger(path, accept_copy=True)"
         )
 

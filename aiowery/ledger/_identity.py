@@ -27,7 +27,7 @@ class Identity:
 
 
 @attrs.frozen
-class Opening:
+class OpenRecord:
     """A process that has the ledger open: its owner, the path of the file, and the inode number of the log."""
 
     owner: str
@@ -41,13 +41,13 @@ def identity(connection: Connection) -> Identity | None:
     return None if row is None else Identity(*row)
 
 
-def openings(connection: Connection) -> list[Opening]:
+def open_records(connection: Connection) -> list[OpenRecord]:
     """Return the openings that have not been closed; those of dead processes are among them."""
     rows: Iterable[Any] = connection.execute("SELECT owner, path, log FROM opening")
-    return [Opening(*row) for row in rows]
+    return [OpenRecord(*row) for row in rows]
 
 
-def enter(connection: Connection, identity_: Identity, openings_: Iterable[Opening]) -> None:
+def record_open(connection: Connection, identity_: Identity, openings_: Iterable[OpenRecord]) -> None:
     """Write down what the ledger is from here on, and all that have it open."""
     connection.execute("DELETE FROM identity")
     connection.execute(
@@ -60,7 +60,7 @@ def enter(connection: Connection, identity_: Identity, openings_: Iterable[Openi
     )
 
 
-def leave(connection: Connection, owner: str) -> Identity | None:
+def remove_open(connection: Connection, owner: str) -> Identity | None:
     """Note that an opening has been closed, and return what the ledger is from here on."""
     connection.execute("DELETE FROM opening WHERE owner = ?", (owner,))
     connection.execute("UPDATE identity SET count = count + 1")

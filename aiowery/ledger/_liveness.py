@@ -23,7 +23,7 @@ def new_owner() -> str:
     return f"{os.getpid()}-{secrets.token_hex(6)}"
 
 
-class Owners:
+class LiveProcesses:
     """The owners of the ledger at a path, in a directory beside it. All methods block a little."""
 
     def __init__(self, ledger: Path, name: str) -> None:
@@ -31,17 +31,17 @@ class Owners:
         self._name = name
         self._lock = FileLock(self._path(name))
 
-    def appear(self, note: str) -> None:
-        """Be alive from here on, and let others read this note. Raises OSError."""
+    def register(self, reason: str) -> None:
+        """Be alive from here on, and let others read this reason. Raises OSError."""
         self.directory.mkdir(mode=0o700, exist_ok=True)
         for _ in range(_TRIES):
             if self._lock.acquire():
-                self._lock.write(note)
+                self._lock.write(reason)
                 return
             time.sleep(_PAUSE)  # another process is just finding out whether it is held
         raise TimeoutError(None, "its lock cannot be had")
 
-    def leave(self) -> None:
+    def unregister(self) -> None:
         """Be gone, and leave nothing behind."""
         _remove(self._path(self._name))
         self._lock.release()
@@ -52,14 +52,14 @@ class Owners:
 
     def dead(self, names: Iterable[str]) -> list[str]:
         """Return those of these owners whose process has ended; a frozen one lives."""
-        return [name for name in names if not self.lives(name)]
+        return [name for name in names if not self.is_alive(name)]
 
-    def living(self) -> dict[str, str]:
+    def alive(self) -> dict[str, str]:
         """Return the notes of the owners that are alive, besides this one; an empty text where none can be read."""
         names = [path.name.removesuffix(_ENDING) for path in self.directory.glob(f"*{_ENDING}")]
-        return {name: self._note(name) for name in names if name != self._name and self.lives(name)}
+        return {name: self._note(name) for name in names if name != self._name and self.is_alive(name)}
 
-    def lives(self, name: str) -> bool:
+    def is_alive(self, name: str) -> bool:
         """Return whether the process of an owner is alive; what a dead one has left is removed."""
         path = self._path(name)
         if name == self._name or not path.exists():

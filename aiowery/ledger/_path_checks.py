@@ -31,7 +31,7 @@ def real_path(path: Path) -> Path:
         ) from fault
 
 
-def check_place(path: Path) -> None:
+def check_path(path: Path) -> None:
     """Refuse a directory that is not there, and a network's file system where that can be known."""
     directory = path.parent.resolve()
     if not directory.is_dir():
@@ -46,7 +46,7 @@ def check_place(path: Path) -> None:
         raise LedgerError(f"{path} lies on a network file system ({kind}), whose locks do not hold; give a local file")
 
 
-def keeps_numbers(path: Path) -> bool:
+def has_stable_inodes(path: Path) -> bool:
     """Return whether a file keeps its inode number on the file system of this path, as far as that can be known."""
     kind = file_system_of(path.parent, _mounts())
     return kind not in _NUMBERED_ANEW and not kind.startswith("fuse")
@@ -74,7 +74,7 @@ def _points(mounts: str) -> Iterator[tuple[str, str]]:
             yield fields[1].replace("\\040", " "), fields[2]
 
 
-def explained(path: Path, fault: Exception) -> LedgerError:
+def path_error(path: Path, fault: Exception) -> LedgerError:
     """Return what the system's or SQLite's words mean for a ledger, with the way out."""
     said = fault.strerror or "" if isinstance(fault, OSError) else str(fault)  # not the path, which may say anything
     if isinstance(fault, sqlite3.DatabaseError) and "not a database" in said:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from aiowery._core.durations import Interval
-from aiowery.ledger._records import BatchSummary, Delivery, Duration, Entry, Item, State
+from aiowery.ledger._records import BatchSummary, Duration, Entry, NewEntry, State, WebhookDelivery
 
 
 class Ledger(Protocol):
@@ -17,8 +17,8 @@ class Ledger(Protocol):
     """
 
     owner: str
-    remembers: bool
-    shared: bool
+    keeps_finished: bool
+    is_shared: bool
 
     async def open(self) -> None:
         """Make ready."""
@@ -28,18 +28,18 @@ class Ledger(Protocol):
         """Keep what has been told, and end."""
         ...
 
-    async def take_over(self) -> int:
+    async def recover_abandoned(self) -> int:
         """Free what dead processes left under way; return how many entries are in doubt for that reason."""
         ...
 
-    async def enter(
-        self, batch: str, items: Sequence[Item], *, claim: bool = False, reuse: bool = False
+    async def add(
+        self, batch: str, items: Sequence[NewEntry], *, claim: bool = False, reuse: bool = False
     ) -> list[Entry]:
         """Return an entry for each item, in order: the one that is there under its key, or a new one.
 
-        With `claim`, those that are new are claimed at once. With `reuse`, an item gets any entry of the same body that
-        is done, or else one that is not yet (unless it failed or is in doubt), of whatever batch. LedgerError for a
-        batch that was begun at another host.
+        With `claim`, those that are new are claimed at once. With `reuse`, an item gets any entry of an equal request
+        that is done, or else one that is not yet (unless it failed or is in doubt), of whatever batch. LedgerError for
+        a batch that was begun at another base_url.
         """
         ...
 
@@ -47,12 +47,12 @@ class Ledger(Protocol):
         """Take new entries and return those that are ours now; the others were taken, or are not new any more."""
         ...
 
-    async def give_up(self, entry_id: int) -> None:
+    async def unclaim(self, entry_id: int) -> None:
         """Let go of a claimed entry: nothing was sent. One of no batch is forgotten."""
         ...
 
-    async def fence(
-        self, entry_id: int, ref: str, at: float, *, cost: float = 0.0, budget: float | None = None
+    async def mark_sending(
+        self, entry_id: int, submission_id: str, at: float, *, cost: float = 0.0, budget: float | None = None
     ) -> None:
         """Note that the next thing to happen is the first byte; LedgerError when this entry is not ours to send.
 
@@ -61,32 +61,37 @@ class Ledger(Protocol):
         """
         ...
 
-    async def unsent(self, ref: str) -> None:
+    async def mark_unsent(self, submission_id: str) -> None:
         """Note that what was about to leave provably did not: the entry is claimed again."""
         ...
 
-    async def accepted(
-        self, ref: str, task_ids: Sequence[str], *, batch_id: str | None = None, request_id: str | None = None
+    async def mark_accepted(
+        self,
+        submission_id: str,
+        task_ids: Sequence[str],
+        *,
+        provider_batch_id: str | None = None,
+        request_id: str | None = None,
     ) -> None:
         """Keep the ids of an attempt, however late they come."""
         ...
 
-    async def refused(self, ref: str, note: str, *, again: bool) -> None:
+    async def mark_refused(self, submission_id: str, reason: str, *, again: bool) -> None:
         """Note a refusal: the entry has failed, or is claimed again to be sent later."""
         ...
 
-    async def doubt(self, ref: str, note: str) -> None:
+    async def mark_in_doubt(self, submission_id: str, reason: str) -> None:
         """Note that nobody knows what became of an attempt."""
         ...
 
-    async def ended(
+    async def mark_finished(
         self,
         entry_id: int,
         state: State,
         *,
         snapshots: Sequence[Mapping[str, Any]] = (),
         credits: float | None = None,  # noqa: A002 - the provider's word; the builtin is a copyright notice
-        note: str = "",
+        reason: str = "",
         seconds: float | None = None,
         duration: Duration | None = None,
     ) -> None:
@@ -97,31 +102,31 @@ class Ledger(Protocol):
         """
         ...
 
-    async def saved(self, entry_id: int, files: Sequence[str]) -> None:
+    async def set_files(self, entry_id: int, files: Sequence[str]) -> None:
         """Keep the names of what was saved."""
         ...
 
-    async def look_after(self, entry_id: int) -> bool:
+    async def take_ownership(self, entry_id: int) -> bool:
         """Take an accepted entry that nobody looks after; return whether it is ours now."""
         ...
 
-    async def leave(self, entry_id: int) -> None:
+    async def give_up_ownership(self, entry_id: int) -> None:
         """Look after an accepted entry of ours no more, so that another process may."""
         ...
 
-    async def adopt(self, entry_id: int, task_ids: Sequence[str]) -> None:
+    async def resolve_accepted(self, entry_id: int, task_ids: Sequence[str]) -> None:
         """Settle a doubt: these are its tasks."""
         ...
 
-    async def release(self, entry_id: int) -> None:
+    async def resolve_unsent(self, entry_id: int) -> None:
         """Settle a doubt: nothing was charged, so it may be sent again."""
         ...
 
-    async def knows(self, ref: str) -> bool:
+    async def has_submission(self, submission_id: str) -> bool:
         """Return True if an entry has or had an attempt with this mark, also one that has ended or was released."""
         ...
 
-    async def delivered(self, ref: str, task_id: str, *, ended: bool = True) -> Entry | None:
+    async def record_delivery(self, submission_id: str, task_id: str, *, ended: bool = True) -> Entry | None:
         """Return the entry whose attempt has this mark, and keep what was told of it.
 
         None where there is no such attempt, and for what is known not to be its task. Kept are the tasks of an attempt
@@ -130,15 +135,15 @@ class Ledger(Protocol):
         """
         ...
 
-    async def deliveries(self, *, after: int = 0, ref: str | None = None) -> list[Delivery]:
+    async def deliveries(self, *, after: int = 0, submission_id: str | None = None) -> list[WebhookDelivery]:
         """Return what `delivered` has kept, by id, those after `after`; of one mark, or of all."""
         ...
 
-    async def holders(self, task_id: str) -> list[int]:
+    async def entries_with_task(self, task_id: str) -> list[int]:
         """Return the ids of the entries that have this task, be it late."""
         ...
 
-    async def version(self) -> int:
+    async def change_counter(self) -> int:
         """Return a number that is another one once another process has written."""
         ...
 

@@ -5,37 +5,40 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from aiowery._core.durations import Interval
-from aiowery.ledger._records import BatchSummary, Delivery, Entry, State
-from aiowery.ledger._rows import COLUMNS, Connection, bounds_of, entry_of, text_of
+from aiowery.ledger._records import BatchSummary, Entry, State, WebhookDelivery
+from aiowery.ledger._rows import COLUMNS, Connection, decode_durations, entry_of, text_of
 
 
-def knows(connection: Connection, ref: str) -> bool:
+def has_submission(connection: Connection, submission_id: str) -> bool:
     """Return True if an entry has or had an attempt with this mark."""
     row = connection.execute(
-        "SELECT 1 FROM item WHERE ref = ? OR id = (SELECT item FROM released WHERE ref = ?)", (ref, ref)
+        "SELECT 1 FROM entry WHERE submission_id = ?"
+        " OR id = (SELECT entry_id FROM released_submission WHERE submission_id = ?)",
+        (submission_id, submission_id),
     ).fetchone()
     return row is not None
 
 
-def deliveries(connection: Connection, after: int, ref: str | None) -> list[Delivery]:
+def deliveries(connection: Connection, after: int, submission_id: str | None) -> list[WebhookDelivery]:
     """Return what has been told, by id."""
     rows = connection.execute(
-        "SELECT id, ref, task_id, ended FROM delivery WHERE id > ? AND (? IS NULL OR ref = ?) AND EXISTS"
-        " (SELECT 1 FROM item WHERE ref = delivery.ref AND state IN ('sending', 'accepted', 'in doubt')) ORDER BY id",
-        (after, ref, ref),
+        "SELECT id, submission_id, task_id, finished FROM delivery WHERE id > ? AND (? IS NULL OR submission_id = ?)"
+        " AND EXISTS (SELECT 1 FROM entry WHERE submission_id = delivery.submission_id"
+        " AND state IN ('sending', 'accepted', 'in doubt')) ORDER BY id",
+        (after, submission_id, submission_id),
     )
-    return [Delivery(id_, told_ref, task_id, bool(ended)) for id_, told_ref, task_id, ended in rows]
+    return [WebhookDelivery(id_, told_ref, task_id, bool(ended)) for id_, told_ref, task_id, ended in rows]
 
 
-def holders(connection: Connection, task_id: str) -> list[int]:
+def entries_with_task(connection: Connection, task_id: str) -> list[int]:
     """Return the ids of the entries that have this task, be it late."""
     rows = connection.execute(
-        "SELECT id FROM item WHERE instr(task_ids, ?) OR instr(late_ids, ?)", (text_of(task_id),) * 2
+        "SELECT id FROM entry WHERE instr(task_ids, ?) OR instr(late_task_ids, ?)", (text_of(task_id),) * 2
     )
     return [entry_id for (entry_id,) in rows]
 
 
-def version(connection: Connection) -> int:
+def change_counter(connection: Connection) -> int:
     """Return a number that changes when another connection has written."""
     (number,) = connection.execute("PRAGMA data_version").fetchone()
     return int(number)
@@ -43,12 +46,12 @@ def version(connection: Connection) -> int:
 
 def owners(connection: Connection) -> list[str]:
     """Return who looks after something."""
-    return [owner for (owner,) in connection.execute("SELECT DISTINCT owner FROM item WHERE owner IS NOT NULL")]
+    return [owner for (owner,) in connection.execute("SELECT DISTINCT owner FROM entry WHERE owner IS NOT NULL")]
 
 
 def entry(connection: Connection, entry_id: int) -> Entry | None:
     """Return one entry."""
-    row = connection.execute(f"SELECT {COLUMNS} FROM item WHERE id = ?", (entry_id,)).fetchone()  # noqa: S608 - a constant
+    row = connection.execute(f"SELECT {COLUMNS} FROM entry WHERE id = ?", (entry_id,)).fetchone()  # noqa: S608 - a constant
     return None if row is None else entry_of(row)
 
 
@@ -59,7 +62,7 @@ def entries(
     wanted = tuple(State) if states is None else tuple(states)
     marks = ", ".join("?" * len(wanted))
     rows = connection.execute(
-        f"SELECT {COLUMNS} FROM item WHERE id > ? AND (? IS NULL OR batch = ?) AND state IN ({marks})"  # noqa: S608 - marks only
+        f"SELECT {COLUMNS} FROM entry WHERE id > ? AND (? IS NULL OR batch = ?) AND state IN ({marks})"  # noqa: S608 - marks only
         " ORDER BY id LIMIT ?",
         (after, batch, batch, *wanted, limit),
     )
@@ -69,7 +72,7 @@ def entries(
 def price(connection: Connection, price_key: str) -> float | None:
     """Return what the latest entry of this price key was charged; what has failed tells no price."""
     row = connection.execute(
-        "SELECT credits FROM item WHERE price_key = ? AND credits IS NOT NULL AND state = 'done'"
+        "SELECT credits FROM entry WHERE price_key = ? AND credits IS NOT NULL AND state = 'done'"
         " ORDER BY id DESC LIMIT 1",
         (price_key,),
     ).fetchone()
@@ -79,15 +82,15 @@ def price(connection: Connection, price_key: str) -> float | None:
 def durations(connection: Connection) -> dict[str, list[Interval]]:
     """Return the bounds of the durations of each kind, the latest last."""
     rows = connection.execute("SELECT kind, seen FROM duration ORDER BY at, id")
-    return {kind: bounds_of(seen) for kind, seen in rows}
+    return {kind: decode_durations(seen) for kind, seen in rows}
 
 
 def batches(connection: Connection) -> list[BatchSummary]:
     """Return all batches in numbers, oldest first."""
     rows = connection.execute(
-        "SELECT batch, state, count(*), sum(credits) FROM item GROUP BY batch, state ORDER BY min(id)"
+        "SELECT batch, state, count(*), sum(credits) FROM entry GROUP BY batch, state ORDER BY min(id)"
     ).fetchall()
-    used = dict(connection.execute("SELECT batch, used FROM purse"))
+    used = dict(connection.execute("SELECT batch, used FROM batch_spend"))
     names = dict.fromkeys(row[0] for row in rows)
     return [_summary(name, [row for row in rows if row[0] == name], used.get(name, 0.0)) for name in names]
 

@@ -26,11 +26,11 @@ class State(enum.StrEnum):
 
 
 END: Final = frozenset({State.DONE, State.FAILED})
-UNNAMED: Final = ""
+NO_BATCH: Final = ""
 """The batch of requests that belong to none."""
 
 
-def checked_end(state: State) -> State:
+def require_final(state: State) -> State:
     """Return a state that is an end; LedgerError for any other."""
     if state not in END:
         raise LedgerError(f"{state.value!r} is no end; DONE or FAILED is needed")
@@ -38,18 +38,18 @@ def checked_end(state: State) -> State:
 
 
 @attrs.frozen(kw_only=True)
-class Item:
+class NewEntry:
     """What is to be entered: a request as JSON, its place in its batch, and the key under which it is one.
 
-    `host` is the address that it goes to; `body` is the same for all equal requests, `price_key` for all that cost the
-    same.
+    `base_url` is the address that it goes to; `request_hash` is the same for all equal requests, `price_key` for all
+    that cost the same.
     """
 
     key: str
-    position: int
+    index: int
     request: Mapping[str, Any]
-    host: str = ""
-    body: str = ""
+    base_url: str = ""
+    request_hash: str = ""
     price_key: str = ""
 
 
@@ -57,50 +57,50 @@ class Item:
 class Entry:
     """One request and what became of it.
 
-    `ref` marks the latest attempt to send it, of which there were `attempts`; `sent_at` is when that began (the time
-    of the day, in seconds). `owner` is the process that looks after it. `snapshots` are its tasks' last answers as
-    JSON, `files` what was saved of them. `note` says why it is where it is. `seconds` is how long it took. `cost` is
-    what it weighs on the budget of its batch: an estimate while it is under way or in doubt, then what was charged.
-    `late_ids` are tasks of attempts that were released and turned out to have been accepted: charged besides.
-    `host` is the address of whom it was meant for; `body` and `price_key` are as in `Item`.
+    `submission_id` marks the latest attempt to send it, of which there were `attempts`; `sent_at` is when that began
+    (the time of the day, in seconds). `owner` is the process that looks after it. `snapshots` are its tasks' last
+    answers as JSON, `files` what was saved of them. `reason` says why it is where it is. `seconds` is how long it took.
+    `cost` is what it weighs on the budget of its batch: an estimate while it is under way or in doubt, then what was
+    charged. `late_task_ids` are tasks of attempts that were released and turned out to have been accepted: charged
+    besides. `base_url` is the address of whom it was meant for; `request_hash` and `price_key` are as in `Item`.
     """
 
     id: int
     batch: str
     key: str
-    position: int
+    index: int
     request: Mapping[str, Any]
     state: State
     attempts: int = 0
-    ref: str | None = None
+    submission_id: str | None = None
     owner: str | None = None
     sent_at: float | None = None
     task_ids: tuple[str, ...] = ()
-    batch_id: str | None = None
+    provider_batch_id: str | None = None
     request_id: str | None = None
-    note: str = ""
+    reason: str = ""
     snapshots: tuple[Mapping[str, Any], ...] = ()
     credits: float | None = None
     files: tuple[str, ...] = ()
     seconds: float | None = None
-    late_ids: tuple[str, ...] = ()
+    late_task_ids: tuple[str, ...] = ()
     cost: float = 0.0
-    host: str = ""
-    body: str = ""
+    base_url: str = ""
+    request_hash: str = ""
     price_key: str = ""
 
 
 @attrs.frozen
-class Delivery:
-    """A task that the provider has named under the mark `ref` of an attempt, and whether as `ended`.
+class WebhookDelivery:
+    """A task that the provider has named under the mark `submission_id` of an attempt, and whether as `ended`.
 
     It did so in a webhook delivery, or in a refusal of that attempt. A hint, not a proof.
     """
 
     id: int
-    ref: str
+    submission_id: str
     task_id: str
-    ended: bool
+    finished: bool
 
 
 @attrs.frozen
@@ -134,26 +134,26 @@ class BatchSummary:
         return sum(self.states.values())
 
 
-def body_of(request: Mapping[str, Any]) -> str:
+def hash_request(request: Mapping[str, Any]) -> str:
     """Return what equal requests have in common: a hash of the request as JSON, whatever the order of its names."""
     told = json.dumps(request, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
     return hashlib.blake2b(told.encode(), digest_size=16).hexdigest()
 
 
-def wrong_host(batch: str, item: Item, host: str) -> LedgerError:
+def wrong_base_url(batch: str, item: NewEntry, base_url: str) -> LedgerError:
     """Return what says that a batch was begun at another address, whose results are not those of this one."""
     return LedgerError(
-        f"batch {batch!r} was begun at {host}, not at {item.host}; nothing was sent: give the batch another name, or"
-        " another ledger"
+        f"batch {batch!r} was begun at {base_url}, not at {item.base_url}; nothing was sent: give the batch another"
+        " name, or another ledger"
     )
 
 
-def with_late(entry: Entry, task_ids: Sequence[str]) -> tuple[str, ...]:
+def with_late_tasks(entry: Entry, task_ids: Sequence[str]) -> tuple[str, ...]:
     """Return the late ids of an entry, with these too."""
-    return tuple(dict.fromkeys((*entry.late_ids, *task_ids)))[:MOST_DELIVERIES]
+    return tuple(dict.fromkeys((*entry.late_task_ids, *task_ids)))[:MOST_DELIVERIES]
 
 
-def over_budget(used: float, cost: float, budget: float | None) -> BudgetExceeded | None:
+def check_budget(used: float, cost: float, budget: float | None) -> BudgetExceeded | None:
     """Return why something must not be bought, if so; one of unknown cost may be while anything is left."""
     if budget is None or (used + cost <= budget and used < budget):
         return None

@@ -13,38 +13,51 @@ from aiowery.ledger._records import Duration, Entry, State
 Connection = sqlite3.Connection
 
 COLUMNS: Final = (
-    "id, batch, key, position, request, state, attempts, ref, owner, sent_at, task_ids, batch_id, request_id, note,"
-    " snapshots, credits, files, seconds, late_ids, cost, host, body, price_key"
+    "id, batch, key, entry_index, request, state, attempts, submission_id, owner, sent_at, task_ids, provider_batch_id,"
+    " request_id, reason, snapshots, credits, files, seconds, late_task_ids, cost, base_url, request_hash, price_key"
 )
 
 
 def entry_of(row: Sequence[Any]) -> Entry:
     """Return the entry of a row with all columns."""
-    (id_, batch, key, position, request, state, attempts, ref, owner, sent_at, task_ids, *rest) = row
-    batch_id, request_id, note, snapshots, credits_, files, seconds, late_ids, cost, host, body, price_key = rest
+    (id_, batch, key, entry_index, request, state, attempts, submission_id, owner, sent_at, task_ids, *rest) = row
+    (
+        provider_batch_id,
+        request_id,
+        reason,
+        snapshots,
+        credits_,
+        files,
+        seconds,
+        late_task_ids,
+        cost,
+        base_url,
+        request_hash,
+        price_key,
+    ) = rest
     return Entry(
         id=id_,
         batch=batch,
         key=key,
-        position=position,
+        index=entry_index,
         request=json.loads(request),
         state=State(state),
         attempts=attempts,
-        ref=ref,
+        submission_id=submission_id,
         owner=owner,
         sent_at=sent_at,
         task_ids=tuple(json.loads(task_ids)),
-        batch_id=batch_id,
+        provider_batch_id=provider_batch_id,
         request_id=request_id,
-        note=note,
+        reason=reason,
         snapshots=tuple(json.loads(snapshots)),
         credits=credits_,
         files=tuple(json.loads(files)),
         seconds=seconds,
-        late_ids=tuple(json.loads(late_ids)),
+        late_task_ids=tuple(json.loads(late_task_ids)),
         cost=cost,
-        host=host,
-        body=body,
+        base_url=base_url,
+        request_hash=request_hash,
         price_key=price_key,
     )
 
@@ -54,12 +67,12 @@ LINE: Final = 20
 _LONGEST: Final = 99999.999
 
 
-def line_of(duration: Duration) -> str:
+def encode_duration(duration: Duration) -> str:
     """Return a duration as a line of the text that is kept of its kind."""
     return f"{min(duration.lower, _LONGEST):9.3f} {min(duration.upper, _LONGEST):9.3f}\n"
 
 
-def bounds_of(lines: str) -> list[Interval]:
+def decode_durations(lines: str) -> list[Interval]:
     """Return the bounds of the durations that are kept of a kind."""
     numbers = list(map(float, lines.split()))
     return list(zip(numbers[::2], numbers[1::2], strict=True))

@@ -1,4 +1,4 @@
-"""The tables, and how those of an earlier version become those of this one."""
+"""The tables of a ledger file, and the steps from an earlier schema to the present one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any, Final
 
 from aiowery.errors import LedgerError
 
-APPLICATION_ID: Final = 0x41_57_52_59
+APPLICATION_ID: Final = 0x41_57_52_4C
+_BEFORE_RELEASE: Final = 0x41_57_52_59
+"""The application id of ledgers that versions before 0.1.0 wrote."""
 _OLDEST_SQLITE: Final = (3, 35)
 _BUSY: Final = 10.0
 _PAUSE: Final = 0.02
@@ -17,59 +19,60 @@ _PAUSE: Final = 0.02
 _MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
     (
         """
-        CREATE TABLE item (
+        CREATE TABLE entry (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         batch TEXT NOT NULL,
         key TEXT NOT NULL,
-        position INTEGER NOT NULL,
+        entry_index INTEGER NOT NULL,
         request TEXT NOT NULL,
         state TEXT NOT NULL DEFAULT 'new',
         attempts INTEGER NOT NULL DEFAULT 0,
-        ref TEXT,
+        submission_id TEXT,
         owner TEXT,
         sent_at REAL,
         task_ids TEXT NOT NULL DEFAULT '[]',
-        batch_id TEXT,
+        provider_batch_id TEXT,
         request_id TEXT,
-        note TEXT NOT NULL DEFAULT '',
+        reason TEXT NOT NULL DEFAULT '',
         snapshots TEXT NOT NULL DEFAULT '[]',
         credits REAL,
         files TEXT NOT NULL DEFAULT '[]',
         seconds REAL,
-        host TEXT NOT NULL DEFAULT '',
-        body TEXT NOT NULL DEFAULT '',
-        price_key TEXT NOT NULL DEFAULT '',
+        late_task_ids TEXT NOT NULL DEFAULT '[]',
         cost REAL NOT NULL DEFAULT 0,
+        base_url TEXT NOT NULL DEFAULT '',
+        request_hash TEXT NOT NULL DEFAULT '',
+        price_key TEXT NOT NULL DEFAULT '',
         UNIQUE (batch, key)
         )
         """,
-        "CREATE UNIQUE INDEX item_ref ON item (ref) WHERE ref IS NOT NULL",
-        "CREATE INDEX item_under_way ON item (owner) WHERE owner IS NOT NULL",
-        "CREATE INDEX item_body ON item (body) WHERE body <> ''",
-        "CREATE INDEX item_price ON item (price_key) WHERE credits IS NOT NULL",
-        "CREATE TABLE released (ref TEXT PRIMARY KEY, item INTEGER NOT NULL) WITHOUT ROWID",
-        "CREATE TABLE purse (batch TEXT PRIMARY KEY, used REAL NOT NULL) WITHOUT ROWID",
+        "CREATE UNIQUE INDEX entry_submission ON entry (submission_id) WHERE submission_id IS NOT NULL",
+        "CREATE INDEX entry_owner ON entry (owner) WHERE owner IS NOT NULL",
+        "CREATE INDEX entry_request_hash ON entry (request_hash) WHERE request_hash <> ''",
+        "CREATE INDEX entry_price ON entry (price_key) WHERE credits IS NOT NULL",
         """
-        CREATE TRIGGER item_cost AFTER UPDATE OF cost ON item WHEN new.cost <> old.cost BEGIN
-            INSERT INTO purse (batch, used) VALUES (new.batch, new.cost - old.cost)
+        CREATE TABLE released_submission (
+        submission_id TEXT PRIMARY KEY,
+        entry_id INTEGER NOT NULL
+        ) WITHOUT ROWID
+        """,
+        "CREATE TABLE batch_spend (batch TEXT PRIMARY KEY, used REAL NOT NULL) WITHOUT ROWID",
+        """
+        CREATE TRIGGER entry_cost AFTER UPDATE OF cost ON entry WHEN new.cost <> old.cost BEGIN
+            INSERT INTO batch_spend (batch, used) VALUES (new.batch, new.cost - old.cost)
             ON CONFLICT (batch) DO UPDATE SET used = used + excluded.used;
         END
         """,
-    ),
-    (
         """
         CREATE TABLE delivery (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
-        ref TEXT NOT NULL,
+        submission_id TEXT NOT NULL,
         task_id TEXT NOT NULL,
-        ended INTEGER NOT NULL,
+        finished INTEGER NOT NULL,
         at REAL NOT NULL,
-        UNIQUE (ref, task_id)
+        UNIQUE (submission_id, task_id)
         )
         """,
-        "ALTER TABLE item ADD COLUMN late_ids TEXT NOT NULL DEFAULT '[]'",
-    ),
-    (
         """
         CREATE TABLE duration (
         id INTEGER PRIMARY KEY,
@@ -78,19 +81,18 @@ _MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         at REAL NOT NULL
         )
         """,
-        # Not at every end, but when there is a kind more.
+        # Old kinds are deleted when a kind is added, not at each end of a job.
         """
         CREATE TRIGGER duration_kinds AFTER INSERT ON duration BEGIN
             DELETE FROM duration WHERE id IN (SELECT id FROM duration ORDER BY at DESC, id DESC LIMIT -1 OFFSET 1000);
         END
         """,
-    ),
-    (
         # One row. `inode` is the number of the file that was written, `count` grows with each opening and closing.
         "CREATE TABLE identity (name TEXT NOT NULL, inode TEXT NOT NULL, count INTEGER NOT NULL)",
         "CREATE TABLE opening (owner TEXT PRIMARY KEY, path TEXT NOT NULL, log TEXT NOT NULL) WITHOUT ROWID",
     ),
 )
+"""Each version's statements; a version that is released is never changed, the next one is added behind it."""
 VERSION: Final = len(_MIGRATIONS)
 
 
@@ -113,6 +115,11 @@ def _check(connection: sqlite3.Connection) -> None:
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     connection.execute("COMMIT")
+    if application == _BEFORE_RELEASE:
+        raise LedgerError(
+            "it was written by a version of aiowery before 0.1.0, whose ledgers this version does not read;"
+            " give another file, or finish its batches with the version that wrote it"
+        )
     if application != APPLICATION_ID and (application or version or tables):
         raise LedgerError("it is the database of another program; give another file")
     if version > VERSION:
@@ -127,11 +134,12 @@ def _keep_log(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA synchronous = FULL")
 
 
-def tidy(connection: sqlite3.Connection) -> None:
+def compact(connection: sqlite3.Connection) -> None:
     """Delete what no entry needs any more; at opening, for ends are written ten thousand times as often."""
     connection.execute(
-        "DELETE FROM delivery WHERE ref NOT IN"
-        " (SELECT ref FROM item WHERE ref IS NOT NULL AND state IN ('sending', 'accepted', 'in doubt'))"
+        "DELETE FROM delivery WHERE submission_id NOT IN"
+        " (SELECT submission_id FROM entry"
+        " WHERE submission_id IS NOT NULL AND state IN ('sending', 'accepted', 'in doubt'))"
     )
 
 

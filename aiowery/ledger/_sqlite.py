@@ -18,7 +18,7 @@ from aiowery.errors import LedgerError
 from aiowery.ledger import _queries, _transitions
 from aiowery.ledger._files import LedgerFiles
 from aiowery.ledger._liveness import new_owner
-from aiowery.ledger._records import BatchSummary, Delivery, Duration, Entry, Item, State, checked_end
+from aiowery.ledger._records import BatchSummary, Duration, Entry, NewEntry, State, WebhookDelivery, require_final
 from aiowery.ledger._writer import Writer
 
 T = TypeVar("T")
@@ -42,8 +42,8 @@ class SqliteLedger:
     def __init__(self, path: str | os.PathLike[str], *, accept_copy: bool = False, read_only: bool = False) -> None:
         self.path: Path = Path(path)
         self.owner: str = new_owner()
-        self.remembers: bool = True
-        self.shared: bool = True
+        self.keeps_finished: bool = True
+        self.is_shared: bool = True
         self._accept_copy = accept_copy
         self._read_only = read_only
         self._writer: Writer | None = None
@@ -67,21 +67,21 @@ class SqliteLedger:
             writer.close()
             await anyio.to_thread.run_sync(writer.finish)
 
-    async def take_over(self) -> int:
+    async def recover_abandoned(self) -> int:
         """Free what dead processes left under way; return how many entries are in doubt for that reason."""
         writer = self._open_writer
         found = await self._do(_queries.owners)
         dead = await anyio.to_thread.run_sync(writer.files.owners.dead, found)
-        inherit = (self._do(partial(_transitions.inherit, dead=name), whole=True, guarded=True) for name in dead)
+        inherit = (self._do(partial(_transitions.recover_from, dead=name), whole=True, guarded=True) for name in dead)
         return sum(await asyncio.gather(*inherit))
 
-    async def enter(
-        self, batch: str, items: Sequence[Item], *, claim: bool = False, reuse: bool = False
+    async def add(
+        self, batch: str, items: Sequence[NewEntry], *, claim: bool = False, reuse: bool = False
     ) -> list[Entry]:
         """Return an entry for each item, in order: the one that is there under its key, or a new one."""
         claimant = self.owner if claim else None
         return await self._do(
-            lambda connection: _transitions.enter(connection, batch, items, claimant, reuse=reuse), whole=True
+            lambda connection: _transitions.add(connection, batch, items, claimant, reuse=reuse), whole=True
         )
 
     async def claim(self, entry_ids: Sequence[int]) -> list[int]:
@@ -89,95 +89,104 @@ class SqliteLedger:
         whole = len(entry_ids) > 1
         return await self._do(lambda connection: _transitions.claim(connection, entry_ids, self.owner), whole=whole)
 
-    async def give_up(self, entry_id: int) -> None:
+    async def unclaim(self, entry_id: int) -> None:
         """Let go of a claimed entry: nothing was sent."""
-        await self._do(lambda connection: _transitions.give_up(connection, entry_id, self.owner))
+        await self._do(lambda connection: _transitions.unclaim(connection, entry_id, self.owner))
 
-    async def fence(
-        self, entry_id: int, ref: str, at: float, *, cost: float = 0.0, budget: float | None = None
+    async def mark_sending(
+        self, entry_id: int, submission_id: str, at: float, *, cost: float = 0.0, budget: float | None = None
     ) -> None:
         """Note that the next thing to happen is the first byte; LedgerError when this entry is not ours to send."""
-        purchase = _transitions.Purchase(ref, at, cost, budget)
+        purchase = _transitions.SubmissionStart(submission_id, at, cost, budget)
         await self._do(
-            lambda connection: _transitions.fence(connection, entry_id, self.owner, purchase),
+            lambda connection: _transitions.mark_sending(connection, entry_id, self.owner, purchase),
             whole=budget is not None,
             guarded=True,
         )
 
-    async def unsent(self, ref: str) -> None:
+    async def mark_unsent(self, submission_id: str) -> None:
         """Note that what was about to leave provably did not: the entry is claimed again."""
-        await self._do(lambda connection: _transitions.unsent(connection, ref))
+        await self._do(lambda connection: _transitions.mark_unsent(connection, submission_id))
 
-    async def accepted(
-        self, ref: str, task_ids: Sequence[str], *, batch_id: str | None = None, request_id: str | None = None
+    async def mark_accepted(
+        self,
+        submission_id: str,
+        task_ids: Sequence[str],
+        *,
+        provider_batch_id: str | None = None,
+        request_id: str | None = None,
     ) -> None:
         """Keep the ids of an attempt, however late they come."""
-        await self._do(lambda connection: _transitions.accepted(connection, ref, task_ids, batch_id, request_id))
+        await self._do(
+            lambda connection: _transitions.mark_accepted(
+                connection, submission_id, task_ids, provider_batch_id, request_id
+            )
+        )
 
-    async def refused(self, ref: str, note: str, *, again: bool) -> None:
+    async def mark_refused(self, submission_id: str, reason: str, *, again: bool) -> None:
         """Note a refusal: the entry has failed, or is claimed again to be sent later."""
-        await self._do(lambda connection: _transitions.refused(connection, ref, note, again=again))
+        await self._do(lambda connection: _transitions.mark_refused(connection, submission_id, reason, again=again))
 
-    async def doubt(self, ref: str, note: str) -> None:
+    async def mark_in_doubt(self, submission_id: str, reason: str) -> None:
         """Note that nobody knows what became of an attempt."""
-        await self._do(lambda connection: _transitions.doubt(connection, ref, note))
+        await self._do(lambda connection: _transitions.mark_in_doubt(connection, submission_id, reason))
 
-    async def ended(
+    async def mark_finished(
         self,
         entry_id: int,
         state: State,
         *,
         snapshots: Sequence[Mapping[str, Any]] = (),
         credits: float | None = None,  # noqa: A002 - the provider's word; the builtin is a copyright notice
-        note: str = "",
+        reason: str = "",
         seconds: float | None = None,
         duration: Duration | None = None,
     ) -> None:
         """Keep an accepted entry's end, DONE or FAILED."""
-        end = _transitions.End(checked_end(state), snapshots, credits, note, seconds, duration)
+        end = _transitions.FinishedState(require_final(state), snapshots, credits, reason, seconds, duration)
         whole = duration is not None
-        await self._do(lambda connection: _transitions.ended(connection, entry_id, end), whole=whole, lazy=True)
+        await self._do(lambda connection: _transitions.mark_finished(connection, entry_id, end), whole=whole, lazy=True)
 
-    async def saved(self, entry_id: int, files: Sequence[str]) -> None:
+    async def set_files(self, entry_id: int, files: Sequence[str]) -> None:
         """Keep the names of what was saved."""
-        await self._do(lambda connection: _transitions.saved(connection, entry_id, files))
+        await self._do(lambda connection: _transitions.set_files(connection, entry_id, files))
 
-    async def look_after(self, entry_id: int) -> bool:
+    async def take_ownership(self, entry_id: int) -> bool:
         """Take an accepted entry that nobody looks after; return whether it is ours now."""
-        return await self._do(lambda connection: _transitions.look_after(connection, entry_id, self.owner))
+        return await self._do(lambda connection: _transitions.take_ownership(connection, entry_id, self.owner))
 
-    async def leave(self, entry_id: int) -> None:
+    async def give_up_ownership(self, entry_id: int) -> None:
         """Look after an accepted entry of ours no more, so that another process may."""
-        await self._do(lambda connection: _transitions.leave(connection, entry_id, self.owner))
+        await self._do(lambda connection: _transitions.give_up_ownership(connection, entry_id, self.owner))
 
-    async def adopt(self, entry_id: int, task_ids: Sequence[str]) -> None:
+    async def resolve_accepted(self, entry_id: int, task_ids: Sequence[str]) -> None:
         """Settle a doubt: these are its tasks."""
-        await self._do(lambda connection: _transitions.adopt(connection, entry_id, task_ids))
+        await self._do(lambda connection: _transitions.resolve_accepted(connection, entry_id, task_ids))
 
-    async def release(self, entry_id: int) -> None:
+    async def resolve_unsent(self, entry_id: int) -> None:
         """Settle a doubt: nothing was charged, so it may be sent again."""
-        await self._do(lambda connection: _transitions.release(connection, entry_id), whole=True)
+        await self._do(lambda connection: _transitions.resolve_unsent(connection, entry_id), whole=True)
 
-    async def knows(self, ref: str) -> bool:
+    async def has_submission(self, submission_id: str) -> bool:
         """Return True if an entry has or had an attempt with this mark."""
-        return await self._do(lambda connection: _queries.knows(connection, ref))
+        return await self._do(lambda connection: _queries.has_submission(connection, submission_id))
 
-    async def delivered(self, ref: str, task_id: str, *, ended: bool = True) -> Entry | None:
+    async def record_delivery(self, submission_id: str, task_id: str, *, ended: bool = True) -> Entry | None:
         """Return the entry whose attempt has this mark, None if there is none, and keep what was told of it."""
-        told = _transitions.Told(ref, task_id, ended, time.time())
-        return await self._do(lambda connection: _transitions.delivered(connection, told), whole=True)
+        told = _transitions.DeliveryRecord(submission_id, task_id, ended, time.time())
+        return await self._do(lambda connection: _transitions.record_delivery(connection, told), whole=True)
 
-    async def deliveries(self, *, after: int = 0, ref: str | None = None) -> list[Delivery]:
+    async def deliveries(self, *, after: int = 0, submission_id: str | None = None) -> list[WebhookDelivery]:
         """Return what `delivered` has kept, by id, those after `after`; of one mark, or of all."""
-        return await self._do(lambda connection: _queries.deliveries(connection, after, ref))
+        return await self._do(lambda connection: _queries.deliveries(connection, after, submission_id))
 
-    async def holders(self, task_id: str) -> list[int]:
+    async def entries_with_task(self, task_id: str) -> list[int]:
         """Return the ids of the entries that have this task, be it late."""
-        return await self._do(lambda connection: _queries.holders(connection, task_id))
+        return await self._do(lambda connection: _queries.entries_with_task(connection, task_id))
 
-    async def version(self) -> int:
+    async def change_counter(self) -> int:
         """Return a number that is another one once another process has written."""
-        return await self._do(_queries.version)
+        return await self._do(_queries.change_counter)
 
     async def entry(self, entry_id: int) -> Entry | None:
         """Return one entry."""

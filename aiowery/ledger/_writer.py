@@ -26,7 +26,7 @@ _COMPANY: Final = 50
 
 
 @attrs.define(eq=False)
-class _Order:
+class PendingWrite:
     """A move that somebody waits for, and its end."""
 
     move: Callable[[sqlite3.Connection], Any]
@@ -38,7 +38,7 @@ class _Order:
     result: Any = None
     error: BaseException | None = None
 
-    def settle(self) -> None:
+    def resolve(self) -> None:
         """Tell who waits, unless he has left."""
         if self.future.done():
             return
@@ -57,8 +57,8 @@ class Writer:
 
     def __init__(self, files: LedgerFiles) -> None:
         self.files: LedgerFiles = files
-        self._ordered: dict[asyncio.AbstractEventLoop, list[_Order]] = {}
-        self._orders: queue.SimpleQueue[list[_Order] | None] = queue.SimpleQueue()
+        self._ordered: dict[asyncio.AbstractEventLoop, list[PendingWrite]] = {}
+        self._orders: queue.SimpleQueue[list[PendingWrite] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._main, name="aiowery-ledger", daemon=True)
         self._closed = False
 
@@ -78,7 +78,7 @@ class Writer:
         if self._closed:
             raise LedgerError("the ledger is closed; open it again")
         loop = asyncio.get_running_loop()
-        order = _Order(move, whole, lazy, guarded, loop, loop.create_future())
+        order = PendingWrite(move, whole, lazy, guarded, loop, loop.create_future())
         ordered = self._ordered.get(loop)
         if ordered is None:
             self._ordered[loop] = [order]
@@ -107,7 +107,7 @@ class Writer:
         try:
             connection = self.files.connect()
         except (sqlite3.Error, OSError, LedgerError) as fault:
-            self._refuse_all(fault if isinstance(fault, LedgerError) else self.files.explained(fault))
+            self._refuse_all(fault if isinstance(fault, LedgerError) else self.files.explain(fault))
             return
         try:
             while self._work(connection):
@@ -123,7 +123,7 @@ class Writer:
             _settle(orders)
         return more
 
-    def _allowed(self, orders: list[_Order]) -> list[_Order]:
+    def _allowed(self, orders: list[PendingWrite]) -> list[PendingWrite]:
         """Return the orders that may be carried out; the others get why not."""
         if not any(order.guarded for order in orders):
             return orders
@@ -134,7 +134,7 @@ class Writer:
                 order.error = refusal if order.guarded else None
         return [order for order in orders if order.error is None]
 
-    def _write(self, connection: sqlite3.Connection, orders: list[_Order]) -> None:
+    def _write(self, connection: sqlite3.Connection, orders: list[PendingWrite]) -> None:
         """Make the moves as one group; where one of them cannot be told to SQLite, each by itself."""
         if not orders:
             return
@@ -147,11 +147,11 @@ class Writer:
                     self._write(connection, [order])
                 return
             for order in orders:
-                order.error = self.files.explained(fault)
+                order.error = self.files.explain(fault)
 
-    def _waiting(self) -> tuple[list[_Order], bool]:
+    def _waiting(self) -> tuple[list[PendingWrite], bool]:
         """Return the orders of the next group, and whether there may be more after it."""
-        orders: list[_Order] = []
+        orders: list[PendingWrite] = []
         more = self._orders.get()
         until = time.monotonic() + _LAZY
         while more is not None:
@@ -166,7 +166,7 @@ class Writer:
                 break
         return orders, more is not None
 
-    def _next(self, until: float) -> list[_Order] | None:
+    def _next(self, until: float) -> list[PendingWrite] | None:
         """Return the next orders if they come until then."""
         patience = until - time.monotonic()
         return self._orders.get(timeout=patience) if patience > 0 else self._orders.get_nowait()
@@ -179,7 +179,7 @@ class Writer:
             _settle(orders)
 
 
-def _group(connection: sqlite3.Connection, orders: list[_Order]) -> None:
+def _group(connection: sqlite3.Connection, orders: list[PendingWrite]) -> None:
     """Make the moves in one transaction; a single one of single statements is one by itself."""
     alone = len(orders) == 1 and not orders[0].whole
     if not alone:
@@ -200,9 +200,9 @@ def _abandon(connection: sqlite3.Connection) -> None:
         connection.execute("ROLLBACK")
 
 
-def _settle(orders: list[_Order]) -> None:
+def _settle(orders: list[PendingWrite]) -> None:
     """Wake each event loop once."""
-    by_loop: dict[asyncio.AbstractEventLoop, list[_Order]] = {}
+    by_loop: dict[asyncio.AbstractEventLoop, list[PendingWrite]] = {}
     for order in orders:
         by_loop.setdefault(order.loop, []).append(order)
     for loop, its in by_loop.items():
@@ -212,6 +212,6 @@ def _settle(orders: list[_Order]) -> None:
             continue
 
 
-def _settle_here(orders: list[_Order]) -> None:
+def _settle_here(orders: list[PendingWrite]) -> None:
     for order in orders:
-        order.settle()
+        order.resolve()

@@ -32,10 +32,10 @@ from __future__ import annotations
 
 try:
     from aiowery.sandbox import faults
-    from aiowery.sandbox._betterwaifu.state import Generation, Stage, Studio, TurnedAway
+    from aiowery.sandbox._betterwaifu.state import BetterWaifuState, Generation, GenerationStatus, Rejection
     from aiowery.sandbox._faults.script import Fault
     from aiowery.sandbox._server import Sandbox, run
-    from aiowery.sandbox._weryai.state import FAIL, MODERATED, SLOW, STUCK, Batch, State, Task, World
+    from aiowery.sandbox._weryai.state import FAIL, MODERATED, SLOW, STUCK, Batch, SandboxTaskState, Task, WeryAIState
 except ModuleNotFoundError as _error:
     if (_error.name or "").partition(".")[0] not in {"PIL", "av", "python_multipart", "starlette", "uvicorn"}:
         raise
@@ -49,15 +49,15 @@ __all__ = (
     "SLOW",
     "STUCK",
     "Batch",
+    "BetterWaifuState",
     "Fault",
     "Generation",
+    "GenerationStatus",
+    "Rejection",
     "Sandbox",
-    "Stage",
-    "State",
-    "Studio",
+    "SandboxTaskState",
     "Task",
-    "TurnedAway",
-    "World",
+    "WeryAIState",
     "faults",
     "run",
 )

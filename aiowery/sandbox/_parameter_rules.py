@@ -15,7 +15,7 @@ from aiowery.sandbox._answer import parameter_error
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
-    from aiowery.sandbox._weryai.state import Order
+    from aiowery.sandbox._weryai.state import TaskSpec
 
 Shape = Literal["batch", "task", "podcast", "research"]
 """How a submission is answered: with a batch, with one task, or in one of the two odd ways."""
@@ -100,12 +100,12 @@ class Endpoint:
 
     path: str
     fields: tuple[Field, ...]
-    order: Callable[[Mapping[str, Any]], Order]
+    order: Callable[[Mapping[str, Any]], TaskSpec]
     shape: Shape = "task"
     rule: Callable[[Mapping[str, Any]], None] | None = None
     calls_back: bool = True
 
-    def read(self, params: Any) -> Order:
+    def read(self, params: Any) -> TaskSpec:
         """Validate a decoded body and turn it into an order; unknown parameters are accepted.
 
         Raises `Refused` with code 1001.

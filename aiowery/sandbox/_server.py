@@ -7,12 +7,12 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Self
 
-from aiowery.sandbox._betterwaifu.state import Studio
-from aiowery.sandbox._faults.script import Fault, Script
+from aiowery.sandbox._betterwaifu.state import BetterWaifuState
+from aiowery.sandbox._faults.script import Fault, FaultScript
 from aiowery.sandbox._media.gallery import Gallery
 from aiowery.sandbox._media.shape import LONGEST_SIDE, SHORTEST_SIDE
 from aiowery.sandbox._thread import ServerThread
-from aiowery.sandbox._weryai.state import World
+from aiowery.sandbox._weryai.state import WeryAIState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -72,8 +72,8 @@ class Sandbox:
         self._keys = None if keys is None else tuple(keys)
         if self._keys == ():
             raise ValueError("keys must name at least one key, or be None to accept any that begins with 'sk-'")
-        self._world = World(credits=credits, in_flight=in_flight, seed=seed, speed=speed, durations=durations)
-        self._studio = Studio(
+        self._world = WeryAIState(credits=credits, in_flight=in_flight, seed=seed, speed=speed, durations=durations)
+        self._studio = BetterWaifuState(
             credits=credits,
             cool_down=cool_down,
             cool_from=cool_from,
@@ -84,7 +84,7 @@ class Sandbox:
             durations=durations,
         )
         self._speed = speed
-        self._script = Script(seed)
+        self._script = FaultScript(seed)
         self._script.add(faults)
         self._gallery = Gallery(picture_size)
         self._host = host
@@ -119,16 +119,16 @@ class Sandbox:
         return self._speed
 
     @property
-    def world(self) -> World:
+    def weryai(self) -> WeryAIState:
         """WeryAI's tasks and credits, and the counters of both providers; may be read from any thread."""
         return self._world
 
     @property
-    def studio(self) -> Studio:
+    def betterwaifu(self) -> BetterWaifuState:
         """BetterWaifu's generations, credits and refusals; may be read from any thread."""
         return self._studio
 
-    def script(self, *faults: Fault) -> None:
+    def inject(self, *faults: Fault) -> None:
         """Add faults to those that there are; they strike from the next call on, deliveries from the next task on."""
         self._script.add(faults)
 

@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING
 import attrs
 import uvicorn
 
-from aiowery.sandbox._betterwaifu.routes import ImagesFace, JobsFace
-from aiowery.sandbox._http.app import Desk
+from aiowery.sandbox._betterwaifu.routes import ImagesFacade, JobsFacade
+from aiowery.sandbox._http.app import SandboxApp
 from aiowery.sandbox._http.connection import counted
 from aiowery.sandbox._http.prompt_server import PromptServer
-from aiowery.sandbox._weryai.routes import WeryAIFace
-from aiowery.sandbox._weryai.webhooks import Messenger
+from aiowery.sandbox._weryai.routes import WeryAIFacade
+from aiowery.sandbox._weryai.webhooks import WebhookSender
 
 if TYPE_CHECKING:
     import socket
 
-    from aiowery.sandbox._betterwaifu.state import Studio
-    from aiowery.sandbox._faults.script import Script
+    from aiowery.sandbox._betterwaifu.state import BetterWaifuState
+    from aiowery.sandbox._faults.script import FaultScript
     from aiowery.sandbox._http.connection import Connection
     from aiowery.sandbox._media.gallery import Gallery
-    from aiowery.sandbox._weryai.state import World
+    from aiowery.sandbox._weryai.state import WeryAIState
 
 _KEEP_ALIVE = 75
 _PATIENCE = 0.5
@@ -34,9 +34,9 @@ _PATIENCE = 0.5
 class ServerThread:
     """Listens from `start` to `stop`. `started` gets the base url, or the reason why there is none."""
 
-    world: World
-    studio: Studio
-    script: Script
+    weryai: WeryAIState
+    betterwaifu: BetterWaifuState
+    script: FaultScript
     gallery: Gallery
     keys: tuple[str, ...] | None
     host: str
@@ -45,7 +45,7 @@ class ServerThread:
     _thread: threading.Thread = attrs.field(init=False)
     _loop: asyncio.AbstractEventLoop = attrs.field(init=False)
     _closing: asyncio.Event = attrs.field(init=False)
-    _messenger: Messenger = attrs.field(init=False)
+    _messenger: WebhookSender = attrs.field(init=False)
 
     def start(self) -> None:
         """Start the thread; returns at once."""
@@ -80,7 +80,7 @@ class ServerThread:
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._closing = asyncio.Event()
-        self._messenger = Messenger(self.world, self.script)
+        self._messenger = WebhookSender(self.weryai, self.script)
         listeners = await self._listeners()
         connections: set[Connection] = set()
         server = self._server(connections)
@@ -109,15 +109,15 @@ class ServerThread:
             binder.close()
 
     def _server(self, connections: set[Connection]) -> PromptServer:
-        desk = Desk(self.script, self.world.counters, self.keys, self._closing)
+        desk = SandboxApp(self.script, self.weryai.counters, self.keys, self._closing)
         application = desk.application(
-            JobsFace(desk, self.studio, self.gallery),
-            ImagesFace(desk, self.studio),
-            WeryAIFace(desk, self.world, self.gallery, self._messenger),
+            JobsFacade(desk, self.betterwaifu, self.gallery),
+            ImagesFacade(desk, self.betterwaifu),
+            WeryAIFacade(desk, self.weryai, self.gallery, self._messenger),
         )
         config = uvicorn.Config(
             application,
-            http=counted(self.world.counters, connections),
+            http=counted(self.weryai.counters, connections),
             ws="none",
             lifespan="off",
             log_config=None,

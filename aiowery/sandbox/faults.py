@@ -1,26 +1,27 @@
 """The kinds of misfortune a `Fault` can bring.
 
 Each is a frozen value. Most leave the world to do its work (the task is accepted and charged) and then
-spoil the answer; `Reset` and `Refuse` strike before that, unless made with `processed=True`, and
+spoil the answer; `Reset` and `ErrorResponse` strike before that, unless made with `processed=True`, and
 `NotFoundYet` always does. A kind that finds nothing to spoil leaves the answer as it is.
 
-    LostAnswer, Reset, SlowBody                                    the connection
-    Refuse, NotFoundYet                                            refusals, in the shape of the provider
-    Truncated, Empty, NotJson                                      bodies that are not JSON
-    Success200, TextInMsg                                          the envelope
-    NumericTaskIds, StringBatchId, SingleTaskId, NoIds             answers to a submission
-    StatusWords, Stale, ListData, SingleObject, MissingTasks       answers about tasks
-    ObjectOutputs, Nested, NoOutputs                               outputs
-    CutOff, ContentType, Redirect                                  files
-    Twice, Late, Undelivered, Forged                               webhook deliveries, with `on="delivery"` only
+    LostAnswer, Reset, SlowBody                                    the connection ErrorResponse, NotFoundYet
+    refusals, in the shape of the provider Truncated, Empty, NotJson                                      bodies that
+    are not JSON Success200, TextInMsg                                          the envelope NumericTaskIds,
+    StringBatchId, SingleTaskId, NoIds             answers to a submission StatusWords, StaleStatus, ListData,
+    SingleObject, MissingTasks       answers about tasks ObjectOutputs, NestedOutputs, NoOutputs
+    outputs TruncatedFile, ContentType, Redirect                                  files DuplicateDelivery,
+    DelayedDelivery, DroppedDelivery, ForgedDelivery                               webhook deliveries, with
+    `on="delivery"` only
 
 Deliveries are spoiled by `ContentType` and by the kinds about bodies, the envelope, answers about tasks, and outputs
 as well, with `on="delivery"`; the others want a call. Durations are real seconds, whatever the sandbox's `speed`.
 
 BetterWaifu's answers are spoiled by the kinds about the connection, refusals, bodies and files, and by `NoIds`,
-`StatusWords`, `Stale` and `NoOutputs`. `Refuse` with HTTP 200 brings `success: false`, or an `error`, in a success.
+`StatusWords`, `StaleStatus` and `NoOutputs`. `ErrorResponse` with HTTP 200 brings `success: false`, or an `error`, in a
+success.
 
-`Refuse(..., ids=True)` carries a submission out and charges it, and answers with a refusal that holds its task ids.
+`ErrorResponse(..., ids=True)` carries a submission out and charges it, and answers with a refusal that holds its task
+ids.
 
 Ready-made refusals: RATE_LIMITED, RATE_LIMITED_1001, WORKFLOW_RATE_LIMITED, QUEUE_FULL, TOO_MANY_TASKS,
 UNAUTHORIZED, FORBIDDEN, NOT_FOUND, SERVER_ERROR, BAD_GATEWAY, UNAVAILABLE, GATEWAY_TIMEOUT.
@@ -30,7 +31,6 @@ from __future__ import annotations
 
 from aiowery.sandbox._faults.connection import (
     ContentType,
-    CutOff,
     Empty,
     LostAnswer,
     NotFoundYet,
@@ -39,6 +39,7 @@ from aiowery.sandbox._faults.connection import (
     Reset,
     SlowBody,
     Truncated,
+    TruncatedFile,
 )
 from aiowery.sandbox._faults.refusals import (
     BAD_GATEWAY,
@@ -53,25 +54,25 @@ from aiowery.sandbox._faults.refusals import (
     UNAUTHORIZED,
     UNAVAILABLE,
     WORKFLOW_RATE_LIMITED,
-    Refuse,
+    ErrorResponse,
 )
 from aiowery.sandbox._faults.shapes import (
     ListData,
     MissingTasks,
-    Nested,
+    NestedOutputs,
     NoIds,
     NoOutputs,
     NumericTaskIds,
     ObjectOutputs,
     SingleObject,
     SingleTaskId,
-    Stale,
+    StaleStatus,
     StatusWords,
     StringBatchId,
     Success200,
     TextInMsg,
 )
-from aiowery.sandbox._weryai.webhook_faults import Forged, Late, Twice, Undelivered
+from aiowery.sandbox._weryai.webhook_faults import DelayedDelivery, DroppedDelivery, DuplicateDelivery, ForgedDelivery
 
 __all__ = (
     "BAD_GATEWAY",
@@ -87,14 +88,16 @@ __all__ = (
     "UNAVAILABLE",
     "WORKFLOW_RATE_LIMITED",
     "ContentType",
-    "CutOff",
+    "DelayedDelivery",
+    "DroppedDelivery",
+    "DuplicateDelivery",
     "Empty",
-    "Forged",
-    "Late",
+    "ErrorResponse",
+    "ForgedDelivery",
     "ListData",
     "LostAnswer",
     "MissingTasks",
-    "Nested",
+    "NestedOutputs",
     "NoIds",
     "NoOutputs",
     "NotFoundYet",
@@ -102,17 +105,15 @@ __all__ = (
     "NumericTaskIds",
     "ObjectOutputs",
     "Redirect",
-    "Refuse",
     "Reset",
     "SingleObject",
     "SingleTaskId",
     "SlowBody",
-    "Stale",
+    "StaleStatus",
     "StatusWords",
     "StringBatchId",
     "Success200",
     "TextInMsg",
     "Truncated",
-    "Twice",
-    "Undelivered",
+    "TruncatedFile",
 )

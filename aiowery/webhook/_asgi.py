@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 
 from aiowery.errors import ConfigurationError, WebhookError
 from aiowery.ledger import Ledger, SqliteLedger
-from aiowery.webhook._dispatch import Exchange, LedgerKeeper
+from aiowery.webhook._dispatch import DeliveryDispatcher, LedgerSink
 from aiowery.webhook._parsing import LARGEST, too_large
 
 Scope = MutableMapping[str, Any]
@@ -23,7 +23,7 @@ _BUSY: Final = "too many calls at the same time"
 _POLICY_VIOLATION: Final = 1008
 
 
-class Receiver(Exchange):
+class Receiver(DeliveryDispatcher):
     """An ASGI application that takes WeryAI's calls; mount it where `Webhooks(public_url=...)` points.
 
     `app.mount("/aiowery", receiver)` in Starlette and FastAPI, `asgi("/aiowery", is_mount=True)(receiver)` in
@@ -52,14 +52,14 @@ class Receiver(Exchange):
         self._lookups = asyncio.Semaphore(_LOOKUPS)
         self._bodies = asyncio.Semaphore(_BODIES)
         self._owned: SqliteLedger | None = None
-        self._keeper: LedgerKeeper | None = None
+        self._keeper: LedgerSink | None = None
         if ledger is not None:
             self._nobody = "the receiver's ledger is not open; use `async with receiver` in the application's lifespan"
         if isinstance(ledger, (str, os.PathLike)):
             self._owned = SqliteLedger(ledger)
-            self._keeper = LedgerKeeper(self._owned)
+            self._keeper = LedgerSink(self._owned)
         elif ledger is not None:
-            self._keeper = LedgerKeeper(ledger)
+            self._keeper = LedgerSink(ledger)
 
     async def __aenter__(self) -> Self:
         await self.open()

@@ -12,11 +12,11 @@ import attrs
 
 from aiowery._base.snapshot import Snapshot
 from aiowery._core.events import log
-from aiowery._core.webhook_config import TOKEN_LENGTH, Recipient, ref_of
+from aiowery._core.webhook_config import TOKEN_LENGTH, DeliveryHandler, submission_id_of
 from aiowery.errors import LedgerError, WebhookError
 from aiowery.ledger import Ledger
 from aiowery.webhook._parsing import parse_delivery
-from aiowery.weryai._decode import knows
+from aiowery.weryai._decode import is_known_status
 
 _TOKEN: Final = re.compile(f"[0-9a-f]{{{TOKEN_LENGTH}}}")
 _COMPLAINTS: Final = 60.0
@@ -37,7 +37,7 @@ class ReceiverStatistics:
     failed: int
 
 
-class LedgerKeeper:
+class LedgerSink:
     """Records what arrives for anybody who shares a ledger."""
 
     def __init__(self, ledger: Ledger) -> None:
@@ -45,11 +45,11 @@ class LedgerKeeper:
 
     async def knows(self, ref: str) -> bool:
         """Return True if the ledger knows this mark."""
-        return await self.ledger.knows(ref)
+        return await self.ledger.has_submission(ref)
 
-    async def delivered(self, ref: str, task_id: str, *, ended: bool) -> bool:
+    async def on_delivery(self, ref: str, task_id: str, *, ended: bool) -> bool:
         """Record that a task was told of under a mark; False when that is not known here."""
-        return await self.ledger.delivered(ref, task_id, ended=ended) is not None
+        return await self.ledger.record_delivery(ref, task_id, ended=ended) is not None
 
 
 @attrs.define
@@ -60,21 +60,21 @@ class _Counts:
     failed: int = 0
 
 
-class Exchange:
+class DeliveryDispatcher:
     """Takes calls, and answers with an HTTP status: 200 only once somebody has recorded what was told."""
 
     def __init__(self, largest: int) -> None:
         self.largest: int = largest
-        self._recipients: dict[Recipient, asyncio.AbstractEventLoop] = {}
+        self._recipients: dict[DeliveryHandler, asyncio.AbstractEventLoop] = {}
         self._nobody = "no client is open"
         self._counts = _Counts()
         self._complained_at = float("-inf")
 
-    def attach(self, recipient: Recipient) -> None:
+    def attach(self, recipient: DeliveryHandler) -> None:
         """Hand what arrives from here on to this recipient too, in the event loop that is running now."""
         self._recipients[recipient] = asyncio.get_running_loop()
 
-    def detach(self, recipient: Recipient) -> None:
+    def detach(self, recipient: DeliveryHandler) -> None:
         """Hand nothing more to it."""
         self._recipients.pop(recipient, None)
 
@@ -98,7 +98,7 @@ class Exchange:
         if not _TOKEN.fullmatch(token):
             return self._unknown()
         try:
-            known = await self._known(ref_of(token))
+            known = await self._known(submission_id_of(token))
         except LedgerError as error:
             return self._fail(str(error))
         return None if known else self._unknown()
@@ -106,7 +106,7 @@ class Exchange:
     async def record(self, token: str, body: bytes, headers: Mapping[str, str] | None) -> int:
         """Record a call whose address has been checked, and return the HTTP status to answer with."""
         try:
-            known = await self._recorded(ref_of(token), parse_delivery(body, headers, largest=self.largest))
+            known = await self._recorded(submission_id_of(token), parse_delivery(body, headers, largest=self.largest))
         except WebhookError as error:
             return self.refuse(error)
         except LedgerError as error:
@@ -126,8 +126,8 @@ class Exchange:
     async def _recorded(self, ref: str, snapshot: Snapshot) -> bool:
         """Tell everybody at once: a ledger that two share knows the submissions of both, and one may be slow."""
         # Nobody has documented calls before the end; should there be some, they must not spend the one that counts.
-        ended = snapshot.state.terminal or not knows(snapshot.word)
-        tellings = self._asked(lambda recipient: recipient.delivered(ref, snapshot.task_id, ended=ended))
+        ended = snapshot.state.terminal or not is_known_status(snapshot.raw_status)
+        tellings = self._ask_handlers(lambda recipient: recipient.on_delivery(ref, snapshot.task_id, ended=ended))
         told = await asyncio.gather(*tellings, return_exceptions=True)
         if True in told:
             return True
@@ -138,7 +138,9 @@ class Exchange:
 
     async def _known(self, ref: str) -> bool:
         """Return True once one recipient knows the mark: another may be slow, or unable to answer."""
-        answers = [asyncio.ensure_future(answer) for answer in self._asked(lambda recipient: recipient.knows(ref))]
+        answers = [
+            asyncio.ensure_future(answer) for answer in self._ask_handlers(lambda recipient: recipient.knows(ref))
+        ]
         fault: Exception | None = None
         try:
             for answer in asyncio.as_completed(answers):
@@ -155,18 +157,20 @@ class Exchange:
             raise fault
         return False
 
-    def _asked(self, question: Callable[[Recipient], Coroutine[Any, Any, bool]]) -> list[Coroutine[Any, Any, bool]]:
+    def _ask_handlers(
+        self, question: Callable[[DeliveryHandler], Coroutine[Any, Any, bool]]
+    ) -> list[Coroutine[Any, Any, bool]]:
         """Return what answers a question to each recipient, to be awaited here; LedgerError if there is none."""
         if not self._recipients:
             raise LedgerError(self._nobody)
         here = asyncio.get_running_loop()
         return [
-            question(recipient) if loop is here else self._asked_elsewhere(recipient, loop, question(recipient))
+            question(recipient) if loop is here else self._ask_ledgers(recipient, loop, question(recipient))
             for recipient, loop in tuple(self._recipients.items())
         ]
 
-    async def _asked_elsewhere(
-        self, recipient: Recipient, loop: asyncio.AbstractEventLoop, question: Coroutine[Any, Any, bool]
+    async def _ask_ledgers(
+        self, recipient: DeliveryHandler, loop: asyncio.AbstractEventLoop, question: Coroutine[Any, Any, bool]
     ) -> bool:
         """Ask a client that lives in another thread, whose loop may end without a word."""
         try:

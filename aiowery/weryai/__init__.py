@@ -15,13 +15,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from aiowery._base.lazy import lazy
+from aiowery._base.lazy import lazy_names
 
 _HOMES: Final = {
-    "requests._audio": ("Music", "SpeechRecognize", "Styles", "TextToAudio"),
-    "_request_types": ("REQUESTS", "as_object", "from_object", "request_type"),
-    "requests._chat": ("Chat", "ChatResult", "Message"),
     "_client": ("WeryAI",),
+    "_model_listing": ("ChatModel", "CheckIssue", "Model", "Speaker"),
+    "_podcast_job": ("PodcastJob",),
+    "_request_types": ("REQUESTS", "from_dict", "request_type", "to_dict"),
+    "requests._audio": ("Music", "SpeechRecognize", "Styles", "TextToAudio"),
+    "requests._chat": ("Chat", "ChatResult", "Message"),
+    "requests._choices": ("ASPECT_RATIOS", "IMAGE_MODELS", "VIDEO_MODELS", "VOICES", "AspectRatio"),
+    "requests._geometry": ("Point", "Rectangle", "Size"),
     "requests._image_tools": (
         "ImageBackgroundChange",
         "ImageBackgroundRemove",
@@ -35,12 +39,8 @@ _HOMES: Final = {
         "ImageUpscale",
     ),
     "requests._images": ("ImageToImage", "TextToImage"),
-    "requests._choices": ("ASPECT_RATIOS", "IMAGE_MODELS", "VIDEO_MODELS", "VOICES", "AspectRatio"),
     "requests._podcast": ("Podcast", "PodcastResult", "PodcastScript", "PodcastVoice"),
-    "_podcast_job": ("PodcastJob",),
-    "_model_listing": ("ChatModel", "Model", "Objection", "Speaker"),
     "requests._research": ("CorpusResult", "CorpusUpload", "DeepResearch", "ResearchResult"),
-    "requests._geometry": ("Point", "Rectangle", "Size"),
     "requests._video_tools": (
         "VideoAnimeReplace",
         "VideoBackgroundRemove",
@@ -66,9 +66,9 @@ _HOMES: Final = {
 
 if TYPE_CHECKING:
     from aiowery.weryai._client import WeryAI
-    from aiowery.weryai._model_listing import ChatModel, Model, Objection, Speaker
+    from aiowery.weryai._model_listing import ChatModel, CheckIssue, Model, Speaker
     from aiowery.weryai._podcast_job import PodcastJob
-    from aiowery.weryai._request_types import REQUESTS, as_object, from_object, request_type
+    from aiowery.weryai._request_types import REQUESTS, from_dict, request_type, to_dict
     from aiowery.weryai.requests._audio import Music, SpeechRecognize, Styles, TextToAudio
     from aiowery.weryai.requests._chat import Chat, ChatResult, Message
     from aiowery.weryai.requests._choices import (
@@ -116,7 +116,7 @@ if TYPE_CHECKING:
         TextToVideo,
     )
 else:
-    __getattr__, __dir__ = lazy(__name__, _HOMES)
+    __getattr__, __dir__ = lazy_names(__name__, _HOMES)
 
 __all__ = (
     "ASPECT_RATIOS",
@@ -129,6 +129,7 @@ __all__ = (
     "Chat",
     "ChatModel",
     "ChatResult",
+    "CheckIssue",
     "CorpusResult",
     "CorpusUpload",
     "DeepResearch",
@@ -150,7 +151,6 @@ __all__ = (
     "Model",
     "MultiImageToVideo",
     "Music",
-    "Objection",
     "Podcast",
     "PodcastJob",
     "PodcastResult",
@@ -178,7 +178,7 @@ __all__ = (
     "VideoUpscale",
     "VideoWatermarkRemove",
     "WeryAI",
-    "as_object",
-    "from_object",
+    "from_dict",
     "request_type",
+    "to_dict",
 )

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
-from aiowery._core.messages import Answer, mentions
+from aiowery._core.messages import HttpResponse, mentions
 from aiowery.errors import (
     AioweryError,
     APIError,
@@ -93,7 +93,7 @@ _PARAMETER: Final = re.compile(
 _DIGITS: Final = 20
 
 
-def refusal(answer: Answer, body: Any) -> AioweryError:
+def refusal(answer: HttpResponse, body: Any) -> AioweryError:
     """Return the error that this answer means; `body` is its JSON, or None."""
     envelope = body if isinstance(body, Mapping) else {}
     code, text = own_code(answer, body), _text(envelope)
@@ -107,7 +107,7 @@ def refusal(answer: Answer, body: Any) -> AioweryError:
             request_id=request_id,
         )
     if answer.redirect:
-        return answer.misdirected(body, request_id)
+        return answer.redirect_error(body, request_id)
     cls = _class(answer.http_status, code, text)
     said = text or answer.excerpt or _phrase(answer.http_status)
     where = f"HTTP {answer.http_status}" if code is None else f"code {code}, HTTP {answer.http_status}"
@@ -119,7 +119,7 @@ def refusal(answer: Answer, body: Any) -> AioweryError:
     return cls(message, **facts)
 
 
-def own_code(answer: Answer, body: Any) -> int | str | None:
+def own_code(answer: HttpResponse, body: Any) -> int | str | None:
     """Return the code in the provider's own envelope; None for a body that is not the provider's."""
     code = _code(body) if isinstance(body, Mapping) else None
     return None if code == answer.http_status and not answer.success else code  # as error pages of gateways repeat it

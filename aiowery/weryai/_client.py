@@ -13,17 +13,17 @@ from aiowery._client.arguments import checked_webhooks
 from aiowery._client.client import Client
 from aiowery._core.events import Observer, log
 from aiowery._core.media import MediaSource, local_media
-from aiowery._core.messages import Call
+from aiowery._core.messages import HttpRequest
 from aiowery._core.policies import Limits, PollPolicy, RetryPolicy
 from aiowery._core.provider import Provider
-from aiowery._core.request import DEFAULT, Deadline, Request
-from aiowery._core.request_types import Catalogue
-from aiowery._core.urls import checked_base_url
+from aiowery._core.request import DEFAULT, Request, Timeout
+from aiowery._core.request_types import RequestTypes
+from aiowery._core.urls import validate_base_url
 from aiowery._core.webhook_config import Webhooks
 from aiowery._http.api_key import ApiKey
 from aiowery.errors import AioweryError, ConfigurationError
 from aiowery.weryai import _decode, _model_listing, _podcast_job
-from aiowery.weryai._model_listing import ChatModel, Model, Objection, Speaker
+from aiowery.weryai._model_listing import ChatModel, CheckIssue, Model, Speaker
 from aiowery.weryai._podcast_job import PodcastJob
 from aiowery.weryai._provider import (
     BALANCE,
@@ -40,7 +40,7 @@ from aiowery.weryai.requests._chat import Chat, ChatResult, Message
 from aiowery.weryai.requests._podcast import Podcast
 
 if TYPE_CHECKING:
-    from aiowery._client.runtime import Session
+    from aiowery._client.runtime import ClientRuntime
     from aiowery._http.httpx_transport import HTTPChoice
     from aiowery._journal.spending import PriceTable
     from aiowery.ledger import Ledger
@@ -66,7 +66,7 @@ class WeryAI(Client):
     _provider: Provider = _translator
     _key_variable: ClassVar[str] = "WERYAI_API_KEY"
     _url_variable: ClassVar[str] = "WERYAI_BASE_URL"
-    _catalogue: ClassVar[Catalogue[Any]] = CATALOGUE
+    _request_types: ClassVar[RequestTypes[Any]] = CATALOGUE
     _default_url: ClassVar[str] = "https://api.weryai.com"
 
     def __init__(
@@ -78,7 +78,7 @@ class WeryAI(Client):
         limits: Limits | None = None,
         polling: PollPolicy | None = None,
         retries: RetryPolicy | None = None,
-        timeout: float = 30.0,
+        http_timeout: float = 30.0,
         http: HTTPChoice | None = None,
         observer: Observer | None = None,
         low_credits: float | None = None,
@@ -86,7 +86,7 @@ class WeryAI(Client):
         budget: float | None = None,
         prices: PriceTable | None = None,
         reuse: bool = False,
-        credit_price: float | None = None,
+        price_per_credit: float | None = None,
         webhooks: Webhooks | None = None,
     ) -> None:
         super().__init__(
@@ -95,7 +95,7 @@ class WeryAI(Client):
             limits=limits,
             polling=polling,
             retries=retries,
-            timeout=timeout,
+            http_timeout=http_timeout,
             http=http,
             observer=observer,
             low_credits=low_credits,
@@ -103,50 +103,50 @@ class WeryAI(Client):
             budget=budget,
             prices=prices,
             reuse=reuse,
-            credit_price=credit_price,
+            price_per_credit=price_per_credit,
         )
         # Who points the client elsewhere, at a sandbox say, does not mean the real registries.
         usual = _MODELS_URL if self.base_url == self._default_url else self.base_url
         self._other_hosts = {
-            MODELS_HOST: checked_base_url(models_base_url or os.environ.get("WERYAI_MODELS_BASE_URL") or usual)
+            MODELS_HOST: validate_base_url(models_base_url or os.environ.get("WERYAI_MODELS_BASE_URL") or usual)
         }
         self._webhooks = checked_webhooks(webhooks, ledger)
-        self._readings: dict[Call, _Reading] = {}
+        self._readings: dict[HttpRequest, _MentionReader] = {}
 
     async def balance(self) -> float:
         """Return the account's credits. Tells the observer when they are below `low_credits`."""
-        balance = await self._opened.read(BALANCE, _decode.decode_balance)
+        balance = await self._runtime.read(BALANCE, _decode.decode_balance)
         if self._low_credits is not None and balance < self._low_credits:
-            self._opened.tell_low_credits(balance)
+            self._runtime.emit_low_credits(balance)
         return balance
 
     async def status(self, task_id: str) -> Snapshot:
         """Ask once about one task and return what was said; raises NotFound for an unknown id."""
-        call = self._provider.status_call(task_id)
-        return await self._opened.read(call, lambda answer: self._provider.decode_status(answer, task_id))
+        call = self._provider.status_request(task_id)
+        return await self._runtime.read(call, lambda answer: self._provider.decode_status(answer, task_id))
 
     async def batch_status(self, batch_id: str) -> tuple[Snapshot, ...]:
         """Ask once about all tasks of one submission; raises NotFound for an unknown id."""
-        call = _translator.batch_call(batch_id)
-        return tuple(await self._opened.read(call, _translator.decode_batch))
+        call = _translator.batch_request(batch_id)
+        return tuple(await self._runtime.read(call, _translator.decode_batch))
 
     async def models(self) -> tuple[Model, ...]:
         """Return what the registries of image and video models list, a `Model` for each way a model is asked."""
         image, video = await asyncio.gather(
-            self._opened.read(IMAGE_MODELS, _model_listing.decode_models),
-            self._opened.read(VIDEO_MODELS, _model_listing.decode_models),
+            self._runtime.read(IMAGE_MODELS, _model_listing.decode_models),
+            self._runtime.read(VIDEO_MODELS, _model_listing.decode_models),
         )
         return image + video
 
     async def chat_models(self) -> tuple[ChatModel, ...]:
         """Return the models of `Chat`."""
-        return await self._opened.read(CHAT_MODELS, _model_listing.decode_chat_models)
+        return await self._runtime.read(CHAT_MODELS, _model_listing.decode_chat_models)
 
     async def speakers(self, language: str | None = None) -> tuple[Speaker, ...]:
         """Return who can speak in a podcast, in one language (en, zh, ja) or in all."""
-        return await self._opened.read(speakers_call(language), _model_listing.decode_speakers)
+        return await self._runtime.read(speakers_call(language), _model_listing.decode_speakers)
 
-    async def check(self, request: Request[Any]) -> tuple[Objection, ...]:
+    async def check(self, request: Request[Any]) -> tuple[CheckIssue, ...]:
         """Return what the registry says against a request, before money is spent; nothing is enforced.
 
         The registry is asked once in 10 minutes (once in one, after a failure). Where it is down, or does not list
@@ -157,14 +157,14 @@ class WeryAI(Client):
         models = await self._known_models(IMAGE_MODELS if request.kind == "image" else VIDEO_MODELS)
         if models is None:
             return ()
-        line = _model_listing.line_of(request, models)
+        line = _model_listing.model_line(request, models)
         if line is None:
-            log.warning("the model registry does not list %s for %s", request.model_key, request.type_name)
+            log.warning("the model registry does not list %s for %s", request.model_name, request.type_name)
             return ()
-        return _model_listing.objections(request, line)
+        return _model_listing.check_issues(request, line)
 
     async def podcast(
-        self, request: Podcast | None = None, *, task_id: str | None = None, deadline: Deadline = DEFAULT
+        self, request: Podcast | None = None, *, task_id: str | None = None, job_timeout: Timeout = DEFAULT
     ) -> PodcastJob:
         """Begin a podcast, or go on with one by its `task_id`; await it for the end, or see `PodcastJob` to edit.
 
@@ -172,7 +172,7 @@ class WeryAI(Client):
         """
         if (request is None) == (not task_id):
             raise ConfigurationError("podcast(): give either a Podcast request or task_id=...")
-        return await _podcast_job.begin(self, request, task_id, deadline, self.status)
+        return await _podcast_job.begin(self, request, task_id, job_timeout, self.status)
 
     async def chat(self, messages: str | Iterable[Message | Mapping[str, Any]], **settings: Any) -> ChatResult:
         """Return a chat model's answer to a text or to a conversation; `settings` are those of `Chat`.
@@ -190,36 +190,36 @@ class WeryAI(Client):
         anything else is a ConfigurationError, and nothing is sent. Equal content is uploaded once while the client
         is open. `batch_no` and `fixed` go to the provider as they are; `legacy` uses the older address.
         """
-        uploads = self._opened.uploads
-        call = partial(_translator.upload_call, legacy=legacy, batch_no=batch_no, fixed=fixed)
+        uploads = self._runtime.uploads
+        call = partial(_translator.upload_request, legacy=legacy, batch_no=batch_no, fixed=fixed)
         return await uploads.url_of(await uploads.read(local_media(source)), call)
 
-    async def _known_models(self, registry: Call) -> tuple[Model, ...] | None:
+    async def _known_models(self, registry: HttpRequest) -> tuple[Model, ...] | None:
         """Return the models as lately read, None when they could not be; many who ask at once share one reading."""
         reading = self._readings.get(registry)
-        if reading is None or not reading.serves(self._opened):
-            reading = _Reading(self._opened, self._opened.spawn(self._models_or_none(registry)))
+        if reading is None or not reading.serves(self._runtime):
+            reading = _MentionReader(self._runtime, self._runtime.spawn(self._models_or_none(registry)))
             self._readings[registry] = reading
         await asyncio.wait((reading.task,))
         return None if reading.task.cancelled() else reading.task.result()  # cancelled: the client is closing
 
-    async def _models_or_none(self, registry: Call) -> tuple[Model, ...] | None:
+    async def _models_or_none(self, registry: HttpRequest) -> tuple[Model, ...] | None:
         try:
-            return await self._opened.read(registry, _model_listing.decode_models)
+            return await self._runtime.read(registry, _model_listing.decode_models)
         except AioweryError as error:
             log.warning("the model registry cannot be read (%s); requests go unchecked", error)
             return None
 
 
-class _Reading:
+class _MentionReader:
     """One reading of the registries, and how long it counts."""
 
-    def __init__(self, session: Session, task: asyncio.Task[tuple[Model, ...] | None]) -> None:
+    def __init__(self, session: ClientRuntime, task: asyncio.Task[tuple[Model, ...] | None]) -> None:
         self.task = task
         self._session = session
         self._began = asyncio.get_running_loop().time()
 
-    def serves(self, session: Session) -> bool:
+    def serves(self, session: ClientRuntime) -> bool:
         """Whether it still counts: made by this opening of the client, not cancelled, and fresh."""
         ended = self.task.done()
         if session is not self._session or (ended and (self.task.cancelled() or self.task.exception() is not None)):

@@ -14,13 +14,13 @@ from typing import Any, Final
 from aiowery._base.snapshot import Asset, Snapshot, TaskState
 from aiowery._core.codec import named_ids, structure
 from aiowery._core.media import is_url
-from aiowery._core.messages import Answer
+from aiowery._core.messages import HttpResponse
 from aiowery._core.request import Accepted
 from aiowery.errors import APIError, UnexpectedResponse
 from aiowery.weryai._api_errors import own_code, refusal
-from aiowery.weryai._schema import TaskBody, converter, credits_in, report_in, valid_ids, words_in
+from aiowery.weryai._schema import TaskBody, converter, credits_in, report_in, text_in, valid_ids
 from aiowery.weryai.requests._base import WeryAIRequest
-from aiowery.weryai.requests._chat import said_in
+from aiowery.weryai.requests._chat import choice_text
 
 _REPORT: Final = "deep_research_outputs"
 _SUCCESS: Final = frozenset({"0", "200", "success", "ok"})
@@ -44,17 +44,17 @@ _WORDS: Final = {
 }
 
 
-def fold(word: str) -> TaskState:
+def to_state(word: str) -> TaskState:
     """Return what a status word means; unknown ones mean that the task still runs."""
     return _WORDS.get(word.strip().casefold(), TaskState.RUNNING)
 
 
-def knows(word: str) -> bool:
+def is_known_status(word: str) -> bool:
     """Whether a status word is one of those documented or seen in use."""
     return word.strip().casefold() in _WORDS
 
 
-def is_own(answer: Answer) -> bool:
+def is_own(answer: HttpResponse) -> bool:
     """Return True for an answer in the envelope, or in the form of the chat calls, which have none.
 
     A redirect is no answer, whatever its body says.
@@ -66,34 +66,34 @@ def is_own(answer: Answer) -> bool:
     return chat or own_code(answer, body) is not None
 
 
-def opened(answer: Answer) -> tuple[Any, str | None]:
+def unwrap_envelope(answer: HttpResponse) -> tuple[Any, str | None]:
     """Return the envelope's data and the request id, or raise what the answer means instead."""
     return _opened(answer, _body(answer))
 
 
-def _body(answer: Answer) -> Any:
+def _body(answer: HttpResponse) -> Any:
     return answer.json() if answer.success else answer.json_or_none()
 
 
-def _opened(answer: Answer, body: Any) -> tuple[Any, str | None]:
+def _opened(answer: HttpResponse, body: Any) -> tuple[Any, str | None]:
     if not answer.success or not isinstance(body, Mapping) or not _is_success(body):
         raise refusal(answer, body)
     data = body.get("data")
     return data, answer.request_id_in(body, data)
 
 
-def decode_accepted(answer: Answer) -> Accepted:
+def decode_accepted(answer: HttpResponse) -> Accepted:
     """Read the answer to a submission, in each of its shapes: `task_ids`, `task_id`, with or without a batch."""
-    raw, request_id = opened(answer)
+    raw, request_id = unwrap_envelope(answer)
     task_ids = tuple(dict.fromkeys(_task_ids(raw)))
     if not task_ids:
         what = "the submission succeeded but the answer holds no task id"
-        raise answer.outside(what, "$.data: task_ids or task_id is expected", raw, request_id)
-    batch_ids = (item.get("batch_id") for _, item in _located(raw) if isinstance(item, Mapping))
-    return Accepted(task_ids=task_ids, batch_id=next(valid_ids(*batch_ids), None), request_id=request_id)
+        raise answer.unexpected(what, "$.data: task_ids or task_id is expected", raw, request_id)
+    batch_ids = (item.get("batch_id") for _, item in _with_url(raw) if isinstance(item, Mapping))
+    return Accepted(task_ids=task_ids, provider_batch_id=next(valid_ids(*batch_ids), None), request_id=request_id)
 
 
-def decode_submitted(request: WeryAIRequest[Any], answer: Answer, made_up_id: str) -> Accepted:
+def decode_submission(request: WeryAIRequest[Any], answer: HttpResponse, made_up_id: str) -> Accepted:
     """Read the answer to the submission of this request: task ids, or the outputs themselves.
 
     Outputs that come with no id at all go by the one that is given. Errors carry the ids that lie where an acceptance
@@ -108,37 +108,39 @@ def decode_submitted(request: WeryAIRequest[Any], answer: Answer, made_up_id: st
 
 def _named(request: WeryAIRequest[Any], body: Any) -> Iterator[str]:
     """Yield the ids at the places where an acceptance of this request holds them."""
-    if not request.in_envelope:
+    if not request.has_envelope:
         yield from _own_ids(body)
         yield from _own_ids(_data(body))
-    elif request.answer_member is not None:
+    elif request.result_field is not None:
         yield from _own_ids(_data(body))
     else:
         yield from _task_ids(_data(body))
 
 
-def _submitted(request: WeryAIRequest[Any], answer: Answer, made_up_id: str) -> Accepted:
-    if not request.in_envelope:
-        return _at_once(answer, *_completion(answer), made_up_id)
-    raw, request_id = opened(answer)
-    if request.answer_member is not None:
-        return _at_once(answer, raw, _said(raw, request.answer_member), request_id, made_up_id)
+def _submitted(request: WeryAIRequest[Any], answer: HttpResponse, made_up_id: str) -> Accepted:
+    if not request.has_envelope:
+        return _synchronous_result(answer, *_completion(answer), made_up_id)
+    raw, request_id = unwrap_envelope(answer)
+    if request.result_field is not None:
+        return _synchronous_result(answer, raw, _message(raw, request.result_field), request_id, made_up_id)
     report = report_in(raw.get(_REPORT)) if isinstance(raw, Mapping) else None
-    if report is None or (request.answer_within is None and _goes_on(raw)):
+    if report is None or (request.direct_timeout is None and _is_still_running(raw)):
         return decode_accepted(answer)
-    return _at_once(answer, raw, report, request_id, made_up_id)
+    return _synchronous_result(answer, raw, report, request_id, made_up_id)
 
 
-def _goes_on(raw: Mapping[str, Any]) -> bool:
+def _is_still_running(raw: Mapping[str, Any]) -> bool:
     """Whether a task has only begun, although something was said along with its id."""
     word = raw.get("task_status") or raw.get("status")
-    return any(_ids(raw)) and fold(word if isinstance(word, str) else "") is not TaskState.DONE
+    return any(_ids(raw)) and to_state(word if isinstance(word, str) else "") is not TaskState.DONE
 
 
-def _at_once(answer: Answer, raw: Any, text: str | None, request_id: str | None, made_up_id: str) -> Accepted:
+def _synchronous_result(
+    answer: HttpResponse, raw: Any, text: str | None, request_id: str | None, made_up_id: str
+) -> Accepted:
     """Return outputs that came with the answer itself, as a task that has ended."""
     if text is None:
-        raise answer.outside(
+        raise answer.unexpected(
             "the call succeeded but the answer holds no output", "$: text is expected", raw, request_id
         )
     task_id = next(chain(_own_ids(raw), valid_ids(request_id)), made_up_id)
@@ -152,16 +154,16 @@ def _own_ids(raw: Any) -> Iterator[str]:
         yield from valid_ids(*(raw.get(name) for name in ("task_id", "interaction_id", "id")))
 
 
-def _completion(answer: Answer) -> tuple[Any, str | None, str | None]:
+def _completion(answer: HttpResponse) -> tuple[Any, str | None, str | None]:
     """Read a chat answer: without an envelope if it succeeded (in one all the same, if need be), with one if not."""
     body = _body(answer)
     told = next((part for part in (body, _data(body)) if _choices(part)), None)
     if answer.success and told is not None:
-        words = "\n\n".join(said_in(choice) for choice in _choices(told) if isinstance(choice, Mapping))
+        words = "\n\n".join(choice_text(choice) for choice in _choices(told) if isinstance(choice, Mapping))
         return told, words, answer.request_id_in(body, told)
     if answer.success and isinstance(body, Mapping) and "status" in body and _is_success(body):
         fault = "$.data.choices: a list is expected"
-        raise answer.outside("the call succeeded but holds no answer", fault, body, answer.request_id_in(body))
+        raise answer.unexpected("the call succeeded but holds no answer", fault, body, answer.request_id_in(body))
     raise refusal(answer, _openai_error(body))
 
 
@@ -180,38 +182,38 @@ def _openai_error(body: Any) -> Any:
     return {"message": error.get("message"), **body} if isinstance(error, Mapping) else body
 
 
-def _said(raw: Any, name: str) -> str | None:
-    return words_in(raw.get(name)) if isinstance(raw, Mapping) else None
+def _message(raw: Any, name: str) -> str | None:
+    return text_in(raw.get(name)) if isinstance(raw, Mapping) else None
 
 
-def decode_upload(answer: Answer) -> str:
+def decode_upload(answer: HttpResponse) -> str:
     """Read the url of an uploaded file."""
-    raw, request_id = opened(answer)
+    raw, request_id = unwrap_envelope(answer)
     urls = raw.get("object_url_list") if isinstance(raw, Mapping) else None
     url = next((url for url in urls if isinstance(url, str) and is_url(url)), None) if isinstance(urls, list) else None
     if url is None:
         fault = "$.data.object_url_list: urls are expected"
-        raise answer.outside("the answer holds no url of the uploaded file", fault, raw, request_id)
+        raise answer.unexpected("the answer holds no url of the uploaded file", fault, raw, request_id)
     return url
 
 
-def decode_status(answer: Answer, task_id: str) -> Snapshot:
+def decode_status(answer: HttpResponse, task_id: str) -> Snapshot:
     """Read a status answer; a list is searched for the task."""
     body = _body(answer)
-    running = _nothing_new(body, task_id) if answer.success else None
+    running = _still_running(body, task_id) if answer.success else None
     if running is not None:
         return running
     raw, request_id = _opened(answer, body)
-    located = _located(raw) or [("$.data", {})]
+    located = _with_url(raw) or [("$.data", {})]
     where, said = next((place for place in located if task_id in _ids(place[1])), located[0])
     snapshot = _snapshot(answer, said, where, task_id, request_id)
     if snapshot.task_id != task_id:
         what = f"asked about task {task_id}, answered about {snapshot.task_id}"
-        raise answer.outside(what, f"{where}.task_id: {task_id!r} is expected", raw, request_id)
+        raise answer.unexpected(what, f"{where}.task_id: {task_id!r} is expected", raw, request_id)
     return snapshot
 
 
-def _nothing_new(body: Any, task_id: str) -> Snapshot | None:
+def _still_running(body: Any, task_id: str) -> Snapshot | None:
     """Read an answer which says that the task still runs, and nothing else: most do, and need no converter."""
     data = body.get("data") if isinstance(body, dict) and _is_success(body) else None
     if not isinstance(data, dict) or data.get("task_id") != task_id:
@@ -236,40 +238,40 @@ def decode_delivery(body: bytes) -> Snapshot:
 
     Raises UnexpectedResponse for anything else (contract section 11.1).
     """
-    answer = Answer(HTTPStatus.OK, {}, body)
+    answer = HttpResponse(HTTPStatus.OK, {}, body)
     try:
-        raw, request_id = opened(answer)
+        raw, request_id = unwrap_envelope(answer)
     except APIError as error:  # forged or not, it is not about our key and our credits
-        raise answer.outside("a delivery that is a refusal", "$.status: success is expected", error.raw) from error
-    where, said = (_located(raw) or [("$.data", None)])[0]
+        raise answer.unexpected("a delivery that is a refusal", "$.status: success is expected", error.raw) from error
+    where, said = (_with_url(raw) or [("$.data", None)])[0]
     snapshot = _snapshot(answer, said, where, None, request_id)
     if not snapshot.task_id:
-        raise answer.outside("a delivery names no task", f"{where}.task_id: an id is expected", raw, request_id)
+        raise answer.unexpected("a delivery names no task", f"{where}.task_id: an id is expected", raw, request_id)
     return snapshot
 
 
-def decode_batch(answer: Answer) -> list[Snapshot]:
+def decode_batch(answer: HttpResponse) -> list[Snapshot]:
     """Read a batch status answer: a list of tasks, or a single one."""
-    raw, request_id = opened(answer)
+    raw, request_id = unwrap_envelope(answer)
     return [
         _snapshot(answer, item, where, None, request_id)
-        for where, item in _located(raw)
+        for where, item in _with_url(raw)
         if isinstance(item, Mapping) and any(valid_ids(item.get("task_id")))
     ]
 
 
-def decode_balance(answer: Answer) -> float:
+def decode_balance(answer: HttpResponse) -> float:
     """Read the balance: a bare number, or an object that holds one."""
-    raw, request_id = opened(answer)
+    raw, request_id = unwrap_envelope(answer)
     value = raw.get("balance") if isinstance(raw, Mapping) else raw
     balance = credits_in(value)
     if balance is None:
         what = "the answer holds no balance"
-        raise answer.outside(what, "$.data: a number of credits is expected", raw, request_id)
+        raise answer.unexpected(what, "$.data: a number of credits is expected", raw, request_id)
     return balance
 
 
-def _snapshot(answer: Answer, raw: Any, where: str, task_id: str | None, request_id: str | None) -> Snapshot:
+def _snapshot(answer: HttpResponse, raw: Any, where: str, task_id: str | None, request_id: str | None) -> Snapshot:
     body = structure(converter, raw, TaskBody, http_status=answer.http_status, where=where, request_id=request_id)
     known_id = body.task_id or task_id or ""
     assets: tuple[Asset, ...] = ()
@@ -277,14 +279,14 @@ def _snapshot(answer: Answer, raw: Any, where: str, task_id: str | None, request
         assets = assets or tuple(place.assets(known_id, body.cover_url))
     return Snapshot(
         task_id=known_id,
-        state=fold(body.word),
-        word=body.word,
+        state=to_state(body.raw_status),
+        raw_status=body.raw_status,
         assets=assets,
         reason=body.task_result.message or body.msg or body.message,
         credits=body.cost_credits,
         text=body.text,
         script=body.turns,
-        step=body.content_status,
+        substatus=body.content_status,
         raw=raw,
         request_id=request_id,
     )
@@ -298,7 +300,7 @@ def _is_success(body: Mapping[str, Any]) -> bool:
     return str(status).strip().casefold() in _SUCCESS
 
 
-def _located(data: Any) -> list[tuple[str, Any]]:
+def _with_url(data: Any) -> list[tuple[str, Any]]:
     """Return the data, or each item of a list, with its path."""
     if isinstance(data, list):
         return [(f"$.data[{number}]", item) for number, item in enumerate(data)]
@@ -307,7 +309,7 @@ def _located(data: Any) -> list[tuple[str, Any]]:
 
 def _task_ids(raw: Any) -> Iterator[str]:
     """Yield the ids of all tasks that the data of a submission's answer names."""
-    for _, item in _located(raw):
+    for _, item in _with_url(raw):
         yield from _ids(item)
 
 

@@ -7,8 +7,8 @@ from typing import Any, Final, Literal
 
 import attrs
 
-from aiowery._core.messages import Answer
-from aiowery.weryai._decode import opened
+from aiowery._core.messages import HttpResponse
+from aiowery.weryai._decode import unwrap_envelope
 from aiowery.weryai.requests._base import WeryAIRequest
 
 _MODES: Final[Mapping[str, Literal["image", "video"]]] = {
@@ -68,22 +68,22 @@ class Speaker:
 
 
 @attrs.frozen(kw_only=True)
-class Objection:
+class CheckIssue:
     """What the registry says against one field of a request."""
 
     field: str
     value: object
-    says: str
+    message: str
 
     def __str__(self) -> str:
-        return f"{self.field} is {self.value!r}; {self.says}"
+        return f"{self.field} is {self.value!r}; {self.message}"
 
 
-def decode_models(answer: Answer) -> tuple[Model, ...]:
+def decode_models(answer: HttpResponse) -> tuple[Model, ...]:
     """Read a registry; a line without a model key must not cost the others."""
-    data, request_id = opened(answer)
+    data, request_id = unwrap_envelope(answer)
     if not isinstance(data, Mapping):
-        raise answer.outside("the answer holds no models", "$.data: an object is expected", data, request_id)
+        raise answer.unexpected("the answer holds no models", "$.data: an object is expected", data, request_id)
     return tuple(
         _model(mode.replace("_", "-"), kind, line)
         for mode, kind in _MODES.items()
@@ -92,16 +92,16 @@ def decode_models(answer: Answer) -> tuple[Model, ...]:
     )
 
 
-def decode_chat_models(answer: Answer) -> tuple[ChatModel, ...]:
+def decode_chat_models(answer: HttpResponse) -> tuple[ChatModel, ...]:
     """Read the chat models, which come without an envelope."""
     body = answer.json() if answer.success else None
-    data = body if isinstance(body, Mapping) and "models" in body else opened(answer)[0]
+    data = body if isinstance(body, Mapping) and "models" in body else unwrap_envelope(answer)[0]
     lines = data.get("models") if isinstance(data, Mapping) else data
     return tuple(
         ChatModel(
             key=_text(line.get("model")),
             description=_text(line.get("desc")),
-            max_tokens=_whole(line.get("max_tokens")),
+            max_tokens=_integer(line.get("max_tokens")),
             input_price=_number(line.get("input_price")),
             output_price=_number(line.get("output_price")),
             raw=line,
@@ -111,9 +111,9 @@ def decode_chat_models(answer: Answer) -> tuple[ChatModel, ...]:
     )
 
 
-def decode_speakers(answer: Answer) -> tuple[Speaker, ...]:
+def decode_speakers(answer: HttpResponse) -> tuple[Speaker, ...]:
     """Read who can speak in a podcast."""
-    data, _ = opened(answer)
+    data, _ = unwrap_envelope(answer)
     lines = data.get("speakers") if isinstance(data, Mapping) else data
     return tuple(
         Speaker(
@@ -137,18 +137,18 @@ LINES: Final[Mapping[str, tuple[str, ...]]] = {
 """By a request's type_name, the modes whose lines speak of it."""
 
 
-def line_of(request: WeryAIRequest[Any], models: Iterable[Model]) -> Model | None:
+def model_line(request: WeryAIRequest[Any], models: Iterable[Model]) -> Model | None:
     """Return the registry's line for the model of such a request."""
-    lines = {model.mode: model for model in models if model.key == request.model_key}
+    lines = {model.mode: model for model in models if model.key == request.model_name}
     return next((lines[mode] for mode in LINES.get(request.type_name, ()) if mode in lines), None)
 
 
-def objections(request: WeryAIRequest[Any], model: Model) -> tuple[Objection, ...]:
+def check_issues(request: WeryAIRequest[Any], model: Model) -> tuple[CheckIssue, ...]:
     """Return what the registry says against a request; `model` is the line of its model."""
-    return tuple(_objections(request, model))
+    return tuple(_issues(request, model))
 
 
-def _objections(request: WeryAIRequest[Any], model: Model) -> Iterator[Objection]:
+def _issues(request: WeryAIRequest[Any], model: Model) -> Iterator[CheckIssue]:
     choices = (
         ("aspect_ratio", model.aspect_ratios),
         ("duration", model.durations),
@@ -158,12 +158,12 @@ def _objections(request: WeryAIRequest[Any], model: Model) -> Iterator[Objection
     for name, allowed in choices:
         value = getattr(request, name, None)
         if value is not None and allowed and value not in allowed:
-            yield Objection(field=name, value=value, says=f"{model.key} takes {', '.join(map(str, allowed))}")
+            yield CheckIssue(field=name, value=value, message=f"{model.key} takes {', '.join(map(str, allowed))}")
     if model.raw.get("aspect_ratios") == [] and not model.aspect_ratios and getattr(request, "aspect_ratio", None):
-        yield Objection(
+        yield CheckIssue(
             field="aspect_ratio",
             value=getattr(request, "aspect_ratio", None),
-            says=f"{model.key} has no choice of it; leave it out (None)",
+            message=f"{model.key} has no choice of it; leave it out (None)",
         )
     abilities = (
         ("generate_audio", model.audio, "makes no sound"),
@@ -171,21 +171,21 @@ def _objections(request: WeryAIRequest[Any], model: Model) -> Iterator[Objection
     )
     for name, able, lacking in abilities:
         if getattr(request, name, None) and able is False:
-            yield Objection(field=name, value=getattr(request, name), says=f"{model.key} {lacking}; leave it out")
+            yield CheckIssue(field=name, value=getattr(request, name), message=f"{model.key} {lacking}; leave it out")
     yield from _too_much(request, model)
     if request.type_name == "first-last-image-to-video" and model.first_last_frame is False:
-        yield Objection(field="model", value=model.key, says="it does not work between two pictures; take another")
+        yield CheckIssue(field="model", value=model.key, message="it does not work between two pictures; take another")
 
 
-def _too_much(request: WeryAIRequest[Any], model: Model) -> Iterator[Objection]:
+def _too_much(request: WeryAIRequest[Any], model: Model) -> Iterator[CheckIssue]:
     prompt = getattr(request, "prompt", None) or ""
     if model.longest_prompt is not None and len(prompt) > model.longest_prompt:
         says = f"{model.key} takes at most {model.longest_prompt} characters, not {len(prompt)}"
-        yield Objection(field="prompt", value=prompt[:30] + "...", says=says)
+        yield CheckIssue(field="prompt", value=prompt[:30] + "...", message=says)
     pictures = getattr(request, "image_urls", ())
     most = 1 if model.several_images is False else model.most_images
     if most is not None and len(pictures) > most:
-        yield Objection(field="image_urls", value=len(pictures), says=f"{model.key} takes at most {most}")
+        yield CheckIssue(field="image_urls", value=len(pictures), message=f"{model.key} takes at most {most}")
 
 
 def _model(mode: str, kind: Literal["image", "video"], line: Mapping[str, Any]) -> Model:
@@ -195,15 +195,15 @@ def _model(mode: str, kind: Literal["image", "video"], line: Mapping[str, Any]) 
         mode=mode,
         title=_text(line.get("title")),
         aspect_ratios=_texts(line.get("aspect_ratios") or line.get("image_sizes")),
-        durations=_wholes(line.get("durations")),
+        durations=_integers(line.get("durations")),
         resolutions=_texts(line.get("resolutions")),
-        image_numbers=_wholes(line.get("num_images")),
-        audio=_truth(line.get("has_generate_audio")),
-        negative_prompt=_truth(line.get("has_negative_prompt")),
-        longest_prompt=_whole(line.get("prompt_length_limit")),
-        most_images=_whole(line.get("upload_image_limit")),
-        several_images=_truth(line.get("support_multiple_images")),
-        first_last_frame=_truth(line.get("support_first_last_frame")),
+        image_numbers=_integers(line.get("num_images")),
+        audio=_boolean(line.get("has_generate_audio")),
+        negative_prompt=_boolean(line.get("has_negative_prompt")),
+        longest_prompt=_integer(line.get("prompt_length_limit")),
+        most_images=_integer(line.get("upload_image_limit")),
+        several_images=_boolean(line.get("support_multiple_images")),
+        first_last_frame=_boolean(line.get("support_first_last_frame")),
         raw=line,
     )
 
@@ -223,14 +223,14 @@ def _texts(value: Any) -> tuple[str, ...]:
     return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()
 
 
-def _whole(value: Any) -> int | None:
+def _integer(value: Any) -> int | None:
     if isinstance(value, str) and value.isascii() and value.isdigit():
         return int(value[:18])
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def _wholes(value: Any) -> tuple[int, ...]:
-    numbers = map(_whole, value) if isinstance(value, list) else ()
+def _integers(value: Any) -> tuple[int, ...]:
+    numbers = map(_integer, value) if isinstance(value, list) else ()
     return tuple(number for number in numbers if number is not None)
 
 
@@ -238,5 +238,5 @@ def _number(value: Any) -> float | None:
     return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
-def _truth(value: Any) -> bool | None:
+def _boolean(value: Any) -> bool | None:
     return value if isinstance(value, bool) else None

@@ -10,7 +10,7 @@ from typing import Final
 
 from aiowery._base.snapshot import ScriptLine, Snapshot
 from aiowery._client.client import Client
-from aiowery._core.request import DEFAULT, Deadline
+from aiowery._core.request import DEFAULT, Timeout
 from aiowery._jobs.job import Job
 from aiowery.errors import APIError, EmptyResult, InvalidRequest, NotSent, SubmissionInDoubt
 from aiowery.weryai.requests._podcast import Podcast, PodcastResult, PodcastScript, PodcastVoice, has_voices
@@ -47,12 +47,12 @@ class PodcastJob:
         """The id that both steps share."""
         return self._script.task_ids[0]
 
-    async def script(self, *, deadline: Deadline = DEFAULT) -> PodcastScript:
+    async def script(self, *, timeout: Timeout = DEFAULT) -> PodcastScript:
         """Return the script once it is written; raises what `Job.wait` raises."""
-        return await self._script.wait(deadline=deadline)
+        return await self._script.wait(timeout=timeout)
 
     async def voice(
-        self, script: PodcastScript | Iterable[ScriptLine] = (), *, deadline: Deadline = DEFAULT
+        self, script: PodcastScript | Iterable[ScriptLine] = (), *, job_timeout: Timeout = DEFAULT
     ) -> Job[PodcastResult]:
         """Have the script spoken (or this one instead) and return the job of the voices.
 
@@ -63,34 +63,34 @@ class PodcastJob:
         """
         turns = script.script if isinstance(script, PodcastScript) else tuple(script)
         with contextlib.suppress(EmptyResult):  # written, though nobody was shown the lines
-            await self.script(deadline=deadline)
+            await self.script(timeout=job_timeout)
         async with self._asking:
             if self._voice is None:
-                self._voice = await self._ask(turns, deadline)
+                self._voice = await self._fetch_status(turns, job_timeout)
         return self._voice
 
-    async def wait(self, *, deadline: Deadline = DEFAULT) -> PodcastResult:
+    async def wait(self, *, timeout: Timeout = DEFAULT) -> PodcastResult:
         """Return the finished podcast, having the script spoken as it is unless `voice` was called before."""
-        return await (await self.voice(deadline=deadline)).wait(deadline=deadline)
+        return await (await self.voice(job_timeout=timeout)).wait(timeout=timeout)
 
-    async def _ask(self, script: tuple[ScriptLine, ...], deadline: Deadline) -> Job[PodcastResult]:
+    async def _fetch_status(self, script: tuple[ScriptLine, ...], job_timeout: Timeout) -> Job[PodcastResult]:
         if any(map(has_voices, self._script.snapshots)):
-            return self._joined()
+            return self._attach()
         if self._doubt is not None:
             if has_voices(await self._look(self.task_id)):
-                return self._joined()
+                return self._attach()
             raise copy.copy(self._doubt)
         try:
-            return await self._posted(script, deadline)
+            return await self._pending_post(script, job_timeout)
         except InvalidRequest as error:
             if error.code != _ALREADY_ASKED:
                 raise
-            return self._joined()
+            return self._attach()
         except SubmissionInDoubt as doubt:
             self._doubt = doubt
             raise
 
-    async def _posted(self, script: tuple[ScriptLine, ...], deadline: Deadline) -> Job[PodcastResult]:
+    async def _pending_post(self, script: tuple[ScriptLine, ...], job_timeout: Timeout) -> Job[PodcastResult]:
         """Submit the second step, unless a POST that an earlier, cancelled call left under way brings its job."""
         left = self._left
         if left is not None:
@@ -101,19 +101,19 @@ class PodcastJob:
                 return left.result()
         request = PodcastVoice(task_id=self.task_id, script=script)
         try:
-            return await self._client.submit(request, deadline=deadline)
+            return await self._client.submit(request, job_timeout=job_timeout)
         except asyncio.CancelledError:
-            self._left = self._client.post_of(request)
+            self._left = self._client.pending_submission(request)
             raise
 
-    def _joined(self) -> Job[PodcastResult]:
+    def _attach(self) -> Job[PodcastResult]:
         return self._client.job(self.task_id, of=PodcastVoice)
 
 
 async def begin(
-    client: Client, request: Podcast | None, task_id: str | None, deadline: Deadline, look: Look
+    client: Client, request: Podcast | None, task_id: str | None, job_timeout: Timeout, look: Look
 ) -> PodcastJob:
     """Begin a podcast, or find one again by its task id; `look` asks once about a task."""
     if request is not None:
-        return PodcastJob(client, await client.submit(request, deadline=deadline), look)
+        return PodcastJob(client, await client.submit(request, job_timeout=job_timeout), look)
     return PodcastJob(client, client.job(task_id or "", of=Podcast), look)

@@ -10,21 +10,21 @@ from urllib.parse import quote, urlencode
 import attrs
 
 from aiowery._base.snapshot import Snapshot
-from aiowery._base.text import made_up_id
+from aiowery._base.text import synchronous_task_id
 from aiowery._core.contradictions import contradicts
-from aiowery._core.fields import fits_in_a_path, shown, wire_of
-from aiowery._core.media import Checked
-from aiowery._core.messages import MAIN_HOST, Answer, Call, Form, json_body
+from aiowery._core.fields import fits_in_a_path, short_repr, wire_of
+from aiowery._core.media import UploadFile
+from aiowery._core.messages import MAIN_HOST, HttpRequest, HttpResponse, MultipartForm, json_body
 from aiowery._core.request import Accepted, Request
 from aiowery.errors import APIError, AuthenticationError, ConfigurationError, DailyLimitReached
 from aiowery.weryai import _decode
-from aiowery.weryai.requests._base import TaskRequest, WeryAIRequest
+from aiowery.weryai.requests._base import WebhookRequest, WeryAIRequest
 
 MODELS_HOST: Final = "models"
-BALANCE: Final = Call("GET", "/v1/generation/balance")
-CHAT_MODELS: Final = Call("GET", "/v1/chat/models")
-IMAGE_MODELS: Final = Call("GET", "/growthai/v1/image/models", host=MODELS_HOST)
-VIDEO_MODELS: Final = Call("GET", "/growthai/v1/video/models", host=MODELS_HOST)
+BALANCE: Final = HttpRequest("GET", "/v1/generation/balance")
+CHAT_MODELS: Final = HttpRequest("GET", "/v1/chat/models")
+IMAGE_MODELS: Final = HttpRequest("GET", "/growthai/v1/image/models", host=MODELS_HOST)
+VIDEO_MODELS: Final = HttpRequest("GET", "/growthai/v1/video/models", host=MODELS_HOST)
 _SPEAKERS: Final = "/v1/generation/podcast/speakers/list"
 _UPLOAD: Final = "/v1/generation/upload-file"
 _LEGACY_UPLOAD: Final = "/growthai/v1/generation/upload-file"
@@ -33,9 +33,9 @@ _ECHOED: Final = ("prompt", "negative_prompt", "model")
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 
-def speakers_call(language: str | None) -> Call:
+def speakers_call(language: str | None) -> HttpRequest:
     """Ask who can speak in a podcast, in one language or in all."""
-    return Call("GET", _SPEAKERS if language is None else f"{_SPEAKERS}?{urlencode({'language': language})}")
+    return HttpRequest("GET", _SPEAKERS if language is None else f"{_SPEAKERS}?{urlencode({'language': language})}")
 
 
 @attrs.frozen
@@ -43,37 +43,41 @@ class WeryAIProvider:
     """See `aiowery._core.provider.Provider`."""
 
     name: str = "WeryAI"
-    everybodys_errors: tuple[type[APIError], ...] = (AuthenticationError, DailyLimitReached)
+    account_errors: tuple[type[APIError], ...] = (AuthenticationError, DailyLimitReached)
 
-    def check(self, request: object) -> None:
+    def validate(self, request: object) -> None:
         """Raise ConfigurationError for what is no request to WeryAI."""
-        _ours(request)
+        _own_fields(request)
 
-    def encode(self, request: Request[Any]) -> Call:
+    def encode(self, request: Request[Any]) -> HttpRequest:
         """Send what was set: a field left at None is left to the provider's default."""
-        ours = _ours(request)
-        return Call("POST", _path(ours), json_body(_body(ours)), timeout=ours.answer_within)
+        ours = _own_fields(request)
+        return HttpRequest("POST", _path(ours), json_body(_body(ours)), timeout=ours.direct_timeout)
 
-    def called_back(self, request: Request[Any], address: str) -> Request[Any] | None:
+    def with_webhook(self, request: Request[Any], address: str) -> Request[Any] | None:
         """Give the request a `webhook_url`, if it may have one and has none (contract section 11.1)."""
-        if not isinstance(request, TaskRequest) or request.webhook_url is not None or request.answer_within is not None:
+        if (
+            not isinstance(request, WebhookRequest)
+            or request.webhook_url is not None
+            or request.direct_timeout is not None
+        ):
             return None
         called: Request[Any] = attrs.evolve(request, webhook_url=address)
         return called
 
-    def decode_accepted(self, request: Request[Any], answer: Answer) -> Accepted:
+    def decode_submission(self, request: Request[Any], answer: HttpResponse) -> Accepted:
         """Read the answer to a submission: task ids, or the outputs of an endpoint that answers at once."""
-        return _decode.decode_submitted(_ours(request), answer, made_up_id())
+        return _decode.decode_submission(_own_fields(request), answer, synchronous_task_id())
 
-    def status_call(self, task_id: str) -> Call:
+    def status_request(self, task_id: str) -> HttpRequest:
         """Ask for one task."""
-        return Call("GET", f"/v1/generation/{_segment(task_id)}/status")
+        return HttpRequest("GET", f"/v1/generation/{_segment(task_id)}/status")
 
-    def decode_status(self, answer: Answer, task_id: str) -> Snapshot:
+    def decode_status(self, answer: HttpResponse, task_id: str) -> Snapshot:
         """Read what was said of one task."""
         return _decode.decode_status(answer, task_id)
 
-    def contradicts(self, request: Request[Any], snapshot: Snapshot, sent_at: float) -> bool:
+    def contradicts_request(self, request: Request[Any], snapshot: Snapshot, sent_at: float) -> bool:
         """Return True for another prompt or model, outputs of another kind, or a task that began before the request.
 
         A task that the request itself names is its own: a podcast's second step goes on with that of its first.
@@ -85,43 +89,43 @@ class WeryAIProvider:
         other_kind = request.kind != "text" and bool(kinds) and request.kind not in kinds
         return other_kind or contradicts(snapshot.raw, asked, sent_at)
 
-    def knows_word(self, word: str) -> bool:
+    def is_known_status(self, word: str) -> bool:
         """Whether the status word is documented or seen in use."""
-        return _decode.knows(word)
+        return _decode.is_known_status(word)
 
-    def alive_call(self) -> Call:
+    def liveness_request(self) -> HttpRequest:
         """Ask for the balance."""
         return BALANCE
 
-    def is_own_answer(self, answer: Answer) -> bool:
+    def is_own_response(self, answer: HttpResponse) -> bool:
         """Return True for an answer in WeryAI's envelope, or in the form of its chat calls."""
         return _decode.is_own(answer)
 
-    def batch_call(self, batch_id: str) -> Call:
+    def batch_request(self, batch_id: str) -> HttpRequest:
         """Ask for all tasks of one submission."""
-        return Call("GET", f"/v1/generation/batch/{_segment(batch_id)}/status")
+        return HttpRequest("GET", f"/v1/generation/batch/{_segment(batch_id)}/status")
 
-    def decode_batch(self, answer: Answer) -> Sequence[Snapshot]:
+    def decode_batch(self, answer: HttpResponse) -> Sequence[Snapshot]:
         """Read what was said of all tasks."""
         return _decode.decode_batch(answer)
 
-    def upload_call(
-        self, file: Checked, *, legacy: bool = False, batch_no: str | None = None, fixed: bool = False
-    ) -> Call:
+    def upload_request(
+        self, file: UploadFile, *, legacy: bool = False, batch_no: str | None = None, fixed: bool = False
+    ) -> HttpRequest:
         """Upload a file as multipart/form-data; `legacy` at the older address."""
         told: object = batch_no  # whatever the annotations say
         if told is not None and not (isinstance(told, str) and fits_in_a_path(told)):
-            raise ConfigurationError(f"batch_no is {shown(batch_no)}; a text is needed")
-        form = Form(
+            raise ConfigurationError(f"batch_no is {short_repr(batch_no)}; a text is needed")
+        form = MultipartForm(
             filename=file.name,
             content=file.content,
             content_type=file.content_type,
             fields={"fixed": str(fixed).lower(), **({} if batch_no is None else {"batch_no": batch_no})},
         )
         path, host = (_LEGACY_UPLOAD, MODELS_HOST) if legacy else (_UPLOAD, MAIN_HOST)
-        return Call("POST", path, form=form, host=host, timeout=_UPLOAD_WITHIN)
+        return HttpRequest("POST", path, form=form, host=host, timeout=_UPLOAD_WITHIN)
 
-    def decode_upload(self, answer: Answer) -> str:
+    def decode_upload(self, answer: HttpResponse) -> str:
         """Read the url of an uploaded file."""
         return _decode.decode_upload(answer)
 
@@ -131,13 +135,15 @@ def _segment(id_: str) -> str:
     if _PLAIN.fullmatch(id_):
         return id_
     if not fits_in_a_path(id_):
-        raise ConfigurationError(f"the id is {shown(id_)}; an id as the provider gave it is needed")
+        raise ConfigurationError(f"the id is {short_repr(id_)}; an id as the provider gave it is needed")
     return quote(id_, safe="")
 
 
-def _ours(request: object) -> WeryAIRequest[Any]:
+def _own_fields(request: object) -> WeryAIRequest[Any]:
     if not isinstance(request, WeryAIRequest):
-        raise ConfigurationError(f"{shown(request)} is not a WeryAI request; give one of the classes of aiowery.weryai")
+        raise ConfigurationError(
+            f"{short_repr(request)} is not a WeryAI request; give one of the classes of aiowery.weryai"
+        )
     return request
 
 
@@ -150,13 +156,13 @@ def _body(request: Request[Any]) -> dict[str, Any]:
         if field.name == "extra" or spelling.in_path or value is None or value == ():
             continue
         written = value if spelling.write is None else spelling.write(value)
-        body[spelling.name or field.name] = _plain(written)
+        body[spelling.name or field.name] = _to_json(written)
     return {**body, **request.extra}
 
 
-def _plain(value: Any) -> Any:
+def _to_json(value: Any) -> Any:
     if isinstance(value, tuple):
-        return [_plain(item) for item in value]
+        return [_to_json(item) for item in value]
     return dict(value) if isinstance(value, Mapping) else value
 
 

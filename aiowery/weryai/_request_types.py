@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from aiowery._core.request_types import Catalogue, OnDemand, as_object
+from aiowery._core.request_types import LazyTypes, RequestTypes, to_dict
 from aiowery.weryai.requests._base import WeryAIRequest
 
 _NAMES: Final = {
@@ -47,7 +47,7 @@ _NAMES: Final = {
     "corpus-upload": "CorpusUpload",
     "chat": "Chat",
 }
-CATALOGUE: Final[Catalogue[WeryAIRequest[Any]]] = Catalogue(OnDemand("aiowery.weryai", _NAMES))
+CATALOGUE: Final[RequestTypes[WeryAIRequest[Any]]] = RequestTypes(LazyTypes("aiowery.weryai", _NAMES))
 REQUESTS: Final[Mapping[str, type[WeryAIRequest[Any]]]] = CATALOGUE.requests
 """Every request class by its `type_name`, which files and the command line use."""
 
@@ -57,7 +57,7 @@ def request_type(name: object) -> type[WeryAIRequest[Any]]:
     return CATALOGUE.request_type(name)
 
 
-def from_object(values: Mapping[str, Any]) -> WeryAIRequest[Any]:
+def from_dict(values: Mapping[str, Any]) -> WeryAIRequest[Any]:
     """Make the request that a JSON object describes: `type` names its class, null means left out.
 
     (For a video's ratio, which has a default, null means that none is sent.)
@@ -65,7 +65,7 @@ def from_object(values: Mapping[str, Any]) -> WeryAIRequest[Any]:
     A text in a media field that is no url is a local file's path, so take objects from people you trust with your
     files only. Names that the class does not know go to `extra`. Raises ConfigurationError.
     """
-    return CATALOGUE.from_object(values)
+    return CATALOGUE.from_dict(values)
 
 
-__all__ = ("CATALOGUE", "REQUESTS", "as_object", "from_object", "request_type")
+__all__ = ("CATALOGUE", "REQUESTS", "from_dict", "request_type", "to_dict")

@@ -12,7 +12,7 @@ from typing import Any, Final, NewType
 import attrs
 
 from aiowery._base.snapshot import Asset, AssetKind, ScriptLine
-from aiowery._core.codec import Fault, Identifier, make_converter, number_in
+from aiowery._core.codec import Identifier, TypeFault, lenient_number, make_converter
 
 _DEPTH: Final = 6
 
@@ -87,7 +87,7 @@ class TaskBody(Outputs):
         return self.scripts or self.script
 
     @property
-    def word(self) -> str:
+    def raw_status(self) -> str:
         """The status word, in whichever field."""
         return (self.task_status or self.status or "").strip()
 
@@ -106,7 +106,7 @@ def _outputs(value: Any, _: Any) -> tuple[Output, ...]:
     items = [item for item in (value if isinstance(value, list) else [value]) if item]
     outputs = tuple(output for output in map(_output, items) if output is not None)
     if items and not outputs:
-        raise Fault("a url, or an object with a url,", items[0])
+        raise TypeFault("a url, or an object with a url,", items[0])
     return outputs
 
 
@@ -122,14 +122,14 @@ def _output(item: Any) -> Output | None:
     return None
 
 
-def words_in(value: Any, _: Any = None) -> Words | None:
+def text_in(value: Any, _: Any = None) -> Words | None:
     """Read a text that says something; None for anything else."""
     return Words(value) if isinstance(value, str) and value.strip() else None
 
 
 def credits_in(value: Any, _: Any = None) -> Credits | None:
     """Read a number of credits, also when it comes as text; None for anything else."""
-    number = number_in(value)
+    number = lenient_number(value)
     return None if number is None else Credits(number)
 
 
@@ -154,9 +154,9 @@ def _script(value: Any, _: Any) -> tuple[ScriptLine, ...]:
     """Read a podcast's turns; one that says nothing must not cost the others."""
     turns = [turn for turn in value if isinstance(turn, Mapping)] if isinstance(value, list) else []
     return tuple(
-        ScriptLine(str(turn.get("speaker_id") or ""), content, words_in(turn.get("speaker_name")))
+        ScriptLine(str(turn.get("speaker_id") or ""), content, text_in(turn.get("speaker_name")))
         for turn in turns
-        if (content := words_in(turn.get("content")))
+        if (content := text_in(turn.get("content")))
     )
 
 
@@ -168,7 +168,7 @@ def _make_converter() -> Any:
     made = make_converter()
     made.register_structure_hook_func(lambda cls: cls == tuple[Output, ...], _outputs)
     made.register_structure_hook(Identifier | None, _optional_id)
-    made.register_structure_hook(Words | None, words_in)
+    made.register_structure_hook(Words | None, text_in)
     made.register_structure_hook(Credits | None, credits_in)
     made.register_structure_hook(Report | None, report_in)
     made.register_structure_hook_func(lambda cls: cls == tuple[ScriptLine, ...], _script)

@@ -17,8 +17,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aiowery._base.snapshot import TaskState
-from aiowery._core.fields import fits_in_a_path, writable
-from aiowery._core.messages import Answer
+from aiowery._core.fields import fits_in_a_path, replace_surrogates
+from aiowery._core.messages import HttpResponse
 from aiowery._core.request import Accepted
 from aiowery.betterwaifu import GeneratedImage, _decode, _model_listing
 from aiowery.betterwaifu._provider import BetterWaifuProvider
@@ -36,7 +36,7 @@ from aiowery.errors import (
     UnexpectedResponse,
 )
 
-Decode = Callable[[Answer], Any]
+Decode = Callable[[HttpResponse], Any]
 DECODERS: dict[str, Decode] = {
     "queued": _decode.decode_queued,
     "image": partial(_decode.decode_image, made_up_id="made-up"),
@@ -46,10 +46,10 @@ DECODERS: dict[str, Decode] = {
 }
 
 
-def answer(body: Any, status: int = 200, **headers: str) -> Answer:
+def answer(body: Any, status: int = 200, **headers: str) -> HttpResponse:
     """Return an answer; a text stands for itself, anything else for its JSON."""
     content = body if isinstance(body, bytes) else body.encode() if isinstance(body, str) else json.dumps(body).encode()
-    return Answer(status, {name.replace("_", "-"): value for name, value in headers.items()}, content)
+    return HttpResponse(status, {name.replace("_", "-"): value for name, value in headers.items()}, content)
 
 
 def image(**data: Any) -> dict[str, Any]:
@@ -127,7 +127,7 @@ def test_accepted_without_an_id_is_outside_the_contract(body: Any) -> None:
 def test_a_job_under_way(told: dict[str, Any], state: TaskState, position: int | None) -> None:
     """Words nobody documented mean that it goes on; a position is told where there is one."""
     snapshot = _decode.decode_status(answer({"id": "job_1", **told}), "job_1")
-    assert (snapshot.state, snapshot.position, snapshot.assets) == (state, position, ())
+    assert (snapshot.state, snapshot.queue_position, snapshot.assets) == (state, position, ())
 
 
 def test_a_job_that_succeeded() -> None:
@@ -136,7 +136,7 @@ def test_a_job_that_succeeded() -> None:
     snapshot = _decode.decode_status(
         answer({"id": "job_1", "status": "succeeded", "output": {"images": images, "seed": "77"}}), "job_1"
     )
-    result = GeneratedImage.of([snapshot], seconds=1.0, request_id=None)
+    result = GeneratedImage.from_snapshots([snapshot], seconds=1.0, request_id=None)
     assert result.urls == tuple(one["url"] for one in images)
     assert (result.image_ids, result.seed) == (("i0", "i1", "i2"), 77)
     assert {asset.task_id for asset in result.assets} == {"job_1"}
@@ -161,7 +161,7 @@ URL = "https://x.example/1.webp"
 def test_a_picture_is_found_wherever_it_stands(told: dict[str, Any]) -> None:
     """A picture that was paid for is not lost to an array that is missing; odd neighbours cost nothing."""
     snapshot = _decode.decode_status(answer({"status": "succeeded", **told}), "job_1")
-    result = GeneratedImage.of([snapshot], seconds=1.0, request_id=None)
+    result = GeneratedImage.from_snapshots([snapshot], seconds=1.0, request_id=None)
     assert (result.urls, result.image_ids) == ((URL,), ("i1",))
 
 
@@ -169,7 +169,7 @@ def test_a_picture_is_found_wherever_it_stands(told: dict[str, Any]) -> None:
 def test_a_picture_may_be_its_address_alone(output: Any) -> None:
     """A text that is a url is a picture without an id."""
     snapshot = _decode.decode_status(answer({"status": "succeeded", "output": output}), "job_1")
-    result = GeneratedImage.of([snapshot], seconds=1.0, request_id=None)
+    result = GeneratedImage.from_snapshots([snapshot], seconds=1.0, request_id=None)
     assert (result.urls, result.image_ids) == ((URL,), ())
 
 
@@ -178,7 +178,7 @@ def test_success_without_a_picture_is_empty(output: Any) -> None:
     """The job ends, and its result says that there is nothing."""
     snapshot = _decode.decode_status(answer({"id": "job_1", "status": "succeeded", "output": output}), "job_1")
     assert snapshot.state is TaskState.DONE
-    assert GeneratedImage.of([snapshot], seconds=1.0, request_id=None).empty
+    assert GeneratedImage.from_snapshots([snapshot], seconds=1.0, request_id=None).is_empty
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ def test_a_look_that_says_nothing_is_outside_the_contract(body: Any) -> None:
 def test_the_picture_of_v1() -> None:
     """One picture with its id, the seed that was drawn, what was used, and when."""
     accepted = _decode.decode_image(answer(finished_v1(1)), "made-up")
-    result = GeneratedImage.of(accepted.snapshots, seconds=0.0, request_id=None)
+    result = GeneratedImage.from_snapshots(accepted.snapshots, seconds=0.0, request_id=None)
     assert accepted.task_ids == ("img_000000000001",) == result.image_ids
     assert (result.url, result.seed) == ("https://cdn.example.com/images/1.png", 42)
     assert result.created_at == datetime(2024, 1, 15, 10, 30, tzinfo=UTC)
@@ -269,16 +269,18 @@ def test_a_picture_that_failed_is_a_failed_job(body: dict[str, Any]) -> None:
 def test_ids_of_a_picture_agree() -> None:
     """An entry's own number beside the picture's id does not take its place."""
     accepted = _decode.decode_image(answer(image(id=17)), "made-up")
-    assert GeneratedImage.of(accepted.snapshots, seconds=0.0, request_id=None).image_ids == accepted.task_ids
+    assert (
+        GeneratedImage.from_snapshots(accepted.snapshots, seconds=0.0, request_id=None).image_ids == accepted.task_ids
+    )
 
 
 def test_what_makes_a_picture_again_is_plain_json() -> None:
     """A manifest keeps seed, ids and the moment of creation; jobs tells no moment."""
     accepted = _decode.decode_image(answer(finished_v1(1)), "made-up")
-    facts = GeneratedImage.of(accepted.snapshots, seconds=0.0, request_id=None).facts
+    facts = GeneratedImage.from_snapshots(accepted.snapshots, seconds=0.0, request_id=None).metadata
     assert facts == {"seed": 42, "image_ids": ["img_000000000001"], "created_at": "2024-01-15T10:30:00+00:00"}
     looked = _decode.decode_status(answer(finished_job(2)), "job_2")
-    facts = GeneratedImage.of([looked], seconds=0.0, request_id=None).facts
+    facts = GeneratedImage.from_snapshots([looked], seconds=0.0, request_id=None).metadata
     assert facts == {"seed": 1_234_567_890, "image_ids": ["img2"]}
 
 
@@ -467,7 +469,7 @@ def test_decoders_are_total(decoder: str, body: bytes, status: int, retry_after:
     """Whatever comes: a value from which a result can be made, a refusal, or an answer outside the contract."""
     headers = {} if retry_after is None else {"retry-after": retry_after}
     try:
-        value = DECODERS[decoder](Answer(status, headers, body))
+        value = DECODERS[decoder](HttpResponse(status, headers, body))
     except (APIError, UnexpectedResponse):
         return
     assert 200 <= status < 300
@@ -478,10 +480,12 @@ def test_decoders_are_total(decoder: str, body: bytes, status: int, retry_after:
         assert all(map(fits_in_a_path, value.task_ids))
         assert value.task_ids
     if snapshots:
-        result = GeneratedImage.of([GeneratedImage.judged(one) for one in snapshots], seconds=1.0, request_id=None)
-        assert result.empty == (not result.urls)
+        result = GeneratedImage.from_snapshots(
+            [GeneratedImage.interpret(one) for one in snapshots], seconds=1.0, request_id=None
+        )
+        assert result.is_empty == (not result.urls)
         assert all(type(url) is str and url for url in result.urls)
-        json.dumps(result.facts, allow_nan=False)
+        json.dumps(result.metadata, allow_nan=False)
         repr(value)
 
 
@@ -505,9 +509,9 @@ def test_an_accepted_id_can_be_asked_about(job_id: str | int, place: str | None)
     except UnexpectedResponse:
         assert not fits_in_a_path(str(job_id))
         return
-    call = BetterWaifuProvider("jobs").status_call(accepted.task_ids[0])
+    call = BetterWaifuProvider("jobs").status_request(accepted.task_ids[0])
     *before, segment = call.path.split("/")
     assert before == ["", "generate"]
-    assert unquote(segment) == writable(str(job_id))
+    assert unquote(segment) == replace_surrogates(str(job_id))
     assert call.path.isascii()
     assert segment not in {"", ".", ".."}

@@ -60,7 +60,7 @@ def test_the_jobs_edition_risks_no_probe_while_its_account_cannot_be_read() -> N
             tasks = [asyncio.create_task(client.run(picture(n))) for n in range(12)]
             await asyncio.sleep(2000)
             assert posts == 3
-            assert "/account: HTTP 502" in (client.statistics().lane.paused_because or "")
+            assert "/account: HTTP 502" in (client.statistics().queue.pause_reason or "")
             client.stop_submitting()
             outcomes = await asyncio.gather(*tasks, return_exceptions=True)
             assert sum(isinstance(outcome, NotSent) for outcome in outcomes) == 9
@@ -70,7 +70,7 @@ def test_the_jobs_edition_risks_no_probe_while_its_account_cannot_be_read() -> N
 
 def test_the_v1_edition_has_no_free_read() -> None:
     """Nothing is documented that could be asked for free there, so a submission is the first to show anything."""
-    assert BetterWaifuProvider("v1-images").alive_call() is None
-    call = BetterWaifuProvider("jobs").alive_call()
+    assert BetterWaifuProvider("v1-images").liveness_request() is None
+    call = BetterWaifuProvider("jobs").liveness_request()
     assert call is not None
     assert (call.method, call.path) == ("GET", "/account")

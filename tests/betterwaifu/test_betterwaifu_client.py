@@ -18,14 +18,14 @@ from PIL import Image
 from aiowery import (
     BetterWaifu,
     JobUpdated,
-    LaneBackedOff,
     LowCredits,
     PollFailed,
     PollPolicy,
+    QueueBackedOff,
     RetryPolicy,
     TaskState,
 )
-from aiowery._core.messages import Answer
+from aiowery._core.messages import HttpResponse
 from aiowery.betterwaifu import LIMITS, Edition, GenerateImage, _model_listing
 from aiowery.errors import (
     AioweryError,
@@ -59,7 +59,7 @@ async def opened(sandbox: Sandbox, edition: Edition, **settings: Any) -> AsyncIt
     usual: dict[str, Any] = {
         "base_url": sandbox.url if edition == "v1-images" else sandbox.jobs_url,
         "limits": LIMITS[edition].faster(SPEED),
-        "polling": attrs.evolve(PollPolicy().faster(SPEED), grace=30.0, image_deadline=30.0),
+        "polling": attrs.evolve(PollPolicy().faster(SPEED), not_found_grace=30.0, image_timeout=30.0),
         "retries": RetryPolicy().faster(SPEED),
     }
     async with BetterWaifu(sandbox.key, edition=edition, **{**usual, **settings}) as client:
@@ -78,9 +78,9 @@ async def test_a_picture_from_prompt_to_file(edition: Edition, tmp_path: Path) -
         result = await client.run(request(edition))
         (path,) = await client.download(result, tmp_path)
         content = await client.fetch(result.assets[0])
-        (made,) = sandbox.studio.generations
+        (made,) = sandbox.betterwaifu.generations
         assert (result.seed, result.image_ids) == (made.seed, (made.image_id,))
-        assert sandbox.studio.refused == 0
+        assert sandbox.betterwaifu.refused == 0
     assert path.suffix == {"v1-images": ".png", "jobs": ".webp"}[edition]
     with Image.open(io.BytesIO(content)) as shown:
         assert shown.size == (64, 96)
@@ -91,7 +91,7 @@ async def test_progress_shows_the_providers_queue() -> None:
     """Positions fall, then the picture is made; each change is told once."""
     async with Sandbox(speed=12) as sandbox, opened(sandbox, "jobs") as client:
         job = await client.submit(request("jobs"))
-        seen = [(snapshot.word, snapshot.position) async for snapshot in job.updates()]
+        seen = [(snapshot.raw_status, snapshot.queue_position) async for snapshot in job.updates()]
         await job
     positions = [position or 0 for word, position in seen if word == "queued"]
     assert positions == sorted(positions, reverse=True)
@@ -106,7 +106,7 @@ async def test_a_stream_of_pictures(edition: Edition) -> None:
     async with Sandbox(speed=SPEED) as sandbox, opened(sandbox, edition) as client:
         async with client.stream([request(edition, f"number {n}") for n in range(4)]) as outcomes:
             urls = [outcome.unwrap().url async for outcome in outcomes]
-        assert (sandbox.studio.refused, sandbox.studio.charged) == (0, 4)
+        assert (sandbox.betterwaifu.refused, sandbox.betterwaifu.charged) == (0, 4)
     assert len(set(urls)) == 4
 
 
@@ -146,7 +146,7 @@ async def test_what_v1_has_not_is_said_at_once() -> None:
                 await call
         with pytest.raises(ConfigurationError, match="answers at once"):
             client.job("img_1")
-        assert sandbox.world.counters.requests == ()
+        assert sandbox.weryai.counters.requests == ()
 
 
 async def test_an_edition_is_one_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,7 +173,7 @@ async def test_the_other_editions_address_is_no_success(edition: Edition) -> Non
         async with BetterWaifu(sandbox.key, edition=edition, base_url=url) as client:
             with pytest.raises(NotFound, match=r"does not exist .* base_url is this edition's"):
                 await client.run(request(edition))
-        assert sandbox.studio.generations == ()
+        assert sandbox.betterwaifu.generations == ()
 
 
 CASES: dict[str, tuple[Fault, type[AioweryError], int]] = {
@@ -185,13 +185,17 @@ CASES: dict[str, tuple[Fault, type[AioweryError], int]] = {
     "reset before": (Fault(faults.Reset(), on="submit", times=1), SubmissionInDoubt, 0),
     "reset after": (Fault(faults.Reset(processed=True), on="submit", times=1), SubmissionInDoubt, 1),
     "page of an edge": (
-        Fault(faults.Refuse(502, html=True, processed=True), on="submit", times=1),
+        Fault(faults.ErrorResponse(502, html=True, processed=True), on="submit", times=1),
         SubmissionInDoubt,
         1,
     ),
     "points elsewhere": (Fault(faults.Redirect("https://x.example", 307), on="submit", times=1), InvalidRequest, 0),
-    "refused as a page": (Fault(faults.Refuse(403, html=True), on="submit", times=1), PermissionDenied, 0),
-    "refused in a 200": (Fault(faults.Refuse(200, text="nothing for you"), on="submit", times=1), InvalidRequest, 0),
+    "refused as a page": (Fault(faults.ErrorResponse(403, html=True), on="submit", times=1), PermissionDenied, 0),
+    "refused in a 200": (
+        Fault(faults.ErrorResponse(200, text="nothing for you"), on="submit", times=1),
+        InvalidRequest,
+        0,
+    ),
 }
 
 
@@ -203,35 +207,37 @@ async def test_what_happens_to_a_post(edition: Edition, case: str) -> None:
     async with Sandbox(speed=SPEED, faults=[fault]) as sandbox, opened(sandbox, edition) as client:
         with pytest.raises(error):
             await client.run(request(edition))
-        assert len(sandbox.studio.generations) == made
+        assert len(sandbox.betterwaifu.generations) == made
         await client.run(request(edition, "the next"))
-        assert len(sandbox.studio.generations) == made + 1
-        assert sandbox.studio.refused == 0 or edition == "v1-images"
+        assert len(sandbox.betterwaifu.generations) == made + 1
+        assert sandbox.betterwaifu.refused == 0 or edition == "v1-images"
 
 
 @pytest.mark.parametrize("edition", EDITIONS)
 @pytest.mark.parametrize(
     ("refusal", "longest"),
     [
-        (faults.Refuse(429, text="slow down", retry_after=0.02), 0.02),
+        (faults.ErrorResponse(429, text="slow down", retry_after=0.02), 0.02),
         (
-            faults.Refuse(429, body={"error": {"code": "rate_limit_exceeded", "message": "x", "retry_after": 0.04}}),
+            faults.ErrorResponse(
+                429, body={"error": {"code": "rate_limit_exceeded", "message": "x", "retry_after": 0.04}}
+            ),
             0.04,
         ),
-        (faults.Refuse(429, text="slow down"), 0.1),
-        (faults.Refuse(429, html=True), 0.1),
+        (faults.ErrorResponse(429, text="slow down"), 0.1),
+        (faults.ErrorResponse(429, html=True), 0.1),
     ],
     ids=["header", "body", "none", "page"],
 )
-async def test_too_early_is_repeated(edition: Edition, refusal: faults.Refuse, longest: float) -> None:
+async def test_too_early_is_repeated(edition: Edition, refusal: faults.ErrorResponse, longest: float) -> None:
     """A 429 costs a rest, as long as header or body say, else as patience allows; then it is made, once."""
     told: list[Any] = []
-    retries = RetryPolicy(base=0.001, longest_wait=0.1)
+    retries = RetryPolicy(initial_backoff=0.001, max_retry_after=0.1)
     async with Sandbox(speed=SPEED, faults=[Fault(refusal, on="submit", times=2)]) as sandbox:
         async with opened(sandbox, edition, observer=told.append, retries=retries) as client:
             assert (await client.run(request(edition))).url
-        assert (sandbox.studio.charged, sandbox.studio.refused) == (1, 0)
-    assert [event.pause for event in told if isinstance(event, LaneBackedOff)] == [pytest.approx(longest)] * 2
+        assert (sandbox.betterwaifu.charged, sandbox.betterwaifu.refused) == (1, 0)
+    assert [event.pause for event in told if isinstance(event, QueueBackedOff)] == [pytest.approx(longest)] * 2
 
 
 async def test_without_an_id_it_is_a_doubt_or_the_picture() -> None:
@@ -245,7 +251,7 @@ async def test_without_an_id_it_is_a_doubt_or_the_picture() -> None:
         async with opened(sandbox, "jobs") as client:
             with pytest.raises(SubmissionInDoubt):
                 await client.run(request("jobs"))
-        assert sandbox.studio.charged == 2
+        assert sandbox.betterwaifu.charged == 2
 
 
 @pytest.mark.parametrize("edition", EDITIONS)
@@ -258,7 +264,7 @@ async def test_prompts_decide_their_fate(edition: Edition) -> None:
         with pytest.raises(failure, match="returned no image"):
             await client.run(request(edition, "[[fail]]"))
         await client.run(request(edition))
-        assert sandbox.studio.charged - sandbox.studio.refunded == 1
+        assert sandbox.betterwaifu.charged - sandbox.betterwaifu.refunded == 1
 
 
 @pytest.mark.parametrize(
@@ -277,7 +283,7 @@ async def test_an_account_that_may_not(settings: dict[str, Any], error: type[Aio
         async with client, client.stream([request("jobs", str(n)) for n in range(5)]) as outcomes:
             errors = [type(outcome.error) async for outcome in outcomes]
         assert set(errors) == {error}
-        assert sandbox.world.counters.posts <= 3
+        assert sandbox.weryai.counters.posts <= 3
 
 
 async def test_looks_that_fail_do_not_fail_a_job() -> None:
@@ -294,10 +300,10 @@ async def test_looks_that_fail_do_not_fail_a_job() -> None:
     async with Sandbox(speed=20, faults=misfortunes) as sandbox:
         async with opened(sandbox, "jobs", observer=told.append) as client:
             assert (await client.run(request("jobs"))).url
-        assert sandbox.studio.charged == 1
+        assert sandbox.betterwaifu.charged == 1
     failed = [type(event.error) for event in told if isinstance(event, PollFailed)]
     assert failed == [NotFound, ServerError, UnexpectedResponse, UnexpectedResponse, NoAnswer]
-    seen = [(event.snapshot.word, event.snapshot.state) for event in told if isinstance(event, JobUpdated)]
+    seen = [(event.snapshot.raw_status, event.snapshot.state) for event in told if isinstance(event, JobUpdated)]
     assert seen[-1] == ("succeeded", TaskState.DONE)
     assert set(seen[:-1]) <= {("dreaming", TaskState.RUNNING), ("inking", TaskState.RUNNING)}
 
@@ -306,7 +312,7 @@ async def test_a_job_that_is_lost_says_so() -> None:
     """Not found is "not yet" only for a while after acceptance; an id from elsewhere has none."""
     lost = [Fault(faults.NOT_FOUND, on="status")]
     async with Sandbox(speed=SPEED, faults=lost) as sandbox:
-        polling = PollPolicy(grace=0.1).faster(SPEED)
+        polling = PollPolicy(not_found_grace=0.1).faster(SPEED)
         async with opened(sandbox, "jobs", polling=polling) as client:
             with pytest.raises(JobLost):
                 await client.run(request("jobs"))
@@ -334,9 +340,9 @@ async def test_low_credits_are_told() -> None:
     assert [event for event in told if isinstance(event, LowCredits)] == [LowCredits(balance=120)]
 
 
-def answer(body: Any) -> Answer:
+def answer(body: Any) -> HttpResponse:
     """Return a successful answer."""
-    return Answer(200, {}, httpx.Response(200, json=body).content)
+    return HttpResponse(200, {}, httpx.Response(200, json=body).content)
 
 
 async def test_models_are_read_leniently() -> None:
@@ -363,9 +369,9 @@ async def test_an_account_is_read_leniently(name: str) -> None:
 async def test_several_models_of_one_name_need_a_version() -> None:
     """A name alone is enough where it is unique; otherwise the versions are named."""
     models = [_model_listing.Model(id=n, model_name="A", name=f"v{n}") for n in (1, 2)]
-    assert _model_listing.found(models, "A", "v2").id == 2
+    assert _model_listing.find_model(models, "A", "v2").id == 2
     with pytest.raises(ConfigurationError, match="'v1', 'v2'"):
-        _model_listing.found(models, "A", None)
+        _model_listing.find_model(models, "A", None)
 
 
 async def test_a_key_stays_at_home() -> None:
@@ -392,6 +398,6 @@ async def test_a_server_error_of_a_read_is_told() -> None:
     async def world(_: httpx.Request) -> httpx.Response:
         return httpx.Response(500, json={"error": "internal"})
 
-    async with client_of(world, retries=RetryPolicy(attempts=1)) as client:
+    async with client_of(world, retries=RetryPolicy(max_attempts=1)) as client:
         with pytest.raises(ServerError):
             await client.models()

@@ -68,7 +68,7 @@ def test_without_a_rest_one_follows_the_other() -> None:
 
 def test_counted_from_the_submission_it_is_faster() -> None:
     """Who knows that the minute counts from the submission says so, and waits less; still nothing is refused."""
-    limits = Limits(in_flight=1, submits=1, cool_down=REST, cool_from="start")
+    limits = Limits(in_flight=1, submissions=1, cool_down=REST, cool_from="start")
     atelier = Atelier(cool_from="start")
 
     async def main() -> None:
@@ -82,13 +82,13 @@ def test_counted_from_the_submission_it_is_faster() -> None:
 
 def test_who_counts_from_the_wrong_moment_learns_it_from_one_refusal() -> None:
     """A 429 in that setting ends it: from then on the rest counts from the end."""
-    limits = Limits(in_flight=1, submits=1, cool_down=REST, cool_from="start")
+    limits = Limits(in_flight=1, submissions=1, cool_down=REST, cool_from="start")
     atelier = Atelier(cool_from="end")
 
     async def main() -> None:
         async with client_of(atelier, limits=limits) as client:
             await asyncio.gather(*(client.run(picture(number)) for number in range(5)))
-            assert client.statistics().lane.cool_from == "end"
+            assert client.statistics().queue.cool_from == "end"
         assert atelier.refused == ["cooling"]
         assert len(atelier.begun_at) == 5
 
@@ -266,7 +266,7 @@ def test_the_line_says_how_long_it_is() -> None:
             await client.run(picture(0))
             waiting = [asyncio.create_task(client.run(picture(number))) for number in range(1, 6)]
             await asyncio.sleep(1)
-            line = client.statistics().lane
+            line = client.statistics().queue
             assert (line.waiting, line.in_use) == (5, 0)
             assert line.starts_in(0) == pytest.approx(line.paused_for)
             promised_start, promised_end = line.starts_in(), line.ends_in()
@@ -275,7 +275,9 @@ def test_the_line_says_how_long_it_is() -> None:
             asked_at = now()
             await asyncio.gather(*waiting)
             assert now() - asked_at == pytest.approx(promised_end, rel=0.1)
-            assert atelier.begun_at[5] - asked_at == pytest.approx(promised_end - (line.usual or 0), rel=0.1)
+            assert atelier.begun_at[5] - asked_at == pytest.approx(
+                promised_end - (line.expected_duration or 0), rel=0.1
+            )
             assert promised_start == pytest.approx(promised_end + REST, rel=0.1)
 
     run_virtual(main())
@@ -314,7 +316,7 @@ def test_patience_with_the_line_ends_when_it_is_over() -> None:
             with pytest.raises(QueueTooLong, match="in time"):
                 await client.run(picture(1), start_within=120)
             assert now() == pytest.approx(120, abs=1)
-            assert client.statistics().lane.waiting == 0
+            assert client.statistics().queue.waiting == 0
         assert len(atelier.prompts) == 1
 
     run_virtual(main())
@@ -340,7 +342,7 @@ def test_the_line_has_an_end() -> None:
     atelier = Atelier()
 
     async def main() -> None:
-        limits = Limits(in_flight=1, submits=1, cool_down=REST, queue=3)
+        limits = Limits(in_flight=1, submissions=1, cool_down=REST, max_queue=3)
         async with client_of(atelier, limits=limits) as client:
             ends = await asyncio.gather(*(client.run(picture(number)) for number in range(6)), return_exceptions=True)
         assert [type(end) for end in ends if isinstance(end, Exception)] == [QueueTooLong, QueueTooLong]
@@ -430,7 +432,7 @@ def test_the_limits_of_the_editions_say_what_they_are() -> None:
         for edition in EDITIONS:
             async with client_of(Atelier(), edition) as client:
                 shown.append(attrs.asdict(client.limits))
-        assert [(limits["in_flight"], limits["cool_down"], limits["queue"]) for limits in shown] == [
+        assert [(limits["in_flight"], limits["cool_down"], limits["max_queue"]) for limits in shown] == [
             (1, 0.0, 100),
             (1, 60.5, 100),
         ]

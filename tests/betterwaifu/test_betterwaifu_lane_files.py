@@ -15,18 +15,18 @@ import pytest
 from betterwaifu.atelier import Atelier, client_of, picture
 
 from aiowery import Limits, PollPolicy
-from aiowery._queue.state_file import Lease
+from aiowery._queue.state_file import QueueStateFile
 from aiowery.errors import AioweryError, ConfigurationError, LedgerError
 
 pytestmark = [pytest.mark.anyio, pytest.mark.skipif(os.name != "posix", reason="open files cannot be moved there")]
 
-POLLING = PollPolicy(shortest=0.02, longest=0.03, eager=0.02)
-LIMITS = Limits(in_flight=1, submits=1, cool_down=0.0, usual=0.1)
+POLLING = PollPolicy(min_interval=0.02, max_interval=0.03, known_max_interval=0.02)
+LIMITS = Limits(in_flight=1, submissions=1, cool_down=0.0, expected_duration=0.1)
 
 
-def lease_of(path: Path) -> Lease:
+def lease_of(path: Path) -> QueueStateFile:
     """Return a lease that does not rest."""
-    return Lease(path, cool_down=0.0, usual=0.0, longest=600.0, pause=0.01, clock=time.time)
+    return QueueStateFile(path, cool_down=0.0, usual=0.0, longest=600.0, pause=0.01, clock=time.time)
 
 
 async def never(task_ids: tuple[str, ...]) -> None:
@@ -34,19 +34,19 @@ async def never(task_ids: tuple[str, ...]) -> None:
     raise AssertionError(task_ids)
 
 
-async def turn(lease: Lease) -> None:
+async def turn(lease: QueueStateFile) -> None:
     """Take a turn and give it back."""
-    await lease.take(never)
-    await lease.give_back(0.0)
+    await lease.acquire(never)
+    await lease.release(0.0)
 
 
 async def test_links_lead_to_one_turn(tmp_path: Path) -> None:
     """Whoever comes by a link waits for the same lock, and the link stays one."""
     (tmp_path / "link").symlink_to("lane")
     one, other = lease_of(tmp_path / "lane"), lease_of(tmp_path / "link")
-    await one.take(never)
+    await one.acquire(never)
     assert not await other._in_thread(other._acquire)
-    await one.give_back(0.0)
+    await one.release(0.0)
     await turn(other)
     assert (tmp_path / "link").is_symlink()
     assert not (tmp_path / "link.lock").exists()
@@ -66,12 +66,12 @@ async def test_a_second_name_is_refused(tmp_path: Path) -> None:
 async def test_a_copy_beside_a_living_original_is_refused(tmp_path: Path) -> None:
     """While a process has the turn of the original; a file that was moved is fine."""
     original = lease_of(tmp_path / "lane")
-    await original.take(never)
-    await original.accepted(("job_1",))
+    await original.acquire(never)
+    await original.record_tasks(("job_1",))
     shutil.copy(tmp_path / "lane", tmp_path / "copy")
     with pytest.raises(ConfigurationError, match=r"copy of .*lane, which another process uses"):
         await turn(lease_of(tmp_path / "copy"))
-    await original.give_back(0.0)
+    await original.release(0.0)
     (tmp_path / "lane").rename(tmp_path / "moved")
     await turn(lease_of(tmp_path / "moved"))
     state = json.loads((tmp_path / "moved").read_text())
@@ -108,7 +108,7 @@ async def test_what_becomes_of_the_state_stops_the_next_submission(act: str, tmp
     settings: dict[str, Any] = {
         "limits": LIMITS,
         "polling": POLLING,
-        "lane_state": tmp_path / "lane",
+        "queue_file": tmp_path / "lane",
     }
     async with client_of(atelier, **settings) as client:
         await client.run(picture())
@@ -117,7 +117,7 @@ async def test_what_becomes_of_the_state_stops_the_next_submission(act: str, tmp
         do(tmp_path)
         with pytest.raises(LedgerError, match=f"{said}.*nothing was sent"):
             await client.run(picture())
-        assert client.statistics().lane.in_use == 0
+        assert client.statistics().queue.in_use == 0
     assert len(atelier.prompts) == 1
     async with client_of(atelier, **settings) as client:
         await client.run(picture())
@@ -127,8 +127,8 @@ async def test_what_becomes_of_the_state_stops_the_next_submission(act: str, tmp
 async def test_a_lock_that_is_held_no_more_stops_the_submission(act: str, tmp_path: Path) -> None:
     """It went while we waited for another run's task: others may be sending."""
     dead, lease = lease_of(tmp_path / "lane"), lease_of(tmp_path / "lane")
-    await dead.take(never)
-    await dead.accepted(("job_1",))
+    await dead.acquire(never)
+    await dead.record_tasks(("job_1",))
     dead.abandon()
     lock = tmp_path / "lane.lock"
 
@@ -144,10 +144,10 @@ async def test_a_lock_that_is_held_no_more_stops_the_submission(act: str, tmp_pa
         await asyncio.to_thread(go)
 
     with pytest.raises(AioweryError, match="lock was removed or renamed") as caught:
-        await lease.take(ended)
+        await lease.acquire(ended)
     assert isinstance(caught.value, LedgerError)
-    await lease.take(_ignore)
-    await lease.give_back(0.0)
+    await lease.acquire(_ignore)
+    await lease.release(0.0)
 
 
 async def _ignore(task_ids: tuple[str, ...]) -> None:

@@ -18,7 +18,7 @@ import pytest
 from betterwaifu.atelier import Atelier, client_of, picture
 
 from aiowery import BetterWaifu, Limits, PollPolicy, RetryPolicy
-from aiowery._queue.state_file import Lease
+from aiowery._queue.state_file import QueueStateFile
 from aiowery.betterwaifu import GenerateImage
 from aiowery.errors import ConfigurationError, JobError, NotSent, QueueTooLong
 from aiowery.sandbox import Sandbox
@@ -26,7 +26,7 @@ from aiowery.sandbox import Sandbox
 pytestmark = pytest.mark.anyio
 
 SPEED = 150.0
-LIMITS = Limits(in_flight=1, submits=1, cool_down=60.5, usual=30.0, queue=100).faster(SPEED)
+LIMITS = Limits(in_flight=1, submissions=1, cool_down=60.5, expected_duration=30.0, max_queue=100).faster(SPEED)
 POLLING = PollPolicy().faster(SPEED)
 
 
@@ -41,9 +41,11 @@ class Clock:
         return self.now
 
 
-def lease_of(path: Path, clock: Callable[[], float], **settings: float) -> Lease:
+def lease_of(path: Path, clock: Callable[[], float], **settings: float) -> QueueStateFile:
     """Return a lease whose rests are longer than any test waits, unless its clock goes on."""
-    return Lease(path, **{"cool_down": 60.0, "usual": 30.0, "longest": 600.0, "pause": 0.01, **settings}, clock=clock)
+    return QueueStateFile(
+        path, **{"cool_down": 60.0, "usual": 30.0, "longest": 600.0, "pause": 0.01, **settings}, clock=clock
+    )
 
 
 async def never(task_ids: tuple[str, ...]) -> None:
@@ -73,37 +75,37 @@ async def test_one_turn_at_a_time(tmp_path: Path) -> None:
     """A second holder waits until the first has given its turn back."""
     clock = Clock()
     first, second = lease_of(tmp_path / "lane", clock), lease_of(tmp_path / "lane", clock)
-    await first.take(never)
-    assert await refuses(second.take(never))
-    await first.give_back(0.0)
+    await first.acquire(never)
+    assert await refuses(second.acquire(never))
+    await first.release(0.0)
     async with asyncio.timeout(5):
-        await second.take(never)
-    await second.give_back(0.0)
+        await second.acquire(never)
+    await second.release(0.0)
 
 
 async def test_the_rest_outlives_the_process(tmp_path: Path) -> None:
     """What is left of the rest is waited for by whoever comes next, and no more."""
     clock = Clock()
     first, second = lease_of(tmp_path / "lane", clock), lease_of(tmp_path / "lane", clock)
-    await first.take(never)
-    await first.give_back(60.0)
+    await first.acquire(never)
+    await first.release(60.0)
     clock.now += 59.0
-    assert await refuses(second.take(never))
+    assert await refuses(second.acquire(never))
     clock.now += 1.0
     async with asyncio.timeout(5):
-        await second.take(never)
-    await second.give_back(0.0)
+        await second.acquire(never)
+    await second.release(0.0)
 
 
 async def test_a_clock_that_was_set_back_stops_nobody(tmp_path: Path) -> None:
     """A moment in a far future is waited for as long as a picture and its rest take, not longer."""
     clock = Clock()
     lease = lease_of(tmp_path / "lane", clock, cool_down=0.2, usual=0.1)
-    await lease.take(never)
-    await lease.give_back(0.2)
+    await lease.acquire(never)
+    await lease.release(0.2)
     clock.now -= 1_000_000
     async with asyncio.timeout(5):
-        await lease.take(never)
+        await lease.acquire(never)
     lease.abandon()
 
 
@@ -111,15 +113,15 @@ async def test_who_comes_after_a_dead_process_waits_for_its_tasks(tmp_path: Path
     """The file names what was left under way; it is seen to its end, and then the provider rests."""
     clock = Clock()
     dead, heir = lease_of(tmp_path / "lane", clock), lease_of(tmp_path / "lane", clock)
-    await dead.take(never)
-    await dead.accepted(("job_7",))
+    await dead.acquire(never)
+    await dead.record_tasks(("job_7",))
     dead.abandon()
     waited: list[tuple[str, ...]] = []
 
     async def ended(task_ids: tuple[str, ...]) -> None:
         waited.append(task_ids)
 
-    assert await refuses(heir.take(ended))
+    assert await refuses(heir.acquire(ended))
     assert waited == [("job_7",)]
     assert state_of(tmp_path / "lane")["task_ids"] == ["job_7"]
 
@@ -128,12 +130,12 @@ async def test_an_old_task_holds_nobody(tmp_path: Path) -> None:
     """After the longest that anybody waits for a task, what was left under way is history."""
     clock = Clock()
     dead, heir = lease_of(tmp_path / "lane", clock), lease_of(tmp_path / "lane", clock)
-    await dead.take(never)
-    await dead.accepted(("job_7",))
+    await dead.acquire(never)
+    await dead.record_tasks(("job_7",))
     dead.abandon()
     clock.now += 601
     async with asyncio.timeout(5):
-        await heir.take(never)
+        await heir.acquire(never)
     heir.abandon()
 
 
@@ -141,12 +143,12 @@ async def test_a_post_that_a_process_died_in_is_rested_after(tmp_path: Path) -> 
     """Nobody knows what became of it: as long as a picture takes, and the rest, nothing is sent."""
     clock = Clock()
     dead, heir = lease_of(tmp_path / "lane", clock), lease_of(tmp_path / "lane", clock)
-    await dead.take(never)
+    await dead.acquire(never)
     dead.abandon()
-    assert await refuses(heir.take(never))
+    assert await refuses(heir.acquire(never))
     clock.now += 90.0
     async with asyncio.timeout(5):
-        await heir.take(never)
+        await heir.acquire(never)
     heir.abandon()
 
 
@@ -158,10 +160,10 @@ async def test_a_file_of_nonsense_counts_as_a_task_that_just_ended(tmp_path: Pat
     (tmp_path / "lane").write_bytes(content)
     clock = Clock()
     lease = lease_of(tmp_path / "lane", clock, cool_down=0.5)
-    assert await refuses(lease.take(never))
+    assert await refuses(lease.acquire(never))
     async with asyncio.timeout(5):
-        await lease.take(never)
-    await lease.give_back(0.0)
+        await lease.acquire(never)
+    await lease.release(0.0)
     assert state_of(tmp_path / "lane")["open"] is False
 
 
@@ -169,9 +171,9 @@ async def test_a_place_that_cannot_be_written_to_is_named(tmp_path: Path) -> Non
     """A directory that is not there is the caller's mistake; nothing is sent and no place is lost."""
     atelier = Atelier()
     path = tmp_path / "missing" / "lane"
-    async with client_of(atelier, limits=LIMITS, lane_state=path) as client:
+    async with client_of(atelier, limits=LIMITS, queue_file=path) as client:
         for _ in range(2):
-            with pytest.raises(ConfigurationError, match="lane_state="):
+            with pytest.raises(ConfigurationError, match="queue_file="):
                 await client.run(picture())
     assert atelier.prompts == []
 
@@ -180,8 +182,8 @@ async def test_closing_turns_away_who_waits_for_another_process(tmp_path: Path) 
     """Waiting for a file is waiting in line: who closes the client, or loses patience, sends nothing."""
     atelier = Atelier()
     other = lease_of(tmp_path / "lane", Clock())
-    await other.take(never)
-    async with client_of(atelier, limits=LIMITS, lane_state=tmp_path / "lane") as client:
+    await other.acquire(never)
+    async with client_of(atelier, limits=LIMITS, queue_file=tmp_path / "lane") as client:
         with pytest.raises(QueueTooLong):
             await client.run(picture(), start_within=0.1)
         waiting = asyncio.create_task(client.run(picture()))
@@ -197,18 +199,22 @@ async def test_who_left_while_another_process_had_the_turn_is_not_sent(tmp_path:
     busy = httpx.Response(429, json={"error": "busy"}, headers={"retry-after": "0.2"})
     atelier = Atelier(misfortunes=[busy], latency=0.0)
     other = lease_of(tmp_path / "lane", time.time)
-    settings: dict[str, Any] = {"limits": LIMITS, "retries": RetryPolicy(base=0.01), "lane_state": tmp_path / "lane"}
+    settings: dict[str, Any] = {
+        "limits": LIMITS,
+        "retries": RetryPolicy(initial_backoff=0.01),
+        "queue_file": tmp_path / "lane",
+    }
     async with client_of(atelier, **settings) as client:
         waiting = asyncio.create_task(client.run(picture()))
-        while not client.statistics().lane.refusals:  # noqa: ASYNC110 - the double tells nobody
+        while not client.statistics().queue.refusals:  # noqa: ASYNC110 - the double tells nobody
             await asyncio.sleep(0.01)
-        await other.take(never)
+        await other.acquire(never)
         await asyncio.sleep(0.7)
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
-        await other.give_back(0.0)
+        await other.release(0.0)
         await asyncio.sleep(0.7)
-        assert client.statistics().lane.in_use == 0
+        assert client.statistics().queue.in_use == 0
     assert len(atelier.prompts) == 1
 
 
@@ -217,21 +223,21 @@ async def test_cancelled_at_any_moment_the_turn_is_free_again(tmp_path: Path) ->
     clock = Clock()
     for steps in range(40):
         lease = lease_of(tmp_path / "lane", clock)
-        taking = asyncio.create_task(lease.take(never))
+        taking = asyncio.create_task(lease.acquire(never))
         for _ in range(steps):
             await asyncio.sleep(0 if steps % 2 else 0.0005)
         taking.cancel()
         ends = await asyncio.gather(taking, return_exceptions=True)
         if ends[0] is None:
-            await lease.give_back(0.0)
+            await lease.release(0.0)
         clock.now += 100
         other = lease_of(tmp_path / "lane", clock)
         async with asyncio.timeout(5):
-            await other.take(never)
-        await other.give_back(0.0)
+            await other.acquire(never)
+        await other.release(0.0)
         async with asyncio.timeout(5):
-            await lease.take(never)
-        await lease.give_back(0.0)
+            await lease.acquire(never)
+        await lease.release(0.0)
 
 
 async def test_the_file_tells_nothing_secret(tmp_path: Path) -> None:
@@ -242,7 +248,7 @@ async def test_the_file_tells_nothing_secret(tmp_path: Path) -> None:
             edition="v1-images",
             base_url=sandbox.url,
             limits=LIMITS,
-            lane_state=tmp_path / "lane",
+            queue_file=tmp_path / "lane",
         )
         async with client:
             await client.run(picture())
@@ -261,9 +267,9 @@ from aiowery.betterwaifu import GenerateImage
 url, path, count, speed, mark = sys.argv[1:]
 
 async def main():
-    limits = Limits(in_flight=1, submits=1, cool_down=60.5, usual=30.0).faster(float(speed))
+    limits = Limits(in_flight=1, submissions=1, cool_down=60.5, expected_duration=30.0).faster(float(speed))
     polling = PollPolicy().faster(float(speed))
-    settings = {"limits": limits, "polling": polling, "lane_state": path}
+    settings = {"limits": limits, "polling": polling, "queue_file": path}
     async with BetterWaifu("bw_key-of-both", edition="jobs", base_url=url, **settings) as client:
         requests = [GenerateImage(prompt=f"{mark} {n}", model=814910) for n in range(int(count))]
         async with client.stream(requests) as outcomes:
@@ -288,8 +294,8 @@ def test_three_processes_take_turns(tmp_path: Path) -> None:
         ends = [process.communicate(timeout=50) for process in processes]
         assert [process.returncode for process in processes] == [0, 0, 0]
     assert sum(len(out.split()) for out, _ in ends) == 6
-    assert sandbox.studio.refused == 0
-    assert len(sandbox.studio.generations) == 6
+    assert sandbox.betterwaifu.refused == 0
+    assert len(sandbox.betterwaifu.generations) == 6
 
 
 @pytest.mark.slow("two processes start, of which one is killed in the middle of its work")
@@ -305,8 +311,8 @@ def test_a_killed_process_leaves_its_turn_to_the_next(tmp_path: Path) -> None:
         out, _ = second.communicate(timeout=50)
         assert second.returncode == 0
     assert out.startswith("http")
-    assert sandbox.studio.refused == 0
-    assert len(sandbox.studio.generations) == 2
+    assert sandbox.betterwaifu.refused == 0
+    assert len(sandbox.betterwaifu.generations) == 2
 
 
 async def test_a_job_left_by_a_closed_client_is_waited_for(tmp_path: Path) -> None:
@@ -320,7 +326,7 @@ async def test_a_job_left_by_a_closed_client_is_waited_for(tmp_path: Path) -> No
                 base_url=sandbox.jobs_url,
                 limits=LIMITS,
                 polling=POLLING,
-                lane_state=tmp_path / "lane",
+                queue_file=tmp_path / "lane",
             )
 
         async with client() as first:
@@ -329,4 +335,4 @@ async def test_a_job_left_by_a_closed_client_is_waited_for(tmp_path: Path) -> No
             await job
         async with client() as second:
             await second.run(GenerateImage(prompt="1boy", model=814910))
-    assert sandbox.studio.refused == 0
+    assert sandbox.betterwaifu.refused == 0

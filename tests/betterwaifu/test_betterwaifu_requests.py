@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiowery.betterwaifu import MODELS, REQUESTS, SAMPLERS, GenerateImage, as_object, from_object, request_type
+from aiowery.betterwaifu import MODELS, REQUESTS, SAMPLERS, GenerateImage, from_dict, request_type, to_dict
 from aiowery.betterwaifu._provider import BetterWaifuProvider
 from aiowery.errors import ConfigurationError
 from aiowery.weryai import TextToImage
@@ -55,7 +55,7 @@ def test_each_edition_has_its_own_address() -> None:
     v1, jobs = V1.encode(request), JOBS.encode(request)
     assert (v1.method, v1.path, v1.timeout) == ("POST", "/v1/images/generate", 300.0)
     assert (jobs.method, jobs.path, jobs.timeout) == ("POST", "/generate", None)
-    assert JOBS.status_call("job/1 2").path == "/generate/job%2F1%202"
+    assert JOBS.status_request("job/1 2").path == "/generate/job%2F1%202"
 
 
 def test_a_random_seed_is_sent_only_where_it_is_known() -> None:
@@ -117,24 +117,24 @@ def test_ranges_are_those_of_v1(field: str, bad: tuple[float, float]) -> None:
         values: dict[str, Any] = {"prompt": "x", field: value}
         request = GenerateImage(**values)
         with pytest.raises(ConfigurationError, match=f"GenerateImage.{field} is .*edition='v1-images' takes"):
-            V1.check(request)
-        JOBS.check(request)
+            V1.validate(request)
+        JOBS.validate(request)
 
 
 @pytest.mark.parametrize("value", [20, 50])
 def test_the_ends_of_a_range_belong_to_it(value: int) -> None:
     """20 and 50 steps are fine."""
-    V1.check(GenerateImage(prompt="x", steps=value))
+    V1.validate(GenerateImage(prompt="x", steps=value))
 
 
 def test_models_belong_to_their_edition() -> None:
     """A number is refused in v1-images, a slug in jobs, each with the way out."""
     with pytest.raises(ConfigurationError, match="by a slug such as"):
-        V1.check(GenerateImage(prompt="x", model=814910))
+        V1.validate(GenerateImage(prompt="x", model=814910))
     with pytest.raises(ConfigurationError, match=r"client\.find_model"):
-        JOBS.check(GenerateImage(prompt="x", model="noobai-xl"))
-    V1.check(GenerateImage(prompt="x", model="one-that-came-later"))
-    JOBS.check(GenerateImage(prompt="x", model=1))
+        JOBS.validate(GenerateImage(prompt="x", model="noobai-xl"))
+    V1.validate(GenerateImage(prompt="x", model="one-that-came-later"))
+    JOBS.validate(GenerateImage(prompt="x", model=1))
 
 
 @pytest.mark.parametrize("other", [TextToImage(prompt="x"), "1girl", None])
@@ -142,7 +142,7 @@ def test_what_is_not_ours_is_refused(other: object) -> None:
     """Another provider's request, or none at all."""
     for provider in (V1, JOBS):
         with pytest.raises(ConfigurationError, match="BetterWaifu request"):
-            provider.check(other)
+            provider.validate(other)
 
 
 def test_what_is_documented_is_at_hand() -> None:
@@ -174,7 +174,7 @@ requests = st.builds(
 @given(requests)
 def test_a_request_survives_json(request: GenerateImage) -> None:
     """Written to a file and read again it is the same, and asks for the same."""
-    again = from_object(json.loads(json.dumps(as_object(request))))
+    again = from_dict(json.loads(json.dumps(to_dict(request))))
     assert again == request
     assert body(JOBS, again) == body(JOBS, request)
 
@@ -183,10 +183,10 @@ def test_a_request_tells_what_it_is() -> None:
     """A short label, the model's name, and what its duration depends on."""
     request = GenerateImage(prompt="a " * 50, model=814910, width=512)
     assert len(request.label) == 50
-    assert request.model_key == "814910"
-    assert request.duration_key != GenerateImage(prompt="x", width=1024).duration_key
-    assert GenerateImage(prompt="x").model_key is None
-    assert request.places == 1
+    assert request.model_name == "814910"
+    assert request.timing_key != GenerateImage(prompt="x", width=1024).timing_key
+    assert GenerateImage(prompt="x").model_name is None
+    assert request.task_count == 1
 
 
 junk = st.recursive(
@@ -201,14 +201,14 @@ fields = st.sampled_from([*FULL, "model", "model_version_id", "extra", "brand_ne
 def test_any_object_makes_a_request_or_our_error(values: dict[str, Any]) -> None:
     """Whatever a file holds: a request that is written and sent the same way again, or a ConfigurationError."""
     with contextlib.suppress(ConfigurationError):
-        request = from_object({"type": "generate-image", "prompt": "x", **values})
-        again = from_object(as_object(request))
+        request = from_dict({"type": "generate-image", "prompt": "x", **values})
+        again = from_dict(to_dict(request))
         assert again == request
         assert len(request.label) <= 50
-        assert all(isinstance(part, str) for part in request.duration_key)
+        assert all(isinstance(part, str) for part in request.timing_key)
         for provider in (V1, JOBS):
             assert provider.encode(again) == provider.encode(request)
-            provider.check(request)
+            provider.validate(request)
 
 
 def test_what_json_cannot_hold_is_refused_before_it_is_sent() -> None:
@@ -231,6 +231,6 @@ def test_a_sampler_is_sent_as_written() -> None:
 def test_an_id_that_no_path_can_hold_is_refused(job_id: str) -> None:
     """It would ask about something else; v1-images has nothing to ask about at all."""
     with pytest.raises(ConfigurationError, match="as the provider gave it"):
-        JOBS.status_call(job_id)
+        JOBS.status_request(job_id)
     with pytest.raises(ConfigurationError, match="answers at once"):
-        V1.status_call("img_1")
+        V1.status_request("img_1")

@@ -114,8 +114,8 @@ def test_an_upload_that_cannot_be_names_the_file(aiowery_command: Command) -> No
 def test_batch_status_asks_about_a_whole_submission(aiowery_command: Command, aiowery_sandbox: Sandbox) -> None:
     """All tasks of one submission are told, each with its state."""
     assert aiowery_command("run", "text-to-image", "--set", "prompt=a", "--set", "image_number=2").returncode == 0
-    tasks = aiowery_sandbox.world.tasks
-    batch_id = str(aiowery_sandbox.world.batches[0].id)
+    tasks = aiowery_sandbox.weryai.tasks
+    batch_id = str(aiowery_sandbox.weryai.batches[0].id)
     told = aiowery_command("batch-status", batch_id).stdout
     assert all(f"{task.id}: done (" in told for task in tasks)
 
@@ -124,4 +124,4 @@ def test_status_prints_words_too(aiowery_command: Command, aiowery_sandbox: Sand
     """The words that a task brought are not lost on who asks for them later."""
     said = aiowery_command("run", "deep-research", "--set", "input=Why?").stdout.strip()
     assert said
-    assert said in aiowery_command("status", aiowery_sandbox.world.tasks[0].id).stdout
+    assert said in aiowery_command("status", aiowery_sandbox.weryai.tasks[0].id).stdout

@@ -155,7 +155,7 @@ def test_a_wrong_key_stops_the_batch(
     assert "sk-wrong" not in ended.stdout + ended.stderr
     assert "100 remain that were not submitted" in ended.stdout
     assert [line["outcome"] for line in manifest()] == ["not submitted"] * 100
-    assert aiowery_sandbox.world.counters.posts <= 8
+    assert aiowery_sandbox.weryai.counters.posts <= 8
 
 
 def test_generate_with_a_wrong_key_is_exit_code_2(
@@ -167,7 +167,7 @@ def test_generate_with_a_wrong_key_is_exit_code_2(
         ended = aiowery_command(*command)
         assert ended.returncode == 2
         assert "check the key" in ended.stderr
-    assert aiowery_sandbox.world.charged == 0
+    assert aiowery_sandbox.weryai.charged == 0
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs a limit on file sizes that raises")

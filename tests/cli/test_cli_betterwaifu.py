@@ -11,7 +11,7 @@ import pytest
 from cli.conftest import Command
 from PIL import Image
 
-from aiowery.cli.output.progress import Line, PlainProgress, Tally, plain_line
+from aiowery.cli.output.progress import Counts, PlainProgress, QueueTimes, plain_line
 from aiowery.sandbox import Sandbox
 
 
@@ -31,8 +31,8 @@ def test_one_picture(aiowery_command: Command, studio: Sandbox, tmp_path: Path) 
     assert (ended.returncode, ended.stdout) == (0, f"out{os.sep}1girl-rain.png\n"), ended.stderr
     with Image.open(tmp_path / "out" / "1girl-rain.png") as picture:
         assert picture.size == (341, 512)
-    (made,) = studio.studio.generations
-    assert (made.seed, made.wish.model) == (7, "plant-milk")
+    (made,) = studio.betterwaifu.generations
+    assert (made.seed, made.spec.model) == (7, "plant-milk")
 
 
 def test_a_batch_in_line(aiowery_command: Command, tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_models_of_the_other_edition_are_those_of_its_page(aiowery_command: Comm
     ("arguments", "said"),
     [
         (("generate", "x", "--out", "o", "--edition", "jobs"), "--edition belongs to --provider betterwaifu"),
-        (("generate", "x", "--out", "o", "--lane-state", "f"), "--lane-state belongs to --provider betterwaifu"),
+        (("generate", "x", "--out", "o", "--queue-file", "f"), "--queue-file belongs to --provider betterwaifu"),
         (("generate", "x", "--out", "o", "--steps", "30"), "--steps: text-to-image has nothing of the kind"),
         (
             ("generate", "x", "--out", "o", "--provider", "betterwaifu", "--aspect-ratio", "1:1"),
@@ -126,9 +126,9 @@ def test_what_the_edition_does_not_take_is_wrong_use(
 
 def test_a_line_says_when_it_goes_on_and_when_it_ends() -> None:
     """While the lane rests, the next start takes the place of a speed that means nothing; the end is the lane's own."""
-    tally = Tally(30, done=2, line=Line(next_in=42.0, ends_in=2400.0))
+    tally = Counts(30, done=2, queue=QueueTimes(next_in=42.0, ends_in=2400.0))
     assert plain_line(tally) == "2/30: 28 queued, 0 running, 2 done, 0 failed, next in 42.0 s, 40:00 min left"
-    tally.line = Line(next_in=0.0, ends_in=2400.0)
+    tally.queue = QueueTimes(next_in=0.0, ends_in=2400.0)
     assert "next in" not in plain_line(tally)
 
 
@@ -139,5 +139,5 @@ def test_progress_shows_the_line(capsys: pytest.CaptureFixture[str], monkeypatch
     progress = PlainProgress()
     progress.start(30)
     now += 6
-    progress.tick(Line(next_in=0.0, ends_in=2700.0))
+    progress.tick(QueueTimes(next_in=0.0, ends_in=2700.0))
     assert capsys.readouterr().err.endswith("45:00 min left\n")

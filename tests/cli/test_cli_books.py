@@ -1,4 +1,4 @@
-"""`aiowery jobs` and `aiowery doubts`: what a ledger tells, and how doubts are settled."""
+"""`aiowery ledger` and `aiowery doubts`: what a ledger tells, and how doubts are settled."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from aiowery.ledger import Entry, Item, SqliteLedger, State
+from aiowery.ledger import Entry, NewEntry, SqliteLedger, State
 from aiowery.sandbox import Fault, Sandbox, faults
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -25,25 +25,25 @@ async def _filled(path: Path, prompts: Sequence[str]) -> None:
     ledger = SqliteLedger(path)
     await ledger.open()
     items = [
-        Item(key=str(n), position=n, request={"type": "text-to-image", "prompt": prompt, "model": "M"})
+        NewEntry(key=str(n), index=n, request={"type": "text-to-image", "prompt": prompt, "model": "M"})
         for n, prompt in enumerate(prompts)
     ]
-    done, doubt, accepted, *_ = await ledger.enter("cats", items)
+    done, doubt, accepted, *_ = await ledger.add("cats", items)
     await ledger.claim([done.id, doubt.id, accepted.id])
     for entry in (done, doubt, accepted):
-        await ledger.fence(entry.id, f"ref{entry.id}", 1_790_000_000.0)
-    await ledger.doubt("ref2", "ReadTimeout: no answer")
-    await ledger.accepted("ref1", ["t1"], batch_id="9", request_id="r1")
-    await ledger.accepted("ref3", ["t3", "t4"])
-    await ledger.ended(done.id, State.DONE, snapshots=[SNAPSHOT], credits=2.0, seconds=4.5)
-    await ledger.saved(done.id, ["0001-a.png"])
+        await ledger.mark_sending(entry.id, f"ref{entry.id}", 1_790_000_000.0)
+    await ledger.mark_in_doubt("ref2", "ReadTimeout: no answer")
+    await ledger.mark_accepted("ref1", ["t1"], provider_batch_id="9", request_id="r1")
+    await ledger.mark_accepted("ref3", ["t3", "t4"])
+    await ledger.mark_finished(done.id, State.DONE, snapshots=[SNAPSHOT], credits=2.0, seconds=4.5)
+    await ledger.set_files(done.id, ["0001-a.png"])
     await ledger.aclose()
 
 
 async def _called(path: Path, ref: str, task_id: str) -> None:
     ledger = SqliteLedger(path)
     await ledger.open()
-    await ledger.delivered(ref, task_id)
+    await ledger.record_delivery(ref, task_id)
     await ledger.aclose()
 
 
@@ -66,7 +66,7 @@ def books(tmp_path: Path) -> Path:
 
 def test_the_list_shows_batches_and_entries(aiowery_command: Command, books: Path) -> None:
     """All in numbers, then each with its state, ids and note; whatever a prompt holds, the terminal only shows it."""
-    ended = aiowery_command("jobs", "list")
+    ended = aiowery_command("ledger", "list")
     assert ended.returncode == 0, ended.stderr
     for word in ("cats", "a tabby", "in doubt", "t3 +1", "ReadTimeout: no answer"):
         assert word in ended.stdout
@@ -77,12 +77,14 @@ def test_the_list_shows_batches_and_entries(aiowery_command: Command, books: Pat
 
 def test_the_list_comes_in_pages(aiowery_command: Command, books: Path) -> None:
     """It says how to go on, and going on shows the rest."""
-    first = aiowery_command("jobs", "list", "--limit", "2", "--json")
+    first = aiowery_command("ledger", "list", "--limit", "2", "--json")
     assert [json.loads(line)["id"] for line in first.stdout.splitlines()] == [1, 2]
     assert "--after 2" in first.stderr
-    rest = aiowery_command("jobs", "list", "--after", "2", "--json")
+    rest = aiowery_command("ledger", "list", "--after", "2", "--json")
     assert [json.loads(line)["id"] for line in rest.stdout.splitlines()] == [3, 4, 5]
-    chosen = aiowery_command("jobs", "list", "--state", "in-doubt", "--batch", "cats", "--json", "--ledger", str(books))
+    chosen = aiowery_command(
+        "ledger", "list", "--state", "in-doubt", "--batch", "cats", "--json", "--ledger", str(books)
+    )
     assert [json.loads(line)["id"] for line in chosen.stdout.splitlines()] == [2]
 
 
@@ -97,7 +99,7 @@ def test_the_list_comes_in_pages(aiowery_command: Command, books: Path) -> None:
 )
 def test_one_entry_is_shown_whole(aiowery_command: Command, books: Path, entry_id: str, said: Sequence[str]) -> None:
     """Everything that is known, and what can be done next."""
-    ended = aiowery_command("jobs", "show", entry_id, "--ledger", str(books.parent))
+    ended = aiowery_command("ledger", "show", entry_id, "--ledger", str(books.parent))
     assert ended.returncode == 0, ended.stderr
     for words in said:
         assert words in ended.stdout
@@ -105,15 +107,15 @@ def test_one_entry_is_shown_whole(aiowery_command: Command, books: Path, entry_i
 
 def test_all_can_be_exported(aiowery_command: Command, books: Path, tmp_path: Path) -> None:
     """As JSON lines, or as a table in which a prompt is never a formula."""
-    lines = aiowery_command("jobs", "export").stdout.splitlines()
+    lines = aiowery_command("ledger", "export").stdout.splitlines()
     assert [json.loads(line)["request"]["prompt"] for line in lines][:2] == ["a tabby", "a lost cat"]
-    ended = aiowery_command("jobs", "export", "--format", "csv", "--out", "all.csv")
+    ended = aiowery_command("ledger", "export", "--format", "csv", "--out", "all.csv")
     assert ended.returncode == 0, ended.stderr
     rows: list[dict[str, Any]] = list(csv.DictReader(io.StringIO((tmp_path / "all.csv").read_text("utf-8"))))
     assert [row["state"] for row in rows] == ["done", "in doubt", "accepted", "new", "new"]
     assert rows[3]["prompt"] == "'=HYPERLINK(1)"
     assert rows[0]["sent_at"].startswith("2026-09-")
-    refused = aiowery_command("jobs", "export", "--out", str(books))
+    refused = aiowery_command("ledger", "export", "--out", str(books))
     assert refused.returncode == 2
     assert "the ledger itself" in refused.stderr
 
@@ -136,7 +138,7 @@ def test_a_doubt_shows_the_tasks_that_the_provider_named(aiowery_command: Comman
     """A hint proves nothing, and is the best that there is; without one there is no such column."""
     assert "named by the provider" not in aiowery_command("doubts", "list").stdout
     asyncio.run(_called(books, "ref2", "task_called"))
-    listed, shown = aiowery_command("doubts", "list"), aiowery_command("jobs", "show", "2")
+    listed, shown = aiowery_command("doubts", "list"), aiowery_command("ledger", "show", "2")
     assert listed.returncode == 3
     assert "by the next run of their batch" in listed.stdout
     assert "task_called" in listed.stdout
@@ -150,7 +152,7 @@ def test_a_second_charge_is_shown(aiowery_command: Command, books: Path) -> None
     aiowery_command("doubts", "release", "2")
     asyncio.run(_called(books, "ref2", "task_late"))
     for arguments in (("list",), ("show", "2"), ("export",), ("export", "--format", "csv")):
-        assert "task_late" in aiowery_command("jobs", *arguments).stdout, arguments
+        assert "task_late" in aiowery_command("ledger", *arguments).stdout, arguments
 
 
 def test_a_released_doubt_is_new(aiowery_command: Command, books: Path) -> None:
@@ -164,30 +166,30 @@ def test_a_released_doubt_is_new(aiowery_command: Command, books: Path) -> None:
 def test_a_doubt_is_sent_again_on_demand(aiowery_command: Command, aiowery_sandbox: Sandbox, tmp_path: Path) -> None:
     """Resubmit sends it at once, waits, and prints what it brings."""
     (tmp_path / "p.txt").write_text("a cat\n")
-    aiowery_sandbox.script(Fault(faults.LostAnswer(0.2), on="submit", times=1))
+    aiowery_sandbox.inject(Fault(faults.LostAnswer(0.2), on="submit", times=1))
     assert aiowery_command("batch", "p.txt", "--out", "out").returncode == 3
     ended = aiowery_command("doubts", "resubmit", "1", "--ledger", "out")
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.startswith(aiowery_sandbox.url)
     again = aiowery_command("batch", "p.txt", "--out", "out")
     assert again.returncode == 0, again.stderr
-    assert aiowery_sandbox.world.credits == 10_000 - 2
+    assert aiowery_sandbox.weryai.credits == 10_000 - 2
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (("jobs", "show", "99"), 2, "entry 99 is not there"),
-        (("jobs", "show", "0"), 2, "Must be >= 1"),
-        (("jobs", "list", "--batch", "dogs"), 2, "no batch is called 'dogs'"),
+        (("ledger", "show", "99"), 2, "entry 99 is not there"),
+        (("ledger", "show", "0"), 2, "Must be >= 1"),
+        (("ledger", "list", "--batch", "dogs"), 2, "no batch is called 'dogs'"),
         (("doubts", "adopt", "1", "t"), 1, "not in doubt"),
         (("doubts", "adopt", "2"), 2, "name the task ids"),
         (("doubts", "adopt", "2", ""), 2, "no task id"),
         (("doubts", "release", "2", "3"), 1, "not in doubt"),
         (("doubts", "release"), 2, "name the entries"),
         (("doubts", "resubmit", "2", "--sandbox"), 2, "leave it out"),
-        (("jobs", "list", "--ledger", "missing.db"), 2, "there is no ledger missing.db"),
-        (("jobs", "list", "--ledger", "notes.txt"), 2, "is no ledger"),
+        (("ledger", "list", "--ledger", "missing.db"), 2, "there is no ledger missing.db"),
+        (("ledger", "list", "--ledger", "notes.txt"), 2, "is no ledger"),
     ],
 )
 def test_wrong_use_changes_nothing(

@@ -37,7 +37,7 @@ def batch(tmp_path: Path, aiowery_command: Here) -> Callable[..., CompletedProce
 
 def charged(sandbox: Sandbox) -> int:
     """Return how many credits the sandbox has taken."""
-    return 10_000 - sandbox.world.credits
+    return 10_000 - sandbox.weryai.credits
 
 
 def fates(lines: Sequence[dict[str, Any]]) -> Counter[str]:
@@ -49,7 +49,7 @@ def test_a_hop_that_answers_by_itself_gets_a_few_and_a_later_run_sends_the_rest(
     batch: Here, manifest: Manifest, aiowery_sandbox: Sandbox
 ) -> None:
     """At most six of 24 and three probes; exit code 3, and the same command again sends what is unsent, once."""
-    aiowery_sandbox.script(Fault(faults.NotJson(), on="submit"))
+    aiowery_sandbox.inject(Fault(faults.NotJson(), on="submit"))
     ended = batch()
     doubts = fates(manifest())["in_doubt"]
     assert ended.returncode == 3, ended.stderr
@@ -72,7 +72,7 @@ def test_a_hop_that_answers_by_itself_gets_a_few_and_a_later_run_sends_the_rest(
 
 def test_a_hop_that_recovers_costs_a_pause(batch: Here, manifest: Manifest, aiowery_sandbox: Sandbox) -> None:
     """The batch waits, says when it goes on, and is done; --json tells both."""
-    aiowery_sandbox.script(Fault(faults.NotJson(), on="submit", times=2))
+    aiowery_sandbox.inject(Fault(faults.NotJson(), on="submit", times=2))
     ended = batch("--json", "--max-doubts", "2", "--in-flight", "1", "--limit", "8")
     assert fates(manifest()) == {"in_doubt": 2, "done": 6}, ended.stderr
     assert ended.stderr.count("Submitting pauses") == ended.stderr.count("Submitting goes on.") == 1
@@ -80,7 +80,7 @@ def test_a_hop_that_recovers_costs_a_pause(batch: Here, manifest: Manifest, aiow
     paused = next(event for event in events if event["event"] == "paused")
     assert paused["failed_probes"] == 0
     assert paused["retry_in"] == pytest.approx(0.05, abs=0.01)
-    assert "the last 2 submissions" in paused["because"]
+    assert "the last 2 submissions" in paused["reason"]
     assert [event["event"] for event in events].count("resumed") == 1
     assert events[-1]["exit_code"] == ended.returncode == 3
     assert charged(aiowery_sandbox) == 8
@@ -90,7 +90,7 @@ def test_without_a_single_doubt_in_the_ledger_it_ends_with_3_too(
     batch: Here, manifest: Manifest, aiowery_sandbox: Sandbox
 ) -> None:
     """Pages that the verdict calls refusals stop a batch likewise, and what was accepted before is saved."""
-    aiowery_sandbox.script(Fault(faults.Redirect("https://elsewhere.example"), on="submit"))
+    aiowery_sandbox.inject(Fault(faults.Redirect("https://elsewhere.example"), on="submit"))
     ended = batch("--max-doubts", "1")
     assert ended.returncode == 3, ended.stderr
     assert "3 probes failed" in ended.stdout

@@ -69,7 +69,7 @@ def test_an_objection_refuses_the_request(aiowery_command: Command, registry: Sa
     (line,) = ended.stderr.splitlines()
     for words in ("aspect_ratio is '7:1'", "takes 1:1, 16:9", "image_number is 3", "--no-check sends it anyway"):
         assert words in line
-    assert registry.world.counters.posts == 0
+    assert registry.weryai.counters.posts == 0
 
 
 @pytest.mark.usefixtures("registry")
@@ -91,7 +91,7 @@ def test_in_a_batch_the_others_go_on(
     first, second, third = sorted(manifest(), key=lambda line: line["index"])
     assert (first["outcome"], second["outcome"], third["outcome"]) == ("done", "not submitted", "done")
     assert "takes 1:1, 16:9" in second["error"]["message"]
-    assert registry.world.counters.posts == 2
+    assert registry.weryai.counters.posts == 2
 
 
 def test_strict_sends_nothing_against_an_objection(aiowery_command: Command, registry: Sandbox, tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_strict_sends_nothing_against_an_objection(aiowery_command: Command, reg
     assert "nothing was sent" in ended.stderr
     assert "line 2: aspect_ratio is '7:1'" in ended.stderr
     assert "line 3: cannot read gone.png" in ended.stderr
-    assert registry.world.counters.posts == 0
+    assert registry.weryai.counters.posts == 0
 
 
 def test_a_model_that_is_not_listed_is_told_once(aiowery_command: Command, registry: Sandbox, tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_a_model_that_is_not_listed_is_told_once(aiowery_command: Command, regis
     assert [line for line in ended.stderr.splitlines() if "registry" in line] == [
         "Note: the model registry does not list GPT_IMAGE_2 for text-to-image"
     ]
-    assert registry.world.counters.posts == 3
+    assert registry.weryai.counters.posts == 3
 
 
 @pytest.mark.usefixtures("no_registry")

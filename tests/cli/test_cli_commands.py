@@ -170,17 +170,17 @@ def test_status_and_balance_ask_the_service(aiowery_command: Command, aiowery_sa
     ended = aiowery_command("status", "task_unknown")
     assert ended.returncode == 1
     assert ended.stderr.startswith("aiowery: ")
-    aiowery_sandbox.world.submit(_order("a cat"))
-    task = aiowery_sandbox.world.tasks[0]
+    aiowery_sandbox.weryai.submit(_order("a cat"))
+    task = aiowery_sandbox.weryai.tasks[0]
     told = aiowery_command("status", task.id)
     assert told.returncode == 0
     assert told.stdout.startswith(f"{task.id}: ")
 
 
 def _order(prompt: str) -> Any:
-    from aiowery.sandbox._weryai.state import Order  # noqa: PLC0415 - not public
+    from aiowery.sandbox._weryai.state import TaskSpec  # noqa: PLC0415 - not public
 
-    return Order(prompt=prompt, model="WERYAI_IMAGE_2_0", aspect_ratio="1:1")
+    return TaskSpec(prompt=prompt, model="WERYAI_IMAGE_2_0", aspect_ratio="1:1")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -32,7 +32,7 @@ def cats(tmp_path: Path) -> Path:
 
 def charged(sandbox: Sandbox) -> int:
     """Return how many credits the sandbox has taken."""
-    return 10_000 - sandbox.world.credits
+    return 10_000 - sandbox.weryai.credits
 
 
 def fates(lines: Sequence[dict[str, Any]]) -> Counter[str]:
@@ -48,7 +48,7 @@ def test_the_same_command_again_sends_nothing(
     assert first.returncode == 0, first.stderr
     pictures = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*.png")}
     told = {line["index"]: line["files"] for line in manifest()}
-    again = aiowery_command("batch", "cats.txt", "--out", "out", "--gallery", "--credit-price", "0.05")
+    again = aiowery_command("batch", "cats.txt", "--out", "out", "--gallery", "--price-per-credit", "0.05")
     assert again.returncode == 0, again.stderr
     assert "12 had come to their end before, and were not sent again." in again.stdout
     assert "12 credits (0.60 at 0.05 each)" in again.stdout
@@ -97,7 +97,7 @@ def test_doubts_are_told_and_settled(
     aiowery_command: Command, manifest: Manifest, aiowery_sandbox: Sandbox, cats: Path
 ) -> None:
     """A lost answer makes exit code 3, run after run, until somebody decides; released, it is sent."""
-    aiowery_sandbox.script(Fault(faults.LostAnswer(0.2), on="submit", times=1))
+    aiowery_sandbox.inject(Fault(faults.LostAnswer(0.2), on="submit", times=1))
     for _ in range(2):
         ended = aiowery_command("batch", "cats.txt", "--out", "out")
         assert ended.returncode == 3, ended.stderr
@@ -135,7 +135,7 @@ def test_a_dry_run_shows_and_sends_nothing(
     aiowery_command: Command, aiowery_sandbox: Sandbox, cats: Path, tmp_path: Path
 ) -> None:
     """Items, estimate and balance; no file is made; afterwards it knows what was done."""
-    price = ("--price", "WERYAI_IMAGE_2_0=1.5", "--credit-price", "0.05")
+    price = ("--price", "WERYAI_IMAGE_2_0=1.5", "--price-per-credit", "0.05")
     dry = aiowery_command("batch", "cats.txt", "--out", "out", "--dry-run", *price)
     assert dry.returncode == 0, dry.stderr
     assert dry.stdout.count("to send") == 13
@@ -171,16 +171,16 @@ def test_an_empty_account_says_what_remains(
     aiowery_command: Command, manifest: Manifest, aiowery_sandbox: Sandbox, cats: Path
 ) -> None:
     """Without credits nothing more is tried; what was accepted is kept, and the rest is sent when there are some."""
-    aiowery_sandbox.world._credits = 4
+    aiowery_sandbox.weryai._credits = 4
     ended = aiowery_command("batch", "cats.txt", "--out", "out", "--in-flight", "2")
     assert ended.returncode == 1, ended.stderr
     assert "no credits left" in ended.stdout
     assert "8 remain that were not submitted and cost nothing." in ended.stdout
     assert fates(manifest()) == {"done": 4, "not submitted": 8}
-    aiowery_sandbox.world._credits = 100
+    aiowery_sandbox.weryai._credits = 100
     ended = aiowery_command("batch", "cats.txt", "--out", "out")
     assert ended.returncode == 0, ended.stderr
-    assert aiowery_sandbox.world.credits == 92
+    assert aiowery_sandbox.weryai.credits == 92
     assert cats.exists()
 
 
@@ -188,10 +188,10 @@ def test_a_batch_that_stops_tells_what_had_been_sent_before(
     aiowery_command: Command, manifest: Manifest, aiowery_sandbox: Sandbox, cats: Path
 ) -> None:
     """What is done or in doubt since an earlier run is told so, although this one ended before it came to them."""
-    aiowery_sandbox.script(Fault(faults.BAD_GATEWAY, on="submit", times=1))
+    aiowery_sandbox.inject(Fault(faults.BAD_GATEWAY, on="submit", times=1))
     assert aiowery_command("batch", "cats.txt", "--out", "out").returncode == 3
     cats.write_text("".join(f"dog {number}\n" for number in range(40)) + cats.read_text())
-    aiowery_sandbox.world._credits = 0
+    aiowery_sandbox.weryai._credits = 0
     ended = aiowery_command("batch", "cats.txt", "--out", "out")
     assert fates(manifest()) == {"done": 11, "in_doubt": 1, "not submitted": 40}
     assert ended.returncode == 3, ended.stderr

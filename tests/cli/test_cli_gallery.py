@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiowery.cli.output.gallery import page, ratio, write_gallery
-from aiowery.cli.records import Fate, Problem, Record, Summary
+from aiowery.cli.records import ItemError, ItemStatus, Record, Summary
 
 _TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\r\x00"), max_size=60)
 
@@ -39,7 +39,7 @@ class _Tags(HTMLParser):
 
 def _record(index: int = 1, prompt: str = "a cat", **facts: Any) -> Record:
     request = {"type": "text-to-image", "prompt": prompt, "model": "M", "aspect_ratio": "16:9"}
-    made: dict[str, Any] = {"line": index, "request": request, "notes": {}, "fate": Fate.DONE}
+    made: dict[str, Any] = {"line": index, "request": request, "notes": {}, "status": ItemStatus.DONE}
     return Record(index=index, prompt=prompt, **{**made, **facts})
 
 
@@ -51,7 +51,7 @@ def _page(*records: Record, title: str = "p.txt") -> str:
 def test_no_text_becomes_markup(prompt: str, reason: str) -> None:
     """Whatever prompts, notes and reasons hold, the page has the same elements and shows the text as it is."""
     done = {"files": ("0001-a.png",), "failures": ("one failed",)}
-    failed = {"fate": Fate.FAILED, "problem": Problem(kind="JobFailed", message=reason)}
+    failed = {"status": ItemStatus.FAILED, "problem": ItemError(kind="JobFailed", message=reason)}
     page = _Tags(_page(_record(1, prompt, notes={"n": reason}, **done), _record(2, prompt, **failed), title=prompt))
     plain = _Tags(_page(_record(1, "a", notes={"n": "b"}, **done), _record(2, "a", **failed), title="a"))
     assert [tag for tag, _ in page.tags] == [tag for tag, _ in plain.tags]
@@ -83,10 +83,10 @@ def test_failures_stand_there_with_reason_ids_and_urls() -> None:
     """Whoever looks at the page finds every item: those without a result with all that is known of them."""
     text = _page(
         _record(1, files=("a.png",)),
-        _record(2, "b", fate=Fate.FAILED, problem=Problem(kind="X", message="disk full"), task_ids=("t2",),
+        _record(2, "b", status=ItemStatus.FAILED, problem=ItemError(kind="X", message="disk full"), task_ids=("t2",),
                 urls=("https://example.com/2.png", "javascript:alert(1)", "http://[")),
-        _record(3, "", fate=Fate.FAILED, request=None, problem=Problem(kind="X", message="is not JSON")),
-        _record(4, "d", fate=Fate.NOT_SUBMITTED),
+        _record(3, "", status=ItemStatus.FAILED, request=None, problem=ItemError(kind="X", message="is not JSON")),
+        _record(4, "d", status=ItemStatus.NOT_SUBMITTED),
     )  # fmt: skip
     tags = _Tags(text)
     for words in ("3 without a result", "failed: disk full", "t2", "line 3", "failed: is not JSON", "not submitted"):

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiowery.cli.input.prompt_files import Form, Item, parse, read_text
+from aiowery.cli.input.prompt_files import Form, InputItem, parse, read_text
 from aiowery.cli.input.requests import from_object
 from aiowery.errors import ConfigurationError
-from aiowery.weryai import TextToImage, as_object
+from aiowery.weryai import TextToImage, to_dict
 
 _PROMPTS = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_size=1, max_size=40)
 _JSON = st.recursive(
@@ -34,11 +34,11 @@ _REQUESTS = st.builds(
 )
 
 
-def _prompts(items: list[Item]) -> list[str | None]:
+def _prompts(items: list[InputItem]) -> list[str | None]:
     return [getattr(item.request, "prompt", None) for item in items]
 
 
-def _items(text: str, form: Form, **defaults: object) -> list[Item]:
+def _items(text: str, form: Form, **defaults: object) -> list[InputItem]:
     return list(parse(text, form, defaults))
 
 
@@ -64,7 +64,7 @@ def test_csv_reads_what_a_spreadsheet_writes(rows: list[tuple[str, str]]) -> Non
 @given(_REQUESTS)
 def test_a_manifest_request_is_a_jsonl_line(request_: TextToImage) -> None:
     """What the manifest says of a request reads back as an equal request."""
-    line = json.dumps(as_object(request_), ensure_ascii=False)
+    line = json.dumps(to_dict(request_), ensure_ascii=False)
     (item,) = _items(line, "jsonl")
     assert item.request == request_
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiowery.cli.records import Fate, Problem, Record, Summary, duration
+from aiowery.cli.records import ItemError, ItemStatus, Record, Summary, duration
 from aiowery.cli.run.manifest import Manifest, prepare, set_aside
 from aiowery.errors import ConfigurationError, JobFailed
 
@@ -22,7 +22,7 @@ def _record(index: int, **facts: Any) -> Record:
         "prompt": "zwölf\nMöwen",
         "request": {"type": "text-to-image", "prompt": "zwölf\nMöwen"},
         "notes": {},
-        "fate": Fate.DONE,
+        "status": ItemStatus.DONE,
     }
     return Record(index=index, **{**made, **facts})
 
@@ -50,7 +50,7 @@ def test_each_line_is_on_disk_when_the_call_returns(tmp_path: Path) -> None:
     manifest = Manifest(tmp_path)
     manifest.accepted(1, ("t1", "t2"))
     assert json.loads((tmp_path / "under-way.jsonl").read_text()) == {"index": 1, "batch": "", "task_ids": ["t1", "t2"]}
-    manifest.ended(_record(1, task_ids=("t1", "t2"), seconds=1.23456, problem=Problem.of(JobFailed("x"))))
+    manifest.ended(_record(1, task_ids=("t1", "t2"), seconds=1.23456, problem=ItemError.of(JobFailed("x"))))
     line = json.loads((tmp_path / "manifest.jsonl").read_text())
     assert (line["task_ids"], line["seconds"], line["error"]["class"]) == (["t1", "t2"], 1.235, "JobFailed")
     manifest.close(whole=True)
@@ -199,8 +199,8 @@ def test_a_summary_counts_and_tells_what_is_missing() -> None:
     """Numbers of each fate are in the sentence; those that are nought are not."""
     records = [
         _record(1, files=("a", "b"), credits=2.0, failures=("no",)),
-        _record(2, fate=Fate.FAILED),
-        _record(3, fate=Fate.IN_DOUBT),
+        _record(2, status=ItemStatus.FAILED),
+        _record(3, status=ItemStatus.IN_DOUBT),
     ]
     summary = Summary.of(records, 65)
     assert not summary.all_done

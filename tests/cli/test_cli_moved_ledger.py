@@ -17,14 +17,14 @@ import pytest
 from support import World, client_of
 
 from aiowery import Job
-from aiowery.cli.input.prompt_files import Item as Line
+from aiowery.cli.input.prompt_files import InputItem as Line
 from aiowery.cli.output.progress import PlainProgress
-from aiowery.cli.records import Fate
-from aiowery.cli.run.job_source import SingleDesk
-from aiowery.cli.run.manifest import NoJournal
-from aiowery.cli.run.runner import Run
+from aiowery.cli.records import ItemStatus
+from aiowery.cli.run.job_source import SingleJobSource
+from aiowery.cli.run.manifest import NoManifest
+from aiowery.cli.run.runner import ItemRunner
 from aiowery.errors import LedgerError
-from aiowery.ledger import Item, SqliteLedger
+from aiowery.ledger import NewEntry, SqliteLedger
 from aiowery.weryai import TextToImage
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -42,7 +42,7 @@ def copy(tmp_path: Path) -> Path:
         ledger = SqliteLedger(tmp_path / "jobs.db")
         await ledger.open()
         request = {"type": "text-to-image", "prompt": "a cat", "model": "M"}
-        await ledger.enter("cats", [Item(key=str(n), position=n, request=request) for n in range(2)])
+        await ledger.add("cats", [NewEntry(key=str(n), index=n, request=request) for n in range(2)])
         await ledger.aclose()
 
     asyncio.run(fill())
@@ -68,16 +68,16 @@ def test_a_batch_whose_ledger_is_moved_saves_what_it_has_and_ends(
 
 
 @attrs.define
-class BrokenDesk(SingleDesk):
+class BrokenDesk(SingleJobSource):
     """A desk whose ledger fails; what an earlier run has sent is `before`."""
 
-    before: Fate
+    before: ItemStatus
 
     async def job(self, item: Line) -> Job[Any] | None:
         """Fail."""
         raise LedgerError(f"nothing of {item.index} can be written down")
 
-    def left_alone(self, item: Line) -> Fate:  # noqa: ARG002 - all alike
+    def is_owned_elsewhere(self, item: Line) -> ItemStatus:  # noqa: ARG002 - all alike
         """Return what an earlier run has made of it."""
         return self.before
 
@@ -85,21 +85,25 @@ class BrokenDesk(SingleDesk):
 @pytest.mark.anyio
 @pytest.mark.parametrize(
     ("before", "fate", "stops"),
-    [(Fate.NOT_SUBMITTED, Fate.NOT_SUBMITTED, True), (Fate.INTERRUPTED, Fate.FAILED, False)],
+    [(ItemStatus.NOT_SUBMITTED, ItemStatus.NOT_SUBMITTED, True), (ItemStatus.INTERRUPTED, ItemStatus.FAILED, False)],
 )
-async def test_only_what_was_not_sent_before_counts_as_unsent(before: Fate, fate: Fate, *, stops: bool) -> None:
+async def test_only_what_was_not_sent_before_counts_as_unsent(
+    before: ItemStatus, fate: ItemStatus, *, stops: bool
+) -> None:
     """A ledger that fails stops what is to be sent; of what an earlier run has sent, nothing says that it was free."""
     async with client_of(World()) as client:
         lines = [Line(index=n, line=n, request=TextToImage(prompt=f"cat {n}")) for n in (1, 2)]
-        run = Run(client, None, stem=str, journal=NoJournal(), progress=PlainProgress(), desk=BrokenDesk(before))
+        run = ItemRunner(
+            client, None, stem=str, journal=NoManifest(), progress=PlainProgress(), desk=BrokenDesk(before)
+        )
         records = await run.finish(lines)
-    assert {record.fate for record in records} == {fate}
+    assert {record.status for record in records} == {fate}
     assert (run.stopped is not None) == stops
 
 
 def test_a_copy_is_shown_and_sends_nothing_until_it_is_accepted(aiowery_command: Command, copy: Path) -> None:
     """Looking works and says why no more does; what settles doubts or sends is refused; accepted, it is a ledger."""
-    for command in (("jobs", "list"), ("jobs", "show", "1"), ("jobs", "export"), ("doubts", "list")):
+    for command in (("ledger", "list"), ("ledger", "show", "1"), ("ledger", "export"), ("doubts", "list")):
         shown = aiowery_command(*command, "--ledger", str(copy))
         assert shown.returncode == 0, shown.stderr
         assert "Only shown: " in shown.stderr
@@ -108,8 +112,8 @@ def test_a_copy_is_shown_and_sends_nothing_until_it_is_accepted(aiowery_command:
         refused = aiowery_command("doubts", way, "1", "--ledger", str(copy))
         assert refused.returncode != 0
         assert "is a copy of a ledger" in refused.stderr
-    accepted = aiowery_command("jobs", "accept-copy", "--ledger", str(copy))
+    accepted = aiowery_command("ledger", "accept-copy", "--ledger", str(copy))
     assert accepted.returncode == 0, accepted.stderr
     assert "2 of its entries are new" in accepted.stdout
-    shown = aiowery_command("jobs", "list", "--ledger", str(copy))
+    shown = aiowery_command("ledger", "list", "--ledger", str(copy))
     assert (shown.returncode, shown.stderr) == (0, "")

@@ -10,19 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from aiowery import Limits, PollPolicy, RetryPolicy, WeryAI
-from aiowery.cli.input.prompt_files import Item
+from aiowery.cli.input.prompt_files import InputItem
 from aiowery.cli.output.progress import PlainProgress
-from aiowery.cli.run.job_source import BatchDesk, Terms
+from aiowery.cli.run.job_source import BatchJobSource, BatchTerms
 from aiowery.cli.run.manifest import LEDGER, MANIFEST, Manifest, forget
-from aiowery.cli.run.runner import Run
+from aiowery.cli.run.runner import ItemRunner
 from aiowery.sandbox import Fault, Sandbox, faults
 from aiowery.weryai import TextToImage
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 SPEED = 200.0
-THROTTLED = Fault(faults.Refuse(429, 1001, "Request rate limit exceeded", ids=True), on="submit", match="lost")
-ITEMS = [Item(index=1, line=1, request=TextToImage(prompt="a lost cat"))]
+THROTTLED = Fault(faults.ErrorResponse(429, 1001, "Request rate limit exceeded", ids=True), on="submit", match="lost")
+ITEMS = [InputItem(index=1, line=1, request=TextToImage(prompt="a lost cat"))]
 
 
 def run_batch(sandbox: Sandbox, out: Path) -> None:
@@ -43,9 +43,9 @@ async def finished(sandbox: Sandbox, out: Path, manifest: Manifest) -> None:
         ledger=out / LEDGER,
     )
     async with client:
-        desk = BatchDesk(client, Terms(name="cats"), check=False)
+        desk = BatchJobSource(client, BatchTerms(name="cats"), check=False)
         progress = PlainProgress()
-        run = Run(client, out, stem=lambda item: str(item.index), journal=manifest, progress=progress, desk=desk)
+        run = ItemRunner(client, out, stem=lambda item: str(item.index), journal=manifest, progress=progress, desk=desk)
         await run.finish(ITEMS)
 
 
@@ -57,9 +57,9 @@ def line_of(out: Path) -> Any:
 def test_a_batch_shows_named_tasks_and_fetches_them_later(aiowery_command: Command, tmp_path: Path) -> None:
     """The ids are in the manifest and in the list of doubts; the next run adopts the task and pays nothing."""
     with Sandbox(speed=SPEED, picture_size=64) as sandbox:
-        sandbox.script(THROTTLED, Fault(faults.Refuse(200, 1009, "no"), on="status", match="lost", times=1))
+        sandbox.inject(THROTTLED, Fault(faults.ErrorResponse(200, 1009, "no"), on="status", match="lost", times=1))
         run_batch(sandbox, tmp_path)
-        lost = sandbox.world.tasks[0].id
+        lost = sandbox.weryai.tasks[0].id
         doubt = line_of(tmp_path)
         assert (doubt["outcome"], doubt["task_ids"]) == ("in_doubt", [lost])
         assert lost in doubt["error"]["message"]
@@ -68,13 +68,13 @@ def test_a_batch_shows_named_tasks_and_fetches_them_later(aiowery_command: Comma
         run_batch(sandbox, tmp_path)
         adopted = line_of(tmp_path)
         assert (adopted["outcome"], adopted["task_ids"]) == ("done", [lost])
-        assert sandbox.world.counters.posts == sandbox.world.charged == 1
+        assert sandbox.weryai.counters.posts == sandbox.weryai.charged == 1
 
 
 def test_a_single_request_tells_the_ids(aiowery_command: Command, aiowery_sandbox: Sandbox) -> None:
     """Exit code 3, with the ids and the command that asks about them."""
-    aiowery_sandbox.script(THROTTLED, Fault(faults.Refuse(200, 1009, "no"), on="status"))
+    aiowery_sandbox.inject(THROTTLED, Fault(faults.ErrorResponse(200, 1009, "no"), on="status"))
     ended = aiowery_command("generate", "a lost cat", "--out", "out", "--no-check")
     assert ended.returncode == 3, ended.stderr
-    assert f"task ids: {aiowery_sandbox.world.tasks[0].id} (aiowery status" in ended.stderr
-    assert aiowery_sandbox.world.counters.posts == 1
+    assert f"task ids: {aiowery_sandbox.weryai.tasks[0].id} (aiowery status" in ended.stderr
+    assert aiowery_sandbox.weryai.counters.posts == 1

@@ -250,7 +250,7 @@ def test_a_file_that_cannot_be_uploaded_is_wrong_use(
     ended = aiowery_command("run", "image-upscale", "--set", "image_url=photo.png")
     assert (ended.returncode, ended.stdout) == (2, "")
     assert words in ended.stderr
-    assert aiowery_sandbox.world.charged == 0
+    assert aiowery_sandbox.weryai.charged == 0
 
 
 def test_a_failed_task_is_exit_code_1_with_its_id(aiowery_command: Command) -> None:

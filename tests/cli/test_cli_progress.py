@@ -10,29 +10,29 @@ import attrs
 import pytest
 from rich.console import Console
 
-from aiowery.cli.output.logs import logs_told
-from aiowery.cli.output.progress import PlainProgress, Tally, failure_line, plain_line, time_left, write_line
+from aiowery.cli.output.logs import show_logs
+from aiowery.cli.output.progress import Counts, PlainProgress, failure_line, plain_line, time_left, write_line
 from aiowery.cli.output.progress_bar import BarProgress
-from aiowery.cli.records import Fate, Objected, Problem, Record
+from aiowery.cli.records import ItemError, ItemStatus, Record, ValidationRefused
 
 _JOB: Any = None
 
 
-def _record(fate: Fate = Fate.DONE, **facts: Any) -> Record:
-    return Record(index=1, line=3, prompt="a [red] cat", request={}, notes={}, fate=fate, **facts)
+def _record(fate: ItemStatus = ItemStatus.DONE, **facts: Any) -> Record:
+    return Record(index=1, line=3, prompt="a [red] cat", request={}, notes={}, status=fate, **facts)
 
 
-_FAILED = _record(Fate.FAILED, task_ids=("t",), problem=Problem(kind="X", message="no [bold]luck[/]"))
+_FAILED = _record(ItemStatus.FAILED, task_ids=("t",), problem=ItemError(kind="X", message="no [bold]luck[/]"))
 
 
 def test_a_tally_adds_up() -> None:
     """Every item is in exactly one place; one that an earlier run had sent was never under way in this one."""
-    tally = Tally(5)
+    tally = Counts(5)
     tally.accepted(1)
     assert (tally.queued, tally.running, tally.ended) == (4, 1, 0)
     tally.end(_record(task_ids=("t",)))
     tally.end(attrs.evolve(_FAILED, index=2))
-    tally.end(attrs.evolve(_record(Fate.NOT_SUBMITTED), index=3))
+    tally.end(attrs.evolve(_record(ItemStatus.NOT_SUBMITTED), index=3))
     assert (tally.queued, tally.running, tally.done, tally.failed, tally.ended) == (2, 0, 1, 1, 3)
     assert plain_line(tally).startswith("3/5: 2 queued, 0 running, 1 done, 1 failed, ")
 
@@ -45,13 +45,13 @@ def test_time_left_goes_by_the_speed_so_far() -> None:
 def test_failures_are_told_once_and_only_failures() -> None:
     """A message that begins with the prompt does not get it twice; what was not submitted is not told one by one."""
     assert failure_line(_FAILED) == "failed: line 3: 'a [red] cat': no [bold]luck[/]"
-    assert failure_line(_record(Fate.FAILED, problem=Problem(kind="X", message="a [red] cat: no"))) == (
+    assert failure_line(_record(ItemStatus.FAILED, problem=ItemError(kind="X", message="a [red] cat: no"))) == (
         "failed: line 3: a [red] cat: no"
     )
     assert failure_line(_record(failures=("no", "no"))) == "partly failed: line 3: 'a [red] cat': no"
     assert failure_line(_record()) is None
-    assert failure_line(_record(Fate.NOT_SUBMITTED, problem=Problem(kind="X", message="no credits"))) is None
-    objected = _record(Fate.NOT_SUBMITTED, problem=Problem.of(Objected("no such shape")))
+    assert failure_line(_record(ItemStatus.NOT_SUBMITTED, problem=ItemError(kind="X", message="no credits"))) is None
+    objected = _record(ItemStatus.NOT_SUBMITTED, problem=ItemError.of(ValidationRefused("no such shape")))
     assert failure_line(objected) == "not submitted: line 3: 'a [red] cat': no such shape"
 
 
@@ -111,7 +111,7 @@ def test_log_records_are_told_by_verbosity(verbosity: int, told: list[str], unsa
     """Warnings are counted where they are not shown, so that they do not garble the screen."""
     lines: list[str] = []
     log = logging.getLogger("aiowery.test")
-    with logs_told(verbosity, lines.append) as logs:
+    with show_logs(verbosity, lines.append) as logs:
         for write, text in ((log.debug, "d"), (log.info, "i"), (log.warning, "w"), (log.error, "e")):
             write(text)
     assert lines == told

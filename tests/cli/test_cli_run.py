@@ -15,13 +15,13 @@ import pytest
 from support import World, client_of, envelope
 
 from aiowery import File, Limits, PollPolicy, RetryPolicy, WeryAI
-from aiowery.cli.input.prompt_files import Item
+from aiowery.cli.input.prompt_files import InputItem
 from aiowery.cli.output.progress import PlainProgress
-from aiowery.cli.records import Fate, Record
-from aiowery.cli.run.job_source import SingleDesk
-from aiowery.cli.run.manifest import NoJournal
-from aiowery.cli.run.runner import Run
-from aiowery.cli.run.saver import Kept, Saver
+from aiowery.cli.records import ItemStatus, Record
+from aiowery.cli.run.job_source import SingleJobSource
+from aiowery.cli.run.manifest import NoManifest
+from aiowery.cli.run.runner import ItemRunner
+from aiowery.cli.run.saver import SavedFiles, Saver
 from aiowery.errors import DownloadError
 from aiowery.sandbox import Fault, Sandbox, faults
 from aiowery.weryai import Chat, ImageUpscale, TextToImage
@@ -36,29 +36,29 @@ def _client(sandbox: Sandbox, **limits: int) -> WeryAI:
         sandbox.key,
         base_url=sandbox.url,
         limits=Limits(**limits).faster(SPEED),  # type: ignore[arg-type]
-        polling=PollPolicy(image_deadline=6000).faster(SPEED),
+        polling=PollPolicy(image_timeout=6000).faster(SPEED),
         retries=RetryPolicy().faster(SPEED),
     )
 
 
-def _items(*prompts: str, **fields: Any) -> list[Item]:
+def _items(*prompts: str, **fields: Any) -> list[InputItem]:
     requests = (TextToImage(prompt=prompt, **fields) for prompt in prompts)
-    return [Item(index=place, line=place, request=request) for place, request in enumerate(requests, 1)]
+    return [InputItem(index=place, line=place, request=request) for place, request in enumerate(requests, 1)]
 
 
-def _run(client: WeryAI, out: Path, journal: Any = None, *, check: bool = False) -> Run:
-    return Run(
+def _run(client: WeryAI, out: Path, journal: Any = None, *, check: bool = False) -> ItemRunner:
+    return ItemRunner(
         client,
         out,
         stem=lambda item: f"{item.index:04}",
-        journal=journal or NoJournal(),
+        journal=journal or NoManifest(),
         progress=PlainProgress(),
-        desk=SingleDesk(client, check=check),
+        desk=SingleJobSource(client, check=check),
     )
 
 
-def _fates(records: Sequence[Record]) -> Counter[Fate]:
-    return Counter(record.fate for record in records)
+def _fates(records: Sequence[Record]) -> Counter[ItemStatus]:
+    return Counter(record.status for record in records)
 
 
 def _pictures(out: Path) -> int:
@@ -79,12 +79,12 @@ async def test_no_credits_left_keeps_what_was_accepted(
     async with _client(poor, in_flight=2) as client:
         run = _run(client, tmp_path)
         records = await run.finish(_items(*("a cat",) * 50))
-    assert _fates(records) == {Fate.DONE: 3, Fate.NOT_SUBMITTED: 47}
+    assert _fates(records) == {ItemStatus.DONE: 3, ItemStatus.NOT_SUBMITTED: 47}
     assert _pictures(tmp_path) == 3
     assert run.stopped is not None
     assert run.stopped.exit_code == 1
     assert "no credits left" in run.stopped.reason
-    assert poor.world.counters.posts <= 10
+    assert poor.weryai.counters.posts <= 10
     assert "Nothing more is submitted: no credits left" in capsys.readouterr().err
 
 
@@ -93,9 +93,9 @@ async def test_a_lost_answer_is_in_doubt(tmp_path: Path) -> None:
     async with Sandbox(speed=SPEED, faults=[Fault(faults.Reset(processed=True), on="submit", times=1)]) as sandbox:
         async with _client(sandbox) as client:
             (record,) = await _run(client, tmp_path).finish(_items("a cat"))
-        assert record.fate is Fate.IN_DOUBT
+        assert record.status is ItemStatus.IN_DOUBT
         assert record.problem is not None
-        assert sandbox.world.counters.posts == 1
+        assert sandbox.weryai.counters.posts == 1
 
 
 async def test_full_disk_keeps_urls_and_stops(
@@ -114,13 +114,13 @@ async def test_full_disk_keeps_urls_and_stops(
         monkeypatch.setattr(client, "download", sometimes)
         run = _run(client, tmp_path)
         records = await run.finish(_items(*("a cat",) * 30, image_number=2))
-    assert records[0].fate is Fate.FAILED
+    assert records[0].status is ItemStatus.FAILED
     assert records[0].files == ("0001-1.png",)
     assert len(records[0].urls) == 1
     assert len(records[0].task_ids) == 2
     assert run.stopped is not None
     assert run.stopped.exit_code == 1
-    assert _fates(records)[Fate.NOT_SUBMITTED] > 0
+    assert _fates(records)[ItemStatus.NOT_SUBMITTED] > 0
     for record in records:
         assert len(record.files) + len(record.urls) == len(record.task_ids)
 
@@ -135,10 +135,10 @@ async def test_a_journal_that_cannot_be_written_stops_the_run(aiowery_sandbox: S
         def ended(self, _record: Record, /) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    async with _client(aiowery_sandbox, in_flight=1, submits=1) as client:
+    async with _client(aiowery_sandbox, in_flight=1, submissions=1) as client:
         run = _run(client, tmp_path, Full())
         records = await run.finish(_items(*("a cat",) * 20))
-    assert _fates(records) == {Fate.FAILED: 1, Fate.NOT_SUBMITTED: 19}
+    assert _fates(records) == {ItemStatus.FAILED: 1, ItemStatus.NOT_SUBMITTED: 19}
     assert (len(records[0].task_ids), len(records[0].urls)) == (1, 1)
     assert run.stopped is not None
     assert "cannot write the manifest: No space left" in run.stopped.reason
@@ -158,7 +158,7 @@ async def test_what_nobody_foresaw_costs_one_item(
 
         monkeypatch.setattr(client, "submit", sometimes)
         records = await _run(client, tmp_path).finish(_items("a", "b", "c"))
-    assert [record.fate for record in records] == [Fate.DONE, Fate.FAILED, Fate.DONE]
+    assert [record.status for record in records] == [ItemStatus.DONE, ItemStatus.FAILED, ItemStatus.DONE]
     assert records[1].problem is not None
     assert "ZeroDivisionError: oh; please report this" in records[1].problem.message
 
@@ -171,18 +171,18 @@ async def test_leaving_while_sending_finds_the_ids(tmp_path: Path) -> None:
             run = _run(client, tmp_path)
             asyncio.get_running_loop().call_later(0.1, run.leave)
             (record,) = await run.finish(_items("a [[stuck]]"))
-        assert record.fate is Fate.INTERRUPTED
-        assert record.task_ids == tuple(task.id for task in sandbox.world.tasks)
+        assert record.status is ItemStatus.INTERRUPTED
+        assert record.task_ids == tuple(task.id for task in sandbox.weryai.tasks)
 
 
 async def test_leaving_at_once_knows_what_was_never_sent(aiowery_sandbox: Sandbox, tmp_path: Path) -> None:
     """Requests that waited in line are not in doubt."""
-    async with _client(aiowery_sandbox, in_flight=1, submits=3) as client:
+    async with _client(aiowery_sandbox, in_flight=1, submissions=3) as client:
         run = _run(client, tmp_path)
         asyncio.get_running_loop().call_later(0.2, run.leave)
         records = await run.finish(_items(*("a [[stuck]]",) * 6))
-    assert [record.fate for record in records] == [Fate.INTERRUPTED, *(Fate.NOT_SUBMITTED,) * 5]
-    assert aiowery_sandbox.world.charged == 1
+    assert [record.status for record in records] == [ItemStatus.INTERRUPTED, *(ItemStatus.NOT_SUBMITTED,) * 5]
+    assert aiowery_sandbox.weryai.charged == 1
 
 
 @pytest.mark.parametrize("turns", range(20))
@@ -200,7 +200,7 @@ async def test_leaving_in_the_turn_of_the_answer_finds_the_ids(tmp_path: Path, t
     async with client_of(leaving) as client:
         run = _run(client, tmp_path)
         (record,) = await run.finish(_items("a cat"))
-    assert (record.fate, record.task_ids) == (Fate.INTERRUPTED, ("task_0",))
+    assert (record.status, record.task_ids) == (ItemStatus.INTERRUPTED, ("task_0",))
 
 
 async def test_leaving_during_the_check_or_an_upload_has_cost_nothing(
@@ -218,7 +218,7 @@ async def test_leaving_during_the_check_or_an_upload_has_cost_nothing(
 
     picture = File(b"\x89PNG\r\n\x1a\n" + bytes(100), "a.png")
     requests = TextToImage(prompt="checked"), ImageUpscale(image_url=picture), TextToImage(prompt="sent")
-    items = [Item(index=place, line=place, request=request) for place, request in enumerate(requests, 1)]
+    items = [InputItem(index=place, line=place, request=request) for place, request in enumerate(requests, 1)]
     async with client_of(silent) as client:
 
         async def check(request: Any) -> tuple[()]:
@@ -230,29 +230,33 @@ async def test_leaving_during_the_check_or_an_upload_has_cost_nothing(
         run = _run(client, tmp_path, check=True)
         records = await run.finish(items)
         silence.set()
-    assert [record.fate for record in records] == [Fate.NOT_SUBMITTED, Fate.NOT_SUBMITTED, Fate.IN_DOUBT]
+    assert [record.status for record in records] == [
+        ItemStatus.NOT_SUBMITTED,
+        ItemStatus.NOT_SUBMITTED,
+        ItemStatus.IN_DOUBT,
+    ]
     assert calls == {"/v1/generation/upload-file": 1, "/v1/generation/text-to-image": 1}
 
 
 async def test_a_record_that_cannot_be_written_at_all_costs_no_other(aiowery_sandbox: Sandbox, tmp_path: Path) -> None:
     """Whatever a journal raises, the run ends in order, and every item has its record."""
 
-    class Broken(NoJournal):
+    class Broken(NoManifest):
         def ended(self, _record: Record, /) -> None:
             raise UnicodeError("no such character")
 
-    async with _client(aiowery_sandbox, in_flight=1, submits=1) as client:
+    async with _client(aiowery_sandbox, in_flight=1, submissions=1) as client:
         run = _run(client, tmp_path, Broken())
         records = await run.finish(_items(*("a cat",) * 5))
     assert len(records) == 5
-    assert records[0].fate is Fate.DONE
+    assert records[0].status is ItemStatus.DONE
     assert run.stopped is not None
     assert run.stopped.reason == "cannot write the manifest: no such character"
 
 
 async def test_words_with_half_a_character_are_saved(aiowery_sandbox: Sandbox, tmp_path: Path) -> None:
     """A text that was paid for is not lost to a character that is none."""
-    kept = Kept()
+    kept = SavedFiles()
     async with _client(aiowery_sandbox) as client:
         result = attrs.evolve(await client.chat("hi"), text="half \ud83d of it")
         await Saver(client, tmp_path).save(Chat(messages="hi"), result, "a", kept)
@@ -266,5 +270,5 @@ async def test_one_status_answer_in_twenty_failing_loses_nothing(tmp_path: Path)
     async with Sandbox(speed=SPEED, faults=[flaky]) as sandbox:
         async with _client(sandbox) as client:
             records = await _run(client, tmp_path).finish(_items(*("a cat",) * 60))
-        assert _fates(records) == {Fate.DONE: 60}
+        assert _fates(records) == {ItemStatus.DONE: 60}
         assert _pictures(tmp_path) == 60

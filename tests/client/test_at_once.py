@@ -10,7 +10,7 @@ import httpx
 import pytest
 from support import World, client_of, envelope, http_answer, peer, serving
 
-from aiowery import JobEnded, RetryPolicy, WeryAI
+from aiowery import JobFinished, RetryPolicy, WeryAI
 from aiowery.errors import (
     APIError,
     AuthenticationError,
@@ -24,7 +24,7 @@ from aiowery.weryai import Chat, CorpusUpload, DeepResearch, ImageToPrompt, Mess
 
 pytestmark = pytest.mark.anyio
 
-QUICK = RetryPolicy(base=0.01, ceiling=0.02)
+QUICK = RetryPolicy(initial_backoff=0.01, max_backoff=0.02)
 ANSWER = {
     "id": "chat-9",
     "object": "chat.completion",
@@ -58,7 +58,7 @@ async def test_chat_returns_what_was_said() -> None:
         assert (result.text, result.choices, result.finish_reason) == ("hi", ("hi",), "stop")
         assert result.usage["total_tokens"] == 5
         assert (result.task_ids, result.raw[0]["model"]) == (("chat-9",), "GPT_4O")
-        assert client.statistics().lane.in_use == 0
+        assert client.statistics().queue.in_use == 0
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ async def test_an_unclear_end_is_a_doubt(request_: Any, trouble: httpx.Response 
     async with client_of(world, retries=QUICK) as client:
         with pytest.raises(SubmissionInDoubt) as caught:
             await client.run(request_)
-        lane = client.statistics().lane
+        lane = client.statistics().queue
     assert caught.value.request is request_
     assert (posts, lane.in_use, lane.submitting) == (["POST"], 0, 0)
 
@@ -129,7 +129,7 @@ async def test_who_stops_waiting_loses_no_answer() -> None:
     begun, go_on, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     def observer(event: object) -> None:
-        if isinstance(event, JobEnded):
+        if isinstance(event, JobFinished):
             ended.set()
 
     async def world(request: httpx.Request) -> httpx.Response:
@@ -175,7 +175,7 @@ async def test_a_slow_answer_outlasts_the_clients_time_out() -> None:
         writer.write(http_answer(ANSWER, connection="close"))
         await writer.drain()
 
-    async with serving(slowly) as url, WeryAI("sk-x", base_url=url, timeout=0.1) as client:
+    async with serving(slowly) as url, WeryAI("sk-x", base_url=url, http_timeout=0.1) as client:
         assert (await client.chat("hi")).text == "hi"
 
 
@@ -234,7 +234,7 @@ async def test_only_the_answer_may_take_its_time(timeout: float) -> None:
         asked.append(request.extensions["timeout"])
         return httpx.Response(200, json=ANSWER)
 
-    async with client_of(world, timeout=timeout) as client:
+    async with client_of(world, http_timeout=timeout) as client:
         await client.chat("hi")
     assert (asked[0]["connect"], asked[0]["read"]) == (timeout, max(timeout, 600.0))
 

@@ -18,7 +18,7 @@ import pytest
 from support import KEY, World, client_of, envelope, ledger_of
 
 from aiowery import ImageResult, Limits, Outcome, OutcomeStream, PollPolicy, Resubmit, Result, WeryAI
-from aiowery._journal.journal import item_of
+from aiowery._journal.journal import new_entry
 from aiowery.errors import (
     BudgetExceeded,
     ConfigurationError,
@@ -33,11 +33,11 @@ from aiowery.errors import (
 )
 from aiowery.ledger import Ledger, MemoryLedger, SqliteLedger, State
 from aiowery.testing import run_virtual
-from aiowery.weryai import ImageUpscale, TextToImage, from_object
+from aiowery.weryai import ImageUpscale, TextToImage, from_dict
 
 pytestmark = pytest.mark.anyio
 
-QUICK = PollPolicy(shortest=0.02, longest=0.03, eager=0.02)
+QUICK = PollPolicy(min_interval=0.02, max_interval=0.03, known_max_interval=0.02)
 KINDS = ("memory", "file")
 LOST = httpx.ReadTimeout("no answer")
 
@@ -123,7 +123,7 @@ async def test_what_is_in_doubt_is_told_each_time_and_never_sent_again(kind: str
             assert outcome.error.sent_at
         assert len(world.posts) == 1
         assert outcome.entry_id is not None
-        await ledger.release(outcome.entry_id)
+        await ledger.resolve_unsent(outcome.entry_id)
         (released,) = await streamed(world, ledger, cats(1))
     assert released.result
     assert len(world.posts) == 2
@@ -135,7 +135,7 @@ async def test_an_adopted_doubt_is_polled_on(tmp_path: Path) -> None:
     async with ledger_of("file", tmp_path) as ledger:
         (outcome,) = await streamed(world, ledger, cats(1))
         world.finished_at["found"] = 0.0
-        await ledger.adopt(outcome.entry_id or 0, ["found"])
+        await ledger.resolve_accepted(outcome.entry_id or 0, ["found"])
         (adopted,) = await streamed(world, ledger, cats(1))
     assert adopted.unwrap().task_ids == ("found",)
     assert len(world.posts) == 1
@@ -197,7 +197,7 @@ async def test_the_rest_of_a_batch_streams_from_the_ledger_alone(tmp_path: Path)
     async with ledger_of("file", tmp_path) as ledger:
         left = await streamed(world, ledger, cats(30), leave_after=3)
         async with client_of(world, ledger=ledger, polling=QUICK) as client:
-            done = {entry.position for entry in await ledger.entries("cats", [State.DONE])}
+            done = {entry.index for entry in await ledger.entries("cats", [State.DONE])}
             rest = [outcome async for outcome in client.resume("cats")]
             everything = [outcome async for outcome in client.resume("cats", ended=True, ordered=True)]
             nothing = [outcome async for outcome in client.resume("cats")]
@@ -228,7 +228,7 @@ async def test_ids_are_durable_before_submit_returns(tmp_path: Path) -> None:
     async with client_of(World(seconds=9), ledger=path) as client:
         job = await client.submit(cats(1)[0])
         with contextlib.closing(sqlite3.connect(path)) as reader:
-            rows = reader.execute("SELECT state, task_ids FROM item").fetchall()
+            rows = reader.execute("SELECT state, task_ids FROM entry").fetchall()
     assert rows == [("accepted", f'["{job.task_ids[0]}"]')]
 
 
@@ -242,7 +242,7 @@ async def test_closing_finishes_what_is_being_sent_and_written(tmp_path: Path) -
             await asyncio.sleep(0.01)
     await asyncio.gather(waiting, return_exceptions=True)
     async with ledger_of("file", tmp_path) as ledger:
-        assert await ledger.take_over() == 0
+        assert await ledger.recover_abandoned() == 0
         states = Counter(entry.state for entry in await ledger.entries("cats"))
     assert states == {State.ACCEPTED: len(world.posts), State.NEW: 60 - len(world.posts)}
 
@@ -281,15 +281,15 @@ class FullOnce(SqliteLedger):
 
     full = True
 
-    async def accepted(self, *arguments: Any, **more: Any) -> None:
+    async def mark_accepted(self, *arguments: Any, **more: Any) -> None:
         """Fail once."""
         if self.full:
             self.full = False
             raise LedgerError("the disk is full")
-        await super().accepted(*arguments, **more)
+        await super().mark_accepted(*arguments, **more)
 
 
-@pytest.mark.parametrize("verb", ["enter", "fence"])
+@pytest.mark.parametrize("verb", ["add", "mark_sending"])
 async def test_what_cannot_be_written_down_is_not_sent(verb: str) -> None:
     """No note, no POST; the lane's place is free again."""
     world = World(seconds=0.01)
@@ -298,14 +298,14 @@ async def test_what_cannot_be_written_down_is_not_sent(verb: str) -> None:
     async with client_of(world, ledger=ledger) as client:
         with pytest.raises(LedgerError, match="full"):
             await client.run(cats(1)[0])
-        assert client.statistics().lane.in_use == 0
+        assert client.statistics().queue.in_use == 0
     assert world.posts == []
 
 
 async def test_what_was_paid_for_and_cannot_be_written_down_is_told(caplog: pytest.LogCaptureFixture) -> None:
     """The job goes on and its ids stand in the log."""
     world = World(seconds=0.01)
-    ledger = Broken("accepted")
+    ledger = Broken("mark_accepted")
     await ledger.open()
     async with client_of(world, ledger=ledger, polling=QUICK) as client:
         with caplog.at_level(logging.ERROR, "aiowery"):
@@ -364,7 +364,7 @@ async def test_a_clients_budget_is_kept() -> None:
     """What would exceed it is not sent; credits are held while a request is under way, then settled."""
     world = World(seconds=0.05)
     prices = {"WERYAI_IMAGE_2_0": 2.0}
-    async with client_of(world, polling=QUICK, budget=4, prices=prices, credit_price=0.05) as client:
+    async with client_of(world, polling=QUICK, budget=4, prices=prices, price_per_credit=0.05) as client:
         results = await asyncio.gather(*map(client.run, cats(5)), return_exceptions=True)
         refused = [error for error in results if isinstance(error, BudgetExceeded)]
         assert len(world.posts) == 2
@@ -401,7 +401,7 @@ async def test_half_a_character_in_an_answer_costs_nothing(tmp_path: Path) -> No
         entries = await ledger.entries("cats")
     assert sum(outcome.result is not None for outcome in outcomes) == 1
     assert sorted(entry.state for entry in entries) == [State.DONE, State.FAILED]
-    assert any("odd" in entry.note for entry in entries)
+    assert any("odd" in entry.reason for entry in entries)
 
 
 async def test_prices_are_learned_from_what_was_charged() -> None:
@@ -457,9 +457,9 @@ async def test_a_first_that_fails_does_not_open_the_gate(told: dict[str, int]) -
 async def test_a_first_that_never_ends_holds_up_the_others_for_the_usual_patience() -> None:
     """Its caller may wait without end (`deadline=None`); those of its sort go on after the time that a job may take."""
     world = World(seconds=60.0)
-    policy = attrs.evolve(QUICK, image_deadline=0.2)
+    policy = attrs.evolve(QUICK, image_timeout=0.2)
     async with client_of(world, polling=policy, budget=3) as client:
-        first, *others = [asyncio.ensure_future(client.run(cat, deadline=None)) for cat in cats(4)]
+        first, *others = [asyncio.ensure_future(client.run(cat, timeout=None)) for cat in cats(4)]
         await asyncio.sleep(0.1)
         assert len(world.posts) == 1
         async with asyncio.timeout(5):
@@ -494,9 +494,9 @@ async def test_what_we_have_no_patience_for_may_be_taken_by_another(tmp_path: Pa
     """Timed out here, while we live on: another process with the same batch polls it to its end."""
     world = World(seconds=0.6)
     path = tmp_path / "l.db"
-    impatient = attrs.evolve(QUICK, image_deadline=0.1)
+    impatient = attrs.evolve(QUICK, image_timeout=0.1)
     async with client_of(world, ledger=path, polling=impatient) as one:
-        (timed_out,) = [outcome async for outcome in one.stream(cats(1), batch="cats", deadline=0.1)]
+        (timed_out,) = [outcome async for outcome in one.stream(cats(1), batch="cats", job_timeout=0.1)]
         assert isinstance(timed_out.error, JobTimeout)
         (outcome,) = await streamed(world, path, cats(1))
     assert outcome.result is not None
@@ -608,7 +608,7 @@ async def test_what_is_polled_on_takes_its_places(tmp_path: Path) -> None:
             waiting.cancel()
         async with client_of(world, ledger=ledger, polling=QUICK) as client:
             outcomes = [outcome async for outcome in client.stream(cats(60), batch="cats")]
-            assert client.statistics().lane.refusals == 0
+            assert client.statistics().queue.refusals == 0
     assert all(outcome.result for outcome in outcomes)
     assert world.most_at_once == 20
 
@@ -629,10 +629,10 @@ def test_cancelled_callers_lose_nothing() -> None:
                         await client.run(cat)
 
             await asyncio.gather(*map(impatient, cats(300)))
-            await asyncio.gather(*(job.ended() for job in client.jobs()))
+            await asyncio.gather(*(job.wait_finished() for job in client.jobs()))
             await asyncio.sleep(1)
-            assert client.statistics().lane.in_use == 0
-            assert client.statistics().lane.submitting == 0
+            assert client.statistics().queue.in_use == 0
+            assert client.statistics().queue.submitting == 0
         entries = await ledger.entries()
         assert len(world.posts) > 100
         assert len(world.posts) == len(world.finished_at)
@@ -646,12 +646,12 @@ def test_a_file_in_memory_is_kept_for_a_batch_and_named_by_a_digest_elsewhere() 
     """A batch can be resumed from the ledger alone; a plain request leaves no megabytes there; both are known again."""
     upscale = ImageUpscale(image_url=b"\x89PNG\r\n\x1a\n" + bytes(100))
     other = ImageUpscale(image_url=b"\x89PNG\r\n\x1a\n" + bytes(101))
-    plain, kept = item_of(upscale, "h"), item_of(upscale, "h", contents=True)
-    assert from_object(kept.request) == upscale
+    plain, kept = new_entry(upscale, "h"), new_entry(upscale, "h", contents=True)
+    assert from_dict(kept.request) == upscale
     assert "base64" not in str(plain.request)
-    assert plain.body == kept.body != item_of(other, "h").body
+    assert plain.request_hash == kept.request_hash != new_entry(other, "h").request_hash
     with pytest.raises(ConfigurationError, match="base64"):
-        from_object(plain.request)
+        from_dict(plain.request)
 
 
 async def test_a_stream_that_is_left_lets_go_of_what_it_did_not_send(tmp_path: Path) -> None:

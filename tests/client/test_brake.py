@@ -16,7 +16,7 @@ import pytest
 from support import KEY, URL, World, client_of, envelope, http_answer, ledger_of, peer
 
 from aiowery import Event, Limits, RetryPolicy, SubmissionsPaused, SubmissionsResumed, WeryAI
-from aiowery._queue.circuit_breaker import Brake, shared_brake
+from aiowery._queue.circuit_breaker import CircuitBreaker, shared_breaker
 from aiowery.errors import AioweryError, NotSent, QueueTooLong, SubmissionInDoubt
 from aiowery.ledger import MemoryLedger, State
 from aiowery.testing import run_virtual
@@ -45,9 +45,9 @@ HAPPENINGS: dict[str, Happening] = {
 }
 
 
-def brake_in_use() -> Brake:
+def brake_in_use() -> CircuitBreaker:
     """Return the shared brake of one key."""
-    return shared_brake("host", "key", lambda: Brake(3, RetryPolicy()))
+    return shared_breaker("host", "key", lambda: CircuitBreaker(3, RetryPolicy()))
 
 
 @attrs.define
@@ -128,10 +128,10 @@ def test_of_a_thousand_a_hop_gets_three_those_under_way_and_probes(happening: st
             assert pauses == pytest.approx([60, 120, 240, 480, 600, 600], abs=1)
             assert heard.pauses == pytest.approx([30, 60, 120, 240, 480, 600, 600, 600])
             now = client.statistics()
-            assert (now.lane.waiting, now.lane.submitting, now.submitted) == (987, 0, 13)
-            assert 0 < now.lane.paused_for <= 600
-            assert now.lane.paused_because == now.answers.paused_because
-            assert "had no clear answer" in (now.lane.paused_because or "")
+            assert (now.queue.waiting, now.queue.submitting, now.submitted) == (987, 0, 13)
+            assert 0 < now.queue.paused_for <= 600
+            assert now.queue.pause_reason == now.direct_queue.pause_reason
+            assert "had no clear answer" in (now.queue.pause_reason or "")
             client.stop_submitting()
             outcomes = await ends(tasks)
             assert sum(isinstance(outcome, NotSent) for outcome in outcomes) == 987
@@ -152,7 +152,7 @@ def test_no_probe_is_sent_while_the_free_read_fails(reads: str) -> None:
             assert len(hop.balances) == 3
             assert len(hop.posts) == 6
             assert heard.pauses == pytest.approx([30, 60, 120, 240])
-            assert "balance" in (client.statistics().lane.paused_because or "")
+            assert "balance" in (client.statistics().queue.pause_reason or "")
             client.stop_submitting()
             await ends(tasks)
 
@@ -206,11 +206,11 @@ def test_five_doubts_of_a_hundred_pause_too() -> None:
     hop = Hop(HAPPENINGS["502"], patterns=lambda number: number % 4 == 0)
 
     async def main() -> None:
-        async with client_of(hop, limits=Limits(submits=1)) as client:
+        async with client_of(hop, limits=Limits(submissions=1)) as client:
             tasks = started(client, 40)
             await asyncio.sleep(25)
             assert (len(hop.posts), hop.spoiled) == (20, 5)
-            assert "5 of the last 100" in (client.statistics().lane.paused_because or "")
+            assert "5 of the last 100" in (client.statistics().queue.pause_reason or "")
             client.stop_submitting()
             await ends(tasks)
 
@@ -225,7 +225,7 @@ def test_none_switches_the_brake_off() -> None:
         async with client_of(hop, limits=Limits(max_doubts=None)) as client:
             await ends(started(client, 50))
             assert len(hop.posts) == 50
-            assert client.statistics().lane.paused_because is None
+            assert client.statistics().queue.pause_reason is None
 
     run_virtual(main())
 
@@ -242,15 +242,15 @@ def test_refusals_of_the_providers_own_never_pause() -> None:
         async with client_of(hop) as client:
             tasks = started(client, 5)
             await asyncio.sleep(100)
-            assert client.statistics().lane.paused_because is None
+            assert client.statistics().queue.pause_reason is None
             client.stop_submitting()
             await ends(tasks)
         hop.happening = lambda: httpx.Response(429, text=PAGE)
         async with client_of(hop, limits=Limits(max_doubts=1)) as client:
             tasks = started(client, 5)
             await asyncio.sleep(100)
-            assert client.statistics().lane.refusals > 3
-            assert client.statistics().lane.paused_because is None
+            assert client.statistics().queue.refusals > 3
+            assert client.statistics().queue.pause_reason is None
             client.stop_submitting()
             await ends(tasks)
 
@@ -299,7 +299,7 @@ def test_resume_submitting_during_the_free_read_is_final() -> None:
             client.resume_submitting()
             await ends(tasks)
             await asyncio.sleep(60)
-            assert (len(hop.posts), client.statistics().lane.paused_because) == (10, None)
+            assert (len(hop.posts), client.statistics().queue.pause_reason) == (10, None)
 
     run_virtual(main())
 
@@ -309,7 +309,7 @@ def test_both_lanes_pause_together() -> None:
     hop = Hop(HAPPENINGS["200"])
 
     async def main() -> None:
-        async with client_of(hop, limits=Limits(answers=1)) as client:
+        async with client_of(hop, limits=Limits(direct_calls=1)) as client:
             for _ in range(3):
                 with pytest.raises(SubmissionInDoubt):
                     await client.run(Chat(messages=(Message("user", "hi"),)))
@@ -426,7 +426,7 @@ def test_another_key_goes_on() -> None:
             async with httpx.AsyncClient(transport=httpx.MockTransport(hop)) as http:
                 async with WeryAI(KEY + "-other", base_url=URL, http=http) as other:
                     await other.run(requests(1)[0])
-            assert client.statistics().lane.paused_because is not None
+            assert client.statistics().queue.pause_reason is not None
 
     run_virtual(main())
 
@@ -455,13 +455,13 @@ def test_doubts_are_remembered_for_ten_minutes_without_a_client() -> None:
             brake = weakref.ref(brake_in_use())
             gc.collect()
             assert (brake() is None) is (known == 0)
-            brake_in_use().doubt(object(), "a page")
+            brake_in_use().record_in_doubt(object(), "a page")
         gc.collect()
-        assert brake_in_use().because is not None
-        assert brake_in_use() is not shared_brake("host", "other", lambda: Brake(3, RetryPolicy()))
+        assert brake_in_use().reason is not None
+        assert brake_in_use() is not shared_breaker("host", "other", lambda: CircuitBreaker(3, RetryPolicy()))
         await asyncio.sleep(601)
         gc.collect()
-        assert brake_in_use().because is None
+        assert brake_in_use().reason is None
 
     run_virtual(main())
 
@@ -484,25 +484,25 @@ def test_what_was_let_in_but_had_not_left_goes_back_into_line(monkeypatch: pytes
 
         marks = 0
 
-        async def fence(self, *args: Any, **kwargs: Any) -> None:
+        async def mark_sending(self, *args: Any, **kwargs: Any) -> None:
             self.marks += 1
-            await super().fence(*args, **kwargs)
+            await super().mark_sending(*args, **kwargs)
 
     async def main() -> None:
         ledger = Counting()
         await ledger.open()
-        retries = RetryPolicy(base=20, ceiling=20)
-        async with client_of(failing_first, retries=retries, ledger=ledger, limits=Limits(submits=2)) as client:
+        retries = RetryPolicy(initial_backoff=20, max_backoff=20)
+        async with client_of(failing_first, retries=retries, ledger=ledger, limits=Limits(submissions=2)) as client:
             tasks = started(client, 8)
             await asyncio.sleep(25)
             assert len(hop.posts) == 3
-            lane = client.statistics().lane
+            lane = client.statistics().queue
             assert (lane.waiting, lane.submitting, lane.in_use) == (5, 0, 0)
             states = [entry.state for entry in await ledger.entries(None)]
             assert sorted(states) == sorted([State.IN_DOUBT] * 3 + [State.CLAIMED])
             hop.happening = None
             await ends(tasks)
-            assert client.statistics().lane.in_use == 0
+            assert client.statistics().queue.in_use == 0
         assert len(hop.posts) == 8
         assert hop.behind.posts[0]["prompt"] == "number 0"
         assert ledger.marks == 9  # one for the attempt that did not connect
@@ -517,12 +517,12 @@ def test_a_pause_that_begins_while_the_ledger_writes_keeps_the_first_byte_back()
     class Slow(MemoryLedger):
         """Takes its time over the fourth mark."""
 
-        async def fence(self, *args: Any, **kwargs: Any) -> None:
+        async def mark_sending(self, *args: Any, **kwargs: Any) -> None:
             nonlocal marks
             marks += 1
             if marks == 4:
                 await asyncio.sleep(5)
-            await super().fence(*args, **kwargs)
+            await super().mark_sending(*args, **kwargs)
 
     async def main() -> None:
         ledger = Slow()
@@ -554,7 +554,7 @@ def test_a_caller_who_leaves_during_the_pause_sends_nothing() -> None:
             await ends(tasks)
             hop.happening = None
             await asyncio.sleep(100)
-            assert (len(hop.posts), client.statistics().lane.in_use, hop.balances) == (6, 0, [])
+            assert (len(hop.posts), client.statistics().queue.in_use, hop.balances) == (6, 0, [])
             await client.run(requests(1)[0])
 
     run_virtual(main())
@@ -568,7 +568,7 @@ def test_a_probe_that_never_left_is_tried_again_after_the_same_pause() -> None:
         raise httpx.PoolTimeout("full")
 
     async def main() -> None:
-        async with client_of(hop, observer=heard, retries=RetryPolicy(attempts=1)) as client:
+        async with client_of(hop, observer=heard, retries=RetryPolicy(max_attempts=1)) as client:
             tasks = started(client, 9)
             await asyncio.sleep(20)
             hop.happening = unsent
@@ -594,7 +594,7 @@ def test_a_busy_answer_to_the_probe_opens_the_queue() -> None:
             await asyncio.sleep(20)
             hop.happening = lambda: httpx.Response(200, json={"status": 1007, "message": "busy"})
             await asyncio.sleep(10.25)
-            assert client.statistics().lane.paused_because is None
+            assert client.statistics().queue.pause_reason is None
             hop.happening = None
             await ends(tasks)
             assert client.statistics().finished == 3

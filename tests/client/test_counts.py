@@ -16,7 +16,7 @@ from aiowery.weryai import TextToImage
 pytestmark = pytest.mark.anyio
 
 JOBS = 20
-POLICY = PollPolicy(shortest=0.06, longest=0.1, first="interval")
+POLICY = PollPolicy(min_interval=0.06, max_interval=0.1, first_poll="interval")
 DURATION = 1.5
 WITHOUT_END = 600.0
 LIMITS = Limits(in_flight=JOBS)
@@ -52,22 +52,22 @@ async def test_a_poll_makes_no_task(client: WeryAI, sandbox: Sandbox) -> None:
     """Hundreds of polls need as many runners as there may be polls at once; only connecting takes other tasks."""
     async with client:
         await asyncio.gather(*(client.submit(TextToImage(prompt="a cat")) for _ in range(JOBS)))
-        connections, polls = sandbox.world.counters.connections, client.statistics().polls.made
+        connections, polls = sandbox.weryai.counters.connections, client.statistics().polls.made
         tasks = tasks_from_now_on(asyncio.get_running_loop())
         while client.statistics().polls.made < polls + 16 * LIMITS.polls:  # noqa: ASYNC110 - a poll has no event
             await asyncio.sleep(0.02)
         assert not any(job.done for job in client.jobs())
         names = [task.get_name() for task in tasks]
     assert names.count("aiowery looks") <= LIMITS.polls
-    assert len(names) - names.count("aiowery looks") <= sandbox.world.counters.connections - connections
+    assert len(names) - names.count("aiowery looks") <= sandbox.weryai.counters.connections - connections
 
 
 async def test_what_a_crowd_of_jobs_costs_the_server(client: WeryAI, sandbox: Sandbox) -> None:
     """One POST per job, no refusal, no more connections than the gates let through, and polls at their interval."""
     async with client:
         await asyncio.gather(*(client.run(TextToImage(prompt="a cat")) for _ in range(JOBS)))
-    counters = sandbox.world.counters
-    assert counters.posts == len(sandbox.world.tasks) == JOBS
+    counters = sandbox.weryai.counters
+    assert counters.posts == len(sandbox.weryai.tasks) == JOBS
     assert (counters.throttled, counters.too_many_tasks) == (0, 0)
-    assert counters.connections_peak <= LIMITS.submits + LIMITS.polls
-    assert max(counters.polls.values()) <= ceil(DURATION / POLICY.shortest) + 1
+    assert counters.connections_peak <= LIMITS.submissions + LIMITS.polls
+    assert max(counters.polls.values()) <= ceil(DURATION / POLICY.min_interval) + 1

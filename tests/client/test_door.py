@@ -18,10 +18,10 @@ import trustme
 from support import KEY, http_answer, peer, serving
 
 from aiowery import Asset, Limits, RetryPolicy, WeryAI
-from aiowery._core.messages import Call
-from aiowery._http.api_key import Credential
-from aiowery._http.http_client import Door, _Key
-from aiowery._http.transport import Outgoing
+from aiowery._core.messages import HttpRequest
+from aiowery._http.api_key import ApiKeySource
+from aiowery._http.http_client import HttpClient, _Key
+from aiowery._http.transport import TransportRequest
 from aiowery.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -34,8 +34,8 @@ from aiowery.errors import (
 
 pytestmark = pytest.mark.anyio
 
-GET = Call("GET", "/v1/x")
-POST = Call("POST", "/v1/x", b"{}")
+GET = HttpRequest("GET", "/v1/x")
+POST = HttpRequest("POST", "/v1/x", b"{}")
 Make = Callable[[], Any]
 
 
@@ -52,10 +52,10 @@ def make_http(request: pytest.FixtureRequest) -> Make:
 
 
 @contextlib.asynccontextmanager
-async def door_to(url: str, make_http: Make, *, timeout: float = 5.0) -> AsyncIterator[Door]:
+async def door_to(url: str, make_http: Make, *, timeout: float = 5.0) -> AsyncIterator[HttpClient]:
     """Open a door, and the caller's client if there is one."""
     http = make_http()
-    door = await Door.open(url, Credential(KEY), connections=24, timeout=timeout, http=http)
+    door = await HttpClient.open(url, ApiKeySource(KEY), connections=24, timeout=timeout, http=http)
     try:
         yield door
     finally:
@@ -68,7 +68,7 @@ async def door_to(url: str, make_http: Make, *, timeout: float = 5.0) -> AsyncIt
 async def test_a_whole_answer_comes_through(make_http: Make) -> None:
     """Status, headers in lower case and body arrive; the key goes in its header, never in the url."""
     async with peer(http_answer({"a": 1}, X_Request_Id="r-1")) as server, door_to(server.url, make_http) as door:
-        answer = await door.call(POST)
+        answer = await door.send(POST)
     assert answer.http_status == 200
     assert answer.json() == {"a": 1}
     assert answer.request_id == "r-1"
@@ -82,7 +82,7 @@ async def test_an_answer_that_comes_compressed_is_read(make_http: Make) -> None:
     """Nobody asked for it, but some servers compress whatever they send."""
     packed = http_answer(gzip.compress(b'{"a": 1}'), content_encoding="gzip")
     async with peer(packed) as server, door_to(server.url, make_http) as door:
-        assert (await door.call(GET)).json() == {"a": 1}
+        assert (await door.send(GET)).json() == {"a": 1}
 
 
 async def test_nobody_there_was_provably_not_sent(make_http: Make) -> None:
@@ -91,7 +91,7 @@ async def test_nobody_there_was_provably_not_sent(make_http: Make) -> None:
         url = server.url
     async with door_to(url, make_http) as door:
         with pytest.raises(NotSent, match="nothing was sent"):
-            await door.call(POST)
+            await door.send(POST)
 
 
 async def test_a_failed_tls_handshake_was_provably_not_sent(make_http: Make) -> None:
@@ -105,7 +105,7 @@ async def test_a_failed_tls_handshake_was_provably_not_sent(make_http: Make) -> 
 
     async with serving(no_tls) as url, door_to(url.replace("http:", "https:"), make_http) as door:
         with pytest.raises(NotSent):
-            await door.call(POST)
+            await door.send(POST)
     assert heard
     assert b"POST" not in heard
 
@@ -120,12 +120,12 @@ async def test_only_a_trusted_certificate_is_spoken_to(
     async with peer(http_answer({"a": 1}), tls=context) as server:
         async with door_to(server.url, make_http) as door:
             with pytest.raises(NotSent, match=r"(?i)certificate"):
-                await door.call(POST)
+                await door.send(POST)
         assert server.heard == []
         authority.cert_pem.write_to_path(tmp_path / "authority.pem")
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
         async with door_to(server.url, make_http) as door:
-            assert (await door.call(POST)).json() == {"a": 1}
+            assert (await door.send(POST)).json() == {"a": 1}
 
 
 async def test_an_unknown_host_was_provably_not_sent(make_http: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,14 +137,14 @@ async def test_an_unknown_host_was_provably_not_sent(make_http: Make, monkeypatc
     async with door_to("https://nowhere.example", make_http) as door:
         monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", no_such_host)
         with pytest.raises(NotSent):
-            await door.call(POST)
+            await door.send(POST)
 
 
 async def test_closed_without_a_word_may_have_arrived(make_http: Make) -> None:
     """The server read the request and hung up: that is no proof of anything."""
     async with peer(None) as server, door_to(server.url, make_http) as door:
         with pytest.raises(NoAnswer, match="may have arrived"):
-            await door.call(POST)
+            await door.send(POST)
     assert len(server.heard) == 1
 
 
@@ -160,9 +160,9 @@ async def test_a_hang_up_on_a_connection_used_before_may_have_arrived_and_nobody
             writer.write(answer)
 
     async with serving(answer_once) as url, door_to(url, make_http) as door:
-        await door.call(POST)
+        await door.send(POST)
         with pytest.raises(NoAnswer):
-            await door.call(POST)
+            await door.send(POST)
     assert heard == 2
 
 
@@ -178,7 +178,7 @@ async def test_a_connection_that_the_server_has_closed_costs_no_request(make_htt
 
     async with serving(answer_and_close) as url, door_to(url, make_http) as door:
         for _ in range(5):
-            await door.call(POST)
+            await door.send(POST)
             await asyncio.sleep(0.05)
     assert heard == 5
 
@@ -192,7 +192,7 @@ async def test_a_broken_answer_may_have_arrived(make_http: Make, answer: bytes) 
     """Half an answer, or none that is HTTP, leaves the question open."""
     async with peer(answer) as server, door_to(server.url, make_http) as door:
         with pytest.raises(NoAnswer):
-            await door.call(POST)
+            await door.send(POST)
 
 
 async def test_silence_ends_in_no_answer(make_http: Make) -> None:
@@ -204,9 +204,9 @@ async def test_silence_ends_in_no_answer(make_http: Make) -> None:
         await reader.read()
 
     async with serving(slow) as url, door_to(url, make_http, timeout=0.2) as door:
-        await door.call(GET)
+        await door.send(GET)
         with pytest.raises(NoAnswer, match="Timeout"):
-            await door.call(POST)
+            await door.send(POST)
 
 
 async def test_a_body_that_trickles_is_given_up(make_http: Make) -> None:
@@ -222,7 +222,7 @@ async def test_a_body_that_trickles_is_given_up(make_http: Make) -> None:
 
     async with serving(trickle) as url, door_to(url, make_http, timeout=0.2) as door:
         with pytest.raises(NoAnswer, match=r"did not end within 0\.4 s|timed out"):
-            await door.call(POST)
+            await door.send(POST)
 
 
 async def test_an_answer_without_end_is_cut_off(make_http: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,7 +230,7 @@ async def test_an_answer_without_end_is_cut_off(make_http: Make, monkeypatch: py
     monkeypatch.setattr("aiowery._http.http_client._LARGEST_ANSWER", 1000)
     async with peer(http_answer(b"x" * 5000)) as server, door_to(server.url, make_http) as door:
         with pytest.raises(UnexpectedResponse, match="more than 1000 bytes"):
-            await door.call(GET)
+            await door.send(GET)
 
 
 async def test_a_redirect_takes_the_key_nowhere(make_http: Make) -> None:
@@ -238,8 +238,8 @@ async def test_a_redirect_takes_the_key_nowhere(make_http: Make) -> None:
     async with peer(http_answer("")) as elsewhere:
         moved = http_answer("", "307 Temporary Redirect", location=elsewhere.url)
         async with peer(moved) as server, door_to(server.url, make_http) as door:
-            assert (await door.call(POST)).http_status == 307
-            assert (await door.call(GET)).http_status == 307
+            assert (await door.send(POST)).http_status == 307
+            assert (await door.send(GET)).http_status == 307
     assert elsewhere.heard == []
 
 
@@ -312,10 +312,10 @@ async def test_the_environments_proxies_are_obeyed(make_http: Make, monkeypatch:
     async with peer(http_answer({"via": "proxy"})) as proxy, peer(http_answer({"via": "direct"})) as server:
         monkeypatch.setenv("http_proxy", proxy.url)
         async with door_to(server.url, make_http) as door:
-            assert (await door.call(GET)).json() == {"via": "proxy"}
+            assert (await door.send(GET)).json() == {"via": "proxy"}
         monkeypatch.setenv("no_proxy", "127.0.0.1")
         async with door_to(server.url, make_http) as door:
-            assert (await door.call(GET)).json() == {"via": "direct"}
+            assert (await door.send(GET)).json() == {"via": "direct"}
 
 
 async def test_a_proxy_that_refuses_the_tunnel_proves_that_nothing_was_sent(
@@ -326,7 +326,7 @@ async def test_a_proxy_that_refuses_the_tunnel_proves_that_nothing_was_sent(
         monkeypatch.setenv("https_proxy", proxy.url)
         async with door_to("https://api.example.com", make_http) as door:
             with pytest.raises(NotSent):
-                await door.call(POST)
+                await door.send(POST)
     assert proxy.heard[0].startswith(b"CONNECT api.example.com:443")
 
 
@@ -334,16 +334,16 @@ async def test_a_proxy_that_refuses_the_tunnel_proves_that_nothing_was_sent(
 async def test_a_closed_client_of_the_callers_sends_nothing(library: Any) -> None:
     """Somebody closed it under our hands: a clear word, and safe to repeat."""
     http = library.AsyncClient()
-    door = await Door.open("https://api.example.com", Credential(KEY), connections=1, timeout=1, http=http)
+    door = await HttpClient.open("https://api.example.com", ApiKeySource(KEY), connections=1, timeout=1, http=http)
     await http.aclose()
     with pytest.raises(NotSent, match="closed"):
-        await door.call(POST)
+        await door.send(POST)
 
 
 async def test_something_else_as_http_client_is_refused() -> None:
     """The wrong package's client is named, with what would be right."""
     with pytest.raises(ConfigurationError, match=r"http=httpx\.Client: an httpx.AsyncClient or httpx2.AsyncClient"):
-        await Door.open("https://a.example", Credential(KEY), connections=1, timeout=1, http=httpx.Client())  # type: ignore[arg-type]
+        await HttpClient.open("https://a.example", ApiKeySource(KEY), connections=1, timeout=1, http=httpx.Client())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -377,9 +377,9 @@ async def test_loopback_and_https_are_fine(base_url: str) -> None:
 
 async def test_the_key_is_stars_wherever_it_could_be_read() -> None:
     """Not in a repr, and not in what a server quotes back."""
-    assert KEY not in repr(Credential(KEY))
+    assert KEY not in repr(ApiKeySource(KEY))
     async with peer(http_answer({"message": f"bad key {KEY}"}, "401 Unauthorized")) as server:
-        async with WeryAI(KEY, base_url=server.url, retries=RetryPolicy(attempts=1)) as client:
+        async with WeryAI(KEY, base_url=server.url, retries=RetryPolicy(max_attempts=1)) as client:
             assert KEY not in repr(client)
             with pytest.raises(AuthenticationError, match=r"bad key \*\*\*") as caught:
                 await client.balance()
@@ -389,7 +389,7 @@ async def test_the_key_is_stars_wherever_it_could_be_read() -> None:
 def test_what_the_door_hands_on_shows_no_key() -> None:
     """A traceback that prints local values, as some do, prints neither the key nor what was asked."""
     key = _Key.of(KEY)
-    outgoing = Outgoing("POST", "https://a.example", "/x", key.headers, b"a secret prompt")
+    outgoing = TransportRequest("POST", "https://a.example", "/x", key.headers, b"a secret prompt")
     assert KEY not in repr(key) + repr(outgoing)
     assert "secret" not in repr(outgoing)
 
@@ -399,7 +399,7 @@ async def test_the_key_is_stars_in_headers_and_behind_escapes() -> None:
     key = 'sk-made/up"key-0123456789'
     body = '{"message": "bad key sk-made\\/up\\"key-0123456789"}'
     async with peer(http_answer(body, "401 Unauthorized", x_request_id=f"echo {key}")) as server:
-        async with WeryAI(key, base_url=server.url, retries=RetryPolicy(attempts=1)) as client:
+        async with WeryAI(key, base_url=server.url, retries=RetryPolicy(max_attempts=1)) as client:
             with pytest.raises(AuthenticationError, match=r"bad key \*\*\*") as caught:
                 await client.balance()
     assert caught.value.request_id == "echo ***"
@@ -459,13 +459,13 @@ async def test_reads_are_repeated_until_they_succeed() -> None:
         http_answer({"status": 0, "data": {"balance": 7.5}}),
     )
     async with peer(*answers) as server:
-        async with WeryAI(KEY, base_url=server.url, retries=RetryPolicy(base=0.001)) as client:
+        async with WeryAI(KEY, base_url=server.url, retries=RetryPolicy(initial_backoff=0.001)) as client:
             assert await client.balance() == 7.5
 
 
 async def test_connections_are_kept_and_used_again() -> None:
     """Twenty calls one after the other use one connection; twenty at once use as many as the gate lets through."""
-    limits = Limits(submits=2, polls=3, downloads=1)
+    limits = Limits(submissions=2, polls=3, downloads=1)
     async with peer(http_answer({"status": 0, "data": 1})) as server:
         async with WeryAI(KEY, base_url=server.url, limits=limits) as client:
             for _ in range(20):
@@ -478,9 +478,9 @@ async def test_connections_are_kept_and_used_again() -> None:
 async def test_the_pool_has_room_for_as_many_as_the_gates() -> None:
     """Idle connections to another host make way instead of adding up beyond the pool's size."""
     async with peer(http_answer("x")) as first, peer(http_answer("y")) as second:
-        door = await Door.open(first.url, Credential(KEY), connections=1, timeout=5)
+        door = await HttpClient.open(first.url, ApiKeySource(KEY), connections=1, timeout=5)
         for _ in range(3):
-            await door.call(GET)
+            await door.send(GET)
             async with door.download(second.url, {}) as body:
                 assert [chunk async for chunk in body.chunks()] == [b"y"]
         await door.aclose()
@@ -495,10 +495,10 @@ async def test_a_call_that_is_cancelled_gives_its_connection_back() -> None:
         await reader.read()
 
     async with serving(silent_once) as url, peer(http_answer({})) as server:
-        door = await Door.open(url, Credential(KEY), connections=1, timeout=5)
+        door = await HttpClient.open(url, ApiKeySource(KEY), connections=1, timeout=5)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
-                await door.call(GET)
+                await door.send(GET)
         async with door.download(server.url, {}) as body:
             assert body.http_status == 200
         await door.aclose()
@@ -508,7 +508,7 @@ async def test_a_download_from_a_dead_host_is_a_download_error() -> None:
     """What cannot be reached is said once, with the url that still holds the output."""
     async with peer(None) as server:
         url = server.url + "/x.png"
-    async with WeryAI(KEY, base_url=server.url, retries=RetryPolicy(base=0.001)) as client:
+    async with WeryAI(KEY, base_url=server.url, retries=RetryPolicy(initial_backoff=0.001)) as client:
         with pytest.raises(DownloadError, match="cannot fetch") as caught:
             await client.fetch(Asset(url))
     assert caught.value.url == url
@@ -519,7 +519,7 @@ async def test_a_download_from_a_dead_host_is_a_download_error() -> None:
 async def test_cancelled_reads_leave_no_dead_connection() -> None:
     """Reads given up at any moment, hundreds of times: the next one is answered as ever."""
     async with peer(http_answer({"status": 0, "data": 1})) as server:
-        async with WeryAI(KEY, base_url=server.url, timeout=2.0) as client:
+        async with WeryAI(KEY, base_url=server.url, http_timeout=2.0) as client:
             for turn in range(300):
                 reading = asyncio.ensure_future(client.balance())
                 for _ in range(turn % 40):
@@ -535,7 +535,7 @@ async def test_who_is_cancelled_on_the_fast_way_ends_cancelled() -> None:
     """A cancellation that comes just as the answer does is not swallowed: a time-out around it would never end."""
     async with peer(http_answer({"a": 1})) as server, door_to(server.url, lambda: "fast") as door:
         for turn in range(500):
-            calling = asyncio.ensure_future(door.call(GET))
+            calling = asyncio.ensure_future(door.send(GET))
             for _ in range(turn % 7):
                 await asyncio.sleep(0.0003 if turn % 3 else 0)
             if not calling.done():
@@ -549,10 +549,10 @@ async def test_who_is_cancelled_on_the_fast_way_ends_cancelled() -> None:
 async def test_nothing_is_sent_after_closing() -> None:
     """What still runs when the client closes opens no connection behind its back."""
     async with peer(http_answer({})) as server:
-        door = await Door.open(server.url, Credential(KEY), connections=1, timeout=5)
+        door = await HttpClient.open(server.url, ApiKeySource(KEY), connections=1, timeout=5)
         await door.aclose()
         with pytest.raises(NotSent, match="closed"):
-            await door.call(GET)
+            await door.send(GET)
     assert server.connections == 0
 
 
@@ -564,4 +564,4 @@ async def test_a_proxy_that_cannot_be_used_is_a_mistake_before_any_request(
     monkeypatch.setenv("all_proxy", f"{proxy}://127.0.0.1:9")
     with pytest.raises(ConfigurationError, match=r"ALL_PROXY|SOCKS proxy"):
         async with door_to("https://api.example.com", lambda: http) as door:
-            await door.call(POST)
+            await door.send(POST)

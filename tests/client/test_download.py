@@ -28,7 +28,7 @@ PNG = b"\x89PNG" + bytes(range(256)) * 40
 @asynccontextmanager
 async def client_at(url: str) -> AsyncIterator[WeryAI]:
     """Open a client whose pauses are short."""
-    async with WeryAI(KEY, base_url=url, retries=RetryPolicy(base=0.001)) as client:
+    async with WeryAI(KEY, base_url=url, retries=RetryPolicy(initial_backoff=0.001)) as client:
         yield client
 
 
@@ -241,7 +241,7 @@ async def test_a_full_disk_is_said_once_and_loses_nothing(tmp_path: Path, monkey
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("aiowery._http.download._Part._write", full)
+    monkeypatch.setattr("aiowery._http.download.PartialFile._write", full)
     async with peer(png()) as server, client_at(server.url) as client:
         with pytest.raises(DownloadError, match="No space left on device; the url still holds the output") as caught:
             await client.download(Asset(server.url + "/x"), tmp_path, name="x")

@@ -43,7 +43,7 @@ async def test_a_request_brings_its_result(name: str, sandbox: Sandbox, tmp_path
             request = PodcastVoice(task_id=script.task_ids[0])
         result = await client.run(request)
         assert type(result) is type(request).result_type
-        assert not result.empty
+        assert not result.is_empty
         for asset, path in zip(result.assets, await client.download(result, tmp_path), strict=True):
             assert path.suffix == ENDINGS[asset.kind]
             assert MAGIC[path.suffix] in path.read_bytes()[:12]
@@ -63,10 +63,10 @@ def media_of(name: str) -> dict[str, Any]:
 @pytest.mark.parametrize("name", [name for name in REQUESTS if media_of(name)])
 async def test_every_media_field_takes_a_local_file(name: str, sandbox: Sandbox) -> None:
     """Each class that works on pictures, films or sounds runs with files in all of its fields, one upload a kind."""
-    before = sandbox.world.counters.posts
+    before = sandbox.weryai.counters.posts
     more = {"image_kilobytes": None} if name == "image-to-prompt" else {}
     async with WeryAI(sandbox.key, base_url=sandbox.url, polling=PollPolicy().faster(SPEED)) as client:
         request = smallest(name, **media_of(name), **more)
-        assert not (await client.run(request)).empty
+        assert not (await client.run(request)).is_empty
     different = {file for files in media_of(name).values() for file in (files if isinstance(files, list) else [files])}
-    assert sandbox.world.counters.posts - before == len(different) + 1
+    assert sandbox.weryai.counters.posts - before == len(different) + 1

@@ -14,14 +14,14 @@ import httpx2
 import pytest
 from support import KEY, http_answer, peer, serving
 
-from aiowery._core.messages import Call
-from aiowery._http.api_key import Credential
-from aiowery._http.http_client import Door
+from aiowery._core.messages import HttpRequest
+from aiowery._http.api_key import ApiKeySource
+from aiowery._http.http_client import HttpClient
 from aiowery.errors import NoAnswer, NotSent
 
 pytestmark = pytest.mark.anyio
 
-POST = Call("POST", "/paid", b"{}")
+POST = HttpRequest("POST", "/paid", b"{}")
 LIBRARIES = {"own": None, "fast": "fast", "httpx": httpx, "httpx2": httpx2}
 
 
@@ -40,14 +40,14 @@ class Fence:
 
 
 @contextlib.asynccontextmanager
-async def door_over(way: str, url: str, **client: Any) -> AsyncIterator[Door]:
+async def door_over(way: str, url: str, **client: Any) -> AsyncIterator[HttpClient]:
     """Open a door over its own connections, or over a client of one of the libraries."""
     library: Any = LIBRARIES[way]
     async with contextlib.AsyncExitStack() as stack:
         http = library
         if library in {httpx, httpx2}:
             http = await stack.enter_async_context(library.AsyncClient(**client))
-        door = await Door.open(url, Credential(KEY), connections=1, timeout=0.5, http=http)
+        door = await HttpClient.open(url, ApiKeySource(KEY), connections=1, timeout=0.5, http=http)
         stack.push_async_callback(door.aclose)
         yield door
 
@@ -58,7 +58,7 @@ async def test_a_fence_is_passed_once_before_the_answer(way: str) -> None:
     async with peer(http_answer({"ok": 1})) as server, door_over(way, server.url) as door:
         for _ in range(3):
             fence = Fence()
-            assert (await door.call(POST, fence)).http_status == 200
+            assert (await door.send(POST, fence)).http_status == 200
             assert fence.passed == 1
     assert len(server.heard) == 3
 
@@ -69,9 +69,9 @@ async def test_a_failing_fence_sends_nothing(way: str) -> None:
     async with peer(http_answer({"ok": 1})) as server, door_over(way, server.url) as door:
         fence = Fence(RuntimeError("no room on the disk"))
         with pytest.raises(RuntimeError, match="no room on the disk"):
-            await door.call(POST, fence)
+            await door.send(POST, fence)
         assert server.heard == []
-        assert (await door.call(POST, Fence())).http_status == 200
+        assert (await door.send(POST, Fence())).http_status == 200
     assert len(server.heard) == 1
 
 
@@ -82,7 +82,7 @@ async def test_who_cannot_connect_never_passes(way: str, url: str) -> None:
     fence = Fence()
     async with door_over(way, url) as door:
         with pytest.raises(NotSent):
-            await door.call(POST, fence)
+            await door.send(POST, fence)
     assert fence.passed == (way == "fast")
 
 
@@ -93,7 +93,7 @@ async def test_who_fails_to_agree_on_tls_never_passes(way: str) -> None:
         fence = Fence()
         async with door_over(way, server.url.replace("http://", "https://")) as door:
             with pytest.raises(NotSent):
-                await asyncio.wait_for(door.call(POST, fence), 5)
+                await asyncio.wait_for(door.send(POST, fence), 5)
     assert fence.passed == (way == "fast")
 
 
@@ -109,13 +109,14 @@ async def test_who_gets_no_connection_of_the_pool_never_passes(way: str) -> None
     limits = library.Limits(max_connections=1)
     async with serving(silent) as url, library.AsyncClient(limits=limits) as http:
         patient, hasty = [
-            await Door.open(url, Credential(KEY), connections=1, timeout=timeout, http=http) for timeout in (5, 0.2)
+            await HttpClient.open(url, ApiKeySource(KEY), connections=1, timeout=timeout, http=http)
+            for timeout in (5, 0.2)
         ]
-        first = asyncio.create_task(patient.call(POST, Fence()))
+        first = asyncio.create_task(patient.send(POST, Fence()))
         await asyncio.sleep(0.1)
         fence = Fence()
         with pytest.raises(NotSent):
-            await hasty.call(POST, fence)
+            await hasty.send(POST, fence)
         slow.set()
         with pytest.raises(NoAnswer):
             await first
@@ -131,12 +132,12 @@ async def test_a_transport_that_tells_nothing_is_fenced_before_the_call() -> Non
         return httpx.Response(200, json={})
 
     async with httpx.AsyncClient(transport=httpx.MockTransport(world)) as http:
-        door = await Door.open("https://api.example.com", Credential(KEY), connections=1, timeout=1, http=http)
+        door = await HttpClient.open("https://api.example.com", ApiKeySource(KEY), connections=1, timeout=1, http=http)
         fence = Fence()
-        await door.call(POST, fence)
+        await door.send(POST, fence)
         assert (fence.passed, len(heard)) == (1, 1)
         with pytest.raises(RuntimeError):
-            await door.call(POST, Fence(RuntimeError("no")))
+            await door.send(POST, Fence(RuntimeError("no")))
     assert len(heard) == 1
 
 
@@ -144,10 +145,10 @@ async def test_a_mount_that_tells_nothing_counts_for_all() -> None:
     """One transport of the caller's own among several is enough to be careful."""
     mounts = {"https://": httpx.MockTransport(lambda _: httpx.Response(200, json={}))}
     async with httpx.AsyncClient(mounts=mounts) as http:
-        door = await Door.open("https://api.example.com", Credential(KEY), connections=1, timeout=1, http=http)
+        door = await HttpClient.open("https://api.example.com", ApiKeySource(KEY), connections=1, timeout=1, http=http)
         fence = Fence(RuntimeError("no"))
         with pytest.raises(RuntimeError):
-            await door.call(POST, fence)
+            await door.send(POST, fence)
     assert fence.passed == 1
 
 
@@ -157,7 +158,9 @@ async def test_a_proxys_connect_is_no_first_byte() -> None:
     async with peer(http_answer("", "407 Proxy Authentication Required")) as proxy:
         context = ssl.create_default_context()
         async with httpx.AsyncClient(proxy=proxy.url, verify=context) as http:
-            door = await Door.open("https://api.example.com", Credential(KEY), connections=1, timeout=1, http=http)
+            door = await HttpClient.open(
+                "https://api.example.com", ApiKeySource(KEY), connections=1, timeout=1, http=http
+            )
             with pytest.raises(NotSent):
-                await door.call(POST, fence)
+                await door.send(POST, fence)
     assert fence.passed == 0

@@ -34,7 +34,7 @@ from aiowery.weryai import TextToImage
 from aiowery.weryai._provider import WeryAIProvider
 
 CAT = TextToImage(prompt="a cat")
-WIDE = Limits(in_flight=1000, submits=50)
+WIDE = Limits(in_flight=1000, submissions=50)
 
 
 def now() -> float:
@@ -47,7 +47,7 @@ def test_a_job_is_looked_at_every_three_to_five_seconds() -> None:
 
     async def main() -> None:
         world = World(seconds=600)
-        async with client_of(world, polling=PollPolicy(image_deadline=3600)) as client:
+        async with client_of(world, polling=PollPolicy(image_timeout=3600)) as client:
             await client.run(CAT)
         looks = world.looks["task_0"]
         gaps = [later - earlier for earlier, later in pairwise(looks)]
@@ -109,11 +109,11 @@ def test_a_model_that_has_become_faster_is_noticed() -> None:
 
 
 def test_learning_can_be_switched_off() -> None:
-    """`PollPolicy(first="interval")` looks after 3 to 5 s, whatever has been seen."""
+    """`PollPolicy(first_poll="interval")` looks after 3 to 5 s, whatever has been seen."""
 
     async def main() -> None:
         world = World(seconds=30)
-        async with client_of(world, limits=WIDE, polling=PollPolicy(first="interval")) as client:
+        async with client_of(world, limits=WIDE, polling=PollPolicy(first_poll="interval")) as client:
             await asyncio.gather(*(client.run(CAT) for _ in range(20)))
             begun = now()
             await client.run(CAT)
@@ -210,7 +210,7 @@ def test_a_429_on_a_look_holds_all_looks() -> None:
 
 
 @pytest.mark.parametrize(
-    ("misfortune", "longest"),
+    ("misfortune", "max_interval"),
     [
         pytest.param(httpx.Response(500), 5.0, id="500"),
         pytest.param(httpx.Response(429, headers={"retry-after": "1"}), 5.0, id="429, one second"),
@@ -247,7 +247,7 @@ def test_an_unknown_status_word_means_still_running(caplog: pytest.LogCaptureFix
         world = World(seconds=30, misfortunes={"status": [strange, strange, strange]})
         async with client_of(world) as client:
             job = await client.submit(CAT)
-            words = [snapshot.word async for snapshot in job.updates()]
+            words = [snapshot.raw_status async for snapshot in job.updates()]
         assert words == ["Polishing", "PROCESSING", "SUCCESS"]
 
     run_virtual(main())
@@ -324,7 +324,7 @@ def test_patience_ends_in_a_timeout_whose_job_can_be_awaited_again() -> None:
             with pytest.raises(JobTimeout, match="task_0") as caught:
                 await client.run(CAT)
             assert now() == pytest.approx(600, abs=1)
-            assert client.statistics().lane.in_use == 0
+            assert client.statistics().queue.in_use == 0
             assert caught.value.job is not None
             assert (await caught.value.job).task_ids == ("task_0",)
             assert now() == pytest.approx(903, abs=3)
@@ -339,14 +339,14 @@ def test_a_short_deadline_ends_only_that_wait() -> None:
     async def main() -> None:
         async with client_of(World(seconds=60)) as client:
             with pytest.raises(JobTimeout):
-                await client.run(CAT, deadline=10)
+                await client.run(CAT, timeout=10)
             assert now() == pytest.approx(10, abs=0.5)
             (job,) = client.jobs()
             assert client.job("task_0") is job
-            assert client.statistics().lane.in_use == 1
+            assert client.statistics().queue.in_use == 1
             await asyncio.sleep(60)
             assert job.done
-            assert client.statistics().lane.in_use == 0
+            assert client.statistics().queue.in_use == 0
             assert client.jobs() == (job,)
             await job
             assert client.jobs() == ()
@@ -359,7 +359,7 @@ def test_no_deadline_waits_without_end() -> None:
 
     async def main() -> None:
         async with client_of(World(seconds=7200)) as client:
-            await client.run(CAT, deadline=None)
+            await client.run(CAT, timeout=None)
             assert now() > 7200
 
     run_virtual(main())
@@ -373,7 +373,7 @@ def test_a_deadline_that_makes_no_sense_is_refused_before_anything_is_sent(deadl
         world = World()
         async with client_of(world) as client:
             with pytest.raises(ConfigurationError, match="deadline is"):
-                await client.run(CAT, deadline=deadline)
+                await client.run(CAT, timeout=deadline)
         assert world.posts == []
 
     run_virtual(main())
@@ -386,7 +386,7 @@ def test_many_may_wait_on_one_job() -> None:
         async with client_of(World(seconds=20)) as client:
             job = await client.submit(CAT)
             waiters = [asyncio.ensure_future(job.wait()) for _ in range(5)]
-            impatient = asyncio.ensure_future(job.wait(deadline=2))
+            impatient = asyncio.ensure_future(job.wait(timeout=2))
             await asyncio.sleep(1)
             waiters[0].cancel()
             results = await asyncio.gather(*waiters[1:], job)
@@ -435,7 +435,7 @@ def test_at_most_twenty_tasks_are_in_flight() -> None:
         world = World(seconds=10, places=20)
         async with client_of(world) as client:
             await asyncio.gather(*(client.run(CAT) for _ in range(100)))
-            assert client.statistics().lane.refusals == 0
+            assert client.statistics().queue.refusals == 0
         assert len(world.posts) == 100
         assert world.most_at_once == 20
 
@@ -449,7 +449,7 @@ def test_places_taken_by_somebody_else_are_lived_with() -> None:
         world = World(seconds=10, places=8)
         async with client_of(world) as client:
             results = await asyncio.gather(*(client.run(CAT) for _ in range(60)))
-            refusals = client.statistics().lane.refusals
+            refusals = client.statistics().queue.refusals
         assert len({result.task_ids for result in results}) == 60
         assert len(world.finished_at) == 60
         assert 1 <= refusals <= 30
@@ -513,7 +513,7 @@ def test_a_post_without_a_clear_answer_is_never_repeated(misfortune: httpx.Respo
             assert caught.value.request == CAT
             assert caught.value.sent_at is not None
             assert client.statistics().in_doubt == 1
-            assert client.statistics().lane.in_use == 0
+            assert client.statistics().queue.in_use == 0
         assert len(world.posts) == 1
 
     run_virtual(main())
@@ -537,7 +537,7 @@ def test_a_refusal_is_raised_at_once(refusal: httpx.Response, expected: type[API
             with pytest.raises(expected):
                 await client.run(CAT)
             assert client.statistics().refused == 1
-            assert client.statistics().lane.in_use == 0
+            assert client.statistics().queue.in_use == 0
         assert len(world.posts) == 1
 
     run_virtual(main())
@@ -548,7 +548,7 @@ def test_refusals_for_ever_end_in_rate_limited() -> None:
 
     async def main() -> None:
         world = World(misfortunes={"submit": [httpx.Response(429)] * 10_000})
-        async with client_of(world, retries=RetryPolicy(patience=300)) as client:
+        async with client_of(world, retries=RetryPolicy(max_busy_time=300)) as client:
             with pytest.raises(RateLimited):
                 await client.run(CAT)
         assert 300 <= now() <= 360
@@ -562,9 +562,9 @@ def test_when_patience_with_refusals_ends_it_ends_for_all_in_line() -> None:
 
     async def main() -> None:
         world = World(misfortunes={"submit": [httpx.Response(429)] * 10_000})
-        async with client_of(world, retries=RetryPolicy(patience=300)) as client:
+        async with client_of(world, retries=RetryPolicy(max_busy_time=300)) as client:
             errors = await asyncio.gather(*(client.run(CAT) for _ in range(100)), return_exceptions=True)
-            assert client.statistics().lane.in_use == 0
+            assert client.statistics().queue.in_use == 0
         assert all(isinstance(error, RateLimited) for error in errors)
         assert now() <= 360
 
@@ -633,7 +633,7 @@ def test_cancelled_at_any_moment_of_the_post_loses_no_id(turns: int) -> None:
             ids = {task_id for job in client.jobs() for task_id in job.task_ids}
             assert ids == set(world.finished_at)
             assert len(world.posts) <= 1
-            assert client.statistics().lane.in_use == 0
+            assert client.statistics().queue.in_use == 0
 
     run_virtual(main())
 
@@ -643,7 +643,7 @@ def test_three_hundred_impatient_callers_lose_no_id() -> None:
 
     async def main() -> None:
         world = World(seconds=5, latency=0.7)
-        async with client_of(world, limits=Limits(in_flight=100, submits=20)) as client:
+        async with client_of(world, limits=Limits(in_flight=100, submissions=20)) as client:
 
             async def caller(number: int) -> None:
                 async with asyncio.timeout(number * 0.37 % 29):
@@ -669,7 +669,7 @@ def test_cancelled_while_the_lane_rests_is_not_sent_again() -> None:
             await asyncio.sleep(10)
             running.cancel()
             await asyncio.sleep(100)
-            assert client.statistics().lane.in_use == 0
+            assert client.statistics().queue.in_use == 0
         assert len(world.posts) == 1
 
     run_virtual(main())
@@ -795,7 +795,7 @@ def test_a_job_of_a_closed_client_says_so() -> None:
         with pytest.raises(ClientClosed, match=r"client\.job\('task_0'\)"):
             await job
         with pytest.raises(ClientClosed):
-            await job.wait(deadline=None)
+            await job.wait(timeout=None)
 
     run_virtual(main())
 
@@ -808,10 +808,10 @@ def test_a_provider_that_answers_at_once_is_not_asked_again(monkeypatch: pytest.
         async with client_of(world) as client:
             done = Snapshot("t", TaskState.DONE, "success", (Asset("https://f.example/t.png"),))
             accepted = Accepted(task_ids=("t",), snapshots=(done,))
-            monkeypatch.setattr(WeryAIProvider, "decode_accepted", lambda *_: accepted)
+            monkeypatch.setattr(WeryAIProvider, "decode_submission", lambda *_: accepted)
             job = await client.submit(CAT)
             assert (await job).urls == ("https://f.example/t.png",)
-            assert client.statistics().lane.in_use == 0
+            assert client.statistics().queue.in_use == 0
         assert world.looks == {}
 
     run_virtual(main())
@@ -840,7 +840,7 @@ def test_updates_end_in_a_timeout_when_patience_ends() -> None:
         async with client_of(World(seconds=6000)) as client:
             job = await client.submit(CAT)
             with pytest.raises(JobTimeout):
-                async for _ in job.updates(deadline=60):
+                async for _ in job.updates(timeout=60):
                     pass
             assert now() == pytest.approx(60, abs=1)
             assert "task_0 running" in repr(job)
@@ -853,7 +853,7 @@ def test_a_deadline_beyond_all_patience_is_none() -> None:
 
     async def main() -> None:
         async with client_of(World(seconds=30)) as client:
-            assert (await client.run(CAT, deadline=1.7e308)).task_ids == ("task_0",)
+            assert (await client.run(CAT, timeout=1.7e308)).task_ids == ("task_0",)
 
     run_virtual(main())
 
@@ -865,10 +865,10 @@ def test_a_watcher_who_is_busy_at_the_deadline_is_told_afterwards() -> None:
         async with client_of(World(seconds=1e6)) as client:
             job = await client.submit(CAT)
             with pytest.raises(JobTimeout):
-                async for _ in job.updates(deadline=600):
+                async for _ in job.updates(timeout=600):
                     await asyncio.sleep(700)
             with pytest.raises(JobTimeout):
-                await job.wait(deadline=0)
+                await job.wait(timeout=0)
             assert now() < 710
 
     run_virtual(main())
@@ -884,7 +884,7 @@ def test_nobody_buys_for_a_caller_who_has_left() -> None:
             await asyncio.sleep(0.5)
             running.cancel()
             await asyncio.sleep(600)
-            assert client.statistics().lane.in_use == 0
+            assert client.statistics().queue.in_use == 0
         assert len(world.posts) == 1
 
     run_virtual(main())
@@ -934,7 +934,7 @@ def test_a_log_handler_that_raises_does_not_lose_what_was_paid_for() -> None:
             await asyncio.sleep(30)
             (job,) = client.jobs()
             assert (await job).task_ids == ("task_0",)
-            assert client.statistics().lane.in_use == 0
+            assert client.statistics().queue.in_use == 0
 
     logger, broken = logging.getLogger("aiowery"), Broken()
     logger.addHandler(broken)

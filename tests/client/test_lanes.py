@@ -10,29 +10,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiowery import Limits, RetryPolicy
-from aiowery._queue.submission_queue import Lane, Ticket, shared_lane
+from aiowery._queue.submission_queue import SubmissionQueue, Ticket, shared_queue
 from aiowery.errors import AuthenticationError, NotSent
 from aiowery.testing import run_virtual
 
 
-def back_off(lane: Lane, ticket: Ticket, retry_after: float | None = None, *, tasks: bool = False) -> float:
+def back_off(lane: SubmissionQueue, ticket: Ticket, retry_after: float | None = None, *, tasks: bool = False) -> float:
     """Refuse a submission because of load."""
     return lane.back_off(ticket, retry_after=retry_after, tasks_at_once=tasks)
 
 
-def lane_of(random: Callable[[], float] = lambda: 0.5, **limits: float) -> Lane:
+def lane_of(random: Callable[[], float] = lambda: 0.5, **limits: float) -> SubmissionQueue:
     """Return a lane in the running loop."""
-    return Lane(Limits(**limits), RetryPolicy(), random)  # type: ignore[arg-type]
+    return SubmissionQueue(Limits(**limits), RetryPolicy(), random)  # type: ignore[arg-type]
 
 
-async def now_in(lane: Lane, count: int, places: int = 1) -> tuple[list[Ticket], list[asyncio.Task[Ticket]]]:
+async def now_in(lane: SubmissionQueue, count: int, places: int = 1) -> tuple[list[Ticket], list[asyncio.Task[Ticket]]]:
     """Let so many enter; return the tickets in order and the tasks that wait."""
 
     async def enter(ticket: Ticket) -> Ticket:
-        await lane.enter(ticket)
+        await lane.acquire(ticket)
         return ticket
 
-    tickets = [lane.ticket(places) for _ in range(count)]
+    tickets = [lane.new_ticket(places) for _ in range(count)]
     tasks = [asyncio.create_task(enter(ticket)) for ticket in tickets]
     await asyncio.sleep(0)
     await asyncio.sleep(0)
@@ -48,10 +48,10 @@ def test_admits_in_order_up_to_the_capacity() -> None:
     """No more tasks are in flight than the limit says, and the first come are the first in."""
 
     async def main() -> None:
-        lane = lane_of(in_flight=3, submits=9)
+        lane = lane_of(in_flight=3, submissions=9)
         tickets, tasks = await now_in(lane, 5)
         assert admitted(tasks) == [0, 1, 2]
-        lane.accept(tickets[0], 1)
+        lane.keep_slots(tickets[0], 1)
         tickets[0].release(1)
         await asyncio.sleep(0.001)
         assert admitted(tasks) == [0, 1, 2, 3]
@@ -62,13 +62,13 @@ def test_admits_in_order_up_to_the_capacity() -> None:
 
 
 def test_bounds_submissions_at_once() -> None:
-    """Room for tasks is not room for POSTs: only `submits` go out at a time."""
+    """Room for tasks is not room for POSTs: only `submissions` go out at a time."""
 
     async def main() -> None:
-        lane = lane_of(in_flight=20, submits=2)
+        lane = lane_of(in_flight=20, submissions=2)
         tickets, tasks = await now_in(lane, 3)
         assert admitted(tasks) == [0, 1]
-        lane.accept(tickets[0], 1)
+        lane.keep_slots(tickets[0], 1)
         await asyncio.gather(*tasks)
 
     run_virtual(main())
@@ -78,10 +78,10 @@ def test_a_request_for_several_pictures_takes_several_places() -> None:
     """Places are counted per task, and those that never came about are given back at acceptance."""
 
     async def main() -> None:
-        lane = lane_of(in_flight=5, submits=9)
+        lane = lane_of(in_flight=5, submissions=9)
         tickets, tasks = await now_in(lane, 2, places=4)
         assert admitted(tasks) == [0]
-        lane.accept(tickets[0], 1)
+        lane.keep_slots(tickets[0], 1)
         await asyncio.gather(*tasks)
         assert lane.statistics().in_use == 5
 
@@ -96,7 +96,7 @@ def test_a_request_larger_than_the_lane_waits_until_it_is_alone() -> None:
         small, first = await now_in(lane, 1)
         _, second = await now_in(lane, 1, places=7)
         assert admitted(second) == []
-        lane.accept(small[0], 1)
+        lane.keep_slots(small[0], 1)
         small[0].release(1)
         await asyncio.gather(*first, *second)
 
@@ -110,10 +110,10 @@ def test_the_refused_keeps_its_place_at_the_head() -> None:
         lane = lane_of(in_flight=1)
         tickets, tasks = await now_in(lane, 3)
         back_off(lane, tickets[0])
-        again = asyncio.create_task(lane.enter(tickets[0]))
+        again = asyncio.create_task(lane.acquire(tickets[0]))
         await asyncio.wait_for(again, 60)
         assert admitted(tasks) == [0]
-        lane.refuse(tickets[0])
+        lane.abandon(tickets[0])
         await asyncio.sleep(0.001)
         assert admitted(tasks) == [0, 1]
         tasks[2].cancel()
@@ -126,7 +126,7 @@ def test_a_refusal_pauses_everybody_for_as_long_as_the_provider_asks() -> None:
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        lane = lane_of(submits=1)
+        lane = lane_of(submissions=1)
         tickets, tasks = await now_in(lane, 2)
         back_off(lane, tickets[0], 17.5)
         await asyncio.wait([tasks[1]])
@@ -139,7 +139,7 @@ def test_refusals_of_one_moment_count_as_one() -> None:
     """Four POSTs refused together are one event: the pause does not grow four times."""
 
     async def main() -> None:
-        lane = lane_of(submits=4, in_flight=10)
+        lane = lane_of(submissions=4, in_flight=10)
         tickets, _ = await now_in(lane, 4)
         pauses = []
         for ticket in tickets:
@@ -156,13 +156,13 @@ def test_after_a_refusal_one_goes_ahead_as_a_probe() -> None:
     """Nobody storms: until one submission is accepted again, they go out one at a time."""
 
     async def main() -> None:
-        lane = lane_of(submits=4)
+        lane = lane_of(submissions=4)
         tickets, tasks = await now_in(lane, 8)
         for ticket in tickets[:4]:
             back_off(lane, ticket)
         await asyncio.sleep(100)
         assert admitted(tasks) == [0, 1, 2, 3, 4]
-        lane.accept(tickets[4], 1)
+        lane.keep_slots(tickets[4], 1)
         await asyncio.sleep(0.001)
         assert len(admitted(tasks)) == 8
 
@@ -173,13 +173,13 @@ def test_too_many_tasks_shrinks_the_lane_and_time_grows_it_back() -> None:
     """Another process with the same key takes places; once it has gone, we take them back one by one."""
 
     async def main() -> None:
-        lane = lane_of(in_flight=4, submits=9, regrow=30)
+        lane = lane_of(in_flight=4, submissions=9, recovery_interval=30)
         tickets, _ = await now_in(lane, 4)
         for ticket in tickets[:3]:
-            lane.accept(ticket, 1)
+            lane.keep_slots(ticket, 1)
         back_off(lane, tickets[3], tasks=True)
         assert lane.statistics().capacity == 3
-        waiting = asyncio.create_task(lane.enter(tickets[3]))
+        waiting = asyncio.create_task(lane.acquire(tickets[3]))
         await asyncio.sleep(29)
         assert not waiting.done()
         await asyncio.sleep(1.5)
@@ -198,7 +198,7 @@ def test_leaving_the_line_frees_the_way() -> None:
         tasks[1].cancel()
         tasks[2].cancel()
         await asyncio.sleep(0)
-        lane.accept(tickets[0], 1)
+        lane.keep_slots(tickets[0], 1)
         tickets[0].release(1)
         await asyncio.wait([tasks[3]])
         assert lane.statistics().waiting == 0
@@ -213,7 +213,7 @@ def test_cancelled_in_the_instant_of_admission_gives_its_places_back() -> None:
     async def main() -> None:
         lane = lane_of(in_flight=1)
         tickets, tasks = await now_in(lane, 2)
-        lane.accept(tickets[0], 1)
+        lane.keep_slots(tickets[0], 1)
         tickets[0].release(1)  # admits the second ...
         tasks[1].cancel()  # ... whose waiter has not run since
         await asyncio.wait([tasks[1]])
@@ -229,7 +229,7 @@ def test_turning_away_ends_everybodys_wait() -> None:
     async def main() -> None:
         lane = lane_of(in_flight=1)
         _, tasks = await now_in(lane, 3)
-        lane.turn_away(AuthenticationError("wrong key"))
+        lane.reject_waiting(AuthenticationError("wrong key"))
         await asyncio.wait(tasks[1:])
         errors = [task.exception() for task in tasks[1:]]
         assert all(isinstance(error, AuthenticationError) for error in errors)
@@ -248,7 +248,7 @@ def test_submissions_keep_their_distance() -> None:
         times = []
 
         async def enter() -> None:
-            await lane.enter(lane.ticket(1))
+            await lane.acquire(lane.new_ticket(1))
             times.append(loop.time())
 
         await asyncio.gather(*(enter() for _ in range(4)))
@@ -261,14 +261,14 @@ def test_two_clients_with_one_key_share_a_lane() -> None:
     """The provider counts per key; a lane belongs to the key, the host and the loop."""
 
     async def main() -> None:
-        lane = shared_lane("host", "key", "tasks", lane_of)
-        assert shared_lane("host", "key", "tasks", lane_of) is lane
-        assert shared_lane("host", "other", "tasks", lane_of) is not lane
-        assert shared_lane("host", "key", "answers", lane_of) is not lane
-        assert shared_lane("elsewhere", "key", "tasks", lane_of) is not lane
+        lane = shared_queue("host", "key", "tasks", lane_of)
+        assert shared_queue("host", "key", "tasks", lane_of) is lane
+        assert shared_queue("host", "other", "tasks", lane_of) is not lane
+        assert shared_queue("host", "key", "answers", lane_of) is not lane
+        assert shared_queue("elsewhere", "key", "tasks", lane_of) is not lane
 
-    async def other_loop() -> Lane:
-        return shared_lane("host", "key", "tasks", lane_of)
+    async def other_loop() -> SubmissionQueue:
+        return shared_queue("host", "key", "tasks", lane_of)
 
     first = run_virtual(other_loop())
     assert run_virtual(other_loop()) is not first
@@ -279,8 +279,8 @@ def test_a_lane_with_other_limits_is_shared_and_says_so(caplog: pytest.LogCaptur
     """The first client's limits hold; the second is told in the log."""
 
     async def main() -> None:
-        lane = shared_lane("host", "key", "tasks", lambda: lane_of(in_flight=2))
-        assert shared_lane("host", "key", "tasks", lambda: lane_of(in_flight=9)) is lane
+        lane = shared_queue("host", "key", "tasks", lambda: lane_of(in_flight=2))
+        assert shared_queue("host", "key", "tasks", lambda: lane_of(in_flight=9)) is lane
 
     run_virtual(main())
     assert "another open client" in caplog.text
@@ -300,8 +300,8 @@ def test_whatever_happens_nobody_starves_and_nothing_is_overbooked(
 ) -> None:
     """For any mix of sizes, refusals and cancellations: the capacity holds, all get through, all places return."""
 
-    async def visit(lane: Lane, places: int, fate: str) -> None:
-        ticket = lane.ticket(places)
+    async def visit(lane: SubmissionQueue, places: int, fate: str) -> None:
+        ticket = lane.new_ticket(places)
         await _enter_checked(lane, ticket, in_flight)
         if fate in {"busy", "tasks"}:
             back_off(lane, ticket, tasks=fate == "tasks")
@@ -309,12 +309,12 @@ def test_whatever_happens_nobody_starves_and_nothing_is_overbooked(
         try:
             await asyncio.sleep(0.1)  # the POST
         except asyncio.CancelledError:
-            lane.refuse(ticket)
+            lane.abandon(ticket)
             raise
         if fate == "refuse":
-            lane.refuse(ticket)
+            lane.abandon(ticket)
             return
-        lane.accept(ticket, places)
+        lane.keep_slots(ticket, places)
         await asyncio.sleep(5)
         ticket.release(places)
 
@@ -332,10 +332,10 @@ def test_whatever_happens_nobody_starves_and_nothing_is_overbooked(
     run_virtual(main())
 
 
-async def _enter_checked(lane: Lane, ticket: Ticket, in_flight: int) -> None:
-    await lane.enter(ticket)
+async def _enter_checked(lane: SubmissionQueue, ticket: Ticket, in_flight: int) -> None:
+    await lane.acquire(ticket)
     in_use = lane.statistics().in_use
-    assert in_use <= max(in_flight, ticket.places)
+    assert in_use <= max(in_flight, ticket.slots)
 
 
 def test_closing_turns_away_only_its_own() -> None:
@@ -344,8 +344,8 @@ def test_closing_turns_away_only_its_own() -> None:
     async def main() -> None:
         lane = lane_of(in_flight=1)
         tickets, tasks = await now_in(lane, 3)
-        lane.turn_away(NotSent("closed"), [tickets[1]])
-        lane.accept(tickets[0], 1)
+        lane.reject_waiting(NotSent("closed"), [tickets[1]])
+        lane.keep_slots(tickets[0], 1)
         tickets[0].release(1)
         done: Awaitable[Ticket] = tasks[2]
         assert (await done).number == 2

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import World, client_of, envelope, ledger_of
 
-from aiowery import Event, JobEnded, Limits, PollPolicy, WeryAI
-from aiowery._client.batches import Batches
+from aiowery import Event, JobFinished, Limits, PollPolicy, WeryAI
+from aiowery._client.batches import BatchService
 from aiowery._journal.serialization import duration_kind, durations_at
 from aiowery.errors import JobTimeout
 from aiowery.ledger import Ledger
@@ -27,9 +27,9 @@ from aiowery.weryai import TextToImage
 pytestmark = pytest.mark.anyio
 
 SPEED = 20.0
-WIDE = Limits(in_flight=1000, submits=50)
+WIDE = Limits(in_flight=1000, submissions=50)
 CAT = TextToImage(prompt="a secret cat")
-FAST = PollPolicy(shortest=0.01, longest=0.02, eager=0.011)
+FAST = PollPolicy(min_interval=0.01, max_interval=0.02, known_max_interval=0.011)
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ async def test_no_first_look_comes_before_the_learned_moment(tmp_path: Path) -> 
     """What another client has learned on the same ledger decides already about the first job, if it is of that kind."""
     dog = TextToImage(prompt="a dog", resolution="4k")
     world = World(seconds=0.6)
-    polling = PollPolicy(shortest=0.05, longest=0.08, eager=0.06)
+    polling = PollPolicy(min_interval=0.05, max_interval=0.08, known_max_interval=0.06)
     for _ in range(2):
         async with client_of(world, limits=WIDE, polling=polling, ledger=tmp_path / "jobs.db") as client:
             begun = asyncio.get_running_loop().time()
@@ -114,8 +114,14 @@ async def test_what_was_lost_or_given_up_teaches_nothing(tmp_path: Path) -> None
 
     lost = World(seconds=0.05, misfortunes={"status": [envelope(None, 1003, "task not exist")] * 9})
     async with ledger_of("file", tmp_path) as ledger:
-        await ended(ledger, lost, PollPolicy(shortest=0.01, longest=0.02, eager=0.01, grace=0.0))
-        await ended(ledger, World(seconds=9), PollPolicy(shortest=0.01, longest=0.02, eager=0.01, image_deadline=0.1))
+        await ended(
+            ledger, lost, PollPolicy(min_interval=0.01, max_interval=0.02, known_max_interval=0.01, not_found_grace=0.0)
+        )
+        await ended(
+            ledger,
+            World(seconds=9),
+            PollPolicy(min_interval=0.01, max_interval=0.02, known_max_interval=0.01, image_timeout=0.1),
+        )
         assert await ledger.durations() == {}
 
 
@@ -145,7 +151,7 @@ def test_a_resumed_job_that_is_past_its_deadline_gets_it_again(
     async def main() -> None:
         monkeypatch.setattr(time, "time", asyncio.get_running_loop().time)
         world = World(seconds=1300)
-        policy = PollPolicy(image_deadline=600)
+        policy = PollPolicy(image_timeout=600)
         async with ledger_of("memory", Path()) as ledger:
             for _ in range(2):
                 async with client_of(world, polling=policy, ledger=ledger) as client:
@@ -153,11 +159,11 @@ def test_a_resumed_job_that_is_past_its_deadline_gets_it_again(
                 assert isinstance(outcomes[0].error, JobTimeout)
             caplog.clear()
             async with client_of(world, polling=policy, ledger=ledger) as client:
-                await Batches(client._opened).enter("cats", [CAT], reuse=False)
+                await BatchService(client._runtime).enter("cats", [CAT], reuse=False)
                 await asyncio.sleep(200)
                 (job,) = client.jobs()
         assert job.done
-        assert 1300 <= (job.collect().seconds or 0) < 1310
+        assert 1300 <= (job.result().seconds or 0) < 1310
         assert caplog.records == []
 
     run_virtual(main())
@@ -173,8 +179,8 @@ def test_an_event_and_the_log_tell_between_which_bounds_a_duration_lies(caplog: 
         return events
 
     caplog.set_level(logging.INFO, "aiowery")
-    (ended,) = [event for event in run_virtual(main()) if isinstance(event, JobEnded)]
+    (ended,) = [event for event in run_virtual(main()) if isinstance(event, JobFinished)]
     assert 5 <= ended.last_running < 10 <= ended.seconds < 15
-    assert ended.duration_key == CAT.duration_key
+    assert ended.timing_key == CAT.timing_key
     record = next(record for record in caplog.records if record.message.startswith("done"))
-    assert (vars(record)["last_running"], vars(record)["duration_key"]) == (ended.last_running, CAT.duration_key)
+    assert (vars(record)["last_running"], vars(record)["timing_key"]) == (ended.last_running, CAT.timing_key)

@@ -68,7 +68,9 @@ class Registry:
 async def client_of(world: Registry, **more: Any) -> AsyncIterator[WeryAI]:
     """Open a client whose network is the registry's."""
     async with httpx.AsyncClient(transport=httpx.MockTransport(world)) as http:
-        async with WeryAI(KEY, http=http, retries=RetryPolicy(base=0.01, ceiling=0.02), **more) as client:
+        async with WeryAI(
+            KEY, http=http, retries=RetryPolicy(initial_backoff=0.01, max_backoff=0.02), **more
+        ) as client:
             yield client
 
 
@@ -232,7 +234,7 @@ async def test_a_registry_out_of_its_mind_stops_nobody(
         hosts.add(request.url.host)
         return answer
 
-    quick = RetryPolicy(base=0.01, ceiling=0.02)
+    quick = RetryPolicy(initial_backoff=0.01, max_backoff=0.02)
     async with httpx.AsyncClient(transport=httpx.MockTransport(world)) as http:
         async with WeryAI(KEY, http=http, retries=quick) as client:
             with caplog.at_level(logging.WARNING, "aiowery"):
@@ -341,7 +343,7 @@ async def test_a_model_that_is_not_listed_is_a_warning(caplog: pytest.LogCapture
 async def test_the_other_lists_come_typed() -> None:
     """Chat models and speakers of the sandbox, on a real socket; a passing failure is survived."""
     async with Sandbox(faults=[Fault(faults.SERVER_ERROR, on="models", times=1)]) as sandbox:
-        async with WeryAI(sandbox.key, base_url=sandbox.url, retries=RetryPolicy(base=0.01)) as client:
+        async with WeryAI(sandbox.key, base_url=sandbox.url, retries=RetryPolicy(initial_backoff=0.01)) as client:
             chat = await client.chat_models()
             assert {"GPT_4O"} <= {model.key for model in chat}
             assert all(model.input_price is not None for model in chat)
@@ -349,5 +351,5 @@ async def test_the_other_lists_come_typed() -> None:
             assert {speaker.language for speaker in speakers} == {"ja"}
             assert len(await client.speakers()) > len(speakers)
             job = await client.submit(TextToImage(prompt="x", image_number=2))
-            snapshots = await client.batch_status(job.batch_id or "")
+            snapshots = await client.batch_status(job.provider_batch_id or "")
             assert {snapshot.task_id for snapshot in snapshots} == set(job.task_ids)

@@ -17,9 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import URL, World, client_of, envelope, ledger_of
 
-from aiowery import LaneBackedOff, PollPolicy, Resubmit, WeryAI
+from aiowery import PollPolicy, QueueBackedOff, Resubmit, WeryAI
 from aiowery._core.events import Event, JobAccepted
-from aiowery._journal.journal import item_of
+from aiowery._journal.journal import new_entry
 from aiowery.errors import (
     AioweryError,
     BudgetExceeded,
@@ -149,7 +149,7 @@ def test_a_body_with_ids_is_posted_once(http: int, code: int | str, shape: str, 
             assert sorted(got.task_ids) == sorted(named)
             assert all(task_id in str(got) for task_id in named)
         assert (counts.accepted, counts.in_doubt, counts.refused) == (accepted, not accepted, 0)
-        assert (counts.lane.in_use, counts.lane.submitting, counts.lane.refusals) == (0, 0, 0)
+        assert (counts.queue.in_use, counts.queue.submitting, counts.queue.refusals) == (0, 0, 0)
 
     run_virtual(main())
 
@@ -219,7 +219,7 @@ def test_a_refusal_with_a_job_is_posted_once(http: int, error: Any, shape: str, 
         else:
             assert isinstance(got, SubmissionInDoubt)
             assert got.task_ids == ("job_1",)
-        assert (counts.accepted, counts.in_doubt, counts.lane.in_use) == (look == "found", look != "found", 0)
+        assert (counts.accepted, counts.in_doubt, counts.queue.in_use) == (look == "found", look != "found", 0)
 
     run_virtual(main())
 
@@ -286,10 +286,10 @@ def test_a_refusal_that_names_our_own_tasks_is_what_it_says() -> None:
             counts = client.statistics()
         assert result.task_ids == ("task_2",)
         assert [post["prompt"] for post in world.posts] == ["a cat", "a dog", "a dog"]
-        assert (counts.accepted, counts.in_doubt, counts.lane.refusals) == (2, 0, 1)
+        assert (counts.accepted, counts.in_doubt, counts.queue.refusals) == (2, 0, 1)
 
     run_virtual(main())
-    refusals = [event.error for event in events if isinstance(event, LaneBackedOff)]
+    refusals = [event.error for event in events if isinstance(event, QueueBackedOff)]
     assert [isinstance(error, RateLimited) and error.task_ids == () for error in refusals] == [True]
 
 
@@ -404,7 +404,7 @@ async def test_a_doubt_with_ids_survives_a_crash(tmp_path: Path) -> None:
         async with client_of(world, ledger=path, polling=QUICK) as heir:
             assert isinstance(heir.ledger, SqliteLedger)
             assert [one.task_id for one in await heir.ledger.deliveries()] == ["task_0"]
-            assert await heir.ledger._do(partial(_transitions.inherit, dead=dead.owner)) == 1
+            assert await heir.ledger._do(partial(_transitions.recover_from, dead=dead.owner)) == 1
             (one,) = [one async for one in heir.resume("cats")]
             assert one.result is not None
             assert one.result.task_ids == ("task_0",)
@@ -426,7 +426,7 @@ class Broken(MemoryLedger):
 
 
 @pytest.mark.parametrize("fault", [RuntimeError("out of order"), LedgerError("full")], ids=["foreign", "ours"])
-@pytest.mark.parametrize("verb", ["holders", "delivered", "deliveries"])
+@pytest.mark.parametrize("verb", ["entries_with_task", "record_delivery", "deliveries"])
 def test_a_ledger_that_fails_leaves_the_doubt(verb: str, fault: Exception) -> None:
     """What cannot be looked up or kept is not sent again either; the error names the ids."""
 
@@ -447,11 +447,11 @@ async def test_a_late_task_is_not_taken_for_another_ones(tmp_path: Path) -> None
     """Released, and charged after all: a refusal of another request that names that task says nothing new."""
     world = Refusing(seconds=0.01, left=0)
     async with ledger_of("file", tmp_path) as ledger, client_of(world, ledger=ledger) as client:
-        (entry,) = await ledger.enter("b", [item_of(CAT, client.base_url)], claim=True)
-        await ledger.fence(entry.id, "ref", 1.0)
-        await ledger.doubt("ref", "lost")
-        await ledger.release(entry.id)
-        await ledger.accepted("ref", ["task_late"])
+        (entry,) = await ledger.add("b", [new_entry(CAT, client.base_url)], claim=True)
+        await ledger.mark_sending(entry.id, "ref", 1.0)
+        await ledger.mark_in_doubt("ref", "lost")
+        await ledger.resolve_unsent(entry.id)
+        await ledger.mark_accepted("ref", ["task_late"])
         refusal = {"status": 1001, "message": "prompt exceeds", "data": {"task_id": "task_late"}}
         world.misfortunes["submit"] = [httpx.Response(400, json=refusal)]
         with pytest.raises(InvalidRequest):

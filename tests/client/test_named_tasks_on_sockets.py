@@ -18,16 +18,16 @@ pytestmark = pytest.mark.anyio
 
 SPEED = 1000.0
 REFUSALS = {
-    "429": faults.Refuse(429, 1001, "Request rate limit exceeded", ids=True, retry_after=1),
-    "1007": faults.Refuse(200, 1007, "Queue is full", ids=True),
-    "6010": faults.Refuse(200, 6010, "No more than 20 tasks at once", ids=True),
-    "503": faults.Refuse(503, 6002, "Workflow rate limit exceeded", ids=True),
-    "400": faults.Refuse(400, 1001, "Parameter error", ids=True),
-    "401": faults.Refuse(401, 1002, "Authentication failed", ids=True),
-    "402": faults.Refuse(402, 1004, "Insufficient credits", ids=True),
-    "409": faults.Refuse(409, 5000, "Conflict", ids=True),
-    "6001": faults.Refuse(200, 6001, "Workflow system error", ids=True),
-    "500": faults.Refuse(500, 5000, "System error", ids=True),
+    "429": faults.ErrorResponse(429, 1001, "Request rate limit exceeded", ids=True, retry_after=1),
+    "1007": faults.ErrorResponse(200, 1007, "Queue is full", ids=True),
+    "6010": faults.ErrorResponse(200, 6010, "No more than 20 tasks at once", ids=True),
+    "503": faults.ErrorResponse(503, 6002, "Workflow rate limit exceeded", ids=True),
+    "400": faults.ErrorResponse(400, 1001, "Parameter error", ids=True),
+    "401": faults.ErrorResponse(401, 1002, "Authentication failed", ids=True),
+    "402": faults.ErrorResponse(402, 1004, "Insufficient credits", ids=True),
+    "409": faults.ErrorResponse(409, 5000, "Conflict", ids=True),
+    "6001": faults.ErrorResponse(200, 6001, "Workflow system error", ids=True),
+    "500": faults.ErrorResponse(500, 5000, "System error", ids=True),
 }
 REQUESTS = {
     "pictures": TextToImage(prompt="two cats", image_number=2),
@@ -59,81 +59,83 @@ async def test_each_refusal_is_paid_once(sandbox: Sandbox, http: Any) -> None:
     """Ten sorts of refusals, one after the other: ten results, ten POSTs, ten credits."""
     async with client_of(sandbox, http=http) as client:
         for number, kind in enumerate(REFUSALS.values(), 1):
-            sandbox.script(Fault(kind, on="submit", match=f"cat {number}."))
+            sandbox.inject(Fault(kind, on="submit", match=f"cat {number}."))
             result = await client.run(TextToImage(prompt=f"cat {number}."))
-            assert result.task_ids == (sandbox.world.tasks[-1].id,)
+            assert result.task_ids == (sandbox.weryai.tasks[-1].id,)
         assert client.statistics().accepted == len(REFUSALS)
-    assert sandbox.world.counters.posts == sandbox.world.charged == len(REFUSALS)
+    assert sandbox.weryai.counters.posts == sandbox.weryai.charged == len(REFUSALS)
 
 
 @pytest.mark.parametrize("request_", REQUESTS.values(), ids=REQUESTS)
 async def test_each_shape_of_an_acceptance_is_found(sandbox: Sandbox, request_: Any) -> None:
     """Task ids or a task id, with or without a batch: wherever this endpoint would have put them."""
-    sandbox.script(Fault(REFUSALS["429"], on="submit"))
+    sandbox.inject(Fault(REFUSALS["429"], on="submit"))
     async with client_of(sandbox) as client:
-        assert (await client.run(request_)).task_ids == tuple(task.id for task in sandbox.world.tasks)
-    assert sandbox.world.counters.posts == 1
+        assert (await client.run(request_)).task_ids == tuple(task.id for task in sandbox.weryai.tasks)
+    assert sandbox.weryai.counters.posts == 1
 
 
 async def test_a_gather_behind_throttling_is_paid_once_each(sandbox: Sandbox) -> None:
     """A hundred at once, a third of them throttled after they were taken: a hundred POSTs, a hundred pictures."""
-    sandbox.script(Fault(REFUSALS["429"], on="submit", share=0.3))
+    sandbox.inject(Fault(REFUSALS["429"], on="submit", share=0.3))
     async with client_of(sandbox) as client:
         results = await asyncio.gather(*(client.run(TextToImage(prompt="a cat")) for _ in range(100)))
         statistics = client.statistics()
-    assert len({result.task_ids for result in results}) == sandbox.world.counters.posts == sandbox.world.charged == 100
-    assert 0 < sandbox.world.counters.throttled < 100
-    assert (statistics.accepted, statistics.in_doubt, statistics.lane.in_use) == (100, 0, 0)
+    assert (
+        len({result.task_ids for result in results}) == sandbox.weryai.counters.posts == sandbox.weryai.charged == 100
+    )
+    assert 0 < sandbox.weryai.counters.throttled < 100
+    assert (statistics.accepted, statistics.in_doubt, statistics.queue.in_use) == (100, 0, 0)
 
 
 async def test_a_task_that_has_failed_fails_with_its_reason(sandbox: Sandbox) -> None:
     """It is this request's task, and it has failed: the caller learns why, and nothing is in doubt."""
-    sandbox.script(Fault(REFUSALS["6001"], on="submit"))
+    sandbox.inject(Fault(REFUSALS["6001"], on="submit"))
     async with client_of(sandbox) as client:
         with pytest.raises(JobFailed, match="no output"):
             await client.run(TextToImage(prompt=f"a cat {FAIL}"))
-    assert sandbox.world.counters.posts == 1
+    assert sandbox.weryai.counters.posts == 1
 
 
 async def test_a_task_that_is_not_known_yet_is_waited_for(sandbox: Sandbox) -> None:
     """The status lags behind by a moment: asked again, found."""
-    sandbox.script(Fault(REFUSALS["429"], on="submit"), Fault(faults.NotFoundYet(0.02), on="status"))
+    sandbox.inject(Fault(REFUSALS["429"], on="submit"), Fault(faults.NotFoundYet(0.02), on="status"))
     async with client_of(sandbox, polling=PollPolicy().faster(50)) as client:
         assert (await client.run(TextToImage(prompt="a cat"))).assets
-    assert sandbox.world.counters.posts == 1
+    assert sandbox.weryai.counters.posts == 1
 
 
 @pytest.mark.parametrize(
-    "kind", [faults.Reset(), faults.Refuse(404, 1003), faults.NotJson()], ids=["reset", "404", "OK"]
+    "kind", [faults.Reset(), faults.ErrorResponse(404, 1003), faults.NotJson()], ids=["reset", "404", "OK"]
 )
 async def test_what_cannot_be_found_is_in_doubt_with_its_ids(sandbox: Sandbox, kind: Any) -> None:
     """A status check that fails, in whatever way, leaves the doubt; `client.job` fetches what it names."""
-    sandbox.script(Fault(REFUSALS["429"], on="submit"), Fault(kind, on="status", times=2))
-    async with client_of(sandbox, retries=RetryPolicy(attempts=2).faster(SPEED)) as client:
+    sandbox.inject(Fault(REFUSALS["429"], on="submit"), Fault(kind, on="status", times=2))
+    async with client_of(sandbox, retries=RetryPolicy(max_attempts=2).faster(SPEED)) as client:
         with pytest.raises(SubmissionInDoubt) as doubt:
             await client.run(TextToImage(prompt="a cat"))
         assert (await client.job(*doubt.value.task_ids, of=TextToImage)).assets
-    assert sandbox.world.counters.posts == sandbox.world.charged == 1
+    assert sandbox.weryai.counters.posts == sandbox.weryai.charged == 1
 
 
 async def test_a_refusal_of_betterwaifu_is_paid_once(sandbox: Sandbox) -> None:
     """The jobs edition finds its job; the other edition has nothing to ask, and is in doubt with the picture's id."""
-    kind = faults.Refuse(429, text="Too many requests", ids=True)
-    sandbox.script(Fault(kind, on="submit"))
+    kind = faults.ErrorResponse(429, text="Too many requests", ids=True)
+    sandbox.inject(Fault(kind, on="submit"))
     async with BetterWaifu(sandbox.key, edition="jobs", base_url=sandbox.jobs_url, **QUICK) as client:
         assert (await client.run(GenerateImage(prompt="1girl", model=814910))).assets
-    assert len(sandbox.studio.generations) == 1
+    assert len(sandbox.betterwaifu.generations) == 1
     await asyncio.sleep(0.1)  # it rests between two
     async with BetterWaifu(sandbox.key, edition="v1-images", base_url=sandbox.url, **QUICK) as client:
         with pytest.raises(SubmissionInDoubt) as doubt:
             await client.run(GenerateImage(prompt="1girl"))
-    assert doubt.value.task_ids == (sandbox.studio.generations[-1].id,)
-    assert sandbox.studio.charged == sandbox.world.counters.posts == 2
+    assert doubt.value.task_ids == (sandbox.betterwaifu.generations[-1].id,)
+    assert sandbox.betterwaifu.charged == sandbox.weryai.counters.posts == 2
 
 
 async def test_a_chat_that_is_refused_is_sent_again(sandbox: Sandbox) -> None:
     """It starts no task: a refusal without ids is what it says."""
-    sandbox.script(Fault(faults.RATE_LIMITED_1001, on="call", times=1))
+    sandbox.inject(Fault(faults.RATE_LIMITED_1001, on="call", times=1))
     async with client_of(sandbox) as client:
         assert (await client.run(Chat(messages="hello"))).text
-    assert sandbox.world.counters.posts == 2
+    assert sandbox.weryai.counters.posts == 2

@@ -154,7 +154,7 @@ def test_patience_that_ends_early_buys_nothing() -> None:
     async def main(client: WeryAI) -> None:
         podcast = await client.podcast(REQUEST)
         with pytest.raises(JobTimeout):
-            await podcast.wait(deadline=0.1)
+            await podcast.wait(timeout=0.1)
         assert paths(studio) == [TEXT]
         assert (await podcast).url
 
@@ -187,11 +187,11 @@ async def test_the_sandboxs_podcast_walks_and_is_found_again() -> None:
             await podcast.voice([attrs.evolve(script.script[0], content="Good day.")])
             result = await podcast
             assert [line.content for line in result.script] == ["Good day."]
-        posts = sandbox.world.counters.posts
+        posts = sandbox.weryai.counters.posts
         async with WeryAI(sandbox.key, base_url=sandbox.url, polling=PollPolicy().faster(1000)) as client:
             again = await (await client.podcast(task_id=podcast.task_id))
             assert (again.url, again.script) == (result.url, result.script)
-        assert sandbox.world.counters.posts == posts == 2
+        assert sandbox.weryai.counters.posts == posts == 2
 
 
 def test_an_unready_script_may_be_asked_again() -> None:

@@ -64,8 +64,8 @@ async def test_a_gather_of_a_thousand_uses_few_connections(sandbox: Sandbox, htt
     """A thousand `run` at once: all finish, one POST each, never more than 20 tasks, at most 24 connections."""
     async with client_of(sandbox, http=http) as client:
         results = await asyncio.gather(*(client.run(CAT) for _ in range(1000)))
-        assert client.statistics().lane.refusals == 0
-    counters = sandbox.world.counters
+        assert client.statistics().queue.refusals == 0
+    counters = sandbox.weryai.counters
     assert len({result.task_ids for result in results}) == 1000
     assert counters.posts == 1000
     assert (counters.too_many_tasks, counters.throttled) == (0, 0)
@@ -97,14 +97,14 @@ STATUS_FAULTS: dict[str, Fault] = {
     "not json": Fault(faults.NotJson(), on="status", times=3),
     "slow": Fault(faults.SlowBody(0.3), on="status", times=2),
     "not found yet": Fault(faults.NotFoundYet(0.1), on="status"),
-    "stale": Fault(faults.Stale(), on="status", times=3),
+    "stale": Fault(faults.StaleStatus(), on="status", times=3),
     "unknown word": Fault(faults.StatusWords(processing="Polishing"), on="status"),
     "capitals": Fault(faults.StatusWords(waiting="PENDING", processing="RUNNING", success="Succeed"), on="status"),
     "list": Fault(faults.ListData(), on="status"),
     "objects": Fault(faults.ObjectOutputs(), on="status"),
     "image_url objects": Fault(faults.ObjectOutputs("image_url"), on="status"),
-    "nested": Fault(faults.Nested(), on="status"),
-    "nested in output": Fault(faults.Nested("output"), on="status"),
+    "nested": Fault(faults.NestedOutputs(), on="status"),
+    "nested in output": Fault(faults.NestedOutputs("output"), on="status"),
     "envelope 200": Fault(faults.Success200(), on="any"),
 }
 
@@ -113,11 +113,11 @@ STATUS_FAULTS: dict[str, Fault] = {
 @pytest.mark.parametrize("fault", STATUS_FAULTS.values(), ids=STATUS_FAULTS.keys())
 async def test_no_misfortune_of_a_status_check_loses_the_picture(sandbox: Sandbox, fault: Fault, http: Any) -> None:
     """Each misfortune alone, on a single job: the picture arrives, after one POST."""
-    sandbox.script(fault)
+    sandbox.inject(fault)
     async with client_of(sandbox, http=http) as client:
         result = await client.run(CAT)
         assert (await client.fetch(result.assets[0])).startswith(b"\x89PNG")
-    assert sandbox.world.counters.posts == 1
+    assert sandbox.weryai.counters.posts == 1
 
 
 BATCH_FAULTS: dict[str, Fault] = {
@@ -134,11 +134,11 @@ BATCH_FAULTS: dict[str, Fault] = {
 @pytest.mark.parametrize("fault", BATCH_FAULTS.values(), ids=BATCH_FAULTS.keys())
 async def test_no_misfortune_of_a_batch_check_loses_a_picture(sandbox: Sandbox, fault: Fault) -> None:
     """Each misfortune of the batch endpoint, on a job of two pictures: both arrive, after one POST."""
-    sandbox.script(fault)
+    sandbox.inject(fault)
     async with client_of(sandbox) as client:
         result = await client.run(CATS)
     assert len(result.assets) == 2
-    assert sandbox.world.counters.posts == 1
+    assert sandbox.weryai.counters.posts == 1
 
 
 LOAD_FAULTS: dict[str, Fault] = {
@@ -153,19 +153,19 @@ LOAD_FAULTS: dict[str, Fault] = {
 @pytest.mark.parametrize("fault", LOAD_FAULTS.values(), ids=LOAD_FAULTS.keys())
 async def test_refusals_because_of_load_cost_nothing_but_time(sandbox: Sandbox, fault: Fault) -> None:
     """Three refusals among thirty submissions: thirty tasks, thirty credits, nobody lost."""
-    sandbox.script(fault)
+    sandbox.inject(fault)
     async with client_of(sandbox) as client:
         await asyncio.gather(*(client.run(CAT) for _ in range(30)))
-        assert client.statistics().lane.refusals >= 1
-    assert len(sandbox.world.tasks) == 30
-    assert sandbox.world.charged == 30
+        assert client.statistics().queue.refusals >= 1
+    assert len(sandbox.weryai.tasks) == 30
+    assert sandbox.weryai.charged == 30
 
 
 DOUBT_FAULTS: dict[str, Fault] = {
     "lost answer": Fault(faults.LostAnswer(0.2), on="submit", times=1),
     "reset before": Fault(faults.Reset(), on="submit", times=1),
     "reset after": Fault(faults.Reset(processed=True), on="submit", times=1),
-    "500": Fault(faults.Refuse(500, html=True, processed=True), on="submit", times=1),
+    "500": Fault(faults.ErrorResponse(500, html=True, processed=True), on="submit", times=1),
     "502": Fault(faults.BAD_GATEWAY, on="submit", times=1),
     "504": Fault(faults.GATEWAY_TIMEOUT, on="submit", times=1),
     "truncated": Fault(faults.Truncated(), on="submit", times=1),
@@ -178,18 +178,18 @@ DOUBT_FAULTS: dict[str, Fault] = {
 @pytest.mark.parametrize("fault", DOUBT_FAULTS.values(), ids=DOUBT_FAULTS.keys())
 async def test_a_submission_without_a_clear_answer_is_made_once(sandbox: Sandbox, fault: Fault, http: Any) -> None:
     """Ten submissions, one of which gets no clear answer: ten POSTs, nine results, one in doubt."""
-    sandbox.script(fault)
+    sandbox.inject(fault)
     async with client_of(sandbox, http=http) as client:
         outcomes = await asyncio.gather(*(client.run(CAT) for _ in range(10)), return_exceptions=True)
         assert client.statistics().in_doubt == 1
     assert sum(isinstance(outcome, SubmissionInDoubt) for outcome in outcomes) == 1
     assert sum(not isinstance(outcome, BaseException) for outcome in outcomes) == 9
-    assert sandbox.world.counters.posts == 10
+    assert sandbox.weryai.counters.posts == 10
 
 
 async def test_shape_b_of_a_submission_is_understood(sandbox: Sandbox) -> None:
     """A single `task_id` with a status instead of `task_ids` is a job like any other."""
-    sandbox.script(Fault(faults.SingleTaskId(), on="submit"))
+    sandbox.inject(Fault(faults.SingleTaskId(), on="submit"))
     async with client_of(sandbox) as client:
         assert (await client.run(CAT)).credits == 1
 
@@ -202,12 +202,12 @@ async def test_what_the_prompt_brings_about(sandbox: Sandbox, prompt: str, expec
     """Moderation, failure and a task that never ends are three different errors."""
     async with client_of(sandbox) as client:
         with pytest.raises(expected):
-            await client.run(TextToImage(prompt=prompt), deadline=1)
+            await client.run(TextToImage(prompt=prompt), timeout=1)
 
 
 async def test_success_without_outputs(sandbox: Sandbox) -> None:
     """The provider says success and lists nothing: EmptyResult."""
-    sandbox.script(Fault(faults.NoOutputs(), on="status"))
+    sandbox.inject(Fault(faults.NoOutputs(), on="status"))
     async with client_of(sandbox) as client:
         with pytest.raises(EmptyResult):
             await client.run(CAT)
@@ -220,11 +220,11 @@ async def test_no_credits_left() -> None:
             outcomes = await asyncio.gather(*(client.run(CAT) for _ in range(10)), return_exceptions=True)
             assert await client.balance() == 0
         assert sum(isinstance(outcome, InsufficientCredits) for outcome in outcomes) == 3
-        assert poor.world.charged == 7
+        assert poor.weryai.charged == 7
 
 
 FILE_FAULTS: dict[str, Fault] = {
-    "cut off": Fault(faults.CutOff(), on="file", times=2),
+    "cut off": Fault(faults.TruncatedFile(), on="file", times=2),
     "404 at first": Fault(faults.NOT_FOUND, on="file", times=2),
     "403 at first": Fault(faults.FORBIDDEN, on="file", times=2),
     "503 at first": Fault(faults.UNAVAILABLE, on="file", times=2),
@@ -244,7 +244,7 @@ async def test_no_misfortune_of_a_download_spoils_the_file(
     async with client_of(sandbox, http=http) as client:
         result = await client.run(CAT)
         expected = await client.fetch(result.assets[0])
-        sandbox.script(fault)
+        sandbox.inject(fault)
         (path,) = await client.download(result, tmp_path)
     assert path.suffix == ".png"
     assert path.read_bytes() == expected
@@ -255,7 +255,7 @@ async def test_files_are_fetched_without_the_key(sandbox: Sandbox) -> None:
     """The host of the files hears no Authorization header; the API hears it on every call."""
     async with client_of(sandbox) as client:
         await client.fetch((await client.run(CAT)).assets[0])
-    requests = sandbox.world.counters.requests
+    requests = sandbox.weryai.counters.requests
     assert {request.path.startswith("/files") for request in requests} == {True, False}
     for request in requests:
         assert request.authorization is not request.path.startswith("/files")
@@ -265,7 +265,7 @@ async def test_two_clients_with_one_key_share_the_twenty_places(sandbox: Sandbox
     """The provider counts per key: two clients in one loop never make it refuse."""
     async with client_of(sandbox) as one, client_of(sandbox) as two:
         await asyncio.gather(*(client.run(CAT) for client in (one, two) for _ in range(40)))
-    assert sandbox.world.counters.too_many_tasks == 0
+    assert sandbox.weryai.counters.too_many_tasks == 0
 
 
 @pytest.mark.two_loops
@@ -279,7 +279,7 @@ async def test_another_process_with_the_same_key_is_lived_with(sandbox: Sandbox)
     other = asyncio.to_thread(asyncio.run, elsewhere())
     here, there = await asyncio.gather(elsewhere(), other)
     assert here + there == 80
-    assert len(sandbox.world.tasks) == 80
+    assert len(sandbox.weryai.tasks) == 80
 
 
 async def test_nothing_is_left_after_close(sandbox: Sandbox) -> None:
@@ -298,7 +298,7 @@ async def test_nothing_is_left_after_close(sandbox: Sandbox) -> None:
     gc.collect()
     assert asyncio.all_tasks() == tasks_before
     async with asyncio.timeout(5):
-        while sandbox.world.counters.connections_open:  # noqa: ASYNC110 - another thread counts them
+        while sandbox.weryai.counters.connections_open:  # noqa: ASYNC110 - another thread counts them
             await asyncio.sleep(0.01)
     ours = [thread for thread in threading.enumerate() if "aiowery" in thread.name and "sandbox" not in thread.name]
     assert ours == []

@@ -37,7 +37,7 @@ def test_elsewhere_the_variable_means_nothing(monkeypatch: pytest.MonkeyPatch) -
 def test_policies_that_are_given_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a caller chooses is not divided."""
     monkeypatch.setenv("AIOWERY_SANDBOX_SPEED", "100")
-    polling = PollPolicy(shortest=1.0)
+    polling = PollPolicy(min_interval=1.0)
     assert WeryAI(KEY, base_url=LOOPBACK, polling=polling).polling is polling
 
 
@@ -55,5 +55,5 @@ async def test_a_plain_client_finds_the_end_at_once(aiowery_sandbox: Sandbox) ->
     async with WeryAI() as client:
         result = await client.run(TextToImage(prompt="a cat"))
     assert result.seconds is not None
-    assert result.seconds < PollPolicy().shortest
-    assert aiowery_sandbox.world.counters.posts == 1
+    assert result.seconds < PollPolicy().min_interval
+    assert aiowery_sandbox.weryai.counters.posts == 1

@@ -9,17 +9,17 @@ from math import inf
 
 import pytest
 
-from aiowery._jobs.scheduler import Scheduler, Watched
+from aiowery._jobs.scheduler import PollScheduler, ScheduledItem
 from aiowery.testing import run_virtual
 
-Look = Callable[[Watched], Awaitable[float | None]]
+Look = Callable[[ScheduledItem], Awaitable[float | None]]
 
 
 def scheduler_of(
-    look: Look, *, polls: int = 16, expire: Callable[[Watched], float | None] = lambda _: None
-) -> Scheduler[Watched]:
+    look: Look, *, polls: int = 16, expire: Callable[[ScheduledItem], float | None] = lambda _: None
+) -> PollScheduler[ScheduledItem]:
     """Return a scheduler in the running loop, with the grain that 3 s intervals get."""
-    return Scheduler(look, expire, gate=asyncio.Semaphore(polls), polls=polls, tick=0.02)
+    return PollScheduler(look, expire, gate=asyncio.Semaphore(polls), polls=polls, tick=0.02)
 
 
 def test_hours_of_looks_come_on_time() -> None:
@@ -29,12 +29,12 @@ def test_hours_of_looks_come_on_time() -> None:
         loop = asyncio.get_running_loop()
         times: list[float] = []
 
-        async def look(_: Watched) -> float:
+        async def look(_: ScheduledItem) -> float:
             times.append(loop.time())
             return 4.0
 
         scheduler = scheduler_of(look)
-        scheduler.watch(Watched(), after=4.0, deadline=inf)
+        scheduler.track(ScheduledItem(), after=4.0, deadline=inf)
         await asyncio.sleep(3600.5)
         gaps = [later - earlier for earlier, later in pairwise(times)]
         assert len(times) >= 895
@@ -51,7 +51,7 @@ def test_never_more_looks_at_once_than_the_gate_has_places() -> None:
     async def main() -> None:
         at_once = most = 0
 
-        async def look(_: Watched) -> None:
+        async def look(_: ScheduledItem) -> None:
             nonlocal at_once, most
             at_once += 1
             most = max(most, at_once)
@@ -60,11 +60,11 @@ def test_never_more_looks_at_once_than_the_gate_has_places() -> None:
 
         scheduler = scheduler_of(look, polls=5)
         for _ in range(100):
-            scheduler.watch(Watched(), after=1.0, deadline=inf)
+            scheduler.track(ScheduledItem(), after=1.0, deadline=inf)
         await asyncio.sleep(10)
         assert most == 5
         assert scheduler.statistics().made == 100
-        assert scheduler.statistics().watched == 0
+        assert scheduler.statistics().tracked == 0
 
     run_virtual(main())
 
@@ -76,14 +76,14 @@ def test_the_gate_is_shared_fairly_with_other_reads() -> None:
         gate = asyncio.Semaphore(1)
         looks = 0
 
-        async def look(_: Watched) -> None:
+        async def look(_: ScheduledItem) -> None:
             nonlocal looks
             looks += 1
             await asyncio.sleep(0.1)
 
-        scheduler: Scheduler[Watched] = Scheduler(look, lambda _: None, gate=gate, polls=1, tick=0.02)
+        scheduler: PollScheduler[ScheduledItem] = PollScheduler(look, lambda _: None, gate=gate, polls=1, tick=0.02)
         for _ in range(50):
-            scheduler.watch(Watched(), after=0.0, deadline=inf)
+            scheduler.track(ScheduledItem(), after=0.0, deadline=inf)
         await asyncio.sleep(0.15)
         async with gate:
             assert looks <= 3
@@ -96,12 +96,12 @@ def test_no_task_exists_while_nothing_is_due() -> None:
     """Ten thousand waiting jobs cost no task at all."""
 
     async def main() -> None:
-        async def look(_: Watched) -> None:
+        async def look(_: ScheduledItem) -> None:
             return None
 
         scheduler = scheduler_of(look)
         for _ in range(10_000):
-            scheduler.watch(Watched(), after=60.0, deadline=inf)
+            scheduler.track(ScheduledItem(), after=60.0, deadline=inf)
         await asyncio.sleep(1)
         assert len(asyncio.all_tasks()) == 1
         await scheduler.aclose()
@@ -117,7 +117,7 @@ def test_looks_that_never_wait_let_others_run() -> None:
         nonlocal turns
         seen = 0
 
-        async def look(_: Watched) -> None:
+        async def look(_: ScheduledItem) -> None:
             nonlocal seen
             seen += 1
 
@@ -129,7 +129,7 @@ def test_looks_that_never_wait_let_others_run() -> None:
 
         scheduler = scheduler_of(look, polls=1)
         for _ in range(100_000):
-            scheduler.watch(Watched(), after=0.0, deadline=inf)
+            scheduler.track(ScheduledItem(), after=0.0, deadline=inf)
         await asyncio.sleep(0.05)
         await count()
         await scheduler.aclose()
@@ -145,17 +145,17 @@ def test_holding_delays_what_is_due_and_loses_nothing() -> None:
         loop = asyncio.get_running_loop()
         times: list[float] = []
 
-        async def look(_: Watched) -> None:
+        async def look(_: ScheduledItem) -> None:
             times.append(loop.time())
             if len(times) == 1:
-                scheduler.hold(30.0)
+                scheduler.pause(30.0)
 
         scheduler = scheduler_of(look, polls=2)
         for _ in range(20):
-            scheduler.watch(Watched(), after=1.0, deadline=inf)
+            scheduler.track(ScheduledItem(), after=1.0, deadline=inf)
         await asyncio.sleep(20)
         assert len(times) <= 2
-        assert scheduler.statistics().held_for == pytest.approx(12, abs=1)
+        assert scheduler.statistics().paused_for == pytest.approx(12, abs=1)
         await asyncio.sleep(20)
         assert len(times) == 20
         await scheduler.aclose()
@@ -170,17 +170,17 @@ def test_a_deadline_is_swept_even_while_looks_fail_to_come() -> None:
         loop = asyncio.get_running_loop()
         expired: list[float] = []
 
-        async def look(_: Watched) -> None:
+        async def look(_: ScheduledItem) -> None:
             await asyncio.sleep(3600)
 
-        def expire(_: Watched) -> None:
+        def expire(_: ScheduledItem) -> None:
             expired.append(loop.time())
 
         scheduler = scheduler_of(look, expire=expire)
-        scheduler.watch(Watched(), after=1.0, deadline=60.0)
+        scheduler.track(ScheduledItem(), after=1.0, deadline=60.0)
         await asyncio.sleep(61)
         assert expired == [pytest.approx(60.1, abs=0.15)]
-        assert scheduler.statistics().watched == 0
+        assert scheduler.statistics().tracked == 0
         await scheduler.aclose()
 
     run_virtual(main())
@@ -193,16 +193,16 @@ def test_a_moved_deadline_counts() -> None:
         expired: list[float] = []
         deadlines = [20.0, None]
 
-        async def look(_: Watched) -> float:
+        async def look(_: ScheduledItem) -> float:
             return 5.0
 
-        def expire(_: Watched) -> float | None:
+        def expire(_: ScheduledItem) -> float | None:
             expired.append(asyncio.get_running_loop().time())
             return deadlines.pop(0)
 
         scheduler = scheduler_of(look, expire=expire)
-        item = Watched()
-        scheduler.watch(item, after=1.0, deadline=3.0)
+        item = ScheduledItem()
+        scheduler.track(item, after=1.0, deadline=3.0)
         scheduler.set_deadline(item, 10.0)
         await asyncio.sleep(30)
         assert expired == [pytest.approx(10.1, abs=0.15), pytest.approx(20.1, abs=0.15)]
@@ -215,16 +215,16 @@ def test_forgotten_while_due_is_not_looked_at() -> None:
     """A job that ends while it stands in line for its look costs no request."""
 
     async def main() -> None:
-        looked: list[Watched] = []
+        looked: list[ScheduledItem] = []
 
-        async def look(item: Watched) -> None:
+        async def look(item: ScheduledItem) -> None:
             looked.append(item)
             await asyncio.sleep(1)
 
         scheduler = scheduler_of(look, polls=1)
-        first, second = Watched(), Watched()
-        scheduler.watch(first, after=0.0, deadline=inf)
-        scheduler.watch(second, after=0.0, deadline=inf)
+        first, second = ScheduledItem(), ScheduledItem()
+        scheduler.track(first, after=0.0, deadline=inf)
+        scheduler.track(second, after=0.0, deadline=inf)
         await asyncio.sleep(0.5)
         scheduler.forget(second)
         await asyncio.sleep(5)
@@ -240,19 +240,19 @@ def test_watched_again_while_in_line_is_looked_at_once() -> None:
     async def main() -> None:
         looks: list[float] = []
 
-        async def look(item: Watched) -> float:
+        async def look(item: ScheduledItem) -> float:
             if item is second:
                 looks.append(asyncio.get_running_loop().time())
             await asyncio.sleep(1)
             return 10.0
 
         scheduler = scheduler_of(look, polls=1)
-        first, second = Watched(), Watched()
-        scheduler.watch(first, after=0.0, deadline=inf)
-        scheduler.watch(second, after=0.0, deadline=inf)
+        first, second = ScheduledItem(), ScheduledItem()
+        scheduler.track(first, after=0.0, deadline=inf)
+        scheduler.track(second, after=0.0, deadline=inf)
         await asyncio.sleep(0.5)
         scheduler.forget(second)
-        scheduler.watch(second, after=0.0, deadline=inf)
+        scheduler.track(second, after=0.0, deadline=inf)
         await asyncio.sleep(50)
         gaps = [later - earlier for earlier, later in pairwise(looks)]
         assert min(gaps) > 9
@@ -265,12 +265,12 @@ def test_closing_ends_the_looks_under_way() -> None:
     """After close there is no task and no timer left."""
 
     async def main() -> None:
-        async def look(_: Watched) -> None:
+        async def look(_: ScheduledItem) -> None:
             await asyncio.sleep(3600)
 
         scheduler = scheduler_of(look)
         for _ in range(30):
-            scheduler.watch(Watched(), after=0.0, deadline=inf)
+            scheduler.track(ScheduledItem(), after=0.0, deadline=inf)
         await asyncio.sleep(1)
         await scheduler.aclose()
         assert len(asyncio.all_tasks()) == 1
@@ -286,18 +286,18 @@ def test_a_look_that_raises_is_reported_and_comes_again() -> None:
         asyncio.get_running_loop().set_exception_handler(lambda _, context: reports.append(context["message"]))
         looks = 0
 
-        async def look(_: Watched) -> None:
+        async def look(_: ScheduledItem) -> None:
             nonlocal looks
             looks += 1
             if looks == 1:
                 raise LookupError("a bug")
 
         scheduler = scheduler_of(look, polls=1)
-        scheduler.watch(Watched(), after=0.0, deadline=inf)
-        scheduler.watch(Watched(), after=0.0, deadline=inf)
+        scheduler.track(ScheduledItem(), after=0.0, deadline=inf)
+        scheduler.track(ScheduledItem(), after=0.0, deadline=inf)
         await asyncio.sleep(60)
         assert looks == 3
-        assert scheduler.statistics().watched == 0
+        assert scheduler.statistics().tracked == 0
         return reports
 
     assert run_virtual(main()) == ["a look at a job raised"]

@@ -10,7 +10,7 @@ import pytest
 from support import World, client_of
 
 from aiowery import ImageResult, Outcome, OutcomeStream
-from aiowery._client.stream import Work, numbered
+from aiowery._client.stream import StreamItem, enumerate_requests
 from aiowery._core.request import Request
 from aiowery.errors import ConfigurationError, JobFailed
 from aiowery.testing import run_virtual
@@ -42,17 +42,17 @@ async def run_each(request: Request[ImageResult]) -> ImageResult:
 class Landed:
     """A job that has ended."""
 
-    result: ImageResult
+    image: ImageResult
 
-    def collect(self) -> ImageResult:
+    def result(self) -> ImageResult:
         """Return its result."""
-        return self.result
+        return self.image
 
 
-def landing(run: Run) -> Callable[[Work[ImageResult]], Awaitable[Landed]]:
+def landing(run: Run) -> Callable[[StreamItem[ImageResult]], Awaitable[Landed]]:
     """Return what the stream wants to be given."""
 
-    async def land(work: Work[ImageResult]) -> Landed:
+    async def land(work: StreamItem[ImageResult]) -> Landed:
         return Landed(await run(work.request))
 
     return land
@@ -62,7 +62,7 @@ def stream_of(
     run: Run, requests: list[TextToImage] | Iterator[TextToImage], *, in_flight: int = 5, ordered: bool = False
 ) -> OutcomeStream[ImageResult]:
     """Return a stream over these requests."""
-    return OutcomeStream(landing(run), numbered(requests), in_flight=in_flight, ordered=ordered)
+    return OutcomeStream(landing(run), enumerate_requests(requests), in_flight=in_flight, ordered=ordered)
 
 
 def test_yields_every_outcome_as_it_lands() -> None:
@@ -143,7 +143,7 @@ def test_accepts_an_async_iterable_that_waits() -> None:
                 await asyncio.sleep(60)
 
         loop = asyncio.get_running_loop()
-        stream = OutcomeStream(landing(run_each), numbered(arriving()), in_flight=5, ordered=False)
+        stream = OutcomeStream(landing(run_each), enumerate_requests(arriving()), in_flight=5, ordered=False)
         times = [(outcome.index, round(loop.time())) async for outcome in stream]
         assert times == [(0, 0), (1, 61), (2, 122)]
 
@@ -231,7 +231,9 @@ def test_closes_an_async_input_when_left() -> None:
             finally:
                 closed = True
 
-        async with OutcomeStream(landing(run_each), numbered(arriving()), in_flight=2, ordered=False) as outcomes:
+        async with OutcomeStream(
+            landing(run_each), enumerate_requests(arriving()), in_flight=2, ordered=False
+        ) as outcomes:
             await anext(outcomes)
         assert closed
 

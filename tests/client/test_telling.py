@@ -14,12 +14,12 @@ from support import World, client_of, envelope
 from aiowery import (
     Event,
     JobAccepted,
-    JobEnded,
+    JobFinished,
     JobUpdated,
-    LaneBackedOff,
     Limits,
     LowCredits,
     PollFailed,
+    QueueBackedOff,
 )
 from aiowery.errors import AioweryError, InsufficientCredits, JobFailed, SubmissionInDoubt
 from aiowery.testing import run_virtual
@@ -80,10 +80,10 @@ def test_the_observer_hears_the_life_of_a_job() -> None:
 
     run_virtual(main())
     kinds = [type(event) for event in events]
-    assert kinds[:3] == [LaneBackedOff, JobAccepted, PollFailed]
+    assert kinds[:3] == [QueueBackedOff, JobAccepted, PollFailed]
     assert set(kinds[3:-1]) == {JobUpdated}
     ended = events[-1]
-    assert isinstance(ended, JobEnded)
+    assert isinstance(ended, JobFinished)
     assert (ended.task_ids, ended.credits, ended.error) == (("task_0",), 1, None)
 
 
@@ -172,10 +172,10 @@ def test_statistics_are_a_frozen_picture_of_the_moment() -> None:
             await asyncio.sleep(10)
             now = client.statistics()
             assert (now.submitted, now.accepted, now.refused, now.in_doubt) == (4, 2, 1, 1)
-            assert (now.under_way, now.lane.in_use, now.lane.waiting, now.polls.watched) == (2, 2, 2, 2)
+            assert (now.under_way, now.queue.in_use, now.queue.waiting, now.polls.tracked) == (2, 2, 2, 2)
             await asyncio.gather(*runs, return_exceptions=True)
             then = client.statistics()
-            assert (then.finished, then.under_way, then.lane.in_use) == (4, 0, 0)
+            assert (then.finished, then.under_way, then.queue.in_use) == (4, 0, 0)
             assert now.finished == 0
 
     run_virtual(main())
@@ -188,7 +188,7 @@ def test_errors_that_met_a_caller_pickle_with_what_they_know() -> None:
         world = World(seconds=100, misfortunes={"submit": [httpx.Response(502), envelope(None, 1004, "no")]})
         async with client_of(world) as client:
             caught = await asyncio.gather(
-                client.run(CAT), client.run(CAT), client.run(CAT, deadline=5), return_exceptions=True
+                client.run(CAT), client.run(CAT), client.run(CAT, timeout=5), return_exceptions=True
             )
         return [error for error in caught if isinstance(error, AioweryError)]
 

@@ -8,21 +8,21 @@ from itertools import pairwise
 import pytest
 from support import World, client_of
 
-from aiowery._queue.pacer import Turnstile
+from aiowery._queue.pacer import StartPacer
 from aiowery.weryai import TextToImage
 
 pytestmark = pytest.mark.anyio
 
 
-async def entered(turnstile: Turnstile, order: list[int], number: int) -> None:
+async def entered(turnstile: StartPacer, order: list[int], number: int) -> None:
     """Go through and say so."""
-    await turnstile.enter()
+    await turnstile.wait_turn()
     order.append(number)
 
 
 async def test_so_many_per_turn_in_the_order_of_coming() -> None:
     """No turn of the loop lets in more than the bound, nobody overtakes, and who has left takes no place."""
-    turnstile, order = Turnstile(10), list[int]()
+    turnstile, order = StartPacer(10), list[int]()
     tasks = [asyncio.create_task(entered(turnstile, order, number)) for number in range(100)]
     counts = [0]
     while len(order) < 95:
@@ -37,10 +37,10 @@ async def test_so_many_per_turn_in_the_order_of_coming() -> None:
 
 async def test_a_few_go_in_at_once() -> None:
     """Who comes alone, or among few, waits for nothing: turn after turn."""
-    turnstile = Turnstile(3)
+    turnstile = StartPacer(3)
     for _ in range(3):
         for _ in range(3):
-            entering = turnstile.enter()
+            entering = turnstile.wait_turn()
             with pytest.raises(StopIteration):
                 entering.send(None)
         await asyncio.sleep(0)
@@ -51,9 +51,9 @@ async def test_a_thousand_submissions_leave_the_loop_to_others() -> None:
     async with client_of(World()) as client:
         submissions = [asyncio.create_task(client.submit(TextToImage(prompt="a cat"))) for _ in range(1000)]
         lengths = []
-        while client.statistics().lane.waiting < 900:
+        while client.statistics().queue.waiting < 900:
             await asyncio.sleep(0)
-            lengths.append(client.statistics().lane.waiting)
+            lengths.append(client.statistics().queue.waiting)
         assert max(after - before for before, after in pairwise(lengths)) <= 50
         for submission in submissions:
             submission.cancel()

@@ -37,7 +37,7 @@ def test_a_pause_before_a_repeat_ends_what_is_not_wanted(way: str) -> None:
             ends = await asyncio.gather(waiting, return_exceptions=True)
             assert isinstance(ends[0], (asyncio.CancelledError, NotSent))
             await asyncio.sleep(60)
-            assert client.statistics().lane.in_use == 0
+            assert client.statistics().queue.in_use == 0
         assert len(world.posts) == 1
 
     run_virtual(main())

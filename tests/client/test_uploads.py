@@ -38,7 +38,7 @@ pytestmark = pytest.mark.anyio
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(2000)
 WAV = b"RIFF\x00\x00\x00\x00WAVEfmt "
 UPLOAD = "/v1/generation/upload-file"
-QUICK = RetryPolicy(base=0.01, ceiling=0.02)
+QUICK = RetryPolicy(initial_backoff=0.01, max_backoff=0.02)
 
 
 @attrs.define
@@ -301,7 +301,7 @@ async def test_an_upload_outlasts_the_clients_time_out() -> None:
         writer.write(http_answer({"status": 0, "data": {"object_url_list": ["https://e.com/1.png"]}}))
         await writer.drain()
 
-    async with serving(slowly) as url, WeryAI(KEY, base_url=url, timeout=0.1) as client:
+    async with serving(slowly) as url, WeryAI(KEY, base_url=url, http_timeout=0.1) as client:
         assert await client.upload(PNG) == "https://e.com/1.png"
 
 
@@ -326,7 +326,7 @@ async def test_a_lost_answer_to_an_upload_is_survived_on_a_real_socket() -> None
     ) as sandbox:
         async with WeryAI(sandbox.key, base_url=sandbox.url, retries=QUICK) as client:
             await client.submit(ImageRepair(image_url=PNG))
-        assert sandbox.world.counters.posts == 3
+        assert sandbox.weryai.counters.posts == 3
 
 
 async def test_uploads_meet_a_wrong_key_as_such() -> None:
@@ -449,7 +449,7 @@ async def test_a_callers_own_content_type_does_not_spoil_the_form() -> None:
 async def test_an_upload_answered_with_no_url_is_the_providers_fault() -> None:
     """Told as such, and forgotten: the next request uploads anew."""
     service = Service(troubles=[envelope({"object_url_list": ["//static.example.com/1.png"]})])
-    async with client_of(service, retries=RetryPolicy(attempts=1)) as client:
+    async with client_of(service, retries=RetryPolicy(max_attempts=1)) as client:
         with pytest.raises(UnexpectedResponse):
             await client.upload(PNG)
         assert await client.upload(PNG) == "https://static.example.com/2.png"

@@ -36,7 +36,7 @@ def sandbox() -> Iterator[Sandbox]:
 @pytest.fixture
 def under_way_at_first(sandbox: Sandbox) -> None:
     """Let the first look at a picture find it under way, however slow this machine is."""
-    sandbox.script(Fault(faults.Stale(), on="status", times=1))
+    sandbox.inject(Fault(faults.StaleStatus(), on="status", times=1))
 
 
 @pytest.fixture

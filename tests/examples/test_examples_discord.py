@@ -73,7 +73,7 @@ async def test_the_answer_tells_how_it_goes_and_becomes_the_picture(bot: Any, pl
     assert "Painting…" in platform.words()
     assert platform.said[-1].picture.startswith(b"\x89PNG")
     assert {said.message for said in platform.said} == {"1"}
-    assert sandbox.world.counters.posts == 1
+    assert sandbox.weryai.counters.posts == 1
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ async def test_one_who_asks_six_times_does_not_keep_another_waiting(bot: Any, pl
         await asyncio.gather(*(hear("a cat", user) for user in [1, 1, 1, 1, 1, 1, 2]))
     assert [said.message for said in platform.pictures()].index("7") <= 2
     assert len(platform.pictures()) == 7
-    assert sandbox.world.counters.posts == 7
+    assert sandbox.weryai.counters.posts == 7
 
 
 async def test_who_has_too_many_waiting_is_told_so(bot: Any, platform: Any, sandbox: Sandbox) -> None:
@@ -107,7 +107,7 @@ async def test_who_has_too_many_waiting_is_told_so(bot: Any, platform: Any, sand
         await asyncio.gather(*(hear("a cat") for _ in range(3)))
     assert "No more than 1 of your pictures may wait at once. Ask again when one is done." in platform.words()
     assert len(platform.pictures()) == 2
-    assert sandbox.world.counters.posts == 2
+    assert sandbox.weryai.counters.posts == 2
 
 
 async def test_a_picture_that_discord_refuses_is_told_of(

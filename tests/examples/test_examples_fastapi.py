@@ -41,7 +41,7 @@ Event = tuple[str, str]
 
 
 @attrs.frozen
-class UnderWay(faults.Stale):
+class UnderWay(faults.StaleStatus):
     """Every look finds the picture under way, until the test lets it end."""
 
     over: threading.Event = attrs.field(factory=threading.Event)
@@ -97,8 +97,8 @@ async def test_a_handler_awaits_the_picture(web: httpx.AsyncClient, sandbox: San
     answer = await order(web, "  a cat  ")
     assert answer.status_code == 200
     assert (await web.get(answer.json()["url"])).content.startswith(b"\x89PNG")
-    assert sandbox.world.counters.posts == 1
-    assert sandbox.world.tasks[0].order.prompt == "a cat"
+    assert sandbox.weryai.counters.posts == 1
+    assert sandbox.weryai.tasks[0].spec.prompt == "a cat"
 
 
 async def test_a_time_out_loses_nothing(web: httpx.AsyncClient, sandbox: Sandbox) -> None:
@@ -109,7 +109,7 @@ async def test_a_time_out_loses_nothing(web: httpx.AsyncClient, sandbox: Sandbox
     late = await web.get(f"/pictures/{early.json()['id']}")
     assert late.status_code == 200
     assert late.json()["url"].startswith(sandbox.url)
-    assert sandbox.world.counters.posts == 1
+    assert sandbox.weryai.counters.posts == 1
 
 
 async def test_a_restart_loses_nothing(make_client: Callable[[], WeryAI], sandbox: Sandbox) -> None:
@@ -118,7 +118,7 @@ async def test_a_restart_loses_nothing(make_client: Callable[[], WeryAI], sandbo
         picture_id = (await order(before, "a cat", wait=0)).json()["id"]
     async with serving(lambda _: create_app(make_client())) as url, httpx.AsyncClient(base_url=url) as after:
         assert (await after.get(f"/pictures/{picture_id}")).json()["url"]
-    assert sandbox.world.counters.posts == 1
+    assert sandbox.weryai.counters.posts == 1
 
 
 MISHAPS = {
@@ -140,10 +140,10 @@ async def test_ids_that_are_none(web: httpx.AsyncClient, sandbox: Sandbox) -> No
     """An unknown id is not found, and what cannot be an id reaches nobody."""
     unknown = await web.get("/pictures/task_0123456789ab")
     assert (unknown.status_code, unknown.json()) == (404, {"error": "There is no such picture."})
-    asked = len(sandbox.world.counters.requests)
+    asked = len(sandbox.weryai.counters.requests)
     for impossible in ("..%2F..%2Fbalance", "a b", "x" * 101):
         assert (await web.get(f"/pictures/{impossible}")).status_code in {404, 422}
-    assert len(sandbox.world.counters.requests) == asked
+    assert len(sandbox.weryai.counters.requests) == asked
 
 
 @pytest.mark.usefixtures("under_way_at_first")
@@ -165,7 +165,7 @@ async def test_several_listen_and_one_leaves(web: httpx.AsyncClient, sandbox: Sa
     assert one[-1][0] == "picture"
     assert one[-1][1].startswith(sandbox.url)
     assert await listen() == one[-1:]
-    assert sandbox.world.counters.posts == 1
+    assert sandbox.weryai.counters.posts == 1
 
 
 async def test_a_failure_is_an_event(web: httpx.AsyncClient) -> None:
@@ -181,13 +181,13 @@ async def test_deliveries_end_the_waiting(sandbox: Sandbox) -> None:
     def make_app(url: str) -> FastAPI:
         receiver = Receiver()
         webhooks = Webhooks(public_url=f"{url}/aiowery", receiver=receiver)
-        seldom = PollPolicy(shortest=60, longest=60, eager=60)
+        seldom = PollPolicy(min_interval=60, max_interval=60, known_max_interval=60)
         return create_app(WeryAI(sandbox.key, base_url=sandbox.url, polling=seldom, webhooks=webhooks), receiver)
 
     async with serving(make_app) as url, httpx.AsyncClient(base_url=url) as web:
         answer = await order(web, "a cat", wait=20)
     assert answer.status_code == 200
-    counters = sandbox.world.counters
+    counters = sandbox.weryai.counters
     assert [status for _, status in counters.deliveries] == [200]
     assert list(counters.polls.values()) == [1]
 
@@ -255,7 +255,7 @@ async def sees_progress(page: Page) -> None:
 async def test_the_page_shows_progress_and_the_picture(web: httpx.AsyncClient, sandbox: Sandbox) -> None:
     """A prompt, the button, progress, the picture; whoever has the address sees the same, may leave, and come back."""
     under_way = UnderWay()
-    sandbox.script(Fault(under_way, on="status"))
+    sandbox.inject(Fault(under_way, on="status"))
     async with browsing() as window, window() as page:
         await page.goto(str(web.base_url))
         await ask(page, "a cat")
@@ -270,7 +270,7 @@ async def test_the_page_shows_progress_and_the_picture(web: httpx.AsyncClient, s
         async with window() as another:
             await another.goto(page.url)
             assert await natural_width(another) > 0
-    assert sandbox.world.counters.posts == 1
+    assert sandbox.weryai.counters.posts == 1
 
 
 @needs_chromium

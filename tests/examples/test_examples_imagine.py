@@ -44,11 +44,11 @@ class Restless:
         """Yield what is newest, as a job does."""
         while (now := asyncio.get_running_loop().time()) < 10:
             state = (TaskState.WAITING, TaskState.RUNNING)[round(min(now, 5) * 10) % 2]
-            yield Snapshot(task_id="task", state=state, position=round(100 - now * 10))
+            yield Snapshot(task_id="task", state=state, queue_position=round(100 - now * 10))
             await asyncio.sleep(0.1)
         yield Snapshot(task_id="task", state=TaskState.DONE)
 
-    async def ended(self) -> None:
+    async def wait_finished(self) -> None:
         """Return at the end."""
         await asyncio.sleep(10 - asyncio.get_running_loop().time())
 
@@ -72,7 +72,7 @@ def test_a_pause_between_edits_does_not_delay_the_end() -> None:
             yield Snapshot(task_id="task", state=TaskState.RUNNING)
             yield Snapshot(task_id="task", state=TaskState.DONE)
 
-        async def ended(self) -> None:
+        async def wait_finished(self) -> None:
             await asyncio.sleep(0.5)
 
     async def play() -> float:
@@ -86,7 +86,9 @@ def test_a_job_that_ends_between_two_edits_ends_the_telling() -> None:
     """A picture that is finished while the message rests after an edit is not waited for any longer."""
 
     async def play() -> float:
-        async with support.client_of(support.World(seconds=4), polling=PollPolicy(shortest=3, longest=3)) as client:
+        async with support.client_of(
+            support.World(seconds=4), polling=PollPolicy(min_interval=3, max_interval=3)
+        ) as client:
             job = await client.submit(TextToImage(prompt="a cat"))
             async with asyncio.timeout(60):
                 await tell_progress(job, Words(seconds=5))

@@ -80,7 +80,7 @@ async def test_a_message_tells_how_it_goes_and_becomes_the_picture(bot: Any, pla
     assert "Painting…" in platform.words()
     assert platform.said[-1].picture.startswith(b"\x89PNG")
     assert {said.message for said in platform.said} == {"1"}
-    assert sandbox.world.counters.posts == 1
+    assert sandbox.weryai.counters.posts == 1
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ async def test_one_who_asks_six_times_does_not_keep_another_waiting(bot: Any, pl
     of_b = platform.said[6].message
     assert [said.message for said in platform.pictures()].index(of_b) <= 2
     assert len(platform.pictures()) == 7
-    assert sandbox.world.counters.posts == 7
+    assert sandbox.weryai.counters.posts == 7
 
 
 async def test_who_has_too_many_waiting_is_told_so(bot: Any, platform: Any, sandbox: Sandbox) -> None:
@@ -120,7 +120,7 @@ async def test_who_has_too_many_waiting_is_told_so(bot: Any, platform: Any, sand
             group.create_task(hear("/imagine a cat"))
     assert "No more than 1 of your pictures may wait at once. Ask again when one is done." in platform.words()
     assert len(platform.pictures()) == 2
-    assert sandbox.world.counters.posts == 2
+    assert sandbox.weryai.counters.posts == 2
 
 
 async def test_too_early_for_telegram_is_only_late(bot: Any, platform: Any) -> None:
@@ -146,4 +146,4 @@ async def test_a_picture_that_telegram_refuses_is_told_of(
     async with bot() as hear:
         await hear("/imagine a cat")
     assert platform.words()[-1] == "The picture is finished, but Telegram did not take it."
-    assert sandbox.world.counters.posts == 1
+    assert sandbox.weryai.counters.posts == 1

@@ -12,16 +12,16 @@ from pathlib import Path
 import pytest
 
 from aiowery.errors import LedgerError
-from aiowery.ledger import Duration, Entry, Item, SqliteLedger, State, _schema, _transitions
+from aiowery.ledger import Duration, NewEntry, SqliteLedger, State, _schema
 from aiowery.ledger._path_checks import file_system_of
 from aiowery.ledger._schema import APPLICATION_ID, VERSION
 
 pytestmark = pytest.mark.anyio
 
 
-def items(count: int) -> list[Item]:
+def items(count: int) -> list[NewEntry]:
     """Return so many items."""
-    return [Item(key=str(n), position=n, request={"prompt": "x" * 50}) for n in range(count)]
+    return [NewEntry(key=str(n), index=n, request={"prompt": "x" * 50}) for n in range(count)]
 
 
 def names_in(directory: Path) -> list[str]:
@@ -44,7 +44,7 @@ async def test_what_was_told_is_there_after_opening_again(tmp_path: Path) -> Non
     for _ in range(2):
         ledger = SqliteLedger(tmp_path / "jobs.db")
         await ledger.open()
-        entries = await ledger.enter("b", items(3))
+        entries = await ledger.add("b", items(3))
         await ledger.aclose()
     assert [entry.id for entry in entries] == [1, 2, 3]
     if os.name == "posix":
@@ -56,7 +56,7 @@ async def test_whoever_leaves_does_not_undo(tmp_path: Path) -> None:
     """A cancelled caller's move is made all the same, and those beside it are not disturbed."""
     ledger = SqliteLedger(tmp_path / "jobs.db")
     await ledger.open()
-    (entry, *others) = await ledger.enter("b", items(20))
+    (entry, *others) = await ledger.add("b", items(20))
     claims = [asyncio.create_task(ledger.claim([one.id])) for one in (entry, *others)]
     await asyncio.sleep(0)
     claims[0].cancel()
@@ -69,8 +69,8 @@ async def test_a_move_out_of_place_costs_the_others_nothing(tmp_path: Path) -> N
     """One of a group is refused; the rest is durable."""
     ledger = SqliteLedger(tmp_path / "jobs.db")
     await ledger.open()
-    entries = await ledger.enter("b", items(10))
-    moves = [ledger.claim([one.id]) for one in entries] + [ledger.adopt(entries[0].id, ["t"])]
+    entries = await ledger.add("b", items(10))
+    moves = [ledger.claim([one.id]) for one in entries] + [ledger.resolve_accepted(entries[0].id, ["t"])]
     ends = await asyncio.gather(*moves, return_exceptions=True)
     assert [isinstance(end, LedgerError) for end in ends] == [False] * 10 + [True]
     await ledger.aclose()
@@ -80,10 +80,10 @@ async def test_what_sqlite_cannot_take_costs_the_others_nothing(tmp_path: Path) 
     """Half a character in one request does not keep another one's ids, which are paid for, from the disk."""
     ledger = SqliteLedger(tmp_path / "jobs.db")
     await ledger.open()
-    (paid,) = await ledger.enter("b", items(1), claim=True)
-    await ledger.fence(paid.id, "r", 1.0)
-    odd = [Item(key="odd", position=1, request={}, price_key="\ud800")]
-    ends = await asyncio.gather(ledger.accepted("r", ["t"]), ledger.enter("c", odd), return_exceptions=True)
+    (paid,) = await ledger.add("b", items(1), claim=True)
+    await ledger.mark_sending(paid.id, "r", 1.0)
+    odd = [NewEntry(key="odd", index=1, request={}, price_key="\ud800")]
+    ends = await asyncio.gather(ledger.mark_accepted("r", ["t"]), ledger.add("c", odd), return_exceptions=True)
     assert [type(end) for end in ends] == [type(None), LedgerError]
     kept = await ledger.entry(paid.id)
     assert kept is not None
@@ -95,18 +95,18 @@ async def test_a_full_disk_is_told_to_all_and_nothing_is_half_done(tmp_path: Pat
     """The group that did not fit is undone as a whole; with room again the ledger goes on."""
     ledger = SqliteLedger(tmp_path / "jobs.db")
     await ledger.open()
-    await ledger.enter("b", items(5))
+    await ledger.add("b", items(5))
 
     def bound(connection: sqlite3.Connection, pages: int) -> None:
         connection.execute(f"PRAGMA max_page_count = {pages}")
 
     await ledger._do(lambda connection: bound(connection, 1))
-    ends = await asyncio.gather(*(ledger.enter(f"c{n}", items(200)) for n in range(3)), return_exceptions=True)
+    ends = await asyncio.gather(*(ledger.add(f"c{n}", items(200)) for n in range(3)), return_exceptions=True)
     assert {type(end) for end in ends} == {LedgerError}
     assert "make room" in str(ends[0])
     await ledger._do(lambda connection: bound(connection, 1_000_000))
     assert [one.name for one in await ledger.batches()] == ["b"]
-    await ledger.enter("c", items(200))
+    await ledger.add("c", items(200))
     await ledger.aclose()
 
 
@@ -126,7 +126,7 @@ async def test_many_may_make_the_file_at_once(number: int, tmp_path: Path) -> No
     """Each finds a ledger of ours, whichever of them was quickest."""
     ledgers = [SqliteLedger(tmp_path / f"{number}.db") for _ in range(6)]
     await asyncio.gather(*(ledger.open() for ledger in ledgers))
-    await asyncio.gather(*(ledger.enter("b", items(3)) for ledger in ledgers))
+    await asyncio.gather(*(ledger.add("b", items(3)) for ledger in ledgers))
     assert len(await ledgers[0].entries("b")) == 3
     await asyncio.gather(*(ledger.aclose() for ledger in ledgers))
 
@@ -151,9 +151,9 @@ async def test_an_earlier_version_is_brought_up_to_date(tmp_path: Path, monkeypa
     path = tmp_path / "jobs.db"
     ledger = SqliteLedger(path)
     await ledger.open()
-    before = await ledger.enter("b", items(3))
+    before = await ledger.add("b", items(3))
     await ledger.aclose()
-    later = (*_schema._MIGRATIONS, ("ALTER TABLE item ADD COLUMN colour TEXT NOT NULL DEFAULT 'red'",))
+    later = (*_schema._MIGRATIONS, ("ALTER TABLE entry ADD COLUMN colour TEXT NOT NULL DEFAULT 'red'",))
     monkeypatch.setattr(_schema, "_MIGRATIONS", later)
     monkeypatch.setattr(_schema, "VERSION", VERSION + 1)
     for _ in range(2):
@@ -162,39 +162,30 @@ async def test_an_earlier_version_is_brought_up_to_date(tmp_path: Path, monkeypa
         assert await ledger.entries("b") == before
         await ledger.aclose()
     connection = sqlite3.connect(path)
-    assert connection.execute("SELECT DISTINCT colour FROM item").fetchall() == [("red",)]
+    assert connection.execute("SELECT DISTINCT colour FROM entry").fetchall() == [("red",)]
     assert connection.execute("PRAGMA user_version").fetchone() == (VERSION + 1,)
     connection.close()
 
 
-async def test_a_ledger_without_durations_gets_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Version 2 had none: what it holds is kept, and from then on durations are too."""
+async def test_a_ledger_from_before_the_release_is_refused(tmp_path: Path) -> None:
+    """A file of a version before 0.1.0 is refused with one message that says so, and left as it is."""
     path = tmp_path / "jobs.db"
-    ledger = SqliteLedger(path)
-
-    def entered() -> list[Entry]:
-        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as old:
-            _schema.prepare(old)
-            return _transitions.enter(old, "b", items(3), ledger.owner, reuse=False)
-
-    with monkeypatch.context() as earlier:
-        earlier.setattr(_schema, "_MIGRATIONS", _schema._MIGRATIONS[:2])
-        earlier.setattr(_schema, "VERSION", 2)
-        before = await asyncio.to_thread(entered)
-    await ledger.open()
-    await ledger.fence(before[0].id, "r", 1.0)
-    await ledger.accepted("r", ["t"])
-    await ledger.ended(before[0].id, State.DONE, duration=Duration("cat", 1.0, 2.0))
-    assert [entry.id for entry in await ledger.entries("b")] == [entry.id for entry in before]
-    assert await ledger.durations() == {"cat": [(1.0, 2.0)]}
-    await ledger.aclose()
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE item (id)")
+        connection.execute("PRAGMA application_id = 0x41575259")
+        connection.execute("PRAGMA user_version = 4")
+    before = path.read_bytes()
+    assert "before 0.1.0" in await refusal(path)
+    assert path.read_bytes() == before
 
 
 async def test_several_processes_learn_into_one_file(tmp_path: Path) -> None:
     """What two openings tell at the same time is all there for the third."""
     both = [SqliteLedger(tmp_path / "jobs.db") for _ in range(2)]
     await asyncio.gather(*(ledger.open() for ledger in both))
-    ends = (ledger.ended(0, State.DONE, duration=Duration("cat", 1.0, 2.0)) for ledger in both for _ in range(30))
+    ends = (
+        ledger.mark_finished(0, State.DONE, duration=Duration("cat", 1.0, 2.0)) for ledger in both for _ in range(30)
+    )
     await asyncio.gather(*ends)
     await asyncio.gather(*(ledger.aclose() for ledger in both))
     third = SqliteLedger(tmp_path / "jobs.db")
@@ -210,7 +201,7 @@ async def test_a_duration_costs_no_write_to_the_disk_of_its_own(tmp_path: Path) 
     told: list[str] = []
     await ledger._do(lambda connection: connection.set_trace_callback(told.append))
     for count in (1, 20):
-        ends = (ledger.ended(0, State.DONE, duration=Duration("cat", 1.0, 2.0)) for _ in range(count))
+        ends = (ledger.mark_finished(0, State.DONE, duration=Duration("cat", 1.0, 2.0)) for _ in range(count))
         await asyncio.gather(*ends)
     await ledger._do(lambda connection: connection.set_trace_callback(None))
     await ledger.aclose()
@@ -225,16 +216,16 @@ async def test_deliveries_of_what_has_ended_are_gone_at_the_next_opening(tmp_pat
     path = tmp_path / "jobs.db"
     ledger = SqliteLedger(path)
     await ledger.open()
-    for number, entry in enumerate(await ledger.enter("b", items(2), claim=True)):
-        await ledger.fence(entry.id, f"r{number}", 1.0)
-        await ledger.accepted(f"r{number}", ["t"])
-        await ledger.delivered(f"r{number}", "t")
-    await ledger.ended(entry.id, State.DONE)
+    for number, entry in enumerate(await ledger.add("b", items(2), claim=True)):
+        await ledger.mark_sending(entry.id, f"r{number}", 1.0)
+        await ledger.mark_accepted(f"r{number}", ["t"])
+        await ledger.record_delivery(f"r{number}", "t")
+    await ledger.mark_finished(entry.id, State.DONE)
     await ledger.aclose()
     await ledger.open()
     await ledger.aclose()
     with contextlib.closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("SELECT ref FROM delivery").fetchall() == [("r0",)]
+        assert connection.execute("SELECT submission_id FROM delivery").fetchall() == [("r0",)]
 
 
 async def test_a_clock_that_goes_backwards_decides_nothing(tmp_path: Path) -> None:
@@ -242,12 +233,12 @@ async def test_a_clock_that_goes_backwards_decides_nothing(tmp_path: Path) -> No
     ledger = SqliteLedger(tmp_path / "jobs.db")
     await ledger.open()
     for number, at in enumerate((2e9, 1.0)):
-        entry = (await ledger.enter("b", items(2)))[number]
+        entry = (await ledger.add("b", items(2)))[number]
         await ledger.claim([entry.id])
-        await ledger.fence(entry.id, f"r{number}", at)
-        await ledger.accepted(f"r{number}", ["t"])
-        await ledger.ended(entry.id, State.DONE)
-    assert await ledger.take_over() == 0
+        await ledger.mark_sending(entry.id, f"r{number}", at)
+        await ledger.mark_accepted(f"r{number}", ["t"])
+        await ledger.mark_finished(entry.id, State.DONE)
+    assert await ledger.recover_abandoned() == 0
     assert {entry.state for entry in await ledger.entries("b")} == {State.DONE}
     await ledger.aclose()
 

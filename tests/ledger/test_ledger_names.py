@@ -20,7 +20,7 @@ import pytest
 from aiowery._base import file_lock
 from aiowery._base.file_lock import FileLock
 from aiowery.errors import LedgerError
-from aiowery.ledger import Item, SqliteLedger, State
+from aiowery.ledger import NewEntry, SqliteLedger, State
 from aiowery.sandbox import Sandbox
 
 pytestmark = [pytest.mark.anyio, pytest.mark.skipif(os.name != "posix", reason="open files cannot be moved there")]
@@ -50,8 +50,8 @@ async def refusal(path: Path, *, accept_copy: bool = False) -> str:
 
 async def entered(ledger: SqliteLedger, count: int = 2) -> list[int]:
     """Enter and claim so many entries, and return their ids."""
-    items = [Item(key=str(n), position=n, request={"prompt": f"cat {n}"}) for n in range(count)]
-    return [entry.id for entry in await ledger.enter("b", items, claim=True)]
+    items = [NewEntry(key=str(n), index=n, request={"prompt": f"cat {n}"}) for n in range(count)]
+    return [entry.id for entry in await ledger.add("b", items, claim=True)]
 
 
 async def states(ledger: SqliteLedger) -> list[State]:
@@ -124,10 +124,10 @@ async def test_a_moved_file_stops_what_is_to_be_sent(act: str, tmp_path: Path) -
     do, said, name, other_told = ACTS[act]
     async with opened(tmp_path / NAME) as ledger:
         sent, unsent = await entered(ledger)
-        await ledger.fence(sent, "r0", 1.0)
+        await ledger.mark_sending(sent, "r0", 1.0)
         do(tmp_path)
         fenced, kept = await asyncio.gather(
-            ledger.fence(unsent, "r1", 1.0), ledger.accepted("r0", ["t0"]), return_exceptions=True
+            ledger.mark_sending(unsent, "r1", 1.0), ledger.mark_accepted("r0", ["t0"]), return_exceptions=True
         )
         assert kept is None
         assert await states(ledger) == [State.ACCEPTED, State.CLAIMED if said else State.SENDING]
@@ -139,7 +139,7 @@ async def test_a_moved_file_stops_what_is_to_be_sent(act: str, tmp_path: Path) -
             assert other_told in await refusal(tmp_path / name)
         else:
             async with opened(tmp_path / name) as other:
-                await other.take_over()
+                await other.recover_abandoned()
                 found = [State.ACCEPTED, State.NEW] if said else [State.ACCEPTED, State.SENDING]
                 assert await states(other) == found
     if act == "renamed":  # SQLite leaves the log of a file that was moved where it is
@@ -153,10 +153,10 @@ async def test_nobody_is_declared_dead_who_cannot_be_seen(tmp_path: Path) -> Non
     """Where the locks have been moved, what others have claimed and are sending is not inherited."""
     async with opened(tmp_path / NAME) as ledger, opened(tmp_path / NAME) as other:
         sent, _ = await entered(other)
-        await other.fence(sent, "r0", 1.0)
+        await other.mark_sending(sent, "r0", 1.0)
         (tmp_path / f"{NAME}.owners").rename(tmp_path / "x")
         with pytest.raises(LedgerError, match="removed or renamed"):
-            await ledger.take_over()
+            await ledger.recover_abandoned()
         assert await states(ledger) == [State.SENDING, State.CLAIMED]
 
 
@@ -180,7 +180,7 @@ async def test_links_lead_to_one_ledger(link: str, tmp_path: Path, monkeypatch: 
             other.symlink_to("first.db" if link == "link to a link" else target)
         async with opened(other) as linked:
             monkeypatch.chdir(tmp_path)
-            assert await linked.take_over() == 0
+            assert await linked.recover_abandoned() == 0
             assert await states(linked) == [State.CLAIMED] * 2
             assert len(list((home / f"{NAME}.owners").glob("*.alive"))) == 2
     assert "link.db.owners" not in names_in(tmp_path)
@@ -235,25 +235,25 @@ async def test_a_copy_of_an_open_ledger_sends_nothing(how: str, tmp_path: Path) 
         await asyncio.to_thread(COPIES[how], tmp_path)
         assert "is a copy of a ledger" in await refusal(tmp_path / "copy.db")
         assert "open in a running process" in await refusal(tmp_path / "copy.db", accept_copy=True)
-        await ledger.fence(entry, "r", 1.0)
+        await ledger.mark_sending(entry, "r", 1.0)
 
 
 async def test_a_copy_can_be_looked_into_and_accepted(tmp_path: Path) -> None:
     """What it holds can be read; it sends nothing until it is accepted, once, and then it is a ledger like others."""
     async with opened(tmp_path / NAME) as ledger:
         await entered(ledger)
-        await ledger.take_over()
+        await ledger.recover_abandoned()
     copy = tmp_path / "copy.db"
     shutil.copy(tmp_path / NAME, copy)
     async with opened(copy, read_only=True) as looked:
         assert await states(looked) == [State.CLAIMED] * 2
-        for write in (looked.fence(1, "r", 1.0), looked.claim([1]), looked.enter("c", [])):
+        for write in (looked.mark_sending(1, "r", 1.0), looked.claim([1]), looked.add("c", [])):
             with pytest.raises(LedgerError):
                 await write
     assert "is a copy" in await refusal(copy)
     for accept in (True, False, True):
         async with opened(copy, accept_copy=accept) as accepted:
-            await accepted.take_over()
+            await accepted.recover_abandoned()
             assert await states(accepted) == [State.NEW] * 2
     async with opened(tmp_path / NAME) as ledger:  # still what it was
         assert await states(ledger) == [State.CLAIMED] * 2
@@ -263,12 +263,12 @@ async def test_a_restored_backup_is_known_although_it_is_the_same_file(tmp_path:
     """Written over the ledger it has the ledger's inode; what was sent since would be paid for again."""
     path = tmp_path / NAME
     async with opened(path) as ledger:
-        await ledger.enter("b", [Item(key="0", position=0, request={})])
+        await ledger.add("b", [NewEntry(key="0", index=0, request={})])
     backup = path.read_bytes()
     async with opened(path) as ledger:
         await ledger.claim([1])
-        await ledger.fence(1, "r", 1.0)
-        await ledger.accepted("r", ["t"])
+        await ledger.mark_sending(1, "r", 1.0)
+        await ledger.mark_accepted("r", ["t"])
     path.write_bytes(backup)
     assert "restored backup" in await refusal(path)
     async with opened(path, accept_copy=True) as ledger:
@@ -328,34 +328,17 @@ async def test_a_ledger_that_is_moved_while_closed_goes_on(tmp_path: Path) -> No
             assert await states(moved) == [State.CLAIMED] * 2
 
 
-async def test_an_earlier_ledger_gets_its_identity(tmp_path: Path) -> None:
-    """A file of version 3 says nothing of itself; from the first opening on a copy of it is known."""
-    path = tmp_path / NAME
-    async with opened(path) as ledger:
-        await entered(ledger)
-
-    def forget() -> None:
-        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-            connection.executescript("DROP TABLE identity; DROP TABLE opening; PRAGMA user_version = 3")
-
-    await asyncio.to_thread(forget)
-    async with opened(path) as ledger:
-        assert len(await states(ledger)) == 2
-        shutil.copy(path, tmp_path / "copy.db")
-    assert "is a copy" in await refusal(tmp_path / "copy.db")
-
-
 async def test_what_a_killed_process_had_only_in_its_log_is_not_forgotten(tmp_path: Path) -> None:
     """Renamed without its log the file is refused, unchanged; with its log it has what was sent."""
     program = """
         import asyncio, os, sys
-        from aiowery.ledger import Item, SqliteLedger
+        from aiowery.ledger import NewEntry, SqliteLedger
         async def main():
             ledger = SqliteLedger(sys.argv[1])
             await ledger.open()
-            await ledger.enter("b", [Item(key="0", position=0, request={})], claim=True)
-            await ledger.fence(1, "r", 1.0)
-            await ledger.accepted("r", ["t"])
+            await ledger.add("b", [NewEntry(key="0", index=0, request={})], claim=True)
+            await ledger.mark_sending(1, "r", 1.0)
+            await ledger.mark_accepted("r", ["t"])
             os._exit(0)
         asyncio.run(main())
     """
@@ -367,7 +350,7 @@ async def test_what_a_killed_process_had_only_in_its_log_is_not_forgotten(tmp_pa
         assert "renamed without its log" in await refusal(moved)
     (tmp_path / f"{NAME}-wal").rename(tmp_path / "moved.db-wal")
     async with opened(moved) as ledger:
-        await ledger.take_over()
+        await ledger.recover_abandoned()
         assert [entry.task_ids for entry in await ledger.entries("b")] == [("t",)]
 
 
@@ -391,7 +374,7 @@ async def test_many_come_and_go_without_a_false_alarm(tmp_path: Path) -> None:
     async def come_and_go() -> None:
         for _ in range(4):
             async with opened(tmp_path / NAME) as ledger:
-                await ledger.take_over()
+                await ledger.recover_abandoned()
 
     await asyncio.gather(*(come_and_go() for _ in range(6)))
 
@@ -442,8 +425,8 @@ from aiowery import Limits, PollPolicy, WeryAI
 from aiowery.weryai import TextToImage
 
 async def main():
-    polling = PollPolicy(shortest=0.02, longest=0.03, eager=0.02)
-    client = WeryAI(ledger=sys.argv[1], limits=Limits(in_flight=2, submits=1), polling=polling)
+    polling = PollPolicy(min_interval=0.02, max_interval=0.03, known_max_interval=0.02)
+    client = WeryAI(ledger=sys.argv[1], limits=Limits(in_flight=2, submissions=1), polling=polling)
     cats = [TextToImage(prompt=f"cat {number}") for number in range(int(sys.argv[2]))]
     async with client, client.stream(cats, batch="cats") as outcomes:
         async for outcome in outcomes:
@@ -471,9 +454,9 @@ def test_two_processes_and_a_renamed_file_charge_nothing_twice(aiowery_sandbox: 
         told = first.stdout.read()
         assert "removed or renamed" in told
         sent = 1 + told.count("done\n")
-    assert len(aiowery_sandbox.world.tasks) == sent < 12
+    assert len(aiowery_sandbox.weryai.tasks) == sent < 12
     (tmp_path / "new.db").rename(tmp_path / NAME)
     with batch(NAME) as third:
         third.communicate(timeout=20)
         assert third.returncode == 0
-    assert Counter(task.order.prompt for task in aiowery_sandbox.world.tasks) == {f"cat {n}": 1 for n in range(12)}
+    assert Counter(task.spec.prompt for task in aiowery_sandbox.weryai.tasks) == {f"cat {n}": 1 for n in range(12)}

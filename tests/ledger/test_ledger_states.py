@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from aiowery.errors import BudgetExceeded, LedgerError
-from aiowery.ledger import Duration, Entry, Item, Ledger, MemoryLedger, SqliteLedger, State, body_of
+from aiowery.ledger import Duration, Entry, Ledger, MemoryLedger, NewEntry, SqliteLedger, State, hash_request
 
 pytestmark = pytest.mark.anyio
 
@@ -23,9 +23,9 @@ KINDS = ("memory", "file")
 CAT = {"type": "text-to-image", "prompt": "a cat"}
 
 
-def item(position: int = 0, request: dict[str, Any] = CAT) -> Item:
+def item(position: int = 0, request: dict[str, Any] = CAT) -> NewEntry:
     """Return an item of the batch "b"."""
-    return Item(key=f"{body_of(request)}-{position}", position=position, request=request)
+    return NewEntry(key=f"{hash_request(request)}-{position}", index=position, request=request)
 
 
 @contextlib.asynccontextmanager
@@ -41,20 +41,20 @@ async def opened(kind: str, directory: Path) -> AsyncIterator[Ledger]:
 
 async def brought_to(ledger: Ledger, state: State, position: int = 0) -> Entry:
     """Enter an item and walk it to a state; its attempt is called "ref"."""
-    (entry,) = await ledger.enter("b", [item(position)])
+    (entry,) = await ledger.add("b", [item(position)])
     ref = f"ref{position}"
     if state is not State.NEW:
         await ledger.claim([entry.id])
     if state not in {State.NEW, State.CLAIMED}:
-        await ledger.fence(entry.id, ref, 12.5)
+        await ledger.mark_sending(entry.id, ref, 12.5)
     if state in {State.ACCEPTED, State.DONE}:
-        await ledger.accepted(ref, ["t1", "t2"], batch_id="9", request_id="r")
+        await ledger.mark_accepted(ref, ["t1", "t2"], provider_batch_id="9", request_id="r")
     if state is State.DONE:
-        await ledger.ended(entry.id, State.DONE, snapshots=[{"task_id": "t1"}], credits=2.0)
+        await ledger.mark_finished(entry.id, State.DONE, snapshots=[{"task_id": "t1"}], credits=2.0)
     if state is State.FAILED:
-        await ledger.refused(ref, "no", again=False)
+        await ledger.mark_refused(ref, "no", again=False)
     if state is State.IN_DOUBT:
-        await ledger.doubt(ref, "lost")
+        await ledger.mark_in_doubt(ref, "lost")
     found = await ledger.entry(entry.id)
     assert found is not None
     assert found.state is state
@@ -64,19 +64,19 @@ async def brought_to(ledger: Ledger, state: State, position: int = 0) -> Entry:
 Move = Callable[[Ledger, int], Awaitable[object]]
 MOVES: dict[str, Move] = {
     "claim": lambda ledger, id_: ledger.claim([id_]),
-    "give up": lambda ledger, id_: ledger.give_up(id_),
-    "fence": lambda ledger, id_: ledger.fence(id_, "new-ref", 1.0),
-    "unsent": lambda ledger, _: ledger.unsent("ref0"),
-    "accepted": lambda ledger, _: ledger.accepted("ref0", ["x"]),
-    "refused": lambda ledger, _: ledger.refused("ref0", "why", again=False),
-    "refused for load": lambda ledger, _: ledger.refused("ref0", "why", again=True),
-    "doubt": lambda ledger, _: ledger.doubt("ref0", "why"),
-    "done": lambda ledger, id_: ledger.ended(id_, State.DONE),
-    "failed": lambda ledger, id_: ledger.ended(id_, State.FAILED),
-    "adopt": lambda ledger, id_: ledger.adopt(id_, ["x"]),
-    "release": lambda ledger, id_: ledger.release(id_),
-    "leave": lambda ledger, id_: ledger.leave(id_),
-    "delivered": lambda ledger, _: ledger.delivered("ref0", "t9"),
+    "give up": lambda ledger, id_: ledger.unclaim(id_),
+    "fence": lambda ledger, id_: ledger.mark_sending(id_, "new-ref", 1.0),
+    "unsent": lambda ledger, _: ledger.mark_unsent("ref0"),
+    "accepted": lambda ledger, _: ledger.mark_accepted("ref0", ["x"]),
+    "refused": lambda ledger, _: ledger.mark_refused("ref0", "why", again=False),
+    "refused for load": lambda ledger, _: ledger.mark_refused("ref0", "why", again=True),
+    "doubt": lambda ledger, _: ledger.mark_in_doubt("ref0", "why"),
+    "done": lambda ledger, id_: ledger.mark_finished(id_, State.DONE),
+    "failed": lambda ledger, id_: ledger.mark_finished(id_, State.FAILED),
+    "adopt": lambda ledger, id_: ledger.resolve_accepted(id_, ["x"]),
+    "release": lambda ledger, id_: ledger.resolve_unsent(id_),
+    "leave": lambda ledger, id_: ledger.give_up_ownership(id_),
+    "delivered": lambda ledger, _: ledger.record_delivery("ref0", "t9"),
 }
 LEGAL: dict[tuple[str, State], State] = {
     ("claim", State.NEW): State.CLAIMED,
@@ -124,12 +124,12 @@ async def test_an_entry_keeps_what_it_was_told(kind: str, tmp_path: Path) -> Non
     """From the request to the files, as it was."""
     async with opened(kind, tmp_path) as ledger:
         done = await brought_to(ledger, State.DONE)
-        await ledger.saved(done.id, ["1.png", "2.png"])
+        await ledger.set_files(done.id, ["1.png", "2.png"])
         kept = await ledger.entry(done.id)
     assert kept is not None
-    assert (kept.batch, kept.position, kept.request, kept.key) == ("b", 0, CAT, f"{body_of(CAT)}-0")
-    assert (kept.ref, kept.sent_at, kept.attempts, kept.owner) == ("ref0", 12.5, 1, None)
-    assert (kept.task_ids, kept.batch_id, kept.request_id) == (("t1", "t2"), "9", "r")
+    assert (kept.batch, kept.index, kept.request, kept.key) == ("b", 0, CAT, f"{hash_request(CAT)}-0")
+    assert (kept.submission_id, kept.sent_at, kept.attempts, kept.owner) == ("ref0", 12.5, 1, None)
+    assert (kept.task_ids, kept.provider_batch_id, kept.request_id) == (("t1", "t2"), "9", "r")
     assert (kept.snapshots, kept.credits, kept.files) == (({"task_id": "t1"},), 2.0, ("1.png", "2.png"))
 
 
@@ -137,11 +137,11 @@ async def test_an_entry_keeps_what_it_was_told(kind: str, tmp_path: Path) -> Non
 async def test_entering_again_finds_what_is_there(kind: str, tmp_path: Path) -> None:
     """The same batch again: nothing twice, in the order of asking, whatever has become of it."""
     async with opened(kind, tmp_path) as ledger:
-        first = await ledger.enter("b", [item(n) for n in range(5)])
+        first = await ledger.add("b", [item(n) for n in range(5)])
         await ledger.claim([first[3].id])
-        again = await ledger.enter("b", [item(n) for n in reversed(range(6))])
-        other = await ledger.enter("c", [item(0)])
-    assert [entry.position for entry in again] == [5, 4, 3, 2, 1, 0]
+        again = await ledger.add("b", [item(n) for n in reversed(range(6))])
+        other = await ledger.add("c", [item(0)])
+    assert [entry.index for entry in again] == [5, 4, 3, 2, 1, 0]
     assert [entry.id for entry in again[1:]] == [entry.id for entry in reversed(first)]
     assert again[2].state is State.CLAIMED
     assert other[0].id not in {entry.id for entry in again}
@@ -149,25 +149,25 @@ async def test_entering_again_finds_what_is_there(kind: str, tmp_path: Path) -> 
 
 def test_bodies_are_stable_and_tell_apart() -> None:
     """The order of names does not matter; every value does."""
-    body = body_of({"a": 1, "b": [2]})
-    assert body == body_of({"b": [2], "a": 1})
-    assert body not in {body_of({"a": 1, "b": [3]}), body_of({"a": 1}), body_of({"a": "1", "b": [2]})}
+    body = hash_request({"a": 1, "b": [2]})
+    assert body == hash_request({"b": [2], "a": 1})
+    assert body not in {hash_request({"a": 1, "b": [3]}), hash_request({"a": 1}), hash_request({"a": "1", "b": [2]})}
 
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_pages_and_batches(kind: str, tmp_path: Path) -> None:
     """Entries come in pages, by batch and state; batches are told in numbers."""
     async with opened(kind, tmp_path) as ledger:
-        await ledger.enter("b", [item(n) for n in range(7)])
+        await ledger.add("b", [item(n) for n in range(7)])
         for position, state in enumerate((State.DONE, State.DONE, State.IN_DOUBT)):
             await brought_to(ledger, state, position)
-        await ledger.enter("c", [item(n) for n in range(2)])
+        await ledger.add("c", [item(n) for n in range(2)])
         first = await ledger.entries("b", limit=4)
         rest = await ledger.entries("b", after=first[-1].id)
         doubts = await ledger.entries(states=[State.IN_DOUBT])
         summaries = await ledger.batches()
-    assert [entry.position for entry in first + rest] == list(range(7))
-    assert [entry.position for entry in doubts] == [2]
+    assert [entry.index for entry in first + rest] == list(range(7))
+    assert [entry.index for entry in doubts] == [2]
     assert [(one.name, one.total, one.credits) for one in summaries] == [("b", 7, 4.0), ("c", 2, None)]
     assert summaries[0].states == {State.DONE: 2, State.IN_DOUBT: 1, State.NEW: 4}
 
@@ -176,11 +176,11 @@ async def test_the_memory_forgets_what_belongs_to_no_batch() -> None:
     """A client that runs for months does not grow."""
     async with opened("memory", Path()) as ledger:
         for number in range(50):
-            (entry,) = await ledger.enter("", [Item(key=str(number), position=0, request=CAT)])
+            (entry,) = await ledger.add("", [NewEntry(key=str(number), index=0, request=CAT)])
             await ledger.claim([entry.id])
-            await ledger.fence(entry.id, f"r{number}", 1.0)
-            await ledger.accepted(f"r{number}", ["t"])
-            await ledger.ended(entry.id, State.DONE)
+            await ledger.mark_sending(entry.id, f"r{number}", 1.0)
+            await ledger.mark_accepted(f"r{number}", ["t"])
+            await ledger.mark_finished(entry.id, State.DONE)
         assert await ledger.entries() == []
 
 
@@ -193,23 +193,23 @@ async def test_credits_are_held_and_settled(kind: str, tmp_path: Path) -> None:
             (summary,) = await ledger.batches()
             return summary.used
 
-        entries = await ledger.enter("b", [item(n) for n in range(5)])
+        entries = await ledger.add("b", [item(n) for n in range(5)])
         await ledger.claim([entry.id for entry in entries])
         for entry in entries[:4]:
-            await ledger.fence(entry.id, f"r{entry.position}", 1.0, cost=3.0, budget=12.0)
+            await ledger.mark_sending(entry.id, f"r{entry.index}", 1.0, cost=3.0, budget=12.0)
         assert await used() == 12.0
         with pytest.raises(BudgetExceeded, match="12 of 12 credits"):
-            await ledger.fence(entries[4].id, "r4", 1.0, cost=3.0, budget=12.0)
-        await ledger.unsent("r0")
-        await ledger.refused("r1", "no", again=False)
-        await ledger.doubt("r2", "lost")
-        await ledger.accepted("r3", ["t"])
+            await ledger.mark_sending(entries[4].id, "r4", 1.0, cost=3.0, budget=12.0)
+        await ledger.mark_unsent("r0")
+        await ledger.mark_refused("r1", "no", again=False)
+        await ledger.mark_in_doubt("r2", "lost")
+        await ledger.mark_accepted("r3", ["t"])
         assert await used() == 6.0
-        await ledger.ended(entries[3].id, State.DONE, credits=1.5)
+        await ledger.mark_finished(entries[3].id, State.DONE, credits=1.5)
         assert await used() == 4.5
-        await ledger.release(entries[2].id)
+        await ledger.resolve_unsent(entries[2].id)
         assert await used() == 1.5
-        await ledger.fence(entries[4].id, "r4", 1.0, budget=2.0)
+        await ledger.mark_sending(entries[4].id, "r4", 1.0, budget=2.0)
         kept = await ledger.entry(entries[4].id)
     assert kept is not None
     assert kept.state is State.SENDING
@@ -221,11 +221,11 @@ async def test_the_latest_charge_is_the_price(kind: str, tmp_path: Path) -> None
     async with opened(kind, tmp_path) as ledger:
         assert await ledger.price("k") is None
         for number, told in enumerate((2.0, 3.0, None)):
-            thing = Item(key=str(number), position=number, request=CAT, price_key="k")
-            (entry,) = await ledger.enter("b", [thing], claim=True)
-            await ledger.fence(entry.id, f"r{number}", 1.0)
-            await ledger.accepted(f"r{number}", ["t"])
-            await ledger.ended(entry.id, State.DONE, credits=told)
+            thing = NewEntry(key=str(number), index=number, request=CAT, price_key="k")
+            (entry,) = await ledger.add("b", [thing], claim=True)
+            await ledger.mark_sending(entry.id, f"r{number}", 1.0)
+            await ledger.mark_accepted(f"r{number}", ["t"])
+            await ledger.mark_finished(entry.id, State.DONE, credits=told)
         assert await ledger.price("k") == 3.0
         assert await ledger.price("other") is None
 
@@ -234,17 +234,17 @@ async def test_the_latest_charge_is_the_price(kind: str, tmp_path: Path) -> None
 async def test_what_failed_tells_no_price(kind: str, tmp_path: Path) -> None:
     """A failed task is reported with 0 credits, which is what was given back, not what such a request costs."""
     async with opened(kind, tmp_path) as ledger:
-        (entry,) = await ledger.enter("b", [Item(key="a", position=0, request=CAT, price_key="k")], claim=True)
-        await ledger.fence(entry.id, "r", 1.0)
-        await ledger.accepted("r", ["t"])
-        await ledger.ended(entry.id, State.FAILED, credits=0.0)
+        (entry,) = await ledger.add("b", [NewEntry(key="a", index=0, request=CAT, price_key="k")], claim=True)
+        await ledger.mark_sending(entry.id, "r", 1.0)
+        await ledger.mark_accepted("r", ["t"])
+        await ledger.mark_finished(entry.id, State.FAILED, credits=0.0)
         assert await ledger.price("k") is None
 
 
 async def tell(ledger: Ledger, *durations: Duration) -> None:
     """Keep durations, with ends of entries that are not there."""
     for duration in durations:
-        await ledger.ended(0, State.DONE, duration=duration)
+        await ledger.mark_finished(0, State.DONE, duration=duration)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -253,7 +253,7 @@ async def test_durations_are_kept_with_the_ends(kind: str, tmp_path: Path) -> No
     async with opened(kind, tmp_path) as ledger:
         assert await ledger.durations() == {}
         entry = await brought_to(ledger, State.ACCEPTED)
-        await ledger.ended(entry.id, State.DONE, duration=Duration("cat", 9.0, 12.125))
+        await ledger.mark_finished(entry.id, State.DONE, duration=Duration("cat", 9.0, 12.125))
         await tell(ledger, Duration("dog", 0.0, 0.5), Duration("cat", 10.0, 11.0))
         await brought_to(ledger, State.DONE, position=1)
         kept = await ledger.entry(entry.id)
@@ -280,34 +280,34 @@ async def test_durations_have_an_end(kind: str, tmp_path: Path) -> None:
 async def test_an_equal_request_is_found_on_demand(kind: str, tmp_path: Path) -> None:
     """Done before under way, never failed or in doubt, never of another host; without `reuse` each is its own."""
 
-    def cat(key: str, host: str = "h") -> Item:
-        return Item(key=key, position=0, request=CAT, body="cat", host=host)
+    def cat(key: str, host: str = "h") -> NewEntry:
+        return NewEntry(key=key, index=0, request=CAT, request_hash="cat", base_url=host)
 
     async with opened(kind, tmp_path) as ledger:
-        (first,) = await ledger.enter("b", [cat("1")], claim=True)
-        assert [entry.id for entry in await ledger.enter("c", [cat("2"), cat("3")], reuse=True)] == [first.id] * 2
-        await ledger.fence(first.id, "r1", 1.0)
-        await ledger.doubt("r1", "lost")
-        (second,) = await ledger.enter("c", [cat("2")], reuse=True, claim=True)
+        (first,) = await ledger.add("b", [cat("1")], claim=True)
+        assert [entry.id for entry in await ledger.add("c", [cat("2"), cat("3")], reuse=True)] == [first.id] * 2
+        await ledger.mark_sending(first.id, "r1", 1.0)
+        await ledger.mark_in_doubt("r1", "lost")
+        (second,) = await ledger.add("c", [cat("2")], reuse=True, claim=True)
         assert second.id != first.id
-        await ledger.fence(second.id, "r2", 1.0)
-        await ledger.accepted("r2", ["t"])
-        await ledger.ended(second.id, State.DONE)
-        (third,) = await ledger.enter("d", [cat("9")])
+        await ledger.mark_sending(second.id, "r2", 1.0)
+        await ledger.mark_accepted("r2", ["t"])
+        await ledger.mark_finished(second.id, State.DONE)
+        (third,) = await ledger.add("d", [cat("9")])
         assert third.id not in {first.id, second.id}
-        assert [entry.id for entry in await ledger.enter("e", [cat("7")], reuse=True)] == [second.id]
-        (elsewhere,) = await ledger.enter("f", [cat("8", "other")], reuse=True)
+        assert [entry.id for entry in await ledger.add("e", [cat("7")], reuse=True)] == [second.id]
+        (elsewhere,) = await ledger.add("f", [cat("8", "other")], reuse=True)
         assert elsewhere.id not in {first.id, second.id, third.id}
         with pytest.raises(LedgerError, match="begun at h, not at other"):
-            await ledger.enter("b", [cat("5", "other")])
+            await ledger.add("b", [cat("5", "other")])
 
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_what_belongs_to_no_batch_and_was_not_sent_is_forgotten(kind: str, tmp_path: Path) -> None:
     """Nobody would ever send it."""
     async with opened(kind, tmp_path) as ledger:
-        (entry,) = await ledger.enter("", [Item(key="1", position=0, request=CAT)], claim=True)
-        await ledger.give_up(entry.id)
+        (entry,) = await ledger.add("", [NewEntry(key="1", index=0, request=CAT)], claim=True)
+        await ledger.unclaim(entry.id)
         assert await ledger.entries() == []
 
 
@@ -317,7 +317,7 @@ async def test_an_end_is_done_or_failed(kind: str, tmp_path: Path) -> None:
     async with opened(kind, tmp_path) as ledger:
         entry = await brought_to(ledger, State.ACCEPTED)
         with pytest.raises(LedgerError, match="no end"):
-            await ledger.ended(entry.id, State.IN_DOUBT)
+            await ledger.mark_finished(entry.id, State.IN_DOUBT)
         assert await ledger.entry(entry.id) == entry
 
 
@@ -326,15 +326,15 @@ async def test_ids_that_come_after_a_release_are_not_lost(kind: str, tmp_path: P
     """Released and sent again, then the first attempt wakes up with its ids: the second charge is told to the end."""
     async with opened(kind, tmp_path) as ledger:
         entry = await brought_to(ledger, State.IN_DOUBT)
-        await ledger.release(entry.id)
+        await ledger.resolve_unsent(entry.id)
         await ledger.claim([entry.id])
-        await ledger.fence(entry.id, "second", 13.0)
-        await ledger.accepted("second", ["mine"])
-        await ledger.accepted("ref0", ["late"])
-        await ledger.ended(entry.id, State.DONE)
+        await ledger.mark_sending(entry.id, "second", 13.0)
+        await ledger.mark_accepted("second", ["mine"])
+        await ledger.mark_accepted("ref0", ["late"])
+        await ledger.mark_finished(entry.id, State.DONE)
         kept = await ledger.entry(entry.id)
     assert kept is not None
-    assert (kept.task_ids, kept.late_ids, kept.attempts) == (("mine",), ("late",), 2)
+    assert (kept.task_ids, kept.late_task_ids, kept.attempts) == (("mine",), ("late",), 2)
 
 
 CURIOUS = {State.SENDING, State.ACCEPTED, State.IN_DOUBT}
@@ -346,19 +346,22 @@ async def test_a_delivery_is_kept_while_its_entry_may_want_it(kind: str, state: 
     """Told of under a mark that is known: kept once, until the end; under any other mark: nobody's."""
     async with opened(kind, tmp_path) as ledger:
         entry = await brought_to(ledger, state)
-        told = [await ledger.delivered("ref0", task_id) for task_id in ("t1", "t2", "t1")]
-        assert await ledger.delivered("another", "t1") is None
-        assert (await ledger.knows("ref0"), await ledger.knows("another")) == (told[0] is not None, False)
+        told = [await ledger.record_delivery("ref0", task_id) for task_id in ("t1", "t2", "t1")]
+        assert await ledger.record_delivery("another", "t1") is None
+        assert (await ledger.has_submission("ref0"), await ledger.has_submission("another")) == (
+            told[0] is not None,
+            False,
+        )
         kept = await ledger.deliveries()
         assert [one.task_id for one in kept] == (["t1", "t2"] if state in CURIOUS else [])
-        assert await ledger.deliveries(ref="ref0") == kept
+        assert await ledger.deliveries(submission_id="ref0") == kept
         if kept:
             assert await ledger.deliveries(after=kept[0].id) == kept[1:]
-        assert await ledger.deliveries(ref="another") == []
+        assert await ledger.deliveries(submission_id="another") == []
         known = [] if state in {State.NEW, State.CLAIMED} else [entry.id] * 3
         assert [one.id for one in told if one is not None] == known
-        await ledger.accepted("ref0", ["t1", "t2"])
-        await ledger.ended(entry.id, State.DONE)
+        await ledger.mark_accepted("ref0", ["t1", "t2"])
+        await ledger.mark_finished(entry.id, State.DONE)
         assert await ledger.deliveries() == []
 
 
@@ -367,15 +370,15 @@ async def test_what_has_not_ended_is_kept_for_doubts_alone(kind: str, tmp_path: 
     """A task that goes on settles a doubt as well; to those who wait for an accepted one it is no news, its end is."""
     async with opened(kind, tmp_path) as ledger:
         await brought_to(ledger, State.ACCEPTED)
-        assert await ledger.delivered("ref0", "t1", ended=False) is not None
+        assert await ledger.record_delivery("ref0", "t1", ended=False) is not None
         assert await ledger.deliveries() == []
         await brought_to(ledger, State.IN_DOUBT, 1)
-        await ledger.delivered("ref1", "t9", ended=False)
+        await ledger.record_delivery("ref1", "t9", ended=False)
         (early,) = await ledger.deliveries()
-        await ledger.delivered("ref1", "t9")
-        await ledger.delivered("ref1", "t9", ended=False)
+        await ledger.record_delivery("ref1", "t9")
+        await ledger.record_delivery("ref1", "t9", ended=False)
         (late,) = await ledger.deliveries()
-    assert (early.ended, late.ended) == (False, True)
+    assert (early.finished, late.finished) == (False, True)
     assert late.id > early.id
 
 
@@ -386,7 +389,7 @@ async def test_what_is_told_again_later_is_news_again(tmp_path: Path, monkeypatc
         ids = []
         for moment in (100.0, 100.5, 101.6, 50.0):
             monkeypatch.setattr("aiowery.ledger._sqlite.time.time", lambda moment=moment: moment)
-            await ledger.delivered("ref0", "t1")
+            await ledger.record_delivery("ref0", "t1")
             ids.append([one.id for one in await ledger.deliveries()])
     assert ids[0] == ids[1] < ids[2] < ids[3]
 
@@ -396,7 +399,7 @@ async def test_a_known_mark_cannot_fill_the_ledger(kind: str, tmp_path: Path) ->
     """Who knows a mark may tell of 64 tasks; more are not kept."""
     async with opened(kind, tmp_path) as ledger:
         await brought_to(ledger, State.IN_DOUBT)
-        await asyncio.gather(*(ledger.delivered("ref0", f"t{number}") for number in range(100)))
+        await asyncio.gather(*(ledger.record_delivery("ref0", f"t{number}") for number in range(100)))
         assert len(await ledger.deliveries()) == 64
 
 
@@ -405,34 +408,34 @@ async def test_a_delivery_for_what_was_released_is_noted_once(kind: str, tmp_pat
     """Released, and then told of: it was accepted after all, which is kept once, however often it is told."""
     async with opened(kind, tmp_path) as ledger:
         entry = await brought_to(ledger, State.IN_DOUBT)
-        await ledger.delivered("ref0", "t1")
-        await ledger.release(entry.id)
+        await ledger.record_delivery("ref0", "t1")
+        await ledger.resolve_unsent(entry.id)
         assert await ledger.deliveries() == []
         for _ in range(3):
-            assert await ledger.delivered("ref0", "late") is not None
-            assert await ledger.knows("ref0")
+            assert await ledger.record_delivery("ref0", "late") is not None
+            assert await ledger.has_submission("ref0")
         kept = await ledger.entry(entry.id)
     assert kept is not None
-    assert (kept.late_ids, kept.state) == (("late",), State.NEW)
+    assert (kept.late_task_ids, kept.state) == (("late",), State.NEW)
 
 
 async def test_two_ledgers_hear_of_each_other(tmp_path: Path) -> None:
     """What another process writes is noticed, by everybody who asks; what one writes oneself is not."""
     async with opened("file", tmp_path) as one, opened("file", tmp_path) as other:
         await brought_to(one, State.ACCEPTED)
-        before = await one.version()
-        assert await one.version() == before
-        await other.delivered("ref0", "t1")
-        after = await one.version()
+        before = await one.change_counter()
+        assert await one.change_counter() == before
+        await other.record_delivery("ref0", "t1")
+        after = await one.change_counter()
         assert after != before
-        assert await one.version() == after
+        assert await one.change_counter() == after
         assert [told.task_id for told in await one.deliveries()] == ["t1"]
-        its = await other.version()
-        await one.delivered("ref0", "t2")
-        assert await one.version() == after
-        assert await other.version() != its
+        its = await other.change_counter()
+        await one.record_delivery("ref0", "t2")
+        assert await one.change_counter() == after
+        assert await other.change_counter() != its
     async with opened("memory", tmp_path) as alone:
-        assert (await alone.version(), alone.shared) == (0, False)
+        assert (await alone.change_counter(), alone.is_shared) == (0, False)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -453,42 +456,42 @@ async def test_a_closed_ledger_says_so(kind: str, tmp_path: Path) -> None:
 async def test_two_ledgers_on_one_file_never_claim_the_same(tmp_path: Path) -> None:
     """A thousand claims from two sides at once: each entry has one owner."""
     async with opened("file", tmp_path) as one, opened("file", tmp_path) as other:
-        entries = await one.enter("b", [item(n) for n in range(500)])
+        entries = await one.add("b", [item(n) for n in range(500)])
         claims = await asyncio.gather(*(ledger.claim([entry.id]) for entry in entries for ledger in (one, other)))
         won = [claim for claim in claims if claim]
         assert len(won) == 500
         assert len({entry_id for (entry_id,) in won}) == 500
-        assert await one.take_over() == 0
+        assert await one.recover_abandoned() == 0
         assert len(await one.entries(states=[State.CLAIMED])) == 500
 
 
 async def test_only_the_owner_passes_the_fence(tmp_path: Path) -> None:
     """An entry that another process has claimed is not ours to send."""
     async with opened("file", tmp_path) as one, opened("file", tmp_path) as other:
-        (entry,) = await one.enter("b", [item()])
+        (entry,) = await one.add("b", [item()])
         await one.claim([entry.id])
         with pytest.raises(LedgerError, match="no longer ours"):
-            await other.fence(entry.id, "r", 1.0)
-        await other.give_up(entry.id)
-        await one.fence(entry.id, "r", 1.0)
+            await other.mark_sending(entry.id, "r", 1.0)
+        await other.unclaim(entry.id)
+        await one.mark_sending(entry.id, "r", 1.0)
 
 
 PROGRAM = """
 import asyncio, sys
-from aiowery.ledger import Item, SqliteLedger
+from aiowery.ledger import NewEntry, SqliteLedger
 
 async def main():
     ledger = SqliteLedger(sys.argv[1])
     await ledger.open()
-    entries = await ledger.enter("b", [Item(key=str(n), position=n, request={}) for n in range(3)])
+    entries = await ledger.add("b", [NewEntry(key=str(n), index=n, request={}) for n in range(3)])
     for entry in entries:
         await ledger.claim([entry.id])
     for entry in entries[1:]:
-        await ledger.fence(entry.id, f"r{entry.position}", 1.0)
-    await ledger.accepted("r2", ["t"])
+        await ledger.mark_sending(entry.id, f"r{entry.index}", 1.0)
+    await ledger.mark_accepted("r2", ["t"])
     print("ready", flush=True)
     await asyncio.sleep(60)
-    await ledger.accepted("r1", ["late"])
+    await ledger.mark_accepted("r1", ["late"])
 
 asyncio.run(main())
 """
@@ -511,17 +514,17 @@ async def test_what_a_killed_process_left_is_inherited(tmp_path: Path) -> None:
     """What was claimed is new again, of what was being sent nobody knows, what was accepted is whoever's that asks."""
     with another_process(tmp_path / "l.db") as process:
         async with opened("file", tmp_path) as ledger:
-            assert await ledger.take_over() == 0
+            assert await ledger.recover_abandoned() == 0
             process.kill()
             process.wait()
-            assert await ledger.take_over() == 1
+            assert await ledger.recover_abandoned() == 1
             entries = await ledger.entries("b")
             assert [entry.state for entry in entries] == [State.NEW, State.IN_DOUBT, State.ACCEPTED]
             async with opened("file", tmp_path) as other:  # not his alone who happened to notice
-                assert await other.look_after(entries[2].id)
-                assert not await ledger.look_after(entries[2].id)
-            assert await ledger.take_over() == 0
-            await ledger.accepted("r1", ["late"])
+                assert await other.take_ownership(entries[2].id)
+                assert not await ledger.take_ownership(entries[2].id)
+            assert await ledger.recover_abandoned() == 0
+            await ledger.mark_accepted("r1", ["late"])
             late = await ledger.entry(entries[1].id)
             assert late is not None
             assert (late.state, late.task_ids) == (State.ACCEPTED, ("late",))
@@ -534,7 +537,7 @@ async def test_a_frozen_process_lives(tmp_path: Path) -> None:
     with another_process(tmp_path / "l.db") as process:
         process.send_signal(signal.SIGSTOP)
         async with opened("file", tmp_path) as ledger:
-            assert await ledger.take_over() == 0
+            assert await ledger.recover_abandoned() == 0
             states = [entry.state for entry in await ledger.entries("b")]
         process.send_signal(signal.SIGCONT)
     assert states == [State.CLAIMED, State.SENDING, State.ACCEPTED]

@@ -11,21 +11,21 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from aiowery._core.policies import Limits, RetryPolicy
-from aiowery._queue.circuit_breaker import BrakeState, Phase
+from aiowery._queue.circuit_breaker import BreakerPhase, CircuitBreakerState
 from aiowery.errors import ConfigurationError
 
 
-def state_of(max_doubts: int | None = 3, now: float = 0.0) -> BrakeState:
+def state_of(max_doubts: int | None = 3, now: float = 0.0) -> CircuitBreakerState:
     """Return a brake at a fixed time."""
-    return BrakeState(max_doubts, RetryPolicy().probe_pause, lambda: now)
+    return CircuitBreakerState(max_doubts, RetryPolicy().probe_backoff, lambda: now)
 
 
-def answered(brake: BrakeState, answers: str) -> int | None:
+def answered(brake: CircuitBreakerState, answers: str) -> int | None:
     """Let submissions end in doubt (`d`) or clearly (`c`); return after how many the pause began."""
     for number, answer in enumerate(answers, 1):
         submission = object()
-        assert brake.admits(submission)
-        if brake.doubt(submission, "a page") if answer == "d" else brake.clear(submission):
+        assert brake.try_admit(submission)
+        if brake.record_in_doubt(submission, "a page") if answer == "d" else brake.record_clear(submission):
             return number
     return None
 
@@ -55,23 +55,23 @@ def test_the_reason_says_what_was_counted_and_the_last_cause() -> None:
     """`because` tells the rule that struck and what the last submission brought; each failed probe is added."""
     brake = state_of()
     answered(brake, "ddd")
-    assert brake.because is not None
-    assert brake.because.startswith("the last 3 submissions had no clear answer")
-    assert brake.because.endswith("may have been charged: a page")
-    brake.check()
-    brake.checked("no route to host")
-    assert brake.because.endswith("a page (probe 1 failed: no route to host)")
-    brake.open()
+    assert brake.reason is not None
+    assert brake.reason.startswith("the last 3 submissions had no clear answer")
+    assert brake.reason.endswith("may have been charged: a page")
+    brake.begin_check()
+    brake.end_check("no route to host")
+    assert brake.reason.endswith("a page (probe 1 failed: no route to host)")
+    brake.reset()
     answered(brake, "dcdcdcdcd")
-    assert (brake.because or "").startswith("5 of the last 100 submissions")
+    assert (brake.reason or "").startswith("5 of the last 100 submissions")
 
 
 def test_counting_begins_anew_after_a_pause() -> None:
     """Once the queue is open again, earlier doubts count no more."""
     brake = state_of()
     answered(brake, "dcdcddd")
-    assert brake.open()
-    assert not brake.open()
+    assert brake.reset()
+    assert not brake.reset()
     assert answered(brake, "dd") is None
     assert answered(brake, "d") == 1
 
@@ -90,7 +90,7 @@ class BrakeModel(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
-        self.brake = BrakeState(3, RetryPolicy().probe_pause, lambda: self.now)
+        self.brake = CircuitBreakerState(3, RetryPolicy().probe_backoff, lambda: self.now)
         self.under_way: list[object] = []
         self.probe: object = None
         self.history: list[bool] = []
@@ -105,8 +105,8 @@ class BrakeModel(RuleBasedStateMachine):
     @rule()
     def another_comes(self) -> None:
         """Ask for a submission more: it is let in while the queue is open, or as the probe."""
-        submission, ready = object(), self.brake.phase is Phase.READY
-        admitted = self.brake.admits(submission)
+        submission, ready = object(), self.brake.phase is BreakerPhase.READY
+        admitted = self.brake.try_admit(submission)
         assert admitted is (self.open or ready)
         if admitted:
             self.under_way.append(submission)
@@ -119,9 +119,9 @@ class BrakeModel(RuleBasedStateMachine):
         submission = self.under_way.pop(data.draw(st.integers(0, len(self.under_way) - 1)))
         is_probe = submission is self.probe
         changes = {
-            "doubt": lambda: self.brake.doubt(submission, "a page"),
-            "clear": lambda: self.brake.clear(submission),
-            "forget": lambda: self.brake.forget(submission),
+            "doubt": lambda: self.brake.record_in_doubt(submission, "a page"),
+            "clear": lambda: self.brake.record_clear(submission),
+            "forget": lambda: self.brake.record_unknown(submission),
         }[how]()
         if is_probe:
             self.probe = None
@@ -141,25 +141,25 @@ class BrakeModel(RuleBasedStateMachine):
         else:
             assert not changes
 
-    @precondition(lambda self: self.brake.phase is Phase.PAUSED)
+    @precondition(lambda self: self.brake.phase is BreakerPhase.PAUSED)
     @rule(end=st.sampled_from(["silent", "alive", "cut off"]))
     def a_free_read_ends(self, end: str) -> None:
         """Make the free read, or begin it."""
-        self.brake.check()
-        assert not self.brake.admits(object())
+        self.brake.begin_check()
+        assert not self.brake.try_admit(object())
         if end == "silent":
             self.failed += 1
-            assert self.brake.checked("no answer")
+            assert self.brake.end_check("no answer")
             self.paused()
         elif end == "alive":
-            assert not self.brake.checked(None)
+            assert not self.brake.end_check(None)
         else:
-            self.brake.unchecked()
+            self.brake.abort_check()
 
     @rule()
     def opened_by_hand(self) -> None:
         """Open the queue whatever its state."""
-        assert self.brake.open() is not self.open
+        assert self.brake.reset() is not self.open
         self.probe = None
         self.opened()
 
@@ -175,9 +175,9 @@ class BrakeModel(RuleBasedStateMachine):
     @invariant()
     def only_what_may_leave_leaves(self) -> None:
         """Compare what may leave, the reason and the count with the plain account."""
-        leaving = [one for one in self.under_way if self.brake.may_leave(one)]
+        leaving = [one for one in self.under_way if self.brake.allows(one)]
         assert leaving == (self.under_way if self.open else [one for one in self.under_way if one is self.probe])
-        assert (self.brake.because is None) is self.open
+        assert (self.brake.reason is None) is self.open
         assert self.brake.failed_probes == self.failed
         assert self.brake.retry_in <= 600
 
@@ -190,4 +190,4 @@ TestBrakeModel.settings = settings(max_examples=60, stateful_step_count=40, dead
 @settings(max_examples=50, deadline=None)
 def test_a_pause_has_an_end(failed: int) -> None:
     """However many probes fail, the next one comes within ten minutes."""
-    assert 30 <= RetryPolicy().probe_pause(failed) <= 600
+    assert 30 <= RetryPolicy().probe_backoff(failed) <= 600

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from aiowery import Asset, Snapshot, TaskState
 from aiowery._core.contradictions import contradicts
-from aiowery._core.messages import Answer, json_body
+from aiowery._core.messages import HttpResponse, json_body
 from aiowery._core.provider import Provider
 from aiowery.betterwaifu import GenerateImage
 from aiowery.betterwaifu._provider import BetterWaifuProvider
@@ -81,9 +81,9 @@ def test_outputs_of_another_kind_speak_against() -> None:
     weryai = WeryAIProvider()
     film = Snapshot("t1", TaskState.DONE, assets=(Asset("https://e.example/1.mp4", "video"),))
     picture = Snapshot("t1", TaskState.DONE, assets=(Asset("https://e.example/1.png"),), raw={"model": "x"})
-    assert weryai.contradicts(TextToImage(prompt="hills"), film, SENT)
-    assert not weryai.contradicts(TextToImage(prompt="hills", model="X"), picture, SENT)
-    assert not weryai.contradicts(PodcastVoice(task_id="t1"), picture, SENT)
+    assert weryai.contradicts_request(TextToImage(prompt="hills"), film, SENT)
+    assert not weryai.contradicts_request(TextToImage(prompt="hills", model="X"), picture, SENT)
+    assert not weryai.contradicts_request(PodcastVoice(task_id="t1"), picture, SENT)
 
 
 def test_betterwaifu_tells_of_seed_and_parameters() -> None:
@@ -91,7 +91,7 @@ def test_betterwaifu_tells_of_seed_and_parameters() -> None:
     provider = BetterWaifuProvider("jobs")
 
     def speaks_against(request: GenerateImage, **raw: Any) -> bool:
-        return provider.contradicts(request, Snapshot("job_1", TaskState.DONE, raw=raw), SENT)
+        return provider.contradicts_request(request, Snapshot("job_1", TaskState.DONE, raw=raw), SENT)
 
     asked = GenerateImage(prompt="1girl", model=814910, seed=7)
     assert not speaks_against(asked, output={"seed": 7}, model="tPonynai3", model_version_id=814910)
@@ -101,10 +101,10 @@ def test_betterwaifu_tells_of_seed_and_parameters() -> None:
     assert speaks_against(asked, parameters={"prompt": "1boy"})
 
 
-def named(provider: Provider, request: Any, answer: Answer) -> tuple[str, ...]:
+def named(provider: Provider, request: Any, answer: HttpResponse) -> tuple[str, ...]:
     """Return the ids that the error of a refused submission carries."""
     try:
-        provider.decode_accepted(request, answer)
+        provider.decode_submission(request, answer)
     except (APIError, UnexpectedResponse) as error:
         return error.task_ids
     raise AssertionError("accepted")
@@ -139,7 +139,7 @@ def test_weryais_refusals_name_tasks_where_acceptances_do(
 ) -> None:
     """By data.task_ids and data.task_id, in a list too; where outputs come at once, by what those would go by."""
     content = {"status": 1001, "message": "no", **body} if isinstance(body, dict) else body
-    assert named(WeryAIProvider(), request_, Answer(http_status, {}, json_body(content))) == ids
+    assert named(WeryAIProvider(), request_, HttpResponse(http_status, {}, json_body(content))) == ids
 
 
 BETTERWAIFU: dict[str, tuple[Any, Any, tuple[str, ...]]] = {
@@ -159,7 +159,7 @@ def test_betterwaifus_refusals_name_tasks_where_acceptances_do(
 ) -> None:
     """By id, job_id or generation_id of the answer or of what it wraps; in v1-images by the picture's id."""
     content = {"success": False, "error": "no", **body}
-    answer = Answer(http_status, {}, json_body(content))
+    answer = HttpResponse(http_status, {}, json_body(content))
     assert named(BetterWaifuProvider(edition), GenerateImage(prompt="1girl"), answer) == ids
 
 

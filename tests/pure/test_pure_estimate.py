@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiowery._core.durations import Durations, Usual, low_quantile
-from aiowery._core.statistics import LaneStatistics
+from aiowery._core.durations import DurationEstimator, MovingAverage, low_quantile
+from aiowery._core.statistics import QueueStatistics
 
 seconds = st.floats(0.1, 1e5)
 
@@ -18,7 +18,7 @@ seconds = st.floats(0.1, 1e5)
 intervals = st.tuples(st.just(0.0) | seconds, st.floats(0, 10)).map(lambda pair: (pair[0], pair[0] + pair[1]))
 
 
-def seen(durations: Durations, values: list[float], key: str = "k") -> None:
+def seen(durations: DurationEstimator, values: list[float], key: str = "k") -> None:
     """Let jobs of exactly these durations be observed."""
     for value in values:
         durations.observe(key, (value, value))
@@ -27,18 +27,18 @@ def seen(durations: Durations, values: list[float], key: str = "k") -> None:
 @given(enough=st.integers(1, 20), values=st.lists(seconds, max_size=30))
 def test_nothing_is_said_before_enough_was_seen(enough: int, values: list[float]) -> None:
     """The first `enough - 1` jobs teach nothing yet."""
-    durations = Durations(enough, 5)
+    durations = DurationEstimator(enough, 5)
     for count, value in enumerate(values, start=1):
         seen(durations, [value])
-        assert (durations.first_look("k") is None) == (count < enough)
+        assert (durations.first_poll("k") is None) == (count < enough)
 
 
 @given(values=st.lists(seconds, min_size=1, max_size=150), percentile=st.floats(1, 99))
 def test_the_estimate_is_the_percentile_of_the_latest(values: list[float], percentile: float) -> None:
     """By nearest rank: at least 5 % of the latest 64 took no longer, and less than 5 % took less; so for any other."""
-    durations = Durations(1, percentile)
+    durations = DurationEstimator(1, percentile)
     seen(durations, values)
-    estimate, latest = durations.first_look("k"), values[-64:]
+    estimate, latest = durations.first_poll("k"), values[-64:]
     assert estimate in latest
     assert estimate is not None
     assert sum(value <= estimate for value in latest) >= percentile / 100 * len(latest) - 1e-6
@@ -48,12 +48,12 @@ def test_the_estimate_is_the_percentile_of_the_latest(values: list[float], perce
 @pytest.mark.parametrize(("count", "rank"), [(1, 1), (8, 1), (20, 1), (21, 2), (40, 2), (41, 3), (64, 4), (200, 4)])
 def test_the_rank_grows_with_what_was_seen(count: int, rank: int) -> None:
     """The 1st of up to 20, the 2nd of up to 40, at last the 4th of 64."""
-    durations = Durations(8 if count >= 8 else 1, 5)
+    durations = DurationEstimator(8 if count >= 8 else 1, 5)
     seen(
         durations,
         [float(number) for number in range(1, 65)] * 4 if count == 200 else list(map(float, range(1, count + 1))),
     )
-    assert durations.first_look("k") == rank
+    assert durations.first_poll("k") == rank
 
 
 def test_a_job_seen_running_took_until_between_the_looks() -> None:
@@ -98,12 +98,12 @@ def test_looks_that_come_too_late_do_not_hide_how_short_jobs_are() -> None:
 @given(true=st.floats(1, 50), times=st.floats(1.5, 20), draw=st.randoms(use_true_random=False))
 def test_an_estimate_that_is_too_late_comes_down(true: float, times: float, draw: Random) -> None:
     """Jobs have become faster: first looks, which come a little before the estimate, find them done, and it sinks."""
-    durations = Durations(8, 5)
+    durations = DurationEstimator(8, 5)
     seen(durations, [true * times] * 64)
     looked = [true * times]
     while looked[-1] > true:
         durations.observe("k", (0.0, looked[-1] * draw.uniform(0.8, 0.999)))
-        looked.append(durations.first_look("k") or 0.0)
+        looked.append(durations.first_poll("k") or 0.0)
     assert len(looked) <= 15
     assert looked[-1] >= 0.3 * true
 
@@ -111,29 +111,29 @@ def test_an_estimate_that_is_too_late_comes_down(true: float, times: float, draw
 @given(true=st.floats(5, 50), late=st.floats(0, 3))
 def test_a_right_estimate_stays(true: float, late: float) -> None:
     """Jobs seen running at one look and done at the next keep the estimate between the two."""
-    durations = Durations(1, 5)
+    durations = DurationEstimator(1, 5)
     for _ in range(100):
         durations.observe("k", (true - late, true + late))
-    assert durations.first_look("k") == pytest.approx(true)
+    assert durations.first_poll("k") == pytest.approx(true)
 
 
 def test_kinds_do_not_teach_each_other() -> None:
     """Keys are kept apart, and one that nobody has seen says nothing."""
-    durations = Durations(1, 5)
+    durations = DurationEstimator(1, 5)
     seen(durations, [5.0], "fast")
     seen(durations, [50.0], "slow")
-    assert [durations.first_look(key) for key in ("fast", "slow", "new")] == [5.0, 50.0, None]
+    assert [durations.first_poll(key) for key in ("fast", "slow", "new")] == [5.0, 50.0, None]
 
 
 def test_kinds_without_number_take_no_memory_without_end() -> None:
     """Models come from callers: after a thousand kinds the one that was not seen for longest is forgotten."""
-    durations = Durations(1, 5)
+    durations = DurationEstimator(1, 5)
     for kind in range(1000):
         durations.observe(kind, (2.0, 2.0))
     durations.observe(0, (2.0, 2.0))
     for kind in range(1000, 1900):
         durations.observe(kind, (2.0, 2.0))
-    assert [durations.first_look(kind) for kind in (0, 899, 900, 901, 1899)] == [2.0, None, None, 2.0, 2.0]
+    assert [durations.first_poll(kind) for kind in (0, 899, 900, 901, 1899)] == [2.0, None, None, 2.0, 2.0]
     assert len(durations._seen) <= 1000
 
 
@@ -141,31 +141,31 @@ def test_kinds_without_number_take_no_memory_without_end() -> None:
 def test_what_was_seen_before_counts_as_if_seen_now(values: list[float], enough: int) -> None:
     """Who begins with another's observations says what that other one says, and learns on."""
     told = [(value, value + 1) for value in values]
-    other = Durations(enough, 5)
+    other = DurationEstimator(enough, 5)
     for interval in told:
         other.observe("k", interval)
-    durations = Durations(enough, 5, {"k": told})
+    durations = DurationEstimator(enough, 5, {"k": told})
     for _ in range(3):
-        assert durations.first_look("k") == other.first_look("k")
+        assert durations.first_poll("k") == other.first_poll("k")
         for one in (durations, other):
             one.observe("k", (0.5, 0.75))
 
 
 def test_a_guess_is_forgotten_after_the_first_look_at_life() -> None:
     """What a job usually takes is a guess at first, then what was seen, leaning towards the latest."""
-    usual = Usual(30.0)
-    told = [usual.seconds]
+    average = MovingAverage(30.0)
+    told = [average.seconds]
     for seconds in (10.0, 20.0):
-        usual.observe(seconds)
-        told.append(usual.seconds)
+        average.observe(seconds)
+        told.append(average.seconds)
     assert told == [30.0, 10.0, 13.0]
-    assert Usual(None).seconds is None
+    assert MovingAverage(None).seconds is None
 
 
-def lane(**figures: Any) -> LaneStatistics:
+def lane(**figures: Any) -> QueueStatistics:
     """Return a lane's figures."""
-    usual = {"capacity": 1, "in_use": 0, "waiting": 0, "submitting": 0, "paused_for": 0.0, "refusals": 0}
-    return LaneStatistics(**{**usual, **figures})
+    defaults = {"capacity": 1, "in_use": 0, "waiting": 0, "submitting": 0, "paused_for": 0.0, "refusals": 0}
+    return QueueStatistics(**{**defaults, **figures})
 
 
 @pytest.mark.parametrize(
@@ -174,16 +174,16 @@ def lane(**figures: Any) -> LaneStatistics:
         ({}, 0, 0.0),
         ({"paused_for": 7.0}, 0, 7.0),
         ({"paused_for": 7.0}, 1, None),
-        ({"usual": 20.0, "cool_down": 60.0}, 1, 80.0),
-        ({"usual": 20.0, "cool_down": 60.0}, 3, 240.0),
-        ({"usual": 20.0, "cool_down": 60.0, "paused_for": 10.0}, 2, 170.0),
-        ({"usual": 20.0, "cool_down": 60.0, "in_use": 1, "next_end": 5.0}, 0, 65.0),
-        ({"usual": 20.0, "cool_down": 60.0, "in_use": 1, "next_end": 5.0}, 2, 225.0),
-        ({"usual": 20.0, "cool_down": 60.0, "in_use": 1, "next_end": 5.0, "cool_from": "start"}, 0, 45.0),
-        ({"usual": 90.0, "cool_down": 60.0, "in_use": 1, "next_end": 5.0, "cool_from": "start"}, 1, 95.0),
-        ({"usual": 12.0, "capacity": 4, "in_use": 4, "next_end": 3.0}, 0, 3.0),
-        ({"usual": 12.0, "capacity": 4, "in_use": 4, "next_end": 3.0}, 4, 15.0),
-        ({"usual": 12.0, "capacity": 4, "in_use": 1, "next_end": 3.0}, 2, 0.0),
+        ({"expected_duration": 20.0, "cool_down": 60.0}, 1, 80.0),
+        ({"expected_duration": 20.0, "cool_down": 60.0}, 3, 240.0),
+        ({"expected_duration": 20.0, "cool_down": 60.0, "paused_for": 10.0}, 2, 170.0),
+        ({"expected_duration": 20.0, "cool_down": 60.0, "in_use": 1, "next_end": 5.0}, 0, 65.0),
+        ({"expected_duration": 20.0, "cool_down": 60.0, "in_use": 1, "next_end": 5.0}, 2, 225.0),
+        ({"expected_duration": 20.0, "cool_down": 60.0, "in_use": 1, "next_end": 5.0, "cool_from": "start"}, 0, 45.0),
+        ({"expected_duration": 90.0, "cool_down": 60.0, "in_use": 1, "next_end": 5.0, "cool_from": "start"}, 1, 95.0),
+        ({"expected_duration": 12.0, "capacity": 4, "in_use": 4, "next_end": 3.0}, 0, 3.0),
+        ({"expected_duration": 12.0, "capacity": 4, "in_use": 4, "next_end": 3.0}, 4, 15.0),
+        ({"expected_duration": 12.0, "capacity": 4, "in_use": 1, "next_end": 3.0}, 2, 0.0),
     ],
 )
 def test_when_a_lane_lets_somebody_in(figures: dict[str, Any], ahead: int, seconds: float | None) -> None:
@@ -196,7 +196,7 @@ lanes = st.builds(
     capacity=st.integers(1, 20),
     in_use=st.integers(0, 20),
     paused_for=st.floats(0, 100),
-    usual=st.floats(1, 100),
+    expected_duration=st.floats(1, 100),
     cool_down=st.floats(0, 100),
     next_end=st.floats(0, 1),
     waiting=st.integers(0, 50),
@@ -204,7 +204,7 @@ lanes = st.builds(
 
 
 @given(now=lanes, ahead=st.integers(0, 50))
-def test_nobody_further_back_is_let_in_earlier(now: LaneStatistics, ahead: int) -> None:
+def test_nobody_further_back_is_let_in_earlier(now: QueueStatistics, ahead: int) -> None:
     """The estimate grows with the place in line, and is never before the end of a pause, nor after that of all."""
     mine, behind, end = now.starts_in(ahead), now.starts_in(ahead + 1), now.ends_in(ahead + 1)
     assert mine is not None

@@ -27,10 +27,8 @@ EXPORTED = (
     "ImageResult",
     "Job",
     "JobAccepted",
-    "JobEnded",
+    "JobFinished",
     "JobUpdated",
-    "LaneBackedOff",
-    "LaneStatistics",
     "Limits",
     "LowCredits",
     "MediaResult",
@@ -40,6 +38,8 @@ EXPORTED = (
     "PollFailed",
     "PollPolicy",
     "PollStatistics",
+    "QueueBackedOff",
+    "QueueStatistics",
     "RedactionFilter",
     "Request",
     "Resubmit",
@@ -68,6 +68,7 @@ WERYAI = (
     "Chat",
     "ChatModel",
     "ChatResult",
+    "CheckIssue",
     "CorpusResult",
     "CorpusUpload",
     "DeepResearch",
@@ -89,7 +90,6 @@ WERYAI = (
     "Model",
     "MultiImageToVideo",
     "Music",
-    "Objection",
     "Podcast",
     "PodcastJob",
     "PodcastResult",
@@ -117,9 +117,9 @@ WERYAI = (
     "VideoUpscale",
     "VideoWatermarkRemove",
     "WeryAI",
-    "as_object",
-    "from_object",
+    "from_dict",
     "request_type",
+    "to_dict",
 )
 PUBLIC = sorted(
     f"aiowery.{module.name}" for module in pkgutil.iter_modules(aiowery.__path__) if not module.name.startswith("_")
@@ -145,7 +145,7 @@ def test_each_exported_name_is_there(name: str) -> None:
 def test_nothing_public_is_left_off_the_list() -> None:
     """A name without underscore at the front door is either listed or a module."""
     found = {name for name, value in vars(aiowery).items() if not isinstance(value, types.ModuleType)}
-    machinery = {"annotations", "Final", "TYPE_CHECKING", "lazy"}
+    machinery = {"annotations", "Final", "TYPE_CHECKING", "lazy_names"}
     assert {name for name in found if not name.startswith("_")} - machinery <= set(EXPORTED)
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiowery._core.fields import fits_in_a_path, items, mapping, shown, writable
+from aiowery._core.fields import fits_in_a_path, items, mapping, replace_surrogates, short_repr
 from aiowery.errors import ConfigurationError
 from aiowery.weryai import ImageExpand, TextToImage, TextToVideo
 
@@ -19,7 +19,7 @@ HUGE = 10**5000
 @given(text=st.text(st.characters() | st.characters(categories=["Cs"])))
 def test_every_text_can_be_written(text: str) -> None:
     """Halves of surrogate pairs are marked, and two that belong together are one character; all else stays."""
-    clean = writable(text)
+    clean = replace_surrogates(text)
     assert clean.encode().decode() == clean
     if not any("\ud800" <= letter <= "\udfff" for letter in text):
         assert clean == text
@@ -29,7 +29,7 @@ def test_half_a_character_costs_its_neighbours_nothing() -> None:
     """Whichever half, wherever it stands."""
     halves = ("\ud83dab", "a\ud83db", "ab\ud83d", "\udc00ab", "a\udc00b", "ab\udc00", "\ufeffa\ud83d\ud83db")
     marked = ("\ufffdab", "a\ufffdb", "ab\ufffd", "\ufffdab", "a\ufffdb", "ab\ufffd", "\ufeffa\ufffd\ufffdb")
-    assert tuple(map(writable, halves)) == marked
+    assert tuple(map(replace_surrogates, halves)) == marked
 
 
 @pytest.mark.parametrize(("text", "fits"), [("t1", True), (" ", False), ("..", False), ("\ud800", False), ("😀", True)])
@@ -41,13 +41,13 @@ def test_what_can_be_an_id_in_a_path(text: str, *, fits: bool) -> None:
 @pytest.mark.parametrize("value", [HUGE, [HUGE], {"a": HUGE}], ids=["number", "in a list", "in an object"])
 def test_what_cannot_be_shown_is_told_by_its_type(value: Any) -> None:
     """The error about a value never becomes another error."""
-    assert shown(value) == f"a value of type {type(value).__name__} that cannot be shown"
+    assert short_repr(value) == f"a value of type {type(value).__name__} that cannot be shown"
 
 
 def test_a_long_value_is_shown_by_its_beginning() -> None:
     """A message stays readable."""
-    assert shown("a" * 1000) == f"'{'a' * 296}..."
-    assert shown("a") == "'a'"
+    assert short_repr("a" * 1000) == f"'{'a' * 296}..."
+    assert short_repr("a") == "'a'"
 
 
 @pytest.mark.parametrize(

@@ -16,14 +16,14 @@ from aiowery import File
 from aiowery._core import media as media_module
 from aiowery._core.media import (
     LARGEST,
-    Checked,
-    checked,
+    UploadFile,
     is_url,
     local_media,
-    media,
     media_list,
     optional_media,
     read_file,
+    to_media,
+    validate_upload,
 )
 from aiowery.errors import ConfigurationError
 
@@ -75,7 +75,7 @@ def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_text_with_a_scheme_is_a_url(text: str) -> None:
     """What a provider could fetch, or read by itself, is passed on as it is."""
     assert is_url(text)
-    assert media(text) == text
+    assert to_media(text) == text
     assert local_media(text) == text
 
 
@@ -87,7 +87,7 @@ def test_a_text_that_is_no_url_never_opens_a_file(text: str) -> None:
     """A text from elsewhere must not read a local file; the error shows how a file is meant on purpose."""
     assert not is_url(text)
     with pytest.raises(ConfigurationError) as caught:
-        media(text)
+        to_media(text)
     assert str(caught.value) == f"{text!r} is no url; a local file is given as pathlib.Path({text!r})"
     assert local_media(text) == Path(text)
 
@@ -102,10 +102,10 @@ def test_what_a_media_field_takes() -> None:
             return "not/there.png"
 
     here, file = Path("not/there.png"), File(b"abc", "a.png")
-    assert media(here) is here
-    assert media(file) is file
-    assert media(b"abc") == media(bytearray(b"abc")) == File(b"abc")
-    assert media(Somewhere()) == here
+    assert to_media(here) is here
+    assert to_media(file) is file
+    assert to_media(b"abc") == to_media(bytearray(b"abc")) == File(b"abc")
+    assert to_media(Somewhere()) == here
     assert optional_media(None) is None
     assert optional_media(b"abc") == File(b"abc")
     assert media_list(source for source in (here, b"abc")) == (here, File(b"abc"))
@@ -117,11 +117,11 @@ def test_an_open_file_is_read_from_where_it_stands_and_left_open(tmp_path: Path)
     path.write_bytes(b"0123456789")
     with path.open("rb") as open_file:
         open_file.seek(3)
-        read = media(open_file)
+        read = to_media(open_file)
         assert not open_file.closed
     assert isinstance(read, File)
     assert (read.content, read.name) == (b"3456789", "a.png")
-    nameless = media(io.BytesIO(b"abc"))
+    nameless = to_media(io.BytesIO(b"abc"))
     assert isinstance(nameless, File)
     assert (nameless.content, nameless.name) == (b"abc", "")
 
@@ -131,7 +131,7 @@ def test_a_file_opened_by_its_number_has_no_name(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(b"abc")
     with os.fdopen(os.open(path, os.O_RDONLY), "rb") as open_file:
-        read = media(open_file)
+        read = to_media(open_file)
     assert isinstance(read, File)
     assert read.name == ""
 
@@ -140,7 +140,7 @@ def test_a_file_opened_by_its_number_has_no_name(tmp_path: Path) -> None:
 def test_a_file_open_for_text_is_refused(source: Any) -> None:
     """Its letters are not its bytes; the error says how to open it."""
     with pytest.raises(ConfigurationError, match=r"is open for text; open it with mode 'rb'"):
-        media(source)
+        to_media(source)
 
 
 class Trickle(io.RawIOBase):
@@ -163,7 +163,7 @@ class Trickle(io.RawIOBase):
 def test_a_pipe_is_read_to_its_end() -> None:
     """One read may bring a part only; what would be left out silently is read too."""
     source: Any = Trickle(b"0123456789")
-    assert media(source) == File(b"0123456789")
+    assert to_media(source) == File(b"0123456789")
 
 
 def closed_file() -> Any:
@@ -193,7 +193,7 @@ def write_only() -> Any:
 def test_a_file_that_is_not_open_for_reading_is_refused(make: Any) -> None:
     """Whatever its `read` raises is the caller's mistake, told as such."""
     with pytest.raises(ConfigurationError, match=r"cannot be read .*open for reading"):
-        media(make())
+        to_media(make())
 
 
 class Asynchronous:
@@ -212,7 +212,7 @@ def test_a_path_of_bytes_is_a_path() -> None:
             return b"not/\xff.png"
 
     source: Any = Raw()
-    assert media(source) == Path(os.fsdecode(b"not/\xff.png"))
+    assert to_media(source) == Path(os.fsdecode(b"not/\xff.png"))
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_a_path_of_bytes_is_a_path() -> None:
 def test_other_things_are_no_media(source: Any) -> None:
     """The error shows what was given and what can be."""
     with pytest.raises(ConfigurationError, match="is no url, path, bytes or open file"):
-        media(source)
+        to_media(source)
 
 
 @pytest.mark.parametrize("source", ["https://example.com", b"abc", {"a": 1}, 7, None])
@@ -236,7 +236,7 @@ def test_one_thing_is_no_list_of_media(source: Any) -> None:
 @pytest.mark.usefixtures("small_limits")
 def test_an_open_file_is_read_no_further_than_could_be_uploaded() -> None:
     """One byte more than the largest of all tells that it is too large."""
-    read = media(io.BytesIO(b"x" * 1000))
+    read = to_media(io.BytesIO(b"x" * 1000))
     assert isinstance(read, File)
     assert len(read.content) == 41
 
@@ -264,22 +264,22 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
 def test_a_path_that_cannot_be_is_the_callers_mistake(path: Path) -> None:
     """Whatever the system says of a path, it is a ConfigurationError: in a stream it ends one request, not all."""
     with pytest.raises(ConfigurationError, match=r"cannot read .*nothing was sent"):
-        checked(path)
+        validate_upload(path)
 
 
 def test_a_name_that_is_no_text_is_cleaned() -> None:
     """A file name whose bytes are no UTF-8 costs these bytes only, in the upload and in an error."""
     name = os.fsdecode(b"a\xff.png")
-    assert checked(File(SORTS["png"][0], name)).name == "a�.png"
+    assert validate_upload(File(SORTS["png"][0], name)).name == "a�.png"
     with pytest.raises(ConfigurationError, match=r"^a�\.png is empty"):
-        checked(File(b"", name))
+        validate_upload(File(b"", name))
 
 
 def test_a_digest_is_made_once_where_the_file_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It takes a while for a large file, so it is ready when the thread that reads is: asking for it costs nothing."""
     path = tmp_path / "a.png"
     path.write_bytes(SORTS["png"][0])
-    ready = checked(path)
+    ready = validate_upload(path)
     monkeypatch.setattr("hashlib.sha256", None)
     assert ready.digest == ready.digest != ""
 
@@ -306,16 +306,16 @@ def test_each_signature_has_its_kind_and_ending(sort: str) -> None:
     """Content alone decides where there is no name: ending, kind and media type follow."""
     content, ending, _, kind, content_type = SORTS[sort]
     file = File(content)
-    assert checked(file) == Checked(content, f"file{ending}", kind, content_type, file.digest)  # type: ignore[arg-type]
-    assert checked(File(content, "holiday")).name == f"holiday{ending}"
-    assert checked(File(content, "holiday.photo")).name == f"holiday{ending}"
-    assert checked(File(content), kind).kind == kind  # type: ignore[arg-type]
+    assert validate_upload(file) == UploadFile(content, f"file{ending}", kind, content_type, file.digest)  # type: ignore[arg-type]
+    assert validate_upload(File(content, "holiday")).name == f"holiday{ending}"
+    assert validate_upload(File(content, "holiday.photo")).name == f"holiday{ending}"
+    assert validate_upload(File(content), kind).kind == kind  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("sort", "ending"), [(sort, end) for sort, row in SORTS.items() for end in (row[1], *row[2])])
 def test_an_ending_that_fits_the_content_stays(sort: str, ending: str) -> None:
     """Families share a signature: then the name's ending says which of them it is, in small letters."""
-    ready = checked(File(SORTS[sort][0], f"My.File{ending.upper()}"))
+    ready = validate_upload(File(SORTS[sort][0], f"My.File{ending.upper()}"))
     assert (ready.name, ready.kind) == (f"My.File{ending}", KIND_OF[ending])
 
 
@@ -326,7 +326,7 @@ def test_an_ending_that_fits_the_content_stays(sort: str, ending: str) -> None:
 def test_an_ending_that_lies_is_refused(sort: str, ending: str) -> None:
     """The service compares content and ending; the error says what the file really is."""
     with pytest.raises(ConfigurationError) as caught:
-        checked(File(SORTS[sort][0], f"a{ending}"))
+        validate_upload(File(SORTS[sort][0], f"a{ending}"))
     assert str(caught.value) == f"a{ending} is a {SORTS[sort][1]} by its content; rename it so that its ending says so"
 
 
@@ -345,7 +345,7 @@ def test_what_is_no_known_medium_is_refused(content: bytes, says: str) -> None:
     """An empty or unknown file is refused with what can be done, with or without a name."""
     for name, called in (("a.png", "a.png"), ("", "the file")):
         with pytest.raises(ConfigurationError) as caught:
-            checked(File(content, name))
+            validate_upload(File(content, name))
         assert str(caught.value).startswith(f"{called} {says}")
         assert "nothing was sent: convert it first" in str(caught.value)
 
@@ -356,10 +356,10 @@ def test_the_wrong_kind_is_refused(sort: str, wanted: Any) -> None:
     """A sound where a picture belongs costs no upload."""
     content, ending, _, kind, _ = SORTS[sort]
     if kind == wanted:
-        assert checked(File(content), wanted).kind == wanted
+        assert validate_upload(File(content), wanted).kind == wanted
         return
     with pytest.raises(ConfigurationError) as caught:
-        checked(File(content, f"a{ending}"), wanted)
+        validate_upload(File(content, f"a{ending}"), wanted)
     assert str(caught.value) == f"a{ending} is of kind {kind}, where {wanted} is needed; nothing was sent"
 
 
@@ -373,9 +373,9 @@ def test_the_limits_are_the_contracts() -> None:
 def test_a_file_must_be_smaller_than_its_kinds_limit(sort: str, limit: int) -> None:
     """The limit itself is too large already; the error names both numbers."""
     content, ending, *_ = SORTS[sort]
-    assert checked(File(content.ljust(limit - 1, b"\0"))).kind
+    assert validate_upload(File(content.ljust(limit - 1, b"\0"))).kind
     with pytest.raises(ConfigurationError) as caught:
-        checked(File(content.ljust(limit, b"\0"), f"a{ending}"))
+        validate_upload(File(content.ljust(limit, b"\0"), f"a{ending}"))
     assert str(caught.value).startswith(f"a{ending} has {limit} bytes or more; ")
     assert f"must be under {limit}: reduce it" in str(caught.value)
 
@@ -384,7 +384,7 @@ def test_a_file_must_be_smaller_than_its_kinds_limit(sort: str, limit: int) -> N
 def test_any_file_is_ready_or_refused(content: bytes, name: str) -> None:
     """Whatever it holds and is called: a name with the right ending, or a ConfigurationError."""
     try:
-        ready = checked(File(content, name))
+        ready = validate_upload(File(content, name))
     except ConfigurationError:
         return
     assert KIND_OF[Path(ready.name).suffix] == ready.kind

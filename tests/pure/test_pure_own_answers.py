@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aiowery._core.messages import Answer
+from aiowery._core.messages import HttpResponse
 from aiowery._core.provider import Provider
 from aiowery.betterwaifu._provider import BetterWaifuProvider
 from aiowery.weryai._provider import WeryAIProvider
@@ -66,16 +66,16 @@ anything = st.recursive(
 )
 
 
-def answer(http_status: int, body: Any) -> Answer:
+def answer(http_status: int, body: Any) -> HttpResponse:
     """Return an answer with this text, or with this value as JSON."""
-    return Answer(http_status, {}, (body if isinstance(body, str) else json.dumps(body)).encode())
+    return HttpResponse(http_status, {}, (body if isinstance(body, str) else json.dumps(body)).encode())
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_is_nobodys_own(page: str, provider: str) -> None:
     """Neither text nor another one's JSON passes for the provider's word, whatever the HTTP status."""
-    assert not PROVIDERS[provider].is_own_answer(answer(*PAGES[page]))
+    assert not PROVIDERS[provider].is_own_response(answer(*PAGES[page]))
 
 
 @pytest.mark.parametrize(
@@ -88,8 +88,8 @@ def test_a_page_is_nobodys_own(page: str, provider: str) -> None:
 )
 def test_good_answers_and_refusals_are_its_own(provider: str, own: tuple[int, Any]) -> None:
     """A refusal in the provider's envelope shows that it answers, as a success does; a redirect never does."""
-    assert PROVIDERS[provider].is_own_answer(answer(*own))
-    assert not PROVIDERS[provider].is_own_answer(answer(307, own[1]))
+    assert PROVIDERS[provider].is_own_response(answer(*own))
+    assert not PROVIDERS[provider].is_own_response(answer(307, own[1]))
 
 
 @given(http_status=st.integers(100, 599), body=anything | st.text(max_size=20))
@@ -97,4 +97,4 @@ def test_good_answers_and_refusals_are_its_own(provider: str, own: tuple[int, An
 def test_every_answer_is_somebodys(http_status: int, body: Any) -> None:
     """The question has an answer for whatever comes."""
     for provider in PROVIDERS.values():
-        assert provider.is_own_answer(answer(http_status, body)) in {True, False}
+        assert provider.is_own_response(answer(http_status, body)) in {True, False}

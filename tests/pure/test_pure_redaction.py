@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from aiowery import RedactionFilter, WeryAI
 from aiowery._core.events import log, redact
-from aiowery._http.api_key import Credential
+from aiowery._http.api_key import ApiKeySource
 from aiowery.errors import ConfigurationError
 
 KEY = "sk-4f9c-Secret_77"
@@ -34,7 +34,7 @@ def written() -> Iterator[io.StringIO]:
     log.setLevel(level)
 
 
-def asked(credential: Credential) -> Exception:
+def asked(credential: ApiKeySource) -> Exception:
     """Ask a credential for its key and return why there is none."""
     with pytest.raises(ConfigurationError) as caught:
         asyncio.run(credential.key())
@@ -53,7 +53,7 @@ def test_a_client_does_not_show_its_key(source: str | Callable[[], str]) -> None
 
 def test_a_credential_in_use_does_not_show_its_key() -> None:
     """Also once it has been asked."""
-    credential = Credential(KEY)
+    credential = ApiKeySource(KEY)
     assert asyncio.run(credential.key()) == KEY
     assert repr(credential) == str(credential) == "Credential(***)"
 
@@ -61,7 +61,7 @@ def test_a_credential_in_use_does_not_show_its_key() -> None:
 @pytest.mark.parametrize("key", [f"{KEY}\n{KEY}", f"{KEY}\u20ac", f"{KEY}\x00", " "], ids=ascii)
 def test_an_impossible_key_is_not_quoted(key: str) -> None:
     """The error says what is wrong with the key, and its traceback does not repeat it."""
-    error = asked(Credential(lambda: key))
+    error = asked(ApiKeySource(lambda: key))
     assert "api_key" in str(error)
     assert KEY not in "".join(traceback.format_exception(error))
 

@@ -90,7 +90,7 @@ def test_extra_is_a_read_only_copy() -> None:
 def test_a_request_without_more_knows_the_least() -> None:
     """One place, its endpoint as what it teaches, no model, its class as label."""
     request = Plain()
-    assert (request.places, request.duration_key, request.model_key, request.label) == (
+    assert (request.task_count, request.timing_key, request.model_name, request.label) == (
         1,
         ("/v1/plain",),
         None,
@@ -150,25 +150,25 @@ SNAPSHOT = Snapshot(
     "changes",
     [
         {"state": TaskState.WAITING},
-        {"word": "processing"},
+        {"raw_status": "processing"},
         {"assets": ()},
         {"reason": None},
         {"text": "la"},
         {"script": (ScriptLine("s", "Hello"),)},
-        {"step": "text-success"},
+        {"substatus": "text-success"},
     ],
     ids=str,
 )
 def test_a_change_that_shows_is_news(changes: dict[str, Any]) -> None:
     """State, word, step, outputs of all sorts and reason are what a watcher sees."""
-    assert not attrs.evolve(SNAPSHOT, **changes).tells_as_much_as(SNAPSHOT)
+    assert not attrs.evolve(SNAPSHOT, **changes).same_progress_as(SNAPSHOT)
 
 
 @pytest.mark.parametrize("changes", [{}, {"credits": 2.0}, {"raw": {}}, {"request_id": None}], ids=str)
 def test_a_change_that_does_not_show_is_no_news(changes: dict[str, Any]) -> None:
     """The same look again, under another request id, tells nothing new; the first look always does."""
-    assert attrs.evolve(SNAPSHOT, **changes).tells_as_much_as(SNAPSHOT)
-    assert not attrs.evolve(SNAPSHOT, **changes).tells_as_much_as(None)
+    assert attrs.evolve(SNAPSHOT, **changes).same_progress_as(SNAPSHOT)
+    assert not attrs.evolve(SNAPSHOT, **changes).same_progress_as(None)
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_a_change_that_does_not_show_is_no_news(changes: dict[str, Any]) -> None
         Asset("https://a", "video", "https://c", "t"),
         ImageResult(task_ids=("t",), assets=(Asset("https://a"),), failures=(SNAPSHOT,), raw=({"a": 1},)),
         Outcome(index=3, request=Plain(), result=Result(task_ids=("t",))),
-        Accepted(task_ids=("t",), batch_id="1", snapshots=(SNAPSHOT,)),
+        Accepted(task_ids=("t",), provider_batch_id="1", snapshots=(SNAPSHOT,)),
     ],
     ids=lambda value: type(value).__name__,
 )

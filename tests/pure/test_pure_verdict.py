@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from aiowery import errors
-from aiowery._core.messages import Answer
-from aiowery._http.retry import Verdict, may_read_again, retry_after, verdict
+from aiowery._core.messages import HttpResponse
+from aiowery._http.retry import SubmitFailure, classify_failure, is_retryable, retry_after
 from aiowery.weryai import TextToImage
 from aiowery.weryai._provider import WeryAIProvider
 
@@ -20,7 +20,7 @@ def came(http_status: int, body: Any = None, text: str = "") -> Exception:
     """Return the error that an answer to a submission means."""
     content = text if body is None else json.dumps(body)
     with pytest.raises(errors.AioweryError) as caught:
-        WeryAIProvider().decode_accepted(REQUEST, Answer(http_status, {}, content.encode()))
+        WeryAIProvider().decode_submission(REQUEST, HttpResponse(http_status, {}, content.encode()))
     return caught.value
 
 
@@ -29,71 +29,73 @@ def refused(http_status: int, code: int, text: str = "no") -> Exception:
     return came(http_status, {"status": code, "message": text})
 
 
-OUTCOMES: dict[str, tuple[Exception, Verdict]] = {
+OUTCOMES: dict[str, tuple[Exception, SubmitFailure]] = {
     # Before the first byte.
-    "not sent": (errors.NotSent("pool"), Verdict.UNSENT),
+    "not sent": (errors.NotSent("pool"), SubmitFailure.UNSENT),
     # Refusals that name tasks.
     **{
         f"{status} {code} with ids": (
             came(status, {"status": code, "message": "no", "data": {"task_ids": ["t1"]}}),
-            Verdict.DOUBT,
+            SubmitFailure.IN_DOUBT,
         )
         for status in (200, 302, 400, 401, 402, 409, 429, 500, 503)
         for code in (1001, 1004, 1007, 6001, 6010)
     },
     # Successful by status, and yet no ids.
-    "200 success without ids": (came(200, {"status": 0, "data": {"task_ids": []}}), Verdict.DOUBT),
-    "200 success without data": (came(200, {"status": 0}), Verdict.DOUBT),
-    "200 empty": (came(200), Verdict.DOUBT),
-    "200 truncated": (came(200, text='{"status":0,"data":{"task_'), Verdict.DOUBT),
-    "200 html": (came(200, text="<html></html>"), Verdict.DOUBT),
-    "200 without envelope": (came(200, {"ok": 1}), Verdict.DOUBT),
-    "204": (came(204), Verdict.DOUBT),
+    "200 success without ids": (came(200, {"status": 0, "data": {"task_ids": []}}), SubmitFailure.IN_DOUBT),
+    "200 success without data": (came(200, {"status": 0}), SubmitFailure.IN_DOUBT),
+    "200 empty": (came(200), SubmitFailure.IN_DOUBT),
+    "200 truncated": (came(200, text='{"status":0,"data":{"task_'), SubmitFailure.IN_DOUBT),
+    "200 html": (came(200, text="<html></html>"), SubmitFailure.IN_DOUBT),
+    "200 without envelope": (came(200, {"ok": 1}), SubmitFailure.IN_DOUBT),
+    "204": (came(204), SubmitFailure.IN_DOUBT),
     # Business errors under 2xx.
     **{
-        f"200 code {code}": (refused(200, code), Verdict.REFUSED)
+        f"200 code {code}": (refused(200, code), SubmitFailure.REJECTED)
         for code in (1001, 1002, 1003, 1004, 1005, 1011, 1015, 2001, 5000, 6003, 6004, 6101, 7777)
     },
     # Refusals by HTTP status, with and without the provider's own body.
-    **{f"{status}": (refused(status, 7777), Verdict.REFUSED) for status in (400, 401, 402, 403, 404, 422)},
-    **{f"{status} bare": (came(status, text="no"), Verdict.REFUSED) for status in (400, 401, 402, 403, 404, 422)},
-    "429 daily limit": (refused(429, 6101), Verdict.REFUSED),
-    "302": (came(302), Verdict.REFUSED),
+    **{f"{status}": (refused(status, 7777), SubmitFailure.REJECTED) for status in (400, 401, 402, 403, 404, 422)},
+    **{
+        f"{status} bare": (came(status, text="no"), SubmitFailure.REJECTED) for status in (400, 401, 402, 403, 404, 422)
+    },
+    "429 daily limit": (refused(429, 6101), SubmitFailure.REJECTED),
+    "302": (came(302), SubmitFailure.REJECTED),
     # Because of load.
-    "429": (refused(429, 7777), Verdict.BUSY),
-    "429 bare": (came(429, text="slow down"), Verdict.BUSY),
-    "200 throttle code 6002": (refused(200, 6002), Verdict.BUSY),
-    "200 throttled 1001": (refused(200, 1001, "rate limit"), Verdict.BUSY),
-    "200 throttled in Chinese": (refused(200, 1001, "请求频率"), Verdict.BUSY),
-    "200 too many tasks 6010": (refused(200, 6010), Verdict.BUSY),
-    "400 too many tasks 6010": (refused(400, 6010), Verdict.BUSY),
-    "200 queue full 1007": (refused(200, 1007), Verdict.BUSY),
-    "503 with the provider's own body": (refused(503, 5000), Verdict.BUSY),
+    "429": (refused(429, 7777), SubmitFailure.BUSY),
+    "429 bare": (came(429, text="slow down"), SubmitFailure.BUSY),
+    "200 throttle code 6002": (refused(200, 6002), SubmitFailure.BUSY),
+    "200 throttled 1001": (refused(200, 1001, "rate limit"), SubmitFailure.BUSY),
+    "200 throttled in Chinese": (refused(200, 1001, "请求频率"), SubmitFailure.BUSY),
+    "200 too many tasks 6010": (refused(200, 6010), SubmitFailure.BUSY),
+    "400 too many tasks 6010": (refused(400, 6010), SubmitFailure.BUSY),
+    "200 queue full 1007": (refused(200, 1007), SubmitFailure.BUSY),
+    "503 with the provider's own body": (refused(503, 5000), SubmitFailure.BUSY),
     # No telling.
-    **{f"{status}": (came(status, text="<html>"), Verdict.DOUBT) for status in (500, 502, 503, 504, 520)},
-    **{f"{status} with a body": (refused(status, 5000), Verdict.DOUBT) for status in (500, 502, 504)},
-    "500 with a throttle code": (refused(500, 6002), Verdict.DOUBT),
-    "303": (came(303), Verdict.DOUBT),
-    "no answer": (errors.NoAnswer("read time-out"), Verdict.DOUBT),
-    "transport": (errors.TransportError("reset"), Verdict.DOUBT),
-    "unforeseen": (RuntimeError("a bug"), Verdict.DOUBT),
-    "os error": (ConnectionResetError(), Verdict.DOUBT),
+    **{f"{status}": (came(status, text="<html>"), SubmitFailure.IN_DOUBT) for status in (500, 502, 503, 504, 520)},
+    **{f"{status} with a body": (refused(status, 5000), SubmitFailure.IN_DOUBT) for status in (500, 502, 504)},
+    "500 with a throttle code": (refused(500, 6002), SubmitFailure.IN_DOUBT),
+    "303": (came(303), SubmitFailure.IN_DOUBT),
+    "no answer": (errors.NoAnswer("read time-out"), SubmitFailure.IN_DOUBT),
+    "transport": (errors.TransportError("reset"), SubmitFailure.IN_DOUBT),
+    "unforeseen": (RuntimeError("a bug"), SubmitFailure.IN_DOUBT),
+    "os error": (ConnectionResetError(), SubmitFailure.IN_DOUBT),
 }
 
 
 @pytest.mark.parametrize(("error", "expected"), OUTCOMES.values(), ids=OUTCOMES)
-def test_what_became_of_a_paid_post(error: Exception, expected: Verdict) -> None:
+def test_what_became_of_a_paid_post(error: Exception, expected: SubmitFailure) -> None:
     """Repeated only what never left or was refused for load; in doubt whatever may have been charged."""
-    assert verdict(error) is expected
+    assert classify_failure(error) is expected
 
 
 @pytest.mark.parametrize("name", errors.__all__)
 def test_every_error_has_a_verdict_on_the_safe_side(name: str) -> None:
     """Only errors that prove that nothing was charged are anything but a doubt."""
-    proofs = {"NotSent": Verdict.UNSENT, "QueueTooLong": Verdict.UNSENT, "RateLimited": Verdict.BUSY}
+    proofs = {"NotSent": SubmitFailure.UNSENT, "QueueTooLong": SubmitFailure.UNSENT, "RateLimited": SubmitFailure.BUSY}
     cls: type[errors.AioweryError] = getattr(errors, name)
-    refusal = Verdict.REFUSED if issubclass(cls, errors.APIError) else Verdict.DOUBT
-    assert verdict(cls("x")) is proofs.get(name, refusal)
+    refusal = SubmitFailure.REJECTED if issubclass(cls, errors.APIError) else SubmitFailure.IN_DOUBT
+    assert classify_failure(cls("x")) is proofs.get(name, refusal)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +116,7 @@ def test_every_error_has_a_verdict_on_the_safe_side(name: str) -> None:
 )
 def test_a_read_is_repeated_only_where_that_can_help(error: errors.AioweryError, again: bool) -> None:
     """Reads cost nothing, but a wrong key or an unknown id stays one."""
-    assert may_read_again(error) is again
+    assert is_retryable(error) is again
 
 
 def test_only_throttling_says_how_long_to_wait() -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from aiowery._core.messages import Answer, json_body, parse_retry_after
+from aiowery._core.messages import HttpResponse, json_body, parse_retry_after
 from aiowery.errors import ConfigurationError, UnexpectedResponse
 
 NOW = datetime(2026, 1, 5, 12, 0, 0, tzinfo=UTC)
@@ -84,10 +84,10 @@ def test_a_date_is_the_time_until_it(away: int) -> None:
 def test_an_answer_reads_its_retry_after_against_the_clock() -> None:
     """Without a given moment, a date counts from now."""
     later = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
-    seconds = Answer(429, {"retry-after": later}, b"").retry_after()
+    seconds = HttpResponse(429, {"retry-after": later}, b"").retry_after()
     assert seconds is not None
     assert 3500 < seconds <= 3600
-    assert Answer(429, {}, b"").retry_after() is None
+    assert HttpResponse(429, {}, b"").retry_after() is None
 
 
 json_values = st.recursive(
@@ -147,7 +147,7 @@ def test_what_json_cannot_hold_is_the_callers_mistake(make: Any) -> None:
 )
 def test_statuses_have_their_range(status: int, success: bool, redirect: bool) -> None:
     """2xx is success, 3xx points elsewhere, and nothing is both."""
-    answer = Answer(status, {}, b"")
+    answer = HttpResponse(status, {}, b"")
     assert (answer.success, answer.redirect) == (success, redirect)
 
 
@@ -167,7 +167,7 @@ def test_statuses_have_their_range(status: int, success: bool, redirect: bool) -
 def test_a_body_without_json_says_so(body: bytes, what: str) -> None:
     """The error holds status, the body's beginning and the request id, and never anything endless."""
     with pytest.raises(UnexpectedResponse) as caught:
-        Answer(200, {"cf-ray": "ray-1"}, body).json()
+        HttpResponse(200, {"cf-ray": "ray-1"}, body).json()
     error = caught.value
     assert f"HTTP 200 with {what}" in str(error)
     assert (error.http_status, error.request_id, error.faults) == (200, "ray-1", ("$: JSON is expected",))
@@ -177,13 +177,13 @@ def test_a_body_without_json_says_so(body: bytes, what: str) -> None:
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
 def test_json_may_come_in_any_unicode_encoding(encoding: str) -> None:
     """What a server writes in another Unicode encoding is read all the same."""
-    assert Answer(200, {}, '{"a": "é"}'.encode(encoding)).json() == {"a": "é"}
+    assert HttpResponse(200, {}, '{"a": "é"}'.encode(encoding)).json() == {"a": "é"}
 
 
 @given(body=st.binary(max_size=900))
 def test_an_excerpt_is_one_short_line(body: bytes) -> None:
     """At most 200 characters without line breaks, whatever the bytes."""
-    excerpt = Answer(200, {}, body).excerpt
+    excerpt = HttpResponse(200, {}, body).excerpt
     assert len(excerpt) <= 200
     assert len(excerpt.splitlines()) <= 1
     assert excerpt.encode().decode() == excerpt
@@ -211,7 +211,7 @@ def test_the_request_id_is_found_wherever_it_is(
     headers: dict[str, str], bodies: list[Any], request_id: str | None
 ) -> None:
     """The body's before the headers', the envelope's before the data's, and an empty one is none."""
-    assert Answer(200, headers, b"").request_id_in(*bodies) == request_id
+    assert HttpResponse(200, headers, b"").request_id_in(*bodies) == request_id
 
 
 @pytest.mark.parametrize(
@@ -241,12 +241,14 @@ def test_the_request_id_is_found_wherever_it_is(
 )
 def test_half_a_character_is_replaced(body: bytes, value: Any) -> None:
     """Words cut in the middle of an emoji can be written and shown: no id is lost because a text cannot be."""
-    assert Answer(200, {}, body).json_or_none() == value
+    assert HttpResponse(200, {}, body).json_or_none() == value
 
 
 def test_an_answer_outside_the_contract_says_where() -> None:
     """The error holds the status, the place at fault, and the id for the call history."""
-    error = Answer(200, {"x-request-id": "r1"}, b"[]").outside("no models", "$.models: an array is expected", [])
+    error = HttpResponse(200, {"x-request-id": "r1"}, b"[]").unexpected(
+        "no models", "$.models: an array is expected", []
+    )
     assert (str(error), error.http_status, error.faults) == (
         "HTTP 200: no models",
         200,

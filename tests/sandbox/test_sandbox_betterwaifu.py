@@ -83,7 +83,7 @@ def test_a_failed_job_is_told_with_http_200(sandbox: Sandbox, generate: Send, en
     body = ended(generate(prompt=FAIL).json()["id"])
     assert set(body) == {"id", "status", "error"}
     assert (body["status"], type(body["error"])) == ("failed", str)
-    assert (sandbox.studio.charged, sandbox.studio.refunded, sandbox.studio.credits) == (1, 1, 10_000)
+    assert (sandbox.betterwaifu.charged, sandbox.betterwaifu.refunded, sandbox.betterwaifu.credits) == (1, 1, 10_000)
 
 
 def test_models_are_listed_with_all_their_fields(http: httpx.Client) -> None:
@@ -118,7 +118,7 @@ def test_without_a_subscription_no_job_is_accepted() -> None:
         assert (answer.status_code, list(answer.json())) == (403, ["error"])
         assert http.get("/api/v1/account").json()["subscription"] is None
         assert http.get("/api/v1/models").status_code == 200
-        assert sandbox.studio.generations == ()
+        assert sandbox.betterwaifu.generations == ()
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_a_bad_parameter_of_a_job_is_refused(
     assert answer.status_code == 400
     assert list(answer.json()) == ["error"]
     assert answer.json()["error"].startswith(name)
-    assert (sandbox.studio.generations, sandbox.studio.credits) == ((), 10_000)
+    assert (sandbox.betterwaifu.generations, sandbox.betterwaifu.credits) == ((), 10_000)
 
 
 @pytest.mark.parametrize(
@@ -230,7 +230,7 @@ def test_moderation_refuses_at_once(sandbox: Sandbox, generate: Send, imagine: S
     assert (job.status_code, image.status_code) == (400, 400)
     assert "flagged by moderation" in job.json()["error"]
     assert "flagged by moderation" in image.json()["error"]["message"]
-    assert (sandbox.studio.credits, generate().status_code) == (10_000, 201)
+    assert (sandbox.betterwaifu.credits, generate().status_code) == (10_000, 201)
 
 
 def test_without_credits_nothing_is_made() -> None:
@@ -252,11 +252,11 @@ def test_a_second_job_is_refused_while_one_is_active(sandbox: Sandbox, generate:
         "rate_limit_exceeded",
     )
     assert isinstance(image.json()["error"]["retry_after"], int)
-    assert [(away.why, away.edition) for away in sandbox.studio.turned_away] == [
+    assert [(away.reason, away.edition) for away in sandbox.betterwaifu.rejections] == [
         ("active", "jobs"),
         ("active", "v1-images"),
     ]
-    assert (sandbox.studio.refused, sandbox.studio.active, sandbox.studio.charged) == (2, 1, 1)
+    assert (sandbox.betterwaifu.refused, sandbox.betterwaifu.active, sandbox.betterwaifu.charged) == (2, 1, 1)
 
 
 def test_a_job_inside_the_pause_is_refused() -> None:
@@ -265,7 +265,7 @@ def test_a_job_inside_the_pause_is_refused() -> None:
         assert http.post("/v1/images/generate", json=JOB).status_code == 200
         assert http.post("/api/v1/generate", json=JOB).status_code == 429
         assert http.post("/v1/images/generate", json=JOB).status_code == 200
-        assert [away.why for away in sandbox.studio.turned_away] == ["cooling"]
+        assert [away.reason for away in sandbox.betterwaifu.rejections] == ["cooling"]
 
 
 def test_v1_images_may_have_a_pause_of_their_own() -> None:
@@ -280,15 +280,15 @@ def test_of_many_jobs_at_once_one_is_taken(sandbox: Sandbox, generate: Send) -> 
     with ThreadPoolExecutor(8) as pool:
         codes = list(pool.map(lambda _: generate(prompt=STUCK).status_code, range(8)))
     assert sorted(codes) == [201, *[429] * 7]
-    assert (sandbox.studio.charged, sandbox.studio.refused) == (1, 7)
+    assert (sandbox.betterwaifu.charged, sandbox.betterwaifu.refused) == (1, 7)
 
 
 def test_a_picture_comes_with_the_answer(sandbox: Sandbox, imagine: Send) -> None:
     """The call lasts until the picture is there: parameters with the seed, and a PNG of the asked shape."""
     answer = imagine(width=600, height=1200, seed=-1, negative_prompt="rain", sampler="euler-a")
     body = answer.json()
-    data, (generation,) = body["data"], sandbox.studio.generations
-    assert sandbox.studio.finished_at == (generation.ends_at,)
+    data, (generation,) = body["data"], sandbox.betterwaifu.generations
+    assert sandbox.betterwaifu.finished_at == (generation.ends_at,)
     assert (answer.status_code, set(body), body["success"]) == (200, {"success", "data"}, True)
     assert set(data) == {"image_id", "url", "status", "parameters", "created_at"}
     assert re.fullmatch(r"img_[a-z0-9]{12}", data["image_id"])
@@ -333,7 +333,7 @@ def test_a_bad_parameter_of_a_picture_is_named(sandbox: Sandbox, imagine: Send, 
     assert (answer.status_code, body["success"], set(body)) == (400, False, {"success", "error"})
     assert set(body["error"]) == {"code", "message", "parameter"}
     assert (body["error"]["code"], [body["error"]["parameter"]]) == ("invalid_parameter", list(changes))
-    assert sandbox.studio.generations == ()
+    assert sandbox.betterwaifu.generations == ()
 
 
 @pytest.mark.parametrize("changes", [{"steps": 20, "cfg_scale": 1}, {"steps": 50, "cfg_scale": 20, "sampler": "ddim"}])
@@ -348,7 +348,7 @@ def test_a_picture_that_fails_is_an_error_of_the_server(sandbox: Sandbox, imagin
     """HTTP 500 in the envelope, after the time it took, and the credit comes back."""
     answer = imagine(prompt=FAIL)
     assert (answer.status_code, answer.json()["error"]["code"]) == (500, "generation_failed")
-    assert (sandbox.studio.credits, sandbox.studio.refunded) == (10_000, 1)
+    assert (sandbox.betterwaifu.credits, sandbox.betterwaifu.refunded) == (10_000, 1)
 
 
 def test_a_call_of_v1_images_needs_a_key_and_a_post(http: httpx.Client) -> None:
@@ -378,7 +378,7 @@ def test_the_picture_is_no_larger_than_asked(generate: Send, ended: Ended) -> No
 def test_an_unfinished_picture_does_not_exist(sandbox: Sandbox, generate: Send) -> None:
     """HTTP 404 before the job has succeeded."""
     generate(prompt=STUCK)
-    (generation,) = sandbox.studio.generations
+    (generation,) = sandbox.betterwaifu.generations
     assert httpx.get(f"{sandbox.url}/images/{generation.file}.webp", trust_env=False).status_code == 404
 
 
@@ -388,7 +388,7 @@ def test_a_picture_under_way_holds_the_place_and_not_the_end() -> None:
         with Sandbox() as sandbox:
             http = later.enter_context(client(sandbox))
             endless = pool.submit(http.post, "/v1/images/generate", json={"prompt": STUCK})
-            while not sandbox.studio.active:
+            while not sandbox.betterwaifu.active:
                 time.sleep(0.005)
             assert http.post("/api/v1/generate", json=JOB).status_code == 429
         assert isinstance(endless.exception(), httpx.RemoteProtocolError)
@@ -398,13 +398,13 @@ def test_the_two_providers_do_not_share_their_worlds(sandbox: Sandbox, generate:
     """A job leaves WeryAI's tasks and credits alone, and the other way round; requests are counted together."""
     generate()
     submit()
-    assert (len(sandbox.world.tasks), len(sandbox.studio.generations)) == (1, 1)
-    assert (sandbox.world.credits, sandbox.studio.credits) == (9999, 9999)
-    assert sandbox.world.counters.posts == 2
+    assert (len(sandbox.weryai.tasks), len(sandbox.betterwaifu.generations)) == (1, 1)
+    assert (sandbox.weryai.credits, sandbox.betterwaifu.credits) == (9999, 9999)
+    assert sandbox.weryai.counters.posts == 2
 
 
 def test_polls_are_counted_by_job(sandbox: Sandbox, generate: Send, ended: Ended) -> None:
     """The counters know every status request."""
     job_id = generate().json()["id"]
     ended(job_id)
-    assert sandbox.world.counters.polls[job_id] >= 1
+    assert sandbox.weryai.counters.polls[job_id] >= 1

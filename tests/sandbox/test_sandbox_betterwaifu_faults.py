@@ -28,7 +28,7 @@ OF_WERYAI = (
     faults.SingleObject(),
     faults.MissingTasks(),
     faults.ObjectOutputs(),
-    faults.Nested(),
+    faults.NestedOutputs(),
 )
 
 
@@ -45,17 +45,17 @@ OF_WERYAI = (
 )
 def test_every_call_has_a_name_for_faults(sandbox: Sandbox, http: httpx.Client, on: On, method: str, path: str) -> None:
     """A fault for these calls strikes this one, with a page of HTML."""
-    sandbox.script(Fault(faults.UNAVAILABLE, on=on))
+    sandbox.inject(Fault(faults.UNAVAILABLE, on=on))
     answer = http.request(method, path)
     assert (answer.status_code, answer.headers["content-type"]) == (503, "text/html")
 
 
 def test_a_lost_answer_is_charged(sandbox: Sandbox, generate: Send) -> None:
     """The generation exists, costs and holds the place; the connection closes without a word."""
-    sandbox.script(Fault(faults.LostAnswer(0.05), on="submit"))
+    sandbox.inject(Fault(faults.LostAnswer(0.05), on="submit"))
     with pytest.raises(httpx.RemoteProtocolError):
         generate(prompt=STUCK)
-    assert (sandbox.studio.charged, sandbox.studio.active) == (1, 1)
+    assert (sandbox.betterwaifu.charged, sandbox.betterwaifu.active) == (1, 1)
 
 
 @pytest.mark.parametrize("edition", ["generate", "imagine"])
@@ -64,19 +64,19 @@ def test_a_reset_strikes_before_or_after(
     request: pytest.FixtureRequest, sandbox: Sandbox, edition: str, processed: bool, charged: int
 ) -> None:
     """A reset before processing leaves no trace, one after it leaves a paid generation."""
-    sandbox.script(Fault(faults.Reset(processed=processed), on="submit"))
+    sandbox.inject(Fault(faults.Reset(processed=processed), on="submit"))
     with pytest.raises(httpx.ReadError, match="reset"):
         request.getfixturevalue(edition)()
-    assert sandbox.studio.charged == charged
+    assert sandbox.betterwaifu.charged == charged
 
 
 def test_refusals_speak_the_words_of_jobs(sandbox: Sandbox, generate: Send) -> None:
     """One plain text, the HTTP status and the header that were asked for; the studio never hears of it."""
-    sandbox.script(Fault(faults.Refuse(429, text="slow down", retry_after=7), on="submit"))
+    sandbox.inject(Fault(faults.ErrorResponse(429, text="slow down", retry_after=7), on="submit"))
     answer = generate()
     assert (answer.status_code, answer.json(), answer.headers["retry-after"]) == (429, {"error": "slow down"}, "7")
-    assert (sandbox.studio.charged, sandbox.studio.refused) == (0, 0)
-    assert sandbox.world.counters.throttled == 1
+    assert (sandbox.betterwaifu.charged, sandbox.betterwaifu.refused) == (0, 0)
+    assert sandbox.weryai.counters.throttled == 1
 
 
 @pytest.mark.parametrize(
@@ -88,14 +88,14 @@ def test_refusals_speak_the_words_of_jobs(sandbox: Sandbox, generate: Send) -> N
         ),
         (faults.UNAUTHORIZED, {"code": "unauthorized", "message": "Authentication failed"}),
         (faults.SERVER_ERROR, {"code": "internal_error", "message": "System error"}),
-        (faults.Refuse(200, text="no"), {"code": "internal_error", "message": "no"}),
+        (faults.ErrorResponse(200, text="no"), {"code": "internal_error", "message": "no"}),
     ],
 )
 def test_refusals_speak_the_words_of_v1_images(
-    sandbox: Sandbox, imagine: Send, kind: faults.Refuse, error: dict[str, Any]
+    sandbox: Sandbox, imagine: Send, kind: faults.ErrorResponse, error: dict[str, Any]
 ) -> None:
     """The envelope of the edition, with `success: false` inside a 200 as well."""
-    sandbox.script(Fault(kind, on="submit"))
+    sandbox.inject(Fault(kind, on="submit"))
     answer = imagine()
     assert (answer.status_code, answer.json()) == (kind.http, {"success": False, "error": error})
 
@@ -109,7 +109,7 @@ def test_a_refusal_of_an_odd_shape(
     request: pytest.FixtureRequest, sandbox: Sandbox, edition: str, body: Any, content: bytes
 ) -> None:
     """A text is sent as it is, other values as JSON."""
-    sandbox.script(Fault(faults.Refuse(500, body=body), on="submit"))
+    sandbox.inject(Fault(faults.ErrorResponse(500, body=body), on="submit"))
     answer = request.getfixturevalue(edition)()
     kind = "text/plain; charset=utf-8" if isinstance(body, str) else "application/json"
     assert (answer.status_code, answer.content, answer.headers["content-type"]) == (500, content, kind)
@@ -118,14 +118,14 @@ def test_a_refusal_of_an_odd_shape(
 @pytest.mark.parametrize("edition", ["generate", "imagine"])
 def test_a_refusal_may_come_after_the_deed(request: pytest.FixtureRequest, sandbox: Sandbox, edition: str) -> None:
     """With `processed` a refusal in the provider's words hides a paid generation."""
-    sandbox.script(Fault(faults.Refuse(500, text="gone", processed=True), on="submit"))
+    sandbox.inject(Fault(faults.ErrorResponse(500, text="gone", processed=True), on="submit"))
     assert "gone" in request.getfixturevalue(edition)().text
-    assert sandbox.studio.charged == 1
+    assert sandbox.betterwaifu.charged == 1
 
 
 def test_a_young_job_is_unknown(sandbox: Sandbox, http: httpx.Client, generate: Send, ended: Ended) -> None:
     """HTTP 404 with the documented text right after acceptance, the usual status later."""
-    sandbox.script(Fault(faults.NotFoundYet(0.2), on="status"))
+    sandbox.inject(Fault(faults.NotFoundYet(0.2), on="status"))
     job_id = generate().json()["id"]
     early = http.get(f"/api/v1/generate/{job_id}")
     assert (early.status_code, early.json()) == (404, {"error": "Generation not found"})
@@ -135,7 +135,7 @@ def test_a_young_job_is_unknown(sandbox: Sandbox, http: httpx.Client, generate: 
 
 def test_a_status_word_of_tomorrow(sandbox: Sandbox, http: httpx.Client, generate: Send, imagine: Send) -> None:
     """Other words take the place of the usual ones, in jobs and in pictures."""
-    sandbox.script(Fault(faults.StatusWords(waiting="reviewing", processing="reviewing", success="done")))
+    sandbox.inject(Fault(faults.StatusWords(waiting="reviewing", processing="reviewing", success="done")))
     told = [generate().json()]
     while told[-1]["status"] != "done":
         told.append(http.get(f"/api/v1/generate/{told[0]['id']}").json())
@@ -147,7 +147,7 @@ def test_a_failure_in_another_word(sandbox: Sandbox, http: httpx.Client, generat
     """The reason stays where it is."""
     job_id = generate(prompt=FAIL).json()["id"]
     ended(job_id)
-    sandbox.script(Fault(faults.StatusWords(failed="errored")))
+    sandbox.inject(Fault(faults.StatusWords(failed="errored")))
     body = http.get(f"/api/v1/generate/{job_id}").json()
     assert (body["status"], "error" in body) == ("errored", True)
 
@@ -158,7 +158,7 @@ def test_success_without_pictures(
     """A job with an empty list, a picture without its address."""
     job_id = generate().json()["id"]
     seed = ended(job_id)["output"]["seed"]
-    sandbox.script(Fault(faults.NoOutputs()))
+    sandbox.inject(Fault(faults.NoOutputs()))
     body = http.get(f"/api/v1/generate/{job_id}").json()
     assert (body["status"], body["output"]) == ("succeeded", {"images": [], "seed": seed})
     data = imagine().json()["data"]
@@ -167,20 +167,20 @@ def test_success_without_pictures(
 
 def test_no_ids(sandbox: Sandbox, generate: Send, imagine: Send) -> None:
     """Paid, and nobody knows of what."""
-    sandbox.script(Fault(faults.NoIds()))
+    sandbox.inject(Fault(faults.NoIds()))
     answer = generate()
     assert (answer.status_code, answer.json()) == (201, {"status": "queued", "queue_position": 3})
-    while sandbox.studio.active:
+    while sandbox.betterwaifu.active:
         time.sleep(0.005)
     assert "image_id" not in imagine().json()["data"]
-    assert sandbox.studio.charged == 2
+    assert sandbox.betterwaifu.charged == 2
 
 
 def test_a_stale_status(sandbox: Sandbox, http: httpx.Client, generate: Send, imagine: Send, ended: Ended) -> None:
     """A finished job seems to be processed again; what is answered at once cannot be stale."""
     job_id = generate().json()["id"]
     ended(job_id)
-    sandbox.script(Fault(faults.Stale(), on="status", times=1), Fault(faults.Stale(), on="submit"))
+    sandbox.inject(Fault(faults.StaleStatus(), on="status", times=1), Fault(faults.StaleStatus(), on="submit"))
     told = [http.get(f"/api/v1/generate/{job_id}").json() for _ in range(2)]
     assert told[0] == {"id": job_id, "status": "processing"}
     assert told[1]["status"] == "succeeded"
@@ -193,7 +193,7 @@ def test_kinds_about_the_other_envelope_change_nothing(
     """What edits WeryAI's envelope leaves jobs, pictures, models and the account alone."""
     job_id = generate().json()["id"]
     usual = [ended(job_id), http.get("/api/v1/models").json(), http.get("/api/v1/account").json()]
-    sandbox.script(*(Fault(kind) for kind in OF_WERYAI))
+    sandbox.inject(*(Fault(kind) for kind in OF_WERYAI))
     spoiled = [http.get(f"/api/v1/{path}").json() for path in (f"generate/{job_id}", "models", "account")]
     assert spoiled == usual
     assert set(imagine().json()["data"]) == {"image_id", "url", "status", "parameters", "created_at"}
@@ -204,8 +204,8 @@ def test_a_fault_strikes_only_what_it_names(
 ) -> None:
     """`match` finds prompts in both POSTs, in the status and at the file."""
     (image,) = ended(generate(prompt="a dragon").json()["id"])["output"]["images"]
-    sandbox.script(Fault(faults.SERVER_ERROR, match="dragon"))
-    job_id = sandbox.studio.jobs[0].id
+    sandbox.inject(Fault(faults.SERVER_ERROR, match="dragon"))
+    job_id = sandbox.betterwaifu.jobs[0].id
     struck = [imagine(prompt="a dragon"), generate(prompt="a dragon")]
     struck += [http.get(f"/api/v1/generate/{job_id}"), http.get(image["url"])]
     assert [answer.status_code for answer in struck] == [500] * 4
@@ -215,13 +215,13 @@ def test_a_fault_strikes_only_what_it_names(
 def test_a_file_is_cut_off(sandbox: Sandbox, generate: Send, ended: Ended) -> None:
     """Half of a picture, and then a reset."""
     (image,) = ended(generate().json()["id"])["output"]["images"]
-    sandbox.script(Fault(faults.CutOff(0.5), on="file"))
+    sandbox.inject(Fault(faults.TruncatedFile(0.5), on="file"))
     with pytest.raises(httpx.TransportError):
         httpx.get(image["url"], trust_env=False)
 
 
 def test_shapes_leave_pages_alone(sandbox: Sandbox, generate: Send) -> None:
     """What is no JSON has no ids, words or pictures to spoil."""
-    page = Fault(faults.Refuse(502, html=True, processed=True))
-    sandbox.script(page, *map(Fault, (faults.NoIds(), faults.StatusWords(waiting="x"), faults.NoOutputs())))
+    page = Fault(faults.ErrorResponse(502, html=True, processed=True))
+    sandbox.inject(page, *map(Fault, (faults.NoIds(), faults.StatusWords(waiting="x"), faults.NoOutputs())))
     assert generate().text.startswith("<html>")

@@ -11,21 +11,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiowery.sandbox import FAIL, MODERATED, SLOW, STUCK, Stage, Studio
+from aiowery.sandbox import FAIL, MODERATED, SLOW, STUCK, BetterWaifuState, GenerationStatus
 from aiowery.sandbox._answer import Refused
-from aiowery.sandbox._betterwaifu.state import CoolFrom, Edition, Wish
+from aiowery.sandbox._betterwaifu.state import CoolFrom, Edition, GenerationSpec
 
-WISH = Wish(prompt="hills", model="814910")
+WISH = GenerationSpec(prompt="hills", model="814910")
 IMAGE = attrs.evolve(WISH, edition="v1-images", model="noobai-xl")
 
 
-def bench(**settings: Any) -> tuple[Studio, Mock]:
+def bench(**settings: Any) -> tuple[BetterWaifuState, Mock]:
     """Make a studio whose pictures take ten seconds, and its clock."""
     clock = Mock(return_value=0.0)
-    return Studio(**{"clock": clock, "durations": (10.0, 10.0), **settings}), clock
+    return BetterWaifuState(**{"clock": clock, "durations": (10.0, 10.0), **settings}), clock
 
 
-def refusal(studio: Studio, wish: Wish = WISH) -> Refused:
+def refusal(studio: BetterWaifuState, wish: GenerationSpec = WISH) -> Refused:
     """Submit, and return why that is refused."""
     with pytest.raises(Refused) as refused:
         studio.submit(wish)
@@ -39,10 +39,10 @@ def test_a_generation_queues_then_runs_then_is_done() -> None:
     wait = job.starts_at
     times = [0.0, wait / 2, wait * 0.9, wait, 9.99, 10.0]
     assert [job.queue_position(time) for time in times] == [3, 2, 1, 0, 0, 0]
-    assert [job.stage(time) for time in times] == [
-        *[Stage.QUEUED] * 3,
-        *[Stage.PROCESSING] * 2,
-        Stage.SUCCEEDED,
+    assert [job.status(time) for time in times] == [
+        *[GenerationStatus.QUEUED] * 3,
+        *[GenerationStatus.PROCESSING] * 2,
+        GenerationStatus.SUCCEEDED,
     ]
     assert 2 <= wait <= 4
 
@@ -51,7 +51,7 @@ def test_a_generation_of_no_time_is_done_at_once() -> None:
     """Durations of nothing leave no queue."""
     studio, _ = bench(durations=(0.0, 0.0))
     job = studio.submit(WISH)
-    assert (job.stage(0.0), job.queue_position(0.0), studio.picture(job.file)) == (Stage.SUCCEEDED, 0, job)
+    assert (job.status(0.0), job.queue_position(0.0), studio.picture(job.file)) == (GenerationStatus.SUCCEEDED, 0, job)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_the_pause_counts_from_the_end_or_from_the_start(cool_from: CoolFrom, fr
         assert refusal(studio).retry_after == pytest.approx(free - time)
     clock.return_value = free
     studio.submit(WISH)
-    assert [away.why for away in studio.turned_away] == ["active", "active", "cooling", "cooling"]
+    assert [away.reason for away in studio.rejections] == ["active", "active", "cooling", "cooling"]
     assert (studio.refused, studio.submitted_at, studio.finished_at) == (4, (0.0, free), (10.0,))
 
 
@@ -91,7 +91,7 @@ def test_counted_from_the_start_a_long_generation_leaves_no_pause() -> None:
     studio, clock = bench(cool_from="start", durations=(100.0, 100.0))
     studio.submit(WISH)
     clock.return_value = 99.0
-    assert (refusal(studio).retry_after, studio.turned_away[0].why) == (1.0, "active")
+    assert (refusal(studio).retry_after, studio.rejections[0].reason) == (1.0, "active")
     clock.return_value = 100.0
     assert studio.submit(WISH).accepted_at == 100.0
 
@@ -113,7 +113,7 @@ def test_a_failed_generation_is_paid_back_and_paused_after() -> None:
     job = studio.submit(attrs.evolve(WISH, prompt=FAIL))
     assert (studio.credits, studio.refunded) == (0, 0)
     clock.return_value = 10.0
-    assert (job.stage(10.0), studio.credits, studio.charged, studio.refunded) == (Stage.FAILED, 1, 1, 1)
+    assert (job.status(10.0), studio.credits, studio.charged, studio.refunded) == (GenerationStatus.FAILED, 1, 1, 1)
     assert (refusal(studio).http, studio.picture(job.file)) == (429, None)
 
 
@@ -130,7 +130,7 @@ def test_marks_slow_or_stop_a_generation() -> None:
     slow = bench()[0].submit(attrs.evolve(WISH, prompt=SLOW))
     studio, clock = bench()
     stuck = studio.submit(attrs.evolve(WISH, prompt=STUCK))
-    assert (slow.ends_at, stuck.stage(1e9)) == (100.0, Stage.PROCESSING)
+    assert (slow.ends_at, stuck.status(1e9)) == (100.0, GenerationStatus.PROCESSING)
     clock.return_value = 599.0
     assert (studio.active, refusal(studio).retry_after) == (1, 61.0)
     clock.return_value = 660.0
@@ -190,6 +190,6 @@ def test_never_two_at_once_and_no_job_inside_the_pause(
         assert studio.credits + studio.charged - studio.refunded == 20
     for earlier, later in pairwise(studio.generations):
         assert later.accepted_at >= earlier.ends_at
-        if later.wish.edition == "jobs":
+        if later.spec.edition == "jobs":
             begin = earlier.ends_at if cool_from == "end" else earlier.accepted_at
             assert later.accepted_at >= begin + 60

@@ -72,10 +72,10 @@ def test_without_keys_any_key_of_the_right_form_is_accepted() -> None:
 )
 def test_a_bad_parameter_is_named(calm: Sandbox, ask: Submit, changes: dict[str, Any], message: str) -> None:
     """HTTP 200, code 1001, the contract's words; nothing is created or charged."""
-    before = (len(calm.world.tasks), calm.world.charged)
+    before = (len(calm.weryai.tasks), calm.weryai.charged)
     answer = ask(**changes)
     assert (answer.status_code, answer.json()["status"], answer.json()["message"]) == (200, 1001, message)
-    assert (len(calm.world.tasks), calm.world.charged) == before
+    assert (len(calm.weryai.tasks), calm.weryai.charged) == before
 
 
 @pytest.mark.parametrize(
@@ -129,20 +129,20 @@ def test_a_marked_prompt_fails_and_is_refunded(sandbox: Sandbox, submit: Submit,
     data = finished(submit(prompt=f"a {FAIL} cat").json()["data"]["task_ids"][0])
     assert data["task_status"] == "FAILED"
     assert data["msg"]
-    assert (sandbox.world.credits, sandbox.world.charged, sandbox.world.refunded) == (10_000, 1, 1)
+    assert (sandbox.weryai.credits, sandbox.weryai.charged, sandbox.weryai.refunded) == (10_000, 1, 1)
 
 
 def test_a_moderated_prompt_is_refused(sandbox: Sandbox, submit: Submit) -> None:
     """Code 1005 at submission, uncharged."""
     assert submit(prompt=f"a {MODERATED} cat").json()["status"] == 1005
-    assert sandbox.world.charged == 0
+    assert sandbox.weryai.charged == 0
 
 
 def test_more_tasks_than_allowed_are_refused(sandbox: Sandbox, submit: Submit) -> None:
     """Code 6010 as soon as one task more would run; the counter sees it."""
     assert submit(prompt=STUCK, image_number=20).json()["status"] == 0
     assert submit().json()["status"] == 6010
-    assert (sandbox.world.active, sandbox.world.counters.too_many_tasks) == (20, 1)
+    assert (sandbox.weryai.active, sandbox.weryai.counters.too_many_tasks) == (20, 1)
 
 
 def test_a_batch_tells_of_all_its_tasks(http: httpx.Client, submit: Submit) -> None:
@@ -174,11 +174,11 @@ def test_counters_tell_what_was_received(sandbox: Sandbox, http: httpx.Client, s
     for _ in range(3):
         http.get(f"/v1/generation/{task_id}/status")
     httpx.get(f"{sandbox.url}/files/x.png")
-    counters = sandbox.world.counters
+    counters = sandbox.weryai.counters
     assert (counters.posts, counters.polls) == (2, {task_id: 3})
     assert (counters.connections, counters.connections_peak) == (2, 2)
     assert [record.authorization for record in counters.requests] == [True] * 5 + [False]
-    assert math.isinf(sandbox.world.tasks[0].ends_at)
+    assert math.isinf(sandbox.weryai.tasks[0].ends_at)
 
 
 IMAGE = "https://example.com/a.png"
@@ -285,7 +285,7 @@ def test_marks_work_where_there_is_no_prompt(
     """Lyrics and addresses decide the fate of what has nothing else to say, and the credits come back."""
     task_id = http.post(f"/v1/generation/{path}", json=body).json()["data"]["task_id"]
     assert finished(task_id)["task_status"] == "FAILED"
-    assert sandbox.world.charged == sandbox.world.refunded > 0
+    assert sandbox.weryai.charged == sandbox.weryai.refunded > 0
 
 
 def test_voices_fail_by_a_mark_in_their_lines(sandbox: Sandbox, http: httpx.Client, finished: Finished) -> None:
@@ -299,7 +299,7 @@ def test_voices_fail_by_a_mark_in_their_lines(sandbox: Sandbox, http: httpx.Clie
     lines = [{**line, "content": f"Hm. {FAIL}"} for line in script]
     http.post(f"/v1/generation/podcast/generate/{task_id}/audio", json={"scripts": lines})
     assert finished(task_id)["content_status"] == "audio-fail"
-    assert (sandbox.world.charged, sandbox.world.refunded) == (3, 2)
+    assert (sandbox.weryai.charged, sandbox.weryai.refunded) == (3, 2)
 
 
 def test_research_repeats_what_a_reader_sees(tell: Tell) -> None:
@@ -330,4 +330,4 @@ def test_research_repeats_what_a_reader_sees(tell: Tell) -> None:
 def test_prices(sandbox: Sandbox, http: httpx.Client, path: str, body: dict[str, Any], credits: int) -> None:  # noqa: A002 - the provider's word
     """A picture or a tool costs one credit, a video five, a sound two, research ten."""
     assert http.post(f"/v1/generation/{path}", json=body).json()["status"] == 0
-    assert sandbox.world.charged == credits
+    assert sandbox.weryai.charged == credits

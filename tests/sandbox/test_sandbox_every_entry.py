@@ -521,7 +521,7 @@ async def receiver() -> AsyncIterator[tuple[str, list[dict[str, Any]]]]:
 async def until_delivered(sandbox: Sandbox, number: int) -> None:
     """Wait until the sandbox has got rid of so many deliveries, whether they arrived or not."""
     async with asyncio.timeout(20):
-        while len(sandbox.world.counters.deliveries) < number:  # noqa: ASYNC110 - the sandbox tells by a count
+        while len(sandbox.weryai.counters.deliveries) < number:  # noqa: ASYNC110 - the sandbox tells by a count
             await asyncio.sleep(0.02)
 
 
@@ -539,7 +539,7 @@ async def test_a_webhook_is_called_once_for_each_task() -> None:
             await until_delivered(sandbox, 3)
         assert sorted(envelope["data"]["task_id"] for envelope in delivered) == sorted(ids)
         assert all(envelope["status"] == 0 and envelope["data"]["images"] for envelope in delivered)
-        assert dict(sandbox.world.counters.deliveries)[third] is None
+        assert dict(sandbox.weryai.counters.deliveries)[third] is None
 
 
 @pytest.mark.anyio

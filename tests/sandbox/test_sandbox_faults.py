@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from aiowery.sandbox import FAIL, STUCK, Fault, Sandbox, faults
-from aiowery.sandbox._faults.script import Call, Script
+from aiowery.sandbox._faults.script import FaultCall, FaultScript
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,24 +25,24 @@ if TYPE_CHECKING:
 
 def test_a_lost_answer_is_charged(sandbox: Sandbox, submit: Submit) -> None:
     """The task exists and costs; the connection closes without a word."""
-    sandbox.script(Fault(faults.LostAnswer(0.05), on="submit"))
+    sandbox.inject(Fault(faults.LostAnswer(0.05), on="submit"))
     with pytest.raises(httpx.RemoteProtocolError):
         submit()
-    assert (len(sandbox.world.tasks), sandbox.world.charged) == (1, 1)
+    assert (len(sandbox.weryai.tasks), sandbox.weryai.charged) == (1, 1)
 
 
 @pytest.mark.parametrize(("processed", "tasks"), [(False, 0), (True, 1)])
 def test_a_reset_strikes_before_or_after(sandbox: Sandbox, submit: Submit, processed: bool, tasks: int) -> None:
     """A reset before processing leaves no trace, one after it leaves a paid task."""
-    sandbox.script(Fault(faults.Reset(processed=processed), on="submit"))
+    sandbox.inject(Fault(faults.Reset(processed=processed), on="submit"))
     with pytest.raises(httpx.ReadError, match="reset"):
         submit()
-    assert len(sandbox.world.tasks) == sandbox.world.charged == tasks
+    assert len(sandbox.weryai.tasks) == sandbox.weryai.charged == tasks
 
 
 def test_a_slow_body_arrives_whole(sandbox: Sandbox, http: httpx.Client) -> None:
     """Drop by drop, but all of it."""
-    sandbox.script(Fault(faults.SlowBody(0.1), on="balance"))
+    sandbox.inject(Fault(faults.SlowBody(0.1), on="balance"))
     assert http.get("/v1/generation/balance").json()["data"] == 10_000
 
 
@@ -62,11 +62,11 @@ def test_a_slow_body_arrives_whole(sandbox: Sandbox, http: httpx.Client) -> None
 )
 def test_a_refusal_has_an_envelope(sandbox: Sandbox, submit: Submit, kind: Kind, http_status: int, code: int) -> None:
     """HTTP status and code are the ones named; nothing is created."""
-    sandbox.script(Fault(kind, on="submit"))
+    sandbox.inject(Fault(kind, on="submit"))
     answer = submit()
-    assert (answer.status_code, answer.json()["status"], sandbox.world.tasks) == (http_status, code, ())
-    assert sandbox.world.counters.throttled == (http_status == 429)
-    assert sandbox.world.counters.too_many_tasks == (code == 6010)
+    assert (answer.status_code, answer.json()["status"], sandbox.weryai.tasks) == (http_status, code, ())
+    assert sandbox.weryai.counters.throttled == (http_status == 429)
+    assert sandbox.weryai.counters.too_many_tasks == (code == 6010)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_a_refusal_has_an_envelope(sandbox: Sandbox, submit: Submit, kind: Kind,
 )
 def test_an_edge_answers_with_a_page(sandbox: Sandbox, submit: Submit, kind: Kind, status: int) -> None:
     """The answer is HTML, of type text/html."""
-    sandbox.script(Fault(kind, on="submit"))
+    sandbox.inject(Fault(kind, on="submit"))
     answer = submit()
     assert (answer.status_code, answer.headers["content-type"]) == (status, "text/html")
     assert answer.text.startswith(f"<html><head><title>{status} ")
@@ -82,9 +82,9 @@ def test_an_edge_answers_with_a_page(sandbox: Sandbox, submit: Submit, kind: Kin
 
 def test_a_refusal_may_come_after_the_deed(sandbox: Sandbox, submit: Submit) -> None:
     """With `processed` a 502 hides a paid task."""
-    sandbox.script(Fault(faults.Refuse(502, html=True, processed=True), on="submit"))
+    sandbox.inject(Fault(faults.ErrorResponse(502, html=True, processed=True), on="submit"))
     assert submit().status_code == 502
-    assert sandbox.world.charged == 1
+    assert sandbox.weryai.charged == 1
 
 
 @pytest.mark.parametrize(("after", "expected"), [(2, "2"), (0.5, "0.5"), (None, None)])
@@ -92,20 +92,20 @@ def test_retry_after_in_seconds(
     sandbox: Sandbox, http: httpx.Client, after: float | None, expected: str | None
 ) -> None:
     """Whole seconds without a point, others with decimals, or no header at all."""
-    sandbox.script(Fault(faults.Refuse(429, retry_after=after)))
+    sandbox.inject(Fault(faults.ErrorResponse(429, retry_after=after)))
     assert http.get("/v1/generation/balance").headers.get("retry-after") == expected
 
 
 def test_retry_after_as_a_date(sandbox: Sandbox, http: httpx.Client) -> None:
     """An HTTP date so many seconds ahead."""
-    sandbox.script(Fault(faults.Refuse(429, retry_after=60, retry_date=True)))
+    sandbox.inject(Fault(faults.ErrorResponse(429, retry_after=60, retry_date=True)))
     value = http.get("/v1/generation/balance").headers["retry-after"]
     assert 50 < email.utils.parsedate_to_datetime(value).timestamp() - time.time() <= 60
 
 
 def test_a_young_task_is_unknown(sandbox: Sandbox, http: httpx.Client, submit: Submit, finished: Finished) -> None:
     """HTTP 404 and 1003 right after acceptance, the usual status later."""
-    sandbox.script(Fault(faults.NotFoundYet(0.2), on="status"))
+    sandbox.inject(Fault(faults.NotFoundYet(0.2), on="status"))
     task_id = submit().json()["data"]["task_ids"][0]
     early = http.get(f"/v1/generation/{task_id}/status")
     assert (early.status_code, early.json()["status"]) == (404, 1003)
@@ -119,7 +119,7 @@ def test_a_young_task_is_unknown(sandbox: Sandbox, http: httpx.Client, submit: S
 )
 def test_bodies_that_are_not_json(sandbox: Sandbox, http: httpx.Client, kind: Kind, content: bytes | None) -> None:
     """Half of the JSON, nothing, or something else, each a correct HTTP answer."""
-    sandbox.script(Fault(kind))
+    sandbox.inject(Fault(kind))
     answer = http.get("/v1/generation/balance")
     assert answer.status_code == 200
     assert content is None or answer.content == content
@@ -129,7 +129,7 @@ def test_bodies_that_are_not_json(sandbox: Sandbox, http: httpx.Client, kind: Ki
 
 def test_the_envelope_of_200(sandbox: Sandbox, http: httpx.Client, submit: Submit) -> None:
     """A success says 200 and true; a refusal stays what it is."""
-    sandbox.script(Fault(faults.Success200()))
+    sandbox.inject(Fault(faults.Success200()))
     body = http.get("/v1/generation/balance").json()
     assert (body["status"], body["success"], body["data"]) == (200, True, 10_000)
     assert submit(prompt="").json()["status"] == 1001
@@ -137,13 +137,13 @@ def test_the_envelope_of_200(sandbox: Sandbox, http: httpx.Client, submit: Submi
 
 def test_text_in_msg(sandbox: Sandbox, submit: Submit) -> None:
     """The text of a refusal stands in `msg` alone."""
-    sandbox.script(Fault(faults.TextInMsg()))
+    sandbox.inject(Fault(faults.TextInMsg()))
     assert submit(prompt="").json() == {"status": 1001, "msg": "prompt cannot be empty", "data": None}
 
 
 def test_ids_in_other_forms(sandbox: Sandbox, submit: Submit, finished: Finished) -> None:
     """Task ids as numbers, by which the task is found; the batch id as a string."""
-    sandbox.script(Fault(faults.NumericTaskIds()), Fault(faults.StringBatchId()))
+    sandbox.inject(Fault(faults.NumericTaskIds()), Fault(faults.StringBatchId()))
     data = submit().json()["data"]
     assert isinstance(data["task_ids"][0], int)
     assert data["batch_id"].isdecimal()
@@ -154,15 +154,15 @@ def test_ids_in_other_forms(sandbox: Sandbox, submit: Submit, finished: Finished
 
 def test_shape_b(sandbox: Sandbox, submit: Submit) -> None:
     """One task id and its status, no batch."""
-    sandbox.script(Fault(faults.SingleTaskId()))
+    sandbox.inject(Fault(faults.SingleTaskId()))
     data = submit(image_number=2).json()["data"]
-    assert data == {"task_id": sandbox.world.tasks[0].id, "task_status": "waiting"}
+    assert data == {"task_id": sandbox.weryai.tasks[0].id, "task_status": "waiting"}
 
 
 def test_no_ids(sandbox: Sandbox, submit: Submit) -> None:
     """A paid success that does not say of what."""
-    sandbox.script(Fault(faults.NoIds()))
-    assert (submit().json()["data"], sandbox.world.charged) == ({}, 1)
+    sandbox.inject(Fault(faults.NoIds()))
+    assert (submit().json()["data"], sandbox.weryai.charged) == ({}, 1)
 
 
 def test_status_words(sandbox: Sandbox, http: httpx.Client, submit: Submit, finished: Finished) -> None:
@@ -170,7 +170,7 @@ def test_status_words(sandbox: Sandbox, http: httpx.Client, submit: Submit, fini
     done = finished(submit().json()["data"]["task_ids"][0])["task_id"]
     failed = finished(submit(prompt=FAIL).json()["data"]["task_ids"][0])["task_id"]
     stuck = submit(prompt=STUCK).json()["data"]["task_ids"][0]
-    sandbox.script(Fault(faults.StatusWords(success="succeed", waiting="REVIEWING", processing="REVIEWING")))
+    sandbox.inject(Fault(faults.StatusWords(success="succeed", waiting="REVIEWING", processing="REVIEWING")))
     words = [http.get(f"/v1/generation/{id_}/status").json()["data"]["task_status"] for id_ in (done, failed, stuck)]
     assert words == ["succeed", "FAILED", "REVIEWING"]
 
@@ -178,7 +178,7 @@ def test_status_words(sandbox: Sandbox, http: httpx.Client, submit: Submit, fini
 def test_a_stale_status(sandbox: Sandbox, http: httpx.Client, submit: Submit, finished: Finished) -> None:
     """A finished task seems to be processed again, for so many answers."""
     task_id = finished(submit().json()["data"]["task_ids"][0])["task_id"]
-    sandbox.script(Fault(faults.Stale(), on="status", times=2))
+    sandbox.inject(Fault(faults.StaleStatus(), on="status", times=2))
     answers = [http.get(f"/v1/generation/{task_id}/status").json()["data"] for _ in range(3)]
     assert answers[0] == answers[1] == {"task_id": task_id, "task_status": "processing"}
     assert answers[2]["task_status"] == "SUCCESS"
@@ -186,7 +186,7 @@ def test_a_stale_status(sandbox: Sandbox, http: httpx.Client, submit: Submit, fi
 
 def test_shapes_of_data(sandbox: Sandbox, http: httpx.Client, submit: Submit) -> None:
     """A list for a single status, a single object for a batch."""
-    sandbox.script(Fault(faults.ListData(), on="status"), Fault(faults.SingleObject(), on="batch"))
+    sandbox.inject(Fault(faults.ListData(), on="status"), Fault(faults.SingleObject(), on="batch"))
     data = submit(prompt=STUCK, image_number=2).json()["data"]
     status = http.get(f"/v1/generation/{data['task_ids'][0]}/status").json()["data"]
     batch = http.get(f"/v1/generation/batch/{data['batch_id']}/status").json()["data"]
@@ -195,7 +195,7 @@ def test_shapes_of_data(sandbox: Sandbox, http: httpx.Client, submit: Submit) ->
 
 def test_a_batch_lacks_tasks(sandbox: Sandbox, http: httpx.Client, submit: Submit) -> None:
     """The last tasks are missing from the batch, not from the world."""
-    sandbox.script(Fault(faults.MissingTasks(2), on="batch"))
+    sandbox.inject(Fault(faults.MissingTasks(2), on="batch"))
     data = submit(prompt=STUCK, image_number=3).json()["data"]
     batch = http.get(f"/v1/generation/batch/{data['batch_id']}/status").json()["data"]
     assert [task["task_id"] for task in batch] == data["task_ids"][:1]
@@ -205,8 +205,8 @@ def test_outputs_in_other_forms(sandbox: Sandbox, http: httpx.Client, submit: Su
     """As objects, in an inner object, or not at all."""
     task = finished(submit().json()["data"]["task_ids"][0])
     url, task_id = task["images"][0], task["task_id"]
-    sandbox.script(Fault(faults.ObjectOutputs("image_url"), nth=1), Fault(faults.Nested("output"), nth=2))
-    sandbox.script(Fault(faults.NoOutputs(), nth=3))
+    sandbox.inject(Fault(faults.ObjectOutputs("image_url"), nth=1), Fault(faults.NestedOutputs("output"), nth=2))
+    sandbox.inject(Fault(faults.NoOutputs(), nth=3))
     first, second, third = (http.get(f"/v1/generation/{task_id}/status").json()["data"] for _ in range(3))
     assert first["images"] == [{"image_url": url}]
     assert (second["output"], "images" in second) == ({"images": [url]}, False)
@@ -215,21 +215,21 @@ def test_outputs_in_other_forms(sandbox: Sandbox, http: httpx.Client, submit: Su
 
 def test_a_nested_reason(sandbox: Sandbox, submit: Submit, finished: Finished) -> None:
     """The reason of a failure goes down with the outputs, as `message`."""
-    sandbox.script(Fault(faults.Nested()))
+    sandbox.inject(Fault(faults.NestedOutputs()))
     data = finished(submit(prompt=FAIL).json()["data"]["task_ids"][0])
-    assert (data["task_result"]["message"], "msg" in data) == (sandbox.world.tasks[0].reason, False)
+    assert (data["task_result"]["message"], "msg" in data) == (sandbox.weryai.tasks[0].reason, False)
 
 
 def test_faults_add_up(sandbox: Sandbox, submit: Submit) -> None:
     """Two shapes at once, in the order of the script."""
-    sandbox.script(Fault(faults.SingleTaskId()), Fault(faults.Success200()))
+    sandbox.inject(Fault(faults.SingleTaskId()), Fault(faults.Success200()))
     body = submit().json()
     assert (body["status"], "task_id" in body["data"]) == (200, True)
 
 
 def test_a_fault_strikes_only_what_it_names(sandbox: Sandbox, submit: Submit) -> None:
     """`match` finds prompts and ids; other calls go by untouched."""
-    sandbox.script(Fault(faults.SERVER_ERROR, on="submit", match="dragon"))
+    sandbox.inject(Fault(faults.SERVER_ERROR, on="submit", match="dragon"))
     assert [submit(prompt=prompt).status_code for prompt in ("a dragon", "a cat")] == [500, 200]
 
 
@@ -237,9 +237,9 @@ def test_nth_times_and_share() -> None:
     """`nth` strikes once, `times` so often, a share of all calls in an order the seed fixes."""
 
     def struck(fault: Fault, seed: int = 0) -> list[int]:
-        script = Script(seed)
+        script = FaultScript(seed)
         script.add([fault])
-        return [number for number in range(1, 1001) if script.strike(Call("status"))]
+        return [number for number in range(1, 1001) if script.apply(FaultCall("status"))]
 
     assert struck(Fault(faults.Empty(), nth=3)) == [3]
     assert struck(Fault(faults.Empty(), times=2)) == [1, 2]
@@ -264,17 +264,17 @@ def test_a_fault_wants_a_value() -> None:
 
 def test_refused_polls_count_as_polls(sandbox: Sandbox, http: httpx.Client) -> None:
     """A status request is counted although a fault answers it."""
-    sandbox.script(Fault(faults.SERVER_ERROR, on="status"))
+    sandbox.inject(Fault(faults.SERVER_ERROR, on="status"))
     http.get("/v1/generation/task_x/status")
-    assert sandbox.world.counters.polls == {"task_x": 1}
+    assert sandbox.weryai.counters.polls == {"task_x": 1}
 
 
 def test_faults_that_find_nothing_to_spoil(sandbox: Sandbox, http: httpx.Client) -> None:
     """A balance has no tasks, ids or outputs: shapes meant for those leave it alone, as they do pages of HTML."""
-    kinds = (faults.NoIds(), faults.Stale(), faults.SingleObject(), faults.MissingTasks(), faults.ListData())
-    sandbox.script(*(Fault(kind) for kind in kinds))
+    kinds = (faults.NoIds(), faults.StaleStatus(), faults.SingleObject(), faults.MissingTasks(), faults.ListData())
+    sandbox.inject(*(Fault(kind) for kind in kinds))
     assert http.get("/v1/generation/balance").json()["data"] == 10_000
-    sandbox.script(Fault(faults.Refuse(502, html=True, processed=True)), Fault(faults.TextInMsg()))
+    sandbox.inject(Fault(faults.ErrorResponse(502, html=True, processed=True)), Fault(faults.TextInMsg()))
     assert http.get("/v1/generation/balance").text.startswith("<html>")
 
 
@@ -296,18 +296,18 @@ SUBMISSIONS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("path", SUBMISSIONS)
 def test_ids_of_every_shape_are_spoiled(sandbox: Sandbox, http: httpx.Client, path: str) -> None:
     """Submissions without a batch lose their ids, or get numbers for them, like the others; a status keeps its id."""
-    sandbox.script(Fault(faults.NoIds(), times=1))
+    sandbox.inject(Fault(faults.NoIds(), times=1))
     assert http.post(f"/v1/generation/{path}", json=SUBMISSIONS[path]).json()["data"] == {}
-    sandbox.script(Fault(faults.NumericTaskIds(), on="submit"))
+    sandbox.inject(Fault(faults.NumericTaskIds(), on="submit"))
     number = http.post(f"/v1/generation/{path}", json=SUBMISSIONS[path]).json()["data"]["task_id"]
-    sandbox.script(Fault(faults.NoIds(), on="status"))
-    assert http.get(f"/v1/generation/{number}/status").json()["data"]["task_id"] == sandbox.world.tasks[-1].id
+    sandbox.inject(Fault(faults.NoIds(), on="status"))
+    assert http.get(f"/v1/generation/{number}/status").json()["data"]["task_id"] == sandbox.weryai.tasks[-1].id
 
 
 @pytest.mark.parametrize("kind", [faults.Success200(), faults.TextInMsg(), faults.NoIds(), faults.ListData()])
 def test_what_has_no_envelope_is_left_alone(sandbox: Sandbox, http: httpx.Client, kind: Kind) -> None:
     """A chat and its models are answered without an envelope, so that there is none to spoil."""
-    sandbox.script(Fault(kind))
+    sandbox.inject(Fault(kind))
     chat = {"model": "GPT_5_5", "messages": [{"role": "user", "content": "hi"}]}
     assert set(http.post("/v1/chat/completions", json=chat).json()) >= {"choices", "usage"}
     assert list(http.get("/v1/chat/models").json()) == ["models"]
@@ -327,13 +327,13 @@ def test_outputs_of_every_kind_are_spoiled(sandbox: Sandbox, http: httpx.Client)
     """Words in capitals, videos that are objects already, and texts are met by the kinds made for them."""
     song = {"type": "VOCAL_SONG", "description": "sea"}
     video = {"model": "SORA_2", "prompt": "sea", "duration": 4}
-    sandbox.script(Fault(faults.StatusWords(success="done"), on="status"))
+    sandbox.inject(Fault(faults.StatusWords(success="done"), on="status"))
     assert outcome(http, "music/generate", **song)["task_status"] == "done"
-    sandbox.script(Fault(faults.ObjectOutputs(key="video_url"), on="status"))
+    sandbox.inject(Fault(faults.ObjectOutputs(key="video_url"), on="status"))
     (output,) = outcome(http, "text-to-video", **video)["videos"]
     assert output["video_url"].endswith(".mp4")
     assert output["cover_image_url"].endswith(".png")
-    sandbox.script(Fault(faults.NoOutputs(), on="status"))
+    sandbox.inject(Fault(faults.NoOutputs(), on="status"))
     bare = {"task_id", "task_status", "cost_credits"}
     assert set(outcome(http, "music/generate", **song)) == bare
     assert set(outcome(http, "speech-recognize", audio_url="https://example.com/a.wav")) == bare
@@ -358,13 +358,13 @@ def test_outputs_of_every_kind_are_spoiled(sandbox: Sandbox, http: httpx.Client)
 )
 def test_every_call_has_a_name_for_faults(sandbox: Sandbox, http: httpx.Client, on: On, method: str, path: str) -> None:
     """A fault for these calls strikes this one."""
-    sandbox.script(Fault(faults.UNAVAILABLE, on=on))
+    sandbox.inject(Fault(faults.UNAVAILABLE, on=on))
     assert http.request(method, path).status_code == 503
 
 
 def test_faults_know_chats_and_tools_by_what_they_say_and_show(sandbox: Sandbox, http: httpx.Client) -> None:
     """A match is looked for in messages, and in the addresses of files where nothing is said."""
-    sandbox.script(Fault(faults.UNAVAILABLE, match="lighthouse"))
+    sandbox.inject(Fault(faults.UNAVAILABLE, match="lighthouse"))
     messages = [{"role": "user", "content": "draw a lighthouse"}]
     assert http.post("/v1/chat/completions", json={"model": "A", "messages": messages}).status_code == 503
     body = {"img_url": "https://example.com/lighthouse.png"}

@@ -126,7 +126,7 @@ def test_shapes(ratio: str, size: tuple[int, int]) -> None:
 
 def test_a_cut_file_breaks_half_way(sandbox: Sandbox, url: str) -> None:
     """The length promises all, the connection breaks after some."""
-    sandbox.script(Fault(faults.CutOff(0.5), on="file", times=1))
+    sandbox.inject(Fault(faults.TruncatedFile(0.5), on="file", times=1))
     received = bytearray()
     with httpx.stream("GET", url) as answer, pytest.raises(httpx.TransportError):
         for chunk in answer.iter_bytes():
@@ -138,9 +138,9 @@ def test_a_cut_file_breaks_half_way(sandbox: Sandbox, url: str) -> None:
 
 def test_file_faults(sandbox: Sandbox, url: str) -> None:
     """A file may be of the wrong type, missing, forbidden, or elsewhere."""
-    sandbox.script(Fault(faults.ContentType("text/html"), on="file", times=1))
-    sandbox.script(Fault(faults.NOT_FOUND, on="file", nth=2), Fault(faults.FORBIDDEN, on="file", nth=3))
-    sandbox.script(Fault(faults.Redirect("http://elsewhere.invalid/x"), on="file", nth=4))
+    sandbox.inject(Fault(faults.ContentType("text/html"), on="file", times=1))
+    sandbox.inject(Fault(faults.NOT_FOUND, on="file", nth=2), Fault(faults.FORBIDDEN, on="file", nth=3))
+    sandbox.inject(Fault(faults.Redirect("http://elsewhere.invalid/x"), on="file", nth=4))
     answers = [httpx.get(url) for _ in range(5)]
     assert [answer.status_code for answer in answers] == [200, 404, 403, 302, 200]
     assert answers[0].headers["content-type"] == "text/html"

@@ -71,7 +71,7 @@ def test_a_hanging_request_does_not_hold_up_the_end(kind: faults.LostAnswer | fa
     with Sandbox(faults=[Fault(kind)]) as sandbox:
         thread = threading.Thread(target=hang, args=(sandbox.url,))
         thread.start()
-        while not sandbox.world.counters.requests:
+        while not sandbox.weryai.counters.requests:
             threading.Event().wait(0.01)
     thread.join(timeout=10)
     assert len(ended) == 1

@@ -13,11 +13,11 @@ import attrs
 import httpx
 import pytest
 
-from aiowery.sandbox import FAIL, STUCK, Fault, Sandbox, World, faults
-from aiowery.sandbox._faults.script import Script
+from aiowery.sandbox import FAIL, STUCK, Fault, Sandbox, WeryAIState, faults
+from aiowery.sandbox._faults.script import FaultScript
 from aiowery.sandbox._weryai import webhooks
-from aiowery.sandbox._weryai.state import Order
-from aiowery.sandbox._weryai.webhooks import Messenger
+from aiowery.sandbox._weryai.state import TaskSpec
+from aiowery.sandbox._weryai.webhooks import WebhookSender
 
 if TYPE_CHECKING:
     from aiowery.sandbox._faults.script import Kind, On
@@ -104,8 +104,8 @@ class Caller:
 
     async def noted(self, number: int) -> tuple[tuple[str, int | None], ...]:
         """Wait until the sandbox has got rid of so many deliveries, and return what became of them."""
-        await until(lambda: len(self.sandbox.world.counters.deliveries) >= number)
-        return self.sandbox.world.counters.deliveries
+        await until(lambda: len(self.sandbox.weryai.counters.deliveries) >= number)
+        return self.sandbox.weryai.counters.deliveries
 
 
 @asynccontextmanager
@@ -163,10 +163,10 @@ async def test_two_tools_call_nobody_back() -> None:
         hook = {"webhook_url": here.hook}
         await caller.http.post("/v1/generation/video-extend", json={"video_url": video, "prompt": "on", **hook})
         await caller.http.post("/v1/generation/video-merge", json={"video_urls": [video, video], **hook})
-        await until(lambda: caller.sandbox.world.active == 0)
+        await until(lambda: caller.sandbox.weryai.active == 0)
         task_id = await caller.order(here.hook)
         assert await caller.noted(1) == ((task_id, 200),)
-    assert (len(caller.sandbox.world.tasks), here.ids) == (3, [task_id])
+    assert (len(caller.sandbox.weryai.tasks), here.ids) == (3, [task_id])
 
 
 @pytest.mark.parametrize(("answer", "status"), [(SERVER_ERROR, 500), (b"hello\r\n", None), (b"", None)])
@@ -218,10 +218,10 @@ async def test_a_silent_receiver_holds_up_nobody_else() -> None:
 
 async def test_thousands_at_once_all_arrive() -> None:
     """A burst is delivered over a bounded number of connections, each task once."""
-    world = World(speed=1e6, in_flight=2000)
+    world = WeryAIState(speed=1e6, in_flight=2000)
     async with receiver() as here:
-        messenger = Messenger(world, Script())
-        batch = world.submit(Order("sea", "QWEN_IMAGE", pictures=2000, webhook_url=here.hook))
+        messenger = WebhookSender(world, FaultScript())
+        batch = world.submit(TaskSpec("sea", "QWEN_IMAGE", pictures=2000, webhook_url=here.hook))
         for task in batch.tasks:
             messenger.watch(task, "http://127.0.0.1/")
         await until(lambda: len(world.counters.deliveries) == 2000)
@@ -233,10 +233,10 @@ async def test_thousands_at_once_all_arrive() -> None:
 
 async def test_a_delivery_comes_twice() -> None:
     """The same again, so many real seconds later; both are noted."""
-    async with receiver() as here, calling(Fault(faults.Twice(apart=0.2), on="delivery")) as caller:
+    async with receiver() as here, calling(Fault(faults.DuplicateDelivery(apart=0.2), on="delivery")) as caller:
         task_id = await caller.order(here.hook)
         assert await caller.noted(2) == ((task_id, 200), (task_id, 200))
-        task = caller.sandbox.world.task(task_id)
+        task = caller.sandbox.weryai.task(task_id)
     first, second = here.arrivals
     assert first.body == second.body
     assert task is not None
@@ -245,10 +245,10 @@ async def test_a_delivery_comes_twice() -> None:
 
 async def test_a_late_delivery_is_overtaken() -> None:
     """It comes so many real seconds after the end of its task, out of order."""
-    async with receiver() as here, calling(Fault(faults.Late(0.3), on="delivery", nth=1)) as caller:
+    async with receiver() as here, calling(Fault(faults.DelayedDelivery(0.3), on="delivery", nth=1)) as caller:
         first, second = [await caller.order(here.hook) for _ in range(2)]
         await caller.noted(2)
-        task = caller.sandbox.world.task(first)
+        task = caller.sandbox.weryai.task(first)
     assert here.ids == [second, first]
     assert task is not None
     assert here.arrivals[1].at - task.ends_at >= 0.3
@@ -256,7 +256,7 @@ async def test_a_late_delivery_is_overtaken() -> None:
 
 async def test_a_delivery_is_never_sent() -> None:
     """What is undelivered neither arrives nor counts."""
-    async with receiver() as here, calling(Fault(faults.Undelivered(), on="delivery", times=1)) as caller:
+    async with receiver() as here, calling(Fault(faults.DroppedDelivery(), on="delivery", times=1)) as caller:
         await caller.order(here.hook)
         second = await caller.order(here.hook)
         assert await caller.noted(1) == ((second, 200),)
@@ -265,11 +265,11 @@ async def test_a_delivery_is_never_sent() -> None:
 
 async def test_a_forged_delivery_comes_before_the_end() -> None:
     """It reports the success of a task that goes on, with outputs from elsewhere; the truth follows."""
-    forgery = Fault(faults.Forged("http://forged.invalid/"), on="delivery")
+    forgery = Fault(faults.ForgedDelivery("http://forged.invalid/"), on="delivery")
     async with receiver() as here, calling(forgery, speed=30) as caller:
         task_id = await caller.order(here.hook, FAIL)
         assert await caller.noted(2) == ((task_id, 200), (task_id, 200))
-        task = caller.sandbox.world.task(task_id)
+        task = caller.sandbox.weryai.task(task_id)
     forged, true = here.arrivals
     assert task is not None
     assert task.accepted_at < forged.at < task.ends_at <= true.at
@@ -280,7 +280,7 @@ async def test_a_forged_delivery_comes_before_the_end() -> None:
 
 async def test_a_task_without_an_end_is_delivered_by_forgers_only() -> None:
     """A stuck task is never told of, except by a lie."""
-    async with receiver() as here, calling(Fault(faults.Forged(), on="delivery", match="forge")) as caller:
+    async with receiver() as here, calling(Fault(faults.ForgedDelivery(), on="delivery", match="forge")) as caller:
         await caller.order(here.hook, STUCK)
         lied = await caller.order(here.hook, f"forge {STUCK}")
         assert await caller.noted(1) == ((lied, 200),)
@@ -313,7 +313,9 @@ async def test_a_delivery_says_it_is_something_else() -> None:
 
 async def test_a_delivery_has_another_shape() -> None:
     """What spoils the answers about tasks spoils what is delivered of them, in the same words."""
-    script = [Fault(kind, on="delivery") for kind in (faults.StatusWords(success="succeed"), faults.Nested("result"))]
+    script = [
+        Fault(kind, on="delivery") for kind in (faults.StatusWords(success="succeed"), faults.NestedOutputs("result"))
+    ]
     async with receiver() as here, calling(*script) as caller:
         await caller.order(here.hook)
         await caller.noted(1)
@@ -323,7 +325,7 @@ async def test_a_delivery_has_another_shape() -> None:
 
 async def test_faults_of_a_delivery_add_up() -> None:
     """Each strikes all that those before it have made: both copies are broken, the forged delivery is not."""
-    kinds = (faults.NotJson(), faults.Twice(), faults.Forged())
+    kinds = (faults.NotJson(), faults.DuplicateDelivery(), faults.ForgedDelivery())
     async with receiver() as here, calling(*(Fault(kind, on="delivery") for kind in kinds)) as caller:
         await caller.order(here.hook)
         await caller.noted(4)
@@ -333,7 +335,7 @@ async def test_faults_of_a_delivery_add_up() -> None:
 @pytest.mark.parametrize("match", ["whale", "/hook/left"])
 async def test_a_fault_chooses_deliveries_by_what_they_are_about(match: str) -> None:
     """`match` is looked for in the prompt and in the path of the address, not in the rest of it."""
-    async with receiver() as here, calling(Fault(faults.Undelivered(), on="delivery", match=match)) as caller:
+    async with receiver() as here, calling(Fault(faults.DroppedDelivery(), on="delivery", match=match)) as caller:
         left = here.hook.replace("/hook", "/hook/left")
         await caller.order(left, "a whale")
         task_id = await caller.order(f"http://127.0.0.1:{here.port}/hook?/hook/left=whale", "a shark")
@@ -347,8 +349,8 @@ async def test_a_fault_chooses_deliveries_by_task_id() -> None:
     async with receiver() as here, calling() as caller:
         answer = await caller.http.post("/v1/generation/podcast/generate/text", json=query)
         task_id = answer.json()["data"]["task_id"]
-        await until(lambda: caller.sandbox.world.active == 0)
-        caller.sandbox.script(Fault(faults.NotJson("gone"), on="delivery", match=task_id))
+        await until(lambda: caller.sandbox.weryai.active == 0)
+        caller.sandbox.inject(Fault(faults.NotJson("gone"), on="delivery", match=task_id))
         await caller.http.post(f"/v1/generation/podcast/generate/{task_id}/audio", json={"webhook_url": here.hook})
         assert await caller.noted(1) == ((task_id, 200),)
     assert here.arrivals[0].body == b"gone"
@@ -367,9 +369,20 @@ async def test_a_delivery_is_not_any_call() -> None:
 @pytest.mark.parametrize(
     ("kind", "on"),
     [
-        *((kind, "delivery") for kind in (faults.LostAnswer(), faults.Reset(), faults.SlowBody(), faults.CutOff())),
+        *(
+            (kind, "delivery")
+            for kind in (faults.LostAnswer(), faults.Reset(), faults.SlowBody(), faults.TruncatedFile())
+        ),
         *((kind, "delivery") for kind in (faults.SERVER_ERROR, faults.NotFoundYet(), faults.Redirect("http://a"))),
-        *((kind, "any") for kind in (faults.Twice(), faults.Late(), faults.Undelivered(), faults.Forged())),
+        *(
+            (kind, "any")
+            for kind in (
+                faults.DuplicateDelivery(),
+                faults.DelayedDelivery(),
+                faults.DroppedDelivery(),
+                faults.ForgedDelivery(),
+            )
+        ),
     ],
 )
 async def test_a_kind_that_cannot_strike_is_refused(kind: Kind, on: On) -> None:

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiowery.sandbox import FAIL, MODERATED, SLOW, STUCK, State, World
+from aiowery.sandbox import FAIL, MODERATED, SLOW, STUCK, SandboxTaskState, WeryAIState
 from aiowery.sandbox._answer import Refused
-from aiowery.sandbox._weryai.state import Order
+from aiowery.sandbox._weryai.state import TaskSpec
 
-ORDER = Order(prompt="hills", model="WERYAI_IMAGE_2_0", aspect_ratio="1:1")
+ORDER = TaskSpec(prompt="hills", model="WERYAI_IMAGE_2_0", aspect_ratio="1:1")
 
 
 @attrs.define
@@ -30,16 +30,21 @@ class Clock:
 def test_a_task_waits_then_runs_then_is_done() -> None:
     """States follow each other at the times the task was given."""
     clock = Clock()
-    world = World(clock=clock)
+    world = WeryAIState(clock=clock)
     task = world.submit(ORDER).tasks[0]
     times = [0.0, task.starts_at, task.ends_at - 0.001, task.ends_at]
-    assert [task.state(time) for time in times] == [State.WAITING, State.PROCESSING, State.PROCESSING, State.SUCCESS]
+    assert [task.state(time) for time in times] == [
+        SandboxTaskState.WAITING,
+        SandboxTaskState.PROCESSING,
+        SandboxTaskState.PROCESSING,
+        SandboxTaskState.SUCCESS,
+    ]
     assert 6 <= task.ends_at <= 11
 
 
 def test_speed_divides_durations() -> None:
     """A hundred times faster is a hundredth of the time, with the same seed."""
-    slow, fast = (World(clock=Clock(), speed=speed).submit(ORDER).tasks[0] for speed in (1, 100))
+    slow, fast = (WeryAIState(clock=Clock(), speed=speed).submit(ORDER).tasks[0] for speed in (1, 100))
     assert fast.ends_at == pytest.approx(slow.ends_at / 100)
 
 
@@ -47,7 +52,7 @@ def test_durations_follow_the_seed() -> None:
     """The same seed gives the same durations in the same order; another seed gives others."""
 
     def durations(seed: int) -> list[float]:
-        world = World(clock=Clock(), seed=seed)
+        world = WeryAIState(clock=Clock(), seed=seed)
         return [world.submit(ORDER).tasks[0].ends_at for _ in range(5)]
 
     assert durations(1) == durations(1)
@@ -62,13 +67,13 @@ def test_durations_may_be_given(
     durations: tuple[float, float] | dict[str, tuple[float, float]], model: str, expected: float
 ) -> None:
     """One pair for all models, a pair by model, or a pair for the rest."""
-    world = World(clock=Clock(), durations=durations)
+    world = WeryAIState(clock=Clock(), durations=durations)
     assert world.submit(attrs.evolve(ORDER, model=model)).tasks[0].ends_at == expected
 
 
 def test_ids_are_never_equal() -> None:
     """Tasks and batches of one world have ids of their own, and another run has others."""
-    worlds = [World(credits=1000, in_flight=1000, clock=Clock()) for _ in range(2)]
+    worlds = [WeryAIState(credits=1000, in_flight=1000, clock=Clock()) for _ in range(2)]
     for world in worlds:
         for _ in range(300):
             world.submit(ORDER)
@@ -78,7 +83,7 @@ def test_ids_are_never_equal() -> None:
 
 def test_a_task_is_found_by_its_digits_as_a_number() -> None:
     """The hexadecimal digits of an id, written in decimal, find the task as well."""
-    world = World(clock=Clock())
+    world = WeryAIState(clock=Clock())
     task = world.submit(ORDER).tasks[0]
     assert world.task(task.id) is task
     assert world.task(str(int(task.id.removeprefix("task_"), 16))) is task
@@ -88,7 +93,7 @@ def test_a_task_is_found_by_its_digits_as_a_number() -> None:
 def test_places_are_free_again_when_tasks_end() -> None:
     """Finished tasks no longer count against the limit."""
     clock = Clock()
-    world = World(in_flight=1, clock=clock)
+    world = WeryAIState(in_flight=1, clock=clock)
     task = world.submit(ORDER).tasks[0]
     with pytest.raises(Refused) as refused:
         world.submit(ORDER)
@@ -100,7 +105,7 @@ def test_places_are_free_again_when_tasks_end() -> None:
 
 def test_credits_run_out() -> None:
     """An order that costs more than is left is refused whole."""
-    world = World(credits=3, clock=Clock())
+    world = WeryAIState(credits=3, clock=Clock())
     world.submit(attrs.evolve(ORDER, pictures=2))
     with pytest.raises(Refused) as refused:
         world.submit(attrs.evolve(ORDER, pictures=2))
@@ -110,23 +115,23 @@ def test_credits_run_out() -> None:
 def test_marks_slow_or_stop_a_task() -> None:
     """A slow task takes ten times as long, a stuck one never ends."""
     usual, slow, stuck = (
-        World(clock=Clock()).submit(attrs.evolve(ORDER, prompt=prompt)).tasks[0] for prompt in ("x", SLOW, STUCK)
+        WeryAIState(clock=Clock()).submit(attrs.evolve(ORDER, prompt=prompt)).tasks[0] for prompt in ("x", SLOW, STUCK)
     )
     assert slow.ends_at == pytest.approx(10 * usual.ends_at)
-    assert stuck.state(1e9) is State.PROCESSING
+    assert stuck.state(1e9) is SandboxTaskState.PROCESSING
 
 
 def test_a_speed_of_nothing_is_refused() -> None:
     """Time that stands still is a mistake of the caller."""
     with pytest.raises(ValueError, match="speed must be above zero"):
-        World(speed=0)
+        WeryAIState(speed=0)
 
 
 @given(steps=st.lists(st.tuples(st.booleans(), st.integers(1, 4), st.floats(0, 20)), max_size=40))
 def test_no_credit_is_lost(steps: list[tuple[bool, int, float]]) -> None:
     """At any time: what is left, plus what was charged, less what came back, is the beginning."""
     clock = Clock()
-    world = World(credits=50, clock=clock)
+    world = WeryAIState(credits=50, clock=clock)
     for fails, pictures, seconds in steps:
         try:
             world.submit(attrs.evolve(ORDER, prompt=FAIL if fails else "x", pictures=pictures))
@@ -146,7 +151,7 @@ def test_marks_count_wherever_there_are_words(place: str, mark: str, fails: bool
         "lyrics": attrs.evolve(ORDER, text=mark),
         "lines": attrs.evolve(ORDER, turns=({"content": "Hm."}, {"content": mark})),
     }
-    task = World(clock=Clock()).submit(orders[place]).tasks[0]
+    task = WeryAIState(clock=Clock()).submit(orders[place]).tasks[0]
     assert (bool(task.reason), task.ends_at < 1e9) == (fails, ends)
 
 
@@ -154,12 +159,12 @@ def test_marks_count_wherever_there_are_words(place: str, mark: str, fails: bool
 def test_moderation_reads_all_words(place: dict[str, Any]) -> None:
     """Lyrics and lines are moderated like a prompt."""
     with pytest.raises(Refused) as refused:
-        World(clock=Clock()).submit(attrs.evolve(ORDER, **place))
+        WeryAIState(clock=Clock()).submit(attrs.evolve(ORDER, **place))
     assert refused.value.code == 1005
 
 
 def test_a_number_of_any_length_is_looked_up() -> None:
     """Digits beyond every id find nothing, however many there are."""
-    world = World(clock=Clock())
+    world = WeryAIState(clock=Clock())
     assert world.task("9" * 5000) is None
     assert world.batch("9" * 5000) is None

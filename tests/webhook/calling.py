@@ -13,7 +13,7 @@ import httpx
 import uvicorn
 from support import World
 
-from aiowery._core.webhook_config import ref_of
+from aiowery._core.webhook_config import submission_id_of
 from aiowery.sandbox._http.prompt_server import PromptServer
 from aiowery.webhook import Receiver, Webhooks
 
@@ -96,12 +96,12 @@ class Known:
 
     async def knows(self, ref: str) -> bool:
         """Know one mark."""
-        return ref == ref_of(TOKEN)
+        return ref == submission_id_of(TOKEN)
 
-    async def delivered(self, ref: str, task_id: str, *, ended: bool) -> bool:
+    async def on_delivery(self, ref: str, task_id: str, *, ended: bool) -> bool:
         """Know one mark."""
         assert ended
-        if ref != ref_of(TOKEN) or task_id != "task_1":
+        if ref != submission_id_of(TOKEN) or task_id != "task_1":
             return False
         self.told.append(task_id)
         return True

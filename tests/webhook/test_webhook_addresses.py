@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from support import client_of, ledger_of
 from webhook.calling import JSON, TOKEN, CallingWorld, Known, delivery, served
 
-from aiowery._core.webhook_config import ref_of
+from aiowery._core.webhook_config import submission_id_of
 from aiowery.errors import LedgerError, SubmissionInDoubt
-from aiowery.ledger import Item, MemoryLedger, State
+from aiowery.ledger import MemoryLedger, NewEntry, State
 from aiowery.testing import run_virtual
 from aiowery.webhook import Receiver
 from aiowery.weryai import TextToImage
@@ -132,25 +132,25 @@ async def test_a_hard_body_costs_a_stranger_nothing_and_us_neither() -> None:
 async def test_a_ledger_expects_calls_for_every_attempt(kind: str, state: State, tmp_path: Path) -> None:
     """From the first byte of the POST on, whatever became of it, also once it was released; not before."""
     async with ledger_of(kind, tmp_path) as ledger, Receiver(ledger=ledger) as receiver:
-        ref, sent = ref_of(TOKEN), state not in {State.NEW, State.CLAIMED}
-        (entry,) = await ledger.enter("b", [Item(key="k", position=0, request={})], claim=state is not State.NEW)
+        ref, sent = submission_id_of(TOKEN), state not in {State.NEW, State.CLAIMED}
+        (entry,) = await ledger.add("b", [NewEntry(key="k", index=0, request={})], claim=state is not State.NEW)
         if sent:
-            await ledger.fence(entry.id, ref, 1.0)
+            await ledger.mark_sending(entry.id, ref, 1.0)
         if state in {State.ACCEPTED, State.DONE}:
-            await ledger.accepted(ref, ["task_1"])
+            await ledger.mark_accepted(ref, ["task_1"])
         if state is State.DONE:
-            await ledger.ended(entry.id, State.DONE)
+            await ledger.mark_finished(entry.id, State.DONE)
         if state is State.FAILED:
-            await ledger.refused(ref, "no", again=False)
+            await ledger.mark_refused(ref, "no", again=False)
         if state is State.IN_DOUBT:
-            await ledger.doubt(ref, "lost")
+            await ledger.mark_in_doubt(ref, "lost")
         assert await asks(receiver, TOKEN) == sent
         assert not await asks(receiver, STRANGE)
         if state is State.IN_DOUBT:
-            await ledger.release(entry.id)
+            await ledger.resolve_unsent(entry.id)
             assert await asks(receiver, TOKEN)
         if state is State.SENDING:
-            await ledger.unsent(ref)
+            await ledger.mark_unsent(ref)
             assert not await asks(receiver, TOKEN)
 
 

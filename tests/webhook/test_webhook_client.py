@@ -49,7 +49,7 @@ def test_each_submission_has_an_address_of_its_own() -> None:
         world = CallingWorld(seconds=1.0)
         async with client_of(world, webhooks=world.webhooks, reuse=True) as client:
             await asyncio.gather(*(client.run(TextToImage(prompt=f"cat {n}")) for n in range(5)))
-            refs = {entry.ref for entry in await client.ledger.entries()}
+            refs = {entry.submission_id for entry in await client.ledger.entries()}
         tokens = {address.removeprefix(PUBLIC + "/") for address in world.addresses.values()}
         assert len(tokens) == 5
         assert all(len(token) == 32 and int(token, 16) >= 0 for token in tokens)
@@ -63,15 +63,15 @@ def test_all_requests_that_may_carry_an_address_do() -> None:
     provider = WeryAI._provider
     for name, cls in REQUESTS.items():
         request: Request[Any] = smallest(name)
-        asked = provider.called_back(request, f"{PUBLIC}/x")
-        documented = hasattr(request, "webhook_url") and request.answer_within is None
+        asked = provider.with_webhook(request, f"{PUBLIC}/x")
+        documented = hasattr(request, "webhook_url") and request.direct_timeout is None
         assert (asked is not None) == documented, cls
-    assert provider.called_back(VideoExtend(video_url="https://e.com/v.mp4", prompt="on"), PUBLIC) is None
-    assert provider.called_back(VideoMerge(video_urls=["https://e.com/1.mp4", "https://e.com/2.mp4"]), PUBLIC) is None
-    assert provider.called_back(Chat(messages="hello", model="GPT_4O"), PUBLIC) is None
-    assert provider.called_back(DeepResearch(input="why?", model="GEMINI_25_PRO"), PUBLIC) is None
+    assert provider.with_webhook(VideoExtend(video_url="https://e.com/v.mp4", prompt="on"), PUBLIC) is None
+    assert provider.with_webhook(VideoMerge(video_urls=["https://e.com/1.mp4", "https://e.com/2.mp4"]), PUBLIC) is None
+    assert provider.with_webhook(Chat(messages="hello", model="GPT_4O"), PUBLIC) is None
+    assert provider.with_webhook(DeepResearch(input="why?", model="GEMINI_25_PRO"), PUBLIC) is None
     own = TextToImage(prompt="a cat", webhook_url="https://elsewhere.example/")
-    assert provider.called_back(own, PUBLIC) is None
+    assert provider.with_webhook(own, PUBLIC) is None
 
 
 def test_a_request_with_its_own_address_is_polled_as_usual() -> None:
@@ -97,7 +97,7 @@ def test_polling_comes_back_when_nobody_calls() -> None:
             statistics = client.statistics().webhooks
         assert delays[0] < 3.1
         assert statistics is not None
-        assert (statistics.first, statistics.late, statistics.safety_net) == (0, 8, 5.0)
+        assert (statistics.first, statistics.late, statistics.fallback_interval) == (0, 8, 5.0)
         looks = [len(times) for times in world.looks.values()]
         assert looks[0] == 1
         assert all(number in {3, 4} for number in looks[2:])
@@ -117,7 +117,7 @@ def test_the_net_widens_with_calls_and_narrows_without() -> None:
                 result = await client.run(CAT)
                 statistics = client.statistics().webhooks
                 assert statistics is not None
-                nets.append(statistics.safety_net)
+                nets.append(statistics.fallback_interval)
         assert nets == [30.0, 60.0, 60.0, 30.0]
         assert 54.0 <= (result.seconds or 0.0) <= 60.1
 
@@ -133,7 +133,7 @@ def test_the_net_does_not_outwait_who_waits() -> None:
             for _ in range(3):
                 await client.run(CAT)
             world.silent = True
-            results = await asyncio.gather(*(client.run(CAT, deadline=25) for _ in range(5)))
+            results = await asyncio.gather(*(client.run(CAT, timeout=25) for _ in range(5)))
             assert world.gets == 8
             assert all(19.9 < (result.seconds or 0.0) < 20.1 for result in results)
 
@@ -149,7 +149,7 @@ def test_impatient_waiters_make_no_more_looks_than_polling_does() -> None:
             job = await client.submit(CAT)
             for _ in range(100):
                 with pytest.raises(JobTimeout):
-                    await job.wait(deadline=1.0)
+                    await job.wait(timeout=1.0)
             assert job.age > 90
             assert len(world.looks["task_0"]) <= 25
 
@@ -183,7 +183,7 @@ def test_an_honest_call_after_a_forged_one_is_heard() -> None:
         world = CallingWorld(seconds=100.0)
         async with client_of(world, webhooks=world.webhooks) as client:
             for _ in range(3):
-                client._opened._watch.net.called()
+                client._runtime._watch.fallback.record_delivery()
             job = await client.submit(CAT)
             await asyncio.sleep(10.0)
             await world.call("task_0")
@@ -466,4 +466,4 @@ def test_no_token_is_logged(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_the_policy_can_be_scaled() -> None:
     """`faster` divides the net as everything else."""
-    assert PollPolicy().faster(10).safety_net == 6.0
+    assert PollPolicy().faster(10).webhook_fallback == 6.0

@@ -11,7 +11,7 @@ from support import client_of, envelope, ledger_of
 from webhook.calling import CallingWorld
 
 from aiowery import PollPolicy
-from aiowery._journal.journal import item_of
+from aiowery._journal.journal import new_entry
 from aiowery.errors import BudgetExceeded, SubmissionInDoubt
 from aiowery.ledger import Entry, Ledger, State
 from aiowery.testing import run_virtual
@@ -50,7 +50,7 @@ def test_a_call_that_came_while_we_waited_spares_the_doubt() -> None:
             statistics = client.statistics()
         assert result.task_ids == ("task_0",)
         assert len(world.posts) == 1
-        assert statistics.lane.in_use == 0
+        assert statistics.queue.in_use == 0
 
     run_virtual(main())
 
@@ -171,7 +171,7 @@ async def test_a_released_attempt_that_is_called_about_is_told(tmp_path: Path) -
         job = await client.resubmit(entry.id)
         assert await world.call("task_0") == 200
         assert (await job).task_ids == ("task_1",)
-        assert (await until(ledger, State.DONE)).late_ids == ("task_0",)
+        assert (await until(ledger, State.DONE)).late_task_ids == ("task_0",)
     assert len(world.posts) == 2
 
 
@@ -187,7 +187,7 @@ async def test_a_flood_of_forged_tasks_is_asked_about_a_bounded_number_of_times(
             await client.run(CAT)
         for number in range(200):
             assert await world.call("task_0", about=f"forged_{number}") == 200
-            assert len(client._opened._errands) <= 2
+            assert len(client._runtime._errands) <= 2
         await asyncio.sleep(1.5)
         for number in range(200):
             await world.call("task_0", about=f"forged_{number}")
@@ -227,11 +227,11 @@ async def test_a_podcasts_second_step_shares_the_task_of_its_first(tmp_path: Pat
         client_of(world, webhooks=world.webhooks, ledger=ledger, polling=QUICK) as client,
     ):
         await client.run(CAT)  # whatever made the task
-        (entry,) = await ledger.enter("b", [item_of(voice, client.base_url)], claim=True)
-        await ledger.fence(entry.id, "ref", 1.0)
-        await ledger.doubt("ref", "lost")
-        await ledger.delivered("ref", "task_0")
-        assert await client._opened.doubts.settled(entry.id) is not None
+        (entry,) = await ledger.add("b", [new_entry(voice, client.base_url)], claim=True)
+        await ledger.mark_sending(entry.id, "ref", 1.0)
+        await ledger.mark_in_doubt("ref", "lost")
+        await ledger.record_delivery("ref", "task_0")
+        assert await client._runtime.doubts.try_resolve(entry.id) is not None
 
 
 async def test_a_status_that_lags_behind_its_call_is_asked_about_again(tmp_path: Path) -> None:
@@ -262,11 +262,11 @@ async def test_two_processes_that_hear_the_same_settle_it_once(tmp_path: Path) -
     ):
 
         async def settled_by_the_other(request: Any, task_id: str, sent_at: float) -> bool:
-            assert await type(one._opened).may_be_of(other._opened, request, task_id, sent_at)
-            await other._opened.doubts.settled(1)
+            assert await type(one._runtime).may_belong_to(other._runtime, request, task_id, sent_at)
+            await other._runtime.doubts.try_resolve(1)
             return True
 
-        one._opened.may_be_of = settled_by_the_other  # type: ignore[method-assign]
+        one._runtime.may_belong_to = settled_by_the_other  # type: ignore[method-assign]
         (mine,) = [outcome async for outcome in one.stream([CAT], batch="cats")]
         (its,) = [outcome async for outcome in other.stream([CAT], batch="cats")]
     assert (mine.error, its.error) == (None, None)
@@ -282,13 +282,13 @@ async def test_a_call_that_is_recorded_while_the_client_closes_starts_nothing(tm
                 await client.run(CAT)
             before = asyncio.all_tasks()
             recording = asyncio.Event()
-            delivered = ledger.delivered
+            delivered = ledger.record_delivery
 
-            async def recorded(ref: str, task_id: str, *, ended: bool = True) -> Entry | None:
+            async def recorded(submission_id: str, task_id: str, *, ended: bool = True) -> Entry | None:
                 recording.set()
-                return await delivered(ref, task_id, ended=ended)
+                return await delivered(submission_id, task_id, ended=ended)
 
-            ledger.delivered = recorded  # type: ignore[method-assign]
+            ledger.record_delivery = recorded  # type: ignore[method-assign]
             calling = asyncio.create_task(world.call("task_0"))
             await recording.wait()
         assert await calling == 200

@@ -58,7 +58,7 @@ async def test_a_call_that_reaches_another_process_wakes_the_waiter(tmp_path: Pa
     webhooks = Webhooks(public_url=PUBLIC)
     delays: list[float] = []
     async with (
-        client_of(world, webhooks=webhooks, ledger=path, polling=PollPolicy(safety_net=600.0)) as client,
+        client_of(world, webhooks=webhooks, ledger=path, polling=PollPolicy(webhook_fallback=600.0)) as client,
         receiving(path) as url,
         httpx.AsyncClient() as http,
     ):

@@ -19,9 +19,9 @@ from starlette.routing import Mount
 from webhook.calling import JSON, TOKEN, Known, delivery, served
 
 from aiowery import PollPolicy, WeryAI
-from aiowery._core.webhook_config import ref_of
+from aiowery._core.webhook_config import submission_id_of
 from aiowery.errors import ConfigurationError, WebhookError
-from aiowery.ledger import Item, SqliteLedger
+from aiowery.ledger import NewEntry, SqliteLedger
 from aiowery.sandbox import Fault, Sandbox, faults
 from aiowery.webhook import Receiver, Webhooks, parse_delivery
 from aiowery.weryai import TextToImage
@@ -83,8 +83,8 @@ async def test_a_client_is_woken_through_every_framework(mounted: Callable[[Rece
         async with WeryAI(sandbox.key, base_url=sandbox.url, webhooks=webhooks) as client:
             async with asyncio.timeout(2.5):  # a first look by itself would come after 3 s
                 await client.run(TextToImage(prompt="a cat"))
-    assert sum(sandbox.world.counters.polls.values()) == 1
-    assert [status for _, status in sandbox.world.counters.deliveries] == [200]
+    assert sum(sandbox.weryai.counters.polls.values()) == 1
+    assert [status for _, status in sandbox.weryai.counters.deliveries] == [200]
 
 
 @pytest.mark.parametrize(
@@ -162,13 +162,13 @@ async def test_a_receiver_alone_keeps_the_ledger(tmp_path: Path) -> None:
     path = tmp_path / "jobs.db"
     ledger = SqliteLedger(path)
     await ledger.open()
-    (entry,) = await ledger.enter("b", [Item(key="k", position=0, request={})], claim=True)
-    await ledger.fence(entry.id, ref_of(TOKEN), 1.0)
+    (entry,) = await ledger.add("b", [NewEntry(key="k", index=0, request={})], claim=True)
+    await ledger.mark_sending(entry.id, submission_id_of(TOKEN), 1.0)
     receiver = Receiver(ledger=path)
     async with served(receiver, lifespan="on") as url, httpx.AsyncClient() as http:
         answers = [
             await http.post(f"{url}/{token}", content=delivery("task_1"), headers=JSON)
-            for token in (TOKEN, ref_of(TOKEN), "0" * 32)
+            for token in (TOKEN, submission_id_of(TOKEN), "0" * 32)
         ]
     assert [answer.status_code for answer in answers] == [200, 404, 404]
     assert [one.task_id for one in await ledger.deliveries()] == ["task_1"]
@@ -288,11 +288,11 @@ def test_another_framework_reads_a_delivery_by_itself() -> None:
 
 
 MISFORTUNES = {
-    "twice": Fault(faults.Twice(apart=0.05), on="delivery"),
-    "late": Fault(faults.Late(0.5), on="delivery"),
-    "out of order": Fault(faults.Late(0.3), on="delivery", share=0.5),
-    "forged": Fault(faults.Forged(), on="delivery"),
-    "never": Fault(faults.Undelivered(), on="delivery"),
+    "twice": Fault(faults.DuplicateDelivery(apart=0.05), on="delivery"),
+    "late": Fault(faults.DelayedDelivery(0.5), on="delivery"),
+    "out of order": Fault(faults.DelayedDelivery(0.3), on="delivery", share=0.5),
+    "forged": Fault(faults.ForgedDelivery(), on="delivery"),
+    "never": Fault(faults.DroppedDelivery(), on="delivery"),
     "not JSON": Fault(faults.NotJson(), on="delivery"),
     "truncated": Fault(faults.Truncated(), on="delivery"),
     "wrong type": Fault(faults.ContentType("text/html"), on="delivery"),
@@ -311,7 +311,7 @@ async def test_whatever_goes_wrong_with_calls_every_job_ends_well(misfortune: st
             results = await asyncio.gather(*map(client.run, requests))
         pictures = [f"{sandbox.url}/files/{result.task_ids[0]}.png" for result in results]
     assert [result.url for result in results] == pictures
-    assert sandbox.world.counters.posts == 12
+    assert sandbox.weryai.counters.posts == 12
 
 
 async def test_a_dead_receiver_costs_nothing_but_time() -> None:

@@ -9,8 +9,8 @@ import pytest
 from weryai.filled import smallest
 
 from aiowery import Asset, ScriptLine, Snapshot, TaskState
-from aiowery._core.media import File, checked
-from aiowery._core.messages import Answer, Form
+from aiowery._core.media import File, validate_upload
+from aiowery._core.messages import HttpResponse, MultipartForm
 from aiowery._core.request import Accepted
 from aiowery.errors import APIError, AuthenticationError, InvalidRequest, RateLimited, ServerError, UnexpectedResponse
 from aiowery.weryai import REQUESTS, DeepResearch
@@ -29,19 +29,19 @@ TASK = "task_q7r1"
 URL = "https://cdn.example/r/1"
 
 
-def answer(body: Any, http_status: int = 200, headers: dict[str, str] | None = None) -> Answer:
+def answer(body: Any, http_status: int = 200, headers: dict[str, str] | None = None) -> HttpResponse:
     """Make an answer of a JSON body."""
-    return Answer(http_status, headers or {}, json.dumps(body).encode())
+    return HttpResponse(http_status, headers or {}, json.dumps(body).encode())
 
 
-def enveloped(data: Any, **more: Any) -> Answer:
+def enveloped(data: Any, **more: Any) -> HttpResponse:
     """Make a successful answer in the envelope."""
     return answer({"status": 0, "desc": "success", "message": "success", "data": data, **more})
 
 
-def submitted(name: str, said: Answer) -> Accepted:
+def submitted(name: str, said: HttpResponse) -> Accepted:
     """Read the answer to the submission of a small request of this name."""
-    return WeryAIProvider().decode_accepted(smallest(name), said)
+    return WeryAIProvider().decode_submission(smallest(name), said)
 
 
 def status(data: dict[str, Any]) -> Snapshot:
@@ -49,10 +49,10 @@ def status(data: dict[str, Any]) -> Snapshot:
     return decode_status(enveloped({"task_id": TASK, "task_status": "SUCCESS", **data}), TASK)
 
 
-SHAPES: dict[str, tuple[Answer, Accepted]] = {
+SHAPES: dict[str, tuple[HttpResponse, Accepted]] = {
     "a batch of tasks": (
         enveloped({"batch_id": 900417, "task_ids": ["task_k3m9", "task_k3m8"]}),
-        Accepted(task_ids=("task_k3m9", "task_k3m8"), batch_id="900417"),
+        Accepted(task_ids=("task_k3m9", "task_k3m8"), provider_batch_id="900417"),
     ),
     "one task": (enveloped({"task_id": TASK, "task_status": "waiting"}), Accepted(task_ids=(TASK,))),
     "an interaction": (
@@ -107,9 +107,9 @@ def test_every_endpoint_understands_a_refusal(name: str) -> None:
     with pytest.raises(RateLimited):
         submitted(name, answer({"message": "slow down"}, 429))
     with pytest.raises(ServerError):
-        submitted(name, Answer(502, {}, b"<html></html>"))
+        submitted(name, HttpResponse(502, {}, b"<html></html>"))
     with pytest.raises(UnexpectedResponse):
-        submitted(name, Answer(200, {}, b""))
+        submitted(name, HttpResponse(200, {}, b""))
 
 
 CHAT: dict[str, Any] = {
@@ -166,7 +166,7 @@ def test_a_chat_without_choices_is_no_answer(choices: Any) -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else None,
 )
-def test_a_chats_error_comes_in_either_form(said: Answer, error: type[APIError], words: str) -> None:
+def test_a_chats_error_comes_in_either_form(said: HttpResponse, error: type[APIError], words: str) -> None:
     """In the envelope or in OpenAI's form, the words are the provider's."""
     with pytest.raises(error, match=words):
         submitted("chat", said)
@@ -213,7 +213,7 @@ def test_research_by_a_model_comes_at_once(outputs: Any, text: str) -> None:
     """`deep_research_outputs` in the submission's answer is the report, whatever its texts are wrapped in."""
     said = enveloped({"interaction_id": "int_5", "status": "completed", "deep_research_outputs": outputs})
     request = DeepResearch(input="tides", model="GEMINI_25_PRO")
-    accepted = WeryAIProvider().decode_accepted(request, said)
+    accepted = WeryAIProvider().decode_submission(request, said)
     (snapshot,) = accepted.snapshots
     assert (snapshot.state, snapshot.text, accepted.task_ids) == (TaskState.DONE, text, ("int_5",))
     assert snapshot.raw["interaction_id"] == "int_5"
@@ -295,7 +295,7 @@ def test_a_podcasts_turns_are_kept_one_by_one(name: str) -> None:
     odd = [None, "x", {}, {"speaker_id": "a", "content": " "}, {"content": "Lost voice", "speaker_name": 7}]
     found = status({name: [*SCRIPT, *odd], "content_status": "text-success"})
     assert found.script == (*LINES, ScriptLine("", "Lost voice"))
-    assert found.step == "text-success"
+    assert found.substatus == "text-success"
 
 
 @pytest.mark.parametrize(
@@ -318,7 +318,7 @@ def test_what_nobody_documented_survives() -> None:
     """Unknown words mean that the task runs, and unknown keys stay in `raw`."""
     data = {"task_id": TASK, "task_status": "Dreaming", "content_status": "music-success", "mood": {"a": [1]}}
     found = decode_status(enveloped(data, extra="x"), TASK)
-    assert (found.state, found.word, found.step) == (TaskState.RUNNING, "Dreaming", "music-success")
+    assert (found.state, found.raw_status, found.substatus) == (TaskState.RUNNING, "Dreaming", "music-success")
     assert found.raw == data
 
 
@@ -413,13 +413,13 @@ def test_a_delivery_that_is_a_refusal_is_refused_as_promised(body: bytes) -> Non
 
 def test_uploads_are_forms() -> None:
     """A file goes as the part `file` with its media type; `fixed` is a text; a batch number only if there is one."""
-    file = checked(File(b"\x89PNG\r\n\x1a\n", "a.png"))
-    call = WeryAIProvider().upload_call(file)
+    file = validate_upload(File(b"\x89PNG\r\n\x1a\n", "a.png"))
+    call = WeryAIProvider().upload_request(file)
     assert (call.method, call.path, call.host, call.body) == ("POST", "/v1/generation/upload-file", "main", None)
-    assert call.form == Form(
+    assert call.form == MultipartForm(
         filename="a.png", content=file.content, content_type="image/png", fields={"fixed": "false"}
     )
-    other = WeryAIProvider().upload_call(file, legacy=True, batch_no="b-1", fixed=True)
+    other = WeryAIProvider().upload_request(file, legacy=True, batch_no="b-1", fixed=True)
     assert (other.path, other.host) == ("/growthai/v1/generation/upload-file", "models")
     assert other.form is not None
     assert other.form.fields == {"fixed": "true", "batch_no": "b-1"}

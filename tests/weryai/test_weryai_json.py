@@ -18,7 +18,7 @@ from weryai.filled import EVERYTHING, LOCAL, NEEDED, PICTURE, field_names, fulle
 from aiowery import File, ScriptLine
 from aiowery._core.fields import wire_of
 from aiowery.errors import ConfigurationError
-from aiowery.weryai import REQUESTS, Chat, ImageExpand, ImageToImage, as_object, from_object
+from aiowery.weryai import REQUESTS, Chat, ImageExpand, ImageToImage, from_dict, to_dict
 from aiowery.weryai._provider import WeryAIProvider
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40).filter(str.strip)
@@ -60,7 +60,7 @@ def requests_of(name: str) -> st.SearchStrategy[Any]:
 
 def returned(request: Any) -> Any:
     """Write a request as JSON text and make it again."""
-    return from_object(json.loads(json.dumps(as_object(request))))
+    return from_dict(json.loads(json.dumps(to_dict(request))))
 
 
 def same(one: Any, other: Any) -> None:
@@ -116,7 +116,7 @@ def test_a_request_cannot_be_changed(name: str) -> None:
 def test_only_what_was_set_is_written(name: str) -> None:
     """An object has the type's name, what was given and our defaults; null and empty lists stay away."""
     request = smallest(name)
-    told = as_object(request)
+    told = to_dict(request)
     assert told["type"] == name
     assert next(iter(told)) == "type"
     assert set(told) <= field_names(name) | {"type"}
@@ -134,7 +134,7 @@ def test_a_ratio_that_was_left_out_stays_left_out(name: str) -> None:
 def test_an_empty_object_that_was_given_is_not_one_left_out() -> None:
     """Only what equals its field's default stays away: `{}` is written, sent and read again."""
     request = smallest("effect-template", prompt_inputs={})
-    assert as_object(request)["prompt_inputs"] == {}
+    assert to_dict(request)["prompt_inputs"] == {}
     same(request, returned(request))
     assert WeryAIProvider().encode(request) != WeryAIProvider().encode(smallest("effect-template"))
 
@@ -142,42 +142,42 @@ def test_an_empty_object_that_was_given_is_not_one_left_out() -> None:
 def test_an_object_is_written_in_plain_json() -> None:
     """Sizes and places as texts, files by path or in base64, parts as objects without what is unknown."""
     expand = ImageExpand(image_url=Path("in/a.png"), image_size=(5, 6), canvas_size="7x8", image_location=(1, -2))
-    assert as_object(expand) == {
+    assert to_dict(expand) == {
         "type": "image-expand",
         "image_url": "in/a.png",
         "image_size": "5x6",
         "canvas_size": "7x8",
         "image_location": "1,-2",
     }
-    assert as_object(fullest("podcast-voice"))["script"] == [
+    assert to_dict(fullest("podcast-voice"))["script"] == [
         {"speaker_id": "spk-en-07", "content": "Hello", "speaker_name": "Mira"},
         {"speaker_id": "spk-en-08", "content": "Hi"},
     ]
-    assert as_object(fullest("video-subtitle-erase"))["regions"][0] == {
+    assert to_dict(fullest("video-subtitle-erase"))["regions"][0] == {
         "left": 0.0,
         "top": 0.25,
         "right": 0.5,
         "bottom": 1.0,
     }
-    picture = as_object(ImageToImage(prompt="x", image_urls=[File(b"abc", "a.png")]))["image_urls"]
+    picture = to_dict(ImageToImage(prompt="x", image_urls=[File(b"abc", "a.png")]))["image_urls"]
     assert picture == [{"base64": "YWJj", "name": "a.png"}]
 
 
 def test_null_means_left_out() -> None:
     """A file made by another program may name every field."""
     nothing = dict.fromkeys(field_names("text-to-image") - {"prompt", "model", "aspect_ratio"})
-    assert from_object({"type": "text-to-image", "prompt": "hills", **nothing}) == smallest("text-to-image")
+    assert from_dict({"type": "text-to-image", "prompt": "hills", **nothing}) == smallest("text-to-image")
 
 
 def test_names_without_a_field_become_parameters() -> None:
     """What the class does not know is sent as it is, beside what stands in `extra`."""
-    request = from_object({"type": "chat", "messages": "hi", "top_k": 4, "extra": {"min_p": 0.1}})
+    request = from_dict({"type": "chat", "messages": "hi", "top_k": 4, "extra": {"min_p": 0.1}})
     assert request == Chat(messages="hi", extra={"top_k": 4, "min_p": 0.1})
 
 
 def test_a_text_that_is_no_url_is_a_path_in_a_file() -> None:
     """In a file of one's own a text in a media field names a file beside it."""
-    request = from_object({"type": "video-merge", "video_urls": ["in/v.mp4", "HTTPS://example.com/w.mp4"]})
+    request = from_dict({"type": "video-merge", "video_urls": ["in/v.mp4", "HTTPS://example.com/w.mp4"]})
     assert request.video_urls == (Path("in/v.mp4"), "HTTPS://example.com/w.mp4")  # type: ignore[attr-defined]
 
 
@@ -203,7 +203,7 @@ WRONG: list[tuple[dict[str, Any], tuple[str, ...]]] = [
 def test_a_wrong_object_is_named(values: dict[str, Any], says: tuple[str, ...]) -> None:
     """What is wrong with an object is said in its own words."""
     with pytest.raises(ConfigurationError) as caught:
-        from_object(values)
+        from_dict(values)
     for piece in says:
         assert piece in str(caught.value)
 
@@ -226,13 +226,13 @@ junk = st.recursive(
 @given(data=st.data())
 def test_any_object_makes_a_request_or_our_error(name: str, data: st.DataObject) -> None:
     """Whatever a file holds: a request that can be told again and is sent or refused, or a ConfigurationError."""
-    usual = as_object(smallest(name))
+    usual = to_dict(smallest(name))
     fields = st.sampled_from(sorted(field_names(name) | {"extra", "brand_new"}))
     changes = data.draw(st.dictionaries(fields, junk, max_size=2))
     with contextlib.suppress(ConfigurationError):
-        request = from_object({**usual, **changes})
+        request = from_dict({**usual, **changes})
         assert len(request.label) <= 50
-        assert from_object(as_object(request)) == request
+        assert from_dict(to_dict(request)) == request
         WeryAIProvider().encode(request)
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aiowery._core.messages import Answer
+from aiowery._core.messages import HttpResponse
 from aiowery.errors import (
     AioweryError,
     APIError,
@@ -156,7 +156,7 @@ UNKNOWN_ID_TEXTS = ["task not exist", "Task does not exist", "batch not exist", 
 def refused(http_status: int = 200, headers: dict[str, str] | None = None, **envelope: object) -> AioweryError:
     """Decode a refused submission and return its error."""
     with pytest.raises(AioweryError) as caught:
-        decode_accepted(Answer(http_status, headers or {}, json.dumps(envelope).encode()))
+        decode_accepted(HttpResponse(http_status, headers or {}, json.dumps(envelope).encode()))
     return caught.value
 
 
@@ -295,5 +295,5 @@ def test_a_long_message_takes_no_long_time(code: int, words: str) -> None:
     body = json.dumps({"status": code, "message": f"x{words * (256 * 1024 // len(words))}x"}).encode()
     began = time.thread_time()
     with pytest.raises(APIError):
-        decode_accepted(Answer(200, {}, body))
+        decode_accepted(HttpResponse(200, {}, body))
     assert time.thread_time() - began < 0.05

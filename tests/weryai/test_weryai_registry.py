@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 from weryai.filled import PICTURE, fullest, smallest
 
-from aiowery._core.messages import Answer
+from aiowery._core.messages import HttpResponse
 from aiowery.errors import AioweryError, UnexpectedResponse
-from aiowery.weryai import REQUESTS, ChatModel, Model, Objection, Speaker
+from aiowery.weryai import REQUESTS, ChatModel, CheckIssue, Model, Speaker
 from aiowery.weryai._model_listing import (
     LINES,
+    check_issues,
     decode_chat_models,
     decode_models,
     decode_speakers,
-    line_of,
-    objections,
+    model_line,
 )
 
 VEO: dict[str, Any] = {
@@ -44,12 +44,12 @@ WERY: dict[str, Any] = {
 }
 
 
-def answer(body: Any, http_status: int = 200) -> Answer:
+def answer(body: Any, http_status: int = 200) -> HttpResponse:
     """Make an answer of a JSON body."""
-    return Answer(http_status, {}, json.dumps(body).encode())
+    return HttpResponse(http_status, {}, json.dumps(body).encode())
 
 
-def enveloped(data: Any) -> Answer:
+def enveloped(data: Any) -> HttpResponse:
     """Make a successful answer in the envelope."""
     return answer({"status": 0, "desc": "success", "message": "success", "data": data})
 
@@ -149,7 +149,7 @@ GPT = ChatModel(key="GPT_4O", description="general", max_tokens=4096, input_pric
     ],
     ids=["bare", "enveloped", "list", "odd lines"],
 )
-def test_chat_models_come_without_an_envelope_or_with_one(said: Answer) -> None:
+def test_chat_models_come_without_an_envelope_or_with_one(said: HttpResponse) -> None:
     """As documented and as might be; lines without a key are none."""
     (model,) = decode_chat_models(said)
     assert model == GPT
@@ -168,7 +168,7 @@ def test_a_refusal_of_a_registry_is_a_refusal() -> None:
         with pytest.raises(AioweryError, match="Authentication failed"):
             decode(answer({"status": 1002, "desc": "Authentication failed"}))
         with pytest.raises(AioweryError, match="HTTP 503"):
-            decode(Answer(503, {}, b"<html>"))
+            decode(HttpResponse(503, {}, b"<html>"))
 
 
 def test_speakers() -> None:
@@ -236,43 +236,43 @@ def test_each_rule_of_the_registry(
 ) -> None:
     """An objection names the field, its value and what the model takes; nothing is said where nothing is wrong."""
     request = smallest(name, model="M", **fields)
-    found = objections(request, line(name, **known))
+    found = check_issues(request, line(name, **known))
     if says is None:
         assert found == ()
         return
     (objection,) = found
     field, words = says
     assert objection.field == field
-    assert words in objection.says
-    assert str(objection) == f"{field} is {objection.value!r}; {objection.says}"
+    assert words in objection.message
+    assert str(objection) == f"{field} is {objection.value!r}; {objection.message}"
 
 
 @pytest.mark.parametrize("name", LINES)
 def test_where_nothing_is_known_nothing_is_said(name: str) -> None:
     """A line with a key alone rules nothing out, as `Model` promises."""
-    assert objections(fullest(name, model="M"), line(name)) == ()
+    assert check_issues(fullest(name, model="M"), line(name)) == ()
 
 
 def test_a_video_model_with_an_empty_list_of_ratios_wants_none() -> None:
     """The registry says so by an empty list; the way out is to leave the ratio out."""
     (model,) = decode_models(enveloped({"text_to_video": [{"model_key": "M", "aspect_ratios": []}]}))
-    (objection,) = objections(smallest("text-to-video", model="M"), model)
+    (objection,) = check_issues(smallest("text-to-video", model="M"), model)
     assert (objection.field, objection.value) == ("aspect_ratio", "16:9")
-    assert "leave it out (None)" in objection.says
+    assert "leave it out (None)" in objection.message
 
 
 def test_ratios_under_their_other_name_are_ratios() -> None:
     """An empty list beside a full one rules nothing out."""
     row = {"model_key": "M", "aspect_ratios": [], "image_sizes": ["1:1"]}
     (model,) = decode_models(enveloped({"text_to_image": [row]}))
-    assert objections(smallest("text-to-image", model="M", aspect_ratio="1:1"), model) == ()
+    assert check_issues(smallest("text-to-image", model="M", aspect_ratio="1:1"), model) == ()
 
 
 def test_several_objections_come_together() -> None:
     """Each field is named, so that one correction is enough."""
     request = smallest("text-to-video", model="M", duration=5, resolution="8k", generate_audio=True)
     known = line("text-to-video", durations=(8,), resolutions=("720p",), aspect_ratios=("16:9",), audio=False)
-    assert [objection.field for objection in objections(request, known)] == [
+    assert [objection.field for objection in check_issues(request, known)] == [
         "duration",
         "resolution",
         "generate_audio",
@@ -281,7 +281,7 @@ def test_several_objections_come_together() -> None:
 
 def test_an_objection_prints_as_a_sentence() -> None:
     """Field, value, and what is said against it."""
-    said = Objection(field="duration", value=5, says="VEO_3_1 takes 8")
+    said = CheckIssue(field="duration", value=5, message="VEO_3_1 takes 8")
     assert str(said) == "duration is 5; VEO_3_1 takes 8"
 
 
@@ -297,14 +297,14 @@ def test_the_line_of_a_request_is_its_models_under_its_mode() -> None:
         "first-last-image-to-video": image,
     }
     for name, found in expected.items():
-        assert line_of(smallest(name, model="M"), models) is found
-        assert line_of(smallest(name, model="NEW"), models) is None
-    assert line_of(smallest("multi-image-to-video", model="M"), (text, image)) is image
-    assert line_of(smallest("image-to-video", model="M"), (text, several)) is None
+        assert model_line(smallest(name, model="M"), models) is found
+        assert model_line(smallest(name, model="NEW"), models) is None
+    assert model_line(smallest("multi-image-to-video", model="M"), (text, image)) is image
+    assert model_line(smallest("image-to-video", model="M"), (text, several)) is None
 
 
 @pytest.mark.parametrize("name", [name for name in REQUESTS if name not in LINES])
 def test_other_requests_have_no_line(name: str) -> None:
     """The registries speak of pictures and videos by model only."""
     models = [line(mode, "M") for mode in ("text-to-video", "text-to-image", "image-to-video")]
-    assert line_of(smallest(name), models) is None
+    assert model_line(smallest(name), models) is None

@@ -143,7 +143,7 @@ def test_the_call_is_the_endpoints_post() -> None:
 def test_reads_are_gets_without_body() -> None:
     """Status, batch status and balance have the contract's paths."""
     provider = WeryAIProvider()
-    calls = [provider.status_call("task_1"), provider.batch_call("900417"), BALANCE]
+    calls = [provider.status_request("task_1"), provider.batch_request("900417"), BALANCE]
     assert [(call.method, call.path, call.body) for call in calls] == [
         ("GET", "/v1/generation/task_1/status", None),
         ("GET", "/v1/generation/batch/900417/status", None),
@@ -180,7 +180,7 @@ def test_a_foreign_request_is_not_sent() -> None:
 )
 def test_a_request_takes_a_place_per_picture(fields: dict[str, Any], places: int) -> None:
     """Each picture is a task of its own; WERYAI_IMAGE_1_0 always makes four."""
-    assert TextToImage(prompt="hills", **fields).places == places
+    assert TextToImage(prompt="hills", **fields).task_count == places
 
 
 @given(prompt=st.text(min_size=1, max_size=2000).filter(str.strip))
@@ -199,17 +199,17 @@ def test_a_label_is_one_short_line(prompt: str) -> None:
 def test_jobs_teach_only_their_like() -> None:
     """Model, resolution, quality and number of pictures decide how long a job takes; the prompt does not."""
     one = TextToImage(prompt="hills")
-    assert one.duration_key == TextToImage(prompt="rivers", negative_prompt="x", caller_id=3).duration_key
+    assert one.timing_key == TextToImage(prompt="rivers", negative_prompt="x", caller_id=3).timing_key
     others = [{"model": "WAN_2_5"}, {"resolution": "4k"}, {"quality": "high"}, {"image_number": 2}]
-    keys = {TextToImage(prompt="hills", **other).duration_key for other in others}  # type: ignore[arg-type]
-    assert len(keys | {one.duration_key}) == 5
-    assert one.model_key == "WERYAI_IMAGE_2_0"
+    keys = {TextToImage(prompt="hills", **other).timing_key for other in others}  # type: ignore[arg-type]
+    assert len(keys | {one.timing_key}) == 5
+    assert one.model_name == "WERYAI_IMAGE_2_0"
 
 
 def test_templates_do_not_teach_each_other() -> None:
     """Each effect is a work of its own, which takes its own time and has its own price."""
     picture = "https://example.com/me.png"
-    keys = {EffectTemplate(template_config_id=number, image_urls=[picture]).duration_key for number in (1, 2)}
+    keys = {EffectTemplate(template_config_id=number, image_urls=[picture]).timing_key for number in (1, 2)}
     assert len(keys) == 2
 
 
@@ -245,7 +245,7 @@ def test_a_result_gathers_its_tasks_in_order() -> None:
     """Ids, outputs and raw parts in task order; failed tasks are kept apart; reported credits are summed."""
     failed = snapshot("b", TaskState.FAILED, reason="blurred")
     tasks = [snapshot("a", TaskState.DONE, credits=1.5), failed, snapshot("c", TaskState.DONE, credits=2.0)]
-    result = ImageResult.of(tasks, seconds=12.0, request_id="req-1")
+    result = ImageResult.from_snapshots(tasks, seconds=12.0, request_id="req-1")
     assert type(result) is ImageResult
     assert result.task_ids == ("a", "b", "c")
     assert (result.credits, result.seconds, result.request_id) == (3.5, 12.0, "req-1")
@@ -257,4 +257,4 @@ def test_a_result_gathers_its_tasks_in_order() -> None:
 def test_unreported_credits_are_not_zero(reported: tuple[float | None, ...], total: float | None) -> None:
     """None means that nobody said what it cost; zero means that somebody said zero."""
     tasks = [snapshot(str(number), TaskState.DONE, credits=charged) for number, charged in enumerate(reported)]
-    assert ImageResult.of(tasks, seconds=1.0, request_id=None).credits == total
+    assert ImageResult.from_snapshots(tasks, seconds=1.0, request_id=None).credits == total

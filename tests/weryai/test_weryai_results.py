@@ -43,7 +43,7 @@ RESULTS: dict[str, type[Result]] = {
 
 def gathered(cls: type[Any], *snapshots: Snapshot) -> Any:
     """Gather a result of these looks at its tasks."""
-    return cls.of(snapshots, seconds=2.0, request_id="req-1")
+    return cls.from_snapshots(snapshots, seconds=2.0, request_id="req-1")
 
 
 def done(task_id: str = "t", **more: Any) -> Snapshot:
@@ -94,16 +94,16 @@ def test_a_podcasts_step_decides_for_whom_it_is_done(
     step: str | None, state: TaskState, script: TaskState, voice: TaskState
 ) -> None:
     """Both steps share a task: a finished script ends the script's job and not the voices'."""
-    look = Snapshot("t", state, "word", step=step, script=LINES, reason="because", raw={"a": 1})
-    assert PodcastScript.judged(look) == attrs.evolve(look, state=script)
-    assert PodcastResult.judged(look) == attrs.evolve(look, state=voice)
+    look = Snapshot("t", state, "word", substatus=step, script=LINES, reason="because", raw={"a": 1})
+    assert PodcastScript.interpret(look) == attrs.evolve(look, state=script)
+    assert PodcastResult.interpret(look) == attrs.evolve(look, state=voice)
 
 
 def test_voices_are_ready_when_the_task_is_done_with_sounds() -> None:
     """Without a word for the step, a finished task has a podcast only if there is something to listen to."""
-    assert PodcastResult.judged(done(assets=(SONG,))).state is DONE
-    assert PodcastResult.judged(done()).state is RUNNING
-    assert PodcastScript.judged(done()).state is DONE
+    assert PodcastResult.interpret(done(assets=(SONG,))).state is DONE
+    assert PodcastResult.interpret(done()).state is RUNNING
+    assert PodcastScript.interpret(done()).state is DONE
 
 
 @pytest.mark.parametrize("cls", [Result, ImageResult, VideoResult, AudioResult, TextResult, ResearchResult, ChatResult])
@@ -111,8 +111,8 @@ def test_voices_are_ready_when_the_task_is_done_with_sounds() -> None:
 def test_other_results_take_a_look_as_it_is(cls: type[Result], step: str | None) -> None:
     """The words of a podcast's steps mean nothing elsewhere."""
     for state in TaskState:
-        look = Snapshot("t", state, step=step)
-        assert cls.judged(look) is look
+        look = Snapshot("t", state, substatus=step)
+        assert cls.interpret(look) is look
 
 
 # Each row: result type, a look that brings nothing of its sort, and one that does.
@@ -137,10 +137,10 @@ def test_a_result_is_empty_without_what_was_asked_for(
     cls: type[Result], nothing: dict[str, Any], something: dict[str, Any]
 ) -> None:
     """A picture is no transcript: success is empty if it brought something else."""
-    assert gathered(cls, done()).empty
-    assert gathered(cls, done(**nothing)).empty
-    assert not gathered(cls, done(**something)).empty
-    assert not gathered(cls, done(**nothing), done("u", **something)).empty
+    assert gathered(cls, done()).is_empty
+    assert gathered(cls, done(**nothing)).is_empty
+    assert not gathered(cls, done(**something)).is_empty
+    assert not gathered(cls, done(**nothing), done("u", **something)).is_empty
 
 
 def test_a_result_gathers_everything_in_task_order() -> None:
@@ -237,7 +237,7 @@ def test_a_chat_has_all_choices_and_its_usage() -> None:
 def test_an_odd_chat_costs_no_result(raw: dict[str, Any]) -> None:
     """What merely informs is read leniently: a paid answer is not lost to an odd shape."""
     result = gathered(ChatResult, done(text="words", raw=raw))
-    assert not result.empty
+    assert not result.is_empty
     assert all(isinstance(choice, str) for choice in result.choices)
     assert result.finish_reason is None or isinstance(result.finish_reason, str)
     assert result.usage == {}

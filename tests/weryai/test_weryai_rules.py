@@ -343,7 +343,7 @@ def test_a_request_takes_its_fields_by_name_only(name: str) -> None:
 @pytest.mark.parametrize("id_", ["..", ".", "", " ", "\ud800"], ids=ascii)
 def test_an_id_that_is_none_leads_nowhere(id_: str) -> None:
     """What cannot be one segment of a path is refused before it becomes one, in every call that takes an id."""
-    for call in (WeryAIProvider().status_call, WeryAIProvider().batch_call):
+    for call in (WeryAIProvider().status_request, WeryAIProvider().batch_request):
         with pytest.raises(ConfigurationError, match="an id as the provider gave it"):
             call(id_)
 

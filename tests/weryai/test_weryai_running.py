@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aiowery._base.snapshot import Snapshot, TaskState
-from aiowery._core.messages import Answer
+from aiowery._core.messages import HttpResponse
 from aiowery.errors import AioweryError
 from aiowery.weryai import _decode
 
@@ -39,7 +39,7 @@ nearly = st.builds(
 )
 
 
-def read(answer: Answer) -> Snapshot | str:
+def read(answer: HttpResponse) -> Snapshot | str:
     """Return what the answer says of task t1, or which error it is."""
     try:
         return attrs.evolve(_decode.decode_status(answer, "t1"), raw={})
@@ -51,10 +51,10 @@ def read(answer: Answer) -> Snapshot | str:
 @example(envelope={"status": 0, "data": {"task_id": "t1", "task_status": "WAITING", "cost_credits": 0}})
 def test_the_short_way_reads_what_the_long_way_reads(envelope: dict[str, Any]) -> None:
     """Whatever the envelope: the same snapshot or the same error, with the short way and without it."""
-    answer = Answer(200, {}, json.dumps(envelope).encode())
+    answer = HttpResponse(200, {}, json.dumps(envelope).encode())
     short = read(answer)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_decode, "_nothing_new", lambda *_: None)
+        patch.setattr(_decode, "_still_running", lambda *_: None)
         assert short == read(answer)
 
 
@@ -63,8 +63,10 @@ def test_the_usual_answer_needs_no_converter(monkeypatch: pytest.MonkeyPatch, wo
     """Most answers are such; a poll of them costs a glance."""
     monkeypatch.setattr(_decode, "structure", None)
     data = {"task_id": "t1", "task_status": word, "images": None, "msg": ""}
-    answer = Answer(200, {}, json.dumps({"status": 0, "desc": "success", "message": "success", "data": data}).encode())
+    answer = HttpResponse(
+        200, {}, json.dumps({"status": 0, "desc": "success", "message": "success", "data": data}).encode()
+    )
     snapshot = _decode.decode_status(answer, "t1")
-    assert (snapshot.task_id, snapshot.word) == ("t1", word)
+    assert (snapshot.task_id, snapshot.raw_status) == ("t1", word)
     assert snapshot.state is {"WAITING": TaskState.WAITING, "PROCESSING": TaskState.RUNNING}[word]
     assert snapshot.raw == {"task_status": word}

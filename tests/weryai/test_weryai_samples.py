@@ -17,7 +17,7 @@ import pytest
 
 from aiowery import errors
 from aiowery._base.snapshot import TaskState
-from aiowery._core.messages import Answer
+from aiowery._core.messages import HttpResponse
 from aiowery.weryai import TextToImage, _decode
 from aiowery.weryai._provider import WeryAIProvider
 
@@ -37,11 +37,11 @@ def scenarios(decoder: str) -> list[str]:
     return [name for name in names if read(name, "expected.json")["decoder"] == decoder]
 
 
-def answer_of(scenario: str) -> Answer:
+def answer_of(scenario: str) -> HttpResponse:
     """Build the answer that a scenario recorded."""
     recorded = read(scenario, "answer.json")
     text = recorded["text"] if "text" in recorded else json.dumps(recorded["body"])
-    return Answer(recorded["status"], recorded["headers"], text.encode())
+    return HttpResponse(recorded["status"], recorded["headers"], text.encode())
 
 
 def told(value: Any) -> Any:
@@ -51,7 +51,8 @@ def told(value: Any) -> Any:
     return {
         name: member.value if isinstance(member, TaskState) else told_each(member)
         for name, member in attrs.asdict(value, recurse=False).items()
-        if name not in {"raw", "snapshots"} and (member or name not in {"text", "script", "step", "position"})
+        if name not in {"raw", "snapshots"}
+        and (member or name not in {"text", "script", "substatus", "queue_position"})
     }
 
 
@@ -60,7 +61,7 @@ def told_each(member: Any) -> Any:
     return [told(item) for item in member] if isinstance(member, tuple) else told(member)
 
 
-def check(scenario: str, decode: Callable[[Answer], Any]) -> None:
+def check(scenario: str, decode: Callable[[HttpResponse], Any]) -> None:
     """Decode the scenario's answer and compare with what is expected of it."""
     expected = read(scenario, "expected.json")
     answer = answer_of(scenario)
@@ -84,7 +85,7 @@ def check(scenario: str, decode: Callable[[Answer], Any]) -> None:
 @pytest.mark.parametrize("scenario", scenarios("accepted"))
 def test_an_answer_to_a_submission(scenario: str) -> None:
     """Every recorded shape gives its ids, or the error that it means."""
-    check(scenario, lambda answer: WeryAIProvider().decode_accepted(REQUEST, answer))
+    check(scenario, lambda answer: WeryAIProvider().decode_submission(REQUEST, answer))
 
 
 @pytest.mark.parametrize("scenario", scenarios("status"))

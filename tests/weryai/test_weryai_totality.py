@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 from weryai.filled import smallest
 
 from aiowery._base.snapshot import Snapshot, TaskState
-from aiowery._core.messages import Answer
+from aiowery._core.messages import HttpResponse
 from aiowery._core.request import Accepted
 from aiowery.errors import APIError, UnexpectedResponse
 from aiowery.weryai import REQUESTS, _decode, _model_listing
 from aiowery.weryai._provider import WeryAIProvider
 
 TASK = "task_k3m9"
-DECODERS: dict[str, Callable[[Answer], Any]] = {
+DECODERS: dict[str, Callable[[HttpResponse], Any]] = {
     "accepted": _decode.decode_accepted,
     "status": lambda answer: _decode.decode_status(answer, TASK),
     "batch": _decode.decode_batch,
@@ -31,10 +31,10 @@ DECODERS: dict[str, Callable[[Answer], Any]] = {
     "models": _model_listing.decode_models,
     "chat models": _model_listing.decode_chat_models,
     "speakers": _model_listing.decode_speakers,
-    "submitted chat": partial(_decode.decode_submitted, smallest("chat"), made_up_id="made-up"),
-    "submitted picture": partial(_decode.decode_submitted, smallest("image-to-prompt"), made_up_id="made-up"),
-    "submitted document": partial(_decode.decode_submitted, smallest("corpus-upload"), made_up_id="made-up"),
-    "submitted research": partial(_decode.decode_submitted, smallest("deep-research"), made_up_id="made-up"),
+    "submitted chat": partial(_decode.decode_submission, smallest("chat"), made_up_id="made-up"),
+    "submitted picture": partial(_decode.decode_submission, smallest("image-to-prompt"), made_up_id="made-up"),
+    "submitted document": partial(_decode.decode_submission, smallest("corpus-upload"), made_up_id="made-up"),
+    "submitted research": partial(_decode.decode_submission, smallest("deep-research"), made_up_id="made-up"),
 }
 RESULT_OF = {
     "accepted": "text-to-image",
@@ -169,7 +169,7 @@ headers = st.dictionaries(
 )
 
 
-def outcome(decoder: str, answer: Answer) -> Any:
+def outcome(decoder: str, answer: HttpResponse) -> Any:
     """Decode, and return the value or the error; any error but the two promised ones fails the test."""
     try:
         return DECODERS[decoder](answer)
@@ -189,7 +189,7 @@ def test_any_json_gives_a_value_or_a_known_error(
     decoder: str, body: Any, http_status: int, headers: dict[str, str]
 ) -> None:
     """Any JSON value under any HTTP status and headers, lone surrogates and NaN among it."""
-    found = outcome(decoder, Answer(http_status, headers, json.dumps(body).encode()))
+    found = outcome(decoder, HttpResponse(http_status, headers, json.dumps(body).encode()))
     if not isinstance(found, Exception):
         assert 200 <= http_status < 300
 
@@ -206,7 +206,7 @@ def test_any_bytes_give_a_value_or_a_known_error(
     decoder: str, body: bytes, http_status: int, headers: dict[str, str]
 ) -> None:
     """Any bytes at all, whether or not they are text, JSON, or numbers that fit anywhere."""
-    outcome(decoder, Answer(http_status, headers, body))
+    outcome(decoder, HttpResponse(http_status, headers, body))
 
 
 FRAMES = [
@@ -227,7 +227,7 @@ def test_any_depth_gives_a_value_or_a_known_error(decoder: str, frame: str, open
     """Nesting around and far beyond what the interpreter can follow is one more answer outside the contract."""
     for depth in (*range(1, 1000, 7), 10_000, 100_000):
         body = frame.replace("%s", opening * depth + "0" + closing * depth)
-        found = outcome(decoder, Answer(200, {}, body.encode()))
+        found = outcome(decoder, HttpResponse(200, {}, body.encode()))
     assert isinstance(found, UnexpectedResponse)
 
 
@@ -254,11 +254,11 @@ def ids_in(items: Any) -> Iterator[str]:
 @example(data=[None, {"task_ids": [None, "a", 5]}])
 def test_no_usable_id_is_lost(data: Any) -> None:
     """What was accepted is paid for: each usable id is there once, in order, and no other is."""
-    found = outcome("accepted", Answer(200, {}, json.dumps({"status": 0, "data": data}).encode()))
+    found = outcome("accepted", HttpResponse(200, {}, json.dumps({"status": 0, "data": data}).encode()))
     if isinstance(found, Accepted):
         assert found.task_ids
         assert found.task_ids == tuple(dict.fromkeys(ids_in(json.loads(json.dumps(data)))))
-        assert found.batch_id is None or usable(found.batch_id)
+        assert found.provider_batch_id is None or usable(found.provider_batch_id)
     else:
         assert isinstance(found, UnexpectedResponse)
         assert not list(ids_in(data))
@@ -270,10 +270,13 @@ def test_no_usable_id_is_lost(data: Any) -> None:
 @example(task_id="a/b?c#d%2f")
 def test_an_accepted_id_can_be_asked_about(task_id: Any) -> None:
     """Whatever id is accepted, its status call is one path segment that means exactly this id."""
-    found = outcome("accepted", Answer(200, {}, json.dumps({"status": 0, "data": {"task_id": task_id}}).encode()))
+    found = outcome("accepted", HttpResponse(200, {}, json.dumps({"status": 0, "data": {"task_id": task_id}}).encode()))
     assert isinstance(found, Accepted) == usable(task_id)
     if isinstance(found, Accepted):
-        for call in (WeryAIProvider().status_call(found.task_ids[0]), WeryAIProvider().batch_call(found.task_ids[0])):
+        for call in (
+            WeryAIProvider().status_request(found.task_ids[0]),
+            WeryAIProvider().batch_request(found.task_ids[0]),
+        ):
             *_, segment, end = call.path.split("/")
             assert (unquote(segment), end) == (str(task_id), "status")
             assert call.path.isascii()
@@ -283,7 +286,7 @@ def test_an_accepted_id_can_be_asked_about(task_id: Any) -> None:
 @given(data=data)
 def test_a_snapshot_is_about_the_task_that_was_asked_for(data: Any) -> None:
     """A status answer gives a snapshot of this task or an error; raw and outputs are of usable types."""
-    found = outcome("status", Answer(200, {}, json.dumps({"status": 0, "data": data}).encode()))
+    found = outcome("status", HttpResponse(200, {}, json.dumps({"status": 0, "data": data}).encode()))
     if isinstance(found, Snapshot):
         assert found.task_id == TASK
         assert isinstance(found.raw, dict)
@@ -294,7 +297,7 @@ def test_a_snapshot_is_about_the_task_that_was_asked_for(data: Any) -> None:
 @given(data=st.lists(tasks | scalars, max_size=4))
 def test_each_snapshot_of_a_batch_names_its_task(data: Any) -> None:
     """No snapshot of a batch answer is about nobody."""
-    found = outcome("batch", Answer(200, {}, json.dumps({"status": 0, "data": data}).encode()))
+    found = outcome("batch", HttpResponse(200, {}, json.dumps({"status": 0, "data": data}).encode()))
     if isinstance(found, list):
         named = [item["task_id"] for item in data if isinstance(item, dict) and usable(item.get("task_id"))]
         assert [snapshot.task_id for snapshot in found] == list(map(str, named))
@@ -304,7 +307,7 @@ def test_each_snapshot_of_a_batch_names_its_task(data: Any) -> None:
 def test_a_balance_is_finite(value: Any) -> None:
     """Credits are a number one can compare: never NaN or infinite, never a boolean."""
     for data in (value, {"balance": value}):
-        found = outcome("balance", Answer(200, {}, json.dumps({"status": 0, "data": data}).encode()))
+        found = outcome("balance", HttpResponse(200, {}, json.dumps({"status": 0, "data": data}).encode()))
         if not isinstance(found, Exception):
             assert math.isfinite(found)
             assert not isinstance(value, bool)
@@ -314,24 +317,24 @@ def test_a_balance_is_finite(value: Any) -> None:
 @given(body=envelopes | completions)
 def test_what_was_accepted_can_always_be_gathered(decoder: str, body: Any) -> None:
     """Outputs that came with the answer make a result of the right class, however odd the rest of it is."""
-    found = outcome(decoder, Answer(200, {}, json.dumps(body).encode()))
+    found = outcome(decoder, HttpResponse(200, {}, json.dumps(body).encode()))
     if isinstance(found, Accepted) and found.snapshots:
         cls = REQUESTS[RESULT_OF[decoder]].result_type
-        result = cls.of(found.snapshots, seconds=1.0, request_id=found.request_id)
+        result = cls.from_snapshots(found.snapshots, seconds=1.0, request_id=found.request_id)
         assert type(result) is cls
         assert result.task_ids == found.task_ids
-        assert isinstance(result.empty, bool)
+        assert isinstance(result.is_empty, bool)
 
 
 @given(data=data)
 def test_a_look_can_always_be_judged_and_gathered(data: Any) -> None:
     """Whatever a status answer holds, every result class reads it."""
-    found = outcome("status", Answer(200, {}, json.dumps({"status": 0, "data": data}).encode()))
+    found = outcome("status", HttpResponse(200, {}, json.dumps({"status": 0, "data": data}).encode()))
     if isinstance(found, Snapshot):
         for cls in {request.result_type for request in REQUESTS.values()}:
-            result = cls.of([cls.judged(found)], seconds=1.0, request_id=None)
+            result = cls.from_snapshots([cls.interpret(found)], seconds=1.0, request_id=None)
             assert result.task_ids == (TASK,)
-            assert isinstance(result.empty, bool)
+            assert isinstance(result.is_empty, bool)
 
 
 @given(body=st.binary(max_size=40) | (envelopes | anything).map(lambda body: json.dumps(body).encode()))

@@ -23,8 +23,8 @@ from weryai.filled import (
 )
 
 from aiowery import File
-from aiowery._core.fields import spellings, wire_of
-from aiowery._core.messages import Call
+from aiowery._core.fields import wire_names, wire_of
+from aiowery._core.messages import HttpRequest
 from aiowery.errors import ConfigurationError
 from aiowery.weryai import (
     REQUESTS,
@@ -280,7 +280,7 @@ LEAST: dict[str, dict[str, Any]] = {
 }
 
 
-def call_of(request: Any) -> Call:
+def call_of(request: Any) -> HttpRequest:
     """Encode a request."""
     return WeryAIProvider().encode(request)
 
@@ -344,7 +344,7 @@ EVERY_SPELLING = [
     (name, field.name, spelling)
     for name, cls in REQUESTS.items()
     for field in attrs.fields(cls)
-    for spelling in sorted(spellings(field))
+    for spelling in sorted(wire_names(field))
 ]
 
 
@@ -355,7 +355,7 @@ def test_extra_does_not_repeat_a_field_under_either_name(name: str, field: str, 
         smallest(name, extra={spelling: 1})
     message = str(caught.value)
     assert f"extra[{spelling!r}]: {REQUESTS[name].__name__} has a field for it" in message
-    ours = {one.name for one in attrs.fields(REQUESTS[name]) if spelling in spellings(one)}
+    ours = {one.name for one in attrs.fields(REQUESTS[name]) if spelling in wire_names(one)}
     assert any(f"write {one}=... instead" in message for one in ours)
     assert field in ours
 
@@ -521,11 +521,11 @@ def test_a_request_knows_itself(name: str) -> None:
     """Label, places, model and pace come from the request alone, and jobs of two endpoints never teach each other."""
     request = fullest(name)
     assert 0 < len(request.label) <= 50
-    assert request.duration_key[0] == REQUESTS[name].endpoint
-    assert request.model_key == EVERYTHING[name].get("model")
+    assert request.timing_key[0] == REQUESTS[name].endpoint
+    assert request.model_name == EVERYTHING[name].get("model")
     places = EVERYTHING[name].get("image_number") or EVERYTHING[name].get("video_number") or 1
-    assert request.places == places
-    assert request.duration_key == fullest(name, extra={"brand_new": 1}).duration_key
+    assert request.task_count == places
+    assert request.timing_key == fullest(name, extra={"brand_new": 1}).timing_key
 
 
 def test_an_image_to_video_takes_one_picture() -> None:

@@ -9,10 +9,10 @@ from typing import Any, ClassVar, Final
 import attrs
 
 from aiowery._base.snapshot import Kind, Snapshot
-from aiowery._base.text import shortened
-from aiowery._core.fields import number, refused, text, whole_number, wire
+from aiowery._base.text import shorten
+from aiowery._core.fields import integer, invalid_field, number, text_length, wire
 from aiowery._core.request import ImageResult, Request
-from aiowery.betterwaifu._schema import made_in
+from aiowery.betterwaifu._schema import read_outputs
 from aiowery.betterwaifu.requests._choices import Model, Sampler
 
 # No limit is documented; who comes near this one has read the wrong file.
@@ -27,7 +27,7 @@ def _model(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:
     is_id = isinstance(value, int) and not isinstance(value, bool) and value > 0
     is_slug = isinstance(value, str) and 0 < len(value.strip()) <= _LONGEST_WORD
     if not (is_id or is_slug):
-        raise refused(owner, field, value, "a slug such as 'noobai-xl' (v1-images) or a model's number (jobs)")
+        raise invalid_field(owner, field, value, "a slug such as 'noobai-xl' (v1-images) or a model's number (jobs)")
 
 
 @attrs.frozen(kw_only=True)
@@ -44,14 +44,14 @@ class GeneratedImage(ImageResult):
     parameters: Mapping[str, Any] = attrs.field(factory=dict)
 
     @property
-    def facts(self) -> Mapping[str, Any]:
+    def metadata(self) -> Mapping[str, Any]:
         """What makes the picture again, and by which ids the provider knows it."""
         told = {"seed": self.seed, "image_ids": list(self.image_ids)}
         return told if self.created_at is None else {**told, "created_at": self.created_at.isoformat()}
 
     @classmethod
-    def _own(cls, snapshots: Sequence[Snapshot]) -> dict[str, Any]:
-        made = [made_in(snapshot.raw) for snapshot in snapshots]
+    def _extra_fields(cls, snapshots: Sequence[Snapshot]) -> dict[str, Any]:
+        made = [read_outputs(snapshot.raw) for snapshot in snapshots]
         return {
             "seed": next((one.seed for one in made if one.seed is not None), None),
             "image_ids": tuple(image_id for one in made for image_id in one.image_ids),
@@ -76,27 +76,27 @@ class GenerateImage(Request[GeneratedImage]):
     kind: ClassVar[Kind] = "image"
     result_type: ClassVar[type[GeneratedImage]] = GeneratedImage
 
-    prompt: str = attrs.field(validator=text(shortest=1, longest=_LONGEST))
-    negative_prompt: str | None = attrs.field(default=None, validator=text(longest=_LONGEST))
+    prompt: str = attrs.field(validator=text_length(shortest=1, longest=_LONGEST))
+    negative_prompt: str | None = attrs.field(default=None, validator=text_length(longest=_LONGEST))
     model: Model | str | int | None = attrs.field(default=None, validator=_model, metadata=wire("model_version_id"))
-    steps: int | None = attrs.field(default=None, validator=whole_number(least=1))
+    steps: int | None = attrs.field(default=None, validator=integer(least=1))
     cfg_scale: float | None = attrs.field(default=None, validator=number(least=0, most=_MOST_GUIDANCE))
-    width: int | None = attrs.field(default=None, validator=whole_number(least=1))
-    height: int | None = attrs.field(default=None, validator=whole_number(least=1))
-    sampler: Sampler | str | None = attrs.field(default=None, validator=text(shortest=1, longest=_LONGEST_WORD))
-    seed: int | None = attrs.field(default=None, validator=whole_number(least=-1))
+    width: int | None = attrs.field(default=None, validator=integer(least=1))
+    height: int | None = attrs.field(default=None, validator=integer(least=1))
+    sampler: Sampler | str | None = attrs.field(default=None, validator=text_length(shortest=1, longest=_LONGEST_WORD))
+    seed: int | None = attrs.field(default=None, validator=integer(least=-1))
 
     @property
-    def duration_key(self) -> tuple[str, ...]:
+    def timing_key(self) -> tuple[str, ...]:
         """The model and the size, and how many steps it takes."""
         return (self.endpoint, *(str(value or "") for value in (self.model, self.width, self.height, self.steps)))
 
     @property
-    def model_key(self) -> str | None:
+    def model_name(self) -> str | None:
         """The model, where one was chosen."""
         return None if self.model is None else str(self.model)
 
     @property
     def label(self) -> str:
         """The beginning of the prompt."""
-        return shortened(self.prompt)
+        return shorten(self.prompt)

@@ -39,7 +39,7 @@ Row = tuple[int, Mapping[str, Any] | str]
 
 
 @attrs.frozen(kw_only=True)
-class Item:
+class InputItem:
     """One entry of the input: its place (from 1), its line, and its request, or else the fault that forbids one."""
 
     index: int
@@ -65,7 +65,7 @@ def read_text(source: str) -> tuple[str, Form]:
     return decoded(content, source), form
 
 
-def parse(text: str, form: Form, defaults: Mapping[str, Any]) -> Iterator[Item]:
+def parse(text: str, form: Form, defaults: Mapping[str, Any]) -> Iterator[InputItem]:
     """Yield an item for each entry, in order; raises ConfigurationError before the first for a wrong heading."""
     rows = _ROWS[form](text)
     build = _from_table if form in {"csv", "tsv"} else _from_object
@@ -73,9 +73,9 @@ def parse(text: str, form: Form, defaults: Mapping[str, Any]) -> Iterator[Item]:
         try:
             request, notes = _refuse(row) if isinstance(row, str) else build(row, defaults)
         except ConfigurationError as fault:
-            yield Item(index=index, line=line, fault=str(fault))
+            yield InputItem(index=index, line=line, fault=str(fault))
         else:
-            yield Item(index=index, line=line, request=request, notes=notes)
+            yield InputItem(index=index, line=line, request=request, notes=notes)
 
 
 def decoded(content: bytes, name: str) -> str:

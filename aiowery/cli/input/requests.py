@@ -16,11 +16,11 @@ import attrs
 from aiowery import Request, betterwaifu, weryai
 from aiowery._core.fields import wire_of
 from aiowery._core.media import Media
-from aiowery._core.request_types import Catalogue
+from aiowery._core.request_types import RequestTypes
 from aiowery.errors import ConfigurationError
 from aiowery.weryai import Message, Point, Rectangle, Size, TextToImage
 
-_BY_NAME: Final[Catalogue[Request[Any]]] = Catalogue({**weryai.REQUESTS, **betterwaifu.REQUESTS})
+_BY_NAME: Final[RequestTypes[Request[Any]]] = RequestTypes({**weryai.REQUESTS, **betterwaifu.REQUESTS})
 REQUESTS: Final = _BY_NAME.requests
 """Everything that can be asked for, of whichever service; no two use one name."""
 
@@ -40,7 +40,7 @@ def from_object(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> Reque
     cls = _BY_NAME.request_type(values.get("type") or defaults.get("type") or TextToImage.type_name)
     filled = _filled(cls, defaults)
     given = {name: value for name, value in values.items() if value is not None or name not in filled}
-    return _BY_NAME.from_object({**filled, **given, "type": cls.type_name})
+    return _BY_NAME.from_dict({**filled, **given, "type": cls.type_name})
 
 
 def from_cells(cells: Mapping[str, str], defaults: Mapping[str, Any]) -> tuple[Request[Any], dict[str, str]]:
@@ -54,11 +54,11 @@ def from_cells(cells: Mapping[str, str], defaults: Mapping[str, Any]) -> tuple[R
     hints = field_types(cls.type_name)
     known = {name: converted(name, [cell], hints[name]) for name, cell in named.items() if cell and name in hints}
     notes = {column: cell for column, cell in cells.items() if column_name(column) not in {*hints, "type"}}
-    request = _BY_NAME.from_object({**_filled(cls, defaults), **known, "type": cls.type_name})
+    request = _BY_NAME.from_dict({**_filled(cls, defaults), **known, "type": cls.type_name})
     return request, {column: cell for column, cell in notes.items() if cell.strip()}
 
 
-def wished(type_name: str, wishes: Mapping[str, Any]) -> dict[str, Any]:
+def with_options(type_name: str, wishes: Mapping[str, Any]) -> dict[str, Any]:
     """Return wishes as defaults for requests of this type; ConfigurationError for one that it has no field for."""
     hints = field_types(type_name)
     for name in wishes:
@@ -164,7 +164,7 @@ def _as_json(name: str, text: str) -> Any:
         raise ConfigurationError(f"{name} is {text!r}; JSON is needed") from None
 
 
-def _whole(text: str) -> int:
+def _integer(text: str) -> int:
     if not _WHOLE.fullmatch(text):
         raise ValueError(text)
     return int(text)
@@ -174,7 +174,7 @@ _TEXTS: Final = frozenset({str, Size, Point})
 """What is written as a text: sizes and places read themselves."""
 _READERS: Final[Mapping[type, tuple[Callable[[str], Any], str]]] = {
     bool: (lambda text: _TRUTHS[text.lower()], "true or false"),
-    int: (_whole, "a whole number"),
+    int: (_integer, "a whole number"),
     float: (float, "a number"),
 }
 

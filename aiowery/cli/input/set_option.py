@@ -11,7 +11,7 @@ from typing import Any, Final
 import attrs
 
 from aiowery import Request
-from aiowery._core.fields import spellings
+from aiowery._core.fields import wire_names
 from aiowery.cli.input.prompt_files import STDIN, decoded, json_object
 from aiowery.cli.input.requests import REQUESTS, column_name, converted, field_types, from_object
 from aiowery.cli.output.progress import write_line
@@ -50,7 +50,7 @@ def _object(type_name: str, source: str) -> Mapping[str, Any]:
     said = values.get("type")
     if said is not None and said != type_name:
         raise ConfigurationError(f"{name} says type {said!r}, the command says {type_name}; leave one out")
-    _look_at_unknown(type_name, [field for field in values if field not in {"type", *field_types(type_name)}])
+    _check_unknown(type_name, [field for field in values if field not in {"type", *field_types(type_name)}])
     return values
 
 
@@ -67,7 +67,7 @@ def _text(source: str) -> tuple[str, str]:
         raise ConfigurationError(f"cannot read {path}: {fault.strerror or fault}") from fault
 
 
-def _look_at_unknown(type_name: str, names: Iterable[str]) -> None:
+def _check_unknown(type_name: str, names: Iterable[str]) -> None:
     """Refuse what looks like a slip of the pen; tell what is sent although nobody here knows it."""
     for name in names:
         if near := _close_fields(type_name, name, _LIKELY):
@@ -110,7 +110,7 @@ def _no_field(type_name: str, name: str, near: Sequence[str]) -> str:
 
 def _close_fields(type_name: str, name: str, likeness: float = 0.6) -> list[str]:
     """Return the fields whose name comes close, in our spelling or in the provider's."""
-    spelt = {word: field.name for field in attrs.fields(REQUESTS[type_name]) for word in spellings(field)}
+    spelt = {word: field.name for field in attrs.fields(REQUESTS[type_name]) for word in wire_names(field)}
     return list(dict.fromkeys(spelt[word] for word in _close(name, spelt, likeness)))
 
 

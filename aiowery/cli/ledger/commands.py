@@ -9,7 +9,7 @@ from cyclopts import App, Parameter, validators
 
 from aiowery.cli.ledger import doubts as settling
 from aiowery.cli.ledger import reader, views
-from aiowery.cli.options import Serving
+from aiowery.cli.options import ProviderOptions
 from aiowery.ledger import State
 
 _LARGEST: Final = 2**63 - 1
@@ -25,14 +25,14 @@ Json = Annotated[bool, Parameter(negative="", show_default=False, help="Print a 
 EntryId = Annotated[int, Parameter(validator=validators.Number(gte=1, lte=_LARGEST), help="The entry's id.")]
 Batch = Annotated[str | None, Parameter(help="Only this batch; '' means what belongs to none.")]
 
-jobs: Final = App(name="jobs", help="Look into a ledger: what was sent, what became of it, what it cost.")
+ledger_commands: Final = App(name="ledger", help="Look into a ledger: what was sent, what became of it, what it cost.")
 doubts: Final = App(
     name="doubts", help="Settle what was sent without a clear answer: it may have been charged, or not."
 )
 
 
-@jobs.command(name="list")
-def list_jobs(
+@ledger_commands.command(name="list")
+def list_entries(
     *,
     batch: Batch = None,
     state: Annotated[list[State] | None, Parameter(negative="", help="Only in this state; may be repeated.")] = None,
@@ -44,20 +44,20 @@ def list_jobs(
     ledger: Ledger = reader.LEDGER,
 ) -> int:
     """Show the entries of a ledger, a page at a time; first its batches in numbers."""
-    choice = views.Choice(batch=batch, states=tuple(state or ()), limit=limit, after=after)
-    with reader.reading(ledger, looks=True) as book:
+    choice = views.EntryFilter(batch=batch, states=tuple(state or ()), limit=limit, after=after)
+    with reader.open_reader(ledger, looks=True) as book:
         return views.list_entries(book, choice, json_lines=json)
 
 
-@jobs.command(name="show")
-def show_job(entry_id: EntryId, /, *, json: Json = False, ledger: Ledger = reader.LEDGER) -> int:
+@ledger_commands.command(name="show")
+def show_entry(entry_id: EntryId, /, *, json: Json = False, ledger: Ledger = reader.LEDGER) -> int:
     """Show everything about one entry, and what can be done about it."""
-    with reader.reading(ledger, looks=True) as book:
+    with reader.open_reader(ledger, looks=True) as book:
         return views.show_entry(book, entry_id, json_lines=json)
 
 
-@jobs.command(name="export")
-def export_jobs(
+@ledger_commands.command(name="export")
+def export_entries(
     *,
     format_: Annotated[
         views.Format, Parameter(name="--format", help="A JSON object a line, whole; or a table for a spreadsheet.")
@@ -67,11 +67,11 @@ def export_jobs(
     ledger: Ledger = reader.LEDGER,
 ) -> int:
     """Write all entries down for other programs."""
-    with reader.reading(ledger, looks=True) as book:
+    with reader.open_reader(ledger, looks=True) as book:
         return views.export(book, format_, batch, out)
 
 
-@jobs.command(name="accept-copy")
+@ledger_commands.command(name="accept-copy")
 def accept_copy(*, ledger: Ledger = reader.LEDGER) -> int:
     """Go on with a copy of a ledger or a restored backup, once the original is no longer used.
 
@@ -83,7 +83,7 @@ def accept_copy(*, ledger: Ledger = reader.LEDGER) -> int:
 @doubts.command(name="list")
 def list_doubts(*, json: Json = False, ledger: Ledger = reader.LEDGER) -> int:
     """Show what is in doubt and what to do about it; the exit code is 3 if anything is, else 0."""
-    with reader.reading(ledger, looks=True) as book:
+    with reader.open_reader(ledger, looks=True) as book:
         return settling.list_doubts(book, json_lines=json)
 
 
@@ -95,14 +95,14 @@ def adopt_doubt(
     ledger: Ledger = reader.LEDGER,
 ) -> int:
     """Settle a doubt: the provider took it, and these are its tasks."""
-    with reader.reading(ledger) as book:
+    with reader.open_reader(ledger) as book:
         return settling.adopt(book, entry_id, task_ids)
 
 
 @doubts.command(name="release")
 def release_doubts(*entry_ids: EntryId, ledger: Ledger = reader.LEDGER) -> int:
     """Settle doubts: the provider did not take them, so that they may be sent again."""
-    with reader.reading(ledger) as book:
+    with reader.open_reader(ledger) as book:
         return settling.release(book, entry_ids)
 
 
@@ -112,7 +112,7 @@ def resubmit_doubt(
     /,
     *,
     ledger: Ledger = reader.LEDGER,
-    running: Serving = Serving(),  # noqa: B008 - frozen
+    running: ProviderOptions = ProviderOptions(),  # noqa: B008 - frozen
 ) -> int:
     """Settle a doubt by sending it again at once, at the risk of paying twice; wait for it and print it."""
     return settling.resubmit(ledger, entry_id, running)

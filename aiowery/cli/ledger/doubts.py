@@ -12,12 +12,12 @@ import attrs
 
 from aiowery import Result
 from aiowery._core.fields import fits_in_a_path
-from aiowery.cli.connect import opened
+from aiowery.cli.connect import open_client
 from aiowery.cli.input.requests import REQUESTS
-from aiowery.cli.ledger.entry_text import batch_name, facts_of, status_command, ways_out, wish_of
-from aiowery.cli.ledger.reader import Book, reading
-from aiowery.cli.options import Serving
-from aiowery.cli.output.logs import logs_told
+from aiowery.cli.ledger.entry_text import batch_name, details_of, next_steps, status_command, stored_prompt_of
+from aiowery.cli.ledger.reader import LedgerReader, open_reader
+from aiowery.cli.options import ProviderOptions
+from aiowery.cli.output.logs import show_logs
 from aiowery.cli.output.plain_text import as_json, local, print_columns, short, utc
 from aiowery.cli.output.progress import write_line
 from aiowery.cli.run.runner import IN_DOUBT
@@ -27,11 +27,13 @@ from aiowery.ledger import State
 _DONE: Final = 0
 
 
-def list_doubts(book: Book, *, json_lines: bool) -> int:
+def list_doubts(book: LedgerReader, *, json_lines: bool) -> int:
     """Print what is in doubt and what to do about it; the exit code tells whether anything is."""
     doubts = book.each(states=[State.IN_DOUBT])
     if json_lines:
-        lines = (as_json({**facts_of(entry, leave_out=("snapshots",)), "named": book.named(entry)}) for entry in doubts)
+        lines = (
+            as_json({**details_of(entry, leave_out=("snapshots",)), "named": book.named(entry)}) for entry in doubts
+        )
         return IN_DOUBT if [print(line) for line in lines] else _DONE
     found = list(doubts)
     named = [", ".join(book.named(entry)) for entry in found]
@@ -45,18 +47,18 @@ def list_doubts(book: Book, *, json_lines: bool) -> int:
             "sent (UTC)": [utc(entry.sent_at) for entry in found],
             "sent (here)": [local(entry.sent_at) for entry in found],
             "named by the provider": named,
-            "prompt": [short(wish_of(entry.request)) for entry in found],
-            "note": [entry.note for entry in found],
+            "prompt": [short(stored_prompt_of(entry.request)) for entry in found],
+            "reason": [entry.reason for entry in found],
         }
     )
     if any(named):
         print("Tasks that the provider has named are asked about, and fetched, by the next run of their batch.")
-    for line in ways_out(book, "ID"):
+    for line in next_steps(book, "ID"):
         print(line)
     return IN_DOUBT
 
 
-def adopt(book: Book, entry_id: int, task_ids: Sequence[str]) -> int:
+def adopt(book: LedgerReader, entry_id: int, task_ids: Sequence[str]) -> int:
     """Give an entry in doubt the tasks that somebody has found."""
     ids = tuple(dict.fromkeys(task_ids))
     if not ids:
@@ -75,7 +77,7 @@ def adopt(book: Book, entry_id: int, task_ids: Sequence[str]) -> int:
     return _DONE
 
 
-def release(book: Book, entry_ids: Sequence[int]) -> int:
+def release(book: LedgerReader, entry_ids: Sequence[int]) -> int:
     """Let entries be sent again; none of them unless all are in doubt."""
     if not entry_ids:
         raise ConfigurationError(f"name the entries to release; {book.command('doubts', 'list')} shows them")
@@ -89,25 +91,25 @@ def release(book: Book, entry_ids: Sequence[int]) -> int:
     return _DONE
 
 
-def resubmit(ledger: Path, entry_id: int, running: Serving) -> int:
+def resubmit(ledger: Path, entry_id: int, running: ProviderOptions) -> int:
     """Send an entry in doubt again, wait for it, and print what it brings."""
     if running.sandbox:
         raise ConfigurationError("--sandbox would settle a doubt about the real service; leave it out")
-    with reading(ledger) as book:
+    with open_reader(ledger) as book:
         entry = book.doubt(entry_id)
     type_name = str(entry.request.get("type"))
     if type_name not in REQUESTS:
         raise ConfigurationError(f"entry {entry_id} asks for {type_name!r}, which this version does not know")
     serving = running.for_type(type_name)
-    with logs_told(serving.verbose, lambda text: write_line(sys.stderr, text)):
+    with show_logs(serving.verbose, lambda text: write_line(sys.stderr, text)):
         result = asyncio.run(_resubmitted(serving, book.path, entry_id))
     for line in [asset.url for asset in result.assets] or [result.text or ""]:
         print(line)
     return _DONE
 
 
-async def _resubmitted(running: Serving, ledger: Path, entry_id: int) -> Result:
-    async with opened(running.where, ledger=ledger) as client:
+async def _resubmitted(running: ProviderOptions, ledger: Path, entry_id: int) -> Result:
+    async with open_client(running.where, ledger=ledger) as client:
         job = await client.resubmit(entry_id)
         write_line(sys.stderr, f"Entry {entry_id} was sent again: {', '.join(job.task_ids)}")
         result: Result = await job

@@ -9,14 +9,14 @@ from typing import Any
 import attrs
 
 from aiowery.cli.input.requests import REQUESTS, from_object, prompt_of
-from aiowery.cli.ledger.reader import Book
-from aiowery.cli.output.plain_text import without_odd
+from aiowery.cli.ledger.reader import LedgerReader
+from aiowery.cli.output.plain_text import printable
 from aiowery.cli.providers import service_of
 from aiowery.errors import AioweryError
 from aiowery.ledger import Entry
 
 
-def wish_of(request: Mapping[str, Any]) -> str:
+def stored_prompt_of(request: Mapping[str, Any]) -> str:
     """Return what a request in a ledger asks for, in words."""
     try:
         return prompt_of(from_object(request, {}))
@@ -40,7 +40,7 @@ def batch_name(name: str) -> str:
     return name or "(none)"
 
 
-def facts_of(entry: Entry, *, leave_out: Sequence[str] = ()) -> dict[str, Any]:
+def details_of(entry: Entry, *, leave_out: Sequence[str] = ()) -> dict[str, Any]:
     """Return an entry as JSON has it."""
     return attrs.asdict(entry, filter=lambda field, _: field.name not in leave_out)
 
@@ -50,10 +50,10 @@ def status_command(entry: Entry) -> str:
     type_name = str(entry.request.get("type"))
     service = service_of(None, None, None, type_name).name if type_name in REQUESTS else "weryai"
     provider = () if service == "weryai" else ("--provider", service)
-    return without_odd(shlex.join(("aiowery", "status", *entry.task_ids[:1], *provider)))
+    return printable(shlex.join(("aiowery", "status", *entry.task_ids[:1], *provider)))
 
 
-def ways_out(book: Book, entry_id: str) -> Iterator[str]:
+def next_steps(book: LedgerReader, entry_id: str) -> Iterator[str]:
     """Yield what can be done about doubts."""
     yield "It may have been charged. Look into the provider's call history at the time it was sent; then, if it is"
     ways = {

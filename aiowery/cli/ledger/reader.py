@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 import attrs
 
-from aiowery.cli.output.plain_text import without_odd
+from aiowery.cli.output.plain_text import printable
 from aiowery.cli.output.progress import write_line
 from aiowery.cli.run import manifest
 from aiowery.errors import ConfigurationError, LedgerError
@@ -26,7 +26,7 @@ _MAGIC: Final = b"SQLite format 3\x00"
 
 
 @attrs.frozen
-class Book:
+class LedgerReader:
     """An open ledger, for code that waits for each of its answers."""
 
     path: Path
@@ -69,16 +69,17 @@ class Book:
 
     def named(self, entry: Entry) -> list[str]:
         """Return the tasks that the provider has named for a doubt, in a webhook or a refusal: hints, not proofs."""
-        told = [] if entry.ref is None else self.do(self._ledger.deliveries(ref=entry.ref))
+        submission_id = entry.submission_id
+        told = [] if submission_id is None else self.do(self._ledger.deliveries(submission_id=submission_id))
         return [one.task_id for one in told]
 
     def adopt(self, entry_id: int, task_ids: Sequence[str]) -> None:
         """Settle a doubt: these are its tasks."""
-        self.do(self._ledger.adopt(entry_id, task_ids))
+        self.do(self._ledger.resolve_accepted(entry_id, task_ids))
 
     def release(self, entry_id: int) -> None:
         """Settle a doubt: it may be sent again."""
-        self.do(self._ledger.release(entry_id))
+        self.do(self._ledger.resolve_unsent(entry_id))
 
     def check_batch(self, name: str | None) -> None:
         """Raise ConfigurationError for a batch that is not there, with those that are."""
@@ -90,11 +91,11 @@ class Book:
     def command(self, *words: str) -> str:
         """Return a command about this ledger, as it is to be typed."""
         where = () if self.path == LEDGER else ("--ledger", str(self.path))
-        return without_odd(shlex.join(("aiowery", *words, *where)))
+        return printable(shlex.join(("aiowery", *words, *where)))
 
 
 @contextlib.contextmanager
-def reading(ledger: Path, *, looks: bool = False) -> Iterator[Book]:
+def open_reader(ledger: Path, *, looks: bool = False) -> Iterator[LedgerReader]:
     """Open the ledger that is meant: a file, or the one in a directory. Nothing is made where there is none.
 
     What processes that have ended left under way is inherited first: an entry that one of them was sending is in doubt.
@@ -104,7 +105,7 @@ def reading(ledger: Path, *, looks: bool = False) -> Iterator[Book]:
     with asyncio.Runner() as runner:
         store = runner.run(_opened(path, looks=looks))
         try:
-            yield Book(path, store, runner)
+            yield LedgerReader(path, store, runner)
         finally:
             runner.run(store.aclose())
 
@@ -120,7 +121,7 @@ async def _opened(path: Path, *, looks: bool) -> SqliteLedger:
         await store.open()
         write_line(sys.stderr, f"Only shown: {refusal}")
     else:
-        await store.take_over()
+        await store.recover_abandoned()
     return store
 
 

@@ -12,8 +12,16 @@ from typing import Any, Final, Literal, TextIO
 
 import attrs
 
-from aiowery.cli.ledger.entry_text import batch_name, facts_of, first_of, status_command, urls_of, ways_out, wish_of
-from aiowery.cli.ledger.reader import Book
+from aiowery.cli.ledger.entry_text import (
+    batch_name,
+    details_of,
+    first_of,
+    next_steps,
+    status_command,
+    stored_prompt_of,
+    urls_of,
+)
+from aiowery.cli.ledger.reader import LedgerReader
 from aiowery.cli.output.plain_text import (
     as_json,
     cell,
@@ -21,9 +29,9 @@ from aiowery.cli.output.plain_text import (
     number,
     print_columns,
     print_plain_table,
+    printable,
     short,
     utc,
-    without_odd,
 )
 from aiowery.cli.output.progress import write_line
 from aiowery.cli.records import duration
@@ -37,18 +45,18 @@ _FORMULA: Final = ("=", "+", "-", "@", "\t", "\n")
 _COLUMNS: Final = (
     "id",
     "batch",
-    "position",
+    "index",
     "state",
     "type",
     "model",
     "prompt",
     "credits",
     "task_ids",
-    "late_ids",
+    "late_task_ids",
     "files",
     "urls",
     "sent_at",
-    "note",
+    "reason",
 )
 
 
@@ -64,7 +72,7 @@ _MEANING: Final[Mapping[State, str]] = {
 
 
 @attrs.frozen(kw_only=True)
-class Choice:
+class EntryFilter:
     """Which entries are to be listed: so many after one, of a batch or all, in some states or any."""
 
     batch: str | None = None
@@ -76,27 +84,27 @@ class Choice:
         """Return the options that mean the same, but for the place to begin at."""
         batch = () if self.batch is None else ("--batch", self.batch)
         states = itertools.chain.from_iterable(("--state", state.replace(" ", "-")) for state in self.states)
-        return (*batch, *states, *(("--limit", str(self.limit)) if self.limit != Choice().limit else ()))
+        return (*batch, *states, *(("--limit", str(self.limit)) if self.limit != EntryFilter().limit else ()))
 
 
-def list_entries(book: Book, choice: Choice, *, json_lines: bool) -> int:
+def list_entries(book: LedgerReader, choice: EntryFilter, *, json_lines: bool) -> int:
     """Print a page of entries, and how to get the next one."""
     book.check_batch(choice.batch)
     found = book.page(choice.batch, choice.states or None, choice.after, choice.limit + 1)
     entries = found[: choice.limit]
     if json_lines:
         for entry in entries:
-            print(as_json(facts_of(entry, leave_out=("snapshots",))))
+            print(as_json(details_of(entry, leave_out=("snapshots",))))
     else:
         _print_page(book, choice, entries)
     if len(found) > len(entries):
-        more = book.command("jobs", "list", *choice.words(), "--after", str(entries[-1].id))
+        more = book.command("ledger", "list", *choice.words(), "--after", str(entries[-1].id))
         write_line(sys.stderr if json_lines else sys.stdout, f"There is more: {more}")
     return _DONE
 
 
-def _print_page(book: Book, choice: Choice, entries: Sequence[Entry]) -> None:
-    if choice == Choice(limit=choice.limit):
+def _print_page(book: LedgerReader, choice: EntryFilter, entries: Sequence[Entry]) -> None:
+    if choice == EntryFilter(limit=choice.limit):
         _print_batches(book.batches())
     if entries:
         _print_entries(entries)
@@ -127,32 +135,32 @@ def _print_entries(entries: Sequence[Entry]) -> None:
         "credits": [number(entry.credits) for entry in entries],
         "sent": [local(entry.sent_at) for entry in entries],
         "task ids": [first_of(entry.task_ids) for entry in entries],
-        "charged besides": [first_of(entry.late_ids) for entry in entries],
-        "prompt": [short(wish_of(entry.request)) for entry in entries],
-        "note": [entry.note for entry in entries],
+        "charged besides": [first_of(entry.late_task_ids) for entry in entries],
+        "prompt": [short(stored_prompt_of(entry.request)) for entry in entries],
+        "reason": [entry.reason for entry in entries],
     }
     print_columns(columns)
 
 
-def show_entry(book: Book, entry_id: int, *, json_lines: bool) -> int:
+def show_entry(book: LedgerReader, entry_id: int, *, json_lines: bool) -> int:
     """Print everything about one entry, and what can be done about it."""
     entry = book.entry(entry_id)
     if json_lines:
-        print(as_json(facts_of(entry)))
+        print(as_json(details_of(entry)))
         return _DONE
     facts = {
         "entry": str(entry.id),
-        "batch": f"{entry.batch}, place {entry.position + 1}" if entry.batch else "none",
+        "batch": f"{entry.batch}, place {entry.index + 1}" if entry.batch else "none",
         "state": f"{entry.state}: {_MEANING[entry.state]}",
-        "note": entry.note,
+        "reason": entry.reason,
         "sent": "" if entry.sent_at is None else f"{local(entry.sent_at)} here, {utc(entry.sent_at)}",
         "attempts": str(entry.attempts),
         "task ids": ", ".join(entry.task_ids),
         "charged besides": _besides(entry),
         "named by the provider": "" if entry.task_ids else ", ".join(book.named(entry)),
-        "batch id": entry.batch_id,
+        "batch id": entry.provider_batch_id,
         "request id": entry.request_id,
-        "credits": _credits_in_words(entry),
+        "credits": _credits_text(entry),
         "took": None if entry.seconds is None else duration(entry.seconds),
         "files": ", ".join(entry.files),
     }
@@ -163,7 +171,7 @@ def show_entry(book: Book, entry_id: int, *, json_lines: bool) -> int:
         print(f"url: {cell(url)}")
     print(f"request: {as_json(_cut(entry.request), indent=2)}")
     for text in _texts_of(entry):
-        print(without_odd(text))
+        print(printable(text))
     for line in _next_steps(book, entry):
         print(line)
     return _DONE
@@ -171,19 +179,19 @@ def show_entry(book: Book, entry_id: int, *, json_lines: bool) -> int:
 
 def _besides(entry: Entry) -> str:
     """Return what was released and turned out to have been accepted, in words."""
-    return f"{', '.join(entry.late_ids)}, of an attempt that had been released" if entry.late_ids else ""
+    return f"{', '.join(entry.late_task_ids)}, of an attempt that had been released" if entry.late_task_ids else ""
 
 
-def _credits_in_words(entry: Entry) -> str:
+def _credits_text(entry: Entry) -> str:
     if entry.credits is None and entry.cost:
         return f"about {number(entry.cost)}, an estimate"
     return number(entry.credits)
 
 
-def _next_steps(book: Book, entry: Entry) -> Iterator[str]:
+def _next_steps(book: LedgerReader, entry: Entry) -> Iterator[str]:
     """Yield what can be done about an entry."""
     if entry.state is State.IN_DOUBT:
-        yield from ways_out(book, str(entry.id))
+        yield from next_steps(book, str(entry.id))
     elif entry.state is State.ACCEPTED:
         again = "Run its batch again to fetch what it brings, or ask: " if entry.batch else "Ask about it: "
         yield again + status_command(entry)
@@ -191,12 +199,12 @@ def _next_steps(book: Book, entry: Entry) -> Iterator[str]:
         yield "The next run of its batch sends it." if entry.batch else "Nothing sends it by itself; ask for it anew."
 
 
-def export(book: Book, how: Format, batch: str | None, out: Path | None) -> int:
+def export(book: LedgerReader, how: Format, batch: str | None, out: Path | None) -> int:
     """Write all entries to a file, or to standard output."""
     book.check_batch(batch)
     with _target(book, out) as stream:
         if how == "jsonl":
-            stream.writelines(as_json(facts_of(entry)) + "\n" for entry in book.each(batch))
+            stream.writelines(as_json(details_of(entry)) + "\n" for entry in book.each(batch))
         else:
             table = csv.writer(stream, lineterminator="\n")
             table.writerow(_COLUMNS)
@@ -205,7 +213,7 @@ def export(book: Book, how: Format, batch: str | None, out: Path | None) -> int:
 
 
 @contextlib.contextmanager
-def _target(book: Book, out: Path | None) -> Iterator[TextIO]:
+def _target(book: LedgerReader, out: Path | None) -> Iterator[TextIO]:
     if out is None:
         yield sys.stdout
         return
@@ -223,24 +231,24 @@ def _csv_row(entry: Entry) -> list[str]:
     return [
         str(entry.id),
         _csv_text(entry.batch),
-        str(entry.position),
+        str(entry.index),
         entry.state,
         _csv_text(request.get("type")),
         _csv_text(request.get("model")),
-        _csv_text(wish_of(request)),
+        _csv_text(stored_prompt_of(request)),
         number(entry.credits),
         _csv_text("; ".join(entry.task_ids)),
-        _csv_text("; ".join(entry.late_ids)),
+        _csv_text("; ".join(entry.late_task_ids)),
         _csv_text("; ".join(entry.files)),
         _csv_text("; ".join(urls_of(entry))),
         utc(entry.sent_at),
-        _csv_text(entry.note),
+        _csv_text(entry.reason),
     ]
 
 
 def _csv_text(value: object) -> str:
     """Return a text that a spreadsheet shows and does not compute."""
-    text = "" if value is None else without_odd(str(value))
+    text = "" if value is None else printable(str(value))
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aiowery.cli.ledger.reader import LEDGER
-from aiowery.cli.output.logs import logs_told
+from aiowery.cli.output.logs import show_logs
 from aiowery.cli.output.progress import write_line
 from aiowery.errors import ConfigurationError
 from aiowery.webhook import Receiver
@@ -28,7 +28,7 @@ def receive(ledger: Path, host: str, port: int, verbose: int) -> int:
     receiver = Receiver(ledger=path)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # uvicorn raises KeyboardInterrupt once more when it has ended.
-    with logs_told(verbose, lambda text: write_line(sys.stderr, text)), contextlib.suppress(KeyboardInterrupt):
+    with show_logs(verbose, lambda text: write_line(sys.stderr, text)), contextlib.suppress(KeyboardInterrupt):
         asyncio.run(_serve(_uvicorn(), receiver, path, (host, port)))
     counts = receiver.statistics()
     print(f"{counts.recorded:,} calls recorded, {counts.unknown + counts.refused + counts.failed:,} turned away.")
@@ -45,7 +45,7 @@ async def _serve(uvicorn: ModuleType, receiver: Receiver, path: Path, address: t
             raise ConfigurationError(f"cannot listen on {':'.join(map(str, address))}: {reason}") from fault
         sockets = [sock.dup() for sock in binder.sockets]
         binder.close()
-        _tell(path, *sockets[0].getsockname()[:2])
+        _print_address(path, *sockets[0].getsockname()[:2])
         # Without an access log: the paths are secrets.
         config = uvicorn.Config(receiver, lifespan="off", log_config=None, access_log=False)
         # In a task of its own: the Ctrl-C that it hands on must not meet the closing of the ledger.
@@ -62,7 +62,7 @@ def _uvicorn() -> ModuleType:
     return uvicorn
 
 
-def _tell(path: Path, host: str, port: int) -> None:
+def _print_address(path: Path, host: str, port: int) -> None:
     where = f"[{host}]" if ":" in host else host
     print(f"Receiving at http://{where}:{port} until Ctrl-C, for all who use the ledger {path}.")
     print("Let a public https address lead there, and give it to them: --public-url, or Webhooks(public_url=...).")

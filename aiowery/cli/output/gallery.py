@@ -22,7 +22,7 @@ from urllib.parse import quote, urlsplit
 import attrs
 
 from aiowery.cli.output.gallery_assets import SCRIPT, STYLE
-from aiowery.cli.records import Fate, Record, Summary, duration
+from aiowery.cli.records import ItemStatus, Record, Summary, duration
 from aiowery.cli.run.manifest import MANIFEST
 
 _LONGEST_WORDS: Final = 20_000
@@ -40,7 +40,7 @@ Source = Callable[[str], str]
 
 
 @attrs.frozen(kw_only=True)
-class Files:
+class GalleryFiles:
     """How the page comes to its files: `picture` tells where one lies, `words` what a text says."""
 
     picture: Source = quote
@@ -53,12 +53,12 @@ def write_gallery(path: Path, title: str, records: Sequence[Record], summary: Su
     pictures = [path.with_name(name) for name in named if _is_picture(name)]
     whole = sum(picture.stat().st_size for picture in pictures) <= _LARGEST_WHOLE
     source = partial(_embedded, path.parent) if whole else quote
-    files = Files(picture=source, words=partial(_said, path.parent))
+    files = GalleryFiles(picture=source, words=partial(_prompt_text, path.parent))
     with path.open("w", encoding="utf-8", errors="replace") as file:
         file.writelines(f"{part}\n" for part in page(title, records, summary, files))
 
 
-def _said(directory: Path, name: str) -> str:
+def _prompt_text(directory: Path, name: str) -> str:
     """Return the words of a file, a long one's beginning."""
     with (directory / name).open(encoding="utf-8", errors="replace") as file:  # a text of the provider's own
         return file.read(_LONGEST_WORDS)
@@ -69,9 +69,11 @@ def _embedded(directory: Path, name: str) -> str:
     return f"data:{mimetypes.guess_type(name)[0] or 'image/png'};base64,{content}"
 
 
-def page(title: str, records: Sequence[Record], summary: Summary, files: Files = Files()) -> Iterator[str]:
+def page(
+    title: str, records: Sequence[Record], summary: Summary, files: GalleryFiles = GalleryFiles()
+) -> Iterator[str]:
     """Yield the page's parts. All texts are escaped."""
-    failed = [record for record in records if record.fate is not Fate.DONE]
+    failed = [record for record in records if record.status is not ItemStatus.DONE]
     yield "<!doctype html>"
     yield '<html lang="en"><head><meta charset="utf-8">'
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -90,8 +92,8 @@ def page(title: str, records: Sequence[Record], summary: Summary, files: Files =
 
 
 def _head(title: str, records: Iterable[Record], summary: Summary) -> Iterator[str]:
-    times = [record.seconds for record in records if record.fate is Fate.DONE and record.seconds is not None]
-    lost = summary.total - summary.fates[Fate.DONE]
+    times = [record.seconds for record in records if record.status is ItemStatus.DONE and record.seconds is not None]
+    lost = summary.total - summary.statuses[ItemStatus.DONE]
     facts = [
         ("requests", f"{summary.total:,}", ""),
         ("results", f"{summary.files:,}", ""),
@@ -123,7 +125,7 @@ def _failures(failed: Sequence[Record]) -> Iterator[str]:
     for record in failed:
         prompt = escape(record.prompt or f"line {record.line}")
         yield f'<li data-words="{_words(record)}"><p>{_number(record)} {prompt}</p>'
-        reason = record.fate.value.replace("_", " ")
+        reason = record.status.value.replace("_", " ")
         if record.problem is not None:
             reason += f": {record.problem.message}"
         yield f'<p class="why">{escape(reason)}</p>'
@@ -134,7 +136,7 @@ def _failures(failed: Sequence[Record]) -> Iterator[str]:
     yield "</ol></details>"
 
 
-def _pieces(record: Record, varied: Sequence[str], files: Files) -> Iterator[str]:
+def _pieces(record: Record, varied: Sequence[str], files: GalleryFiles) -> Iterator[str]:
     """Yield a figure for each file of the record; of its request, tell only what is not the same everywhere."""
     for number, name in enumerate(record.files, 1):
         part = f", {number} of {len(record.files)}" if len(record.files) > 1 else ""
@@ -157,7 +159,7 @@ def ratio(record: Record, name: str = "") -> float:
     return min(max(int(wanted[1]) / int(wanted[2]), _NARROWEST), _WIDEST)
 
 
-def _shown(name: str, record: Record, files: Files) -> str:
+def _shown(name: str, record: Record, files: GalleryFiles) -> str:
     """Return the element that shows a file; nothing is loaded before it comes into sight."""
     file, suffix = quote(name), PurePath(name).suffix.lower()
     cover = record.covers.get(name)
@@ -207,7 +209,7 @@ def _number(record: Record) -> str:
 def _words(record: Record) -> str:
     """Return what the filter looks in."""
     notes = " ".join(record.notes.values())
-    return escape(f"{record.index:04} {record.prompt} {record.fate.value} {notes}".lower())
+    return escape(f"{record.index:04} {record.prompt} {record.status.value} {notes}".lower())
 
 
 def _link(url: str) -> str:

@@ -28,13 +28,13 @@ class Logs(logging.Handler):
     def handle(self, record: logging.LogRecord) -> bool:
         """Say the record, or count it; what is said of the model registry is said once."""
         if str(record.msg).startswith(_REGISTRY):
-            return self._said_once(record)
+            return self._is_repeated(record)
         if record.levelno >= self.least:
             return super().handle(record)
         self.unsaid += record.levelno >= logging.WARNING and not _asking_registry.get()
         return False
 
-    def _said_once(self, record: logging.LogRecord) -> bool:
+    def _is_repeated(self, record: logging.LogRecord) -> bool:
         names = (name for name in record.args or () if isinstance(name, str))
         key = (record.msg, *names)
         if key not in self._said:
@@ -48,7 +48,7 @@ class Logs(logging.Handler):
 
 
 @contextlib.contextmanager
-def registry_asked() -> Iterator[None]:
+def watch_registry() -> Iterator[None]:
     """Count no warnings in here: of a registry that cannot be read, one note is enough."""
     token = _asking_registry.set(True)
     try:
@@ -58,7 +58,7 @@ def registry_asked() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def logs_told(verbosity: int, say: Callable[[str], None]) -> Iterator[Logs]:
+def show_logs(verbosity: int, say: Callable[[str], None]) -> Iterator[Logs]:
     """Send aiowery's records, and the warnings of others, to `say`."""
     handler = Logs(verbosity, say)
     ours, root = logging.getLogger("aiowery"), logging.getLogger()

@@ -30,10 +30,10 @@ def print_plain_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> 
 
 def cell(text: str) -> str:
     """Return a text as one line that a terminal only shows."""
-    return without_odd(" ".join(text.split()))
+    return printable(" ".join(text.split()))
 
 
-def without_odd(text: str) -> str:
+def printable(text: str) -> str:
     """Return a text without what a terminal obeys; its lines stay."""
     return _ODD_IN_TEXT.sub("\ufffd", "\n".join(text.splitlines()) if "\r" in text else text)
 

@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol, TextIO
 import attrs
 
 from aiowery import Job, SubmissionsPaused
-from aiowery.cli.records import Fate, Record, Summary, duration
+from aiowery.cli.records import ItemStatus, Record, Summary, duration
 
 _EVERY: Final = 5.0
 _MOST: Final = 50
@@ -22,7 +22,7 @@ RESUMED: Final = "Submitting goes on."
 
 
 @attrs.frozen
-class Line:
+class QueueTimes:
     """How a line stands in which one follows the other: seconds until the next is sent, and until all have ended."""
 
     next_in: float
@@ -30,7 +30,7 @@ class Line:
 
 
 @attrs.define
-class Tally:
+class Counts:
     """Where the items are at this moment."""
 
     total: int
@@ -39,7 +39,7 @@ class Tally:
     failed: int = 0
     unsent: int = 0
     started_at: float = 0.0
-    line: Line | None = None
+    queue: QueueTimes | None = None
 
     @property
     def running(self) -> int:
@@ -68,17 +68,17 @@ class Tally:
     def end(self, record: Record) -> None:
         """One has ended."""
         self.under_way.discard(record.index)
-        if record.fate is Fate.DONE:
+        if record.status is ItemStatus.DONE:
             self.done += 1
-        elif record.fate is Fate.NOT_SUBMITTED:
+        elif record.status is ItemStatus.NOT_SUBMITTED:
             self.unsent += 1
         else:
             self.failed += 1
 
     def pace(self) -> str:
         """Return the speed in words; while the line rests, when it goes on."""
-        if self.line is not None and self.line.next_in >= 1:
-            return f"next in {duration(self.line.next_in)}"
+        if self.queue is not None and self.queue.next_in >= 1:
+            return f"next in {duration(self.queue.next_in)}"
         return self.rate()
 
     def rate(self) -> str:
@@ -88,8 +88,8 @@ class Tally:
 
     def time_left(self) -> str:
         """Return the time that the rest will take, in words: as the line says, else at the speed so far."""
-        if self.line is not None:
-            return duration(self.line.ends_in)
+        if self.queue is not None:
+            return duration(self.queue.ends_in)
         return duration(time_left(self.ended, self.total, self.seconds)) if self.ended else "?"
 
 
@@ -121,11 +121,11 @@ class Progress(Protocol):
         """Submissions go on."""
         ...
 
-    def say(self, text: str) -> None:
+    def write(self, text: str) -> None:
         """Tell people something."""
         ...
 
-    def tick(self, line: Line | None) -> None:
+    def tick(self, line: QueueTimes | None) -> None:
         """A second has passed; `line` tells how it stands where one follows the other."""
         ...
 
@@ -138,13 +138,13 @@ class PlainProgress:
     """Lines on standard error: how far it is, every few seconds, and each failure."""
 
     def __init__(self) -> None:
-        self._tally = Tally(0)
+        self._tally = Counts(0)
         self._told_at = 0.0
 
     def start(self, total: int) -> None:
         """Begin to count."""
         self._told_at = time.monotonic()
-        self._tally = Tally(total, started_at=self._told_at)
+        self._tally = Counts(total, started_at=self._told_at)
 
     def accepted(self, index: int, _job: Job[Any], /) -> None:
         """Count."""
@@ -154,26 +154,26 @@ class PlainProgress:
         """Count, and tell a failure."""
         self._tally.end(record)
         if failure := failure_line(record):
-            self.say(failure)
+            self.write(failure)
 
     def paused(self, event: SubmissionsPaused, /) -> None:
         """Say why nothing is submitted, and when that may end."""
-        self.say(pause_line(event))
+        self.write(pause_line(event))
 
     def resumed(self) -> None:
         """Say that submitting goes on."""
-        self.say(RESUMED)
+        self.write(RESUMED)
 
-    def say(self, text: str) -> None:
+    def write(self, text: str) -> None:
         """Write a line."""
         write_line(sys.stderr, text)
 
-    def tick(self, line: Line | None) -> None:
+    def tick(self, line: QueueTimes | None) -> None:
         """Tell how far it is, unless that was told a moment ago."""
-        self._tally.line = line
+        self._tally.queue = line
         if time.monotonic() >= self._told_at + _EVERY:
             self._told_at = time.monotonic()
-            self.say(plain_line(self._tally))
+            self.write(plain_line(self._tally))
 
     def stop(self) -> None:
         """Nothing is left to do."""
@@ -184,31 +184,31 @@ class JsonProgress:
 
     def start(self, total: int) -> None:
         """Tell the beginning."""
-        self._tell("started", total=total)
+        self._emit("started", total=total)
 
     def accepted(self, index: int, job: Job[Any], /) -> None:
         """Tell an acceptance."""
-        self._tell("accepted", index=index, task_ids=job.task_ids, request_id=job.request_id)
+        self._emit("accepted", index=index, task_ids=job.task_ids, request_id=job.request_id)
 
     def ended(self, record: Record) -> None:
         """Tell an end: the manifest's line."""
-        self._tell("ended", **record.as_object())
+        self._emit("ended", **record.as_object())
 
     def paused(self, event: SubmissionsPaused, /) -> None:
         """Tell a pause, and say it to people."""
-        self._tell("paused", **attrs.asdict(event))
-        self.say(pause_line(event))
+        self._emit("paused", **attrs.asdict(event))
+        self.write(pause_line(event))
 
     def resumed(self) -> None:
         """Tell its end, and say it to people."""
-        self._tell("resumed")
-        self.say(RESUMED)
+        self._emit("resumed")
+        self.write(RESUMED)
 
-    def say(self, text: str) -> None:
+    def write(self, text: str) -> None:
         """Write a line for people."""
         write_line(sys.stderr, text)
 
-    def tick(self, line: Line | None) -> None:
+    def tick(self, line: QueueTimes | None) -> None:
         """Tell nothing: events are enough."""
 
     def stop(self) -> None:
@@ -216,8 +216,8 @@ class JsonProgress:
 
     def finished(self, summary: Summary, exit_code: int) -> None:
         """Tell the end of all."""
-        fates = {fate.value.replace(" ", "_"): number for fate, number in summary.fates.items()}
-        self._tell(
+        fates = {fate.value.replace(" ", "_"): number for fate, number in summary.statuses.items()}
+        self._emit(
             "finished",
             total=summary.total,
             **fates,
@@ -228,11 +228,11 @@ class JsonProgress:
         )
 
     @staticmethod
-    def _tell(event: str, **facts: Any) -> None:
+    def _emit(event: str, **facts: Any) -> None:
         write_line(sys.stdout, json.dumps({"event": event, **facts}, ensure_ascii=False))
 
 
-def plain_line(tally: Tally) -> str:
+def plain_line(tally: Counts) -> str:
     """Return the line that tells how far it is."""
     return (
         f"{tally.ended:,}/{tally.total:,}: {tally.queued:,} queued, {tally.running:,} running, {tally.done:,} done,"
@@ -242,13 +242,13 @@ def plain_line(tally: Tally) -> str:
 
 def pause_line(event: SubmissionsPaused) -> str:
     """Return the line that tells why submissions are paused, and until when."""
-    return f"Submitting pauses: {event.because}. The provider is asked again in {duration(event.retry_in)}."
+    return f"Submitting pauses: {event.reason}. The provider is asked again in {duration(event.retry_in)}."
 
 
 def failure_line(record: Record) -> str | None:
     """Return the line that tells why an item failed or was refused; None if it did not, or waited in vain."""
-    if record.problem is not None and (record.fate is not Fate.NOT_SUBMITTED or record.objected):
-        return f"{record.fate.value.replace('_', ' ')}: {_placed(record, record.problem.message)}"
+    if record.problem is not None and (record.status is not ItemStatus.NOT_SUBMITTED or record.from_refused):
+        return f"{record.status.value.replace('_', ' ')}: {_placed(record, record.problem.message)}"
     if record.failures:
         return f"partly failed: {_placed(record, '; '.join(dict.fromkeys(record.failures)))}"
     return None

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from aiowery import Job, SubmissionsPaused
-from aiowery.cli.output.progress import RESUMED, Line, Tally, failure_line, pause_line
+from aiowery.cli.output.progress import RESUMED, Counts, QueueTimes, failure_line, pause_line
 from aiowery.cli.records import Record
 
 _COUNTS: Final = (
@@ -27,14 +27,14 @@ class BarProgress:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._tally = Tally(0)
+        self._tally = Counts(0)
         columns = (BarColumn(bar_width=None), TextColumn("{task.percentage:>3.0f}%"), *map(TextColumn, _COUNTS))
         self._bar = Progress(*columns, console=console, refresh_per_second=8, expand=True)
         self._task = self._bar.add_task("", start=False, **self._fields())
 
     def start(self, total: int) -> None:
         """Draw the bar."""
-        self._tally = Tally(total, started_at=time.monotonic())
+        self._tally = Counts(total, started_at=time.monotonic())
         self._show()
         self._bar.start_task(self._task)
         self._bar.start()
@@ -49,23 +49,23 @@ class BarProgress:
         self._tally.end(record)
         self._show()
         if failure := failure_line(record):
-            self.say(failure)
+            self.write(failure)
 
     def paused(self, event: SubmissionsPaused, /) -> None:
         """Say above the bar why nothing is submitted, and when that may end."""
-        self.say(pause_line(event))
+        self.write(pause_line(event))
 
     def resumed(self) -> None:
         """Say above the bar that submitting goes on."""
-        self.say(RESUMED)
+        self.write(RESUMED)
 
-    def say(self, text: str) -> None:
+    def write(self, text: str) -> None:
         """Write a line above the bar, brackets and all."""
         self._console.print(text, markup=False, highlight=False, emoji=False)
 
-    def tick(self, line: Line | None) -> None:
+    def tick(self, line: QueueTimes | None) -> None:
         """Bring rate and time left up to date."""
-        self._tally.line = line
+        self._tally.queue = line
         self._show()
 
     def stop(self) -> None:

@@ -14,18 +14,18 @@ from typing import Any, Final
 import attrs
 
 from aiowery._client.client import Client
-from aiowery.cli.input.prompt_files import STDIN, Item, parse, read_text
-from aiowery.cli.options import Running, Spending
+from aiowery.cli.input.prompt_files import STDIN, InputItem, parse, read_text
+from aiowery.cli.options import ConnectionOptions, LedgerOptions
 from aiowery.cli.output.gallery import write_gallery
 from aiowery.cli.output.progress import JsonProgress, write_line
-from aiowery.cli.queries import asked
-from aiowery.cli.records import Fate, Record, Summary
-from aiowery.cli.run.job_source import BatchDesk, Terms, is_known
+from aiowery.cli.queries import query
+from aiowery.cli.records import ItemStatus, Record, Summary
+from aiowery.cli.run.job_source import BatchJobSource, BatchTerms, is_known
 from aiowery.cli.run.manifest import GALLERY, LEDGER, MANIFEST, Manifest, belongs, forget, prepare, set_aside
-from aiowery.cli.run.plan import confirm, credits_in_words, plan_of, print_plan
-from aiowery.cli.run.preflight import faults_of
-from aiowery.cli.run.runner import Stop
-from aiowery.cli.run.session import SOME_FAILED, Parts, clean_stem, conducted, exit_code, progress_for_people
+from aiowery.cli.run.plan import confirm, credits_text, make_plan, print_plan
+from aiowery.cli.run.preflight import find_faults
+from aiowery.cli.run.runner import StopReason
+from aiowery.cli.run.session import SOME_FAILED, RunParts, clean_stem, exit_code, progress_for_people, run_items
 from aiowery.errors import ConfigurationError
 from aiowery.webhook import Webhooks
 
@@ -33,13 +33,13 @@ _FAULTS_TOLD: Final = 20
 
 
 @attrs.frozen(kw_only=True)
-class Order:
+class BatchOptions:
     """What `aiowery batch` was told."""
 
     source: str
     out: Path
     defaults: Mapping[str, Any]
-    running: Running
+    running: ConnectionOptions
     limit: int | None = None
     in_flight: int | None = None
     max_doubts: int | None = None
@@ -48,7 +48,7 @@ class Order:
     strict: bool = False
     check: bool = True
     json: bool = False
-    spending: Spending = attrs.field(factory=Spending)
+    spending: LedgerOptions = attrs.field(factory=LedgerOptions)
 
     @property
     def name(self) -> str:
@@ -74,7 +74,7 @@ class Order:
         return {
             "ledger": self.ledger,
             "prices": self.spending.prices,
-            "credit_price": self.spending.credit_price,
+            "price_per_credit": self.spending.price_per_credit,
             **self._webhooks,
         }
 
@@ -89,7 +89,7 @@ class Order:
         return {"webhooks": Webhooks(public_url=self.public_url)}
 
 
-def batch(order: Order) -> int:
+def run_batch(order: BatchOptions) -> int:
     """Run the batch. What is wrong with key, input or directory ends it before anything is sent."""
     order.running.where.check()
     items = _items(order)
@@ -97,36 +97,36 @@ def batch(order: Order) -> int:
         return _dry_run(order, items)
     settings = order.settings
     prepare(order.out)
-    _look_first(order, items)
-    _make_room(order)
+    _preflight(order, items)
+    _prepare_output(order)
     progress = JsonProgress() if order.json else progress_for_people()
     width = max(4, len(str(len(items))))
     began = time.monotonic()
-    desks: list[BatchDesk] = []
+    desks: list[BatchJobSource] = []
     with Manifest(order.out, len(items), batch=order.batch) as manifest:
-        parts = Parts(
+        parts = RunParts(
             progress=progress,
             journal=manifest,
             out=order.out,
             stem=lambda item: _stem(item, width),
-            desk=lambda client: _desk(client, order, desks),
+            job_source=lambda client: _job_source(client, order, desks),
         )
-        running = conducted(items, parts, order.running, order.in_flight, max_doubts=order.max_doubts, **settings)
+        running = run_items(items, parts, order.running, order.in_flight, max_doubts=order.max_doubts, **settings)
         records, stop = asyncio.run(running)
     progress.stop()
     summary = Summary.of(records, time.monotonic() - began)
-    code = exit_code(stop, whole=summary.all_done, doubts=bool(summary.fates[Fate.IN_DOUBT]))
+    code = exit_code(stop, whole=summary.all_done, doubts=bool(summary.statuses[ItemStatus.IN_DOUBT]))
     has_gallery = order.gallery and _gallery(order, records, summary)
     if order.gallery and not has_gallery:
         code = code or SOME_FAILED
     before = sum(desk.ended_before for desk in desks)
-    _tell_end(order, summary, stop, before=before, has_gallery=has_gallery)
+    _print_summary(order, summary, stop, before=before, has_gallery=has_gallery)
     if isinstance(progress, JsonProgress):
         progress.finished(summary, code)
     return code
 
 
-def _items(order: Order) -> list[Item]:
+def _items(order: BatchOptions) -> list[InputItem]:
     text, form = read_text(order.source)
     name = order.name
     try:
@@ -140,7 +140,7 @@ def _items(order: Order) -> list[Item]:
     return items
 
 
-def _make_room(order: Order) -> None:
+def _prepare_output(order: BatchOptions) -> None:
     """Take away what an earlier run of this batch has told; move what another one left."""
     if order.ledger is not None and belongs(order.out, order.batch) and is_known(order.ledger, order.batch):
         forget(order.out)
@@ -148,25 +148,27 @@ def _make_room(order: Order) -> None:
         write_line(sys.stderr, f"The earlier batch in {order.out} now lies in {aside}.")
 
 
-def _desk(client: Client, order: Order, desks: list[BatchDesk]) -> BatchDesk:
-    terms = Terms(name=order.batch, budget=order.spending.budget, reuse=order.spending.reuse)
-    desks.append(BatchDesk(client, terms, check=order.check and not order.strict))  # which has asked about all of them
+def _job_source(client: Client, order: BatchOptions, desks: list[BatchJobSource]) -> BatchJobSource:
+    terms = BatchTerms(name=order.batch, budget=order.spending.budget, reuse=order.spending.reuse)
+    desks.append(
+        BatchJobSource(client, terms, check=order.check and not order.strict)
+    )  # which has asked about all of them
     return desks[0]
 
 
-def _dry_run(order: Order, items: Sequence[Item]) -> int:
+def _dry_run(order: BatchOptions, items: Sequence[InputItem]) -> int:
     """Show what would be sent, and make no file."""
 
     async def show(client: Any) -> None:
-        plan = await plan_of(client, order.batch, items, await faults_of(client, items, check=order.check))
-        await print_plan(client, plan, order.spending.credit_price)
+        plan = await make_plan(client, order.batch, items, await find_faults(client, items, check=order.check))
+        await print_plan(client, plan, order.spending.price_per_credit)
 
     there = order.ledger if order.ledger is not None and order.ledger.exists() else None
-    asked(order.running, show, **{**order.settings, "ledger": there})
+    query(order.running, show, **{**order.settings, "ledger": there})
     return 0
 
 
-def _look_first(order: Order, items: Sequence[Item]) -> None:
+def _preflight(order: BatchOptions, items: Sequence[InputItem]) -> None:
     """Raise what forbids the run, before anything that an earlier one has told is touched.
 
     That is ConfigurationError for what --strict forbids and for an answer that is not yes, and LedgerError.
@@ -174,16 +176,16 @@ def _look_first(order: Order, items: Sequence[Item]) -> None:
 
     async def look(client: Client) -> None:
         if order.strict:
-            _refuse(order, await faults_of(client, items, check=order.check))
+            _refuse(order, await find_faults(client, items, check=order.check))
         if not order.running.sandbox:
-            plan = await plan_of(client, order.batch, items, {})
-            confirm(plan, order.spending.credit_price, yes=order.spending.yes)
+            plan = await make_plan(client, order.batch, items, {})
+            confirm(plan, order.spending.price_per_credit, yes=order.spending.yes)
 
     if order.strict or not order.running.sandbox:
-        asked(order.running, look, **order.settings)
+        query(order.running, look, **order.settings)
 
 
-def _refuse(order: Order, faults: Mapping[int, str]) -> None:
+def _refuse(order: BatchOptions, faults: Mapping[int, str]) -> None:
     if faults:
         lines = [f"{order.name}, line {line}: {fault}" for line, fault in faults.items()]
         more = [f"and {len(faults) - _FAULTS_TOLD} more"] if len(faults) > _FAULTS_TOLD else []
@@ -191,12 +193,12 @@ def _refuse(order: Order, faults: Mapping[int, str]) -> None:
         raise ConfigurationError(f"nothing was sent, because of --strict and:\n  {told}")
 
 
-def _stem(item: Item, width: int) -> str:
+def _stem(item: InputItem, width: int) -> str:
     """Name an item's files by its place and its prompt."""
     return f"{item.index:0{width}}-{clean_stem(item)}"
 
 
-def _gallery(order: Order, records: Sequence[Record], summary: Summary) -> bool:
+def _gallery(order: BatchOptions, records: Sequence[Record], summary: Summary) -> bool:
     """Write the page; tell why if that cannot be."""
     path = order.out / GALLERY
     title = "Prompts" if order.source == STDIN else Path(order.source).name
@@ -210,20 +212,26 @@ def _gallery(order: Order, records: Sequence[Record], summary: Summary) -> bool:
     return True
 
 
-def _tell_end(order: Order, summary: Summary, stop: Stop | None, *, before: int, has_gallery: bool) -> None:
+def _print_summary(
+    order: BatchOptions, summary: Summary, stop: StopReason | None, *, before: int, has_gallery: bool
+) -> None:
     lines = [f"{summary}."]
     if before:
         lines.append(f"{before:,} had come to their end before, and were not sent again.")
-    if summary.credits and order.spending.credit_price is not None:
-        lines.append(f"{credits_in_words(summary.credits, order.spending.credit_price)}.")
+    if summary.credits and order.spending.price_per_credit is not None:
+        lines.append(f"{credits_text(summary.credits, order.spending.price_per_credit)}.")
     if stop is not None:
         lines.append(f"Stopped early: {stop.reason}")
-    if summary.fates[Fate.NOT_SUBMITTED]:
+    if summary.statuses[ItemStatus.NOT_SUBMITTED]:
         again = "" if order.ledger is None else " The same command again goes on with them."
-        lines.append(f"{summary.fates[Fate.NOT_SUBMITTED]:,} remain that were not submitted and cost nothing.{again}")
-    if summary.fates[Fate.IN_DOUBT]:
+        lines.append(
+            f"{summary.statuses[ItemStatus.NOT_SUBMITTED]:,} remain that were not submitted and cost nothing.{again}"
+        )
+    if summary.statuses[ItemStatus.IN_DOUBT]:
         ledger = "" if order.ledger is None else f": aiowery doubts list --ledger {order.ledger}"
-        lines.append(f"{summary.fates[Fate.IN_DOUBT]:,} may have been charged, and wait for your decision{ledger}")
+        lines.append(
+            f"{summary.statuses[ItemStatus.IN_DOUBT]:,} may have been charged, and wait for your decision{ledger}"
+        )
     lines.append(f"Results and {MANIFEST}: {order.out}")
     if has_gallery:
         lines.append(f"Gallery: {(order.out / GALLERY).resolve().as_uri()}")

@@ -12,12 +12,12 @@ from typing import Any, Final, Protocol
 import attrs
 
 from aiowery import DEFAULT, Job
-from aiowery._client.batches import Place
+from aiowery._client.batches import BatchEntry
 from aiowery._client.client import Client
-from aiowery.cli.input.prompt_files import Item
-from aiowery.cli.records import Fate
-from aiowery.cli.run.preflight import refuse_objected
-from aiowery.cli.run.saver import Kept
+from aiowery.cli.input.prompt_files import InputItem
+from aiowery.cli.records import ItemStatus
+from aiowery.cli.run.preflight import refuse_invalid
+from aiowery.cli.run.saver import SavedFiles
 from aiowery.ledger import SqliteLedger, State
 
 _ENDED: Final = frozenset({State.DONE, State.FAILED})
@@ -25,69 +25,69 @@ _UNSENT: Final = frozenset({State.NEW, State.CLAIMED})
 _NUMBER: Final = re.compile(r"-\d+$")
 
 
-class Desk(Protocol):
+class JobSource(Protocol):
     """Makes jobs of items."""
 
-    async def open(self, items: Sequence[Item]) -> None:
+    async def open(self, items: Sequence[InputItem]) -> None:
         """Prepare for these items."""
         ...
 
-    async def job(self, item: Item) -> Job[Any] | None:
+    async def job(self, item: InputItem) -> Job[Any] | None:
         """Return the item's job, submitted if need be; None while another process works on it."""
         ...
 
-    def left_alone(self, item: Item) -> Fate:
+    def is_owned_elsewhere(self, item: InputItem) -> ItemStatus:
         """Return what an item counts as with which this run does nothing."""
         ...
 
-    def stem(self, item: Item, wish: str) -> str:
+    def stem(self, item: InputItem, wish: str) -> str:
         """Return a name for the item's files that is nobody else's: the wish, if it can be."""
         ...
 
-    def saved_before(self, item: Item) -> tuple[str, ...]:
+    def saved_before(self, item: InputItem) -> tuple[str, ...]:
         """Return the names of what an earlier run has saved."""
         ...
 
-    async def saved(self, item: Item, kept: Kept) -> None:
+    async def saved(self, item: InputItem, kept: SavedFiles) -> None:
         """Keep the names of what was saved."""
         ...
 
 
-class SingleDesk:
+class SingleJobSource:
     """Submits items one by one, each for itself; with `check` the registry is asked first."""
 
     def __init__(self, client: Client, *, check: bool) -> None:
         self._client = client
         self._check = check
 
-    async def open(self, items: Sequence[Item]) -> None:
+    async def open(self, items: Sequence[InputItem]) -> None:
         """Do nothing."""
 
-    async def job(self, item: Item) -> Job[Any] | None:
+    async def job(self, item: InputItem) -> Job[Any] | None:
         """Submit the item."""
         assert item.request is not None  # noqa: S101 - a faulty line never comes here
         if self._check:
-            await refuse_objected(self._client, item.request)
+            await refuse_invalid(self._client, item.request)
         return await self._client.submit(item.request)
 
-    def left_alone(self, item: Item) -> Fate:  # noqa: ARG002 - there is no before
+    def is_owned_elsewhere(self, item: InputItem) -> ItemStatus:  # noqa: ARG002 - there is no before
         """Return that nothing was sent."""
-        return Fate.NOT_SUBMITTED
+        return ItemStatus.NOT_SUBMITTED
 
-    def stem(self, item: Item, wish: str) -> str:  # noqa: ARG002 - there are no others
+    def stem(self, item: InputItem, wish: str) -> str:  # noqa: ARG002 - there are no others
         """Return the wish."""
         return wish
 
-    def saved_before(self, item: Item) -> tuple[str, ...]:  # noqa: ARG002 - there is no before
+    def saved_before(self, item: InputItem) -> tuple[str, ...]:  # noqa: ARG002 - there is no before
         """Return nothing."""
         return ()
 
-    async def saved(self, item: Item, kept: Kept) -> None:
+    async def saved(self, item: InputItem, kept: SavedFiles) -> None:
         """Keep nothing."""
 
 
 @attrs.frozen(kw_only=True)
-class Terms:
+class BatchTerms:
     """Under which name a batch runs, and what it may spend."""
 
     name: str
@@ -95,18 +95,18 @@ class Terms:
     reuse: bool = False
 
 
-class BatchDesk:
+class BatchJobSource:
     """Walks items through the batch of the ledger: what was sent before is not sent again."""
 
-    def __init__(self, client: Client, terms: Terms, *, check: bool) -> None:
+    def __init__(self, client: Client, terms: BatchTerms, *, check: bool) -> None:
         self._client = client
         self._batches = client.batches
         self._terms = terms
         self._check = check
-        self._places: dict[int, Place] = {}
+        self._places: dict[int, BatchEntry] = {}
         self._taken: defaultdict[str, set[int]] = defaultdict(set)
 
-    async def open(self, items: Sequence[Item]) -> None:
+    async def open(self, items: Sequence[InputItem]) -> None:
         """Enter all items, so that the ledger knows what remains, whatever happens."""
         indices = [item.index for item in items if item.request is not None]
         requests = [item.request for item in items if item.request is not None]
@@ -126,33 +126,33 @@ class BatchDesk:
             for taken in (stem, _NUMBER.sub("", stem)):
                 self._taken[taken].add(entry_id)
 
-    async def job(self, item: Item) -> Job[Any] | None:
+    async def job(self, item: InputItem) -> Job[Any] | None:
         """Return the item's job; the registry is asked only about what has not been sent."""
         assert item.request is not None  # noqa: S101 - a faulty line never comes here
         place = self._places[item.index]
         if self._check and place.state is State.NEW:
-            await refuse_objected(self._client, item.request)
+            await refuse_invalid(self._client, item.request)
         return await self._batches.job(place.id, item.request, DEFAULT, self._terms.budget)
 
-    def left_alone(self, item: Item) -> Fate:
+    def is_owned_elsewhere(self, item: InputItem) -> ItemStatus:
         """Return what an earlier run has made of it; of what had been sent, nothing is known to have cost nothing."""
         place = self._places.get(item.index)
         if place is None or place.state in _UNSENT:
-            return Fate.NOT_SUBMITTED
-        return Fate.IN_DOUBT if place.state is State.IN_DOUBT else Fate.INTERRUPTED
+            return ItemStatus.NOT_SUBMITTED
+        return ItemStatus.IN_DOUBT if place.state is State.IN_DOUBT else ItemStatus.INTERRUPTED
 
-    def stem(self, item: Item, wish: str) -> str:
+    def stem(self, item: InputItem, wish: str) -> str:
         """Return the wish, unless another entry has files of that name: lines may have moved between two runs."""
         entry_id = self._places[item.index].id
         return f"{wish}-n{entry_id}" if self._taken.get(wish, set()) - {entry_id} else wish
 
-    def saved_before(self, item: Item) -> tuple[str, ...]:
+    def saved_before(self, item: InputItem) -> tuple[str, ...]:
         """Return the names of what an earlier run has saved."""
         return self._places[item.index].files
 
-    async def saved(self, item: Item, kept: Kept) -> None:
+    async def saved(self, item: InputItem, kept: SavedFiles) -> None:
         """Keep the names in the ledger, where the next run looks for them."""
-        await self._client.ledger.saved(self._places[item.index].id, [*kept.files, *kept.covers.values()])
+        await self._client.ledger.set_files(self._places[item.index].id, [*kept.files, *kept.covers.values()])
 
     @property
     def ended_before(self) -> int:

@@ -25,7 +25,7 @@ _MOST_ROOM: Final = 16 * 1024**2
 _PIECE: Final = 8192
 
 
-class Journal(Protocol):
+class ManifestWriter(Protocol):
     """Where a run writes down what must not be lost."""
 
     def accepted(self, index: int, task_ids: tuple[str, ...]) -> None:
@@ -37,7 +37,7 @@ class Journal(Protocol):
         ...
 
 
-class NoJournal:
+class NoManifest:
     """For a single request, whose end is told on the screen."""
 
     def accepted(self, index: int, task_ids: tuple[str, ...]) -> None:

@@ -10,11 +10,11 @@ import attrs
 
 from aiowery import BetterWaifu, WeryAI
 from aiowery._client.client import Client
-from aiowery.cli.input.prompt_files import Item
+from aiowery.cli.input.prompt_files import InputItem
 from aiowery.cli.input.requests import prompt_of
 from aiowery.cli.output.progress import write_line
 from aiowery.cli.output.tables import print_table
-from aiowery.cli.queries import balance_of
+from aiowery.cli.queries import fetch_balance
 from aiowery.errors import AioweryError, ConfigurationError
 from aiowery.ledger import State
 
@@ -35,7 +35,7 @@ _WORDS: Final = {
 class Step:
     """What is to be done about an item: its state in the ledger, what is wrong with it, and its price if known."""
 
-    item: Item
+    item: InputItem
     state: State | None = None
     fault: str | None = None
     price: float | None = None
@@ -81,24 +81,24 @@ class Plan:
         parts = [f"{len(self.sending):,} to send", *(f"{number:,} {words}" for words, number in others.items())]
         return ", ".join(parts + [f"{faulty:,} faulty"] * bool(faulty))
 
-    def cost(self, credit_price: float | None) -> str:
+    def cost(self, price_per_credit: float | None) -> str:
         """Return the estimate in words."""
         priced = self.estimate if self.unknown < len(self.sending) or not self.sending else None
-        known = "" if priced is None else f"about {credits_in_words(priced, credit_price)}"
+        known = "" if priced is None else f"about {credits_text(priced, price_per_credit)}"
         unknown = f"{self.unknown:,} of unknown price" if self.unknown else ""
         return " and ".join(filter(None, (known, unknown)))
 
 
-def credits_in_words(number: float, credit_price: float | None) -> str:
+def credits_text(number: float, price_per_credit: float | None) -> str:
     """Return credits, and the money they cost where that is known."""
-    money = "" if credit_price is None else f" ({number * credit_price:,.2f} at {credit_price:g} each)"
+    money = "" if price_per_credit is None else f" ({number * price_per_credit:,.2f} at {price_per_credit:g} each)"
     return f"{number:,g} credits{money}"
 
 
-async def plan_of(client: Client, name: str, items: Sequence[Item], faults: Mapping[int, str]) -> Plan:
+async def make_plan(client: Client, name: str, items: Sequence[InputItem], faults: Mapping[int, str]) -> Plan:
     """Look into the ledger, and send and enter nothing; `faults` are what is wrong with items, by their lines."""
     requests = [item.request for item in items if item.request is not None]
-    states = iter(await client.batches.states(name, requests))
+    states = iter(await client.batches.entry_states(name, requests))
     steps = []
     for item in items:
         if item.request is None:
@@ -109,33 +109,33 @@ async def plan_of(client: Client, name: str, items: Sequence[Item], faults: Mapp
     return Plan(tuple(steps))
 
 
-async def print_plan(client: WeryAI | BetterWaifu, plan: Plan, credit_price: float | None) -> None:
+async def print_plan(client: WeryAI | BetterWaifu, plan: Plan, price_per_credit: float | None) -> None:
     """Print every item, the estimate and the balance."""
     rows = []
     for step in plan.steps:
         request = step.item.request
-        what = "" if request is None else f"{request.type_name} {request.model_key or ''}".strip()
+        what = "" if request is None else f"{request.type_name} {request.model_name or ''}".strip()
         price = "?" if step.price is None else f"{step.price:,g}"
         prompt = "" if request is None else " ".join(prompt_of(request).split())[:_PROMPT]
         rows.append((str(step.item.index), step.words, price if step.sends else "", what, prompt))
     print_table(("#", "what", "credits", "request", "prompt"), rows)
     print(f"{plan}.")
     if plan.sending:
-        print(f"Estimate: {plan.cost(credit_price)}.")
+        print(f"Estimate: {plan.cost(price_per_credit)}.")
     try:
-        balance = await balance_of(client)
+        balance = await fetch_balance(client)
     except AioweryError as error:
         print(f"Balance: unknown ({error}).")
     else:
-        print("Balance: unknown." if balance is None else f"Balance: {credits_in_words(balance, credit_price)}.")
+        print("Balance: unknown." if balance is None else f"Balance: {credits_text(balance, price_per_credit)}.")
     print("Nothing was sent.")
 
 
-def confirm(plan: Plan, credit_price: float | None, *, yes: bool) -> None:
+def confirm(plan: Plan, price_per_credit: float | None, *, yes: bool) -> None:
     """Tell what is going to be spent; on a terminal, ask where that is unknown. ConfigurationError for a no."""
     if not plan.sending:
         return
-    write_line(sys.stderr, f"{plan}: {plan.cost(credit_price)}.")
+    write_line(sys.stderr, f"{plan}: {plan.cost(price_per_credit)}.")
     if yes or not plan.unknown or not (sys.stdin.isatty() and sys.stderr.isatty()):
         return
     sys.stderr.write("Send them? [y/N] ")

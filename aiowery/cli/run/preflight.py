@@ -12,24 +12,24 @@ import attrs
 from aiowery import Request, WeryAI
 from aiowery._client.client import Client
 from aiowery._core.fields import wire_of
-from aiowery._core.media import checked
-from aiowery.cli.input.prompt_files import Item
-from aiowery.cli.output.logs import registry_asked
-from aiowery.cli.records import Objected
+from aiowery._core.media import validate_upload
+from aiowery.cli.input.prompt_files import InputItem
+from aiowery.cli.output.logs import watch_registry
+from aiowery.cli.records import ValidationRefused
 from aiowery.errors import ConfigurationError
 
 
-async def refuse_objected(client: Client, request: Request[Any]) -> None:
+async def refuse_invalid(client: Client, request: Request[Any]) -> None:
     """Raise Objected with everything that the registry, where there is one, says against a request."""
     if not isinstance(client, WeryAI):
         return
-    with registry_asked():
+    with watch_registry():
         said = await client.check(request)
     if said:
-        raise Objected(f"{'; '.join(map(str, said))} (so says the model registry; --no-check sends it anyway)")
+        raise ValidationRefused(f"{'; '.join(map(str, said))} (so says the model registry; --no-check sends it anyway)")
 
 
-async def faults_of(client: Client, items: Iterable[Item], *, check: bool) -> dict[int, str]:
+async def find_faults(client: Client, items: Iterable[InputItem], *, check: bool) -> dict[int, str]:
     """Return what can be known to be wrong with items without sending one, by their lines."""
     faults = {}
     for item in items:
@@ -37,7 +37,7 @@ async def faults_of(client: Client, items: Iterable[Item], *, check: bool) -> di
             try:
                 await anyio.to_thread.run_sync(_check_files, item.request)
                 if check:
-                    await refuse_objected(client, item.request)
+                    await refuse_invalid(client, item.request)
             except ConfigurationError as fault:
                 faults[item.line] = str(fault)
     return faults
@@ -49,4 +49,4 @@ def _check_files(request: Request[Any]) -> None:
         value = getattr(request, field.name)
         for source in value if isinstance(value, tuple) else (value,):
             if wire_of(field).media is not None and isinstance(source, Path):
-                checked(source, wire_of(field).media)
+                validate_upload(source, wire_of(field).media)

@@ -23,7 +23,7 @@ _COVER: Final = "-cover"
 
 
 @attrs.define
-class Kept:
+class SavedFiles:
     """What of a result lies where: names of files, covers by the file they belong to, urls still to be fetched."""
 
     files: list[str] = attrs.field(factory=list)
@@ -41,7 +41,7 @@ class Saver:
         self.refusal: DownloadError | None = None
 
     async def save(
-        self, request: Request[Any], result: Result, stem: str, kept: Kept, before: Sequence[str] = ()
+        self, request: Request[Any], result: Result, stem: str, kept: SavedFiles, before: Sequence[str] = ()
     ) -> None:
         """Save the outputs one by one, so that one that cannot be saved does not hide the others; note it in `kept`.
 
@@ -55,7 +55,7 @@ class Saver:
             name = stem if len(result.assets) == 1 else f"{stem}-{number}"
             known = names.pop(0) if names else ""
             if known in there:
-                _keep(asset, known, there, kept)
+                _link_or_copy(asset, known, there, kept)
                 continue
             try:
                 await self._save_asset(self._directory, asset, PurePath(known).stem or name, kept)
@@ -71,7 +71,7 @@ class Saver:
             except DownloadError as error:
                 kept.error = error
 
-    async def _save_asset(self, directory: Path, asset: Asset, name: str, kept: Kept) -> None:
+    async def _save_asset(self, directory: Path, asset: Asset, name: str, kept: SavedFiles) -> None:
         paths = await self._download(directory, asset, name)
         kept.files += [path.name for path in paths]
         kept.urls.remove(asset.url)
@@ -83,7 +83,7 @@ class Saver:
             else:
                 kept.covers[paths[0].name] = cover.name
 
-    async def _save_words(self, path: Path, text: str, kept: Kept) -> None:
+    async def _save_words(self, path: Path, text: str, kept: SavedFiles) -> None:
         if self.refusal is not None:
             raise copy.copy(self.refusal)
         try:
@@ -119,7 +119,7 @@ def _there(directory: Path, names: Iterable[str]) -> set[str]:
     return {name for name in names if PurePath(name).name == name and (directory / name).is_file()}
 
 
-def _keep(asset: Asset, name: str, there: Iterable[str], kept: Kept) -> None:
+def _link_or_copy(asset: Asset, name: str, there: Iterable[str], kept: SavedFiles) -> None:
     """Note an output that an earlier run has saved, with its cover."""
     kept.files.append(name)
     kept.urls.remove(asset.url)

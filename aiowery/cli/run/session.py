@@ -10,20 +10,20 @@ from typing import Any, Final
 import attrs
 from rich.console import Console
 
-from aiowery import Event, LaneBackedOff, SubmissionsPaused, SubmissionsResumed
+from aiowery import Event, QueueBackedOff, SubmissionsPaused, SubmissionsResumed
 from aiowery._base.text import clean_name
 from aiowery._client.client import Client
-from aiowery.cli.connect import opened
-from aiowery.cli.input.prompt_files import Item
+from aiowery.cli.connect import open_client
+from aiowery.cli.input.prompt_files import InputItem
 from aiowery.cli.input.requests import prompt_of
-from aiowery.cli.options import Running
-from aiowery.cli.output.logs import logs_told
+from aiowery.cli.options import ConnectionOptions
+from aiowery.cli.output.logs import show_logs
 from aiowery.cli.output.progress import PlainProgress, Progress
 from aiowery.cli.output.progress_bar import BarProgress
 from aiowery.cli.records import Record
-from aiowery.cli.run.job_source import Desk
-from aiowery.cli.run.manifest import Journal
-from aiowery.cli.run.runner import IN_DOUBT, Brought, Run, Stem, Stop
+from aiowery.cli.run.job_source import JobSource
+from aiowery.cli.run.manifest import ManifestWriter
+from aiowery.cli.run.runner import IN_DOUBT, Brought, ItemRunner, Stem, StopReason
 from aiowery.cli.run.signals import on_signals
 
 SOME_FAILED: Final = 1
@@ -32,40 +32,46 @@ _BUSY_EVERY: Final = 10.0
 
 
 @attrs.frozen(kw_only=True)
-class Parts:
+class RunParts:
     """Where a run tells, notes and saves (nowhere, if `out` is None)."""
 
     progress: Progress
-    journal: Journal
+    journal: ManifestWriter
     out: Path | None
     stem: Stem
-    desk: Callable[[Client], Desk]
+    job_source: Callable[[Client], JobSource]
     brought: Brought = lambda _: None
 
 
-async def conducted(
-    items: Sequence[Item], parts: Parts, running: Running, in_flight: int | None = None, **settings: Any
-) -> tuple[tuple[Record, ...], Stop | None]:
+async def run_items(
+    items: Sequence[InputItem],
+    parts: RunParts,
+    running: ConnectionOptions,
+    in_flight: int | None = None,
+    **settings: Any,
+) -> tuple[tuple[Record, ...], StopReason | None]:
     """Open the client with these settings, run the items, let signals through."""
-    places = sum(item.request.places for item in items if item.request is not None)
+    places = sum(item.request.task_count for item in items if item.request is not None)
     progress = parts.progress
-    with logs_told(running.verbose, progress.say) as logs:
+    with show_logs(running.verbose, progress.write) as logs:
         observer = _Observer(progress)
-        async with opened(running.where, in_flight=in_flight, places=places, observer=observer, **settings) as client:
-            run = Run(
+        async with open_client(
+            running.where, in_flight=in_flight, places=places, observer=observer, **settings
+        ) as client:
+            run = ItemRunner(
                 client,
                 parts.out,
                 stem=parts.stem,
                 journal=parts.journal,
                 progress=progress,
-                desk=parts.desk(client),
+                desk=parts.job_source(client),
                 brought=parts.brought,
             )
             observer.run = run
             with on_signals(run.interrupt, run.leave):
                 records = await run.finish(items)
         if logs.unsaid:
-            progress.say(f"{logs.unsaid:,} warnings of the library were not shown; --verbose shows them.")
+            progress.write(f"{logs.unsaid:,} warnings of the library were not shown; --verbose shows them.")
     return records, run.stopped
 
 
@@ -73,13 +79,13 @@ class _Observer:
     """Tells why nothing moves: each pause, and now and then that the provider is too busy."""
 
     def __init__(self, progress: Progress) -> None:
-        self.run: Run | None = None
+        self.run: ItemRunner | None = None
         self._progress = progress
         self._told_at = float("-inf")
 
     def __call__(self, event: Event) -> None:
         match event:
-            case LaneBackedOff():
+            case QueueBackedOff():
                 self._busy(event)
             case SubmissionsPaused():
                 self._progress.paused(event)
@@ -88,11 +94,11 @@ class _Observer:
             case SubmissionsResumed():
                 self._progress.resumed()
 
-    def _busy(self, event: LaneBackedOff) -> None:
+    def _busy(self, event: QueueBackedOff) -> None:
         now = time.monotonic()
         if now >= self._told_at + _BUSY_EVERY:
             self._told_at = now
-            self._progress.say(f"The provider is busy; submitting goes on in {event.pause:.1f} s ({event.error})")
+            self._progress.write(f"The provider is busy; submitting goes on in {event.pause:.1f} s ({event.error})")
 
 
 def progress_for_people() -> PlainProgress | BarProgress:
@@ -101,12 +107,12 @@ def progress_for_people() -> PlainProgress | BarProgress:
     return BarProgress(console) if console.is_terminal else PlainProgress()
 
 
-def clean_stem(item: Item) -> str:
+def clean_stem(item: InputItem) -> str:
     """Return a file name without ending for what an item asks for."""
     return clean_name(prompt_of(item.request).lower(), _LONGEST_STEM) if item.request is not None else ""
 
 
-def exit_code(stop: Stop | None, *, whole: bool, doubts: bool = False) -> int:
+def exit_code(stop: StopReason | None, *, whole: bool, doubts: bool = False) -> int:
     """Return what a run's end means for the shell."""
     if doubts:
         return IN_DOUBT

@@ -12,58 +12,58 @@ from typing import Any, Final
 import attrs
 
 from aiowery import Request, Result
-from aiowery.cli.input.prompt_files import Item
-from aiowery.cli.options import Running
+from aiowery.cli.input.prompt_files import InputItem
+from aiowery.cli.options import ConnectionOptions
 from aiowery.cli.output.progress import write_line
-from aiowery.cli.records import Fate, Record
-from aiowery.cli.run.job_source import SingleDesk
-from aiowery.cli.run.manifest import NoJournal, prepare
-from aiowery.cli.run.session import Parts, clean_stem, conducted, exit_code, progress_for_people
+from aiowery.cli.records import ItemStatus, Record
+from aiowery.cli.run.job_source import SingleJobSource
+from aiowery.cli.run.manifest import NoManifest, prepare
+from aiowery.cli.run.session import RunParts, clean_stem, exit_code, progress_for_people, run_items
 from aiowery.weryai import Podcast
 
 _WRONG_USE: Final = 2
 
 
 @attrs.frozen(kw_only=True)
-class Single:
+class SingleOptions:
     """What `aiowery generate` or `run` was told."""
 
     request: Request[Any]
     out: Path | None
-    running: Running
+    running: ConnectionOptions
     check: bool = True
     raw: bool = False
 
 
-def one(order: Single) -> int:
+def run_single(order: SingleOptions) -> int:
     """Run one request and print what it brought."""
     order.running.where.check()
-    item = Item(index=1, line=0, request=order.request)
+    item = InputItem(index=1, line=0, request=order.request)
     stem = ""
     if order.out is not None:
         prepare(order.out)
         stem = _free_stem(order.out, item)
     results: list[Result] = []
     progress = progress_for_people()
-    parts = Parts(
+    parts = RunParts(
         progress=progress,
-        journal=NoJournal(),
+        journal=NoManifest(),
         out=order.out,
         stem=lambda _: stem,
-        desk=lambda client: SingleDesk(client, check=order.check),
+        job_source=lambda client: SingleJobSource(client, check=order.check),
         brought=results.append,
     )
-    (record,), stop = asyncio.run(conducted([item], parts, order.running))
+    (record,), stop = asyncio.run(run_items([item], parts, order.running))
     progress.stop()
     for result in results:
         _print_result(order, result, record)
-    _tell_more(order, record)
-    if record.misused and stop is None:
+    _print_next_steps(order, record)
+    if record.from_misuse and stop is None:
         return _WRONG_USE
-    return exit_code(stop, whole=record.whole, doubts=record.fate is Fate.IN_DOUBT)
+    return exit_code(stop, whole=record.whole, doubts=record.status is ItemStatus.IN_DOUBT)
 
 
-def _print_result(order: Single, result: Result, record: Record) -> None:
+def _print_result(order: SingleOptions, result: Result, record: Record) -> None:
     """Print what was brought: words, or else where the outputs lie."""
     files = [] if order.out is None else [order.out / name for name in (*record.files, *record.covers.values())]
     if order.raw:
@@ -77,7 +77,7 @@ def _print_result(order: Single, result: Result, record: Record) -> None:
         print(url, file=sys.stdout if order.out is None and not order.raw else sys.stderr)
 
 
-def _tell_more(order: Single, record: Record) -> None:
+def _print_next_steps(order: SingleOptions, record: Record) -> None:
     """Tell how to go on."""
     if record.task_ids and not record.whole:
         write_line(sys.stderr, f"task ids: {', '.join(record.task_ids)} (aiowery status TASK_ID asks about them)")
@@ -91,7 +91,7 @@ def _tell_more(order: Single, record: Record) -> None:
         )
 
 
-def _free_stem(out: Path, item: Item) -> str:
+def _free_stem(out: Path, item: InputItem) -> str:
     """Name a single request's files by the prompt, and by a number if something of that name is there."""
     stem = clean_stem(item)
     taken = {path.name for path in out.iterdir()}

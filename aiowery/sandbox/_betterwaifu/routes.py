@@ -11,17 +11,17 @@ import attrs
 
 from aiowery.sandbox._answer import Answer, Refused, not_found
 from aiowery.sandbox._betterwaifu.models import CHECKPOINTS, COVERS, SAMPLERS, SLUGS, checkpoints
-from aiowery.sandbox._betterwaifu.state import Generation, Stage, Wish
-from aiowery.sandbox._faults.script import Call
+from aiowery.sandbox._betterwaifu.state import Generation, GenerationSpec, GenerationStatus
+from aiowery.sandbox._faults.script import FaultCall
 from aiowery.sandbox._http.files import serve
 from aiowery.sandbox._parameter_rules import Field, check, is_empty, words_of
 
 if TYPE_CHECKING:
     from starlette.routing import Route
 
-    from aiowery.sandbox._betterwaifu.state import Edition, Studio
+    from aiowery.sandbox._betterwaifu.state import BetterWaifuState, Edition
     from aiowery.sandbox._faults.script import On
-    from aiowery.sandbox._http.app import Desk, Visit
+    from aiowery.sandbox._http.app import IncomingRequest, SandboxApp
     from aiowery.sandbox._media.draw import Form
     from aiowery.sandbox._media.gallery import Gallery
 
@@ -59,18 +59,18 @@ _FORMS: dict[Edition, Form] = {"jobs": "webp", "v1-images": "png"}
 
 
 @attrs.frozen
-class JobsFace:
+class JobsFacade:
     """The jobs edition, and the files of both."""
 
-    home: ClassVar[str] = "/api/"
+    path_prefix: ClassVar[str] = "/api/"
 
-    desk: Desk
-    studio: Studio
+    app: SandboxApp
+    state: BetterWaifuState
     gallery: Gallery
 
     def routes(self) -> list[Route]:
         """Make all routes of the edition, and that of files."""
-        route = partial(self.desk.route, self)
+        route = partial(self.app.route, self)
         return [
             route("POST", "/api/v1/generate", "submit", self._generate),
             route("GET", "/api/v1/generate", "status", self._nameless),
@@ -81,79 +81,79 @@ class JobsFace:
             route("GET", "/images/{id}.{form:str}", "file", self._file),
         ]
 
-    def call(self, on: On, visit: Visit) -> Call:
+    def describe_call(self, on: On, visit: IncomingRequest) -> FaultCall:
         """Tell faults of the generation concerned, or of the prompt."""
-        generation = self.studio.job(visit.id) or self.studio.picture(visit.id)
+        generation = self.state.job(visit.id) or self.state.picture(visit.id)
         if generation is None:
-            return Call(on, f"{visit.path}\n{_prompt(visit)}", unknown=_UNKNOWN)
-        age = self.studio.now - generation.accepted_at
-        return Call(on, f"{visit.path}\n{generation.wish.prompt}", age, _UNKNOWN)
+            return FaultCall(on, f"{visit.path}\n{_prompt(visit)}", unknown=_UNKNOWN)
+        age = self.state.now - generation.accepted_at
+        return FaultCall(on, f"{visit.path}\n{generation.spec.prompt}", age, _UNKNOWN)
 
-    def body(self, refused: Refused, http: int) -> Any:  # noqa: ARG002 - the shape of `Face`
+    def refusal_body(self, refused: Refused, http: int) -> Any:  # noqa: ARG002 - the shape of `Face`
         """Say it in one plain text."""
         return {**refused.told, "error": refused.message}
 
-    async def _generate(self, visit: Visit) -> Answer:
-        _authorize(self.desk, visit)
+    async def _generate(self, visit: IncomingRequest) -> Answer:
+        _authorize(self.app, visit)
         params = _params(visit, _JOB)
-        generation = self.studio.submit(_wish(params, str(params["model_version_id"])))
+        generation = self.state.submit(_spec(params, str(params["model_version_id"])))
         return Answer(_job(generation, generation.accepted_at, visit.base_url), http=201, accepts=True)
 
-    async def _status(self, visit: Visit) -> Answer:
-        _authorize(self.desk, visit)
-        generation = self.studio.job(visit.id)
+    async def _status(self, visit: IncomingRequest) -> Answer:
+        _authorize(self.app, visit)
+        generation = self.state.job(visit.id)
         if generation is None:
             raise not_found(_UNKNOWN, http=404)
-        return Answer(_job(generation, self.studio.now, visit.base_url))
+        return Answer(_job(generation, self.state.now, visit.base_url))
 
-    async def _nameless(self, visit: Visit) -> Answer:
-        _authorize(self.desk, visit)
+    async def _nameless(self, visit: IncomingRequest) -> Answer:
+        _authorize(self.app, visit)
         raise Refused("invalid_parameter", "Generation ID is required", http=400)
 
-    async def _models(self, visit: Visit) -> Answer:
-        _authorize(self.desk, visit)
+    async def _models(self, visit: IncomingRequest) -> Answer:
+        _authorize(self.app, visit)
         return Answer(checkpoints(visit.base_url))
 
-    async def _account(self, visit: Visit) -> Answer:
-        _authorize(self.desk, visit)
+    async def _account(self, visit: IncomingRequest) -> Answer:
+        _authorize(self.app, visit)
         subscription = {"status": "active", "plan": "pro", "endDate": "2099-12-31T00:00:00.000Z"}
         body = {
             "username": "sandbox",
-            "credits": self.studio.credits,
-            "subscription": subscription if self.studio.subscription else None,
+            "credits": self.state.credits,
+            "subscription": subscription if self.state.subscription else None,
         }
         return Answer(body)
 
-    async def _file(self, visit: Visit) -> Answer:
+    async def _file(self, visit: IncomingRequest) -> Answer:
         if visit.id in COVERS and visit.form == "webp":
             content = await self.gallery.painting(COVERS[visit.id], 0, 450, 600, "webp")
             return serve(content, "image/webp", visit.headers)
-        generation = self.studio.picture(visit.id)
-        if generation is None or visit.form != _FORMS[generation.wish.edition]:
+        generation = self.state.picture(visit.id)
+        if generation is None or visit.form != _FORMS[generation.spec.edition]:
             raise not_found("File not found", http=404)
-        wish, form = generation.wish, _FORMS[generation.wish.edition]
+        wish, form = generation.spec, _FORMS[generation.spec.edition]
         content = await self.gallery.painting(wish.prompt, generation.seed, wish.width, wish.height, form)
         return serve(content, f"image/{form}", visit.headers)
 
 
 @attrs.frozen
-class ImagesFace:
+class ImagesFacade:
     """The v1-images edition: one call, which lasts as long as the picture takes."""
 
-    home: ClassVar[str] = "/v1/images/"
+    path_prefix: ClassVar[str] = "/v1/images/"
 
-    desk: Desk
-    studio: Studio
+    app: SandboxApp
+    state: BetterWaifuState
 
     def routes(self) -> list[Route]:
         """Make the one route of the edition."""
-        return [self.desk.route(self, "POST", "/v1/images/generate", "submit", self._generate)]
+        return [self.app.route(self, "POST", "/v1/images/generate", "submit", self._generate)]
 
-    def call(self, on: On, visit: Visit) -> Call:
+    def describe_call(self, on: On, visit: IncomingRequest) -> FaultCall:
         """Tell faults of the prompt."""
-        return Call(on, f"{visit.path}\n{_prompt(visit)}")
+        return FaultCall(on, f"{visit.path}\n{_prompt(visit)}")
 
-    def body(self, refused: Refused, http: int) -> Any:
+    def refusal_body(self, refused: Refused, http: int) -> Any:
         """Say it in the envelope, with a word for what faults know by a number."""
         code = refused.code if isinstance(refused.code, str) else _CODES.get(http, "internal_error")
         error: dict[str, Any] = {"code": code, "message": refused.message}
@@ -163,12 +163,12 @@ class ImagesFace:
             error["retry_after"] = math.ceil(refused.retry_after)
         return {**refused.told, "success": False, "error": error}
 
-    async def _generate(self, visit: Visit) -> Answer:
-        _authorize(self.desk, visit)
+    async def _generate(self, visit: IncomingRequest) -> Answer:
+        _authorize(self.app, visit)
         given = _params(visit, _IMAGE)
         params = _IMAGE_DEFAULTS | {name: value for name, value in given.items() if not is_empty(value)}
-        generation = self.studio.submit(attrs.evolve(_wish(params, params["model"]), edition="v1-images"))
-        delay = generation.ends_at - self.studio.now
+        generation = self.state.submit(attrs.evolve(_spec(params, params["model"]), edition="v1-images"))
+        delay = generation.ends_at - self.state.now
         if generation.reason:
             refused = Refused("generation_failed", generation.reason, http=500)
             return attrs.evolve(refused.answer, delay=delay)
@@ -176,12 +176,12 @@ class ImagesFace:
         return Answer(body, delay=delay, accepts=True)
 
 
-def _authorize(desk: Desk, visit: Visit) -> None:
+def _authorize(desk: SandboxApp, visit: IncomingRequest) -> None:
     if not desk.knows(visit, "bw_", "sk-"):
         raise Refused("unauthorized", "Invalid or missing API key", http=401)
 
 
-def _params(visit: Visit, fields: tuple[Field, ...]) -> dict[str, Any]:
+def _params(visit: IncomingRequest, fields: tuple[Field, ...]) -> dict[str, Any]:
     """Decode and validate a body; unknown parameters are accepted."""
     try:
         params = visit.params()
@@ -196,13 +196,13 @@ def _params(visit: Visit, fields: tuple[Field, ...]) -> dict[str, Any]:
     return dict(params)
 
 
-def _wish(params: dict[str, Any], model: str) -> Wish:
+def _spec(params: dict[str, Any], model: str) -> GenerationSpec:
     names = ("width", "height", "seed")
     given = {name: params[name] for name in names if params.get(name) is not None}
-    return Wish(params["prompt"], model, **given)
+    return GenerationSpec(params["prompt"], model, **given)
 
 
-def _prompt(visit: Visit) -> str:
+def _prompt(visit: IncomingRequest) -> str:
     try:
         params = visit.params()
     except ValueError:
@@ -212,13 +212,13 @@ def _prompt(visit: Visit) -> str:
 
 def _job(generation: Generation, now: float, base_url: str) -> dict[str, Any]:
     """Tell of a job; its picture is an address under `base_url`, which ends in a slash."""
-    stage = generation.stage(now)
+    stage = generation.status(now)
     told: dict[str, Any] = {"id": generation.id, "status": stage.value}
-    if stage is Stage.QUEUED:
+    if stage is GenerationStatus.QUEUED:
         return told | {"queue_position": generation.queue_position(now)}
-    if stage is Stage.FAILED:
+    if stage is GenerationStatus.FAILED:
         return told | {"error": generation.reason}
-    if stage is Stage.SUCCEEDED:
+    if stage is GenerationStatus.SUCCEEDED:
         image = {"url": f"{base_url}images/{generation.file}.webp", "id": generation.image_id}
         return told | {"output": {"images": [image], "seed": generation.seed}}
     return told

@@ -38,7 +38,7 @@ _MIXED = string.ascii_letters + string.digits
 _FAILURE_REASON = "Internal error: the model returned no image"
 
 
-class Stage(enum.StrEnum):
+class GenerationStatus(enum.StrEnum):
     """Where a generation is, in the words of the wire."""
 
     QUEUED = "queued"
@@ -48,7 +48,7 @@ class Stage(enum.StrEnum):
 
 
 @attrs.frozen
-class Wish:
+class GenerationSpec:
     """What a submission asks for, after validation. `model` is a slug, or an id as text; no `seed` means any."""
 
     prompt: str
@@ -69,7 +69,7 @@ class Generation:
 
     id: str
     number: int
-    wish: Wish
+    spec: GenerationSpec
     seed: int
     image_id: str
     file: str
@@ -79,13 +79,13 @@ class Generation:
     frees_at: float
     reason: str = ""
 
-    def stage(self, now: float) -> Stage:
+    def status(self, now: float) -> GenerationStatus:
         """Tell where the generation is at the time `now`."""
         if now < self.starts_at:
-            return Stage.QUEUED
+            return GenerationStatus.QUEUED
         if now < self.ends_at:
-            return Stage.PROCESSING
-        return Stage.FAILED if self.reason else Stage.SUCCEEDED
+            return GenerationStatus.PROCESSING
+        return GenerationStatus.FAILED if self.reason else GenerationStatus.SUCCEEDED
 
     def queue_position(self, now: float) -> int:
         """Tell its place in the queue at the time `now`: 3, 2, 1, and 0 once it has left the queue."""
@@ -96,16 +96,16 @@ class Generation:
 
 
 @attrs.frozen
-class TurnedAway:
+class Rejection:
     """A submission that came too early: one was `active`, or the studio was `cooling`, for so many `seconds` more."""
 
     at: float
     edition: Edition
-    why: Literal["active", "cooling"]
+    reason: Literal["active", "cooling"]
     seconds: float
 
 
-class Studio:
+class BetterWaifuState:
     """Generations and credits of one account.
 
     `clock` gives the time in seconds; durations and pauses are divided by `speed`. A picture costs one credit, charged
@@ -143,7 +143,7 @@ class Studio:
         self._generations: dict[str, Generation] = {}
         self._files: dict[str, Generation] = {}
         self._last: Generation | None = None
-        self._turned_away: list[TurnedAway] = []
+        self._turned_away: list[Rejection] = []
 
     @property
     def now(self) -> float:
@@ -158,7 +158,7 @@ class Studio:
     @property
     def jobs(self) -> tuple[Generation, ...]:
         """The generations of the jobs edition, oldest first."""
-        return tuple(generation for generation in self.generations if generation.wish.edition == "jobs")
+        return tuple(generation for generation in self.generations if generation.spec.edition == "jobs")
 
     @property
     def submitted_at(self) -> tuple[float, ...]:
@@ -178,7 +178,7 @@ class Studio:
         return int(last is not None and self.now < last.frees_at)
 
     @property
-    def turned_away(self) -> tuple[TurnedAway, ...]:
+    def rejections(self) -> tuple[Rejection, ...]:
         """Submissions refused because they came too early, oldest first."""
         return tuple(self._turned_away.copy())
 
@@ -203,7 +203,7 @@ class Studio:
         """Credits given back for failed generations since the beginning."""
         return self._given_back(self.generations)
 
-    def submit(self, wish: Wish) -> Generation:
+    def submit(self, wish: GenerationSpec) -> Generation:
         """Accept a wish: charge it and begin.
 
         Raises `Refused` with 403 (a job without subscription), 400 (moderation), 429 (too early) or 402 (credits).
@@ -225,12 +225,12 @@ class Studio:
     def job(self, id_: str) -> Generation | None:
         """Look up a generation of the jobs edition."""
         generation = self._generations.get(id_)
-        return generation if generation and generation.wish.edition == "jobs" else None
+        return generation if generation and generation.spec.edition == "jobs" else None
 
     def picture(self, file: str) -> Generation | None:
         """Look up the generation whose picture is in this file, once it is there."""
         generation = self._files.get(file)
-        return generation if generation and generation.stage(self.now) is Stage.SUCCEEDED else None
+        return generation if generation and generation.status(self.now) is GenerationStatus.SUCCEEDED else None
 
     def _check_turn(self, edition: Edition) -> None:
         last, now = self._last, self.now
@@ -241,12 +241,12 @@ class Studio:
         if seconds <= 0:
             return
         is_active = now < last.frees_at
-        self._turned_away.append(TurnedAway(now, edition, "active" if is_active else "cooling", seconds))
+        self._turned_away.append(Rejection(now, edition, "active" if is_active else "cooling", seconds))
         why = "A generation is already in progress." if is_active else "Too soon after the last generation."
         text = f"{why} Please try again in {math.ceil(seconds)} seconds."
         raise Refused("rate_limit_exceeded", text, http=429, retry_after=seconds)
 
-    def _new(self, wish: Wish) -> Generation:
+    def _new(self, wish: GenerationSpec) -> Generation:
         number = 1 + len(self._generations)
         chance = random.Random(f"{self._seed}/{number}")  # noqa: S311 - repeatable on purpose, protects nothing
         duration = chance.uniform(*range_of(wish.model, self._durations, "waifu")) / self._speed
@@ -259,7 +259,7 @@ class Studio:
         return Generation(
             id=f"job_{_token(12, _SMALL)}" if is_job else f"img_{file}",
             number=number,
-            wish=wish,
+            spec=wish,
             seed=chance.randrange(_SEEDS) if wish.seed in {None, -1} else wish.seed,
             image_id=_token(16, _MIXED) if is_job else f"img_{file}",
             file=file,

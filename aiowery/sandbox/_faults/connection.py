@@ -9,15 +9,15 @@ import attrs
 from aiowery.sandbox._answer import Answer, not_found
 
 if TYPE_CHECKING:
-    from aiowery.sandbox._faults.script import Call, Delivery, Victims
+    from aiowery.sandbox._faults.script import FaultCall, PlannedDelivery, Scope
 
 
-class Misfortune:
+class FaultBehavior:
     """Base of the kinds: lets every call through and spoils nothing; what spoils answers spoils deliveries alike."""
 
-    strikes: ClassVar[Victims] = "both"
+    scope: ClassVar[Scope] = "both"
 
-    def before(self, call: Call) -> Answer | None:  # noqa: ARG002 - the shape of `Kind`
+    def before(self, call: FaultCall) -> Answer | None:  # noqa: ARG002 - the shape of `Kind`
         """Let the call through."""
         return None
 
@@ -25,19 +25,19 @@ class Misfortune:
         """Leave the answer as it is."""
         return answer
 
-    def deliveries(self, delivery: Delivery) -> tuple[Delivery, ...]:
+    def deliveries(self, delivery: PlannedDelivery) -> tuple[PlannedDelivery, ...]:
         """Spoil what is delivered as if it were an answer."""
         return (attrs.evolve(delivery, message=self.after(delivery.message)),)
 
 
-class CallMisfortune(Misfortune):
+class CallFaultBehavior(FaultBehavior):
     """Base of the kinds that need a caller: they answer in the place of the world, or are rude on its connection."""
 
-    strikes: ClassVar[Victims] = "calls"
+    scope: ClassVar[Scope] = "calls"
 
 
 @attrs.frozen
-class LostAnswer(CallMisfortune):
+class LostAnswer(CallFaultBehavior):
     """The call is processed and charged; then silence for `seconds`, and the connection closes."""
 
     seconds: float = 30.0
@@ -48,12 +48,12 @@ class LostAnswer(CallMisfortune):
 
 
 @attrs.frozen
-class Reset(CallMisfortune):
+class Reset(CallFaultBehavior):
     """The connection is reset (TCP RST): before processing, or with `processed` after it, charged."""
 
     processed: bool = False
 
-    def before(self, call: Call) -> Answer | None:  # noqa: ARG002 - the shape of `Kind`
+    def before(self, call: FaultCall) -> Answer | None:  # noqa: ARG002 - the shape of `Kind`
         """Reset before the world hears of it."""
         return None if self.processed else Answer(b"", reset=True)
 
@@ -63,7 +63,7 @@ class Reset(CallMisfortune):
 
 
 @attrs.frozen
-class SlowBody(CallMisfortune):
+class SlowBody(CallFaultBehavior):
     """The body trickles in over `seconds`."""
 
     seconds: float = 2.0
@@ -74,20 +74,20 @@ class SlowBody(CallMisfortune):
 
 
 @attrs.frozen
-class NotFoundYet(CallMisfortune):
+class NotFoundYet(CallFaultBehavior):
     """Tasks are unknown (this HTTP status, WeryAI's code 1003) until `seconds` after their acceptance."""
 
     seconds: float = 1.0
     http: int = 404
 
-    def before(self, call: Call) -> Answer | None:
+    def before(self, call: FaultCall) -> Answer | None:
         """Deny what is too young."""
         is_young = call.age is not None and call.age < self.seconds
         return not_found(call.unknown, http=self.http).answer if is_young else None
 
 
 @attrs.frozen
-class Truncated(Misfortune):
+class Truncated(FaultBehavior):
     """The body ends early, after this `share` of it, in an otherwise correct answer."""
 
     share: float = 0.6
@@ -99,7 +99,7 @@ class Truncated(Misfortune):
 
 
 @attrs.frozen
-class Empty(Misfortune):
+class Empty(FaultBehavior):
     """The body is empty; the HTTP status stays."""
 
     def after(self, answer: Answer) -> Answer:
@@ -108,7 +108,7 @@ class Empty(Misfortune):
 
 
 @attrs.frozen
-class NotJson(Misfortune):
+class NotJson(FaultBehavior):
     """The body is `text`; the HTTP status stays, and the content type with it."""
 
     text: str = "OK"
@@ -119,7 +119,7 @@ class NotJson(Misfortune):
 
 
 @attrs.frozen
-class CutOff(CallMisfortune):
+class TruncatedFile(CallFaultBehavior):
     """The connection is reset after this `share` of the body; Content-Length promised all of it."""
 
     share: float = 0.5
@@ -130,7 +130,7 @@ class CutOff(CallMisfortune):
 
 
 @attrs.frozen
-class ContentType(Misfortune):
+class ContentType(FaultBehavior):
     """The answer says it is of this `media_type`."""
 
     media_type: str = "text/html"
@@ -142,12 +142,12 @@ class ContentType(Misfortune):
 
 
 @attrs.frozen
-class Redirect(CallMisfortune):
+class Redirect(CallFaultBehavior):
     """The answer is a redirect to `url`."""
 
     url: str
     http: int = 302
 
-    def before(self, call: Call) -> Answer | None:  # noqa: ARG002 - the shape of `Kind`
+    def before(self, call: FaultCall) -> Answer | None:  # noqa: ARG002 - the shape of `Kind`
         """Send the caller elsewhere."""
         return Answer(b"", http=self.http, headers=(("location", self.url),))

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from aiowery.sandbox._answer import Answer, Refused
-from aiowery.sandbox._faults.connection import CallMisfortune
+from aiowery.sandbox._faults.connection import CallFaultBehavior
 
 if TYPE_CHECKING:
-    from aiowery.sandbox._faults.script import Call
+    from aiowery.sandbox._faults.script import FaultCall
 
 _PAGE = "<html><head><title>{title}</title></head><body><center><h1>{title}</h1></center><hr></body></html>"
 
 
 @attrs.frozen
-class Refuse(CallMisfortune):
+class ErrorResponse(CallFaultBehavior):
     """The call is refused: HTTP status `http`, and `text` in the shape of the provider, with WeryAI's code `code`.
 
     `html` sends the page of an edge server in the place of that shape, `body` something else: a text as it is, any
@@ -38,7 +38,7 @@ class Refuse(CallMisfortune):
     processed: bool = attrs.field(default=False, kw_only=True)
     ids: bool = attrs.field(default=False, kw_only=True)
 
-    def before(self, call: Call) -> Answer | None:  # noqa: ARG002 - the shape of `Kind`
+    def before(self, call: FaultCall) -> Answer | None:  # noqa: ARG002 - the shape of `Kind`
         """Refuse before the world hears of it."""
         return None if self.processed or self.ids else self._answer()
 
@@ -66,27 +66,27 @@ class Refuse(CallMisfortune):
         return (("retry-after", f"{self.retry_after:g}"),)
 
 
-RATE_LIMITED = Refuse(429, 1001, "Request rate limit exceeded", retry_after=1)
+RATE_LIMITED = ErrorResponse(429, 1001, "Request rate limit exceeded", retry_after=1)
 """HTTP 429 with Retry-After: 1."""
-RATE_LIMITED_1001 = Refuse(200, 1001, "Request rate limit exceeded")
+RATE_LIMITED_1001 = ErrorResponse(200, 1001, "Request rate limit exceeded")
 """Code 1001 in its second meaning: the text speaks of the rate."""
-WORKFLOW_RATE_LIMITED = Refuse(200, 6002, "Workflow rate limit exceeded")
+WORKFLOW_RATE_LIMITED = ErrorResponse(200, 6002, "Workflow rate limit exceeded")
 """Code 6002."""
-QUEUE_FULL = Refuse(200, 1007, "Queue is full, please try again later")
+QUEUE_FULL = ErrorResponse(200, 1007, "Queue is full, please try again later")
 """Code 1007."""
-TOO_MANY_TASKS = Refuse(200, 6010, "No more than 20 tasks can be processed at once")
+TOO_MANY_TASKS = ErrorResponse(200, 6010, "No more than 20 tasks can be processed at once")
 """Code 6010, whatever the number of tasks really is."""
-UNAUTHORIZED = Refuse(401, 1002, "Authentication failed")
+UNAUTHORIZED = ErrorResponse(401, 1002, "Authentication failed")
 """HTTP 401 with code 1002."""
-FORBIDDEN = Refuse(403, 1009, "Permission denied")
+FORBIDDEN = ErrorResponse(403, 1009, "Permission denied")
 """HTTP 403 with code 1009."""
-NOT_FOUND = Refuse(404, 1003, "Not found")
+NOT_FOUND = ErrorResponse(404, 1003, "Not found")
 """HTTP 404 with code 1003."""
-SERVER_ERROR = Refuse(500, 5000, "System error")
+SERVER_ERROR = ErrorResponse(500, 5000, "System error")
 """HTTP 500 with code 5000."""
-BAD_GATEWAY = Refuse(502, html=True)
+BAD_GATEWAY = ErrorResponse(502, html=True)
 """HTTP 502 with a page of HTML."""
-UNAVAILABLE = Refuse(503, html=True, retry_after=1)
+UNAVAILABLE = ErrorResponse(503, html=True, retry_after=1)
 """HTTP 503 with a page of HTML and Retry-After: 1."""
-GATEWAY_TIMEOUT = Refuse(504, html=True)
+GATEWAY_TIMEOUT = ErrorResponse(504, html=True)
 """HTTP 504 with a page of HTML."""

@@ -23,12 +23,12 @@ are a "submit", a generation is a "status", and the account is the "balance". A 
 call, and none of "any": it is struck when its task is accepted, so that deliveries count in the order of acceptance.
 """
 
-Victims = Literal["calls", "deliveries", "both"]
+Scope = Literal["calls", "deliveries", "both"]
 """What a kind can strike."""
 
 
 @attrs.frozen
-class Call:
+class FaultCall:
     """One call as faults see it.
 
     `text` holds what `Fault.match` searches (ids, what is said to a model, the path); `age` is the number of seconds
@@ -43,7 +43,7 @@ class Call:
 
 
 @attrs.frozen
-class Delivery:
+class PlannedDelivery:
     """One webhook delivery as faults see it: what is sent about `task`, and `at` which reading of the world's clock."""
 
     task: Task
@@ -54,15 +54,15 @@ class Delivery:
 class Kind(Protocol):
     """A sort of misfortune."""
 
-    strikes: ClassVar[Victims]
+    scope: ClassVar[Scope]
 
-    def before(self, call: Call) -> Answer | None:
+    def before(self, call: FaultCall) -> Answer | None:
         """Answer in the place of the world, which then never hears of the call; None lets it through."""
 
     def after(self, answer: Answer) -> Answer:
         """Spoil the answer to a call that the world has processed."""
 
-    def deliveries(self, delivery: Delivery) -> tuple[Delivery, ...]:
+    def deliveries(self, delivery: PlannedDelivery) -> tuple[PlannedDelivery, ...]:
         """Say what is sent in the place of a delivery."""
 
 
@@ -94,23 +94,23 @@ class Fault:
     @on.validator
     def _is_within_reach(self, _attribute: attrs.Attribute[On], on: On) -> None:
         victims = "deliveries" if on == "delivery" else "calls"
-        if self.kind.strikes not in {victims, "both"}:
-            raise ValueError(f"faults.{type(self.kind).__name__} strikes {self.kind.strikes} only, not on={on!r}")
+        if self.kind.scope not in {victims, "both"}:
+            raise ValueError(f"faults.{type(self.kind).__name__} strikes {self.kind.scope} only, not on={on!r}")
 
-    def concerns(self, call: Call) -> bool:
+    def concerns(self, call: FaultCall) -> bool:
         """Tell whether the call is one of those it chooses from."""
         is_named = self.on == call.on or (self.on == "any" and call.on != "delivery")
         return is_named and self.match in call.text
 
 
 @attrs.define
-class _Line:
+class _ScriptedFault:
     fault: Fault
     chance: random.Random
     calls: int = 0
     strikes: int = 0
 
-    def strikes_at(self, call: Call) -> bool:
+    def strikes_at(self, call: FaultCall) -> bool:
         fault = self.fault
         if not fault.concerns(call):
             return False
@@ -122,26 +122,26 @@ class _Line:
         return struck
 
 
-class Script:
+class FaultScript:
     """The faults of one sandbox, with the count of what each has struck."""
 
     def __init__(self, seed: int = 0) -> None:
         self._seed = seed
-        self._lines: list[_Line] = []
+        self._lines: list[_ScriptedFault] = []
 
     def add(self, faults: Iterable[Fault]) -> None:
         """Append faults; safe from any thread."""
         for fault in faults:
             chance = random.Random(f"{self._seed}/{len(self._lines)}")  # noqa: S311 - repeatable on purpose
-            self._lines.append(_Line(fault, chance))
+            self._lines.append(_ScriptedFault(fault, chance))
 
-    def strike(self, call: Call) -> tuple[Kind, ...]:
+    def apply(self, call: FaultCall) -> tuple[Kind, ...]:
         """Return the kinds that strike this call, in the order of the script."""
         return tuple(line.fault.kind for line in self._lines.copy() if line.strikes_at(call))
 
-    def deliveries(self, call: Call, delivery: Delivery) -> tuple[Delivery, ...]:
+    def deliveries(self, call: FaultCall, delivery: PlannedDelivery) -> tuple[PlannedDelivery, ...]:
         """Return what is sent in the place of a delivery; `call` is what the faults are told of it."""
-        sent: tuple[Delivery, ...] = (delivery,)
-        for kind in self.strike(call):
+        sent: tuple[PlannedDelivery, ...] = (delivery,)
+        for kind in self.apply(call):
             sent = tuple(chain.from_iterable(map(kind.deliveries, sent)))
         return sent

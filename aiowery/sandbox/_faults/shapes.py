@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from aiowery.sandbox._faults.connection import Misfortune
-from aiowery.sandbox._weryai.state import State
+from aiowery.sandbox._faults.connection import FaultBehavior
+from aiowery.sandbox._weryai.state import SandboxTaskState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,8 +17,13 @@ if TYPE_CHECKING:
 
 _OUTPUTS = ("images", "videos", "audios")
 _TEXTS = ("speech_text", "deep_research_outputs", "scripts", "lyrics", "cover_url")
-_WORDS = {"succeed": State.SUCCESS, "queued": State.WAITING, "succeeded": State.SUCCESS, "completed": State.SUCCESS}
-_STATES = {state.casefold(): state for state in State} | _WORDS
+_WORDS = {
+    "succeed": SandboxTaskState.SUCCESS,
+    "queued": SandboxTaskState.WAITING,
+    "succeeded": SandboxTaskState.SUCCESS,
+    "completed": SandboxTaskState.SUCCESS,
+}
+_STATES = {state.casefold(): state for state in SandboxTaskState} | _WORDS
 _Json = dict[str, Any]
 
 
@@ -71,7 +76,7 @@ def _found(task: _Json) -> list[str]:
 
 
 @attrs.frozen
-class Success200(Misfortune):
+class Success200(FaultBehavior):
     """The envelope says `status: 200` and `success: true` instead of `status: 0`."""
 
     def after(self, answer: Answer) -> Answer:
@@ -80,7 +85,7 @@ class Success200(Misfortune):
 
 
 @attrs.frozen
-class TextInMsg(Misfortune):
+class TextInMsg(FaultBehavior):
     """The envelope carries its text as `msg`, without `message` and `desc`."""
 
     def after(self, answer: Answer) -> Answer:
@@ -104,7 +109,7 @@ def _edit_batch(answer: Answer, change: Callable[[_Json], _Json]) -> Answer:
 
 
 @attrs.frozen
-class NumericTaskIds(Misfortune):
+class NumericTaskIds(FaultBehavior):
     """Task ids are JSON numbers, in submissions and in status answers; the sandbox knows the tasks by them too."""
 
     def after(self, answer: Answer) -> Answer:
@@ -121,7 +126,7 @@ class NumericTaskIds(Misfortune):
 
 
 @attrs.frozen
-class StringBatchId(Misfortune):
+class StringBatchId(FaultBehavior):
     """A submission answers its batch id as a string."""
 
     def after(self, answer: Answer) -> Answer:
@@ -130,20 +135,20 @@ class StringBatchId(Misfortune):
 
 
 @attrs.frozen
-class SingleTaskId(Misfortune):
+class SingleTaskId(FaultBehavior):
     """A submission answers in shape B: `task_id` of the first task and `task_status`, no batch."""
 
     def after(self, answer: Answer) -> Answer:
         """Answer in the other shape."""
 
         def shape_b(data: _Json) -> _Json:
-            return {"task_id": data["task_ids"][0], "task_status": State.WAITING}
+            return {"task_id": data["task_ids"][0], "task_status": SandboxTaskState.WAITING}
 
         return _edit_batch(answer, shape_b)
 
 
 @attrs.frozen
-class NoIds(Misfortune):
+class NoIds(FaultBehavior):
     """A submission succeeds, is charged, and answers no id at all."""
 
     def after(self, answer: Answer) -> Answer:
@@ -155,7 +160,7 @@ class NoIds(Misfortune):
 
 
 @attrs.frozen
-class StatusWords(Misfortune):
+class StatusWords(FaultBehavior):
     """Status words other than the usual, state by state; None keeps the usual one.
 
     `StatusWords(success="succeed")` is a synonym, `StatusWords(processing="REVIEWING")` a word that
@@ -170,10 +175,10 @@ class StatusWords(Misfortune):
     def after(self, answer: Answer) -> Answer:
         """Change the words."""
         words = {
-            State.WAITING: self.waiting,
-            State.PROCESSING: self.processing,
-            State.SUCCESS: self.success,
-            State.FAILED: self.failed,
+            SandboxTaskState.WAITING: self.waiting,
+            SandboxTaskState.PROCESSING: self.processing,
+            SandboxTaskState.SUCCESS: self.success,
+            SandboxTaskState.FAILED: self.failed,
         }
 
         def change(name: str, told: _Json) -> _Json:
@@ -185,10 +190,10 @@ class StatusWords(Misfortune):
 
 
 @attrs.frozen
-class Stale(Misfortune):
+class StaleStatus(FaultBehavior):
     """An older status is repeated: the tasks or the job seem to be `word` still, and without outputs."""
 
-    word: str = State.PROCESSING
+    word: str = SandboxTaskState.PROCESSING
 
     def after(self, answer: Answer) -> Answer:
         """Answer as before."""
@@ -201,7 +206,7 @@ class Stale(Misfortune):
 
 
 @attrs.frozen
-class ListData(Misfortune):
+class ListData(FaultBehavior):
     """The data of a single status is a list of one."""
 
     def after(self, answer: Answer) -> Answer:
@@ -210,7 +215,7 @@ class ListData(Misfortune):
 
 
 @attrs.frozen
-class SingleObject(Misfortune):
+class SingleObject(FaultBehavior):
     """The data of a batch is a single object: its first task."""
 
     def after(self, answer: Answer) -> Answer:
@@ -219,7 +224,7 @@ class SingleObject(Misfortune):
 
 
 @attrs.frozen
-class MissingTasks(Misfortune):
+class MissingTasks(FaultBehavior):
     """The last `count` tasks are missing from a batch."""
 
     count: int = 1
@@ -230,7 +235,7 @@ class MissingTasks(Misfortune):
 
 
 @attrs.frozen
-class ObjectOutputs(Misfortune):
+class ObjectOutputs(FaultBehavior):
     """Outputs are objects with the url under `key` (`url`, `image_url`, ...) instead of strings."""
 
     key: str = "url"
@@ -251,7 +256,7 @@ class ObjectOutputs(Misfortune):
 
 
 @attrs.frozen
-class Nested(Misfortune):
+class NestedOutputs(FaultBehavior):
     """Outputs, and the reason of a failure as `message`, stand in an object `under`."""
 
     under: str = "task_result"
@@ -270,7 +275,7 @@ class Nested(Misfortune):
 
 
 @attrs.frozen
-class NoOutputs(Misfortune):
+class NoOutputs(FaultBehavior):
     """A task succeeds without outputs, and without the texts that it was to bring; a job with an empty list."""
 
     def after(self, answer: Answer) -> Answer:

@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
-    from aiowery.sandbox._faults.script import Call, On, Script
+    from aiowery.sandbox._faults.script import FaultCall, FaultScript, On
     from aiowery.sandbox._http.counters import Counters
 
-    Perform = Callable[["Visit"], Awaitable[Answer]]
+    Perform = Callable[["IncomingRequest"], Awaitable[Answer]]
 
 LARGEST_BODY = 1_000_000
 """Bytes of a request body; more is answered with HTTP 413."""
 
 
 @attrs.frozen
-class Visit:
+class IncomingRequest:
     """One request, read completely."""
 
     path: str
@@ -56,54 +56,54 @@ class Visit:
         return params
 
 
-class Face(Protocol):
+class ProviderFacade(Protocol):
     """One provider as HTTP shows it: routes and words."""
 
-    home: ClassVar[str]
+    path_prefix: ClassVar[str]
     """How its paths begin."""
 
     def routes(self) -> list[Route]:
         """Make all its routes."""
 
-    def call(self, on: On, visit: Visit) -> Call:
+    def describe_call(self, on: On, visit: IncomingRequest) -> FaultCall:
         """Tell faults what a request is about."""
 
-    def body(self, refused: Refused, http: int) -> Any:
+    def refusal_body(self, refused: Refused, http: int) -> Any:
         """Put a refusal into the provider's shape."""
 
 
 @attrs.frozen
-class Desk:
+class SandboxApp:
     """Where requests arrive. `closing` tells hanging answers that the server ends."""
 
-    script: Script
+    script: FaultScript
     counters: Counters
     keys: tuple[str, ...] | None
     closing: asyncio.Event
 
-    def application(self, *faces: Face) -> Starlette:
+    def application(self, *faces: ProviderFacade) -> Starlette:
         """Make the ASGI application; a path without a route is refused by the first face whose home it is in."""
         routes = [route for face in faces for route in face.routes()]
         return Starlette(routes=routes, exception_handlers={HTTPException: partial(self._no_such_route, faces)})
 
     def route(
-        self, face: Face, method: str, path: str, on: On, perform: Perform, *, largest: int = LARGEST_BODY
+        self, face: ProviderFacade, method: str, path: str, on: On, perform: Perform, *, largest: int = LARGEST_BODY
     ) -> Route:
         """Make a route whose requests are counted, struck by faults, and answered by `perform`."""
         return Route(path, _Operation(self, face, on, perform, largest), methods=[method])
 
-    def knows(self, visit: Visit, *beginnings: str) -> bool:
+    def knows(self, visit: IncomingRequest, *beginnings: str) -> bool:
         """Tell whether the visit shows an accepted key; where none are named, one with such a beginning."""
         scheme, _, key = visit.authorization.partition(" ")
         is_known = key.startswith(beginnings) if self.keys is None else key in self.keys
         return scheme.lower() == "bearer" and is_known
 
-    async def _no_such_route(self, faces: Sequence[Face], request: Request, exc: Exception) -> Response:
+    async def _no_such_route(self, faces: Sequence[ProviderFacade], request: Request, exc: Exception) -> Response:
         self.counters.received(_record(request))
         http = exc.status_code if isinstance(exc, HTTPException) else 500
         refused = not_found(f"{request.method} {request.url.path} does not exist", http=http)
-        face = next(face for face in faces if request.url.path.startswith(face.home))
-        answer = _worded(face, refused.answer)
+        face = next(face for face in faces if request.url.path.startswith(face.path_prefix))
+        answer = _in_provider_shape(face, refused.answer)
         return Response(answer.content, answer.http, request_id(), media_type="application/json")
 
 
@@ -111,8 +111,8 @@ class Desk:
 class _Operation:
     """One route's ASGI application."""
 
-    desk: Desk
-    face: Face
+    desk: SandboxApp
+    face: ProviderFacade
     on: On
     perform: Perform
     largest: int
@@ -124,50 +124,50 @@ class _Operation:
         try:
             answer = await self._answer(await _read(request, self.largest))
         except Refused as refused:
-            answer = _worded(self.face, refused.answer)
+            answer = _in_provider_shape(self.face, refused.answer)
         except ClientDisconnect:
             return
         counters.sent(answer)
         await deliver(answer, scope, receive, send, self.desk.closing)
 
-    async def _answer(self, visit: Visit) -> Answer:
+    async def _answer(self, visit: IncomingRequest) -> Answer:
         """Answer a request: the world's part, and the part of the faults that strike it."""
         if self.on == "status":
             self.desk.counters.polled(visit.id)
-        call = self.face.call(self.on, visit)
-        kinds = self.desk.script.strike(call)
+        call = self.face.describe_call(self.on, visit)
+        kinds = self.desk.script.apply(call)
         for kind in kinds:
             instead = kind.before(call)
             if instead is not None:
-                return _worded(self.face, instead)
+                return _in_provider_shape(self.face, instead)
         try:
             answer = await self.perform(visit)
         except Refused as refused:
             answer = refused.answer
-        answer = _worded(self.face, answer)
+        answer = _in_provider_shape(self.face, answer)
         for kind in kinds:
-            answer = _worded(self.face, kind.after(answer))
+            answer = _in_provider_shape(self.face, kind.after(answer))
         return answer
 
 
-def _worded(face: Face, answer: Answer) -> Answer:
+def _in_provider_shape(face: ProviderFacade, answer: Answer) -> Answer:
     """Let a face put a refusal into its words; every other answer stays as it is."""
     if not isinstance(answer.body, Refused):
         return answer
-    return attrs.evolve(answer, body=face.body(answer.body, answer.http))
+    return attrs.evolve(answer, body=face.refusal_body(answer.body, answer.http))
 
 
 def _record(request: Request) -> RequestRecord:
     return RequestRecord(request.method, request.url.path, "authorization" in request.headers)
 
 
-async def _read(request: Request, largest: int) -> Visit:
+async def _read(request: Request, largest: int) -> IncomingRequest:
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > largest:
             raise Refused(1001, f"request body exceeds the limit of {largest} bytes", http=413)
-    return Visit(
+    return IncomingRequest(
         path=request.url.path,
         id=request.path_params.get("id", ""),
         form=request.path_params.get("form", ""),

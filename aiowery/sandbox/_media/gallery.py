@@ -10,7 +10,7 @@ from aiowery.sandbox._media.film import film
 from aiowery.sandbox._media.shape import pixels
 from aiowery.sandbox._media.sound import song, speech
 from aiowery.sandbox._media.uploads import Uploads
-from aiowery.sandbox._weryai.state import Makes, Order
+from aiowery.sandbox._weryai.state import OutputKind, TaskSpec
 
 _KEPT = 64
 _KEPT_FILMS = 8
@@ -37,13 +37,13 @@ class Gallery:
         size = pixels(f"{width}:{height}", min(self._size, max(width, height)))
         return await asyncio.to_thread(self._draw, prompt, index, *size, form)
 
-    async def film(self, order: Order, index: int) -> bytes:
+    async def film(self, order: TaskSpec, index: int) -> bytes:
         """MP4 bytes of what the order asks for."""
         size = pixels(order.aspect_ratio, min(self._size, _LARGEST_FILM))
         return await asyncio.to_thread(self._film, order.prompt, index, *size, order.seconds)
 
-    async def sound(self, order: Order) -> bytes:
+    async def sound(self, order: TaskSpec) -> bytes:
         """WAV bytes: music where music was asked for, else a voice."""
-        if order.makes in {Makes.SONG, Makes.MUSIC}:
+        if order.output_kind in {OutputKind.SONG, OutputKind.MUSIC}:
             return await asyncio.to_thread(self._song, order.prompt, order.seconds)
-        return await asyncio.to_thread(self._speech, order.said, order.seconds)
+        return await asyncio.to_thread(self._speech, order.text_parts, order.seconds)

@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from aiowery.sandbox._parameter_rules import Field, address, ending_of, is_empty, url, words_of
 from aiowery.sandbox._weryai import prices
-from aiowery.sandbox._weryai.state import Order
+from aiowery.sandbox._weryai.state import TaskSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,9 +67,9 @@ CORPUS = (
 )
 
 
-def chat_order(params: Mapping[str, Any]) -> Order:
+def chat_order(params: Mapping[str, Any]) -> TaskSpec:
     """Return what a chat call asks for."""
-    return Order(prompt=params["messages"][-1]["content"], model=params["model"], price=prices.WORDS)
+    return TaskSpec(prompt=params["messages"][-1]["content"], model=params["model"], price=prices.WORDS)
 
 
 def completion(params: Mapping[str, Any], number: int) -> dict[str, Any]:
@@ -94,9 +94,9 @@ def completion(params: Mapping[str, Any], number: int) -> dict[str, Any]:
     }
 
 
-def description_order(params: Mapping[str, Any]) -> Order:
+def description_order(params: Mapping[str, Any]) -> TaskSpec:
     """Return what a call for a picture's description asks for."""
-    return Order(prompt=words_of(params, "img_url"), model=params.get("model") or "DESCRIPTION", price=prices.WORDS)
+    return TaskSpec(prompt=words_of(params, "img_url"), model=params.get("model") or "DESCRIPTION", price=prices.WORDS)
 
 
 def description(params: Mapping[str, Any]) -> dict[str, Any]:

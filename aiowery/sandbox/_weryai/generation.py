@@ -8,7 +8,7 @@ from aiowery.sandbox._answer import parameter_error
 from aiowery.sandbox._media.shape import is_ratio
 from aiowery.sandbox._parameter_rules import COMMON, Endpoint, Field, url, urls, words_of
 from aiowery.sandbox._weryai import prices
-from aiowery.sandbox._weryai.state import Makes, Order
+from aiowery.sandbox._weryai.state import OutputKind, TaskSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,8 +55,8 @@ def _image_number(params: Mapping[str, Any]) -> int:
     return fixed or number or 1
 
 
-def _pictures(params: Mapping[str, Any]) -> Order:
-    return Order(
+def _pictures(params: Mapping[str, Any]) -> TaskSpec:
+    return TaskSpec(
         prompt=params["prompt"],
         model=params["model"],
         aspect_ratio=params["aspect_ratio"],
@@ -65,13 +65,13 @@ def _pictures(params: Mapping[str, Any]) -> Order:
     )
 
 
-def _videos(params: Mapping[str, Any]) -> Order:
-    return Order(
+def _videos(params: Mapping[str, Any]) -> TaskSpec:
+    return TaskSpec(
         prompt=params.get("prompt") or words_of(params, "images", "videos"),
         model=params["model"],
         aspect_ratio=params.get("aspect_ratio") or "16:9",
         pictures=params.get("video_number") or 1,
-        makes=Makes.VIDEO,
+        output_kind=OutputKind.VIDEO,
         price=prices.VIDEO,
         seconds=params["duration"],
         has_cover=True,
@@ -92,13 +92,13 @@ def _references(params: Mapping[str, Any]) -> None:
         raise parameter_error(f"images, videos and audios exceed the limit of {_MOST_REFERENCES}")
 
 
-def _effect(params: Mapping[str, Any]) -> Order:
+def _effect(params: Mapping[str, Any]) -> TaskSpec:
     inputs = params.get("prompt_inputs") or {}
-    return Order(
+    return TaskSpec(
         prompt=words_of({**params, **inputs}, *inputs, "image_url"),
         model="EFFECT",
         aspect_ratio=params.get("aspect_ratio") or "9:16",
-        makes=Makes.VIDEO,
+        output_kind=OutputKind.VIDEO,
         price=prices.VIDEO,
         seconds=5,
         has_cover=True,

@@ -9,20 +9,20 @@ import attrs
 
 from aiowery.sandbox._answer import Answer, podcast_answer, success
 from aiowery.sandbox._weryai.models import NAMES
-from aiowery.sandbox._weryai.state import Makes, State
+from aiowery.sandbox._weryai.state import OutputKind, SandboxTaskState
 
 if TYPE_CHECKING:
     from aiowery.sandbox._parameter_rules import Shape
-    from aiowery.sandbox._weryai.state import Batch, Order, Task
+    from aiowery.sandbox._weryai.state import Batch, Task, TaskSpec
 
 _CAPITALS = {
-    State.WAITING: "WAITING",
-    State.PROCESSING: "PROCESSING",
-    State.SUCCESS: "SUCCEED",
-    State.FAILED: "FAILED",
+    SandboxTaskState.WAITING: "WAITING",
+    SandboxTaskState.PROCESSING: "PROCESSING",
+    SandboxTaskState.SUCCESS: "SUCCEED",
+    SandboxTaskState.FAILED: "FAILED",
 }
-_MUSICAL = {Makes.SONG, Makes.MUSIC}
-_SOUNDS = {Makes.SONG, Makes.MUSIC, Makes.SPEECH, Makes.PODCAST}
+_MUSICAL = {OutputKind.SONG, OutputKind.MUSIC}
+_SOUNDS = {OutputKind.SONG, OutputKind.MUSIC, OutputKind.SPEECH, OutputKind.PODCAST}
 
 
 def accepted(shape: Shape, batch: Batch) -> Answer:
@@ -45,28 +45,28 @@ def accepted_voices(task: Task) -> Answer:
 
 def report(task: Task, now: float, base_url: str) -> dict[str, Any]:
     """Return the `data` of a status answer; outputs are addresses under `base_url`, which ends in a slash."""
-    order, state = task.order, task.state(now)
-    word = _CAPITALS[state] if order.makes in _MUSICAL else state.value
+    order, state = task.spec, task.state(now)
+    word = _CAPITALS[state] if order.output_kind in _MUSICAL else state.value
     told: dict[str, Any] = {"task_id": task.id, "task_status": word, **_step(task, state)}
-    if state is State.SUCCESS:
+    if state is SandboxTaskState.SUCCESS:
         return told | _outputs(task, f"{base_url}files/{task.id}") | {"cost_credits": order.price}
-    if state is State.FAILED:
+    if state is SandboxTaskState.FAILED:
         return told | {"msg": task.reason, "cost_credits": 0}
     return told
 
 
-def forms_of(order: Order) -> frozenset[str]:
+def forms_of(order: TaskSpec) -> frozenset[str]:
     """Return the endings of the files that a finished task has."""
-    if order.makes is Makes.IMAGE:
+    if order.output_kind is OutputKind.IMAGE:
         return frozenset({"png"})
-    if order.makes is Makes.VIDEO:
+    if order.output_kind is OutputKind.VIDEO:
         return frozenset({"mp4", "png"})
-    if order.makes is Makes.SONG:
+    if order.output_kind is OutputKind.SONG:
         return frozenset({"wav", "png"})
-    return frozenset({"wav"}) if order.makes in _SOUNDS else frozenset()
+    return frozenset({"wav"}) if order.output_kind in _SOUNDS else frozenset()
 
 
-def script(order: Order) -> list[dict[str, Any]]:
+def script(order: TaskSpec) -> list[dict[str, Any]]:
     """Write a podcast's turns about its subject."""
     lines = [
         f"Welcome. Today we talk about this: {order.prompt}",
@@ -84,7 +84,7 @@ def script(order: Order) -> list[dict[str, Any]]:
     ]
 
 
-def research(order: Order) -> list[dict[str, Any]]:
+def research(order: TaskSpec) -> list[dict[str, Any]]:
     """Write the outputs of a research."""
     return [
         {"type": "text", "text": f"# {order.prompt}\n\nThis report was written in a sandbox by {order.model}."},
@@ -92,35 +92,39 @@ def research(order: Order) -> list[dict[str, Any]]:
     ]
 
 
-def _step(task: Task, state: State) -> dict[str, Any]:
+def _step(task: Task, state: SandboxTaskState) -> dict[str, Any]:
     """Tell the step of a podcast: while the script is there, the task itself still goes on."""
-    makes, order = task.order.makes, task.order
-    if makes is Makes.SCRIPT and state is State.SUCCESS:
-        return {"task_status": State.PROCESSING.value, "content_status": "text-success", "scripts": script(order)}
-    if makes is Makes.SCRIPT and state is State.FAILED:
+    makes, order = task.spec.output_kind, task.spec
+    if makes is OutputKind.SCRIPT and state is SandboxTaskState.SUCCESS:
+        return {
+            "task_status": SandboxTaskState.PROCESSING.value,
+            "content_status": "text-success",
+            "scripts": script(order),
+        }
+    if makes is OutputKind.SCRIPT and state is SandboxTaskState.FAILED:
         return {"content_status": "text-fail"}
-    if makes is Makes.PODCAST:
-        steps = {State.SUCCESS: "audio-success", State.FAILED: "audio-fail"}
+    if makes is OutputKind.PODCAST:
+        steps = {SandboxTaskState.SUCCESS: "audio-success", SandboxTaskState.FAILED: "audio-fail"}
         return {"content_status": steps.get(state, "text-success"), "scripts": list(order.turns)}
     return {}
 
 
 def _outputs(task: Task, file: str) -> dict[str, Any]:
-    order = task.order
-    if order.makes is Makes.IMAGE:
+    order = task.spec
+    if order.output_kind is OutputKind.IMAGE:
         return {"images": [f"{file}.png"]}
-    if order.makes is Makes.VIDEO:
+    if order.output_kind is OutputKind.VIDEO:
         return {
             "videos": [{"url": f"{file}.mp4", "cover_image_url": f"{file}.png"} if order.has_cover else f"{file}.mp4"]
         }
-    if order.makes in _SOUNDS:
-        return {"audios": [f"{file}.wav"], **(_song(order, file) if order.makes is Makes.SONG else {})}
-    if order.makes is Makes.TRANSCRIPT:
+    if order.output_kind in _SOUNDS:
+        return {"audios": [f"{file}.wav"], **(_song(order, file) if order.output_kind is OutputKind.SONG else {})}
+    if order.output_kind is OutputKind.TRANSCRIPT:
         return {"speech_text": f"This is what was said in {order.prompt.rpartition('/')[2]}."}
-    if order.makes is Makes.REPORT:
+    if order.output_kind is OutputKind.REPORT:
         return {"deep_research_outputs": research(order)}
     return {}
 
 
-def _song(order: Order, file: str) -> dict[str, Any]:
+def _song(order: TaskSpec, file: str) -> dict[str, Any]:
     return {"lyrics": order.text or f"La la, {order.prompt}, la la.", "cover_url": f"{file}.png"}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import attrs
 
 from aiowery.sandbox._answer import Answer, Refused, not_found, parameter_error, success
-from aiowery.sandbox._faults.script import Call
+from aiowery.sandbox._faults.script import FaultCall
 from aiowery.sandbox._http.files import serve
 from aiowery.sandbox._media.uploads import LARGEST_UPLOAD, read_upload
 from aiowery.sandbox._parameter_rules import check, webhook_of, words_of
@@ -29,7 +29,7 @@ from aiowery.sandbox._weryai.endpoints import ENDPOINTS
 from aiowery.sandbox._weryai.models import LANGUAGES, NAMES, chat_models, image_models, speakers, video_models
 from aiowery.sandbox._weryai.responses import accepted, accepted_voices, forms_of, report, research, script
 from aiowery.sandbox._weryai.speech import RESEARCH, VOICES_FIELDS, turns
-from aiowery.sandbox._weryai.state import Makes, Order, State
+from aiowery.sandbox._weryai.state import OutputKind, SandboxTaskState, TaskSpec
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -37,30 +37,30 @@ if TYPE_CHECKING:
     from starlette.routing import Route
 
     from aiowery.sandbox._faults.script import On
-    from aiowery.sandbox._http.app import Desk, Visit
+    from aiowery.sandbox._http.app import IncomingRequest, SandboxApp
     from aiowery.sandbox._media.gallery import Gallery
     from aiowery.sandbox._parameter_rules import Endpoint
-    from aiowery.sandbox._weryai.state import Task, World
-    from aiowery.sandbox._weryai.webhooks import Messenger
+    from aiowery.sandbox._weryai.state import Task, WeryAIState
+    from aiowery.sandbox._weryai.webhooks import WebhookSender
 
 _SAYING = ("prompt", "query", "description", "text", "input", "messages")
 _SHOWING = ("img_url", "image_url", "images", "video_url", "video_urls", "videos", "audio_url", "file_url")
 
 
 @attrs.frozen
-class WeryAIFace:
+class WeryAIFacade:
     """WeryAI over one world."""
 
-    home: ClassVar[str] = "/"
+    path_prefix: ClassVar[str] = "/"
 
-    desk: Desk
-    world: World
+    app: SandboxApp
+    state: WeryAIState
     gallery: Gallery
-    messenger: Messenger
+    webhook_sender: WebhookSender
 
     def routes(self) -> list[Route]:
         """Make all routes, those of files included."""
-        route = partial(self.desk.route, self)
+        route = partial(self.app.route, self)
         submits = [route("POST", endpoint.path, "submit", partial(self._submit, endpoint)) for endpoint in ENDPOINTS]
         uploads = [
             route("POST", path, "upload", self._upload, largest=LARGEST_UPLOAD)
@@ -85,121 +85,121 @@ class WeryAIFace:
         ]
         return [*submits, *uploads, *posts, *reads]
 
-    def body(self, refused: Refused, http: int) -> Any:  # noqa: ARG002 - the shape of `Face`
+    def refusal_body(self, refused: Refused, http: int) -> Any:  # noqa: ARG002 - the shape of `Face`
         """Put a refusal into the envelope."""
         data = refused.told.get("data")
         return {"status": refused.code, "desc": refused.desc, "message": refused.message, "data": data}
 
-    def call(self, on: On, visit: Visit) -> Call:
+    def describe_call(self, on: On, visit: IncomingRequest) -> FaultCall:
         """Tell faults of the tasks concerned, or of what is said."""
         tasks = self._tasks_of(on, visit.id)
-        prompts = {task.order.prompt for task in tasks} if tasks else {_prompt(on, visit.body)}
-        age = self.world.now - tasks[-1].accepted_at if tasks else None
-        return Call(on, "\n".join([visit.path, *prompts]), age)
+        prompts = {task.spec.prompt for task in tasks} if tasks else {_prompt(on, visit.body)}
+        age = self.state.now - tasks[-1].accepted_at if tasks else None
+        return FaultCall(on, "\n".join([visit.path, *prompts]), age)
 
     def _tasks_of(self, on: On, id_: str) -> tuple[Task, ...]:
         if on == "batch":
-            batch = self.world.batch(id_)
+            batch = self.state.batch(id_)
             return batch.tasks if batch else ()
-        task = self.world.task(id_)
+        task = self.state.task(id_)
         return (task,) if task else ()
 
-    async def _submit(self, endpoint: Endpoint, visit: Visit) -> Answer:
+    async def _submit(self, endpoint: Endpoint, visit: IncomingRequest) -> Answer:
         order = endpoint.read(self._params(visit))
         if endpoint.shape == "research" and order.model != RESEARCH:
-            self.world.charge(order)
+            self.state.charge(order)
             return success({"interaction_id": _interaction(order.prompt), "deep_research_outputs": research(order)})
-        batch = self.world.submit(order)
+        batch = self.state.submit(order)
         for task in batch.tasks:
-            self.messenger.watch(task, visit.base_url)
+            self.webhook_sender.watch(task, visit.base_url)
         return accepted(endpoint.shape, batch)
 
-    async def _voices(self, visit: Visit) -> Answer:
+    async def _voices(self, visit: IncomingRequest) -> Answer:
         params = self._params(visit)
         check(VOICES_FIELDS, None, params)
-        task = self.world.task(visit.id)
-        if task is None or task.order.makes not in {Makes.SCRIPT, Makes.PODCAST}:
+        task = self.state.task(visit.id)
+        if task is None or task.spec.output_kind not in {OutputKind.SCRIPT, OutputKind.PODCAST}:
             raise not_found("task not exist")
-        if task.order.makes is Makes.PODCAST:
+        if task.spec.output_kind is OutputKind.PODCAST:
             raise Refused(8002, "podcast audio has already been submitted")
-        if task.state(self.world.now) is not State.SUCCESS:
+        if task.state(self.state.now) is not SandboxTaskState.SUCCESS:
             raise Refused(8001, "podcast script is not ready")
         order = attrs.evolve(
-            task.order,
-            makes=Makes.PODCAST,
+            task.spec,
+            output_kind=OutputKind.PODCAST,
             model="VOICES",
             price=prices.AUDIO,
             seconds=8,
-            turns=turns(params) or tuple(script(task.order)),
+            turns=turns(params) or tuple(script(task.spec)),
             webhook_url=webhook_of(params),
         )
-        again = self.world.go_on(task, order)
-        self.messenger.watch(again, visit.base_url)
+        again = self.state.continue_task(task, order)
+        self.webhook_sender.watch(again, visit.base_url)
         return accepted_voices(again)
 
-    async def _upload(self, visit: Visit) -> Answer:
+    async def _upload(self, visit: IncomingRequest) -> Answer:
         self._authorize(visit)
         upload = await read_upload(visit.body, visit.headers)
         return success({"object_url_list": [visit.base_url + self.gallery.uploads.keep(upload)]})
 
-    async def _describe(self, visit: Visit) -> Answer:
+    async def _describe(self, visit: IncomingRequest) -> Answer:
         params = self._params(visit)
         check(DESCRIPTION, None, params)
-        self.world.charge(description_order(params))
+        self.state.charge(description_order(params))
         return success(description(params))
 
-    async def _store(self, visit: Visit) -> Answer:
+    async def _store(self, visit: IncomingRequest) -> Answer:
         params = self._params(visit)
         check(CORPUS, None, params)
         return success(corpus(params))
 
-    async def _chat(self, visit: Visit) -> Answer:
+    async def _chat(self, visit: IncomingRequest) -> Answer:
         params = self._params(visit)
         check(CHAT, None, params)
-        self.world.charge(chat_order(params))
-        return Answer(completion(params, self.world.counters.posts))
+        self.state.charge(chat_order(params))
+        return Answer(completion(params, self.state.counters.posts))
 
-    async def _registry(self, registry: Callable[[], dict[str, Any]], visit: Visit) -> Answer:
+    async def _registry(self, registry: Callable[[], dict[str, Any]], visit: IncomingRequest) -> Answer:
         self._authorize(visit)
         return success(registry())
 
-    async def _chat_models(self, visit: Visit) -> Answer:
+    async def _chat_models(self, visit: IncomingRequest) -> Answer:
         self._authorize(visit)
         return Answer(chat_models())
 
-    async def _speakers(self, visit: Visit) -> Answer:
+    async def _speakers(self, visit: IncomingRequest) -> Answer:
         self._authorize(visit)
         language = visit.query.get("language")
         if language is not None and language not in LANGUAGES:
             raise parameter_error("language is not supported")
         return success(speakers(language, visit.base_url))
 
-    async def _status(self, visit: Visit) -> Answer:
+    async def _status(self, visit: IncomingRequest) -> Answer:
         self._authorize(visit)
-        task = self.world.task(visit.id)
+        task = self.state.task(visit.id)
         if task is None:
             raise not_found("task not exist")
-        return success(report(task, self.world.now, visit.base_url))
+        return success(report(task, self.state.now, visit.base_url))
 
-    async def _batch(self, visit: Visit) -> Answer:
+    async def _batch(self, visit: IncomingRequest) -> Answer:
         self._authorize(visit)
-        batch = self.world.batch(visit.id)
+        batch = self.state.batch(visit.id)
         if batch is None:
             raise not_found("batch not exist")
-        return success([report(task, self.world.now, visit.base_url) for task in batch.tasks])
+        return success([report(task, self.state.now, visit.base_url) for task in batch.tasks])
 
-    async def _balance(self, visit: Visit) -> Answer:
+    async def _balance(self, visit: IncomingRequest) -> Answer:
         self._authorize(visit)
-        return success(self.world.credits)
+        return success(self.state.credits)
 
-    async def _file(self, visit: Visit) -> Answer:
+    async def _file(self, visit: IncomingRequest) -> Answer:
         if visit.id in NAMES and visit.form == "wav":
-            demo = Order(prompt=f"I am {NAMES[visit.id]}", model="DEMO")
+            demo = TaskSpec(prompt=f"I am {NAMES[visit.id]}", model="DEMO")
             return serve(await self.gallery.sound(demo), "audio/wav", visit.headers)
-        task = self.world.task(visit.id)
-        if task is None or task.state(self.world.now) is not State.SUCCESS:
+        task = self.state.task(visit.id)
+        if task is None or task.state(self.state.now) is not SandboxTaskState.SUCCESS:
             raise not_found("file not exist", http=404)
-        order = task.order
+        order = task.spec
         makers: dict[str, tuple[str, Callable[[], Awaitable[bytes]]]] = {
             "png": ("image/png", lambda: self.gallery.picture(order.prompt, task.index, order.aspect_ratio)),
             "mp4": ("video/mp4", lambda: self.gallery.film(order, task.index)),
@@ -210,13 +210,13 @@ class WeryAIFace:
         media_type, make = makers[visit.form]
         return serve(await make(), media_type, visit.headers)
 
-    async def _uploaded(self, visit: Visit) -> Answer:
+    async def _uploaded(self, visit: IncomingRequest) -> Answer:
         upload = self.gallery.uploads.find(visit.id)
         if upload is None or upload.name != visit.form:
             raise not_found("file not exist", http=404)
         return serve(upload.content, upload.media_type, visit.headers)
 
-    def _params(self, visit: Visit) -> Any:
+    def _params(self, visit: IncomingRequest) -> Any:
         """Let known callers pass, and decode what they want."""
         self._authorize(visit)
         try:
@@ -224,8 +224,8 @@ class WeryAIFace:
         except ValueError:
             raise parameter_error("request body is not valid JSON") from None
 
-    def _authorize(self, visit: Visit) -> None:
-        if not self.desk.knows(visit, "sk-"):
+    def _authorize(self, visit: IncomingRequest) -> None:
+        if not self.app.knows(visit, "sk-"):
             raise Refused(1002, "Authentication failed", http=401)
 
 

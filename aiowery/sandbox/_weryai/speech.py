@@ -18,7 +18,7 @@ from aiowery.sandbox._parameter_rules import (
     words_of,
 )
 from aiowery.sandbox._weryai import prices
-from aiowery.sandbox._weryai.state import Makes, Order
+from aiowery.sandbox._weryai.state import OutputKind, TaskSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,13 +40,13 @@ def _is_style(styles: dict[str, Any]) -> bool:
     return all(name in known and value in known[name] for name, value in styles.items())
 
 
-def _music(params: Mapping[str, Any]) -> Order:
+def _music(params: Mapping[str, Any]) -> TaskSpec:
     description, styles = params.get("description"), " ".join((params.get("styles") or {}).values())
     sings = params["type"] == "VOCAL_SONG"
-    return Order(
+    return TaskSpec(
         prompt=styles if is_empty(description) else str(description),
         model="MUSIC",
-        makes=Makes.SONG if sings else Makes.MUSIC,
+        output_kind=OutputKind.SONG if sings else OutputKind.MUSIC,
         price=prices.AUDIO,
         seconds=8,
         has_cover=sings,
@@ -54,19 +54,19 @@ def _music(params: Mapping[str, Any]) -> Order:
     )
 
 
-def _voice(params: Mapping[str, Any]) -> Order:
-    return Order(
+def _voice(params: Mapping[str, Any]) -> TaskSpec:
+    return TaskSpec(
         prompt=params["text"],
         model="VOICE",
-        makes=Makes.SPEECH,
+        output_kind=OutputKind.SPEECH,
         price=prices.AUDIO,
         seconds=len(params["text"]) / _LETTERS_A_SECOND,
     )
 
 
-def _transcript(params: Mapping[str, Any]) -> Order:
+def _transcript(params: Mapping[str, Any]) -> TaskSpec:
     heard = words_of(params, "audio_url") or "audio"
-    return Order(prompt=heard, model="TRANSCRIPT", makes=Makes.TRANSCRIPT, price=prices.WORDS)
+    return TaskSpec(prompt=heard, model="TRANSCRIPT", output_kind=OutputKind.TRANSCRIPT, price=prices.WORDS)
 
 
 def _enough_speakers(params: Mapping[str, Any]) -> None:
@@ -74,11 +74,11 @@ def _enough_speakers(params: Mapping[str, Any]) -> None:
         raise parameter_error(f"speakers must be {_DEBATERS} in debate mode")
 
 
-def _podcast(params: Mapping[str, Any]) -> Order:
-    return Order(
+def _podcast(params: Mapping[str, Any]) -> TaskSpec:
+    return TaskSpec(
         prompt=params["query"],
         model="PODCAST",
-        makes=Makes.SCRIPT,
+        output_kind=OutputKind.SCRIPT,
         price=prices.WORDS,
         speakers=tuple(params["speakers"]),
     )
@@ -116,10 +116,12 @@ def _is_shown(item: Mapping[str, Any], name: str) -> bool:
     return name == "text" or (isinstance(item[name], str) and address(item[name]) is not None)
 
 
-def _research(params: Mapping[str, Any]) -> Order:
+def _research(params: Mapping[str, Any]) -> TaskSpec:
     shown = (words_of(item, *filter(partial(_is_shown, item), item)) for item in params.get("input_resource") or ())
     asked = " ".join(shown) if is_empty(params.get("input")) else params["input"]
-    return Order(prompt=asked, model=params.get("model") or RESEARCH, makes=Makes.REPORT, price=prices.RESEARCH)
+    return TaskSpec(
+        prompt=asked, model=params.get("model") or RESEARCH, output_kind=OutputKind.REPORT, price=prices.RESEARCH
+    )
 
 
 VOICES_FIELDS = (

@@ -54,7 +54,7 @@ def _number(id_: str) -> int | None:
     return int(id_) if is_number else None
 
 
-class State(enum.StrEnum):
+class SandboxTaskState(enum.StrEnum):
     """Where a task is, in the words of the wire."""
 
     WAITING = "waiting"
@@ -63,7 +63,7 @@ class State(enum.StrEnum):
     FAILED = "FAILED"
 
 
-class Makes(enum.Enum):
+class OutputKind(enum.Enum):
     """What a task makes."""
 
     IMAGE = "image"
@@ -78,7 +78,7 @@ class Makes(enum.Enum):
 
 
 @attrs.frozen
-class Order:
+class TaskSpec:
     """What a submission asks for, after validation.
 
     `pictures` is the number of tasks, `price` the credits for each, `seconds` the length of what sounds or moves.
@@ -89,7 +89,7 @@ class Order:
     model: str
     aspect_ratio: str = "1:1"
     pictures: int = 1
-    makes: Makes = Makes.IMAGE
+    output_kind: OutputKind = OutputKind.IMAGE
     price: int = 1
     seconds: float = 4
     has_cover: bool = False
@@ -99,13 +99,13 @@ class Order:
     webhook_url: str | None = None
 
     @property
-    def said(self) -> str:
+    def text_parts(self) -> str:
         """What voices say: the turns, or the prompt where there are none."""
         return " ".join(turn["content"] for turn in self.turns) or self.prompt
 
     def has(self, mark: str) -> bool:
         """Tell whether the mark is anywhere in what is to be shown, sung or said."""
-        return any(mark in words for words in (self.prompt, self.text, self.said))
+        return any(mark in words for words in (self.prompt, self.text, self.text_parts))
 
 
 @attrs.frozen
@@ -116,19 +116,19 @@ class Task:
     number: int
     batch_id: int
     index: int
-    order: Order
+    spec: TaskSpec
     accepted_at: float
     starts_at: float
     ends_at: float
     reason: str = ""
 
-    def state(self, now: float) -> State:
+    def state(self, now: float) -> SandboxTaskState:
         """Tell where the task is at the time `now`."""
         if now < self.starts_at:
-            return State.WAITING
+            return SandboxTaskState.WAITING
         if now < self.ends_at:
-            return State.PROCESSING
-        return State.FAILED if self.reason else State.SUCCESS
+            return SandboxTaskState.PROCESSING
+        return SandboxTaskState.FAILED if self.reason else SandboxTaskState.SUCCESS
 
 
 @attrs.frozen
@@ -139,7 +139,7 @@ class Batch:
     tasks: tuple[Task, ...]
 
 
-class World:
+class WeryAIState:
     """Tasks, batches, credits and counters of one sandbox.
 
     `clock` gives the time in seconds; durations are divided by `speed`. What a task costs (a picture one credit) is
@@ -211,7 +211,7 @@ class World:
         now = self.now
         return sum(1 for ends_at, _, _ in self._running.copy() if now < ends_at)
 
-    def submit(self, order: Order) -> Batch:
+    def submit(self, order: TaskSpec) -> Batch:
         """Accept an order: charge it and begin its tasks.
 
         Raises `Refused` with 1005 (moderation), 6010 (too many tasks at once) or 1004 (credits).
@@ -219,7 +219,7 @@ class World:
         self._admit(order)
         return self._begin(order)
 
-    def go_on(self, task: Task, order: Order) -> Task:
+    def continue_task(self, task: Task, order: TaskSpec) -> Task:
         """Accept a second step of a task that has ended its first: the same id, the new order.
 
         Raises what `submit` raises.
@@ -229,18 +229,18 @@ class World:
         self._keep(again)
         return again
 
-    def charge(self, order: Order) -> None:
+    def charge(self, order: TaskSpec) -> None:
         """Accept and charge what is done at once, without a task. Raises 1005 or 1004."""
         self._settle()
         self._pay(order)
 
-    def _admit(self, order: Order) -> None:
+    def _admit(self, order: TaskSpec) -> None:
         self._settle()
         if not order.has(MODERATED) and len(self._running) + order.pictures > self.in_flight:
             raise Refused(6010, f"No more than {self.in_flight} tasks can be processed at once")
         self._pay(order)
 
-    def _pay(self, order: Order) -> None:
+    def _pay(self, order: TaskSpec) -> None:
         if order.has(MODERATED):
             raise Refused(1005, "Content moderation failed")
         cost = order.pictures * order.price
@@ -259,7 +259,7 @@ class World:
         number = _number(batch_id)
         return None if number is None else self._batches.get(number)
 
-    def _begin(self, order: Order) -> Batch:
+    def _begin(self, order: TaskSpec) -> Batch:
         batch_id = _scattered(self._first_batch + len(self._batches))
         tasks = tuple(self._new_task(order, batch_id, index) for index in range(order.pictures))
         for task in tasks:
@@ -273,10 +273,10 @@ class World:
         self._number = max(self._number, task.number)
         heapq.heappush(self._running, (task.ends_at, task.number, task))
 
-    def _new_task(self, order: Order, batch_id: int, index: int) -> Task:
+    def _new_task(self, order: TaskSpec, batch_id: int, index: int) -> Task:
         number = 1 + self._number + index
         chance = random.Random(f"{self._seed}/{number}")  # noqa: S311 - repeatable on purpose, protects nothing
-        shortest, longest = range_of(order.model, self._durations, order.makes.value)
+        shortest, longest = range_of(order.model, self._durations, order.output_kind.value)
         duration = chance.uniform(shortest, longest) / self._speed
         if order.has(SLOW):
             duration *= _SLOWNESS
@@ -286,7 +286,7 @@ class World:
             number=number,
             batch_id=batch_id,
             index=index,
-            order=order,
+            spec=order,
             accepted_at=now,
             starts_at=now + duration * chance.uniform(0.05, 0.2),
             ends_at=float("inf") if order.has(STUCK) else now + duration,
@@ -298,12 +298,12 @@ class World:
         return [task for ends_at, _, task in self._running.copy() if ends_at <= now]
 
     def _owed(self) -> int:
-        return sum(task.order.price for task in self._due() if task.reason)
+        return sum(task.spec.price for task in self._due() if task.reason)
 
     def _settle(self) -> None:
         now = self.now
         while self._running and self._running[0][0] <= now:
             _, _, task = heapq.heappop(self._running)
             if task.reason:
-                self._credits += task.order.price
-                self._refunded += task.order.price
+                self._credits += task.spec.price
+                self._refunded += task.spec.price

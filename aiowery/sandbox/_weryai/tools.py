@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from aiowery.sandbox._answer import parameter_error
 from aiowery.sandbox._parameter_rules import CALLER, COMMON, Endpoint, Field, matching, one_of, url, urls, words_of
 from aiowery.sandbox._weryai import prices
-from aiowery.sandbox._weryai.state import Makes, Order
+from aiowery.sandbox._weryai.state import OutputKind, TaskSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,18 +22,18 @@ _IMAGE = url("img_url", "image url", pictures=True)
 _VIDEO = url("video_url", "video url")
 
 
-def _picture(params: Mapping[str, Any]) -> Order:
+def _picture(params: Mapping[str, Any]) -> TaskSpec:
     prompt = words_of(params, "prompt", "bg_color", "target_lang", "img_url", "face_img_url")
     ratio = params.get("aspect_ratio") or "1:1"
-    return Order(prompt=prompt, model="IMAGE_TOOL", aspect_ratio=ratio, price=prices.TOOL)
+    return TaskSpec(prompt=prompt, model="IMAGE_TOOL", aspect_ratio=ratio, price=prices.TOOL)
 
 
-def _video(params: Mapping[str, Any]) -> Order:
-    return Order(
+def _video(params: Mapping[str, Any]) -> TaskSpec:
+    return TaskSpec(
         prompt=words_of(params, "prompt", "style", "video_style", "video_url", "video_urls", "image_url", "audio_url"),
         model="VIDEO_TOOL",
         aspect_ratio="16:9",
-        makes=Makes.VIDEO,
+        output_kind=OutputKind.VIDEO,
         price=prices.TOOL,
         seconds=params.get("duration") or 4,
     )

@@ -7,52 +7,52 @@ from typing import TYPE_CHECKING, ClassVar
 import attrs
 
 from aiowery.sandbox._answer import success
-from aiowery.sandbox._faults.connection import Misfortune
+from aiowery.sandbox._faults.connection import FaultBehavior
 from aiowery.sandbox._weryai.responses import report
 
 if TYPE_CHECKING:
-    from aiowery.sandbox._faults.script import Delivery, Victims
+    from aiowery.sandbox._faults.script import PlannedDelivery, Scope
 
 
-class DeliveryMisfortune(Misfortune):
+class DeliveryFaultBehavior(FaultBehavior):
     """Base of the kinds that strike nothing but deliveries."""
 
-    strikes: ClassVar[Victims] = "deliveries"
+    scope: ClassVar[Scope] = "deliveries"
 
 
 @attrs.frozen
-class Twice(DeliveryMisfortune):
+class DuplicateDelivery(DeliveryFaultBehavior):
     """The delivery is sent, and after `apart` seconds once more."""
 
     apart: float = 0.0
 
-    def deliveries(self, delivery: Delivery) -> tuple[Delivery, ...]:
+    def deliveries(self, delivery: PlannedDelivery) -> tuple[PlannedDelivery, ...]:
         """Repeat it."""
         return (delivery, attrs.evolve(delivery, at=delivery.at + self.apart))
 
 
 @attrs.frozen
-class Late(DeliveryMisfortune):
+class DelayedDelivery(DeliveryFaultBehavior):
     """The delivery is sent `seconds` later; with `nth` or a `share` others overtake it, and all come out of order."""
 
     seconds: float = 1.0
 
-    def deliveries(self, delivery: Delivery) -> tuple[Delivery, ...]:
+    def deliveries(self, delivery: PlannedDelivery) -> tuple[PlannedDelivery, ...]:
         """Put it off."""
         return (attrs.evolve(delivery, at=delivery.at + self.seconds),)
 
 
 @attrs.frozen
-class Undelivered(DeliveryMisfortune):
+class DroppedDelivery(DeliveryFaultBehavior):
     """The delivery is never sent, nor counted."""
 
-    def deliveries(self, delivery: Delivery) -> tuple[Delivery, ...]:  # noqa: ARG002 - the shape of `Kind`
+    def deliveries(self, delivery: PlannedDelivery) -> tuple[PlannedDelivery, ...]:  # noqa: ARG002 - the shape of `Kind`
         """Drop it."""
         return ()
 
 
 @attrs.frozen
-class Forged(DeliveryMisfortune):
+class ForgedDelivery(DeliveryFaultBehavior):
     """A delivery that says SUCCESS is sent as soon as the task is being processed; the true one comes as well.
 
     Its outputs are addresses under `base_url`, which ends in a slash. How the task really ends makes no difference:
@@ -61,7 +61,7 @@ class Forged(DeliveryMisfortune):
 
     base_url: str = "https://forged.invalid/"
 
-    def deliveries(self, delivery: Delivery) -> tuple[Delivery, ...]:
+    def deliveries(self, delivery: PlannedDelivery) -> tuple[PlannedDelivery, ...]:
         """Send a lie ahead."""
         task = delivery.task
         told = report(attrs.evolve(task, reason=""), task.ends_at, self.base_url)

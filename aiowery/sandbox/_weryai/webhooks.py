@@ -10,22 +10,22 @@ from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
 from aiowery.sandbox._answer import success
-from aiowery.sandbox._faults.script import Call, Delivery
+from aiowery.sandbox._faults.script import FaultCall, PlannedDelivery
 from aiowery.sandbox._weryai.responses import report
 
 if TYPE_CHECKING:
     from aiowery.sandbox._answer import Answer
-    from aiowery.sandbox._faults.script import Script
-    from aiowery.sandbox._weryai.state import Task, World
+    from aiowery.sandbox._faults.script import FaultScript
+    from aiowery.sandbox._weryai.state import Task, WeryAIState
 
 _WITHIN = 5.0
 _AT_ONCE = 50
 
 
-class Messenger:
+class WebhookSender:
     """Waits for the end of tasks and tells their callers, unless the script has it otherwise."""
 
-    def __init__(self, world: World, script: Script) -> None:
+    def __init__(self, world: WeryAIState, script: FaultScript) -> None:
         self._world = world
         self._script = script
         self._under_way: set[asyncio.Task[None]] = set()
@@ -34,9 +34,9 @@ class Messenger:
 
     def watch(self, task: Task, base_url: str) -> None:
         """Deliver the task's end to its order's `webhook_url`, if it has one and lies on this machine."""
-        if task.order.webhook_url is None:
+        if task.spec.webhook_url is None:
             return
-        target = urlsplit(task.order.webhook_url)
+        target = urlsplit(task.spec.webhook_url)
         for delivery in self._deliveries(task, target, base_url):
             if delivery.at < float("inf"):
                 self._send_off(delivery, target)
@@ -47,17 +47,17 @@ class Messenger:
             sending.cancel()
         await asyncio.gather(*self._under_way, return_exceptions=True)
 
-    def _deliveries(self, task: Task, target: SplitResult, base_url: str) -> tuple[Delivery, ...]:
+    def _deliveries(self, task: Task, target: SplitResult, base_url: str) -> tuple[PlannedDelivery, ...]:
         """Return what is to be sent: the end of the task, after the faults that strike it."""
-        end = Delivery(task, task.ends_at, success(report(task, task.ends_at, base_url)))
-        return self._script.deliveries(Call("delivery", f"{task.id}\n{task.order.prompt}\n{target.path}"), end)
+        end = PlannedDelivery(task, task.ends_at, success(report(task, task.ends_at, base_url)))
+        return self._script.deliveries(FaultCall("delivery", f"{task.id}\n{task.spec.prompt}\n{target.path}"), end)
 
-    def _send_off(self, delivery: Delivery, target: SplitResult) -> None:
+    def _send_off(self, delivery: PlannedDelivery, target: SplitResult) -> None:
         sending = asyncio.create_task(self._send(delivery, target))
         self._under_way.add(sending)
         sending.add_done_callback(self._under_way.discard)
 
-    async def _send(self, delivery: Delivery, target: SplitResult) -> None:
+    async def _send(self, delivery: PlannedDelivery, target: SplitResult) -> None:
         await asyncio.sleep(delivery.at - self._world.now)
         status = None
         if _is_here(target):

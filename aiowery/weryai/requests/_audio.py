@@ -7,11 +7,11 @@ from typing import Any, ClassVar, Literal
 import attrs
 
 from aiowery._base.snapshot import Kind
-from aiowery._core.fields import number, shown, text, whole_number, wire
+from aiowery._core.fields import integer, number, short_repr, text_length, wire
 from aiowery._core.media import Media, optional_media
 from aiowery._core.request import AudioResult, TextResult
 from aiowery.errors import ConfigurationError
-from aiowery.weryai.requests._base import TaskRequest, optional_word, word
+from aiowery.weryai.requests._base import WebhookRequest, optional_word, word
 from aiowery.weryai.requests._choices import Emotion, Genre, Instrument
 
 _LONGEST: int = 100_000
@@ -38,11 +38,13 @@ def _styles(value: Styles | dict[str, Any] | None) -> Styles | None:
     try:
         return Styles(**value)
     except TypeError as fault:
-        raise ConfigurationError(f"styles is {shown(value)}; genre, emotion and instrument are its parts") from fault
+        raise ConfigurationError(
+            f"styles is {short_repr(value)}; genre, emotion and instrument are its parts"
+        ) from fault
 
 
 @attrs.frozen(kw_only=True)
-class Music(TaskRequest[AudioResult]):
+class Music(WebhookRequest[AudioResult]):
     """A song or a piece of music: `POST /v1/generation/music/generate`.
 
     `mode`: "VOCAL_SONG" (comes with lyrics and a cover) or "ONLY_MUSIC". `description` or `styles`, or both, say
@@ -58,9 +60,9 @@ class Music(TaskRequest[AudioResult]):
     mode: Literal["VOCAL_SONG", "ONLY_MUSIC"] | str = attrs.field(
         default="VOCAL_SONG", validator=word, metadata=wire("type")
     )
-    description: str | None = attrs.field(default=None, validator=text(longest=_LONGEST))
+    description: str | None = attrs.field(default=None, validator=text_length(longest=_LONGEST))
     styles: Styles | None = attrs.field(default=None, converter=_styles, metadata=wire(write=Styles.on_wire))
-    lyrics: str | None = attrs.field(default=None, validator=text(longest=_LONGEST))
+    lyrics: str | None = attrs.field(default=None, validator=text_length(longest=_LONGEST))
     reference_audio_url: Media | None = attrs.field(
         default=None, converter=optional_media, metadata=wire("reference_audio", media="audio")
     )
@@ -77,7 +79,7 @@ def _decimal(value: float) -> str:
 
 
 @attrs.frozen(kw_only=True)
-class TextToAudio(TaskRequest[AudioResult]):
+class TextToAudio(WebhookRequest[AudioResult]):
     """A text, spoken: `POST /v1/generation/text-to-audio`.
 
     `text`: at most 500 characters. `voice_id`: one of `VOICES`. `speed` and `volume`: numbers, 1.0 or a little
@@ -89,8 +91,8 @@ class TextToAudio(TaskRequest[AudioResult]):
     kind: ClassVar[Kind] = "audio"
     result_type: ClassVar[type[AudioResult]] = AudioResult
 
-    text: str = attrs.field(validator=text(shortest=1, longest=500))
-    voice_id: int = attrs.field(default=81, validator=whole_number(least=0))
+    text: str = attrs.field(validator=text_length(shortest=1, longest=500))
+    voice_id: int = attrs.field(default=81, validator=integer(least=0))
     speed: float | None = attrs.field(
         default=None, validator=number(least=0, most=_LARGEST_NUMBER), metadata=wire(write=_decimal)
     )
@@ -100,7 +102,7 @@ class TextToAudio(TaskRequest[AudioResult]):
 
 
 @attrs.frozen(kw_only=True)
-class SpeechRecognize(TaskRequest[TextResult]):
+class SpeechRecognize(WebhookRequest[TextResult]):
     """What is said in a sound: `POST /v1/generation/speech-recognize`.
 
     `audio_url`: a url or a local file; or `audio_base64`, best with a prefix such as "data:audio/wav;base64,". The
@@ -113,7 +115,7 @@ class SpeechRecognize(TaskRequest[TextResult]):
     result_type: ClassVar[type[TextResult]] = TextResult
 
     audio_url: Media | None = attrs.field(default=None, converter=optional_media, metadata=wire(media="audio"))
-    audio_base64: str | None = attrs.field(default=None, repr=False, validator=text(longest=100_000_000))
+    audio_base64: str | None = attrs.field(default=None, repr=False, validator=text_length(longest=100_000_000))
     language: str | None = attrs.field(default=None, validator=optional_word)
 
     def __attrs_post_init__(self) -> None:

@@ -7,19 +7,19 @@ from typing import ClassVar, Final, Generic
 
 import attrs
 
-from aiowery._base.text import shortened
-from aiowery._core.fields import matching, text, whole_number
+from aiowery._base.text import shorten
+from aiowery._core.fields import integer, pattern, text_length
 from aiowery._core.request import R_co, Request
 
 LONGEST_WORD: Final = 200
 """Characters of a model key, a ratio and other words of the provider's."""
 _WEB_ADDRESS: Final = re.compile(r"https?://[^\s]+")
-word = text(shortest=1, longest=LONGEST_WORD)
-optional_word = text(longest=LONGEST_WORD)
-web_address = [text(shortest=1, longest=2000), matching(_WEB_ADDRESS, "https://example.com/hook")]
-prompt = text(shortest=1, longest=2000)
-negative_prompt = text(longest=1000)
-caller_id = whole_number(least=0)
+word = text_length(shortest=1, longest=LONGEST_WORD)
+optional_word = text_length(longest=LONGEST_WORD)
+web_address = [text_length(shortest=1, longest=2000), pattern(_WEB_ADDRESS, "https://example.com/hook")]
+prompt = text_length(shortest=1, longest=2000)
+negative_prompt = text_length(longest=1000)
+caller_id = integer(least=0)
 
 _WORDS: Final = ("prompt", "text", "query", "description", "input")
 # What the time that a job takes depends on, where a request has it.
@@ -34,17 +34,17 @@ class WeryAIRequest(Request[R_co], Generic[R_co]):
     starts no task; `in_envelope` is whether the answer comes in WeryAI's envelope.
     """
 
-    answer_member: ClassVar[str | None] = None
-    in_envelope: ClassVar[bool] = True
+    result_field: ClassVar[str | None] = None
+    has_envelope: ClassVar[bool] = True
 
     @property
-    def duration_key(self) -> tuple[str, ...]:
+    def timing_key(self) -> tuple[str, ...]:
         """The endpoint, and the model and settings that decide how long it takes."""
         settings = (str(getattr(self, name, None) or "") for name in _PACE)
-        return (self.endpoint, *settings, str(self.places))
+        return (self.endpoint, *settings, str(self.task_count))
 
     @property
-    def model_key(self) -> str | None:
+    def model_name(self) -> str | None:
         """The model."""
         return getattr(self, "model", None)
 
@@ -52,18 +52,18 @@ class WeryAIRequest(Request[R_co], Generic[R_co]):
     def label(self) -> str:
         """The beginning of the prompt, or of whatever stands for one."""
         said = next((value for name in _WORDS if isinstance(value := getattr(self, name, None), str)), self.type_name)
-        return shortened(said)
+        return shorten(said)
 
 
 @attrs.frozen(kw_only=True)
-class CalledRequest(WeryAIRequest[R_co], Generic[R_co]):
+class CallerRequest(WeryAIRequest[R_co], Generic[R_co]):
     """A request that can carry `caller_id`, the caller's own number for whom it is made."""
 
     caller_id: int | None = attrs.field(default=None, validator=caller_id)
 
 
 @attrs.frozen(kw_only=True)
-class TaskRequest(CalledRequest[R_co], Generic[R_co]):
+class WebhookRequest(CallerRequest[R_co], Generic[R_co]):
     """A request whose end the provider can report to `webhook_url`, besides answering status checks."""
 
     webhook_url: str | None = attrs.field(default=None, validator=web_address)

@@ -8,12 +8,12 @@ from typing import Any, ClassVar, Literal
 import attrs
 
 from aiowery._base.snapshot import Kind, Snapshot
-from aiowery._base.text import shortened
-from aiowery._core.fields import count, items, number, shown, text, whole_number, wire
+from aiowery._base.text import shorten
+from aiowery._core.fields import integer, item_count, items, number, short_repr, text_length, wire
 from aiowery._core.request import TextResult
 from aiowery.errors import ConfigurationError
 from aiowery.weryai.requests._base import WeryAIRequest, word
-from aiowery.weryai.requests._research import first, word_of
+from aiowery.weryai.requests._research import first, raw_interaction_status
 
 _LONGEST = 10_000_000
 
@@ -23,7 +23,7 @@ class Message:
     """One turn of a conversation. `role`: "system", "user" or "assistant"."""
 
     role: Literal["system", "user", "assistant"] | str = attrs.field(validator=word)
-    content: str = attrs.field(validator=text(longest=_LONGEST))
+    content: str = attrs.field(validator=text_length(longest=_LONGEST))
 
 
 @attrs.frozen(kw_only=True)
@@ -35,18 +35,18 @@ class ChatResult(TextResult):
     usage: Mapping[str, Any] = attrs.field(factory=dict)
 
     @classmethod
-    def _own(cls, snapshots: Sequence[Snapshot]) -> dict[str, Any]:
+    def _extra_fields(cls, snapshots: Sequence[Snapshot]) -> dict[str, Any]:
         told = first(snapshots, "choices")
         choices = [choice for choice in told if isinstance(choice, Mapping)] if isinstance(told, list) else []
         usage = first(snapshots, "usage")
         return {
-            "choices": tuple(map(said_in, choices)),
-            "finish_reason": word_of(choices[0].get("finish_reason")) if choices else None,
+            "choices": tuple(map(choice_text, choices)),
+            "finish_reason": raw_interaction_status(choices[0].get("finish_reason")) if choices else None,
             "usage": usage if isinstance(usage, Mapping) else {},
         }
 
 
-def said_in(choice: Mapping[str, Any]) -> str:
+def choice_text(choice: Mapping[str, Any]) -> str:
     """Return what one choice of a completion says."""
     message = choice.get("message")
     content = message.get("content") if isinstance(message, Mapping) else None
@@ -61,7 +61,7 @@ def _message(value: Any) -> Message:
     try:
         return value if isinstance(value, Message) else Message(**value)
     except TypeError as fault:
-        raise ConfigurationError(f"{shown(value)} is no message; give role and content") from fault
+        raise ConfigurationError(f"{short_repr(value)} is no message; give role and content") from fault
 
 
 def _turns(messages: tuple[Message, ...]) -> list[dict[str, Any]]:
@@ -81,26 +81,26 @@ class Chat(WeryAIRequest[ChatResult]):
     endpoint: ClassVar[str] = "/v1/chat/completions"
     kind: ClassVar[Kind] = "text"
     result_type: ClassVar[type[ChatResult]] = ChatResult
-    in_envelope: ClassVar[bool] = False
+    has_envelope: ClassVar[bool] = False
 
     messages: tuple[Message, ...] = attrs.field(
-        converter=_messages, validator=count(least=1, most=50), metadata=wire(write=_turns)
+        converter=_messages, validator=item_count(least=1, most=50), metadata=wire(write=_turns)
     )
     model: str = attrs.field(default="GPT_4O", validator=word)
-    max_tokens: int | None = attrs.field(default=None, validator=whole_number(least=1))
+    max_tokens: int | None = attrs.field(default=None, validator=integer(least=1))
     temperature: float | None = attrs.field(default=None, validator=number(least=0, most=2))
     top_p: float | None = attrs.field(default=None, validator=number(least=0, most=1))
     presence_penalty: float | None = attrs.field(default=None, validator=number(least=-2, most=2))
     frequency_penalty: float | None = attrs.field(default=None, validator=number(least=-2, most=2))
-    seed: int | None = attrs.field(default=None, validator=whole_number(least=-(2**63), most=2**63 - 1))
-    n: int | None = attrs.field(default=None, validator=whole_number(least=1))
+    seed: int | None = attrs.field(default=None, validator=integer(least=-(2**63), most=2**63 - 1))
+    n: int | None = attrs.field(default=None, validator=integer(least=1))
 
     @property
-    def answer_within(self) -> float:
+    def direct_timeout(self) -> float:
         """Ten minutes: some models think for long."""
         return 600.0
 
     @property
     def label(self) -> str:
         """The beginning of the last message."""
-        return shortened(self.messages[-1].content)
+        return shorten(self.messages[-1].content)

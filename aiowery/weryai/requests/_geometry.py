@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 import attrs
 
-from aiowery._core.fields import items, number, shown
+from aiowery._core.fields import items, number, short_repr
 from aiowery.errors import ConfigurationError
 
 _SIZE: Final = re.compile(r"(?<!\d)(\d{1,9}+)\s*+[xX]\s*+(\d{1,9}+)")
@@ -58,7 +58,7 @@ def size(value: Size | tuple[int, int] | str) -> Size:
     """Convert a pair or a text such as "1024x768"."""
     width, height = _pair(value, _SIZE, "a size such as '1024x768' or (1024, 768)")
     if width < 1 or height < 1:
-        raise ConfigurationError(f"{shown(value)}: a size of at least 1x1 is needed")
+        raise ConfigurationError(f"{short_repr(value)}: a size of at least 1x1 is needed")
     return Size(width, height)
 
 
@@ -77,7 +77,7 @@ def _pair(value: object, form: re.Pattern[str], needed: str) -> tuple[int, int]:
         and all(type(part) is int and abs(part) < _TOO_FAR for part in value)
     ):
         return value[0], value[1]
-    raise ConfigurationError(f"{shown(value)} is given where {needed} is needed")
+    raise ConfigurationError(f"{short_repr(value)} is given where {needed} is needed")
 
 
 def rectangles(values: Iterable[Any]) -> tuple[Rectangle, ...]:
@@ -91,4 +91,4 @@ def _rectangle(value: Any) -> Rectangle:
     try:
         return Rectangle(**value) if isinstance(value, Mapping) else Rectangle(*value)
     except TypeError as fault:
-        raise ConfigurationError(f"{shown(value)} is no rectangle; give left, top, right and bottom") from fault
+        raise ConfigurationError(f"{short_repr(value)} is no rectangle; give left, top, right and bottom") from fault

@@ -9,11 +9,11 @@ from typing import Any, ClassVar, Final, Literal, Self
 import attrs
 
 from aiowery._base.snapshot import Kind
-from aiowery._core.fields import matching, text, whole_number, wire
-from aiowery._core.media import Media, media
+from aiowery._core.fields import integer, pattern, text_length, wire
+from aiowery._core.media import Media, to_media
 from aiowery._core.request import ImageResult, TextResult
 from aiowery.errors import ConfigurationError
-from aiowery.weryai.requests._base import TaskRequest, WeryAIRequest, optional_word, word
+from aiowery.weryai.requests._base import WebhookRequest, WeryAIRequest, optional_word, word
 from aiowery.weryai.requests._choices import AspectRatio
 from aiowery.weryai.requests._geometry import Point, Size, point, size
 
@@ -21,11 +21,11 @@ _COLOUR: Final = re.compile("#[0-9a-fA-F]{6}")
 
 
 @attrs.frozen(kw_only=True)
-class _ImageTool(TaskRequest[ImageResult]):
+class _ImageTool(WebhookRequest[ImageResult]):
     kind: ClassVar[Kind] = "image"
     result_type: ClassVar[type[ImageResult]] = ImageResult
 
-    image_url: Media = attrs.field(converter=media, metadata=wire("img_url", media="image"))
+    image_url: Media = attrs.field(converter=to_media, metadata=wire("img_url", media="image"))
 
 
 @attrs.frozen(kw_only=True)
@@ -38,9 +38,9 @@ class ImageBackgroundChange(_ImageTool):
     type_name: ClassVar[str] = "image-bg-change"
     endpoint: ClassVar[str] = "/v1/generation/image-bg-change"
 
-    prompt: str | None = attrs.field(default=None, validator=text(longest=2000))
+    prompt: str | None = attrs.field(default=None, validator=text_length(longest=2000))
     background_color: str | None = attrs.field(
-        default=None, validator=matching(_COLOUR, "#FFFFFF"), metadata=wire("bg_color")
+        default=None, validator=pattern(_COLOUR, "#FFFFFF"), metadata=wire("bg_color")
     )
 
     def __attrs_post_init__(self) -> None:
@@ -79,7 +79,7 @@ class ImageFaceSwap(_ImageTool):
     type_name: ClassVar[str] = "image-face-swap"
     endpoint: ClassVar[str] = "/v1/generation/image-face-swap"
 
-    face_image_url: Media = attrs.field(converter=media, metadata=wire("face_img_url", media="image"))
+    face_image_url: Media = attrs.field(converter=to_media, metadata=wire("face_img_url", media="image"))
 
 
 @attrs.frozen(kw_only=True)
@@ -149,12 +149,10 @@ class ImageToPrompt(WeryAIRequest[TextResult]):
     endpoint: ClassVar[str] = "/v1/generation/image-to-prompt"
     kind: ClassVar[Kind] = "text"
     result_type: ClassVar[type[TextResult]] = TextResult
-    answer_member: ClassVar[str] = "prompt"
+    result_field: ClassVar[str] = "prompt"
 
-    image_url: Media = attrs.field(converter=media, metadata=wire("img_url", media="image"))
-    image_kilobytes: int | None = attrs.field(
-        default=None, validator=whole_number(least=1), metadata=wire("image_size")
-    )
+    image_url: Media = attrs.field(converter=to_media, metadata=wire("img_url", media="image"))
+    image_kilobytes: int | None = attrs.field(default=None, validator=integer(least=1), metadata=wire("image_size"))
     language: str | None = attrs.field(default=None, validator=optional_word)
     model: str | None = attrs.field(default=None, validator=optional_word)
 
@@ -165,7 +163,7 @@ class ImageToPrompt(WeryAIRequest[TextResult]):
             )
 
     @property
-    def answer_within(self) -> float:
+    def direct_timeout(self) -> float:
         """Two minutes."""
         return 120.0
 

@@ -7,17 +7,17 @@ from typing import ClassVar, Final
 import attrs
 
 from aiowery._base.snapshot import Kind
-from aiowery._core.fields import count, truth, whole_number, wire
+from aiowery._core.fields import boolean, integer, item_count, wire
 from aiowery._core.media import Media, media_list
 from aiowery._core.request import ImageResult
-from aiowery.weryai.requests._base import TaskRequest, negative_prompt, optional_word, prompt, word
+from aiowery.weryai.requests._base import WebhookRequest, negative_prompt, optional_word, prompt, word
 from aiowery.weryai.requests._choices import AspectRatio
 
 _FIXED_NUMBER: Final = {"WERYAI_IMAGE_1_0": 4}
 
 
 @attrs.frozen(kw_only=True)
-class _Pictures(TaskRequest[ImageResult]):
+class _Pictures(WebhookRequest[ImageResult]):
     kind: ClassVar[Kind] = "image"
     result_type: ClassVar[type[ImageResult]] = ImageResult
 
@@ -25,12 +25,12 @@ class _Pictures(TaskRequest[ImageResult]):
     model: str = attrs.field(default="WERYAI_IMAGE_2_0", validator=word)
     aspect_ratio: AspectRatio | str = attrs.field(default="1:1", validator=word)
     negative_prompt: str | None = attrs.field(default=None, validator=negative_prompt)
-    image_number: int | None = attrs.field(default=None, validator=whole_number(least=1))
+    image_number: int | None = attrs.field(default=None, validator=integer(least=1))
     resolution: str | None = attrs.field(default=None, validator=optional_word)
-    use_web_search: bool | None = attrs.field(default=None, validator=truth)
+    use_web_search: bool | None = attrs.field(default=None, validator=boolean)
 
     @property
-    def places(self) -> int:
+    def task_count(self) -> int:
         """One task per picture."""
         return _FIXED_NUMBER.get(self.model) or self.image_number or 1
 
@@ -65,5 +65,5 @@ class ImageToImage(_Pictures):
     endpoint: ClassVar[str] = "/v1/generation/image-to-image"
 
     image_urls: tuple[Media, ...] = attrs.field(
-        converter=media_list, validator=count(least=1), metadata=wire("images", media="image")
+        converter=media_list, validator=item_count(least=1), metadata=wire("images", media="image")
     )

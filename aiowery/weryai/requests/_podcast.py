@@ -8,10 +8,10 @@ from typing import Any, ClassVar, Final, Literal
 import attrs
 
 from aiowery._base.snapshot import Kind, ScriptLine, Snapshot, TaskState
-from aiowery._core.fields import count, items, path_segment, shown, text, wire
+from aiowery._core.fields import item_count, items, path_segment, short_repr, text_length, wire
 from aiowery._core.request import AudioResult, Result
 from aiowery.errors import ConfigurationError
-from aiowery.weryai.requests._base import TaskRequest, word
+from aiowery.weryai.requests._base import WebhookRequest, word
 
 _DEBATERS: Final = 2
 _SCRIPT_STEPS: Final[Mapping[str, TaskState]] = {
@@ -29,9 +29,9 @@ _VOICE_STEPS: Final[Mapping[str, TaskState]] = {
 }
 
 
-def _judged(snapshot: Snapshot, steps: Mapping[str, TaskState]) -> Snapshot:
+def _interpret(snapshot: Snapshot, steps: Mapping[str, TaskState]) -> Snapshot:
     """Let the word for the step decide, where there is one that is known."""
-    state = steps.get((snapshot.step or "").strip().casefold())
+    state = steps.get((snapshot.substatus or "").strip().casefold())
     return snapshot if state is None else attrs.evolve(snapshot, state=state)
 
 
@@ -46,16 +46,16 @@ class PodcastScript(Result):
     script: tuple[ScriptLine, ...] = ()
 
     @classmethod
-    def _own(cls, snapshots: Sequence[Snapshot]) -> dict[str, Any]:
+    def _extra_fields(cls, snapshots: Sequence[Snapshot]) -> dict[str, Any]:
         return {"script": _script(snapshots)}
 
     @classmethod
-    def judged(cls, snapshot: Snapshot) -> Snapshot:
+    def interpret(cls, snapshot: Snapshot) -> Snapshot:
         """A script is done when the script is there, although the task goes on."""
-        return _judged(snapshot, _SCRIPT_STEPS)
+        return _interpret(snapshot, _SCRIPT_STEPS)
 
     @property
-    def empty(self) -> bool:
+    def is_empty(self) -> bool:
         """Whether nobody says anything."""
         return not self.script
 
@@ -67,26 +67,26 @@ class PodcastResult(AudioResult):
     script: tuple[ScriptLine, ...] = ()
 
     @classmethod
-    def _own(cls, snapshots: Sequence[Snapshot]) -> dict[str, Any]:
+    def _extra_fields(cls, snapshots: Sequence[Snapshot]) -> dict[str, Any]:
         return {"script": _script(snapshots)}
 
     @classmethod
-    def judged(cls, snapshot: Snapshot) -> Snapshot:
+    def interpret(cls, snapshot: Snapshot) -> Snapshot:
         """The voices are done when they are there: a finished script is not yet a podcast."""
-        judged = _judged(snapshot, _VOICE_STEPS)
+        judged = _interpret(snapshot, _VOICE_STEPS)
         ended_well = snapshot.state is TaskState.DONE and judged.state is not TaskState.FAILED
-        if ended_well and (snapshot.assets or snapshot.step is None):  # the word for the step may lag behind
+        if ended_well and (snapshot.assets or snapshot.substatus is None):  # the word for the step may lag behind
             return attrs.evolve(judged, state=TaskState.DONE if snapshot.assets else TaskState.RUNNING)
         return judged
 
 
 def has_voices(snapshot: Snapshot) -> bool:
     """Whether voices have been asked for: they are there, or under way, or have failed."""
-    return bool(snapshot.assets) or (snapshot.step or "").strip().casefold().startswith("audio-")
+    return bool(snapshot.assets) or (snapshot.substatus or "").strip().casefold().startswith("audio-")
 
 
 @attrs.frozen(kw_only=True)
-class Podcast(TaskRequest[PodcastScript]):
+class Podcast(WebhookRequest[PodcastScript]):
     """A podcast's script: `POST /v1/generation/podcast/generate/text`, the first of two steps.
 
     `query`: the subject, 1 to 2,000 characters. `speakers`: one or two ids from `client.speakers()`; a debate needs
@@ -98,8 +98,8 @@ class Podcast(TaskRequest[PodcastScript]):
     kind: ClassVar[Kind] = "text"
     result_type: ClassVar[type[PodcastScript]] = PodcastScript
 
-    query: str = attrs.field(validator=text(shortest=1, longest=2000))
-    speakers: tuple[str, ...] = attrs.field(converter=items, validator=count(least=1, most=2))
+    query: str = attrs.field(validator=text_length(shortest=1, longest=2000))
+    speakers: tuple[str, ...] = attrs.field(converter=items, validator=item_count(least=1, most=2))
     language: Literal["en", "zh", "ja"] | str = attrs.field(default="en", validator=word)
     mode: Literal["quick", "debate", "deep"] | str = attrs.field(default="quick", validator=word)
 
@@ -107,7 +107,7 @@ class Podcast(TaskRequest[PodcastScript]):
         speakers: tuple[object, ...] = self.speakers
         if not all(isinstance(speaker, str) and speaker.strip() for speaker in speakers):
             raise ConfigurationError(
-                f"{type(self).__name__}.speakers is {shown(self.speakers)}; ids from client.speakers() are needed"
+                f"{type(self).__name__}.speakers is {short_repr(self.speakers)}; ids from client.speakers() are needed"
             )
         if self.mode == "debate" and len(self.speakers) != _DEBATERS:
             raise ConfigurationError(
@@ -123,11 +123,11 @@ def _line(value: Any) -> ScriptLine:
     try:
         line = value if isinstance(value, ScriptLine) else ScriptLine(**value)
     except TypeError as fault:
-        raise ConfigurationError(f"{shown(value)} is no turn of a script; give speaker_id and content") from fault
+        raise ConfigurationError(f"{short_repr(value)} is no turn of a script; give speaker_id and content") from fault
     told: tuple[object, ...] = (line.speaker_id, line.content, line.speaker_name or "?")
     if not all(isinstance(part, str) and part.strip() for part in told):
         raise ConfigurationError(
-            f"{shown(line)}: speaker_id, content and speaker_name must be texts that are not blank"
+            f"{short_repr(line)}: speaker_id, content and speaker_name must be texts that are not blank"
         )
     return line
 
@@ -138,7 +138,7 @@ def _turns(script: tuple[ScriptLine, ...]) -> list[dict[str, Any]] | None:
 
 
 @attrs.frozen(kw_only=True)
-class PodcastVoice(TaskRequest[PodcastResult]):
+class PodcastVoice(WebhookRequest[PodcastResult]):
     """A podcast's voices: `POST /v1/generation/podcast/generate/{task_id}/audio`, the second of two steps.
 
     `task_id`: the script's. `script`: what is to be said instead, as `ScriptLine`s (an edited script); left out, the

@@ -8,10 +8,10 @@ from typing import Any, ClassVar, Literal
 import attrs
 
 from aiowery._base.snapshot import Kind, Snapshot
-from aiowery._core.fields import FrozenMapping, items, mapping, text, truth
+from aiowery._core.fields import FrozenMapping, boolean, items, mapping, text_length
 from aiowery._core.request import Result, TextResult
 from aiowery.errors import ConfigurationError
-from aiowery.weryai.requests._base import TaskRequest, WeryAIRequest, optional_word, web_address
+from aiowery.weryai.requests._base import WebhookRequest, WeryAIRequest, optional_word, web_address
 
 _LONGEST = 1_000_000
 
@@ -22,7 +22,7 @@ def first(snapshots: Sequence[Snapshot], *names: str) -> Any:
     return next((body[name] for body in bodies for name in names if body.get(name) is not None), None)
 
 
-def word_of(value: Any) -> str | None:
+def raw_interaction_status(value: Any) -> str | None:
     """Return a text that merely informs: anything else counts as absent."""
     return value if isinstance(value, str) and value else None
 
@@ -34,8 +34,8 @@ class ResearchResult(TextResult):
     interaction_id: str | None = None
 
     @classmethod
-    def _own(cls, snapshots: Sequence[Snapshot]) -> dict[str, Any]:
-        return {"interaction_id": word_of(first(snapshots, "interaction_id"))}
+    def _extra_fields(cls, snapshots: Sequence[Snapshot]) -> dict[str, Any]:
+        return {"interaction_id": raw_interaction_status(first(snapshots, "interaction_id"))}
 
 
 def _objects(values: Iterable[Mapping[str, Any]]) -> tuple[FrozenMapping, ...]:
@@ -43,7 +43,7 @@ def _objects(values: Iterable[Mapping[str, Any]]) -> tuple[FrozenMapping, ...]:
 
 
 @attrs.frozen(kw_only=True)
-class DeepResearch(TaskRequest[ResearchResult]):
+class DeepResearch(WebhookRequest[ResearchResult]):
     """A report on a question: `POST /v1/generation/deep_research`.
 
     `input`: the question; or `input_resource`: objects of type text, image or document. `mode`: DEEP_RESEARCH or
@@ -57,7 +57,7 @@ class DeepResearch(TaskRequest[ResearchResult]):
     kind: ClassVar[Kind] = "text"
     result_type: ClassVar[type[ResearchResult]] = ResearchResult
 
-    input: str | None = attrs.field(default=None, validator=text(longest=_LONGEST))
+    input: str | None = attrs.field(default=None, validator=text_length(longest=_LONGEST))
     input_resource: tuple[Mapping[str, Any], ...] = attrs.field(default=(), converter=_objects)
     mode: Literal["DEEP_RESEARCH", "DEEP_RESEARCH_MAX"] | str | None = attrs.field(
         default=None, validator=optional_word
@@ -65,7 +65,7 @@ class DeepResearch(TaskRequest[ResearchResult]):
     model: str | None = attrs.field(default=None, validator=optional_word)
     previous_interaction_id: str | None = attrs.field(default=None, validator=optional_word)
     thinking_summaries: Literal["auto"] | str | None = attrs.field(default=None, validator=optional_word)
-    collaborative_planning: bool | None = attrs.field(default=None, validator=truth)
+    collaborative_planning: bool | None = attrs.field(default=None, validator=boolean)
     visualization: Literal["auto"] | str | None = attrs.field(default=None, validator=optional_word)
     tools: tuple[Mapping[str, Any], ...] = attrs.field(default=(), converter=_objects)
 
@@ -76,7 +76,7 @@ class DeepResearch(TaskRequest[ResearchResult]):
             raise ConfigurationError(f"{type(self).__name__}: mode and model exclude each other; leave one out")
 
     @property
-    def answer_within(self) -> float | None:
+    def direct_timeout(self) -> float | None:
         """Ten minutes for a model, which answers at once; a task is taken quickly."""
         return 600.0 if self.model else None
 
@@ -89,13 +89,13 @@ class CorpusResult(Result):
     uploaded_count: int | None = None
 
     @classmethod
-    def _own(cls, snapshots: Sequence[Snapshot]) -> dict[str, Any]:
+    def _extra_fields(cls, snapshots: Sequence[Snapshot]) -> dict[str, Any]:
         uploaded = first(snapshots, "uploaded_count")
         count = uploaded if isinstance(uploaded, int) and not isinstance(uploaded, bool) else None
-        return {"name": word_of(first(snapshots, "name")) or "", "uploaded_count": count}
+        return {"name": raw_interaction_status(first(snapshots, "name")) or "", "uploaded_count": count}
 
     @property
-    def empty(self) -> bool:
+    def is_empty(self) -> bool:
         """Whether the store has no name."""
         return not self.name
 
@@ -112,12 +112,12 @@ class CorpusUpload(WeryAIRequest[CorpusResult]):
     endpoint: ClassVar[str] = "/v1/generation/file_search_stores"
     kind: ClassVar[Kind] = "text"
     result_type: ClassVar[type[CorpusResult]] = CorpusResult
-    answer_member: ClassVar[str] = "name"
+    result_field: ClassVar[str] = "name"
 
     file_url: str = attrs.field(validator=web_address)
     file_name: str | None = attrs.field(default=None, validator=optional_word)
 
     @property
-    def answer_within(self) -> float:
+    def direct_timeout(self) -> float:
         """Three minutes: the provider fetches the document."""
         return 180.0

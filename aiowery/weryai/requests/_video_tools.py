@@ -7,20 +7,20 @@ from typing import Any, ClassVar, Literal
 import attrs
 
 from aiowery._base.snapshot import Kind
-from aiowery._core.fields import count, text, whole_number, wire
-from aiowery._core.media import Media, media, media_list
+from aiowery._core.fields import integer, item_count, text_length, wire
+from aiowery._core.media import Media, media_list, to_media
 from aiowery._core.request import VideoResult
-from aiowery.weryai.requests._base import CalledRequest, TaskRequest, optional_word, word
+from aiowery.weryai.requests._base import CallerRequest, WebhookRequest, optional_word, word
 from aiowery.weryai.requests._choices import BackgroundColor, Language, Resolution
 from aiowery.weryai.requests._geometry import Rectangle, rectangles
 
 
 @attrs.frozen(kw_only=True)
-class _VideoTool(TaskRequest[VideoResult]):
+class _VideoTool(WebhookRequest[VideoResult]):
     kind: ClassVar[Kind] = "video"
     result_type: ClassVar[type[VideoResult]] = VideoResult
 
-    video_url: Media = attrs.field(converter=media, metadata=wire(media="video"))
+    video_url: Media = attrs.field(converter=to_media, metadata=wire(media="video"))
 
 
 @attrs.frozen(kw_only=True)
@@ -34,7 +34,7 @@ class VideoAnimeReplace(_VideoTool):
     type_name: ClassVar[str] = "video-anime-replace"
     endpoint: ClassVar[str] = "/v1/generation/video-anime-replace"
 
-    image_url: Media = attrs.field(converter=media, metadata=wire(media="image"))
+    image_url: Media = attrs.field(converter=to_media, metadata=wire(media="image"))
     mode: Literal["move", "replace"] | str | None = attrs.field(
         default=None, validator=optional_word, metadata=wire("type")
     )
@@ -55,7 +55,7 @@ class VideoBackgroundRemove(_VideoTool):
 
 
 @attrs.frozen(kw_only=True)
-class VideoExtend(CalledRequest[VideoResult]):
+class VideoExtend(CallerRequest[VideoResult]):
     """Let a video go on: `POST /v1/generation/video-extend`.
 
     `prompt`: what happens next. `style`: anime, 3d_animation, cyberpunk or comic. `resolution`: 360p, 540p, 720p
@@ -67,13 +67,13 @@ class VideoExtend(CalledRequest[VideoResult]):
     kind: ClassVar[Kind] = "video"
     result_type: ClassVar[type[VideoResult]] = VideoResult
 
-    video_url: Media = attrs.field(converter=media, metadata=wire(media="video"))
-    prompt: str = attrs.field(validator=text(shortest=1, longest=100_000))
+    video_url: Media = attrs.field(converter=to_media, metadata=wire(media="video"))
+    prompt: str = attrs.field(validator=text_length(shortest=1, longest=100_000))
     style: Literal["anime", "3d_animation", "cyberpunk", "comic"] | str | None = attrs.field(
         default=None, validator=optional_word
     )
     resolution: Resolution | str | None = attrs.field(default=None, validator=optional_word)
-    duration: int | None = attrs.field(default=None, validator=whole_number(least=1))
+    duration: int | None = attrs.field(default=None, validator=integer(least=1))
 
 
 @attrs.frozen(kw_only=True)
@@ -83,7 +83,7 @@ class VideoFaceChange(_VideoTool):
     type_name: ClassVar[str] = "video-face-change"
     endpoint: ClassVar[str] = "/v1/generation/video-face-change"
 
-    face_image_url: Media = attrs.field(converter=media, metadata=wire("image_url", media="image"))
+    face_image_url: Media = attrs.field(converter=to_media, metadata=wire("image_url", media="image"))
 
 
 @attrs.frozen(kw_only=True)
@@ -93,7 +93,7 @@ class VideoLipsChange(_VideoTool):
     type_name: ClassVar[str] = "video-lips-change"
     endpoint: ClassVar[str] = "/v1/generation/video-lips-change"
 
-    audio_url: Media = attrs.field(converter=media, metadata=wire(media="audio"))
+    audio_url: Media = attrs.field(converter=to_media, metadata=wire(media="audio"))
 
 
 @attrs.frozen(kw_only=True)
@@ -112,7 +112,7 @@ class VideoMagic(_VideoTool):
 
 
 @attrs.frozen(kw_only=True)
-class VideoMerge(CalledRequest[VideoResult]):
+class VideoMerge(CallerRequest[VideoResult]):
     """Join videos: `POST /v1/generation/video-merge`.
 
     `video_urls`: 2 to 30, each under 3 minutes, urls or local files. The page knows no webhook here.
@@ -124,7 +124,7 @@ class VideoMerge(CalledRequest[VideoResult]):
     result_type: ClassVar[type[VideoResult]] = VideoResult
 
     video_urls: tuple[Media, ...] = attrs.field(
-        converter=media_list, validator=count(least=2, most=30), metadata=wire(media="video")
+        converter=media_list, validator=item_count(least=2, most=30), metadata=wire(media="video")
     )
 
 

@@ -8,25 +8,25 @@ from typing import ClassVar, Final, Literal
 import attrs
 
 from aiowery._base.snapshot import Kind
-from aiowery._core.fields import count, optional_mapping, text, truth, whole_number, wire
-from aiowery._core.media import Media, media, media_list
+from aiowery._core.fields import boolean, integer, item_count, optional_mapping, text_length, wire
+from aiowery._core.media import Media, media_list, to_media
 from aiowery._core.request import Result, VideoResult
 from aiowery.errors import ConfigurationError
-from aiowery.weryai.requests._base import TaskRequest, negative_prompt, optional_word, prompt, word
+from aiowery.weryai.requests._base import WebhookRequest, negative_prompt, optional_word, prompt, word
 from aiowery.weryai.requests._choices import Resolution
 
 _MOST_REFERENCES: Final = 12
 
 
 @attrs.frozen(kw_only=True)
-class _Videos(TaskRequest[VideoResult]):
+class _Videos(WebhookRequest[VideoResult]):
     kind: ClassVar[Kind] = "video"
     result_type: ClassVar[type[VideoResult]] = VideoResult
 
-    video_number: int | None = attrs.field(default=None, validator=whole_number(least=1))
+    video_number: int | None = attrs.field(default=None, validator=integer(least=1))
 
     @property
-    def places(self) -> int:
+    def task_count(self) -> int:
         """One task per video."""
         return self.video_number or 1
 
@@ -35,11 +35,11 @@ class _Videos(TaskRequest[VideoResult]):
 class _PromptedVideos(_Videos):
     prompt: str = attrs.field(validator=prompt)
     model: str = attrs.field(default="WERYAI_VIDEO_1_0", validator=word)
-    duration: int = attrs.field(default=5, validator=whole_number(least=1))
+    duration: int = attrs.field(default=5, validator=integer(least=1))
     aspect_ratio: str | None = attrs.field(default="16:9", validator=word, metadata=wire(may_be_none=True))
     negative_prompt: str | None = attrs.field(default=None, validator=negative_prompt)
     resolution: Resolution | str | None = attrs.field(default=None, validator=optional_word)
-    generate_audio: bool | None = attrs.field(default=None, validator=truth)
+    generate_audio: bool | None = attrs.field(default=None, validator=boolean)
 
 
 @attrs.frozen(kw_only=True)
@@ -67,7 +67,7 @@ class ImageToVideo(_PromptedVideos):
     type_name: ClassVar[str] = "image-to-video"
     endpoint: ClassVar[str] = "/v1/generation/image-to-video"
 
-    image_url: Media = attrs.field(converter=media, metadata=wire("image", media="image"))
+    image_url: Media = attrs.field(converter=to_media, metadata=wire("image", media="image"))
 
 
 @attrs.frozen(kw_only=True)
@@ -81,7 +81,7 @@ class MultiImageToVideo(_PromptedVideos):
     endpoint: ClassVar[str] = "/v1/generation/multi-image-to-video"
 
     image_urls: tuple[Media, ...] = attrs.field(
-        converter=media_list, validator=count(least=1, most=3), metadata=wire("images", media="image")
+        converter=media_list, validator=item_count(least=1, most=3), metadata=wire("images", media="image")
     )
 
 
@@ -95,11 +95,11 @@ class FirstLastImageToVideo(_PromptedVideos):
     type_name: ClassVar[str] = "first-last-image-to-video"
     endpoint: ClassVar[str] = "/v1/generation/first-last-image-to-video"
 
-    first_image_url: Media = attrs.field(converter=media, metadata=wire("first_pic_url", media="image"))
-    last_image_url: Media = attrs.field(converter=media, metadata=wire("end_pic_url", media="image"))
+    first_image_url: Media = attrs.field(converter=to_media, metadata=wire("first_pic_url", media="image"))
+    last_image_url: Media = attrs.field(converter=to_media, metadata=wire("end_pic_url", media="image"))
 
 
-def _in_words(value: bool) -> str:
+def _describe(value: bool) -> str:
     return "true" if value else "false"
 
 
@@ -116,21 +116,21 @@ class AlmightyReferenceToVideo(_Videos):
     type_name: ClassVar[str] = "almighty-reference-to-video"
     endpoint: ClassVar[str] = "/v1/generation/almighty-reference-to-video"
 
-    prompt: str | None = attrs.field(default=None, validator=text(longest=500))
+    prompt: str | None = attrs.field(default=None, validator=text_length(longest=500))
     model: str = attrs.field(default="WERYDANCE_2_0", validator=word)
-    duration: int = attrs.field(default=5, validator=whole_number(least=5, most=15))
+    duration: int = attrs.field(default=5, validator=integer(least=5, most=15))
     image_urls: tuple[Media, ...] = attrs.field(
-        default=(), converter=media_list, validator=count(most=9), metadata=wire("images", media="image")
+        default=(), converter=media_list, validator=item_count(most=9), metadata=wire("images", media="image")
     )
     video_urls: tuple[Media, ...] = attrs.field(
-        default=(), converter=media_list, validator=count(most=3), metadata=wire("videos", media="video")
+        default=(), converter=media_list, validator=item_count(most=3), metadata=wire("videos", media="video")
     )
     audio_urls: tuple[Media, ...] = attrs.field(
-        default=(), converter=media_list, validator=count(most=3), metadata=wire("audios", media="audio")
+        default=(), converter=media_list, validator=item_count(most=3), metadata=wire("audios", media="audio")
     )
     aspect_ratio: Literal["1:1", "9:16", "16:9"] | str | None = attrs.field(default=None, validator=optional_word)
     resolution: Resolution | str | None = attrs.field(default=None, validator=optional_word)
-    generate_audio: bool | None = attrs.field(default=None, validator=truth, metadata=wire(write=_in_words))
+    generate_audio: bool | None = attrs.field(default=None, validator=boolean, metadata=wire(write=_describe))
 
     def __attrs_post_init__(self) -> None:
         seen = len(self.image_urls) + len(self.video_urls)
@@ -145,7 +145,7 @@ class AlmightyReferenceToVideo(_Videos):
 
 
 @attrs.frozen(kw_only=True)
-class EffectTemplate(TaskRequest[Result]):
+class EffectTemplate(WebhookRequest[Result]):
     """A ready-made effect over one's own pictures: `POST /v1/generation/effect-template`.
 
     `template_config_id`: the template's number, from WeryAI's pages. `image_urls`: as many pictures as the template
@@ -159,15 +159,15 @@ class EffectTemplate(TaskRequest[Result]):
     kind: ClassVar[Kind] = "video"
     result_type: ClassVar[type[Result]] = Result
 
-    template_config_id: int = attrs.field(validator=whole_number(least=0))
+    template_config_id: int = attrs.field(validator=integer(least=0))
     image_urls: tuple[Media, ...] = attrs.field(
-        converter=media_list, validator=count(least=1), metadata=wire("image_url", media="image")
+        converter=media_list, validator=item_count(least=1), metadata=wire("image_url", media="image")
     )
-    background_music: bool | None = attrs.field(default=None, validator=truth, metadata=wire("bgm"))
+    background_music: bool | None = attrs.field(default=None, validator=boolean, metadata=wire("bgm"))
     aspect_ratio: str | None = attrs.field(default=None, validator=optional_word)
     prompt_inputs: Mapping[str, str] | None = attrs.field(default=None, converter=optional_mapping)
 
     @property
-    def duration_key(self) -> tuple[str, ...]:
+    def timing_key(self) -> tuple[str, ...]:
         """The template: each is a work of its own."""
-        return (*super().duration_key, str(self.template_config_id))
+        return (*super().timing_key, str(self.template_config_id))
