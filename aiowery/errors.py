@@ -219,7 +219,7 @@ class DailyLimitReached(APIError):
 class RateLimited(APIError):
     """Too many requests, or too many tasks at once. `retry_after` is in seconds where the provider said it.
 
-    `tasks_at_once` is true when the refusal speaks of tasks in flight rather than of requests per time.
+    `is_concurrency_limit` is true when the refusal speaks of tasks in flight rather than of requests per time.
     """
 
     def __init__(
@@ -232,11 +232,11 @@ class RateLimited(APIError):
         task_ids: tuple[str, ...] = (),
         request_id: str | None = None,
         retry_after: float | None = None,
-        tasks_at_once: bool = False,
+        is_concurrency_limit: bool = False,
     ) -> None:
         super().__init__(message, http_status=http_status, code=code, raw=raw, task_ids=task_ids, request_id=request_id)
         self.retry_after = retry_after
-        self.tasks_at_once = tasks_at_once
+        self.is_concurrency_limit = is_concurrency_limit
 
 
 class SubmissionInDoubt(AioweryError):

@@ -93,7 +93,7 @@ async def of_ours(http: Literal["fast"] | None, url: str, jobs: int, lateness: L
         held = []
         for start in range(0, jobs, _AT_ONCE):
             held += await asyncio.gather(*map(client.submit, requests[start : start + _AT_ONCE]))
-        scheduler: Any = client._runtime._watch._scheduler  # noqa: SLF001 - nobody else knows when a look was due
+        scheduler: Any = client._runtime._poller._scheduler  # noqa: SLF001 - nobody else knows when a look was due
         look, tick, now = scheduler._look, scheduler._tick, asyncio.get_running_loop().time  # noqa: SLF001
 
         async def timed(job: Any) -> float | None:

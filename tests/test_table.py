@@ -20,8 +20,7 @@ from aiowery import WeryAI
 from aiowery.cli import _app
 from aiowery.errors import AioweryError
 from aiowery.sandbox import Sandbox
-from aiowery.webhook import parse_delivery
-from aiowery.weryai import REQUESTS
+from aiowery.weryai import REQUESTS, parse_delivery
 
 README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- table of all calls, generated -->\n", "<!-- end of the table -->\n"

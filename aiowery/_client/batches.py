@@ -10,15 +10,17 @@ from typing import Any, Final
 import anyio
 import attrs
 
-from aiowery._client.runtime import ClientRuntime
+from aiowery._client.in_doubt import DoubtResolver, RequestReader
+from aiowery._client.options import SubmitOptions
+from aiowery._client.restore import JobRestorer
 from aiowery._client.stream import Requests, RunItem, StreamItem, enumerate_requests
-from aiowery._client.webhook_listener import RequestReader
+from aiowery._client.submitter import Submitter
 from aiowery._core.events import log
+from aiowery._core.failures import in_doubt_error
 from aiowery._core.policies import OnDoubt, Resubmit
-from aiowery._core.request import Request, ResultT, Timeout
-from aiowery._http.retry import in_doubt_error
+from aiowery._core.request import DEFAULT, Request, ResultT, Timeout
 from aiowery._jobs.job import Job
-from aiowery._journal.journal import new_entry
+from aiowery._journal.journal import SubmissionJournal, new_entry
 from aiowery._journal.spending import BudgetAccount
 from aiowery.errors import (
     AioweryError,
@@ -47,10 +49,18 @@ class BatchEntry:
 class BatchService:
     """The durable side of an open client."""
 
-    def __init__(self, session: ClientRuntime) -> None:
-        self._session = session
-        self._books = session.books
-        self._ledger = session.books.ledger
+    def __init__(
+        self,
+        journal: SubmissionJournal[Job[Any]],
+        submitter: Submitter,
+        restorer: JobRestorer,
+        resolver: DoubtResolver,
+    ) -> None:
+        self._journal = journal
+        self._ledger = journal.ledger
+        self._submitter = submitter
+        self._restorer = restorer
+        self._resolver = resolver
 
     async def add_requests(
         self, name: str, requests: Requests[ResultT], *, reuse: bool
@@ -66,7 +76,7 @@ class BatchService:
                 for index, place in enumerate(places):
                     yield StreamItem(index, requests[index], place.id)
             except BaseException:  # left early
-                self._books.release_claims()
+                self._journal.claims.release_all()
                 raise
             return
         numbers: Counter[str] = Counter()
@@ -81,7 +91,7 @@ class BatchService:
         for page in self._pages(requests):
             entries = await self._ledger.add(name, page, reuse=reuse)
             places += (BatchEntry(entry.id, entry.state, entry.files) for entry in entries)
-        self._books.prefetch_claims(place.id for place in places if place.state is State.NEW)
+        self._journal.claims.expect(place.id for place in places if place.state is State.NEW)
         known = zip(places, requests, strict=True)
         await self._attend({place.id: request for place, request in known if place.state is State.ACCEPTED})
         return places
@@ -103,7 +113,7 @@ class BatchService:
 
     async def price(self, request: Request[Any]) -> float | None:
         """Return the credits that a request is expected to cost; None where nobody knows."""
-        return await self._books.prices.estimate(request)
+        return await self._journal.spending.prices.estimate(request)
 
     async def pending(
         self, name: str, readable: RequestReader, *, ended: bool
@@ -113,7 +123,7 @@ class BatchService:
         ours = [
             entry
             for entry in await self._ledger.entries(name, [State.ACCEPTED])
-            if entry.base_url == self._books.base_url
+            if entry.base_url == self._journal.base_url
         ]
         accepted = {entry.id: _read(entry, readable) for entry in ours}
         await self._attend(accepted)
@@ -122,9 +132,9 @@ class BatchService:
         while page := await self._ledger.entries(name, after=after):
             known = True
             for entry in page:
-                if entry.base_url != self._books.base_url:
+                if entry.base_url != self._journal.base_url:
                     raise ConfigurationError(
-                        f"batch {name!r} was begun at {entry.base_url}, not at {self._books.base_url}"
+                        f"batch {name!r} was begun at {entry.base_url}, not at {self._journal.base_url}"
                     )
                 if entry.state in wanted or entry.id in accepted:  # which may have ended since
                     yield StreamItem(entry.index, _read(entry, readable), entry.id)
@@ -133,22 +143,19 @@ class BatchService:
             raise ConfigurationError(f"the ledger knows no batch {name!r}")
 
     async def job(
-        self,
-        entry_id: int,
-        request: Request[ResultT],
-        job_timeout: Timeout,
-        budget: float | None = None,
-        start_within: float | None = None,
+        self, entry_id: int, request: Request[ResultT], job_timeout: Timeout = DEFAULT, budget: float | None = None
     ) -> Job[ResultT] | None:
         """Return the entry's job: submitted now if it is new, polled on or restored if not.
 
-        None while another process works on it, or somebody else here. Raises what `submit` raises, what the request
-        was refused with, or SubmissionInDoubt.
+        None while another process, or another part of this one, works on it. `budget` is the limit of the batch in
+        credits. Raises what `submit` raises, the request's rejection, or SubmissionInDoubt.
         """
-        if await self._books.claim(entry_id):
-            return await self._session.submissions.submit(
-                request, job_timeout, start_within, entry_id=entry_id, budget=budget
-            )
+        return await self._job(request, SubmitOptions(job_timeout=job_timeout, entry_id=entry_id, budget=budget))
+
+    async def _job(self, request: Request[ResultT], options: SubmitOptions) -> Job[ResultT] | None:
+        entry_id = options.entry_id or 0
+        if await self._journal.claims.claim(entry_id):
+            return await self._submitter.submit(request, options)
         return await self._known_job(entry_id, request)
 
     def run(self, job_timeout: Timeout, budget: float | None, on_doubt: OnDoubt) -> RunItem[Any]:
@@ -161,7 +168,7 @@ class BatchService:
         self, entry_id: int, request: Request[ResultT], why: AioweryError
     ) -> Job[ResultT] | None:
         """Return the entry's job like `job`, but send nothing: NotSent if it is new."""
-        if self._books.release_claim(entry_id) or (await self._entry(entry_id)).state is State.NEW:
+        if self._journal.claims.release(entry_id) or (await self._entry(entry_id)).state is State.NEW:
             raise NotSent(f"{request.label}: not sent, for another was refused before it: {why}") from why
         return await self._known_job(entry_id, request)
 
@@ -169,27 +176,25 @@ class BatchService:
         entry = await self._entry(entry_id)
         match entry.state:
             case State.DONE | State.FAILED:
-                return self._session.restore(entry, request)
+                return self._restorer.restore(entry, request)
             case State.IN_DOUBT:
-                if job := await self._session.doubts.try_resolve(entry_id, request):
+                if job := await self._resolver.try_resolve(entry_id, request):
                     return job
                 if (await self._entry(entry_id)).state is not State.IN_DOUBT:
                     return None  # settled elsewhere just now
-                named = await self._session.doubts.hints(entry.submission_id)
+                named = await self._resolver.hints(entry.submission_id)
                 raise in_doubt_error(request, entry.sent_at or 0.0, entry.reason, entry.request_id, named)
             case State.ACCEPTED:
                 return await self._resume(entry, request)
-            case State.SENDING if self._books.is_lost(entry):
-                await self._books.mark_lost(entry)
-        await self._books.sweep_abandoned()
+            case State.SENDING if self._journal.is_lost(entry):
+                await self._journal.mark_lost(entry)
+        await self._journal.sweep_abandoned()
         return None
 
-    async def find_equal(
-        self, request: Request[ResultT], job_timeout: Timeout, start_within: float | None
-    ) -> Job[ResultT]:
+    async def find_equal(self, request: Request[ResultT], options: SubmitOptions) -> Job[ResultT]:
         """Return the job of an equal request that is done or under way, else submit this one."""
-        (entry,) = await self._ledger.add(NO_BATCH, [new_entry(request, self._books.base_url)], reuse=True)
-        return await self._await_other_process(entry.id, request, job_timeout, start_within)
+        (entry,) = await self._ledger.add(NO_BATCH, [new_entry(request, self._journal.base_url)], reuse=True)
+        return await self._await_other_process(request, attrs.evolve(options, entry_id=entry.id))
 
     async def release_within(self, entry_id: int, request: Request[Any], purse: BudgetAccount) -> bool:
         """Release an entry that is in doubt if the purse pays for sending it again; a price must be known for that."""
@@ -206,7 +211,7 @@ class BatchService:
         entry = await self._entry(entry_id)
         request = _read(entry, readable)
         await self._ledger.resolve_unsent(entry_id)
-        return await self._await_other_process(entry_id, request, job_timeout)
+        return await self._await_other_process(request, SubmitOptions(job_timeout=job_timeout, entry_id=entry_id))
 
     async def _attend(self, accepted: Mapping[int, Request[Any]]) -> None:
         """Poll on what was accepted, before anything new is sent: its tasks take places at the provider."""
@@ -216,7 +221,7 @@ class BatchService:
                 await self._resume(entry, request)
 
     async def _resume(self, entry: Entry, request: Request[ResultT]) -> Job[ResultT] | None:
-        return self._books.job_of(entry.id) or await self._session.resume(entry, request)
+        return self._journal.job_of(entry.id) or await self._restorer.resume(entry, request)
 
     def _pages(self, requests: Iterable[Request[Any]]) -> Iterator[list[NewEntry]]:
         numbers: Counter[str] = Counter()
@@ -226,16 +231,14 @@ class BatchService:
 
     def _numbered_item(self, work: StreamItem[Any], numbers: Counter[str]) -> NewEntry:
         """Return what is entered for a request, which is the how-manieth of its body."""
-        item = new_entry(work.request, self._books.base_url, work.index, contents=True)
+        item = new_entry(work.request, self._journal.base_url, work.index, contents=True)
         numbers[item.request_hash] += 1
         numbered_item: NewEntry = attrs.evolve(item, key=f"{item.request_hash}-{numbers[item.request_hash]}")
         return numbered_item
 
-    async def _await_other_process(
-        self, entry_id: int, request: Request[ResultT], deadline: Timeout, start_within: float | None = None
-    ) -> Job[ResultT]:
-        """Return the entry's job, as soon as nobody else works on it."""
-        while (job := await self.job(entry_id, request, deadline, None, start_within)) is None:  # noqa: ASYNC110 - other processes set no events
+    async def _await_other_process(self, request: Request[ResultT], options: SubmitOptions) -> Job[ResultT]:
+        """Return the entry's job, as soon as no other process works on it."""
+        while (job := await self._job(request, options)) is None:  # noqa: ASYNC110 - other processes set no events
             await anyio.sleep(_LOOK_AGAIN)
         return job
 

@@ -4,36 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, overload
+from typing import TYPE_CHECKING, Any, Self, overload
 from weakref import WeakSet
 
 from aiowery._base.snapshot import Asset
-from aiowery._client.arguments import checked_credits, checked_http, checked_name, sandbox_speed
+from aiowery._client.arguments import checked_credits, checked_name
+from aiowery._client.config import ClientConfig
+from aiowery._client.options import SubmitOptions
 from aiowery._client.stream import OutcomeStream, Requests, RunItem, StreamItem, enumerate_requests
-from aiowery._core.events import EventEmitter, Observer
 from aiowery._core.policies import Limits, OnDoubt, PollPolicy, RetryPolicy
 from aiowery._core.provider import Provider
 from aiowery._core.request import DEFAULT, Accepted, Request, Result, ResultT, Timeout
-from aiowery._core.request_types import RequestTypes
 from aiowery._core.statistics import ClientStatistics
-from aiowery._core.urls import validate_base_url
-from aiowery._core.webhook_config import Webhooks
-from aiowery._http.api_key import ApiKey, ApiKeySource
 from aiowery.errors import ClientClosed, ConfigurationError
 
 if TYPE_CHECKING:
     from aiowery._client.batches import BatchService
     from aiowery._client.runtime import ClientRuntime
-    from aiowery._http.httpx_transport import HTTPChoice
     from aiowery._jobs.job import Job
-    from aiowery._journal.spending import PriceTable
     from aiowery.ledger import Ledger
-
-_REMEMBERED: Final = 1000
 
 
 class Client:
@@ -61,65 +53,36 @@ class Client:
     credit, so that statistics tell money too.
     """
 
-    _provider: Provider
-    _key_variable: ClassVar[str]
-    _url_variable: ClassVar[str]
-    _default_url: ClassVar[str]
-    _request_types: ClassVar[RequestTypes[Any]]
+    def __init__(self, provider: Provider, config: ClientConfig) -> None:
+        # The HTTP library takes longer to load than all the rest: it is loaded with the first client, not with the
+        # import, and not later, when an event loop would wait for it.
+        from aiowery._client import runtime  # noqa: F401, PLC0415 - and with it all that an open client needs
 
-    def __init__(
-        self,
-        api_key: ApiKey | None = None,
-        *,
-        base_url: str | None = None,
-        limits: Limits | None = None,
-        polling: PollPolicy | None = None,
-        retries: RetryPolicy | None = None,
-        http_timeout: float = 30.0,
-        http: HTTPChoice | None = None,
-        observer: Observer | None = None,
-        low_credits: float | None = None,
-        ledger: Ledger | str | os.PathLike[str] | None = None,
-        budget: float | None = None,
-        prices: PriceTable | None = None,
-        reuse: bool = False,
-        price_per_credit: float | None = None,
-    ) -> None:
-        source = api_key or os.environ.get(self._key_variable)
-        if not source:
-            raise ConfigurationError(
-                f"no API key: set the environment variable {self._key_variable}, or pass api_key=..."
-            )
-        # With the HTTP library it takes longer than the rest, so not with the import; later an event loop would wait.
-        from aiowery._client import batches  # noqa: F401, PLC0415 - and with it all that an open client needs
-
-        if ledger is not None:
-            self._request_types.load()  # it may hold any request
-        self.base_url: str = validate_base_url(base_url or os.environ.get(self._url_variable) or self._default_url)
-        self._other_hosts: Mapping[str, str] = {}
-        self._queue_file: Path | None = None
-        self._webhooks: Webhooks | None = None
-        self._credential = ApiKeySource(source)
-        speed = sandbox_speed(self.base_url)
-        self.limits: Limits = limits or self._default_limits().faster(speed)
-        self.polling: PollPolicy = polling or PollPolicy().faster(speed)
-        self.retries: RetryPolicy = retries or RetryPolicy().faster(speed)
-        self._timeout = http_timeout
-        self._http = checked_http(http)
-        self._events = EventEmitter(observer)
-        self._low_credits = low_credits
-        self._ledger = ledger
-        self._budget = checked_credits("budget", budget)
-        self._prices = prices
-        self._reuse = reuse
-        self._price_per_credit = checked_credits("price_per_credit", price_per_credit)
+        self._provider = provider
+        self._config = config
         self._open_runtime: ClientRuntime | None = None
         self._opening = False
         self._streams: WeakSet[OutcomeStream[Any]] = WeakSet()
 
-    def _default_limits(self) -> Limits:
-        """Return the limits of a client that was given none."""
-        return Limits()
+    @property
+    def base_url(self) -> str:
+        """The provider's address."""
+        return self._config.base_url
+
+    @property
+    def limits(self) -> Limits:
+        """The limits that the client keeps."""
+        return self._config.limits
+
+    @property
+    def polling(self) -> PollPolicy:
+        """The policy of its status checks."""
+        return self._config.polling
+
+    @property
+    def retries(self) -> RetryPolicy:
+        """The policy of its retries."""
+        return self._config.retries
 
     def __repr__(self) -> str:
         state = "closed" if self._open_runtime is None else "open"
@@ -140,86 +103,25 @@ class Client:
             raise ConfigurationError(f"{self!r} is open already; share it, or make a second one")
         self._opening = True
         try:
-            self._open_runtime = await self._make_runtime()
+            from aiowery._client.runtime import open_runtime  # noqa: PLC0415 - loaded with the client
+
+            self._open_runtime = await open_runtime(self._config, self._provider)
         finally:
             self._opening = False
-
-    async def _make_runtime(self) -> ClientRuntime:
-        from aiowery._client.runtime import ClientRuntime  # noqa: PLC0415
-        from aiowery._http.http_client import HttpClient  # noqa: PLC0415
-        from aiowery._journal.journal import SubmissionJournal  # noqa: PLC0415 - loaded with the client, see there
-        from aiowery._queue.state_file import QueueStateFile  # noqa: PLC0415
-
-        key = await self._credential.key()
-        door = await HttpClient.open(
-            self.base_url,
-            self._credential,
-            connections=self.limits.connections,
-            timeout=self._timeout,
-            http=self._http,
-            other_hosts=self._other_hosts,
-        )
-        ledger, owned = self._chosen_ledger()
-        books = SubmissionJournal(
-            ledger,
-            self.base_url,
-            owned=owned,
-            prices=self._prices,
-            budget=self._budget,
-            price_per_credit=self._price_per_credit,
-        )
-        try:
-            await books.open()
-        except BaseException:
-            await door.aclose()
-            raise
-        lease = None
-        if self._queue_file is not None:
-            lease = QueueStateFile(
-                self._queue_file,
-                cool_down=self.limits.cool_down,
-                usual=self.limits.expected_duration or 0.0,
-                longest=self.polling.image_timeout,
-            )
-        return ClientRuntime(
-            self._provider,
-            door,
-            self._credential,
-            key,
-            limits=self.limits,
-            polling=self.polling,
-            retries=self.retries,
-            events=self._events,
-            random=random.random,
-            books=books,
-            readable=self._request_types.from_dict,
-            lease=lease,
-            webhooks=self._webhooks,
-        )
-
-    def _chosen_ledger(self) -> tuple[Ledger, bool]:
-        """Return the ledger, and whether it is ours to open and close."""
-        from aiowery.ledger import MemoryLedger, SqliteLedger  # noqa: PLC0415
-
-        if self._ledger is None:
-            return MemoryLedger(remember=_REMEMBERED if self._reuse else 0), True
-        if isinstance(self._ledger, (str, os.PathLike)):
-            return SqliteLedger(self._ledger), True
-        return self._ledger, False
 
     def stop_submitting(self) -> None:
         """Submit nothing more: whoever waits for a turn gets `NotSent`; what has been sent goes on.
 
         For an orderly end: call it on SIGTERM, await the jobs that are left, then close.
         """
-        self._runtime.submissions.stop()
+        self._runtime.submitter.stop()
 
     def resume_submitting(self) -> None:
         """Let submissions go on at once that have paused by themselves (see `Limits.max_doubts`).
 
         Doubts are counted from zero again. Does nothing if submissions are not paused.
         """
-        self._runtime.brake.reset()
+        self._runtime.breaker.reset()
 
     async def aclose(self) -> None:
         """Finish the POSTs under way, report jobs that are left (with their ids, in the log), close the pool."""
@@ -241,9 +143,10 @@ class Client:
         `start_within`: seconds of patience with the line in front of the provider. `QueueTooLong` is raised at once
         when they cannot be kept by what is known of the lane, and when they are over; then nothing was sent.
         """
-        if self._reuse:
-            return await self.batches.find_equal(request, job_timeout, start_within)
-        return await self._runtime.submissions.submit(request, job_timeout, start_within)
+        options = SubmitOptions(job_timeout=job_timeout, start_within=start_within)
+        if self._config.reuse:
+            return await self.batches.find_equal(request, options)
+        return await self._runtime.submitter.submit(request, options)
 
     async def run(
         self, request: Request[ResultT], *, timeout: Timeout = DEFAULT, start_within: float | None = None
@@ -285,7 +188,7 @@ class Client:
         if batch is None:
             return self._streaming(enumerate_requests(requests), self._runner(job_timeout), in_flight, ordered=ordered)
         name, budget = checked_name(batch), checked_credits("budget", budget)
-        works = self.batches.add_requests(name, requests, reuse=self._reuse if reuse is None else reuse)
+        works = self.batches.add_requests(name, requests, reuse=self._config.reuse if reuse is None else reuse)
         return self._streaming(works, self.batches.run(job_timeout, budget, on_doubt), in_flight, ordered=ordered)
 
     def resume(
@@ -305,7 +208,7 @@ class Client:
         is the request's place when it was entered. The stream raises ConfigurationError for a batch that the ledger
         does not know, and for a request of another provider.
         """
-        works = self.batches.pending(checked_name(batch), self._request_types.from_dict, ended=ended)
+        works = self.batches.pending(checked_name(batch), self._config.request_types.from_dict, ended=ended)
         run = self.batches.run(job_timeout, checked_credits("budget", budget), on_doubt)
         return self._streaming(works, run, in_flight, ordered=ordered)
 
@@ -314,12 +217,12 @@ class Client:
 
         Raises LedgerError for an entry that is not in doubt, and what `submit` raises.
         """
-        return await self.batches.resubmit(entry_id, self._request_types.from_dict, job_timeout)
+        return await self.batches.resubmit(entry_id, self._config.request_types.from_dict, job_timeout)
 
     @property
     def ledger(self) -> Ledger:
         """Where the open client writes down what is paid for."""
-        return self._runtime.books.ledger
+        return self._runtime.journal.ledger
 
     def _runner(self, job_timeout: Timeout) -> RunItem[ResultT]:
         async def run(work: StreamItem[ResultT]) -> Job[ResultT]:
@@ -355,21 +258,21 @@ class Client:
             raise ConfigurationError("job(): at least one task id is needed, none of them empty")
         result_type: Any = Result if of is None else of.result_type
         kind = None if of is None else of.kind
-        return self._runtime.reattach(Accepted(task_ids=task_ids), result_type, kind)
+        return self._runtime.restorer.attach(Accepted(task_ids=task_ids), result_type, kind)
 
     def jobs(self) -> tuple[Job[Any], ...]:
         """Return the jobs under way, and those that ended (or outlasted our patience) with nobody waiting.
 
         At most 1,000 of the latter are remembered. A job leaves the list when somebody awaits its end.
         """
-        return self._runtime.jobs()
+        return self._runtime.registry.jobs()
 
     def pending_submission(self, request: Request[ResultT]) -> asyncio.Task[Job[ResultT]] | None:
         """Return the POST of this very request object while it is under way, for those whose `submit` was cancelled.
 
         It belongs to the client: await it through `asyncio.shield`.
         """
-        return self._runtime.submissions.pending_submission(request)
+        return self._runtime.submitter.pending_submission(request)
 
     async def download(
         self, what: Result | Asset, directory: str | os.PathLike[str], *, name: str | None = None
@@ -392,10 +295,8 @@ class Client:
 
     @property
     def batches(self) -> BatchService:
-        """The open client's batches one request at a time, for those who run them in a loop of their own."""
-        from aiowery._client.batches import BatchService  # noqa: PLC0415
-
-        return BatchService(self._runtime)
+        """The entries of the open client's batches, one at a time, for callers with a loop of their own."""
+        return self._runtime.batches
 
     @property
     def _runtime(self) -> ClientRuntime:

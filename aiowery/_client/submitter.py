@@ -1,6 +1,6 @@
-"""Submissions: the way of a request from its caller, through the lane and onto the wire, to an accepted job.
+"""Submit requests: from the caller through the queue and one paid POST to an accepted job.
 
-The POST belongs to the open client, not to the caller, who only waits for it.
+The POST belongs to the open client, not to the caller, which only waits for it.
 """
 
 from __future__ import annotations
@@ -12,70 +12,55 @@ from typing import Any, Final, Generic
 
 import attrs
 
-from aiowery._client.webhook_listener import DoubtResolver, WebhookListener
+from aiowery._client.in_doubt import DoubtResolver
+from aiowery._client.options import SubmitOptions
+from aiowery._client.paid_send import send_paid
+from aiowery._client.webhook_registry import WebhookRegistry
 from aiowery._core.events import EventEmitter, JobAccepted, LowCredits, QueueBackedOff, log
-from aiowery._core.messages import HttpRequest, HttpResponse
-from aiowery._core.policies import RetryPolicy
-from aiowery._core.provider import Provider
-from aiowery._core.request import DEFAULT, Accepted, Request, ResultT, Timeout
-from aiowery._core.webhook_config import new_token, submission_id_of
-from aiowery._http.retry import (
-    RetryingClient,
+from aiowery._core.failures import (
+    SubmissionHeld,
     SubmitFailure,
     classify_failure,
     client_closing_error,
     retry_after,
     some_of,
 )
+from aiowery._core.messages import HttpRequest, HttpResponse
+from aiowery._core.request import DEFAULT, Accepted, Request, ResultT
+from aiowery._core.webhook_config import new_token, submission_id_of
+from aiowery._http.provider_api import ProviderApi
 from aiowery._http.upload import Uploader
 from aiowery._jobs.job import Job
 from aiowery._jobs.poller import JobPoller
 from aiowery._journal.journal import SubmissionJournal
 from aiowery._journal.record import SubmissionRecord
-from aiowery._queue.circuit_breaker import SubmissionHeld
-from aiowery._queue.cross_process import CrossProcessTurn
-from aiowery._queue.pacer import StartPacer
-from aiowery._queue.submission_queue import SubmissionQueue, Ticket
+from aiowery._queue.admission import Admission
+from aiowery._queue.submission_queue import Ticket
 from aiowery.errors import AioweryError, APIError, InsufficientCredits, QueueTooLong, RateLimited, SubmissionInDoubt
 
-
-@attrs.frozen
-class _Admitted:
-    """A request that the lane has let in, encoded.
-
-    `ref` marks it in the ledger; `called_back`: whether it tells the provider where to call.
-    """
-
-    call: HttpRequest
-    ticket: Ticket
-    ref: str
-    called_back: bool
+_PROOF_ROUNDS: Final = 2
 
 
 @attrs.frozen
 class Submission(Generic[ResultT]):
-    """An admitted request on its way out.
+    """An admitted request on its way to the provider.
 
-    `entry_id` is its number in the ledger, if it has one already; `sort`: of which it is the first that is bought, if
-    it is.
+    `submission_id` is its name in the ledger. `has_webhook`: the provider was asked to report its end. `probe` is the
+    price group that it probes, if it does.
     """
 
     request: Request[ResultT]
-    job_timeout: Timeout
-    admitted: _Admitted
-    entry_id: int | None
-    budget: float | None
-    sort: str | None
-
-
-# Their first steps take some 2 ms.
-_IN_A_TURN: Final = 50
-_LOOKS: Final = 2
+    options: SubmitOptions
+    http_request: HttpRequest
+    ticket: Ticket
+    submission_id: str
+    has_webhook: bool
+    probe: str | None
 
 
 @attrs.define
 class SubmissionCounts:
-    """What became of the submissions."""
+    """Counts of how the submissions of a client ended."""
 
     submitted: int = 0
     accepted: int = 0
@@ -84,209 +69,184 @@ class SubmissionCounts:
 
 
 class Submitter:
-    """The submissions of an open client: `tasks` and `answers` are the lanes of what starts tasks, and of the rest."""
+    """The submitter of an open client."""
 
     def __init__(
         self,
-        provider: Provider,
-        sender: RetryingClient,
-        books: SubmissionJournal,
-        watch: JobPoller,
-        *,
-        tasks: SubmissionQueue,
-        answers: SubmissionQueue,
-        turns: CrossProcessTurn,
+        api: ProviderApi,
         uploads: Uploader,
-        callbacks: WebhookListener,
-        doubts: DoubtResolver,
-        retries: RetryPolicy,
+        admission: Admission,
+        journal: SubmissionJournal[Job[Any]],
+        poller: JobPoller,
+        webhooks: WebhookRegistry,
+        resolver: DoubtResolver,
         events: EventEmitter,
     ) -> None:
         self.counts: SubmissionCounts = SubmissionCounts()
-        self._provider = provider
-        self._sender = sender
-        self._books = books
-        self._watch = watch
-        self._tasks = tasks
-        self._answers = answers
-        self._turns = turns
+        self._api = api
+        self._provider = api.provider
         self._uploads = uploads
-        self._callbacks = callbacks
-        self._doubts = doubts
-        self._retries = retries
+        self._admission = admission
+        self._journal = journal
+        self._poller = poller
+        self._webhooks = webhooks
+        self._resolver = resolver
         self._events = events
-        self._turnstile = StartPacer(_IN_A_TURN)
         self._posts: dict[asyncio.Task[Any], Request[Any]] = {}
-        self._tickets: set[Ticket] = set()
         self._closing = False
 
-    async def submit(
-        self,
-        request: Request[ResultT],
-        job_timeout: Timeout,
-        start_within: float | None = None,
-        *,
-        entry_id: int | None = None,
-        budget: float | None = None,
-    ) -> Job[ResultT]:
-        """Wait for the lane, POST once, and return the job. `entry_id` is that of its claimed entry, if it has one.
+    async def submit(self, request: Request[ResultT], options: SubmitOptions) -> Job[ResultT]:
+        """Wait for the queue, POST once, and return the job.
 
-        The POST belongs to the session: cancelling the caller while it is under way loses nothing.
+        Cancelling the caller while the POST is under way loses nothing: the POST goes on.
         """
-        sort = None
+        probe = None
         try:
-            await self._turnstile.wait_turn()
-            sort, start_within = await self._probe_price(request, budget, start_within)
-            admitted = await self._admit(request, job_timeout, start_within)
+            await self._admission.start()
+            probe, start_within = await self._probe_price(request, options)
+            submission = await self._admit(request, options, start_within, probe)
         except BaseException:
-            self._books.price_probe.release(sort)
-            if entry_id is not None:
-                self._books.unclaim(entry_id)
+            self._abandon_claim(options, probe)
             raise
-        ticket = admitted.ticket
-        post = self._spawn(request, self._post(Submission(request, job_timeout, admitted, entry_id, budget, sort)))
+        post = self._spawn(request, self._post(submission))
         try:
             return await asyncio.shield(post)
         except asyncio.CancelledError:
-            ticket.caller_gone = True
-            if ticket.waiting:  # refused because of load and back in line: nothing is under way
+            submission.ticket.caller_gone = True
+            if submission.ticket.waiting:  # rejected because of load and queued again: nothing is under way
                 post.cancel()
             raise
 
-    async def _probe_price(
-        self, request: Request[Any], budget: float | None, start_within: float | None
-    ) -> tuple[str | None, float | None]:
-        """Wait for the turn to buy; return its sort, if it has one, and how much of the patience is left."""
-        if start_within is None:
-            return await self._books.probe_price(request, budget), None
+    def _abandon_claim(self, options: SubmitOptions, probe: str | None) -> None:
+        """Give up the price probe and the claimed entry of a submission that will not be sent."""
+        self._journal.spending.probe.release(probe)
+        if options.entry_id is not None:
+            self._journal.claims.unclaim(options.entry_id)
+
+    async def _probe_price(self, request: Request[Any], options: SubmitOptions) -> tuple[str | None, float | None]:
+        """Wait for an unknown price; return the price group if this is the probe, and what is left of the timeout."""
+        probe_price = self._journal.spending.probe_price
+        if options.start_within is None:
+            return await probe_price(request, options.budget), None
         time = asyncio.get_running_loop().time
-        start_by = time() + start_within
+        start_by = time() + options.start_within
         try:
-            return await self._books.probe_price(request, budget, start_by), start_by - time()
+            return await probe_price(request, options.budget, start_by), start_by - time()
         except TimeoutError:
             raise QueueTooLong(
-                "the first of its sort has yet to tell what it costs; nothing was sent: try later, or be more patient"
+                "the price of this model is not known yet: the request that determines it is still running. Nothing"
+                " was sent. Retry later or raise start_within."
             ) from None
 
-    async def _admit(self, request: Request[Any], job_timeout: Timeout, start_within: float | None) -> _Admitted:
-        """Check and encode the request, and wait until the lane lets it in."""
-        if self._closing:
-            raise client_closing_error()
+    async def _admit(
+        self, request: Request[ResultT], options: SubmitOptions, start_within: float | None, probe: str | None
+    ) -> Submission[ResultT]:
+        """Validate and encode the request, and wait until the queue admits it."""
+        self._check_open()
         self._provider.validate(request)
-        self._watch.timeout_seconds(request.kind, job_timeout)  # a deadline that makes no sense is refused here, unsent
+        self._poller.timeout_seconds(request.kind, options.job_timeout)  # an invalid one is rejected here, unsent
         ready = await self._uploads.upload_local_files(request)
         token = new_token()
-        called = self._with_address(ready, token)
-        call = self._provider.encode(called or ready)
-        if self._closing:  # closed while files were on their way
+        with_webhook = self._with_webhook(ready, token)
+        http_request = self._provider.encode(with_webhook or ready)
+        self._check_open()  # the client may have closed while files were uploaded
+        ticket = self._admission.new_ticket(request, start_within)
+        await self._admission.acquire(ticket)
+        if self._closing:  # it closed in the event-loop iteration in which the queue admitted the ticket
+            self._admission.release(ticket)
             raise client_closing_error()
-        lane = self._tasks if request.direct_timeout is None else self._answers
-        ticket = lane.new_ticket(request.task_count, start_within)
-        await self._admission(ticket)
-        if self._closing:  # closed in the turn of the loop in which the lane let us in
-            self._release(ticket)
-            raise client_closing_error()
-        return _Admitted(call, ticket, submission_id_of(token), called is not None)
+        submission_id = submission_id_of(token)
+        return Submission(request, options, http_request, ticket, submission_id, with_webhook is not None, probe)
 
-    def _with_address(self, request: Request[Any], token: str) -> Request[Any] | None:
-        """Return the request with the address at which the provider is to call; None if it is not to."""
-        address = self._callbacks.url_for(token)
-        return None if address is None else self._provider.with_webhook(request, address)
+    def _check_open(self) -> None:
+        if self._closing:
+            raise client_closing_error()
+
+    def _with_webhook(self, request: Request[Any], token: str) -> Request[Any] | None:
+        """Return the request with the URL of its webhook; None if it gets none."""
+        url = self._webhooks.url_for(token)
+        return None if url is None else self._provider.with_webhook(request, url)
 
     def pending_submission(self, request: Request[ResultT]) -> asyncio.Task[Job[ResultT]] | None:
         """Return the POST of this very request object, if it is under way."""
         return next((task for task, posted in self._posts.items() if posted is request), None)
 
-    async def _admission(self, ticket: Ticket) -> None:
-        self._tickets.add(ticket)
-        try:
-            await ticket.queue.acquire(ticket)
-        finally:
-            self._tickets.discard(ticket)
-        await self._turns.acquire(ticket)
-
     def _is_wanted(self, ticket: Ticket) -> bool:
-        """Whether somebody still waits for what has not been sent yet."""
+        """Return True if a caller still waits for what has not been sent yet."""
         return not (self._closing or ticket.caller_gone)
 
-    def _release(self, ticket: Ticket) -> None:
-        """Give back the places of a submission that brought nothing, and the turn."""
-        ticket.queue.abandon(ticket)
-        self._turns.release(ticket)
-
-    async def _post(self, order: Submission[ResultT]) -> Job[ResultT]:
-        """Open a page for an admitted request, submit it, and write down what came of it."""
+    async def _post(self, submission: Submission[ResultT]) -> Job[ResultT]:
+        """Open the record of an admitted request, submit it, and record the outcome."""
         self.counts.submitted += 1
+        options = submission.options
         try:
-            page = await self._books.open_record(
-                order.request, order.entry_id, order.admitted.ref, order.budget, order.sort
+            record = await self._journal.open_record(
+                submission.request, options.entry_id, submission.submission_id, options.budget, submission.probe
             )
         except BaseException as error:
-            self._refused(order.admitted.ticket, order.request, error)
-            self._books.price_probe.release(order.sort)
-            if order.entry_id is not None:
-                self._books.unclaim(order.entry_id)
+            self._refused(submission, error)
+            self._abandon_claim(options, submission.probe)
             raise
         try:
-            accepted = await self._send_until_accepted(order, page)
+            accepted = await self._send_until_accepted(submission, record)
         except BaseException as error:
-            await self._books.record_failure(page, error)
-            self._callbacks.forget(order.admitted.ref)
-            job = await self._resolve_by_webhook(order, page, error)
+            await self._journal.record_failure(record, error)
+            self._webhooks.forget(submission.submission_id)
+            job = await self._resolve_by_webhook(submission, record, error)
             if job is None:
                 raise
             return job
-        await page.mark_accepted(accepted)
-        return self._accepted(order, page, accepted)
+        await record.mark_accepted(accepted)
+        return self._accepted(submission, record, accepted)
 
     async def _resolve_by_webhook(
-        self, order: Submission[ResultT], page: SubmissionRecord, error: BaseException
+        self, submission: Submission[ResultT], record: SubmissionRecord, error: BaseException
     ) -> Job[ResultT] | None:
-        """Return the job of a submission that is in doubt, if the provider has called about it already."""
-        if not (order.admitted.called_back and isinstance(error, SubmissionInDoubt)):
+        """Return the job of a submission in doubt, if a webhook delivery has named its task already."""
+        if not (submission.has_webhook and isinstance(error, SubmissionInDoubt)):
             return None
-        self._doubts.remember(page.entry_id, order.request)
+        self._resolver.remember(record.entry_id, submission.request)
         try:
-            return await self._doubts.try_resolve(page.entry_id, order.request)
+            return await self._resolver.try_resolve(record.entry_id, submission.request)
         except AioweryError as fault:
-            log.warning("%s: stays in doubt: %s", order.request.label, fault)
+            log.warning("%s: stays in doubt: %s", submission.request.label, fault)
             return None
 
-    async def _send_until_accepted(self, order: Submission[ResultT], page: SubmissionRecord) -> Accepted:
-        """Submit until the provider takes it; while that is too busy, stay at the head of the line."""
-        request, ticket = order.request, order.admitted.ticket
+    async def _send_until_accepted(self, submission: Submission[ResultT], record: SubmissionRecord) -> Accepted:
+        """Send until the provider accepts; while it is too busy, stay at the head of the queue."""
+        ticket = submission.ticket
         while True:
             try:
-                return await self._send_and_verify(order, page)
+                return await self._send_and_verify(submission, record)
             except SubmissionHeld as held:
-                self._release(ticket)
+                self._admission.release(ticket)
                 await self._requeue(ticket, held)
             except APIError as error:
                 if classify_failure(error) is not SubmitFailure.BUSY or not self._is_wanted(ticket):
-                    self._refused(ticket, request, error)
+                    self._refused(submission, error)
                     raise
-                self._back_off(ticket, request, error)
-                await page.mark_busy(str(error))
-                if ticket.queue.busy_seconds >= self._retries.max_busy_time:
+                self._back_off(submission, error)
+                await record.mark_busy(str(error))
+                if ticket.queue.busy_seconds >= self._api.client.retries.max_busy_time:
                     self.counts.refused += 1
-                    ticket.queue.reject_waiting(error)  # those behind would wait as long, for the same
+                    ticket.queue.reject_waiting(error)  # those behind would wait as long, for the same error
                     raise
                 await self._requeue(ticket, error)
             except BaseException as error:
-                self._refused(ticket, request, error)
+                self._refused(submission, error)
                 raise
 
-    async def _send_and_verify(self, order: Submission[Any], page: SubmissionRecord) -> Accepted:
-        """Submit, or accept the tasks that a refusal names if they prove to be this submission's.
+    async def _send_and_verify(self, submission: Submission[Any], record: SubmissionRecord) -> Accepted:
+        """Send once; accept the tasks that a rejection names if they prove to be this submission's.
 
-        The brake counts whether there was a clear answer.
+        The circuit breaker counts whether a clear response came.
         """
-        request, ticket = order.request, order.admitted.ticket
-        answers: list[HttpResponse] = []
+        request, ticket = submission.request, submission.ticket
+        responses: list[HttpResponse] = []
         try:
-            accepted = await self._send(order, page, answers)
+            accepted = await self._send(submission, record, responses)
         except SubmissionInDoubt as doubt:
-            task_ids = await self._prove_tasks(page, request, doubt.task_ids)
+            task_ids = await self._prove_tasks(record, request, doubt.task_ids)
             if not task_ids:
                 ticket.queue.breaker.record_in_doubt(ticket, str(doubt.__cause__ or doubt))
                 raise
@@ -299,86 +259,88 @@ class Submitter:
             )
             accepted = Accepted(task_ids=task_ids, request_id=doubt.request_id)
         except APIError as error:
-            if answers:
-                self._count_refusal(ticket, answers[-1], error)
+            if responses:
+                self._count_rejection(ticket, responses[-1], error)
             raise
         ticket.queue.breaker.record_clear(ticket)
         return accepted
 
-    async def _send(self, order: Submission[Any], page: SubmissionRecord, answers: list[HttpResponse]) -> Accepted:
-        """Submit once; what comes back is added to `answers`."""
-        request, ticket = order.request, order.admitted.ticket
+    async def _send(
+        self, submission: Submission[Any], record: SubmissionRecord, responses: list[HttpResponse]
+    ) -> Accepted:
+        """Send once; what comes back is added to `responses`."""
+        request, ticket = submission.request, submission.ticket
 
-        def decode(answer: HttpResponse) -> Accepted:
-            answers.append(answer)
-            return self._provider.decode_submission(request, answer)
+        def decode(response: HttpResponse) -> Accepted:
+            responses.append(response)
+            return self._provider.decode_submission(request, response)
 
-        return await self._sender.send_paid(
+        return await send_paid(
+            self._api.client,
             request,
-            order.admitted.call,
+            submission.http_request,
             decode,
-            page=page,
-            wanted=lambda: self._is_wanted(ticket),
+            marks=record,
+            is_wanted=lambda: self._is_wanted(ticket),
             may_leave=partial(ticket.queue.breaker.allows, ticket),
-            named=partial(self._doubts.record_named, order.admitted.ref, request),
+            record_named=partial(self._resolver.record_named, submission.submission_id, request),
         )
 
     async def _prove_tasks(
-        self, page: SubmissionRecord, request: Request[Any], named: tuple[str, ...]
+        self, record: SubmissionRecord, request: Request[Any], named: tuple[str, ...]
     ) -> tuple[str, ...]:
-        """Return the tasks that prove to be started by a refused submission; () if they do not.
+        """Return the tasks that prove to be started by a rejected submission; () if they do not.
 
-        They are asked about twice, because a status may lag behind its task.
+        They are checked twice, because a status may lag behind its task.
         """
-        if not named or request.direct_timeout is not None:  # it starts no task that could be asked about
+        if not named or request.direct_timeout is not None:  # it starts no task that could be checked
             return ()
         try:
             for task_id in named:
-                self._provider.status_request(task_id)  # raises where there is nothing to ask for
-            for number in range(_LOOKS):
+                self._provider.status_request(task_id)  # raises if a task of this provider has no status
+            for number in range(_PROOF_ROUNDS):
                 if number:
-                    await asyncio.sleep(self._watch.retry_round_delay(number - 1))
-                if task_ids := await self._doubts.prove(page.entry_id, request):
+                    await asyncio.sleep(self._poller.retry_round_delay(number - 1))
+                if task_ids := await self._resolver.prove(record.entry_id, request):
                     return task_ids
-        except Exception as fault:  # noqa: BLE001 - nothing may turn a doubt into something that is sent again
-            log.warning("%s: %s cannot be asked about: %s", request.label, some_of(named), fault)
+        except Exception as fault:  # noqa: BLE001 - no error may turn a doubt into something that is sent again
+            log.warning("%s: the status of %s cannot be read: %s", request.label, some_of(named), fault)
         return ()
 
-    def _count_refusal(self, ticket: Ticket, answer: HttpResponse, error: APIError) -> None:
-        """Count a refusal for the brake: as clear if the provider gave it, as a doubt if another hop did."""
-        if self._provider.is_own_response(answer):
+    def _count_rejection(self, ticket: Ticket, response: HttpResponse, error: APIError) -> None:
+        """Count a rejection for the circuit breaker: as clear if the provider sent it, in doubt if a proxy did."""
+        if self._provider.is_own_response(response):
             ticket.queue.breaker.record_clear(ticket)
-        elif (
-            classify_failure(error) is not SubmitFailure.BUSY
-        ):  # a refusal for load charges nothing, whichever hop gave it
+        elif classify_failure(error) is not SubmitFailure.BUSY:  # "too busy" charges nothing, whichever hop sent it
             ticket.queue.breaker.record_in_doubt(ticket, str(error))
 
-    async def _requeue(self, ticket: Ticket, why: AioweryError) -> None:
-        """Stand in line at the old place until the lane lets it in; NotSent once it is not wanted any more."""
-        if not self._is_wanted(ticket):  # an observer may have just said so
-            raise client_closing_error() from why
-        await self._admission(ticket)
-        if not self._is_wanted(ticket):  # it stood in line, or waited for another process
-            self._release(ticket)
-            raise client_closing_error() from why
+    async def _requeue(self, ticket: Ticket, reason: AioweryError) -> None:
+        """Wait at the old place until the queue admits it again; NotSent once no caller wants it any more."""
+        if not self._is_wanted(ticket):  # an observer may have just closed the client
+            raise client_closing_error() from reason
+        await self._admission.acquire(ticket)
+        if not self._is_wanted(ticket):  # it waited in the queue, or for another process
+            self._admission.release(ticket)
+            raise client_closing_error() from reason
 
-    def _accepted(self, order: Submission[ResultT], page: SubmissionRecord, accepted: Accepted) -> Job[ResultT]:
-        request, ticket = order.request, order.admitted.ticket
+    def _accepted(self, submission: Submission[ResultT], record: SubmissionRecord, accepted: Accepted) -> Job[ResultT]:
+        """Return the job of an accepted submission, tracked by the poller."""
+        request, ticket = submission.request, submission.ticket
         self.counts.accepted += 1
-        ticket.queue.keep_slots(ticket, len(accepted.task_ids))
+        self._admission.keep(ticket, accepted.task_ids)
         result_type: Any = request.result_type
         job: Job[ResultT] = Job(
-            accepted, self._watch, request=request, result_type=result_type, kind=request.kind, ticket=ticket
+            accepted, self._poller, request=request, result_type=result_type, kind=request.kind, ticket=ticket
         )
         try:
             self._report_accepted(request, accepted)
-        finally:  # whatever a log handler or an observer raises must not lose what was paid for
-            self._turns.record_tasks(ticket, accepted.task_ids)
-            self._books.attach_job(page, job)
-            self._books.limit_price_wait(page, self._watch.timeout_seconds(request.kind, DEFAULT))
+        finally:  # an error of a log handler or an observer must not lose what was paid for
+            job.record = record
+            self._journal.attach_job(record, job)
+            self._journal.limit_price_wait(record, self._poller.timeout_seconds(request.kind, DEFAULT))
             job.take(accepted.snapshots)
-            self._callbacks.register(job, order.admitted.ref, awaited=order.admitted.called_back)
-            self._watch.track(job, timeout=order.job_timeout)
+            self._webhooks.register(job, submission.submission_id, awaited=submission.has_webhook)
+            self._poller.track(job, timeout=submission.options.job_timeout)
         return job
 
     def _report_accepted(self, request: Request[Any], accepted: Accepted) -> None:
@@ -397,14 +359,14 @@ class Submitter:
         )
         self._events.emit(JobAccepted(task_ids=accepted.task_ids, label=request.label, request_id=accepted.request_id))
 
-    def _back_off(self, ticket: Ticket, request: Request[Any], error: APIError) -> None:
-        too_many_tasks = isinstance(error, RateLimited) and error.tasks_at_once
-        pause = ticket.queue.back_off(ticket, retry_after=retry_after(error), tasks_at_once=too_many_tasks)
-        self._turns.release(ticket)
+    def _back_off(self, submission: Submission[Any], error: APIError) -> None:
+        ticket = submission.ticket
+        is_limit = isinstance(error, RateLimited) and error.is_concurrency_limit
+        pause = self._admission.back_off(ticket, retry_after=retry_after(error), is_concurrency_limit=is_limit)
         capacity = ticket.queue.statistics().capacity
         log.warning(
-            "%s: refused because of load (%s); the lane rests %.1f s, room for %d tasks",
-            request.label,
+            "%s: refused because of load (%s); the queue pauses %.1f s, capacity %d tasks",
+            submission.request.label,
             error,
             pause,
             capacity,
@@ -412,42 +374,39 @@ class Submitter:
         )
         self._events.emit(QueueBackedOff(pause=pause, capacity=capacity, error=error))
 
-    def _refused(self, ticket: Ticket, request: Request[Any], error: BaseException) -> None:
-        """The submission brought no job: free its places, tell why, and spare others the same refusal."""
+    def _refused(self, submission: Submission[Any], error: BaseException) -> None:
+        """Release the slots of a submission without a job, log why, and spare others the same rejection."""
+        request, ticket = submission.request, submission.ticket
         if isinstance(error, (SubmissionInDoubt, asyncio.CancelledError)):
-            ticket.queue.abandon_in_doubt(ticket)
-            self._turns.release(ticket)
+            self._admission.release_in_doubt(ticket)
             self.counts.in_doubt += 1
             log.warning("in doubt: %s: %s", request.label, str(error) or "interrupted while it was being sent")
             return
-        if isinstance(error, self._provider.account_errors):  # before its place lets the next one in
-            for lane in (self._tasks, self._answers):
-                lane.reject_waiting(error)
-        self._release(ticket)
+        if isinstance(error, self._provider.account_errors):  # before its slots admit the next one
+            self._admission.reject_waiting(error)
+        self._admission.release(ticket)
         self.counts.refused += 1
         log.info("refused: %s: %s", request.label, error)
         if isinstance(error, InsufficientCredits):
             self._events.emit(LowCredits(error=error))
 
     def _spawn(self, request: Request[ResultT], work: Coroutine[Any, Any, Job[ResultT]]) -> asyncio.Task[Job[ResultT]]:
-        """Run the work in a task of the session, whose failure is not lost when nobody waits any more."""
+        """Run the POST in a task of the client; its exception is not lost if no caller waits any more."""
         task = asyncio.create_task(work)
         self._posts[task] = request
-        task.add_done_callback(self._disown)
+        task.add_done_callback(self._on_post_done)
         return task
 
-    def _disown(self, task: asyncio.Task[Any]) -> None:
+    def _on_post_done(self, task: asyncio.Task[Any]) -> None:
         del self._posts[task]
         if not task.cancelled():
-            task.exception()  # it has been logged; asyncio need not complain
+            task.exception()  # it has been logged; asyncio need not report it
 
     def stop(self) -> None:
-        """Turn away who waits in line; what has been sent goes on."""
+        """Reject what waits in the queue; what has been sent goes on."""
         self._closing = True
-        for lane in (self._tasks, self._answers):
-            lane.reject_waiting(client_closing_error(), [ticket for ticket in self._tickets if ticket.queue is lane])
-        self._turns.stop()
-        self._books.price_probe.stop()
+        self._admission.stop()
+        self._journal.spending.probe.stop()
 
     async def finished(self) -> None:
         """Wait for the POSTs under way."""

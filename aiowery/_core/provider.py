@@ -9,6 +9,7 @@ from aiowery._base.snapshot import Snapshot
 from aiowery._core.media import UploadFile
 from aiowery._core.messages import HttpRequest, HttpResponse
 from aiowery._core.request import Accepted, Request
+from aiowery._core.webhook_config import TaskDelivery
 from aiowery.errors import APIError
 
 
@@ -92,4 +93,8 @@ class Provider(Protocol):
 
     def decode_upload(self, answer: HttpResponse) -> str:
         """Read the url under which an uploaded file lies."""
+        ...
+
+    def decode_delivery(self, body: bytes) -> TaskDelivery:
+        """Return the content of a webhook delivery. Raises UnexpectedResponse for a body that is none."""
         ...

@@ -47,15 +47,26 @@ class WebhookState:
     polled_at: float = 0.0
 
 
-class DeliveryHandler(Protocol):
-    """Somebody who has submitted, or who keeps the ledger of those who have."""
+@attrs.frozen
+class TaskDelivery:
+    """The content of a webhook delivery: a task, and whether the provider reports it as finished."""
 
-    def knows(self, ref: str) -> Coroutine[Any, Any, bool]:
-        """Return True if this mark is one of a submission that is known here, whatever has become of it."""
+    task_id: str
+    finished: bool
+
+
+class DeliveryHandler(Protocol):
+    """A client that submits, or the ledger of such clients in other processes."""
+
+    def knows(self, submission_id: str) -> Coroutine[Any, Any, bool]:
+        """Return True if the submission is known here, whatever has become of it."""
         ...
 
-    def on_delivery(self, ref: str, task_id: str, *, ended: bool) -> Coroutine[Any, Any, bool]:
-        """Record that a task was told of under a mark, and whether as ended; False when that is not known here."""
+    def on_delivery(self, submission_id: str, body: bytes) -> Coroutine[Any, Any, bool]:
+        """Record a delivery; return False if the submission is not known here, or the task is not its own.
+
+        Raises UnexpectedResponse for a body that is no delivery.
+        """
         ...
 
 

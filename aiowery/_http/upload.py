@@ -15,12 +15,13 @@ import attrs
 
 from aiowery._base.snapshot import AssetKind
 from aiowery._core.events import log
+from aiowery._core.failures import client_closing_error
 from aiowery._core.fields import wire_of
 from aiowery._core.media import File, Media, UploadFile, validate_upload
 from aiowery._core.messages import HttpRequest
 from aiowery._core.provider import Provider
 from aiowery._core.request import Request, ResultT
-from aiowery._http.retry import RetryingClient, client_closing_error
+from aiowery._http.retry import RetryingClient
 from aiowery.errors import AioweryError, ConfigurationError
 
 _REMEMBERED: Final = 1000

@@ -64,6 +64,7 @@ class Job(ScheduledItem, Generic[ResultT]):
         "line",
         "open_task_ids",
         "provider_batch_id",
+        "record",
         "request",
         "request_id",
         "result_type",
@@ -96,6 +97,7 @@ class Job(ScheduledItem, Generic[ResultT]):
         self.last_running: float = 0.0
         self.ticket: Ticket | None = ticket
         self.line: WebhookState | None = None
+        self.record: object | None = None
         self._keeper = keeper
         self._seen: tuple[Snapshot | None, ...] = (None,) * len(accepted.task_ids)
         self._waiters: tuple[_Waiter, ...] = ()

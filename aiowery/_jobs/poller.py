@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from math import inf
-from typing import Any, Protocol
+from typing import Any
 
 from aiowery._base.snapshot import Kind, Snapshot, TaskState
 from aiowery._core.durations import DurationEstimator, Interval, WebhookFallback
 from aiowery._core.events import EventEmitter, JobFinished, JobUpdated, PollFailed, log
+from aiowery._core.failures import retry_after
+from aiowery._core.job_end import JobEnd
 from aiowery._core.policies import PollPolicy, Random
-from aiowery._core.provider import Provider
 from aiowery._core.request import DEFAULT, Timeout
 from aiowery._core.statistics import PollStatistics
 from aiowery._core.webhook_config import WebhookState
-from aiowery._http.retry import RetryingClient, retry_after
+from aiowery._http.provider_api import ProviderApi
 from aiowery._jobs import job_errors
 from aiowery._jobs.job import Job
+from aiowery._jobs.registry import JobRegistry
 from aiowery._jobs.scheduler import PollScheduler
 from aiowery._jobs.status import StatusFetcher
 from aiowery.errors import (
@@ -37,54 +40,38 @@ _DRIFT = 0.1
 _WITHOUT_END = 1e9
 
 
-class Owner(Protocol):
-    """Who owns the jobs and hears what becomes of them."""
-
-    def freed(self, job: Job[Any], places: int) -> None:
-        """Tasks of a job have ended: others may take their places."""
-        ...
-
-    def watched(self, job: Job[Any]) -> None:
-        """A job is looked after, for the first time or again."""
-        ...
-
-    def learned(self, job: Job[Any], interval: Interval) -> None:
-        """A look has found a job's end, which tells how long such a job takes."""
-        ...
-
-    def ended(self, job: Job[Any]) -> None:
-        """A job has ended, or our patience with it (then it is not `done`)."""
-        ...
-
-    def collected(self, job: Job[Any]) -> None:
-        """Somebody has received a job's end."""
-        ...
+OnEnd = Callable[[Job[Any], JobEnd], None]
+"""Receives each job that has ended, or that nobody waits for any more after its timeout (then it is not `done`)."""
 
 
 class JobPoller:
-    """The keeper of all jobs of one open client."""
+    """A poller of all jobs of one open client: it asks for their statuses, decides when, and ends them.
+
+    `on_end` lists the functions that receive each end, in order; a function that raises does not keep the next ones
+    from being called.
+    """
 
     def __init__(
         self,
-        provider: Provider,
-        sender: RetryingClient,
+        api: ProviderApi,
         policy: PollPolicy,
+        registry: JobRegistry,
+        durations: DurationEstimator,
         *,
         gate: asyncio.Semaphore,
         polls: int,
         events: EventEmitter,
         random: Random,
-        owner: Owner,
-        durations: DurationEstimator,
     ) -> None:
-        self._provider = provider
-        self._fetcher = StatusFetcher(provider, sender, policy.not_found_grace)
+        self.on_end: list[OnEnd] = []
+        self.fallback: WebhookFallback = WebhookFallback(policy.max_interval, policy.webhook_fallback)
+        self._provider = api.provider
+        self._fetcher = StatusFetcher(api, policy.not_found_grace)
         self._policy = policy
+        self._registry = registry
+        self._durations = durations
         self._events = events
         self._random = random
-        self._owner = owner
-        self._durations = durations
-        self.fallback: WebhookFallback = WebhookFallback(policy.max_interval, policy.webhook_fallback)
         self._unknown_statuses: set[str] = set()
         self._closed = False
         self._loop = asyncio.get_running_loop()
@@ -95,7 +82,7 @@ class JobPoller:
     def track(self, job: Job[Any], *, timeout: Timeout) -> None:
         """Look after a job: until its kind's usual deadline at least, longer if the caller is more patient."""
         job.deadline = max(job.until(DEFAULT), job.until(timeout))
-        self._owner.watched(job)
+        self._registry.add(job)
         if self._closed:
             self._end(job, None, job_errors.closed(job))
         elif job.open_task_ids:
@@ -115,7 +102,7 @@ class JobPoller:
             if job.line is not None:  # looks that wait for a call must not outwait who waits for the result
                 self._scheduler.poll_by(job, self._latest_poll(deadline))
         elif not job.done:
-            self._owner.watched(job)
+            self._registry.add(job)
             self._scheduler.track(job, after=0.0, deadline=deadline)
 
     def on_webhook(self, job: Job[Any], line: WebhookState) -> None:
@@ -127,7 +114,7 @@ class JobPoller:
             return
         line.has_delivered = True
         if not job.watched:  # our patience had ended
-            self._owner.watched(job)
+            self._registry.add(job)
             self._scheduler.track(job, after=0.0, deadline=self._loop.time() + self._policy.not_found_grace)
         if job.due or not (line.woken or line.useless_wakeups):
             self._scheduler.poll_now(job)
@@ -137,7 +124,7 @@ class JobPoller:
 
     def collected(self, job: Job[Any]) -> None:
         """Note that somebody has received the job's end."""
-        self._owner.collected(job)
+        self._registry.collect(job)
 
     def timeout_seconds(self, kind: Kind | None, timeout: Timeout) -> float:
         """Return the seconds that this deadline means for such a job; infinity for none."""
@@ -226,9 +213,9 @@ class JobPoller:
         if job.line is not None:
             self._update_webhook_state(job, job.line, called=called, confirmed=ended > 0)
         if not job.open_task_ids:
-            self._record_duration(job)
+            interval = self._observe_duration(job)
             self._learn_fallback(job)
-            self._settle(job)
+            self._settle(job, interval)
             return None
         job.last_running = job.age
         return self._next_poll(job)
@@ -273,17 +260,19 @@ class JobPoller:
 
     def _release_slots(self, job: Job[Any], tasks: int) -> None:
         """Give back the places of tasks that have ended."""
-        places = min(tasks, job.places)
-        if places:
-            self._owner.freed(job, places)
+        slots = min(tasks, job.places)
+        if slots and job.ticket is not None:
+            job.ticket.release(slots)
 
-    def _record_duration(self, job: Job[Any]) -> None:
+    def _observe_duration(self, job: Job[Any]) -> Interval | None:
+        """Return the bounds of the job's duration, and let the estimator observe them; None if it was re-attached."""
         if job.line is not None and job.line.has_delivered:
-            job.last_running = job.age  # a call comes at the very end; without one it lies between two looks
-        if job.request is not None:
-            interval = job.last_running, job.age
-            self._durations.observe(job.timing_key, interval)
-            self._owner.learned(job, interval)
+            job.last_running = job.age  # a delivery comes at the very end, an end without one lies between two polls
+        if job.request is None:
+            return None
+        interval = job.last_running, job.age
+        self._durations.observe(job.timing_key, interval)
+        return interval
 
     def _update_webhook_state(self, job: Job[Any], line: WebhookState, *, called: bool, confirmed: bool) -> None:
         """Note what a look has made of the calls before it."""
@@ -304,56 +293,82 @@ class JobPoller:
         else:
             self.fallback.record_missed()
 
-    def _settle(self, job: Job[Any]) -> None:
-        """All tasks have ended: make the result, or the error that says why there is none."""
+    def _settle(self, job: Job[Any], interval: Interval | None = None) -> None:
+        """End a job whose tasks have all ended, with its result or with the error that says why there is none."""
         snapshots = job.snapshots
         if all(snapshot.state is TaskState.FAILED for snapshot in snapshots):
-            self._end(job, None, job_errors.failed(job, snapshots))
+            self._end(job, None, job_errors.failed(job, snapshots), interval)
             return
         result = job.result_type.from_snapshots(snapshots, seconds=job.age, request_id=job.request_id)
         if result.is_empty:
-            self._end(job, None, job_errors.empty(job, snapshots))
+            self._end(job, None, job_errors.empty(job, snapshots), interval)
         else:
-            self._end(job, result, None)
+            self._end(job, result, None, interval)
 
-    def _end(self, job: Job[Any], result: Any, error: JobError | None) -> None:
+    def _end(self, job: Job[Any], result: Any, error: JobError | None, interval: Interval | None = None) -> None:
         self._scheduler.forget(job)
         self._release_slots(job, job.places)
+        if error is None and job.ticket is not None and job.request is not None:
+            job.ticket.finished()
         job.settle(result, error)
-        extra = {
-            "task_ids": job.task_ids,
-            "seconds": job.age,
-            "last_running": job.last_running,
-            "timing_key": job.timing_key,
-            "credits": job.credits,
-            "request_id": job.request_id,
-        }
-        if error is None:
-            log.info("done: %s in %.1f s (%s)", job.label, job.age, ", ".join(job.task_ids), extra=extra)
-        else:
-            log.info("failed: %s after %.1f s: %s", job.label, job.age, error, extra=extra)
+        end = _end_of(job, error, interval)
+        _log_end(job, end)
         self._events.emit(
             JobFinished(
                 task_ids=job.task_ids,
                 label=job.label,
-                seconds=job.age,
+                seconds=end.seconds,
                 last_running=job.last_running,
-                timing_key=job.timing_key,
-                credits=job.credits,
+                timing_key=end.timing_key,
+                credits=end.credits,
                 error=error,
             )
         )
-        self._owner.ended(job)
+        self._report_end(job, end)
 
     def _expire(self, job: Job[Any]) -> float | None:
-        """A deadline has come; when patience is over the job keeps its ids and gives up its places."""
+        """Time out the waiters of a job; return the next deadline. After the last one the job gives up its slots."""
         deadline = job.expire(self._loop.time())
         if deadline is None:
+            error = job.timeout()
             extra = {"task_ids": job.task_ids, "last_running": job.last_running, "timing_key": job.timing_key}
-            log.warning("%s", job.timeout(), extra=extra)
+            log.warning("%s", error, extra=extra)
             self._release_slots(job, job.places)
-            self._owner.ended(job)
+            self._report_end(job, _end_of(job, error, None))
         return deadline
+
+    def _report_end(self, job: Job[Any], end: JobEnd) -> None:
+        for on_end in self.on_end:
+            try:
+                on_end(job, end)
+            except Exception:  # noqa: BLE001 - the next function must receive the end too
+                log.exception("%s: the end of the job could not be processed completely", job.label)
+
+
+def _end_of(job: Job[Any], error: JobError | None, interval: Interval | None) -> JobEnd:
+    return JobEnd(
+        snapshots=job.snapshots,
+        seconds=job.age,
+        timing_key=job.timing_key,
+        credits=job.credits,
+        error=error,
+        interval=interval,
+    )
+
+
+def _log_end(job: Job[Any], end: JobEnd) -> None:
+    extra = {
+        "task_ids": job.task_ids,
+        "seconds": end.seconds,
+        "last_running": job.last_running,
+        "timing_key": end.timing_key,
+        "credits": end.credits,
+        "request_id": job.request_id,
+    }
+    if end.error is None:
+        log.info("done: %s in %.1f s (%s)", job.label, end.seconds, ", ".join(job.task_ids), extra=extra)
+    else:
+        log.info("failed: %s after %.1f s: %s", job.label, end.seconds, end.error, extra=extra)
 
 
 def _take_wakeup(line: WebhookState | None) -> bool:

@@ -1,4 +1,4 @@
-"""What a client may spend, and what things cost."""
+"""The credits that a client may spend, and what requests are expected to cost."""
 
 from __future__ import annotations
 
@@ -7,50 +7,77 @@ from collections.abc import Callable, Mapping
 from math import inf
 from typing import Any, Final
 
+import attrs
+
 from aiowery._core.request import Request
 from aiowery.errors import ConfigurationError
 from aiowery.ledger import Ledger, check_budget
 
-_SORTS: Final = 1000
+_GROUPS: Final = 1000
 
 PriceTable = Mapping[str, float] | Callable[[Request[Any]], float | None]
-"""Credits a task, by model or by type of request; or a function that returns a request's price, None if unknown."""
+"""Credits per task, by model or request type; or a function that returns a request's price, None if unknown."""
 
 
 class BudgetAccount:
-    """Counts what was charged, and the estimates of what is under way or in doubt, against a budget."""
+    """A count of the credits that were charged or are held for work under way or in doubt, against a budget."""
 
     def __init__(self, budget: float | None) -> None:
-        self.budget = budget
+        self.budget: float | None = budget
         self.used: float = 0.0
 
     def hold(self, cost: float) -> None:
-        """Set credits aside; raises BudgetExceeded when there are too few."""
+        """Reserve credits. Raises BudgetExceeded if too few are left."""
         if refusal := check_budget(self.used, cost, self.budget):
             raise refusal
         self.used += cost
 
 
-class PriceEstimator:
-    """What requests cost: by the caller's table, else by what the latest of the same model and settings was charged."""
+@attrs.define
+class Hold:
+    """The credits that one submission holds: its estimated `cost` first, then what was charged.
 
-    def __init__(self, table: PriceTable | None, ledger: Ledger, host: str) -> None:
+    `budget` is the limit of the submission's batch in credits, if it has one; the ledger checks it.
+    """
+
+    account: BudgetAccount
+    cost: float = 0.0
+    budget: float | None = None
+    _held: float = attrs.field(default=0.0, init=False)
+
+    def reserve(self) -> None:
+        """Reserve the estimated cost. Raises BudgetExceeded if too few credits are left."""
+        self.account.hold(self.cost)
+        self._held = self.cost
+
+    def set_charge(self, charged: float) -> None:
+        """Count so many credits from here on."""
+        self.account.used += charged - self._held
+        self._held = charged
+
+
+class PriceEstimator:
+    """An estimator of request prices: the caller's table first, else the latest charge for equal settings."""
+
+    def __init__(self, table: PriceTable | None, ledger: Ledger, base_url: str) -> None:
         self._table = table
-        self._host = host
+        self._base_url = base_url
         self._ledger = ledger
 
     async def estimate(self, request: Request[Any]) -> float | None:
-        """Return the estimate; None where nobody knows."""
-        told = self._from_table(request)
-        if told is not None and not 0 <= told < inf:
+        """Return the estimate in credits; None if nothing is known. Raises ConfigurationError for an absurd price."""
+        price = self._from_table(request)
+        if price is None:
+            return await self._ledger.price(self.group_of(request))
+        if not 0 <= price < inf:
             raise ConfigurationError(
-                f"prices say {told!r} for {request.label}; a number of credits, 0 or more, is needed"
+                f"prices must return a number of credits, 0 or more, got {price!r} for {request.label}"
             )
-        return await self._ledger.price(self.key_of(request)) if told is None else told
+        return price
 
-    def key_of(self, request: Request[Any]) -> str:
-        """Return what requests of one price have in common."""
-        return price_key(request, self._host)
+    def group_of(self, request: Request[Any]) -> str:
+        """Return the key that all requests of one price share."""
+        return price_key(request, self._base_url)
 
     def _from_table(self, request: Request[Any]) -> float | None:
         if self._table is None:
@@ -62,62 +89,102 @@ class PriceEstimator:
 
 
 class PriceProbe:
-    """Lets one request of unknown price go before the others of its sort, which then know what they take.
+    """Discovers unknown prices: one request of a price group is sent, the others wait until its price is known.
 
-    Where nothing is told of what the first was charged, the others go as they come.
+    If the provider reports no price for it, the others are sent without waiting.
     """
 
     def __init__(self, prices: PriceEstimator) -> None:
         self._prices = prices
-        self._buying: dict[str, asyncio.Lock] = {}
-        self._untold: set[str] = set()
+        self._probing: dict[str, asyncio.Lock] = {}
+        self._without_price: set[str] = set()
         self._stopped = False
 
     async def acquire(self, request: Request[Any], until: float | None = None) -> str | None:
-        """Wait until the price is known, or until this request is the first; then return its sort.
+        """Wait until the price is known, or until this request is the probe; return the group in the latter case.
 
         Raises TimeoutError at `until` (a loop time).
         """
-        sort = self._prices.key_of(request)
-        if await self._is_known(sort, request):
+        group = self._prices.group_of(request)
+        if await self._is_known(group, request):
             return None
-        buying = self._buying.setdefault(sort, asyncio.Lock())
+        probing = self._probing.setdefault(group, asyncio.Lock())
         async with asyncio.timeout_at(until):
-            await buying.acquire()
-        first = False
+            await probing.acquire()
+        is_probe = False
         try:
-            first = not (self._stopped or await self._is_known(sort, request))
+            is_probe = not (self._stopped or await self._is_known(group, request))
         finally:
-            if not first:
-                buying.release()
-        return sort if first else None
+            if not is_probe:
+                probing.release()
+        return group if is_probe else None
 
-    def release(self, sort: str | None, *, untold: bool = False) -> None:
-        """Note that the first of a sort has ended; with `untold`, that nobody will learn what that costs."""
-        if sort is None:
+    def release(self, group: str | None, *, without_price: bool = False) -> None:
+        """End a probe; with `without_price`, the provider will not report what it cost."""
+        if group is None:
             return
-        if untold:
-            self._untold.add(sort)
-            if len(self._untold) > _SORTS:  # they are made of callers' words, so their number must have an end
-                self._untold.pop()
-        buying = self._buying.get(sort)
-        if buying is not None and buying.locked():
-            buying.release()
-        if len(self._buying) > _SORTS:
-            self._buying = {sort: lock for sort, lock in self._buying.items() if lock.locked()}
+        if without_price:
+            self._without_price.add(group)
+            if len(self._without_price) > _GROUPS:  # groups are made of callers' texts, so their number needs a limit
+                self._without_price.pop()
+        probing = self._probing.get(group)
+        if probing is not None and probing.locked():
+            probing.release()
+        if len(self._probing) > _GROUPS:
+            self._probing = {group: lock for group, lock in self._probing.items() if lock.locked()}
 
     def stop(self) -> None:
-        """Let nobody wait any more."""
+        """Let no request wait any more."""
         self._stopped = True
-        waited_for, self._buying = self._buying, {}
-        for buying in waited_for.values():
-            if buying.locked():
-                buying.release()
+        waited_for, self._probing = self._probing, {}
+        for probing in waited_for.values():
+            if probing.locked():
+                probing.release()
 
-    async def _is_known(self, sort: str, request: Request[Any]) -> bool:
-        return sort in self._untold or await self._prices.estimate(request) is not None
+    async def _is_known(self, group: str, request: Request[Any]) -> bool:
+        return group in self._without_price or await self._prices.estimate(request) is not None
 
 
-def price_key(request: Request[Any], host: str) -> str:
-    """Return what requests of one price have in common: host, endpoint, model, settings."""
-    return " ".join((host, *request.timing_key))
+class Spending:
+    """What a client spends: its budget account, the price estimates, and the probe for unknown prices."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        base_url: str,
+        *,
+        prices: PriceTable | None,
+        budget: float | None,
+        unit_price: float | None,
+    ) -> None:
+        self.account: BudgetAccount = BudgetAccount(budget)
+        self.prices: PriceEstimator = PriceEstimator(prices, ledger, base_url)
+        self.probe: PriceProbe = PriceProbe(self.prices)
+        self._unit_price = unit_price
+
+    @property
+    def money(self) -> float | None:
+        """The cost of the used credits in money, if the price of a credit is known."""
+        return None if self._unit_price is None else self.account.used * self._unit_price
+
+    def has_budget(self, batch_budget: float | None) -> bool:
+        """Return True if the client or the batch has a budget, so that prices matter."""
+        return batch_budget is not None or self.account.budget is not None
+
+    async def probe_price(self, request: Request[Any], budget: float | None, until: float | None = None) -> str | None:
+        """Wait, while a budget applies and the price is unknown, for the probe's price; return the probe's group.
+
+        The group is returned to the probe itself only; its probe ends with its record, or with `probe.release`. Raises
+        TimeoutError at `until` (a loop time).
+        """
+        return await self.probe.acquire(request, until) if self.has_budget(budget) else None
+
+    async def hold_for(self, request: Request[Any], budget: float | None) -> Hold:
+        """Return the hold of a submission, with the estimated cost if a budget applies."""
+        cost = await self.prices.estimate(request) if self.has_budget(budget) else None
+        return Hold(self.account, cost or 0.0, budget)
+
+
+def price_key(request: Request[Any], base_url: str) -> str:
+    """Return the key that all requests of one price share: address, endpoint, model, settings."""
+    return " ".join((base_url, *request.timing_key))

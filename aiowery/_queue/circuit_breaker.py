@@ -18,15 +18,10 @@ import attrs
 from aiowery._base.shared import SharedRegistry
 from aiowery._core.events import Event, SubmissionsPaused, SubmissionsResumed, log
 from aiowery._core.policies import RetryPolicy
-from aiowery.errors import NotSent
 
 _REMEMBERED: Final = 100
 _MORE_AMONG_THEM: Final = 2
 _SHOWN: Final = 300
-
-
-class SubmissionHeld(NotSent):
-    """A submission that was stopped before its first byte because submissions are paused; it goes back into line."""
 
 
 class BreakerPhase(enum.Enum):

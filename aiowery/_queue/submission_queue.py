@@ -34,7 +34,17 @@ class Ticket:
     `start_by` is the moment after which it no longer wants to be sent.
     """
 
-    __slots__ = ("accepted_at", "admitted", "caller_gone", "number", "queue", "sent_at", "slots", "start_by")
+    __slots__ = (
+        "accepted_at",
+        "admitted",
+        "caller_gone",
+        "number",
+        "on_released",
+        "queue",
+        "sent_at",
+        "slots",
+        "start_by",
+    )
 
     def __init__(self, lane: SubmissionQueue, number: int, places: int, start_by: float) -> None:
         self.queue: SubmissionQueue = lane
@@ -44,6 +54,7 @@ class Ticket:
         self.admitted: asyncio.Future[None] = lane.new_admission()
         self.sent_at: float = 0.0
         self.accepted_at: float = 0.0
+        self.on_released: Callable[[], None] | None = None
         self.caller_gone: bool = False
         """Whether the caller has left: a refusal is then the end."""
 
@@ -55,9 +66,11 @@ class Ticket:
         """Whether it stands in line: neither admitted nor withdrawn nor turned away."""
         return not self.admitted.done()
 
-    def release(self, places: int) -> None:
-        """Give back the places of tasks that have ended."""
-        self.queue.release(self, places)
+    def release(self, slots: int) -> None:
+        """Release the slots of tasks that have ended; after the last one `on_released` is called."""
+        self.queue.release(self, slots)
+        if not self.slots and self.on_released is not None:
+            self.on_released()
 
     def finished(self) -> None:
         """Teach the lane how long such work takes, from sending to the end."""
@@ -181,7 +194,7 @@ class SubmissionQueue:
         """Learn from a job that has just ended how long one takes."""
         self._usual.observe(self._loop.time() - ticket.sent_at)
 
-    def back_off(self, ticket: Ticket, *, retry_after: float | None, tasks_at_once: bool) -> float:
+    def back_off(self, ticket: Ticket, *, retry_after: float | None, is_concurrency_limit: bool) -> float:
         """Note a refusal because of load and pause the lane; return the seconds.
 
         Refusals of submissions that had left before the pause began belong to the same event and do not
@@ -194,7 +207,7 @@ class SubmissionQueue:
         if ticket.sent_at >= self._refused_at:
             self._refused_in_a_row += 1
             self._refused_at = now
-            if tasks_at_once:
+            if is_concurrency_limit:
                 self._capacity = max(1, min(self._capacity, self._in_use) - 1)
                 self._changed_at = now
         pause = self._retries.queue_backoff(self._refused_in_a_row, retry_after, self._random)

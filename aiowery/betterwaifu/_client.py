@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, get_args
+from typing import TYPE_CHECKING, Final, TypeVar, get_args
 
 from aiowery._base.snapshot import Snapshot
 from aiowery._client.client import Client
+from aiowery._client.config import ProviderDefaults, make_config
 from aiowery._core.events import Observer
 from aiowery._core.messages import HttpRequest, HttpResponse
 from aiowery._core.policies import Limits, PollPolicy, RetryPolicy
-from aiowery._core.provider import Provider
-from aiowery._core.request_types import RequestTypes
 from aiowery._http.api_key import ApiKey
 from aiowery.betterwaifu import _model_listing
 from aiowery.betterwaifu._model_listing import Account, Model
@@ -52,6 +50,18 @@ LIMITS: Final[dict[Edition, Limits]] = {
 differ. A hundred may wait in line, which is hours."""
 
 
+DEFAULTS: Final[dict[Edition, ProviderDefaults]] = {
+    edition: ProviderDefaults(
+        key_variable="BETTERWAIFU_API_KEY",
+        url_variable="BETTERWAIFU_BASE_URL",
+        base_url=url,
+        request_types=CATALOGUE,
+        limits=LIMITS[edition],
+    )
+    for edition, url in _URLS.items()
+}
+
+
 class BetterWaifu(Client):
     """An asyncio client for BetterWaifu, whose accounts make one picture at a time.
 
@@ -64,10 +74,6 @@ class BetterWaifu(Client):
     BETTERWAIFU_BASE_URL, or the edition's own. `queue_file`: a file in which several processes with one account, and
     runs that follow each other, keep whose turn it is.
     """
-
-    _request_types: ClassVar[RequestTypes[Any]] = CATALOGUE
-    _key_variable: ClassVar[str] = "BETTERWAIFU_API_KEY"
-    _url_variable: ClassVar[str] = "BETTERWAIFU_BASE_URL"
 
     def __init__(
         self,
@@ -92,9 +98,10 @@ class BetterWaifu(Client):
         if edition not in get_args(Edition):
             raise ConfigurationError(f"edition is {edition!r}; {' or '.join(map(repr, get_args(Edition)))} is needed")
         self.edition: Edition = edition
-        super().__init__(
+        config = make_config(
+            DEFAULTS[edition],
             api_key,
-            base_url=base_url or os.environ.get(self._url_variable) or _URLS[edition],
+            base_url=base_url,
             limits=limits,
             polling=polling,
             retries=retries,
@@ -107,12 +114,9 @@ class BetterWaifu(Client):
             prices=prices,
             reuse=reuse,
             price_per_credit=price_per_credit,
+            queue_file=queue_file,
         )
-        self._provider: Provider = BetterWaifuProvider(edition)
-        self._queue_file = None if queue_file is None else Path(queue_file)
-
-    def _default_limits(self) -> Limits:
-        return LIMITS[self.edition]
+        super().__init__(BetterWaifuProvider(edition), config)
 
     async def account(self) -> Account:
         """Return whose key it is, the credits and the subscription (jobs edition; else ConfigurationError).
@@ -120,7 +124,11 @@ class BetterWaifu(Client):
         Tells the observer when the credits are below `low_credits`.
         """
         account = await self._read("account()", ACCOUNT, _model_listing.decode_account)
-        if self._low_credits is not None and account.credits is not None and account.credits < self._low_credits:
+        if (
+            self._config.low_credits is not None
+            and account.credits is not None
+            and account.credits < self._config.low_credits
+        ):
             self._runtime.emit_low_credits(account.credits)
         return account
 
@@ -138,9 +146,9 @@ class BetterWaifu(Client):
     async def status(self, job_id: str) -> Snapshot:
         """Ask once about one job and return what was said; raises NotFound for an unknown id (jobs edition)."""
         call = self._provider.status_request(job_id)
-        return await self._runtime.read(call, lambda answer: self._provider.decode_status(answer, job_id))
+        return await self._runtime.api.read(call, lambda answer: self._provider.decode_status(answer, job_id))
 
     async def _read(self, verb: str, call: HttpRequest, decode: Callable[[HttpResponse], T]) -> T:
         if self.edition != "jobs":
             raise ConfigurationError(f"{verb}: edition={self.edition!r} has no such call; edition='jobs' has")
-        return await self._runtime.read(call, decode)
+        return await self._runtime.api.read(call, decode)

@@ -15,6 +15,7 @@ from aiowery._core.fields import fits_in_a_path
 from aiowery._core.media import UploadFile
 from aiowery._core.messages import HttpRequest, HttpResponse, json_body
 from aiowery._core.request import Accepted, Request
+from aiowery._core.webhook_config import TaskDelivery
 from aiowery.betterwaifu import _decode
 from aiowery.betterwaifu._schema import read_outputs, to_state
 from aiowery.betterwaifu.requests._choices import Edition
@@ -111,6 +112,11 @@ class BetterWaifuProvider:
     def is_known_status(self, word: str) -> bool:
         """Whether the status word is documented."""
         return to_state(word) is not None
+
+    def decode_delivery(self, body: bytes) -> TaskDelivery:
+        """Raise UnexpectedResponse: BetterWaifu sends no webhook deliveries."""
+        response = HttpResponse(200, {}, body)
+        raise response.unexpected("BetterWaifu sends no webhook deliveries", "$", None)
 
     def liveness_request(self) -> HttpRequest | None:
         """Ask for the account; the v1-images edition has no call that is free."""

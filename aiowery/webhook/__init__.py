@@ -18,6 +18,5 @@ from __future__ import annotations
 from aiowery._core.webhook_config import Webhooks
 from aiowery.webhook._asgi import Receiver
 from aiowery.webhook._dispatch import ReceiverStatistics
-from aiowery.webhook._parsing import parse_delivery
 
-__all__ = ("Receiver", "ReceiverStatistics", "Webhooks", "parse_delivery")
+__all__ = ("Receiver", "ReceiverStatistics", "Webhooks")

@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 
 from aiowery.errors import ConfigurationError, WebhookError
 from aiowery.ledger import Ledger, SqliteLedger
-from aiowery.webhook._dispatch import DeliveryDispatcher, LedgerSink
+from aiowery.webhook._dispatch import DecodeDelivery, DeliveryDispatcher, LedgerSink
 from aiowery.webhook._parsing import LARGEST, too_large
 
 Scope = MutableMapping[str, Any]
@@ -26,11 +26,11 @@ _POLICY_VIOLATION: Final = 1008
 class Receiver(DeliveryDispatcher):
     """An ASGI application that takes WeryAI's calls; mount it where `Webhooks(public_url=...)` points.
 
-    `app.mount("/aiowery", receiver)` in Starlette and FastAPI, `asgi("/aiowery", is_mount=True)(receiver)` in
-    Litestar, or `uvicorn` alone. Each client that is open with `Webhooks(receiver=...)` hears of its own submissions;
-    two clients may share one receiver, and live in other threads. With a `ledger` (the path of the file that your
-    clients use, or one that you have opened), it also records for clients in other processes, which notice within a
-    tenth of a second.
+    `app.mount("/aiowery", receiver)` in Starlette and FastAPI, `asgi("/aiowery", is_mount=True)(receiver)` in Litestar,
+    or `uvicorn` alone. Each client that is open with `Webhooks(receiver=...)` hears of its own submissions; two clients
+    may share one receiver, and live in other threads. With a `ledger` (the path of the file that your clients use, or
+    one that you have opened) and the provider's `decode` function (`aiowery.weryai.decode_delivery`), it also records
+    for clients in other processes, which notice within a tenth of a second.
 
     It answers 200 `OK` once a call is recorded. A call to an address of no submission gets 404 before its body is
     received, and one that names another submission's task gets 404 too. `largest`: bytes of a body. `within`: seconds
@@ -41,11 +41,17 @@ class Receiver(DeliveryDispatcher):
         self,
         *,
         ledger: Ledger | str | os.PathLike[str] | None = None,
+        decode: DecodeDelivery | None = None,
         largest: int = LARGEST,
         within: float = 10.0,
     ) -> None:
         if largest < 1 or within <= 0:
             raise ConfigurationError(f"Receiver: largest={largest!r} and within={within!r} must be above 0")
+        if ledger is not None and decode is None:
+            raise ConfigurationError(
+                "Receiver: a ledger needs decode=..., which reads the provider's deliveries; give"
+                " decode=aiowery.weryai.decode_delivery for WeryAI"
+            )
         super().__init__(largest)
         self._within = within
         # Apart, so that callers without an address of ours leave the places for bodies free.
@@ -55,11 +61,10 @@ class Receiver(DeliveryDispatcher):
         self._keeper: LedgerSink | None = None
         if ledger is not None:
             self._nobody = "the receiver's ledger is not open; use `async with receiver` in the application's lifespan"
-        if isinstance(ledger, (str, os.PathLike)):
-            self._owned = SqliteLedger(ledger)
-            self._keeper = LedgerSink(self._owned)
-        elif ledger is not None:
-            self._keeper = LedgerSink(ledger)
+        if ledger is not None and decode is not None:
+            if isinstance(ledger, (str, os.PathLike)):
+                ledger = self._owned = SqliteLedger(ledger)
+            self._keeper = LedgerSink(ledger, decode)
 
     async def __aenter__(self) -> Self:
         await self.open()

@@ -10,13 +10,11 @@ from typing import Any, Final
 
 import attrs
 
-from aiowery._base.snapshot import Snapshot
 from aiowery._core.events import log
-from aiowery._core.webhook_config import TOKEN_LENGTH, DeliveryHandler, submission_id_of
-from aiowery.errors import LedgerError, WebhookError
+from aiowery._core.webhook_config import TOKEN_LENGTH, DeliveryHandler, TaskDelivery, submission_id_of
+from aiowery.errors import LedgerError, UnexpectedResponse, WebhookError
 from aiowery.ledger import Ledger
-from aiowery.webhook._parsing import parse_delivery
-from aiowery.weryai._decode import is_known_status
+from aiowery.webhook._parsing import check_body, not_a_delivery
 
 _TOKEN: Final = re.compile(f"[0-9a-f]{{{TOKEN_LENGTH}}}")
 _COMPLAINTS: Final = 60.0
@@ -37,19 +35,26 @@ class ReceiverStatistics:
     failed: int
 
 
+DecodeDelivery = Callable[[bytes], TaskDelivery]
+"""Decodes a delivery's body, such as `Provider.decode_delivery`. Raises UnexpectedResponse for a body that is none."""
+
+
 class LedgerSink:
-    """Records what arrives for anybody who shares a ledger."""
+    """A delivery handler that records deliveries for the clients of other processes, which share the ledger."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, decode: DecodeDelivery) -> None:
         self.ledger: Ledger = ledger
+        self._decode = decode
 
-    async def knows(self, ref: str) -> bool:
-        """Return True if the ledger knows this mark."""
-        return await self.ledger.has_submission(ref)
+    async def knows(self, submission_id: str) -> bool:
+        """Return True if the ledger has the submission."""
+        return await self.ledger.has_submission(submission_id)
 
-    async def on_delivery(self, ref: str, task_id: str, *, ended: bool) -> bool:
-        """Record that a task was told of under a mark; False when that is not known here."""
-        return await self.ledger.record_delivery(ref, task_id, ended=ended) is not None
+    async def on_delivery(self, submission_id: str, body: bytes) -> bool:
+        """Record a delivery; return False if the submission is not known, or the task is not its own."""
+        delivery = self._decode(body)
+        entry = await self.ledger.record_delivery(submission_id, delivery.task_id, ended=delivery.finished)
+        return entry is not None
 
 
 @attrs.define
@@ -106,7 +111,10 @@ class DeliveryDispatcher:
     async def record(self, token: str, body: bytes, headers: Mapping[str, str] | None) -> int:
         """Record a call whose address has been checked, and return the HTTP status to answer with."""
         try:
-            known = await self._recorded(submission_id_of(token), parse_delivery(body, headers, largest=self.largest))
+            check_body(body, headers, largest=self.largest)
+            known = await self._recorded(submission_id_of(token), body)
+        except UnexpectedResponse as error:
+            return self.refuse(not_a_delivery(error))
         except WebhookError as error:
             return self.refuse(error)
         except LedgerError as error:
@@ -123,17 +131,16 @@ class DeliveryDispatcher:
         self._complain("a body that is no delivery" if error.http_status == HTTPStatus.BAD_REQUEST else str(error))
         return error.http_status
 
-    async def _recorded(self, ref: str, snapshot: Snapshot) -> bool:
-        """Tell everybody at once: a ledger that two share knows the submissions of both, and one may be slow."""
-        # Nobody has documented calls before the end; should there be some, they must not spend the one that counts.
-        ended = snapshot.state.terminal or not is_known_status(snapshot.raw_status)
-        tellings = self._ask_handlers(lambda recipient: recipient.on_delivery(ref, snapshot.task_id, ended=ended))
-        told = await asyncio.gather(*tellings, return_exceptions=True)
-        if True in told:
+    async def _recorded(self, submission_id: str, body: bytes) -> bool:
+        """Hand a delivery to all handlers at once: a shared ledger has the submissions of several, and may be slow."""
+        results = await asyncio.gather(
+            *self._ask_handlers(lambda handler: handler.on_delivery(submission_id, body)), return_exceptions=True
+        )
+        if True in results:
             return True
-        for fault in told:
-            if isinstance(fault, BaseException):
-                raise fault
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
         return False
 
     async def _known(self, ref: str) -> bool:

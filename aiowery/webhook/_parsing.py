@@ -1,4 +1,4 @@
-"""What a call says, if it says anything."""
+"""Check the body of a webhook delivery before a provider decodes it."""
 
 from __future__ import annotations
 
@@ -6,29 +6,26 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final
 
-from aiowery._base.snapshot import Snapshot
 from aiowery.errors import UnexpectedResponse, WebhookError
-from aiowery.weryai._decode import decode_delivery
 
 LARGEST: Final = 256 * 1024
 
 
-def parse_delivery(body: bytes, headers: Mapping[str, str] | None = None, *, largest: int = LARGEST) -> Snapshot:
-    """Return what a call to a webhook says of a task (WeryAI's guide, "Webhook Response"; contract section 11.1).
+def check_body(body: bytes, headers: Mapping[str, str] | None, *, largest: int) -> None:
+    """Raise WebhookError for a body that cannot be a delivery.
 
-    It is a hint, for anybody can send such a call: ask `client.status(snapshot.task_id)` before you act on it.
-
-    `headers`: the call's, whose content type is checked if they are given. Raises WebhookError for what is no delivery:
-    no JSON (`http_status` 415), more than `largest` bytes (413), anything but an envelope that names a task (400).
+    `http_status` is 415 if the content type (checked if `headers` are given) is not JSON, 413 for more than `largest`
+    bytes.
     """
     if headers is not None and not _is_json(content_type(headers)):
         raise WebhookError("a delivery is JSON; the content type says otherwise", http_status=415)
     if len(body) > largest:
         raise too_large(largest)
-    try:
-        return decode_delivery(body)
-    except UnexpectedResponse as error:
-        raise WebhookError(f"not a delivery: {error}", http_status=HTTPStatus.BAD_REQUEST) from error
+
+
+def not_a_delivery(error: UnexpectedResponse) -> WebhookError:
+    """Return the error for a body that the provider's decoder does not accept."""
+    return WebhookError(f"not a delivery: {error}", http_status=HTTPStatus.BAD_REQUEST)
 
 
 def too_large(largest: int) -> WebhookError:

@@ -19,6 +19,7 @@ from aiowery._base.lazy import lazy_names
 
 _HOMES: Final = {
     "_client": ("WeryAI",),
+    "_deliveries": ("decode_delivery", "parse_delivery"),
     "_model_listing": ("ChatModel", "CheckIssue", "Model", "Speaker"),
     "_podcast_job": ("PodcastJob",),
     "_request_types": ("REQUESTS", "from_dict", "request_type", "to_dict"),
@@ -66,6 +67,7 @@ _HOMES: Final = {
 
 if TYPE_CHECKING:
     from aiowery.weryai._client import WeryAI
+    from aiowery.weryai._deliveries import decode_delivery, parse_delivery
     from aiowery.weryai._model_listing import ChatModel, CheckIssue, Model, Speaker
     from aiowery.weryai._podcast_job import PodcastJob
     from aiowery.weryai._request_types import REQUESTS, from_dict, request_type, to_dict
@@ -178,7 +180,9 @@ __all__ = (
     "VideoUpscale",
     "VideoWatermarkRemove",
     "WeryAI",
+    "decode_delivery",
     "from_dict",
+    "parse_delivery",
     "request_type",
     "to_dict",
 )

@@ -115,7 +115,7 @@ def refusal(answer: HttpResponse, body: Any) -> AioweryError:
     facts = {"http_status": answer.http_status, "code": code, "raw": body, "request_id": request_id}
     if cls is RateLimited:
         asked = answer.retry_after()
-        return RateLimited(message, retry_after=asked, tasks_at_once=code == _TOO_MANY_TASKS, **facts)
+        return RateLimited(message, retry_after=asked, is_concurrency_limit=code == _TOO_MANY_TASKS, **facts)
     return cls(message, **facts)
 
 

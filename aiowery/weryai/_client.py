@@ -6,18 +6,16 @@ import asyncio
 import os
 from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from aiowery._base.snapshot import Snapshot
-from aiowery._client.arguments import checked_webhooks
 from aiowery._client.client import Client
+from aiowery._client.config import ProviderDefaults, make_config
 from aiowery._core.events import Observer, log
 from aiowery._core.media import MediaSource, local_media
 from aiowery._core.messages import HttpRequest
 from aiowery._core.policies import Limits, PollPolicy, RetryPolicy
-from aiowery._core.provider import Provider
 from aiowery._core.request import DEFAULT, Request, Timeout
-from aiowery._core.request_types import RequestTypes
 from aiowery._core.urls import validate_base_url
 from aiowery._core.webhook_config import Webhooks
 from aiowery._http.api_key import ApiKey
@@ -49,6 +47,12 @@ _MODELS_URL: Final = "https://api-growth-agent.weryai.com"
 _FRESH: Final = 600.0
 _FRESH_FAILURE: Final = 60.0
 _translator: Final = WeryAIProvider()
+DEFAULTS: Final = ProviderDefaults(
+    key_variable="WERYAI_API_KEY",
+    url_variable="WERYAI_BASE_URL",
+    base_url="https://api.weryai.com",
+    request_types=CATALOGUE,
+)
 
 
 class WeryAI(Client):
@@ -62,12 +66,6 @@ class WeryAI(Client):
     `webhooks`: have WeryAI call back when a task ends (its `webhook_url`, documented for all but video-extend and
     video-merge): see `aiowery.webhook`. A request that has a `webhook_url` of its own keeps it, and is polled.
     """
-
-    _provider: Provider = _translator
-    _key_variable: ClassVar[str] = "WERYAI_API_KEY"
-    _url_variable: ClassVar[str] = "WERYAI_BASE_URL"
-    _request_types: ClassVar[RequestTypes[Any]] = CATALOGUE
-    _default_url: ClassVar[str] = "https://api.weryai.com"
 
     def __init__(
         self,
@@ -89,9 +87,16 @@ class WeryAI(Client):
         price_per_credit: float | None = None,
         webhooks: Webhooks | None = None,
     ) -> None:
-        super().__init__(
+        resolved = DEFAULTS.resolve_base_url(base_url)
+        # A client that is pointed at another address, such as a sandbox, does not mean the real registries.
+        models_url = _MODELS_URL if resolved == DEFAULTS.base_url else resolved
+        other_hosts = {
+            MODELS_HOST: validate_base_url(models_base_url or os.environ.get("WERYAI_MODELS_BASE_URL") or models_url)
+        }
+        config = make_config(
+            DEFAULTS,
             api_key,
-            base_url=base_url,
+            base_url=resolved,
             limits=limits,
             polling=polling,
             retries=retries,
@@ -104,47 +109,44 @@ class WeryAI(Client):
             prices=prices,
             reuse=reuse,
             price_per_credit=price_per_credit,
+            other_hosts=other_hosts,
+            webhooks=webhooks,
         )
-        # Who points the client elsewhere, at a sandbox say, does not mean the real registries.
-        usual = _MODELS_URL if self.base_url == self._default_url else self.base_url
-        self._other_hosts = {
-            MODELS_HOST: validate_base_url(models_base_url or os.environ.get("WERYAI_MODELS_BASE_URL") or usual)
-        }
-        self._webhooks = checked_webhooks(webhooks, ledger)
-        self._readings: dict[HttpRequest, _MentionReader] = {}
+        super().__init__(_translator, config)
+        self._readings: dict[HttpRequest, _RegistryReading] = {}
 
     async def balance(self) -> float:
         """Return the account's credits. Tells the observer when they are below `low_credits`."""
-        balance = await self._runtime.read(BALANCE, _decode.decode_balance)
-        if self._low_credits is not None and balance < self._low_credits:
+        balance = await self._runtime.api.read(BALANCE, _decode.decode_balance)
+        if self._config.low_credits is not None and balance < self._config.low_credits:
             self._runtime.emit_low_credits(balance)
         return balance
 
     async def status(self, task_id: str) -> Snapshot:
         """Ask once about one task and return what was said; raises NotFound for an unknown id."""
         call = self._provider.status_request(task_id)
-        return await self._runtime.read(call, lambda answer: self._provider.decode_status(answer, task_id))
+        return await self._runtime.api.read(call, lambda answer: self._provider.decode_status(answer, task_id))
 
     async def batch_status(self, batch_id: str) -> tuple[Snapshot, ...]:
         """Ask once about all tasks of one submission; raises NotFound for an unknown id."""
         call = _translator.batch_request(batch_id)
-        return tuple(await self._runtime.read(call, _translator.decode_batch))
+        return tuple(await self._runtime.api.read(call, _translator.decode_batch))
 
     async def models(self) -> tuple[Model, ...]:
         """Return what the registries of image and video models list, a `Model` for each way a model is asked."""
         image, video = await asyncio.gather(
-            self._runtime.read(IMAGE_MODELS, _model_listing.decode_models),
-            self._runtime.read(VIDEO_MODELS, _model_listing.decode_models),
+            self._runtime.api.read(IMAGE_MODELS, _model_listing.decode_models),
+            self._runtime.api.read(VIDEO_MODELS, _model_listing.decode_models),
         )
         return image + video
 
     async def chat_models(self) -> tuple[ChatModel, ...]:
         """Return the models of `Chat`."""
-        return await self._runtime.read(CHAT_MODELS, _model_listing.decode_chat_models)
+        return await self._runtime.api.read(CHAT_MODELS, _model_listing.decode_chat_models)
 
     async def speakers(self, language: str | None = None) -> tuple[Speaker, ...]:
         """Return who can speak in a podcast, in one language (en, zh, ja) or in all."""
-        return await self._runtime.read(speakers_call(language), _model_listing.decode_speakers)
+        return await self._runtime.api.read(speakers_call(language), _model_listing.decode_speakers)
 
     async def check(self, request: Request[Any]) -> tuple[CheckIssue, ...]:
         """Return what the registry says against a request, before money is spent; nothing is enforced.
@@ -198,31 +200,31 @@ class WeryAI(Client):
         """Return the models as lately read, None when they could not be; many who ask at once share one reading."""
         reading = self._readings.get(registry)
         if reading is None or not reading.serves(self._runtime):
-            reading = _MentionReader(self._runtime, self._runtime.spawn(self._models_or_none(registry)))
+            reading = _RegistryReading(self._runtime, self._runtime.background.spawn(self._models_or_none(registry)))
             self._readings[registry] = reading
         await asyncio.wait((reading.task,))
         return None if reading.task.cancelled() else reading.task.result()  # cancelled: the client is closing
 
     async def _models_or_none(self, registry: HttpRequest) -> tuple[Model, ...] | None:
         try:
-            return await self._runtime.read(registry, _model_listing.decode_models)
+            return await self._runtime.api.read(registry, _model_listing.decode_models)
         except AioweryError as error:
             log.warning("the model registry cannot be read (%s); requests go unchecked", error)
             return None
 
 
-class _MentionReader:
+class _RegistryReading:
     """One reading of the registries, and how long it counts."""
 
-    def __init__(self, session: ClientRuntime, task: asyncio.Task[tuple[Model, ...] | None]) -> None:
+    def __init__(self, runtime: ClientRuntime, task: asyncio.Task[tuple[Model, ...] | None]) -> None:
         self.task = task
-        self._session = session
+        self._runtime = runtime
         self._began = asyncio.get_running_loop().time()
 
-    def serves(self, session: ClientRuntime) -> bool:
+    def serves(self, runtime: ClientRuntime) -> bool:
         """Whether it still counts: made by this opening of the client, not cancelled, and fresh."""
         ended = self.task.done()
-        if session is not self._session or (ended and (self.task.cancelled() or self.task.exception() is not None)):
+        if runtime is not self._runtime or (ended and (self.task.cancelled() or self.task.exception() is not None)):
             return False
         failed = ended and self.task.result() is None
         return asyncio.get_running_loop().time() - self._began < (_FRESH_FAILURE if failed else _FRESH)

@@ -16,6 +16,7 @@ from aiowery._core.fields import fits_in_a_path, short_repr, wire_of
 from aiowery._core.media import UploadFile
 from aiowery._core.messages import MAIN_HOST, HttpRequest, HttpResponse, MultipartForm, json_body
 from aiowery._core.request import Accepted, Request
+from aiowery._core.webhook_config import TaskDelivery
 from aiowery.errors import APIError, AuthenticationError, ConfigurationError, DailyLimitReached
 from aiowery.weryai import _decode
 from aiowery.weryai.requests._base import WebhookRequest, WeryAIRequest
@@ -92,6 +93,16 @@ class WeryAIProvider:
     def is_known_status(self, word: str) -> bool:
         """Whether the status word is documented or seen in use."""
         return _decode.is_known_status(word)
+
+    def decode_delivery(self, body: bytes) -> TaskDelivery:
+        """Return the content of a webhook delivery; one with an unknown status counts as finished.
+
+        Deliveries before the end are not documented (contract section 11.1): if there are any, they must not replace
+        the one that counts.
+        """
+        snapshot = _decode.decode_delivery(body)
+        is_finished = snapshot.state.terminal or not self.is_known_status(snapshot.raw_status)
+        return TaskDelivery(snapshot.task_id, is_finished)
 
     def liveness_request(self) -> HttpRequest:
         """Ask for the balance."""

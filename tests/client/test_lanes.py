@@ -17,7 +17,7 @@ from aiowery.testing import run_virtual
 
 def back_off(lane: SubmissionQueue, ticket: Ticket, retry_after: float | None = None, *, tasks: bool = False) -> float:
     """Refuse a submission because of load."""
-    return lane.back_off(ticket, retry_after=retry_after, tasks_at_once=tasks)
+    return lane.back_off(ticket, retry_after=retry_after, is_concurrency_limit=tasks)
 
 
 def lane_of(random: Callable[[], float] = lambda: 0.5, **limits: float) -> SubmissionQueue:

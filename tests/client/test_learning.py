@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from support import World, client_of, envelope, ledger_of
 
 from aiowery import Event, JobFinished, Limits, PollPolicy, WeryAI
-from aiowery._client.batches import BatchService
 from aiowery._journal.serialization import duration_kind, durations_at
 from aiowery.errors import JobTimeout
 from aiowery.ledger import Ledger
@@ -159,7 +158,7 @@ def test_a_resumed_job_that_is_past_its_deadline_gets_it_again(
                 assert isinstance(outcomes[0].error, JobTimeout)
             caplog.clear()
             async with client_of(world, polling=policy, ledger=ledger) as client:
-                await BatchService(client._runtime).enter("cats", [CAT], reuse=False)
+                await client.batches.enter("cats", [CAT], reuse=False)
                 await asyncio.sleep(200)
                 (job,) = client.jobs()
         assert job.done

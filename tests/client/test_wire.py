@@ -110,7 +110,7 @@ async def test_an_error_shows_the_path_at_fault(wire: respx.MockRouter) -> None:
     """An answer outside the contract is reported with the place, once its retries are used up."""
     wire.get("/v1/generation/a/status").mock(return_value=envelope({"task_id": "a", "task_status": 5, "images": [7]}))
     async with WeryAI(KEY, base_url=URL) as weryai:
-        weryai._runtime._sender._retries = weryai.retries.faster(1000)
+        weryai._runtime.api.client.retries = weryai.retries.faster(1000)
         with pytest.raises(UnexpectedResponse) as caught:
             await weryai.status("a")
     assert caught.value.faults == (

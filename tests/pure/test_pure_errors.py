@@ -27,7 +27,7 @@ KNOWN: dict[str, Any] = {
     "faults": ("$.data: an object is expected, got null",),
     "code": 6010,
     "retry_after": 2.5,
-    "tasks_at_once": True,
+    "is_concurrency_limit": True,
     "request": REQUEST,
     "sent_at": 1_767_000_000.0,
     "task_ids": ("t1", "t2"),

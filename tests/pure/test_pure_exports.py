@@ -117,7 +117,9 @@ WERYAI = (
     "VideoUpscale",
     "VideoWatermarkRemove",
     "WeryAI",
+    "decode_delivery",
     "from_dict",
+    "parse_delivery",
     "request_type",
     "to_dict",
 )

@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -46,8 +47,8 @@ def test_a_client_does_not_show_its_key(source: str | Callable[[], str]) -> None
     """Neither the client nor its credential, nor any attribute of either, has a repr with the key in it."""
     client = WeryAI(source)
     assert KEY not in repr(client)
-    assert KEY not in repr(client._credential)
-    for value in vars(client).values():
+    assert KEY not in repr(client._config.api_key)
+    for value in (*vars(client).values(), *attrs.asdict(client._config, recurse=False).values()):
         assert KEY not in repr(value)
 
 

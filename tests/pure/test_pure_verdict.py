@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from aiowery import errors
+from aiowery._core.failures import SubmitFailure, classify_failure, is_retryable, retry_after
 from aiowery._core.messages import HttpResponse
-from aiowery._http.retry import SubmitFailure, classify_failure, is_retryable, retry_after
 from aiowery.weryai import TextToImage
 from aiowery.weryai._provider import WeryAIProvider
 

@@ -16,6 +16,7 @@ from support import World
 from aiowery._core.webhook_config import submission_id_of
 from aiowery.sandbox._http.prompt_server import PromptServer
 from aiowery.webhook import Receiver, Webhooks
+from aiowery.weryai import decode_delivery
 
 PUBLIC = "https://app.example.com/aiowery"
 TOKEN = "0123456789abcdef" * 2
@@ -94,16 +95,17 @@ class Known:
     def __init__(self) -> None:
         self.told: list[str] = []
 
-    async def knows(self, ref: str) -> bool:
-        """Know one mark."""
-        return ref == submission_id_of(TOKEN)
+    async def knows(self, submission_id: str) -> bool:
+        """Know one submission."""
+        return submission_id == submission_id_of(TOKEN)
 
-    async def on_delivery(self, ref: str, task_id: str, *, ended: bool) -> bool:
-        """Know one mark."""
-        assert ended
-        if ref != submission_id_of(TOKEN) or task_id != "task_1":
+    async def on_delivery(self, submission_id: str, body: bytes) -> bool:
+        """Record the deliveries of one submission's one task."""
+        delivery = decode_delivery(body)
+        assert delivery.finished
+        if submission_id != submission_id_of(TOKEN) or delivery.task_id != "task_1":
             return False
-        self.told.append(task_id)
+        self.told.append(delivery.task_id)
         return True
 
 

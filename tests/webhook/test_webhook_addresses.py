@@ -24,7 +24,7 @@ from aiowery.errors import LedgerError, SubmissionInDoubt
 from aiowery.ledger import MemoryLedger, NewEntry, State
 from aiowery.testing import run_virtual
 from aiowery.webhook import Receiver
-from aiowery.weryai import TextToImage
+from aiowery.weryai import TextToImage, decode_delivery
 
 pytestmark = pytest.mark.anyio
 
@@ -131,7 +131,7 @@ async def test_a_hard_body_costs_a_stranger_nothing_and_us_neither() -> None:
 @pytest.mark.parametrize("state", State)
 async def test_a_ledger_expects_calls_for_every_attempt(kind: str, state: State, tmp_path: Path) -> None:
     """From the first byte of the POST on, whatever became of it, also once it was released; not before."""
-    async with ledger_of(kind, tmp_path) as ledger, Receiver(ledger=ledger) as receiver:
+    async with ledger_of(kind, tmp_path) as ledger, Receiver(ledger=ledger, decode=decode_delivery) as receiver:
         ref, sent = submission_id_of(TOKEN), state not in {State.NEW, State.CLAIMED}
         (entry,) = await ledger.add("b", [NewEntry(key="k", index=0, request={})], claim=state is not State.NEW)
         if sent:
@@ -191,7 +191,7 @@ class Knows(Known):
     def __attrs_post_init__(self) -> None:
         super().__init__()
 
-    async def knows(self, ref: str) -> bool:  # noqa: ARG002 - the test has decided
+    async def knows(self, submission_id: str) -> bool:  # noqa: ARG002 - the test has decided
         """Answer."""
         return await self.answer()
 
@@ -226,7 +226,7 @@ async def test_one_recipient_that_knows_is_enough() -> None:
 
 async def test_nothing_is_received_where_nothing_can_be_recorded() -> None:
     """503 without a recipient, or with a ledger that is closed; the body is not asked for."""
-    alone, closed = Receiver(), Receiver(ledger=(ledger := MemoryLedger()))
+    alone, closed = Receiver(), Receiver(ledger=(ledger := MemoryLedger()), decode=decode_delivery)
     await closed.open()
     await ledger.aclose()
     for receiver in (alone, closed):

@@ -20,7 +20,8 @@ from aiowery.errors import ConfigurationError, JobTimeout
 from aiowery.ledger import Ledger, MemoryLedger, SqliteLedger
 from aiowery.testing import run_virtual
 from aiowery.webhook import Receiver, Webhooks
-from aiowery.weryai import REQUESTS, Chat, DeepResearch, TextToImage, VideoExtend, VideoMerge
+from aiowery.weryai import REQUESTS, Chat, DeepResearch, TextToImage, VideoExtend, VideoMerge, decode_delivery
+from aiowery.weryai._provider import WeryAIProvider
 
 CAT = TextToImage(prompt="a cat")
 
@@ -60,7 +61,7 @@ def test_each_submission_has_an_address_of_its_own() -> None:
 
 def test_all_requests_that_may_carry_an_address_do() -> None:
     """Every class with a `webhook_url` gets one; extend and merge have none and are polled; a caller's own stays."""
-    provider = WeryAI._provider
+    provider = WeryAIProvider()
     for name, cls in REQUESTS.items():
         request: Request[Any] = smallest(name)
         asked = provider.with_webhook(request, f"{PUBLIC}/x")
@@ -183,7 +184,7 @@ def test_an_honest_call_after_a_forged_one_is_heard() -> None:
         world = CallingWorld(seconds=100.0)
         async with client_of(world, webhooks=world.webhooks) as client:
             for _ in range(3):
-                client._runtime._watch.fallback.record_delivery()
+                client._runtime._poller.fallback.record_delivery()
             job = await client.submit(CAT)
             await asyncio.sleep(10.0)
             await world.call("task_0")
@@ -386,7 +387,7 @@ async def test_what_another_process_received_is_counted_by_whose_it_is(tmp_path:
     world = CallingWorld(seconds=3600.0, silent=True)
     webhooks = Webhooks(public_url=PUBLIC)
     async with (
-        Receiver(ledger=path) as world.receiver,
+        Receiver(ledger=path, decode=decode_delivery) as world.receiver,
         client_of(world, webhooks=webhooks, ledger=path) as one,
         client_of(world, webhooks=webhooks, ledger=path) as other,
     ):
@@ -410,7 +411,7 @@ async def test_a_ledger_that_is_shared_keeps_no_call_to_itself(kind: str, who: s
     await ledger.open()
     world = CallingWorld(seconds=3600.0, silent=True)
     if who == "the receiver":
-        world.receiver = Receiver(ledger=ledger)
+        world.receiver = Receiver(ledger=ledger, decode=decode_delivery)
         await world.receiver.open()
     async with (
         client_of(CallingWorld(), webhooks=world.webhooks, ledger=ledger),

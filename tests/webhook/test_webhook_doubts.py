@@ -16,7 +16,7 @@ from aiowery.errors import BudgetExceeded, SubmissionInDoubt
 from aiowery.ledger import Entry, Ledger, State
 from aiowery.testing import run_virtual
 from aiowery.webhook import Receiver
-from aiowery.weryai import PodcastVoice, TextToImage
+from aiowery.weryai import PodcastVoice, TextToImage, decode_delivery
 
 pytestmark = pytest.mark.anyio
 
@@ -151,7 +151,7 @@ async def test_a_call_that_was_recorded_while_no_client_was_open_is_used(tmp_pat
     async with client_of(world, webhooks=world.webhooks, ledger=path, polling=QUICK) as client:
         async with client.stream([CAT], batch="cats") as outcomes:
             assert [isinstance(one.error, SubmissionInDoubt) async for one in outcomes] == [True]
-    async with Receiver(ledger=path) as world.receiver:
+    async with Receiver(ledger=path, decode=decode_delivery) as world.receiver:
         assert await world.call("task_0") == 200
     async with client_of(world, ledger=path, polling=QUICK) as client, client.resume("cats") as outcomes:
         assert [one.result is not None async for one in outcomes] == [True]
@@ -187,7 +187,7 @@ async def test_a_flood_of_forged_tasks_is_asked_about_a_bounded_number_of_times(
             await client.run(CAT)
         for number in range(200):
             assert await world.call("task_0", about=f"forged_{number}") == 200
-            assert len(client._runtime._errands) <= 2
+            assert len(client._runtime.background) <= 2
         await asyncio.sleep(1.5)
         for number in range(200):
             await world.call("task_0", about=f"forged_{number}")
@@ -231,7 +231,7 @@ async def test_a_podcasts_second_step_shares_the_task_of_its_first(tmp_path: Pat
         await ledger.mark_sending(entry.id, "ref", 1.0)
         await ledger.mark_in_doubt("ref", "lost")
         await ledger.record_delivery("ref", "task_0")
-        assert await client._runtime.doubts.try_resolve(entry.id) is not None
+        assert await client._runtime._listener._resolver.try_resolve(entry.id) is not None
 
 
 async def test_a_status_that_lags_behind_its_call_is_asked_about_again(tmp_path: Path) -> None:
@@ -254,7 +254,7 @@ async def test_two_processes_that_hear_the_same_settle_it_once(tmp_path: Path) -
     world = CallingWorld(seconds=0.2, silent=True, lost=1, patience=0.01)
     async with client_of(world, webhooks=world.webhooks, ledger=path, polling=QUICK) as client:
         assert [isinstance(one.error, SubmissionInDoubt) async for one in client.stream([CAT], batch="cats")] == [True]
-    async with Receiver(ledger=path) as world.receiver:
+    async with Receiver(ledger=path, decode=decode_delivery) as world.receiver:
         await world.call("task_0")
     async with (
         client_of(world, ledger=path, polling=QUICK) as one,
@@ -262,11 +262,11 @@ async def test_two_processes_that_hear_the_same_settle_it_once(tmp_path: Path) -
     ):
 
         async def settled_by_the_other(request: Any, task_id: str, sent_at: float) -> bool:
-            assert await type(one._runtime).may_belong_to(other._runtime, request, task_id, sent_at)
-            await other._runtime.doubts.try_resolve(1)
+            assert await type(one._runtime.api).may_belong_to(other._runtime.api, request, task_id, sent_at)
+            await other._runtime._listener._resolver.try_resolve(1)
             return True
 
-        one._runtime.may_belong_to = settled_by_the_other  # type: ignore[method-assign]
+        one._runtime.api.may_belong_to = settled_by_the_other  # type: ignore[method-assign]
         (mine,) = [outcome async for outcome in one.stream([CAT], batch="cats")]
         (its,) = [outcome async for outcome in other.stream([CAT], batch="cats")]
     assert (mine.error, its.error) == (None, None)

@@ -19,7 +19,7 @@ from webhook.calling import PUBLIC, CallingWorld, delivery
 from aiowery import PollPolicy
 from aiowery.ledger import SqliteLedger, State
 from aiowery.webhook import Receiver, Webhooks
-from aiowery.weryai import TextToImage
+from aiowery.weryai import TextToImage, decode_delivery
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow("a receiver in a process of its own, ended in the middle")]
 
@@ -27,7 +27,9 @@ JSON = {"content-type": "application/json"}
 SERVER = """
 import sys, uvicorn
 from aiowery.webhook import Receiver
-config = uvicorn.Config(Receiver(ledger=sys.argv[1]), port=0, log_level="critical", access_log=False, lifespan="on")
+from aiowery.weryai import decode_delivery
+receiver = Receiver(ledger=sys.argv[1], decode=decode_delivery)
+config = uvicorn.Config(receiver, port=0, log_level="critical", access_log=False, lifespan="on")
 
 class Server(uvicorn.Server):
     async def startup(self, sockets=None):
@@ -112,7 +114,7 @@ async def test_a_client_that_dies_leaves_its_calls_to_the_next(tmp_path: Path) -
         reading.cancel()
     (task_id, address) = next(iter(world.addresses.items()))
     world.finished_at[task_id] = 0.0
-    async with Receiver(ledger=path) as receiver:
+    async with Receiver(ledger=path, decode=decode_delivery) as receiver:
         assert await receiver.receive(address.rpartition("/")[2], delivery(task_id), JSON) == 200
     async with client_of(world, webhooks=webhooks, ledger=path) as client, client.resume("b") as outcomes:
         assert [outcome.result is not None async for outcome in outcomes] == [True]

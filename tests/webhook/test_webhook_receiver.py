@@ -23,8 +23,8 @@ from aiowery._core.webhook_config import submission_id_of
 from aiowery.errors import ConfigurationError, WebhookError
 from aiowery.ledger import NewEntry, SqliteLedger
 from aiowery.sandbox import Fault, Sandbox, faults
-from aiowery.webhook import Receiver, Webhooks, parse_delivery
-from aiowery.weryai import TextToImage
+from aiowery.webhook import Receiver, Webhooks
+from aiowery.weryai import TextToImage, decode_delivery, parse_delivery
 
 pytestmark = pytest.mark.anyio
 
@@ -164,7 +164,7 @@ async def test_a_receiver_alone_keeps_the_ledger(tmp_path: Path) -> None:
     await ledger.open()
     (entry,) = await ledger.add("b", [NewEntry(key="k", index=0, request={})], claim=True)
     await ledger.mark_sending(entry.id, submission_id_of(TOKEN), 1.0)
-    receiver = Receiver(ledger=path)
+    receiver = Receiver(ledger=path, decode=decode_delivery)
     async with served(receiver, lifespan="on") as url, httpx.AsyncClient() as http:
         answers = [
             await http.post(f"{url}/{token}", content=delivery("task_1"), headers=JSON)
@@ -180,7 +180,7 @@ async def test_a_receiver_alone_keeps_the_ledger(tmp_path: Path) -> None:
 async def test_a_ledger_that_cannot_be_opened_stops_the_server(tmp_path: Path) -> None:
     """The reason is told at the start, not at the first call."""
     (tmp_path / "notes").write_text("no ledger")
-    receiver = Receiver(ledger=tmp_path / "notes")
+    receiver = Receiver(ledger=tmp_path / "notes", decode=decode_delivery)
     sent: list[Any] = []
 
     async def receive() -> Any:
@@ -251,7 +251,9 @@ async def test_a_client_that_does_not_answer_stops_nobody(monkeypatch: pytest.Mo
 
 async def test_a_mounted_receiver_that_nobody_opened_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Frameworks tell what is mounted nothing of their lifespan; the log names what is missing."""
-    async with served(Starlette(routes=[Mount("/hook", Receiver(ledger=tmp_path / "jobs.db"))])) as url:
+    async with served(
+        Starlette(routes=[Mount("/hook", Receiver(ledger=tmp_path / "jobs.db", decode=decode_delivery))])
+    ) as url:
         async with httpx.AsyncClient() as http:
             answer = await http.post(f"{url}/hook/{TOKEN}", content=delivery("task_1"), headers=JSON)
     assert answer.status_code == 503

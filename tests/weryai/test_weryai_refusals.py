@@ -234,7 +234,7 @@ def test_only_6010_speaks_of_tasks_at_once(code: int, at_once: bool) -> None:
     """The lane shrinks for too many tasks, not for too many requests."""
     error = refused(status=code, message="wait")
     assert isinstance(error, RateLimited)
-    assert error.tasks_at_once is at_once
+    assert error.is_concurrency_limit is at_once
 
 
 @pytest.mark.parametrize(("header", "seconds"), [("3", 3.0), ("0.25", 0.25), ("soon", None), (None, None)])

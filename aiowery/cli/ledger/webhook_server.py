@@ -14,6 +14,7 @@ from aiowery.cli.output.logs import show_logs
 from aiowery.cli.output.progress import write_line
 from aiowery.errors import ConfigurationError
 from aiowery.webhook import Receiver
+from aiowery.weryai import decode_delivery
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -25,7 +26,7 @@ def receive(ledger: Path, host: str, port: int, verbose: int) -> int:
     Raises LedgerError, and ConfigurationError where nothing can be listened to.
     """
     path = ledger / LEDGER if ledger.is_dir() else ledger
-    receiver = Receiver(ledger=path)
+    receiver = Receiver(ledger=path, decode=decode_delivery)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # uvicorn raises KeyboardInterrupt once more when it has ended.
     with show_logs(verbose, lambda text: write_line(sys.stderr, text)), contextlib.suppress(KeyboardInterrupt):

@@ -1,0 +1,123 @@
+"""The configuration of a client: checked once, when the client is made."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from aiowery._client.arguments import checked_credits, checked_http, checked_webhooks, sandbox_speed
+from aiowery._core.events import Observer
+from aiowery._core.policies import Limits, PollPolicy, RetryPolicy
+from aiowery._core.request_types import RequestTypes
+from aiowery._core.urls import validate_base_url
+from aiowery._core.webhook_config import Webhooks
+from aiowery._http.api_key import ApiKey, ApiKeySource
+from aiowery.errors import ConfigurationError
+
+if TYPE_CHECKING:  # loaded with the first open client
+    from aiowery._http.httpx_transport import HTTPChoice
+    from aiowery._journal.spending import PriceTable
+    from aiowery.ledger import Ledger
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class ClientConfig:
+    """The settings of a client.
+
+    `other_hosts` maps names in the provider's requests to base URLs beside `base_url`. `request_types` are the requests
+    that a ledger of this provider may hold. All durations are in seconds, all credits in the provider's unit.
+    """
+
+    api_key: ApiKeySource = attrs.field(repr=False)
+    base_url: str
+    limits: Limits
+    polling: PollPolicy
+    retries: RetryPolicy
+    request_types: RequestTypes[Any]
+    http_timeout: float = 30.0
+    http: HTTPChoice | None = None
+    observer: Observer | None = None
+    low_credits: float | None = None
+    ledger: Ledger | str | os.PathLike[str] | None = None
+    budget: float | None = None
+    prices: PriceTable | None = None
+    reuse: bool = False
+    price_per_credit: float | None = None
+    other_hosts: Mapping[str, str] = attrs.field(factory=dict)
+    queue_file: Path | None = None
+    webhooks: Webhooks | None = None
+
+
+@attrs.frozen(kw_only=True)
+class ProviderDefaults:
+    """The settings that a provider brings: used where the caller gives none.
+
+    `key_variable` and `url_variable` are the environment variables of the API key and the base URL.
+    """
+
+    key_variable: str
+    url_variable: str
+    base_url: str
+    request_types: RequestTypes[Any]
+    limits: Limits = attrs.field(factory=Limits)
+
+    def resolve_base_url(self, base_url: str | None) -> str:
+        """Return the base URL: the caller's, the environment's, or the provider's own. Raises ConfigurationError."""
+        return validate_base_url(base_url or os.environ.get(self.url_variable) or self.base_url)
+
+
+def make_config(
+    defaults: ProviderDefaults,
+    api_key: ApiKey | None = None,
+    *,
+    base_url: str | None = None,
+    limits: Limits | None = None,
+    polling: PollPolicy | None = None,
+    retries: RetryPolicy | None = None,
+    http_timeout: float = 30.0,
+    http: HTTPChoice | None = None,
+    observer: Observer | None = None,
+    low_credits: float | None = None,
+    ledger: Ledger | str | os.PathLike[str] | None = None,
+    budget: float | None = None,
+    prices: PriceTable | None = None,
+    reuse: bool = False,
+    price_per_credit: float | None = None,
+    other_hosts: Mapping[str, str] | None = None,
+    queue_file: str | os.PathLike[str] | None = None,
+    webhooks: Webhooks | None = None,
+) -> ClientConfig:
+    """Return the checked configuration of a client. Raises ConfigurationError for an argument that is not valid."""
+    source = api_key or os.environ.get(defaults.key_variable)
+    if not source:
+        raise ConfigurationError(
+            f"no API key: set the environment variable {defaults.key_variable}, or pass api_key=..."
+        )
+    if ledger is not None:
+        defaults.request_types.load()  # the ledger may hold any of them
+    resolved = defaults.resolve_base_url(base_url)
+    speed = sandbox_speed(resolved)
+    return ClientConfig(
+        api_key=ApiKeySource(source),
+        base_url=resolved,
+        limits=limits or defaults.limits.faster(speed),
+        polling=polling or PollPolicy().faster(speed),
+        retries=retries or RetryPolicy().faster(speed),
+        request_types=defaults.request_types,
+        http_timeout=http_timeout,
+        http=checked_http(http),
+        observer=observer,
+        low_credits=low_credits,
+        ledger=ledger,
+        budget=checked_credits("budget", budget),
+        prices=prices,
+        reuse=reuse,
+        price_per_credit=checked_credits("price_per_credit", price_per_credit),
+        other_hosts=other_hosts or {},
+        queue_file=None if queue_file is None else Path(queue_file),
+        webhooks=checked_webhooks(webhooks, ledger),
+    )

@@ -1,0 +1,182 @@
+"""Resolve submissions in doubt: find out which tasks they started, and adopt those."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from aiowery._client.restore import JobRestorer
+from aiowery._core.events import log
+from aiowery._core.failures import some_of
+from aiowery._core.request import Request
+from aiowery._http.provider_api import ProviderApi
+from aiowery._jobs.job import Job
+from aiowery._jobs.registry import JobRegistry
+from aiowery._journal.journal import SubmissionJournal
+from aiowery.errors import AioweryError, ConfigurationError, LedgerError
+from aiowery.ledger import Entry, State
+
+_DOUBTS: Final = 1000
+_DENIALS: Final = 5
+
+RequestReader = Callable[[Mapping[str, Any]], Request[Any]]
+"""Makes the request that a JSON object describes. Raises ConfigurationError for an object that describes none."""
+
+
+class DoubtResolver:
+    """A resolver of submissions in doubt, by the tasks that the provider named in a webhook delivery or a rejection.
+
+    They are hints: each task's status is read, and the task is adopted if the provider knows it and it belongs to no
+    other submission.
+    """
+
+    def __init__(
+        self,
+        api: ProviderApi,
+        journal: SubmissionJournal[Job[Any]],
+        registry: JobRegistry,
+        restorer: JobRestorer,
+        read_request: RequestReader,
+    ) -> None:
+        self._api = api
+        self._journal = journal
+        self._ledger = journal.ledger
+        self._registry = registry
+        self._restorer = restorer
+        self._read_request = read_request
+        self._requests: OrderedDict[int, Request[Any]] = OrderedDict()
+        self._confirmed: dict[int, set[str]] = {}
+        self._denied: Counter[tuple[int, str]] = Counter()
+        self._one_at_a_time = asyncio.Lock()
+
+    def remember(self, entry_id: int, request: Request[Any]) -> None:
+        """Note what was asked, for the memory's ledger keeps nothing of a request of no batch."""
+        self._requests[entry_id] = request
+        if len(self._requests) > _DOUBTS:
+            self._requests.popitem(last=False)
+
+    async def record_named(self, ref: str, request: Request[Any], task_ids: Sequence[str]) -> tuple[str, ...]:
+        """Keep the tasks that a refusal names as hints of its attempt, and return them, less those that are known.
+
+        Known are the tasks of other entries and of jobs in memory, and the one that the request itself names. An id
+        that cannot be looked up or kept is returned: what may have been charged must not be sent again.
+        """
+        known = {task_id for job in self._registry.jobs() for task_id in job.task_ids} | {_named_by(request)}
+        new = tuple(task_id for task_id in task_ids if task_id not in known)
+        try:
+            new = tuple([task_id for task_id in new if not await self._ledger.entries_with_task(task_id)])
+            for task_id in new:
+                await self._ledger.record_delivery(ref, task_id, ended=False)
+        except Exception as fault:  # noqa: BLE001 - a ledger of the caller's own may raise anything
+            log.error("%s: refused, and not in the ledger: %s (%s)", request.label, ", ".join(new), fault)
+        return new
+
+    async def prove(self, entry_id: int, request: Request[Any]) -> tuple[str, ...]:
+        """Return the tasks of an attempt that is being sent, if what was named for it proves them; () if not.
+
+        Raises what the status checks and the ledger raise.
+        """
+        entry = await self._ledger.entry(entry_id)
+        try:
+            return () if entry is None else await self._prove(entry, await self.hints(entry.submission_id), request)
+        finally:
+            self._confirmed.pop(entry_id, None)
+
+    async def hints(self, ref: str | None) -> tuple[str, ...]:
+        """Return the tasks that were named for an attempt, which proves nothing."""
+        return () if ref is None else tuple(one.task_id for one in await self._ledger.deliveries(submission_id=ref))
+
+    async def try_resolve(self, entry_id: int, request: Request[Any] | None = None) -> Job[Any] | None:
+        """Return the job of an entry that was in doubt until now; None while nothing proves what became of it."""
+        async with self._one_at_a_time:
+            entry = await self._ledger.entry(entry_id)
+            if entry is None or entry.state is not State.IN_DOUBT or entry.submission_id is None:
+                return self._journal.job_of(entry_id)
+            request = request or self._request_of(entry)
+            if request is None or entry.base_url != self._journal.base_url:
+                return None
+            named = await self.hints(entry.submission_id)
+            try:
+                proven = await self._prove(entry, named, request)
+            except LedgerError:
+                raise
+            except AioweryError as fault:  # a status check that failed proves nothing
+                proven, why = (), str(fault)
+            else:
+                why = f"no proof of {request.task_count} tasks"
+            if proven:
+                return await self._adopt(entry_id, proven, request)
+            if named:
+                log.warning("%s: stays in doubt; the provider named %s (%s)", request.label, some_of(named), why)
+            return None
+
+    async def _prove(self, entry: Entry, named: Sequence[str], request: Request[Any]) -> tuple[str, ...]:
+        """Return the tasks that are an entry's by all signs, if they are as many as its request has; () if not.
+
+        A part of what was charged must not hide the rest.
+        """
+        if request.direct_timeout is not None:  # it starts no task that could be asked about
+            return ()
+        free = await self._unclaimed(entry, await self._confirmed_by_provider(entry, named, request), request)
+        return tuple(free) if len(free) == request.task_count else ()
+
+    def _request_of(self, entry: Entry) -> Request[Any] | None:
+        with contextlib.suppress(ConfigurationError):
+            return self._requests.get(entry.id) or self._read_request(entry.request)
+        return None
+
+    async def _confirmed_by_provider(self, entry: Entry, named: Sequence[str], request: Request[Any]) -> list[str]:
+        """Return those of the tasks that the provider knows, and whose answers do not contradict the request.
+
+        Each is asked about until the provider does, a few times at most: who forges calls must not make us ask on.
+        """
+        confirmed = self._confirmed.setdefault(entry.id, set())
+        for task_id in named:
+            if task_id in confirmed or self._denied[entry.id, task_id] >= _DENIALS:
+                continue
+            if await self._api.may_belong_to(request, task_id, entry.sent_at or 0.0):
+                confirmed.add(task_id)
+            else:
+                self._denied[entry.id, task_id] += 1
+        return [task_id for task_id in named if task_id in confirmed]
+
+    async def _unclaimed(self, entry: Entry, known: Sequence[str], request: Request[Any]) -> list[str]:
+        """Return those of the tasks that no other entry has and that were named for no other attempt.
+
+        One that is adopted twice would hide a charge. Hints are written before they are read, so of two attempts that
+        settle at once, in two processes even, one at least sees the other's.
+        """
+        elsewhere = (
+            {one.task_id for one in await self._ledger.deliveries() if one.submission_id != entry.submission_id}
+            if known
+            else set()
+        )
+        free = []
+        for task_id in known:
+            taken = task_id in elsewhere or set(await self._ledger.entries_with_task(task_id)) - {entry.id}
+            if not taken or task_id == _named_by(request):
+                free.append(task_id)
+        return free
+
+    async def _adopt(self, entry_id: int, task_ids: Sequence[str], request: Request[Any]) -> Job[Any] | None:
+        try:
+            await self._ledger.resolve_accepted(entry_id, task_ids)
+        except LedgerError:
+            settled = await self._ledger.entry(entry_id)
+            if settled is None or settled.state is State.IN_DOUBT:
+                raise
+            return None  # somebody else who heard of it was quicker
+        log.warning("%s: in doubt no more, the provider named %s", request.label, ", ".join(task_ids))
+        self._requests.pop(entry_id, None)
+        self._confirmed.pop(entry_id, None)
+        adopted = await self._ledger.entry(entry_id)
+        return None if adopted is None else await self._restorer.resume(adopted, request)
+
+
+def _named_by(request: Request[Any]) -> str | None:
+    """Return the task that a request itself names, such as a podcast's second step that of its first."""
+    task_id: str | None = getattr(request, "task_id", None)
+    return task_id

@@ -1,0 +1,21 @@
+"""What the caller asks of one submission."""
+
+from __future__ import annotations
+
+import attrs
+
+from aiowery._core.request import DEFAULT, Timeout
+
+
+@attrs.frozen(kw_only=True)
+class SubmitOptions:
+    """What the caller asks of a submission.
+
+    `job_timeout` and `start_within` are in seconds. `entry_id` is the request's claimed ledger entry, if it has one;
+    `budget` the limit of its batch in credits.
+    """
+
+    job_timeout: Timeout = DEFAULT
+    start_within: float | None = None
+    entry_id: int | None = None
+    budget: float | None = None

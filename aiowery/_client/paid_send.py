@@ -1,0 +1,106 @@
+"""Send a paid request once: every repeat of a paid POST is decided in this file.
+
+A repeat follows only a failure that provably sent nothing, or a rejected key. The two marks of the submission's record
+are written around it: `mark_sending` before the first byte, `mark_unsent` if nothing left.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+import anyio
+
+from aiowery._core.events import log
+from aiowery._core.failures import SubmissionHeld, SubmitFailure, classify_failure, in_doubt_error
+from aiowery._core.messages import HttpRequest
+from aiowery._core.request import Accepted, Request
+from aiowery._http.retry import Decode, IsWanted, RetryingClient
+from aiowery.errors import (
+    AioweryError,
+    APIError,
+    BudgetExceeded,
+    ConfigurationError,
+    LedgerError,
+    UnexpectedResponse,
+)
+
+RecordNamed = Callable[[tuple[str, ...]], Awaitable[tuple[str, ...]]]
+"""Stores the task ids that a rejection holds, and returns those that belong to no task known before."""
+
+
+class SendMarks(Protocol):
+    """The marks that a submission's record writes around its first byte."""
+
+    async def mark_sending(self) -> None:
+        """Record that the next thing to happen is the first byte; an error raised here stops the submission."""
+        ...
+
+    async def mark_unsent(self) -> None:
+        """Record that nothing left."""
+        ...
+
+
+async def send_paid(
+    client: RetryingClient,
+    request: Request[Any],
+    http_request: HttpRequest,
+    decode: Decode[Accepted],
+    *,
+    marks: SendMarks,
+    is_wanted: IsWanted,
+    may_leave: Callable[[], bool],
+    record_named: RecordNamed,
+) -> Accepted:
+    """POST a paid request once; again only after it provably never left, and while it is wanted.
+
+    The tasks that a rejection names go to `record_named` before it is classified; known ones do not count. Raises the
+    provider's rejection, NotSent after the last attempt, SubmissionInDoubt, or what `marks` raises. Raises
+    SubmissionHeld, unsent, if `may_leave` returns False when the first byte is next.
+    """
+
+    async def before_send() -> None:
+        _check_may_leave(may_leave)
+        await marks.mark_sending()
+        _check_may_leave(may_leave)  # that may have changed while the mark was written
+
+    failures = 0
+    while True:
+        sent_at = time.time()
+        try:
+            return await client.send_once(http_request, decode, is_wanted=is_wanted, before_send=before_send)
+        except (ConfigurationError, LedgerError, BudgetExceeded):
+            raise
+        except SubmissionHeld:
+            await marks.mark_unsent()
+            raise
+        except Exception as error:
+            task_ids = await _named_tasks(error, record_named)
+            failure = classify_failure(error)
+            if failure is SubmitFailure.IN_DOUBT:
+                request_id = error.request_id if isinstance(error, AioweryError) else None
+                raise in_doubt_error(request, sent_at, str(error), request_id, task_ids) from error
+            if failure is SubmitFailure.UNSENT:
+                await marks.mark_unsent()
+            failures += 1
+            if failure is not SubmitFailure.UNSENT or failures >= client.retries.max_attempts or not is_wanted():
+                raise
+            pause = client.retries.backoff(failures, None, client.random)
+            log.warning("%s %s: %s; again in %.1f s", http_request.method, http_request.path, error, pause)
+            await anyio.sleep(pause)
+            if not is_wanted():
+                raise
+
+
+def _check_may_leave(may_leave: Callable[[], bool]) -> None:
+    if not may_leave():
+        raise SubmissionHeld("submissions are paused; nothing was sent")
+
+
+async def _named_tasks(error: Exception, record_named: RecordNamed) -> tuple[str, ...]:
+    """Return the tasks that a response without acceptance names, less those that are known."""
+    if not isinstance(error, (APIError, UnexpectedResponse)) or not error.task_ids:
+        return ()
+    error.task_ids = await record_named(error.task_ids)
+    return error.task_ids

@@ -1,0 +1,49 @@
+"""The jobs of an open client: those under way, and those that ended without their result being received."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any, Final
+
+from aiowery._base.snapshot import TaskState
+from aiowery._jobs.job import Job
+
+_UNCOLLECTED: Final = 1000
+
+
+class JobRegistry:
+    """A registry of jobs, with counts of how they ended.
+
+    At most 1,000 ended jobs are kept whose result was not received.
+    """
+
+    def __init__(self) -> None:
+        self.finished: int = 0
+        self.failed: int = 0
+        self._under_way: set[Job[Any]] = set()
+        self._uncollected: OrderedDict[Job[Any], None] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._under_way)
+
+    def jobs(self) -> tuple[Job[Any], ...]:
+        """Return the jobs under way, and those that ended without their result being received."""
+        return (*self._under_way, *self._uncollected)
+
+    def add(self, job: Job[Any]) -> None:
+        """Add a job that is polled, for the first time or again."""
+        self._uncollected.pop(job, None)
+        self._under_way.add(job)
+
+    def collect(self, job: Job[Any]) -> None:
+        """Forget an ended job, because its result was received."""
+        self._uncollected.pop(job, None)
+
+    def end(self, job: Job[Any]) -> Job[Any] | None:
+        """Count a job that ended or outlasted its timeout; return the oldest uncollected one if it is dropped."""
+        if job.done:
+            self.finished += job.state is TaskState.DONE
+            self.failed += job.state is not TaskState.DONE
+        self._under_way.discard(job)
+        self._uncollected[job] = None
+        return self._uncollected.popitem(last=False)[0] if len(self._uncollected) > _UNCOLLECTED else None

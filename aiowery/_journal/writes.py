@@ -1,0 +1,33 @@
+"""Ledger writes beside the work: the caller does not wait, and a failed write is logged."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+from aiowery._base.background import BackgroundTasks
+from aiowery._core.events import log
+from aiowery.errors import LedgerError
+
+
+class LedgerWrites:
+    """The ledger writes of an open client that run in the background."""
+
+    def __init__(self) -> None:
+        self._tasks = BackgroundTasks()
+
+    def start(self, write: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Start a write; a LedgerError is logged."""
+        return self._tasks.spawn(_logged(write))
+
+    async def wait(self) -> None:
+        """Wait until everything is written."""
+        await self._tasks.wait()
+
+
+async def _logged(write: Coroutine[Any, Any, None]) -> None:
+    try:
+        await write
+    except LedgerError as error:
+        log.error("not in the ledger: %s", error)
