@@ -21,6 +21,7 @@ CLEAN_ROOMS: Final = (
     "CONTRIBUTING.md",
     "aiowery/__main__.py",
     "aiowery/testing.py",
+    "docs/architecture.md",
     "noxfile.py",
     "pyproject.toml",
     "tests/docs",
@@ -156,7 +157,7 @@ def _tracked() -> tuple[str, ...]:
 
 
 def _is_skipped(path: Path) -> bool:
-    return any(part in _SKIPPED_FOLDERS or (part.startswith(".") and part != ".ci") for part in path.parts[:-1])
+    return any(part in _SKIPPED_FOLDERS or (part.startswith(".") and part not in {".ci", ".github"}) for part in path.parts[:-1])
 
 
 def _in_room(room: str) -> list[str]:
