@@ -19,6 +19,8 @@ GLOSSARY: Final = HOME / "docs" / "glossary.md"
 CLEAN_ROOMS: Final = (
     ".github",
     "CONTRIBUTING.md",
+    "README.md",
+    "SECURITY.md",
     "aiowery/__main__.py",
     "aiowery/testing.py",
     "docs/architecture.md",
@@ -146,9 +148,10 @@ def _without_verb(name: str, node: ast.AST) -> str:
 
 @cache
 def _tracked() -> tuple[str, ...]:
-    """Return the project's text files, relative to its root: those under version control, else all."""
+    """Return the project's text files, relative to its root: those that git does not ignore, else all."""
     if (HOME / ".git").exists():
-        run = subprocess.run(["git", "ls-files", "-z"], cwd=HOME, capture_output=True, text=True, check=True)  # noqa: S607 - git as the user has it
+        command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+        run = subprocess.run(command, cwd=HOME, capture_output=True, text=True, check=True)
         names = [name for name in run.stdout.split("\0") if name and (HOME / name).is_file()]
     else:
         found = (path.relative_to(HOME) for path in HOME.rglob("*") if path.is_file())
@@ -157,7 +160,10 @@ def _tracked() -> tuple[str, ...]:
 
 
 def _is_skipped(path: Path) -> bool:
-    return any(part in _SKIPPED_FOLDERS or (part.startswith(".") and part not in {".ci", ".github"}) for part in path.parts[:-1])
+    return any(
+        part in _SKIPPED_FOLDERS or (part.startswith(".") and part not in {".ci", ".github"})
+        for part in path.parts[:-1]
+    )
 
 
 def _in_room(room: str) -> list[str]:
