@@ -93,16 +93,16 @@ async def of_ours(http: Literal["fast"] | None, url: str, jobs: int, lateness: L
         held = []
         for start in range(0, jobs, _AT_ONCE):
             held += await asyncio.gather(*map(client.submit, requests[start : start + _AT_ONCE]))
-        scheduler: Any = client._runtime._poller._scheduler  # noqa: SLF001 - nobody else knows when a look was due
-        look, tick, now = scheduler._look, scheduler._tick, asyncio.get_running_loop().time  # noqa: SLF001
+        scheduler: Any = client._runtime._poller._scheduler
+        look, tick, now = scheduler._look, scheduler._tick, asyncio.get_running_loop().time
 
         async def timed(job: Any) -> float | None:
-            lateness.append(now() - job.look_slot * tick)
+            lateness.append(now() - job._poll_slot * tick)
             pause: float | None = await look(job)
             return pause
 
-        scheduler._look = timed  # noqa: SLF001
-        yield lambda: sum(job.due for job in held)
+        scheduler._look = timed
+        yield lambda: sum(job._is_due for job in held)
 
 
 Get = Callable[[str], Awaitable[Any]]

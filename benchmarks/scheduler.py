@@ -166,7 +166,7 @@ class _Keeper:
     def ensure_polled(self, job: Job[Any]) -> None:
         pass
 
-    def collected(self, job: Job[Any]) -> None:
+    def on_collected(self, job: Job[Any]) -> None:
         pass
 
 

@@ -45,15 +45,15 @@ class JobRestorer:
         job: Job[ResultT] = Job(
             _accepted(entry), self._poller, request=request, result_type=result_type, kind=request.kind
         )
-        job.take(load_snapshots(entry))
+        job._take(load_snapshots(entry))
         if entry.state is State.DONE:
             result = result_type.from_snapshots(job.snapshots, seconds=entry.seconds, request_id=entry.request_id)
-            job.settle(result, None)
+            job._settle(result, None)
             return job
         error = load_error(entry)
         if not isinstance(error, JobError):
             raise error
-        job.settle(None, error)
+        job._settle(None, error)
         return job
 
     async def resume(self, entry: Entry, request: Request[ResultT]) -> Job[ResultT] | None:
@@ -64,8 +64,8 @@ class JobRestorer:
         # Its tasks take slots at the provider, which would reject submissions beyond them.
         ticket = self._queue.new_ticket(len(entry.task_ids)) if request.direct_timeout is None else None
         job: Job[ResultT] = self.attach(_accepted(entry), result_type, request.kind, ticket, sent_at=entry.sent_at)
-        job.record = self._journal.watch_entry(entry.id, job)
-        if entry.submission_id is not None and job.line is None:
+        job._record = self._journal.watch_entry(entry.id, job)
+        if entry.submission_id is not None and job._webhook is None:
             self._webhooks.register(job, entry.submission_id, awaited=False)
         return job
 
@@ -86,7 +86,7 @@ class JobRestorer:
         """
         # A podcast's two steps share one task, so the ids alone do not distinguish jobs.
         same = (job for job in self._registry.jobs() if job.task_ids == accepted.task_ids)
-        known = next((job for job in same if result_type in {Result, job.result_type}), None)
+        known = next((job for job in same if result_type in {Result, job._result_type}), None)
         if known is not None:
             return known
         for task_id in accepted.task_ids:
@@ -95,7 +95,7 @@ class JobRestorer:
             ticket.queue.reserve(ticket)
         job = Job(accepted, self._poller, request=None, result_type=result_type, kind=kind, ticket=ticket)
         if sent_at is not None:  # a clock that was set back makes no job younger than it is
-            job.accepted_at -= max(0.0, time.time() - sent_at)
+            job._accepted_at -= max(0.0, time.time() - sent_at)
         self._poller.track(job, timeout=DEFAULT)
         return job
 

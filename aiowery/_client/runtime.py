@@ -159,12 +159,12 @@ class ClientRuntime:
 
     def _record_end(self, job: Job[Any], end: JobEnd) -> None:
         """Write a job's end; let another process poll a job that outlasted its timeout."""
-        if isinstance(job.record, SubmissionRecord):
+        if isinstance(job._record, SubmissionRecord):
             if job.done:
-                self.journal.record_end(job.record, end)
-                job.record = None
+                self.journal.record_end(job._record, end)
+                job._record = None
             else:
-                self.journal.disown(job.record)
+                self.journal.disown(job._record)
 
     def _unregister_webhook(self, job: Job[Any], _: JobEnd) -> None:
         if job.done:
@@ -174,8 +174,8 @@ class ClientRuntime:
         """Count the end, and drop the oldest job whose result was not received, if there are too many."""
         dropped = self.registry.end(job)
         if dropped is not None:
-            if isinstance(dropped.record, SubmissionRecord):
-                self.journal.forget(dropped.record)
+            if isinstance(dropped._record, SubmissionRecord):
+                self.journal.forget(dropped._record)
             self._webhooks.unregister(dropped)
 
     def emit_low_credits(self, balance: float) -> None:
@@ -219,8 +219,8 @@ class ClientRuntime:
             log.warning("closed with %d jobs under way; client.job(task_id) finds them again: %s", len(left), ids)
         await self._poller.aclose(left)
         for job in left:
-            if job.ticket is not None and job.places:
-                job.ticket.queue.release(job.ticket, job.places)
+            if job._ticket is not None and job._slots:
+                job._ticket.queue.release(job._ticket, job._slots)
 
 
 def _queue_state_file(config: ClientConfig) -> QueueStateFile | None:

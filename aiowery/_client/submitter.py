@@ -335,10 +335,10 @@ class Submitter:
         try:
             self._report_accepted(request, accepted)
         finally:  # an error of a log handler or an observer must not lose what was paid for
-            job.record = record
+            job._record = record
             self._journal.attach_job(record, job)
             self._journal.limit_price_wait(record, self._poller.timeout_seconds(request.kind, DEFAULT))
-            job.take(accepted.snapshots)
+            job._take(accepted.snapshots)
             self._webhooks.register(job, submission.submission_id, awaited=submission.has_webhook)
             self._poller.track(job, timeout=submission.options.job_timeout)
         return job

@@ -40,17 +40,17 @@ class WebhookRegistry:
     def register(self, job: Job[Any], submission_id: str, *, awaited: bool) -> None:
         """Wait for a job's deliveries; `awaited` if the provider was asked to send them."""
         delivered = self._early.pop(submission_id, None) in job.task_ids
-        if self._webhooks is None or not job.open_task_ids:
+        if self._webhooks is None or not job._open_task_ids:
             return
-        job.line = WebhookState(submission_id, awaited, has_delivered=delivered, woken=delivered)
+        job._webhook = WebhookState(submission_id, awaited, has_delivered=delivered, woken=delivered)
         self._jobs[submission_id] = job
         self._registered.set()
 
     def unregister(self, job: Job[Any], _end: JobEnd | None = None) -> None:
         """Stop waiting for a job's deliveries; later ones are accepted and change nothing."""
-        if job.line is None or self._jobs.pop(job.line.submission_id, None) is None:
+        if job._webhook is None or self._jobs.pop(job._webhook.submission_id, None) is None:
             return
-        self._ended[job.line.submission_id] = None
+        self._ended[job._webhook.submission_id] = None
         if len(self._ended) > _REMEMBERED:
             self._ended.popitem(last=False)
 
@@ -67,10 +67,10 @@ class WebhookRegistry:
         if submission_id in self._ended:
             return True
         job = self._jobs.get(submission_id)
-        if job is None or job.line is None:
+        if job is None or job._webhook is None:
             return None
-        if finished and task_id in job.open_task_ids:
-            self._poller.on_webhook(job, job.line)
+        if finished and task_id in job._open_task_ids:
+            self._poller.on_webhook(job, job._webhook)
         return task_id in job.task_ids
 
     async def wait_for_job(self, seconds: float) -> None:

@@ -15,7 +15,7 @@ from aiowery._queue.submission_queue import Ticket
 from aiowery.errors import JobError, JobTimeout
 
 
-class Keeper(Protocol):
+class JobKeeper(Protocol):
     """What a job needs of the client that looks after it."""
 
     def timeout_seconds(self, kind: Kind | None, timeout: Timeout) -> float:
@@ -26,7 +26,7 @@ class Keeper(Protocol):
         """See that the job is looked at until its last waiter's deadline; ClientClosed if that cannot be."""
         ...
 
-    def collected(self, job: Job[Any]) -> None:
+    def on_collected(self, job: Job[Any]) -> None:
         """Note that somebody has received the job's end."""
         ...
 
@@ -50,32 +50,32 @@ class Job(ScheduledItem, Generic[ResultT]):
     """
 
     __slots__ = (
+        "_accepted_at",
+        "_deadline",
         "_error",
+        "_failures",
         "_keeper",
+        "_last_running",
         "_loop",
+        "_open_task_ids",
+        "_record",
         "_result",
+        "_result_type",
         "_seen",
+        "_ticket",
         "_waiters",
-        "accepted_at",
-        "deadline",
-        "failures",
+        "_webhook",
         "kind",
-        "last_running",
-        "line",
-        "open_task_ids",
         "provider_batch_id",
-        "record",
         "request",
         "request_id",
-        "result_type",
         "task_ids",
-        "ticket",
     )
 
     def __init__(
         self,
         accepted: Accepted,
-        keeper: Keeper,
+        keeper: JobKeeper,
         *,
         request: Request[ResultT] | None,
         result_type: type[ResultT],
@@ -85,19 +85,19 @@ class Job(ScheduledItem, Generic[ResultT]):
         super().__init__()
         self.request: Request[ResultT] | None = request
         self.task_ids: tuple[str, ...] = accepted.task_ids
-        self.open_task_ids: tuple[str, ...] = accepted.task_ids
+        self._open_task_ids: tuple[str, ...] = accepted.task_ids
         self.provider_batch_id: str | None = accepted.provider_batch_id
         self.request_id: str | None = accepted.request_id
-        self.result_type: type[ResultT] = result_type
+        self._result_type: type[ResultT] = result_type
         self.kind: Kind | None = kind
         self._loop = asyncio.get_running_loop()
-        self.accepted_at: float = self._loop.time()
-        self.deadline: float = self.accepted_at
-        self.failures: int = 0
-        self.last_running: float = 0.0
-        self.ticket: Ticket | None = ticket
-        self.line: WebhookState | None = None
-        self.record: object | None = None
+        self._accepted_at: float = self._loop.time()
+        self._deadline: float = self._accepted_at
+        self._failures: int = 0
+        self._last_running: float = 0.0
+        self._ticket: Ticket | None = ticket
+        self._webhook: WebhookState | None = None
+        self._record: object | None = None
         self._keeper = keeper
         self._seen: tuple[Snapshot | None, ...] = (None,) * len(accepted.task_ids)
         self._waiters: tuple[_Waiter, ...] = ()
@@ -114,7 +114,7 @@ class Job(ScheduledItem, Generic[ResultT]):
     @property
     def age(self) -> float:
         """Seconds since acceptance."""
-        return self._loop.time() - self.accepted_at
+        return self._loop.time() - self._accepted_at
 
     @property
     def done(self) -> bool:
@@ -132,9 +132,9 @@ class Job(ScheduledItem, Generic[ResultT]):
         return tuple(snapshot for snapshot in self._seen if snapshot is not None)
 
     @property
-    def places(self) -> int:
+    def _slots(self) -> int:
         """The places that it still holds in its lane."""
-        return 0 if self.ticket is None else self.ticket.slots
+        return 0 if self._ticket is None else self._ticket.slots
 
     @property
     def credits(self) -> float | None:
@@ -167,7 +167,7 @@ class Job(ScheduledItem, Generic[ResultT]):
         JobTimeout (await the job again to go on waiting) or ClientClosed.
         """
         if not self.done:  # not through `ended`: that would be one more coroutine for every waiter
-            end = self._begin_to_wait(self.until(timeout))
+            end = self._begin_to_wait(self._until(timeout))
             try:
                 await end
             finally:
@@ -177,7 +177,7 @@ class Job(ScheduledItem, Generic[ResultT]):
     async def wait_finished(self, *, timeout: Timeout = DEFAULT) -> None:
         """Return once all tasks have ended, well or badly; raises JobTimeout or ClientClosed like `wait`."""
         if not self.done:
-            end = self._begin_to_wait(self.until(timeout))
+            end = self._begin_to_wait(self._until(timeout))
             try:
                 await end
             finally:
@@ -185,7 +185,7 @@ class Job(ScheduledItem, Generic[ResultT]):
 
     def result(self) -> ResultT:
         """Return the result of a job that is done, or raise its error; from then on `client.jobs()` forgets it."""
-        self._keeper.collected(self)
+        self._keeper.on_collected(self)
         if self._error is not None:
             raise copy.copy(self._error)
         return cast("ResultT", self._result)
@@ -196,7 +196,7 @@ class Job(ScheduledItem, Generic[ResultT]):
         What is known already comes first. A job that fails ends the iteration; `await job` says why. Raises
         JobTimeout like `wait`.
         """
-        until = self.until(timeout)
+        until = self._until(timeout)
         shown: dict[str, Snapshot] = {}
         while True:
             ended = self.done
@@ -216,7 +216,7 @@ class Job(ScheduledItem, Generic[ResultT]):
 
     # What follows is for the client that keeps the job.
 
-    def take(self, snapshots: Iterable[Snapshot]) -> list[Snapshot]:
+    def _take(self, snapshots: Iterable[Snapshot]) -> list[Snapshot]:
         """Remember what a look showed; return what is new in it. Ended tasks stay as they ended."""
         news = []
         for snapshot in snapshots:
@@ -228,31 +228,31 @@ class Job(ScheduledItem, Generic[ResultT]):
                 continue
             self._seen = (*self._seen[:place], snapshot, *self._seen[place + 1 :])
             if snapshot.state.terminal:
-                self.open_task_ids = tuple(one for one in self.open_task_ids if one != snapshot.task_id)
+                self._open_task_ids = tuple(one for one in self._open_task_ids if one != snapshot.task_id)
             if not snapshot.same_progress_as(before):
                 news.append(snapshot)
         if news:
             self._wake(waiter for waiter in self._waiters if waiter.on_news)
         return news
 
-    def settle(self, result: ResultT | None, error: JobError | None) -> None:
+    def _settle(self, result: ResultT | None, error: JobError | None) -> None:
         """End the job and wake everybody who waits."""
         self._result, self._error = result, error
         self._wake(self._waiters)
 
-    def expire(self, now: float) -> float | None:
+    def _expire(self, now: float) -> float | None:
         """Time out the waiters whose deadline has passed; return the next one, None when patience is over."""
         for waiter in self._waiters:
             if waiter.until <= now and not waiter.done():
-                waiter.set_exception(self.timeout())
-        return self.next_deadline(now)
+                waiter.set_exception(self._timeout_error())
+        return self._next_deadline(now)
 
-    def next_deadline(self, now: float) -> float | None:
+    def _next_deadline(self, now: float) -> float | None:
         """Return the first deadline still to be kept: a waiter's, though it may have passed, or the job's own."""
         deadlines = [waiter.until for waiter in self._waiters if not waiter.done()]
-        return min(deadlines + [self.deadline] * (self.deadline > now), default=None)
+        return min(deadlines + [self._deadline] * (self._deadline > now), default=None)
 
-    def timeout(self) -> JobTimeout:
+    def _timeout_error(self) -> JobTimeout:
         """Return the error that says our patience ended."""
         return JobTimeout(
             f"{self.label}: not finished {self.age:.0f} s after acceptance (task ids {', '.join(self.task_ids)});"
@@ -263,11 +263,11 @@ class Job(ScheduledItem, Generic[ResultT]):
             job=self,
         )
 
-    def until(self, timeout: Timeout) -> float:
+    def _until(self, timeout: Timeout) -> float:
         """Return the loop time of a deadline counted from acceptance, or from now if that has passed."""
         patience = self._keeper.timeout_seconds(self.kind, timeout)
         now = self._loop.time()
-        return self.accepted_at + patience if self.accepted_at + patience > now else now + patience
+        return self._accepted_at + patience if self._accepted_at + patience > now else now + patience
 
     def _begin_to_wait(self, until: float, *, on_news: bool = False) -> _Waiter:
         """Return what wakes at the end, or at news, or is told at `until` that patience is over."""

@@ -81,12 +81,12 @@ class JobPoller:
 
     def track(self, job: Job[Any], *, timeout: Timeout) -> None:
         """Look after a job: until its kind's usual deadline at least, longer if the caller is more patient."""
-        job.deadline = max(job.until(DEFAULT), job.until(timeout))
+        job._deadline = max(job._until(DEFAULT), job._until(timeout))
         self._registry.add(job)
         if self._closed:
             self._end(job, None, job_errors.closed(job))
-        elif job.open_task_ids:
-            self._scheduler.track(job, after=self._first_poll(job), deadline=job.deadline)
+        elif job._open_task_ids:
+            self._scheduler.track(job, after=self._first_poll(job), deadline=job._deadline)
         else:
             self._settle(job)
 
@@ -94,12 +94,12 @@ class JobPoller:
         """See that the job is looked at until its last waiter's deadline, anew if nobody looked any more."""
         if self._closed:
             raise job_errors.closed(job)
-        deadline = job.next_deadline(self._loop.time())
+        deadline = job._next_deadline(self._loop.time())
         if deadline is None:
             return
-        if job.watched:
+        if job._is_tracked:
             self._scheduler.set_deadline(job, deadline)
-            if job.line is not None:  # looks that wait for a call must not outwait who waits for the result
+            if job._webhook is not None:  # looks that wait for a call must not outwait who waits for the result
                 self._scheduler.poll_by(job, self._latest_poll(deadline))
         elif not job.done:
             self._registry.add(job)
@@ -113,16 +113,16 @@ class JobPoller:
         if job.done or self._closed:
             return
         line.has_delivered = True
-        if not job.watched:  # our patience had ended
+        if not job._is_tracked:  # our patience had ended
             self._registry.add(job)
             self._scheduler.track(job, after=0.0, deadline=self._loop.time() + self._policy.not_found_grace)
-        if job.due or not (line.woken or line.useless_wakeups):
+        if job._is_due or not (line.woken or line.useless_wakeups):
             self._scheduler.poll_now(job)
         elif not line.woken:
             self._scheduler.poll_by(job, line.polled_at + self._policy.max_interval)
         line.woken = True
 
-    def collected(self, job: Job[Any]) -> None:
+    def on_collected(self, job: Job[Any]) -> None:
         """Note that somebody has received the job's end."""
         self._registry.collect(job)
 
@@ -152,10 +152,10 @@ class JobPoller:
         for job in jobs:
             self._scheduler.forget(job)
             if not job.done:
-                job.settle(None, job_errors.closed(job))
+                job._settle(None, job_errors.closed(job))
 
     def _first_poll(self, job: Job[Any]) -> float:
-        if job.request is None or (job.line is not None and job.line.woken):
+        if job.request is None or (job._webhook is not None and job._webhook.woken):
             return 0.0
         usual = self._policy.first_poll_after(self._learned_delay(job), self._random)
         return max(usual, self._webhook_wait(job))
@@ -169,7 +169,7 @@ class JobPoller:
 
         A call that looks do not confirm (yet) makes the next ones come soon, each later than the one before.
         """
-        line = job.line
+        line = job._webhook
         if line is None or line.woken or not line.awaited or self.fallback.seconds <= self._policy.max_interval:
             return 0.0
         seconds = (
@@ -178,7 +178,7 @@ class JobPoller:
             else self._policy.max_interval * 2.0 ** min(line.useless_wakeups - 2, 63)
         )
         caught = min(seconds, self.fallback.seconds) * (1.0 - _DRIFT * self._random())
-        deadline = job.next_deadline(self._loop.time())
+        deadline = job._next_deadline(self._loop.time())
         return caught if deadline is None else min(caught, self._latest_poll(deadline) - self._loop.time())
 
     def _latest_poll(self, deadline: float) -> float:
@@ -192,7 +192,7 @@ class JobPoller:
 
     async def _poll(self, job: Job[Any]) -> float | None:
         """Ask about the job; return the seconds until the next look, None when it has ended."""
-        called = _take_wakeup(job.line)
+        called = _take_wakeup(job._webhook)
         try:
             snapshots = await self._fetcher.fetch(job)
         except AioweryError as error:
@@ -200,39 +200,41 @@ class JobPoller:
         except Exception as fault:  # noqa: BLE001 - a failing look must never end a job
             log.exception("a status check raised what nobody foresaw; the job goes on")
             return self._on_poll_failed(job, UnexpectedResponse(f"{type(fault).__name__}: {fault}"))
-        snapshots = [job.result_type.interpret(snapshot) for snapshot in snapshots]
-        job.failures = 0
-        before = len(job.open_task_ids)
+        snapshots = [job._result_type.interpret(snapshot) for snapshot in snapshots]
+        job._failures = 0
+        before = len(job._open_task_ids)
         if log.isEnabledFor(logging.DEBUG):
             for snapshot in snapshots:
                 log.debug("task %s: %s", snapshot.task_id, snapshot.raw_status, extra={"task_ids": job.task_ids})
-        for snapshot in job.take(snapshots):
+        for snapshot in job._take(snapshots):
             self._report_change(job, snapshot)
-        ended = before - len(job.open_task_ids)
+        ended = before - len(job._open_task_ids)
         self._release_slots(job, ended)
-        if job.line is not None:
-            self._update_webhook_state(job, job.line, called=called, confirmed=ended > 0)
-        if not job.open_task_ids:
+        if job._webhook is not None:
+            self._update_webhook_state(job, job._webhook, called=called, confirmed=ended > 0)
+        if not job._open_task_ids:
             interval = self._observe_duration(job)
             self._learn_fallback(job)
             self._settle(job, interval)
             return None
-        job.last_running = job.age
+        job._last_running = job.age
         return self._next_poll(job)
 
     def _on_poll_failed(self, job: Job[Any], error: AioweryError) -> float | None:
         """A look failed: never the job's end, unless the provider has lost it."""
-        job.failures += 1
-        job.again = False  # a call that came meanwhile waits for the next look, as those do that come from here on
-        if job.line is not None:
-            job.line.woken = job.line.has_delivered
+        job._failures += 1
+        job._poll_again = (
+            False  # a call that came meanwhile waits for the next look, as those do that come from here on
+        )
+        if job._webhook is not None:
+            job._webhook.woken = job._webhook.has_delivered
         if isinstance(error, NotFound) and self._fetcher.is_lost(job):
             self._end(job, None, job_errors.lost(job, error))
             return None
         asked = retry_after(error)
         # One failure says nothing; being told to ask less, without a number, does.
         told_off = isinstance(error, RateLimited) and asked is None
-        pause = self._policy.after_failures(job.failures + told_off, self._random)
+        pause = self._policy.after_failures(job._failures + told_off, self._random)
         if asked is not None:
             asked = min(asked, self._policy.max_backoff)
             self._scheduler.pause(asked)
@@ -243,7 +245,7 @@ class JobPoller:
             job.label,
             error,
             pause,
-            extra={"task_ids": job.task_ids, "failures": job.failures, "request_id": error.request_id},
+            extra={"task_ids": job.task_ids, "failures": job._failures, "request_id": error.request_id},
         )
         self._events.emit(PollFailed(task_ids=job.task_ids, pause=pause, error=error))
         return pause
@@ -260,17 +262,17 @@ class JobPoller:
 
     def _release_slots(self, job: Job[Any], tasks: int) -> None:
         """Give back the places of tasks that have ended."""
-        slots = min(tasks, job.places)
-        if slots and job.ticket is not None:
-            job.ticket.release(slots)
+        slots = min(tasks, job._slots)
+        if slots and job._ticket is not None:
+            job._ticket.release(slots)
 
     def _observe_duration(self, job: Job[Any]) -> Interval | None:
         """Return the bounds of the job's duration, and let the estimator observe them; None if it was re-attached."""
-        if job.line is not None and job.line.has_delivered:
-            job.last_running = job.age  # a delivery comes at the very end, an end without one lies between two polls
+        if job._webhook is not None and job._webhook.has_delivered:
+            job._last_running = job.age  # a delivery comes at the very end, an end without one lies between two polls
         if job.request is None:
             return None
-        interval = job.last_running, job.age
+        interval = job._last_running, job.age
         self._durations.observe(job.timing_key, interval)
         return interval
 
@@ -282,13 +284,13 @@ class JobPoller:
         elif called or line.useless_wakeups:
             line.useless_wakeups += 1
         if called and not confirmed:  # another call in the meantime knows no better
-            job.again = False
+            job._poll_again = False
 
     def _learn_fallback(self, job: Job[Any]) -> None:
         """Learn whether a call or a look was first to tell of the end."""
-        if job.line is None or not job.line.awaited:
+        if job._webhook is None or not job._webhook.awaited:
             return
-        if job.line.has_delivered:
+        if job._webhook.has_delivered:
             self.fallback.record_delivery()
         else:
             self.fallback.record_missed()
@@ -299,7 +301,7 @@ class JobPoller:
         if all(snapshot.state is TaskState.FAILED for snapshot in snapshots):
             self._end(job, None, job_errors.failed(job, snapshots), interval)
             return
-        result = job.result_type.from_snapshots(snapshots, seconds=job.age, request_id=job.request_id)
+        result = job._result_type.from_snapshots(snapshots, seconds=job.age, request_id=job.request_id)
         if result.is_empty:
             self._end(job, None, job_errors.empty(job, snapshots), interval)
         else:
@@ -307,10 +309,10 @@ class JobPoller:
 
     def _end(self, job: Job[Any], result: Any, error: JobError | None, interval: Interval | None = None) -> None:
         self._scheduler.forget(job)
-        self._release_slots(job, job.places)
-        if error is None and job.ticket is not None and job.request is not None:
-            job.ticket.finished()
-        job.settle(result, error)
+        self._release_slots(job, job._slots)
+        if error is None and job._ticket is not None and job.request is not None:
+            job._ticket.finished()
+        job._settle(result, error)
         end = _end_of(job, error, interval)
         _log_end(job, end)
         self._events.emit(
@@ -318,7 +320,7 @@ class JobPoller:
                 task_ids=job.task_ids,
                 label=job.label,
                 seconds=end.seconds,
-                last_running=job.last_running,
+                last_running=job._last_running,
                 timing_key=end.timing_key,
                 credits=end.credits,
                 error=error,
@@ -328,12 +330,12 @@ class JobPoller:
 
     def _expire(self, job: Job[Any]) -> float | None:
         """Time out the waiters of a job; return the next deadline. After the last one the job gives up its slots."""
-        deadline = job.expire(self._loop.time())
+        deadline = job._expire(self._loop.time())
         if deadline is None:
-            error = job.timeout()
-            extra = {"task_ids": job.task_ids, "last_running": job.last_running, "timing_key": job.timing_key}
+            error = job._timeout_error()
+            extra = {"task_ids": job.task_ids, "last_running": job._last_running, "timing_key": job.timing_key}
             log.warning("%s", error, extra=extra)
-            self._release_slots(job, job.places)
+            self._release_slots(job, job._slots)
             self._report_end(job, _end_of(job, error, None))
         return deadline
 
@@ -360,7 +362,7 @@ def _log_end(job: Job[Any], end: JobEnd) -> None:
     extra = {
         "task_ids": job.task_ids,
         "seconds": end.seconds,
-        "last_running": job.last_running,
+        "last_running": job._last_running,
         "timing_key": end.timing_key,
         "credits": end.credits,
         "request_id": job.request_id,

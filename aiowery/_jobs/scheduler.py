@@ -28,14 +28,14 @@ _EARLY: Final = 1e-6
 class ScheduledItem:
     """What the scheduler keeps with each job."""
 
-    __slots__ = ("again", "deadline_slot", "due", "look_slot", "watched")
+    __slots__ = ("_deadline_slot", "_is_due", "_is_tracked", "_poll_again", "_poll_slot")
 
     def __init__(self) -> None:
-        self.watched: bool = False
-        self.due: bool = False
-        self.again: bool = False
-        self.look_slot: int = -1
-        self.deadline_slot: int = -1
+        self._is_tracked: bool = False
+        self._is_due: bool = False
+        self._poll_again: bool = False
+        self._poll_slot: int = -1
+        self._deadline_slot: int = -1
 
 
 W = TypeVar("W", bound=ScheduledItem)
@@ -114,34 +114,34 @@ class PollScheduler(Generic[W]):
 
     def track(self, item: W, *, after: float, deadline: float) -> None:
         """Begin to look at the item, first `after` so many seconds, until `deadline` (a loop time or infinity)."""
-        item.watched = True
+        item._is_tracked = True
         self._watched += 1
-        if not item.due:
+        if not item._is_due:
             self._reschedule(item, self._loop.time() + after)
         self.set_deadline(item, deadline)
 
     def forget(self, item: W) -> None:
         """Stop looking at the item."""
-        if item.watched:
-            item.watched = False
+        if item._is_tracked:
+            item._is_tracked = False
             self._watched -= 1
-            self._looks.discard(item, item.look_slot)
-            self._deadlines.discard(item, item.deadline_slot)
+            self._looks.discard(item, item._poll_slot)
+            self._deadlines.discard(item, item._deadline_slot)
 
     def set_deadline(self, item: W, deadline: float) -> None:
         """Move the moment at which the item expires."""
-        self._deadlines.discard(item, item.deadline_slot)
+        self._deadlines.discard(item, item._deadline_slot)
         if deadline < inf:
-            item.deadline_slot = self._deadlines.add(item, deadline)
+            item._deadline_slot = self._deadlines.add(item, deadline)
             self._arm()
 
     def poll_now(self, item: W) -> None:
         """Look at a watched item at once; if a look is under way, which may have come too early, once more after it."""
-        if item.due:
-            item.again = True
-        elif item.watched:
-            self._looks.discard(item, item.look_slot)
-            item.due = True
+        if item._is_due:
+            item._poll_again = True
+        elif item._is_tracked:
+            self._looks.discard(item, item._poll_slot)
+            item._is_due = True
             self._due.append(item)
             if self._held():
                 self._arm()
@@ -150,8 +150,8 @@ class PollScheduler(Generic[W]):
 
     def poll_by(self, item: W, moment: float) -> None:
         """Look at a watched item at that moment (a loop time), if its next look would be later."""
-        if item.watched and not item.due and item.look_slot * self._tick > moment:
-            self._looks.discard(item, item.look_slot)
+        if item._is_tracked and not item._is_due and item._poll_slot * self._tick > moment:
+            self._looks.discard(item, item._poll_slot)
             self._reschedule(item, moment)
 
     def pause(self, seconds: float) -> None:
@@ -186,8 +186,8 @@ class PollScheduler(Generic[W]):
         return self._held_until > self._loop.time() + _EARLY
 
     def _reschedule(self, item: W, moment: float) -> None:
-        item.look_slot = self._looks.add(item, moment)
-        if self._timer is None or item.look_slot * self._tick < self._timer.when():
+        item._poll_slot = self._looks.add(item, moment)
+        if self._timer is None or item._poll_slot * self._tick < self._timer.when():
             self._arm()
 
     def _arm(self) -> None:
@@ -208,7 +208,7 @@ class PollScheduler(Generic[W]):
             self._sweep(item)
         if not self._held():
             for item in self._looks.due(now):
-                item.due = True
+                item._is_due = True
                 self._due.append(item)
             self._fan_out()
         self._arm()
@@ -218,7 +218,7 @@ class PollScheduler(Generic[W]):
         if deadline is None:
             self.forget(item)
         elif deadline < inf:
-            item.deadline_slot = self._deadlines.add(item, deadline)
+            item._deadline_slot = self._deadlines.add(item, deadline)
 
     def _fan_out(self) -> None:
         """See that a runner is up for each due item, as far as there are places."""
@@ -267,8 +267,8 @@ class PollScheduler(Generic[W]):
 
     async def _poll_one(self, item: W) -> None:
         pause = None
-        item.again = False
-        if item.watched:
+        item._poll_again = False
+        if item._is_tracked:
             self._made += 1
             self._under_way += 1
             try:
@@ -278,8 +278,8 @@ class PollScheduler(Generic[W]):
                 pause = self._tick * _TICKS_AFTER_A_FAULT
             finally:
                 self._under_way -= 1
-        item.due = False
+        item._is_due = False
         if pause is None:
             self.forget(item)
-        elif item.watched:
-            self._reschedule(item, self._loop.time() + (0.0 if item.again else pause))
+        elif item._is_tracked:
+            self._reschedule(item, self._loop.time() + (0.0 if item._poll_again else pause))

@@ -20,7 +20,7 @@ class StatusFetcher:
 
     async def fetch(self, job: Job[Any]) -> list[Snapshot]:
         """Return the job's statuses: with one request for the whole batch if there is one, else one per open task."""
-        open_ids = job.open_task_ids
+        open_ids = job._open_task_ids
         if len(open_ids) == 1:
             return [await self._fetch_task(job, open_ids[0])]
         snapshots: list[Snapshot] = []
@@ -43,7 +43,7 @@ class StatusFetcher:
             job.provider_batch_id = None
             return []
         own = [snapshot for snapshot in snapshots or () if snapshot.task_id in job.task_ids]
-        if snapshots is not None and not {snapshot.task_id for snapshot in own}.issuperset(job.open_task_ids):
+        if snapshots is not None and not {snapshot.task_id for snapshot in own}.issuperset(job._open_task_ids):
             job.provider_batch_id = None
         return own
 

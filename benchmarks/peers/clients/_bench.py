@@ -133,7 +133,7 @@ async def _leave(peer: Peer, report: Report) -> None:
     *left, last = enumerate(report.plan.jobs)
     callers = [asyncio.ensure_future(peer.run(text(seconds, number), report.named.add)) for number, seconds in left]
     for leave, caller in sorted(zip(report.plan.leave, callers, strict=True), key=lambda pair: pair[0]):
-        await asyncio.sleep(leave - (time.monotonic() - report._began))  # noqa: SLF001 - ours
+        await asyncio.sleep(leave - (time.monotonic() - report._began))
         caller.cancel()
     await asyncio.wait(callers, timeout=5)
     await _one(peer, report, None, *last)
