@@ -68,13 +68,17 @@ from aiowery.errors import AioweryError
 # What runs comes when it is asked for: with asyncio and the providers the import would take three times as long.
 _HOMES: Final = {
     "_jobs.job": ("Job",),
+    "_client.client": ("Client",),
     "_client.stream": ("OutcomeStream",),
+    "_core.provider": ("Provider",),
     "betterwaifu": ("BetterWaifu",),
     "weryai": ("WeryAI",),
 }
 
 if TYPE_CHECKING:
+    from aiowery._client.client import Client
     from aiowery._client.stream import OutcomeStream
+    from aiowery._core.provider import Provider
     from aiowery._jobs.job import Job
     from aiowery.betterwaifu import BetterWaifu
     from aiowery.weryai import WeryAI
@@ -89,6 +93,7 @@ __all__ = (
     "Asset",
     "AudioResult",
     "BetterWaifu",
+    "Client",
     "ClientStatistics",
     "Event",
     "File",
@@ -106,6 +111,7 @@ __all__ = (
     "PollFailed",
     "PollPolicy",
     "PollStatistics",
+    "Provider",
     "QueueBackedOff",
     "QueueStatistics",
     "RedactionFilter",

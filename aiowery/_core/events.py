@@ -21,8 +21,22 @@ _SECRETS: Final = re.compile(r"(?i)\bbearer\s+\S+|\b(?:sk-|bw_)[\w-]{4,}")
 _formatter: Final = logging.Formatter()
 
 
+_keys: Final[dict[str, None]] = {}
+_KEPT_KEYS: Final = 100
+
+
+def redact_key(key: str) -> None:
+    """Redact this key from now on, whatever it looks like; the latest 100 keys are kept in memory for that."""
+    if not _SECRETS.fullmatch(key):
+        _keys[key] = None
+        if len(_keys) > _KEPT_KEYS:
+            del _keys[next(iter(_keys))]
+
+
 def redact(text: str) -> str:
-    """Return the text with everything that looks like an API key replaced by stars."""
+    """Return the text with all keys in use, and everything that looks like an API key, replaced by stars."""
+    for key in tuple(_keys):
+        text = text.replace(key, "***")
     return _SECRETS.sub("***", text)
 
 

@@ -1,100 +1,123 @@
-"""What the generic client needs to know of a provider: a pure translator between values and wire."""
+"""The provider contract: a pure translator between requests and HTTP messages."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from aiowery._base.snapshot import Snapshot
 from aiowery._core.media import UploadFile
 from aiowery._core.messages import HttpRequest, HttpResponse
 from aiowery._core.request import Accepted, Request
 from aiowery._core.webhook_config import TaskDelivery
-from aiowery.errors import APIError
+from aiowery.errors import (
+    APIError,
+    AuthenticationError,
+    DailyLimitReached,
+    InsufficientCredits,
+    PermissionDenied,
+)
 
 
-class Provider(Protocol):
-    """Encodes requests and decodes answers, without I/O, clock or state.
+class Provider(ABC):
+    """A translator for one provider's API, without I/O, clock or state.
 
-    Decoders are total: whatever the answer holds, they return a value or raise `APIError` (the provider refused)
-    or `UnexpectedResponse` (the answer is outside the contract), never anything else.
+    Five members are abstract: `name`, `encode`, `decode_submission`, `status_request`, `decode_status`. The others have
+    defaults for a provider that lacks the capability.
+
+    Decoders are total: whatever the response holds, they return a value or raise `APIError` (the provider rejected the
+    request) or `UnexpectedResponse` (the response does not follow the API), never another exception.
     """
 
+    __slots__ = ()
+
     @property
+    @abstractmethod
     def name(self) -> str:
-        """The provider's name in log lines."""
-        ...
+        """The provider's name in messages and logs."""
 
     @property
     def account_errors(self) -> tuple[type[APIError], ...]:
-        """Refusals that would meet every other request of the same credential too."""
-        ...
+        """The rejections that every other request with the same key would meet too.
 
-    def validate(self, request: object) -> None:
-        """Raise ConfigurationError for what is no request of this provider's."""
-        ...
+        After one of them all waiting submissions of the client are rejected with it, unsent.
+        """
+        return (AuthenticationError, PermissionDenied, InsufficientCredits, DailyLimitReached)
 
+    def validate(self, request: object) -> None:  # noqa: B027 - not every provider has rules of its own
+        """Raise ConfigurationError for an object that is no valid request of this provider. By default all are valid.
+
+        It is called before anything is sent or paid for.
+        """
+
+    @abstractmethod
     def encode(self, request: Request[Any]) -> HttpRequest:
-        """Return the POST that submits this request."""
-        ...
+        """Return the POST that submits the request."""
 
-    def with_webhook(self, request: Request[Any], address: str) -> Request[Any] | None:
-        """Return the request with the address at which its end is to be told.
+    def with_webhook(self, request: Request[Any], url: str) -> Request[Any] | None:  # noqa: ARG002 - for subclasses
+        """Return the request with the URL to which its end is to be reported.
 
-        None where its endpoint knows none, where it answers at once, and where the caller has given an address already.
+        None (the default) for a request without webhooks, with a direct result, or with a URL of the caller's.
         """
-        ...
+        return None
 
-    def decode_submission(self, request: Request[Any], answer: HttpResponse) -> Accepted:
-        """Read the answer to the submission of this request.
+    @abstractmethod
+    def decode_submission(self, request: Request[Any], response: HttpResponse) -> Accepted:
+        """Return the task ids in the response to a submission.
 
-        An endpoint that answers at once gives its outputs here, as snapshots of ended tasks.
+        An endpoint that answers with the result itself returns its outputs here, as snapshots of finished tasks.
         """
-        ...
 
+    @abstractmethod
     def status_request(self, task_id: str) -> HttpRequest:
-        """Return the GET that asks for one task."""
-        ...
+        """Return the GET for the status of one task. Raises ConfigurationError for an id that has no status."""
 
-    def decode_status(self, answer: HttpResponse, task_id: str) -> Snapshot:
-        """Read the answer to `status_call(task_id)`."""
-        ...
+    @abstractmethod
+    def decode_status(self, response: HttpResponse, task_id: str) -> Snapshot:
+        """Return the status in the response to `status_request(task_id)`."""
 
-    def contradicts_request(self, request: Request[Any], snapshot: Snapshot, sent_at: float) -> bool:
-        """Return True if the answer about a task shows that another request began it.
+    def contradicts_request(self, request: Request[Any], snapshot: Snapshot, sent_at: float) -> bool:  # noqa: ARG002 - for subclasses
+        """Return True if a task's status shows that another request began it. By default nothing contradicts.
 
-        `sent_at` is when this request was sent, in seconds since the epoch. What is not understood contradicts nothing.
+        `sent_at` is when this request was sent, in seconds since the epoch.
         """
-        ...
+        return False
 
-    def is_known_status(self, word: str) -> bool:
-        """Whether this status word is one that we have seen documented or in use."""
-        ...
+    def is_known_status(self, raw_status: str) -> bool:  # noqa: ARG002 - for subclasses
+        """Return True if the provider's status text is documented or was seen in use; an unknown one is logged once."""
+        return True
 
     def liveness_request(self) -> HttpRequest | None:
-        """Return the cheapest GET that costs nothing; None where the provider has none."""
-        ...
+        """Return the cheapest GET that costs nothing; None (the default) if there is none.
 
-    def is_own_response(self, answer: HttpResponse) -> bool:
-        """Return True if the provider itself gave this answer, a refusal included; False for any hop's in between."""
-        ...
+        It shows, while submissions are paused, whether the provider responds again.
+        """
+        return None
 
-    def batch_request(self, batch_id: str) -> HttpRequest | None:
-        """Return the GET that asks for all tasks of a batch; None where the provider has none."""
-        ...
+    def is_own_response(self, response: HttpResponse) -> bool:
+        """Return True if the provider itself sent the response, not a proxy. By default: its body is a JSON object.
 
-    def decode_batch(self, answer: HttpResponse) -> Sequence[Snapshot]:
-        """Read the answer to `batch_call(...)`."""
-        ...
+        An error page of a proxy leaves a paid submission in doubt; a rejection of the provider's own does not.
+        """
+        return isinstance(response.json_or_none(), dict)
 
-    def upload_request(self, file: UploadFile) -> HttpRequest | None:
-        """Return the POST that uploads a file; None where the provider takes no files."""
-        ...
+    def batch_request(self, provider_batch_id: str) -> HttpRequest | None:  # noqa: ARG002 - for subclasses
+        """Return the GET for the statuses of all tasks of a submission; None (the default) if there is none."""
+        return None
 
-    def decode_upload(self, answer: HttpResponse) -> str:
-        """Read the url under which an uploaded file lies."""
-        ...
+    def decode_batch(self, response: HttpResponse) -> Sequence[Snapshot]:
+        """Return the statuses in the response to `batch_request(...)`."""
+        raise response.unexpected(f"{self.name} has no batch status", "$", None)
+
+    def upload_request(self, file: UploadFile) -> HttpRequest | None:  # noqa: ARG002 - for subclasses
+        """Return the POST that uploads a file; None (the default) if the provider accepts URLs only."""
+        return None
+
+    def decode_upload(self, response: HttpResponse) -> str:
+        """Return the URL in the response to `upload_request(...)`."""
+        raise response.unexpected(f"{self.name} accepts no uploads", "$", None)
 
     def decode_delivery(self, body: bytes) -> TaskDelivery:
-        """Return the content of a webhook delivery. Raises UnexpectedResponse for a body that is none."""
-        ...
+        """Return the task that a webhook delivery reports. Raises UnexpectedResponse for a body that is no delivery."""
+        raise HttpResponse(200, {}, body).unexpected(f"{self.name} sends no webhook deliveries", "$", None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable
 
+from aiowery._core.events import redact_key
 from aiowery.errors import ConfigurationError
 
 ApiKey = str | Callable[[], str | Awaitable[str]]
@@ -43,4 +44,5 @@ class ApiKeySource:
             raise ConfigurationError("api_key: the callable gave no key; it must return a non-empty string")
         if not (key.isascii() and key.strip().isprintable()):
             raise ConfigurationError("api_key: the key holds characters that no HTTP header can carry")
+        redact_key(key.strip())
         return key.strip()

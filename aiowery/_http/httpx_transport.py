@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     HTTPClient = httpx.AsyncClient | httpx2.AsyncClient
     HTTPChoice = HTTPClient | Literal["fast"]
+else:  # httpx2 need not be installed
+    HTTPChoice = httpx.AsyncClient | Literal["fast"]
 
 # What a caller's own client may add to every request, and nobody here asked for.
 _CALLERS_CREDENTIALS: Final = ("authorization", "cookie", "x-api-key")

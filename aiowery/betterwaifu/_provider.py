@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -12,10 +12,9 @@ from aiowery._base.snapshot import Snapshot
 from aiowery._base.text import synchronous_task_id
 from aiowery._core.contradictions import contradicts
 from aiowery._core.fields import fits_in_a_path
-from aiowery._core.media import UploadFile
 from aiowery._core.messages import HttpRequest, HttpResponse, json_body
+from aiowery._core.provider import Provider
 from aiowery._core.request import Accepted, Request
-from aiowery._core.webhook_config import TaskDelivery
 from aiowery.betterwaifu import _decode
 from aiowery.betterwaifu._schema import read_outputs, to_state
 from aiowery.betterwaifu.requests._choices import Edition
@@ -38,11 +37,15 @@ _RANGES: Final = {"steps": (20, 50), "cfg_scale": (1, 20)}
 
 
 @attrs.frozen
-class BetterWaifuProvider:
-    """See `aiowery._core.provider.Provider`; the v1-images edition answers at once and has nothing to look at later."""
+class BetterWaifuProvider(Provider):
+    """A translator for BetterWaifu; the v1-images edition answers with the picture and has no status requests."""
 
     edition: Edition
-    account_errors: tuple[type[APIError], ...] = (AuthenticationError, InsufficientCredits, PermissionDenied)
+
+    @property
+    def account_errors(self) -> tuple[type[APIError], ...]:
+        """The rejections that concern the account."""
+        return (AuthenticationError, InsufficientCredits, PermissionDenied)
 
     @property
     def name(self) -> str:
@@ -78,9 +81,6 @@ class BetterWaifuProvider:
             del body["seed"]
         return HttpRequest("POST", "/generate", json_body({**body, **request.extra}))
 
-    def with_webhook(self, request: Request[Any], address: str) -> None:
-        """Return None: no way to be called back is documented."""
-
     def decode_submission(self, request: Request[Any], answer: HttpResponse) -> Accepted:  # noqa: ARG002 - one sort of request
         """Read the answer to a submission: a job's id, or the picture itself."""
         if self.edition == _V1:
@@ -113,11 +113,6 @@ class BetterWaifuProvider:
         """Whether the status word is documented."""
         return to_state(word) is not None
 
-    def decode_delivery(self, body: bytes) -> TaskDelivery:
-        """Raise UnexpectedResponse: BetterWaifu sends no webhook deliveries."""
-        response = HttpResponse(200, {}, body)
-        raise response.unexpected("BetterWaifu sends no webhook deliveries", "$", None)
-
     def liveness_request(self) -> HttpRequest | None:
         """Ask for the account; the v1-images edition has no call that is free."""
         return None if self.edition == _V1 else ACCOUNT
@@ -125,20 +120,6 @@ class BetterWaifuProvider:
     def is_own_response(self, answer: HttpResponse) -> bool:
         """Return True for an object with an `error`, or in the shape of one of the good answers."""
         return _decode.is_own(answer)
-
-    def batch_request(self, batch_id: str) -> None:
-        """There are no batches."""
-
-    def decode_batch(self, answer: HttpResponse) -> Sequence[Snapshot]:  # noqa: ARG002 - nobody asks
-        """There are no batches."""
-        return ()
-
-    def upload_request(self, file: UploadFile) -> None:
-        """No files are taken."""
-
-    def decode_upload(self, answer: HttpResponse) -> str:
-        """No files are taken."""
-        raise answer.unexpected("an upload that nobody made", "$: nothing is expected")
 
 
 def _validate_v1(request: GenerateImage) -> None:

@@ -15,6 +15,7 @@ from aiowery._core.contradictions import contradicts
 from aiowery._core.fields import fits_in_a_path, short_repr, wire_of
 from aiowery._core.media import UploadFile
 from aiowery._core.messages import MAIN_HOST, HttpRequest, HttpResponse, MultipartForm, json_body
+from aiowery._core.provider import Provider
 from aiowery._core.request import Accepted, Request
 from aiowery._core.webhook_config import TaskDelivery
 from aiowery.errors import APIError, AuthenticationError, ConfigurationError, DailyLimitReached
@@ -40,11 +41,18 @@ def speakers_call(language: str | None) -> HttpRequest:
 
 
 @attrs.frozen
-class WeryAIProvider:
-    """See `aiowery._core.provider.Provider`."""
+class WeryAIProvider(Provider):
+    """A translator for WeryAI."""
 
-    name: str = "WeryAI"
-    account_errors: tuple[type[APIError], ...] = (AuthenticationError, DailyLimitReached)
+    @property
+    def name(self) -> str:
+        """The provider's name."""
+        return "WeryAI"
+
+    @property
+    def account_errors(self) -> tuple[type[APIError], ...]:
+        """The rejections that concern the account; credits are counted per request (contract section 5)."""
+        return (AuthenticationError, DailyLimitReached)
 
     def validate(self, request: object) -> None:
         """Raise ConfigurationError for what is no request to WeryAI."""
