@@ -28,6 +28,7 @@ from cyclopts import App, CycloptsError
 
 import aiowery
 from aiowery.cli import commands
+from aiowery.cli.exit_codes import INTERRUPTED, SOME_FAILED, WRONG_USE
 from aiowery.cli.ledger.commands import doubts, ledger_commands
 from aiowery.errors import AioweryError, AuthenticationError, ConfigurationError
 
@@ -47,9 +48,6 @@ _COMMANDS: Final = (
     commands.sandbox,
     commands.webhook,
 )
-_SOME_FAILED: Final = 1
-_WRONG_USE: Final = 2
-_INTERRUPTED: Final = 130
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -61,19 +59,19 @@ def run(arguments: Sequence[str]) -> int:
         code = _app()(list(arguments), exit_on_error=False)
         sys.stdout.flush()
     except CycloptsError:  # which has been printed
-        return _WRONG_USE
+        return WRONG_USE
     except (AuthenticationError, ConfigurationError) as error:
         _complain(error)
-        return _WRONG_USE
+        return WRONG_USE
     except AioweryError as error:
         _complain(error)
-        return _SOME_FAILED
+        return SOME_FAILED
     except KeyboardInterrupt:
-        return _INTERRUPTED
+        return INTERRUPTED
     except BrokenPipeError:
         # Who read our output has gone; Python would complain once more when it closes it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _SOME_FAILED
+        return SOME_FAILED
     return code if isinstance(code, int) else 0
 
 

@@ -11,6 +11,7 @@ from cyclopts import Parameter, validators
 
 from aiowery.cli import queries
 from aiowery.cli.connect import check_speed, sandbox_module
+from aiowery.cli.exit_codes import DONE
 from aiowery.cli.input import set_option, types_table
 from aiowery.cli.input.requests import from_object, with_options
 from aiowery.cli.ledger import webhook_server
@@ -35,7 +36,6 @@ from aiowery.weryai import Chat
 if TYPE_CHECKING:
     from aiowery.sandbox import Sandbox
 
-_DONE: Final = 0
 _PORT: Final = validators.Number(gte=0, lte=65_535)
 _OUT: Final = "The directory for the results; made if missing."
 
@@ -107,11 +107,11 @@ def run(
         if not list_:
             raise ConfigurationError("say what to run, such as text-to-video; aiowery run --list shows everything")
         types_table.show_types()
-        return _DONE
+        return DONE
     type_name = set_option.known_type(type_)
     if fields or list_:
         types_table.show_fields(type_name)
-        return _DONE
+        return DONE
     serving = running.for_type(type_name)
     request = set_option.request_of(type_name, json, set_ or [])
     return single.run_single(
@@ -202,13 +202,13 @@ def models(
     """Show the models and what each of them takes."""
     if isinstance(running.service, BetterWaifuService) and running.service.edition == "v1-images":
         models_table.print_slugs()
-        return _DONE
+        return DONE
     found = queries.query(running, lambda client: models_table.models_of(client, kind))
     if json:
         print_json(found, kind="chat")
     else:
         models_table.print_models(found)
-    return _DONE
+    return DONE
 
 
 def chat(
@@ -229,7 +229,7 @@ def chat(
     request = Chat(messages=turns, max_tokens=max_tokens, temperature=temperature)
     request = request if model is None else attrs.evolve(request, model=model)
     queries.print_answer(queries.query(running, lambda client: client.run(request)))
-    return _DONE
+    return DONE
 
 
 def upload(
@@ -243,7 +243,7 @@ def upload(
     if not files:
         raise ConfigurationError("name the files to upload, such as photo.jpg")
     queries.query(running, lambda client: queries.upload_all(client, files, legacy=legacy))
-    return _DONE
+    return DONE
 
 
 def speakers(
@@ -261,7 +261,7 @@ def speakers(
     else:
         rows = [(who.id, who.name, who.gender, who.language, who.demo_url or "") for who in found]
         print_table(("id", "name", "gender", "language", "listen"), rows)
-    return _DONE
+    return DONE
 
 
 def status(
@@ -272,14 +272,14 @@ def status(
 ) -> int:
     """Ask what became of a task."""
     queries.print_snapshot(queries.query(running, lambda client: client.status(task_id)))
-    return _DONE
+    return DONE
 
 
 def batch_status(batch_id: Annotated[str, Parameter(help="The id that a submission of several got.")], /) -> int:
     """Ask what became of all tasks of one submission."""
     for snapshot in queries.query(ConnectionOptions(), lambda client: client.batch_status(batch_id)):
         queries.print_snapshot(snapshot)
-    return _DONE
+    return DONE
 
 
 def balance(
@@ -289,7 +289,7 @@ def balance(
     """Print the credits that are left."""
     credits_left = queries.query(running, queries.fetch_balance)
     print("unknown" if credits_left is None else f"{credits_left:.12g}")
-    return _DONE
+    return DONE
 
 
 def sandbox(
@@ -305,7 +305,7 @@ def sandbox(
     except (OSError, OverflowError) as fault:
         reason = getattr(fault, "strerror", None) or fault
         raise ConfigurationError(f"cannot listen on port {port}: {reason}; choose another with --port") from fault
-    return _DONE
+    return DONE
 
 
 def webhook(

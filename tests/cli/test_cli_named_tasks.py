@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from aiowery import Limits, PollPolicy, RetryPolicy, WeryAI
+from aiowery.cli.file_names import LEDGER, MANIFEST
 from aiowery.cli.input.prompt_files import InputItem
 from aiowery.cli.output.progress import PlainProgress
 from aiowery.cli.run.job_source import BatchJobSource, BatchTerms
-from aiowery.cli.run.manifest import LEDGER, MANIFEST, Manifest, forget
+from aiowery.cli.run.manifest import Manifest, forget
 from aiowery.cli.run.runner import ItemRunner
 from aiowery.sandbox import Fault, Sandbox, faults
 from aiowery.weryai import TextToImage

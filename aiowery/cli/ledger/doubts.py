@@ -6,13 +6,13 @@ import asyncio
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
 import attrs
 
 from aiowery import Result
 from aiowery._core.fields import fits_in_a_path
 from aiowery.cli.connect import open_client
+from aiowery.cli.exit_codes import DONE, IN_DOUBT
 from aiowery.cli.input.requests import REQUESTS
 from aiowery.cli.ledger.entry_text import batch_name, details_of, next_steps, status_command, stored_prompt_of
 from aiowery.cli.ledger.reader import LedgerReader, open_reader
@@ -20,11 +20,8 @@ from aiowery.cli.options import ProviderOptions
 from aiowery.cli.output.logs import show_logs
 from aiowery.cli.output.plain_text import as_json, local, print_columns, short, utc
 from aiowery.cli.output.progress import write_line
-from aiowery.cli.run.runner import IN_DOUBT
 from aiowery.errors import ConfigurationError
 from aiowery.ledger import State
-
-_DONE: Final = 0
 
 
 def list_doubts(book: LedgerReader, *, json_lines: bool) -> int:
@@ -34,12 +31,12 @@ def list_doubts(book: LedgerReader, *, json_lines: bool) -> int:
         lines = (
             as_json({**details_of(entry, leave_out=("snapshots",)), "named": book.named(entry)}) for entry in doubts
         )
-        return IN_DOUBT if [print(line) for line in lines] else _DONE
+        return IN_DOUBT if [print(line) for line in lines] else DONE
     found = list(doubts)
     named = [", ".join(book.named(entry)) for entry in found]
     if not found:
         print("Nothing is in doubt.")
-        return _DONE
+        return DONE
     print_columns(
         {
             "id": [str(entry.id) for entry in found],
@@ -74,7 +71,7 @@ def adopt(book: LedgerReader, entry_id: int, task_ids: Sequence[str]) -> int:
         else f"ask about it: {status_command(attrs.evolve(entry, task_ids=ids))}"
     )
     print(f"Entry {entry_id} is {', '.join(ids)}; {fetches}.")
-    return _DONE
+    return DONE
 
 
 def release(book: LedgerReader, entry_ids: Sequence[int]) -> int:
@@ -88,7 +85,7 @@ def release(book: LedgerReader, entry_ids: Sequence[int]) -> int:
             f"the next run of batch {entry.batch!r} sends it" if entry.batch else "it is of no batch: nothing sends it"
         )
         print(f"Entry {entry.id} is no longer in doubt; {what}.")
-    return _DONE
+    return DONE
 
 
 def resubmit(ledger: Path, entry_id: int, running: ProviderOptions) -> int:
@@ -105,7 +102,7 @@ def resubmit(ledger: Path, entry_id: int, running: ProviderOptions) -> int:
         result = asyncio.run(_resubmitted(serving, book.path, entry_id))
     for line in [asset.url for asset in result.assets] or [result.text or ""]:
         print(line)
-    return _DONE
+    return DONE
 
 
 async def _resubmitted(running: ProviderOptions, ledger: Path, entry_id: int) -> Result:

@@ -12,14 +12,14 @@ from typing import Any, Final, TypeVar
 
 import attrs
 
+from aiowery.cli import file_names
 from aiowery.cli.output.plain_text import printable
 from aiowery.cli.output.progress import write_line
-from aiowery.cli.run import manifest
 from aiowery.errors import ConfigurationError, LedgerError
 from aiowery.ledger import BatchSummary, Entry, SqliteLedger, State
 
 T = TypeVar("T")
-LEDGER: Final = Path(manifest.LEDGER)
+LEDGER: Final = Path(file_names.LEDGER)
 _PAGE: Final = 1000
 _NAMED: Final = 5
 _MAGIC: Final = b"SQLite format 3\x00"

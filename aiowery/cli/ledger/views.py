@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, TextIO
 
 import attrs
 
+from aiowery.cli.exit_codes import DONE
 from aiowery.cli.ledger.entry_text import (
     batch_name,
     details_of,
@@ -39,7 +40,6 @@ from aiowery.errors import ConfigurationError
 from aiowery.ledger import BatchSummary, Entry, State
 
 Format = Literal["jsonl", "csv"]
-_DONE: Final = 0
 _LONGEST: Final = 2000
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\n")
 _COLUMNS: Final = (
@@ -100,7 +100,7 @@ def list_entries(book: LedgerReader, choice: EntryFilter, *, json_lines: bool) -
     if len(found) > len(entries):
         more = book.command("ledger", "list", *choice.words(), "--after", str(entries[-1].id))
         write_line(sys.stderr if json_lines else sys.stdout, f"There is more: {more}")
-    return _DONE
+    return DONE
 
 
 def _print_page(book: LedgerReader, choice: EntryFilter, entries: Sequence[Entry]) -> None:
@@ -147,7 +147,7 @@ def show_entry(book: LedgerReader, entry_id: int, *, json_lines: bool) -> int:
     entry = book.entry(entry_id)
     if json_lines:
         print(as_json(details_of(entry)))
-        return _DONE
+        return DONE
     facts = {
         "entry": str(entry.id),
         "batch": f"{entry.batch}, place {entry.index + 1}" if entry.batch else "none",
@@ -174,7 +174,7 @@ def show_entry(book: LedgerReader, entry_id: int, *, json_lines: bool) -> int:
         print(printable(text))
     for line in _next_steps(book, entry):
         print(line)
-    return _DONE
+    return DONE
 
 
 def _besides(entry: Entry) -> str:
@@ -209,7 +209,7 @@ def export(book: LedgerReader, how: Format, batch: str | None, out: Path | None)
             table = csv.writer(stream, lineterminator="\n")
             table.writerow(_COLUMNS)
             table.writerows(map(_csv_row, book.each(batch)))
-    return _DONE
+    return DONE
 
 
 @contextlib.contextmanager

@@ -21,9 +21,9 @@ from urllib.parse import quote, urlsplit
 
 import attrs
 
+from aiowery.cli.file_names import MANIFEST
 from aiowery.cli.output.gallery_assets import SCRIPT, STYLE
 from aiowery.cli.records import ItemStatus, Record, Summary, duration
-from aiowery.cli.run.manifest import MANIFEST
 
 _LONGEST_WORDS: Final = 20_000
 _LARGEST_WHOLE: Final = 32 * 1024**2

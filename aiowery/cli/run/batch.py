@@ -14,6 +14,8 @@ from typing import Any, Final
 import attrs
 
 from aiowery._client.client import Client
+from aiowery.cli.exit_codes import SOME_FAILED
+from aiowery.cli.file_names import GALLERY, LEDGER, MANIFEST
 from aiowery.cli.input.prompt_files import STDIN, InputItem, parse, read_text
 from aiowery.cli.options import ConnectionOptions, LedgerOptions
 from aiowery.cli.output.gallery import write_gallery
@@ -21,11 +23,11 @@ from aiowery.cli.output.progress import JsonProgress, write_line
 from aiowery.cli.queries import query
 from aiowery.cli.records import ItemStatus, Record, Summary
 from aiowery.cli.run.job_source import BatchJobSource, BatchTerms, is_known
-from aiowery.cli.run.manifest import GALLERY, LEDGER, MANIFEST, Manifest, belongs, forget, prepare, set_aside
+from aiowery.cli.run.manifest import Manifest, belongs, forget, prepare, set_aside
 from aiowery.cli.run.plan import confirm, credits_text, make_plan, print_plan
 from aiowery.cli.run.preflight import find_faults
 from aiowery.cli.run.runner import StopReason
-from aiowery.cli.run.session import SOME_FAILED, RunParts, clean_stem, exit_code, progress_for_people, run_items
+from aiowery.cli.run.session import RunParts, clean_stem, exit_code, progress_for_people, run_items
 from aiowery.errors import ConfigurationError
 from aiowery.webhook import Webhooks
 

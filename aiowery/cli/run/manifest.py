@@ -12,13 +12,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Final, Protocol, Self
 
+from aiowery.cli.file_names import GALLERY, MANIFEST, UNDER_WAY
 from aiowery.cli.records import Record
 from aiowery.errors import ConfigurationError
 
-MANIFEST: Final = "manifest.jsonl"
-UNDER_WAY: Final = "under-way.jsonl"
-GALLERY: Final = "gallery.html"
-LEDGER: Final = ".aiowery.db"
 _PROBE: Final = ".aiowery-probe"
 _ROOM_PER_ITEM: Final = 2048
 _MOST_ROOM: Final = 16 * 1024**2

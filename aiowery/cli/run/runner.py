@@ -17,6 +17,7 @@ from aiowery import Job, Request, Result, SubmissionsPaused
 from aiowery._client.client import Client
 from aiowery._core.events import log
 from aiowery._core.request_types import to_dict
+from aiowery.cli.exit_codes import IN_DOUBT, INTERRUPTED, SOME_FAILED, WRONG_USE
 from aiowery.cli.input.prompt_files import InputItem
 from aiowery.cli.input.requests import prompt_of
 from aiowery.cli.output.progress import Progress, QueueTimes
@@ -42,7 +43,6 @@ _UNSAVED: Final = 16
 _TICK: Final = 1.0
 _GRACE: Final = 1.0
 _PROBES: Final = 3
-IN_DOUBT: Final = 3
 
 Stem = Callable[[InputItem], str]
 Brought = Callable[[Result], None]
@@ -56,13 +56,13 @@ class StopReason:
     exit_code: int
 
 
-_INTERRUPTED: Final = StopReason(reason="interrupted", exit_code=130)
+_INTERRUPTED: Final = StopReason(reason="interrupted", exit_code=INTERRUPTED)
 _REFUSALS: Final = {
-    AuthenticationError: ("the provider refused the key", 2),
-    InsufficientCredits: ("no credits left", 1),
-    DailyLimitReached: ("the daily limit is reached", 1),
-    BudgetExceeded: ("the budget is used up", 1),
-    LedgerError: ("what is sent cannot be written down", 1),
+    AuthenticationError: ("the provider refused the key", WRONG_USE),
+    InsufficientCredits: ("no credits left", SOME_FAILED),
+    DailyLimitReached: ("the daily limit is reached", SOME_FAILED),
+    BudgetExceeded: ("the budget is used up", SOME_FAILED),
+    LedgerError: ("what is sent cannot be written down", SOME_FAILED),
 }
 """Refusals that would meet all that follows too; the items they meet have cost nothing."""
 
@@ -228,7 +228,7 @@ class ItemRunner:
         work.error = work.kept.error
         await self._desk.saved(work.item, work.kept)
         if self._saver.refusal is not None:
-            self._stop(StopReason(reason=str(self._saver.refusal), exit_code=1))
+            self._stop(StopReason(reason=str(self._saver.refusal), exit_code=SOME_FAILED))
 
     def _consider(self, work: RunningItem, error: AioweryError) -> None:
         """Stop submitting if this error would meet all that follows too."""
@@ -334,7 +334,7 @@ class ItemRunner:
             write()
         except Exception as fault:  # noqa: BLE001 - whatever it is, the other items still get their records
             reason = f"cannot write the manifest: {getattr(fault, 'strerror', None) or fault}"
-            self._stop(StopReason(reason=reason, exit_code=1))
+            self._stop(StopReason(reason=reason, exit_code=SOME_FAILED))
             self._saver.refusal = DownloadError(f"not saved ({reason}); the url still holds the output")
 
     async def _tick(self, total: int) -> None:

@@ -14,6 +14,7 @@ from aiowery import Event, QueueBackedOff, SubmissionsPaused, SubmissionsResumed
 from aiowery._base.text import clean_name
 from aiowery._client.client import Client
 from aiowery.cli.connect import open_client
+from aiowery.cli.exit_codes import DONE, IN_DOUBT, SOME_FAILED
 from aiowery.cli.input.prompt_files import InputItem
 from aiowery.cli.input.requests import prompt_of
 from aiowery.cli.options import ConnectionOptions
@@ -23,10 +24,9 @@ from aiowery.cli.output.progress_bar import BarProgress
 from aiowery.cli.records import Record
 from aiowery.cli.run.job_source import JobSource
 from aiowery.cli.run.manifest import ManifestWriter
-from aiowery.cli.run.runner import IN_DOUBT, Brought, ItemRunner, Stem, StopReason
+from aiowery.cli.run.runner import Brought, ItemRunner, Stem, StopReason
 from aiowery.cli.run.signals import on_signals
 
-SOME_FAILED: Final = 1
 _LONGEST_STEM: Final = 60
 _BUSY_EVERY: Final = 10.0
 
@@ -118,4 +118,4 @@ def exit_code(stop: StopReason | None, *, whole: bool, doubts: bool = False) -> 
         return IN_DOUBT
     if stop is not None:
         return stop.exit_code
-    return 0 if whole else SOME_FAILED
+    return DONE if whole else SOME_FAILED

@@ -7,11 +7,12 @@ import itertools
 import json
 import sys
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import attrs
 
 from aiowery import Request, Result
+from aiowery.cli.exit_codes import WRONG_USE
 from aiowery.cli.input.prompt_files import InputItem
 from aiowery.cli.options import ConnectionOptions
 from aiowery.cli.output.progress import write_line
@@ -20,8 +21,6 @@ from aiowery.cli.run.job_source import SingleJobSource
 from aiowery.cli.run.manifest import NoManifest, prepare
 from aiowery.cli.run.session import RunParts, clean_stem, exit_code, progress_for_people, run_items
 from aiowery.weryai import Podcast
-
-_WRONG_USE: Final = 2
 
 
 @attrs.frozen(kw_only=True)
@@ -59,7 +58,7 @@ def run_single(order: SingleOptions) -> int:
         _print_result(order, result, record)
     _print_next_steps(order, record)
     if record.from_misuse and stop is None:
-        return _WRONG_USE
+        return WRONG_USE
     return exit_code(stop, whole=record.whole, doubts=record.status is ItemStatus.IN_DOUBT)
 
 
