@@ -124,9 +124,9 @@ def test_a_host_that_cannot_be_is_refused_before_sending(
     ("options", "words"),
     [
         (("--speed", "2"), "--speed works with --sandbox only"),
-        (("--sandbox", "--speed", "0"), "give a number above 0"),
-        (("--sandbox", "--speed", "-3"), "give a number above 0"),
-        (("--sandbox", "--speed", "nan"), "give a number above 0"),
+        (("--sandbox", "--speed", "0"), "--speed must be above 0"),
+        (("--sandbox", "--speed", "-3"), "--speed must be above 0"),
+        (("--sandbox", "--speed", "nan"), "--speed must be above 0"),
     ],
 )
 def test_a_speed_that_cannot_be_is_refused(aiowery_command: Command, options: Sequence[str], words: str) -> None:
@@ -153,7 +153,7 @@ def test_a_wrong_key_stops_the_batch(
     assert ended.returncode == 2, ended.stderr
     assert "the provider refused the key" in ended.stderr
     assert "sk-wrong" not in ended.stdout + ended.stderr
-    assert "100 remain that were not submitted" in ended.stdout
+    assert "100 were not submitted" in ended.stdout
     assert [line["outcome"] for line in manifest()] == ["not submitted"] * 100
     assert aiowery_sandbox.weryai.counters.posts <= 8
 

@@ -179,7 +179,7 @@ def test_a_doubt_is_sent_again_on_demand(aiowery_command: Command, aiowery_sandb
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (("ledger", "show", "99"), 2, "entry 99 is not there"),
+        (("ledger", "show", "99"), 2, "there is no entry 99; aiowery ledger list shows the entries"),
         (("ledger", "show", "0"), 2, "Must be >= 1"),
         (("ledger", "list", "--batch", "dogs"), 2, "no batch is called 'dogs'"),
         (("doubts", "adopt", "1", "t"), 1, "not in doubt"),

@@ -60,7 +60,7 @@ def test_a_hop_that_answers_by_itself_gets_a_few_and_a_later_run_sends_the_rest(
     assert "The provider is asked again in 0.1 s." in ended.stderr
     assert "Nothing more is submitted: 3 probes failed" in ended.stderr
     assert "Stopped early: 3 probes failed" in ended.stdout
-    unsent = f"{24 - doubts} remain that were not submitted and cost nothing. The same command again goes on with them."
+    unsent = f"{24 - doubts} were not submitted and cost nothing. Run the same command again to send them."
     assert unsent in ended.stdout
     assert "aiowery doubts list" in ended.stdout
     aiowery_sandbox._script._lines.clear()

@@ -50,7 +50,7 @@ def test_the_same_command_again_sends_nothing(
     told = {line["index"]: line["files"] for line in manifest()}
     again = aiowery_command("batch", "cats.txt", "--out", "out", "--gallery", "--price-per-credit", "0.05")
     assert again.returncode == 0, again.stderr
-    assert "12 had come to their end before, and were not sent again." in again.stdout
+    assert "12 were finished before, and were not sent again." in again.stdout
     assert "12 credits (0.60 at 0.05 each)" in again.stdout
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*.png")} == pictures
     assert {line["index"]: line["files"] for line in manifest()} == told
@@ -159,7 +159,7 @@ def test_a_budget_holds_over_the_runs(
         ended = aiowery_command("batch", "cats.txt", "--out", "out", "--budget", "5", *price)
         assert ended.returncode == 1, ended.stderr
         assert "the budget is used up" in ended.stdout
-        assert "7 remain that were not submitted and cost nothing." in ended.stdout
+        assert "7 were not submitted and cost nothing." in ended.stdout
         assert fates(manifest()) == {"done": 5, "not submitted": 7}
     ended = aiowery_command("batch", "cats.txt", "--out", "out", "--budget", "12", *price)
     assert ended.returncode == 0, ended.stderr
@@ -175,7 +175,7 @@ def test_an_empty_account_says_what_remains(
     ended = aiowery_command("batch", "cats.txt", "--out", "out", "--in-flight", "2")
     assert ended.returncode == 1, ended.stderr
     assert "no credits left" in ended.stdout
-    assert "8 remain that were not submitted and cost nothing." in ended.stdout
+    assert "8 were not submitted and cost nothing." in ended.stdout
     assert fates(manifest()) == {"done": 4, "not submitted": 8}
     aiowery_sandbox.weryai._credits = 100
     ended = aiowery_command("batch", "cats.txt", "--out", "out")
@@ -195,7 +195,7 @@ def test_a_batch_that_stops_tells_what_had_been_sent_before(
     ended = aiowery_command("batch", "cats.txt", "--out", "out")
     assert fates(manifest()) == {"done": 11, "in_doubt": 1, "not submitted": 40}
     assert ended.returncode == 3, ended.stderr
-    assert "40 remain that were not submitted and cost nothing." in ended.stdout
+    assert "40 were not submitted and cost nothing." in ended.stdout
     assert sum(len(line["files"]) for line in manifest()) == 11
 
 
@@ -277,9 +277,9 @@ def test_an_unknown_price_asks_on_a_terminal(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--price", "MODEL"), "MODEL=CREDITS is needed"),
-        (("--price", "MODEL=cheap"), "MODEL=CREDITS is needed"),
-        (("--price", "MODEL=-1"), "MODEL=CREDITS is needed"),
+        (("--price", "MODEL"), "--price must be MODEL=CREDITS"),
+        (("--price", "MODEL=cheap"), "--price must be MODEL=CREDITS"),
+        (("--price", "MODEL=-1"), "--price must be MODEL=CREDITS"),
         (("--budget", "-1"), "Must be >= 0"),
         (("--ledger", "missing/l.db"), "make it"),
     ],

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiowery.cli.output.gallery import page, ratio, write_gallery
+from aiowery.cli.output.gallery import aspect_ratio, gallery_parts, write_gallery
 from aiowery.cli.records import ItemError, ItemStatus, Record, Summary
 
 _TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\r\x00"), max_size=60)
@@ -44,7 +44,7 @@ def _record(index: int = 1, prompt: str = "a cat", **facts: Any) -> Record:
 
 
 def _page(*records: Record, title: str = "p.txt") -> str:
-    return "\n".join(page(title, records, Summary.of(records, 9.0)))
+    return "\n".join(gallery_parts(title, records, Summary.of(records, 9.0)))
 
 
 @given(_TEXTS, _TEXTS)
@@ -102,7 +102,7 @@ def test_failures_stand_there_with_reason_ids_and_urls() -> None:
 )
 def test_shapes_are_respected_within_reason(shape: str | None, width: float) -> None:
     """A piece is as wide as its shape wants, within what a wall can show."""
-    assert ratio(_record(request={"aspect_ratio": shape})) == pytest.approx(width)
+    assert aspect_ratio(_record(request={"aspect_ratio": shape})) == pytest.approx(width)
 
 
 def test_what_is_the_same_everywhere_is_not_repeated() -> None:

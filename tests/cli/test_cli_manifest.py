@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiowery.cli.records import ItemError, ItemStatus, Record, Summary, duration
-from aiowery.cli.run.manifest import Manifest, prepare, set_aside
+from aiowery.cli.run.manifest import Manifest, prepare_directory, set_aside
 from aiowery.errors import ConfigurationError, JobFailed
 
 
@@ -48,19 +48,19 @@ class _Full:
 def test_each_line_is_on_disk_when_the_call_returns(tmp_path: Path) -> None:
     """A crash right after a call loses nothing: ids after acceptance, the record after the end."""
     manifest = Manifest(tmp_path)
-    manifest.accepted(1, ("t1", "t2"))
+    manifest.add_accepted(1, ("t1", "t2"))
     assert json.loads((tmp_path / "under-way.jsonl").read_text()) == {"index": 1, "batch": "", "task_ids": ["t1", "t2"]}
-    manifest.ended(_record(1, task_ids=("t1", "t2"), seconds=1.23456, problem=ItemError.of(JobFailed("x"))))
+    manifest.add_record(_record(1, task_ids=("t1", "t2"), seconds=1.23456, problem=ItemError.of(JobFailed("x"))))
     line = json.loads((tmp_path / "manifest.jsonl").read_text())
     assert (line["task_ids"], line["seconds"], line["error"]["class"]) == (["t1", "t2"], 1.235, "JobFailed")
-    manifest.close(whole=True)
+    manifest.close(is_complete=True)
     assert not (tmp_path / "under-way.jsonl").exists()
 
 
 def test_ids_stay_when_the_run_broke_off(tmp_path: Path) -> None:
     """If the run ends by an exception, the ids of what was under way are kept."""
     with pytest.raises(RuntimeError), Manifest(tmp_path) as manifest:
-        manifest.accepted(1, ("t1",))
+        manifest.add_accepted(1, ("t1",))
         raise RuntimeError
     assert (tmp_path / "under-way.jsonl").exists()
 
@@ -70,20 +70,20 @@ def test_a_full_disk_leaves_whole_lines_and_loses_none(tmp_path_factory: pytest.
     """Wherever the disk becomes full, no half line stays, and the lines come once there is room again."""
     directory = tmp_path_factory.mktemp("full")
     manifest = Manifest(directory)
-    manifest._ended._file.close()
+    manifest._records_file._file.close()
     (directory / "manifest.jsonl").unlink()
     file: Any = _Full(directory / "manifest.jsonl", room)
-    manifest._ended._file = file
+    manifest._records_file._file = file
     refused = 0
     for index in (1, 2):
         try:
-            manifest.ended(_record(index))
+            manifest.add_record(_record(index))
         except OSError:
             refused += 1
         written = (directory / "manifest.jsonl").read_bytes()
         assert written == b"" or written.endswith(b"\n")
     file.room = 10_000
-    manifest.close(whole=True)
+    manifest.close(is_complete=True)
     lines = (directory / "manifest.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["index"] for line in lines] == [1, 2]
 
@@ -92,12 +92,12 @@ def test_what_cannot_be_written_at_all_is_printed(tmp_path: Path, capsys: pytest
     """If the disk stays full to the end, the missing lines go to standard error and the ids' file stays."""
     manifest = Manifest(tmp_path)
     file: Any = _Full(tmp_path / "other", 0)
-    manifest._ended._file.close()
-    manifest._ended._file = file
-    manifest.accepted(1, ("t1",))
+    manifest._records_file._file.close()
+    manifest._records_file._file = file
+    manifest.add_accepted(1, ("t1",))
     with pytest.raises(OSError, match="No space left"):
-        manifest.ended(_record(1, task_ids=("t1",), urls=("https://example.com/1.png",)))
-    manifest.close(whole=True)
+        manifest.add_record(_record(1, task_ids=("t1",), urls=("https://example.com/1.png",)))
+    manifest.close(is_complete=True)
     told = json.loads(capsys.readouterr().err.splitlines()[-1])
     assert (told["task_ids"], told["urls"]) == (["t1"], ["https://example.com/1.png"])
     assert (tmp_path / "under-way.jsonl").exists()
@@ -106,8 +106,8 @@ def test_what_cannot_be_written_at_all_is_printed(tmp_path: Path, capsys: pytest
 def test_half_a_character_costs_no_line(tmp_path: Path) -> None:
     """A prompt whose bytes are no text, as a command line may bring it, is written with a mark in their place."""
     with Manifest(tmp_path) as manifest:
-        manifest.accepted(1, ("t1",))
-        manifest.ended(_record(1, prompt="a \udcff", request={"prompt": "a \udcff"}, task_ids=("t1",)))
+        manifest.add_accepted(1, ("t1",))
+        manifest.add_record(_record(1, prompt="a \udcff", request={"prompt": "a \udcff"}, task_ids=("t1",)))
     line = json.loads((tmp_path / "manifest.jsonl").read_text(encoding="utf-8"))
     assert (line["task_ids"], line["request"]["prompt"]) == (["t1"], "a ?")
 
@@ -115,9 +115,9 @@ def test_half_a_character_costs_no_line(tmp_path: Path) -> None:
 def test_ids_stay_when_a_line_could_not_be_made(tmp_path: Path) -> None:
     """Whatever hinders an item's line, its ids are not thrown away with the file of what was under way."""
     with Manifest(tmp_path) as manifest:
-        manifest.accepted(1, ("t1",))
+        manifest.add_accepted(1, ("t1",))
         with pytest.raises(TypeError):
-            manifest.ended(_record(1, task_ids=("t1",), notes={"a": object()}))
+            manifest.add_record(_record(1, task_ids=("t1",), notes={"a": object()}))
     assert json.loads((tmp_path / "under-way.jsonl").read_text()) == {"index": 1, "batch": "", "task_ids": ["t1"]}
 
 
@@ -139,10 +139,10 @@ def test_room_for_the_manifest_is_kept_and_given_back(tmp_path: Path) -> None:
     manifest = Manifest(tmp_path, 10)
     (reserve,) = tmp_path.glob(".aiowery-probe-reserve-*")
     size = reserve.stat().st_size
-    manifest._ended._file.close()
+    manifest._records_file._file.close()
     (tmp_path / "manifest.jsonl").unlink()
     file: Any = _Full(tmp_path / "manifest.jsonl", 0)
-    manifest._ended._file = file
+    manifest._records_file._file = file
     shrink = manifest._reserve.shrink
 
     def shrinking() -> bool:
@@ -151,10 +151,10 @@ def test_room_for_the_manifest_is_kept_and_given_back(tmp_path: Path) -> None:
 
     manifest._reserve.shrink = shrinking  # type: ignore[method-assign]
     with pytest.raises(OSError, match="No space left"):
-        manifest.ended(_record(1))
+        manifest.add_record(_record(1))
     assert reserve.stat().st_size < size
     assert len((tmp_path / "manifest.jsonl").read_text().splitlines()) == 1
-    manifest.close(whole=True)
+    manifest.close(is_complete=True)
     assert not reserve.exists()
 
 
@@ -175,7 +175,7 @@ def test_an_earlier_batch_is_moved_whole(tmp_path: Path) -> None:
 
 def test_prepare_makes_the_directory_and_leaves_nothing_in_it(tmp_path: Path) -> None:
     """The probe is gone afterwards."""
-    prepare(tmp_path / "deep" / "out")
+    prepare_directory(tmp_path / "deep" / "out")
     assert list((tmp_path / "deep" / "out").iterdir()) == []
 
 
@@ -192,7 +192,7 @@ def test_prepare_refuses_a_file_in_the_way(tmp_path: Path) -> None:
     """A file is no directory."""
     (tmp_path / "out").write_text("")
     with pytest.raises(ConfigurationError, match="cannot write to"):
-        prepare(tmp_path / "out")
+        prepare_directory(tmp_path / "out")
 
 
 def test_a_summary_counts_and_tells_what_is_missing() -> None:

@@ -68,8 +68,8 @@ def test_a_batch_whose_ledger_is_moved_saves_what_it_has_and_ends(
 
 
 @attrs.define
-class BrokenDesk(SingleJobSource):
-    """A desk whose ledger fails; what an earlier run has sent is `before`."""
+class BrokenJobSource(SingleJobSource):
+    """A job source whose ledger fails; `before` is the status left by an earlier run."""
 
     before: ItemStatus
 
@@ -77,7 +77,7 @@ class BrokenDesk(SingleJobSource):
         """Fail."""
         raise LedgerError(f"nothing of {item.index} can be written down")
 
-    def is_owned_elsewhere(self, item: Line) -> ItemStatus:  # noqa: ARG002 - all alike
+    def unprocessed_status(self, item: Line) -> ItemStatus:  # noqa: ARG002 - all alike
         """Return what an earlier run has made of it."""
         return self.before
 
@@ -94,7 +94,7 @@ async def test_only_what_was_not_sent_before_counts_as_unsent(
     async with client_of(World()) as client:
         lines = [Line(index=n, line=n, request=TextToImage(prompt=f"cat {n}")) for n in (1, 2)]
         run = ItemRunner(
-            client, None, stem=str, journal=NoManifest(), progress=PlainProgress(), desk=BrokenDesk(before)
+            client, None, stem=str, manifest=NoManifest(), progress=PlainProgress(), job_source=BrokenJobSource(before)
         )
         records = await run.finish(lines)
     assert {record.status for record in records} == {fate}

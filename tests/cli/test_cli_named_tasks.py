@@ -14,7 +14,7 @@ from aiowery.cli.file_names import LEDGER, MANIFEST
 from aiowery.cli.input.prompt_files import InputItem
 from aiowery.cli.output.progress import PlainProgress
 from aiowery.cli.run.job_source import BatchJobSource, BatchTerms
-from aiowery.cli.run.manifest import Manifest, forget
+from aiowery.cli.run.manifest import Manifest, remove_run_files
 from aiowery.cli.run.runner import ItemRunner
 from aiowery.sandbox import Fault, Sandbox, faults
 from aiowery.weryai import TextToImage
@@ -28,7 +28,7 @@ ITEMS = [InputItem(index=1, line=1, request=TextToImage(prompt="a lost cat"))]
 
 def run_batch(sandbox: Sandbox, out: Path) -> None:
     """Run the items as `aiowery batch --out` does, as fast as the sandbox."""
-    forget(out)
+    remove_run_files(out)
     with Manifest(out, len(ITEMS), batch="cats") as manifest:
         asyncio.run(finished(sandbox, out, manifest))
 
@@ -44,9 +44,11 @@ async def finished(sandbox: Sandbox, out: Path, manifest: Manifest) -> None:
         ledger=out / LEDGER,
     )
     async with client:
-        desk = BatchJobSource(client, BatchTerms(name="cats"), check=False)
+        job_source = BatchJobSource(client, BatchTerms(name="cats"), check=False)
         progress = PlainProgress()
-        run = ItemRunner(client, out, stem=lambda item: str(item.index), journal=manifest, progress=progress, desk=desk)
+        run = ItemRunner(
+            client, out, stem=lambda item: str(item.index), manifest=manifest, progress=progress, job_source=job_source
+        )
         await run.finish(ITEMS)
 
 

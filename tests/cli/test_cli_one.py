@@ -134,7 +134,7 @@ def test_a_podcast_tells_how_to_go_on(aiowery_command: Command, aiowery_sandbox:
     script = aiowery_command("run", "podcast", "--set", "query=tea", "--set", f"speakers={who}")
     assert script.returncode == 0, script.stderr
     assert all(": " in line for line in script.stdout.splitlines())
-    hint = next(line for line in script.stderr.splitlines() if line.startswith("To have it spoken: "))
+    hint = next(line for line in script.stderr.splitlines() if line.startswith("To make the audio: "))
     voiced = aiowery_command(*hint.partition("aiowery ")[2].split())
     assert voiced.returncode == 0, voiced.stderr
     assert voiced.stdout.startswith(aiowery_sandbox.url)

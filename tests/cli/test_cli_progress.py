@@ -28,12 +28,12 @@ _FAILED = _record(ItemStatus.FAILED, task_ids=("t",), problem=ItemError(kind="X"
 def test_a_tally_adds_up() -> None:
     """Every item is in exactly one place; one that an earlier run had sent was never under way in this one."""
     tally = Counts(5)
-    tally.accepted(1)
-    assert (tally.queued, tally.running, tally.ended) == (4, 1, 0)
-    tally.end(_record(task_ids=("t",)))
-    tally.end(attrs.evolve(_FAILED, index=2))
-    tally.end(attrs.evolve(_record(ItemStatus.NOT_SUBMITTED), index=3))
-    assert (tally.queued, tally.running, tally.done, tally.failed, tally.ended) == (2, 0, 1, 1, 3)
+    tally.add_accepted(1)
+    assert (tally.queued, tally.running, tally.finished) == (4, 1, 0)
+    tally.add_record(_record(task_ids=("t",)))
+    tally.add_record(attrs.evolve(_FAILED, index=2))
+    tally.add_record(attrs.evolve(_record(ItemStatus.NOT_SUBMITTED), index=3))
+    assert (tally.queued, tally.running, tally.done, tally.failed, tally.finished) == (2, 0, 1, 1, 3)
     assert plain_line(tally).startswith("3/5: 2 queued, 0 running, 1 done, 1 failed, ")
 
 
@@ -60,8 +60,8 @@ def test_the_bar_shows_counts_and_failures_as_they_are() -> None:
     screen = io.StringIO()
     progress = BarProgress(Console(file=screen, force_terminal=True, width=160, color_system=None))
     progress.start(1632)
-    progress.accepted(1, _JOB)
-    progress.ended(_FAILED)
+    progress.show_accepted(1, _JOB)
+    progress.show_record(_FAILED)
     progress.tick(None)
     progress.stop()
     text = screen.getvalue()
@@ -78,10 +78,10 @@ def test_plain_lines_are_few(capsys: pytest.CaptureFixture[str], monkeypatch: py
     progress.start(1000)
     for _ in range(110):
         now += 0.1
-        progress.accepted(1, _JOB)
-        progress.ended(_record(task_ids=("t",)))
+        progress.show_accepted(1, _JOB)
+        progress.show_record(_record(task_ids=("t",)))
         progress.tick(None)
-    progress.ended(_FAILED)
+    progress.show_record(_FAILED)
     progress.stop()
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 3
@@ -100,14 +100,14 @@ def test_a_reader_who_leaves_does_not_end_the_run() -> None:
 
 
 @pytest.mark.parametrize(
-    ("verbosity", "told", "unsaid"),
+    ("verbosity", "told", "hidden"),
     [
         (0, ["ERROR e"], 1),
         (1, ["INFO i", "WARNING w", "ERROR e"], 0),
         (2, ["DEBUG d", "INFO i", "WARNING w", "ERROR e"], 0),
     ],
 )
-def test_log_records_are_told_by_verbosity(verbosity: int, told: list[str], unsaid: int) -> None:
+def test_log_records_are_told_by_verbosity(verbosity: int, told: list[str], hidden: int) -> None:
     """Warnings are counted where they are not shown, so that they do not garble the screen."""
     lines: list[str] = []
     log = logging.getLogger("aiowery.test")
@@ -115,4 +115,4 @@ def test_log_records_are_told_by_verbosity(verbosity: int, told: list[str], unsa
         for write, text in ((log.debug, "d"), (log.info, "i"), (log.warning, "w"), (log.error, "e")):
             write(text)
     assert lines == told
-    assert logs.unsaid == unsaid
+    assert logs.hidden == hidden

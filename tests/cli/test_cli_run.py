@@ -46,14 +46,14 @@ def _items(*prompts: str, **fields: Any) -> list[InputItem]:
     return [InputItem(index=place, line=place, request=request) for place, request in enumerate(requests, 1)]
 
 
-def _run(client: WeryAI, out: Path, journal: Any = None, *, check: bool = False) -> ItemRunner:
+def _run(client: WeryAI, out: Path, manifest: Any = None, *, check: bool = False) -> ItemRunner:
     return ItemRunner(
         client,
         out,
         stem=lambda item: f"{item.index:04}",
-        journal=journal or NoManifest(),
+        manifest=manifest or NoManifest(),
         progress=PlainProgress(),
-        desk=SingleJobSource(client, check=check),
+        job_source=SingleJobSource(client, check=check),
     )
 
 
@@ -129,10 +129,10 @@ async def test_a_journal_that_cannot_be_written_stops_the_run(aiowery_sandbox: S
     """What cannot be noted is not bought."""
 
     class Full:
-        def accepted(self, _index: int, _task_ids: tuple[str, ...], /) -> None:
+        def add_accepted(self, _index: int, _task_ids: tuple[str, ...], /) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-        def ended(self, _record: Record, /) -> None:
+        def add_record(self, _record: Record, /) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
 
     async with _client(aiowery_sandbox, in_flight=1, submissions=1) as client:
@@ -242,7 +242,7 @@ async def test_a_record_that_cannot_be_written_at_all_costs_no_other(aiowery_san
     """Whatever a journal raises, the run ends in order, and every item has its record."""
 
     class Broken(NoManifest):
-        def ended(self, _record: Record, /) -> None:
+        def add_record(self, _record: Record, /) -> None:
             raise UnicodeError("no such character")
 
     async with _client(aiowery_sandbox, in_flight=1, submissions=1) as client:

@@ -72,7 +72,7 @@ def test_a_ledger_that_is_none(aiowery_command: Command, tmp_path: Path) -> None
     ("options", "words"),
     [
         (("--sandbox",), "with --ledger"),
-        (("--sandbox", "--ledger", "l.db", "--provider", "betterwaifu"), "only WeryAI calls back"),
+        (("--sandbox", "--ledger", "l.db", "--provider", "betterwaifu"), "only WeryAI delivers webhooks"),
         (("--sandbox", "--ledger", "l.db", "--public-url", "http://example.com"), "in the clear"),
     ],
     ids=["no ledger", "betterwaifu", "http"],

@@ -52,7 +52,7 @@ class InputItem:
 def read_text(source: str) -> tuple[str, Form]:
     """Read a file (or standard input, for `-`) to its end; raises ConfigurationError for what cannot be read."""
     if source == STDIN:
-        text = decoded(sys.stdin.buffer.read(), "standard input")
+        text = decode(sys.stdin.buffer.read(), "standard input")
         return text, "jsonl" if text.lstrip().startswith("{") else "txt"
     path = Path(source)
     form = _FORMS.get(path.suffix.lower())
@@ -62,7 +62,7 @@ def read_text(source: str) -> tuple[str, Form]:
         raise ConfigurationError(f"cannot read {source}: {fault.strerror or fault}") from fault
     if form is None:
         raise ConfigurationError(f"{source}: unknown kind of file; the name must end in one of {', '.join(_FORMS)}")
-    return decoded(content, source), form
+    return decode(content, source), form
 
 
 def parse(text: str, form: Form, defaults: Mapping[str, Any]) -> Iterator[InputItem]:
@@ -78,7 +78,7 @@ def parse(text: str, form: Form, defaults: Mapping[str, Any]) -> Iterator[InputI
             yield InputItem(index=index, line=line, request=request, notes=notes)
 
 
-def decoded(content: bytes, name: str) -> str:
+def decode(content: bytes, name: str) -> str:
     """Return the text that these bytes are, with line ends as they are here; raises ConfigurationError."""
     try:
         text = content.decode("utf-8-sig")

@@ -52,20 +52,20 @@ def from_cells(cells: Mapping[str, str], defaults: Mapping[str, Any]) -> tuple[R
     named = {column_name(column): cell.strip() for column, cell in cells.items()}
     cls = _BY_NAME.request_type(named.get("type") or defaults.get("type") or TextToImage.type_name)
     hints = field_types(cls.type_name)
-    known = {name: converted(name, [cell], hints[name]) for name, cell in named.items() if cell and name in hints}
+    known = {name: convert(name, [cell], hints[name]) for name, cell in named.items() if cell and name in hints}
     notes = {column: cell for column, cell in cells.items() if column_name(column) not in {*hints, "type"}}
     request = _BY_NAME.from_dict({**_filled(cls, defaults), **known, "type": cls.type_name})
     return request, {column: cell for column, cell in notes.items() if cell.strip()}
 
 
-def with_options(type_name: str, wishes: Mapping[str, Any]) -> dict[str, Any]:
+def with_options(type_name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return wishes as defaults for requests of this type; ConfigurationError for one that it has no field for."""
     hints = field_types(type_name)
-    for name in wishes:
+    for name in options:
         if name not in hints:
             raise ConfigurationError(f"--{name.replace('_', '-')}: {type_name} has nothing of the kind; leave it out")
-    texts = {name: converted(name, [wish], hints[name]) for name, wish in wishes.items() if isinstance(wish, str)}
-    return {"type": type_name, **wishes, **texts}
+    texts = {name: convert(name, [wish], hints[name]) for name, wish in options.items() if isinstance(wish, str)}
+    return {"type": type_name, **options, **texts}
 
 
 def _filled(cls: type[Request[Any]], defaults: Mapping[str, Any]) -> dict[str, Any]:
@@ -117,7 +117,7 @@ def _name(media: Media) -> str:
     return PurePath(media.name).stem
 
 
-def converted(name: str, texts: list[str], hint: Any) -> Any:
+def convert(name: str, texts: list[str], hint: Any) -> Any:
     """Turn texts into what a field holds: text as it is, numbers and truths read, anything else as JSON.
 
     A list takes several texts, each an item or a JSON list of items; for any other field the last one counts.

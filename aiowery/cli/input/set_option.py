@@ -12,8 +12,8 @@ import attrs
 
 from aiowery import Request
 from aiowery._core.fields import wire_names
-from aiowery.cli.input.prompt_files import STDIN, decoded, json_object
-from aiowery.cli.input.requests import REQUESTS, column_name, converted, field_types, from_object
+from aiowery.cli.input.prompt_files import STDIN, decode, json_object
+from aiowery.cli.input.requests import REQUESTS, column_name, convert, field_types, from_object
 from aiowery.cli.output.progress import write_line
 from aiowery.errors import ConfigurationError
 
@@ -57,12 +57,12 @@ def _object(type_name: str, source: str) -> Mapping[str, Any]:
 def _text(source: str) -> tuple[str, str]:
     """Return what is to be read, and what to call it."""
     if source == STDIN:
-        return decoded(sys.stdin.buffer.read(), "standard input"), "standard input"
+        return decode(sys.stdin.buffer.read(), "standard input"), "standard input"
     if not source.startswith(_FILE):
         return source, "--json"
     path = Path(source.removeprefix(_FILE))
     try:
-        return decoded(path.read_bytes(), str(path)), str(path)
+        return decode(path.read_bytes(), str(path)), str(path)
     except OSError as fault:
         raise ConfigurationError(f"cannot read {path}: {fault.strerror or fault}") from fault
 
@@ -86,7 +86,7 @@ def _set(type_name: str, settings: Iterable[str]) -> dict[str, Any]:
         if field not in hints:
             raise ConfigurationError(_no_field(type_name, name, _close_fields(type_name, field)))
         texts.setdefault(field, []).append(text)
-    return {field: converted(field, said, hints[field]) if any(said) else None for field, said in texts.items()}
+    return {field: convert(field, said, hints[field]) if any(said) else None for field, said in texts.items()}
 
 
 def _refuse_missing(type_name: str, values: Mapping[str, Any]) -> None:

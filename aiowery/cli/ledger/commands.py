@@ -8,7 +8,9 @@ from typing import Annotated, Final
 from cyclopts import App, Parameter, validators
 
 from aiowery.cli.ledger import doubts as settling
-from aiowery.cli.ledger import reader, views
+from aiowery.cli.ledger import reader as ledger_reader
+from aiowery.cli.ledger import views
+from aiowery.cli.ledger.reader import LEDGER, open_reader
 from aiowery.cli.options import ProviderOptions
 from aiowery.ledger import State
 
@@ -41,19 +43,19 @@ def list_entries(
         int, Parameter(help="Begin after the entry of this id.", validator=validators.Number(gte=0, lte=_LARGEST))
     ] = 0,
     json: Json = False,
-    ledger: Ledger = reader.LEDGER,
+    ledger: Ledger = LEDGER,
 ) -> int:
     """Show the entries of a ledger, a page at a time; first its batches in numbers."""
     choice = views.EntryFilter(batch=batch, states=tuple(state or ()), limit=limit, after=after)
-    with reader.open_reader(ledger, looks=True) as book:
-        return views.list_entries(book, choice, json_lines=json)
+    with open_reader(ledger, allow_copy=True) as reader:
+        return views.list_entries(reader, choice, json_lines=json)
 
 
 @ledger_commands.command(name="show")
-def show_entry(entry_id: EntryId, /, *, json: Json = False, ledger: Ledger = reader.LEDGER) -> int:
+def show_entry(entry_id: EntryId, /, *, json: Json = False, ledger: Ledger = LEDGER) -> int:
     """Show everything about one entry, and what can be done about it."""
-    with reader.open_reader(ledger, looks=True) as book:
-        return views.show_entry(book, entry_id, json_lines=json)
+    with open_reader(ledger, allow_copy=True) as reader:
+        return views.show_entry(reader, entry_id, json_lines=json)
 
 
 @ledger_commands.command(name="export")
@@ -64,27 +66,27 @@ def export_entries(
     ] = "jsonl",
     batch: Batch = None,
     out: Annotated[Path | None, Parameter(help="Write this file instead of standard output.")] = None,
-    ledger: Ledger = reader.LEDGER,
+    ledger: Ledger = LEDGER,
 ) -> int:
     """Write all entries down for other programs."""
-    with reader.open_reader(ledger, looks=True) as book:
-        return views.export(book, format_, batch, out)
+    with open_reader(ledger, allow_copy=True) as reader:
+        return views.export(reader, format_, batch, out)
 
 
 @ledger_commands.command(name="accept-copy")
-def accept_copy(*, ledger: Ledger = reader.LEDGER) -> int:
+def accept_copy(*, ledger: Ledger = LEDGER) -> int:
     """Go on with a copy of a ledger or a restored backup, once the original is no longer used.
 
     What was sent since the copy was made is not in it: the next run of its batch pays for that again.
     """
-    return reader.accept_copy(ledger)
+    return ledger_reader.accept_copy(ledger)
 
 
 @doubts.command(name="list")
-def list_doubts(*, json: Json = False, ledger: Ledger = reader.LEDGER) -> int:
+def list_doubts(*, json: Json = False, ledger: Ledger = LEDGER) -> int:
     """Show what is in doubt and what to do about it; the exit code is 3 if anything is, else 0."""
-    with reader.open_reader(ledger, looks=True) as book:
-        return settling.list_doubts(book, json_lines=json)
+    with open_reader(ledger, allow_copy=True) as reader:
+        return settling.list_doubts(reader, json_lines=json)
 
 
 @doubts.command(name="adopt")
@@ -92,18 +94,18 @@ def adopt_doubt(
     entry_id: EntryId,
     /,
     *task_ids: Annotated[str, Parameter(help="The ids of its tasks, by the provider's call history.")],
-    ledger: Ledger = reader.LEDGER,
+    ledger: Ledger = LEDGER,
 ) -> int:
     """Settle a doubt: the provider took it, and these are its tasks."""
-    with reader.open_reader(ledger) as book:
-        return settling.adopt(book, entry_id, task_ids)
+    with open_reader(ledger) as reader:
+        return settling.adopt(reader, entry_id, task_ids)
 
 
 @doubts.command(name="release")
-def release_doubts(*entry_ids: EntryId, ledger: Ledger = reader.LEDGER) -> int:
+def release_doubts(*entry_ids: EntryId, ledger: Ledger = LEDGER) -> int:
     """Settle doubts: the provider did not take them, so that they may be sent again."""
-    with reader.open_reader(ledger) as book:
-        return settling.release(book, entry_ids)
+    with open_reader(ledger) as reader:
+        return settling.release(reader, entry_ids)
 
 
 @doubts.command(name="resubmit")
@@ -111,8 +113,8 @@ def resubmit_doubt(
     entry_id: EntryId,
     /,
     *,
-    ledger: Ledger = reader.LEDGER,
-    running: ProviderOptions = ProviderOptions(),  # noqa: B008 - frozen
+    ledger: Ledger = LEDGER,
+    connection: ProviderOptions = ProviderOptions(),  # noqa: B008 - frozen
 ) -> int:
     """Settle a doubt by sending it again at once, at the risk of paying twice; wait for it and print it."""
-    return settling.resubmit(ledger, entry_id, running)
+    return settling.resubmit(ledger, entry_id, connection)

@@ -24,16 +24,17 @@ from aiowery.errors import ConfigurationError
 from aiowery.ledger import State
 
 
-def list_doubts(book: LedgerReader, *, json_lines: bool) -> int:
+def list_doubts(reader: LedgerReader, *, json_lines: bool) -> int:
     """Print what is in doubt and what to do about it; the exit code tells whether anything is."""
-    doubts = book.each(states=[State.IN_DOUBT])
+    doubts = reader.iter_entries(states=[State.IN_DOUBT])
     if json_lines:
         lines = (
-            as_json({**details_of(entry, leave_out=("snapshots",)), "named": book.named(entry)}) for entry in doubts
+            as_json({**details_of(entry, leave_out=("snapshots",)), "named": reader.named_tasks(entry)})
+            for entry in doubts
         )
         return IN_DOUBT if [print(line) for line in lines] else DONE
     found = list(doubts)
-    named = [", ".join(book.named(entry)) for entry in found]
+    named = [", ".join(reader.named_tasks(entry)) for entry in found]
     if not found:
         print("Nothing is in doubt.")
         return DONE
@@ -50,12 +51,12 @@ def list_doubts(book: LedgerReader, *, json_lines: bool) -> int:
     )
     if any(named):
         print("Tasks that the provider has named are asked about, and fetched, by the next run of their batch.")
-    for line in next_steps(book, "ID"):
+    for line in next_steps(reader, "ID"):
         print(line)
     return IN_DOUBT
 
 
-def adopt(book: LedgerReader, entry_id: int, task_ids: Sequence[str]) -> int:
+def adopt(reader: LedgerReader, entry_id: int, task_ids: Sequence[str]) -> int:
     """Give an entry in doubt the tasks that somebody has found."""
     ids = tuple(dict.fromkeys(task_ids))
     if not ids:
@@ -63,8 +64,8 @@ def adopt(book: LedgerReader, entry_id: int, task_ids: Sequence[str]) -> int:
     for task_id in ids:
         if not fits_in_a_path(task_id):
             raise ConfigurationError(f"{task_id!r} is no task id; give it as the provider shows it")
-    entry = book.doubt(entry_id)
-    book.adopt(entry_id, ids)
+    entry = reader.entry_in_doubt(entry_id)
+    reader.adopt(entry_id, ids)
     fetches = (
         f"the next run of batch {entry.batch!r} fetches it"
         if entry.batch
@@ -74,13 +75,13 @@ def adopt(book: LedgerReader, entry_id: int, task_ids: Sequence[str]) -> int:
     return DONE
 
 
-def release(book: LedgerReader, entry_ids: Sequence[int]) -> int:
+def release(reader: LedgerReader, entry_ids: Sequence[int]) -> int:
     """Let entries be sent again; none of them unless all are in doubt."""
     if not entry_ids:
-        raise ConfigurationError(f"name the entries to release; {book.command('doubts', 'list')} shows them")
-    entries = [book.doubt(entry_id) for entry_id in dict.fromkeys(entry_ids)]
+        raise ConfigurationError(f"name the entries to release; {reader.command('doubts', 'list')} shows them")
+    entries = [reader.entry_in_doubt(entry_id) for entry_id in dict.fromkeys(entry_ids)]
     for entry in entries:
-        book.release(entry.id)
+        reader.release(entry.id)
         what = (
             f"the next run of batch {entry.batch!r} sends it" if entry.batch else "it is of no batch: nothing sends it"
         )
@@ -88,25 +89,25 @@ def release(book: LedgerReader, entry_ids: Sequence[int]) -> int:
     return DONE
 
 
-def resubmit(ledger: Path, entry_id: int, running: ProviderOptions) -> int:
+def resubmit(ledger: Path, entry_id: int, connection: ProviderOptions) -> int:
     """Send an entry in doubt again, wait for it, and print what it brings."""
-    if running.sandbox:
+    if connection.sandbox:
         raise ConfigurationError("--sandbox would settle a doubt about the real service; leave it out")
-    with open_reader(ledger) as book:
-        entry = book.doubt(entry_id)
+    with open_reader(ledger) as reader:
+        entry = reader.entry_in_doubt(entry_id)
     type_name = str(entry.request.get("type"))
     if type_name not in REQUESTS:
         raise ConfigurationError(f"entry {entry_id} asks for {type_name!r}, which this version does not know")
-    serving = running.for_type(type_name)
-    with show_logs(serving.verbose, lambda text: write_line(sys.stderr, text)):
-        result = asyncio.run(_resubmitted(serving, book.path, entry_id))
+    connection = connection.for_type(type_name)
+    with show_logs(connection.verbose, lambda text: write_line(sys.stderr, text)):
+        result = asyncio.run(_resubmit_and_wait(connection, reader.path, entry_id))
     for line in [asset.url for asset in result.assets] or [result.text or ""]:
         print(line)
     return DONE
 
 
-async def _resubmitted(running: ProviderOptions, ledger: Path, entry_id: int) -> Result:
-    async with open_client(running.where, ledger=ledger) as client:
+async def _resubmit_and_wait(connection: ProviderOptions, ledger: Path, entry_id: int) -> Result:
+    async with open_client(connection.target, ledger=ledger) as client:
         job = await client.resubmit(entry_id)
         write_line(sys.stderr, f"Entry {entry_id} was sent again: {', '.join(job.task_ids)}")
         result: Result = await job

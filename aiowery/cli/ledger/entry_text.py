@@ -53,13 +53,13 @@ def status_command(entry: Entry) -> str:
     return printable(shlex.join(("aiowery", "status", *entry.task_ids[:1], *provider)))
 
 
-def next_steps(book: LedgerReader, entry_id: str) -> Iterator[str]:
+def next_steps(reader: LedgerReader, entry_id: str) -> Iterator[str]:
     """Yield what can be done about doubts."""
     yield "It may have been charged. Look into the provider's call history at the time it was sent; then, if it is"
     ways = {
-        "there": book.command("doubts", "adopt", entry_id, "TASK_ID"),
-        "not there": f"{book.command('doubts', 'release', entry_id)} (the next run of its batch sends it)",
-        "not there, and wanted at once": book.command("doubts", "resubmit", entry_id),
+        "there": reader.command("doubts", "adopt", entry_id, "TASK_ID"),
+        "not there": f"{reader.command('doubts', 'release', entry_id)} (the next run of its batch sends it)",
+        "not there, and wanted at once": reader.command("doubts", "resubmit", entry_id),
     }
     width = max(map(len, ways))
     for case, way in ways.items():

@@ -21,7 +21,7 @@ from aiowery.ledger import BatchSummary, Entry, SqliteLedger, State
 T = TypeVar("T")
 LEDGER: Final = Path(file_names.LEDGER)
 _PAGE: Final = 1000
-_NAMED: Final = 5
+_MAX_NAMES: Final = 5
 _MAGIC: Final = b"SQLite format 3\x00"
 
 
@@ -33,33 +33,35 @@ class LedgerReader:
     _ledger: SqliteLedger
     _runner: asyncio.Runner
 
-    def do(self, move: Coroutine[Any, Any, T]) -> T:
+    def wait_for(self, move: Coroutine[Any, Any, T]) -> T:
         """Wait for a move of the ledger."""
         return self._runner.run(move)
 
-    def page(self, batch: str | None, states: Iterable[State] | None, after: int, limit: int) -> list[Entry]:
+    def entries_after(self, batch: str | None, states: Iterable[State] | None, after: int, limit: int) -> list[Entry]:
         """Return the next entries after one."""
-        return self.do(self._ledger.entries(batch, states, after=after, limit=limit))
+        return self.wait_for(self._ledger.entries(batch, states, after=after, limit=limit))
 
-    def each(self, batch: str | None = None, states: Sequence[State] | None = None) -> Iterator[Entry]:
+    def iter_entries(self, batch: str | None = None, states: Sequence[State] | None = None) -> Iterator[Entry]:
         """Yield entries, of which a page at a time is in memory."""
         after = 0
-        while page := self.page(batch, states, after, _PAGE):
+        while page := self.entries_after(batch, states, after, _PAGE):
             yield from page
             after = page[-1].id
 
     def batches(self) -> list[BatchSummary]:
         """Return all batches in numbers."""
-        return self.do(self._ledger.batches())
+        return self.wait_for(self._ledger.batches())
 
     def entry(self, entry_id: int) -> Entry:
         """Return an entry; ConfigurationError when it is not there."""
-        entry = self.do(self._ledger.entry(entry_id))
+        entry = self.wait_for(self._ledger.entry(entry_id))
         if entry is None:
-            raise ConfigurationError(f"entry {entry_id} is not there; {self.command('jobs', 'list')} shows them")
+            raise ConfigurationError(
+                f"there is no entry {entry_id}; {self.command('ledger', 'list')} shows the entries"
+            )
         return entry
 
-    def doubt(self, entry_id: int) -> Entry:
+    def entry_in_doubt(self, entry_id: int) -> Entry:
         """Return an entry in doubt; LedgerError when it is in none."""
         entry = self.entry(entry_id)
         if entry.state is not State.IN_DOUBT:
@@ -67,25 +69,27 @@ class LedgerReader:
             raise LedgerError(f"entry {entry_id} is {entry.state}, not in doubt; {shows} shows those that are")
         return entry
 
-    def named(self, entry: Entry) -> list[str]:
+    def named_tasks(self, entry: Entry) -> list[str]:
         """Return the tasks that the provider has named for a doubt, in a webhook or a refusal: hints, not proofs."""
         submission_id = entry.submission_id
-        told = [] if submission_id is None else self.do(self._ledger.deliveries(submission_id=submission_id))
-        return [one.task_id for one in told]
+        deliveries = (
+            [] if submission_id is None else self.wait_for(self._ledger.deliveries(submission_id=submission_id))
+        )
+        return [delivery.task_id for delivery in deliveries]
 
     def adopt(self, entry_id: int, task_ids: Sequence[str]) -> None:
         """Settle a doubt: these are its tasks."""
-        self.do(self._ledger.resolve_accepted(entry_id, task_ids))
+        self.wait_for(self._ledger.resolve_accepted(entry_id, task_ids))
 
     def release(self, entry_id: int) -> None:
         """Settle a doubt: it may be sent again."""
-        self.do(self._ledger.resolve_unsent(entry_id))
+        self.wait_for(self._ledger.resolve_unsent(entry_id))
 
     def check_batch(self, name: str | None) -> None:
         """Raise ConfigurationError for a batch that is not there, with those that are."""
         names = [batch.name for batch in self.batches()]
         if name is not None and name not in names:
-            others = ", ".join(map(repr, names[-_NAMED:])) or "none"
+            others = ", ".join(map(repr, names[-_MAX_NAMES:])) or "none"
             raise ConfigurationError(f"no batch is called {name!r}; the latest are: {others}")
 
     def command(self, *words: str) -> str:
@@ -95,27 +99,27 @@ class LedgerReader:
 
 
 @contextlib.contextmanager
-def open_reader(ledger: Path, *, looks: bool = False) -> Iterator[LedgerReader]:
+def open_reader(ledger: Path, *, allow_copy: bool = False) -> Iterator[LedgerReader]:
     """Open the ledger that is meant: a file, or the one in a directory. Nothing is made where there is none.
 
     What processes that have ended left under way is inherited first: an entry that one of them was sending is in doubt.
-    Who only `looks` may look into a copy or a backup as well, and is told why no more than that is possible.
+    Who only `allow_copy` may look into a copy or a backup as well, and is told why no more than that is possible.
     """
-    path = _found(ledger)
+    path = _find_ledger(ledger)
     with asyncio.Runner() as runner:
-        store = runner.run(_opened(path, looks=looks))
+        store = runner.run(_open_ledger(path, allow_copy=allow_copy))
         try:
             yield LedgerReader(path, store, runner)
         finally:
             runner.run(store.aclose())
 
 
-async def _opened(path: Path, *, looks: bool) -> SqliteLedger:
+async def _open_ledger(path: Path, *, allow_copy: bool) -> SqliteLedger:
     store = SqliteLedger(path)
     try:
         await store.open()
     except LedgerError as refusal:
-        if not looks:
+        if not allow_copy:
             raise
         store = SqliteLedger(path, read_only=True)
         await store.open()
@@ -136,18 +140,18 @@ def accept_copy(ledger: Path) -> int:
         finally:
             await store.aclose()
 
-    path = _found(ledger)
+    path = _find_ledger(ledger)
     new = sum(batch.states.get(State.NEW, 0) for batch in asyncio.run(accepted()))
     print(f"{path} is the ledger from here on. {new:,} of its entries are new: the next run of their batch sends them,")
     print("those as well that were sent since the copy was made.")
     return 0
 
 
-def _found(ledger: Path) -> Path:
+def _find_ledger(ledger: Path) -> Path:
     path = ledger / LEDGER if ledger.is_dir() else ledger
     try:
         with path.open("rb") as file:
-            begins = file.read(len(_MAGIC))
+            head = file.read(len(_MAGIC))
     except FileNotFoundError:
         raise ConfigurationError(
             f"there is no ledger {path}; a batch keeps its own as {LEDGER} in its output directory:"
@@ -155,6 +159,6 @@ def _found(ledger: Path) -> Path:
         ) from None
     except OSError as fault:
         raise ConfigurationError(f"cannot read {path}: {fault.strerror or fault}") from fault
-    if begins != _MAGIC:
+    if head != _MAGIC:
         raise ConfigurationError(f"{path} is no ledger; name one with --ledger, such as --ledger out/{LEDGER}")
     return path

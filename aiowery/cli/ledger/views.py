@@ -80,32 +80,32 @@ class EntryFilter:
     limit: int = 100
     after: int = 0
 
-    def words(self) -> tuple[str, ...]:
+    def to_options(self) -> tuple[str, ...]:
         """Return the options that mean the same, but for the place to begin at."""
         batch = () if self.batch is None else ("--batch", self.batch)
         states = itertools.chain.from_iterable(("--state", state.replace(" ", "-")) for state in self.states)
         return (*batch, *states, *(("--limit", str(self.limit)) if self.limit != EntryFilter().limit else ()))
 
 
-def list_entries(book: LedgerReader, choice: EntryFilter, *, json_lines: bool) -> int:
+def list_entries(reader: LedgerReader, choice: EntryFilter, *, json_lines: bool) -> int:
     """Print a page of entries, and how to get the next one."""
-    book.check_batch(choice.batch)
-    found = book.page(choice.batch, choice.states or None, choice.after, choice.limit + 1)
+    reader.check_batch(choice.batch)
+    found = reader.entries_after(choice.batch, choice.states or None, choice.after, choice.limit + 1)
     entries = found[: choice.limit]
     if json_lines:
         for entry in entries:
             print(as_json(details_of(entry, leave_out=("snapshots",))))
     else:
-        _print_page(book, choice, entries)
+        _print_page(reader, choice, entries)
     if len(found) > len(entries):
-        more = book.command("ledger", "list", *choice.words(), "--after", str(entries[-1].id))
+        more = reader.command("ledger", "list", *choice.to_options(), "--after", str(entries[-1].id))
         write_line(sys.stderr if json_lines else sys.stdout, f"There is more: {more}")
     return DONE
 
 
-def _print_page(book: LedgerReader, choice: EntryFilter, entries: Sequence[Entry]) -> None:
+def _print_page(reader: LedgerReader, choice: EntryFilter, entries: Sequence[Entry]) -> None:
     if choice == EntryFilter(limit=choice.limit):
-        _print_batches(book.batches())
+        _print_batches(reader.batches())
     if entries:
         _print_entries(entries)
     else:
@@ -142,9 +142,9 @@ def _print_entries(entries: Sequence[Entry]) -> None:
     print_columns(columns)
 
 
-def show_entry(book: LedgerReader, entry_id: int, *, json_lines: bool) -> int:
+def show_entry(reader: LedgerReader, entry_id: int, *, json_lines: bool) -> int:
     """Print everything about one entry, and what can be done about it."""
-    entry = book.entry(entry_id)
+    entry = reader.entry(entry_id)
     if json_lines:
         print(as_json(details_of(entry)))
         return DONE
@@ -157,7 +157,7 @@ def show_entry(book: LedgerReader, entry_id: int, *, json_lines: bool) -> int:
         "attempts": str(entry.attempts),
         "task ids": ", ".join(entry.task_ids),
         "charged besides": _besides(entry),
-        "named by the provider": "" if entry.task_ids else ", ".join(book.named(entry)),
+        "named by the provider": "" if entry.task_ids else ", ".join(reader.named_tasks(entry)),
         "batch id": entry.provider_batch_id,
         "request id": entry.request_id,
         "credits": _credits_text(entry),
@@ -172,7 +172,7 @@ def show_entry(book: LedgerReader, entry_id: int, *, json_lines: bool) -> int:
     print(f"request: {as_json(_cut(entry.request), indent=2)}")
     for text in _texts_of(entry):
         print(printable(text))
-    for line in _next_steps(book, entry):
+    for line in _next_steps(reader, entry):
         print(line)
     return DONE
 
@@ -188,10 +188,10 @@ def _credits_text(entry: Entry) -> str:
     return number(entry.credits)
 
 
-def _next_steps(book: LedgerReader, entry: Entry) -> Iterator[str]:
+def _next_steps(reader: LedgerReader, entry: Entry) -> Iterator[str]:
     """Yield what can be done about an entry."""
     if entry.state is State.IN_DOUBT:
-        yield from next_steps(book, str(entry.id))
+        yield from next_steps(reader, str(entry.id))
     elif entry.state is State.ACCEPTED:
         again = "Run its batch again to fetch what it brings, or ask: " if entry.batch else "Ask about it: "
         yield again + status_command(entry)
@@ -199,26 +199,26 @@ def _next_steps(book: LedgerReader, entry: Entry) -> Iterator[str]:
         yield "The next run of its batch sends it." if entry.batch else "Nothing sends it by itself; ask for it anew."
 
 
-def export(book: LedgerReader, how: Format, batch: str | None, out: Path | None) -> int:
+def export(reader: LedgerReader, how: Format, batch: str | None, out: Path | None) -> int:
     """Write all entries to a file, or to standard output."""
-    book.check_batch(batch)
-    with _target(book, out) as stream:
+    reader.check_batch(batch)
+    with _target(reader, out) as stream:
         if how == "jsonl":
-            stream.writelines(as_json(details_of(entry)) + "\n" for entry in book.each(batch))
+            stream.writelines(as_json(details_of(entry)) + "\n" for entry in reader.iter_entries(batch))
         else:
             table = csv.writer(stream, lineterminator="\n")
             table.writerow(_COLUMNS)
-            table.writerows(map(_csv_row, book.each(batch)))
+            table.writerows(map(_csv_row, reader.iter_entries(batch)))
     return DONE
 
 
 @contextlib.contextmanager
-def _target(book: LedgerReader, out: Path | None) -> Iterator[TextIO]:
+def _target(reader: LedgerReader, out: Path | None) -> Iterator[TextIO]:
     if out is None:
         yield sys.stdout
         return
     try:
-        if out.exists() and out.samefile(book.path):
+        if out.exists() and out.samefile(reader.path):
             raise ConfigurationError(f"--out {out} is the ledger itself; name another file")
         with out.open("w", encoding="utf-8", newline="") as file:
             yield file

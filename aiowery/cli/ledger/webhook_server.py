@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 
-def receive(ledger: Path, host: str, port: int, verbose: int) -> int:
+def run_receiver(ledger: Path, host: str, port: int, verbose: int) -> int:
     """Receive for everybody who shares the ledger, until Ctrl-C or SIGTERM.
 
     Raises LedgerError, and ConfigurationError where nothing can be listened to.

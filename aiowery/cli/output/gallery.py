@@ -55,7 +55,7 @@ def write_gallery(path: Path, title: str, records: Sequence[Record], summary: Su
     source = partial(_embedded, path.parent) if whole else quote
     files = GalleryFiles(picture=source, words=partial(_prompt_text, path.parent))
     with path.open("w", encoding="utf-8", errors="replace") as file:
-        file.writelines(f"{part}\n" for part in page(title, records, summary, files))
+        file.writelines(f"{part}\n" for part in gallery_parts(title, records, summary, files))
 
 
 def _prompt_text(directory: Path, name: str) -> str:
@@ -69,7 +69,7 @@ def _embedded(directory: Path, name: str) -> str:
     return f"data:{mimetypes.guess_type(name)[0] or 'image/png'};base64,{content}"
 
 
-def page(
+def gallery_parts(
     title: str, records: Sequence[Record], summary: Summary, files: GalleryFiles = GalleryFiles()
 ) -> Iterator[str]:
     """Yield the page's parts. All texts are escaped."""
@@ -84,7 +84,7 @@ def page(
     if failed:
         yield from _failures(failed)
     yield '<main class="wall">'
-    varied = varying(records)
+    varied = varying_fields(records)
     yield from chain.from_iterable(_pieces(record, varied, files) for record in records)
     yield "</main>"
     yield f'<p class="foot">Every request with its task ids, credits and files: <a href="{MANIFEST}">{MANIFEST}</a></p>'
@@ -142,14 +142,14 @@ def _pieces(record: Record, varied: Sequence[str], files: GalleryFiles) -> Itera
         part = f", {number} of {len(record.files)}" if len(record.files) > 1 else ""
         lacking = '<span class="lack">, others of this request failed</span>' if record.failures else ""
         yield (
-            f'<figure style="--r:{ratio(record, name):.3g}" data-words="{_words(record)}">'
+            f'<figure style="--r:{aspect_ratio(record, name):.3g}" data-words="{_words(record)}">'
             f"{_shown(name, record, files)}"
             f'<figcaption><p title="{escape(record.prompt)}">{escape(record.prompt)}</p>'
             f"<small>{_number(record)} {escape(_facts(record, varied))}{part}{lacking}</small></figcaption></figure>"
         )
 
 
-def ratio(record: Record, name: str = "") -> float:
+def aspect_ratio(record: Record, name: str = "") -> float:
     """Return width over height as far as the request tells, within what a wall can show."""
     if PurePath(name).suffix.lower() in _WORDS:
         return _PAGE
@@ -185,7 +185,7 @@ def _is_picture(name: str) -> bool:
     return PurePath(name).suffix.lower() not in _VIDEOS | _SOUNDS | _WORDS
 
 
-def varying(records: Iterable[Record]) -> tuple[str, ...]:
+def varying_fields(records: Iterable[Record]) -> tuple[str, ...]:
     """Return which of the telling fields differ between the requests."""
     requests = [record.request for record in records if record.request is not None]
     return tuple(name for name in _TELLING if len({str(request.get(name)) for request in requests}) > 1)

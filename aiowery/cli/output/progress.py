@@ -47,25 +47,25 @@ class Counts:
         return len(self.under_way)
 
     @property
-    def ended(self) -> int:
+    def finished(self) -> int:
         """Items that have their record."""
         return self.done + self.failed + self.unsent
 
     @property
     def queued(self) -> int:
         """Items that the provider has not taken yet."""
-        return self.total - self.running - self.ended
+        return self.total - self.running - self.finished
 
     @property
     def seconds(self) -> float:
         """The time since the beginning."""
         return time.monotonic() - self.started_at
 
-    def accepted(self, index: int) -> None:
+    def add_accepted(self, index: int) -> None:
         """One more is under way."""
         self.under_way.add(index)
 
-    def end(self, record: Record) -> None:
+    def add_record(self, record: Record) -> None:
         """One has ended."""
         self.under_way.discard(record.index)
         if record.status is ItemStatus.DONE:
@@ -90,7 +90,7 @@ class Counts:
         """Return the time that the rest will take, in words: as the line says, else at the speed so far."""
         if self.queue is not None:
             return duration(self.queue.ends_in)
-        return duration(time_left(self.ended, self.total, self.seconds)) if self.ended else "?"
+        return duration(time_left(self.finished, self.total, self.seconds)) if self.finished else "?"
 
 
 def time_left(ended: int, total: int, seconds: float) -> float:
@@ -105,19 +105,19 @@ class Progress(Protocol):
         """The run begins."""
         ...
 
-    def accepted(self, index: int, job: Job[Any], /) -> None:
+    def show_accepted(self, index: int, job: Job[Any], /) -> None:
         """The provider has taken an item."""
         ...
 
-    def ended(self, record: Record) -> None:
+    def show_record(self, record: Record) -> None:
         """An item has its record."""
         ...
 
-    def paused(self, event: SubmissionsPaused, /) -> None:
+    def show_pause(self, event: SubmissionsPaused, /) -> None:
         """Submissions have paused by themselves, or a probe has failed."""
         ...
 
-    def resumed(self) -> None:
+    def show_resumed(self) -> None:
         """Submissions go on."""
         ...
 
@@ -125,7 +125,7 @@ class Progress(Protocol):
         """Tell people something."""
         ...
 
-    def tick(self, line: QueueTimes | None) -> None:
+    def tick(self, queue: QueueTimes | None) -> None:
         """A second has passed; `line` tells how it stands where one follows the other."""
         ...
 
@@ -138,29 +138,29 @@ class PlainProgress:
     """Lines on standard error: how far it is, every few seconds, and each failure."""
 
     def __init__(self) -> None:
-        self._tally = Counts(0)
-        self._told_at = 0.0
+        self._counts = Counts(0)
+        self._shown_at = 0.0
 
     def start(self, total: int) -> None:
         """Begin to count."""
-        self._told_at = time.monotonic()
-        self._tally = Counts(total, started_at=self._told_at)
+        self._shown_at = time.monotonic()
+        self._counts = Counts(total, started_at=self._shown_at)
 
-    def accepted(self, index: int, _job: Job[Any], /) -> None:
+    def show_accepted(self, index: int, _job: Job[Any], /) -> None:
         """Count."""
-        self._tally.accepted(index)
+        self._counts.add_accepted(index)
 
-    def ended(self, record: Record) -> None:
+    def show_record(self, record: Record) -> None:
         """Count, and tell a failure."""
-        self._tally.end(record)
+        self._counts.add_record(record)
         if failure := failure_line(record):
             self.write(failure)
 
-    def paused(self, event: SubmissionsPaused, /) -> None:
+    def show_pause(self, event: SubmissionsPaused, /) -> None:
         """Say why nothing is submitted, and when that may end."""
         self.write(pause_line(event))
 
-    def resumed(self) -> None:
+    def show_resumed(self) -> None:
         """Say that submitting goes on."""
         self.write(RESUMED)
 
@@ -168,12 +168,12 @@ class PlainProgress:
         """Write a line."""
         write_line(sys.stderr, text)
 
-    def tick(self, line: QueueTimes | None) -> None:
+    def tick(self, queue: QueueTimes | None) -> None:
         """Tell how far it is, unless that was told a moment ago."""
-        self._tally.queue = line
-        if time.monotonic() >= self._told_at + _EVERY:
-            self._told_at = time.monotonic()
-            self.write(plain_line(self._tally))
+        self._counts.queue = queue
+        if time.monotonic() >= self._shown_at + _EVERY:
+            self._shown_at = time.monotonic()
+            self.write(plain_line(self._counts))
 
     def stop(self) -> None:
         """Nothing is left to do."""
@@ -186,20 +186,20 @@ class JsonProgress:
         """Tell the beginning."""
         self._emit("started", total=total)
 
-    def accepted(self, index: int, job: Job[Any], /) -> None:
+    def show_accepted(self, index: int, job: Job[Any], /) -> None:
         """Tell an acceptance."""
         self._emit("accepted", index=index, task_ids=job.task_ids, request_id=job.request_id)
 
-    def ended(self, record: Record) -> None:
+    def show_record(self, record: Record) -> None:
         """Tell an end: the manifest's line."""
-        self._emit("ended", **record.as_object())
+        self._emit("ended", **record.to_dict())
 
-    def paused(self, event: SubmissionsPaused, /) -> None:
+    def show_pause(self, event: SubmissionsPaused, /) -> None:
         """Tell a pause, and say it to people."""
         self._emit("paused", **attrs.asdict(event))
         self.write(pause_line(event))
 
-    def resumed(self) -> None:
+    def show_resumed(self) -> None:
         """Tell its end, and say it to people."""
         self._emit("resumed")
         self.write(RESUMED)
@@ -208,13 +208,13 @@ class JsonProgress:
         """Write a line for people."""
         write_line(sys.stderr, text)
 
-    def tick(self, line: QueueTimes | None) -> None:
+    def tick(self, queue: QueueTimes | None) -> None:
         """Tell nothing: events are enough."""
 
     def stop(self) -> None:
         """Nothing is left to do."""
 
-    def finished(self, summary: Summary, exit_code: int) -> None:
+    def show_summary(self, summary: Summary, exit_code: int) -> None:
         """Tell the end of all."""
         fates = {fate.value.replace(" ", "_"): number for fate, number in summary.statuses.items()}
         self._emit(
@@ -232,11 +232,12 @@ class JsonProgress:
         write_line(sys.stdout, json.dumps({"event": event, **facts}, ensure_ascii=False))
 
 
-def plain_line(tally: Counts) -> str:
+def plain_line(counts: Counts) -> str:
     """Return the line that tells how far it is."""
     return (
-        f"{tally.ended:,}/{tally.total:,}: {tally.queued:,} queued, {tally.running:,} running, {tally.done:,} done,"
-        f" {tally.failed:,} failed, {tally.pace()}, {tally.time_left()} left"
+        f"{counts.finished:,}/{counts.total:,}: {counts.queued:,} queued, {counts.running:,}"
+        f" running, {counts.done:,} done,"
+        f" {counts.failed:,} failed, {counts.pace()}, {counts.time_left()} left"
     )
 
 
@@ -247,10 +248,10 @@ def pause_line(event: SubmissionsPaused) -> str:
 
 def failure_line(record: Record) -> str | None:
     """Return the line that tells why an item failed or was refused; None if it did not, or waited in vain."""
-    if record.problem is not None and (record.status is not ItemStatus.NOT_SUBMITTED or record.from_refused):
-        return f"{record.status.value.replace('_', ' ')}: {_placed(record, record.problem.message)}"
+    if record.problem is not None and (record.status is not ItemStatus.NOT_SUBMITTED or record.is_refused_by_registry):
+        return f"{record.status.value.replace('_', ' ')}: {_with_prompt(record, record.problem.message)}"
     if record.failures:
-        return f"partly failed: {_placed(record, '; '.join(dict.fromkeys(record.failures)))}"
+        return f"partly failed: {_with_prompt(record, '; '.join(dict.fromkeys(record.failures)))}"
     return None
 
 
@@ -261,7 +262,7 @@ def write_line(stream: TextIO, text: str) -> None:
         stream.flush()
 
 
-def _placed(record: Record, message: str) -> str:
+def _with_prompt(record: Record, message: str) -> str:
     """Say which item the message is about, as far as it does not say so itself."""
     words = " ".join(record.prompt.split())
     cut = words if len(words) <= _MOST else words[: _MOST - 3] + "..."
