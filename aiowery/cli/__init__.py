@@ -2,7 +2,7 @@
 
 Modules, each importing only those below it:
 
-    commands                           commands: options in, exit code out
+    commands, server_commands          commands: options in, exit code out
     ledger | run                       ledger entries and doubts; batches and single requests
     queries                            requests that create no job
     input                              prompt files, request options, request types
@@ -24,7 +24,7 @@ from typing import Final
 from cyclopts import App, CycloptsError
 
 import aiowery
-from aiowery.cli import commands
+from aiowery.cli import commands, server_commands
 from aiowery.cli.exit_codes import INTERRUPTED, SOME_FAILED, WRONG_USE
 from aiowery.cli.ledger.commands import doubts, ledger_commands
 from aiowery.errors import AioweryError, AuthenticationError, ConfigurationError
@@ -42,8 +42,8 @@ _COMMANDS: Final = (
     commands.status,
     commands.batch_status,
     commands.balance,
-    commands.sandbox,
-    commands.webhook,
+    server_commands.sandbox,
+    server_commands.webhook,
 )
 
 

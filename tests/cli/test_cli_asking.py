@@ -18,7 +18,7 @@ Command = Callable[..., CompletedProcess[str]]
 _SANDBOX = ("--sandbox",)
 
 
-def test_models_are_tables_by_the_way_they_are_asked(aiowery_command: Command) -> None:
+def test_models_without_json_prints_a_table_per_mode(aiowery_command: Command) -> None:
     """Every model has one line below its mode, with shapes and numbers in words."""
     told = aiowery_command("models", *_SANDBOX).stdout.splitlines()
     titles = [line.strip() for line in told if line and not line.startswith(" ")]
@@ -30,7 +30,7 @@ def test_models_are_tables_by_the_way_they_are_asked(aiowery_command: Command) -
 
 
 @pytest.mark.parametrize("kind", ["image", "video", "chat"])
-def test_models_are_json_for_machines(aiowery_command: Command, kind: str) -> None:
+def test_models_with_json_prints_one_object_per_line(aiowery_command: Command, kind: str) -> None:
     """With --json there is one object a line, of the kind that was asked for."""
     ended = aiowery_command("models", *_SANDBOX, "--json", "--kind", kind)
     models = [json.loads(line) for line in ended.stdout.splitlines()]
@@ -39,7 +39,7 @@ def test_models_are_json_for_machines(aiowery_command: Command, kind: str) -> No
     assert all(model["key"] and "raw" not in model for model in models)
 
 
-def test_speakers_are_listed_by_language(aiowery_command: Command) -> None:
+def test_speakers_with_language_lists_only_that_language(aiowery_command: Command) -> None:
     """The ids that a podcast wants stand in the first column, and in --json."""
     table = aiowery_command("speakers", *_SANDBOX, "--language", "ja").stdout
     lines = aiowery_command("speakers", *_SANDBOX, "--language", "ja", "--json").stdout.splitlines()
@@ -48,7 +48,7 @@ def test_speakers_are_listed_by_language(aiowery_command: Command) -> None:
     assert all(f"\n {who['id']} " in table for who in found)
 
 
-def test_a_screen_that_cannot_show_all_letters_shows_the_others(aiowery_alone: Command) -> None:
+def test_chat_on_an_ascii_output_replaces_other_characters(aiowery_alone: Command) -> None:
     """An answer that was paid for is printed with marks for what this output has no letters for."""
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
     ended = aiowery_alone("chat", "über allen Gipfeln", *_SANDBOX, env=environment)
@@ -56,7 +56,7 @@ def test_a_screen_that_cannot_show_all_letters_shows_the_others(aiowery_alone: C
     assert "?ber allen Gipfeln" in ended.stdout
 
 
-def test_chat_answers_on_standard_output(aiowery_command: Command, aiowery_alone: Command) -> None:
+def test_chat_prints_only_the_answer_on_standard_output(aiowery_command: Command, aiowery_alone: Command) -> None:
     """A message, typed or piped, gets an answer and nothing around it."""
     typed = aiowery_command("chat", "good morning", *_SANDBOX, "--model", "GPT_5_5", "--temperature", "0")
     assert typed.returncode == 0, typed.stderr
@@ -75,7 +75,9 @@ def test_chat_answers_on_standard_output(aiowery_command: Command, aiowery_alone
         (("models", "--kind", "sound"), "sound"),
     ],
 )
-def test_wrong_words_are_refused(aiowery_command: Command, arguments: tuple[str, ...], words: str) -> None:
+def test_commands_with_invalid_arguments_exit_with_2(
+    aiowery_command: Command, arguments: tuple[str, ...], words: str
+) -> None:
     """What cannot be meant is exit code 2 with the word in question."""
     ended = aiowery_command(*arguments)
     assert (ended.returncode, ended.stdout) == (2, "")
@@ -83,7 +85,7 @@ def test_wrong_words_are_refused(aiowery_command: Command, arguments: tuple[str,
 
 
 @pytest.mark.parametrize("arguments", [("models",), ("speakers",), ("chat", "hi"), ("upload", "a.png"), ("balance",)])
-def test_without_a_key_both_ways_out_are_named(aiowery_command: Command, arguments: tuple[str, ...]) -> None:
+def test_commands_without_a_key_name_the_remedies(aiowery_command: Command, arguments: tuple[str, ...]) -> None:
     """Every command that needs a key says where to put one."""
     ended = aiowery_command(*arguments)
     assert ended.returncode == 2
@@ -91,7 +93,7 @@ def test_without_a_key_both_ways_out_are_named(aiowery_command: Command, argumen
 
 
 @pytest.mark.parametrize("address", [(), ("--legacy",)])
-def test_upload_prints_a_url_a_line(
+def test_upload_prints_one_url_per_line(
     aiowery_command: Command, aiowery_sandbox: Sandbox, tmp_path: Path, address: tuple[str, ...]
 ) -> None:
     """Urls come in the order of the files, through either address."""
@@ -104,14 +106,14 @@ def test_upload_prints_a_url_a_line(
     assert (first.endswith("b.png"), second.endswith("a.jpg")) == (True, True)
 
 
-def test_an_upload_that_cannot_be_names_the_file(aiowery_command: Command) -> None:
+def test_upload_of_a_missing_file_names_it(aiowery_command: Command) -> None:
     """A missing file is exit code 2."""
     ended = aiowery_command("upload", "gone.png", *_SANDBOX)
     assert ended.returncode == 2
     assert "cannot read gone.png" in ended.stderr
 
 
-def test_batch_status_asks_about_a_whole_submission(aiowery_command: Command, aiowery_sandbox: Sandbox) -> None:
+def test_batch_status_prints_all_tasks_of_a_submission(aiowery_command: Command, aiowery_sandbox: Sandbox) -> None:
     """All tasks of one submission are told, each with its state."""
     assert aiowery_command("run", "text-to-image", "--set", "prompt=a", "--set", "image_number=2").returncode == 0
     tasks = aiowery_sandbox.weryai.tasks
@@ -120,7 +122,7 @@ def test_batch_status_asks_about_a_whole_submission(aiowery_command: Command, ai
     assert all(f"{task.id}: done (" in told for task in tasks)
 
 
-def test_status_prints_words_too(aiowery_command: Command, aiowery_sandbox: Sandbox) -> None:
+def test_status_of_a_text_task_prints_the_text(aiowery_command: Command, aiowery_sandbox: Sandbox) -> None:
     """The words that a task brought are not lost on who asks for them later."""
     said = aiowery_command("run", "deep-research", "--set", "input=Why?").stdout.strip()
     assert said

@@ -24,7 +24,7 @@ def studio(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
         yield sandbox
 
 
-def test_one_picture(aiowery_command: Command, studio: Sandbox, tmp_path: Path) -> None:
+def test_generate_with_betterwaifu_saves_one_picture(aiowery_command: Command, studio: Sandbox, tmp_path: Path) -> None:
     """What was wished for is what is asked for, and the file opens."""
     wishes = ("--steps", "30", "--seed", "7", "--width", "512", "--height", "768", "--model", "plant-milk")
     ended = aiowery_command("generate", "1girl, rain", "--provider", "betterwaifu", "--out", "out", *wishes)
@@ -35,7 +35,7 @@ def test_one_picture(aiowery_command: Command, studio: Sandbox, tmp_path: Path) 
     assert (made.seed, made.spec.model) == (7, "plant-milk")
 
 
-def test_a_batch_in_line(aiowery_command: Command, tmp_path: Path) -> None:
+def test_batch_with_betterwaifu_runs_one_task_at_a_time(aiowery_command: Command, tmp_path: Path) -> None:
     """Four pictures of the jobs edition, one after the other with a rest between: all saved, with their facts."""
     (tmp_path / "p.txt").write_text("a\nb\nc\nd\n")
     arguments = ("--provider", "betterwaifu", "--edition", "jobs", "--model", "814910", "--sandbox", "--speed", "100")
@@ -50,14 +50,14 @@ def test_a_batch_in_line(aiowery_command: Command, tmp_path: Path) -> None:
     assert "credits" not in gallery.partition("</header>")[0].rpartition("<dl")[2]
 
 
-def test_run_knows_the_service_by_what_is_asked_for(aiowery_command: Command, studio: Sandbox) -> None:
+def test_run_without_provider_uses_the_one_of_the_type(aiowery_command: Command, studio: Sandbox) -> None:
     """`run generate-image` needs no --provider."""
     ended = aiowery_command("run", "generate-image", "--set", "prompt=a cat", "--set", "cfg_scale=5.5")
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.startswith(f"{studio.url}/images/")
 
 
-def test_models_credits_and_status_of_the_jobs_edition(
+def test_reads_of_the_jobs_edition_print_models_credits_and_status(
     aiowery_command: Command, studio: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The reads of the edition that has them."""
@@ -71,7 +71,7 @@ def test_models_credits_and_status_of_the_jobs_edition(
     assert (lost.returncode, "Generation not found" in lost.stderr) == (1, True)
 
 
-def test_models_of_the_other_edition_are_those_of_its_page(aiowery_command: Command) -> None:
+def test_models_of_the_images_edition_prints_the_documented_ones(aiowery_command: Command) -> None:
     """It has no list to ask for; no key is needed to see what is documented."""
     shown = aiowery_command("models", "--provider", "betterwaifu")
     assert "noobai-xl" in shown.stdout
@@ -83,10 +83,10 @@ def test_models_of_the_other_edition_are_those_of_its_page(aiowery_command: Comm
     [
         (("generate", "x", "--out", "o", "--edition", "jobs"), "--edition belongs to --provider betterwaifu"),
         (("generate", "x", "--out", "o", "--queue-file", "f"), "--queue-file belongs to --provider betterwaifu"),
-        (("generate", "x", "--out", "o", "--steps", "30"), "--steps: text-to-image has nothing of the kind"),
+        (("generate", "x", "--out", "o", "--steps", "30"), "--steps: text-to-image has no such field"),
         (
             ("generate", "x", "--out", "o", "--provider", "betterwaifu", "--aspect-ratio", "1:1"),
-            "--aspect-ratio: generate-image has nothing of the kind",
+            "--aspect-ratio: generate-image has no such field",
         ),
         (("run", "music", "--provider", "betterwaifu"), "music is made by --provider weryai"),
         (
@@ -97,7 +97,7 @@ def test_models_of_the_other_edition_are_those_of_its_page(aiowery_command: Comm
         (("generate", "x", "--out", "o", "--provider", "midwaifu"), "weryai"),
     ],
 )
-def test_what_cannot_be_is_said_before_anything_is_sent(
+def test_commands_with_contradicting_options_send_nothing(
     aiowery_command: Command, arguments: tuple[str, ...], said: str, tmp_path: Path
 ) -> None:
     """Options that contradict each other, or mean nothing to what is asked for, are wrong use."""
@@ -116,7 +116,7 @@ def test_what_cannot_be_is_said_before_anything_is_sent(
         (("--steps", "10"), "takes 20 to 50"),
     ],
 )
-def test_what_the_edition_does_not_take_is_wrong_use(
+def test_generate_with_values_unknown_to_the_edition_exits_with_2(
     aiowery_command: Command, wishes: tuple[str, ...], said: str
 ) -> None:
     """The client refuses before anything is sent; the shell gets 2."""
@@ -124,7 +124,7 @@ def test_what_the_edition_does_not_take_is_wrong_use(
     assert (ended.returncode, said in ended.stderr) == (2, True), ended.stderr
 
 
-def test_a_line_says_when_it_goes_on_and_when_it_ends() -> None:
+def test_plain_line_with_queue_times_shows_next_start_and_end() -> None:
     """While the lane rests, the next start takes the place of a speed that means nothing; the end is the lane's own."""
     tally = Counts(30, done=2, queue=QueueTimes(next_in=42.0, ends_in=2400.0))
     assert plain_line(tally) == "2/30: 28 queued, 0 running, 2 done, 0 failed, next in 42.0 s, 40:00 min left"
@@ -132,7 +132,9 @@ def test_a_line_says_when_it_goes_on_and_when_it_ends() -> None:
     assert "next in" not in plain_line(tally)
 
 
-def test_progress_shows_the_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plain_progress_with_queue_times_shows_the_end(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Told from the first line on, before anything has ended."""
     now = 100.0
     monkeypatch.setattr("aiowery.cli.output.progress.time.monotonic", lambda: now)

@@ -64,7 +64,7 @@ def books(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_list_shows_batches_and_entries(aiowery_command: Command, books: Path) -> None:
+def test_ledger_list_shows_batches_and_entries(aiowery_command: Command, books: Path) -> None:
     """All in numbers, then each with its state, ids and note; whatever a prompt holds, the terminal only shows it."""
     ended = aiowery_command("ledger", "list")
     assert ended.returncode == 0, ended.stderr
@@ -75,7 +75,7 @@ def test_the_list_shows_batches_and_entries(aiowery_command: Command, books: Pat
     assert books.exists()
 
 
-def test_the_list_comes_in_pages(aiowery_command: Command, books: Path) -> None:
+def test_ledger_list_with_limit_shows_the_next_page_command(aiowery_command: Command, books: Path) -> None:
     """It says how to go on, and going on shows the rest."""
     first = aiowery_command("ledger", "list", "--limit", "2", "--json")
     assert [json.loads(line)["id"] for line in first.stdout.splitlines()] == [1, 2]
@@ -91,13 +91,15 @@ def test_the_list_comes_in_pages(aiowery_command: Command, books: Path) -> None:
 @pytest.mark.parametrize(
     ("entry_id", "said"),
     [
-        ("1", ("done: it ended well", "credits: 2", "0001-a.png", "url: https://cdn.example/1.png", "r1")),
+        ("1", ("done: it succeeded", "credits: 2", "0001-a.png", "url: https://cdn.example/1.png", "r1")),
         ("2", ("in doubt", "aiowery doubts adopt 2 TASK_ID", "aiowery doubts release 2", "aiowery doubts resubmit 2")),
         ("3", ("accepted", "t3, t4", "aiowery status t3")),
         ("4", ("new: it was not sent", "The next run of its batch sends it.")),
     ],
 )
-def test_one_entry_is_shown_whole(aiowery_command: Command, books: Path, entry_id: str, said: Sequence[str]) -> None:
+def test_ledger_show_prints_details_and_next_steps(
+    aiowery_command: Command, books: Path, entry_id: str, said: Sequence[str]
+) -> None:
     """Everything that is known, and what can be done next."""
     ended = aiowery_command("ledger", "show", entry_id, "--ledger", str(books.parent))
     assert ended.returncode == 0, ended.stderr
@@ -105,7 +107,7 @@ def test_one_entry_is_shown_whole(aiowery_command: Command, books: Path, entry_i
         assert words in ended.stdout
 
 
-def test_all_can_be_exported(aiowery_command: Command, books: Path, tmp_path: Path) -> None:
+def test_ledger_export_writes_all_entries(aiowery_command: Command, books: Path, tmp_path: Path) -> None:
     """As JSON lines, or as a table in which a prompt is never a formula."""
     lines = aiowery_command("ledger", "export").stdout.splitlines()
     assert [json.loads(line)["request"]["prompt"] for line in lines][:2] == ["a tabby", "a lost cat"]
@@ -120,7 +122,7 @@ def test_all_can_be_exported(aiowery_command: Command, books: Path, tmp_path: Pa
     assert "the ledger itself" in refused.stderr
 
 
-def test_doubts_have_an_exit_code_of_their_own(aiowery_command: Command, books: Path) -> None:
+def test_doubts_list_with_doubts_exits_with_3(aiowery_command: Command, books: Path) -> None:
     """3 while there are any, with the ways out; 0 afterwards."""
     ended = aiowery_command("doubts", "list")
     assert ended.returncode == 3
@@ -134,7 +136,7 @@ def test_doubts_have_an_exit_code_of_their_own(aiowery_command: Command, books: 
     assert (ended.returncode, ended.stdout) == (0, "Nothing is in doubt.\n")
 
 
-def test_a_doubt_shows_the_tasks_that_the_provider_named(aiowery_command: Command, books: Path) -> None:
+def test_doubts_list_after_a_delivery_shows_the_named_task(aiowery_command: Command, books: Path) -> None:
     """A hint proves nothing, and is the best that there is; without one there is no such column."""
     assert "named by the provider" not in aiowery_command("doubts", "list").stdout
     asyncio.run(_called(books, "ref2", "task_called"))
@@ -147,7 +149,7 @@ def test_a_doubt_shows_the_tasks_that_the_provider_named(aiowery_command: Comman
     assert told["named"] == ["task_called"]
 
 
-def test_a_second_charge_is_shown(aiowery_command: Command, books: Path) -> None:
+def test_ledger_list_after_a_late_acceptance_shows_the_task(aiowery_command: Command, books: Path) -> None:
     """Released, and then accepted after all: the list, the entry and the export name the task."""
     aiowery_command("doubts", "release", "2")
     asyncio.run(_called(books, "ref2", "task_late"))
@@ -155,7 +157,7 @@ def test_a_second_charge_is_shown(aiowery_command: Command, books: Path) -> None
         assert "task_late" in aiowery_command("ledger", *arguments).stdout, arguments
 
 
-def test_a_released_doubt_is_new(aiowery_command: Command, books: Path) -> None:
+def test_doubts_release_makes_the_entry_new(aiowery_command: Command, books: Path) -> None:
     """It says that the next run sends it; nothing is sent now."""
     released = aiowery_command("doubts", "release", "2")
     assert released.returncode == 0, released.stderr
@@ -163,7 +165,9 @@ def test_a_released_doubt_is_new(aiowery_command: Command, books: Path) -> None:
     assert asyncio.run(_entry(books, 2)).state is State.NEW
 
 
-def test_a_doubt_is_sent_again_on_demand(aiowery_command: Command, aiowery_sandbox: Sandbox, tmp_path: Path) -> None:
+def test_doubts_resubmit_sends_the_request_again(
+    aiowery_command: Command, aiowery_sandbox: Sandbox, tmp_path: Path
+) -> None:
     """Resubmit sends it at once, waits, and prints what it brings."""
     (tmp_path / "p.txt").write_text("a cat\n")
     aiowery_sandbox.inject(Fault(faults.LostAnswer(0.2), on="submit", times=1))
@@ -181,18 +185,18 @@ def test_a_doubt_is_sent_again_on_demand(aiowery_command: Command, aiowery_sandb
     [
         (("ledger", "show", "99"), 2, "there is no entry 99; aiowery ledger list shows the entries"),
         (("ledger", "show", "0"), 2, "Must be >= 1"),
-        (("ledger", "list", "--batch", "dogs"), 2, "no batch is called 'dogs'"),
+        (("ledger", "list", "--batch", "dogs"), 2, "there is no batch 'dogs'"),
         (("doubts", "adopt", "1", "t"), 1, "not in doubt"),
         (("doubts", "adopt", "2"), 2, "name the task ids"),
-        (("doubts", "adopt", "2", ""), 2, "no task id"),
+        (("doubts", "adopt", "2", ""), 2, "is not a task id"),
         (("doubts", "release", "2", "3"), 1, "not in doubt"),
         (("doubts", "release"), 2, "name the entries"),
         (("doubts", "resubmit", "2", "--sandbox"), 2, "leave it out"),
         (("ledger", "list", "--ledger", "missing.db"), 2, "there is no ledger missing.db"),
-        (("ledger", "list", "--ledger", "notes.txt"), 2, "is no ledger"),
+        (("ledger", "list", "--ledger", "notes.txt"), 2, "is not a ledger"),
     ],
 )
-def test_wrong_use_changes_nothing(
+def test_ledger_commands_with_invalid_arguments_change_nothing(
     aiowery_command: Command, books: Path, arguments: Sequence[str], code: int, said: str
 ) -> None:
     """One message with the way out; looking for a ledger makes none, and all doubts are as they were."""

@@ -45,7 +45,7 @@ def fates(lines: Sequence[dict[str, Any]]) -> Counter[str]:
     return Counter(line["outcome"] for line in lines)
 
 
-def test_a_hop_that_answers_by_itself_gets_a_few_and_a_later_run_sends_the_rest(
+def test_batch_behind_a_broken_proxy_stops_and_resumes_later(
     batch: Here, manifest: Manifest, aiowery_sandbox: Sandbox
 ) -> None:
     """At most six of 24 and three probes; exit code 3, and the same command again sends what is unsent, once."""
@@ -57,7 +57,7 @@ def test_a_hop_that_answers_by_itself_gets_a_few_and_a_later_run_sends_the_rest(
     assert charged(aiowery_sandbox) == doubts
     assert fates(manifest()) == {"in_doubt": doubts, "not submitted": 24 - doubts}
     assert ended.stderr.count("Submitting pauses: the last 3 submissions had no clear answer") == 4
-    assert "The provider is asked again in 0.1 s." in ended.stderr
+    assert "The next probe is sent in 0.1 s." in ended.stderr
     assert "Nothing more is submitted: 3 probes failed" in ended.stderr
     assert "Stopped early: 3 probes failed" in ended.stdout
     unsent = f"{24 - doubts} were not submitted and cost nothing. Run the same command again to send them."
@@ -70,12 +70,14 @@ def test_a_hop_that_answers_by_itself_gets_a_few_and_a_later_run_sends_the_rest(
     assert charged(aiowery_sandbox) == 24
 
 
-def test_a_hop_that_recovers_costs_a_pause(batch: Here, manifest: Manifest, aiowery_sandbox: Sandbox) -> None:
+def test_batch_behind_a_recovering_proxy_pauses_and_finishes(
+    batch: Here, manifest: Manifest, aiowery_sandbox: Sandbox
+) -> None:
     """The batch waits, says when it goes on, and is done; --json tells both."""
     aiowery_sandbox.inject(Fault(faults.NotJson(), on="submit", times=2))
     ended = batch("--json", "--max-doubts", "2", "--in-flight", "1", "--limit", "8")
     assert fates(manifest()) == {"in_doubt": 2, "done": 6}, ended.stderr
-    assert ended.stderr.count("Submitting pauses") == ended.stderr.count("Submitting goes on.") == 1
+    assert ended.stderr.count("Submitting pauses") == ended.stderr.count("Submitting resumes.") == 1
     events = [json.loads(line) for line in ended.stdout.splitlines()]
     paused = next(event for event in events if event["event"] == "paused")
     assert paused["failed_probes"] == 0
@@ -86,9 +88,7 @@ def test_a_hop_that_recovers_costs_a_pause(batch: Here, manifest: Manifest, aiow
     assert charged(aiowery_sandbox) == 8
 
 
-def test_without_a_single_doubt_in_the_ledger_it_ends_with_3_too(
-    batch: Here, manifest: Manifest, aiowery_sandbox: Sandbox
-) -> None:
+def test_batch_with_redirected_posts_exits_with_3(batch: Here, manifest: Manifest, aiowery_sandbox: Sandbox) -> None:
     """Pages that the verdict calls refusals stop a batch likewise, and what was accepted before is saved."""
     aiowery_sandbox.inject(Fault(faults.Redirect("https://elsewhere.example"), on="submit"))
     ended = batch("--max-doubts", "1")
@@ -98,7 +98,7 @@ def test_without_a_single_doubt_in_the_ledger_it_ends_with_3_too(
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "many"])
-def test_a_limit_that_makes_no_sense_is_refused(batch: Here, value: str, tmp_path: Path) -> None:
+def test_batch_with_invalid_max_doubts_creates_nothing(batch: Here, value: str, tmp_path: Path) -> None:
     """Before anything is made or sent."""
     assert batch("--max-doubts", value).returncode == 2
     assert not (tmp_path / "out").exists()

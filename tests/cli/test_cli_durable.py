@@ -40,7 +40,7 @@ def fates(lines: Sequence[dict[str, Any]]) -> Counter[str]:
     return Counter(line["outcome"] for line in lines)
 
 
-def test_the_same_command_again_sends_nothing(
+def test_batch_repeated_sends_nothing(
     aiowery_command: Command, manifest: Manifest, aiowery_sandbox: Sandbox, cats: Path, tmp_path: Path
 ) -> None:
     """Done is done: no credit, no download, and a manifest and a gallery that hold everything."""
@@ -59,7 +59,7 @@ def test_the_same_command_again_sends_nothing(
     assert cats.exists()
 
 
-def test_a_missing_file_is_fetched_again_and_a_new_line_is_sent(
+def test_batch_repeated_fetches_missing_files_and_sends_new_lines(
     aiowery_command: Command, manifest: Manifest, aiowery_sandbox: Sandbox, cats: Path, tmp_path: Path
 ) -> None:
     """Only what is missing is fetched, only what is new is paid for; a line at the top moves nothing."""
@@ -76,7 +76,7 @@ def test_a_missing_file_is_fetched_again_and_a_new_line_is_sent(
 
 
 @pytest.mark.skipif(os.name != "posix", reason="processes cannot be killed so here")
-def test_a_killed_batch_resumes(
+def test_batch_after_a_kill_resumes(
     aiowery_process: Start, aiowery_command: Command, manifest: Manifest, aiowery_sandbox: Sandbox, cats: Path
 ) -> None:
     """Killed without a word: what was accepted is polled on, the rest is sent; what was being sent is in doubt."""
@@ -93,7 +93,7 @@ def test_a_killed_batch_resumes(
     assert charged(aiowery_sandbox) <= 12
 
 
-def test_doubts_are_told_and_settled(
+def test_batch_with_a_doubt_exits_with_3_until_it_is_released(
     aiowery_command: Command, manifest: Manifest, aiowery_sandbox: Sandbox, cats: Path
 ) -> None:
     """A lost answer makes exit code 3, run after run, until somebody decides; released, it is sent."""
@@ -115,7 +115,7 @@ def test_doubts_are_told_and_settled(
     assert cats.exists()
 
 
-def test_two_batches_on_one_ledger_share_the_work(
+def test_two_batches_on_one_ledger_pay_once(
     aiowery_process: Start, aiowery_sandbox: Sandbox, cats: Path, tmp_path: Path
 ) -> None:
     """Two processes, one file: nothing is paid for twice, and both have all files."""
@@ -131,7 +131,7 @@ def test_two_batches_on_one_ledger_share_the_work(
         assert len(list((tmp_path / out).glob("*.png"))) == 12
 
 
-def test_a_dry_run_shows_and_sends_nothing(
+def test_dry_run_prints_the_plan_and_sends_nothing(
     aiowery_command: Command, aiowery_sandbox: Sandbox, cats: Path, tmp_path: Path
 ) -> None:
     """Items, estimate and balance; no file is made; afterwards it knows what was done."""
@@ -150,7 +150,7 @@ def test_a_dry_run_shows_and_sends_nothing(
     assert cats.exists()
 
 
-def test_a_budget_holds_over_the_runs(
+def test_budget_applies_to_all_runs_of_a_batch(
     aiowery_command: Command, manifest: Manifest, aiowery_sandbox: Sandbox, cats: Path
 ) -> None:
     """What would exceed it remains, and a larger one sends the rest."""
@@ -167,7 +167,7 @@ def test_a_budget_holds_over_the_runs(
     assert cats.exists()
 
 
-def test_an_empty_account_says_what_remains(
+def test_batch_without_credits_stops_and_resumes_later(
     aiowery_command: Command, manifest: Manifest, aiowery_sandbox: Sandbox, cats: Path
 ) -> None:
     """Without credits nothing more is tried; what was accepted is kept, and the rest is sent when there are some."""
@@ -184,7 +184,7 @@ def test_an_empty_account_says_what_remains(
     assert cats.exists()
 
 
-def test_a_batch_that_stops_tells_what_had_been_sent_before(
+def test_batch_stopped_reports_items_of_earlier_runs(
     aiowery_command: Command, manifest: Manifest, aiowery_sandbox: Sandbox, cats: Path
 ) -> None:
     """What is done or in doubt since an earlier run is told so, although this one ended before it came to them."""
@@ -199,7 +199,7 @@ def test_a_batch_that_stops_tells_what_had_been_sent_before(
     assert sum(len(line["files"]) for line in manifest()) == 11
 
 
-def test_no_picture_overwrites_another_one(
+def test_batch_with_moved_lines_overwrites_no_picture(
     aiowery_command: Command, manifest: Manifest, aiowery_sandbox: Sandbox, tmp_path: Path
 ) -> None:
     """A line put before an equal prompt, or one that was taken out meanwhile, gets a name of its own."""
@@ -214,7 +214,7 @@ def test_no_picture_overwrites_another_one(
     assert charged(aiowery_sandbox) == 3
 
 
-def test_a_run_that_is_refused_leaves_what_an_earlier_one_told(
+def test_batch_refused_keeps_files_of_the_earlier_run(
     aiowery_command: Command, aiowery_sandbox: Sandbox, cats: Path, tmp_path: Path
 ) -> None:
     """A no, another address, a wrong line or a file that is no ledger costs no manifest and moves no picture."""
@@ -233,7 +233,7 @@ def test_a_run_that_is_refused_leaves_what_an_earlier_one_told(
     assert charged(aiowery_sandbox) == 12
 
 
-def test_equal_requests_are_reused_on_demand(
+def test_batch_with_reuse_pays_once_for_equal_requests(
     aiowery_command: Command, aiowery_sandbox: Sandbox, tmp_path: Path
 ) -> None:
     """--reuse pays once for equal lines, and nothing for what another batch has made."""
@@ -250,7 +250,7 @@ def test_equal_requests_are_reused_on_demand(
 
 
 @pytest.mark.parametrize(("answer", "code"), [("n", 2), ("y", 0)])
-def test_an_unknown_price_asks_on_a_terminal(
+def test_batch_of_unknown_price_asks_on_a_terminal(
     aiowery_sandbox: Sandbox, cats: Path, tmp_path: Path, answer: str, code: int
 ) -> None:
     """On a terminal, what costs nobody knows what is sent after a yes only."""
@@ -284,7 +284,7 @@ def test_an_unknown_price_asks_on_a_terminal(
         (("--ledger", "missing/l.db"), "make it"),
     ],
 )
-def test_wrong_use_is_told_before_anything_is_sent(
+def test_batch_with_invalid_options_sends_nothing(
     aiowery_command: Command, aiowery_sandbox: Sandbox, cats: Path, arguments: tuple[str, str], said: str
 ) -> None:
     """One message that names the value, and nothing is paid for."""
@@ -295,7 +295,9 @@ def test_wrong_use_is_told_before_anything_is_sent(
     assert cats.exists()
 
 
-def test_a_foreign_file_is_no_ledger(aiowery_command: Command, aiowery_sandbox: Sandbox, tmp_path: Path) -> None:
+def test_batch_with_a_foreign_file_as_ledger_sends_nothing(
+    aiowery_command: Command, aiowery_sandbox: Sandbox, tmp_path: Path
+) -> None:
     """What is no ledger is left as it is, and nothing is sent."""
     (tmp_path / "p.txt").write_text("a cat\n")
     (tmp_path / "notes.txt").write_text("my notes " * 100)

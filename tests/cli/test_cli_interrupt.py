@@ -28,7 +28,7 @@ def _accepted(process: Popen[str], number: int) -> dict[int, list[str]]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_first_signal_drains(
+def test_batch_after_one_signal_finishes_submitted_items(
     aiowery_process: Start, manifest: Manifest, tmp_path: Path, number: signal.Signals
 ) -> None:
     """What was submitted is finished and saved, the rest is not submitted, and every item has one line."""
@@ -50,7 +50,9 @@ def test_the_first_signal_drains(
     assert json.loads(events.splitlines()[-1])["exit_code"] == 130
 
 
-def test_the_second_signal_leaves_at_once(aiowery_process: Start, manifest: Manifest, tmp_path: Path) -> None:
+def test_batch_after_two_signals_leaves_with_task_ids(
+    aiowery_process: Start, manifest: Manifest, tmp_path: Path
+) -> None:
     """Jobs that would take for ever are left, with their task ids in the manifest."""
     (tmp_path / "p.txt").write_text("[[stuck]]\n" * 30)
     process = aiowery_process("batch", "p.txt", "--sandbox", "--speed", "10", "--out", "out", "--json")
@@ -69,7 +71,7 @@ def test_the_second_signal_leaves_at_once(aiowery_process: Start, manifest: Mani
     assert sum(line["outcome"] == "not submitted" for line in lines.values()) == 10
 
 
-def test_generate_can_be_interrupted(aiowery_process: Start, tmp_path: Path) -> None:
+def test_generate_after_two_signals_prints_task_ids(aiowery_process: Start, tmp_path: Path) -> None:
     """A single request leaves its task ids on the screen."""
     process = aiowery_process("generate", "[[stuck]]", "--sandbox", "--speed", "10", "--out", "out", "-v")
     assert process.stderr is not None
@@ -85,7 +87,7 @@ def test_generate_can_be_interrupted(aiowery_process: Start, tmp_path: Path) -> 
     assert not list((tmp_path / "out").iterdir())
 
 
-def test_a_killed_batch_has_its_task_ids_on_disk(aiowery_process: Start, tmp_path: Path) -> None:
+def test_batch_after_a_kill_has_its_task_ids_on_disk(aiowery_process: Start, tmp_path: Path) -> None:
     """Not even kill -9 loses the ids of what was under way."""
     (tmp_path / "p.txt").write_text("[[stuck]]\n" * 5)
     process = aiowery_process("batch", "p.txt", "--sandbox", "--speed", "10", "--out", "out", "--json")

@@ -49,7 +49,7 @@ def copy(tmp_path: Path) -> Path:
     return Path(shutil.copy(tmp_path / "jobs.db", tmp_path / "copy.db"))
 
 
-def test_a_batch_whose_ledger_is_moved_saves_what_it_has_and_ends(
+def test_batch_with_a_moved_ledger_saves_accepted_items_and_ends(
     aiowery_process: Start, manifest: Manifest, tmp_path: Path
 ) -> None:
     """It says why, with exit code 1; what was accepted is saved, the rest is told as not submitted."""
@@ -87,7 +87,7 @@ class BrokenJobSource(SingleJobSource):
     ("before", "fate", "stops"),
     [(ItemStatus.NOT_SUBMITTED, ItemStatus.NOT_SUBMITTED, True), (ItemStatus.INTERRUPTED, ItemStatus.FAILED, False)],
 )
-async def test_only_what_was_not_sent_before_counts_as_unsent(
+async def test_runner_with_a_failing_ledger_stops_only_for_unsent_items(
     before: ItemStatus, fate: ItemStatus, *, stops: bool
 ) -> None:
     """A ledger that fails stops what is to be sent; of what an earlier run has sent, nothing says that it was free."""
@@ -101,12 +101,12 @@ async def test_only_what_was_not_sent_before_counts_as_unsent(
     assert (run.stopped is not None) == stops
 
 
-def test_a_copy_is_shown_and_sends_nothing_until_it_is_accepted(aiowery_command: Command, copy: Path) -> None:
+def test_ledger_copy_is_read_only_until_accepted(aiowery_command: Command, copy: Path) -> None:
     """Looking works and says why no more does; what settles doubts or sends is refused; accepted, it is a ledger."""
     for command in (("ledger", "list"), ("ledger", "show", "1"), ("ledger", "export"), ("doubts", "list")):
         shown = aiowery_command(*command, "--ledger", str(copy))
         assert shown.returncode == 0, shown.stderr
-        assert "Only shown: " in shown.stderr
+        assert "Opened read-only: " in shown.stderr
         assert "is a copy of a ledger" in shown.stderr
     for way in ("release", "adopt", "resubmit"):
         refused = aiowery_command("doubts", way, "1", "--ledger", str(copy))

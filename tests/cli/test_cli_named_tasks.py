@@ -57,7 +57,7 @@ def line_of(out: Path) -> Any:
     return json.loads((out / MANIFEST).read_text())
 
 
-def test_a_batch_shows_named_tasks_and_fetches_them_later(aiowery_command: Command, tmp_path: Path) -> None:
+def test_batch_with_named_tasks_fetches_them_in_the_next_run(aiowery_command: Command, tmp_path: Path) -> None:
     """The ids are in the manifest and in the list of doubts; the next run adopts the task and pays nothing."""
     with Sandbox(speed=SPEED, picture_size=64) as sandbox:
         sandbox.inject(THROTTLED, Fault(faults.ErrorResponse(200, 1009, "no"), on="status", match="lost", times=1))
@@ -74,7 +74,7 @@ def test_a_batch_shows_named_tasks_and_fetches_them_later(aiowery_command: Comma
         assert sandbox.weryai.counters.posts == sandbox.weryai.charged == 1
 
 
-def test_a_single_request_tells_the_ids(aiowery_command: Command, aiowery_sandbox: Sandbox) -> None:
+def test_generate_with_named_tasks_prints_the_ids(aiowery_command: Command, aiowery_sandbox: Sandbox) -> None:
     """Exit code 3, with the ids and the command that asks about them."""
     aiowery_sandbox.inject(THROTTLED, Fault(faults.ErrorResponse(200, 1009, "no"), on="status"))
     ended = aiowery_command("generate", "a lost cat", "--out", "out", "--no-check")

@@ -25,7 +25,7 @@ def _record(fate: ItemStatus = ItemStatus.DONE, **facts: Any) -> Record:
 _FAILED = _record(ItemStatus.FAILED, task_ids=("t",), problem=ItemError(kind="X", message="no [bold]luck[/]"))
 
 
-def test_a_tally_adds_up() -> None:
+def test_counts_add_up_to_the_total() -> None:
     """Every item is in exactly one place; one that an earlier run had sent was never under way in this one."""
     tally = Counts(5)
     tally.add_accepted(1)
@@ -37,12 +37,12 @@ def test_a_tally_adds_up() -> None:
     assert plain_line(tally).startswith("3/5: 2 queued, 0 running, 1 done, 1 failed, ")
 
 
-def test_time_left_goes_by_the_speed_so_far() -> None:
+def test_time_left_uses_the_rate_so_far() -> None:
     """Half done in ten seconds means ten to go."""
     assert time_left(5, 10, 10.0) == 10.0
 
 
-def test_failures_are_told_once_and_only_failures() -> None:
+def test_failure_line_describes_only_failures() -> None:
     """A message that begins with the prompt does not get it twice; what was not submitted is not told one by one."""
     assert failure_line(_FAILED) == "failed: line 3: 'a [red] cat': no [bold]luck[/]"
     assert failure_line(_record(ItemStatus.FAILED, problem=ItemError(kind="X", message="a [red] cat: no"))) == (
@@ -55,7 +55,7 @@ def test_failures_are_told_once_and_only_failures() -> None:
     assert failure_line(objected) == "not submitted: line 3: 'a [red] cat': no such shape"
 
 
-def test_the_bar_shows_counts_and_failures_as_they_are() -> None:
+def test_bar_progress_shows_counts_and_failures_without_markup() -> None:
     """Brackets in prompts and reasons are text, not markup of the terminal."""
     screen = io.StringIO()
     progress = BarProgress(Console(file=screen, force_terminal=True, width=160, color_system=None))
@@ -70,7 +70,7 @@ def test_the_bar_shows_counts_and_failures_as_they_are() -> None:
         assert words in text
 
 
-def test_plain_lines_are_few(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plain_progress_writes_few_lines(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a terminal there is a line every few seconds, and one for each failure."""
     now = 100.0
     monkeypatch.setattr("aiowery.cli.output.progress.time.monotonic", lambda: now)
@@ -89,7 +89,7 @@ def test_plain_lines_are_few(capsys: pytest.CaptureFixture[str], monkeypatch: py
     assert lines[2].startswith("failed: ")
 
 
-def test_a_reader_who_leaves_does_not_end_the_run() -> None:
+def test_write_line_to_a_closed_pipe_does_not_raise() -> None:
     """A broken pipe is no reason to lose what costs money."""
 
     class Gone(io.StringIO):
@@ -107,7 +107,7 @@ def test_a_reader_who_leaves_does_not_end_the_run() -> None:
         (2, ["DEBUG d", "INFO i", "WARNING w", "ERROR e"], 0),
     ],
 )
-def test_log_records_are_told_by_verbosity(verbosity: int, told: list[str], hidden: int) -> None:
+def test_show_logs_writes_records_by_verbosity(verbosity: int, told: list[str], hidden: int) -> None:
     """Warnings are counted where they are not shown, so that they do not garble the screen."""
     lines: list[str] = []
     log = logging.getLogger("aiowery.test")

@@ -72,7 +72,7 @@ async def poor() -> AsyncIterator[Sandbox]:
         yield sandbox
 
 
-async def test_no_credits_left_keeps_what_was_accepted(
+async def test_runner_without_credits_keeps_accepted_items(
     poor: Sandbox, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """At the first refusal for want of credits submitting ends; what was paid is finished and saved."""
@@ -88,7 +88,7 @@ async def test_no_credits_left_keeps_what_was_accepted(
     assert "Nothing more is submitted: no credits left" in capsys.readouterr().err
 
 
-async def test_a_lost_answer_is_in_doubt(tmp_path: Path) -> None:
+async def test_runner_with_a_lost_response_records_a_doubt(tmp_path: Path) -> None:
     """A paid POST without an answer has a fate of its own, and is not sent again."""
     async with Sandbox(speed=SPEED, faults=[Fault(faults.Reset(processed=True), on="submit", times=1)]) as sandbox:
         async with _client(sandbox) as client:
@@ -98,7 +98,7 @@ async def test_a_lost_answer_is_in_doubt(tmp_path: Path) -> None:
         assert sandbox.weryai.counters.posts == 1
 
 
-async def test_full_disk_keeps_urls_and_stops(
+async def test_runner_on_a_full_disk_keeps_urls_and_stops(
     aiowery_sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An output that cannot be saved leaves its url in the record; nothing more is submitted, or saved in vain."""
@@ -125,7 +125,7 @@ async def test_full_disk_keeps_urls_and_stops(
         assert len(record.files) + len(record.urls) == len(record.task_ids)
 
 
-async def test_a_journal_that_cannot_be_written_stops_the_run(aiowery_sandbox: Sandbox, tmp_path: Path) -> None:
+async def test_runner_with_an_unwritable_manifest_stops(aiowery_sandbox: Sandbox, tmp_path: Path) -> None:
     """What cannot be noted is not bought."""
 
     class Full:
@@ -144,7 +144,7 @@ async def test_a_journal_that_cannot_be_written_stops_the_run(aiowery_sandbox: S
     assert "cannot write the manifest: No space left" in run.stopped.reason
 
 
-async def test_what_nobody_foresaw_costs_one_item(
+async def test_runner_with_an_unexpected_error_fails_one_item(
     aiowery_sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A defect that strikes one item leaves the others alone, and says that it is one."""
@@ -163,7 +163,7 @@ async def test_what_nobody_foresaw_costs_one_item(
     assert "ZeroDivisionError: oh; please report this" in records[1].problem.message
 
 
-async def test_leaving_while_sending_finds_the_ids(tmp_path: Path) -> None:
+async def test_runner_left_while_sending_records_the_ids(tmp_path: Path) -> None:
     """Leaving at once in the middle of a POST still brings the ids of what was just accepted."""
     slow = Fault(faults.SlowBody(0.3), on="submit")
     async with Sandbox(speed=SPEED, faults=[slow]) as sandbox:
@@ -175,7 +175,7 @@ async def test_leaving_while_sending_finds_the_ids(tmp_path: Path) -> None:
         assert record.task_ids == tuple(task.id for task in sandbox.weryai.tasks)
 
 
-async def test_leaving_at_once_knows_what_was_never_sent(aiowery_sandbox: Sandbox, tmp_path: Path) -> None:
+async def test_runner_left_records_queued_items_as_not_submitted(aiowery_sandbox: Sandbox, tmp_path: Path) -> None:
     """Requests that waited in line are not in doubt."""
     async with _client(aiowery_sandbox, in_flight=1, submissions=3) as client:
         run = _run(client, tmp_path)
@@ -186,7 +186,7 @@ async def test_leaving_at_once_knows_what_was_never_sent(aiowery_sandbox: Sandbo
 
 
 @pytest.mark.parametrize("turns", range(20))
-async def test_leaving_in_the_turn_of_the_answer_finds_the_ids(tmp_path: Path, turns: int) -> None:
+async def test_runner_left_at_acceptance_records_the_ids(tmp_path: Path, turns: int) -> None:
     """However close acceptance and Ctrl-C come together, what was accepted is never told as not submitted."""
     world = World(seconds=1000)
 
@@ -203,7 +203,7 @@ async def test_leaving_in_the_turn_of_the_answer_finds_the_ids(tmp_path: Path, t
     assert (record.status, record.task_ids) == (ItemStatus.INTERRUPTED, ("task_0",))
 
 
-async def test_leaving_during_the_check_or_an_upload_has_cost_nothing(
+async def test_runner_left_during_check_or_upload_records_no_doubt(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An item whose paid POST was not sent is not in doubt, though another one's is."""
@@ -238,7 +238,7 @@ async def test_leaving_during_the_check_or_an_upload_has_cost_nothing(
     assert calls == {"/v1/generation/upload-file": 1, "/v1/generation/text-to-image": 1}
 
 
-async def test_a_record_that_cannot_be_written_at_all_costs_no_other(aiowery_sandbox: Sandbox, tmp_path: Path) -> None:
+async def test_runner_with_an_unwritable_record_keeps_other_records(aiowery_sandbox: Sandbox, tmp_path: Path) -> None:
     """Whatever a journal raises, the run ends in order, and every item has its record."""
 
     class Broken(NoManifest):
@@ -254,7 +254,7 @@ async def test_a_record_that_cannot_be_written_at_all_costs_no_other(aiowery_san
     assert run.stopped.reason == "cannot write the manifest: no such character"
 
 
-async def test_words_with_half_a_character_are_saved(aiowery_sandbox: Sandbox, tmp_path: Path) -> None:
+async def test_saver_with_invalid_characters_saves_the_text(aiowery_sandbox: Sandbox, tmp_path: Path) -> None:
     """A text that was paid for is not lost to a character that is none."""
     kept = SavedFiles()
     async with _client(aiowery_sandbox) as client:
@@ -264,7 +264,7 @@ async def test_words_with_half_a_character_are_saved(aiowery_sandbox: Sandbox, t
     assert (kept.files, kept.error) == (["a.txt"], None)
 
 
-async def test_one_status_answer_in_twenty_failing_loses_nothing(tmp_path: Path) -> None:
+async def test_runner_with_failing_polls_finishes_all_items(tmp_path: Path) -> None:
     """A batch whose polls fail now and then ends whole."""
     flaky = Fault(faults.SERVER_ERROR, on="status", share=0.05)
     async with Sandbox(speed=SPEED, faults=[flaky]) as sandbox:

@@ -25,7 +25,7 @@ def _either_loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.usefixtures("_either_loop")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_the_first_signal_is_told_kindly_and_later_ones_at_once(number: int) -> None:
+async def test_on_signals_calls_first_once_and_second_later(number: int) -> None:
     """First, second, second: and afterwards the signal means what it meant before."""
     before = signal.getsignal(number)
     told: list[str] = []

@@ -16,7 +16,7 @@ from cli.conftest import Command
 
 @pytest.mark.slow("pictures take seconds, so that calls come before the first look")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_batch_is_called_back_through_another_process(
+def test_batch_with_a_public_url_receives_deliveries_from_another_process(
     number: signal.Signals,
     aiowery_process: Callable[..., Popen[str]],
     aiowery_command: Command,
@@ -35,11 +35,11 @@ def test_a_batch_is_called_back_through_another_process(
     assert ended.returncode == 0, ended.stderr
     assert len(manifest()) == 6
     assert (receiver.returncode, complaint) == (0, "")
-    assert rest.splitlines()[-1] == "6 calls recorded, 0 turned away."
+    assert rest.splitlines()[-1] == "6 deliveries recorded, 0 rejected."
     assert list((tmp_path / "jobs.db.owners").glob("*.alive")) == []
 
 
-def test_a_stranger_is_answered_before_a_body_comes(aiowery_process: Callable[..., Popen[str]]) -> None:
+def test_webhook_with_an_unknown_path_responds_before_the_body(aiowery_process: Callable[..., Popen[str]]) -> None:
     """Of 256 kB that are announced nothing has been sent when the 404 comes."""
     receiver = aiowery_process("webhook", "--port", "0", "--ledger", "jobs.db")
     assert receiver.stdout is not None
@@ -52,14 +52,14 @@ def test_a_stranger_is_answered_before_a_body_comes(aiowery_process: Callable[..
         assert stranger.recv(1000).startswith(b"HTTP/1.1 404")
 
 
-def test_a_place_that_cannot_be_listened_to(aiowery_command: Command) -> None:
+def test_webhook_on_an_unusable_address_exits_with_2(aiowery_command: Command) -> None:
     """The address and the reason are named; nothing is left running."""
     ended = aiowery_command("webhook", "--host", "192.0.2.1", "--port", "9")
     assert ended.returncode == 2
     assert "cannot listen on 192.0.2.1:9" in ended.stderr
 
 
-def test_a_ledger_that_is_none(aiowery_command: Command, tmp_path: Path) -> None:
+def test_webhook_with_a_foreign_file_leaves_it_unchanged(aiowery_command: Command, tmp_path: Path) -> None:
     """Another file is not touched, and the way out is named."""
     (tmp_path / "notes").write_text("mine")
     ended = aiowery_command("webhook", "--port", "0", "--ledger", "notes")
@@ -77,7 +77,7 @@ def test_a_ledger_that_is_none(aiowery_command: Command, tmp_path: Path) -> None
     ],
     ids=["no ledger", "betterwaifu", "http"],
 )
-def test_a_public_url_that_could_not_work(
+def test_batch_with_an_unusable_public_url_sends_nothing(
     options: tuple[str, ...], words: str, aiowery_command: Command, tmp_path: Path
 ) -> None:
     """Refused before anything is sent or made."""

@@ -1,4 +1,4 @@
-"""What is in doubt, and how it is settled."""
+"""Entries in doubt, and their resolution."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from aiowery.ledger import State
 
 
 def list_doubts(reader: LedgerReader, *, json_lines: bool) -> int:
-    """Print what is in doubt and what to do about it; the exit code tells whether anything is."""
+    """Print the entries in doubt and the next steps; return 3 if there are any, else 0."""
     doubts = reader.iter_entries(states=[State.IN_DOUBT])
     if json_lines:
         lines = (
@@ -50,54 +50,62 @@ def list_doubts(reader: LedgerReader, *, json_lines: bool) -> int:
         }
     )
     if any(named):
-        print("Tasks that the provider has named are asked about, and fetched, by the next run of their batch.")
+        print("Tasks that the provider has named are polled and fetched by the next run of their batch.")
     for line in next_steps(reader, "ID"):
         print(line)
     return IN_DOUBT
 
 
 def adopt(reader: LedgerReader, entry_id: int, task_ids: Sequence[str]) -> int:
-    """Give an entry in doubt the tasks that somebody has found."""
+    """Resolve an entry in doubt as accepted with these tasks."""
     ids = tuple(dict.fromkeys(task_ids))
     if not ids:
-        raise ConfigurationError("name the task ids that the provider's call history shows")
+        raise ConfigurationError("no task id is given; name the task ids that the provider's call history shows")
     for task_id in ids:
         if not fits_in_a_path(task_id):
-            raise ConfigurationError(f"{task_id!r} is no task id; give it as the provider shows it")
+            raise ConfigurationError(f"{task_id!r} is not a task id; write it as the provider shows it")
     entry = reader.entry_in_doubt(entry_id)
     reader.adopt(entry_id, ids)
     fetches = (
         f"the next run of batch {entry.batch!r} fetches it"
         if entry.batch
-        else f"ask about it: {status_command(attrs.evolve(entry, task_ids=ids))}"
+        else f"to see its state: {status_command(attrs.evolve(entry, task_ids=ids))}"
     )
     print(f"Entry {entry_id} is {', '.join(ids)}; {fetches}.")
     return DONE
 
 
 def release(reader: LedgerReader, entry_ids: Sequence[int]) -> int:
-    """Let entries be sent again; none of them unless all are in doubt."""
+    """Resolve entries as unsent, so that they may be sent again; change none unless all are in doubt."""
     if not entry_ids:
-        raise ConfigurationError(f"name the entries to release; {reader.command('doubts', 'list')} shows them")
+        raise ConfigurationError(
+            f"no entry is given; name the entries to release ({reader.command('doubts', 'list')} shows them)"
+        )
     entries = [reader.entry_in_doubt(entry_id) for entry_id in dict.fromkeys(entry_ids)]
     for entry in entries:
         reader.release(entry.id)
         what = (
-            f"the next run of batch {entry.batch!r} sends it" if entry.batch else "it is of no batch: nothing sends it"
+            f"the next run of batch {entry.batch!r} sends it"
+            if entry.batch
+            else "it belongs to no batch: nothing sends it"
         )
         print(f"Entry {entry.id} is no longer in doubt; {what}.")
     return DONE
 
 
 def resubmit(ledger: Path, entry_id: int, connection: ProviderOptions) -> int:
-    """Send an entry in doubt again, wait for it, and print what it brings."""
+    """Send an entry in doubt again, wait for it, and print its outputs."""
     if connection.sandbox:
-        raise ConfigurationError("--sandbox would settle a doubt about the real service; leave it out")
+        raise ConfigurationError(
+            "--sandbox cannot resolve a doubt about the real provider; nothing was sent; leave it out"
+        )
     with open_reader(ledger) as reader:
         entry = reader.entry_in_doubt(entry_id)
     type_name = str(entry.request.get("type"))
     if type_name not in REQUESTS:
-        raise ConfigurationError(f"entry {entry_id} asks for {type_name!r}, which this version does not know")
+        raise ConfigurationError(
+            f"entry {entry_id} has the request type {type_name!r}, which this version does not know; nothing was sent"
+        )
     connection = connection.for_type(type_name)
     with show_logs(connection.verbose, lambda text: write_line(sys.stderr, text)):
         result = asyncio.run(_resubmit_and_wait(connection, reader.path, entry_id))

@@ -1,4 +1,4 @@
-"""An open ledger for a command."""
+"""A blocking reader of a ledger, for the ledger commands."""
 
 from __future__ import annotations
 
@@ -27,33 +27,33 @@ _MAGIC: Final = b"SQLite format 3\x00"
 
 @attrs.frozen
 class LedgerReader:
-    """An open ledger, for code that waits for each of its answers."""
+    """A reader of an open ledger that blocks until each operation is done."""
 
     path: Path
     _ledger: SqliteLedger
     _runner: asyncio.Runner
 
     def wait_for(self, move: Coroutine[Any, Any, T]) -> T:
-        """Wait for a move of the ledger."""
+        """Run a ledger operation and return its result."""
         return self._runner.run(move)
 
     def entries_after(self, batch: str | None, states: Iterable[State] | None, after: int, limit: int) -> list[Entry]:
-        """Return the next entries after one."""
+        """Return the next entries after the id `after`."""
         return self.wait_for(self._ledger.entries(batch, states, after=after, limit=limit))
 
     def iter_entries(self, batch: str | None = None, states: Sequence[State] | None = None) -> Iterator[Entry]:
-        """Yield entries, of which a page at a time is in memory."""
+        """Yield entries; one page at a time is in memory."""
         after = 0
         while page := self.entries_after(batch, states, after, _PAGE):
             yield from page
             after = page[-1].id
 
     def batches(self) -> list[BatchSummary]:
-        """Return all batches in numbers."""
+        """Return the totals of all batches."""
         return self.wait_for(self._ledger.batches())
 
     def entry(self, entry_id: int) -> Entry:
-        """Return an entry; ConfigurationError when it is not there."""
+        """Return an entry. Raises ConfigurationError if there is none."""
         entry = self.wait_for(self._ledger.entry(entry_id))
         if entry is None:
             raise ConfigurationError(
@@ -62,7 +62,7 @@ class LedgerReader:
         return entry
 
     def entry_in_doubt(self, entry_id: int) -> Entry:
-        """Return an entry in doubt; LedgerError when it is in none."""
+        """Return an entry in doubt. Raises LedgerError if it is not in doubt."""
         entry = self.entry(entry_id)
         if entry.state is not State.IN_DOUBT:
             shows = self.command("doubts", "list")
@@ -70,7 +70,7 @@ class LedgerReader:
         return entry
 
     def named_tasks(self, entry: Entry) -> list[str]:
-        """Return the tasks that the provider has named for a doubt, in a webhook or a refusal: hints, not proofs."""
+        """Return the task ids that a webhook delivery or an error response named for a doubt; they prove nothing."""
         submission_id = entry.submission_id
         deliveries = (
             [] if submission_id is None else self.wait_for(self._ledger.deliveries(submission_id=submission_id))
@@ -78,32 +78,32 @@ class LedgerReader:
         return [delivery.task_id for delivery in deliveries]
 
     def adopt(self, entry_id: int, task_ids: Sequence[str]) -> None:
-        """Settle a doubt: these are its tasks."""
+        """Resolve a doubt: these are its tasks."""
         self.wait_for(self._ledger.resolve_accepted(entry_id, task_ids))
 
     def release(self, entry_id: int) -> None:
-        """Settle a doubt: it may be sent again."""
+        """Resolve a doubt: the request may be sent again."""
         self.wait_for(self._ledger.resolve_unsent(entry_id))
 
     def check_batch(self, name: str | None) -> None:
-        """Raise ConfigurationError for a batch that is not there, with those that are."""
+        """Raise ConfigurationError for an unknown batch; the message lists the latest ones."""
         names = [batch.name for batch in self.batches()]
         if name is not None and name not in names:
-            others = ", ".join(map(repr, names[-_MAX_NAMES:])) or "none"
-            raise ConfigurationError(f"no batch is called {name!r}; the latest are: {others}")
+            known = ", ".join(map(repr, names[-_MAX_NAMES:])) or "none"
+            raise ConfigurationError(f"there is no batch {name!r}; the latest are: {known}")
 
     def command(self, *words: str) -> str:
-        """Return a command about this ledger, as it is to be typed."""
+        """Return a shell command for this ledger."""
         where = () if self.path == LEDGER else ("--ledger", str(self.path))
         return printable(shlex.join(("aiowery", *words, *where)))
 
 
 @contextlib.contextmanager
 def open_reader(ledger: Path, *, allow_copy: bool = False) -> Iterator[LedgerReader]:
-    """Open the ledger that is meant: a file, or the one in a directory. Nothing is made where there is none.
+    """Open a ledger: a file, or the one in a directory. A missing ledger is not created.
 
-    What processes that have ended left under way is inherited first: an entry that one of them was sending is in doubt.
-    Who only `allow_copy` may look into a copy or a backup as well, and is told why no more than that is possible.
+    Entries of ended processes are recovered first: an entry that such a process was sending is in doubt. With
+    `allow_copy`, a copy or a backup is opened read-only, and the reason is printed.
     """
     path = _find_ledger(ledger)
     with asyncio.Runner() as runner:
@@ -123,14 +123,14 @@ async def _open_ledger(path: Path, *, allow_copy: bool) -> SqliteLedger:
             raise
         store = SqliteLedger(path, read_only=True)
         await store.open()
-        write_line(sys.stderr, f"Only shown: {refusal}")
+        write_line(sys.stderr, f"Opened read-only: {refusal}")
     else:
         await store.recover_abandoned()
     return store
 
 
 def accept_copy(ledger: Path) -> int:
-    """Make a copy, or a restored backup, the ledger from here on, and tell what that may cost."""
+    """Accept a copy or a restored backup as the ledger, and print what that may cost."""
 
     async def accepted() -> list[BatchSummary]:
         store = SqliteLedger(path, accept_copy=True)
@@ -142,8 +142,8 @@ def accept_copy(ledger: Path) -> int:
 
     path = _find_ledger(ledger)
     new = sum(batch.states.get(State.NEW, 0) for batch in asyncio.run(accepted()))
-    print(f"{path} is the ledger from here on. {new:,} of its entries are new: the next run of their batch sends them,")
-    print("those as well that were sent since the copy was made.")
+    print(f"{path} is the ledger from now on. {new:,} of its entries are new: the next run of their batch sends them,")
+    print("including those that were sent since the copy was made.")
     return 0
 
 
@@ -154,11 +154,11 @@ def _find_ledger(ledger: Path) -> Path:
             head = file.read(len(_MAGIC))
     except FileNotFoundError:
         raise ConfigurationError(
-            f"there is no ledger {path}; a batch keeps its own as {LEDGER} in its output directory:"
+            f"there is no ledger {path}; a batch stores its ledger as {LEDGER} in its output directory:"
             f" name that, such as --ledger out/{LEDGER}"
         ) from None
     except OSError as fault:
         raise ConfigurationError(f"cannot read {path}: {fault.strerror or fault}") from fault
     if head != _MAGIC:
-        raise ConfigurationError(f"{path} is no ledger; name one with --ledger, such as --ledger out/{LEDGER}")
+        raise ConfigurationError(f"{path} is not a ledger; name one with --ledger, such as --ledger out/{LEDGER}")
     return path

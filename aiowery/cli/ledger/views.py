@@ -1,4 +1,4 @@
-"""What a ledger tells people: entries and batches."""
+"""Views of a ledger: lists, details and exports of its entries."""
 
 from __future__ import annotations
 
@@ -64,10 +64,10 @@ _MEANING: Final[Mapping[State, str]] = {
     State.NEW: "it was not sent",
     State.CLAIMED: "a running process is about to send it",
     State.SENDING: "a running process is sending it",
-    State.ACCEPTED: "the provider has taken it; how it ended is not known yet",
-    State.DONE: "it ended well",
-    State.FAILED: "it ended badly",
-    State.IN_DOUBT: "it was sent, and nobody knows whether the provider took it and charged for it",
+    State.ACCEPTED: "the provider has accepted it; its outcome is not known yet",
+    State.DONE: "it succeeded",
+    State.FAILED: "it failed",
+    State.IN_DOUBT: "it was sent, and may have been accepted and charged",
 }
 
 
@@ -88,7 +88,7 @@ class EntryFilter:
 
 
 def list_entries(reader: LedgerReader, choice: EntryFilter, *, json_lines: bool) -> int:
-    """Print a page of entries, and how to get the next one."""
+    """Print a page of entries, and the command that shows the next page."""
     reader.check_batch(choice.batch)
     found = reader.entries_after(choice.batch, choice.states or None, choice.after, choice.limit + 1)
     entries = found[: choice.limit]
@@ -99,7 +99,7 @@ def list_entries(reader: LedgerReader, choice: EntryFilter, *, json_lines: bool)
         _print_page(reader, choice, entries)
     if len(found) > len(entries):
         more = reader.command("ledger", "list", *choice.to_options(), "--after", str(entries[-1].id))
-        write_line(sys.stderr if json_lines else sys.stdout, f"There is more: {more}")
+        write_line(sys.stderr if json_lines else sys.stdout, f"For more entries: {more}")
     return DONE
 
 
@@ -143,20 +143,20 @@ def _print_entries(entries: Sequence[Entry]) -> None:
 
 
 def show_entry(reader: LedgerReader, entry_id: int, *, json_lines: bool) -> int:
-    """Print everything about one entry, and what can be done about it."""
+    """Print all details of one entry, and the possible next steps."""
     entry = reader.entry(entry_id)
     if json_lines:
         print(as_json(details_of(entry)))
         return DONE
     facts = {
         "entry": str(entry.id),
-        "batch": f"{entry.batch}, place {entry.index + 1}" if entry.batch else "none",
+        "batch": f"{entry.batch}, number {entry.index + 1}" if entry.batch else "none",
         "state": f"{entry.state}: {_MEANING[entry.state]}",
         "reason": entry.reason,
         "sent": "" if entry.sent_at is None else f"{local(entry.sent_at)} here, {utc(entry.sent_at)}",
         "attempts": str(entry.attempts),
         "task ids": ", ".join(entry.task_ids),
-        "charged besides": _besides(entry),
+        "charged besides": _late_tasks(entry),
         "named by the provider": "" if entry.task_ids else ", ".join(reader.named_tasks(entry)),
         "batch id": entry.provider_batch_id,
         "request id": entry.request_id,
@@ -169,7 +169,7 @@ def show_entry(reader: LedgerReader, entry_id: int, *, json_lines: bool) -> int:
             print(f"{name}: {cell(value)}")
     for url in urls_of(entry):
         print(f"url: {cell(url)}")
-    print(f"request: {as_json(_cut(entry.request), indent=2)}")
+    print(f"request: {as_json(_with_short_texts(entry.request), indent=2)}")
     for text in _texts_of(entry):
         print(printable(text))
     for line in _next_steps(reader, entry):
@@ -177,8 +177,8 @@ def show_entry(reader: LedgerReader, entry_id: int, *, json_lines: bool) -> int:
     return DONE
 
 
-def _besides(entry: Entry) -> str:
-    """Return what was released and turned out to have been accepted, in words."""
+def _late_tasks(entry: Entry) -> str:
+    """Return as text the tasks that were accepted although their entry had been released."""
     return f"{', '.join(entry.late_task_ids)}, of an attempt that had been released" if entry.late_task_ids else ""
 
 
@@ -189,21 +189,25 @@ def _credits_text(entry: Entry) -> str:
 
 
 def _next_steps(reader: LedgerReader, entry: Entry) -> Iterator[str]:
-    """Yield what can be done about an entry."""
+    """Yield lines about the next steps for an entry."""
     if entry.state is State.IN_DOUBT:
         yield from next_steps(reader, str(entry.id))
     elif entry.state is State.ACCEPTED:
-        again = "Run its batch again to fetch what it brings, or ask: " if entry.batch else "Ask about it: "
+        again = "Run its batch again to fetch its outputs, or see its state: " if entry.batch else "To see its state: "
         yield again + status_command(entry)
     elif entry.state is State.NEW:
-        yield "The next run of its batch sends it." if entry.batch else "Nothing sends it by itself; ask for it anew."
+        yield (
+            "The next run of its batch sends it."
+            if entry.batch
+            else "Nothing sends it by itself; submit a new request."
+        )
 
 
-def export(reader: LedgerReader, how: Format, batch: str | None, out: Path | None) -> int:
+def export(reader: LedgerReader, format_: Format, batch: str | None, out: Path | None) -> int:
     """Write all entries to a file, or to standard output."""
     reader.check_batch(batch)
     with _target(reader, out) as stream:
-        if how == "jsonl":
+        if format_ == "jsonl":
             stream.writelines(as_json(details_of(entry)) + "\n" for entry in reader.iter_entries(batch))
         else:
             table = csv.writer(stream, lineterminator="\n")
@@ -219,7 +223,7 @@ def _target(reader: LedgerReader, out: Path | None) -> Iterator[TextIO]:
         return
     try:
         if out.exists() and out.samefile(reader.path):
-            raise ConfigurationError(f"--out {out} is the ledger itself; name another file")
+            raise ConfigurationError(f"--out {out} is the ledger itself; nothing was written; name another file")
         with out.open("w", encoding="utf-8", newline="") as file:
             yield file
     except OSError as fault:
@@ -247,7 +251,7 @@ def _csv_row(entry: Entry) -> list[str]:
 
 
 def _csv_text(value: object) -> str:
-    """Return a text that a spreadsheet shows and does not compute."""
+    """Return a text that a spreadsheet does not evaluate as a formula."""
     text = "" if value is None else printable(str(value))
     return f"'{text}" if text.startswith(_FORMULA) else text
 
@@ -258,12 +262,12 @@ def _texts_of(entry: Entry) -> Iterator[str]:
             yield str(snapshot["text"])
 
 
-def _cut(value: Any) -> Any:
-    """Return a value of JSON for people, without texts that nobody can read to their end."""
+def _with_short_texts(value: Any) -> Any:
+    """Return a JSON value for display, with long texts cut."""
     if isinstance(value, Mapping):
-        return {name: _cut(member) for name, member in value.items()}
+        return {name: _with_short_texts(member) for name, member in value.items()}
     if isinstance(value, list):
-        return [_cut(member) for member in value]
+        return [_with_short_texts(member) for member in value]
     if isinstance(value, str) and len(value) > _LONGEST:
         return f"{value[:_LONGEST]}... ({len(value):,} characters; --json shows them all)"
     return value

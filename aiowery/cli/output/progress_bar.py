@@ -23,7 +23,7 @@ _COUNTS: Final = (
 
 
 class BarProgress:
-    """A bar at the foot of the screen; whatever is said appears above it."""
+    """A display with a bar at the bottom of the terminal; lines of text appear above it."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -45,31 +45,31 @@ class BarProgress:
         self._show()
 
     def show_record(self, record: Record) -> None:
-        """Count, and tell a failure above the bar."""
+        """Count, and write a line above the bar for a failure."""
         self._counts.add_record(record)
         self._show()
         if failure := failure_line(record):
             self.write(failure)
 
     def show_pause(self, event: SubmissionsPaused, /) -> None:
-        """Say above the bar why nothing is submitted, and when that may end."""
+        """Write the reason of the pause and its length above the bar."""
         self.write(pause_line(event))
 
     def show_resumed(self) -> None:
-        """Say above the bar that submitting goes on."""
+        """Write above the bar that submitting has resumed."""
         self.write(RESUMED)
 
     def write(self, text: str) -> None:
-        """Write a line above the bar, brackets and all."""
+        """Write a line above the bar, without markup."""
         self._console.print(text, markup=False, highlight=False, emoji=False)
 
     def tick(self, queue: QueueTimes | None) -> None:
-        """Bring rate and time left up to date."""
+        """Refresh the rate and the remaining time."""
         self._counts.queue = queue
         self._show()
 
     def stop(self) -> None:
-        """Leave the bar as it stands."""
+        """Stop the bar."""
         self._show()
         self._bar.stop()
 
