@@ -20,11 +20,11 @@ _SANDBOX = ("--sandbox",)
 
 def test_models_without_json_prints_a_table_per_mode(aiowery_command: Command) -> None:
     """Every model has one line below its mode, with shapes and numbers in words."""
-    told = aiowery_command("models", *_SANDBOX).stdout.splitlines()
-    titles = [line.strip() for line in told if line and not line.startswith(" ")]
+    printed = aiowery_command("models", *_SANDBOX).stdout.splitlines()
+    titles = [line.strip() for line in printed if line and not line.startswith(" ")]
     assert titles[:2] == ["text-to-image", "image-to-image"]
     assert titles[-1] == "chat"
-    line = next(line for line in told if line.split()[:1] == ["WERYAI_IMAGE_2_0"])
+    line = next(line for line in printed if line.split()[:1] == ["WERYAI_IMAGE_2_0"])
     assert "16:9" in line
     assert "1 to 4" in line
 
@@ -44,8 +44,8 @@ def test_speakers_with_language_lists_only_that_language(aiowery_command: Comman
     table = aiowery_command("speakers", *_SANDBOX, "--language", "ja").stdout
     lines = aiowery_command("speakers", *_SANDBOX, "--language", "ja", "--json").stdout.splitlines()
     found = [json.loads(line) for line in lines]
-    assert {who["language"] for who in found} == {"ja"}
-    assert all(f"\n {who['id']} " in table for who in found)
+    assert {speaker["language"] for speaker in found} == {"ja"}
+    assert all(f"\n {speaker['id']} " in table for speaker in found)
 
 
 def test_chat_on_an_ascii_output_replaces_other_characters(aiowery_alone: Command) -> None:
@@ -118,12 +118,12 @@ def test_batch_status_prints_all_tasks_of_a_submission(aiowery_command: Command,
     assert aiowery_command("run", "text-to-image", "--set", "prompt=a", "--set", "image_number=2").returncode == 0
     tasks = aiowery_sandbox.weryai.tasks
     batch_id = str(aiowery_sandbox.weryai.batches[0].id)
-    told = aiowery_command("batch-status", batch_id).stdout
-    assert all(f"{task.id}: done (" in told for task in tasks)
+    printed = aiowery_command("batch-status", batch_id).stdout
+    assert all(f"{task.id}: done (" in printed for task in tasks)
 
 
 def test_status_of_a_text_task_prints_the_text(aiowery_command: Command, aiowery_sandbox: Sandbox) -> None:
     """The words that a task brought are not lost on who asks for them later."""
-    said = aiowery_command("run", "deep-research", "--set", "input=Why?").stdout.strip()
-    assert said
-    assert said in aiowery_command("status", aiowery_sandbox.weryai.tasks[0].id).stdout
+    message = aiowery_command("run", "deep-research", "--set", "input=Why?").stdout.strip()
+    assert message
+    assert message in aiowery_command("status", aiowery_sandbox.weryai.tasks[0].id).stdout

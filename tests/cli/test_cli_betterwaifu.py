@@ -16,7 +16,7 @@ from aiowery.sandbox import Sandbox
 
 
 @pytest.fixture
-def studio(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+def betterwaifu_sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
     """Run a sandbox that the v1-images edition finds through the environment."""
     with Sandbox(speed=100, keys=None) as sandbox:
         monkeypatch.setenv("BETTERWAIFU_BASE_URL", sandbox.url)
@@ -24,14 +24,16 @@ def studio(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
         yield sandbox
 
 
-def test_generate_with_betterwaifu_saves_one_picture(aiowery_command: Command, studio: Sandbox, tmp_path: Path) -> None:
+def test_generate_with_betterwaifu_saves_one_picture(
+    aiowery_command: Command, betterwaifu_sandbox: Sandbox, tmp_path: Path
+) -> None:
     """What was wished for is what is asked for, and the file opens."""
-    wishes = ("--steps", "30", "--seed", "7", "--width", "512", "--height", "768", "--model", "plant-milk")
-    ended = aiowery_command("generate", "1girl, rain", "--provider", "betterwaifu", "--out", "out", *wishes)
+    options = ("--steps", "30", "--seed", "7", "--width", "512", "--height", "768", "--model", "plant-milk")
+    ended = aiowery_command("generate", "1girl, rain", "--provider", "betterwaifu", "--out", "out", *options)
     assert (ended.returncode, ended.stdout) == (0, f"out{os.sep}1girl-rain.png\n"), ended.stderr
     with Image.open(tmp_path / "out" / "1girl-rain.png") as picture:
         assert picture.size == (341, 512)
-    (made,) = studio.betterwaifu.generations
+    (made,) = betterwaifu_sandbox.betterwaifu.generations
     assert (made.seed, made.spec.model) == (7, "plant-milk")
 
 
@@ -50,18 +52,18 @@ def test_batch_with_betterwaifu_runs_one_task_at_a_time(aiowery_command: Command
     assert "credits" not in gallery.partition("</header>")[0].rpartition("<dl")[2]
 
 
-def test_run_without_provider_uses_the_one_of_the_type(aiowery_command: Command, studio: Sandbox) -> None:
+def test_run_without_provider_uses_the_one_of_the_type(aiowery_command: Command, betterwaifu_sandbox: Sandbox) -> None:
     """`run generate-image` needs no --provider."""
     ended = aiowery_command("run", "generate-image", "--set", "prompt=a cat", "--set", "cfg_scale=5.5")
     assert ended.returncode == 0, ended.stderr
-    assert ended.stdout.startswith(f"{studio.url}/images/")
+    assert ended.stdout.startswith(f"{betterwaifu_sandbox.url}/images/")
 
 
 def test_reads_of_the_jobs_edition_print_models_credits_and_status(
-    aiowery_command: Command, studio: Sandbox, monkeypatch: pytest.MonkeyPatch
+    aiowery_command: Command, betterwaifu_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The reads of the edition that has them."""
-    monkeypatch.setenv("BETTERWAIFU_BASE_URL", studio.jobs_url)
+    monkeypatch.setenv("BETTERWAIFU_BASE_URL", betterwaifu_sandbox.jobs_url)
     edition = ("--provider", "betterwaifu", "--edition", "jobs")
     models = aiowery_command("models", *edition)
     assert "814910" in models.stdout, models.stderr
@@ -79,7 +81,7 @@ def test_models_of_the_images_edition_prints_the_documented_ones(aiowery_command
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("generate", "x", "--out", "o", "--edition", "jobs"), "--edition belongs to --provider betterwaifu"),
         (("generate", "x", "--out", "o", "--queue-file", "f"), "--queue-file belongs to --provider betterwaifu"),
@@ -98,18 +100,18 @@ def test_models_of_the_images_edition_prints_the_documented_ones(aiowery_command
     ],
 )
 def test_commands_with_contradicting_options_send_nothing(
-    aiowery_command: Command, arguments: tuple[str, ...], said: str, tmp_path: Path
+    aiowery_command: Command, arguments: tuple[str, ...], message: str, tmp_path: Path
 ) -> None:
     """Options that contradict each other, or mean nothing to what is asked for, are wrong use."""
     (tmp_path / "p.txt").write_text("a\n")
     env = {name: value for name, value in os.environ.items() if not name.startswith("BETTERWAIFU")}
     ended = aiowery_command(*arguments, env={**env, "COLUMNS": "200"})
     assert ended.returncode == 2
-    assert said in ended.stderr + ended.stdout
+    assert message in ended.stderr + ended.stdout
 
 
 @pytest.mark.parametrize(
-    ("wishes", "said"),
+    ("options", "message"),
     [
         (("--model", "814910"), "names models by a slug"),
         (("--edition", "jobs", "--model", "noobai-xl"), "names models by number"),
@@ -117,19 +119,19 @@ def test_commands_with_contradicting_options_send_nothing(
     ],
 )
 def test_generate_with_values_unknown_to_the_edition_exits_with_2(
-    aiowery_command: Command, wishes: tuple[str, ...], said: str
+    aiowery_command: Command, options: tuple[str, ...], message: str
 ) -> None:
     """The client refuses before anything is sent; the shell gets 2."""
-    ended = aiowery_command("generate", "x", "--out", "o", "--provider", "betterwaifu", "--sandbox", *wishes)
-    assert (ended.returncode, said in ended.stderr) == (2, True), ended.stderr
+    ended = aiowery_command("generate", "x", "--out", "o", "--provider", "betterwaifu", "--sandbox", *options)
+    assert (ended.returncode, message in ended.stderr) == (2, True), ended.stderr
 
 
 def test_plain_line_with_queue_times_shows_next_start_and_end() -> None:
     """While the lane rests, the next start takes the place of a speed that means nothing; the end is the lane's own."""
-    tally = Counts(30, done=2, queue=QueueTimes(next_in=42.0, ends_in=2400.0))
-    assert plain_line(tally) == "2/30: 28 queued, 0 running, 2 done, 0 failed, next in 42.0 s, 40:00 min left"
-    tally.queue = QueueTimes(next_in=0.0, ends_in=2400.0)
-    assert "next in" not in plain_line(tally)
+    counts = Counts(30, done=2, queue=QueueTimes(next_in=42.0, ends_in=2400.0))
+    assert plain_line(counts) == "2/30: 28 queued, 0 running, 2 done, 0 failed, next in 42.0 s, 40:00 min left"
+    counts.queue = QueueTimes(next_in=0.0, ends_in=2400.0)
+    assert "next in" not in plain_line(counts)
 
 
 def test_plain_progress_with_queue_times_shows_the_end(

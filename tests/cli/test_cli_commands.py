@@ -128,8 +128,8 @@ def test_batch_from_standard_input_with_json_prints_events(aiowery_alone: Comman
     events = [json.loads(line) for line in ended.stdout.splitlines()]
     assert events[0] == {"event": "started", "total": 2}
     assert [event["event"] for event in events].count("accepted") == 2
-    told = [{k: v for k, v in event.items() if k != "event"} for event in events if event["event"] == "ended"]
-    assert [{**line, "batch": "standard input"} for line in told] == manifest()
+    printed = [{k: v for k, v in event.items() if k != "event"} for event in events if event["event"] == "ended"]
+    assert [{**line, "batch": "standard input"} for line in printed] == manifest()
     assert (events[-1]["done"], events[-1]["failed"], events[-1]["exit_code"]) == (1, 1, 1)
 
 
@@ -174,9 +174,9 @@ def test_status_and_balance_use_the_environment(aiowery_command: Command, aiower
     assert ended.stderr.startswith("aiowery: ")
     aiowery_sandbox.weryai.submit(_order("a cat"))
     task = aiowery_sandbox.weryai.tasks[0]
-    told = aiowery_command("status", task.id)
-    assert told.returncode == 0
-    assert told.stdout.startswith(f"{task.id}: ")
+    printed = aiowery_command("status", task.id)
+    assert printed.returncode == 0
+    assert printed.stdout.startswith(f"{task.id}: ")
 
 
 def _order(prompt: str) -> Any:
@@ -192,16 +192,16 @@ def test_sandbox_after_a_signal_ends_cleanly(
     """`aiowery sandbox` says how to point a client at it, which then works, and ends cleanly."""
     server = aiowery_process("sandbox", "--port", "0", "--speed", "100")
     assert server.stdout is not None
-    told = [server.stdout.readline() for _ in range(8)]
-    exports = (line.removeprefix("  export ").strip() for line in told if "export" in line)
+    printed = [server.stdout.readline() for _ in range(8)]
+    exports = (line.removeprefix("  export ").strip() for line in printed if "export" in line)
     settings = dict(line.split("=", 1) for line in exports)
     keys_and_urls = {f"{name}_{what}" for name in ("WERYAI", "BETTERWAIFU") for what in ("BASE_URL", "API_KEY")}
     assert settings.keys() == {*keys_and_urls, "AIOWERY_SANDBOX_SPEED"}
     ended = aiowery_command("balance", env={**os.environ, **settings})
     server.send_signal(number)
-    rest, complaint = server.communicate(timeout=10)
+    rest, errors = server.communicate(timeout=10)
     assert ended.stdout == "10000\n", ended.stderr
-    assert (server.returncode, rest, complaint) == (0, "", "")
+    assert (server.returncode, rest, errors) == (0, "", "")
 
 
 def test_sandbox_on_a_used_port_exits_with_2(aiowery_command: Command, aiowery_sandbox: Sandbox) -> None:
@@ -258,7 +258,7 @@ def test_commands_without_an_extra_name_it(tmp_path: Path, missing: str, extra: 
     with Popen(
         [sys.executable, "-c", _WITHOUT.format(missing), *arguments], cwd=tmp_path, stderr=PIPE, text=True
     ) as process:
-        _, said = process.communicate(timeout=20)
+        _, message = process.communicate(timeout=20)
     assert process.returncode == 2
-    assert f"pip install 'aiowery[{extra}]'" in said
-    assert len(said.splitlines()) == 1
+    assert f"pip install 'aiowery[{extra}]'" in message
+    assert len(message.splitlines()) == 1

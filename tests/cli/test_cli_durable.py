@@ -35,7 +35,7 @@ def charged(sandbox: Sandbox) -> int:
     return 10_000 - sandbox.weryai.credits
 
 
-def fates(lines: Sequence[dict[str, Any]]) -> Counter[str]:
+def outcomes(lines: Sequence[dict[str, Any]]) -> Counter[str]:
     """Count how the items ended."""
     return Counter(line["outcome"] for line in lines)
 
@@ -47,13 +47,13 @@ def test_batch_repeated_sends_nothing(
     first = aiowery_command("batch", "cats.txt", "--out", "out")
     assert first.returncode == 0, first.stderr
     pictures = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*.png")}
-    told = {line["index"]: line["files"] for line in manifest()}
+    printed = {line["index"]: line["files"] for line in manifest()}
     again = aiowery_command("batch", "cats.txt", "--out", "out", "--gallery", "--price-per-credit", "0.05")
     assert again.returncode == 0, again.stderr
     assert "12 were finished before, and were not sent again." in again.stdout
     assert "12 credits (0.60 at 0.05 each)" in again.stdout
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*.png")} == pictures
-    assert {line["index"]: line["files"] for line in manifest()} == told
+    assert {line["index"]: line["files"] for line in manifest()} == printed
     assert (tmp_path / "out" / "gallery.html").exists()
     assert charged(aiowery_sandbox) == 12
     assert cats.exists()
@@ -72,7 +72,7 @@ def test_batch_repeated_fetches_missing_files_and_sends_new_lines(
     assert lost.exists()
     assert charged(aiowery_sandbox) == 13
     assert len(list((tmp_path / "out").glob("*.png"))) == 13
-    assert fates(manifest()) == {"done": 13}
+    assert outcomes(manifest()) == {"done": 13}
 
 
 @pytest.mark.skipif(os.name != "posix", reason="processes cannot be killed so here")
@@ -87,9 +87,9 @@ def test_batch_after_a_kill_resumes(
     process.kill()
     process.communicate()
     again = aiowery_command("batch", str(cats), "--out", "out")
-    doubts = fates(manifest())["in_doubt"]
+    doubts = outcomes(manifest())["in_doubt"]
     assert again.returncode == (3 if doubts else 0), again.stderr
-    assert fates(manifest())["done"] == 12 - doubts
+    assert outcomes(manifest())["done"] == 12 - doubts
     assert charged(aiowery_sandbox) <= 12
 
 
@@ -103,7 +103,7 @@ def test_batch_with_a_doubt_exits_with_3_until_it_is_released(
         assert ended.returncode == 3, ended.stderr
         assert "1 may have been charged" in ended.stdout
         assert "aiowery doubts list --ledger out/.aiowery.db" in ended.stdout
-        assert fates(manifest()) == {"done": 11, "in_doubt": 1}
+        assert outcomes(manifest()) == {"done": 11, "in_doubt": 1}
     listed = aiowery_command("doubts", "list", "--ledger", "out", "--json")
     assert listed.returncode == 3
     doubt = json.loads(listed.stdout.splitlines()[0])
@@ -119,13 +119,13 @@ def test_two_batches_on_one_ledger_pay_once(
     aiowery_process: Start, aiowery_sandbox: Sandbox, cats: Path, tmp_path: Path
 ) -> None:
     """Two processes, one file: nothing is paid for twice, and both have all files."""
-    ways = [
+    processes = [
         aiowery_process("batch", str(cats), "--out", out, "--ledger", "shared.db", "--in-flight", "3")
         for out in ("one", "two")
     ]
-    for way in ways:
-        _, said = way.communicate(timeout=30)
-        assert way.returncode == 0, said
+    for process in processes:
+        _, message = process.communicate(timeout=30)
+        assert process.returncode == 0, message
     assert charged(aiowery_sandbox) == 12
     for out in ("one", "two"):
         assert len(list((tmp_path / out).glob("*.png"))) == 12
@@ -160,7 +160,7 @@ def test_budget_applies_to_all_runs_of_a_batch(
         assert ended.returncode == 1, ended.stderr
         assert "the budget is used up" in ended.stdout
         assert "7 were not submitted and cost nothing." in ended.stdout
-        assert fates(manifest()) == {"done": 5, "not submitted": 7}
+        assert outcomes(manifest()) == {"done": 5, "not submitted": 7}
     ended = aiowery_command("batch", "cats.txt", "--out", "out", "--budget", "12", *price)
     assert ended.returncode == 0, ended.stderr
     assert charged(aiowery_sandbox) == 12
@@ -176,7 +176,7 @@ def test_batch_without_credits_stops_and_resumes_later(
     assert ended.returncode == 1, ended.stderr
     assert "no credits left" in ended.stdout
     assert "8 were not submitted and cost nothing." in ended.stdout
-    assert fates(manifest()) == {"done": 4, "not submitted": 8}
+    assert outcomes(manifest()) == {"done": 4, "not submitted": 8}
     aiowery_sandbox.weryai._credits = 100
     ended = aiowery_command("batch", "cats.txt", "--out", "out")
     assert ended.returncode == 0, ended.stderr
@@ -193,7 +193,7 @@ def test_batch_stopped_reports_items_of_earlier_runs(
     cats.write_text("".join(f"dog {number}\n" for number in range(40)) + cats.read_text())
     aiowery_sandbox.weryai._credits = 0
     ended = aiowery_command("batch", "cats.txt", "--out", "out")
-    assert fates(manifest()) == {"done": 11, "in_doubt": 1, "not submitted": 40}
+    assert outcomes(manifest()) == {"done": 11, "in_doubt": 1, "not submitted": 40}
     assert ended.returncode == 3, ended.stderr
     assert "40 were not submitted and cost nothing." in ended.stdout
     assert sum(len(line["files"]) for line in manifest()) == 11
@@ -254,28 +254,28 @@ def test_batch_of_unknown_price_asks_on_a_terminal(
     aiowery_sandbox: Sandbox, cats: Path, tmp_path: Path, answer: str, code: int
 ) -> None:
     """On a terminal, what costs nobody knows what is sent after a yes only."""
-    ours, theirs = pty.openpty()
+    controller, terminal = pty.openpty()
     command = [sys.executable, "-m", "aiowery", "batch", str(cats), "--out", "out"]
-    process = subprocess.Popen(command, cwd=tmp_path, stdin=theirs, stdout=subprocess.DEVNULL, stderr=theirs)
-    os.close(theirs)
-    said = b""
+    process = subprocess.Popen(command, cwd=tmp_path, stdin=terminal, stdout=subprocess.DEVNULL, stderr=terminal)
+    os.close(terminal)
+    message = b""
     until = time.monotonic() + 20
-    while b"[y/N]" not in said and time.monotonic() < until:
-        said += os.read(ours, 1000)
-    os.write(ours, f"{answer}\n".encode())
+    while b"[y/N]" not in message and time.monotonic() < until:
+        message += os.read(controller, 1000)
+    os.write(controller, f"{answer}\n".encode())
     while process.poll() is None and time.monotonic() < until:
         try:
-            said += os.read(ours, 1000)
+            message += os.read(controller, 1000)
         except OSError:  # the other side has closed
             break
-    assert process.wait(20) == code, said
-    os.close(ours)
-    assert b"12 of unknown price" in said
+    assert process.wait(20) == code, message
+    os.close(controller)
+    assert b"12 of unknown price" in message
     assert charged(aiowery_sandbox) == (12 if code == 0 else 0)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("--price", "MODEL"), "--price must be MODEL=CREDITS"),
         (("--price", "MODEL=cheap"), "--price must be MODEL=CREDITS"),
@@ -285,12 +285,12 @@ def test_batch_of_unknown_price_asks_on_a_terminal(
     ],
 )
 def test_batch_with_invalid_options_sends_nothing(
-    aiowery_command: Command, aiowery_sandbox: Sandbox, cats: Path, arguments: tuple[str, str], said: str
+    aiowery_command: Command, aiowery_sandbox: Sandbox, cats: Path, arguments: tuple[str, str], message: str
 ) -> None:
     """One message that names the value, and nothing is paid for."""
     ended = aiowery_command("batch", "cats.txt", "--out", "out", *arguments)
     assert ended.returncode in {1, 2}
-    assert said in ended.stderr + ended.stdout
+    assert message in ended.stderr + ended.stdout
     assert charged(aiowery_sandbox) == 0
     assert cats.exists()
 

@@ -36,10 +36,10 @@ def test_batch_after_one_signal_finishes_submitted_items(
     process = aiowery_process("batch", "p.txt", "--sandbox", "--speed", "10", "--out", "out", "--json", "--gallery")
     _accepted(process, 3)
     process.send_signal(number)
-    events, said = process.communicate(timeout=20)
-    assert process.returncode == 130, said
-    assert "Ctrl-C again leaves at once" in said
-    assert "Traceback" not in said
+    events, message = process.communicate(timeout=20)
+    assert process.returncode == 130, message
+    assert "Ctrl-C again leaves at once" in message
+    assert "Traceback" not in message
     lines = manifest()
     assert sorted(line["index"] for line in lines) == list(range(1, 101))
     outcomes = Counter(line["outcome"] for line in lines)
@@ -62,9 +62,9 @@ def test_batch_after_two_signals_leaves_with_task_ids(
     while "again leaves" not in process.stderr.readline():
         pass
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=5)
-    assert process.returncode == 130, said
-    assert "Traceback" not in said
+    _, message = process.communicate(timeout=5)
+    assert process.returncode == 130, message
+    assert "Traceback" not in message
     lines = {line["index"]: line for line in manifest()}
     assert len(lines) == 30
     assert {index: line["task_ids"] for index, line in lines.items() if line["outcome"] == "interrupted"} == ids
@@ -81,9 +81,9 @@ def test_generate_after_two_signals_prints_task_ids(aiowery_process: Start, tmp_
     while "again leaves" not in process.stderr.readline():
         pass
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=5)
+    _, message = process.communicate(timeout=5)
     assert process.returncode == 130
-    assert "task ids: task_" in said
+    assert "task ids: task_" in message
     assert not list((tmp_path / "out").iterdir())
 
 

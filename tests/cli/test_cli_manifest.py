@@ -100,8 +100,8 @@ def test_manifest_unwritable_to_the_end_prints_missing_lines(
     with pytest.raises(OSError, match="No space left"):
         manifest.add_record(_record(1, task_ids=("t1",), urls=("https://example.com/1.png",)))
     manifest.close(is_complete=True)
-    told = json.loads(capsys.readouterr().err.splitlines()[-1])
-    assert (told["task_ids"], told["urls"]) == (["t1"], ["https://example.com/1.png"])
+    printed = json.loads(capsys.readouterr().err.splitlines()[-1])
+    assert (printed["task_ids"], printed["urls"]) == (["t1"], ["https://example.com/1.png"])
     assert (tmp_path / "under-way.jsonl").exists()
 
 

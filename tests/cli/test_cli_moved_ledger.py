@@ -54,17 +54,17 @@ def test_batch_with_a_moved_ledger_saves_accepted_items_and_ends(
 ) -> None:
     """It says why, with exit code 1; what was accepted is saved, the rest is told as not submitted."""
     (tmp_path / "cats.txt").write_text("".join(f"cat {number}\n" for number in range(50)))
-    order = ("batch", "cats.txt", "--out", "out", "--in-flight", "2", "--ledger", "jobs.db", "--json")
-    batch = aiowery_process(*order, "--sandbox", "--speed", "100")
+    arguments = ("batch", "cats.txt", "--out", "out", "--in-flight", "2", "--ledger", "jobs.db", "--json")
+    batch = aiowery_process(*arguments, "--sandbox", "--speed", "100")
     assert batch.stdout is not None
     next(line for line in batch.stdout if json.loads(line)["event"] == "accepted")
     (tmp_path / "jobs.db").rename(tmp_path / "new.db")
-    _, said = batch.communicate(timeout=20)
-    assert batch.returncode == 1, said
-    assert "jobs.db was removed or renamed while the ledger is open" in said
-    fates = Counter(line["outcome"] for line in manifest())
-    assert set(fates) == {"done", "not submitted"}
-    assert len(list((tmp_path / "out").glob("*.png"))) == fates["done"]
+    _, message = batch.communicate(timeout=20)
+    assert batch.returncode == 1, message
+    assert "jobs.db was removed or renamed while the ledger is open" in message
+    outcomes = Counter(line["outcome"] for line in manifest())
+    assert set(outcomes) == {"done", "not submitted"}
+    assert len(list((tmp_path / "out").glob("*.png"))) == outcomes["done"]
 
 
 @attrs.define
@@ -84,11 +84,11 @@ class BrokenJobSource(SingleJobSource):
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(
-    ("before", "fate", "stops"),
+    ("before", "status", "stops"),
     [(ItemStatus.NOT_SUBMITTED, ItemStatus.NOT_SUBMITTED, True), (ItemStatus.INTERRUPTED, ItemStatus.FAILED, False)],
 )
 async def test_runner_with_a_failing_ledger_stops_only_for_unsent_items(
-    before: ItemStatus, fate: ItemStatus, *, stops: bool
+    before: ItemStatus, status: ItemStatus, *, stops: bool
 ) -> None:
     """A ledger that fails stops what is to be sent; of what an earlier run has sent, nothing says that it was free."""
     async with client_of(World()) as client:
@@ -97,7 +97,7 @@ async def test_runner_with_a_failing_ledger_stops_only_for_unsent_items(
             client, None, stem=str, manifest=NoManifest(), progress=PlainProgress(), job_source=BrokenJobSource(before)
         )
         records = await run.finish(lines)
-    assert {record.status for record in records} == {fate}
+    assert {record.status for record in records} == {status}
     assert (run.stopped is not None) == stops
 
 
@@ -108,8 +108,8 @@ def test_ledger_copy_is_read_only_until_accepted(aiowery_command: Command, copy:
         assert shown.returncode == 0, shown.stderr
         assert "Opened read-only: " in shown.stderr
         assert "is a copy of a ledger" in shown.stderr
-    for way in ("release", "adopt", "resubmit"):
-        refused = aiowery_command("doubts", way, "1", "--ledger", str(copy))
+    for subcommand in ("release", "adopt", "resubmit"):
+        refused = aiowery_command("doubts", subcommand, "1", "--ledger", str(copy))
         assert refused.returncode != 0
         assert "is a copy of a ledger" in refused.stderr
     accepted = aiowery_command("ledger", "accept-copy", "--ledger", str(copy))

@@ -52,17 +52,17 @@ def test_run_fields_describes_every_field(aiowery_command: Command, type_name: s
 
 def test_run_fields_shows_choices_and_defaults(aiowery_command: Command) -> None:
     """Whoever reads the table knows what can be written."""
-    told = " ".join(aiowery_command("run", "music", "--fields").stdout.split())
-    assert "mode VOCAL_SONG | ONLY_MUSIC | ... VOCAL_SONG" in told
-    assert "reference_audio_url sound: a url or a file" in told
-    told = " ".join(aiowery_command("run", "image-expand", "--fields").stdout.split())
-    assert "image_size size, such as 1024x768 (required)" in told
+    printed = " ".join(aiowery_command("run", "music", "--fields").stdout.split())
+    assert "mode VOCAL_SONG | ONLY_MUSIC | ... VOCAL_SONG" in printed
+    assert "reference_audio_url sound: a url or a file" in printed
+    printed = " ".join(aiowery_command("run", "image-expand", "--fields").stdout.split())
+    assert "image_size size, such as 1024x768 (required)" in printed
 
 
-@pytest.mark.parametrize("said", ["[]", '{"a": 1}', "7", '"music"'])
-def test_run_with_another_type_in_json_exits_with_2(aiowery_command: Command, said: str) -> None:
+@pytest.mark.parametrize("message", ["[]", '{"a": 1}', "7", '"music"'])
+def test_run_with_another_type_in_json_exits_with_2(aiowery_command: Command, message: str) -> None:
     """Whatever stands there as type, it is told in one line."""
-    ended = aiowery_command("run", "text-to-image", "--sandbox", "--json", f'{{"type": {said}}}')
+    ended = aiowery_command("run", "text-to-image", "--sandbox", "--json", f'{{"type": {message}}}')
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr.startswith("aiowery: --json has type ")
     assert "the command names text-to-image; leave one out" in ended.stderr
@@ -130,8 +130,8 @@ def test_run_of_a_direct_endpoint_prints_the_result(aiowery_command: Command, ph
 
 def test_run_of_a_podcast_prints_the_next_command(aiowery_command: Command, aiowery_sandbox: Sandbox) -> None:
     """The script is printed turn by turn, and the command that has it spoken is named and works."""
-    who = json.loads(aiowery_command("speakers", "--language", "en", "--json").stdout.splitlines()[0])["id"]
-    script = aiowery_command("run", "podcast", "--set", "query=tea", "--set", f"speakers={who}")
+    speaker = json.loads(aiowery_command("speakers", "--language", "en", "--json").stdout.splitlines()[0])["id"]
+    script = aiowery_command("run", "podcast", "--set", "query=tea", "--set", f"speakers={speaker}")
     assert script.returncode == 0, script.stderr
     assert all(": " in line for line in script.stdout.splitlines())
     hint = next(line for line in script.stderr.splitlines() if line.startswith("To make the audio: "))

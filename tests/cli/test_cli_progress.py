@@ -18,8 +18,8 @@ from aiowery.cli.records import ItemError, ItemStatus, Record, ValidationRefused
 _JOB: Any = None
 
 
-def _record(fate: ItemStatus = ItemStatus.DONE, **facts: Any) -> Record:
-    return Record(index=1, line=3, prompt="a [red] cat", request={}, notes={}, status=fate, **facts)
+def _record(status: ItemStatus = ItemStatus.DONE, **facts: Any) -> Record:
+    return Record(index=1, line=3, prompt="a [red] cat", request={}, notes={}, status=status, **facts)
 
 
 _FAILED = _record(ItemStatus.FAILED, task_ids=("t",), problem=ItemError(kind="X", message="no [bold]luck[/]"))
@@ -27,14 +27,14 @@ _FAILED = _record(ItemStatus.FAILED, task_ids=("t",), problem=ItemError(kind="X"
 
 def test_counts_add_up_to_the_total() -> None:
     """Every item is in exactly one place; one that an earlier run had sent was never under way in this one."""
-    tally = Counts(5)
-    tally.add_accepted(1)
-    assert (tally.queued, tally.running, tally.finished) == (4, 1, 0)
-    tally.add_record(_record(task_ids=("t",)))
-    tally.add_record(attrs.evolve(_FAILED, index=2))
-    tally.add_record(attrs.evolve(_record(ItemStatus.NOT_SUBMITTED), index=3))
-    assert (tally.queued, tally.running, tally.done, tally.failed, tally.finished) == (2, 0, 1, 1, 3)
-    assert plain_line(tally).startswith("3/5: 2 queued, 0 running, 1 done, 1 failed, ")
+    counts = Counts(5)
+    counts.add_accepted(1)
+    assert (counts.queued, counts.running, counts.finished) == (4, 1, 0)
+    counts.add_record(_record(task_ids=("t",)))
+    counts.add_record(attrs.evolve(_FAILED, index=2))
+    counts.add_record(attrs.evolve(_record(ItemStatus.NOT_SUBMITTED), index=3))
+    assert (counts.queued, counts.running, counts.done, counts.failed, counts.finished) == (2, 0, 1, 1, 3)
+    assert plain_line(counts).startswith("3/5: 2 queued, 0 running, 1 done, 1 failed, ")
 
 
 def test_time_left_uses_the_rate_so_far() -> None:
@@ -51,8 +51,8 @@ def test_failure_line_describes_only_failures() -> None:
     assert failure_line(_record(failures=("no", "no"))) == "partly failed: line 3: 'a [red] cat': no"
     assert failure_line(_record()) is None
     assert failure_line(_record(ItemStatus.NOT_SUBMITTED, problem=ItemError(kind="X", message="no credits"))) is None
-    objected = _record(ItemStatus.NOT_SUBMITTED, problem=ItemError.of(ValidationRefused("no such shape")))
-    assert failure_line(objected) == "not submitted: line 3: 'a [red] cat': no such shape"
+    refused = _record(ItemStatus.NOT_SUBMITTED, problem=ItemError.of(ValidationRefused("no such shape")))
+    assert failure_line(refused) == "not submitted: line 3: 'a [red] cat': no such shape"
 
 
 def test_bar_progress_shows_counts_and_failures_without_markup() -> None:
@@ -100,19 +100,19 @@ def test_write_line_to_a_closed_pipe_does_not_raise() -> None:
 
 
 @pytest.mark.parametrize(
-    ("verbosity", "told", "hidden"),
+    ("verbosity", "printed", "hidden"),
     [
         (0, ["ERROR e"], 1),
         (1, ["INFO i", "WARNING w", "ERROR e"], 0),
         (2, ["DEBUG d", "INFO i", "WARNING w", "ERROR e"], 0),
     ],
 )
-def test_show_logs_writes_records_by_verbosity(verbosity: int, told: list[str], hidden: int) -> None:
+def test_show_logs_writes_records_by_verbosity(verbosity: int, printed: list[str], hidden: int) -> None:
     """Warnings are counted where they are not shown, so that they do not garble the screen."""
     lines: list[str] = []
     log = logging.getLogger("aiowery.test")
     with show_logs(verbosity, lines.append) as logs:
         for write, text in ((log.debug, "d"), (log.info, "i"), (log.warning, "w"), (log.error, "e")):
             write(text)
-    assert lines == told
+    assert lines == printed
     assert logs.hidden == hidden

@@ -57,7 +57,7 @@ def _run(client: WeryAI, out: Path, manifest: Any = None, *, check: bool = False
     )
 
 
-def _fates(records: Sequence[Record]) -> Counter[ItemStatus]:
+def _statuses(records: Sequence[Record]) -> Counter[ItemStatus]:
     return Counter(record.status for record in records)
 
 
@@ -66,25 +66,25 @@ def _pictures(out: Path) -> int:
 
 
 @pytest.fixture
-async def poor() -> AsyncIterator[Sandbox]:
+async def poor_sandbox() -> AsyncIterator[Sandbox]:
     """An account that can pay for three pictures."""
     async with Sandbox(speed=SPEED, credits=3) as sandbox:
         yield sandbox
 
 
 async def test_runner_without_credits_keeps_accepted_items(
-    poor: Sandbox, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    poor_sandbox: Sandbox, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """At the first refusal for want of credits submitting ends; what was paid is finished and saved."""
-    async with _client(poor, in_flight=2) as client:
+    async with _client(poor_sandbox, in_flight=2) as client:
         run = _run(client, tmp_path)
         records = await run.finish(_items(*("a cat",) * 50))
-    assert _fates(records) == {ItemStatus.DONE: 3, ItemStatus.NOT_SUBMITTED: 47}
+    assert _statuses(records) == {ItemStatus.DONE: 3, ItemStatus.NOT_SUBMITTED: 47}
     assert _pictures(tmp_path) == 3
     assert run.stopped is not None
     assert run.stopped.exit_code == 1
     assert "no credits left" in run.stopped.reason
-    assert poor.weryai.counters.posts <= 10
+    assert poor_sandbox.weryai.counters.posts <= 10
     assert "Nothing more is submitted: no credits left" in capsys.readouterr().err
 
 
@@ -120,7 +120,7 @@ async def test_runner_on_a_full_disk_keeps_urls_and_stops(
     assert len(records[0].task_ids) == 2
     assert run.stopped is not None
     assert run.stopped.exit_code == 1
-    assert _fates(records)[ItemStatus.NOT_SUBMITTED] > 0
+    assert _statuses(records)[ItemStatus.NOT_SUBMITTED] > 0
     for record in records:
         assert len(record.files) + len(record.urls) == len(record.task_ids)
 
@@ -138,7 +138,7 @@ async def test_runner_with_an_unwritable_manifest_stops(aiowery_sandbox: Sandbox
     async with _client(aiowery_sandbox, in_flight=1, submissions=1) as client:
         run = _run(client, tmp_path, Full())
         records = await run.finish(_items(*("a cat",) * 20))
-    assert _fates(records) == {ItemStatus.FAILED: 1, ItemStatus.NOT_SUBMITTED: 19}
+    assert _statuses(records) == {ItemStatus.FAILED: 1, ItemStatus.NOT_SUBMITTED: 19}
     assert (len(records[0].task_ids), len(records[0].urls)) == (1, 1)
     assert run.stopped is not None
     assert "cannot write the manifest: No space left" in run.stopped.reason
@@ -185,15 +185,15 @@ async def test_runner_left_records_queued_items_as_not_submitted(aiowery_sandbox
     assert aiowery_sandbox.weryai.charged == 1
 
 
-@pytest.mark.parametrize("turns", range(20))
-async def test_runner_left_at_acceptance_records_the_ids(tmp_path: Path, turns: int) -> None:
+@pytest.mark.parametrize("iterations", range(20))
+async def test_runner_left_at_acceptance_records_the_ids(tmp_path: Path, iterations: int) -> None:
     """However close acceptance and Ctrl-C come together, what was accepted is never told as not submitted."""
     world = World(seconds=1000)
 
     async def leaving(request: httpx.Request) -> httpx.Response:
         if request.method == "POST":
             run.leave()
-            for _ in range(turns):
+            for _ in range(iterations):
                 await asyncio.sleep(0)
         return await world(request)
 
@@ -207,13 +207,13 @@ async def test_runner_left_during_check_or_upload_records_no_doubt(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An item whose paid POST was not sent is not in doubt, though another one's is."""
-    silence, calls = asyncio.Event(), Counter[str]()
+    release, calls = asyncio.Event(), Counter[str]()
 
     async def silent(request: httpx.Request) -> httpx.Response:
         calls[request.url.path] += 1
         if calls.total() == 2:
             run.leave()
-        await silence.wait()
+        await release.wait()
         return envelope({"task_ids": ["t1"]})
 
     picture = File(b"\x89PNG\r\n\x1a\n" + bytes(100), "a.png")
@@ -223,13 +223,13 @@ async def test_runner_left_during_check_or_upload_records_no_doubt(
 
         async def check(request: Any) -> tuple[()]:
             if request is requests[0]:
-                await silence.wait()
+                await release.wait()
             return ()
 
         monkeypatch.setattr(client, "check", check)
         run = _run(client, tmp_path, check=True)
         records = await run.finish(items)
-        silence.set()
+        release.set()
     assert [record.status for record in records] == [
         ItemStatus.NOT_SUBMITTED,
         ItemStatus.NOT_SUBMITTED,
@@ -270,5 +270,5 @@ async def test_runner_with_failing_polls_finishes_all_items(tmp_path: Path) -> N
     async with Sandbox(speed=SPEED, faults=[flaky]) as sandbox:
         async with _client(sandbox) as client:
             records = await _run(client, tmp_path).finish(_items(*("a cat",) * 60))
-        assert _fates(records) == {ItemStatus.DONE: 60}
+        assert _statuses(records) == {ItemStatus.DONE: 60}
         assert _pictures(tmp_path) == 60

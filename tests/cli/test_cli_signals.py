@@ -28,10 +28,10 @@ def _either_loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 async def test_on_signals_calls_first_once_and_second_later(number: int) -> None:
     """First, second, second: and afterwards the signal means what it meant before."""
     before = signal.getsignal(number)
-    told: list[str] = []
-    with on_signals(lambda: told.append("first"), lambda: told.append("second")):
+    printed: list[str] = []
+    with on_signals(lambda: printed.append("first"), lambda: printed.append("second")):
         for _ in range(3):
             signal.raise_signal(number)
             await asyncio.sleep(0.01)
-    assert told == ["first", "second", "second"]
+    assert printed == ["first", "second", "second"]
     assert signal.getsignal(number) is before

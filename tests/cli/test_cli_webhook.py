@@ -31,10 +31,10 @@ def test_batch_with_a_public_url_receives_deliveries_from_another_process(
     options = ("--sandbox", "--speed", "4", "--ledger", "jobs.db", "--public-url", address, "--out", "out")
     ended = aiowery_command("batch", "prompts.txt", *options)
     receiver.send_signal(number)
-    rest, complaint = receiver.communicate(timeout=10)
+    rest, errors = receiver.communicate(timeout=10)
     assert ended.returncode == 0, ended.stderr
     assert len(manifest()) == 6
-    assert (receiver.returncode, complaint) == (0, "")
+    assert (receiver.returncode, errors) == (0, "")
     assert rest.splitlines()[-1] == "6 deliveries recorded, 0 rejected."
     assert list((tmp_path / "jobs.db.owners").glob("*.alive")) == []
 
@@ -44,12 +44,12 @@ def test_webhook_with_an_unknown_path_responds_before_the_body(aiowery_process: 
     receiver = aiowery_process("webhook", "--port", "0", "--ledger", "jobs.db")
     assert receiver.stdout is not None
     host, _, port = receiver.stdout.readline().split()[2].removeprefix("http://").partition(":")
-    with socket.socket() as stranger:
-        stranger.settimeout(5)
-        while stranger.connect_ex((host, int(port))):  # the address is told a moment before it can be reached
+    with socket.socket() as client_socket:
+        client_socket.settimeout(5)
+        while client_socket.connect_ex((host, int(port))):  # the address is told a moment before it can be reached
             time.sleep(0.01)
-        stranger.sendall(f"POST /{'0' * 32} HTTP/1.1\r\nhost: x\r\ncontent-length: 262144\r\n\r\n".encode())
-        assert stranger.recv(1000).startswith(b"HTTP/1.1 404")
+        client_socket.sendall(f"POST /{'0' * 32} HTTP/1.1\r\nhost: x\r\ncontent-length: 262144\r\n\r\n".encode())
+        assert client_socket.recv(1000).startswith(b"HTTP/1.1 404")
 
 
 def test_webhook_on_an_unusable_address_exits_with_2(aiowery_command: Command) -> None:
