@@ -1,4 +1,4 @@
-"""Commands that ask and answer at once: models, speakers, chat, upload, and the states of tasks."""
+"""Commands that create no job: models, speakers, chat, upload, and the states of tasks."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_speakers_with_language_lists_only_that_language(aiowery_command: Comman
 
 
 def test_chat_on_an_ascii_output_replaces_other_characters(aiowery_alone: Command) -> None:
-    """An answer that was paid for is printed with marks for what this output has no letters for."""
+    """A paid answer is printed with replacement characters if the output cannot encode it."""
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
     ended = aiowery_alone("chat", "über allen Gipfeln", *_SANDBOX, env=environment)
     assert (ended.returncode, ended.stderr) == (0, "")
@@ -78,7 +78,7 @@ def test_chat_prints_only_the_answer_on_standard_output(aiowery_command: Command
 def test_commands_with_invalid_arguments_exit_with_2(
     aiowery_command: Command, arguments: tuple[str, ...], words: str
 ) -> None:
-    """What cannot be meant is exit code 2 with the word in question."""
+    """Invalid arguments exit with 2, and the message names the argument."""
     ended = aiowery_command(*arguments)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert words in ended.stderr
@@ -86,7 +86,7 @@ def test_commands_with_invalid_arguments_exit_with_2(
 
 @pytest.mark.parametrize("arguments", [("models",), ("speakers",), ("chat", "hi"), ("upload", "a.png"), ("balance",)])
 def test_commands_without_a_key_name_the_remedies(aiowery_command: Command, arguments: tuple[str, ...]) -> None:
-    """Every command that needs a key says where to put one."""
+    """Every command that needs a key names the environment variable."""
     ended = aiowery_command(*arguments)
     assert ended.returncode == 2
     assert "WERYAI_API_KEY" in ended.stderr
@@ -114,7 +114,7 @@ def test_upload_of_a_missing_file_names_it(aiowery_command: Command) -> None:
 
 
 def test_batch_status_prints_all_tasks_of_a_submission(aiowery_command: Command, aiowery_sandbox: Sandbox) -> None:
-    """All tasks of one submission are told, each with its state."""
+    """All tasks of one submission are printed, each with its state."""
     assert aiowery_command("run", "text-to-image", "--set", "prompt=a", "--set", "image_number=2").returncode == 0
     tasks = aiowery_sandbox.weryai.tasks
     batch_id = str(aiowery_sandbox.weryai.batches[0].id)
@@ -123,7 +123,7 @@ def test_batch_status_prints_all_tasks_of_a_submission(aiowery_command: Command,
 
 
 def test_status_of_a_text_task_prints_the_text(aiowery_command: Command, aiowery_sandbox: Sandbox) -> None:
-    """The words that a task brought are not lost on who asks for them later."""
+    """The text of a task is printed again by a later status command."""
     message = aiowery_command("run", "deep-research", "--set", "input=Why?").stdout.strip()
     assert message
     assert message in aiowery_command("status", aiowery_sandbox.weryai.tasks[0].id).stdout

@@ -1,4 +1,4 @@
-"""What goes wrong before, during and after: one clear message each, the right exit code, nothing paid is lost."""
+"""Failures before, during and after a run: one clear message, the right exit code, no paid result lost."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ROOM = 14_000  # bytes a file may have: less than any picture, more than the ma
 
 
 def _refused(ended: CompletedProcess[str], *words: str) -> None:
-    """The command refused: exit code 2, one message of ours on standard error, nothing on standard output."""
+    """Assert exit code 2, one message of aiowery on standard error, nothing on standard output."""
     assert ended.returncode == 2, ended.stderr
     assert ended.stdout == ""
     assert ended.stderr.startswith("aiowery: ")
@@ -78,7 +78,7 @@ def test_strict_with_a_broken_line_sends_nothing(aiowery_command: Command, tmp_p
 def test_commands_with_an_unwritable_out_send_nothing(
     aiowery_command: Command, tmp_path: Path, command: Sequence[str]
 ) -> None:
-    """A file in the way of the output directory is found before anything costs money."""
+    """A file in the place of the output directory is detected before anything is charged."""
     (tmp_path / "p.txt").write_text("a\n")
     (tmp_path / "out").write_text("in the way")
     _refused(aiowery_command(*command, *_FAST), "cannot write to out", "--out")
@@ -96,7 +96,7 @@ def test_batch_with_a_read_only_out_sends_nothing(aiowery_command: Command, tmp_
 def test_commands_without_a_key_name_the_remedies(
     aiowery_command: Command, tmp_path: Path, command: Sequence[str]
 ) -> None:
-    """Who has no key learns where to put one and how to do without."""
+    """Without a key, the message names the environment variable and --sandbox."""
     (tmp_path / "p.txt").write_text("a\n")
     _refused(aiowery_command(*command, "--out", "out"), "WERYAI_API_KEY", "--sandbox")
 
@@ -137,7 +137,7 @@ def test_generate_with_an_invalid_speed_exits_with_2(
 
 
 def test_generate_with_an_invalid_request_exits_with_2(aiowery_command: Command) -> None:
-    """What the contract rules out is told before anything is sent."""
+    """A request that violates the contract is refused before anything is sent."""
     _refused(aiowery_command("generate", "x" * 2001, *_FAST), "TextToImage.prompt", "2000")
 
 

@@ -1,4 +1,4 @@
-"""BetterWaifu on the command line: one picture, a batch in line, models, credits, and what cannot be."""
+"""BetterWaifu on the command line: one picture, a sequential batch, models, credits, and invalid options."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def betterwaifu_sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
 def test_generate_with_betterwaifu_saves_one_picture(
     aiowery_command: Command, betterwaifu_sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    """What was wished for is what is asked for, and the file opens."""
+    """The options reach the provider, and the saved file opens."""
     options = ("--steps", "30", "--seed", "7", "--width", "512", "--height", "768", "--model", "plant-milk")
     ended = aiowery_command("generate", "1girl, rain", "--provider", "betterwaifu", "--out", "out", *options)
     assert (ended.returncode, ended.stdout) == (0, f"out{os.sep}1girl-rain.png\n"), ended.stderr
@@ -74,7 +74,7 @@ def test_reads_of_the_jobs_edition_print_models_credits_and_status(
 
 
 def test_models_of_the_images_edition_prints_the_documented_ones(aiowery_command: Command) -> None:
-    """It has no list to ask for; no key is needed to see what is documented."""
+    """The edition has no endpoint that lists models; the documented ones are shown without a key."""
     shown = aiowery_command("models", "--provider", "betterwaifu")
     assert "noobai-xl" in shown.stdout
     assert "realistic" in shown.stdout
@@ -102,7 +102,7 @@ def test_models_of_the_images_edition_prints_the_documented_ones(aiowery_command
 def test_commands_with_contradicting_options_send_nothing(
     aiowery_command: Command, arguments: tuple[str, ...], message: str, tmp_path: Path
 ) -> None:
-    """Options that contradict each other, or mean nothing to what is asked for, are wrong use."""
+    """Options that contradict each other or do not apply to the request exit with 2."""
     (tmp_path / "p.txt").write_text("a\n")
     env = {name: value for name, value in os.environ.items() if not name.startswith("BETTERWAIFU")}
     ended = aiowery_command(*arguments, env={**env, "COLUMNS": "200"})
@@ -127,7 +127,7 @@ def test_generate_with_values_unknown_to_the_edition_exits_with_2(
 
 
 def test_plain_line_with_queue_times_shows_next_start_and_end() -> None:
-    """While the lane rests, the next start takes the place of a speed that means nothing; the end is the lane's own."""
+    """While the queue pauses, the line shows the next start instead of the rate; the end comes from the queue."""
     counts = Counts(30, done=2, queue=QueueTimes(next_in=42.0, ends_in=2400.0))
     assert plain_line(counts) == "2/30: 28 queued, 0 running, 2 done, 0 failed, next in 42.0 s, 40:00 min left"
     counts.queue = QueueTimes(next_in=0.0, ends_in=2400.0)
@@ -137,7 +137,7 @@ def test_plain_line_with_queue_times_shows_next_start_and_end() -> None:
 def test_plain_progress_with_queue_times_shows_the_end(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Told from the first line on, before anything has ended."""
+    """The remaining time is shown from the first line on, before any item has finished."""
     now = 100.0
     monkeypatch.setattr("aiowery.cli.output.progress.time.monotonic", lambda: now)
     progress = PlainProgress()

@@ -1,4 +1,4 @@
-"""`aiowery ledger` and `aiowery doubts`: what a ledger tells, and how doubts are settled."""
+"""`aiowery ledger` and `aiowery doubts`: lists and details of entries, and the resolution of doubts."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_ledger_list_shows_batches_and_entries(aiowery_command: Command, ledger_
 
 
 def test_ledger_list_with_limit_shows_the_next_page_command(aiowery_command: Command, ledger_file: Path) -> None:
-    """It says how to go on, and going on shows the rest."""
+    """The first page names the command that shows the next one."""
     first = aiowery_command("ledger", "list", "--limit", "2", "--json")
     assert [json.loads(line)["id"] for line in first.stdout.splitlines()] == [1, 2]
     assert "--after 2" in first.stderr
@@ -100,7 +100,7 @@ def test_ledger_list_with_limit_shows_the_next_page_command(aiowery_command: Com
 def test_ledger_show_prints_details_and_next_steps(
     aiowery_command: Command, ledger_file: Path, entry_id: str, message: Sequence[str]
 ) -> None:
-    """Everything that is known, and what can be done next."""
+    """All details and the possible next steps are printed."""
     ended = aiowery_command("ledger", "show", entry_id, "--ledger", str(ledger_file.parent))
     assert ended.returncode == 0, ended.stderr
     for words in message:
@@ -123,7 +123,7 @@ def test_ledger_export_writes_all_entries(aiowery_command: Command, ledger_file:
 
 
 def test_doubts_list_with_doubts_exits_with_3(aiowery_command: Command, ledger_file: Path) -> None:
-    """3 while there are any, with the ways out; 0 afterwards."""
+    """The exit code is 3 while there are doubts, with the next steps; 0 afterwards."""
     ended = aiowery_command("doubts", "list")
     assert ended.returncode == 3
     assert "a lost cat" in ended.stdout
@@ -158,7 +158,7 @@ def test_ledger_list_after_a_late_acceptance_shows_the_task(aiowery_command: Com
 
 
 def test_doubts_release_makes_the_entry_new(aiowery_command: Command, ledger_file: Path) -> None:
-    """It says that the next run sends it; nothing is sent now."""
+    """The message says that the next run sends the request; nothing is sent now."""
     released = aiowery_command("doubts", "release", "2")
     assert released.returncode == 0, released.stderr
     assert "the next run of batch 'cats' sends it" in released.stdout
@@ -168,7 +168,7 @@ def test_doubts_release_makes_the_entry_new(aiowery_command: Command, ledger_fil
 def test_doubts_resubmit_sends_the_request_again(
     aiowery_command: Command, aiowery_sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    """Resubmit sends it at once, waits, and prints what it brings."""
+    """Resubmit sends the request now, waits, and prints its outputs."""
     (tmp_path / "p.txt").write_text("a cat\n")
     aiowery_sandbox.inject(Fault(faults.LostAnswer(0.2), on="submit", times=1))
     assert aiowery_command("batch", "p.txt", "--out", "out").returncode == 3
@@ -199,7 +199,7 @@ def test_doubts_resubmit_sends_the_request_again(
 def test_ledger_commands_with_invalid_arguments_change_nothing(
     aiowery_command: Command, ledger_file: Path, arguments: Sequence[str], code: int, message: str
 ) -> None:
-    """One message with the way out; looking for a ledger makes none, and all doubts are as they were."""
+    """One message names the remedy; no ledger is created, and all doubts stay unchanged."""
     (ledger_file.parent / "notes.txt").write_text("my notes")
     ended = aiowery_command(*arguments)
     assert ended.returncode == code

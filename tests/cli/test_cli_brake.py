@@ -1,4 +1,4 @@
-"""`aiowery batch` behind a hop that answers every POST itself: it pauses, probes, and ends with 3."""
+"""`aiowery batch` behind a proxy that responds to every POST itself: it pauses, probes, and ends with 3."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def outcomes(lines: Sequence[dict[str, Any]]) -> Counter[str]:
 def test_batch_behind_a_broken_proxy_stops_and_resumes_later(
     batch: Command, manifest: Manifest, aiowery_sandbox: Sandbox
 ) -> None:
-    """At most six of 24 and three probes; exit code 3, and the same command again sends what is unsent, once."""
+    """Six to nine of 24 items are sent, with three probes; the same command again sends the unsent ones once."""
     aiowery_sandbox.inject(Fault(faults.NotJson(), on="submit"))
     ended = batch()
     doubts = outcomes(manifest())["in_doubt"]
@@ -73,7 +73,7 @@ def test_batch_behind_a_broken_proxy_stops_and_resumes_later(
 def test_batch_behind_a_recovering_proxy_pauses_and_finishes(
     batch: Command, manifest: Manifest, aiowery_sandbox: Sandbox
 ) -> None:
-    """The batch waits, says when it goes on, and is done; --json tells both."""
+    """The batch waits, resumes and finishes; --json reports the pause and its end."""
     aiowery_sandbox.inject(Fault(faults.NotJson(), on="submit", times=2))
     ended = batch("--json", "--max-doubts", "2", "--in-flight", "1", "--limit", "8")
     assert outcomes(manifest()) == {"in_doubt": 2, "done": 6}, ended.stderr
@@ -89,7 +89,7 @@ def test_batch_behind_a_recovering_proxy_pauses_and_finishes(
 
 
 def test_batch_with_redirected_posts_exits_with_3(batch: Command, manifest: Manifest, aiowery_sandbox: Sandbox) -> None:
-    """Pages that the verdict calls refusals stop a batch likewise, and what was accepted before is saved."""
+    """Responses classified as refusals stop a batch too, without a doubt in the ledger."""
     aiowery_sandbox.inject(Fault(faults.Redirect("https://elsewhere.example"), on="submit"))
     ended = batch("--max-doubts", "1")
     assert ended.returncode == 3, ended.stderr

@@ -1,4 +1,4 @@
-"""The model registry is asked before money is spent: its objections, the way past them, and its absence."""
+"""The check against the model registry: its issues, --no-check, and a missing registry."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def no_registry(aiowery_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sa
 def test_commands_with_a_registry_issue_send_nothing(
     aiowery_command: Command, registry: Sandbox, command: Sequence[str]
 ) -> None:
-    """Field, value, what the registry says and the way past it are in one message; nothing is sent."""
+    """One message holds field, value, accepted values and --no-check; nothing is sent."""
     ended = aiowery_command(*command, "--out", "out")
     assert (ended.returncode, ended.stdout) == (2, "")
     (line,) = ended.stderr.splitlines()
@@ -76,7 +76,7 @@ def test_commands_with_a_registry_issue_send_nothing(
 
 @pytest.mark.usefixtures("registry")
 def test_generate_with_no_check_sends_despite_issues(aiowery_command: Command) -> None:
-    """The provider decides if the user wants it to."""
+    """With --no-check, the provider decides."""
     ended = aiowery_command("generate", "a cat", "--image-number", "3", "--no-check", "--out", "out")
     assert ended.returncode == 0, ended.stderr
     assert len(ended.stdout.splitlines()) == 3
@@ -85,7 +85,7 @@ def test_generate_with_no_check_sends_despite_issues(aiowery_command: Command) -
 def test_batch_with_a_registry_issue_runs_the_other_items(
     aiowery_command: Command, registry: Sandbox, manifest: Manifest, tmp_path: Path
 ) -> None:
-    """What the registry is against becomes a record with the reason, which is told; it costs nothing."""
+    """A request with an issue becomes a record with the reason, which is printed; it costs nothing."""
     (tmp_path / "p.csv").write_text("prompt,aspect ratio\na,1:1\nb,7:1\nc,16:9\n")
     ended = aiowery_command("batch", "p.csv", "--out", "out")
     assert ended.returncode == 1, ended.stderr
@@ -117,7 +117,7 @@ def test_strict_with_a_registry_issue_sends_nothing(
 def test_batch_with_an_unlisted_model_prints_one_note(
     aiowery_command: Command, registry: Sandbox, tmp_path: Path
 ) -> None:
-    """What the registry does not know goes out, with one note for all of it."""
+    """Requests for an unlisted model are sent, with one note for all of them."""
     (tmp_path / "p.txt").write_text("a\nb\nc\n")
     ended = aiowery_command("batch", "p.txt", "--out", "out", "--model", "GPT_IMAGE_2")
     assert ended.returncode == 0, ended.stderr
@@ -144,7 +144,7 @@ def test_batch_without_a_registry_prints_one_note_and_runs(
 
 @pytest.mark.usefixtures("no_registry")
 def test_generate_with_no_check_does_not_read_the_registry(aiowery_command: Command) -> None:
-    """Who wants no check hears nothing of a registry that is down."""
+    """With --no-check, nothing is printed about a registry that is down."""
     ended = aiowery_command("generate", "a cat", "--out", "out", "--no-check")
     assert ended.returncode == 0
     assert "registry" not in ended.stderr

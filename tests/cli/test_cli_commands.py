@@ -117,7 +117,7 @@ def test_batch_with_a_type_column_mixes_types(aiowery_command: Command, manifest
     video, _, chat = (line["request"] for line in sorted(manifest(), key=lambda line: line["index"]))
     assert video["duration"] == 5
     assert chat["messages"] == [{"role": "user", "content": "Good day"}]
-    assert chat["model"] != "WERYAI_VIDEO_1_0"  # the options speak of pictures and videos
+    assert chat["model"] != "WERYAI_VIDEO_1_0"  # the options apply to pictures and videos only
 
 
 def test_batch_from_standard_input_with_json_prints_events(aiowery_alone: Command, manifest: Manifest) -> None:
@@ -134,7 +134,7 @@ def test_batch_from_standard_input_with_json_prints_events(aiowery_alone: Comman
 
 
 def test_batch_with_options_uses_them_as_defaults(aiowery_command: Command, manifest: Manifest, tmp_path: Path) -> None:
-    """--model and its like fill what the lines leave out; --limit takes the first lines only."""
+    """--model and similar options fill missing fields; --limit takes the first lines only."""
     (tmp_path / "p.txt").write_text("a\nb\nc\n")
     ended = aiowery_command(
         "batch", "p.txt", *_FAST, "--out", "out", "--limit", "2", "--model", "GPT_IMAGE_2", "--in-flight", "1"
@@ -159,7 +159,7 @@ def test_batch_into_a_used_directory_moves_the_earlier_files(
 
 
 def test_batch_of_the_examples_succeeds(aiowery_command: Command, manifest: Manifest) -> None:
-    """The prompts that come with the package run through, and are enough for a look at a gallery."""
+    """The example prompts succeed, and are numerous enough for a gallery."""
     examples = Path(__file__).parents[2] / "examples" / "prompts.txt"
     ended = aiowery_command("batch", str(examples), *_FAST, "--out", "out")
     assert ended.returncode == 0, ended.stderr
@@ -167,7 +167,7 @@ def test_batch_of_the_examples_succeeds(aiowery_command: Command, manifest: Mani
 
 
 def test_status_and_balance_use_the_environment(aiowery_command: Command, aiowery_sandbox: Sandbox) -> None:
-    """Both speak to the host and with the key of the environment."""
+    """Both commands use the host and the key of the environment."""
     assert aiowery_command("balance").stdout == "10000\n"
     ended = aiowery_command("status", "task_unknown")
     assert ended.returncode == 1
@@ -189,7 +189,7 @@ def _order(prompt: str) -> Any:
 def test_sandbox_after_a_signal_ends_cleanly(
     aiowery_process: Callable[..., Popen[str]], aiowery_command: Command, number: signal.Signals
 ) -> None:
-    """`aiowery sandbox` says how to point a client at it, which then works, and ends cleanly."""
+    """`aiowery sandbox` prints working settings for a client, and ends cleanly after the signal."""
     server = aiowery_process("sandbox", "--port", "0", "--speed", "100")
     assert server.stdout is not None
     printed = [server.stdout.readline() for _ in range(8)]
@@ -235,7 +235,7 @@ def test_batch_help_lists_the_use_of_each_aspect_ratio(aiowery_command: Command)
     ],
 )
 def test_commands_not_understood_exit_with_2(aiowery_command: Command, arguments: Sequence[str], words: str) -> None:
-    """What the command line cannot understand is refused on standard error."""
+    """Arguments that cannot be parsed are refused on standard error."""
     ended = aiowery_command(*arguments)
     assert ended.returncode == 2
     assert words in ended.stderr
@@ -254,7 +254,7 @@ _WITHOUT = "import sys; sys.modules[{0!r}] = None; from aiowery.__main__ import 
     ],
 )
 def test_commands_without_an_extra_name_it(tmp_path: Path, missing: str, extra: str, arguments: Sequence[str]) -> None:
-    """Without an extra's packages the command says in one line how to get them."""
+    """Without an extra's packages the command prints one line with the install command."""
     with Popen(
         [sys.executable, "-c", _WITHOUT.format(missing), *arguments], cwd=tmp_path, stderr=PIPE, text=True
     ) as process:

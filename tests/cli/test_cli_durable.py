@@ -1,4 +1,4 @@
-"""Durable batches on the command line: the same command again goes on where it was, whatever ended it."""
+"""Durable batches on the command line: the same command again resumes an ended run."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def outcomes(lines: Sequence[dict[str, Any]]) -> Counter[str]:
 def test_batch_repeated_sends_nothing(
     aiowery_command: Command, manifest: Manifest, aiowery_sandbox: Sandbox, cats: Path, tmp_path: Path
 ) -> None:
-    """Done is done: no credit, no download, and a manifest and a gallery that hold everything."""
+    """A finished batch costs no credit and no download; manifest and gallery are complete."""
     first = aiowery_command("batch", "cats.txt", "--out", "out")
     assert first.returncode == 0, first.stderr
     pictures = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*.png")}
@@ -62,7 +62,7 @@ def test_batch_repeated_sends_nothing(
 def test_batch_repeated_fetches_missing_files_and_sends_new_lines(
     aiowery_command: Command, manifest: Manifest, aiowery_sandbox: Sandbox, cats: Path, tmp_path: Path
 ) -> None:
-    """Only what is missing is fetched, only what is new is paid for; a line at the top moves nothing."""
+    """Only missing files are fetched, only new lines are charged; a line inserted at the top changes nothing."""
     aiowery_command("batch", "cats.txt", "--out", "out")
     (lost,) = (tmp_path / "out").glob("0003-*")
     lost.unlink()
@@ -79,7 +79,7 @@ def test_batch_repeated_fetches_missing_files_and_sends_new_lines(
 def test_batch_after_a_kill_resumes(
     aiowery_process: Start, aiowery_command: Command, manifest: Manifest, aiowery_sandbox: Sandbox, cats: Path
 ) -> None:
-    """Killed without a word: what was accepted is polled on, the rest is sent; what was being sent is in doubt."""
+    """After a kill, accepted tasks are polled, unsent ones are sent, and those being sent are in doubt."""
     process = aiowery_process("batch", "cats.txt", "--out", "out", "--json", "--in-flight", "4")
     assert process.stdout is not None
     for _ in range(5):
@@ -96,7 +96,7 @@ def test_batch_after_a_kill_resumes(
 def test_batch_with_a_doubt_exits_with_3_until_it_is_released(
     aiowery_command: Command, manifest: Manifest, aiowery_sandbox: Sandbox, cats: Path
 ) -> None:
-    """A lost answer makes exit code 3, run after run, until somebody decides; released, it is sent."""
+    """A lost response makes every run exit with 3 until the entry is released; then it is sent."""
     aiowery_sandbox.inject(Fault(faults.LostAnswer(0.2), on="submit", times=1))
     for _ in range(2):
         ended = aiowery_command("batch", "cats.txt", "--out", "out")
@@ -118,7 +118,7 @@ def test_batch_with_a_doubt_exits_with_3_until_it_is_released(
 def test_two_batches_on_one_ledger_pay_once(
     aiowery_process: Start, aiowery_sandbox: Sandbox, cats: Path, tmp_path: Path
 ) -> None:
-    """Two processes, one file: nothing is paid for twice, and both have all files."""
+    """Two processes with one ledger pay once per request, and both save all files."""
     processes = [
         aiowery_process("batch", str(cats), "--out", out, "--ledger", "shared.db", "--in-flight", "3")
         for out in ("one", "two")
@@ -134,7 +134,7 @@ def test_two_batches_on_one_ledger_pay_once(
 def test_dry_run_prints_the_plan_and_sends_nothing(
     aiowery_command: Command, aiowery_sandbox: Sandbox, cats: Path, tmp_path: Path
 ) -> None:
-    """Items, estimate and balance; no file is made; afterwards it knows what was done."""
+    """Items, estimate and balance are printed, no file is created; finished items are recognized later."""
     price = ("--price", "WERYAI_IMAGE_2_0=1.5", "--price-per-credit", "0.05")
     dry = aiowery_command("batch", "cats.txt", "--out", "out", "--dry-run", *price)
     assert dry.returncode == 0, dry.stderr
@@ -153,7 +153,7 @@ def test_dry_run_prints_the_plan_and_sends_nothing(
 def test_budget_applies_to_all_runs_of_a_batch(
     aiowery_command: Command, manifest: Manifest, aiowery_sandbox: Sandbox, cats: Path
 ) -> None:
-    """What would exceed it remains, and a larger one sends the rest."""
+    """Items beyond the budget are not sent; a larger budget sends them."""
     price = ("--price", "text-to-image=1")
     for _ in range(2):
         ended = aiowery_command("batch", "cats.txt", "--out", "out", "--budget", "5", *price)
@@ -170,7 +170,7 @@ def test_budget_applies_to_all_runs_of_a_batch(
 def test_batch_without_credits_stops_and_resumes_later(
     aiowery_command: Command, manifest: Manifest, aiowery_sandbox: Sandbox, cats: Path
 ) -> None:
-    """Without credits nothing more is tried; what was accepted is kept, and the rest is sent when there are some."""
+    """Without credits submitting stops and accepted items are kept; a later run with credits sends the rest."""
     aiowery_sandbox.weryai._credits = 4
     ended = aiowery_command("batch", "cats.txt", "--out", "out", "--in-flight", "2")
     assert ended.returncode == 1, ended.stderr
@@ -187,7 +187,7 @@ def test_batch_without_credits_stops_and_resumes_later(
 def test_batch_stopped_reports_items_of_earlier_runs(
     aiowery_command: Command, manifest: Manifest, aiowery_sandbox: Sandbox, cats: Path
 ) -> None:
-    """What is done or in doubt since an earlier run is told so, although this one ended before it came to them."""
+    """Items done or in doubt since an earlier run keep their status, although this run stopped before them."""
     aiowery_sandbox.inject(Fault(faults.BAD_GATEWAY, on="submit", times=1))
     assert aiowery_command("batch", "cats.txt", "--out", "out").returncode == 3
     cats.write_text("".join(f"dog {number}\n" for number in range(40)) + cats.read_text())
@@ -236,7 +236,7 @@ def test_batch_refused_keeps_files_of_the_earlier_run(
 def test_batch_with_reuse_pays_once_for_equal_requests(
     aiowery_command: Command, aiowery_sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    """--reuse pays once for equal lines, and nothing for what another batch has made."""
+    """--reuse pays once for equal lines, and nothing for requests that another batch has finished."""
     (tmp_path / "p.txt").write_text("a cat\na cat\na dog\n")
     ended = aiowery_command("batch", "p.txt", "--out", "out", "--reuse")
     assert ended.returncode == 0, ended.stderr
@@ -253,7 +253,7 @@ def test_batch_with_reuse_pays_once_for_equal_requests(
 def test_batch_of_unknown_price_asks_on_a_terminal(
     aiowery_sandbox: Sandbox, cats: Path, tmp_path: Path, answer: str, code: int
 ) -> None:
-    """On a terminal, what costs nobody knows what is sent after a yes only."""
+    """On a terminal, requests of unknown price are sent only after a yes."""
     controller, terminal = pty.openpty()
     command = [sys.executable, "-m", "aiowery", "batch", str(cats), "--out", "out"]
     process = subprocess.Popen(command, cwd=tmp_path, stdin=terminal, stdout=subprocess.DEVNULL, stderr=terminal)
@@ -287,7 +287,7 @@ def test_batch_of_unknown_price_asks_on_a_terminal(
 def test_batch_with_invalid_options_sends_nothing(
     aiowery_command: Command, aiowery_sandbox: Sandbox, cats: Path, arguments: tuple[str, str], message: str
 ) -> None:
-    """One message that names the value, and nothing is paid for."""
+    """One message names the value, and nothing is charged."""
     ended = aiowery_command("batch", "cats.txt", "--out", "out", *arguments)
     assert ended.returncode in {1, 2}
     assert message in ended.stderr + ended.stdout
@@ -298,7 +298,7 @@ def test_batch_with_invalid_options_sends_nothing(
 def test_batch_with_a_foreign_file_as_ledger_sends_nothing(
     aiowery_command: Command, aiowery_sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    """What is no ledger is left as it is, and nothing is sent."""
+    """A file that is not a ledger stays unchanged, and nothing is sent."""
     (tmp_path / "p.txt").write_text("a cat\n")
     (tmp_path / "notes.txt").write_text("my notes " * 100)
     ended = aiowery_command("batch", "p.txt", "--out", "out", "--ledger", "notes.txt")

@@ -1,4 +1,4 @@
-"""The gallery page: complete, harmless, and dependent on nothing."""
+"""The gallery page: complete, escaped, and self-contained."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_gallery_escapes_all_texts(prompt: str, reason: str) -> None:
 
 
 def test_gallery_with_invalid_characters_is_written(tmp_path: Path) -> None:
-    """Prompts and texts whose bytes are no characters are shown with a mark in their place."""
+    """Invalid characters in prompts and texts are shown as replacement characters."""
     (tmp_path / "1.txt").write_bytes(b"caf\xe9")
     records = [_record(1, "a \udcff", files=("1.txt",))]
     write_gallery(tmp_path / "gallery.html", "p\udcff.txt", records, Summary.of(records, 9.0))
@@ -80,7 +80,7 @@ def test_gallery_loads_nothing_from_other_hosts() -> None:
 
 
 def test_gallery_lists_failures_with_reason_ids_and_urls() -> None:
-    """Whoever looks at the page finds every item: those without a result with all that is known of them."""
+    """The page shows every item; those without a result with reason, task ids and urls."""
     text = _page(
         _record(1, files=("a.png",)),
         _record(2, "b", status=ItemStatus.FAILED, problem=ItemError(kind="X", message="disk full"), task_ids=("t2",),
@@ -101,12 +101,12 @@ def test_gallery_lists_failures_with_reason_ids_and_urls() -> None:
     [("16:9", 16 / 9), ("2k", 1), ("16:9(4k)", 16 / 9), ("0:5", 1), ("5:0", 1), ("8:1", 3), ("1:8", 0.5), (None, 1)],
 )
 def test_aspect_ratio_is_bounded(shape: str | None, width: float) -> None:
-    """A piece is as wide as its shape wants, within what a wall can show."""
+    """The width follows the request's aspect ratio, between 0.5 and 3."""
     assert aspect_ratio(_record(request={"aspect_ratio": shape})) == pytest.approx(width)
 
 
 def test_gallery_shows_only_fields_that_vary() -> None:
-    """Model and shape are told where they differ."""
+    """Model and aspect ratio are shown only if they differ."""
     other = {"type": "text-to-image", "model": "N", "aspect_ratio": "16:9"}
     text = _Tags(_page(_record(1, files=("a.png",)), _record(2, files=("b.png",), request=other))).text
     assert "16:9" not in text
@@ -114,7 +114,7 @@ def test_gallery_shows_only_fields_that_vary() -> None:
 
 
 def test_gallery_embeds_pictures_below_the_size_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The page of a small batch can be sent to somebody; that of a large one shows the files beside it."""
+    """The page of a small batch embeds its pictures; that of a large one links the files beside it."""
     (tmp_path / "0001-a.png").write_bytes(b"\x89PNG!")
     records = [_record(1, files=("0001-a.png",))]
     write_gallery(tmp_path / "small.html", "a", records, Summary.of(records, 1.0))
@@ -132,7 +132,7 @@ def test_gallery_of_no_records_is_written(tmp_path: Path) -> None:
 
 
 def test_gallery_shows_videos_sounds_and_texts(tmp_path: Path) -> None:
-    """Each kind is shown as what it is, with its cover; words are in the page, as text."""
+    """Each kind has its own element, with its cover; texts are embedded."""
     (tmp_path / "0001-a-cover.png").write_bytes(b"\x89PNG!")
     (tmp_path / "0003-c.md").write_text("# <b>Salt</b>\n", encoding="utf-8")
     records = [

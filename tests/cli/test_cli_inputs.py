@@ -1,4 +1,4 @@
-"""Prompt files: what is read from them, and what is wrong with them."""
+"""Prompt files: their items and their faults."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_parse_txt_yields_one_prompt_per_line(prompts: list[str]) -> None:
 
 @given(st.lists(st.tuples(_PROMPTS, _PROMPTS)))
 def test_parse_csv_reads_separators_and_quotes(rows: list[tuple[str, str]]) -> None:
-    """Prompts with separators and quotes survive the way through a CSV file; other columns become notes."""
+    """Prompts with separators and quotes survive a CSV file; other columns become notes."""
     file = io.StringIO()
     csv.writer(file).writerows([("Mood", "PROMPT"), *((mood, prompt) for prompt, mood in rows)])
     items = _items(file.getvalue().replace("\r\n", "\n"), "csv")
@@ -63,7 +63,7 @@ def test_parse_csv_reads_separators_and_quotes(rows: list[tuple[str, str]]) -> N
 
 @given(_REQUESTS)
 def test_parse_jsonl_reads_requests_of_a_manifest(request_: TextToImage) -> None:
-    """What the manifest says of a request reads back as an equal request."""
+    """A request in the manifest reads back as an equal request."""
     line = json.dumps(to_dict(request_), ensure_ascii=False)
     (item,) = _items(line, "jsonl")
     assert item.request == request_
@@ -71,7 +71,7 @@ def test_parse_jsonl_reads_requests_of_a_manifest(request_: TextToImage) -> None
 
 @given(st.text(), st.sampled_from(["txt", "csv", "tsv", "jsonl"]))
 def test_parse_any_text_yields_items_or_configuration_error(text: str, form: Form) -> None:
-    """No text whatever brings another exception, or an item with neither request nor fault."""
+    """No text raises another exception or yields an item with neither request nor fault."""
     try:
         items = _items(text, form)
     except ConfigurationError:
@@ -98,7 +98,7 @@ def test_parse_any_json_line_yields_one_item(values: list[object]) -> None:
     ],
 )
 def test_parse_table_fills_fields_from_columns(column: str, cell: str, field: str, value: object) -> None:
-    """A column fills the field it names, converted to what the field holds; an empty cell means the default."""
+    """A column fills the field it names, converted to the field's type; an empty cell means the default."""
     (item,) = _items(f"prompt\t{column}\na cat\t{cell}", "tsv")
     assert getattr(item.request, field) == value
     assert item.notes == {}
@@ -158,7 +158,7 @@ def test_parse_with_a_wrong_row_yields_a_fault(row: str, words: str) -> None:
 
 
 def test_parse_csv_does_not_lower_the_global_cell_limit() -> None:
-    """The longest cell that Python's csv takes is one for the process: a short file of ours must not lower it."""
+    """The csv module's cell limit is global: reading a short file must not lower it."""
     before = csv.field_size_limit()
     assert _prompts(_items("prompt\na cat\n", "csv")) == ["a cat"]
     assert csv.field_size_limit() >= before
@@ -190,7 +190,7 @@ def test_parse_with_a_null_ratio_leaves_it_out() -> None:
 
 
 def test_from_object_with_unknown_fields_puts_them_into_extra() -> None:
-    """Parameters that no class knows yet go to `extra`."""
+    """Unknown parameters go to `extra`."""
     request = from_object({"prompt": "a", "seed": 7, "extra": {"steps": 4}}, {})
     assert dict(request.extra) == {"seed": 7, "steps": 4}
 

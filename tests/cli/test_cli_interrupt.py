@@ -1,4 +1,4 @@
-"""Ctrl-C in the middle: the first one drains, the second leaves, and neither loses what was paid."""
+"""Ctrl-C during a run: the first one drains, the second leaves, and neither loses paid results."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _accepted(process: Popen[str], number: int) -> dict[int, list[str]]:
 def test_batch_after_one_signal_finishes_submitted_items(
     aiowery_process: Start, manifest: Manifest, tmp_path: Path, number: signal.Signals
 ) -> None:
-    """What was submitted is finished and saved, the rest is not submitted, and every item has one line."""
+    """Submitted items are finished and saved, others are not submitted, and every item has one line."""
     (tmp_path / "p.txt").write_text("".join(f"prompt {number}\n" for number in range(100)))
     process = aiowery_process("batch", "p.txt", "--sandbox", "--speed", "10", "--out", "out", "--json", "--gallery")
     _accepted(process, 3)
@@ -53,7 +53,7 @@ def test_batch_after_one_signal_finishes_submitted_items(
 def test_batch_after_two_signals_leaves_with_task_ids(
     aiowery_process: Start, manifest: Manifest, tmp_path: Path
 ) -> None:
-    """Jobs that would take for ever are left, with their task ids in the manifest."""
+    """Jobs that never finish are abandoned, with their task ids in the manifest."""
     (tmp_path / "p.txt").write_text("[[stuck]]\n" * 30)
     process = aiowery_process("batch", "p.txt", "--sandbox", "--speed", "10", "--out", "out", "--json")
     ids = _accepted(process, 20)
@@ -88,7 +88,7 @@ def test_generate_after_two_signals_prints_task_ids(aiowery_process: Start, tmp_
 
 
 def test_batch_after_a_kill_has_its_task_ids_on_disk(aiowery_process: Start, tmp_path: Path) -> None:
-    """Not even kill -9 loses the ids of what was under way."""
+    """Even after kill -9, the task ids of accepted items are on disk."""
     (tmp_path / "p.txt").write_text("[[stuck]]\n" * 5)
     process = aiowery_process("batch", "p.txt", "--sandbox", "--speed", "10", "--out", "out", "--json")
     ids = _accepted(process, 5)

@@ -1,4 +1,4 @@
-"""The output directory: the manifest that loses nothing, and what lay there before."""
+"""The output directory: the manifest, which loses nothing, and files of earlier batches."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _record(index: int, **facts: Any) -> Record:
 
 
 class _Full:
-    """A file on a disk that has room for so many bytes more, and then none until it is told otherwise."""
+    """A file on a disk with room for this many bytes, which tests may raise later."""
 
     def __init__(self, path: Path, room: int) -> None:
         self._file = path.open("xb", buffering=0)
@@ -46,7 +46,7 @@ class _Full:
 
 
 def test_manifest_writes_each_line_before_returning(tmp_path: Path) -> None:
-    """A crash right after a call loses nothing: ids after acceptance, the record after the end."""
+    """A crash right after a method returns loses neither ids nor records."""
     manifest = Manifest(tmp_path)
     manifest.add_accepted(1, ("t1", "t2"))
     assert json.loads((tmp_path / "under-way.jsonl").read_text()) == {"index": 1, "batch": "", "task_ids": ["t1", "t2"]}
@@ -58,7 +58,7 @@ def test_manifest_writes_each_line_before_returning(tmp_path: Path) -> None:
 
 
 def test_manifest_after_an_exception_keeps_ids(tmp_path: Path) -> None:
-    """If the run ends by an exception, the ids of what was under way are kept."""
+    """If the run ends by an exception, the ids of accepted items are kept."""
     with pytest.raises(RuntimeError), Manifest(tmp_path) as manifest:
         manifest.add_accepted(1, ("t1",))
         raise RuntimeError
@@ -106,7 +106,7 @@ def test_manifest_unwritable_to_the_end_prints_missing_lines(
 
 
 def test_manifest_with_invalid_characters_is_written(tmp_path: Path) -> None:
-    """A prompt whose bytes are no text, as a command line may bring it, is written with a mark in their place."""
+    """A prompt with invalid bytes is written with replacement characters."""
     with Manifest(tmp_path) as manifest:
         manifest.add_accepted(1, ("t1",))
         manifest.add_record(_record(1, prompt="a \udcff", request={"prompt": "a \udcff"}, task_ids=("t1",)))
@@ -115,7 +115,7 @@ def test_manifest_with_invalid_characters_is_written(tmp_path: Path) -> None:
 
 
 def test_manifest_with_an_unserializable_record_keeps_ids(tmp_path: Path) -> None:
-    """Whatever hinders an item's line, its ids are not thrown away with the file of what was under way."""
+    """If a record cannot be serialized, the file with its task ids is kept."""
     with Manifest(tmp_path) as manifest:
         manifest.add_accepted(1, ("t1",))
         with pytest.raises(TypeError):
@@ -137,7 +137,7 @@ def test_manifest_in_use_raises_configuration_error(tmp_path: Path) -> None:
 
 
 def test_manifest_on_a_full_disk_uses_its_reserve(tmp_path: Path) -> None:
-    """A full disk is told, and yet the line is written, because room was kept for it."""
+    """A full disk raises OSError, and the line is still written into the reserve."""
     manifest = Manifest(tmp_path, 10)
     (reserve,) = tmp_path.glob(".aiowery-probe-reserve-*")
     size = reserve.stat().st_size

@@ -52,7 +52,7 @@ def copy(tmp_path: Path) -> Path:
 def test_batch_with_a_moved_ledger_saves_accepted_items_and_ends(
     aiowery_process: Start, manifest: Manifest, tmp_path: Path
 ) -> None:
-    """It says why, with exit code 1; what was accepted is saved, the rest is told as not submitted."""
+    """The batch exits with 1 and the reason; accepted items are saved, others recorded as not submitted."""
     (tmp_path / "cats.txt").write_text("".join(f"cat {number}\n" for number in range(50)))
     arguments = ("batch", "cats.txt", "--out", "out", "--in-flight", "2", "--ledger", "jobs.db", "--json")
     batch = aiowery_process(*arguments, "--sandbox", "--speed", "100")
@@ -78,7 +78,7 @@ class BrokenJobSource(SingleJobSource):
         raise LedgerError(f"nothing of {item.index} can be written down")
 
     def unprocessed_status(self, item: Line) -> ItemStatus:  # noqa: ARG002 - all alike
-        """Return what an earlier run has made of it."""
+        """Return the status left by an earlier run."""
         return self.before
 
 
@@ -90,7 +90,7 @@ class BrokenJobSource(SingleJobSource):
 async def test_runner_with_a_failing_ledger_stops_only_for_unsent_items(
     before: ItemStatus, status: ItemStatus, *, stops: bool
 ) -> None:
-    """A ledger that fails stops what is to be sent; of what an earlier run has sent, nothing says that it was free."""
+    """A failing ledger stops submitting; items sent by an earlier run do not count as free of charge."""
     async with client_of(World()) as client:
         lines = [Line(index=n, line=n, request=TextToImage(prompt=f"cat {n}")) for n in (1, 2)]
         run = ItemRunner(
@@ -102,7 +102,7 @@ async def test_runner_with_a_failing_ledger_stops_only_for_unsent_items(
 
 
 def test_ledger_copy_is_read_only_until_accepted(aiowery_command: Command, copy: Path) -> None:
-    """Looking works and says why no more does; what settles doubts or sends is refused; accepted, it is a ledger."""
+    """A copy can be read, with a note; commands that resolve doubts or send are refused until it is accepted."""
     for command in (("ledger", "list"), ("ledger", "show", "1"), ("ledger", "export"), ("doubts", "list")):
         shown = aiowery_command(*command, "--ledger", str(copy))
         assert shown.returncode == 0, shown.stderr

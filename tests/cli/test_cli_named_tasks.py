@@ -1,4 +1,4 @@
-"""Refusals that name tasks, on the command line."""
+"""Error responses that name tasks, on the command line."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def run_batch(sandbox: Sandbox, out: Path) -> None:
 
 
 async def finished(sandbox: Sandbox, out: Path, manifest: Manifest) -> None:
-    """Take the items to their ends."""
+    """Run all items."""
     client = WeryAI(
         sandbox.key,
         base_url=sandbox.url,
@@ -75,7 +75,7 @@ def test_batch_with_named_tasks_fetches_them_in_the_next_run(aiowery_command: Co
 
 
 def test_generate_with_named_tasks_prints_the_ids(aiowery_command: Command, aiowery_sandbox: Sandbox) -> None:
-    """Exit code 3, with the ids and the command that asks about them."""
+    """The command exits with 3, and prints the ids and the status command."""
     aiowery_sandbox.inject(THROTTLED, Fault(faults.ErrorResponse(200, 1009, "no"), on="status"))
     ended = aiowery_command("generate", "a lost cat", "--out", "out", "--no-check")
     assert ended.returncode == 3, ended.stderr

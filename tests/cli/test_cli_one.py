@@ -1,4 +1,4 @@
-"""`aiowery run`: any single request from the command's words to what is printed, in the sandbox."""
+"""`aiowery run`: single requests of any type from options to output, in the sandbox."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def photo(tmp_path: Path) -> Path:
 
 
 def test_run_list_shows_every_type_with_required_fields(aiowery_command: Command) -> None:
-    """`run --list` is the way in: each type has a line with its purpose, free of endpoints, and its needs."""
+    """`run --list` shows each type with its purpose, without endpoints, and its required fields."""
     ended = aiowery_command("run", "--list")
     assert ended.returncode == 0
     lines = {line.split()[0]: line for line in ended.stdout.splitlines() if line.strip()}
@@ -41,7 +41,7 @@ def test_run_list_shows_every_type_with_required_fields(aiowery_command: Command
 
 @pytest.mark.parametrize("type_name", REQUESTS)
 def test_run_fields_describes_every_field(aiowery_command: Command, type_name: str) -> None:
-    """`run TYPE --fields` tells the class's own words and each field."""
+    """`run TYPE --fields` shows the class's description and each field."""
     ended = aiowery_command("run", type_name, "--fields")
     assert ended.returncode == 0
     assert ended.stdout.startswith(f"{type_name}: ")
@@ -51,7 +51,7 @@ def test_run_fields_describes_every_field(aiowery_command: Command, type_name: s
 
 
 def test_run_fields_shows_choices_and_defaults(aiowery_command: Command) -> None:
-    """Whoever reads the table knows what can be written."""
+    """The table shows choices, defaults and value types."""
     printed = " ".join(aiowery_command("run", "music", "--fields").stdout.split())
     assert "mode VOCAL_SONG | ONLY_MUSIC | ... VOCAL_SONG" in printed
     assert "reference_audio_url sound: a url or a file" in printed
@@ -61,7 +61,7 @@ def test_run_fields_shows_choices_and_defaults(aiowery_command: Command) -> None
 
 @pytest.mark.parametrize("message", ["[]", '{"a": 1}', "7", '"music"'])
 def test_run_with_another_type_in_json_exits_with_2(aiowery_command: Command, message: str) -> None:
-    """Whatever stands there as type, it is told in one line."""
+    """Any other type in the JSON is refused with one line."""
     ended = aiowery_command("run", "text-to-image", "--sandbox", "--json", f'{{"type": {message}}}')
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr.startswith("aiowery: --json has type ")
@@ -84,7 +84,7 @@ def test_run_with_out_saves_and_prints_paths(aiowery_command: Command, tmp_path:
 
 
 def test_run_of_a_video_saves_its_cover(aiowery_command: Command, tmp_path: Path) -> None:
-    """A video is saved under its own ending, what shows it at rest beside it."""
+    """A video is saved with its own suffix, and its cover beside it."""
     settings = ("--set", "prompt=a storm", "--set", "duration=5", "--set", "aspect_ratio=16:9")
     ended = aiowery_command("run", "text-to-video", *settings, *_FAST, "--out", "out")
     assert ended.returncode == 0, ended.stderr
@@ -96,7 +96,7 @@ def test_run_of_a_video_saves_its_cover(aiowery_command: Command, tmp_path: Path
 
 
 def test_run_of_a_text_type_prints_and_saves_the_text(aiowery_command: Command, tmp_path: Path) -> None:
-    """A report goes to standard output; with --out it is a file too, whose path does not mix with the words."""
+    """A report goes to standard output; with --out it is a file too, whose path goes to standard error."""
     ended = aiowery_command("run", "deep-research", "--set", "input=Why is the sea salty?", *_FAST, "--out", "out")
     assert ended.returncode == 0, ended.stderr
     (path,) = (tmp_path / "out").iterdir()
@@ -129,7 +129,7 @@ def test_run_of_a_direct_endpoint_prints_the_result(aiowery_command: Command, ph
 
 
 def test_run_of_a_podcast_prints_the_next_command(aiowery_command: Command, aiowery_sandbox: Sandbox) -> None:
-    """The script is printed turn by turn, and the command that has it spoken is named and works."""
+    """The script is printed line by line, and the printed command for the audio works."""
     speaker = json.loads(aiowery_command("speakers", "--language", "en", "--json").stdout.splitlines()[0])["id"]
     script = aiowery_command("run", "podcast", "--set", "query=tea", "--set", f"speakers={speaker}")
     assert script.returncode == 0, script.stderr
@@ -156,7 +156,7 @@ def test_run_reads_json_from_argument_file_and_standard_input(
 
 
 def test_request_of_converts_settings_by_field_type() -> None:
-    """Numbers, sizes, places, lists by repetition or as JSON: each text becomes what its field wants."""
+    """Numbers, sizes, places, lists by repetition or as JSON: each text is converted to its field's type."""
     expanded = request_of(
         "image-expand", None,
         ["image-url=https://x/a.png", "image_size=10x20", "canvas_size=30X40", "image_location=5,6"],
@@ -181,7 +181,7 @@ def test_request_of_converts_settings_by_field_type() -> None:
 
 
 def test_request_of_with_an_empty_setting_leaves_the_field_out() -> None:
-    """What the registry asks for, a video without a ratio, can be said on the command line."""
+    """A field such as the aspect ratio can be left out on the command line."""
     video: Any = request_of("text-to-video", '{"resolution": "720p"}', ["prompt=p", "aspect_ratio=", "resolution="])
     assert (video.aspect_ratio, video.resolution) == (None, None)
 
@@ -216,7 +216,7 @@ def test_request_of_with_an_empty_setting_leaves_the_field_out() -> None:
 def test_run_with_invalid_arguments_exits_with_2(
     aiowery_command: Command, arguments: Sequence[str], words: Sequence[str]
 ) -> None:
-    """Each slip of the pen ends in one message that names it and the way out, before anything is sent."""
+    """Each mistake ends in one message that names it and the remedy, before anything is sent."""
     ended = aiowery_command("run", *arguments)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr.startswith("aiowery: ")
@@ -225,7 +225,7 @@ def test_run_with_invalid_arguments_exits_with_2(
 
 
 def test_run_with_unknown_json_members_sends_them_with_a_note(aiowery_command: Command) -> None:
-    """A parameter that the library does not know yet goes out, and the user learns that it was not understood."""
+    """An unknown parameter is sent, and a note says that it is unknown."""
     ended = aiowery_command("run", "text-to-image", "--json", '{"prompt": "a", "zzz": 7}', *_FAST, "--out", "out")
     assert ended.returncode == 0, ended.stderr
     assert "Note: text-to-image has no field 'zzz'; it is sent unchanged." in ended.stderr
@@ -254,7 +254,7 @@ def test_run_with_an_invalid_file_exits_with_2(
 
 
 def test_run_failed_exits_with_1_and_prints_the_task_id(aiowery_command: Command) -> None:
-    """The provider's reason and the id are told, standard output stays empty."""
+    """The provider's reason and the task id are printed; standard output stays empty."""
     ended = aiowery_command("run", "text-to-image", "--set", "prompt=no [[fail]]", *_FAST)
     assert (ended.returncode, ended.stdout) == (1, "")
     assert "task ids: task_" in ended.stderr

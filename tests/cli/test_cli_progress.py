@@ -1,4 +1,4 @@
-"""What is told while a run goes on."""
+"""Progress output of a run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _FAILED = _record(ItemStatus.FAILED, task_ids=("t",), problem=ItemError(kind="X"
 
 
 def test_counts_add_up_to_the_total() -> None:
-    """Every item is in exactly one place; one that an earlier run had sent was never under way in this one."""
+    """Every item has exactly one state; an item sent by an earlier run is never under way in this one."""
     counts = Counts(5)
     counts.add_accepted(1)
     assert (counts.queued, counts.running, counts.finished) == (4, 1, 0)
@@ -43,7 +43,7 @@ def test_time_left_uses_the_rate_so_far() -> None:
 
 
 def test_failure_line_describes_only_failures() -> None:
-    """A message that begins with the prompt does not get it twice; what was not submitted is not told one by one."""
+    """The prompt is not repeated in a message that starts with it; unsent items get no line."""
     assert failure_line(_FAILED) == "failed: line 3: 'a [red] cat': no [bold]luck[/]"
     assert failure_line(_record(ItemStatus.FAILED, problem=ItemError(kind="X", message="a [red] cat: no"))) == (
         "failed: line 3: a [red] cat: no"
@@ -90,7 +90,7 @@ def test_plain_progress_writes_few_lines(capsys: pytest.CaptureFixture[str], mon
 
 
 def test_write_line_to_a_closed_pipe_does_not_raise() -> None:
-    """A broken pipe is no reason to lose what costs money."""
+    """A broken pipe does not end a run that costs money."""
 
     class Gone(io.StringIO):
         def write(self, _text: str, /) -> int:

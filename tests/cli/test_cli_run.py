@@ -1,4 +1,4 @@
-"""A run through an open client: what stops it, and what its records then say."""
+"""The item runner: reasons to stop, and the records that result."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ async def poor_sandbox() -> AsyncIterator[Sandbox]:
 async def test_runner_without_credits_keeps_accepted_items(
     poor_sandbox: Sandbox, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """At the first refusal for want of credits submitting ends; what was paid is finished and saved."""
+    """The first refusal for missing credits stops submitting; paid items are finished and saved."""
     async with _client(poor_sandbox, in_flight=2) as client:
         run = _run(client, tmp_path)
         records = await run.finish(_items(*("a cat",) * 50))
@@ -89,7 +89,7 @@ async def test_runner_without_credits_keeps_accepted_items(
 
 
 async def test_runner_with_a_lost_response_records_a_doubt(tmp_path: Path) -> None:
-    """A paid POST without an answer has a fate of its own, and is not sent again."""
+    """A paid POST without a response is recorded as in doubt, and is not sent again."""
     async with Sandbox(speed=SPEED, faults=[Fault(faults.Reset(processed=True), on="submit", times=1)]) as sandbox:
         async with _client(sandbox) as client:
             (record,) = await _run(client, tmp_path).finish(_items("a cat"))
@@ -126,7 +126,7 @@ async def test_runner_on_a_full_disk_keeps_urls_and_stops(
 
 
 async def test_runner_with_an_unwritable_manifest_stops(aiowery_sandbox: Sandbox, tmp_path: Path) -> None:
-    """What cannot be noted is not bought."""
+    """If the manifest cannot be written, nothing more is submitted."""
 
     class Full:
         def add_accepted(self, _index: int, _task_ids: tuple[str, ...], /) -> None:
@@ -147,7 +147,7 @@ async def test_runner_with_an_unwritable_manifest_stops(aiowery_sandbox: Sandbox
 async def test_runner_with_an_unexpected_error_fails_one_item(
     aiowery_sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A defect that strikes one item leaves the others alone, and says that it is one."""
+    """An unexpected error of one item does not affect the other items, and asks for a report."""
     async with _client(aiowery_sandbox) as client:
         submit = client.submit
 
@@ -164,7 +164,7 @@ async def test_runner_with_an_unexpected_error_fails_one_item(
 
 
 async def test_runner_left_while_sending_records_the_ids(tmp_path: Path) -> None:
-    """Leaving at once in the middle of a POST still brings the ids of what was just accepted."""
+    """Leaving during a POST still records the ids of the accepted task."""
     slow = Fault(faults.SlowBody(0.3), on="submit")
     async with Sandbox(speed=SPEED, faults=[slow]) as sandbox:
         async with _client(sandbox) as client:
@@ -176,7 +176,7 @@ async def test_runner_left_while_sending_records_the_ids(tmp_path: Path) -> None
 
 
 async def test_runner_left_records_queued_items_as_not_submitted(aiowery_sandbox: Sandbox, tmp_path: Path) -> None:
-    """Requests that waited in line are not in doubt."""
+    """Requests that waited in the queue are not in doubt."""
     async with _client(aiowery_sandbox, in_flight=1, submissions=3) as client:
         run = _run(client, tmp_path)
         asyncio.get_running_loop().call_later(0.2, run.leave)
@@ -187,7 +187,7 @@ async def test_runner_left_records_queued_items_as_not_submitted(aiowery_sandbox
 
 @pytest.mark.parametrize("iterations", range(20))
 async def test_runner_left_at_acceptance_records_the_ids(tmp_path: Path, iterations: int) -> None:
-    """However close acceptance and Ctrl-C come together, what was accepted is never told as not submitted."""
+    """However close acceptance and Ctrl-C are, an accepted item is never recorded as not submitted."""
     world = World(seconds=1000)
 
     async def leaving(request: httpx.Request) -> httpx.Response:
@@ -206,7 +206,7 @@ async def test_runner_left_at_acceptance_records_the_ids(tmp_path: Path, iterati
 async def test_runner_left_during_check_or_upload_records_no_doubt(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An item whose paid POST was not sent is not in doubt, though another one's is."""
+    """An item whose paid POST was not sent is not in doubt, even if another item is."""
     release, calls = asyncio.Event(), Counter[str]()
 
     async def silent(request: httpx.Request) -> httpx.Response:
@@ -255,7 +255,7 @@ async def test_runner_with_an_unwritable_record_keeps_other_records(aiowery_sand
 
 
 async def test_saver_with_invalid_characters_saves_the_text(aiowery_sandbox: Sandbox, tmp_path: Path) -> None:
-    """A text that was paid for is not lost to a character that is none."""
+    """A paid text with an invalid character is saved."""
     kept = SavedFiles()
     async with _client(aiowery_sandbox) as client:
         result = attrs.evolve(await client.chat("hi"), text="half \ud83d of it")
@@ -265,7 +265,7 @@ async def test_saver_with_invalid_characters_saves_the_text(aiowery_sandbox: San
 
 
 async def test_runner_with_failing_polls_finishes_all_items(tmp_path: Path) -> None:
-    """A batch whose polls fail now and then ends whole."""
+    """A batch with occasional failing polls finishes all items."""
     flaky = Fault(faults.SERVER_ERROR, on="status", share=0.05)
     async with Sandbox(speed=SPEED, faults=[flaky]) as sandbox:
         async with _client(sandbox) as client:

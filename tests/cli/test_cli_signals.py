@@ -13,7 +13,7 @@ pytestmark = pytest.mark.anyio
 
 
 def refuse(_self: object, _number: int, *_more: object) -> None:
-    """Do as the event loops of Windows do."""
+    """Raise NotImplementedError, as the event loops of Windows do."""
     raise NotImplementedError
 
 
@@ -26,7 +26,7 @@ def _either_loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.usefixtures("_either_loop")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_on_signals_calls_first_once_and_second_later(number: int) -> None:
-    """First, second, second: and afterwards the signal means what it meant before."""
+    """The first signal calls `first`, later ones `second`; afterwards the previous handler is restored."""
     before = signal.getsignal(number)
     printed: list[str] = []
     with on_signals(lambda: printed.append("first"), lambda: printed.append("second")):

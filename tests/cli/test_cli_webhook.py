@@ -14,7 +14,7 @@ import pytest
 from cli.conftest import Command
 
 
-@pytest.mark.slow("pictures take seconds, so that calls come before the first look")
+@pytest.mark.slow("pictures take seconds, so that deliveries come before the first poll")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_batch_with_a_public_url_receives_deliveries_from_another_process(
     number: signal.Signals,
@@ -23,7 +23,7 @@ def test_batch_with_a_public_url_receives_deliveries_from_another_process(
     manifest: Callable[[], Sequence[dict[str, Any]]],
     tmp_path: Path,
 ) -> None:
-    """The receiver says where it is, records every call, and ends cleanly; the batch asks once a task."""
+    """The receiver prints its address, records every delivery, and ends cleanly."""
     receiver = aiowery_process("webhook", "--port", "0", "--ledger", "jobs.db")
     assert receiver.stdout is not None
     address = receiver.stdout.readline().split()[2]
@@ -40,13 +40,13 @@ def test_batch_with_a_public_url_receives_deliveries_from_another_process(
 
 
 def test_webhook_with_an_unknown_path_responds_before_the_body(aiowery_process: Callable[..., Popen[str]]) -> None:
-    """Of 256 kB that are announced nothing has been sent when the 404 comes."""
+    """The 404 comes before any of the announced 256 kB is sent."""
     receiver = aiowery_process("webhook", "--port", "0", "--ledger", "jobs.db")
     assert receiver.stdout is not None
     host, _, port = receiver.stdout.readline().split()[2].removeprefix("http://").partition(":")
     with socket.socket() as client_socket:
         client_socket.settimeout(5)
-        while client_socket.connect_ex((host, int(port))):  # the address is told a moment before it can be reached
+        while client_socket.connect_ex((host, int(port))):  # the address is printed before it accepts connections
             time.sleep(0.01)
         client_socket.sendall(f"POST /{'0' * 32} HTTP/1.1\r\nhost: x\r\ncontent-length: 262144\r\n\r\n".encode())
         assert client_socket.recv(1000).startswith(b"HTTP/1.1 404")
@@ -60,7 +60,7 @@ def test_webhook_on_an_unusable_address_exits_with_2(aiowery_command: Command) -
 
 
 def test_webhook_with_a_foreign_file_leaves_it_unchanged(aiowery_command: Command, tmp_path: Path) -> None:
-    """Another file is not touched, and the way out is named."""
+    """A foreign file stays unchanged, and the remedy is named."""
     (tmp_path / "notes").write_text("mine")
     ended = aiowery_command("webhook", "--port", "0", "--ledger", "notes")
     assert ended.returncode == 1
@@ -80,7 +80,7 @@ def test_webhook_with_a_foreign_file_leaves_it_unchanged(aiowery_command: Comman
 def test_batch_with_an_unusable_public_url_sends_nothing(
     options: tuple[str, ...], words: str, aiowery_command: Command, tmp_path: Path
 ) -> None:
-    """Refused before anything is sent or made."""
+    """The command is refused before anything is sent or created."""
     (tmp_path / "prompts.txt").write_text("a cat\n")
     url = () if "--public-url" in options else ("--public-url", "https://app.example.com")
     ended = aiowery_command("batch", "prompts.txt", "--out", "out", *options, *url)

@@ -33,9 +33,9 @@ class LedgerReader:
     _ledger: SqliteLedger
     _runner: asyncio.Runner
 
-    def wait_for(self, move: Coroutine[Any, Any, T]) -> T:
+    def wait_for(self, operation: Coroutine[Any, Any, T]) -> T:
         """Run a ledger operation and return its result."""
-        return self._runner.run(move)
+        return self._runner.run(operation)
 
     def entries_after(self, batch: str | None, states: Iterable[State] | None, after: int, limit: int) -> list[Entry]:
         """Return the next entries after the id `after`."""
@@ -44,9 +44,9 @@ class LedgerReader:
     def iter_entries(self, batch: str | None = None, states: Sequence[State] | None = None) -> Iterator[Entry]:
         """Yield entries; one page at a time is in memory."""
         after = 0
-        while page := self.entries_after(batch, states, after, _PAGE):
-            yield from page
-            after = page[-1].id
+        while entries := self.entries_after(batch, states, after, _PAGE):
+            yield from entries
+            after = entries[-1].id
 
     def batches(self) -> list[BatchSummary]:
         """Return the totals of all batches."""
@@ -92,10 +92,10 @@ class LedgerReader:
             known = ", ".join(map(repr, names[-_MAX_NAMES:])) or "none"
             raise ConfigurationError(f"there is no batch {name!r}; the latest are: {known}")
 
-    def command(self, *words: str) -> str:
+    def command(self, *arguments: str) -> str:
         """Return a shell command for this ledger."""
         where = () if self.path == LEDGER else ("--ledger", str(self.path))
-        return printable(shlex.join(("aiowery", *words, *where)))
+        return printable(shlex.join(("aiowery", *arguments, *where)))
 
 
 @contextlib.contextmanager

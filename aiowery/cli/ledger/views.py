@@ -73,7 +73,7 @@ _MEANING: Final[Mapping[State, str]] = {
 
 @attrs.frozen(kw_only=True)
 class EntryFilter:
-    """Which entries are to be listed: so many after one, of a batch or all, in some states or any."""
+    """A filter of entries: by batch and state, with a start id and a limit."""
 
     batch: str | None = None
     states: tuple[State, ...] = ()
@@ -81,7 +81,7 @@ class EntryFilter:
     after: int = 0
 
     def to_options(self) -> tuple[str, ...]:
-        """Return the options that mean the same, but for the place to begin at."""
+        """Return command-line options for this filter, without the start id."""
         batch = () if self.batch is None else ("--batch", self.batch)
         states = itertools.chain.from_iterable(("--state", state.replace(" ", "-")) for state in self.states)
         return (*batch, *states, *(("--limit", str(self.limit)) if self.limit != EntryFilter().limit else ()))

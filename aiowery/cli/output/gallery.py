@@ -41,10 +41,10 @@ Source = Callable[[str], str]
 
 @attrs.frozen(kw_only=True)
 class GalleryFiles:
-    """Access to the files of a page: `picture` returns the url of one, `words` the content of a text file."""
+    """Access to the files of a page: `picture` returns the url of one, `text_of` the content of a text file."""
 
     picture: Source = quote
-    words: Source = lambda _: ""
+    text_of: Source = lambda _: ""
 
 
 def write_gallery(path: Path, title: str, records: Sequence[Record], summary: Summary) -> None:
@@ -53,7 +53,7 @@ def write_gallery(path: Path, title: str, records: Sequence[Record], summary: Su
     pictures = [path.with_name(name) for name in named if _is_picture(name)]
     whole = sum(picture.stat().st_size for picture in pictures) <= _LARGEST_WHOLE
     source = partial(_embedded, path.parent) if whole else quote
-    files = GalleryFiles(picture=source, words=partial(_file_text, path.parent))
+    files = GalleryFiles(picture=source, text_of=partial(_file_text, path.parent))
     with path.open("w", encoding="utf-8", errors="replace") as file:
         file.writelines(f"{part}\n" for part in gallery_parts(title, records, summary, files))
 
@@ -173,14 +173,14 @@ def _shown(name: str, record: Record, files: GalleryFiles) -> str:
         picture = "" if still is None else f'<img src="{still}" alt="" loading="lazy">'
         return f'<div class="piece sound">{picture}<audio src="{file}" controls preload="none"></audio></div>'
     if suffix in _WORDS:
-        return f'<div class="piece words" tabindex="0">{_text(files.words(name), file)}</div>'
+        return f'<div class="piece words" tabindex="0">{_text(files.text_of(name), file)}</div>'
     picture = f'<img src="{files.picture(name)}" alt="{escape(record.prompt)}" loading="lazy">'
     return f'<a class="piece" href="{file}">{picture}</a>'
 
 
-def _text(words: str, file: str) -> str:
-    more = f'... <a href="{file}">all of it</a>' if len(words) >= _LONGEST_WORDS else ""
-    return f"{escape(words.strip())}{more}"
+def _text(text: str, file: str) -> str:
+    more = f'... <a href="{file}">all of it</a>' if len(text) >= _LONGEST_WORDS else ""
+    return f"{escape(text.strip())}{more}"
 
 
 def _is_picture(name: str) -> bool:

@@ -46,8 +46,8 @@ def as_json(value: Any, *, indent: int | None = None) -> str:
 
 def short(text: str) -> str:
     """Return the start of a text as one line."""
-    words = " ".join(text.split())
-    return words if len(words) <= _MAX_LENGTH else words[: _MAX_LENGTH - 3] + "..."
+    one_line = " ".join(text.split())
+    return one_line if len(one_line) <= _MAX_LENGTH else one_line[: _MAX_LENGTH - 3] + "..."
 
 
 def number(value: float | None) -> str:

@@ -216,7 +216,7 @@ def belongs_to(directory: Path, batch: str) -> bool:
 
 
 def remove_run_files(directory: Path) -> None:
-    """Remove what an earlier run of the same batch has told; the ledger knows it, and its files stay."""
+    """Remove the manifest and gallery of an earlier run of the same batch; the ledger and the outputs stay."""
     for path in (*directory.glob(f"{_PROBE}-*"), *(directory / name for name in (MANIFEST, UNDER_WAY, GALLERY))):
         path.unlink(missing_ok=True)
 
