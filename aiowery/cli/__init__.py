@@ -1,17 +1,14 @@
 """The command line: `aiowery generate`, `run`, `batch`, `chat`, `models` and more.
 
-    _commands | _books_commands        thin: options in, exit code out
-    _batch | _one                      a batch, or a single request, from its order to its exit code
-    _books                             what a ledger tells, and how doubts are settled
-    _plan                              what a batch will send and cost
-    _conduct                           what batch and single share: a client, a run in it, signals
-    _run | _desk | _check | _save      items in, a record for each; where they become jobs; the registry; the files
-    _inputs | _manifest | _gallery     prompt files; the output directory; the page
-    _progress | _bar | _logs           what is told meanwhile
-    _records | _requests | _settings   values; requests from files; a request from a command's words
-    _ask                               questions that make no job
-    _types_table | _models_table | _tables
-    _setup | _options | _services | _page | _signals
+Modules, each importing only those below it:
+
+    commands, server_commands          commands: options in, exit code out
+    ledger | run                       ledger entries and doubts; batches and single requests
+    queries                            requests that create no job
+    input                              prompt files, request options, request types
+    output                             progress, tables, gallery, logs
+    options, connect, providers        shared options; the client of a command; the providers
+    records, file_names, exit_codes    values
 
 Exit codes: 0 all done, 1 some failed, 2 wrong use or configuration, 3 something is in doubt, 130 interrupted.
 """
@@ -27,7 +24,8 @@ from typing import Final
 from cyclopts import App, CycloptsError
 
 import aiowery
-from aiowery.cli import commands
+from aiowery.cli import commands, server_commands
+from aiowery.cli.exit_codes import INTERRUPTED, SOME_FAILED, WRONG_USE
 from aiowery.cli.ledger.commands import doubts, ledger_commands
 from aiowery.errors import AioweryError, AuthenticationError, ConfigurationError
 
@@ -44,36 +42,33 @@ _COMMANDS: Final = (
     commands.status,
     commands.batch_status,
     commands.balance,
-    commands.sandbox,
-    commands.webhook,
+    server_commands.sandbox,
+    server_commands.webhook,
 )
-_SOME_FAILED: Final = 1
-_WRONG_USE: Final = 2
-_INTERRUPTED: Final = 130
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command; return the exit code."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # what a terminal cannot show must not cost the rest
+        if isinstance(stream, io.TextIOWrapper):  # a character that the terminal cannot encode must not end the output
             stream.reconfigure(errors="replace")
     try:
         code = _app()(list(arguments), exit_on_error=False)
         sys.stdout.flush()
-    except CycloptsError:  # which has been printed
-        return _WRONG_USE
+    except CycloptsError:  # cyclopts has printed it
+        return WRONG_USE
     except (AuthenticationError, ConfigurationError) as error:
-        _complain(error)
-        return _WRONG_USE
+        _print_error(error)
+        return WRONG_USE
     except AioweryError as error:
-        _complain(error)
-        return _SOME_FAILED
+        _print_error(error)
+        return SOME_FAILED
     except KeyboardInterrupt:
-        return _INTERRUPTED
+        return INTERRUPTED
     except BrokenPipeError:
-        # Who read our output has gone; Python would complain once more when it closes it.
+        # The reader of the output has gone; without this, Python reports the error again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _SOME_FAILED
+        return SOME_FAILED
     return code if isinstance(code, int) else 0
 
 
@@ -89,5 +84,5 @@ def _app() -> App:
     return app
 
 
-def _complain(error: AioweryError) -> None:
+def _print_error(error: AioweryError) -> None:
     print(f"aiowery: {error}", file=sys.stderr)

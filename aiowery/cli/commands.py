@@ -1,20 +1,17 @@
-"""The commands: thin, each from its options to an exit code."""
+"""The commands, each from its options to an exit code."""
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
 import attrs
-from cyclopts import Parameter, validators
+from cyclopts import Parameter
 
 from aiowery.cli import queries
-from aiowery.cli.connect import check_speed, sandbox_module
+from aiowery.cli.exit_codes import DONE
 from aiowery.cli.input import set_option, types_table
 from aiowery.cli.input.requests import from_object, with_options
-from aiowery.cli.ledger import webhook_server
-from aiowery.cli.ledger.reader import LEDGER
 from aiowery.cli.options import (
     AT_LEAST_ONE,
     ConnectionOptions,
@@ -22,47 +19,42 @@ from aiowery.cli.options import (
     NoCheck,
     PictureOptions,
     ProviderOptions,
-    Verbose,
 )
 from aiowery.cli.output import models_table
 from aiowery.cli.output.tables import print_json, print_table
 from aiowery.cli.providers import BetterWaifuService
 from aiowery.cli.run import single
-from aiowery.cli.run.batch import BatchOptions, run_batch
+from aiowery.cli.run.batch import run_batch
+from aiowery.cli.run.batch_options import BatchOptions
 from aiowery.errors import ConfigurationError
 from aiowery.weryai import Chat
 
-if TYPE_CHECKING:
-    from aiowery.sandbox import Sandbox
-
-_DONE: Final = 0
-_PORT: Final = validators.Number(gte=0, lte=65_535)
-_OUT: Final = "The directory for the results; made if missing."
+_OUT: Final = "The directory for the results; created if missing."
 
 
 def _no_option(_: object, value: str) -> None:
-    """Refuse a mistyped option, which would otherwise pass for a file because `-` does."""
+    """Raise ValueError for a mistyped option, which would otherwise be taken as a file name."""
     if value.startswith("--"):
         raise ValueError(f"unknown option {value}")
 
 
 def generate(
-    prompt: Annotated[str, Parameter(help="What you want to see.")],
+    prompt: Annotated[str, Parameter(help="What to show in the picture.")],
     /,
     *,
     out: Annotated[Path, Parameter(help=_OUT)],
-    wishes: PictureOptions = PictureOptions(),  # noqa: B008 - frozen
+    pictures: PictureOptions = PictureOptions(),  # noqa: B008 - frozen
     no_check: NoCheck = False,
-    running: ProviderOptions = ProviderOptions(),  # noqa: B008 - frozen
+    connection: ProviderOptions = ProviderOptions(),  # noqa: B008 - frozen
 ) -> int:
-    """Make pictures from one prompt, save them, and print where."""
-    request = from_object({**with_options(running.service.default_type, wishes.given()), "prompt": prompt}, {})
-    return single.run_single(single.SingleOptions(request=request, out=out, running=running, check=not no_check))
+    """Make pictures from one prompt, save them, and print their paths."""
+    request = from_object({**with_options(connection.service.default_type, pictures.given()), "prompt": prompt}, {})
+    return single.run_single(single.SingleOptions(request=request, out=out, connection=connection, check=not no_check))
 
 
 def run(
     type_: Annotated[
-        str | None, Parameter(name="TYPE", help="What to ask for, such as text-to-video; --list shows everything.")
+        str | None, Parameter(name="TYPE", help="The request type, such as text-to-video; --list shows all types.")
     ] = None,
     /,
     *,
@@ -72,7 +64,7 @@ def run(
             name="--set",
             negative="",
             show_default=False,
-            help="field=value, once a field, again for the next item where it takes a list; field= leaves it out."
+            help="field=value, once per field; repeat it for each item of a list; field= leaves the field out."
             " Pictures, videos and sounds are urls or local files, which are uploaded first.",
         ),
     ] = None,
@@ -81,21 +73,22 @@ def run(
         Parameter(help="All fields as a JSON object; @FILE reads a file, - standard input.", allow_leading_hyphen=True),
     ] = None,
     out: Annotated[
-        Path | None, Parameter(help="Save what comes in this directory (made if missing) instead of printing urls.")
+        Path | None, Parameter(help="Save the outputs in this directory (created if missing) instead of printing urls.")
     ] = None,
     raw: Annotated[
-        bool, Parameter(negative="", show_default=False, help="Print the provider's answer, a JSON object a task.")
+        bool,
+        Parameter(negative="", show_default=False, help="Print the provider's response, one JSON object per task."),
     ] = False,
     fields: Annotated[bool, Parameter(negative="", show_default=False, help="Show the fields of TYPE.")] = False,
     list_: Annotated[
-        bool, Parameter(name="--list", negative="", show_default=False, help="Show every TYPE and what it does.")
+        bool, Parameter(name="--list", negative="", show_default=False, help="Show every TYPE with its purpose.")
     ] = False,
     no_check: NoCheck = False,
-    running: ProviderOptions = ProviderOptions(),  # noqa: B008 - frozen
+    connection: ProviderOptions = ProviderOptions(),  # noqa: B008 - frozen
 ) -> int:
-    """Ask for anything: a video, a song, a transcript, an upscaled picture; wait for it and print it.
+    """Run a request of any type: a video, a song, a transcript, an upscaled picture. Print its outputs.
 
-    Words are printed, of everything else the urls, or the paths of the files with --out. For example:
+    Texts are printed; of other outputs the urls, or with --out the paths of the files. For example:
 
     aiowery run text-to-video --set prompt="a lighthouse in a storm" --set duration=5 --out videos
 
@@ -105,17 +98,19 @@ def run(
     """
     if type_ is None:
         if not list_:
-            raise ConfigurationError("say what to run, such as text-to-video; aiowery run --list shows everything")
+            raise ConfigurationError(
+                "TYPE is missing; name a request type, such as text-to-video (aiowery run --list shows all types)"
+            )
         types_table.show_types()
-        return _DONE
+        return DONE
     type_name = set_option.known_type(type_)
     if fields or list_:
         types_table.show_fields(type_name)
-        return _DONE
-    serving = running.for_type(type_name)
+        return DONE
+    connection = connection.for_type(type_name)
     request = set_option.request_of(type_name, json, set_ or [])
     return single.run_single(
-        single.SingleOptions(request=request, out=out, running=serving, check=not no_check, raw=raw)
+        single.SingleOptions(request=request, out=out, connection=connection, check=not no_check, raw=raw)
     )
 
 
@@ -123,8 +118,9 @@ def batch(
     prompts: Annotated[
         str,
         Parameter(
-            help="A file: .txt (a prompt a line), .csv or .tsv (the first line names the columns: prompt, or type and"
-            ' that type\'s fields), .jsonl (an object a line, such as {"type": "text-to-audio", "text": "Hi"});'
+            help="A file: .txt (one prompt per line), .csv or .tsv (the first line names the"
+            " columns: prompt, or type and"
+            ' that type\'s fields), .jsonl (one object per line, such as {"type": "text-to-audio", "text": "Hi"});'
             " - reads standard input. Types may be mixed; local files are named relative to the current directory.",
             allow_leading_hyphen=True,
             validator=_no_option,
@@ -133,51 +129,54 @@ def batch(
     /,
     *,
     out: Annotated[Path, Parameter(help=_OUT)],
-    wishes: PictureOptions = PictureOptions(),  # noqa: B008 - frozen
-    running: ProviderOptions = ProviderOptions(),  # noqa: B008 - frozen
-    limit: Annotated[int | None, Parameter(help="Take only the first so many.", validator=AT_LEAST_ONE)] = None,
+    pictures: PictureOptions = PictureOptions(),  # noqa: B008 - frozen
+    connection: ProviderOptions = ProviderOptions(),  # noqa: B008 - frozen
+    limit: Annotated[int | None, Parameter(help="Run only the first LIMIT requests.", validator=AT_LEAST_ONE)] = None,
     in_flight: Annotated[
-        int | None, Parameter(help="Tasks under way at once (20 is WeryAI's limit).", validator=AT_LEAST_ONE)
+        int | None,
+        Parameter(help="Maximum number of tasks at the same time (WeryAI's limit is 20).", validator=AT_LEAST_ONE),
     ] = None,
     max_doubts: Annotated[
         int | None,
         Parameter(
-            help="Submissions in a row without a clear answer after which submitting pauses, 3 unless said; after"
+            help="Pause submitting after this many submissions in a row without a clear answer (default: 3); after"
             " three failed probes the batch ends with exit code 3.",
             validator=AT_LEAST_ONE,
         ),
     ] = None,
-    spending: LedgerOptions = LedgerOptions(),  # noqa: B008 - frozen
+    ledger_options: LedgerOptions = LedgerOptions(),  # noqa: B008 - frozen
     public_url: Annotated[
         str | None,
         Parameter(
-            help="Be called back when a task ends, instead of asking every few seconds: the public address of"
-            " aiowery webhook, run with the same ledger."
+            help="Receive a webhook delivery when a task ends, instead of polling every few seconds: the public url of"
+            " aiowery webhook, which runs with the same ledger."
         ),
     ] = None,
     gallery: Annotated[
-        bool, Parameter(negative="", show_default=False, help="Write gallery.html, a page to look at the results.")
+        bool, Parameter(negative="", show_default=False, help="Write gallery.html, a page that shows the results.")
     ] = False,
     strict: Annotated[
         bool,
         Parameter(
-            negative="", show_default=False, help="Send nothing if any line is wrong, or the registry objects to any."
+            negative="",
+            show_default=False,
+            help="Send nothing if any line is wrong, or if the model registry reports an issue.",
         ),
     ] = False,
     no_check: NoCheck = False,
     json: Annotated[
-        bool, Parameter(negative="", show_default=False, help="Print events for machines, a JSON object a line.")
+        bool, Parameter(negative="", show_default=False, help="Print events for programs, one JSON object per line.")
     ] = False,
 ) -> int:
-    """Run a file of requests, save all that comes, and keep a manifest of what became of each.
+    """Run a file of requests, save all outputs, and write a manifest with the outcome of each.
 
-    Whatever ends it, the same command again goes on where it was: nothing is sent or paid for twice.
+    Run the same command again to resume an ended run: nothing is sent or paid for twice.
     """
-    order = BatchOptions(
+    options = BatchOptions(
         source=prompts,
         out=out,
-        defaults=with_options(running.service.default_type, wishes.given()),
-        running=running,
+        defaults=with_options(connection.service.default_type, pictures.given()),
+        connection=connection,
         limit=limit,
         in_flight=in_flight,
         max_doubts=max_doubts,
@@ -186,155 +185,111 @@ def batch(
         strict=strict,
         check=not no_check,
         json=json,
-        spending=spending,
+        ledger_options=ledger_options,
     )
-    return run_batch(order)
+    return run_batch(options)
 
 
 def models(
     *,
-    kind: Annotated[models_table.ModelKind | None, Parameter(help="Only models for these.")] = None,
+    kind: Annotated[models_table.ModelKind | None, Parameter(help="Show only models of this kind.")] = None,
     json: Annotated[
-        bool, Parameter(negative="", show_default=False, help="Print a JSON object per model, a line each.")
+        bool, Parameter(negative="", show_default=False, help="Print one JSON object per model and line.")
     ] = False,
-    running: ProviderOptions = ProviderOptions(),  # noqa: B008 - frozen
+    connection: ProviderOptions = ProviderOptions(),  # noqa: B008 - frozen
 ) -> int:
-    """Show the models and what each of them takes."""
-    if isinstance(running.service, BetterWaifuService) and running.service.edition == "v1-images":
+    """Show the models and the parameters that each accepts."""
+    if isinstance(connection.service, BetterWaifuService) and connection.service.edition == "v1-images":
         models_table.print_slugs()
-        return _DONE
-    found = queries.query(running, lambda client: models_table.models_of(client, kind))
+        return DONE
+    found = queries.query(connection, lambda client: models_table.models_of(client, kind))
     if json:
         print_json(found, kind="chat")
     else:
         models_table.print_models(found)
-    return _DONE
+    return DONE
 
 
 def chat(
     message: Annotated[
         str,
-        Parameter(help="What you say; - reads standard input.", allow_leading_hyphen=True, validator=_no_option),
+        Parameter(help="The message; - reads standard input.", allow_leading_hyphen=True, validator=_no_option),
     ],
     /,
     *,
     model: Annotated[str | None, Parameter(help="The model; aiowery models --kind chat shows them.")] = None,
-    system: Annotated[str | None, Parameter(help="How the model is to behave.")] = None,
-    max_tokens: Annotated[int | None, Parameter(help="The longest answer.", validator=AT_LEAST_ONE)] = None,
-    temperature: Annotated[float | None, Parameter(help="From 0 (sober) to 2 (wild).")] = None,
-    running: ConnectionOptions = ConnectionOptions(),  # noqa: B008 - frozen
+    system: Annotated[str | None, Parameter(help="The system message: instructions for the model.")] = None,
+    max_tokens: Annotated[
+        int | None, Parameter(help="Maximum length of the answer, in tokens.", validator=AT_LEAST_ONE)
+    ] = None,
+    temperature: Annotated[float | None, Parameter(help="Randomness of the answer, from 0 to 2.")] = None,
+    connection: ConnectionOptions = ConnectionOptions(),  # noqa: B008 - frozen
 ) -> int:
-    """Say something to a chat model and print its answer."""
-    turns = queries.conversation(message, system)
-    request = Chat(messages=turns, max_tokens=max_tokens, temperature=temperature)
+    """Send a message to a chat model and print its answer."""
+    messages = queries.conversation(message, system)
+    request = Chat(messages=messages, max_tokens=max_tokens, temperature=temperature)
     request = request if model is None else attrs.evolve(request, model=model)
-    queries.print_answer(queries.query(running, lambda client: client.run(request)))
-    return _DONE
+    queries.print_answer(queries.query(connection, lambda client: client.run(request)))
+    return DONE
 
 
 def upload(
     *files: Annotated[Path, Parameter(help="Pictures (jpg, png, webp), videos or sounds.")],
     legacy: Annotated[
-        bool, Parameter(negative="", show_default=False, help="Use the provider's older address.")
+        bool, Parameter(negative="", show_default=False, help="Use the provider's older upload endpoint.")
     ] = False,
-    running: ConnectionOptions = ConnectionOptions(),  # noqa: B008 - frozen
+    connection: ConnectionOptions = ConnectionOptions(),  # noqa: B008 - frozen
 ) -> int:
-    """Upload files and print their urls, a line each."""
+    """Upload files and print their urls, one per line."""
     if not files:
-        raise ConfigurationError("name the files to upload, such as photo.jpg")
-    queries.query(running, lambda client: queries.upload_all(client, files, legacy=legacy))
-    return _DONE
+        raise ConfigurationError("no file is given; name the files to upload, such as photo.jpg")
+    queries.query(connection, lambda client: queries.upload_all(client, files, legacy=legacy))
+    return DONE
 
 
 def speakers(
     *,
-    language: Annotated[str | None, Parameter(help="Only those of this language: en, zh or ja.")] = None,
+    language: Annotated[str | None, Parameter(help="Show only speakers of this language: en, zh or ja.")] = None,
     json: Annotated[
-        bool, Parameter(negative="", show_default=False, help="Print a JSON object per speaker, a line each.")
+        bool, Parameter(negative="", show_default=False, help="Print one JSON object per speaker and line.")
     ] = False,
-    running: ConnectionOptions = ConnectionOptions(),  # noqa: B008 - frozen
+    connection: ConnectionOptions = ConnectionOptions(),  # noqa: B008 - frozen
 ) -> int:
-    """Show who can speak in a podcast."""
-    found = queries.query(running, lambda client: client.speakers(language))
+    """Show the speakers for podcasts."""
+    found = queries.query(connection, lambda client: client.speakers(language))
     if json:
         print_json(found)
     else:
-        rows = [(who.id, who.name, who.gender, who.language, who.demo_url or "") for who in found]
+        rows = [(voice.id, voice.name, voice.gender, voice.language, voice.demo_url or "") for voice in found]
         print_table(("id", "name", "gender", "language", "listen"), rows)
-    return _DONE
+    return DONE
 
 
 def status(
     task_id: Annotated[str, Parameter(help="The id of a task that was submitted earlier.")],
     /,
     *,
-    running: ProviderOptions = ProviderOptions(),  # noqa: B008 - frozen
+    connection: ProviderOptions = ProviderOptions(),  # noqa: B008 - frozen
 ) -> int:
-    """Ask what became of a task."""
-    queries.print_snapshot(queries.query(running, lambda client: client.status(task_id)))
-    return _DONE
+    """Print the state of a task."""
+    queries.print_snapshot(queries.query(connection, lambda client: client.status(task_id)))
+    return DONE
 
 
-def batch_status(batch_id: Annotated[str, Parameter(help="The id that a submission of several got.")], /) -> int:
-    """Ask what became of all tasks of one submission."""
+def batch_status(
+    batch_id: Annotated[str, Parameter(help="The provider's id of a submission of several tasks.")], /
+) -> int:
+    """Print the states of all tasks of one submission."""
     for snapshot in queries.query(ConnectionOptions(), lambda client: client.batch_status(batch_id)):
         queries.print_snapshot(snapshot)
-    return _DONE
+    return DONE
 
 
 def balance(
     *,
-    running: ProviderOptions = ProviderOptions(),  # noqa: B008 - frozen
+    connection: ProviderOptions = ProviderOptions(),  # noqa: B008 - frozen
 ) -> int:
     """Print the credits that are left."""
-    credits_left = queries.query(running, queries.fetch_balance)
+    credits_left = queries.query(connection, queries.fetch_balance)
     print("unknown" if credits_left is None else f"{credits_left:.12g}")
-    return _DONE
-
-
-def sandbox(
-    *,
-    port: Annotated[int, Parameter(help="Where to listen; 0 takes a free port.")] = 8765,
-    speed: Annotated[float, Parameter(help="How many times as fast as life tasks finish.")] = 1.0,
-) -> int:
-    """Serve a sandbox that behaves like the service, until Ctrl-C."""
-    check_speed(speed)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        sandbox_module().run(port=port, speed=speed, ready=_print_sandbox)
-    except (OSError, OverflowError) as fault:
-        reason = getattr(fault, "strerror", None) or fault
-        raise ConfigurationError(f"cannot listen on port {port}: {reason}; choose another with --port") from fault
-    return _DONE
-
-
-def webhook(
-    *,
-    port: Annotated[int, Parameter(help="Where to listen; 0 takes a free port.", validator=_PORT)] = 8766,
-    host: Annotated[str, Parameter(help="The address to listen at; 0.0.0.0 is every one of this machine.")] = (
-        "127.0.0.1"
-    ),
-    ledger: Annotated[
-        Path,
-        Parameter(
-            help="The ledger that the submitting processes use (made if missing), or the directory that it lies in."
-        ),
-    ] = LEDGER,
-    verbose: Verbose = 0,
-) -> int:
-    """Receive the provider's calls for batches and clients that share a ledger, until Ctrl-C.
-
-    They submit with --public-url, or with Webhooks(public_url=...), and notice a call within a tenth of a second.
-    """
-    return webhook_server.receive(ledger, host, port, verbose)
-
-
-def _print_sandbox(running: Sandbox) -> None:
-    print(f"The sandbox runs at {running.url} until Ctrl-C. Point a client at it:")
-    print(f"  export WERYAI_BASE_URL={running.url}")
-    print(f"  export WERYAI_API_KEY={running.key}")
-    print("BetterWaifu lives there too (its jobs edition below /api/v1):")
-    print(f"  export BETTERWAIFU_BASE_URL={running.url}")
-    print(f"  export BETTERWAIFU_API_KEY={running.key}")
-    print("Clients keep its time with:")
-    print(f"  export AIOWERY_SANDBOX_SPEED={running.speed:g}", flush=True)
+    return DONE

@@ -1,4 +1,4 @@
-"""The client of a command: the real service, or a sandbox for this run."""
+"""The client of a command: for a provider, or for a sandbox that lasts as long as the command."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 _CREDITS: Final = 10_000
-_CLOSING: Final = 1.5
+_CLOSE_TIMEOUT: Final = 1.5
 
 
 @attrs.frozen(kw_only=True)
 class Target:
-    """Where requests go: to the service, or to a sandbox that is `speed` times as fast as life."""
+    """A target of requests: a provider, or a sandbox whose durations are divided by `speed`."""
 
     sandbox: bool = False
     speed: float | None = None
     service: Service = WERYAI
 
     def check(self) -> None:
-        """Raise ConfigurationError for what cannot work, with the ways out."""
+        """Raise ConfigurationError if the target cannot work, with the possible remedies."""
         if self.speed is not None:
             if not self.sandbox:
                 raise ConfigurationError("--speed works with --sandbox only: the real service cannot be sped up")
@@ -47,13 +47,13 @@ class Target:
 
 
 def check_speed(speed: float) -> None:
-    """Raise ConfigurationError for a speed that a sandbox cannot have."""
+    """Raise ConfigurationError for a speed that the sandbox does not support."""
     if not 0 < speed <= FASTEST:
-        raise ConfigurationError(f"--speed is {speed:g}; give a number above 0 and not above {FASTEST:g}")
+        raise ConfigurationError(f"--speed must be above 0 and at most {FASTEST:g}, got {speed:g}")
 
 
 def sandbox_module() -> ModuleType:
-    """Return `aiowery.sandbox`; ConfigurationError names the extra when it is missing."""
+    """Return `aiowery.sandbox`. Raises ConfigurationError that names the extra if a package is missing."""
     try:
         import aiowery.sandbox  # noqa: PLC0415 - its packages are an extra
     except ImportError as error:
@@ -63,45 +63,45 @@ def sandbox_module() -> ModuleType:
 
 @contextlib.asynccontextmanager
 async def open_client(
-    where: Target,
+    target: Target,
     *,
     in_flight: int | None = None,
     max_doubts: int | None = None,
-    places: int = 1,
+    task_count: int = 1,
     **settings: Any,
 ) -> AsyncIterator[Client]:
-    """Open the client that `where` means, with these settings and limits; a sandbox gets credits for so many places.
+    """Open the client of the target with these settings and limits; a sandbox gets credits for `task_count` tasks.
 
-    Closing waits for a moment only: by then nothing is under way, or people have said that they cannot wait.
+    Closing waits 1.5 seconds at most: then nothing is under way, or the user has chosen not to wait.
     """
-    where.check()
-    limits = where.service.limits(in_flight)
+    target.check()
+    limits = target.service.limits(in_flight)
     if max_doubts is not None:
         limits = attrs.evolve(limits, max_doubts=max_doubts)
     async with contextlib.AsyncExitStack() as stack:
-        if where.sandbox:
-            client = await _in_sandbox(stack, where, limits, max(_CREDITS, places), settings)
+        if target.sandbox:
+            client = await _open_in_sandbox(stack, target, limits, max(_CREDITS, task_count), settings)
         else:
-            # Defaults are left to the client, which keeps the time of a sandbox that the environment names.
-            chosen = {} if limits == where.service.limits(None) else {"limits": limits}
-            client = where.service.client(None, **chosen, **settings)
+            # The client's own default limits fit the speed of a sandbox that the environment names.
+            chosen = {} if limits == target.service.limits(None) else {"limits": limits}
+            client = target.service.client(None, **chosen, **settings)
         await client.open()
         try:
             yield client
         finally:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_CLOSING):
+                async with asyncio.timeout(_CLOSE_TIMEOUT):
                     await client.aclose()
 
 
-async def _in_sandbox(
-    stack: contextlib.AsyncExitStack, where: Target, limits: Limits, credits_: int, settings: Mapping[str, Any]
+async def _open_in_sandbox(
+    stack: contextlib.AsyncExitStack, target: Target, limits: Limits, credits_: int, settings: Mapping[str, Any]
 ) -> Client:
     from aiowery.sandbox import Sandbox  # noqa: PLC0415 - see sandbox_module
 
-    speed = where.speed or 1.0
+    speed = target.speed or 1.0
     sandbox = await stack.enter_async_context(Sandbox(speed=speed, credits=credits_))
-    return where.service.client(
+    return target.service.client(
         sandbox,
         limits=limits.faster(speed),
         polling=PollPolicy().faster(speed),

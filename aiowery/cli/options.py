@@ -1,4 +1,4 @@
-"""Options that several commands share. Their names are the fields of the requests they fill."""
+"""Options that several commands share; picture options are named like the request fields that they fill."""
 
 from __future__ import annotations
 
@@ -17,9 +17,7 @@ from aiowery.weryai import ASPECT_RATIOS, IMAGE_MODELS
 
 NoCheck = Annotated[
     bool,
-    Parameter(
-        negative="", show_default=False, help="Send without asking the model registry whether the model takes it."
-    ),
+    Parameter(negative="", show_default=False, help="Send without checking the request against the model registry."),
 ]
 Verbose = Annotated[
     int,
@@ -38,18 +36,20 @@ _NOT_NEGATIVE: Final = validators.Number(gte=0)
 @Parameter(name="*", group=_PICTURES)
 @attrs.frozen(kw_only=True)
 class PictureOptions:
-    """What pictures (or videos) to make, where the request itself does not say."""
+    """Defaults for pictures and videos, for fields that a request leaves out."""
 
     model: Annotated[
         str | None, Parameter(help=f"The model, such as {', '.join(IMAGE_MODELS[:4])}; aiowery models shows them.")
     ] = None
     aspect_ratio: Annotated[str | None, Parameter(help=f"The shape. {_RATIOS}.")] = None
-    negative_prompt: Annotated[str | None, Parameter(help="What to keep out of the picture.")] = None
-    image_number: Annotated[int | None, Parameter(help="How many pictures.", validator=AT_LEAST_ONE)] = None
+    negative_prompt: Annotated[str | None, Parameter(help="What the picture must not show.")] = None
+    image_number: Annotated[int | None, Parameter(help="Number of pictures.", validator=AT_LEAST_ONE)] = None
     resolution: Annotated[str | None, Parameter(help="The size, such as 1k, 2k or 4k; not every model has it.")] = None
-    width: Annotated[int | None, Parameter(help="Pixels (BetterWaifu).", validator=AT_LEAST_ONE)] = None
-    height: Annotated[int | None, Parameter(help="Pixels (BetterWaifu).", validator=AT_LEAST_ONE)] = None
-    steps: Annotated[int | None, Parameter(help="How long to work on it (BetterWaifu).", validator=AT_LEAST_ONE)] = None
+    width: Annotated[int | None, Parameter(help="In pixels (BetterWaifu).", validator=AT_LEAST_ONE)] = None
+    height: Annotated[int | None, Parameter(help="In pixels (BetterWaifu).", validator=AT_LEAST_ONE)] = None
+    steps: Annotated[int | None, Parameter(help="Number of sampling steps (BetterWaifu).", validator=AT_LEAST_ONE)] = (
+        None
+    )
     cfg_scale: Annotated[float | None, Parameter(help="How closely to follow the prompt (BetterWaifu).")] = None
     sampler: Annotated[str | None, Parameter(help="Such as dpm-2m-karras, or euler_a in jobs (BetterWaifu).")] = None
     seed: Annotated[
@@ -57,77 +57,84 @@ class PictureOptions:
     ] = None
 
     def given(self) -> dict[str, Any]:
-        """Return the fields that were asked for."""
+        """Return the fields that were set."""
         return {name: value for name, value in attrs.asdict(self).items() if value is not None}
 
 
 @Parameter(name="*", group=_MONEY)
 @attrs.frozen(kw_only=True)
 class LedgerOptions:
-    """What a batch remembers and what it may spend."""
+    """Options for the ledger and the costs of a batch."""
 
     ledger: Annotated[
         Path | None,
         Parameter(
-            help="The file that remembers what was sent, so that the same command again resumes; .aiowery.db in --out"
-            " unless said (with --sandbox, which ends with the run, none)."
+            help="The file that records what was sent, so that the same command resumes the batch (default: .aiowery.db"
+            " in --out; none with --sandbox, which ends with the run)."
         ),
     ] = None
     batch: Annotated[
         str | None,
-        Parameter(name="--batch", help="The name in the ledger, unless said the input's; a new one sends all anew."),
+        Parameter(
+            name="--batch",
+            help="The name in the ledger (default: the name of the input); a new name sends all requests again.",
+        ),
     ] = None
     budget: Annotated[
         float | None,
-        Parameter(help="Credits that this batch may use in all its runs.", validator=_NOT_NEGATIVE),
+        Parameter(help="Maximum number of credits for all runs of this batch.", validator=_NOT_NEGATIVE),
     ] = None
     price: Annotated[
         list[str] | None,
         Parameter(
             negative="",
             show_default=False,
-            help="MODEL=CREDITS or TYPE=CREDITS, what one output costs; again for the next.",
+            help="MODEL=CREDITS or TYPE=CREDITS, the price of one output; may be repeated.",
         ),
     ] = None
     price_per_credit: Annotated[
-        float | None, Parameter(help="What you paid for one credit, to be told money too.", validator=_NOT_NEGATIVE)
+        float | None,
+        Parameter(help="The price of one credit in money, to show costs in money too.", validator=_NOT_NEGATIVE),
     ] = None
     reuse: Annotated[
         bool,
         Parameter(
             negative="",
             show_default=False,
-            help="Take what the ledger has of an equal request instead of paying again.",
+            help="Reuse the outputs of an equal request in the ledger instead of paying again.",
         ),
     ] = False
     dry_run: Annotated[
         bool, Parameter(negative="", show_default=False, help="Show items, estimate and balance; send nothing.")
     ] = False
-    yes: Annotated[bool, Parameter(negative="", show_default=False, help="Do not ask when the price is unknown.")] = (
-        False
-    )
+    yes: Annotated[
+        bool, Parameter(negative="", show_default=False, help="Send without asking if a price is unknown.")
+    ] = False
 
     @property
     def prices(self) -> Mapping[str, float] | None:
-        """The table of prices; ConfigurationError for what is none."""
-        return None if self.price is None else dict(map(_price, self.price))
+        """Prices by model or type. Raises ConfigurationError for an invalid price."""
+        return None if self.price is None else dict(map(_parse_price, self.price))
 
 
-def _price(text: str) -> tuple[str, float]:
+def _parse_price(text: str) -> tuple[str, float]:
     name, equals, number = text.rpartition("=")
     try:
         credits_ = float(number)
     except ValueError:
         credits_ = -1.0
     if not (name and equals and 0 <= credits_ < float("inf")):
-        raise ConfigurationError(f"--price {text}: MODEL=CREDITS is needed, such as --price WERYAI_IMAGE_2_0=1")
+        raise ConfigurationError(
+            f"--price must be MODEL=CREDITS, got {text!r}; nothing was sent; write for example"
+            " --price WERYAI_IMAGE_2_0=1"
+        )
     return name, credits_
 
 
 @Parameter(name="*", group=_RUNNING)
 @attrs.frozen(kw_only=True)
 class ConnectionOptions:
-    """Where a command's requests go, and how much it tells."""
+    """Options for the provider or sandbox of a command, and for its log."""
 
     sandbox: Annotated[
         bool,
@@ -136,46 +143,47 @@ class ConnectionOptions:
         ),
     ] = False
     speed: Annotated[
-        float | None, Parameter(help="With --sandbox: divide every duration of the run by this number.")
+        float | None, Parameter(help="With --sandbox: divide all durations of the run by this number.")
     ] = None
     verbose: Verbose = 0
 
     @property
     def service(self) -> Service:
-        """Whose service it is."""
+        """Provider of the command."""
         return WERYAI
 
     @property
-    def where(self) -> Target:
-        """The service or the sandbox."""
+    def target(self) -> Target:
+        """Target of the requests: the provider or the sandbox."""
         return Target(sandbox=self.sandbox, speed=self.speed, service=self.service)
 
 
 @Parameter(name="*", group=_RUNNING)
 @attrs.frozen(kw_only=True)
 class ProviderOptions(ConnectionOptions):
-    """The same, for commands that several services understand."""
+    """Connection options of commands that work with several providers."""
 
     provider: Annotated[
-        Name | None, Parameter(help="Whose service; what is asked for tells it otherwise, else weryai.")
+        Name | None, Parameter(help="The provider (default: the one of the request type, else weryai).")
     ] = None
     edition: Annotated[
-        Edition | None, Parameter(help="BetterWaifu's edition, v1-images unless said; they share no models.")
+        Edition | None, Parameter(help="BetterWaifu's edition (default: v1-images); the editions share no models.")
     ] = None
     queue_file: Annotated[
         Path | None,
         Parameter(
-            help="BetterWaifu: a file in which runs with one account keep whose turn it is, and the rest between two."
+            help="BetterWaifu: a file that coordinates the runs of one account: one task at a"
+            " time, with the rest between two."
         ),
     ] = None
     type_name: Annotated[str | None, Parameter(parse=False)] = None
 
     @property
     def service(self) -> Service:
-        """Whose service it is; ConfigurationError where the options contradict each other."""
+        """Provider of the command. Raises ConfigurationError if the options contradict each other."""
         return service_of(self.provider, self.edition, self.queue_file, self.type_name)
 
     def for_type(self, type_name: str) -> ProviderOptions:
-        """Return the same for this type of request; ConfigurationError where another service makes it."""
+        """Return these options for a request type. Raises ConfigurationError if another provider serves it."""
         service_of(self.provider, self.edition, self.queue_file, type_name)
         return attrs.evolve(self, type_name=type_name)

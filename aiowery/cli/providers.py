@@ -1,4 +1,4 @@
-"""The services that the command line speaks to, and what differs between them."""
+"""The providers of the command line, and the differences between them."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ Name = Literal["weryai", "betterwaifu"]
 
 
 class Service(Protocol):
-    """A service as a command needs it.
+    """A provider as the commands need it.
 
-    `default_type` is asked for where nothing else is said; `key_variable` holds the key.
+    `default_type` is the request type if none is given; `key_variable` is the environment variable of the key.
     """
 
     name: ClassVar[Name]
@@ -31,28 +31,28 @@ class Service(Protocol):
     default_type: ClassVar[str]
 
     def limits(self, in_flight: int | None) -> Limits:
-        """Return the limits for so many tasks at once; ConfigurationError for more than there can be."""
+        """Return limits with this many concurrent tasks. Raises ConfigurationError for too many."""
         ...
 
     def client(self, sandbox: Sandbox | None, **settings: Any) -> Client:
-        """Make a client for the service, or for a sandbox in its place."""
+        """Return a client of the provider, or of a sandbox in its place."""
         ...
 
 
 @attrs.frozen
 class WeryAIService:
-    """See `Service`."""
+    """The WeryAI provider."""
 
     name: ClassVar[Name] = "weryai"
     key_variable: ClassVar[str] = "WERYAI_API_KEY"
     default_type: ClassVar[str] = TextToImage.type_name
 
     def limits(self, in_flight: int | None) -> Limits:
-        """Return the provider's usual limits, or fewer tasks, or more."""
+        """Return the default limits, or limits with this many concurrent tasks."""
         return Limits() if in_flight is None else Limits(in_flight=in_flight)
 
     def client(self, sandbox: Sandbox | None, **settings: Any) -> Client:
-        """Make a client."""
+        """Return a WeryAI client."""
         if sandbox is None:
             return WeryAI(**settings)
         return WeryAI(sandbox.key, base_url=sandbox.url, models_base_url=sandbox.url, **settings)
@@ -60,7 +60,7 @@ class WeryAIService:
 
 @attrs.frozen
 class BetterWaifuService:
-    """See `Service`. An edition is chosen, never guessed."""
+    """An edition of the BetterWaifu provider."""
 
     name: ClassVar[Name] = "betterwaifu"
     key_variable: ClassVar[str] = "BETTERWAIFU_API_KEY"
@@ -72,11 +72,13 @@ class BetterWaifuService:
     def limits(self, in_flight: int | None) -> Limits:
         """Return the edition's limits: one picture at a time."""
         if in_flight not in {None, 1}:
-            raise ConfigurationError(f"--in-flight is {in_flight}; BetterWaifu makes one picture at a time")
+            raise ConfigurationError(
+                f"--in-flight must be 1, got {in_flight}: BetterWaifu makes one picture at a time; nothing was sent"
+            )
         return betterwaifu.LIMITS[self.edition]
 
     def client(self, sandbox: Sandbox | None, **settings: Any) -> Client:
-        """Make a client of the edition."""
+        """Return a client of the edition."""
         facts: dict[str, Any] = {"edition": self.edition, "queue_file": self.queue_file, **settings}
         if sandbox is None:
             return BetterWaifu(**facts)
@@ -94,13 +96,13 @@ _OF_TYPES: Final[Mapping[str, Name]] = {
 def service_of(
     name: Name | None, edition: Edition | None, queue_file: Path | None, type_name: str | None = None
 ) -> Service:
-    """Return the service that is meant, by its name or by what is asked for; ConfigurationError for contradictions."""
-    asked = None if type_name is None else _OF_TYPES[type_name]
-    if name is not None and asked not in {None, name}:
-        raise ConfigurationError(f"{type_name} is made by --provider {asked}, not {name}")
-    if (name or asked) == "betterwaifu":
+    """Return the provider of a name or a request type. Raises ConfigurationError if the options contradict."""
+    required = None if type_name is None else _OF_TYPES[type_name]
+    if name is not None and required not in {None, name}:
+        raise ConfigurationError(f"{type_name} is made by --provider {required}, not {name}; nothing was sent")
+    if (name or required) == "betterwaifu":
         return BetterWaifuService(edition or "v1-images", queue_file)
     for option, value in (("--edition", edition), ("--queue-file", queue_file)):
         if value is not None:
-            raise ConfigurationError(f"{option} belongs to --provider betterwaifu; leave it out, or add that")
+            raise ConfigurationError(f"{option} belongs to --provider betterwaifu; leave it out, or add that option")
     return WERYAI

@@ -1,4 +1,4 @@
-"""Questions to the service that make no job."""
+"""Requests to a provider that create no job."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from aiowery import BetterWaifu, WeryAI
 from aiowery._base.snapshot import Snapshot
 from aiowery.cli.connect import open_client
-from aiowery.cli.input.prompt_files import STDIN, decoded
+from aiowery.cli.input.prompt_files import STDIN, decode
 from aiowery.cli.options import ConnectionOptions
 from aiowery.cli.output.logs import show_logs
 from aiowery.cli.output.progress import write_line
@@ -20,46 +20,46 @@ from aiowery.weryai import ChatResult, Message
 T = TypeVar("T")
 
 
-def query(running: ConnectionOptions, ask: Callable[[Any], Awaitable[T]], **settings: Any) -> T:
-    """Open the client of the service that is meant, with these settings, ask it, and return the answer."""
-    running.where.check()
-    with show_logs(running.verbose, lambda text: write_line(sys.stderr, text)):
-        return asyncio.run(_query(running, ask, settings))
+def query(connection: ConnectionOptions, fetch: Callable[[Any], Awaitable[T]], **settings: Any) -> T:
+    """Open the client with these settings, call `fetch` with it, and return the result."""
+    connection.target.check()
+    with show_logs(connection.verbose, lambda text: write_line(sys.stderr, text)):
+        return asyncio.run(_query(connection, fetch, settings))
 
 
-async def _query(running: ConnectionOptions, ask: Callable[[Any], Awaitable[T]], settings: Mapping[str, Any]) -> T:
-    async with open_client(running.where, **settings) as client:
-        return await ask(client)
+async def _query(connection: ConnectionOptions, fetch: Callable[[Any], Awaitable[T]], settings: Mapping[str, Any]) -> T:
+    async with open_client(connection.target, **settings) as client:
+        return await fetch(client)
 
 
 async def fetch_balance(client: WeryAI | BetterWaifu) -> float | None:
-    """Return the credits that are left, None when the service does not say."""
+    """Return the remaining credits, or None if the provider does not report them."""
     return (await client.account()).credits if isinstance(client, BetterWaifu) else await client.balance()
 
 
 async def upload_all(client: WeryAI, files: Iterable[Path], *, legacy: bool) -> None:
-    """Upload files one after the other and print each one's url at once."""
+    """Upload files one after the other; print each url when it is there."""
     for file in files:
         print(await client.upload(file, legacy=legacy), flush=True)
 
 
 def conversation(message: str, system: str | None) -> list[Message]:
-    """Return the turns to be answered; `-` reads the message from standard input."""
-    said = decoded(sys.stdin.buffer.read(), "standard input") if message == STDIN else message
-    turns = [Message("user", said)]
-    return turns if system is None else [Message("system", system), *turns]
+    """Return the messages of a chat; `-` reads the message from standard input."""
+    content = decode(sys.stdin.buffer.read(), "standard input") if message == STDIN else message
+    messages = [Message("user", content)]
+    return messages if system is None else [Message("system", system), *messages]
 
 
 def print_answer(answer: ChatResult) -> None:
-    """Print what a chat model said, and tell if it was cut off."""
+    """Print the answer of a chat model, and a notice if it was cut off."""
     print(answer.text)
     if answer.finish_reason == "length":
-        write_line(sys.stderr, "The answer is cut off at the most tokens allowed; --max-tokens allows more.")
+        write_line(sys.stderr, "The answer was cut off at the token limit; --max-tokens raises it.")
 
 
 def print_snapshot(snapshot: Snapshot) -> None:
-    """Print what was said of one task."""
-    print(f"{snapshot.task_id}: {snapshot.state.value} ({snapshot.raw_status or 'no word'})")
+    """Print the snapshot of one task."""
+    print(f"{snapshot.task_id}: {snapshot.state.value} ({snapshot.raw_status or 'no status'})")
     facts: dict[str, Any] = {
         "step": snapshot.substatus,
         "position in the queue": snapshot.queue_position,

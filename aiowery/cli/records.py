@@ -1,4 +1,4 @@
-"""What became of each item, and of all of them: the values behind manifest, progress, gallery and exit code."""
+"""Outcomes of items: the values behind manifest, progress, gallery and exit code."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from aiowery.errors import AioweryError, ConfigurationError
 
 
 class ValidationRefused(ConfigurationError):
-    """The model registry speaks against a request, which therefore was not sent."""
+    """The model registry reports issues of a request, which therefore was not sent."""
 
 
 class ItemStatus(enum.StrEnum):
-    """How an item ended, in the manifest's words.
+    """Status of a finished item, as in the manifest.
 
-    `IN_DOUBT` may have been charged without our knowing; `INTERRUPTED` was accepted and left behind;
-    `NOT_SUBMITTED` cost nothing.
+    `IN_DOUBT`: it may have been charged. `INTERRUPTED`: it was accepted, and the run ended before its result.
+    `NOT_SUBMITTED`: it cost nothing.
     """
 
     DONE = "done"
@@ -31,7 +31,7 @@ class ItemStatus(enum.StrEnum):
 
 @attrs.frozen(kw_only=True)
 class ItemError:
-    """An error as the manifest keeps it."""
+    """Error of an item as stored in the manifest."""
 
     kind: str
     message: str
@@ -39,18 +39,17 @@ class ItemError:
 
     @classmethod
     def of(cls, error: AioweryError) -> Self:
-        """Keep the error's class, its words and the provider's id for the call."""
+        """Return the error's class, message and request id."""
         return cls(kind=type(error).__name__, message=str(error), request_id=error.request_id)
 
 
 @attrs.frozen(kw_only=True)
 class Record:
-    """One item's end: a line of the manifest.
+    """Record of a finished item: a line of the manifest.
 
     `files` are names in the output directory, `covers` those of still pictures by the file that they belong to,
-    `urls` the outputs that could not be saved, `failures` the reasons
-    of tasks that failed while others of the same request succeeded, `seconds` the time from acceptance, `facts` what
-    the result tells besides, such as a seed.
+    `urls` the outputs that are not saved. `failures` are the reasons of failed tasks if other tasks of the
+    request succeeded. `seconds` is the time from acceptance. `facts` is the result's metadata, such as a seed.
     """
 
     index: int
@@ -70,25 +69,25 @@ class Record:
     problem: ItemError | None = None
 
     @property
-    def whole(self) -> bool:
-        """Whether everything that was asked for is there."""
+    def is_complete(self) -> bool:
+        """True if all requested outputs exist."""
         return self.status is ItemStatus.DONE and not self.failures
 
     @property
-    def from_refused(self) -> bool:
-        """Whether it was not sent because the model registry speaks against it."""
+    def is_refused_by_registry(self) -> bool:
+        """True if the item was not sent because the model registry reports issues."""
         return self.problem is not None and self.problem.kind == ValidationRefused.__name__
 
     @property
-    def from_misuse(self) -> bool:
-        """Whether the request itself was wrong, which was found before it was sent."""
+    def is_invalid(self) -> bool:
+        """True if the request was found to be invalid before it was sent."""
         return self.problem is not None and self.problem.kind in {
             ValidationRefused.__name__,
             ConfigurationError.__name__,
         }
 
-    def as_object(self) -> dict[str, Any]:
-        """Return the manifest's line as JSON has it."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return the manifest line as a JSON object."""
         problem = self.problem and {
             "class": self.problem.kind,
             "message": self.problem.message,
@@ -114,7 +113,7 @@ class Record:
 
 @attrs.frozen(kw_only=True)
 class Summary:
-    """All items' ends in numbers; `seconds` is the time of the whole run, `credits` None where nobody told any."""
+    """Totals of a run; `seconds` is its duration, `credits` is None if the provider reports none."""
 
     total: int
     statuses: Mapping[ItemStatus, int]
@@ -125,12 +124,12 @@ class Summary:
 
     @classmethod
     def of(cls, records: Iterable[Record], seconds: float) -> Self:
-        """Count."""
+        """Return the totals of these records."""
         records = tuple(records)
         charged = [record.credits for record in records if record.credits is not None]
         return cls(
             total=len(records),
-            statuses={fate: sum(record.status is fate for record in records) for fate in ItemStatus},
+            statuses={status: sum(record.status is status for record in records) for status in ItemStatus},
             partial=sum(bool(record.failures) for record in records),
             files=sum(len(record.files) for record in records),
             credits=sum(charged) if charged else None,
@@ -139,27 +138,29 @@ class Summary:
 
     @property
     def all_done(self) -> bool:
-        """Whether everything that was asked for is there."""
+        """True if all requested outputs exist."""
         return self.statuses[ItemStatus.DONE] == self.total and not self.partial
 
     def __str__(self) -> str:
-        words = {
+        labels = {
             ItemStatus.FAILED: "failed",
             ItemStatus.IN_DOUBT: "in doubt (may have been charged)",
             ItemStatus.INTERRUPTED: "left under way",
             ItemStatus.NOT_SUBMITTED: "not submitted",
         }
-        others = "".join(f", {self.statuses[fate]:,} {word}" for fate, word in words.items() if self.statuses[fate])
-        lacking = f", {self.partial:,} of those done lack an output" if self.partial else ""
+        rest = "".join(
+            f", {self.statuses[status]:,} {label}" for status, label in labels.items() if self.statuses[status]
+        )
+        incomplete = f", {self.partial:,} of those done lack an output" if self.partial else ""
         credits_ = f", {self.credits:,g} credits" if self.credits else ""
         return (
-            f"{self.statuses[ItemStatus.DONE]:,} of {self.total:,} done{others}{lacking}:"
+            f"{self.statuses[ItemStatus.DONE]:,} of {self.total:,} done{rest}{incomplete}:"
             f" {self.files:,} files{credits_}, in {duration(self.seconds)}"
         )
 
 
 def duration(seconds: float) -> str:
-    """Return a time in words as short as its length allows: `4.2 s`, `1:05 min`, `2:03:00 h`."""
+    """Return a duration as short text: `4.2 s`, `1:05 min`, `2:03:00 h`."""
     if seconds < 60:  # noqa: PLR2004 - a minute
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

@@ -1,4 +1,4 @@
-"""The command line as its users meet it: a process of its own."""
+"""Fixtures that run the command line in this process or in a process of its own."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def aiowery_command(
 
 @pytest.fixture
 def aiowery_process(tmp_path: Path) -> Iterator[Start]:
-    """Start `aiowery ...` in an empty directory, for tests that meddle with it; what a failed test leaves is ended."""
+    """Start `aiowery ...` in an empty directory, for tests that signal it; kill leftover processes at the end."""
     started: list[subprocess.Popen[str]] = []
 
     def start(*arguments: str) -> subprocess.Popen[str]:

@@ -1,4 +1,4 @@
-"""What goes wrong before, during and after: one clear message each, the right exit code, nothing paid is lost."""
+"""Failures before, during and after a run: one clear message, the right exit code, no paid result lost."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ROOM = 14_000  # bytes a file may have: less than any picture, more than the ma
 
 
 def _refused(ended: CompletedProcess[str], *words: str) -> None:
-    """The command refused: exit code 2, one message of ours on standard error, nothing on standard output."""
+    """Assert exit code 2, one message of aiowery on standard error, nothing on standard output."""
     assert ended.returncode == 2, ended.stderr
     assert ended.stdout == ""
     assert ended.stderr.startswith("aiowery: ")
@@ -38,10 +38,10 @@ def _refused(ended: CompletedProcess[str], *words: str) -> None:
         ("heading.csv", "prompt,mood\n", "holds no prompts"),
         ("wrong.tsv", "title\tmood\na\tb\n", "no column is named prompt"),
         ("latin.txt", b"caf\xe9\n", "not UTF-8 (line 1)"),
-        ("list.docx", "a\n", "unknown kind of file"),
+        ("list.docx", "a\n", "is of an unknown kind"),
     ],
 )
-def test_a_file_that_is_no_list_of_prompts_is_refused(
+def test_batch_with_an_invalid_file_exits_with_2(
     aiowery_command: Command, tmp_path: Path, name: str, content: str | bytes, words: str
 ) -> None:
     """A file that cannot be meant is named, and no directory is made for it."""
@@ -50,12 +50,12 @@ def test_a_file_that_is_no_list_of_prompts_is_refused(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_missing_file_is_named(aiowery_command: Command) -> None:
+def test_batch_with_a_missing_file_names_it(aiowery_command: Command) -> None:
     """A file that is not there ends the command at once."""
     _refused(aiowery_command("batch", "nowhere.txt", *_FAST), "cannot read nowhere.txt: No such file")
 
 
-def test_a_broken_line_is_named_and_the_others_run(
+def test_batch_with_a_broken_line_runs_the_other_lines(
     aiowery_command: Command, manifest: Manifest, tmp_path: Path
 ) -> None:
     """One bad line costs one item, under its number, and exit code 1."""
@@ -67,7 +67,7 @@ def test_a_broken_line_is_named_and_the_others_run(
     assert outcomes == {1: ("done", 1), 2: ("failed", 0), 3: ("done", 1)}
 
 
-def test_strict_sends_nothing_if_a_line_is_broken(aiowery_command: Command, tmp_path: Path) -> None:
+def test_strict_with_a_broken_line_sends_nothing(aiowery_command: Command, tmp_path: Path) -> None:
     """With --strict a bad line is found before anything is sent, and every one is named."""
     (tmp_path / "p.jsonl").write_text('{"prompt": "a"}\n{"prompt": \n[]\n')
     _refused(aiowery_command("batch", "p.jsonl", *_FAST, "--strict"), "nothing was sent", "line 2:", "line 3:")
@@ -75,17 +75,17 @@ def test_strict_sends_nothing_if_a_line_is_broken(aiowery_command: Command, tmp_
 
 
 @pytest.mark.parametrize("command", [("batch", "p.txt"), ("generate", "a cat")])
-def test_a_directory_that_cannot_be_written_is_found_before_sending(
+def test_commands_with_an_unwritable_out_send_nothing(
     aiowery_command: Command, tmp_path: Path, command: Sequence[str]
 ) -> None:
-    """A file in the way of the output directory is found before anything costs money."""
+    """A file in the place of the output directory is detected before anything is charged."""
     (tmp_path / "p.txt").write_text("a\n")
     (tmp_path / "out").write_text("in the way")
     _refused(aiowery_command(*command, *_FAST), "cannot write to out", "--out")
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="needs permissions that bind")
-def test_a_read_only_directory_is_found_before_sending(aiowery_command: Command, tmp_path: Path) -> None:
+def test_batch_with_a_read_only_out_sends_nothing(aiowery_command: Command, tmp_path: Path) -> None:
     """A directory without the right to write in is found before anything costs money."""
     (tmp_path / "p.txt").write_text("a\n")
     (tmp_path / "out").mkdir(mode=0o500)
@@ -93,23 +93,23 @@ def test_a_read_only_directory_is_found_before_sending(aiowery_command: Command,
 
 
 @pytest.mark.parametrize("command", [("batch", "p.txt"), ("generate", "a cat")])
-def test_without_a_key_both_ways_out_are_named(
+def test_commands_without_a_key_name_the_remedies(
     aiowery_command: Command, tmp_path: Path, command: Sequence[str]
 ) -> None:
-    """Who has no key learns where to put one and how to do without."""
+    """Without a key, the message names the environment variable and --sandbox."""
     (tmp_path / "p.txt").write_text("a\n")
     _refused(aiowery_command(*command, "--out", "out"), "WERYAI_API_KEY", "--sandbox")
 
 
 @pytest.mark.parametrize("path", ["~nosuchuser/a.png", "a\\u0000b.png"])
-def test_strict_names_a_path_that_cannot_be(aiowery_command: Command, tmp_path: Path, path: str) -> None:
+def test_strict_with_an_impossible_path_names_its_line(aiowery_command: Command, tmp_path: Path, path: str) -> None:
     """A line with a path that no system can have is a line that is wrong, not the end of the batch."""
     (tmp_path / "p.jsonl").write_text(f'{{"type": "image-upscale", "image_url": "{path}"}}\n')
     ended = aiowery_command("batch", "p.jsonl", *_FAST, "--strict", "--no-check")
     _refused(ended, "nothing was sent, because of --strict", "line 1: cannot read")
 
 
-def test_a_host_that_cannot_be_is_refused_before_sending(
+def test_batch_with_an_unencrypted_host_sends_nothing(
     aiowery_command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A key is not sent in the clear; nothing is left behind."""
@@ -124,22 +124,24 @@ def test_a_host_that_cannot_be_is_refused_before_sending(
     ("options", "words"),
     [
         (("--speed", "2"), "--speed works with --sandbox only"),
-        (("--sandbox", "--speed", "0"), "give a number above 0"),
-        (("--sandbox", "--speed", "-3"), "give a number above 0"),
-        (("--sandbox", "--speed", "nan"), "give a number above 0"),
+        (("--sandbox", "--speed", "0"), "--speed must be above 0"),
+        (("--sandbox", "--speed", "-3"), "--speed must be above 0"),
+        (("--sandbox", "--speed", "nan"), "--speed must be above 0"),
     ],
 )
-def test_a_speed_that_cannot_be_is_refused(aiowery_command: Command, options: Sequence[str], words: str) -> None:
+def test_generate_with_an_invalid_speed_exits_with_2(
+    aiowery_command: Command, options: Sequence[str], words: str
+) -> None:
     """The real service cannot be sped up, and time goes forward."""
     _refused(aiowery_command("generate", "a cat", "--out", "out", *options), words)
 
 
-def test_a_request_that_cannot_be_is_refused(aiowery_command: Command) -> None:
-    """What the contract rules out is told before anything is sent."""
+def test_generate_with_an_invalid_request_exits_with_2(aiowery_command: Command) -> None:
+    """A request that violates the contract is refused before anything is sent."""
     _refused(aiowery_command("generate", "x" * 2001, *_FAST), "TextToImage.prompt", "2000")
 
 
-def test_a_wrong_key_stops_the_batch(
+def test_batch_with_a_wrong_key_stops_submitting(
     aiowery_command: Command,
     manifest: Manifest,
     aiowery_sandbox: Sandbox,
@@ -153,12 +155,12 @@ def test_a_wrong_key_stops_the_batch(
     assert ended.returncode == 2, ended.stderr
     assert "the provider refused the key" in ended.stderr
     assert "sk-wrong" not in ended.stdout + ended.stderr
-    assert "100 remain that were not submitted" in ended.stdout
+    assert "100 were not submitted" in ended.stdout
     assert [line["outcome"] for line in manifest()] == ["not submitted"] * 100
     assert aiowery_sandbox.weryai.counters.posts <= 8
 
 
-def test_generate_with_a_wrong_key_is_exit_code_2(
+def test_generate_with_a_wrong_key_exits_with_2(
     aiowery_command: Command, aiowery_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A wrong key is wrong configuration."""
@@ -171,7 +173,7 @@ def test_generate_with_a_wrong_key_is_exit_code_2(
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs a limit on file sizes that raises")
-def test_a_full_disk_loses_neither_urls_nor_ids(aiowery_alone: Command, manifest: Manifest, tmp_path: Path) -> None:
+def test_batch_on_a_full_disk_keeps_urls_and_ids(aiowery_alone: Command, manifest: Manifest, tmp_path: Path) -> None:
     """When pictures cannot be saved, submitting stops and the manifest keeps where they are."""
     (tmp_path / "p.txt").write_text("".join(f"prompt {number}\n" for number in range(6)))
 

@@ -1,4 +1,4 @@
-"""BetterWaifu on the command line: one picture, a batch in line, models, credits, and what cannot be."""
+"""BetterWaifu on the command line: one picture, a sequential batch, models, credits, and invalid options."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from aiowery.sandbox import Sandbox
 
 
 @pytest.fixture
-def studio(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+def betterwaifu_sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
     """Run a sandbox that the v1-images edition finds through the environment."""
     with Sandbox(speed=100, keys=None) as sandbox:
         monkeypatch.setenv("BETTERWAIFU_BASE_URL", sandbox.url)
@@ -24,18 +24,20 @@ def studio(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
         yield sandbox
 
 
-def test_one_picture(aiowery_command: Command, studio: Sandbox, tmp_path: Path) -> None:
-    """What was wished for is what is asked for, and the file opens."""
-    wishes = ("--steps", "30", "--seed", "7", "--width", "512", "--height", "768", "--model", "plant-milk")
-    ended = aiowery_command("generate", "1girl, rain", "--provider", "betterwaifu", "--out", "out", *wishes)
+def test_generate_with_betterwaifu_saves_one_picture(
+    aiowery_command: Command, betterwaifu_sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """The options reach the provider, and the saved file opens."""
+    options = ("--steps", "30", "--seed", "7", "--width", "512", "--height", "768", "--model", "plant-milk")
+    ended = aiowery_command("generate", "1girl, rain", "--provider", "betterwaifu", "--out", "out", *options)
     assert (ended.returncode, ended.stdout) == (0, f"out{os.sep}1girl-rain.png\n"), ended.stderr
     with Image.open(tmp_path / "out" / "1girl-rain.png") as picture:
         assert picture.size == (341, 512)
-    (made,) = studio.betterwaifu.generations
+    (made,) = betterwaifu_sandbox.betterwaifu.generations
     assert (made.seed, made.spec.model) == (7, "plant-milk")
 
 
-def test_a_batch_in_line(aiowery_command: Command, tmp_path: Path) -> None:
+def test_batch_with_betterwaifu_runs_one_task_at_a_time(aiowery_command: Command, tmp_path: Path) -> None:
     """Four pictures of the jobs edition, one after the other with a rest between: all saved, with their facts."""
     (tmp_path / "p.txt").write_text("a\nb\nc\nd\n")
     arguments = ("--provider", "betterwaifu", "--edition", "jobs", "--model", "814910", "--sandbox", "--speed", "100")
@@ -50,18 +52,18 @@ def test_a_batch_in_line(aiowery_command: Command, tmp_path: Path) -> None:
     assert "credits" not in gallery.partition("</header>")[0].rpartition("<dl")[2]
 
 
-def test_run_knows_the_service_by_what_is_asked_for(aiowery_command: Command, studio: Sandbox) -> None:
+def test_run_without_provider_uses_the_one_of_the_type(aiowery_command: Command, betterwaifu_sandbox: Sandbox) -> None:
     """`run generate-image` needs no --provider."""
     ended = aiowery_command("run", "generate-image", "--set", "prompt=a cat", "--set", "cfg_scale=5.5")
     assert ended.returncode == 0, ended.stderr
-    assert ended.stdout.startswith(f"{studio.url}/images/")
+    assert ended.stdout.startswith(f"{betterwaifu_sandbox.url}/images/")
 
 
-def test_models_credits_and_status_of_the_jobs_edition(
-    aiowery_command: Command, studio: Sandbox, monkeypatch: pytest.MonkeyPatch
+def test_reads_of_the_jobs_edition_print_models_credits_and_status(
+    aiowery_command: Command, betterwaifu_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The reads of the edition that has them."""
-    monkeypatch.setenv("BETTERWAIFU_BASE_URL", studio.jobs_url)
+    monkeypatch.setenv("BETTERWAIFU_BASE_URL", betterwaifu_sandbox.jobs_url)
     edition = ("--provider", "betterwaifu", "--edition", "jobs")
     models = aiowery_command("models", *edition)
     assert "814910" in models.stdout, models.stderr
@@ -71,22 +73,22 @@ def test_models_credits_and_status_of_the_jobs_edition(
     assert (lost.returncode, "Generation not found" in lost.stderr) == (1, True)
 
 
-def test_models_of_the_other_edition_are_those_of_its_page(aiowery_command: Command) -> None:
-    """It has no list to ask for; no key is needed to see what is documented."""
+def test_models_of_the_images_edition_prints_the_documented_ones(aiowery_command: Command) -> None:
+    """The edition has no endpoint that lists models; the documented ones are shown without a key."""
     shown = aiowery_command("models", "--provider", "betterwaifu")
     assert "noobai-xl" in shown.stdout
     assert "realistic" in shown.stdout
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("generate", "x", "--out", "o", "--edition", "jobs"), "--edition belongs to --provider betterwaifu"),
         (("generate", "x", "--out", "o", "--queue-file", "f"), "--queue-file belongs to --provider betterwaifu"),
-        (("generate", "x", "--out", "o", "--steps", "30"), "--steps: text-to-image has nothing of the kind"),
+        (("generate", "x", "--out", "o", "--steps", "30"), "--steps: text-to-image has no such field"),
         (
             ("generate", "x", "--out", "o", "--provider", "betterwaifu", "--aspect-ratio", "1:1"),
-            "--aspect-ratio: generate-image has nothing of the kind",
+            "--aspect-ratio: generate-image has no such field",
         ),
         (("run", "music", "--provider", "betterwaifu"), "music is made by --provider weryai"),
         (
@@ -97,43 +99,45 @@ def test_models_of_the_other_edition_are_those_of_its_page(aiowery_command: Comm
         (("generate", "x", "--out", "o", "--provider", "midwaifu"), "weryai"),
     ],
 )
-def test_what_cannot_be_is_said_before_anything_is_sent(
-    aiowery_command: Command, arguments: tuple[str, ...], said: str, tmp_path: Path
+def test_commands_with_contradicting_options_send_nothing(
+    aiowery_command: Command, arguments: tuple[str, ...], message: str, tmp_path: Path
 ) -> None:
-    """Options that contradict each other, or mean nothing to what is asked for, are wrong use."""
+    """Options that contradict each other or do not apply to the request exit with 2."""
     (tmp_path / "p.txt").write_text("a\n")
     env = {name: value for name, value in os.environ.items() if not name.startswith("BETTERWAIFU")}
     ended = aiowery_command(*arguments, env={**env, "COLUMNS": "200"})
     assert ended.returncode == 2
-    assert said in ended.stderr + ended.stdout
+    assert message in ended.stderr + ended.stdout
 
 
 @pytest.mark.parametrize(
-    ("wishes", "said"),
+    ("options", "message"),
     [
         (("--model", "814910"), "names models by a slug"),
         (("--edition", "jobs", "--model", "noobai-xl"), "names models by number"),
         (("--steps", "10"), "takes 20 to 50"),
     ],
 )
-def test_what_the_edition_does_not_take_is_wrong_use(
-    aiowery_command: Command, wishes: tuple[str, ...], said: str
+def test_generate_with_values_unknown_to_the_edition_exits_with_2(
+    aiowery_command: Command, options: tuple[str, ...], message: str
 ) -> None:
     """The client refuses before anything is sent; the shell gets 2."""
-    ended = aiowery_command("generate", "x", "--out", "o", "--provider", "betterwaifu", "--sandbox", *wishes)
-    assert (ended.returncode, said in ended.stderr) == (2, True), ended.stderr
+    ended = aiowery_command("generate", "x", "--out", "o", "--provider", "betterwaifu", "--sandbox", *options)
+    assert (ended.returncode, message in ended.stderr) == (2, True), ended.stderr
 
 
-def test_a_line_says_when_it_goes_on_and_when_it_ends() -> None:
-    """While the lane rests, the next start takes the place of a speed that means nothing; the end is the lane's own."""
-    tally = Counts(30, done=2, queue=QueueTimes(next_in=42.0, ends_in=2400.0))
-    assert plain_line(tally) == "2/30: 28 queued, 0 running, 2 done, 0 failed, next in 42.0 s, 40:00 min left"
-    tally.queue = QueueTimes(next_in=0.0, ends_in=2400.0)
-    assert "next in" not in plain_line(tally)
+def test_plain_line_with_queue_times_shows_next_start_and_end() -> None:
+    """While the queue pauses, the line shows the next start instead of the rate; the end comes from the queue."""
+    counts = Counts(30, done=2, queue=QueueTimes(next_in=42.0, ends_in=2400.0))
+    assert plain_line(counts) == "2/30: 28 queued, 0 running, 2 done, 0 failed, next in 42.0 s, 40:00 min left"
+    counts.queue = QueueTimes(next_in=0.0, ends_in=2400.0)
+    assert "next in" not in plain_line(counts)
 
 
-def test_progress_shows_the_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Told from the first line on, before anything has ended."""
+def test_plain_progress_with_queue_times_shows_the_end(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The remaining time is shown from the first line on, before any item has finished."""
     now = 100.0
     monkeypatch.setattr("aiowery.cli.output.progress.time.monotonic", lambda: now)
     progress = PlainProgress()

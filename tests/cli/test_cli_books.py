@@ -1,4 +1,4 @@
-"""`aiowery ledger` and `aiowery doubts`: what a ledger tells, and how doubts are settled."""
+"""`aiowery ledger` and `aiowery doubts`: lists and details of entries, and the resolution of doubts."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ async def _filled(path: Path, prompts: Sequence[str]) -> None:
     await ledger.aclose()
 
 
-async def _called(path: Path, ref: str, task_id: str) -> None:
+async def _record_delivery(path: Path, submission_id: str, task_id: str) -> None:
     ledger = SqliteLedger(path)
     await ledger.open()
-    await ledger.record_delivery(ref, task_id)
+    await ledger.record_delivery(submission_id, task_id)
     await ledger.aclose()
 
 
@@ -57,14 +57,14 @@ async def _entry(path: Path, entry_id: int) -> Entry:
 
 
 @pytest.fixture
-def books(tmp_path: Path) -> Path:
+def ledger_file(tmp_path: Path) -> Path:
     """Make a ledger of five entries: done, in doubt, accepted and two new ones, of which one has an ill will."""
     path = tmp_path / ".aiowery.db"
     asyncio.run(_filled(path, ["a tabby", "a lost cat", "two cats", "=HYPERLINK(1)", "a \x1b[31mred\u202e cat"]))
     return path
 
 
-def test_the_list_shows_batches_and_entries(aiowery_command: Command, books: Path) -> None:
+def test_ledger_list_shows_batches_and_entries(aiowery_command: Command, ledger_file: Path) -> None:
     """All in numbers, then each with its state, ids and note; whatever a prompt holds, the terminal only shows it."""
     ended = aiowery_command("ledger", "list")
     assert ended.returncode == 0, ended.stderr
@@ -72,40 +72,42 @@ def test_the_list_shows_batches_and_entries(aiowery_command: Command, books: Pat
         assert word in ended.stdout
     assert "\x1b" not in ended.stdout
     assert "\u202e" not in ended.stdout
-    assert books.exists()
+    assert ledger_file.exists()
 
 
-def test_the_list_comes_in_pages(aiowery_command: Command, books: Path) -> None:
-    """It says how to go on, and going on shows the rest."""
+def test_ledger_list_with_limit_shows_the_next_page_command(aiowery_command: Command, ledger_file: Path) -> None:
+    """The first page names the command that shows the next one."""
     first = aiowery_command("ledger", "list", "--limit", "2", "--json")
     assert [json.loads(line)["id"] for line in first.stdout.splitlines()] == [1, 2]
     assert "--after 2" in first.stderr
     rest = aiowery_command("ledger", "list", "--after", "2", "--json")
     assert [json.loads(line)["id"] for line in rest.stdout.splitlines()] == [3, 4, 5]
     chosen = aiowery_command(
-        "ledger", "list", "--state", "in-doubt", "--batch", "cats", "--json", "--ledger", str(books)
+        "ledger", "list", "--state", "in-doubt", "--batch", "cats", "--json", "--ledger", str(ledger_file)
     )
     assert [json.loads(line)["id"] for line in chosen.stdout.splitlines()] == [2]
 
 
 @pytest.mark.parametrize(
-    ("entry_id", "said"),
+    ("entry_id", "message"),
     [
-        ("1", ("done: it ended well", "credits: 2", "0001-a.png", "url: https://cdn.example/1.png", "r1")),
+        ("1", ("done: it succeeded", "credits: 2", "0001-a.png", "url: https://cdn.example/1.png", "r1")),
         ("2", ("in doubt", "aiowery doubts adopt 2 TASK_ID", "aiowery doubts release 2", "aiowery doubts resubmit 2")),
         ("3", ("accepted", "t3, t4", "aiowery status t3")),
         ("4", ("new: it was not sent", "The next run of its batch sends it.")),
     ],
 )
-def test_one_entry_is_shown_whole(aiowery_command: Command, books: Path, entry_id: str, said: Sequence[str]) -> None:
-    """Everything that is known, and what can be done next."""
-    ended = aiowery_command("ledger", "show", entry_id, "--ledger", str(books.parent))
+def test_ledger_show_prints_details_and_next_steps(
+    aiowery_command: Command, ledger_file: Path, entry_id: str, message: Sequence[str]
+) -> None:
+    """All details and the possible next steps are printed."""
+    ended = aiowery_command("ledger", "show", entry_id, "--ledger", str(ledger_file.parent))
     assert ended.returncode == 0, ended.stderr
-    for words in said:
+    for words in message:
         assert words in ended.stdout
 
 
-def test_all_can_be_exported(aiowery_command: Command, books: Path, tmp_path: Path) -> None:
+def test_ledger_export_writes_all_entries(aiowery_command: Command, ledger_file: Path, tmp_path: Path) -> None:
     """As JSON lines, or as a table in which a prompt is never a formula."""
     lines = aiowery_command("ledger", "export").stdout.splitlines()
     assert [json.loads(line)["request"]["prompt"] for line in lines][:2] == ["a tabby", "a lost cat"]
@@ -115,56 +117,58 @@ def test_all_can_be_exported(aiowery_command: Command, books: Path, tmp_path: Pa
     assert [row["state"] for row in rows] == ["done", "in doubt", "accepted", "new", "new"]
     assert rows[3]["prompt"] == "'=HYPERLINK(1)"
     assert rows[0]["sent_at"].startswith("2026-09-")
-    refused = aiowery_command("ledger", "export", "--out", str(books))
+    refused = aiowery_command("ledger", "export", "--out", str(ledger_file))
     assert refused.returncode == 2
     assert "the ledger itself" in refused.stderr
 
 
-def test_doubts_have_an_exit_code_of_their_own(aiowery_command: Command, books: Path) -> None:
-    """3 while there are any, with the ways out; 0 afterwards."""
+def test_doubts_list_with_doubts_exits_with_3(aiowery_command: Command, ledger_file: Path) -> None:
+    """The exit code is 3 while there are doubts, with the next steps; 0 afterwards."""
     ended = aiowery_command("doubts", "list")
     assert ended.returncode == 3
     assert "a lost cat" in ended.stdout
     assert "call history" in ended.stdout
     adopted = aiowery_command("doubts", "adopt", "2", "t2")
     assert adopted.returncode == 0, adopted.stderr
-    entry = asyncio.run(_entry(books, 2))
+    entry = asyncio.run(_entry(ledger_file, 2))
     assert (entry.state, entry.task_ids) == (State.ACCEPTED, ("t2",))
     ended = aiowery_command("doubts", "list")
     assert (ended.returncode, ended.stdout) == (0, "Nothing is in doubt.\n")
 
 
-def test_a_doubt_shows_the_tasks_that_the_provider_named(aiowery_command: Command, books: Path) -> None:
+def test_doubts_list_after_a_delivery_shows_the_named_task(aiowery_command: Command, ledger_file: Path) -> None:
     """A hint proves nothing, and is the best that there is; without one there is no such column."""
     assert "named by the provider" not in aiowery_command("doubts", "list").stdout
-    asyncio.run(_called(books, "ref2", "task_called"))
+    asyncio.run(_record_delivery(ledger_file, "ref2", "task_called"))
     listed, shown = aiowery_command("doubts", "list"), aiowery_command("ledger", "show", "2")
     assert listed.returncode == 3
     assert "by the next run of their batch" in listed.stdout
     assert "task_called" in listed.stdout
     assert "named by the provider: task_called" in shown.stdout
-    (told,) = map(json.loads, aiowery_command("doubts", "list", "--json").stdout.splitlines())
-    assert told["named"] == ["task_called"]
+    (printed,) = map(json.loads, aiowery_command("doubts", "list", "--json").stdout.splitlines())
+    assert printed["named"] == ["task_called"]
 
 
-def test_a_second_charge_is_shown(aiowery_command: Command, books: Path) -> None:
+def test_ledger_list_after_a_late_acceptance_shows_the_task(aiowery_command: Command, ledger_file: Path) -> None:
     """Released, and then accepted after all: the list, the entry and the export name the task."""
     aiowery_command("doubts", "release", "2")
-    asyncio.run(_called(books, "ref2", "task_late"))
+    asyncio.run(_record_delivery(ledger_file, "ref2", "task_late"))
     for arguments in (("list",), ("show", "2"), ("export",), ("export", "--format", "csv")):
         assert "task_late" in aiowery_command("ledger", *arguments).stdout, arguments
 
 
-def test_a_released_doubt_is_new(aiowery_command: Command, books: Path) -> None:
-    """It says that the next run sends it; nothing is sent now."""
+def test_doubts_release_makes_the_entry_new(aiowery_command: Command, ledger_file: Path) -> None:
+    """The message says that the next run sends the request; nothing is sent now."""
     released = aiowery_command("doubts", "release", "2")
     assert released.returncode == 0, released.stderr
     assert "the next run of batch 'cats' sends it" in released.stdout
-    assert asyncio.run(_entry(books, 2)).state is State.NEW
+    assert asyncio.run(_entry(ledger_file, 2)).state is State.NEW
 
 
-def test_a_doubt_is_sent_again_on_demand(aiowery_command: Command, aiowery_sandbox: Sandbox, tmp_path: Path) -> None:
-    """Resubmit sends it at once, waits, and prints what it brings."""
+def test_doubts_resubmit_sends_the_request_again(
+    aiowery_command: Command, aiowery_sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """Resubmit sends the request now, waits, and prints its outputs."""
     (tmp_path / "p.txt").write_text("a cat\n")
     aiowery_sandbox.inject(Fault(faults.LostAnswer(0.2), on="submit", times=1))
     assert aiowery_command("batch", "p.txt", "--out", "out").returncode == 3
@@ -177,28 +181,28 @@ def test_a_doubt_is_sent_again_on_demand(aiowery_command: Command, aiowery_sandb
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "message"),
     [
-        (("ledger", "show", "99"), 2, "entry 99 is not there"),
+        (("ledger", "show", "99"), 2, "there is no entry 99; aiowery ledger list shows the entries"),
         (("ledger", "show", "0"), 2, "Must be >= 1"),
-        (("ledger", "list", "--batch", "dogs"), 2, "no batch is called 'dogs'"),
+        (("ledger", "list", "--batch", "dogs"), 2, "there is no batch 'dogs'"),
         (("doubts", "adopt", "1", "t"), 1, "not in doubt"),
         (("doubts", "adopt", "2"), 2, "name the task ids"),
-        (("doubts", "adopt", "2", ""), 2, "no task id"),
+        (("doubts", "adopt", "2", ""), 2, "is not a task id"),
         (("doubts", "release", "2", "3"), 1, "not in doubt"),
         (("doubts", "release"), 2, "name the entries"),
         (("doubts", "resubmit", "2", "--sandbox"), 2, "leave it out"),
         (("ledger", "list", "--ledger", "missing.db"), 2, "there is no ledger missing.db"),
-        (("ledger", "list", "--ledger", "notes.txt"), 2, "is no ledger"),
+        (("ledger", "list", "--ledger", "notes.txt"), 2, "is not a ledger"),
     ],
 )
-def test_wrong_use_changes_nothing(
-    aiowery_command: Command, books: Path, arguments: Sequence[str], code: int, said: str
+def test_ledger_commands_with_invalid_arguments_change_nothing(
+    aiowery_command: Command, ledger_file: Path, arguments: Sequence[str], code: int, message: str
 ) -> None:
-    """One message with the way out; looking for a ledger makes none, and all doubts are as they were."""
-    (books.parent / "notes.txt").write_text("my notes")
+    """One message names the remedy; no ledger is created, and all doubts stay unchanged."""
+    (ledger_file.parent / "notes.txt").write_text("my notes")
     ended = aiowery_command(*arguments)
     assert ended.returncode == code
-    assert said in ended.stderr + ended.stdout
-    assert not (books.parent / "missing.db").exists()
-    assert asyncio.run(_entry(books, 2)).state is State.IN_DOUBT
+    assert message in ended.stderr + ended.stdout
+    assert not (ledger_file.parent / "missing.db").exists()
+    assert asyncio.run(_entry(ledger_file, 2)).state is State.IN_DOUBT

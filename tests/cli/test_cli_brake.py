@@ -1,4 +1,4 @@
-"""`aiowery batch` behind a hop that answers every POST itself: it pauses, probes, and ends with 3."""
+"""`aiowery batch` behind a proxy that responds to every POST itself: it pauses, probes, and ends with 3."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from aiowery import PollPolicy, RetryPolicy, WeryAI
 from aiowery.sandbox import Fault, Sandbox, faults
 
-Here = Callable[..., "CompletedProcess[str]"]
+Command = Callable[..., "CompletedProcess[str]"]
 Manifest = Callable[[], Sequence[dict[str, Any]]]
 
 
@@ -29,7 +29,7 @@ def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def batch(tmp_path: Path, aiowery_command: Here) -> Callable[..., CompletedProcess[str]]:
+def batch(tmp_path: Path, aiowery_command: Command) -> Callable[..., CompletedProcess[str]]:
     """Run a batch of 24 prompts in this process."""
     (tmp_path / "cats.txt").write_text("".join(f"cat {number}\n" for number in range(24)))
     return lambda *options: aiowery_command("batch", "cats.txt", "--out", "out", "--no-check", "--yes", *options)
@@ -40,42 +40,44 @@ def charged(sandbox: Sandbox) -> int:
     return 10_000 - sandbox.weryai.credits
 
 
-def fates(lines: Sequence[dict[str, Any]]) -> Counter[str]:
+def outcomes(lines: Sequence[dict[str, Any]]) -> Counter[str]:
     """Count how the items ended."""
     return Counter(line["outcome"] for line in lines)
 
 
-def test_a_hop_that_answers_by_itself_gets_a_few_and_a_later_run_sends_the_rest(
-    batch: Here, manifest: Manifest, aiowery_sandbox: Sandbox
+def test_batch_behind_a_broken_proxy_stops_and_resumes_later(
+    batch: Command, manifest: Manifest, aiowery_sandbox: Sandbox
 ) -> None:
-    """At most six of 24 and three probes; exit code 3, and the same command again sends what is unsent, once."""
+    """Six to nine of 24 items are sent, with three probes; the same command again sends the unsent ones once."""
     aiowery_sandbox.inject(Fault(faults.NotJson(), on="submit"))
     ended = batch()
-    doubts = fates(manifest())["in_doubt"]
+    doubts = outcomes(manifest())["in_doubt"]
     assert ended.returncode == 3, ended.stderr
     assert 6 <= doubts <= 9
     assert charged(aiowery_sandbox) == doubts
-    assert fates(manifest()) == {"in_doubt": doubts, "not submitted": 24 - doubts}
+    assert outcomes(manifest()) == {"in_doubt": doubts, "not submitted": 24 - doubts}
     assert ended.stderr.count("Submitting pauses: the last 3 submissions had no clear answer") == 4
-    assert "The provider is asked again in 0.1 s." in ended.stderr
+    assert "The next probe is sent in 0.1 s." in ended.stderr
     assert "Nothing more is submitted: 3 probes failed" in ended.stderr
     assert "Stopped early: 3 probes failed" in ended.stdout
-    unsent = f"{24 - doubts} remain that were not submitted and cost nothing. The same command again goes on with them."
+    unsent = f"{24 - doubts} were not submitted and cost nothing. Run the same command again to send them."
     assert unsent in ended.stdout
     assert "aiowery doubts list" in ended.stdout
     aiowery_sandbox._script._lines.clear()
     again = batch()
     assert again.returncode == 3, again.stderr  # the doubts wait for a decision
-    assert fates(manifest()) == {"in_doubt": doubts, "done": 24 - doubts}
+    assert outcomes(manifest()) == {"in_doubt": doubts, "done": 24 - doubts}
     assert charged(aiowery_sandbox) == 24
 
 
-def test_a_hop_that_recovers_costs_a_pause(batch: Here, manifest: Manifest, aiowery_sandbox: Sandbox) -> None:
-    """The batch waits, says when it goes on, and is done; --json tells both."""
+def test_batch_behind_a_recovering_proxy_pauses_and_finishes(
+    batch: Command, manifest: Manifest, aiowery_sandbox: Sandbox
+) -> None:
+    """The batch waits, resumes and finishes; --json reports the pause and its end."""
     aiowery_sandbox.inject(Fault(faults.NotJson(), on="submit", times=2))
     ended = batch("--json", "--max-doubts", "2", "--in-flight", "1", "--limit", "8")
-    assert fates(manifest()) == {"in_doubt": 2, "done": 6}, ended.stderr
-    assert ended.stderr.count("Submitting pauses") == ended.stderr.count("Submitting goes on.") == 1
+    assert outcomes(manifest()) == {"in_doubt": 2, "done": 6}, ended.stderr
+    assert ended.stderr.count("Submitting pauses") == ended.stderr.count("Submitting resumes.") == 1
     events = [json.loads(line) for line in ended.stdout.splitlines()]
     paused = next(event for event in events if event["event"] == "paused")
     assert paused["failed_probes"] == 0
@@ -86,19 +88,17 @@ def test_a_hop_that_recovers_costs_a_pause(batch: Here, manifest: Manifest, aiow
     assert charged(aiowery_sandbox) == 8
 
 
-def test_without_a_single_doubt_in_the_ledger_it_ends_with_3_too(
-    batch: Here, manifest: Manifest, aiowery_sandbox: Sandbox
-) -> None:
-    """Pages that the verdict calls refusals stop a batch likewise, and what was accepted before is saved."""
+def test_batch_with_redirected_posts_exits_with_3(batch: Command, manifest: Manifest, aiowery_sandbox: Sandbox) -> None:
+    """Responses classified as refusals stop a batch too, without a doubt in the ledger."""
     aiowery_sandbox.inject(Fault(faults.Redirect("https://elsewhere.example"), on="submit"))
     ended = batch("--max-doubts", "1")
     assert ended.returncode == 3, ended.stderr
     assert "3 probes failed" in ended.stdout
-    assert fates(manifest())["not submitted"] >= 14
+    assert outcomes(manifest())["not submitted"] >= 14
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "many"])
-def test_a_limit_that_makes_no_sense_is_refused(batch: Here, value: str, tmp_path: Path) -> None:
+def test_batch_with_invalid_max_doubts_creates_nothing(batch: Command, value: str, tmp_path: Path) -> None:
     """Before anything is made or sent."""
     assert batch("--max-doubts", value).returncode == 2
     assert not (tmp_path / "out").exists()

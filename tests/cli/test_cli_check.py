@@ -1,4 +1,4 @@
-"""The model registry is asked before money is spent: its objections, the way past them, and its absence."""
+"""The check against the model registry: its issues, --no-check, and a missing registry."""
 
 from __future__ import annotations
 
@@ -62,8 +62,10 @@ def no_registry(aiowery_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sa
         ("run", "text-to-image", "--set", "prompt=a cat", "--set", "aspect_ratio=7:1", "--set", "image_number=3"),
     ],
 )
-def test_an_objection_refuses_the_request(aiowery_command: Command, registry: Sandbox, command: Sequence[str]) -> None:
-    """Field, value, what the registry says and the way past it are in one message; nothing is sent."""
+def test_commands_with_a_registry_issue_send_nothing(
+    aiowery_command: Command, registry: Sandbox, command: Sequence[str]
+) -> None:
+    """One message holds field, value, accepted values and --no-check; nothing is sent."""
     ended = aiowery_command(*command, "--out", "out")
     assert (ended.returncode, ended.stdout) == (2, "")
     (line,) = ended.stderr.splitlines()
@@ -73,17 +75,17 @@ def test_an_objection_refuses_the_request(aiowery_command: Command, registry: Sa
 
 
 @pytest.mark.usefixtures("registry")
-def test_no_check_sends_it_anyway(aiowery_command: Command) -> None:
-    """The provider decides if the user wants it to."""
+def test_generate_with_no_check_sends_despite_issues(aiowery_command: Command) -> None:
+    """With --no-check, the provider decides."""
     ended = aiowery_command("generate", "a cat", "--image-number", "3", "--no-check", "--out", "out")
     assert ended.returncode == 0, ended.stderr
     assert len(ended.stdout.splitlines()) == 3
 
 
-def test_in_a_batch_the_others_go_on(
+def test_batch_with_a_registry_issue_runs_the_other_items(
     aiowery_command: Command, registry: Sandbox, manifest: Manifest, tmp_path: Path
 ) -> None:
-    """What the registry is against becomes a record with the reason, which is told; it costs nothing."""
+    """A request with an issue becomes a record with the reason, which is printed; it costs nothing."""
     (tmp_path / "p.csv").write_text("prompt,aspect ratio\na,1:1\nb,7:1\nc,16:9\n")
     ended = aiowery_command("batch", "p.csv", "--out", "out")
     assert ended.returncode == 1, ended.stderr
@@ -94,7 +96,9 @@ def test_in_a_batch_the_others_go_on(
     assert registry.weryai.counters.posts == 2
 
 
-def test_strict_sends_nothing_against_an_objection(aiowery_command: Command, registry: Sandbox, tmp_path: Path) -> None:
+def test_strict_with_a_registry_issue_sends_nothing(
+    aiowery_command: Command, registry: Sandbox, tmp_path: Path
+) -> None:
     """With --strict, objections and files that cannot be sent hold back the whole batch, each named by its line."""
     lines = [
         {"prompt": "a"},
@@ -110,8 +114,10 @@ def test_strict_sends_nothing_against_an_objection(aiowery_command: Command, reg
     assert registry.weryai.counters.posts == 0
 
 
-def test_a_model_that_is_not_listed_is_told_once(aiowery_command: Command, registry: Sandbox, tmp_path: Path) -> None:
-    """What the registry does not know goes out, with one note for all of it."""
+def test_batch_with_an_unlisted_model_prints_one_note(
+    aiowery_command: Command, registry: Sandbox, tmp_path: Path
+) -> None:
+    """Requests for an unlisted model are sent, with one note for all of them."""
     (tmp_path / "p.txt").write_text("a\nb\nc\n")
     ended = aiowery_command("batch", "p.txt", "--out", "out", "--model", "GPT_IMAGE_2")
     assert ended.returncode == 0, ended.stderr
@@ -123,7 +129,7 @@ def test_a_model_that_is_not_listed_is_told_once(aiowery_command: Command, regis
 
 @pytest.mark.usefixtures("no_registry")
 @pytest.mark.parametrize("verbose", [(), ("-v",)])
-def test_without_a_registry_everything_goes_on(
+def test_batch_without_a_registry_prints_one_note_and_runs(
     aiowery_command: Command, tmp_path: Path, verbose: Sequence[str]
 ) -> None:
     """A registry that is down is one line on standard error, not one for each request, and no reason to stop."""
@@ -137,8 +143,8 @@ def test_without_a_registry_everything_goes_on(
 
 
 @pytest.mark.usefixtures("no_registry")
-def test_no_check_does_not_ask(aiowery_command: Command) -> None:
-    """Who wants no check hears nothing of a registry that is down."""
+def test_generate_with_no_check_does_not_read_the_registry(aiowery_command: Command) -> None:
+    """With --no-check, nothing is printed about a registry that is down."""
     ended = aiowery_command("generate", "a cat", "--out", "out", "--no-check")
     assert ended.returncode == 0
     assert "registry" not in ended.stderr

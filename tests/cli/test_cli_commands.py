@@ -24,7 +24,7 @@ Manifest = Callable[[], Sequence[dict[str, Any]]]
 _FAST = ("--sandbox", "--speed", "200")
 
 
-def test_generate_saves_pictures_and_prints_where(aiowery_command: Command, tmp_path: Path) -> None:
+def test_generate_saves_pictures_and_prints_paths(aiowery_command: Command, tmp_path: Path) -> None:
     """One prompt becomes pictures of the wanted shape, named by the prompt, their paths on standard output."""
     ended = aiowery_command(
         "generate", "A tabby, on a windowsill!", *_FAST, "--out", "out", "--image-number", "2", "--aspect-ratio", "16:9"
@@ -36,13 +36,13 @@ def test_generate_saves_pictures_and_prints_where(aiowery_command: Command, tmp_
             assert picture.width > picture.height
 
 
-def test_generate_overwrites_nothing(aiowery_command: Command) -> None:
+def test_generate_repeated_overwrites_nothing(aiowery_command: Command) -> None:
     """The same prompt again is another picture beside the first."""
     paths = [aiowery_command("generate", "A tabby", *_FAST, "--out", "out").stdout.strip() for _ in range(2)]
     assert paths == ["out/a-tabby.png", "out/a-tabby-no2.png"]
 
 
-def test_generate_tells_why_it_failed(aiowery_command: Command) -> None:
+def test_generate_failed_prints_reason_and_task_id(aiowery_command: Command) -> None:
     """A failure is exit code 1, with the provider's reason and the task id."""
     ended = aiowery_command("generate", "no [[fail]]", *_FAST, "--out", "out")
     assert ended.returncode == 1
@@ -51,7 +51,7 @@ def test_generate_tells_why_it_failed(aiowery_command: Command) -> None:
     assert "task ids: task_" in ended.stderr
 
 
-def test_batch_leaves_pictures_manifest_and_gallery(
+def test_batch_writes_pictures_manifest_and_gallery(
     aiowery_command: Command, manifest: Manifest, tmp_path: Path
 ) -> None:
     """Every prompt ends with one line in the manifest and a picture that opens; the ids' file is gone."""
@@ -76,7 +76,7 @@ def test_batch_leaves_pictures_manifest_and_gallery(
             picture.load()
 
 
-def test_batch_takes_all_types_mixed(aiowery_command: Command, manifest: Manifest, tmp_path: Path) -> None:
+def test_batch_with_mixed_types_saves_each_kind(aiowery_command: Command, manifest: Manifest, tmp_path: Path) -> None:
     """One file may ask for anything: each output has the ending of its kind, words are files too."""
     Image.new("RGB", (64, 48), "teal").save(tmp_path / "photo.png")
     lines = [
@@ -106,7 +106,7 @@ def test_batch_takes_all_types_mixed(aiowery_command: Command, manifest: Manifes
     assert {path.name for path in (tmp_path / "out").iterdir()} == {*named, "manifest.jsonl", "gallery.html"}
 
 
-def test_a_table_may_name_types(aiowery_command: Command, manifest: Manifest, tmp_path: Path) -> None:
+def test_batch_with_a_type_column_mixes_types(aiowery_command: Command, manifest: Manifest, tmp_path: Path) -> None:
     """A CSV file with a type column mixes types; cells are read by each type's own fields."""
     (tmp_path / "p.csv").write_text(
         "type,prompt,duration,text,messages,image size\ntext-to-video,a fox,5,,,\ntext-to-audio,,,Hello,,\n"
@@ -117,10 +117,10 @@ def test_a_table_may_name_types(aiowery_command: Command, manifest: Manifest, tm
     video, _, chat = (line["request"] for line in sorted(manifest(), key=lambda line: line["index"]))
     assert video["duration"] == 5
     assert chat["messages"] == [{"role": "user", "content": "Good day"}]
-    assert chat["model"] != "WERYAI_VIDEO_1_0"  # the options speak of pictures and videos
+    assert chat["model"] != "WERYAI_VIDEO_1_0"  # the options apply to pictures and videos only
 
 
-def test_batch_reads_standard_input_and_tells_events(aiowery_alone: Command, manifest: Manifest) -> None:
+def test_batch_from_standard_input_with_json_prints_events(aiowery_alone: Command, manifest: Manifest) -> None:
     """With --json, standard output is nothing but events, the manifest's lines among them."""
     prompts = '{"prompt": "a", "image_number": 2}\n{"prompt": "b [[fail]]"}\n'
     ended = aiowery_alone("batch", "-", *_FAST, "--out", "out", "--json", input=prompts)
@@ -128,13 +128,13 @@ def test_batch_reads_standard_input_and_tells_events(aiowery_alone: Command, man
     events = [json.loads(line) for line in ended.stdout.splitlines()]
     assert events[0] == {"event": "started", "total": 2}
     assert [event["event"] for event in events].count("accepted") == 2
-    told = [{k: v for k, v in event.items() if k != "event"} for event in events if event["event"] == "ended"]
-    assert [{**line, "batch": "standard input"} for line in told] == manifest()
+    printed = [{k: v for k, v in event.items() if k != "event"} for event in events if event["event"] == "ended"]
+    assert [{**line, "batch": "standard input"} for line in printed] == manifest()
     assert (events[-1]["done"], events[-1]["failed"], events[-1]["exit_code"]) == (1, 1, 1)
 
 
-def test_batch_takes_options_as_defaults(aiowery_command: Command, manifest: Manifest, tmp_path: Path) -> None:
-    """--model and its like fill what the lines leave out; --limit takes the first lines only."""
+def test_batch_with_options_uses_them_as_defaults(aiowery_command: Command, manifest: Manifest, tmp_path: Path) -> None:
+    """--model and similar options fill missing fields; --limit takes the first lines only."""
     (tmp_path / "p.txt").write_text("a\nb\nc\n")
     ended = aiowery_command(
         "batch", "p.txt", *_FAST, "--out", "out", "--limit", "2", "--model", "GPT_IMAGE_2", "--in-flight", "1"
@@ -143,7 +143,9 @@ def test_batch_takes_options_as_defaults(aiowery_command: Command, manifest: Man
     assert [line["request"]["model"] for line in manifest()] == ["GPT_IMAGE_2"] * 2
 
 
-def test_batch_sets_an_earlier_batch_aside(aiowery_command: Command, manifest: Manifest, tmp_path: Path) -> None:
+def test_batch_into_a_used_directory_moves_the_earlier_files(
+    aiowery_command: Command, manifest: Manifest, tmp_path: Path
+) -> None:
     """A second batch into the same directory overwrites neither pictures nor manifest of the first."""
     (tmp_path / "p.txt").write_text("a cat\n")
     for _ in range(2):
@@ -156,25 +158,25 @@ def test_batch_sets_an_earlier_batch_aside(aiowery_command: Command, manifest: M
     assert len(manifest()) == 1
 
 
-def test_the_examples_are_good_prompts(aiowery_command: Command, manifest: Manifest) -> None:
-    """The prompts that come with the package run through, and are enough for a look at a gallery."""
+def test_batch_of_the_examples_succeeds(aiowery_command: Command, manifest: Manifest) -> None:
+    """The example prompts succeed, and are numerous enough for a gallery."""
     examples = Path(__file__).parents[2] / "examples" / "prompts.txt"
     ended = aiowery_command("batch", str(examples), *_FAST, "--out", "out")
     assert ended.returncode == 0, ended.stderr
     assert len({line["request"]["prompt"] for line in manifest()}) >= 24
 
 
-def test_status_and_balance_ask_the_service(aiowery_command: Command, aiowery_sandbox: Sandbox) -> None:
-    """Both speak to the host and with the key of the environment."""
+def test_status_and_balance_use_the_environment(aiowery_command: Command, aiowery_sandbox: Sandbox) -> None:
+    """Both commands use the host and the key of the environment."""
     assert aiowery_command("balance").stdout == "10000\n"
     ended = aiowery_command("status", "task_unknown")
     assert ended.returncode == 1
     assert ended.stderr.startswith("aiowery: ")
     aiowery_sandbox.weryai.submit(_order("a cat"))
     task = aiowery_sandbox.weryai.tasks[0]
-    told = aiowery_command("status", task.id)
-    assert told.returncode == 0
-    assert told.stdout.startswith(f"{task.id}: ")
+    printed = aiowery_command("status", task.id)
+    assert printed.returncode == 0
+    assert printed.stdout.startswith(f"{task.id}: ")
 
 
 def _order(prompt: str) -> Any:
@@ -184,25 +186,25 @@ def _order(prompt: str) -> Any:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_sandbox_serves_until_it_is_told_to_end(
+def test_sandbox_after_a_signal_ends_cleanly(
     aiowery_process: Callable[..., Popen[str]], aiowery_command: Command, number: signal.Signals
 ) -> None:
-    """`aiowery sandbox` says how to point a client at it, which then works, and ends cleanly."""
+    """`aiowery sandbox` prints working settings for a client, and ends cleanly after the signal."""
     server = aiowery_process("sandbox", "--port", "0", "--speed", "100")
     assert server.stdout is not None
-    told = [server.stdout.readline() for _ in range(8)]
-    exports = (line.removeprefix("  export ").strip() for line in told if "export" in line)
+    printed = [server.stdout.readline() for _ in range(8)]
+    exports = (line.removeprefix("  export ").strip() for line in printed if "export" in line)
     settings = dict(line.split("=", 1) for line in exports)
     keys_and_urls = {f"{name}_{what}" for name in ("WERYAI", "BETTERWAIFU") for what in ("BASE_URL", "API_KEY")}
     assert settings.keys() == {*keys_and_urls, "AIOWERY_SANDBOX_SPEED"}
     ended = aiowery_command("balance", env={**os.environ, **settings})
     server.send_signal(number)
-    rest, complaint = server.communicate(timeout=10)
+    rest, errors = server.communicate(timeout=10)
     assert ended.stdout == "10000\n", ended.stderr
-    assert (server.returncode, rest, complaint) == (0, "", "")
+    assert (server.returncode, rest, errors) == (0, "", "")
 
 
-def test_sandbox_needs_a_free_port(aiowery_command: Command, aiowery_sandbox: Sandbox) -> None:
+def test_sandbox_on_a_used_port_exits_with_2(aiowery_command: Command, aiowery_sandbox: Sandbox) -> None:
     """A port in use is a clear message."""
     port = aiowery_sandbox.url.rpartition(":")[2]
     ended = aiowery_command("sandbox", "--port", port)
@@ -210,13 +212,13 @@ def test_sandbox_needs_a_free_port(aiowery_command: Command, aiowery_sandbox: Sa
     assert f"cannot listen on port {port}" in ended.stderr
 
 
-def test_version_is_the_package_s(aiowery_command: Command) -> None:
+def test_version_prints_the_package_version(aiowery_command: Command) -> None:
     """`--version` prints the version and nothing else."""
     ended = aiowery_command("--version")
     assert (ended.returncode, ended.stdout) == (0, f"{__version__}\n")
 
 
-def test_help_says_what_each_shape_is_good_for(aiowery_command: Command) -> None:
+def test_batch_help_lists_the_use_of_each_aspect_ratio(aiowery_command: Command) -> None:
     """The uses of the aspect ratios are in the help page; every option has a line."""
     text = " ".join(aiowery_command("batch", "--help").stdout.replace("│", " ").split())
     for ratio, use in ASPECT_RATIOS.items():
@@ -232,8 +234,8 @@ def test_help_says_what_each_shape_is_good_for(aiowery_command: Command) -> None
         (("batch", "p.txt", "--out", "o", "--nonsense"), "--nonsense"),
     ],
 )
-def test_wrong_use_is_exit_code_2(aiowery_command: Command, arguments: Sequence[str], words: str) -> None:
-    """What the command line cannot understand is refused on standard error."""
+def test_commands_not_understood_exit_with_2(aiowery_command: Command, arguments: Sequence[str], words: str) -> None:
+    """Arguments that cannot be parsed are refused on standard error."""
     ended = aiowery_command(*arguments)
     assert ended.returncode == 2
     assert words in ended.stderr
@@ -251,12 +253,12 @@ _WITHOUT = "import sys; sys.modules[{0!r}] = None; from aiowery.__main__ import 
         ("PIL", "sandbox", ("sandbox",)),
     ],
 )
-def test_a_missing_extra_is_named(tmp_path: Path, missing: str, extra: str, arguments: Sequence[str]) -> None:
-    """Without an extra's packages the command says in one line how to get them."""
+def test_commands_without_an_extra_name_it(tmp_path: Path, missing: str, extra: str, arguments: Sequence[str]) -> None:
+    """Without an extra's packages the command prints one line with the install command."""
     with Popen(
         [sys.executable, "-c", _WITHOUT.format(missing), *arguments], cwd=tmp_path, stderr=PIPE, text=True
     ) as process:
-        _, said = process.communicate(timeout=20)
+        _, message = process.communicate(timeout=20)
     assert process.returncode == 2
-    assert f"pip install 'aiowery[{extra}]'" in said
-    assert len(said.splitlines()) == 1
+    assert f"pip install 'aiowery[{extra}]'" in message
+    assert len(message.splitlines()) == 1

@@ -1,4 +1,4 @@
-"""Durable batches on the command line: the same command again goes on where it was, whatever ended it."""
+"""Durable batches on the command line: the same command again resumes an ended run."""
 
 from __future__ import annotations
 
@@ -35,34 +35,34 @@ def charged(sandbox: Sandbox) -> int:
     return 10_000 - sandbox.weryai.credits
 
 
-def fates(lines: Sequence[dict[str, Any]]) -> Counter[str]:
+def outcomes(lines: Sequence[dict[str, Any]]) -> Counter[str]:
     """Count how the items ended."""
     return Counter(line["outcome"] for line in lines)
 
 
-def test_the_same_command_again_sends_nothing(
+def test_batch_repeated_sends_nothing(
     aiowery_command: Command, manifest: Manifest, aiowery_sandbox: Sandbox, cats: Path, tmp_path: Path
 ) -> None:
-    """Done is done: no credit, no download, and a manifest and a gallery that hold everything."""
+    """A finished batch costs no credit and no download; manifest and gallery are complete."""
     first = aiowery_command("batch", "cats.txt", "--out", "out")
     assert first.returncode == 0, first.stderr
     pictures = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*.png")}
-    told = {line["index"]: line["files"] for line in manifest()}
+    printed = {line["index"]: line["files"] for line in manifest()}
     again = aiowery_command("batch", "cats.txt", "--out", "out", "--gallery", "--price-per-credit", "0.05")
     assert again.returncode == 0, again.stderr
-    assert "12 had come to their end before, and were not sent again." in again.stdout
+    assert "12 were finished before, and were not sent again." in again.stdout
     assert "12 credits (0.60 at 0.05 each)" in again.stdout
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*.png")} == pictures
-    assert {line["index"]: line["files"] for line in manifest()} == told
+    assert {line["index"]: line["files"] for line in manifest()} == printed
     assert (tmp_path / "out" / "gallery.html").exists()
     assert charged(aiowery_sandbox) == 12
     assert cats.exists()
 
 
-def test_a_missing_file_is_fetched_again_and_a_new_line_is_sent(
+def test_batch_repeated_fetches_missing_files_and_sends_new_lines(
     aiowery_command: Command, manifest: Manifest, aiowery_sandbox: Sandbox, cats: Path, tmp_path: Path
 ) -> None:
-    """Only what is missing is fetched, only what is new is paid for; a line at the top moves nothing."""
+    """Only missing files are fetched, only new lines are charged; a line inserted at the top changes nothing."""
     aiowery_command("batch", "cats.txt", "--out", "out")
     (lost,) = (tmp_path / "out").glob("0003-*")
     lost.unlink()
@@ -72,14 +72,14 @@ def test_a_missing_file_is_fetched_again_and_a_new_line_is_sent(
     assert lost.exists()
     assert charged(aiowery_sandbox) == 13
     assert len(list((tmp_path / "out").glob("*.png"))) == 13
-    assert fates(manifest()) == {"done": 13}
+    assert outcomes(manifest()) == {"done": 13}
 
 
 @pytest.mark.skipif(os.name != "posix", reason="processes cannot be killed so here")
-def test_a_killed_batch_resumes(
+def test_batch_after_a_kill_resumes(
     aiowery_process: Start, aiowery_command: Command, manifest: Manifest, aiowery_sandbox: Sandbox, cats: Path
 ) -> None:
-    """Killed without a word: what was accepted is polled on, the rest is sent; what was being sent is in doubt."""
+    """After a kill, accepted tasks are polled, unsent ones are sent, and those being sent are in doubt."""
     process = aiowery_process("batch", "cats.txt", "--out", "out", "--json", "--in-flight", "4")
     assert process.stdout is not None
     for _ in range(5):
@@ -87,23 +87,23 @@ def test_a_killed_batch_resumes(
     process.kill()
     process.communicate()
     again = aiowery_command("batch", str(cats), "--out", "out")
-    doubts = fates(manifest())["in_doubt"]
+    doubts = outcomes(manifest())["in_doubt"]
     assert again.returncode == (3 if doubts else 0), again.stderr
-    assert fates(manifest())["done"] == 12 - doubts
+    assert outcomes(manifest())["done"] == 12 - doubts
     assert charged(aiowery_sandbox) <= 12
 
 
-def test_doubts_are_told_and_settled(
+def test_batch_with_a_doubt_exits_with_3_until_it_is_released(
     aiowery_command: Command, manifest: Manifest, aiowery_sandbox: Sandbox, cats: Path
 ) -> None:
-    """A lost answer makes exit code 3, run after run, until somebody decides; released, it is sent."""
+    """A lost response makes every run exit with 3 until the entry is released; then it is sent."""
     aiowery_sandbox.inject(Fault(faults.LostAnswer(0.2), on="submit", times=1))
     for _ in range(2):
         ended = aiowery_command("batch", "cats.txt", "--out", "out")
         assert ended.returncode == 3, ended.stderr
         assert "1 may have been charged" in ended.stdout
         assert "aiowery doubts list --ledger out/.aiowery.db" in ended.stdout
-        assert fates(manifest()) == {"done": 11, "in_doubt": 1}
+        assert outcomes(manifest()) == {"done": 11, "in_doubt": 1}
     listed = aiowery_command("doubts", "list", "--ledger", "out", "--json")
     assert listed.returncode == 3
     doubt = json.loads(listed.stdout.splitlines()[0])
@@ -115,26 +115,26 @@ def test_doubts_are_told_and_settled(
     assert cats.exists()
 
 
-def test_two_batches_on_one_ledger_share_the_work(
+def test_two_batches_on_one_ledger_pay_once(
     aiowery_process: Start, aiowery_sandbox: Sandbox, cats: Path, tmp_path: Path
 ) -> None:
-    """Two processes, one file: nothing is paid for twice, and both have all files."""
-    ways = [
+    """Two processes with one ledger pay once per request, and both save all files."""
+    processes = [
         aiowery_process("batch", str(cats), "--out", out, "--ledger", "shared.db", "--in-flight", "3")
         for out in ("one", "two")
     ]
-    for way in ways:
-        _, said = way.communicate(timeout=30)
-        assert way.returncode == 0, said
+    for process in processes:
+        _, message = process.communicate(timeout=30)
+        assert process.returncode == 0, message
     assert charged(aiowery_sandbox) == 12
     for out in ("one", "two"):
         assert len(list((tmp_path / out).glob("*.png"))) == 12
 
 
-def test_a_dry_run_shows_and_sends_nothing(
+def test_dry_run_prints_the_plan_and_sends_nothing(
     aiowery_command: Command, aiowery_sandbox: Sandbox, cats: Path, tmp_path: Path
 ) -> None:
-    """Items, estimate and balance; no file is made; afterwards it knows what was done."""
+    """Items, estimate and balance are printed, no file is created; finished items are recognized later."""
     price = ("--price", "WERYAI_IMAGE_2_0=1.5", "--price-per-credit", "0.05")
     dry = aiowery_command("batch", "cats.txt", "--out", "out", "--dry-run", *price)
     assert dry.returncode == 0, dry.stderr
@@ -150,33 +150,33 @@ def test_a_dry_run_shows_and_sends_nothing(
     assert cats.exists()
 
 
-def test_a_budget_holds_over_the_runs(
+def test_budget_applies_to_all_runs_of_a_batch(
     aiowery_command: Command, manifest: Manifest, aiowery_sandbox: Sandbox, cats: Path
 ) -> None:
-    """What would exceed it remains, and a larger one sends the rest."""
+    """Items beyond the budget are not sent; a larger budget sends them."""
     price = ("--price", "text-to-image=1")
     for _ in range(2):
         ended = aiowery_command("batch", "cats.txt", "--out", "out", "--budget", "5", *price)
         assert ended.returncode == 1, ended.stderr
         assert "the budget is used up" in ended.stdout
-        assert "7 remain that were not submitted and cost nothing." in ended.stdout
-        assert fates(manifest()) == {"done": 5, "not submitted": 7}
+        assert "7 were not submitted and cost nothing." in ended.stdout
+        assert outcomes(manifest()) == {"done": 5, "not submitted": 7}
     ended = aiowery_command("batch", "cats.txt", "--out", "out", "--budget", "12", *price)
     assert ended.returncode == 0, ended.stderr
     assert charged(aiowery_sandbox) == 12
     assert cats.exists()
 
 
-def test_an_empty_account_says_what_remains(
+def test_batch_without_credits_stops_and_resumes_later(
     aiowery_command: Command, manifest: Manifest, aiowery_sandbox: Sandbox, cats: Path
 ) -> None:
-    """Without credits nothing more is tried; what was accepted is kept, and the rest is sent when there are some."""
+    """Without credits submitting stops and accepted items are kept; a later run with credits sends the rest."""
     aiowery_sandbox.weryai._credits = 4
     ended = aiowery_command("batch", "cats.txt", "--out", "out", "--in-flight", "2")
     assert ended.returncode == 1, ended.stderr
     assert "no credits left" in ended.stdout
-    assert "8 remain that were not submitted and cost nothing." in ended.stdout
-    assert fates(manifest()) == {"done": 4, "not submitted": 8}
+    assert "8 were not submitted and cost nothing." in ended.stdout
+    assert outcomes(manifest()) == {"done": 4, "not submitted": 8}
     aiowery_sandbox.weryai._credits = 100
     ended = aiowery_command("batch", "cats.txt", "--out", "out")
     assert ended.returncode == 0, ended.stderr
@@ -184,22 +184,22 @@ def test_an_empty_account_says_what_remains(
     assert cats.exists()
 
 
-def test_a_batch_that_stops_tells_what_had_been_sent_before(
+def test_batch_stopped_reports_items_of_earlier_runs(
     aiowery_command: Command, manifest: Manifest, aiowery_sandbox: Sandbox, cats: Path
 ) -> None:
-    """What is done or in doubt since an earlier run is told so, although this one ended before it came to them."""
+    """Items done or in doubt since an earlier run keep their status, although this run stopped before them."""
     aiowery_sandbox.inject(Fault(faults.BAD_GATEWAY, on="submit", times=1))
     assert aiowery_command("batch", "cats.txt", "--out", "out").returncode == 3
     cats.write_text("".join(f"dog {number}\n" for number in range(40)) + cats.read_text())
     aiowery_sandbox.weryai._credits = 0
     ended = aiowery_command("batch", "cats.txt", "--out", "out")
-    assert fates(manifest()) == {"done": 11, "in_doubt": 1, "not submitted": 40}
+    assert outcomes(manifest()) == {"done": 11, "in_doubt": 1, "not submitted": 40}
     assert ended.returncode == 3, ended.stderr
-    assert "40 remain that were not submitted and cost nothing." in ended.stdout
+    assert "40 were not submitted and cost nothing." in ended.stdout
     assert sum(len(line["files"]) for line in manifest()) == 11
 
 
-def test_no_picture_overwrites_another_one(
+def test_batch_with_moved_lines_overwrites_no_picture(
     aiowery_command: Command, manifest: Manifest, aiowery_sandbox: Sandbox, tmp_path: Path
 ) -> None:
     """A line put before an equal prompt, or one that was taken out meanwhile, gets a name of its own."""
@@ -214,7 +214,7 @@ def test_no_picture_overwrites_another_one(
     assert charged(aiowery_sandbox) == 3
 
 
-def test_a_run_that_is_refused_leaves_what_an_earlier_one_told(
+def test_batch_refused_keeps_files_of_the_earlier_run(
     aiowery_command: Command, aiowery_sandbox: Sandbox, cats: Path, tmp_path: Path
 ) -> None:
     """A no, another address, a wrong line or a file that is no ledger costs no manifest and moves no picture."""
@@ -233,10 +233,10 @@ def test_a_run_that_is_refused_leaves_what_an_earlier_one_told(
     assert charged(aiowery_sandbox) == 12
 
 
-def test_equal_requests_are_reused_on_demand(
+def test_batch_with_reuse_pays_once_for_equal_requests(
     aiowery_command: Command, aiowery_sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    """--reuse pays once for equal lines, and nothing for what another batch has made."""
+    """--reuse pays once for equal lines, and nothing for requests that another batch has finished."""
     (tmp_path / "p.txt").write_text("a cat\na cat\na dog\n")
     ended = aiowery_command("batch", "p.txt", "--out", "out", "--reuse")
     assert ended.returncode == 0, ended.stderr
@@ -250,53 +250,55 @@ def test_equal_requests_are_reused_on_demand(
 
 
 @pytest.mark.parametrize(("answer", "code"), [("n", 2), ("y", 0)])
-def test_an_unknown_price_asks_on_a_terminal(
+def test_batch_of_unknown_price_asks_on_a_terminal(
     aiowery_sandbox: Sandbox, cats: Path, tmp_path: Path, answer: str, code: int
 ) -> None:
-    """On a terminal, what costs nobody knows what is sent after a yes only."""
-    ours, theirs = pty.openpty()
+    """On a terminal, requests of unknown price are sent only after a yes."""
+    controller, terminal = pty.openpty()
     command = [sys.executable, "-m", "aiowery", "batch", str(cats), "--out", "out"]
-    process = subprocess.Popen(command, cwd=tmp_path, stdin=theirs, stdout=subprocess.DEVNULL, stderr=theirs)
-    os.close(theirs)
-    said = b""
+    process = subprocess.Popen(command, cwd=tmp_path, stdin=terminal, stdout=subprocess.DEVNULL, stderr=terminal)
+    os.close(terminal)
+    message = b""
     until = time.monotonic() + 20
-    while b"[y/N]" not in said and time.monotonic() < until:
-        said += os.read(ours, 1000)
-    os.write(ours, f"{answer}\n".encode())
+    while b"[y/N]" not in message and time.monotonic() < until:
+        message += os.read(controller, 1000)
+    os.write(controller, f"{answer}\n".encode())
     while process.poll() is None and time.monotonic() < until:
         try:
-            said += os.read(ours, 1000)
+            message += os.read(controller, 1000)
         except OSError:  # the other side has closed
             break
-    assert process.wait(20) == code, said
-    os.close(ours)
-    assert b"12 of unknown price" in said
+    assert process.wait(20) == code, message
+    os.close(controller)
+    assert b"12 of unknown price" in message
     assert charged(aiowery_sandbox) == (12 if code == 0 else 0)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
-        (("--price", "MODEL"), "MODEL=CREDITS is needed"),
-        (("--price", "MODEL=cheap"), "MODEL=CREDITS is needed"),
-        (("--price", "MODEL=-1"), "MODEL=CREDITS is needed"),
+        (("--price", "MODEL"), "--price must be MODEL=CREDITS"),
+        (("--price", "MODEL=cheap"), "--price must be MODEL=CREDITS"),
+        (("--price", "MODEL=-1"), "--price must be MODEL=CREDITS"),
         (("--budget", "-1"), "Must be >= 0"),
         (("--ledger", "missing/l.db"), "make it"),
     ],
 )
-def test_wrong_use_is_told_before_anything_is_sent(
-    aiowery_command: Command, aiowery_sandbox: Sandbox, cats: Path, arguments: tuple[str, str], said: str
+def test_batch_with_invalid_options_sends_nothing(
+    aiowery_command: Command, aiowery_sandbox: Sandbox, cats: Path, arguments: tuple[str, str], message: str
 ) -> None:
-    """One message that names the value, and nothing is paid for."""
+    """One message names the value, and nothing is charged."""
     ended = aiowery_command("batch", "cats.txt", "--out", "out", *arguments)
     assert ended.returncode in {1, 2}
-    assert said in ended.stderr + ended.stdout
+    assert message in ended.stderr + ended.stdout
     assert charged(aiowery_sandbox) == 0
     assert cats.exists()
 
 
-def test_a_foreign_file_is_no_ledger(aiowery_command: Command, aiowery_sandbox: Sandbox, tmp_path: Path) -> None:
-    """What is no ledger is left as it is, and nothing is sent."""
+def test_batch_with_a_foreign_file_as_ledger_sends_nothing(
+    aiowery_command: Command, aiowery_sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """A file that is not a ledger stays unchanged, and nothing is sent."""
     (tmp_path / "p.txt").write_text("a cat\n")
     (tmp_path / "notes.txt").write_text("my notes " * 100)
     ended = aiowery_command("batch", "p.txt", "--out", "out", "--ledger", "notes.txt")

@@ -1,4 +1,4 @@
-"""The gallery page: complete, harmless, and dependent on nothing."""
+"""The gallery page: complete, escaped, and self-contained."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiowery.cli.output.gallery import page, ratio, write_gallery
+from aiowery.cli.output.gallery import aspect_ratio, gallery_parts, write_gallery
 from aiowery.cli.records import ItemError, ItemStatus, Record, Summary
 
 _TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\r\x00"), max_size=60)
@@ -44,11 +44,11 @@ def _record(index: int = 1, prompt: str = "a cat", **facts: Any) -> Record:
 
 
 def _page(*records: Record, title: str = "p.txt") -> str:
-    return "\n".join(page(title, records, Summary.of(records, 9.0)))
+    return "\n".join(gallery_parts(title, records, Summary.of(records, 9.0)))
 
 
 @given(_TEXTS, _TEXTS)
-def test_no_text_becomes_markup(prompt: str, reason: str) -> None:
+def test_gallery_escapes_all_texts(prompt: str, reason: str) -> None:
     """Whatever prompts, notes and reasons hold, the page has the same elements and shows the text as it is."""
     done = {"files": ("0001-a.png",), "failures": ("one failed",)}
     failed = {"status": ItemStatus.FAILED, "problem": ItemError(kind="JobFailed", message=reason)}
@@ -59,8 +59,8 @@ def test_no_text_becomes_markup(prompt: str, reason: str) -> None:
     assert f"failed: {reason}" in page.text
 
 
-def test_half_a_character_costs_no_page(tmp_path: Path) -> None:
-    """Prompts and texts whose bytes are no characters are shown with a mark in their place."""
+def test_gallery_with_invalid_characters_is_written(tmp_path: Path) -> None:
+    """Invalid characters in prompts and texts are shown as replacement characters."""
     (tmp_path / "1.txt").write_bytes(b"caf\xe9")
     records = [_record(1, "a \udcff", files=("1.txt",))]
     write_gallery(tmp_path / "gallery.html", "p\udcff.txt", records, Summary.of(records, 9.0))
@@ -69,7 +69,7 @@ def test_half_a_character_costs_no_page(tmp_path: Path) -> None:
     assert "caf\ufffd" in page.text
 
 
-def test_the_page_fetches_nothing_from_elsewhere() -> None:
+def test_gallery_loads_nothing_from_other_hosts() -> None:
     """Pictures lie beside the page, styles and script in it; nothing is loaded before it is seen."""
     text = _page(_record(files=("0001-50% #1?.png",)), _record(2, files=("b.mp4", "c.mp3")))
     tags = _Tags(text)
@@ -79,8 +79,8 @@ def test_the_page_fetches_nothing_from_elsewhere() -> None:
     assert not re.search(r"https?://|@import|url\(", text)
 
 
-def test_failures_stand_there_with_reason_ids_and_urls() -> None:
-    """Whoever looks at the page finds every item: those without a result with all that is known of them."""
+def test_gallery_lists_failures_with_reason_ids_and_urls() -> None:
+    """The page shows every item; those without a result with reason, task ids and urls."""
     text = _page(
         _record(1, files=("a.png",)),
         _record(2, "b", status=ItemStatus.FAILED, problem=ItemError(kind="X", message="disk full"), task_ids=("t2",),
@@ -100,21 +100,21 @@ def test_failures_stand_there_with_reason_ids_and_urls() -> None:
     ("shape", "width"),
     [("16:9", 16 / 9), ("2k", 1), ("16:9(4k)", 16 / 9), ("0:5", 1), ("5:0", 1), ("8:1", 3), ("1:8", 0.5), (None, 1)],
 )
-def test_shapes_are_respected_within_reason(shape: str | None, width: float) -> None:
-    """A piece is as wide as its shape wants, within what a wall can show."""
-    assert ratio(_record(request={"aspect_ratio": shape})) == pytest.approx(width)
+def test_aspect_ratio_is_bounded(shape: str | None, width: float) -> None:
+    """The width follows the request's aspect ratio, between 0.5 and 3."""
+    assert aspect_ratio(_record(request={"aspect_ratio": shape})) == pytest.approx(width)
 
 
-def test_what_is_the_same_everywhere_is_not_repeated() -> None:
-    """Model and shape are told where they differ."""
+def test_gallery_shows_only_fields_that_vary() -> None:
+    """Model and aspect ratio are shown only if they differ."""
     other = {"type": "text-to-image", "model": "N", "aspect_ratio": "16:9"}
     text = _Tags(_page(_record(1, files=("a.png",)), _record(2, files=("b.png",), request=other))).text
     assert "16:9" not in text
     assert "N" in text
 
 
-def test_the_page_holds_its_pictures_while_they_are_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The page of a small batch can be sent to somebody; that of a large one shows the files beside it."""
+def test_gallery_embeds_pictures_below_the_size_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page of a small batch embeds its pictures; that of a large one links the files beside it."""
     (tmp_path / "0001-a.png").write_bytes(b"\x89PNG!")
     records = [_record(1, files=("0001-a.png",))]
     write_gallery(tmp_path / "small.html", "a", records, Summary.of(records, 1.0))
@@ -125,14 +125,14 @@ def test_the_page_holds_its_pictures_while_they_are_few(tmp_path: Path, monkeypa
     assert large["src"] == "0001-a.png"
 
 
-def test_the_page_is_a_file(tmp_path: Path) -> None:
+def test_gallery_of_no_records_is_written(tmp_path: Path) -> None:
     """An empty batch has a page, too."""
     write_gallery(tmp_path / "g.html", "ü", (), Summary.of((), 0.0))
     assert "ü" in (tmp_path / "g.html").read_text(encoding="utf-8")
 
 
-def test_videos_sounds_and_words_stand_beside_pictures(tmp_path: Path) -> None:
-    """Each kind is shown as what it is, with its cover; words are in the page, as text."""
+def test_gallery_shows_videos_sounds_and_texts(tmp_path: Path) -> None:
+    """Each kind has its own element, with its cover; texts are embedded."""
     (tmp_path / "0001-a-cover.png").write_bytes(b"\x89PNG!")
     (tmp_path / "0003-c.md").write_text("# <b>Salt</b>\n", encoding="utf-8")
     records = [
@@ -150,7 +150,7 @@ def test_videos_sounds_and_words_stand_beside_pictures(tmp_path: Path) -> None:
     assert "# <b>Salt</b>" in tags.text
 
 
-def test_long_words_are_cut_and_linked(tmp_path: Path) -> None:
+def test_gallery_cuts_long_texts_and_links_them(tmp_path: Path) -> None:
     """A report of many pages does not swell the page; a link leads to all of it."""
     (tmp_path / "a.md").write_text("word " * 10_000, encoding="utf-8")
     records = [_record(1, files=("a.md",))]

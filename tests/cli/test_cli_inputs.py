@@ -1,4 +1,4 @@
-"""Prompt files: what is read from them, and what is wrong with them."""
+"""Prompt files: their items and their faults."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _items(text: str, form: Form, **defaults: object) -> list[InputItem]:
 
 
 @given(st.lists(_PROMPTS))
-def test_txt_is_a_prompt_a_line(prompts: list[str]) -> None:
+def test_parse_txt_yields_one_prompt_per_line(prompts: list[str]) -> None:
     """Every line of a text file comes back as a prompt, blank ones apart, under its own line number."""
     items = _items("\n\n".join(prompts), "txt")
     assert _prompts(items) == prompts
@@ -52,8 +52,8 @@ def test_txt_is_a_prompt_a_line(prompts: list[str]) -> None:
 
 
 @given(st.lists(st.tuples(_PROMPTS, _PROMPTS)))
-def test_csv_reads_what_a_spreadsheet_writes(rows: list[tuple[str, str]]) -> None:
-    """Prompts with separators and quotes survive the way through a CSV file; other columns become notes."""
+def test_parse_csv_reads_separators_and_quotes(rows: list[tuple[str, str]]) -> None:
+    """Prompts with separators and quotes survive a CSV file; other columns become notes."""
     file = io.StringIO()
     csv.writer(file).writerows([("Mood", "PROMPT"), *((mood, prompt) for prompt, mood in rows)])
     items = _items(file.getvalue().replace("\r\n", "\n"), "csv")
@@ -62,16 +62,16 @@ def test_csv_reads_what_a_spreadsheet_writes(rows: list[tuple[str, str]]) -> Non
 
 
 @given(_REQUESTS)
-def test_a_manifest_request_is_a_jsonl_line(request_: TextToImage) -> None:
-    """What the manifest says of a request reads back as an equal request."""
+def test_parse_jsonl_reads_requests_of_a_manifest(request_: TextToImage) -> None:
+    """A request in the manifest reads back as an equal request."""
     line = json.dumps(to_dict(request_), ensure_ascii=False)
     (item,) = _items(line, "jsonl")
     assert item.request == request_
 
 
 @given(st.text(), st.sampled_from(["txt", "csv", "tsv", "jsonl"]))
-def test_any_text_gives_items_or_a_clear_refusal(text: str, form: Form) -> None:
-    """No text whatever brings another exception, or an item with neither request nor fault."""
+def test_parse_any_text_yields_items_or_configuration_error(text: str, form: Form) -> None:
+    """No text raises another exception or yields an item with neither request nor fault."""
     try:
         items = _items(text, form)
     except ConfigurationError:
@@ -80,7 +80,7 @@ def test_any_text_gives_items_or_a_clear_refusal(text: str, form: Form) -> None:
 
 
 @given(st.lists(_JSON))
-def test_any_json_line_gives_a_request_or_a_fault(values: list[object]) -> None:
+def test_parse_any_json_line_yields_one_item(values: list[object]) -> None:
     """Each line of JSON is one item, whatever it holds."""
     items = _items("\n".join(json.dumps(value) for value in values), "jsonl")
     assert len(items) == len(values)
@@ -97,8 +97,8 @@ def test_any_json_line_gives_a_request_or_a_fault(values: list[object]) -> None:
         ("model", "", "model", "WERYAI_IMAGE_2_0"),
     ],
 )
-def test_columns_that_name_fields_are_used(column: str, cell: str, field: str, value: object) -> None:
-    """A column fills the field it names, converted to what the field holds; an empty cell means the default."""
+def test_parse_table_fills_fields_from_columns(column: str, cell: str, field: str, value: object) -> None:
+    """A column fills the field it names, converted to the field's type; an empty cell means the default."""
     (item,) = _items(f"prompt\t{column}\na cat\t{cell}", "tsv")
     assert getattr(item.request, field) == value
     assert item.notes == {}
@@ -119,7 +119,7 @@ def test_columns_that_name_fields_are_used(column: str, cell: str, field: str, v
         ("[" * 100_000, "nested too deeply"),
     ],
 )
-def test_a_broken_line_is_named_and_the_others_go_on(line: str, words: str) -> None:
+def test_parse_with_a_broken_line_yields_a_fault(line: str, words: str) -> None:
     """A wrong JSONL line becomes a fault under its number, between two good requests."""
     items = _items(f'{{"prompt": "a"}}\n{line}\n{{"prompt": "b"}}', "jsonl")
     assert _prompts(items) == ["a", None, "b"]
@@ -135,7 +135,7 @@ def test_a_broken_line_is_named_and_the_others_go_on(line: str, words: str) -> N
         ("prompt,Prompt\na,b", "csv", "twice"),
     ],
 )
-def test_a_wrong_heading_is_refused_at_once(text: str, form: Form, words: str) -> None:
+def test_parse_with_a_wrong_heading_raises(text: str, form: Form, words: str) -> None:
     """A table without a prompt column is no table of prompts; nothing of it is run."""
     with pytest.raises(ConfigurationError, match=words):
         _items(text, form)
@@ -145,11 +145,11 @@ def test_a_wrong_heading_is_refused_at_once(text: str, form: Form, words: str) -
     ("row", "words"),
     [
         ("a cat, sitting,calm", "3 cells for 2 columns"),
-        ("a cat,two", "image_number is 'two'; a whole number is needed"),
+        ("a cat,two", "image_number must be a whole number, got 'two'"),
         (",2", "no prompt"),
     ],
 )
-def test_a_wrong_row_is_a_fault(row: str, words: str) -> None:
+def test_parse_with_a_wrong_row_yields_a_fault(row: str, words: str) -> None:
     """A row that does not fit its heading is named and does not become a wrong picture."""
     good, bad = _items(f"prompt,image_number\na dog,1\n{row}", "csv")
     assert good.fault is None
@@ -157,46 +157,46 @@ def test_a_wrong_row_is_a_fault(row: str, words: str) -> None:
     assert bad.line == 3
 
 
-def test_other_readers_of_csv_keep_their_limit() -> None:
-    """The longest cell that Python's csv takes is one for the process: a short file of ours must not lower it."""
+def test_parse_csv_does_not_lower_the_global_cell_limit() -> None:
+    """The csv module's cell limit is global: reading a short file must not lower it."""
     before = csv.field_size_limit()
     assert _prompts(_items("prompt\na cat\n", "csv")) == ["a cat"]
     assert csv.field_size_limit() >= before
 
 
-def test_csv_rows_are_numbered_by_their_first_line() -> None:
+def test_parse_csv_numbers_rows_by_their_first_line() -> None:
     """A quoted cell with a line break does not shift the numbers of the rows that follow."""
     items = _items('prompt;mood\n"two\nlines";x\nb;y', "csv")
     assert [(item.line, item.notes["mood"]) for item in items] == [(2, "x"), (4, "y")]
 
 
-def test_tsv_keeps_the_quotes_of_a_prompt() -> None:
+def test_parse_tsv_keeps_quotes_of_the_prompt() -> None:
     """Quotes that belong to the prompt stay, those of a spreadsheet go."""
     items = _items('Prompt\n"Hi" on a wall\n"say ""hi"", twice"\n"', "tsv")
     assert _prompts(items) == ['"Hi" on a wall', 'say "hi", twice', '"']
 
 
-def test_options_fill_what_a_line_leaves_out() -> None:
+def test_parse_with_defaults_fills_missing_fields() -> None:
     """The command's options are defaults: a line's own word comes first."""
     items = _items('{"prompt": "a"}\n{"prompt": "b", "model": "M"}\n{"prompt": "c", "model": null}', "jsonl", model="D")
     assert [getattr(item.request, "model", None) for item in items] == ["D", "M", "D"]
 
 
-def test_a_ratio_can_be_left_out() -> None:
+def test_parse_with_a_null_ratio_leaves_it_out() -> None:
     """A null where the library has a default of its own takes that away, as some video models want it."""
     line = '{"type": "text-to-video", "prompt": "a", "aspect_ratio": null}'
     assert [getattr(item.request, "aspect_ratio", "") for item in _items(line, "jsonl")] == [None]
     assert [getattr(item.request, "aspect_ratio", "") for item in _items(line, "jsonl", aspect_ratio="1:1")] == ["1:1"]
 
 
-def test_unknown_jsonl_fields_are_sent() -> None:
-    """Parameters that no class knows yet go to `extra`."""
+def test_from_object_with_unknown_fields_puts_them_into_extra() -> None:
+    """Unknown parameters go to `extra`."""
     request = from_object({"prompt": "a", "seed": 7, "extra": {"steps": 4}}, {})
     assert dict(request.extra) == {"seed": 7, "steps": 4}
 
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
-def test_files_of_all_systems_are_read(tmp_path: Path, newline: str) -> None:
+def test_read_text_with_bom_and_any_newline_succeeds(tmp_path: Path, newline: str) -> None:
     """A byte order mark and foreign line ends are no part of a prompt."""
     path = tmp_path / "p.TXT"
     path.write_bytes(b"\xef\xbb\xbf" + newline.join(["a cat", "", "zwölf Möwen"]).encode())
@@ -204,7 +204,7 @@ def test_files_of_all_systems_are_read(tmp_path: Path, newline: str) -> None:
     assert _prompts(_items(text, form)) == ["a cat", "zwölf Möwen"]
 
 
-def test_another_encoding_is_refused_with_its_line(tmp_path: Path) -> None:
+def test_read_text_in_another_encoding_names_the_line(tmp_path: Path) -> None:
     """Text that is not UTF-8 is not guessed at."""
     path = tmp_path / "p.txt"
     path.write_bytes("a cat\nzwölf Möwen\n".encode("latin-1"))
@@ -212,7 +212,7 @@ def test_another_encoding_is_refused_with_its_line(tmp_path: Path) -> None:
         read_text(str(path))
 
 
-def test_unknown_endings_are_refused(tmp_path: Path) -> None:
+def test_read_text_with_an_unknown_suffix_raises(tmp_path: Path) -> None:
     """A spreadsheet's own format is not read as text."""
     path = tmp_path / "p.xlsx"
     path.write_bytes(b"PK")

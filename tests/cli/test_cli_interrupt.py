@@ -1,4 +1,4 @@
-"""Ctrl-C in the middle: the first one drains, the second leaves, and neither loses what was paid."""
+"""Ctrl-C during a run: the first one drains, the second leaves, and neither loses paid results."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ def _accepted(process: Popen[str], number: int) -> dict[int, list[str]]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_first_signal_drains(
+def test_batch_after_one_signal_finishes_submitted_items(
     aiowery_process: Start, manifest: Manifest, tmp_path: Path, number: signal.Signals
 ) -> None:
-    """What was submitted is finished and saved, the rest is not submitted, and every item has one line."""
+    """Submitted items are finished and saved, others are not submitted, and every item has one line."""
     (tmp_path / "p.txt").write_text("".join(f"prompt {number}\n" for number in range(100)))
     process = aiowery_process("batch", "p.txt", "--sandbox", "--speed", "10", "--out", "out", "--json", "--gallery")
     _accepted(process, 3)
     process.send_signal(number)
-    events, said = process.communicate(timeout=20)
-    assert process.returncode == 130, said
-    assert "Ctrl-C again leaves at once" in said
-    assert "Traceback" not in said
+    events, message = process.communicate(timeout=20)
+    assert process.returncode == 130, message
+    assert "Ctrl-C again leaves at once" in message
+    assert "Traceback" not in message
     lines = manifest()
     assert sorted(line["index"] for line in lines) == list(range(1, 101))
     outcomes = Counter(line["outcome"] for line in lines)
@@ -50,8 +50,10 @@ def test_the_first_signal_drains(
     assert json.loads(events.splitlines()[-1])["exit_code"] == 130
 
 
-def test_the_second_signal_leaves_at_once(aiowery_process: Start, manifest: Manifest, tmp_path: Path) -> None:
-    """Jobs that would take for ever are left, with their task ids in the manifest."""
+def test_batch_after_two_signals_leaves_with_task_ids(
+    aiowery_process: Start, manifest: Manifest, tmp_path: Path
+) -> None:
+    """Jobs that never finish are abandoned, with their task ids in the manifest."""
     (tmp_path / "p.txt").write_text("[[stuck]]\n" * 30)
     process = aiowery_process("batch", "p.txt", "--sandbox", "--speed", "10", "--out", "out", "--json")
     ids = _accepted(process, 20)
@@ -60,16 +62,16 @@ def test_the_second_signal_leaves_at_once(aiowery_process: Start, manifest: Mani
     while "again leaves" not in process.stderr.readline():
         pass
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=5)
-    assert process.returncode == 130, said
-    assert "Traceback" not in said
+    _, message = process.communicate(timeout=5)
+    assert process.returncode == 130, message
+    assert "Traceback" not in message
     lines = {line["index"]: line for line in manifest()}
     assert len(lines) == 30
     assert {index: line["task_ids"] for index, line in lines.items() if line["outcome"] == "interrupted"} == ids
     assert sum(line["outcome"] == "not submitted" for line in lines.values()) == 10
 
 
-def test_generate_can_be_interrupted(aiowery_process: Start, tmp_path: Path) -> None:
+def test_generate_after_two_signals_prints_task_ids(aiowery_process: Start, tmp_path: Path) -> None:
     """A single request leaves its task ids on the screen."""
     process = aiowery_process("generate", "[[stuck]]", "--sandbox", "--speed", "10", "--out", "out", "-v")
     assert process.stderr is not None
@@ -79,14 +81,14 @@ def test_generate_can_be_interrupted(aiowery_process: Start, tmp_path: Path) -> 
     while "again leaves" not in process.stderr.readline():
         pass
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=5)
+    _, message = process.communicate(timeout=5)
     assert process.returncode == 130
-    assert "task ids: task_" in said
+    assert "task ids: task_" in message
     assert not list((tmp_path / "out").iterdir())
 
 
-def test_a_killed_batch_has_its_task_ids_on_disk(aiowery_process: Start, tmp_path: Path) -> None:
-    """Not even kill -9 loses the ids of what was under way."""
+def test_batch_after_a_kill_has_its_task_ids_on_disk(aiowery_process: Start, tmp_path: Path) -> None:
+    """Even after kill -9, the task ids of accepted items are on disk."""
     (tmp_path / "p.txt").write_text("[[stuck]]\n" * 5)
     process = aiowery_process("batch", "p.txt", "--sandbox", "--speed", "10", "--out", "out", "--json")
     ids = _accepted(process, 5)

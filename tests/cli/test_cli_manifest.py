@@ -1,4 +1,4 @@
-"""The output directory: the manifest that loses nothing, and what lay there before."""
+"""The output directory: the manifest, which loses nothing, and files of earlier batches."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiowery.cli.records import ItemError, ItemStatus, Record, Summary, duration
-from aiowery.cli.run.manifest import Manifest, prepare, set_aside
+from aiowery.cli.run.manifest import Manifest, prepare_directory, set_aside
 from aiowery.errors import ConfigurationError, JobFailed
 
 
@@ -28,7 +28,7 @@ def _record(index: int, **facts: Any) -> Record:
 
 
 class _Full:
-    """A file on a disk that has room for so many bytes more, and then none until it is told otherwise."""
+    """A file on a disk with room for this many bytes, which tests may raise later."""
 
     def __init__(self, path: Path, room: int) -> None:
         self._file = path.open("xb", buffering=0)
@@ -45,104 +45,106 @@ class _Full:
         return getattr(self._file, name)
 
 
-def test_each_line_is_on_disk_when_the_call_returns(tmp_path: Path) -> None:
-    """A crash right after a call loses nothing: ids after acceptance, the record after the end."""
+def test_manifest_writes_each_line_before_returning(tmp_path: Path) -> None:
+    """A crash right after a method returns loses neither ids nor records."""
     manifest = Manifest(tmp_path)
-    manifest.accepted(1, ("t1", "t2"))
+    manifest.add_accepted(1, ("t1", "t2"))
     assert json.loads((tmp_path / "under-way.jsonl").read_text()) == {"index": 1, "batch": "", "task_ids": ["t1", "t2"]}
-    manifest.ended(_record(1, task_ids=("t1", "t2"), seconds=1.23456, problem=ItemError.of(JobFailed("x"))))
+    manifest.add_record(_record(1, task_ids=("t1", "t2"), seconds=1.23456, problem=ItemError.of(JobFailed("x"))))
     line = json.loads((tmp_path / "manifest.jsonl").read_text())
     assert (line["task_ids"], line["seconds"], line["error"]["class"]) == (["t1", "t2"], 1.235, "JobFailed")
-    manifest.close(whole=True)
+    manifest.close(is_complete=True)
     assert not (tmp_path / "under-way.jsonl").exists()
 
 
-def test_ids_stay_when_the_run_broke_off(tmp_path: Path) -> None:
-    """If the run ends by an exception, the ids of what was under way are kept."""
+def test_manifest_after_an_exception_keeps_ids(tmp_path: Path) -> None:
+    """If the run ends by an exception, the ids of accepted items are kept."""
     with pytest.raises(RuntimeError), Manifest(tmp_path) as manifest:
-        manifest.accepted(1, ("t1",))
+        manifest.add_accepted(1, ("t1",))
         raise RuntimeError
     assert (tmp_path / "under-way.jsonl").exists()
 
 
 @given(room=st.integers(0, 300))
-def test_a_full_disk_leaves_whole_lines_and_loses_none(tmp_path_factory: pytest.TempPathFactory, room: int) -> None:
+def test_manifest_on_a_full_disk_loses_no_line(tmp_path_factory: pytest.TempPathFactory, room: int) -> None:
     """Wherever the disk becomes full, no half line stays, and the lines come once there is room again."""
     directory = tmp_path_factory.mktemp("full")
     manifest = Manifest(directory)
-    manifest._ended._file.close()
+    manifest._records_file._file.close()
     (directory / "manifest.jsonl").unlink()
     file: Any = _Full(directory / "manifest.jsonl", room)
-    manifest._ended._file = file
+    manifest._records_file._file = file
     refused = 0
     for index in (1, 2):
         try:
-            manifest.ended(_record(index))
+            manifest.add_record(_record(index))
         except OSError:
             refused += 1
         written = (directory / "manifest.jsonl").read_bytes()
         assert written == b"" or written.endswith(b"\n")
     file.room = 10_000
-    manifest.close(whole=True)
+    manifest.close(is_complete=True)
     lines = (directory / "manifest.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["index"] for line in lines] == [1, 2]
 
 
-def test_what_cannot_be_written_at_all_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_manifest_unwritable_to_the_end_prints_missing_lines(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """If the disk stays full to the end, the missing lines go to standard error and the ids' file stays."""
     manifest = Manifest(tmp_path)
     file: Any = _Full(tmp_path / "other", 0)
-    manifest._ended._file.close()
-    manifest._ended._file = file
-    manifest.accepted(1, ("t1",))
+    manifest._records_file._file.close()
+    manifest._records_file._file = file
+    manifest.add_accepted(1, ("t1",))
     with pytest.raises(OSError, match="No space left"):
-        manifest.ended(_record(1, task_ids=("t1",), urls=("https://example.com/1.png",)))
-    manifest.close(whole=True)
-    told = json.loads(capsys.readouterr().err.splitlines()[-1])
-    assert (told["task_ids"], told["urls"]) == (["t1"], ["https://example.com/1.png"])
+        manifest.add_record(_record(1, task_ids=("t1",), urls=("https://example.com/1.png",)))
+    manifest.close(is_complete=True)
+    printed = json.loads(capsys.readouterr().err.splitlines()[-1])
+    assert (printed["task_ids"], printed["urls"]) == (["t1"], ["https://example.com/1.png"])
     assert (tmp_path / "under-way.jsonl").exists()
 
 
-def test_half_a_character_costs_no_line(tmp_path: Path) -> None:
-    """A prompt whose bytes are no text, as a command line may bring it, is written with a mark in their place."""
+def test_manifest_with_invalid_characters_is_written(tmp_path: Path) -> None:
+    """A prompt with invalid bytes is written with replacement characters."""
     with Manifest(tmp_path) as manifest:
-        manifest.accepted(1, ("t1",))
-        manifest.ended(_record(1, prompt="a \udcff", request={"prompt": "a \udcff"}, task_ids=("t1",)))
+        manifest.add_accepted(1, ("t1",))
+        manifest.add_record(_record(1, prompt="a \udcff", request={"prompt": "a \udcff"}, task_ids=("t1",)))
     line = json.loads((tmp_path / "manifest.jsonl").read_text(encoding="utf-8"))
     assert (line["task_ids"], line["request"]["prompt"]) == (["t1"], "a ?")
 
 
-def test_ids_stay_when_a_line_could_not_be_made(tmp_path: Path) -> None:
-    """Whatever hinders an item's line, its ids are not thrown away with the file of what was under way."""
+def test_manifest_with_an_unserializable_record_keeps_ids(tmp_path: Path) -> None:
+    """If a record cannot be serialized, the file with its task ids is kept."""
     with Manifest(tmp_path) as manifest:
-        manifest.accepted(1, ("t1",))
+        manifest.add_accepted(1, ("t1",))
         with pytest.raises(TypeError):
-            manifest.ended(_record(1, task_ids=("t1",), notes={"a": object()}))
+            manifest.add_record(_record(1, task_ids=("t1",), notes={"a": object()}))
     assert json.loads((tmp_path / "under-way.jsonl").read_text()) == {"index": 1, "batch": "", "task_ids": ["t1"]}
 
 
-def test_a_run_that_never_began_leaves_nothing(tmp_path: Path) -> None:
+def test_manifest_of_an_unstarted_run_leaves_no_files(tmp_path: Path) -> None:
     """If it broke off before anything was sent, the directory is as it was."""
     with pytest.raises(RuntimeError), Manifest(tmp_path, 10):
         raise RuntimeError
     assert list(tmp_path.iterdir()) == []
 
 
-def test_two_batches_do_not_write_one_manifest(tmp_path: Path) -> None:
+def test_manifest_in_use_raises_configuration_error(tmp_path: Path) -> None:
     """A directory that another batch writes to is refused."""
     with Manifest(tmp_path), pytest.raises(ConfigurationError, match="File exists"):
         Manifest(tmp_path)
 
 
-def test_room_for_the_manifest_is_kept_and_given_back(tmp_path: Path) -> None:
-    """A full disk is told, and yet the line is written, because room was kept for it."""
+def test_manifest_on_a_full_disk_uses_its_reserve(tmp_path: Path) -> None:
+    """A full disk raises OSError, and the line is still written into the reserve."""
     manifest = Manifest(tmp_path, 10)
     (reserve,) = tmp_path.glob(".aiowery-probe-reserve-*")
     size = reserve.stat().st_size
-    manifest._ended._file.close()
+    manifest._records_file._file.close()
     (tmp_path / "manifest.jsonl").unlink()
     file: Any = _Full(tmp_path / "manifest.jsonl", 0)
-    manifest._ended._file = file
+    manifest._records_file._file = file
     shrink = manifest._reserve.shrink
 
     def shrinking() -> bool:
@@ -151,14 +153,14 @@ def test_room_for_the_manifest_is_kept_and_given_back(tmp_path: Path) -> None:
 
     manifest._reserve.shrink = shrinking  # type: ignore[method-assign]
     with pytest.raises(OSError, match="No space left"):
-        manifest.ended(_record(1))
+        manifest.add_record(_record(1))
     assert reserve.stat().st_size < size
     assert len((tmp_path / "manifest.jsonl").read_text().splitlines()) == 1
-    manifest.close(whole=True)
+    manifest.close(is_complete=True)
     assert not reserve.exists()
 
 
-def test_an_earlier_batch_is_moved_whole(tmp_path: Path) -> None:
+def test_set_aside_moves_manifest_gallery_and_files(tmp_path: Path) -> None:
     """Manifest, gallery and the files the manifest names move; anything else stays; broken lines do no harm."""
     (tmp_path / "manifest.jsonl").write_text(
         'broken\n[]\n{"files": ["a.png", "gone.png", "../out.txt", 5]}\n{"files": 3}\n{"files": ["a.png"]}\n'
@@ -173,13 +175,13 @@ def test_an_earlier_batch_is_moved_whole(tmp_path: Path) -> None:
     assert set_aside(tmp_path) == tmp_path / "earlier-2"
 
 
-def test_prepare_makes_the_directory_and_leaves_nothing_in_it(tmp_path: Path) -> None:
+def test_prepare_directory_creates_an_empty_directory(tmp_path: Path) -> None:
     """The probe is gone afterwards."""
-    prepare(tmp_path / "deep" / "out")
+    prepare_directory(tmp_path / "deep" / "out")
     assert list((tmp_path / "deep" / "out").iterdir()) == []
 
 
-def test_covers_move_with_their_files(tmp_path: Path) -> None:
+def test_set_aside_moves_covers(tmp_path: Path) -> None:
     """A still picture that belongs to a video is a part of the batch."""
     (tmp_path / "manifest.jsonl").write_text('{"files": ["a.mp4"], "covers": {"a.mp4": "a-cover.png"}}\n')
     for name in ("a.mp4", "a-cover.png"):
@@ -188,14 +190,14 @@ def test_covers_move_with_their_files(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"earlier-1"}
 
 
-def test_prepare_refuses_a_file_in_the_way(tmp_path: Path) -> None:
+def test_prepare_directory_with_a_file_in_the_way_raises(tmp_path: Path) -> None:
     """A file is no directory."""
     (tmp_path / "out").write_text("")
     with pytest.raises(ConfigurationError, match="cannot write to"):
-        prepare(tmp_path / "out")
+        prepare_directory(tmp_path / "out")
 
 
-def test_a_summary_counts_and_tells_what_is_missing() -> None:
+def test_summary_counts_items_by_status() -> None:
     """Numbers of each fate are in the sentence; those that are nought are not."""
     records = [
         _record(1, files=("a", "b"), credits=2.0, failures=("no",)),
@@ -212,6 +214,6 @@ def test_a_summary_counts_and_tells_what_is_missing() -> None:
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(0, "0.0 s"), (59.9, "59.9 s"), (61, "1:01 min"), (7380, "2:03:00 h")])
-def test_durations_read_well(seconds: float, words: str) -> None:
+def test_duration_formats_by_length(seconds: float, words: str) -> None:
     """Short times in seconds, long ones in minutes and hours."""
     assert duration(seconds) == words

@@ -49,27 +49,27 @@ def copy(tmp_path: Path) -> Path:
     return Path(shutil.copy(tmp_path / "jobs.db", tmp_path / "copy.db"))
 
 
-def test_a_batch_whose_ledger_is_moved_saves_what_it_has_and_ends(
+def test_batch_with_a_moved_ledger_saves_accepted_items_and_ends(
     aiowery_process: Start, manifest: Manifest, tmp_path: Path
 ) -> None:
-    """It says why, with exit code 1; what was accepted is saved, the rest is told as not submitted."""
+    """The batch exits with 1 and the reason; accepted items are saved, others recorded as not submitted."""
     (tmp_path / "cats.txt").write_text("".join(f"cat {number}\n" for number in range(50)))
-    order = ("batch", "cats.txt", "--out", "out", "--in-flight", "2", "--ledger", "jobs.db", "--json")
-    batch = aiowery_process(*order, "--sandbox", "--speed", "100")
+    arguments = ("batch", "cats.txt", "--out", "out", "--in-flight", "2", "--ledger", "jobs.db", "--json")
+    batch = aiowery_process(*arguments, "--sandbox", "--speed", "100")
     assert batch.stdout is not None
     next(line for line in batch.stdout if json.loads(line)["event"] == "accepted")
     (tmp_path / "jobs.db").rename(tmp_path / "new.db")
-    _, said = batch.communicate(timeout=20)
-    assert batch.returncode == 1, said
-    assert "jobs.db was removed or renamed while the ledger is open" in said
-    fates = Counter(line["outcome"] for line in manifest())
-    assert set(fates) == {"done", "not submitted"}
-    assert len(list((tmp_path / "out").glob("*.png"))) == fates["done"]
+    _, message = batch.communicate(timeout=20)
+    assert batch.returncode == 1, message
+    assert "jobs.db was removed or renamed while the ledger is open" in message
+    outcomes = Counter(line["outcome"] for line in manifest())
+    assert set(outcomes) == {"done", "not submitted"}
+    assert len(list((tmp_path / "out").glob("*.png"))) == outcomes["done"]
 
 
 @attrs.define
-class BrokenDesk(SingleJobSource):
-    """A desk whose ledger fails; what an earlier run has sent is `before`."""
+class BrokenJobSource(SingleJobSource):
+    """A job source whose ledger fails; `before` is the status left by an earlier run."""
 
     before: ItemStatus
 
@@ -77,39 +77,39 @@ class BrokenDesk(SingleJobSource):
         """Fail."""
         raise LedgerError(f"nothing of {item.index} can be written down")
 
-    def is_owned_elsewhere(self, item: Line) -> ItemStatus:  # noqa: ARG002 - all alike
-        """Return what an earlier run has made of it."""
+    def unprocessed_status(self, item: Line) -> ItemStatus:  # noqa: ARG002 - all alike
+        """Return the status left by an earlier run."""
         return self.before
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(
-    ("before", "fate", "stops"),
+    ("before", "status", "stops"),
     [(ItemStatus.NOT_SUBMITTED, ItemStatus.NOT_SUBMITTED, True), (ItemStatus.INTERRUPTED, ItemStatus.FAILED, False)],
 )
-async def test_only_what_was_not_sent_before_counts_as_unsent(
-    before: ItemStatus, fate: ItemStatus, *, stops: bool
+async def test_runner_with_a_failing_ledger_stops_only_for_unsent_items(
+    before: ItemStatus, status: ItemStatus, *, stops: bool
 ) -> None:
-    """A ledger that fails stops what is to be sent; of what an earlier run has sent, nothing says that it was free."""
+    """A failing ledger stops submitting; items sent by an earlier run do not count as free of charge."""
     async with client_of(World()) as client:
         lines = [Line(index=n, line=n, request=TextToImage(prompt=f"cat {n}")) for n in (1, 2)]
         run = ItemRunner(
-            client, None, stem=str, journal=NoManifest(), progress=PlainProgress(), desk=BrokenDesk(before)
+            client, None, stem=str, manifest=NoManifest(), progress=PlainProgress(), job_source=BrokenJobSource(before)
         )
         records = await run.finish(lines)
-    assert {record.status for record in records} == {fate}
+    assert {record.status for record in records} == {status}
     assert (run.stopped is not None) == stops
 
 
-def test_a_copy_is_shown_and_sends_nothing_until_it_is_accepted(aiowery_command: Command, copy: Path) -> None:
-    """Looking works and says why no more does; what settles doubts or sends is refused; accepted, it is a ledger."""
+def test_ledger_copy_is_read_only_until_accepted(aiowery_command: Command, copy: Path) -> None:
+    """A copy can be read, with a note; commands that resolve doubts or send are refused until it is accepted."""
     for command in (("ledger", "list"), ("ledger", "show", "1"), ("ledger", "export"), ("doubts", "list")):
         shown = aiowery_command(*command, "--ledger", str(copy))
         assert shown.returncode == 0, shown.stderr
-        assert "Only shown: " in shown.stderr
+        assert "Opened read-only: " in shown.stderr
         assert "is a copy of a ledger" in shown.stderr
-    for way in ("release", "adopt", "resubmit"):
-        refused = aiowery_command("doubts", way, "1", "--ledger", str(copy))
+    for subcommand in ("release", "adopt", "resubmit"):
+        refused = aiowery_command("doubts", subcommand, "1", "--ledger", str(copy))
         assert refused.returncode != 0
         assert "is a copy of a ledger" in refused.stderr
     accepted = aiowery_command("ledger", "accept-copy", "--ledger", str(copy))

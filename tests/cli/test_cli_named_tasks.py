@@ -1,4 +1,4 @@
-"""Refusals that name tasks, on the command line."""
+"""Error responses that name tasks, on the command line."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from aiowery import Limits, PollPolicy, RetryPolicy, WeryAI
+from aiowery.cli.file_names import LEDGER, MANIFEST
 from aiowery.cli.input.prompt_files import InputItem
 from aiowery.cli.output.progress import PlainProgress
 from aiowery.cli.run.job_source import BatchJobSource, BatchTerms
-from aiowery.cli.run.manifest import LEDGER, MANIFEST, Manifest, forget
+from aiowery.cli.run.manifest import Manifest, remove_run_files
 from aiowery.cli.run.runner import ItemRunner
 from aiowery.sandbox import Fault, Sandbox, faults
 from aiowery.weryai import TextToImage
@@ -27,13 +28,13 @@ ITEMS = [InputItem(index=1, line=1, request=TextToImage(prompt="a lost cat"))]
 
 def run_batch(sandbox: Sandbox, out: Path) -> None:
     """Run the items as `aiowery batch --out` does, as fast as the sandbox."""
-    forget(out)
+    remove_run_files(out)
     with Manifest(out, len(ITEMS), batch="cats") as manifest:
         asyncio.run(finished(sandbox, out, manifest))
 
 
 async def finished(sandbox: Sandbox, out: Path, manifest: Manifest) -> None:
-    """Take the items to their ends."""
+    """Run all items."""
     client = WeryAI(
         sandbox.key,
         base_url=sandbox.url,
@@ -43,9 +44,11 @@ async def finished(sandbox: Sandbox, out: Path, manifest: Manifest) -> None:
         ledger=out / LEDGER,
     )
     async with client:
-        desk = BatchJobSource(client, BatchTerms(name="cats"), check=False)
+        job_source = BatchJobSource(client, BatchTerms(name="cats"), check=False)
         progress = PlainProgress()
-        run = ItemRunner(client, out, stem=lambda item: str(item.index), journal=manifest, progress=progress, desk=desk)
+        run = ItemRunner(
+            client, out, stem=lambda item: str(item.index), manifest=manifest, progress=progress, job_source=job_source
+        )
         await run.finish(ITEMS)
 
 
@@ -54,7 +57,7 @@ def line_of(out: Path) -> Any:
     return json.loads((out / MANIFEST).read_text())
 
 
-def test_a_batch_shows_named_tasks_and_fetches_them_later(aiowery_command: Command, tmp_path: Path) -> None:
+def test_batch_with_named_tasks_fetches_them_in_the_next_run(aiowery_command: Command, tmp_path: Path) -> None:
     """The ids are in the manifest and in the list of doubts; the next run adopts the task and pays nothing."""
     with Sandbox(speed=SPEED, picture_size=64) as sandbox:
         sandbox.inject(THROTTLED, Fault(faults.ErrorResponse(200, 1009, "no"), on="status", match="lost", times=1))
@@ -71,8 +74,8 @@ def test_a_batch_shows_named_tasks_and_fetches_them_later(aiowery_command: Comma
         assert sandbox.weryai.counters.posts == sandbox.weryai.charged == 1
 
 
-def test_a_single_request_tells_the_ids(aiowery_command: Command, aiowery_sandbox: Sandbox) -> None:
-    """Exit code 3, with the ids and the command that asks about them."""
+def test_generate_with_named_tasks_prints_the_ids(aiowery_command: Command, aiowery_sandbox: Sandbox) -> None:
+    """The command exits with 3, and prints the ids and the status command."""
     aiowery_sandbox.inject(THROTTLED, Fault(faults.ErrorResponse(200, 1009, "no"), on="status"))
     ended = aiowery_command("generate", "a lost cat", "--out", "out", "--no-check")
     assert ended.returncode == 3, ended.stderr

@@ -1,4 +1,4 @@
-"""`aiowery run`: any single request from the command's words to what is printed, in the sandbox."""
+"""`aiowery run`: single requests of any type from options to output, in the sandbox."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def photo(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_list_names_every_type_with_what_it_needs(aiowery_command: Command) -> None:
-    """`run --list` is the way in: each type has a line with its purpose, free of endpoints, and its needs."""
+def test_run_list_shows_every_type_with_required_fields(aiowery_command: Command) -> None:
+    """`run --list` shows each type with its purpose, without endpoints, and its required fields."""
     ended = aiowery_command("run", "--list")
     assert ended.returncode == 0
     lines = {line.split()[0]: line for line in ended.stdout.splitlines() if line.strip()}
@@ -40,8 +40,8 @@ def test_the_list_names_every_type_with_what_it_needs(aiowery_command: Command) 
 
 
 @pytest.mark.parametrize("type_name", REQUESTS)
-def test_the_fields_of_every_type_are_explained(aiowery_command: Command, type_name: str) -> None:
-    """`run TYPE --fields` tells the class's own words and each field."""
+def test_run_fields_describes_every_field(aiowery_command: Command, type_name: str) -> None:
+    """`run TYPE --fields` shows the class's description and each field."""
     ended = aiowery_command("run", type_name, "--fields")
     assert ended.returncode == 0
     assert ended.stdout.startswith(f"{type_name}: ")
@@ -50,32 +50,32 @@ def test_the_fields_of_every_type_are_explained(aiowery_command: Command, type_n
     assert ended.stdout == aiowery_command("run", type_name, "--list").stdout
 
 
-def test_fields_tell_choices_and_defaults(aiowery_command: Command) -> None:
-    """Whoever reads the table knows what can be written."""
-    told = " ".join(aiowery_command("run", "music", "--fields").stdout.split())
-    assert "mode VOCAL_SONG | ONLY_MUSIC | ... VOCAL_SONG" in told
-    assert "reference_audio_url sound: a url or a file" in told
-    told = " ".join(aiowery_command("run", "image-expand", "--fields").stdout.split())
-    assert "image_size size, such as 1024x768 (needed)" in told
+def test_run_fields_shows_choices_and_defaults(aiowery_command: Command) -> None:
+    """The table shows choices, defaults and value types."""
+    printed = " ".join(aiowery_command("run", "music", "--fields").stdout.split())
+    assert "mode VOCAL_SONG | ONLY_MUSIC | ... VOCAL_SONG" in printed
+    assert "reference_audio_url sound: a url or a file" in printed
+    printed = " ".join(aiowery_command("run", "image-expand", "--fields").stdout.split())
+    assert "image_size size, such as 1024x768 (required)" in printed
 
 
-@pytest.mark.parametrize("said", ["[]", '{"a": 1}', "7", '"music"'])
-def test_a_type_that_is_another_is_refused(aiowery_command: Command, said: str) -> None:
-    """Whatever stands there as type, it is told in one line."""
-    ended = aiowery_command("run", "text-to-image", "--sandbox", "--json", f'{{"type": {said}}}')
+@pytest.mark.parametrize("message", ["[]", '{"a": 1}', "7", '"music"'])
+def test_run_with_another_type_in_json_exits_with_2(aiowery_command: Command, message: str) -> None:
+    """Any other type in the JSON is refused with one line."""
+    ended = aiowery_command("run", "text-to-image", "--sandbox", "--json", f'{{"type": {message}}}')
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert ended.stderr.startswith("aiowery: --json says type ")
-    assert "the command says text-to-image; leave one out" in ended.stderr
+    assert ended.stderr.startswith("aiowery: --json has type ")
+    assert "the command names text-to-image; leave one out" in ended.stderr
 
 
-def test_run_prints_urls(aiowery_command: Command, aiowery_sandbox: Sandbox) -> None:
+def test_run_without_out_prints_urls(aiowery_command: Command, aiowery_sandbox: Sandbox) -> None:
     """Without --out the urls are on standard output, a line each, and nothing else."""
     ended = aiowery_command("run", "text-to-image", "--set", "prompt=a cat", "--set", "image_number=2")
     assert ended.returncode == 0, ended.stderr
     assert [line.startswith(aiowery_sandbox.url) for line in ended.stdout.splitlines()] == [True, True]
 
 
-def test_run_saves_and_prints_paths(aiowery_command: Command, tmp_path: Path) -> None:
+def test_run_with_out_saves_and_prints_paths(aiowery_command: Command, tmp_path: Path) -> None:
     """With --out the pictures are files, and their paths are printed."""
     ended = aiowery_command("run", "text-to-image", "--set", "prompt=a cat", *_FAST, "--out", "out")
     assert (ended.returncode, ended.stdout) == (0, "out/a-cat.png\n"), ended.stderr
@@ -83,8 +83,8 @@ def test_run_saves_and_prints_paths(aiowery_command: Command, tmp_path: Path) ->
         picture.load()
 
 
-def test_a_video_comes_with_its_cover(aiowery_command: Command, tmp_path: Path) -> None:
-    """A video is saved under its own ending, what shows it at rest beside it."""
+def test_run_of_a_video_saves_its_cover(aiowery_command: Command, tmp_path: Path) -> None:
+    """A video is saved with its own suffix, and its cover beside it."""
     settings = ("--set", "prompt=a storm", "--set", "duration=5", "--set", "aspect_ratio=16:9")
     ended = aiowery_command("run", "text-to-video", *settings, *_FAST, "--out", "out")
     assert ended.returncode == 0, ended.stderr
@@ -95,8 +95,8 @@ def test_a_video_comes_with_its_cover(aiowery_command: Command, tmp_path: Path) 
     assert (tmp_path / cover).stat().st_size
 
 
-def test_words_are_printed(aiowery_command: Command, tmp_path: Path) -> None:
-    """A report goes to standard output; with --out it is a file too, whose path does not mix with the words."""
+def test_run_of_a_text_type_prints_and_saves_the_text(aiowery_command: Command, tmp_path: Path) -> None:
+    """A report goes to standard output; with --out it is a file too, whose path goes to standard error."""
     ended = aiowery_command("run", "deep-research", "--set", "input=Why is the sea salty?", *_FAST, "--out", "out")
     assert ended.returncode == 0, ended.stderr
     (path,) = (tmp_path / "out").iterdir()
@@ -105,7 +105,7 @@ def test_words_are_printed(aiowery_command: Command, tmp_path: Path) -> None:
     assert str(path.relative_to(tmp_path)) in ended.stderr
 
 
-def test_raw_is_the_provider_s_answer(aiowery_command: Command) -> None:
+def test_run_with_raw_prints_the_response(aiowery_command: Command) -> None:
     """--raw prints JSON, an object a task, and nothing besides."""
     settings = ("--set", "prompt=a cat", "--set", "image_number=2")
     ended = aiowery_command("run", "text-to-image", *settings, *_FAST, "--raw")
@@ -114,33 +114,33 @@ def test_raw_is_the_provider_s_answer(aiowery_command: Command) -> None:
     assert [bool(task["images"]) for task in tasks] == [True, True]
 
 
-def test_a_local_file_is_uploaded_first(aiowery_command: Command, aiowery_sandbox: Sandbox, photo: Path) -> None:
+def test_run_with_a_local_file_uploads_it(aiowery_command: Command, aiowery_sandbox: Sandbox, photo: Path) -> None:
     """A path where a picture is wanted just works."""
     ended = aiowery_command("run", "image-upscale", "--set", f"image_url={photo.name}")
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.startswith(aiowery_sandbox.url)
 
 
-def test_an_endpoint_that_answers_at_once_works_too(aiowery_command: Command, photo: Path) -> None:
+def test_run_of_a_direct_endpoint_prints_the_result(aiowery_command: Command, photo: Path) -> None:
     """image-to-prompt starts no task; its words are printed all the same."""
     ended = aiowery_command("run", "image-to-prompt", "--set", f"image_url={photo.name}", *_FAST)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.strip()
 
 
-def test_a_podcast_tells_how_to_go_on(aiowery_command: Command, aiowery_sandbox: Sandbox) -> None:
-    """The script is printed turn by turn, and the command that has it spoken is named and works."""
-    who = json.loads(aiowery_command("speakers", "--language", "en", "--json").stdout.splitlines()[0])["id"]
-    script = aiowery_command("run", "podcast", "--set", "query=tea", "--set", f"speakers={who}")
+def test_run_of_a_podcast_prints_the_next_command(aiowery_command: Command, aiowery_sandbox: Sandbox) -> None:
+    """The script is printed line by line, and the printed command for the audio works."""
+    speaker = json.loads(aiowery_command("speakers", "--language", "en", "--json").stdout.splitlines()[0])["id"]
+    script = aiowery_command("run", "podcast", "--set", "query=tea", "--set", f"speakers={speaker}")
     assert script.returncode == 0, script.stderr
     assert all(": " in line for line in script.stdout.splitlines())
-    hint = next(line for line in script.stderr.splitlines() if line.startswith("To have it spoken: "))
+    hint = next(line for line in script.stderr.splitlines() if line.startswith("To make the audio: "))
     voiced = aiowery_command(*hint.partition("aiowery ")[2].split())
     assert voiced.returncode == 0, voiced.stderr
     assert voiced.stdout.startswith(aiowery_sandbox.url)
 
 
-def test_json_comes_from_words_files_and_standard_input(
+def test_run_reads_json_from_argument_file_and_standard_input(
     aiowery_command: Command, aiowery_alone: Command, tmp_path: Path
 ) -> None:
     """--json takes an object, @FILE and -; --set overrules it."""
@@ -155,8 +155,8 @@ def test_json_comes_from_words_files_and_standard_input(
     assert names == {"words.png", "a-file.png", "piped.png", "a-setting.png"}
 
 
-def test_settings_are_read_by_what_the_field_holds() -> None:
-    """Numbers, sizes, places, lists by repetition or as JSON: each text becomes what its field wants."""
+def test_request_of_converts_settings_by_field_type() -> None:
+    """Numbers, sizes, places, lists by repetition or as JSON: each text is converted to its field's type."""
     expanded = request_of(
         "image-expand", None,
         ["image-url=https://x/a.png", "image_size=10x20", "canvas_size=30X40", "image_location=5,6"],
@@ -180,8 +180,8 @@ def test_settings_are_read_by_what_the_field_holds() -> None:
     assert [region.top for region in erased.regions] == [0.8, 0]
 
 
-def test_an_empty_setting_leaves_a_field_out() -> None:
-    """What the registry asks for, a video without a ratio, can be said on the command line."""
+def test_request_of_with_an_empty_setting_leaves_the_field_out() -> None:
+    """A field such as the aspect ratio can be left out on the command line."""
     video: Any = request_of("text-to-video", '{"resolution": "720p"}', ["prompt=p", "aspect_ratio=", "resolution="])
     assert (video.aspect_ratio, video.resolution) == (None, None)
 
@@ -191,15 +191,15 @@ def test_an_empty_setting_leaves_a_field_out() -> None:
     [
         ((), ("--list",)),
         (("text-to-image", "--set", "prompt="), ("text-to-image needs prompt",)),
-        (("txt-to-video",), ("nothing is called 'txt-to-video'", "did you mean text-to-video")),
-        (("quux",), ("nothing is called 'quux'; aiowery run --list",)),
+        (("txt-to-video",), ("there is no request type 'txt-to-video'", "did you mean text-to-video")),
+        (("quux",), ("there is no request type 'quux'; aiowery run --list",)),
         (("text-to-image",), ("text-to-image needs prompt", "--set prompt=...")),
         (("text-to-image", "--set", "promt=a"), ("no field 'promt'", "did you mean prompt?", "--fields")),
         (("image-upscale", "--set", "img_url=a.png"), ("no field 'img_url'", "did you mean image_url")),
-        (("text-to-image", "--set", "prompt"), ("--set prompt: field=value is needed",)),
-        (("text-to-image", "--set", "prompt=a", "--set", "image_number=two"), ("'two'; a whole number is needed",)),
-        (("text-to-image", "--set", "prompt=a", "--set", "use_web_search=maybe"), ("true or false is needed",)),
-        (("music", "--set", "styles=jazz"), ("styles is 'jazz'; JSON is needed",)),
+        (("text-to-image", "--set", "prompt"), ("--set must be field=value, got 'prompt'",)),
+        (("text-to-image", "--set", "prompt=a", "--set", "image_number=two"), ("must be a whole number, got 'two'",)),
+        (("text-to-image", "--set", "prompt=a", "--set", "use_web_search=maybe"), ("must be true or false",)),
+        (("music", "--set", "styles=jazz"), ("styles must be JSON, got 'jazz'",)),
         (("music", "--set", "lyrics=la"), ("give description or styles",)),
         (("text-to-audio", "--set", f"text={'x' * 501}"), ("501 characters", "500")),
         (("image-expand", "--set", "image_url=a.png", "--set", "image_size=big", "--set", "canvas_size=2x2",
@@ -207,16 +207,16 @@ def test_an_empty_setting_leaves_a_field_out() -> None:
         (("text-to-image", "--json", "{prompt}"), ("--json is not JSON",)),
         (("text-to-image", "--json", "[1]"), ("--json is not a JSON object",)),
         (("text-to-image", "--json", "@gone.json"), ("cannot read gone.json: No such file",)),
-        (("text-to-image", "--json", '{"type": "music"}'), ("says type 'music'",)),
+        (("text-to-image", "--json", '{"type": "music"}'), ("has type 'music'",)),
         (("text-to-image", "--json", '{"prompt": "a", "negativ_prompt": "b"}'), ("did you mean negative_prompt",)),
         (("text-to-image", "--set", "prompt=a", "--speed", "2"), ("--speed works with --sandbox only",)),
         (("text-to-image", "--set", "prompt=a"), ("WERYAI_API_KEY", "--sandbox")),
     ],
 )  # fmt: skip
-def test_what_cannot_be_meant_is_refused(
+def test_run_with_invalid_arguments_exits_with_2(
     aiowery_command: Command, arguments: Sequence[str], words: Sequence[str]
 ) -> None:
-    """Each slip of the pen ends in one message that names it and the way out, before anything is sent."""
+    """Each mistake ends in one message that names it and the remedy, before anything is sent."""
     ended = aiowery_command("run", *arguments)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr.startswith("aiowery: ")
@@ -224,11 +224,11 @@ def test_what_cannot_be_meant_is_refused(
         assert word in ended.stderr
 
 
-def test_unknown_json_members_are_sent_and_told(aiowery_command: Command) -> None:
-    """A parameter that the library does not know yet goes out, and the user learns that it was not understood."""
+def test_run_with_unknown_json_members_sends_them_with_a_note(aiowery_command: Command) -> None:
+    """An unknown parameter is sent, and a note says that it is unknown."""
     ended = aiowery_command("run", "text-to-image", "--json", '{"prompt": "a", "zzz": 7}', *_FAST, "--out", "out")
     assert ended.returncode == 0, ended.stderr
-    assert "Note: text-to-image has no field 'zzz'; it is sent as it is." in ended.stderr
+    assert "Note: text-to-image has no field 'zzz'; it is sent unchanged." in ended.stderr
 
 
 @pytest.mark.parametrize(
@@ -241,7 +241,7 @@ def test_unknown_json_members_are_sent_and_told(aiowery_command: Command) -> Non
         (b"\x89PNG\r\n\x1a\n" + bytes(11 * 1024**2), "photo.png has"),
     ],
 )
-def test_a_file_that_cannot_be_uploaded_is_wrong_use(
+def test_run_with_an_invalid_file_exits_with_2(
     aiowery_command: Command, aiowery_sandbox: Sandbox, tmp_path: Path, content: bytes | None, words: str
 ) -> None:
     """A missing, broken or oversized file is exit code 2, and nothing is paid."""
@@ -253,8 +253,8 @@ def test_a_file_that_cannot_be_uploaded_is_wrong_use(
     assert aiowery_sandbox.weryai.charged == 0
 
 
-def test_a_failed_task_is_exit_code_1_with_its_id(aiowery_command: Command) -> None:
-    """The provider's reason and the id are told, standard output stays empty."""
+def test_run_failed_exits_with_1_and_prints_the_task_id(aiowery_command: Command) -> None:
+    """The provider's reason and the task id are printed; standard output stays empty."""
     ended = aiowery_command("run", "text-to-image", "--set", "prompt=no [[fail]]", *_FAST)
     assert (ended.returncode, ended.stdout) == (1, "")
     assert "task ids: task_" in ended.stderr

@@ -1,4 +1,4 @@
-"""What is told while a run goes on."""
+"""Progress output of a run."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ from aiowery.cli.records import ItemError, ItemStatus, Record, ValidationRefused
 _JOB: Any = None
 
 
-def _record(fate: ItemStatus = ItemStatus.DONE, **facts: Any) -> Record:
-    return Record(index=1, line=3, prompt="a [red] cat", request={}, notes={}, status=fate, **facts)
+def _record(status: ItemStatus = ItemStatus.DONE, **facts: Any) -> Record:
+    return Record(index=1, line=3, prompt="a [red] cat", request={}, notes={}, status=status, **facts)
 
 
 _FAILED = _record(ItemStatus.FAILED, task_ids=("t",), problem=ItemError(kind="X", message="no [bold]luck[/]"))
 
 
-def test_a_tally_adds_up() -> None:
-    """Every item is in exactly one place; one that an earlier run had sent was never under way in this one."""
-    tally = Counts(5)
-    tally.accepted(1)
-    assert (tally.queued, tally.running, tally.ended) == (4, 1, 0)
-    tally.end(_record(task_ids=("t",)))
-    tally.end(attrs.evolve(_FAILED, index=2))
-    tally.end(attrs.evolve(_record(ItemStatus.NOT_SUBMITTED), index=3))
-    assert (tally.queued, tally.running, tally.done, tally.failed, tally.ended) == (2, 0, 1, 1, 3)
-    assert plain_line(tally).startswith("3/5: 2 queued, 0 running, 1 done, 1 failed, ")
+def test_counts_add_up_to_the_total() -> None:
+    """Every item has exactly one state; an item sent by an earlier run is never under way in this one."""
+    counts = Counts(5)
+    counts.add_accepted(1)
+    assert (counts.queued, counts.running, counts.finished) == (4, 1, 0)
+    counts.add_record(_record(task_ids=("t",)))
+    counts.add_record(attrs.evolve(_FAILED, index=2))
+    counts.add_record(attrs.evolve(_record(ItemStatus.NOT_SUBMITTED), index=3))
+    assert (counts.queued, counts.running, counts.done, counts.failed, counts.finished) == (2, 0, 1, 1, 3)
+    assert plain_line(counts).startswith("3/5: 2 queued, 0 running, 1 done, 1 failed, ")
 
 
-def test_time_left_goes_by_the_speed_so_far() -> None:
+def test_time_left_uses_the_rate_so_far() -> None:
     """Half done in ten seconds means ten to go."""
     assert time_left(5, 10, 10.0) == 10.0
 
 
-def test_failures_are_told_once_and_only_failures() -> None:
-    """A message that begins with the prompt does not get it twice; what was not submitted is not told one by one."""
+def test_failure_line_describes_only_failures() -> None:
+    """The prompt is not repeated in a message that starts with it; unsent items get no line."""
     assert failure_line(_FAILED) == "failed: line 3: 'a [red] cat': no [bold]luck[/]"
     assert failure_line(_record(ItemStatus.FAILED, problem=ItemError(kind="X", message="a [red] cat: no"))) == (
         "failed: line 3: a [red] cat: no"
@@ -51,17 +51,17 @@ def test_failures_are_told_once_and_only_failures() -> None:
     assert failure_line(_record(failures=("no", "no"))) == "partly failed: line 3: 'a [red] cat': no"
     assert failure_line(_record()) is None
     assert failure_line(_record(ItemStatus.NOT_SUBMITTED, problem=ItemError(kind="X", message="no credits"))) is None
-    objected = _record(ItemStatus.NOT_SUBMITTED, problem=ItemError.of(ValidationRefused("no such shape")))
-    assert failure_line(objected) == "not submitted: line 3: 'a [red] cat': no such shape"
+    refused = _record(ItemStatus.NOT_SUBMITTED, problem=ItemError.of(ValidationRefused("no such shape")))
+    assert failure_line(refused) == "not submitted: line 3: 'a [red] cat': no such shape"
 
 
-def test_the_bar_shows_counts_and_failures_as_they_are() -> None:
+def test_bar_progress_shows_counts_and_failures_without_markup() -> None:
     """Brackets in prompts and reasons are text, not markup of the terminal."""
     screen = io.StringIO()
     progress = BarProgress(Console(file=screen, force_terminal=True, width=160, color_system=None))
     progress.start(1632)
-    progress.accepted(1, _JOB)
-    progress.ended(_FAILED)
+    progress.show_accepted(1, _JOB)
+    progress.show_record(_FAILED)
     progress.tick(None)
     progress.stop()
     text = screen.getvalue()
@@ -70,7 +70,7 @@ def test_the_bar_shows_counts_and_failures_as_they_are() -> None:
         assert words in text
 
 
-def test_plain_lines_are_few(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plain_progress_writes_few_lines(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a terminal there is a line every few seconds, and one for each failure."""
     now = 100.0
     monkeypatch.setattr("aiowery.cli.output.progress.time.monotonic", lambda: now)
@@ -78,10 +78,10 @@ def test_plain_lines_are_few(capsys: pytest.CaptureFixture[str], monkeypatch: py
     progress.start(1000)
     for _ in range(110):
         now += 0.1
-        progress.accepted(1, _JOB)
-        progress.ended(_record(task_ids=("t",)))
+        progress.show_accepted(1, _JOB)
+        progress.show_record(_record(task_ids=("t",)))
         progress.tick(None)
-    progress.ended(_FAILED)
+    progress.show_record(_FAILED)
     progress.stop()
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 3
@@ -89,8 +89,8 @@ def test_plain_lines_are_few(capsys: pytest.CaptureFixture[str], monkeypatch: py
     assert lines[2].startswith("failed: ")
 
 
-def test_a_reader_who_leaves_does_not_end_the_run() -> None:
-    """A broken pipe is no reason to lose what costs money."""
+def test_write_line_to_a_closed_pipe_does_not_raise() -> None:
+    """A broken pipe does not end a run that costs money."""
 
     class Gone(io.StringIO):
         def write(self, _text: str, /) -> int:
@@ -100,19 +100,19 @@ def test_a_reader_who_leaves_does_not_end_the_run() -> None:
 
 
 @pytest.mark.parametrize(
-    ("verbosity", "told", "unsaid"),
+    ("verbosity", "printed", "hidden"),
     [
         (0, ["ERROR e"], 1),
         (1, ["INFO i", "WARNING w", "ERROR e"], 0),
         (2, ["DEBUG d", "INFO i", "WARNING w", "ERROR e"], 0),
     ],
 )
-def test_log_records_are_told_by_verbosity(verbosity: int, told: list[str], unsaid: int) -> None:
+def test_show_logs_writes_records_by_verbosity(verbosity: int, printed: list[str], hidden: int) -> None:
     """Warnings are counted where they are not shown, so that they do not garble the screen."""
     lines: list[str] = []
     log = logging.getLogger("aiowery.test")
     with show_logs(verbosity, lines.append) as logs:
         for write, text in ((log.debug, "d"), (log.info, "i"), (log.warning, "w"), (log.error, "e")):
             write(text)
-    assert lines == told
-    assert logs.unsaid == unsaid
+    assert lines == printed
+    assert logs.hidden == hidden

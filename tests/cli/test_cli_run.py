@@ -1,4 +1,4 @@
-"""A run through an open client: what stops it, and what its records then say."""
+"""The item runner: reasons to stop, and the records that result."""
 
 from __future__ import annotations
 
@@ -46,18 +46,18 @@ def _items(*prompts: str, **fields: Any) -> list[InputItem]:
     return [InputItem(index=place, line=place, request=request) for place, request in enumerate(requests, 1)]
 
 
-def _run(client: WeryAI, out: Path, journal: Any = None, *, check: bool = False) -> ItemRunner:
+def _run(client: WeryAI, out: Path, manifest: Any = None, *, check: bool = False) -> ItemRunner:
     return ItemRunner(
         client,
         out,
         stem=lambda item: f"{item.index:04}",
-        journal=journal or NoManifest(),
+        manifest=manifest or NoManifest(),
         progress=PlainProgress(),
-        desk=SingleJobSource(client, check=check),
+        job_source=SingleJobSource(client, check=check),
     )
 
 
-def _fates(records: Sequence[Record]) -> Counter[ItemStatus]:
+def _statuses(records: Sequence[Record]) -> Counter[ItemStatus]:
     return Counter(record.status for record in records)
 
 
@@ -66,30 +66,30 @@ def _pictures(out: Path) -> int:
 
 
 @pytest.fixture
-async def poor() -> AsyncIterator[Sandbox]:
+async def poor_sandbox() -> AsyncIterator[Sandbox]:
     """An account that can pay for three pictures."""
     async with Sandbox(speed=SPEED, credits=3) as sandbox:
         yield sandbox
 
 
-async def test_no_credits_left_keeps_what_was_accepted(
-    poor: Sandbox, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+async def test_runner_without_credits_keeps_accepted_items(
+    poor_sandbox: Sandbox, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """At the first refusal for want of credits submitting ends; what was paid is finished and saved."""
-    async with _client(poor, in_flight=2) as client:
+    """The first refusal for missing credits stops submitting; paid items are finished and saved."""
+    async with _client(poor_sandbox, in_flight=2) as client:
         run = _run(client, tmp_path)
         records = await run.finish(_items(*("a cat",) * 50))
-    assert _fates(records) == {ItemStatus.DONE: 3, ItemStatus.NOT_SUBMITTED: 47}
+    assert _statuses(records) == {ItemStatus.DONE: 3, ItemStatus.NOT_SUBMITTED: 47}
     assert _pictures(tmp_path) == 3
     assert run.stopped is not None
     assert run.stopped.exit_code == 1
     assert "no credits left" in run.stopped.reason
-    assert poor.weryai.counters.posts <= 10
+    assert poor_sandbox.weryai.counters.posts <= 10
     assert "Nothing more is submitted: no credits left" in capsys.readouterr().err
 
 
-async def test_a_lost_answer_is_in_doubt(tmp_path: Path) -> None:
-    """A paid POST without an answer has a fate of its own, and is not sent again."""
+async def test_runner_with_a_lost_response_records_a_doubt(tmp_path: Path) -> None:
+    """A paid POST without a response is recorded as in doubt, and is not sent again."""
     async with Sandbox(speed=SPEED, faults=[Fault(faults.Reset(processed=True), on="submit", times=1)]) as sandbox:
         async with _client(sandbox) as client:
             (record,) = await _run(client, tmp_path).finish(_items("a cat"))
@@ -98,7 +98,7 @@ async def test_a_lost_answer_is_in_doubt(tmp_path: Path) -> None:
         assert sandbox.weryai.counters.posts == 1
 
 
-async def test_full_disk_keeps_urls_and_stops(
+async def test_runner_on_a_full_disk_keeps_urls_and_stops(
     aiowery_sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An output that cannot be saved leaves its url in the record; nothing more is submitted, or saved in vain."""
@@ -120,34 +120,34 @@ async def test_full_disk_keeps_urls_and_stops(
     assert len(records[0].task_ids) == 2
     assert run.stopped is not None
     assert run.stopped.exit_code == 1
-    assert _fates(records)[ItemStatus.NOT_SUBMITTED] > 0
+    assert _statuses(records)[ItemStatus.NOT_SUBMITTED] > 0
     for record in records:
         assert len(record.files) + len(record.urls) == len(record.task_ids)
 
 
-async def test_a_journal_that_cannot_be_written_stops_the_run(aiowery_sandbox: Sandbox, tmp_path: Path) -> None:
-    """What cannot be noted is not bought."""
+async def test_runner_with_an_unwritable_manifest_stops(aiowery_sandbox: Sandbox, tmp_path: Path) -> None:
+    """If the manifest cannot be written, nothing more is submitted."""
 
     class Full:
-        def accepted(self, _index: int, _task_ids: tuple[str, ...], /) -> None:
+        def add_accepted(self, _index: int, _task_ids: tuple[str, ...], /) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-        def ended(self, _record: Record, /) -> None:
+        def add_record(self, _record: Record, /) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
 
     async with _client(aiowery_sandbox, in_flight=1, submissions=1) as client:
         run = _run(client, tmp_path, Full())
         records = await run.finish(_items(*("a cat",) * 20))
-    assert _fates(records) == {ItemStatus.FAILED: 1, ItemStatus.NOT_SUBMITTED: 19}
+    assert _statuses(records) == {ItemStatus.FAILED: 1, ItemStatus.NOT_SUBMITTED: 19}
     assert (len(records[0].task_ids), len(records[0].urls)) == (1, 1)
     assert run.stopped is not None
     assert "cannot write the manifest: No space left" in run.stopped.reason
 
 
-async def test_what_nobody_foresaw_costs_one_item(
+async def test_runner_with_an_unexpected_error_fails_one_item(
     aiowery_sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A defect that strikes one item leaves the others alone, and says that it is one."""
+    """An unexpected error of one item does not affect the other items, and asks for a report."""
     async with _client(aiowery_sandbox) as client:
         submit = client.submit
 
@@ -163,8 +163,8 @@ async def test_what_nobody_foresaw_costs_one_item(
     assert "ZeroDivisionError: oh; please report this" in records[1].problem.message
 
 
-async def test_leaving_while_sending_finds_the_ids(tmp_path: Path) -> None:
-    """Leaving at once in the middle of a POST still brings the ids of what was just accepted."""
+async def test_runner_left_while_sending_records_the_ids(tmp_path: Path) -> None:
+    """Leaving during a POST still records the ids of the accepted task."""
     slow = Fault(faults.SlowBody(0.3), on="submit")
     async with Sandbox(speed=SPEED, faults=[slow]) as sandbox:
         async with _client(sandbox) as client:
@@ -175,8 +175,8 @@ async def test_leaving_while_sending_finds_the_ids(tmp_path: Path) -> None:
         assert record.task_ids == tuple(task.id for task in sandbox.weryai.tasks)
 
 
-async def test_leaving_at_once_knows_what_was_never_sent(aiowery_sandbox: Sandbox, tmp_path: Path) -> None:
-    """Requests that waited in line are not in doubt."""
+async def test_runner_left_records_queued_items_as_not_submitted(aiowery_sandbox: Sandbox, tmp_path: Path) -> None:
+    """Requests that waited in the queue are not in doubt."""
     async with _client(aiowery_sandbox, in_flight=1, submissions=3) as client:
         run = _run(client, tmp_path)
         asyncio.get_running_loop().call_later(0.2, run.leave)
@@ -185,15 +185,15 @@ async def test_leaving_at_once_knows_what_was_never_sent(aiowery_sandbox: Sandbo
     assert aiowery_sandbox.weryai.charged == 1
 
 
-@pytest.mark.parametrize("turns", range(20))
-async def test_leaving_in_the_turn_of_the_answer_finds_the_ids(tmp_path: Path, turns: int) -> None:
-    """However close acceptance and Ctrl-C come together, what was accepted is never told as not submitted."""
+@pytest.mark.parametrize("iterations", range(20))
+async def test_runner_left_at_acceptance_records_the_ids(tmp_path: Path, iterations: int) -> None:
+    """However close acceptance and Ctrl-C are, an accepted item is never recorded as not submitted."""
     world = World(seconds=1000)
 
     async def leaving(request: httpx.Request) -> httpx.Response:
         if request.method == "POST":
             run.leave()
-            for _ in range(turns):
+            for _ in range(iterations):
                 await asyncio.sleep(0)
         return await world(request)
 
@@ -203,17 +203,17 @@ async def test_leaving_in_the_turn_of_the_answer_finds_the_ids(tmp_path: Path, t
     assert (record.status, record.task_ids) == (ItemStatus.INTERRUPTED, ("task_0",))
 
 
-async def test_leaving_during_the_check_or_an_upload_has_cost_nothing(
+async def test_runner_left_during_check_or_upload_records_no_doubt(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An item whose paid POST was not sent is not in doubt, though another one's is."""
-    silence, calls = asyncio.Event(), Counter[str]()
+    """An item whose paid POST was not sent is not in doubt, even if another item is."""
+    release, calls = asyncio.Event(), Counter[str]()
 
     async def silent(request: httpx.Request) -> httpx.Response:
         calls[request.url.path] += 1
         if calls.total() == 2:
             run.leave()
-        await silence.wait()
+        await release.wait()
         return envelope({"task_ids": ["t1"]})
 
     picture = File(b"\x89PNG\r\n\x1a\n" + bytes(100), "a.png")
@@ -223,13 +223,13 @@ async def test_leaving_during_the_check_or_an_upload_has_cost_nothing(
 
         async def check(request: Any) -> tuple[()]:
             if request is requests[0]:
-                await silence.wait()
+                await release.wait()
             return ()
 
         monkeypatch.setattr(client, "check", check)
         run = _run(client, tmp_path, check=True)
         records = await run.finish(items)
-        silence.set()
+        release.set()
     assert [record.status for record in records] == [
         ItemStatus.NOT_SUBMITTED,
         ItemStatus.NOT_SUBMITTED,
@@ -238,11 +238,11 @@ async def test_leaving_during_the_check_or_an_upload_has_cost_nothing(
     assert calls == {"/v1/generation/upload-file": 1, "/v1/generation/text-to-image": 1}
 
 
-async def test_a_record_that_cannot_be_written_at_all_costs_no_other(aiowery_sandbox: Sandbox, tmp_path: Path) -> None:
+async def test_runner_with_an_unwritable_record_keeps_other_records(aiowery_sandbox: Sandbox, tmp_path: Path) -> None:
     """Whatever a journal raises, the run ends in order, and every item has its record."""
 
     class Broken(NoManifest):
-        def ended(self, _record: Record, /) -> None:
+        def add_record(self, _record: Record, /) -> None:
             raise UnicodeError("no such character")
 
     async with _client(aiowery_sandbox, in_flight=1, submissions=1) as client:
@@ -254,8 +254,8 @@ async def test_a_record_that_cannot_be_written_at_all_costs_no_other(aiowery_san
     assert run.stopped.reason == "cannot write the manifest: no such character"
 
 
-async def test_words_with_half_a_character_are_saved(aiowery_sandbox: Sandbox, tmp_path: Path) -> None:
-    """A text that was paid for is not lost to a character that is none."""
+async def test_saver_with_invalid_characters_saves_the_text(aiowery_sandbox: Sandbox, tmp_path: Path) -> None:
+    """A paid text with an invalid character is saved."""
     kept = SavedFiles()
     async with _client(aiowery_sandbox) as client:
         result = attrs.evolve(await client.chat("hi"), text="half \ud83d of it")
@@ -264,11 +264,11 @@ async def test_words_with_half_a_character_are_saved(aiowery_sandbox: Sandbox, t
     assert (kept.files, kept.error) == (["a.txt"], None)
 
 
-async def test_one_status_answer_in_twenty_failing_loses_nothing(tmp_path: Path) -> None:
-    """A batch whose polls fail now and then ends whole."""
+async def test_runner_with_failing_polls_finishes_all_items(tmp_path: Path) -> None:
+    """A batch with occasional failing polls finishes all items."""
     flaky = Fault(faults.SERVER_ERROR, on="status", share=0.05)
     async with Sandbox(speed=SPEED, faults=[flaky]) as sandbox:
         async with _client(sandbox) as client:
             records = await _run(client, tmp_path).finish(_items(*("a cat",) * 60))
-        assert _fates(records) == {ItemStatus.DONE: 60}
+        assert _statuses(records) == {ItemStatus.DONE: 60}
         assert _pictures(tmp_path) == 60

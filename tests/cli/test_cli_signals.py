@@ -13,7 +13,7 @@ pytestmark = pytest.mark.anyio
 
 
 def refuse(_self: object, _number: int, *_more: object) -> None:
-    """Do as the event loops of Windows do."""
+    """Raise NotImplementedError, as the event loops of Windows do."""
     raise NotImplementedError
 
 
@@ -25,13 +25,13 @@ def _either_loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.usefixtures("_either_loop")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_the_first_signal_is_told_kindly_and_later_ones_at_once(number: int) -> None:
-    """First, second, second: and afterwards the signal means what it meant before."""
+async def test_on_signals_calls_first_once_and_second_later(number: int) -> None:
+    """The first signal calls `first`, later ones `second`; afterwards the previous handler is restored."""
     before = signal.getsignal(number)
-    told: list[str] = []
-    with on_signals(lambda: told.append("first"), lambda: told.append("second")):
+    printed: list[str] = []
+    with on_signals(lambda: printed.append("first"), lambda: printed.append("second")):
         for _ in range(3):
             signal.raise_signal(number)
             await asyncio.sleep(0.01)
-    assert told == ["first", "second", "second"]
+    assert printed == ["first", "second", "second"]
     assert signal.getsignal(number) is before

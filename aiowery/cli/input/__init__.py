@@ -1,1 +1,1 @@
-"""What a run is asked to do: prompt files, request options, the table of request types."""
+"""The input of a run: prompt files, request options, the table of request types."""

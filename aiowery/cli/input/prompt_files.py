@@ -1,8 +1,8 @@
-"""Prompt files: text in, numbered items out. No I/O but in `read_text`.
+"""Prompt files: text in, numbered items out. Only `read_text` does I/O.
 
-.txt is a prompt a line, .csv and .tsv have a heading that names `prompt` or `type`, .jsonl is a request object a line,
-of any type. Local files are named relative to the current directory. What is wrong with one line is an item with a
-fault; what is wrong with the whole file is a ConfigurationError.
+.txt holds one prompt per line, .csv and .tsv have a heading that names `prompt` or `type`, .jsonl holds one request
+object of any type per line. Local files are relative to the current directory. A wrong line becomes an item with a
+fault. A wrong file raises ConfigurationError.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ _FORMS: Final[Mapping[str, Form]] = {
 _EXCERPT: Final = 200
 
 Row = tuple[int, Mapping[str, Any] | str]
-"""A line's number, and what stands there or what is wrong with it."""
+"""A line number, with the values of the line or its fault."""
 
 
 @attrs.frozen(kw_only=True)
 class InputItem:
-    """One entry of the input: its place (from 1), its line, and its request, or else the fault that forbids one."""
+    """An entry of the input: its index (from 1), its line number, and its request or its fault."""
 
     index: int
     line: int
@@ -50,9 +50,9 @@ class InputItem:
 
 
 def read_text(source: str) -> tuple[str, Form]:
-    """Read a file (or standard input, for `-`) to its end; raises ConfigurationError for what cannot be read."""
+    """Return the text and format of a file, or of standard input for `-`. Raises ConfigurationError."""
     if source == STDIN:
-        text = decoded(sys.stdin.buffer.read(), "standard input")
+        text = decode(sys.stdin.buffer.read(), "standard input")
         return text, "jsonl" if text.lstrip().startswith("{") else "txt"
     path = Path(source)
     form = _FORMS.get(path.suffix.lower())
@@ -61,12 +61,12 @@ def read_text(source: str) -> tuple[str, Form]:
     except OSError as fault:
         raise ConfigurationError(f"cannot read {source}: {fault.strerror or fault}") from fault
     if form is None:
-        raise ConfigurationError(f"{source}: unknown kind of file; the name must end in one of {', '.join(_FORMS)}")
-    return decoded(content, source), form
+        raise ConfigurationError(f"{source} is of an unknown kind; the name must end in one of {', '.join(_FORMS)}")
+    return decode(content, source), form
 
 
 def parse(text: str, form: Form, defaults: Mapping[str, Any]) -> Iterator[InputItem]:
-    """Yield an item for each entry, in order; raises ConfigurationError before the first for a wrong heading."""
+    """Yield an item for each entry, in order. Raises ConfigurationError for a wrong heading, before the first."""
     rows = _ROWS[form](text)
     build = _from_table if form in {"csv", "tsv"} else _from_object
     for index, (line, row) in enumerate(rows, 1):
@@ -78,8 +78,8 @@ def parse(text: str, form: Form, defaults: Mapping[str, Any]) -> Iterator[InputI
             yield InputItem(index=index, line=line, request=request, notes=notes)
 
 
-def decoded(content: bytes, name: str) -> str:
-    """Return the text that these bytes are, with line ends as they are here; raises ConfigurationError."""
+def decode(content: bytes, name: str) -> str:
+    """Return the UTF-8 text of these bytes, with newlines normalized. Raises ConfigurationError."""
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as fault:
@@ -113,13 +113,13 @@ def _jsonl_rows(text: str) -> Iterator[Row]:
 
 
 def json_object(line: str) -> Mapping[str, Any] | str:
-    """Return the object that a text holds, or what is wrong with it."""
+    """Return the JSON object in a text, or its fault."""
     try:
         value = json.loads(line, parse_constant=_refuse_constant)
         # A lone half of a surrogate pair is valid JSON and can be neither sent nor saved.
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except UnicodeEncodeError:
-        return "holds a character that is no character (a lone surrogate)"
+        return "holds an invalid character (a lone surrogate)"
     except RecursionError:
         return "is nested too deeply"
     except json.JSONDecodeError as fault:
@@ -130,8 +130,8 @@ def json_object(line: str) -> Mapping[str, Any] | str:
     return value if isinstance(value, dict) else f"is not a JSON object: {line.strip()[:_EXCERPT]}"
 
 
-def _refuse_constant(word: str) -> NoReturn:
-    raise ValueError(f"{word} is no JSON number")
+def _refuse_constant(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no JSON number")
 
 
 def _csv_rows(text: str) -> Iterator[Row]:
@@ -147,7 +147,7 @@ def _tsv_rows(text: str) -> Iterator[Row]:
 
 def _csv_cells(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """Yield each row with the number of its first line: a quoted cell may hold line breaks."""
-    # One limit for the whole process: it may rise, for other readers count on what they have.
+    # The limit is global: it may only be raised, because other readers in the process rely on theirs.
     csv.field_size_limit(max(csv.field_size_limit(), len(text)))
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     line = 1
@@ -157,7 +157,7 @@ def _csv_cells(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _unquoted(cell: str) -> str:
-    """Take off the quotes that a spreadsheet puts around a cell; quotes of the prompt's own stay."""
+    """Remove the quotes that a spreadsheet puts around a cell; keep the quotes of the prompt."""
     inner = cell[1:-1]
     is_quoted = len(cell) > 1 and cell[0] == cell[-1] == '"' and '"' not in inner.replace('""', "")
     return inner.replace('""', '"') if is_quoted else cell
@@ -175,16 +175,15 @@ def _check_heading(heading: list[str]) -> None:
     names = [column_name(column) for column in heading if column.strip()]
     if "prompt" not in names and "type" not in names:
         raise ConfigurationError(
-            "no column is named prompt (or type); the first line must name the columns, and it says:"
-            f" {', '.join(heading)}"
+            f"no column is named prompt (or type); the first line must name the columns, got: {', '.join(heading)}"
         )
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ConfigurationError(f"the first line names the column {twice[0]} twice")
+    duplicates = sorted({name for name in names if names.count(name) > 1})
+    if duplicates:
+        raise ConfigurationError(f"the first line names the column {duplicates[0]} twice")
 
 
 def _row(heading: list[str], cells: list[str]) -> Mapping[str, str] | str:
-    """Return the row's cells by their headings; cells without a heading must be empty."""
+    """Return the row's cells by heading, or its fault; cells without a heading must be empty."""
     if any(cell.strip() for cell in cells[len(heading) :]):
         return f"has {len(cells)} cells for {len(heading)} columns; put quotes around a text that holds the separator"
     return {column: cell for column, cell in zip(heading, cells, strict=False) if column.strip()}

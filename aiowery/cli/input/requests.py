@@ -1,4 +1,4 @@
-"""Requests from what people write in files: generic over the types of the catalogue and over their fields."""
+"""Requests built from JSON objects and table rows, for all request types and their fields."""
 
 from __future__ import annotations
 
@@ -22,20 +22,19 @@ from aiowery.weryai import Message, Point, Rectangle, Size, TextToImage
 
 _BY_NAME: Final[RequestTypes[Request[Any]]] = RequestTypes({**weryai.REQUESTS, **betterwaifu.REQUESTS})
 REQUESTS: Final = _BY_NAME.requests
-"""Everything that can be asked for, of whichever service; no two use one name."""
+"""All request types of all providers by name; no two share a name."""
 
-_TRUTHS: Final = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-_WHOLE: Final = re.compile(r"[+-]?[0-9]{1,18}")
+_BOOLEANS: Final = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+_INTEGER: Final = re.compile(r"[+-]?[0-9]{1,18}")
 _SEPARATORS: Final = re.compile(r"[\s_-]+")
-_SEEN: Final = frozenset({"image", "video"})
+_VISUAL_KINDS: Final = frozenset({"image", "video"})
 
 
 def from_object(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> Request[Any]:
-    """Build the request that a JSON object means: `type` names it, unknown names go to `extra`.
+    """Return the request of a JSON object: `type` names its type, unknown names go to `extra`.
 
-    `defaults` name the type where the object does not. Where pictures or videos are asked for, they fill fields that
-    it leaves out or sets to null; a null that none of them fills means what it means to the library. Raises
-    ConfigurationError.
+    `defaults` name the type if the object does not. For pictures and videos they also fill fields that are missing or
+    null. A null without a default keeps its meaning for the request type. Raises ConfigurationError.
     """
     cls = _BY_NAME.request_type(values.get("type") or defaults.get("type") or TextToImage.type_name)
     filled = _filled(cls, defaults)
@@ -44,33 +43,33 @@ def from_object(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> Reque
 
 
 def from_cells(cells: Mapping[str, str], defaults: Mapping[str, Any]) -> tuple[Request[Any], dict[str, str]]:
-    """Build the request that a table's row means; return it with the cells that are no fields, as notes.
+    """Return the request of a table row, and the cells of other columns as notes.
 
-    A column names a field whatever its case and whether it has spaces, dashes or underscores. An empty cell
-    means the default. Raises ConfigurationError.
+    Case, spaces, dashes and underscores do not matter in column names. An empty cell means the default. Raises
+    ConfigurationError.
     """
     named = {column_name(column): cell.strip() for column, cell in cells.items()}
     cls = _BY_NAME.request_type(named.get("type") or defaults.get("type") or TextToImage.type_name)
     hints = field_types(cls.type_name)
-    known = {name: converted(name, [cell], hints[name]) for name, cell in named.items() if cell and name in hints}
+    known = {name: convert(name, [cell], hints[name]) for name, cell in named.items() if cell and name in hints}
     notes = {column: cell for column, cell in cells.items() if column_name(column) not in {*hints, "type"}}
     request = _BY_NAME.from_dict({**_filled(cls, defaults), **known, "type": cls.type_name})
     return request, {column: cell for column, cell in notes.items() if cell.strip()}
 
 
-def with_options(type_name: str, wishes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return wishes as defaults for requests of this type; ConfigurationError for one that it has no field for."""
+def with_options(type_name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options as defaults for a request type. Raises ConfigurationError for an option without a field."""
     hints = field_types(type_name)
-    for name in wishes:
+    for name in options:
         if name not in hints:
-            raise ConfigurationError(f"--{name.replace('_', '-')}: {type_name} has nothing of the kind; leave it out")
-    texts = {name: converted(name, [wish], hints[name]) for name, wish in wishes.items() if isinstance(wish, str)}
-    return {"type": type_name, **wishes, **texts}
+            raise ConfigurationError(f"--{name.replace('_', '-')}: {type_name} has no such field; leave the option out")
+    texts = {name: convert(name, [wish], hints[name]) for name, wish in options.items() if isinstance(wish, str)}
+    return {"type": type_name, **options, **texts}
 
 
 def _filled(cls: type[Request[Any]], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the defaults that mean something for such a request."""
-    if cls.kind not in _SEEN:
+    """Return the defaults that this request type has fields for."""
+    if cls.kind not in _VISUAL_KINDS:
         return {}
     names = {field.name for field in attrs.fields(cls)}
     return {name: value for name, value in defaults.items() if name in names}
@@ -85,12 +84,12 @@ def field_types(type_name: str) -> Mapping[str, Any]:
 
 
 def column_name(column: str) -> str:
-    """Return the field name that a column's heading may mean."""
+    """Return a column heading in the spelling of field names."""
     return _SEPARATORS.sub("_", column.strip().lower())
 
 
 def prompt_of(request: Request[Any]) -> str:
-    """Return what the request asks for: its prompt, its label, or what is to be done to which files."""
+    """Return the prompt of a request, or its label, or its type with the names of its files."""
     prompt = getattr(request, "prompt", None)
     if isinstance(prompt, str) and prompt.strip():
         return prompt
@@ -99,7 +98,7 @@ def prompt_of(request: Request[Any]) -> str:
 
 
 def media_of(request: Request[Any]) -> Iterator[Media]:
-    """Yield the pictures, videos and sounds that a request works on."""
+    """Yield the pictures, videos and sounds in the fields of a request."""
     for field in attrs.fields(type(request)):
         value = getattr(request, field.name)
         if wire_of(field).media is not None and value is not None:
@@ -107,7 +106,7 @@ def media_of(request: Request[Any]) -> Iterator[Media]:
 
 
 def _name(media: Media) -> str:
-    """Return what a file is called, without its ending; a url that holds its content has no name."""
+    """Return the stem of a file name; a data url has none."""
     if isinstance(media, str):
         try:
             parts = urlsplit(media)
@@ -117,10 +116,10 @@ def _name(media: Media) -> str:
     return PurePath(media.name).stem
 
 
-def converted(name: str, texts: list[str], hint: Any) -> Any:
-    """Turn texts into what a field holds: text as it is, numbers and truths read, anything else as JSON.
+def convert(name: str, texts: list[str], hint: Any) -> Any:
+    """Return the value of a field from texts: a text, a number, a boolean, or else JSON.
 
-    A list takes several texts, each an item or a JSON list of items; for any other field the last one counts.
+    A list accepts several texts, each an item or a JSON list of items. For any other field the last text counts.
     """
     if tuple in kinds_of(hint):
         item = kinds_of(get_args(hint)[0])
@@ -129,7 +128,7 @@ def converted(name: str, texts: list[str], hint: Any) -> Any:
 
 
 def _listed(name: str, text: str, item: set[Any]) -> Iterable[Any]:
-    """Read one text as the items of a list."""
+    """Return the list items in one text."""
     if not text.lstrip().startswith("["):
         return [_item(name, text, item)]
     value = _as_json(name, text)
@@ -144,7 +143,7 @@ def _item(name: str, text: str, kinds: set[Any]) -> Any:
 
 
 def _converted(name: str, text: str, kinds: set[Any]) -> Any:
-    if int in kinds and _WHOLE.fullmatch(text):  # a model has a name, or a number
+    if int in kinds and _INTEGER.fullmatch(text):  # BetterWaifu's models may be numbers
         return int(text)
     if kinds & _TEXTS:
         return text
@@ -153,7 +152,7 @@ def _converted(name: str, text: str, kinds: set[Any]) -> Any:
             try:
                 return read(text)
             except (ValueError, KeyError):
-                raise ConfigurationError(f"{name} is {text!r}; {wanted} is needed") from None
+                raise ConfigurationError(f"{name} must be {wanted}, got {text!r}") from None
     return _as_json(name, text)
 
 
@@ -161,26 +160,26 @@ def _as_json(name: str, text: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        raise ConfigurationError(f"{name} is {text!r}; JSON is needed") from None
+        raise ConfigurationError(f"{name} must be JSON, got {text!r}") from None
 
 
 def _integer(text: str) -> int:
-    if not _WHOLE.fullmatch(text):
+    if not _INTEGER.fullmatch(text):
         raise ValueError(text)
     return int(text)
 
 
 _TEXTS: Final = frozenset({str, Size, Point})
-"""What is written as a text: sizes and places read themselves."""
+"""Types that are passed on as text; Size and Point parse themselves."""
 _READERS: Final[Mapping[type, tuple[Callable[[str], Any], str]]] = {
-    bool: (lambda text: _TRUTHS[text.lower()], "true or false"),
+    bool: (lambda text: _BOOLEANS[text.lower()], "true or false"),
     int: (_integer, "a whole number"),
     float: (float, "a number"),
 }
 
 
 def kinds_of(hint: Any) -> set[Any]:
-    """Return the plain types that a hint allows."""
+    """Return the plain types in a type hint."""
     if get_origin(hint) in {Union, types.UnionType}:
         return set().union(*map(kinds_of, get_args(hint)))
     if get_origin(hint) is Literal:

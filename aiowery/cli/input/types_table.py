@@ -1,4 +1,4 @@
-"""What can be asked for, told to people: all request types, or the fields of one."""
+"""Tables of all request types, and of the fields of one type."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from aiowery.cli.input.set_option import required
 from aiowery.cli.output.tables import print_table
 from aiowery.weryai import Message, Point, Rectangle, Size
 
-_CALL: Final = re.compile(r":?\s?`POST [^`]*`(,[^.]*)?")
+_ENDPOINT: Final = re.compile(r":?\s?`POST [^`]*`(,[^.]*)?")
 _CLASSES: Final = {cls.__name__: f"`{type_name}`" for type_name, cls in REQUESTS.items()}
 _CLASS: Final = re.compile(rf"`({'|'.join(_CLASSES)})`")
 _LAST: Final = ("webhook_url", "caller_id", "extra")
@@ -26,24 +26,24 @@ _WORDS: Final[Mapping[Any, str]] = {
     float: "number",
     str: "text",
     Size: "size, such as 1024x768",
-    Point: "place, such as 128,0",
+    Point: "position, such as 128,0",
 }
 
 
 def show_types() -> None:
-    """Print every request type, what it does and what it cannot do without."""
+    """Print every request type with its purpose and its required fields."""
     rows = [(type_name, _purpose(type_name), ", ".join(required(type_name))) for type_name in REQUESTS]
-    print_table(("type", "what it does", "needs"), rows)
-    print("aiowery run TYPE --fields tells all about one; aiowery run TYPE --set field=value ... runs it.")
+    print_table(("type", "what it does", "requires"), rows)
+    print("aiowery run TYPE --fields shows the fields of one; aiowery run TYPE --set field=value ... runs it.")
 
 
 def show_fields(type_name: str) -> None:
-    """Print what is said of one request type, and its fields."""
-    first, _, rest = _told(type_name).partition("\n\n")
-    print(f"{type_name}: {_CALL.sub('', first)}")
+    """Print the description and the fields of one request type."""
+    first, _, rest = _description(type_name).partition("\n\n")
+    print(f"{type_name}: {_ENDPOINT.sub('', first)}")
     if rest:
         print(f"\n{rest}")
-    fields = sorted(attrs.fields(REQUESTS[type_name]), key=_place)
+    fields = sorted(attrs.fields(REQUESTS[type_name]), key=_sort_key)
     hints = field_types(type_name)
     print()
     print_table(
@@ -54,22 +54,22 @@ def show_fields(type_name: str) -> None:
 
 
 def _purpose(type_name: str) -> str:
-    return _CALL.sub("", _told(type_name).partition("\n\n")[0]).rstrip(".")
+    return _ENDPOINT.sub("", _description(type_name).partition("\n\n")[0]).rstrip(".")
 
 
-def _told(type_name: str) -> str:
-    """Return what the class says of itself, in the words of the command line."""
-    words = inspect.getdoc(REQUESTS[type_name]) or type_name
-    return _CLASS.sub(lambda found: _CLASSES[found[1]], words)
+def _description(type_name: str) -> str:
+    """Return the docstring of the class, with class names replaced by type names."""
+    text = inspect.getdoc(REQUESTS[type_name]) or type_name
+    return _CLASS.sub(lambda found: _CLASSES[found[1]], text)
 
 
-def _place(field: attrs.Attribute[Any]) -> tuple[bool, bool]:
-    """Order fields: what is needed first, what all requests share last."""
+def _sort_key(field: attrs.Attribute[Any]) -> tuple[bool, bool]:
+    """Return a sort key: required fields first, fields of all requests last."""
     return field.name in _LAST, field.default is not attrs.NOTHING
 
 
 def _kind(field: attrs.Attribute[Any], hint: Any) -> str:
-    """Say what a field holds."""
+    """Return a description of the values of a field."""
     media = wire_of(field).media
     several = tuple in kinds_of(hint)
     if media is not None:
@@ -88,10 +88,10 @@ def _item(hint: Any) -> str:
 
 def _plain(hint: Any) -> str:
     kinds = kinds_of(hint)
-    said = next((word for kind, word in _WORDS.items() if kind in kinds), None)
+    name = next((word for kind, word in _WORDS.items() if kind in kinds), None)
     parts = next((attrs.fields(kind) for kind in kinds if attrs.has(kind)), ())
     made_of = f"JSON object with {', '.join(part.name for part in parts)}" if parts else "JSON object"
-    return said or made_of
+    return name or made_of
 
 
 def _choices(hint: Any) -> tuple[Any, ...]:
@@ -101,5 +101,5 @@ def _choices(hint: Any) -> tuple[Any, ...]:
 
 def _default(field: attrs.Attribute[Any]) -> str:
     if field.default is attrs.NOTHING:
-        return "(needed)"
+        return "(required)"
     return str(field.default) if isinstance(field.default, (str, int, float)) else ""

@@ -1,1 +1,1 @@
-"""The commands that read and settle ledger entries."""
+"""The commands that read ledger entries and resolve doubts."""

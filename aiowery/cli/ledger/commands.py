@@ -1,4 +1,4 @@
-"""The commands about ledgers: thin, each from its options to an exit code."""
+"""The ledger commands, each from its options to an exit code."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Annotated, Final
 from cyclopts import App, Parameter, validators
 
 from aiowery.cli.ledger import doubts as settling
-from aiowery.cli.ledger import reader, views
+from aiowery.cli.ledger import reader as ledger_reader
+from aiowery.cli.ledger import views
+from aiowery.cli.ledger.reader import LEDGER, open_reader
 from aiowery.cli.options import ProviderOptions
 from aiowery.ledger import State
 
@@ -17,17 +19,17 @@ _MOST: Final = 10_000
 
 Ledger = Annotated[
     Path,
-    Parameter(
-        name="--ledger", help="The ledger, or the directory that it lies in, such as a batch's output directory."
-    ),
+    Parameter(name="--ledger", help="The ledger, or the directory that holds it, such as a batch's output directory."),
 ]
-Json = Annotated[bool, Parameter(negative="", show_default=False, help="Print a JSON object per entry, a line each.")]
+Json = Annotated[bool, Parameter(negative="", show_default=False, help="Print one JSON object per entry and line.")]
 EntryId = Annotated[int, Parameter(validator=validators.Number(gte=1, lte=_LARGEST), help="The entry's id.")]
-Batch = Annotated[str | None, Parameter(help="Only this batch; '' means what belongs to none.")]
+Batch = Annotated[str | None, Parameter(help="Only this batch; '' means entries without a batch.")]
 
-ledger_commands: Final = App(name="ledger", help="Look into a ledger: what was sent, what became of it, what it cost.")
+ledger_commands: Final = App(
+    name="ledger", help="Show a ledger: the requests that were sent, their outcomes and costs."
+)
 doubts: Final = App(
-    name="doubts", help="Settle what was sent without a clear answer: it may have been charged, or not."
+    name="doubts", help="Resolve requests that were sent without a clear answer: they may have been charged."
 )
 
 
@@ -35,75 +37,80 @@ doubts: Final = App(
 def list_entries(
     *,
     batch: Batch = None,
-    state: Annotated[list[State] | None, Parameter(negative="", help="Only in this state; may be repeated.")] = None,
-    limit: Annotated[int, Parameter(help="Show so many.", validator=validators.Number(gte=1, lte=_MOST))] = 100,
+    state: Annotated[
+        list[State] | None, Parameter(negative="", help="Only entries in this state; may be repeated.")
+    ] = None,
+    limit: Annotated[
+        int, Parameter(help="Maximum number of entries to show.", validator=validators.Number(gte=1, lte=_MOST))
+    ] = 100,
     after: Annotated[
-        int, Parameter(help="Begin after the entry of this id.", validator=validators.Number(gte=0, lte=_LARGEST))
+        int, Parameter(help="Start after the entry with this id.", validator=validators.Number(gte=0, lte=_LARGEST))
     ] = 0,
     json: Json = False,
-    ledger: Ledger = reader.LEDGER,
+    ledger: Ledger = LEDGER,
 ) -> int:
-    """Show the entries of a ledger, a page at a time; first its batches in numbers."""
+    """Show the entries of a ledger, a page at a time, after a summary of its batches."""
     choice = views.EntryFilter(batch=batch, states=tuple(state or ()), limit=limit, after=after)
-    with reader.open_reader(ledger, looks=True) as book:
-        return views.list_entries(book, choice, json_lines=json)
+    with open_reader(ledger, allow_copy=True) as reader:
+        return views.list_entries(reader, choice, json_lines=json)
 
 
 @ledger_commands.command(name="show")
-def show_entry(entry_id: EntryId, /, *, json: Json = False, ledger: Ledger = reader.LEDGER) -> int:
-    """Show everything about one entry, and what can be done about it."""
-    with reader.open_reader(ledger, looks=True) as book:
-        return views.show_entry(book, entry_id, json_lines=json)
+def show_entry(entry_id: EntryId, /, *, json: Json = False, ledger: Ledger = LEDGER) -> int:
+    """Show all details of one entry, and the possible next steps."""
+    with open_reader(ledger, allow_copy=True) as reader:
+        return views.show_entry(reader, entry_id, json_lines=json)
 
 
 @ledger_commands.command(name="export")
 def export_entries(
     *,
     format_: Annotated[
-        views.Format, Parameter(name="--format", help="A JSON object a line, whole; or a table for a spreadsheet.")
+        views.Format,
+        Parameter(name="--format", help="One complete JSON object per line, or a table for a spreadsheet."),
     ] = "jsonl",
     batch: Batch = None,
     out: Annotated[Path | None, Parameter(help="Write this file instead of standard output.")] = None,
-    ledger: Ledger = reader.LEDGER,
+    ledger: Ledger = LEDGER,
 ) -> int:
-    """Write all entries down for other programs."""
-    with reader.open_reader(ledger, looks=True) as book:
-        return views.export(book, format_, batch, out)
+    """Export all entries for other programs."""
+    with open_reader(ledger, allow_copy=True) as reader:
+        return views.export(reader, format_, batch, out)
 
 
 @ledger_commands.command(name="accept-copy")
-def accept_copy(*, ledger: Ledger = reader.LEDGER) -> int:
-    """Go on with a copy of a ledger or a restored backup, once the original is no longer used.
+def accept_copy(*, ledger: Ledger = LEDGER) -> int:
+    """Use a copy of a ledger or a restored backup from now on, once the original is no longer used.
 
-    What was sent since the copy was made is not in it: the next run of its batch pays for that again.
+    Requests that were sent since the copy was made are not in it: the next run of their batch pays for them again.
     """
-    return reader.accept_copy(ledger)
+    return ledger_reader.accept_copy(ledger)
 
 
 @doubts.command(name="list")
-def list_doubts(*, json: Json = False, ledger: Ledger = reader.LEDGER) -> int:
-    """Show what is in doubt and what to do about it; the exit code is 3 if anything is, else 0."""
-    with reader.open_reader(ledger, looks=True) as book:
-        return settling.list_doubts(book, json_lines=json)
+def list_doubts(*, json: Json = False, ledger: Ledger = LEDGER) -> int:
+    """Show the entries in doubt and the next steps; the exit code is 3 if there are any, else 0."""
+    with open_reader(ledger, allow_copy=True) as reader:
+        return settling.list_doubts(reader, json_lines=json)
 
 
 @doubts.command(name="adopt")
 def adopt_doubt(
     entry_id: EntryId,
     /,
-    *task_ids: Annotated[str, Parameter(help="The ids of its tasks, by the provider's call history.")],
-    ledger: Ledger = reader.LEDGER,
+    *task_ids: Annotated[str, Parameter(help="The ids of its tasks, from the provider's call history.")],
+    ledger: Ledger = LEDGER,
 ) -> int:
-    """Settle a doubt: the provider took it, and these are its tasks."""
-    with reader.open_reader(ledger) as book:
-        return settling.adopt(book, entry_id, task_ids)
+    """Resolve a doubt: the provider accepted the request, and these are its tasks."""
+    with open_reader(ledger) as reader:
+        return settling.adopt(reader, entry_id, task_ids)
 
 
 @doubts.command(name="release")
-def release_doubts(*entry_ids: EntryId, ledger: Ledger = reader.LEDGER) -> int:
-    """Settle doubts: the provider did not take them, so that they may be sent again."""
-    with reader.open_reader(ledger) as book:
-        return settling.release(book, entry_ids)
+def release_doubts(*entry_ids: EntryId, ledger: Ledger = LEDGER) -> int:
+    """Resolve doubts: the provider did not accept the requests, so they may be sent again."""
+    with open_reader(ledger) as reader:
+        return settling.release(reader, entry_ids)
 
 
 @doubts.command(name="resubmit")
@@ -111,8 +118,8 @@ def resubmit_doubt(
     entry_id: EntryId,
     /,
     *,
-    ledger: Ledger = reader.LEDGER,
-    running: ProviderOptions = ProviderOptions(),  # noqa: B008 - frozen
+    ledger: Ledger = LEDGER,
+    connection: ProviderOptions = ProviderOptions(),  # noqa: B008 - frozen
 ) -> int:
-    """Settle a doubt by sending it again at once, at the risk of paying twice; wait for it and print it."""
-    return settling.resubmit(ledger, entry_id, running)
+    """Resolve a doubt by sending the request again now, at the risk of paying twice; wait and print its outputs."""
+    return settling.resubmit(ledger, entry_id, connection)

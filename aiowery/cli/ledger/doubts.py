@@ -1,4 +1,4 @@
-"""What is in doubt, and how it is settled."""
+"""Entries in doubt, and their resolution."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import asyncio
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
 import attrs
 
 from aiowery import Result
 from aiowery._core.fields import fits_in_a_path
 from aiowery.cli.connect import open_client
+from aiowery.cli.exit_codes import DONE, IN_DOUBT
 from aiowery.cli.input.requests import REQUESTS
 from aiowery.cli.ledger.entry_text import batch_name, details_of, next_steps, status_command, stored_prompt_of
 from aiowery.cli.ledger.reader import LedgerReader, open_reader
@@ -20,26 +20,24 @@ from aiowery.cli.options import ProviderOptions
 from aiowery.cli.output.logs import show_logs
 from aiowery.cli.output.plain_text import as_json, local, print_columns, short, utc
 from aiowery.cli.output.progress import write_line
-from aiowery.cli.run.runner import IN_DOUBT
 from aiowery.errors import ConfigurationError
 from aiowery.ledger import State
 
-_DONE: Final = 0
 
-
-def list_doubts(book: LedgerReader, *, json_lines: bool) -> int:
-    """Print what is in doubt and what to do about it; the exit code tells whether anything is."""
-    doubts = book.each(states=[State.IN_DOUBT])
+def list_doubts(reader: LedgerReader, *, json_lines: bool) -> int:
+    """Print the entries in doubt and the next steps; return 3 if there are any, else 0."""
+    doubts = reader.iter_entries(states=[State.IN_DOUBT])
     if json_lines:
         lines = (
-            as_json({**details_of(entry, leave_out=("snapshots",)), "named": book.named(entry)}) for entry in doubts
+            as_json({**details_of(entry, leave_out=("snapshots",)), "named": reader.named_tasks(entry)})
+            for entry in doubts
         )
-        return IN_DOUBT if [print(line) for line in lines] else _DONE
+        return IN_DOUBT if [print(line) for line in lines] else DONE
     found = list(doubts)
-    named = [", ".join(book.named(entry)) for entry in found]
+    named = [", ".join(reader.named_tasks(entry)) for entry in found]
     if not found:
         print("Nothing is in doubt.")
-        return _DONE
+        return DONE
     print_columns(
         {
             "id": [str(entry.id) for entry in found],
@@ -52,64 +50,72 @@ def list_doubts(book: LedgerReader, *, json_lines: bool) -> int:
         }
     )
     if any(named):
-        print("Tasks that the provider has named are asked about, and fetched, by the next run of their batch.")
-    for line in next_steps(book, "ID"):
+        print("Tasks that the provider has named are polled and fetched by the next run of their batch.")
+    for line in next_steps(reader, "ID"):
         print(line)
     return IN_DOUBT
 
 
-def adopt(book: LedgerReader, entry_id: int, task_ids: Sequence[str]) -> int:
-    """Give an entry in doubt the tasks that somebody has found."""
+def adopt(reader: LedgerReader, entry_id: int, task_ids: Sequence[str]) -> int:
+    """Resolve an entry in doubt as accepted with these tasks."""
     ids = tuple(dict.fromkeys(task_ids))
     if not ids:
-        raise ConfigurationError("name the task ids that the provider's call history shows")
+        raise ConfigurationError("no task id is given; name the task ids that the provider's call history shows")
     for task_id in ids:
         if not fits_in_a_path(task_id):
-            raise ConfigurationError(f"{task_id!r} is no task id; give it as the provider shows it")
-    entry = book.doubt(entry_id)
-    book.adopt(entry_id, ids)
+            raise ConfigurationError(f"{task_id!r} is not a task id; write it as the provider shows it")
+    entry = reader.entry_in_doubt(entry_id)
+    reader.adopt(entry_id, ids)
     fetches = (
         f"the next run of batch {entry.batch!r} fetches it"
         if entry.batch
-        else f"ask about it: {status_command(attrs.evolve(entry, task_ids=ids))}"
+        else f"to see its state: {status_command(attrs.evolve(entry, task_ids=ids))}"
     )
     print(f"Entry {entry_id} is {', '.join(ids)}; {fetches}.")
-    return _DONE
+    return DONE
 
 
-def release(book: LedgerReader, entry_ids: Sequence[int]) -> int:
-    """Let entries be sent again; none of them unless all are in doubt."""
+def release(reader: LedgerReader, entry_ids: Sequence[int]) -> int:
+    """Resolve entries as unsent, so that they may be sent again; change none unless all are in doubt."""
     if not entry_ids:
-        raise ConfigurationError(f"name the entries to release; {book.command('doubts', 'list')} shows them")
-    entries = [book.doubt(entry_id) for entry_id in dict.fromkeys(entry_ids)]
+        raise ConfigurationError(
+            f"no entry is given; name the entries to release ({reader.command('doubts', 'list')} shows them)"
+        )
+    entries = [reader.entry_in_doubt(entry_id) for entry_id in dict.fromkeys(entry_ids)]
     for entry in entries:
-        book.release(entry.id)
+        reader.release(entry.id)
         what = (
-            f"the next run of batch {entry.batch!r} sends it" if entry.batch else "it is of no batch: nothing sends it"
+            f"the next run of batch {entry.batch!r} sends it"
+            if entry.batch
+            else "it belongs to no batch: nothing sends it"
         )
         print(f"Entry {entry.id} is no longer in doubt; {what}.")
-    return _DONE
+    return DONE
 
 
-def resubmit(ledger: Path, entry_id: int, running: ProviderOptions) -> int:
-    """Send an entry in doubt again, wait for it, and print what it brings."""
-    if running.sandbox:
-        raise ConfigurationError("--sandbox would settle a doubt about the real service; leave it out")
-    with open_reader(ledger) as book:
-        entry = book.doubt(entry_id)
+def resubmit(ledger: Path, entry_id: int, connection: ProviderOptions) -> int:
+    """Send an entry in doubt again, wait for it, and print its outputs."""
+    if connection.sandbox:
+        raise ConfigurationError(
+            "--sandbox cannot resolve a doubt about the real provider; nothing was sent; leave it out"
+        )
+    with open_reader(ledger) as reader:
+        entry = reader.entry_in_doubt(entry_id)
     type_name = str(entry.request.get("type"))
     if type_name not in REQUESTS:
-        raise ConfigurationError(f"entry {entry_id} asks for {type_name!r}, which this version does not know")
-    serving = running.for_type(type_name)
-    with show_logs(serving.verbose, lambda text: write_line(sys.stderr, text)):
-        result = asyncio.run(_resubmitted(serving, book.path, entry_id))
+        raise ConfigurationError(
+            f"entry {entry_id} has the request type {type_name!r}, which this version does not know; nothing was sent"
+        )
+    connection = connection.for_type(type_name)
+    with show_logs(connection.verbose, lambda text: write_line(sys.stderr, text)):
+        result = asyncio.run(_resubmit_and_wait(connection, reader.path, entry_id))
     for line in [asset.url for asset in result.assets] or [result.text or ""]:
         print(line)
-    return _DONE
+    return DONE
 
 
-async def _resubmitted(running: ProviderOptions, ledger: Path, entry_id: int) -> Result:
-    async with open_client(running.where, ledger=ledger) as client:
+async def _resubmit_and_wait(connection: ProviderOptions, ledger: Path, entry_id: int) -> Result:
+    async with open_client(connection.target, ledger=ledger) as client:
         job = await client.resubmit(entry_id)
         write_line(sys.stderr, f"Entry {entry_id} was sent again: {', '.join(job.task_ids)}")
         result: Result = await job

@@ -1,4 +1,4 @@
-"""What several commands say of an entry."""
+"""Texts about an entry that several commands print."""
 
 from __future__ import annotations
 
@@ -17,50 +17,50 @@ from aiowery.ledger import Entry
 
 
 def stored_prompt_of(request: Mapping[str, Any]) -> str:
-    """Return what a request in a ledger asks for, in words."""
+    """Return the prompt of a request in a ledger, or its type."""
     try:
         return prompt_of(from_object(request, {}))
-    except AioweryError:  # of another version, or of another program's making
+    except AioweryError:  # the request of another version or program
         return str(request.get("prompt") or request.get("type") or "")
 
 
 def urls_of(entry: Entry) -> tuple[str, ...]:
-    """Return where the outputs of an entry lie."""
+    """Return the urls of an entry's outputs."""
     assets = (asset for snapshot in entry.snapshots for asset in snapshot.get("assets") or ())
     return tuple(dict.fromkeys(str(asset["url"]) for asset in assets))
 
 
 def first_of(task_ids: Sequence[str]) -> str:
-    """Return the first id, and how many more there are."""
+    """Return the first id and the number of further ones."""
     return f"{task_ids[0]} +{len(task_ids) - 1}" if len(task_ids) > 1 else "".join(task_ids)
 
 
 def batch_name(name: str) -> str:
-    """Return what a batch is called, that of no batch too."""
+    """Return the name of a batch for display."""
     return name or "(none)"
 
 
 def details_of(entry: Entry, *, leave_out: Sequence[str] = ()) -> dict[str, Any]:
-    """Return an entry as JSON has it."""
+    """Return an entry as a JSON object."""
     return attrs.asdict(entry, filter=lambda field, _: field.name not in leave_out)
 
 
 def status_command(entry: Entry) -> str:
-    """Return the command that asks the right service about an entry's first task."""
+    """Return the command that shows the state of an entry's first task."""
     type_name = str(entry.request.get("type"))
     service = service_of(None, None, None, type_name).name if type_name in REQUESTS else "weryai"
     provider = () if service == "weryai" else ("--provider", service)
     return printable(shlex.join(("aiowery", "status", *entry.task_ids[:1], *provider)))
 
 
-def next_steps(book: LedgerReader, entry_id: str) -> Iterator[str]:
-    """Yield what can be done about doubts."""
-    yield "It may have been charged. Look into the provider's call history at the time it was sent; then, if it is"
-    ways = {
-        "there": book.command("doubts", "adopt", entry_id, "TASK_ID"),
-        "not there": f"{book.command('doubts', 'release', entry_id)} (the next run of its batch sends it)",
-        "not there, and wanted at once": book.command("doubts", "resubmit", entry_id),
+def next_steps(reader: LedgerReader, entry_id: str) -> Iterator[str]:
+    """Yield lines about the ways to resolve a doubt."""
+    yield "It may have been charged. Search the provider's call history at the time it was sent; then, if it is"
+    commands = {
+        "there": reader.command("doubts", "adopt", entry_id, "TASK_ID"),
+        "not there": f"{reader.command('doubts', 'release', entry_id)} (the next run of its batch sends it)",
+        "not there, and needed now": reader.command("doubts", "resubmit", entry_id),
     }
-    width = max(map(len, ways))
-    for case, way in ways.items():
-        yield f"  {case + ':':{width + 1}} {way}"
+    width = max(map(len, commands))
+    for case, command in commands.items():
+        yield f"  {case + ':':{width + 1}} {command}"

@@ -1,4 +1,4 @@
-"""An open ledger for a command."""
+"""A blocking reader of a ledger, for the ledger commands."""
 
 from __future__ import annotations
 
@@ -12,121 +12,125 @@ from typing import Any, Final, TypeVar
 
 import attrs
 
+from aiowery.cli import file_names
 from aiowery.cli.output.plain_text import printable
 from aiowery.cli.output.progress import write_line
-from aiowery.cli.run import manifest
 from aiowery.errors import ConfigurationError, LedgerError
 from aiowery.ledger import BatchSummary, Entry, SqliteLedger, State
 
 T = TypeVar("T")
-LEDGER: Final = Path(manifest.LEDGER)
+LEDGER: Final = Path(file_names.LEDGER)
 _PAGE: Final = 1000
-_NAMED: Final = 5
+_MAX_NAMES: Final = 5
 _MAGIC: Final = b"SQLite format 3\x00"
 
 
 @attrs.frozen
 class LedgerReader:
-    """An open ledger, for code that waits for each of its answers."""
+    """A reader of an open ledger that blocks until each operation is done."""
 
     path: Path
     _ledger: SqliteLedger
     _runner: asyncio.Runner
 
-    def do(self, move: Coroutine[Any, Any, T]) -> T:
-        """Wait for a move of the ledger."""
-        return self._runner.run(move)
+    def wait_for(self, operation: Coroutine[Any, Any, T]) -> T:
+        """Run a ledger operation and return its result."""
+        return self._runner.run(operation)
 
-    def page(self, batch: str | None, states: Iterable[State] | None, after: int, limit: int) -> list[Entry]:
-        """Return the next entries after one."""
-        return self.do(self._ledger.entries(batch, states, after=after, limit=limit))
+    def entries_after(self, batch: str | None, states: Iterable[State] | None, after: int, limit: int) -> list[Entry]:
+        """Return the next entries after the id `after`."""
+        return self.wait_for(self._ledger.entries(batch, states, after=after, limit=limit))
 
-    def each(self, batch: str | None = None, states: Sequence[State] | None = None) -> Iterator[Entry]:
-        """Yield entries, of which a page at a time is in memory."""
+    def iter_entries(self, batch: str | None = None, states: Sequence[State] | None = None) -> Iterator[Entry]:
+        """Yield entries; one page at a time is in memory."""
         after = 0
-        while page := self.page(batch, states, after, _PAGE):
-            yield from page
-            after = page[-1].id
+        while entries := self.entries_after(batch, states, after, _PAGE):
+            yield from entries
+            after = entries[-1].id
 
     def batches(self) -> list[BatchSummary]:
-        """Return all batches in numbers."""
-        return self.do(self._ledger.batches())
+        """Return the totals of all batches."""
+        return self.wait_for(self._ledger.batches())
 
     def entry(self, entry_id: int) -> Entry:
-        """Return an entry; ConfigurationError when it is not there."""
-        entry = self.do(self._ledger.entry(entry_id))
+        """Return an entry. Raises ConfigurationError if there is none."""
+        entry = self.wait_for(self._ledger.entry(entry_id))
         if entry is None:
-            raise ConfigurationError(f"entry {entry_id} is not there; {self.command('jobs', 'list')} shows them")
+            raise ConfigurationError(
+                f"there is no entry {entry_id}; {self.command('ledger', 'list')} shows the entries"
+            )
         return entry
 
-    def doubt(self, entry_id: int) -> Entry:
-        """Return an entry in doubt; LedgerError when it is in none."""
+    def entry_in_doubt(self, entry_id: int) -> Entry:
+        """Return an entry in doubt. Raises LedgerError if it is not in doubt."""
         entry = self.entry(entry_id)
         if entry.state is not State.IN_DOUBT:
             shows = self.command("doubts", "list")
             raise LedgerError(f"entry {entry_id} is {entry.state}, not in doubt; {shows} shows those that are")
         return entry
 
-    def named(self, entry: Entry) -> list[str]:
-        """Return the tasks that the provider has named for a doubt, in a webhook or a refusal: hints, not proofs."""
+    def named_tasks(self, entry: Entry) -> list[str]:
+        """Return the task ids that a webhook delivery or an error response named for a doubt; they prove nothing."""
         submission_id = entry.submission_id
-        told = [] if submission_id is None else self.do(self._ledger.deliveries(submission_id=submission_id))
-        return [one.task_id for one in told]
+        deliveries = (
+            [] if submission_id is None else self.wait_for(self._ledger.deliveries(submission_id=submission_id))
+        )
+        return [delivery.task_id for delivery in deliveries]
 
     def adopt(self, entry_id: int, task_ids: Sequence[str]) -> None:
-        """Settle a doubt: these are its tasks."""
-        self.do(self._ledger.resolve_accepted(entry_id, task_ids))
+        """Resolve a doubt: these are its tasks."""
+        self.wait_for(self._ledger.resolve_accepted(entry_id, task_ids))
 
     def release(self, entry_id: int) -> None:
-        """Settle a doubt: it may be sent again."""
-        self.do(self._ledger.resolve_unsent(entry_id))
+        """Resolve a doubt: the request may be sent again."""
+        self.wait_for(self._ledger.resolve_unsent(entry_id))
 
     def check_batch(self, name: str | None) -> None:
-        """Raise ConfigurationError for a batch that is not there, with those that are."""
+        """Raise ConfigurationError for an unknown batch; the message lists the latest ones."""
         names = [batch.name for batch in self.batches()]
         if name is not None and name not in names:
-            others = ", ".join(map(repr, names[-_NAMED:])) or "none"
-            raise ConfigurationError(f"no batch is called {name!r}; the latest are: {others}")
+            known = ", ".join(map(repr, names[-_MAX_NAMES:])) or "none"
+            raise ConfigurationError(f"there is no batch {name!r}; the latest are: {known}")
 
-    def command(self, *words: str) -> str:
-        """Return a command about this ledger, as it is to be typed."""
+    def command(self, *arguments: str) -> str:
+        """Return a shell command for this ledger."""
         where = () if self.path == LEDGER else ("--ledger", str(self.path))
-        return printable(shlex.join(("aiowery", *words, *where)))
+        return printable(shlex.join(("aiowery", *arguments, *where)))
 
 
 @contextlib.contextmanager
-def open_reader(ledger: Path, *, looks: bool = False) -> Iterator[LedgerReader]:
-    """Open the ledger that is meant: a file, or the one in a directory. Nothing is made where there is none.
+def open_reader(ledger: Path, *, allow_copy: bool = False) -> Iterator[LedgerReader]:
+    """Open a ledger: a file, or the one in a directory. A missing ledger is not created.
 
-    What processes that have ended left under way is inherited first: an entry that one of them was sending is in doubt.
-    Who only `looks` may look into a copy or a backup as well, and is told why no more than that is possible.
+    Entries of ended processes are recovered first: an entry that such a process was sending is in doubt. With
+    `allow_copy`, a copy or a backup is opened read-only, and the reason is printed.
     """
-    path = _found(ledger)
+    path = _find_ledger(ledger)
     with asyncio.Runner() as runner:
-        store = runner.run(_opened(path, looks=looks))
+        store = runner.run(_open_ledger(path, allow_copy=allow_copy))
         try:
             yield LedgerReader(path, store, runner)
         finally:
             runner.run(store.aclose())
 
 
-async def _opened(path: Path, *, looks: bool) -> SqliteLedger:
+async def _open_ledger(path: Path, *, allow_copy: bool) -> SqliteLedger:
     store = SqliteLedger(path)
     try:
         await store.open()
     except LedgerError as refusal:
-        if not looks:
+        if not allow_copy:
             raise
         store = SqliteLedger(path, read_only=True)
         await store.open()
-        write_line(sys.stderr, f"Only shown: {refusal}")
+        write_line(sys.stderr, f"Opened read-only: {refusal}")
     else:
         await store.recover_abandoned()
     return store
 
 
 def accept_copy(ledger: Path) -> int:
-    """Make a copy, or a restored backup, the ledger from here on, and tell what that may cost."""
+    """Accept a copy or a restored backup as the ledger, and print what that may cost."""
 
     async def accepted() -> list[BatchSummary]:
         store = SqliteLedger(path, accept_copy=True)
@@ -136,25 +140,25 @@ def accept_copy(ledger: Path) -> int:
         finally:
             await store.aclose()
 
-    path = _found(ledger)
+    path = _find_ledger(ledger)
     new = sum(batch.states.get(State.NEW, 0) for batch in asyncio.run(accepted()))
-    print(f"{path} is the ledger from here on. {new:,} of its entries are new: the next run of their batch sends them,")
-    print("those as well that were sent since the copy was made.")
+    print(f"{path} is the ledger from now on. {new:,} of its entries are new: the next run of their batch sends them,")
+    print("including those that were sent since the copy was made.")
     return 0
 
 
-def _found(ledger: Path) -> Path:
+def _find_ledger(ledger: Path) -> Path:
     path = ledger / LEDGER if ledger.is_dir() else ledger
     try:
         with path.open("rb") as file:
-            begins = file.read(len(_MAGIC))
+            head = file.read(len(_MAGIC))
     except FileNotFoundError:
         raise ConfigurationError(
-            f"there is no ledger {path}; a batch keeps its own as {LEDGER} in its output directory:"
+            f"there is no ledger {path}; a batch stores its ledger as {LEDGER} in its output directory:"
             f" name that, such as --ledger out/{LEDGER}"
         ) from None
     except OSError as fault:
         raise ConfigurationError(f"cannot read {path}: {fault.strerror or fault}") from fault
-    if begins != _MAGIC:
-        raise ConfigurationError(f"{path} is no ledger; name one with --ledger, such as --ledger out/{LEDGER}")
+    if head != _MAGIC:
+        raise ConfigurationError(f"{path} is not a ledger; name one with --ledger, such as --ledger out/{LEDGER}")
     return path

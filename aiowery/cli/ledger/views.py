@@ -1,4 +1,4 @@
-"""What a ledger tells people: entries and batches."""
+"""Views of a ledger: lists, details and exports of its entries."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, TextIO
 
 import attrs
 
+from aiowery.cli.exit_codes import DONE
 from aiowery.cli.ledger.entry_text import (
     batch_name,
     details_of,
@@ -39,7 +40,6 @@ from aiowery.errors import ConfigurationError
 from aiowery.ledger import BatchSummary, Entry, State
 
 Format = Literal["jsonl", "csv"]
-_DONE: Final = 0
 _LONGEST: Final = 2000
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\n")
 _COLUMNS: Final = (
@@ -64,48 +64,48 @@ _MEANING: Final[Mapping[State, str]] = {
     State.NEW: "it was not sent",
     State.CLAIMED: "a running process is about to send it",
     State.SENDING: "a running process is sending it",
-    State.ACCEPTED: "the provider has taken it; how it ended is not known yet",
-    State.DONE: "it ended well",
-    State.FAILED: "it ended badly",
-    State.IN_DOUBT: "it was sent, and nobody knows whether the provider took it and charged for it",
+    State.ACCEPTED: "the provider has accepted it; its outcome is not known yet",
+    State.DONE: "it succeeded",
+    State.FAILED: "it failed",
+    State.IN_DOUBT: "it was sent, and may have been accepted and charged",
 }
 
 
 @attrs.frozen(kw_only=True)
 class EntryFilter:
-    """Which entries are to be listed: so many after one, of a batch or all, in some states or any."""
+    """A filter of entries: by batch and state, with a start id and a limit."""
 
     batch: str | None = None
     states: tuple[State, ...] = ()
     limit: int = 100
     after: int = 0
 
-    def words(self) -> tuple[str, ...]:
-        """Return the options that mean the same, but for the place to begin at."""
+    def to_options(self) -> tuple[str, ...]:
+        """Return command-line options for this filter, without the start id."""
         batch = () if self.batch is None else ("--batch", self.batch)
         states = itertools.chain.from_iterable(("--state", state.replace(" ", "-")) for state in self.states)
         return (*batch, *states, *(("--limit", str(self.limit)) if self.limit != EntryFilter().limit else ()))
 
 
-def list_entries(book: LedgerReader, choice: EntryFilter, *, json_lines: bool) -> int:
-    """Print a page of entries, and how to get the next one."""
-    book.check_batch(choice.batch)
-    found = book.page(choice.batch, choice.states or None, choice.after, choice.limit + 1)
+def list_entries(reader: LedgerReader, choice: EntryFilter, *, json_lines: bool) -> int:
+    """Print a page of entries, and the command that shows the next page."""
+    reader.check_batch(choice.batch)
+    found = reader.entries_after(choice.batch, choice.states or None, choice.after, choice.limit + 1)
     entries = found[: choice.limit]
     if json_lines:
         for entry in entries:
             print(as_json(details_of(entry, leave_out=("snapshots",))))
     else:
-        _print_page(book, choice, entries)
+        _print_page(reader, choice, entries)
     if len(found) > len(entries):
-        more = book.command("ledger", "list", *choice.words(), "--after", str(entries[-1].id))
-        write_line(sys.stderr if json_lines else sys.stdout, f"There is more: {more}")
-    return _DONE
+        more = reader.command("ledger", "list", *choice.to_options(), "--after", str(entries[-1].id))
+        write_line(sys.stderr if json_lines else sys.stdout, f"For more entries: {more}")
+    return DONE
 
 
-def _print_page(book: LedgerReader, choice: EntryFilter, entries: Sequence[Entry]) -> None:
+def _print_page(reader: LedgerReader, choice: EntryFilter, entries: Sequence[Entry]) -> None:
     if choice == EntryFilter(limit=choice.limit):
-        _print_batches(book.batches())
+        _print_batches(reader.batches())
     if entries:
         _print_entries(entries)
     else:
@@ -142,22 +142,22 @@ def _print_entries(entries: Sequence[Entry]) -> None:
     print_columns(columns)
 
 
-def show_entry(book: LedgerReader, entry_id: int, *, json_lines: bool) -> int:
-    """Print everything about one entry, and what can be done about it."""
-    entry = book.entry(entry_id)
+def show_entry(reader: LedgerReader, entry_id: int, *, json_lines: bool) -> int:
+    """Print all details of one entry, and the possible next steps."""
+    entry = reader.entry(entry_id)
     if json_lines:
         print(as_json(details_of(entry)))
-        return _DONE
+        return DONE
     facts = {
         "entry": str(entry.id),
-        "batch": f"{entry.batch}, place {entry.index + 1}" if entry.batch else "none",
+        "batch": f"{entry.batch}, number {entry.index + 1}" if entry.batch else "none",
         "state": f"{entry.state}: {_MEANING[entry.state]}",
         "reason": entry.reason,
         "sent": "" if entry.sent_at is None else f"{local(entry.sent_at)} here, {utc(entry.sent_at)}",
         "attempts": str(entry.attempts),
         "task ids": ", ".join(entry.task_ids),
-        "charged besides": _besides(entry),
-        "named by the provider": "" if entry.task_ids else ", ".join(book.named(entry)),
+        "charged besides": _late_tasks(entry),
+        "named by the provider": "" if entry.task_ids else ", ".join(reader.named_tasks(entry)),
         "batch id": entry.provider_batch_id,
         "request id": entry.request_id,
         "credits": _credits_text(entry),
@@ -169,16 +169,16 @@ def show_entry(book: LedgerReader, entry_id: int, *, json_lines: bool) -> int:
             print(f"{name}: {cell(value)}")
     for url in urls_of(entry):
         print(f"url: {cell(url)}")
-    print(f"request: {as_json(_cut(entry.request), indent=2)}")
+    print(f"request: {as_json(_with_short_texts(entry.request), indent=2)}")
     for text in _texts_of(entry):
         print(printable(text))
-    for line in _next_steps(book, entry):
+    for line in _next_steps(reader, entry):
         print(line)
-    return _DONE
+    return DONE
 
 
-def _besides(entry: Entry) -> str:
-    """Return what was released and turned out to have been accepted, in words."""
+def _late_tasks(entry: Entry) -> str:
+    """Return as text the tasks that were accepted although their entry had been released."""
     return f"{', '.join(entry.late_task_ids)}, of an attempt that had been released" if entry.late_task_ids else ""
 
 
@@ -188,38 +188,42 @@ def _credits_text(entry: Entry) -> str:
     return number(entry.credits)
 
 
-def _next_steps(book: LedgerReader, entry: Entry) -> Iterator[str]:
-    """Yield what can be done about an entry."""
+def _next_steps(reader: LedgerReader, entry: Entry) -> Iterator[str]:
+    """Yield lines about the next steps for an entry."""
     if entry.state is State.IN_DOUBT:
-        yield from next_steps(book, str(entry.id))
+        yield from next_steps(reader, str(entry.id))
     elif entry.state is State.ACCEPTED:
-        again = "Run its batch again to fetch what it brings, or ask: " if entry.batch else "Ask about it: "
+        again = "Run its batch again to fetch its outputs, or see its state: " if entry.batch else "To see its state: "
         yield again + status_command(entry)
     elif entry.state is State.NEW:
-        yield "The next run of its batch sends it." if entry.batch else "Nothing sends it by itself; ask for it anew."
+        yield (
+            "The next run of its batch sends it."
+            if entry.batch
+            else "Nothing sends it by itself; submit a new request."
+        )
 
 
-def export(book: LedgerReader, how: Format, batch: str | None, out: Path | None) -> int:
+def export(reader: LedgerReader, format_: Format, batch: str | None, out: Path | None) -> int:
     """Write all entries to a file, or to standard output."""
-    book.check_batch(batch)
-    with _target(book, out) as stream:
-        if how == "jsonl":
-            stream.writelines(as_json(details_of(entry)) + "\n" for entry in book.each(batch))
+    reader.check_batch(batch)
+    with _target(reader, out) as stream:
+        if format_ == "jsonl":
+            stream.writelines(as_json(details_of(entry)) + "\n" for entry in reader.iter_entries(batch))
         else:
             table = csv.writer(stream, lineterminator="\n")
             table.writerow(_COLUMNS)
-            table.writerows(map(_csv_row, book.each(batch)))
-    return _DONE
+            table.writerows(map(_csv_row, reader.iter_entries(batch)))
+    return DONE
 
 
 @contextlib.contextmanager
-def _target(book: LedgerReader, out: Path | None) -> Iterator[TextIO]:
+def _target(reader: LedgerReader, out: Path | None) -> Iterator[TextIO]:
     if out is None:
         yield sys.stdout
         return
     try:
-        if out.exists() and out.samefile(book.path):
-            raise ConfigurationError(f"--out {out} is the ledger itself; name another file")
+        if out.exists() and out.samefile(reader.path):
+            raise ConfigurationError(f"--out {out} is the ledger itself; nothing was written; name another file")
         with out.open("w", encoding="utf-8", newline="") as file:
             yield file
     except OSError as fault:
@@ -247,7 +251,7 @@ def _csv_row(entry: Entry) -> list[str]:
 
 
 def _csv_text(value: object) -> str:
-    """Return a text that a spreadsheet shows and does not compute."""
+    """Return a text that a spreadsheet does not evaluate as a formula."""
     text = "" if value is None else printable(str(value))
     return f"'{text}" if text.startswith(_FORMULA) else text
 
@@ -258,12 +262,12 @@ def _texts_of(entry: Entry) -> Iterator[str]:
             yield str(snapshot["text"])
 
 
-def _cut(value: Any) -> Any:
-    """Return a value of JSON for people, without texts that nobody can read to their end."""
+def _with_short_texts(value: Any) -> Any:
+    """Return a JSON value for display, with long texts cut."""
     if isinstance(value, Mapping):
-        return {name: _cut(member) for name, member in value.items()}
+        return {name: _with_short_texts(member) for name, member in value.items()}
     if isinstance(value, list):
-        return [_cut(member) for member in value]
+        return [_with_short_texts(member) for member in value]
     if isinstance(value, str) and len(value) > _LONGEST:
         return f"{value[:_LONGEST]}... ({len(value):,} characters; --json shows them all)"
     return value

@@ -1,4 +1,4 @@
-"""The receiver, served alone."""
+"""The webhook receiver as a server of its own."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 
-def receive(ledger: Path, host: str, port: int, verbose: int) -> int:
-    """Receive for everybody who shares the ledger, until Ctrl-C or SIGTERM.
+def run_receiver(ledger: Path, host: str, port: int, verbose: int) -> int:
+    """Receive webhook deliveries for all users of the ledger, until Ctrl-C or SIGTERM.
 
-    Raises LedgerError, and ConfigurationError where nothing can be listened to.
+    Raises LedgerError, and ConfigurationError if the address cannot be listened on.
     """
     path = ledger / LEDGER if ledger.is_dir() else ledger
     receiver = Receiver(ledger=path, decode=decode_delivery)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    # uvicorn raises KeyboardInterrupt once more when it has ended.
+    # uvicorn raises KeyboardInterrupt again after its shutdown.
     with show_logs(verbose, lambda text: write_line(sys.stderr, text)), contextlib.suppress(KeyboardInterrupt):
         asyncio.run(_serve(_uvicorn(), receiver, path, (host, port)))
     counts = receiver.statistics()
-    print(f"{counts.recorded:,} calls recorded, {counts.unknown + counts.refused + counts.failed:,} turned away.")
+    print(f"{counts.recorded:,} deliveries recorded, {counts.unknown + counts.refused + counts.failed:,} rejected.")
     return 0
 
 
 async def _serve(uvicorn: ModuleType, receiver: Receiver, path: Path, address: tuple[str, int]) -> None:
     async with receiver:
         try:
-            # Bound here, for uvicorn would end the program.
+            # uvicorn would end the program if it could not bind.
             binder = await asyncio.get_running_loop().create_server(asyncio.Protocol, *address, start_serving=False)
         except OSError as fault:
             reason = fault.strerror or fault
@@ -47,9 +47,9 @@ async def _serve(uvicorn: ModuleType, receiver: Receiver, path: Path, address: t
         sockets = [sock.dup() for sock in binder.sockets]
         binder.close()
         _print_address(path, *sockets[0].getsockname()[:2])
-        # Without an access log: the paths are secrets.
+        # No access log, because the paths are secrets.
         config = uvicorn.Config(receiver, lifespan="off", log_config=None, access_log=False)
-        # In a task of its own: the Ctrl-C that it hands on must not meet the closing of the ledger.
+        # A separate task, so that the Ctrl-C that uvicorn raises again does not interrupt the closing of the ledger.
         await asyncio.create_task(uvicorn.Server(config).serve(sockets))
 
 
@@ -65,6 +65,6 @@ def _uvicorn() -> ModuleType:
 
 def _print_address(path: Path, host: str, port: int) -> None:
     where = f"[{host}]" if ":" in host else host
-    print(f"Receiving at http://{where}:{port} until Ctrl-C, for all who use the ledger {path}.")
-    print("Let a public https address lead there, and give it to them: --public-url, or Webhooks(public_url=...).")
+    print(f"Receiving at http://{where}:{port} until Ctrl-C, for all users of the ledger {path}.")
+    print("Route a public https url there, and pass that url as --public-url or Webhooks(public_url=...).")
     sys.stdout.flush()

@@ -1,1 +1,1 @@
-"""What the command line shows: progress, tables, gallery, logs."""
+"""The output of the command line: progress, tables, gallery, logs."""

@@ -1,7 +1,7 @@
-"""The gallery: one page that shows what a batch brought.
+"""The gallery: one HTML page that shows the results of a batch.
 
-The page holds its pictures and words in itself, so that it can be sent or moved, as long as a browser can bear that; a
-larger batch's page shows the picture files beside it, and every page does so with videos and sounds.
+Pictures and texts are embedded, so that the file can be sent or moved. If the pictures are larger than 32 MiB, the page
+refers to the picture files beside it. Videos and sounds are always separate files.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from urllib.parse import quote, urlsplit
 
 import attrs
 
+from aiowery.cli.file_names import MANIFEST
 from aiowery.cli.output.gallery_assets import SCRIPT, STYLE
 from aiowery.cli.records import ItemStatus, Record, Summary, duration
-from aiowery.cli.run.manifest import MANIFEST
 
 _LONGEST_WORDS: Final = 20_000
 _LARGEST_WHOLE: Final = 32 * 1024**2
 _RATIO: Final = re.compile(r"(\d{1,4})\s*+:\s*+(\d{1,4})\b")
-_TELLING: Final = ("type", "model", "aspect_ratio", "resolution", "quality")
+_SHOWN_FIELDS: Final = ("type", "model", "aspect_ratio", "resolution", "quality")
 _NARROWEST: Final = 0.5
 _WIDEST: Final = 3.0
 _PAGE: Final = 1.4
@@ -41,26 +41,28 @@ Source = Callable[[str], str]
 
 @attrs.frozen(kw_only=True)
 class GalleryFiles:
-    """How the page comes to its files: `picture` tells where one lies, `words` what a text says."""
+    """Access to the files of a page: `picture` returns the url of one, `text_of` the content of a text file."""
 
     picture: Source = quote
-    words: Source = lambda _: ""
+    text_of: Source = lambda _: ""
 
 
 def write_gallery(path: Path, title: str, records: Sequence[Record], summary: Summary) -> None:
-    """Write the page beside the files of the records; raises OSError."""
+    """Write the page beside the files of the records. Raises OSError."""
     named = chain.from_iterable((*record.files, *record.covers.values()) for record in records)
     pictures = [path.with_name(name) for name in named if _is_picture(name)]
     whole = sum(picture.stat().st_size for picture in pictures) <= _LARGEST_WHOLE
     source = partial(_embedded, path.parent) if whole else quote
-    files = GalleryFiles(picture=source, words=partial(_prompt_text, path.parent))
+    files = GalleryFiles(picture=source, text_of=partial(_file_text, path.parent))
     with path.open("w", encoding="utf-8", errors="replace") as file:
-        file.writelines(f"{part}\n" for part in page(title, records, summary, files))
+        file.writelines(f"{part}\n" for part in gallery_parts(title, records, summary, files))
 
 
-def _prompt_text(directory: Path, name: str) -> str:
-    """Return the words of a file, a long one's beginning."""
-    with (directory / name).open(encoding="utf-8", errors="replace") as file:  # a text of the provider's own
+def _file_text(directory: Path, name: str) -> str:
+    """Return the text of a file, or the start of a long one."""
+    with (directory / name).open(
+        encoding="utf-8", errors="replace"
+    ) as file:  # the provider's text may be invalid UTF-8
         return file.read(_LONGEST_WORDS)
 
 
@@ -69,7 +71,7 @@ def _embedded(directory: Path, name: str) -> str:
     return f"data:{mimetypes.guess_type(name)[0] or 'image/png'};base64,{content}"
 
 
-def page(
+def gallery_parts(
     title: str, records: Sequence[Record], summary: Summary, files: GalleryFiles = GalleryFiles()
 ) -> Iterator[str]:
     """Yield the page's parts. All texts are escaped."""
@@ -84,7 +86,7 @@ def page(
     if failed:
         yield from _failures(failed)
     yield '<main class="wall">'
-    varied = varying(records)
+    varied = varying_fields(records)
     yield from chain.from_iterable(_pieces(record, varied, files) for record in records)
     yield "</main>"
     yield f'<p class="foot">Every request with its task ids, credits and files: <a href="{MANIFEST}">{MANIFEST}</a></p>'
@@ -106,7 +108,7 @@ def _head(title: str, records: Iterable[Record], summary: Summary) -> Iterator[s
     yield f'<header class="head"><div><p class="over">aiowery batch, {date.day} {date:%B %Y}</p>'
     yield f'<h1>{escape(title)}</h1></div><dl class="facts">'
     for name, value, style in facts:
-        if value:  # credits that nobody told are not shown as none
+        if value:  # unknown credits are not shown as zero
             yield f'<div class="{style}"><dt>{name}</dt><dd>{value}</dd></div>'
     yield "</dl></header>"
 
@@ -124,7 +126,7 @@ def _failures(failed: Sequence[Record]) -> Iterator[str]:
     yield f"<summary>{len(failed):,} without a result</summary><ol>"
     for record in failed:
         prompt = escape(record.prompt or f"line {record.line}")
-        yield f'<li data-words="{_words(record)}"><p>{_number(record)} {prompt}</p>'
+        yield f'<li data-words="{_search_text(record)}"><p>{_number(record)} {prompt}</p>'
         reason = record.status.value.replace("_", " ")
         if record.problem is not None:
             reason += f": {record.problem.message}"
@@ -137,20 +139,20 @@ def _failures(failed: Sequence[Record]) -> Iterator[str]:
 
 
 def _pieces(record: Record, varied: Sequence[str], files: GalleryFiles) -> Iterator[str]:
-    """Yield a figure for each file of the record; of its request, tell only what is not the same everywhere."""
+    """Yield a figure for each file of the record, with the request fields that vary between records."""
     for number, name in enumerate(record.files, 1):
         part = f", {number} of {len(record.files)}" if len(record.files) > 1 else ""
         lacking = '<span class="lack">, others of this request failed</span>' if record.failures else ""
         yield (
-            f'<figure style="--r:{ratio(record, name):.3g}" data-words="{_words(record)}">'
+            f'<figure style="--r:{aspect_ratio(record, name):.3g}" data-words="{_search_text(record)}">'
             f"{_shown(name, record, files)}"
             f'<figcaption><p title="{escape(record.prompt)}">{escape(record.prompt)}</p>'
             f"<small>{_number(record)} {escape(_facts(record, varied))}{part}{lacking}</small></figcaption></figure>"
         )
 
 
-def ratio(record: Record, name: str = "") -> float:
-    """Return width over height as far as the request tells, within what a wall can show."""
+def aspect_ratio(record: Record, name: str = "") -> float:
+    """Return width over height from the request's aspect ratio, between 0.5 and 3."""
     if PurePath(name).suffix.lower() in _WORDS:
         return _PAGE
     wanted = _RATIO.match(str((record.request or {}).get("aspect_ratio", "")).lstrip())
@@ -160,7 +162,7 @@ def ratio(record: Record, name: str = "") -> float:
 
 
 def _shown(name: str, record: Record, files: GalleryFiles) -> str:
-    """Return the element that shows a file; nothing is loaded before it comes into sight."""
+    """Return the element that shows a file; files are loaded when they become visible."""
     file, suffix = quote(name), PurePath(name).suffix.lower()
     cover = record.covers.get(name)
     still = None if cover is None else files.picture(cover)
@@ -171,24 +173,24 @@ def _shown(name: str, record: Record, files: GalleryFiles) -> str:
         picture = "" if still is None else f'<img src="{still}" alt="" loading="lazy">'
         return f'<div class="piece sound">{picture}<audio src="{file}" controls preload="none"></audio></div>'
     if suffix in _WORDS:
-        return f'<div class="piece words" tabindex="0">{_text(files.words(name), file)}</div>'
+        return f'<div class="piece words" tabindex="0">{_text(files.text_of(name), file)}</div>'
     picture = f'<img src="{files.picture(name)}" alt="{escape(record.prompt)}" loading="lazy">'
     return f'<a class="piece" href="{file}">{picture}</a>'
 
 
-def _text(words: str, file: str) -> str:
-    more = f'... <a href="{file}">all of it</a>' if len(words) >= _LONGEST_WORDS else ""
-    return f"{escape(words.strip())}{more}"
+def _text(text: str, file: str) -> str:
+    more = f'... <a href="{file}">all of it</a>' if len(text) >= _LONGEST_WORDS else ""
+    return f"{escape(text.strip())}{more}"
 
 
 def _is_picture(name: str) -> bool:
     return PurePath(name).suffix.lower() not in _VIDEOS | _SOUNDS | _WORDS
 
 
-def varying(records: Iterable[Record]) -> tuple[str, ...]:
-    """Return which of the telling fields differ between the requests."""
+def varying_fields(records: Iterable[Record]) -> tuple[str, ...]:
+    """Return the shown fields that differ between the requests."""
     requests = [record.request for record in records if record.request is not None]
-    return tuple(name for name in _TELLING if len({str(request.get(name)) for request in requests}) > 1)
+    return tuple(name for name in _SHOWN_FIELDS if len({str(request.get(name)) for request in requests}) > 1)
 
 
 def _facts(record: Record, varied: Iterable[str]) -> str:
@@ -206,14 +208,14 @@ def _number(record: Record) -> str:
     return f"<b>{record.index:04}</b>"
 
 
-def _words(record: Record) -> str:
-    """Return what the filter looks in."""
+def _search_text(record: Record) -> str:
+    """Return the text that the filter searches."""
     notes = " ".join(record.notes.values())
     return escape(f"{record.index:04} {record.prompt} {record.status.value} {notes}".lower())
 
 
 def _link(url: str) -> str:
-    """Return a link that is only one if the url is an ordinary one."""
+    """Return a link for an http or https url, else the escaped text."""
     text = escape(url)
     return f'<a href="{text}" rel="noreferrer">{text}</a>' if _is_web(url) else text
 

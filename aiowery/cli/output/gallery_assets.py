@@ -1,4 +1,4 @@
-"""The gallery's looks: its style sheet and its few lines of script. Nothing is fetched from anywhere."""
+"""The style sheet and the script of the gallery. They load nothing from other places."""
 
 from __future__ import annotations
 

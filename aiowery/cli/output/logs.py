@@ -1,4 +1,4 @@
-"""The library's log records on a command's screen."""
+"""Log records of the library, written to the output of a command."""
 
 from __future__ import annotations
 
@@ -8,48 +8,48 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import Final
 
-# What the library says of a registry concerns the whole command, and would be said again for each request.
+# Records about the model registry concern the whole command, but are logged for each request.
 _REGISTRY: Final = "the model registry"
 _asking_registry: Final = contextvars.ContextVar("asking_registry", default=False)
 _LEVELS: Final = (logging.ERROR, logging.INFO, logging.DEBUG)
 
 
 class Logs(logging.Handler):
-    """Says what is important enough, and counts the warnings that it keeps to itself."""
+    """A log handler that writes records of the chosen level, and counts the warnings that it hides."""
 
-    def __init__(self, verbosity: int, say: Callable[[str], None]) -> None:
-        super().__init__()  # at no level of its own, so that it gets to count what it does not say
-        self.least = _LEVELS[min(verbosity, len(_LEVELS) - 1)]
-        self._say = say
-        self.unsaid = 0
-        self._said: set[tuple[object, ...]] = set()
+    def __init__(self, verbosity: int, write: Callable[[str], None]) -> None:
+        super().__init__()  # without a level, so that it can count the hidden records
+        self.min_level = _LEVELS[min(verbosity, len(_LEVELS) - 1)]
+        self._write = write
+        self.hidden = 0
+        self._shown: set[tuple[object, ...]] = set()
         self.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
 
     def handle(self, record: logging.LogRecord) -> bool:
-        """Say the record, or count it; what is said of the model registry is said once."""
+        """Write the record, or count it; write each record about the model registry once."""
         if str(record.msg).startswith(_REGISTRY):
             return self._is_repeated(record)
-        if record.levelno >= self.least:
+        if record.levelno >= self.min_level:
             return super().handle(record)
-        self.unsaid += record.levelno >= logging.WARNING and not _asking_registry.get()
+        self.hidden += record.levelno >= logging.WARNING and not _asking_registry.get()
         return False
 
     def _is_repeated(self, record: logging.LogRecord) -> bool:
         names = (name for name in record.args or () if isinstance(name, str))
         key = (record.msg, *names)
-        if key not in self._said:
-            self._said.add(key)
-            self._say(f"Note: {record.getMessage()}")
+        if key not in self._shown:
+            self._shown.add(key)
+            self._write(f"Note: {record.getMessage()}")
         return True
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Say the record."""
-        self._say(self.format(record))
+        """Write the record."""
+        self._write(self.format(record))
 
 
 @contextlib.contextmanager
 def watch_registry() -> Iterator[None]:
-    """Count no warnings in here: of a registry that cannot be read, one note is enough."""
+    """Count no warnings inside the block: one note is enough if the registry cannot be read."""
     token = _asking_registry.set(True)
     try:
         yield
@@ -58,15 +58,15 @@ def watch_registry() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def show_logs(verbosity: int, say: Callable[[str], None]) -> Iterator[Logs]:
-    """Send aiowery's records, and the warnings of others, to `say`."""
-    handler = Logs(verbosity, say)
-    ours, root = logging.getLogger("aiowery"), logging.getLogger()
-    before = ours.level
-    ours.setLevel(min(handler.least, logging.WARNING))
+def show_logs(verbosity: int, write: Callable[[str], None]) -> Iterator[Logs]:
+    """Pass aiowery's records, and the warnings of other loggers, to `write`."""
+    handler = Logs(verbosity, write)
+    library, root = logging.getLogger("aiowery"), logging.getLogger()
+    before = library.level
+    library.setLevel(min(handler.min_level, logging.WARNING))
     root.addHandler(handler)
     try:
         yield handler
     finally:
         root.removeHandler(handler)
-        ours.setLevel(before)
+        library.setLevel(before)

@@ -1,4 +1,4 @@
-"""The models, told to people."""
+"""Tables of the models."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def models_of(client: WeryAI | BetterWaifu, kind: ModelKind | None) -> lis
 
 
 def print_models(models: Iterable[AnyModel]) -> None:
-    """Print a table for each way in which models are asked."""
+    """Print a table for each mode of models."""
     models = tuple(models)
     numbered = [model for model in models if isinstance(model, betterwaifu.Model)]
     if numbered:
@@ -56,12 +56,12 @@ def print_models(models: Iterable[AnyModel]) -> None:
 
 
 def print_slugs() -> None:
-    """Print the models that the v1-images edition documents; it has no list to ask for."""
+    """Print the models that the v1-images edition documents; it has no endpoint that lists them."""
     print_table(("model", "good for"), list(betterwaifu.MODELS.items()), title="generate-image")
 
 
 def _print_media_models(mode: str, models: Sequence[Model]) -> None:
-    """Print the models of one mode; a column that says nothing of any of them is left out."""
+    """Print the models of one mode; empty columns are left out."""
     columns: dict[str, list[str]] = {
         "model": [model.key for model in models],
         "title": [model.title for model in models],
@@ -72,8 +72,8 @@ def _print_media_models(mode: str, models: Sequence[Model]) -> None:
         "takes pictures": [_number(model.most_images) for model in models],
         "also": [_abilities(model) for model in models],
     }
-    told = {name: cells for name, cells in columns.items() if any(cells)}
-    print_table(tuple(told), list(zip(*told.values(), strict=True)), title=mode)
+    filled = {name: cells for name, cells in columns.items() if any(cells)}
+    print_table(tuple(filled), list(zip(*filled.values(), strict=True)), title=mode)
 
 
 def _abilities(model: Model) -> str:
@@ -86,8 +86,8 @@ def _abilities(model: Model) -> str:
 
 
 def _numbers(numbers: Sequence[int]) -> str:
-    """Return numbers in short: a row of consecutive ones by its ends."""
-    if len(numbers) > 2 and list(numbers) == list(range(numbers[0], numbers[-1] + 1)):  # noqa: PLR2004 - two are no row
+    """Return numbers as text; consecutive ones as a range."""
+    if len(numbers) > 2 and list(numbers) == list(range(numbers[0], numbers[-1] + 1)):  # noqa: PLR2004 - two are no range
         return f"{numbers[0]} to {numbers[-1]}"
     return ", ".join(map(str, numbers))
 

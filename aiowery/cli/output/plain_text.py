@@ -1,4 +1,4 @@
-"""Texts from anywhere, so that a terminal only shows them."""
+"""Untrusted texts, made safe to print on a terminal."""
 
 from __future__ import annotations
 
@@ -10,56 +10,56 @@ from typing import Any, Final
 
 from aiowery.cli.output.tables import print_table
 
-# What a terminal obeys or turns around instead of showing it; JSON writes those below the blank by itself.
-_ODD: Final = r"\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
-_ODD_IN_TEXT: Final = re.compile(rf"[\x00-\x08\x0b-\x1f{_ODD}]")
-_ODD_IN_JSON: Final = re.compile(rf"[{_ODD}]")
-_MOST: Final = 50
+# Control and direction characters, which a terminal interprets; JSON escapes those below U+0020 by itself.
+_UNSAFE: Final = r"\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
+_UNSAFE_IN_TEXT: Final = re.compile(rf"[\x00-\x08\x0b-\x1f{_UNSAFE}]")
+_UNSAFE_IN_JSON: Final = re.compile(rf"[{_UNSAFE}]")
+_MAX_LENGTH: Final = 50
 
 
 def print_columns(columns: Mapping[str, Sequence[str]]) -> None:
-    """Print a table; a column that says nothing of anything is left out."""
-    told = {name: cells for name, cells in columns.items() if any(cells)}
-    print_plain_table(tuple(told), list(zip(*told.values(), strict=True)))
+    """Print a table; empty columns are left out."""
+    filled = {name: cells for name, cells in columns.items() if any(cells)}
+    print_plain_table(tuple(filled), list(zip(*filled.values(), strict=True)))
 
 
 def print_plain_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table whose cells come from anywhere."""
+    """Print a table with untrusted cells."""
     print_table(columns, (tuple(map(cell, row)) for row in rows))
 
 
 def cell(text: str) -> str:
-    """Return a text as one line that a terminal only shows."""
+    """Return a text as one line without control characters."""
     return printable(" ".join(text.split()))
 
 
 def printable(text: str) -> str:
-    """Return a text without what a terminal obeys; its lines stay."""
-    return _ODD_IN_TEXT.sub("\ufffd", "\n".join(text.splitlines()) if "\r" in text else text)
+    """Return a text without control characters; newlines stay."""
+    return _UNSAFE_IN_TEXT.sub("\ufffd", "\n".join(text.splitlines()) if "\r" in text else text)
 
 
 def as_json(value: Any, *, indent: int | None = None) -> str:
-    """Return JSON that is as harmless on a terminal as it is whole."""
-    told = json.dumps(value, ensure_ascii=False, indent=indent)
-    return _ODD_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", told)
+    """Return complete JSON, with control characters escaped."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    return _UNSAFE_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def short(text: str) -> str:
-    """Return the beginning of a text, as one line."""
-    words = " ".join(text.split())
-    return words if len(words) <= _MOST else words[: _MOST - 3] + "..."
+    """Return the start of a text as one line."""
+    one_line = " ".join(text.split())
+    return one_line if len(one_line) <= _MAX_LENGTH else one_line[: _MAX_LENGTH - 3] + "..."
 
 
 def number(value: float | None) -> str:
-    """Return a number as people write it, nothing for None."""
+    """Return a number as text, empty for None."""
     return "" if value is None else f"{value:.12g}"
 
 
 def utc(at: float | None) -> str:
-    """Return a moment in UTC, nothing for None."""
+    """Return a time in UTC, empty for None."""
     return "" if at is None else datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
 
 
 def local(at: float | None) -> str:
-    """Return a moment by the clock here, nothing for None."""
+    """Return a time in the local time zone, empty for None."""
     return "" if at is None else f"{datetime.fromtimestamp(at, UTC).astimezone():%Y-%m-%d %H:%M:%S}"

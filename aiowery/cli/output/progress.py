@@ -1,6 +1,6 @@
-"""What a run tells while it goes on: the protocol, the numbers, and the two ways without a screen.
+"""Progress of a run: the protocol, the counts, and the displays as plain lines and as JSON.
 
-Human text goes to standard error; standard output is for results and for `--json`.
+Text goes to standard error; standard output is for results and for `--json`.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import attrs
 from aiowery import Job, SubmissionsPaused
 from aiowery.cli.records import ItemStatus, Record, Summary, duration
 
-_EVERY: Final = 5.0
-_MOST: Final = 50
-RESUMED: Final = "Submitting goes on."
+_INTERVAL: Final = 5.0
+_MAX_PROMPT: Final = 50
+RESUMED: Final = "Submitting resumes."
 
 
 @attrs.frozen
 class QueueTimes:
-    """How a line stands in which one follows the other: seconds until the next is sent, and until all have ended."""
+    """Times of a queue that runs one task at a time: seconds until the next start and until the end of all."""
 
     next_in: float
     ends_in: float
@@ -31,7 +31,7 @@ class QueueTimes:
 
 @attrs.define
 class Counts:
-    """Where the items are at this moment."""
+    """Counts of items by state."""
 
     total: int
     under_way: set[int] = attrs.field(factory=set)
@@ -43,30 +43,30 @@ class Counts:
 
     @property
     def running(self) -> int:
-        """Items that the provider has taken in this run and that have no record yet."""
+        """Number of items that were accepted in this run and have no record yet."""
         return len(self.under_way)
 
     @property
-    def ended(self) -> int:
-        """Items that have their record."""
+    def finished(self) -> int:
+        """Number of items that have a record."""
         return self.done + self.failed + self.unsent
 
     @property
     def queued(self) -> int:
-        """Items that the provider has not taken yet."""
-        return self.total - self.running - self.ended
+        """Number of items that are not accepted yet."""
+        return self.total - self.running - self.finished
 
     @property
     def seconds(self) -> float:
-        """The time since the beginning."""
+        """Seconds since the start."""
         return time.monotonic() - self.started_at
 
-    def accepted(self, index: int) -> None:
-        """One more is under way."""
+    def add_accepted(self, index: int) -> None:
+        """Count an accepted item."""
         self.under_way.add(index)
 
-    def end(self, record: Record) -> None:
-        """One has ended."""
+    def add_record(self, record: Record) -> None:
+        """Count a finished item."""
         self.under_way.discard(record.index)
         if record.status is ItemStatus.DONE:
             self.done += 1
@@ -76,151 +76,151 @@ class Counts:
             self.failed += 1
 
     def pace(self) -> str:
-        """Return the speed in words; while the line rests, when it goes on."""
+        """Return the rate as text, or the time until the next start while the queue pauses."""
         if self.queue is not None and self.queue.next_in >= 1:
             return f"next in {duration(self.queue.next_in)}"
         return self.rate()
 
     def rate(self) -> str:
-        """Return the speed in words."""
+        """Return the rate as text."""
         rate = self.done / self.seconds if self.seconds else 0.0
         return f"{rate:.1f}/s" if rate >= 1 else f"{rate * 60:.1f}/min"
 
     def time_left(self) -> str:
-        """Return the time that the rest will take, in words: as the line says, else at the speed so far."""
+        """Return the remaining time as text: from the queue if it is known there, else from the rate so far."""
         if self.queue is not None:
             return duration(self.queue.ends_in)
-        return duration(time_left(self.ended, self.total, self.seconds)) if self.ended else "?"
+        return duration(time_left(self.finished, self.total, self.seconds)) if self.finished else "?"
 
 
 def time_left(ended: int, total: int, seconds: float) -> float:
-    """Return the seconds for the rest, if it goes on as it went so far."""
+    """Return the remaining seconds at the rate so far."""
     return seconds / ended * (total - ended)
 
 
 class Progress(Protocol):
-    """What a run tells; entered before the first item and left after the last."""
+    """A display of the progress of a run."""
 
     def start(self, total: int) -> None:
-        """The run begins."""
+        """Start the display."""
         ...
 
-    def accepted(self, index: int, job: Job[Any], /) -> None:
-        """The provider has taken an item."""
+    def show_accepted(self, index: int, job: Job[Any], /) -> None:
+        """Show that an item was accepted."""
         ...
 
-    def ended(self, record: Record) -> None:
-        """An item has its record."""
+    def show_record(self, record: Record) -> None:
+        """Show a finished item."""
         ...
 
-    def paused(self, event: SubmissionsPaused, /) -> None:
-        """Submissions have paused by themselves, or a probe has failed."""
+    def show_pause(self, event: SubmissionsPaused, /) -> None:
+        """Show that submitting has paused, or that a probe has failed."""
         ...
 
-    def resumed(self) -> None:
-        """Submissions go on."""
+    def show_resumed(self) -> None:
+        """Show that submitting has resumed."""
         ...
 
     def write(self, text: str) -> None:
-        """Tell people something."""
+        """Show a line of text."""
         ...
 
-    def tick(self, line: QueueTimes | None) -> None:
-        """A second has passed; `line` tells how it stands where one follows the other."""
+    def tick(self, queue: QueueTimes | None) -> None:
+        """Refresh the display every second; `queue` is None unless tasks run one at a time."""
         ...
 
     def stop(self) -> None:
-        """Leave the screen as it is; what is said from now on stands below."""
+        """Stop the display; later output appears below."""
         ...
 
 
 class PlainProgress:
-    """Lines on standard error: how far it is, every few seconds, and each failure."""
+    """A display of plain lines on standard error: the counts every few seconds, and each failure."""
 
     def __init__(self) -> None:
-        self._tally = Counts(0)
-        self._told_at = 0.0
+        self._counts = Counts(0)
+        self._shown_at = 0.0
 
     def start(self, total: int) -> None:
-        """Begin to count."""
-        self._told_at = time.monotonic()
-        self._tally = Counts(total, started_at=self._told_at)
+        """Start to count."""
+        self._shown_at = time.monotonic()
+        self._counts = Counts(total, started_at=self._shown_at)
 
-    def accepted(self, index: int, _job: Job[Any], /) -> None:
+    def show_accepted(self, index: int, _job: Job[Any], /) -> None:
         """Count."""
-        self._tally.accepted(index)
+        self._counts.add_accepted(index)
 
-    def ended(self, record: Record) -> None:
-        """Count, and tell a failure."""
-        self._tally.end(record)
+    def show_record(self, record: Record) -> None:
+        """Count, and write a line for a failure."""
+        self._counts.add_record(record)
         if failure := failure_line(record):
             self.write(failure)
 
-    def paused(self, event: SubmissionsPaused, /) -> None:
-        """Say why nothing is submitted, and when that may end."""
+    def show_pause(self, event: SubmissionsPaused, /) -> None:
+        """Write the reason of the pause and its length."""
         self.write(pause_line(event))
 
-    def resumed(self) -> None:
-        """Say that submitting goes on."""
+    def show_resumed(self) -> None:
+        """Write that submitting has resumed."""
         self.write(RESUMED)
 
     def write(self, text: str) -> None:
         """Write a line."""
         write_line(sys.stderr, text)
 
-    def tick(self, line: QueueTimes | None) -> None:
-        """Tell how far it is, unless that was told a moment ago."""
-        self._tally.queue = line
-        if time.monotonic() >= self._told_at + _EVERY:
-            self._told_at = time.monotonic()
-            self.write(plain_line(self._tally))
+    def tick(self, queue: QueueTimes | None) -> None:
+        """Write the counts if the last line is old enough."""
+        self._counts.queue = queue
+        if time.monotonic() >= self._shown_at + _INTERVAL:
+            self._shown_at = time.monotonic()
+            self.write(plain_line(self._counts))
 
     def stop(self) -> None:
-        """Nothing is left to do."""
+        """Do nothing."""
 
 
 class JsonProgress:
-    """One JSON object per line on standard output, for machines; people's text goes to standard error."""
+    """A display of JSON objects, one per line, on standard output; text goes to standard error."""
 
     def start(self, total: int) -> None:
-        """Tell the beginning."""
+        """Write the event `started`."""
         self._emit("started", total=total)
 
-    def accepted(self, index: int, job: Job[Any], /) -> None:
-        """Tell an acceptance."""
+    def show_accepted(self, index: int, job: Job[Any], /) -> None:
+        """Write the event `accepted`."""
         self._emit("accepted", index=index, task_ids=job.task_ids, request_id=job.request_id)
 
-    def ended(self, record: Record) -> None:
-        """Tell an end: the manifest's line."""
-        self._emit("ended", **record.as_object())
+    def show_record(self, record: Record) -> None:
+        """Write the event `ended` with the manifest line."""
+        self._emit("ended", **record.to_dict())
 
-    def paused(self, event: SubmissionsPaused, /) -> None:
-        """Tell a pause, and say it to people."""
+    def show_pause(self, event: SubmissionsPaused, /) -> None:
+        """Write the event `paused`, and a line of text."""
         self._emit("paused", **attrs.asdict(event))
         self.write(pause_line(event))
 
-    def resumed(self) -> None:
-        """Tell its end, and say it to people."""
+    def show_resumed(self) -> None:
+        """Write the event `resumed`, and a line of text."""
         self._emit("resumed")
         self.write(RESUMED)
 
     def write(self, text: str) -> None:
-        """Write a line for people."""
+        """Write a line of text."""
         write_line(sys.stderr, text)
 
-    def tick(self, line: QueueTimes | None) -> None:
-        """Tell nothing: events are enough."""
+    def tick(self, queue: QueueTimes | None) -> None:
+        """Do nothing: the events suffice."""
 
     def stop(self) -> None:
-        """Nothing is left to do."""
+        """Do nothing."""
 
-    def finished(self, summary: Summary, exit_code: int) -> None:
-        """Tell the end of all."""
-        fates = {fate.value.replace(" ", "_"): number for fate, number in summary.statuses.items()}
+    def show_summary(self, summary: Summary, exit_code: int) -> None:
+        """Write the event `finished`."""
+        statuses = {status.value.replace(" ", "_"): number for status, number in summary.statuses.items()}
         self._emit(
             "finished",
             total=summary.total,
-            **fates,
+            **statuses,
             files=summary.files,
             credits=summary.credits,
             seconds=round(summary.seconds, 3),
@@ -232,38 +232,39 @@ class JsonProgress:
         write_line(sys.stdout, json.dumps({"event": event, **facts}, ensure_ascii=False))
 
 
-def plain_line(tally: Counts) -> str:
-    """Return the line that tells how far it is."""
+def plain_line(counts: Counts) -> str:
+    """Return a line with the counts."""
     return (
-        f"{tally.ended:,}/{tally.total:,}: {tally.queued:,} queued, {tally.running:,} running, {tally.done:,} done,"
-        f" {tally.failed:,} failed, {tally.pace()}, {tally.time_left()} left"
+        f"{counts.finished:,}/{counts.total:,}: {counts.queued:,} queued, {counts.running:,}"
+        f" running, {counts.done:,} done,"
+        f" {counts.failed:,} failed, {counts.pace()}, {counts.time_left()} left"
     )
 
 
 def pause_line(event: SubmissionsPaused) -> str:
-    """Return the line that tells why submissions are paused, and until when."""
-    return f"Submitting pauses: {event.reason}. The provider is asked again in {duration(event.retry_in)}."
+    """Return a line with the reason of a pause and its length."""
+    return f"Submitting pauses: {event.reason}. The next probe is sent in {duration(event.retry_in)}."
 
 
 def failure_line(record: Record) -> str | None:
-    """Return the line that tells why an item failed or was refused; None if it did not, or waited in vain."""
-    if record.problem is not None and (record.status is not ItemStatus.NOT_SUBMITTED or record.from_refused):
-        return f"{record.status.value.replace('_', ' ')}: {_placed(record, record.problem.message)}"
+    """Return a line with the reason of a failure or refusal; None for other items, also unsent ones."""
+    if record.problem is not None and (record.status is not ItemStatus.NOT_SUBMITTED or record.is_refused_by_registry):
+        return f"{record.status.value.replace('_', ' ')}: {_with_prompt(record, record.problem.message)}"
     if record.failures:
-        return f"partly failed: {_placed(record, '; '.join(dict.fromkeys(record.failures)))}"
+        return f"partly failed: {_with_prompt(record, '; '.join(dict.fromkeys(record.failures)))}"
     return None
 
 
 def write_line(stream: TextIO, text: str) -> None:
-    """Write a line at once; a reader who has gone away must not end a run that costs money."""
+    """Write and flush a line; a closed pipe must not end a run that costs money."""
     with contextlib.suppress(BrokenPipeError):
         stream.write(text + "\n")
         stream.flush()
 
 
-def _placed(record: Record, message: str) -> str:
-    """Say which item the message is about, as far as it does not say so itself."""
-    words = " ".join(record.prompt.split())
-    cut = words if len(words) <= _MOST else words[: _MOST - 3] + "..."
-    prompt = "" if not cut or message.startswith(cut[: _MOST - 3]) else f"{cut!r}: "
+def _with_prompt(record: Record, message: str) -> str:
+    """Return the message with line and prompt of its item; the prompt is left out if the message starts with it."""
+    one_line = " ".join(record.prompt.split())
+    cut = one_line if len(one_line) <= _MAX_PROMPT else one_line[: _MAX_PROMPT - 3] + "..."
+    prompt = "" if not cut or message.startswith(cut[: _MAX_PROMPT - 3]) else f"{cut!r}: "
     return f"line {record.line}: {prompt}{message}" if record.line else f"{prompt}{message}"

@@ -23,67 +23,67 @@ _COUNTS: Final = (
 
 
 class BarProgress:
-    """A bar at the foot of the screen; whatever is said appears above it."""
+    """A display with a bar at the bottom of the terminal; lines of text appear above it."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._tally = Counts(0)
+        self._counts = Counts(0)
         columns = (BarColumn(bar_width=None), TextColumn("{task.percentage:>3.0f}%"), *map(TextColumn, _COUNTS))
         self._bar = Progress(*columns, console=console, refresh_per_second=8, expand=True)
         self._task = self._bar.add_task("", start=False, **self._fields())
 
     def start(self, total: int) -> None:
         """Draw the bar."""
-        self._tally = Counts(total, started_at=time.monotonic())
+        self._counts = Counts(total, started_at=time.monotonic())
         self._show()
         self._bar.start_task(self._task)
         self._bar.start()
 
-    def accepted(self, index: int, _job: Job[Any], /) -> None:
+    def show_accepted(self, index: int, _job: Job[Any], /) -> None:
         """Count."""
-        self._tally.accepted(index)
+        self._counts.add_accepted(index)
         self._show()
 
-    def ended(self, record: Record) -> None:
-        """Count, and tell a failure above the bar."""
-        self._tally.end(record)
+    def show_record(self, record: Record) -> None:
+        """Count, and write a line above the bar for a failure."""
+        self._counts.add_record(record)
         self._show()
         if failure := failure_line(record):
             self.write(failure)
 
-    def paused(self, event: SubmissionsPaused, /) -> None:
-        """Say above the bar why nothing is submitted, and when that may end."""
+    def show_pause(self, event: SubmissionsPaused, /) -> None:
+        """Write the reason of the pause and its length above the bar."""
         self.write(pause_line(event))
 
-    def resumed(self) -> None:
-        """Say above the bar that submitting goes on."""
+    def show_resumed(self) -> None:
+        """Write above the bar that submitting has resumed."""
         self.write(RESUMED)
 
     def write(self, text: str) -> None:
-        """Write a line above the bar, brackets and all."""
+        """Write a line above the bar, without markup."""
         self._console.print(text, markup=False, highlight=False, emoji=False)
 
-    def tick(self, line: QueueTimes | None) -> None:
-        """Bring rate and time left up to date."""
-        self._tally.queue = line
+    def tick(self, queue: QueueTimes | None) -> None:
+        """Refresh the rate and the remaining time."""
+        self._counts.queue = queue
         self._show()
 
     def stop(self) -> None:
-        """Leave the bar as it stands."""
+        """Stop the bar."""
         self._show()
         self._bar.stop()
 
     def _show(self) -> None:
-        self._bar.update(self._task, total=self._tally.total, completed=self._tally.ended, **self._fields())
+        self._bar.update(self._task, total=self._counts.total, completed=self._counts.finished, **self._fields())
 
     def _fields(self) -> dict[str, Any]:
-        tally = self._tally
+        counts = self._counts
         return {
-            "queued": f"{tally.queued:,}",
-            "running": f"{tally.running:,}",
-            "done": f"{tally.done:,}",
-            "failed": f"{tally.failed:,}",
-            "alarm": "red" if tally.failed else "dim",
-            "pace": tally.pace(),
-            "left": tally.time_left(),
+            "queued": f"{counts.queued:,}",
+            "running": f"{counts.running:,}",
+            "done": f"{counts.done:,}",
+            "failed": f"{counts.failed:,}",
+            "alarm": "red" if counts.failed else "dim",
+            "pace": counts.pace(),
+            "left": counts.time_left(),
         }

@@ -1,4 +1,4 @@
-"""Tables for people, aligned on a terminal and in whole lines elsewhere; JSON lines for machines."""
+"""Tables, aligned on a terminal and in whole lines elsewhere, and JSON lines for programs."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from rich.table import Table
 from rich.text import Text
 
 _WIDE: Final = 200
-_LEFT_OUT: Final = frozenset({"raw"})
+_OMITTED: Final = frozenset({"raw"})
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | None = None) -> None:
-    """Print rows under the names of their columns; texts are shown as they are, without markup."""
+    """Print rows below their column names; texts are shown without markup."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, title_justify="left", title_style="bold", header_style="dim")
     table.title = None if title is None else Text(title)
-    for place, column in enumerate(columns):
-        table.add_column(column, overflow="fold", no_wrap=not place, style="cyan" if not place else None)
+    for position, column in enumerate(columns):
+        table.add_column(column, overflow="fold", no_wrap=not position, style="cyan" if not position else None)
     for row in rows:
         table.add_row(*map(Text, row))
     Console(file=sys.stdout, width=None if sys.stdout.isatty() else _WIDE).print(table)
 
 
 def print_json(values: Iterable[Any], **more: Any) -> None:
-    """Print values of attrs classes, a JSON object a line; `more` stands where a value does not say so itself."""
+    """Print attrs values as JSON, one object per line; `more` holds defaults for fields that a value lacks."""
     for value in values:
-        facts = attrs.asdict(value, filter=lambda field, _: field.name not in _LEFT_OUT)
+        facts = attrs.asdict(value, filter=lambda field, _: field.name not in _OMITTED)
         print(json.dumps({**more, **facts}, ensure_ascii=False))

@@ -1,1 +1,1 @@
-"""Running requests from the command line: batch and single runs, manifest, saved files, signals."""
+"""The run of requests: batches, single requests, and the files that they leave."""

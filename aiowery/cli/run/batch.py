@@ -1,4 +1,4 @@
-"""A batch, from what was ordered to the exit code."""
+"""The run of a batch, from its options to its exit code."""
 
 from __future__ import annotations
 
@@ -7,201 +7,178 @@ import contextlib
 import itertools
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import attrs
 
 from aiowery._client.client import Client
+from aiowery.cli.exit_codes import DONE, SOME_FAILED
+from aiowery.cli.file_names import GALLERY, MANIFEST
 from aiowery.cli.input.prompt_files import STDIN, InputItem, parse, read_text
-from aiowery.cli.options import ConnectionOptions, LedgerOptions
 from aiowery.cli.output.gallery import write_gallery
-from aiowery.cli.output.progress import JsonProgress, write_line
+from aiowery.cli.output.progress import JsonProgress, Progress, write_line
 from aiowery.cli.queries import query
 from aiowery.cli.records import ItemStatus, Record, Summary
-from aiowery.cli.run.job_source import BatchJobSource, BatchTerms, is_known
-from aiowery.cli.run.manifest import GALLERY, LEDGER, MANIFEST, Manifest, belongs, forget, prepare, set_aside
+from aiowery.cli.run.batch_options import BatchOptions
+from aiowery.cli.run.job_source import BatchJobSource, BatchTerms, has_batch
+from aiowery.cli.run.manifest import Manifest, belongs_to, prepare_directory, remove_run_files, set_aside
 from aiowery.cli.run.plan import confirm, credits_text, make_plan, print_plan
 from aiowery.cli.run.preflight import find_faults
-from aiowery.cli.run.runner import StopReason
-from aiowery.cli.run.session import SOME_FAILED, RunParts, clean_stem, exit_code, progress_for_people, run_items
+from aiowery.cli.run.session import RunParts, clean_stem, exit_code, make_progress, run_items
+from aiowery.cli.run.stop_reason import StopReason
 from aiowery.errors import ConfigurationError
-from aiowery.webhook import Webhooks
 
-_FAULTS_TOLD: Final = 20
+_MAX_FAULTS_SHOWN: Final = 20
 
 
 @attrs.frozen(kw_only=True)
-class BatchOptions:
-    """What `aiowery batch` was told."""
+class _Outcome:
+    """Outcome of the items of a batch."""
 
-    source: str
-    out: Path
-    defaults: Mapping[str, Any]
-    running: ConnectionOptions
-    limit: int | None = None
-    in_flight: int | None = None
-    max_doubts: int | None = None
-    public_url: str | None = None
-    gallery: bool = False
-    strict: bool = False
-    check: bool = True
-    json: bool = False
-    spending: LedgerOptions = attrs.field(factory=LedgerOptions)
-
-    @property
-    def name(self) -> str:
-        """What messages call the input."""
-        return "standard input" if self.source == STDIN else self.source
-
-    @property
-    def batch(self) -> str:
-        """The name in the ledger."""
-        name = self.spending.batch or ("standard input" if self.source == STDIN else Path(self.source).name)
-        return name.encode("utf-8", "backslashreplace").decode()  # a file's name may hold bytes that are no text
-
-    @property
-    def ledger(self) -> Path | None:
-        """The file of the ledger; None for the memory, as long as a sandbox lives."""
-        if self.spending.ledger is None and self.running.sandbox:
-            return None
-        return self.spending.ledger or self.out / LEDGER
-
-    @property
-    def settings(self) -> Mapping[str, Any]:
-        """What the client is to know of money, and of being called back."""
-        return {
-            "ledger": self.ledger,
-            "prices": self.spending.prices,
-            "price_per_credit": self.spending.price_per_credit,
-            **self._webhooks,
-        }
-
-    @property
-    def _webhooks(self) -> Mapping[str, Any]:
-        if self.public_url is None:
-            return {}
-        if self.running.service.name != "weryai":
-            raise ConfigurationError("--public-url: only WeryAI calls back; leave it out")
-        if self.ledger is None:
-            raise ConfigurationError("--public-url: name the ledger that aiowery webhook was given, with --ledger")
-        return {"webhooks": Webhooks(public_url=self.public_url)}
+    records: Sequence[Record]
+    stop: StopReason | None
+    finished_before: int
+    summary: Summary
 
 
-def run_batch(order: BatchOptions) -> int:
-    """Run the batch. What is wrong with key, input or directory ends it before anything is sent."""
-    order.running.where.check()
-    items = _items(order)
-    if order.spending.dry_run:
-        return _dry_run(order, items)
-    settings = order.settings
-    prepare(order.out)
-    _preflight(order, items)
-    _prepare_output(order)
-    progress = JsonProgress() if order.json else progress_for_people()
+def run_batch(options: BatchOptions) -> int:
+    """Run the batch; raise ConfigurationError before anything is sent if key, input or directory is wrong."""
+    options.connection.target.check()
+    items = _read_items(options)
+    if options.ledger_options.dry_run:
+        return _dry_run(options, items)
+    settings = options.client_settings
+    prepare_directory(options.out)
+    _preflight(options, items)
+    _prepare_output(options)
+    progress = JsonProgress() if options.json else make_progress()
+    outcome = _run(options, items, progress, settings)
+    progress.stop()
+    return _report(options, outcome, progress)
+
+
+def _run(
+    options: BatchOptions, items: Sequence[InputItem], progress: Progress, settings: Mapping[str, Any]
+) -> _Outcome:
     width = max(4, len(str(len(items))))
-    began = time.monotonic()
-    desks: list[BatchJobSource] = []
-    with Manifest(order.out, len(items), batch=order.batch) as manifest:
+    started_at = time.monotonic()
+    sources: list[BatchJobSource] = []
+
+    def make_source(client: Client) -> BatchJobSource:
+        sources.append(_job_source(client, options))
+        return sources[0]
+
+    with Manifest(options.out, len(items), batch=options.batch_name) as manifest:
         parts = RunParts(
             progress=progress,
-            journal=manifest,
-            out=order.out,
-            stem=lambda item: _stem(item, width),
-            job_source=lambda client: _job_source(client, order, desks),
+            manifest=manifest,
+            out=options.out,
+            stem=lambda item: f"{item.index:0{width}}-{clean_stem(item)}",
+            job_source=make_source,
         )
-        running = run_items(items, parts, order.running, order.in_flight, max_doubts=order.max_doubts, **settings)
+        running = run_items(
+            items, parts, options.connection, options.in_flight, max_doubts=options.max_doubts, **settings
+        )
         records, stop = asyncio.run(running)
-    progress.stop()
-    summary = Summary.of(records, time.monotonic() - began)
-    code = exit_code(stop, whole=summary.all_done, doubts=bool(summary.statuses[ItemStatus.IN_DOUBT]))
-    has_gallery = order.gallery and _gallery(order, records, summary)
-    if order.gallery and not has_gallery:
+    return _Outcome(
+        records=records,
+        stop=stop,
+        finished_before=sum(source.finished_before for source in sources),
+        summary=Summary.of(records, time.monotonic() - started_at),
+    )
+
+
+def _report(options: BatchOptions, outcome: _Outcome, progress: Progress) -> int:
+    """Write the gallery, print the summary, and return the exit code."""
+    summary = outcome.summary
+    has_doubts = bool(summary.statuses[ItemStatus.IN_DOUBT])
+    code = exit_code(outcome.stop, is_complete=summary.all_done, has_doubts=has_doubts)
+    has_gallery = options.gallery and _write_gallery(options, outcome.records, summary)
+    if options.gallery and not has_gallery:
         code = code or SOME_FAILED
-    before = sum(desk.ended_before for desk in desks)
-    _print_summary(order, summary, stop, before=before, has_gallery=has_gallery)
+    lines = _summary_lines(options, outcome, has_gallery=has_gallery)
+    write_line(sys.stderr if options.json else sys.stdout, "\n".join(lines))
     if isinstance(progress, JsonProgress):
-        progress.finished(summary, code)
+        progress.show_summary(summary, code)
     return code
 
 
-def _items(order: BatchOptions) -> list[InputItem]:
-    text, form = read_text(order.source)
-    name = order.name
+def _read_items(options: BatchOptions) -> list[InputItem]:
+    text, form = read_text(options.source)
+    name = options.input_name
     try:
-        items = list(itertools.islice(parse(text, form, order.defaults), order.limit))
+        items = list(itertools.islice(parse(text, form, options.defaults), options.limit))
     except ConfigurationError as fault:
         raise ConfigurationError(f"{name}: {fault}") from fault
     if not items:
-        raise ConfigurationError(f"{name} holds no prompts; nothing to do")
-    if order.strict:
-        _refuse(order, {item.line: item.fault for item in items if item.fault is not None})
+        raise ConfigurationError(f"{name} holds no prompts; nothing was sent")
+    if options.strict:
+        _raise_faults(options, {item.line: item.fault for item in items if item.fault is not None})
     return items
 
 
-def _prepare_output(order: BatchOptions) -> None:
-    """Take away what an earlier run of this batch has told; move what another one left."""
-    if order.ledger is not None and belongs(order.out, order.batch) and is_known(order.ledger, order.batch):
-        forget(order.out)
-    elif aside := set_aside(order.out):
-        write_line(sys.stderr, f"The earlier batch in {order.out} now lies in {aside}.")
+def _prepare_output(options: BatchOptions) -> None:
+    """Remove the manifest of an earlier run of this batch; move the files of another batch aside."""
+    ledger, batch = options.ledger_path, options.batch_name
+    if ledger is not None and belongs_to(options.out, batch) and has_batch(ledger, batch):
+        remove_run_files(options.out)
+    elif aside := set_aside(options.out):
+        write_line(sys.stderr, f"The earlier batch in {options.out} was moved to {aside}.")
 
 
-def _job_source(client: Client, order: BatchOptions, desks: list[BatchJobSource]) -> BatchJobSource:
-    terms = BatchTerms(name=order.batch, budget=order.spending.budget, reuse=order.spending.reuse)
-    desks.append(
-        BatchJobSource(client, terms, check=order.check and not order.strict)
-    )  # which has asked about all of them
-    return desks[0]
+def _job_source(client: Client, options: BatchOptions) -> BatchJobSource:
+    ledger_options = options.ledger_options
+    terms = BatchTerms(name=options.batch_name, budget=ledger_options.budget, reuse=ledger_options.reuse)
+    # --strict has checked all items before.
+    return BatchJobSource(client, terms, check=options.check and not options.strict)
 
 
-def _dry_run(order: BatchOptions, items: Sequence[InputItem]) -> int:
-    """Show what would be sent, and make no file."""
+def _dry_run(options: BatchOptions, items: Sequence[InputItem]) -> int:
+    """Print the plan; send nothing and create no file."""
 
     async def show(client: Any) -> None:
-        plan = await make_plan(client, order.batch, items, await find_faults(client, items, check=order.check))
-        await print_plan(client, plan, order.spending.price_per_credit)
+        faults = await find_faults(client, items, check=options.check)
+        plan = await make_plan(client, options.batch_name, items, faults)
+        await print_plan(client, plan, options.ledger_options.price_per_credit)
 
-    there = order.ledger if order.ledger is not None and order.ledger.exists() else None
-    query(order.running, show, **{**order.settings, "ledger": there})
-    return 0
+    path = options.ledger_path
+    existing = path if path is not None and path.exists() else None
+    query(options.connection, show, **{**options.client_settings, "ledger": existing})
+    return DONE
 
 
-def _preflight(order: BatchOptions, items: Sequence[InputItem]) -> None:
-    """Raise what forbids the run, before anything that an earlier one has told is touched.
+def _preflight(options: BatchOptions, items: Sequence[InputItem]) -> None:
+    """Check the items and ask for consent before the files of an earlier run are touched.
 
-    That is ConfigurationError for what --strict forbids and for an answer that is not yes, and LedgerError.
+    Raises ConfigurationError if --strict forbids the run or the user declines it, and LedgerError.
     """
 
-    async def look(client: Client) -> None:
-        if order.strict:
-            _refuse(order, await find_faults(client, items, check=order.check))
-        if not order.running.sandbox:
-            plan = await make_plan(client, order.batch, items, {})
-            confirm(plan, order.spending.price_per_credit, yes=order.spending.yes)
+    async def check(client: Client) -> None:
+        if options.strict:
+            _raise_faults(options, await find_faults(client, items, check=options.check))
+        if not options.connection.sandbox:
+            plan = await make_plan(client, options.batch_name, items, {})
+            confirm(plan, options.ledger_options.price_per_credit, yes=options.ledger_options.yes)
 
-    if order.strict or not order.running.sandbox:
-        query(order.running, look, **order.settings)
+    if options.strict or not options.connection.sandbox:
+        query(options.connection, check, **options.client_settings)
 
 
-def _refuse(order: BatchOptions, faults: Mapping[int, str]) -> None:
+def _raise_faults(options: BatchOptions, faults: Mapping[int, str]) -> None:
+    """Raise ConfigurationError with the faults, if there are any."""
     if faults:
-        lines = [f"{order.name}, line {line}: {fault}" for line, fault in faults.items()]
-        more = [f"and {len(faults) - _FAULTS_TOLD} more"] if len(faults) > _FAULTS_TOLD else []
-        told = "\n  ".join((*lines[:_FAULTS_TOLD], *more))
-        raise ConfigurationError(f"nothing was sent, because of --strict and:\n  {told}")
+        lines = [f"{options.input_name}, line {line}: {fault}" for line, fault in faults.items()]
+        more = [f"and {len(faults) - _MAX_FAULTS_SHOWN} more"] if len(faults) > _MAX_FAULTS_SHOWN else []
+        listed = "\n  ".join((*lines[:_MAX_FAULTS_SHOWN], *more))
+        raise ConfigurationError(f"nothing was sent, because of --strict and:\n  {listed}")
 
 
-def _stem(item: InputItem, width: int) -> str:
-    """Name an item's files by its place and its prompt."""
-    return f"{item.index:0{width}}-{clean_stem(item)}"
-
-
-def _gallery(order: BatchOptions, records: Sequence[Record], summary: Summary) -> bool:
-    """Write the page; tell why if that cannot be."""
-    path = order.out / GALLERY
-    title = "Prompts" if order.source == STDIN else Path(order.source).name
+def _write_gallery(options: BatchOptions, records: Sequence[Record], summary: Summary) -> bool:
+    """Write the gallery; print the reason and return False if that fails."""
+    path = options.out / GALLERY
+    title = "Prompts" if options.source == STDIN else Path(options.source).name
     try:
         write_gallery(path, title, records, summary)
     except OSError as fault:
@@ -212,27 +189,21 @@ def _gallery(order: BatchOptions, records: Sequence[Record], summary: Summary) -
     return True
 
 
-def _print_summary(
-    order: BatchOptions, summary: Summary, stop: StopReason | None, *, before: int, has_gallery: bool
-) -> None:
-    lines = [f"{summary}."]
-    if before:
-        lines.append(f"{before:,} had come to their end before, and were not sent again.")
-    if summary.credits and order.spending.price_per_credit is not None:
-        lines.append(f"{credits_text(summary.credits, order.spending.price_per_credit)}.")
-    if stop is not None:
-        lines.append(f"Stopped early: {stop.reason}")
-    if summary.statuses[ItemStatus.NOT_SUBMITTED]:
-        again = "" if order.ledger is None else " The same command again goes on with them."
-        lines.append(
-            f"{summary.statuses[ItemStatus.NOT_SUBMITTED]:,} remain that were not submitted and cost nothing.{again}"
-        )
-    if summary.statuses[ItemStatus.IN_DOUBT]:
-        ledger = "" if order.ledger is None else f": aiowery doubts list --ledger {order.ledger}"
-        lines.append(
-            f"{summary.statuses[ItemStatus.IN_DOUBT]:,} may have been charged, and wait for your decision{ledger}"
-        )
-    lines.append(f"Results and {MANIFEST}: {order.out}")
+def _summary_lines(options: BatchOptions, outcome: _Outcome, *, has_gallery: bool) -> Iterator[str]:
+    summary, price_per_credit = outcome.summary, options.ledger_options.price_per_credit
+    yield f"{summary}."
+    if outcome.finished_before:
+        yield f"{outcome.finished_before:,} were finished before, and were not sent again."
+    if summary.credits and price_per_credit is not None:
+        yield f"{credits_text(summary.credits, price_per_credit)}."
+    if outcome.stop is not None:
+        yield f"Stopped early: {outcome.stop.reason}"
+    if unsent := summary.statuses[ItemStatus.NOT_SUBMITTED]:
+        resume = "" if options.ledger_path is None else " Run the same command again to send them."
+        yield f"{unsent:,} were not submitted and cost nothing.{resume}"
+    if doubts := summary.statuses[ItemStatus.IN_DOUBT]:
+        command = "" if options.ledger_path is None else f": aiowery doubts list --ledger {options.ledger_path}"
+        yield f"{doubts:,} may have been charged, and wait for your decision{command}"
+    yield f"Results and {MANIFEST}: {options.out}"
     if has_gallery:
-        lines.append(f"Gallery: {(order.out / GALLERY).resolve().as_uri()}")
-    write_line(sys.stderr if order.json else sys.stdout, "\n".join(lines))
+        yield f"Gallery: {(options.out / GALLERY).resolve().as_uri()}"

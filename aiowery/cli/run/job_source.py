@@ -1,4 +1,4 @@
-"""The desk: where an item becomes a job. A batch's items have entries in the ledger, single ones have none."""
+"""Sources of jobs: the items of a batch have entries in the ledger, single requests have none."""
 
 from __future__ import annotations
 
@@ -20,41 +20,41 @@ from aiowery.cli.run.preflight import refuse_invalid
 from aiowery.cli.run.saver import SavedFiles
 from aiowery.ledger import SqliteLedger, State
 
-_ENDED: Final = frozenset({State.DONE, State.FAILED})
+_FINISHED: Final = frozenset({State.DONE, State.FAILED})
 _UNSENT: Final = frozenset({State.NEW, State.CLAIMED})
 _NUMBER: Final = re.compile(r"-\d+$")
 
 
 class JobSource(Protocol):
-    """Makes jobs of items."""
+    """A source of jobs for items."""
 
     async def open(self, items: Sequence[InputItem]) -> None:
         """Prepare for these items."""
         ...
 
     async def job(self, item: InputItem) -> Job[Any] | None:
-        """Return the item's job, submitted if need be; None while another process works on it."""
+        """Return the item's job, submitted if necessary; None while another process works on it."""
         ...
 
-    def is_owned_elsewhere(self, item: InputItem) -> ItemStatus:
-        """Return what an item counts as with which this run does nothing."""
+    def unprocessed_status(self, item: InputItem) -> ItemStatus:
+        """Return the status of an item that this run does not process."""
         ...
 
-    def stem(self, item: InputItem, wish: str) -> str:
-        """Return a name for the item's files that is nobody else's: the wish, if it can be."""
+    def stem(self, item: InputItem, preferred: str) -> str:
+        """Return a file name stem that no other entry uses: the preferred one if it is free."""
         ...
 
-    def saved_before(self, item: InputItem) -> tuple[str, ...]:
-        """Return the names of what an earlier run has saved."""
+    def earlier_files(self, item: InputItem) -> tuple[str, ...]:
+        """Return the names of the files that an earlier run has saved."""
         ...
 
-    async def saved(self, item: InputItem, kept: SavedFiles) -> None:
-        """Keep the names of what was saved."""
+    async def record_files(self, item: InputItem, saved: SavedFiles) -> None:
+        """Store the names of the saved files."""
         ...
 
 
 class SingleJobSource:
-    """Submits items one by one, each for itself; with `check` the registry is asked first."""
+    """A source that submits each item on its own; with `check` it reads the model registry first."""
 
     def __init__(self, client: Client, *, check: bool) -> None:
         self._client = client
@@ -65,30 +65,30 @@ class SingleJobSource:
 
     async def job(self, item: InputItem) -> Job[Any] | None:
         """Submit the item."""
-        assert item.request is not None  # noqa: S101 - a faulty line never comes here
+        assert item.request is not None  # noqa: S101 - faulty lines are recorded before
         if self._check:
             await refuse_invalid(self._client, item.request)
         return await self._client.submit(item.request)
 
-    def is_owned_elsewhere(self, item: InputItem) -> ItemStatus:  # noqa: ARG002 - there is no before
-        """Return that nothing was sent."""
+    def unprocessed_status(self, item: InputItem) -> ItemStatus:  # noqa: ARG002 - no earlier run exists
+        """Return `NOT_SUBMITTED`."""
         return ItemStatus.NOT_SUBMITTED
 
-    def stem(self, item: InputItem, wish: str) -> str:  # noqa: ARG002 - there are no others
-        """Return the wish."""
-        return wish
+    def stem(self, item: InputItem, preferred: str) -> str:  # noqa: ARG002 - no other entries exist
+        """Return the preferred stem."""
+        return preferred
 
-    def saved_before(self, item: InputItem) -> tuple[str, ...]:  # noqa: ARG002 - there is no before
-        """Return nothing."""
+    def earlier_files(self, item: InputItem) -> tuple[str, ...]:  # noqa: ARG002 - no earlier run exists
+        """Return no names."""
         return ()
 
-    async def saved(self, item: InputItem, kept: SavedFiles) -> None:
-        """Keep nothing."""
+    async def record_files(self, item: InputItem, saved: SavedFiles) -> None:
+        """Store nothing."""
 
 
 @attrs.frozen(kw_only=True)
 class BatchTerms:
-    """Under which name a batch runs, and what it may spend."""
+    """Name of a batch in the ledger, its budget in credits, and whether equal finished requests are reused."""
 
     name: str
     budget: float | None = None
@@ -96,76 +96,80 @@ class BatchTerms:
 
 
 class BatchJobSource:
-    """Walks items through the batch of the ledger: what was sent before is not sent again."""
+    """A source that takes items through a batch in the ledger; requests that were sent before are not sent again."""
 
     def __init__(self, client: Client, terms: BatchTerms, *, check: bool) -> None:
         self._client = client
         self._batches = client.batches
         self._terms = terms
         self._check = check
-        self._places: dict[int, BatchEntry] = {}
-        self._taken: defaultdict[str, set[int]] = defaultdict(set)
+        self._entries: dict[int, BatchEntry] = {}
+        self._stem_owners: defaultdict[str, set[int]] = defaultdict(set)
 
     async def open(self, items: Sequence[InputItem]) -> None:
-        """Enter all items, so that the ledger knows what remains, whatever happens."""
+        """Add all items to the ledger, so that it lists the remaining ones whenever the run ends."""
         indices = [item.index for item in items if item.request is not None]
         requests = [item.request for item in items if item.request is not None]
-        places = await self._batches.enter(self._terms.name, requests, reuse=self._terms.reuse)
-        self._places = dict(zip(indices, places, strict=True))
-        for place in places:
-            self._take(place.id, place.files)
+        entries = await self._batches.enter(self._terms.name, requests, reuse=self._terms.reuse)
+        self._entries = dict(zip(indices, entries, strict=True))
+        for entry in entries:
+            self._reserve_stems(entry.id, entry.files)
         after = 0  # entries that are not among these items may have files here, too
-        while page := await self._client.ledger.entries(self._terms.name, after=after):
-            for entry in page:
-                self._take(entry.id, entry.files)
-            after = page[-1].id
+        while stored := await self._client.ledger.entries(self._terms.name, after=after):
+            for entry_ in stored:
+                self._reserve_stems(entry_.id, entry_.files)
+            after = stored[-1].id
 
-    def _take(self, entry_id: int, files: Iterable[str]) -> None:
+    def _reserve_stems(self, entry_id: int, files: Iterable[str]) -> None:
         for name in files:
             stem = PurePath(name).stem.removesuffix("-cover")
-            for taken in (stem, _NUMBER.sub("", stem)):
-                self._taken[taken].add(entry_id)
+            for reserved in (stem, _NUMBER.sub("", stem)):
+                self._stem_owners[reserved].add(entry_id)
 
     async def job(self, item: InputItem) -> Job[Any] | None:
-        """Return the item's job; the registry is asked only about what has not been sent."""
-        assert item.request is not None  # noqa: S101 - a faulty line never comes here
-        place = self._places[item.index]
-        if self._check and place.state is State.NEW:
+        """Return the item's job; only unsent requests are checked against the model registry."""
+        assert item.request is not None  # noqa: S101 - faulty lines are recorded before
+        entry = self._entries[item.index]
+        if self._check and entry.state is State.NEW:
             await refuse_invalid(self._client, item.request)
-        return await self._batches.job(place.id, item.request, DEFAULT, self._terms.budget)
+        return await self._batches.job(entry.id, item.request, DEFAULT, self._terms.budget)
 
-    def is_owned_elsewhere(self, item: InputItem) -> ItemStatus:
-        """Return what an earlier run has made of it; of what had been sent, nothing is known to have cost nothing."""
-        place = self._places.get(item.index)
-        if place is None or place.state in _UNSENT:
+    def unprocessed_status(self, item: InputItem) -> ItemStatus:
+        """Return the status left by an earlier run; only an unsent item counts as having cost nothing."""
+        entry = self._entries.get(item.index)
+        if entry is None or entry.state in _UNSENT:
             return ItemStatus.NOT_SUBMITTED
-        return ItemStatus.IN_DOUBT if place.state is State.IN_DOUBT else ItemStatus.INTERRUPTED
+        return ItemStatus.IN_DOUBT if entry.state is State.IN_DOUBT else ItemStatus.INTERRUPTED
 
-    def stem(self, item: InputItem, wish: str) -> str:
-        """Return the wish, unless another entry has files of that name: lines may have moved between two runs."""
-        entry_id = self._places[item.index].id
-        return f"{wish}-n{entry_id}" if self._taken.get(wish, set()) - {entry_id} else wish
+    def stem(self, item: InputItem, preferred: str) -> str:
+        """Return the preferred stem, or a longer one if another entry has files of that name.
 
-    def saved_before(self, item: InputItem) -> tuple[str, ...]:
-        """Return the names of what an earlier run has saved."""
-        return self._places[item.index].files
+        That happens when lines have moved between two runs.
+        """
+        entry_id = self._entries[item.index].id
+        is_taken = self._stem_owners.get(preferred, set()) - {entry_id}
+        return f"{preferred}-n{entry_id}" if is_taken else preferred
 
-    async def saved(self, item: InputItem, kept: SavedFiles) -> None:
-        """Keep the names in the ledger, where the next run looks for them."""
-        await self._client.ledger.set_files(self._places[item.index].id, [*kept.files, *kept.covers.values()])
+    def earlier_files(self, item: InputItem) -> tuple[str, ...]:
+        """Return the names of the files that an earlier run has saved."""
+        return self._entries[item.index].files
+
+    async def record_files(self, item: InputItem, saved: SavedFiles) -> None:
+        """Store the names in the ledger, where the next run reads them."""
+        await self._client.ledger.set_files(self._entries[item.index].id, [*saved.files, *saved.covers.values()])
 
     @property
-    def ended_before(self) -> int:
-        """How many items had come to their end before this run."""
-        return sum(place.state in _ENDED for place in self._places.values())
+    def finished_before(self) -> int:
+        """Number of items that were finished before this run."""
+        return sum(entry.state in _FINISHED for entry in self._entries.values())
 
 
-def is_known(path: Path, batch: str) -> bool:
-    """Whether a ledger knows a batch; one that is not there knows none, and is not made."""
-    return path.exists() and asyncio.run(_known(SqliteLedger(path), batch))
+def has_batch(path: Path, batch: str) -> bool:
+    """Return True if the ledger holds the batch; a missing ledger holds none and is not created."""
+    return path.exists() and asyncio.run(_has_entries(SqliteLedger(path), batch))
 
 
-async def _known(ledger: SqliteLedger, batch: str) -> bool:
+async def _has_entries(ledger: SqliteLedger, batch: str) -> bool:
     await ledger.open()
     try:
         return bool(await ledger.entries(batch, limit=1))

@@ -1,4 +1,4 @@
-"""The output directory: whether it can be written, what an earlier batch left in it, and the manifest."""
+"""The output directory: the check that it is writable, files of an earlier batch, and the manifest."""
 
 from __future__ import annotations
 
@@ -12,58 +12,56 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Final, Protocol, Self
 
+from aiowery.cli.file_names import GALLERY, MANIFEST, UNDER_WAY
 from aiowery.cli.records import Record
 from aiowery.errors import ConfigurationError
 
-MANIFEST: Final = "manifest.jsonl"
-UNDER_WAY: Final = "under-way.jsonl"
-GALLERY: Final = "gallery.html"
-LEDGER: Final = ".aiowery.db"
 _PROBE: Final = ".aiowery-probe"
-_ROOM_PER_ITEM: Final = 2048
-_MOST_ROOM: Final = 16 * 1024**2
-_PIECE: Final = 8192
+_BYTES_PER_ITEM: Final = 2048
+_MAX_RESERVE: Final = 16 * 1024**2
+_RESERVE_STEP: Final = 8192
 
 
 class ManifestWriter(Protocol):
-    """Where a run writes down what must not be lost."""
+    """A writer of task ids and records, which must not be lost."""
 
-    def accepted(self, index: int, task_ids: tuple[str, ...]) -> None:
-        """Note that the provider has taken an item; raises OSError when that cannot be written."""
+    def add_accepted(self, index: int, task_ids: tuple[str, ...]) -> None:
+        """Write the task ids of an accepted item; raises OSError if that fails."""
         ...
 
-    def ended(self, record: Record) -> None:
-        """Write an item's end; raises OSError when that cannot be written (yet)."""
+    def add_record(self, record: Record) -> None:
+        """Write an item's record; raises OSError if that fails, possibly for now only."""
         ...
 
 
 class NoManifest:
-    """For a single request, whose end is told on the screen."""
+    """A writer that stores nothing, for a single request whose outcome is printed."""
 
-    def accepted(self, index: int, task_ids: tuple[str, ...]) -> None:
-        """Keep nothing."""
+    def add_accepted(self, index: int, task_ids: tuple[str, ...]) -> None:
+        """Store nothing."""
 
-    def ended(self, record: Record) -> None:
-        """Keep nothing."""
+    def add_record(self, record: Record) -> None:
+        """Store nothing."""
 
 
 class Manifest:
-    """`manifest.jsonl`, one line per item in order of completion, and the ids of what is under way.
+    """A writer of `manifest.jsonl`, one line per item in order of completion, and of the ids of accepted items.
 
-    Every line is with the operating system when the call returns, so a crash of this process loses none.
-    `under-way.jsonl` gets the task ids at acceptance and is removed if every item has its line by then. Room for the
-    lines of so many `items` is kept free on the disk; ConfigurationError when there is none. A full disk is told as
-    OSError even though the line found that room. A line that cannot be written all the same is tried again with the
-    next one; `close` tries for the last time and then prints what is left on standard error.
+    Every line is handed to the operating system before the method returns, so a crash of this process loses none.
+    `under-way.jsonl` receives the task ids at acceptance; it is removed at the end if every item has its line.
+
+    Disk space for the lines of `items` items is reserved. Raises ConfigurationError if it is not available. A full
+    disk raises OSError even if the line was written into that reserve. A line that could not be written is tried again
+    with the next one. `close` tries for the last time, and prints the remaining lines on standard error.
     """
 
     def __init__(self, directory: Path, items: int = 0, *, batch: str = "") -> None:
         self._batch = batch
-        self._reserve = _Reserve(directory, min(items * _ROOM_PER_ITEM, _MOST_ROOM))
-        self._without_line: set[int] = set()
+        self._reserve = _Reserve(directory, min(items * _BYTES_PER_ITEM, _MAX_RESERVE))
+        self._unrecorded: set[int] = set()
         try:
-            self._ended = _Lines(directory / MANIFEST)
-            self._accepted = _Lines(directory / UNDER_WAY)
+            self._records_file = _LinesFile(directory / MANIFEST)
+            self._ids_file = _LinesFile(directory / UNDER_WAY)
         except OSError as fault:
             self._reserve.release()
             raise ConfigurationError(f"cannot write to {directory}: {fault.strerror or fault}") from fault
@@ -74,20 +72,20 @@ class Manifest:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close(whole=kind is None)
+        self.close(is_complete=kind is None)
 
-    def accepted(self, index: int, task_ids: tuple[str, ...]) -> None:
-        """Note that the provider has taken an item."""
-        self._without_line.add(index)
-        self._add(self._accepted, _line({"index": index, "batch": self._batch, "task_ids": task_ids}))
+    def add_accepted(self, index: int, task_ids: tuple[str, ...]) -> None:
+        """Write the task ids of an accepted item."""
+        self._unrecorded.add(index)
+        self._add(self._ids_file, _to_line({"index": index, "batch": self._batch, "task_ids": task_ids}))
 
-    def ended(self, record: Record) -> None:
-        """Write an item's line."""
-        line = _line({**record.as_object(), "batch": self._batch})
-        self._without_line.discard(record.index)
-        self._add(self._ended, line)
+    def add_record(self, record: Record) -> None:
+        """Write an item's record."""
+        line = _to_line({**record.to_dict(), "batch": self._batch})
+        self._unrecorded.discard(record.index)
+        self._add(self._records_file, line)
 
-    def _add(self, lines: _Lines, line: bytes) -> None:
+    def _add(self, lines: _LinesFile, line: bytes) -> None:
         try:
             lines.add(line)
         except OSError:
@@ -96,29 +94,29 @@ class Manifest:
                     lines.flush()
             raise
 
-    def close(self, *, whole: bool) -> None:
-        """Close the files; `whole` says that every item has its end."""
+    def close(self, *, is_complete: bool) -> None:
+        """Close the files; `is_complete` means that every item has its record."""
         self._reserve.release()
-        left = self._ended.close()
-        self._accepted.close()
+        left = self._records_file.close()
+        self._ids_file.close()
         if left:
-            print(f"{MANIFEST} could not be written to its end; these lines are missing in it:", file=sys.stderr)
+            print(f"{MANIFEST} could not be written to its end; these lines are missing:", file=sys.stderr)
             sys.stderr.write(left.decode())
-        elif self._without_line:
+        elif self._unrecorded:
             return
-        elif whole:
-            self._accepted.path.unlink(missing_ok=True)
-        elif self._ended.empty:  # it broke off before anything was sent
-            self._accepted.path.unlink(missing_ok=True)
-            self._ended.path.unlink(missing_ok=True)
+        elif is_complete:
+            self._ids_file.path.unlink(missing_ok=True)
+        elif self._records_file.empty:  # the run ended before anything was sent
+            self._ids_file.path.unlink(missing_ok=True)
+            self._records_file.path.unlink(missing_ok=True)
 
 
-def _line(value: Mapping[str, Any]) -> bytes:
+def _to_line(value: Mapping[str, Any]) -> bytes:
     return json.dumps(value, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
 
 
-class _Lines:
-    """A file of JSON lines that never holds half a line."""
+class _LinesFile:
+    """A file of JSON lines that never holds a partial line."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -128,16 +126,16 @@ class _Lines:
 
     @property
     def empty(self) -> bool:
-        """Whether nothing has been written."""
+        """True if nothing has been written."""
         return not self._size
 
     def add(self, line: bytes) -> None:
-        """Write a line, after those that could not be written before; raises OSError and keeps them all."""
+        """Write the pending lines and this one; raises OSError and keeps them pending if that fails."""
         self.pending += line
         self.flush()
 
     def close(self) -> bytes:
-        """Close the file; return what could not be written."""
+        """Close the file; return the lines that could not be written."""
         with contextlib.suppress(OSError):
             self.flush()
         with contextlib.suppress(OSError):
@@ -145,7 +143,7 @@ class _Lines:
         return self.pending
 
     def flush(self) -> None:
-        """Write what could not be written before; raises OSError and keeps it."""
+        """Write the pending lines; raises OSError and keeps them pending if that fails."""
         written = 0
         try:
             while written < len(self.pending):
@@ -160,7 +158,7 @@ class _Lines:
 
 
 class _Reserve:
-    """Room on the disk that nothing else can take, until it is needed."""
+    """Disk space reserved for the manifest by a file of zeros."""
 
     def __init__(self, directory: Path, size: int) -> None:
         self._path = directory / f"{_PROBE}-reserve-{os.getpid()}"
@@ -174,22 +172,22 @@ class _Reserve:
             ) from fault
 
     def shrink(self) -> bool:
-        """Give a piece of the room back, small enough that others hardly find it; whether there was any."""
-        had, self._size = self._size, max(0, self._size - _PIECE)
+        """Free a small part of the reserve, so that few other writers can take it; return True if any was left."""
+        had, self._size = self._size, max(0, self._size - _RESERVE_STEP)
         with contextlib.suppress(OSError):
             os.truncate(self._path, self._size)
         return had > 0
 
     def release(self) -> None:
-        """Give the room back."""
+        """Free the whole reserve."""
         with contextlib.suppress(OSError):
             self._path.unlink(missing_ok=True)
 
 
-def prepare(directory: Path) -> None:
-    """Make the directory, if it is missing, and prove that files can be written there.
+def prepare_directory(directory: Path) -> None:
+    """Create the directory if it is missing, and check that files can be written there.
 
-    Raises ConfigurationError, before anything has cost money.
+    Raises ConfigurationError if they cannot.
     """
     probe = directory / f"{_PROBE}-{os.getpid()}"
     try:
@@ -204,8 +202,8 @@ def prepare(directory: Path) -> None:
         ) from fault
 
 
-def belongs(directory: Path, batch: str) -> bool:
-    """Whether what an earlier run has told in the directory is of this batch; nothing told belongs to everybody."""
+def belongs_to(directory: Path, batch: str) -> bool:
+    """Return True if the manifest in the directory is of this batch, or if there is none."""
     for name in (MANIFEST, UNDER_WAY):
         try:
             with (directory / name).open("rb") as lines:
@@ -217,18 +215,18 @@ def belongs(directory: Path, batch: str) -> bool:
     return True
 
 
-def forget(directory: Path) -> None:
-    """Remove what an earlier run of the same batch has told; the ledger knows it, and its files stay."""
+def remove_run_files(directory: Path) -> None:
+    """Remove the manifest and gallery of an earlier run of the same batch; the ledger and the outputs stay."""
     for path in (*directory.glob(f"{_PROBE}-*"), *(directory / name for name in (MANIFEST, UNDER_WAY, GALLERY))):
         path.unlink(missing_ok=True)
 
 
 def set_aside(directory: Path) -> Path | None:
-    """Move what an earlier batch left in the directory into one of its own below; return that, if there was any.
+    """Move the files of an earlier batch into a subdirectory; return it, or None if there were no such files.
 
-    Its gallery goes on working there, and none of its pictures is overwritten.
+    The gallery still works there, and no picture is overwritten.
     """
-    for reserve in directory.glob(f"{_PROBE}-*"):  # of a batch that was killed
+    for reserve in directory.glob(f"{_PROBE}-*"):  # left by a batch that was killed
         reserve.unlink(missing_ok=True)
     left = [name for name in (MANIFEST, UNDER_WAY, GALLERY) if (directory / name).exists()]
     if not left:
@@ -240,13 +238,14 @@ def set_aside(directory: Path) -> Path | None:
             (directory / name).rename(aside / name)
     except OSError as fault:
         raise ConfigurationError(
-            f"cannot move the earlier batch in {directory} out of the way: {fault.strerror or fault}"
+            f"cannot move the earlier batch in {directory} out of the way: {fault.strerror or fault};"
+            " nothing was sent; choose another directory with --out"
         ) from fault
     return aside
 
 
 def _files_of(manifest: Path) -> Iterable[str]:
-    """Return the files that a manifest names and that are there, each once."""
+    """Return the existing files that a manifest names, each once."""
     try:
         lines = manifest.read_text(encoding="utf-8", errors="replace").split("\n")
     except OSError:

@@ -1,4 +1,4 @@
-"""What a batch is going to send and what that will cost, told before anything is sent."""
+"""The plan of a batch: the requests to send and their cost, shown before anything is sent."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from aiowery.cli.queries import fetch_balance
 from aiowery.errors import AioweryError, ConfigurationError
 from aiowery.ledger import State
 
-_PROMPT: Final = 60
-_WORDS: Final = {
+_MAX_PROMPT: Final = 60
+_ACTIONS: Final = {
     None: "to send",
     State.NEW: "to send",
-    State.CLAIMED: "another process has it",
-    State.SENDING: "another process has it",
-    State.ACCEPTED: "to be polled on",
+    State.CLAIMED: "in work by another process",
+    State.SENDING: "in work by another process",
+    State.ACCEPTED: "to be polled",
     State.DONE: "done before",
     State.FAILED: "failed before",
     State.IN_DOUBT: "in doubt",
@@ -33,7 +33,7 @@ _WORDS: Final = {
 
 @attrs.frozen(kw_only=True)
 class Step:
-    """What is to be done about an item: its state in the ledger, what is wrong with it, and its price if known."""
+    """A planned item: its state in the ledger, its fault, and its price if known."""
 
     item: InputItem
     state: State | None = None
@@ -41,62 +41,62 @@ class Step:
     price: float | None = None
 
     @property
-    def sends(self) -> bool:
-        """Whether it costs something."""
+    def will_send(self) -> bool:
+        """True if the item will be sent and charged."""
         return self.fault is None and self.state in {None, State.NEW}
 
     @property
-    def words(self) -> str:
-        """What is to be done, in words."""
-        return _WORDS[self.state] if self.fault is None else self.fault
+    def action(self) -> str:
+        """Planned action as text."""
+        return _ACTIONS[self.state] if self.fault is None else self.fault
 
 
 @attrs.frozen
 class Plan:
-    """What is to be done about all items."""
+    """Planned steps of all items."""
 
     steps: tuple[Step, ...]
 
     @property
-    def sending(self) -> tuple[Step, ...]:
-        """The items that cost something."""
-        return tuple(step for step in self.steps if step.sends)
+    def to_send(self) -> tuple[Step, ...]:
+        """Steps that will be sent and charged."""
+        return tuple(step for step in self.steps if step.will_send)
 
     @property
     def estimate(self) -> float:
-        """The credits that those of known price will cost."""
-        return sum(step.price for step in self.sending if step.price is not None)
+        """Credits for the requests of known price."""
+        return sum(step.price for step in self.to_send if step.price is not None)
 
     @property
-    def unknown(self) -> int:
-        """How many will cost nobody knows what."""
-        return sum(step.price is None for step in self.sending)
+    def unknown_count(self) -> int:
+        """Number of requests of unknown price."""
+        return sum(step.price is None for step in self.to_send)
 
     def __str__(self) -> str:
-        others = {step.words: 0 for step in self.steps if not step.sends and step.fault is None}
+        counts = {step.action: 0 for step in self.steps if not step.will_send and step.fault is None}
         for step in self.steps:
-            if step.words in others:
-                others[step.words] += 1
+            if step.action in counts:
+                counts[step.action] += 1
         faulty = sum(step.fault is not None for step in self.steps)
-        parts = [f"{len(self.sending):,} to send", *(f"{number:,} {words}" for words, number in others.items())]
+        parts = [f"{len(self.to_send):,} to send", *(f"{number:,} {words}" for words, number in counts.items())]
         return ", ".join(parts + [f"{faulty:,} faulty"] * bool(faulty))
 
     def cost(self, price_per_credit: float | None) -> str:
-        """Return the estimate in words."""
-        priced = self.estimate if self.unknown < len(self.sending) or not self.sending else None
+        """Return the estimate as text."""
+        priced = self.estimate if self.unknown_count < len(self.to_send) or not self.to_send else None
         known = "" if priced is None else f"about {credits_text(priced, price_per_credit)}"
-        unknown = f"{self.unknown:,} of unknown price" if self.unknown else ""
+        unknown = f"{self.unknown_count:,} of unknown price" if self.unknown_count else ""
         return " and ".join(filter(None, (known, unknown)))
 
 
 def credits_text(number: float, price_per_credit: float | None) -> str:
-    """Return credits, and the money they cost where that is known."""
+    """Return credits as text, with their price in money if `price_per_credit` is given."""
     money = "" if price_per_credit is None else f" ({number * price_per_credit:,.2f} at {price_per_credit:g} each)"
     return f"{number:,g} credits{money}"
 
 
 async def make_plan(client: Client, name: str, items: Sequence[InputItem], faults: Mapping[int, str]) -> Plan:
-    """Look into the ledger, and send and enter nothing; `faults` are what is wrong with items, by their lines."""
+    """Return the plan made from the ledger; send and store nothing. `faults` are keyed by line number."""
     requests = [item.request for item in items if item.request is not None]
     states = iter(await client.batches.entry_states(name, requests))
     steps = []
@@ -116,11 +116,11 @@ async def print_plan(client: WeryAI | BetterWaifu, plan: Plan, price_per_credit:
         request = step.item.request
         what = "" if request is None else f"{request.type_name} {request.model_name or ''}".strip()
         price = "?" if step.price is None else f"{step.price:,g}"
-        prompt = "" if request is None else " ".join(prompt_of(request).split())[:_PROMPT]
-        rows.append((str(step.item.index), step.words, price if step.sends else "", what, prompt))
+        prompt = "" if request is None else " ".join(prompt_of(request).split())[:_MAX_PROMPT]
+        rows.append((str(step.item.index), step.action, price if step.will_send else "", what, prompt))
     print_table(("#", "what", "credits", "request", "prompt"), rows)
     print(f"{plan}.")
-    if plan.sending:
+    if plan.to_send:
         print(f"Estimate: {plan.cost(price_per_credit)}.")
     try:
         balance = await fetch_balance(client)
@@ -132,13 +132,13 @@ async def print_plan(client: WeryAI | BetterWaifu, plan: Plan, price_per_credit:
 
 
 def confirm(plan: Plan, price_per_credit: float | None, *, yes: bool) -> None:
-    """Tell what is going to be spent; on a terminal, ask where that is unknown. ConfigurationError for a no."""
-    if not plan.sending:
+    """Print the estimate; on a terminal, ask for consent if it is unknown. Raises ConfigurationError for a no."""
+    if not plan.to_send:
         return
     write_line(sys.stderr, f"{plan}: {plan.cost(price_per_credit)}.")
-    if yes or not plan.unknown or not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if yes or not plan.unknown_count or not (sys.stdin.isatty() and sys.stderr.isatty()):
         return
     sys.stderr.write("Send them? [y/N] ")
     sys.stderr.flush()
     if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
-        raise ConfigurationError("nothing was sent; --yes sends without asking, --price MODEL=CREDITS says the price")
+        raise ConfigurationError("nothing was sent; --yes sends without asking, --price MODEL=CREDITS gives the price")

@@ -1,4 +1,4 @@
-"""The look at the registries before money is spent."""
+"""Checks against the model registry and of local files before anything is sent."""
 
 from __future__ import annotations
 
@@ -20,17 +20,18 @@ from aiowery.errors import ConfigurationError
 
 
 async def refuse_invalid(client: Client, request: Request[Any]) -> None:
-    """Raise Objected with everything that the registry, where there is one, says against a request."""
+    """Raise ValidationRefused with all issues that the model registry, if the provider has one, reports."""
     if not isinstance(client, WeryAI):
         return
     with watch_registry():
-        said = await client.check(request)
-    if said:
-        raise ValidationRefused(f"{'; '.join(map(str, said))} (so says the model registry; --no-check sends it anyway)")
+        issues = await client.check(request)
+    if issues:
+        listed = "; ".join(map(str, issues))
+        raise ValidationRefused(f"{listed} (reported by the model registry; --no-check sends it anyway)")
 
 
 async def find_faults(client: Client, items: Iterable[InputItem], *, check: bool) -> dict[int, str]:
-    """Return what can be known to be wrong with items without sending one, by their lines."""
+    """Return the faults that can be found without sending anything, by line number."""
     faults = {}
     for item in items:
         if item.request is not None:

@@ -1,4 +1,4 @@
-"""Items through an open client, from the options to the records; what `batch`, `generate` and `run` share."""
+"""The part that `batch`, `generate` and `run` share: an open client, the run of the items, signals and logs."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from aiowery import Event, QueueBackedOff, SubmissionsPaused, SubmissionsResumed
 from aiowery._base.text import clean_name
 from aiowery._client.client import Client
 from aiowery.cli.connect import open_client
+from aiowery.cli.exit_codes import DONE, IN_DOUBT, SOME_FAILED
 from aiowery.cli.input.prompt_files import InputItem
 from aiowery.cli.input.requests import prompt_of
 from aiowery.cli.options import ConnectionOptions
@@ -23,99 +24,102 @@ from aiowery.cli.output.progress_bar import BarProgress
 from aiowery.cli.records import Record
 from aiowery.cli.run.job_source import JobSource
 from aiowery.cli.run.manifest import ManifestWriter
-from aiowery.cli.run.runner import IN_DOUBT, Brought, ItemRunner, Stem, StopReason
+from aiowery.cli.run.runner import ItemRunner, OnResult, Stem
 from aiowery.cli.run.signals import on_signals
+from aiowery.cli.run.stop_reason import StopReason
 
-SOME_FAILED: Final = 1
-_LONGEST_STEM: Final = 60
-_BUSY_EVERY: Final = 10.0
+_MAX_STEM: Final = 60
+_BUSY_INTERVAL: Final = 10.0
 
 
 @attrs.frozen(kw_only=True)
 class RunParts:
-    """Where a run tells, notes and saves (nowhere, if `out` is None)."""
+    """Parts of a run: its progress display, its manifest, its job source and its directory (None saves nothing)."""
 
     progress: Progress
-    journal: ManifestWriter
+    manifest: ManifestWriter
     out: Path | None
     stem: Stem
     job_source: Callable[[Client], JobSource]
-    brought: Brought = lambda _: None
+    on_result: OnResult = lambda _: None
 
 
 async def run_items(
     items: Sequence[InputItem],
     parts: RunParts,
-    running: ConnectionOptions,
+    connection: ConnectionOptions,
     in_flight: int | None = None,
     **settings: Any,
 ) -> tuple[tuple[Record, ...], StopReason | None]:
-    """Open the client with these settings, run the items, let signals through."""
-    places = sum(item.request.task_count for item in items if item.request is not None)
+    """Run the items through a client with these settings; return the records, and the reason if the run stopped."""
+    task_count = sum(item.request.task_count for item in items if item.request is not None)
     progress = parts.progress
-    with show_logs(running.verbose, progress.write) as logs:
-        observer = _Observer(progress)
+    observer = _Observer(progress)
+    with show_logs(connection.verbose, progress.write) as logs:
         async with open_client(
-            running.where, in_flight=in_flight, places=places, observer=observer, **settings
+            connection.target, in_flight=in_flight, task_count=task_count, observer=observer, **settings
         ) as client:
-            run = ItemRunner(
-                client,
-                parts.out,
-                stem=parts.stem,
-                journal=parts.journal,
-                progress=progress,
-                desk=parts.job_source(client),
-                brought=parts.brought,
-            )
-            observer.run = run
-            with on_signals(run.interrupt, run.leave):
-                records = await run.finish(items)
-        if logs.unsaid:
-            progress.write(f"{logs.unsaid:,} warnings of the library were not shown; --verbose shows them.")
-    return records, run.stopped
+            runner = observer.runner = _make_runner(client, parts)
+            with on_signals(runner.interrupt, runner.leave):
+                records = await runner.finish(items)
+        if logs.hidden:
+            progress.write(f"{logs.hidden:,} warnings of the library were not shown; --verbose shows them.")
+    return records, runner.stopped
+
+
+def _make_runner(client: Client, parts: RunParts) -> ItemRunner:
+    return ItemRunner(
+        client,
+        parts.out,
+        stem=parts.stem,
+        manifest=parts.manifest,
+        progress=parts.progress,
+        job_source=parts.job_source(client),
+        on_result=parts.on_result,
+    )
 
 
 class _Observer:
-    """Tells why nothing moves: each pause, and now and then that the provider is too busy."""
+    """An event observer that reports each pause, and at intervals that the provider is busy."""
 
     def __init__(self, progress: Progress) -> None:
-        self.run: ItemRunner | None = None
+        self.runner: ItemRunner | None = None
         self._progress = progress
-        self._told_at = float("-inf")
+        self._busy_shown_at = float("-inf")
 
     def __call__(self, event: Event) -> None:
         match event:
             case QueueBackedOff():
-                self._busy(event)
+                self._show_busy(event)
             case SubmissionsPaused():
-                self._progress.paused(event)
-                if self.run is not None:
-                    self.run.paused(event)
+                self._progress.show_pause(event)
+                if self.runner is not None:
+                    self.runner.on_paused(event)
             case SubmissionsResumed():
-                self._progress.resumed()
+                self._progress.show_resumed()
 
-    def _busy(self, event: QueueBackedOff) -> None:
+    def _show_busy(self, event: QueueBackedOff) -> None:
         now = time.monotonic()
-        if now >= self._told_at + _BUSY_EVERY:
-            self._told_at = now
-            self._progress.write(f"The provider is busy; submitting goes on in {event.pause:.1f} s ({event.error})")
+        if now >= self._busy_shown_at + _BUSY_INTERVAL:
+            self._busy_shown_at = now
+            self._progress.write(f"The provider is busy; submitting resumes in {event.pause:.1f} s ({event.error})")
 
 
-def progress_for_people() -> PlainProgress | BarProgress:
-    """Return a bar where there is a terminal, lines elsewhere."""
+def make_progress() -> PlainProgress | BarProgress:
+    """Return a progress bar if standard error is a terminal, else plain lines."""
     console = Console(stderr=True)
     return BarProgress(console) if console.is_terminal else PlainProgress()
 
 
 def clean_stem(item: InputItem) -> str:
-    """Return a file name without ending for what an item asks for."""
-    return clean_name(prompt_of(item.request).lower(), _LONGEST_STEM) if item.request is not None else ""
+    """Return a file name stem made from the item's prompt."""
+    return clean_name(prompt_of(item.request).lower(), _MAX_STEM) if item.request is not None else ""
 
 
-def exit_code(stop: StopReason | None, *, whole: bool, doubts: bool = False) -> int:
-    """Return what a run's end means for the shell."""
-    if doubts:
+def exit_code(stop: StopReason | None, *, is_complete: bool, has_doubts: bool = False) -> int:
+    """Return the exit code of a finished run."""
+    if has_doubts:
         return IN_DOUBT
     if stop is not None:
         return stop.exit_code
-    return 0 if whole else SOME_FAILED
+    return DONE if is_complete else SOME_FAILED

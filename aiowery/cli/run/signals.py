@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, told twice: the first time kindly."""
+"""Handling of Ctrl-C and SIGTERM: the first signal drains a run, later ones end it."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ _SIGNALS: Final = tuple(number for name in ("SIGINT", "SIGTERM") if (number := g
 
 @contextlib.contextmanager
 def on_signals(first: Callable[[], None], second: Callable[[], None]) -> Iterator[None]:
-    """Call `first` in the running loop at the first Ctrl-C or SIGTERM, and `second` at each that follows."""
+    """Call `first` in the running loop at the first Ctrl-C or SIGTERM, and `second` at each later one."""
     loop = asyncio.get_running_loop()
-    calls = iter((first,))
+    first_once = iter((first,))
 
-    def told() -> None:
-        next(calls, second)()
+    def handle() -> None:
+        next(first_once, second)()
 
-    undo = [_handle(loop, number, told) for number in _SIGNALS]
+    restorers = [_set_handler(loop, number, handle) for number in _SIGNALS]
     try:
         yield
     finally:
-        for put_back in undo:
-            put_back()
+        for restore in restorers:
+            restore()
 
 
-def _handle(loop: asyncio.AbstractEventLoop, number: int, told: Callable[[], None]) -> Callable[[], Any]:
-    """Have the signal told to the loop; return what puts things back."""
+def _set_handler(loop: asyncio.AbstractEventLoop, number: int, handler: Callable[[], None]) -> Callable[[], Any]:
+    """Run the handler in the loop when the signal arrives; return a function that restores the previous one."""
     before = signal.getsignal(number)
     try:
-        loop.add_signal_handler(number, told)
+        loop.add_signal_handler(number, handler)
     except NotImplementedError:  # Windows
-        signal.signal(number, lambda *_: loop.call_soon_threadsafe(told))
+        signal.signal(number, lambda *_: loop.call_soon_threadsafe(handler))
         return lambda: signal.signal(number, before)
 
-    def put_back() -> None:
+    def restore() -> None:
         loop.remove_signal_handler(number)
         signal.signal(number, before)
 
-    return put_back
+    return restore

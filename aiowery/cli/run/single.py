@@ -1,4 +1,4 @@
-"""A single request, from what was ordered to the exit code."""
+"""The run of a single request, from its options to its exit code."""
 
 from __future__ import annotations
 
@@ -7,93 +7,92 @@ import itertools
 import json
 import sys
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import attrs
 
 from aiowery import Request, Result
+from aiowery.cli.exit_codes import WRONG_USE
 from aiowery.cli.input.prompt_files import InputItem
 from aiowery.cli.options import ConnectionOptions
 from aiowery.cli.output.progress import write_line
 from aiowery.cli.records import ItemStatus, Record
 from aiowery.cli.run.job_source import SingleJobSource
-from aiowery.cli.run.manifest import NoManifest, prepare
-from aiowery.cli.run.session import RunParts, clean_stem, exit_code, progress_for_people, run_items
+from aiowery.cli.run.manifest import NoManifest, prepare_directory
+from aiowery.cli.run.session import RunParts, clean_stem, exit_code, make_progress, run_items
 from aiowery.weryai import Podcast
-
-_WRONG_USE: Final = 2
 
 
 @attrs.frozen(kw_only=True)
 class SingleOptions:
-    """What `aiowery generate` or `run` was told."""
+    """Options of `aiowery generate` and `aiowery run`."""
 
     request: Request[Any]
     out: Path | None
-    running: ConnectionOptions
+    connection: ConnectionOptions
     check: bool = True
     raw: bool = False
 
 
-def run_single(order: SingleOptions) -> int:
-    """Run one request and print what it brought."""
-    order.running.where.check()
-    item = InputItem(index=1, line=0, request=order.request)
+def run_single(options: SingleOptions) -> int:
+    """Run one request, print its outputs, and return the exit code."""
+    options.connection.target.check()
+    item = InputItem(index=1, line=0, request=options.request)
     stem = ""
-    if order.out is not None:
-        prepare(order.out)
-        stem = _free_stem(order.out, item)
+    if options.out is not None:
+        prepare_directory(options.out)
+        stem = _free_stem(options.out, item)
     results: list[Result] = []
-    progress = progress_for_people()
+    progress = make_progress()
     parts = RunParts(
         progress=progress,
-        journal=NoManifest(),
-        out=order.out,
+        manifest=NoManifest(),
+        out=options.out,
         stem=lambda _: stem,
-        job_source=lambda client: SingleJobSource(client, check=order.check),
-        brought=results.append,
+        job_source=lambda client: SingleJobSource(client, check=options.check),
+        on_result=results.append,
     )
-    (record,), stop = asyncio.run(run_items([item], parts, order.running))
+    (record,), stop = asyncio.run(run_items([item], parts, options.connection))
     progress.stop()
     for result in results:
-        _print_result(order, result, record)
-    _print_next_steps(order, record)
-    if record.from_misuse and stop is None:
-        return _WRONG_USE
-    return exit_code(stop, whole=record.whole, doubts=record.status is ItemStatus.IN_DOUBT)
+        _print_result(options, result, record)
+    _print_next_steps(options, record)
+    if record.is_invalid and stop is None:
+        return WRONG_USE
+    return exit_code(stop, is_complete=record.is_complete, has_doubts=record.status is ItemStatus.IN_DOUBT)
 
 
-def _print_result(order: SingleOptions, result: Result, record: Record) -> None:
-    """Print what was brought: words, or else where the outputs lie."""
-    files = [] if order.out is None else [order.out / name for name in (*record.files, *record.covers.values())]
-    if order.raw:
+def _print_result(options: SingleOptions, result: Result, record: Record) -> None:
+    """Print the text of a result, or the paths or urls of its outputs."""
+    files = [] if options.out is None else [options.out / name for name in (*record.files, *record.covers.values())]
+    if options.raw:
         for part in result.raw:
             print(json.dumps(part, ensure_ascii=False))
     elif not result.assets:
         print(result.text)
     for name in files:
-        print(name, file=sys.stderr if order.raw or not result.assets else sys.stdout)
+        print(name, file=sys.stderr if options.raw or not result.assets else sys.stdout)
     for url in record.urls:
-        print(url, file=sys.stdout if order.out is None and not order.raw else sys.stderr)
+        print(url, file=sys.stdout if options.out is None and not options.raw else sys.stderr)
 
 
-def _print_next_steps(order: SingleOptions, record: Record) -> None:
-    """Tell how to go on."""
-    if record.task_ids and not record.whole:
-        write_line(sys.stderr, f"task ids: {', '.join(record.task_ids)} (aiowery status TASK_ID asks about them)")
-    if record.whole and isinstance(order.request, Podcast):
-        write_line(sys.stderr, f"To have it spoken: aiowery run podcast-voice --set task_id={record.task_ids[0]}")
-    if order.running.sandbox and (record.urls or isinstance(order.request, Podcast)):
+def _print_next_steps(options: SingleOptions, record: Record) -> None:
+    """Print commands that continue from here."""
+    if record.task_ids and not record.is_complete:
+        write_line(sys.stderr, f"task ids: {', '.join(record.task_ids)} (aiowery status TASK_ID shows their state)")
+    if record.is_complete and isinstance(options.request, Podcast):
+        write_line(sys.stderr, f"To make the audio: aiowery run podcast-voice --set task_id={record.task_ids[0]}")
+    if options.connection.sandbox and (record.urls or isinstance(options.request, Podcast)):
         write_line(
             sys.stderr,
-            "The sandbox of this run has ended, and what it made with it: --out DIR saves results,"
+            "The sandbox of this run is closed, and its results are gone: --out DIR saves results,"
             " `aiowery sandbox` keeps one running.",
         )
 
 
 def _free_stem(out: Path, item: InputItem) -> str:
-    """Name a single request's files by the prompt, and by a number if something of that name is there."""
+    """Return a stem made from the prompt, with a number if files of that name exist."""
     stem = clean_stem(item)
     taken = {path.name for path in out.iterdir()}
-    names = itertools.chain([stem], (f"{stem}-no{number}" for number in itertools.count(2)))
-    return next(name for name in names if not any(other.startswith((f"{name}.", f"{name}-1.")) for other in taken))
+    candidates = itertools.chain([stem], (f"{stem}-no{number}" for number in itertools.count(2)))
+    return next(name for name in candidates if not any(other.startswith((f"{name}.", f"{name}-1.")) for other in taken))
