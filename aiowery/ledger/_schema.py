@@ -8,6 +8,8 @@ import time
 from typing import Any, Final
 
 from aiowery.errors import LedgerError
+from aiowery.ledger._rows import state_list
+from aiowery.ledger._states import AWAITS_DELIVERIES
 
 APPLICATION_ID: Final = 0x41_57_52_4C
 _BEFORE_RELEASE: Final = 0x41_57_52_59
@@ -137,9 +139,8 @@ def _keep_log(connection: sqlite3.Connection) -> None:
 def compact(connection: sqlite3.Connection) -> None:
     """Delete what no entry needs any more; at opening, for ends are written ten thousand times as often."""
     connection.execute(
-        "DELETE FROM delivery WHERE submission_id NOT IN"
-        " (SELECT submission_id FROM entry"
-        " WHERE submission_id IS NOT NULL AND state IN ('sending', 'accepted', 'in doubt'))"
+        "DELETE FROM delivery WHERE submission_id NOT IN (SELECT submission_id FROM entry"  # noqa: S608 - constants
+        f" WHERE submission_id IS NOT NULL AND state IN {state_list(AWAITS_DELIVERIES)})"
     )
 
 

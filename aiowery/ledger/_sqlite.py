@@ -15,10 +15,11 @@ import anyio.to_thread
 
 from aiowery._core.durations import Interval
 from aiowery.errors import LedgerError
-from aiowery.ledger import _queries, _transitions
+from aiowery.ledger import _deliveries, _queries, _transitions
 from aiowery.ledger._files import LedgerFiles
 from aiowery.ledger._liveness import new_owner
-from aiowery.ledger._records import BatchSummary, Duration, Entry, NewEntry, State, WebhookDelivery, require_final
+from aiowery.ledger._records import BatchSummary, Duration, Entry, NewEntry, WebhookDelivery
+from aiowery.ledger._states import State, finished_verb
 from aiowery.ledger._writer import Writer
 
 T = TypeVar("T")
@@ -76,12 +77,12 @@ class SqliteLedger:
         return sum(await asyncio.gather(*inherit))
 
     async def add(
-        self, batch: str, items: Sequence[NewEntry], *, claim: bool = False, reuse: bool = False
+        self, batch: str, new_entries: Sequence[NewEntry], *, claim: bool = False, reuse: bool = False
     ) -> list[Entry]:
         """Return an entry for each item, in order: the one that is there under its key, or a new one."""
         claimant = self.owner if claim else None
         return await self._do(
-            lambda connection: _transitions.add(connection, batch, items, claimant, reuse=reuse), whole=True
+            lambda connection: _transitions.add(connection, batch, new_entries, claimant, reuse=reuse), whole=True
         )
 
     async def claim(self, entry_ids: Sequence[int]) -> list[int]:
@@ -143,7 +144,8 @@ class SqliteLedger:
         duration: Duration | None = None,
     ) -> None:
         """Keep an accepted entry's end, DONE or FAILED."""
-        end = _transitions.FinishedState(require_final(state), snapshots, credits, reason, seconds, duration)
+        finished_verb(state)
+        end = _transitions.FinishedState(state, snapshots, credits, reason, seconds, duration)
         whole = duration is not None
         await self._do(lambda connection: _transitions.mark_finished(connection, entry_id, end), whole=whole, lazy=True)
 
@@ -169,20 +171,20 @@ class SqliteLedger:
 
     async def has_submission(self, submission_id: str) -> bool:
         """Return True if an entry has or had an attempt with this mark."""
-        return await self._do(lambda connection: _queries.has_submission(connection, submission_id))
+        return await self._do(lambda connection: _deliveries.has_submission(connection, submission_id))
 
     async def record_delivery(self, submission_id: str, task_id: str, *, ended: bool = True) -> Entry | None:
         """Return the entry whose attempt has this mark, None if there is none, and keep what was told of it."""
-        told = _transitions.DeliveryRecord(submission_id, task_id, ended, time.time())
-        return await self._do(lambda connection: _transitions.record_delivery(connection, told), whole=True)
+        delivery = _deliveries.DeliveryRecord(submission_id, task_id, ended, time.time())
+        return await self._do(lambda connection: _deliveries.record_delivery(connection, delivery), whole=True)
 
     async def deliveries(self, *, after: int = 0, submission_id: str | None = None) -> list[WebhookDelivery]:
         """Return what `delivered` has kept, by id, those after `after`; of one mark, or of all."""
-        return await self._do(lambda connection: _queries.deliveries(connection, after, submission_id))
+        return await self._do(lambda connection: _deliveries.deliveries(connection, after, submission_id))
 
     async def entries_with_task(self, task_id: str) -> list[int]:
         """Return the ids of the entries that have this task, be it late."""
-        return await self._do(lambda connection: _queries.entries_with_task(connection, task_id))
+        return await self._do(lambda connection: _deliveries.entries_with_task(connection, task_id))
 
     async def change_counter(self) -> int:
         """Return a number that is another one once another process has written."""
