@@ -220,7 +220,7 @@ class SqliteLedger:
     @property
     def _open_writer(self) -> Writer:
         if self._writer is None:
-            raise LedgerError("the ledger is closed; open it again")
+            raise LedgerError("the ledger is closed; nothing was sent or changed: open it first")
         return self._writer
 
     def _do(

@@ -76,7 +76,7 @@ class Writer:
         longer leads to the file that is open; the others are, for what they tell is true and must not be lost.
         """
         if self._closed:
-            raise LedgerError("the ledger is closed; open it again")
+            raise LedgerError("the ledger is closed; nothing was sent or changed: open it first")
         loop = asyncio.get_running_loop()
         order = PendingWrite(move, whole, lazy, guarded, loop, loop.create_future())
         ordered = self._ordered.get(loop)
