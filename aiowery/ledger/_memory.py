@@ -176,7 +176,7 @@ class MemoryLedger:
         """Return True if an entry has or had this submission."""
         return self._open_table.by_submission(submission_id) is not None
 
-    async def record_delivery(self, submission_id: str, task_id: str, *, ended: bool = True) -> Entry | None:
+    async def record_delivery(self, submission_id: str, task_id: str, *, finished: bool = True) -> Entry | None:
         """Store a task that a webhook delivery named; return the entry of its submission, None if there is none."""
         entry = self._open_table.by_submission(submission_id)
         if entry is None:
@@ -186,8 +186,8 @@ class MemoryLedger:
             return entry
         if entry.task_ids and task_id not in entry.task_ids:
             return None
-        if entry.state in UNRESOLVED or (ended and entry.state in AWAITS_DELIVERIES):
-            self._deliveries.store(submission_id, task_id, finished=ended)
+        if entry.state in UNRESOLVED or (finished and entry.state in AWAITS_DELIVERIES):
+            self._deliveries.store(submission_id, task_id, finished=finished)
         return entry
 
     async def deliveries(self, *, after: int = 0, submission_id: str | None = None) -> list[WebhookDelivery]:

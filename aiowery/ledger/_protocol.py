@@ -143,11 +143,11 @@ class DeliveryStore(Protocol):
         """Return True if an entry has or had this submission, also one that has finished or was released."""
         ...
 
-    async def record_delivery(self, submission_id: str, task_id: str, *, ended: bool = True) -> Entry | None:
+    async def record_delivery(self, submission_id: str, task_id: str, *, finished: bool = True) -> Entry | None:
         """Store a task that a webhook delivery named; return the entry of its submission.
 
         Returns None if there is no such submission, or if the task is known not to be one of its tasks. A delivery is
-        stored while the entry is being sent or in doubt; while it is accepted, if the task has `ended`. A task of a
+        stored while the entry is being sent or in doubt; while it is accepted, if the task has `finished`. A task of a
         released submission is stored as late. At most 64 tasks are stored for one submission; a delivery that is
         repeated after a second gets a new id.
         """

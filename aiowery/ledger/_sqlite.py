@@ -178,9 +178,9 @@ class SqliteLedger:
         """Return True if an entry has or had this submission."""
         return await self._do(lambda connection: _deliveries.has_submission(connection, submission_id))
 
-    async def record_delivery(self, submission_id: str, task_id: str, *, ended: bool = True) -> Entry | None:
+    async def record_delivery(self, submission_id: str, task_id: str, *, finished: bool = True) -> Entry | None:
         """Store a task that a webhook delivery named; return the entry of its submission, None if there is none."""
-        delivery = _deliveries.DeliveryRecord(submission_id, task_id, ended, time.time())
+        delivery = _deliveries.DeliveryRecord(submission_id, task_id, finished, time.time())
         return await self._do(lambda connection: _deliveries.record_delivery(connection, delivery), atomic=True)
 
     async def deliveries(self, *, after: int = 0, submission_id: str | None = None) -> list[WebhookDelivery]:

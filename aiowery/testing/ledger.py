@@ -283,13 +283,13 @@ class LedgerConformance(abc.ABC):
         """A running task resolves a doubt; for an accepted entry only a finished task is news."""
         async with self.open_ledger(tmp_path) as ledger:
             await _entry_in_state(ledger, State.ACCEPTED)
-            assert await ledger.record_delivery("submission 0", "t1", ended=False) is not None
+            assert await ledger.record_delivery("submission 0", "t1", finished=False) is not None
             assert await ledger.deliveries() == []
             await _entry_in_state(ledger, State.IN_DOUBT, 1)
-            await ledger.record_delivery("submission 1", "t9", ended=False)
+            await ledger.record_delivery("submission 1", "t9", finished=False)
             (early,) = await ledger.deliveries()
             await ledger.record_delivery("submission 1", "t9")
-            await ledger.record_delivery("submission 1", "t9", ended=False)
+            await ledger.record_delivery("submission 1", "t9", finished=False)
             (late,) = await ledger.deliveries()
         assert (early.finished, late.finished) == (False, True)
         assert late.id > early.id
