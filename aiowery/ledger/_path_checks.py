@@ -73,8 +73,8 @@ def _mounts() -> str:
 
 def _mount_points(mounts: str) -> Iterator[tuple[str, str]]:
     """Yield each mount point of a list and the type of its file system."""
-    for line in mounts.splitlines():
-        fields = line.split()
+    for mount in mounts.splitlines():
+        fields = mount.split()
         if len(fields) >= _MIN_FIELDS:
             yield fields[1].replace("\\040", " "), fields[2]
 

@@ -69,13 +69,13 @@ _MAX_SECONDS: Final = 99999.999
 
 
 def encode_duration(duration: Duration) -> str:
-    """Return a duration as one line of the text that is stored for its kind."""
+    """Return a duration as text that is appended to the text of its kind."""
     return f"{min(duration.lower, _MAX_SECONDS):9.3f} {min(duration.upper, _MAX_SECONDS):9.3f}\n"
 
 
-def decode_durations(lines: str) -> list[Interval]:
+def decode_durations(text: str) -> list[Interval]:
     """Return the bounds in the text that is stored for a kind."""
-    numbers = list(map(float, lines.split()))
+    numbers = list(map(float, text.split()))
     return list(zip(numbers[::2], numbers[1::2], strict=True))
 
 

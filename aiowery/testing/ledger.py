@@ -106,7 +106,7 @@ class LedgerConformance(abc.ABC):
         assert (kept.snapshots, kept.credits, kept.files) == (({"task_id": "t1"},), 2.0, ("1.png", "2.png"))
 
     async def test_add_known_keys_returns_existing_entries(self, tmp_path: Path) -> None:
-        """A batch that is added again duplicates nothing; its entries come in the order of the call."""
+        """A batch that is added again duplicates nothing; its entries come in the order of the argument."""
         async with self.open_ledger(tmp_path) as ledger:
             first = await ledger.add("b", [_new_entry(n) for n in range(5)])
             await ledger.claim([first[3].id])
@@ -143,7 +143,7 @@ class LedgerConformance(abc.ABC):
             with pytest.raises(LedgerError):
                 await ledger.add("b", [_equal("2", "https://other")])
 
-    async def test_entries_come_in_pages_by_batch_and_state(self, tmp_path: Path) -> None:
+    async def test_entries_are_limited_by_batch_and_state(self, tmp_path: Path) -> None:
         """Entries are returned by id, at most `limit` at a time; each batch has its figures."""
         async with self.open_ledger(tmp_path) as ledger:
             await ledger.add("b", [_new_entry(n) for n in range(7)])
@@ -177,7 +177,7 @@ class LedgerConformance(abc.ABC):
             assert await ledger.entry(entry.id) == entry
 
     async def test_mark_accepted_after_release_keeps_late_tasks(self, tmp_path: Path) -> None:
-        """If a released submission turns out to have been accepted, the second charge stays visible."""
+        """If a released submission was accepted after all, the second charge stays visible."""
         async with self.open_ledger(tmp_path) as ledger:
             entry = await _entry_in_state(ledger, State.IN_DOUBT)
             await ledger.resolve_unsent(entry.id)

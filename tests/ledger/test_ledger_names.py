@@ -75,9 +75,9 @@ def _replace_lock(directory: Path) -> None:
     lock.touch()
 
 
-def _remove(directory: Path, *endings: str) -> None:
-    for ending in endings:
-        (directory / f"{NAME}{ending}").unlink()
+def _remove(directory: Path, *suffixes: str) -> None:
+    for suffix in suffixes:
+        (directory / f"{NAME}{suffix}").unlink()
 
 
 def _put_in_place(directory: Path, content: bytes) -> None:
@@ -203,9 +203,9 @@ async def test_open_file_mounted_alone_is_refused(tmp_path: Path, monkeypatch: p
         await SqliteLedger(tmp_path / NAME).open()
 
 
-def _copy(directory: Path, *endings: str) -> None:
-    for ending in endings:
-        shutil.copy(directory / f"{NAME}{ending}", directory / f"copy.db{ending}")
+def _copy(directory: Path, *suffixes: str) -> None:
+    for suffix in suffixes:
+        shutil.copy(directory / f"{NAME}{suffix}", directory / f"copy.db{suffix}")
 
 
 def _backup(directory: Path) -> None:
