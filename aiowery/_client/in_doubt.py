@@ -69,7 +69,7 @@ class DoubtResolver:
         try:
             new = tuple([task_id for task_id in new if not await self._ledger.entries_with_task(task_id)])
             for task_id in new:
-                await self._ledger.record_delivery(ref, task_id, ended=False)
+                await self._ledger.record_delivery(ref, task_id, finished=False)
         except Exception as fault:  # noqa: BLE001 - a ledger of the caller's own may raise anything
             log.error("%s: refused, and not in the ledger: %s (%s)", request.label, ", ".join(new), fault)
         return new

@@ -79,7 +79,7 @@ class WebhookListener:
         delivery = self._provider.decode_delivery(body)
         known = self._registry.notify(submission_id, delivery.task_id, finished=delivery.finished)
         if known is None:
-            entry = await self._ledger.record_delivery(submission_id, delivery.task_id, ended=delivery.finished)
+            entry = await self._ledger.record_delivery(submission_id, delivery.task_id, finished=delivery.finished)
             known = entry is not None and entry.base_url == self._journal.base_url
             if entry is not None and known:
                 self._follow_up(entry, WebhookDelivery(0, submission_id, delivery.task_id, delivery.finished))
@@ -155,7 +155,7 @@ class WebhookListener:
         if told is not None:
             self._received += told
             return
-        entry = await self._ledger.record_delivery(one.submission_id, one.task_id, ended=one.finished)
+        entry = await self._ledger.record_delivery(one.submission_id, one.task_id, finished=one.finished)
         if entry is not None and entry.base_url == self._journal.base_url:
             self._received += self._journal.is_open(entry.id)  # and not those of others on the same file
             self._follow_up(entry, one)

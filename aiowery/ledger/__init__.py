@@ -1,54 +1,78 @@
-"""What was paid for, written down before the money moves.
+"""Durable record of paid requests, written before the money moves.
 
     new -> claimed -> sending -> accepted -> done | failed
                |          |-> failed (refused), or claimed again (refused because of load, provably unsent)
-               |          '-> in doubt -> accepted (adopted, or told late) | new (released)
-               '-> new (given up, or its process died: nothing was sent)
+               |          '-> in doubt -> accepted (resolved, or ids that came late) | new (resolved as unsent)
+               '-> new (unclaimed, or its process died: nothing was sent)
 
-Three things hold, whatever crashes when. At most once: for each entry at most one POST is begun, unless an earlier one
-is proven unsent or refused, or somebody says so. Nothing is lost silently: every charged task is stored with its ids,
-or belongs to an entry that is shown as in doubt. Resume: what was not sent can be sent, what was accepted be looked
-after, what is done stays. "Exactly once" is nobody's to promise: between the fence (`sending`) and the durable ids lies
-the server's answer time, and a crash in there leaves a doubt.
+Three guarantees hold, at whatever moment a process crashes:
 
-    _memory | _sqlite                      the two that there are
-    _protocol                              what a ledger is
-    _moves | _reads                        the machine in SQL; questions to it
-    _writer                                one thread that writes
-    _files | _identity | _owners | _places the files: are they the original, which processes are alive, where they lie
-    _rows
-    _schema
-    _entries                               values
+- At most once: for each entry at most one POST is begun, unless an earlier one was provably unsent, refused, or
+  resolved as unsent by the user.
+- Nothing is lost silently: every charged task is stored with its ids, or belongs to an entry that is shown as in doubt.
+- Resume: unsent entries can be sent, accepted entries can be polled, and finished entries stay finished.
+
+"Exactly once" is impossible: between `mark_sending` and the stored ids lies the server's response time, and a crash in
+that interval leaves an entry in doubt.
+
+Exported:
+
+- `Ledger`: protocol of a store. It consists of `EntryStore`, `DeliveryStore` and `StatisticsStore`.
+- `SqliteLedger`, `MemoryLedger`: the two stores. `aiowery.testing.ledger` has the conformance suite for further ones.
+- `TRANSITIONS`, `Transition`, `Verb`, `State`: the state machine that every store implements.
+- `NewEntry`, `Entry`, `WebhookDelivery`, `Duration`, `BatchSummary`: the values that a store receives and returns.
+- `NO_BATCH`: the batch name of requests that belong to no batch.
+- `hash_request`: the hash that equal requests share.
+- `check_budget`, `wrong_base_url`: the errors of `mark_sending` and `add`, for authors of stores.
+
+Modules:
+
+    _memory, _memory_table, _memory_parts    store in memory
+    _sqlite                                  store in a file
+    _transitions, _deliveries, _queries      SQL: changes of entries, webhook deliveries, queries
+    _writer                                  the thread that writes to the file
+    _files, _identity                        checks that the file is the original, and still in its place
+    _liveness, _path_checks                  which processes are alive; where a ledger may lie
+    _schema, _rows                           tables; conversion of rows
+    _protocol                                protocols of a store
+    _records                                 values
+    _states                                  states and the table of transitions
 """
 
 from __future__ import annotations
 
 from aiowery.ledger._memory import MemoryLedger
-from aiowery.ledger._protocol import Ledger
+from aiowery.ledger._protocol import DeliveryStore, EntryStore, Ledger, StatisticsStore
 from aiowery.ledger._records import (
     NO_BATCH,
     BatchSummary,
     Duration,
     Entry,
     NewEntry,
-    State,
     WebhookDelivery,
     check_budget,
     hash_request,
     wrong_base_url,
 )
 from aiowery.ledger._sqlite import SqliteLedger
+from aiowery.ledger._states import TRANSITIONS, State, Transition, Verb
 
 __all__ = (
     "NO_BATCH",
+    "TRANSITIONS",
     "BatchSummary",
+    "DeliveryStore",
     "Duration",
     "Entry",
+    "EntryStore",
     "Ledger",
     "MemoryLedger",
     "NewEntry",
     "SqliteLedger",
     "State",
+    "StatisticsStore",
+    "Transition",
+    "Verb",
     "WebhookDelivery",
     "check_budget",
     "hash_request",

@@ -1,4 +1,4 @@
-"""The files of one opening of a ledger: whether they are the original, and whether their paths still lead to them."""
+"""Files of one opening of a ledger: checks that they are the original, and that their paths still lead to them."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ from aiowery.ledger._liveness import LiveProcesses
 from aiowery.ledger._path_checks import check_path, has_stable_inodes, path_error, real_path
 from aiowery.ledger._schema import compact, prepare
 
-_BUSY: Final = 30.0
-_ENDINGS: Final = ("", "-wal", "-shm")
+_BUSY_TIMEOUT: Final = 30.0
+_SUFFIXES: Final = ("", "-wal", "-shm")
 _LOG: Final = "-wal"
 _LATEST: Final = "latest"
 _MISSING: Final = "-"
-_LARGEST: Final = 200
-_LOOKS: Final = 5
+_MAX_BYTES: Final = 200
+_CHECKS: Final = 5
 _PAUSE: Final = 0.02
 
-_making: Final = threading.Lock()
+_creating: Final = threading.Lock()
 
 
 @attrs.frozen
-class Numbers:
-    """The inode numbers of a ledger's file and of its log, by which processes know them again; - for one missing."""
+class InodeNumbers:
+    """Inode numbers of a ledger's file and of its log, which identify them; - for a missing one."""
 
     file: str = _MISSING
     log: str = _MISSING
 
     @classmethod
-    def record(cls, file: os.stat_result | None, log: os.stat_result | None) -> Numbers:
-        """Return the numbers of two files, as far as they are there."""
+    def of(cls, file: os.stat_result | None, log: os.stat_result | None) -> InodeNumbers:
+        """Return the numbers of the files that exist."""
         return cls(*(_MISSING if one is None else str(one.st_ino) for one in (file, log)))
 
     def __str__(self) -> str:
@@ -50,49 +50,49 @@ class Numbers:
 
 @attrs.frozen
 class _Latest:
-    """What was noted beside a ledger when it was last opened or closed: its name and count, and its files."""
+    """Name, count and files of a ledger, as stored beside it when it was last opened or closed."""
 
     name: str = ""
     count: int = 0
-    numbers: Numbers = Numbers()
+    numbers: InodeNumbers = InodeNumbers()
 
 
 class LedgerFiles:
-    """What `connect` opens at a path, follows with `check`, and `disconnect` closes. All methods block a little.
+    """Files that `connect` opens, `check` compares with their paths, and `disconnect` closes; all three block.
 
-    `given` is the path as the caller knows it. The file and everything beside it lie at the real one, without symbolic
-    links. None of SQLite's files is opened here once it is there: to close it would drop the locks of all other
+    `given` is the caller's path, used in messages. The file and everything beside it are at the real path, without
+    symbolic links. SQLite's files are never opened here once they exist: closing them would drop the locks of all other
     connections in the process.
     """
 
     def __init__(self, given: Path, owner: str, *, accept_copy: bool, read_only: bool) -> None:
         path = real_path(given)
         check_path(path)
-        self.owners: LiveProcesses = LiveProcesses(path, owner)
+        self.processes: LiveProcesses = LiveProcesses(path, owner)
         self._given = given
         self._path = path
         self._owner = owner
         self._accept_copy = accept_copy
         self._read_only = read_only
-        self._keeps_numbers = has_stable_inodes(path)
+        self._has_stable_inodes = has_stable_inodes(path)
         self._opened: dict[Path, os.stat_result] = {}
 
     def explain(self, fault: Exception) -> LedgerError:
-        """Return what the system's or SQLite's words mean for this ledger."""
+        """Return an error that explains an error of the system or of SQLite."""
         return path_error(self._given, fault)
 
     def connect(self) -> sqlite3.Connection:
-        """Open the ledger, or make it. LedgerError for what is not ours, not whole, or not the original."""
-        self._refuse_strangers()
+        """Open the ledger, or create it. Raises LedgerError if the file is foreign, incomplete, or not the original."""
+        self._refuse_other_files()
         if not self._read_only:
-            _make(self._path)
+            _create(self._path)
         before = self._path.stat()
         self._check_names(before)
-        connection = sqlite3.connect(self._path, timeout=_BUSY, isolation_level=None)
+        connection = sqlite3.connect(self._path, timeout=_BUSY_TIMEOUT, isolation_level=None)
         try:
             self._prepare(connection)
-            # A second name for a file that this process has open has no index of its own.
-            self._opened = {path: found for path in map(self._beside, _ENDINGS) if (found := _stat(path))}
+            # A second name for a file that this process has open has no index file of its own.
+            self._opened = {path: found for path in map(self._beside, _SUFFIXES) if (found := _stat(path))}
             self._check_same(before)
             if self._read_only:
                 connection.execute("PRAGMA query_only = ON")
@@ -100,12 +100,12 @@ class LedgerFiles:
                 self._register(connection)
         except BaseException:
             connection.close()
-            self.owners.unregister()
+            self.processes.unregister()
             raise
         return connection
 
     def disconnect(self, connection: sqlite3.Connection) -> None:
-        """Close the ledger; whatever this opening still owns is for others from here on."""
+        """Close the ledger; other processes may take what this opening still owns."""
         try:
             if not self._read_only:
                 self._unregister(connection)
@@ -113,20 +113,20 @@ class LedgerFiles:
             connection.close()
 
     def check(self) -> None:
-        """Raise LedgerError unless every path leads to what was opened: other processes would send the same again."""
+        """Raise LedgerError unless every path leads to the open file; other processes would send the same again."""
         if self._read_only:
-            raise LedgerError(f"{self._given} was opened to be read only; nothing was sent")
+            raise LedgerError(f"{self._given} is open for reading only; nothing was sent: open it without read_only")
         for path, opened in self._opened.items():
             found = _stat(path)
             if found is None or not os.path.samestat(found, opened):
-                raise _displaced(path, "replaced by another file" if found else "removed or renamed")
+                raise _displaced_error(path, "replaced by another file" if found else "removed or renamed")
             if path == self._path:
                 self._check_names(found)
-        if not self.owners.is_in_place():
-            raise _displaced(self.owners.directory, "removed or renamed")
+        if not self.processes.is_in_place():
+            raise _displaced_error(self.processes.directory, "removed or renamed")
 
     def _check_same(self, before: os.stat_result) -> None:
-        """Refuse what has not been one file, with its log, from before it was opened."""
+        """Raise LedgerError if the file was replaced, or its log is missing, since before it was opened."""
         now = self._opened.get(self._path)
         if now is None or not os.path.samestat(before, now) or self._beside(_LOG) not in self._opened:
             raise LedgerError(f"{self._given} was replaced while it was being opened; nothing was sent: try again")
@@ -145,84 +145,84 @@ class LedgerFiles:
             raise LedgerError(f"{self._given}: {refusal}") from refusal
 
     def _register(self, connection: sqlite3.Connection) -> None:
-        """Write this opening into the ledger if nothing speaks against it."""
+        """Store this opening in the ledger. Raises LedgerError if the file is a copy, or lacks its log."""
         with _transaction(connection):
             known = _identity.identity(connection) or Identity(self._inode)
-            others = [other for other in _identity.open_records(connection) if other.owner != self._owner]
-            copied = self._accepted(self._copied(known))
-            living = [other for other in others if self._is_open(other)]
-            lost = self._accepted(self._without_log(others))
-            now = Identity(self._inode) if copied or lost else attrs.evolve(known, count=known.count + 1)
-            self.owners.register(str(self._numbers))
-            _identity.record_open(connection, now, [*living, self._opening])
+            records = [record for record in _identity.open_records(connection) if record.owner != self._owner]
+            is_copy = self._is_accepted(self._copy_error(known))
+            live = [record for record in records if self._is_open(record)]
+            lacks_log = self._is_accepted(self._missing_log_error(records))
+            now = Identity(self._inode) if is_copy or lacks_log else attrs.evolve(known, count=known.count + 1)
+            self.processes.register(str(self._numbers))
+            _identity.record_open(connection, now, [*live, self._opening])
             compact(connection)
-        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()  # for a copy is often made without the log
-        self._keep_latest(now)
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()  # because a copy is often made without the log
+        self._store_latest(now)
 
     def _unregister(self, connection: sqlite3.Connection) -> None:
-        self.owners.unregister()  # before the log goes, for those that look for it beside a living process
+        self.processes.unregister()  # before the log is removed, which other processes expect beside a live one
         with contextlib.suppress(sqlite3.Error):
             with _transaction(connection):
                 now = _identity.remove_open(connection, self._owner)
             if now is not None:
-                self._keep_latest(now)
+                self._store_latest(now)
 
     @property
     def _inode(self) -> str:
-        return self._numbers.file if self._keeps_numbers else ""
+        return self._numbers.file if self._has_stable_inodes else ""
 
     @property
-    def _numbers(self) -> Numbers:
-        return Numbers.record(self._opened.get(self._path), self._opened.get(self._beside(_LOG)))
+    def _numbers(self) -> InodeNumbers:
+        return InodeNumbers.of(self._opened.get(self._path), self._opened.get(self._beside(_LOG)))
 
     @property
     def _opening(self) -> OpenRecord:
         return OpenRecord(self._owner, str(self._path), self._numbers.log)
 
-    def _beside(self, ending: str) -> Path:
-        return self._path.with_name(self._path.name + ending)
+    def _beside(self, suffix: str) -> Path:
+        return self._path.with_name(self._path.name + suffix)
 
-    def _refuse_strangers(self) -> None:
-        """Refuse to open a file beside a process, or beside a log, that knows another one by this name."""
-        for _ in range(_LOOKS):  # another process may be opening or closing it just now
-            living = set(self.owners.alive().values())
+    def _refuse_other_files(self) -> None:
+        """Raise LedgerError if a live process, or a log that was left, belongs to another file of this name."""
+        for _ in range(_CHECKS):  # another process may be opening or closing it
+            live = set(self.processes.alive().values())
             latest = self._latest().numbers
-            now = Numbers.record(_stat(self._path), _stat(self._beside(_LOG)))
-            strangers = living - {"", str(now)}
-            # SQLite itself takes any log that lies there for that of the file.
-            left = self._keeps_numbers and latest.log == now.log != _MISSING and latest.file != now.file
-            if not (strangers or left):
+            now = InodeNumbers.of(_stat(self._path), _stat(self._beside(_LOG)))
+            other_files = live - {"", str(now)}
+            # SQLite takes any log that it finds for the log of the file.
+            log_left = self._has_stable_inodes and latest.log == now.log != _MISSING and latest.file != now.file
+            if not (other_files or log_left):
                 return
             time.sleep(_PAUSE)
-        if strangers:
+        if other_files:
             raise LedgerError(
                 f"{self._path} or its log was removed or replaced while a running process has it open; nothing was"
                 " sent: end that process first"
             )
         raise LedgerError(
-            f"{self._path} was removed or replaced while its log stayed, in which lies what was sent last; nothing was"
+            f"{self._path} was removed or replaced while its log stayed, which contains what was sent last; nothing was"
             f" sent: put the file back, or begin anew by removing {self._beside(_LOG)} as well"
         )
 
-    def _is_open(self, other: OpenRecord) -> bool:
-        """Return whether a running process has the ledger open. LedgerError if it has, in another place."""
-        if self.owners.is_alive(other.owner):
+    def _is_open(self, record: OpenRecord) -> bool:
+        """Return True if a running process has the ledger open. Raises LedgerError if it has, at another path."""
+        if self.processes.is_alive(record.owner):
             return True
-        if other.path != str(self._path) and LiveProcesses(Path(other.path), self._owner).is_alive(other.owner):
+        if record.path != str(self._path) and LiveProcesses(Path(record.path), self._owner).is_alive(record.owner):
             raise LedgerError(
-                f"{self._given}, or what it is a copy of, is open in a running process, as {other.path}; nothing was"
+                f"{self._given}, or what it is a copy of, is open in a running process, as {record.path}; nothing was"
                 " sent: end that process first"
             )
         return False
 
-    def _accepted(self, refusal: str) -> bool:
-        """Return whether something is the matter that is accepted. LedgerError if it is not accepted."""
-        if refusal and not self._accept_copy:
-            raise LedgerError(refusal)
-        return bool(refusal)
+    def _is_accepted(self, message: str) -> bool:
+        """Return True if there is an error and it is accepted, False if there is none. Raises LedgerError otherwise."""
+        if message and not self._accept_copy:
+            raise LedgerError(message)
+        return bool(message)
 
-    def _copied(self, known: Identity) -> str:
-        """Return why this is not the file that was written last, an empty text if it is."""
+    def _copy_error(self, known: Identity) -> str:
+        """Return the message if this is not the file that was written last, an empty text if it is."""
         latest = self._latest()
         if known.inode == self._inode and not (latest.name == known.name and latest.count > known.count):
             return ""
@@ -231,14 +231,14 @@ class LedgerFiles:
             f" and would be paid for again; nothing was sent. Use the original, or {self._next_steps}"
         )
 
-    def _without_log(self, others: Iterable[OpenRecord]) -> str:
-        """Return why the latest entries are missing, an empty text if they are not."""
-        for other in others:
-            log = Path(other.path + _LOG)
+    def _missing_log_error(self, records: Iterable[OpenRecord]) -> str:
+        """Return the message if the latest entries are missing, an empty text if they are not."""
+        for record in records:
+            log = Path(record.path + _LOG)
             found = _stat(log)
-            if found is not None and str(found.st_ino) == other.log != self._opening.log:
+            if found is not None and str(found.st_ino) == record.log != self._opening.log:
                 return (
-                    f"{self._given} was renamed without its log, in which lies what was sent last; nothing was sent."
+                    f"{self._given} was renamed without its log, which contains what was sent last; nothing was sent."
                     f" Rename {log} to {self._beside(_LOG)} before anything opens it, or {self._next_steps}"
                 )
         return ""
@@ -251,25 +251,25 @@ class LedgerFiles:
         )
 
     def _latest(self) -> _Latest:
-        """Return what was last noted beside the ledger, by whichever process."""
+        """Return the facts that the last process stored beside the ledger."""
         try:
-            with (self.owners.directory / _LATEST).open("rb") as file:
-                name, count, inode, log = file.read(_LARGEST).decode("ascii").split()
-            return _Latest(name, int(count), Numbers(inode, log))
+            with (self.processes.directory / _LATEST).open("rb") as file:
+                name, count, inode, log = file.read(_MAX_BYTES).decode("ascii").split()
+            return _Latest(name, int(count), InodeNumbers(inode, log))
         except (OSError, ValueError):
             return _Latest()
 
-    def _keep_latest(self, now: Identity) -> None:
-        """Note what the ledger is now; where that cannot be, a restored backup is not known as one."""
-        beside = self.owners.directory / f"{_LATEST}-{self._owner}"
+    def _store_latest(self, now: Identity) -> None:
+        """Store the present identity beside the ledger; if that fails, a restored backup is not detected."""
+        beside = self.processes.directory / f"{_LATEST}-{self._owner}"
         with contextlib.suppress(OSError):
             beside.write_text(f"{now.name} {now.count} {self._numbers}", "ascii")
-            beside.replace(self.owners.directory / _LATEST)
+            beside.replace(self.processes.directory / _LATEST)
 
 
-def _make(path: Path) -> None:
-    """Make a file that only its owner may read, unless one is there."""
-    with _making, contextlib.suppress(FileExistsError):
+def _create(path: Path) -> None:
+    """Create a file that only its owner may read, unless it exists."""
+    with _creating, contextlib.suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
 
@@ -280,9 +280,9 @@ def _stat(path: Path) -> os.stat_result | None:
         return None
 
 
-def _displaced(path: Path, how: str) -> LedgerError:
+def _displaced_error(path: Path, how: str) -> LedgerError:
     return LedgerError(
-        f"{path} was {how} while the ledger is open, so that other processes do not see what is sent; nothing was sent:"
+        f"{path} was {how} while the ledger is open, so other processes do not see what is sent; nothing was sent:"
         " end this process, and put the file back before the next one"
     )
 

@@ -1,6 +1,6 @@
-"""What a ledger says of itself, by which a copy of it, an earlier state and a file without its log are known.
+"""Identity of a ledger, stored in its file, by which a copy, an earlier state and a file without its log are detected.
 
-All of it is in the file itself as well as in the log: `enter` is followed by a checkpoint.
+It is in the file itself as well as in the log: `record_open` is followed by a checkpoint.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from aiowery.ledger._rows import Connection
 
 @attrs.frozen
 class Identity:
-    """Which ledger this is, in which file it was written, and how often it has been opened and closed.
-
-    `inode` is the file's number; that of its device changes when the system starts anew.
-    """
+    """Identity of a ledger and of the file that it was written to."""
 
     inode: str
+    """Inode number of the file; the number of its device is not stored, because it may change at a restart."""
     name: str = attrs.field(factory=lambda: secrets.token_hex(16))
+    """Random name of the ledger."""
     count: int = 0
+    """Number of times that it was opened and closed."""
 
 
 @attrs.frozen
 class OpenRecord:
-    """A process that has the ledger open: its owner, the path of the file, and the inode number of the log."""
+    """An opening of the ledger: its owner, the path of the file, and the inode number of the log."""
 
     owner: str
     path: str
@@ -36,32 +36,33 @@ class OpenRecord:
 
 
 def identity(connection: Connection) -> Identity | None:
-    """Return what the ledger was when it was last opened; None for one that never was."""
+    """Return the identity that was stored at the last opening; None if there was none."""
     row = connection.execute("SELECT inode, name, count FROM identity").fetchone()
     return None if row is None else Identity(*row)
 
 
 def open_records(connection: Connection) -> list[OpenRecord]:
-    """Return the openings that have not been closed; those of dead processes are among them."""
+    """Return the openings that were not closed, those of dead processes included."""
     rows: Iterable[Any] = connection.execute("SELECT owner, path, log FROM opening")
     return [OpenRecord(*row) for row in rows]
 
 
-def record_open(connection: Connection, identity_: Identity, openings_: Iterable[OpenRecord]) -> None:
-    """Write down what the ledger is from here on, and all that have it open."""
+def record_open(connection: Connection, new_identity: Identity, records: Iterable[OpenRecord]) -> None:
+    """Store the identity of the ledger, and all its openings."""
     connection.execute("DELETE FROM identity")
     connection.execute(
-        "INSERT INTO identity (inode, name, count) VALUES (?, ?, ?)", (identity_.inode, identity_.name, identity_.count)
+        "INSERT INTO identity (inode, name, count) VALUES (?, ?, ?)",
+        (new_identity.inode, new_identity.name, new_identity.count),
     )
     connection.execute("DELETE FROM opening")
     connection.executemany(
         "INSERT INTO opening (owner, path, log) VALUES (?, ?, ?)",
-        [(one.owner, one.path, one.log) for one in openings_],
+        [(record.owner, record.path, record.log) for record in records],
     )
 
 
 def remove_open(connection: Connection, owner: str) -> Identity | None:
-    """Note that an opening has been closed, and return what the ledger is from here on."""
+    """Delete an opening that is closed, and return the identity from then on."""
     connection.execute("DELETE FROM opening WHERE owner = ?", (owner,))
     connection.execute("UPDATE identity SET count = count + 1")
     return identity(connection)

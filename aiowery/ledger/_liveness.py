@@ -1,4 +1,4 @@
-"""Which owners are alive: each opening of a ledger holds a lock that the system takes back when its process ends."""
+"""Detection of dead processes: each opening of a ledger holds a lock that the system frees when its process ends."""
 
 from __future__ import annotations
 
@@ -12,55 +12,55 @@ from typing import Final
 
 from aiowery._base.file_lock import FileLock
 
-_ENDING: Final = ".alive"
-_LARGEST: Final = 100
+_SUFFIX: Final = ".alive"
+_MAX_BYTES: Final = 100
 _TRIES: Final = 100
 _PAUSE: Final = 0.01
 
 
 def new_owner() -> str:
-    """Return a name for an opening that no other has."""
+    """Return a unique name for an opening."""
     return f"{os.getpid()}-{secrets.token_hex(6)}"
 
 
 class LiveProcesses:
-    """The owners of the ledger at a path, in a directory beside it. All methods block a little."""
+    """Locks of the owners of a ledger, in a directory beside its file. All methods block briefly."""
 
     def __init__(self, ledger: Path, name: str) -> None:
         self.directory: Path = ledger.with_name(ledger.name + ".owners")
         self._name = name
         self._lock = FileLock(self._path(name))
 
-    def register(self, reason: str) -> None:
-        """Be alive from here on, and let others read this reason. Raises OSError."""
+    def register(self, content: str) -> None:
+        """Acquire the lock of this opening and write a text to it, for other processes. Raises OSError."""
         self.directory.mkdir(mode=0o700, exist_ok=True)
         for _ in range(_TRIES):
             if self._lock.acquire():
-                self._lock.write(reason)
+                self._lock.write(content)
                 return
-            time.sleep(_PAUSE)  # another process is just finding out whether it is held
-        raise TimeoutError(None, "its lock cannot be had")
+            time.sleep(_PAUSE)  # another process is testing whether it is held
+        raise TimeoutError(None, "its lock cannot be acquired")
 
     def unregister(self) -> None:
-        """Be gone, and leave nothing behind."""
+        """Release the lock of this opening and remove its file."""
         _remove(self._path(self._name))
         self._lock.release()
 
     def is_in_place(self) -> bool:
-        """Return whether other processes can see that this one is alive."""
+        """Return True if other processes can see that this one is alive."""
         return self._lock.is_in_place()
 
     def dead(self, names: Iterable[str]) -> list[str]:
-        """Return those of these owners whose process has ended; a frozen one lives."""
+        """Return the owners whose process has ended; a frozen process is alive."""
         return [name for name in names if not self.is_alive(name)]
 
     def alive(self) -> dict[str, str]:
-        """Return the notes of the owners that are alive, besides this one; an empty text where none can be read."""
-        names = [path.name.removesuffix(_ENDING) for path in self.directory.glob(f"*{_ENDING}")]
-        return {name: self._note(name) for name in names if name != self._name and self.is_alive(name)}
+        """Return the texts of the other owners that are alive; an empty text if it cannot be read."""
+        names = [path.name.removesuffix(_SUFFIX) for path in self.directory.glob(f"*{_SUFFIX}")]
+        return {name: self._content(name) for name in names if name != self._name and self.is_alive(name)}
 
     def is_alive(self, name: str) -> bool:
-        """Return whether the process of an owner is alive; what a dead one has left is removed."""
+        """Return True if the process of an owner is alive; the lock file of a dead one is removed."""
         path = self._path(name)
         if name == self._name or not path.exists():
             return name == self._name
@@ -71,17 +71,17 @@ class LiveProcesses:
         lock.release()
         return False
 
-    def _note(self, name: str) -> str:
+    def _content(self, name: str) -> str:
         try:
             with self._path(name).open("rb") as file:
-                return file.read(_LARGEST).decode("utf-8", "replace")
-        except OSError:  # gone just now, or on a system whose locks forbid reading
+                return file.read(_MAX_BYTES).decode("utf-8", "replace")
+        except OSError:  # removed meanwhile, or the system does not let locked files be read
             return ""
 
     def _path(self, name: str) -> Path:
-        return self.directory / (name + _ENDING)
+        return self.directory / (name + _SUFFIX)
 
 
 def _remove(path: Path) -> None:
-    with contextlib.suppress(OSError):  # gone already, or open, which forbids it on some systems
+    with contextlib.suppress(OSError):  # removed already, or open, which some systems do not allow
         path.unlink()

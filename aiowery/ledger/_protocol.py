@@ -1,4 +1,7 @@
-"""What a ledger is, for those who want to keep one elsewhere."""
+"""Protocols of a ledger, for authors of a store of their own.
+
+A store passes the conformance suite in `aiowery.testing.ledger`.
+"""
 
 from __future__ import annotations
 
@@ -6,63 +9,50 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from aiowery._core.durations import Interval
-from aiowery.ledger._records import BatchSummary, Duration, Entry, NewEntry, State, WebhookDelivery
+from aiowery.ledger._records import BatchSummary, Duration, Entry, NewEntry, WebhookDelivery
+from aiowery.ledger._states import State
 
 
-class Ledger(Protocol):
-    """Keeps entries on their way; see `aiowery.ledger` for the states. Every verb raises LedgerError when it cannot.
+class EntryStore(Protocol):
+    """Part of a ledger that stores entries and moves them by the table `TRANSITIONS`.
 
-    `owner` names this opening: what it has claimed is its own until its process ends. `remembers` tells whether
-    entries of no batch stay once they have ended, `shared` whether other processes may write to it.
+    An operation on an entry in another state changes nothing, or raises LedgerError if its transition is strict.
     """
 
-    owner: str
-    keeps_finished: bool
-    is_shared: bool
-
-    async def open(self) -> None:
-        """Make ready."""
-        ...
-
-    async def aclose(self) -> None:
-        """Keep what has been told, and end."""
-        ...
-
-    async def recover_abandoned(self) -> int:
-        """Free what dead processes left under way; return how many entries are in doubt for that reason."""
-        ...
-
     async def add(
-        self, batch: str, items: Sequence[NewEntry], *, claim: bool = False, reuse: bool = False
+        self, batch: str, new_entries: Sequence[NewEntry], *, claim: bool = False, reuse: bool = False
     ) -> list[Entry]:
-        """Return an entry for each item, in order: the one that is there under its key, or a new one.
+        """Return an entry for each new one, in order: the existing one of its key, or the new one.
 
-        With `claim`, those that are new are claimed at once. With `reuse`, an item gets any entry of an equal request
-        that is done, or else one that is not yet (unless it failed or is in doubt), of whatever batch. LedgerError for
-        a batch that was begun at another base_url.
+        With `claim`, new entries are claimed immediately. With `reuse`, an equal request's entry of any batch is
+        returned instead: preferably a done one, never one that failed or is in doubt. Raises LedgerError if the batch
+        was begun at another base_url.
         """
         ...
 
     async def claim(self, entry_ids: Sequence[int]) -> list[int]:
-        """Take new entries and return those that are ours now; the others were taken, or are not new any more."""
+        """Claim new entries and return the ids of those that were claimed.
+
+        The other entries are claimed by another process, or no longer new.
+        """
         ...
 
     async def unclaim(self, entry_id: int) -> None:
-        """Let go of a claimed entry: nothing was sent. One of no batch is forgotten."""
+        """Make a claimed entry new again: nothing was sent. An entry without a batch is deleted."""
         ...
 
     async def mark_sending(
         self, entry_id: int, submission_id: str, at: float, *, cost: float = 0.0, budget: float | None = None
     ) -> None:
-        """Note that the next thing to happen is the first byte; LedgerError when this entry is not ours to send.
+        """Record that the first byte is about to be sent; `at` is the time in seconds since the epoch.
 
-        LedgerError as well where other processes would not see it. Its cost counts from here on. BudgetExceeded when
-        its batch would use more than the budget.
+        The cost counts against the budget from here on. Raises LedgerError if this ledger has not claimed the entry, or
+        if other processes would not see the change. Raises BudgetExceeded if the batch would exceed the budget.
         """
         ...
 
     async def mark_unsent(self, submission_id: str) -> None:
-        """Note that what was about to leave provably did not: the entry is claimed again."""
+        """Record that a submission was provably not sent; its entry is claimed again."""
         ...
 
     async def mark_accepted(
@@ -73,15 +63,18 @@ class Ledger(Protocol):
         provider_batch_id: str | None = None,
         request_id: str | None = None,
     ) -> None:
-        """Keep the ids of an attempt, however late they come."""
+        """Store the task ids of a submission, however late they arrive.
+
+        If the submission was resolved as unsent, they are stored as late task ids.
+        """
         ...
 
     async def mark_refused(self, submission_id: str, reason: str, *, again: bool) -> None:
-        """Note a refusal: the entry has failed, or is claimed again to be sent later."""
+        """Record a refusal: the entry has failed, or with `again` is claimed again to be sent later."""
         ...
 
     async def mark_in_doubt(self, submission_id: str, reason: str) -> None:
-        """Note that nobody knows what became of an attempt."""
+        """Record that it is unknown whether a submission was accepted."""
         ...
 
     async def mark_finished(
@@ -95,60 +88,36 @@ class Ledger(Protocol):
         seconds: float | None = None,
         duration: Duration | None = None,
     ) -> None:
-        """Keep an accepted entry's end, DONE or FAILED. Where no credits were told, its estimate goes on counting.
+        """Give an accepted entry its final state, DONE or FAILED.
 
-        With it goes the `duration`, for `durations`, whatever state the entry was in.
-        It may take a moment more than others, to be written together with them: without it one would merely ask again.
+        If the provider reported no credits, the estimate goes on counting against the budget. The `duration` is stored
+        for `durations`, whatever state the entry was in. A store may delay this write for a moment, to write several
+        together: if it is lost, the job is merely polled again. Raises LedgerError if the state is not final.
         """
         ...
 
     async def set_files(self, entry_id: int, files: Sequence[str]) -> None:
-        """Keep the names of what was saved."""
+        """Store the names of the saved files."""
         ...
 
     async def take_ownership(self, entry_id: int) -> bool:
-        """Take an accepted entry that nobody looks after; return whether it is ours now."""
+        """Become the owner of an accepted entry that has none; return True if this ledger owns it now."""
         ...
 
     async def give_up_ownership(self, entry_id: int) -> None:
-        """Look after an accepted entry of ours no more, so that another process may."""
+        """Stop owning an accepted entry, so that another process may take it."""
         ...
 
     async def resolve_accepted(self, entry_id: int, task_ids: Sequence[str]) -> None:
-        """Settle a doubt: these are its tasks."""
+        """Resolve an entry in doubt: it was accepted, with these task ids."""
         ...
 
     async def resolve_unsent(self, entry_id: int) -> None:
-        """Settle a doubt: nothing was charged, so it may be sent again."""
-        ...
-
-    async def has_submission(self, submission_id: str) -> bool:
-        """Return True if an entry has or had an attempt with this mark, also one that has ended or was released."""
-        ...
-
-    async def record_delivery(self, submission_id: str, task_id: str, *, ended: bool = True) -> Entry | None:
-        """Return the entry whose attempt has this mark, and keep what was told of it.
-
-        None where there is no such attempt, and for what is known not to be its task. Kept are the tasks of an attempt
-        that is being sent or in doubt, and of an accepted one if they have `ended`, until the entry has ended itself;
-        those of one that was released are late. At most 64 a mark; what is told again after a second is news again.
-        """
-        ...
-
-    async def deliveries(self, *, after: int = 0, submission_id: str | None = None) -> list[WebhookDelivery]:
-        """Return what `delivered` has kept, by id, those after `after`; of one mark, or of all."""
-        ...
-
-    async def entries_with_task(self, task_id: str) -> list[int]:
-        """Return the ids of the entries that have this task, be it late."""
-        ...
-
-    async def change_counter(self) -> int:
-        """Return a number that is another one once another process has written."""
+        """Resolve an entry in doubt: nothing was charged, so it may be sent again."""
         ...
 
     async def entry(self, entry_id: int) -> Entry | None:
-        """Return one entry."""
+        """Return an entry, None if there is none of this id."""
         ...
 
     async def entries(
@@ -159,20 +128,80 @@ class Ledger(Protocol):
         after: int = 0,
         limit: int = 1000,
     ) -> list[Entry]:
-        """Return a page of entries by id, those after `after`; of one batch, in some states, or all."""
+        """Return at most `limit` entries with an id above `after`, in order; of one batch, in some states, or all."""
         ...
 
+    async def change_counter(self) -> int:
+        """Return a number that changes when another process has written."""
+        ...
+
+
+class DeliveryStore(Protocol):
+    """Part of a ledger that stores webhook deliveries until the entries they belong to have finished."""
+
+    async def has_submission(self, submission_id: str) -> bool:
+        """Return True if an entry has or had this submission, also one that has finished or was released."""
+        ...
+
+    async def record_delivery(self, submission_id: str, task_id: str, *, finished: bool = True) -> Entry | None:
+        """Store a task that a webhook delivery named; return the entry of its submission.
+
+        Returns None if there is no such submission, or if the task is known not to be one of its tasks. A delivery is
+        stored while the entry is being sent or in doubt; while it is accepted, if the task has `finished`. A task of a
+        released submission is stored as late. At most 64 tasks are stored for one submission; a delivery that is
+        repeated after a second gets a new id.
+        """
+        ...
+
+    async def deliveries(self, *, after: int = 0, submission_id: str | None = None) -> list[WebhookDelivery]:
+        """Return the stored deliveries with an id above `after`, in order; of one submission, or of all."""
+        ...
+
+    async def entries_with_task(self, task_id: str) -> list[int]:
+        """Return the ids of the entries that have this task, late tasks included."""
+        ...
+
+
+class StatisticsStore(Protocol):
+    """Part of a ledger that derives prices, durations and figures of batches from finished entries."""
+
     async def price(self, price_key: str) -> float | None:
-        """Return what the latest entry of this price key that is done was charged; None where none was."""
+        """Return the credits that the latest done entry of this price key was charged; None if they are unknown."""
         ...
 
     async def durations(self) -> dict[str, list[Interval]]:
-        """Return the lower and upper bounds of the latest 64 durations of each kind, the latest last.
+        """Return the bounds, in seconds, of the latest 64 durations of each kind, the latest last.
 
-        Of at most a thousand kinds: those of which one was kept last.
+        At most a thousand kinds are kept: those to which a duration was added last.
         """
         ...
 
     async def batches(self) -> list[BatchSummary]:
-        """Return all batches in numbers, oldest first."""
+        """Return the figures of each batch, the oldest first."""
+        ...
+
+
+class Ledger(EntryStore, DeliveryStore, StatisticsStore, Protocol):
+    """A store of entries, webhook deliveries and statistics; see `aiowery.ledger` for its guarantees.
+
+    Every method raises LedgerError if the store cannot do what it promises.
+    """
+
+    owner: str
+    """Name of this opening; the entries that it claims are its own until its process ends."""
+    keeps_finished: bool
+    """True if finished entries without a batch are kept."""
+    is_shared: bool
+    """True if other processes may write to the same ledger."""
+
+    async def open(self) -> None:
+        """Open the store."""
+        ...
+
+    async def aclose(self) -> None:
+        """Finish pending writes and close the store."""
+        ...
+
+    async def recover_abandoned(self) -> int:
+        """Free the entries of dead processes; return how many entries are in doubt for that reason."""
         ...

@@ -1,8 +1,7 @@
-"""What a ledger holds: entries, each on its way through the states."""
+"""Values that a ledger stores: entries, webhook deliveries, durations, and the figures of a batch."""
 
 from __future__ import annotations
 
-import enum
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -11,155 +10,159 @@ from typing import Any, Final
 import attrs
 
 from aiowery.errors import BudgetExceeded, LedgerError
+from aiowery.ledger._states import State
 
-
-class State(enum.StrEnum):
-    """Where an entry is."""
-
-    NEW = "new"
-    CLAIMED = "claimed"
-    SENDING = "sending"
-    ACCEPTED = "accepted"
-    DONE = "done"
-    FAILED = "failed"
-    IN_DOUBT = "in doubt"
-
-
-END: Final = frozenset({State.DONE, State.FAILED})
 NO_BATCH: Final = ""
-"""The batch of requests that belong to none."""
+"""Batch of the requests that belong to no batch."""
 
-
-def require_final(state: State) -> State:
-    """Return a state that is an end; LedgerError for any other."""
-    if state not in END:
-        raise LedgerError(f"{state.value!r} is no end; DONE or FAILED is needed")
-    return state
+MAX_DELIVERIES: Final = 64
+"""Number of tasks that are stored for one submission id; a forger who has the id could otherwise fill the disk."""
 
 
 @attrs.frozen(kw_only=True)
 class NewEntry:
-    """What is to be entered: a request as JSON, its place in its batch, and the key under which it is one.
-
-    `base_url` is the address that it goes to; `request_hash` is the same for all equal requests, `price_key` for all
-    that cost the same.
-    """
+    """A request that is to be added to a batch."""
 
     key: str
+    """Key that identifies the request within its batch."""
     index: int
+    """Position of the request within its batch, from 0."""
     request: Mapping[str, Any]
+    """Request as a JSON object."""
     base_url: str = ""
+    """URL of the provider's API to which the request is sent."""
     request_hash: str = ""
+    """Hash that equal requests share, as `hash_request` returns it; empty to never stand in for an equal request."""
     price_key: str = ""
+    """Key that requests of equal price share."""
 
 
 @attrs.frozen(kw_only=True)
 class Entry:
-    """One request and what became of it.
-
-    `submission_id` marks the latest attempt to send it, of which there were `attempts`; `sent_at` is when that began
-    (the time of the day, in seconds). `owner` is the process that looks after it. `snapshots` are its tasks' last
-    answers as JSON, `files` what was saved of them. `reason` says why it is where it is. `seconds` is how long it took.
-    `cost` is what it weighs on the budget of its batch: an estimate while it is under way or in doubt, then what was
-    charged. `late_task_ids` are tasks of attempts that were released and turned out to have been accepted: charged
-    besides. `base_url` is the address of whom it was meant for; `request_hash` and `price_key` are as in `Item`.
-    """
+    """A request in the ledger, its state, and the results of its latest submission."""
 
     id: int
+    """Number of the entry; later entries have higher ones."""
     batch: str
+    """Name of the batch, `NO_BATCH` for none."""
     key: str
+    """Key that identifies the request within its batch."""
     index: int
+    """Position of the request within its batch, from 0."""
     request: Mapping[str, Any]
+    """Request as a JSON object."""
     state: State
+    """State of the entry."""
     attempts: int = 0
+    """Number of submissions that were begun."""
     submission_id: str | None = None
+    """Id of the latest submission; None if there is none, or it was provably not sent."""
     owner: str | None = None
+    """Opening of the ledger that takes care of the entry; None for no process."""
     sent_at: float | None = None
+    """Time at which the latest submission began, in seconds since the epoch."""
     task_ids: tuple[str, ...] = ()
+    """Ids of the provider's tasks."""
     provider_batch_id: str | None = None
+    """Id of the provider's group of tasks."""
     request_id: str | None = None
+    """Id that the provider gave to the HTTP request."""
     reason: str = ""
+    """Reason for the state, if there is one to report."""
     snapshots: tuple[Mapping[str, Any], ...] = ()
+    """Last status of each task, as JSON objects."""
     credits: float | None = None
+    """Credits that the provider reported as charged; None if it did not report them."""
     files: tuple[str, ...] = ()
+    """Names of the files that were saved."""
     seconds: float | None = None
+    """Seconds from acceptance to the final state."""
     late_task_ids: tuple[str, ...] = ()
+    """Tasks of submissions that were resolved as unsent and turned out to have been accepted: charged in addition."""
     cost: float = 0.0
+    """Credits that count against the budget: an estimate until the charge is known, then the charge."""
     base_url: str = ""
+    """URL of the provider's API to which the request is sent."""
     request_hash: str = ""
+    """Hash that equal requests share."""
     price_key: str = ""
+    """Key that requests of equal price share."""
 
 
 @attrs.frozen
 class WebhookDelivery:
-    """A task that the provider has named under the mark `submission_id` of an attempt, and whether as `ended`.
-
-    It did so in a webhook delivery, or in a refusal of that attempt. A hint, not a proof.
-    """
+    """A task that the provider named for a submission, in a webhook delivery or in a refusal: a hint, not a proof."""
 
     id: int
+    """Number of the delivery; later deliveries have higher ones."""
     submission_id: str
+    """Id of the submission."""
     task_id: str
+    """Id of the task."""
     finished: bool
+    """True if the task was reported as finished."""
 
 
 @attrs.frozen
 class Duration:
-    """How long a job of a kind took, as far as it was seen: longer than `lower` seconds, no longer than `upper`."""
+    """Bounds of the time that a job took, as far as its polls show it."""
 
     kind: str
+    """Kind of job; durations of one kind are comparable."""
     lower: float
+    """Seconds that the job took longer than."""
     upper: float
-
-
-MOST_DELIVERIES: Final = 64
-"""How many tasks may be told of under one mark; who knows the mark could otherwise fill the disk."""
+    """Seconds that the job took at most."""
 
 
 @attrs.frozen(kw_only=True)
 class BatchSummary:
-    """A batch in numbers: its entries in each state, the credits that were told, and those its budget counts as used.
-
-    The latter are what was charged, and the estimates of what is under way or in doubt.
-    """
+    """Figures of a batch."""
 
     name: str
+    """Name of the batch, `NO_BATCH` for the entries of none."""
     states: Mapping[State, int]
+    """Number of entries in each state that occurs."""
     credits: float | None = None
+    """Sum of the reported credits; None if none were reported."""
     used: float = 0.0
+    """Credits that count against a budget: charges, and the estimates of entries that are under way or in doubt."""
 
     @property
     def total(self) -> int:
-        """How many entries it has."""
+        """Number of entries."""
         return sum(self.states.values())
 
 
 def hash_request(request: Mapping[str, Any]) -> str:
-    """Return what equal requests have in common: a hash of the request as JSON, whatever the order of its names."""
-    told = json.dumps(request, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
-    return hashlib.blake2b(told.encode(), digest_size=16).hexdigest()
+    """Return the hash of a request as JSON; the order of its names does not matter."""
+    serialized = json.dumps(request, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.blake2b(serialized.encode(), digest_size=16).hexdigest()
 
 
-def wrong_base_url(batch: str, item: NewEntry, base_url: str) -> LedgerError:
-    """Return what says that a batch was begun at another address, whose results are not those of this one."""
+def wrong_base_url(batch: str, new_entry: NewEntry, base_url: str) -> LedgerError:
+    """Return the error for a batch that was begun at another URL, whose results are not those of this one."""
     return LedgerError(
-        f"batch {batch!r} was begun at {base_url}, not at {item.base_url}; nothing was sent: give the batch another"
-        " name, or another ledger"
+        f"batch {batch!r} was begun at {base_url}, not at {new_entry.base_url}; nothing was sent: give the batch"
+        " another name, or another ledger"
     )
 
 
 def with_late_tasks(entry: Entry, task_ids: Sequence[str]) -> tuple[str, ...]:
-    """Return the late ids of an entry, with these too."""
-    return tuple(dict.fromkeys((*entry.late_task_ids, *task_ids)))[:MOST_DELIVERIES]
+    """Return the late task ids of an entry together with these."""
+    return tuple(dict.fromkeys((*entry.late_task_ids, *task_ids)))[:MAX_DELIVERIES]
 
 
 def check_budget(used: float, cost: float, budget: float | None) -> BudgetExceeded | None:
-    """Return why something must not be bought, if so; one of unknown cost may be while anything is left."""
+    """Return the error if a submission would exceed the budget, None if it may be sent.
+
+    If its cost is unknown (0), it may be sent while any credits are left.
+    """
     if budget is None or (used + cost <= budget and used < budget):
         return None
-    what = f"about {cost:g} credits" if cost else "an unknown number of credits"
+    amount = f"about {cost:g} credits" if cost else "an unknown number of credits"
     return BudgetExceeded(
-        f"{used:g} of {budget:g} credits are used or held, and this takes {what}; nothing was sent: raise the budget",
+        f"{used:g} of {budget:g} credits are used or held, and this takes {amount}; nothing was sent: raise the budget",
         cost=cost,
         used=used,
         budget=budget,

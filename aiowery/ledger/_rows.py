@@ -1,14 +1,15 @@
-"""Entries as rows of the table, and back."""
+"""Conversion between ledger values and SQL: rows, JSON columns, and state names in statements."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 from aiowery._core.durations import Interval
-from aiowery.ledger._records import Duration, Entry, State
+from aiowery.ledger._records import Duration, Entry
+from aiowery.ledger._states import State
 
 Connection = sqlite3.Connection
 
@@ -19,7 +20,7 @@ COLUMNS: Final = (
 
 
 def entry_of(row: Sequence[Any]) -> Entry:
-    """Return the entry of a row with all columns."""
+    """Return the entry of a row that has all columns."""
     (id_, batch, key, entry_index, request, state, attempts, submission_id, owner, sent_at, task_ids, *rest) = row
     (
         provider_batch_id,
@@ -62,26 +63,31 @@ def entry_of(row: Sequence[Any]) -> Entry:
     )
 
 
-LINE: Final = 20
-"""How many characters each duration takes."""
-_LONGEST: Final = 99999.999
+DURATION_LENGTH: Final = 20
+"""Characters that each duration takes."""
+_MAX_SECONDS: Final = 99999.999
 
 
 def encode_duration(duration: Duration) -> str:
-    """Return a duration as a line of the text that is kept of its kind."""
-    return f"{min(duration.lower, _LONGEST):9.3f} {min(duration.upper, _LONGEST):9.3f}\n"
+    """Return a duration as text that is appended to the text of its kind."""
+    return f"{min(duration.lower, _MAX_SECONDS):9.3f} {min(duration.upper, _MAX_SECONDS):9.3f}\n"
 
 
-def decode_durations(lines: str) -> list[Interval]:
-    """Return the bounds of the durations that are kept of a kind."""
-    numbers = list(map(float, lines.split()))
+def decode_durations(text: str) -> list[Interval]:
+    """Return the bounds in the text that is stored for a kind."""
+    numbers = list(map(float, text.split()))
     return list(zip(numbers[::2], numbers[1::2], strict=True))
 
 
-# Made once: json.dumps would make one for every text.
-text_of: Final = json.JSONEncoder(separators=(",", ":")).encode
+# One encoder for all texts: json.dumps would create one for each.
+to_json: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def storable(text: str | None) -> str | None:
-    """Return a text that may be stored: half a character, which JSON can bring, is none."""
+    """Return a text that SQLite accepts: lone surrogates, which JSON can contain, are replaced."""
     return None if text is None else text.encode("utf-8", "replace").decode()
+
+
+def state_list(states: Collection[State]) -> str:
+    """Return states as a list in a statement, in the order in which they are defined."""
+    return "(" + ", ".join(f"'{state}'" for state in State if state in states) + ")"

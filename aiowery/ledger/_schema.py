@@ -1,4 +1,4 @@
-"""The tables of a ledger file, and the steps from an earlier schema to the present one."""
+"""Tables of a ledger file, and the steps from an earlier schema to the present one."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ import time
 from typing import Any, Final
 
 from aiowery.errors import LedgerError
+from aiowery.ledger._rows import state_list
+from aiowery.ledger._states import AWAITS_DELIVERIES
 
 APPLICATION_ID: Final = 0x41_57_52_4C
 _BEFORE_RELEASE: Final = 0x41_57_52_59
-"""The application id of ledgers that versions before 0.1.0 wrote."""
+"""Application id of ledgers that versions before 0.1.0 wrote."""
 _OLDEST_SQLITE: Final = (3, 35)
-_BUSY: Final = 10.0
+_BUSY_TIMEOUT: Final = 10.0
 _PAUSE: Final = 0.02
 
 _MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
@@ -92,61 +94,64 @@ _MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         "CREATE TABLE opening (owner TEXT PRIMARY KEY, path TEXT NOT NULL, log TEXT NOT NULL) WITHOUT ROWID",
     ),
 )
-"""Each version's statements; a version that is released is never changed, the next one is added behind it."""
+"""Statements of each version; a released version never changes, the next one is appended."""
 VERSION: Final = len(_MIGRATIONS)
 
 
 def prepare(connection: sqlite3.Connection) -> None:
-    """Make the tables, or bring those of an earlier version up to date, and make every commit durable.
+    """Create the tables, or bring those of an earlier version up to date, and make every commit durable.
 
-    LedgerError for anybody else's database, which is left as it is.
+    Raises LedgerError for the database of another program, which is left unchanged.
     """
     if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
-        raise LedgerError(f"SQLite {sqlite3.sqlite_version} is too old; 3.35 or later is needed")
+        raise LedgerError(
+            f"SQLite must be 3.35 or later, got {sqlite3.sqlite_version}; nothing was sent: use a newer Python"
+        )
     _check(connection)
     _keep_log(connection)
     _migrate(connection)
 
 
 def _check(connection: sqlite3.Connection) -> None:
-    """Refuse what is not ours; in one transaction, for another process may be making the tables just now."""
+    """Refuse other databases; in one transaction, because another process may be creating the tables."""
     connection.execute("BEGIN")
-    (tables,) = _patiently(connection, "SELECT count(*) FROM sqlite_master")
+    (tables,) = _fetch_when_free(connection, "SELECT count(*) FROM sqlite_master")
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     connection.execute("COMMIT")
     if application == _BEFORE_RELEASE:
         raise LedgerError(
-            "it was written by a version of aiowery before 0.1.0, whose ledgers this version does not read;"
-            " give another file, or finish its batches with the version that wrote it"
+            "it was written by a version of aiowery before 0.1.0, whose ledgers this version does not read; nothing was"
+            " sent: give another file, or finish its batches with the version that wrote it"
         )
     if application != APPLICATION_ID and (application or version or tables):
-        raise LedgerError("it is the database of another program; give another file")
+        raise LedgerError("it is the database of another program; nothing was sent: give another file")
     if version > VERSION:
-        raise LedgerError(f"it was written by a later version (schema {version}, known is {VERSION}); update aiowery")
+        raise LedgerError(
+            f"it was written by a later version (schema {version}, not {VERSION}); nothing was sent: update aiowery"
+        )
 
 
 def _keep_log(connection: sqlite3.Connection) -> None:
-    """Make every commit durable, with readers beside the writer."""
-    (mode,) = _patiently(connection, "PRAGMA journal_mode = WAL")
+    """Make every commit durable, and let other connections read while one writes."""
+    (mode,) = _fetch_when_free(connection, "PRAGMA journal_mode = WAL")
     if mode != "wal":
-        raise LedgerError("SQLite cannot keep its log there; give a file on a local disk")
+        raise LedgerError("SQLite cannot keep its log there; nothing was sent: give a file on a local disk")
     connection.execute("PRAGMA synchronous = FULL")
 
 
 def compact(connection: sqlite3.Connection) -> None:
-    """Delete what no entry needs any more; at opening, for ends are written ten thousand times as often."""
+    """Delete the deliveries that no entry needs; done at opening, which is far rarer than the end of a job."""
     connection.execute(
-        "DELETE FROM delivery WHERE submission_id NOT IN"
-        " (SELECT submission_id FROM entry"
-        " WHERE submission_id IS NOT NULL AND state IN ('sending', 'accepted', 'in doubt'))"
+        "DELETE FROM delivery WHERE submission_id NOT IN (SELECT submission_id FROM entry"  # noqa: S608 - constants
+        f" WHERE submission_id IS NOT NULL AND state IN {state_list(AWAITS_DELIVERIES)})"
     )
 
 
 def _migrate(connection: sqlite3.Connection) -> None:
-    """Bring the tables up to date; where they are, nothing is written, for the file may lack its log."""
+    """Bring the tables up to date; if they are, nothing is written, because the file may lack its log."""
     connection.execute("BEGIN IMMEDIATE")
-    (version,) = connection.execute("PRAGMA user_version").fetchone()  # somebody may have been quicker
+    (version,) = connection.execute("PRAGMA user_version").fetchone()  # another process may have been quicker
     if version < VERSION:
         for statement in itertools.chain.from_iterable(_MIGRATIONS[version:]):
             connection.execute(statement)
@@ -155,14 +160,14 @@ def _migrate(connection: sqlite3.Connection) -> None:
     connection.execute("COMMIT")
 
 
-def _patiently(connection: sqlite3.Connection, statement: str) -> tuple[Any, ...]:
-    """Return the row of a statement for which SQLite does not wait by itself while another process has the file."""
-    until = time.monotonic() + _BUSY
+def _fetch_when_free(connection: sqlite3.Connection, statement: str) -> tuple[Any, ...]:
+    """Return the row of a statement; wait while the file is locked, which SQLite does not do for these statements."""
+    deadline = time.monotonic() + _BUSY_TIMEOUT
     while True:
         try:
             row: tuple[Any, ...] = connection.execute(statement).fetchone()
         except sqlite3.OperationalError as fault:
-            if "locked" not in str(fault) or time.monotonic() > until:
+            if "locked" not in str(fault) or time.monotonic() > deadline:
                 raise
             time.sleep(_PAUSE)
         else:

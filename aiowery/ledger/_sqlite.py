@@ -1,4 +1,4 @@
-"""A ledger in a file of SQLite's."""
+"""Ledger in an SQLite file."""
 
 from __future__ import annotations
 
@@ -15,28 +15,30 @@ import anyio.to_thread
 
 from aiowery._core.durations import Interval
 from aiowery.errors import LedgerError
-from aiowery.ledger import _queries, _transitions
+from aiowery.ledger import _deliveries, _queries, _transitions
 from aiowery.ledger._files import LedgerFiles
 from aiowery.ledger._liveness import new_owner
-from aiowery.ledger._records import BatchSummary, Duration, Entry, NewEntry, State, WebhookDelivery, require_final
+from aiowery.ledger._records import BatchSummary, Duration, Entry, NewEntry, WebhookDelivery
+from aiowery.ledger._states import State, finished_verb
 from aiowery.ledger._writer import Writer
 
 T = TypeVar("T")
-Move = Callable[[sqlite3.Connection], T]
+Operation = Callable[[sqlite3.Connection], T]
 
-_PAGE: Final = 1000
+_LIMIT: Final = 1000
 
 
 class SqliteLedger:
-    """Keeps entries in a file, durably: what a verb has returned from survives any crash.
+    """A ledger that keeps entries in a file: when a method has returned, its change survives any crash.
 
-    Several processes may open one file. What was left under way by one that has ended is taken over by the next that
-    asks (`take_over`). Beside the file lies a directory of the locks that say which processes are alive.
+    Several processes may open one file. `recover_abandoned` frees the entries of processes that have ended. Locks in a
+    directory beside the file show which processes are alive.
 
-    A file with a second name (a hard link), a copy and a restored backup are refused, for what other processes send is
-    not in them; `accept_copy` makes such a file the ledger from here on. Once the file or what lies beside it has been
-    removed, renamed or replaced, `fence` and `take_over` raise LedgerError; all else is written into the open file.
-    `read_only` opens copies too, and every verb that writes raises LedgerError.
+    A file with a second name (a hard link), a copy and a restored backup are refused, because they lack what other
+    processes send. `accept_copy` makes such a file the ledger from then on. Once the file, its log or its directory of
+    locks is removed, renamed or replaced, `mark_sending` and `recover_abandoned` raise LedgerError; all other changes
+    are written to the open file. With `read_only`, copies are opened too, and every method that writes raises
+    LedgerError.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, accept_copy: bool = False, read_only: bool = False) -> None:
@@ -52,7 +54,7 @@ class SqliteLedger:
         return f"<SqliteLedger {self.path}>"
 
     async def open(self) -> None:
-        """Open the file, or make it; LedgerError when it cannot be a ledger."""
+        """Open the file, or create it. Raises LedgerError if it cannot be a ledger."""
         await anyio.to_thread.run_sync(self._start)
         try:
             await self._do(lambda _: None)
@@ -61,51 +63,53 @@ class SqliteLedger:
             raise
 
     async def aclose(self) -> None:
-        """Finish what waits, and close the file."""
+        """Finish pending writes and close the file."""
         writer, self._writer = self._writer, None
         if writer is not None:
             writer.close()
             await anyio.to_thread.run_sync(writer.finish)
 
     async def recover_abandoned(self) -> int:
-        """Free what dead processes left under way; return how many entries are in doubt for that reason."""
+        """Free the entries of dead processes; return how many entries are in doubt for that reason."""
         writer = self._open_writer
-        found = await self._do(_queries.owners)
-        dead = await anyio.to_thread.run_sync(writer.files.owners.dead, found)
-        inherit = (self._do(partial(_transitions.recover_from, dead=name), whole=True, guarded=True) for name in dead)
-        return sum(await asyncio.gather(*inherit))
+        owners = await self._do(_queries.owners)
+        dead = await anyio.to_thread.run_sync(writer.files.processes.dead, owners)
+        recoveries = (
+            self._do(partial(_transitions.recover_from, dead=name), atomic=True, guarded=True) for name in dead
+        )
+        return sum(await asyncio.gather(*recoveries))
 
     async def add(
-        self, batch: str, items: Sequence[NewEntry], *, claim: bool = False, reuse: bool = False
+        self, batch: str, new_entries: Sequence[NewEntry], *, claim: bool = False, reuse: bool = False
     ) -> list[Entry]:
-        """Return an entry for each item, in order: the one that is there under its key, or a new one."""
+        """Return an entry for each new one, in order: the existing one of its key, or the new one."""
         claimant = self.owner if claim else None
         return await self._do(
-            lambda connection: _transitions.add(connection, batch, items, claimant, reuse=reuse), whole=True
+            lambda connection: _transitions.add(connection, batch, new_entries, claimant, reuse=reuse), atomic=True
         )
 
     async def claim(self, entry_ids: Sequence[int]) -> list[int]:
-        """Take new entries and return those that are ours now; the others were taken, or are not new any more."""
-        whole = len(entry_ids) > 1
-        return await self._do(lambda connection: _transitions.claim(connection, entry_ids, self.owner), whole=whole)
+        """Claim new entries and return the ids of those that were claimed."""
+        atomic = len(entry_ids) > 1
+        return await self._do(lambda connection: _transitions.claim(connection, entry_ids, self.owner), atomic=atomic)
 
     async def unclaim(self, entry_id: int) -> None:
-        """Let go of a claimed entry: nothing was sent."""
+        """Make a claimed entry new again; one without a batch is deleted."""
         await self._do(lambda connection: _transitions.unclaim(connection, entry_id, self.owner))
 
     async def mark_sending(
         self, entry_id: int, submission_id: str, at: float, *, cost: float = 0.0, budget: float | None = None
     ) -> None:
-        """Note that the next thing to happen is the first byte; LedgerError when this entry is not ours to send."""
-        purchase = _transitions.SubmissionStart(submission_id, at, cost, budget)
+        """Record that the first byte is about to be sent."""
+        start = _transitions.SubmissionStart(submission_id, at, cost, budget)
         await self._do(
-            lambda connection: _transitions.mark_sending(connection, entry_id, self.owner, purchase),
-            whole=budget is not None,
+            lambda connection: _transitions.mark_sending(connection, entry_id, self.owner, start),
+            atomic=budget is not None,
             guarded=True,
         )
 
     async def mark_unsent(self, submission_id: str) -> None:
-        """Note that what was about to leave provably did not: the entry is claimed again."""
+        """Record that a submission was provably not sent; its entry is claimed again."""
         await self._do(lambda connection: _transitions.mark_unsent(connection, submission_id))
 
     async def mark_accepted(
@@ -116,7 +120,7 @@ class SqliteLedger:
         provider_batch_id: str | None = None,
         request_id: str | None = None,
     ) -> None:
-        """Keep the ids of an attempt, however late they come."""
+        """Store the task ids of a submission, however late they arrive."""
         await self._do(
             lambda connection: _transitions.mark_accepted(
                 connection, submission_id, task_ids, provider_batch_id, request_id
@@ -124,11 +128,11 @@ class SqliteLedger:
         )
 
     async def mark_refused(self, submission_id: str, reason: str, *, again: bool) -> None:
-        """Note a refusal: the entry has failed, or is claimed again to be sent later."""
+        """Record a refusal: the entry has failed, or with `again` is claimed again to be sent later."""
         await self._do(lambda connection: _transitions.mark_refused(connection, submission_id, reason, again=again))
 
     async def mark_in_doubt(self, submission_id: str, reason: str) -> None:
-        """Note that nobody knows what became of an attempt."""
+        """Record that it is unknown whether a submission was accepted."""
         await self._do(lambda connection: _transitions.mark_in_doubt(connection, submission_id, reason))
 
     async def mark_finished(
@@ -142,54 +146,57 @@ class SqliteLedger:
         seconds: float | None = None,
         duration: Duration | None = None,
     ) -> None:
-        """Keep an accepted entry's end, DONE or FAILED."""
-        end = _transitions.FinishedState(require_final(state), snapshots, credits, reason, seconds, duration)
-        whole = duration is not None
-        await self._do(lambda connection: _transitions.mark_finished(connection, entry_id, end), whole=whole, lazy=True)
+        """Give an accepted entry its final state, DONE or FAILED."""
+        finished_verb(state)
+        end = _transitions.FinishedState(state, snapshots, credits, reason, seconds, duration)
+        atomic = duration is not None
+        await self._do(
+            lambda connection: _transitions.mark_finished(connection, entry_id, end), atomic=atomic, delayable=True
+        )
 
     async def set_files(self, entry_id: int, files: Sequence[str]) -> None:
-        """Keep the names of what was saved."""
+        """Store the names of the saved files."""
         await self._do(lambda connection: _transitions.set_files(connection, entry_id, files))
 
     async def take_ownership(self, entry_id: int) -> bool:
-        """Take an accepted entry that nobody looks after; return whether it is ours now."""
+        """Become the owner of an accepted entry that has none; return True if this ledger owns it now."""
         return await self._do(lambda connection: _transitions.take_ownership(connection, entry_id, self.owner))
 
     async def give_up_ownership(self, entry_id: int) -> None:
-        """Look after an accepted entry of ours no more, so that another process may."""
+        """Stop owning an accepted entry, so that another process may take it."""
         await self._do(lambda connection: _transitions.give_up_ownership(connection, entry_id, self.owner))
 
     async def resolve_accepted(self, entry_id: int, task_ids: Sequence[str]) -> None:
-        """Settle a doubt: these are its tasks."""
+        """Resolve an entry in doubt: it was accepted, with these task ids."""
         await self._do(lambda connection: _transitions.resolve_accepted(connection, entry_id, task_ids))
 
     async def resolve_unsent(self, entry_id: int) -> None:
-        """Settle a doubt: nothing was charged, so it may be sent again."""
-        await self._do(lambda connection: _transitions.resolve_unsent(connection, entry_id), whole=True)
+        """Resolve an entry in doubt: nothing was charged, so it may be sent again."""
+        await self._do(lambda connection: _transitions.resolve_unsent(connection, entry_id), atomic=True)
 
     async def has_submission(self, submission_id: str) -> bool:
-        """Return True if an entry has or had an attempt with this mark."""
-        return await self._do(lambda connection: _queries.has_submission(connection, submission_id))
+        """Return True if an entry has or had this submission."""
+        return await self._do(lambda connection: _deliveries.has_submission(connection, submission_id))
 
-    async def record_delivery(self, submission_id: str, task_id: str, *, ended: bool = True) -> Entry | None:
-        """Return the entry whose attempt has this mark, None if there is none, and keep what was told of it."""
-        told = _transitions.DeliveryRecord(submission_id, task_id, ended, time.time())
-        return await self._do(lambda connection: _transitions.record_delivery(connection, told), whole=True)
+    async def record_delivery(self, submission_id: str, task_id: str, *, finished: bool = True) -> Entry | None:
+        """Store a task that a webhook delivery named; return the entry of its submission, None if there is none."""
+        delivery = _deliveries.DeliveryRecord(submission_id, task_id, finished, time.time())
+        return await self._do(lambda connection: _deliveries.record_delivery(connection, delivery), atomic=True)
 
     async def deliveries(self, *, after: int = 0, submission_id: str | None = None) -> list[WebhookDelivery]:
-        """Return what `delivered` has kept, by id, those after `after`; of one mark, or of all."""
-        return await self._do(lambda connection: _queries.deliveries(connection, after, submission_id))
+        """Return the stored deliveries with an id above `after`, in order; of one submission, or of all."""
+        return await self._do(lambda connection: _deliveries.deliveries(connection, after, submission_id))
 
     async def entries_with_task(self, task_id: str) -> list[int]:
-        """Return the ids of the entries that have this task, be it late."""
-        return await self._do(lambda connection: _queries.entries_with_task(connection, task_id))
+        """Return the ids of the entries that have this task, late tasks included."""
+        return await self._do(lambda connection: _deliveries.entries_with_task(connection, task_id))
 
     async def change_counter(self) -> int:
-        """Return a number that is another one once another process has written."""
+        """Return a number that changes when another process has written."""
         return await self._do(_queries.change_counter)
 
     async def entry(self, entry_id: int) -> Entry | None:
-        """Return one entry."""
+        """Return an entry, None if there is none of this id."""
         return await self._do(lambda connection: _queries.entry(connection, entry_id))
 
     async def entries(
@@ -198,13 +205,13 @@ class SqliteLedger:
         states: Iterable[State] | None = None,
         *,
         after: int = 0,
-        limit: int = _PAGE,
+        limit: int = _LIMIT,
     ) -> list[Entry]:
-        """Return a page of entries by id, those after `after`; of one batch, in some states, or all."""
+        """Return at most `limit` entries with an id above `after`, in order; of one batch, in some states, or all."""
         return await self._do(lambda connection: _queries.entries(connection, batch, states, after, limit))
 
     async def price(self, price_key: str) -> float | None:
-        """Return what the latest entry of this price key that is done was charged; None where none was."""
+        """Return the credits that the latest done entry of this price key was charged; None if they are unknown."""
         return await self._do(lambda connection: _queries.price(connection, price_key))
 
     async def durations(self) -> dict[str, list[Interval]]:
@@ -212,19 +219,19 @@ class SqliteLedger:
         return await self._do(_queries.durations)
 
     async def batches(self) -> list[BatchSummary]:
-        """Return all batches in numbers, oldest first."""
+        """Return the figures of each batch, the oldest first."""
         return await self._do(_queries.batches)
 
     @property
     def _open_writer(self) -> Writer:
         if self._writer is None:
-            raise LedgerError("the ledger is closed; open it again")
+            raise LedgerError("the ledger is closed; nothing was sent or changed: open it first")
         return self._writer
 
     def _do(
-        self, move: Move[T], *, whole: bool = False, lazy: bool = False, guarded: bool = False
+        self, operation: Operation[T], *, atomic: bool = False, delayable: bool = False, guarded: bool = False
     ) -> asyncio.Future[T]:
-        return self._open_writer.do(move, whole=whole, lazy=lazy, guarded=guarded)
+        return self._open_writer.do(operation, atomic=atomic, delayable=delayable, guarded=guarded)
 
     def _start(self) -> None:
         files = LedgerFiles(self.path, self.owner, accept_copy=self._accept_copy, read_only=self._read_only)

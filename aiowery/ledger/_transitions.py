@@ -1,13 +1,8 @@
-"""The state machine, in SQL: each move is one statement that names the state it starts from.
+"""Transitions in SQL: each is one statement, composed from the table in `_states`.
 
-    NEW -> CLAIMED -> SENDING -> ACCEPTED -> DONE | FAILED
-              |          |-> FAILED (refused), or CLAIMED again
-              |          '-> IN_DOUBT -> ACCEPTED (adopted, or told late) | NEW (released)
-              '-> NEW (given up, or its owner died: nothing was sent)
-
-A move whose statement meets no row has come too late, or is out of place. Whatever follows `mark_sending` goes by
-`submission_id`, not by state alone: a process that was frozen may wake with the real ids after others have declared a
-doubt.
+A statement that changes no row came too late or is out of place. After `mark_sending`, entries are found by
+`submission_id` as well as by state: a process that was frozen may wake with task ids when another process has already
+put its entry in doubt.
 """
 
 from __future__ import annotations
@@ -19,44 +14,99 @@ from typing import Any, Final
 import attrs
 
 from aiowery._core.durations import REMEMBERED
-from aiowery.errors import LedgerError
-from aiowery.ledger._records import (
-    MOST_DELIVERIES,
-    NO_BATCH,
-    Duration,
-    Entry,
-    NewEntry,
-    State,
-    check_budget,
-    with_late_tasks,
-    wrong_base_url,
+from aiowery.ledger._deliveries import record_late_tasks
+from aiowery.ledger._records import NO_BATCH, Duration, Entry, NewEntry, check_budget, wrong_base_url
+from aiowery.ledger._rows import (
+    COLUMNS,
+    DURATION_LENGTH,
+    Connection,
+    encode_duration,
+    entry_of,
+    state_list,
+    storable,
+    to_json,
 )
-from aiowery.ledger._rows import COLUMNS, LINE, Connection, encode_duration, entry_of, storable, text_of
+from aiowery.ledger._states import FINAL, NOT_REUSABLE, TRANSITIONS, State, Verb, finished_verb, misplaced
 
-_KEY: Final = 2
-_WHILE: Final = 1.0
-_OPEN: Final = frozenset({State.SENDING, State.IN_DOUBT})
+_KEY_COLUMN: Final = 2
+
+
+def _literal(value: str | float | None) -> str:
+    if value is None:
+        return "NULL"
+    return f"'{value}'" if isinstance(value, str) else f"{value:g}"
+
+
+def _update(verb: Verb, *assignments: str, where: str) -> str:
+    """Return the statement of a transition; `assignments` set what the table does not determine."""
+    transition = TRANSITIONS[verb]
+    resets = (f"{column} = {_literal(value)}" for column, value in transition.resets.items())
+    changes = ", ".join([f"state = '{transition.end}'", *resets, *assignments])
+    return f"UPDATE entry SET {changes} WHERE {where} AND state IN {state_list(transition.start)}"  # noqa: S608 - constants
+
+
+_EQUAL: Final = (
+    f"SELECT {COLUMNS} FROM entry WHERE request_hash = ? AND base_url = ? AND state NOT IN {state_list(NOT_REUSABLE)}"  # noqa: S608 - constants
+    f" ORDER BY state = '{State.DONE}' DESC, batch = ? AND key = ? DESC, id LIMIT 1"
+)
+_CLAIM: Final = _update(Verb.CLAIM, "owner = ?", where="id = ?")
+_UNCLAIM: Final = _update(Verb.UNCLAIM, where="id = ? AND owner = ?")
+_DELETE_CLAIMED: Final = (
+    f"DELETE FROM entry WHERE owner = ? AND batch = '{NO_BATCH}'"  # noqa: S608 - constants
+    f" AND state IN {state_list(TRANSITIONS[Verb.UNCLAIM].start)}"
+)
+_DELETE_CLAIMED_ENTRY: Final = f"{_DELETE_CLAIMED} AND id = ?"
+_MARK_SENDING: Final = _update(
+    Verb.MARK_SENDING,
+    "submission_id = ?, sent_at = ?, cost = ?, attempts = attempts + 1",
+    where="id = ? AND owner = ?",
+)
+_MARK_UNSENT: Final = _update(Verb.MARK_UNSENT, where="submission_id = ?")
+_MARK_ACCEPTED: Final = _update(
+    Verb.MARK_ACCEPTED, "task_ids = ?, provider_batch_id = ?, request_id = ?", where="submission_id = ?"
+)
+_MARK_REFUSED: Final = _update(Verb.MARK_REFUSED, "reason = ?", where="submission_id = ?")
+_MARK_BUSY: Final = _update(Verb.MARK_BUSY, "reason = ?", where="submission_id = ?")
+_MARK_IN_DOUBT: Final = _update(Verb.MARK_IN_DOUBT, "reason = ?", where="submission_id = ?")
+_MARK_FINISHED: Final = {
+    state: _update(
+        finished_verb(state),
+        "snapshots = ?, credits = ?, cost = coalesce(?, cost), reason = ?, seconds = ?",
+        where="id = ?",
+    )
+    for state in FINAL
+}
+_TAKE_OWNERSHIP: Final = _update(Verb.TAKE_OWNERSHIP, "owner = ?", where="id = ? AND (owner IS NULL OR owner = ?)")
+_GIVE_UP_OWNERSHIP: Final = _update(Verb.GIVE_UP_OWNERSHIP, where="id = ? AND owner = ?")
+_RESOLVE_ACCEPTED: Final = _update(Verb.RESOLVE_ACCEPTED, "task_ids = ?", where="id = ?")
+_RESOLVE_UNSENT: Final = _update(Verb.RESOLVE_UNSENT, where="id = ?")
+_KEEP_RELEASED: Final = (
+    "INSERT OR IGNORE INTO released_submission SELECT submission_id, id FROM entry WHERE id = ?"  # noqa: S608 - constants
+    f" AND submission_id IS NOT NULL AND state IN {state_list(TRANSITIONS[Verb.RESOLVE_UNSENT].start)}"
+)
+_RECOVER: Final = tuple(_update(verb, where="owner = ?") for verb in (Verb.UNCLAIM, Verb.GIVE_UP_OWNERSHIP))
+_RECOVER_SENDING: Final = _update(Verb.MARK_IN_DOUBT, "reason = ?", where="owner = ?")
 
 
 def add(
-    connection: Connection, batch: str, items: Sequence[NewEntry], claimant: str | None, *, reuse: bool
+    connection: Connection, batch: str, new_entries: Sequence[NewEntry], claimant: str | None, *, reuse: bool
 ) -> list[Entry]:
-    """Return an entry for each item: the one that is there under its key, or a new one, claimed if need be.
+    """Return an entry for each new one: the existing one of its key, or the new one, claimed if there is a claimant.
 
-    With `reuse`, one of the same request_hash that is done or may yet be goes before.
+    With `reuse`, an entry of the same request_hash is preferred if it is done or may still become so.
     """
-    _check_host(connection, batch, items)
+    _check_base_url(connection, batch, new_entries)
     state = State.NEW if claimant is None else State.CLAIMED
     if not reuse:
-        _insert(connection, [_new_row(batch, item, state, claimant) for item in items])
-        found = _by_key(connection, batch, [item.key for item in items])
-        return [entry_of(found[item.key]) for item in items]
+        _insert(connection, [_new_row(batch, new_entry, state, claimant) for new_entry in new_entries])
+        found = _by_key(connection, batch, [new_entry.key for new_entry in new_entries])
+        return [entry_of(found[new_entry.key]) for new_entry in new_entries]
     entries = []
-    for item in items:  # one by one: an item may be like one before it
-        row = _equal_entry(connection, batch, item)
+    for new_entry in new_entries:  # one at a time: a request may be equal to an earlier one
+        row = connection.execute(_EQUAL, (new_entry.request_hash, new_entry.base_url, batch, new_entry.key)).fetchone()
         if row is None:
-            _insert(connection, [_new_row(batch, item, state, claimant)])
-            row = _by_key(connection, batch, [item.key])[item.key]
+            _insert(connection, [_new_row(batch, new_entry, state, claimant)])
+            row = _by_key(connection, batch, [new_entry.key])[new_entry.key]
         entries.append(entry_of(row))
     return entries
 
@@ -69,53 +119,37 @@ def _insert(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
     )
 
 
-def _new_row(batch: str, item: NewEntry, state: State, claimant: str | None) -> tuple[Any, ...]:
-    request = text_of(item.request)
-    return (batch, item.key, item.index, request, item.base_url, item.request_hash, item.price_key, state, claimant)
+def _new_row(batch: str, new: NewEntry, state: State, claimant: str | None) -> tuple[Any, ...]:
+    request = to_json(new.request)
+    return (batch, new.key, new.index, request, new.base_url, new.request_hash, new.price_key, state, claimant)
 
 
 def _by_key(connection: Connection, batch: str, keys: Sequence[str]) -> dict[str, Sequence[Any]]:
-    marks = ", ".join("?" * len(keys))
-    rows = connection.execute(f"SELECT {COLUMNS} FROM entry WHERE batch = ? AND key IN ({marks})", (batch, *keys))  # noqa: S608 - marks only
-    return {row[_KEY]: row for row in rows}
+    placeholders = ", ".join("?" * len(keys))
+    statement = f"SELECT {COLUMNS} FROM entry WHERE batch = ? AND key IN ({placeholders})"  # noqa: S608 - placeholders
+    return {row[_KEY_COLUMN]: row for row in connection.execute(statement, (batch, *keys))}
 
 
-def _check_host(connection: Connection, batch: str, items: Sequence[NewEntry]) -> None:
+def _check_base_url(connection: Connection, batch: str, new_entries: Sequence[NewEntry]) -> None:
     row = connection.execute("SELECT base_url FROM entry WHERE batch = ? LIMIT 1", (batch,)).fetchone()
-    if row is not None and batch != NO_BATCH and items and items[0].base_url != row[0]:
-        raise wrong_base_url(batch, items[0], row[0])
-
-
-def _equal_entry(connection: Connection, batch: str, item: NewEntry) -> Sequence[Any] | None:
-    """Return an entry of the same request_hash: the item's own before others, those that are done before others."""
-    row: Sequence[Any] | None = connection.execute(
-        f"SELECT {COLUMNS} FROM entry WHERE request_hash = ? AND base_url = ?"  # noqa: S608 - a constant
-        " AND state NOT IN ('failed', 'in doubt') ORDER BY state = 'done' DESC, batch = ? AND key = ? DESC, id LIMIT 1",
-        (item.request_hash, item.base_url, batch, item.key),
-    ).fetchone()
-    return row
+    if row is not None and batch != NO_BATCH and new_entries and new_entries[0].base_url != row[0]:
+        raise wrong_base_url(batch, new_entries[0], row[0])
 
 
 def claim(connection: Connection, entry_ids: Sequence[int], owner: str) -> list[int]:
-    """Take new entries and return those that are ours now."""
-    statement = "UPDATE entry SET state = 'claimed', owner = ? WHERE id = ? AND state = 'new'"
-    return [entry_id for entry_id in entry_ids if connection.execute(statement, (owner, entry_id)).rowcount]
+    """Claim new entries and return the ids of those that were claimed."""
+    return [entry_id for entry_id in entry_ids if connection.execute(_CLAIM, (owner, entry_id)).rowcount]
 
 
 def unclaim(connection: Connection, entry_id: int, owner: str) -> None:
-    """Let go of a claimed entry: nothing was sent. One of no batch is forgotten."""
-    connection.execute(
-        "DELETE FROM entry WHERE id = ? AND owner = ? AND state = 'claimed' AND batch = ''", (entry_id, owner)
-    )
-    connection.execute(
-        "UPDATE entry SET state = 'new', owner = NULL WHERE id = ? AND owner = ? AND state = 'claimed'",
-        (entry_id, owner),
-    )
+    """Make a claimed entry new again; one without a batch is deleted."""
+    connection.execute(_DELETE_CLAIMED_ENTRY, (owner, entry_id))
+    connection.execute(_UNCLAIM, (entry_id, owner))
 
 
 @attrs.frozen
 class SubmissionStart:
-    """What is about to be sent: under which mark, when, for how much, of which budget."""
+    """A submission that is about to be sent."""
 
     submission_id: str
     sent_at: float
@@ -123,33 +157,24 @@ class SubmissionStart:
     budget: float | None = None
 
 
-def mark_sending(connection: Connection, entry_id: int, owner: str, purchase: SubmissionStart) -> None:
-    """Note that the next thing to happen is the first byte.
+def mark_sending(connection: Connection, entry_id: int, owner: str, start: SubmissionStart) -> None:
+    """Record that the first byte is about to be sent.
 
-    LedgerError when this entry is not ours to send, BudgetExceeded when its batch may not pay for it.
+    Raises LedgerError if the owner has not claimed the entry, and BudgetExceeded if its batch would exceed the budget.
     """
-    if purchase.budget is not None:
+    if start.budget is not None:
         (used,) = connection.execute(
             "SELECT total(used) FROM batch_spend WHERE batch = (SELECT batch FROM entry WHERE id = ?)", (entry_id,)
         ).fetchone()
-        if refusal := check_budget(used, purchase.cost, purchase.budget):
+        if refusal := check_budget(used, start.cost, start.budget):
             raise refusal
-    changed = connection.execute(
-        "UPDATE entry SET state = 'sending', submission_id = ?, sent_at = ?, cost = ?, attempts = attempts + 1"
-        " WHERE id = ? AND owner = ? AND state = 'claimed'",
-        (purchase.submission_id, purchase.sent_at, purchase.cost, entry_id, owner),
-    ).rowcount
-    if not changed:
-        raise LedgerError(f"entry {entry_id} is no longer ours to send; nothing was sent")
+    values = (start.submission_id, start.sent_at, start.cost, entry_id, owner)
+    _require_change(connection, Verb.MARK_SENDING, entry_id, _MARK_SENDING, values)
 
 
 def mark_unsent(connection: Connection, submission_id: str) -> None:
-    """Note that what was about to leave provably did not: the entry is claimed again."""
-    connection.execute(
-        "UPDATE entry SET state = 'claimed', submission_id = NULL, sent_at = NULL, cost = 0"
-        " WHERE submission_id = ? AND state = 'sending'",
-        (submission_id,),
-    )
+    """Record that a submission was provably not sent; its entry is claimed again."""
+    connection.execute(_MARK_UNSENT, (submission_id,))
 
 
 def mark_accepted(
@@ -159,90 +184,25 @@ def mark_accepted(
     provider_batch_id: str | None,
     request_id: str | None,
 ) -> None:
-    """Keep the ids, however late they come; those of an attempt that was released meanwhile are late."""
-    changed = connection.execute(
-        "UPDATE entry SET state = 'accepted', task_ids = ?, provider_batch_id = ?, request_id = ?, reason = ''"
-        " WHERE submission_id = ? AND state IN ('sending', 'in doubt')",
-        (text_of(list(task_ids)), storable(provider_batch_id), storable(request_id), submission_id),
-    ).rowcount
-    if not changed:
-        _record_late_tasks(connection, submission_id, task_ids)
-
-
-def _record_late_tasks(connection: Connection, submission_id: str, task_ids: Sequence[str]) -> Entry | None:
-    """Note what became of an attempt after it was released, and return its entry."""
-    row = connection.execute(
-        f"SELECT {COLUMNS} FROM entry WHERE id = (SELECT entry_id FROM released_submission WHERE submission_id = ?)",  # noqa: S608 - a constant
-        (submission_id,),
-    ).fetchone()
-    if row is None:
-        return None
-    found = entry_of(row)
-    connection.execute(
-        "UPDATE entry SET late_task_ids = ? WHERE id = ?", (text_of(with_late_tasks(found, task_ids)), found.id)
-    )
-    return found
-
-
-@attrs.frozen
-class DeliveryRecord:
-    """A task of which the provider has told under a mark, whether as ended, and when."""
-
-    submission_id: str
-    task_id: str
-    ended: bool
-    at: float
-
-
-def record_delivery(connection: Connection, told: DeliveryRecord) -> Entry | None:
-    """Return the entry whose attempt has this mark, and keep what was told of it."""
-    row = connection.execute(f"SELECT {COLUMNS} FROM entry WHERE submission_id = ?", (told.submission_id,)).fetchone()  # noqa: S608 - a constant
-    if row is None:
-        return _record_late_tasks(connection, told.submission_id, (told.task_id,))
-    found = entry_of(row)
-    if found.task_ids and told.task_id not in found.task_ids:
-        return None
-    if found.state in _OPEN or (found.state is State.ACCEPTED and told.ended):
-        _store_delivery(connection, told)
-    return found
-
-
-def _store_delivery(connection: Connection, told: DeliveryRecord) -> None:
-    """Keep a delivery, as news if it is the first, tells more, or comes a while after the one before."""
-    task_id = storable(told.task_id)
-    connection.execute(
-        "DELETE FROM delivery WHERE submission_id = ? AND task_id = ? AND (finished < ? OR abs(at - ?) > ?)",
-        (told.submission_id, task_id, told.ended, told.at, _WHILE),
-    )
-    connection.execute(
-        "INSERT OR IGNORE INTO delivery (submission_id, task_id, finished, at) SELECT ?, ?, ?, ?"
-        " WHERE (SELECT count(*) FROM delivery WHERE submission_id = ?) < ?",
-        (told.submission_id, task_id, told.ended, told.at, told.submission_id, MOST_DELIVERIES),
-    )
+    """Store the task ids, however late they arrive; those of a released submission are stored as late."""
+    values = (to_json(list(task_ids)), storable(provider_batch_id), storable(request_id), submission_id)
+    if not connection.execute(_MARK_ACCEPTED, values).rowcount:
+        record_late_tasks(connection, submission_id, task_ids)
 
 
 def mark_refused(connection: Connection, submission_id: str, reason: str, *, again: bool) -> None:
-    """Note a refusal: the entry has failed, or is claimed again to be sent later."""
-    state = State.CLAIMED if again else State.FAILED
-    connection.execute(
-        "UPDATE entry SET state = ?, reason = ?, cost = 0,"
-        " submission_id = CASE WHEN ? THEN NULL ELSE submission_id END,"
-        " owner = CASE WHEN ? THEN owner END WHERE submission_id = ? AND state = 'sending'",
-        (state, storable(reason), again, again, submission_id),
-    )
+    """Record a refusal: the entry has failed, or with `again` is claimed again to be sent later."""
+    connection.execute(_MARK_BUSY if again else _MARK_REFUSED, (storable(reason), submission_id))
 
 
 def mark_in_doubt(connection: Connection, submission_id: str, reason: str) -> None:
-    """Note that nobody knows what became of an attempt."""
-    connection.execute(
-        "UPDATE entry SET state = 'in doubt', owner = NULL, reason = ? WHERE submission_id = ? AND state = 'sending'",
-        (storable(reason), submission_id),
-    )
+    """Record that it is unknown whether a submission was accepted."""
+    connection.execute(_MARK_IN_DOUBT, (storable(reason), submission_id))
 
 
 @attrs.frozen
 class FinishedState:
-    """How an entry ended."""
+    """Final state of an entry, and the facts that are stored with it."""
 
     state: State
     snapshots: Sequence[Mapping[str, Any]] = ()
@@ -253,94 +213,61 @@ class FinishedState:
 
 
 def mark_finished(connection: Connection, entry_id: int, end: FinishedState) -> None:
-    """Keep an accepted entry's end, and how long its job took."""
+    """Give an accepted entry its final state, and store the duration of its job."""
     if end.duration is not None:
         _store_duration(connection, end.duration)
-    connection.execute(
-        "UPDATE entry SET state = ?, snapshots = ?, credits = ?, cost = coalesce(?, cost), reason = ?, seconds = ?,"
-        " owner = NULL WHERE id = ? AND state = 'accepted'",
-        (
-            end.state,
-            text_of(list(end.snapshots)),
-            end.credits,
-            end.credits,
-            storable(end.reason),
-            end.seconds,
-            entry_id,
-        ),
-    )
+    snapshots = to_json(list(end.snapshots))
+    values = (snapshots, end.credits, end.credits, storable(end.reason), end.seconds, entry_id)
+    connection.execute(_MARK_FINISHED[end.state], values)
 
 
 def _store_duration(connection: Connection, duration: Duration) -> None:
-    """Keep a duration behind those of its kind."""
+    """Append a duration to those of its kind, of which the latest are kept."""
     connection.execute(
         "INSERT INTO duration (kind, seen, at) VALUES (?, ?, ?)"
         " ON CONFLICT (kind) DO UPDATE SET seen = substr(seen || excluded.seen, ?), at = excluded.at",
-        (duration.kind, encode_duration(duration), time.time(), -REMEMBERED * LINE),
+        (duration.kind, encode_duration(duration), time.time(), -REMEMBERED * DURATION_LENGTH),
     )
 
 
 def set_files(connection: Connection, entry_id: int, files: Sequence[str]) -> None:
-    """Keep the names of what was saved."""
-    connection.execute("UPDATE entry SET files = ? WHERE id = ?", (text_of(list(files)), entry_id))
+    """Store the names of the saved files."""
+    connection.execute("UPDATE entry SET files = ? WHERE id = ?", (to_json(list(files)), entry_id))
 
 
 def resolve_accepted(connection: Connection, entry_id: int, task_ids: Sequence[str]) -> None:
-    """Settle a doubt: these are its tasks. LedgerError for an entry that is in none."""
-    changed = connection.execute(
-        "UPDATE entry SET state = 'accepted', task_ids = ?, reason = '' WHERE id = ? AND state = 'in doubt'",
-        (text_of(list(task_ids)), entry_id),
-    ).rowcount
-    _require_in_doubt(changed, entry_id)
+    """Resolve an entry in doubt: it was accepted, with these task ids. Raises LedgerError for any other entry."""
+    values = (to_json(list(task_ids)), entry_id)
+    _require_change(connection, Verb.RESOLVE_ACCEPTED, entry_id, _RESOLVE_ACCEPTED, values)
 
 
 def resolve_unsent(connection: Connection, entry_id: int) -> None:
-    """Settle a doubt: nothing was charged, so it may be sent again. LedgerError for an entry that is in none."""
-    connection.execute(
-        "INSERT OR IGNORE INTO released_submission SELECT submission_id, id FROM entry"
-        " WHERE id = ? AND state = 'in doubt' AND submission_id IS NOT NULL",
-        (entry_id,),
-    )
-    changed = connection.execute(
-        "UPDATE entry SET state = 'new', submission_id = NULL, cost = 0, reason = ''"
-        " WHERE id = ? AND state = 'in doubt'",
-        (entry_id,),
-    ).rowcount
-    _require_in_doubt(changed, entry_id)
+    """Resolve an entry in doubt: nothing was charged. Raises LedgerError for any other entry."""
+    connection.execute(_KEEP_RELEASED, (entry_id,))
+    _require_change(connection, Verb.RESOLVE_UNSENT, entry_id, _RESOLVE_UNSENT, (entry_id,))
 
 
 def recover_from(connection: Connection, dead: str) -> int:
-    """Free what a dead owner left; return how many of its entries are in doubt now.
+    """Free the entries of a dead owner; return how many of them are in doubt now.
 
-    Claimed ones were not sent; accepted ones are for whoever asks for them first; of those being sent nobody knows.
+    Claimed entries were not sent. Accepted ones may be taken by any process. Of those being sent the end is unknown.
     """
-    connection.execute("DELETE FROM entry WHERE owner = ? AND state = 'claimed' AND batch = ''", (dead,))
-    connection.execute("UPDATE entry SET state = 'new', owner = NULL WHERE owner = ? AND state = 'claimed'", (dead,))
-    connection.execute("UPDATE entry SET owner = NULL WHERE owner = ? AND state = 'accepted'", (dead,))
-    return connection.execute(
-        "UPDATE entry SET state = 'in doubt', owner = NULL, reason = 'its process ended while it was being sent'"
-        " WHERE owner = ? AND state = 'sending'",
-        (dead,),
-    ).rowcount
+    connection.execute(_DELETE_CLAIMED, (dead,))
+    for statement in _RECOVER:
+        connection.execute(statement, (dead,))
+    return connection.execute(_RECOVER_SENDING, ("its process ended while it was being sent", dead)).rowcount
 
 
 def take_ownership(connection: Connection, entry_id: int, owner: str) -> bool:
-    """Take an accepted entry that nobody looks after; return whether it is ours now."""
-    return bool(
-        connection.execute(
-            "UPDATE entry SET owner = ? WHERE id = ? AND state = 'accepted' AND (owner IS NULL OR owner = ?)",
-            (owner, entry_id, owner),
-        ).rowcount
-    )
+    """Become the owner of an accepted entry that has no other owner; return True if that is so now."""
+    return bool(connection.execute(_TAKE_OWNERSHIP, (owner, entry_id, owner)).rowcount)
 
 
 def give_up_ownership(connection: Connection, entry_id: int, owner: str) -> None:
-    """Look after an accepted entry of ours no more."""
-    connection.execute(
-        "UPDATE entry SET owner = NULL WHERE id = ? AND state = 'accepted' AND owner = ?", (entry_id, owner)
-    )
+    """Stop owning an accepted entry."""
+    connection.execute(_GIVE_UP_OWNERSHIP, (entry_id, owner))
 
 
-def _require_in_doubt(changed: int, entry_id: int) -> None:
-    if not changed:
-        raise LedgerError(f"entry {entry_id} is not in doubt; aiowery doubts list shows those that are")
+def _require_change(connection: Connection, verb: Verb, entry_id: int, statement: str, values: tuple[Any, ...]) -> None:
+    if not connection.execute(statement, values).rowcount:
+        raise misplaced(verb, entry_id)

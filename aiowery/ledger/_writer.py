@@ -1,6 +1,6 @@
-"""One thread that writes: whatever waits becomes one transaction, made durable by one write to the disk.
+"""Thread that writes to a ledger file: all pending writes become one transaction, and one write to the disk.
 
-Moves that are ordered in one turn of an event loop are handed over together, at its end.
+Writes that are requested in one event-loop iteration are handed over together, at its end.
 """
 
 from __future__ import annotations
@@ -20,26 +20,28 @@ from aiowery.ledger._files import LedgerFiles
 
 T = TypeVar("T")
 
-_MOST: Final = 5000
-_LAZY: Final = 0.05
-_COMPANY: Final = 50
+_MAX_GROUP: Final = 5000
+_MAX_DELAY: Final = 0.05
+"""Seconds that a delayable write waits for others."""
+_ENOUGH: Final = 50
+"""Number of pending writes at which a group no longer waits."""
 
 
 @attrs.define(eq=False)
 class PendingWrite:
-    """A move that somebody waits for, and its end."""
+    """An operation that waits to be executed, and its result."""
 
-    move: Callable[[sqlite3.Connection], Any]
-    whole: bool
-    lazy: bool
-    guarded: bool
+    operation: Callable[[sqlite3.Connection], Any]
+    is_atomic: bool
+    is_delayable: bool
+    is_guarded: bool
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Any]
     result: Any = None
     error: BaseException | None = None
 
     def resolve(self) -> None:
-        """Tell who waits, unless he has left."""
+        """Set the result of the future, unless its caller was cancelled."""
         if self.future.done():
             return
         if self.error is None:
@@ -49,169 +51,170 @@ class PendingWrite:
 
 
 class Writer:
-    """Runs moves on a connection of its own, which its thread opens and closes; from any number of event loops.
+    """A thread that executes operations on a connection of its own, for any number of event loops.
 
-    A group is durable as a whole, or each of its moves gets LedgerError. A move that raises one of our errors by itself
-    has changed nothing, and costs the others nothing.
+    A group of operations is durable as a whole, or each of them gets LedgerError. If an operation raises an
+    AioweryError itself, it has changed nothing, and the rest of the group is unaffected.
     """
 
     def __init__(self, files: LedgerFiles) -> None:
         self.files: LedgerFiles = files
-        self._ordered: dict[asyncio.AbstractEventLoop, list[PendingWrite]] = {}
-        self._orders: queue.SimpleQueue[list[PendingWrite] | None] = queue.SimpleQueue()
+        self._requested: dict[asyncio.AbstractEventLoop, list[PendingWrite]] = {}
+        self._queue: queue.SimpleQueue[list[PendingWrite] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._main, name="aiowery-ledger", daemon=True)
         self._closed = False
 
     def start(self) -> None:
-        """Begin to work."""
+        """Start the thread."""
         self._thread.start()
 
     def do(
-        self, move: Callable[[sqlite3.Connection], T], *, whole: bool, lazy: bool, guarded: bool
+        self, operation: Callable[[sqlite3.Connection], T], *, atomic: bool, delayable: bool, guarded: bool
     ) -> asyncio.Future[T]:
-        """Return the future of what the move returns, done once it is durable. Who is cancelled does not undo it.
+        """Return the future of the operation's result, which is set once the result is durable.
 
-        A move is `whole` when its statements hold together or not at all, and `lazy` when it may wait a moment for
-        others, whose write to the disk serves it too. A `guarded` one is not made, but gets LedgerError, once a path no
-        longer leads to the file that is open; the others are, for what they tell is true and must not be lost.
+        A cancelled caller does not undo its operation. An operation is `atomic` if it needs a transaction, because its
+        statements belong together. It is `delayable` if it may wait a moment to share another operation's write to the
+        disk. If it is `guarded`, it is not executed, and gets LedgerError, once a path no longer leads to the open
+        file. All other operations are executed even then: they store facts that must not be lost.
         """
         if self._closed:
-            raise LedgerError("the ledger is closed; open it again")
+            raise LedgerError("the ledger is closed; nothing was sent or changed: open it first")
         loop = asyncio.get_running_loop()
-        order = PendingWrite(move, whole, lazy, guarded, loop, loop.create_future())
-        ordered = self._ordered.get(loop)
-        if ordered is None:
-            self._ordered[loop] = [order]
+        write = PendingWrite(operation, atomic, delayable, guarded, loop, loop.create_future())
+        requested = self._requested.get(loop)
+        if requested is None:
+            self._requested[loop] = [write]
             loop.call_soon(self._hand_over, loop)
         else:
-            ordered.append(order)
-        return order.future
+            requested.append(write)
+        return write.future
 
     def close(self) -> None:
-        """Take no more orders."""
+        """Accept no more operations."""
         self._closed = True
-        for loop in tuple(self._ordered):
+        for loop in tuple(self._requested):
             self._hand_over(loop)
-        self._orders.put(None)
+        self._queue.put(None)
 
     def finish(self) -> None:
-        """Wait for the end of what was ordered before closing. Blocks."""
+        """Wait until the operations that were requested before closing are done. Blocks."""
         self._thread.join()
 
     def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
-        ordered = self._ordered.pop(loop, None)
-        if ordered is not None:
-            self._orders.put(ordered)
+        requested = self._requested.pop(loop, None)
+        if requested is not None:
+            self._queue.put(requested)
 
     def _main(self) -> None:
         try:
             connection = self.files.connect()
         except (sqlite3.Error, OSError, LedgerError) as fault:
-            self._refuse_all(fault if isinstance(fault, LedgerError) else self.files.explain(fault))
+            self._reject_all(fault if isinstance(fault, LedgerError) else self.files.explain(fault))
             return
         try:
-            while self._work(connection):
+            while self._execute_pending(connection):
                 pass
         finally:
             self.files.disconnect(connection)
 
-    def _work(self, connection: sqlite3.Connection) -> bool:
-        """Do all that waits as one group; return whether there may be more."""
-        orders, more = self._waiting()
-        if orders:
-            self._write(connection, self._allowed(orders))
-            _settle(orders)
+    def _execute_pending(self, connection: sqlite3.Connection) -> bool:
+        """Execute the pending writes as one group; return True if there may be more."""
+        writes, more = self._next_group()
+        if writes:
+            self._execute(connection, self._permitted(writes))
+            _resolve(writes)
         return more
 
-    def _allowed(self, orders: list[PendingWrite]) -> list[PendingWrite]:
-        """Return the orders that may be carried out; the others get why not."""
-        if not any(order.guarded for order in orders):
-            return orders
+    def _permitted(self, writes: list[PendingWrite]) -> list[PendingWrite]:
+        """Return the writes that may be executed; the rest get the error."""
+        if not any(write.is_guarded for write in writes):
+            return writes
         try:
             self.files.check()
         except LedgerError as refusal:
-            for order in orders:
-                order.error = refusal if order.guarded else None
-        return [order for order in orders if order.error is None]
+            for write in writes:
+                write.error = refusal if write.is_guarded else None
+        return [write for write in writes if write.error is None]
 
-    def _write(self, connection: sqlite3.Connection, orders: list[PendingWrite]) -> None:
-        """Make the moves as one group; where one of them cannot be told to SQLite, each by itself."""
-        if not orders:
+    def _execute(self, connection: sqlite3.Connection, writes: list[PendingWrite]) -> None:
+        """Execute the writes as one group, or one by one if SQLite does not accept the values of one of them."""
+        if not writes:
             return
         try:
-            _group(connection, orders)
-        except Exception as fault:  # noqa: BLE001 - whatever it is, those who wait must hear of it
-            _abandon(connection)
-            if len(orders) > 1 and not isinstance(fault, (sqlite3.Error, OSError)):
-                for order in orders:
-                    self._write(connection, [order])
+            _execute_group(connection, writes)
+        except Exception as fault:  # noqa: BLE001 - every caller must get its result, whatever the error is
+            _roll_back(connection)
+            if len(writes) > 1 and not isinstance(fault, (sqlite3.Error, OSError)):
+                for write in writes:
+                    self._execute(connection, [write])
                 return
-            for order in orders:
-                order.error = self.files.explain(fault)
+            for write in writes:
+                write.error = self.files.explain(fault)
 
-    def _waiting(self) -> tuple[list[PendingWrite], bool]:
-        """Return the orders of the next group, and whether there may be more after it."""
-        orders: list[PendingWrite] = []
-        more = self._orders.get()
-        until = time.monotonic() + _LAZY
+    def _next_group(self) -> tuple[list[PendingWrite], bool]:
+        """Return the writes of the next group, and True if there may be more after it."""
+        writes: list[PendingWrite] = []
+        more = self._queue.get()
+        deadline = time.monotonic() + _MAX_DELAY
         while more is not None:
-            orders += more
-            if len(orders) >= _COMPANY or not all(order.lazy for order in more):
-                until = 0.0
-            if len(orders) >= _MOST:
+            writes += more
+            if len(writes) >= _ENOUGH or not all(write.is_delayable for write in more):
+                deadline = 0.0
+            if len(writes) >= _MAX_GROUP:
                 break
             try:
-                more = self._next(until)
+                more = self._get_until(deadline)
             except queue.Empty:
                 break
-        return orders, more is not None
+        return writes, more is not None
 
-    def _next(self, until: float) -> list[PendingWrite] | None:
-        """Return the next orders if they come until then."""
-        patience = until - time.monotonic()
-        return self._orders.get(timeout=patience) if patience > 0 else self._orders.get_nowait()
+    def _get_until(self, deadline: float) -> list[PendingWrite] | None:
+        """Return the next writes. Raises queue.Empty if there are none before the deadline."""
+        timeout = deadline - time.monotonic()
+        return self._queue.get(timeout=timeout) if timeout > 0 else self._queue.get_nowait()
 
-    def _refuse_all(self, error: LedgerError) -> None:
-        """Tell everybody that there is no ledger, until we are told to end."""
-        while (orders := self._orders.get()) is not None:
-            for order in orders:
-                order.error = error
-            _settle(orders)
+    def _reject_all(self, error: LedgerError) -> None:
+        """Give all writes this error until the writer is closed."""
+        while (writes := self._queue.get()) is not None:
+            for write in writes:
+                write.error = error
+            _resolve(writes)
 
 
-def _group(connection: sqlite3.Connection, orders: list[PendingWrite]) -> None:
-    """Make the moves in one transaction; a single one of single statements is one by itself."""
-    alone = len(orders) == 1 and not orders[0].whole
+def _execute_group(connection: sqlite3.Connection, writes: list[PendingWrite]) -> None:
+    """Execute the writes in one transaction; a single statement is a transaction by itself."""
+    alone = len(writes) == 1 and not writes[0].is_atomic
     if not alone:
         connection.execute("BEGIN IMMEDIATE")
-    for order in orders:
-        order.error = None
+    for write in writes:
+        write.error = None
         try:
-            order.result = order.move(connection)
+            write.result = write.operation(connection)
         except AioweryError as error:
-            order.error = error
+            write.error = error
     if not alone:
         connection.execute("COMMIT")
 
 
-def _abandon(connection: sqlite3.Connection) -> None:
-    """Undo what a group has begun."""
+def _roll_back(connection: sqlite3.Connection) -> None:
+    """Undo the changes of a group."""
     if connection.in_transaction:
         connection.execute("ROLLBACK")
 
 
-def _settle(orders: list[PendingWrite]) -> None:
-    """Wake each event loop once."""
+def _resolve(writes: list[PendingWrite]) -> None:
+    """Resolve the futures of all writes, with one callback for each event loop."""
     by_loop: dict[asyncio.AbstractEventLoop, list[PendingWrite]] = {}
-    for order in orders:
-        by_loop.setdefault(order.loop, []).append(order)
-    for loop, its in by_loop.items():
+    for write in writes:
+        by_loop.setdefault(write.loop, []).append(write)
+    for loop, writes_of_loop in by_loop.items():
         try:
-            loop.call_soon_threadsafe(_settle_here, its)
-        except RuntimeError:  # the loop has been closed: nobody waits there any more
+            loop.call_soon_threadsafe(_resolve_in_loop, writes_of_loop)
+        except RuntimeError:  # the loop is closed, and with it every task that waited
             continue
 
 
-def _settle_here(orders: list[PendingWrite]) -> None:
-    for order in orders:
-        order.resolve()
+def _resolve_in_loop(writes: list[PendingWrite]) -> None:
+    for write in writes:
+        write.resolve()

@@ -53,7 +53,7 @@ class LedgerSink:
     async def on_delivery(self, submission_id: str, body: bytes) -> bool:
         """Record a delivery; return False if the submission is not known, or the task is not its own."""
         delivery = self._decode(body)
-        entry = await self.ledger.record_delivery(submission_id, delivery.task_id, ended=delivery.finished)
+        entry = await self.ledger.record_delivery(submission_id, delivery.task_id, finished=delivery.finished)
         return entry is not None
 
 

@@ -1,4 +1,4 @@
-"""The file: what survives, what is refused, and what a group of moves has in common."""
+"""The ledger file: durability, files that are refused, and writes that are grouped into one transaction."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from aiowery.ledger._schema import APPLICATION_ID, VERSION
 pytestmark = pytest.mark.anyio
 
 
-def items(count: int) -> list[NewEntry]:
-    """Return so many items."""
+def new_entries(count: int) -> list[NewEntry]:
+    """Return a number of new entries."""
     return [NewEntry(key=str(n), index=n, request={"prompt": "x" * 50}) for n in range(count)]
 
 
 def names_in(directory: Path) -> list[str]:
-    """Return what a directory holds."""
+    """Return the names of the files in a directory."""
     return [path.name for path in directory.iterdir()]
 
 
 async def refusal(path: Path) -> str:
-    """Return why a ledger cannot be opened; nothing is left open."""
+    """Return the error message of a ledger that cannot be opened; nothing is left open."""
     ledger = SqliteLedger(path)
     with pytest.raises(LedgerError) as caught:
         await ledger.open()
@@ -39,12 +39,12 @@ async def refusal(path: Path) -> str:
     return str(caught.value)
 
 
-async def test_what_was_told_is_there_after_opening_again(tmp_path: Path) -> None:
-    """Closed and opened: the same entries; the file is its owner's alone, and no lock stays behind."""
+async def test_ledger_reopened_keeps_entries(tmp_path: Path) -> None:
+    """The entries survive closing; only the file's owner may read it, and no lock is left behind."""
     for _ in range(2):
         ledger = SqliteLedger(tmp_path / "jobs.db")
         await ledger.open()
-        entries = await ledger.add("b", items(3))
+        entries = await ledger.add("b", new_entries(3))
         await ledger.aclose()
     assert [entry.id for entry in entries] == [1, 2, 3]
     if os.name == "posix":
@@ -52,11 +52,11 @@ async def test_what_was_told_is_there_after_opening_again(tmp_path: Path) -> Non
     assert list((tmp_path / "jobs.db.owners").glob("*.alive")) == []
 
 
-async def test_whoever_leaves_does_not_undo(tmp_path: Path) -> None:
-    """A cancelled caller's move is made all the same, and those beside it are not disturbed."""
+async def test_claim_cancelled_is_stored(tmp_path: Path) -> None:
+    """The operation of a cancelled caller is executed, and the rest of its group is unaffected."""
     ledger = SqliteLedger(tmp_path / "jobs.db")
     await ledger.open()
-    (entry, *others) = await ledger.add("b", items(20))
+    (entry, *others) = await ledger.add("b", new_entries(20))
     claims = [asyncio.create_task(ledger.claim([one.id])) for one in (entry, *others)]
     await asyncio.sleep(0)
     claims[0].cancel()
@@ -65,53 +65,53 @@ async def test_whoever_leaves_does_not_undo(tmp_path: Path) -> None:
     await ledger.aclose()
 
 
-async def test_a_move_out_of_place_costs_the_others_nothing(tmp_path: Path) -> None:
-    """One of a group is refused; the rest is durable."""
+async def test_group_with_misplaced_operation_is_stored(tmp_path: Path) -> None:
+    """One operation of a group raises LedgerError; the rest of the group is durable."""
     ledger = SqliteLedger(tmp_path / "jobs.db")
     await ledger.open()
-    entries = await ledger.add("b", items(10))
-    moves = [ledger.claim([one.id]) for one in entries] + [ledger.resolve_accepted(entries[0].id, ["t"])]
-    ends = await asyncio.gather(*moves, return_exceptions=True)
-    assert [isinstance(end, LedgerError) for end in ends] == [False] * 10 + [True]
+    entries = await ledger.add("b", new_entries(10))
+    operations = [ledger.claim([one.id]) for one in entries] + [ledger.resolve_accepted(entries[0].id, ["t"])]
+    results = await asyncio.gather(*operations, return_exceptions=True)
+    assert [isinstance(result, LedgerError) for result in results] == [False] * 10 + [True]
     await ledger.aclose()
 
 
-async def test_what_sqlite_cannot_take_costs_the_others_nothing(tmp_path: Path) -> None:
-    """Half a character in one request does not keep another one's ids, which are paid for, from the disk."""
+async def test_group_with_invalid_text_is_stored(tmp_path: Path) -> None:
+    """A lone surrogate in one request does not prevent another request's paid task ids from being stored."""
     ledger = SqliteLedger(tmp_path / "jobs.db")
     await ledger.open()
-    (paid,) = await ledger.add("b", items(1), claim=True)
+    (paid,) = await ledger.add("b", new_entries(1), claim=True)
     await ledger.mark_sending(paid.id, "r", 1.0)
     odd = [NewEntry(key="odd", index=1, request={}, price_key="\ud800")]
-    ends = await asyncio.gather(ledger.mark_accepted("r", ["t"]), ledger.add("c", odd), return_exceptions=True)
-    assert [type(end) for end in ends] == [type(None), LedgerError]
+    results = await asyncio.gather(ledger.mark_accepted("r", ["t"]), ledger.add("c", odd), return_exceptions=True)
+    assert [type(result) for result in results] == [type(None), LedgerError]
     kept = await ledger.entry(paid.id)
     assert kept is not None
     assert (kept.state, kept.task_ids) == (State.ACCEPTED, ("t",))
     await ledger.aclose()
 
 
-async def test_a_full_disk_is_told_to_all_and_nothing_is_half_done(tmp_path: Path) -> None:
-    """The group that did not fit is undone as a whole; with room again the ledger goes on."""
+async def test_group_on_full_disk_is_undone(tmp_path: Path) -> None:
+    """A group that does not fit on the disk fails as a whole; once there is room, the ledger works again."""
     ledger = SqliteLedger(tmp_path / "jobs.db")
     await ledger.open()
-    await ledger.add("b", items(5))
+    await ledger.add("b", new_entries(5))
 
     def bound(connection: sqlite3.Connection, pages: int) -> None:
         connection.execute(f"PRAGMA max_page_count = {pages}")
 
     await ledger._do(lambda connection: bound(connection, 1))
-    ends = await asyncio.gather(*(ledger.add(f"c{n}", items(200)) for n in range(3)), return_exceptions=True)
-    assert {type(end) for end in ends} == {LedgerError}
-    assert "make room" in str(ends[0])
+    results = await asyncio.gather(*(ledger.add(f"c{n}", new_entries(200)) for n in range(3)), return_exceptions=True)
+    assert {type(result) for result in results} == {LedgerError}
+    assert "make room" in str(results[0])
     await ledger._do(lambda connection: bound(connection, 1_000_000))
     assert [one.name for one in await ledger.batches()] == ["b"]
-    await ledger.add("c", items(200))
+    await ledger.add("c", new_entries(200))
     await ledger.aclose()
 
 
-async def test_a_foreign_database_is_left_alone(tmp_path: Path) -> None:
-    """Another program's file is refused, unchanged."""
+async def test_open_foreign_database_leaves_it_unchanged(tmp_path: Path) -> None:
+    """The database of another program is refused and stays unchanged."""
     path = tmp_path / "other.db"
     with sqlite3.connect(path) as connection:
         connection.execute("CREATE TABLE item (id)")
@@ -122,17 +122,17 @@ async def test_a_foreign_database_is_left_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", range(10))
-async def test_many_may_make_the_file_at_once(number: int, tmp_path: Path) -> None:
-    """Each finds a ledger of ours, whichever of them was quickest."""
+async def test_open_concurrently_creates_one_ledger(number: int, tmp_path: Path) -> None:
+    """If several openings create the file at the same time, all of them get the same ledger."""
     ledgers = [SqliteLedger(tmp_path / f"{number}.db") for _ in range(6)]
     await asyncio.gather(*(ledger.open() for ledger in ledgers))
-    await asyncio.gather(*(ledger.add("b", items(3)) for ledger in ledgers))
+    await asyncio.gather(*(ledger.add("b", new_entries(3)) for ledger in ledgers))
     assert len(await ledgers[0].entries("b")) == 3
     await asyncio.gather(*(ledger.aclose() for ledger in ledgers))
 
 
-async def test_a_later_version_is_refused_and_an_empty_file_is_fine(tmp_path: Path) -> None:
-    """Written by a later aiowery: update; an empty file is a new ledger."""
+async def test_open_later_schema_is_refused(tmp_path: Path) -> None:
+    """A file of a later schema is refused; an empty file becomes a new ledger."""
     path = tmp_path / "later.db"
     path.touch()
     ledger = SqliteLedger(path)
@@ -146,12 +146,12 @@ async def test_a_later_version_is_refused_and_an_empty_file_is_fine(tmp_path: Pa
     assert "later version" in await refusal(path)
 
 
-async def test_an_earlier_version_is_brought_up_to_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What an earlier aiowery wrote is kept; the tables get what is new."""
+async def test_open_earlier_schema_migrates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The entries of an earlier schema are kept, and its tables get the new columns."""
     path = tmp_path / "jobs.db"
     ledger = SqliteLedger(path)
     await ledger.open()
-    before = await ledger.add("b", items(3))
+    before = await ledger.add("b", new_entries(3))
     await ledger.aclose()
     later = (*_schema._MIGRATIONS, ("ALTER TABLE entry ADD COLUMN colour TEXT NOT NULL DEFAULT 'red'",))
     monkeypatch.setattr(_schema, "_MIGRATIONS", later)
@@ -167,8 +167,8 @@ async def test_an_earlier_version_is_brought_up_to_date(tmp_path: Path, monkeypa
     connection.close()
 
 
-async def test_a_ledger_from_before_the_release_is_refused(tmp_path: Path) -> None:
-    """A file of a version before 0.1.0 is refused with one message that says so, and left as it is."""
+async def test_open_ledger_before_release_is_refused(tmp_path: Path) -> None:
+    """A file of a version before 0.1.0 is refused with a message that names the reason, and stays unchanged."""
     path = tmp_path / "jobs.db"
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE item (id)")
@@ -179,8 +179,8 @@ async def test_a_ledger_from_before_the_release_is_refused(tmp_path: Path) -> No
     assert path.read_bytes() == before
 
 
-async def test_several_processes_learn_into_one_file(tmp_path: Path) -> None:
-    """What two openings tell at the same time is all there for the third."""
+async def test_durations_of_two_openings_are_merged(tmp_path: Path) -> None:
+    """Durations that two openings store at the same time are all returned to a third."""
     both = [SqliteLedger(tmp_path / "jobs.db") for _ in range(2)]
     await asyncio.gather(*(ledger.open() for ledger in both))
     ends = (
@@ -194,29 +194,29 @@ async def test_several_processes_learn_into_one_file(tmp_path: Path) -> None:
     await third.aclose()
 
 
-async def test_a_duration_costs_no_write_to_the_disk_of_its_own(tmp_path: Path) -> None:
-    """An end and its duration are one transaction, alone or in company."""
+async def test_duration_shares_transaction_of_final_state(tmp_path: Path) -> None:
+    """A final state and its duration are one transaction, alone or in a group."""
     ledger = SqliteLedger(tmp_path / "jobs.db")
     await ledger.open()
-    told: list[str] = []
-    await ledger._do(lambda connection: connection.set_trace_callback(told.append))
+    statements: list[str] = []
+    await ledger._do(lambda connection: connection.set_trace_callback(statements.append))
     for count in (1, 20):
         ends = (ledger.mark_finished(0, State.DONE, duration=Duration("cat", 1.0, 2.0)) for _ in range(count))
         await asyncio.gather(*ends)
     await ledger._do(lambda connection: connection.set_trace_callback(None))
     await ledger.aclose()
-    assert [statement for statement in told if statement in {"BEGIN IMMEDIATE", "COMMIT"}] == [
+    assert [statement for statement in statements if statement in {"BEGIN IMMEDIATE", "COMMIT"}] == [
         "BEGIN IMMEDIATE",
         "COMMIT",
     ] * 2
 
 
-async def test_deliveries_of_what_has_ended_are_gone_at_the_next_opening(tmp_path: Path) -> None:
-    """They were for those who wait; the file does not grow by them."""
+async def test_open_deletes_deliveries_of_finished_entries(tmp_path: Path) -> None:
+    """Deliveries are needed only until their entry has finished; the file does not grow by them."""
     path = tmp_path / "jobs.db"
     ledger = SqliteLedger(path)
     await ledger.open()
-    for number, entry in enumerate(await ledger.add("b", items(2), claim=True)):
+    for number, entry in enumerate(await ledger.add("b", new_entries(2), claim=True)):
         await ledger.mark_sending(entry.id, f"r{number}", 1.0)
         await ledger.mark_accepted(f"r{number}", ["t"])
         await ledger.record_delivery(f"r{number}", "t")
@@ -228,12 +228,12 @@ async def test_deliveries_of_what_has_ended_are_gone_at_the_next_opening(tmp_pat
         assert connection.execute("SELECT submission_id FROM delivery").fetchall() == [("r0",)]
 
 
-async def test_a_clock_that_goes_backwards_decides_nothing(tmp_path: Path) -> None:
-    """Times are for people: what was sent in the future is walked to its end as any other."""
+async def test_sent_at_in_future_changes_nothing(tmp_path: Path) -> None:
+    """Times are for display: an entry that was sent in the future reaches its final state like any other."""
     ledger = SqliteLedger(tmp_path / "jobs.db")
     await ledger.open()
     for number, at in enumerate((2e9, 1.0)):
-        entry = (await ledger.add("b", items(2)))[number]
+        entry = (await ledger.add("b", new_entries(2)))[number]
         await ledger.claim([entry.id])
         await ledger.mark_sending(entry.id, f"r{number}", at)
         await ledger.mark_accepted(f"r{number}", ["t"])
@@ -244,32 +244,32 @@ async def test_a_clock_that_goes_backwards_decides_nothing(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("content", [b"no database at all" * 100, b"SQLite format 3\0" + b"\xff" * 5000])
-async def test_a_damaged_file_is_refused(content: bytes, tmp_path: Path) -> None:
-    """What is no database, or a broken one, is named with the way out."""
+async def test_open_damaged_file_is_refused(content: bytes, tmp_path: Path) -> None:
+    """A file that is no database, or a broken one, is refused with the next step."""
     path = tmp_path / "broken.db"
     path.write_bytes(content)
     assert "give another file" in await refusal(path)
 
 
 @pytest.mark.parametrize("name", [".", "/", "..", "there"])
-async def test_a_directory_is_no_ledger(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever it is called, it is refused in words, and nothing is made beside it."""
+async def test_open_directory_is_refused(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A directory is refused by each of its names, and nothing is created beside it."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "there").mkdir()
     assert "is a directory" in await refusal(Path(name))
     assert names_in(tmp_path) == ["there"]
 
 
-async def test_a_place_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    """A missing directory, and a directory in the file's place."""
+async def test_open_missing_directory_is_refused(tmp_path: Path) -> None:
+    """A path in a missing directory, and a directory as the file, are refused."""
     assert "make it" in await refusal(tmp_path / "missing" / "jobs.db")
     (tmp_path / "jobs.db").mkdir()
     assert str(tmp_path) in await refusal(tmp_path / "jobs.db")
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="needs permissions that bind")
-async def test_a_directory_that_cannot_be_written_to_is_refused(tmp_path: Path) -> None:
-    """Read-only is named."""
+async def test_open_read_only_directory_is_refused(tmp_path: Path) -> None:
+    """The error names the missing permission."""
     tmp_path.chmod(0o500)  # noqa: ASYNC240 - one directory
     assert "writable" in await refusal(tmp_path / "jobs.db")
 
@@ -293,14 +293,14 @@ odd line
         ("/mnt/my share", "cifs"),
     ],
 )
-async def test_the_file_system_is_that_of_the_nearest_mount(directory: str, kind: str) -> None:
-    """Network file systems are known by their mounts."""
+async def test_file_system_is_that_of_nearest_mount(directory: str, kind: str) -> None:
+    """The type of a file system is that of the deepest mount point above the directory."""
     assert file_system_of(Path(directory), MOUNTS) == kind
     assert file_system_of(Path(directory), "") == ""
 
 
-async def test_a_network_file_system_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Locks do not hold there, so nothing is opened."""
+async def test_open_on_network_file_system_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Locks are not reliable there, so nothing is opened."""
     mounts = tmp_path / "mounts"
     mounts.write_text(f"server:/x {tmp_path} nfs4 rw 0 0\n")
     monkeypatch.setattr("aiowery.ledger._path_checks._MOUNTS", mounts)

@@ -1,4 +1,4 @@
-"""One ledger, whatever becomes of its names: links, copies, renames and removals never lead to a second charge."""
+"""Links, copies, renames and removals of a ledger file never lead to a second charge."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def opened(path: Path, *, accept_copy: bool = False, read_only: bool = Fal
 
 
 async def refusal(path: Path, *, accept_copy: bool = False) -> str:
-    """Return why a ledger cannot be opened."""
+    """Return the error message of a ledger that cannot be opened."""
     with pytest.raises(LedgerError) as caught:
         async with opened(path, accept_copy=accept_copy):
             pass
@@ -48,8 +48,8 @@ async def refusal(path: Path, *, accept_copy: bool = False) -> str:
     return str(caught.value)
 
 
-async def entered(ledger: SqliteLedger, count: int = 2) -> list[int]:
-    """Enter and claim so many entries, and return their ids."""
+async def add_claimed(ledger: SqliteLedger, count: int = 2) -> list[int]:
+    """Add and claim a number of entries, and return their ids."""
     items = [NewEntry(key=str(n), index=n, request={"prompt": f"cat {n}"}) for n in range(count)]
     return [entry.id for entry in await ledger.add("b", items, claim=True)]
 
@@ -60,7 +60,7 @@ async def states(ledger: SqliteLedger) -> list[State]:
 
 
 def names_in(directory: Path) -> list[str]:
-    """Return what a directory holds."""
+    """Return the names of the files in a directory."""
     return [path.name for path in directory.iterdir()]
 
 
@@ -75,9 +75,9 @@ def _replace_lock(directory: Path) -> None:
     lock.touch()
 
 
-def _remove(directory: Path, *endings: str) -> None:
-    for ending in endings:
-        (directory / f"{NAME}{ending}").unlink()
+def _remove(directory: Path, *suffixes: str) -> None:
+    for suffix in suffixes:
+        (directory / f"{NAME}{suffix}").unlink()
 
 
 def _put_in_place(directory: Path, content: bytes) -> None:
@@ -85,9 +85,9 @@ def _put_in_place(directory: Path, content: bytes) -> None:
     (directory / "new").replace(directory / NAME)
 
 
-# What is done to the files of an open ledger; what its own fence says then; by which name another process opens it
-# then, and what that is told.
-ACTS: dict[str, tuple[Callable[[Path], object], str, str, str]] = {
+# Change to the files of an open ledger; the error of its next `mark_sending`; the name by which another process then
+# opens it, and the error of that.
+CHANGES: dict[str, tuple[Callable[[Path], object], str, str, str]] = {
     "hard link": (lambda d: os.link(d / NAME, d / "x.db"), "2 names", "x.db", "2 names"),
     "hard link, first name": (lambda d: os.link(d / NAME, d / "x.db"), "2 names", NAME, "2 names"),
     "renamed": (lambda d: (d / NAME).rename(d / "x.db"), "removed or renamed", "x.db", "open in a running process, as"),
@@ -118,41 +118,41 @@ ACTS: dict[str, tuple[Callable[[Path], object], str, str, str]] = {
 }
 
 
-@pytest.mark.parametrize("act", ACTS)
-async def test_a_moved_file_stops_what_is_to_be_sent(act: str, tmp_path: Path) -> None:
-    """The next fence fails and its entry stays unsent; facts of the same group are kept; nobody else sends it, too."""
-    do, said, name, other_told = ACTS[act]
+@pytest.mark.parametrize("change", CHANGES)
+async def test_mark_sending_moved_file_raises(change: str, tmp_path: Path) -> None:
+    """The next entry stays unsent, accepted ids of the same group are stored, and no other process sends it too."""
+    apply, error, name, other_error = CHANGES[change]
     async with opened(tmp_path / NAME) as ledger:
-        sent, unsent = await entered(ledger)
+        sent, unsent = await add_claimed(ledger)
         await ledger.mark_sending(sent, "r0", 1.0)
-        do(tmp_path)
-        fenced, kept = await asyncio.gather(
+        apply(tmp_path)
+        result, kept = await asyncio.gather(
             ledger.mark_sending(unsent, "r1", 1.0), ledger.mark_accepted("r0", ["t0"]), return_exceptions=True
         )
         assert kept is None
-        assert await states(ledger) == [State.ACCEPTED, State.CLAIMED if said else State.SENDING]
-        if said:
-            assert isinstance(fenced, LedgerError)
-            assert said in str(fenced)
-            assert "nothing was sent" in str(fenced)
-        if other_told:
-            assert other_told in await refusal(tmp_path / name)
+        assert await states(ledger) == [State.ACCEPTED, State.CLAIMED if error else State.SENDING]
+        if error:
+            assert isinstance(result, LedgerError)
+            assert error in str(result)
+            assert "nothing was sent" in str(result)
+        if other_error:
+            assert other_error in await refusal(tmp_path / name)
         else:
             async with opened(tmp_path / name) as other:
                 await other.recover_abandoned()
-                found = [State.ACCEPTED, State.NEW] if said else [State.ACCEPTED, State.SENDING]
+                found = [State.ACCEPTED, State.NEW] if error else [State.ACCEPTED, State.SENDING]
                 assert await states(other) == found
-    if act == "renamed":  # SQLite leaves the log of a file that was moved where it is
+    if change == "renamed":  # SQLite does not move the log with the file
         assert "renamed without its log" in await refusal(tmp_path / name)
         (tmp_path / name).rename(tmp_path / NAME)
         async with opened(tmp_path / NAME) as later:
             assert [entry.task_ids for entry in await later.entries("b")] == [("t0",), ()]
 
 
-async def test_nobody_is_declared_dead_who_cannot_be_seen(tmp_path: Path) -> None:
-    """Where the locks have been moved, what others have claimed and are sending is not inherited."""
+async def test_recover_moved_locks_raises(tmp_path: Path) -> None:
+    """If the locks were moved, the entries of other processes are not recovered, since those may be alive."""
     async with opened(tmp_path / NAME) as ledger, opened(tmp_path / NAME) as other:
-        sent, _ = await entered(other)
+        sent, _ = await add_claimed(other)
         await other.mark_sending(sent, "r0", 1.0)
         (tmp_path / f"{NAME}.owners").rename(tmp_path / "x")
         with pytest.raises(LedgerError, match="removed or renamed"):
@@ -161,17 +161,17 @@ async def test_nobody_is_declared_dead_who_cannot_be_seen(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("link", ["file", "link to a link", "directory", "relative"])
-async def test_links_lead_to_one_ledger(link: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Processes that use different links see each other: nothing is inherited from one that is alive."""
+async def test_open_by_links_shares_one_ledger(link: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes that use different links see each other: no entry of a live process is recovered."""
     home = tmp_path / "home"
     home.mkdir()
     target = home / NAME
     other = tmp_path / "link.db"
     async with opened(target) as ledger:
-        await entered(ledger)
+        await add_claimed(ledger)
         if link == "directory":
-            (tmp_path / "way").symlink_to(home)
-            other = tmp_path / "way" / NAME
+            (tmp_path / "linked").symlink_to(home)
+            other = tmp_path / "linked" / NAME
         elif link == "relative":
             monkeypatch.chdir(home)
             other = Path(NAME)
@@ -187,15 +187,15 @@ async def test_links_lead_to_one_ledger(link: str, tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.parametrize("to", ["nothing", "missing/jobs.db", "loop.db"])
-async def test_a_link_that_leads_nowhere_is_refused(to: str, tmp_path: Path) -> None:
-    """Dangling, into a directory that is missing, a loop: one clear error, and nothing is made."""
+async def test_open_dangling_link_is_refused(to: str, tmp_path: Path) -> None:
+    """A dangling link, one into a missing directory and a loop give one clear error, and nothing is created."""
     (tmp_path / "loop.db").symlink_to(tmp_path / to)
     assert "symbolic link that leads to no file" in await refusal(tmp_path / "loop.db")
     assert names_in(tmp_path) == ["loop.db"]
 
 
-async def test_a_file_that_is_mounted_alone_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As containers do it, its log would lie beside each of its names."""
+async def test_open_file_mounted_alone_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container may mount a single file; its log would then be beside each of its paths."""
     mounts = tmp_path / "mounts"
     mounts.write_text(f"/dev/sda1 {tmp_path}/{NAME} ext4 rw 0 0\n")
     monkeypatch.setattr("aiowery.ledger._path_checks._MOUNTS", mounts)
@@ -203,9 +203,9 @@ async def test_a_file_that_is_mounted_alone_is_refused(tmp_path: Path, monkeypat
         await SqliteLedger(tmp_path / NAME).open()
 
 
-def _copy(directory: Path, *endings: str) -> None:
-    for ending in endings:
-        shutil.copy(directory / f"{NAME}{ending}", directory / f"copy.db{ending}")
+def _copy(directory: Path, *suffixes: str) -> None:
+    for suffix in suffixes:
+        shutil.copy(directory / f"{NAME}{suffix}", directory / f"copy.db{suffix}")
 
 
 def _backup(directory: Path) -> None:
@@ -228,26 +228,26 @@ COPIES: dict[str, Callable[[Path], None]] = {
 
 
 @pytest.mark.parametrize("how", COPIES)
-async def test_a_copy_of_an_open_ledger_sends_nothing(how: str, tmp_path: Path) -> None:
-    """However it was made, it is refused, even accepted: the original is about to send what is in it."""
+async def test_open_copy_of_open_ledger_is_refused(how: str, tmp_path: Path) -> None:
+    """A copy is refused even with `accept_copy`, because the original may send the same entries."""
     async with opened(tmp_path / NAME) as ledger:
-        (entry, *_) = await entered(ledger)
+        (entry, *_) = await add_claimed(ledger)
         await asyncio.to_thread(COPIES[how], tmp_path)
         assert "is a copy of a ledger" in await refusal(tmp_path / "copy.db")
         assert "open in a running process" in await refusal(tmp_path / "copy.db", accept_copy=True)
         await ledger.mark_sending(entry, "r", 1.0)
 
 
-async def test_a_copy_can_be_looked_into_and_accepted(tmp_path: Path) -> None:
-    """What it holds can be read; it sends nothing until it is accepted, once, and then it is a ledger like others."""
+async def test_open_copy_read_only_or_accepted(tmp_path: Path) -> None:
+    """A copy can be read; once it has been opened with `accept_copy`, it is a ledger like any other."""
     async with opened(tmp_path / NAME) as ledger:
-        await entered(ledger)
+        await add_claimed(ledger)
         await ledger.recover_abandoned()
     copy = tmp_path / "copy.db"
     shutil.copy(tmp_path / NAME, copy)
-    async with opened(copy, read_only=True) as looked:
-        assert await states(looked) == [State.CLAIMED] * 2
-        for write in (looked.mark_sending(1, "r", 1.0), looked.claim([1]), looked.add("c", [])):
+    async with opened(copy, read_only=True) as reader:
+        assert await states(reader) == [State.CLAIMED] * 2
+        for write in (reader.mark_sending(1, "r", 1.0), reader.claim([1]), reader.add("c", [])):
             with pytest.raises(LedgerError):
                 await write
     assert "is a copy" in await refusal(copy)
@@ -255,12 +255,12 @@ async def test_a_copy_can_be_looked_into_and_accepted(tmp_path: Path) -> None:
         async with opened(copy, accept_copy=accept) as accepted:
             await accepted.recover_abandoned()
             assert await states(accepted) == [State.NEW] * 2
-    async with opened(tmp_path / NAME) as ledger:  # still what it was
+    async with opened(tmp_path / NAME) as ledger:  # the original is unchanged
         assert await states(ledger) == [State.CLAIMED] * 2
 
 
-async def test_a_restored_backup_is_known_although_it_is_the_same_file(tmp_path: Path) -> None:
-    """Written over the ledger it has the ledger's inode; what was sent since would be paid for again."""
+async def test_open_restored_backup_is_refused(tmp_path: Path) -> None:
+    """A backup that was written over the ledger has its inode, but lacks what was sent since."""
     path = tmp_path / NAME
     async with opened(path) as ledger:
         await ledger.add("b", [NewEntry(key="0", index=0, request={})])
@@ -277,28 +277,26 @@ async def test_a_restored_backup_is_known_although_it_is_the_same_file(tmp_path:
         assert await states(ledger) == [State.NEW]
 
 
-async def test_where_inode_numbers_do_not_last_no_alarm_is_given(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """On FAT a file has another number each time that it is opened; a ledger there is not taken for a copy."""
+async def test_open_with_unstable_inodes_succeeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On FAT a file has another inode each time that it is opened; a ledger there is not mistaken for a copy."""
     mounts = tmp_path / "mounts"
     mounts.write_text(f"/dev/sdb1 {tmp_path} vfat rw 0 0\n")
     monkeypatch.setattr("aiowery.ledger._path_checks._MOUNTS", mounts)
     async with opened(tmp_path / NAME) as ledger:
-        await entered(ledger)
-    shutil.copy(tmp_path / NAME, tmp_path / "new")  # whose number is another one, as there
+        await add_claimed(ledger)
+    shutil.copy(tmp_path / NAME, tmp_path / "new")  # its inode differs, as on FAT
     (tmp_path / "new").replace(tmp_path / NAME)
     async with opened(tmp_path / NAME) as ledger:
         assert len(await states(ledger)) == 2
 
 
 @pytest.mark.parametrize("content", [None, b"", b"a ledger"])
-async def test_a_log_that_was_left_is_not_taken_for_that_of_another_file(content: bytes | None, tmp_path: Path) -> None:
-    """Removed or replaced while it was open: its log stays, with what was sent; a new file does not begin beside it."""
+async def test_open_beside_log_of_other_file_is_refused(content: bytes | None, tmp_path: Path) -> None:
+    """If a file was removed while it was open, its log stays; no new file is created beside that log."""
     async with opened(tmp_path / "other.db") as ledger:
-        await entered(ledger)
+        await add_claimed(ledger)
     async with opened(tmp_path / NAME) as ledger:
-        await entered(ledger)
+        await add_claimed(ledger)
         (tmp_path / NAME).rename(tmp_path / "aside.db")
         if content == b"a ledger":
             (tmp_path / "other.db").rename(tmp_path / NAME)
@@ -311,15 +309,15 @@ async def test_a_log_that_was_left_is_not_taken_for_that_of_another_file(content
         (tmp_path / NAME).unlink()
     assert "its log stayed" in await refusal(tmp_path / NAME)
     (tmp_path / f"{NAME}-wal").unlink()
-    async with opened(tmp_path / NAME) as ledger:  # removed altogether: begun anew
+    async with opened(tmp_path / NAME) as ledger:  # without the log a new ledger is created
         assert await states(ledger) == []
 
 
-async def test_a_ledger_that_is_moved_while_closed_goes_on(tmp_path: Path) -> None:
-    """A new name in the same file system, another ledger under the old one: both open without a word."""
+async def test_open_moved_while_closed_succeeds(tmp_path: Path) -> None:
+    """A closed ledger may be renamed, and another one created at the old path; both open without errors."""
     path = tmp_path / NAME
     async with opened(path) as ledger:
-        await entered(ledger)
+        await add_claimed(ledger)
     (tmp_path / "elsewhere").mkdir()
     path.rename(tmp_path / "elsewhere" / "moved.db")
     async with opened(path) as ledger:
@@ -328,8 +326,8 @@ async def test_a_ledger_that_is_moved_while_closed_goes_on(tmp_path: Path) -> No
             assert await states(moved) == [State.CLAIMED] * 2
 
 
-async def test_what_a_killed_process_had_only_in_its_log_is_not_forgotten(tmp_path: Path) -> None:
-    """Renamed without its log the file is refused, unchanged; with its log it has what was sent."""
+async def test_open_renamed_without_log_is_refused(tmp_path: Path) -> None:
+    """A file that was renamed without the log of a killed process is refused; with its log it has all entries."""
     program = """
         import asyncio, os, sys
         from aiowery.ledger import NewEntry, SqliteLedger
@@ -354,10 +352,8 @@ async def test_what_a_killed_process_had_only_in_its_log_is_not_forgotten(tmp_pa
         assert [entry.task_ids for entry in await ledger.entries("b")] == [("t",)]
 
 
-async def test_a_replaced_file_is_refused_while_it_is_being_opened(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Between finding the file and opening it another one may take its place: that is not gone on with."""
+async def test_open_file_replaced_meanwhile_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If another file takes the path between the check and the opening, the ledger is not opened."""
     connect = sqlite3.connect
 
     def slow(path: Path, **options: Any) -> Any:
@@ -368,28 +364,28 @@ async def test_a_replaced_file_is_refused_while_it_is_being_opened(
     assert "replaced while it was being opened" in await refusal(tmp_path / NAME)
 
 
-async def test_many_come_and_go_without_a_false_alarm(tmp_path: Path) -> None:
-    """Openings and closings at any moment are not taken for a file that was removed or replaced."""
+async def test_open_and_close_concurrently_raises_nothing(tmp_path: Path) -> None:
+    """Concurrent openings and closings are not mistaken for a removed or replaced file."""
 
-    async def come_and_go() -> None:
+    async def open_and_close() -> None:
         for _ in range(4):
             async with opened(tmp_path / NAME) as ledger:
                 await ledger.recover_abandoned()
 
-    await asyncio.gather(*(come_and_go() for _ in range(6)))
+    await asyncio.gather(*(open_and_close() for _ in range(6)))
 
 
 @pytest.mark.skipif(not Path("/proc/locks").exists(), reason="locks cannot be seen")
-async def test_another_opening_leaves_the_locks_of_sqlite_alone(tmp_path: Path) -> None:
-    """Closing any descriptor of a file drops all locks of the process on it: no file of SQLite's is opened besides."""
+async def test_open_twice_keeps_sqlite_locks(tmp_path: Path) -> None:
+    """Closing any descriptor of a file drops the process's locks on it, so SQLite's files are not opened elsewhere."""
     path = tmp_path / NAME
 
     def locks() -> int:
-        mark = f":{path.stat().st_ino} "
-        return sum(mark in line and "POSIX" in line for line in Path("/proc/locks").read_text().splitlines())
+        inode = f":{path.stat().st_ino} "
+        return sum(inode in line and "POSIX" in line for line in Path("/proc/locks").read_text().splitlines())
 
     async with opened(path) as ledger:
-        await entered(ledger)
+        await add_claimed(ledger)
         held = locks()
         async with opened(path):
             pass
@@ -397,8 +393,8 @@ async def test_another_opening_leaves_the_locks_of_sqlite_alone(tmp_path: Path) 
         assert locks() == held
 
 
-def test_a_lock_is_never_held_on_a_file_that_was_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its last holder may remove the file between opening and locking it: then the next file is locked."""
+def test_acquire_lock_file_removed_meanwhile_locks_new_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the last holder removes the file between opening and locking, a new file is created and locked."""
     path = tmp_path / "lock"
     lock_it = file_lock._lock
     removed: list[bool] = []
@@ -437,8 +433,8 @@ asyncio.run(main())
 
 
 @pytest.mark.slow("two processes start, and one sends to its end")
-def test_two_processes_and_a_renamed_file_charge_nothing_twice(aiowery_sandbox: Sandbox, tmp_path: Path) -> None:
-    """By the service's own books: one goes on with what it has, one is refused; put back, the rest is sent, once."""
+def test_batch_with_renamed_file_charges_once(aiowery_sandbox: Sandbox, tmp_path: Path) -> None:
+    """One process stops submitting, a second one is refused; once the file is restored, the rest is sent once."""
 
     def batch(name: str) -> subprocess.Popen[str]:
         command = [sys.executable, "-c", PROGRAM, str(tmp_path / name), "12"]
@@ -449,11 +445,11 @@ def test_two_processes_and_a_renamed_file_charge_nothing_twice(aiowery_sandbox: 
         assert first.stdout.readline() == "done\n"
         (tmp_path / NAME).rename(tmp_path / "new.db")
         with batch("new.db") as second:
-            _, complaint = second.communicate(timeout=20)
-            assert "LedgerError" in complaint
-        told = first.stdout.read()
-        assert "removed or renamed" in told
-        sent = 1 + told.count("done\n")
+            _, stderr = second.communicate(timeout=20)
+            assert "LedgerError" in stderr
+        output = first.stdout.read()
+        assert "removed or renamed" in output
+        sent = 1 + output.count("done\n")
     assert len(aiowery_sandbox.weryai.tasks) == sent < 12
     (tmp_path / "new.db").rename(tmp_path / NAME)
     with batch(NAME) as third:

@@ -1,4 +1,4 @@
-"""The kill storm in miniature: workers are killed and frozen at random, and the books are compared."""
+"""A small crash test: workers are killed and frozen at random, then the ledger is compared with the charges."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ pytestmark = [
 
 @pytest.mark.skipif(not possible(), reason="processes cannot be frozen here")
 @pytest.mark.parametrize("workers", [1, 3])
-def test_nothing_is_charged_twice_and_nothing_is_invisible(workers: int) -> None:
-    """A service that charges and loses answers, workers that die: each charge is known or in doubt, none is double."""
+def test_storm_with_ledger_charges_once_and_shows_all(workers: int) -> None:
+    """If responses are lost and workers are killed, each charge is stored or in doubt, and none is a duplicate."""
     seed = random.SystemRandom().randrange(1_000_000)
     verdict = storm(way="ledger", workers=workers, prompts=200, stops=8, seed=seed)
     print(verdict)  # noqa: T201 - the seed, to run it again
@@ -29,8 +29,8 @@ def test_nothing_is_charged_twice_and_nothing_is_invisible(workers: int) -> None
 
 
 @pytest.mark.skipif(not possible(), reason="processes cannot be frozen here")
-def test_the_storm_finds_what_it_looks_for() -> None:
-    """A queue that repeats what did not end pays twice: the same storm shows it."""
+def test_storm_with_plain_queue_charges_twice() -> None:
+    """A queue that repeats unfinished work pays twice: the same test detects it."""
     seed = random.SystemRandom().randrange(1_000_000)
     verdict = storm(way="queue", workers=1, prompts=60, stops=2, seed=seed)
     print(verdict)  # noqa: T201 - the seed, to run it again

@@ -284,9 +284,9 @@ async def test_a_call_that_is_recorded_while_the_client_closes_starts_nothing(tm
             recording = asyncio.Event()
             delivered = ledger.record_delivery
 
-            async def recorded(submission_id: str, task_id: str, *, ended: bool = True) -> Entry | None:
+            async def recorded(submission_id: str, task_id: str, *, finished: bool = True) -> Entry | None:
                 recording.set()
-                return await delivered(submission_id, task_id, ended=ended)
+                return await delivered(submission_id, task_id, finished=finished)
 
             ledger.record_delivery = recorded  # type: ignore[method-assign]
             calling = asyncio.create_task(world.call("task_0"))

@@ -1,0 +1,145 @@
+"""Entries of a ledger in memory, with the indexes by which they are found."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import attrs
+
+from aiowery.ledger._memory_parts import DeliveryLog
+from aiowery.ledger._records import NO_BATCH, BatchSummary, Entry, NewEntry, with_late_tasks, wrong_base_url
+from aiowery.ledger._states import AWAITS_DELIVERIES, FINAL, NOT_REUSABLE, TRANSITIONS, State, Verb, misplaced
+
+
+class EntryTable:
+    """Entries by id; an entry without a batch is deleted once `remember` later ones have reached a final state."""
+
+    def __init__(self, ids: Iterator[int], deliveries: DeliveryLog, remember: int) -> None:
+        self.by_id: dict[int, Entry] = {}
+        self.spend: defaultdict[str, float] = defaultdict(float)
+        self._ids = ids
+        self._deliveries = deliveries
+        self._remember = remember
+        self._by_key: dict[tuple[str, str], int] = {}
+        self._by_submission: dict[str, int] = {}
+        self._by_request: dict[str, dict[int, None]] = {}
+        self._base_urls: dict[str, str] = {}
+        self._final_without_batch: deque[int] = deque()
+
+    def check_base_url(self, batch: str, new_entries: Sequence[NewEntry]) -> None:
+        """Raise LedgerError if the batch was begun at another base_url."""
+        if batch == NO_BATCH or not new_entries:
+            return
+        base_url = self._base_urls.setdefault(batch, new_entries[0].base_url)
+        if base_url != new_entries[0].base_url:
+            raise wrong_base_url(batch, new_entries[0], base_url)
+
+    def find_equal(self, batch: str, new_entry: NewEntry) -> Entry | None:
+        """Return an entry of the same request_hash; done entries come first, then the entry of the same key."""
+        equal = [self.by_id[entry_id] for entry_id in self._by_request.get(new_entry.request_hash, ())]
+        usable = (entry for entry in equal if entry.state not in NOT_REUSABLE and entry.base_url == new_entry.base_url)
+        own = (batch, new_entry.key)
+        return min(
+            usable,
+            key=lambda entry: (entry.state is not State.DONE, (entry.batch, entry.key) != own, entry.id),
+            default=None,
+        )
+
+    def find_or_add(self, batch: str, new_entry: NewEntry, claimant: str | None) -> Entry:
+        """Return the entry of a key, or a new one; outside batches every key is new."""
+        known = self._by_key.get((batch, new_entry.key)) if batch != NO_BATCH else None
+        if known is not None:
+            return self.by_id[known]
+        entry = Entry(
+            id=next(self._ids),
+            batch=batch,
+            key=new_entry.key,
+            index=new_entry.index,
+            request=new_entry.request,
+            state=State.NEW if claimant is None else State.CLAIMED,
+            owner=claimant,
+            base_url=new_entry.base_url,
+            request_hash=new_entry.request_hash,
+            price_key=new_entry.price_key,
+        )
+        self.by_id[entry.id] = entry
+        if batch != NO_BATCH:
+            self._by_key[batch, new_entry.key] = entry.id
+        if new_entry.request_hash:
+            self._by_request.setdefault(new_entry.request_hash, {})[entry.id] = None
+        return entry
+
+    def by_submission(self, submission_id: str) -> Entry | None:
+        """Return the entry that has, or had before it was released, this submission."""
+        return self.by_id.get(self._by_submission.get(submission_id, 0))
+
+    def move(self, verb: Verb, entry_id: int, /, **changes: Any) -> Entry | None:
+        """Move an entry by the table of transitions, with further changes; return None if it is in another state.
+
+        Raises LedgerError instead if the operation is strict.
+        """
+        transition = TRANSITIONS[verb]
+        entry = self.by_id.get(entry_id)
+        if entry is None or entry.state not in transition.start:
+            if transition.is_strict:
+                raise misplaced(verb, entry_id)
+            return None
+        moved = attrs.evolve(entry, **{"state": transition.end, **transition.resets, **changes})
+        self.by_id[entry_id] = moved
+        if moved.cost != entry.cost:
+            self.spend[moved.batch] += moved.cost - entry.cost
+        if entry.submission_id is not None and (
+            moved.state not in AWAITS_DELIVERIES or moved.submission_id != entry.submission_id
+        ):
+            self._deliveries.discard(entry.submission_id)
+        if moved.submission_id is not None:
+            self._by_submission[moved.submission_id] = entry_id
+        self._delete_oldest(moved)
+        return moved
+
+    def move_submission(self, verb: Verb, submission_id: str, /, **changes: Any) -> Entry | None:
+        """Move the entry whose latest submission this is; return None if there is none, or it is in another state."""
+        entry = self.by_submission(submission_id)
+        if entry is None or entry.submission_id != submission_id:
+            return None
+        return self.move(verb, entry.id, **changes)
+
+    def drop_submission(self, submission_id: str) -> None:
+        """Forget a submission that was not sent."""
+        self._by_submission.pop(submission_id, None)
+
+    def add_late_tasks(self, entry: Entry, task_ids: Sequence[str]) -> None:
+        """Store task ids of a submission that was accepted although it had been released."""
+        self.by_id[entry.id] = attrs.evolve(entry, late_task_ids=with_late_tasks(entry, task_ids))
+
+    def delete(self, entry: Entry) -> None:
+        """Delete an entry without a batch."""
+        del self.by_id[entry.id]
+        if entry.request_hash:
+            del self._by_request[entry.request_hash][entry.id]
+            if not self._by_request[entry.request_hash]:
+                del self._by_request[entry.request_hash]
+        if entry.submission_id is not None:
+            self.drop_submission(entry.submission_id)
+
+    def summaries(self) -> list[BatchSummary]:
+        """Return the figures of each batch, the oldest first."""
+        return [self._summary(batch) for batch in dict.fromkeys(entry.batch for entry in self.by_id.values())]
+
+    def _summary(self, batch: str) -> BatchSummary:
+        entries = [entry for entry in self.by_id.values() if entry.batch == batch]
+        reported = [entry.credits for entry in entries if entry.credits is not None]
+        return BatchSummary(
+            name=batch,
+            states=dict(Counter(entry.state for entry in entries)),
+            credits=sum(reported) if reported else None,
+            used=self.spend[batch],
+        )
+
+    def _delete_oldest(self, moved: Entry) -> None:
+        if moved.batch == NO_BATCH and moved.state in FINAL:
+            self._final_without_batch.append(moved.id)
+            if len(self._final_without_batch) > self._remember:
+                self.delete(self.by_id[self._final_without_batch.popleft()])

@@ -1,0 +1,63 @@
+"""Helpers for tests of code that uses aiowery: the sandbox as a pytest fixture, and an event loop in virtual time.
+
+In a `conftest.py`:
+
+    pytest_plugins = ["aiowery.testing"]
+
+A test that requests `aiowery_sandbox` then gets a running `Sandbox` at a hundred times real speed. The environment is
+set so that `WeryAI()` and `BetterWaifu()` connect to it and run at its speed.
+
+`aiowery.testing.ledger` has the conformance suite for a ledger of your own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from aiowery.testing._plugin import aiowery_sandbox
+
+__all__ = ("VirtualLoop", "aiowery_sandbox", "run_virtual")
+
+T = TypeVar("T")
+
+
+class _JumpingSelector(selectors.DefaultSelector):
+    """A selector that does not wait: if no file is ready, it advances the time of its loop instead."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """Return the files that are ready; really wait only if no timer is set."""
+        if timeout is None:
+            return super().select(None)
+        ready = super().select(0)
+        if not ready:
+            self.now += max(0.0, timeout)
+        return ready
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """An event loop whose time jumps to the next timer as soon as no callback is ready.
+
+    Hours of polling take milliseconds. The network must be mocked: a real socket's response would arrive after any
+    number of jumps.
+    """
+
+    def __init__(self) -> None:
+        self._jumping = _JumpingSelector()
+        super().__init__(self._jumping)
+
+    def time(self) -> float:
+        """Return the virtual time in seconds, which starts at 0."""
+        return self._jumping.now
+
+
+def run_virtual(main: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine like `asyncio.run`, in virtual time."""
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(main)
