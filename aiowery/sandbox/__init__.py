@@ -35,7 +35,8 @@ try:
     from aiowery.sandbox._betterwaifu.state import BetterWaifuState, Generation, GenerationStatus, Rejection
     from aiowery.sandbox._faults.script import Fault
     from aiowery.sandbox._server import Sandbox, run
-    from aiowery.sandbox._weryai.state import FAIL, MODERATED, SLOW, STUCK, Batch, SandboxTaskState, Task, WeryAIState
+    from aiowery.sandbox._tasks import FAIL, MODERATED, SLOW, STUCK, Batch, SandboxTaskState, Task
+    from aiowery.sandbox._weryai.state import WeryAIState
 except ModuleNotFoundError as _error:
     if (_error.name or "").partition(".")[0] not in {"PIL", "av", "python_multipart", "starlette", "uvicorn"}:
         raise

@@ -15,7 +15,7 @@ from aiowery.sandbox._answer import parameter_error
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
-    from aiowery.sandbox._weryai.state import TaskSpec
+    from aiowery.sandbox._tasks import TaskSpec
 
 Shape = Literal["batch", "task", "podcast", "research"]
 """How a submission is answered: with a batch, with one task, or in one of the two odd ways."""

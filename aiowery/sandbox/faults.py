@@ -41,6 +41,7 @@ from aiowery.sandbox._faults.connection import (
     Truncated,
     TruncatedFile,
 )
+from aiowery.sandbox._faults.deliveries import DelayedDelivery, DroppedDelivery, DuplicateDelivery, ForgedDelivery
 from aiowery.sandbox._faults.refusals import (
     BAD_GATEWAY,
     FORBIDDEN,
@@ -72,7 +73,6 @@ from aiowery.sandbox._faults.shapes import (
     Success200,
     TextInMsg,
 )
-from aiowery.sandbox._weryai.webhook_faults import DelayedDelivery, DroppedDelivery, DuplicateDelivery, ForgedDelivery
 
 __all__ = (
     "BAD_GATEWAY",

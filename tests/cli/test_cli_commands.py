@@ -180,7 +180,7 @@ def test_status_and_balance_use_the_environment(aiowery_command: Command, aiower
 
 
 def _order(prompt: str) -> Any:
-    from aiowery.sandbox._weryai.state import TaskSpec  # noqa: PLC0415 - not public
+    from aiowery.sandbox._tasks import TaskSpec  # noqa: PLC0415 - not public
 
     return TaskSpec(prompt=prompt, model="WERYAI_IMAGE_2_0", aspect_ratio="1:1")
 

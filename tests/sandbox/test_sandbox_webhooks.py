@@ -15,8 +15,8 @@ import pytest
 
 from aiowery.sandbox import FAIL, STUCK, Fault, Sandbox, WeryAIState, faults
 from aiowery.sandbox._faults.script import FaultScript
+from aiowery.sandbox._tasks import TaskSpec
 from aiowery.sandbox._weryai import webhooks
-from aiowery.sandbox._weryai.state import TaskSpec
 from aiowery.sandbox._weryai.webhooks import WebhookSender
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from aiowery.sandbox import FAIL, MODERATED, SLOW, STUCK, SandboxTaskState, WeryAIState
 from aiowery.sandbox._answer import Refused
-from aiowery.sandbox._weryai.state import TaskSpec
+from aiowery.sandbox._tasks import TaskSpec
 
 ORDER = TaskSpec(prompt="hills", model="WERYAI_IMAGE_2_0", aspect_ratio="1:1")
 

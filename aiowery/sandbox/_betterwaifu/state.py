@@ -17,7 +17,7 @@ import attrs
 
 from aiowery.sandbox._answer import Refused
 from aiowery.sandbox._durations import range_of
-from aiowery.sandbox._weryai.state import FAIL, MODERATED, SLOW, STUCK
+from aiowery.sandbox._tasks import FAIL, MODERATED, SLOW, STUCK
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 import attrs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from aiowery.sandbox._answer import Answer
-    from aiowery.sandbox._weryai.state import Task
+    from aiowery.sandbox._tasks import Task
 
 On = Literal["submit", "call", "upload", "status", "batch", "balance", "models", "file", "any", "delivery"]
 """Which calls: those that begin a task ("submit"), those that answer at once ("call": chat, a picture's
@@ -44,11 +44,15 @@ class FaultCall:
 
 @attrs.frozen
 class PlannedDelivery:
-    """One webhook delivery as faults see it: what is sent about `task`, and `at` which reading of the world's clock."""
+    """One webhook delivery as faults see it: the `message` about `task`, sent `at` this reading of the sandbox's clock.
+
+    `success_at` returns the message of a success whose outputs are addresses under a base URL.
+    """
 
     task: Task
     at: float
     message: Answer
+    success_at: Callable[[str], Answer]
 
 
 class Kind(Protocol):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from aiowery.sandbox._faults.connection import FaultBehavior
-from aiowery.sandbox._weryai.state import SandboxTaskState
+from aiowery.sandbox._tasks import SandboxTaskState
 
 if TYPE_CHECKING:
     from collections.abc import Callable

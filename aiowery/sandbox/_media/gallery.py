@@ -10,7 +10,7 @@ from aiowery.sandbox._media.film import film
 from aiowery.sandbox._media.shape import pixels
 from aiowery.sandbox._media.sound import song, speech
 from aiowery.sandbox._media.uploads import Uploads
-from aiowery.sandbox._weryai.state import OutputKind, TaskSpec
+from aiowery.sandbox._tasks import OutputKind, TaskSpec
 
 _KEPT = 64
 _KEPT_FILMS = 8

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from aiowery.sandbox._parameter_rules import Field, address, ending_of, is_empty, url, words_of
+from aiowery.sandbox._tasks import TaskSpec
 from aiowery.sandbox._weryai import prices
-from aiowery.sandbox._weryai.state import TaskSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from aiowery.sandbox._answer import parameter_error
 from aiowery.sandbox._media.shape import is_ratio
 from aiowery.sandbox._parameter_rules import COMMON, Endpoint, Field, url, urls, words_of
+from aiowery.sandbox._tasks import OutputKind, TaskSpec
 from aiowery.sandbox._weryai import prices
-from aiowery.sandbox._weryai.state import OutputKind, TaskSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from aiowery.sandbox._answer import Answer, podcast_answer, success
+from aiowery.sandbox._tasks import OutputKind, SandboxTaskState
 from aiowery.sandbox._weryai.models import NAMES
-from aiowery.sandbox._weryai.state import OutputKind, SandboxTaskState
 
 if TYPE_CHECKING:
     from aiowery.sandbox._parameter_rules import Shape
-    from aiowery.sandbox._weryai.state import Batch, Task, TaskSpec
+    from aiowery.sandbox._tasks import Batch, Task, TaskSpec
 
 _CAPITALS = {
     SandboxTaskState.WAITING: "WAITING",

@@ -14,6 +14,7 @@ from aiowery.sandbox._faults.script import FaultCall
 from aiowery.sandbox._http.files import serve
 from aiowery.sandbox._media.uploads import LARGEST_UPLOAD, read_upload
 from aiowery.sandbox._parameter_rules import check, webhook_of, words_of
+from aiowery.sandbox._tasks import OutputKind, SandboxTaskState, TaskSpec
 from aiowery.sandbox._weryai import prices
 from aiowery.sandbox._weryai.direct_calls import (
     CHAT,
@@ -29,7 +30,6 @@ from aiowery.sandbox._weryai.endpoints import ENDPOINTS
 from aiowery.sandbox._weryai.models import LANGUAGES, NAMES, chat_models, image_models, speakers, video_models
 from aiowery.sandbox._weryai.responses import accepted, accepted_voices, forms_of, report, research, script
 from aiowery.sandbox._weryai.speech import RESEARCH, VOICES_FIELDS, turns
-from aiowery.sandbox._weryai.state import OutputKind, SandboxTaskState, TaskSpec
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -40,7 +40,8 @@ if TYPE_CHECKING:
     from aiowery.sandbox._http.app import IncomingRequest, SandboxApp
     from aiowery.sandbox._media.gallery import Gallery
     from aiowery.sandbox._parameter_rules import Endpoint
-    from aiowery.sandbox._weryai.state import Task, WeryAIState
+    from aiowery.sandbox._tasks import Task
+    from aiowery.sandbox._weryai.state import WeryAIState
     from aiowery.sandbox._weryai.webhooks import WebhookSender
 
 _SAYING = ("prompt", "query", "description", "text", "input", "messages")

@@ -17,8 +17,8 @@ from aiowery.sandbox._parameter_rules import (
     url,
     words_of,
 )
+from aiowery.sandbox._tasks import OutputKind, TaskSpec
 from aiowery.sandbox._weryai import prices
-from aiowery.sandbox._weryai.state import OutputKind, TaskSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -5,32 +5,23 @@ Only the server's thread changes it; every reader takes copies, so any thread ma
 
 from __future__ import annotations
 
-import enum
 import heapq
 import random
 import secrets
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import attrs
 
 from aiowery.sandbox._answer import Refused
 from aiowery.sandbox._durations import range_of
 from aiowery.sandbox._http.counters import Counters
+from aiowery.sandbox._tasks import FAIL, MODERATED, SLOW, STUCK, Batch, Task, TaskSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from aiowery.sandbox._durations import Durations
-
-MODERATED = "[[moderated]]"
-"""A prompt, lyrics or lines with this mark are refused at submission with code 1005."""
-FAIL = "[[fail]]"
-"""A prompt with this mark is accepted, ends as FAILED with a reason, and its credit is given back."""
-SLOW = "[[slow]]"
-"""A prompt with this mark takes ten times as long."""
-STUCK = "[[stuck]]"
-"""A prompt with this mark is processed for ever."""
 
 _SLOWNESS = 10.0
 _FAILURE_REASON = "generation failed: the model returned no output"
@@ -52,91 +43,6 @@ def _number(id_: str) -> int | None:
     """Read an id that is written in digits; no id has more of them than the largest."""
     is_number = id_.isascii() and id_.isdecimal() and len(id_) <= len(str(_IDS))
     return int(id_) if is_number else None
-
-
-class SandboxTaskState(enum.StrEnum):
-    """Where a task is, in the words of the wire."""
-
-    WAITING = "waiting"
-    PROCESSING = "processing"
-    SUCCESS = "SUCCESS"
-    FAILED = "FAILED"
-
-
-class OutputKind(enum.Enum):
-    """What a task makes."""
-
-    IMAGE = "image"
-    VIDEO = "video"
-    SONG = "song"
-    MUSIC = "music"
-    SPEECH = "speech"
-    TRANSCRIPT = "transcript"
-    SCRIPT = "script"
-    PODCAST = "podcast"
-    REPORT = "report"
-
-
-@attrs.frozen
-class TaskSpec:
-    """What a submission asks for, after validation.
-
-    `pictures` is the number of tasks, `price` the credits for each, `seconds` the length of what sounds or moves.
-    `text` is what is sung, `speakers` who speaks, `turns` what they say.
-    """
-
-    prompt: str
-    model: str
-    aspect_ratio: str = "1:1"
-    pictures: int = 1
-    output_kind: OutputKind = OutputKind.IMAGE
-    price: int = 1
-    seconds: float = 4
-    has_cover: bool = False
-    text: str = ""
-    speakers: tuple[str, ...] = ()
-    turns: tuple[Mapping[str, Any], ...] = ()
-    webhook_url: str | None = None
-
-    @property
-    def text_parts(self) -> str:
-        """What voices say: the turns, or the prompt where there are none."""
-        return " ".join(turn["content"] for turn in self.turns) or self.prompt
-
-    def has(self, mark: str) -> bool:
-        """Tell whether the mark is anywhere in what is to be shown, sung or said."""
-        return any(mark in words for words in (self.prompt, self.text, self.text_parts))
-
-
-@attrs.frozen
-class Task:
-    """One thing to be made. Times are readings of the world's clock, in seconds."""
-
-    id: str
-    number: int
-    batch_id: int
-    index: int
-    spec: TaskSpec
-    accepted_at: float
-    starts_at: float
-    ends_at: float
-    reason: str = ""
-
-    def state(self, now: float) -> SandboxTaskState:
-        """Tell where the task is at the time `now`."""
-        if now < self.starts_at:
-            return SandboxTaskState.WAITING
-        if now < self.ends_at:
-            return SandboxTaskState.PROCESSING
-        return SandboxTaskState.FAILED if self.reason else SandboxTaskState.SUCCESS
-
-
-@attrs.frozen
-class Batch:
-    """The tasks of one submission."""
-
-    id: int
-    tasks: tuple[Task, ...]
 
 
 class WeryAIState:

@@ -9,6 +9,8 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
+import attrs
+
 from aiowery.sandbox._answer import success
 from aiowery.sandbox._faults.script import FaultCall, PlannedDelivery
 from aiowery.sandbox._weryai.responses import report
@@ -16,7 +18,8 @@ from aiowery.sandbox._weryai.responses import report
 if TYPE_CHECKING:
     from aiowery.sandbox._answer import Answer
     from aiowery.sandbox._faults.script import FaultScript
-    from aiowery.sandbox._weryai.state import Task, WeryAIState
+    from aiowery.sandbox._tasks import Task
+    from aiowery.sandbox._weryai.state import WeryAIState
 
 _WITHIN = 5.0
 _AT_ONCE = 50
@@ -49,7 +52,11 @@ class WebhookSender:
 
     def _deliveries(self, task: Task, target: SplitResult, base_url: str) -> tuple[PlannedDelivery, ...]:
         """Return what is to be sent: the end of the task, after the faults that strike it."""
-        end = PlannedDelivery(task, task.ends_at, success(report(task, task.ends_at, base_url)))
+
+        def success_at(url: str) -> Answer:
+            return success(report(attrs.evolve(task, reason=""), task.ends_at, url))
+
+        end = PlannedDelivery(task, task.ends_at, success(report(task, task.ends_at, base_url)), success_at)
         return self._script.deliveries(FaultCall("delivery", f"{task.id}\n{task.spec.prompt}\n{target.path}"), end)
 
     def _send_off(self, delivery: PlannedDelivery, target: SplitResult) -> None:

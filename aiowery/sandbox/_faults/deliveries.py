@@ -1,4 +1,4 @@
-"""Misfortunes of webhook deliveries: how often, when and by whom they are sent."""
+"""Fault behaviors of webhook deliveries: how often, when and by which sender they are sent."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 
-from aiowery.sandbox._answer import success
 from aiowery.sandbox._faults.connection import FaultBehavior
-from aiowery.sandbox._weryai.responses import report
 
 if TYPE_CHECKING:
     from aiowery.sandbox._faults.script import PlannedDelivery, Scope
@@ -62,7 +60,6 @@ class ForgedDelivery(DeliveryFaultBehavior):
     base_url: str = "https://forged.invalid/"
 
     def deliveries(self, delivery: PlannedDelivery) -> tuple[PlannedDelivery, ...]:
-        """Send a lie ahead."""
-        task = delivery.task
-        told = report(attrs.evolve(task, reason=""), task.ends_at, self.base_url)
-        return (attrs.evolve(delivery, at=task.starts_at, message=success(told)), delivery)
+        """Send a forged success ahead."""
+        forged = attrs.evolve(delivery, at=delivery.task.starts_at, message=delivery.success_at(self.base_url))
+        return (forged, delivery)
