@@ -229,6 +229,6 @@ def _queue_state_file(config: ClientConfig) -> QueueStateFile | None:
     return QueueStateFile(
         config.queue_file,
         cool_down=config.limits.cool_down,
-        usual=config.limits.expected_duration or 0.0,
-        longest=config.polling.image_timeout,
+        expected_duration=config.limits.expected_duration or 0.0,
+        max_wait=config.polling.image_timeout,
     )

@@ -1,4 +1,4 @@
-"""The brake: submissions pause by themselves when the provider stops answering them clearly.
+"""The circuit breaker: submissions pause by themselves when the provider stops answering them clearly.
 
 A proxy that answers every POST with a page of its own may pass each of them on, so each may be charged. After a few
 such answers nothing more leaves. Later a free read shows that the provider answers again, and one submission goes
@@ -25,7 +25,7 @@ _SHOWN: Final = 300
 
 
 class BreakerPhase(enum.Enum):
-    """A phase of the brake, named with the submissions that may leave in it."""
+    """A phase of the circuit breaker; its value names the submissions that may be sent in it."""
 
     CLOSED = "every submission"
     PAUSED = "none, until a free read is due"
@@ -72,13 +72,13 @@ class CircuitBreakerState:
         """Return True if the first byte of an admitted submission may leave now."""
         return self.phase is BreakerPhase.CLOSED or self._is_probe(submission)
 
-    def record_in_doubt(self, submission: object, why: str) -> bool:
+    def record_in_doubt(self, submission: object, reason: str) -> bool:
         """Count a submission without a clear answer; return True if a pause begins.
 
         What left before the pause began changes nothing during it.
         """
         if self._is_probe(submission):
-            return self._failed(why)
+            return self._on_probe_failed(reason)
         if self.phase is not BreakerPhase.CLOSED or self._max_doubts is None:
             return False
         self._in_a_row += 1
@@ -87,7 +87,7 @@ class CircuitBreakerState:
         if self._in_a_row < self._max_doubts and among < self._max_doubts + _MORE_AMONG_THEM:
             return False
         count = f"the last {self._in_a_row}" if self._in_a_row >= self._max_doubts else f"{among} of the last 100"
-        self._cause = f"{count} submissions had no clear answer from the provider and may have been charged: {why}"
+        self._cause = f"{count} submissions had no clear answer from the provider and may have been charged: {reason}"
         self._pause(self._cause)
         return True
 
@@ -114,10 +114,10 @@ class CircuitBreakerState:
         """Note that a free read begins."""
         self.phase = BreakerPhase.CHECKING
 
-    def end_check(self, fault: str | None) -> bool:
+    def end_check(self, reason: str | None) -> bool:
         """Note the end of the free read and why it failed, if it did; return True if a pause begins."""
-        if fault is not None:
-            return self._failed(fault)
+        if reason is not None:
+            return self._on_probe_failed(reason)
         self.phase = BreakerPhase.READY
         return False
 
@@ -136,22 +136,22 @@ class CircuitBreakerState:
     def _is_probe(self, submission: object) -> bool:
         return self.phase is BreakerPhase.PROBING and self._probe is submission
 
-    def _failed(self, why: str) -> bool:
+    def _on_probe_failed(self, why: str) -> bool:
         self.failed_probes += 1
         self._pause(f"{self._cause} (probe {self.failed_probes} failed: {why[:_SHOWN]})")
         return True
 
-    def _pause(self, because: str) -> None:
-        self.phase, self.reason, self._probe = BreakerPhase.PAUSED, because, None
+    def _pause(self, reason: str) -> None:
+        self.phase, self.reason, self._probe = BreakerPhase.PAUSED, reason, None
         self.retry_at = self._clock() + self._pause_after(self.failed_probes)
 
 
 @attrs.frozen(eq=False, kw_only=True)
 class BreakerMember:
-    """An open client under a brake.
+    """An open client of a circuit breaker.
 
-    `check` starts its free read, a task that returns why no answer of the provider's own came, None if one did. `admit`
-    lets in what waits in its lanes and may leave, `tell` passes an event to its observer.
+    `check` starts its free read: a task that returns why no response of the provider's own came, None if one did.
+    `admit` admits what waits in its queues and may be sent, `emit` passes an event to its observer.
     """
 
     check: Callable[[], asyncio.Task[str | None]]
@@ -160,10 +160,10 @@ class BreakerMember:
 
 
 class CircuitBreaker:
-    """The brake of all open clients with one key in one event loop: the state, one timer, one free read at a time.
+    """The circuit breaker of all open clients with one key in one event loop.
 
-    The read is made only while a submission waits that could leave otherwise. After a doubt a timer holds the brake, so
-    that a client that is opened next counts on from there.
+    It has one timer, and makes one free read at a time, only while a submission waits that could be sent otherwise.
+    After a doubt a timer keeps the breaker alive, so that the next client that opens continues its counts.
     """
 
     def __init__(self, max_doubts: int | None, retries: RetryPolicy) -> None:
@@ -172,7 +172,7 @@ class CircuitBreaker:
         self._longest = retries.max_probe_interval
         self._members: dict[BreakerMember, None] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._holding: asyncio.TimerHandle | None = None
+        self._keep_alive_timer: asyncio.TimerHandle | None = None
 
     @property
     def reason(self) -> str | None:
@@ -181,7 +181,7 @@ class CircuitBreaker:
 
     @property
     def paused_for(self) -> float:
-        """Seconds until the provider is asked again; 0 if that is under way, and while the queue is open."""
+        """Seconds until the next free read; 0 if one is under way, and while the breaker is closed."""
         return self._state.retry_in
 
     def add_member(self, member: BreakerMember) -> None:
@@ -193,25 +193,25 @@ class CircuitBreaker:
         self._members.pop(member, None)
 
     def try_admit(self, submission: object) -> bool:
-        """Return True if a submission whose turn has come may go ahead; if not, see that the provider is asked."""
+        """Return True if the first waiting submission may be admitted; if not, make sure that a free read follows."""
         admitted = self._state.try_admit(submission)
         if not admitted and self._state.phase is BreakerPhase.PAUSED and self._timer is None:
             if self._state.retry_in:
-                self._timer = self._loop.call_at(self._state.retry_at, self._due)
+                self._timer = self._loop.call_at(self._state.retry_at, self._on_timer)
             else:
-                self._check()
+                self._start_check()
         return admitted
 
     def allows(self, submission: object) -> bool:
         """Return True if the first byte of an admitted submission may leave now."""
         return self._state.allows(submission)
 
-    def record_in_doubt(self, submission: object, why: str) -> None:
+    def record_in_doubt(self, submission: object, reason: str) -> None:
         """Count a submission that may have been charged although no clear answer came."""
-        if self._holding is not None:
-            self._holding.cancel()
-        self._holding = self._loop.call_later(self._longest, self._hold)
-        if self._state.record_in_doubt(submission, why[:_SHOWN]):
+        if self._keep_alive_timer is not None:
+            self._keep_alive_timer.cancel()
+        self._keep_alive_timer = self._loop.call_later(self._longest, self._keep_alive)
+        if self._state.record_in_doubt(submission, reason[:_SHOWN]):
             self._paused()
 
     def record_clear(self, submission: object) -> None:
@@ -220,17 +220,17 @@ class CircuitBreaker:
             self._resumed()
 
     def record_unknown(self, submission: object) -> None:
-        """Note that a submission ended, for which neither was counted."""
+        """Record that a submission ended, for which neither was counted."""
         if self._state.record_unknown(submission):
             self._paused()
 
     def reset(self) -> None:
-        """Open the queue at once."""
+        """Close the breaker at once, so that submissions go on."""
         if self._state.reset():
             self._resumed()
 
-    def _hold(self) -> None:
-        """Do nothing: the timer has held the brake until now."""
+    def _keep_alive(self) -> None:
+        """Do nothing: the timer has kept the breaker alive until now."""
 
     def _paused(self) -> None:
         state = self._state
@@ -257,22 +257,22 @@ class CircuitBreaker:
         for member in tuple(self._members):
             member.admit()
 
-    def _due(self) -> None:
-        """Ask the lanes whether a submission still waits, which begins the read."""
+    def _on_timer(self) -> None:
+        """Let the queues admit; a submission that still waits starts the free read."""
         self._timer = None
         self._admit()
 
-    def _check(self) -> None:
-        """Let one of the clients make the free read."""
+    def _start_check(self) -> None:
+        """Start the free read of one of the clients."""
         member = next(iter(self._members), None)
         if member is not None:
             self._state.begin_check()
-            member.check().add_done_callback(self._checked)
+            member.check().add_done_callback(self._on_check_done)
 
-    def _checked(self, read: asyncio.Task[str | None]) -> None:
-        if self._state.phase is not BreakerPhase.CHECKING:  # the queue was opened by hand meanwhile
+    def _on_check_done(self, read: asyncio.Task[str | None]) -> None:
+        if self._state.phase is not BreakerPhase.CHECKING:  # the breaker was reset meanwhile
             return
-        if read.cancelled():  # its client closes: another one's turn
+        if read.cancelled():  # its client closes: another client makes it
             self._state.abort_check()
             self._admit()
         elif self._state.end_check(repr(error) if (error := read.exception()) else read.result()):
@@ -284,6 +284,6 @@ class CircuitBreaker:
 _breakers: SharedRegistry[CircuitBreaker] = SharedRegistry()
 
 
-def shared_breaker(host: str, key: str, make: Callable[[], CircuitBreaker]) -> CircuitBreaker:
-    """Return the brake of this host and key in the running loop; a hop in between meets all clients alike."""
-    return _breakers.get(make, host, key)
+def shared_breaker(base_url: str, key: str, make: Callable[[], CircuitBreaker]) -> CircuitBreaker:
+    """Return the circuit breaker of this address and key in the running loop: a proxy affects all clients alike."""
+    return _breakers.get(make, base_url, key)

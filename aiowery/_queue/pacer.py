@@ -1,7 +1,7 @@
-"""The turnstile: of thousands of tasks that begin in one turn of the loop, a few go in, the others in later turns.
+"""Limit how many submissions start in one event-loop iteration.
 
-Who gathers a thousand submissions starts a thousand tasks at once, whose first steps (checking, encoding, standing in
-line) would otherwise keep the loop to themselves.
+`asyncio.gather` over 1,000 submissions would otherwise run 1,000 first steps (validation, encoding, queueing) back to
+back and block the loop.
 """
 
 from __future__ import annotations
@@ -11,32 +11,32 @@ from collections import deque
 
 
 class StartPacer:
-    """Lets at most so many in per turn of the loop, in the order in which they came."""
+    """A pacer that starts at most `most` submissions per event-loop iteration, in the order of their calls."""
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._passed = 0
+        self._started = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._loop = asyncio.get_running_loop()
 
     async def wait_turn(self) -> None:
-        """Go in, now or in one of the next turns."""
-        if self._passed < self._most and not self._waiting:
-            self._release_next()
+        """Return now, or in one of the next event-loop iterations."""
+        if self._started < self._most and not self._waiting:
+            self._start_one()
         else:
-            turn = self._loop.create_future()
-            self._waiting.append(turn)
-            await turn
+            start = self._loop.create_future()
+            self._waiting.append(start)
+            await start
 
-    def _release_next(self) -> None:
-        if not self._passed:
+    def _start_one(self) -> None:
+        if not self._started:
             self._loop.call_soon(self._on_iteration)
-        self._passed += 1
+        self._started += 1
 
     def _on_iteration(self) -> None:
-        self._passed = 0
-        while self._waiting and self._passed < self._most:
-            turn = self._waiting.popleft()
-            if not turn.done():  # else its caller has left
-                turn.set_result(None)
-                self._release_next()
+        self._started = 0
+        while self._waiting and self._started < self._most:
+            start = self._waiting.popleft()
+            if not start.done():  # otherwise its caller was cancelled
+                start.set_result(None)
+                self._start_one()

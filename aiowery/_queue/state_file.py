@@ -1,8 +1,8 @@
-"""The lease: a lane's turn kept in a file, for several processes with one credential and across restarts.
+"""The state of a queue in a file, for several processes with one API key and across restarts.
 
-Beside the state lies a lock file, which whoever sends holds until the task has ended. The state says what is under
-way and until when the provider wants a rest, by the wall clock, for no other survives a process. It also says where it
-lies, by which a copy is known. Both lie at the real path, without symbolic links.
+Beside the state lies a lock file, which the sending process holds until its task has ended. The state holds the tasks
+under way and the end of the provider's pause, by the wall clock, because no other clock survives a process. It also
+holds its own path, by which a copy is recognized. Both files lie at the real path, without symbolic links.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ _OPEN_AGAIN: Final = "see that all processes use one file, and open the client a
 
 @attrs.frozen(kw_only=True)
 class StoredState:
-    """What the file says. `since` is when the last submission began, `not_before` when the next one may.
+    """The content of the file. `since` is when the last submission began, `not_before` when the next one may begin.
 
-    `open` says that the submission of that moment has not been seen to end; `task_ids` are its tasks, if known. `path`
-    is where the file was written; empty where it does not say.
+    `open` is True until the end of that submission was observed; `task_ids` are its tasks, if known. `path` is where
+    the file was written; empty if unknown. Times are in seconds since the epoch.
     """
 
     since: float = 0.0
@@ -49,9 +49,10 @@ class StoredState:
 
 
 class QueueStateFile:
-    """The turn of one open client. `longest`: seconds after which nobody waits for a task any more.
+    """The cross-process turn of one open client.
 
-    `pause` is how often a lock that somebody else holds is tried, `clock` the time of the day in seconds.
+    `max_wait`: seconds after which a task of another process is not waited for any more. `pause`: seconds between two
+    attempts to take a lock that another process holds. `clock` returns seconds since the epoch.
     """
 
     def __init__(
@@ -59,8 +60,8 @@ class QueueStateFile:
         path: Path,
         *,
         cool_down: float,
-        usual: float,
-        longest: float,
+        expected_duration: float,
+        max_wait: float,
         pause: float = 0.5,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -69,81 +70,83 @@ class QueueStateFile:
         self._located = False
         self._written = False
         self._cool_down = cool_down
-        self._usual = usual
-        self._longest = longest
+        self._expected_duration = expected_duration
+        self._max_wait = max_wait
         self._pause = pause
         self._clock = clock
-        self._turn = asyncio.Lock()
+        self._turn_lock = asyncio.Lock()
         self._io = asyncio.Lock()
 
     async def acquire(self, ended: Callable[[tuple[str, ...]], Awaitable[None]]) -> None:
-        """Wait until nobody else is sending and the provider has had its rest, and note that we are.
+        """Wait until no other process is sending and the provider's pause is over, and store that this one is sending.
 
-        `ended` waits for the end of tasks that a process left under way. Cancelling gives the turn back. Raises
+        `ended` waits for the end of tasks that a process left under way. Cancelling releases the turn. Raises
         ConfigurationError for a file that cannot be used, or is not the one that other processes use, and LedgerError
-        once it has been removed, renamed or replaced while we use it.
+        once it has been removed, renamed or replaced while it is in use.
         """
-        await self._turn.acquire()
+        await self._turn_lock.acquire()
         try:
-            await self._locked()
+            await self._wait_for_lock()
             state = await self._in_thread(self._read)
-            if state.open and self._clock() < state.since + self._longest:
-                state = await self._settled(state, ended)
-            await anyio.sleep(self._rest(state))
-            await self._in_thread(self._begin)
+            if state.open and self._clock() < state.since + self._max_wait:
+                state = await self._wait_for_tasks(state, ended)
+            await anyio.sleep(self._pause_seconds(state))
+            await self._in_thread(self._mark_sending)
         except BaseException:
             self._lock.release()
-            self._turn.release()
+            self._turn_lock.release()
             raise
 
     async def record_tasks(self, task_ids: tuple[str, ...]) -> None:
-        """Note the tasks of this turn, for whoever comes after us should we not see their end."""
+        """Store the tasks of this turn, for the next process if this one does not observe their end."""
         await self._in_thread(partial(self._write, StoredState(since=self._clock(), open=True, task_ids=task_ids)))
 
-    async def release(self, rest: float) -> None:
-        """End the turn; nobody sends for `rest` seconds."""
+    async def release(self, pause: float) -> None:
+        """End the turn; no process sends for `pause` seconds."""
         try:
-            await self._in_thread(partial(self._write, StoredState(not_before=self._clock() + rest)))
+            await self._in_thread(partial(self._write, StoredState(not_before=self._clock() + pause)))
         finally:
             self._lock.release()
-            self._turn.release()
+            self._turn_lock.release()
 
     def abandon(self) -> None:
-        """End the turn as a process does that dies: whoever comes next looks after what is under way."""
+        """End the turn like a process that dies: the next process waits for the tasks under way."""
         self._lock.release()
 
-    async def _locked(self) -> None:
-        told = False
-        while not await self._in_thread(self._acquire):
-            if not told:
-                log.info("another process has the lane of %s; waiting for its turn to end", self._path)
-                told = True
+    async def _wait_for_lock(self) -> None:
+        logged = False
+        while not await self._in_thread(self._try_lock):
+            if not logged:
+                log.info("another process uses the queue of %s; waiting until it ends", self._path)
+                logged = True
             await anyio.sleep(self._pause)
 
-    def _acquire(self) -> bool:
-        """Take the lock if it is free, and return whether it is held; all links lead to one lock."""
+    def _try_lock(self) -> bool:
+        """Take the lock if it is free, and return True if it is held; all links lead to one lock."""
         if not self._located:
             self._path = Path(os.path.realpath(self._path))
             self._lock = FileLock(_lock_of(self._path))
             self._located = True
         return self._lock.acquire()
 
-    async def _settled(self, state: StoredState, ended: Callable[[tuple[str, ...]], Awaitable[None]]) -> StoredState:
-        """See that what a process left under way has ended, and return what that means for us."""
+    async def _wait_for_tasks(
+        self, state: StoredState, ended: Callable[[tuple[str, ...]], Awaitable[None]]
+    ) -> StoredState:
+        """Wait for the tasks that a process left under way, and return the state that follows."""
         if not state.task_ids:
-            log.warning("%s: an earlier submission ended without a clear answer; the lane rests first", self._path)
-            return StoredState(not_before=state.since + self._usual + self._cool_down)
+            log.warning("%s: an earlier submission ended without a clear response; the queue pauses first", self._path)
+            return StoredState(not_before=state.since + self._expected_duration + self._cool_down)
         log.info("%s: waiting for task %s of an earlier run", self._path, ", ".join(state.task_ids))
-        with anyio.move_on_after(max(0.0, state.since + self._longest - self._clock())):
+        with anyio.move_on_after(max(0.0, state.since + self._max_wait - self._clock())):
             await ended(state.task_ids)
         return StoredState(not_before=self._clock() + self._cool_down)
 
-    def _rest(self, state: StoredState) -> float:
-        """Return the seconds to wait; a clock that was set back must not stop us for ever."""
-        return min(max(0.0, state.not_before - self._clock()), self._usual + self._cool_down)
+    def _pause_seconds(self, state: StoredState) -> float:
+        """Return the seconds to wait; a clock that was set back must not block the queue for ever."""
+        return min(max(0.0, state.not_before - self._clock()), self._expected_duration + self._cool_down)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
-        """Do what blocks, in the order of asking; cancelled, wait for its end, for a thread cannot be stopped."""
+        """Run blocking work in the order of the calls; when cancelled, wait for its end: a thread cannot be stopped."""
         async with self._io:
             working = asyncio.create_task(anyio.to_thread.run_sync(work))
             try:
@@ -152,7 +155,7 @@ class QueueStateFile:
                 while not working.done():
                     with contextlib.suppress(asyncio.CancelledError):
                         await asyncio.wait({working})
-                working.exception()  # nobody waits for it any more
+                working.exception()  # its result is not needed any more
                 raise
             except OSError as fault:
                 raise ConfigurationError(
@@ -161,11 +164,11 @@ class QueueStateFile:
                 ) from fault
 
     def _read(self) -> StoredState:
-        """Read the file; what makes no sense counts as a task that has just ended."""
+        """Return the stored state; a file without a valid state counts as a task that has just ended."""
         try:
             with self._path.open("rb") as file:
                 self._check_names(os.fstat(file.fileno()))
-                return self._is_own(_state(json.loads(file.read(_LARGEST))))
+                return self._check_path(_state(json.loads(file.read(_LARGEST))))
         except ConfigurationError:  # which is a ValueError, too
             raise
         except FileNotFoundError:
@@ -173,15 +176,15 @@ class QueueStateFile:
                 raise LedgerError(self._unusable("it was removed or renamed while it is in use", _OPEN_AGAIN)) from None
             return StoredState()
         except (ValueError, TypeError, KeyError, RecursionError):
-            log.warning("%s holds no state of a lane; the lane rests first", self._path)
+            log.warning("%s holds no state of a queue; the queue pauses first", self._path)
             return StoredState(not_before=self._clock() + self._cool_down)
 
     def _check_names(self, found: os.stat_result) -> None:
         if found.st_nlink > 1:
             raise ConfigurationError(self._unusable("it has a second name (a hard link)", "remove that name"))
 
-    def _is_own(self, state: StoredState) -> StoredState:
-        """Return the state; ConfigurationError or LedgerError for that of another file."""
+    def _check_path(self, state: StoredState) -> StoredState:
+        """Return the state. Raises ConfigurationError or LedgerError for the state of another file."""
         if state.path in {"", str(self._path)}:
             return state
         others = _lock_of(Path(state.path))
@@ -196,15 +199,15 @@ class QueueStateFile:
             raise ConfigurationError(self._unusable(fault, "give that file"))
         return state
 
-    def _begin(self) -> None:
-        """Note that we are about to send."""
+    def _mark_sending(self) -> None:
+        """Store that this process is about to send."""
         if not self._lock.is_in_place():
             raise LedgerError(self._unusable("its lock was removed or renamed while it is held", _OPEN_AGAIN))
         self._write(StoredState(since=self._clock(), open=True))
         self._written = True
 
-    def _unusable(self, fault: str, way_out: str) -> str:
-        return f"queue_file={str(self._path)!r} cannot be used: {fault}; nothing was sent: {way_out}"
+    def _unusable(self, fault: str, next_step: str) -> str:
+        return f"queue_file={str(self._path)!r} cannot be used: {fault}; nothing was sent: {next_step}"
 
     def _write(self, state: StoredState) -> None:
         beside = self._path.with_name(self._path.name + ".new")
@@ -225,7 +228,7 @@ def _private(path: str, flags: int) -> int:
 
 
 def _state(values: Any) -> StoredState:
-    """Check what a file said; raises ValueError, TypeError or KeyError."""
+    """Return the checked content of a file. Raises ValueError, TypeError or KeyError."""
     since, not_before = float(values["since"]), float(values["not_before"])
     task_ids = tuple(map(str, values["task_ids"]))
     if not (math.isfinite(since) and math.isfinite(not_before)) or len(task_ids) > _IDS:

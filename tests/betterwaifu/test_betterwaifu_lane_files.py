@@ -26,7 +26,7 @@ LIMITS = Limits(in_flight=1, submissions=1, cool_down=0.0, expected_duration=0.1
 
 def lease_of(path: Path) -> QueueStateFile:
     """Return a lease that does not rest."""
-    return QueueStateFile(path, cool_down=0.0, usual=0.0, longest=600.0, pause=0.01, clock=time.time)
+    return QueueStateFile(path, cool_down=0.0, expected_duration=0.0, max_wait=600.0, pause=0.01, clock=time.time)
 
 
 async def never(task_ids: tuple[str, ...]) -> None:
@@ -45,7 +45,7 @@ async def test_links_lead_to_one_turn(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("lane")
     one, other = lease_of(tmp_path / "lane"), lease_of(tmp_path / "link")
     await one.acquire(never)
-    assert not await other._in_thread(other._acquire)
+    assert not await other._in_thread(other._try_lock)
     await one.release(0.0)
     await turn(other)
     assert (tmp_path / "link").is_symlink()
