@@ -52,18 +52,18 @@ class Account:
     raw: Mapping[str, Any] = attrs.field(factory=dict, repr=False, eq=False)
 
 
-def decode_models(answer: HttpResponse) -> tuple[Model, ...]:
+def decode_models(response: HttpResponse) -> tuple[Model, ...]:
     """Read the models; an entry without a number cannot be asked for and is left out."""
-    body = unwrap_envelope(answer)
+    body = unwrap_envelope(response)
     entries = body.get("models")
     if not isinstance(entries, list):
-        raise answer.unexpected("no list of models", "$.models: an array is expected", body)
+        raise response.unexpected("no list of models", "$.models: an array is expected", body)
     return tuple(_model(entry) for entry in entries if isinstance(entry, Mapping) and optional_int(entry.get("id")))
 
 
-def decode_account(answer: HttpResponse) -> Account:
+def decode_account(response: HttpResponse) -> Account:
     """Read the account."""
-    body = unwrap_envelope(answer)
+    body = unwrap_envelope(response)
     subscription = body.get("subscription")
     return Account(
         username=optional_text(body.get("username")) or "",
@@ -75,14 +75,14 @@ def decode_account(answer: HttpResponse) -> Account:
 
 def find_model(models: Iterable[Model], model_name: str, name: str | None) -> Model:
     """Return the one model of these names; ConfigurationError when there is none, or more than one."""
-    fitting = [model for model in models if model.model_name == model_name and name in {None, model.name}]
-    if len(fitting) == 1:
-        return fitting[0]
+    matches = [model for model in models if model.model_name == model_name and name in {None, model.name}]
+    if len(matches) == 1:
+        return matches[0]
     wanted = model_name if name is None else f"{model_name} {name}"
-    if not fitting:
+    if not matches:
         raise ConfigurationError(f"no model is called {wanted!r}; client.models() lists them")
-    versions = ", ".join(repr(model.name) for model in fitting)
-    raise ConfigurationError(f"{len(fitting)} models are called {wanted!r}; give the version too: {versions}")
+    versions = ", ".join(repr(model.name) for model in matches)
+    raise ConfigurationError(f"{len(matches)} models are called {wanted!r}; give the version too: {versions}")
 
 
 def _model(entry: Mapping[str, Any]) -> Model:
@@ -100,9 +100,9 @@ def _model(entry: Mapping[str, Any]) -> Model:
     )
 
 
-def _subscription(told_: Mapping[str, Any]) -> Subscription:
+def _subscription(entry: Mapping[str, Any]) -> Subscription:
     return Subscription(
-        status=optional_text(told_.get("status")) or "",
-        plan=optional_text(told_.get("plan")) or "",
-        ends_at=optional_datetime(told_.get("endDate") or told_.get("end_date")),
+        status=optional_text(entry.get("status")) or "",
+        plan=optional_text(entry.get("plan")) or "",
+        ends_at=optional_datetime(entry.get("endDate") or entry.get("end_date")),
     )

@@ -118,7 +118,7 @@ class BetterWaifuProvider:
 
     def is_own_response(self, answer: HttpResponse) -> bool:
         """Return True for an object with an `error`, or in the shape of one of the good answers."""
-        return _decode.is_own(answer)
+        return _decode.is_own_response(answer)
 
     def batch_request(self, batch_id: str) -> None:
         """There are no batches."""

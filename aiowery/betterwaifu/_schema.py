@@ -21,7 +21,7 @@ _STATES: Final = {
     "completed": TaskState.DONE,
     "failed": TaskState.FAILED,
 }
-_WHOLE: Final = re.compile(r"-?[0-9]{1,30}")
+_INTEGER: Final = re.compile(r"-?[0-9]{1,30}")
 
 
 @attrs.frozen(kw_only=True)
@@ -35,15 +35,15 @@ class ImageOutputs:
     parameters: Mapping[str, Any] = attrs.field(factory=dict)
 
 
-def to_state(word: str) -> TaskState | None:
+def to_state(raw_status: str) -> TaskState | None:
     """Return what a status word means; None for one that is not documented."""
-    return _STATES.get(word.strip().casefold())
+    return _STATES.get(raw_status.strip().casefold())
 
 
 def raw_status_in(part: Mapping[str, Any]) -> str:
     """Return the status word of a part of an answer."""
-    word = part.get("status")
-    return word if isinstance(word, str) else ""
+    raw_status = part.get("status")
+    return raw_status if isinstance(raw_status, str) else ""
 
 
 def id_in(part: Any, *names: str) -> str | None:
@@ -76,7 +76,7 @@ def optional_int(value: Any) -> int | None:
     """Read a whole number, also when it comes as text."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
-    if isinstance(value, str) and _WHOLE.fullmatch(value.strip()):
+    if isinstance(value, str) and _INTEGER.fullmatch(value.strip()):
         return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
@@ -84,10 +84,10 @@ def optional_int(value: Any) -> int | None:
 def optional_datetime(value: Any) -> datetime | None:
     """Read a moment in ISO 8601; one without a zone is UTC."""
     try:
-        read = datetime.fromisoformat(value)
+        moment = datetime.fromisoformat(value)
     except (TypeError, ValueError):
         return None
-    return read if read.tzinfo else read.replace(tzinfo=UTC)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def optional_text(value: Any) -> str | None:
@@ -101,8 +101,8 @@ def _object(value: Any) -> Mapping[str, Any]:
 
 def _images(part: Mapping[str, Any], output: Mapping[str, Any]) -> list[tuple[str, str | None]]:
     """Return each picture's url and id, from the first place that has any: several, or one."""
-    for place in (output.get("images"), part.get("images"), part.get("output"), part):
-        items = place if isinstance(place, list) else [place]
+    for source in (output.get("images"), part.get("images"), part.get("output"), part):
+        items = source if isinstance(source, list) else [source]
         found = [(url, id_in(item, "image_id", "id")) for item in items if (url := _url(item))]
         if found:
             return found

@@ -90,51 +90,52 @@ _PARAMETER: Final = re.compile(
     r"parameter|required|format|only (support|jpg|jpeg|png|webp|image|video|audio)|参数|不能为空|不支持|超过|超出",
     re.IGNORECASE,
 )
-_DIGITS: Final = 20
+_MAX_CODE_DIGITS: Final = 20
 
 
-def refusal(answer: HttpResponse, body: Any) -> AioweryError:
+def response_error(response: HttpResponse, body: Any) -> AioweryError:
     """Return the error that this answer means; `body` is its JSON, or None."""
     envelope = body if isinstance(body, Mapping) else {}
-    code, text = own_code(answer, body), _text(envelope)
-    request_id = answer.request_id_in(envelope, envelope.get("data"))
-    if answer.success and code is None:
+    code, text = envelope_code(response, body), _reason_text(envelope)
+    request_id = response.request_id_in(envelope, envelope.get("data"))
+    if response.success and code is None:
         return UnexpectedResponse(
-            f"HTTP {answer.http_status} with an answer outside the contract: {answer.excerpt!r}",
-            http_status=answer.http_status,
+            f"HTTP {response.http_status} with an answer outside the contract: {response.excerpt!r}",
+            http_status=response.http_status,
             raw=body,
             faults=("$.status: a status is expected",),
             request_id=request_id,
         )
-    if answer.redirect:
-        return answer.redirect_error(body, request_id)
-    cls = _class(answer.http_status, code, text)
-    said = text or answer.excerpt or _phrase(answer.http_status)
-    where = f"HTTP {answer.http_status}" if code is None else f"code {code}, HTTP {answer.http_status}"
-    message = f"{said} ({where}); {_NEXT_STEP[cls]}"
-    facts = {"http_status": answer.http_status, "code": code, "raw": body, "request_id": request_id}
-    if cls is RateLimited:
-        asked = answer.retry_after()
-        return RateLimited(message, retry_after=asked, tasks_at_once=code == _TOO_MANY_TASKS, **facts)
-    return cls(message, **facts)
+    if response.redirect:
+        return response.redirect_error(body, request_id)
+    error_type = _error_type(response.http_status, code, text)
+    reason = text or response.excerpt or _status_phrase(response.http_status)
+    where = f"HTTP {response.http_status}" if code is None else f"code {code}, HTTP {response.http_status}"
+    message = f"{reason} ({where}); {_NEXT_STEP[error_type]}"
+    facts = {"http_status": response.http_status, "code": code, "raw": body, "request_id": request_id}
+    if error_type is RateLimited:
+        retry_after = response.retry_after()
+        return RateLimited(message, retry_after=retry_after, tasks_at_once=code == _TOO_MANY_TASKS, **facts)
+    return error_type(message, **facts)
 
 
-def own_code(answer: HttpResponse, body: Any) -> int | str | None:
+def envelope_code(response: HttpResponse, body: Any) -> int | str | None:
     """Return the code in the provider's own envelope; None for a body that is not the provider's."""
-    code = _code(body) if isinstance(body, Mapping) else None
-    return None if code == answer.http_status and not answer.success else code  # as error pages of gateways repeat it
+    code = _status_code(body) if isinstance(body, Mapping) else None
+    # Error pages of gateways repeat the HTTP status.
+    return None if code == response.http_status and not response.success else code
 
 
-def _class(http_status: int, code: int | str | None, text: str) -> type[APIError]:
+def _error_type(http_status: int, code: int | str | None, text: str) -> type[APIError]:
     if code == _DAILY_LIMIT:  # a 429 that no waiting of ours would cure
         return DailyLimitReached
     if http_status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return ServerError
     by_number = _BY_HTTP_STATUS.get(http_status) or (_BY_CODE.get(code) if isinstance(code, int) else None)
-    return by_number or _by_text(http_status, code, text)
+    return by_number or _error_type_by_text(http_status, code, text)
 
 
-def _by_text(http_status: int, code: int | str | None, text: str) -> type[APIError]:
+def _error_type_by_text(http_status: int, code: int | str | None, text: str) -> type[APIError]:
     """Let the words decide where the numbers cannot."""
     if mentions(text, _THROTTLED):
         return RateLimited
@@ -148,23 +149,23 @@ def _by_text(http_status: int, code: int | str | None, text: str) -> type[APIErr
     return ServerError
 
 
-def _code(envelope: Mapping[str, Any]) -> int | str | None:
+def _status_code(envelope: Mapping[str, Any]) -> int | str | None:
     status = envelope.get("status")
     if isinstance(status, bool) or not isinstance(status, (int, str)):
         return None
     digits = status.strip() if isinstance(status, str) else ""
-    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= _DIGITS else status
+    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= _MAX_CODE_DIGITS else status
 
 
-def _text(envelope: Mapping[str, Any]) -> str:
+def _reason_text(envelope: Mapping[str, Any]) -> str:
     for name in ("msg", "message", "desc"):
-        words = envelope.get(name)
-        if isinstance(words, str) and words.strip():
-            return words.strip()
+        value = envelope.get(name)
+        if isinstance(value, str) and value.strip():
+            return value.strip()
     return ""
 
 
-def _phrase(http_status: int) -> str:
+def _status_phrase(http_status: int) -> str:
     try:
         return HTTPStatus(http_status).phrase
     except ValueError:

@@ -32,7 +32,7 @@ from aiowery.weryai._provider import (
     MODELS_HOST,
     VIDEO_MODELS,
     WeryAIProvider,
-    speakers_call,
+    speakers_request,
 )
 from aiowery.weryai._request_types import CATALOGUE
 from aiowery.weryai.requests._base import WeryAIRequest
@@ -144,7 +144,7 @@ class WeryAI(Client):
 
     async def speakers(self, language: str | None = None) -> tuple[Speaker, ...]:
         """Return who can speak in a podcast, in one language (en, zh, ja) or in all."""
-        return await self._runtime.read(speakers_call(language), _model_listing.decode_speakers)
+        return await self._runtime.read(speakers_request(language), _model_listing.decode_speakers)
 
     async def check(self, request: Request[Any]) -> tuple[CheckIssue, ...]:
         """Return what the registry says against a request, before money is spent; nothing is enforced.
@@ -152,12 +152,12 @@ class WeryAI(Client):
         The registry is asked once in 10 minutes (once in one, after a failure). Where it is down, or does not list
         the model for such requests, a warning is logged and nothing is said against anything.
         """
-        if not isinstance(request, WeryAIRequest) or request.type_name not in _model_listing.LINES:
+        if not isinstance(request, WeryAIRequest) or request.type_name not in _model_listing.REGISTRY_MODES:
             return ()
         models = await self._known_models(IMAGE_MODELS if request.kind == "image" else VIDEO_MODELS)
         if models is None:
             return ()
-        line = _model_listing.model_line(request, models)
+        line = _model_listing.find_entry(request, models)
         if line is None:
             log.warning("the model registry does not list %s for %s", request.model_name, request.type_name)
             return ()

@@ -79,56 +79,56 @@ class CheckIssue:
         return f"{self.field} is {self.value!r}; {self.message}"
 
 
-def decode_models(answer: HttpResponse) -> tuple[Model, ...]:
+def decode_models(response: HttpResponse) -> tuple[Model, ...]:
     """Read a registry; a line without a model key must not cost the others."""
-    data, request_id = unwrap_envelope(answer)
+    data, request_id = unwrap_envelope(response)
     if not isinstance(data, Mapping):
-        raise answer.unexpected("the answer holds no models", "$.data: an object is expected", data, request_id)
+        raise response.unexpected("the answer holds no models", "$.data: an object is expected", data, request_id)
     return tuple(
-        _model(mode.replace("_", "-"), kind, line)
+        _model(mode.replace("_", "-"), kind, entry)
         for mode, kind in _MODES.items()
-        for line in _objects(data.get(mode))
-        if _text(line.get("model_key"))
+        for entry in _objects(data.get(mode))
+        if _text(entry.get("model_key"))
     )
 
 
-def decode_chat_models(answer: HttpResponse) -> tuple[ChatModel, ...]:
+def decode_chat_models(response: HttpResponse) -> tuple[ChatModel, ...]:
     """Read the chat models, which come without an envelope."""
-    body = answer.json() if answer.success else None
-    data = body if isinstance(body, Mapping) and "models" in body else unwrap_envelope(answer)[0]
-    lines = data.get("models") if isinstance(data, Mapping) else data
+    body = response.json() if response.success else None
+    data = body if isinstance(body, Mapping) and "models" in body else unwrap_envelope(response)[0]
+    entries = data.get("models") if isinstance(data, Mapping) else data
     return tuple(
         ChatModel(
-            key=_text(line.get("model")),
-            description=_text(line.get("desc")),
-            max_tokens=_integer(line.get("max_tokens")),
-            input_price=_number(line.get("input_price")),
-            output_price=_number(line.get("output_price")),
-            raw=line,
+            key=_text(entry.get("model")),
+            description=_text(entry.get("desc")),
+            max_tokens=_integer(entry.get("max_tokens")),
+            input_price=_number(entry.get("input_price")),
+            output_price=_number(entry.get("output_price")),
+            raw=entry,
         )
-        for line in _objects(lines)
-        if _text(line.get("model"))
+        for entry in _objects(entries)
+        if _text(entry.get("model"))
     )
 
 
-def decode_speakers(answer: HttpResponse) -> tuple[Speaker, ...]:
+def decode_speakers(response: HttpResponse) -> tuple[Speaker, ...]:
     """Read who can speak in a podcast."""
-    data, _ = unwrap_envelope(answer)
-    lines = data.get("speakers") if isinstance(data, Mapping) else data
+    data, _ = unwrap_envelope(response)
+    entries = data.get("speakers") if isinstance(data, Mapping) else data
     return tuple(
         Speaker(
-            id=_text(line.get("speaker_id")),
-            name=_text(line.get("name")),
-            gender=_text(line.get("gender")),
-            language=_text(line.get("language")),
-            demo_url=_text(line.get("demo_audio_url")) or None,
+            id=_text(entry.get("speaker_id")),
+            name=_text(entry.get("name")),
+            gender=_text(entry.get("gender")),
+            language=_text(entry.get("language")),
+            demo_url=_text(entry.get("demo_audio_url")) or None,
         )
-        for line in _objects(lines)
-        if _text(line.get("speaker_id"))
+        for entry in _objects(entries)
+        if _text(entry.get("speaker_id"))
     )
 
 
-LINES: Final[Mapping[str, tuple[str, ...]]] = {
+REGISTRY_MODES: Final[Mapping[str, tuple[str, ...]]] = {
     **{mode: (mode,) for mode in (name.replace("_", "-") for name in _MODES)},
     # The registry has been seen with an empty list for the first, and has none for the second.
     "multi-image-to-video": ("multi-image-to-video", "image-to-video"),
@@ -137,10 +137,10 @@ LINES: Final[Mapping[str, tuple[str, ...]]] = {
 """By a request's type_name, the modes whose lines speak of it."""
 
 
-def model_line(request: WeryAIRequest[Any], models: Iterable[Model]) -> Model | None:
+def find_entry(request: WeryAIRequest[Any], models: Iterable[Model]) -> Model | None:
     """Return the registry's line for the model of such a request."""
-    lines = {model.mode: model for model in models if model.key == request.model_name}
-    return next((lines[mode] for mode in LINES.get(request.type_name, ()) if mode in lines), None)
+    entries = {model.mode: model for model in models if model.key == request.model_name}
+    return next((entries[mode] for mode in REGISTRY_MODES.get(request.type_name, ()) if mode in entries), None)
 
 
 def check_issues(request: WeryAIRequest[Any], model: Model) -> tuple[CheckIssue, ...]:
@@ -169,42 +169,42 @@ def _issues(request: WeryAIRequest[Any], model: Model) -> Iterator[CheckIssue]:
         ("generate_audio", model.audio, "makes no sound"),
         ("negative_prompt", model.negative_prompt, "takes none"),
     )
-    for name, able, lacking in abilities:
-        if getattr(request, name, None) and able is False:
-            yield CheckIssue(field=name, value=getattr(request, name), message=f"{model.key} {lacking}; leave it out")
-    yield from _too_much(request, model)
+    for name, supported, objection in abilities:
+        if getattr(request, name, None) and supported is False:
+            yield CheckIssue(field=name, value=getattr(request, name), message=f"{model.key} {objection}; leave it out")
+    yield from _size_issues(request, model)
     if request.type_name == "first-last-image-to-video" and model.first_last_frame is False:
         yield CheckIssue(field="model", value=model.key, message="it does not work between two pictures; take another")
 
 
-def _too_much(request: WeryAIRequest[Any], model: Model) -> Iterator[CheckIssue]:
+def _size_issues(request: WeryAIRequest[Any], model: Model) -> Iterator[CheckIssue]:
     prompt = getattr(request, "prompt", None) or ""
     if model.longest_prompt is not None and len(prompt) > model.longest_prompt:
-        says = f"{model.key} takes at most {model.longest_prompt} characters, not {len(prompt)}"
-        yield CheckIssue(field="prompt", value=prompt[:30] + "...", message=says)
-    pictures = getattr(request, "image_urls", ())
-    most = 1 if model.several_images is False else model.most_images
-    if most is not None and len(pictures) > most:
-        yield CheckIssue(field="image_urls", value=len(pictures), message=f"{model.key} takes at most {most}")
+        message = f"{model.key} takes at most {model.longest_prompt} characters, not {len(prompt)}"
+        yield CheckIssue(field="prompt", value=prompt[:30] + "...", message=message)
+    images = getattr(request, "image_urls", ())
+    limit = 1 if model.several_images is False else model.most_images
+    if limit is not None and len(images) > limit:
+        yield CheckIssue(field="image_urls", value=len(images), message=f"{model.key} takes at most {limit}")
 
 
-def _model(mode: str, kind: Literal["image", "video"], line: Mapping[str, Any]) -> Model:
+def _model(mode: str, kind: Literal["image", "video"], entry: Mapping[str, Any]) -> Model:
     return Model(
-        key=_text(line["model_key"]),
+        key=_text(entry["model_key"]),
         kind=kind,
         mode=mode,
-        title=_text(line.get("title")),
-        aspect_ratios=_texts(line.get("aspect_ratios") or line.get("image_sizes")),
-        durations=_integers(line.get("durations")),
-        resolutions=_texts(line.get("resolutions")),
-        image_numbers=_integers(line.get("num_images")),
-        audio=_boolean(line.get("has_generate_audio")),
-        negative_prompt=_boolean(line.get("has_negative_prompt")),
-        longest_prompt=_integer(line.get("prompt_length_limit")),
-        most_images=_integer(line.get("upload_image_limit")),
-        several_images=_boolean(line.get("support_multiple_images")),
-        first_last_frame=_boolean(line.get("support_first_last_frame")),
-        raw=line,
+        title=_text(entry.get("title")),
+        aspect_ratios=_texts(entry.get("aspect_ratios") or entry.get("image_sizes")),
+        durations=_integers(entry.get("durations")),
+        resolutions=_texts(entry.get("resolutions")),
+        image_numbers=_integers(entry.get("num_images")),
+        audio=_boolean(entry.get("has_generate_audio")),
+        negative_prompt=_boolean(entry.get("has_negative_prompt")),
+        longest_prompt=_integer(entry.get("prompt_length_limit")),
+        most_images=_integer(entry.get("upload_image_limit")),
+        several_images=_boolean(entry.get("support_multiple_images")),
+        first_last_frame=_boolean(entry.get("support_first_last_frame")),
+        raw=entry,
     )
 
 

@@ -15,9 +15,9 @@ from aiowery._jobs.job import Job
 from aiowery.errors import APIError, EmptyResult, InvalidRequest, NotSent, SubmissionInDoubt
 from aiowery.weryai.requests._podcast import Podcast, PodcastResult, PodcastScript, PodcastVoice, has_voices
 
-Look = Callable[[str], Awaitable[Snapshot]]
+StatusFetch = Callable[[str], Awaitable[Snapshot]]
 
-_ALREADY_ASKED: Final = 8002
+_ALREADY_REQUESTED: Final = 8002
 
 
 class PodcastJob:
@@ -27,14 +27,14 @@ class PodcastJob:
     is needed to go on at either step later: `client.podcast(task_id=...)`.
     """
 
-    def __init__(self, client: Client, script: Job[PodcastScript], look: Look) -> None:
+    def __init__(self, client: Client, script: Job[PodcastScript], fetch_status: StatusFetch) -> None:
         self._client = client
         self._script = script
-        self._look = look
+        self._fetch_status = fetch_status
         self._voice: Job[PodcastResult] | None = None
-        self._asking = asyncio.Lock()
-        self._left: asyncio.Task[Job[PodcastResult]] | None = None
-        self._doubt: SubmissionInDoubt | None = None
+        self._lock = asyncio.Lock()
+        self._pending_post: asyncio.Task[Job[PodcastResult]] | None = None
+        self._in_doubt: SubmissionInDoubt | None = None
 
     def __repr__(self) -> str:
         return f"<PodcastJob {self.task_id}>"
@@ -64,46 +64,46 @@ class PodcastJob:
         turns = script.script if isinstance(script, PodcastScript) else tuple(script)
         with contextlib.suppress(EmptyResult):  # written, though nobody was shown the lines
             await self.script(timeout=job_timeout)
-        async with self._asking:
+        async with self._lock:
             if self._voice is None:
-                self._voice = await self._fetch_status(turns, job_timeout)
+                self._voice = await self._start_voices(turns, job_timeout)
         return self._voice
 
     async def wait(self, *, timeout: Timeout = DEFAULT) -> PodcastResult:
         """Return the finished podcast, having the script spoken as it is unless `voice` was called before."""
         return await (await self.voice(job_timeout=timeout)).wait(timeout=timeout)
 
-    async def _fetch_status(self, script: tuple[ScriptLine, ...], job_timeout: Timeout) -> Job[PodcastResult]:
+    async def _start_voices(self, script: tuple[ScriptLine, ...], job_timeout: Timeout) -> Job[PodcastResult]:
         if any(map(has_voices, self._script.snapshots)):
             return self._attach()
-        if self._doubt is not None:
-            if has_voices(await self._look(self.task_id)):
+        if self._in_doubt is not None:
+            if has_voices(await self._fetch_status(self.task_id)):
                 return self._attach()
-            raise copy.copy(self._doubt)
+            raise copy.copy(self._in_doubt)
         try:
-            return await self._pending_post(script, job_timeout)
+            return await self._submit_voices(script, job_timeout)
         except InvalidRequest as error:
-            if error.code != _ALREADY_ASKED:
+            if error.code != _ALREADY_REQUESTED:
                 raise
             return self._attach()
         except SubmissionInDoubt as doubt:
-            self._doubt = doubt
+            self._in_doubt = doubt
             raise
 
-    async def _pending_post(self, script: tuple[ScriptLine, ...], job_timeout: Timeout) -> Job[PodcastResult]:
+    async def _submit_voices(self, script: tuple[ScriptLine, ...], job_timeout: Timeout) -> Job[PodcastResult]:
         """Submit the second step, unless a POST that an earlier, cancelled call left under way brings its job."""
-        left = self._left
-        if left is not None:
-            await asyncio.wait((left,))
-            self._left = None
+        pending = self._pending_post
+        if pending is not None:
+            await asyncio.wait((pending,))
+            self._pending_post = None
             # A POST that nobody waits for is given up rather than repeated: then nothing has been asked for yet.
-            if not (left.cancelled() or isinstance(left.exception(), (APIError, NotSent))):
-                return left.result()
+            if not (pending.cancelled() or isinstance(pending.exception(), (APIError, NotSent))):
+                return pending.result()
         request = PodcastVoice(task_id=self.task_id, script=script)
         try:
             return await self._client.submit(request, job_timeout=job_timeout)
         except asyncio.CancelledError:
-            self._left = self._client.pending_submission(request)
+            self._pending_post = self._client.pending_submission(request)
             raise
 
     def _attach(self) -> Job[PodcastResult]:
@@ -111,9 +111,9 @@ class PodcastJob:
 
 
 async def begin(
-    client: Client, request: Podcast | None, task_id: str | None, job_timeout: Timeout, look: Look
+    client: Client, request: Podcast | None, task_id: str | None, job_timeout: Timeout, fetch_status: StatusFetch
 ) -> PodcastJob:
     """Begin a podcast, or find one again by its task id; `look` asks once about a task."""
     if request is not None:
-        return PodcastJob(client, await client.submit(request, job_timeout=job_timeout), look)
-    return PodcastJob(client, client.job(task_id or "", of=Podcast), look)
+        return PodcastJob(client, await client.submit(request, job_timeout=job_timeout), fetch_status)
+    return PodcastJob(client, client.job(task_id or "", of=Podcast), fetch_status)

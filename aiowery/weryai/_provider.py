@@ -33,7 +33,7 @@ _ECHOED: Final = ("prompt", "negative_prompt", "model")
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 
-def speakers_call(language: str | None) -> HttpRequest:
+def speakers_request(language: str | None) -> HttpRequest:
     """Ask who can speak in a podcast, in one language or in all."""
     return HttpRequest("GET", _SPEAKERS if language is None else f"{_SPEAKERS}?{urlencode({'language': language})}")
 
@@ -99,7 +99,7 @@ class WeryAIProvider:
 
     def is_own_response(self, answer: HttpResponse) -> bool:
         """Return True for an answer in WeryAI's envelope, or in the form of its chat calls."""
-        return _decode.is_own(answer)
+        return _decode.is_own_response(answer)
 
     def batch_request(self, batch_id: str) -> HttpRequest:
         """Ask for all tasks of one submission."""

@@ -14,9 +14,9 @@ import attrs
 from aiowery._base.snapshot import Asset, AssetKind, ScriptLine
 from aiowery._core.codec import Identifier, TypeFault, lenient_number, make_converter
 
-_DEPTH: Final = 6
+_MAX_DEPTH: Final = 6
 
-Words = NewType("Words", str)
+InfoText = NewType("InfoText", str)
 """A text that merely informs: anything but a string counts as absent."""
 Credits = NewType("Credits", float)
 """A number of credits, also when it comes as text."""
@@ -42,7 +42,7 @@ class Outputs:
     video_url: tuple[Output, ...] = ()
     video_urls: tuple[Output, ...] = ()
     audio_url: tuple[Output, ...] = ()
-    message: Words | None = None
+    message: InfoText | None = None
 
     def assets(self, task_id: str, cover_url: str | None) -> Iterator[Asset]:
         """Yield all outputs of this place."""
@@ -62,12 +62,12 @@ class TaskBody(Outputs):
 
     task_id: Identifier | None = None
     task_status: str | None = None
-    status: Words | None = None
-    content_status: Words | None = None
-    msg: Words | None = None
-    cover_url: Words | None = None
-    lyrics: Words | None = None
-    speech_text: Words | None = None
+    status: InfoText | None = None
+    content_status: InfoText | None = None
+    msg: InfoText | None = None
+    cover_url: InfoText | None = None
+    lyrics: InfoText | None = None
+    speech_text: InfoText | None = None
     scripts: tuple[ScriptLine, ...] = ()
     script: tuple[ScriptLine, ...] = ()
     deep_research_outputs: Report | None = None
@@ -122,20 +122,20 @@ def _output(item: Any) -> Output | None:
     return None
 
 
-def text_in(value: Any, _: Any = None) -> Words | None:
+def read_text(value: Any, _: Any = None) -> InfoText | None:
     """Read a text that says something; None for anything else."""
-    return Words(value) if isinstance(value, str) and value.strip() else None
+    return InfoText(value) if isinstance(value, str) and value.strip() else None
 
 
-def credits_in(value: Any, _: Any = None) -> Credits | None:
+def read_credits(value: Any, _: Any = None) -> Credits | None:
     """Read a number of credits, also when it comes as text; None for anything else."""
     number = lenient_number(value)
     return None if number is None else Credits(number)
 
 
-def report_in(value: Any, _: Any = None) -> Report | None:
+def read_report(value: Any, _: Any = None) -> Report | None:
     """Gather the texts of outputs: a text, a list of them, or objects with a text somewhere inside."""
-    texts = tuple(_texts(value, _DEPTH))
+    texts = tuple(_texts(value, _MAX_DEPTH))
     return Report("\n\n".join(texts)) if texts else None
 
 
@@ -154,9 +154,9 @@ def _script(value: Any, _: Any) -> tuple[ScriptLine, ...]:
     """Read a podcast's turns; one that says nothing must not cost the others."""
     turns = [turn for turn in value if isinstance(turn, Mapping)] if isinstance(value, list) else []
     return tuple(
-        ScriptLine(str(turn.get("speaker_id") or ""), content, text_in(turn.get("speaker_name")))
+        ScriptLine(str(turn.get("speaker_id") or ""), content, read_text(turn.get("speaker_name")))
         for turn in turns
-        if (content := text_in(turn.get("content")))
+        if (content := read_text(turn.get("content")))
     )
 
 
@@ -165,19 +165,19 @@ def _optional_id(value: Any, _: Any) -> Identifier | None:
 
 
 def _make_converter() -> Any:
-    made = make_converter()
-    made.register_structure_hook_func(lambda cls: cls == tuple[Output, ...], _outputs)
-    made.register_structure_hook(Identifier | None, _optional_id)
-    made.register_structure_hook(Words | None, text_in)
-    made.register_structure_hook(Credits | None, credits_in)
-    made.register_structure_hook(Report | None, report_in)
-    made.register_structure_hook_func(lambda cls: cls == tuple[ScriptLine, ...], _script)
-    strict = made.get_structure_hook(Outputs)
+    base = make_converter()
+    base.register_structure_hook_func(lambda cls: cls == tuple[Output, ...], _outputs)
+    base.register_structure_hook(Identifier | None, _optional_id)
+    base.register_structure_hook(InfoText | None, read_text)
+    base.register_structure_hook(Credits | None, read_credits)
+    base.register_structure_hook(Report | None, read_report)
+    base.register_structure_hook_func(lambda cls: cls == tuple[ScriptLine, ...], _script)
+    strict = base.get_structure_hook(Outputs)
     # A fallback place that is no object holds nothing; that is not worth losing the rest for.
-    made.register_structure_hook_func(
+    base.register_structure_hook_func(
         lambda cls: cls is Outputs, lambda value, cls: strict(value, cls) if isinstance(value, Mapping) else Outputs()
     )
-    return made
+    return base
 
 
 converter: Final = _make_converter()

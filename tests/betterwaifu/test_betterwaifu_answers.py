@@ -39,7 +39,7 @@ from aiowery.errors import (
 Decode = Callable[[HttpResponse], Any]
 DECODERS: dict[str, Decode] = {
     "queued": _decode.decode_queued,
-    "image": partial(_decode.decode_image, made_up_id="made-up"),
+    "image": partial(_decode.decode_image, fallback_id="made-up"),
     "status": partial(_decode.decode_status, job_id="job_1"),
     "models": _model_listing.decode_models,
     "account": _model_listing.decode_account,

@@ -20,7 +20,7 @@ from aiowery.weryai._provider import (
     IMAGE_MODELS,
     VIDEO_MODELS,
     WeryAIProvider,
-    speakers_call,
+    speakers_request,
 )
 
 AT_ONCE = {"image-to-prompt", "corpus-upload", "chat"}
@@ -428,7 +428,14 @@ def test_uploads_are_forms() -> None:
 
 def test_registries_are_read_at_their_addresses() -> None:
     """Two live on a host of their own; speakers can be asked for by language."""
-    calls = [IMAGE_MODELS, VIDEO_MODELS, CHAT_MODELS, speakers_call(None), speakers_call("en"), speakers_call("a&b=c")]
+    calls = [
+        IMAGE_MODELS,
+        VIDEO_MODELS,
+        CHAT_MODELS,
+        speakers_request(None),
+        speakers_request("en"),
+        speakers_request("a&b=c"),
+    ]
     assert [(call.method, call.host, call.path) for call in calls] == [
         ("GET", "models", "/growthai/v1/image/models"),
         ("GET", "models", "/growthai/v1/video/models"),

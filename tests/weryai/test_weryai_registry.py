@@ -12,12 +12,12 @@ from aiowery._core.messages import HttpResponse
 from aiowery.errors import AioweryError, UnexpectedResponse
 from aiowery.weryai import REQUESTS, ChatModel, CheckIssue, Model, Speaker
 from aiowery.weryai._model_listing import (
-    LINES,
+    REGISTRY_MODES,
     check_issues,
     decode_chat_models,
     decode_models,
     decode_speakers,
-    model_line,
+    find_entry,
 )
 
 VEO: dict[str, Any] = {
@@ -247,7 +247,7 @@ def test_each_rule_of_the_registry(
     assert str(objection) == f"{field} is {objection.value!r}; {objection.message}"
 
 
-@pytest.mark.parametrize("name", LINES)
+@pytest.mark.parametrize("name", REGISTRY_MODES)
 def test_where_nothing_is_known_nothing_is_said(name: str) -> None:
     """A line with a key alone rules nothing out, as `Model` promises."""
     assert check_issues(fullest(name, model="M"), line(name)) == ()
@@ -297,14 +297,14 @@ def test_the_line_of_a_request_is_its_models_under_its_mode() -> None:
         "first-last-image-to-video": image,
     }
     for name, found in expected.items():
-        assert model_line(smallest(name, model="M"), models) is found
-        assert model_line(smallest(name, model="NEW"), models) is None
-    assert model_line(smallest("multi-image-to-video", model="M"), (text, image)) is image
-    assert model_line(smallest("image-to-video", model="M"), (text, several)) is None
+        assert find_entry(smallest(name, model="M"), models) is found
+        assert find_entry(smallest(name, model="NEW"), models) is None
+    assert find_entry(smallest("multi-image-to-video", model="M"), (text, image)) is image
+    assert find_entry(smallest("image-to-video", model="M"), (text, several)) is None
 
 
-@pytest.mark.parametrize("name", [name for name in REQUESTS if name not in LINES])
+@pytest.mark.parametrize("name", [name for name in REQUESTS if name not in REGISTRY_MODES])
 def test_other_requests_have_no_line(name: str) -> None:
     """The registries speak of pictures and videos by model only."""
     models = [line(mode, "M") for mode in ("text-to-video", "text-to-image", "image-to-video")]
-    assert model_line(smallest(name), models) is None
+    assert find_entry(smallest(name), models) is None

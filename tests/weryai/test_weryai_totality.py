@@ -31,10 +31,10 @@ DECODERS: dict[str, Callable[[HttpResponse], Any]] = {
     "models": _model_listing.decode_models,
     "chat models": _model_listing.decode_chat_models,
     "speakers": _model_listing.decode_speakers,
-    "submitted chat": partial(_decode.decode_submission, smallest("chat"), made_up_id="made-up"),
-    "submitted picture": partial(_decode.decode_submission, smallest("image-to-prompt"), made_up_id="made-up"),
-    "submitted document": partial(_decode.decode_submission, smallest("corpus-upload"), made_up_id="made-up"),
-    "submitted research": partial(_decode.decode_submission, smallest("deep-research"), made_up_id="made-up"),
+    "submitted chat": partial(_decode.decode_submission, smallest("chat"), fallback_id="made-up"),
+    "submitted picture": partial(_decode.decode_submission, smallest("image-to-prompt"), fallback_id="made-up"),
+    "submitted document": partial(_decode.decode_submission, smallest("corpus-upload"), fallback_id="made-up"),
+    "submitted research": partial(_decode.decode_submission, smallest("deep-research"), fallback_id="made-up"),
 }
 RESULT_OF = {
     "accepted": "text-to-image",

@@ -16,16 +16,16 @@ from aiowery.betterwaifu._schema import read_outputs
 from aiowery.betterwaifu.requests._choices import Model, Sampler
 
 # No limit is documented; who comes near this one has read the wrong file.
-_LONGEST: Final = 100_000
-_LONGEST_WORD: Final = 200
-_MOST_GUIDANCE: Final = 1000
+_MAX_PROMPT_LENGTH: Final = 100_000
+_MAX_NAME_LENGTH: Final = 200
+_MAX_CFG_SCALE: Final = 1000
 
 
 def _model(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:
     if value is None:
         return
     is_id = isinstance(value, int) and not isinstance(value, bool) and value > 0
-    is_slug = isinstance(value, str) and 0 < len(value.strip()) <= _LONGEST_WORD
+    is_slug = isinstance(value, str) and 0 < len(value.strip()) <= _MAX_NAME_LENGTH
     if not (is_id or is_slug):
         raise invalid_field(owner, field, value, "a slug such as 'noobai-xl' (v1-images) or a model's number (jobs)")
 
@@ -46,17 +46,17 @@ class GeneratedImage(ImageResult):
     @property
     def metadata(self) -> Mapping[str, Any]:
         """What makes the picture again, and by which ids the provider knows it."""
-        told = {"seed": self.seed, "image_ids": list(self.image_ids)}
-        return told if self.created_at is None else {**told, "created_at": self.created_at.isoformat()}
+        metadata = {"seed": self.seed, "image_ids": list(self.image_ids)}
+        return metadata if self.created_at is None else {**metadata, "created_at": self.created_at.isoformat()}
 
     @classmethod
     def _extra_fields(cls, snapshots: Sequence[Snapshot]) -> dict[str, Any]:
-        made = [read_outputs(snapshot.raw) for snapshot in snapshots]
+        outputs = [read_outputs(snapshot.raw) for snapshot in snapshots]
         return {
-            "seed": next((one.seed for one in made if one.seed is not None), None),
-            "image_ids": tuple(image_id for one in made for image_id in one.image_ids),
-            "created_at": next((one.created_at for one in made if one.created_at), None),
-            "parameters": next((one.parameters for one in made if one.parameters), {}),
+            "seed": next((output.seed for output in outputs if output.seed is not None), None),
+            "image_ids": tuple(image_id for output in outputs for image_id in output.image_ids),
+            "created_at": next((output.created_at for output in outputs if output.created_at), None),
+            "parameters": next((output.parameters for output in outputs if output.parameters), {}),
         }
 
 
@@ -76,14 +76,16 @@ class GenerateImage(Request[GeneratedImage]):
     kind: ClassVar[Kind] = "image"
     result_type: ClassVar[type[GeneratedImage]] = GeneratedImage
 
-    prompt: str = attrs.field(validator=text_length(shortest=1, longest=_LONGEST))
-    negative_prompt: str | None = attrs.field(default=None, validator=text_length(longest=_LONGEST))
+    prompt: str = attrs.field(validator=text_length(shortest=1, longest=_MAX_PROMPT_LENGTH))
+    negative_prompt: str | None = attrs.field(default=None, validator=text_length(longest=_MAX_PROMPT_LENGTH))
     model: Model | str | int | None = attrs.field(default=None, validator=_model, metadata=wire("model_version_id"))
     steps: int | None = attrs.field(default=None, validator=integer(least=1))
-    cfg_scale: float | None = attrs.field(default=None, validator=number(least=0, most=_MOST_GUIDANCE))
+    cfg_scale: float | None = attrs.field(default=None, validator=number(least=0, most=_MAX_CFG_SCALE))
     width: int | None = attrs.field(default=None, validator=integer(least=1))
     height: int | None = attrs.field(default=None, validator=integer(least=1))
-    sampler: Sampler | str | None = attrs.field(default=None, validator=text_length(shortest=1, longest=_LONGEST_WORD))
+    sampler: Sampler | str | None = attrs.field(
+        default=None, validator=text_length(shortest=1, longest=_MAX_NAME_LENGTH)
+    )
     seed: int | None = attrs.field(default=None, validator=integer(least=-1))
 
     @property

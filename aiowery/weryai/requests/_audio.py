@@ -11,20 +11,20 @@ from aiowery._core.fields import integer, number, short_repr, text_length, wire
 from aiowery._core.media import Media, optional_media
 from aiowery._core.request import AudioResult, TextResult
 from aiowery.errors import ConfigurationError
-from aiowery.weryai.requests._base import WebhookRequest, optional_word, word
+from aiowery.weryai.requests._base import WebhookRequest, optional_text, required_text
 from aiowery.weryai.requests._choices import Emotion, Genre, Instrument
 
-_LONGEST: int = 100_000
-_LARGEST_NUMBER: float = 1000.0
+_MAX_TEXT_LENGTH: int = 100_000
+_MAX_NUMBER: float = 1000.0
 
 
 @attrs.frozen(kw_only=True)
 class Styles:
     """What music sounds like."""
 
-    genre: Genre | str | None = attrs.field(default=None, validator=optional_word)
-    emotion: Emotion | str | None = attrs.field(default=None, validator=optional_word)
-    instrument: Instrument | str | None = attrs.field(default=None, validator=optional_word)
+    genre: Genre | str | None = attrs.field(default=None, validator=optional_text)
+    emotion: Emotion | str | None = attrs.field(default=None, validator=optional_text)
+    instrument: Instrument | str | None = attrs.field(default=None, validator=optional_text)
 
     def on_wire(self) -> dict[str, str]:
         """Return the styles under the names that WeryAI gives them."""
@@ -37,10 +37,10 @@ def _styles(value: Styles | dict[str, Any] | None) -> Styles | None:
         return value
     try:
         return Styles(**value)
-    except TypeError as fault:
+    except TypeError as error:
         raise ConfigurationError(
             f"styles is {short_repr(value)}; genre, emotion and instrument are its parts"
-        ) from fault
+        ) from error
 
 
 @attrs.frozen(kw_only=True)
@@ -58,23 +58,23 @@ class Music(WebhookRequest[AudioResult]):
     result_type: ClassVar[type[AudioResult]] = AudioResult
 
     mode: Literal["VOCAL_SONG", "ONLY_MUSIC"] | str = attrs.field(
-        default="VOCAL_SONG", validator=word, metadata=wire("type")
+        default="VOCAL_SONG", validator=required_text, metadata=wire("type")
     )
-    description: str | None = attrs.field(default=None, validator=text_length(longest=_LONGEST))
+    description: str | None = attrs.field(default=None, validator=text_length(longest=_MAX_TEXT_LENGTH))
     styles: Styles | None = attrs.field(default=None, converter=_styles, metadata=wire(write=Styles.on_wire))
-    lyrics: str | None = attrs.field(default=None, validator=text_length(longest=_LONGEST))
+    lyrics: str | None = attrs.field(default=None, validator=text_length(longest=_MAX_TEXT_LENGTH))
     reference_audio_url: Media | None = attrs.field(
         default=None, converter=optional_media, metadata=wire("reference_audio", media="audio")
     )
-    audio_name: str | None = attrs.field(default=None, validator=optional_word)
-    gender: Literal["m", "f"] | str | None = attrs.field(default=None, validator=optional_word)
+    audio_name: str | None = attrs.field(default=None, validator=optional_text)
+    gender: Literal["m", "f"] | str | None = attrs.field(default=None, validator=optional_text)
 
     def __attrs_post_init__(self) -> None:
         if not (self.description and self.description.strip()) and not (self.styles and self.styles.on_wire()):
             raise ConfigurationError(f"{type(self).__name__}: give description or styles; both are left out")
 
 
-def _decimal(value: float) -> str:
+def _decimal_text(value: float) -> str:
     return str(float(value))
 
 
@@ -94,10 +94,10 @@ class TextToAudio(WebhookRequest[AudioResult]):
     text: str = attrs.field(validator=text_length(shortest=1, longest=500))
     voice_id: int = attrs.field(default=81, validator=integer(least=0))
     speed: float | None = attrs.field(
-        default=None, validator=number(least=0, most=_LARGEST_NUMBER), metadata=wire(write=_decimal)
+        default=None, validator=number(least=0, most=_MAX_NUMBER), metadata=wire(write=_decimal_text)
     )
     volume: float | None = attrs.field(
-        default=None, validator=number(least=0, most=_LARGEST_NUMBER), metadata=wire("vol", write=_decimal)
+        default=None, validator=number(least=0, most=_MAX_NUMBER), metadata=wire("vol", write=_decimal_text)
     )
 
 
@@ -116,7 +116,7 @@ class SpeechRecognize(WebhookRequest[TextResult]):
 
     audio_url: Media | None = attrs.field(default=None, converter=optional_media, metadata=wire(media="audio"))
     audio_base64: str | None = attrs.field(default=None, repr=False, validator=text_length(longest=100_000_000))
-    language: str | None = attrs.field(default=None, validator=optional_word)
+    language: str | None = attrs.field(default=None, validator=optional_text)
 
     def __attrs_post_init__(self) -> None:
         if self.audio_url is None and not self.audio_base64:

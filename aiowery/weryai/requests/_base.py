@@ -11,19 +11,19 @@ from aiowery._base.text import shorten
 from aiowery._core.fields import integer, pattern, text_length
 from aiowery._core.request import R_co, Request
 
-LONGEST_WORD: Final = 200
+MAX_TEXT_LENGTH: Final = 200
 """Characters of a model key, a ratio and other words of the provider's."""
 _WEB_ADDRESS: Final = re.compile(r"https?://[^\s]+")
-word = text_length(shortest=1, longest=LONGEST_WORD)
-optional_word = text_length(longest=LONGEST_WORD)
+required_text = text_length(shortest=1, longest=MAX_TEXT_LENGTH)
+optional_text = text_length(longest=MAX_TEXT_LENGTH)
 web_address = [text_length(shortest=1, longest=2000), pattern(_WEB_ADDRESS, "https://example.com/hook")]
 prompt = text_length(shortest=1, longest=2000)
 negative_prompt = text_length(longest=1000)
 caller_id = integer(least=0)
 
-_WORDS: Final = ("prompt", "text", "query", "description", "input")
+_LABEL_FIELDS: Final = ("prompt", "text", "query", "description", "input")
 # What the time that a job takes depends on, where a request has it.
-_PACE: Final = ("model", "resolution", "quality", "duration", "mode")
+_TIMING_FIELDS: Final = ("model", "resolution", "quality", "duration", "mode")
 
 
 @attrs.frozen(kw_only=True)
@@ -40,7 +40,7 @@ class WeryAIRequest(Request[R_co], Generic[R_co]):
     @property
     def timing_key(self) -> tuple[str, ...]:
         """The endpoint, and the model and settings that decide how long it takes."""
-        settings = (str(getattr(self, name, None) or "") for name in _PACE)
+        settings = (str(getattr(self, name, None) or "") for name in _TIMING_FIELDS)
         return (self.endpoint, *settings, str(self.task_count))
 
     @property
@@ -51,8 +51,10 @@ class WeryAIRequest(Request[R_co], Generic[R_co]):
     @property
     def label(self) -> str:
         """The beginning of the prompt, or of whatever stands for one."""
-        said = next((value for name in _WORDS if isinstance(value := getattr(self, name, None), str)), self.type_name)
-        return shorten(said)
+        label = next(
+            (value for name in _LABEL_FIELDS if isinstance(value := getattr(self, name, None), str)), self.type_name
+        )
+        return shorten(label)
 
 
 @attrs.frozen(kw_only=True)

@@ -12,18 +12,18 @@ from aiowery._base.text import shorten
 from aiowery._core.fields import integer, item_count, items, number, short_repr, text_length, wire
 from aiowery._core.request import TextResult
 from aiowery.errors import ConfigurationError
-from aiowery.weryai.requests._base import WeryAIRequest, word
-from aiowery.weryai.requests._research import first, raw_interaction_status
+from aiowery.weryai.requests._base import WeryAIRequest, required_text
+from aiowery.weryai.requests._research import first_value, text_or_none
 
-_LONGEST = 10_000_000
+_MAX_CONTENT_LENGTH = 10_000_000
 
 
 @attrs.frozen
 class Message:
     """One turn of a conversation. `role`: "system", "user" or "assistant"."""
 
-    role: Literal["system", "user", "assistant"] | str = attrs.field(validator=word)
-    content: str = attrs.field(validator=text_length(longest=_LONGEST))
+    role: Literal["system", "user", "assistant"] | str = attrs.field(validator=required_text)
+    content: str = attrs.field(validator=text_length(longest=_MAX_CONTENT_LENGTH))
 
 
 @attrs.frozen(kw_only=True)
@@ -36,12 +36,14 @@ class ChatResult(TextResult):
 
     @classmethod
     def _extra_fields(cls, snapshots: Sequence[Snapshot]) -> dict[str, Any]:
-        told = first(snapshots, "choices")
-        choices = [choice for choice in told if isinstance(choice, Mapping)] if isinstance(told, list) else []
-        usage = first(snapshots, "usage")
+        raw_choices = first_value(snapshots, "choices")
+        choices = (
+            [choice for choice in raw_choices if isinstance(choice, Mapping)] if isinstance(raw_choices, list) else []
+        )
+        usage = first_value(snapshots, "usage")
         return {
             "choices": tuple(map(choice_text, choices)),
-            "finish_reason": raw_interaction_status(choices[0].get("finish_reason")) if choices else None,
+            "finish_reason": text_or_none(choices[0].get("finish_reason")) if choices else None,
             "usage": usage if isinstance(usage, Mapping) else {},
         }
 
@@ -60,11 +62,11 @@ def _messages(values: Iterable[Any]) -> tuple[Message, ...]:
 def _message(value: Any) -> Message:
     try:
         return value if isinstance(value, Message) else Message(**value)
-    except TypeError as fault:
-        raise ConfigurationError(f"{short_repr(value)} is no message; give role and content") from fault
+    except TypeError as error:
+        raise ConfigurationError(f"{short_repr(value)} is no message; give role and content") from error
 
 
-def _turns(messages: tuple[Message, ...]) -> list[dict[str, Any]]:
+def _messages_on_wire(messages: tuple[Message, ...]) -> list[dict[str, Any]]:
     return [attrs.asdict(message) for message in messages]
 
 
@@ -84,9 +86,9 @@ class Chat(WeryAIRequest[ChatResult]):
     has_envelope: ClassVar[bool] = False
 
     messages: tuple[Message, ...] = attrs.field(
-        converter=_messages, validator=item_count(least=1, most=50), metadata=wire(write=_turns)
+        converter=_messages, validator=item_count(least=1, most=50), metadata=wire(write=_messages_on_wire)
     )
-    model: str = attrs.field(default="GPT_4O", validator=word)
+    model: str = attrs.field(default="GPT_4O", validator=required_text)
     max_tokens: int | None = attrs.field(default=None, validator=integer(least=1))
     temperature: float | None = attrs.field(default=None, validator=number(least=0, most=2))
     top_p: float | None = attrs.field(default=None, validator=number(least=0, most=1))

@@ -13,7 +13,7 @@ from aiowery.errors import ConfigurationError
 
 _SIZE: Final = re.compile(r"(?<!\d)(\d{1,9}+)\s*+[xX]\s*+(\d{1,9}+)")
 _POINT: Final = re.compile(r"(?<![-\d])(-?\d{1,9}+)\s*+,\s*+(-?\d{1,9}+)")
-_TOO_FAR: Final = 10**9
+_MAX_PIXELS: Final = 10**9
 
 
 class Size(NamedTuple):
@@ -67,17 +67,17 @@ def point(value: Point | tuple[int, int] | str) -> Point:
     return Point(*_pair(value, _POINT, "a place such as '128,0' or (128, 0)"))
 
 
-def _pair(value: object, form: re.Pattern[str], needed: str) -> tuple[int, int]:
+def _pair(value: object, form: re.Pattern[str], expected: str) -> tuple[int, int]:
     match = form.fullmatch(value.strip()) if isinstance(value, str) else None
     if match is not None:
         return int(match[1]), int(match[2])
     if (
         isinstance(value, (tuple, list))
         and len(value) == len(Size._fields)
-        and all(type(part) is int and abs(part) < _TOO_FAR for part in value)
+        and all(type(part) is int and abs(part) < _MAX_PIXELS for part in value)
     ):
         return value[0], value[1]
-    raise ConfigurationError(f"{short_repr(value)} is given where {needed} is needed")
+    raise ConfigurationError(f"{short_repr(value)} is given where {expected} is needed")
 
 
 def rectangles(values: Iterable[Any]) -> tuple[Rectangle, ...]:
@@ -90,5 +90,5 @@ def _rectangle(value: Any) -> Rectangle:
         return value
     try:
         return Rectangle(**value) if isinstance(value, Mapping) else Rectangle(*value)
-    except TypeError as fault:
-        raise ConfigurationError(f"{short_repr(value)} is no rectangle; give left, top, right and bottom") from fault
+    except TypeError as error:
+        raise ConfigurationError(f"{short_repr(value)} is no rectangle; give left, top, right and bottom") from error

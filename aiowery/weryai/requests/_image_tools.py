@@ -13,7 +13,7 @@ from aiowery._core.fields import integer, pattern, text_length, wire
 from aiowery._core.media import Media, to_media
 from aiowery._core.request import ImageResult, TextResult
 from aiowery.errors import ConfigurationError
-from aiowery.weryai.requests._base import WebhookRequest, WeryAIRequest, optional_word, word
+from aiowery.weryai.requests._base import WebhookRequest, WeryAIRequest, optional_text, required_text
 from aiowery.weryai.requests._choices import AspectRatio
 from aiowery.weryai.requests._geometry import Point, Size, point, size
 
@@ -92,7 +92,7 @@ class ImageReframe(_ImageTool):
     type_name: ClassVar[str] = "image-reframe"
     endpoint: ClassVar[str] = "/v1/generation/image-reframe"
 
-    aspect_ratio: AspectRatio | str = attrs.field(validator=word)
+    aspect_ratio: AspectRatio | str = attrs.field(validator=required_text)
 
 
 @attrs.frozen(kw_only=True)
@@ -110,7 +110,7 @@ class ImageTextErase(_ImageTool):
     type_name: ClassVar[str] = "image-text-erase"
     endpoint: ClassVar[str] = "/v1/generation/image-text-erase"
 
-    model: str | None = attrs.field(default=None, validator=optional_word)
+    model: str | None = attrs.field(default=None, validator=optional_text)
 
 
 @attrs.frozen(kw_only=True)
@@ -123,9 +123,9 @@ class ImageTranslate(_ImageTool):
     type_name: ClassVar[str] = "image-translate"
     endpoint: ClassVar[str] = "/v1/generation/image-translate"
 
-    target_language: str = attrs.field(validator=word, metadata=wire("target_lang"))
+    target_language: str = attrs.field(validator=required_text, metadata=wire("target_lang"))
     mode: Literal["text", "image"] | str | None = attrs.field(
-        default=None, validator=optional_word, metadata=wire("type")
+        default=None, validator=optional_text, metadata=wire("type")
     )
 
 
@@ -153,8 +153,8 @@ class ImageToPrompt(WeryAIRequest[TextResult]):
 
     image_url: Media = attrs.field(converter=to_media, metadata=wire("img_url", media="image"))
     image_kilobytes: int | None = attrs.field(default=None, validator=integer(least=1), metadata=wire("image_size"))
-    language: str | None = attrs.field(default=None, validator=optional_word)
-    model: str | None = attrs.field(default=None, validator=optional_word)
+    language: str | None = attrs.field(default=None, validator=optional_text)
+    model: str | None = attrs.field(default=None, validator=optional_text)
 
     def __attrs_post_init__(self) -> None:
         if self.image_kilobytes is None and isinstance(self.image_url, str):

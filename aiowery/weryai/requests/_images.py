@@ -10,10 +10,10 @@ from aiowery._base.snapshot import Kind
 from aiowery._core.fields import boolean, integer, item_count, wire
 from aiowery._core.media import Media, media_list
 from aiowery._core.request import ImageResult
-from aiowery.weryai.requests._base import WebhookRequest, negative_prompt, optional_word, prompt, word
+from aiowery.weryai.requests._base import WebhookRequest, negative_prompt, optional_text, prompt, required_text
 from aiowery.weryai.requests._choices import AspectRatio
 
-_FIXED_NUMBER: Final = {"WERYAI_IMAGE_1_0": 4}
+_FIXED_IMAGE_NUMBER: Final = {"WERYAI_IMAGE_1_0": 4}
 
 
 @attrs.frozen(kw_only=True)
@@ -22,17 +22,17 @@ class _Pictures(WebhookRequest[ImageResult]):
     result_type: ClassVar[type[ImageResult]] = ImageResult
 
     prompt: str = attrs.field(validator=prompt)
-    model: str = attrs.field(default="WERYAI_IMAGE_2_0", validator=word)
-    aspect_ratio: AspectRatio | str = attrs.field(default="1:1", validator=word)
+    model: str = attrs.field(default="WERYAI_IMAGE_2_0", validator=required_text)
+    aspect_ratio: AspectRatio | str = attrs.field(default="1:1", validator=required_text)
     negative_prompt: str | None = attrs.field(default=None, validator=negative_prompt)
     image_number: int | None = attrs.field(default=None, validator=integer(least=1))
-    resolution: str | None = attrs.field(default=None, validator=optional_word)
+    resolution: str | None = attrs.field(default=None, validator=optional_text)
     use_web_search: bool | None = attrs.field(default=None, validator=boolean)
 
     @property
     def task_count(self) -> int:
         """One task per picture."""
-        return _FIXED_NUMBER.get(self.model) or self.image_number or 1
+        return _FIXED_IMAGE_NUMBER.get(self.model) or self.image_number or 1
 
 
 @attrs.frozen(kw_only=True)
@@ -50,7 +50,7 @@ class TextToImage(_Pictures):
     type_name: ClassVar[str] = "text-to-image"
     endpoint: ClassVar[str] = "/v1/generation/text-to-image"
 
-    quality: str | None = attrs.field(default=None, validator=optional_word)
+    quality: str | None = attrs.field(default=None, validator=optional_text)
 
 
 @attrs.frozen(kw_only=True)

@@ -11,7 +11,7 @@ from aiowery._base.snapshot import Kind, ScriptLine, Snapshot, TaskState
 from aiowery._core.fields import item_count, items, path_segment, short_repr, text_length, wire
 from aiowery._core.request import AudioResult, Result
 from aiowery.errors import ConfigurationError
-from aiowery.weryai.requests._base import WebhookRequest, word
+from aiowery.weryai.requests._base import WebhookRequest, required_text
 
 _DEBATERS: Final = 2
 _SCRIPT_STEPS: Final[Mapping[str, TaskState]] = {
@@ -35,7 +35,7 @@ def _interpret(snapshot: Snapshot, steps: Mapping[str, TaskState]) -> Snapshot:
     return snapshot if state is None else attrs.evolve(snapshot, state=state)
 
 
-def _script(snapshots: Iterable[Snapshot]) -> tuple[ScriptLine, ...]:
+def _script_of(snapshots: Iterable[Snapshot]) -> tuple[ScriptLine, ...]:
     return tuple(line for snapshot in snapshots for line in snapshot.script)
 
 
@@ -47,7 +47,7 @@ class PodcastScript(Result):
 
     @classmethod
     def _extra_fields(cls, snapshots: Sequence[Snapshot]) -> dict[str, Any]:
-        return {"script": _script(snapshots)}
+        return {"script": _script_of(snapshots)}
 
     @classmethod
     def interpret(cls, snapshot: Snapshot) -> Snapshot:
@@ -68,16 +68,16 @@ class PodcastResult(AudioResult):
 
     @classmethod
     def _extra_fields(cls, snapshots: Sequence[Snapshot]) -> dict[str, Any]:
-        return {"script": _script(snapshots)}
+        return {"script": _script_of(snapshots)}
 
     @classmethod
     def interpret(cls, snapshot: Snapshot) -> Snapshot:
         """The voices are done when they are there: a finished script is not yet a podcast."""
-        judged = _interpret(snapshot, _VOICE_STEPS)
-        ended_well = snapshot.state is TaskState.DONE and judged.state is not TaskState.FAILED
-        if ended_well and (snapshot.assets or snapshot.substatus is None):  # the word for the step may lag behind
-            return attrs.evolve(judged, state=TaskState.DONE if snapshot.assets else TaskState.RUNNING)
-        return judged
+        interpreted = _interpret(snapshot, _VOICE_STEPS)
+        succeeded = snapshot.state is TaskState.DONE and interpreted.state is not TaskState.FAILED
+        if succeeded and (snapshot.assets or snapshot.substatus is None):  # the word for the step may lag behind
+            return attrs.evolve(interpreted, state=TaskState.DONE if snapshot.assets else TaskState.RUNNING)
+        return interpreted
 
 
 def has_voices(snapshot: Snapshot) -> bool:
@@ -100,8 +100,8 @@ class Podcast(WebhookRequest[PodcastScript]):
 
     query: str = attrs.field(validator=text_length(shortest=1, longest=2000))
     speakers: tuple[str, ...] = attrs.field(converter=items, validator=item_count(least=1, most=2))
-    language: Literal["en", "zh", "ja"] | str = attrs.field(default="en", validator=word)
-    mode: Literal["quick", "debate", "deep"] | str = attrs.field(default="quick", validator=word)
+    language: Literal["en", "zh", "ja"] | str = attrs.field(default="en", validator=required_text)
+    mode: Literal["quick", "debate", "deep"] | str = attrs.field(default="quick", validator=required_text)
 
     def __attrs_post_init__(self) -> None:
         speakers: tuple[object, ...] = self.speakers
@@ -115,24 +115,24 @@ class Podcast(WebhookRequest[PodcastScript]):
             )
 
 
-def _lines(values: Iterable[Any]) -> tuple[ScriptLine, ...]:
-    return tuple(map(_line, items(values)))
+def _script_lines(values: Iterable[Any]) -> tuple[ScriptLine, ...]:
+    return tuple(map(_script_line, items(values)))
 
 
-def _line(value: Any) -> ScriptLine:
+def _script_line(value: Any) -> ScriptLine:
     try:
         line = value if isinstance(value, ScriptLine) else ScriptLine(**value)
-    except TypeError as fault:
-        raise ConfigurationError(f"{short_repr(value)} is no turn of a script; give speaker_id and content") from fault
-    told: tuple[object, ...] = (line.speaker_id, line.content, line.speaker_name or "?")
-    if not all(isinstance(part, str) and part.strip() for part in told):
+    except TypeError as error:
+        raise ConfigurationError(f"{short_repr(value)} is no turn of a script; give speaker_id and content") from error
+    parts: tuple[object, ...] = (line.speaker_id, line.content, line.speaker_name or "?")
+    if not all(isinstance(part, str) and part.strip() for part in parts):
         raise ConfigurationError(
             f"{short_repr(line)}: speaker_id, content and speaker_name must be texts that are not blank"
         )
     return line
 
 
-def _turns(script: tuple[ScriptLine, ...]) -> list[dict[str, Any]] | None:
+def _script_on_wire(script: tuple[ScriptLine, ...]) -> list[dict[str, Any]] | None:
     turns = [attrs.asdict(line, filter=lambda _, value: value is not None) for line in script]
     return turns or None
 
@@ -151,5 +151,7 @@ class PodcastVoice(WebhookRequest[PodcastResult]):
     kind: ClassVar[Kind] = "audio"
     result_type: ClassVar[type[PodcastResult]] = PodcastResult
 
-    task_id: str = attrs.field(validator=[word, path_segment], metadata=wire(in_path=True))
-    script: tuple[ScriptLine, ...] = attrs.field(default=(), converter=_lines, metadata=wire("scripts", write=_turns))
+    task_id: str = attrs.field(validator=[required_text, path_segment], metadata=wire(in_path=True))
+    script: tuple[ScriptLine, ...] = attrs.field(
+        default=(), converter=_script_lines, metadata=wire("scripts", write=_script_on_wire)
+    )

@@ -11,18 +11,18 @@ from aiowery._base.snapshot import Kind, Snapshot
 from aiowery._core.fields import FrozenMapping, boolean, items, mapping, text_length
 from aiowery._core.request import Result, TextResult
 from aiowery.errors import ConfigurationError
-from aiowery.weryai.requests._base import WebhookRequest, WeryAIRequest, optional_word, web_address
+from aiowery.weryai.requests._base import WebhookRequest, WeryAIRequest, optional_text, web_address
 
-_LONGEST = 1_000_000
+_MAX_INPUT_LENGTH = 1_000_000
 
 
-def first(snapshots: Sequence[Snapshot], *names: str) -> Any:
+def first_value(snapshots: Sequence[Snapshot], *names: str) -> Any:
     """Return the first of these members that one of the answers has."""
     bodies = (snapshot.raw for snapshot in snapshots)
     return next((body[name] for body in bodies for name in names if body.get(name) is not None), None)
 
 
-def raw_interaction_status(value: Any) -> str | None:
+def text_or_none(value: Any) -> str | None:
     """Return a text that merely informs: anything else counts as absent."""
     return value if isinstance(value, str) and value else None
 
@@ -35,7 +35,7 @@ class ResearchResult(TextResult):
 
     @classmethod
     def _extra_fields(cls, snapshots: Sequence[Snapshot]) -> dict[str, Any]:
-        return {"interaction_id": raw_interaction_status(first(snapshots, "interaction_id"))}
+        return {"interaction_id": text_or_none(first_value(snapshots, "interaction_id"))}
 
 
 def _objects(values: Iterable[Mapping[str, Any]]) -> tuple[FrozenMapping, ...]:
@@ -57,16 +57,16 @@ class DeepResearch(WebhookRequest[ResearchResult]):
     kind: ClassVar[Kind] = "text"
     result_type: ClassVar[type[ResearchResult]] = ResearchResult
 
-    input: str | None = attrs.field(default=None, validator=text_length(longest=_LONGEST))
+    input: str | None = attrs.field(default=None, validator=text_length(longest=_MAX_INPUT_LENGTH))
     input_resource: tuple[Mapping[str, Any], ...] = attrs.field(default=(), converter=_objects)
     mode: Literal["DEEP_RESEARCH", "DEEP_RESEARCH_MAX"] | str | None = attrs.field(
-        default=None, validator=optional_word
+        default=None, validator=optional_text
     )
-    model: str | None = attrs.field(default=None, validator=optional_word)
-    previous_interaction_id: str | None = attrs.field(default=None, validator=optional_word)
-    thinking_summaries: Literal["auto"] | str | None = attrs.field(default=None, validator=optional_word)
+    model: str | None = attrs.field(default=None, validator=optional_text)
+    previous_interaction_id: str | None = attrs.field(default=None, validator=optional_text)
+    thinking_summaries: Literal["auto"] | str | None = attrs.field(default=None, validator=optional_text)
     collaborative_planning: bool | None = attrs.field(default=None, validator=boolean)
-    visualization: Literal["auto"] | str | None = attrs.field(default=None, validator=optional_word)
+    visualization: Literal["auto"] | str | None = attrs.field(default=None, validator=optional_text)
     tools: tuple[Mapping[str, Any], ...] = attrs.field(default=(), converter=_objects)
 
     def __attrs_post_init__(self) -> None:
@@ -90,9 +90,9 @@ class CorpusResult(Result):
 
     @classmethod
     def _extra_fields(cls, snapshots: Sequence[Snapshot]) -> dict[str, Any]:
-        uploaded = first(snapshots, "uploaded_count")
-        count = uploaded if isinstance(uploaded, int) and not isinstance(uploaded, bool) else None
-        return {"name": raw_interaction_status(first(snapshots, "name")) or "", "uploaded_count": count}
+        value = first_value(snapshots, "uploaded_count")
+        count = value if isinstance(value, int) and not isinstance(value, bool) else None
+        return {"name": text_or_none(first_value(snapshots, "name")) or "", "uploaded_count": count}
 
     @property
     def is_empty(self) -> bool:
@@ -115,7 +115,7 @@ class CorpusUpload(WeryAIRequest[CorpusResult]):
     result_field: ClassVar[str] = "name"
 
     file_url: str = attrs.field(validator=web_address)
-    file_name: str | None = attrs.field(default=None, validator=optional_word)
+    file_name: str | None = attrs.field(default=None, validator=optional_text)
 
     @property
     def direct_timeout(self) -> float:

@@ -10,7 +10,7 @@ from aiowery._base.snapshot import Kind
 from aiowery._core.fields import integer, item_count, text_length, wire
 from aiowery._core.media import Media, media_list, to_media
 from aiowery._core.request import VideoResult
-from aiowery.weryai.requests._base import CallerRequest, WebhookRequest, optional_word, word
+from aiowery.weryai.requests._base import CallerRequest, WebhookRequest, optional_text, required_text
 from aiowery.weryai.requests._choices import BackgroundColor, Language, Resolution
 from aiowery.weryai.requests._geometry import Rectangle, rectangles
 
@@ -36,9 +36,9 @@ class VideoAnimeReplace(_VideoTool):
 
     image_url: Media = attrs.field(converter=to_media, metadata=wire(media="image"))
     mode: Literal["move", "replace"] | str | None = attrs.field(
-        default=None, validator=optional_word, metadata=wire("type")
+        default=None, validator=optional_text, metadata=wire("type")
     )
-    resolution: Resolution | str | None = attrs.field(default=None, validator=optional_word)
+    resolution: Resolution | str | None = attrs.field(default=None, validator=optional_text)
 
 
 @attrs.frozen(kw_only=True)
@@ -51,7 +51,7 @@ class VideoBackgroundRemove(_VideoTool):
     type_name: ClassVar[str] = "video-background-remove"
     endpoint: ClassVar[str] = "/v1/generation/video-background-remove"
 
-    background_color: BackgroundColor | str | None = attrs.field(default=None, validator=optional_word)
+    background_color: BackgroundColor | str | None = attrs.field(default=None, validator=optional_text)
 
 
 @attrs.frozen(kw_only=True)
@@ -70,9 +70,9 @@ class VideoExtend(CallerRequest[VideoResult]):
     video_url: Media = attrs.field(converter=to_media, metadata=wire(media="video"))
     prompt: str = attrs.field(validator=text_length(shortest=1, longest=100_000))
     style: Literal["anime", "3d_animation", "cyberpunk", "comic"] | str | None = attrs.field(
-        default=None, validator=optional_word
+        default=None, validator=optional_text
     )
-    resolution: Resolution | str | None = attrs.field(default=None, validator=optional_word)
+    resolution: Resolution | str | None = attrs.field(default=None, validator=optional_text)
     duration: int | None = attrs.field(default=None, validator=integer(least=1))
 
 
@@ -107,7 +107,7 @@ class VideoMagic(_VideoTool):
     endpoint: ClassVar[str] = "/v1/generation/video-magic"
 
     video_style: Literal["realistic_2", "anime_style_3", "anime_style_4"] | str | None = attrs.field(
-        default=None, validator=optional_word
+        default=None, validator=optional_text
     )
 
 
@@ -160,7 +160,7 @@ class VideoSubtitleTranslate(_VideoTool):
     type_name: ClassVar[str] = "video-subtitle-translate"
     endpoint: ClassVar[str] = "/v1/generation/video-subtitle-translate"
 
-    target_language: Language | str = attrs.field(validator=word)
+    target_language: Language | str = attrs.field(validator=required_text)
 
 
 @attrs.frozen(kw_only=True)
@@ -173,7 +173,7 @@ class VideoUpscale(_VideoTool):
     type_name: ClassVar[str] = "video-upscaler"
     endpoint: ClassVar[str] = "/v1/generation/video-upscaler"
 
-    resolution: Resolution | str | None = attrs.field(default=None, validator=optional_word)
+    resolution: Resolution | str | None = attrs.field(default=None, validator=optional_text)
 
 
 @attrs.frozen(kw_only=True)

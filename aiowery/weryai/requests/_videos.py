@@ -12,10 +12,10 @@ from aiowery._core.fields import boolean, integer, item_count, optional_mapping,
 from aiowery._core.media import Media, media_list, to_media
 from aiowery._core.request import Result, VideoResult
 from aiowery.errors import ConfigurationError
-from aiowery.weryai.requests._base import WebhookRequest, negative_prompt, optional_word, prompt, word
+from aiowery.weryai.requests._base import WebhookRequest, negative_prompt, optional_text, prompt, required_text
 from aiowery.weryai.requests._choices import Resolution
 
-_MOST_REFERENCES: Final = 12
+_MAX_REFERENCES: Final = 12
 
 
 @attrs.frozen(kw_only=True)
@@ -34,11 +34,11 @@ class _Videos(WebhookRequest[VideoResult]):
 @attrs.frozen(kw_only=True)
 class _PromptedVideos(_Videos):
     prompt: str = attrs.field(validator=prompt)
-    model: str = attrs.field(default="WERYAI_VIDEO_1_0", validator=word)
+    model: str = attrs.field(default="WERYAI_VIDEO_1_0", validator=required_text)
     duration: int = attrs.field(default=5, validator=integer(least=1))
-    aspect_ratio: str | None = attrs.field(default="16:9", validator=word, metadata=wire(may_be_none=True))
+    aspect_ratio: str | None = attrs.field(default="16:9", validator=required_text, metadata=wire(may_be_none=True))
     negative_prompt: str | None = attrs.field(default=None, validator=negative_prompt)
-    resolution: Resolution | str | None = attrs.field(default=None, validator=optional_word)
+    resolution: Resolution | str | None = attrs.field(default=None, validator=optional_text)
     generate_audio: bool | None = attrs.field(default=None, validator=boolean)
 
 
@@ -99,7 +99,7 @@ class FirstLastImageToVideo(_PromptedVideos):
     last_image_url: Media = attrs.field(converter=to_media, metadata=wire("end_pic_url", media="image"))
 
 
-def _describe(value: bool) -> str:
+def _boolean_text(value: bool) -> str:
     return "true" if value else "false"
 
 
@@ -117,7 +117,7 @@ class AlmightyReferenceToVideo(_Videos):
     endpoint: ClassVar[str] = "/v1/generation/almighty-reference-to-video"
 
     prompt: str | None = attrs.field(default=None, validator=text_length(longest=500))
-    model: str = attrs.field(default="WERYDANCE_2_0", validator=word)
+    model: str = attrs.field(default="WERYDANCE_2_0", validator=required_text)
     duration: int = attrs.field(default=5, validator=integer(least=5, most=15))
     image_urls: tuple[Media, ...] = attrs.field(
         default=(), converter=media_list, validator=item_count(most=9), metadata=wire("images", media="image")
@@ -128,19 +128,20 @@ class AlmightyReferenceToVideo(_Videos):
     audio_urls: tuple[Media, ...] = attrs.field(
         default=(), converter=media_list, validator=item_count(most=3), metadata=wire("audios", media="audio")
     )
-    aspect_ratio: Literal["1:1", "9:16", "16:9"] | str | None = attrs.field(default=None, validator=optional_word)
-    resolution: Resolution | str | None = attrs.field(default=None, validator=optional_word)
-    generate_audio: bool | None = attrs.field(default=None, validator=boolean, metadata=wire(write=_describe))
+    aspect_ratio: Literal["1:1", "9:16", "16:9"] | str | None = attrs.field(default=None, validator=optional_text)
+    resolution: Resolution | str | None = attrs.field(default=None, validator=optional_text)
+    generate_audio: bool | None = attrs.field(default=None, validator=boolean, metadata=wire(write=_boolean_text))
 
     def __attrs_post_init__(self) -> None:
-        seen = len(self.image_urls) + len(self.video_urls)
-        if self.audio_urls and not seen:
+        visual_count = len(self.image_urls) + len(self.video_urls)
+        if self.audio_urls and not visual_count:
             raise ConfigurationError(
                 f"{type(self).__name__}.audio_urls is given alone; add image_urls or video_urls, or use another request"
             )
-        if seen + len(self.audio_urls) > _MOST_REFERENCES:
+        file_count = visual_count + len(self.audio_urls)
+        if file_count > _MAX_REFERENCES:
             raise ConfigurationError(
-                f"{type(self).__name__} has {seen + len(self.audio_urls)} files; at most {_MOST_REFERENCES} are allowed"
+                f"{type(self).__name__} has {file_count} files; at most {_MAX_REFERENCES} are allowed"
             )
 
 
@@ -164,7 +165,7 @@ class EffectTemplate(WebhookRequest[Result]):
         converter=media_list, validator=item_count(least=1), metadata=wire("image_url", media="image")
     )
     background_music: bool | None = attrs.field(default=None, validator=boolean, metadata=wire("bgm"))
-    aspect_ratio: str | None = attrs.field(default=None, validator=optional_word)
+    aspect_ratio: str | None = attrs.field(default=None, validator=optional_text)
     prompt_inputs: Mapping[str, str] | None = attrs.field(default=None, converter=optional_mapping)
 
     @property
