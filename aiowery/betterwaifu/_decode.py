@@ -46,7 +46,14 @@ def is_own_response(response: HttpResponse) -> bool:
 
 def unwrap_envelope(response: HttpResponse) -> Mapping[str, Any]:
     """Return the object that the answer holds, or raise what it means instead."""
-    body = response.json() if response.success else response.json_or_none()
+    return _unwrap_body(response, _read_body(response))
+
+
+def _read_body(response: HttpResponse) -> Any:
+    return response.json() if response.success else response.json_or_none()
+
+
+def _unwrap_body(response: HttpResponse, body: Any) -> Mapping[str, Any]:
     if not response.success or _is_refusal(body):
         raise response_error(response, body)
     if not isinstance(body, Mapping):
@@ -59,10 +66,11 @@ def decode_queued(response: HttpResponse) -> Accepted:
 
     Errors carry the ids that lie where an acceptance would hold them.
     """
+    body = _read_body(response)
     try:
-        return _read_queued(response)
+        return _read_queued(response, _unwrap_body(response, body))
     except (APIError, UnexpectedResponse) as error:
-        error.task_ids = named_ids(_submission_ids(response.json_or_none()))
+        error.task_ids = named_ids(_submission_ids(body))
         raise
 
 
@@ -72,8 +80,7 @@ def _submission_ids(body: Any) -> Iterator[str]:
         yield from ids_in(part, *_JOB_IDS)
 
 
-def _read_queued(response: HttpResponse) -> Accepted:
-    body = unwrap_envelope(response)
+def _read_queued(response: HttpResponse, body: Mapping[str, Any]) -> Accepted:
     for part in _parts(body):
         job_id = id_in(part, *_JOB_IDS)
         if job_id is not None:
@@ -93,10 +100,11 @@ def decode_image(response: HttpResponse, fallback_id: str) -> Accepted:
 
     Errors carry the ids that lie where the id of a picture would.
     """
+    body = _read_body(response)
     try:
-        return _read_image(response, fallback_id)
+        return _read_image(response, _unwrap_body(response, body), fallback_id)
     except (APIError, UnexpectedResponse) as error:
-        error.task_ids = named_ids(ids_in(_image_part(response.json_or_none()), *_IMAGE_IDS))
+        error.task_ids = named_ids(ids_in(_image_part(body), *_IMAGE_IDS))
         raise
 
 
@@ -106,8 +114,7 @@ def _image_part(body: Any) -> Any:
     return data if isinstance(data, Mapping) else body
 
 
-def _read_image(response: HttpResponse, fallback_id: str) -> Accepted:
-    body = unwrap_envelope(response)
+def _read_image(response: HttpResponse, body: Mapping[str, Any], fallback_id: str) -> Accepted:
     part = _image_part(body)
     image_id = id_in(part, *_IMAGE_IDS) or fallback_id
     outputs = read_outputs(part, image_id)

@@ -68,14 +68,19 @@ def is_own_response(response: HttpResponse) -> bool:
 
 def unwrap_envelope(response: HttpResponse) -> tuple[Any, str | None]:
     """Return the envelope's data and the request id, or raise what the answer means instead."""
-    return _unwrap(response, _body(response))
+    return unwrap_body(response, read_body(response))
 
 
-def _body(response: HttpResponse) -> Any:
+def read_body(response: HttpResponse) -> Any:
+    """Return the response's JSON; None for an error response without JSON.
+
+    Raises UnexpectedResponse if a 2xx response has none.
+    """
     return response.json() if response.success else response.json_or_none()
 
 
-def _unwrap(response: HttpResponse, body: Any) -> tuple[Any, str | None]:
+def unwrap_body(response: HttpResponse, body: Any) -> tuple[Any, str | None]:
+    """Return the data of the envelope `body` and the request id, or raise the error that the response means."""
     if not response.success or not isinstance(body, Mapping) or not _is_success(body):
         raise response_error(response, body)
     data = body.get("data")
@@ -84,7 +89,10 @@ def _unwrap(response: HttpResponse, body: Any) -> tuple[Any, str | None]:
 
 def decode_accepted(response: HttpResponse) -> Accepted:
     """Read the answer to a submission, in each of its shapes: `task_ids`, `task_id`, with or without a batch."""
-    raw, request_id = unwrap_envelope(response)
+    return _read_task_ids(response, *unwrap_envelope(response))
+
+
+def _read_task_ids(response: HttpResponse, raw: Any, request_id: str | None) -> Accepted:
     task_ids = tuple(dict.fromkeys(_task_ids(raw)))
     if not task_ids:
         what = "the submission succeeded but the answer holds no task id"
@@ -99,10 +107,11 @@ def decode_submission(request: WeryAIRequest[Any], response: HttpResponse, fallb
     Outputs that come with no id at all go by the one that is given. Errors carry the ids that lie where an acceptance
     would hold them.
     """
+    body = read_body(response)
     try:
-        return _read_submission(request, response, fallback_id)
+        return _read_submission(request, response, body, fallback_id)
     except (APIError, UnexpectedResponse) as error:
-        error.task_ids = named_ids(_named_ids(request, response.json_or_none()))
+        error.task_ids = named_ids(_named_ids(request, body))
         raise
 
 
@@ -117,15 +126,15 @@ def _named_ids(request: WeryAIRequest[Any], body: Any) -> Iterator[str]:
         yield from _task_ids(_data(body))
 
 
-def _read_submission(request: WeryAIRequest[Any], response: HttpResponse, fallback_id: str) -> Accepted:
+def _read_submission(request: WeryAIRequest[Any], response: HttpResponse, body: Any, fallback_id: str) -> Accepted:
     if not request.has_envelope:
-        return _synchronous_result(response, *_read_completion(response), fallback_id)
-    raw, request_id = unwrap_envelope(response)
+        return _synchronous_result(response, *_read_completion(response, body), fallback_id)
+    raw, request_id = unwrap_body(response, body)
     if request.result_field is not None:
         return _synchronous_result(response, raw, _text_field(raw, request.result_field), request_id, fallback_id)
     report = read_report(raw.get(_REPORT_FIELD)) if isinstance(raw, Mapping) else None
     if report is None or (request.direct_timeout is None and _is_still_running(raw)):
-        return decode_accepted(response)
+        return _read_task_ids(response, raw, request_id)
     return _synchronous_result(response, raw, report, request_id, fallback_id)
 
 
@@ -155,9 +164,8 @@ def _own_ids(raw: Any) -> Iterator[str]:
         yield from valid_ids(*(raw.get(name) for name in ("task_id", "interaction_id", "id")))
 
 
-def _read_completion(response: HttpResponse) -> tuple[Any, str | None, str | None]:
+def _read_completion(response: HttpResponse, body: Any) -> tuple[Any, str | None, str | None]:
     """Read a chat answer: without an envelope if it succeeded (in one all the same, if need be), with one if not."""
-    body = _body(response)
     completion = next((part for part in (body, _data(body)) if _choices(part)), None)
     if response.success and completion is not None:
         text = "\n\n".join(choice_text(choice) for choice in _choices(completion) if isinstance(choice, Mapping))
@@ -200,11 +208,11 @@ def decode_upload(response: HttpResponse) -> str:
 
 def decode_status(response: HttpResponse, task_id: str) -> Snapshot:
     """Read a status answer; a list is searched for the task."""
-    body = _body(response)
+    body = read_body(response)
     running = _running_snapshot(body, task_id) if response.success else None
     if running is not None:
         return running
-    raw, request_id = _unwrap(response, body)
+    raw, request_id = unwrap_body(response, body)
     located = _with_paths(raw) or [("$.data", {})]
     where, item = next((pair for pair in located if task_id in _item_task_ids(pair[1])), located[0])
     snapshot = _snapshot(response, item, where, task_id, request_id)

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 import attrs
 
 from aiowery._core.messages import HttpResponse
-from aiowery.weryai._decode import unwrap_envelope
+from aiowery.weryai._decode import read_body, unwrap_body, unwrap_envelope
 from aiowery.weryai.requests._base import WeryAIRequest
 
 _MODES: Final[Mapping[str, Literal["image", "video"]]] = {
@@ -94,8 +94,9 @@ def decode_models(response: HttpResponse) -> tuple[Model, ...]:
 
 def decode_chat_models(response: HttpResponse) -> tuple[ChatModel, ...]:
     """Read the chat models, which come without an envelope."""
-    body = response.json() if response.success else None
-    data = body if isinstance(body, Mapping) and "models" in body else unwrap_envelope(response)[0]
+    body = read_body(response)
+    has_models = response.success and isinstance(body, Mapping) and "models" in body
+    data = body if has_models else unwrap_body(response, body)[0]
     entries = data.get("models") if isinstance(data, Mapping) else data
     return tuple(
         ChatModel(

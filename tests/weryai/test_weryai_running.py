@@ -54,7 +54,7 @@ def test_the_short_way_reads_what_the_long_way_reads(envelope: dict[str, Any]) -
     answer = HttpResponse(200, {}, json.dumps(envelope).encode())
     short = read(answer)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_decode, "_still_running", lambda *_: None)
+        patch.setattr(_decode, "_running_snapshot", lambda *_: None)
         assert short == read(answer)
 
 
