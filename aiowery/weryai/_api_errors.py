@@ -1,8 +1,8 @@
-"""What WeryAI's refusals mean.
+"""Translate WeryAI's error responses into exceptions.
 
-The HTTP status comes first, then the code in the body, then the text, for the codes whose meaning has moved: 1001
-is documented as a parameter error and used for throttling, 1002 as a missing authorization and used for parameter
-errors (contract: Error codes).
+The HTTP status decides first, then the code in the body, then the text for codes with two meanings. Code 1001 is
+documented as a parameter error and also used for throttling. Code 1002 is documented as a missing authorization and
+also used for parameter errors (contract: Error codes).
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ _NEXT_STEP: Final[Mapping[type[APIError], str]] = {
 }
 
 _THROTTLED: Final = re.compile(r"rate.?limit|too (many requests|frequent|often)|frequen|请求频率|频繁", re.IGNORECASE)
-# From the first task of a line, and not from each: the time must not grow with the square of the length.
+# Anchored at the first "task" of a text line: a match at each one would take quadratic time.
 _UNKNOWN_ID: Final = re.compile(
     r"^(?>.*?\b(task|batch)\b).*\bnot exist|\bno tasks? found", re.IGNORECASE | re.MULTILINE
 )
@@ -94,7 +94,7 @@ _MAX_CODE_DIGITS: Final = 20
 
 
 def response_error(response: HttpResponse, body: Any) -> AioweryError:
-    """Return the error that this answer means; `body` is its JSON, or None."""
+    """Return the error that this response means; `body` is its JSON, or None."""
     envelope = body if isinstance(body, Mapping) else {}
     code, text = envelope_code(response, body), _reason_text(envelope)
     request_id = response.request_id_in(envelope, envelope.get("data"))
@@ -120,14 +120,14 @@ def response_error(response: HttpResponse, body: Any) -> AioweryError:
 
 
 def envelope_code(response: HttpResponse, body: Any) -> int | str | None:
-    """Return the code in the provider's own envelope; None for a body that is not the provider's."""
+    """Return the code in the provider's envelope, None if the body is not such an envelope."""
     code = _status_code(body) if isinstance(body, Mapping) else None
     # Error pages of gateways repeat the HTTP status.
     return None if code == response.http_status and not response.success else code
 
 
 def _error_type(http_status: int, code: int | str | None, text: str) -> type[APIError]:
-    if code == _DAILY_LIMIT:  # a 429 that no waiting of ours would cure
+    if code == _DAILY_LIMIT:  # a 429 that a retry after seconds or minutes does not cure
         return DailyLimitReached
     if http_status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return ServerError
@@ -136,7 +136,7 @@ def _error_type(http_status: int, code: int | str | None, text: str) -> type[API
 
 
 def _error_type_by_text(http_status: int, code: int | str | None, text: str) -> type[APIError]:
-    """Let the words decide where the numbers cannot."""
+    """Return the error type by the text, for a status and a code that do not decide."""
     if mentions(text, _THROTTLED):
         return RateLimited
     if mentions(text, _UNKNOWN_ID):

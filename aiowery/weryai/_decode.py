@@ -1,4 +1,4 @@
-"""WeryAI's answers, in every variation that is known, as our values.
+"""Decode WeryAI's responses, in every known variation.
 
 The envelope is `{status, desc, message, data}` (contract: Transport).
 """
@@ -26,7 +26,7 @@ _REPORT_FIELD: Final = "deep_research_outputs"
 _SUCCESS: Final = frozenset({"0", "200", "success", "ok"})
 _STATUS_FIELDS: Final = frozenset({"task_id", "task_status"})
 _EMPTY_VALUES: Final[tuple[Any, ...]] = (None, "", [], {})
-"""What a member says nothing by; that no credits were charged says something."""
+"""Values of a member that carry no information. Zero is not among them: zero credits charged is information."""
 _STATES: Final = {
     "waiting": TaskState.WAITING,
     "pending": TaskState.WAITING,
@@ -45,19 +45,19 @@ _STATES: Final = {
 
 
 def to_state(raw_status: str) -> TaskState:
-    """Return what a status word means; unknown ones mean that the task still runs."""
+    """Return the state for a raw status; an unknown one counts as running."""
     return _STATES.get(raw_status.strip().casefold(), TaskState.RUNNING)
 
 
 def is_known_status(raw_status: str) -> bool:
-    """Whether a status word is one of those documented or seen in use."""
+    """Return True if the raw status is documented or has been observed."""
     return raw_status.strip().casefold() in _STATES
 
 
 def is_own_response(response: HttpResponse) -> bool:
-    """Return True for an answer in the envelope, or in the form of the chat calls, which have none.
+    """Return True for a response in the envelope, or in the form of the chat endpoints, which have none.
 
-    A redirect is no answer, whatever its body says.
+    A redirect is not WeryAI's own response, whatever its body holds.
     """
     body = response.json_or_none()
     if response.redirect or not isinstance(body, Mapping):
@@ -67,7 +67,7 @@ def is_own_response(response: HttpResponse) -> bool:
 
 
 def unwrap_envelope(response: HttpResponse) -> tuple[Any, str | None]:
-    """Return the envelope's data and the request id, or raise what the answer means instead."""
+    """Return the envelope's data and the request id, or raise the error that the response means."""
     return unwrap_body(response, read_body(response))
 
 
@@ -88,7 +88,7 @@ def unwrap_body(response: HttpResponse, body: Any) -> tuple[Any, str | None]:
 
 
 def decode_accepted(response: HttpResponse) -> Accepted:
-    """Read the answer to a submission, in each of its shapes: `task_ids`, `task_id`, with or without a batch."""
+    """Read the response to a submission in each form: `task_ids` or `task_id`, with or without a batch id."""
     return _read_task_ids(response, *unwrap_envelope(response))
 
 
@@ -102,10 +102,10 @@ def _read_task_ids(response: HttpResponse, raw: Any, request_id: str | None) -> 
 
 
 def decode_submission(request: WeryAIRequest[Any], response: HttpResponse, fallback_id: str) -> Accepted:
-    """Read the answer to the submission of this request: task ids, or the outputs themselves.
+    """Read the response to the submission of this request: task ids, or the outputs themselves.
 
-    Outputs that come with no id at all go by the one that is given. Errors carry the ids that lie where an acceptance
-    would hold them.
+    Outputs without any id get `fallback_id`. Raised errors carry the task ids that the body holds at the places
+    where an accepted submission has them.
     """
     body = read_body(response)
     try:
@@ -116,7 +116,7 @@ def decode_submission(request: WeryAIRequest[Any], response: HttpResponse, fallb
 
 
 def _named_ids(request: WeryAIRequest[Any], body: Any) -> Iterator[str]:
-    """Yield the ids at the places where an acceptance of this request holds them."""
+    """Yield the ids at the places where an accepted submission of this request has them."""
     if not request.has_envelope:
         yield from _own_ids(body)
         yield from _own_ids(_data(body))
@@ -139,7 +139,7 @@ def _read_submission(request: WeryAIRequest[Any], response: HttpResponse, body: 
 
 
 def _is_still_running(raw: Mapping[str, Any]) -> bool:
-    """Whether a task has only begun, although something was said along with its id."""
+    """Return True if the response names a task that is not done, although it also holds some text."""
     raw_status = raw.get("task_status") or raw.get("status")
     state = to_state(raw_status) if isinstance(raw_status, str) else TaskState.RUNNING
     return any(_item_task_ids(raw)) and state is not TaskState.DONE
@@ -148,7 +148,7 @@ def _is_still_running(raw: Mapping[str, Any]) -> bool:
 def _synchronous_result(
     response: HttpResponse, raw: Any, text: str | None, request_id: str | None, fallback_id: str
 ) -> Accepted:
-    """Return outputs that came with the answer itself, as a task that has ended."""
+    """Return the outputs of a response that holds them itself, as a finished task."""
     if text is None:
         raise response.unexpected(
             "the call succeeded but the answer holds no output", "$: text is expected", raw, request_id
@@ -159,13 +159,13 @@ def _synchronous_result(
 
 
 def _own_ids(raw: Any) -> Iterator[str]:
-    """Yield the ids by which outputs may go that come with the answer itself."""
+    """Yield the ids of outputs that the response holds itself."""
     if isinstance(raw, Mapping):
         yield from valid_ids(*(raw.get(name) for name in ("task_id", "interaction_id", "id")))
 
 
 def _read_completion(response: HttpResponse, body: Any) -> tuple[Any, str | None, str | None]:
-    """Read a chat answer: without an envelope if it succeeded (in one all the same, if need be), with one if not."""
+    """Read a chat response: a completion with or without an envelope, or an error in an envelope."""
     completion = next((part for part in (body, _data(body)) if _choices(part)), None)
     if response.success and completion is not None:
         text = "\n\n".join(choice_text(choice) for choice in _choices(completion) if isinstance(choice, Mapping))
@@ -186,7 +186,7 @@ def _choices(part: Any) -> list[Any]:
 
 
 def _openai_error(body: Any) -> Any:
-    """Give OpenAI's form of an error the envelope's words."""
+    """Return an error in OpenAI's form with its message where the envelope has it."""
     error = body.get("error") if isinstance(body, Mapping) else None
     return {"message": error.get("message"), **body} if isinstance(error, Mapping) else body
 
@@ -196,7 +196,7 @@ def _text_field(raw: Any, name: str) -> str | None:
 
 
 def decode_upload(response: HttpResponse) -> str:
-    """Read the url of an uploaded file."""
+    """Return the URL of an uploaded file."""
     raw, request_id = unwrap_envelope(response)
     urls = raw.get("object_url_list") if isinstance(raw, Mapping) else None
     url = next((url for url in urls if isinstance(url, str) and is_url(url)), None) if isinstance(urls, list) else None
@@ -207,7 +207,7 @@ def decode_upload(response: HttpResponse) -> str:
 
 
 def decode_status(response: HttpResponse, task_id: str) -> Snapshot:
-    """Read a status answer; a list is searched for the task."""
+    """Read a status response; in a list, use the entry of this task."""
     body = read_body(response)
     running = _running_snapshot(body, task_id) if response.success else None
     if running is not None:
@@ -217,13 +217,16 @@ def decode_status(response: HttpResponse, task_id: str) -> Snapshot:
     where, item = next((pair for pair in located if task_id in _item_task_ids(pair[1])), located[0])
     snapshot = _snapshot(response, item, where, task_id, request_id)
     if snapshot.task_id != task_id:
-        what = f"asked about task {task_id}, answered about {snapshot.task_id}"
+        what = f"the status of task {task_id} was requested, the response is about {snapshot.task_id}"
         raise response.unexpected(what, f"{where}.task_id: {task_id!r} is expected", raw, request_id)
     return snapshot
 
 
 def _running_snapshot(body: Any, task_id: str) -> Snapshot | None:
-    """Read an answer which says that the task still runs, and nothing else: most do, and need no converter."""
+    """Return the snapshot of a response that only reports a waiting or running task, else None.
+
+    Most status responses are such; they need no converter.
+    """
     data = body.get("data") if isinstance(body, dict) and _is_success(body) else None
     if not isinstance(data, dict) or data.get("task_id") != task_id:
         return None
@@ -238,19 +241,19 @@ def _running_snapshot(body: Any, task_id: str) -> Snapshot | None:
 
 @lru_cache(maxsize=64)
 def _status_only(raw_status: str) -> Mapping[str, str]:
-    """Return the part of an answer that says nothing but this word: one for all tasks, since thousands may run."""
+    """Return the `raw` value for this raw status. Cached: thousands of running tasks share one object."""
     return {"task_status": raw_status}
 
 
 def decode_delivery(body: bytes) -> Snapshot:
-    """Read what WeryAI POSTs to a `webhook_url` when a task ends: the envelope of a status answer.
+    """Read the body that WeryAI sends to a `webhook_url` when a task finishes: the envelope of a status response.
 
     Raises UnexpectedResponse for anything else (contract section 11.1).
     """
     response = HttpResponse(HTTPStatus.OK, {}, body)
     try:
         raw, request_id = unwrap_envelope(response)
-    except APIError as error:  # forged or not, it is not about our key and our credits
+    except APIError as error:  # a delivery, forged or not, is no error of this key or its credits
         raise response.unexpected("a delivery that is a refusal", "$.status: success is expected", error.raw) from error
     where, item = (_with_paths(raw) or [("$.data", None)])[0]
     snapshot = _snapshot(response, item, where, None, request_id)
@@ -260,7 +263,7 @@ def decode_delivery(body: bytes) -> Snapshot:
 
 
 def decode_batch(response: HttpResponse) -> list[Snapshot]:
-    """Read a batch status answer: a list of tasks, or a single one."""
+    """Read a batch status response: a list of tasks, or a single one."""
     raw, request_id = unwrap_envelope(response)
     return [
         _snapshot(response, item, where, None, request_id)
@@ -270,7 +273,7 @@ def decode_batch(response: HttpResponse) -> list[Snapshot]:
 
 
 def decode_balance(response: HttpResponse) -> float:
-    """Read the balance: a bare number, or an object that holds one."""
+    """Return the balance in credits: a bare number, or an object that holds one."""
     raw, request_id = unwrap_envelope(response)
     value = raw.get("balance") if isinstance(raw, Mapping) else raw
     balance = read_credits(value)
@@ -302,7 +305,7 @@ def _snapshot(response: HttpResponse, raw: Any, where: str, task_id: str | None,
 
 
 def _is_success(body: Mapping[str, Any]) -> bool:
-    """Whether the envelope says so; one without a status does if it carries data."""
+    """Return True if the envelope reports success; without a status, if it has data."""
     status = body.get("status")
     if status is None:
         return body.get("data") is not None and body.get("success") is not False
@@ -310,14 +313,14 @@ def _is_success(body: Mapping[str, Any]) -> bool:
 
 
 def _with_paths(data: Any) -> list[tuple[str, Any]]:
-    """Return the data, or each item of a list, with its path."""
+    """Return the data, or each item of a list, each with its JSON path."""
     if isinstance(data, list):
         return [(f"$.data[{number}]", item) for number, item in enumerate(data)]
     return [("$.data", data)]
 
 
 def _task_ids(raw: Any) -> Iterator[str]:
-    """Yield the ids of all tasks that the data of a submission's answer names."""
+    """Yield the ids of all tasks in the data of a submission's response."""
     for _, item in _with_paths(raw):
         yield from _item_task_ids(item)
 

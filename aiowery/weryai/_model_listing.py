@@ -1,4 +1,4 @@
-"""What WeryAI's registries say of its models, and of a request that names one (contract: Model registries)."""
+"""WeryAI's model registries, and the check of a request against them (contract: Model registries)."""
 
 from __future__ import annotations
 
@@ -22,9 +22,16 @@ _MODES: Final[Mapping[str, Literal["image", "video"]]] = {
 
 @attrs.frozen(kw_only=True)
 class Model:
-    """A line of the registries: what one model takes when it is asked in one way (`mode`, a request's type_name).
+    """An entry of the registries: the values that one model accepts in one mode.
 
-    What the registry does not say is None or empty, and rules nothing out. `raw` is the line as it came.
+    A field that the registry leaves out is None or empty, and then allows any value.
+
+    `key`: the value of a request's `model`. `kind`: "image" or "video". `mode`: the `type_name` of the requests that
+    the entry is about. `title`: the name for people. `aspect_ratios`, `durations` (seconds), `resolutions` and
+    `image_numbers`: the allowed values. `audio`: True if the model can add sound. `negative_prompt`: True if it accepts
+    one. `longest_prompt`: the limit in characters. `most_images`: the largest number of input images.
+    `several_images`: False if only one input image is accepted. `first_last_frame`: True if a first and a last picture
+    are accepted. `raw`: the entry as received.
     """
 
     key: str
@@ -46,7 +53,11 @@ class Model:
 
 @attrs.frozen(kw_only=True)
 class ChatModel:
-    """A model of `Chat`. Prices are the provider's numbers; it does not say of what."""
+    """A model of `Chat`.
+
+    `key`: the value of `Chat.model`. `description`: the provider's text. `max_tokens`: the limit in tokens.
+    `input_price`, `output_price`: the provider's numbers, whose unit is not documented. `raw`: the entry as received.
+    """
 
     key: str
     description: str = ""
@@ -58,7 +69,11 @@ class ChatModel:
 
 @attrs.frozen(kw_only=True)
 class Speaker:
-    """Somebody who can speak in a podcast; `id` is what `Podcast.speakers` wants."""
+    """A voice for podcasts.
+
+    `id`: the value for `Podcast.speakers`. `name`, `gender`, `language`: the provider's texts. `demo_url`: a sound
+    sample, if there is one.
+    """
 
     id: str
     name: str = ""
@@ -69,7 +84,10 @@ class Speaker:
 
 @attrs.frozen(kw_only=True)
 class CheckIssue:
-    """What the registry says against one field of a request."""
+    """A conflict between one field of a request and the model registry.
+
+    `field`: the field's name. `value`: the value in the request. `message`: the conflict, and a value to use instead.
+    """
 
     field: str
     value: object
@@ -80,7 +98,7 @@ class CheckIssue:
 
 
 def decode_models(response: HttpResponse) -> tuple[Model, ...]:
-    """Read a registry; a line without a model key must not cost the others."""
+    """Return the entries of a registry; entries without a model key are left out."""
     data, request_id = unwrap_envelope(response)
     if not isinstance(data, Mapping):
         raise response.unexpected("the answer holds no models", "$.data: an object is expected", data, request_id)
@@ -93,7 +111,7 @@ def decode_models(response: HttpResponse) -> tuple[Model, ...]:
 
 
 def decode_chat_models(response: HttpResponse) -> tuple[ChatModel, ...]:
-    """Read the chat models, which come without an envelope."""
+    """Return the chat models; the response has no envelope."""
     body = read_body(response)
     has_models = response.success and isinstance(body, Mapping) and "models" in body
     data = body if has_models else unwrap_body(response, body)[0]
@@ -113,7 +131,7 @@ def decode_chat_models(response: HttpResponse) -> tuple[ChatModel, ...]:
 
 
 def decode_speakers(response: HttpResponse) -> tuple[Speaker, ...]:
-    """Read who can speak in a podcast."""
+    """Return the voices for podcasts."""
     data, _ = unwrap_envelope(response)
     entries = data.get("speakers") if isinstance(data, Mapping) else data
     return tuple(
@@ -131,21 +149,21 @@ def decode_speakers(response: HttpResponse) -> tuple[Speaker, ...]:
 
 REGISTRY_MODES: Final[Mapping[str, tuple[str, ...]]] = {
     **{mode: (mode,) for mode in (name.replace("_", "-") for name in _MODES)},
-    # The registry has been seen with an empty list for the first, and has none for the second.
+    # The registry may hold an empty list for the first, and has none for the second.
     "multi-image-to-video": ("multi-image-to-video", "image-to-video"),
     "first-last-image-to-video": ("image-to-video",),
 }
-"""By a request's type_name, the modes whose lines speak of it."""
+"""By a request's type_name, the modes whose entries apply to it."""
 
 
 def find_entry(request: WeryAIRequest[Any], models: Iterable[Model]) -> Model | None:
-    """Return the registry's line for the model of such a request."""
+    """Return the registry entry for the model and type of the request, None if there is none."""
     entries = {model.mode: model for model in models if model.key == request.model_name}
     return next((entries[mode] for mode in REGISTRY_MODES.get(request.type_name, ()) if mode in entries), None)
 
 
 def check_issues(request: WeryAIRequest[Any], model: Model) -> tuple[CheckIssue, ...]:
-    """Return what the registry says against a request; `model` is the line of its model."""
+    """Return the conflicts between a request and `model`, the registry entry of its model."""
     return tuple(_issues(request, model))
 
 
@@ -209,7 +227,7 @@ def _model(mode: str, kind: Literal["image", "video"], entry: Mapping[str, Any])
     )
 
 
-# What merely informs is read leniently: a strange value counts as absent.
+# Informative values are read leniently: an unexpected one counts as absent.
 
 
 def _objects(value: Any) -> list[Mapping[str, Any]]:

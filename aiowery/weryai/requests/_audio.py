@@ -1,4 +1,4 @@
-"""Music, voices and what was said (contract: Audio, music, podcast)."""
+"""Requests for music, speech and transcripts (contract: Audio, music, podcast)."""
 
 from __future__ import annotations
 
@@ -20,14 +20,17 @@ _MAX_NUMBER: float = 1000.0
 
 @attrs.frozen(kw_only=True)
 class Styles:
-    """What music sounds like."""
+    """The styles of a piece of music.
+
+    `genre`, `emotion`, `instrument`: one documented value each, such as "JAZZ", "WARM" and "PIANO"; None: any.
+    """
 
     genre: Genre | str | None = attrs.field(default=None, validator=optional_text)
     emotion: Emotion | str | None = attrs.field(default=None, validator=optional_text)
     instrument: Instrument | str | None = attrs.field(default=None, validator=optional_text)
 
     def on_wire(self) -> dict[str, str]:
-        """Return the styles under the names that WeryAI gives them."""
+        """Return the styles under WeryAI's names."""
         named = {"Genre": self.genre, "Emotion": self.emotion, "Instrument": self.instrument}
         return {name: value for name, value in named.items() if value is not None}
 
@@ -39,17 +42,17 @@ def _styles(value: Styles | dict[str, Any] | None) -> Styles | None:
         return Styles(**value)
     except TypeError as error:
         raise ConfigurationError(
-            f"styles is {short_repr(value)}; genre, emotion and instrument are its parts"
+            f"styles must have only genre, emotion and instrument, got {short_repr(value)}"
         ) from error
 
 
 @attrs.frozen(kw_only=True)
 class Music(WebhookRequest[AudioResult]):
-    """A song or a piece of music: `POST /v1/generation/music/generate`.
+    """A request for a song or a piece of music: `POST /v1/generation/music/generate`.
 
-    `mode`: "VOCAL_SONG" (comes with lyrics and a cover) or "ONLY_MUSIC". `description` or `styles`, or both, say
-    what it is like. `lyrics`: what is sung. `reference_audio_url`: a sound to go by, a url or a local file. `gender`:
-    the singer's voice, "m" or "f".
+    `mode`: "VOCAL_SONG" (with lyrics and a cover) or "ONLY_MUSIC". `description`: the music in words; `styles`: its
+    styles; at least one of the two is required. `lyrics`: the text of the song. `reference_audio_url`: a sound to
+    imitate, a URL or a local file. `audio_name`: a title. `gender`: the singer's voice, "m" or "f".
     """
 
     type_name: ClassVar[str] = "music"
@@ -80,10 +83,10 @@ def _decimal_text(value: float) -> str:
 
 @attrs.frozen(kw_only=True)
 class TextToAudio(WebhookRequest[AudioResult]):
-    """A text, spoken: `POST /v1/generation/text-to-audio`.
+    """A request for speech: `POST /v1/generation/text-to-audio`.
 
-    `text`: at most 500 characters. `voice_id`: one of `VOICES`. `speed` and `volume`: numbers, 1.0 or a little
-    around it (their ranges are not documented); the wire has them as texts.
+    `text`: 1 to 500 characters. `voice_id`: a key of `VOICES`. `speed`, `volume`: numbers around 1.0, whose ranges are
+    not documented; they are sent as texts.
     """
 
     type_name: ClassVar[str] = "text-to-audio"
@@ -103,10 +106,11 @@ class TextToAudio(WebhookRequest[AudioResult]):
 
 @attrs.frozen(kw_only=True)
 class SpeechRecognize(WebhookRequest[TextResult]):
-    """What is said in a sound: `POST /v1/generation/speech-recognize`.
+    """A request for a transcript: `POST /v1/generation/speech-recognize`.
 
-    `audio_url`: a url or a local file; or `audio_base64`, best with a prefix such as "data:audio/wav;base64,". The
-    result's `text` is the transcript.
+    `audio_url`: a URL or a local file. `audio_base64`: the sound itself, preferably with a prefix such as
+    "data:audio/wav;base64,". One of the two is required. `language`: the spoken language, such as "en". The result's
+    `text` is the transcript.
     """
 
     type_name: ClassVar[str] = "speech-recognize"

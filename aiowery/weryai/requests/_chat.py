@@ -1,4 +1,4 @@
-"""Chat, in the shape that OpenAI made common and without WeryAI's envelope (contract: chat/completions)."""
+"""The chat request, in OpenAI's form and without WeryAI's envelope (contract: chat/completions)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ _MAX_CONTENT_LENGTH = 10_000_000
 
 @attrs.frozen
 class Message:
-    """One turn of a conversation. `role`: "system", "user" or "assistant"."""
+    """One message of a conversation.
+
+    `role`: "system", "user" or "assistant". `content`: the text.
+    """
 
     role: Literal["system", "user", "assistant"] | str = attrs.field(validator=required_text)
     content: str = attrs.field(validator=text_length(longest=_MAX_CONTENT_LENGTH))
@@ -28,7 +31,11 @@ class Message:
 
 @attrs.frozen(kw_only=True)
 class ChatResult(TextResult):
-    """An answer as `text`; `choices` holds all of them if more were asked for, `usage` the tokens counted."""
+    """The result of a chat request; `text` is the answer.
+
+    `choices`: all answers, more than one if `n` was set. `finish_reason`: the reason why the first one ends.
+    `usage`: the counted tokens.
+    """
 
     choices: tuple[str, ...] = ()
     finish_reason: str | None = None
@@ -49,7 +56,7 @@ class ChatResult(TextResult):
 
 
 def choice_text(choice: Mapping[str, Any]) -> str:
-    """Return what one choice of a completion says."""
+    """Return the text of one choice of a completion."""
     message = choice.get("message")
     content = message.get("content") if isinstance(message, Mapping) else None
     return content if isinstance(content, str) else ""
@@ -72,11 +79,14 @@ def _messages_on_wire(messages: tuple[Message, ...]) -> list[dict[str, Any]]:
 
 @attrs.frozen(kw_only=True)
 class Chat(WeryAIRequest[ChatResult]):
-    """A conversation's next turn: `POST /v1/chat/completions`, which answers at once, after minutes if it must.
+    """A request for the next message of a conversation: `POST /v1/chat/completions`.
 
-    `messages`: 1 to 50, as `Message`s or objects with role and content; a single text is a user's message.
-    `max_tokens`: at least 1, by default 1024 at the provider. `temperature`: 0 to 2. `top_p`: 0 to 1.
-    `presence_penalty`, `frequency_penalty`: -2 to 2. `n`: how many answers. The provider does not stream yet.
+    The response holds the answer itself, possibly after minutes. The provider does not stream yet.
+
+    `messages`: 1 to 50, as `Message`s or objects with role and content; a single text is a user's message. `model`: a
+    key from `client.chat_models()`. `max_tokens`: at least 1; the provider's default is 1024. `temperature`: 0 to 2.
+    `top_p`: 0 to 1. `presence_penalty`, `frequency_penalty`: -2 to 2. `seed`: an integer for repeatable answers. `n`:
+    the number of answers.
     """
 
     type_name: ClassVar[str] = "chat"
@@ -99,7 +109,7 @@ class Chat(WeryAIRequest[ChatResult]):
 
     @property
     def direct_timeout(self) -> float:
-        """Ten minutes: some models think for long."""
+        """Ten minutes: some models need long."""
         return 600.0
 
     @property

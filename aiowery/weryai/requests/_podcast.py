@@ -1,4 +1,4 @@
-"""A podcast in two steps on one task: the script, then the voices (contract: Podcast)."""
+"""The two requests of a podcast, which share one task: the script, then the voices (contract: Podcast)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SCRIPT_STEPS: Final[Mapping[str, TaskState]] = {
     "text-success": TaskState.DONE,
     "text-fail": TaskState.FAILED,
     "audio-success": TaskState.DONE,
-    # The voices have failed; the script is there.
+    # The voices failed, but the script exists.
     "audio-fail": TaskState.DONE,
 }
 _VOICE_STEPS: Final[Mapping[str, TaskState]] = {
@@ -30,7 +30,7 @@ _VOICE_STEPS: Final[Mapping[str, TaskState]] = {
 
 
 def _interpret(snapshot: Snapshot, steps: Mapping[str, TaskState]) -> Snapshot:
-    """Let the word for the step decide, where there is one that is known."""
+    """Return the snapshot with the state of its substatus, if that is a known one."""
     state = steps.get((snapshot.substatus or "").strip().casefold())
     return snapshot if state is None else attrs.evolve(snapshot, state=state)
 
@@ -41,7 +41,10 @@ def _script_of(snapshots: Iterable[Snapshot]) -> tuple[ScriptLine, ...]:
 
 @attrs.frozen(kw_only=True)
 class PodcastScript(Result):
-    """What will be said: `script` holds a podcast's turns in order, `text` the same as one text."""
+    """The result of a podcast's first step.
+
+    `script`: the turns of the podcast in order; `text` holds them as one text.
+    """
 
     script: tuple[ScriptLine, ...] = ()
 
@@ -51,18 +54,21 @@ class PodcastScript(Result):
 
     @classmethod
     def interpret(cls, snapshot: Snapshot) -> Snapshot:
-        """A script is done when the script is there, although the task goes on."""
+        """Return the snapshot as done when the script exists, although the task continues."""
         return _interpret(snapshot, _SCRIPT_STEPS)
 
     @property
     def is_empty(self) -> bool:
-        """Whether nobody says anything."""
+        """True if the script has no turns."""
         return not self.script
 
 
 @attrs.frozen(kw_only=True)
 class PodcastResult(AudioResult):
-    """A podcast to listen to, with the `script` that was spoken."""
+    """The result of a podcast's second step: sound assets.
+
+    `script`: the spoken turns in order.
+    """
 
     script: tuple[ScriptLine, ...] = ()
 
@@ -72,25 +78,25 @@ class PodcastResult(AudioResult):
 
     @classmethod
     def interpret(cls, snapshot: Snapshot) -> Snapshot:
-        """The voices are done when they are there: a finished script is not yet a podcast."""
+        """Return the snapshot as done when the voices exist: a finished script is not yet a podcast."""
         interpreted = _interpret(snapshot, _VOICE_STEPS)
         succeeded = snapshot.state is TaskState.DONE and interpreted.state is not TaskState.FAILED
-        if succeeded and (snapshot.assets or snapshot.substatus is None):  # the word for the step may lag behind
+        if succeeded and (snapshot.assets or snapshot.substatus is None):  # the substatus may be out of date
             return attrs.evolve(interpreted, state=TaskState.DONE if snapshot.assets else TaskState.RUNNING)
         return interpreted
 
 
 def has_voices(snapshot: Snapshot) -> bool:
-    """Whether voices have been asked for: they are there, or under way, or have failed."""
+    """Return True if the voices were requested: they exist, are in progress, or have failed."""
     return bool(snapshot.assets) or (snapshot.substatus or "").strip().casefold().startswith("audio-")
 
 
 @attrs.frozen(kw_only=True)
 class Podcast(WebhookRequest[PodcastScript]):
-    """A podcast's script: `POST /v1/generation/podcast/generate/text`, the first of two steps.
+    """A request for the script of a podcast: `POST /v1/generation/podcast/generate/text`, the first of two steps.
 
     `query`: the subject, 1 to 2,000 characters. `speakers`: one or two ids from `client.speakers()`; a debate needs
-    two. `language`: en, zh or ja. `mode`: quick, debate or deep. `client.podcast(...)` walks both steps.
+    two. `language`: en, zh or ja. `mode`: quick, debate or deep. `client.podcast(...)` runs both steps.
     """
 
     type_name: ClassVar[str] = "podcast"
@@ -139,11 +145,11 @@ def _script_on_wire(script: tuple[ScriptLine, ...]) -> list[dict[str, Any]] | No
 
 @attrs.frozen(kw_only=True)
 class PodcastVoice(WebhookRequest[PodcastResult]):
-    """A podcast's voices: `POST /v1/generation/podcast/generate/{task_id}/audio`, the second of two steps.
+    """A request for a podcast's voices: `POST /v1/generation/podcast/generate/{task_id}/audio`, the second step.
 
-    `task_id`: the script's. `script`: what is to be said instead, as `ScriptLine`s (an edited script); left out, the
-    script that was made is spoken. Refused with code 8001 while the script is not ready, with 8002 when the voices
-    have been asked for before.
+    `task_id`: the task of the script. `script`: an edited script as `ScriptLine`s; left out, the generated script is
+    spoken. The provider refuses with code 8001 while the script is not ready, and with 8002 if the voices were
+    requested before.
     """
 
     type_name: ClassVar[str] = "podcast-voice"
