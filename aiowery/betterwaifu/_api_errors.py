@@ -1,6 +1,6 @@
-"""What BetterWaifu's refusals mean, in both editions and in every odd form (contract: Errors).
+"""Translate BetterWaifu's error responses into exceptions, in both editions and every known form (contract: Errors).
 
-The HTTP status comes first, then the code in the body (v1-images only), then the words, which only refine.
+The HTTP status decides first, then the code in the body (v1-images only). The text only refines the result.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ _BUSY: Final = re.compile(
     r"rate.?limit|too many (requests|generations)|already (active|running|in progress)|cool.?down", re.IGNORECASE
 )
 DEFAULT_RETRY_AFTER: Final = 60.0
-"""Seconds to wait after a 429 that names none: the figure that both editions mention."""
+"""Seconds to wait after a 429 without a Retry-After: the value that both editions document."""
 
 
 def response_error(response: HttpResponse, body: Any) -> AioweryError:
-    """Return the error that this answer means; `body` is its JSON, or None."""
+    """Return the error that this response means; `body` is its JSON, or None."""
     if response.redirect:
         return response.redirect_error(body)
     error = body.get("error") if isinstance(body, Mapping) else None
@@ -96,7 +96,7 @@ def _error_type(http_status: int, code: str | None, text: str) -> type[APIError]
 
 
 def _retry_after(response: HttpResponse, details: Mapping[str, Any]) -> float:
-    """Return what the header says, else the body, else what is known of this provider."""
+    """Return the seconds to wait: from the header, else from the body, else the provider's documented value."""
     seconds = response.retry_after()
     if seconds is None:
         seconds = lenient_number(details.get("retry_after"))

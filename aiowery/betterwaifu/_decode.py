@@ -1,7 +1,7 @@
-"""BetterWaifu's answers as our values, both editions' (contract: 1.4, 1.5, 2.3).
+"""Decode BetterWaifu's responses, in both editions (contract: 1.4, 1.5, 2.3).
 
-What must be there is read strictly; what merely informs is read leniently, because a picture that was paid for must
-not be lost to a number that came as text.
+Required fields are read strictly. Informative ones are read leniently: a paid picture must not be lost because a
+number is written as text.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ _WRAPPER_FIELDS: Final = ("data", "generation", "job")
 
 
 def is_own_response(response: HttpResponse) -> bool:
-    """Return True for an object with an `error`, or in the shape of a good answer: of work, account or models.
+    """Return True for an object with an `error`, or with the fields of a job, a picture, the account or the models.
 
-    A redirect is no answer, whatever its body says.
+    A redirect is not BetterWaifu's own response, whatever its body holds.
     """
     body = response.json_or_none()
     if response.redirect or not isinstance(body, Mapping):
@@ -45,7 +45,7 @@ def is_own_response(response: HttpResponse) -> bool:
 
 
 def unwrap_envelope(response: HttpResponse) -> Mapping[str, Any]:
-    """Return the object that the answer holds, or raise what it means instead."""
+    """Return the object in the response, or raise the error that the response means."""
     return _unwrap_body(response, _read_body(response))
 
 
@@ -62,9 +62,9 @@ def _unwrap_body(response: HttpResponse, body: Any) -> Mapping[str, Any]:
 
 
 def decode_queued(response: HttpResponse) -> Accepted:
-    """Read the answer to a submission of the jobs edition: an id, and perhaps already how far it is.
+    """Read the response to a submission of the jobs edition: an id, and possibly a first status.
 
-    Errors carry the ids that lie where an acceptance would hold them.
+    Raised errors carry the ids that the body holds at the places where an accepted submission has them.
     """
     body = _read_body(response)
     try:
@@ -75,7 +75,7 @@ def decode_queued(response: HttpResponse) -> Accepted:
 
 
 def _submission_ids(body: Any) -> Iterator[str]:
-    """Yield the ids at the places where an acceptance holds them."""
+    """Yield the ids at the places where an accepted submission has them."""
     for part in _parts(body) if isinstance(body, Mapping) else ():
         yield from ids_in(part, *_JOB_IDS)
 
@@ -85,7 +85,7 @@ def _read_queued(response: HttpResponse, body: Mapping[str, Any]) -> Accepted:
         job_id = id_in(part, *_JOB_IDS)
         if job_id is not None:
             snapshot = _snapshot(response, body, part, job_id)
-            # A success without a picture may mean the submission only; a look costs nothing, a lost picture does.
+            # A success without a picture may be about the submission only: polling is free, a lost picture is not.
             reports_progress = snapshot.raw_status and (snapshot.assets or snapshot.state is not TaskState.DONE)
             return Accepted(
                 task_ids=(job_id,),
@@ -96,9 +96,9 @@ def _read_queued(response: HttpResponse, body: Mapping[str, Any]) -> Accepted:
 
 
 def decode_image(response: HttpResponse, fallback_id: str) -> Accepted:
-    """Read the answer of the v1-images edition, which is the picture; without an id it goes by the one given.
+    """Read the response of the v1-images edition, which holds the picture; without an id it gets `fallback_id`.
 
-    Errors carry the ids that lie where the id of a picture would.
+    Raised errors carry the ids that the body holds at the places of a picture's id.
     """
     body = _read_body(response)
     try:
@@ -109,7 +109,7 @@ def decode_image(response: HttpResponse, fallback_id: str) -> Accepted:
 
 
 def _image_part(body: Any) -> Any:
-    """Return the object that speaks of the picture: the answer, or the one that it wraps."""
+    """Return the object with the picture's fields: the body itself, or its `data`."""
     data = body.get("data") if isinstance(body, Mapping) else None
     return data if isinstance(data, Mapping) else body
 
@@ -138,18 +138,18 @@ def _read_image(response: HttpResponse, body: Mapping[str, Any], fallback_id: st
 
 
 def decode_status(response: HttpResponse, job_id: str) -> Snapshot:
-    """Read what was said of one job; a word that nobody documented means that it goes on."""
+    """Read the status of one job; an undocumented raw status counts as running."""
     body = unwrap_envelope(response)
     parts = [part for part in _parts(body) if raw_status_in(part)]
     if not parts:
-        raise response.unexpected("a job without a status", "$.status: a word is expected", body)
-    # An envelope may have a word of its own, such as "ok".
+        raise response.unexpected("a job without a status", "$.status: a text is expected", body)
+    # An envelope may have a status of its own, such as "ok".
     part = next((part for part in parts if to_state(raw_status_in(part))), parts[0])
     return _snapshot(response, body, part, job_id)
 
 
 def _parts(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return the objects that may speak of the job: the answer, or one that it wraps."""
+    """Return the objects that may hold the job's fields: the body, and those that it wraps."""
     return [part for part in (body, *(body.get(name) for name in _WRAPPER_FIELDS)) if isinstance(part, Mapping)]
 
 
@@ -174,7 +174,7 @@ def _reason(part: Mapping[str, Any]) -> str | None:
 
 
 def _is_refusal(body: Any) -> bool:
-    """Whether a 2xx is a refusal all the same: `success: false`, or an error where nothing is told of any work."""
+    """Return True if a 2xx is a refusal: `success: false`, or an `error` without the fields of a job or picture."""
     if not isinstance(body, Mapping):
         return False
     if body.get("success") is False:

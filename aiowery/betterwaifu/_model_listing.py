@@ -1,4 +1,4 @@
-"""What the jobs edition says of its models and of the account (contract: 1.7, 1.8)."""
+"""Models and account of the jobs edition (contract: 1.7, 1.8)."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ from aiowery.errors import ConfigurationError
 
 @attrs.frozen(kw_only=True)
 class Model:
-    """A model of the jobs edition: `id` is what `GenerateImage.model` takes, `name` its version, `model_name` whose.
+    """A model version of the jobs edition.
 
-    `raw` is the entry as it came.
+    `id`: the value for `GenerateImage.model`. `name`: the version. `model_name`: the model. `base_model`, `type`,
+    `filename`: the provider's texts. `cover_url`: a sample picture, if there is one. `nsfw`: None if not reported.
+    `raw`: the entry as received.
     """
 
     id: int
@@ -35,7 +37,11 @@ class Model:
 
 @attrs.frozen(kw_only=True)
 class Subscription:
-    """What the account pays for: `status` such as "active" or "canceled", `plan`, and when it ends."""
+    """The subscription of an account.
+
+    `status`: such as "active" or "canceled". `plan`: its name. `ends_at`: the end of the paid period, None if not
+    reported.
+    """
 
     status: str = ""
     plan: str = ""
@@ -44,7 +50,11 @@ class Subscription:
 
 @attrs.frozen(kw_only=True)
 class Account:
-    """Whose key it is: `credits` are left (None when the provider did not say), `subscription` is None without one."""
+    """The account of the API key.
+
+    `username`: its name. `credits`: the credits left, None if not reported. `subscription`: None without one.
+    `raw`: the response as received.
+    """
 
     username: str = ""
     credits: float | None = None
@@ -53,7 +63,7 @@ class Account:
 
 
 def decode_models(response: HttpResponse) -> tuple[Model, ...]:
-    """Read the models; an entry without a number cannot be asked for and is left out."""
+    """Return the models; an entry without a number cannot be used and is left out."""
     body = unwrap_envelope(response)
     entries = body.get("models")
     if not isinstance(entries, list):
@@ -62,7 +72,7 @@ def decode_models(response: HttpResponse) -> tuple[Model, ...]:
 
 
 def decode_account(response: HttpResponse) -> Account:
-    """Read the account."""
+    """Return the account."""
     body = unwrap_envelope(response)
     subscription = body.get("subscription")
     return Account(
@@ -74,7 +84,7 @@ def decode_account(response: HttpResponse) -> Account:
 
 
 def find_model(models: Iterable[Model], model_name: str, name: str | None) -> Model:
-    """Return the one model of these names; ConfigurationError when there is none, or more than one."""
+    """Return the one model of these names. Raises ConfigurationError if there is none, or more than one."""
     matches = [model for model in models if model.model_name == model_name and name in {None, model.name}]
     if len(matches) == 1:
         return matches[0]

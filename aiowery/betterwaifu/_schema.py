@@ -1,4 +1,4 @@
-"""What both editions' answers say in different words: states, outputs, what was used (contract: 1.5, 2.3)."""
+"""Fields of BetterWaifu's responses, in both editions: states, outputs, parameters (contract: 1.5, 2.3)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _INTEGER: Final = re.compile(r"-?[0-9]{1,30}")
 
 @attrs.frozen(kw_only=True)
 class ImageOutputs:
-    """What an answer says of a finished picture, as far as it says anything."""
+    """The outputs in a response: pictures, their ids, and the parameters that made them."""
 
     assets: tuple[Asset, ...] = ()
     image_ids: tuple[str, ...] = ()
@@ -36,12 +36,12 @@ class ImageOutputs:
 
 
 def to_state(raw_status: str) -> TaskState | None:
-    """Return what a status word means; None for one that is not documented."""
+    """Return the state for a raw status; None for an undocumented one."""
     return _STATES.get(raw_status.strip().casefold())
 
 
 def raw_status_in(part: Mapping[str, Any]) -> str:
-    """Return the status word of a part of an answer."""
+    """Return the raw status in a part of a response, "" if there is none."""
     raw_status = part.get("status")
     return raw_status if isinstance(raw_status, str) else ""
 
@@ -58,7 +58,7 @@ def ids_in(part: Any, *names: str) -> Iterator[str]:
 
 
 def read_outputs(part: Mapping[str, Any], task_id: str | None = None) -> ImageOutputs:
-    """Read the outputs: one url (v1-images), or a list of them below `output` (jobs). What is odd is left out."""
+    """Return the outputs: one URL (v1-images), or a list below `output` (jobs). Invalid ones are left out."""
     output = _object(part.get("output"))
     parameters = _object(part.get("parameters"))
     images = _images(part, output)
@@ -73,7 +73,7 @@ def read_outputs(part: Mapping[str, Any], task_id: str | None = None) -> ImageOu
 
 
 def optional_int(value: Any) -> int | None:
-    """Read a whole number, also when it comes as text."""
+    """Return an integer, also if written as text; None for anything else."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, str) and _INTEGER.fullmatch(value.strip()):
@@ -82,7 +82,7 @@ def optional_int(value: Any) -> int | None:
 
 
 def optional_datetime(value: Any) -> datetime | None:
-    """Read a moment in ISO 8601; one without a zone is UTC."""
+    """Return a time in ISO 8601, in UTC if it has no zone; None for anything else."""
     try:
         moment = datetime.fromisoformat(value)
     except (TypeError, ValueError):
@@ -91,7 +91,7 @@ def optional_datetime(value: Any) -> datetime | None:
 
 
 def optional_text(value: Any) -> str | None:
-    """Read a text that merely informs."""
+    """Return a text that is not blank; None for anything else."""
     return value if isinstance(value, str) and value.strip() else None
 
 
@@ -100,7 +100,7 @@ def _object(value: Any) -> Mapping[str, Any]:
 
 
 def _images(part: Mapping[str, Any], output: Mapping[str, Any]) -> list[tuple[str, str | None]]:
-    """Return each picture's url and id, from the first place that has any: several, or one."""
+    """Return the URL and id of each picture, from the first place that has any."""
     for source in (output.get("images"), part.get("images"), part.get("output"), part):
         items = source if isinstance(source, list) else [source]
         found = [(url, id_in(item, "image_id", "id")) for item in items if (url := _url(item))]
@@ -110,7 +110,7 @@ def _images(part: Mapping[str, Any], output: Mapping[str, Any]) -> list[tuple[st
 
 
 def _url(item: Any) -> str | None:
-    """Read an object with a url, or a text that is one."""
+    """Return the URL in an object, or a text that is one; None for anything else."""
     if isinstance(item, str):
         return item if is_url(item) else None
     return optional_text(_object(item).get("url"))

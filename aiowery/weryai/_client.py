@@ -57,10 +57,10 @@ class WeryAI(Client):
     The key comes from `api_key` or the environment variable WERYAI_API_KEY, the host from `base_url`,
     WERYAI_BASE_URL, or WeryAI's own. The model registries live on another host, which gets the same key:
     `models_base_url`, WERYAI_MODELS_BASE_URL, or WeryAI's own, unless another `base_url` was given, which then
-    serves both. See `aiowery.weryai` for what can be asked.
+    serves both. See `aiowery.weryai` for the requests.
 
-    `webhooks`: have WeryAI call back when a task ends (its `webhook_url`, documented for all but video-extend and
-    video-merge): see `aiowery.webhook`. A request that has a `webhook_url` of its own keeps it, and is polled.
+    `webhooks`: let WeryAI report the end of each task to a `webhook_url`, documented for all requests but video-extend
+    and video-merge; see `aiowery.webhook`. A request with a `webhook_url` of its own keeps it and is polled.
     """
 
     _provider: Provider = _translator
@@ -105,7 +105,7 @@ class WeryAI(Client):
             reuse=reuse,
             price_per_credit=price_per_credit,
         )
-        # Who points the client elsewhere, at a sandbox say, does not mean the real registries.
+        # With another base_url, a sandbox for example, the real registries are not used.
         usual = _MODELS_URL if self.base_url == self._default_url else self.base_url
         self._other_hosts = {
             MODELS_HOST: validate_base_url(models_base_url or os.environ.get("WERYAI_MODELS_BASE_URL") or usual)
@@ -114,24 +114,24 @@ class WeryAI(Client):
         self._readings: dict[HttpRequest, _MentionReader] = {}
 
     async def balance(self) -> float:
-        """Return the account's credits. Tells the observer when they are below `low_credits`."""
+        """Return the account's credits; emit `LowCredits` if they are below `low_credits`."""
         balance = await self._runtime.read(BALANCE, _decode.decode_balance)
         if self._low_credits is not None and balance < self._low_credits:
             self._runtime.emit_low_credits(balance)
         return balance
 
     async def status(self, task_id: str) -> Snapshot:
-        """Ask once about one task and return what was said; raises NotFound for an unknown id."""
+        """Return the status of one task from a single request. Raises NotFound for an unknown id."""
         call = self._provider.status_request(task_id)
         return await self._runtime.read(call, lambda answer: self._provider.decode_status(answer, task_id))
 
     async def batch_status(self, batch_id: str) -> tuple[Snapshot, ...]:
-        """Ask once about all tasks of one submission; raises NotFound for an unknown id."""
+        """Return the status of all tasks of one submission from a single request. Raises NotFound for an unknown id."""
         call = _translator.batch_request(batch_id)
         return tuple(await self._runtime.read(call, _translator.decode_batch))
 
     async def models(self) -> tuple[Model, ...]:
-        """Return what the registries of image and video models list, a `Model` for each way a model is asked."""
+        """Return the entries of the image and video registries, a `Model` for each mode of a model."""
         image, video = await asyncio.gather(
             self._runtime.read(IMAGE_MODELS, _model_listing.decode_models),
             self._runtime.read(VIDEO_MODELS, _model_listing.decode_models),
@@ -143,14 +143,14 @@ class WeryAI(Client):
         return await self._runtime.read(CHAT_MODELS, _model_listing.decode_chat_models)
 
     async def speakers(self, language: str | None = None) -> tuple[Speaker, ...]:
-        """Return who can speak in a podcast, in one language (en, zh, ja) or in all."""
+        """Return the voices for podcasts, in one language (en, zh, ja) or in all."""
         return await self._runtime.read(speakers_request(language), _model_listing.decode_speakers)
 
     async def check(self, request: Request[Any]) -> tuple[CheckIssue, ...]:
-        """Return what the registry says against a request, before money is spent; nothing is enforced.
+        """Return the conflicts between a request and the model registry, before money is spent; nothing is enforced.
 
-        The registry is asked once in 10 minutes (once in one, after a failure). Where it is down, or does not list
-        the model for such requests, a warning is logged and nothing is said against anything.
+        The registry is read at most once in 10 minutes, or once a minute after a failure. If it cannot be read, or
+        does not list the model for such requests, a warning is logged and the result is empty.
         """
         if not isinstance(request, WeryAIRequest) or request.type_name not in _model_listing.REGISTRY_MODES:
             return ()
@@ -166,36 +166,36 @@ class WeryAI(Client):
     async def podcast(
         self, request: Podcast | None = None, *, task_id: str | None = None, job_timeout: Timeout = DEFAULT
     ) -> PodcastJob:
-        """Begin a podcast, or go on with one by its `task_id`; await it for the end, or see `PodcastJob` to edit.
+        """Submit a podcast, or continue one by its `task_id`; await the handle for the result.
 
-        Raises what `submit` raises.
+        See `PodcastJob` for editing the script. Raises the errors of `submit`.
         """
         if (request is None) == (not task_id):
             raise ConfigurationError("podcast(): give either a Podcast request or task_id=...")
         return await _podcast_job.begin(self, request, task_id, job_timeout, self.status)
 
     async def chat(self, messages: str | Iterable[Message | Mapping[str, Any]], **settings: Any) -> ChatResult:
-        """Return a chat model's answer to a text or to a conversation; `settings` are those of `Chat`.
+        """Return a chat model's answer to a text or a conversation; `settings` are the other fields of `Chat`.
 
-        The call is paid for: like any submission it goes out once. It may take minutes.
+        The request costs credits: like any submission it is sent once. It may take minutes.
         """
         return await self.run(Chat(messages=messages, **settings))
 
     async def upload(
         self, source: MediaSource, *, legacy: bool = False, batch_no: str | None = None, fixed: bool = False
     ) -> str:
-        """Upload a picture, video or sound (a path, bytes or an open binary file) and return its url.
+        """Upload a picture, video or sound (a path, bytes or an open binary file) and return its URL.
 
-        Images (jpg, png, webp) under 10 MB, videos and sounds under 50 MB, whose content is what their ending says;
-        anything else is a ConfigurationError, and nothing is sent. Equal content is uploaded once while the client
-        is open. `batch_no` and `fixed` go to the provider as they are; `legacy` uses the older address.
+        Pictures (jpg, png, webp) must be under 10 MB, videos and sounds under 50 MB, and the content must match the
+        file name extension. Anything else raises ConfigurationError, and nothing is sent. Equal content is uploaded
+        once while the client is open. `batch_no` and `fixed` are sent unchanged; `legacy` uses the older endpoint.
         """
         uploads = self._runtime.uploads
         call = partial(_translator.upload_request, legacy=legacy, batch_no=batch_no, fixed=fixed)
         return await uploads.url_of(await uploads.read(local_media(source)), call)
 
     async def _known_models(self, registry: HttpRequest) -> tuple[Model, ...] | None:
-        """Return the models as lately read, None when they could not be; many who ask at once share one reading."""
+        """Return the models as last read, None if they could not be read; concurrent checks share one request."""
         reading = self._readings.get(registry)
         if reading is None or not reading.serves(self._runtime):
             reading = _MentionReader(self._runtime, self._runtime.spawn(self._models_or_none(registry)))
@@ -212,7 +212,7 @@ class WeryAI(Client):
 
 
 class _MentionReader:
-    """One reading of the registries, and how long it counts."""
+    """One request to a registry, and the time for which its result is used."""
 
     def __init__(self, session: ClientRuntime, task: asyncio.Task[tuple[Model, ...] | None]) -> None:
         self.task = task
@@ -220,7 +220,7 @@ class _MentionReader:
         self._began = asyncio.get_running_loop().time()
 
     def serves(self, session: ClientRuntime) -> bool:
-        """Whether it still counts: made by this opening of the client, not cancelled, and fresh."""
+        """Return True if the result is usable: of the currently open client, not cancelled, and recent."""
         ended = self.task.done()
         if session is not self._session or (ended and (self.task.cancelled() or self.task.exception() is not None)):
             return False
