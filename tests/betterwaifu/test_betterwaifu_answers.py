@@ -342,8 +342,8 @@ def test_what_a_refusal_means(decoder: str, status: int, body: Any, error: type[
 
 
 @pytest.mark.parametrize(("characters", "error"), [(290, RateLimited), (291, InvalidRequest)])
-def test_words_count_at_the_beginning_of_a_message_only(characters: int, error: type[AioweryError]) -> None:
-    """Its first 300 characters decide what a refusal means; the error has the whole message."""
+def test_response_error_text_decides_by_first_300_characters(characters: int, error: type[AioweryError]) -> None:
+    """The first 300 characters decide the type of the error, which has the whole message."""
     with pytest.raises(AioweryError, match="rate limit") as caught:
         DECODERS["queued"](answer({"error": "x" * characters + "rate limit"}, 400))
     assert type(caught.value) is error
@@ -501,8 +501,8 @@ def test_any_depth_is_survived(decoder: str, frame: str) -> None:
 @given(job_id=st.text(st.characters(codec=None), max_size=12) | st.integers(), place=st.sampled_from(["data", None]))
 @example(job_id="../account", place=None)
 @example(job_id="a/b?c#d%2f", place=None)
-def test_an_accepted_id_can_be_asked_about(job_id: str | int, place: str | None) -> None:
-    """Each id that is taken is one segment of a path that means exactly this id; all others are a doubt."""
+def test_status_request_any_accepted_id_is_one_path_segment(job_id: str | int, place: str | None) -> None:
+    """The status request of an accepted id has one path segment that means exactly this id."""
     body: dict[str, Any] = {"id": job_id} if place is None else {place: {"id": job_id}}
     try:
         accepted = _decode.decode_queued(answer(body, 201))

@@ -85,8 +85,8 @@ def test_the_import_loads_exactly_this() -> None:
     assert loaded("import aiowery") == (IMPORT, {"attr", "attrs"})
 
 
-def test_a_request_loads_its_own_module_only() -> None:
-    """Who asks for one class pays for those beside it, not for 37, nor for what reads answers."""
+def test_import_request_class_loads_only_its_module() -> None:
+    """Importing one request class loads its module, not those of all classes, and no decoder."""
     assert loaded("from aiowery.weryai import TextToImage") == (IMPORT | REQUEST, {"attr", "attrs"})
 
 
