@@ -123,7 +123,7 @@ class BetterWaifuProvider:
     def batch_request(self, batch_id: str) -> None:
         """There are no batches."""
 
-    def decode_batch(self, answer: HttpResponse) -> Sequence[Snapshot]:  # noqa: ARG002 - nobody asks
+    def decode_batch(self, answer: HttpResponse) -> Sequence[Snapshot]:  # noqa: ARG002 - the protocol has it
         """There are no batches."""
         return ()
 
