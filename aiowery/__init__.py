@@ -65,8 +65,8 @@ from aiowery._core.request import (
 from aiowery._core.statistics import ClientStatistics, PollStatistics, QueueStatistics, WebhookStatistics
 from aiowery.errors import AioweryError
 
-# What runs comes when it is asked for: with asyncio and the providers the import would take three times as long.
-_HOMES: Final = {
+# Loaded on first use: with asyncio and the providers the import would take three times as long.
+_NAMES: Final = {
     "_jobs.job": ("Job",),
     "_client.client": ("Client",),
     "_client.stream": ("OutcomeStream",),
@@ -75,6 +75,7 @@ _HOMES: Final = {
     "weryai": ("WeryAI",),
 }
 
+# `python -m tests.tables --write` writes the imports below and `__all__` from this table and the imports above.
 if TYPE_CHECKING:
     from aiowery._client.client import Client
     from aiowery._client.stream import OutcomeStream
@@ -83,7 +84,7 @@ if TYPE_CHECKING:
     from aiowery.betterwaifu import BetterWaifu
     from aiowery.weryai import WeryAI
 else:
-    __getattr__, __dir__ = lazy_names(__name__, _HOMES)
+    __getattr__, __dir__ = lazy_names(__name__, _NAMES)
 
 __version__ = "0.1.0"
 

@@ -1,135 +1,47 @@
-"""README's table of everything WeryAI has, generated from the code: no row or tick stands there by itself."""
+"""The generated tables are those that the code and the facts of the contract give."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
+import re
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
 
-import attrs
-import httpx
 import pytest
-from sandbox import test_sandbox_every_entry as contract
-from support import KEY
-from weryai.filled import smallest
-from weryai.test_weryai_wire_form import SENT
-from weryai_facts import ENTRIES, Entry
-
-from aiowery import WeryAI
-from aiowery.cli import _app
-from aiowery.errors import AioweryError
-from aiowery.sandbox import Sandbox
-from aiowery.weryai import REQUESTS, parse_delivery
-
-README = Path(__file__).parents[1] / "README.md"
-BEGIN, END = "<!-- table of all calls, generated -->\n", "<!-- end of the table -->\n"
-HOSTS: Final = {"main": "api.weryai.com", "models": "api-growth-agent.weryai.com"}
-PNG: Final = b"\x89PNG\r\n\x1a\n"
+import tables
+from weryai_facts import ENTRIES
 
 
-@attrs.frozen
-class Read:
-    """A call that no request class makes: how the client makes it, and the command line."""
-
-    client: str
-    act: Callable[[WeryAI], Awaitable[Any]]
-    command: str
-
-
-READS: Final = {
-    "podcast_speakers": Read("speakers", lambda client: client.speakers(), "speakers"),
-    "upload_file": Read("upload", lambda client: client.upload(PNG), "upload"),
-    "upload_file_legacy": Read(
-        "upload(legacy=True)", lambda client: client.upload(PNG, legacy=True), "upload --legacy"
-    ),
-    "task_status": Read("status", lambda client: client.status("{task_id}"), "status"),
-    "batch_status": Read("batch_status", lambda client: client.batch_status("{batch_id}"), "batch-status"),
-    "balance": Read("balance", lambda client: client.balance(), "balance"),
-    "chat_models": Read("chat_models", lambda client: client.chat_models(), "models --kind chat"),
-    "video_models": Read("models", lambda client: client.models(), "models --kind video"),
-    "image_models": Read("models", lambda client: client.models(), "models --kind image"),
-}
-BY_PATH: Final = {cls.endpoint: cls for cls in REQUESTS.values()}
+def test_readme_table_has_a_row_for_each_entry_and_a_tick_in_each_cell() -> None:
+    """README's table is exactly the generated one, and no entry of the contract lacks a part."""
+    source = tables.README.read_text("utf-8")
+    assert tables.readme_source(source) == source, "run: python -m tests.tables --write"
+    written = source.partition(tables.BEGIN)[2].partition(tables.END)[0]
+    assert written.count("\n") == 2 + len(ENTRIES)
+    assert "| - |" not in written
 
 
-def made_by(act: Callable[[WeryAI], Awaitable[Any]]) -> set[tuple[str, str, str]]:
-    """Return method, host and path of what a client sends when it acts so."""
-    sent: set[tuple[str, str, str]] = set()
-
-    async def hear(request: httpx.Request) -> httpx.Response:
-        path = request.url.path.replace("/{}/", "/").replace("Ab12Cd34", "{task_id}")
-        sent.add((request.method, request.url.host, path))
-        return httpx.Response(400)
-
-    async def main() -> None:
-        async with httpx.AsyncClient(transport=httpx.MockTransport(hear)) as http, WeryAI(KEY, http=http) as client:
-            with pytest.raises(AioweryError):
-                await act(client)
-
-    asyncio.run(main())
-    return sent
+@pytest.mark.parametrize("package", tables.PACKAGES)
+def test_package_exports_are_those_of_its_tables(package: str) -> None:
+    """The imports for type checkers and `__all__` are exactly the generated ones."""
+    path = tables.ROOT.joinpath(*package.split("."), "__init__.py")
+    source = path.read_text("utf-8")
+    assert tables.package_source(package, source) == source, "run: python -m tests.tables --write"
 
 
-def served_paths() -> set[tuple[str, str]]:
-    """Return method and path of what the sandbox serves: all that it does not call non-existent."""
-    with Sandbox() as sandbox, httpx.Client(base_url=sandbox.url) as http:
-        answers = {(entry.method, entry.path): http.request(entry.method, entry.path) for entry in contract.CALLS}
-    return {place for place, answer in answers.items() if answer.status_code == 401}
-
-
-def row(entry: Entry, commands: set[str], served: set[tuple[str, str]]) -> list[str]:
-    """Return the cells of an entry; a cell without a tick is a hole."""
-    if entry.name == "webhook":
-        has_field = all("webhook_url" in attrs.fields_dict(BY_PATH[e.path]) for e in ENTRIES if _calls_back(e))
-        return [
-            "POST to your `webhook_url`",
-            _tick("`webhook_url=`", has_field),
-            _tick("`parse_delivery`", callable(parse_delivery)),
-            _tick("`run TYPE --set webhook_url=`", "run" in commands),
-            _tick("delivers", callable(contract.test_a_webhook_is_called_once_for_each_task)),
-            _tick("", True),
-        ]
-    cls = BY_PATH.get(entry.path)
-    if cls is not None:
-        request, verb, command = f"`{cls.__name__}`", "`run`", f"`run {cls.type_name}`"
-        act: Callable[[WeryAI], Awaitable[Any]] = lambda client: client.run(smallest(cls.type_name))  # noqa: E731
-        tested = cls.type_name in SENT
-    else:
-        read = READS[entry.name]
-        request, verb, command = "none needed", f"`{read.client}`", f"`{read.command}`"
-        act, tested = read.act, True
-    sent = (entry.method, HOSTS[entry.host], entry.path) in made_by(act)
-    return [
-        f"{entry.method} `{entry.path}`",
-        _tick(request, cls is not None or entry.name in READS),
-        _tick(verb, sent),
-        _tick(command, command.strip("`").split()[0] in commands),
-        _tick("", (entry.method, entry.path) in served),
-        _tick("", tested and entry in contract.CALLS),
-    ]
-
-
-def _calls_back(entry: Entry) -> bool:
-    return any(field.name == "webhook_url" for field in entry.fields)
-
-
-def _tick(text: str, there: bool) -> str:
-    return f"✓ {text}".rstrip() if there else "-"
-
-
-def table() -> str:
-    """Return the whole table as README has it."""
-    commands, served = set(_app()), served_paths()
-    head = ["call", "request", "client", "command line", "sandbox", "test"]
-    rows = [head, ["---"] * len(head), *(row(entry, commands, served) for entry in ENTRIES)]
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in rows)
-
-
-def test_the_table_in_readme_is_the_codes_own() -> None:
-    """All 47 entries are there, with a tick in each column, exactly as the code bears it out."""
-    made = table()
-    assert made.count("\n") == 2 + 47
-    assert "| - |" not in made
-    written = README.read_text("utf-8").partition(BEGIN)[2].partition(END)[0]
-    assert written == made
+def test_command_outdated_file_prints_the_difference_and_writes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without `--write` an outdated file is left alone and the exit code is 1; with it the file is written."""
+    source = tables.ROOT.joinpath("aiowery", "weryai", "__init__.py").read_text("utf-8")
+    outdated = re.sub(r'^    "Chat",\n', "", source, flags=re.MULTILINE)
+    path = tmp_path / "__init__.py"
+    path.write_text(outdated, "utf-8")
+    monkeypatch.setattr(tables, "ROOT", tmp_path)
+    files = [(path, partial(tables.package_source, "aiowery.weryai"))]
+    monkeypatch.setattr(tables, "generated_files", lambda: files)
+    assert tables.main([]) == 1
+    assert '+    "Chat",' in capsys.readouterr().out
+    assert path.read_text("utf-8") == outdated
+    assert tables.main(["--write"]) == 0
+    assert path.read_text("utf-8") == source
+    assert tables.main([]) == 0

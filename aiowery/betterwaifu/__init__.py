@@ -1,10 +1,10 @@
-"""BetterWaifu: its client, in both editions, and the one thing it can be asked for.
+"""BetterWaifu: its client, in both editions, and its one request.
 
     _client                              verbs
-    _provider | _catalogue | _registry   requests to calls; requests by name; models and account
-    _answers | _refusals                 answers to values, or to errors
-    _images                              the request and its result
-    _words | _known
+    _provider | _request_types           requests to HTTP requests; request types by name
+    _model_listing                       models and account
+    _decode | _api_errors | _schema      responses to values and to errors; the fields of a response
+    requests                             the request class, its result, and the listed model and sampler names
 
 `GenerateImage` is a frozen value; `client.run(request)` returns a `GeneratedImage`.
 """
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from aiowery._base.lazy import lazy_names
 
-_HOMES: Final = {
+_NAMES: Final = {
     "_client": ("LIMITS", "BetterWaifu"),
     "_model_listing": ("Account", "Model", "Subscription"),
     "_request_types": ("REQUESTS", "from_dict", "request_type", "to_dict"),
@@ -23,6 +23,7 @@ _HOMES: Final = {
     "requests._images": ("GeneratedImage", "GenerateImage"),
 }
 
+# `python -m tests.tables --write` writes the imports below and `__all__` from this table.
 if TYPE_CHECKING:
     from aiowery.betterwaifu._client import LIMITS, BetterWaifu
     from aiowery.betterwaifu._model_listing import Account, Model, Subscription
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from aiowery.betterwaifu.requests._choices import MODELS, SAMPLERS, Edition, Sampler
     from aiowery.betterwaifu.requests._images import GeneratedImage, GenerateImage
 else:
-    __getattr__, __dir__ = lazy_names(__name__, _HOMES)
+    __getattr__, __dir__ = lazy_names(__name__, _NAMES)
 
 __all__ = (
     "LIMITS",

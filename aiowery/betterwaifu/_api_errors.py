@@ -1,6 +1,6 @@
-"""What BetterWaifu's refusals mean, in both editions and in every odd form (contract: Errors).
+"""Translate BetterWaifu's error responses into exceptions, in both editions and every known form (contract: Errors).
 
-The HTTP status comes first, then the code in the body (v1-images only), then the words, which only refine.
+The HTTP status decides first, then the code in the body (v1-images only). The text only refines the result.
 """
 
 from __future__ import annotations
@@ -51,59 +51,59 @@ _MODERATION: Final = re.compile(r"\bflagged\b|\bmoderat", re.IGNORECASE)
 _BUSY: Final = re.compile(
     r"rate.?limit|too many (requests|generations)|already (active|running|in progress)|cool.?down", re.IGNORECASE
 )
-BUSY_FOR: Final = 60.0
-"""Seconds to wait after a 429 that names none: the figure that both editions mention."""
+DEFAULT_RETRY_AFTER: Final = 60.0
+"""Seconds to wait after a 429 without a Retry-After: the value that both editions document."""
 
 
-def refusal(answer: HttpResponse, body: Any) -> AioweryError:
-    """Return the error that this answer means; `body` is its JSON, or None."""
-    if answer.redirect:
-        return answer.redirect_error(body)
-    fault = body.get("error") if isinstance(body, Mapping) else None
-    details = fault if isinstance(fault, Mapping) else body if isinstance(body, Mapping) else {}
+def response_error(response: HttpResponse, body: Any) -> AioweryError:
+    """Return the error that this response means; `body` is its JSON, or None."""
+    if response.redirect:
+        return response.redirect_error(body)
+    error = body.get("error") if isinstance(body, Mapping) else None
+    details = error if isinstance(error, Mapping) else body if isinstance(body, Mapping) else {}
     code = optional_text(details.get("code"))
-    said = (
+    text = (
         optional_text(details.get("message"))
-        or optional_text(fault)
-        or _message(body)
-        or answer.excerpt
+        or optional_text(error)
+        or _reason_text(body)
+        or response.excerpt
         or "no reason given"
     )
-    cls = _class(answer.http_status, code, said)
+    error_type = _error_type(response.http_status, code, text)
     parameter = optional_text(details.get("parameter"))
-    where = ", ".join(filter(None, (f"HTTP {answer.http_status}", code, parameter and f"parameter {parameter}")))
-    message = f"{said} ({where}); {_NEXT_STEP[cls]}"
+    where = ", ".join(filter(None, (f"HTTP {response.http_status}", code, parameter and f"parameter {parameter}")))
+    message = f"{text} ({where}); {_NEXT_STEP[error_type]}"
     facts = {
-        "http_status": answer.http_status,
+        "http_status": response.http_status,
         "code": code,
         "raw": body,
-        "request_id": answer.request_id_in(body, details),
+        "request_id": response.request_id_in(body, details),
     }
-    if cls is RateLimited:
-        return RateLimited(message, retry_after=_retry_after(answer, details), **facts)
-    return cls(message, **facts)
+    if error_type is RateLimited:
+        return RateLimited(message, retry_after=_retry_after(response, details), **facts)
+    return error_type(message, **facts)
 
 
-def _class(http_status: int, code: str | None, said: str) -> type[APIError]:
+def _error_type(http_status: int, code: str | None, text: str) -> type[APIError]:
     if http_status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return ServerError
     by_number = _BY_HTTP_STATUS.get(http_status) or _BY_CODE.get(code or "")
-    if by_number in {None, PermissionDenied, InvalidRequest} and mentions(said, _MODERATION):
+    if by_number in {None, PermissionDenied, InvalidRequest} and mentions(text, _MODERATION):
         return ContentRejected
     if by_number is not None:
         return by_number
-    return RateLimited if mentions(said, _BUSY) else InvalidRequest
+    return RateLimited if mentions(text, _BUSY) else InvalidRequest
 
 
-def _retry_after(answer: HttpResponse, details: Mapping[str, Any]) -> float:
-    """Return what the header says, else the body, else what is known of this provider."""
-    asked = answer.retry_after()
-    if asked is None:
-        asked = lenient_number(details.get("retry_after"))
-    return BUSY_FOR if asked is None else max(0.0, asked)
+def _retry_after(response: HttpResponse, details: Mapping[str, Any]) -> float:
+    """Return the seconds to wait: from the header, else from the body, else the provider's documented value."""
+    seconds = response.retry_after()
+    if seconds is None:
+        seconds = lenient_number(details.get("retry_after"))
+    return DEFAULT_RETRY_AFTER if seconds is None else max(0.0, seconds)
 
 
-def _message(body: Any) -> str | None:
+def _reason_text(body: Any) -> str | None:
     return (
         optional_text(body.get("message")) or optional_text(body.get("detail"))
         if isinstance(body, Mapping)

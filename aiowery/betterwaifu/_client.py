@@ -46,8 +46,9 @@ LIMITS: Final[dict[Edition, Limits]] = {
         cool_down=60.5,
     ),
 }
-"""What each edition allows: one at a time, and in jobs a minute between two, with half a second for clocks that
-differ. A hundred may wait in line, which is hours."""
+"""Limits of each edition: one picture at a time, and in jobs a minute of rest after each.
+
+Half a second is added for clocks that differ. At most 100 submissions may wait in the queue, which takes hours."""
 
 
 DEFAULTS: Final[dict[Edition, ProviderDefaults]] = {
@@ -65,14 +66,14 @@ DEFAULTS: Final[dict[Edition, ProviderDefaults]] = {
 class BetterWaifu(Client):
     """An asyncio client for BetterWaifu, whose accounts make one picture at a time.
 
-    `edition` is one of two documented ways, which share neither host nor model names and are never switched by
-    themselves: "v1-images" answers each POST with the picture; "jobs" queues it, is asked about it, and wants a
-    minute of rest between two. However many calls are made, they wait in line: `statistics().lane` tells when one
-    that came now would start, `start_within=` refuses at once what would start too late.
+    `edition` selects one of two documented APIs, which share neither host nor model names; the client never switches
+    by itself. "v1-images" answers each POST with the picture. "jobs" queues the request, is polled, and requires a
+    minute of rest between two. Submissions wait in a queue: `statistics().queue` reports when a new one would start,
+    and `start_within=` refuses one that would start too late.
 
     The key comes from `api_key` or the environment variable BETTERWAIFU_API_KEY, the host from `base_url`,
-    BETTERWAIFU_BASE_URL, or the edition's own. `queue_file`: a file in which several processes with one account, and
-    runs that follow each other, keep whose turn it is.
+    BETTERWAIFU_BASE_URL, or the edition's own. `queue_file`: a file through which processes that share one account,
+    and successive runs, take turns.
     """
 
     def __init__(
@@ -119,9 +120,9 @@ class BetterWaifu(Client):
         super().__init__(BetterWaifuProvider(edition), config)
 
     async def account(self) -> Account:
-        """Return whose key it is, the credits and the subscription (jobs edition; else ConfigurationError).
+        """Return the account of the key, its credits and its subscription (jobs edition).
 
-        Tells the observer when the credits are below `low_credits`.
+        Emits `LowCredits` if the credits are below `low_credits`. Raises ConfigurationError in the v1-images edition.
         """
         account = await self._read("account()", ACCOUNT, _model_listing.decode_account)
         if (
@@ -133,18 +134,18 @@ class BetterWaifu(Client):
         return account
 
     async def models(self) -> tuple[Model, ...]:
-        """Return the models that can be asked for (jobs edition; in v1-images see `MODELS`, or ConfigurationError)."""
+        """Return the available models (jobs edition). Raises ConfigurationError in v1-images, which has `MODELS`."""
         return await self._read("models()", MODELS, _model_listing.decode_models)
 
     async def find_model(self, model_name: str, name: str | None = None) -> Model:
-        """Return the model with exactly this name, and this version where it has several.
+        """Return the model with exactly this name, and with this version if it has several.
 
-        ConfigurationError when there is none, or more than one.
+        Raises ConfigurationError if there is none, or more than one.
         """
         return _model_listing.find_model(await self.models(), model_name, name)
 
     async def status(self, job_id: str) -> Snapshot:
-        """Ask once about one job and return what was said; raises NotFound for an unknown id (jobs edition)."""
+        """Return the status of one job from a single request (jobs edition). Raises NotFound for an unknown id."""
         call = self._provider.status_request(job_id)
         return await self._runtime.api.read(call, lambda answer: self._provider.decode_status(answer, job_id))
 

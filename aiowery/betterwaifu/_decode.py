@@ -1,7 +1,7 @@
-"""BetterWaifu's answers as our values, both editions' (contract: 1.4, 1.5, 2.3).
+"""Decode BetterWaifu's responses, in both editions (contract: 1.4, 1.5, 2.3).
 
-What must be there is read strictly; what merely informs is read leniently, because a picture that was paid for must
-not be lost to a number that came as text.
+Required fields are read strictly. Informative ones are read leniently: a paid picture must not be lost because a
+number is written as text.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from aiowery._base.snapshot import Snapshot, TaskState
 from aiowery._core.codec import named_ids
 from aiowery._core.messages import HttpResponse
 from aiowery._core.request import Accepted
-from aiowery.betterwaifu._api_errors import refusal
+from aiowery.betterwaifu._api_errors import response_error
 from aiowery.betterwaifu._schema import (
     id_in,
     ids_in,
@@ -26,101 +26,110 @@ from aiowery.betterwaifu._schema import (
 from aiowery.errors import APIError, UnexpectedResponse
 
 _JOB_IDS: Final = ("id", "job_id", "generation_id")
-_READS: Final = frozenset({"credits", "models", "subscription"})
+_READ_FIELDS: Final = frozenset({"credits", "models", "subscription"})
 _IMAGE_IDS: Final = ("image_id", "id")
-_PLACES: Final = ("data", "generation", "job")
+_WRAPPER_FIELDS: Final = ("data", "generation", "job")
 
 
-def is_own(answer: HttpResponse) -> bool:
-    """Return True for an object with an `error`, or in the shape of a good answer: of work, account or models.
+def is_own_response(response: HttpResponse) -> bool:
+    """Return True for an object with an `error`, or with the fields of a job, a picture, the account or the models.
 
-    A redirect is no answer, whatever its body says.
+    A redirect is not BetterWaifu's own response, whatever its body holds.
     """
-    body = answer.json_or_none()
-    if answer.redirect or not isinstance(body, Mapping):
+    body = response.json_or_none()
+    if response.redirect or not isinstance(body, Mapping):
         return False
     if body.get("error") or isinstance(body.get("success"), bool):
         return True
-    return answer.success and (any(map(_has_work_fields, _parts(body))) or not _READS.isdisjoint(body))
+    return response.success and (any(map(_has_work_fields, _parts(body))) or not _READ_FIELDS.isdisjoint(body))
 
 
-def unwrap_envelope(answer: HttpResponse) -> Mapping[str, Any]:
-    """Return the object that the answer holds, or raise what it means instead."""
-    body = answer.json() if answer.success else answer.json_or_none()
-    if not answer.success or _is_refusal(body):
-        raise refusal(answer, body)
+def unwrap_envelope(response: HttpResponse) -> Mapping[str, Any]:
+    """Return the object in the response, or raise the error that the response means."""
+    return _unwrap_body(response, _read_body(response))
+
+
+def _read_body(response: HttpResponse) -> Any:
+    return response.json() if response.success else response.json_or_none()
+
+
+def _unwrap_body(response: HttpResponse, body: Any) -> Mapping[str, Any]:
+    if not response.success or _is_refusal(body):
+        raise response_error(response, body)
     if not isinstance(body, Mapping):
-        raise answer.unexpected("an answer outside the contract", "$: an object is expected", body)
+        raise response.unexpected("an answer outside the contract", "$: an object is expected", body)
     return body
 
 
-def decode_queued(answer: HttpResponse) -> Accepted:
-    """Read the answer to a submission of the jobs edition: an id, and perhaps already how far it is.
+def decode_queued(response: HttpResponse) -> Accepted:
+    """Read the response to a submission of the jobs edition: an id, and possibly a first status.
 
-    Errors carry the ids that lie where an acceptance would hold them.
+    Raised errors carry the ids that the body holds at the places where an accepted submission has them.
     """
+    body = _read_body(response)
     try:
-        return _queued(answer)
+        return _read_queued(response, _unwrap_body(response, body))
     except (APIError, UnexpectedResponse) as error:
-        error.task_ids = named_ids(_named(answer.json_or_none()))
+        error.task_ids = named_ids(_submission_ids(body))
         raise
 
 
-def _named(body: Any) -> Iterator[str]:
-    """Yield the ids at the places where an acceptance holds them."""
+def _submission_ids(body: Any) -> Iterator[str]:
+    """Yield the ids at the places where an accepted submission has them."""
     for part in _parts(body) if isinstance(body, Mapping) else ():
         yield from ids_in(part, *_JOB_IDS)
 
 
-def _queued(answer: HttpResponse) -> Accepted:
-    body = unwrap_envelope(answer)
+def _read_queued(response: HttpResponse, body: Mapping[str, Any]) -> Accepted:
     for part in _parts(body):
         job_id = id_in(part, *_JOB_IDS)
         if job_id is not None:
-            snapshot = _snapshot(answer, body, part, job_id)
-            # A success without a picture may mean the submission only; a look costs nothing, a lost picture does.
-            seen = snapshot.raw_status and (snapshot.assets or snapshot.state is not TaskState.DONE)
+            snapshot = _snapshot(response, body, part, job_id)
+            # A success without a picture may be about the submission only: polling is free, a lost picture is not.
+            reports_progress = snapshot.raw_status and (snapshot.assets or snapshot.state is not TaskState.DONE)
             return Accepted(
-                task_ids=(job_id,), snapshots=(snapshot,) if seen else (), request_id=answer.request_id_in(body, part)
+                task_ids=(job_id,),
+                snapshots=(snapshot,) if reports_progress else (),
+                request_id=response.request_id_in(body, part),
             )
-    raise answer.unexpected("accepted without an id", "$.id: an id is expected", body, answer.request_id_in(body))
+    raise response.unexpected("accepted without an id", "$.id: an id is expected", body, response.request_id_in(body))
 
 
-def decode_image(answer: HttpResponse, made_up_id: str) -> Accepted:
-    """Read the answer of the v1-images edition, which is the picture; without an id it goes by the one given.
+def decode_image(response: HttpResponse, fallback_id: str) -> Accepted:
+    """Read the response of the v1-images edition, which holds the picture; without an id it gets `fallback_id`.
 
-    Errors carry the ids that lie where the id of a picture would.
+    Raised errors carry the ids that the body holds at the places of a picture's id.
     """
+    body = _read_body(response)
     try:
-        return _image(answer, made_up_id)
+        return _read_image(response, _unwrap_body(response, body), fallback_id)
     except (APIError, UnexpectedResponse) as error:
-        error.task_ids = named_ids(ids_in(_part(answer.json_or_none()), *_IMAGE_IDS))
+        error.task_ids = named_ids(ids_in(_image_part(body), *_IMAGE_IDS))
         raise
 
 
-def _part(body: Any) -> Any:
-    """Return the object that speaks of the picture: the answer, or the one that it wraps."""
+def _image_part(body: Any) -> Any:
+    """Return the object with the picture's fields: the body itself, or its `data`."""
     data = body.get("data") if isinstance(body, Mapping) else None
     return data if isinstance(data, Mapping) else body
 
 
-def _image(answer: HttpResponse, made_up_id: str) -> Accepted:
-    body = unwrap_envelope(answer)
-    part = _part(body)
-    image_id = id_in(part, *_IMAGE_IDS) or made_up_id
-    made = read_outputs(part, image_id)
-    word = raw_status_in(part)
-    state = to_state(word)
-    request_id = answer.request_id_in(body, part)
+def _read_image(response: HttpResponse, body: Mapping[str, Any], fallback_id: str) -> Accepted:
+    part = _image_part(body)
+    image_id = id_in(part, *_IMAGE_IDS) or fallback_id
+    outputs = read_outputs(part, image_id)
+    raw_status = raw_status_in(part)
+    state = to_state(raw_status)
+    request_id = response.request_id_in(body, part)
     if state is not TaskState.FAILED:
-        if not made.assets:
-            raise answer.unexpected("success without a picture", "$.data.url: a url is expected", body, request_id)
+        if not outputs.assets:
+            raise response.unexpected("success without a picture", "$.data.url: a url is expected", body, request_id)
         state = TaskState.DONE
     snapshot = Snapshot(
         image_id,
         state,
-        word,
-        assets=made.assets,
+        raw_status,
+        assets=outputs.assets,
         reason=_reason(part) or optional_text(part.get("message")) or _reason(body),
         raw=part,
         request_id=request_id,
@@ -128,34 +137,34 @@ def _image(answer: HttpResponse, made_up_id: str) -> Accepted:
     return Accepted(task_ids=(image_id,), snapshots=(snapshot,), request_id=request_id)
 
 
-def decode_status(answer: HttpResponse, job_id: str) -> Snapshot:
-    """Read what was said of one job; a word that nobody documented means that it goes on."""
-    body = unwrap_envelope(answer)
+def decode_status(response: HttpResponse, job_id: str) -> Snapshot:
+    """Read the status of one job; an undocumented raw status counts as running."""
+    body = unwrap_envelope(response)
     parts = [part for part in _parts(body) if raw_status_in(part)]
     if not parts:
-        raise answer.unexpected("a job without a status", "$.status: a word is expected", body)
-    # An envelope may have a word of its own, such as "ok".
+        raise response.unexpected("a job without a status", "$.status: a text is expected", body)
+    # An envelope may have a status of its own, such as "ok".
     part = next((part for part in parts if to_state(raw_status_in(part))), parts[0])
-    return _snapshot(answer, body, part, job_id)
+    return _snapshot(response, body, part, job_id)
 
 
 def _parts(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return the objects that may speak of the job: the answer, or one that it wraps."""
-    return [part for part in (body, *(body.get(name) for name in _PLACES)) if isinstance(part, Mapping)]
+    """Return the objects that may hold the job's fields: the body, and those that it wraps."""
+    return [part for part in (body, *(body.get(name) for name in _WRAPPER_FIELDS)) if isinstance(part, Mapping)]
 
 
-def _snapshot(answer: HttpResponse, body: Mapping[str, Any], part: Mapping[str, Any], job_id: str) -> Snapshot:
-    word = raw_status_in(part)
-    state = to_state(word) or (TaskState.RUNNING if word else TaskState.WAITING)
+def _snapshot(response: HttpResponse, body: Mapping[str, Any], part: Mapping[str, Any], job_id: str) -> Snapshot:
+    raw_status = raw_status_in(part)
+    state = to_state(raw_status) or (TaskState.RUNNING if raw_status else TaskState.WAITING)
     return Snapshot(
         job_id,
         state,
-        word,
+        raw_status,
         assets=read_outputs(part, job_id).assets if state is TaskState.DONE else (),
         queue_position=optional_int(part.get("queue_position")),
         reason=_reason(part) or _reason(body),
         raw=part,
-        request_id=answer.request_id_in(body, part),
+        request_id=response.request_id_in(body, part),
     )
 
 
@@ -165,7 +174,7 @@ def _reason(part: Mapping[str, Any]) -> str | None:
 
 
 def _is_refusal(body: Any) -> bool:
-    """Whether a 2xx is a refusal all the same: `success: false`, or an error where nothing is told of any work."""
+    """Return True if a 2xx is a refusal: `success: false`, or an `error` without the fields of a job or picture."""
     if not isinstance(body, Mapping):
         return False
     if body.get("success") is False:

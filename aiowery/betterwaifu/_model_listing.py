@@ -1,4 +1,4 @@
-"""What the jobs edition says of its models and of the account (contract: 1.7, 1.8)."""
+"""Models and account of the jobs edition (contract: 1.7, 1.8)."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ from aiowery.errors import ConfigurationError
 
 @attrs.frozen(kw_only=True)
 class Model:
-    """A model of the jobs edition: `id` is what `GenerateImage.model` takes, `name` its version, `model_name` whose.
+    """A model version of the jobs edition.
 
-    `raw` is the entry as it came.
+    `id`: the value for `GenerateImage.model`. `name`: the version. `model_name`: the model. `base_model`, `type`,
+    `filename`: the provider's texts. `cover_url`: a sample picture, if there is one. `nsfw`: None if not reported.
+    `raw`: the entry as received.
     """
 
     id: int
@@ -35,7 +37,11 @@ class Model:
 
 @attrs.frozen(kw_only=True)
 class Subscription:
-    """What the account pays for: `status` such as "active" or "canceled", `plan`, and when it ends."""
+    """The subscription of an account.
+
+    `status`: such as "active" or "canceled". `plan`: its name. `ends_at`: the end of the paid period, None if not
+    reported.
+    """
 
     status: str = ""
     plan: str = ""
@@ -44,7 +50,11 @@ class Subscription:
 
 @attrs.frozen(kw_only=True)
 class Account:
-    """Whose key it is: `credits` are left (None when the provider did not say), `subscription` is None without one."""
+    """The account of the API key.
+
+    `username`: its name. `credits`: the credits left, None if not reported. `subscription`: None without one.
+    `raw`: the response as received.
+    """
 
     username: str = ""
     credits: float | None = None
@@ -52,18 +62,18 @@ class Account:
     raw: Mapping[str, Any] = attrs.field(factory=dict, repr=False, eq=False)
 
 
-def decode_models(answer: HttpResponse) -> tuple[Model, ...]:
-    """Read the models; an entry without a number cannot be asked for and is left out."""
-    body = unwrap_envelope(answer)
+def decode_models(response: HttpResponse) -> tuple[Model, ...]:
+    """Return the models; an entry without a number cannot be used and is left out."""
+    body = unwrap_envelope(response)
     entries = body.get("models")
     if not isinstance(entries, list):
-        raise answer.unexpected("no list of models", "$.models: an array is expected", body)
+        raise response.unexpected("no list of models", "$.models: an array is expected", body)
     return tuple(_model(entry) for entry in entries if isinstance(entry, Mapping) and optional_int(entry.get("id")))
 
 
-def decode_account(answer: HttpResponse) -> Account:
-    """Read the account."""
-    body = unwrap_envelope(answer)
+def decode_account(response: HttpResponse) -> Account:
+    """Return the account."""
+    body = unwrap_envelope(response)
     subscription = body.get("subscription")
     return Account(
         username=optional_text(body.get("username")) or "",
@@ -74,15 +84,15 @@ def decode_account(answer: HttpResponse) -> Account:
 
 
 def find_model(models: Iterable[Model], model_name: str, name: str | None) -> Model:
-    """Return the one model of these names; ConfigurationError when there is none, or more than one."""
-    fitting = [model for model in models if model.model_name == model_name and name in {None, model.name}]
-    if len(fitting) == 1:
-        return fitting[0]
+    """Return the one model of these names. Raises ConfigurationError if there is none, or more than one."""
+    matches = [model for model in models if model.model_name == model_name and name in {None, model.name}]
+    if len(matches) == 1:
+        return matches[0]
     wanted = model_name if name is None else f"{model_name} {name}"
-    if not fitting:
+    if not matches:
         raise ConfigurationError(f"no model is called {wanted!r}; client.models() lists them")
-    versions = ", ".join(repr(model.name) for model in fitting)
-    raise ConfigurationError(f"{len(fitting)} models are called {wanted!r}; give the version too: {versions}")
+    versions = ", ".join(repr(model.name) for model in matches)
+    raise ConfigurationError(f"{len(matches)} models are called {wanted!r}; give the version too: {versions}")
 
 
 def _model(entry: Mapping[str, Any]) -> Model:
@@ -100,9 +110,9 @@ def _model(entry: Mapping[str, Any]) -> Model:
     )
 
 
-def _subscription(told_: Mapping[str, Any]) -> Subscription:
+def _subscription(entry: Mapping[str, Any]) -> Subscription:
     return Subscription(
-        status=optional_text(told_.get("status")) or "",
-        plan=optional_text(told_.get("plan")) or "",
-        ends_at=optional_datetime(told_.get("endDate") or told_.get("end_date")),
+        status=optional_text(entry.get("status")) or "",
+        plan=optional_text(entry.get("plan")) or "",
+        ends_at=optional_datetime(entry.get("endDate") or entry.get("end_date")),
     )

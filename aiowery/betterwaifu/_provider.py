@@ -1,4 +1,4 @@
-"""BetterWaifu as a pure translator, one for each edition: requests to calls, answers to values."""
+"""BetterWaifu's pure translator, one for each edition: requests to HTTP requests, responses to values."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from aiowery.errors import (
 ACCOUNT: Final = HttpRequest("GET", "/account")
 MODELS: Final = HttpRequest("GET", "/models")
 _V1: Final = "v1-images"
-# The answer is the picture: rendering may take minutes.
+# The response holds the picture: rendering may take minutes.
 _RENDERED_WITHIN: Final = 300.0
 _ECHOED: Final = ("prompt", "negative_prompt", "model", "seed")
 _RANGES: Final = {"steps": (20, 50), "cfg_scale": (1, 20)}
@@ -119,7 +119,7 @@ class BetterWaifuProvider(Provider):
 
     def is_own_response(self, answer: HttpResponse) -> bool:
         """Return True for an object with an `error`, or in the shape of one of the good answers."""
-        return _decode.is_own(answer)
+        return _decode.is_own_response(answer)
 
 
 def _validate_v1(request: GenerateImage) -> None:

@@ -1,4 +1,4 @@
-"""Everything BetterWaifu can be asked for, by name."""
+"""BetterWaifu's request types by name."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from aiowery.betterwaifu.requests._images import GenerateImage
 
 CATALOGUE: Final[RequestTypes[GenerateImage]] = RequestTypes({GenerateImage.type_name: GenerateImage})
 REQUESTS: Final[Mapping[str, type[GenerateImage]]] = CATALOGUE.requests
-"""Every request class by its `type_name`, which files and the command line use."""
+"""Every request class by its `type_name`, the name in files and on the command line."""
 
 
 def request_type(name: object) -> type[GenerateImage]:
-    """Return the request class of this `type_name`; ConfigurationError lists the known ones."""
+    """Return the request class of this `type_name`. Raises ConfigurationError, which lists the known ones."""
     return CATALOGUE.request_type(name)
 
 
 def from_dict(values: Mapping[str, Any]) -> GenerateImage:
-    """Make the request that a JSON object describes: `type` names its class, null means left out.
+    """Return the request that a JSON object describes: `type` names its class, null means left out.
 
-    Names that the class does not know go to `extra`. Raises ConfigurationError.
+    Names that are not fields of the class go to `extra`. Raises ConfigurationError for an invalid object.
     """
     return CATALOGUE.from_dict(values)
 

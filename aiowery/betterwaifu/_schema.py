@@ -1,4 +1,4 @@
-"""What both editions' answers say in different words: states, outputs, what was used (contract: 1.5, 2.3)."""
+"""Fields of BetterWaifu's responses, in both editions: states, outputs, parameters (contract: 1.5, 2.3)."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _STATES: Final = {
     "completed": TaskState.DONE,
     "failed": TaskState.FAILED,
 }
-_WHOLE: Final = re.compile(r"-?[0-9]{1,30}")
+_INTEGER: Final = re.compile(r"-?[0-9]{1,30}")
 
 
 @attrs.frozen(kw_only=True)
 class ImageOutputs:
-    """What an answer says of a finished picture, as far as it says anything."""
+    """The outputs in a response: pictures, their ids, and the parameters that made them."""
 
     assets: tuple[Asset, ...] = ()
     image_ids: tuple[str, ...] = ()
@@ -35,15 +35,15 @@ class ImageOutputs:
     parameters: Mapping[str, Any] = attrs.field(factory=dict)
 
 
-def to_state(word: str) -> TaskState | None:
-    """Return what a status word means; None for one that is not documented."""
-    return _STATES.get(word.strip().casefold())
+def to_state(raw_status: str) -> TaskState | None:
+    """Return the state for a raw status; None for an undocumented one."""
+    return _STATES.get(raw_status.strip().casefold())
 
 
 def raw_status_in(part: Mapping[str, Any]) -> str:
-    """Return the status word of a part of an answer."""
-    word = part.get("status")
-    return word if isinstance(word, str) else ""
+    """Return the raw status in a part of a response, "" if there is none."""
+    raw_status = part.get("status")
+    return raw_status if isinstance(raw_status, str) else ""
 
 
 def id_in(part: Any, *names: str) -> str | None:
@@ -58,7 +58,7 @@ def ids_in(part: Any, *names: str) -> Iterator[str]:
 
 
 def read_outputs(part: Mapping[str, Any], task_id: str | None = None) -> ImageOutputs:
-    """Read the outputs: one url (v1-images), or a list of them below `output` (jobs). What is odd is left out."""
+    """Return the outputs: one URL (v1-images), or a list below `output` (jobs). Invalid ones are left out."""
     output = _object(part.get("output"))
     parameters = _object(part.get("parameters"))
     images = _images(part, output)
@@ -73,25 +73,25 @@ def read_outputs(part: Mapping[str, Any], task_id: str | None = None) -> ImageOu
 
 
 def optional_int(value: Any) -> int | None:
-    """Read a whole number, also when it comes as text."""
+    """Return an integer, also if written as text; None for anything else."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
-    if isinstance(value, str) and _WHOLE.fullmatch(value.strip()):
+    if isinstance(value, str) and _INTEGER.fullmatch(value.strip()):
         return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def optional_datetime(value: Any) -> datetime | None:
-    """Read a moment in ISO 8601; one without a zone is UTC."""
+    """Return a time in ISO 8601, in UTC if it has no zone; None for anything else."""
     try:
-        read = datetime.fromisoformat(value)
+        moment = datetime.fromisoformat(value)
     except (TypeError, ValueError):
         return None
-    return read if read.tzinfo else read.replace(tzinfo=UTC)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def optional_text(value: Any) -> str | None:
-    """Read a text that merely informs."""
+    """Return a text that is not blank; None for anything else."""
     return value if isinstance(value, str) and value.strip() else None
 
 
@@ -100,9 +100,9 @@ def _object(value: Any) -> Mapping[str, Any]:
 
 
 def _images(part: Mapping[str, Any], output: Mapping[str, Any]) -> list[tuple[str, str | None]]:
-    """Return each picture's url and id, from the first place that has any: several, or one."""
-    for place in (output.get("images"), part.get("images"), part.get("output"), part):
-        items = place if isinstance(place, list) else [place]
+    """Return the URL and id of each picture, from the first place that has any."""
+    for source in (output.get("images"), part.get("images"), part.get("output"), part):
+        items = source if isinstance(source, list) else [source]
         found = [(url, id_in(item, "image_id", "id")) for item in items if (url := _url(item))]
         if found:
             return found
@@ -110,7 +110,7 @@ def _images(part: Mapping[str, Any], output: Mapping[str, Any]) -> list[tuple[st
 
 
 def _url(item: Any) -> str | None:
-    """Read an object with a url, or a text that is one."""
+    """Return the URL in an object, or a text that is one; None for anything else."""
     if isinstance(item, str):
         return item if is_url(item) else None
     return optional_text(_object(item).get("url"))

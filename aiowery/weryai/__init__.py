@@ -1,70 +1,79 @@
-"""WeryAI: its client and everything it can be asked for.
+"""WeryAI: its client and all its requests.
 
     _client                              verbs
-    _podcast_job                         a podcast's two steps
-    _provider | _catalogue | _registry   requests to calls; requests by name; what the registries say
-    _answers | _refusals                 answers to values, or to errors
-    _bodies                              what answers hold
-    _images | _videos | _image_tools | _video_tools | _audio | _podcast | _research | _chat
-    _common | _shapes | _known
+    _podcast_job                         the two steps of a podcast
+    _provider | _request_types           requests to HTTP requests; request types by name
+    _model_listing                       the model registries, and a request compared with them
+    _decode | _api_errors | _schema      responses to values and to errors; the fields of a response
+    requests                             one module for each group of request classes
 
-Requests are frozen values; `client.run(request)` returns the result that belongs to it.
+Requests are frozen values; `client.run(request)` returns the result that belongs to the request.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from aiowery._base.lazy import lazy_names
 
-_HOMES: Final = {
+# Each module's request classes, with the `type_name` of each, in the order in which they are listed.
+_REQUEST_NAMES: Final[Mapping[str, Mapping[str, str]]] = {
+    "requests._images": {"TextToImage": "text-to-image", "ImageToImage": "image-to-image"},
+    "requests._videos": {
+        "TextToVideo": "text-to-video",
+        "ImageToVideo": "image-to-video",
+        "MultiImageToVideo": "multi-image-to-video",
+        "FirstLastImageToVideo": "first-last-image-to-video",
+        "AlmightyReferenceToVideo": "almighty-reference-to-video",
+        "EffectTemplate": "effect-template",
+    },
+    "requests._audio": {"Music": "music", "TextToAudio": "text-to-audio", "SpeechRecognize": "speech-recognize"},
+    "requests._podcast": {"Podcast": "podcast", "PodcastVoice": "podcast-voice"},
+    "requests._image_tools": {
+        "ImageBackgroundChange": "image-bg-change",
+        "ImageBackgroundRemove": "image-bg-remove",
+        "ImageExpand": "image-expand",
+        "ImageFaceSwap": "image-face-swap",
+        "ImageReframe": "image-reframe",
+        "ImageRepair": "image-repair",
+        "ImageTextErase": "image-text-erase",
+        "ImageTranslate": "image-translate",
+        "ImageUpscale": "image-upscale",
+        "ImageToPrompt": "image-to-prompt",
+    },
+    "requests._video_tools": {
+        "VideoAnimeReplace": "video-anime-replace",
+        "VideoBackgroundRemove": "video-background-remove",
+        "VideoExtend": "video-extend",
+        "VideoFaceChange": "video-face-change",
+        "VideoLipsChange": "video-lips-change",
+        "VideoMagic": "video-magic",
+        "VideoMerge": "video-merge",
+        "VideoSubtitleErase": "video-subtitle-erase",
+        "VideoSubtitleTranslate": "video-subtitle-translate",
+        "VideoUpscale": "video-upscaler",
+        "VideoWatermarkRemove": "video-watermark-remove",
+    },
+    "requests._research": {"DeepResearch": "deep-research", "CorpusUpload": "corpus-upload"},
+    "requests._chat": {"Chat": "chat"},
+}
+# Each module's other public names.
+_NAMES: Final[Mapping[str, Iterable[str]]] = {
     "_client": ("WeryAI",),
     "_deliveries": ("decode_delivery", "parse_delivery"),
     "_model_listing": ("ChatModel", "CheckIssue", "Model", "Speaker"),
     "_podcast_job": ("PodcastJob",),
     "_request_types": ("REQUESTS", "from_dict", "request_type", "to_dict"),
-    "requests._audio": ("Music", "SpeechRecognize", "Styles", "TextToAudio"),
-    "requests._chat": ("Chat", "ChatResult", "Message"),
+    "requests._audio": ("Styles",),
+    "requests._chat": ("ChatResult", "Message"),
     "requests._choices": ("ASPECT_RATIOS", "IMAGE_MODELS", "VIDEO_MODELS", "VOICES", "AspectRatio"),
     "requests._geometry": ("Point", "Rectangle", "Size"),
-    "requests._image_tools": (
-        "ImageBackgroundChange",
-        "ImageBackgroundRemove",
-        "ImageExpand",
-        "ImageFaceSwap",
-        "ImageReframe",
-        "ImageRepair",
-        "ImageTextErase",
-        "ImageToPrompt",
-        "ImageTranslate",
-        "ImageUpscale",
-    ),
-    "requests._images": ("ImageToImage", "TextToImage"),
-    "requests._podcast": ("Podcast", "PodcastResult", "PodcastScript", "PodcastVoice"),
-    "requests._research": ("CorpusResult", "CorpusUpload", "DeepResearch", "ResearchResult"),
-    "requests._video_tools": (
-        "VideoAnimeReplace",
-        "VideoBackgroundRemove",
-        "VideoExtend",
-        "VideoFaceChange",
-        "VideoLipsChange",
-        "VideoMagic",
-        "VideoMerge",
-        "VideoSubtitleErase",
-        "VideoSubtitleTranslate",
-        "VideoUpscale",
-        "VideoWatermarkRemove",
-    ),
-    "requests._videos": (
-        "AlmightyReferenceToVideo",
-        "EffectTemplate",
-        "FirstLastImageToVideo",
-        "ImageToVideo",
-        "MultiImageToVideo",
-        "TextToVideo",
-    ),
+    "requests._podcast": ("PodcastResult", "PodcastScript"),
+    "requests._research": ("CorpusResult", "ResearchResult"),
 }
 
+# `python -m tests.tables --write` writes the imports below and `__all__` from these tables.
 if TYPE_CHECKING:
     from aiowery.weryai._client import WeryAI
     from aiowery.weryai._deliveries import decode_delivery, parse_delivery
@@ -73,13 +82,7 @@ if TYPE_CHECKING:
     from aiowery.weryai._request_types import REQUESTS, from_dict, request_type, to_dict
     from aiowery.weryai.requests._audio import Music, SpeechRecognize, Styles, TextToAudio
     from aiowery.weryai.requests._chat import Chat, ChatResult, Message
-    from aiowery.weryai.requests._choices import (
-        ASPECT_RATIOS,
-        IMAGE_MODELS,
-        VIDEO_MODELS,
-        VOICES,
-        AspectRatio,
-    )
+    from aiowery.weryai.requests._choices import ASPECT_RATIOS, IMAGE_MODELS, VIDEO_MODELS, VOICES, AspectRatio
     from aiowery.weryai.requests._geometry import Point, Rectangle, Size
     from aiowery.weryai.requests._image_tools import (
         ImageBackgroundChange,
@@ -118,7 +121,7 @@ if TYPE_CHECKING:
         TextToVideo,
     )
 else:
-    __getattr__, __dir__ = lazy_names(__name__, _HOMES)
+    __getattr__, __dir__ = lazy_names(__name__, _NAMES, _REQUEST_NAMES)
 
 __all__ = (
     "ASPECT_RATIOS",

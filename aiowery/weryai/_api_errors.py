@@ -1,8 +1,8 @@
-"""What WeryAI's refusals mean.
+"""Translate WeryAI's error responses into exceptions.
 
-The HTTP status comes first, then the code in the body, then the text, for the codes whose meaning has moved: 1001
-is documented as a parameter error and used for throttling, 1002 as a missing authorization and used for parameter
-errors (contract: Error codes).
+The HTTP status decides first, then the code in the body, then the text for codes with two meanings. Code 1001 is
+documented as a parameter error and also used for throttling. Code 1002 is documented as a missing authorization and
+also used for parameter errors (contract: Error codes).
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ _NEXT_STEP: Final[Mapping[type[APIError], str]] = {
 }
 
 _THROTTLED: Final = re.compile(r"rate.?limit|too (many requests|frequent|often)|frequen|请求频率|频繁", re.IGNORECASE)
-# From the first task of a line, and not from each: the time must not grow with the square of the length.
+# Anchored at the first "task" of a text line: a match at each one would take quadratic time.
 _UNKNOWN_ID: Final = re.compile(
     r"^(?>.*?\b(task|batch)\b).*\bnot exist|\bno tasks? found", re.IGNORECASE | re.MULTILINE
 )
@@ -90,52 +90,53 @@ _PARAMETER: Final = re.compile(
     r"parameter|required|format|only (support|jpg|jpeg|png|webp|image|video|audio)|参数|不能为空|不支持|超过|超出",
     re.IGNORECASE,
 )
-_DIGITS: Final = 20
+_MAX_CODE_DIGITS: Final = 20
 
 
-def refusal(answer: HttpResponse, body: Any) -> AioweryError:
-    """Return the error that this answer means; `body` is its JSON, or None."""
+def response_error(response: HttpResponse, body: Any) -> AioweryError:
+    """Return the error that this response means; `body` is its JSON, or None."""
     envelope = body if isinstance(body, Mapping) else {}
-    code, text = own_code(answer, body), _text(envelope)
-    request_id = answer.request_id_in(envelope, envelope.get("data"))
-    if answer.success and code is None:
+    code, text = envelope_code(response, body), _reason_text(envelope)
+    request_id = response.request_id_in(envelope, envelope.get("data"))
+    if response.success and code is None:
         return UnexpectedResponse(
-            f"HTTP {answer.http_status} with an answer outside the contract: {answer.excerpt!r}",
-            http_status=answer.http_status,
+            f"HTTP {response.http_status} with an answer outside the contract: {response.excerpt!r}",
+            http_status=response.http_status,
             raw=body,
             faults=("$.status: a status is expected",),
             request_id=request_id,
         )
-    if answer.redirect:
-        return answer.redirect_error(body, request_id)
-    cls = _class(answer.http_status, code, text)
-    said = text or answer.excerpt or _phrase(answer.http_status)
-    where = f"HTTP {answer.http_status}" if code is None else f"code {code}, HTTP {answer.http_status}"
-    message = f"{said} ({where}); {_NEXT_STEP[cls]}"
-    facts = {"http_status": answer.http_status, "code": code, "raw": body, "request_id": request_id}
-    if cls is RateLimited:
-        asked = answer.retry_after()
-        return RateLimited(message, retry_after=asked, is_concurrency_limit=code == _TOO_MANY_TASKS, **facts)
-    return cls(message, **facts)
+    if response.redirect:
+        return response.redirect_error(body, request_id)
+    error_type = _error_type(response.http_status, code, text)
+    reason = text or response.excerpt or _status_phrase(response.http_status)
+    where = f"HTTP {response.http_status}" if code is None else f"code {code}, HTTP {response.http_status}"
+    message = f"{reason} ({where}); {_NEXT_STEP[error_type]}"
+    facts = {"http_status": response.http_status, "code": code, "raw": body, "request_id": request_id}
+    if error_type is RateLimited:
+        retry_after = response.retry_after()
+        return RateLimited(message, retry_after=retry_after, is_concurrency_limit=code == _TOO_MANY_TASKS, **facts)
+    return error_type(message, **facts)
 
 
-def own_code(answer: HttpResponse, body: Any) -> int | str | None:
-    """Return the code in the provider's own envelope; None for a body that is not the provider's."""
-    code = _code(body) if isinstance(body, Mapping) else None
-    return None if code == answer.http_status and not answer.success else code  # as error pages of gateways repeat it
+def envelope_code(response: HttpResponse, body: Any) -> int | str | None:
+    """Return the code in the provider's envelope, None if the body is not such an envelope."""
+    code = _status_code(body) if isinstance(body, Mapping) else None
+    # Error pages of gateways repeat the HTTP status.
+    return None if code == response.http_status and not response.success else code
 
 
-def _class(http_status: int, code: int | str | None, text: str) -> type[APIError]:
-    if code == _DAILY_LIMIT:  # a 429 that no waiting of ours would cure
+def _error_type(http_status: int, code: int | str | None, text: str) -> type[APIError]:
+    if code == _DAILY_LIMIT:  # a 429 that a retry after seconds or minutes does not cure
         return DailyLimitReached
     if http_status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return ServerError
     by_number = _BY_HTTP_STATUS.get(http_status) or (_BY_CODE.get(code) if isinstance(code, int) else None)
-    return by_number or _by_text(http_status, code, text)
+    return by_number or _error_type_by_text(http_status, code, text)
 
 
-def _by_text(http_status: int, code: int | str | None, text: str) -> type[APIError]:
-    """Let the words decide where the numbers cannot."""
+def _error_type_by_text(http_status: int, code: int | str | None, text: str) -> type[APIError]:
+    """Return the error type by the text, for a status and a code that do not decide."""
     if mentions(text, _THROTTLED):
         return RateLimited
     if mentions(text, _UNKNOWN_ID):
@@ -148,23 +149,23 @@ def _by_text(http_status: int, code: int | str | None, text: str) -> type[APIErr
     return ServerError
 
 
-def _code(envelope: Mapping[str, Any]) -> int | str | None:
+def _status_code(envelope: Mapping[str, Any]) -> int | str | None:
     status = envelope.get("status")
     if isinstance(status, bool) or not isinstance(status, (int, str)):
         return None
     digits = status.strip() if isinstance(status, str) else ""
-    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= _DIGITS else status
+    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= _MAX_CODE_DIGITS else status
 
 
-def _text(envelope: Mapping[str, Any]) -> str:
+def _reason_text(envelope: Mapping[str, Any]) -> str:
     for name in ("msg", "message", "desc"):
-        words = envelope.get(name)
-        if isinstance(words, str) and words.strip():
-            return words.strip()
+        value = envelope.get(name)
+        if isinstance(value, str) and value.strip():
+            return value.strip()
     return ""
 
 
-def _phrase(http_status: int) -> str:
+def _status_phrase(http_status: int) -> str:
     try:
         return HTTPStatus(http_status).phrase
     except ValueError:

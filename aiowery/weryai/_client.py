@@ -30,7 +30,7 @@ from aiowery.weryai._provider import (
     MODELS_HOST,
     VIDEO_MODELS,
     WeryAIProvider,
-    speakers_call,
+    speakers_request,
 )
 from aiowery.weryai._request_types import CATALOGUE
 from aiowery.weryai.requests._base import WeryAIRequest
@@ -61,10 +61,10 @@ class WeryAI(Client):
     The key comes from `api_key` or the environment variable WERYAI_API_KEY, the host from `base_url`,
     WERYAI_BASE_URL, or WeryAI's own. The model registries live on another host, which gets the same key:
     `models_base_url`, WERYAI_MODELS_BASE_URL, or WeryAI's own, unless another `base_url` was given, which then
-    serves both. See `aiowery.weryai` for what can be asked.
+    serves both. See `aiowery.weryai` for the requests.
 
-    `webhooks`: have WeryAI call back when a task ends (its `webhook_url`, documented for all but video-extend and
-    video-merge): see `aiowery.webhook`. A request that has a `webhook_url` of its own keeps it, and is polled.
+    `webhooks`: let WeryAI report the end of each task to a `webhook_url`, documented for all requests but video-extend
+    and video-merge; see `aiowery.webhook`. A request with a `webhook_url` of its own keeps it and is polled.
     """
 
     def __init__(
@@ -123,17 +123,17 @@ class WeryAI(Client):
         return balance
 
     async def status(self, task_id: str) -> Snapshot:
-        """Ask once about one task and return what was said; raises NotFound for an unknown id."""
+        """Return the status of one task from a single request. Raises NotFound for an unknown id."""
         call = self._provider.status_request(task_id)
         return await self._runtime.api.read(call, lambda answer: self._provider.decode_status(answer, task_id))
 
     async def batch_status(self, batch_id: str) -> tuple[Snapshot, ...]:
-        """Ask once about all tasks of one submission; raises NotFound for an unknown id."""
+        """Return the status of all tasks of one submission from a single request. Raises NotFound for an unknown id."""
         call = _translator.batch_request(batch_id)
         return tuple(await self._runtime.api.read(call, _translator.decode_batch))
 
     async def models(self) -> tuple[Model, ...]:
-        """Return what the registries of image and video models list, a `Model` for each way a model is asked."""
+        """Return the entries of the image and video registries, a `Model` for each mode of a model."""
         image, video = await asyncio.gather(
             self._runtime.api.read(IMAGE_MODELS, _model_listing.decode_models),
             self._runtime.api.read(VIDEO_MODELS, _model_listing.decode_models),
@@ -146,20 +146,20 @@ class WeryAI(Client):
 
     async def speakers(self, language: str | None = None) -> tuple[Speaker, ...]:
         """Return who can speak in a podcast, in one language (en, zh, ja) or in all."""
-        return await self._runtime.api.read(speakers_call(language), _model_listing.decode_speakers)
+        return await self._runtime.api.read(speakers_request(language), _model_listing.decode_speakers)
 
     async def check(self, request: Request[Any]) -> tuple[CheckIssue, ...]:
-        """Return what the registry says against a request, before money is spent; nothing is enforced.
+        """Return the conflicts between a request and the model registry, before money is spent; nothing is enforced.
 
-        The registry is asked once in 10 minutes (once in one, after a failure). Where it is down, or does not list
-        the model for such requests, a warning is logged and nothing is said against anything.
+        The registry is read at most once in 10 minutes, or once a minute after a failure. If it cannot be read, or
+        does not list the model for such requests, a warning is logged and the result is empty.
         """
-        if not isinstance(request, WeryAIRequest) or request.type_name not in _model_listing.LINES:
+        if not isinstance(request, WeryAIRequest) or request.type_name not in _model_listing.REGISTRY_MODES:
             return ()
         models = await self._known_models(IMAGE_MODELS if request.kind == "image" else VIDEO_MODELS)
         if models is None:
             return ()
-        line = _model_listing.model_line(request, models)
+        line = _model_listing.find_entry(request, models)
         if line is None:
             log.warning("the model registry does not list %s for %s", request.model_name, request.type_name)
             return ()
@@ -168,36 +168,36 @@ class WeryAI(Client):
     async def podcast(
         self, request: Podcast | None = None, *, task_id: str | None = None, job_timeout: Timeout = DEFAULT
     ) -> PodcastJob:
-        """Begin a podcast, or go on with one by its `task_id`; await it for the end, or see `PodcastJob` to edit.
+        """Submit a podcast, or continue one by its `task_id`; await the handle for the result.
 
-        Raises what `submit` raises.
+        See `PodcastJob` for editing the script. Raises the errors of `submit`.
         """
         if (request is None) == (not task_id):
             raise ConfigurationError("podcast(): give either a Podcast request or task_id=...")
         return await _podcast_job.begin(self, request, task_id, job_timeout, self.status)
 
     async def chat(self, messages: str | Iterable[Message | Mapping[str, Any]], **settings: Any) -> ChatResult:
-        """Return a chat model's answer to a text or to a conversation; `settings` are those of `Chat`.
+        """Return a chat model's answer to a text or a conversation; `settings` are the other fields of `Chat`.
 
-        The call is paid for: like any submission it goes out once. It may take minutes.
+        The request costs credits: like any submission it is sent once. It may take minutes.
         """
         return await self.run(Chat(messages=messages, **settings))
 
     async def upload(
         self, source: MediaSource, *, legacy: bool = False, batch_no: str | None = None, fixed: bool = False
     ) -> str:
-        """Upload a picture, video or sound (a path, bytes or an open binary file) and return its url.
+        """Upload a picture, video or sound (a path, bytes or an open binary file) and return its URL.
 
-        Images (jpg, png, webp) under 10 MB, videos and sounds under 50 MB, whose content is what their ending says;
-        anything else is a ConfigurationError, and nothing is sent. Equal content is uploaded once while the client
-        is open. `batch_no` and `fixed` go to the provider as they are; `legacy` uses the older address.
+        Pictures (jpg, png, webp) must be under 10 MB, videos and sounds under 50 MB, and the content must match the
+        file name extension. Anything else raises ConfigurationError, and nothing is sent. Equal content is uploaded
+        once while the client is open. `batch_no` and `fixed` are sent unchanged; `legacy` uses the older endpoint.
         """
         uploads = self._runtime.uploads
         call = partial(_translator.upload_request, legacy=legacy, batch_no=batch_no, fixed=fixed)
         return await uploads.url_of(await uploads.read(local_media(source)), call)
 
     async def _known_models(self, registry: HttpRequest) -> tuple[Model, ...] | None:
-        """Return the models as lately read, None when they could not be; many who ask at once share one reading."""
+        """Return the models as last read, None if they could not be read; concurrent checks share one request."""
         reading = self._readings.get(registry)
         if reading is None or not reading.serves(self._runtime):
             reading = _RegistryReading(self._runtime, self._runtime.background.spawn(self._models_or_none(registry)))

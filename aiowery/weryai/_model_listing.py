@@ -1,4 +1,4 @@
-"""What WeryAI's registries say of its models, and of a request that names one (contract: Model registries)."""
+"""WeryAI's model registries, and the check of a request against them (contract: Model registries)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 import attrs
 
 from aiowery._core.messages import HttpResponse
-from aiowery.weryai._decode import unwrap_envelope
+from aiowery.weryai._decode import read_body, unwrap_body, unwrap_envelope
 from aiowery.weryai.requests._base import WeryAIRequest
 
 _MODES: Final[Mapping[str, Literal["image", "video"]]] = {
@@ -22,9 +22,16 @@ _MODES: Final[Mapping[str, Literal["image", "video"]]] = {
 
 @attrs.frozen(kw_only=True)
 class Model:
-    """A line of the registries: what one model takes when it is asked in one way (`mode`, a request's type_name).
+    """An entry of the registries: the values that one model accepts in one mode.
 
-    What the registry does not say is None or empty, and rules nothing out. `raw` is the line as it came.
+    A field that the registry leaves out is None or empty, and then allows any value.
+
+    `key`: the value of a request's `model`. `kind`: "image" or "video". `mode`: the `type_name` of the requests that
+    the entry is about. `title`: the name for people. `aspect_ratios`, `durations` (seconds), `resolutions` and
+    `image_numbers`: the allowed values. `audio`: True if the model can add sound. `negative_prompt`: True if it accepts
+    one. `longest_prompt`: the limit in characters. `most_images`: the largest number of input images.
+    `several_images`: False if only one input image is accepted. `first_last_frame`: True if a first and a last picture
+    are accepted. `raw`: the entry as received.
     """
 
     key: str
@@ -46,7 +53,11 @@ class Model:
 
 @attrs.frozen(kw_only=True)
 class ChatModel:
-    """A model of `Chat`. Prices are the provider's numbers; it does not say of what."""
+    """A model of `Chat`.
+
+    `key`: the value of `Chat.model`. `description`: the provider's text. `max_tokens`: the limit in tokens.
+    `input_price`, `output_price`: the provider's numbers, whose unit is not documented. `raw`: the entry as received.
+    """
 
     key: str
     description: str = ""
@@ -58,7 +69,11 @@ class ChatModel:
 
 @attrs.frozen(kw_only=True)
 class Speaker:
-    """Somebody who can speak in a podcast; `id` is what `Podcast.speakers` wants."""
+    """A voice for podcasts.
+
+    `id`: the value for `Podcast.speakers`. `name`, `gender`, `language`: the provider's texts. `demo_url`: a sound
+    sample, if there is one.
+    """
 
     id: str
     name: str = ""
@@ -69,7 +84,10 @@ class Speaker:
 
 @attrs.frozen(kw_only=True)
 class CheckIssue:
-    """What the registry says against one field of a request."""
+    """A conflict between one field of a request and the model registry.
+
+    `field`: the field's name. `value`: the value in the request. `message`: the conflict, and a value to use instead.
+    """
 
     field: str
     value: object
@@ -79,72 +97,73 @@ class CheckIssue:
         return f"{self.field} is {self.value!r}; {self.message}"
 
 
-def decode_models(answer: HttpResponse) -> tuple[Model, ...]:
-    """Read a registry; a line without a model key must not cost the others."""
-    data, request_id = unwrap_envelope(answer)
+def decode_models(response: HttpResponse) -> tuple[Model, ...]:
+    """Return the entries of a registry; entries without a model key are left out."""
+    data, request_id = unwrap_envelope(response)
     if not isinstance(data, Mapping):
-        raise answer.unexpected("the answer holds no models", "$.data: an object is expected", data, request_id)
+        raise response.unexpected("the answer holds no models", "$.data: an object is expected", data, request_id)
     return tuple(
-        _model(mode.replace("_", "-"), kind, line)
+        _model(mode.replace("_", "-"), kind, entry)
         for mode, kind in _MODES.items()
-        for line in _objects(data.get(mode))
-        if _text(line.get("model_key"))
+        for entry in _objects(data.get(mode))
+        if _text(entry.get("model_key"))
     )
 
 
-def decode_chat_models(answer: HttpResponse) -> tuple[ChatModel, ...]:
-    """Read the chat models, which come without an envelope."""
-    body = answer.json() if answer.success else None
-    data = body if isinstance(body, Mapping) and "models" in body else unwrap_envelope(answer)[0]
-    lines = data.get("models") if isinstance(data, Mapping) else data
+def decode_chat_models(response: HttpResponse) -> tuple[ChatModel, ...]:
+    """Return the chat models; the response has no envelope."""
+    body = read_body(response)
+    has_models = response.success and isinstance(body, Mapping) and "models" in body
+    data = body if has_models else unwrap_body(response, body)[0]
+    entries = data.get("models") if isinstance(data, Mapping) else data
     return tuple(
         ChatModel(
-            key=_text(line.get("model")),
-            description=_text(line.get("desc")),
-            max_tokens=_integer(line.get("max_tokens")),
-            input_price=_number(line.get("input_price")),
-            output_price=_number(line.get("output_price")),
-            raw=line,
+            key=_text(entry.get("model")),
+            description=_text(entry.get("desc")),
+            max_tokens=_integer(entry.get("max_tokens")),
+            input_price=_number(entry.get("input_price")),
+            output_price=_number(entry.get("output_price")),
+            raw=entry,
         )
-        for line in _objects(lines)
-        if _text(line.get("model"))
+        for entry in _objects(entries)
+        if _text(entry.get("model"))
     )
 
 
-def decode_speakers(answer: HttpResponse) -> tuple[Speaker, ...]:
-    """Read who can speak in a podcast."""
-    data, _ = unwrap_envelope(answer)
-    lines = data.get("speakers") if isinstance(data, Mapping) else data
+def decode_speakers(response: HttpResponse) -> tuple[Speaker, ...]:
+    """Return the voices for podcasts."""
+    data, _ = unwrap_envelope(response)
+    entries = data.get("speakers") if isinstance(data, Mapping) else data
     return tuple(
         Speaker(
-            id=_text(line.get("speaker_id")),
-            name=_text(line.get("name")),
-            gender=_text(line.get("gender")),
-            language=_text(line.get("language")),
-            demo_url=_text(line.get("demo_audio_url")) or None,
+            id=_text(entry.get("speaker_id")),
+            name=_text(entry.get("name")),
+            gender=_text(entry.get("gender")),
+            language=_text(entry.get("language")),
+            demo_url=_text(entry.get("demo_audio_url")) or None,
         )
-        for line in _objects(lines)
-        if _text(line.get("speaker_id"))
+        for entry in _objects(entries)
+        if _text(entry.get("speaker_id"))
     )
 
 
-LINES: Final[Mapping[str, tuple[str, ...]]] = {
+REGISTRY_MODES: Final[Mapping[str, tuple[str, ...]]] = {
     **{mode: (mode,) for mode in (name.replace("_", "-") for name in _MODES)},
-    # The registry has been seen with an empty list for the first, and has none for the second.
+    # The registry may hold an empty list for the first, and has none for the second.
     "multi-image-to-video": ("multi-image-to-video", "image-to-video"),
     "first-last-image-to-video": ("image-to-video",),
 }
-"""By a request's type_name, the modes whose lines speak of it."""
+"""By a request's type_name, the modes whose entries apply to it."""
 
 
-def model_line(request: WeryAIRequest[Any], models: Iterable[Model]) -> Model | None:
-    """Return the registry's line for the model of such a request."""
-    lines = {model.mode: model for model in models if model.key == request.model_name}
-    return next((lines[mode] for mode in LINES.get(request.type_name, ()) if mode in lines), None)
+def find_entry(request: WeryAIRequest[Any], models: Iterable[Model]) -> Model | None:
+    """Return the registry entry for the model and type of the request, None if there is none."""
+    entries = {model.mode: model for model in models if model.key == request.model_name}
+    return next((entries[mode] for mode in REGISTRY_MODES.get(request.type_name, ()) if mode in entries), None)
 
 
 def check_issues(request: WeryAIRequest[Any], model: Model) -> tuple[CheckIssue, ...]:
-    """Return what the registry says against a request; `model` is the line of its model."""
+    """Return the conflicts between a request and `model`, the registry entry of its model."""
     return tuple(_issues(request, model))
 
 
@@ -169,46 +188,46 @@ def _issues(request: WeryAIRequest[Any], model: Model) -> Iterator[CheckIssue]:
         ("generate_audio", model.audio, "makes no sound"),
         ("negative_prompt", model.negative_prompt, "takes none"),
     )
-    for name, able, lacking in abilities:
-        if getattr(request, name, None) and able is False:
-            yield CheckIssue(field=name, value=getattr(request, name), message=f"{model.key} {lacking}; leave it out")
-    yield from _too_much(request, model)
+    for name, supported, objection in abilities:
+        if getattr(request, name, None) and supported is False:
+            yield CheckIssue(field=name, value=getattr(request, name), message=f"{model.key} {objection}; leave it out")
+    yield from _size_issues(request, model)
     if request.type_name == "first-last-image-to-video" and model.first_last_frame is False:
         yield CheckIssue(field="model", value=model.key, message="it does not work between two pictures; take another")
 
 
-def _too_much(request: WeryAIRequest[Any], model: Model) -> Iterator[CheckIssue]:
+def _size_issues(request: WeryAIRequest[Any], model: Model) -> Iterator[CheckIssue]:
     prompt = getattr(request, "prompt", None) or ""
     if model.longest_prompt is not None and len(prompt) > model.longest_prompt:
-        says = f"{model.key} takes at most {model.longest_prompt} characters, not {len(prompt)}"
-        yield CheckIssue(field="prompt", value=prompt[:30] + "...", message=says)
-    pictures = getattr(request, "image_urls", ())
-    most = 1 if model.several_images is False else model.most_images
-    if most is not None and len(pictures) > most:
-        yield CheckIssue(field="image_urls", value=len(pictures), message=f"{model.key} takes at most {most}")
+        message = f"{model.key} takes at most {model.longest_prompt} characters, not {len(prompt)}"
+        yield CheckIssue(field="prompt", value=prompt[:30] + "...", message=message)
+    images = getattr(request, "image_urls", ())
+    limit = 1 if model.several_images is False else model.most_images
+    if limit is not None and len(images) > limit:
+        yield CheckIssue(field="image_urls", value=len(images), message=f"{model.key} takes at most {limit}")
 
 
-def _model(mode: str, kind: Literal["image", "video"], line: Mapping[str, Any]) -> Model:
+def _model(mode: str, kind: Literal["image", "video"], entry: Mapping[str, Any]) -> Model:
     return Model(
-        key=_text(line["model_key"]),
+        key=_text(entry["model_key"]),
         kind=kind,
         mode=mode,
-        title=_text(line.get("title")),
-        aspect_ratios=_texts(line.get("aspect_ratios") or line.get("image_sizes")),
-        durations=_integers(line.get("durations")),
-        resolutions=_texts(line.get("resolutions")),
-        image_numbers=_integers(line.get("num_images")),
-        audio=_boolean(line.get("has_generate_audio")),
-        negative_prompt=_boolean(line.get("has_negative_prompt")),
-        longest_prompt=_integer(line.get("prompt_length_limit")),
-        most_images=_integer(line.get("upload_image_limit")),
-        several_images=_boolean(line.get("support_multiple_images")),
-        first_last_frame=_boolean(line.get("support_first_last_frame")),
-        raw=line,
+        title=_text(entry.get("title")),
+        aspect_ratios=_texts(entry.get("aspect_ratios") or entry.get("image_sizes")),
+        durations=_integers(entry.get("durations")),
+        resolutions=_texts(entry.get("resolutions")),
+        image_numbers=_integers(entry.get("num_images")),
+        audio=_boolean(entry.get("has_generate_audio")),
+        negative_prompt=_boolean(entry.get("has_negative_prompt")),
+        longest_prompt=_integer(entry.get("prompt_length_limit")),
+        most_images=_integer(entry.get("upload_image_limit")),
+        several_images=_boolean(entry.get("support_multiple_images")),
+        first_last_frame=_boolean(entry.get("support_first_last_frame")),
+        raw=entry,
     )
 
 
-# What merely informs is read leniently: a strange value counts as absent.
+# Informative values are read leniently: an unexpected one counts as absent.
 
 
 def _objects(value: Any) -> list[Mapping[str, Any]]:

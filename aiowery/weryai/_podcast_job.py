@@ -1,4 +1,4 @@
-"""A podcast under way: script, a pause for whoever wants to edit it, voices."""
+"""The handle of a podcast: first the script, which may be edited, then the voices."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from aiowery._jobs.job import Job
 from aiowery.errors import APIError, EmptyResult, InvalidRequest, NotSent, SubmissionInDoubt
 from aiowery.weryai.requests._podcast import Podcast, PodcastResult, PodcastScript, PodcastVoice, has_voices
 
-Look = Callable[[str], Awaitable[Snapshot]]
+StatusFetch = Callable[[str], Awaitable[Snapshot]]
 
-_ALREADY_ASKED: Final = 8002
+_ALREADY_REQUESTED: Final = 8002
 
 
 class PodcastJob:
-    """Both steps of one podcast, made by `client.podcast`. Awaiting it walks to the end.
+    """A handle for both steps of one podcast, returned by `client.podcast`. Awaiting it runs both steps.
 
-    To edit the script, `await job.script()`, then `await job.voice(edited)`, then `await job`. `task_id` is all that
-    is needed to go on at either step later: `client.podcast(task_id=...)`.
+    To edit the script, `await job.script()`, then `await job.voice(edited)`, then `await job`. To continue later at
+    either step, keep `task_id` and call `client.podcast(task_id=...)`.
     """
 
-    def __init__(self, client: Client, script: Job[PodcastScript], look: Look) -> None:
+    def __init__(self, client: Client, script: Job[PodcastScript], fetch_status: StatusFetch) -> None:
         self._client = client
         self._script = script
-        self._look = look
+        self._fetch_status = fetch_status
         self._voice: Job[PodcastResult] | None = None
-        self._asking = asyncio.Lock()
-        self._left: asyncio.Task[Job[PodcastResult]] | None = None
-        self._doubt: SubmissionInDoubt | None = None
+        self._lock = asyncio.Lock()
+        self._pending_post: asyncio.Task[Job[PodcastResult]] | None = None
+        self._in_doubt: SubmissionInDoubt | None = None
 
     def __repr__(self) -> str:
         return f"<PodcastJob {self.task_id}>"
@@ -44,66 +44,68 @@ class PodcastJob:
 
     @property
     def task_id(self) -> str:
-        """The id that both steps share."""
+        """The task id, which both steps share."""
         return self._script.task_ids[0]
 
     async def script(self, *, timeout: Timeout = DEFAULT) -> PodcastScript:
-        """Return the script once it is written; raises what `Job.wait` raises."""
+        """Return the script when it is finished. Raises the errors of `Job.wait`."""
         return await self._script.wait(timeout=timeout)
 
     async def voice(
         self, script: PodcastScript | Iterable[ScriptLine] = (), *, job_timeout: Timeout = DEFAULT
     ) -> Job[PodcastResult]:
-        """Have the script spoken (or this one instead) and return the job of the voices.
+        """Submit the second step and return its job; `script` replaces the generated script.
 
-        It is asked for once: voices that are under way, from here or from elsewhere, are joined, and `script` then
-        comes too late; so does that of a call that was cancelled while it was being sent. After a refusal it may be
-        asked for again; after a `SubmissionInDoubt` the provider is looked at first, and while it knows of no voices,
-        the doubt is raised again (submit a `PodcastVoice` yourself once you know that nothing was charged).
+        The step is submitted once. If voices are already requested, here or by another process, the returned job
+        attaches to them and `script` is ignored. The same applies after a call that was cancelled while sending.
+
+        After a refusal the step may be submitted again. After a `SubmissionInDoubt` the status is checked first.
+        While the provider reports no voices, the error is raised again. Submit a `PodcastVoice` yourself once you
+        know that nothing was charged.
         """
         turns = script.script if isinstance(script, PodcastScript) else tuple(script)
-        with contextlib.suppress(EmptyResult):  # written, though nobody was shown the lines
+        with contextlib.suppress(EmptyResult):  # the script exists, although its lines are not shown
             await self.script(timeout=job_timeout)
-        async with self._asking:
+        async with self._lock:
             if self._voice is None:
-                self._voice = await self._fetch_status(turns, job_timeout)
+                self._voice = await self._start_voices(turns, job_timeout)
         return self._voice
 
     async def wait(self, *, timeout: Timeout = DEFAULT) -> PodcastResult:
-        """Return the finished podcast, having the script spoken as it is unless `voice` was called before."""
+        """Return the finished podcast; submit the second step with the generated script unless `voice` was called."""
         return await (await self.voice(job_timeout=timeout)).wait(timeout=timeout)
 
-    async def _fetch_status(self, script: tuple[ScriptLine, ...], job_timeout: Timeout) -> Job[PodcastResult]:
+    async def _start_voices(self, script: tuple[ScriptLine, ...], job_timeout: Timeout) -> Job[PodcastResult]:
         if any(map(has_voices, self._script.snapshots)):
             return self._attach()
-        if self._doubt is not None:
-            if has_voices(await self._look(self.task_id)):
+        if self._in_doubt is not None:
+            if has_voices(await self._fetch_status(self.task_id)):
                 return self._attach()
-            raise copy.copy(self._doubt)
+            raise copy.copy(self._in_doubt)
         try:
-            return await self._pending_post(script, job_timeout)
+            return await self._submit_voices(script, job_timeout)
         except InvalidRequest as error:
-            if error.code != _ALREADY_ASKED:
+            if error.code != _ALREADY_REQUESTED:
                 raise
             return self._attach()
         except SubmissionInDoubt as doubt:
-            self._doubt = doubt
+            self._in_doubt = doubt
             raise
 
-    async def _pending_post(self, script: tuple[ScriptLine, ...], job_timeout: Timeout) -> Job[PodcastResult]:
-        """Submit the second step, unless a POST that an earlier, cancelled call left under way brings its job."""
-        left = self._left
-        if left is not None:
-            await asyncio.wait((left,))
-            self._left = None
-            # A POST that nobody waits for is given up rather than repeated: then nothing has been asked for yet.
-            if not (left.cancelled() or isinstance(left.exception(), (APIError, NotSent))):
-                return left.result()
+    async def _submit_voices(self, script: tuple[ScriptLine, ...], job_timeout: Timeout) -> Job[PodcastResult]:
+        """Submit the second step, unless the pending POST of an earlier, cancelled call returns its job."""
+        pending = self._pending_post
+        if pending is not None:
+            await asyncio.wait((pending,))
+            self._pending_post = None
+            # A POST that was given up, refused or never sent has requested nothing: the step is submitted anew.
+            if not (pending.cancelled() or isinstance(pending.exception(), (APIError, NotSent))):
+                return pending.result()
         request = PodcastVoice(task_id=self.task_id, script=script)
         try:
             return await self._client.submit(request, job_timeout=job_timeout)
         except asyncio.CancelledError:
-            self._left = self._client.pending_submission(request)
+            self._pending_post = self._client.pending_submission(request)
             raise
 
     def _attach(self) -> Job[PodcastResult]:
@@ -111,9 +113,9 @@ class PodcastJob:
 
 
 async def begin(
-    client: Client, request: Podcast | None, task_id: str | None, job_timeout: Timeout, look: Look
+    client: Client, request: Podcast | None, task_id: str | None, job_timeout: Timeout, fetch_status: StatusFetch
 ) -> PodcastJob:
-    """Begin a podcast, or find one again by its task id; `look` asks once about a task."""
+    """Submit a podcast, or attach to one by its task id; `fetch_status` returns the status of a task."""
     if request is not None:
-        return PodcastJob(client, await client.submit(request, job_timeout=job_timeout), look)
-    return PodcastJob(client, client.job(task_id or "", of=Podcast), look)
+        return PodcastJob(client, await client.submit(request, job_timeout=job_timeout), fetch_status)
+    return PodcastJob(client, client.job(task_id or "", of=Podcast), fetch_status)

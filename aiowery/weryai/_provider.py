@@ -1,4 +1,4 @@
-"""WeryAI as a pure translator: requests to calls, answers to values."""
+"""WeryAI's pure translator: requests to HTTP requests, responses to values."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ _ECHOED: Final = ("prompt", "negative_prompt", "model")
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 
-def speakers_call(language: str | None) -> HttpRequest:
-    """Ask who can speak in a podcast, in one language or in all."""
+def speakers_request(language: str | None) -> HttpRequest:
+    """Return the request for the voices of podcasts, in one language or in all."""
     return HttpRequest("GET", _SPEAKERS if language is None else f"{_SPEAKERS}?{urlencode({'language': language})}")
 
 
@@ -118,7 +118,7 @@ class WeryAIProvider(Provider):
 
     def is_own_response(self, answer: HttpResponse) -> bool:
         """Return True for an answer in WeryAI's envelope, or in the form of its chat calls."""
-        return _decode.is_own(answer)
+        return _decode.is_own_response(answer)
 
     def batch_request(self, batch_id: str) -> HttpRequest:
         """Ask for all tasks of one submission."""
@@ -150,7 +150,7 @@ class WeryAIProvider(Provider):
 
 
 def _segment(id_: str) -> str:
-    """Return an id as a part of a path; ConfigurationError for what would lead elsewhere."""
+    """Return an id as a path segment. Raises ConfigurationError if it would lead to another path."""
     if _PLAIN.fullmatch(id_):
         return id_
     if not fits_in_a_path(id_):
@@ -167,7 +167,7 @@ def _own_fields(request: object) -> WeryAIRequest[Any]:
 
 
 def _body(request: Request[Any]) -> dict[str, Any]:
-    """Return what was set, in the wire's spelling: what was left out is left to the provider's default."""
+    """Return the fields that are set, under their wire names; the provider's defaults apply to the others."""
     body: dict[str, Any] = {}
     for field in attrs.fields(type(request)):
         spelling = wire_of(field)

@@ -1,7 +1,7 @@
-"""What WeryAI's answers hold, as the wire has it: tasks and their outputs, in every form that is known.
+"""Fields of WeryAI's responses: tasks and their outputs, in every known form.
 
-What must be there is read strictly; what merely informs (credits, texts) is read leniently, because a picture that was
-paid for must not be lost to a number that came as text.
+Required fields are read strictly. Informative ones (credits, texts) are read leniently: a paid picture must not be
+lost because a number is written as text.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ import attrs
 from aiowery._base.snapshot import Asset, AssetKind, ScriptLine
 from aiowery._core.codec import Identifier, TypeFault, lenient_number, make_converter
 
-_DEPTH: Final = 6
+_MAX_DEPTH: Final = 6
 
-Words = NewType("Words", str)
-"""A text that merely informs: anything but a string counts as absent."""
+InfoText = NewType("InfoText", str)
+"""An informative text: anything but a non-blank string counts as absent."""
 Credits = NewType("Credits", float)
-"""A number of credits, also when it comes as text."""
+"""A number of credits, also if written as text."""
 Report = NewType("Report", str)
-"""The texts of research outputs, whatever they are wrapped in."""
+"""The joined texts of research outputs, in any known nesting."""
 
 
 @attrs.frozen
 class Output:
-    """One output as the wire has it: a url, or an object that holds one under some name."""
+    """One output in a response: a URL, or an object that holds one under some name."""
 
     url: str
     cover_url: str | None = None
@@ -34,7 +34,7 @@ class Output:
 
 @attrs.frozen
 class Outputs:
-    """A place where outputs may lie; the same fields occur at three depths."""
+    """An object that may hold outputs; the same fields occur at three depths."""
 
     images: tuple[Output, ...] = ()
     videos: tuple[Output, ...] = ()
@@ -42,10 +42,10 @@ class Outputs:
     video_url: tuple[Output, ...] = ()
     video_urls: tuple[Output, ...] = ()
     audio_url: tuple[Output, ...] = ()
-    message: Words | None = None
+    message: InfoText | None = None
 
     def assets(self, task_id: str, cover_url: str | None) -> Iterator[Asset]:
-        """Yield all outputs of this place."""
+        """Yield all outputs of this object as assets."""
         places: tuple[tuple[AssetKind, tuple[Output, ...]], ...] = (
             ("image", self.images),
             ("video", self.videos or self.video_urls or self.video_url),
@@ -58,16 +58,16 @@ class Outputs:
 
 @attrs.frozen
 class TaskBody(Outputs):
-    """What a status answer says of one task."""
+    """One task in a status response."""
 
     task_id: Identifier | None = None
     task_status: str | None = None
-    status: Words | None = None
-    content_status: Words | None = None
-    msg: Words | None = None
-    cover_url: Words | None = None
-    lyrics: Words | None = None
-    speech_text: Words | None = None
+    status: InfoText | None = None
+    content_status: InfoText | None = None
+    msg: InfoText | None = None
+    cover_url: InfoText | None = None
+    lyrics: InfoText | None = None
+    speech_text: InfoText | None = None
     scripts: tuple[ScriptLine, ...] = ()
     script: tuple[ScriptLine, ...] = ()
     deep_research_outputs: Report | None = None
@@ -77,23 +77,23 @@ class TaskBody(Outputs):
 
     @property
     def text(self) -> str | None:
-        """What the task says in words: a transcript, a report, a song's lyrics, a podcast's turns."""
+        """The text of the task: a transcript, a report, lyrics, or the turns of a podcast."""
         turns = "\n".join(f"{line.speaker_name or line.speaker_id}: {line.content}" for line in self.turns)
         return self.speech_text or self.deep_research_outputs or self.lyrics or turns or None
 
     @property
     def turns(self) -> tuple[ScriptLine, ...]:
-        """A podcast's script, in whichever field."""
+        """The script of a podcast, from either field."""
         return self.scripts or self.script
 
     @property
     def raw_status(self) -> str:
-        """The status word, in whichever field."""
+        """The raw status, from either field."""
         return (self.task_status or self.status or "").strip()
 
 
 def valid_ids(*values: Any) -> Iterator[Identifier]:
-    """Yield the usable ids: one that is not usable must not cost the others."""
+    """Yield the usable ids and skip the others."""
     for value in values:
         try:
             yield converter.structure(value, Identifier)
@@ -102,7 +102,7 @@ def valid_ids(*values: Any) -> Iterator[Identifier]:
 
 
 def _outputs(value: Any, _: Any) -> tuple[Output, ...]:
-    """Read outputs: one or a list, each a url or an object with a url under one of several names."""
+    """Read one output or a list, each a URL or an object with a URL under one of several names."""
     items = [item for item in (value if isinstance(value, list) else [value]) if item]
     outputs = tuple(output for output in map(_output, items) if output is not None)
     if items and not outputs:
@@ -111,7 +111,7 @@ def _outputs(value: Any, _: Any) -> tuple[Output, ...]:
 
 
 def _output(item: Any) -> Output | None:
-    """Read one output; what is none must not cost those beside it."""
+    """Read one output; None for anything else, so that the other outputs are kept."""
     if isinstance(item, str):
         return Output(item)
     if isinstance(item, Mapping):
@@ -122,20 +122,20 @@ def _output(item: Any) -> Output | None:
     return None
 
 
-def text_in(value: Any, _: Any = None) -> Words | None:
-    """Read a text that says something; None for anything else."""
-    return Words(value) if isinstance(value, str) and value.strip() else None
+def read_text(value: Any, _: Any = None) -> InfoText | None:
+    """Return a text that is not blank; None for anything else."""
+    return InfoText(value) if isinstance(value, str) and value.strip() else None
 
 
-def credits_in(value: Any, _: Any = None) -> Credits | None:
-    """Read a number of credits, also when it comes as text; None for anything else."""
+def read_credits(value: Any, _: Any = None) -> Credits | None:
+    """Return a number of credits, also if written as text; None for anything else."""
     number = lenient_number(value)
     return None if number is None else Credits(number)
 
 
-def report_in(value: Any, _: Any = None) -> Report | None:
-    """Gather the texts of outputs: a text, a list of them, or objects with a text somewhere inside."""
-    texts = tuple(_texts(value, _DEPTH))
+def read_report(value: Any, _: Any = None) -> Report | None:
+    """Return the joined texts of outputs: a text, a list of texts, or objects that hold one; None without any."""
+    texts = tuple(_texts(value, _MAX_DEPTH))
     return Report("\n\n".join(texts)) if texts else None
 
 
@@ -151,12 +151,12 @@ def _texts(value: Any, depth: int) -> Iterator[str]:
 
 
 def _script(value: Any, _: Any) -> tuple[ScriptLine, ...]:
-    """Read a podcast's turns; one that says nothing must not cost the others."""
+    """Read the turns of a podcast; skip those without content."""
     turns = [turn for turn in value if isinstance(turn, Mapping)] if isinstance(value, list) else []
     return tuple(
-        ScriptLine(str(turn.get("speaker_id") or ""), content, text_in(turn.get("speaker_name")))
+        ScriptLine(str(turn.get("speaker_id") or ""), content, read_text(turn.get("speaker_name")))
         for turn in turns
-        if (content := text_in(turn.get("content")))
+        if (content := read_text(turn.get("content")))
     )
 
 
@@ -165,19 +165,19 @@ def _optional_id(value: Any, _: Any) -> Identifier | None:
 
 
 def _make_converter() -> Any:
-    made = make_converter()
-    made.register_structure_hook_func(lambda cls: cls == tuple[Output, ...], _outputs)
-    made.register_structure_hook(Identifier | None, _optional_id)
-    made.register_structure_hook(Words | None, text_in)
-    made.register_structure_hook(Credits | None, credits_in)
-    made.register_structure_hook(Report | None, report_in)
-    made.register_structure_hook_func(lambda cls: cls == tuple[ScriptLine, ...], _script)
-    strict = made.get_structure_hook(Outputs)
-    # A fallback place that is no object holds nothing; that is not worth losing the rest for.
-    made.register_structure_hook_func(
+    base = make_converter()
+    base.register_structure_hook_func(lambda cls: cls == tuple[Output, ...], _outputs)
+    base.register_structure_hook(Identifier | None, _optional_id)
+    base.register_structure_hook(InfoText | None, read_text)
+    base.register_structure_hook(Credits | None, read_credits)
+    base.register_structure_hook(Report | None, read_report)
+    base.register_structure_hook_func(lambda cls: cls == tuple[ScriptLine, ...], _script)
+    strict = base.get_structure_hook(Outputs)
+    # A fallback place that is not an object counts as empty: the other outputs must be kept.
+    base.register_structure_hook_func(
         lambda cls: cls is Outputs, lambda value, cls: strict(value, cls) if isinstance(value, Mapping) else Outputs()
     )
-    return made
+    return base
 
 
 converter: Final = _make_converter()

@@ -39,7 +39,7 @@ from aiowery.errors import (
 Decode = Callable[[HttpResponse], Any]
 DECODERS: dict[str, Decode] = {
     "queued": _decode.decode_queued,
-    "image": partial(_decode.decode_image, made_up_id="made-up"),
+    "image": partial(_decode.decode_image, fallback_id="made-up"),
     "status": partial(_decode.decode_status, job_id="job_1"),
     "models": _model_listing.decode_models,
     "account": _model_listing.decode_account,
@@ -75,25 +75,25 @@ def image(**data: Any) -> dict[str, Any]:
         {"status": "ok", "data": {"id": "job_1"}},
     ],
 )
-def test_a_job_is_found_wherever_its_id_stands(body: dict[str, Any], status: int) -> None:
-    """The body of a 201 is not documented: an id that was paid for must not be lost to where it lies."""
+def test_decode_queued_id_is_read_from_each_place(body: dict[str, Any], status: int) -> None:
+    """The body of a 201 is not documented: a paid id must not be lost because of its place."""
     accepted = _decode.decode_queued(answer(body, status))
     assert accepted.task_ids == ("job_1",)
 
 
-def test_a_number_is_an_id_too() -> None:
-    """Ids are opaque texts from here on."""
+def test_decode_queued_number_is_an_id() -> None:
+    """Ids are opaque texts after decoding."""
     assert _decode.decode_queued(answer({"id": 7}, 201)).task_ids == ("7",)
 
 
-def test_a_job_that_is_finished_at_once_needs_no_look() -> None:
-    """An acceptance that brings the pictures is the end."""
+def test_decode_queued_finished_job_needs_no_poll() -> None:
+    """A response with the pictures finishes the job."""
     (snapshot,) = _decode.decode_queued(answer(finished_job(1), 201)).snapshots
     assert (snapshot.state, snapshot.assets[0].url) == (TaskState.DONE, "https://cdn.example.com/a/1.webp")
 
 
-def test_a_success_without_pictures_is_asked_about() -> None:
-    """The word of an acceptance may mean the acceptance: a look is free, a picture is not."""
+def test_decode_queued_success_without_pictures_is_polled() -> None:
+    """The status may be about the submission only: polling is free, a lost picture is not."""
     accepted = _decode.decode_queued(answer({"id": "job_1", "status": "succeeded", "output": {"images": []}}, 201))
     assert (accepted.task_ids, accepted.snapshots) == (("job_1",), ())
 
@@ -101,8 +101,8 @@ def test_a_success_without_pictures_is_asked_about() -> None:
 @pytest.mark.parametrize(
     "body", [{}, {"status": "queued"}, {"id": None}, {"id": ["x"]}, {"id": ".."}, [], "ok", b"<html>", b""]
 )
-def test_accepted_without_an_id_is_outside_the_contract(body: Any) -> None:
-    """It may have been charged, so it is never told as a refusal that invites a repeat."""
+def test_decode_queued_without_id_is_unexpected(body: Any) -> None:
+    """Credits may have been charged, so the error is not a refusal, which would invite a repeat."""
     with pytest.raises(UnexpectedResponse):
         _decode.decode_queued(answer(body, 201))
 
@@ -124,14 +124,16 @@ def test_accepted_without_an_id_is_outside_the_contract(body: Any) -> None:
         ({"status": "processing", "error": "slow today"}, TaskState.RUNNING, None),
     ],
 )
-def test_a_job_under_way(told: dict[str, Any], state: TaskState, position: int | None) -> None:
-    """Words nobody documented mean that it goes on; a position is told where there is one."""
+def test_decode_status_running_job_has_queue_position(
+    told: dict[str, Any], state: TaskState, position: int | None
+) -> None:
+    """An undocumented raw status counts as running; a queue position is reported if there is one."""
     snapshot = _decode.decode_status(answer({"id": "job_1", **told}), "job_1")
     assert (snapshot.state, snapshot.queue_position, snapshot.assets) == (state, position, ())
 
 
-def test_a_job_that_succeeded() -> None:
-    """Every picture with its url and id, and the one seed of the whole output."""
+def test_decode_status_succeeded_job_has_pictures_and_seed() -> None:
+    """Each picture has its URL and id, and the output has one seed."""
     images = [{"url": f"https://x.example/{n}.webp", "id": f"i{n}"} for n in range(3)]
     snapshot = _decode.decode_status(
         answer({"id": "job_1", "status": "succeeded", "output": {"images": images, "seed": "77"}}), "job_1"
@@ -158,24 +160,24 @@ URL = "https://x.example/1.webp"
         {"url": URL, "image_id": "i1", "id": "job_1"},
     ],
 )
-def test_a_picture_is_found_wherever_it_stands(told: dict[str, Any]) -> None:
-    """A picture that was paid for is not lost to an array that is missing; odd neighbours cost nothing."""
+def test_decode_status_picture_is_read_from_each_place(told: dict[str, Any]) -> None:
+    """A paid picture is not lost because an array is missing; invalid neighbours are skipped."""
     snapshot = _decode.decode_status(answer({"status": "succeeded", **told}), "job_1")
     result = GeneratedImage.from_snapshots([snapshot], seconds=1.0, request_id=None)
     assert (result.urls, result.image_ids) == ((URL,), ("i1",))
 
 
 @pytest.mark.parametrize("output", [URL, [URL], {"images": [URL]}, {"images": URL}])
-def test_a_picture_may_be_its_address_alone(output: Any) -> None:
-    """A text that is a url is a picture without an id."""
+def test_decode_status_url_alone_is_a_picture(output: Any) -> None:
+    """A text that is a URL is a picture without an id."""
     snapshot = _decode.decode_status(answer({"status": "succeeded", "output": output}), "job_1")
     result = GeneratedImage.from_snapshots([snapshot], seconds=1.0, request_id=None)
     assert (result.urls, result.image_ids) == ((URL,), ())
 
 
 @pytest.mark.parametrize("output", [None, {}, {"images": []}, {"images": None}, {"images": [{}]}, {"images": [5]}, "x"])
-def test_success_without_a_picture_is_empty(output: Any) -> None:
-    """The job ends, and its result says that there is nothing."""
+def test_decode_status_success_without_picture_is_empty(output: Any) -> None:
+    """The job finishes, and its result is empty."""
     snapshot = _decode.decode_status(answer({"id": "job_1", "status": "succeeded", "output": output}), "job_1")
     assert snapshot.state is TaskState.DONE
     assert GeneratedImage.from_snapshots([snapshot], seconds=1.0, request_id=None).is_empty
@@ -185,8 +187,8 @@ def test_success_without_a_picture_is_empty(output: Any) -> None:
     ("error", "reason"),
     [("internal error", "internal error"), ({"message": "flagged"}, "flagged"), (None, None), (5, None)],
 )
-def test_a_job_that_failed(error: Any, reason: str | None) -> None:
-    """HTTP 200 and the word `failed`: not a refusal, with whatever reason is given."""
+def test_decode_status_failed_job_has_reason(error: Any, reason: str | None) -> None:
+    """HTTP 200 with the status `failed` is a failed job, not a refusal."""
     snapshot = _decode.decode_status(answer({"id": "job_1", "status": "failed", "error": error}), "job_1")
     assert (snapshot.state, snapshot.reason) == (TaskState.FAILED, reason)
 
@@ -199,21 +201,21 @@ def test_a_job_that_failed(error: Any, reason: str | None) -> None:
         {"data": {"status": "failed"}, "error": "boom"},
     ],
 )
-def test_a_job_that_failed_has_ended_in_any_envelope(body: dict[str, Any]) -> None:
-    """The word ends the job; taken for a refused look it would hold the lane until patience is over."""
+def test_decode_status_failed_job_is_final_in_any_envelope(body: dict[str, Any]) -> None:
+    """The status ends the job; read as a refused poll it would keep the slot until the retries end."""
     snapshot = _decode.decode_status(answer(body), "job_1")
     assert (snapshot.state, snapshot.reason) == (TaskState.FAILED, "boom")
 
 
 @pytest.mark.parametrize("body", [{}, {"id": "job_1"}, {"status": 5}, [], "null", b"<html>oops", b""])
-def test_a_look_that_says_nothing_is_outside_the_contract(body: Any) -> None:
-    """The job goes on and is asked about again."""
+def test_decode_status_without_status_is_unexpected(body: Any) -> None:
+    """The job continues and is polled again."""
     with pytest.raises(UnexpectedResponse):
         _decode.decode_status(answer(body), "job_1")
 
 
-def test_the_picture_of_v1() -> None:
-    """One picture with its id, the seed that was drawn, what was used, and when."""
+def test_decode_image_has_id_seed_parameters_and_time() -> None:
+    """The response of v1-images gives one picture with its id, seed, parameters and time of creation."""
     accepted = _decode.decode_image(answer(finished_v1(1)), "made-up")
     result = GeneratedImage.from_snapshots(accepted.snapshots, seconds=0.0, request_id=None)
     assert accepted.task_ids == ("img_000000000001",) == result.image_ids
@@ -236,8 +238,8 @@ def test_the_picture_of_v1() -> None:
         ({"success": True, "url": "https://x.example/1.png", "error": "slow today"}, "made-up"),
     ],
 )
-def test_a_picture_that_is_there_is_taken(body: dict[str, Any], task_id: str) -> None:
-    """Whatever is missing or odd beside it, a url is a picture that was paid for."""
+def test_decode_image_url_with_invalid_neighbours_is_a_picture(body: dict[str, Any], task_id: str) -> None:
+    """Whatever is missing or invalid beside it, a URL is a paid picture."""
     accepted = _decode.decode_image(answer(body), "made-up")
     assert (accepted.task_ids, accepted.snapshots[0].state) == ((task_id,), TaskState.DONE)
 
@@ -245,8 +247,8 @@ def test_a_picture_that_is_there_is_taken(body: dict[str, Any], task_id: str) ->
 @pytest.mark.parametrize(
     "body", [image(url=None), image(url=""), {"success": True}, {"success": True, "data": []}, [], "x", b""]
 )
-def test_success_without_a_url_is_outside_the_contract(body: Any) -> None:
-    """It may have been charged: a doubt, not a refusal."""
+def test_decode_image_success_without_url_is_unexpected(body: Any) -> None:
+    """Credits may have been charged: the submission is in doubt, not refused."""
     with pytest.raises(UnexpectedResponse):
         _decode.decode_image(answer(body), "made-up")
 
@@ -260,22 +262,22 @@ def test_success_without_a_url_is_outside_the_contract(body: Any) -> None:
         {**image(status="failed", url=None), "error": "no"},
     ],
 )
-def test_a_picture_that_failed_is_a_failed_job(body: dict[str, Any]) -> None:
-    """A word instead of a url, and the reason wherever it stands."""
+def test_decode_image_failed_status_is_a_failed_job(body: dict[str, Any]) -> None:
+    """A status instead of a URL gives a failed job with its reason."""
     (snapshot,) = _decode.decode_image(answer(body), "made-up").snapshots
     assert (snapshot.state, snapshot.reason) == (TaskState.FAILED, "no")
 
 
-def test_ids_of_a_picture_agree() -> None:
-    """An entry's own number beside the picture's id does not take its place."""
+def test_decode_image_id_of_picture_comes_first() -> None:
+    """The entry's own number does not replace the id of the picture."""
     accepted = _decode.decode_image(answer(image(id=17)), "made-up")
     assert (
         GeneratedImage.from_snapshots(accepted.snapshots, seconds=0.0, request_id=None).image_ids == accepted.task_ids
     )
 
 
-def test_what_makes_a_picture_again_is_plain_json() -> None:
-    """A manifest keeps seed, ids and the moment of creation; jobs tells no moment."""
+def test_metadata_is_plain_json() -> None:
+    """The manifest stores seed, ids and time of creation; the jobs edition reports no time."""
     accepted = _decode.decode_image(answer(finished_v1(1)), "made-up")
     facts = GeneratedImage.from_snapshots(accepted.snapshots, seconds=0.0, request_id=None).metadata
     assert facts == {"seed": 42, "image_ids": ["img_000000000001"], "created_at": "2024-01-15T10:30:00+00:00"}
@@ -333,8 +335,10 @@ V1_FAULT = {"code": "invalid_parameter", "message": "steps must be 20-50", "para
     ],
 )
 @pytest.mark.parametrize("decoder", ["queued", "image", "status"])
-def test_what_a_refusal_means(decoder: str, status: int, body: Any, error: type[AioweryError]) -> None:
-    """The HTTP status decides, then the code, and words only refine; in both envelopes, and in none."""
+def test_response_error_status_decides_before_code_and_text(
+    decoder: str, status: int, body: Any, error: type[AioweryError]
+) -> None:
+    """The HTTP status decides, then the code; the text only refines, in both envelopes and without one."""
     with pytest.raises(AioweryError) as caught:
         DECODERS[decoder](answer(body, status))
     assert type(caught.value) is error
@@ -342,15 +346,15 @@ def test_what_a_refusal_means(decoder: str, status: int, body: Any, error: type[
 
 
 @pytest.mark.parametrize(("characters", "error"), [(290, RateLimited), (291, InvalidRequest)])
-def test_words_count_at_the_beginning_of_a_message_only(characters: int, error: type[AioweryError]) -> None:
-    """Its first 300 characters decide what a refusal means; the error has the whole message."""
+def test_response_error_text_decides_by_first_300_characters(characters: int, error: type[AioweryError]) -> None:
+    """The first 300 characters decide the type of the error, which has the whole message."""
     with pytest.raises(AioweryError, match="rate limit") as caught:
         DECODERS["queued"](answer({"error": "x" * characters + "rate limit"}, 400))
     assert type(caught.value) is error
 
 
-def test_a_refusal_keeps_what_it_was_told() -> None:
-    """Status, code, words, the parameter at fault, the body, and the id for the call history."""
+def test_response_error_keeps_all_reported_facts() -> None:
+    """The error has status, code, text, parameter, body and request id."""
     with pytest.raises(InvalidRequest) as caught:
         _decode.decode_image(answer({"success": False, "error": V1_FAULT}, 400, x_request_id="r9"), "x")
     error = caught.value
@@ -376,8 +380,8 @@ PAST = "Mon, 01 Jan 2024 00:00:00 GMT"
         (None, True, 60.0),
     ],
 )
-def test_how_long_to_wait(header: str | None, hint: Any, seconds: float) -> None:
-    """The header first, then the body, else a minute, which both editions mention."""
+def test_retry_after_header_comes_before_body(header: str | None, hint: Any, seconds: float) -> None:
+    """The header decides, then the body, else the documented minute."""
     headers = {} if header is None else {"retry_after": header}
     body = {"error": {"code": "rate_limit_exceeded", "message": "x", "retry_after": hint}}
     with pytest.raises(RateLimited) as caught:
@@ -385,16 +389,16 @@ def test_how_long_to_wait(header: str | None, hint: Any, seconds: float) -> None
     assert caught.value.retry_after == seconds
 
 
-def test_a_hint_stands_beside_a_plain_text_too() -> None:
-    """Where the error is a bare string, its neighbours say how long, and why."""
+def test_retry_after_beside_plain_text_error_is_read() -> None:
+    """If the error is a plain text, its neighbours hold the seconds and the reason."""
     body = {"error": "Too Many Requests", "message": "one at a time", "retry_after": 7}
     with pytest.raises(RateLimited, match="one at a time") as caught:
         _decode.decode_queued(answer(body, 429))
     assert caught.value.retry_after == 7
 
 
-def test_a_date_in_the_header_is_counted_from_now() -> None:
-    """A moment ahead is waited for, and comes before what the body says."""
+def test_retry_after_date_counts_from_now() -> None:
+    """A date in the header gives seconds from now and comes before the body."""
     moment = datetime.now(UTC) + timedelta(minutes=5)
     with pytest.raises(RateLimited) as caught:
         _decode.decode_queued(answer({"error": {"retry_after": 7}}, 429, retry_after=format_datetime(moment)))
@@ -465,8 +469,10 @@ statuses = st.sampled_from([200, 201, 202, 204, 301, 303, 400, 401, 402, 403, 40
 
 @pytest.mark.parametrize("decoder", DECODERS)
 @given(body=bodies, status=statuses, retry_after=st.none() | st.text(max_size=6))
-def test_decoders_are_total(decoder: str, body: bytes, status: int, retry_after: str | None) -> None:
-    """Whatever comes: a value from which a result can be made, a refusal, or an answer outside the contract."""
+def test_decoders_any_response_gives_value_or_known_error(
+    decoder: str, body: bytes, status: int, retry_after: str | None
+) -> None:
+    """Any response gives a value that makes a result, a refusal, or UnexpectedResponse."""
     headers = {} if retry_after is None else {"retry-after": retry_after}
     try:
         value = DECODERS[decoder](HttpResponse(status, headers, body))
@@ -491,8 +497,8 @@ def test_decoders_are_total(decoder: str, body: bytes, status: int, retry_after:
 
 @pytest.mark.parametrize("decoder", DECODERS)
 @pytest.mark.parametrize("frame", ["%s", '{"id":"job_1","status":"succeeded","output":%s}', '{"models":[%s]}'])
-def test_any_depth_is_survived(decoder: str, frame: str) -> None:
-    """Nesting that the interpreter cannot follow is one more answer outside the contract."""
+def test_decoders_any_depth_gives_value_or_known_error(decoder: str, frame: str) -> None:
+    """Nesting beyond the interpreter's limit raises UnexpectedResponse."""
     for depth in (1, 500, 1_000, 100_000):
         with contextlib.suppress(APIError, UnexpectedResponse):
             DECODERS[decoder](answer(frame.replace("%s", "[" * depth + "]" * depth)))
@@ -501,8 +507,8 @@ def test_any_depth_is_survived(decoder: str, frame: str) -> None:
 @given(job_id=st.text(st.characters(codec=None), max_size=12) | st.integers(), place=st.sampled_from(["data", None]))
 @example(job_id="../account", place=None)
 @example(job_id="a/b?c#d%2f", place=None)
-def test_an_accepted_id_can_be_asked_about(job_id: str | int, place: str | None) -> None:
-    """Each id that is taken is one segment of a path that means exactly this id; all others are a doubt."""
+def test_status_request_any_accepted_id_is_one_path_segment(job_id: str | int, place: str | None) -> None:
+    """The status request of an accepted id has one path segment that means exactly this id."""
     body: dict[str, Any] = {"id": job_id} if place is None else {place: {"id": job_id}}
     try:
         accepted = _decode.decode_queued(answer(body, 201))

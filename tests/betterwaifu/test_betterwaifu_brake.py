@@ -22,8 +22,8 @@ def page() -> httpx.Response:
 
 
 @pytest.mark.parametrize("edition", ["jobs", "v1-images"])
-def test_three_submissions_and_the_probes_meet_the_hop(edition: Edition) -> None:
-    """The third doubt pauses; after a probe that failed and one that did not, the rest is made, each once."""
+def test_breaker_third_doubt_pauses_until_a_probe_succeeds(edition: Edition) -> None:
+    """The third submission in doubt pauses the queue; after a successful probe each of the rest is sent once."""
     atelier = Atelier(misfortunes=[page() for _ in range(4)], cool_down=60.0 if edition == "jobs" else 0.0)
     told: list[Event] = []
 
@@ -46,8 +46,8 @@ def test_three_submissions_and_the_probes_meet_the_hop(edition: Edition) -> None
     run_virtual(main())
 
 
-def test_the_jobs_edition_risks_no_probe_while_its_account_cannot_be_read() -> None:
-    """A page instead of the account is a failed probe, which costs nothing."""
+def test_breaker_jobs_unreadable_account_sends_no_submission() -> None:
+    """An HTML page instead of the account is a failed probe, which costs nothing."""
     posts = 0
 
     async def hop(request: httpx.Request) -> httpx.Response:
@@ -68,8 +68,8 @@ def test_the_jobs_edition_risks_no_probe_while_its_account_cannot_be_read() -> N
     run_virtual(main())
 
 
-def test_the_v1_edition_has_no_free_read() -> None:
-    """Nothing is documented that could be asked for free there, so a submission is the first to show anything."""
+def test_breaker_v1_probes_with_a_submission() -> None:
+    """v1-images documents no free request, so a submission is the probe."""
     assert BetterWaifuProvider("v1-images").liveness_request() is None
     call = BetterWaifuProvider("jobs").liveness_request()
     assert call is not None

@@ -72,8 +72,8 @@ def request(edition: Edition, prompt: str = "1girl, rain") -> GenerateImage:
 
 
 @pytest.mark.parametrize("edition", EDITIONS)
-async def test_a_picture_from_prompt_to_file(edition: Edition, tmp_path: Path) -> None:
-    """Run, save, fetch: the file opens, and the result says what makes it again."""
+async def test_run_save_fetch_gives_an_image_file(edition: Edition, tmp_path: Path) -> None:
+    """The saved file opens, and the result has the values that make the picture again."""
     async with Sandbox(speed=SPEED, picture_size=96) as sandbox, opened(sandbox, edition) as client:
         result = await client.run(request(edition))
         (path,) = await client.download(result, tmp_path)
@@ -87,8 +87,8 @@ async def test_a_picture_from_prompt_to_file(edition: Edition, tmp_path: Path) -
     assert (result.created_at is None) == (edition == "jobs")
 
 
-async def test_progress_shows_the_providers_queue() -> None:
-    """Positions fall, then the picture is made; each change is told once."""
+async def test_job_updates_report_queue_position() -> None:
+    """Queue positions fall, then the picture is made; each change is reported once."""
     async with Sandbox(speed=12) as sandbox, opened(sandbox, "jobs") as client:
         job = await client.submit(request("jobs"))
         seen = [(snapshot.raw_status, snapshot.queue_position) async for snapshot in job.updates()]
@@ -101,8 +101,8 @@ async def test_progress_shows_the_providers_queue() -> None:
 
 
 @pytest.mark.parametrize("edition", EDITIONS)
-async def test_a_stream_of_pictures(edition: Edition) -> None:
-    """Several pictures one after the other; none is refused, each is charged once."""
+async def test_stream_pictures_are_made_one_at_a_time(edition: Edition) -> None:
+    """Pictures are made one after the other; none is refused, and each is charged once."""
     async with Sandbox(speed=SPEED) as sandbox, opened(sandbox, edition) as client:
         async with client.stream([request(edition, f"number {n}") for n in range(4)]) as outcomes:
             urls = [outcome.unwrap().url async for outcome in outcomes]
@@ -110,8 +110,8 @@ async def test_a_stream_of_pictures(edition: Edition) -> None:
     assert len(set(urls)) == 4
 
 
-async def test_the_reads_of_the_jobs_edition() -> None:
-    """Models, one of them by name, the account, one look at a job."""
+async def test_reads_jobs_edition_returns_models_account_and_status() -> None:
+    """The jobs edition has models, one of them by name, the account, and the status of a job."""
     async with Sandbox(speed=SPEED) as sandbox, opened(sandbox, "jobs") as client:
         models = await client.models()
         assert (await client.find_model("tPonynai3", "v6.5")).id == 814910
@@ -128,8 +128,8 @@ async def test_the_reads_of_the_jobs_edition() -> None:
     assert account.subscription.ends_at is not None
 
 
-async def test_a_job_is_found_again_by_its_id() -> None:
-    """Another client, later: the same picture."""
+async def test_job_by_id_another_client_gets_the_same_picture() -> None:
+    """A later client gets the same picture by the id of the job."""
     async with Sandbox(speed=SPEED) as sandbox:
         async with opened(sandbox, "jobs") as client:
             job = await client.submit(request("jobs"))
@@ -138,8 +138,8 @@ async def test_a_job_is_found_again_by_its_id() -> None:
     assert result.seed is not None
 
 
-async def test_what_v1_has_not_is_said_at_once() -> None:
-    """No list, no account, nothing to look at later: a mistake of the caller's, without a request."""
+async def test_reads_v1_edition_raises_without_a_request() -> None:
+    """v1-images has no models, account or status: the error is raised without a request."""
     async with Sandbox(speed=SPEED) as sandbox, opened(sandbox, "v1-images") as client:
         for call in (client.models(), client.account(), client.find_model("x"), client.status("img_1")):
             with pytest.raises(ConfigurationError, match="v1-images"):
@@ -149,8 +149,8 @@ async def test_what_v1_has_not_is_said_at_once() -> None:
         assert sandbox.weryai.counters.requests == ()
 
 
-async def test_an_edition_is_one_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Anything else is refused; each has its own host, the first is the default, the environment may name another."""
+async def test_edition_unknown_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another value is refused; each edition has its own host, and the environment may set the URL."""
     with pytest.raises(ConfigurationError, match="edition is 'v2'"):
         BetterWaifu(KEY, edition="v2")  # type: ignore[arg-type]
     monkeypatch.delenv("BETTERWAIFU_BASE_URL", raising=False)
@@ -165,8 +165,8 @@ async def test_an_edition_is_one_of_two(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.parametrize("edition", EDITIONS)
-async def test_the_other_editions_address_is_no_success(edition: Edition) -> None:
-    """A base url of the wrong edition is told as an unknown address, not as a picture or a doubt."""
+async def test_submit_with_other_editions_url_is_not_found(edition: Edition) -> None:
+    """A base URL of the wrong edition is an unknown address, not a picture and not a doubt."""
     other: Edition = "jobs" if edition == "v1-images" else "v1-images"
     async with Sandbox(speed=SPEED) as sandbox:
         url = sandbox.url if other == "v1-images" else sandbox.jobs_url
@@ -201,8 +201,8 @@ CASES: dict[str, tuple[Fault, type[AioweryError], int]] = {
 
 @pytest.mark.parametrize("edition", EDITIONS)
 @pytest.mark.parametrize("case", CASES)
-async def test_what_happens_to_a_post(edition: Edition, case: str) -> None:
-    """A doubt is never repeated, a refusal costs nothing, and the next picture is made."""
+async def test_submit_fault_is_in_doubt_or_refused_and_next_succeeds(edition: Edition, case: str) -> None:
+    """A POST in doubt is never repeated, a refusal costs nothing, and the next picture is made."""
     fault, error, made = CASES[case]
     async with Sandbox(speed=SPEED, faults=[fault]) as sandbox, opened(sandbox, edition) as client:
         with pytest.raises(error):
@@ -229,8 +229,10 @@ async def test_what_happens_to_a_post(edition: Edition, case: str) -> None:
     ],
     ids=["header", "body", "none", "page"],
 )
-async def test_too_early_is_repeated(edition: Edition, refusal: faults.ErrorResponse, longest: float) -> None:
-    """A 429 costs a rest, as long as header or body say, else as patience allows; then it is made, once."""
+async def test_submit_429_waits_and_is_repeated_once(
+    edition: Edition, refusal: faults.ErrorResponse, longest: float
+) -> None:
+    """After a 429 the submission waits, as the header or body report, and then succeeds once."""
     told: list[Any] = []
     retries = RetryPolicy(initial_backoff=0.001, max_retry_after=0.1)
     async with Sandbox(speed=SPEED, faults=[Fault(refusal, on="submit", times=2)]) as sandbox:
@@ -240,8 +242,8 @@ async def test_too_early_is_repeated(edition: Edition, refusal: faults.ErrorResp
     assert [event.pause for event in told if isinstance(event, QueueBackedOff)] == [pytest.approx(longest)] * 2
 
 
-async def test_without_an_id_it_is_a_doubt_or_the_picture() -> None:
-    """In jobs nothing can be asked about; in v1-images the picture is there and goes by an id of ours."""
+async def test_submit_response_without_id_is_in_doubt_or_gets_an_id() -> None:
+    """A job without an id cannot be polled; a v1 picture without one gets an id of the library."""
     nameless = [Fault(faults.NoIds(), on="submit")]
     async with Sandbox(speed=SPEED, faults=nameless) as sandbox:
         async with opened(sandbox, "v1-images") as client:
@@ -255,8 +257,8 @@ async def test_without_an_id_it_is_a_doubt_or_the_picture() -> None:
 
 
 @pytest.mark.parametrize("edition", EDITIONS)
-async def test_prompts_decide_their_fate(edition: Edition) -> None:
-    """Refused by moderation, failed while being made; neither ends the client."""
+async def test_submit_moderated_or_failing_prompt_keeps_client_open(edition: Edition) -> None:
+    """A prompt may be refused by moderation or fail in progress; neither closes the client."""
     async with Sandbox(speed=SPEED) as sandbox, opened(sandbox, edition) as client:
         with pytest.raises(ContentRejected):
             await client.run(request(edition, "[[moderated]]"))
@@ -275,8 +277,10 @@ async def test_prompts_decide_their_fate(edition: Edition) -> None:
         ({"keys": ["bw_another-key"]}, AuthenticationError),
     ],
 )
-async def test_an_account_that_may_not(settings: dict[str, Any], error: type[AioweryError]) -> None:
-    """Credits, plan and key are refused once for everybody in line."""
+async def test_submit_account_error_is_reported_to_all_waiting(
+    settings: dict[str, Any], error: type[AioweryError]
+) -> None:
+    """An error about credits, plan or key is received once and refuses all waiting submissions."""
     async with Sandbox(speed=SPEED, **settings) as sandbox:
         key = sandbox.key if error is not AuthenticationError else "bw_some-key-000"
         client = BetterWaifu(key, edition="jobs", base_url=sandbox.jobs_url)
@@ -286,8 +290,8 @@ async def test_an_account_that_may_not(settings: dict[str, Any], error: type[Aio
         assert sandbox.weryai.counters.posts <= 3
 
 
-async def test_looks_that_fail_do_not_fail_a_job() -> None:
-    """Not yet known, 500s, pages from an edge, half an answer, unknown words: the picture comes all the same."""
+async def test_poll_failures_do_not_fail_the_job() -> None:
+    """After 404s, 500s, HTML pages, truncated bodies and unknown statuses the picture still arrives."""
     told: list[Any] = []
     misfortunes = [
         Fault(faults.NotFoundYet(60), on="status", nth=1),
@@ -308,8 +312,8 @@ async def test_looks_that_fail_do_not_fail_a_job() -> None:
     assert set(seen[:-1]) <= {("dreaming", TaskState.RUNNING), ("inking", TaskState.RUNNING)}
 
 
-async def test_a_job_that_is_lost_says_so() -> None:
-    """Not found is "not yet" only for a while after acceptance; an id from elsewhere has none."""
+async def test_poll_lost_job_raises_after_the_grace_period() -> None:
+    """A 404 is tolerated for a while after acceptance only; an id from elsewhere has no grace period."""
     lost = [Fault(faults.NOT_FOUND, on="status")]
     async with Sandbox(speed=SPEED, faults=lost) as sandbox:
         polling = PollPolicy(not_found_grace=0.1).faster(SPEED)
@@ -320,8 +324,8 @@ async def test_a_job_that_is_lost_says_so() -> None:
                 await client.job("job_from-elsewhere", of=GenerateImage)
 
 
-async def test_success_without_pictures_says_so() -> None:
-    """Finished and empty is an error of its own in jobs; in v1-images nobody knows, so it is a doubt."""
+async def test_run_success_without_pictures_raises() -> None:
+    """An empty finished job is an error of its own in jobs; in v1-images it is a doubt."""
     nothing = [Fault(faults.NoOutputs(), on="any")]
     async with Sandbox(speed=SPEED, faults=nothing) as sandbox:
         async with opened(sandbox, "jobs") as client:
@@ -332,8 +336,8 @@ async def test_success_without_pictures_says_so() -> None:
                 await client.run(request("v1-images"))
 
 
-async def test_low_credits_are_told() -> None:
-    """Reading the account below the threshold tells the observer."""
+async def test_account_low_credits_emit_event() -> None:
+    """Reading the account below the threshold emits `LowCredits`."""
     told: list[Any] = []
     async with client_of(Atelier(), observer=told.append, low_credits=500) as client:
         assert (await client.account()).credits == 120
@@ -345,8 +349,8 @@ def answer(body: Any) -> HttpResponse:
     return HttpResponse(200, {}, httpx.Response(200, json=body).content)
 
 
-async def test_models_are_read_leniently() -> None:
-    """An entry without a number is left out; what merely informs may be odd."""
+async def test_models_invalid_entry_is_left_out() -> None:
+    """An entry without a number is left out; invalid informative values count as absent."""
     entries = [{"id": 1, "name": "v1"}, {"id": "2", "cover_image": None, "nsfw": "?"}, {"id": "x"}, 5, {"name": "y"}]
     models = _model_listing.decode_models(answer({"models": entries, "count": 25}))
     assert [(model.id, model.name, model.nsfw) for model in models] == [(1, "v1", None), (2, "", None)]
@@ -355,8 +359,8 @@ async def test_models_are_read_leniently() -> None:
 
 
 @pytest.mark.parametrize("name", ["endDate", "end_date"])
-async def test_an_account_is_read_leniently(name: str) -> None:
-    """Credits as text, a date under either name, a subscription that is not there."""
+async def test_account_invalid_values_count_as_absent(name: str) -> None:
+    """Credits may be a text, the date has two names, and the subscription may be missing."""
     plan = {"status": "canceled", "plan": "pro", name: "2026-04-30T12:00:00.000Z"}
     account = _model_listing.decode_account(answer({"username": "who", "credits": "12.5", "subscription": plan}))
     assert account.credits == 12.5
@@ -366,16 +370,16 @@ async def test_an_account_is_read_leniently(name: str) -> None:
     assert (without.username, without.credits, without.subscription) == ("", None, None)
 
 
-async def test_several_models_of_one_name_need_a_version() -> None:
-    """A name alone is enough where it is unique; otherwise the versions are named."""
+async def test_find_model_ambiguous_name_needs_version() -> None:
+    """A unique name is enough; otherwise the error lists the versions."""
     models = [_model_listing.Model(id=n, model_name="A", name=f"v{n}") for n in (1, 2)]
     assert _model_listing.find_model(models, "A", "v2").id == 2
     with pytest.raises(ConfigurationError, match="'v1', 'v2'"):
         _model_listing.find_model(models, "A", None)
 
 
-async def test_a_key_stays_at_home() -> None:
-    """It goes to the edition's own host as a bearer, and to no file's."""
+async def test_api_key_is_sent_to_its_own_host_only() -> None:
+    """The key is sent to the edition's host as a bearer token, and never to a file host."""
     seen: list[tuple[str, str | None]] = []
     atelier = Atelier(seconds=0.0, latency=0.0, cool_down=0.0)
 
@@ -392,8 +396,8 @@ async def test_a_key_stays_at_home() -> None:
     assert KEY not in repr(client)
 
 
-async def test_a_server_error_of_a_read_is_told() -> None:
-    """After its repeats, as what it is."""
+async def test_reads_server_error_is_raised_after_retries() -> None:
+    """After its retries the read raises the server's error."""
 
     async def world(_: httpx.Request) -> httpx.Response:
         return httpx.Response(500, json={"error": "internal"})

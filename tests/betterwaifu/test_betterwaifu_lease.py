@@ -44,7 +44,7 @@ class Clock:
 def lease_of(path: Path, clock: Callable[[], float], **settings: float) -> QueueStateFile:
     """Return a lease whose rests are longer than any test waits, unless its clock goes on."""
     return QueueStateFile(
-        path, **{"cool_down": 60.0, "usual": 30.0, "longest": 600.0, "pause": 0.01, **settings}, clock=clock
+        path, **{"cool_down": 60.0, "expected_duration": 30.0, "max_wait": 600.0, "pause": 0.01, **settings}, clock=clock
     )
 
 
@@ -100,7 +100,7 @@ async def test_the_rest_outlives_the_process(tmp_path: Path) -> None:
 async def test_a_clock_that_was_set_back_stops_nobody(tmp_path: Path) -> None:
     """A moment in a far future is waited for as long as a picture and its rest take, not longer."""
     clock = Clock()
-    lease = lease_of(tmp_path / "lane", clock, cool_down=0.2, usual=0.1)
+    lease = lease_of(tmp_path / "lane", clock, cool_down=0.2, expected_duration=0.1)
     await lease.acquire(never)
     await lease.release(0.2)
     clock.now -= 1_000_000

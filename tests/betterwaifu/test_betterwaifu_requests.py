@@ -37,20 +37,20 @@ def body(provider: BetterWaifuProvider, request: GenerateImage) -> dict[str, Any
     return sent
 
 
-def test_what_is_left_out_is_left_to_the_server() -> None:
-    """A prompt alone is a prompt alone, in both editions; the defaults are the server's."""
+def test_encode_left_out_fields_are_not_sent() -> None:
+    """Only the prompt is sent, in both editions; the provider's defaults apply."""
     request = GenerateImage(prompt="1girl")
     assert body(V1, request) == body(JOBS, request) == {"prompt": "1girl"}
 
 
-def test_each_edition_gets_its_own_spelling() -> None:
-    """The same fields but the model's: a slug there, a number under another name here."""
+def test_encode_model_is_spelled_per_edition() -> None:
+    """The fields are the same but the model: a slug in one edition, a number under another name in the other."""
     assert body(V1, GenerateImage(model="plant-milk", **FULL)) == {"model": "plant-milk", **FULL}
     assert body(JOBS, GenerateImage(model=814910, **FULL)) == {"model_version_id": 814910, **FULL}
 
 
-def test_each_edition_has_its_own_address() -> None:
-    """One POST each; the synchronous one may take minutes, reads go by id."""
+def test_encode_path_and_timeout_per_edition() -> None:
+    """Each edition has one POST; the synchronous one may take minutes, and reads go by id."""
     request = GenerateImage(prompt="x")
     v1, jobs = V1.encode(request), JOBS.encode(request)
     assert (v1.method, v1.path, v1.timeout) == ("POST", "/v1/images/generate", 300.0)
@@ -58,21 +58,21 @@ def test_each_edition_has_its_own_address() -> None:
     assert JOBS.status_request("job/1 2").path == "/generate/job%2F1%202"
 
 
-def test_a_random_seed_is_sent_only_where_it_is_known() -> None:
-    """-1 means random in v1-images; in jobs, where nobody knows, leaving it out means the same."""
+def test_encode_random_seed_is_sent_in_v1_only() -> None:
+    """-1 means random in v1-images; it is not documented in jobs, where leaving it out means the same."""
     assert body(V1, GenerateImage(prompt="x", seed=-1)) == {"prompt": "x", "seed": -1}
     assert body(JOBS, GenerateImage(prompt="x", seed=-1)) == {"prompt": "x"}
 
 
-def test_extra_is_sent_as_it_is() -> None:
-    """Parameters that nobody here knows reach the server."""
+def test_encode_extra_is_sent_unchanged() -> None:
+    """Parameters that the library does not know are sent."""
     request = GenerateImage(prompt="x", extra={"clip_skip": 2})
     assert body(V1, request) == body(JOBS, request) == {"prompt": "x", "clip_skip": 2}
 
 
 @pytest.mark.parametrize("name", ["steps", "model", "model_version_id"])
-def test_extra_shadows_no_field(name: str) -> None:
-    """One value has one place, under either spelling."""
+def test_request_extra_with_a_fields_name_is_refused(name: str) -> None:
+    """Each value has one place, under either spelling."""
     with pytest.raises(ConfigurationError, match=r"extra\["):
         GenerateImage(prompt="x", extra={name: 1})
 
@@ -104,15 +104,15 @@ def test_extra_shadows_no_field(name: str) -> None:
         ("seed", 1.0),
     ],
 )
-def test_what_makes_no_sense_is_refused_here(field: str, value: Any) -> None:
-    """The error names the field; nothing is built, so nothing is sent."""
+def test_request_invalid_value_is_refused(field: str, value: Any) -> None:
+    """The error names the field, and nothing is sent."""
     with pytest.raises(ConfigurationError, match=f"GenerateImage.{field}"):
         GenerateImage(**{"prompt": "x", field: value})
 
 
 @pytest.mark.parametrize(("field", "bad"), [("steps", (19, 51)), ("cfg_scale", (0.5, 20.5))])
-def test_ranges_are_those_of_v1(field: str, bad: tuple[float, float]) -> None:
-    """Documented as hard there; in jobs nobody knows them, so the server judges."""
+def test_validate_range_applies_in_v1_only(field: str, bad: tuple[float, float]) -> None:
+    """The range is documented for v1-images; in jobs the provider judges."""
     for value in bad:
         values: dict[str, Any] = {"prompt": "x", field: value}
         request = GenerateImage(**values)
@@ -122,13 +122,13 @@ def test_ranges_are_those_of_v1(field: str, bad: tuple[float, float]) -> None:
 
 
 @pytest.mark.parametrize("value", [20, 50])
-def test_the_ends_of_a_range_belong_to_it(value: int) -> None:
-    """20 and 50 steps are fine."""
+def test_validate_range_is_inclusive(value: int) -> None:
+    """20 and 50 steps are accepted."""
     V1.validate(GenerateImage(prompt="x", steps=value))
 
 
-def test_models_belong_to_their_edition() -> None:
-    """A number is refused in v1-images, a slug in jobs, each with the way out."""
+def test_validate_model_of_other_edition_is_refused() -> None:
+    """A number is refused in v1-images and a slug in jobs, each with the fix."""
     with pytest.raises(ConfigurationError, match="by a slug such as"):
         V1.validate(GenerateImage(prompt="x", model=814910))
     with pytest.raises(ConfigurationError, match=r"client\.find_model"):
@@ -138,15 +138,15 @@ def test_models_belong_to_their_edition() -> None:
 
 
 @pytest.mark.parametrize("other", [TextToImage(prompt="x"), "1girl", None])
-def test_what_is_not_ours_is_refused(other: object) -> None:
-    """Another provider's request, or none at all."""
+def test_validate_foreign_request_is_refused(other: object) -> None:
+    """Another provider's request, or another object, is refused."""
     for provider in (V1, JOBS):
         with pytest.raises(ConfigurationError, match="BetterWaifu request"):
             provider.validate(other)
 
 
-def test_what_is_documented_is_at_hand() -> None:
-    """Models with what they are good for, samplers with the default first; types by name."""
+def test_choices_list_documented_models_and_samplers() -> None:
+    """Models have their uses, samplers start with the default, and types have names."""
     assert (next(iter(MODELS)), SAMPLERS[0]) == ("noobai-xl", "dpm-2m-karras")
     assert all(MODELS.values())
     assert {"generate-image": GenerateImage} == REQUESTS
@@ -179,8 +179,8 @@ def test_a_request_survives_json(request: GenerateImage) -> None:
     assert body(JOBS, again) == body(JOBS, request)
 
 
-def test_a_request_tells_what_it_is() -> None:
-    """A short label, the model's name, and what its duration depends on."""
+def test_request_has_label_model_name_and_timing_key() -> None:
+    """A request has a short label, its model's name, and the settings on which its duration depends."""
     request = GenerateImage(prompt="a " * 50, model=814910, width=512)
     assert len(request.label) == 50
     assert request.model_name == "814910"
@@ -211,8 +211,8 @@ def test_any_object_makes_a_request_or_our_error(values: dict[str, Any]) -> None
             provider.validate(request)
 
 
-def test_what_json_cannot_hold_is_refused_before_it_is_sent() -> None:
-    """A parameter of the caller's own may be anything; NaN and objects have no JSON."""
+def test_encode_extra_without_json_is_refused() -> None:
+    """NaN and objects in `extra` have no JSON and are refused before anything is sent."""
     for value in (math.nan, object(), {1, 2}):
         request = GenerateImage(prompt="x", extra={"own": value})
         for provider in (V1, JOBS):
@@ -220,16 +220,16 @@ def test_what_json_cannot_hold_is_refused_before_it_is_sent() -> None:
                 provider.encode(request)
 
 
-def test_a_sampler_is_sent_as_written() -> None:
-    """Only the server knows whether dashes or underscores are meant."""
+def test_encode_sampler_is_sent_unchanged() -> None:
+    """The provider decides between dashes and underscores."""
     for sampler in (*SAMPLERS, "euler_a", "of-tomorrow_x"):
         request = GenerateImage(prompt="x", sampler=sampler)
         assert body(V1, request) == body(JOBS, request) == {"prompt": "x", "sampler": sampler}
 
 
 @pytest.mark.parametrize("job_id", ["", " ", "..", ".", "\ud800"])
-def test_an_id_that_no_path_can_hold_is_refused(job_id: str) -> None:
-    """It would ask about something else; v1-images has nothing to ask about at all."""
+def test_status_request_invalid_id_is_refused(job_id: str) -> None:
+    """Such an id would name another path; v1-images has no status at all."""
     with pytest.raises(ConfigurationError, match="as the provider gave it"):
         JOBS.status_request(job_id)
     with pytest.raises(ConfigurationError, match="answers at once"):

@@ -1,21 +1,27 @@
-"""Every request of WeryAI twice: with the least that it needs and with everything that it can hold."""
+"""Each WeryAI request twice: with the fields that it needs, and with every field that it can hold.
+
+The fields and their values come from the contract's facts. A request has values of its own here where the facts give
+none: for structured fields, and where a test needs a certain value.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import attrs
+from weryai_facts import ENTRIES, FILM, OTHER_PICTURE, PICTURE, SOUND, Entry, Field
 
 from aiowery import File, ScriptLine
+from aiowery._core.fields import wire_of
 from aiowery.weryai import REQUESTS, Message, Rectangle, Styles
 from aiowery.weryai.requests._base import WeryAIRequest
 
-PICTURE = "https://example.com/a.png"
-OTHER_PICTURE = "https://example.com/b.jpg"
-VIDEO = "https://example.com/v.mp4"
-SOUND = "http://example.com/s.mp3"
-HOOK = "https://example.com/hook"
+__all__ = ("EVERYTHING", "EXCLUDED", "HOOK", "LOCAL", "NEEDED", "OTHER_PICTURE", "PICTURE", "SOUND", "VIDEO")
+
+VIDEO: Final = FILM
+HOOK: Final = "https://example.com/hook"
+TASK_ID: Final = "Ab12Cd34"
 
 _PROMPTED: dict[str, Any] = {
     "prompt": "hills at dawn",
@@ -36,69 +42,68 @@ _PICTURES: dict[str, Any] = {
     "resolution": "2k",
     "use_web_search": False,
 }
-_TASK: dict[str, Any] = {"webhook_url": HOOK, "caller_id": 0}
 _REGIONS: dict[str, Any] = {
     "video_url": VIDEO,
     "regions": (Rectangle(0.0, 0.25, 0.5, 1.0), Rectangle(0.1, 0.2, 0.3, 0.4)),
 }
 
+_ENTRIES: Final = {entry.path: entry for entry in ENTRIES}
+
+
+def _entry(type_name: str) -> Entry:
+    return _ENTRIES[REQUESTS[type_name].endpoint]
+
+
+def _needed(type_name: str) -> dict[str, Any]:
+    """Return the fields without a default, and those of `either`, with the values of the contract's example."""
+    entry = _entry(type_name)
+    values: dict[str, Any] = {}
+    for field in attrs.fields(REQUESTS[type_name]):
+        wire = wire_of(field)
+        name = wire.name or field.name
+        if wire.in_path:
+            values[field.name] = TASK_ID
+        elif name in entry.example and (field.default is attrs.NOTHING or name in entry.either):
+            values[field.name] = entry.example[name]
+    return values
+
+
+def _everything(type_name: str) -> dict[str, Any]:
+    """Return a value for each field for which the facts or `NEEDED` give one."""
+    facts = {fact.name: fact for fact in _entry(type_name).fields}
+    values = dict(NEEDED[type_name])
+    for field in attrs.fields(REQUESTS[type_name]):
+        fact = facts.get(wire_of(field).name or field.name)
+        if field.name not in values and fact is not None:
+            values.update(_sample(field.name, fact))
+    return values
+
+
+def _sample(name: str, fact: Field) -> dict[str, Any]:
+    if name == "webhook_url":
+        return {name: HOOK}
+    if fact.choices:
+        return {name: fact.choices[-1]}
+    samples: dict[type, Any] = {str: "words", int: int(fact.most or fact.least or 0), bool: False}
+    return {name: samples[fact.type]} if fact.type in samples else {}
+
+
 NEEDED: dict[str, dict[str, Any]] = {
-    "text-to-image": {"prompt": "hills"},
-    "image-to-image": {"prompt": "hills", "image_urls": [PICTURE]},
-    "text-to-video": {"prompt": "hills"},
-    "image-to-video": {"prompt": "hills", "image_url": PICTURE},
-    "multi-image-to-video": {"prompt": "hills", "image_urls": [PICTURE]},
-    "first-last-image-to-video": {"prompt": "hills", "first_image_url": PICTURE, "last_image_url": OTHER_PICTURE},
-    "almighty-reference-to-video": {},
-    "effect-template": {"template_config_id": 12, "image_urls": [PICTURE]},
-    "music": {"description": "rain on a roof"},
-    "text-to-audio": {"text": "Hello"},
-    "speech-recognize": {"audio_url": SOUND},
-    "podcast": {"query": "tides", "speakers": ["spk-en-07"]},
-    "podcast-voice": {"task_id": "Ab12Cd34"},
-    "image-bg-change": {"image_url": PICTURE, "prompt": "a beach"},
-    "image-bg-remove": {"image_url": PICTURE},
-    "image-expand": {
-        "image_url": PICTURE,
-        "image_size": "512x512",
-        "canvas_size": "1024x768",
-        "image_location": "256,128",
-    },
-    "image-face-swap": {"image_url": PICTURE, "face_image_url": OTHER_PICTURE},
-    "image-reframe": {"image_url": PICTURE, "aspect_ratio": "9:21"},
-    "image-repair": {"image_url": PICTURE},
-    "image-text-erase": {"image_url": PICTURE},
-    "image-translate": {"image_url": PICTURE, "target_language": "en"},
-    "image-upscale": {"image_url": PICTURE},
+    **{type_name: _needed(type_name) for type_name in REQUESTS},
     "image-to-prompt": {"image_url": PICTURE, "image_kilobytes": 320},
-    "video-anime-replace": {"video_url": VIDEO, "image_url": PICTURE},
-    "video-background-remove": {"video_url": VIDEO},
-    "video-extend": {"video_url": VIDEO, "prompt": "it rains"},
-    "video-face-change": {"video_url": VIDEO, "face_image_url": PICTURE},
-    "video-lips-change": {"video_url": VIDEO, "audio_url": SOUND},
-    "video-magic": {"video_url": VIDEO},
-    "video-merge": {"video_urls": [VIDEO, VIDEO]},
-    "video-subtitle-erase": {"video_url": VIDEO},
-    "video-subtitle-translate": {"video_url": VIDEO, "target_language": "ja"},
-    "video-upscaler": {"video_url": VIDEO},
-    "video-watermark-remove": {"video_url": VIDEO},
-    "deep-research": {"input": "tides"},
-    "corpus-upload": {"file_url": "https://example.com/d.pdf"},
-    "chat": {"messages": "hi"},
 }
 """By type_name, the fields without which such a request cannot be made."""
 
-EVERYTHING: dict[str, dict[str, Any]] = {
-    "text-to-image": {**_PICTURES, "quality": "high", **_TASK},
-    "image-to-image": {**_PICTURES, "image_urls": (PICTURE, OTHER_PICTURE), **_TASK},
-    "text-to-video": {**_PROMPTED, **_TASK},
-    "image-to-video": {**_PROMPTED, "image_url": PICTURE, **_TASK},
-    "multi-image-to-video": {**_PROMPTED, "image_urls": (PICTURE, OTHER_PICTURE), **_TASK},
+_OWN_VALUES: dict[str, dict[str, Any]] = {
+    "text-to-image": {**_PICTURES, "quality": "high"},
+    "image-to-image": {**_PICTURES, "image_urls": (PICTURE, OTHER_PICTURE)},
+    "text-to-video": {**_PROMPTED},
+    "image-to-video": {**_PROMPTED, "image_url": PICTURE},
+    "multi-image-to-video": {**_PROMPTED, "image_urls": (PICTURE, OTHER_PICTURE)},
     "first-last-image-to-video": {
         **_PROMPTED,
         "first_image_url": PICTURE,
         "last_image_url": OTHER_PICTURE,
-        **_TASK,
     },
     "almighty-reference-to-video": {
         "prompt": "hills at dawn",
@@ -111,7 +116,6 @@ EVERYTHING: dict[str, dict[str, Any]] = {
         "resolution": "480p",
         "generate_audio": False,
         "video_number": 3,
-        **_TASK,
     },
     "effect-template": {
         "template_config_id": 2**40,
@@ -119,7 +123,6 @@ EVERYTHING: dict[str, dict[str, Any]] = {
         "background_music": False,
         "aspect_ratio": "1:1",
         "prompt_inputs": {"name": "Mira"},
-        **_TASK,
     },
     "music": {
         "mode": "ONLY_MUSIC",
@@ -129,61 +132,44 @@ EVERYTHING: dict[str, dict[str, Any]] = {
         "reference_audio_url": SOUND,
         "audio_name": "Roof",
         "gender": "f",
-        **_TASK,
     },
-    "text-to-audio": {"text": "Hello", "voice_id": 66, "speed": 1, "volume": 4.5, **_TASK},
+    "text-to-audio": {"text": "Hello", "voice_id": 66, "speed": 1, "volume": 4.5},
     "speech-recognize": {
         "audio_url": SOUND,
         "audio_base64": "data:audio/wav;base64,UklGRg==",
         "language": "en",
-        **_TASK,
     },
     "podcast": {
         "query": "tides",
         "speakers": ("spk-en-07", "spk-en-08"),
         "language": "ja",
         "mode": "debate",
-        **_TASK,
     },
     "podcast-voice": {
         "task_id": "Ab12Cd34",
         "script": (ScriptLine("spk-en-07", "Hello", "Mira"), ScriptLine("spk-en-08", "Hi")),
-        **_TASK,
     },
-    "image-bg-change": {"image_url": PICTURE, "prompt": "a beach", "background_color": "#FFaa00", **_TASK},
-    "image-bg-remove": {"image_url": PICTURE, **_TASK},
-    "image-expand": {**NEEDED["image-expand"], **_TASK},
-    "image-face-swap": {**NEEDED["image-face-swap"], **_TASK},
-    "image-reframe": {**NEEDED["image-reframe"], **_TASK},
-    "image-repair": {"image_url": PICTURE, **_TASK},
-    "image-text-erase": {"image_url": PICTURE, "model": "ERASER_1", **_TASK},
-    "image-translate": {"image_url": PICTURE, "target_language": "en", "mode": "image", **_TASK},
-    "image-upscale": {"image_url": PICTURE, **_TASK},
-    "image-to-prompt": {"image_url": PICTURE, "image_kilobytes": 320, "language": "en", "model": "GPT_4O"},
+    "image-bg-change": {"prompt": "a beach", "background_color": "#FFaa00"},
+    "image-text-erase": {"model": "ERASER_1"},
+    "image-translate": {"target_language": "en", "mode": "image"},
+    "image-to-prompt": {"image_kilobytes": 320, "language": "en", "model": "GPT_4O"},
     "video-anime-replace": {
-        "video_url": VIDEO,
-        "image_url": PICTURE,
         "mode": "move",
         "resolution": "580p",
-        **_TASK,
     },
-    "video-background-remove": {"video_url": VIDEO, "background_color": "TRANSPARENT", **_TASK},
+    "video-background-remove": {"background_color": "TRANSPARENT"},
     "video-extend": {
-        "video_url": VIDEO,
         "prompt": "it rains",
         "style": "3d_animation",
         "resolution": "540p",
         "duration": 8,
-        "caller_id": 0,
     },
-    "video-face-change": {**NEEDED["video-face-change"], **_TASK},
-    "video-lips-change": {**NEEDED["video-lips-change"], **_TASK},
-    "video-magic": {"video_url": VIDEO, "video_style": "anime_style_4", **_TASK},
-    "video-merge": {"video_urls": (VIDEO, "https://example.com/w.mp4"), "caller_id": 0},
-    "video-subtitle-erase": {**_REGIONS, **_TASK},
-    "video-subtitle-translate": {"video_url": VIDEO, "target_language": "ja", **_TASK},
-    "video-upscaler": {"video_url": VIDEO, "resolution": "4k", **_TASK},
-    "video-watermark-remove": {**_REGIONS, **_TASK},
+    "video-magic": {"video_style": "anime_style_4"},
+    "video-merge": {"video_urls": (VIDEO, "https://example.com/w.mp4")},
+    "video-subtitle-erase": {**_REGIONS},
+    "video-subtitle-translate": {"target_language": "ja"},
+    "video-upscaler": {"resolution": "4k"},
+    "video-watermark-remove": {**_REGIONS},
     "deep-research": {
         "input": "tides",
         "input_resource": ({"type": "document", "uri": "https://example.com/d.pdf", "pages": [1, 2]},),
@@ -196,7 +182,6 @@ EVERYTHING: dict[str, dict[str, Any]] = {
             {"type": "GOOGLE_SEARCH"},
             {"type": "FILE_SEARCH", "file_search_store_names": ["fileSearchStores/demo-1"]},
         ),
-        **_TASK,
     },
     "corpus-upload": {"file_url": "https://example.com/d.pdf", "file_name": "d.pdf"},
     "chat": {
@@ -211,10 +196,18 @@ EVERYTHING: dict[str, dict[str, Any]] = {
         "n": 2,
     },
 }
-"""By type_name, a value for every field that a request can hold; of fields that exclude each other, one."""
+"""By type_name, values that the facts do not give, or of which a test needs others."""
 
 EXCLUDED: dict[str, set[str]] = {"deep-research": {"model"}}
 """By type_name, the fields for which `EVERYTHING` has no room."""
+
+EVERYTHING: dict[str, dict[str, Any]] = {
+    type_name: {**_everything(type_name), **_OWN_VALUES.get(type_name, {})} for type_name in REQUESTS
+}
+for _type_name, _names in EXCLUDED.items():
+    for _name in _names:
+        EVERYTHING[_type_name].pop(_name, None)
+"""By type_name, a value for every field that a request can hold; of fields that exclude each other, one."""
 
 LOCAL: dict[str, dict[str, Any]] = {
     "image-to-image": {"image_urls": [Path("in/a.png"), File(b"\x89PNG\r\n\x1a\n", "b.png"), PICTURE]},

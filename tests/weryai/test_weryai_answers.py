@@ -20,7 +20,7 @@ from aiowery.weryai._provider import (
     IMAGE_MODELS,
     VIDEO_MODELS,
     WeryAIProvider,
-    speakers_call,
+    speakers_request,
 )
 
 AT_ONCE = {"image-to-prompt", "corpus-upload", "chat"}
@@ -84,15 +84,15 @@ SHAPES: dict[str, tuple[HttpResponse, Accepted]] = {
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("name", TASKS)
-def test_every_endpoint_understands_every_shape_of_a_submission(name: str, shape: str) -> None:
-    """Shapes have wandered between endpoints: each is read for each."""
+def test_decode_submission_any_known_form_is_read_for_each_endpoint(name: str, shape: str) -> None:
+    """Forms have moved between endpoints, so each endpoint reads every form."""
     said, accepted = SHAPES[shape]
     assert submitted(name, said) == accepted
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_success_without_an_id_is_outside_the_contract(name: str) -> None:
-    """Work may have begun that nobody can ask about: that is no value."""
+def test_decode_submission_success_without_id_is_unexpected(name: str) -> None:
+    """Work may have begun that cannot be polled: the response is an error, not a value."""
     empty: tuple[Any, ...] = ({}, None, [], {"task_ids": []}, {"task_id": ""}, {"batch_id": 5})
     for data in empty:
         with pytest.raises(UnexpectedResponse):
@@ -100,8 +100,8 @@ def test_success_without_an_id_is_outside_the_contract(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-def test_every_endpoint_understands_a_refusal(name: str) -> None:
-    """In the envelope, by HTTP status, and as nothing at all."""
+def test_decode_submission_refusal_is_read_for_each_endpoint(name: str) -> None:
+    """A refusal comes in the envelope, by HTTP status, or without a body."""
     with pytest.raises(AuthenticationError, match="Authentication failed"):
         submitted(name, answer({"status": 1002, "desc": "Authentication failed", "data": None}))
     with pytest.raises(RateLimited):
@@ -122,8 +122,8 @@ CHAT: dict[str, Any] = {
 }
 
 
-def test_a_chat_answers_at_once() -> None:
-    """No envelope and no task: one ended snapshot under the answer's own id, with the answer as `raw`."""
+def test_decode_submission_chat_returns_finished_snapshot() -> None:
+    """A chat response has no envelope and no task: it gives one finished snapshot, with the response as `raw`."""
     accepted = submitted("chat", answer(CHAT, headers={"x-request-id": "req-9"}))
     (snapshot,) = accepted.snapshots
     assert accepted.task_ids == ("chat-9",)
@@ -132,8 +132,8 @@ def test_a_chat_answers_at_once() -> None:
     assert accepted.request_id == "req-9"
 
 
-def test_all_choices_of_a_chat_are_there() -> None:
-    """Several answers are parted by a blank line; choices in a shape that is unknown cost nothing but themselves."""
+def test_decode_submission_chat_joins_all_choices() -> None:
+    """Several choices are joined by a blank line; choices of an unknown form are skipped."""
     choices = [{"message": {"content": "one"}}, "odd", {"message": None}, {"message": {"content": "two"}}]
     (snapshot,) = submitted("chat", answer({**CHAT, "choices": choices})).snapshots
     assert snapshot.text is not None
@@ -141,8 +141,8 @@ def test_all_choices_of_a_chat_are_there() -> None:
 
 
 @pytest.mark.parametrize("choices", [[], None, {}, "text", 7], ids=repr)
-def test_a_chat_without_choices_is_no_answer(choices: Any) -> None:
-    """A successful HTTP status alone says nothing."""
+def test_decode_submission_chat_without_choices_is_unexpected(choices: Any) -> None:
+    """A successful HTTP status alone is not a result."""
     for body in ({"id": "chat-9", "choices": choices}, {"id": "chat-9"}):
         with pytest.raises(UnexpectedResponse):
             submitted("chat", answer(body))
@@ -166,14 +166,16 @@ def test_a_chat_without_choices_is_no_answer(choices: Any) -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else None,
 )
-def test_a_chats_error_comes_in_either_form(said: HttpResponse, error: type[APIError], words: str) -> None:
-    """In the envelope or in OpenAI's form, the words are the provider's."""
+def test_decode_submission_chat_error_is_read_in_both_forms(
+    said: HttpResponse, error: type[APIError], words: str
+) -> None:
+    """The provider's text is kept, in the envelope or in OpenAI's form."""
     with pytest.raises(error, match=words):
         submitted("chat", said)
 
 
-def test_a_prompt_for_a_picture_comes_at_once() -> None:
-    """The prompt is the text, and what it cost stays in `raw`."""
+def test_decode_submission_image_to_prompt_returns_text() -> None:
+    """The prompt is the text, and its cost stays in `raw`."""
     accepted = submitted("image-to-prompt", enveloped({"prompt": "a tin robot on a beach", "cost_mill": 812}))
     (snapshot,) = accepted.snapshots
     assert (snapshot.state, snapshot.text) == (TaskState.DONE, "a tin robot on a beach")
@@ -182,8 +184,8 @@ def test_a_prompt_for_a_picture_comes_at_once() -> None:
     assert snapshot.task_id
 
 
-def test_a_document_is_stored_at_once() -> None:
-    """The store's name is the text, the rest stays in `raw`."""
+def test_decode_submission_corpus_upload_returns_store_name() -> None:
+    """The name of the store is the text, and the rest stays in `raw`."""
     data = {"name": "fileSearchStores/demo-1", "uploaded_count": 1}
     (snapshot,) = submitted("corpus-upload", enveloped(data)).snapshots
     assert (snapshot.state, snapshot.text, snapshot.raw) == (TaskState.DONE, "fileSearchStores/demo-1", data)
@@ -193,8 +195,8 @@ def test_a_document_is_stored_at_once() -> None:
 @pytest.mark.parametrize(
     "data", [{}, {"prompt": None, "name": None}, {"prompt": 7, "name": ""}, [], None, "text"], ids=str
 )
-def test_an_answer_at_once_without_output_is_outside_the_contract(name: str, data: Any) -> None:
-    """Success without the one thing that was asked for."""
+def test_decode_submission_direct_response_without_output_is_unexpected(name: str, data: Any) -> None:
+    """A success without the requested output is an error."""
     with pytest.raises(UnexpectedResponse):
         submitted(name, enveloped(data))
 
@@ -209,8 +211,8 @@ def test_an_answer_at_once_without_output_is_outside_the_contract(name: str, dat
     ],
     ids=str,
 )
-def test_research_by_a_model_comes_at_once(outputs: Any, text: str) -> None:
-    """`deep_research_outputs` in the submission's answer is the report, whatever its texts are wrapped in."""
+def test_decode_submission_research_with_model_returns_report(outputs: Any, text: str) -> None:
+    """`deep_research_outputs` in the response is the report, in any nesting."""
     said = enveloped({"interaction_id": "int_5", "status": "completed", "deep_research_outputs": outputs})
     request = DeepResearch(input="tides", model="GEMINI_25_PRO")
     accepted = WeryAIProvider().decode_submission(request, said)
@@ -220,8 +222,8 @@ def test_research_by_a_model_comes_at_once(outputs: Any, text: str) -> None:
 
 
 @pytest.mark.parametrize("outputs", [None, [], "", " ", {}, 7, [{"image": URL}]], ids=str)
-def test_research_outputs_without_words_leave_the_task(outputs: Any) -> None:
-    """A task id beside an empty report is a task that goes on."""
+def test_decode_submission_research_with_empty_report_keeps_task(outputs: Any) -> None:
+    """A task id beside an empty report is a running task."""
     said = enveloped({"task_id": TASK, "status": "processing", "deep_research_outputs": outputs})
     assert submitted("deep-research", said) == Accepted(task_ids=(TASK,))
 
@@ -257,8 +259,8 @@ def test_research_outputs_without_words_leave_the_task(outputs: Any) -> None:
     ],
     ids=str,
 )
-def test_outputs_are_found_wherever_they_lie(data: dict[str, Any], assets: list[Asset]) -> None:
-    """Pictures, videos and sounds as urls or objects, with covers, at the top or in a fallback place."""
+def test_decode_status_outputs_are_read_from_each_place(data: dict[str, Any], assets: list[Asset]) -> None:
+    """Pictures, videos and sounds are URLs or objects, with covers, at the top or in a fallback place."""
     found = [(asset.url, asset.kind, asset.cover_url) for asset in status(data).assets]
     assert found == [(asset.url, asset.kind, asset.cover_url) for asset in assets]
     assert all(asset.task_id == TASK for asset in status(data).assets)
@@ -284,14 +286,14 @@ LINES = (ScriptLine("spk-en-07", "Hello", "Mira"), ScriptLine("spk-en-08", "Hi")
     ],
     ids=str,
 )
-def test_outputs_in_words_are_the_text(data: dict[str, Any], text: str | None) -> None:
-    """Lyrics, a transcript, a report, a podcast's turns."""
+def test_decode_status_text_outputs_are_the_text(data: dict[str, Any], text: str | None) -> None:
+    """Lyrics, a transcript, a report and the turns of a podcast become `text`."""
     assert status(data).text == text
 
 
 @pytest.mark.parametrize("name", ["scripts", "script"])
-def test_a_podcasts_turns_are_kept_one_by_one(name: str) -> None:
-    """A turn that says nothing, or is none, costs none of the others."""
+def test_decode_status_invalid_podcast_turn_is_skipped(name: str) -> None:
+    """A turn without content does not affect the other turns."""
     odd = [None, "x", {}, {"speaker_id": "a", "content": " "}, {"content": "Lost voice", "speaker_name": 7}]
     found = status({name: [*SCRIPT, *odd], "content_status": "text-success"})
     assert found.script == (*LINES, ScriptLine("", "Lost voice"))
@@ -308,22 +310,22 @@ def test_a_podcasts_turns_are_kept_one_by_one(name: str) -> None:
     ],
     ids=str,
 )
-def test_a_failed_task_says_why(data: dict[str, Any], reason: str | None) -> None:
-    """The more precise words win; a reason that is no text is none."""
+def test_decode_status_failed_task_has_reason(data: dict[str, Any], reason: str | None) -> None:
+    """The more precise text is the reason; a value that is not a text is none."""
     found = status({**data, "task_status": "FAILED"})
     assert (found.state, found.reason) == (TaskState.FAILED, reason)
 
 
-def test_what_nobody_documented_survives() -> None:
-    """Unknown words mean that the task runs, and unknown keys stay in `raw`."""
+def test_decode_status_undocumented_values_are_kept() -> None:
+    """An unknown raw status counts as running, and unknown keys stay in `raw`."""
     data = {"task_id": TASK, "task_status": "Dreaming", "content_status": "music-success", "mood": {"a": [1]}}
     found = decode_status(enveloped(data, extra="x"), TASK)
     assert (found.state, found.raw_status, found.substatus) == (TaskState.RUNNING, "Dreaming", "music-success")
     assert found.raw == data
 
 
-def test_the_documented_reads() -> None:
-    """Batch, balance and upload answers as they are documented, and as they have been seen."""
+def test_decode_reads_documented_responses_are_read() -> None:
+    """Batch, balance and upload responses are read as documented and as observed."""
     batch = [{"task_id": "task_a1", "task_status": "succeed", "videos": [f"{URL}.mp4"]}, {"task_id": "task_a2"}]
     assert [snapshot.state for snapshot in decode_batch(enveloped(batch))] == [TaskState.DONE, TaskState.RUNNING]
     assert decode_balance(enveloped(731)) == decode_balance(enveloped({"balance": 731})) == 731.0
@@ -346,15 +348,15 @@ def test_the_documented_reads() -> None:
     ],
     ids=str,
 )
-def test_an_upload_without_a_url_is_outside_the_contract(data: Any) -> None:
-    """A file that nobody can find is not uploaded."""
+def test_decode_upload_without_url_is_unexpected(data: Any) -> None:
+    """A file without a URL is not uploaded."""
     with pytest.raises(UnexpectedResponse, match="no url of the uploaded file") as caught:
         decode_upload(enveloped(data))
     assert caught.value.faults == ("$.data.object_url_list: urls are expected",)
 
 
-def test_a_refused_upload_is_a_refusal() -> None:
-    """The service's words about the file are passed on."""
+def test_decode_upload_refusal_keeps_provider_text() -> None:
+    """The provider's text about the file is passed on."""
     with pytest.raises(InvalidRequest, match="content does not match extension"):
         decode_upload(answer({"status": 1002, "msg": "content does not match extension"}))
 
@@ -373,8 +375,8 @@ DELIVERED = {"task_id": TASK, "task_status": "SUCCESS", "images": [f"{URL}.png"]
     ],
     ids=str,
 )
-def test_a_delivery_is_read_like_a_status_answer(data: Any, state: TaskState, urls: list[str]) -> None:
-    """What is POSTed to a webhook says which task has ended, how, and with what."""
+def test_decode_delivery_is_read_like_a_status_response(data: Any, state: TaskState, urls: list[str]) -> None:
+    """A webhook delivery reports the finished task, its state and its outputs."""
     body = json.dumps({"status": 0, "desc": "success", "message": "success", "data": data}).encode()
     found = decode_delivery(body)
     assert found.task_id in {TASK, "7"}
@@ -398,21 +400,21 @@ def test_a_delivery_is_read_like_a_status_answer(data: Any, state: TaskState, ur
     ],
     ids=repr,
 )
-def test_a_delivery_about_nobody_is_refused(body: bytes) -> None:
-    """Anybody can POST anything to a webhook: what names no task is UnexpectedResponse."""
+def test_decode_delivery_without_task_is_unexpected(body: bytes) -> None:
+    """Any client can POST to a webhook: a body without a task id raises UnexpectedResponse."""
     with pytest.raises(UnexpectedResponse):
         decode_delivery(body)
 
 
 @pytest.mark.parametrize("body", [b'{"status":1001,"msg":"x"}', b'{"status":500}', b'{"status":"no"}'], ids=repr)
-def test_a_delivery_that_is_a_refusal_is_refused_as_promised(body: bytes) -> None:
-    """A forged refusal must not look like the provider's word about our key or credits."""
+def test_decode_delivery_refusal_is_unexpected(body: bytes) -> None:
+    """A forged refusal must not look like the provider's report about the key or its credits."""
     with pytest.raises(UnexpectedResponse):
         decode_delivery(body)
 
 
-def test_uploads_are_forms() -> None:
-    """A file goes as the part `file` with its media type; `fixed` is a text; a batch number only if there is one."""
+def test_upload_request_is_a_form() -> None:
+    """A file is the part `file` with its media type; `fixed` is a text; a batch number is sent only if given."""
     file = validate_upload(File(b"\x89PNG\r\n\x1a\n", "a.png"))
     call = WeryAIProvider().upload_request(file)
     assert (call.method, call.path, call.host, call.body) == ("POST", "/v1/generation/upload-file", "main", None)
@@ -426,9 +428,16 @@ def test_uploads_are_forms() -> None:
     assert call.timeout == other.timeout == 180.0
 
 
-def test_registries_are_read_at_their_addresses() -> None:
-    """Two live on a host of their own; speakers can be asked for by language."""
-    calls = [IMAGE_MODELS, VIDEO_MODELS, CHAT_MODELS, speakers_call(None), speakers_call("en"), speakers_call("a&b=c")]
+def test_read_requests_have_documented_paths_and_hosts() -> None:
+    """Two registries are on a host of their own; speakers can be requested by language."""
+    calls = [
+        IMAGE_MODELS,
+        VIDEO_MODELS,
+        CHAT_MODELS,
+        speakers_request(None),
+        speakers_request("en"),
+        speakers_request("a&b=c"),
+    ]
     assert [(call.method, call.host, call.path) for call in calls] == [
         ("GET", "models", "/growthai/v1/image/models"),
         ("GET", "models", "/growthai/v1/video/models"),

@@ -98,8 +98,8 @@ BEYOND = [(name, fact, value) for name, fact in FACTS if fact.name != "video_num
 @pytest.mark.parametrize(
     ("name", "fact", "value"), BEYOND, ids=[f"{name}-{fact.name}-{value!r:.10}" for name, fact, value in BEYOND]
 )
-def test_each_bound_of_the_pages_is_ours(name: str, fact: Field, value: Any) -> None:
-    """One beyond what a page allows is refused before it is sent."""
+def test_request_value_beyond_documented_bound_is_refused(name: str, fact: Field, value: Any) -> None:
+    """A value just beyond a documented bound is refused before it is sent."""
     if fact.name == "messages":
         value = [{"role": "user", "content": "x"}] * len(value)
     with pytest.raises(ConfigurationError):
@@ -110,8 +110,8 @@ LISTED = [(name, fact) for name, fact in FACTS if fact.choices and fact.type is 
 
 
 @pytest.mark.parametrize(("name", "fact"), LISTED, ids=[f"{name}-{fact.name}" for name, fact in LISTED])
-def test_lists_of_words_are_no_gates(name: str, fact: Field) -> None:
-    """Each listed word passes, and so does one that nobody has listed yet."""
+def test_request_undocumented_choice_is_sent(name: str, fact: Field) -> None:
+    """Each documented choice is sent, and so is an undocumented one."""
     for word in (*fact.choices, "a_word_of_tomorrow"):
         more = {"speakers": ["a", "b"]} if name == "podcast" else {}
         assert sent(smallest(name, **more, **{field_of(name, fact): word}))[fact.name] == word

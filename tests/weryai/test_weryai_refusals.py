@@ -185,83 +185,83 @@ def test_a_telling_http_status_comes_before_every_code(
 
 
 @pytest.mark.parametrize("http_status", [405, 409, 413, 415, 422, 451])
-def test_other_http_refusals_are_our_mistake(http_status: int) -> None:
-    """A 4xx that has no meaning of its own is a wrong request."""
+def test_response_error_other_4xx_is_invalid_request(http_status: int) -> None:
+    """A 4xx without a meaning of its own is an invalid request."""
     assert type(refused(http_status, message="no")) is InvalidRequest
 
 
 @pytest.mark.parametrize("text", PARAMETER_TEXTS)
 @pytest.mark.parametrize("code", [1001, 1002])
-def test_words_that_name_a_field_mean_a_parameter(code: int, text: str) -> None:
-    """1001 and 1002 with one of the known parameter texts are a wrong parameter, never a wrong key."""
+def test_response_error_text_naming_a_field_is_invalid_request(code: int, text: str) -> None:
+    """Codes 1001 and 1002 with a known parameter text are an invalid parameter, never a wrong key."""
     assert type(refused(status=code, message=text)) is InvalidRequest
 
 
 @pytest.mark.parametrize("text", THROTTLED_TEXTS)
 @pytest.mark.parametrize("code", [1001, 1002, 7777, "busy"])
-def test_words_of_haste_mean_throttling(code: int | str, text: str) -> None:
-    """Codes without a settled meaning are throttling when their words speak of a rate, in Chinese too."""
+def test_response_error_text_about_rate_is_rate_limited(code: int | str, text: str) -> None:
+    """A code without a fixed meaning is throttling if its text is about a rate, in Chinese too."""
     assert type(refused(status=code, message=text)) is RateLimited
 
 
 @pytest.mark.parametrize("text", UNAUTHORIZED_TEXTS)
-def test_other_words_under_1002_mean_the_key(text: str) -> None:
-    """1002 that speaks of a key, or of nothing known, keeps its documented meaning."""
+def test_response_error_1002_with_other_text_is_authentication(text: str) -> None:
+    """Code 1002 with a text about a key, or an unknown text, keeps its documented meaning."""
     assert type(refused(status=1002, message=text)) is AuthenticationError
 
 
 @pytest.mark.parametrize("text", ["Authentication failed", "whatever", ""])
-def test_other_words_under_1001_mean_a_parameter(text: str) -> None:
-    """1001 keeps its documented meaning unless it speaks of a rate."""
+def test_response_error_1001_with_other_text_is_invalid_request(text: str) -> None:
+    """Code 1001 keeps its documented meaning unless its text is about a rate."""
     assert type(refused(status=1001, message=text)) is InvalidRequest
 
 
 @pytest.mark.parametrize("text", UNKNOWN_ID_TEXTS)
 @pytest.mark.parametrize("code", [1001, 1002, 1003, 1010, 7777])
-def test_words_about_an_unknown_id_mean_not_found(code: int, text: str) -> None:
-    """A task or batch that the service does not know is NotFound, whichever code comes with it."""
+def test_response_error_text_about_unknown_id_is_not_found(code: int, text: str) -> None:
+    """An unknown task or batch is NotFound, with any code."""
     assert type(refused(status=code, message=text)) is NotFound
 
 
 @pytest.mark.parametrize("code", sorted({*CODES} - {1001, 1002, 7777}))
-def test_words_do_not_overrule_a_settled_code(code: int) -> None:
-    """Only the codes whose meaning has moved, and unknown ones, listen to the words."""
+def test_response_error_text_does_not_override_fixed_code(code: int) -> None:
+    """The text decides only for codes with two meanings and for unknown codes."""
     assert type(refused(status=code, message="rate limit, task not exist")) is CODES[code]
 
 
 @pytest.mark.parametrize(("code", "at_once"), [(6010, True), (6002, False), (1007, False)])
-def test_only_6010_speaks_of_tasks_at_once(code: int, at_once: bool) -> None:
-    """The lane shrinks for too many tasks, not for too many requests."""
+def test_response_error_only_6010_is_a_concurrency_limit(code: int, at_once: bool) -> None:
+    """The queue shrinks for too many tasks, not for too many requests."""
     error = refused(status=code, message="wait")
     assert isinstance(error, RateLimited)
     assert error.is_concurrency_limit is at_once
 
 
 @pytest.mark.parametrize(("header", "seconds"), [("3", 3.0), ("0.25", 0.25), ("soon", None), (None, None)])
-def test_a_throttled_answer_keeps_its_retry_after(header: str | None, seconds: float | None) -> None:
-    """`retry_after` is what the header asks for, or None where it asks for nothing readable."""
+def test_response_error_rate_limited_has_retry_after(header: str | None, seconds: float | None) -> None:
+    """`retry_after` is the value of the header, or None if it is not readable."""
     error = refused(429, {} if header is None else {"retry-after": header}, status=1001, message="slow down")
     assert isinstance(error, RateLimited)
     assert error.retry_after == seconds
 
 
 @pytest.mark.parametrize("http_status", [301, 302, 307, 308])
-def test_a_redirected_call_was_refused(http_status: int) -> None:
-    """A redirect that repeats the request was not carried out; the message says where it points."""
+def test_response_error_repeating_redirect_is_a_refusal(http_status: int) -> None:
+    """A redirect that repeats the request was not carried out; the message has its target."""
     error = refused(http_status, {"location": "https://other.example"}, status=0)
     assert type(error) is InvalidRequest
     assert "https://other.example" in str(error)
 
 
 @pytest.mark.parametrize("http_status", [300, 303, 304])
-def test_a_redirect_to_a_result_tells_nothing(http_status: int) -> None:
-    """Other redirects may follow a request that was carried out: no refusal, and so a doubt."""
+def test_response_error_other_redirect_is_unexpected(http_status: int) -> None:
+    """Other redirects may follow a request that was carried out: they are in doubt, not refused."""
     assert type(refused(http_status, {}, status=0)) is UnexpectedResponse
 
 
 @pytest.mark.parametrize("code", sorted(CODES))
-def test_each_refusal_says_the_next_step(code: int) -> None:
-    """A message is the provider's words, then where they come from, then what to do."""
+def test_response_error_message_ends_with_next_step(code: int) -> None:
+    """A message has the provider's text, its source, and the next step."""
     said, _, step = str(refused(status=code, message="these words")).partition("; ")
     assert said == f"these words (code {code}, HTTP 200)"
     assert len(step) > 10
@@ -272,8 +272,8 @@ WORDS = st.sampled_from(["task", "batch", "tasks", "not exist", "not existing", 
 
 @given(words=st.lists(WORDS, max_size=6))
 @settings(deadline=None, max_examples=200)
-def test_an_unknown_id_is_one_that_its_line_names(words: list[str]) -> None:
-    """A task or batch, and later in the same line that it does not exist; or that there are no tasks."""
+def test_response_error_unknown_id_must_be_named_in_one_text_line(words: list[str]) -> None:
+    """One line of the text must hold a task or batch and "not exist", or report that there are no tasks."""
     lines = " ".join(words).split("\n")
     named = any(re.search(r"\b(task|batch)\b.*\bnot exist", line) for line in lines)
     expected = NotFound if named or "no tasks found" in words else ServerError
@@ -281,8 +281,8 @@ def test_an_unknown_id_is_one_that_its_line_names(words: list[str]) -> None:
 
 
 @pytest.mark.parametrize(("characters", "cls"), [(290, RateLimited), (291, ServerError)])
-def test_words_count_at_the_beginning_of_a_message_only(characters: int, cls: type[APIError]) -> None:
-    """Its first 300 characters decide what a refusal means; the error has the whole message."""
+def test_response_error_text_decides_by_first_300_characters(characters: int, cls: type[APIError]) -> None:
+    """The first 300 characters decide the type of the error, which has the whole message."""
     error = refused(status=7777, message="x" * characters + "rate limit")
     assert type(error) is cls
     assert "rate limit" in str(error)
@@ -290,8 +290,8 @@ def test_words_count_at_the_beginning_of_a_message_only(characters: int, cls: ty
 
 @pytest.mark.parametrize("words", ["task ", "under 1", "no task ", "too ", "\n"])
 @pytest.mark.parametrize("code", [1001, 1002, 7777])
-def test_a_long_message_takes_no_long_time(code: int, words: str) -> None:
-    """256 kB, whatever they say, are decoded in less than 50 ms of CPU."""
+def test_response_error_long_text_is_fast(code: int, words: str) -> None:
+    """A text of 256 kB is decoded in less than 50 ms of CPU."""
     body = json.dumps({"status": code, "message": f"x{words * (256 * 1024 // len(words))}x"}).encode()
     began = time.thread_time()
     with pytest.raises(APIError):

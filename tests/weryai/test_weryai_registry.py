@@ -12,12 +12,12 @@ from aiowery._core.messages import HttpResponse
 from aiowery.errors import AioweryError, UnexpectedResponse
 from aiowery.weryai import REQUESTS, ChatModel, CheckIssue, Model, Speaker
 from aiowery.weryai._model_listing import (
-    LINES,
+    REGISTRY_MODES,
     check_issues,
     decode_chat_models,
     decode_models,
     decode_speakers,
-    model_line,
+    find_entry,
 )
 
 VEO: dict[str, Any] = {
@@ -54,8 +54,8 @@ def enveloped(data: Any) -> HttpResponse:
     return answer({"status": 0, "desc": "success", "message": "success", "data": data})
 
 
-def test_a_line_of_the_video_registry() -> None:
-    """Every documented member has its field, and the line itself stays."""
+def test_decode_models_video_entry_has_all_fields() -> None:
+    """Each documented member has its field, and the entry itself is kept."""
     (model,) = decode_models(enveloped({"text_to_video": [VEO], "image_to_video": [], "multi_image_to_video": []}))
     assert model == Model(
         key="VEO_3_1",
@@ -75,8 +75,8 @@ def test_a_line_of_the_video_registry() -> None:
     assert model.raw == VEO
 
 
-def test_a_line_of_the_image_registry() -> None:
-    """Ratios are called image sizes there, and numbers of pictures are listed."""
+def test_decode_models_image_entry_has_all_fields() -> None:
+    """Ratios are named image sizes there, and numbers of pictures are listed."""
     models = decode_models(enveloped({"text_to_image": [WERY], "image_to_image": [WERY]}))
     assert [model.mode for model in models] == ["text-to-image", "image-to-image"]
     assert models[0] == Model(
@@ -92,8 +92,8 @@ def test_a_line_of_the_image_registry() -> None:
     )
 
 
-def test_odd_lines_cost_none_of_the_others() -> None:
-    """A line without a key is no model; a member of an odd type counts as absent; unknown ones are left alone."""
+def test_decode_models_invalid_entry_is_skipped() -> None:
+    """An entry without a key is left out, and a member of an unexpected type counts as absent."""
     lines = [
         None,
         "VEO_3",
@@ -128,8 +128,8 @@ def test_odd_lines_cost_none_of_the_others() -> None:
 
 
 @pytest.mark.parametrize("data", [None, [], "x", 7, [VEO]], ids=repr)
-def test_a_registry_that_is_none_is_outside_the_contract(data: Any) -> None:
-    """Models are listed by what they are asked for."""
+def test_decode_models_data_without_modes_is_unexpected(data: Any) -> None:
+    """Models are listed by mode in an object."""
     with pytest.raises(AioweryError) as caught:
         decode_models(enveloped(data))
     assert isinstance(caught.value, UnexpectedResponse)
@@ -247,9 +247,9 @@ def test_each_rule_of_the_registry(
     assert str(objection) == f"{field} is {objection.value!r}; {objection.message}"
 
 
-@pytest.mark.parametrize("name", LINES)
-def test_where_nothing_is_known_nothing_is_said(name: str) -> None:
-    """A line with a key alone rules nothing out, as `Model` promises."""
+@pytest.mark.parametrize("name", REGISTRY_MODES)
+def test_check_issues_entry_without_limits_has_none(name: str) -> None:
+    """An entry with only a key allows every value, as `Model` documents."""
     assert check_issues(fullest(name, model="M"), line(name)) == ()
 
 
@@ -268,7 +268,7 @@ def test_ratios_under_their_other_name_are_ratios() -> None:
     assert check_issues(smallest("text-to-image", model="M", aspect_ratio="1:1"), model) == ()
 
 
-def test_several_objections_come_together() -> None:
+def test_check_issues_returns_all_conflicts() -> None:
     """Each field is named, so that one correction is enough."""
     request = smallest("text-to-video", model="M", duration=5, resolution="8k", generate_audio=True)
     known = line("text-to-video", durations=(8,), resolutions=("720p",), aspect_ratios=("16:9",), audio=False)
@@ -279,14 +279,14 @@ def test_several_objections_come_together() -> None:
     ]
 
 
-def test_an_objection_prints_as_a_sentence() -> None:
-    """Field, value, and what is said against it."""
+def test_check_issue_str_is_a_sentence() -> None:
+    """The text has the field, the value and the conflict."""
     said = CheckIssue(field="duration", value=5, message="VEO_3_1 takes 8")
     assert str(said) == "duration is 5; VEO_3_1 takes 8"
 
 
-def test_the_line_of_a_request_is_its_models_under_its_mode() -> None:
-    """Several pictures and two pictures fall back to the line for one; other models and modes do not count."""
+def test_find_entry_returns_entry_of_model_and_mode() -> None:
+    """Requests with several or two pictures fall back to the entry for one picture."""
     text, image, several = line("text-to-video"), line("image-to-video"), line("multi-image-to-video")
     other = line("text-to-video", "OTHER")
     models = (other, text, image, several)
@@ -297,14 +297,14 @@ def test_the_line_of_a_request_is_its_models_under_its_mode() -> None:
         "first-last-image-to-video": image,
     }
     for name, found in expected.items():
-        assert model_line(smallest(name, model="M"), models) is found
-        assert model_line(smallest(name, model="NEW"), models) is None
-    assert model_line(smallest("multi-image-to-video", model="M"), (text, image)) is image
-    assert model_line(smallest("image-to-video", model="M"), (text, several)) is None
+        assert find_entry(smallest(name, model="M"), models) is found
+        assert find_entry(smallest(name, model="NEW"), models) is None
+    assert find_entry(smallest("multi-image-to-video", model="M"), (text, image)) is image
+    assert find_entry(smallest("image-to-video", model="M"), (text, several)) is None
 
 
-@pytest.mark.parametrize("name", [name for name in REQUESTS if name not in LINES])
-def test_other_requests_have_no_line(name: str) -> None:
-    """The registries speak of pictures and videos by model only."""
+@pytest.mark.parametrize("name", [name for name in REQUESTS if name not in REGISTRY_MODES])
+def test_find_entry_other_request_has_none(name: str) -> None:
+    """The registries list only picture and video models."""
     models = [line(mode, "M") for mode in ("text-to-video", "text-to-image", "image-to-video")]
-    assert model_line(smallest(name), models) is None
+    assert find_entry(smallest(name), models) is None

@@ -56,8 +56,8 @@ WRONG: list[tuple[str, Any, str]] = [
 @pytest.mark.parametrize(
     ("field", "value", "way_out"), WRONG, ids=[f"{name}-{value!r:.12}" for name, value, _ in WRONG]
 )
-def test_a_mistake_is_named_with_field_value_and_way_out(field: str, value: Any, way_out: str) -> None:
-    """What the contract rules out is a ConfigurationError that says where, what, and what instead."""
+def test_request_invalid_value_names_field_value_and_fix(field: str, value: Any, way_out: str) -> None:
+    """A value that the contract rules out raises ConfigurationError with the field, the value and the fix."""
     fields = {"prompt": "hills", field: value}
     with pytest.raises(ConfigurationError) as caught:
         TextToImage(**fields)
@@ -178,7 +178,7 @@ def test_a_foreign_request_is_not_sent() -> None:
     ],
     ids=str,
 )
-def test_a_request_takes_a_place_per_picture(fields: dict[str, Any], places: int) -> None:
+def test_task_count_is_the_number_of_pictures(fields: dict[str, Any], places: int) -> None:
     """Each picture is a task of its own; WERYAI_IMAGE_1_0 always makes four."""
     assert TextToImage(prompt="hills", **fields).task_count == places
 
@@ -196,8 +196,8 @@ def test_a_label_is_one_short_line(prompt: str) -> None:
     assert label == words if len(words) <= 50 else label == words[:47] + "..."
 
 
-def test_jobs_teach_only_their_like() -> None:
-    """Model, resolution, quality and number of pictures decide how long a job takes; the prompt does not."""
+def test_timing_key_depends_on_settings_not_on_prompt() -> None:
+    """Model, resolution, quality and number of pictures decide the duration of a job; the prompt does not."""
     one = TextToImage(prompt="hills")
     assert one.timing_key == TextToImage(prompt="rivers", negative_prompt="x", caller_id=3).timing_key
     others = [{"model": "WAN_2_5"}, {"resolution": "4k"}, {"quality": "high"}, {"image_number": 2}]
@@ -206,8 +206,8 @@ def test_jobs_teach_only_their_like() -> None:
     assert one.model_name == "WERYAI_IMAGE_2_0"
 
 
-def test_templates_do_not_teach_each_other() -> None:
-    """Each effect is a work of its own, which takes its own time and has its own price."""
+def test_timing_key_differs_between_templates() -> None:
+    """Each effect template has its own duration and price."""
     picture = "https://example.com/me.png"
     keys = {EffectTemplate(template_config_id=number, image_urls=[picture]).timing_key for number in (1, 2)}
     assert len(keys) == 2
@@ -254,7 +254,7 @@ def test_a_result_gathers_its_tasks_in_order() -> None:
 
 
 @pytest.mark.parametrize(("reported", "total"), [((None, None), None), ((0.0, None), 0.0), ((None, 2.0), 2.0)])
-def test_unreported_credits_are_not_zero(reported: tuple[float | None, ...], total: float | None) -> None:
-    """None means that nobody said what it cost; zero means that somebody said zero."""
+def test_result_credits_unreported_are_none(reported: tuple[float | None, ...], total: float | None) -> None:
+    """None means that no credits were reported; zero means that zero was reported."""
     tasks = [snapshot(str(number), TaskState.DONE, credits=charged) for number, charged in enumerate(reported)]
     assert ImageResult.from_snapshots(tasks, seconds=1.0, request_id=None).credits == total

@@ -108,8 +108,8 @@ def test_voices_are_ready_when_the_task_is_done_with_sounds() -> None:
 
 @pytest.mark.parametrize("cls", [Result, ImageResult, VideoResult, AudioResult, TextResult, ResearchResult, ChatResult])
 @pytest.mark.parametrize("step", [*STEPS, None])
-def test_other_results_take_a_look_as_it_is(cls: type[Result], step: str | None) -> None:
-    """The words of a podcast's steps mean nothing elsewhere."""
+def test_interpret_other_results_keep_the_snapshot(cls: type[Result], step: str | None) -> None:
+    """The substatus of a podcast has no meaning for other results."""
     for state in TaskState:
         look = Snapshot("t", state, substatus=step)
         assert cls.interpret(look) is look

@@ -49,18 +49,18 @@ def read(answer: HttpResponse) -> Snapshot | str:
 
 @given(envelope=st.one_of(nearly, strange))
 @example(envelope={"status": 0, "data": {"task_id": "t1", "task_status": "WAITING", "cost_credits": 0}})
-def test_the_short_way_reads_what_the_long_way_reads(envelope: dict[str, Any]) -> None:
-    """Whatever the envelope: the same snapshot or the same error, with the short way and without it."""
+def test_decode_status_without_converter_gives_the_same(envelope: dict[str, Any]) -> None:
+    """For any envelope, the shortcut and the converter give the same snapshot or the same error."""
     answer = HttpResponse(200, {}, json.dumps(envelope).encode())
     short = read(answer)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_decode, "_still_running", lambda *_: None)
+        patch.setattr(_decode, "_running_snapshot", lambda *_: None)
         assert short == read(answer)
 
 
 @pytest.mark.parametrize("word", ["WAITING", "PROCESSING"])
-def test_the_usual_answer_needs_no_converter(monkeypatch: pytest.MonkeyPatch, word: str) -> None:
-    """Most answers are such; a poll of them costs a glance."""
+def test_decode_status_running_task_skips_converter(monkeypatch: pytest.MonkeyPatch, word: str) -> None:
+    """Most status responses only report a running task and are read without the converter."""
     monkeypatch.setattr(_decode, "structure", None)
     data = {"task_id": "t1", "task_status": word, "images": None, "msg": ""}
     answer = HttpResponse(

@@ -31,10 +31,10 @@ DECODERS: dict[str, Callable[[HttpResponse], Any]] = {
     "models": _model_listing.decode_models,
     "chat models": _model_listing.decode_chat_models,
     "speakers": _model_listing.decode_speakers,
-    "submitted chat": partial(_decode.decode_submission, smallest("chat"), made_up_id="made-up"),
-    "submitted picture": partial(_decode.decode_submission, smallest("image-to-prompt"), made_up_id="made-up"),
-    "submitted document": partial(_decode.decode_submission, smallest("corpus-upload"), made_up_id="made-up"),
-    "submitted research": partial(_decode.decode_submission, smallest("deep-research"), made_up_id="made-up"),
+    "submitted chat": partial(_decode.decode_submission, smallest("chat"), fallback_id="made-up"),
+    "submitted picture": partial(_decode.decode_submission, smallest("image-to-prompt"), fallback_id="made-up"),
+    "submitted document": partial(_decode.decode_submission, smallest("corpus-upload"), fallback_id="made-up"),
+    "submitted research": partial(_decode.decode_submission, smallest("deep-research"), fallback_id="made-up"),
 }
 RESULT_OF = {
     "accepted": "text-to-image",
@@ -268,8 +268,8 @@ def test_no_usable_id_is_lost(data: Any) -> None:
 @example(task_id="\ud800")
 @example(task_id="../balance")
 @example(task_id="a/b?c#d%2f")
-def test_an_accepted_id_can_be_asked_about(task_id: Any) -> None:
-    """Whatever id is accepted, its status call is one path segment that means exactly this id."""
+def test_status_request_any_accepted_id_is_one_path_segment(task_id: Any) -> None:
+    """The status request of an accepted id has one path segment that means exactly this id."""
     found = outcome("accepted", HttpResponse(200, {}, json.dumps({"status": 0, "data": {"task_id": task_id}}).encode()))
     assert isinstance(found, Accepted) == usable(task_id)
     if isinstance(found, Accepted):
@@ -284,8 +284,8 @@ def test_an_accepted_id_can_be_asked_about(task_id: Any) -> None:
 
 
 @given(data=data)
-def test_a_snapshot_is_about_the_task_that_was_asked_for(data: Any) -> None:
-    """A status answer gives a snapshot of this task or an error; raw and outputs are of usable types."""
+def test_decode_status_snapshot_is_of_the_requested_task(data: Any) -> None:
+    """A status response gives a snapshot of this task or an error; raw and outputs have usable types."""
     found = outcome("status", HttpResponse(200, {}, json.dumps({"status": 0, "data": data}).encode()))
     if isinstance(found, Snapshot):
         assert found.task_id == TASK
@@ -295,8 +295,8 @@ def test_a_snapshot_is_about_the_task_that_was_asked_for(data: Any) -> None:
 
 
 @given(data=st.lists(tasks | scalars, max_size=4))
-def test_each_snapshot_of_a_batch_names_its_task(data: Any) -> None:
-    """No snapshot of a batch answer is about nobody."""
+def test_decode_batch_each_snapshot_has_a_task_id(data: Any) -> None:
+    """No snapshot of a batch response lacks its task id."""
     found = outcome("batch", HttpResponse(200, {}, json.dumps({"status": 0, "data": data}).encode()))
     if isinstance(found, list):
         named = [item["task_id"] for item in data if isinstance(item, dict) and usable(item.get("task_id"))]
@@ -327,8 +327,8 @@ def test_what_was_accepted_can_always_be_gathered(decoder: str, body: Any) -> No
 
 
 @given(data=data)
-def test_a_look_can_always_be_judged_and_gathered(data: Any) -> None:
-    """Whatever a status answer holds, every result class reads it."""
+def test_interpret_any_snapshot_is_read_by_each_result(data: Any) -> None:
+    """Each result class reads any status response."""
     found = outcome("status", HttpResponse(200, {}, json.dumps({"status": 0, "data": data}).encode()))
     if isinstance(found, Snapshot):
         for cls in {request.result_type for request in REQUESTS.values()}:

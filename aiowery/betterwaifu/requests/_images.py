@@ -1,4 +1,4 @@
-"""The one thing that BetterWaifu makes: a picture from a prompt (contract: POST /generate, Request fields)."""
+"""BetterWaifu's one request: a picture from a prompt (contract: POST /generate, Request fields)."""
 
 from __future__ import annotations
 
@@ -15,27 +15,28 @@ from aiowery._core.request import ImageResult, Request
 from aiowery.betterwaifu._schema import read_outputs
 from aiowery.betterwaifu.requests._choices import Model, Sampler
 
-# No limit is documented; who comes near this one has read the wrong file.
-_LONGEST: Final = 100_000
-_LONGEST_WORD: Final = 200
-_MOST_GUIDANCE: Final = 1000
+# No limit is documented; a longer text is most likely the wrong file.
+_MAX_PROMPT_LENGTH: Final = 100_000
+_MAX_NAME_LENGTH: Final = 200
+_MAX_CFG_SCALE: Final = 1000
 
 
 def _model(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:
     if value is None:
         return
     is_id = isinstance(value, int) and not isinstance(value, bool) and value > 0
-    is_slug = isinstance(value, str) and 0 < len(value.strip()) <= _LONGEST_WORD
+    is_slug = isinstance(value, str) and 0 < len(value.strip()) <= _MAX_NAME_LENGTH
     if not (is_id or is_slug):
         raise invalid_field(owner, field, value, "a slug such as 'noobai-xl' (v1-images) or a model's number (jobs)")
 
 
 @attrs.frozen(kw_only=True)
 class GeneratedImage(ImageResult):
-    """A picture, or several. `seed` is the one that was used, which makes the same picture again.
+    """The result of a `GenerateImage` request: one picture or several.
 
-    `image_ids` are the provider's, in the order of `assets`; `created_at` and `parameters` (what was used where the
-    request left it open) are told by the v1-images edition only.
+    `seed`: the seed that was used; it makes the same picture again. `image_ids`: the provider's ids, in the order of
+    `assets`. `created_at`: the time of creation. `parameters`: the values that were used. Only the v1-images edition
+    reports the last two.
     """
 
     seed: int | None = None
@@ -45,30 +46,31 @@ class GeneratedImage(ImageResult):
 
     @property
     def metadata(self) -> Mapping[str, Any]:
-        """What makes the picture again, and by which ids the provider knows it."""
-        told = {"seed": self.seed, "image_ids": list(self.image_ids)}
-        return told if self.created_at is None else {**told, "created_at": self.created_at.isoformat()}
+        """The seed and the provider's ids of the pictures, and the time of creation if reported."""
+        metadata = {"seed": self.seed, "image_ids": list(self.image_ids)}
+        return metadata if self.created_at is None else {**metadata, "created_at": self.created_at.isoformat()}
 
     @classmethod
     def _extra_fields(cls, snapshots: Sequence[Snapshot]) -> dict[str, Any]:
-        made = [read_outputs(snapshot.raw) for snapshot in snapshots]
+        outputs = [read_outputs(snapshot.raw) for snapshot in snapshots]
         return {
-            "seed": next((one.seed for one in made if one.seed is not None), None),
-            "image_ids": tuple(image_id for one in made for image_id in one.image_ids),
-            "created_at": next((one.created_at for one in made if one.created_at), None),
-            "parameters": next((one.parameters for one in made if one.parameters), {}),
+            "seed": next((output.seed for output in outputs if output.seed is not None), None),
+            "image_ids": tuple(image_id for output in outputs for image_id in output.image_ids),
+            "created_at": next((output.created_at for output in outputs if output.created_at), None),
+            "parameters": next((output.parameters for output in outputs if output.parameters), {}),
         }
 
 
 @attrs.frozen(kw_only=True)
 class GenerateImage(Request[GeneratedImage]):
-    """A picture from a prompt: `POST /v1/images/generate` (v1-images), `POST /generate` (jobs).
+    """A request for a picture from a prompt: `POST /v1/images/generate` (v1-images), `POST /generate` (jobs).
 
-    What is left out is left to the server. `prompt`: comma-separated tags work best. `negative_prompt`: what to keep
-    out. `model`: a slug such as those in `MODELS` (v1-images), or a number from `client.models()` (jobs), which the
-    client tells apart and refuses before anything is sent. `steps`: 20 to 50 in v1-images (28). `cfg_scale`: how
-    closely to follow the prompt, 1 to 20 in v1-images (7). `width`, `height`: pixels (832 x 1216). `sampler`: as
-    written, with dashes in v1-images (`dpm-2m-karras`), with underscores in jobs (`euler_a`). `seed`: -1 is random.
+    A field that is left out has the provider's default, given in parentheses. `prompt`: comma-separated tags work
+    best. `negative_prompt`: things to leave out. `model`: a slug such as those in `MODELS` (v1-images), or a number
+    from `client.models()` (jobs); the client refuses the wrong kind before anything is sent. `steps`: 20 to 50 in
+    v1-images (28). `cfg_scale`: closeness to the prompt, 1 to 20 in v1-images (7). `width`, `height`: pixels (832 x
+    1216). `sampler`: with dashes in v1-images (`dpm-2m-karras`), with underscores in jobs (`euler_a`). `seed`: the
+    seed of an earlier picture; -1 is random.
     """
 
     type_name: ClassVar[str] = "generate-image"
@@ -76,24 +78,26 @@ class GenerateImage(Request[GeneratedImage]):
     kind: ClassVar[Kind] = "image"
     result_type: ClassVar[type[GeneratedImage]] = GeneratedImage
 
-    prompt: str = attrs.field(validator=text_length(shortest=1, longest=_LONGEST))
-    negative_prompt: str | None = attrs.field(default=None, validator=text_length(longest=_LONGEST))
+    prompt: str = attrs.field(validator=text_length(shortest=1, longest=_MAX_PROMPT_LENGTH))
+    negative_prompt: str | None = attrs.field(default=None, validator=text_length(longest=_MAX_PROMPT_LENGTH))
     model: Model | str | int | None = attrs.field(default=None, validator=_model, metadata=wire("model_version_id"))
     steps: int | None = attrs.field(default=None, validator=integer(least=1))
-    cfg_scale: float | None = attrs.field(default=None, validator=number(least=0, most=_MOST_GUIDANCE))
+    cfg_scale: float | None = attrs.field(default=None, validator=number(least=0, most=_MAX_CFG_SCALE))
     width: int | None = attrs.field(default=None, validator=integer(least=1))
     height: int | None = attrs.field(default=None, validator=integer(least=1))
-    sampler: Sampler | str | None = attrs.field(default=None, validator=text_length(shortest=1, longest=_LONGEST_WORD))
+    sampler: Sampler | str | None = attrs.field(
+        default=None, validator=text_length(shortest=1, longest=_MAX_NAME_LENGTH)
+    )
     seed: int | None = attrs.field(default=None, validator=integer(least=-1))
 
     @property
     def timing_key(self) -> tuple[str, ...]:
-        """The model and the size, and how many steps it takes."""
+        """The endpoint with the model, the size and the number of steps, on which the duration depends."""
         return (self.endpoint, *(str(value or "") for value in (self.model, self.width, self.height, self.steps)))
 
     @property
     def model_name(self) -> str | None:
-        """The model, where one was chosen."""
+        """The model as a text, None if the request has none."""
         return None if self.model is None else str(self.model)
 
     @property

@@ -1,4 +1,4 @@
-"""Music, voices and what was said (contract: Audio, music, podcast)."""
+"""Requests for music, speech and transcripts (contract: Audio, music, podcast)."""
 
 from __future__ import annotations
 
@@ -11,23 +11,26 @@ from aiowery._core.fields import integer, number, short_repr, text_length, wire
 from aiowery._core.media import Media, optional_media
 from aiowery._core.request import AudioResult, TextResult
 from aiowery.errors import ConfigurationError
-from aiowery.weryai.requests._base import WebhookRequest, optional_word, word
+from aiowery.weryai.requests._base import WebhookRequest, optional_text, required_text
 from aiowery.weryai.requests._choices import Emotion, Genre, Instrument
 
-_LONGEST: int = 100_000
-_LARGEST_NUMBER: float = 1000.0
+_MAX_TEXT_LENGTH: int = 100_000
+_MAX_NUMBER: float = 1000.0
 
 
 @attrs.frozen(kw_only=True)
 class Styles:
-    """What music sounds like."""
+    """The styles of a piece of music.
 
-    genre: Genre | str | None = attrs.field(default=None, validator=optional_word)
-    emotion: Emotion | str | None = attrs.field(default=None, validator=optional_word)
-    instrument: Instrument | str | None = attrs.field(default=None, validator=optional_word)
+    `genre`, `emotion`, `instrument`: one documented value each, such as "JAZZ", "WARM" and "PIANO"; None: any.
+    """
+
+    genre: Genre | str | None = attrs.field(default=None, validator=optional_text)
+    emotion: Emotion | str | None = attrs.field(default=None, validator=optional_text)
+    instrument: Instrument | str | None = attrs.field(default=None, validator=optional_text)
 
     def on_wire(self) -> dict[str, str]:
-        """Return the styles under the names that WeryAI gives them."""
+        """Return the styles under WeryAI's names."""
         named = {"Genre": self.genre, "Emotion": self.emotion, "Instrument": self.instrument}
         return {name: value for name, value in named.items() if value is not None}
 
@@ -37,19 +40,19 @@ def _styles(value: Styles | dict[str, Any] | None) -> Styles | None:
         return value
     try:
         return Styles(**value)
-    except TypeError as fault:
+    except TypeError as error:
         raise ConfigurationError(
-            f"styles is {short_repr(value)}; genre, emotion and instrument are its parts"
-        ) from fault
+            f"styles must have only genre, emotion and instrument, got {short_repr(value)}"
+        ) from error
 
 
 @attrs.frozen(kw_only=True)
 class Music(WebhookRequest[AudioResult]):
-    """A song or a piece of music: `POST /v1/generation/music/generate`.
+    """A request for a song or a piece of music: `POST /v1/generation/music/generate`.
 
-    `mode`: "VOCAL_SONG" (comes with lyrics and a cover) or "ONLY_MUSIC". `description` or `styles`, or both, say
-    what it is like. `lyrics`: what is sung. `reference_audio_url`: a sound to go by, a url or a local file. `gender`:
-    the singer's voice, "m" or "f".
+    `mode`: "VOCAL_SONG" (with lyrics and a cover) or "ONLY_MUSIC". `description`: the music in words; `styles`: its
+    styles; at least one of the two is required. `lyrics`: the text of the song. `reference_audio_url`: a sound to
+    imitate, a URL or a local file. `audio_name`: a title. `gender`: the singer's voice, "m" or "f".
     """
 
     type_name: ClassVar[str] = "music"
@@ -58,32 +61,32 @@ class Music(WebhookRequest[AudioResult]):
     result_type: ClassVar[type[AudioResult]] = AudioResult
 
     mode: Literal["VOCAL_SONG", "ONLY_MUSIC"] | str = attrs.field(
-        default="VOCAL_SONG", validator=word, metadata=wire("type")
+        default="VOCAL_SONG", validator=required_text, metadata=wire("type")
     )
-    description: str | None = attrs.field(default=None, validator=text_length(longest=_LONGEST))
+    description: str | None = attrs.field(default=None, validator=text_length(longest=_MAX_TEXT_LENGTH))
     styles: Styles | None = attrs.field(default=None, converter=_styles, metadata=wire(write=Styles.on_wire))
-    lyrics: str | None = attrs.field(default=None, validator=text_length(longest=_LONGEST))
+    lyrics: str | None = attrs.field(default=None, validator=text_length(longest=_MAX_TEXT_LENGTH))
     reference_audio_url: Media | None = attrs.field(
         default=None, converter=optional_media, metadata=wire("reference_audio", media="audio")
     )
-    audio_name: str | None = attrs.field(default=None, validator=optional_word)
-    gender: Literal["m", "f"] | str | None = attrs.field(default=None, validator=optional_word)
+    audio_name: str | None = attrs.field(default=None, validator=optional_text)
+    gender: Literal["m", "f"] | str | None = attrs.field(default=None, validator=optional_text)
 
     def __attrs_post_init__(self) -> None:
         if not (self.description and self.description.strip()) and not (self.styles and self.styles.on_wire()):
             raise ConfigurationError(f"{type(self).__name__}: give description or styles; both are left out")
 
 
-def _decimal(value: float) -> str:
+def _decimal_text(value: float) -> str:
     return str(float(value))
 
 
 @attrs.frozen(kw_only=True)
 class TextToAudio(WebhookRequest[AudioResult]):
-    """A text, spoken: `POST /v1/generation/text-to-audio`.
+    """A request for speech: `POST /v1/generation/text-to-audio`.
 
-    `text`: at most 500 characters. `voice_id`: one of `VOICES`. `speed` and `volume`: numbers, 1.0 or a little
-    around it (their ranges are not documented); the wire has them as texts.
+    `text`: 1 to 500 characters. `voice_id`: a key of `VOICES`. `speed`, `volume`: numbers around 1.0, whose ranges are
+    not documented; they are sent as texts.
     """
 
     type_name: ClassVar[str] = "text-to-audio"
@@ -94,19 +97,20 @@ class TextToAudio(WebhookRequest[AudioResult]):
     text: str = attrs.field(validator=text_length(shortest=1, longest=500))
     voice_id: int = attrs.field(default=81, validator=integer(least=0))
     speed: float | None = attrs.field(
-        default=None, validator=number(least=0, most=_LARGEST_NUMBER), metadata=wire(write=_decimal)
+        default=None, validator=number(least=0, most=_MAX_NUMBER), metadata=wire(write=_decimal_text)
     )
     volume: float | None = attrs.field(
-        default=None, validator=number(least=0, most=_LARGEST_NUMBER), metadata=wire("vol", write=_decimal)
+        default=None, validator=number(least=0, most=_MAX_NUMBER), metadata=wire("vol", write=_decimal_text)
     )
 
 
 @attrs.frozen(kw_only=True)
 class SpeechRecognize(WebhookRequest[TextResult]):
-    """What is said in a sound: `POST /v1/generation/speech-recognize`.
+    """A request for a transcript: `POST /v1/generation/speech-recognize`.
 
-    `audio_url`: a url or a local file; or `audio_base64`, best with a prefix such as "data:audio/wav;base64,". The
-    result's `text` is the transcript.
+    `audio_url`: a URL or a local file. `audio_base64`: the sound itself, preferably with a prefix such as
+    "data:audio/wav;base64,". One of the two is required. `language`: the spoken language, such as "en". The result's
+    `text` is the transcript.
     """
 
     type_name: ClassVar[str] = "speech-recognize"
@@ -116,7 +120,7 @@ class SpeechRecognize(WebhookRequest[TextResult]):
 
     audio_url: Media | None = attrs.field(default=None, converter=optional_media, metadata=wire(media="audio"))
     audio_base64: str | None = attrs.field(default=None, repr=False, validator=text_length(longest=100_000_000))
-    language: str | None = attrs.field(default=None, validator=optional_word)
+    language: str | None = attrs.field(default=None, validator=optional_text)
 
     def __attrs_post_init__(self) -> None:
         if self.audio_url is None and not self.audio_base64:

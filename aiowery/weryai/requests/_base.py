@@ -1,4 +1,4 @@
-"""What all requests to WeryAI share."""
+"""Base classes and validators of all WeryAI requests."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from aiowery._base.text import shorten
 from aiowery._core.fields import integer, pattern, text_length
 from aiowery._core.request import R_co, Request
 
-LONGEST_WORD: Final = 200
-"""Characters of a model key, a ratio and other words of the provider's."""
+MAX_TEXT_LENGTH: Final = 200
+"""Limit in characters for a model key, a ratio and other short values."""
 _WEB_ADDRESS: Final = re.compile(r"https?://[^\s]+")
-word = text_length(shortest=1, longest=LONGEST_WORD)
-optional_word = text_length(longest=LONGEST_WORD)
+required_text = text_length(shortest=1, longest=MAX_TEXT_LENGTH)
+optional_text = text_length(longest=MAX_TEXT_LENGTH)
 web_address = [text_length(shortest=1, longest=2000), pattern(_WEB_ADDRESS, "https://example.com/hook")]
 prompt = text_length(shortest=1, longest=2000)
 negative_prompt = text_length(longest=1000)
 caller_id = integer(least=0)
 
-_WORDS: Final = ("prompt", "text", "query", "description", "input")
-# What the time that a job takes depends on, where a request has it.
-_PACE: Final = ("model", "resolution", "quality", "duration", "mode")
+_LABEL_FIELDS: Final = ("prompt", "text", "query", "description", "input")
+# The duration of a job depends on these fields.
+_TIMING_FIELDS: Final = ("model", "resolution", "quality", "duration", "mode")
 
 
 @attrs.frozen(kw_only=True)
 class WeryAIRequest(Request[R_co], Generic[R_co]):
-    """Any request to WeryAI.
+    """Base class of all WeryAI requests.
 
-    `answer_member` names the output in the answer of an endpoint that
-    starts no task; `in_envelope` is whether the answer comes in WeryAI's envelope.
+    `result_field`: the field that holds the output in the response of an endpoint that starts no task, else None.
+    `has_envelope`: True if the response comes in WeryAI's envelope.
     """
 
     result_field: ClassVar[str | None] = None
@@ -39,31 +39,39 @@ class WeryAIRequest(Request[R_co], Generic[R_co]):
 
     @property
     def timing_key(self) -> tuple[str, ...]:
-        """The endpoint, and the model and settings that decide how long it takes."""
-        settings = (str(getattr(self, name, None) or "") for name in _PACE)
+        """The endpoint with the model and settings on which the duration of a job depends."""
+        settings = (str(getattr(self, name, None) or "") for name in _TIMING_FIELDS)
         return (self.endpoint, *settings, str(self.task_count))
 
     @property
     def model_name(self) -> str | None:
-        """The model."""
+        """The model, None if the request has none."""
         return getattr(self, "model", None)
 
     @property
     def label(self) -> str:
-        """The beginning of the prompt, or of whatever stands for one."""
-        said = next((value for name in _WORDS if isinstance(value := getattr(self, name, None), str)), self.type_name)
-        return shorten(said)
+        """The beginning of the prompt, or of the text that serves as one."""
+        label = next(
+            (value for name in _LABEL_FIELDS if isinstance(value := getattr(self, name, None), str)), self.type_name
+        )
+        return shorten(label)
 
 
 @attrs.frozen(kw_only=True)
 class CallerRequest(WeryAIRequest[R_co], Generic[R_co]):
-    """A request that can carry `caller_id`, the caller's own number for whom it is made."""
+    """A request with a caller id.
+
+    `caller_id`: an integer from 0 by which your application identifies one of its users.
+    """
 
     caller_id: int | None = attrs.field(default=None, validator=caller_id)
 
 
 @attrs.frozen(kw_only=True)
 class WebhookRequest(CallerRequest[R_co], Generic[R_co]):
-    """A request whose end the provider can report to `webhook_url`, besides answering status checks."""
+    """A request with a webhook.
+
+    `webhook_url`: the URL to which the provider reports the end of each task. Status checks work as well.
+    """
 
     webhook_url: str | None = attrs.field(default=None, validator=web_address)

@@ -1,4 +1,4 @@
-"""Chat, in the shape that OpenAI made common and without WeryAI's envelope (contract: chat/completions)."""
+"""The chat request, in OpenAI's form and without WeryAI's envelope (contract: chat/completions)."""
 
 from __future__ import annotations
 
@@ -12,23 +12,30 @@ from aiowery._base.text import shorten
 from aiowery._core.fields import integer, item_count, items, number, short_repr, text_length, wire
 from aiowery._core.request import TextResult
 from aiowery.errors import ConfigurationError
-from aiowery.weryai.requests._base import WeryAIRequest, word
-from aiowery.weryai.requests._research import first, raw_interaction_status
+from aiowery.weryai.requests._base import WeryAIRequest, required_text
+from aiowery.weryai.requests._research import first_value, text_or_none
 
-_LONGEST = 10_000_000
+_MAX_CONTENT_LENGTH = 10_000_000
 
 
 @attrs.frozen
 class Message:
-    """One turn of a conversation. `role`: "system", "user" or "assistant"."""
+    """One message of a conversation.
 
-    role: Literal["system", "user", "assistant"] | str = attrs.field(validator=word)
-    content: str = attrs.field(validator=text_length(longest=_LONGEST))
+    `role`: "system", "user" or "assistant". `content`: the text.
+    """
+
+    role: Literal["system", "user", "assistant"] | str = attrs.field(validator=required_text)
+    content: str = attrs.field(validator=text_length(longest=_MAX_CONTENT_LENGTH))
 
 
 @attrs.frozen(kw_only=True)
 class ChatResult(TextResult):
-    """An answer as `text`; `choices` holds all of them if more were asked for, `usage` the tokens counted."""
+    """The result of a chat request; `text` is the answer.
+
+    `choices`: all answers, more than one if `n` was set. `finish_reason`: the reason why the first one ends.
+    `usage`: the counted tokens.
+    """
 
     choices: tuple[str, ...] = ()
     finish_reason: str | None = None
@@ -36,18 +43,20 @@ class ChatResult(TextResult):
 
     @classmethod
     def _extra_fields(cls, snapshots: Sequence[Snapshot]) -> dict[str, Any]:
-        told = first(snapshots, "choices")
-        choices = [choice for choice in told if isinstance(choice, Mapping)] if isinstance(told, list) else []
-        usage = first(snapshots, "usage")
+        raw_choices = first_value(snapshots, "choices")
+        choices = (
+            [choice for choice in raw_choices if isinstance(choice, Mapping)] if isinstance(raw_choices, list) else []
+        )
+        usage = first_value(snapshots, "usage")
         return {
             "choices": tuple(map(choice_text, choices)),
-            "finish_reason": raw_interaction_status(choices[0].get("finish_reason")) if choices else None,
+            "finish_reason": text_or_none(choices[0].get("finish_reason")) if choices else None,
             "usage": usage if isinstance(usage, Mapping) else {},
         }
 
 
 def choice_text(choice: Mapping[str, Any]) -> str:
-    """Return what one choice of a completion says."""
+    """Return the text of one choice of a completion."""
     message = choice.get("message")
     content = message.get("content") if isinstance(message, Mapping) else None
     return content if isinstance(content, str) else ""
@@ -60,21 +69,24 @@ def _messages(values: Iterable[Any]) -> tuple[Message, ...]:
 def _message(value: Any) -> Message:
     try:
         return value if isinstance(value, Message) else Message(**value)
-    except TypeError as fault:
-        raise ConfigurationError(f"{short_repr(value)} is no message; give role and content") from fault
+    except TypeError as error:
+        raise ConfigurationError(f"{short_repr(value)} is no message; give role and content") from error
 
 
-def _turns(messages: tuple[Message, ...]) -> list[dict[str, Any]]:
+def _messages_on_wire(messages: tuple[Message, ...]) -> list[dict[str, Any]]:
     return [attrs.asdict(message) for message in messages]
 
 
 @attrs.frozen(kw_only=True)
 class Chat(WeryAIRequest[ChatResult]):
-    """A conversation's next turn: `POST /v1/chat/completions`, which answers at once, after minutes if it must.
+    """A request for the next message of a conversation: `POST /v1/chat/completions`.
 
-    `messages`: 1 to 50, as `Message`s or objects with role and content; a single text is a user's message.
-    `max_tokens`: at least 1, by default 1024 at the provider. `temperature`: 0 to 2. `top_p`: 0 to 1.
-    `presence_penalty`, `frequency_penalty`: -2 to 2. `n`: how many answers. The provider does not stream yet.
+    The response holds the answer itself, possibly after minutes. The provider does not stream yet.
+
+    `messages`: 1 to 50, as `Message`s or objects with role and content; a single text is a user's message. `model`: a
+    key from `client.chat_models()`. `max_tokens`: at least 1; the provider's default is 1024. `temperature`: 0 to 2.
+    `top_p`: 0 to 1. `presence_penalty`, `frequency_penalty`: -2 to 2. `seed`: an integer for repeatable answers. `n`:
+    the number of answers.
     """
 
     type_name: ClassVar[str] = "chat"
@@ -84,9 +96,9 @@ class Chat(WeryAIRequest[ChatResult]):
     has_envelope: ClassVar[bool] = False
 
     messages: tuple[Message, ...] = attrs.field(
-        converter=_messages, validator=item_count(least=1, most=50), metadata=wire(write=_turns)
+        converter=_messages, validator=item_count(least=1, most=50), metadata=wire(write=_messages_on_wire)
     )
-    model: str = attrs.field(default="GPT_4O", validator=word)
+    model: str = attrs.field(default="GPT_4O", validator=required_text)
     max_tokens: int | None = attrs.field(default=None, validator=integer(least=1))
     temperature: float | None = attrs.field(default=None, validator=number(least=0, most=2))
     top_p: float | None = attrs.field(default=None, validator=number(least=0, most=1))
@@ -97,7 +109,7 @@ class Chat(WeryAIRequest[ChatResult]):
 
     @property
     def direct_timeout(self) -> float:
-        """Ten minutes: some models think for long."""
+        """Ten minutes: some models need long."""
         return 600.0
 
     @property

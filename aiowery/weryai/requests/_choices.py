@@ -1,4 +1,4 @@
-"""Words that WeryAI's pages list, for those who write requests. None of them is a gate: the sets change."""
+"""Values that WeryAI documents. They help to write requests and are not enforced: the sets change."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Final, Literal
 AspectRatio = Literal[
     "1:1", "16:9", "9:16", "4:3", "3:4", "3:2", "2:3", "5:4", "4:1", "1:4", "8:1", "1:8", "21:9", "9:21"
 ]
-"""Shapes that WeryAI documents. Which of them a model takes differs, and models add their own words ("2k",
-"16:9(4k)"), so any string is accepted and the provider decides."""
+"""Documented aspect ratios. Models differ in the ratios that they accept, and some have values of their own ("2k",
+"16:9(4k)"). Any string is therefore accepted, and the provider decides."""
 
 ASPECT_RATIOS: Final[dict[str, str]] = {
     "1:1": "profile pictures, thumbnails, social media posts",
@@ -26,7 +26,7 @@ ASPECT_RATIOS: Final[dict[str, str]] = {
     "21:9": "ultra-wide, cinematic",
     "9:21": "ultra-tall",
 }
-"""What each shape is good for."""
+"""Uses of each aspect ratio."""
 
 IMAGE_MODELS: Final = (
     "WERYAI_IMAGE_2_0",
@@ -44,7 +44,7 @@ IMAGE_MODELS: Final = (
     "WAN_2_6",
     "WAN_2_5",
 )
-"""Model keys that the text-to-image page lists. The set changes: any string is accepted."""
+"""Model keys of the text-to-image page. The set changes: any string is accepted."""
 
 VIDEO_MODELS: Final = (
     "WERYAI_VIDEO_1_0",
@@ -69,7 +69,7 @@ VIDEO_MODELS: Final = (
     "HAILUO_2_3_STA",
     "HAILUO_2_3_PRO",
 )
-"""Model keys that the video pages list; which of them serves which endpoint, `client.models()` tells."""
+"""Model keys of the video pages; `client.models()` returns the endpoints of each."""
 
 VOICES: Final[dict[int, str]] = {
     66: "Chinese, male: Pure-hearted Boy",
@@ -93,7 +93,7 @@ VOICES: Final[dict[int, str]] = {
     84: "English, female: Playful Girl",
     85: "English, female: Captivating Female",
 }
-"""Voices of `TextToAudio` by their id."""
+"""Voices of `TextToAudio` by id."""
 
 Resolution = Literal["360p", "480p", "540p", "580p", "720p", "1080p", "2k", "4k"]
 Language = Literal["en", "zh", "ja", "ko", "fr", "de", "es"]

@@ -1,4 +1,4 @@
-"""Pixel sizes, places and rectangles, as small values."""
+"""Sizes and points in pixels, and rectangles."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from aiowery.errors import ConfigurationError
 
 _SIZE: Final = re.compile(r"(?<!\d)(\d{1,9}+)\s*+[xX]\s*+(\d{1,9}+)")
 _POINT: Final = re.compile(r"(?<![-\d])(-?\d{1,9}+)\s*+,\s*+(-?\d{1,9}+)")
-_TOO_FAR: Final = 10**9
+_MAX_PIXELS: Final = 10**9
 
 
 class Size(NamedTuple):
-    """Width and height in pixels."""
+    """A size in pixels: `width` and `height`."""
 
     width: int
     height: int
@@ -27,7 +27,7 @@ class Size(NamedTuple):
 
 
 class Point(NamedTuple):
-    """A place in pixels, counted from the top left corner."""
+    """A point in pixels: `x` and `y`, from the top left corner."""
 
     x: int
     y: int
@@ -38,7 +38,7 @@ class Point(NamedTuple):
 
 @attrs.frozen
 class Rectangle:
-    """A part of the picture, in fractions (0 to 1) of its width and height."""
+    """A part of a picture: `left` and `right` in fractions (0 to 1) of its width, `top` and `bottom` of its height."""
 
     left: float = attrs.field(validator=number(least=0, most=1))
     top: float = attrs.field(validator=number(least=0, most=1))
@@ -50,12 +50,12 @@ class Rectangle:
             raise ConfigurationError(f"{self!r}: left must be smaller than right, and top than bottom")
 
     def on_wire(self) -> dict[str, float]:
-        """Return the rectangle by its corners, as WeryAI has it."""
+        """Return the rectangle as two corners, in WeryAI's form."""
         return {"lt_x": self.left, "lt_y": self.top, "rb_x": self.right, "rb_y": self.bottom}
 
 
 def size(value: Size | tuple[int, int] | str) -> Size:
-    """Convert a pair or a text such as "1024x768"."""
+    """Convert a pair or a text such as "1024x768" into a size."""
     width, height = _pair(value, _SIZE, "a size such as '1024x768' or (1024, 768)")
     if width < 1 or height < 1:
         raise ConfigurationError(f"{short_repr(value)}: a size of at least 1x1 is needed")
@@ -63,25 +63,25 @@ def size(value: Size | tuple[int, int] | str) -> Size:
 
 
 def point(value: Point | tuple[int, int] | str) -> Point:
-    """Convert a pair or a text such as "128,0"."""
+    """Convert a pair or a text such as "128,0" into a point."""
     return Point(*_pair(value, _POINT, "a place such as '128,0' or (128, 0)"))
 
 
-def _pair(value: object, form: re.Pattern[str], needed: str) -> tuple[int, int]:
+def _pair(value: object, form: re.Pattern[str], expected: str) -> tuple[int, int]:
     match = form.fullmatch(value.strip()) if isinstance(value, str) else None
     if match is not None:
         return int(match[1]), int(match[2])
     if (
         isinstance(value, (tuple, list))
         and len(value) == len(Size._fields)
-        and all(type(part) is int and abs(part) < _TOO_FAR for part in value)
+        and all(type(part) is int and abs(part) < _MAX_PIXELS for part in value)
     ):
         return value[0], value[1]
-    raise ConfigurationError(f"{short_repr(value)} is given where {needed} is needed")
+    raise ConfigurationError(f"{short_repr(value)} is given where {expected} is needed")
 
 
 def rectangles(values: Iterable[Any]) -> tuple[Rectangle, ...]:
-    """Convert rectangles: as they are, as four numbers, or as an object with the fields of one."""
+    """Convert rectangles, each given as a `Rectangle`, as four numbers, or as an object with its fields."""
     return tuple(map(_rectangle, items(values)))
 
 
@@ -90,5 +90,5 @@ def _rectangle(value: Any) -> Rectangle:
         return value
     try:
         return Rectangle(**value) if isinstance(value, Mapping) else Rectangle(*value)
-    except TypeError as fault:
-        raise ConfigurationError(f"{short_repr(value)} is no rectangle; give left, top, right and bottom") from fault
+    except TypeError as error:
+        raise ConfigurationError(f"{short_repr(value)} is no rectangle; give left, top, right and bottom") from error

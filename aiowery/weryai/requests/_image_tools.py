@@ -1,4 +1,4 @@
-"""Tools that change a picture (contract: Image tools). WeryAI spells `image_url` as `img_url` here."""
+"""Requests that change a picture (contract: Image tools). `image_url` is `img_url` on the wire here."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aiowery._core.fields import integer, pattern, text_length, wire
 from aiowery._core.media import Media, to_media
 from aiowery._core.request import ImageResult, TextResult
 from aiowery.errors import ConfigurationError
-from aiowery.weryai.requests._base import WebhookRequest, WeryAIRequest, optional_word, word
+from aiowery.weryai.requests._base import WebhookRequest, WeryAIRequest, optional_text, required_text
 from aiowery.weryai.requests._choices import AspectRatio
 from aiowery.weryai.requests._geometry import Point, Size, point, size
 
@@ -22,6 +22,8 @@ _COLOUR: Final = re.compile("#[0-9a-fA-F]{6}")
 
 @attrs.frozen(kw_only=True)
 class _ImageTool(WebhookRequest[ImageResult]):
+    """Base class of the image tools; `image_url`: the picture to change, a URL or a local file."""
+
     kind: ClassVar[Kind] = "image"
     result_type: ClassVar[type[ImageResult]] = ImageResult
 
@@ -30,9 +32,10 @@ class _ImageTool(WebhookRequest[ImageResult]):
 
 @attrs.frozen(kw_only=True)
 class ImageBackgroundChange(_ImageTool):
-    """Put another background behind what a picture shows: `POST /v1/generation/image-bg-change`.
+    """Replace the background of a picture: `POST /v1/generation/image-bg-change`.
 
-    Either `prompt`, or `background_color` as "#RRGGBB", or both.
+    `prompt`: the new background in words, at most 2,000 characters. `background_color`: its color as "#RRGGBB". At
+    least one of the two is required.
     """
 
     type_name: ClassVar[str] = "image-bg-change"
@@ -50,7 +53,7 @@ class ImageBackgroundChange(_ImageTool):
 
 @attrs.frozen(kw_only=True)
 class ImageBackgroundRemove(_ImageTool):
-    """Take the background away: `POST /v1/generation/image-bg-remove`."""
+    """Remove the background of a picture: `POST /v1/generation/image-bg-remove`."""
 
     type_name: ClassVar[str] = "image-bg-remove"
     endpoint: ClassVar[str] = "/v1/generation/image-bg-remove"
@@ -58,10 +61,11 @@ class ImageBackgroundRemove(_ImageTool):
 
 @attrs.frozen(kw_only=True)
 class ImageExpand(_ImageTool):
-    """Paint around a picture until it fills a larger canvas: `POST /v1/generation/image-expand`.
+    """Extend a picture to a larger canvas: `POST /v1/generation/image-expand`.
 
-    `image_size`: the picture's size on the canvas, `canvas_size`: the whole, `image_location`: where the picture's
-    top left corner lies on it; in pixels, as pairs or as texts ("1024x768", "128,0").
+    `image_size`: the size of the picture on the canvas. `canvas_size`: the size of the canvas. `image_location`: the
+    position of the picture's top left corner on the canvas. All are in pixels, as pairs or as texts ("1024x768",
+    "128,0").
     """
 
     type_name: ClassVar[str] = "image-expand"
@@ -74,7 +78,10 @@ class ImageExpand(_ImageTool):
 
 @attrs.frozen(kw_only=True)
 class ImageFaceSwap(_ImageTool):
-    """Give a picture the face of another one: `POST /v1/generation/image-face-swap`."""
+    """Replace the face in a picture: `POST /v1/generation/image-face-swap`.
+
+    `face_image_url`: the picture with the new face, a URL or a local file.
+    """
 
     type_name: ClassVar[str] = "image-face-swap"
     endpoint: ClassVar[str] = "/v1/generation/image-face-swap"
@@ -84,7 +91,7 @@ class ImageFaceSwap(_ImageTool):
 
 @attrs.frozen(kw_only=True)
 class ImageReframe(_ImageTool):
-    """Change a picture's shape: `POST /v1/generation/image-reframe`.
+    """Change the aspect ratio of a picture: `POST /v1/generation/image-reframe`.
 
     `aspect_ratio`: 16:9, 9:16, 1:1, 4:3, 3:4, 21:9 or 9:21.
     """
@@ -92,12 +99,12 @@ class ImageReframe(_ImageTool):
     type_name: ClassVar[str] = "image-reframe"
     endpoint: ClassVar[str] = "/v1/generation/image-reframe"
 
-    aspect_ratio: AspectRatio | str = attrs.field(validator=word)
+    aspect_ratio: AspectRatio | str = attrs.field(validator=required_text)
 
 
 @attrs.frozen(kw_only=True)
 class ImageRepair(_ImageTool):
-    """Mend a damaged or blurred picture: `POST /v1/generation/image-repair`."""
+    """Repair a damaged or blurred picture: `POST /v1/generation/image-repair`."""
 
     type_name: ClassVar[str] = "image-repair"
     endpoint: ClassVar[str] = "/v1/generation/image-repair"
@@ -105,33 +112,36 @@ class ImageRepair(_ImageTool):
 
 @attrs.frozen(kw_only=True)
 class ImageTextErase(_ImageTool):
-    """Take writing out of a picture: `POST /v1/generation/image-text-erase`."""
+    """Remove text from a picture: `POST /v1/generation/image-text-erase`.
+
+    `model`: a model key, the provider's default if None.
+    """
 
     type_name: ClassVar[str] = "image-text-erase"
     endpoint: ClassVar[str] = "/v1/generation/image-text-erase"
 
-    model: str | None = attrs.field(default=None, validator=optional_word)
+    model: str | None = attrs.field(default=None, validator=optional_text)
 
 
 @attrs.frozen(kw_only=True)
 class ImageTranslate(_ImageTool):
-    """Translate the writing in a picture: `POST /v1/generation/image-translate`.
+    """Translate the text in a picture: `POST /v1/generation/image-translate`.
 
-    `target_language`: such as "en". `mode`: "image" (what the vendor's client sends) or "text".
+    `target_language`: such as "en". `mode`: "image" (the value in the vendor's client) or "text".
     """
 
     type_name: ClassVar[str] = "image-translate"
     endpoint: ClassVar[str] = "/v1/generation/image-translate"
 
-    target_language: str = attrs.field(validator=word, metadata=wire("target_lang"))
+    target_language: str = attrs.field(validator=required_text, metadata=wire("target_lang"))
     mode: Literal["text", "image"] | str | None = attrs.field(
-        default=None, validator=optional_word, metadata=wire("type")
+        default=None, validator=optional_text, metadata=wire("type")
     )
 
 
 @attrs.frozen(kw_only=True)
 class ImageUpscale(_ImageTool):
-    """Double a picture's size: `POST /v1/generation/image-upscale`."""
+    """Double the size of a picture: `POST /v1/generation/image-upscale`."""
 
     type_name: ClassVar[str] = "image-upscale"
     endpoint: ClassVar[str] = "/v1/generation/image-upscale"
@@ -139,10 +149,11 @@ class ImageUpscale(_ImageTool):
 
 @attrs.frozen(kw_only=True)
 class ImageToPrompt(WeryAIRequest[TextResult]):
-    """Describe a picture as a prompt: `POST /v1/generation/image-to-prompt`, which answers at once.
+    """Describe a picture as a prompt: `POST /v1/generation/image-to-prompt`. The response holds the prompt itself.
 
-    `image_kilobytes`: the picture's size in KB, at least 1; the client fills it in for a local file. The result's
-    `text` is the prompt; its cost (`cost_mill`, unit not documented) stands in `raw`.
+    `image_url`: the picture, a URL or a local file. `image_kilobytes`: its size in KB, at least 1; the client sets it
+    for a local file. `language`: the language of the prompt. `model`: a model key. The result's `text` is the prompt;
+    `raw` holds its cost (`cost_mill`, unit not documented).
     """
 
     type_name: ClassVar[str] = "image-to-prompt"
@@ -153,8 +164,8 @@ class ImageToPrompt(WeryAIRequest[TextResult]):
 
     image_url: Media = attrs.field(converter=to_media, metadata=wire("img_url", media="image"))
     image_kilobytes: int | None = attrs.field(default=None, validator=integer(least=1), metadata=wire("image_size"))
-    language: str | None = attrs.field(default=None, validator=optional_word)
-    model: str | None = attrs.field(default=None, validator=optional_word)
+    language: str | None = attrs.field(default=None, validator=optional_text)
+    model: str | None = attrs.field(default=None, validator=optional_text)
 
     def __attrs_post_init__(self) -> None:
         if self.image_kilobytes is None and isinstance(self.image_url, str):
@@ -168,6 +179,6 @@ class ImageToPrompt(WeryAIRequest[TextResult]):
         return 120.0
 
     def with_uploads(self, urls: Mapping[str, Any], sizes: Mapping[str, int]) -> Self:
-        """Fill in the size of a picture that was a local file."""
+        """Return the request with the URLs of uploaded files and the size of an uploaded picture."""
         kilobytes = self.image_kilobytes or max(1, -(-sizes.get("image_url", 0) // 1024))
         return super().with_uploads({**urls, "image_kilobytes": kilobytes}, sizes)

@@ -1,4 +1,4 @@
-"""A podcast in two steps on one task: the script, then the voices (contract: Podcast)."""
+"""The two requests of a podcast, which share one task: the script, then the voices (contract: Podcast)."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from aiowery._base.snapshot import Kind, ScriptLine, Snapshot, TaskState
 from aiowery._core.fields import item_count, items, path_segment, short_repr, text_length, wire
 from aiowery._core.request import AudioResult, Result
 from aiowery.errors import ConfigurationError
-from aiowery.weryai.requests._base import WebhookRequest, word
+from aiowery.weryai.requests._base import WebhookRequest, required_text
 
 _DEBATERS: Final = 2
 _SCRIPT_STEPS: Final[Mapping[str, TaskState]] = {
     "text-success": TaskState.DONE,
     "text-fail": TaskState.FAILED,
     "audio-success": TaskState.DONE,
-    # The voices have failed; the script is there.
+    # The voices failed, but the script exists.
     "audio-fail": TaskState.DONE,
 }
 _VOICE_STEPS: Final[Mapping[str, TaskState]] = {
@@ -30,67 +30,73 @@ _VOICE_STEPS: Final[Mapping[str, TaskState]] = {
 
 
 def _interpret(snapshot: Snapshot, steps: Mapping[str, TaskState]) -> Snapshot:
-    """Let the word for the step decide, where there is one that is known."""
+    """Return the snapshot with the state of its substatus, if that is a known one."""
     state = steps.get((snapshot.substatus or "").strip().casefold())
     return snapshot if state is None else attrs.evolve(snapshot, state=state)
 
 
-def _script(snapshots: Iterable[Snapshot]) -> tuple[ScriptLine, ...]:
+def _script_of(snapshots: Iterable[Snapshot]) -> tuple[ScriptLine, ...]:
     return tuple(line for snapshot in snapshots for line in snapshot.script)
 
 
 @attrs.frozen(kw_only=True)
 class PodcastScript(Result):
-    """What will be said: `script` holds a podcast's turns in order, `text` the same as one text."""
+    """The result of a podcast's first step.
+
+    `script`: the turns of the podcast in order; `text` holds them as one text.
+    """
 
     script: tuple[ScriptLine, ...] = ()
 
     @classmethod
     def _extra_fields(cls, snapshots: Sequence[Snapshot]) -> dict[str, Any]:
-        return {"script": _script(snapshots)}
+        return {"script": _script_of(snapshots)}
 
     @classmethod
     def interpret(cls, snapshot: Snapshot) -> Snapshot:
-        """A script is done when the script is there, although the task goes on."""
+        """Return the snapshot as done when the script exists, although the task continues."""
         return _interpret(snapshot, _SCRIPT_STEPS)
 
     @property
     def is_empty(self) -> bool:
-        """Whether nobody says anything."""
+        """True if the script has no turns."""
         return not self.script
 
 
 @attrs.frozen(kw_only=True)
 class PodcastResult(AudioResult):
-    """A podcast to listen to, with the `script` that was spoken."""
+    """The result of a podcast's second step: sound assets.
+
+    `script`: the spoken turns in order.
+    """
 
     script: tuple[ScriptLine, ...] = ()
 
     @classmethod
     def _extra_fields(cls, snapshots: Sequence[Snapshot]) -> dict[str, Any]:
-        return {"script": _script(snapshots)}
+        return {"script": _script_of(snapshots)}
 
     @classmethod
     def interpret(cls, snapshot: Snapshot) -> Snapshot:
-        """The voices are done when they are there: a finished script is not yet a podcast."""
-        judged = _interpret(snapshot, _VOICE_STEPS)
-        ended_well = snapshot.state is TaskState.DONE and judged.state is not TaskState.FAILED
-        if ended_well and (snapshot.assets or snapshot.substatus is None):  # the word for the step may lag behind
-            return attrs.evolve(judged, state=TaskState.DONE if snapshot.assets else TaskState.RUNNING)
-        return judged
+        """Return the snapshot as done when the voices exist: a finished script is not yet a podcast."""
+        interpreted = _interpret(snapshot, _VOICE_STEPS)
+        succeeded = snapshot.state is TaskState.DONE and interpreted.state is not TaskState.FAILED
+        if succeeded and (snapshot.assets or snapshot.substatus is None):  # the substatus may be out of date
+            return attrs.evolve(interpreted, state=TaskState.DONE if snapshot.assets else TaskState.RUNNING)
+        return interpreted
 
 
 def has_voices(snapshot: Snapshot) -> bool:
-    """Whether voices have been asked for: they are there, or under way, or have failed."""
+    """Return True if the voices were requested: they exist, are in progress, or have failed."""
     return bool(snapshot.assets) or (snapshot.substatus or "").strip().casefold().startswith("audio-")
 
 
 @attrs.frozen(kw_only=True)
 class Podcast(WebhookRequest[PodcastScript]):
-    """A podcast's script: `POST /v1/generation/podcast/generate/text`, the first of two steps.
+    """A request for the script of a podcast: `POST /v1/generation/podcast/generate/text`, the first of two steps.
 
     `query`: the subject, 1 to 2,000 characters. `speakers`: one or two ids from `client.speakers()`; a debate needs
-    two. `language`: en, zh or ja. `mode`: quick, debate or deep. `client.podcast(...)` walks both steps.
+    two. `language`: en, zh or ja. `mode`: quick, debate or deep. `client.podcast(...)` runs both steps.
     """
 
     type_name: ClassVar[str] = "podcast"
@@ -100,8 +106,8 @@ class Podcast(WebhookRequest[PodcastScript]):
 
     query: str = attrs.field(validator=text_length(shortest=1, longest=2000))
     speakers: tuple[str, ...] = attrs.field(converter=items, validator=item_count(least=1, most=2))
-    language: Literal["en", "zh", "ja"] | str = attrs.field(default="en", validator=word)
-    mode: Literal["quick", "debate", "deep"] | str = attrs.field(default="quick", validator=word)
+    language: Literal["en", "zh", "ja"] | str = attrs.field(default="en", validator=required_text)
+    mode: Literal["quick", "debate", "deep"] | str = attrs.field(default="quick", validator=required_text)
 
     def __attrs_post_init__(self) -> None:
         speakers: tuple[object, ...] = self.speakers
@@ -115,35 +121,35 @@ class Podcast(WebhookRequest[PodcastScript]):
             )
 
 
-def _lines(values: Iterable[Any]) -> tuple[ScriptLine, ...]:
-    return tuple(map(_line, items(values)))
+def _script_lines(values: Iterable[Any]) -> tuple[ScriptLine, ...]:
+    return tuple(map(_script_line, items(values)))
 
 
-def _line(value: Any) -> ScriptLine:
+def _script_line(value: Any) -> ScriptLine:
     try:
         line = value if isinstance(value, ScriptLine) else ScriptLine(**value)
-    except TypeError as fault:
-        raise ConfigurationError(f"{short_repr(value)} is no turn of a script; give speaker_id and content") from fault
-    told: tuple[object, ...] = (line.speaker_id, line.content, line.speaker_name or "?")
-    if not all(isinstance(part, str) and part.strip() for part in told):
+    except TypeError as error:
+        raise ConfigurationError(f"{short_repr(value)} is no turn of a script; give speaker_id and content") from error
+    parts: tuple[object, ...] = (line.speaker_id, line.content, line.speaker_name or "?")
+    if not all(isinstance(part, str) and part.strip() for part in parts):
         raise ConfigurationError(
             f"{short_repr(line)}: speaker_id, content and speaker_name must be texts that are not blank"
         )
     return line
 
 
-def _turns(script: tuple[ScriptLine, ...]) -> list[dict[str, Any]] | None:
+def _script_on_wire(script: tuple[ScriptLine, ...]) -> list[dict[str, Any]] | None:
     turns = [attrs.asdict(line, filter=lambda _, value: value is not None) for line in script]
     return turns or None
 
 
 @attrs.frozen(kw_only=True)
 class PodcastVoice(WebhookRequest[PodcastResult]):
-    """A podcast's voices: `POST /v1/generation/podcast/generate/{task_id}/audio`, the second of two steps.
+    """A request for a podcast's voices: `POST /v1/generation/podcast/generate/{task_id}/audio`, the second step.
 
-    `task_id`: the script's. `script`: what is to be said instead, as `ScriptLine`s (an edited script); left out, the
-    script that was made is spoken. Refused with code 8001 while the script is not ready, with 8002 when the voices
-    have been asked for before.
+    `task_id`: the task of the script. `script`: an edited script as `ScriptLine`s; left out, the generated script is
+    spoken. The provider refuses with code 8001 while the script is not ready, and with 8002 if the voices were
+    requested before.
     """
 
     type_name: ClassVar[str] = "podcast-voice"
@@ -151,5 +157,7 @@ class PodcastVoice(WebhookRequest[PodcastResult]):
     kind: ClassVar[Kind] = "audio"
     result_type: ClassVar[type[PodcastResult]] = PodcastResult
 
-    task_id: str = attrs.field(validator=[word, path_segment], metadata=wire(in_path=True))
-    script: tuple[ScriptLine, ...] = attrs.field(default=(), converter=_lines, metadata=wire("scripts", write=_turns))
+    task_id: str = attrs.field(validator=[required_text, path_segment], metadata=wire(in_path=True))
+    script: tuple[ScriptLine, ...] = attrs.field(
+        default=(), converter=_script_lines, metadata=wire("scripts", write=_script_on_wire)
+    )

@@ -1,4 +1,4 @@
-"""Research, and the documents it may search (contract: Everything else)."""
+"""Requests for research reports and for the documents that research may search (contract: Everything else)."""
 
 from __future__ import annotations
 
@@ -11,31 +11,34 @@ from aiowery._base.snapshot import Kind, Snapshot
 from aiowery._core.fields import FrozenMapping, boolean, items, mapping, text_length
 from aiowery._core.request import Result, TextResult
 from aiowery.errors import ConfigurationError
-from aiowery.weryai.requests._base import WebhookRequest, WeryAIRequest, optional_word, web_address
+from aiowery.weryai.requests._base import WebhookRequest, WeryAIRequest, optional_text, web_address
 
-_LONGEST = 1_000_000
+_MAX_INPUT_LENGTH = 1_000_000
 
 
-def first(snapshots: Sequence[Snapshot], *names: str) -> Any:
-    """Return the first of these members that one of the answers has."""
+def first_value(snapshots: Sequence[Snapshot], *names: str) -> Any:
+    """Return the first value under one of these names in the responses, None if there is none."""
     bodies = (snapshot.raw for snapshot in snapshots)
     return next((body[name] for body in bodies for name in names if body.get(name) is not None), None)
 
 
-def raw_interaction_status(value: Any) -> str | None:
-    """Return a text that merely informs: anything else counts as absent."""
+def text_or_none(value: Any) -> str | None:
+    """Return an informative text; None for anything else."""
     return value if isinstance(value, str) and value else None
 
 
 @attrs.frozen(kw_only=True)
 class ResearchResult(TextResult):
-    """A report as `text`; `interaction_id` lets another research go on from it; `raw` has the outputs as they came."""
+    """The result of a research; `text` is the report, `raw` holds the outputs as received.
+
+    `interaction_id`: the value for `DeepResearch.previous_interaction_id`, which continues this research.
+    """
 
     interaction_id: str | None = None
 
     @classmethod
     def _extra_fields(cls, snapshots: Sequence[Snapshot]) -> dict[str, Any]:
-        return {"interaction_id": raw_interaction_status(first(snapshots, "interaction_id"))}
+        return {"interaction_id": text_or_none(first_value(snapshots, "interaction_id"))}
 
 
 def _objects(values: Iterable[Mapping[str, Any]]) -> tuple[FrozenMapping, ...]:
@@ -44,12 +47,16 @@ def _objects(values: Iterable[Mapping[str, Any]]) -> tuple[FrozenMapping, ...]:
 
 @attrs.frozen(kw_only=True)
 class DeepResearch(WebhookRequest[ResearchResult]):
-    """A report on a question: `POST /v1/generation/deep_research`.
+    """A request for a report on a question: `POST /v1/generation/deep_research`.
 
-    `input`: the question; or `input_resource`: objects of type text, image or document. `mode`: DEEP_RESEARCH or
-    DEEP_RESEARCH_MAX, a task of many minutes; `model` instead of it answers within the call itself; both together
-    are refused. `tools`: objects such as {"type": "GOOGLE_SEARCH"} or {"type": "FILE_SEARCH",
-    "file_search_store_names": [...]}. `previous_interaction_id` goes on from an earlier result.
+    `input`: the question. `input_resource`: objects of type text, image or document. One of the two is required.
+
+    `mode`: DEEP_RESEARCH or DEEP_RESEARCH_MAX, which start a task of many minutes. `model`: a model key instead of
+    `mode`; the response then holds the report itself. Both together raise ConfigurationError.
+
+    `tools`: objects such as {"type": "GOOGLE_SEARCH"} or {"type": "FILE_SEARCH", "file_search_store_names": [...]}.
+    `previous_interaction_id`: the `interaction_id` of an earlier result to continue. `thinking_summaries`,
+    `visualization`: "auto" or None. `collaborative_planning`: True or False, the provider's default if None.
     """
 
     type_name: ClassVar[str] = "deep-research"
@@ -57,16 +64,16 @@ class DeepResearch(WebhookRequest[ResearchResult]):
     kind: ClassVar[Kind] = "text"
     result_type: ClassVar[type[ResearchResult]] = ResearchResult
 
-    input: str | None = attrs.field(default=None, validator=text_length(longest=_LONGEST))
+    input: str | None = attrs.field(default=None, validator=text_length(longest=_MAX_INPUT_LENGTH))
     input_resource: tuple[Mapping[str, Any], ...] = attrs.field(default=(), converter=_objects)
     mode: Literal["DEEP_RESEARCH", "DEEP_RESEARCH_MAX"] | str | None = attrs.field(
-        default=None, validator=optional_word
+        default=None, validator=optional_text
     )
-    model: str | None = attrs.field(default=None, validator=optional_word)
-    previous_interaction_id: str | None = attrs.field(default=None, validator=optional_word)
-    thinking_summaries: Literal["auto"] | str | None = attrs.field(default=None, validator=optional_word)
+    model: str | None = attrs.field(default=None, validator=optional_text)
+    previous_interaction_id: str | None = attrs.field(default=None, validator=optional_text)
+    thinking_summaries: Literal["auto"] | str | None = attrs.field(default=None, validator=optional_text)
     collaborative_planning: bool | None = attrs.field(default=None, validator=boolean)
-    visualization: Literal["auto"] | str | None = attrs.field(default=None, validator=optional_word)
+    visualization: Literal["auto"] | str | None = attrs.field(default=None, validator=optional_text)
     tools: tuple[Mapping[str, Any], ...] = attrs.field(default=(), converter=_objects)
 
     def __attrs_post_init__(self) -> None:
@@ -77,35 +84,39 @@ class DeepResearch(WebhookRequest[ResearchResult]):
 
     @property
     def direct_timeout(self) -> float | None:
-        """Ten minutes for a model, which answers at once; a task is taken quickly."""
+        """Ten minutes with a model, whose response holds the report; None for a task."""
         return 600.0 if self.model else None
 
 
 @attrs.frozen(kw_only=True)
 class CorpusResult(Result):
-    """Where documents have been stored: `name` is what `DeepResearch.tools` wants."""
+    """The result of a document upload.
+
+    `name`: the store of the document, for `DeepResearch.tools`. `uploaded_count`: the number of stored documents, None
+    if not reported.
+    """
 
     name: str
     uploaded_count: int | None = None
 
     @classmethod
     def _extra_fields(cls, snapshots: Sequence[Snapshot]) -> dict[str, Any]:
-        uploaded = first(snapshots, "uploaded_count")
-        count = uploaded if isinstance(uploaded, int) and not isinstance(uploaded, bool) else None
-        return {"name": raw_interaction_status(first(snapshots, "name")) or "", "uploaded_count": count}
+        value = first_value(snapshots, "uploaded_count")
+        count = value if isinstance(value, int) and not isinstance(value, bool) else None
+        return {"name": text_or_none(first_value(snapshots, "name")) or "", "uploaded_count": count}
 
     @property
     def is_empty(self) -> bool:
-        """Whether the store has no name."""
+        """True if the store has no name."""
         return not self.name
 
 
 @attrs.frozen(kw_only=True)
 class CorpusUpload(WeryAIRequest[CorpusResult]):
-    """A document for research to search: `POST /v1/generation/file_search_stores`, which answers at once.
+    """Store a document that research can search: `POST /v1/generation/file_search_stores`.
 
-    `file_url`: txt, pdf, md, csv, json, docx, xlsx or pptx, at most 100 MB; a url, because the upload call takes no
-    documents. `file_name`: what it is called there.
+    The response holds the result itself. `file_url`: the URL of a txt, pdf, md, csv, json, docx, xlsx or pptx file of
+    at most 100 MB; local files are not possible, because uploads accept no documents. `file_name`: its stored name.
     """
 
     type_name: ClassVar[str] = "corpus-upload"
@@ -115,9 +126,9 @@ class CorpusUpload(WeryAIRequest[CorpusResult]):
     result_field: ClassVar[str] = "name"
 
     file_url: str = attrs.field(validator=web_address)
-    file_name: str | None = attrs.field(default=None, validator=optional_word)
+    file_name: str | None = attrs.field(default=None, validator=optional_text)
 
     @property
     def direct_timeout(self) -> float:
-        """Three minutes: the provider fetches the document."""
+        """Three minutes: the provider downloads the document first."""
         return 180.0

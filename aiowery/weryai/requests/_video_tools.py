@@ -1,4 +1,4 @@
-"""Tools that change a video (contract: Video tools)."""
+"""Requests that change a video (contract: Video tools)."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from aiowery._base.snapshot import Kind
 from aiowery._core.fields import integer, item_count, text_length, wire
 from aiowery._core.media import Media, media_list, to_media
 from aiowery._core.request import VideoResult
-from aiowery.weryai.requests._base import CallerRequest, WebhookRequest, optional_word, word
+from aiowery.weryai.requests._base import CallerRequest, WebhookRequest, optional_text, required_text
 from aiowery.weryai.requests._choices import BackgroundColor, Language, Resolution
 from aiowery.weryai.requests._geometry import Rectangle, rectangles
 
 
 @attrs.frozen(kw_only=True)
 class _VideoTool(WebhookRequest[VideoResult]):
+    """Base class of the video tools; `video_url`: the video to change, a URL or a local file."""
+
     kind: ClassVar[Kind] = "video"
     result_type: ClassVar[type[VideoResult]] = VideoResult
 
@@ -27,8 +29,8 @@ class _VideoTool(WebhookRequest[VideoResult]):
 class VideoAnimeReplace(_VideoTool):
     """Put a drawn figure into a video: `POST /v1/generation/video-anime-replace`.
 
-    `image_url`: the figure. `mode`: "replace" (what the vendor's client sends) or "move". `resolution`: 480p, 580p
-    or 720p.
+    `image_url`: a picture of the figure, a URL or a local file. `mode`: "replace" (the value in the vendor's client)
+    or "move". `resolution`: 480p, 580p or 720p.
     """
 
     type_name: ClassVar[str] = "video-anime-replace"
@@ -36,30 +38,31 @@ class VideoAnimeReplace(_VideoTool):
 
     image_url: Media = attrs.field(converter=to_media, metadata=wire(media="image"))
     mode: Literal["move", "replace"] | str | None = attrs.field(
-        default=None, validator=optional_word, metadata=wire("type")
+        default=None, validator=optional_text, metadata=wire("type")
     )
-    resolution: Resolution | str | None = attrs.field(default=None, validator=optional_word)
+    resolution: Resolution | str | None = attrs.field(default=None, validator=optional_text)
 
 
 @attrs.frozen(kw_only=True)
 class VideoBackgroundRemove(_VideoTool):
-    """Replace a video's background by a colour or nothing: `POST /v1/generation/video-background-remove`.
+    """Remove the background of a video: `POST /v1/generation/video-background-remove`.
 
-    `background_color`: a word such as "TRANSPARENT" or "BLACK" (what the vendor's client sends).
+    `background_color`: the replacement, such as "TRANSPARENT" or "BLACK" (values in the vendor's client).
     """
 
     type_name: ClassVar[str] = "video-background-remove"
     endpoint: ClassVar[str] = "/v1/generation/video-background-remove"
 
-    background_color: BackgroundColor | str | None = attrs.field(default=None, validator=optional_word)
+    background_color: BackgroundColor | str | None = attrs.field(default=None, validator=optional_text)
 
 
 @attrs.frozen(kw_only=True)
 class VideoExtend(CallerRequest[VideoResult]):
-    """Let a video go on: `POST /v1/generation/video-extend`.
+    """Continue a video: `POST /v1/generation/video-extend`.
 
-    `prompt`: what happens next. `style`: anime, 3d_animation, cyberpunk or comic. `resolution`: 360p, 540p, 720p
-    (default) or 1080p. `duration`: 5 (default) or 8 seconds. The page knows no webhook here.
+    `video_url`: the video, a URL or a local file. `prompt`: the continuation in words. `style`: anime, 3d_animation,
+    cyberpunk or comic. `resolution`: 360p, 540p, 720p (the provider's default) or 1080p. `duration`: 5 (the provider's
+    default) or 8 seconds. No webhook is documented here.
     """
 
     type_name: ClassVar[str] = "video-extend"
@@ -70,15 +73,18 @@ class VideoExtend(CallerRequest[VideoResult]):
     video_url: Media = attrs.field(converter=to_media, metadata=wire(media="video"))
     prompt: str = attrs.field(validator=text_length(shortest=1, longest=100_000))
     style: Literal["anime", "3d_animation", "cyberpunk", "comic"] | str | None = attrs.field(
-        default=None, validator=optional_word
+        default=None, validator=optional_text
     )
-    resolution: Resolution | str | None = attrs.field(default=None, validator=optional_word)
+    resolution: Resolution | str | None = attrs.field(default=None, validator=optional_text)
     duration: int | None = attrs.field(default=None, validator=integer(least=1))
 
 
 @attrs.frozen(kw_only=True)
 class VideoFaceChange(_VideoTool):
-    """Give a video the face of a picture: `POST /v1/generation/video-face-change`."""
+    """Replace the face in a video: `POST /v1/generation/video-face-change`.
+
+    `face_image_url`: the picture with the new face, a URL or a local file.
+    """
 
     type_name: ClassVar[str] = "video-face-change"
     endpoint: ClassVar[str] = "/v1/generation/video-face-change"
@@ -88,7 +94,10 @@ class VideoFaceChange(_VideoTool):
 
 @attrs.frozen(kw_only=True)
 class VideoLipsChange(_VideoTool):
-    """Let a video's lips speak a sound: `POST /v1/generation/video-lips-change`."""
+    """Synchronize the lips in a video with a sound: `POST /v1/generation/video-lips-change`.
+
+    `audio_url`: the sound, a URL or a local file.
+    """
 
     type_name: ClassVar[str] = "video-lips-change"
     endpoint: ClassVar[str] = "/v1/generation/video-lips-change"
@@ -100,14 +109,14 @@ class VideoLipsChange(_VideoTool):
 class VideoMagic(_VideoTool):
     """Redraw a video in another style: `POST /v1/generation/video-magic`.
 
-    `video_style`: realistic_2, anime_style_3 (what the vendor's client sends) or anime_style_4.
+    `video_style`: realistic_2, anime_style_3 (the value in the vendor's client) or anime_style_4.
     """
 
     type_name: ClassVar[str] = "video-magic"
     endpoint: ClassVar[str] = "/v1/generation/video-magic"
 
     video_style: Literal["realistic_2", "anime_style_3", "anime_style_4"] | str | None = attrs.field(
-        default=None, validator=optional_word
+        default=None, validator=optional_text
     )
 
 
@@ -115,7 +124,7 @@ class VideoMagic(_VideoTool):
 class VideoMerge(CallerRequest[VideoResult]):
     """Join videos: `POST /v1/generation/video-merge`.
 
-    `video_urls`: 2 to 30, each under 3 minutes, urls or local files. The page knows no webhook here.
+    `video_urls`: 2 to 30 videos in order, each under 3 minutes, URLs or local files. No webhook is documented here.
     """
 
     type_name: ClassVar[str] = "video-merge"
@@ -134,6 +143,8 @@ def _corners(regions: tuple[Rectangle, ...]) -> list[Any] | None:
 
 @attrs.frozen(kw_only=True)
 class _RegionTool(_VideoTool):
+    """Base class of the video tools with regions; `regions`: the parts of the picture to change."""
+
     regions: tuple[Rectangle, ...] = attrs.field(
         default=(), converter=rectangles, metadata=wire("rect_vo_list", write=_corners)
     )
@@ -141,9 +152,9 @@ class _RegionTool(_VideoTool):
 
 @attrs.frozen(kw_only=True)
 class VideoSubtitleErase(_RegionTool):
-    """Take subtitles out of a video: `POST /v1/generation/video-subtitle-erase`.
+    """Remove subtitles from a video: `POST /v1/generation/video-subtitle-erase`.
 
-    `regions`: where they stand, as `Rectangle`s; left out, they are found.
+    `regions`: their positions as `Rectangle`s; left out, the provider finds them.
     """
 
     type_name: ClassVar[str] = "video-subtitle-erase"
@@ -160,27 +171,27 @@ class VideoSubtitleTranslate(_VideoTool):
     type_name: ClassVar[str] = "video-subtitle-translate"
     endpoint: ClassVar[str] = "/v1/generation/video-subtitle-translate"
 
-    target_language: Language | str = attrs.field(validator=word)
+    target_language: Language | str = attrs.field(validator=required_text)
 
 
 @attrs.frozen(kw_only=True)
 class VideoUpscale(_VideoTool):
-    """Make a video larger: `POST /v1/generation/video-upscaler`.
+    """Increase the resolution of a video: `POST /v1/generation/video-upscaler`.
 
-    `resolution`: 1080p (what the vendor's client sends), 2k or 4k.
+    `resolution`: 1080p (the value in the vendor's client), 2k or 4k.
     """
 
     type_name: ClassVar[str] = "video-upscaler"
     endpoint: ClassVar[str] = "/v1/generation/video-upscaler"
 
-    resolution: Resolution | str | None = attrs.field(default=None, validator=optional_word)
+    resolution: Resolution | str | None = attrs.field(default=None, validator=optional_text)
 
 
 @attrs.frozen(kw_only=True)
 class VideoWatermarkRemove(_RegionTool):
-    """Take a watermark out of a video: `POST /v1/generation/video-watermark-remove`.
+    """Remove a watermark from a video: `POST /v1/generation/video-watermark-remove`.
 
-    `regions`: where it stands, as `Rectangle`s; left out, it is found.
+    `regions`: its positions as `Rectangle`s; left out, the provider finds it.
     """
 
     type_name: ClassVar[str] = "video-watermark-remove"

@@ -1,4 +1,4 @@
-"""Videos from words, pictures and other material (contract: Videos, Effects)."""
+"""Requests for videos, from prompts, pictures and other material (contract: Videos, Effects)."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from aiowery._core.fields import boolean, integer, item_count, optional_mapping,
 from aiowery._core.media import Media, media_list, to_media
 from aiowery._core.request import Result, VideoResult
 from aiowery.errors import ConfigurationError
-from aiowery.weryai.requests._base import WebhookRequest, negative_prompt, optional_word, prompt, word
+from aiowery.weryai.requests._base import WebhookRequest, negative_prompt, optional_text, prompt, required_text
 from aiowery.weryai.requests._choices import Resolution
 
-_MOST_REFERENCES: Final = 12
+_MAX_REFERENCES: Final = 12
 
 
 @attrs.frozen(kw_only=True)
 class _Videos(WebhookRequest[VideoResult]):
+    """Base class of the requests for videos; `video_number`: the number of videos, each a task of its own."""
+
     kind: ClassVar[Kind] = "video"
     result_type: ClassVar[type[VideoResult]] = VideoResult
 
@@ -27,30 +29,34 @@ class _Videos(WebhookRequest[VideoResult]):
 
     @property
     def task_count(self) -> int:
-        """One task per video."""
+        """The number of videos: each is a task."""
         return self.video_number or 1
 
 
 @attrs.frozen(kw_only=True)
 class _PromptedVideos(_Videos):
+    """Base class of the requests for videos with a prompt; `TextToVideo` documents the fields."""
+
     prompt: str = attrs.field(validator=prompt)
-    model: str = attrs.field(default="WERYAI_VIDEO_1_0", validator=word)
+    model: str = attrs.field(default="WERYAI_VIDEO_1_0", validator=required_text)
     duration: int = attrs.field(default=5, validator=integer(least=1))
-    aspect_ratio: str | None = attrs.field(default="16:9", validator=word, metadata=wire(may_be_none=True))
+    aspect_ratio: str | None = attrs.field(default="16:9", validator=required_text, metadata=wire(may_be_none=True))
     negative_prompt: str | None = attrs.field(default=None, validator=negative_prompt)
-    resolution: Resolution | str | None = attrs.field(default=None, validator=optional_word)
+    resolution: Resolution | str | None = attrs.field(default=None, validator=optional_text)
     generate_audio: bool | None = attrs.field(default=None, validator=boolean)
 
 
 @attrs.frozen(kw_only=True)
 class TextToVideo(_PromptedVideos):
-    """A video from a prompt: `POST /v1/generation/text-to-video`.
+    """A request for videos from a prompt: `POST /v1/generation/text-to-video`.
 
-    `prompt`: 1 to 2,000 characters. `model`: a key such as those in `VIDEO_MODELS`. `duration`: seconds; which
-    ones, and which `aspect_ratio` and `resolution`, depends on the model: `client.check(request)` tells.
-    `aspect_ratio=None` leaves it out, as models without a list of ratios want it (PIKA_2_2, WAN_2_6, HAILUO).
-    `negative_prompt`: at most 1,000 characters. `video_number`: how many; each is a task of its own.
-    `generate_audio`: with sound, where the model can. Confidence: this endpoint is known from client code.
+    `prompt`: 1 to 2,000 characters. `model`: a key such as those in `VIDEO_MODELS`. `duration`: seconds.
+    `aspect_ratio`: such as "16:9"; None leaves it out, which models without a list of ratios require (PIKA_2_2,
+    WAN_2_6, HAILUO). `resolution`: such as "720p". Models differ in the values of these three, see
+    `client.check(request)`. `negative_prompt`: at most 1,000 characters. `video_number`: the number of videos, each a
+    task of its own. `generate_audio`: add sound, if the model can.
+
+    Confidence: this endpoint is known from client code.
     """
 
     type_name: ClassVar[str] = "text-to-video"
@@ -59,9 +65,9 @@ class TextToVideo(_PromptedVideos):
 
 @attrs.frozen(kw_only=True)
 class ImageToVideo(_PromptedVideos):
-    """A video that begins with a picture: `POST /v1/generation/image-to-video`.
+    """A request for videos that start with a picture: `POST /v1/generation/image-to-video`.
 
-    `image_url`: one picture (jpg, png, webp), a url or a local file. The rest as in `TextToVideo`.
+    `image_url`: one picture (jpg, png, webp), a URL or a local file. The other fields are those of `TextToVideo`.
     """
 
     type_name: ClassVar[str] = "image-to-video"
@@ -72,9 +78,9 @@ class ImageToVideo(_PromptedVideos):
 
 @attrs.frozen(kw_only=True)
 class MultiImageToVideo(_PromptedVideos):
-    """A video from up to three pictures in their order: `POST /v1/generation/multi-image-to-video`.
+    """A request for videos from up to three pictures in order: `POST /v1/generation/multi-image-to-video`.
 
-    `image_urls`: 1 to 3, urls or local files. The rest as in `TextToVideo`.
+    `image_urls`: 1 to 3 pictures, URLs or local files. The other fields are those of `TextToVideo`.
     """
 
     type_name: ClassVar[str] = "multi-image-to-video"
@@ -87,9 +93,9 @@ class MultiImageToVideo(_PromptedVideos):
 
 @attrs.frozen(kw_only=True)
 class FirstLastImageToVideo(_PromptedVideos):
-    """A video between two pictures: `POST /v1/generation/first-last-image-to-video`.
+    """A request for videos between two pictures: `POST /v1/generation/first-last-image-to-video`.
 
-    `first_image_url` and `last_image_url`: urls or local files. The rest as in `TextToVideo`.
+    `first_image_url`, `last_image_url`: the pictures, URLs or local files. The other fields are those of `TextToVideo`.
     """
 
     type_name: ClassVar[str] = "first-last-image-to-video"
@@ -99,25 +105,26 @@ class FirstLastImageToVideo(_PromptedVideos):
     last_image_url: Media = attrs.field(converter=to_media, metadata=wire("end_pic_url", media="image"))
 
 
-def _describe(value: bool) -> str:
+def _boolean_text(value: bool) -> str:
     return "true" if value else "false"
 
 
 @attrs.frozen(kw_only=True)
 class AlmightyReferenceToVideo(_Videos):
-    """A video after pictures, videos and sounds: `POST /v1/generation/almighty-reference-to-video`.
+    """A request for videos after pictures, videos and sounds: `POST /v1/generation/almighty-reference-to-video`.
 
-    `prompt`: at most 500 characters (the page calls it optional, the vendor's client wants it). `duration`: 5 to 15
-    seconds. `image_urls`: at most 9; `video_urls` and `audio_urls`: at most 3 each, each of 2 to 15 seconds and
-    together at most 15; sounds never alone; 12 files in all. `generate_audio` is a bool here and a string on the
-    wire. `model`: SEEDANCE_2_0 on the page, WERYDANCE_2_0 in newer clients.
+    `prompt`: at most 500 characters; optional on the page, required in the vendor's client. `model`: SEEDANCE_2_0 on
+    the page, WERYDANCE_2_0 in newer clients. `duration`: 5 to 15 seconds. `image_urls`: at most 9 pictures.
+    `video_urls`, `audio_urls`: at most 3 of each, 2 to 15 seconds each and 15 seconds together; sounds require a
+    picture or a video. All files together: at most 12. `aspect_ratio`: 1:1, 9:16 or 16:9. `resolution`: such as
+    "720p". `generate_audio`: add sound; sent as a text.
     """
 
     type_name: ClassVar[str] = "almighty-reference-to-video"
     endpoint: ClassVar[str] = "/v1/generation/almighty-reference-to-video"
 
     prompt: str | None = attrs.field(default=None, validator=text_length(longest=500))
-    model: str = attrs.field(default="WERYDANCE_2_0", validator=word)
+    model: str = attrs.field(default="WERYDANCE_2_0", validator=required_text)
     duration: int = attrs.field(default=5, validator=integer(least=5, most=15))
     image_urls: tuple[Media, ...] = attrs.field(
         default=(), converter=media_list, validator=item_count(most=9), metadata=wire("images", media="image")
@@ -128,30 +135,31 @@ class AlmightyReferenceToVideo(_Videos):
     audio_urls: tuple[Media, ...] = attrs.field(
         default=(), converter=media_list, validator=item_count(most=3), metadata=wire("audios", media="audio")
     )
-    aspect_ratio: Literal["1:1", "9:16", "16:9"] | str | None = attrs.field(default=None, validator=optional_word)
-    resolution: Resolution | str | None = attrs.field(default=None, validator=optional_word)
-    generate_audio: bool | None = attrs.field(default=None, validator=boolean, metadata=wire(write=_describe))
+    aspect_ratio: Literal["1:1", "9:16", "16:9"] | str | None = attrs.field(default=None, validator=optional_text)
+    resolution: Resolution | str | None = attrs.field(default=None, validator=optional_text)
+    generate_audio: bool | None = attrs.field(default=None, validator=boolean, metadata=wire(write=_boolean_text))
 
     def __attrs_post_init__(self) -> None:
-        seen = len(self.image_urls) + len(self.video_urls)
-        if self.audio_urls and not seen:
+        visual_count = len(self.image_urls) + len(self.video_urls)
+        if self.audio_urls and not visual_count:
             raise ConfigurationError(
                 f"{type(self).__name__}.audio_urls is given alone; add image_urls or video_urls, or use another request"
             )
-        if seen + len(self.audio_urls) > _MOST_REFERENCES:
+        file_count = visual_count + len(self.audio_urls)
+        if file_count > _MAX_REFERENCES:
             raise ConfigurationError(
-                f"{type(self).__name__} has {seen + len(self.audio_urls)} files; at most {_MOST_REFERENCES} are allowed"
+                f"{type(self).__name__} has {file_count} files; at most {_MAX_REFERENCES} are allowed"
             )
 
 
 @attrs.frozen(kw_only=True)
 class EffectTemplate(WebhookRequest[Result]):
-    """A ready-made effect over one's own pictures: `POST /v1/generation/effect-template`.
+    """A request that applies an effect template to pictures: `POST /v1/generation/effect-template`.
 
-    `template_config_id`: the template's number, from WeryAI's pages. `image_urls`: as many pictures as the template
-    takes, urls or local files. `background_music`: only if the template has some. `aspect_ratio`: one of the
-    template's. `prompt_inputs`: texts by the keys of the template's prompt variables. The result's assets are what
-    the template makes, pictures or videos.
+    `template_config_id`: the number of the template, from WeryAI's pages. `image_urls`: as many pictures as the
+    template requires, URLs or local files. `background_music`: add the template's music, if it has any.
+    `aspect_ratio`: one of the template's. `prompt_inputs`: texts by the keys of the template's prompt variables. The
+    result's assets are pictures or videos, depending on the template.
     """
 
     type_name: ClassVar[str] = "effect-template"
@@ -164,10 +172,10 @@ class EffectTemplate(WebhookRequest[Result]):
         converter=media_list, validator=item_count(least=1), metadata=wire("image_url", media="image")
     )
     background_music: bool | None = attrs.field(default=None, validator=boolean, metadata=wire("bgm"))
-    aspect_ratio: str | None = attrs.field(default=None, validator=optional_word)
+    aspect_ratio: str | None = attrs.field(default=None, validator=optional_text)
     prompt_inputs: Mapping[str, str] | None = attrs.field(default=None, converter=optional_mapping)
 
     @property
     def timing_key(self) -> tuple[str, ...]:
-        """The template: each is a work of its own."""
+        """The endpoint and the template: durations differ between templates."""
         return (*super().timing_key, str(self.template_config_id))

@@ -1,0 +1,123 @@
+"""README's table of all calls of WeryAI, generated: each tick is checked against the code, none is written by hand."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import attrs
+import httpx
+import pytest
+from sandbox import test_sandbox_every_entry as contract
+from support import KEY
+from weryai.filled import smallest
+from weryai.test_weryai_wire_form import SENT
+from weryai_facts import ENTRIES, Entry
+
+from aiowery import WeryAI
+from aiowery.cli import _app
+from aiowery.errors import AioweryError
+from aiowery.sandbox import Sandbox
+from aiowery.weryai import REQUESTS, parse_delivery
+
+HOSTS: Final = {"main": "api.weryai.com", "models": "api-growth-agent.weryai.com"}
+PNG: Final = b"\x89PNG\r\n\x1a\n"
+
+
+@attrs.frozen
+class Read:
+    """A call that no request class makes: how the client makes it, and the command line."""
+
+    client: str
+    act: Callable[[WeryAI], Awaitable[Any]]
+    command: str
+
+
+READS: Final = {
+    "podcast_speakers": Read("speakers", lambda client: client.speakers(), "speakers"),
+    "upload_file": Read("upload", lambda client: client.upload(PNG), "upload"),
+    "upload_file_legacy": Read(
+        "upload(legacy=True)", lambda client: client.upload(PNG, legacy=True), "upload --legacy"
+    ),
+    "task_status": Read("status", lambda client: client.status("{task_id}"), "status"),
+    "batch_status": Read("batch_status", lambda client: client.batch_status("{batch_id}"), "batch-status"),
+    "balance": Read("balance", lambda client: client.balance(), "balance"),
+    "chat_models": Read("chat_models", lambda client: client.chat_models(), "models --kind chat"),
+    "video_models": Read("models", lambda client: client.models(), "models --kind video"),
+    "image_models": Read("models", lambda client: client.models(), "models --kind image"),
+}
+BY_PATH: Final = {cls.endpoint: cls for cls in REQUESTS.values()}
+
+
+def made_by(act: Callable[[WeryAI], Awaitable[Any]]) -> set[tuple[str, str, str]]:
+    """Return method, host and path of what a client sends when it acts so."""
+    sent: set[tuple[str, str, str]] = set()
+
+    async def hear(request: httpx.Request) -> httpx.Response:
+        path = request.url.path.replace("/{}/", "/").replace("Ab12Cd34", "{task_id}")
+        sent.add((request.method, request.url.host, path))
+        return httpx.Response(400)
+
+    async def main() -> None:
+        async with httpx.AsyncClient(transport=httpx.MockTransport(hear)) as http, WeryAI(KEY, http=http) as client:
+            with pytest.raises(AioweryError):
+                await act(client)
+
+    asyncio.run(main())
+    return sent
+
+
+def served_paths() -> set[tuple[str, str]]:
+    """Return method and path of what the sandbox serves: all that it does not call non-existent."""
+    with Sandbox() as sandbox, httpx.Client(base_url=sandbox.url) as http:
+        answers = {(entry.method, entry.path): http.request(entry.method, entry.path) for entry in contract.CALLS}
+    return {place for place, answer in answers.items() if answer.status_code == 401}
+
+
+def row(entry: Entry, commands: set[str], served: set[tuple[str, str]]) -> list[str]:
+    """Return the cells of an entry; a cell without a tick is a hole."""
+    if entry.name == "webhook":
+        has_field = all("webhook_url" in attrs.fields_dict(BY_PATH[e.path]) for e in ENTRIES if _calls_back(e))
+        return [
+            "POST to your `webhook_url`",
+            _tick("`webhook_url=`", has_field),
+            _tick("`parse_delivery`", callable(parse_delivery)),
+            _tick("`run TYPE --set webhook_url=`", "run" in commands),
+            _tick("delivers", callable(contract.test_a_webhook_is_called_once_for_each_task)),
+            _tick("", True),
+        ]
+    cls = BY_PATH.get(entry.path)
+    if cls is not None:
+        request, verb, command = f"`{cls.__name__}`", "`run`", f"`run {cls.type_name}`"
+        act: Callable[[WeryAI], Awaitable[Any]] = lambda client: client.run(smallest(cls.type_name))  # noqa: E731
+        tested = cls.type_name in SENT
+    else:
+        read = READS[entry.name]
+        request, verb, command = "none needed", f"`{read.client}`", f"`{read.command}`"
+        act, tested = read.act, True
+    sent = (entry.method, HOSTS[entry.host], entry.path) in made_by(act)
+    return [
+        f"{entry.method} `{entry.path}`",
+        _tick(request, cls is not None or entry.name in READS),
+        _tick(verb, sent),
+        _tick(command, command.strip("`").split()[0] in commands),
+        _tick("", (entry.method, entry.path) in served),
+        _tick("", tested and entry in contract.CALLS),
+    ]
+
+
+def _calls_back(entry: Entry) -> bool:
+    return any(field.name == "webhook_url" for field in entry.fields)
+
+
+def _tick(text: str, there: bool) -> str:
+    return f"✓ {text}".rstrip() if there else "-"
+
+
+def table() -> str:
+    """Return the whole table as README has it."""
+    commands, served = set(_app()), served_paths()
+    head = ["call", "request", "client", "command line", "sandbox", "test"]
+    rows = [head, ["---"] * len(head), *(row(entry, commands, served) for entry in ENTRIES)]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in rows)
