@@ -42,7 +42,7 @@ class WebhookRegistry:
         delivered = self._early.pop(submission_id, None) in job.task_ids
         if self._webhooks is None or not job._open_task_ids:
             return
-        job._webhook = WebhookState(submission_id, awaited, has_delivered=delivered, woken=delivered)
+        job._webhook = WebhookState(submission_id, awaited, has_delivered=delivered, poll_requested=delivered)
         self._jobs[submission_id] = job
         self._registered.set()
 

@@ -42,7 +42,7 @@ class WebhookState:
     submission_id: str
     awaited: bool
     has_delivered: bool = False
-    woken: bool = False
+    poll_requested: bool = False
     useless_wakeups: int = 0
     polled_at: float = 0.0
 

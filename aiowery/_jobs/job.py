@@ -1,4 +1,4 @@
-"""A job: one accepted submission, which anybody may await, any number of times."""
+"""The job: the handle of one accepted submission, which any number of callers may await."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from aiowery.errors import JobError, JobTimeout
 
 
 class JobKeeper(Protocol):
-    """What a job needs of the client that looks after it."""
+    """The part of the poller that a job uses."""
 
     def timeout_seconds(self, kind: Kind | None, timeout: Timeout) -> float:
-        """Return the seconds that this deadline means for such a job; infinity for none."""
+        """Return the seconds of a timeout for a job of this kind; infinity for None."""
         ...
 
     def ensure_polled(self, job: Job[Any]) -> None:
-        """See that the job is looked at until its last waiter's deadline; ClientClosed if that cannot be."""
+        """Make sure the job is polled until its latest waiter times out. Raises ClientClosed."""
         ...
 
     def on_collected(self, job: Job[Any]) -> None:
-        """Note that somebody has received the job's end."""
+        """Forget an ended job, because its result was received."""
         ...
 
 
 class _Waiter(asyncio.Future[None]):
-    """Somebody who waits, until when, and whether a change is enough."""
+    """A waiter of a job: until a loop time, for the end or (with `on_news`) for any change."""
 
     __slots__ = ("on_news", "until")
 
@@ -43,7 +43,7 @@ class _Waiter(asyncio.Future[None]):
 
 
 class Job(ScheduledItem, Generic[ResultT]):
-    """One accepted submission of one request, made by `client.submit` or `client.job`.
+    """A handle of one accepted submission of one request, made by `client.submit` or `client.job`.
 
     `await job` waits for the result. Many may wait on one job; a waiter's cancellation or time-out ends only its
     own waiting, never the job. `request` is None for a job re-attached by its task id.
@@ -118,32 +118,32 @@ class Job(ScheduledItem, Generic[ResultT]):
 
     @property
     def done(self) -> bool:
-        """Whether the job has ended and awaiting it returns at once."""
+        """True once the job has ended, so that awaiting it returns at once."""
         return self._result is not None or self._error is not None
 
     @property
     def error(self) -> JobError | None:
-        """Why it has no result; None while it is under way and when it has one."""
+        """The error of a job without a result; None while it is under way and when it has one."""
         return self._error
 
     @property
     def snapshots(self) -> tuple[Snapshot, ...]:
-        """What was last seen of each task, in the order of `task_ids`; tasks never seen are left out."""
+        """The latest status of each task, in the order of `task_ids`; tasks without one are left out."""
         return tuple(snapshot for snapshot in self._seen if snapshot is not None)
 
     @property
     def _slots(self) -> int:
-        """The places that it still holds in its lane."""
+        """The slots that it still holds in its queue."""
         return 0 if self._ticket is None else self._ticket.slots
 
     @property
     def credits(self) -> float | None:
-        """What the provider has reported as charged so far, over all tasks."""
+        """The credits that the provider has reported as charged so far, over all tasks; None if it reported none."""
         return total_credits(self.snapshots)
 
     @property
     def state(self) -> TaskState:
-        """The job as a whole: done or failed once it has ended, running once one task runs."""
+        """The state of the job as a whole: done or failed once it has ended, running once one task runs."""
         if self.done:
             return TaskState.FAILED if self._result is None else TaskState.DONE
         states = {snapshot.state for snapshot in self.snapshots}
@@ -156,14 +156,14 @@ class Job(ScheduledItem, Generic[ResultT]):
 
     @property
     def timing_key(self) -> tuple[str, ...]:
-        """What its duration depends on: model and settings; nothing for a re-attached job."""
+        """The model and settings on which its duration depends; () for a re-attached job."""
         return () if self.request is None else self.request.timing_key
 
     async def wait(self, *, timeout: Timeout = DEFAULT) -> ResultT:
         """Return the result once all tasks have ended, or raise why there is none.
 
-        `deadline` is in seconds from acceptance (from now, if that moment has passed); by default 10 minutes
-        for pictures and 30 for anything else; None waits without end. Raises JobFailed, EmptyResult, JobLost,
+        `timeout` is in seconds from acceptance, or from now if that time has passed. The default is 10 minutes for
+        images and 30 for anything else; None waits without end. Raises JobFailed, EmptyResult, JobLost,
         JobTimeout (await the job again to go on waiting) or ClientClosed.
         """
         if not self.done:  # not through `ended`: that would be one more coroutine for every waiter
@@ -175,7 +175,7 @@ class Job(ScheduledItem, Generic[ResultT]):
         return self.result()
 
     async def wait_finished(self, *, timeout: Timeout = DEFAULT) -> None:
-        """Return once all tasks have ended, well or badly; raises JobTimeout or ClientClosed like `wait`."""
+        """Wait until all tasks have ended; do not raise the job's error. Raises JobTimeout or ClientClosed."""
         if not self.done:
             end = self._begin_to_wait(self._until(timeout))
             try:
@@ -184,16 +184,16 @@ class Job(ScheduledItem, Generic[ResultT]):
                 self._leave(end)
 
     def result(self) -> ResultT:
-        """Return the result of a job that is done, or raise its error; from then on `client.jobs()` forgets it."""
+        """Return the result of a job that is done, or raise its error. Afterwards `client.jobs()` does not list it."""
         self._keeper.on_collected(self)
         if self._error is not None:
             raise copy.copy(self._error)
         return cast("ResultT", self._result)
 
     async def updates(self, *, timeout: Timeout = DEFAULT) -> AsyncIterator[Snapshot]:
-        """Yield a snapshot whenever a look shows something new of a task, and end with the job.
+        """Yield a snapshot whenever a poll shows a change of a task, and end with the job.
 
-        What is known already comes first. A job that fails ends the iteration; `await job` says why. Raises
+        The present statuses come first. A job that fails ends the iteration; `await job` raises its error. Raises
         JobTimeout like `wait`.
         """
         until = self._until(timeout)
@@ -214,10 +214,10 @@ class Job(ScheduledItem, Generic[ResultT]):
             finally:
                 self._leave(news)
 
-    # What follows is for the client that keeps the job.
+    # The poller's part.
 
     def _take(self, snapshots: Iterable[Snapshot]) -> list[Snapshot]:
-        """Remember what a look showed; return what is new in it. Ended tasks stay as they ended."""
+        """Store the statuses of a poll; return those that changed. Ended tasks keep their status."""
         news = []
         for snapshot in snapshots:
             if snapshot.task_id not in self.task_ids:
@@ -236,24 +236,24 @@ class Job(ScheduledItem, Generic[ResultT]):
         return news
 
     def _settle(self, result: ResultT | None, error: JobError | None) -> None:
-        """End the job and wake everybody who waits."""
+        """End the job and wake all waiters."""
         self._result, self._error = result, error
         self._wake(self._waiters)
 
     def _expire(self, now: float) -> float | None:
-        """Time out the waiters whose deadline has passed; return the next one, None when patience is over."""
+        """Time out the waiters whose deadline has passed; return the next deadline, None after the last one."""
         for waiter in self._waiters:
             if waiter.until <= now and not waiter.done():
                 waiter.set_exception(self._timeout_error())
         return self._next_deadline(now)
 
     def _next_deadline(self, now: float) -> float | None:
-        """Return the first deadline still to be kept: a waiter's, though it may have passed, or the job's own."""
+        """Return the earliest deadline: a waiter's, even if it has passed, or the job's own if it has not."""
         deadlines = [waiter.until for waiter in self._waiters if not waiter.done()]
         return min(deadlines + [self._deadline] * (self._deadline > now), default=None)
 
     def _timeout_error(self) -> JobTimeout:
-        """Return the error that says our patience ended."""
+        """Return the error of a waiter whose timeout has passed."""
         return JobTimeout(
             f"{self.label}: not finished {self.age:.0f} s after acceptance (task ids {', '.join(self.task_ids)});"
             " the task may still finish: await the error's .job, or client.job(task_id) later",
@@ -264,13 +264,13 @@ class Job(ScheduledItem, Generic[ResultT]):
         )
 
     def _until(self, timeout: Timeout) -> float:
-        """Return the loop time of a deadline counted from acceptance, or from now if that has passed."""
-        patience = self._keeper.timeout_seconds(self.kind, timeout)
+        """Return the loop time at which a timeout ends: from acceptance, or from now if that has passed."""
+        seconds = self._keeper.timeout_seconds(self.kind, timeout)
         now = self._loop.time()
-        return self._accepted_at + patience if self._accepted_at + patience > now else now + patience
+        return self._accepted_at + seconds if self._accepted_at + seconds > now else now + seconds
 
     def _begin_to_wait(self, until: float, *, on_news: bool = False) -> _Waiter:
-        """Return what wakes at the end, or at news, or is told at `until` that patience is over."""
+        """Return a waiter that wakes at the job's end, or at a change, or times out at `until`."""
         waiter = _Waiter(self._loop, until, on_news=on_news)
         self._waiters = (*self._waiters, waiter)
         try:

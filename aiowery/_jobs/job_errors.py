@@ -1,4 +1,4 @@
-"""Why a job has no result, in words that say what to do."""
+"""Errors of jobs without a result; each message states what to do."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from aiowery._jobs.job import Job
 from aiowery.errors import APIError, ClientClosed, EmptyResult, JobFailed, JobLost
 
 
-def failed(job: Job[Any], snapshots: tuple[Snapshot, ...]) -> JobFailed:
-    """Return why a job of failed tasks has no result."""
+def failed_error(job: Job[Any], snapshots: tuple[Snapshot, ...]) -> JobFailed:
+    """Return the error of a job whose tasks have all failed."""
     reasons = dict.fromkeys(snapshot.reason or "no reason given" for snapshot in snapshots)
     return JobFailed(
         f"{job.label}: {'; '.join(reasons)} (task ids {', '.join(job.task_ids)}); change the request before"
@@ -21,12 +21,12 @@ def failed(job: Job[Any], snapshots: tuple[Snapshot, ...]) -> JobFailed:
     )
 
 
-def empty(job: Job[Any], snapshots: tuple[Snapshot, ...]) -> EmptyResult:
-    """Return why a job that is said to have ended well has no result."""
-    answered_at_once = job.request is not None and job.request.direct_timeout is not None
-    way_out = "change the request" if answered_at_once else "ask again with client.job(task_id)"
+def empty_error(job: Job[Any], snapshots: tuple[Snapshot, ...]) -> EmptyResult:
+    """Return the error of a job that was reported as successful, without outputs."""
+    is_direct = job.request is not None and job.request.direct_timeout is not None
+    next_step = "change the request" if is_direct else "ask again with client.job(task_id)"
     return EmptyResult(
-        f"{job.label}: reported as finished without any output (task ids {', '.join(job.task_ids)}); {way_out}, or"
+        f"{job.label}: reported as finished without any output (task ids {', '.join(job.task_ids)}); {next_step}, or"
         " report it to the provider",
         task_ids=job.task_ids,
         snapshots=snapshots,
@@ -34,8 +34,8 @@ def empty(job: Job[Any], snapshots: tuple[Snapshot, ...]) -> EmptyResult:
     )
 
 
-def lost(job: Job[Any], cause: APIError) -> JobLost:
-    """Return why a job is not looked at any more: the provider does not know it."""
+def lost_error(job: Job[Any], cause: APIError) -> JobLost:
+    """Return the error of a job whose task the provider does not know."""
     error = JobLost(
         f"{job.label}: the provider does not know task {', '.join(job.task_ids)} ({cause});"
         " check the id and that the key belongs to the account that submitted it",
@@ -47,8 +47,8 @@ def lost(job: Job[Any], cause: APIError) -> JobLost:
     return error
 
 
-def closed(job: Job[Any]) -> ClientClosed:
-    """Return why a job is not waited for any more: its client was closed."""
+def closed_error(job: Job[Any]) -> ClientClosed:
+    """Return the error of a job whose client was closed."""
     return ClientClosed(
         f"{job.label}: the client was closed; the task goes on: open a client and use"
         f" client.job({', '.join(map(repr, job.task_ids))})",

@@ -1,4 +1,4 @@
-"""Looking after jobs from acceptance to their end: what an answer means, and when to ask again."""
+"""Poll jobs from acceptance to their end: what a status means, and when to poll next."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ from aiowery.errors import (
     UnexpectedResponse,
 )
 
-# A tick of the wheel is this part of the shortest interval, 50 ms of 3 s: what is due in it shares its wake-ups.
+# A tick of the wheel is this part of the minimum interval, 50 ms of 3 s: polls that are due in it share its wake-ups.
 _TICKS = 60
-# Looks that wait for a call come by this part earlier, at random, so that jobs drift apart.
+# Polls that wait for a webhook delivery come earlier by up to this part, at random, so that jobs drift apart.
 _DRIFT = 0.1
-# Thirty years: nobody's patience, and more than a timer can hold.
+# Thirty years: without end, and more than a timer can hold.
 _WITHOUT_END = 1e9
 
 
 OnEnd = Callable[[Job[Any], JobEnd], None]
-"""Receives each job that has ended, or that nobody waits for any more after its timeout (then it is not `done`)."""
+"""Receives each job that has ended, or whose last timeout has passed (then it is not `done`)."""
 
 
 class JobPoller:
@@ -84,61 +84,64 @@ class JobPoller:
         job._deadline = max(job._until(DEFAULT), job._until(timeout))
         self._registry.add(job)
         if self._closed:
-            self._end(job, None, job_errors.closed(job))
+            self._end(job, None, job_errors.closed_error(job))
         elif job._open_task_ids:
             self._scheduler.track(job, after=self._first_poll(job), deadline=job._deadline)
         else:
             self._settle(job)
 
     def ensure_polled(self, job: Job[Any]) -> None:
-        """See that the job is looked at until its last waiter's deadline, anew if nobody looked any more."""
+        """Make sure the job is polled until its latest waiter times out; resume polling if it had stopped."""
         if self._closed:
-            raise job_errors.closed(job)
+            raise job_errors.closed_error(job)
         deadline = job._next_deadline(self._loop.time())
         if deadline is None:
             return
         if job._is_tracked:
             self._scheduler.set_deadline(job, deadline)
-            if job._webhook is not None:  # looks that wait for a call must not outwait who waits for the result
+            if job._webhook is not None:  # a poll that waits for a delivery must come before the waiter times out
                 self._scheduler.poll_by(job, self._latest_poll(deadline))
         elif not job.done:
             self._registry.add(job)
             self._scheduler.track(job, after=0.0, deadline=deadline)
 
-    def on_webhook(self, job: Job[Any], line: WebhookState) -> None:
-        """The provider says that a task of this job has ended: look at once, and not again for every further call.
+    def on_webhook(self, job: Job[Any], webhook: WebhookState) -> None:
+        """Poll at once, because a delivery reports that a task of this job has ended.
 
-        After a look that could not confirm it, calls bring the next one forward, to where ordinary polling would be.
+        Further deliveries cause no further polls. After a poll that did not confirm a delivery, the next delivery
+        brings the next poll forward to the time of ordinary polling.
         """
         if job.done or self._closed:
             return
-        line.has_delivered = True
-        if not job._is_tracked:  # our patience had ended
+        webhook.has_delivered = True
+        if not job._is_tracked:  # its last timeout had passed
             self._registry.add(job)
             self._scheduler.track(job, after=0.0, deadline=self._loop.time() + self._policy.not_found_grace)
-        if job._is_due or not (line.woken or line.useless_wakeups):
+        if job._is_due or not (webhook.poll_requested or webhook.useless_wakeups):
             self._scheduler.poll_now(job)
-        elif not line.woken:
-            self._scheduler.poll_by(job, line.polled_at + self._policy.max_interval)
-        line.woken = True
+        elif not webhook.poll_requested:
+            self._scheduler.poll_by(job, webhook.polled_at + self._policy.max_interval)
+        webhook.poll_requested = True
 
     def on_collected(self, job: Job[Any]) -> None:
-        """Note that somebody has received the job's end."""
+        """Forget an ended job, because its result was received."""
         self._registry.collect(job)
 
     def timeout_seconds(self, kind: Kind | None, timeout: Timeout) -> float:
-        """Return the seconds that this deadline means for such a job; infinity for none."""
+        """Return the seconds of a timeout for a job of this kind; infinity for None. Raises ConfigurationError."""
         if timeout is DEFAULT:
             return self._policy.timeout_for(kind)
         if timeout is None:
             return inf
         seconds: object = timeout  # whatever the annotations say, a wrong type must not fail after paying
         if not isinstance(seconds, (int, float)) or not seconds >= 0:
-            raise ConfigurationError(f"deadline is {timeout!r}; give seconds, or None to wait without end")
+            raise ConfigurationError(
+                f"timeout must be a number of seconds >= 0, or None to wait without end, got {timeout!r}"
+            )
         return float(seconds) if seconds < _WITHOUT_END else inf
 
     def retry_round_delay(self, rounds: int) -> float:
-        """Return the pause after so many rounds of asking about what is in doubt: each twice the one before it."""
+        """Return the pause after so many rounds of checking a doubt, in seconds: it doubles with each round."""
         return self._policy.min_interval * 2.0**rounds
 
     def statistics(self) -> PollStatistics:
@@ -146,43 +149,41 @@ class JobPoller:
         return self._scheduler.statistics()
 
     async def aclose(self, jobs: tuple[Job[Any], ...]) -> None:
-        """Stop looking, and tell everybody who still waits for one of these jobs."""
+        """Stop polling, and end the wait for these jobs with ClientClosed."""
         self._closed = True
         await self._scheduler.aclose()
         for job in jobs:
             self._scheduler.forget(job)
             if not job.done:
-                job._settle(None, job_errors.closed(job))
+                job._settle(None, job_errors.closed_error(job))
 
     def _first_poll(self, job: Job[Any]) -> float:
-        if job.request is None or (job._webhook is not None and job._webhook.woken):
+        if job.request is None or (job._webhook is not None and job._webhook.poll_requested):
             return 0.0
-        usual = self._policy.first_poll_after(self._learned_delay(job), self._random)
-        return max(usual, self._webhook_wait(job))
+        delay = self._policy.first_poll_after(self._learned_delay(job), self._random)
+        return max(delay, self._webhook_wait(job))
 
     def _next_poll(self, job: Job[Any]) -> float:
-        usual = self._policy.next_poll_after(self._learned_delay(job), self._random)
-        return max(usual, self._webhook_wait(job))
+        delay = self._policy.next_poll_after(self._learned_delay(job), self._random)
+        return max(delay, self._webhook_wait(job))
 
     def _webhook_wait(self, job: Job[Any]) -> float:
-        """Return how long a look may wait because the provider is to call: not at all if that is not known.
+        """Return the seconds that a poll may wait because a delivery is expected; 0 if none is.
 
-        A call that looks do not confirm (yet) makes the next ones come soon, each later than the one before.
+        After a delivery that polls have not confirmed yet, polls come soon, each later than the one before.
         """
-        line = job._webhook
-        if line is None or line.woken or not line.awaited or self.fallback.seconds <= self._policy.max_interval:
+        webhook, fallback = job._webhook, self.fallback.seconds
+        if webhook is None or webhook.poll_requested or not webhook.awaited or fallback <= self._policy.max_interval:
             return 0.0
-        seconds = (
-            self.fallback.seconds
-            if not line.useless_wakeups
-            else self._policy.max_interval * 2.0 ** min(line.useless_wakeups - 2, 63)
-        )
-        caught = min(seconds, self.fallback.seconds) * (1.0 - _DRIFT * self._random())
+        seconds = fallback
+        if webhook.useless_wakeups:
+            seconds = min(fallback, self._policy.max_interval * 2.0 ** min(webhook.useless_wakeups - 2, 63))
+        wait = seconds * (1.0 - _DRIFT * self._random())
         deadline = job._next_deadline(self._loop.time())
-        return caught if deadline is None else min(caught, self._latest_poll(deadline) - self._loop.time())
+        return wait if deadline is None else min(wait, self._latest_poll(deadline) - self._loop.time())
 
     def _latest_poll(self, deadline: float) -> float:
-        """Return when a look finds in time what ends before a deadline, but for its last few seconds."""
+        """Return the loop time of a poll that finds an end before the deadline, except one in its last few seconds."""
         return max(deadline - self._policy.max_interval, self._loop.time() + self._policy.max_interval)
 
     def _learned_delay(self, job: Job[Any]) -> float | None:
@@ -191,14 +192,14 @@ class JobPoller:
         return self._durations.first_poll(job.request.timing_key)
 
     async def _poll(self, job: Job[Any]) -> float | None:
-        """Ask about the job; return the seconds until the next look, None when it has ended."""
-        called = _take_wakeup(job._webhook)
+        """Fetch the job's statuses; return the seconds until the next poll, None when the job has ended."""
+        delivered = _take_wakeup(job._webhook)
         try:
             snapshots = await self._fetcher.fetch(job)
         except AioweryError as error:
             return self._on_poll_failed(job, error)
-        except Exception as fault:  # noqa: BLE001 - a failing look must never end a job
-            log.exception("a status check raised what nobody foresaw; the job goes on")
+        except Exception as fault:  # noqa: BLE001 - a failing poll must never end a job
+            log.exception("a status check raised an unforeseen error; the job goes on")
             return self._on_poll_failed(job, UnexpectedResponse(f"{type(fault).__name__}: {fault}"))
         snapshots = [job._result_type.interpret(snapshot) for snapshot in snapshots]
         job._failures = 0
@@ -211,7 +212,7 @@ class JobPoller:
         ended = before - len(job._open_task_ids)
         self._release_slots(job, ended)
         if job._webhook is not None:
-            self._update_webhook_state(job, job._webhook, called=called, confirmed=ended > 0)
+            self._update_webhook_state(job, job._webhook, delivered=delivered, confirmed=ended > 0)
         if not job._open_task_ids:
             interval = self._observe_duration(job)
             self._learn_fallback(job)
@@ -221,24 +222,23 @@ class JobPoller:
         return self._next_poll(job)
 
     def _on_poll_failed(self, job: Job[Any], error: AioweryError) -> float | None:
-        """A look failed: never the job's end, unless the provider has lost it."""
+        """Return the seconds until the next poll; end the job if the provider has lost it, never for another error."""
         job._failures += 1
-        job._poll_again = (
-            False  # a call that came meanwhile waits for the next look, as those do that come from here on
-        )
+        # A delivery that came meanwhile waits for the next poll, like those that come from now on.
+        job._poll_again = False
         if job._webhook is not None:
-            job._webhook.woken = job._webhook.has_delivered
+            job._webhook.poll_requested = job._webhook.has_delivered
         if isinstance(error, NotFound) and self._fetcher.is_lost(job):
-            self._end(job, None, job_errors.lost(job, error))
+            self._end(job, None, job_errors.lost_error(job, error))
             return None
-        asked = retry_after(error)
-        # One failure says nothing; being told to ask less, without a number, does.
-        told_off = isinstance(error, RateLimited) and asked is None
-        pause = self._policy.after_failures(job._failures + told_off, self._random)
-        if asked is not None:
-            asked = min(asked, self._policy.max_backoff)
-            self._scheduler.pause(asked)
-            pause = max(pause, asked)
+        requested = retry_after(error)
+        # A single failure does not slow polling down; a 429 without Retry-After does.
+        is_slow_down = isinstance(error, RateLimited) and requested is None
+        pause = self._policy.after_failures(job._failures + is_slow_down, self._random)
+        if requested is not None:
+            requested = min(requested, self._policy.max_backoff)
+            self._scheduler.pause(requested)
+            pause = max(pause, requested)
         log.log(
             logging.DEBUG if isinstance(error, NotFound) else logging.WARNING,
             "%s: a status check failed (%s); the job goes on, next check in %.1f s",
@@ -261,7 +261,7 @@ class JobPoller:
             )
 
     def _release_slots(self, job: Job[Any], tasks: int) -> None:
-        """Give back the places of tasks that have ended."""
+        """Release the slots of tasks that have ended."""
         slots = min(tasks, job._slots)
         if slots and job._ticket is not None:
             job._ticket.release(slots)
@@ -276,18 +276,18 @@ class JobPoller:
         self._durations.observe(job.timing_key, interval)
         return interval
 
-    def _update_webhook_state(self, job: Job[Any], line: WebhookState, *, called: bool, confirmed: bool) -> None:
-        """Note what a look has made of the calls before it."""
-        line.polled_at = self._loop.time()
+    def _update_webhook_state(self, job: Job[Any], webhook: WebhookState, *, delivered: bool, confirmed: bool) -> None:
+        """Record whether a poll confirmed the deliveries before it."""
+        webhook.polled_at = self._loop.time()
         if confirmed:
-            line.useless_wakeups = 0
-        elif called or line.useless_wakeups:
-            line.useless_wakeups += 1
-        if called and not confirmed:  # another call in the meantime knows no better
+            webhook.useless_wakeups = 0
+        elif delivered or webhook.useless_wakeups:
+            webhook.useless_wakeups += 1
+        if delivered and not confirmed:  # another delivery in the meantime shows nothing else
             job._poll_again = False
 
     def _learn_fallback(self, job: Job[Any]) -> None:
-        """Learn whether a call or a look was first to tell of the end."""
+        """Record whether a delivery or a poll was the first to show the end."""
         if job._webhook is None or not job._webhook.awaited:
             return
         if job._webhook.has_delivered:
@@ -299,11 +299,11 @@ class JobPoller:
         """End a job whose tasks have all ended, with its result or with the error that says why there is none."""
         snapshots = job.snapshots
         if all(snapshot.state is TaskState.FAILED for snapshot in snapshots):
-            self._end(job, None, job_errors.failed(job, snapshots), interval)
+            self._end(job, None, job_errors.failed_error(job, snapshots), interval)
             return
         result = job._result_type.from_snapshots(snapshots, seconds=job.age, request_id=job.request_id)
         if result.is_empty:
-            self._end(job, None, job_errors.empty(job, snapshots), interval)
+            self._end(job, None, job_errors.empty_error(job, snapshots), interval)
         else:
             self._end(job, result, None, interval)
 
@@ -373,9 +373,9 @@ def _log_end(job: Job[Any], end: JobEnd) -> None:
         log.info("failed: %s after %.1f s: %s", job.label, end.seconds, end.error, extra=extra)
 
 
-def _take_wakeup(line: WebhookState | None) -> bool:
-    """Return whether a call asked for the look that begins now; from here on further ones ask for the next."""
-    if line is None:
+def _take_wakeup(webhook: WebhookState | None) -> bool:
+    """Return True if a delivery requested the poll that begins now; further ones request the next poll."""
+    if webhook is None:
         return False
-    woken, line.woken = line.woken, False
+    woken, webhook.poll_requested = webhook.poll_requested, False
     return woken

@@ -1,8 +1,8 @@
 """The poll scheduler: one for all jobs of a client.
 
-Jobs wait in a timer wheel, not in coroutines. When some are due, runners look at them one after the other; every
-look first takes a place of the `asyncio.Semaphore` that bounds all status checks. There are as many runners as there
-were ever looks at once, and those with nothing to do rest, so there is no task, lock or timer per job or per look.
+Jobs wait in a timer wheel, not in coroutines. When some are due, runners poll them one after the other; each poll first
+acquires the `asyncio.Semaphore` that bounds all status checks. There are as many runners as there were ever polls at
+the same time, and idle ones wait, so there is no task, lock or timer per job or per poll.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from aiowery._core.statistics import PollStatistics
 
 # Looks that need no waiting could keep the loop to themselves; after this long they let others in.
 _SLICE: Final = 0.005
-# Deadlines are swept on a wheel this much coarser than the wheel of looks.
+# Deadlines are swept on a wheel this much coarser than the wheel of polls.
 _COARSER: Final = 10
 _TICKS_AFTER_A_FAULT: Final = 200
 # A loop may call a hair before the moment that was asked for; that counts as the moment.
@@ -77,28 +77,28 @@ class _Wheel(Generic[W]):
 
 
 class PollScheduler(Generic[W]):
-    """Calls `look` for each watched item when it is due, at most as many at once as `gate` has places.
+    """A scheduler that calls `poll` for each tracked item when it is due, bounded by the semaphore `gate`.
 
-    `look(item)` returns the seconds until the next look, or None when the item has ended. `expire(item)` is
+    `poll(item)` returns the seconds until the next poll, or None when the item has ended. `expire(item)` is
     called at the item's deadline and returns the next one (a loop time), or None when watching is over. `tick`
     is the grain of time in seconds.
     """
 
     def __init__(
         self,
-        look: Callable[[W], Awaitable[float | None]],
+        poll: Callable[[W], Awaitable[float | None]],
         expire: Callable[[W], float | None],
         *,
         gate: asyncio.Semaphore,
         polls: int,
         tick: float,
     ) -> None:
-        self._look = look
+        self._poll = poll
         self._expire = expire
         self._gate = gate
         self._polls = polls
         self._tick = tick
-        self._looks: _Wheel[W] = _Wheel(tick)
+        self._poll_wheel: _Wheel[W] = _Wheel(tick)
         self._deadlines: _Wheel[W] = _Wheel(tick * _COARSER)
         self._due: deque[W] = deque()
         self._runners: set[asyncio.Task[None]] = set()
@@ -110,22 +110,22 @@ class PollScheduler(Generic[W]):
         self._held_until = 0.0
         self._made = 0
         self._under_way = 0
-        self._watched = 0
+        self._tracked = 0
 
     def track(self, item: W, *, after: float, deadline: float) -> None:
-        """Begin to look at the item, first `after` so many seconds, until `deadline` (a loop time or infinity)."""
+        """Start to poll the item: first `after` so many seconds, until `deadline` (a loop time or infinity)."""
         item._is_tracked = True
-        self._watched += 1
+        self._tracked += 1
         if not item._is_due:
             self._reschedule(item, self._loop.time() + after)
         self.set_deadline(item, deadline)
 
     def forget(self, item: W) -> None:
-        """Stop looking at the item."""
+        """Stop polling the item."""
         if item._is_tracked:
             item._is_tracked = False
-            self._watched -= 1
-            self._looks.discard(item, item._poll_slot)
+            self._tracked -= 1
+            self._poll_wheel.discard(item, item._poll_slot)
             self._deadlines.discard(item, item._deadline_slot)
 
     def set_deadline(self, item: W, deadline: float) -> None:
@@ -136,11 +136,11 @@ class PollScheduler(Generic[W]):
             self._arm()
 
     def poll_now(self, item: W) -> None:
-        """Look at a watched item at once; if a look is under way, which may have come too early, once more after it."""
+        """Poll a tracked item at once; if a poll is under way, which may have come too early, once more after it."""
         if item._is_due:
             item._poll_again = True
         elif item._is_tracked:
-            self._looks.discard(item, item._poll_slot)
+            self._poll_wheel.discard(item, item._poll_slot)
             item._is_due = True
             self._due.append(item)
             if self._held():
@@ -149,9 +149,9 @@ class PollScheduler(Generic[W]):
                 self._fan_out()
 
     def poll_by(self, item: W, moment: float) -> None:
-        """Look at a watched item at that moment (a loop time), if its next look would be later."""
+        """Poll a tracked item at that loop time, if its next poll would be later."""
         if item._is_tracked and not item._is_due and item._poll_slot * self._tick > moment:
-            self._looks.discard(item, item._poll_slot)
+            self._poll_wheel.discard(item, item._poll_slot)
             self._reschedule(item, moment)
 
     def pause(self, seconds: float) -> None:
@@ -164,13 +164,13 @@ class PollScheduler(Generic[W]):
         return PollStatistics(
             made=self._made,
             under_way=self._under_way,
-            tracked=self._watched,
+            tracked=self._tracked,
             due=len(self._due),
             paused_for=max(0.0, self._held_until - self._loop.time()),
         )
 
     async def aclose(self) -> None:
-        """Stop all looks, those under way too."""
+        """Stop all polls, those under way too."""
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
@@ -186,13 +186,13 @@ class PollScheduler(Generic[W]):
         return self._held_until > self._loop.time() + _EARLY
 
     def _reschedule(self, item: W, moment: float) -> None:
-        item._poll_slot = self._looks.add(item, moment)
+        item._poll_slot = self._poll_wheel.add(item, moment)
         if self._timer is None or item._poll_slot * self._tick < self._timer.when():
             self._arm()
 
     def _arm(self) -> None:
         """Set the one timer to the first moment at which there is something to do."""
-        moment = min(max(self._looks.next(), self._held_until), self._deadlines.next())
+        moment = min(max(self._poll_wheel.next(), self._held_until), self._deadlines.next())
         if self._due and self._held():
             moment = min(moment, self._held_until)
         if self._timer is not None:
@@ -207,7 +207,7 @@ class PollScheduler(Generic[W]):
         for item in self._deadlines.due(now):
             self._sweep(item)
         if not self._held():
-            for item in self._looks.due(now):
+            for item in self._poll_wheel.due(now):
                 item._is_due = True
                 self._due.append(item)
             self._fan_out()
@@ -225,7 +225,7 @@ class PollScheduler(Generic[W]):
         for _ in range(min(len(self._due), self._polls - self._up)):
             self._up += 1
             if not self._woken():
-                runner = self._loop.create_task(self._run(), name="aiowery looks")
+                runner = self._loop.create_task(self._run(), name="aiowery polls")
                 self._runners.add(runner)
                 runner.add_done_callback(self._runners.discard)
 
@@ -272,9 +272,9 @@ class PollScheduler(Generic[W]):
             self._made += 1
             self._under_way += 1
             try:
-                pause = await self._look(item)
-            except Exception as fault:  # noqa: BLE001 - one broken look must not end all later ones
-                self._loop.call_exception_handler({"message": "a look at a job raised", "exception": fault})
+                pause = await self._poll(item)
+            except Exception as fault:  # noqa: BLE001 - one broken poll must not end all later ones
+                self._loop.call_exception_handler({"message": "a poll of a job raised", "exception": fault})
                 pause = self._tick * _TICKS_AFTER_A_FAULT
             finally:
                 self._under_way -= 1

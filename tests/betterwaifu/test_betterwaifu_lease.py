@@ -44,7 +44,9 @@ class Clock:
 def lease_of(path: Path, clock: Callable[[], float], **settings: float) -> QueueStateFile:
     """Return a lease whose rests are longer than any test waits, unless its clock goes on."""
     return QueueStateFile(
-        path, **{"cool_down": 60.0, "expected_duration": 30.0, "max_wait": 600.0, "pause": 0.01, **settings}, clock=clock
+        path,
+        **{"cool_down": 60.0, "expected_duration": 30.0, "max_wait": 600.0, "pause": 0.01, **settings},
+        clock=clock,
     )
 
 

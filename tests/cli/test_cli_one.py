@@ -34,7 +34,7 @@ def test_run_list_shows_every_type_with_required_fields(aiowery_command: Command
     assert ended.returncode == 0
     lines = {line.split()[0]: line for line in ended.stdout.splitlines() if line.strip()}
     assert lines.keys() >= REQUESTS.keys()
-    assert "A video from a prompt" in lines["text-to-video"]
+    assert "A request for videos from a prompt" in lines["text-to-video"]
     assert lines["image-face-swap"].rstrip().endswith("image_url, face_image_url")
     assert "POST" not in ended.stdout
 

@@ -373,7 +373,7 @@ def test_a_deadline_that_makes_no_sense_is_refused_before_anything_is_sent(deadl
     async def main() -> None:
         world = World()
         async with client_of(world) as client:
-            with pytest.raises(ConfigurationError, match="deadline is"):
+            with pytest.raises(ConfigurationError, match="timeout must be"):
                 await client.run(CAT, timeout=deadline)
         assert world.posts == []
 
