@@ -58,8 +58,8 @@ async def test_a_poll_makes_no_task(client: WeryAI, sandbox: Sandbox) -> None:
             await asyncio.sleep(0.02)
         assert not any(job.done for job in client.jobs())
         names = [task.get_name() for task in tasks]
-    assert names.count("aiowery looks") <= LIMITS.polls
-    assert len(names) - names.count("aiowery looks") <= sandbox.weryai.counters.connections - connections
+    assert names.count("aiowery polls") <= LIMITS.polls
+    assert len(names) - names.count("aiowery polls") <= sandbox.weryai.counters.connections - connections
 
 
 async def test_what_a_crowd_of_jobs_costs_the_server(client: WeryAI, sandbox: Sandbox) -> None:

@@ -300,4 +300,4 @@ def test_a_look_that_raises_is_reported_and_comes_again() -> None:
         assert scheduler.statistics().tracked == 0
         return reports
 
-    assert run_virtual(main()) == ["a look at a job raised"]
+    assert run_virtual(main()) == ["a poll of a job raised"]
