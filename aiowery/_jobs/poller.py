@@ -45,7 +45,7 @@ OnEnd = Callable[[Job[Any], JobEnd], None]
 
 
 class JobPoller:
-    """A poller of all jobs of one open client: it asks for their statuses, decides when, and ends them.
+    """A poller of all jobs of one open client: it reads their statuses, decides when, and ends them.
 
     `on_end` lists the functions that receive each end, in order; a function that raises does not keep the next ones
     from being called.
@@ -80,7 +80,7 @@ class JobPoller:
         )
 
     def track(self, job: Job[Any], *, timeout: Timeout) -> None:
-        """Look after a job: until its kind's usual deadline at least, longer if the caller is more patient."""
+        """Poll a job until its kind's default timeout at least, longer if the given one is longer."""
         job._deadline = max(job._until(DEFAULT), job._until(timeout))
         self._registry.add(job)
         if self._closed:
@@ -296,7 +296,7 @@ class JobPoller:
             self.fallback.record_missed()
 
     def _settle(self, job: Job[Any], interval: Interval | None = None) -> None:
-        """End a job whose tasks have all ended, with its result or with the error that says why there is none."""
+        """End a job whose tasks have all ended, with its result, or with the reason why there is none as an error."""
         snapshots = job.snapshots
         if all(snapshot.state is TaskState.FAILED for snapshot in snapshots):
             self._end(job, None, job_errors.failed_error(job, snapshots), interval)

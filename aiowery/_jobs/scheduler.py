@@ -77,7 +77,7 @@ class _Wheel(Generic[W]):
 
 
 class PollScheduler(Generic[W]):
-    """A scheduler that calls `poll` for each tracked item when it is due, bounded by the semaphore `gate`.
+    """A scheduler that runs `poll` for each tracked item when it is due, bounded by the semaphore `gate`.
 
     `poll(item)` returns the seconds until the next poll, or None when the item has ended. `expire(item)` is
     called at the item's deadline and returns the next one (a loop time), or None when watching is over. `tick`
@@ -155,7 +155,7 @@ class PollScheduler(Generic[W]):
             self._reschedule(item, moment)
 
     def pause(self, seconds: float) -> None:
-        """Look at nothing for so long: the provider said that we ask too often."""
+        """Pause all polls for so many seconds, because the provider asked for fewer requests."""
         self._held_until = max(self._held_until, self._loop.time() + seconds)
         self._arm()
 
@@ -230,7 +230,7 @@ class PollScheduler(Generic[W]):
                 runner.add_done_callback(self._runners.discard)
 
     def _woken(self) -> bool:
-        """Wake a runner; False when none rests. One that somebody has cancelled wakes no more."""
+        """Wake an idle runner; return False if there is none. A cancelled runner is skipped."""
         while self._resting:
             rest = self._resting.pop()
             if not rest.done():
@@ -239,7 +239,7 @@ class PollScheduler(Generic[W]):
         return False
 
     async def _run(self) -> None:
-        """Look at due items, one after the other, and rest while there are none."""
+        """Poll due items, one after the other, and wait while there are none."""
         while True:
             try:
                 await self._poll_all()

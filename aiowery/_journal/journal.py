@@ -115,7 +115,7 @@ class SubmissionJournal(Generic[JobT]):
         self._unwritten.discard(entry.id)
 
     def is_lost(self, entry: Entry) -> bool:
-        """Return True if the ledger says that this process is sending the entry, but it is not.
+        """Return True if, by the ledger, this process is sending the entry, but it is not.
 
         Another client may share a ledger that the caller made, so there only a failed write of this client counts.
         """

@@ -26,7 +26,7 @@ from aiowery.errors import (
 from aiowery.ledger import Duration, Ledger, State
 
 _CURABLE: Final = (AuthenticationError, DailyLimitReached, InsufficientCredits, PermissionDenied)
-"""Refusals that speak of the account, which its owner can put right."""
+"""Rejections that concern the account, which its owner can correct."""
 
 
 class SubmissionRecord:
@@ -72,7 +72,7 @@ class SubmissionRecord:
         self._unkept: Accepted | None = None
 
     async def mark_sending(self) -> None:
-        """Write that the next thing to happen is the first byte. Raises LedgerError or BudgetExceeded, unsent."""
+        """Write that the first byte is sent next. Raises LedgerError or BudgetExceeded, unsent."""
         if self._begun:  # an answer that lets us try again, such as to a key that has been renewed
             await self.mark_busy("refused, and sent again")
         self._hold.reserve()
@@ -83,21 +83,21 @@ class SubmissionRecord:
         self._passed = True
 
     async def mark_unsent(self) -> None:
-        """Write that what was about to leave provably did not."""
+        """Write that nothing was sent."""
         if self._begun:
             self._hold.set_charge(0.0)
             await self._ledger.mark_unsent(self._submission_id)
             self._begun = False
 
-    async def mark_busy(self, why: str) -> None:
-        """Write that the latest attempt was refused, and that there will be another."""
+    async def mark_busy(self, reason: str) -> None:
+        """Write that the latest attempt was rejected because of load, and that another follows."""
         if self._begun:
             self._hold.set_charge(0.0)
-            await self._ledger.mark_refused(self._submission_id, why, again=True)
+            await self._ledger.mark_refused(self._submission_id, reason, again=True)
             self._begun = False
 
     async def mark_accepted(self, accepted: Accepted) -> None:
-        """Write down what was paid for."""
+        """Write the task ids of an accepted submission; a failed write is logged and repeated at the end."""
         if not self._begun:
             return
         try:
@@ -115,9 +115,9 @@ class SubmissionRecord:
         )
 
     async def mark_failed(self, error: BaseException) -> None:
-        """Write why there is no job: it was never sent, it was refused, or nobody knows.
+        """Write why there is no job: the request was never sent, it was rejected, or it is in doubt.
 
-        A refusal that is not this request's fault leaves it new, to be sent another time.
+        A rejection that concerns the account leaves the entry new, to be sent another time.
         """
         if not self._begun:
             await self._ledger.unclaim(self.entry_id)

@@ -1,4 +1,4 @@
-"""Snapshots, errors and kinds of jobs as the ledger keeps them, and back."""
+"""Serialize snapshots, errors and durations for the ledger, and load them."""
 
 from __future__ import annotations
 
@@ -21,45 +21,42 @@ _BETWEEN: Final = ": "
 
 
 def dump_snapshot(snapshot: Snapshot) -> dict[str, Any]:
-    """Return a snapshot as JSON has it, from which `kept_snapshots` makes an equal one."""
-    told = attrs.asdict(snapshot, recurse=False, filter=lambda _, value: value is not None and value != ())
-    told["state"] = snapshot.state.value
+    """Return a snapshot as a JSON object, from which `load_snapshots` makes an equal one."""
+    fields = attrs.asdict(snapshot, recurse=False, filter=lambda _, value: value is not None and value != ())
+    fields["state"] = snapshot.state.value
     for name in ("assets", "script"):
-        if name in told:
-            told[name] = [attrs.asdict(part, recurse=False) for part in told[name]]
-    return told
+        if name in fields:
+            fields[name] = [attrs.asdict(part, recurse=False) for part in fields[name]]
+    return fields
 
 
 def load_snapshots(entry: Entry) -> list[Snapshot]:
-    """Return the last snapshots of an entry's tasks; LedgerError for what cannot be read."""
+    """Return the last snapshots of an entry's tasks. Raises LedgerError if they cannot be read."""
     try:
-        return [_converter.structure(told, Snapshot) for told in entry.snapshots]
+        return [_converter.structure(fields, Snapshot) for fields in entry.snapshots]
     except (cattrs.BaseValidationError, ValueError) as fault:
-        words = "; ".join(cattrs.transform_error(fault))
-        raise LedgerError(f"entry {entry.id} holds answers that cannot be read ({words})") from fault
+        faults = "; ".join(cattrs.transform_error(fault))
+        raise LedgerError(f"entry {entry.id} holds snapshots that cannot be read ({faults})") from fault
 
 
-def duration_kind(host: str, key: tuple[str, ...]) -> str:
-    """Return the kind of jobs that teach each other: host, endpoint, model and settings.
-
-    In words, since the requests beside it in the ledger say the same; nobody's prompt is among them.
-    """
-    return json.dumps((host, *key))
+def duration_kind(base_url: str, timing_key: tuple[str, ...]) -> str:
+    """Return the key of jobs of similar duration: address, endpoint, model and settings; it holds no prompt."""
+    return json.dumps((base_url, *timing_key))
 
 
-def durations_at(host: str, told: Mapping[str, list[Interval]]) -> dict[Hashable, list[Interval]]:
-    """Return what a ledger knows of the durations at one host, by the `duration_key` of requests."""
-    kinds = {kind: json.loads(kind) for kind in told}
-    return {tuple(words[1:]): told[kind] for kind, words in kinds.items() if words[0] == host}
+def durations_at(base_url: str, durations: Mapping[str, list[Interval]]) -> dict[Hashable, list[Interval]]:
+    """Return a ledger's durations at one address, by the `timing_key` of requests."""
+    keys = {kind: json.loads(kind) for kind in durations}
+    return {tuple(key[1:]): durations[kind] for kind, key in keys.items() if key[0] == base_url}
 
 
 def dump_error(error: BaseException) -> str:
-    """Return an error as a note."""
+    """Return an error as a ledger entry's reason."""
     return f"{type(error).__name__}{_BETWEEN}{error}"
 
 
 def load_error(entry: Entry) -> AioweryError:
-    """Return the error that a failed entry's note tells of: of the class that it was, if that is one of ours."""
+    """Return the error in a failed entry's reason: of its class, if that is one of `aiowery.errors`."""
     name, _, message = entry.reason.partition(_BETWEEN)
     known: type[Any] | None = getattr(errors, name, None) if name in errors.__all__ else None
     if known is None:

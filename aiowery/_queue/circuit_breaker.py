@@ -41,7 +41,7 @@ class CircuitBreakerState:
     never pauses. `pause` returns the seconds until the next free read, from the number of probes that have failed.
     `clock` returns the present in seconds. Submissions are any objects, compared by identity.
 
-    `because` is None while the queue is open.
+    `reason` is None while the breaker is closed.
     """
 
     def __init__(self, max_doubts: int | None, pause: Callable[[int], float], clock: Callable[[], float]) -> None:
@@ -63,7 +63,7 @@ class CircuitBreakerState:
         return max(0.0, self.retry_at - self._clock()) if self.phase is BreakerPhase.PAUSED else 0.0
 
     def try_admit(self, submission: object) -> bool:
-        """Return True if the submission may go ahead; when one is wanted as a probe, it becomes that."""
+        """Return True if the submission may go ahead; it becomes the probe if one is needed."""
         if self.phase is BreakerPhase.READY:
             self.phase, self._probe = BreakerPhase.PROBING, submission
         return self.allows(submission)
@@ -92,7 +92,7 @@ class CircuitBreakerState:
         return True
 
     def record_clear(self, submission: object) -> bool:
-        """Count a clear answer; return True if that opens the queue, which only the probe's does."""
+        """Count a clear answer; return True if that closes the breaker, which only the probe's does."""
         if self._is_probe(submission):
             return self.reset()
         if self.phase is BreakerPhase.CLOSED:
@@ -101,7 +101,7 @@ class CircuitBreakerState:
         return False
 
     def record_unknown(self, submission: object) -> bool:
-        """Note that a submission ended without showing anything; return True if it was the probe.
+        """Record that a submission ended without showing anything; return True if it was the probe.
 
         Then a pause of the same length begins.
         """
@@ -111,22 +111,22 @@ class CircuitBreakerState:
         return True
 
     def begin_check(self) -> None:
-        """Note that a free read begins."""
+        """Record that a free read begins."""
         self.phase = BreakerPhase.CHECKING
 
     def end_check(self, reason: str | None) -> bool:
-        """Note the end of the free read and why it failed, if it did; return True if a pause begins."""
+        """Record the end of the free read and why it failed, if it did; return True if a pause begins."""
         if reason is not None:
             return self._on_probe_failed(reason)
         self.phase = BreakerPhase.READY
         return False
 
     def abort_check(self) -> None:
-        """Note that the free read was cut off: it is due at once."""
+        """Record that the free read was cut off: it is due at once."""
         self.phase = BreakerPhase.PAUSED
 
     def reset(self) -> bool:
-        """Open the queue and count from zero; return True if it was not open."""
+        """Close the breaker and count from zero; return True if it was not closed."""
         was_open = self.phase is BreakerPhase.CLOSED
         self.phase, self.reason, self._probe = BreakerPhase.CLOSED, None, None
         self.failed_probes = self._in_a_row = 0
@@ -189,7 +189,7 @@ class CircuitBreaker:
         self._members[member] = None
 
     def remove_member(self, member: BreakerMember) -> None:
-        """Remove a client. Call this before its own read is cancelled, so that another client makes it."""
+        """Remove a client, before its own read is cancelled: then another client makes it."""
         self._members.pop(member, None)
 
     def try_admit(self, submission: object) -> bool:

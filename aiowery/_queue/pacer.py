@@ -11,7 +11,7 @@ from collections import deque
 
 
 class StartPacer:
-    """A pacer that starts at most `most` submissions per event-loop iteration, in the order of their calls."""
+    """A pacer that starts at most `most` submissions per event-loop iteration, in order of arrival."""
 
     def __init__(self, most: int) -> None:
         self._most = most

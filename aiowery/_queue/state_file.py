@@ -91,7 +91,7 @@ class QueueStateFile:
             if state.open and self._clock() < state.since + self._max_wait:
                 state = await self._wait_for_tasks(state, ended)
             await anyio.sleep(self._pause_seconds(state))
-            await self._in_thread(self._mark_sending)
+            await self._in_thread(self._store_sending)
         except BaseException:
             self._lock.release()
             self._turn_lock.release()
@@ -146,7 +146,7 @@ class QueueStateFile:
         return min(max(0.0, state.not_before - self._clock()), self._expected_duration + self._cool_down)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
-        """Run blocking work in the order of the calls; when cancelled, wait for its end: a thread cannot be stopped."""
+        """Run blocking work in order of arrival; when cancelled, wait for its end: a thread cannot be stopped."""
         async with self._io:
             working = asyncio.create_task(anyio.to_thread.run_sync(work))
             try:
@@ -199,7 +199,7 @@ class QueueStateFile:
             raise ConfigurationError(self._unusable(fault, "give that file"))
         return state
 
-    def _mark_sending(self) -> None:
+    def _store_sending(self) -> None:
         """Store that this process is about to send."""
         if not self._lock.is_in_place():
             raise LedgerError(self._unusable("its lock was removed or renamed while it is held", _OPEN_AGAIN))

@@ -49,7 +49,7 @@ class Logs(logging.Handler):
 
 @contextlib.contextmanager
 def watch_registry() -> Iterator[None]:
-    """Count no warnings inside the block: one note is enough if the registry cannot be read."""
+    """Count no warnings inside the block: one message is enough if the registry cannot be read."""
     token = _asking_registry.set(True)
     try:
         yield
