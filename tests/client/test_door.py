@@ -20,7 +20,7 @@ from support import KEY, http_answer, peer, serving
 from aiowery import Asset, Limits, RetryPolicy, WeryAI
 from aiowery._core.messages import HttpRequest
 from aiowery._http.api_key import ApiKeySource
-from aiowery._http.http_client import HttpClient, _Key
+from aiowery._http.http_client import HttpClient, _SentKey
 from aiowery._http.transport import TransportRequest
 from aiowery.errors import (
     AuthenticationError,
@@ -227,7 +227,7 @@ async def test_a_body_that_trickles_is_given_up(make_http: Make) -> None:
 
 async def test_an_answer_without_end_is_cut_off(make_http: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer beyond the bound is not read into memory."""
-    monkeypatch.setattr("aiowery._http.http_client._LARGEST_ANSWER", 1000)
+    monkeypatch.setattr("aiowery._http.http_client._MAX_RESPONSE", 1000)
     async with peer(http_answer(b"x" * 5000)) as server, door_to(server.url, make_http) as door:
         with pytest.raises(UnexpectedResponse, match="more than 1000 bytes"):
             await door.send(GET)
@@ -342,7 +342,7 @@ async def test_a_closed_client_of_the_callers_sends_nothing(library: Any) -> Non
 
 async def test_something_else_as_http_client_is_refused() -> None:
     """The wrong package's client is named, with what would be right."""
-    with pytest.raises(ConfigurationError, match=r"http=httpx\.Client: an httpx.AsyncClient or httpx2.AsyncClient"):
+    with pytest.raises(ConfigurationError, match=r"an httpx2\.AsyncClient .* got httpx\.Client"):
         await HttpClient.open("https://a.example", ApiKeySource(KEY), connections=1, timeout=1, http=httpx.Client())  # type: ignore[arg-type]
 
 
@@ -388,7 +388,7 @@ async def test_the_key_is_stars_wherever_it_could_be_read() -> None:
 
 def test_what_the_door_hands_on_shows_no_key() -> None:
     """A traceback that prints local values, as some do, prints neither the key nor what was asked."""
-    key = _Key.of(KEY)
+    key = _SentKey.from_secret(KEY)
     outgoing = TransportRequest("POST", "https://a.example", "/x", key.headers, b"a secret prompt")
     assert KEY not in repr(key) + repr(outgoing)
     assert "secret" not in repr(outgoing)
@@ -432,7 +432,7 @@ async def test_a_key_that_stays_refused_is_not_tried_for_ever() -> None:
 
 @pytest.mark.parametrize(
     ("source", "complaint"),
-    [(lambda: "", "gave no key"), (lambda: 5, "gave no key"), (lambda: 1 / 0, "raised ZeroDivisionError")],
+    [(lambda: "", "non-empty"), (lambda: 5, "got int"), (lambda: 1 / 0, "raised ZeroDivisionError")],
     ids=["empty", "number", "raises"],
 )
 async def test_a_callable_that_gives_no_key_is_a_mistake_before_any_request(source: Any, complaint: str) -> None:
@@ -444,7 +444,7 @@ async def test_a_callable_that_gives_no_key_is_a_mistake_before_any_request(sour
 
 async def test_a_key_no_header_can_carry_is_refused_without_being_shown() -> None:
     """A key with a line break inside would be a header of its own."""
-    with pytest.raises(ConfigurationError, match="no HTTP header can carry") as caught:
+    with pytest.raises(ConfigurationError, match="an HTTP header can carry") as caught:
         async with WeryAI("sk-a\nb", base_url="https://api.example.com"):
             pass
     assert "sk-a" not in str(caught.value)
