@@ -256,7 +256,7 @@ async def test_a_client_in_another_thread_that_does_not_answer_has_nothing_recei
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Its loop stands still: 503 after a while, the body is not asked for, and the question is withdrawn."""
-    monkeypatch.setattr("aiowery.webhook._dispatch._ELSEWHERE", 0.02)
+    monkeypatch.setattr("aiowery.webhook._dispatch._OTHER_LOOP_TIMEOUT", 0.02)
     receiver, call, loop = Receiver(), Call(), asyncio.new_event_loop()
 
     async def attach() -> None:
@@ -272,7 +272,7 @@ async def test_a_client_in_another_thread_that_does_not_answer_has_nothing_recei
 
 async def test_strangers_take_no_place_of_a_delivery(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bodies at unknown addresses leave all places free; those at a known one fill the places, and only those."""
-    monkeypatch.setattr("aiowery.webhook._asgi._BODIES", 2)
+    monkeypatch.setattr("aiowery.webhook._asgi._MAX_BODIES", 2)
     receiver, known = Receiver(), Known()
     receiver.attach(known)
     strangers = [await Call().made(receiver, STRANGE) for _ in range(10)]
@@ -293,7 +293,7 @@ async def test_strangers_take_no_place_of_a_delivery(monkeypatch: pytest.MonkeyP
 
 async def test_lookups_have_an_end_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
     """A ledger that does not answer gathers no calls without end: those above the bound get 503, counted."""
-    monkeypatch.setattr("aiowery.webhook._asgi._LOOKUPS", 2)
+    monkeypatch.setattr("aiowery.webhook._asgi._MAX_LOOKUPS", 2)
     receiver = Receiver()
     receiver.attach(Knows(silent))
     waiting = [asyncio.create_task(Call().made(receiver, STRANGE)) for _ in range(2)]

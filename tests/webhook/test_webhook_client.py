@@ -457,7 +457,7 @@ def test_no_token_is_logged(caplog: pytest.LogCaptureFixture) -> None:
                 await world.receiver.receive("0" * 32, b"{}", None)
                 await world.receiver.receive("0" * 32, b"a stranger's words", None)
         token = world.addresses["task_0"].rpartition("/")[2]
-        assert "turned away" in caplog.text
+        assert "rejected" in caplog.text
         assert token not in caplog.text
         assert "0" * 32 not in caplog.text
         assert "a stranger's words" not in caplog.text

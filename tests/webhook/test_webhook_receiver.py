@@ -234,13 +234,13 @@ async def _attached(receiver: Receiver, known: Known) -> None:
 
 async def test_a_client_that_does_not_answer_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its loop stands still: after a while the call is turned away for now (503), or recorded by others."""
-    monkeypatch.setattr("aiowery.webhook._dispatch._ELSEWHERE", 0.05)
+    monkeypatch.setattr("aiowery.webhook._dispatch._OTHER_LOOP_TIMEOUT", 0.05)
     receiver, silent, here = Receiver(), Known(), Known()
     loop = asyncio.new_event_loop()
     await asyncio.to_thread(loop.run_until_complete, _attached(receiver, silent))
     assert await receiver.receive(TOKEN, delivery("task_1"), JSON) == 503
     receiver.attach(here)
-    monkeypatch.setattr("aiowery.webhook._dispatch._ELSEWHERE", 1.0)
+    monkeypatch.setattr("aiowery.webhook._dispatch._OTHER_LOOP_TIMEOUT", 1.0)
     calling = asyncio.create_task(receiver.receive(TOKEN, delivery("task_1"), JSON))
     await asyncio.sleep(0.1)
     assert here.told == ["task_1"]
