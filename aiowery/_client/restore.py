@@ -21,7 +21,7 @@ from aiowery.ledger import Entry, State
 
 
 class JobRestorer:
-    """A maker of jobs for tasks that were submitted earlier."""
+    """A factory of jobs for tasks that were submitted earlier."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class JobRestorer:
         return job
 
     async def resume(self, entry: Entry, request: Request[ResultT]) -> Job[ResultT] | None:
-        """Return the job of an accepted entry, polled on; None if another process polls it."""
+        """Return the job of an accepted entry and resume polling it; None if another process polls it."""
         if not await self._journal.ledger.take_ownership(entry.id):
             return None
         result_type: Any = request.result_type
