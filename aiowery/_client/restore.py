@@ -9,7 +9,8 @@ from typing import Any
 from aiowery._base.snapshot import Kind
 from aiowery._client.webhook_registry import WebhookRegistry
 from aiowery._core.provider import Provider
-from aiowery._core.request import DEFAULT, Accepted, Request, Result, ResultT
+from aiowery._core.request import DEFAULT, Accepted, Request, ResultT
+from aiowery._core.result import Result
 from aiowery._jobs.job import Job
 from aiowery._jobs.poller import JobPoller
 from aiowery._jobs.registry import JobRegistry

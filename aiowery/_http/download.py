@@ -20,7 +20,7 @@ from aiowery._base.snapshot import Asset
 from aiowery._base.text import clean_name
 from aiowery._core.events import log
 from aiowery._core.policies import Random, RetryPolicy
-from aiowery._core.request import Result
+from aiowery._core.result import Result
 from aiowery._http.http_client import DownloadResponse, HttpClient
 from aiowery.errors import DownloadError, TransportError
 

@@ -9,7 +9,7 @@ import attrs
 
 from aiowery._base.snapshot import Kind, ScriptLine, Snapshot, TaskState
 from aiowery._core.fields import item_count, items, path_segment, short_repr, text_length, wire
-from aiowery._core.request import AudioResult, Result
+from aiowery._core.result import AudioResult, Result
 from aiowery.errors import ConfigurationError
 from aiowery.weryai.requests._base import WebhookRequest, required_text
 
