@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -282,7 +283,10 @@ async def test_another_process_with_the_same_key_is_lived_with(sandbox: Sandbox)
     assert len(sandbox.weryai.tasks) == 80
 
 
-@pytest.mark.slow("with the lowest anyio, a connection that is cancelled while it is made may stay open")
+@pytest.mark.skipif(
+    tuple(map(int, metadata.version("anyio").split(".")[:2])) < (4, 16),
+    reason="anyio below 4.16 drops a connection without closing it if its task is cancelled in the same loop iteration",
+)
 async def test_nothing_is_left_after_close(sandbox: Sandbox) -> None:
     """No task, no thread of ours, no socket and no open file stays behind, with jobs under way and without."""
     tasks_before = asyncio.all_tasks()
