@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from aiowery.sandbox._durations import Durations
 
 DEFAULT_KEY = "sk-sandbox"
-_LONG = 3600.0
+_SLEEP_SECONDS = 3600.0
 
 
 class Sandbox:
@@ -72,8 +72,8 @@ class Sandbox:
         self._keys = None if keys is None else tuple(keys)
         if self._keys == ():
             raise ValueError("keys must name at least one key, or be None to accept any that begins with 'sk-'")
-        self._world = WeryAIState(credits=credits, in_flight=in_flight, seed=seed, speed=speed, durations=durations)
-        self._studio = BetterWaifuState(
+        self._weryai = WeryAIState(credits=credits, in_flight=in_flight, seed=seed, speed=speed, durations=durations)
+        self._betterwaifu = BetterWaifuState(
             credits=credits,
             cool_down=cool_down,
             cool_from=cool_from,
@@ -93,8 +93,8 @@ class Sandbox:
 
     def __repr__(self) -> str:
         server = self._server
-        where = server.started.result() if server is not None and server.started.done() else "not running"
-        return f"<Sandbox {where}, {len(self._world.tasks)} tasks, {len(self._studio.generations)} generations>"
+        address = server.started.result() if server is not None and server.started.done() else "not running"
+        return f"<Sandbox {address}, {len(self._weryai.tasks)} tasks, {len(self._betterwaifu.generations)} generations>"
 
     @property
     def url(self) -> str:
@@ -121,12 +121,12 @@ class Sandbox:
     @property
     def weryai(self) -> WeryAIState:
         """WeryAI's tasks and credits, and the counters of both providers; may be read from any thread."""
-        return self._world
+        return self._weryai
 
     @property
     def betterwaifu(self) -> BetterWaifuState:
         """BetterWaifu's generations, credits and refusals; may be read from any thread."""
-        return self._studio
+        return self._betterwaifu
 
     def inject(self, *faults: Fault) -> None:
         """Add faults to those that there are; they strike from the next call on, deliveries from the next task on."""
@@ -152,20 +152,20 @@ class Sandbox:
             # Shielded, for a cancelled wait would cancel `started` itself.
             await asyncio.shield(asyncio.wrap_future(server.started))
         except BaseException:
-            await _ended(self._stop())
+            await _join(self._stop())
             raise
         return self
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await _ended(self._stop())
+        await _join(self._stop())
 
     def _start(self) -> ServerThread:
         if self._server is not None:
             raise RuntimeError("the sandbox is running already; leave its block before entering it again")
         self._server = ServerThread(
-            self._world, self._studio, self._script, self._gallery, self._keys, host=self._host, port=self._port
+            self._weryai, self._betterwaifu, self._script, self._gallery, self._keys, host=self._host, port=self._port
         )
         self._server.start()
         return self._server
@@ -178,7 +178,7 @@ class Sandbox:
         return server
 
 
-async def _ended(server: ServerThread) -> None:
+async def _join(server: ServerThread) -> None:
     """Wait for the end of a thread without blocking the loop, unless the wait is cancelled."""
     try:
         while server.is_alive:  # noqa: ASYNC110 - the very end of a thread sets no event
@@ -224,4 +224,4 @@ def run(
         if ready is not None:
             ready(sandbox)
         while True:
-            time.sleep(_LONG)
+            time.sleep(_SLEEP_SECONDS)

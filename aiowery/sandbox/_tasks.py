@@ -54,7 +54,7 @@ class TaskSpec:
     prompt: str
     model: str
     aspect_ratio: str = "1:1"
-    pictures: int = 1
+    task_count: int = 1
     output_kind: OutputKind = OutputKind.IMAGE
     price: int = 1
     seconds: float = 4
@@ -65,13 +65,13 @@ class TaskSpec:
     webhook_url: str | None = None
 
     @property
-    def text_parts(self) -> str:
+    def spoken_text(self) -> str:
         """What voices say: the turns, or the prompt where there are none."""
         return " ".join(turn["content"] for turn in self.turns) or self.prompt
 
-    def has(self, mark: str) -> bool:
+    def has_marker(self, marker: str) -> bool:
         """Tell whether the mark is anywhere in what is to be shown, sung or said."""
-        return any(mark in words for words in (self.prompt, self.text, self.text_parts))
+        return any(marker in text for text in (self.prompt, self.text, self.spoken_text))
 
 
 @attrs.frozen

@@ -12,7 +12,7 @@ import uvicorn
 
 from aiowery.sandbox._betterwaifu.routes import ImagesFacade, JobsFacade
 from aiowery.sandbox._http.app import SandboxApp
-from aiowery.sandbox._http.connection import counted
+from aiowery.sandbox._http.connection import counting_connection
 from aiowery.sandbox._http.prompt_server import PromptServer
 from aiowery.sandbox._weryai.routes import WeryAIFacade
 from aiowery.sandbox._weryai.webhooks import WebhookSender
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from aiowery.sandbox._media.gallery import Gallery
     from aiowery.sandbox._weryai.state import WeryAIState
 
-_KEEP_ALIVE = 75
-_PATIENCE = 0.5
+_KEEP_ALIVE_SECONDS = 75
+_SHUTDOWN_TIMEOUT = 0.5
 
 
 @attrs.define(eq=False)
@@ -45,7 +45,7 @@ class ServerThread:
     _thread: threading.Thread = attrs.field(init=False)
     _loop: asyncio.AbstractEventLoop = attrs.field(init=False)
     _closing: asyncio.Event = attrs.field(init=False)
-    _messenger: WebhookSender = attrs.field(init=False)
+    _webhook_sender: WebhookSender = attrs.field(init=False)
 
     def start(self) -> None:
         """Start the thread; returns at once."""
@@ -80,7 +80,7 @@ class ServerThread:
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._closing = asyncio.Event()
-        self._messenger = WebhookSender(self.weryai, self.script)
+        self._webhook_sender = WebhookSender(self.weryai, self.script)
         listeners = await self._listeners()
         connections: set[Connection] = set()
         server = self._server(connections)
@@ -90,9 +90,9 @@ class ServerThread:
         host, port = listeners[0].getsockname()[:2]
         self.started.set_result(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
         await self._closing.wait()
-        await self._messenger.aclose()
+        await self._webhook_sender.aclose()
         server.end()
-        await asyncio.wait({serving}, timeout=_PATIENCE)
+        await asyncio.wait({serving}, timeout=_SHUTDOWN_TIMEOUT)
         # A peer that does not read its answer would keep uvicorn waiting.
         for connection in connections.copy():
             connection.reset()
@@ -109,19 +109,19 @@ class ServerThread:
             binder.close()
 
     def _server(self, connections: set[Connection]) -> PromptServer:
-        desk = SandboxApp(self.script, self.weryai.counters, self.keys, self._closing)
-        application = desk.application(
-            JobsFacade(desk, self.betterwaifu, self.gallery),
-            ImagesFacade(desk, self.betterwaifu),
-            WeryAIFacade(desk, self.weryai, self.gallery, self._messenger),
+        app = SandboxApp(self.script, self.weryai.counters, self.keys, self._closing)
+        application = app.asgi_app(
+            JobsFacade(app, self.betterwaifu, self.gallery),
+            ImagesFacade(app, self.betterwaifu),
+            WeryAIFacade(app, self.weryai, self.gallery, self._webhook_sender),
         )
         config = uvicorn.Config(
             application,
-            http=counted(self.weryai.counters, connections),
+            http=counting_connection(self.weryai.counters, connections),
             ws="none",
             lifespan="off",
             log_config=None,
             server_header=False,
-            timeout_keep_alive=_KEEP_ALIVE,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         )
         return PromptServer(config)

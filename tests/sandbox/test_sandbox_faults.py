@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from aiowery.sandbox import FAIL, STUCK, Fault, Sandbox, faults
-from aiowery.sandbox._faults.script import FaultCall, FaultScript
+from aiowery.sandbox._faults.script import FaultScript, FaultTarget
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -239,7 +239,7 @@ def test_nth_times_and_share() -> None:
     def struck(fault: Fault, seed: int = 0) -> list[int]:
         script = FaultScript(seed)
         script.add([fault])
-        return [number for number in range(1, 1001) if script.apply(FaultCall("status"))]
+        return [number for number in range(1, 1001) if script.apply(FaultTarget("status"))]
 
     assert struck(Fault(faults.Empty(), nth=3)) == [3]
     assert struck(Fault(faults.Empty(), times=2)) == [1, 2]

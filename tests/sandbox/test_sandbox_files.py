@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from aiowery.sandbox import Fault, Sandbox, faults
-from aiowery.sandbox._http.files import serve
+from aiowery.sandbox._http.files import file_response
 from aiowery.sandbox._media.draw import draw
 from aiowery.sandbox._media.shape import pixels
 from aiowery.sandbox._media.uploads import Upload, Uploads
@@ -65,7 +65,7 @@ def test_a_download_is_resumed_with_if_range(url: str) -> None:
 )
 def test_ranges(asked: str, http: int, content: bytes) -> None:
     """Every form of a single range gives its bytes; what is not understood gives the whole."""
-    answer = serve(CONTENT, "image/png", {"range": asked})
+    answer = file_response(CONTENT, "image/png", {"range": asked})
     assert (answer.http, answer.body) == (http, content)
 
 
@@ -182,7 +182,7 @@ def test_the_oldest_uploads_make_room() -> None:
 
 def test_a_range_beyond_all_numbers_is_none() -> None:
     """Thousands of digits are no range, so the whole file is the answer."""
-    answer = serve(CONTENT, "image/png", {"range": f"bytes={'9' * 5000}-"})
+    answer = file_response(CONTENT, "image/png", {"range": f"bytes={'9' * 5000}-"})
     assert (answer.http, answer.body) == (200, CONTENT)
 
 

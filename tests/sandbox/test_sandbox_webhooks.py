@@ -193,7 +193,7 @@ async def test_a_dead_receiver_harms_nobody() -> None:
 
 async def test_a_silent_receiver_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who takes a delivery and says nothing costs the time limit, and counts as not reached."""
-    monkeypatch.setattr(webhooks, "_WITHIN", 0.1)
+    monkeypatch.setattr(webhooks, "_TIMEOUT", 0.1)
     async with receiver(None) as silent, calling() as caller:
         task_id = await caller.order(silent.hook)
         assert await caller.noted(1) == ((task_id, None),)
@@ -207,28 +207,28 @@ async def test_a_silent_receiver_holds_up_nobody_else() -> None:
         async with calling() as caller:
             for _ in range(8):
                 await caller.order(silent.hook, image_number=8)
-            await until(lambda: silent.connections == webhooks._AT_ONCE)
+            await until(lambda: silent.connections == webhooks._MAX_CONNECTIONS)
             task_id = await caller.order(here.hook)
             assert await caller.noted(1) == ((task_id, 200),)
             began = time.monotonic()
-        assert time.monotonic() - began < webhooks._WITHIN / 2
+        assert time.monotonic() - began < webhooks._TIMEOUT / 2
         await until(lambda: silent.connections == 0)
-    assert (silent.peak, len(silent.arrivals)) == (webhooks._AT_ONCE, webhooks._AT_ONCE)
+    assert (silent.peak, len(silent.arrivals)) == (webhooks._MAX_CONNECTIONS, webhooks._MAX_CONNECTIONS)
 
 
 async def test_thousands_at_once_all_arrive() -> None:
     """A burst is delivered over a bounded number of connections, each task once."""
-    world = WeryAIState(speed=1e6, in_flight=2000)
+    state = WeryAIState(speed=1e6, in_flight=2000)
     async with receiver() as here:
-        messenger = WebhookSender(world, FaultScript())
-        batch = world.submit(TaskSpec("sea", "QWEN_IMAGE", pictures=2000, webhook_url=here.hook))
+        webhook_sender = WebhookSender(state, FaultScript())
+        batch = state.submit(TaskSpec("sea", "QWEN_IMAGE", task_count=2000, webhook_url=here.hook))
         for task in batch.tasks:
-            messenger.watch(task, "http://127.0.0.1/")
-        await until(lambda: len(world.counters.deliveries) == 2000)
-        await messenger.aclose()
-    assert dict(world.counters.deliveries) == dict.fromkeys((task.id for task in batch.tasks), 200)
+            webhook_sender.schedule(task, "http://127.0.0.1/")
+        await until(lambda: len(state.counters.deliveries) == 2000)
+        await webhook_sender.aclose()
+    assert dict(state.counters.deliveries) == dict.fromkeys((task.id for task in batch.tasks), 200)
     assert sorted(here.ids) == sorted(task.id for task in batch.tasks)
-    assert here.peak <= webhooks._AT_ONCE
+    assert here.peak <= webhooks._MAX_CONNECTIONS
 
 
 async def test_a_delivery_comes_twice() -> None:
@@ -387,5 +387,5 @@ async def test_a_delivery_is_not_any_call() -> None:
 )
 async def test_a_kind_that_cannot_strike_is_refused(kind: Kind, on: On) -> None:
     """Calls want misfortunes of calls, deliveries those of deliveries: the mistake is told when the fault is made."""
-    with pytest.raises(ValueError, match=rf"{type(kind).__name__} strikes .* only"):
+    with pytest.raises(ValueError, match=rf"{type(kind).__name__} applies to .* only"):
         Fault(kind, on=on)

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Literal
 
 import attrs
 
-from aiowery.sandbox._answer import Refused
 from aiowery.sandbox._durations import range_of
+from aiowery.sandbox._response import Refused
 from aiowery.sandbox._tasks import FAIL, MODERATED, SLOW, STUCK
 
 if TYPE_CHECKING:
@@ -29,9 +29,9 @@ Edition = Literal["jobs", "v1-images"]
 CoolFrom = Literal["end", "start"]
 """From when the pause counts: from the end of a generation, or from its submission."""
 
-_QUEUE = 3
+_QUEUE_LENGTH = 3
 _SLOWNESS = 10.0
-_ABANDONED = 600.0
+_STUCK_SECONDS = 600.0
 _SEEDS = 2**32
 _SMALL = string.ascii_lowercase + string.digits
 _MIXED = string.ascii_letters + string.digits
@@ -91,8 +91,8 @@ class Generation:
         """Tell its place in the queue at the time `now`: 3, 2, 1, and 0 once it has left the queue."""
         if now >= self.starts_at:
             return 0
-        left = (self.starts_at - now) / (self.starts_at - self.accepted_at)
-        return math.ceil(_QUEUE * left)
+        waiting = (self.starts_at - now) / (self.starts_at - self.accepted_at)
+        return math.ceil(_QUEUE_LENGTH * waiting)
 
 
 @attrs.frozen
@@ -143,7 +143,7 @@ class BetterWaifuState:
         self._generations: dict[str, Generation] = {}
         self._files: dict[str, Generation] = {}
         self._last: Generation | None = None
-        self._turned_away: list[Rejection] = []
+        self._rejections: list[Rejection] = []
 
     @property
     def now(self) -> float:
@@ -180,18 +180,18 @@ class BetterWaifuState:
     @property
     def rejections(self) -> tuple[Rejection, ...]:
         """Submissions refused because they came too early, oldest first."""
-        return tuple(self._turned_away.copy())
+        return tuple(self._rejections.copy())
 
     @property
     def refused(self) -> int:
         """The number of submissions refused because they came too early."""
-        return len(self._turned_away)
+        return len(self._rejections)
 
     @property
     def credits(self) -> int:
         """Credits left at this moment."""
         generations = self.generations
-        return self._credits - len(generations) + self._given_back(generations)
+        return self._credits - len(generations) + self._refunds(generations)
 
     @property
     def charged(self) -> int:
@@ -201,22 +201,22 @@ class BetterWaifuState:
     @property
     def refunded(self) -> int:
         """Credits given back for failed generations since the beginning."""
-        return self._given_back(self.generations)
+        return self._refunds(self.generations)
 
-    def submit(self, wish: GenerationSpec) -> Generation:
-        """Accept a wish: charge it and begin.
+    def submit(self, spec: GenerationSpec) -> Generation:
+        """Accept a spec: charge it and begin.
 
         Raises `Refused` with 403 (a job without subscription), 400 (moderation), 429 (too early) or 402 (credits).
         """
-        if not self.subscription and wish.edition == "jobs":
+        if not self.subscription and spec.edition == "jobs":
             raise Refused("subscription_required", "An active subscription is required to use the API", http=403)
-        if MODERATED in wish.prompt:
+        if MODERATED in spec.prompt:
             text = "Your prompt was flagged by moderation. Please revise it and try again."
             raise Refused("moderation", text, http=400)
-        self._check_turn(wish.edition)
+        self._check_cool_down(spec.edition)
         if self.credits < 1:
             raise Refused("insufficient_credits", "Not enough credits", http=402)
-        generation = self._new(wish)
+        generation = self._new(spec)
         self._generations[generation.id] = generation
         self._files[generation.file] = generation
         self._last = generation
@@ -232,7 +232,7 @@ class BetterWaifuState:
         generation = self._files.get(file)
         return generation if generation and generation.status(self.now) is GenerationStatus.SUCCEEDED else None
 
-    def _check_turn(self, edition: Edition) -> None:
+    def _check_cool_down(self, edition: Edition) -> None:
         last, now = self._last, self.now
         if last is None:
             return
@@ -241,36 +241,36 @@ class BetterWaifuState:
         if seconds <= 0:
             return
         is_active = now < last.frees_at
-        self._turned_away.append(Rejection(now, edition, "active" if is_active else "cooling", seconds))
-        why = "A generation is already in progress." if is_active else "Too soon after the last generation."
-        text = f"{why} Please try again in {math.ceil(seconds)} seconds."
+        self._rejections.append(Rejection(now, edition, "active" if is_active else "cooling", seconds))
+        reason = "A generation is already in progress." if is_active else "Too soon after the last generation."
+        text = f"{reason} Please try again in {math.ceil(seconds)} seconds."
         raise Refused("rate_limit_exceeded", text, http=429, retry_after=seconds)
 
-    def _new(self, wish: GenerationSpec) -> Generation:
+    def _new(self, spec: GenerationSpec) -> Generation:
         number = 1 + len(self._generations)
         chance = random.Random(f"{self._seed}/{number}")  # noqa: S311 - repeatable on purpose, protects nothing
-        duration = chance.uniform(*range_of(wish.model, self._durations, "waifu")) / self._speed
-        if SLOW in wish.prompt:
+        duration = chance.uniform(*range_of(spec.model, self._durations, "waifu")) / self._speed
+        if SLOW in spec.prompt:
             duration *= _SLOWNESS
         now = self.now
-        is_stuck = STUCK in wish.prompt
+        is_stuck = STUCK in spec.prompt
         file = _token(12, _SMALL)
-        is_job = wish.edition == "jobs"
+        is_job = spec.edition == "jobs"
         return Generation(
             id=f"job_{_token(12, _SMALL)}" if is_job else f"img_{file}",
             number=number,
-            spec=wish,
-            seed=chance.randrange(_SEEDS) if wish.seed in {None, -1} else wish.seed,
+            spec=spec,
+            seed=chance.randrange(_SEEDS) if spec.seed in {None, -1} else spec.seed,
             image_id=_token(16, _MIXED) if is_job else f"img_{file}",
             file=file,
             accepted_at=now,
             starts_at=now + duration * chance.uniform(0.2, 0.4),
             ends_at=math.inf if is_stuck else now + duration,
-            frees_at=now + (_ABANDONED / self._speed if is_stuck else duration),
-            reason=_FAILURE_REASON if FAIL in wish.prompt else "",
+            frees_at=now + (_STUCK_SECONDS / self._speed if is_stuck else duration),
+            reason=_FAILURE_REASON if FAIL in spec.prompt else "",
         )
 
-    def _given_back(self, generations: tuple[Generation, ...]) -> int:
+    def _refunds(self, generations: tuple[Generation, ...]) -> int:
         now = self.now
         return sum(1 for generation in generations if generation.reason and generation.ends_at <= now)
 

@@ -24,7 +24,7 @@ class DuplicateDelivery(DeliveryFaultBehavior):
 
     apart: float = 0.0
 
-    def deliveries(self, delivery: PlannedDelivery) -> tuple[PlannedDelivery, ...]:
+    def replace_delivery(self, delivery: PlannedDelivery) -> tuple[PlannedDelivery, ...]:
         """Repeat it."""
         return (delivery, attrs.evolve(delivery, at=delivery.at + self.apart))
 
@@ -35,7 +35,7 @@ class DelayedDelivery(DeliveryFaultBehavior):
 
     seconds: float = 1.0
 
-    def deliveries(self, delivery: PlannedDelivery) -> tuple[PlannedDelivery, ...]:
+    def replace_delivery(self, delivery: PlannedDelivery) -> tuple[PlannedDelivery, ...]:
         """Put it off."""
         return (attrs.evolve(delivery, at=delivery.at + self.seconds),)
 
@@ -44,7 +44,7 @@ class DelayedDelivery(DeliveryFaultBehavior):
 class DroppedDelivery(DeliveryFaultBehavior):
     """The delivery is never sent, nor counted."""
 
-    def deliveries(self, delivery: PlannedDelivery) -> tuple[PlannedDelivery, ...]:  # noqa: ARG002 - the shape of `Kind`
+    def replace_delivery(self, delivery: PlannedDelivery) -> tuple[PlannedDelivery, ...]:  # noqa: ARG002 - the shape of `Kind`
         """Drop it."""
         return ()
 
@@ -59,7 +59,7 @@ class ForgedDelivery(DeliveryFaultBehavior):
 
     base_url: str = "https://forged.invalid/"
 
-    def deliveries(self, delivery: PlannedDelivery) -> tuple[PlannedDelivery, ...]:
+    def replace_delivery(self, delivery: PlannedDelivery) -> tuple[PlannedDelivery, ...]:
         """Send a forged success ahead."""
         forged = attrs.evolve(delivery, at=delivery.task.starts_at, message=delivery.success_at(self.base_url))
         return (forged, delivery)

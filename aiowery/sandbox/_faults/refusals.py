@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from aiowery.sandbox._answer import Answer, Refused
-from aiowery.sandbox._faults.connection import CallFaultBehavior
+from aiowery.sandbox._faults.connection import RequestFaultBehavior
+from aiowery.sandbox._response import PlannedResponse, Refused
 
 if TYPE_CHECKING:
-    from aiowery.sandbox._faults.script import FaultCall
+    from aiowery.sandbox._faults.script import FaultTarget
 
 _PAGE = "<html><head><title>{title}</title></head><body><center><h1>{title}</h1></center><hr></body></html>"
 
 
 @attrs.frozen
-class ErrorResponse(CallFaultBehavior):
+class ErrorResponse(RequestFaultBehavior):
     """The call is refused: HTTP status `http`, and `text` in the shape of the provider, with WeryAI's code `code`.
 
     `html` sends the page of an edge server in the place of that shape, `body` something else: a text as it is, any
@@ -38,25 +38,27 @@ class ErrorResponse(CallFaultBehavior):
     processed: bool = attrs.field(default=False, kw_only=True)
     ids: bool = attrs.field(default=False, kw_only=True)
 
-    def before(self, call: FaultCall) -> Answer | None:  # noqa: ARG002 - the shape of `Kind`
+    def intercept(self, target: FaultTarget) -> PlannedResponse | None:  # noqa: ARG002 - the shape of `Kind`
         """Refuse before the world hears of it."""
-        return None if self.processed or self.ids else self._answer()
+        return None if self.processed or self.ids else self._response()
 
-    def after(self, answer: Answer) -> Answer:
+    def alter_response(self, response: PlannedResponse) -> PlannedResponse:
         """Refuse what has been carried out."""
-        return self._answer(answer.body if self.ids and answer.accepts else None)
+        return self._response(response.body if self.ids and response.accepts else None)
 
-    def _answer(self, told: dict[str, Any] | None = None) -> Answer:
+    def _response(self, acceptance_body: dict[str, Any] | None = None) -> PlannedResponse:
         if self.html:
             title = f"{self.http} {HTTPStatus(self.http).phrase}"
             headers = (("content-type", "text/html"), *self._retry_after())
-            return Answer(_PAGE.format(title=title).encode(), http=self.http, headers=headers)
+            return PlannedResponse(_PAGE.format(title=title).encode(), http=self.http, headers=headers)
         if isinstance(self.body, str):
             headers = (("content-type", "text/plain; charset=utf-8"), *self._retry_after())
-            return Answer(self.body.encode(), http=self.http, headers=headers)
-        plain = Refused(self.code, self.text, http=self.http, retry_after=self.retry_after, told=told)
+            return PlannedResponse(self.body.encode(), http=self.http, headers=headers)
+        plain = Refused(
+            self.code, self.text, http=self.http, retry_after=self.retry_after, acceptance_body=acceptance_body
+        )
         body = plain if self.body is None else self.body
-        return Answer(body, http=self.http, headers=self._retry_after())
+        return PlannedResponse(body, http=self.http, headers=self._retry_after())
 
     def _retry_after(self) -> tuple[tuple[str, str], ...]:
         if self.retry_after is None:

@@ -11,7 +11,7 @@ import attrs
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from aiowery.sandbox._answer import Answer
+    from aiowery.sandbox._response import PlannedResponse
     from aiowery.sandbox._tasks import Task
 
 On = Literal["submit", "call", "upload", "status", "batch", "balance", "models", "file", "any", "delivery"]
@@ -20,15 +20,15 @@ description, documents for research), an "upload", a task's "status", a "batch",
 choose from ("models": registries, chat models, speakers), a "file" that was made or uploaded, or "any" of them.
 Research with a model begins no task and yet is a "submit": its address is the same. Of BetterWaifu's calls both POSTs
 are a "submit", a generation is a "status", and the account is the "balance". A "delivery" to a `webhook_url` is no
-call, and none of "any": it is struck when its task is accepted, so that deliveries count in the order of acceptance.
+call, and none of "any": it is applies when its task is accepted, so that deliveries count in the order of acceptance.
 """
 
-Scope = Literal["calls", "deliveries", "both"]
+Scope = Literal["requests", "deliveries", "both"]
 """What a kind can strike."""
 
 
 @attrs.frozen
-class FaultCall:
+class FaultTarget:
     """One call as faults see it.
 
     `text` holds what `Fault.match` searches (ids, what is said to a model, the path); `age` is the number of seconds
@@ -39,7 +39,7 @@ class FaultCall:
     on: On
     text: str = ""
     age: float | None = None
-    unknown: str = "task not exist"
+    unknown_task_message: str = "task not exist"
 
 
 @attrs.frozen
@@ -51,8 +51,8 @@ class PlannedDelivery:
 
     task: Task
     at: float
-    message: Answer
-    success_at: Callable[[str], Answer]
+    message: PlannedResponse
+    success_at: Callable[[str], PlannedResponse]
 
 
 class Kind(Protocol):
@@ -60,13 +60,13 @@ class Kind(Protocol):
 
     scope: ClassVar[Scope]
 
-    def before(self, call: FaultCall) -> Answer | None:
-        """Answer in the place of the world, which then never hears of the call; None lets it through."""
+    def intercept(self, target: FaultTarget) -> PlannedResponse | None:
+        """PlannedResponse in the place of the world, which then never hears of the call; None lets it through."""
 
-    def after(self, answer: Answer) -> Answer:
+    def alter_response(self, response: PlannedResponse) -> PlannedResponse:
         """Spoil the answer to a call that the world has processed."""
 
-    def deliveries(self, delivery: PlannedDelivery) -> tuple[PlannedDelivery, ...]:
+    def replace_delivery(self, delivery: PlannedDelivery) -> tuple[PlannedDelivery, ...]:
         """Say what is sent in the place of a delivery."""
 
 
@@ -91,61 +91,61 @@ class Fault:
     times: int | None = attrs.field(default=None, kw_only=True)
 
     @kind.validator
-    def _is_a_value(self, _attribute: attrs.Attribute[Kind], kind: Kind) -> None:
+    def _check_kind(self, _attribute: attrs.Attribute[Kind], kind: Kind) -> None:
         if isinstance(kind, type):
             raise TypeError(f"a fault wants a value such as faults.{kind.__name__}(), not the class")
 
     @on.validator
-    def _is_within_reach(self, _attribute: attrs.Attribute[On], on: On) -> None:
-        victims = "deliveries" if on == "delivery" else "calls"
-        if self.kind.scope not in {victims, "both"}:
-            raise ValueError(f"faults.{type(self.kind).__name__} strikes {self.kind.scope} only, not on={on!r}")
+    def _check_scope(self, _attribute: attrs.Attribute[On], on: On) -> None:
+        scope = "deliveries" if on == "delivery" else "requests"
+        if self.kind.scope not in {scope, "both"}:
+            raise ValueError(f"faults.{type(self.kind).__name__} applies to {self.kind.scope} only, got on={on!r}")
 
-    def concerns(self, call: FaultCall) -> bool:
+    def matches(self, target: FaultTarget) -> bool:
         """Tell whether the call is one of those it chooses from."""
-        is_named = self.on == call.on or (self.on == "any" and call.on != "delivery")
-        return is_named and self.match in call.text
+        is_chosen = self.on == target.on or (self.on == "any" and target.on != "delivery")
+        return is_chosen and self.match in target.text
 
 
 @attrs.define
-class _ScriptedFault:
+class _FaultRule:
     fault: Fault
     chance: random.Random
-    calls: int = 0
-    strikes: int = 0
+    seen: int = 0
+    applied: int = 0
 
-    def strikes_at(self, call: FaultCall) -> bool:
+    def applies_to(self, target: FaultTarget) -> bool:
         fault = self.fault
-        if not fault.concerns(call):
+        if not fault.matches(target):
             return False
-        self.calls += 1
-        if fault.times is not None and self.strikes >= fault.times:
+        self.seen += 1
+        if fault.times is not None and self.applied >= fault.times:
             return False
-        struck = self.chance.random() < fault.share and fault.nth in {None, self.calls}
-        self.strikes += struck
-        return struck
+        applies = self.chance.random() < fault.share and fault.nth in {None, self.seen}
+        self.applied += applies
+        return applies
 
 
 class FaultScript:
-    """The faults of one sandbox, with the count of what each has struck."""
+    """The faults of one sandbox, with the count of what each has applies."""
 
     def __init__(self, seed: int = 0) -> None:
         self._seed = seed
-        self._lines: list[_ScriptedFault] = []
+        self._rules: list[_FaultRule] = []
 
     def add(self, faults: Iterable[Fault]) -> None:
         """Append faults; safe from any thread."""
         for fault in faults:
-            chance = random.Random(f"{self._seed}/{len(self._lines)}")  # noqa: S311 - repeatable on purpose
-            self._lines.append(_ScriptedFault(fault, chance))
+            chance = random.Random(f"{self._seed}/{len(self._rules)}")  # noqa: S311 - repeatable on purpose
+            self._rules.append(_FaultRule(fault, chance))
 
-    def apply(self, call: FaultCall) -> tuple[Kind, ...]:
+    def apply(self, target: FaultTarget) -> tuple[Kind, ...]:
         """Return the kinds that strike this call, in the order of the script."""
-        return tuple(line.fault.kind for line in self._lines.copy() if line.strikes_at(call))
+        return tuple(rule.fault.kind for rule in self._rules.copy() if rule.applies_to(target))
 
-    def deliveries(self, call: FaultCall, delivery: PlannedDelivery) -> tuple[PlannedDelivery, ...]:
+    def plan_deliveries(self, target: FaultTarget, delivery: PlannedDelivery) -> tuple[PlannedDelivery, ...]:
         """Return what is sent in the place of a delivery; `call` is what the faults are told of it."""
         sent: tuple[PlannedDelivery, ...] = (delivery,)
-        for kind in self.apply(call):
-            sent = tuple(chain.from_iterable(map(kind.deliveries, sent)))
+        for kind in self.apply(target):
+            sent = tuple(chain.from_iterable(map(kind.replace_delivery, sent)))
         return sent

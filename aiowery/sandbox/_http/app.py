@@ -13,9 +13,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from aiowery.sandbox._answer import Answer, Refused, not_found
 from aiowery.sandbox._http.counters import RequestRecord
-from aiowery.sandbox._http.write_answer import deliver, request_id
+from aiowery.sandbox._http.write_response import request_id, write_response
+from aiowery.sandbox._response import PlannedResponse, Refused, not_found
 
 if TYPE_CHECKING:
     import asyncio
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
-    from aiowery.sandbox._faults.script import FaultCall, FaultScript, On
+    from aiowery.sandbox._faults.script import FaultScript, FaultTarget, On
     from aiowery.sandbox._http.counters import Counters
 
-    Perform = Callable[["IncomingRequest"], Awaitable[Answer]]
+    Handler = Callable[["IncomingRequest"], Awaitable[PlannedResponse]]
 
-LARGEST_BODY = 1_000_000
+MAX_BODY_BYTES = 1_000_000
 """Bytes of a request body; more is answered with HTTP 413."""
 
 
@@ -65,7 +65,7 @@ class ProviderFacade(Protocol):
     def routes(self) -> list[Route]:
         """Make all its routes."""
 
-    def describe_call(self, on: On, visit: IncomingRequest) -> FaultCall:
+    def describe_target(self, on: On, request: IncomingRequest) -> FaultTarget:
         """Tell faults what a request is about."""
 
     def refusal_body(self, refused: Refused, http: int) -> Any:
@@ -81,92 +81,99 @@ class SandboxApp:
     keys: tuple[str, ...] | None
     closing: asyncio.Event
 
-    def application(self, *faces: ProviderFacade) -> Starlette:
-        """Make the ASGI application; a path without a route is refused by the first face whose home it is in."""
-        routes = [route for face in faces for route in face.routes()]
-        return Starlette(routes=routes, exception_handlers={HTTPException: partial(self._no_such_route, faces)})
+    def asgi_app(self, *facades: ProviderFacade) -> Starlette:
+        """Make the ASGI application; a path without a route is refused by the first facade whose home it is in."""
+        routes = [route for facade in facades for route in facade.routes()]
+        return Starlette(routes=routes, exception_handlers={HTTPException: partial(self._no_such_route, facades)})
 
     def route(
-        self, face: ProviderFacade, method: str, path: str, on: On, perform: Perform, *, largest: int = LARGEST_BODY
+        self,
+        facade: ProviderFacade,
+        method: str,
+        path: str,
+        on: On,
+        handler: Handler,
+        *,
+        max_bytes: int = MAX_BODY_BYTES,
     ) -> Route:
-        """Make a route whose requests are counted, struck by faults, and answered by `perform`."""
-        return Route(path, _Operation(self, face, on, perform, largest), methods=[method])
+        """Make a route whose requests are counted, struck by faults, and answered by `handler`."""
+        return Route(path, _RouteApp(self, facade, on, handler, max_bytes), methods=[method])
 
-    def knows(self, visit: IncomingRequest, *beginnings: str) -> bool:
+    def is_authorized(self, request: IncomingRequest, *prefixes: str) -> bool:
         """Tell whether the visit shows an accepted key; where none are named, one with such a beginning."""
-        scheme, _, key = visit.authorization.partition(" ")
-        is_known = key.startswith(beginnings) if self.keys is None else key in self.keys
+        scheme, _, key = request.authorization.partition(" ")
+        is_known = key.startswith(prefixes) if self.keys is None else key in self.keys
         return scheme.lower() == "bearer" and is_known
 
-    async def _no_such_route(self, faces: Sequence[ProviderFacade], request: Request, exc: Exception) -> Response:
-        self.counters.received(_record(request))
+    async def _no_such_route(self, facades: Sequence[ProviderFacade], request: Request, exc: Exception) -> Response:
+        self.counters.record_request(_record(request))
         http = exc.status_code if isinstance(exc, HTTPException) else 500
         refused = not_found(f"{request.method} {request.url.path} does not exist", http=http)
-        face = next(face for face in faces if request.url.path.startswith(face.path_prefix))
-        answer = _in_provider_shape(face, refused.answer)
-        return Response(answer.content, answer.http, request_id(), media_type="application/json")
+        facade = next(facade for facade in facades if request.url.path.startswith(facade.path_prefix))
+        response = _in_provider_shape(facade, refused.response)
+        return Response(response.content, response.http, request_id(), media_type="application/json")
 
 
 @attrs.frozen
-class _Operation:
+class _RouteApp:
     """One route's ASGI application."""
 
-    desk: SandboxApp
-    face: ProviderFacade
+    app: SandboxApp
+    facade: ProviderFacade
     on: On
-    perform: Perform
-    largest: int
+    handler: Handler
+    max_bytes: int
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
-        counters = self.desk.counters
-        counters.received(_record(request))
+        counters = self.app.counters
+        counters.record_request(_record(request))
         try:
-            answer = await self._answer(await _read(request, self.largest))
+            response = await self._respond(await _read(request, self.max_bytes))
         except Refused as refused:
-            answer = _in_provider_shape(self.face, refused.answer)
+            response = _in_provider_shape(self.facade, refused.response)
         except ClientDisconnect:
             return
-        counters.sent(answer)
-        await deliver(answer, scope, receive, send, self.desk.closing)
+        counters.record_response(response)
+        await write_response(response, scope, receive, send, self.app.closing)
 
-    async def _answer(self, visit: IncomingRequest) -> Answer:
-        """Answer a request: the world's part, and the part of the faults that strike it."""
+    async def _respond(self, request: IncomingRequest) -> PlannedResponse:
+        """PlannedResponse a request: the world's part, and the part of the faults that strike it."""
         if self.on == "status":
-            self.desk.counters.polled(visit.id)
-        call = self.face.describe_call(self.on, visit)
-        kinds = self.desk.script.apply(call)
+            self.app.counters.record_poll(request.id)
+        target = self.facade.describe_target(self.on, request)
+        kinds = self.app.script.apply(target)
         for kind in kinds:
-            instead = kind.before(call)
-            if instead is not None:
-                return _in_provider_shape(self.face, instead)
+            replacement = kind.intercept(target)
+            if replacement is not None:
+                return _in_provider_shape(self.facade, replacement)
         try:
-            answer = await self.perform(visit)
+            response = await self.handler(request)
         except Refused as refused:
-            answer = refused.answer
-        answer = _in_provider_shape(self.face, answer)
+            response = refused.response
+        response = _in_provider_shape(self.facade, response)
         for kind in kinds:
-            answer = _in_provider_shape(self.face, kind.after(answer))
-        return answer
+            response = _in_provider_shape(self.facade, kind.alter_response(response))
+        return response
 
 
-def _in_provider_shape(face: ProviderFacade, answer: Answer) -> Answer:
-    """Let a face put a refusal into its words; every other answer stays as it is."""
-    if not isinstance(answer.body, Refused):
-        return answer
-    return attrs.evolve(answer, body=face.refusal_body(answer.body, answer.http))
+def _in_provider_shape(facade: ProviderFacade, response: PlannedResponse) -> PlannedResponse:
+    """Let a facade put a refusal into its words; every other response stays as it is."""
+    if not isinstance(response.body, Refused):
+        return response
+    return attrs.evolve(response, body=facade.refusal_body(response.body, response.http))
 
 
 def _record(request: Request) -> RequestRecord:
     return RequestRecord(request.method, request.url.path, "authorization" in request.headers)
 
 
-async def _read(request: Request, largest: int) -> IncomingRequest:
+async def _read(request: Request, max_bytes: int) -> IncomingRequest:
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > largest:
-            raise Refused(1001, f"request body exceeds the limit of {largest} bytes", http=413)
+        if len(body) > max_bytes:
+            raise Refused(1001, f"request body exceeds the limit of {max_bytes} bytes", http=413)
     return IncomingRequest(
         path=request.url.path,
         id=request.path_params.get("id", ""),

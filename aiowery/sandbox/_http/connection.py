@@ -32,7 +32,7 @@ class Connection(H11Protocol):
         super().__init__(config, server_state, {**app_state, "connection": self}, _loop)
         self.access_log = False
 
-    async def flushed(self) -> None:
+    async def wait_flushed(self) -> None:
         """Return when all that was written has left for the kernel, or the connection is gone."""
         transport = self.transport
         while transport.get_write_buffer_size() and not transport.is_closing():  # noqa: ASYNC110 - no event tells
@@ -51,18 +51,18 @@ class Connection(H11Protocol):
         self.transport.abort()
 
 
-def counted(counters: Counters, open_connections: set[Connection]) -> type[Connection]:
+def counting_connection(counters: Counters, open_connections: set[Connection]) -> type[Connection]:
     """Make a connection class that keeps `counters` and the set of what is open."""
 
-    class Counted(Connection):
+    class CountedConnection(Connection):
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
             super().connection_made(transport)
             open_connections.add(self)
-            counters.opened()
+            counters.connection_opened()
 
         def connection_lost(self, exc: Exception | None) -> None:
             super().connection_lost(exc)
             open_connections.discard(self)
-            counters.closed()
+            counters.connection_closed()
 
-    return Counted
+    return CountedConnection

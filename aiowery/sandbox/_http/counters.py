@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 if TYPE_CHECKING:
-    from aiowery.sandbox._answer import Answer
+    from aiowery.sandbox._response import PlannedResponse
 
 LOG_LENGTH = 100_000
 """Requests kept in the log; the oldest fall out."""
@@ -58,30 +58,30 @@ class Counters:
         """The newest 100,000 requests, oldest first."""
         return tuple(self._log.copy())
 
-    def received(self, record: RequestRecord) -> None:
+    def record_request(self, record: RequestRecord) -> None:
         """Note a request."""
         self._log.append(record)
         self.posts += record.method == "POST"
 
-    def polled(self, task_id: str) -> None:
+    def record_poll(self, task_id: str) -> None:
         """Note a status request."""
         self._polls[task_id] += 1
 
-    def delivered(self, task_id: str, status: int | None) -> None:
+    def record_delivery(self, task_id: str, status: int | None) -> None:
         """Note a webhook delivery, or that nobody was reached."""
         self._deliveries.append((task_id, status))
 
-    def sent(self, answer: Answer) -> None:
+    def record_response(self, response: PlannedResponse) -> None:
         """Note an answer."""
-        self.throttled += answer.http == 429  # noqa: PLR2004 - an HTTP status is its own name
-        self.too_many_tasks += answer.code == 6010  # noqa: PLR2004 - so is a code of the provider
+        self.throttled += response.http == 429  # noqa: PLR2004 - an HTTP status is its own name
+        self.too_many_tasks += response.code == 6010  # noqa: PLR2004 - so is a code of the provider
 
-    def opened(self) -> None:
+    def connection_opened(self) -> None:
         """Note a new connection."""
         self.connections += 1
         self.connections_open += 1
         self.connections_peak = max(self.connections_peak, self.connections_open)
 
-    def closed(self) -> None:
+    def connection_closed(self) -> None:
         """Note the end of a connection."""
         self.connections_open -= 1

@@ -12,9 +12,9 @@ import uvicorn
 if TYPE_CHECKING:
     import socket
 
-_GRACE = 1
-_TICK = 0.1
-_GLANCE = 0.001
+_SHUTDOWN_TIMEOUT = 1
+_TICK_SECONDS = 0.1
+_CHECK_SECONDS = 0.001
 
 
 class PromptServer(uvicorn.Server):
@@ -38,7 +38,7 @@ class PromptServer(uvicorn.Server):
             if await self.on_tick(tick):
                 return
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_TICK):
+                async with asyncio.timeout(_TICK_SECONDS):
                     await self._ending.wait()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -51,9 +51,9 @@ class PromptServer(uvicorn.Server):
         for connection in tuple(state.connections):
             connection.shutdown()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_GRACE):
+            async with asyncio.timeout(_SHUTDOWN_TIMEOUT):
                 while state.connections or state.tasks:  # noqa: ASYNC110 - uvicorn has sets, not events
-                    await asyncio.sleep(_GLANCE)
+                    await asyncio.sleep(_CHECK_SECONDS)
         for task in state.tasks:
             task.cancel()
         await self.lifespan.shutdown()

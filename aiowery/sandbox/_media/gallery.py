@@ -12,8 +12,8 @@ from aiowery.sandbox._media.sound import song, speech
 from aiowery.sandbox._media.uploads import Uploads
 from aiowery.sandbox._tasks import OutputKind, TaskSpec
 
-_KEPT = 64
-_KEPT_FILMS = 8
+_CACHE_SIZE = 64
+_FILM_CACHE_SIZE = 8
 _LARGEST_FILM = 512
 
 
@@ -23,10 +23,10 @@ class Gallery:
     def __init__(self, picture_size: int) -> None:
         self.uploads = Uploads()
         self._size = picture_size
-        self._draw = lru_cache(maxsize=_KEPT)(draw)
-        self._film = lru_cache(maxsize=_KEPT_FILMS)(film)
-        self._song = lru_cache(maxsize=_KEPT_FILMS)(song)
-        self._speech = lru_cache(maxsize=_KEPT_FILMS)(speech)
+        self._draw = lru_cache(maxsize=_CACHE_SIZE)(draw)
+        self._film = lru_cache(maxsize=_FILM_CACHE_SIZE)(film)
+        self._song = lru_cache(maxsize=_FILM_CACHE_SIZE)(song)
+        self._speech = lru_cache(maxsize=_FILM_CACHE_SIZE)(speech)
 
     async def picture(self, prompt: str, index: int, aspect_ratio: str) -> bytes:
         """PNG bytes, the same for the same arguments at any time."""
@@ -37,13 +37,13 @@ class Gallery:
         size = pixels(f"{width}:{height}", min(self._size, max(width, height)))
         return await asyncio.to_thread(self._draw, prompt, index, *size, form)
 
-    async def film(self, order: TaskSpec, index: int) -> bytes:
+    async def film(self, spec: TaskSpec, index: int) -> bytes:
         """MP4 bytes of what the order asks for."""
-        size = pixels(order.aspect_ratio, min(self._size, _LARGEST_FILM))
-        return await asyncio.to_thread(self._film, order.prompt, index, *size, order.seconds)
+        size = pixels(spec.aspect_ratio, min(self._size, _LARGEST_FILM))
+        return await asyncio.to_thread(self._film, spec.prompt, index, *size, spec.seconds)
 
-    async def sound(self, order: TaskSpec) -> bytes:
+    async def sound(self, spec: TaskSpec) -> bytes:
         """WAV bytes: music where music was asked for, else a voice."""
-        if order.output_kind in {OutputKind.SONG, OutputKind.MUSIC}:
-            return await asyncio.to_thread(self._song, order.prompt, order.seconds)
-        return await asyncio.to_thread(self._speech, order.text_parts, order.seconds)
+        if spec.output_kind in {OutputKind.SONG, OutputKind.MUSIC}:
+            return await asyncio.to_thread(self._song, spec.prompt, spec.seconds)
+        return await asyncio.to_thread(self._speech, spec.spoken_text, spec.seconds)

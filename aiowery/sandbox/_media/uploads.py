@@ -12,7 +12,7 @@ import attrs
 from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from aiowery.sandbox._answer import parameter_error
+from aiowery.sandbox._response import parameter_error
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping

@@ -9,7 +9,7 @@ import attrs
 
 
 @attrs.frozen
-class Answer:
+class PlannedResponse:
     """One answer and the manner of its delivery.
 
     `body` is bytes, or anything JSON can say, or a `Refused` until a provider's face has put it into its own shape.
@@ -43,10 +43,11 @@ class Answer:
 
 
 class Refused(Exception):
-    """The service declines a call: a code, its text and an HTTP status.
+    """A refusal by the simulated provider: a code, a message and an HTTP status.
 
-    WeryAI's codes are numbers, BetterWaifu's are words; that provider also names the `parameter` at fault, and
-    after how many seconds to come again. `told` is the body of an acceptance whose ids the refusal holds too.
+    WeryAI's codes are numbers, BetterWaifu's are texts. BetterWaifu also names the invalid `parameter`, and the
+    seconds to wait before a retry (`retry_after`). `acceptance_body` is the body of an acceptance whose ids the
+    refusal carries too.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class Refused(Exception):
         http: int = 200,
         parameter: str | None = None,
         retry_after: float | None = None,
-        told: dict[str, Any] | None = None,
+        acceptance_body: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(code, message)
         self.code = code
@@ -67,22 +68,22 @@ class Refused(Exception):
         self.http = http
         self.parameter = parameter
         self.retry_after = retry_after
-        self.told = told or {}
+        self.acceptance_body = acceptance_body or {}
 
     @property
-    def answer(self) -> Answer:
+    def response(self) -> PlannedResponse:
         """The refusal, yet to be worded."""
-        return Answer(self, http=self.http)
+        return PlannedResponse(self, http=self.http)
 
 
-def success(data: Any) -> Answer:
+def success(data: Any) -> PlannedResponse:
     """Put `data` into the envelope of a success."""
-    return Answer({"status": 0, "desc": "success", "message": "success", "data": data})
+    return PlannedResponse({"status": 0, "desc": "success", "message": "success", "data": data})
 
 
-def podcast_answer(data: Any) -> Answer:
+def podcast_success(data: Any) -> PlannedResponse:
     """Put `data` into the envelope that the podcast pages show."""
-    return Answer({"status": 200, "desc": "Success", "message": "Success", "success": True, "data": data})
+    return PlannedResponse({"status": 200, "desc": "Success", "message": "Success", "success": True, "data": data})
 
 
 def parameter_error(message: str) -> Refused:
