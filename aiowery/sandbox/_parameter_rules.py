@@ -1,4 +1,4 @@
-"""The rules of parameters, in the provider's words."""
+"""Validation of request parameters, with the error messages of the provider."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from aiowery.sandbox._tasks import TaskSpec
 
 Shape = Literal["batch", "task", "podcast", "research"]
-"""How a submission is answered: with a batch, with one task, or in one of the two odd ways."""
+"""Format of the response to a submission: a batch, one task, or one of two special formats."""
 
 _OTHER_FILES = frozenset(
     {"gif", "bmp", "tif", "tiff", "svg", "ico", "heic", "heif", "avif", "psd"}
@@ -52,7 +52,7 @@ class Field:
     item: Field | None = None
 
     def check(self, params: Mapping[str, Any]) -> None:
-        """Raise `Refused` (1001) when the parameter breaks a rule. null and a blank text count as left out."""
+        """Raise `Refused` (code 1001) if the parameter breaks a rule. null and blank text count as missing."""
         value = params.get(self.name)
         is_blank = is_empty(value)
         if self.required and (is_blank or value in ([], {})):
@@ -66,7 +66,7 @@ class Field:
             self.item.check({self.item.name: item})  # type: ignore[union-attr]
 
     def _fits(self, value: Any) -> bool:
-        """Tell whether the value has the field's type; a flag is no number, and no number has more than 64 bits."""
+        """Return True if the value has the field's type. Booleans are no numbers, and integers have at most 64 bits."""
         if type(value) is int:
             return self.type in {int, float} and value in _INT64
         return type(value) is self.type
@@ -93,9 +93,10 @@ class Field:
 
 @attrs.frozen
 class Endpoint:
-    """One submitting endpoint. `order` reads parameters that `fields` and `rule` have found sound.
+    """A submission endpoint.
 
-    `rule` looks at several parameters together. A `has_webhook` endpoint reports to `webhook_url`.
+    `to_spec` converts parameters that `fields` and `rule` have accepted. `rule` checks several parameters together.
+    An endpoint with `has_webhook` sends deliveries to `webhook_url`.
     """
 
     path: str
@@ -106,7 +107,7 @@ class Endpoint:
     has_webhook: bool = True
 
     def read(self, params: Any) -> TaskSpec:
-        """Validate a decoded body and turn it into an order; unknown parameters are accepted.
+        """Validate a decoded body and convert it into a specification. Unknown parameters are accepted.
 
         Raises `Refused` with code 1001.
         """
@@ -116,7 +117,7 @@ class Endpoint:
 
 
 def check(fields: tuple[Field, ...], rule: Callable[[Mapping[str, Any]], None] | None, params: Any) -> None:
-    """Raise `Refused` (1001) for the first parameter that breaks a rule."""
+    """Raise `Refused` (code 1001) for the first parameter that breaks a rule."""
     if not isinstance(params, dict):
         raise parameter_error("request body must be a JSON object")
     for field in fields:
@@ -126,18 +127,18 @@ def check(fields: tuple[Field, ...], rule: Callable[[Mapping[str, Any]], None] |
 
 
 def is_empty(value: Any) -> bool:
-    """Tell whether a parameter was left out, or given as null or as a text of nothing."""
+    """Return True if the parameter is missing, null or blank text."""
     return value is None or (isinstance(value, str) and not value.strip())
 
 
 def webhook_url_of(params: Mapping[str, Any]) -> str | None:
-    """Return where the end of the task is to be told, if anywhere."""
+    """Return the URL for webhook deliveries, None if there is none."""
     url: str | None = params.get("webhook_url")
     return None if is_empty(url) else url
 
 
 def one_of(*names: str) -> Callable[[Mapping[str, Any]], None]:
-    """Make a rule: at least one of these parameters is there."""
+    """Return a rule that requires at least one of these parameters."""
 
     def rule(params: Mapping[str, Any]) -> None:
         if all(is_empty(params.get(name)) or params[name] in ([], {}) for name in names):
@@ -147,7 +148,7 @@ def one_of(*names: str) -> Callable[[Mapping[str, Any]], None]:
 
 
 def parse_url(value: str) -> SplitResult | None:
-    """Take an address apart; None when it is none of the web's."""
+    """Split an HTTP or HTTPS URL into its parts. Returns None if it is invalid."""
     try:
         parts = urlsplit(value)
         is_web_url = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
@@ -157,12 +158,12 @@ def parse_url(value: str) -> SplitResult | None:
 
 
 def extension_of(parts: SplitResult) -> str:
-    """Return the ending of the file's name, in small letters and without its dot."""
+    """Return the file extension in lower case, without its dot."""
     return PurePosixPath(unquote(parts.path)).suffix.lower().lstrip(".")
 
 
 def url(name: str, label: str, *, required: bool = True, images_only: bool = False) -> Field:
-    """Make a field for an address; a picture's must not end as a file of another kind does."""
+    """Return a field for a URL. With `images_only`, extensions of other kinds of files are refused."""
 
     def find_problem(value: str) -> str | None:
         parts = parse_url(value)
@@ -184,18 +185,18 @@ def urls(
     min_items: int = 0,
     max_items: int | None = None,
 ) -> Field:
-    """Make a field for a list of addresses."""
+    """Return a field for a list of URLs."""
     item = url(name, label, images_only=images_only)
     return Field(name, label, list, required=required, min_items=min_items, max_items=max_items, item=item)
 
 
 def matching(pattern: re.Pattern[str]) -> Callable[[str], bool]:
-    """Make a test for a text's form."""
+    """Return a function that checks if a text matches `pattern` completely."""
     return lambda value: pattern.fullmatch(value) is not None
 
 
 def is_base64(value: str) -> bool:
-    """Tell whether a text, with or without the prefix of a data url, is base64."""
+    """Return True if a text is base64, with or without the prefix of a data URL."""
     content = value.partition(";base64,")[2] if value.startswith("data:") else value
     try:
         return bool(base64.b64decode(content, validate=True))
@@ -204,7 +205,7 @@ def is_base64(value: str) -> bool:
 
 
 def texts_of(params: Mapping[str, Any], *names: str) -> str:
-    """Return the texts of these parameters, addresses in plain letters, so that marks in them are seen."""
+    """Return the texts of these parameters, joined and with URLs unquoted, so that markers in them are found."""
     values = [params.get(name) for name in names]
     texts = [text for value in values for text in (value if isinstance(value, list) else [value])]
     return " ".join(unquote(text) for text in texts if isinstance(text, str))

@@ -1,4 +1,4 @@
-"""What the sandbox is going to answer: plain values, made and altered before a byte is sent."""
+"""Responses as plain values, built and changed before a byte is sent."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import attrs
 
 @attrs.frozen
 class PlannedResponse:
-    """One answer and the manner of its delivery.
+    """A response, and how it is going to be sent.
 
-    `body` is bytes, or anything JSON can say, or a `Refused` until a provider's face has put it into its own shape.
-    Everything happens after `delay` seconds. `reset` ends the connection before the first byte; `hang` keeps silent
-    for so many seconds and then closes; `cut` resets the connection after this share of the body; `trickle` spreads
-    the body over so many seconds. `accepts` marks the answer to a submission that was taken.
+    `body` is bytes or any JSON value. It is a `Refused` until a provider's facade has converted it into its own format.
+    `delay` is the number of seconds before anything is sent. `reset` resets the connection before the first byte.
+    `hang` sends nothing for this number of seconds and then closes the connection. `cut` resets the connection after
+    this share of the body. `trickle` spreads the body over this number of seconds. `accepts` marks the response to an
+    accepted submission.
     """
 
     body: Any
@@ -30,14 +31,14 @@ class PlannedResponse:
 
     @property
     def content(self) -> bytes:
-        """The body as it goes over the wire."""
+        """The body as bytes."""
         if isinstance(self.body, bytes):
             return self.body
         return json.dumps(self.body, ensure_ascii=False).encode()
 
     @property
     def code(self) -> int | None:
-        """The own status of WeryAI's envelope, None when there is no such envelope."""
+        """Status of WeryAI's envelope, None if the body has no such envelope."""
         status = self.body.get("status") if isinstance(self.body, dict) else None
         return status if isinstance(status, int) else None
 
@@ -72,25 +73,25 @@ class Refused(Exception):
 
     @property
     def response(self) -> PlannedResponse:
-        """The refusal, yet to be worded."""
+        """A response with this refusal as its body, before a facade has converted it."""
         return PlannedResponse(self, http=self.http)
 
 
 def success(data: Any) -> PlannedResponse:
-    """Put `data` into the envelope of a success."""
+    """Return a response with `data` in the envelope of a success."""
     return PlannedResponse({"status": 0, "desc": "success", "message": "success", "data": data})
 
 
 def podcast_success(data: Any) -> PlannedResponse:
-    """Put `data` into the envelope that the podcast pages show."""
+    """Return a response with `data` in the envelope of the podcast endpoints."""
     return PlannedResponse({"status": 200, "desc": "Success", "message": "Success", "success": True, "data": data})
 
 
 def parameter_error(message: str) -> Refused:
-    """Say which parameter is wrong, and why."""
+    """Return the refusal of an invalid parameter (code 1001)."""
     return Refused(1001, message, desc="Parameter error")
 
 
 def not_found(message: str, *, http: int = 200) -> Refused:
-    """Say what does not exist."""
+    """Return the refusal of a resource that does not exist (code 1003)."""
     return Refused(1003, message, desc="Not found", http=http)

@@ -1,4 +1,4 @@
-"""One run of the server: a thread, an event loop in it, and uvicorn in that."""
+"""One run of the server: a thread with an event loop and uvicorn in it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _SHUTDOWN_TIMEOUT = 0.5
 
 @attrs.define(eq=False)
 class ServerThread:
-    """Listens from `start` to `stop`. `started` gets the base url, or the reason why there is none."""
+    """A thread that serves from `start` to `stop`. `started` receives the base URL, or the error that prevented it."""
 
     weryai: WeryAIState
     betterwaifu: BetterWaifuState
@@ -48,17 +48,17 @@ class ServerThread:
     _webhook_sender: WebhookSender = attrs.field(init=False)
 
     def start(self) -> None:
-        """Start the thread; returns at once."""
+        """Start the thread without waiting for the server."""
         self._thread = threading.Thread(target=self._main, name="aiowery-sandbox", daemon=True)
         self._thread.start()
 
     @property
     def is_alive(self) -> bool:
-        """Tell whether the thread still works."""
+        """True while the thread runs."""
         return self._thread.is_alive()
 
     def stop(self) -> None:
-        """Ask the server to end, as soon as it has started; returns at once."""
+        """Request the end of the server as soon as it has started. Does not wait for it."""
         self.started.add_done_callback(self._close)
 
     def _close(self, started: concurrent.futures.Future[str]) -> None:
@@ -66,7 +66,7 @@ class ServerThread:
             self._loop.call_soon_threadsafe(self._closing.set)
 
     def join(self) -> None:
-        """Wait for the end of the thread."""
+        """Wait until the thread has ended."""
         self._thread.join()
 
     def _main(self) -> None:
@@ -93,13 +93,13 @@ class ServerThread:
         await self._webhook_sender.aclose()
         server.end()
         await asyncio.wait({serving}, timeout=_SHUTDOWN_TIMEOUT)
-        # A peer that does not read its answer would keep uvicorn waiting.
+        # uvicorn would wait for a peer that does not read its response.
         for connection in connections.copy():
             connection.reset()
         await serving
 
     async def _listeners(self) -> list[socket.socket]:
-        """Bind the address with asyncio's own care (reuse, both families), ahead of uvicorn."""
+        """Bind the address through asyncio, which sets address reuse and binds both IP families."""
         binder = await asyncio.get_running_loop().create_server(
             asyncio.Protocol, self.host, self.port, start_serving=False
         )

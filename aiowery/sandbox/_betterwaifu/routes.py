@@ -1,4 +1,4 @@
-"""BetterWaifu's two faces, of one studio: jobs that are polled, and pictures that come with the answer."""
+"""BetterWaifu's two HTTP facades over one state: jobs that are polled, and images as direct results."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ _FORMS: dict[Edition, Form] = {"jobs": "webp", "v1-images": "png"}
 
 @attrs.frozen
 class JobsFacade:
-    """The jobs edition, and the files of both."""
+    """HTTP interface of the jobs edition, and of the files of both editions."""
 
     path_prefix: ClassVar[str] = "/api/"
 
@@ -69,7 +69,7 @@ class JobsFacade:
     gallery: Gallery
 
     def routes(self) -> list[Route]:
-        """Make all routes of the edition, and that of files."""
+        """Return all routes of the edition, and the route of files."""
         route = partial(self.app.route, self)
         return [
             route("POST", "/api/v1/generate", "submit", self._generate),
@@ -82,15 +82,15 @@ class JobsFacade:
         ]
 
     def describe_target(self, on: On, request: IncomingRequest) -> FaultTarget:
-        """Tell faults of the generation concerned, or of the prompt."""
+        """Describe the request by the generation concerned, or by its prompt if there is none."""
         generation = self.state.job(request.id) or self.state.picture(request.id)
         if generation is None:
             return FaultTarget(on, f"{request.path}\n{_prompt(request)}", unknown_task_message=_UNKNOWN)
         age = self.state.now - generation.accepted_at
         return FaultTarget(on, f"{request.path}\n{generation.spec.prompt}", age, _UNKNOWN)
 
-    def refusal_body(self, refused: Refused, http: int) -> Any:  # noqa: ARG002 - the shape of `Face`
-        """Say it in one plain text."""
+    def refusal_body(self, refused: Refused, http: int) -> Any:  # noqa: ARG002 - signature of `ProviderFacade`
+        """Return the refusal as one plain text."""
         return {**refused.acceptance_body, "error": refused.message}
 
     async def _generate(self, request: IncomingRequest) -> PlannedResponse:
@@ -138,7 +138,7 @@ class JobsFacade:
 
 @attrs.frozen
 class ImagesFacade:
-    """The v1-images edition: one call, which lasts as long as the picture takes."""
+    """HTTP interface of the v1-images edition: one request, which lasts until the image is finished."""
 
     path_prefix: ClassVar[str] = "/v1/images/"
 
@@ -146,15 +146,15 @@ class ImagesFacade:
     state: BetterWaifuState
 
     def routes(self) -> list[Route]:
-        """Make the one route of the edition."""
+        """Return the only route of the edition."""
         return [self.app.route(self, "POST", "/v1/images/generate", "submit", self._generate)]
 
     def describe_target(self, on: On, request: IncomingRequest) -> FaultTarget:
-        """Tell faults of the prompt."""
+        """Describe the request by its prompt."""
         return FaultTarget(on, f"{request.path}\n{_prompt(request)}")
 
     def refusal_body(self, refused: Refused, http: int) -> Any:
-        """Say it in the envelope, with a word for what faults know by a number."""
+        """Return the refusal in the envelope of the edition, with a text code instead of a number."""
         code = refused.code if isinstance(refused.code, str) else _CODES.get(http, "internal_error")
         error: dict[str, Any] = {"code": code, "message": refused.message}
         if refused.parameter is not None:
@@ -182,7 +182,7 @@ def _authorize(app: SandboxApp, request: IncomingRequest) -> None:
 
 
 def _params(request: IncomingRequest, fields: tuple[Field, ...]) -> dict[str, Any]:
-    """Decode and validate a body; unknown parameters are accepted."""
+    """Decode and validate a body. Unknown parameters are accepted."""
     try:
         params = request.params()
     except ValueError:
@@ -211,7 +211,7 @@ def _prompt(request: IncomingRequest) -> str:
 
 
 def _job(generation: Generation, now: float, base_url: str) -> dict[str, Any]:
-    """Tell of a job; its picture is an address under `base_url`, which ends in a slash."""
+    """Return the description of a job. Its image is a URL under `base_url`, which ends in a slash."""
     status = generation.status(now)
     body: dict[str, Any] = {"id": generation.id, "status": status.value}
     if status is GenerationStatus.QUEUED:
@@ -225,7 +225,7 @@ def _job(generation: Generation, now: float, base_url: str) -> dict[str, Any]:
 
 
 def _image(generation: Generation, params: dict[str, Any], base_url: str) -> dict[str, Any]:
-    """Tell of a finished picture, and of what it was made from."""
+    """Return the description of a finished image, with its parameters."""
     names = ("prompt", "model", "steps", "cfg_scale", "width", "height")
     return {
         "image_id": generation.image_id,

@@ -1,6 +1,6 @@
-"""The world of BetterWaifu: one generation at a time, a pause between two, credits and time. No HTTP.
+"""State of the sandbox's BetterWaifu: one generation at a time, a cool-down, credits and time. No HTTP.
 
-Only the server's thread changes it; every reader takes copies, so any thread may read at any time.
+Only the server's thread changes it. Every read returns a copy, so any thread may read at any time.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from aiowery.sandbox._durations import Durations
 
 Edition = Literal["jobs", "v1-images"]
-"""The two APIs of the provider. They share the account: the credits, and the one place."""
+"""The two APIs of the provider. They share the account: the credits and the only slot."""
 CoolFrom = Literal["end", "start"]
-"""From when the pause counts: from the end of a generation, or from its submission."""
+"""Start of the cool-down: the end of a generation, or its submission."""
 
 _QUEUE_LENGTH = 3
 _SLOWNESS = 10.0
@@ -39,7 +39,7 @@ _FAILURE_REASON = "Internal error: the model returned no image"
 
 
 class GenerationStatus(enum.StrEnum):
-    """Where a generation is, in the words of the wire."""
+    """Status of a generation, as it is written in responses."""
 
     QUEUED = "queued"
     PROCESSING = "processing"
@@ -49,7 +49,7 @@ class GenerationStatus(enum.StrEnum):
 
 @attrs.frozen
 class GenerationSpec:
-    """What a submission asks for, after validation. `model` is a slug, or an id as text; no `seed` means any."""
+    """Validated content of a submission. `model` is a slug or an id as text. Without `seed` a random one is used."""
 
     prompt: str
     model: str
@@ -61,10 +61,10 @@ class GenerationSpec:
 
 @attrs.frozen
 class Generation:
-    """One picture to be made. Times are readings of the studio's clock, in seconds.
+    """A generated image. Times are readings of the state's clock, in seconds.
 
-    `frees_at` is when its place is free again: at its end, or, when it never ends, once the studio has given it up.
-    `image_id` names the picture, `file` its file.
+    `frees_at` is the time at which the slot is free again: its end, or ten minutes (divided by the speed) after its
+    submission if it never ends. `image_id` is the id of the image, `file` the name of its file.
     """
 
     id: str
@@ -80,7 +80,7 @@ class Generation:
     reason: str = ""
 
     def status(self, now: float) -> GenerationStatus:
-        """Tell where the generation is at the time `now`."""
+        """Return the status at the time `now`."""
         if now < self.starts_at:
             return GenerationStatus.QUEUED
         if now < self.ends_at:
@@ -88,7 +88,7 @@ class Generation:
         return GenerationStatus.FAILED if self.reason else GenerationStatus.SUCCEEDED
 
     def queue_position(self, now: float) -> int:
-        """Tell its place in the queue at the time `now`: 3, 2, 1, and 0 once it has left the queue."""
+        """Return the position in the queue at the time `now`: 3, 2, 1, and 0 outside the queue."""
         if now >= self.starts_at:
             return 0
         waiting = (self.starts_at - now) / (self.starts_at - self.accepted_at)
@@ -97,7 +97,10 @@ class Generation:
 
 @attrs.frozen
 class Rejection:
-    """A submission that came too early: one was `active`, or the studio was `cooling`, for so many `seconds` more."""
+    """A submission that came too early.
+
+    `reason` is "active" if a generation was running, "cooling" during the cool-down. `seconds` is the time left.
+    """
 
     at: float
     edition: Edition
@@ -108,15 +111,15 @@ class Rejection:
 class BetterWaifuState:
     """Generations and credits of one account.
 
-    `clock` gives the time in seconds; durations and pauses are divided by `speed`. A picture costs one credit, charged
-    at acceptance and given back when it fails. After a generation `cool_down` seconds must pass before the next job,
-    `v1_cool_down` before the next call of the v1-images edition. Without a `subscription` no job is accepted.
+    `clock` returns the time in seconds. Durations and cool-downs are divided by `speed`. An image costs one credit,
+    charged at acceptance and refunded if it fails. After a generation, `cool_down` seconds must pass before the next
+    job, `v1_cool_down` before the next request of the v1-images edition. Without a `subscription` no job is accepted.
     """
 
     def __init__(
         self,
         *,
-        credits: int = 10_000,  # noqa: A002 - the provider's word; the builtin is a copyright notice
+        credits: int = 10_000,  # noqa: A002 - the provider's term; the builtin is a copyright notice
         cool_down: float = 60.0,
         cool_from: CoolFrom = "end",
         v1_cool_down: float = 0.0,
@@ -127,11 +130,13 @@ class BetterWaifuState:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if speed <= 0:
-            raise ValueError(f"speed must be above zero, not {speed!r}")
+            raise ValueError(f"speed must be above zero, got {speed!r}")
         if cool_from not in {"end", "start"}:
-            raise ValueError(f"cool_from must be 'end' or 'start', not {cool_from!r}")
+            raise ValueError(f"cool_from must be 'end' or 'start', got {cool_from!r}")
         if cool_down < 0 or v1_cool_down < 0:
-            raise ValueError("cool_down and v1_cool_down must not be below zero")
+            raise ValueError(
+                f"cool_down and v1_cool_down must not be below zero, got {cool_down!r} and {v1_cool_down!r}"
+            )
         self.subscription: bool = subscription
         self._cool_down: dict[Edition, float] = {"jobs": cool_down / speed, "v1-images": v1_cool_down / speed}
         self._cool_from = cool_from
@@ -147,33 +152,33 @@ class BetterWaifuState:
 
     @property
     def now(self) -> float:
-        """The reading of the studio's clock, in seconds."""
+        """Reading of the state's clock, in seconds."""
         return self._clock()
 
     @property
     def generations(self) -> tuple[Generation, ...]:
-        """All generations ever accepted, oldest first."""
+        """All accepted generations, oldest first."""
         return tuple(self._generations.copy().values())
 
     @property
     def jobs(self) -> tuple[Generation, ...]:
-        """The generations of the jobs edition, oldest first."""
+        """Generations of the jobs edition, oldest first."""
         return tuple(generation for generation in self.generations if generation.spec.edition == "jobs")
 
     @property
     def submitted_at(self) -> tuple[float, ...]:
-        """When each generation was accepted."""
+        """Acceptance time of each generation."""
         return tuple(generation.accepted_at for generation in self.generations)
 
     @property
     def finished_at(self) -> tuple[float, ...]:
-        """When each generation that is over ended."""
+        """End time of each finished generation."""
         now = self.now
         return tuple(generation.ends_at for generation in self.generations if generation.ends_at <= now)
 
     @property
     def active(self) -> int:
-        """Generations that hold the place at this moment: 0 or 1."""
+        """Number of generations that occupy the slot now: 0 or 1."""
         last = self._last
         return int(last is not None and self.now < last.frees_at)
 
@@ -184,29 +189,29 @@ class BetterWaifuState:
 
     @property
     def refused(self) -> int:
-        """The number of submissions refused because they came too early."""
+        """Number of submissions refused because they came too early."""
         return len(self._rejections)
 
     @property
     def credits(self) -> int:
-        """Credits left at this moment."""
+        """Credits left now."""
         generations = self.generations
         return self._credits - len(generations) + self._refunds(generations)
 
     @property
     def charged(self) -> int:
-        """Credits charged since the beginning; refunds are not taken off."""
+        """Credits charged so far, without subtraction of refunds."""
         return len(self._generations)
 
     @property
     def refunded(self) -> int:
-        """Credits given back for failed generations since the beginning."""
+        """Credits refunded for failed generations so far."""
         return self._refunds(self.generations)
 
     def submit(self, spec: GenerationSpec) -> Generation:
-        """Accept a spec: charge it and begin.
+        """Accept a submission: charge it and start the generation.
 
-        Raises `Refused` with 403 (a job without subscription), 400 (moderation), 429 (too early) or 402 (credits).
+        Raises `Refused` with HTTP 403 (a job without subscription), 400 (moderation), 429 (too early) or 402 (credits).
         """
         if not self.subscription and spec.edition == "jobs":
             raise Refused("subscription_required", "An active subscription is required to use the API", http=403)
@@ -223,12 +228,12 @@ class BetterWaifuState:
         return generation
 
     def job(self, id_: str) -> Generation | None:
-        """Look up a generation of the jobs edition."""
+        """Return the generation of the jobs edition with this id, None if it does not exist."""
         generation = self._generations.get(id_)
         return generation if generation and generation.spec.edition == "jobs" else None
 
     def picture(self, file: str) -> Generation | None:
-        """Look up the generation whose picture is in this file, once it is there."""
+        """Return the generation whose image is in this file, None until it has succeeded."""
         generation = self._files.get(file)
         return generation if generation and generation.status(self.now) is GenerationStatus.SUCCEEDED else None
 
@@ -248,7 +253,7 @@ class BetterWaifuState:
 
     def _new(self, spec: GenerationSpec) -> Generation:
         number = 1 + len(self._generations)
-        chance = random.Random(f"{self._seed}/{number}")  # noqa: S311 - repeatable on purpose, protects nothing
+        chance = random.Random(f"{self._seed}/{number}")  # noqa: S311 - repeatable on purpose, not for security
         duration = chance.uniform(*range_of(spec.model, self._durations, "waifu")) / self._speed
         if SLOW in spec.prompt:
             duration *= _SLOWNESS
@@ -276,5 +281,5 @@ class BetterWaifuState:
 
 
 def _token(length: int, letters: str) -> str:
-    """Make a name that no other generation has, in this run or another."""
+    """Return a random name that is unique within this run and across runs."""
     return "".join(secrets.choice(letters) for _ in range(length))

@@ -1,4 +1,4 @@
-"""Misfortunes of the connection, of bodies and of files."""
+"""Fault behaviors of connections, bodies and files."""
 
 from __future__ import annotations
 
@@ -13,58 +13,58 @@ if TYPE_CHECKING:
 
 
 class FaultBehavior:
-    """Base of the kinds: lets every call through and spoils nothing; what spoils answers spoils deliveries alike."""
+    """Base class of the fault behaviors. It changes nothing; an override of `alter_response` changes deliveries too."""
 
     scope: ClassVar[Scope] = "both"
 
-    def intercept(self, target: FaultTarget) -> PlannedResponse | None:  # noqa: ARG002 - the shape of `Kind`
-        """Let the call through."""
+    def intercept(self, target: FaultTarget) -> PlannedResponse | None:  # noqa: ARG002 - signature of `Kind`
+        """Let the request through."""
         return None
 
     def alter_response(self, response: PlannedResponse) -> PlannedResponse:
-        """Leave the answer as it is."""
+        """Return the response unchanged."""
         return response
 
     def replace_delivery(self, delivery: PlannedDelivery) -> tuple[PlannedDelivery, ...]:
-        """Spoil what is delivered as if it were an response."""
+        """Change the message of the delivery as if it were a response."""
         return (attrs.evolve(delivery, message=self.alter_response(delivery.message)),)
 
 
 class RequestFaultBehavior(FaultBehavior):
-    """Base of the kinds that need a caller: they answer in the place of the world, or are rude on its connection."""
+    """Base class of the fault behaviors that need a request: they replace its response or break its connection."""
 
     scope: ClassVar[Scope] = "requests"
 
 
 @attrs.frozen
 class LostAnswer(RequestFaultBehavior):
-    """The call is processed and charged; then silence for `seconds`, and the connection closes."""
+    """The request is processed and charged. Nothing is sent for `seconds`, then the connection closes."""
 
     seconds: float = 30.0
 
     def alter_response(self, response: PlannedResponse) -> PlannedResponse:
-        """Never response."""
+        """Send nothing."""
         return attrs.evolve(response, hang=self.seconds)
 
 
 @attrs.frozen
 class Reset(RequestFaultBehavior):
-    """The connection is reset (TCP RST): before processing, or with `processed` after it, charged."""
+    """The connection is reset (TCP RST) before processing, or with `processed` after processing and charging."""
 
     processed: bool = False
 
-    def intercept(self, target: FaultTarget) -> PlannedResponse | None:  # noqa: ARG002 - the shape of `Kind`
-        """Reset before the world hears of it."""
+    def intercept(self, target: FaultTarget) -> PlannedResponse | None:  # noqa: ARG002 - signature of `Kind`
+        """Reset the connection before the request is processed."""
         return None if self.processed else PlannedResponse(b"", reset=True)
 
     def alter_response(self, response: PlannedResponse) -> PlannedResponse:
-        """Reset in the place of an response."""
+        """Reset the connection instead of a response."""
         return attrs.evolve(response, reset=True)
 
 
 @attrs.frozen
 class SlowBody(RequestFaultBehavior):
-    """The body trickles in over `seconds`."""
+    """The body is sent in pieces over `seconds`."""
 
     seconds: float = 2.0
 
@@ -75,41 +75,41 @@ class SlowBody(RequestFaultBehavior):
 
 @attrs.frozen
 class NotFoundYet(RequestFaultBehavior):
-    """Tasks are unknown (this HTTP status, WeryAI's code 1003) until `seconds` after their acceptance."""
+    """Tasks are unknown until `seconds` after their acceptance: this HTTP status, with WeryAI's code 1003."""
 
     seconds: float = 1.0
     http: int = 404
 
     def intercept(self, target: FaultTarget) -> PlannedResponse | None:
-        """Deny what is too young."""
+        """Refuse the request if the task is too young."""
         is_young = target.age is not None and target.age < self.seconds
         return not_found(target.unknown_task_message, http=self.http).response if is_young else None
 
 
 @attrs.frozen
 class Truncated(FaultBehavior):
-    """The body ends early, after this `share` of it, in an otherwise correct response."""
+    """The body ends after this `share` of its bytes, in an otherwise correct response."""
 
     share: float = 0.6
 
     def alter_response(self, response: PlannedResponse) -> PlannedResponse:
-        """Drop the end."""
+        """Remove the end of the body."""
         content = response.content
         return attrs.evolve(response, body=content[: int(len(content) * self.share)])
 
 
 @attrs.frozen
 class Empty(FaultBehavior):
-    """The body is empty; the HTTP status stays."""
+    """The body is empty. The HTTP status stays."""
 
     def alter_response(self, response: PlannedResponse) -> PlannedResponse:
-        """Drop the body."""
+        """Remove the body."""
         return attrs.evolve(response, body=b"")
 
 
 @attrs.frozen
 class NotJson(FaultBehavior):
-    """The body is `text`; the HTTP status stays, and the content type with it."""
+    """The body is `text`. The HTTP status and the content type stay."""
 
     text: str = "OK"
 
@@ -120,7 +120,7 @@ class NotJson(FaultBehavior):
 
 @attrs.frozen
 class TruncatedFile(RequestFaultBehavior):
-    """The connection is reset after this `share` of the body; Content-Length promised all of it."""
+    """The connection is reset after this `share` of the body, although Content-Length announces all of it."""
 
     share: float = 0.5
 
@@ -131,23 +131,23 @@ class TruncatedFile(RequestFaultBehavior):
 
 @attrs.frozen
 class ContentType(FaultBehavior):
-    """The answer says it is of this `media_type`."""
+    """The response has the content type `media_type`."""
 
     media_type: str = "text/html"
 
     def alter_response(self, response: PlannedResponse) -> PlannedResponse:
-        """Relabel the body."""
+        """Replace the content type."""
         others = tuple(header for header in response.headers if header[0] != "content-type")
         return attrs.evolve(response, headers=(*others, ("content-type", self.media_type)))
 
 
 @attrs.frozen
 class Redirect(RequestFaultBehavior):
-    """The answer is a redirect to `url`."""
+    """The response is a redirect to `url`."""
 
     url: str
     http: int = 302
 
-    def intercept(self, target: FaultTarget) -> PlannedResponse | None:  # noqa: ARG002 - the shape of `Kind`
-        """Send the caller elsewhere."""
+    def intercept(self, target: FaultTarget) -> PlannedResponse | None:  # noqa: ARG002 - signature of `Kind`
+        """Return the redirect."""
         return PlannedResponse(b"", http=self.http, headers=(("location", self.url),))

@@ -1,4 +1,4 @@
-"""Misfortunes of shape: the same facts in another form, or with something missing."""
+"""Fault behaviors of the response format: the same data in another form, or with parts missing."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _Json = dict[str, Any]
 
 
 def _edit(response: PlannedResponse, change: Callable[[_Json], _Json]) -> PlannedResponse:
-    """Change the envelope, when there is one."""
+    """Change the envelope if there is one."""
     if response.code is None:
         return response
     return attrs.evolve(response, body=change(response.body))
@@ -55,7 +55,7 @@ def _edit_tasks(response: PlannedResponse, change: Callable[[_Json], _Json]) -> 
 
 
 def _edit_generation(response: PlannedResponse, change: Callable[[_Json], _Json]) -> PlannedResponse:
-    """Change what BetterWaifu tells: the whole of a job, or the data of a picture."""
+    """Change BetterWaifu's description of a generation: the whole body of a job, or the data of an image."""
     body = response.body
     if not isinstance(body, dict):
         return response
@@ -77,16 +77,16 @@ def _output_names(task: _Json) -> list[str]:
 
 @attrs.frozen
 class Success200(FaultBehavior):
-    """The envelope says `status: 200` and `success: true` instead of `status: 0`."""
+    """The envelope has `status: 200` and `success: true` instead of `status: 0`."""
 
     def alter_response(self, response: PlannedResponse) -> PlannedResponse:
-        """Say success in the other way."""
+        """Replace the members that mark a success."""
         return _edit(response, lambda body: {**body, "status": 200, "success": True} if body["status"] == 0 else body)
 
 
 @attrs.frozen
 class TextInMsg(FaultBehavior):
-    """The envelope carries its text as `msg`, without `message` and `desc`."""
+    """The envelope has its text in `msg`, without `message` and `desc`."""
 
     def alter_response(self, response: PlannedResponse) -> PlannedResponse:
         """Move the text."""
@@ -99,21 +99,21 @@ class TextInMsg(FaultBehavior):
 
 
 def _task_number(task_id: str) -> int:
-    """Read the digits of an id as a number that a look-up understands too."""
+    """Return the digits of an id as a number, by which the task is found too."""
     return int(task_id.removeprefix("task_"), 16)
 
 
 def _edit_batch(response: PlannedResponse, change: Callable[[_Json], _Json]) -> PlannedResponse:
-    """Change the data of a submission that is answered with a batch."""
+    """Change the data of a submission response that contains a batch."""
     return _edit_data(response, lambda data: change(data) if isinstance(data, dict) and "task_ids" in data else data)
 
 
 @attrs.frozen
 class NumericTaskIds(FaultBehavior):
-    """Task ids are JSON numbers, in submissions and in status answers; the sandbox knows the tasks by them too."""
+    """Task ids are JSON numbers in submission and status responses. The sandbox finds tasks by these numbers too."""
 
     def alter_response(self, response: PlannedResponse) -> PlannedResponse:
-        """Turn the ids into numbers."""
+        """Convert the ids into numbers."""
 
         def numbers(data: _Json) -> _Json:
             return {**data, "task_ids": [_task_number(task_id) for task_id in data["task_ids"]]}
@@ -127,19 +127,19 @@ class NumericTaskIds(FaultBehavior):
 
 @attrs.frozen
 class StringBatchId(FaultBehavior):
-    """A submission answers its batch id as a string."""
+    """The batch id of a submission is a string."""
 
     def alter_response(self, response: PlannedResponse) -> PlannedResponse:
-        """Turn the id into a string."""
+        """Convert the id into a string."""
         return _edit_batch(response, lambda ids: {**ids, "batch_id": str(ids["batch_id"])})
 
 
 @attrs.frozen
 class SingleTaskId(FaultBehavior):
-    """A submission answers in shape B: `task_id` of the first task and `task_status`, no batch."""
+    """A submission response has shape B: the `task_id` of the first task and `task_status`, without a batch."""
 
     def alter_response(self, response: PlannedResponse) -> PlannedResponse:
-        """PlannedResponse in the other shape."""
+        """Convert the response to shape B."""
 
         def shape_b(data: _Json) -> _Json:
             return {"task_id": data["task_ids"][0], "task_status": SandboxTaskState.WAITING}
@@ -149,10 +149,10 @@ class SingleTaskId(FaultBehavior):
 
 @attrs.frozen
 class NoIds(FaultBehavior):
-    """A submission succeeds, is charged, and answers no id at all."""
+    """A submission succeeds and is charged, but its response contains no id."""
 
     def alter_response(self, response: PlannedResponse) -> PlannedResponse:
-        """Drop the ids."""
+        """Remove the ids."""
         if not response.accepts:
             return response
         bare = _edit_data(response, lambda _: {})
@@ -161,10 +161,9 @@ class NoIds(FaultBehavior):
 
 @attrs.frozen
 class StatusWords(FaultBehavior):
-    """Status words other than the usual, state by state; None keeps the usual one.
+    """Other status texts than the usual ones, by state. None keeps the usual one.
 
-    `StatusWords(success="succeed")` is a synonym, `StatusWords(processing="REVIEWING")` a word that
-    nobody has documented.
+    `StatusWords(success="succeed")` is a synonym, `StatusWords(processing="REVIEWING")` an undocumented status.
     """
 
     waiting: str | None = attrs.field(default=None, kw_only=True)
@@ -173,8 +172,8 @@ class StatusWords(FaultBehavior):
     failed: str | None = attrs.field(default=None, kw_only=True)
 
     def alter_response(self, response: PlannedResponse) -> PlannedResponse:
-        """Change the words."""
-        words = {
+        """Replace the status texts."""
+        statuses = {
             SandboxTaskState.WAITING: self.waiting,
             SandboxTaskState.PROCESSING: self.processing,
             SandboxTaskState.SUCCESS: self.success,
@@ -184,19 +183,19 @@ class StatusWords(FaultBehavior):
         def change(name: str, body: _Json) -> _Json:
             usual = body[name]
             state = _STATES.get(str(usual).casefold())
-            return {**body, name: (words[state] if state else None) or usual}
+            return {**body, name: (statuses[state] if state else None) or usual}
 
         return _edit_generation(_edit_tasks(response, partial(change, "task_status")), partial(change, "status"))
 
 
 @attrs.frozen
 class StaleStatus(FaultBehavior):
-    """An older status is repeated: the tasks or the job have this `status` again, and no outputs."""
+    """An older status is repeated: tasks, or the job, have this `status` again, and no outputs."""
 
     status: str = SandboxTaskState.PROCESSING
 
     def alter_response(self, response: PlannedResponse) -> PlannedResponse:
-        """PlannedResponse as before."""
+        """Restore the older status."""
 
         def stale(body: _Json) -> _Json:
             return {"id": body["id"], "status": self.status} if "id" in body else body
@@ -207,7 +206,7 @@ class StaleStatus(FaultBehavior):
 
 @attrs.frozen
 class ListData(FaultBehavior):
-    """The data of a single status is a list of one."""
+    """The data of a single status is a list with one item."""
 
     def alter_response(self, response: PlannedResponse) -> PlannedResponse:
         """Wrap the data."""
@@ -216,7 +215,7 @@ class ListData(FaultBehavior):
 
 @attrs.frozen
 class SingleObject(FaultBehavior):
-    """The data of a batch is a single object: its first task."""
+    """The data of a batch is a single object, its first task."""
 
     def alter_response(self, response: PlannedResponse) -> PlannedResponse:
         """Unwrap the first task."""
@@ -230,13 +229,13 @@ class MissingTasks(FaultBehavior):
     count: int = 1
 
     def alter_response(self, response: PlannedResponse) -> PlannedResponse:
-        """Leave tasks out."""
+        """Remove tasks."""
         return _edit_data(response, lambda data: data[: -self.count or None] if isinstance(data, list) else data)
 
 
 @attrs.frozen
 class ObjectOutputs(FaultBehavior):
-    """Outputs are objects with the url under `key` (`url`, `image_url`, ...) instead of strings."""
+    """Outputs are objects with the URL under `key` (`url`, `image_url`, ...) instead of strings."""
 
     key: str = "url"
 
@@ -260,12 +259,12 @@ class ObjectOutputs(FaultBehavior):
 
 @attrs.frozen
 class NestedOutputs(FaultBehavior):
-    """Outputs, and the reason of a failure as `message`, stand in an object `under`."""
+    """Outputs, and the reason of a failure as `message`, are in an inner object named `under`."""
 
     under: str = "task_result"
 
     def alter_response(self, response: PlannedResponse) -> PlannedResponse:
-        """Move them down."""
+        """Move the outputs into the inner object."""
 
         def move(task: _Json) -> _Json:
             inner = {name: task[name] for name in _output_names(task)}
@@ -279,10 +278,10 @@ class NestedOutputs(FaultBehavior):
 
 @attrs.frozen
 class NoOutputs(FaultBehavior):
-    """A task succeeds without outputs, and without the texts that it was to bring; a job with an empty list."""
+    """A task succeeds without outputs and without the texts it should have. A job has an empty list of images."""
 
     def alter_response(self, response: PlannedResponse) -> PlannedResponse:
-        """Drop the outputs."""
+        """Remove the outputs."""
 
         def empty(body: _Json) -> _Json:
             return {**body, "output": {**body["output"], "images": []}} if "output" in body else _without(body, "url")

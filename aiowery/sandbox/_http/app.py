@@ -1,4 +1,4 @@
-"""The HTTP that all providers share: requests, what faults do to their answers, routes."""
+"""HTTP handling that both providers share: requests, routes, and the application of faults to responses."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     Handler = Callable[["IncomingRequest"], Awaitable[PlannedResponse]]
 
 MAX_BODY_BYTES = 1_000_000
-"""Bytes of a request body; more is answered with HTTP 413."""
+"""Largest request body in bytes. A larger one is refused with HTTP 413."""
 
 
 @attrs.frozen
 class IncomingRequest:
-    """One request, read completely."""
+    """A request that has been read completely."""
 
     path: str
     id: str
@@ -46,35 +46,35 @@ class IncomingRequest:
     body: bytes
 
     def params(self) -> Any:
-        """Decode the body, {} where there is none. Raises ValueError when it is not JSON."""
+        """Decode the body, {} if it is empty. Raises ValueError if it is not JSON."""
         try:
             params = json.loads(self.body or b"{}", parse_constant=_no_constant)
-            # Half a surrogate pair is found by writing it.
+            # Encoding finds lone surrogates.
             json.dumps(params, ensure_ascii=False).encode()
         except RecursionError:
-            raise ValueError("JSON without a bottom") from None
+            raise ValueError("the JSON body is nested too deeply") from None
         return params
 
 
 class ProviderFacade(Protocol):
-    """One provider as HTTP shows it: routes and words."""
+    """HTTP interface of one provider: its routes and its error format."""
 
     path_prefix: ClassVar[str]
-    """How its paths begin."""
+    """Common prefix of its paths."""
 
     def routes(self) -> list[Route]:
-        """Make all its routes."""
+        """Return all its routes."""
 
     def describe_target(self, on: On, request: IncomingRequest) -> FaultTarget:
-        """Tell faults what a request is about."""
+        """Describe a request for the faults."""
 
     def refusal_body(self, refused: Refused, http: int) -> Any:
-        """Put a refusal into the provider's shape."""
+        """Return the body of a refusal in the provider's format."""
 
 
 @attrs.frozen
 class SandboxApp:
-    """Where requests arrive. `closing` tells hanging answers that the server ends."""
+    """Application that receives the requests of all providers. `closing` ends hanging responses on shutdown."""
 
     script: FaultScript
     counters: Counters
@@ -82,7 +82,7 @@ class SandboxApp:
     closing: asyncio.Event
 
     def asgi_app(self, *facades: ProviderFacade) -> Starlette:
-        """Make the ASGI application; a path without a route is refused by the first facade whose home it is in."""
+        """Return the ASGI application. The first facade whose prefix fits refuses a path without a route."""
         routes = [route for facade in facades for route in facade.routes()]
         return Starlette(routes=routes, exception_handlers={HTTPException: partial(self._no_such_route, facades)})
 
@@ -96,11 +96,14 @@ class SandboxApp:
         *,
         max_bytes: int = MAX_BODY_BYTES,
     ) -> Route:
-        """Make a route whose requests are counted, struck by faults, and answered by `handler`."""
+        """Return a route that counts its requests, applies faults, and responds with the result of `handler`."""
         return Route(path, _RouteApp(self, facade, on, handler, max_bytes), methods=[method])
 
     def is_authorized(self, request: IncomingRequest, *prefixes: str) -> bool:
-        """Tell whether the visit shows an accepted key; where none are named, one with such a beginning."""
+        """Return True if the request has an accepted key.
+
+        If no keys are configured, every key with one of the prefixes is accepted.
+        """
         scheme, _, key = request.authorization.partition(" ")
         is_known = key.startswith(prefixes) if self.keys is None else key in self.keys
         return scheme.lower() == "bearer" and is_known
@@ -116,7 +119,7 @@ class SandboxApp:
 
 @attrs.frozen
 class _RouteApp:
-    """One route's ASGI application."""
+    """ASGI application of one route."""
 
     app: SandboxApp
     facade: ProviderFacade
@@ -138,7 +141,7 @@ class _RouteApp:
         await write_response(response, scope, receive, send, self.app.closing)
 
     async def _respond(self, request: IncomingRequest) -> PlannedResponse:
-        """PlannedResponse a request: the world's part, and the part of the faults that strike it."""
+        """Return the response of the handler after all faults that apply to the request."""
         if self.on == "status":
             self.app.counters.record_poll(request.id)
         target = self.facade.describe_target(self.on, request)
@@ -158,7 +161,7 @@ class _RouteApp:
 
 
 def _in_provider_shape(facade: ProviderFacade, response: PlannedResponse) -> PlannedResponse:
-    """Let a facade put a refusal into its words; every other response stays as it is."""
+    """Convert a refusal into the provider's format. Every other response stays unchanged."""
     if not isinstance(response.body, Refused):
         return response
     return attrs.evolve(response, body=facade.refusal_body(response.body, response.http))
@@ -187,5 +190,5 @@ async def _read(request: Request, max_bytes: int) -> IncomingRequest:
 
 
 def _no_constant(name: str) -> None:
-    """Refuse NaN and the infinities, which Python takes for JSON and nobody else does."""
+    """Refuse NaN and infinities, which Python accepts although they are not valid JSON."""
     raise ValueError(name)

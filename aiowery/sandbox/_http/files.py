@@ -1,4 +1,4 @@
-"""Serving a file's bytes: whole, by range, or not at all because the caller has them."""
+"""Responses with a file's bytes: all, a range, or none if the client already has the file."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from aiowery.sandbox._response import PlannedResponse
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# A number too long for any file is no range, and without a range the whole file is right.
+# Longer numbers than any file's size do not match, and the whole file is sent without a valid range.
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 
 
 def file_response(content: bytes, media_type: str, headers: Mapping[str, str]) -> PlannedResponse:
-    """PlannedResponse a GET for `content`, honouring If-None-Match, Range (one range) and If-Range."""
+    """Return the response to a GET for `content`. Supports If-None-Match, Range (one range) and If-Range."""
     etag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
     common = (("content-type", media_type), ("etag", etag), ("accept-ranges", "bytes"))
     if headers.get("if-none-match") == etag:
@@ -34,7 +34,7 @@ def file_response(content: bytes, media_type: str, headers: Mapping[str, str]) -
 
 
 def _span(first: str, last: str, size: int) -> tuple[int, int]:
-    """Turn the two numbers of a range into start and stop; "-5" means the last five bytes."""
+    """Convert the two numbers of a range into start and stop. "-5" means the last five bytes."""
     if not first:
         return max(0, size - int(last)), size
     return int(first), min(size, int(last) + 1) if last else size

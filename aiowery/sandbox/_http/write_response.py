@@ -1,4 +1,4 @@
-"""Answers on their way out, with the delays and cuts that faults have put on them."""
+"""Sending of responses, with the delays and resets that faults have added."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CHUNKS = 20
 async def write_response(
     response: PlannedResponse, scope: Scope, receive: Receive, send: Send, closing: asyncio.Event
 ) -> None:
-    """Send `response`, or fail to as it says. `closing` waits every wait early."""
+    """Send `response` in the way that its fields define. `closing` ends every wait early."""
     connection: Connection = scope["state"]["connection"]
     if response.delay:
         await _pause(response.delay, receive, closing)
@@ -36,7 +36,7 @@ async def write_response(
 
 
 def request_id() -> dict[str, str]:
-    """Make the header that tells one response from all others."""
+    """Return a header with a unique request id."""
     return {"x-request-id": uuid.uuid4().hex}
 
 
@@ -71,7 +71,7 @@ def _chunk(content: bytes) -> dict[str, object]:
 
 
 async def _pause(seconds: float, receive: Receive, closing: asyncio.Event) -> None:
-    """Wait, but not longer than the peer or the server is there."""
+    """Wait, at most until the peer disconnects or the server closes."""
     waits = {asyncio.ensure_future(_wait_disconnected(receive)), asyncio.ensure_future(closing.wait())}
     try:
         await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
@@ -82,6 +82,6 @@ async def _pause(seconds: float, receive: Receive, closing: asyncio.Event) -> No
 
 
 async def _wait_disconnected(receive: Receive) -> None:
-    """Return when the connection is down; only then does uvicorn miss no response."""
+    """Wait until the connection is gone. uvicorn reports a missing response to an earlier return."""
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -1,4 +1,4 @@
-"""Calls that answer at once: chat, a picture's description, documents for research."""
+"""Requests with a direct result: chat, an image's description, documents for research."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _is_document(value: str) -> str | None:
     if parts is None:
         return "file url error"
     ending = extension_of(parts)
-    # What has no letter, as in "papers/2401.00001", is part of a name.
+    # An extension without letters, as in "papers/2401.00001", is part of the name.
     is_ending = ending.isalnum() and not ending.isdecimal()
     return "file type is not supported" if is_ending and ending not in _DOCUMENTS else None
 
@@ -68,12 +68,12 @@ CORPUS = (
 
 
 def chat_spec(params: Mapping[str, Any]) -> TaskSpec:
-    """Return what a chat call asks for."""
-    return TaskSpec(prompt=params["messages"][-1]["content"], model=params["model"], price=prices.WORDS)
+    """Return the specification of a chat request."""
+    return TaskSpec(prompt=params["messages"][-1]["content"], model=params["model"], price=prices.TEXT)
 
 
 def completion(params: Mapping[str, Any], number: int) -> dict[str, Any]:
-    """PlannedResponse a conversation by its last message."""
+    """Return a chat completion that repeats the last message."""
     question = params["messages"][-1]["content"]
     reply = _WORDS.findall(f"You said: {question}")
     tokens = params.get("max_tokens") or _DEFAULT_TOKENS
@@ -99,18 +99,18 @@ def completion(params: Mapping[str, Any], number: int) -> dict[str, Any]:
 
 
 def description_spec(params: Mapping[str, Any]) -> TaskSpec:
-    """Return what a call for a picture's description asks for."""
-    return TaskSpec(prompt=texts_of(params, "img_url"), model=params.get("model") or "DESCRIPTION", price=prices.WORDS)
+    """Return the specification of an image description."""
+    return TaskSpec(prompt=texts_of(params, "img_url"), model=params.get("model") or "DESCRIPTION", price=prices.TEXT)
 
 
 def description(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Describe a picture by its name: nobody here looks at it."""
+    """Describe an image by its file name. Its content is not read."""
     name = _stem(params["img_url"]).replace("-", " ").replace("_", " ")
     return {"prompt": f"a picture of {name or 'something'}, soft light, fine detail", "cost_mill": 812}
 
 
 def corpus(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Store a document."""
+    """Return the response to an uploaded document."""
     given = params.get("file_name")
     name = _stem(params["file_url"]) if is_empty(given) else str(given)
     plain = _UNSAFE.sub("-", name.lower()).strip("-")

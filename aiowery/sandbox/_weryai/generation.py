@@ -1,4 +1,4 @@
-"""Pictures and videos from words and pictures: their parameters and orders."""
+"""Endpoints that generate images and videos from text and images."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def _videos(params: Mapping[str, Any]) -> TaskSpec:
 
 
 def _check_aspect_ratio(params: Mapping[str, Any]) -> None:
-    """The pages call a ratio required; models without a list of ratios want it left out."""
+    """Require an aspect ratio, except for models without a list of ratios. The documentation requires it for all."""
     if not params.get("aspect_ratio") and not params["model"].startswith(_WITHOUT_RATIO):
         raise parameter_error("aspect ratio cannot be empty")
 

@@ -1,4 +1,4 @@
-"""What answers say of tasks: that they were accepted, how they stand, what they made."""
+"""Response data about tasks: acceptance, status and outputs."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ _SOUNDS = {OutputKind.SONG, OutputKind.MUSIC, OutputKind.SPEECH, OutputKind.PODC
 
 
 def accepted_response(shape: Shape, batch: Batch) -> PlannedResponse:
-    """Say that a submission was taken, in the shape of its endpoint."""
+    """Return the response to an accepted submission, in the format of its endpoint."""
     ids = [task.id for task in batch.tasks]
     if shape == "batch":
-        answer = success({"batch_id": batch.id, "task_ids": ids})
+        response = success({"batch_id": batch.id, "task_ids": ids})
     elif shape == "research":
-        answer = success({"interaction_id": f"int_{batch.id}", "task_id": ids[0], "status": "processing"})
+        response = success({"interaction_id": f"int_{batch.id}", "task_id": ids[0], "status": "processing"})
     else:
         data = {"task_id": ids[0], "task_status": "waiting"}
-        answer = podcast_success(data) if shape == "podcast" else success(data)
-    return attrs.evolve(answer, accepts=True)
+        response = podcast_success(data) if shape == "podcast" else success(data)
+    return attrs.evolve(response, accepts=True)
 
 
 def accepted_audio_response(task: Task) -> PlannedResponse:
-    """Say that the second step of a podcast was taken."""
+    """Return the response to an accepted second step of a podcast."""
     return attrs.evolve(podcast_success({"task_id": task.id, "task_status": "processing"}), accepts=True)
 
 
 def task_data(task: Task, now: float, base_url: str) -> dict[str, Any]:
-    """Return the `data` of a status answer; outputs are addresses under `base_url`, which ends in a slash."""
+    """Return the `data` of a status response. Outputs are URLs under `base_url`, which ends in a slash."""
     spec, state = task.spec, task.state(now)
     raw_status = _CAPITALS[state] if spec.output_kind in _MUSIC else state.value
     data: dict[str, Any] = {"task_id": task.id, "task_status": raw_status, **_podcast_step(task, state)}
@@ -56,7 +56,7 @@ def task_data(task: Task, now: float, base_url: str) -> dict[str, Any]:
 
 
 def file_extensions(spec: TaskSpec) -> frozenset[str]:
-    """Return the endings of the files that a finished task has."""
+    """Return the extensions of the files that a finished task has."""
     if spec.output_kind is OutputKind.IMAGE:
         return frozenset({"png"})
     if spec.output_kind is OutputKind.VIDEO:
@@ -67,7 +67,7 @@ def file_extensions(spec: TaskSpec) -> frozenset[str]:
 
 
 def podcast_script(spec: TaskSpec) -> list[dict[str, Any]]:
-    """Write a podcast's turns about its subject."""
+    """Return the lines of a podcast about its subject."""
     lines = [
         f"Welcome. Today we talk about this: {spec.prompt}",
         "A good question, and one with more than one answer.",
@@ -85,7 +85,7 @@ def podcast_script(spec: TaskSpec) -> list[dict[str, Any]]:
 
 
 def research_outputs(spec: TaskSpec) -> list[dict[str, Any]]:
-    """Write the outputs of a research."""
+    """Return the outputs of a research."""
     return [
         {"type": "text", "text": f"# {spec.prompt}\n\nThis report was written in a sandbox by {spec.model}."},
         {"type": "text", "text": "Sources: none. Nothing here was looked up anywhere."},
@@ -93,7 +93,7 @@ def research_outputs(spec: TaskSpec) -> list[dict[str, Any]]:
 
 
 def _podcast_step(task: Task, state: SandboxTaskState) -> dict[str, Any]:
-    """Tell the step of a podcast: while the script is there, the task itself still goes on."""
+    """Return the members for a podcast's step. While the script is ready, the task itself is still processing."""
     kind, spec = task.spec.output_kind, task.spec
     if kind is OutputKind.SCRIPT and state is SandboxTaskState.SUCCESS:
         return {

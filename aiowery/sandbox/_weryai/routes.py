@@ -1,4 +1,4 @@
-"""WeryAI's face: the world's routes, authorization, envelopes."""
+"""WeryAI's HTTP facade: routes, authorization, envelopes."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ _FILE_FIELDS = ("img_url", "image_url", "images", "video_url", "video_urls", "vi
 
 @attrs.frozen
 class WeryAIFacade:
-    """WeryAI over one world."""
+    """HTTP interface of WeryAI's state."""
 
     path_prefix: ClassVar[str] = "/"
 
@@ -67,7 +67,7 @@ class WeryAIFacade:
     webhook_sender: WebhookSender
 
     def routes(self) -> list[Route]:
-        """Make all routes, those of files included."""
+        """Return all routes, including those of files."""
         route = partial(self.app.route, self)
         submits = [route("POST", endpoint.path, "submit", partial(self._submit, endpoint)) for endpoint in ENDPOINTS]
         uploads = [
@@ -93,13 +93,13 @@ class WeryAIFacade:
         ]
         return [*submits, *uploads, *posts, *reads]
 
-    def refusal_body(self, refused: Refused, http: int) -> Any:  # noqa: ARG002 - the shape of `Face`
-        """Put a refusal into the envelope."""
+    def refusal_body(self, refused: Refused, http: int) -> Any:  # noqa: ARG002 - signature of `ProviderFacade`
+        """Return the refusal in WeryAI's envelope."""
         data = refused.acceptance_body.get("data")
         return {"status": refused.code, "desc": refused.desc, "message": refused.message, "data": data}
 
     def describe_target(self, on: On, request: IncomingRequest) -> FaultTarget:
-        """Tell faults of the tasks concerned, or of what is said."""
+        """Describe the request by the tasks concerned, or by its prompt if there are none."""
         tasks = self._tasks_of(on, request.id)
         prompts = {task.spec.prompt for task in tasks} if tasks else {_prompt(on, request.body)}
         age = self.state.now - tasks[-1].accepted_at if tasks else None
@@ -227,7 +227,7 @@ class WeryAIFacade:
         return file_response(upload.content, upload.media_type, request.headers)
 
     def _params(self, request: IncomingRequest) -> Any:
-        """Let known callers pass, and decode what they want."""
+        """Check the API key and decode the body."""
         self._authorize(request)
         try:
             return request.params()
@@ -240,7 +240,7 @@ class WeryAIFacade:
 
 
 def _prompt(on: On, body: bytes) -> str:
-    """Return what a call says to a model; for calls that say nothing, of which files it speaks."""
+    """Return the text of a request, or the names of its input files if it has no text."""
     try:
         params = {} if on == "upload" else json.loads(body)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Music, voices, transcripts, podcasts and research: their parameters and orders."""
+"""Endpoints for music, voices, transcripts, podcasts and research."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _DEBATERS = 2
 _CHARACTERS_PER_SECOND = 14
 RESEARCH = "RESEARCH"
-"""Stands for the model of a research that is a task."""
+"""Model name of a research that runs as a task."""
 _STYLES = {
     "Genre": "POP ROCK RAP ELECTRONIC RNB JAZZ FOLK CLASSIC WORLD",
     "Emotion": "HAPPY RELAXED WARM ROMANTIC TOUCHING SAD LONELY DEPRESSED TENSE EXCITED EPIC MYSTERIOUS",
@@ -66,7 +66,7 @@ def _voice(params: Mapping[str, Any]) -> TaskSpec:
 
 def _transcript(params: Mapping[str, Any]) -> TaskSpec:
     source = texts_of(params, "audio_url") or "audio"
-    return TaskSpec(prompt=source, model="TRANSCRIPT", output_kind=OutputKind.TRANSCRIPT, price=prices.WORDS)
+    return TaskSpec(prompt=source, model="TRANSCRIPT", output_kind=OutputKind.TRANSCRIPT, price=prices.TEXT)
 
 
 def _check_speakers(params: Mapping[str, Any]) -> None:
@@ -79,13 +79,13 @@ def _podcast(params: Mapping[str, Any]) -> TaskSpec:
         prompt=params["query"],
         model="PODCAST",
         output_kind=OutputKind.SCRIPT,
-        price=prices.WORDS,
+        price=prices.TEXT,
         speakers=tuple(params["speakers"]),
     )
 
 
 def podcast_turns(params: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Read the turns that the voices are to speak instead of the script; none means the script."""
+    """Return the dialogue lines that replace the script. An empty tuple keeps the script."""
     return tuple(params.get("scripts") or ())
 
 
@@ -112,7 +112,7 @@ def _check_input(params: Mapping[str, Any]) -> None:
 
 
 def _is_readable(item: Mapping[str, Any], name: str) -> bool:
-    """Tell texts and addresses of a resource from what says nothing to a reader: its type, its bytes."""
+    """Return True for texts and URLs of a resource, False for members such as its type and its bytes."""
     return name == "text" or (isinstance(item[name], str) and parse_url(item[name]) is not None)
 
 

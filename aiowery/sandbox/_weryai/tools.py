@@ -1,4 +1,4 @@
-"""Tools that change a picture or a video: their parameters and orders."""
+"""Endpoints of tools that change an image or a video."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SIZE = re.compile(r"\d{1,9}x\d{1,9}")
 _PLACE = re.compile(r"-?\d{1,9},-?\d{1,9}")
 _COLOUR = re.compile("#[0-9a-fA-F]{6}")
 _CORNERS = ("lt_x", "lt_y", "rb_x", "rb_y")
-_COLOURS = "TRANSPARENT BLACK WHITE GRAY RED GREEN BLUE YELLOW CYAN MAGENTA ORANGE".split()  # noqa: SIM905 - words
+_COLOURS = "TRANSPARENT BLACK WHITE GRAY RED GREEN BLUE YELLOW CYAN MAGENTA ORANGE".split()  # noqa: SIM905 - shorter
 _IMAGE = url("img_url", "image url", images_only=True)
 _VIDEO = url("video_url", "video url")
 
@@ -108,7 +108,7 @@ ENDPOINTS = (
     ),
     _video_tool("upscaler", Field("resolution", "resolution", choices=("1080p", "2k", "4k"))),
     _video_tool("watermark-remove", _RECTANGLES, rule=_check_regions),
-    # The pages of these two know no webhook.
+    # The documentation of these two has no webhook parameter.
     Endpoint(
         "/v1/generation/video-extend",
         (

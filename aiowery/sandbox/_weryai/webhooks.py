@@ -1,4 +1,4 @@
-"""Deliveries to a `webhook_url` when a task ends: once each if no fault strikes, and to this machine only."""
+"""Webhook deliveries at the end of tasks: once each unless a fault applies, and to this machine only."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ _MAX_CONNECTIONS = 50
 
 
 class WebhookSender:
-    """Waits for the end of tasks and tells their callers, unless the script has it otherwise."""
+    """A sender that waits for the end of tasks and sends webhook deliveries, changed by the fault script."""
 
     def __init__(self, state: WeryAIState, script: FaultScript) -> None:
         self._state = state
         self._script = script
         self._sending: set[asyncio.Task[None]] = set()
-        # A line for each receiver: one that is silent holds up nobody else.
+        # One limit per receiver, so that a receiver without responses does not delay deliveries to others.
         self._receivers: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(_MAX_CONNECTIONS))
 
     def schedule(self, task: Task, base_url: str) -> None:
-        """Deliver the task's end to its order's `webhook_url`, if it has one and lies on this machine."""
+        """Schedule the deliveries about the end of a task, if its specification has a `webhook_url`."""
         if task.spec.webhook_url is None:
             return
         target = urlsplit(task.spec.webhook_url)
@@ -45,13 +45,13 @@ class WebhookSender:
                 self._spawn(delivery, target)
 
     async def aclose(self) -> None:
-        """Give up what has not been delivered."""
+        """Cancel the deliveries that have not been sent."""
         for task in tuple(self._sending):
             task.cancel()
         await asyncio.gather(*self._sending, return_exceptions=True)
 
     def _plan(self, task: Task, target: SplitResult, base_url: str) -> tuple[PlannedDelivery, ...]:
-        """Return what is to be sent: the end of the task, after the faults that strike it."""
+        """Return the deliveries about the end of the task after the faults that apply to them."""
 
         def success_at(url: str) -> PlannedResponse:
             return success(task_data(attrs.evolve(task, reason=""), task.ends_at, url))
@@ -76,7 +76,7 @@ class WebhookSender:
 
 
 def _is_local(target: SplitResult) -> bool:
-    """Tell whether the address lies on this machine, and speaks plain HTTP as nobody else here can."""
+    """Return True if the URL is plain HTTP to this machine. Nothing else is supported."""
     host = target.hostname or ""
     if target.scheme != "http":
         return False
@@ -87,7 +87,7 @@ def _is_local(target: SplitResult) -> bool:
 
 
 async def _post_status(target: SplitResult, message: PlannedResponse) -> int | None:
-    """POST, and return the status of the answer; None where nobody answers HTTP in time."""
+    """Send a POST and return the HTTP status of the response, None if there is none in time."""
     with contextlib.suppress(OSError, TimeoutError, ValueError):
         async with asyncio.timeout(_TIMEOUT):
             return await _post(target, _request(target, message))
@@ -95,7 +95,7 @@ async def _post_status(target: SplitResult, message: PlannedResponse) -> int | N
 
 
 def _request(target: SplitResult, message: PlannedResponse) -> bytes:
-    """Write a POST of HTTP/1.1 with these headers and this body."""
+    """Return an HTTP/1.1 POST with this message's headers and body."""
     path = (target.path or "/") + (f"?{target.query}" if target.query else "")
     headers = {
         "host": target.netloc,
@@ -109,7 +109,7 @@ def _request(target: SplitResult, message: PlannedResponse) -> bytes:
 
 
 async def _post(target: SplitResult, request: bytes) -> int:
-    """Send the request and return the status of the answer, whatever else that says."""
+    """Send the request and return the HTTP status of the response. The rest of the response is not read."""
     reader, writer = await asyncio.open_connection(target.hostname, target.port or 80)
     try:
         writer.write(request)
@@ -117,7 +117,7 @@ async def _post(target: SplitResult, request: bytes) -> int:
         status_line = await reader.readline()
         return int(status_line.split()[1])
     except IndexError:
-        raise ValueError("not an HTTP answer") from None
+        raise ValueError("the receiver did not send an HTTP response") from None
     finally:
-        # A close would wait for a peer that does not read.
+        # close() would wait for a peer that does not read.
         writer.transport.abort()
