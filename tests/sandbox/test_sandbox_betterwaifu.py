@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     Send = Callable[..., httpx.Response]
-    Ended = Callable[[str], dict[str, Any]]
+    Finished = Callable[[str], dict[str, Any]]
 
 FOR_EVER = 1e9
 JOB = {"prompt": "hills", "model_version_id": 814910}
@@ -50,9 +50,9 @@ def test_a_job_is_accepted_as_queued(generate: Send) -> None:
     assert body == {"id": body["id"], "status": "queued", "queue_position": 3}
 
 
-def test_a_job_ends_with_its_picture(sandbox: Sandbox, generate: Send, ended: Ended) -> None:
+def test_a_job_ends_with_its_picture(sandbox: Sandbox, generate: Send, finished_job: Finished) -> None:
     """Success carries one image, url and id, and a seed for the whole; the url gives a WebP of the asked shape."""
-    body = ended(generate(width=1024, height=512, seed=7).json()["id"])
+    body = finished_job(generate(width=1024, height=512, seed=7).json()["id"])
     (image,) = body["output"]["images"]
     assert set(body) == {"id", "status", "output"}
     assert (body["status"], body["output"]["seed"]) == ("succeeded", 7)
@@ -78,9 +78,9 @@ def test_a_job_says_only_what_its_stage_knows() -> None:
     assert {frozenset(body) for body in told if body["status"] == "processing"} <= {frozenset({"id", "status"})}
 
 
-def test_a_failed_job_is_told_with_http_200(sandbox: Sandbox, generate: Send, ended: Ended) -> None:
+def test_a_failed_job_is_told_with_http_200(sandbox: Sandbox, generate: Send, finished_job: Finished) -> None:
     """A plain text says why, and the credit comes back."""
-    body = ended(generate(prompt=FAIL).json()["id"])
+    body = finished_job(generate(prompt=FAIL).json()["id"])
     assert set(body) == {"id", "status", "error"}
     assert (body["status"], type(body["error"])) == ("failed", str)
     assert (sandbox.betterwaifu.charged, sandbox.betterwaifu.refunded, sandbox.betterwaifu.credits) == (1, 1, 10_000)
@@ -126,10 +126,10 @@ def test_without_a_subscription_no_job_is_accepted() -> None:
     [("POST", "generate"), ("GET", "generate/job_x"), ("GET", "models"), ("GET", "account")],
 )
 @pytest.mark.parametrize("header", [None, "Bearer sk-other", "Basic sk-sandbox"])
-def test_a_wrong_key_is_refused(calm: Sandbox, method: str, path: str, header: str | None) -> None:
+def test_a_wrong_key_is_refused(shared_sandbox: Sandbox, method: str, path: str, header: str | None) -> None:
     """HTTP 401 with the documented text, for every call of the jobs edition."""
     headers = {} if header is None else {"Authorization": header}
-    answer = httpx.request(method, f"{calm.jobs_url}/{path}", headers=headers)
+    answer = httpx.request(method, f"{shared_sandbox.jobs_url}/{path}", headers=headers)
     assert (answer.status_code, answer.json()) == (401, {"error": "Invalid or missing API key"})
 
 
@@ -187,10 +187,10 @@ def test_a_bad_parameter_of_a_job_is_refused(
     ],
 )
 def test_what_the_contract_of_jobs_leaves_open_is_accepted(
-    generate: Send, ended: Ended, changes: dict[str, Any]
+    generate: Send, finished_job: Finished, changes: dict[str, Any]
 ) -> None:
     """Any sampler, any number of steps, unknown parameters, and null for what may be left out."""
-    body = ended(generate(**changes).json()["id"])
+    body = finished_job(generate(**changes).json()["id"])
     assert body["status"] == "succeeded"
     assert body["output"]["seed"] >= 0
 
@@ -369,9 +369,9 @@ def test_the_same_seed_draws_the_same_picture() -> None:
     assert first == second != third
 
 
-def test_the_picture_is_no_larger_than_asked(generate: Send, ended: Ended) -> None:
+def test_the_picture_is_no_larger_than_asked(generate: Send, finished_job: Finished) -> None:
     """What is smaller than `picture_size` is made as asked."""
-    (image,) = ended(generate(width=64, height=48).json()["id"])["output"]["images"]
+    (image,) = finished_job(generate(width=64, height=48).json()["id"])["output"]["images"]
     assert picture(image["url"]) == ("WEBP", (64, 48))
 
 
@@ -403,8 +403,8 @@ def test_the_two_providers_do_not_share_their_worlds(sandbox: Sandbox, generate:
     assert sandbox.weryai.counters.posts == 2
 
 
-def test_polls_are_counted_by_job(sandbox: Sandbox, generate: Send, ended: Ended) -> None:
+def test_polls_are_counted_by_job(sandbox: Sandbox, generate: Send, finished_job: Finished) -> None:
     """The counters know every status request."""
     job_id = generate().json()["id"]
-    ended(job_id)
+    finished_job(job_id)
     assert sandbox.weryai.counters.polls[job_id] >= 1

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from aiowery.sandbox._faults.script import On
 
     Send = Callable[..., httpx.Response]
-    Ended = Callable[[str], dict[str, Any]]
+    Finished = Callable[[str], dict[str, Any]]
 
 OF_WERYAI = (
     faults.Success200(),
@@ -123,14 +123,14 @@ def test_a_refusal_may_come_after_the_deed(request: pytest.FixtureRequest, sandb
     assert sandbox.betterwaifu.charged == 1
 
 
-def test_a_young_job_is_unknown(sandbox: Sandbox, http: httpx.Client, generate: Send, ended: Ended) -> None:
+def test_a_young_job_is_unknown(sandbox: Sandbox, http: httpx.Client, generate: Send, finished_job: Finished) -> None:
     """HTTP 404 with the documented text right after acceptance, the usual status later."""
     sandbox.inject(Fault(faults.NotFoundYet(0.2), on="status"))
     job_id = generate().json()["id"]
     early = http.get(f"/api/v1/generate/{job_id}")
     assert (early.status_code, early.json()) == (404, {"error": "Generation not found"})
     time.sleep(0.25)
-    assert ended(job_id)["status"] == "succeeded"
+    assert finished_job(job_id)["status"] == "succeeded"
 
 
 def test_a_status_word_of_tomorrow(sandbox: Sandbox, http: httpx.Client, generate: Send, imagine: Send) -> None:
@@ -143,21 +143,23 @@ def test_a_status_word_of_tomorrow(sandbox: Sandbox, http: httpx.Client, generat
     assert imagine().json()["data"]["status"] == "done"
 
 
-def test_a_failure_in_another_word(sandbox: Sandbox, http: httpx.Client, generate: Send, ended: Ended) -> None:
+def test_a_failure_in_another_word(
+    sandbox: Sandbox, http: httpx.Client, generate: Send, finished_job: Finished
+) -> None:
     """The reason stays where it is."""
     job_id = generate(prompt=FAIL).json()["id"]
-    ended(job_id)
+    finished_job(job_id)
     sandbox.inject(Fault(faults.StatusWords(failed="errored")))
     body = http.get(f"/api/v1/generate/{job_id}").json()
     assert (body["status"], "error" in body) == ("errored", True)
 
 
 def test_success_without_pictures(
-    sandbox: Sandbox, http: httpx.Client, generate: Send, imagine: Send, ended: Ended
+    sandbox: Sandbox, http: httpx.Client, generate: Send, imagine: Send, finished_job: Finished
 ) -> None:
     """A job with an empty list, a picture without its address."""
     job_id = generate().json()["id"]
-    seed = ended(job_id)["output"]["seed"]
+    seed = finished_job(job_id)["output"]["seed"]
     sandbox.inject(Fault(faults.NoOutputs()))
     body = http.get(f"/api/v1/generate/{job_id}").json()
     assert (body["status"], body["output"]) == ("succeeded", {"images": [], "seed": seed})
@@ -176,10 +178,12 @@ def test_no_ids(sandbox: Sandbox, generate: Send, imagine: Send) -> None:
     assert sandbox.betterwaifu.charged == 2
 
 
-def test_a_stale_status(sandbox: Sandbox, http: httpx.Client, generate: Send, imagine: Send, ended: Ended) -> None:
+def test_a_stale_status(
+    sandbox: Sandbox, http: httpx.Client, generate: Send, imagine: Send, finished_job: Finished
+) -> None:
     """A finished job seems to be processed again; what is answered at once cannot be stale."""
     job_id = generate().json()["id"]
-    ended(job_id)
+    finished_job(job_id)
     sandbox.inject(Fault(faults.StaleStatus(), on="status", times=1), Fault(faults.StaleStatus(), on="submit"))
     told = [http.get(f"/api/v1/generate/{job_id}").json() for _ in range(2)]
     assert told[0] == {"id": job_id, "status": "processing"}
@@ -188,11 +192,11 @@ def test_a_stale_status(sandbox: Sandbox, http: httpx.Client, generate: Send, im
 
 
 def test_kinds_about_the_other_envelope_change_nothing(
-    sandbox: Sandbox, http: httpx.Client, generate: Send, imagine: Send, ended: Ended
+    sandbox: Sandbox, http: httpx.Client, generate: Send, imagine: Send, finished_job: Finished
 ) -> None:
     """What edits WeryAI's envelope leaves jobs, pictures, models and the account alone."""
     job_id = generate().json()["id"]
-    usual = [ended(job_id), http.get("/api/v1/models").json(), http.get("/api/v1/account").json()]
+    usual = [finished_job(job_id), http.get("/api/v1/models").json(), http.get("/api/v1/account").json()]
     sandbox.inject(*(Fault(kind) for kind in OF_WERYAI))
     spoiled = [http.get(f"/api/v1/{path}").json() for path in (f"generate/{job_id}", "models", "account")]
     assert spoiled == usual
@@ -200,10 +204,10 @@ def test_kinds_about_the_other_envelope_change_nothing(
 
 
 def test_a_fault_strikes_only_what_it_names(
-    sandbox: Sandbox, http: httpx.Client, generate: Send, imagine: Send, ended: Ended
+    sandbox: Sandbox, http: httpx.Client, generate: Send, imagine: Send, finished_job: Finished
 ) -> None:
     """`match` finds prompts in both POSTs, in the status and at the file."""
-    (image,) = ended(generate(prompt="a dragon").json()["id"])["output"]["images"]
+    (image,) = finished_job(generate(prompt="a dragon").json()["id"])["output"]["images"]
     sandbox.inject(Fault(faults.SERVER_ERROR, match="dragon"))
     job_id = sandbox.betterwaifu.jobs[0].id
     struck = [imagine(prompt="a dragon"), generate(prompt="a dragon")]
@@ -212,9 +216,9 @@ def test_a_fault_strikes_only_what_it_names(
     assert imagine(prompt="a cat").status_code == 200
 
 
-def test_a_file_is_cut_off(sandbox: Sandbox, generate: Send, ended: Ended) -> None:
+def test_a_file_is_cut_off(sandbox: Sandbox, generate: Send, finished_job: Finished) -> None:
     """Half of a picture, and then a reset."""
-    (image,) = ended(generate().json()["id"])["output"]["images"]
+    (image,) = finished_job(generate().json()["id"])["output"]["images"]
     sandbox.inject(Fault(faults.TruncatedFile(0.5), on="file"))
     with pytest.raises(httpx.TransportError):
         httpx.get(image["url"], trust_env=False)

@@ -37,10 +37,10 @@ def test_every_answer_carries_its_own_request_id(http: httpx.Client, submit: Sub
 
 
 @pytest.mark.parametrize("header", [None, "Bearer sk-other", "Basic sk-sandbox", "Bearer", "sk-sandbox"])
-def test_a_wrong_key_is_refused(calm: Sandbox, header: str | None) -> None:
+def test_a_wrong_key_is_refused(shared_sandbox: Sandbox, header: str | None) -> None:
     """HTTP 401 and envelope 1002 for every authorization that is not the bearer key."""
     headers = {} if header is None else {"Authorization": header}
-    answer = httpx.get(f"{calm.url}/v1/generation/balance", headers=headers)
+    answer = httpx.get(f"{shared_sandbox.url}/v1/generation/balance", headers=headers)
     assert (answer.status_code, answer.json()["status"]) == (401, 1002)
     assert answer.json()["desc"] == "Authentication failed"
 
@@ -70,20 +70,22 @@ def test_without_keys_any_key_of_the_right_form_is_accepted() -> None:
         ({"model": "WERYAI_IMAGE_1_0", "image_number": 2}, "image number is not supported"),
     ],
 )
-def test_a_bad_parameter_is_named(calm: Sandbox, ask: Submit, changes: dict[str, Any], message: str) -> None:
+def test_a_bad_parameter_is_named(
+    shared_sandbox: Sandbox, submit_shared: Submit, changes: dict[str, Any], message: str
+) -> None:
     """HTTP 200, code 1001, the contract's words; nothing is created or charged."""
-    before = (len(calm.weryai.tasks), calm.weryai.charged)
-    answer = ask(**changes)
+    before = (len(shared_sandbox.weryai.tasks), shared_sandbox.weryai.charged)
+    answer = submit_shared(**changes)
     assert (answer.status_code, answer.json()["status"], answer.json()["message"]) == (200, 1001, message)
-    assert (len(calm.weryai.tasks), calm.weryai.charged) == before
+    assert (len(shared_sandbox.weryai.tasks), shared_sandbox.weryai.charged) == before
 
 
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"[]", b'"x"', b"null", b"\xff", b"[" * 100_000, b'{"a": NaN}', b'{"a": "\\ud800"}']
 )
-def test_a_body_that_is_no_object_is_a_parameter_error(ask: Submit, content: bytes) -> None:
+def test_a_body_that_is_no_object_is_a_parameter_error(submit_shared: Submit, content: bytes) -> None:
     """Invalid JSON and JSON of another kind both answer 1001."""
-    answer = ask(content)
+    answer = submit_shared(content)
     assert (answer.status_code, answer.json()["status"]) == (200, 1001)
 
 
@@ -98,9 +100,9 @@ def test_a_body_that_is_no_object_is_a_parameter_error(ask: Submit, content: byt
         {"negative_prompt": None},
     ],
 )
-def test_what_the_contract_leaves_open_is_accepted(ask: Submit, changes: dict[str, Any]) -> None:
+def test_what_the_contract_leaves_open_is_accepted(submit_shared: Submit, changes: dict[str, Any]) -> None:
     """Unknown models and parameters, literal ratios and limits themselves pass."""
-    assert ask(**changes).json()["status"] == 0
+    assert submit_shared(**changes).json()["status"] == 0
 
 
 def test_the_model_with_a_fixed_number_makes_four(submit: Submit) -> None:
@@ -109,10 +111,10 @@ def test_the_model_with_a_fixed_number_makes_four(submit: Submit) -> None:
     assert len(submit(model="WERYAI_IMAGE_1_0", image_number=4).json()["data"]["task_ids"]) == 4
 
 
-def test_a_body_beyond_a_megabyte_is_refused(ask: Submit) -> None:
+def test_a_body_beyond_a_megabyte_is_refused(submit_shared: Submit) -> None:
     """HTTP 413, and the server goes on."""
-    assert ask(b" " * 1_000_001).status_code == 413
-    assert ask().json()["status"] == 0
+    assert submit_shared(b" " * 1_000_001).status_code == 413
+    assert submit_shared().json()["status"] == 0
 
 
 def test_a_task_ends_with_its_picture(http: httpx.Client, submit: Submit, finished: Finished) -> None:
@@ -154,10 +156,10 @@ def test_a_batch_tells_of_all_its_tasks(http: httpx.Client, submit: Submit) -> N
 
 
 @pytest.mark.parametrize("path", ["task_0", "7", "batch/5", "batch/x", "9" * 5000, "batch/" + "9" * 5000, "%5B"])
-def test_what_does_not_exist_is_1003(calm: Sandbox, path: str) -> None:
+def test_what_does_not_exist_is_1003(shared_sandbox: Sandbox, path: str) -> None:
     """An unknown task or batch is a body code with HTTP 200."""
-    headers = {"Authorization": f"Bearer {calm.key}"}
-    answer = httpx.get(f"{calm.url}/v1/generation/{path}/status", headers=headers)
+    headers = {"Authorization": f"Bearer {shared_sandbox.key}"}
+    answer = httpx.get(f"{shared_sandbox.url}/v1/generation/{path}/status", headers=headers)
     assert (answer.status_code, answer.json()["status"]) == (200, 1003)
 
 
@@ -194,12 +196,12 @@ BROKEN = [
 
 
 @pytest.fixture
-def tell(calm: Sandbox) -> Callable[..., dict[str, Any]]:
+def tell(shared_sandbox: Sandbox) -> Callable[..., dict[str, Any]]:
     """Give a function that posts to any address of the shared sandbox and returns the envelope."""
 
     def tell(path: str, **body: Any) -> dict[str, Any]:
-        headers = {"Authorization": f"Bearer {calm.key}"}
-        answer = httpx.post(f"{calm.url}/v1/generation/{path}", headers=headers, json=body)
+        headers = {"Authorization": f"Bearer {shared_sandbox.key}"}
+        answer = httpx.post(f"{shared_sandbox.url}/v1/generation/{path}", headers=headers, json=body)
         assert answer.status_code == 200, answer.text
         envelope: dict[str, Any] = answer.json()
         return envelope

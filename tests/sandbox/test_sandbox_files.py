@@ -186,7 +186,7 @@ def test_a_range_beyond_all_numbers_is_none() -> None:
     assert (answer.http, answer.body) == (200, CONTENT)
 
 
-def test_speakers_are_heard_and_not_seen(calm: Sandbox) -> None:
+def test_speakers_are_heard_and_not_seen(shared_sandbox: Sandbox) -> None:
     """The list of speakers leads to sounds; there is no picture of them."""
-    assert httpx.get(f"{calm.url}/files/spk-en-07.wav").content.startswith(b"RIFF")
-    assert httpx.get(f"{calm.url}/files/spk-en-07.png").status_code == 404
+    assert httpx.get(f"{shared_sandbox.url}/files/spk-en-07.wav").content.startswith(b"RIFF")
+    assert httpx.get(f"{shared_sandbox.url}/files/spk-en-07.png").status_code == 404

@@ -95,12 +95,12 @@ def test_a_cancelled_entry_leaves_nothing() -> None:
         _ = sandbox.url
 
 
-def test_a_caller_may_leave_in_the_middle(calm: Sandbox) -> None:
+def test_a_caller_may_leave_in_the_middle(shared_sandbox: Sandbox) -> None:
     """A connection that breaks off during a request body troubles nobody else."""
-    host, port = calm.url.removeprefix("http://").split(":")
+    host, port = shared_sandbox.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as connection:
         connection.sendall(b"POST /v1/generation/text-to-image HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n{")
-    assert _get(calm.url).status_code == 200
+    assert _get(shared_sandbox.url).status_code == 200
 
 
 def test_a_sandbox_may_be_entered_again() -> None:
