@@ -1,4 +1,4 @@
-"""The studio by itself, with a clock in the hand of the test."""
+"""BetterWaifu's state without HTTP, with a clock that the test controls."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ IMAGE = attrs.evolve(SPEC, edition="v1-images", model="noobai-xl")
 
 
 def make_state(**settings: Any) -> tuple[BetterWaifuState, Mock]:
-    """Make a studio whose pictures take ten seconds, and its clock."""
+    """Return a state whose generations take ten seconds, and its clock."""
     clock = Mock(return_value=0.0)
     return BetterWaifuState(**{"clock": clock, "durations": (10.0, 10.0), **settings}), clock
 
 
 def refusal(state: BetterWaifuState, spec: GenerationSpec = SPEC) -> Refused:
-    """Submit, and return why that is refused."""
+    """Submit, and return the refusal."""
     with pytest.raises(Refused) as refused:
         state.submit(spec)
     return refused.value
 
 
-def test_a_generation_queues_then_runs_then_is_done() -> None:
-    """Stages follow each other at the times the generation was given; its place in the queue goes 3, 2, 1."""
+def test_generation_status_follows_its_times() -> None:
+    """The statuses follow each other at the generation's times. Its queue position is 3, 2, 1."""
     state, _ = make_state()
     job = state.submit(SPEC)
     wait = job.starts_at
@@ -47,8 +47,8 @@ def test_a_generation_queues_then_runs_then_is_done() -> None:
     assert 2 <= wait <= 4
 
 
-def test_a_generation_of_no_time_is_done_at_once() -> None:
-    """Durations of nothing leave no queue."""
+def test_generation_with_zero_duration_is_never_queued() -> None:
+    """A duration of zero has no time in the queue."""
     state, _ = make_state(durations=(0.0, 0.0))
     job = state.submit(SPEC)
     assert (job.status(0.0), job.queue_position(0.0), state.picture(job.file)) == (GenerationStatus.SUCCEEDED, 0, job)
@@ -58,14 +58,14 @@ def test_a_generation_of_no_time_is_done_at_once() -> None:
     ("durations", "shortest", "longest"),
     [(None, 8, 20), ({"814910": (3.0, 3.0)}, 3, 3), ({"*": (4.0, 4.0)}, 4, 4), ({"other": (4.0, 4.0)}, 8, 20)],
 )
-def test_durations_may_be_given(durations: Any, shortest: float, longest: float) -> None:
-    """By the model's id as text, for the rest, or as is usual."""
+def test_durations_argument_sets_the_range(durations: Any, shortest: float, longest: float) -> None:
+    """By the model's id as text, "*" for the rest, or the default range."""
     state, _ = make_state(durations=durations)
     assert shortest <= state.submit(SPEC).ends_at <= longest
 
 
-def test_speed_divides_durations_and_pauses() -> None:
-    """A hundred times faster: a tenth of a second, then six tenths of a pause."""
+def test_speed_divides_durations_and_cool_downs() -> None:
+    """At a speed of 100, a generation takes 0.1 seconds and a cool-down 0.6."""
     state, clock = make_state(speed=100)
     assert state.submit(SPEC).ends_at == pytest.approx(0.1)
     clock.return_value = 0.1
@@ -73,8 +73,8 @@ def test_speed_divides_durations_and_pauses() -> None:
 
 
 @pytest.mark.parametrize(("cool_from", "free"), [("end", 70.0), ("start", 60.0)])
-def test_the_pause_counts_from_the_end_or_from_the_start(cool_from: CoolFrom, free: float) -> None:
-    """Ten seconds of work and sixty of pause: the next job is taken at 70, or at 60."""
+def test_cool_down_counts_from_end_or_start(cool_from: CoolFrom, free: float) -> None:
+    """With 10 seconds of generation and 60 of cool-down, the next job is accepted at 70, or at 60."""
     state, clock = make_state(cool_from=cool_from)
     state.submit(SPEC)
     for time in (0.0, 9.9, 10.0, free - 0.1):
@@ -82,12 +82,12 @@ def test_the_pause_counts_from_the_end_or_from_the_start(cool_from: CoolFrom, fr
         assert refusal(state).retry_after == pytest.approx(free - time)
     clock.return_value = free
     state.submit(SPEC)
-    assert [away.reason for away in state.rejections] == ["active", "active", "cooling", "cooling"]
+    assert [rejection.reason for rejection in state.rejections] == ["active", "active", "cooling", "cooling"]
     assert (state.refused, state.submitted_at, state.finished_at) == (4, (0.0, free), (10.0,))
 
 
-def test_counted_from_the_start_a_long_generation_leaves_no_pause() -> None:
-    """What takes longer than the pause is followed at once, and not before its end."""
+def test_cool_down_from_start_ends_during_a_long_generation() -> None:
+    """The next job is accepted when the generation ends, and not earlier."""
     state, clock = make_state(cool_from="start", durations=(100.0, 100.0))
     state.submit(SPEC)
     clock.return_value = 99.0
@@ -96,8 +96,8 @@ def test_counted_from_the_start_a_long_generation_leaves_no_pause() -> None:
     assert state.submit(SPEC).accepted_at == 100.0
 
 
-def test_the_pause_is_that_of_the_edition_that_asks() -> None:
-    """Sixty seconds for jobs, whatever went before; none for v1-images, which still wait for the place."""
+def test_cool_down_depends_on_the_new_edition() -> None:
+    """Jobs have 60 seconds after either edition. v1-images have none, but need the slot too."""
     state, clock = make_state()
     state.submit(SPEC)
     assert refusal(state, IMAGE).http == 429
@@ -107,8 +107,8 @@ def test_the_pause_is_that_of_the_edition_that_asks() -> None:
     assert refusal(state).retry_after == 60.0
 
 
-def test_a_failed_generation_is_paid_back_and_paused_after() -> None:
-    """The credit returns at the end; the pause counts as after success."""
+def test_failed_generation_is_refunded_and_cooled_down() -> None:
+    """The credit is refunded at the end. The cool-down is the same as after a success."""
     state, clock = make_state(credits=1)
     job = state.submit(attrs.evolve(SPEC, prompt=FAIL))
     assert (state.credits, state.refunded) == (0, 0)
@@ -118,15 +118,15 @@ def test_a_failed_generation_is_paid_back_and_paused_after() -> None:
 
 
 @pytest.mark.parametrize("prompt", [MODERATED, "hills"])
-def test_a_refused_wish_starts_no_pause(prompt: str) -> None:
-    """Moderation and empty pockets leave the place free."""
+def test_refused_submission_starts_no_cool_down(prompt: str) -> None:
+    """After moderation or with no credits, the slot is free."""
     state, _ = make_state(credits=0)
     assert refusal(state, attrs.evolve(SPEC, prompt=prompt)).http in {400, 402}
     assert (state.active, state.refused, state.generations) == (0, 0, ())
 
 
-def test_marks_slow_or_stop_a_generation() -> None:
-    """A slow one takes ten times as long; a stuck one never ends, and gives its place back after ten minutes."""
+def test_markers_slow_or_stop_a_generation() -> None:
+    """A slow one takes ten times as long. A stuck one never ends, and its slot is free again after ten minutes."""
     slow = make_state()[0].submit(attrs.evolve(SPEC, prompt=SLOW))
     state, clock = make_state()
     stuck = state.submit(attrs.evolve(SPEC, prompt=STUCK))
@@ -139,16 +139,16 @@ def test_marks_slow_or_stop_a_generation() -> None:
     assert (state.finished_at, len(state.jobs)) == ((), 2)
 
 
-def test_a_subscription_is_for_jobs() -> None:
-    """Without it jobs are refused, pictures of the other edition are not."""
+def test_subscription_is_required_for_jobs_only() -> None:
+    """Without one, jobs are refused, and images of the other edition are not."""
     state, _ = make_state(subscription=False)
     assert refusal(state).http == 403
     assert state.submit(IMAGE).id.startswith("img_")
     assert state.jobs == ()
 
 
-def test_ids_and_seeds_are_never_equal() -> None:
-    """Each generation has an id, a file and a seed of its own; a seed that was asked for is kept."""
+def test_ids_and_seeds_are_unique() -> None:
+    """Each generation has a unique id, file and seed. A requested seed is kept."""
     state, _ = make_state(durations=(0.0, 0.0), cool_down=0)
     many = [state.submit(SPEC) for _ in range(200)]
     for name in ("id", "file", "image_id", "seed"):
@@ -166,8 +166,8 @@ def test_ids_and_seeds_are_never_equal() -> None:
         ({"v1_cool_down": -1}, "must not be below zero"),
     ],
 )
-def test_impossible_settings(settings: dict[str, Any], message: str) -> None:
-    """They are told at once."""
+def test_state_with_invalid_argument_is_refused(settings: dict[str, Any], message: str) -> None:
+    """Invalid arguments raise ValueError."""
     with pytest.raises(ValueError, match=message):
         make_state(**settings)
 
@@ -176,10 +176,8 @@ def test_impossible_settings(settings: dict[str, Any], message: str) -> None:
     cool_from=st.sampled_from(["end", "start"]),
     steps=st.lists(st.tuples(st.sampled_from(["jobs", "v1-images"]), st.booleans(), st.floats(0, 90)), max_size=40),
 )
-def test_never_two_at_once_and_no_job_inside_the_pause(
-    cool_from: CoolFrom, steps: list[tuple[Edition, bool, float]]
-) -> None:
-    """However submissions come: what is taken keeps the rules, and no credit is lost."""
+def test_accepted_generations_keep_the_rules(cool_from: CoolFrom, steps: list[tuple[Edition, bool, float]]) -> None:
+    """For any order of submissions, accepted ones keep the slot and the cool-down, and credits are conserved."""
     state, clock = make_state(cool_from=cool_from, credits=20, durations=(5.0, 50.0))
     for edition, fails, seconds in steps:
         try:
