@@ -183,7 +183,7 @@ def test_accepted_generations_keep_the_rules(cool_from: CoolFrom, steps: list[tu
         try:
             state.submit(attrs.evolve(SPEC, edition=edition, prompt=FAIL if fails else "x"))
         except Refused as refused:
-            assert refused.http in {402, 429}  # noqa: PT017 - a refusal is one of two right answers here
+            assert refused.http in {402, 429}  # noqa: PT017 - a refusal is one of two valid results
         clock.return_value += seconds
         assert state.credits + state.charged - state.refunded == 20
     for earlier, later in pairwise(state.generations):

@@ -136,7 +136,7 @@ def test_credits_are_conserved(steps: list[tuple[bool, int, float]]) -> None:
         try:
             state.submit(attrs.evolve(SPEC, prompt=FAIL if fails else "x", task_count=task_count))
         except Refused as refused:
-            assert refused.code in {1004, 6010}  # noqa: PT017 - a refusal is one of two right answers here
+            assert refused.code in {1004, 6010}  # noqa: PT017 - a refusal is one of two valid results
         clock.time += seconds
         assert state.credits + state.charged - state.refunded == 50
         assert state.active <= 20
