@@ -71,7 +71,9 @@ def made_by(act: Callable[[WeryAI], Awaitable[Any]]) -> set[tuple[str, str, str]
 def served_paths() -> set[tuple[str, str]]:
     """Return method and path of what the sandbox serves: all that it does not call non-existent."""
     with Sandbox() as sandbox, httpx.Client(base_url=sandbox.url) as http:
-        answers = {(entry.method, entry.path): http.request(entry.method, entry.path) for entry in contract.CALLS}
+        answers = {
+            (entry.method, entry.path): http.request(entry.method, entry.path) for entry in contract.CALLABLE_ENTRIES
+        }
     return {place for place, answer in answers.items() if answer.status_code == 401}
 
 
@@ -84,7 +86,7 @@ def row(entry: Entry, commands: set[str], served: set[tuple[str, str]]) -> list[
             _tick("`webhook_url=`", has_field),
             _tick("`parse_delivery`", callable(parse_delivery)),
             _tick("`run TYPE --set webhook_url=`", "run" in commands),
-            _tick("delivers", callable(contract.test_a_webhook_is_called_once_for_each_task)),
+            _tick("delivers", callable(contract.test_webhook_is_delivered_once_per_task)),
             _tick("", True),
         ]
     cls = BY_PATH.get(entry.path)
@@ -103,7 +105,7 @@ def row(entry: Entry, commands: set[str], served: set[tuple[str, str]]) -> list[
         _tick(verb, sent),
         _tick(command, command.strip("`").split()[0] in commands),
         _tick("", (entry.method, entry.path) in served),
-        _tick("", tested and entry in contract.CALLS),
+        _tick("", tested and entry in contract.CALLABLE_ENTRIES),
     ]
 
 

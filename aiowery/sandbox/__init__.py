@@ -1,31 +1,37 @@
-"""A local server that behaves like WeryAI, and like BetterWaifu in both editions, over a real socket.
+"""A local server that behaves like WeryAI, and like both editions of BetterWaifu, over a real socket.
 
     async with Sandbox(speed=100) as sandbox:
         client = WeryAI(sandbox.key, base_url=sandbox.url)
 
-Every call is served: pictures, videos, music, voices, tools, podcasts, research, chat, uploads, registries. It keeps
-tasks, credits and time as the service does: a picture costs one credit and takes 5-15 s (divided by `speed`), a video
-five and 30-90 s, 20 tasks run at once, a bad parameter is refused. `Fault` brings misfortune to chosen calls,
-`faults` lists the kinds. Marks in a prompt, in lyrics, in a podcast's lines or in the address of a tool's file decide
-a task's fate: `MODERATED` (refused with 1005), `FAIL` (accepted, then FAILED, credit given back), `SLOW` (ten times
-as long), `STUCK` (never ends); calls that answer at once know only `MODERATED`. Pictures are
-PNG files drawn from the prompt, videos MP4 films of them, sounds WAV files. A `webhook_url` on this machine is called
-when a task ends. Needs the extra: pip install 'aiowery[sandbox]'.
+Install it with `pip install 'aiowery[sandbox]'`.
 
-BetterWaifu is served at `sandbox.jobs_url` (jobs) and at `sandbox.url` (v1-images). One generation is made at a time,
-in 8-20 s; the next job is refused with HTTP 429 until `cool_down` (60 s, divided by `speed`) has passed since the end,
-or the start, of the last. `MODERATED` is refused with HTTP 400 there, and `STUCK` gives its place back after ten
-minutes. `sandbox.studio` counts what came too early. Pictures are WebP (jobs) and PNG files.
+**WeryAI** is served at `sandbox.url`, with every endpoint: images, videos, music, voices, tools, podcasts, research,
+chat, uploads and model listings. The sandbox keeps tasks, credits and durations as the service does:
 
-    _server → _thread → _routes → _world        WeryAI: the world knows nothing of HTTP
-                      → _studio_routes → _studio, _studio_models    BetterWaifu: neither does the studio
-                      → _http                   requests and faults, for both
-                      → _connection, _delivery  sockets, and rudeness on them
-    _endpoints (_generation, _tools, _speech), _calls → _rules, _prices     parameters and orders
-    _models                                     what there is to choose from
-    _reports, _webhooks                         what is told of tasks, and to whom
-    _gallery (_draw, _film, _sound, _uploads)   files
-    faults, _faults                             values: what goes wrong, and when
+- An image costs 1 credit and takes 5-15 seconds, a video 5 credits and 30-90 seconds. `speed` divides all durations.
+- 20 tasks run at the same time. Further submissions are refused with code 6010.
+- Invalid parameters are refused with the messages of the service.
+- Images are PNG files drawn from the prompt, videos are MP4 files of such images, sounds are WAV files.
+- When a task ends, its `webhook_url` receives a delivery if the URL is on this machine.
+
+**BetterWaifu** is served at `sandbox.jobs_url` (jobs) and at `sandbox.url` (v1-images). One generation runs at a time
+and takes 8-20 seconds. Until `cool_down` (60 seconds, divided by `speed`) has passed since the end or the start of
+the last generation, the next job is refused with HTTP 429. `sandbox.betterwaifu` counts these refusals. Images are
+WebP files (jobs) and PNG files (v1-images).
+
+**Markers** in a prompt, in lyrics, in a podcast's lines or in the URL of a tool's input file control a task:
+
+- `MODERATED`: the submission is refused with code 1005, at BetterWaifu with HTTP 400.
+- `FAIL`: the task is accepted, then fails, and its credits are refunded.
+- `SLOW`: the task takes ten times as long.
+- `STUCK`: the task never ends. At BetterWaifu its slot is free again after ten minutes.
+
+Requests that start no task (chat, image descriptions) react to `MODERATED` only.
+
+**Faults**: `sandbox.inject(Fault(faults.SERVER_ERROR, on="status"))` makes chosen requests or deliveries fail. The
+module `faults` lists the fault behaviors.
+
+`sandbox.weryai`, `sandbox.betterwaifu` and `sandbox.weryai.counters` contain the records for assertions.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How long the models take: ranges in seconds at normal speed."""
+"""Durations of the models: ranges in seconds at speed 1."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 Durations = Mapping[str, tuple[float, float]] | tuple[float, float]
 
 ANY_MODEL = "*"
-"""The key of the range for models that are not listed."""
+"""Key of the range for models that are not listed."""
 
 TYPICAL: Mapping[str, tuple[float, float]] = {
     "WERYAI_IMAGE_2_0": (6.0, 11.0),
@@ -35,11 +35,14 @@ BY_KIND: Mapping[str, tuple[float, float]] = {
     "report": (60.0, 180.0),
     "waifu": (8.0, 20.0),
 }
-"""For models that no table lists: by what is made."""
+"""Ranges by kind of output, for models that no table lists."""
 
 
 def range_of(model: str, durations: Durations | None, kind: str = "image") -> tuple[float, float]:
-    """Shortest and longest time of `model` in seconds: one pair for all, a table by model, or the default."""
+    """Return the shortest and longest duration of `model` in seconds.
+
+    `durations` is one pair for all models, or a table by model that comes before the defaults.
+    """
     if isinstance(durations, tuple):
         return durations
     table = {**TYPICAL, **(durations or {})}

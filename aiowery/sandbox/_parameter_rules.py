@@ -1,4 +1,4 @@
-"""The rules of parameters, in the provider's words."""
+"""Validation of request parameters, with the error messages of the provider."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 import attrs
 
-from aiowery.sandbox._answer import parameter_error
+from aiowery.sandbox._response import parameter_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from aiowery.sandbox._tasks import TaskSpec
 
 Shape = Literal["batch", "task", "podcast", "research"]
-"""How a submission is answered: with a batch, with one task, or in one of the two odd ways."""
+"""Format of the response to a submission: a batch, one task, or one of two special formats."""
 
 _OTHER_FILES = frozenset(
     {"gif", "bmp", "tif", "tiff", "svg", "ico", "heic", "heif", "avif", "psd"}
@@ -31,28 +31,28 @@ _SPACE = re.compile(r"\s")
 
 @attrs.frozen
 class Field:
-    """One documented parameter: its name, the provider's words for it, and its rules.
+    """A documented parameter: its name, its label in error messages, and its rules.
 
-    `longest` bounds a text, `least` and `most` a number, `fewest` and `most_items` a list, whose items obey `item`.
-    `check` finds what is wrong with a sound value by itself and returns the provider's words for it.
+    `max_length` bounds a text, `minimum` and `maximum` a number, `min_items` and `max_items` a list. Each item of a
+    list is checked by `item`. `check_value` returns the provider's error message for a value that it rejects.
     """
 
     name: str
     label: str
     type: type = str
     required: bool = False
-    longest: int | None = None
-    least: float | None = None
-    most: float | None = None
-    fewest: int = 0
-    most_items: int | None = None
+    max_length: int | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    min_items: int = 0
+    max_items: int | None = None
     choices: Collection[Any] | None = None
     allowed: Callable[[Any], bool] | None = None
     check_value: Callable[[Any], str | None] | None = None
     item: Field | None = None
 
     def check(self, params: Mapping[str, Any]) -> None:
-        """Raise `Refused` (1001) when the parameter breaks a rule. null and a blank text count as left out."""
+        """Raise `Refused` (code 1001) if the parameter breaks a rule. null and blank text count as missing."""
         value = params.get(self.name)
         is_blank = is_empty(value)
         if self.required and (is_blank or value in ([], {})):
@@ -66,26 +66,26 @@ class Field:
             self.item.check({self.item.name: item})  # type: ignore[union-attr]
 
     def _fits(self, value: Any) -> bool:
-        """Tell whether the value has the field's type; a flag is no number, and no number has more than 64 bits."""
+        """Return True if the value has the field's type. Booleans are no numbers, and integers have at most 64 bits."""
         if type(value) is int:
             return self.type in {int, float} and value in _INT64
         return type(value) is self.type
 
     def _check_limits(self, value: Any) -> None:
-        if self.longest is not None and len(value) > self.longest:
-            raise parameter_error(f"{self.label} exceeds the limit of {self.longest} characters")
-        if isinstance(value, list) and not self.fewest <= len(value) <= (self.most_items or len(value)):
+        if self.max_length is not None and len(value) > self.max_length:
+            raise parameter_error(f"{self.label} exceeds the limit of {self.max_length} characters")
+        if isinstance(value, list) and not self.min_items <= len(value) <= (self.max_items or len(value)):
             raise parameter_error(f"{self.label} exceeds the limit")
         if self._out_of_bounds(value):
             raise parameter_error(f"{self.label} is not supported")
-        wrong = self.check_value(value) if self.check_value else None
-        if wrong:
-            raise parameter_error(wrong)
+        problem = self.check_value(value) if self.check_value else None
+        if problem:
+            raise parameter_error(problem)
 
     def _out_of_bounds(self, value: Any) -> bool:
         return (
-            (self.least is not None and value < self.least)
-            or (self.most is not None and value > self.most)
+            (self.minimum is not None and value < self.minimum)
+            or (self.maximum is not None and value > self.maximum)
             or (self.choices is not None and value not in self.choices)
             or (self.allowed is not None and not self.allowed(value))
         )
@@ -93,30 +93,31 @@ class Field:
 
 @attrs.frozen
 class Endpoint:
-    """One submitting endpoint. `order` reads parameters that `fields` and `rule` have found sound.
+    """A submission endpoint.
 
-    `rule` looks at several parameters together. A `calls_back` endpoint reports to `webhook_url`.
+    `to_spec` converts parameters that `fields` and `rule` have accepted. `rule` checks several parameters together.
+    An endpoint with `has_webhook` sends deliveries to `webhook_url`.
     """
 
     path: str
     fields: tuple[Field, ...]
-    order: Callable[[Mapping[str, Any]], TaskSpec]
+    to_spec: Callable[[Mapping[str, Any]], TaskSpec]
     shape: Shape = "task"
     rule: Callable[[Mapping[str, Any]], None] | None = None
-    calls_back: bool = True
+    has_webhook: bool = True
 
     def read(self, params: Any) -> TaskSpec:
-        """Validate a decoded body and turn it into an order; unknown parameters are accepted.
+        """Validate a decoded body and convert it into a specification. Unknown parameters are accepted.
 
         Raises `Refused` with code 1001.
         """
         check(self.fields, self.rule, params)
-        order = self.order(params)
-        return attrs.evolve(order, webhook_url=webhook_of(params)) if self.calls_back else order
+        spec = self.to_spec(params)
+        return attrs.evolve(spec, webhook_url=webhook_url_of(params)) if self.has_webhook else spec
 
 
 def check(fields: tuple[Field, ...], rule: Callable[[Mapping[str, Any]], None] | None, params: Any) -> None:
-    """Raise `Refused` (1001) for the first parameter that breaks a rule."""
+    """Raise `Refused` (code 1001) for the first parameter that breaks a rule."""
     if not isinstance(params, dict):
         raise parameter_error("request body must be a JSON object")
     for field in fields:
@@ -126,18 +127,18 @@ def check(fields: tuple[Field, ...], rule: Callable[[Mapping[str, Any]], None] |
 
 
 def is_empty(value: Any) -> bool:
-    """Tell whether a parameter was left out, or given as null or as a text of nothing."""
+    """Return True if the parameter is missing, null or blank text."""
     return value is None or (isinstance(value, str) and not value.strip())
 
 
-def webhook_of(params: Mapping[str, Any]) -> str | None:
-    """Return where the end of the task is to be told, if anywhere."""
-    target: str | None = params.get("webhook_url")
-    return None if is_empty(target) else target
+def webhook_url_of(params: Mapping[str, Any]) -> str | None:
+    """Return the URL for webhook deliveries, None if there is none."""
+    url: str | None = params.get("webhook_url")
+    return None if is_empty(url) else url
 
 
 def one_of(*names: str) -> Callable[[Mapping[str, Any]], None]:
-    """Make a rule: at least one of these parameters is there."""
+    """Return a rule that requires at least one of these parameters."""
 
     def rule(params: Mapping[str, Any]) -> None:
         if all(is_empty(params.get(name)) or params[name] in ([], {}) for name in names):
@@ -146,33 +147,33 @@ def one_of(*names: str) -> Callable[[Mapping[str, Any]], None]:
     return rule
 
 
-def address(value: str) -> SplitResult | None:
-    """Take an address apart; None when it is none of the web's."""
+def parse_url(value: str) -> SplitResult | None:
+    """Split an HTTP or HTTPS URL into its parts. Returns None if it is invalid."""
     try:
         parts = urlsplit(value)
-        sound = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+        is_web_url = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
     except ValueError:
         return None
-    return parts if sound and not _SPACE.search(parts.netloc) else None
+    return parts if is_web_url and not _SPACE.search(parts.netloc) else None
 
 
-def ending_of(parts: SplitResult) -> str:
-    """Return the ending of the file's name, in small letters and without its dot."""
+def extension_of(parts: SplitResult) -> str:
+    """Return the file extension in lower case, without its dot."""
     return PurePosixPath(unquote(parts.path)).suffix.lower().lstrip(".")
 
 
-def url(name: str, label: str, *, required: bool = True, pictures: bool = False) -> Field:
-    """Make a field for an address; a picture's must not end as a file of another kind does."""
+def url(name: str, label: str, *, required: bool = True, images_only: bool = False) -> Field:
+    """Return a field for a URL. With `images_only`, extensions of other kinds of files are refused."""
 
-    def wrong(value: str) -> str | None:
-        parts = address(value)
+    def find_problem(value: str) -> str | None:
+        parts = parse_url(value)
         if parts is None:
             return f"{label} error"
-        if pictures and ending_of(parts) in _OTHER_FILES:
+        if images_only and extension_of(parts) in _OTHER_FILES:
             return "only support jpg, jpeg, png, webp"
         return None
 
-    return Field(name, label, required=required, check_value=wrong)
+    return Field(name, label, required=required, check_value=find_problem)
 
 
 def urls(
@@ -180,22 +181,22 @@ def urls(
     label: str,
     *,
     required: bool = True,
-    pictures: bool = False,
-    fewest: int = 0,
-    most: int | None = None,
+    images_only: bool = False,
+    min_items: int = 0,
+    max_items: int | None = None,
 ) -> Field:
-    """Make a field for a list of addresses."""
-    item = url(name, label, pictures=pictures)
-    return Field(name, label, list, required=required, fewest=fewest, most_items=most, item=item)
+    """Return a field for a list of URLs."""
+    item = url(name, label, images_only=images_only)
+    return Field(name, label, list, required=required, min_items=min_items, max_items=max_items, item=item)
 
 
-def matching(form: re.Pattern[str]) -> Callable[[str], bool]:
-    """Make a test for a text's form."""
-    return lambda value: form.fullmatch(value) is not None
+def matching(pattern: re.Pattern[str]) -> Callable[[str], bool]:
+    """Return a function that checks if a text matches `pattern` completely."""
+    return lambda value: pattern.fullmatch(value) is not None
 
 
 def is_base64(value: str) -> bool:
-    """Tell whether a text, with or without the prefix of a data url, is base64."""
+    """Return True if a text is base64, with or without the prefix of a data URL."""
     content = value.partition(";base64,")[2] if value.startswith("data:") else value
     try:
         return bool(base64.b64decode(content, validate=True))
@@ -203,10 +204,10 @@ def is_base64(value: str) -> bool:
         return False
 
 
-def words_of(params: Mapping[str, Any], *names: str) -> str:
-    """Return the texts of these parameters, addresses in plain letters, so that marks in them are seen."""
-    found = [params.get(name) for name in names]
-    texts = [text for value in found for text in (value if isinstance(value, list) else [value])]
+def texts_of(params: Mapping[str, Any], *names: str) -> str:
+    """Return the texts of these parameters, joined and with URLs unquoted, so that markers in them are found."""
+    values = [params.get(name) for name in names]
+    texts = [text for value in values for text in (value if isinstance(value, list) else [value])]
     return " ".join(unquote(text) for text in texts if isinstance(text, str))
 
 

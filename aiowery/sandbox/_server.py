@@ -1,4 +1,4 @@
-"""The sandbox as its users hold it."""
+"""The sandbox's public class, and `run`, which serves until it is interrupted."""
 
 from __future__ import annotations
 
@@ -22,38 +22,38 @@ if TYPE_CHECKING:
     from aiowery.sandbox._durations import Durations
 
 DEFAULT_KEY = "sk-sandbox"
-_LONG = 3600.0
+_SLEEP_SECONDS = 3600.0
 
 
 class Sandbox:
-    """A local server that behaves like WeryAI and like BetterWaifu, with a world of its own for each.
+    """A local server that behaves like WeryAI and like BetterWaifu, with separate state for each provider.
 
-    Enter it with `async with` or `with`; it accepts connections inside the block and leaves nothing
-    behind after it. The server lives in a thread of its own, so the caller's event loop stays free.
-    The worlds outlive the block, for assertions, and go on when the sandbox is entered again.
+    Enter it with `async with` or `with`. It accepts connections inside the block and leaves no thread, socket or task
+    behind. The server runs in its own thread, so the caller's event loop stays free. The state outlives the block, for
+    assertions, and continues when the sandbox is entered again.
 
-    - `speed`: how many times faster than the real services everything goes (100: 50-150 ms a picture).
-    - `credits`: the balance to begin with, at either provider; a picture costs 1.
-    - `keys`: the accepted API keys; None accepts every key that begins with "sk-", or at BetterWaifu with "bw_".
-    - `in_flight`: WeryAI's tasks at once before submissions are refused with 6010.
-    - `cool_down`: seconds at speed 1 that BetterWaifu refuses jobs after a generation, counted from its end or from
-      its submission (`cool_from`); `v1_cool_down` is the same for the v1-images edition.
-    - `subscription`: without one BetterWaifu refuses jobs with HTTP 403.
+    - `speed`: factor by which all durations are divided (100: an image takes 50-150 ms).
+    - `credits`: initial balance at either provider. An image costs 1.
+    - `keys`: the accepted API keys. None accepts every key that begins with "sk-", or at BetterWaifu with "bw_".
+    - `in_flight`: number of WeryAI tasks that run at the same time. Further submissions are refused with code 6010.
+    - `cool_down`: seconds at speed 1 during which BetterWaifu refuses jobs after a generation. They count from its end
+      or from its submission (`cool_from`). `v1_cool_down` is the same for the v1-images edition.
+    - `subscription`: if False, BetterWaifu refuses jobs with HTTP 403.
     - `seed`: makes durations and random faults repeatable.
-    - `faults`: misfortunes from the beginning; `script` adds more.
-    - `durations`: shortest and longest seconds of a task at speed 1, as one pair for all models or by
-      model key, BetterWaifu's ids as text ("*" for all others).
-    - `port`, `host`: where to listen; port 0 takes a free one.
-    - `picture_size`: pixels of a picture's longer side, 16-4096.
+    - `faults`: initial faults. `inject` adds more.
+    - `durations`: shortest and longest duration of a task in seconds at speed 1: one pair for all models, or a mapping
+      by model key. BetterWaifu's model ids are written as text, "*" stands for all other models.
+    - `port`, `host`: where to listen. Port 0 takes a free port.
+    - `picture_size`: pixels of an image's longer side, 16-4096.
 
-    Entering raises OSError when the address cannot be had.
+    Entering raises OSError if the address cannot be bound.
     """
 
     def __init__(
         self,
         *,
         speed: float = 1.0,
-        credits: int = 10_000,  # noqa: A002 - the provider's word; the builtin is a copyright notice
+        credits: int = 10_000,  # noqa: A002 - the provider's term; the builtin is a copyright notice
         keys: Iterable[str] | None = (DEFAULT_KEY,),
         in_flight: int = 20,
         cool_down: float = 60.0,
@@ -68,12 +68,14 @@ class Sandbox:
         picture_size: int = 512,
     ) -> None:
         if not SHORTEST_SIDE <= picture_size <= LONGEST_SIDE:
-            raise ValueError(f"picture_size must be {SHORTEST_SIDE}-{LONGEST_SIDE} pixels, not {picture_size!r}")
+            raise ValueError(f"picture_size must be {SHORTEST_SIDE}-{LONGEST_SIDE} pixels, got {picture_size!r}")
         self._keys = None if keys is None else tuple(keys)
         if self._keys == ():
-            raise ValueError("keys must name at least one key, or be None to accept any that begins with 'sk-'")
-        self._world = WeryAIState(credits=credits, in_flight=in_flight, seed=seed, speed=speed, durations=durations)
-        self._studio = BetterWaifuState(
+            raise ValueError(
+                "keys must contain at least one key, got none; pass None to accept any key that begins with 'sk-'"
+            )
+        self._weryai = WeryAIState(credits=credits, in_flight=in_flight, seed=seed, speed=speed, durations=durations)
+        self._betterwaifu = BetterWaifuState(
             credits=credits,
             cool_down=cool_down,
             cool_from=cool_from,
@@ -93,43 +95,46 @@ class Sandbox:
 
     def __repr__(self) -> str:
         server = self._server
-        where = server.started.result() if server is not None and server.started.done() else "not running"
-        return f"<Sandbox {where}, {len(self._world.tasks)} tasks, {len(self._studio.generations)} generations>"
+        address = server.started.result() if server is not None and server.started.done() else "not running"
+        return f"<Sandbox {address}, {len(self._weryai.tasks)} tasks, {len(self._betterwaifu.generations)} generations>"
 
     @property
     def url(self) -> str:
-        """WeryAI's and v1-images' base url, without a slash at its end. RuntimeError outside the block."""
+        """Base URL of WeryAI and of v1-images, without a trailing slash. Raises RuntimeError outside the block."""
         if self._server is None:
             raise RuntimeError("the sandbox is not running; enter it with `async with` or `with` first")
         return self._server.started.result()
 
     @property
     def jobs_url(self) -> str:
-        """The base url of BetterWaifu's jobs edition, without a slash at its end. RuntimeError outside the block."""
+        """Base URL of BetterWaifu's jobs edition, without a trailing slash. Raises RuntimeError outside the block."""
         return f"{self.url}/api/v1"
 
     @property
     def key(self) -> str:
-        """A key that the sandbox accepts."""
+        """An API key that the sandbox accepts."""
         return self._keys[0] if self._keys else DEFAULT_KEY
 
     @property
     def speed(self) -> float:
-        """How many times as fast as the real services everything goes."""
+        """Factor by which all durations are divided."""
         return self._speed
 
     @property
     def weryai(self) -> WeryAIState:
-        """WeryAI's tasks and credits, and the counters of both providers; may be read from any thread."""
-        return self._world
+        """WeryAI's tasks and credits, and the counters of both providers. Any thread may read it."""
+        return self._weryai
 
     @property
     def betterwaifu(self) -> BetterWaifuState:
-        """BetterWaifu's generations, credits and refusals; may be read from any thread."""
-        return self._studio
+        """BetterWaifu's generations, credits and refusals. Any thread may read it."""
+        return self._betterwaifu
 
     def inject(self, *faults: Fault) -> None:
-        """Add faults to those that there are; they strike from the next call on, deliveries from the next task on."""
+        """Add faults to the existing ones.
+
+        They apply from the next request on, and to the deliveries of tasks that are accepted from now on.
+        """
         self._script.add(faults)
 
     def __enter__(self) -> Self:
@@ -149,23 +154,23 @@ class Sandbox:
     async def __aenter__(self) -> Self:
         server = self._start()
         try:
-            # Shielded, for a cancelled wait would cancel `started` itself.
+            # Shielded, because a cancelled wait would cancel `started` itself.
             await asyncio.shield(asyncio.wrap_future(server.started))
         except BaseException:
-            await _ended(self._stop())
+            await _join(self._stop())
             raise
         return self
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await _ended(self._stop())
+        await _join(self._stop())
 
     def _start(self) -> ServerThread:
         if self._server is not None:
-            raise RuntimeError("the sandbox is running already; leave its block before entering it again")
+            raise RuntimeError("the sandbox is running already; leave its block before you enter it again")
         self._server = ServerThread(
-            self._world, self._studio, self._script, self._gallery, self._keys, host=self._host, port=self._port
+            self._weryai, self._betterwaifu, self._script, self._gallery, self._keys, host=self._host, port=self._port
         )
         self._server.start()
         return self._server
@@ -178,10 +183,10 @@ class Sandbox:
         return server
 
 
-async def _ended(server: ServerThread) -> None:
-    """Wait for the end of a thread without blocking the loop, unless the wait is cancelled."""
+async def _join(server: ServerThread) -> None:
+    """Wait until the thread has ended, without blocking the event loop unless the wait is cancelled."""
     try:
-        while server.is_alive:  # noqa: ASYNC110 - the very end of a thread sets no event
+        while server.is_alive:  # noqa: ASYNC110 - the end of a thread sets no event
             await asyncio.sleep(0.005)
     finally:
         server.join()
@@ -204,8 +209,8 @@ def run(
 ) -> None:
     """Serve until Ctrl-C (KeyboardInterrupt), then return. Prints nothing.
 
-    `ready` is called once, with the running sandbox; the other arguments are those of `Sandbox`, except
-    that any key beginning with "sk-" (or "bw_") is accepted by default. Raises OSError when the address is taken.
+    `ready` is called once with the running sandbox. The other arguments are those of `Sandbox`, but by default any key
+    that begins with "sk-" (or "bw_") is accepted. Raises OSError if the address is in use.
     """
     sandbox = Sandbox(
         host=host,
@@ -224,4 +229,4 @@ def run(
         if ready is not None:
             ready(sandbox)
         while True:
-            time.sleep(_LONG)
+            time.sleep(_SLEEP_SECONDS)

@@ -1,4 +1,4 @@
-"""Tasks of the sandbox's WeryAI as values: what is asked for, what runs, and its state at a time."""
+"""Values for the tasks of the sandbox's WeryAI: the specification, the task, and its state at a time."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MODERATED = "[[moderated]]"
-"""A prompt, lyrics or lines with this mark are refused at submission with code 1005."""
+"""A prompt, lyrics or lines with this marker are refused at submission with code 1005."""
 FAIL = "[[fail]]"
-"""A prompt with this mark is accepted, ends as FAILED with a reason, and its credit is given back."""
+"""A task with this marker is accepted, ends as FAILED with a reason, and its credits are refunded."""
 SLOW = "[[slow]]"
-"""A prompt with this mark takes ten times as long."""
+"""A task with this marker takes ten times as long."""
 STUCK = "[[stuck]]"
-"""A prompt with this mark is processed for ever."""
+"""A task with this marker never ends."""
 
 
 class SandboxTaskState(enum.StrEnum):
-    """Where a task is, in the words of the wire."""
+    """State of a task, as it is written in responses."""
 
     WAITING = "waiting"
     PROCESSING = "processing"
@@ -30,7 +30,7 @@ class SandboxTaskState(enum.StrEnum):
 
 
 class OutputKind(enum.Enum):
-    """What a task makes."""
+    """Kind of output that a task produces."""
 
     IMAGE = "image"
     VIDEO = "video"
@@ -45,16 +45,16 @@ class OutputKind(enum.Enum):
 
 @attrs.frozen
 class TaskSpec:
-    """What a submission asks for, after validation.
+    """Validated content of a submission.
 
-    `pictures` is the number of tasks, `price` the credits for each, `seconds` the length of what sounds or moves.
-    `text` is what is sung, `speakers` who speaks, `turns` what they say.
+    `task_count` is the number of tasks, `price` the credits for each, `seconds` the length of a video or sound.
+    `text` holds the lyrics, `speakers` the speaker ids, `turns` the lines of a podcast's dialogue.
     """
 
     prompt: str
     model: str
     aspect_ratio: str = "1:1"
-    pictures: int = 1
+    task_count: int = 1
     output_kind: OutputKind = OutputKind.IMAGE
     price: int = 1
     seconds: float = 4
@@ -65,18 +65,18 @@ class TaskSpec:
     webhook_url: str | None = None
 
     @property
-    def text_parts(self) -> str:
-        """What voices say: the turns, or the prompt where there are none."""
+    def spoken_text(self) -> str:
+        """Text of the voices: the lines of the dialogue, or the prompt if there are none."""
         return " ".join(turn["content"] for turn in self.turns) or self.prompt
 
-    def has(self, mark: str) -> bool:
-        """Tell whether the mark is anywhere in what is to be shown, sung or said."""
-        return any(mark in words for words in (self.prompt, self.text, self.text_parts))
+    def has_marker(self, marker: str) -> bool:
+        """Return True if the prompt, the lyrics or the spoken text contain the marker."""
+        return any(marker in text for text in (self.prompt, self.text, self.spoken_text))
 
 
 @attrs.frozen
 class Task:
-    """One thing to be made. Times are readings of the world's clock, in seconds."""
+    """A WeryAI task. Times are readings of the state's clock, in seconds."""
 
     id: str
     number: int
@@ -89,7 +89,7 @@ class Task:
     reason: str = ""
 
     def state(self, now: float) -> SandboxTaskState:
-        """Tell where the task is at the time `now`."""
+        """Return the state of the task at the time `now`."""
         if now < self.starts_at:
             return SandboxTaskState.WAITING
         if now < self.ends_at:
@@ -99,7 +99,7 @@ class Task:
 
 @attrs.frozen
 class Batch:
-    """The tasks of one submission."""
+    """Tasks of one submission."""
 
     id: int
     tasks: tuple[Task, ...]

@@ -1,4 +1,4 @@
-"""One run of the server: a thread, an event loop in it, and uvicorn in that."""
+"""One run of the server: a thread with an event loop and uvicorn in it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import uvicorn
 
 from aiowery.sandbox._betterwaifu.routes import ImagesFacade, JobsFacade
 from aiowery.sandbox._http.app import SandboxApp
-from aiowery.sandbox._http.connection import counted
+from aiowery.sandbox._http.connection import counting_connection
 from aiowery.sandbox._http.prompt_server import PromptServer
 from aiowery.sandbox._weryai.routes import WeryAIFacade
 from aiowery.sandbox._weryai.webhooks import WebhookSender
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from aiowery.sandbox._media.gallery import Gallery
     from aiowery.sandbox._weryai.state import WeryAIState
 
-_KEEP_ALIVE = 75
-_PATIENCE = 0.5
+_KEEP_ALIVE_SECONDS = 75
+_SHUTDOWN_TIMEOUT = 0.5
 
 
 @attrs.define(eq=False)
 class ServerThread:
-    """Listens from `start` to `stop`. `started` gets the base url, or the reason why there is none."""
+    """A thread that serves from `start` to `stop`. `started` receives the base URL, or the error that prevented it."""
 
     weryai: WeryAIState
     betterwaifu: BetterWaifuState
@@ -45,20 +45,20 @@ class ServerThread:
     _thread: threading.Thread = attrs.field(init=False)
     _loop: asyncio.AbstractEventLoop = attrs.field(init=False)
     _closing: asyncio.Event = attrs.field(init=False)
-    _messenger: WebhookSender = attrs.field(init=False)
+    _webhook_sender: WebhookSender = attrs.field(init=False)
 
     def start(self) -> None:
-        """Start the thread; returns at once."""
+        """Start the thread without waiting for the server."""
         self._thread = threading.Thread(target=self._main, name="aiowery-sandbox", daemon=True)
         self._thread.start()
 
     @property
     def is_alive(self) -> bool:
-        """Tell whether the thread still works."""
+        """True while the thread runs."""
         return self._thread.is_alive()
 
     def stop(self) -> None:
-        """Ask the server to end, as soon as it has started; returns at once."""
+        """Request the end of the server as soon as it has started. Does not wait for it."""
         self.started.add_done_callback(self._close)
 
     def _close(self, started: concurrent.futures.Future[str]) -> None:
@@ -66,7 +66,7 @@ class ServerThread:
             self._loop.call_soon_threadsafe(self._closing.set)
 
     def join(self) -> None:
-        """Wait for the end of the thread."""
+        """Wait until the thread has ended."""
         self._thread.join()
 
     def _main(self) -> None:
@@ -80,7 +80,7 @@ class ServerThread:
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._closing = asyncio.Event()
-        self._messenger = WebhookSender(self.weryai, self.script)
+        self._webhook_sender = WebhookSender(self.weryai, self.script)
         listeners = await self._listeners()
         connections: set[Connection] = set()
         server = self._server(connections)
@@ -90,16 +90,16 @@ class ServerThread:
         host, port = listeners[0].getsockname()[:2]
         self.started.set_result(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
         await self._closing.wait()
-        await self._messenger.aclose()
+        await self._webhook_sender.aclose()
         server.end()
-        await asyncio.wait({serving}, timeout=_PATIENCE)
-        # A peer that does not read its answer would keep uvicorn waiting.
+        await asyncio.wait({serving}, timeout=_SHUTDOWN_TIMEOUT)
+        # uvicorn would wait for a peer that does not read its response.
         for connection in connections.copy():
             connection.reset()
         await serving
 
     async def _listeners(self) -> list[socket.socket]:
-        """Bind the address with asyncio's own care (reuse, both families), ahead of uvicorn."""
+        """Bind the address through asyncio, which sets address reuse and binds both IP families."""
         binder = await asyncio.get_running_loop().create_server(
             asyncio.Protocol, self.host, self.port, start_serving=False
         )
@@ -109,19 +109,19 @@ class ServerThread:
             binder.close()
 
     def _server(self, connections: set[Connection]) -> PromptServer:
-        desk = SandboxApp(self.script, self.weryai.counters, self.keys, self._closing)
-        application = desk.application(
-            JobsFacade(desk, self.betterwaifu, self.gallery),
-            ImagesFacade(desk, self.betterwaifu),
-            WeryAIFacade(desk, self.weryai, self.gallery, self._messenger),
+        app = SandboxApp(self.script, self.weryai.counters, self.keys, self._closing)
+        application = app.asgi_app(
+            JobsFacade(app, self.betterwaifu, self.gallery),
+            ImagesFacade(app, self.betterwaifu),
+            WeryAIFacade(app, self.weryai, self.gallery, self._webhook_sender),
         )
         config = uvicorn.Config(
             application,
-            http=counted(self.weryai.counters, connections),
+            http=counting_connection(self.weryai.counters, connections),
             ws="none",
             lifespan="off",
             log_config=None,
             server_header=False,
-            timeout_keep_alive=_KEEP_ALIVE,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         )
         return PromptServer(config)

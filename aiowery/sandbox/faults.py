@@ -1,30 +1,34 @@
-"""The kinds of misfortune a `Fault` can bring.
+"""Fault behaviors: the ways in which a `Fault` changes a response, a connection or a webhook delivery.
 
-Each is a frozen value. Most leave the world to do its work (the task is accepted and charged) and then
-spoil the answer; `Reset` and `ErrorResponse` strike before that, unless made with `processed=True`, and
-`NotFoundYet` always does. A kind that finds nothing to spoil leaves the answer as it is.
+    sandbox.inject(Fault(faults.SERVER_ERROR, on="status", share=0.5))
 
-    LostAnswer, Reset, SlowBody                                    the connection ErrorResponse, NotFoundYet
-    refusals, in the shape of the provider Truncated, Empty, NotJson                                      bodies that
-    are not JSON Success200, TextInMsg                                          the envelope NumericTaskIds,
-    StringBatchId, SingleTaskId, NoIds             answers to a submission StatusWords, StaleStatus, ListData,
-    SingleObject, MissingTasks       answers about tasks ObjectOutputs, NestedOutputs, NoOutputs
-    outputs TruncatedFile, ContentType, Redirect                                  files DuplicateDelivery,
-    DelayedDelivery, DroppedDelivery, ForgedDelivery                               webhook deliveries, with
-    `on="delivery"` only
+Each fault behavior is a frozen value. Most of them process the request first (the task is accepted and charged) and
+then change the response. `Reset` and `ErrorResponse` act before processing unless they are made with
+`processed=True`. `NotFoundYet` and `Redirect` always act before processing. A fault behavior that finds nothing to
+change leaves the response as it is. Durations are real seconds, whatever the sandbox's `speed`.
 
-Deliveries are spoiled by `ContentType` and by the kinds about bodies, the envelope, answers about tasks, and outputs
-as well, with `on="delivery"`; the others want a call. Durations are real seconds, whatever the sandbox's `speed`.
+- The connection: `LostAnswer`, `Reset`, `SlowBody`.
+- Refusals in the format of the provider: `ErrorResponse`, `NotFoundYet`.
+- Bodies that are not JSON: `Truncated`, `Empty`, `NotJson`.
+- The envelope: `Success200`, `TextInMsg`.
+- Responses to a submission: `NumericTaskIds`, `StringBatchId`, `SingleTaskId`, `NoIds`.
+- Responses about tasks: `StatusWords`, `StaleStatus`, `ListData`, `SingleObject`, `MissingTasks`.
+- Outputs: `ObjectOutputs`, `NestedOutputs`, `NoOutputs`.
+- Files: `TruncatedFile`, `ContentType`, `Redirect`.
+- Webhook deliveries, with `on="delivery"` only: `DuplicateDelivery`, `DelayedDelivery`, `DroppedDelivery`,
+  `ForgedDelivery`.
 
-BetterWaifu's answers are spoiled by the kinds about the connection, refusals, bodies and files, and by `NoIds`,
-`StatusWords`, `StaleStatus` and `NoOutputs`. `ErrorResponse` with HTTP 200 brings `success: false`, or an `error`, in a
-success.
+Ready-made refusals: `RATE_LIMITED`, `RATE_LIMITED_1001`, `WORKFLOW_RATE_LIMITED`, `QUEUE_FULL`, `TOO_MANY_TASKS`,
+`UNAUTHORIZED`, `FORBIDDEN`, `NOT_FOUND`, `SERVER_ERROR`, `BAD_GATEWAY`, `UNAVAILABLE`, `GATEWAY_TIMEOUT`.
 
-`ErrorResponse(..., ids=True)` carries a submission out and charges it, and answers with a refusal that holds its task
-ids.
+With `on="delivery"` these also change deliveries: `ContentType`, and the fault behaviors for bodies, the envelope,
+responses about tasks, and outputs. All others need a request.
 
-Ready-made refusals: RATE_LIMITED, RATE_LIMITED_1001, WORKFLOW_RATE_LIMITED, QUEUE_FULL, TOO_MANY_TASKS,
-UNAUTHORIZED, FORBIDDEN, NOT_FOUND, SERVER_ERROR, BAD_GATEWAY, UNAVAILABLE, GATEWAY_TIMEOUT.
+BetterWaifu's responses are changed by the fault behaviors for the connection, refusals, bodies and files, and by
+`NoIds`, `StatusWords`, `StaleStatus` and `NoOutputs`. `ErrorResponse` with HTTP 200 returns `success: false`, or an
+`error`, in a successful HTTP response.
+
+`ErrorResponse(..., ids=True)` processes and charges a submission, and returns a refusal that contains its task ids.
 """
 
 from __future__ import annotations

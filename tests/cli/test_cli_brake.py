@@ -63,7 +63,7 @@ def test_batch_behind_a_broken_proxy_stops_and_resumes_later(
     unsent = f"{24 - doubts} were not submitted and cost nothing. Run the same command again to send them."
     assert unsent in ended.stdout
     assert "aiowery doubts list" in ended.stdout
-    aiowery_sandbox._script._lines.clear()
+    aiowery_sandbox._script._rules.clear()
     again = batch()
     assert again.returncode == 3, again.stderr  # the doubts wait for a decision
     assert outcomes(manifest()) == {"in_doubt": doubts, "done": 24 - doubts}

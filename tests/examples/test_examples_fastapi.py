@@ -46,9 +46,9 @@ class UnderWay(faults.StaleStatus):
 
     over: threading.Event = attrs.field(factory=threading.Event)
 
-    def after(self, answer: Any) -> Any:
+    def alter_response(self, response: Any) -> Any:
         """Answer as if the picture were being made."""
-        return answer if self.over.is_set() else super().after(answer)
+        return response if self.over.is_set() else super().alter_response(response)
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""A running sandbox and a plain client for it."""
+"""Fixtures: a running sandbox and a plain HTTP client for it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
-    """Give a sandbox whose tasks take 5-15 ms."""
+    """Yield a sandbox whose tasks take 5-15 ms."""
     with Sandbox(speed=1000) as sandbox:
         yield sandbox
 
 
 @pytest.fixture
 def http(sandbox: Sandbox) -> Iterator[httpx.Client]:
-    """Give a plain client with the sandbox's key."""
+    """Yield a plain client with the sandbox's key."""
     headers = {"Authorization": f"Bearer {sandbox.key}"}
     with httpx.Client(base_url=sandbox.url, headers=headers, timeout=10, trust_env=False) as client:
         yield client
@@ -30,7 +30,7 @@ def http(sandbox: Sandbox) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def submit(http: httpx.Client) -> Callable[..., httpx.Response]:
-    """Give a function that submits a sound text-to-image request, with changes."""
+    """Return a function that submits a valid text-to-image request, with changes."""
 
     def submit(**changes: Any) -> httpx.Response:
         body = {"model": "WERYAI_IMAGE_2_0", "prompt": "hills by the sea", "aspect_ratio": "1:1", **changes}
@@ -41,7 +41,7 @@ def submit(http: httpx.Client) -> Callable[..., httpx.Response]:
 
 @pytest.fixture
 def finished(http: httpx.Client) -> Callable[[str], dict[str, Any]]:
-    """Give a function that polls a task until its end and returns the data of its last status."""
+    """Return a function that polls a task until its end and returns the data of its last status."""
 
     def finished(task_id: str) -> dict[str, Any]:
         for _ in range(2000):
@@ -54,28 +54,28 @@ def finished(http: httpx.Client) -> Callable[[str], dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
-def calm() -> Iterator[Sandbox]:
-    """Give a sandbox that many tests share because none of them needs it to be untouched."""
+def shared_sandbox() -> Iterator[Sandbox]:
+    """Yield a sandbox that many tests share, because none of them needs a fresh one."""
     with Sandbox(speed=1000, in_flight=1000) as sandbox:
         yield sandbox
 
 
 @pytest.fixture
-def ask(calm: Sandbox) -> Callable[..., httpx.Response]:
-    """Give a function that submits to the shared sandbox: raw `content`, or a sound body with changes."""
+def submit_shared(shared_sandbox: Sandbox) -> Callable[..., httpx.Response]:
+    """Return a function that submits to the shared sandbox: raw `content`, or a valid body with changes."""
 
-    def ask(content: bytes | None = None, **changes: Any) -> httpx.Response:
+    def submit_shared(content: bytes | None = None, **changes: Any) -> httpx.Response:
         body = {"model": "WERYAI_IMAGE_2_0", "prompt": "hills by the sea", "aspect_ratio": "1:1", **changes}
-        sent: dict[str, Any] = {"json": body} if content is None else {"content": content}
-        headers = {"Authorization": f"Bearer {calm.key}"}
-        return httpx.post(f"{calm.url}/v1/generation/text-to-image", headers=headers, **sent)
+        content_arguments: dict[str, Any] = {"json": body} if content is None else {"content": content}
+        headers = {"Authorization": f"Bearer {shared_sandbox.key}"}
+        return httpx.post(f"{shared_sandbox.url}/v1/generation/text-to-image", headers=headers, **content_arguments)
 
-    return ask
+    return submit_shared
 
 
 @pytest.fixture
 def generate(http: httpx.Client) -> Callable[..., httpx.Response]:
-    """Give a function that submits a sound job to BetterWaifu, with changes."""
+    """Return a function that submits a valid job to BetterWaifu, with changes."""
 
     def generate(**changes: Any) -> httpx.Response:
         body = {"prompt": "1girl, hills by the sea", "model_version_id": 814910, **changes}
@@ -86,7 +86,7 @@ def generate(http: httpx.Client) -> Callable[..., httpx.Response]:
 
 @pytest.fixture
 def imagine(http: httpx.Client) -> Callable[..., httpx.Response]:
-    """Give a function that asks BetterWaifu's v1-images edition for a picture, with changes."""
+    """Return a function that requests an image from BetterWaifu's v1-images edition, with changes."""
 
     def imagine(**changes: Any) -> httpx.Response:
         return http.post("/v1/images/generate", json={"prompt": "1girl, hills by the sea", **changes})
@@ -95,14 +95,14 @@ def imagine(http: httpx.Client) -> Callable[..., httpx.Response]:
 
 
 @pytest.fixture
-def ended(http: httpx.Client) -> Callable[[str], dict[str, Any]]:
-    """Give a function that polls a job until its end and returns its last status."""
+def finished_job(http: httpx.Client) -> Callable[[str], dict[str, Any]]:
+    """Return a function that polls a job until its end and returns its last status."""
 
-    def ended(job_id: str) -> dict[str, Any]:
+    def finished_job(job_id: str) -> dict[str, Any]:
         for _ in range(2000):
-            told: dict[str, Any] = http.get(f"/api/v1/generate/{job_id}").json()
-            if told["status"] in {"succeeded", "failed"}:
-                return told
+            status: dict[str, Any] = http.get(f"/api/v1/generate/{job_id}").json()
+            if status["status"] in {"succeeded", "failed"}:
+                return status
         raise AssertionError(f"{job_id} did not finish")
 
-    return ended
+    return finished_job

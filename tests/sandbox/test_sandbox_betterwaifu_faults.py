@@ -1,4 +1,4 @@
-"""Misfortunes as a plain client of BetterWaifu meets them."""
+"""Fault behaviors, as a plain client of BetterWaifu observes them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from aiowery.sandbox._faults.script import On
 
     Send = Callable[..., httpx.Response]
-    Ended = Callable[[str], dict[str, Any]]
+    Finished = Callable[[str], dict[str, Any]]
 
 OF_WERYAI = (
     faults.Success200(),
@@ -43,15 +43,15 @@ OF_WERYAI = (
         ("file", "GET", "/images/x.webp"),
     ],
 )
-def test_every_call_has_a_name_for_faults(sandbox: Sandbox, http: httpx.Client, on: On, method: str, path: str) -> None:
-    """A fault for these calls strikes this one, with a page of HTML."""
+def test_fault_on_applies_to_its_requests(sandbox: Sandbox, http: httpx.Client, on: On, method: str, path: str) -> None:
+    """A fault for this kind of requests applies to this request, with an HTML page."""
     sandbox.inject(Fault(faults.UNAVAILABLE, on=on))
-    answer = http.request(method, path)
-    assert (answer.status_code, answer.headers["content-type"]) == (503, "text/html")
+    response = http.request(method, path)
+    assert (response.status_code, response.headers["content-type"]) == (503, "text/html")
 
 
-def test_a_lost_answer_is_charged(sandbox: Sandbox, generate: Send) -> None:
-    """The generation exists, costs and holds the place; the connection closes without a word."""
+def test_lost_answer_is_charged(sandbox: Sandbox, generate: Send) -> None:
+    """The generation exists, is charged and occupies the slot. The connection closes without a response."""
     sandbox.inject(Fault(faults.LostAnswer(0.05), on="submit"))
     with pytest.raises(httpx.RemoteProtocolError):
         generate(prompt=STUCK)
@@ -60,21 +60,25 @@ def test_a_lost_answer_is_charged(sandbox: Sandbox, generate: Send) -> None:
 
 @pytest.mark.parametrize("edition", ["generate", "imagine"])
 @pytest.mark.parametrize(("processed", "charged"), [(False, 0), (True, 1)])
-def test_a_reset_strikes_before_or_after(
+def test_reset_processed_decides_about_charge(
     request: pytest.FixtureRequest, sandbox: Sandbox, edition: str, processed: bool, charged: int
 ) -> None:
-    """A reset before processing leaves no trace, one after it leaves a paid generation."""
+    """A reset before processing creates nothing, a reset after it leaves a paid generation."""
     sandbox.inject(Fault(faults.Reset(processed=processed), on="submit"))
     with pytest.raises(httpx.ReadError, match="reset"):
         request.getfixturevalue(edition)()
     assert sandbox.betterwaifu.charged == charged
 
 
-def test_refusals_speak_the_words_of_jobs(sandbox: Sandbox, generate: Send) -> None:
-    """One plain text, the HTTP status and the header that were asked for; the studio never hears of it."""
+def test_error_response_has_the_format_of_jobs(sandbox: Sandbox, generate: Send) -> None:
+    """One plain text, the HTTP status and the header of the fault. The state does not receive the request."""
     sandbox.inject(Fault(faults.ErrorResponse(429, text="slow down", retry_after=7), on="submit"))
-    answer = generate()
-    assert (answer.status_code, answer.json(), answer.headers["retry-after"]) == (429, {"error": "slow down"}, "7")
+    response = generate()
+    assert (response.status_code, response.json(), response.headers["retry-after"]) == (
+        429,
+        {"error": "slow down"},
+        "7",
+    )
     assert (sandbox.betterwaifu.charged, sandbox.betterwaifu.refused) == (0, 0)
     assert sandbox.weryai.counters.throttled == 1
 
@@ -91,13 +95,13 @@ def test_refusals_speak_the_words_of_jobs(sandbox: Sandbox, generate: Send) -> N
         (faults.ErrorResponse(200, text="no"), {"code": "internal_error", "message": "no"}),
     ],
 )
-def test_refusals_speak_the_words_of_v1_images(
+def test_error_response_has_the_format_of_v1_images(
     sandbox: Sandbox, imagine: Send, kind: faults.ErrorResponse, error: dict[str, Any]
 ) -> None:
-    """The envelope of the edition, with `success: false` inside a 200 as well."""
+    """The envelope of the edition, with `success: false` in an HTTP 200 response as well."""
     sandbox.inject(Fault(kind, on="submit"))
-    answer = imagine()
-    assert (answer.status_code, answer.json()) == (kind.http, {"success": False, "error": error})
+    response = imagine()
+    assert (response.status_code, response.json()) == (kind.http, {"success": False, "error": error})
 
 
 @pytest.mark.parametrize("edition", ["generate", "imagine"])
@@ -105,59 +109,63 @@ def test_refusals_speak_the_words_of_v1_images(
     ("body", "content"),
     [("upstream error", b"upstream error"), ({"detail": [1]}, b'{"detail": [1]}'), ([], b"[]"), ("", b"")],
 )
-def test_a_refusal_of_an_odd_shape(
+def test_error_response_body_is_sent_unchanged(
     request: pytest.FixtureRequest, sandbox: Sandbox, edition: str, body: Any, content: bytes
 ) -> None:
     """A text is sent as it is, other values as JSON."""
     sandbox.inject(Fault(faults.ErrorResponse(500, body=body), on="submit"))
-    answer = request.getfixturevalue(edition)()
+    response = request.getfixturevalue(edition)()
     kind = "text/plain; charset=utf-8" if isinstance(body, str) else "application/json"
-    assert (answer.status_code, answer.content, answer.headers["content-type"]) == (500, content, kind)
+    assert (response.status_code, response.content, response.headers["content-type"]) == (500, content, kind)
 
 
 @pytest.mark.parametrize("edition", ["generate", "imagine"])
-def test_a_refusal_may_come_after_the_deed(request: pytest.FixtureRequest, sandbox: Sandbox, edition: str) -> None:
-    """With `processed` a refusal in the provider's words hides a paid generation."""
+def test_error_response_processed_is_charged(request: pytest.FixtureRequest, sandbox: Sandbox, edition: str) -> None:
+    """With `processed`, the generation behind the refusal is paid."""
     sandbox.inject(Fault(faults.ErrorResponse(500, text="gone", processed=True), on="submit"))
     assert "gone" in request.getfixturevalue(edition)().text
     assert sandbox.betterwaifu.charged == 1
 
 
-def test_a_young_job_is_unknown(sandbox: Sandbox, http: httpx.Client, generate: Send, ended: Ended) -> None:
+def test_not_found_yet_ends_after_its_seconds(
+    sandbox: Sandbox, http: httpx.Client, generate: Send, finished_job: Finished
+) -> None:
     """HTTP 404 with the documented text right after acceptance, the usual status later."""
     sandbox.inject(Fault(faults.NotFoundYet(0.2), on="status"))
     job_id = generate().json()["id"]
     early = http.get(f"/api/v1/generate/{job_id}")
     assert (early.status_code, early.json()) == (404, {"error": "Generation not found"})
     time.sleep(0.25)
-    assert ended(job_id)["status"] == "succeeded"
+    assert finished_job(job_id)["status"] == "succeeded"
 
 
-def test_a_status_word_of_tomorrow(sandbox: Sandbox, http: httpx.Client, generate: Send, imagine: Send) -> None:
-    """Other words take the place of the usual ones, in jobs and in pictures."""
+def test_status_words_replace_statuses(sandbox: Sandbox, http: httpx.Client, generate: Send, imagine: Send) -> None:
+    """Other texts replace the usual ones, in jobs and in images."""
     sandbox.inject(Fault(faults.StatusWords(waiting="reviewing", processing="reviewing", success="done")))
-    told = [generate().json()]
-    while told[-1]["status"] != "done":
-        told.append(http.get(f"/api/v1/generate/{told[0]['id']}").json())
-    assert {body["status"] for body in told} == {"reviewing", "done"}
+    bodies = [generate().json()]
+    while bodies[-1]["status"] != "done":
+        bodies.append(http.get(f"/api/v1/generate/{bodies[0]['id']}").json())
+    assert {body["status"] for body in bodies} == {"reviewing", "done"}
     assert imagine().json()["data"]["status"] == "done"
 
 
-def test_a_failure_in_another_word(sandbox: Sandbox, http: httpx.Client, generate: Send, ended: Ended) -> None:
-    """The reason stays where it is."""
+def test_status_words_failed_keeps_the_reason(
+    sandbox: Sandbox, http: httpx.Client, generate: Send, finished_job: Finished
+) -> None:
+    """The reason of the failure stays."""
     job_id = generate(prompt=FAIL).json()["id"]
-    ended(job_id)
+    finished_job(job_id)
     sandbox.inject(Fault(faults.StatusWords(failed="errored")))
     body = http.get(f"/api/v1/generate/{job_id}").json()
     assert (body["status"], "error" in body) == ("errored", True)
 
 
-def test_success_without_pictures(
-    sandbox: Sandbox, http: httpx.Client, generate: Send, imagine: Send, ended: Ended
+def test_no_outputs_removes_images(
+    sandbox: Sandbox, http: httpx.Client, generate: Send, imagine: Send, finished_job: Finished
 ) -> None:
-    """A job with an empty list, a picture without its address."""
+    """A job has an empty list, an image has no URL."""
     job_id = generate().json()["id"]
-    seed = ended(job_id)["output"]["seed"]
+    seed = finished_job(job_id)["output"]["seed"]
     sandbox.inject(Fault(faults.NoOutputs()))
     body = http.get(f"/api/v1/generate/{job_id}").json()
     assert (body["status"], body["output"]) == ("succeeded", {"images": [], "seed": seed})
@@ -165,63 +173,65 @@ def test_success_without_pictures(
     assert (data["status"], "url" in data) == ("completed", False)
 
 
-def test_no_ids(sandbox: Sandbox, generate: Send, imagine: Send) -> None:
-    """Paid, and nobody knows of what."""
+def test_no_ids_is_charged(sandbox: Sandbox, generate: Send, imagine: Send) -> None:
+    """The generation is paid, and its id is missing."""
     sandbox.inject(Fault(faults.NoIds()))
-    answer = generate()
-    assert (answer.status_code, answer.json()) == (201, {"status": "queued", "queue_position": 3})
+    response = generate()
+    assert (response.status_code, response.json()) == (201, {"status": "queued", "queue_position": 3})
     while sandbox.betterwaifu.active:
         time.sleep(0.005)
     assert "image_id" not in imagine().json()["data"]
     assert sandbox.betterwaifu.charged == 2
 
 
-def test_a_stale_status(sandbox: Sandbox, http: httpx.Client, generate: Send, imagine: Send, ended: Ended) -> None:
-    """A finished job seems to be processed again; what is answered at once cannot be stale."""
+def test_stale_status_repeats_the_older_one(
+    sandbox: Sandbox, http: httpx.Client, generate: Send, imagine: Send, finished_job: Finished
+) -> None:
+    """A finished job is reported as being processed. A direct result cannot be stale."""
     job_id = generate().json()["id"]
-    ended(job_id)
+    finished_job(job_id)
     sandbox.inject(Fault(faults.StaleStatus(), on="status", times=1), Fault(faults.StaleStatus(), on="submit"))
-    told = [http.get(f"/api/v1/generate/{job_id}").json() for _ in range(2)]
-    assert told[0] == {"id": job_id, "status": "processing"}
-    assert told[1]["status"] == "succeeded"
+    bodies = [http.get(f"/api/v1/generate/{job_id}").json() for _ in range(2)]
+    assert bodies[0] == {"id": job_id, "status": "processing"}
+    assert bodies[1]["status"] == "succeeded"
     assert imagine().json()["data"]["status"] == "completed"
 
 
-def test_kinds_about_the_other_envelope_change_nothing(
-    sandbox: Sandbox, http: httpx.Client, generate: Send, imagine: Send, ended: Ended
+def test_fault_of_weryais_envelope_changes_nothing(
+    sandbox: Sandbox, http: httpx.Client, generate: Send, imagine: Send, finished_job: Finished
 ) -> None:
-    """What edits WeryAI's envelope leaves jobs, pictures, models and the account alone."""
+    """Jobs, images, models and the account are not changed."""
     job_id = generate().json()["id"]
-    usual = [ended(job_id), http.get("/api/v1/models").json(), http.get("/api/v1/account").json()]
+    usual = [finished_job(job_id), http.get("/api/v1/models").json(), http.get("/api/v1/account").json()]
     sandbox.inject(*(Fault(kind) for kind in OF_WERYAI))
-    spoiled = [http.get(f"/api/v1/{path}").json() for path in (f"generate/{job_id}", "models", "account")]
-    assert spoiled == usual
+    changed = [http.get(f"/api/v1/{path}").json() for path in (f"generate/{job_id}", "models", "account")]
+    assert changed == usual
     assert set(imagine().json()["data"]) == {"image_id", "url", "status", "parameters", "created_at"}
 
 
-def test_a_fault_strikes_only_what_it_names(
-    sandbox: Sandbox, http: httpx.Client, generate: Send, imagine: Send, ended: Ended
+def test_fault_match_limits_it_to_named_requests(
+    sandbox: Sandbox, http: httpx.Client, generate: Send, imagine: Send, finished_job: Finished
 ) -> None:
-    """`match` finds prompts in both POSTs, in the status and at the file."""
-    (image,) = ended(generate(prompt="a dragon").json()["id"])["output"]["images"]
+    """`match` finds prompts in both POSTs, in the status and for the file."""
+    (image,) = finished_job(generate(prompt="a dragon").json()["id"])["output"]["images"]
     sandbox.inject(Fault(faults.SERVER_ERROR, match="dragon"))
     job_id = sandbox.betterwaifu.jobs[0].id
-    struck = [imagine(prompt="a dragon"), generate(prompt="a dragon")]
-    struck += [http.get(f"/api/v1/generate/{job_id}"), http.get(image["url"])]
-    assert [answer.status_code for answer in struck] == [500] * 4
+    responses = [imagine(prompt="a dragon"), generate(prompt="a dragon")]
+    responses += [http.get(f"/api/v1/generate/{job_id}"), http.get(image["url"])]
+    assert [response.status_code for response in responses] == [500] * 4
     assert imagine(prompt="a cat").status_code == 200
 
 
-def test_a_file_is_cut_off(sandbox: Sandbox, generate: Send, ended: Ended) -> None:
-    """Half of a picture, and then a reset."""
-    (image,) = ended(generate().json()["id"])["output"]["images"]
+def test_truncated_file_ends_with_a_reset(sandbox: Sandbox, generate: Send, finished_job: Finished) -> None:
+    """Half of an image is sent, and then the connection is reset."""
+    (image,) = finished_job(generate().json()["id"])["output"]["images"]
     sandbox.inject(Fault(faults.TruncatedFile(0.5), on="file"))
     with pytest.raises(httpx.TransportError):
         httpx.get(image["url"], trust_env=False)
 
 
-def test_shapes_leave_pages_alone(sandbox: Sandbox, generate: Send) -> None:
-    """What is no JSON has no ids, words or pictures to spoil."""
+def test_shape_fault_changes_no_html_page(sandbox: Sandbox, generate: Send) -> None:
+    """A body that is not JSON has no ids, statuses or images."""
     page = Fault(faults.ErrorResponse(502, html=True, processed=True))
     sandbox.inject(page, *map(Fault, (faults.NoIds(), faults.StatusWords(waiting="x"), faults.NoOutputs())))
     assert generate().text.startswith("<html>")

@@ -1,4 +1,4 @@
-"""The sandbox speaks the contract, over a real socket."""
+"""The sandbox implements WeryAI's contract, over a real socket."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ if TYPE_CHECKING:
 
     Submit = Callable[..., httpx.Response]
     Finished = Callable[[str], dict[str, Any]]
-    Tell = Callable[..., dict[str, Any]]
+    Post = Callable[..., dict[str, Any]]
 
 
-def test_a_submission_answers_shape_a(submit: Submit) -> None:
-    """A batch id as number and one task id per picture, in the envelope of a success."""
-    answer = submit(image_number=3)
-    body = answer.json()
-    assert (answer.status_code, body["status"], body["message"]) == (200, 0, "success")
+def test_submit_response_has_shape_a(submit: Submit) -> None:
+    """The data has a numeric batch id and one task id per image, in the envelope of a success."""
+    response = submit(image_number=3)
+    body = response.json()
+    assert (response.status_code, body["status"], body["message"]) == (200, 0, "success")
     assert isinstance(body["data"]["batch_id"], int)
     assert len(set(body["data"]["task_ids"])) == 3
     assert all(task_id.startswith("task_") for task_id in body["data"]["task_ids"])
 
 
-def test_every_answer_carries_its_own_request_id(http: httpx.Client, submit: Submit) -> None:
-    """Success, refusal and unknown route alike have an x-request-id, never the same twice."""
-    answers = [submit(), submit(prompt=""), http.get("/nowhere"), http.get("/v1/generation/balance")]
-    assert len({answer.headers["x-request-id"] for answer in answers}) == 4
+def test_response_has_a_unique_request_id(http: httpx.Client, submit: Submit) -> None:
+    """Successes, refusals and unknown routes have an x-request-id, each a different one."""
+    responses = [submit(), submit(prompt=""), http.get("/nowhere"), http.get("/v1/generation/balance")]
+    assert len({response.headers["x-request-id"] for response in responses}) == 4
 
 
 @pytest.mark.parametrize("header", [None, "Bearer sk-other", "Basic sk-sandbox", "Bearer", "sk-sandbox"])
-def test_a_wrong_key_is_refused(calm: Sandbox, header: str | None) -> None:
-    """HTTP 401 and envelope 1002 for every authorization that is not the bearer key."""
+def test_request_with_wrong_key_is_refused(shared_sandbox: Sandbox, header: str | None) -> None:
+    """Every authorization except the bearer key gets HTTP 401 and code 1002."""
     headers = {} if header is None else {"Authorization": header}
-    answer = httpx.get(f"{calm.url}/v1/generation/balance", headers=headers)
-    assert (answer.status_code, answer.json()["status"]) == (401, 1002)
-    assert answer.json()["desc"] == "Authentication failed"
+    response = httpx.get(f"{shared_sandbox.url}/v1/generation/balance", headers=headers)
+    assert (response.status_code, response.json()["status"]) == (401, 1002)
+    assert response.json()["desc"] == "Authentication failed"
 
 
-def test_without_keys_any_key_of_the_right_form_is_accepted() -> None:
-    """`keys=None` accepts what begins with sk- and refuses the rest."""
+def test_keys_none_accepts_the_sk_prefix() -> None:
+    """`keys=None` accepts keys that begin with sk- and refuses the rest."""
     with Sandbox(keys=None) as sandbox:
         url = f"{sandbox.url}/v1/generation/balance"
         codes = [httpx.get(url, headers={"Authorization": f"Bearer {key}"}).status_code for key in ("sk-1", "x")]
@@ -70,21 +70,23 @@ def test_without_keys_any_key_of_the_right_form_is_accepted() -> None:
         ({"model": "WERYAI_IMAGE_1_0", "image_number": 2}, "image number is not supported"),
     ],
 )
-def test_a_bad_parameter_is_named(calm: Sandbox, ask: Submit, changes: dict[str, Any], message: str) -> None:
-    """HTTP 200, code 1001, the contract's words; nothing is created or charged."""
-    before = (len(calm.weryai.tasks), calm.weryai.charged)
-    answer = ask(**changes)
-    assert (answer.status_code, answer.json()["status"], answer.json()["message"]) == (200, 1001, message)
-    assert (len(calm.weryai.tasks), calm.weryai.charged) == before
+def test_submit_with_bad_parameter_is_refused(
+    shared_sandbox: Sandbox, submit_shared: Submit, changes: dict[str, Any], message: str
+) -> None:
+    """HTTP 200 with code 1001 and the contract's message. Nothing is created or charged."""
+    before = (len(shared_sandbox.weryai.tasks), shared_sandbox.weryai.charged)
+    response = submit_shared(**changes)
+    assert (response.status_code, response.json()["status"], response.json()["message"]) == (200, 1001, message)
+    assert (len(shared_sandbox.weryai.tasks), shared_sandbox.weryai.charged) == before
 
 
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"[]", b'"x"', b"null", b"\xff", b"[" * 100_000, b'{"a": NaN}', b'{"a": "\\ud800"}']
 )
-def test_a_body_that_is_no_object_is_a_parameter_error(ask: Submit, content: bytes) -> None:
-    """Invalid JSON and JSON of another kind both answer 1001."""
-    answer = ask(content)
-    assert (answer.status_code, answer.json()["status"]) == (200, 1001)
+def test_submit_without_a_json_object_is_refused(submit_shared: Submit, content: bytes) -> None:
+    """Invalid JSON and other JSON values get code 1001."""
+    response = submit_shared(content)
+    assert (response.status_code, response.json()["status"]) == (200, 1001)
 
 
 @pytest.mark.parametrize(
@@ -98,25 +100,25 @@ def test_a_body_that_is_no_object_is_a_parameter_error(ask: Submit, content: byt
         {"negative_prompt": None},
     ],
 )
-def test_what_the_contract_leaves_open_is_accepted(ask: Submit, changes: dict[str, Any]) -> None:
-    """Unknown models and parameters, literal ratios and limits themselves pass."""
-    assert ask(**changes).json()["status"] == 0
+def test_submit_with_undocumented_values_is_accepted(submit_shared: Submit, changes: dict[str, Any]) -> None:
+    """Unknown models and parameters, literal ratios, and the limits themselves are accepted."""
+    assert submit_shared(**changes).json()["status"] == 0
 
 
-def test_the_model_with_a_fixed_number_makes_four(submit: Submit) -> None:
-    """WERYAI_IMAGE_1_0 makes four pictures, asked or not."""
+def test_submit_to_weryai_image_1_0_starts_four_tasks(submit: Submit) -> None:
+    """WERYAI_IMAGE_1_0 generates four images, with and without `image_number`."""
     assert len(submit(model="WERYAI_IMAGE_1_0").json()["data"]["task_ids"]) == 4
     assert len(submit(model="WERYAI_IMAGE_1_0", image_number=4).json()["data"]["task_ids"]) == 4
 
 
-def test_a_body_beyond_a_megabyte_is_refused(ask: Submit) -> None:
-    """HTTP 413, and the server goes on."""
-    assert ask(b" " * 1_000_001).status_code == 413
-    assert ask().json()["status"] == 0
+def test_submit_above_one_megabyte_is_refused(submit_shared: Submit) -> None:
+    """HTTP 413, and the server continues."""
+    assert submit_shared(b" " * 1_000_001).status_code == 413
+    assert submit_shared().json()["status"] == 0
 
 
-def test_a_task_ends_with_its_picture(http: httpx.Client, submit: Submit, finished: Finished) -> None:
-    """Success carries an absolute url at the sandbox, which gives a PNG of the right shape."""
+def test_task_succeeded_has_its_image(http: httpx.Client, submit: Submit, finished: Finished) -> None:
+    """A success has an absolute URL at the sandbox, which returns a PNG of the right size."""
     data = finished(submit(aspect_ratio="16:9").json()["data"]["task_ids"][0])
     assert data["cost_credits"] == 1
     assert data["images"][0].startswith(str(http.base_url))
@@ -124,28 +126,28 @@ def test_a_task_ends_with_its_picture(http: httpx.Client, submit: Submit, finish
         assert (picture.format, picture.size) == ("PNG", (512, 288))
 
 
-def test_a_marked_prompt_fails_and_is_refunded(sandbox: Sandbox, submit: Submit, finished: Finished) -> None:
-    """A failed task is a successful envelope with a reason; its credit comes back."""
+def test_task_with_fail_marker_is_refunded(sandbox: Sandbox, submit: Submit, finished: Finished) -> None:
+    """A failed task is a successful envelope with a reason, and its credit is refunded."""
     data = finished(submit(prompt=f"a {FAIL} cat").json()["data"]["task_ids"][0])
     assert data["task_status"] == "FAILED"
     assert data["msg"]
     assert (sandbox.weryai.credits, sandbox.weryai.charged, sandbox.weryai.refunded) == (10_000, 1, 1)
 
 
-def test_a_moderated_prompt_is_refused(sandbox: Sandbox, submit: Submit) -> None:
-    """Code 1005 at submission, uncharged."""
+def test_submit_with_moderated_marker_is_refused(sandbox: Sandbox, submit: Submit) -> None:
+    """Code 1005 at submission, and nothing is charged."""
     assert submit(prompt=f"a {MODERATED} cat").json()["status"] == 1005
     assert sandbox.weryai.charged == 0
 
 
-def test_more_tasks_than_allowed_are_refused(sandbox: Sandbox, submit: Submit) -> None:
-    """Code 6010 as soon as one task more would run; the counter sees it."""
+def test_submit_beyond_in_flight_is_refused(sandbox: Sandbox, submit: Submit) -> None:
+    """Code 6010 if one task more would run. The counter includes it."""
     assert submit(prompt=STUCK, image_number=20).json()["status"] == 0
     assert submit().json()["status"] == 6010
     assert (sandbox.weryai.active, sandbox.weryai.counters.too_many_tasks) == (20, 1)
 
 
-def test_a_batch_tells_of_all_its_tasks(http: httpx.Client, submit: Submit) -> None:
+def test_batch_status_has_all_tasks(http: httpx.Client, submit: Submit) -> None:
     """The batch lists its tasks in the order of the submission."""
     data = submit(prompt=STUCK, image_number=2).json()["data"]
     batch = http.get(f"/v1/generation/batch/{data['batch_id']}/status").json()["data"]
@@ -154,20 +156,20 @@ def test_a_batch_tells_of_all_its_tasks(http: httpx.Client, submit: Submit) -> N
 
 
 @pytest.mark.parametrize("path", ["task_0", "7", "batch/5", "batch/x", "9" * 5000, "batch/" + "9" * 5000, "%5B"])
-def test_what_does_not_exist_is_1003(calm: Sandbox, path: str) -> None:
+def test_unknown_id_is_code_1003(shared_sandbox: Sandbox, path: str) -> None:
     """An unknown task or batch is a body code with HTTP 200."""
-    headers = {"Authorization": f"Bearer {calm.key}"}
-    answer = httpx.get(f"{calm.url}/v1/generation/{path}/status", headers=headers)
-    assert (answer.status_code, answer.json()["status"]) == (200, 1003)
+    headers = {"Authorization": f"Bearer {shared_sandbox.key}"}
+    response = httpx.get(f"{shared_sandbox.url}/v1/generation/{path}/status", headers=headers)
+    assert (response.status_code, response.json()["status"]) == (200, 1003)
 
 
-def test_the_balance_is_a_bare_number(http: httpx.Client, submit: Submit) -> None:
-    """Credits left, after charging one for each picture."""
+def test_balance_is_a_number(http: httpx.Client, submit: Submit) -> None:
+    """The data is the credits left after one was charged for each image."""
     submit(image_number=2)
     assert http.get("/v1/generation/balance").json()["data"] == 9_998
 
 
-def test_counters_tell_what_was_received(sandbox: Sandbox, http: httpx.Client, submit: Submit) -> None:
+def test_counters_count_requests_and_connections(sandbox: Sandbox, http: httpx.Client, submit: Submit) -> None:
     """POSTs, polls by task, connections and the presence of credentials are counted."""
     task_id = submit(prompt=STUCK).json()["data"]["task_ids"][0]
     submit(prompt="")
@@ -194,45 +196,45 @@ BROKEN = [
 
 
 @pytest.fixture
-def tell(calm: Sandbox) -> Callable[..., dict[str, Any]]:
-    """Give a function that posts to any address of the shared sandbox and returns the envelope."""
+def post_shared(shared_sandbox: Sandbox) -> Callable[..., dict[str, Any]]:
+    """Return a function that posts to any path of the shared sandbox and returns the envelope."""
 
-    def tell(path: str, **body: Any) -> dict[str, Any]:
-        headers = {"Authorization": f"Bearer {calm.key}"}
-        answer = httpx.post(f"{calm.url}/v1/generation/{path}", headers=headers, json=body)
-        assert answer.status_code == 200, answer.text
-        envelope: dict[str, Any] = answer.json()
+    def post_shared(path: str, **body: Any) -> dict[str, Any]:
+        headers = {"Authorization": f"Bearer {shared_sandbox.key}"}
+        response = httpx.post(f"{shared_sandbox.url}/v1/generation/{path}", headers=headers, json=body)
+        assert response.status_code == 200, response.text
+        envelope: dict[str, Any] = response.json()
         return envelope
 
-    return tell
+    return post_shared
 
 
 @pytest.mark.parametrize("broken", BROKEN)
-def test_what_is_no_address_is_refused(tell: Tell, broken: str) -> None:
-    """However an address is broken, of a file, of a list's item, of a document or of a receiver: 1001 names it."""
-    assert tell("image-repair", img_url=broken)["message"] == "image url error"
-    assert tell("video-merge", video_urls=[broken, broken])["message"] == "video urls error"
-    assert tell("file_search_stores", file_url=broken)["message"] == "file url error"
-    assert tell("image-repair", img_url=IMAGE, webhook_url=broken)["message"] == "webhook url error"
+def test_invalid_url_is_refused(post_shared: Post, broken: str) -> None:
+    """An invalid URL of a file, a list item, a document or a receiver gets code 1001 and its name."""
+    assert post_shared("image-repair", img_url=broken)["message"] == "image url error"
+    assert post_shared("video-merge", video_urls=[broken, broken])["message"] == "video urls error"
+    assert post_shared("file_search_stores", file_url=broken)["message"] == "file url error"
+    assert post_shared("image-repair", img_url=IMAGE, webhook_url=broken)["message"] == "webhook url error"
 
 
-@pytest.mark.parametrize("ending", ["gif", "GIF", "txt", "mp4", "%67if"])
-def test_a_file_of_another_kind_is_no_picture(tell: Tell, ending: str) -> None:
-    """An ending that is known to be something else is refused in the words of the contract."""
-    said = tell("image-repair", img_url=f"https://example.com/a.{ending}")
-    assert (said["status"], said["message"]) == (1001, "only support jpg, jpeg, png, webp")
+@pytest.mark.parametrize("extension", ["gif", "GIF", "txt", "mp4", "%67if"])
+def test_image_url_with_other_extension_is_refused(post_shared: Post, extension: str) -> None:
+    """An extension of another kind of files is refused with the contract's message."""
+    envelope = post_shared("image-repair", img_url=f"https://example.com/a.{extension}")
+    assert (envelope["status"], envelope["message"]) == (1001, "only support jpg, jpeg, png, webp")
 
 
 @pytest.mark.parametrize("end", ["a", "a.PNG", "a.jpeg?v=1.gif", "photo.v2", "image.php", "%5B1%5D.png", "a.png#b.gif"])
-def test_a_picture_needs_no_ending(tell: Tell, end: str) -> None:
-    """Addresses without an ending, or with one that says nothing, may well be pictures."""
-    assert tell("image-repair", img_url=f"https://example.com/{end}")["status"] == 0
-    assert tell("image-to-prompt", img_url=f"https://example.com/{end}", image_size=1)["status"] == 0
+def test_image_url_with_unknown_extension_is_accepted(post_shared: Post, end: str) -> None:
+    """URLs without an extension, or with an unknown one, may be images."""
+    assert post_shared("image-repair", img_url=f"https://example.com/{end}")["status"] == 0
+    assert post_shared("image-to-prompt", img_url=f"https://example.com/{end}", image_size=1)["status"] == 0
 
 
-def test_a_document_may_have_a_number_for_its_name(tell: Tell) -> None:
-    """What follows the last dot is an ending only if it has letters."""
-    assert tell("file_search_stores", file_url="https://example.com/papers/2401.00001")["status"] == 0
+def test_document_url_with_a_number_is_accepted(post_shared: Post) -> None:
+    """The text after the last dot is an extension only if it has letters."""
+    assert post_shared("file_search_stores", file_url="https://example.com/papers/2401.00001")["status"] == 0
 
 
 @pytest.mark.parametrize(
@@ -244,11 +246,9 @@ def test_a_document_may_have_a_number_for_its_name(tell: Tell) -> None:
         ("deep_research", {"input": "\t", "input_resource": []}, "input and input_resource"),
     ],
 )
-def test_of_two_parameters_a_blank_one_counts_for_nothing(
-    tell: Tell, path: str, body: dict[str, Any], words: str
-) -> None:
-    """Spaces are not the one parameter of which at least one is needed."""
-    assert tell(path, **body)["message"] == f"{words} cannot both be empty"
+def test_blank_alternative_counts_as_missing(post_shared: Post, path: str, body: dict[str, Any], words: str) -> None:
+    """A blank text does not count as one of the alternative parameters."""
+    assert post_shared(path, **body)["message"] == f"{words} cannot both be empty"
 
 
 @pytest.mark.parametrize(
@@ -265,9 +265,9 @@ def test_of_two_parameters_a_blank_one_counts_for_nothing(
         ("podcast/generate/task_0/audio", {"scripts": [{"speaker_id": "a", "content": 7}]}),
     ],
 )
-def test_a_value_that_fits_nothing_is_a_parameter_error(tell: Tell, path: str, body: dict[str, Any]) -> None:
-    """Odd values are refused in words, where a careless server would break."""
-    assert tell(path, **body)["status"] == 1001
+def test_unusual_value_is_refused(post_shared: Post, path: str, body: dict[str, Any]) -> None:
+    """Unusual values get code 1001 instead of a server error."""
+    assert post_shared(path, **body)["status"] == 1001
 
 
 @pytest.mark.parametrize(
@@ -279,19 +279,19 @@ def test_a_value_that_fits_nothing_is_a_parameter_error(tell: Tell, path: str, b
         ("deep_research", {"input_resource": [{"type": "document", "url": f"https://example.com/{FAIL}.pdf"}]}),
     ],
 )
-def test_marks_work_where_there_is_no_prompt(
+def test_markers_without_a_prompt_apply(
     sandbox: Sandbox, http: httpx.Client, finished: Finished, path: str, body: dict[str, Any]
 ) -> None:
-    """Lyrics and addresses decide the fate of what has nothing else to say, and the credits come back."""
+    """Markers in lyrics and URLs control requests without a prompt. The credits are refunded."""
     task_id = http.post(f"/v1/generation/{path}", json=body).json()["data"]["task_id"]
     assert finished(task_id)["task_status"] == "FAILED"
     assert sandbox.weryai.charged == sandbox.weryai.refunded > 0
 
 
-def test_voices_fail_by_a_mark_in_their_lines(sandbox: Sandbox, http: httpx.Client, finished: Finished) -> None:
-    """The second step has a fate of its own, and its speakers the names that the list gives them."""
-    order = {"query": "tea", "speakers": ["spk-ja-04"], "language": "ja", "mode": "quick"}
-    task_id = http.post("/v1/generation/podcast/generate/text", json=order).json()["data"]["task_id"]
+def test_podcast_audio_with_fail_marker_fails(sandbox: Sandbox, http: httpx.Client, finished: Finished) -> None:
+    """The second step fails by a marker in its lines. Its speakers have their listed names."""
+    request = {"query": "tea", "speakers": ["spk-ja-04"], "language": "ja", "mode": "quick"}
+    task_id = http.post("/v1/generation/podcast/generate/text", json=request).json()["data"]["task_id"]
     script: list[dict[str, Any]] = []
     while not script:
         script = http.get(f"/v1/generation/{task_id}/status").json()["data"].get("scripts", [])
@@ -302,15 +302,15 @@ def test_voices_fail_by_a_mark_in_their_lines(sandbox: Sandbox, http: httpx.Clie
     assert (sandbox.weryai.charged, sandbox.weryai.refunded) == (3, 2)
 
 
-def test_research_repeats_what_a_reader_sees(tell: Tell) -> None:
-    """Texts and addresses of resources are the subject; their types and bytes are not."""
+def test_research_subject_is_the_readable_text(post_shared: Post) -> None:
+    """Texts and URLs of resources are the subject, their types and bytes are not."""
     resources = [
         {"type": "text", "text": "Why do boats float?"},
         {"type": "image", "data": "iVBORw0KGgo="},
         {"type": "document", "uri": "https://example.com/boats.pdf"},
     ]
-    said = tell("deep_research", model="GEMINI_25_PRO", input_resource=resources)
-    title = said["data"]["deep_research_outputs"][0]["text"].partition("\n")[0]
+    envelope = post_shared("deep_research", model="GEMINI_25_PRO", input_resource=resources)
+    title = envelope["data"]["deep_research_outputs"][0]["text"].partition("\n")[0]
     assert title.split() == ["#", "Why", "do", "boats", "float?", "https://example.com/boats.pdf"]
 
 
@@ -327,7 +327,13 @@ def test_research_repeats_what_a_reader_sees(tell: Tell) -> None:
         ("deep_research", {"input": "why", "model": "GEMINI_25_PRO"}, 10),
     ],
 )
-def test_prices(sandbox: Sandbox, http: httpx.Client, path: str, body: dict[str, Any], credits: int) -> None:  # noqa: A002 - the provider's word
-    """A picture or a tool costs one credit, a video five, a sound two, research ten."""
+def test_request_costs_its_price(
+    sandbox: Sandbox,
+    http: httpx.Client,
+    path: str,
+    body: dict[str, Any],
+    credits: int,  # noqa: A002 - the provider's term
+) -> None:
+    """An image or a tool costs one credit, a video five, a sound two, research ten."""
     assert http.post(f"/v1/generation/{path}", json=body).json()["status"] == 0
     assert sandbox.weryai.charged == credits

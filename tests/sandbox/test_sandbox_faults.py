@@ -1,4 +1,4 @@
-"""Each misfortune, one by one, as a plain client meets it."""
+"""Each fault behavior, as a plain client of WeryAI observes it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from aiowery.sandbox import FAIL, STUCK, Fault, Sandbox, faults
-from aiowery.sandbox._faults.script import FaultCall, FaultScript
+from aiowery.sandbox._faults.script import FaultScript, FaultTarget
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     Finished = Callable[[str], dict[str, Any]]
 
 
-def test_a_lost_answer_is_charged(sandbox: Sandbox, submit: Submit) -> None:
-    """The task exists and costs; the connection closes without a word."""
+def test_lost_answer_is_charged(sandbox: Sandbox, submit: Submit) -> None:
+    """The task exists and is charged. The connection closes without a response."""
     sandbox.inject(Fault(faults.LostAnswer(0.05), on="submit"))
     with pytest.raises(httpx.RemoteProtocolError):
         submit()
@@ -32,16 +32,16 @@ def test_a_lost_answer_is_charged(sandbox: Sandbox, submit: Submit) -> None:
 
 
 @pytest.mark.parametrize(("processed", "tasks"), [(False, 0), (True, 1)])
-def test_a_reset_strikes_before_or_after(sandbox: Sandbox, submit: Submit, processed: bool, tasks: int) -> None:
-    """A reset before processing leaves no trace, one after it leaves a paid task."""
+def test_reset_processed_decides_about_charge(sandbox: Sandbox, submit: Submit, processed: bool, tasks: int) -> None:
+    """A reset before processing creates nothing, a reset after it leaves a paid task."""
     sandbox.inject(Fault(faults.Reset(processed=processed), on="submit"))
     with pytest.raises(httpx.ReadError, match="reset"):
         submit()
     assert len(sandbox.weryai.tasks) == sandbox.weryai.charged == tasks
 
 
-def test_a_slow_body_arrives_whole(sandbox: Sandbox, http: httpx.Client) -> None:
-    """Drop by drop, but all of it."""
+def test_slow_body_arrives_completely(sandbox: Sandbox, http: httpx.Client) -> None:
+    """The body arrives in pieces, and completely."""
     sandbox.inject(Fault(faults.SlowBody(0.1), on="balance"))
     assert http.get("/v1/generation/balance").json()["data"] == 10_000
 
@@ -60,11 +60,13 @@ def test_a_slow_body_arrives_whole(sandbox: Sandbox, http: httpx.Client) -> None
         (faults.SERVER_ERROR, 500, 5000),
     ],
 )
-def test_a_refusal_has_an_envelope(sandbox: Sandbox, submit: Submit, kind: Kind, http_status: int, code: int) -> None:
-    """HTTP status and code are the ones named; nothing is created."""
+def test_ready_made_refusal_has_status_and_code(
+    sandbox: Sandbox, submit: Submit, kind: Kind, http_status: int, code: int
+) -> None:
+    """HTTP status and code are the named ones, and nothing is created."""
     sandbox.inject(Fault(kind, on="submit"))
-    answer = submit()
-    assert (answer.status_code, answer.json()["status"], sandbox.weryai.tasks) == (http_status, code, ())
+    response = submit()
+    assert (response.status_code, response.json()["status"], sandbox.weryai.tasks) == (http_status, code, ())
     assert sandbox.weryai.counters.throttled == (http_status == 429)
     assert sandbox.weryai.counters.too_many_tasks == (code == 6010)
 
@@ -72,39 +74,41 @@ def test_a_refusal_has_an_envelope(sandbox: Sandbox, submit: Submit, kind: Kind,
 @pytest.mark.parametrize(
     ("kind", "status"), [(faults.BAD_GATEWAY, 502), (faults.UNAVAILABLE, 503), (faults.GATEWAY_TIMEOUT, 504)]
 )
-def test_an_edge_answers_with_a_page(sandbox: Sandbox, submit: Submit, kind: Kind, status: int) -> None:
-    """The answer is HTML, of type text/html."""
+def test_html_refusal_is_an_html_page(sandbox: Sandbox, submit: Submit, kind: Kind, status: int) -> None:
+    """The response is HTML with content type text/html."""
     sandbox.inject(Fault(kind, on="submit"))
-    answer = submit()
-    assert (answer.status_code, answer.headers["content-type"]) == (status, "text/html")
-    assert answer.text.startswith(f"<html><head><title>{status} ")
+    response = submit()
+    assert (response.status_code, response.headers["content-type"]) == (status, "text/html")
+    assert response.text.startswith(f"<html><head><title>{status} ")
 
 
-def test_a_refusal_may_come_after_the_deed(sandbox: Sandbox, submit: Submit) -> None:
-    """With `processed` a 502 hides a paid task."""
+def test_error_response_processed_is_charged(sandbox: Sandbox, submit: Submit) -> None:
+    """With `processed` the task behind a 502 is paid."""
     sandbox.inject(Fault(faults.ErrorResponse(502, html=True, processed=True), on="submit"))
     assert submit().status_code == 502
     assert sandbox.weryai.charged == 1
 
 
 @pytest.mark.parametrize(("after", "expected"), [(2, "2"), (0.5, "0.5"), (None, None)])
-def test_retry_after_in_seconds(
+def test_error_response_retry_after_is_in_seconds(
     sandbox: Sandbox, http: httpx.Client, after: float | None, expected: str | None
 ) -> None:
-    """Whole seconds without a point, others with decimals, or no header at all."""
+    """Whole seconds have no decimal point, other values have decimals, None omits the header."""
     sandbox.inject(Fault(faults.ErrorResponse(429, retry_after=after)))
     assert http.get("/v1/generation/balance").headers.get("retry-after") == expected
 
 
-def test_retry_after_as_a_date(sandbox: Sandbox, http: httpx.Client) -> None:
-    """An HTTP date so many seconds ahead."""
+def test_error_response_retry_date_is_an_http_date(sandbox: Sandbox, http: httpx.Client) -> None:
+    """The header is an HTTP date this number of seconds ahead."""
     sandbox.inject(Fault(faults.ErrorResponse(429, retry_after=60, retry_date=True)))
     value = http.get("/v1/generation/balance").headers["retry-after"]
     assert 50 < email.utils.parsedate_to_datetime(value).timestamp() - time.time() <= 60
 
 
-def test_a_young_task_is_unknown(sandbox: Sandbox, http: httpx.Client, submit: Submit, finished: Finished) -> None:
-    """HTTP 404 and 1003 right after acceptance, the usual status later."""
+def test_not_found_yet_ends_after_its_seconds(
+    sandbox: Sandbox, http: httpx.Client, submit: Submit, finished: Finished
+) -> None:
+    """The status is HTTP 404 with code 1003 right after acceptance, and the usual one later."""
     sandbox.inject(Fault(faults.NotFoundYet(0.2), on="status"))
     task_id = submit().json()["data"]["task_ids"][0]
     early = http.get(f"/v1/generation/{task_id}/status")
@@ -117,32 +121,32 @@ def test_a_young_task_is_unknown(sandbox: Sandbox, http: httpx.Client, submit: S
     ("kind", "content"),
     [(faults.Truncated(0.5), None), (faults.Empty(), b""), (faults.NotJson("hello"), b"hello")],
 )
-def test_bodies_that_are_not_json(sandbox: Sandbox, http: httpx.Client, kind: Kind, content: bytes | None) -> None:
-    """Half of the JSON, nothing, or something else, each a correct HTTP answer."""
+def test_body_fault_returns_no_json(sandbox: Sandbox, http: httpx.Client, kind: Kind, content: bytes | None) -> None:
+    """Half of the JSON, nothing, or other text, each in a correct HTTP response."""
     sandbox.inject(Fault(kind))
-    answer = http.get("/v1/generation/balance")
-    assert answer.status_code == 200
-    assert content is None or answer.content == content
+    response = http.get("/v1/generation/balance")
+    assert response.status_code == 200
+    assert content is None or response.content == content
     with pytest.raises(json.JSONDecodeError):
-        answer.json()
+        response.json()
 
 
-def test_the_envelope_of_200(sandbox: Sandbox, http: httpx.Client, submit: Submit) -> None:
-    """A success says 200 and true; a refusal stays what it is."""
+def test_success200_changes_successes_only(sandbox: Sandbox, http: httpx.Client, submit: Submit) -> None:
+    """A success has status 200 and true, a refusal stays unchanged."""
     sandbox.inject(Fault(faults.Success200()))
     body = http.get("/v1/generation/balance").json()
     assert (body["status"], body["success"], body["data"]) == (200, True, 10_000)
     assert submit(prompt="").json()["status"] == 1001
 
 
-def test_text_in_msg(sandbox: Sandbox, submit: Submit) -> None:
-    """The text of a refusal stands in `msg` alone."""
+def test_text_in_msg_moves_the_message(sandbox: Sandbox, submit: Submit) -> None:
+    """The message of a refusal is in `msg` only."""
     sandbox.inject(Fault(faults.TextInMsg()))
     assert submit(prompt="").json() == {"status": 1001, "msg": "prompt cannot be empty", "data": None}
 
 
-def test_ids_in_other_forms(sandbox: Sandbox, submit: Submit, finished: Finished) -> None:
-    """Task ids as numbers, by which the task is found; the batch id as a string."""
+def test_numeric_task_ids_find_the_task(sandbox: Sandbox, submit: Submit, finished: Finished) -> None:
+    """Task ids are numbers that find the task, the batch id is a string."""
     sandbox.inject(Fault(faults.NumericTaskIds()), Fault(faults.StringBatchId()))
     data = submit().json()["data"]
     assert isinstance(data["task_ids"][0], int)
@@ -152,40 +156,46 @@ def test_ids_in_other_forms(sandbox: Sandbox, submit: Submit, finished: Finished
     assert task["task_id"] == data["task_ids"][0]
 
 
-def test_shape_b(sandbox: Sandbox, submit: Submit) -> None:
-    """One task id and its status, no batch."""
+def test_single_task_id_has_no_batch(sandbox: Sandbox, submit: Submit) -> None:
+    """The response has one task id and its status, and no batch."""
     sandbox.inject(Fault(faults.SingleTaskId()))
     data = submit(image_number=2).json()["data"]
     assert data == {"task_id": sandbox.weryai.tasks[0].id, "task_status": "waiting"}
 
 
-def test_no_ids(sandbox: Sandbox, submit: Submit) -> None:
-    """A paid success that does not say of what."""
+def test_no_ids_is_charged(sandbox: Sandbox, submit: Submit) -> None:
+    """The submission is paid, and the response has no id."""
     sandbox.inject(Fault(faults.NoIds()))
     assert (submit().json()["data"], sandbox.weryai.charged) == ({}, 1)
 
 
-def test_status_words(sandbox: Sandbox, http: httpx.Client, submit: Submit, finished: Finished) -> None:
-    """Synonyms and unknown words take the place of the usual ones, state by state."""
+def test_status_words_replace_by_state(
+    sandbox: Sandbox, http: httpx.Client, submit: Submit, finished: Finished
+) -> None:
+    """Synonyms and unknown texts replace the usual ones, state by state."""
     done = finished(submit().json()["data"]["task_ids"][0])["task_id"]
     failed = finished(submit(prompt=FAIL).json()["data"]["task_ids"][0])["task_id"]
     stuck = submit(prompt=STUCK).json()["data"]["task_ids"][0]
     sandbox.inject(Fault(faults.StatusWords(success="succeed", waiting="REVIEWING", processing="REVIEWING")))
-    words = [http.get(f"/v1/generation/{id_}/status").json()["data"]["task_status"] for id_ in (done, failed, stuck)]
-    assert words == ["succeed", "FAILED", "REVIEWING"]
+    raw_statuses = [
+        http.get(f"/v1/generation/{id_}/status").json()["data"]["task_status"] for id_ in (done, failed, stuck)
+    ]
+    assert raw_statuses == ["succeed", "FAILED", "REVIEWING"]
 
 
-def test_a_stale_status(sandbox: Sandbox, http: httpx.Client, submit: Submit, finished: Finished) -> None:
-    """A finished task seems to be processed again, for so many answers."""
+def test_stale_status_repeats_the_older_one(
+    sandbox: Sandbox, http: httpx.Client, submit: Submit, finished: Finished
+) -> None:
+    """A finished task is reported as being processed, for `times` responses."""
     task_id = finished(submit().json()["data"]["task_ids"][0])["task_id"]
     sandbox.inject(Fault(faults.StaleStatus(), on="status", times=2))
-    answers = [http.get(f"/v1/generation/{task_id}/status").json()["data"] for _ in range(3)]
-    assert answers[0] == answers[1] == {"task_id": task_id, "task_status": "processing"}
-    assert answers[2]["task_status"] == "SUCCESS"
+    statuses = [http.get(f"/v1/generation/{task_id}/status").json()["data"] for _ in range(3)]
+    assert statuses[0] == statuses[1] == {"task_id": task_id, "task_status": "processing"}
+    assert statuses[2]["task_status"] == "SUCCESS"
 
 
-def test_shapes_of_data(sandbox: Sandbox, http: httpx.Client, submit: Submit) -> None:
-    """A list for a single status, a single object for a batch."""
+def test_list_data_and_single_object_change_the_shape(sandbox: Sandbox, http: httpx.Client, submit: Submit) -> None:
+    """A single status is a list, a batch is a single object."""
     sandbox.inject(Fault(faults.ListData(), on="status"), Fault(faults.SingleObject(), on="batch"))
     data = submit(prompt=STUCK, image_number=2).json()["data"]
     status = http.get(f"/v1/generation/{data['task_ids'][0]}/status").json()["data"]
@@ -193,16 +203,16 @@ def test_shapes_of_data(sandbox: Sandbox, http: httpx.Client, submit: Submit) ->
     assert [status[0]["task_id"], batch["task_id"]] == [data["task_ids"][0]] * 2
 
 
-def test_a_batch_lacks_tasks(sandbox: Sandbox, http: httpx.Client, submit: Submit) -> None:
-    """The last tasks are missing from the batch, not from the world."""
+def test_missing_tasks_are_missing_from_the_batch(sandbox: Sandbox, http: httpx.Client, submit: Submit) -> None:
+    """The last tasks are missing from the batch response, not from the state."""
     sandbox.inject(Fault(faults.MissingTasks(2), on="batch"))
     data = submit(prompt=STUCK, image_number=3).json()["data"]
     batch = http.get(f"/v1/generation/batch/{data['batch_id']}/status").json()["data"]
     assert [task["task_id"] for task in batch] == data["task_ids"][:1]
 
 
-def test_outputs_in_other_forms(sandbox: Sandbox, http: httpx.Client, submit: Submit, finished: Finished) -> None:
-    """As objects, in an inner object, or not at all."""
+def test_output_faults_change_outputs(sandbox: Sandbox, http: httpx.Client, submit: Submit, finished: Finished) -> None:
+    """Outputs are objects, in an inner object, or missing."""
     task = finished(submit().json()["data"]["task_ids"][0])
     url, task_id = task["images"][0], task["task_id"]
     sandbox.inject(Fault(faults.ObjectOutputs("image_url"), nth=1), Fault(faults.NestedOutputs("output"), nth=2))
@@ -213,64 +223,64 @@ def test_outputs_in_other_forms(sandbox: Sandbox, http: httpx.Client, submit: Su
     assert (third["task_status"], "images" in third) == ("SUCCESS", False)
 
 
-def test_a_nested_reason(sandbox: Sandbox, submit: Submit, finished: Finished) -> None:
-    """The reason of a failure goes down with the outputs, as `message`."""
+def test_nested_outputs_move_the_reason(sandbox: Sandbox, submit: Submit, finished: Finished) -> None:
+    """The reason of a failure moves with the outputs, as `message`."""
     sandbox.inject(Fault(faults.NestedOutputs()))
     data = finished(submit(prompt=FAIL).json()["data"]["task_ids"][0])
     assert (data["task_result"]["message"], "msg" in data) == (sandbox.weryai.tasks[0].reason, False)
 
 
-def test_faults_add_up(sandbox: Sandbox, submit: Submit) -> None:
-    """Two shapes at once, in the order of the script."""
+def test_faults_on_one_request_add_up(sandbox: Sandbox, submit: Submit) -> None:
+    """Two fault behaviors change the same response, in the order in which they were added."""
     sandbox.inject(Fault(faults.SingleTaskId()), Fault(faults.Success200()))
     body = submit().json()
     assert (body["status"], "task_id" in body["data"]) == (200, True)
 
 
-def test_a_fault_strikes_only_what_it_names(sandbox: Sandbox, submit: Submit) -> None:
-    """`match` finds prompts and ids; other calls go by untouched."""
+def test_fault_match_limits_it_to_named_requests(sandbox: Sandbox, submit: Submit) -> None:
+    """`match` finds prompts and ids. Other requests are not changed."""
     sandbox.inject(Fault(faults.SERVER_ERROR, on="submit", match="dragon"))
     assert [submit(prompt=prompt).status_code for prompt in ("a dragon", "a cat")] == [500, 200]
 
 
-def test_nth_times_and_share() -> None:
-    """`nth` strikes once, `times` so often, a share of all calls in an order the seed fixes."""
+def test_fault_nth_times_and_share_limit_it() -> None:
+    """`nth` applies once, `times` at most as often, `share` to a part of all requests that the seed determines."""
 
-    def struck(fault: Fault, seed: int = 0) -> list[int]:
+    def applied(fault: Fault, seed: int = 0) -> list[int]:
         script = FaultScript(seed)
         script.add([fault])
-        return [number for number in range(1, 1001) if script.apply(FaultCall("status"))]
+        return [number for number in range(1, 1001) if script.apply(FaultTarget("status"))]
 
-    assert struck(Fault(faults.Empty(), nth=3)) == [3]
-    assert struck(Fault(faults.Empty(), times=2)) == [1, 2]
-    assert struck(Fault(faults.Empty(), on="submit")) == []
-    assert 150 < len(struck(Fault(faults.Empty(), share=0.2))) < 250
-    assert struck(Fault(faults.Empty(), share=0.2)) == struck(Fault(faults.Empty(), share=0.2))
-    assert struck(Fault(faults.Empty(), share=0.2)) != struck(Fault(faults.Empty(), share=0.2), seed=1)
+    assert applied(Fault(faults.Empty(), nth=3)) == [3]
+    assert applied(Fault(faults.Empty(), times=2)) == [1, 2]
+    assert applied(Fault(faults.Empty(), on="submit")) == []
+    assert 150 < len(applied(Fault(faults.Empty(), share=0.2))) < 250
+    assert applied(Fault(faults.Empty(), share=0.2)) == applied(Fault(faults.Empty(), share=0.2))
+    assert applied(Fault(faults.Empty(), share=0.2)) != applied(Fault(faults.Empty(), share=0.2), seed=1)
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.1])
-def test_a_share_is_a_share(share: float) -> None:
-    """Outside of 0-1 is a mistake of the caller."""
+def test_fault_share_outside_0_to_1_is_refused(share: float) -> None:
+    """A share must be between 0 and 1."""
     with pytest.raises(ValueError, match="share"):
         Fault(faults.Empty(), share=share)
 
 
-def test_a_fault_wants_a_value() -> None:
-    """A class in the place of its value is told at once."""
+def test_fault_with_a_class_is_refused() -> None:
+    """A class instead of its value is refused immediately."""
     with pytest.raises(TypeError, match=r"faults\.Empty\(\)"):
         Fault(faults.Empty)  # type: ignore[arg-type]
 
 
-def test_refused_polls_count_as_polls(sandbox: Sandbox, http: httpx.Client) -> None:
-    """A status request is counted although a fault answers it."""
+def test_counters_count_refused_polls(sandbox: Sandbox, http: httpx.Client) -> None:
+    """A status request is counted although a fault refuses it."""
     sandbox.inject(Fault(faults.SERVER_ERROR, on="status"))
     http.get("/v1/generation/task_x/status")
     assert sandbox.weryai.counters.polls == {"task_x": 1}
 
 
-def test_faults_that_find_nothing_to_spoil(sandbox: Sandbox, http: httpx.Client) -> None:
-    """A balance has no tasks, ids or outputs: shapes meant for those leave it alone, as they do pages of HTML."""
+def test_fault_without_its_target_changes_nothing(sandbox: Sandbox, http: httpx.Client) -> None:
+    """A balance has no tasks, ids or outputs, and an HTML page has no envelope."""
     kinds = (faults.NoIds(), faults.StaleStatus(), faults.SingleObject(), faults.MissingTasks(), faults.ListData())
     sandbox.inject(*(Fault(kind) for kind in kinds))
     assert http.get("/v1/generation/balance").json()["data"] == 10_000
@@ -278,12 +288,12 @@ def test_faults_that_find_nothing_to_spoil(sandbox: Sandbox, http: httpx.Client)
     assert http.get("/v1/generation/balance").text.startswith("<html>")
 
 
-def test_every_listed_kind_exists_and_is_a_value() -> None:
-    """`faults.__all__` holds what the module has; kinds compare and pickle by value."""
+def test_faults_all_are_picklable_values() -> None:
+    """Every name in `faults.__all__` exists. Fault behaviors compare and pickle by value."""
     for name in faults.__all__:
         kind = getattr(faults, name)
         value = kind("http://elsewhere.invalid") if name == "Redirect" else kind() if isinstance(kind, type) else kind
-        assert pickle.loads(pickle.dumps(value)) == value  # noqa: S301 - our own bytes
+        assert pickle.loads(pickle.dumps(value)) == value  # noqa: S301 - pickled above
 
 
 SUBMISSIONS: dict[str, dict[str, Any]] = {
@@ -294,8 +304,8 @@ SUBMISSIONS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("path", SUBMISSIONS)
-def test_ids_of_every_shape_are_spoiled(sandbox: Sandbox, http: httpx.Client, path: str) -> None:
-    """Submissions without a batch lose their ids, or get numbers for them, like the others; a status keeps its id."""
+def test_id_faults_apply_without_a_batch(sandbox: Sandbox, http: httpx.Client, path: str) -> None:
+    """Submissions without a batch lose their ids or have numeric ones, too. A status keeps its id."""
     sandbox.inject(Fault(faults.NoIds(), times=1))
     assert http.post(f"/v1/generation/{path}", json=SUBMISSIONS[path]).json()["data"] == {}
     sandbox.inject(Fault(faults.NumericTaskIds(), on="submit"))
@@ -305,8 +315,8 @@ def test_ids_of_every_shape_are_spoiled(sandbox: Sandbox, http: httpx.Client, pa
 
 
 @pytest.mark.parametrize("kind", [faults.Success200(), faults.TextInMsg(), faults.NoIds(), faults.ListData()])
-def test_what_has_no_envelope_is_left_alone(sandbox: Sandbox, http: httpx.Client, kind: Kind) -> None:
-    """A chat and its models are answered without an envelope, so that there is none to spoil."""
+def test_envelope_fault_without_envelope_changes_nothing(sandbox: Sandbox, http: httpx.Client, kind: Kind) -> None:
+    """Chat and chat models have no envelope that could be changed."""
     sandbox.inject(Fault(kind))
     chat = {"model": "GPT_5_5", "messages": [{"role": "user", "content": "hi"}]}
     assert set(http.post("/v1/chat/completions", json=chat).json()) >= {"choices", "usage"}
@@ -314,17 +324,17 @@ def test_what_has_no_envelope_is_left_alone(sandbox: Sandbox, http: httpx.Client
 
 
 def outcome(http: httpx.Client, path: str, **body: Any) -> dict[str, Any]:
-    """Submit, and return the status in which the task is done."""
+    """Submit, and return the data of the status in which the task has finished."""
     data = http.post(f"/v1/generation/{path}", json=body).json()["data"]
     task_id = data["task_ids"][0] if "task_ids" in data else data["task_id"]
     while True:
-        told: dict[str, Any] = http.get(f"/v1/generation/{task_id}/status").json()["data"]
-        if told["task_status"].lower() not in {"waiting", "processing"}:
-            return told
+        status: dict[str, Any] = http.get(f"/v1/generation/{task_id}/status").json()["data"]
+        if status["task_status"].lower() not in {"waiting", "processing"}:
+            return status
 
 
-def test_outputs_of_every_kind_are_spoiled(sandbox: Sandbox, http: httpx.Client) -> None:
-    """Words in capitals, videos that are objects already, and texts are met by the kinds made for them."""
+def test_output_faults_apply_to_every_kind(sandbox: Sandbox, http: httpx.Client) -> None:
+    """Statuses in capitals, outputs that are objects already, and text outputs are changed too."""
     song = {"type": "VOCAL_SONG", "description": "sea"}
     video = {"model": "SORA_2", "prompt": "sea", "duration": 4}
     sandbox.inject(Fault(faults.StatusWords(success="done"), on="status"))
@@ -356,14 +366,14 @@ def test_outputs_of_every_kind_are_spoiled(sandbox: Sandbox, http: httpx.Client)
         ("submit", "POST", "/v1/generation/deep_research"),
     ],
 )
-def test_every_call_has_a_name_for_faults(sandbox: Sandbox, http: httpx.Client, on: On, method: str, path: str) -> None:
-    """A fault for these calls strikes this one."""
+def test_fault_on_applies_to_its_requests(sandbox: Sandbox, http: httpx.Client, on: On, method: str, path: str) -> None:
+    """A fault for this kind of requests applies to this request."""
     sandbox.inject(Fault(faults.UNAVAILABLE, on=on))
     assert http.request(method, path).status_code == 503
 
 
-def test_faults_know_chats_and_tools_by_what_they_say_and_show(sandbox: Sandbox, http: httpx.Client) -> None:
-    """A match is looked for in messages, and in the addresses of files where nothing is said."""
+def test_fault_match_finds_messages_and_file_urls(sandbox: Sandbox, http: httpx.Client) -> None:
+    """`match` is compared with messages, and with file URLs if there is no text."""
     sandbox.inject(Fault(faults.UNAVAILABLE, match="lighthouse"))
     messages = [{"role": "user", "content": "draw a lighthouse"}]
     assert http.post("/v1/chat/completions", json={"model": "A", "messages": messages}).status_code == 503

@@ -1,4 +1,4 @@
-"""The sandbox comes up, goes down, and leaves nothing behind."""
+"""Start and end of the sandbox, which leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _get(url: str, *, key: str = "sk-sandbox", timeout: float = 10) -> httpx.Res
     return httpx.get(f"{url}/v1/generation/balance", headers=headers, timeout=timeout, trust_env=False)
 
 
-def test_nothing_is_left_behind() -> None:
+def test_sandbox_exit_leaves_no_thread_or_socket() -> None:
     """Threads and sockets are as before, and the port is closed."""
     threads = _threads()
     with Sandbox() as sandbox, httpx.Client(base_url=sandbox.url) as client:
@@ -44,8 +44,8 @@ def test_nothing_is_left_behind() -> None:
         _get(url)
 
 
-def test_the_event_loop_of_the_caller_stays_free() -> None:
-    """`async with` works in any loop, and leaves no task in it."""
+def test_sandbox_async_with_leaves_no_task() -> None:
+    """`async with` works in any event loop, and leaves no task in it."""
 
     async def main() -> int:
         async with Sandbox() as sandbox, httpx.AsyncClient(base_url=sandbox.url) as client:
@@ -58,15 +58,15 @@ def test_the_event_loop_of_the_caller_stays_free() -> None:
 
 
 @pytest.mark.parametrize("kind", [faults.LostAnswer(600), faults.SlowBody(600)])
-def test_a_hanging_request_does_not_hold_up_the_end(kind: faults.LostAnswer | faults.SlowBody) -> None:
-    """The block ends although an answer would take ten minutes; its caller is told."""
-    ended: list[object] = []
+def test_sandbox_exit_ends_hanging_requests(kind: faults.LostAnswer | faults.SlowBody) -> None:
+    """The block ends although a response would take ten minutes. The client gets an error."""
+    results: list[object] = []
 
     def hang(url: str) -> None:
         try:
-            ended.append(_get(url, timeout=60))
+            results.append(_get(url, timeout=60))
         except httpx.TransportError as error:
-            ended.append(error)
+            results.append(error)
 
     with Sandbox(faults=[Fault(kind)]) as sandbox:
         thread = threading.Thread(target=hang, args=(sandbox.url,))
@@ -74,11 +74,11 @@ def test_a_hanging_request_does_not_hold_up_the_end(kind: faults.LostAnswer | fa
         while not sandbox.weryai.counters.requests:
             threading.Event().wait(0.01)
     thread.join(timeout=10)
-    assert len(ended) == 1
+    assert len(results) == 1
 
 
-def test_a_cancelled_entry_leaves_nothing() -> None:
-    """Who is cancelled while the sandbox comes up finds it gone."""
+def test_sandbox_entry_cancelled_leaves_nothing() -> None:
+    """A cancellation during the start leaves no thread, and the sandbox is not running."""
     sandbox = Sandbox()
 
     async def main() -> None:
@@ -95,16 +95,16 @@ def test_a_cancelled_entry_leaves_nothing() -> None:
         _ = sandbox.url
 
 
-def test_a_caller_may_leave_in_the_middle(calm: Sandbox) -> None:
-    """A connection that breaks off during a request body troubles nobody else."""
-    host, port = calm.url.removeprefix("http://").split(":")
+def test_connection_closed_during_a_body_affects_no_other(shared_sandbox: Sandbox) -> None:
+    """A connection that ends during a request body does not affect other clients."""
+    host, port = shared_sandbox.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as connection:
         connection.sendall(b"POST /v1/generation/text-to-image HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n{")
-    assert _get(calm.url).status_code == 200
+    assert _get(shared_sandbox.url).status_code == 200
 
 
-def test_a_sandbox_may_be_entered_again() -> None:
-    """The world goes on; a second entry meanwhile is refused."""
+def test_sandbox_entered_again_continues() -> None:
+    """The state continues. A second entry at the same time is refused."""
     sandbox = Sandbox()
     for _ in range(2):
         with sandbox, pytest.raises(RuntimeError, match="running already"):
@@ -114,14 +114,14 @@ def test_a_sandbox_may_be_entered_again() -> None:
     assert "not running" in repr(sandbox)
 
 
-def test_outside_the_block_there_is_no_url() -> None:
-    """The error says what to do."""
+def test_sandbox_url_outside_the_block_raises() -> None:
+    """The error names the solution."""
     with pytest.raises(RuntimeError, match="enter it"):
         _ = Sandbox().url
 
 
-def test_a_taken_port_is_an_oserror() -> None:
-    """The address in use is told at once, in both ways of entering, and can be tried again."""
+def test_sandbox_with_used_port_raises_oserror() -> None:
+    """Both ways of entering raise, and entering can be repeated."""
 
     async def enter(port: int) -> None:
         async with Sandbox(port=port):
@@ -140,7 +140,7 @@ def test_a_taken_port_is_an_oserror() -> None:
     assert _threads() == threads
 
 
-def test_logging_and_signals_are_left_alone() -> None:
+def test_sandbox_changes_no_logging_or_signals() -> None:
     """No handler, level or signal handler changes while a sandbox runs."""
     names = ("uvicorn", "uvicorn.error", "uvicorn.access")
 
@@ -160,8 +160,8 @@ def test_logging_and_signals_are_left_alone() -> None:
     ("arguments", "message"),
     [({"keys": ()}, "at least one key"), ({"speed": -1}, "speed"), ({"picture_size": 5}, "picture_size")],
 )
-def test_impossible_arguments(arguments: dict[str, object], message: str) -> None:
-    """The mistake is told when the sandbox is made."""
+def test_sandbox_with_invalid_argument_is_refused(arguments: dict[str, object], message: str) -> None:
+    """The constructor raises ValueError."""
     with pytest.raises(ValueError, match=message):
         Sandbox(**arguments)  # type: ignore[arg-type]
 
@@ -179,10 +179,10 @@ def test_run_serves_until_interrupted() -> None:
 
 
 @pytest.mark.parametrize("package", ["starlette", "uvicorn", "PIL"])
-def test_a_missing_extra_is_named(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The import error says what to install."""
-    ours = [name for name in sys.modules if name.startswith("aiowery.sandbox")]
-    for name in [*ours, *(name for name in sys.modules if name.partition(".")[0] == package)]:
+def test_import_without_the_extra_names_it(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The import error contains the command to install it."""
+    modules = [name for name in sys.modules if name.startswith("aiowery.sandbox")]
+    for name in [*modules, *(name for name in sys.modules if name.partition(".")[0] == package)]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ImportError, match=r"pip install 'aiowery\[sandbox\]'"):

@@ -1,4 +1,4 @@
-"""A refusal that holds task ids: the call is carried out and charged, and the answer says no."""
+"""Refusals with task ids: the request is processed and charged, and the response is a refusal."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ if TYPE_CHECKING:
 THROTTLED = faults.ErrorResponse(429, 1001, "Request rate limit exceeded", ids=True, retry_after=1)
 
 
-def test_weryais_data_hold_what_the_acceptance_would(sandbox: Sandbox, submit: Submit) -> None:
-    """Code, text and header of the refusal, the data of the acceptance, and one credit less."""
+def test_ids_refusal_at_weryai_contains_task_ids(sandbox: Sandbox, submit: Submit) -> None:
+    """Code, message and header are those of the refusal, the data is that of the acceptance. One credit is charged."""
     sandbox.inject(Fault(THROTTLED, on="submit"))
-    answer = submit()
-    assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
-    told: dict[str, Any] = answer.json()
-    assert (told["status"], told["message"]) == (1001, "Request rate limit exceeded")
-    assert told["data"]["task_ids"] == [task.id for task in sandbox.weryai.tasks]
+    response = submit()
+    assert (response.status_code, response.headers["retry-after"]) == (429, "1")
+    body: dict[str, Any] = response.json()
+    assert (body["status"], body["message"]) == (1001, "Request rate limit exceeded")
+    assert body["data"]["task_ids"] == [task.id for task in sandbox.weryai.tasks]
     assert sandbox.weryai.charged == 1
 
 
-def test_betterwaifus_answers_hold_their_ids(sandbox: Sandbox, generate: Submit) -> None:
-    """A job's id beside the error."""
+def test_ids_refusal_of_a_job_contains_its_id(sandbox: Sandbox, generate: Submit) -> None:
+    """The body contains the job's id beside the error."""
     sandbox.inject(Fault(THROTTLED, on="submit"))
-    told = generate().json()
-    assert (told["error"], told["id"]) == ("Request rate limit exceeded", sandbox.betterwaifu.generations[0].id)
+    body = generate().json()
+    assert (body["error"], body["id"]) == ("Request rate limit exceeded", sandbox.betterwaifu.generations[0].id)
 
 
-def test_a_picture_is_named_beside_the_error(sandbox: Sandbox, imagine: Submit) -> None:
-    """The v1-images edition: no success, and the picture's id in the data."""
+def test_ids_refusal_at_v1_images_contains_the_image_id(sandbox: Sandbox, imagine: Submit) -> None:
+    """`success` is false, and the data contains the image's id."""
     sandbox.inject(Fault(THROTTLED, on="submit"))
-    told = imagine().json()
-    assert (told["success"], told["error"]["code"]) == (False, "rate_limit_exceeded")
-    assert told["data"]["image_id"] == sandbox.betterwaifu.generations[0].id
+    body = imagine().json()
+    assert (body["success"], body["error"]["code"]) == (False, "rate_limit_exceeded")
+    assert body["data"]["image_id"] == sandbox.betterwaifu.generations[0].id
 
 
-def test_what_the_world_refuses_has_no_ids(sandbox: Sandbox, submit: Submit, http: httpx.Client) -> None:
-    """Nothing was taken, so there is nothing to name; nor is there in an answer that is no submission's."""
+def test_ids_refusal_without_acceptance_has_no_ids(sandbox: Sandbox, submit: Submit, http: httpx.Client) -> None:
+    """Without an accepted submission there are no ids, and responses to other requests have none."""
     sandbox.inject(Fault(THROTTLED))
     assert submit(prompt=f"a cat {MODERATED}").json()["data"] is None
     assert http.get("/v1/generation/balance").json()["data"] is None

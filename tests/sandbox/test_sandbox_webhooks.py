@@ -1,4 +1,4 @@
-"""What a `webhook_url` receives when a task ends, and all that can go wrong on the way."""
+"""Webhook deliveries at the end of a task, and the faults that change them."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ SERVER_ERROR = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n
 
 @attrs.frozen
 class Arrival:
-    """One delivery as it was received."""
+    """A delivery as it was received."""
 
-    line: str
+    request_line: str
     headers: dict[str, str]
     body: bytes
     at: float
 
     @property
     def data(self) -> dict[str, Any]:
-        """What is told of the task."""
+        """Data about the task."""
         data: dict[str, Any] = json.loads(self.body)["data"]
         return data
 
 
 @attrs.define
 class Receiver:
-    """What listens on `port`, what came there, and how many connections it had at once."""
+    """State of a listener: its port, the received deliveries, and the number of connections."""
 
     port: int
     arrivals: list[Arrival] = attrs.field(factory=list)
@@ -55,18 +55,18 @@ class Receiver:
 
     @property
     def hook(self) -> str:
-        """The address for deliveries."""
+        """URL for deliveries."""
         return f"http://127.0.0.1:{self.port}/hook?ref=1"
 
     @property
     def ids(self) -> list[str]:
-        """The tasks that were delivered, in this order."""
+        """Task ids of the deliveries, in the order of arrival."""
         return [arrival.data["task_id"] for arrival in self.arrivals]
 
 
 @asynccontextmanager
-async def receiver(answer: bytes | None = OK) -> AsyncIterator[Receiver]:
-    """Listen on this machine, and answer so, or never."""
+async def receiver(response: bytes | None = OK) -> AsyncIterator[Receiver]:
+    """Listen on this machine and send this response to each delivery, or none."""
 
     async def receive(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         here.connections += 1
@@ -75,10 +75,10 @@ async def receiver(answer: bytes | None = OK) -> AsyncIterator[Receiver]:
         headers = {name.lower(): value for name, _, value in (field.partition(": ") for field in fields)}
         body = await reader.readexactly(int(headers["content-length"]))
         here.arrivals.append(Arrival(line, headers, body, time.monotonic()))
-        if answer is None:
+        if response is None:
             await reader.read()
         else:
-            writer.write(answer)
+            writer.write(response)
         here.connections -= 1
         writer.close()
 
@@ -89,187 +89,187 @@ async def receiver(answer: bytes | None = OK) -> AsyncIterator[Receiver]:
 
 
 @attrs.frozen
-class Caller:
-    """Who orders pictures from a sandbox and waits for deliveries."""
+class Client:
+    """A client that submits images to a sandbox and waits for deliveries."""
 
     sandbox: Sandbox
     http: httpx.AsyncClient
 
-    async def order(self, hook: str, prompt: str = "sea", **changes: Any) -> str:
-        """Order a picture and return the id of its task."""
+    async def submit(self, hook: str, prompt: str = "sea", **changes: Any) -> str:
+        """Submit an image and return the id of its task."""
         body = {"model": "QWEN_IMAGE", "prompt": prompt, "aspect_ratio": "1:1", "webhook_url": hook, **changes}
-        answer = await self.http.post("/v1/generation/text-to-image", json=body)
-        task_id: str = answer.json()["data"]["task_ids"][0]
+        response = await self.http.post("/v1/generation/text-to-image", json=body)
+        task_id: str = response.json()["data"]["task_ids"][0]
         return task_id
 
-    async def noted(self, number: int) -> tuple[tuple[str, int | None], ...]:
-        """Wait until the sandbox has got rid of so many deliveries, and return what became of them."""
-        await until(lambda: len(self.sandbox.weryai.counters.deliveries) >= number)
+    async def wait_deliveries(self, number: int) -> tuple[tuple[str, int | None], ...]:
+        """Wait until the sandbox has recorded this number of deliveries, and return them."""
+        await wait_until(lambda: len(self.sandbox.weryai.counters.deliveries) >= number)
         return self.sandbox.weryai.counters.deliveries
 
 
 @asynccontextmanager
-async def calling(*script: Fault, speed: float = 1000) -> AsyncIterator[Caller]:
-    """Run a sandbox whose tasks take ten seconds at speed 1, with these faults."""
+async def run_client(*script: Fault, speed: float = 1000) -> AsyncIterator[Client]:
+    """Run a sandbox with these faults whose tasks take ten seconds at speed 1."""
     async with Sandbox(speed=speed, durations=(10, 10), in_flight=1000, faults=script) as sandbox:
         headers = {"authorization": f"Bearer {sandbox.key}"}
         async with httpx.AsyncClient(base_url=sandbox.url, headers=headers) as http:
-            yield Caller(sandbox, http)
+            yield Client(sandbox, http)
 
 
-async def until(is_so: Callable[[], bool]) -> None:
-    """Wait until it is so."""
+async def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait until the condition is true."""
     async with asyncio.timeout(10):
-        while not is_so():  # noqa: ASYNC110 - the sandbox tells by figures, not by events
+        while not condition():  # noqa: ASYNC110 - the sandbox has counters, no events
             await asyncio.sleep(0.005)
 
 
-async def test_a_failure_is_delivered_with_its_reason() -> None:
-    """The receiver reads FAILED and why, as JSON from a POST to all of its address; what it answers is counted."""
-    async with receiver(b"HTTP/1.1 204 No Content\r\n\r\n") as here, calling() as caller:
-        task_id = await caller.order(here.hook.replace("127.0.0.1", "localhost"), FAIL)
-        assert await caller.noted(1) == ((task_id, 204),)
+async def test_delivery_of_a_failure_has_its_reason() -> None:
+    """The receiver gets status FAILED and the reason as JSON in a POST to the full URL. Its status is recorded."""
+    async with receiver(b"HTTP/1.1 204 No Content\r\n\r\n") as here, run_client() as client:
+        task_id = await client.submit(here.hook.replace("127.0.0.1", "localhost"), FAIL)
+        assert await client.wait_deliveries(1) == ((task_id, 204),)
     (arrival,) = here.arrivals
-    assert arrival.line == "POST /hook?ref=1 HTTP/1.1"
+    assert arrival.request_line == "POST /hook?ref=1 HTTP/1.1"
     assert (arrival.headers["content-type"], json.loads(arrival.body)["status"]) == ("application/json", 0)
     assert (arrival.data["task_id"], arrival.data["task_status"]) == (task_id, "FAILED")
     assert arrival.data["msg"]
 
 
-async def test_only_plain_addresses_of_this_machine_are_called() -> None:
-    """Elsewhere and TLS are noted as not delivered, unseen by anybody; a blank address is none."""
-    async with receiver() as here, calling() as caller:
-        await caller.order(" ")
+async def test_delivery_to_other_machines_is_not_sent() -> None:
+    """Other hosts and TLS are recorded as not delivered. A blank URL counts as none."""
+    async with receiver() as here, run_client() as client:
+        await client.submit(" ")
         hosts = ("https://127.0.0.1", "http://127.0.0.1.example.com", "http://0.0.0.0", "http://192.0.2.1")
-        ids = [await caller.order(f"{host}:{here.port}/") for host in hosts]
-        assert dict(await caller.noted(4)) == dict.fromkeys(ids)
+        ids = [await client.submit(f"{host}:{here.port}/") for host in hosts]
+        assert dict(await client.wait_deliveries(4)) == dict.fromkeys(ids)
     assert (here.arrivals, here.peak) == ([], 0)
 
 
-async def test_a_redirect_is_not_followed() -> None:
-    """Not even to this machine: the answer is noted as what it is."""
+async def test_delivery_redirect_is_not_followed() -> None:
+    """A redirect is recorded as the response, even if it leads to this machine."""
     async with receiver() as elsewhere:
         redirect = f"HTTP/1.1 307 Temporary Redirect\r\nLocation: {elsewhere.hook}\r\nContent-Length: 0\r\n\r\n"
-        async with receiver(redirect.encode()) as here, calling() as caller:
-            task_id = await caller.order(here.hook)
-            assert await caller.noted(1) == ((task_id, 307),)
+        async with receiver(redirect.encode()) as here, run_client() as client:
+            task_id = await client.submit(here.hook)
+            assert await client.wait_deliveries(1) == ((task_id, 307),)
     assert (len(here.arrivals), elsewhere.peak) == (1, 0)
 
 
-async def test_two_tools_call_nobody_back() -> None:
-    """Extending and merging videos know no webhook: the parameter is a stranger to them."""
+async def test_delivery_of_extend_and_merge_is_not_sent() -> None:
+    """Extending and merging videos have no webhook. The parameter is unknown to them."""
     video = "https://example.com/a.mp4"
-    async with receiver() as here, calling() as caller:
+    async with receiver() as here, run_client() as client:
         hook = {"webhook_url": here.hook}
-        await caller.http.post("/v1/generation/video-extend", json={"video_url": video, "prompt": "on", **hook})
-        await caller.http.post("/v1/generation/video-merge", json={"video_urls": [video, video], **hook})
-        await until(lambda: caller.sandbox.weryai.active == 0)
-        task_id = await caller.order(here.hook)
-        assert await caller.noted(1) == ((task_id, 200),)
-    assert (len(caller.sandbox.weryai.tasks), here.ids) == (3, [task_id])
+        await client.http.post("/v1/generation/video-extend", json={"video_url": video, "prompt": "on", **hook})
+        await client.http.post("/v1/generation/video-merge", json={"video_urls": [video, video], **hook})
+        await wait_until(lambda: client.sandbox.weryai.active == 0)
+        task_id = await client.submit(here.hook)
+        assert await client.wait_deliveries(1) == ((task_id, 200),)
+    assert (len(client.sandbox.weryai.tasks), here.ids) == (3, [task_id])
 
 
-@pytest.mark.parametrize(("answer", "status"), [(SERVER_ERROR, 500), (b"hello\r\n", None), (b"", None)])
-async def test_a_bad_answer_brings_no_second_try(answer: bytes, status: int | None) -> None:
-    """An error is noted with its status, what is no HTTP without; either is the end of it."""
-    async with receiver(answer) as here, calling() as caller:
-        first = await caller.order(here.hook)
-        await caller.noted(1)
-        second = await caller.order(here.hook)
-        assert await caller.noted(2) == ((first, status), (second, status))
+@pytest.mark.parametrize(("response", "status"), [(SERVER_ERROR, 500), (b"hello\r\n", None), (b"", None)])
+async def test_delivery_with_bad_response_is_not_repeated(response: bytes, status: int | None) -> None:
+    """An error is recorded with its status, a response that is not HTTP without. Neither is retried."""
+    async with receiver(response) as here, run_client() as client:
+        first = await client.submit(here.hook)
+        await client.wait_deliveries(1)
+        second = await client.submit(here.hook)
+        assert await client.wait_deliveries(2) == ((first, status), (second, status))
     assert here.ids == [first, second]
 
 
-async def test_a_dead_receiver_harms_nobody() -> None:
-    """Where nobody listens None is noted, and others get theirs."""
+async def test_delivery_without_a_listener_affects_no_other() -> None:
+    """None is recorded if there is no listener, and other receivers get their deliveries."""
     async with receiver() as gone:
         pass
-    async with receiver() as here, calling() as caller:
-        lost = await caller.order(gone.hook)
-        assert await caller.noted(1) == ((lost, None),)
-        task_id = await caller.order(here.hook)
-        assert await caller.noted(2) == ((lost, None), (task_id, 200))
+    async with receiver() as here, run_client() as client:
+        lost = await client.submit(gone.hook)
+        assert await client.wait_deliveries(1) == ((lost, None),)
+        task_id = await client.submit(here.hook)
+        assert await client.wait_deliveries(2) == ((lost, None), (task_id, 200))
 
 
-async def test_a_silent_receiver_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who takes a delivery and says nothing costs the time limit, and counts as not reached."""
-    monkeypatch.setattr(webhooks, "_WITHIN", 0.1)
-    async with receiver(None) as silent, calling() as caller:
-        task_id = await caller.order(silent.hook)
-        assert await caller.noted(1) == ((task_id, None),)
-        await until(lambda: silent.connections == 0)
+async def test_delivery_without_response_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A receiver that reads and does not respond is given up after the timeout and counts as not reached."""
+    monkeypatch.setattr(webhooks, "_TIMEOUT", 0.1)
+    async with receiver(None) as silent, run_client() as client:
+        task_id = await client.submit(silent.hook)
+        assert await client.wait_deliveries(1) == ((task_id, None),)
+        await wait_until(lambda: silent.connections == 0)
     assert silent.ids == [task_id]
 
 
-async def test_a_silent_receiver_holds_up_nobody_else() -> None:
-    """Its deliveries wait for each other in a line of their own; closing the sandbox gives them up."""
+async def test_silent_receiver_delays_no_other() -> None:
+    """Its deliveries wait for each other in their own queue. Closing the sandbox cancels them."""
     async with receiver(None) as silent, receiver() as here:
-        async with calling() as caller:
+        async with run_client() as client:
             for _ in range(8):
-                await caller.order(silent.hook, image_number=8)
-            await until(lambda: silent.connections == webhooks._AT_ONCE)
-            task_id = await caller.order(here.hook)
-            assert await caller.noted(1) == ((task_id, 200),)
+                await client.submit(silent.hook, image_number=8)
+            await wait_until(lambda: silent.connections == webhooks._MAX_CONNECTIONS)
+            task_id = await client.submit(here.hook)
+            assert await client.wait_deliveries(1) == ((task_id, 200),)
             began = time.monotonic()
-        assert time.monotonic() - began < webhooks._WITHIN / 2
-        await until(lambda: silent.connections == 0)
-    assert (silent.peak, len(silent.arrivals)) == (webhooks._AT_ONCE, webhooks._AT_ONCE)
+        assert time.monotonic() - began < webhooks._TIMEOUT / 2
+        await wait_until(lambda: silent.connections == 0)
+    assert (silent.peak, len(silent.arrivals)) == (webhooks._MAX_CONNECTIONS, webhooks._MAX_CONNECTIONS)
 
 
-async def test_thousands_at_once_all_arrive() -> None:
+async def test_deliveries_in_a_burst_all_arrive() -> None:
     """A burst is delivered over a bounded number of connections, each task once."""
-    world = WeryAIState(speed=1e6, in_flight=2000)
+    state = WeryAIState(speed=1e6, in_flight=2000)
     async with receiver() as here:
-        messenger = WebhookSender(world, FaultScript())
-        batch = world.submit(TaskSpec("sea", "QWEN_IMAGE", pictures=2000, webhook_url=here.hook))
+        webhook_sender = WebhookSender(state, FaultScript())
+        batch = state.submit(TaskSpec("sea", "QWEN_IMAGE", task_count=2000, webhook_url=here.hook))
         for task in batch.tasks:
-            messenger.watch(task, "http://127.0.0.1/")
-        await until(lambda: len(world.counters.deliveries) == 2000)
-        await messenger.aclose()
-    assert dict(world.counters.deliveries) == dict.fromkeys((task.id for task in batch.tasks), 200)
+            webhook_sender.schedule(task, "http://127.0.0.1/")
+        await wait_until(lambda: len(state.counters.deliveries) == 2000)
+        await webhook_sender.aclose()
+    assert dict(state.counters.deliveries) == dict.fromkeys((task.id for task in batch.tasks), 200)
     assert sorted(here.ids) == sorted(task.id for task in batch.tasks)
-    assert here.peak <= webhooks._AT_ONCE
+    assert here.peak <= webhooks._MAX_CONNECTIONS
 
 
-async def test_a_delivery_comes_twice() -> None:
-    """The same again, so many real seconds later; both are noted."""
-    async with receiver() as here, calling(Fault(faults.DuplicateDelivery(apart=0.2), on="delivery")) as caller:
-        task_id = await caller.order(here.hook)
-        assert await caller.noted(2) == ((task_id, 200), (task_id, 200))
-        task = caller.sandbox.weryai.task(task_id)
+async def test_duplicate_delivery_arrives_twice() -> None:
+    """The same delivery arrives again after `apart` real seconds. Both are recorded."""
+    async with receiver() as here, run_client(Fault(faults.DuplicateDelivery(apart=0.2), on="delivery")) as client:
+        task_id = await client.submit(here.hook)
+        assert await client.wait_deliveries(2) == ((task_id, 200), (task_id, 200))
+        task = client.sandbox.weryai.task(task_id)
     first, second = here.arrivals
     assert first.body == second.body
     assert task is not None
     assert second.at - task.ends_at >= 0.2
 
 
-async def test_a_late_delivery_is_overtaken() -> None:
-    """It comes so many real seconds after the end of its task, out of order."""
-    async with receiver() as here, calling(Fault(faults.DelayedDelivery(0.3), on="delivery", nth=1)) as caller:
-        first, second = [await caller.order(here.hook) for _ in range(2)]
-        await caller.noted(2)
-        task = caller.sandbox.weryai.task(first)
+async def test_delayed_delivery_arrives_out_of_order() -> None:
+    """It arrives this number of real seconds after the end of its task, after a later one."""
+    async with receiver() as here, run_client(Fault(faults.DelayedDelivery(0.3), on="delivery", nth=1)) as client:
+        first, second = [await client.submit(here.hook) for _ in range(2)]
+        await client.wait_deliveries(2)
+        task = client.sandbox.weryai.task(first)
     assert here.ids == [second, first]
     assert task is not None
     assert here.arrivals[1].at - task.ends_at >= 0.3
 
 
-async def test_a_delivery_is_never_sent() -> None:
-    """What is undelivered neither arrives nor counts."""
-    async with receiver() as here, calling(Fault(faults.DroppedDelivery(), on="delivery", times=1)) as caller:
-        await caller.order(here.hook)
-        second = await caller.order(here.hook)
-        assert await caller.noted(1) == ((second, 200),)
+async def test_dropped_delivery_is_not_counted() -> None:
+    """A dropped delivery neither arrives nor counts."""
+    async with receiver() as here, run_client(Fault(faults.DroppedDelivery(), on="delivery", times=1)) as client:
+        await client.submit(here.hook)
+        second = await client.submit(here.hook)
+        assert await client.wait_deliveries(1) == ((second, 200),)
     assert here.ids == [second]
 
 
-async def test_a_forged_delivery_comes_before_the_end() -> None:
-    """It reports the success of a task that goes on, with outputs from elsewhere; the truth follows."""
+async def test_forged_delivery_arrives_before_the_end() -> None:
+    """It reports the success of a running task with foreign outputs. The true delivery follows."""
     forgery = Fault(faults.ForgedDelivery("http://forged.invalid/"), on="delivery")
-    async with receiver() as here, calling(forgery, speed=30) as caller:
-        task_id = await caller.order(here.hook, FAIL)
-        assert await caller.noted(2) == ((task_id, 200), (task_id, 200))
-        task = caller.sandbox.weryai.task(task_id)
+    async with receiver() as here, run_client(forgery, speed=30) as client:
+        task_id = await client.submit(here.hook, FAIL)
+        assert await client.wait_deliveries(2) == ((task_id, 200), (task_id, 200))
+        task = client.sandbox.weryai.task(task_id)
     forged, true = here.arrivals
     assert task is not None
     assert task.accepted_at < forged.at < task.ends_at <= true.at
@@ -278,24 +278,24 @@ async def test_a_forged_delivery_comes_before_the_end() -> None:
     assert (true.data["task_status"], "images" in true.data) == ("FAILED", False)
 
 
-async def test_a_task_without_an_end_is_delivered_by_forgers_only() -> None:
-    """A stuck task is never told of, except by a lie."""
-    async with receiver() as here, calling(Fault(faults.ForgedDelivery(), on="delivery", match="forge")) as caller:
-        await caller.order(here.hook, STUCK)
-        lied = await caller.order(here.hook, f"forge {STUCK}")
-        assert await caller.noted(1) == ((lied, 200),)
-    assert here.ids == [lied]
+async def test_stuck_task_has_forged_deliveries_only() -> None:
+    """A stuck task has no delivery except a forged one."""
+    async with receiver() as here, run_client(Fault(faults.ForgedDelivery(), on="delivery", match="forge")) as client:
+        await client.submit(here.hook, STUCK)
+        forged_id = await client.submit(here.hook, f"forge {STUCK}")
+        assert await client.wait_deliveries(1) == ((forged_id, 200),)
+    assert here.ids == [forged_id]
 
 
 @pytest.mark.parametrize(
     ("kind", "content"),
     [(faults.Truncated(0.5), None), (faults.Empty(), b""), (faults.NotJson("hello"), b"hello")],
 )
-async def test_a_delivery_is_no_json(kind: Kind, content: bytes | None) -> None:
-    """Half of the JSON, nothing, or something else, each in a correct request that says it was JSON."""
-    async with receiver() as here, calling(Fault(kind, on="delivery")) as caller:
-        task_id = await caller.order(here.hook)
-        assert await caller.noted(1) == ((task_id, 200),)
+async def test_delivery_body_fault_sends_no_json(kind: Kind, content: bytes | None) -> None:
+    """Half of the JSON, nothing, or other text, each in a correct request with the content type of JSON."""
+    async with receiver() as here, run_client(Fault(kind, on="delivery")) as client:
+        task_id = await client.submit(here.hook)
+        assert await client.wait_deliveries(1) == ((task_id, 200),)
     (arrival,) = here.arrivals
     assert arrival.headers["content-type"] == "application/json"
     assert content is None or arrival.body == content
@@ -303,66 +303,66 @@ async def test_a_delivery_is_no_json(kind: Kind, content: bytes | None) -> None:
         json.loads(arrival.body)
 
 
-async def test_a_delivery_says_it_is_something_else() -> None:
-    """A wrong content type takes the place of the right one; the body stays."""
-    async with receiver() as here, calling(Fault(faults.ContentType("text/plain"), on="delivery")) as caller:
-        task_id = await caller.order(here.hook)
-        await caller.noted(1)
+async def test_delivery_content_type_is_replaced() -> None:
+    """A wrong content type replaces the right one. The body stays."""
+    async with receiver() as here, run_client(Fault(faults.ContentType("text/plain"), on="delivery")) as client:
+        task_id = await client.submit(here.hook)
+        await client.wait_deliveries(1)
     assert (here.ids, here.arrivals[0].headers["content-type"]) == ([task_id], "text/plain")
 
 
-async def test_a_delivery_has_another_shape() -> None:
-    """What spoils the answers about tasks spoils what is delivered of them, in the same words."""
+async def test_delivery_shape_fault_changes_the_message() -> None:
+    """Fault behaviors for status responses change deliveries in the same way."""
     script = [
         Fault(kind, on="delivery") for kind in (faults.StatusWords(success="succeed"), faults.NestedOutputs("result"))
     ]
-    async with receiver() as here, calling(*script) as caller:
-        await caller.order(here.hook)
-        await caller.noted(1)
+    async with receiver() as here, run_client(*script) as client:
+        await client.submit(here.hook)
+        await client.wait_deliveries(1)
     data = here.arrivals[0].data
     assert (data["task_status"], list(data["result"])) == ("succeed", ["images"])
 
 
-async def test_faults_of_a_delivery_add_up() -> None:
-    """Each strikes all that those before it have made: both copies are broken, the forged delivery is not."""
+async def test_delivery_faults_add_up() -> None:
+    """Each fault applies to all deliveries of the earlier ones: both copies are broken, the forged ones are not."""
     kinds = (faults.NotJson(), faults.DuplicateDelivery(), faults.ForgedDelivery())
-    async with receiver() as here, calling(*(Fault(kind, on="delivery") for kind in kinds)) as caller:
-        await caller.order(here.hook)
-        await caller.noted(4)
+    async with receiver() as here, run_client(*(Fault(kind, on="delivery") for kind in kinds)) as client:
+        await client.submit(here.hook)
+        await client.wait_deliveries(4)
     assert sorted(arrival.body == b"OK" for arrival in here.arrivals) == [False, False, True, True]
 
 
 @pytest.mark.parametrize("match", ["whale", "/hook/left"])
-async def test_a_fault_chooses_deliveries_by_what_they_are_about(match: str) -> None:
-    """`match` is looked for in the prompt and in the path of the address, not in the rest of it."""
-    async with receiver() as here, calling(Fault(faults.DroppedDelivery(), on="delivery", match=match)) as caller:
+async def test_delivery_fault_matches_prompt_and_path(match: str) -> None:
+    """`match` is compared with the prompt and the URL's path, not with its host or query."""
+    async with receiver() as here, run_client(Fault(faults.DroppedDelivery(), on="delivery", match=match)) as client:
         left = here.hook.replace("/hook", "/hook/left")
-        await caller.order(left, "a whale")
-        task_id = await caller.order(f"http://127.0.0.1:{here.port}/hook?/hook/left=whale", "a shark")
-        assert await caller.noted(1) == ((task_id, 200),)
+        await client.submit(left, "a whale")
+        task_id = await client.submit(f"http://127.0.0.1:{here.port}/hook?/hook/left=whale", "a shark")
+        assert await client.wait_deliveries(1) == ((task_id, 200),)
     assert here.ids == [task_id]
 
 
-async def test_a_fault_chooses_deliveries_by_task_id() -> None:
-    """The second step of a podcast has an id that is known before, by which its delivery is spoiled."""
+async def test_delivery_fault_matches_the_task_id() -> None:
+    """The id of a podcast's second step is known in advance, and selects its delivery."""
     query = {"query": "tea", "speakers": ["a"], "language": "en", "mode": "quick"}
-    async with receiver() as here, calling() as caller:
-        answer = await caller.http.post("/v1/generation/podcast/generate/text", json=query)
-        task_id = answer.json()["data"]["task_id"]
-        await until(lambda: caller.sandbox.weryai.active == 0)
-        caller.sandbox.inject(Fault(faults.NotJson("gone"), on="delivery", match=task_id))
-        await caller.http.post(f"/v1/generation/podcast/generate/{task_id}/audio", json={"webhook_url": here.hook})
-        assert await caller.noted(1) == ((task_id, 200),)
+    async with receiver() as here, run_client() as client:
+        response = await client.http.post("/v1/generation/podcast/generate/text", json=query)
+        task_id = response.json()["data"]["task_id"]
+        await wait_until(lambda: client.sandbox.weryai.active == 0)
+        client.sandbox.inject(Fault(faults.NotJson("gone"), on="delivery", match=task_id))
+        await client.http.post(f"/v1/generation/podcast/generate/{task_id}/audio", json={"webhook_url": here.hook})
+        assert await client.wait_deliveries(1) == ((task_id, 200),)
     assert here.arrivals[0].body == b"gone"
 
 
-async def test_a_delivery_is_not_any_call() -> None:
-    """Faults of calls leave deliveries alone, and deliveries do not count among the calls."""
+async def test_delivery_is_not_part_of_any() -> None:
+    """Faults of requests do not apply to deliveries, and deliveries do not count as requests."""
     script = (Fault(faults.NotJson(), on="any", nth=2), Fault(faults.Empty(), on="delivery", nth=2))
-    async with receiver() as here, calling(*script) as caller:
-        task_id = await caller.order(here.hook)
-        await caller.noted(1)
-        assert (await caller.http.get(f"/v1/generation/{task_id}/status")).text == "OK"
+    async with receiver() as here, run_client(*script) as client:
+        task_id = await client.submit(here.hook)
+        await client.wait_deliveries(1)
+        assert (await client.http.get(f"/v1/generation/{task_id}/status")).text == "OK"
     assert here.ids == [task_id]
 
 
@@ -385,7 +385,7 @@ async def test_a_delivery_is_not_any_call() -> None:
         ),
     ],
 )
-async def test_a_kind_that_cannot_strike_is_refused(kind: Kind, on: On) -> None:
-    """Calls want misfortunes of calls, deliveries those of deliveries: the mistake is told when the fault is made."""
-    with pytest.raises(ValueError, match=rf"{type(kind).__name__} strikes .* only"):
+async def test_fault_outside_its_scope_is_refused(kind: Kind, on: On) -> None:
+    """A fault behavior of requests cannot apply to deliveries, and the reverse. The constructor refuses both."""
+    with pytest.raises(ValueError, match=rf"{type(kind).__name__} applies to .* only"):
         Fault(kind, on=on)

@@ -1,4 +1,4 @@
-"""What there is to choose from at BetterWaifu."""
+"""BetterWaifu's models."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SLUGS = (
 )
 SAMPLERS = ("euler-a", "dpm-2m-karras", "dpm-sde-karras", "ddim")
 
-# Two of them are the service's own; the others stand for those that it does not print.
+# The service documents two of these models; the others are invented.
 _CHECKPOINTS = (
     (1496755, "Amanatsu", "(Illustrious) V1.1", "Illustrious", False),
     (910101, "Hinode Mix", "v2.0", "Illustrious", False),
@@ -28,11 +28,11 @@ _CHECKPOINTS = (
 _WITHOUT_COVER = 910405
 
 CHECKPOINTS = {id_: name for id_, name, *_ in _CHECKPOINTS}
-"""The names of the models by id."""
+"""Names of the models by id."""
 
 
 def checkpoints(base_url: str) -> dict[str, Any]:
-    """Return the answer of the registry; covers are addresses under `base_url`, which ends in a slash."""
+    """Return the model listing. Covers are URLs under `base_url`, which ends in a slash."""
     models = [
         {
             "id": id_,
@@ -50,9 +50,9 @@ def checkpoints(base_url: str) -> dict[str, Any]:
 
 
 def cover(id_: int) -> str:
-    """Name the file of a model's cover."""
+    """Return the file name of a model's cover."""
     return f"cover-{id_}"
 
 
 COVERS = {cover(id_): name for id_, name in CHECKPOINTS.items()}
-"""What is on the covers, by file."""
+"""Prompts of the covers by file name."""

@@ -1,6 +1,6 @@
-"""The world of BetterWaifu: one generation at a time, a pause between two, credits and time. No HTTP.
+"""State of the sandbox's BetterWaifu: one generation at a time, a cool-down, credits and time. No HTTP.
 
-Only the server's thread changes it; every reader takes copies, so any thread may read at any time.
+Only the server's thread changes it. Every read returns a copy, so any thread may read at any time.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Literal
 
 import attrs
 
-from aiowery.sandbox._answer import Refused
 from aiowery.sandbox._durations import range_of
+from aiowery.sandbox._response import Refused
 from aiowery.sandbox._tasks import FAIL, MODERATED, SLOW, STUCK
 
 if TYPE_CHECKING:
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from aiowery.sandbox._durations import Durations
 
 Edition = Literal["jobs", "v1-images"]
-"""The two APIs of the provider. They share the account: the credits, and the one place."""
+"""The two APIs of the provider. They share the account: the credits and the only slot."""
 CoolFrom = Literal["end", "start"]
-"""From when the pause counts: from the end of a generation, or from its submission."""
+"""Start of the cool-down: the end of a generation, or its submission."""
 
-_QUEUE = 3
+_QUEUE_LENGTH = 3
 _SLOWNESS = 10.0
-_ABANDONED = 600.0
+_STUCK_SECONDS = 600.0
 _SEEDS = 2**32
 _SMALL = string.ascii_lowercase + string.digits
 _MIXED = string.ascii_letters + string.digits
@@ -39,7 +39,7 @@ _FAILURE_REASON = "Internal error: the model returned no image"
 
 
 class GenerationStatus(enum.StrEnum):
-    """Where a generation is, in the words of the wire."""
+    """Status of a generation, as it is written in responses."""
 
     QUEUED = "queued"
     PROCESSING = "processing"
@@ -49,7 +49,7 @@ class GenerationStatus(enum.StrEnum):
 
 @attrs.frozen
 class GenerationSpec:
-    """What a submission asks for, after validation. `model` is a slug, or an id as text; no `seed` means any."""
+    """Validated content of a submission. `model` is a slug or an id as text. Without `seed` a random one is used."""
 
     prompt: str
     model: str
@@ -61,10 +61,10 @@ class GenerationSpec:
 
 @attrs.frozen
 class Generation:
-    """One picture to be made. Times are readings of the studio's clock, in seconds.
+    """A generated image. Times are readings of the state's clock, in seconds.
 
-    `frees_at` is when its place is free again: at its end, or, when it never ends, once the studio has given it up.
-    `image_id` names the picture, `file` its file.
+    `frees_at` is the time at which the slot is free again: its end, or ten minutes (divided by the speed) after its
+    submission if it never ends. `image_id` is the id of the image, `file` the name of its file.
     """
 
     id: str
@@ -80,7 +80,7 @@ class Generation:
     reason: str = ""
 
     def status(self, now: float) -> GenerationStatus:
-        """Tell where the generation is at the time `now`."""
+        """Return the status at the time `now`."""
         if now < self.starts_at:
             return GenerationStatus.QUEUED
         if now < self.ends_at:
@@ -88,16 +88,19 @@ class Generation:
         return GenerationStatus.FAILED if self.reason else GenerationStatus.SUCCEEDED
 
     def queue_position(self, now: float) -> int:
-        """Tell its place in the queue at the time `now`: 3, 2, 1, and 0 once it has left the queue."""
+        """Return the position in the queue at the time `now`: 3, 2, 1, and 0 outside the queue."""
         if now >= self.starts_at:
             return 0
-        left = (self.starts_at - now) / (self.starts_at - self.accepted_at)
-        return math.ceil(_QUEUE * left)
+        waiting = (self.starts_at - now) / (self.starts_at - self.accepted_at)
+        return math.ceil(_QUEUE_LENGTH * waiting)
 
 
 @attrs.frozen
 class Rejection:
-    """A submission that came too early: one was `active`, or the studio was `cooling`, for so many `seconds` more."""
+    """A submission that came too early.
+
+    `reason` is "active" if a generation was running, "cooling" during the cool-down. `seconds` is the time left.
+    """
 
     at: float
     edition: Edition
@@ -108,15 +111,15 @@ class Rejection:
 class BetterWaifuState:
     """Generations and credits of one account.
 
-    `clock` gives the time in seconds; durations and pauses are divided by `speed`. A picture costs one credit, charged
-    at acceptance and given back when it fails. After a generation `cool_down` seconds must pass before the next job,
-    `v1_cool_down` before the next call of the v1-images edition. Without a `subscription` no job is accepted.
+    `clock` returns the time in seconds. Durations and cool-downs are divided by `speed`. An image costs one credit,
+    charged at acceptance and refunded if it fails. After a generation, `cool_down` seconds must pass before the next
+    job, `v1_cool_down` before the next request of the v1-images edition. Without a `subscription` no job is accepted.
     """
 
     def __init__(
         self,
         *,
-        credits: int = 10_000,  # noqa: A002 - the provider's word; the builtin is a copyright notice
+        credits: int = 10_000,  # noqa: A002 - the provider's term; the builtin is a copyright notice
         cool_down: float = 60.0,
         cool_from: CoolFrom = "end",
         v1_cool_down: float = 0.0,
@@ -127,11 +130,13 @@ class BetterWaifuState:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if speed <= 0:
-            raise ValueError(f"speed must be above zero, not {speed!r}")
+            raise ValueError(f"speed must be above zero, got {speed!r}")
         if cool_from not in {"end", "start"}:
-            raise ValueError(f"cool_from must be 'end' or 'start', not {cool_from!r}")
+            raise ValueError(f"cool_from must be 'end' or 'start', got {cool_from!r}")
         if cool_down < 0 or v1_cool_down < 0:
-            raise ValueError("cool_down and v1_cool_down must not be below zero")
+            raise ValueError(
+                f"cool_down and v1_cool_down must not be below zero, got {cool_down!r} and {v1_cool_down!r}"
+            )
         self.subscription: bool = subscription
         self._cool_down: dict[Edition, float] = {"jobs": cool_down / speed, "v1-images": v1_cool_down / speed}
         self._cool_from = cool_from
@@ -143,96 +148,96 @@ class BetterWaifuState:
         self._generations: dict[str, Generation] = {}
         self._files: dict[str, Generation] = {}
         self._last: Generation | None = None
-        self._turned_away: list[Rejection] = []
+        self._rejections: list[Rejection] = []
 
     @property
     def now(self) -> float:
-        """The reading of the studio's clock, in seconds."""
+        """Reading of the state's clock, in seconds."""
         return self._clock()
 
     @property
     def generations(self) -> tuple[Generation, ...]:
-        """All generations ever accepted, oldest first."""
+        """All accepted generations, oldest first."""
         return tuple(self._generations.copy().values())
 
     @property
     def jobs(self) -> tuple[Generation, ...]:
-        """The generations of the jobs edition, oldest first."""
+        """Generations of the jobs edition, oldest first."""
         return tuple(generation for generation in self.generations if generation.spec.edition == "jobs")
 
     @property
     def submitted_at(self) -> tuple[float, ...]:
-        """When each generation was accepted."""
+        """Acceptance time of each generation."""
         return tuple(generation.accepted_at for generation in self.generations)
 
     @property
     def finished_at(self) -> tuple[float, ...]:
-        """When each generation that is over ended."""
+        """End time of each finished generation."""
         now = self.now
         return tuple(generation.ends_at for generation in self.generations if generation.ends_at <= now)
 
     @property
     def active(self) -> int:
-        """Generations that hold the place at this moment: 0 or 1."""
+        """Number of generations that occupy the slot now: 0 or 1."""
         last = self._last
         return int(last is not None and self.now < last.frees_at)
 
     @property
     def rejections(self) -> tuple[Rejection, ...]:
         """Submissions refused because they came too early, oldest first."""
-        return tuple(self._turned_away.copy())
+        return tuple(self._rejections.copy())
 
     @property
     def refused(self) -> int:
-        """The number of submissions refused because they came too early."""
-        return len(self._turned_away)
+        """Number of submissions refused because they came too early."""
+        return len(self._rejections)
 
     @property
     def credits(self) -> int:
-        """Credits left at this moment."""
+        """Credits left now."""
         generations = self.generations
-        return self._credits - len(generations) + self._given_back(generations)
+        return self._credits - len(generations) + self._refunds(generations)
 
     @property
     def charged(self) -> int:
-        """Credits charged since the beginning; refunds are not taken off."""
+        """Credits charged so far, without subtraction of refunds."""
         return len(self._generations)
 
     @property
     def refunded(self) -> int:
-        """Credits given back for failed generations since the beginning."""
-        return self._given_back(self.generations)
+        """Credits refunded for failed generations so far."""
+        return self._refunds(self.generations)
 
-    def submit(self, wish: GenerationSpec) -> Generation:
-        """Accept a wish: charge it and begin.
+    def submit(self, spec: GenerationSpec) -> Generation:
+        """Accept a submission: charge it and start the generation.
 
-        Raises `Refused` with 403 (a job without subscription), 400 (moderation), 429 (too early) or 402 (credits).
+        Raises `Refused` with HTTP 403 (a job without subscription), 400 (moderation), 429 (too early) or 402 (credits).
         """
-        if not self.subscription and wish.edition == "jobs":
+        if not self.subscription and spec.edition == "jobs":
             raise Refused("subscription_required", "An active subscription is required to use the API", http=403)
-        if MODERATED in wish.prompt:
+        if MODERATED in spec.prompt:
             text = "Your prompt was flagged by moderation. Please revise it and try again."
             raise Refused("moderation", text, http=400)
-        self._check_turn(wish.edition)
+        self._check_cool_down(spec.edition)
         if self.credits < 1:
             raise Refused("insufficient_credits", "Not enough credits", http=402)
-        generation = self._new(wish)
+        generation = self._new(spec)
         self._generations[generation.id] = generation
         self._files[generation.file] = generation
         self._last = generation
         return generation
 
     def job(self, id_: str) -> Generation | None:
-        """Look up a generation of the jobs edition."""
+        """Return the generation of the jobs edition with this id, None if it does not exist."""
         generation = self._generations.get(id_)
         return generation if generation and generation.spec.edition == "jobs" else None
 
     def picture(self, file: str) -> Generation | None:
-        """Look up the generation whose picture is in this file, once it is there."""
+        """Return the generation whose image is in this file, None until it has succeeded."""
         generation = self._files.get(file)
         return generation if generation and generation.status(self.now) is GenerationStatus.SUCCEEDED else None
 
-    def _check_turn(self, edition: Edition) -> None:
+    def _check_cool_down(self, edition: Edition) -> None:
         last, now = self._last, self.now
         if last is None:
             return
@@ -241,40 +246,40 @@ class BetterWaifuState:
         if seconds <= 0:
             return
         is_active = now < last.frees_at
-        self._turned_away.append(Rejection(now, edition, "active" if is_active else "cooling", seconds))
-        why = "A generation is already in progress." if is_active else "Too soon after the last generation."
-        text = f"{why} Please try again in {math.ceil(seconds)} seconds."
+        self._rejections.append(Rejection(now, edition, "active" if is_active else "cooling", seconds))
+        reason = "A generation is already in progress." if is_active else "Too soon after the last generation."
+        text = f"{reason} Please try again in {math.ceil(seconds)} seconds."
         raise Refused("rate_limit_exceeded", text, http=429, retry_after=seconds)
 
-    def _new(self, wish: GenerationSpec) -> Generation:
+    def _new(self, spec: GenerationSpec) -> Generation:
         number = 1 + len(self._generations)
-        chance = random.Random(f"{self._seed}/{number}")  # noqa: S311 - repeatable on purpose, protects nothing
-        duration = chance.uniform(*range_of(wish.model, self._durations, "waifu")) / self._speed
-        if SLOW in wish.prompt:
+        chance = random.Random(f"{self._seed}/{number}")  # noqa: S311 - repeatable on purpose, not for security
+        duration = chance.uniform(*range_of(spec.model, self._durations, "waifu")) / self._speed
+        if SLOW in spec.prompt:
             duration *= _SLOWNESS
         now = self.now
-        is_stuck = STUCK in wish.prompt
+        is_stuck = STUCK in spec.prompt
         file = _token(12, _SMALL)
-        is_job = wish.edition == "jobs"
+        is_job = spec.edition == "jobs"
         return Generation(
             id=f"job_{_token(12, _SMALL)}" if is_job else f"img_{file}",
             number=number,
-            spec=wish,
-            seed=chance.randrange(_SEEDS) if wish.seed in {None, -1} else wish.seed,
+            spec=spec,
+            seed=chance.randrange(_SEEDS) if spec.seed in {None, -1} else spec.seed,
             image_id=_token(16, _MIXED) if is_job else f"img_{file}",
             file=file,
             accepted_at=now,
             starts_at=now + duration * chance.uniform(0.2, 0.4),
             ends_at=math.inf if is_stuck else now + duration,
-            frees_at=now + (_ABANDONED / self._speed if is_stuck else duration),
-            reason=_FAILURE_REASON if FAIL in wish.prompt else "",
+            frees_at=now + (_STUCK_SECONDS / self._speed if is_stuck else duration),
+            reason=_FAILURE_REASON if FAIL in spec.prompt else "",
         )
 
-    def _given_back(self, generations: tuple[Generation, ...]) -> int:
+    def _refunds(self, generations: tuple[Generation, ...]) -> int:
         now = self.now
         return sum(1 for generation in generations if generation.reason and generation.ends_at <= now)
 
 
 def _token(length: int, letters: str) -> str:
-    """Make a name that no other generation has, in this run or another."""
+    """Return a random name that is unique within this run and across runs."""
     return "".join(secrets.choice(letters) for _ in range(length))

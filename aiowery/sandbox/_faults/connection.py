@@ -1,4 +1,4 @@
-"""Misfortunes of the connection, of bodies and of files."""
+"""Fault behaviors of connections, bodies and files."""
 
 from __future__ import annotations
 
@@ -6,148 +6,148 @@ from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 
-from aiowery.sandbox._answer import Answer, not_found
+from aiowery.sandbox._response import PlannedResponse, not_found
 
 if TYPE_CHECKING:
-    from aiowery.sandbox._faults.script import FaultCall, PlannedDelivery, Scope
+    from aiowery.sandbox._faults.script import FaultTarget, PlannedDelivery, Scope
 
 
 class FaultBehavior:
-    """Base of the kinds: lets every call through and spoils nothing; what spoils answers spoils deliveries alike."""
+    """Base class of the fault behaviors. It changes nothing; an override of `alter_response` changes deliveries too."""
 
     scope: ClassVar[Scope] = "both"
 
-    def before(self, call: FaultCall) -> Answer | None:  # noqa: ARG002 - the shape of `Kind`
-        """Let the call through."""
+    def intercept(self, target: FaultTarget) -> PlannedResponse | None:  # noqa: ARG002 - signature of `Kind`
+        """Let the request through."""
         return None
 
-    def after(self, answer: Answer) -> Answer:
-        """Leave the answer as it is."""
-        return answer
+    def alter_response(self, response: PlannedResponse) -> PlannedResponse:
+        """Return the response unchanged."""
+        return response
 
-    def deliveries(self, delivery: PlannedDelivery) -> tuple[PlannedDelivery, ...]:
-        """Spoil what is delivered as if it were an answer."""
-        return (attrs.evolve(delivery, message=self.after(delivery.message)),)
+    def replace_delivery(self, delivery: PlannedDelivery) -> tuple[PlannedDelivery, ...]:
+        """Change the message of the delivery as if it were a response."""
+        return (attrs.evolve(delivery, message=self.alter_response(delivery.message)),)
 
 
-class CallFaultBehavior(FaultBehavior):
-    """Base of the kinds that need a caller: they answer in the place of the world, or are rude on its connection."""
+class RequestFaultBehavior(FaultBehavior):
+    """Base class of the fault behaviors that need a request: they replace its response or break its connection."""
 
-    scope: ClassVar[Scope] = "calls"
+    scope: ClassVar[Scope] = "requests"
 
 
 @attrs.frozen
-class LostAnswer(CallFaultBehavior):
-    """The call is processed and charged; then silence for `seconds`, and the connection closes."""
+class LostAnswer(RequestFaultBehavior):
+    """The request is processed and charged. Nothing is sent for `seconds`, then the connection closes."""
 
     seconds: float = 30.0
 
-    def after(self, answer: Answer) -> Answer:
-        """Never answer."""
-        return attrs.evolve(answer, hang=self.seconds)
+    def alter_response(self, response: PlannedResponse) -> PlannedResponse:
+        """Send nothing."""
+        return attrs.evolve(response, hang=self.seconds)
 
 
 @attrs.frozen
-class Reset(CallFaultBehavior):
-    """The connection is reset (TCP RST): before processing, or with `processed` after it, charged."""
+class Reset(RequestFaultBehavior):
+    """The connection is reset (TCP RST) before processing, or with `processed` after processing and charging."""
 
     processed: bool = False
 
-    def before(self, call: FaultCall) -> Answer | None:  # noqa: ARG002 - the shape of `Kind`
-        """Reset before the world hears of it."""
-        return None if self.processed else Answer(b"", reset=True)
+    def intercept(self, target: FaultTarget) -> PlannedResponse | None:  # noqa: ARG002 - signature of `Kind`
+        """Reset the connection before the request is processed."""
+        return None if self.processed else PlannedResponse(b"", reset=True)
 
-    def after(self, answer: Answer) -> Answer:
-        """Reset in the place of an answer."""
-        return attrs.evolve(answer, reset=True)
+    def alter_response(self, response: PlannedResponse) -> PlannedResponse:
+        """Reset the connection instead of a response."""
+        return attrs.evolve(response, reset=True)
 
 
 @attrs.frozen
-class SlowBody(CallFaultBehavior):
-    """The body trickles in over `seconds`."""
+class SlowBody(RequestFaultBehavior):
+    """The body is sent in pieces over `seconds`."""
 
     seconds: float = 2.0
 
-    def after(self, answer: Answer) -> Answer:
+    def alter_response(self, response: PlannedResponse) -> PlannedResponse:
         """Spread the body over time."""
-        return attrs.evolve(answer, trickle=self.seconds)
+        return attrs.evolve(response, trickle=self.seconds)
 
 
 @attrs.frozen
-class NotFoundYet(CallFaultBehavior):
-    """Tasks are unknown (this HTTP status, WeryAI's code 1003) until `seconds` after their acceptance."""
+class NotFoundYet(RequestFaultBehavior):
+    """Tasks are unknown until `seconds` after their acceptance: this HTTP status, with WeryAI's code 1003."""
 
     seconds: float = 1.0
     http: int = 404
 
-    def before(self, call: FaultCall) -> Answer | None:
-        """Deny what is too young."""
-        is_young = call.age is not None and call.age < self.seconds
-        return not_found(call.unknown, http=self.http).answer if is_young else None
+    def intercept(self, target: FaultTarget) -> PlannedResponse | None:
+        """Refuse the request if the task is too young."""
+        is_young = target.age is not None and target.age < self.seconds
+        return not_found(target.unknown_task_message, http=self.http).response if is_young else None
 
 
 @attrs.frozen
 class Truncated(FaultBehavior):
-    """The body ends early, after this `share` of it, in an otherwise correct answer."""
+    """The body ends after this `share` of its bytes, in an otherwise correct response."""
 
     share: float = 0.6
 
-    def after(self, answer: Answer) -> Answer:
-        """Drop the end."""
-        content = answer.content
-        return attrs.evolve(answer, body=content[: int(len(content) * self.share)])
+    def alter_response(self, response: PlannedResponse) -> PlannedResponse:
+        """Remove the end of the body."""
+        content = response.content
+        return attrs.evolve(response, body=content[: int(len(content) * self.share)])
 
 
 @attrs.frozen
 class Empty(FaultBehavior):
-    """The body is empty; the HTTP status stays."""
+    """The body is empty. The HTTP status stays."""
 
-    def after(self, answer: Answer) -> Answer:
-        """Drop the body."""
-        return attrs.evolve(answer, body=b"")
+    def alter_response(self, response: PlannedResponse) -> PlannedResponse:
+        """Remove the body."""
+        return attrs.evolve(response, body=b"")
 
 
 @attrs.frozen
 class NotJson(FaultBehavior):
-    """The body is `text`; the HTTP status stays, and the content type with it."""
+    """The body is `text`. The HTTP status and the content type stay."""
 
     text: str = "OK"
 
-    def after(self, answer: Answer) -> Answer:
+    def alter_response(self, response: PlannedResponse) -> PlannedResponse:
         """Replace the body."""
-        return attrs.evolve(answer, body=self.text.encode())
+        return attrs.evolve(response, body=self.text.encode())
 
 
 @attrs.frozen
-class TruncatedFile(CallFaultBehavior):
-    """The connection is reset after this `share` of the body; Content-Length promised all of it."""
+class TruncatedFile(RequestFaultBehavior):
+    """The connection is reset after this `share` of the body, although Content-Length announces all of it."""
 
     share: float = 0.5
 
-    def after(self, answer: Answer) -> Answer:
+    def alter_response(self, response: PlannedResponse) -> PlannedResponse:
         """Cut the body."""
-        return attrs.evolve(answer, cut=self.share)
+        return attrs.evolve(response, cut=self.share)
 
 
 @attrs.frozen
 class ContentType(FaultBehavior):
-    """The answer says it is of this `media_type`."""
+    """The response has the content type `media_type`."""
 
     media_type: str = "text/html"
 
-    def after(self, answer: Answer) -> Answer:
-        """Relabel the body."""
-        others = tuple(header for header in answer.headers if header[0] != "content-type")
-        return attrs.evolve(answer, headers=(*others, ("content-type", self.media_type)))
+    def alter_response(self, response: PlannedResponse) -> PlannedResponse:
+        """Replace the content type."""
+        others = tuple(header for header in response.headers if header[0] != "content-type")
+        return attrs.evolve(response, headers=(*others, ("content-type", self.media_type)))
 
 
 @attrs.frozen
-class Redirect(CallFaultBehavior):
-    """The answer is a redirect to `url`."""
+class Redirect(RequestFaultBehavior):
+    """The response is a redirect to `url`."""
 
     url: str
     http: int = 302
 
-    def before(self, call: FaultCall) -> Answer | None:  # noqa: ARG002 - the shape of `Kind`
-        """Send the caller elsewhere."""
-        return Answer(b"", http=self.http, headers=(("location", self.url),))
+    def intercept(self, target: FaultTarget) -> PlannedResponse | None:  # noqa: ARG002 - signature of `Kind`
+        """Return the redirect."""
+        return PlannedResponse(b"", http=self.http, headers=(("location", self.url),))

@@ -1,4 +1,4 @@
-"""Fault behaviors of webhook deliveries: how often, when and by which sender they are sent."""
+"""Fault behaviors of webhook deliveries: repeated, delayed, dropped and forged ones."""
 
 from __future__ import annotations
 
@@ -13,53 +13,56 @@ if TYPE_CHECKING:
 
 
 class DeliveryFaultBehavior(FaultBehavior):
-    """Base of the kinds that strike nothing but deliveries."""
+    """Base class of the fault behaviors that apply to deliveries only."""
 
     scope: ClassVar[Scope] = "deliveries"
 
 
 @attrs.frozen
 class DuplicateDelivery(DeliveryFaultBehavior):
-    """The delivery is sent, and after `apart` seconds once more."""
+    """The delivery is sent, and once more after `apart` seconds."""
 
     apart: float = 0.0
 
-    def deliveries(self, delivery: PlannedDelivery) -> tuple[PlannedDelivery, ...]:
-        """Repeat it."""
+    def replace_delivery(self, delivery: PlannedDelivery) -> tuple[PlannedDelivery, ...]:
+        """Return the delivery twice."""
         return (delivery, attrs.evolve(delivery, at=delivery.at + self.apart))
 
 
 @attrs.frozen
 class DelayedDelivery(DeliveryFaultBehavior):
-    """The delivery is sent `seconds` later; with `nth` or a `share` others overtake it, and all come out of order."""
+    """The delivery is sent `seconds` later.
+
+    With `nth` or `share`, later deliveries overtake it, so that deliveries arrive out of order.
+    """
 
     seconds: float = 1.0
 
-    def deliveries(self, delivery: PlannedDelivery) -> tuple[PlannedDelivery, ...]:
-        """Put it off."""
+    def replace_delivery(self, delivery: PlannedDelivery) -> tuple[PlannedDelivery, ...]:
+        """Return the delivery with a later time."""
         return (attrs.evolve(delivery, at=delivery.at + self.seconds),)
 
 
 @attrs.frozen
 class DroppedDelivery(DeliveryFaultBehavior):
-    """The delivery is never sent, nor counted."""
+    """The delivery is neither sent nor counted."""
 
-    def deliveries(self, delivery: PlannedDelivery) -> tuple[PlannedDelivery, ...]:  # noqa: ARG002 - the shape of `Kind`
-        """Drop it."""
+    def replace_delivery(self, delivery: PlannedDelivery) -> tuple[PlannedDelivery, ...]:  # noqa: ARG002 - signature of `Kind`
+        """Return no delivery."""
         return ()
 
 
 @attrs.frozen
 class ForgedDelivery(DeliveryFaultBehavior):
-    """A delivery that says SUCCESS is sent as soon as the task is being processed; the true one comes as well.
+    """A delivery with status SUCCESS is sent when the task starts to be processed. The true one is sent as well.
 
-    Its outputs are addresses under `base_url`, which ends in a slash. How the task really ends makes no difference:
-    one that fails, or never ends, is reported as a success too.
+    Its outputs are URLs under `base_url`, which ends in a slash. The forged delivery does not depend on the real
+    result: a task that fails or never ends is reported as a success too.
     """
 
     base_url: str = "https://forged.invalid/"
 
-    def deliveries(self, delivery: PlannedDelivery) -> tuple[PlannedDelivery, ...]:
-        """Send a forged success ahead."""
+    def replace_delivery(self, delivery: PlannedDelivery) -> tuple[PlannedDelivery, ...]:
+        """Return a forged success before the true delivery."""
         forged = attrs.evolve(delivery, at=delivery.task.starts_at, message=delivery.success_at(self.base_url))
         return (forged, delivery)

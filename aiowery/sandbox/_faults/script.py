@@ -1,4 +1,4 @@
-"""Fault scripts: which calls a misfortune strikes. What it does to them is said in `faults`."""
+"""Fault scripts: the requests and deliveries to which a fault applies. The module `faults` defines its effects."""
 
 from __future__ import annotations
 
@@ -11,74 +11,86 @@ import attrs
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from aiowery.sandbox._answer import Answer
+    from aiowery.sandbox._response import PlannedResponse
     from aiowery.sandbox._tasks import Task
 
 On = Literal["submit", "call", "upload", "status", "batch", "balance", "models", "file", "any", "delivery"]
-"""Which calls: those that begin a task ("submit"), those that answer at once ("call": chat, a picture's
-description, documents for research), an "upload", a task's "status", a "batch", the "balance", what there is to
-choose from ("models": registries, chat models, speakers), a "file" that was made or uploaded, or "any" of them.
-Research with a model begins no task and yet is a "submit": its address is the same. Of BetterWaifu's calls both POSTs
-are a "submit", a generation is a "status", and the account is the "balance". A "delivery" to a `webhook_url` is no
-call, and none of "any": it is struck when its task is accepted, so that deliveries count in the order of acceptance.
+"""Requests that a fault can apply to.
+
+- "submit": requests that start a task. Research with a model starts none, but has the same path.
+- "call": requests with a direct result: chat, an image's description, documents for research.
+- "upload", "status", "batch", "balance": these requests.
+- "models": model listings, speakers, chat models.
+- "file": a generated or uploaded file.
+- "any": all of these.
+- "delivery": deliveries to a `webhook_url`, which "any" does not include. The fault is applied when the task is
+  accepted, so deliveries count in the order of acceptance.
+
+At BetterWaifu both POSTs are a "submit", a generation is a "status", and the account is the "balance".
 """
 
-Scope = Literal["calls", "deliveries", "both"]
-"""What a kind can strike."""
+Scope = Literal["requests", "deliveries", "both"]
+"""What a fault behavior can apply to."""
 
 
 @attrs.frozen
-class FaultCall:
-    """One call as faults see it.
+class FaultTarget:
+    """A request or delivery as faults see it.
 
-    `text` holds what `Fault.match` searches (ids, what is said to a model, the path); `age` is the number of seconds
-    since the youngest task concerned was accepted, None where no task is concerned; `unknown` what the provider says
-    of a task that it does not know.
+    `text` is searched for `Fault.match`: ids, prompt, path. `age` is the number of seconds since the youngest task
+    concerned was accepted, None if there is no such task. `unknown_task_message` is the provider's message for an
+    unknown task.
     """
 
     on: On
     text: str = ""
     age: float | None = None
-    unknown: str = "task not exist"
+    unknown_task_message: str = "task not exist"
 
 
 @attrs.frozen
 class PlannedDelivery:
-    """One webhook delivery as faults see it: the `message` about `task`, sent `at` this reading of the sandbox's clock.
+    """A webhook delivery before it is sent: the `message` about `task`, due when the sandbox's clock reads `at`.
 
-    `success_at` returns the message of a success whose outputs are addresses under a base URL.
+    `success_at` returns the message of a success whose outputs are URLs under a base URL.
     """
 
     task: Task
     at: float
-    message: Answer
-    success_at: Callable[[str], Answer]
+    message: PlannedResponse
+    success_at: Callable[[str], PlannedResponse]
 
 
 class Kind(Protocol):
-    """A sort of misfortune."""
+    """Interface of the fault behaviors."""
 
     scope: ClassVar[Scope]
 
-    def before(self, call: FaultCall) -> Answer | None:
-        """Answer in the place of the world, which then never hears of the call; None lets it through."""
+    def intercept(self, target: FaultTarget) -> PlannedResponse | None:
+        """Return a response that replaces the processing of the request, None to process it."""
 
-    def after(self, answer: Answer) -> Answer:
-        """Spoil the answer to a call that the world has processed."""
+    def alter_response(self, response: PlannedResponse) -> PlannedResponse:
+        """Return the changed response to a processed request."""
 
-    def deliveries(self, delivery: PlannedDelivery) -> tuple[PlannedDelivery, ...]:
-        """Say what is sent in the place of a delivery."""
+    def replace_delivery(self, delivery: PlannedDelivery) -> tuple[PlannedDelivery, ...]:
+        """Return the deliveries that replace a delivery."""
 
 
 @attrs.frozen
 class Fault:
-    """A misfortune, and the calls or deliveries it strikes.
+    """A fault behavior, and the requests or deliveries to which it applies.
 
-    `kind` is one of `aiowery.sandbox.faults`. Of the calls named by `on` whose ids, prompt or path
-    contain `match`, it strikes the `nth` (counted from 1), or a random `share` (0-1, from the sandbox's
-    seed), or, without either, all; and no more than `times`. Faults that strike the same call add up.
-    The same goes for deliveries, of which the path is that of the `webhook_url`: each fault strikes all
-    that those before it have made of one. ValueError says that the kind cannot strike what `on` names.
+    - `kind`: a value from `aiowery.sandbox.faults`.
+    - `on`: the kind of requests, or "delivery".
+    - `match`: only those whose ids, prompt or path contain this text. A delivery's path is that of its `webhook_url`.
+    - `nth`: only the nth of these, counted from 1.
+    - `share`: a random share of these (0-1), from the sandbox's seed.
+    - `times`: at most this many.
+
+    Without `nth` and `share` it applies to all. Several faults can apply to the same request, in the order in which
+    they were added. For deliveries, each fault applies to all deliveries that the earlier ones made of one.
+
+    Raises ValueError if the fault behavior cannot apply to `on`.
     """
 
     kind: Kind = attrs.field()
@@ -91,61 +103,61 @@ class Fault:
     times: int | None = attrs.field(default=None, kw_only=True)
 
     @kind.validator
-    def _is_a_value(self, _attribute: attrs.Attribute[Kind], kind: Kind) -> None:
+    def _check_kind(self, _attribute: attrs.Attribute[Kind], kind: Kind) -> None:
         if isinstance(kind, type):
-            raise TypeError(f"a fault wants a value such as faults.{kind.__name__}(), not the class")
+            raise TypeError(f"kind must be a value such as faults.{kind.__name__}(), got the class")
 
     @on.validator
-    def _is_within_reach(self, _attribute: attrs.Attribute[On], on: On) -> None:
-        victims = "deliveries" if on == "delivery" else "calls"
-        if self.kind.scope not in {victims, "both"}:
-            raise ValueError(f"faults.{type(self.kind).__name__} strikes {self.kind.scope} only, not on={on!r}")
+    def _check_scope(self, _attribute: attrs.Attribute[On], on: On) -> None:
+        scope = "deliveries" if on == "delivery" else "requests"
+        if self.kind.scope not in {scope, "both"}:
+            raise ValueError(f"faults.{type(self.kind).__name__} applies to {self.kind.scope} only, got on={on!r}")
 
-    def concerns(self, call: FaultCall) -> bool:
-        """Tell whether the call is one of those it chooses from."""
-        is_named = self.on == call.on or (self.on == "any" and call.on != "delivery")
-        return is_named and self.match in call.text
+    def matches(self, target: FaultTarget) -> bool:
+        """Return True if the target is one that the fault can apply to, before counts and shares."""
+        is_chosen = self.on == target.on or (self.on == "any" and target.on != "delivery")
+        return is_chosen and self.match in target.text
 
 
 @attrs.define
-class _ScriptedFault:
+class _FaultRule:
     fault: Fault
     chance: random.Random
-    calls: int = 0
-    strikes: int = 0
+    seen: int = 0
+    applied: int = 0
 
-    def strikes_at(self, call: FaultCall) -> bool:
+    def applies_to(self, target: FaultTarget) -> bool:
         fault = self.fault
-        if not fault.concerns(call):
+        if not fault.matches(target):
             return False
-        self.calls += 1
-        if fault.times is not None and self.strikes >= fault.times:
+        self.seen += 1
+        if fault.times is not None and self.applied >= fault.times:
             return False
-        struck = self.chance.random() < fault.share and fault.nth in {None, self.calls}
-        self.strikes += struck
-        return struck
+        applies = self.chance.random() < fault.share and fault.nth in {None, self.seen}
+        self.applied += applies
+        return applies
 
 
 class FaultScript:
-    """The faults of one sandbox, with the count of what each has struck."""
+    """Faults of one sandbox, each with the number of times it was applied."""
 
     def __init__(self, seed: int = 0) -> None:
         self._seed = seed
-        self._lines: list[_ScriptedFault] = []
+        self._rules: list[_FaultRule] = []
 
     def add(self, faults: Iterable[Fault]) -> None:
-        """Append faults; safe from any thread."""
+        """Append faults. Any thread may call it."""
         for fault in faults:
-            chance = random.Random(f"{self._seed}/{len(self._lines)}")  # noqa: S311 - repeatable on purpose
-            self._lines.append(_ScriptedFault(fault, chance))
+            chance = random.Random(f"{self._seed}/{len(self._rules)}")  # noqa: S311 - repeatable on purpose
+            self._rules.append(_FaultRule(fault, chance))
 
-    def apply(self, call: FaultCall) -> tuple[Kind, ...]:
-        """Return the kinds that strike this call, in the order of the script."""
-        return tuple(line.fault.kind for line in self._lines.copy() if line.strikes_at(call))
+    def apply(self, target: FaultTarget) -> tuple[Kind, ...]:
+        """Return the fault behaviors that apply to this target, in the order in which the faults were added."""
+        return tuple(rule.fault.kind for rule in self._rules.copy() if rule.applies_to(target))
 
-    def deliveries(self, call: FaultCall, delivery: PlannedDelivery) -> tuple[PlannedDelivery, ...]:
-        """Return what is sent in the place of a delivery; `call` is what the faults are told of it."""
+    def plan_deliveries(self, target: FaultTarget, delivery: PlannedDelivery) -> tuple[PlannedDelivery, ...]:
+        """Return the deliveries that replace `delivery`. `target` describes it for the faults."""
         sent: tuple[PlannedDelivery, ...] = (delivery,)
-        for kind in self.apply(call):
-            sent = tuple(chain.from_iterable(map(kind.deliveries, sent)))
+        for kind in self.apply(target):
+            sent = tuple(chain.from_iterable(map(kind.replace_delivery, sent)))
         return sent

@@ -1,4 +1,4 @@
-"""Misfortunes of shape: the same facts in another form, or with something missing."""
+"""Fault behaviors of the response format: the same data in another form, or with parts missing."""
 
 from __future__ import annotations
 
@@ -13,107 +13,107 @@ from aiowery.sandbox._tasks import SandboxTaskState
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aiowery.sandbox._answer import Answer
+    from aiowery.sandbox._response import PlannedResponse
 
 _OUTPUTS = ("images", "videos", "audios")
 _TEXTS = ("speech_text", "deep_research_outputs", "scripts", "lyrics", "cover_url")
-_WORDS = {
+_SYNONYMS = {
     "succeed": SandboxTaskState.SUCCESS,
     "queued": SandboxTaskState.WAITING,
     "succeeded": SandboxTaskState.SUCCESS,
     "completed": SandboxTaskState.SUCCESS,
 }
-_STATES = {state.casefold(): state for state in SandboxTaskState} | _WORDS
+_STATES = {state.casefold(): state for state in SandboxTaskState} | _SYNONYMS
 _Json = dict[str, Any]
 
 
-def _edit(answer: Answer, change: Callable[[_Json], _Json]) -> Answer:
-    """Change the envelope, when there is one."""
-    if answer.code is None:
-        return answer
-    return attrs.evolve(answer, body=change(answer.body))
+def _edit(response: PlannedResponse, change: Callable[[_Json], _Json]) -> PlannedResponse:
+    """Change the envelope if there is one."""
+    if response.code is None:
+        return response
+    return attrs.evolve(response, body=change(response.body))
 
 
-def _edit_data(answer: Answer, change: Callable[[Any], Any]) -> Answer:
+def _edit_data(response: PlannedResponse, change: Callable[[Any], Any]) -> PlannedResponse:
     """Change the data of a successful envelope."""
 
     def on_data(body: _Json) -> _Json:
         return body if body.get("data") is None else {**body, "data": change(body["data"])}
 
-    return _edit(answer, on_data)
+    return _edit(response, on_data)
 
 
-def _edit_tasks(answer: Answer, change: Callable[[_Json], _Json]) -> Answer:
-    """Change each task of a status or batch answer."""
+def _edit_tasks(response: PlannedResponse, change: Callable[[_Json], _Json]) -> PlannedResponse:
+    """Change each task of a status or batch response."""
 
     def on_data(data: Any) -> Any:
         if isinstance(data, list):
             return [on_data(item) for item in data]
         return change(data) if isinstance(data, dict) and "task_status" in data else data
 
-    return _edit_data(answer, on_data)
+    return _edit_data(response, on_data)
 
 
-def _edit_generation(answer: Answer, change: Callable[[_Json], _Json]) -> Answer:
-    """Change what BetterWaifu tells: the whole of a job, or the data of a picture."""
-    body = answer.body
+def _edit_generation(response: PlannedResponse, change: Callable[[_Json], _Json]) -> PlannedResponse:
+    """Change BetterWaifu's description of a generation: the whole body of a job, or the data of an image."""
+    body = response.body
     if not isinstance(body, dict):
-        return answer
+        return response
     if "id" in body and isinstance(body.get("status"), str):
-        return attrs.evolve(answer, body=change(body))
+        return attrs.evolve(response, body=change(body))
     data = body.get("data")
     if isinstance(data, dict) and "image_id" in data:
-        return attrs.evolve(answer, body={**body, "data": change(data)})
-    return answer
+        return attrs.evolve(response, body={**body, "data": change(data)})
+    return response
 
 
-def _without(told: _Json, *names: str) -> _Json:
-    return {key: value for key, value in told.items() if key not in names}
+def _without(body: _Json, *names: str) -> _Json:
+    return {key: value for key, value in body.items() if key not in names}
 
 
-def _found(task: _Json) -> list[str]:
+def _output_names(task: _Json) -> list[str]:
     return [name for name in _OUTPUTS if name in task]
 
 
 @attrs.frozen
 class Success200(FaultBehavior):
-    """The envelope says `status: 200` and `success: true` instead of `status: 0`."""
+    """The envelope has `status: 200` and `success: true` instead of `status: 0`."""
 
-    def after(self, answer: Answer) -> Answer:
-        """Say success in the other way."""
-        return _edit(answer, lambda body: {**body, "status": 200, "success": True} if body["status"] == 0 else body)
+    def alter_response(self, response: PlannedResponse) -> PlannedResponse:
+        """Replace the members that mark a success."""
+        return _edit(response, lambda body: {**body, "status": 200, "success": True} if body["status"] == 0 else body)
 
 
 @attrs.frozen
 class TextInMsg(FaultBehavior):
-    """The envelope carries its text as `msg`, without `message` and `desc`."""
+    """The envelope has its text in `msg`, without `message` and `desc`."""
 
-    def after(self, answer: Answer) -> Answer:
+    def alter_response(self, response: PlannedResponse) -> PlannedResponse:
         """Move the text."""
 
         def move(body: _Json) -> _Json:
             rest = {key: value for key, value in body.items() if key not in {"message", "desc"}}
             return {**rest, "msg": body.get("message")}
 
-        return _edit(answer, move)
+        return _edit(response, move)
 
 
 def _task_number(task_id: str) -> int:
-    """Read the digits of an id as a number that a look-up understands too."""
+    """Return the digits of an id as a number, by which the task is found too."""
     return int(task_id.removeprefix("task_"), 16)
 
 
-def _edit_batch(answer: Answer, change: Callable[[_Json], _Json]) -> Answer:
-    """Change the data of a submission that is answered with a batch."""
-    return _edit_data(answer, lambda data: change(data) if isinstance(data, dict) and "task_ids" in data else data)
+def _edit_batch(response: PlannedResponse, change: Callable[[_Json], _Json]) -> PlannedResponse:
+    """Change the data of a submission response that contains a batch."""
+    return _edit_data(response, lambda data: change(data) if isinstance(data, dict) and "task_ids" in data else data)
 
 
 @attrs.frozen
 class NumericTaskIds(FaultBehavior):
-    """Task ids are JSON numbers, in submissions and in status answers; the sandbox knows the tasks by them too."""
+    """Task ids are JSON numbers in submission and status responses. The sandbox finds tasks by these numbers too."""
 
-    def after(self, answer: Answer) -> Answer:
-        """Turn the ids into numbers."""
+    def alter_response(self, response: PlannedResponse) -> PlannedResponse:
+        """Convert the ids into numbers."""
 
         def numbers(data: _Json) -> _Json:
             return {**data, "task_ids": [_task_number(task_id) for task_id in data["task_ids"]]}
@@ -121,50 +121,49 @@ class NumericTaskIds(FaultBehavior):
         def number(task: _Json) -> _Json:
             return {**task, "task_id": _task_number(task["task_id"])} if "task_id" in task else task
 
-        edited = _edit_batch(answer, numbers)
-        return _edit_data(edited, number) if answer.accepts else _edit_tasks(edited, number)
+        edited = _edit_batch(response, numbers)
+        return _edit_data(edited, number) if response.accepts else _edit_tasks(edited, number)
 
 
 @attrs.frozen
 class StringBatchId(FaultBehavior):
-    """A submission answers its batch id as a string."""
+    """The batch id of a submission is a string."""
 
-    def after(self, answer: Answer) -> Answer:
-        """Turn the id into a string."""
-        return _edit_batch(answer, lambda ids: {**ids, "batch_id": str(ids["batch_id"])})
+    def alter_response(self, response: PlannedResponse) -> PlannedResponse:
+        """Convert the id into a string."""
+        return _edit_batch(response, lambda ids: {**ids, "batch_id": str(ids["batch_id"])})
 
 
 @attrs.frozen
 class SingleTaskId(FaultBehavior):
-    """A submission answers in shape B: `task_id` of the first task and `task_status`, no batch."""
+    """A submission response has shape B: the `task_id` of the first task and `task_status`, without a batch."""
 
-    def after(self, answer: Answer) -> Answer:
-        """Answer in the other shape."""
+    def alter_response(self, response: PlannedResponse) -> PlannedResponse:
+        """Convert the response to shape B."""
 
         def shape_b(data: _Json) -> _Json:
             return {"task_id": data["task_ids"][0], "task_status": SandboxTaskState.WAITING}
 
-        return _edit_batch(answer, shape_b)
+        return _edit_batch(response, shape_b)
 
 
 @attrs.frozen
 class NoIds(FaultBehavior):
-    """A submission succeeds, is charged, and answers no id at all."""
+    """A submission succeeds and is charged, but its response contains no id."""
 
-    def after(self, answer: Answer) -> Answer:
-        """Drop the ids."""
-        if not answer.accepts:
-            return answer
-        bare = _edit_data(answer, lambda _: {})
-        return _edit_generation(bare, lambda told: _without(told, "id", "image_id"))
+    def alter_response(self, response: PlannedResponse) -> PlannedResponse:
+        """Remove the ids."""
+        if not response.accepts:
+            return response
+        bare = _edit_data(response, lambda _: {})
+        return _edit_generation(bare, lambda body: _without(body, "id", "image_id"))
 
 
 @attrs.frozen
 class StatusWords(FaultBehavior):
-    """Status words other than the usual, state by state; None keeps the usual one.
+    """Other status texts than the usual ones, by state. None keeps the usual one.
 
-    `StatusWords(success="succeed")` is a synonym, `StatusWords(processing="REVIEWING")` a word that
-    nobody has documented.
+    `StatusWords(success="succeed")` is a synonym, `StatusWords(processing="REVIEWING")` an undocumented status.
     """
 
     waiting: str | None = attrs.field(default=None, kw_only=True)
@@ -172,55 +171,55 @@ class StatusWords(FaultBehavior):
     success: str | None = attrs.field(default=None, kw_only=True)
     failed: str | None = attrs.field(default=None, kw_only=True)
 
-    def after(self, answer: Answer) -> Answer:
-        """Change the words."""
-        words = {
+    def alter_response(self, response: PlannedResponse) -> PlannedResponse:
+        """Replace the status texts."""
+        statuses = {
             SandboxTaskState.WAITING: self.waiting,
             SandboxTaskState.PROCESSING: self.processing,
             SandboxTaskState.SUCCESS: self.success,
             SandboxTaskState.FAILED: self.failed,
         }
 
-        def change(name: str, told: _Json) -> _Json:
-            usual = told[name]
+        def change(name: str, body: _Json) -> _Json:
+            usual = body[name]
             state = _STATES.get(str(usual).casefold())
-            return {**told, name: (words[state] if state else None) or usual}
+            return {**body, name: (statuses[state] if state else None) or usual}
 
-        return _edit_generation(_edit_tasks(answer, partial(change, "task_status")), partial(change, "status"))
+        return _edit_generation(_edit_tasks(response, partial(change, "task_status")), partial(change, "status"))
 
 
 @attrs.frozen
 class StaleStatus(FaultBehavior):
-    """An older status is repeated: the tasks or the job seem to be `word` still, and without outputs."""
+    """An older status is repeated: tasks, or the job, have this `status` again, and no outputs."""
 
-    word: str = SandboxTaskState.PROCESSING
+    status: str = SandboxTaskState.PROCESSING
 
-    def after(self, answer: Answer) -> Answer:
-        """Answer as before."""
+    def alter_response(self, response: PlannedResponse) -> PlannedResponse:
+        """Restore the older status."""
 
-        def earlier(told: _Json) -> _Json:
-            return {"id": told["id"], "status": self.word} if "id" in told else told
+        def stale(body: _Json) -> _Json:
+            return {"id": body["id"], "status": self.status} if "id" in body else body
 
-        known = _edit_tasks(answer, lambda task: {"task_id": task["task_id"], "task_status": self.word})
-        return _edit_generation(known, earlier)
+        edited = _edit_tasks(response, lambda task: {"task_id": task["task_id"], "task_status": self.status})
+        return _edit_generation(edited, stale)
 
 
 @attrs.frozen
 class ListData(FaultBehavior):
-    """The data of a single status is a list of one."""
+    """The data of a single status is a list with one item."""
 
-    def after(self, answer: Answer) -> Answer:
+    def alter_response(self, response: PlannedResponse) -> PlannedResponse:
         """Wrap the data."""
-        return _edit_data(answer, lambda data: [data] if isinstance(data, dict) and "task_status" in data else data)
+        return _edit_data(response, lambda data: [data] if isinstance(data, dict) and "task_status" in data else data)
 
 
 @attrs.frozen
 class SingleObject(FaultBehavior):
-    """The data of a batch is a single object: its first task."""
+    """The data of a batch is a single object, its first task."""
 
-    def after(self, answer: Answer) -> Answer:
+    def alter_response(self, response: PlannedResponse) -> PlannedResponse:
         """Unwrap the first task."""
-        return _edit_data(answer, lambda data: data[0] if isinstance(data, list) and data else data)
+        return _edit_data(response, lambda data: data[0] if isinstance(data, list) and data else data)
 
 
 @attrs.frozen
@@ -229,24 +228,27 @@ class MissingTasks(FaultBehavior):
 
     count: int = 1
 
-    def after(self, answer: Answer) -> Answer:
-        """Leave tasks out."""
-        return _edit_data(answer, lambda data: data[: -self.count or None] if isinstance(data, list) else data)
+    def alter_response(self, response: PlannedResponse) -> PlannedResponse:
+        """Remove tasks."""
+        return _edit_data(response, lambda data: data[: -self.count or None] if isinstance(data, list) else data)
 
 
 @attrs.frozen
 class ObjectOutputs(FaultBehavior):
-    """Outputs are objects with the url under `key` (`url`, `image_url`, ...) instead of strings."""
+    """Outputs are objects with the URL under `key` (`url`, `image_url`, ...) instead of strings."""
 
     key: str = "url"
 
-    def after(self, answer: Answer) -> Answer:
+    def alter_response(self, response: PlannedResponse) -> PlannedResponse:
         """Wrap the outputs."""
 
         def wrap(task: _Json) -> _Json:
-            return {**task, **{name: [self._as_object(output) for output in task[name]] for name in _found(task)}}
+            return {
+                **task,
+                **{name: [self._as_object(output) for output in task[name]] for name in _output_names(task)},
+            }
 
-        return _edit_tasks(answer, wrap)
+        return _edit_tasks(response, wrap)
 
     def _as_object(self, output: str | _Json) -> _Json:
         if isinstance(output, str):
@@ -257,31 +259,31 @@ class ObjectOutputs(FaultBehavior):
 
 @attrs.frozen
 class NestedOutputs(FaultBehavior):
-    """Outputs, and the reason of a failure as `message`, stand in an object `under`."""
+    """Outputs, and the reason of a failure as `message`, are in an inner object named `under`."""
 
     under: str = "task_result"
 
-    def after(self, answer: Answer) -> Answer:
-        """Move them down."""
+    def alter_response(self, response: PlannedResponse) -> PlannedResponse:
+        """Move the outputs into the inner object."""
 
         def move(task: _Json) -> _Json:
-            inner = {name: task[name] for name in _found(task)}
+            inner = {name: task[name] for name in _output_names(task)}
             if "msg" in task:
                 inner["message"] = task["msg"]
             outer = {key: value for key, value in task.items() if key not in {*_OUTPUTS, "msg"}}
             return {**outer, self.under: inner} if inner else task
 
-        return _edit_tasks(answer, move)
+        return _edit_tasks(response, move)
 
 
 @attrs.frozen
 class NoOutputs(FaultBehavior):
-    """A task succeeds without outputs, and without the texts that it was to bring; a job with an empty list."""
+    """A task succeeds without outputs and without the texts it should have. A job has an empty list of images."""
 
-    def after(self, answer: Answer) -> Answer:
-        """Drop the outputs."""
+    def alter_response(self, response: PlannedResponse) -> PlannedResponse:
+        """Remove the outputs."""
 
-        def empty(told: _Json) -> _Json:
-            return {**told, "output": {**told["output"], "images": []}} if "output" in told else _without(told, "url")
+        def empty(body: _Json) -> _Json:
+            return {**body, "output": {**body["output"], "images": []}} if "output" in body else _without(body, "url")
 
-        return _edit_generation(_edit_tasks(answer, lambda task: _without(task, *_OUTPUTS, *_TEXTS)), empty)
+        return _edit_generation(_edit_tasks(response, lambda task: _without(task, *_OUTPUTS, *_TEXTS)), empty)

@@ -1,1 +1,1 @@
-"""The sandbox's HTTP application: requests, answers, files, counters."""
+"""The sandbox's HTTP application: requests, responses, files, counters."""

@@ -1,4 +1,4 @@
-"""The HTTP that all providers share: requests, what faults do to their answers, routes."""
+"""HTTP handling that both providers share: requests, routes, and the application of faults to responses."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from aiowery.sandbox._answer import Answer, Refused, not_found
 from aiowery.sandbox._http.counters import RequestRecord
-from aiowery.sandbox._http.write_answer import deliver, request_id
+from aiowery.sandbox._http.write_response import request_id, write_response
+from aiowery.sandbox._response import PlannedResponse, Refused, not_found
 
 if TYPE_CHECKING:
     import asyncio
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
-    from aiowery.sandbox._faults.script import FaultCall, FaultScript, On
+    from aiowery.sandbox._faults.script import FaultScript, FaultTarget, On
     from aiowery.sandbox._http.counters import Counters
 
-    Perform = Callable[["IncomingRequest"], Awaitable[Answer]]
+    Handler = Callable[["IncomingRequest"], Awaitable[PlannedResponse]]
 
-LARGEST_BODY = 1_000_000
-"""Bytes of a request body; more is answered with HTTP 413."""
+MAX_BODY_BYTES = 1_000_000
+"""Largest request body in bytes. A larger one is refused with HTTP 413."""
 
 
 @attrs.frozen
 class IncomingRequest:
-    """One request, read completely."""
+    """A request that has been read completely."""
 
     path: str
     id: str
@@ -46,127 +46,137 @@ class IncomingRequest:
     body: bytes
 
     def params(self) -> Any:
-        """Decode the body, {} where there is none. Raises ValueError when it is not JSON."""
+        """Decode the body, {} if it is empty. Raises ValueError if it is not JSON."""
         try:
             params = json.loads(self.body or b"{}", parse_constant=_no_constant)
-            # Half a surrogate pair is found by writing it.
+            # Encoding finds lone surrogates.
             json.dumps(params, ensure_ascii=False).encode()
         except RecursionError:
-            raise ValueError("JSON without a bottom") from None
+            raise ValueError("the JSON body is nested too deeply") from None
         return params
 
 
 class ProviderFacade(Protocol):
-    """One provider as HTTP shows it: routes and words."""
+    """HTTP interface of one provider: its routes and its error format."""
 
     path_prefix: ClassVar[str]
-    """How its paths begin."""
+    """Common prefix of its paths."""
 
     def routes(self) -> list[Route]:
-        """Make all its routes."""
+        """Return all its routes."""
 
-    def describe_call(self, on: On, visit: IncomingRequest) -> FaultCall:
-        """Tell faults what a request is about."""
+    def describe_target(self, on: On, request: IncomingRequest) -> FaultTarget:
+        """Describe a request for the faults."""
 
     def refusal_body(self, refused: Refused, http: int) -> Any:
-        """Put a refusal into the provider's shape."""
+        """Return the body of a refusal in the provider's format."""
 
 
 @attrs.frozen
 class SandboxApp:
-    """Where requests arrive. `closing` tells hanging answers that the server ends."""
+    """Application that receives the requests of all providers. `closing` ends hanging responses on shutdown."""
 
     script: FaultScript
     counters: Counters
     keys: tuple[str, ...] | None
     closing: asyncio.Event
 
-    def application(self, *faces: ProviderFacade) -> Starlette:
-        """Make the ASGI application; a path without a route is refused by the first face whose home it is in."""
-        routes = [route for face in faces for route in face.routes()]
-        return Starlette(routes=routes, exception_handlers={HTTPException: partial(self._no_such_route, faces)})
+    def asgi_app(self, *facades: ProviderFacade) -> Starlette:
+        """Return the ASGI application. The first facade whose prefix fits refuses a path without a route."""
+        routes = [route for facade in facades for route in facade.routes()]
+        return Starlette(routes=routes, exception_handlers={HTTPException: partial(self._no_such_route, facades)})
 
     def route(
-        self, face: ProviderFacade, method: str, path: str, on: On, perform: Perform, *, largest: int = LARGEST_BODY
+        self,
+        facade: ProviderFacade,
+        method: str,
+        path: str,
+        on: On,
+        handler: Handler,
+        *,
+        max_bytes: int = MAX_BODY_BYTES,
     ) -> Route:
-        """Make a route whose requests are counted, struck by faults, and answered by `perform`."""
-        return Route(path, _Operation(self, face, on, perform, largest), methods=[method])
+        """Return a route that counts its requests, applies faults, and responds with the result of `handler`."""
+        return Route(path, _RouteApp(self, facade, on, handler, max_bytes), methods=[method])
 
-    def knows(self, visit: IncomingRequest, *beginnings: str) -> bool:
-        """Tell whether the visit shows an accepted key; where none are named, one with such a beginning."""
-        scheme, _, key = visit.authorization.partition(" ")
-        is_known = key.startswith(beginnings) if self.keys is None else key in self.keys
+    def is_authorized(self, request: IncomingRequest, *prefixes: str) -> bool:
+        """Return True if the request has an accepted key.
+
+        If no keys are configured, every key with one of the prefixes is accepted.
+        """
+        scheme, _, key = request.authorization.partition(" ")
+        is_known = key.startswith(prefixes) if self.keys is None else key in self.keys
         return scheme.lower() == "bearer" and is_known
 
-    async def _no_such_route(self, faces: Sequence[ProviderFacade], request: Request, exc: Exception) -> Response:
-        self.counters.received(_record(request))
+    async def _no_such_route(self, facades: Sequence[ProviderFacade], request: Request, exc: Exception) -> Response:
+        self.counters.record_request(_record(request))
         http = exc.status_code if isinstance(exc, HTTPException) else 500
         refused = not_found(f"{request.method} {request.url.path} does not exist", http=http)
-        face = next(face for face in faces if request.url.path.startswith(face.path_prefix))
-        answer = _in_provider_shape(face, refused.answer)
-        return Response(answer.content, answer.http, request_id(), media_type="application/json")
+        facade = next(facade for facade in facades if request.url.path.startswith(facade.path_prefix))
+        response = _in_provider_shape(facade, refused.response)
+        return Response(response.content, response.http, request_id(), media_type="application/json")
 
 
 @attrs.frozen
-class _Operation:
-    """One route's ASGI application."""
+class _RouteApp:
+    """ASGI application of one route."""
 
-    desk: SandboxApp
-    face: ProviderFacade
+    app: SandboxApp
+    facade: ProviderFacade
     on: On
-    perform: Perform
-    largest: int
+    handler: Handler
+    max_bytes: int
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
-        counters = self.desk.counters
-        counters.received(_record(request))
+        counters = self.app.counters
+        counters.record_request(_record(request))
         try:
-            answer = await self._answer(await _read(request, self.largest))
+            response = await self._respond(await _read(request, self.max_bytes))
         except Refused as refused:
-            answer = _in_provider_shape(self.face, refused.answer)
+            response = _in_provider_shape(self.facade, refused.response)
         except ClientDisconnect:
             return
-        counters.sent(answer)
-        await deliver(answer, scope, receive, send, self.desk.closing)
+        counters.record_response(response)
+        await write_response(response, scope, receive, send, self.app.closing)
 
-    async def _answer(self, visit: IncomingRequest) -> Answer:
-        """Answer a request: the world's part, and the part of the faults that strike it."""
+    async def _respond(self, request: IncomingRequest) -> PlannedResponse:
+        """Return the response of the handler after all faults that apply to the request."""
         if self.on == "status":
-            self.desk.counters.polled(visit.id)
-        call = self.face.describe_call(self.on, visit)
-        kinds = self.desk.script.apply(call)
+            self.app.counters.record_poll(request.id)
+        target = self.facade.describe_target(self.on, request)
+        kinds = self.app.script.apply(target)
         for kind in kinds:
-            instead = kind.before(call)
-            if instead is not None:
-                return _in_provider_shape(self.face, instead)
+            replacement = kind.intercept(target)
+            if replacement is not None:
+                return _in_provider_shape(self.facade, replacement)
         try:
-            answer = await self.perform(visit)
+            response = await self.handler(request)
         except Refused as refused:
-            answer = refused.answer
-        answer = _in_provider_shape(self.face, answer)
+            response = refused.response
+        response = _in_provider_shape(self.facade, response)
         for kind in kinds:
-            answer = _in_provider_shape(self.face, kind.after(answer))
-        return answer
+            response = _in_provider_shape(self.facade, kind.alter_response(response))
+        return response
 
 
-def _in_provider_shape(face: ProviderFacade, answer: Answer) -> Answer:
-    """Let a face put a refusal into its words; every other answer stays as it is."""
-    if not isinstance(answer.body, Refused):
-        return answer
-    return attrs.evolve(answer, body=face.refusal_body(answer.body, answer.http))
+def _in_provider_shape(facade: ProviderFacade, response: PlannedResponse) -> PlannedResponse:
+    """Convert a refusal into the provider's format. Every other response stays unchanged."""
+    if not isinstance(response.body, Refused):
+        return response
+    return attrs.evolve(response, body=facade.refusal_body(response.body, response.http))
 
 
 def _record(request: Request) -> RequestRecord:
     return RequestRecord(request.method, request.url.path, "authorization" in request.headers)
 
 
-async def _read(request: Request, largest: int) -> IncomingRequest:
+async def _read(request: Request, max_bytes: int) -> IncomingRequest:
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > largest:
-            raise Refused(1001, f"request body exceeds the limit of {largest} bytes", http=413)
+        if len(body) > max_bytes:
+            raise Refused(1001, f"request body exceeds the limit of {max_bytes} bytes", http=413)
     return IncomingRequest(
         path=request.url.path,
         id=request.path_params.get("id", ""),
@@ -180,5 +190,5 @@ async def _read(request: Request, largest: int) -> IncomingRequest:
 
 
 def _no_constant(name: str) -> None:
-    """Refuse NaN and the infinities, which Python takes for JSON and nobody else does."""
+    """Refuse NaN and infinities, which Python accepts although they are not valid JSON."""
     raise ValueError(name)

@@ -1,4 +1,4 @@
-"""The server's side of a connection, with the rudeness that faults need."""
+"""The server's side of a connection, with the abrupt endings that faults need."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class Connection(H11Protocol):
-    """uvicorn's protocol; hands itself to the application as `scope["state"]["connection"]`."""
+    """uvicorn's protocol, which passes itself to the application as `scope["state"]["connection"]`."""
 
     def __init__(
         self,
@@ -32,37 +32,37 @@ class Connection(H11Protocol):
         super().__init__(config, server_state, {**app_state, "connection": self}, _loop)
         self.access_log = False
 
-    async def flushed(self) -> None:
-        """Return when all that was written has left for the kernel, or the connection is gone."""
+    async def wait_flushed(self) -> None:
+        """Wait until all written bytes are in the kernel, or until the connection is gone."""
         transport = self.transport
-        while transport.get_write_buffer_size() and not transport.is_closing():  # noqa: ASYNC110 - no event tells
+        while transport.get_write_buffer_size() and not transport.is_closing():  # noqa: ASYNC110 - there is no event for it
             await asyncio.sleep(0.002)
 
     def close(self) -> None:
-        """End the connection in order (FIN)."""
+        """Close the connection normally (FIN)."""
         self.transport.close()
 
     def reset(self) -> None:
-        """End the connection with a TCP reset; what is still unsent is lost."""
+        """Reset the connection (TCP RST). Unsent bytes are lost."""
         sock = self.transport.get_extra_info("socket")
-        # The peer may have left already, and with it the socket.
+        # The socket is gone if the peer has disconnected.
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         self.transport.abort()
 
 
-def counted(counters: Counters, open_connections: set[Connection]) -> type[Connection]:
-    """Make a connection class that keeps `counters` and the set of what is open."""
+def counting_connection(counters: Counters, open_connections: set[Connection]) -> type[Connection]:
+    """Return a connection class that updates `counters` and the set of open connections."""
 
-    class Counted(Connection):
+    class CountedConnection(Connection):
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
             super().connection_made(transport)
             open_connections.add(self)
-            counters.opened()
+            counters.connection_opened()
 
         def connection_lost(self, exc: Exception | None) -> None:
             super().connection_lost(exc)
             open_connections.discard(self)
-            counters.closed()
+            counters.connection_closed()
 
-    return Counted
+    return CountedConnection

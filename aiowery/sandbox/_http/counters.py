@@ -1,4 +1,4 @@
-"""What the sandbox has seen and sent, for assertions."""
+"""Counters of received requests and sent responses, for assertions."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 import attrs
 
 if TYPE_CHECKING:
-    from aiowery.sandbox._answer import Answer
+    from aiowery.sandbox._response import PlannedResponse
 
 LOG_LENGTH = 100_000
-"""Requests kept in the log; the oldest fall out."""
+"""Number of requests in the log. The oldest are dropped."""
 
 
 @attrs.frozen
 class RequestRecord:
-    """One request as it arrived. `authorization` tells whether it carried that header."""
+    """A request as it arrived. `authorization` is True if it had that header."""
 
     method: str
     path: str
@@ -25,32 +25,35 @@ class RequestRecord:
 
 @attrs.define
 class Counters:
-    """Figures of one sandbox; written by its own thread, to be read by any."""
+    """Counters of one sandbox. Its own thread writes them, any thread may read them."""
 
     posts: int = 0
-    """POST requests received, refused ones included."""
+    """POST requests received, including refused ones."""
     throttled: int = 0
-    """Answers sent with HTTP 429."""
+    """Responses sent with HTTP 429."""
     too_many_tasks: int = 0
-    """Answers sent with body code 6010."""
+    """Responses sent with body code 6010."""
     connections: int = 0
-    """Connections opened since the beginning."""
+    """Connections opened so far."""
     connections_open: int = 0
-    """Connections open now."""
+    """Connections that are open now."""
     connections_peak: int = 0
-    """The most connections that were open at the same time."""
+    """Largest number of connections that were open at the same time."""
     _deliveries: list[tuple[str, int | None]] = attrs.field(factory=list)
     _polls: Counter[str] = attrs.field(factory=Counter)
     _log: deque[RequestRecord] = attrs.field(factory=lambda: deque(maxlen=LOG_LENGTH))
 
     @property
     def polls(self) -> dict[str, int]:
-        """Status requests received by task id, whatever was answered."""
+        """Status requests received by task id, whatever the response was."""
         return dict(self._polls.copy())
 
     @property
     def deliveries(self) -> tuple[tuple[str, int | None], ...]:
-        """Webhook deliveries by task id, repeated and forged ones too, with the answer's HTTP status, None without."""
+        """Webhook deliveries as pairs of task id and HTTP status of the response, None without a response.
+
+        Repeated and forged deliveries are included.
+        """
         return tuple(self._deliveries.copy())
 
     @property
@@ -58,30 +61,30 @@ class Counters:
         """The newest 100,000 requests, oldest first."""
         return tuple(self._log.copy())
 
-    def received(self, record: RequestRecord) -> None:
-        """Note a request."""
+    def record_request(self, record: RequestRecord) -> None:
+        """Record a request."""
         self._log.append(record)
         self.posts += record.method == "POST"
 
-    def polled(self, task_id: str) -> None:
-        """Note a status request."""
+    def record_poll(self, task_id: str) -> None:
+        """Record a status request."""
         self._polls[task_id] += 1
 
-    def delivered(self, task_id: str, status: int | None) -> None:
-        """Note a webhook delivery, or that nobody was reached."""
+    def record_delivery(self, task_id: str, status: int | None) -> None:
+        """Record a webhook delivery. `status` is None if the receiver did not respond."""
         self._deliveries.append((task_id, status))
 
-    def sent(self, answer: Answer) -> None:
-        """Note an answer."""
-        self.throttled += answer.http == 429  # noqa: PLR2004 - an HTTP status is its own name
-        self.too_many_tasks += answer.code == 6010  # noqa: PLR2004 - so is a code of the provider
+    def record_response(self, response: PlannedResponse) -> None:
+        """Record a response."""
+        self.throttled += response.http == 429  # noqa: PLR2004 - an HTTP status
+        self.too_many_tasks += response.code == 6010  # noqa: PLR2004 - the provider's code
 
-    def opened(self) -> None:
-        """Note a new connection."""
+    def connection_opened(self) -> None:
+        """Record a new connection."""
         self.connections += 1
         self.connections_open += 1
         self.connections_peak = max(self.connections_peak, self.connections_open)
 
-    def closed(self) -> None:
-        """Note the end of a connection."""
+    def connection_closed(self) -> None:
+        """Record the end of a connection."""
         self.connections_open -= 1

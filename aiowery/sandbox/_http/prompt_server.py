@@ -1,4 +1,4 @@
-"""uvicorn's server without its pauses."""
+"""A uvicorn server that shuts down without pauses."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import uvicorn
 if TYPE_CHECKING:
     import socket
 
-_GRACE = 1
-_TICK = 0.1
-_GLANCE = 0.001
+_SHUTDOWN_TIMEOUT = 1
+_TICK_SECONDS = 0.1
+_CHECK_SECONDS = 0.001
 
 
 class PromptServer(uvicorn.Server):
-    """A uvicorn server that ends at once: uvicorn itself takes two pauses of a tenth of a second for it.
+    """A uvicorn server that ends immediately. uvicorn itself takes two pauses of 0.1 seconds.
 
-    Tests start and end a sandbox each, so the pauses would be most of what they take.
+    Each test starts and ends a sandbox, so these pauses would be most of its duration.
     """
 
     def __init__(self, config: uvicorn.Config) -> None:
@@ -33,16 +33,16 @@ class PromptServer(uvicorn.Server):
         self._ending.set()
 
     async def main_loop(self) -> None:
-        """Tick as uvicorn does, until `end` is called."""
+        """Tick as uvicorn does until `end` is called."""
         for tick in itertools.count():
             if await self.on_tick(tick):
                 return
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_TICK):
+                async with asyncio.timeout(_TICK_SECONDS):
                     await self._ending.wait()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close as uvicorn does: what is being answered may end within a second."""
+        """Close as uvicorn does. Responses under way have one second to finish."""
         for server in self.servers:
             server.close()
         for listener in sockets or []:
@@ -51,9 +51,9 @@ class PromptServer(uvicorn.Server):
         for connection in tuple(state.connections):
             connection.shutdown()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_GRACE):
+            async with asyncio.timeout(_SHUTDOWN_TIMEOUT):
                 while state.connections or state.tasks:  # noqa: ASYNC110 - uvicorn has sets, not events
-                    await asyncio.sleep(_GLANCE)
+                    await asyncio.sleep(_CHECK_SECONDS)
         for task in state.tasks:
             task.cancel()
         await self.lifespan.shutdown()

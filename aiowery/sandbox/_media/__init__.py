@@ -1,1 +1,1 @@
-"""Pictures, videos and sounds that the sandbox draws, and the pages that show them."""
+"""Images, videos and sounds that the sandbox generates, and uploaded files."""

@@ -1,4 +1,4 @@
-"""Motifs for prompts that name no landscape: compositions of plain forms."""
+"""Motifs for prompts that name no landscape: compositions of simple shapes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def circles(canvas: Canvas) -> None:
-    """Lay concentric discs beside and over each other, with thin rings around some."""
+    """Draw concentric discs beside and over each other, with thin rings around some."""
     chance, inks = canvas.chance, canvas.palette.inks
     for _ in range(round(6 * canvas.aspect + 3)):
         x, y = chance.uniform(0.05, 0.95), chance.uniform(0.05, 0.85)
@@ -25,7 +25,7 @@ def circles(canvas: Canvas) -> None:
 
 
 def waves(canvas: Canvas) -> None:
-    """Stack flowing bands of colour."""
+    """Draw a stack of flowing bands of colour."""
     palette, bands = canvas.palette, 9
     for band in range(bands):
         share = band / (bands - 1)
@@ -35,7 +35,7 @@ def waves(canvas: Canvas) -> None:
 
 
 def petals(canvas: Canvas) -> None:
-    """Open a large flower, and smaller ones around it."""
+    """Draw a large flower, and smaller ones around it."""
     chance = canvas.chance
     places = [(chance.uniform(0.05, 0.95), chance.uniform(0.05, 0.85), chance.uniform(0.08, 0.16)) for _ in range(5)]
     for x, y, radius in [*places, (chance.uniform(0.4, 0.6), chance.uniform(0.38, 0.48), 0.36)]:
@@ -71,7 +71,7 @@ def _petal(
 
 
 def shards(canvas: Canvas) -> None:
-    """Fold the surface into facets that catch the light differently."""
+    """Divide the surface into facets of different brightness."""
     chance, palette = canvas.chance, canvas.palette
     columns, rows = max(2, round(6 * canvas.aspect)), max(2, round(6 * canvas.image.height / canvas.unit))
     grid = {
@@ -93,7 +93,7 @@ def shards(canvas: Canvas) -> None:
 
 
 def tiles(canvas: Canvas) -> None:
-    """Set a floor of quarter circles and half tiles."""
+    """Draw a floor of quarter circles and half tiles."""
     chance, inks = canvas.chance, canvas.palette.inks
     size = canvas.unit / 4
     for column in range(math.ceil(canvas.image.width / size)):

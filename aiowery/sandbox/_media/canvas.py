@@ -1,4 +1,4 @@
-"""A canvas that motifs draw on, in coordinates of 0-1."""
+"""Canvas for the motifs, in coordinates of 0-1."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     from aiowery.sandbox._media.palette import Colour, Palette
 
 SMOOTHING = 2
-"""Everything is drawn this many times larger and then reduced: edges come out smooth."""
+"""Factor by which everything is drawn larger and then reduced, which smooths edges."""
 _RIDGE_STEPS = 96
-# Pillow's radial gradient has this level in the middle of its edges, and 255 in its corners only.
+# Pillow's radial gradient has this level in the middle of its edges, and 255 only in its corners.
 _RIM = 181
 
 
 @attrs.frozen
 class Canvas:
-    """A picture in the making. x and y run from 0 to 1; sizes are shares of the shorter side.
+    """An unfinished image. x and y run from 0 to 1, sizes are shares of the shorter side.
 
-    `pen` covers, and is several times faster than `brush`, which lets through what its colours say.
+    `pen` draws opaque shapes, and is several times faster than `brush`, which supports transparency.
     """
 
     image: Image.Image
@@ -36,7 +36,7 @@ class Canvas:
 
     @classmethod
     def blank(cls, width: int, height: int, palette: Palette, chance: Random) -> Canvas:
-        """Make a canvas with the palette's sky on it."""
+        """Return a canvas with the palette's sky on it."""
         sky = Image.new("RGB", (1, 3))
         sky.putpixel((0, 0), palette.top)
         sky.putpixel((0, 1), palette.horizon)
@@ -52,11 +52,11 @@ class Canvas:
 
     @property
     def aspect(self) -> float:
-        """Width in shorter sides: how much more fits beside each other than in a square."""
+        """Width in units of the shorter side."""
         return self.image.width / self.unit
 
     def at(self, x: float, y: float) -> tuple[float, float]:
-        """Pixels of a point."""
+        """Return the pixel position of a point."""
         return x * self.image.width, y * self.image.height
 
     def disc(self, x: float, y: float, radius: float, colour: Colour, opacity: float = 1.0) -> None:
@@ -85,7 +85,7 @@ class Canvas:
             self.brush.polygon(pixels, (*colour, round(255 * opacity)))
 
     def glow(self, x: float, y: float, radius: float, colour: Colour, strength: float) -> None:
-        """Lay a soft light on what is there."""
+        """Add a soft light to the image."""
         size = round(2 * radius * self.unit)
         left, top = (round(value) - size // 2 for value in self.at(x, y))
         shades = [round(255 * strength * max(0.0, 1 - level / _RIM) ** 1.7) for level in range(256)]
@@ -93,14 +93,14 @@ class Canvas:
         self.image.paste(colour, (left, top, left + size, top + size), mask)
 
     def ridge(self, height: Callable[[float], float], colour: Colour, edge: Colour | None = None) -> None:
-        """Fill everything under the line that `height` gives for x; `edge` draws the line itself."""
+        """Fill everything below the line that `height` returns for x. `edge` is the colour of the line itself."""
         line = [(step / _RIDGE_STEPS, height(step / _RIDGE_STEPS)) for step in range(_RIDGE_STEPS + 1)]
         self.polygon([*line, (1.0, 1.0), (0.0, 1.0)], colour)
         if edge is not None:
             self.pen.line([self.at(x, y) for x, y in line], edge, max(2, self.unit // 120), joint="curve")
 
     def rolling(self, level: float, swing: float, waves: float) -> Callable[[float], float]:
-        """Make a gentle line around `level`: three sines of chance phase, `waves` of the longest."""
+        """Return a gentle line around `level`: three sines of random phase, `waves` of the longest."""
         parts = [
             (swing / (part + 1), waves * (1 + part * 1.3) * self.aspect, self.chance.random()) for part in range(3)
         ]

@@ -1,4 +1,4 @@
-"""Pictures drawn from a prompt: its words choose colours and motifs, its hash does the rest."""
+"""Images drawn from a prompt: its words select colours and motifs, its hash the rest."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _FORMS = {
     abstract.shards: "crystal crystals glass diamond gem origami polygon",
     abstract.waves: "abstract wave waves flow music dream silk smoke",
 }
-# From back to front: what comes later covers what came before.
+# From back to front: later motifs cover earlier ones.
 _SCENERY = {
     landscape.stars: "night midnight star stars starry space galaxy nebula cosmic",
     landscape.sun: "sun sunny sunset sunrise dawn dusk morning evening desert",
@@ -42,7 +42,7 @@ _SAVING: dict[Form, dict[str, int]] = {"png": {"compress_level": 1}, "webp": {"q
 
 
 def draw(prompt: str, index: int, width: int, height: int, form: Form = "png") -> bytes:
-    """Draw picture number `index` for `prompt` as bytes of this form; the same arguments give the same bytes."""
+    """Return image number `index` for `prompt` as bytes in this format. Equal arguments give equal bytes."""
     words = set(_WORDS.findall(prompt.lower()))
     palette = choose(words, random.Random(prompt))  # noqa: S311 - repeatable on purpose
     chance = random.Random(f"{index} {prompt}")  # noqa: S311 - repeatable on purpose
@@ -76,7 +76,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def _caption(image: Image.Image, prompt: str) -> None:
-    """Set the prompt in at most two lines at the foot, on a veil that keeps it legible."""
+    """Draw the prompt in at most two lines at the bottom, on a dark strip that keeps it legible."""
     size = max(11, round(min(image.size) * 0.028))
     margin = size
     pen = ImageDraw.Draw(image, "RGBA")
@@ -88,7 +88,7 @@ def _caption(image: Image.Image, prompt: str) -> None:
 
 
 def _lines(pen: ImageDraw.ImageDraw, prompt: str, size: int, width: int) -> list[str]:
-    """Break the prompt into one or two lines that fit; an ellipsis stands for what does not."""
+    """Break the prompt into one or two lines that fit. An ellipsis replaces the rest."""
     lines: list[str] = [""]
     for word in prompt.split():
         longer = f"{lines[-1]} {word}".strip()

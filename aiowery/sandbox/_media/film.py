@@ -1,4 +1,4 @@
-"""Films of a prompt's picture: a camera that wanders over it."""
+"""Videos of a prompt's image: a camera that moves over it."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _ZOOM = 0.16
 
 
 def film(prompt: str, index: int, width: int, height: int, seconds: float) -> bytes:
-    """Return an MP4 (H.264, even dimensions, 1 to 8 seconds), the same for the same arguments. Blocks."""
+    """Return an MP4 (H.264, even dimensions, 1 to 8 seconds). Equal arguments give equal bytes. Blocks."""
     width, height = width + width % 2, height + height % 2
     picture = Image.open(io.BytesIO(draw(prompt, index, width, height))).convert("RGB")
     frames = round(FRAMES_A_SECOND * min(_LONGEST, max(_SHORTEST, seconds)))
-    # The index is moved to the front in a second pass, for which the codec library wants a real file.
+    # The codec library moves the index to the front in a second pass, which needs a real file.
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "film.mp4")
         _write(path, picture, frames)
@@ -45,7 +45,7 @@ def _write(path: Path, picture: Image.Image, frames: int) -> None:
 
 
 def _view(picture: Image.Image, moment: float) -> Image.Image:
-    """Return what the camera sees at a moment (0 to 1): it comes closer and drifts to the side."""
+    """Return the camera's view at a moment (0 to 1): it zooms in and drifts to the side."""
     width, height = picture.size
     share = 1 - _ZOOM * moment
     left = (1 - share) * (0.5 + 0.5 * math.sin(math.pi * moment)) * width

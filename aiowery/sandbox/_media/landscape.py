@@ -1,4 +1,4 @@
-"""Motifs of the world outside: sky, land, water, what stands on them."""
+"""Motifs of landscapes: sky, land, water, and the things on them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def stars(canvas: Canvas) -> None:
-    """Scatter stars over the upper part."""
+    """Draw stars over the upper part."""
     chance = canvas.chance
     for _ in range(round(110 * canvas.aspect)):
         y = 0.75 * chance.random() ** 1.4
@@ -22,7 +22,7 @@ def stars(canvas: Canvas) -> None:
 
 
 def sun(canvas: Canvas) -> None:
-    """Hang a sun with its glow over the horizon."""
+    """Draw a sun with its glow over the horizon."""
     chance, light = canvas.chance, canvas.palette.light
     x, y = chance.uniform(0.22, 0.78), chance.uniform(0.26, 0.5)
     radius = chance.uniform(0.07, 0.12)
@@ -31,7 +31,7 @@ def sun(canvas: Canvas) -> None:
 
 
 def moon(canvas: Canvas) -> None:
-    """Hang a moon with two or three seas on it."""
+    """Draw a moon with three dark areas."""
     chance, light = canvas.chance, canvas.palette.light
     x, y = chance.uniform(0.2, 0.8), chance.uniform(0.16, 0.36)
     radius = chance.uniform(0.06, 0.1)
@@ -45,7 +45,7 @@ def moon(canvas: Canvas) -> None:
 
 
 def clouds(canvas: Canvas) -> None:
-    """Let some flat clouds drift by."""
+    """Draw some flat clouds."""
     chance = canvas.chance
     colour = mix(canvas.palette.horizon, (255, 255, 255), 0.5)
     for _ in range(4):
@@ -62,7 +62,7 @@ def clouds(canvas: Canvas) -> None:
 
 
 def mountains(canvas: Canvas) -> None:
-    """Raise two ranges with snow on their peaks."""
+    """Draw two ranges with snow on their peaks."""
     chance, palette = canvas.chance, canvas.palette
     for depth, base in ((0.15, 0.66), (0.45, 0.72)):
         count = round(3 * canvas.aspect + 2)
@@ -93,7 +93,7 @@ def _mountain(canvas: Canvas, middle: tuple[float, float], half: float, tall: fl
 
 
 def hills(canvas: Canvas) -> None:
-    """Roll hills, hazy afar and dark up close."""
+    """Draw hills, hazy in the distance and dark in front."""
     layers = 5
     for layer in range(layers):
         share = layer / (layers - 1)
@@ -102,7 +102,7 @@ def hills(canvas: Canvas) -> None:
 
 
 def forest(canvas: Canvas) -> None:
-    """Plant firs in four rows."""
+    """Draw firs in four rows."""
     chance = canvas.chance
     for row in range(4):
         share = row / 3
@@ -124,7 +124,7 @@ def _fir(canvas: Canvas, x: float, foot: float, tall: float, colour: tuple[int, 
 
 
 def city(canvas: Canvas) -> None:
-    """Build a skyline in three rows, with lit windows in the nearest two."""
+    """Draw a skyline in three rows, with lit windows in the nearest two."""
     chance = canvas.chance
     for row in range(3):
         share = row / 2
@@ -158,7 +158,7 @@ def _building(canvas: Canvas, place: tuple[float, float, float], share: float, *
 
 
 def water(canvas: Canvas) -> None:
-    """Flood the foreground: what stands above lies mirrored in it, broken by waves."""
+    """Draw water in the foreground, which mirrors the scene above it and has waves."""
     chance, palette = canvas.chance, canvas.palette
     width, height = canvas.image.size
     shore = round(height * 0.7)

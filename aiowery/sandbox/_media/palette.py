@@ -1,4 +1,4 @@
-"""Colours of the pictures."""
+"""Colours of the images."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def _colour(text: str) -> Colour:
 
 
 def mix(one: Colour, other: Colour, share: float) -> Colour:
-    """Blend: `share` 0 gives `one`, 1 gives `other`."""
+    """Blend two colours: `share` 0 returns `one`, 1 returns `other`."""
     red, green, blue = (round(a + (b - a) * share) for a, b in zip(one, other, strict=True))
     return red, green, blue
 
 
 @attrs.frozen
 class Palette:
-    """Sky from top to horizon, ground from far to near, and the colour of light."""
+    """Colours of the sky from top to horizon, of the ground from far to near, and of the light."""
 
     top: Colour = attrs.field(converter=_colour)
     horizon: Colour = attrs.field(converter=_colour)
@@ -34,12 +34,12 @@ class Palette:
     accent: Colour = attrs.field(converter=_colour)
 
     def depth(self, share: float) -> Colour:
-        """Colour of the ground: `share` 0 is at the horizon, 1 at the beholder's feet."""
+        """Return the colour of the ground: `share` 0 is at the horizon, 1 in the foreground."""
         return mix(self.far, self.near, share)
 
     @property
     def inks(self) -> tuple[Colour, ...]:
-        """Colours that stand beside each other well."""
+        """Colours that harmonize."""
         return self.light, self.accent, self.far, self.near, mix(self.accent, self.light, 0.5)
 
 
@@ -71,7 +71,7 @@ _BY_WORD = {
 
 
 def choose(words: set[str], chance: Random) -> Palette:
-    """Take the palette the words ask for, else any."""
+    """Return the palette that the words select, else a random one."""
     for name, wanted in _BY_WORD.items():
         if words & set(wanted.split()):
             return _PALETTES[name]

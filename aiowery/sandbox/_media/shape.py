@@ -12,14 +12,14 @@ _SQUARE = re.compile(r"[1-9]k")
 
 
 def is_ratio(text: str) -> bool:
-    """Tell whether `text` is "W:H", "W:H(2k)", or one of the square literals such as "2k"."""
+    """Return True if `text` is "W:H", "W:H(2k)", or a square literal such as "2k"."""
     return bool(_RATIO.fullmatch(text) or _SQUARE.fullmatch(text))
 
 
 def pixels(ratio: str, long_side: int) -> tuple[int, int]:
-    """Width and height of a picture of this ratio whose longer side is `long_side` pixels.
+    """Return width and height of an image of this ratio whose longer side has `long_side` pixels.
 
-    Square for the literals without a ratio; the shorter side never falls under 16 pixels.
+    Literals without a ratio are square. The shorter side has at least 16 pixels.
     """
     match = _RATIO.fullmatch(ratio)
     width, height = (int(match[1]), int(match[2])) if match else (1, 1)

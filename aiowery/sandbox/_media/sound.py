@@ -1,4 +1,4 @@
-"""Songs and voices as sound: a melody from a text's letters, syllables from its words."""
+"""Songs and voices as sound: a melody from a text's hash, syllables from its words."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from functools import cache
 from itertools import cycle
 
 RATE = 22_050
-"""Samples a second; one channel, 16 bits."""
+"""Samples per second. One channel, 16 bits."""
 _SHORTEST = 1.0
 _LONGEST = 12.0
 _LOUDEST = 20_000
 _NOTE = 0.28
 _SYLLABLE = 0.16
 _PAUSE = 0.09
-# A minor pentatonic scale sounds well in any order.
+# Notes of a minor pentatonic scale harmonize in any order.
 _SCALE = (0, 3, 5, 7, 10, 12, 15, 17)
 _BASE = 220.0
 _FADE = 0.012
 _PITCHES = (108.0, 120.0, 136.0)
-# The first two resonances of a mouth that says the vowel.
+# The first two formants of each vowel, in hertz.
 _FORMANTS = {"a": (730, 1090), "e": (530, 1840), "i": (270, 2290), "o": (570, 840), "u": (300, 870)}
 _VOWELS = re.compile(r"[aeiou]+")
 
 
 def song(text: str, seconds: float) -> bytes:
-    """Return a melody as WAV, 1 to 12 seconds, the same for the same arguments. Blocks."""
+    """Return a melody as WAV, 1 to 12 seconds. Equal arguments give equal bytes. Blocks."""
     chance = _chance(text)
     length = _length(seconds)
     notes = [chance.choice(_SCALE) for _ in range(math.ceil(length / _NOTE))]
@@ -41,21 +41,23 @@ def song(text: str, seconds: float) -> bytes:
 
 
 def speech(text: str, seconds: float) -> bytes:
-    """Return something like a voice that says the text over and over as WAV, 1 to 12 seconds.
+    """Return a WAV of 1 to 12 seconds that resembles a voice repeating the text.
 
-    The same arguments give the same bytes. Blocks.
+    Equal arguments give equal bytes. Blocks.
     """
     chance = _chance(text)
     length = _length(seconds)
     words = [(_vowels(word), chance.choice(_PITCHES)) for word in text.split()] or [("a", _PITCHES[0])]
-    said = cache(_syllable)
+    syllable = cache(_syllable)
     pause = array.array("h", bytes(2 * round(_PAUSE * RATE)))
-    sounds = (sound for vowels, pitch in cycle(words) for sound in (*(said(vowel, pitch) for vowel in vowels), pause))
+    sounds = (
+        sound for vowels, pitch in cycle(words) for sound in (*(syllable(vowel, pitch) for vowel in vowels), pause)
+    )
     return _wav(sounds, length)
 
 
 def _vowels(word: str) -> str:
-    """Return one vowel for each syllable; a word without any is one syllable of some vowel."""
+    """Return one vowel for each syllable. A word without vowels is one syllable."""
     found = _VOWELS.findall(word.lower())
     return "".join(group[0] for group in found) or "aeiou"[ord(word[0]) % 5]
 
@@ -66,7 +68,7 @@ def _note(steps: int) -> array.array[int]:
 
 
 def _syllable(vowel: str, pitch: float) -> array.array[int]:
-    """Sound a vowel: its formants, each moved to the nearest overtone of the voice."""
+    """Return the sound of a vowel: its formants, each moved to the nearest overtone of the voice."""
     formants = (max(1, round(formant / pitch)) * pitch for formant in _FORMANTS[vowel])
     return _tone((pitch, *formants), (0.5, 0.3, 0.15), _SYLLABLE)
 
@@ -80,7 +82,7 @@ def _length(seconds: float) -> float:
 
 
 def _tone(pitches: tuple[float, ...], loudness: tuple[float, ...], seconds: float) -> array.array[int]:
-    """Mix a few sines, faded in and out so that nothing clicks."""
+    """Mix several sines, with a fade at both ends that prevents clicks."""
     count = round(seconds * RATE)
     steps = [math.tau * pitch / RATE for pitch in pitches]
     samples = array.array("h", bytes(2 * count))
@@ -93,7 +95,7 @@ def _tone(pitches: tuple[float, ...], loudness: tuple[float, ...], seconds: floa
 
 
 def _wav(tones: Iterator[array.array[int]], seconds: float) -> bytes:
-    """Join tones until they last long enough, faded out so that the cut does not click."""
+    """Join tones up to the length in seconds, with a fade at the end that prevents a click."""
     count = round(seconds * RATE)
     samples = array.array("h")
     while len(samples) < count:

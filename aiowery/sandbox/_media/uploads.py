@@ -1,4 +1,4 @@
-"""Files that were uploaded: checked, kept in memory, served again."""
+"""Uploaded files: validated, kept in memory, served again."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import attrs
 from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from aiowery.sandbox._answer import parameter_error
+from aiowery.sandbox._response import parameter_error
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
 LARGEST_UPLOAD = 50 * 1024**2 + 65_536
-"""Bytes of an upload's body; more is answered with HTTP 413."""
+"""Largest body of an upload in bytes. A larger one is refused with HTTP 413."""
 _LARGEST = {"image": 10 * 1024**2, "video": 50 * 1024**2, "audio": 50 * 1024**2}
 _KEPT = 256 * 1024**2
 _LONGEST_NAME = 100
@@ -39,7 +39,7 @@ _SIGNATURES = (
 
 @attrs.frozen
 class Upload:
-    """A file as it was uploaded."""
+    """An uploaded file."""
 
     name: str
     content: bytes = attrs.field(repr=False)
@@ -47,7 +47,7 @@ class Upload:
 
 
 class Uploads:
-    """The uploaded files of one sandbox: the newest 256 MB."""
+    """Uploaded files of one sandbox: the newest 256 MB."""
 
     def __init__(self) -> None:
         self._files: OrderedDict[str, Upload] = OrderedDict()
@@ -56,7 +56,7 @@ class Uploads:
         return len(self._files)
 
     def keep(self, upload: Upload) -> str:
-        """Keep a file and return the path under which it is served."""
+        """Store a file and return the path under which it is served."""
         id_ = secrets.token_hex(8)
         self._files[id_] = upload
         while sum(len(file.content) for file in self._files.values()) > _KEPT:
@@ -64,12 +64,12 @@ class Uploads:
         return f"uploads/{id_}/{upload.name}"
 
     def find(self, id_: str) -> Upload | None:
-        """Look up a file."""
+        """Return the file with this id, None if it does not exist."""
         return self._files.get(id_)
 
 
 async def read_upload(body: bytes, headers: Mapping[str, str]) -> Upload:
-    """Take the file out of a multipart body; raises `Refused` (1001) for what the service would not take."""
+    """Return the file of a multipart body. Raises `Refused` (1001) if the service would not accept it."""
 
     async def stream() -> AsyncIterator[bytes]:
         yield body
@@ -92,12 +92,14 @@ async def read_upload(body: bytes, headers: Mapping[str, str]) -> Upload:
 def _checked(name: str, content: bytes) -> Upload:
     if not content:
         raise parameter_error("file cannot be empty")
-    found = next(((type_, endings) for signature, type_, endings in _SIGNATURES if signature.match(content)), None)
+    found = next(
+        ((type_, extensions) for signature, type_, extensions in _SIGNATURES if signature.match(content)), None
+    )
     if found is None:
         raise parameter_error("only support image, video and audio")
-    media_type, endings = found
-    ending = PurePosixPath(name).suffix.lower().lstrip(".")
-    if ending and ending not in endings:
+    media_type, extensions = found
+    extension = PurePosixPath(name).suffix.lower().lstrip(".")
+    if extension and extension not in extensions:
         raise parameter_error("file content does not match extension")
     kind = media_type.partition("/")[0]
     if len(content) >= _LARGEST[kind]:
@@ -107,5 +109,5 @@ def _checked(name: str, content: bytes) -> Upload:
 
 
 def _cleaned(name: str) -> str:
-    """Return the end of a name that is fit for an address; dots alone would lead elsewhere."""
+    """Return the end of a file name in URL-safe characters, without leading dots."""
     return _UNSAFE.sub("_", PurePosixPath(name).name)[-_LONGEST_NAME:].lstrip(".") or "file"

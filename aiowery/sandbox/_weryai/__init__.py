@@ -1,1 +1,1 @@
-"""The sandbox's WeryAI: state, routes and answers."""
+"""The sandbox's WeryAI: state, routes and responses."""

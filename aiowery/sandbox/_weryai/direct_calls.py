@@ -1,4 +1,4 @@
-"""Calls that answer at once: chat, a picture's description, documents for research."""
+"""Requests with a direct result: chat, an image's description, documents for research."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from aiowery.sandbox._parameter_rules import Field, address, ending_of, is_empty, url, words_of
+from aiowery.sandbox._parameter_rules import Field, extension_of, is_empty, parse_url, texts_of, url
 from aiowery.sandbox._tasks import TaskSpec
 from aiowery.sandbox._weryai import prices
 
@@ -26,11 +26,11 @@ def _is_message(value: Any) -> bool:
 
 
 def _is_document(value: str) -> str | None:
-    parts = address(value)
+    parts = parse_url(value)
     if parts is None:
         return "file url error"
-    ending = ending_of(parts)
-    # What has no letter, as in "papers/2401.00001", is part of a name.
+    ending = extension_of(parts)
+    # An extension without letters, as in "papers/2401.00001", is part of the name.
     is_ending = ending.isalnum() and not ending.isdecimal()
     return "file type is not supported" if is_ending and ending not in _DOCUMENTS else None
 
@@ -42,22 +42,22 @@ CHAT = (
         "messages",
         list,
         required=True,
-        fewest=1,
-        most_items=50,
+        min_items=1,
+        max_items=50,
         item=Field("messages", "messages", dict, required=True, allowed=_is_message),
     ),
-    Field("max_tokens", "max_tokens", int, least=1),
-    Field("temperature", "temperature", float, least=0, most=2),
-    Field("top_p", "top_p", float, least=0, most=1),
-    Field("presence_penalty", "presence_penalty", float, least=-2, most=2),
-    Field("frequency_penalty", "frequency_penalty", float, least=-2, most=2),
+    Field("max_tokens", "max_tokens", int, minimum=1),
+    Field("temperature", "temperature", float, minimum=0, maximum=2),
+    Field("top_p", "top_p", float, minimum=0, maximum=1),
+    Field("presence_penalty", "presence_penalty", float, minimum=-2, maximum=2),
+    Field("frequency_penalty", "frequency_penalty", float, minimum=-2, maximum=2),
     Field("seed", "seed", int),
-    Field("n", "n", int, least=1, most=128),
+    Field("n", "n", int, minimum=1, maximum=128),
     Field("stream", "stream", bool, allowed=lambda value: not value),
 )
 DESCRIPTION = (
-    url("img_url", "image url", pictures=True),
-    Field("image_size", "image size", int, required=True, least=1),
+    url("img_url", "image url", images_only=True),
+    Field("image_size", "image size", int, required=True, minimum=1),
     Field("language", "language"),
     Field("model", "model"),
 )
@@ -67,22 +67,22 @@ CORPUS = (
 )
 
 
-def chat_order(params: Mapping[str, Any]) -> TaskSpec:
-    """Return what a chat call asks for."""
-    return TaskSpec(prompt=params["messages"][-1]["content"], model=params["model"], price=prices.WORDS)
+def chat_spec(params: Mapping[str, Any]) -> TaskSpec:
+    """Return the specification of a chat request."""
+    return TaskSpec(prompt=params["messages"][-1]["content"], model=params["model"], price=prices.TEXT)
 
 
 def completion(params: Mapping[str, Any], number: int) -> dict[str, Any]:
-    """Answer a conversation by its last message."""
-    asked = params["messages"][-1]["content"]
-    said = _WORDS.findall(f"You said: {asked}")
+    """Return a chat completion that repeats the last message."""
+    question = params["messages"][-1]["content"]
+    reply = _WORDS.findall(f"You said: {question}")
     tokens = params.get("max_tokens") or _DEFAULT_TOKENS
-    content = "".join(said[:tokens]).rstrip()
-    used = sum(len(_WORDS.findall(message["content"])) for message in params["messages"])
-    made = min(len(said), tokens) * (params.get("n") or 1)
+    content = "".join(reply[:tokens]).rstrip()
+    prompt_tokens = sum(len(_WORDS.findall(message["content"])) for message in params["messages"])
+    completion_tokens = min(len(reply), tokens) * (params.get("n") or 1)
     choice = {
         "message": {"role": "assistant", "content": content},
-        "finish_reason": "length" if len(said) > tokens else "stop",
+        "finish_reason": "length" if len(reply) > tokens else "stop",
     }
     return {
         "id": f"chat-{number}",
@@ -90,23 +90,27 @@ def completion(params: Mapping[str, Any], number: int) -> dict[str, Any]:
         "created": int(time.time()),
         "model": params["model"],
         "choices": [{"index": index, **choice} for index in range(params.get("n") or 1)],
-        "usage": {"prompt_tokens": used, "completion_tokens": made, "total_tokens": used + made},
+        "usage": {
+            "prompt_tokens": prompt_tokens,
+            "completion_tokens": completion_tokens,
+            "total_tokens": prompt_tokens + completion_tokens,
+        },
     }
 
 
-def description_order(params: Mapping[str, Any]) -> TaskSpec:
-    """Return what a call for a picture's description asks for."""
-    return TaskSpec(prompt=words_of(params, "img_url"), model=params.get("model") or "DESCRIPTION", price=prices.WORDS)
+def description_spec(params: Mapping[str, Any]) -> TaskSpec:
+    """Return the specification of an image description."""
+    return TaskSpec(prompt=texts_of(params, "img_url"), model=params.get("model") or "DESCRIPTION", price=prices.TEXT)
 
 
 def description(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Describe a picture by its name: nobody here looks at it."""
+    """Describe an image by its file name. Its content is not read."""
     name = _stem(params["img_url"]).replace("-", " ").replace("_", " ")
     return {"prompt": f"a picture of {name or 'something'}, soft light, fine detail", "cost_mill": 812}
 
 
 def corpus(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Store a document."""
+    """Return the response to an uploaded document."""
     given = params.get("file_name")
     name = _stem(params["file_url"]) if is_empty(given) else str(given)
     plain = _UNSAFE.sub("-", name.lower()).strip("-")

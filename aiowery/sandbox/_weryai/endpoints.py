@@ -1,4 +1,4 @@
-"""All submitting endpoints, and what their parameters mean."""
+"""All submission endpoints."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-"""Pictures and videos from words and pictures: their parameters and orders."""
+"""Endpoints that generate images and videos from text and images."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from aiowery.sandbox._answer import parameter_error
 from aiowery.sandbox._media.shape import is_ratio
-from aiowery.sandbox._parameter_rules import COMMON, Endpoint, Field, url, urls, words_of
+from aiowery.sandbox._parameter_rules import COMMON, Endpoint, Field, texts_of, url, urls
+from aiowery.sandbox._response import parameter_error
 from aiowery.sandbox._tasks import OutputKind, TaskSpec
 from aiowery.sandbox._weryai import prices
 
@@ -18,19 +18,19 @@ _MOST_VIDEOS = 4
 _MOST_REFERENCES = 12
 _WITHOUT_RATIO = ("PIKA_2_2", "KLING_V2_6_PRO", "WAN_2_6", "PIXVERSE_V6", "HAILUO_")
 _MODEL = Field("model", "model", required=True)
-_PROMPT = Field("prompt", "prompt", required=True, longest=2000)
-_NEGATIVE = Field("negative_prompt", "negative prompt", longest=1000)
+_PROMPT = Field("prompt", "prompt", required=True, max_length=2000)
+_NEGATIVE = Field("negative_prompt", "negative prompt", max_length=1000)
 _RESOLUTION = Field("resolution", "resolution")
 _RATIO = Field("aspect_ratio", "aspect ratio", required=True, allowed=is_ratio)
 _FREE_RATIO = Field("aspect_ratio", "aspect ratio", allowed=is_ratio)
-_VIDEO_NUMBER = Field("video_number", "video number", int, least=1, most=_MOST_VIDEOS)
-_DURATION = Field("duration", "duration", int, required=True, least=1)
+_VIDEO_NUMBER = Field("video_number", "video number", int, minimum=1, maximum=_MOST_VIDEOS)
+_DURATION = Field("duration", "duration", int, required=True, minimum=1)
 _PICTURES = (
     _MODEL,
     _PROMPT,
     _RATIO,
     _NEGATIVE,
-    Field("image_number", "image number", int, least=1),
+    Field("image_number", "image number", int, minimum=1),
     _RESOLUTION,
     Field("use_web_search", "use web search", bool),
     *COMMON,
@@ -60,17 +60,17 @@ def _pictures(params: Mapping[str, Any]) -> TaskSpec:
         prompt=params["prompt"],
         model=params["model"],
         aspect_ratio=params["aspect_ratio"],
-        pictures=_image_number(params),
+        task_count=_image_number(params),
         price=prices.IMAGE,
     )
 
 
 def _videos(params: Mapping[str, Any]) -> TaskSpec:
     return TaskSpec(
-        prompt=params.get("prompt") or words_of(params, "images", "videos"),
+        prompt=params.get("prompt") or texts_of(params, "images", "videos"),
         model=params["model"],
         aspect_ratio=params.get("aspect_ratio") or "16:9",
-        pictures=params.get("video_number") or 1,
+        task_count=params.get("video_number") or 1,
         output_kind=OutputKind.VIDEO,
         price=prices.VIDEO,
         seconds=params["duration"],
@@ -78,13 +78,13 @@ def _videos(params: Mapping[str, Any]) -> TaskSpec:
     )
 
 
-def _ratio_where_there_is_one(params: Mapping[str, Any]) -> None:
-    """The pages call a ratio required; models without a list of ratios want it left out."""
+def _check_aspect_ratio(params: Mapping[str, Any]) -> None:
+    """Require an aspect ratio, except for models without a list of ratios. The documentation requires it for all."""
     if not params.get("aspect_ratio") and not params["model"].startswith(_WITHOUT_RATIO):
         raise parameter_error("aspect ratio cannot be empty")
 
 
-def _references(params: Mapping[str, Any]) -> None:
+def _check_references(params: Mapping[str, Any]) -> None:
     pictures, videos, audios = (len(params.get(name) or ()) for name in ("images", "videos", "audios"))
     if audios and not (pictures or videos):
         raise parameter_error("audios cannot be used without images or videos")
@@ -95,7 +95,7 @@ def _references(params: Mapping[str, Any]) -> None:
 def _effect(params: Mapping[str, Any]) -> TaskSpec:
     inputs = params.get("prompt_inputs") or {}
     return TaskSpec(
-        prompt=words_of({**params, **inputs}, *inputs, "image_url"),
+        prompt=texts_of({**params, **inputs}, *inputs, "image_url"),
         model="EFFECT",
         aspect_ratio=params.get("aspect_ratio") or "9:16",
         output_kind=OutputKind.VIDEO,
@@ -108,44 +108,44 @@ def _effect(params: Mapping[str, Any]) -> TaskSpec:
 ENDPOINTS = (
     Endpoint("/v1/generation/text-to-image", (*_PICTURES, Field("quality", "quality")), _pictures, "batch"),
     Endpoint(
-        "/v1/generation/image-to-image", (*_PICTURES, urls("images", "image url", pictures=True)), _pictures, "batch"
+        "/v1/generation/image-to-image", (*_PICTURES, urls("images", "image url", images_only=True)), _pictures, "batch"
     ),
     Endpoint("/v1/generation/text-to-video", (*_VIDEOS, _FREE_RATIO), _videos, "batch"),
     Endpoint(
         "/v1/generation/image-to-video",
-        (*_VIDEOS, _FREE_RATIO, url("image", "image url", pictures=True)),
+        (*_VIDEOS, _FREE_RATIO, url("image", "image url", images_only=True)),
         _videos,
         "batch",
-        _ratio_where_there_is_one,
+        _check_aspect_ratio,
     ),
     Endpoint(
         "/v1/generation/multi-image-to-video",
-        (*_VIDEOS, _FREE_RATIO, urls("images", "image url", pictures=True, fewest=1, most=3)),
+        (*_VIDEOS, _FREE_RATIO, urls("images", "image url", images_only=True, min_items=1, max_items=3)),
         _videos,
         "batch",
-        _ratio_where_there_is_one,
+        _check_aspect_ratio,
     ),
     Endpoint(
         "/v1/generation/first-last-image-to-video",
         (
             *_VIDEOS,
             _FREE_RATIO,
-            url("first_pic_url", "first pic url", pictures=True),
-            url("end_pic_url", "end pic url", pictures=True),
+            url("first_pic_url", "first pic url", images_only=True),
+            url("end_pic_url", "end pic url", images_only=True),
         ),
         _videos,
         "batch",
-        _ratio_where_there_is_one,
+        _check_aspect_ratio,
     ),
     Endpoint(
         "/v1/generation/almighty-reference-to-video",
         (
             _MODEL,
-            Field("prompt", "prompt", longest=500),
-            Field("duration", "duration", int, required=True, least=5, most=15),
-            urls("images", "image url", required=False, pictures=True, most=9),
-            urls("videos", "video url", required=False, most=3),
-            urls("audios", "audio url", required=False, most=3),
+            Field("prompt", "prompt", max_length=500),
+            Field("duration", "duration", int, required=True, minimum=5, maximum=15),
+            urls("images", "image url", required=False, images_only=True, max_items=9),
+            urls("videos", "video url", required=False, max_items=3),
+            urls("audios", "audio url", required=False, max_items=3),
             Field("aspect_ratio", "aspect ratio", choices=("1:1", "9:16", "16:9")),
             Field("resolution", "resolution", choices=("480p", "720p")),
             Field("generate_audio", "generate audio", choices=("true", "false")),
@@ -153,13 +153,13 @@ ENDPOINTS = (
             *COMMON,
         ),
         _videos,
-        rule=_references,
+        rule=_check_references,
     ),
     Endpoint(
         "/v1/generation/effect-template",
         (
             Field("template_config_id", "template config id", int, required=True),
-            urls("image_url", "image url", pictures=True, fewest=1),
+            urls("image_url", "image url", images_only=True, min_items=1),
             Field("bgm", "bgm", bool),
             _FREE_RATIO,
             Field("prompt_inputs", "prompt inputs", dict),

@@ -1,4 +1,4 @@
-"""What there is to choose from: models, as the registries list them, and speakers."""
+"""Models, as the model listings contain them, and speakers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class _Image:
     pictures: int = 3
     sizes_of_pictures: tuple[str, ...] = ()
 
-    def line(self, *, takes_pictures: bool) -> dict[str, Any]:
+    def to_json(self, *, takes_pictures: bool) -> dict[str, Any]:
         return {
             "model_key": self.key,
             "title": self.title,
@@ -45,7 +45,7 @@ class _Video:
     several: bool = False
     first_last: bool = False
 
-    def line(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         return {
             "model_key": self.key,
             "title": self.title,
@@ -130,27 +130,27 @@ _SPEAKERS = (
 
 
 def image_models() -> dict[str, Any]:
-    """Return the registry of image models."""
+    """Return the listing of image models."""
     return {
-        "text_to_image": [model.line(takes_pictures=False) for model in _IMAGES],
-        "image_to_image": [model.line(takes_pictures=True) for model in _IMAGES],
+        "text_to_image": [model.to_json(takes_pictures=False) for model in _IMAGES],
+        "image_to_image": [model.to_json(takes_pictures=True) for model in _IMAGES],
     }
 
 
 def video_models() -> dict[str, Any]:
-    """Return the registry of video models; its third list has been seen empty."""
-    lines = [model.line() for model in _VIDEOS]
-    return {"text_to_video": lines, "image_to_video": lines, "multi_image_to_video": []}
+    """Return the listing of video models. Its third list has been seen empty."""
+    models = [model.to_json() for model in _VIDEOS]
+    return {"text_to_video": models, "image_to_video": models, "multi_image_to_video": []}
 
 
 def chat_models() -> dict[str, Any]:
-    """Return the chat models, which come without an envelope."""
+    """Return the chat models. The response has no envelope."""
     names = ("model", "desc", "max_tokens", "input_price", "output_price")
-    return {"models": [dict(zip(names, line, strict=True)) for line in _CHATS]}
+    return {"models": [dict(zip(names, model, strict=True)) for model in _CHATS]}
 
 
 def speakers(language: str | None, base_url: str) -> dict[str, Any]:
-    """Return who can speak, in one language or in all."""
+    """Return the speakers of one language, or all if `language` is None."""
     return {
         "speakers": [
             {
@@ -167,5 +167,5 @@ def speakers(language: str | None, base_url: str) -> dict[str, Any]:
 
 
 NAMES = {id_: name for name, id_, _, _ in _SPEAKERS}
-"""By id, who can speak."""
+"""Names of the speakers by id."""
 LANGUAGES = frozenset(language for _, _, _, language in _SPEAKERS)

@@ -1,4 +1,4 @@
-"""What a call costs, in credits: for each picture, video or sound, for each use of a tool, for words."""
+"""Prices in credits: for each image, video or sound, for each use of a tool, for text."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ IMAGE = 1
 VIDEO = 5
 AUDIO = 2
 TOOL = 1
-WORDS = 1
-"""A podcast's script, a transcript, a reply, a description."""
+TEXT = 1
+"""Price of a podcast's script, a transcript, a chat reply or a description."""
 RESEARCH = 10

@@ -1,22 +1,22 @@
-"""Music, voices, transcripts, podcasts and research: their parameters and orders."""
+"""Endpoints for music, voices, transcripts, podcasts and research."""
 
 from __future__ import annotations
 
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from aiowery.sandbox._answer import parameter_error
 from aiowery.sandbox._parameter_rules import (
     COMMON,
     Endpoint,
     Field,
-    address,
     is_base64,
     is_empty,
     one_of,
+    parse_url,
+    texts_of,
     url,
-    words_of,
 )
+from aiowery.sandbox._response import parameter_error
 from aiowery.sandbox._tasks import OutputKind, TaskSpec
 from aiowery.sandbox._weryai import prices
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _DEBATERS = 2
-_LETTERS_A_SECOND = 14
+_CHARACTERS_PER_SECOND = 14
 RESEARCH = "RESEARCH"
-"""Stands for the model of a research that is a task."""
+"""Model name of a research that runs as a task."""
 _STYLES = {
     "Genre": "POP ROCK RAP ELECTRONIC RNB JAZZ FOLK CLASSIC WORLD",
     "Emotion": "HAPPY RELAXED WARM ROMANTIC TOUCHING SAD LONELY DEPRESSED TENSE EXCITED EPIC MYSTERIOUS",
@@ -42,14 +42,14 @@ def _is_style(styles: dict[str, Any]) -> bool:
 
 def _music(params: Mapping[str, Any]) -> TaskSpec:
     description, styles = params.get("description"), " ".join((params.get("styles") or {}).values())
-    sings = params["type"] == "VOCAL_SONG"
+    is_song = params["type"] == "VOCAL_SONG"
     return TaskSpec(
         prompt=styles if is_empty(description) else str(description),
         model="MUSIC",
-        output_kind=OutputKind.SONG if sings else OutputKind.MUSIC,
+        output_kind=OutputKind.SONG if is_song else OutputKind.MUSIC,
         price=prices.AUDIO,
         seconds=8,
-        has_cover=sings,
+        has_cover=is_song,
         text=params.get("lyrics") or "",
     )
 
@@ -60,16 +60,16 @@ def _voice(params: Mapping[str, Any]) -> TaskSpec:
         model="VOICE",
         output_kind=OutputKind.SPEECH,
         price=prices.AUDIO,
-        seconds=len(params["text"]) / _LETTERS_A_SECOND,
+        seconds=len(params["text"]) / _CHARACTERS_PER_SECOND,
     )
 
 
 def _transcript(params: Mapping[str, Any]) -> TaskSpec:
-    heard = words_of(params, "audio_url") or "audio"
-    return TaskSpec(prompt=heard, model="TRANSCRIPT", output_kind=OutputKind.TRANSCRIPT, price=prices.WORDS)
+    source = texts_of(params, "audio_url") or "audio"
+    return TaskSpec(prompt=source, model="TRANSCRIPT", output_kind=OutputKind.TRANSCRIPT, price=prices.TEXT)
 
 
-def _enough_speakers(params: Mapping[str, Any]) -> None:
+def _check_speakers(params: Mapping[str, Any]) -> None:
     if params["mode"] == "debate" and len(params["speakers"]) != _DEBATERS:
         raise parameter_error(f"speakers must be {_DEBATERS} in debate mode")
 
@@ -79,13 +79,13 @@ def _podcast(params: Mapping[str, Any]) -> TaskSpec:
         prompt=params["query"],
         model="PODCAST",
         output_kind=OutputKind.SCRIPT,
-        price=prices.WORDS,
+        price=prices.TEXT,
         speakers=tuple(params["speakers"]),
     )
 
 
-def turns(params: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Read the turns that the voices are to speak instead of the script; none means the script."""
+def podcast_turns(params: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return the dialogue lines that replace the script. An empty tuple keeps the script."""
     return tuple(params.get("scripts") or ())
 
 
@@ -105,26 +105,26 @@ def _is_tool(tool: dict[str, Any]) -> bool:
     return isinstance(stores, list) and bool(stores) and all(map(_is_text, stores))
 
 
-def _one_way(params: Mapping[str, Any]) -> None:
+def _check_input(params: Mapping[str, Any]) -> None:
     one_of("input", "input_resource")(params)
     if params.get("mode") and params.get("model"):
         raise parameter_error("mode and model cannot be used together")
 
 
-def _is_shown(item: Mapping[str, Any], name: str) -> bool:
-    """Tell texts and addresses of a resource from what says nothing to a reader: its type, its bytes."""
-    return name == "text" or (isinstance(item[name], str) and address(item[name]) is not None)
+def _is_readable(item: Mapping[str, Any], name: str) -> bool:
+    """Return True for texts and URLs of a resource, False for members such as its type and its bytes."""
+    return name == "text" or (isinstance(item[name], str) and parse_url(item[name]) is not None)
 
 
 def _research(params: Mapping[str, Any]) -> TaskSpec:
-    shown = (words_of(item, *filter(partial(_is_shown, item), item)) for item in params.get("input_resource") or ())
-    asked = " ".join(shown) if is_empty(params.get("input")) else params["input"]
+    texts = (texts_of(item, *filter(partial(_is_readable, item), item)) for item in params.get("input_resource") or ())
+    question = " ".join(texts) if is_empty(params.get("input")) else params["input"]
     return TaskSpec(
-        prompt=asked, model=params.get("model") or RESEARCH, output_kind=OutputKind.REPORT, price=prices.RESEARCH
+        prompt=question, model=params.get("model") or RESEARCH, output_kind=OutputKind.REPORT, price=prices.RESEARCH
     )
 
 
-VOICES_FIELDS = (
+PODCAST_AUDIO_FIELDS = (
     Field("scripts", "scripts", list, item=Field("scripts", "scripts", dict, required=True, allowed=_is_turn)),
     *COMMON,
 )
@@ -148,7 +148,7 @@ ENDPOINTS = (
     Endpoint(
         "/v1/generation/text-to-audio",
         (
-            Field("text", "text", required=True, longest=500),
+            Field("text", "text", required=True, max_length=500),
             Field("voice_id", "voice id", int, required=True),
             Field("speed", "speed"),
             Field("vol", "vol"),
@@ -171,14 +171,14 @@ ENDPOINTS = (
     Endpoint(
         "/v1/generation/podcast/generate/text",
         (
-            Field("query", "query", required=True, longest=2000),
+            Field("query", "query", required=True, max_length=2000),
             Field(
                 "speakers",
                 "speakers",
                 list,
                 required=True,
-                fewest=1,
-                most_items=2,
+                min_items=1,
+                max_items=2,
                 item=Field("speakers", "speakers", required=True),
             ),
             Field("language", "language", required=True, choices=("en", "zh", "ja")),
@@ -187,7 +187,7 @@ ENDPOINTS = (
         ),
         _podcast,
         "podcast",
-        _enough_speakers,
+        _check_speakers,
     ),
     Endpoint(
         "/v1/generation/deep_research",
@@ -210,6 +210,6 @@ ENDPOINTS = (
         ),
         _research,
         "research",
-        _one_way,
+        _check_input,
     ),
 )

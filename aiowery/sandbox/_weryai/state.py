@@ -1,6 +1,6 @@
-"""The world behind the sandbox: tasks, batches, credits and time. No HTTP.
+"""State of the sandbox's WeryAI: tasks, batches, credits and time. No HTTP.
 
-Only the server's thread changes it; every reader takes copies, so any thread may read at any time.
+Only the server's thread changes it. Every read returns a copy, so any thread may read at any time.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from aiowery.sandbox._answer import Refused
 from aiowery.sandbox._durations import range_of
 from aiowery.sandbox._http.counters import Counters
+from aiowery.sandbox._response import Refused
 from aiowery.sandbox._tasks import FAIL, MODERATED, SLOW, STUCK, Batch, Task, TaskSpec
 
 if TYPE_CHECKING:
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 _SLOWNESS = 10.0
 _FAILURE_REASON = "generation failed: the model returned no output"
 
-# Ids look random, yet no two are equal: an odd step walks through all numbers below a power of two.
-_IDS = 2**48
+# Ids look random but are unique: multiples of an odd step reach every number below a power of two.
+_ID_COUNT = 2**48
 _STEP = 0x9E3779B97F4B
 
 
 def _scattered(number: int) -> int:
-    return number * _STEP % _IDS
+    return number * _STEP % _ID_COUNT
 
 
 def _task_id(digits: int) -> str:
@@ -40,22 +40,22 @@ def _task_id(digits: int) -> str:
 
 
 def _number(id_: str) -> int | None:
-    """Read an id that is written in digits; no id has more of them than the largest."""
-    is_number = id_.isascii() and id_.isdecimal() and len(id_) <= len(str(_IDS))
+    """Convert an id in decimal digits into a number, None if it is not one or has too many digits."""
+    is_number = id_.isascii() and id_.isdecimal() and len(id_) <= len(str(_ID_COUNT))
     return int(id_) if is_number else None
 
 
 class WeryAIState:
     """Tasks, batches, credits and counters of one sandbox.
 
-    `clock` gives the time in seconds; durations are divided by `speed`. What a task costs (a picture one credit) is
-    charged at acceptance and given back when it fails.
+    `clock` returns the time in seconds. Durations are divided by `speed`. A task's price (one credit for an image) is
+    charged at acceptance and refunded if the task fails.
     """
 
     def __init__(
         self,
         *,
-        credits: int = 10_000,  # noqa: A002 - the provider's word; the builtin is a prompt's copyright notice
+        credits: int = 10_000,  # noqa: A002 - the provider's term; the builtin is a copyright notice
         in_flight: int = 20,
         seed: int = 0,
         speed: float = 1.0,
@@ -63,7 +63,7 @@ class WeryAIState:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if speed <= 0:
-            raise ValueError(f"speed must be above zero, not {speed!r}")
+            raise ValueError(f"speed must be above zero, got {speed!r}")
         self.counters: Counters = Counters()
         self.in_flight: int = in_flight
         self._clock = clock
@@ -73,9 +73,9 @@ class WeryAIState:
         self._credits = credits
         self._charged = 0
         self._refunded = 0
-        # Ids differ from run to run: a ledger that outlives the sandbox must not meet them again.
-        self._first_task = secrets.randbelow(_IDS)
-        self._first_batch = secrets.randbelow(_IDS)
+        # Ids differ between runs, because a ledger may outlive the sandbox.
+        self._first_task = secrets.randbelow(_ID_COUNT)
+        self._first_batch = secrets.randbelow(_ID_COUNT)
         self._tasks: dict[str, Task] = {}
         self._batches: dict[int, Batch] = {}
         self._running: list[tuple[float, int, Task]] = []
@@ -83,91 +83,91 @@ class WeryAIState:
 
     @property
     def now(self) -> float:
-        """The reading of the world's clock, in seconds."""
+        """Reading of the state's clock, in seconds."""
         return self._clock()
 
     @property
     def tasks(self) -> tuple[Task, ...]:
-        """All tasks ever accepted, oldest first."""
+        """All accepted tasks, oldest first."""
         return tuple(self._tasks.copy().values())
 
     @property
     def batches(self) -> tuple[Batch, ...]:
-        """All submissions ever accepted, oldest first."""
+        """All accepted submissions, oldest first."""
         return tuple(self._batches.copy().values())
 
     @property
     def credits(self) -> int:
-        """Credits left at this moment."""
-        return self._credits + self._owed()
+        """Credits left now."""
+        return self._credits + self._pending_refunds()
 
     @property
     def charged(self) -> int:
-        """Credits charged since the beginning; refunds are not taken off."""
+        """Credits charged so far, without subtraction of refunds."""
         return self._charged
 
     @property
     def refunded(self) -> int:
-        """Credits given back for failed tasks since the beginning."""
-        return self._refunded + self._owed()
+        """Credits refunded for failed tasks so far."""
+        return self._refunded + self._pending_refunds()
 
     @property
     def active(self) -> int:
-        """Tasks accepted and not finished at this moment."""
+        """Number of tasks that are accepted and not finished now."""
         now = self.now
         return sum(1 for ends_at, _, _ in self._running.copy() if now < ends_at)
 
-    def submit(self, order: TaskSpec) -> Batch:
-        """Accept an order: charge it and begin its tasks.
+    def submit(self, spec: TaskSpec) -> Batch:
+        """Accept a submission: charge it and start its tasks.
 
-        Raises `Refused` with 1005 (moderation), 6010 (too many tasks at once) or 1004 (credits).
+        Raises `Refused` with code 1005 (moderation), 6010 (too many tasks) or 1004 (credits).
         """
-        self._admit(order)
-        return self._begin(order)
+        self._admit(spec)
+        return self._begin(spec)
 
-    def continue_task(self, task: Task, order: TaskSpec) -> Task:
-        """Accept a second step of a task that has ended its first: the same id, the new order.
+    def continue_task(self, task: Task, spec: TaskSpec) -> Task:
+        """Accept the second step of a task whose first step has finished. The id stays, `spec` is new.
 
-        Raises what `submit` raises.
+        Raises `Refused` like `submit`.
         """
-        self._admit(order)
-        again = attrs.evolve(self._new_task(order, task.batch_id, task.index), id=task.id)
-        self._keep(again)
-        return again
+        self._admit(spec)
+        continued = attrs.evolve(self._new_task(spec, task.batch_id, task.index), id=task.id)
+        self._keep(continued)
+        return continued
 
-    def charge(self, order: TaskSpec) -> None:
-        """Accept and charge what is done at once, without a task. Raises 1005 or 1004."""
+    def charge(self, spec: TaskSpec) -> None:
+        """Accept and charge a request with a direct result, without a task. Raises `Refused` with code 1005 or 1004."""
         self._settle()
-        self._pay(order)
+        self._pay(spec)
 
-    def _admit(self, order: TaskSpec) -> None:
+    def _admit(self, spec: TaskSpec) -> None:
         self._settle()
-        if not order.has(MODERATED) and len(self._running) + order.pictures > self.in_flight:
+        if not spec.has_marker(MODERATED) and len(self._running) + spec.task_count > self.in_flight:
             raise Refused(6010, f"No more than {self.in_flight} tasks can be processed at once")
-        self._pay(order)
+        self._pay(spec)
 
-    def _pay(self, order: TaskSpec) -> None:
-        if order.has(MODERATED):
+    def _pay(self, spec: TaskSpec) -> None:
+        if spec.has_marker(MODERATED):
             raise Refused(1005, "Content moderation failed")
-        cost = order.pictures * order.price
+        cost = spec.task_count * spec.price
         if self._credits < cost:
             raise Refused(1004, "Insufficient credits")
         self._credits -= cost
         self._charged += cost
 
     def task(self, task_id: str) -> Task | None:
-        """Look up a task by its id; the id's digits as a decimal number do as well."""
+        """Return the task with this id, None if it does not exist. The id's digits as a decimal number find it too."""
         number = _number(task_id)
         return self._tasks.get(task_id if number is None else _task_id(number))
 
     def batch(self, batch_id: str) -> Batch | None:
-        """Look up a batch by its id, written in digits."""
+        """Return the batch with this id in decimal digits, None if it does not exist."""
         number = _number(batch_id)
         return None if number is None else self._batches.get(number)
 
-    def _begin(self, order: TaskSpec) -> Batch:
+    def _begin(self, spec: TaskSpec) -> Batch:
         batch_id = _scattered(self._first_batch + len(self._batches))
-        tasks = tuple(self._new_task(order, batch_id, index) for index in range(order.pictures))
+        tasks = tuple(self._new_task(spec, batch_id, index) for index in range(spec.task_count))
         for task in tasks:
             self._keep(task)
         batch = Batch(batch_id, tasks)
@@ -179,12 +179,12 @@ class WeryAIState:
         self._number = max(self._number, task.number)
         heapq.heappush(self._running, (task.ends_at, task.number, task))
 
-    def _new_task(self, order: TaskSpec, batch_id: int, index: int) -> Task:
+    def _new_task(self, spec: TaskSpec, batch_id: int, index: int) -> Task:
         number = 1 + self._number + index
-        chance = random.Random(f"{self._seed}/{number}")  # noqa: S311 - repeatable on purpose, protects nothing
-        shortest, longest = range_of(order.model, self._durations, order.output_kind.value)
+        chance = random.Random(f"{self._seed}/{number}")  # noqa: S311 - repeatable on purpose, not for security
+        shortest, longest = range_of(spec.model, self._durations, spec.output_kind.value)
         duration = chance.uniform(shortest, longest) / self._speed
-        if order.has(SLOW):
+        if spec.has_marker(SLOW):
             duration *= _SLOWNESS
         now = self.now
         return Task(
@@ -192,19 +192,19 @@ class WeryAIState:
             number=number,
             batch_id=batch_id,
             index=index,
-            spec=order,
+            spec=spec,
             accepted_at=now,
             starts_at=now + duration * chance.uniform(0.05, 0.2),
-            ends_at=float("inf") if order.has(STUCK) else now + duration,
-            reason=_FAILURE_REASON if order.has(FAIL) else "",
+            ends_at=float("inf") if spec.has_marker(STUCK) else now + duration,
+            reason=_FAILURE_REASON if spec.has_marker(FAIL) else "",
         )
 
-    def _due(self) -> list[Task]:
+    def _finished_unsettled(self) -> list[Task]:
         now = self.now
         return [task for ends_at, _, task in self._running.copy() if ends_at <= now]
 
-    def _owed(self) -> int:
-        return sum(task.spec.price for task in self._due() if task.reason)
+    def _pending_refunds(self) -> int:
+        return sum(task.spec.price for task in self._finished_unsettled() if task.reason)
 
     def _settle(self) -> None:
         now = self.now

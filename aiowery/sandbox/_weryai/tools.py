@@ -1,12 +1,12 @@
-"""Tools that change a picture or a video: their parameters and orders."""
+"""Endpoints of tools that change an image or a video."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any
 
-from aiowery.sandbox._answer import parameter_error
-from aiowery.sandbox._parameter_rules import CALLER, COMMON, Endpoint, Field, matching, one_of, url, urls, words_of
+from aiowery.sandbox._parameter_rules import CALLER, COMMON, Endpoint, Field, matching, one_of, texts_of, url, urls
+from aiowery.sandbox._response import parameter_error
 from aiowery.sandbox._tasks import OutputKind, TaskSpec
 from aiowery.sandbox._weryai import prices
 
@@ -17,20 +17,20 @@ _SIZE = re.compile(r"\d{1,9}x\d{1,9}")
 _PLACE = re.compile(r"-?\d{1,9},-?\d{1,9}")
 _COLOUR = re.compile("#[0-9a-fA-F]{6}")
 _CORNERS = ("lt_x", "lt_y", "rb_x", "rb_y")
-_COLOURS = "TRANSPARENT BLACK WHITE GRAY RED GREEN BLUE YELLOW CYAN MAGENTA ORANGE".split()  # noqa: SIM905 - words
-_IMAGE = url("img_url", "image url", pictures=True)
+_COLOURS = "TRANSPARENT BLACK WHITE GRAY RED GREEN BLUE YELLOW CYAN MAGENTA ORANGE".split()  # noqa: SIM905 - shorter
+_IMAGE = url("img_url", "image url", images_only=True)
 _VIDEO = url("video_url", "video url")
 
 
 def _picture(params: Mapping[str, Any]) -> TaskSpec:
-    prompt = words_of(params, "prompt", "bg_color", "target_lang", "img_url", "face_img_url")
+    prompt = texts_of(params, "prompt", "bg_color", "target_lang", "img_url", "face_img_url")
     ratio = params.get("aspect_ratio") or "1:1"
     return TaskSpec(prompt=prompt, model="IMAGE_TOOL", aspect_ratio=ratio, price=prices.TOOL)
 
 
 def _video(params: Mapping[str, Any]) -> TaskSpec:
     return TaskSpec(
-        prompt=words_of(params, "prompt", "style", "video_style", "video_url", "video_urls", "image_url", "audio_url"),
+        prompt=texts_of(params, "prompt", "style", "video_style", "video_url", "video_urls", "image_url", "audio_url"),
         model="VIDEO_TOOL",
         aspect_ratio="16:9",
         output_kind=OutputKind.VIDEO,
@@ -39,7 +39,7 @@ def _video(params: Mapping[str, Any]) -> TaskSpec:
     )
 
 
-def _regions(params: Mapping[str, Any]) -> None:
+def _check_regions(params: Mapping[str, Any]) -> None:
     for region in params.get("rect_vo_list") or ():
         edges: list[Any] = [region.get(name) for name in _CORNERS] if isinstance(region, dict) else []
         numbers = edges and all(type(edge) in {int, float} and 0 <= edge <= 1 for edge in edges)
@@ -71,7 +71,7 @@ ENDPOINTS = (
         Field("canvas_size", "canvas size", required=True, allowed=matching(_SIZE)),
         Field("original_image_location", "original image location", required=True, allowed=matching(_PLACE)),
     ),
-    _image_tool("face-swap", url("face_img_url", "face image url", pictures=True)),
+    _image_tool("face-swap", url("face_img_url", "face image url", images_only=True)),
     _image_tool(
         "reframe",
         Field(
@@ -91,24 +91,24 @@ ENDPOINTS = (
     _image_tool("upscale"),
     _video_tool(
         "anime-replace",
-        url("image_url", "image url", pictures=True),
+        url("image_url", "image url", images_only=True),
         Field("type", "type", choices=("move", "replace")),
         Field("resolution", "resolution", choices=("480p", "580p", "720p")),
     ),
     _video_tool("background-remove", Field("background_color", "background color", choices=_COLOURS)),
-    _video_tool("face-change", url("image_url", "image url", pictures=True)),
+    _video_tool("face-change", url("image_url", "image url", images_only=True)),
     _video_tool("lips-change", url("audio_url", "audio url")),
     _video_tool(
         "magic", Field("video_style", "video style", choices=("realistic_2", "anime_style_3", "anime_style_4"))
     ),
-    _video_tool("subtitle-erase", _RECTANGLES, rule=_regions),
+    _video_tool("subtitle-erase", _RECTANGLES, rule=_check_regions),
     _video_tool(
         "subtitle-translate",
         Field("target_language", "target language", required=True, choices=("en", "zh", "ja", "ko", "fr", "de", "es")),
     ),
     _video_tool("upscaler", Field("resolution", "resolution", choices=("1080p", "2k", "4k"))),
-    _video_tool("watermark-remove", _RECTANGLES, rule=_regions),
-    # The pages of these two know no webhook.
+    _video_tool("watermark-remove", _RECTANGLES, rule=_check_regions),
+    # The documentation of these two has no webhook parameter.
     Endpoint(
         "/v1/generation/video-extend",
         (
@@ -120,12 +120,12 @@ ENDPOINTS = (
             CALLER,
         ),
         _video,
-        calls_back=False,
+        has_webhook=False,
     ),
     Endpoint(
         "/v1/generation/video-merge",
-        (urls("video_urls", "video urls", fewest=2, most=30), CALLER),
+        (urls("video_urls", "video urls", min_items=2, max_items=30), CALLER),
         _video,
-        calls_back=False,
+        has_webhook=False,
     ),
 )

@@ -1,4 +1,4 @@
-"""Deliveries to a `webhook_url` when a task ends: once each if no fault strikes, and to this machine only."""
+"""Webhook deliveries at the end of tasks: once each unless a fault applies, and to this machine only."""
 
 from __future__ import annotations
 
@@ -11,70 +11,72 @@ from urllib.parse import SplitResult, urlsplit
 
 import attrs
 
-from aiowery.sandbox._answer import success
-from aiowery.sandbox._faults.script import FaultCall, PlannedDelivery
-from aiowery.sandbox._weryai.responses import report
+from aiowery.sandbox._faults.script import FaultTarget, PlannedDelivery
+from aiowery.sandbox._response import success
+from aiowery.sandbox._weryai.responses import task_data
 
 if TYPE_CHECKING:
-    from aiowery.sandbox._answer import Answer
     from aiowery.sandbox._faults.script import FaultScript
+    from aiowery.sandbox._response import PlannedResponse
     from aiowery.sandbox._tasks import Task
     from aiowery.sandbox._weryai.state import WeryAIState
 
-_WITHIN = 5.0
-_AT_ONCE = 50
+_TIMEOUT = 5.0
+_MAX_CONNECTIONS = 50
 
 
 class WebhookSender:
-    """Waits for the end of tasks and tells their callers, unless the script has it otherwise."""
+    """A sender that waits for the end of tasks and sends webhook deliveries, changed by the fault script."""
 
-    def __init__(self, world: WeryAIState, script: FaultScript) -> None:
-        self._world = world
+    def __init__(self, state: WeryAIState, script: FaultScript) -> None:
+        self._state = state
         self._script = script
-        self._under_way: set[asyncio.Task[None]] = set()
-        # A line for each receiver: one that is silent holds up nobody else.
-        self._lines: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(_AT_ONCE))
+        self._sending: set[asyncio.Task[None]] = set()
+        # One limit per receiver, so that a receiver without responses does not delay deliveries to others.
+        self._receivers: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(_MAX_CONNECTIONS))
 
-    def watch(self, task: Task, base_url: str) -> None:
-        """Deliver the task's end to its order's `webhook_url`, if it has one and lies on this machine."""
+    def schedule(self, task: Task, base_url: str) -> None:
+        """Schedule the deliveries about the end of a task, if its specification has a `webhook_url`."""
         if task.spec.webhook_url is None:
             return
         target = urlsplit(task.spec.webhook_url)
-        for delivery in self._deliveries(task, target, base_url):
+        for delivery in self._plan(task, target, base_url):
             if delivery.at < float("inf"):
-                self._send_off(delivery, target)
+                self._spawn(delivery, target)
 
     async def aclose(self) -> None:
-        """Give up what has not been delivered."""
-        for sending in tuple(self._under_way):
-            sending.cancel()
-        await asyncio.gather(*self._under_way, return_exceptions=True)
+        """Cancel the deliveries that have not been sent."""
+        for task in tuple(self._sending):
+            task.cancel()
+        await asyncio.gather(*self._sending, return_exceptions=True)
 
-    def _deliveries(self, task: Task, target: SplitResult, base_url: str) -> tuple[PlannedDelivery, ...]:
-        """Return what is to be sent: the end of the task, after the faults that strike it."""
+    def _plan(self, task: Task, target: SplitResult, base_url: str) -> tuple[PlannedDelivery, ...]:
+        """Return the deliveries about the end of the task after the faults that apply to them."""
 
-        def success_at(url: str) -> Answer:
-            return success(report(attrs.evolve(task, reason=""), task.ends_at, url))
+        def success_at(url: str) -> PlannedResponse:
+            return success(task_data(attrs.evolve(task, reason=""), task.ends_at, url))
 
-        end = PlannedDelivery(task, task.ends_at, success(report(task, task.ends_at, base_url)), success_at)
-        return self._script.deliveries(FaultCall("delivery", f"{task.id}\n{task.spec.prompt}\n{target.path}"), end)
+        end = PlannedDelivery(task, task.ends_at, success(task_data(task, task.ends_at, base_url)), success_at)
+        return self._script.plan_deliveries(
+            FaultTarget("delivery", f"{task.id}\n{task.spec.prompt}\n{target.path}"), end
+        )
 
-    def _send_off(self, delivery: PlannedDelivery, target: SplitResult) -> None:
-        sending = asyncio.create_task(self._send(delivery, target))
-        self._under_way.add(sending)
-        sending.add_done_callback(self._under_way.discard)
+    def _spawn(self, delivery: PlannedDelivery, target: SplitResult) -> None:
+        task = asyncio.create_task(self._send(delivery, target))
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
 
     async def _send(self, delivery: PlannedDelivery, target: SplitResult) -> None:
-        await asyncio.sleep(delivery.at - self._world.now)
+        await asyncio.sleep(delivery.at - self._state.now)
         status = None
-        if _is_here(target):
-            async with self._lines[target.netloc]:
-                status = await _status(target, delivery.message)
-        self._world.counters.delivered(delivery.task.id, status)
+        if _is_local(target):
+            async with self._receivers[target.netloc]:
+                status = await _post_status(target, delivery.message)
+        self._state.counters.record_delivery(delivery.task.id, status)
 
 
-def _is_here(target: SplitResult) -> bool:
-    """Tell whether the address lies on this machine, and speaks plain HTTP as nobody else here can."""
+def _is_local(target: SplitResult) -> bool:
+    """Return True if the URL is plain HTTP to this machine. Nothing else is supported."""
     host = target.hostname or ""
     if target.scheme != "http":
         return False
@@ -84,16 +86,16 @@ def _is_here(target: SplitResult) -> bool:
         return host == "localhost"
 
 
-async def _status(target: SplitResult, message: Answer) -> int | None:
-    """POST, and return the status of the answer; None where nobody answers HTTP in time."""
+async def _post_status(target: SplitResult, message: PlannedResponse) -> int | None:
+    """Send a POST and return the HTTP status of the response, None if there is none in time."""
     with contextlib.suppress(OSError, TimeoutError, ValueError):
-        async with asyncio.timeout(_WITHIN):
+        async with asyncio.timeout(_TIMEOUT):
             return await _post(target, _request(target, message))
     return None
 
 
-def _request(target: SplitResult, message: Answer) -> bytes:
-    """Write a POST of HTTP/1.1 with these headers and this body."""
+def _request(target: SplitResult, message: PlannedResponse) -> bytes:
+    """Return an HTTP/1.1 POST with this message's headers and body."""
     path = (target.path or "/") + (f"?{target.query}" if target.query else "")
     headers = {
         "host": target.netloc,
@@ -107,15 +109,15 @@ def _request(target: SplitResult, message: Answer) -> bytes:
 
 
 async def _post(target: SplitResult, request: bytes) -> int:
-    """Send the request and return the status of the answer, whatever else that says."""
+    """Send the request and return the HTTP status of the response. The rest of the response is not read."""
     reader, writer = await asyncio.open_connection(target.hostname, target.port or 80)
     try:
         writer.write(request)
         await writer.drain()
-        answer = await reader.readline()
-        return int(answer.split()[1])
+        status_line = await reader.readline()
+        return int(status_line.split()[1])
     except IndexError:
-        raise ValueError("not an HTTP answer") from None
+        raise ValueError("the receiver did not send an HTTP response") from None
     finally:
-        # A close would wait for a peer that does not read.
+        # close() would wait for a peer that does not read.
         writer.transport.abort()
