@@ -72,8 +72,7 @@ async def send_paid(
             await recorder.mark_unsent()
             raise
         except Exception as error:
-            task_ids = await _named_tasks(error, record_named)
-            failure = _classify(error, request, sent_at, task_ids)
+            failure = _classify(error, request, sent_at, await _named_tasks(error, record_named))
             if failure is SubmitFailure.UNSENT:
                 await recorder.mark_unsent()
             failures += 1
