@@ -91,9 +91,9 @@ class BatchService:
         for chunk in self._chunks(requests):
             entries = await self._ledger.add(name, chunk, reuse=reuse)
             found += (BatchEntry(entry.id, entry.state, entry.files) for entry in entries)
-        self._journal.claims.expect(place.id for place in found if place.state is State.NEW)
+        self._journal.claims.expect(entry.id for entry in found if entry.state is State.NEW)
         known = zip(found, requests, strict=True)
-        await self._resume_accepted({place.id: request for place, request in known if place.state is State.ACCEPTED})
+        await self._resume_accepted({entry.id: request for entry, request in known if entry.state is State.ACCEPTED})
         return found
 
     async def entry_states(self, name: str, requests: Iterable[Request[Any]]) -> list[State | None]:

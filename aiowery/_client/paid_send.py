@@ -57,7 +57,7 @@ async def send_paid(
     """POST a paid request once; again only after it provably never left, and while it is wanted.
 
     The tasks that a rejection names go to `record_named` before it is classified; known ones do not count. Raises the
-    provider's rejection, NotSent after the last attempt, SubmissionInDoubt, or what `marks` raises. Raises
+    provider's rejection, NotSent after the last attempt, SubmissionInDoubt, or what `recorder` raises. Raises
     SubmissionHeld, unsent, if `may_leave` returns False when the first byte is next.
     """
     before_send = partial(_before_first_byte, recorder, may_leave)
@@ -72,8 +72,7 @@ async def send_paid(
             await recorder.mark_unsent()
             raise
         except Exception as error:
-            task_ids = await _named_tasks(error, record_named)
-            failure = _classify(error, request, sent_at, task_ids)
+            failure = _classify(error, request, sent_at, await _named_tasks(error, record_named))
             if failure is SubmitFailure.UNSENT:
                 await recorder.mark_unsent()
             failures += 1

@@ -115,10 +115,7 @@ class ClientRuntime:
         )
         self.uploads: Uploader = Uploader(provider, sending, asyncio.Semaphore(limits.uploads))
 
-        self.breaker: CircuitBreaker = shared_breaker(
-            config.base_url, key, lambda: CircuitBreaker(limits.max_doubts, retries)
-        )
-
+        self.breaker: CircuitBreaker = _shared_breaker(config, key)
         self.registry: JobRegistry = JobRegistry()
         self._poller = self._new_poller(config, read_gate)
         self._webhooks = WebhookRegistry(config.webhooks, self._poller)
@@ -226,6 +223,10 @@ class ClientRuntime:
         for job in left:
             if job._ticket is not None and job._slots:
                 job._ticket.queue.release(job._ticket, job._slots)
+
+
+def _shared_breaker(config: ClientConfig, key: str) -> CircuitBreaker:
+    return shared_breaker(config.base_url, key, lambda: CircuitBreaker(config.limits.max_doubts, config.retries))
 
 
 def _shared_queue(

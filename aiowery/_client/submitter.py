@@ -172,7 +172,7 @@ class Submitter:
         return next((task for task, posted in self._posts.items() if posted is request), None)
 
     def _is_wanted(self, ticket: Ticket) -> bool:
-        """Return True if a caller still waits for what has not been sent yet."""
+        """Return True if a caller still waits for the submission, and the client is not closing."""
         return not (self._closing or ticket.caller_gone)
 
     async def _post(self, submission: Submission[ResultT]) -> Job[ResultT]:
@@ -268,7 +268,7 @@ class Submitter:
     async def _send(
         self, submission: Submission[Any], record: SubmissionRecord, responses: list[HttpResponse]
     ) -> Accepted:
-        """Send once; what comes back is added to `responses`."""
+        """Send once and add each response to `responses`."""
         request, ticket = submission.request, submission.ticket
 
         def decode(response: HttpResponse) -> Accepted:

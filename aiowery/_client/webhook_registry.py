@@ -1,4 +1,4 @@
-"""The jobs of an open client whose end the provider reports by webhook, by submission id."""
+"""Registry of the jobs that wait for webhook deliveries, by submission id."""
 
 from __future__ import annotations
 

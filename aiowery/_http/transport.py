@@ -97,7 +97,7 @@ class Transport(ABC):
             async for chunk in response.chunks:
                 body = body + chunk if body else chunk
                 if now() > deadline:
-                    raise NoAnswer(f"the answer did not end within {timeout:g} s; the request may have arrived")
+                    raise NoAnswer(f"the response did not end within {timeout:g} s; the request may have arrived")
                 if len(body) > max_bytes:
                     break
         finally:
