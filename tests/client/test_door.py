@@ -349,14 +349,14 @@ async def test_something_else_as_http_client_is_refused() -> None:
 @pytest.mark.parametrize(
     ("base_url", "complaint"),
     [
-        ("http://api.example.com", "plain http"),
-        ("http://127.0.0.1.evil.example", "plain http"),
-        ("ftp://api.example.com", "a url such as"),
-        ("api.example.com", "a url such as"),
-        ("", "a url such as"),
+        ("http://api.example.com", "must use https"),
+        ("http://127.0.0.1.evil.example", "must use https"),
+        ("ftp://api.example.com", "a URL such as"),
+        ("api.example.com", "a URL such as"),
+        ("", "a URL such as"),
         ("https://user:secret@api.example.com", "credentials"),
         ("https://api.example.com?key=1", "query"),
-        ("https://api.example.com:port", "not a url"),
+        ("https://api.example.com:port", "must be a URL, got"),
     ],
 )
 def test_a_base_url_that_would_leak_or_fail_is_refused(base_url: str, complaint: str) -> None:

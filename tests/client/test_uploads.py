@@ -130,7 +130,7 @@ async def test_an_upload_is_repeated_like_a_read() -> None:
     [
         (b"", "is empty"),
         (b"hello", "convert it first"),
-        (WAV, "where image is needed"),
+        (WAV, "must be of kind image"),
         (PNG + bytes(10 * 1024**2), "must be under"),
         (File(PNG, "a.jpg"), "rename it"),
     ],
