@@ -131,7 +131,7 @@ async def test_an_upload_is_repeated_like_a_read() -> None:
         (b"", "is empty"),
         (b"hello", "convert it first"),
         (WAV, "must be of kind image"),
-        (PNG + bytes(10 * 1024**2), "must be under"),
+        (PNG + bytes(10 * 1024**2), "must have fewer than"),
         (File(PNG, "a.jpg"), "rename it"),
     ],
     ids=["empty", "text", "sound", "too large", "misnamed"],
