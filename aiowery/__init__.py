@@ -1,32 +1,18 @@
-"""Asyncio client for generative-media APIs that work by task.
+"""Generate images, videos and audio with asyncio, through APIs that work by task (WeryAI, BetterWaifu).
 
-    __main__
-    cli
-    testing
-    sandbox
-    webhook                                    where a provider calls back
-    weryai | betterwaifu                       a provider's client, requests, pure translator
-    _client                                    configuration and verbs
-    _batches                                   requests that may have been sent before
-    _session                                   an open client
-    _submissions                               requests on their way to accepted jobs
-    _callbacks                                 what the provider tells by itself
-    _watch | _books                            jobs from acceptance to their end; what the ledger is told
-    _endings | _inquiry                        why a job has no result; what to ask about one
-    _stream | _download | _upload | _job | _turns
-    _lanes | _lease | _send | _scheduler | _turnstile | ledger   admission, sending, timing; what was paid for
-    _brake                                     pauses when submissions end in doubt
-    _door                                      the HTTP library lives here and nowhere else
-    _settings
-    _webhooks
-    _provider | _catalogue | _codec | _events | _estimate | _credential | _addresses
-    _values | _wire | _policies | _statistics | _names
-    _media
-    _fields
-    errors
-    _tasks | _file_lock | _lazy | _shared
+A client submits a request, polls its tasks until they are finished, and returns the result. A paid request is sent
+once: if it is in doubt whether the provider charged for it, the client raises `errors.SubmissionInDoubt` instead of
+sending it again.
 
-Imports point down.
+    import asyncio
+    from aiowery.weryai import TextToImage, WeryAI
+
+    async def main():
+        async with WeryAI() as client:
+            result = await client.run(TextToImage(prompt="a cat"))
+            print(result.url, result.credits)
+
+    asyncio.run(main())
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""Every error that aiowery raises, in one tree.
+"""The errors that aiowery raises, in one tree.
 
     AioweryError
     ├── ConfigurationError (ValueError)       the caller's mistake, found before any request
-    ├── TransportError                        no usable answer
-    │   ├── NotSent                           provably never left: safe to repeat
-    │   │   └── QueueTooLong                  its turn would come too late; .position .starts_in
+    ├── TransportError                        no usable response
+    │   ├── NotSent                           provably not sent: safe to repeat
+    │   │   └── QueueTooLong                  the queue is full, or the wait too long; .position .starts_in
     │   └── NoAnswer                          may have arrived: not safe to repeat
-    ├── UnexpectedResponse                    an answer outside the contract; .raw and the paths at fault
-    ├── APIError                              a refusal; .http_status .code .raw .task_ids
+    ├── UnexpectedResponse                    a response outside the contract; .raw .faults
+    ├── APIError                              a rejection; .http_status .code .raw .task_ids
     │   ├── InvalidRequest
     │   ├── AuthenticationError
     │   ├── PermissionDenied
@@ -16,21 +16,21 @@
     │   ├── ContentRejected
     │   ├── ServerError
     │   ├── DailyLimitReached
-    │   └── RateLimited                       .retry_after (also "too many tasks at once")
-    ├── SubmissionInDoubt                     a paid POST without a clear answer, never re-sent by itself; .task_ids
-    ├── JobError                              about a task that exists; .task_ids .snapshots
-    │   ├── JobFailed                         the provider says so, with its reason
-    │   ├── JobTimeout (TimeoutError)         our patience ended, the task may not have: .job re-awaits it
+    │   └── RateLimited                       too many requests, or too many concurrent tasks; .retry_after
+    ├── SubmissionInDoubt                     a paid POST without a clear answer, never sent again; .task_ids
+    ├── JobError                              about an accepted job; .task_ids .snapshots
+    │   ├── JobFailed                         the provider reports a failure
+    │   ├── JobTimeout (TimeoutError)         the timeout passed, the task may still run; await .job again
     │   ├── EmptyResult                       "success" without outputs
-    │   ├── JobLost                           the provider no longer knows it
+    │   ├── JobLost                           the provider no longer knows the task
     │   └── ClientClosed                      the client was closed while the job was under way
-    ├── BudgetExceeded                        refused here, before spending; .cost .used .budget
-    ├── DownloadError                         an output that could not be fetched or saved; .url .path
-    ├── LedgerError                           the record of what was paid for cannot be kept; nothing was sent
-    └── WebhookError                          what was POSTed to a webhook is no delivery; .http_status to answer with
+    ├── BudgetExceeded                        rejected by the client before spending; .cost .used .budget
+    ├── DownloadError                         an output could not be fetched or saved; .url .path
+    ├── LedgerError                           the ledger cannot be opened, read or written; nothing was sent
+    └── WebhookError                          a POST to a webhook is no delivery; .http_status for the response
 
-Each one pickles (the live `job` of a `JobTimeout` stays behind), says the next step in its message and carries
-the ids it knows of. None ever holds an API key.
+Each error can be pickled, but without the live `job` of a `JobTimeout`. Its message names the next step, and its
+attributes hold the ids that are known. None contains an API key.
 """
 
 from __future__ import annotations
@@ -76,46 +76,47 @@ __all__ = (
 
 
 class AioweryError(Exception):
-    """Root of all errors of this package.
+    """The base class of all errors of this package.
 
-    `request_id` is whatever id the provider's answer carried for its own call history, or None.
+    `request_id` is the id of the response in the provider's call history; None if there is none.
     """
 
-    # Every argument after the message has a default: Exception's own pickling calls `cls(message)` and
-    # restores the rest from `__dict__`.
+    # Every argument after the message has a default: pickling calls `cls(message)` and restores the rest from
+    # `__dict__`.
     def __init__(self, message: str = "", *, request_id: str | None = None) -> None:
         super().__init__(message)
         self.request_id = request_id
 
     def __copy__(self) -> Self:
-        """Return a twin to raise elsewhere: with all facts and the cause, without the traceback."""
-        twin = type(self)(*self.args)
-        twin.__dict__.update(self.__dict__)
-        twin.__cause__ = self.__cause__
-        return twin
+        """Return a copy to raise elsewhere: with all attributes and the cause, without the traceback."""
+        clone = type(self)(*self.args)
+        clone.__dict__.update(self.__dict__)
+        clone.__cause__ = self.__cause__
+        return clone
 
     @property
     def message(self) -> str:
-        """The sentence that `str(error)` shows."""
+        """The text that `str(error)` returns."""
         return str(self.args[0]) if self.args else ""
 
 
 class ConfigurationError(AioweryError, ValueError):
-    """The caller's mistake, found before any request: names the field, the value and the way out."""
+    """The caller's mistake, found before any request. The message names the field, the value and what is valid."""
 
 
 class TransportError(AioweryError):
-    """No usable answer came from the network."""
+    """The network returned no usable response."""
 
 
 class NotSent(TransportError):
-    """The request provably never left this machine (pool, DNS, connect, TLS): safe to repeat."""
+    """The request was provably not sent (pool, DNS, connect, TLS): safe to repeat."""
 
 
 class QueueTooLong(NotSent):
-    """The line for this credential is full, or the request's turn would come after `start_within`.
+    """The queue of this API key is full, or the request would not be sent before `start_within` passes.
 
-    `position` is how many stand ahead (0: next), `starts_in` the estimated seconds until it would be sent.
+    `position` is the number of requests ahead (0: next). `starts_in` is the estimated number of seconds until the
+    request would be sent; None if there is no estimate.
     """
 
     def __init__(
@@ -132,13 +133,13 @@ class QueueTooLong(NotSent):
 
 
 class NoAnswer(TransportError):
-    """The request may have arrived, and no answer came: a paid one must not be repeated blindly."""
+    """The request may have arrived, but there was no response: do not repeat a paid one without a check."""
 
 
 class UnexpectedResponse(AioweryError):
-    """An answer outside the contract.
+    """A response outside the contract of the API.
 
-    `raw` is the decoded body (or its beginning as text), `faults` names each place at fault, such as
+    `raw` is the decoded body, or its beginning as text. `faults` lists each wrong value with its path, such as
     `"$.data.task_ids[0]: a string is expected, got null"`. `task_ids` is as in `APIError`.
     """
 
@@ -160,11 +161,13 @@ class UnexpectedResponse(AioweryError):
 
 
 class APIError(AioweryError):
-    """The provider refused.
+    """The provider rejected a request.
 
-    `http_status` is the HTTP status, `code` the provider's own code from the body (None when the body was not
-    the provider's), `raw` the decoded body. `task_ids` are ids that the refusal of a submission holds where an
-    acceptance holds them, and that belong to no other known task: such a submission becomes a `SubmissionInDoubt`.
+    `http_status` is the HTTP status, and `raw` the decoded body. `code` is the provider's own code from the body; None
+    if the body is not the provider's.
+
+    `task_ids` are ids that the rejection of a submission contains where an acceptance has them. Ids of other known
+    tasks are left out. If any are left, the submission becomes a `SubmissionInDoubt`.
     """
 
     def __init__(
@@ -185,15 +188,15 @@ class APIError(AioweryError):
 
 
 class InvalidRequest(APIError):
-    """A parameter is wrong; the message holds the provider's words for which."""
+    """A parameter is wrong; the message contains the provider's explanation."""
 
 
 class AuthenticationError(APIError):
-    """The key is missing, wrong or revoked."""
+    """The API key is missing, wrong or revoked."""
 
 
 class PermissionDenied(APIError):
-    """The key is known but may not do this (plan, model, IP address)."""
+    """The API key is valid but has no permission for this (plan, model, IP address)."""
 
 
 class InsufficientCredits(APIError):
@@ -205,21 +208,22 @@ class NotFound(APIError):
 
 
 class ContentRejected(APIError):
-    """Moderation refused the prompt or a picture."""
+    """The provider's moderation rejected the prompt or an image."""
 
 
 class ServerError(APIError):
-    """The provider's own failure."""
+    """The provider failed to process the request."""
 
 
 class DailyLimitReached(APIError):
-    """The account's daily limit is used up; a repeat helps only tomorrow."""
+    """The account's daily limit is used up; retry on the next day."""
 
 
 class RateLimited(APIError):
-    """Too many requests, or too many tasks at once. `retry_after` is in seconds where the provider said it.
+    """There were too many requests, or too many concurrent tasks.
 
-    `is_concurrency_limit` is true when the refusal speaks of tasks in flight rather than of requests per time.
+    `retry_after` is in seconds; None if the provider gave none. `is_concurrency_limit` is True if the rejection
+    concerns the number of tasks under way instead of the requests per time.
     """
 
     def __init__(
@@ -240,11 +244,13 @@ class RateLimited(APIError):
 
 
 class SubmissionInDoubt(AioweryError):
-    """A paid POST without a clear answer: it may have been charged, so it is never sent again by itself.
+    """A paid POST without a clear answer: it may have been charged, so it is never sent again automatically.
 
-    `request` is what was asked, `sent_at` the wall-clock time (seconds since the epoch) at which it went out,
-    `__cause__` what came instead of an answer. `task_ids` are tasks that the provider has named for this request
-    without proof, at most 64: `client.job(task_id)` fetches one, `aiowery doubts adopt` settles the doubt with them.
+    `request` is the request, and `sent_at` the time at which it was sent, in seconds since the epoch. `__cause__` is
+    the failure that occurred instead of a clear answer.
+
+    `task_ids` are at most 64 tasks that the provider named for this request without proof. `client.job(task_id)`
+    fetches one, and `aiowery doubts adopt` resolves the doubt with them.
     """
 
     def __init__(
@@ -263,7 +269,10 @@ class SubmissionInDoubt(AioweryError):
 
 
 class JobError(AioweryError):
-    """About a job that the provider accepted: `task_ids` are known, `snapshots` is what was last seen."""
+    """An error of a job that the provider accepted.
+
+    `task_ids` are the ids of its tasks, and `snapshots` their last known status.
+    """
 
     def __init__(
         self,
@@ -279,13 +288,14 @@ class JobError(AioweryError):
 
 
 class JobFailed(JobError):
-    """The provider says that every task of the job failed; the message holds its reason."""
+    """The provider reports that every task of the job failed; the message contains its reason."""
 
 
 class JobTimeout(JobError, TimeoutError):
-    """Our patience ended, the task may not have: `await error.job` waits again.
+    """The timeout passed, but the task may still run: `await error.job` waits again.
 
-    `client.job(*error.task_ids)` gives the same job, later or elsewhere too.
+    `client.job(*error.task_ids)` returns the same job, also later or in another process. `job` is None after
+    unpickling.
     """
 
     def __init__(
@@ -305,22 +315,22 @@ class JobTimeout(JobError, TimeoutError):
 
 
 class EmptyResult(JobError):
-    """The provider reports success but lists no output."""
+    """The provider reports success but returned no output."""
 
 
 class JobLost(JobError):
-    """The provider no longer knows the task (or never did)."""
+    """The provider does not know the task, or no longer knows it."""
 
 
 class ClientClosed(JobError):
-    """The client was closed while the job was under way; the task goes on at the provider."""
+    """The client was closed while the job was under way; the task continues at the provider."""
 
 
 class BudgetExceeded(AioweryError):
-    """Sending this would spend more credits than the budget allows; nothing was sent.
+    """The request would exceed the budget; nothing was sent.
 
-    `cost` is the request's estimate (0 where nobody knows it), `used` what has been spent or is held for what is under
-    way or in doubt, of `budget`.
+    All values are in credits. `cost` is the estimated price of the request; 0 if it is not known. `used` is the part of
+    `budget` that was spent, or is held for submissions under way or in doubt.
     """
 
     def __init__(self, message: str = "", *, cost: float = 0.0, used: float = 0.0, budget: float = 0.0) -> None:
@@ -331,7 +341,10 @@ class BudgetExceeded(AioweryError):
 
 
 class DownloadError(AioweryError):
-    """An output could not be fetched or saved; `url` still holds it, `path` is where it should have gone."""
+    """An output could not be fetched or saved.
+
+    `url` is its URL, where it can still be fetched. `path` is the file that was to be written, or None.
+    """
 
     def __init__(self, message: str = "", *, url: str = "", path: Path | None = None) -> None:
         super().__init__(message)
@@ -340,11 +353,11 @@ class DownloadError(AioweryError):
 
 
 class LedgerError(AioweryError):
-    """The record of what is paid for cannot be opened, read or written; without it nothing is sent."""
+    """The ledger cannot be opened, read or written. Nothing is sent without it."""
 
 
 class WebhookError(AioweryError):
-    """What was POSTed to a webhook is no delivery; `http_status` is what to answer."""
+    """A POST to a webhook is no delivery; `http_status` is the status for the response."""
 
     def __init__(self, message: str = "", *, http_status: int = 400) -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""Background work of one owner: tasks that it starts, waits for, or cancels."""
+"""Background work of one owner: asyncio tasks that it starts, waits for, or cancels."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 class BackgroundTasks:
-    """A set of tasks that run beside their owner's work.
+    """A set of asyncio tasks that run beside their owner's work.
 
     asyncio holds tasks weakly; this set keeps each one until it is done. The exception of a task is passed to
     `on_error`, so that asyncio does not report it as never retrieved.
@@ -24,14 +24,14 @@ class BackgroundTasks:
         return len(self._tasks)
 
     def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Start the work in a task of its own, and return the task."""
+        """Start the coroutine in a new task, and return the task."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._on_done)
         return task
 
     async def wait(self) -> None:
-        """Wait until no task is left, those that start meanwhile included."""
+        """Wait until no task is left, including tasks that start meanwhile."""
         while self._tasks:
             await asyncio.wait(self._tasks)
 

@@ -1,4 +1,4 @@
-"""A lock between processes: an open file that the system unlocks when its holder ends, however it ends."""
+"""A lock between processes: an open file, which the operating system unlocks when the process that holds it ends."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if sys.platform == "win32":
     def _lock(descriptor: int) -> None:
         msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
 
-    def _leads_to(path: Path, descriptor: int) -> bool:  # noqa: ARG001 - a file that is open cannot be removed there
+    def _leads_to(path: Path, descriptor: int) -> bool:  # noqa: ARG001 - Windows cannot remove an open file
         return True
 
 else:
@@ -29,19 +29,25 @@ else:
             return False
 
 
-_TRIES: Final = 10
+_MAX_ATTEMPTS: Final = 10
 
 
 class FileLock:
-    """Held by at most one opening of the file, in this process or in another. All methods block a little."""
+    """A lock that at most one `FileLock` of the same path holds, in this process or in another.
+
+    All methods block, for the time of a few system calls.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._descriptor: int | None = None
 
     def acquire(self) -> bool:
-        """Take the lock if it is free, and return whether it is held now. Raises OSError when there can be no file."""
-        for _ in range(_TRIES):
+        """Take the lock if it is free. Return True if this object holds it now.
+
+        Raises OSError if the file cannot be opened or made.
+        """
+        for _ in range(_MAX_ATTEMPTS):
             if self._descriptor is not None:
                 return True
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -52,28 +58,31 @@ class FileLock:
                 return False
             if _leads_to(self._path, descriptor):
                 self._descriptor = descriptor
-            else:  # its last holder has removed it meanwhile: others lock the file that comes after it
+            else:  # the former holder has removed the file: other processes lock the new one at this path
                 os.close(descriptor)
         return self._descriptor is not None
 
     def write(self, text: str) -> None:
-        """Write into the file, which is held and was empty."""
+        """Write the text into the file if this object holds the lock; the file was empty."""
         if self._descriptor is not None:
             os.write(self._descriptor, text.encode())
 
     def is_free(self) -> bool:
-        """Return whether nothing holds the lock. Raises OSError when there can be no file."""
+        """Return True if nothing holds the lock; afterwards this object does not hold it either.
+
+        Raises OSError if the file cannot be opened or made.
+        """
         try:
             return self.acquire()
         finally:
             self.release()
 
     def is_in_place(self) -> bool:
-        """Return whether the lock is held, and its path still leads to the file that is locked."""
+        """Return True if this object holds the lock and the path still leads to the locked file."""
         return self._descriptor is not None and _leads_to(self._path, self._descriptor)
 
     def release(self) -> None:
-        """Give the lock back, if it is held; the file stays."""
+        """Release the lock if this object holds it; the file stays."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             os.close(descriptor)

@@ -1,4 +1,4 @@
-"""What the open clients of one event loop share: one value for each host and key, as long as a client holds it."""
+"""Values that the open clients of one event loop share: one for each host and key, as long as a client holds it."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _SALT: Final = secrets.token_bytes(16)
 
 
 class SharedRegistry(Generic[T]):
-    """A registry of values by event loop and name. It stores hashes of the names, which hold keys."""
+    """A registry of values by event loop and names. It stores only hashes of the names, which contain API keys."""
 
     def __init__(self) -> None:
         self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakValueDictionary[str, T]] = WeakKeyDictionary()
 
     def get(self, make: Callable[[], T], *names: str) -> T:
-        """Return the running loop's value of these names; make it if there is none."""
-        name = hashlib.blake2b("\n".join(names).encode(), key=_SALT).hexdigest()
+        """Return the running event loop's value for these names; make it if there is none."""
+        digest = hashlib.blake2b("\n".join(names).encode(), key=_SALT).hexdigest()
         values = self._loops.setdefault(asyncio.get_running_loop(), WeakValueDictionary())
-        value = values.get(name)
+        value = values.get(digest)
         if value is None:
-            value = values[name] = make()
+            value = values[digest] = make()
         return value

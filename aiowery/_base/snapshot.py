@@ -1,4 +1,4 @@
-"""What a provider says of one task, as frozen values."""
+"""The status of one task as the provider reports it, as frozen values."""
 
 from __future__ import annotations
 
@@ -9,73 +9,92 @@ from typing import Any, Literal
 import attrs
 
 AssetKind = Literal["image", "video", "audio"]
+"""The kind of an output file."""
 Kind = Literal["image", "video", "audio", "text"]
-"""What a request asks for: a sort of asset, or words."""
+"""The kind of output that a request is for: an asset of some kind, or text."""
 
 
 class TaskState(enum.Enum):
-    """What a provider's status word means to us. Words nobody documented mean `RUNNING`."""
+    """A state to which a provider's raw status maps. An undocumented raw status means `RUNNING`."""
 
     WAITING = "waiting"
+    """The task waits in the provider's own queue."""
     RUNNING = "running"
+    """The task is being processed, or its raw status is unknown."""
     DONE = "done"
+    """The task has succeeded."""
     FAILED = "failed"
+    """The task has failed."""
 
     @property
     def terminal(self) -> bool:
-        """Whether the task has ended, well or badly."""
+        """True if the task is finished, whether it succeeded or failed."""
         return self is TaskState.DONE or self is TaskState.FAILED
 
 
 @attrs.frozen
 class Asset:
-    """One output: where it lies and what it is. `cover_url` is a video's or song's still picture."""
+    """One output file of a task: its URL and its kind."""
 
     url: str
+    """The URL of the file."""
     kind: AssetKind = "image"
+    """The kind of file: `"image"`, `"video"` or `"audio"`."""
     cover_url: str | None = None
+    """The URL of the still picture of a video or song; None if the provider made none."""
     task_id: str | None = None
+    """The id of the task that made the file; None if it is not known."""
 
 
 @attrs.frozen
 class ScriptLine:
-    """One turn of a podcast: who speaks, and what."""
+    """A part of a podcast's script: one speaker and the spoken text."""
 
     speaker_id: str
+    """The provider's id of the speaker."""
     content: str
+    """The spoken text."""
     speaker_name: str | None = None
+    """The speaker's display name; None if the provider reports none."""
 
 
 @attrs.frozen
 class Snapshot:
-    """What one status answer said of one task.
-
-    `word` is the provider's own status word, `step` its word for a task of several steps, `text` and `script` are
-    outputs in words (lyrics, a transcript, a report; a podcast's turns), `position` its place in the provider's own
-    queue, `reason` its words for a failure, `credits` what it reports as charged, `raw` the task's part of the answer
-    (of one that says nothing but that the task still runs, that word).
-    """
+    """The status of one task, from one response."""
 
     task_id: str
+    """The provider's id of the task."""
     state: TaskState
+    """The state to which `raw_status` maps."""
     raw_status: str = ""
+    """The provider's own status text."""
     assets: tuple[Asset, ...] = ()
+    """The output files, in the provider's order."""
     text: str | None = None
+    """Output as text, such as lyrics, a transcript or a report; None if there is none."""
     script: tuple[ScriptLine, ...] = ()
+    """The lines of a podcast's script, in order."""
     substatus: str | None = None
+    """The provider's status text for the present step, if a task has several steps."""
     queue_position: int | None = None
+    """The task's position in the provider's own queue; None if it is not reported."""
     reason: str | None = None
+    """The provider's explanation of a failure; None if there is none."""
     credits: float | None = None
+    """The credits that the provider reports as charged; None (not 0) if it reports nothing."""
     raw: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+    """The task's part of the decoded response. If the response reports only that the task is still running, `raw` holds
+    its status field alone."""
     request_id: str | None = attrs.field(default=None, eq=False)
+    """The id of the response in the provider's call history; None if it had none. Ignored in comparisons."""
 
     def same_progress_as(self, other: Snapshot | None) -> bool:
-        """Whether nothing that a watcher would show has changed since `other`."""
+        """Return True if nothing that a progress display shows has changed since `other`; False if that is None."""
         return other is not None and _progress(self) == _progress(other)
 
 
 def _progress(snapshot: Snapshot) -> tuple[Any, ...]:
-    """Return what a watcher would show."""
+    """Return the values that a progress display shows."""
     return (
         snapshot.state,
         snapshot.raw_status,
@@ -89,6 +108,6 @@ def _progress(snapshot: Snapshot) -> tuple[Any, ...]:
 
 
 def total_credits(snapshots: Iterable[Snapshot]) -> float | None:
-    """Return the sum of what the provider reported as charged; None when it reported nothing."""
+    """Return the sum of the credits that the provider reported as charged; None if it reported none."""
     known = [snapshot.credits for snapshot in snapshots if snapshot.credits is not None]
     return sum(known) if known else None

@@ -94,7 +94,7 @@ class WebhookListener:
         return WebhookStatistics(
             awaited=len(self._registry),
             received=self._received,
-            first=fallback.calls,
+            first=fallback.delivered,
             late=fallback.misses,
             fallback_interval=fallback.seconds,
         )

@@ -1,1 +1,1 @@
-"""What things are: values, policies and contracts, without I/O and without an event loop."""
+"""Values, policies and contracts, without I/O and without an event loop."""

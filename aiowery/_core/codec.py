@@ -1,7 +1,7 @@
-"""One strict converter for everything that arrives from the network.
+"""A strict converter for all JSON from the network.
 
-Keys that nobody asked for are ignored, missing optional ones get their default, and every fault is reported with
-its path. Primitive types are strict: the stock converter would make the string `"None"` of null.
+Unknown keys are ignored, missing optional keys get their default, and every fault is reported with its path. Primitive
+types are strict, because the stock converter would turn null into the string `"None"`.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from aiowery.errors import UnexpectedResponse
 T = TypeVar("T")
 
 Identifier = NewType("Identifier", str)
-"""An id that arrives as a string or as a whole number, and is a string from here on."""
+"""An id that arrives as a string or an integer, and is a string after conversion."""
 
-_MOST_IDS: Final = 64
-_LONGEST_ID: Final = 256
-_NAMES = {
+_MAX_IDS: Final = 64
+_MAX_ID_LENGTH: Final = 256
+_TYPE_NAMES = {
     type(None): "null",
     bool: "a boolean",
     int: "a number",
@@ -36,10 +36,10 @@ _NAMES = {
 
 
 class TypeFault(ValueError):
-    """A value of the wrong type, named in JSON's own words."""
+    """A value of the wrong type; the message names both types as JSON does."""
 
-    def __init__(self, wanted: str, value: Any) -> None:
-        super().__init__(f"{wanted} is expected, got {_NAMES.get(type(value), type(value).__name__)}")
+    def __init__(self, expected: str, value: Any) -> None:
+        super().__init__(f"{expected} is expected, got {_TYPE_NAMES.get(type(value), type(value).__name__)}")
 
 
 def _string(value: Any, _: Any) -> str:
@@ -54,27 +54,27 @@ def _boolean(value: Any, _: Any) -> bool:
     return value
 
 
-def _whole(value: Any, _: Any) -> int:
+def _integer(value: Any, _: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeFault("a whole number", value)
+        raise TypeFault("an integer", value)
     return value
 
 
 def _number(value: Any, _: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeFault("a number", value)
-    return _whole_or_float(value)
+    return _to_float(value)
 
 
-def _whole_or_float(value: float) -> float:
+def _to_float(value: float) -> float:
     try:
         return float(value)
-    except OverflowError as fault:  # JSON knows whole numbers beyond any float
-        raise TypeFault("a number of reasonable size", value) from fault
+    except OverflowError as fault:  # JSON integers may exceed the largest float
+        raise TypeFault("a number that fits a float", value) from fault
 
 
 def lenient_number(value: Any) -> float | None:
-    """Read a number that merely informs, also when it comes as text; None for anything else."""
+    """Return an optional number as a float, even if it arrives as text; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
     try:
@@ -91,17 +91,20 @@ def _identifier(value: Any, _: Any) -> Identifier:
 
 
 def named_ids(ids: Iterable[str]) -> tuple[str, ...]:
-    """Return the ids, each once, that an answer other than an acceptance may name: no long ones, at most 64."""
-    usable = (one for one in dict.fromkeys(ids) if len(one) <= _LONGEST_ID and one.isprintable())
-    return tuple(islice(usable, _MOST_IDS))
+    """Return the task ids that a response other than an acceptance names, without duplicates.
+
+    At most 64 ids are returned, and none of more than 256 characters or with unprintable ones.
+    """
+    usable = (id_ for id_ in dict.fromkeys(ids) if len(id_) <= _MAX_ID_LENGTH and id_.isprintable())
+    return tuple(islice(usable, _MAX_IDS))
 
 
 def make_converter() -> cattrs.Converter:
-    """Return a converter with strict primitives, to which a provider adds its own hooks."""
+    """Return a converter with strict primitive types; a provider adds its own hooks."""
     converter = cattrs.Converter(detailed_validation=True)
     converter.register_structure_hook(str, _string)
     converter.register_structure_hook(bool, _boolean)
-    converter.register_structure_hook(int, _whole)
+    converter.register_structure_hook(int, _integer)
     converter.register_structure_hook(float, _number)
     converter.register_structure_hook(Identifier, _identifier)
     converter.register_structure_hook_factory(attrs.has, lambda cls: _object_only(converter, cls))
@@ -109,7 +112,7 @@ def make_converter() -> cattrs.Converter:
 
 
 def _object_only(converter: cattrs.Converter, cls: type[T]) -> Any:
-    """Structure attrs classes from JSON objects only, and leave out null members: absent and null are one."""
+    """Return a hook that makes an attrs class from a JSON object; a null member counts as absent."""
     structure = cattrs.gen.make_dict_structure_fn(cls, converter)
 
     def hook(value: Any, _: Any) -> T:
@@ -129,13 +132,16 @@ def structure(
     where: str = "$",
     request_id: str | None = None,
 ) -> T:
-    """Return `raw` as `cls`, or raise UnexpectedResponse with the path of every fault below `where`."""
+    """Return `raw` converted to `cls`; `where` is the path of `raw` in the response body.
+
+    Raises UnexpectedResponse, which lists every fault with its path.
+    """
     try:
         return converter.structure(raw, cls)
     except (cattrs.BaseValidationError, ValueError, RecursionError) as fault:
-        faults = tuple(map(_place_first, cattrs.transform_error(fault, path=where, format_exception=_joined_lines)))
+        faults = tuple(map(_path_first, cattrs.transform_error(fault, path=where, format_exception=_describe)))
         raise UnexpectedResponse(
-            f"HTTP {http_status} with an answer outside the contract: {'; '.join(faults)}",
+            f"HTTP {http_status} with a response outside the contract: {'; '.join(faults)}",
             http_status=http_status,
             raw=raw,
             faults=faults,
@@ -143,12 +149,13 @@ def structure(
         ) from fault
 
 
-def _place_first(line: str) -> str:
-    words, _, place = line.rpartition(" @ ")
-    return f"{place}: {words}"
+def _path_first(fault: str) -> str:
+    """Return a fault as "path: description", from the "description @ path" of cattrs."""
+    description, _, path = fault.rpartition(" @ ")
+    return f"{path}: {description}"
 
 
-def _joined_lines(fault: BaseException, _: type | None) -> str:
+def _describe(fault: BaseException, _: type | None) -> str:
     if isinstance(fault, TypeFault):
         return str(fault)
     if isinstance(fault, KeyError):

@@ -1,4 +1,4 @@
-"""Learning from the jobs that have ended: when a first look is worth its request, when a lane will be free."""
+"""Estimate durations from finished jobs: when to poll first, and when the queue will have a free slot."""
 
 from __future__ import annotations
 
@@ -6,45 +6,48 @@ from collections.abc import Hashable, Iterable, Mapping
 from typing import Final
 
 Interval = tuple[float, float]
-"""A duration as far as it was seen, in seconds: longer than the first (0 if no look saw it running), no longer than the
-second."""
+"""The bounds of a duration, in seconds. It is longer than the first number and at most the second. The first is 0 if no
+poll found the job running."""
 
 REMEMBERED: Final = 64
-"""How many jobs of a kind teach."""
-# Kinds are made of callers' words, so their number must have an end.
+"""The number of latest jobs of a kind from which durations are estimated."""
+# Kinds contain values from callers, so their number must be bounded.
 KINDS: Final = 1000
-"""Of how many kinds something is known."""
-_SHORTER: Final = 0.5
-_ALMOST: Final = 1e-9
+"""The largest number of kinds whose durations are kept."""
+_FASTER_THAN_POLLS: Final = 0.5
+_EPSILON: Final = 1e-9
 _WEIGHT: Final = 0.3
 
 
 class DurationEstimator:
-    """The durations of the latest finished jobs of each kind, and what they say of the next one.
+    """An estimator of the next job's duration, from the latest finished jobs of the same kind.
 
-    `seen` is what is known of some kinds before the first job, as another process has seen it.
+    An estimate needs at least `min_samples` jobs. `seen` holds the durations that are known before the first job, for
+    example from another process.
     """
 
-    def __init__(self, enough: int, percentile: float, seen: Mapping[Hashable, list[Interval]] | None = None) -> None:
-        self._enough = enough
+    def __init__(
+        self, min_samples: int, percentile: float, seen: Mapping[Hashable, list[Interval]] | None = None
+    ) -> None:
+        self._min_samples = min_samples
         self._share = percentile / 100
         self._seen: dict[Hashable, list[Interval]] = dict(seen or {})
         self._known: dict[Hashable, float] = {}
 
     def observe(self, key: Hashable, interval: Interval) -> None:
-        """Note how long a job took, as far as it was seen."""
+        """Add the bounds of a finished job's duration."""
         seen = [*self._seen.pop(key, ()), interval]
-        self._seen[key] = seen[-REMEMBERED:]  # behind all others: the kind that was not seen for longest goes first
+        self._seen[key] = seen[-REMEMBERED:]  # moved to the end: the least recently used kind is forgotten first
         self._known.pop(key, None)
         if len(self._seen) > KINDS:
             self._forget(next(iter(self._seen)))
 
     def first_poll(self, key: Hashable) -> float | None:
-        """Return the low percentile of the durations seen, or None while too few were."""
+        """Return the low percentile of the durations in seconds; None while there are too few."""
         known = self._known.get(key)
         if known is None:
             seen = self._seen.get(key)
-            if seen is not None and len(seen) >= self._enough:
+            if seen is not None and len(seen) >= self._min_samples:
                 known = self._known[key] = low_quantile(seen, self._share)
         return known
 
@@ -54,65 +57,66 @@ class DurationEstimator:
 
 
 def low_quantile(seen: Iterable[Interval], share: float) -> float:
-    """Return a moment before which no more than this share of such durations ends.
+    """Return the seconds before which at most this share of such durations ends.
 
-    It is Kaplan and Meier's estimate, read from its other end. A job that one look saw running and the next one done
-    counts in the middle between them. One that its first look found done, and that may have ended any time before, is
-    shared out among those that took less. Where that leaves too many of which nothing more is known, jobs have become
-    faster than we look: then the answer is half of the earliest look.
+    It is the Kaplan-Meier estimator for left-censored data. A job that one poll found running and the next one finished
+    counts in the middle between the two. A job that its first poll found finished may have ended at any time before.
+    Its weight goes to the shorter durations. If too few exact durations are left, jobs end faster than they are polled:
+    then the result is half the time of the earliest poll.
     """
-    moments = sorted(map(_wait_time, seen))
-    left = 1.0
-    for rank in range(len(moments), 0, -1):
-        moment, late = moments[rank - 1]
-        if not late:
-            left *= 1.0 - 1.0 / rank
-            if left < share - _ALMOST:
-                return moment
-    return moments[0][0] * _SHORTER
+    durations = sorted(map(_midpoint, seen))
+    remaining = 1.0
+    for rank in range(len(durations), 0, -1):
+        seconds, is_upper_bound = durations[rank - 1]
+        if not is_upper_bound:
+            remaining *= 1.0 - 1.0 / rank
+            if remaining < share - _EPSILON:
+                return seconds
+    return durations[0][0] * _FASTER_THAN_POLLS
 
 
-def _wait_time(interval: Interval) -> tuple[float, bool]:
-    """Return where a duration counts, and whether the first look came too late to tell by how much it was less."""
-    last_running, found_done = interval
-    return ((last_running + found_done) / 2, False) if last_running else (found_done, True)
+def _midpoint(interval: Interval) -> tuple[float, bool]:
+    """Return the seconds that stand for a duration, and True if they are only an upper bound."""
+    last_running, found_finished = interval
+    return ((last_running + found_finished) / 2, False) if last_running else (found_finished, True)
 
 
 class WebhookFallback:
-    """How many seconds a look may wait for the provider's call, learned from which of the two comes first.
+    """The adaptive interval of fallback polls, in seconds, for jobs whose webhook delivery is expected.
 
-    It begins at a quarter of the `longest`, until a first call has come. Each end that a call told of doubles it; each
-    that a look found by itself halves it, so that four of these in a row bring an unhindered net from 60 s back to
-    where ordinary looks are.
+    It starts at a quarter of `max_seconds`. Each job end that a delivery reports first doubles it, and each that a poll
+    finds first halves it. So four missed deliveries in a row bring it from 60 s back to the usual interval.
     """
 
-    def __init__(self, shortest: float, longest: float) -> None:
-        self._shortest = min(shortest, longest)
-        self._longest = longest
-        self.seconds: float = max(self._shortest, longest / 4)
-        self.calls: int = 0
+    def __init__(self, min_seconds: float, max_seconds: float) -> None:
+        self._min_seconds = min(min_seconds, max_seconds)
+        self._max_seconds = max_seconds
+        self.seconds: float = max(self._min_seconds, max_seconds / 4)
+        self.delivered: int = 0
+        """The number of job ends that a webhook delivery reported before a poll."""
         self.misses: int = 0
+        """The number of job ends that a poll found before a webhook delivery."""
 
     def record_delivery(self) -> None:
-        """Note an end of which a call told."""
-        self.calls += 1
-        self.seconds = min(2 * self.seconds, self._longest)
+        """Count a job end that a delivery reported first, and double the interval."""
+        self.delivered += 1
+        self.seconds = min(2 * self.seconds, self._max_seconds)
 
     def record_missed(self) -> None:
-        """Note an end that a look found, without a call."""
+        """Count a job end that a poll found first, and halve the interval."""
         self.misses += 1
-        self.seconds = max(self.seconds / 2, self._shortest)
+        self.seconds = max(self.seconds / 2, self._min_seconds)
 
 
 class MovingAverage:
-    """A running mean that leans towards what was seen last; `seconds` is a guess, or None, until then."""
+    """A moving average that favors the latest durations; until the first one, `seconds` is the guess or None."""
 
     def __init__(self, guess: float | None) -> None:
         self.seconds = guess
         self._guessed = True
 
     def observe(self, seconds: float) -> None:
-        """Note a duration."""
+        """Add a duration."""
         if self._guessed or self.seconds is None:
             self.seconds, self._guessed = seconds, False
         else:

@@ -1,4 +1,4 @@
-"""What the client tells: log records through the standard library, events to the caller's observer."""
+"""Log records for the standard library's logging, and events for the caller's observer."""
 
 from __future__ import annotations
 
@@ -16,43 +16,40 @@ log: Final = logging.getLogger("aiowery")
 
 _SECRETS: Final = re.compile(r"(?i)\bbearer\s+\S+|\b(?:sk-|bw_)[\w-]{4,}")
 
-
-# Formatters print the cached text of an exception if there is one.
 _formatter: Final = logging.Formatter()
 
-
 _keys: Final[dict[str, None]] = {}
-_KEPT_KEYS: Final = 100
+_MAX_KEYS: Final = 100
 
 
 def redact_key(key: str) -> None:
-    """Redact this key from now on, whatever it looks like; the latest 100 keys are kept in memory for that."""
+    """Redact this key from now on, whatever its form. The latest 100 keys are kept in memory for this."""
     if not _SECRETS.fullmatch(key):
         _keys[key] = None
-        if len(_keys) > _KEPT_KEYS:
+        if len(_keys) > _MAX_KEYS:
             del _keys[next(iter(_keys))]
 
 
 def redact(text: str) -> str:
-    """Return the text with all keys in use, and everything that looks like an API key, replaced by stars."""
+    """Return the text with stars in place of all keys in use and everything in the form of an API key."""
     for key in tuple(_keys):
         text = text.replace(key, "***")
     return _SECRETS.sub("***", text)
 
 
 class RedactionFilter(logging.Filter):
-    """Replaces whatever looks like an API key in a record's message and traceback; it sits on the logger `aiowery`."""
+    """A filter that redacts API keys in the message and traceback of a log record. The logger `aiowery` has one."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Let every record pass, with its texts made safe."""
+        """Redact the record's texts, and return True for every record."""
         try:
             message = record.getMessage()
         except (TypeError, ValueError):
-            return True  # a malformed call is logging's own to report
+            return True  # logging itself reports arguments that do not fit the message
         safe = redact(message)
         if safe != message:
             record.msg, record.args = safe, None
-        if record.exc_info:
+        if record.exc_info:  # formatters use a cached exc_text instead of formatting again
             record.exc_text = redact(_formatter.formatException(record.exc_info))
         return True
 
@@ -62,80 +59,97 @@ log.addFilter(RedactionFilter())
 
 @attrs.frozen(kw_only=True)
 class JobAccepted:
-    """The provider took a request. `label` is the beginning of its prompt."""
+    """Event: the provider accepted a request."""
 
     task_ids: tuple[str, ...]
+    """The ids of the request's tasks."""
     label: str
+    """The beginning of the request's prompt, or its class name if it has none: at most 50 characters."""
     request_id: str | None = None
+    """The submission's id in the provider's call history; None if the response had none."""
 
 
 @attrs.frozen(kw_only=True)
 class JobUpdated:
-    """A look at a task showed something new."""
+    """Event: a poll of a task returned something new."""
 
     task_ids: tuple[str, ...]
+    """The ids of all tasks of the job."""
     snapshot: Snapshot
+    """The new status of one of these tasks."""
 
 
 @attrs.frozen(kw_only=True)
 class JobFinished:
-    """A job ended: with a result (`error` is None) or with an error. `seconds` count from acceptance.
-
-    It took longer than `last_running` seconds, when a look last saw it running (0 if none did), and no longer than
-    `seconds`. `duration_key` is what that depends on: endpoint, model, settings (nothing for a re-attached job).
-    """
+    """Event: a job is finished, with a result or with an error."""
 
     task_ids: tuple[str, ...]
+    """The ids of the job's tasks."""
     label: str
+    """The beginning of the request's prompt, or its class name if it has none: at most 50 characters."""
     seconds: float
+    """The seconds from acceptance to the poll that found the end. The job took at most this long."""
     last_running: float = 0.0
+    """The seconds from acceptance to the last poll that found the job running; 0 if none did. The job took longer."""
     timing_key: tuple[str, ...] = ()
+    """What the job's duration depends on: endpoint, model, settings. Empty for a job that was attached by its task
+    ids."""
     credits: float | None = None
+    """The credits that the provider reports as charged; None if it reports nothing."""
     error: AioweryError | None = None
+    """The job's error; None if it has a result."""
 
 
 @attrs.frozen(kw_only=True)
 class PollFailed:
-    """A status check brought no usable answer; the job goes on and is asked about again after `pause` seconds."""
+    """Event: a status check returned no usable response. The job continues and is polled again."""
 
     task_ids: tuple[str, ...]
+    """The ids of the job's tasks."""
     pause: float
+    """The seconds until the next poll."""
     error: AioweryError
+    """The error of the status check."""
 
 
 @attrs.frozen(kw_only=True)
 class QueueBackedOff:
-    """The provider refused a submission because of load: no job is submitted for `pause` seconds."""
+    """Event: the provider rejected a submission because of load. All submissions pause; this one is retried first."""
 
     pause: float
+    """The seconds for which no request is submitted."""
     capacity: int
+    """The number of tasks that may be under way from now on."""
     error: AioweryError
+    """The provider's rejection."""
 
 
 @attrs.frozen(kw_only=True)
 class LowCredits:
-    """The balance fell below the caller's threshold (`balance`), or a request was refused for want of credits."""
+    """Event: the balance fell below the caller's threshold, or a request was rejected for lack of credits."""
 
     balance: float | None = None
+    """The balance in credits; None if it is not known."""
     error: AioweryError | None = None
+    """The rejection; None if a balance below the threshold caused the event."""
 
 
 @attrs.frozen(kw_only=True)
 class SubmissionsPaused:
-    """Submissions pause by themselves: too many had no clear answer, or a probe failed. What waits stays unsent.
-
-    `because` is the reason. After `retry_in` seconds a free read is made if a submission waits, and then one goes ahead
-    as a probe. `failed_probes` counts those since the queue was last open.
-    """
+    """Event: the circuit breaker paused submissions. Waiting requests stay in the queue, unsent."""
 
     reason: str
+    """Why submissions paused: too many had no clear answer, or a probe failed."""
     retry_in: float
+    """The seconds until a free read checks the provider, if a submission waits. If it succeeds, one submission is sent
+    as a probe."""
     failed_probes: int
+    """The number of probes that failed since the circuit breaker was last closed."""
 
 
 @attrs.frozen(kw_only=True)
 class SubmissionsResumed:
-    """Submissions go on: a probe had a clear answer, or `resume_submitting()` was called."""
+    """Event: submissions continue, because a probe had a clear answer or `resume_submitting()` was called."""
 
 
 Event = (
@@ -148,23 +162,28 @@ Event = (
     | SubmissionsPaused
     | SubmissionsResumed
 )
+"""Any event that an observer receives."""
 Observer = Callable[[Event], Any]
+"""A plain function that receives each event; its return value is ignored."""
 
 
 class EventEmitter:
-    """Hands events to one observer, whose own errors never reach the work: they are logged, once."""
+    """An emitter that passes events to one observer.
+
+    Errors of the observer never reach the jobs. Only the first one is logged.
+    """
 
     def __init__(self, observer: Observer | None) -> None:
         self._observer = observer
-        self._complained = False
+        self._has_logged_error = False
 
     def emit(self, event: Event) -> None:
-        """Call the observer, if there is one."""
+        """Call the observer with the event, if there is one."""
         if self._observer is None:
             return
         try:
             self._observer(event)
         except Exception:
-            if not self._complained:
-                self._complained = True
-                log.exception("the observer raised; its errors are ignored from here on")
+            if not self._has_logged_error:
+                self._has_logged_error = True
+                log.exception("the observer raised an error; its further errors are not logged")

@@ -19,18 +19,18 @@ from aiowery.errors import (
     UnexpectedResponse,
 )
 
-_SERVER_ERRORS = 500
-_SHOWN = 5
+_MIN_SERVER_ERROR = 500
+_MAX_SHOWN = 5
 
 
 class SubmissionHeld(NotSent):
-    """A submission that was stopped before its first byte because submissions are paused; it goes back to the queue."""
+    """A submission that was stopped before the first byte because submissions are paused. It returns to the queue."""
 
 
 class SubmitFailure(enum.Enum):
     """The outcome of a paid submission that returned no task ids."""
 
-    UNSENT = "it provably never left: it may be repeated"
+    UNSENT = "it was provably not sent: it may be repeated"
     BUSY = "it was rejected because of load: it may be repeated later"
     REJECTED = "it was rejected: a repeat would be rejected again"
     IN_DOUBT = "it may have been charged: it must not be repeated"
@@ -40,8 +40,8 @@ def classify_failure(error: Exception) -> SubmitFailure:
     """Return the outcome of a paid POST that returned no task ids.
 
     An error page of a gateway (500, 502, 504, or 503 without the provider's own body) shows nothing about the
-    provider behind it, so the submission is in doubt. The same holds for any unforeseen error, and for a rejection
-    that names tasks, whatever its status: they may have been charged.
+    provider behind it, so the submission is in doubt. The same holds for any unforeseen error. It also holds for a
+    rejection with task ids, whatever its status, because those tasks may have been charged.
     """
     match error:
         case APIError(task_ids=(_, *_)):
@@ -50,7 +50,7 @@ def classify_failure(error: Exception) -> SubmitFailure:
             return SubmitFailure.UNSENT
         case RateLimited() | ServerError(http_status=503, code=int()):
             return SubmitFailure.BUSY
-        case ServerError(http_status=status) if status >= _SERVER_ERRORS:
+        case ServerError(http_status=status) if status >= _MIN_SERVER_ERROR:
             return SubmitFailure.IN_DOUBT
         case APIError():
             return SubmitFailure.REJECTED
@@ -64,7 +64,7 @@ def is_retryable(error: AioweryError) -> bool:
 
 
 def retry_after(error: AioweryError) -> float | None:
-    """Return the seconds that the provider asked the client to wait, if it did."""
+    """Return the seconds that the provider asked the client to wait; None if it gave none."""
     return error.retry_after if isinstance(error, RateLimited) else None
 
 
@@ -75,11 +75,15 @@ def in_doubt_error(
     request_id: str | None = None,
     task_ids: Sequence[str] = (),
 ) -> SubmissionInDoubt:
-    """Return the error for a request that may have been charged; `task_ids` were named for it without proof."""
+    """Return the error for a request that may have been charged.
+
+    `sent_at` is in seconds since the epoch. The provider named `task_ids` without proof that they belong to the
+    request.
+    """
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(sent_at))
     return SubmissionInDoubt(
-        f"{request.label}: sent at {when} UTC without a clear answer ({cause}). It may have been charged and is"
-        f" not sent again by itself: {_advice(task_ids)}",
+        f"{request.label}: sent at {when} UTC without a clear answer ({cause}). It may have been charged, so it is"
+        f" not sent again automatically: {_advice(task_ids)}",
         request=request,
         sent_at=sent_at,
         task_ids=tuple(task_ids),
@@ -89,19 +93,19 @@ def in_doubt_error(
 
 def _advice(task_ids: Sequence[str]) -> str:
     if not task_ids:
-        return "look into the provider's call history before you repeat it"
+        return "check the provider's call history before you repeat it"
     return (
         f"the provider named {some_of(task_ids)}; client.job(task_id) fetches a task, and `aiowery doubts adopt`"
-        " settles the doubt with those that are this request's"
+        " resolves the doubt with the tasks of this request"
     )
 
 
 def some_of(task_ids: Sequence[str]) -> str:
-    """Return the first five ids as text, and how many more there are."""
-    more = f" and {len(task_ids) - _SHOWN} more" if len(task_ids) > _SHOWN else ""
-    return f"{', '.join(task_ids[:_SHOWN])}{more}"
+    """Return the first five ids as text, and the number of further ones."""
+    more = f" and {len(task_ids) - _MAX_SHOWN} more" if len(task_ids) > _MAX_SHOWN else ""
+    return f"{', '.join(task_ids[:_MAX_SHOWN])}{more}"
 
 
 def client_closing_error() -> NotSent:
-    """Return the error for submissions that wait while the client stops submitting."""
-    return NotSent("the client submits nothing more; nothing was sent: use a client that is open")
+    """Return the error for submissions that are waiting when the client stops submitting."""
+    return NotSent("the client has stopped submitting. Nothing was sent: use an open client")

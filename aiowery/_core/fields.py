@@ -1,4 +1,4 @@
-"""A request's fields: how the wire spells them, and the rules that the contract makes hard."""
+"""The fields of requests: their names in the HTTP body, and validators for the limits that the API documents."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from aiowery._base.snapshot import AssetKind
 from aiowery.errors import ConfigurationError
 
 _KEY: Final = "aiowery"
-_SHOWN: Final = 300
-_LARGEST: Final = 2**63 - 1
+_MAX_SHOWN: Final = 300
+_MAX_INTEGER: Final = 2**63 - 1
 
 
 @attrs.frozen(kw_only=True)
 class Wire:
-    """What a field is on the wire.
-
-    `name`: its spelling there, by default its own name. `media`: it holds urls of that kind, or local files to be
-    uploaded first. `in_path`: it is a part of the path, not of the body. `write` turns a value into what is sent.
-    `may_be_none`: None is a choice there (to leave it out), and not the default.
-    """
+    """The form of a request's field in the HTTP request."""
 
     name: str | None = None
+    """The name in the HTTP request; None for the field's own name."""
     media: AssetKind | None = None
+    """The kind of media whose URLs, or local files to upload first, the field holds; None for other fields."""
     in_path: bool = False
+    """True if the value is a part of the URL's path instead of the body."""
     write: Callable[[Any], Any] | None = None
+    """A function that converts the value to JSON; None if the value is sent unchanged."""
     may_be_none: bool = False
+    """True if None is a choice, to leave the field out, although the default is another value."""
 
 
 _PLAIN: Final = Wire()
@@ -43,43 +43,43 @@ def wire(
     write: Callable[[Any], Any] | None = None,
     may_be_none: bool = False,
 ) -> Mapping[str, Wire]:
-    """Return the metadata of a field whose wire form is not simply its name and value."""
+    """Return the attrs metadata of a field whose form in the HTTP request is not simply its name and value."""
     return {_KEY: Wire(name=name, media=media, in_path=in_path, write=write, may_be_none=may_be_none)}
 
 
 def wire_of(field: attrs.Attribute[Any]) -> Wire:
-    """Return what a field is on the wire."""
+    """Return the form of a field in the HTTP request."""
     found: Wire = field.metadata.get(_KEY, _PLAIN)
     return found
 
 
 def wire_names(field: attrs.Attribute[Any]) -> set[str]:
-    """Return the names by which a field is known: ours and the wire's."""
+    """Return the names of a field: in Python and in the HTTP request."""
     return {field.name, wire_of(field).name or field.name}
 
 
-def invalid_field(owner: Any, field: attrs.Attribute[Any] | str, value: Any, needed: str) -> ConfigurationError:
-    """Return the error that names the field, its value and what is needed instead."""
+def invalid_field(owner: Any, field: attrs.Attribute[Any] | str, value: Any, expected: str) -> ConfigurationError:
+    """Return the error for a field with a wrong value. `expected` completes "must be ..."."""
     name = field if isinstance(field, str) else field.name
-    return ConfigurationError(f"{type(owner).__name__}.{name} is {short_repr(value)}; {needed} is needed")
+    return ConfigurationError(f"{type(owner).__name__}.{name} must be {expected}, got {short_repr(value)}")
 
 
 def short_repr(value: object) -> str:
-    """Return a value as an error shows it: as code, of a long one the beginning."""
+    """Return the repr of a value for an error message, cut to at most 300 characters."""
     try:
-        words = repr(value)
-    except Exception:  # noqa: BLE001 - Python writes no number of 4,300 digits, and a caller's class may raise anything
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - repr fails for integers of 4,300 digits, and a caller's class may raise anything
         return f"a value of type {type(value).__name__} that cannot be shown"
-    return words if len(words) <= _SHOWN else words[: _SHOWN - 3] + "..."
+    return text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 3] + "..."
 
 
 def replace_surrogates(text: str) -> str:
-    """Return the text with U+FFFD for each half of a surrogate pair, which no encoding can write."""
+    """Return the text with U+FFFD in place of each lone surrogate, which UTF-8 cannot encode."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def text_length(*, shortest: int = 0, longest: int) -> Any:
-    """Return a validator for a text whose length the contract bounds."""
+    """Return a validator for a string whose length the API limits, in characters; `shortest` does not count spaces."""
 
     def check(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:
         if value is None and (field.default is None or wire_of(field).may_be_none):
@@ -90,23 +90,23 @@ def text_length(*, shortest: int = 0, longest: int) -> Any:
             raise invalid_field(owner, field, value, "a text that is not blank")
         if len(value) > longest:
             raise ConfigurationError(
-                f"{type(owner).__name__}.{field.name} has {len(value)} characters ({value[:30]!r}...); at most"
-                f" {longest} are allowed: shorten it"
+                f"{type(owner).__name__}.{field.name} must have at most {longest} characters, got {len(value)}"
+                f" ({value[:30]!r}...): shorten it"
             )
 
     return check
 
 
-def integer(*, least: int, most: int = _LARGEST) -> Any:
-    """Return a validator for a whole number within bounds: by default, those that every service can read."""
-    needed = f"a whole number of at least {least} and at most {most}"
+def integer(*, least: int, most: int = _MAX_INTEGER) -> Any:
+    """Return a validator for an integer within bounds. By default `most` is the largest 64-bit integer."""
+    expected = f"an integer >= {least} and <= {most}"
 
     def check(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:
         if value is None and field.default is None:
             return
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        if not whole or not least <= value <= most:
-            raise invalid_field(owner, field, value, needed)
+        is_integer = isinstance(value, int) and not isinstance(value, bool)
+        if not is_integer or not least <= value <= most:
+            raise invalid_field(owner, field, value, expected)
 
     return check
 
@@ -124,13 +124,13 @@ def number(*, least: float, most: float) -> Any:
 
 
 def boolean(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:
-    """Refuse what is neither true nor false, nor left out."""
+    """Raise ConfigurationError unless the value is True, False, or an optional field's None."""
     if not (isinstance(value, bool) or (value is None and field.default is None)):
         raise invalid_field(owner, field, value, "True or False")
 
 
 def pattern(form: re.Pattern[str], example: str) -> Any:
-    """Return a validator for a text of a given form."""
+    """Return a validator for a string that matches the whole pattern; `example` is for the error message."""
 
     def check(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:
         if value is None and field.default is None:
@@ -142,52 +142,54 @@ def pattern(form: re.Pattern[str], example: str) -> Any:
 
 
 def fits_in_a_path(text: str) -> bool:
-    """Whether a text can be one segment of a url's path, once it is quoted."""
-    # Dots alone would mean another folder there; what has lost a character on its way names something else.
+    """Return True if a text, once quoted, can be one segment of a URL's path."""
+    # Dots alone would mean another folder, and a text with a replaced character is another id.
     return bool(text.strip().strip(".")) and replace_surrogates(text) == text and "\ufffd" not in text
 
 
 def path_segment(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:
-    """Refuse what cannot be an id in a path."""
+    """Raise ConfigurationError unless the value can be an id in a URL's path."""
     if not isinstance(value, str) or not fits_in_a_path(value):
-        raise invalid_field(owner, field, value, "an id as the provider gave it")
+        raise invalid_field(owner, field, value, "an id as the provider returned it")
 
 
 def item_count(*, least: int = 0, most: int | None = None) -> Any:
     """Return a validator for the number of items that a tuple may hold."""
-    needed = f"at least {least}" + ("" if most is None else f" and at most {most}")
+    expected = f"at least {least}" + ("" if most is None else f" and at most {most}")
 
     def check(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:
         if not least <= len(value) <= (len(value) if most is None else most):
-            raise ConfigurationError(f"{type(owner).__name__}.{field.name} has {len(value)} items; {needed} are needed")
+            raise ConfigurationError(
+                f"{type(owner).__name__}.{field.name} must have {expected} items, got {len(value)}"
+            )
 
     return check
 
 
 def items(value: Any) -> tuple[Any, ...]:
-    """Convert a list of things to a tuple; a single string is refused, because it is a list of letters."""
+    """Return the items as a tuple. Raises ConfigurationError for a single string or mapping."""
     if isinstance(value, (str, bytes, Mapping)):
-        raise ConfigurationError(f"{short_repr(value)} is one thing where a list is needed; put it into [...]")
+        raise ConfigurationError(f"expected a list, got {short_repr(value)}; wrap it in [...]")
     try:
         return tuple(value)
     except TypeError as fault:
-        raise ConfigurationError(f"{short_repr(value)} is no list; give one, such as [...]") from fault
+        raise ConfigurationError(f"expected a list, got {short_repr(value)}; pass one, such as [...]") from fault
 
 
 def mapping(value: Any) -> FrozenMapping:
-    """Convert values by name to a read-only copy."""
+    """Return a read-only copy of a mapping whose keys are strings."""
     if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
-        raise ConfigurationError(f"{short_repr(value)} is given where values by name are needed, such as {{'seed': 7}}")
+        raise ConfigurationError(f"expected a mapping with string keys, such as {{'seed': 7}}, got {short_repr(value)}")
     return FrozenMapping(value)
 
 
 def optional_mapping(value: Any) -> FrozenMapping | None:
-    """Convert values by name that may be left out."""
+    """Return a read-only copy of a mapping, or None for None."""
     return None if value is None else mapping(value)
 
 
 class FrozenMapping(Mapping[str, Any]):
-    """A read-only copy of a mapping that, unlike MappingProxyType, pickles and hashes."""
+    """A read-only copy of a mapping that, unlike MappingProxyType, can be pickled and hashed."""
 
     __slots__ = ("_values",)
 

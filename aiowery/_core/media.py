@@ -1,4 +1,4 @@
-"""Pictures, videos and sounds that a request works on: a url, or a local file to be uploaded first."""
+"""Media inputs of requests: a URL, or a local file that is uploaded first."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ LARGEST: Final[dict[AssetKind, int]] = {
     "video": 50 * 1024**2,
     "audio": 50 * 1024**2,
 }
-"""Bytes: a file must be smaller (contract: upload-file)."""
+"""The size in bytes below which each kind of file must be (API: upload-file)."""
 
-_LARGEST_OF_ALL: Final = max(LARGEST.values())
+_MAX_SIZE: Final = max(LARGEST.values())
 _URL: Final = re.compile(r"(?:https?://|data:)", re.IGNORECASE)
 _SUFFIXES: Final[dict[str, tuple[AssetKind, str]]] = {
     ".jpg": ("image", "image/jpeg"),
@@ -39,7 +39,7 @@ _SUFFIXES: Final[dict[str, tuple[AssetKind, str]]] = {
     ".ogg": ("audio", "audio/ogg"),
     ".flac": ("audio", "audio/flac"),
 }
-# Of each family of endings, which share a signature, the first is given to a file without one.
+# Suffixes that share a signature; a file without a suffix gets the first one.
 _SIGNATURES: Final[tuple[tuple[re.Pattern[bytes], tuple[str, ...]], ...]] = (
     (re.compile(rb"\xff\xd8\xff"), (".jpg", ".jpeg")),
     (re.compile(rb"\x89PNG\r\n\x1a\n"), (".png",)),
@@ -57,53 +57,57 @@ _SIGNATURES: Final[tuple[tuple[re.Pattern[bytes], tuple[str, ...]], ...]] = (
 
 @attrs.frozen
 class File:
-    """A file's content, and its name if it has one. Equal content makes equal files."""
+    """A file in memory. Files with equal content are equal."""
 
     content: bytes = attrs.field(repr=False)
+    """The bytes of the file."""
     name: str = attrs.field(default="", eq=False)
+    """The file name; empty if there is none. Ignored in comparisons."""
 
     @property
     def digest(self) -> str:
-        """A name for the content."""
+        """The SHA-256 hash of the content, in hexadecimal."""
         return hashlib.sha256(self.content).hexdigest()
 
 
 Media = str | Path | File
-"""What a media field holds: a url, a path, or a file in memory."""
+"""The value of a media field: a URL, a path, or a file in memory."""
 MediaSource = str | os.PathLike[str] | bytes | bytearray | BinaryIO | File
-"""What a media field takes: a url as `str`, a local file as `pathlib.Path`, bytes, or an open binary file."""
+"""An argument for a media field: a URL as `str`, a local file as `pathlib.Path`, bytes, or an open binary file."""
 
 
 @attrs.frozen
 class UploadFile:
-    """A file that may be uploaded: its kind and media type are known, its name ends as its content says.
-
-    `digest` is a name for the content.
-    """
+    """A file that passed the checks before an upload."""
 
     content: bytes = attrs.field(repr=False)
+    """The bytes of the file."""
     name: str
+    """The file name; its suffix fits the content."""
     kind: AssetKind
+    """The kind of media."""
     content_type: str
+    """The media type, such as `image/png`."""
     digest: str
+    """The SHA-256 hash of the content, in hexadecimal."""
 
 
 def is_url(text: str) -> bool:
-    """Whether this text is a url of a sort that a provider could fetch or read."""
+    """Return True if the text is an http, https or data URL, which a provider can read."""
     return _URL.match(text) is not None
 
 
 def to_media(value: MediaSource) -> Media:
-    """Convert what a media field takes. A `str` is a url: a text from elsewhere must never open a local file.
+    """Return the value for a media field. A `str` must be a URL, so that foreign text never opens a local file.
 
-    An open file is read here, from where it stands, and stays the caller's to close.
+    An open file is read to its end from its present position; the caller closes it.
     """
     if isinstance(value, (Path, File)):
         return value
     if isinstance(value, str):
         if not is_url(value):
             raise ConfigurationError(
-                f"{short_repr(value)} is no url; a local file is given as pathlib.Path({short_repr(value)})"
+                f"expected a URL, got {short_repr(value)}; pass a local file as pathlib.Path({short_repr(value)})"
             )
         return value
     if isinstance(value, (bytes, bytearray)):
@@ -114,82 +118,85 @@ def to_media(value: MediaSource) -> Media:
 
 
 def local_media(value: MediaSource) -> Media:
-    """Convert what is to be uploaded. Here a `str` is a path: whoever calls means a file of their own."""
+    """Return the value for an upload. Here a `str` that is no URL is a path, because the caller named a local file."""
     return Path(value) if isinstance(value, str) and not is_url(value) else to_media(value)
 
 
 def optional_media(value: MediaSource | None) -> Media | None:
-    """Convert what a media field that may be left out takes."""
+    """Return the value for an optional media field."""
     return None if value is None else to_media(value)
 
 
 def media_list(values: Iterable[MediaSource]) -> tuple[Media, ...]:
-    """Convert what a field for several media takes."""
+    """Return the values for a field with several media."""
     return tuple(map(to_media, items(values)))
 
 
 def _read_open(file: BinaryIO) -> File:
     read = getattr(file, "read", None)
     if not callable(read) or inspect.iscoroutinefunction(read):
-        raise ConfigurationError(f"{short_repr(file)} is no url, path, bytes or open file; give one of these")
+        raise ConfigurationError(f"expected a URL, path, bytes or open binary file, got {short_repr(file)}")
     try:
         content = _read_all(read)
     except TypeError as fault:
-        raise ConfigurationError(f"{short_repr(file)} is open for text; open it with mode 'rb'") from fault
+        raise ConfigurationError(
+            f"expected a file in binary mode, got {short_repr(file)}; open it with mode 'rb'"
+        ) from fault
     except Exception as fault:
         raise ConfigurationError(
-            f"{short_repr(file)} cannot be read ({fault}); give one that is open for reading"
+            f"cannot read {short_repr(file)}: {fault}; pass a file that is open for reading"
         ) from fault
     name = getattr(file, "name", "")
     return File(content, Path(name).name if isinstance(name, str) else "")
 
 
 def _read_all(read: Callable[[int], bytes]) -> bytes:
-    """Read to the end, no more than could be uploaded; a pipe gives less at a time than it is asked for."""
+    """Read to the end, but little more than may be uploaded. A pipe returns less than requested at a time."""
     parts: list[bytes] = []
-    left = _LARGEST_OF_ALL + 1
-    while left > 0:
-        part = memoryview(read(left))  # TypeError for text
+    remaining = _MAX_SIZE + 1
+    while remaining > 0:
+        part = memoryview(read(remaining))  # raises TypeError for text
         if not part:
             break
         parts.append(part.tobytes())
-        left -= len(part)
+        remaining -= len(part)
     return b"".join(parts)
 
 
 def read_file(path: Path) -> File:
-    """Read a local file, no more of it than could be uploaded. Blocks."""
+    """Read a local file, but little more than may be uploaded. Blocks."""
     try:
         with path.expanduser().open("rb") as file:
-            return File(file.read(_LARGEST_OF_ALL + 1), path.name)
-    except (OSError, RuntimeError, ValueError) as fault:  # no such home, a name that no system can have
+            return File(file.read(_MAX_SIZE + 1), path.name)
+    except (OSError, RuntimeError, ValueError) as fault:  # also an unknown home folder, and a name with a null byte
         reason = getattr(fault, "strerror", None) or fault
-        raise ConfigurationError(f"cannot read {path}: {reason}; nothing was sent") from fault
+        raise ConfigurationError(f"cannot read {path}: {reason}. Nothing was sent: pass a readable file") from fault
 
 
-def validate_upload(source: Path | File, wanted: AssetKind | None = None) -> UploadFile:
-    """Return a file ready for upload, or say why the provider would refuse it. Blocks.
+def validate_upload(source: Path | File, expected: AssetKind | None = None) -> UploadFile:
+    """Return a file that is ready for upload. Blocks.
 
-    Images are jpg, jpeg, png or webp under 10 MB, videos and sounds under 50 MB, and the content must be what the
-    name's ending says (contract: upload-file).
+    Images must be jpg, jpeg, png or webp under 10 MB, videos and audio under 50 MB, and the suffix must fit the content
+    (API: upload-file). Raises ConfigurationError for any other file.
     """
     file = read_file(source) if isinstance(source, Path) else source
-    name = replace_surrogates(file.name)  # on disk it need not be text
-    called = name or "the file"
-    endings = next((found for signature, found in _SIGNATURES if signature.match(file.content)), ())
-    if not endings:
-        what = "is empty" if not file.content else "is no image (jpg, png, webp), video or sound that is known"
-        raise ConfigurationError(f"{called} {what}; nothing was sent: convert it first")
+    name = replace_surrogates(file.name)  # a file name on disk need not be valid text
+    label = name or "the file"
+    suffixes = next((found for signature, found in _SIGNATURES if signature.match(file.content)), ())
+    if not suffixes:
+        what = "is empty" if not file.content else "is no image (jpg, png, webp), video or audio file of a known type"
+        raise ConfigurationError(f"{label} {what}. Nothing was sent: convert it first")
     suffix = Path(name).suffix.lower()
-    if suffix in _SUFFIXES and suffix not in endings:
-        raise ConfigurationError(f"{called} is a {endings[0]} by its content; rename it so that its ending says so")
-    suffix = suffix if suffix in endings else endings[0]
+    if suffix in _SUFFIXES and suffix not in suffixes:
+        raise ConfigurationError(f"{label} has the content of a {suffixes[0]} file. Nothing was sent: rename it")
+    suffix = suffix if suffix in suffixes else suffixes[0]
     kind, content_type = _SUFFIXES[suffix]
-    if wanted is not None and kind != wanted:
-        raise ConfigurationError(f"{called} is of kind {kind}, where {wanted} is needed; nothing was sent")
+    if expected is not None and kind != expected:
+        raise ConfigurationError(f"{label} must be of kind {expected}, got {kind}. Nothing was sent: pass another file")
     if len(file.content) >= LARGEST[kind]:
         raise ConfigurationError(
-            f"{called} has {len(file.content):,} bytes or more; {kind} files must be under {LARGEST[kind]:,}: reduce it"
+            f"{label} must have fewer than {LARGEST[kind]:,} bytes ({kind}), got {len(file.content):,} or more."
+            " Nothing was sent: reduce it"
         )
     stem = Path(name).stem or "file"
     return UploadFile(file.content, stem + suffix, kind, content_type, file.digest)

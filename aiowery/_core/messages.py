@@ -1,4 +1,4 @@
-"""What goes over the wire, as values that know no HTTP library."""
+"""HTTP requests and responses as values, independent of any HTTP library."""
 
 from __future__ import annotations
 
@@ -16,66 +16,79 @@ from aiowery.errors import ConfigurationError, InvalidRequest, UnexpectedRespons
 
 _REQUEST_ID_HEADERS = ("x-request-id", "request-id", "x-trace-id", "trace-id", "x-amzn-requestid", "cf-ray")
 _REQUEST_ID_FIELDS = ("request_id", "requestId", "trace_id", "traceId")
-_SHOWN = 200
-_SEARCHED = 300
-# Redirects that prove that nothing was done: the same request belongs elsewhere.
-_UNTOUCHED = frozenset({301, 302, 307, 308})
+_MAX_EXCERPT = 200
+_MAX_SEARCHED = 300
+# Redirects that prove that the request was not processed, because it belongs to another URL.
+_NOT_PROCESSED = frozenset({301, 302, 307, 308})
 MAIN_HOST = "main"
+"""The name of the provider's default host."""
 
 
 @attrs.frozen(kw_only=True)
 class MultipartForm:
-    """A file and a few texts, sent as multipart/form-data; the file is the part called `file`."""
+    """A multipart/form-data body with one file and some text fields; the file is the part `file`."""
 
     filename: str
+    """The name of the file."""
     content: bytes = attrs.field(repr=False)
+    """The bytes of the file."""
     content_type: str
+    """The media type of the file."""
     fields: Mapping[str, str] = attrs.field(factory=dict)
+    """The text fields by name."""
 
 
 @attrs.frozen
 class HttpRequest:
-    """One HTTP call: `path` begins with a slash and is relative to the provider's host, or to another of its `host`s.
-
-    `body` is JSON; a call has a body, or a form, or neither. `timeout`: seconds, where the client's own would not do.
-    """
+    """One HTTP request to a provider. It has a body, or a form, or neither."""
 
     method: Literal["GET", "POST"]
+    """The HTTP method."""
     path: str
+    """The path below the base URL of `host`; it begins with a slash."""
     body: bytes | None = attrs.field(default=None, repr=False)
+    """The JSON body; None if there is none."""
     form: MultipartForm | None = attrs.field(default=None, kw_only=True)
+    """The multipart body; None if there is none."""
     host: str = attrs.field(default=MAIN_HOST, kw_only=True)
+    """The name of one of the provider's hosts."""
     timeout: float | None = attrs.field(default=None, kw_only=True)
+    """The read timeout in seconds; None for the client's own."""
 
 
 def json_body(values: Mapping[str, Any]) -> bytes:
-    """Return the values as JSON; ConfigurationError for what JSON cannot hold."""
+    """Return the values as JSON. Raises ConfigurationError for a value that JSON cannot hold."""
     try:
         return json.dumps(values, allow_nan=False).encode()
     except (TypeError, ValueError, RecursionError) as fault:
-        raise ConfigurationError(f"the request cannot be written as JSON: {fault}; check `extra`") from fault
+        raise ConfigurationError(
+            f"the request cannot be written as JSON: {fault}. Nothing was sent: check `extra`"
+        ) from fault
 
 
 @attrs.frozen
 class HttpResponse:
-    """One whole HTTP answer; header names are in lower case."""
+    """One complete HTTP response."""
 
     http_status: int
+    """The HTTP status code."""
     headers: Mapping[str, str]
+    """The headers, with names in lower case."""
     body: bytes
+    """The whole body."""
 
     @property
     def success(self) -> bool:
-        """Whether the HTTP status is a 2xx."""
-        return 200 <= self.http_status < 300  # noqa: PLR2004 - the range that HTTP calls successful
+        """True if the HTTP status is 2xx."""
+        return 200 <= self.http_status < 300  # noqa: PLR2004 - HTTP's range of success
 
     @property
     def redirect(self) -> bool:
-        """Whether the server points elsewhere."""
-        return 300 <= self.http_status < 400  # noqa: PLR2004 - the range that HTTP calls redirection
+        """True if the HTTP status is 3xx, a redirect."""
+        return 300 <= self.http_status < 400  # noqa: PLR2004 - HTTP's range of redirects
 
     def json(self) -> Any:
-        """Return the body's JSON, whose texts can all be written; UnexpectedResponse when there is none."""
+        """Return the decoded JSON body; all its texts can be encoded. Raises UnexpectedResponse if it is not JSON."""
         try:
             return _repaired_json(self.body)
         except (ValueError, RecursionError) as fault:
@@ -89,14 +102,14 @@ class HttpResponse:
             ) from fault
 
     def json_or_none(self) -> Any:
-        """Return the body's JSON, None when there is none."""
+        """Return the decoded JSON body, or None if it is not JSON."""
         try:
             return self.json()
         except UnexpectedResponse:
             return None
 
     def unexpected(self, what: str, fault: str, raw: Any = None, request_id: str | None = None) -> UnexpectedResponse:
-        """Return the error for an answer outside the contract: what is wrong, and where."""
+        """Return the error for a response outside the contract. `fault` names the path and what is expected there."""
         return UnexpectedResponse(
             f"HTTP {self.http_status}: {what}",
             http_status=self.http_status,
@@ -106,12 +119,12 @@ class HttpResponse:
         )
 
     def redirect_error(self, raw: Any, request_id: str | None = None) -> InvalidRequest | UnexpectedResponse:
-        """Return the error for a redirect, which is not followed: the key is for this host, and a paid POST too."""
-        target = self.headers.get("location", "nowhere")
-        if self.http_status not in _UNTOUCHED:
-            return self.unexpected(f"points to {target}", "$: an answer of this address is expected", raw, request_id)
+        """Return the error for a redirect. None is followed: the key and a paid POST are for this host alone."""
+        target = self.headers.get("location", "no address")
+        if self.http_status not in _NOT_PROCESSED:
+            return self.unexpected(f"redirects to {target}", "$: no redirect is expected", raw, request_id)
         return InvalidRequest(
-            f"HTTP {self.http_status} points to {target}; set base_url to the final address",
+            f"HTTP {self.http_status} redirects to {target}; set base_url to the final address",
             http_status=self.http_status,
             raw=raw,
             request_id=request_id or self.request_id,
@@ -119,34 +132,34 @@ class HttpResponse:
 
     @property
     def excerpt(self) -> str:
-        """The body's beginning as one line of text."""
-        return " ".join(self.body[:_SHOWN].decode("utf-8", "replace").split())
+        """The beginning of the body as text without newlines."""
+        return " ".join(self.body[:_MAX_EXCERPT].decode("utf-8", "replace").split())
 
     @property
     def request_id(self) -> str | None:
-        """The id under which the provider's call history may know this exchange, from headers only."""
+        """The id of the response in the provider's history, from the headers; None if they have none."""
         return next((self.headers[name] for name in _REQUEST_ID_HEADERS if self.headers.get(name)), None)
 
     def request_id_in(self, *bodies: Any) -> str | None:
-        """Return the first request id that one of these decoded objects carries, else the headers'."""
+        """Return the first request id in these decoded objects, else the one in the headers."""
         return next(_named_ids(bodies), self.request_id)
 
     def retry_after(self, now: datetime | None = None) -> float | None:
-        """Return the seconds that a Retry-After header asks for: seconds, decimals or an HTTP date."""
+        """Return the seconds in the Retry-After header, which may hold a number or an HTTP date; None without one."""
         return parse_retry_after(self.headers.get("retry-after"), now or datetime.now(UTC))
 
 
-def mentions(text: str, words: re.Pattern[str]) -> bool:
-    """Return True if the first 300 characters of a text from outside contain a match of the pattern."""
-    return words.search(text, 0, _SEARCHED) is not None
+def mentions(text: str, pattern: re.Pattern[str]) -> bool:
+    """Return True if the first 300 characters of a foreign text contain a match of the pattern."""
+    return pattern.search(text, 0, _MAX_SEARCHED) is not None
 
 
 def _repaired_json(body: bytes) -> Any:
-    """Read JSON; a mark stands for what is no character, such as an emoji that was cut in two."""
-    usual = body.startswith(b'{"')  # which no other encoding than UTF-8 begins with
-    text = body.decode("utf-8" if usual else json.detect_encoding(body), "replace")
+    """Decode JSON, with U+FFFD in place of each invalid character, such as half of an emoji."""
+    is_utf8 = body.startswith(b'{"')  # the beginning of an object in UTF-8 only
+    text = body.decode("utf-8" if is_utf8 else json.detect_encoding(body), "replace")
     value = json.loads(text)
-    if "\\ud" in text.lower():  # half a character has no other way in
+    if "\\ud" in text.lower():  # only an escape can be a lone surrogate
         value = json.loads(replace_surrogates(json.dumps(value, ensure_ascii=False)))
     return value
 
@@ -161,18 +174,18 @@ def _named_ids(bodies: Iterable[Any]) -> Iterator[str]:
 
 
 def parse_retry_after(text: str | None, now: datetime) -> float | None:
-    """Return seconds to wait, never negative; None when the text says nothing usable."""
+    """Return the seconds to wait, never negative; None if the text is neither a number nor a date."""
     if text is None:
         return None
     try:
         seconds = float(text)
     except ValueError:
         try:
-            moment = parsedate_to_datetime(text)
+            date = parsedate_to_datetime(text)
         except (ValueError, IndexError, TypeError, OverflowError):
             return None
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=UTC)
-        seconds = (moment - now).total_seconds()
-    # NaN and infinity are numbers to float(), but not to a timer.
+        if date.tzinfo is None:
+            date = date.replace(tzinfo=UTC)
+        seconds = (date - now).total_seconds()
+    # float() accepts NaN and infinity, but a timer does not.
     return max(0.0, seconds) if abs(seconds) < 1e9 else None  # noqa: PLR2004 - thirty years

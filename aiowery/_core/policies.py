@@ -1,6 +1,6 @@
-"""The numbers a caller may set, and the pure functions that turn them into delays.
+"""The numbers that a caller may set, and the pure functions that compute delays from them.
 
-No clock and no randomness in here: `random` arguments are functions that return a float in [0, 1).
+The functions use no clock and no randomness of their own: `random` arguments return a float in [0, 1).
 """
 
 from __future__ import annotations
@@ -14,95 +14,101 @@ import attrs
 from aiowery.errors import ConfigurationError
 
 Random = Callable[[], float]
+"""A function that returns a float in [0, 1)."""
 
 FASTEST: Final = 1000
-"""How many times as fast as life a sandbox may be."""
-_ALL: Final = 100
-_MOST_DOUBLINGS: Final = 63
+"""The largest speed of a sandbox; 1 is real time."""
+_MAX_PERCENTAGE: Final = 100
+_MAX_DOUBLINGS: Final = 63
 
 
 def at_least(bound: float, *, finite: bool = False) -> Callable[[Any, attrs.Attribute[Any], Any], None]:
-    """Return a validator for a number that must not be smaller than `bound`; infinity may stand for no end."""
-    what = "a finite number" if finite else "a number"
+    """Return a validator for a number of at least `bound`; unless it must be `finite`, infinity means no limit."""
+    kind = "a finite number" if finite else "a number"
 
     def check(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not (number and bound <= value and not (finite and value == inf)):
-            raise _invalid(owner, field, value, f"{what} of at least {bound:g}")
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not (is_number and bound <= value and not (finite and value == inf)):
+            raise _invalid(owner, field, value, f"{kind} >= {bound:g}")
 
     return check
 
 
 def percentage(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:
-    """Refuse what is no number between 0 and 100."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < _ALL:
-        raise _invalid(owner, field, value, "a number between 0 and 100")
+    """Raise ConfigurationError unless the value is a number between 0 and 100, both excluded."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < _MAX_PERCENTAGE:
+        raise _invalid(owner, field, value, "a number > 0 and < 100")
 
 
 def positive_integer(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:
-    """Refuse what is no whole number of at least 1."""
+    """Raise ConfigurationError unless the value is an integer of at least 1."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise _invalid(owner, field, value, "a whole number of at least 1")
+        raise _invalid(owner, field, value, "an integer >= 1")
 
 
-def one_of(*words: str) -> Callable[[Any, attrs.Attribute[Any], Any], None]:
-    """Return a validator for one of these words."""
+def one_of(*choices: str) -> Callable[[Any, attrs.Attribute[Any], Any], None]:
+    """Return a validator for one of these strings."""
 
     def check(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:
-        if value not in words:
-            raise _invalid(owner, field, value, " or ".join(map(repr, words)))
+        if value not in choices:
+            raise _invalid(owner, field, value, " or ".join(map(repr, choices)))
 
     return check
 
 
-def _invalid(owner: Any, field: attrs.Attribute[Any], value: Any, needed: str) -> ConfigurationError:
-    return ConfigurationError(f"{type(owner).__name__}.{field.name} is {value!r}; {needed} is needed")
+def _invalid(owner: Any, field: attrs.Attribute[Any], value: Any, expected: str) -> ConfigurationError:
+    return ConfigurationError(f"{type(owner).__name__}.{field.name} must be {expected}, got {value!r}")
 
 
 @attrs.frozen(kw_only=True)
 class Limits:
-    """How much may happen at once, for one credential.
-
-    `in_flight`: tasks under way at the provider, which refuses one more. `submissions`, `polls` and `downloads`: HTTP
-    requests of each sort at once; their sum is the size of the connection pool. `uploads` are those of local files,
-    `direct_calls` those that answer at once instead of starting a task (a chat, say). `submit_interval`: least seconds
-    between two submissions. `recovery_interval`: seconds without a refusal after which a lane that had shrunk takes
-    back one place.
-
-    For providers that want a rest between two tasks: `cool_down` seconds after a task's observed end, or, with
-    `cool_from="start"`, after its acceptance, if that is later than its end. `max_queue`: how many requests may wait;
-    one more is `QueueTooLong`. `expected_duration`: seconds that a task takes, to estimate with until the first has
-    ended.
-
-    `max_doubts`: how many submissions in a row may end without a clear answer of the provider's own before submissions
-    pause by themselves; two more than that among the last 100 do the same. None never pauses.
-    """
+    """Limits on concurrency and pace, for one API key."""
 
     in_flight: int = attrs.field(default=20, validator=positive_integer)
+    """The most tasks that may be under way at the provider. Further submissions wait in the queue."""
     submissions: int = attrs.field(default=4, validator=positive_integer)
+    """The most concurrent HTTP requests that submit tasks."""
     polls: int = attrs.field(default=16, validator=positive_integer)
+    """The most concurrent status checks."""
     downloads: int = attrs.field(default=4, validator=positive_integer)
+    """The most concurrent downloads of outputs."""
     uploads: int = attrs.field(default=4, validator=positive_integer)
+    """The most concurrent uploads of local files."""
     direct_calls: int = attrs.field(default=4, validator=positive_integer)
+    """The most concurrent requests that the provider answers with the result instead of a task, such as a chat."""
     submit_interval: float = attrs.field(default=0.0, validator=at_least(0))
+    """The least seconds between two submissions."""
     recovery_interval: float = attrs.field(default=30.0, validator=at_least(0))
+    """The seconds without a rejection after which a queue regains one slot. It loses one when the provider
+    rejects a submission because of too many concurrent tasks."""
     cool_down: float = attrs.field(default=0.0, validator=at_least(0, finite=True))
+    """The seconds for which the queue pauses after each task, for a provider that requires it. The pause starts at the
+    task's end as a poll observed it."""
     cool_from: Literal["end", "start"] = attrs.field(default="end", validator=one_of("end", "start"))
+    """The moment from which `cool_down` counts: a task's end, or with `"start"` its acceptance. A queue never pauses
+    before a task's end, so with `"start"` a task longer than `cool_down` causes no pause. After a rejection because of
+    load, the queue counts
+    from the end in any case."""
     max_queue: int | None = attrs.field(default=None, validator=attrs.validators.optional(positive_integer))
+    """The most requests that may wait in the queue; one more raises `QueueTooLong`. None sets no limit."""
     expected_duration: float | None = attrs.field(
         default=None, validator=attrs.validators.optional(at_least(0, finite=True))
     )
+    """The seconds that a task is assumed to take until the first one is finished. Used only for estimates, such as
+    those for `start_within`. None makes no estimate until then."""
     max_doubts: int | None = attrs.field(
         default=cast("int | None", 3), validator=attrs.validators.optional(positive_integer)
     )
+    """The number of submissions in a row without a clear answer after which submissions pause. Two more than that among
+    the last 100 submissions have the same effect. None never pauses."""
 
     @property
     def connections(self) -> int:
-        """The pool's size: no gate ever waits for a connection."""
+        """The size of the connection pool: the sum of all limits on requests, so that none waits for a connection."""
         return self.submissions + self.polls + self.downloads + self.uploads + self.direct_calls
 
     def for_direct_calls(self) -> Self:
-        """Return the limits of what answers at once, beside which tasks go on."""
+        """Return the limits of the queue for requests without tasks."""
         return attrs.evolve(
             self,
             in_flight=self.direct_calls,
@@ -113,69 +119,77 @@ class Limits:
         )
 
     def faster(self, speed: float) -> Self:
-        """Return the same limits in a world whose durations are divided by `speed`."""
-        slower = (
+        """Return these limits with all durations divided by `speed`, for a sandbox."""
+        durations = (
             "submit_interval",
             "recovery_interval",
             "cool_down",
             *(("expected_duration",) if self.expected_duration is not None else ()),
         )
-        return attrs.evolve(self, **_scaled(self, speed, *slower))
+        return attrs.evolve(self, **_scaled(self, speed, *durations))
 
 
 @attrs.frozen(kw_only=True)
 class PollPolicy:
-    """When a job is looked at: every `min_interval` to `max_interval` seconds, at random, so that jobs drift apart.
+    """The times at which jobs are polled, and the default timeouts.
 
-    `first_poll="learned"`: once `min_samples` jobs of a kind (model and settings) have finished, the first look waits
-    for the moment at which `percentile` % of them had ended. It comes at random within `known_max_interval` seconds
-    around that moment, so that jobs drift apart, though never under `min_interval`; further looks come every
-    `min_interval` to `known_max_interval` seconds. That is more prompt, with fewer polls. With a ledger in a file, what
-    was learned outlives the process. `first_poll="interval"` switches learning off.
-
-    `not_found_grace`: for so many seconds after acceptance a "not found" only means "not yet". `max_backoff`: how far
-    the pause grows after polls that failed. `image_timeout` and `timeout`: seconds from acceptance after which waiting
-    for pictures, and for anything else, ends in a `JobTimeout`. `webhook_fallback`: seconds that a look waits at most
-    while the provider is to call back (`Webhooks`); fewer until its first call, and down to the usual interval when
-    calls do not come.
+    Intervals are random, so that the polls of several jobs spread out.
     """
 
     min_interval: float = attrs.field(default=3.0, validator=at_least(0.001, finite=True))
+    """The least seconds between two polls of a job, and from acceptance to the first."""
     max_interval: float = attrs.field(default=5.0, validator=at_least(0.001, finite=True))
+    """The most seconds between two polls of a job whose usual duration is not known."""
     known_max_interval: float = attrs.field(default=3.2, validator=at_least(0.001, finite=True))
+    """The most seconds between two polls of a job whose usual duration is known. The first poll comes at a random
+    moment of an interval of this length around the learned moment, but never before `min_interval`."""
     first_poll: Literal["learned", "interval"] = attrs.field(default="learned", validator=one_of("learned", "interval"))
+    """The rule for the first poll. With `"learned"` it waits until a few jobs of the same model and settings would be
+    finished, as `min_samples` and `percentile` define: fewer polls, and earlier results. A ledger in a file keeps the
+    learned durations for the next process. `"interval"` polls from the start."""
     min_samples: int = attrs.field(default=8, validator=positive_integer)
+    """The number of finished jobs of the same model and settings that are needed before their duration counts as
+    known."""
     percentile: float = attrs.field(default=5.0, validator=percentage)
+    """The percentage of such jobs that had ended at the moment around which the first poll comes."""
     not_found_grace: float = attrs.field(default=30.0, validator=at_least(0))
+    """The seconds after acceptance for which "not found" means that the task is not visible yet. Later the job is
+    lost."""
     max_backoff: float = attrs.field(default=30.0, validator=at_least(0.001))
+    """The most seconds to which the pause grows after failed polls in a row."""
     image_timeout: float = attrs.field(default=600.0, validator=at_least(0))
+    """The seconds from acceptance after which waiting for an image raises `JobTimeout`."""
     timeout: float = attrs.field(default=1800.0, validator=at_least(0))
+    """The seconds from acceptance after which waiting for any other output raises `JobTimeout`."""
     webhook_fallback: float = attrs.field(default=60.0, validator=at_least(0.001, finite=True))
+    """The most seconds between two polls of a job whose webhook delivery is expected (`Webhooks`). The interval starts
+    at a quarter of this, and shrinks to `max_interval` if deliveries are missing."""
 
     def __attrs_post_init__(self) -> None:
         if self.max_interval < self.min_interval or self.known_max_interval < self.min_interval:
             raise ConfigurationError(
-                f"PollPolicy: longest ({self.max_interval!r}) and eager ({self.known_max_interval!r}) must not be below"
-                f" shortest ({self.min_interval!r})"
+                f"PollPolicy.max_interval and known_max_interval must be >= min_interval ({self.min_interval!r}),"
+                f" got {self.max_interval!r} and {self.known_max_interval!r}"
             )
 
     def timeout_for(self, kind: str | None) -> float:
-        """Return the default patience for jobs of this kind; of an unknown one, as for the slowest."""
+        """Return the default timeout in seconds for jobs of this kind; for an unknown kind the longer one."""
         return self.image_timeout if kind == "image" else self.timeout
 
     def interval(self, random: Random) -> float:
-        """Return the pause before the next look: uniform between `min_interval` and `max_interval`."""
+        """Return a pause before the next poll, in seconds: uniform between `min_interval` and `max_interval`."""
         return self.min_interval + (self.max_interval - self.min_interval) * random()
 
     def known_interval(self, random: Random) -> float:
-        """Return the pause between looks at a job whose usual duration is known."""
+        """Return a pause in seconds between polls of a job whose usual duration is known."""
         return self.min_interval + (self.known_max_interval - self.min_interval) * random()
 
     def first_poll_after(self, learned: float | None, random: Random) -> float:
-        """Return the seconds from acceptance to the first look at a job; `learned`: before which few have ended.
+        """Return the seconds from acceptance to the first poll of a job.
 
-        It comes anywhere within an interval around that moment. So ends are found as soon as by looks that began at
-        once, whatever the durations are, and jobs that were submitted together are looked at one after the other.
+        `learned` is the number of seconds before which few such jobs have ended, or None. The poll comes at a random
+        moment of an interval around it. So ends are found as soon as if polls had started at acceptance, and jobs that
+        were submitted together are not polled at the same time.
         """
         if learned is None:
             return self.interval(random)
@@ -184,20 +198,27 @@ class PollPolicy:
         return earliest + (latest - earliest) * random()
 
     def next_poll_after(self, learned: float | None, random: Random) -> float:
-        """Return the pause before the next look at a job whose usual duration is `learned`, or not known."""
+        """Return the seconds before the next poll of a job.
+
+        `learned` is its usual duration in seconds, or None.
+        """
         return self.interval(random) if learned is None else self.known_interval(random)
 
     def after_failures(self, failures: int, random: Random) -> float:
-        """Return the pause after so many failed looks in a row: the interval, from the second on with jitter on top."""
-        usual = self.interval(random)
+        """Return the seconds before the next poll after some failures in a row.
+
+        It is the interval, and from the second failure on a random back-off in addition.
+        """
+        interval = self.interval(random)
         if failures <= 1:
-            return usual
+            return interval
         return max(
-            usual, min(self.max_backoff, usual + full_jitter(failures - 1, self.min_interval, self.max_backoff, random))
+            interval,
+            min(self.max_backoff, interval + full_jitter(failures - 1, self.min_interval, self.max_backoff, random)),
         )
 
     def faster(self, speed: float) -> Self:
-        """Return the same policy in a world whose durations are divided by `speed`."""
+        """Return this policy with all durations divided by `speed`, for a sandbox."""
         return attrs.evolve(
             self,
             **_scaled(
@@ -216,44 +237,52 @@ class PollPolicy:
 
 @attrs.frozen(kw_only=True)
 class RetryPolicy:
-    """How often and how patiently a call is repeated that may be repeated.
+    """The retries of HTTP requests that may be repeated, and the pauses between them.
 
-    Reads, and submissions that provably never left: at most `max_attempts` in all, with full-jitter pauses that grow
-    from `initial_backoff` to `max_backoff` seconds. Submissions refused because of load (429, throttling, too many
-    tasks) keep their place in the lane and are repeated; when the lane has had nothing but refusals for `max_busy_time`
-    seconds, everybody in line gets the error. A Retry-After is obeyed up to `max_retry_after` seconds.
-
-    When submissions have paused by themselves (`Limits.max_doubts`), the first probe comes after `probe_interval`
-    seconds, and each one after a failed probe takes twice as long to come, up to `max_probe_interval` seconds.
+    Reads, and submissions that were provably not sent, are retried with random, growing pauses. Submissions that were
+    rejected because of load (429, throttling, too many tasks) stay at the head of the queue and are retried.
     """
 
     max_attempts: int = attrs.field(default=4, validator=positive_integer)
+    """The most attempts of a read, or of a submission that was provably not sent, including the first."""
     initial_backoff: float = attrs.field(default=0.5, validator=at_least(0, finite=True))
+    """The base of the pauses, in seconds. The upper bound of the random pause doubles with each failure. A queue pauses
+    for at least four times this after a rejection because of load."""
     max_backoff: float = attrs.field(default=20.0, validator=at_least(0))
+    """The most seconds to which the random pause grows."""
     max_busy_time: float = attrs.field(default=600.0, validator=at_least(0))
+    """The seconds for which a queue may receive nothing but rejections because of load. After that, all waiting
+    requests get the error."""
     max_retry_after: float = attrs.field(default=120.0, validator=at_least(0))
+    """The most seconds of a Retry-After header that are obeyed."""
     probe_interval: float = attrs.field(default=30.0, validator=at_least(0.001, finite=True))
+    """The seconds before the first probe, when submissions have paused (`Limits.max_doubts`). It doubles with each
+    failed probe."""
     max_probe_interval: float = attrs.field(default=600.0, validator=at_least(0.001, finite=True))
+    """The most seconds before a probe."""
 
     def backoff(self, failures: int, retry_after: float | None, random: Random) -> float:
-        """Return the pause before a read is repeated: what the server asked for, else full jitter."""
+        """Return the seconds before a read is retried: the server's Retry-After, else a random back-off."""
         if retry_after is not None:
             return min(retry_after, self.max_retry_after)
         return full_jitter(failures, self.initial_backoff, self.max_backoff, random)
 
-    def queue_backoff(self, refusals: int, retry_after: float | None, random: Random) -> float:
-        """Return how long a refused lane rests: at least four times `initial_backoff`, even if Retry-After is 0."""
+    def queue_backoff(self, rejections: int, retry_after: float | None, random: Random) -> float:
+        """Return the seconds for which a queue pauses after a rejection because of load.
+
+        They are at least four times `initial_backoff`, even if Retry-After is 0.
+        """
         least = 4 * self.initial_backoff
         if retry_after is not None:
             return max(least, min(retry_after, self.max_retry_after))
-        return least + full_jitter(refusals, self.initial_backoff, self.max_backoff, random)
+        return least + full_jitter(rejections, self.initial_backoff, self.max_backoff, random)
 
     def probe_backoff(self, failed_probes: int) -> float:
-        """Return the pause before the next probe, by how many have failed."""
-        return min(self.max_probe_interval, self.probe_interval * 2.0 ** min(failed_probes, _MOST_DOUBLINGS))
+        """Return the seconds before the next probe, after some failed ones."""
+        return min(self.max_probe_interval, self.probe_interval * 2.0 ** min(failed_probes, _MAX_DOUBLINGS))
 
     def faster(self, speed: float) -> Self:
-        """Return the same policy in a world whose durations are divided by `speed`."""
+        """Return this policy with all durations divided by `speed`, for a sandbox."""
         return attrs.evolve(
             self,
             **_scaled(self, speed, "initial_backoff", "max_backoff", "max_busy_time", "max_retry_after"),
@@ -263,28 +292,29 @@ class RetryPolicy:
 
 @attrs.frozen(kw_only=True)
 class Resubmit:
-    """What to do about requests in doubt: send them again, for at most so many credits in all.
+    """A policy for requests in doubt: send them again, up to a total cost.
 
-    Each may then have been charged twice. Only those of known price are sent again, and none whose tasks the provider
-    has named: a status check can settle those.
+    Each of them may then be charged twice. A request is sent again only if its price is known. Requests whose tasks the
+    provider has named are not sent again, because a status check can resolve them.
     """
 
     at_most: float = attrs.field(validator=at_least(0, finite=True))
+    """The most credits that all repeated requests may cost together. Required."""
 
 
 OnDoubt = Literal["hold"] | Resubmit
-"""What to do about requests in doubt: wait for a decision, or send them again."""
+"""The policy for requests in doubt: hold them until the caller decides, or send them again."""
 
 
 def _scaled(policy: object, speed: float, *durations: str) -> dict[str, Any]:
     if not 0 < speed <= FASTEST:
-        raise ConfigurationError(f"speed is {speed!r}; a number above 0 and at most {FASTEST} is needed")
+        raise ConfigurationError(f"speed must be a number > 0 and <= {FASTEST}, got {speed!r}")
     return {name: getattr(policy, name) / speed for name in durations}
 
 
-def full_jitter(failures: int, base: float, ceiling: float, random: Random) -> float:
-    """Return `random * min(ceiling, base * 2 ** failures)` seconds.
+def full_jitter(failures: int, base: float, maximum: float, random: Random) -> float:
+    """Return `random() * min(maximum, base * 2 ** failures)` seconds.
 
-    The exponent stops where a float would still hold and any ceiling has long been reached.
+    The exponent is bounded, so that the product never exceeds a float.
     """
-    return random() * min(ceiling, base * 2.0 ** min(max(failures, 0), _MOST_DOUBLINGS))
+    return random() * min(maximum, base * 2.0 ** min(max(failures, 0), _MAX_DOUBLINGS))

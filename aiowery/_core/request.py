@@ -1,4 +1,4 @@
-"""The words of the house as frozen values: what is asked, what was seen, what came of it."""
+"""Requests, outcomes and accepted submissions, as frozen values."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ R_co = TypeVar("R_co", bound=Result, covariant=True)
 
 
 class Unset(enum.Enum):
-    """The type of `DEFAULT`, so that `None` stays free to mean "none at all"."""
+    """The type of `DEFAULT`, which differs from None because None means "no limit"."""
 
     DEFAULT = "default"
 
@@ -26,33 +26,36 @@ class Unset(enum.Enum):
 
 
 DEFAULT: Final = Unset.DEFAULT
+"""The value of a parameter that was not given."""
 
 Timeout = float | None | Literal[Unset.DEFAULT]
-"""Seconds of patience counted from acceptance; `None` waits without end; `DEFAULT` goes by the request's kind."""
+"""Seconds from acceptance; `None` waits without limit; `DEFAULT` depends on the request's kind (`PollPolicy`)."""
 
 
 def _frozen(extra: Any) -> FrozenMapping:
     if not isinstance(extra, Mapping) or not all(isinstance(name, str) for name in extra):
-        raise ConfigurationError(f"extra is {short_repr(extra)}; parameters by name are needed, such as {{'seed': 7}}")
+        raise ConfigurationError(
+            f"extra must be a mapping with string keys, such as {{'seed': 7}}, got {short_repr(extra)}"
+        )
     return FrozenMapping(extra)
 
 
 @attrs.frozen(kw_only=True)
 class Request(Generic[R_co]):
-    """What is asked: one frozen value per endpoint, which knows its endpoint, its kind and its result type.
-
-    `type_name` names the class in files and on the command line.
-
-    `extra` holds parameters that the class has no field for (new or undocumented ones); they are sent as they
-    are. A name that is a field of the class is refused there, so that one value has one place.
-    """
+    """A request as a frozen value. Each endpoint of a provider has one class."""
 
     type_name: ClassVar[str]
+    """The name of the class in files and on the command line."""
     endpoint: ClassVar[str]
+    """The path of the endpoint."""
     kind: ClassVar[Kind]
+    """The kind of output."""
     result_type: ClassVar[type[Result]]
+    """The class of the result."""
 
     extra: Mapping[str, Any] = attrs.field(factory=dict, converter=_frozen)
+    """Parameters without a field of the class, such as new or undocumented ones. They are sent unchanged. The name of a
+    field raises ConfigurationError here."""
 
     @extra.validator
     def _extra_has_no_fields(self, _: attrs.Attribute[Any], extra: Mapping[str, Any]) -> None:
@@ -63,27 +66,30 @@ class Request(Generic[R_co]):
             )
 
     def with_uploads(self, urls: Mapping[str, Any], sizes: Mapping[str, int]) -> Self:  # noqa: ARG002 - for subclasses
-        """Return the request with urls in the place of local files; `sizes` are theirs in bytes, by field."""
+        """Return the request with URLs instead of local files.
+
+        `urls` maps field names to URLs; `sizes` maps them to the sizes of the files in bytes.
+        """
         return attrs.evolve(self, **urls)
 
     @property
     def task_count(self) -> int:
-        """How many tasks this request starts, as far as it can be known before it is sent."""
+        """The number of tasks that the request starts, as far as it is known before it is sent."""
         return 1
 
     @property
     def direct_timeout(self) -> float | None:
-        """Seconds to wait for the answer of an endpoint that starts no task and answers with the work itself."""
+        """The read timeout in seconds of an endpoint that returns the result itself; None if it starts a task."""
         return None
 
     @property
     def timing_key(self) -> tuple[str, ...]:
-        """What the time that such a job takes depends on; jobs with equal keys teach each other."""
+        """What the job's duration depends on: endpoint, model, settings. Durations are learned for each key."""
         return (self.endpoint,)
 
     @property
     def model_name(self) -> str | None:
-        """The model that does the work, where the request names one."""
+        """The name of the model; None if the request names none."""
         return None
 
     @property
@@ -97,29 +103,35 @@ ResultT = TypeVar("ResultT", bound=Result)
 
 @attrs.frozen(kw_only=True)
 class Outcome(Generic[ResultT]):
-    """An item of a stream: the request, its position in the input, and either its result or its error.
-
-    `entry_id` is its number in the ledger, where it belongs to a batch.
-    """
+    """An item of a stream: a request, and either its result or its error."""
 
     index: int
+    """The position of the request in the input, from 0."""
     request: Request[ResultT]
+    """The request."""
     entry_id: int | None = None
+    """The id of the request's entry in the ledger; None if it belongs to no batch."""
     result: ResultT | None = None
+    """The result; None if there is an error."""
     error: AioweryError | None = None
+    """The error; None if there is a result."""
 
     def unwrap(self) -> ResultT:
-        """Return the result, or raise the error."""
+        """Return the result. Raises the error if there is no result."""
         if self.result is None:
-            raise self.error or AioweryError("this outcome holds neither a result nor an error")
+            raise self.error or AioweryError("this outcome has neither a result nor an error")
         return self.result
 
 
 @attrs.frozen(kw_only=True)
 class Accepted:
-    """What the provider said when it took a request: task ids, perhaps a batch id, perhaps first snapshots."""
+    """The response to a submission that the provider accepted."""
 
     task_ids: tuple[str, ...]
+    """The ids of the tasks that the request started."""
     provider_batch_id: str | None = None
+    """The id of the provider's group of these tasks; None if there is none."""
     snapshots: tuple[Snapshot, ...] = ()
+    """The first status of the tasks; finished tasks if the response contains the result."""
     request_id: str | None = None
+    """The submission's id in the provider's call history; None if the response had none."""

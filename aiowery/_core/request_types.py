@@ -1,4 +1,4 @@
-"""What can be asked for, by name; and each request as JSON, to files and back."""
+"""Request classes by name, and the conversion of requests to JSON and back."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _TYPE: Final = "type"
 
 
 class LazyTypes(Mapping[str, type[RequestT]]):
-    """The request classes of a package by `type_name`, of which `names` are the names there.
+    """A mapping from `type_name` to a package's request class; `names` maps it to the class name.
 
-    A class is loaded when it is asked for: the names alone cost nothing.
+    A class is imported on first access, so reading the names imports nothing.
     """
 
     def __init__(self, package: str, names: Mapping[str, str]) -> None:
@@ -46,24 +46,27 @@ class LazyTypes(Mapping[str, type[RequestT]]):
 
 
 class RequestTypes(Generic[RequestT]):
-    """The request classes of one provider; `requests` has each by its `type_name`."""
+    """The request classes of one provider; `requests` maps each `type_name` to its class."""
 
     def __init__(self, requests: Mapping[str, type[RequestT]]) -> None:
         self.requests = requests
 
     def load(self) -> None:
-        """Load every class, for those who may read any request from a file while an event loop runs."""
+        """Import every class now, so that reading a request from a file does not block an event loop later."""
         tuple(self.requests.values())
 
     def request_type(self, name: object) -> type[RequestT]:
-        """Return the class of this `type_name`; ConfigurationError lists the known ones."""
+        """Return the class with this `type_name`. Raises ConfigurationError, which lists the known ones."""
         cls = self.requests.get(name) if isinstance(name, str) else None
         if cls is None:
-            raise ConfigurationError(f"type is {short_repr(name)}; known types are: {', '.join(self.requests)}")
+            raise ConfigurationError(f"unknown type {short_repr(name)}; known types are: {', '.join(self.requests)}")
         return cls
 
     def from_dict(self, values: Mapping[str, Any]) -> RequestT:
-        """Make the request that a JSON object describes; names that its class does not know go to `extra`."""
+        """Return the request that a JSON object describes; names that are no fields of its class go to `extra`.
+
+        Raises ConfigurationError for an unknown type, a missing field or a wrong value.
+        """
         cls = self.request_type(values.get(_TYPE))
         fields = {field.name: field for field in attrs.fields(cls)}
         given = {
@@ -73,28 +76,28 @@ class RequestTypes(Generic[RequestT]):
         }
         extra = given.pop("extra", {})
         if not isinstance(extra, Mapping):
-            raise ConfigurationError(f"extra is {short_repr(extra)}; an object is needed")
+            raise ConfigurationError(f"extra must be an object, got {short_repr(extra)}")
         known = {name: _read(fields[name], value) for name, value in given.items() if name in fields}
         unknown = {name: value for name, value in given.items() if name not in fields}
         for name, field in fields.items():
             if field.default is attrs.NOTHING and name not in known:
-                raise ConfigurationError(f"no {name}; {cls.type_name} needs one")
+                raise ConfigurationError(f"{cls.type_name} requires the field {name}")
         return cls(extra={**extra, **unknown}, **known)
 
 
 def to_dict(request: Request[Any], *, contents: bool = True) -> dict[str, Any]:
-    """Return the request as a JSON object, from which `from_object` makes an equal one.
+    """Return the request as a JSON object, from which `from_dict` makes an equal one.
 
-    Only what was set is there. A local file stands by its path, a file in memory with its content in base64; without
-    `contents` with a digest of it, from which nothing can be made again.
+    The object holds only fields that were set. A local file is represented by its path, a file in memory by its content
+    in base64. Without `contents` a file in memory is represented by a hash, which `from_dict` cannot read.
     """
-    told = {
+    values = {
         field.name: _to_json(value, contents=contents)
         for field in attrs.fields(type(request))
         if (value := getattr(request, field.name)) is not None or _is_none_by_choice(field, value)
         if value != () and (field.name != "extra" or value)
     }
-    return {_TYPE: request.type_name, **told}
+    return {_TYPE: request.type_name, **values}
 
 
 def _is_none_by_choice(field: attrs.Attribute[Any] | None, value: Any) -> bool:
@@ -102,9 +105,9 @@ def _is_none_by_choice(field: attrs.Attribute[Any] | None, value: Any) -> bool:
 
 
 def _to_json(value: Any, *, contents: bool) -> Any:
-    """Write one of our values as JSON has it."""
+    """Return a field's value as JSON."""
     if isinstance(value, Path) or (isinstance(value, tuple) and type(value) is not tuple):
-        return str(value)  # a pair with a name writes itself
+        return str(value)  # a named tuple has its own text form
     if isinstance(value, File):
         if contents:
             return {"base64": base64.b64encode(value.content).decode(), "name": value.name}
@@ -121,7 +124,7 @@ def _to_json(value: Any, *, contents: bool) -> Any:
 
 
 def _read(field: attrs.Attribute[Any], value: Any) -> Any:
-    """Read what JSON says of a media field; other fields convert by themselves."""
+    """Return the value of a media field from JSON; other fields have their own converters."""
     if wire_of(field).media is None:
         return value
     return [_local_file(item) for item in value] if isinstance(value, list) else _local_file(value)
@@ -134,5 +137,5 @@ def _local_file(value: Any) -> Any:
         try:
             return File(base64.b64decode(value["base64"], validate=True), str(value.get("name", "")))
         except (KeyError, TypeError, binascii.Error, ValueError) as fault:
-            raise ConfigurationError(f"a file is given as {{'base64': ..., 'name': ...}}: {fault!r}") from fault
+            raise ConfigurationError(f"a file must be {{'base64': ..., 'name': ...}}: {fault!r}") from fault
     return value

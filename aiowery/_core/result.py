@@ -12,27 +12,29 @@ from aiowery._base.snapshot import Asset, Snapshot, TaskState, total_credits
 
 @attrs.frozen(kw_only=True)
 class Result:
-    """The outcome of a finished job.
-
-    `assets` are the outputs in task order, `text` what the tasks said in words, `credits` the sum that the provider
-    reported (None when it reported none), `seconds` the time from acceptance to the answer that showed the end (from
-    sending, for a job that was resumed), `request_id` the submission's id in the provider's call history. `failures`
-    holds the snapshots of tasks that failed while others of the same job succeeded: such a job has a result, because
-    what was paid for is worth keeping. `raw` is each task's part of its last answer.
-    """
+    """The result of a finished job."""
 
     task_ids: tuple[str, ...]
+    """The ids of the job's tasks."""
     assets: tuple[Asset, ...] = ()
+    """The output files, in the order of the tasks."""
     text: str | None = None
+    """The text that the tasks returned, joined by blank lines; None if there is none."""
     credits: float | None = None
+    """The credits that the provider reports as charged, in total; None (not 0) if it reports nothing."""
     seconds: float | None = None
+    """The seconds from acceptance to the status check that showed the end. For a resumed job they count from
+    sending."""
     failures: tuple[Snapshot, ...] = ()
+    """The snapshots of failed tasks. A job with at least one successful task has a result, because it was paid for."""
     request_id: str | None = None
+    """The submission's id in the provider's call history; None if the response had none."""
     raw: tuple[Mapping[str, Any], ...] = attrs.field(default=(), repr=False)
+    """Each task's part of its last decoded response."""
 
     @classmethod
     def from_snapshots(cls, snapshots: Sequence[Snapshot], *, seconds: float | None, request_id: str | None) -> Self:
-        """Gather what the tasks of a job have brought; all have ended, at least one of them well."""
+        """Return the result of a job whose tasks are all finished, at least one of them successfully."""
         return cls(
             task_ids=tuple(snapshot.task_id for snapshot in snapshots),
             assets=tuple(asset for snapshot in snapshots for asset in snapshot.assets),
@@ -46,86 +48,86 @@ class Result:
         )
 
     @classmethod
-    def _extra_fields(cls, snapshots: Sequence[Snapshot]) -> dict[str, Any]:  # noqa: ARG003 - for the classes below
+    def _extra_fields(cls, snapshots: Sequence[Snapshot]) -> dict[str, Any]:  # noqa: ARG003 - for subclasses
         """Return the values of the fields that a subclass adds."""
         return {}
 
     @classmethod
     def interpret(cls, snapshot: Snapshot) -> Snapshot:
-        """Return what a look means for a job that waits for such a result: for most, just what it says."""
+        """Return the snapshot as a job with this result type understands it: for most types, unchanged."""
         return snapshot
 
     @property
     def metadata(self) -> Mapping[str, Any]:
-        """What else is worth keeping beside the outputs, as JSON has it; for most results nothing."""
+        """Further facts to keep beside the outputs, as JSON values; empty for most results."""
         return {}
 
     @property
     def is_empty(self) -> bool:
-        """Whether the provider reported success and brought nothing."""
+        """True if the provider reported success but returned no output."""
         return not (self.assets or self.text)
 
     @property
     def urls(self) -> tuple[str, ...]:
-        """The addresses of all assets."""
+        """The URLs of all assets."""
         return tuple(asset.url for asset in self.assets)
 
 
-# The sorts below have no field of their own. A decorator would only make again, at every start, what they inherit.
+# The classes below add no fields. A decorator would only build the inherited methods again at each import.
 
 
 class MediaResult(Result):
-    """Something to look at or to listen to: at least one asset."""
+    """A result with at least one asset."""
 
     __slots__ = ()
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is no asset."""
+        """True if there is no asset."""
         return not self.assets
 
     @property
     def url(self) -> str:
-        """The first asset's address."""
+        """The URL of the first asset."""
         return self.assets[0].url
 
     @property
     def cover_url(self) -> str | None:
-        """The first still picture that belongs to a video or a song."""
+        """The URL of the first still picture of a video or song; None if there is none."""
         return next((asset.cover_url for asset in self.assets if asset.cover_url), None)
 
 
 class ImageResult(MediaResult):
-    """Pictures, as `assets` of kind `"image"`."""
+    """A result with images: `assets` of kind `"image"`."""
 
     __slots__ = ()
 
 
 class VideoResult(MediaResult):
-    """Videos, as `assets` of kind `"video"`, with their covers where the provider makes them."""
+    """A result with videos: `assets` of kind `"video"`, with a `cover_url` if the provider makes one."""
 
     __slots__ = ()
 
 
 class AudioResult(MediaResult):
-    """Sounds, as `assets` of kind `"audio"`; a song comes with `lyrics` and a cover."""
+    """A result with audio: `assets` of kind `"audio"`. A song also has `lyrics` and a `cover_url`."""
 
     __slots__ = ()
 
     @property
     def lyrics(self) -> str | None:
-        """The words of a song."""
+        """The lyrics of a song; None if there are none."""
         return self.text
 
 
 class TextResult(Result):
-    """Words: a transcript, or a prompt found for a picture."""
+    """A result with text, such as a transcript, or a prompt that describes an image."""
 
     __slots__ = ()
 
     @property
     def is_empty(self) -> bool:
-        """Whether there are no words."""
+        """True if there is no text."""
         return not self.text
 
     def __str__(self) -> str:

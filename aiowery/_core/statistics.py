@@ -1,4 +1,4 @@
-"""What a client can say of itself at one moment, as frozen values."""
+"""The statistics of an open client at one moment, as frozen values."""
 
 from __future__ import annotations
 
@@ -7,30 +7,36 @@ import attrs
 
 @attrs.frozen(kw_only=True)
 class QueueStatistics:
-    """A lane at one moment. `capacity` and `in_use` count tasks, `waiting` and `submitting` requests.
-
-    `paused_for` is in seconds; `paused_because` says why submissions have paused by themselves, None if they have not.
-    `refusals` counts the submissions that were refused because of load. `usual` is how
-    many seconds a job has lately taken (a guess before the first, None without one), `next_end` how many are left
-    of the oldest one under way, `cool_down` how long the lane rests after each.
-    """
+    """The state of a queue at one moment."""
 
     capacity: int
+    """The number of tasks that may be under way now. It is below `Limits.in_flight` after the provider
+    rejected a submission because of too many concurrent tasks."""
     in_use: int
+    """The number of slots that tasks and submissions occupy."""
     waiting: int
+    """The number of requests that wait."""
     submitting: int
+    """The number of requests that are being sent."""
     paused_for: float
+    """The seconds until the next submission may be sent; 0 if there is no pause."""
     refusals: int
+    """The number of submissions that were rejected because of load."""
     expected_duration: float | None = None
+    """The average seconds of the latest jobs; `Limits.expected_duration` before the first, which may be None."""
     next_end: float | None = None
+    """The estimated seconds until the oldest job under way is finished; None if there is none, or no estimate."""
     cool_down: float = 0.0
+    """The seconds for which the queue pauses after each task (`Limits.cool_down`)."""
     cool_from: str = "end"
+    """The moment from which `cool_down` counts: `"end"` or `"start"` of a task."""
     pause_reason: str | None = None
+    """Why the circuit breaker paused submissions; None if it did not."""
 
     def starts_in(self, ahead: int | None = None) -> float | None:
-        """Return the seconds until a request with so many `ahead` would be sent; of one that came now, by default.
+        """Return the estimated seconds until a request with `ahead` requests before it is sent.
 
-        An estimate from how long jobs have taken; None while nothing is known.
+        By default `ahead` is `waiting`, as for a new request. Return None while no duration is known.
         """
         ahead = self.waiting if ahead is None else ahead
         free = self.capacity - self.in_use
@@ -43,7 +49,10 @@ class QueueStatistics:
         return max(self.paused_for, first_end + self._rest) + rounds * (self.expected_duration + self._rest)
 
     def ends_in(self, requests: int = 0) -> float | None:
-        """Return the seconds until everything in this lane has ended, with so many more requests: an estimate."""
+        """Return the estimated seconds until all jobs of this queue, and some more `requests`, are finished.
+
+        Return None while no duration is known.
+        """
         last = self.waiting + requests
         if not last:
             return self.next_end if self.in_use else 0.0
@@ -52,7 +61,7 @@ class QueueStatistics:
 
     @property
     def _rest(self) -> float:
-        """How long the lane rests after a task, seen from its end."""
+        """The seconds for which the queue pauses after the end of a task."""
         if self.cool_from == "start":
             return max(0.0, self.cool_down - (self.expected_duration or 0.0))
         return self.cool_down
@@ -60,58 +69,63 @@ class QueueStatistics:
 
 @attrs.frozen(kw_only=True)
 class PollStatistics:
-    """Status checks at one moment: looks `made` and `under_way`, jobs `watched`, jobs due but not yet looked at.
-
-    `held_for` is how many seconds the provider has asked us to rest.
-    """
+    """The status checks of a client at one moment."""
 
     made: int
+    """The number of polls that were started since the client opened."""
     under_way: int
+    """The number of polls without a response yet."""
     tracked: int
+    """The number of jobs that are polled."""
     due: int
+    """The number of jobs whose next poll is due but not started."""
     paused_for: float
+    """The seconds for which the provider asked the client not to poll; 0 if there is no pause."""
 
 
 @attrs.frozen(kw_only=True)
 class WebhookStatistics:
-    """What the provider has told by itself until this moment.
-
-    `awaited` are jobs about which it may call, `received` the calls for submissions of ours. Of the jobs that ended,
-    `first` are those of which a call told, `late` those whose end a look found before any call. `safety_net` is how
-    many seconds a look waits for a call at present: learned from these two.
-    """
+    """The webhook deliveries of a client at one moment."""
 
     awaited: int
+    """The number of jobs for which a delivery is expected."""
     received: int
+    """The number of deliveries for submissions of this client."""
     first: int
+    """The number of finished jobs whose end a delivery reported before a poll found it."""
     late: int
+    """The number of finished jobs whose end a poll found before any delivery."""
     fallback_interval: float
+    """The seconds that a poll waits for a delivery at present. `first` and `late` determine it (`PollPolicy`)."""
 
 
 @attrs.frozen(kw_only=True)
 class ClientStatistics:
-    """A client at one moment: its lane, its status checks, and what became of its submissions since it opened.
-
-    `answers` is the lane of what answers at once instead of starting a task.
-
-    `submitted` counts submissions begun, `accepted` those with task ids, `refused` those without, `in_doubt`
-    those that may have been charged without our knowing; `finished` and `failed` count jobs that ended,
-    `under_way` those that have not.
-
-    `credits` is what was charged, and the estimates of what is under way or in doubt, `money` what those have cost
-    where the client knows `price_per_credit`. `webhooks` is None where the provider is not asked to call back.
-    """
+    """The state of a client at one moment; counts start when it opens."""
 
     queue: QueueStatistics
+    """The queue of requests that start tasks."""
     direct_queue: QueueStatistics
+    """The queue of requests that the provider answers with the result instead of a task (`Limits.direct_calls`)."""
     polls: PollStatistics
+    """The status checks."""
     submitted: int
+    """The number of submissions that were begun."""
     accepted: int
+    """The number of submissions with task ids."""
     refused: int
+    """The number of submissions that ended without task ids and without doubt."""
     in_doubt: int
+    """The number of submissions that may have been charged without a clear answer."""
     finished: int
+    """The number of jobs with a result."""
     failed: int
+    """The number of jobs with an error."""
     under_way: int
+    """The number of jobs that are not finished."""
     credits: float = 0.0
+    """The credits that were charged, plus the estimates for submissions that are under way or in doubt."""
     money: float | None = None
+    """The price of `credits`; None if the client has no `price_per_credit`."""
     webhooks: WebhookStatistics | None = None
+    """The webhook deliveries; None if the client uses no webhooks."""

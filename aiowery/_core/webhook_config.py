@@ -1,4 +1,4 @@
-"""Being called back: under which address, and who wants to hear of it."""
+"""Configuration of webhooks: the URL of each submission, and the handlers of deliveries."""
 
 from __future__ import annotations
 
@@ -14,97 +14,101 @@ from aiowery.errors import ConfigurationError
 
 _BYTES: Final = 16
 TOKEN_LENGTH: Final = 2 * _BYTES
+"""The number of characters of a token."""
 
 
 def new_token() -> str:
-    """Return what nobody can guess: the last part of the address at which one submission's end is told."""
+    """Return a random secret: the last part of one submission's webhook URL."""
     return secrets.token_hex(_BYTES)
 
 
 def submission_id_of(token: str) -> str:
-    """Return the mark under which the ledger knows a submission: a hash of its token.
+    """Return the submission id that the ledger stores: a hash of the token.
 
-    So whoever looks for a mark compares hashes, whose timing tells nothing of a token, and who reads the ledger learns
-    no address.
+    Searches compare hashes, so their timing leaks nothing about the token, and the ledger reveals no webhook URL.
     """
     return hashlib.blake2b(token.encode(), digest_size=_BYTES).hexdigest()
 
 
 @attrs.define
 class WebhookState:
-    """What a job hears from the provider by itself, under its mark `ref`.
-
-    `awaited`: the provider was told to call, so looks may wait. `called`: it has. `woken`: it has since the latest look
-    began. `futile`: how many looks in a row, from the first that a call had woken, have found nothing new; the latest
-    was at `looked_at`.
-    """
+    """The webhook state of one job."""
 
     submission_id: str
+    """The id of the job's submission."""
     awaited: bool
+    """True if the provider received the webhook URL, so polls may wait for a delivery."""
     has_delivered: bool = False
+    """True after a delivery arrived."""
     poll_requested: bool = False
+    """True if a delivery arrived after the latest poll began."""
     useless_wakeups: int = 0
+    """The number of polls in a row without news, counted from the first one that a delivery caused."""
     polled_at: float = 0.0
+    """The event loop's time of the latest poll."""
 
 
 @attrs.frozen
 class TaskDelivery:
-    """The content of a webhook delivery: a task, and whether the provider reports it as finished."""
+    """The content of a webhook delivery."""
 
     task_id: str
+    """The id of the task."""
     finished: bool
+    """True if the provider reports the task as finished."""
 
 
 class DeliveryHandler(Protocol):
-    """A client that submits, or the ledger of such clients in other processes."""
+    """A receiver of deliveries: an open client, or the ledger of clients in other processes."""
 
     def knows(self, submission_id: str) -> Coroutine[Any, Any, bool]:
-        """Return True if the submission is known here, whatever has become of it."""
+        """Return True if the submission is known here, whatever its state is."""
         ...
 
     def on_delivery(self, submission_id: str, body: bytes) -> Coroutine[Any, Any, bool]:
-        """Record a delivery; return False if the submission is not known here, or the task is not its own.
+        """Record a delivery. Return False if the submission is not known here, or the task belongs to another one.
 
-        Raises UnexpectedResponse for a body that is no delivery.
+        Raises UnexpectedResponse if the body is no delivery.
         """
         ...
 
 
 class DeliverySource(Protocol):
-    """Where calls arrive: an `aiowery.webhook.Receiver`."""
+    """A source of deliveries, such as an `aiowery.webhook.Receiver`."""
 
     def attach(self, recipient: DeliveryHandler) -> None:
-        """Hand what arrives from here on to this recipient too, in the event loop that is running now."""
+        """Pass deliveries to this recipient too, in the event loop that is running now."""
         ...
 
     def detach(self, recipient: DeliveryHandler) -> None:
-        """Hand nothing more to it."""
+        """Stop passing deliveries to this recipient."""
         ...
 
 
 @attrs.frozen(kw_only=True)
 class Webhooks:
-    """Have the provider call back when a task ends, instead of asking it every few seconds.
+    """Webhook deliveries from the provider when a task ends, instead of a poll every few seconds.
 
-    `public_url`: where the provider reaches the `receiver`: https (or http on loopback, for a sandbox), with the path
-    at which it is mounted. Each submission adds a secret of its own to it. Without a `receiver` here, another process
-    receives (`aiowery webhook`, say), and tells of it through the ledger file that both share.
-
-    A call is a hint: a status check, made at once, confirms it. Where calls do not come, polling is as without them.
+    A delivery is a hint, which an immediate status check confirms. If deliveries are missing, jobs are polled as
+    without webhooks.
     """
 
     public_url: str = attrs.field()
+    """The URL at which the provider reaches the receiver, with the path at which it is mounted: https, or http on
+    loopback for a sandbox. Each submission appends its own secret to it. Required."""
     receiver: DeliverySource | None = None
+    """The receiver in this process. None (the default) if another process receives the deliveries, such as
+    `aiowery webhook`. That process and this client must share a ledger file."""
 
     @public_url.validator
-    def _is_an_address(self, _: attrs.Attribute[str], public_url: str) -> None:
+    def _is_valid_url(self, _: attrs.Attribute[str], public_url: str) -> None:
         validate_url("public_url", public_url, carries="each submission's secret")
 
     def __attrs_post_init__(self) -> None:
-        told: object = self.receiver  # whatever the annotations say
-        if isinstance(told, type) or (told is not None and not hasattr(told, "attach")):
-            raise ConfigurationError(f"Webhooks.receiver is {told!r}; an aiowery.webhook.Receiver() is needed")
+        receiver: object = self.receiver  # callers may ignore the annotation
+        if isinstance(receiver, type) or (receiver is not None and not hasattr(receiver, "attach")):
+            raise ConfigurationError(f"Webhooks.receiver must be an aiowery.webhook.Receiver(), got {receiver!r}")
 
     def address(self, token: str) -> str:
-        """Return the address for one submission."""
+        """Return the webhook URL of one submission."""
         return f"{self.public_url.rstrip('/')}/{token}"

@@ -109,10 +109,10 @@ def test_parse_table_fills_fields_from_columns(column: str, cell: str, field: st
     [
         ("{not json", "is not JSON"),
         ("[1]", "is not a JSON object"),
-        ('{"prompt": 5}', "prompt is 5"),
-        ('{"model": "m"}', "no prompt"),
+        ('{"prompt": 5}', "prompt must be a string, got 5"),
+        ('{"model": "m"}', "requires the field prompt"),
         ('{"type": "song", "prompt": "p"}', "known types are: text-to-image"),
-        ('{"prompt": "p", "extra": 5}', "extra is 5"),
+        ('{"prompt": "p", "extra": 5}', "extra must be an object, got 5"),
         ('{"prompt": "p", "seed": NaN}', "NaN is no JSON number"),
         ('{"prompt": "p", "seed": 1e999}', "is not JSON"),
         (r'{"prompt": "\ud800"}', "lone surrogate"),
@@ -146,7 +146,7 @@ def test_parse_with_a_wrong_heading_raises(text: str, form: Form, words: str) ->
     [
         ("a cat, sitting,calm", "3 cells for 2 columns"),
         ("a cat,two", "image_number must be a whole number, got 'two'"),
-        (",2", "no prompt"),
+        (",2", "requires the field prompt"),
     ],
 )
 def test_parse_with_a_wrong_row_yields_a_fault(row: str, words: str) -> None:

@@ -201,7 +201,7 @@ def test_request_of_with_an_empty_setting_leaves_the_field_out() -> None:
         (("text-to-image", "--set", "prompt=a", "--set", "use_web_search=maybe"), ("must be true or false",)),
         (("music", "--set", "styles=jazz"), ("styles must be JSON, got 'jazz'",)),
         (("music", "--set", "lyrics=la"), ("give description or styles",)),
-        (("text-to-audio", "--set", f"text={'x' * 501}"), ("501 characters", "500")),
+        (("text-to-audio", "--set", f"text={'x' * 501}"), ("at most 500 characters", "501")),
         (("image-expand", "--set", "image_url=a.png", "--set", "image_size=big", "--set", "canvas_size=2x2",
           "--set", "image_location=0,0"), ("'big'", "1024x768")),
         (("text-to-image", "--json", "{prompt}"), ("--json is not JSON",)),
@@ -237,8 +237,8 @@ def test_run_with_unknown_json_members_sends_them_with_a_note(aiowery_command: C
         (None, "cannot read photo.png: No such file"),
         (b"", "photo.png is empty"),
         (b"hello, I am no picture", "photo.png is no image"),
-        (b"\xff\xd8\xff" + bytes(100), "photo.png is a .jpg by its content"),
-        (b"\x89PNG\r\n\x1a\n" + bytes(11 * 1024**2), "photo.png has"),
+        (b"\xff\xd8\xff" + bytes(100), "photo.png has the content of a .jpg file"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(11 * 1024**2), "photo.png must have fewer"),
     ],
 )
 def test_run_with_an_invalid_file_exits_with_2(

@@ -361,14 +361,14 @@ async def test_open_unsupported_http_client_raises_configuration_error() -> None
 @pytest.mark.parametrize(
     ("base_url", "message"),
     [
-        ("http://api.example.com", "plain http"),
-        ("http://127.0.0.1.evil.example", "plain http"),
-        ("ftp://api.example.com", "a url such as"),
-        ("api.example.com", "a url such as"),
-        ("", "a url such as"),
+        ("http://api.example.com", "must use https"),
+        ("http://127.0.0.1.evil.example", "must use https"),
+        ("ftp://api.example.com", "a URL such as"),
+        ("api.example.com", "a URL such as"),
+        ("", "a URL such as"),
         ("https://user:secret@api.example.com", "credentials"),
         ("https://api.example.com?key=1", "query"),
-        ("https://api.example.com:port", "not a url"),
+        ("https://api.example.com:port", "must be a URL, got"),
     ],
 )
 def test_client_unsafe_base_url_is_rejected(base_url: str, message: str) -> None:

@@ -113,7 +113,7 @@ async def test_the_host_of_the_registries_can_be_set(
 
 def test_the_key_is_not_sent_in_the_clear() -> None:
     """The second host obeys the same rule as the first."""
-    with pytest.raises(ConfigurationError, match="plain http"):
+    with pytest.raises(ConfigurationError, match="must use https"):
         WeryAI(KEY, models_base_url="http://models.example.com")
 
 

@@ -130,8 +130,8 @@ async def test_an_upload_is_repeated_like_a_read() -> None:
     [
         (b"", "is empty"),
         (b"hello", "convert it first"),
-        (WAV, "where image is needed"),
-        (PNG + bytes(10 * 1024**2), "must be under"),
+        (WAV, "must be of kind image"),
+        (PNG + bytes(10 * 1024**2), "must have fewer than"),
         (File(PNG, "a.jpg"), "rename it"),
     ],
     ids=["empty", "text", "sound", "too large", "misnamed"],

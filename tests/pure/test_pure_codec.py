@@ -83,7 +83,7 @@ def test_what_no_path_can_hold_is_no_id(value: object) -> None:
 def test_a_number_beyond_any_float_is_a_fault() -> None:
     """JSON knows whole numbers that no float can hold."""
     assert read(10**300, float) == 1e300
-    with pytest.raises(UnexpectedResponse, match="a number of reasonable size is expected"):
+    with pytest.raises(UnexpectedResponse, match="a number that fits a float is expected"):
         read(10**400, float)
     assert read(inf, float) == inf
 
@@ -105,12 +105,12 @@ def test_every_fault_has_its_path_and_words() -> None:
         "$.data.id: the field 'id' is missing",
         "$.data.parts[1].name: the field 'name' is missing",
         "$.data.parts[2].name: a string is expected, got a number",
-        "$.data.parts[2].size: a whole number is expected, got a string",
+        "$.data.parts[2].size: an integer is expected, got a string",
         "$.data.parts[3]: an object is expected, got a number",
         "$.data.weight: a number is expected, got a string",
     ]
     assert (error.http_status, error.raw, error.request_id) == (200, raw, "req-1")
-    assert str(error).startswith("HTTP 200 with an answer outside the contract: $.data")
+    assert str(error).startswith("HTTP 200 with a response outside the contract: $.data")
     assert all(fault in str(error) for fault in error.faults)
 
 

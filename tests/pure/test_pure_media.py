@@ -66,7 +66,7 @@ def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(LARGEST, "image", 20)
     monkeypatch.setitem(LARGEST, "video", 30)
     monkeypatch.setitem(LARGEST, "audio", 40)
-    monkeypatch.setattr(media_module, "_LARGEST_OF_ALL", 40)
+    monkeypatch.setattr(media_module, "_MAX_SIZE", 40)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_a_text_that_is_no_url_never_opens_a_file(text: str) -> None:
     assert not is_url(text)
     with pytest.raises(ConfigurationError) as caught:
         to_media(text)
-    assert str(caught.value) == f"{text!r} is no url; a local file is given as pathlib.Path({text!r})"
+    assert str(caught.value) == f"expected a URL, got {text!r}; pass a local file as pathlib.Path({text!r})"
     assert local_media(text) == Path(text)
 
 
@@ -139,7 +139,7 @@ def test_a_file_opened_by_its_number_has_no_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize("source", [io.StringIO("text"), io.StringIO("")], ids=["text", "empty"])
 def test_a_file_open_for_text_is_refused(source: Any) -> None:
     """Its letters are not its bytes; the error says how to open it."""
-    with pytest.raises(ConfigurationError, match=r"is open for text; open it with mode 'rb'"):
+    with pytest.raises(ConfigurationError, match=r"in binary mode, got .*; open it with mode 'rb'"):
         to_media(source)
 
 
@@ -192,7 +192,7 @@ def write_only() -> Any:
 @pytest.mark.parametrize("make", [closed_file, write_only, Moody])
 def test_a_file_that_is_not_open_for_reading_is_refused(make: Any) -> None:
     """Whatever its `read` raises is the caller's mistake, told as such."""
-    with pytest.raises(ConfigurationError, match=r"cannot be read .*open for reading"):
+    with pytest.raises(ConfigurationError, match=r"cannot read .*open for reading"):
         to_media(make())
 
 
@@ -222,7 +222,7 @@ def test_a_path_of_bytes_is_a_path() -> None:
 )
 def test_other_things_are_no_media(source: Any) -> None:
     """The error shows what was given and what can be."""
-    with pytest.raises(ConfigurationError, match="is no url, path, bytes or open file"):
+    with pytest.raises(ConfigurationError, match="expected a URL, path, bytes or open binary file"):
         to_media(source)
 
 
@@ -255,7 +255,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         read_file(tmp_path / name)
     assert str(caught.value).startswith(f"cannot read {tmp_path / name}: ")
-    assert "nothing was sent" in str(caught.value)
+    assert "Nothing was sent" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -263,7 +263,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
 )
 def test_a_path_that_cannot_be_is_the_callers_mistake(path: Path) -> None:
     """Whatever the system says of a path, it is a ConfigurationError: in a stream it ends one request, not all."""
-    with pytest.raises(ConfigurationError, match=r"cannot read .*nothing was sent"):
+    with pytest.raises(ConfigurationError, match=r"cannot read .*Nothing was sent"):
         validate_upload(path)
 
 
@@ -327,14 +327,14 @@ def test_an_ending_that_lies_is_refused(sort: str, ending: str) -> None:
     """The service compares content and ending; the error says what the file really is."""
     with pytest.raises(ConfigurationError) as caught:
         validate_upload(File(SORTS[sort][0], f"a{ending}"))
-    assert str(caught.value) == f"a{ending} is a {SORTS[sort][1]} by its content; rename it so that its ending says so"
+    assert str(caught.value) == f"a{ending} has the content of a {SORTS[sort][1]} file. Nothing was sent: rename it"
 
 
 @pytest.mark.parametrize(
     ("content", "says"),
     [
         (b"", "is empty"),
-        (b"GIF89a", "is no image (jpg, png, webp), video or sound that is known"),
+        (b"GIF89a", "is no image (jpg, png, webp), video or audio file of a known type"),
         (b"%PDF-1.7", "is no image"),
         (b"\xff\xd8", "is no image"),
         (b"RIFF....AVI ", "is no image"),
@@ -347,7 +347,7 @@ def test_what_is_no_known_medium_is_refused(content: bytes, says: str) -> None:
         with pytest.raises(ConfigurationError) as caught:
             validate_upload(File(content, name))
         assert str(caught.value).startswith(f"{called} {says}")
-        assert "nothing was sent: convert it first" in str(caught.value)
+        assert "Nothing was sent: convert it first" in str(caught.value)
 
 
 @pytest.mark.parametrize("sort", SORTS)
@@ -360,7 +360,7 @@ def test_the_wrong_kind_is_refused(sort: str, wanted: Any) -> None:
         return
     with pytest.raises(ConfigurationError) as caught:
         validate_upload(File(content, f"a{ending}"), wanted)
-    assert str(caught.value) == f"a{ending} is of kind {kind}, where {wanted} is needed; nothing was sent"
+    assert str(caught.value) == f"a{ending} must be of kind {wanted}, got {kind}. Nothing was sent: pass another file"
 
 
 def test_the_limits_are_the_contracts() -> None:
@@ -376,8 +376,8 @@ def test_a_file_must_be_smaller_than_its_kinds_limit(sort: str, limit: int) -> N
     assert validate_upload(File(content.ljust(limit - 1, b"\0"))).kind
     with pytest.raises(ConfigurationError) as caught:
         validate_upload(File(content.ljust(limit, b"\0"), f"a{ending}"))
-    assert str(caught.value).startswith(f"a{ending} has {limit} bytes or more; ")
-    assert f"must be under {limit}: reduce it" in str(caught.value)
+    assert str(caught.value).startswith(f"a{ending} must have fewer than {limit} bytes (")
+    assert f"got {limit} or more. Nothing was sent: reduce it" in str(caught.value)
 
 
 @given(content=st.binary(max_size=30) | st.sampled_from([row[0] for row in SORTS.values()]), name=st.text(max_size=12))

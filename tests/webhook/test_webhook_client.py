@@ -427,12 +427,12 @@ async def test_ledger_shared_delivery_triggers_poll_of_the_jobs_client(kind: str
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: Webhooks(public_url="http://app.example.com"), "in the clear"),
-        (lambda: Webhooks(public_url="https://user:word@app.example.com"), "public_url is not a url without"),
-        (lambda: Webhooks(public_url="https://app.example.com/?a=b"), "query and fragment"),
-        (lambda: Webhooks(public_url="app.example.com"), "a url such as"),
-        (lambda: Webhooks(public_url=None), "public_url is not a url"),  # type: ignore[arg-type]
-        (lambda: Webhooks(public_url=PUBLIC, receiver=Receiver), r"Receiver\(\) is needed"),  # type: ignore[arg-type]
+        (lambda: Webhooks(public_url="http://app.example.com"), "unencrypted"),
+        (lambda: Webhooks(public_url="https://user:word@app.example.com"), "public_url must be a URL without"),
+        (lambda: Webhooks(public_url="https://app.example.com/?a=b"), "no query and no fragment"),
+        (lambda: Webhooks(public_url="app.example.com"), "a URL such as"),
+        (lambda: Webhooks(public_url=None), "public_url must be a URL"),  # type: ignore[arg-type]
+        (lambda: Webhooks(public_url=PUBLIC, receiver=Receiver), r"must be an aiowery\.webhook\.Receiver\(\)"),  # type: ignore[arg-type]
         (lambda: WeryAI(KEY, base_url=URL, webhooks=Webhooks(public_url=PUBLIC)), "ledger in a file"),
         (lambda: WeryAI(KEY, base_url=URL, webhooks=PUBLIC), r"Webhooks\(public_url="),  # type: ignore[arg-type]
     ],

@@ -182,15 +182,18 @@ def test_a_text_that_is_no_url_is_a_path_in_a_file() -> None:
 
 
 WRONG: list[tuple[dict[str, Any], tuple[str, ...]]] = [
-    ({}, ("type is None", "text-to-image")),
-    ({"type": "nothing"}, ("type is 'nothing'",)),
-    ({"type": ["chat"]}, ("type is ['chat']",)),
-    ({"type": "text-to-image"}, ("no prompt", "text-to-image")),
-    ({"type": "image-to-video", "prompt": "x"}, ("no image_url", "image-to-video")),
-    ({"type": "image-to-video", "prompt": "x", "image_url": None}, ("no image_url",)),
-    ({"type": "image-to-video", "prompt": "x", "image_url": 7}, ("7 is no url, path",)),
+    ({}, ("unknown type None", "text-to-image")),
+    ({"type": "nothing"}, ("unknown type 'nothing'",)),
+    ({"type": ["chat"]}, ("unknown type ['chat']",)),
+    ({"type": "text-to-image"}, ("text-to-image requires the field prompt",)),
+    ({"type": "image-to-video", "prompt": "x"}, ("image-to-video requires the field image_url",)),
+    ({"type": "image-to-video", "prompt": "x", "image_url": None}, ("requires the field image_url",)),
+    (
+        {"type": "image-to-video", "prompt": "x", "image_url": 7},
+        ("expected a URL, path, bytes or open binary file, got 7",),
+    ),
     ({"type": "image-to-video", "prompt": "x", "image": PICTURE, "image_url": PICTURE}, ("write image_url=",)),
-    ({"type": "text-to-image", "prompt": "x", "extra": ["seed"]}, ("extra is ['seed']", "object")),
+    ({"type": "text-to-image", "prompt": "x", "extra": ["seed"]}, ("extra must be an object, got ['seed']",)),
     ({"type": "text-to-image", "prompt": "x", "extra": {"model": "y"}}, ("write model=",)),
     *[
         ({"type": "image-upscale", "image_url": bad}, ("base64",))

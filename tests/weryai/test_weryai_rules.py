@@ -28,9 +28,9 @@ TASKS = [name for name, cls in REQUESTS.items() if "webhook_url" in attrs.fields
 CALLED = [name for name, cls in REQUESTS.items() if "caller_id" in attrs.fields_dict(cls)]
 
 BLANK = "a text that is not blank"
-STRING = "a string is needed"
+STRING = "must be a string"
 
-# Each row: request, field, value, and what the message says is needed instead.
+# Each row: request, field, value, and the part of the message that names what is valid.
 REFUSED: list[tuple[str, str, Any, str]] = [
     *[(name, "prompt", value, BLANK) for name in (*PROMPTED, "video-extend") for value in ("", " \n")],
     *[(name, "prompt", "x" * 2001, "at most 2000") for name in (*PROMPTED, "image-bg-change")],
@@ -41,22 +41,22 @@ REFUSED: list[tuple[str, str, Any, str]] = [
     *[(name, "model", 7, STRING) for name in (*PROMPTED, "image-text-erase", "image-to-prompt", "deep-research")],
     *[(name, "aspect_ratio", "  ", BLANK) for name in ("text-to-image", "image-to-image", "image-reframe")],
     *[(name, "aspect_ratio", 1.5, STRING) for name in (*PROMPTED, "effect-template", "image-reframe")],
-    *[(name, "image_number", 0, "at least 1") for name in PROMPTED[:2]],
-    *[(name, "video_number", value, "at least 1") for name in NUMBERED for value in (0, -1, "2", 1.0, True)],
-    *[(name, "duration", value, "at least 1") for name in PROMPTED[2:] for value in (0, 5.0, "5", True)],
-    *[("almighty-reference-to-video", "duration", value, "at least 5 and at most 15") for value in (4, 16, "5")],
-    ("video-extend", "duration", 0, "at least 1"),
+    *[(name, "image_number", 0, ">= 1") for name in PROMPTED[:2]],
+    *[(name, "video_number", value, ">= 1") for name in NUMBERED for value in (0, -1, "2", 1.0, True)],
+    *[(name, "duration", value, ">= 1") for name in PROMPTED[2:] for value in (0, 5.0, "5", True)],
+    *[("almighty-reference-to-video", "duration", value, ">= 5 and <= 15") for value in (4, 16, "5")],
+    ("video-extend", "duration", 0, ">= 1"),
     *[(name, "use_web_search", 1, "True or False") for name in PROMPTED[:2]],
     *[(name, "generate_audio", "true", "True or False") for name in NUMBERED],
     ("effect-template", "background_music", 0, "True or False"),
     ("deep-research", "collaborative_planning", "no", "True or False"),
-    ("effect-template", "template_config_id", "12", "a whole number"),
-    ("effect-template", "template_config_id", -1, "at least 0"),
-    *[(name, "caller_id", value, "a whole number of at least 0") for name in CALLED for value in (-1, "me", True)],
+    ("effect-template", "template_config_id", "12", "an integer"),
+    ("effect-template", "template_config_id", -1, ">= 0"),
+    *[(name, "caller_id", value, "an integer >= 0") for name in CALLED for value in (-1, "me", True)],
     *[(name, "webhook_url", "https://example.com/" + "x" * 2000, "at most 2000") for name in TASKS],
     ("text-to-audio", "text", "x" * 501, "at most 500"),
     ("text-to-audio", "text", " ", BLANK),
-    ("text-to-audio", "voice_id", "81", "a whole number"),
+    ("text-to-audio", "voice_id", "81", "an integer"),
     *[("text-to-audio", name, value, "a number from 0") for name in ("speed", "volume") for value in ("1.0", -1, 1001)],
     ("podcast", "query", "x" * 2001, "at most 2000"),
     ("podcast", "query", "", BLANK),
@@ -68,10 +68,10 @@ REFUSED: list[tuple[str, str, Any, str]] = [
         ("image-bg-change", "background_color", value, "'#FFFFFF'")
         for value in ("#FFF", "FFFFFF", "#GGGGGG", "#FFFFFF0", "#FFFFFF\n", "white", 7)
     ],
-    *[("image-to-prompt", "image_kilobytes", value, "at least 1") for value in (0, -5, 1.5, "320", True)],
+    *[("image-to-prompt", "image_kilobytes", value, ">= 1") for value in (0, -5, 1.5, "320", True)],
     ("corpus-upload", "file_url", "", BLANK),
-    *[("chat", "max_tokens", value, "at least 1") for value in (0, 1.5)],
-    ("chat", "n", 0, "at least 1"),
+    *[("chat", "max_tokens", value, ">= 1") for value in (0, 1.5)],
+    ("chat", "n", 0, ">= 1"),
     *[("chat", "temperature", value, "a number from 0 to 2") for value in (-0.1, 2.1, "1", True, float("nan"))],
     *[("chat", "top_p", value, "a number from 0 to 1") for value in (-0.1, 1.1)],
     *[
@@ -88,7 +88,7 @@ REFUSED: list[tuple[str, str, Any, str]] = [
     ids=[f"{name}-{field}-{value!r:.12}" for name, field, value, _ in REFUSED],
 )
 def test_a_value_outside_its_bounds_is_named_with_the_way_out(name: str, field: str, value: Any, needed: str) -> None:
-    """The error says class and field, shows the value, and says what is needed instead."""
+    """The error says class and field, shows the value, and names what is valid."""
     with pytest.raises(ConfigurationError) as caught:
         smallest(name, **{field: value})
     message = str(caught.value)
@@ -124,7 +124,8 @@ def test_too_many_or_too_few_items_are_counted_and_named(name: str, field: str, 
     """The error says class and field, how many there are and how many there may be."""
     with pytest.raises(ConfigurationError) as caught:
         smallest(name, **{field: value})
-    assert f"{REQUESTS[name].__name__}.{field} has {len(value)} items; " in str(caught.value)
+    assert f"{REQUESTS[name].__name__}.{field} must have " in str(caught.value)
+    assert str(caught.value).endswith(f" items, got {len(value)}")
     assert needed in str(caught.value)
 
 
@@ -298,11 +299,11 @@ CORNERS = [
     (0.6, 0, 0.5, 1, "left must be smaller"),
     (0, 0.5, 1, 0.5, "top than bottom"),
     (0, 1, 1, 0, "top than bottom"),
-    (-0.1, 0, 1, 1, "Rectangle.left is -0.1; a number from 0 to 1"),
-    (0, -0.1, 1, 1, "Rectangle.top is -0.1; a number from 0 to 1"),
-    (0, 0, 1.1, 1, "Rectangle.right is 1.1; a number from 0 to 1"),
-    (0, 0, 1, 1.1, "Rectangle.bottom is 1.1; a number from 0 to 1"),
-    (0, 0, "1", 1, "Rectangle.right is '1'; a number from 0 to 1"),
+    (-0.1, 0, 1, 1, "Rectangle.left must be a number from 0 to 1, got -0.1"),
+    (0, -0.1, 1, 1, "Rectangle.top must be a number from 0 to 1, got -0.1"),
+    (0, 0, 1.1, 1, "Rectangle.right must be a number from 0 to 1, got 1.1"),
+    (0, 0, 1, 1.1, "Rectangle.bottom must be a number from 0 to 1, got 1.1"),
+    (0, 0, "1", 1, "Rectangle.right must be a number from 0 to 1, got '1'"),
 ]
 
 

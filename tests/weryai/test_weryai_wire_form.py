@@ -366,7 +366,7 @@ def test_a_request_is_found_by_its_name() -> None:
     for unknown in ("text_to_image", "", None, 7, ["chat"]):
         with pytest.raises(ConfigurationError) as caught:
             request_type(unknown)
-        assert f"type is {unknown!r}; known types are: text-to-image, " in str(caught.value)
+        assert f"unknown type {unknown!r}; known types are: text-to-image, " in str(caught.value)
         assert all(name in str(caught.value) for name in REQUESTS)
 
 
