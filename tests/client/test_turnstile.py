@@ -16,7 +16,7 @@ pytestmark = pytest.mark.anyio
 
 async def entered(turnstile: StartPacer, order: list[int], number: int) -> None:
     """Go through and say so."""
-    await turnstile.wait_turn()
+    await turnstile.wait_to_start()
     order.append(number)
 
 
@@ -40,7 +40,7 @@ async def test_a_few_go_in_at_once() -> None:
     turnstile = StartPacer(3)
     for _ in range(3):
         for _ in range(3):
-            entering = turnstile.wait_turn()
+            entering = turnstile.wait_to_start()
             with pytest.raises(StopIteration):
                 entering.send(None)
         await asyncio.sleep(0)
