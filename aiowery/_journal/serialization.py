@@ -1,4 +1,4 @@
-"""Snapshots, errors and kinds of jobs as the ledger keeps them, and back."""
+"""Convert snapshots, errors and duration keys to the form that the ledger stores, and back."""
 
 from __future__ import annotations
 
@@ -17,50 +17,50 @@ from aiowery.errors import AioweryError, JobError, JobFailed, LedgerError
 from aiowery.ledger import Entry
 
 _converter: Final = make_converter()
-_BETWEEN: Final = ": "
+_SEPARATOR: Final = ": "
 
 
 def dump_snapshot(snapshot: Snapshot) -> dict[str, Any]:
-    """Return a snapshot as JSON has it, from which `kept_snapshots` makes an equal one."""
-    told = attrs.asdict(snapshot, recurse=False, filter=lambda _, value: value is not None and value != ())
-    told["state"] = snapshot.state.value
+    """Return a snapshot as a JSON object, from which `load_snapshots` restores an equal one."""
+    values = attrs.asdict(snapshot, recurse=False, filter=lambda _, value: value is not None and value != ())
+    values["state"] = snapshot.state.value
     for name in ("assets", "script"):
-        if name in told:
-            told[name] = [attrs.asdict(part, recurse=False) for part in told[name]]
-    return told
+        if name in values:
+            values[name] = [attrs.asdict(part, recurse=False) for part in values[name]]
+    return values
 
 
 def load_snapshots(entry: Entry) -> list[Snapshot]:
-    """Return the last snapshots of an entry's tasks; LedgerError for what cannot be read."""
+    """Return the last snapshots of an entry's tasks. Raises LedgerError if they cannot be read."""
     try:
-        return [_converter.structure(told, Snapshot) for told in entry.snapshots]
-    except (cattrs.BaseValidationError, ValueError) as fault:
-        words = "; ".join(cattrs.transform_error(fault))
-        raise LedgerError(f"entry {entry.id} holds answers that cannot be read ({words})") from fault
+        return [_converter.structure(values, Snapshot) for values in entry.snapshots]
+    except (cattrs.BaseValidationError, ValueError) as error:
+        problems = "; ".join(cattrs.transform_error(error))
+        raise LedgerError(f"the stored snapshots of entry {entry.id} cannot be read ({problems})") from error
 
 
-def duration_kind(host: str, key: tuple[str, ...]) -> str:
-    """Return the kind of jobs that teach each other: host, endpoint, model and settings.
+def duration_kind(base_url: str, key: tuple[str, ...]) -> str:
+    """Return the ledger's key for durations: base URL, endpoint, model and settings, as readable JSON.
 
-    In words, since the requests beside it in the ledger say the same; nobody's prompt is among them.
+    It contains no prompt. It is not hashed, because the ledger stores the same values in the requests.
     """
-    return json.dumps((host, *key))
+    return json.dumps((base_url, *key))
 
 
-def durations_at(host: str, told: Mapping[str, list[Interval]]) -> dict[Hashable, list[Interval]]:
-    """Return what a ledger knows of the durations at one host, by the `duration_key` of requests."""
-    kinds = {kind: json.loads(kind) for kind in told}
-    return {tuple(words[1:]): told[kind] for kind, words in kinds.items() if words[0] == host}
+def durations_at(base_url: str, intervals_by_kind: Mapping[str, list[Interval]]) -> dict[Hashable, list[Interval]]:
+    """Return a ledger's durations at one base URL, by the `timing_key` of requests."""
+    keys = {kind: json.loads(kind) for kind in intervals_by_kind}
+    return {tuple(parts[1:]): intervals_by_kind[kind] for kind, parts in keys.items() if parts[0] == base_url}
 
 
 def dump_error(error: BaseException) -> str:
-    """Return an error as a note."""
-    return f"{type(error).__name__}{_BETWEEN}{error}"
+    """Return an error as the reason of an entry: its class name and message."""
+    return f"{type(error).__name__}{_SEPARATOR}{error}"
 
 
 def load_error(entry: Entry) -> AioweryError:
-    """Return the error that a failed entry's note tells of: of the class that it was, if that is one of ours."""
-    name, _, message = entry.reason.partition(_BETWEEN)
+    """Return the error of a failed entry from its reason, with its original class if that is one of `errors`."""
+    name, _, message = entry.reason.partition(_SEPARATOR)
     known: type[Any] | None = getattr(errors, name, None) if name in errors.__all__ else None
     if known is None:
         name, message = "", entry.reason
