@@ -51,17 +51,8 @@ from aiowery._core.events import (
 )
 from aiowery._core.media import File
 from aiowery._core.policies import Limits, PollPolicy, Resubmit, RetryPolicy
-from aiowery._core.request import (
-    DEFAULT,
-    AudioResult,
-    ImageResult,
-    MediaResult,
-    Outcome,
-    Request,
-    Result,
-    TextResult,
-    VideoResult,
-)
+from aiowery._core.request import DEFAULT, Outcome, Request
+from aiowery._core.result import AudioResult, ImageResult, MediaResult, Result, TextResult, VideoResult
 from aiowery._core.statistics import ClientStatistics, PollStatistics, QueueStatistics, WebhookStatistics
 from aiowery.errors import AioweryError
 

@@ -17,15 +17,17 @@ GLOSSARY: Final = HOME / "docs" / "glossary.md"
 
 # Files and folders without retired words; a room is added once it is clean.
 CLEAN_ROOMS: Final = (
+    "aiowery/_jobs",
+    "aiowery/_journal",
+    "aiowery/_queue",
+    "aiowery/betterwaifu",
+    "aiowery/weryai",
     ".github",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "README.md",
     "SECURITY.md",
     "aiowery/__main__.py",
-    "aiowery/_jobs",
-    "aiowery/_journal",
-    "aiowery/_queue",
     "aiowery/ledger",
     "aiowery/testing",
     "docs/architecture.md",

@@ -35,10 +35,14 @@ class BackgroundTasks:
         while self._tasks:
             await asyncio.wait(self._tasks)
 
-    async def cancel(self) -> None:
-        """Cancel all tasks and wait for their ends."""
+    def request_cancel(self) -> None:
+        """Cancel all tasks without waiting for their ends."""
         for task in self._tasks:
             task.cancel()
+
+    async def cancel(self) -> None:
+        """Cancel all tasks and wait for their ends."""
+        self.request_cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _on_done(self, task: asyncio.Task[Any]) -> None:

@@ -1,4 +1,4 @@
-"""What a caller sets, checked: the way through the door, names of batches, credits, how to be called back."""
+"""Check the arguments of a client: `http`, names of batches, credits, webhooks."""
 
 from __future__ import annotations
 
@@ -18,48 +18,52 @@ _SPEED: Final = "AIOWERY_SANDBOX_SPEED"
 
 
 def checked_http(http: T) -> T:
-    """Return what HTTP goes through; ConfigurationError for a word that is none, or needs what is not installed."""
+    """Return the transport choice. Raises ConfigurationError if it is unknown, or its package is not installed."""
     if isinstance(http, str) and http != "fast":
-        raise ConfigurationError(f'http is {http!r}; "fast", or an httpx.AsyncClient or httpx2.AsyncClient, is needed')
+        raise ConfigurationError(
+            f'http must be "fast", an httpx.AsyncClient or an httpx2.AsyncClient, got {http!r}; nothing was sent'
+        )
     if http == "fast" and find_spec("pyreqwest") is None:
-        raise ConfigurationError("http='fast' needs pyreqwest: pip install 'aiowery[fast]'")
+        raise ConfigurationError("http='fast' needs pyreqwest; nothing was sent: pip install 'aiowery[fast]'")
     return http
 
 
 def checked_name(batch: object) -> str:
-    """Return the name of a batch; ConfigurationError for what is none."""
+    """Return the name of a batch. Raises ConfigurationError for anything but a non-empty string."""
     if not isinstance(batch, str) or not batch:
-        raise ConfigurationError(f"batch is {batch!r}; a name is needed")
+        raise ConfigurationError(f"batch must be a non-empty string, got {batch!r}; nothing was sent")
     return batch
 
 
 def checked_webhooks(webhooks: object, ledger: object) -> Webhooks | None:
-    """Return how to be called back; ConfigurationError where nobody would ever hear of a call."""
+    """Return the webhooks. Raises ConfigurationError if no delivery could ever reach the client."""
     if webhooks is None:
         return None
     if not isinstance(webhooks, Webhooks):
-        raise ConfigurationError(f"webhooks is {webhooks!r}; Webhooks(public_url=..., receiver=...) is needed")
+        raise ConfigurationError(
+            f"webhooks must be Webhooks(public_url=..., receiver=...), got {webhooks!r}; nothing was sent"
+        )
     if webhooks.receiver is None and ledger is None:
         raise ConfigurationError(
-            "Webhooks without a receiver need a ledger in a file, through which another process tells what it receives:"
-            " give Webhooks(receiver=Receiver()), or ledger='jobs.db'"
+            "Webhooks without a receiver need a ledger in a file, in which another process records deliveries; nothing"
+            " was sent: give Webhooks(receiver=Receiver()), or ledger='jobs.db'"
         )
     return webhooks
 
 
 def checked_credits(name: str, value: float | None) -> float | None:
-    """Return a number of credits, or of money; ConfigurationError for what is none."""
-    given: object = value  # whatever the annotations say
+    """Return an amount of credits or of money. Raises ConfigurationError unless it is None or a number >= 0."""
+    given: object = value  # a caller without a type checker may pass anything
     if given is not None and not (isinstance(given, (int, float)) and 0 <= given < float("inf")):
-        raise ConfigurationError(f"{name} is {given!r}; a number, 0 or more, is needed")
+        raise ConfigurationError(f"{name} must be a number >= 0, got {given!r}; nothing was sent")
     return value
 
 
 def sandbox_speed(base_url: str) -> float:
-    """Return how many times as fast as usual the default policies run.
+    """Return the factor by which the default policies are faster than usual.
 
-    That is 1, unless `base_url` is on loopback, where AIOWERY_SANDBOX_SPEED may say how fast a sandbox's time is.
-    ConfigurationError if it holds no number above 0 and at most 1000.
+    It is 1, unless `base_url` is on loopback and AIOWERY_SANDBOX_SPEED holds the speed of a sandbox. Raises
+    ConfigurationError if that is not a number above 0 and at most 1000.
     """
     given = os.environ.get(_SPEED)
     if not given or not is_loopback(urlsplit(base_url).hostname or ""):
@@ -70,6 +74,7 @@ def sandbox_speed(base_url: str) -> float:
         speed = 0.0
     if not 0 < speed <= FASTEST:
         raise ConfigurationError(
-            f"the environment variable {_SPEED} is {given!r}; a number above 0 and at most {FASTEST} is needed"
+            f"the environment variable {_SPEED} must be a number above 0 and at most {FASTEST}, got {given!r}; nothing"
+            " was sent"
         )
     return speed

@@ -1,4 +1,4 @@
-"""Batches: for each request of a named batch a job, whatever has become of it before, here or elsewhere."""
+"""Durable batches: return the job of each request of a named batch, whatever its state in the ledger."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from aiowery.errors import (
 )
 from aiowery.ledger import NO_BATCH, Entry, NewEntry, State, check_budget, wrong_base_url
 
-_LOOK_AGAIN: Final = 0.5
-_PAGE: Final = 100
-_LEFT: Final = frozenset(State) - {State.DONE, State.FAILED}
+_RETRY_INTERVAL: Final = 0.5
+_CHUNK: Final = 100
+_UNFINISHED: Final = frozenset(State) - {State.DONE, State.FAILED}
 
 
 @attrs.frozen
 class BatchEntry:
-    """Where a request is in the ledger: its entry, in which state it was found, what had been saved of it."""
+    """A request's entry in the ledger: its id, the state in which it was found, and its saved files."""
 
     id: int
     state: State
@@ -47,7 +47,7 @@ class BatchEntry:
 
 
 class BatchService:
-    """The durable side of an open client."""
+    """A service that runs the batches of an open client."""
 
     def __init__(
         self,
@@ -65,87 +65,91 @@ class BatchService:
     async def add_requests(
         self, name: str, requests: Requests[ResultT], *, reuse: bool
     ) -> AsyncGenerator[StreamItem[ResultT], None]:
-        """Yield the requests with their entries; those of a list are all entered before the first is yielded.
+        """Yield the requests with their entries. The requests of a list are all added before the first is yielded.
 
-        A request is known again by its body, and equal ones by which of them they are: what was inserted or
-        left out since the last time changes nothing for the others.
+        A request is matched to its ledger entry by a hash of its content; identical requests are numbered in order.
+        Inserting or removing requests therefore does not affect the others.
         """
         if isinstance(requests, Sequence):
-            places = await self.enter(name, requests, reuse=reuse)
+            entries = await self.enter(name, requests, reuse=reuse)
             try:
-                for index, place in enumerate(places):
-                    yield StreamItem(index, requests[index], place.id)
-            except BaseException:  # left early
+                for index, entry in enumerate(entries):
+                    yield StreamItem(index, requests[index], entry.id)
+            except BaseException:  # the consumer stopped early
                 self._journal.claims.release_all()
                 raise
             return
         numbers: Counter[str] = Counter()
-        async for work in enumerate_requests(requests):
-            item = self._numbered_item(work, numbers)
-            (entry,) = await self._ledger.add(name, [item], reuse=reuse)
-            yield StreamItem(work.index, work.request, entry.id)
+        async for item in enumerate_requests(requests):
+            new = self._numbered_item(item, numbers)
+            (added,) = await self._ledger.add(name, [new], reuse=reuse)
+            yield StreamItem(item.index, item.request, added.id)
 
     async def enter(self, name: str, requests: Sequence[Request[Any]], *, reuse: bool) -> list[BatchEntry]:
-        """Enter requests into a batch, and return where each of them is; what was accepted is polled on at once."""
-        places: list[BatchEntry] = []
-        for page in self._pages(requests):
-            entries = await self._ledger.add(name, page, reuse=reuse)
-            places += (BatchEntry(entry.id, entry.state, entry.files) for entry in entries)
-        self._journal.claims.expect(place.id for place in places if place.state is State.NEW)
-        known = zip(places, requests, strict=True)
-        await self._attend({place.id: request for place, request in known if place.state is State.ACCEPTED})
-        return places
+        """Add requests to a batch and return their entries; accepted ones are polled again immediately."""
+        found: list[BatchEntry] = []
+        for chunk in self._chunks(requests):
+            entries = await self._ledger.add(name, chunk, reuse=reuse)
+            found += (BatchEntry(entry.id, entry.state, entry.files) for entry in entries)
+        self._journal.claims.expect(place.id for place in found if place.state is State.NEW)
+        known = zip(found, requests, strict=True)
+        await self._resume_accepted({place.id: request for place, request in known if place.state is State.ACCEPTED})
+        return found
 
     async def entry_states(self, name: str, requests: Iterable[Request[Any]]) -> list[State | None]:
-        """Return what has become of requests in a batch, and enter nothing; None for those that are new to it.
+        """Return the states of requests in a batch, None for new ones; nothing is added.
 
-        LedgerError for a batch that was begun at another host.
+        Raises LedgerError for a batch that was started at another host.
         """
-        items = [item for page in self._pages(requests) for item in page]
+        items = [item for chunk in self._chunks(requests) for item in chunk]
         known: dict[str, State] = {}
         after = 0
-        while page := await self._ledger.entries(name, after=after):
-            if items and page[0].base_url != items[0].base_url:
-                raise wrong_base_url(name, items[0], page[0].base_url)
-            known.update((entry.key, entry.state) for entry in page)
-            after = page[-1].id
+        while chunk := await self._ledger.entries(name, after=after):
+            if items and chunk[0].base_url != items[0].base_url:
+                raise wrong_base_url(name, items[0], chunk[0].base_url)
+            known.update((entry.key, entry.state) for entry in chunk)
+            after = chunk[-1].id
         return [known.get(item.key) for item in items]
 
     async def price(self, request: Request[Any]) -> float | None:
-        """Return the credits that a request is expected to cost; None where nobody knows."""
+        """Return the credits that a request is expected to cost; None if that is unknown."""
         return await self._journal.spending.prices.estimate(request)
 
     async def pending(
-        self, name: str, readable: RequestReader, *, ended: bool
+        self, name: str, read_request: RequestReader, *, ended: bool
     ) -> AsyncGenerator[StreamItem[Any], None]:
-        """Yield what of a batch has not come to its end, or all; ConfigurationError for a batch that is not there."""
-        wanted = frozenset(State) if ended else _LEFT
-        ours = [
+        """Yield the unfinished requests of a batch, or all requests if `ended` is true.
+
+        Raises ConfigurationError for a batch that the ledger does not have.
+        """
+        wanted = frozenset(State) if ended else _UNFINISHED
+        resumable = [
             entry
             for entry in await self._ledger.entries(name, [State.ACCEPTED])
             if entry.base_url == self._journal.base_url
         ]
-        accepted = {entry.id: _read(entry, readable) for entry in ours}
-        await self._attend(accepted)
+        accepted = {entry.id: _read_entry(entry, read_request) for entry in resumable}
+        await self._resume_accepted(accepted)
         after = 0
         known = False
-        while page := await self._ledger.entries(name, after=after):
+        while chunk := await self._ledger.entries(name, after=after):
             known = True
-            for entry in page:
+            for entry in chunk:
                 if entry.base_url != self._journal.base_url:
                     raise ConfigurationError(
-                        f"batch {name!r} was begun at {entry.base_url}, not at {self._journal.base_url}"
+                        f"batch {name!r} was begun at {entry.base_url}, not at {self._journal.base_url}; nothing was"
+                        " sent: open a client with that base_url"
                     )
-                if entry.state in wanted or entry.id in accepted:  # which may have ended since
-                    yield StreamItem(entry.index, _read(entry, readable), entry.id)
-            after = page[-1].id
+                if entry.state in wanted or entry.id in accepted:  # accepted ones may have finished meanwhile
+                    yield StreamItem(entry.index, _read_entry(entry, read_request), entry.id)
+            after = chunk[-1].id
         if not known:
-            raise ConfigurationError(f"the ledger knows no batch {name!r}")
+            raise ConfigurationError(f"the ledger has no batch {name!r}; nothing was sent: check the name")
 
     async def job(
         self, entry_id: int, request: Request[ResultT], job_timeout: Timeout = DEFAULT, budget: float | None = None
     ) -> Job[ResultT] | None:
-        """Return the entry's job: submitted now if it is new, polled on or restored if not.
+        """Return the entry's job: submitted now if it is new, else resumed or restored.
 
         None while another process, or another part of this one, works on it. `budget` is the limit of the batch in
         credits. Raises what `submit` raises, the request's rejection, or SubmissionInDoubt.
@@ -159,17 +163,19 @@ class BatchService:
         return await self._known_job(entry_id, request)
 
     def run(self, job_timeout: Timeout, budget: float | None, on_doubt: OnDoubt) -> RunItem[Any]:
-        """Return what takes the works of a stream to their ends, and sends nothing new once the account is empty."""
+        """Return the runner of a stream's items, which sends nothing new once the account has no credits left."""
         return BatchRunner(
             self, job_timeout, budget, BudgetAccount(on_doubt.at_most if isinstance(on_doubt, Resubmit) else 0.0)
         )
 
     async def job_without_sending(
-        self, entry_id: int, request: Request[ResultT], why: AioweryError
+        self, entry_id: int, request: Request[ResultT], reason: AioweryError
     ) -> Job[ResultT] | None:
-        """Return the entry's job like `job`, but send nothing: NotSent if it is new."""
+        """Return the entry's job like `job`, but send nothing. Raises NotSent if it is new."""
         if self._journal.claims.release(entry_id) or (await self._entry(entry_id)).state is State.NEW:
-            raise NotSent(f"{request.label}: not sent, for another was refused before it: {why}") from why
+            raise NotSent(
+                f"{request.label}: nothing was sent, because an earlier request was rejected: {reason}"
+            ) from reason
         return await self._known_job(entry_id, request)
 
     async def _known_job(self, entry_id: int, request: Request[ResultT]) -> Job[ResultT] | None:
@@ -181,7 +187,7 @@ class BatchService:
                 if job := await self._resolver.try_resolve(entry_id, request):
                     return job
                 if (await self._entry(entry_id)).state is not State.IN_DOUBT:
-                    return None  # settled elsewhere just now
+                    return None  # another process resolved it just now
                 named = await self._resolver.hints(entry.submission_id)
                 raise in_doubt_error(request, entry.sent_at or 0.0, entry.reason, entry.request_id, named)
             case State.ACCEPTED:
@@ -192,29 +198,29 @@ class BatchService:
         return None
 
     async def find_equal(self, request: Request[ResultT], options: SubmitOptions) -> Job[ResultT]:
-        """Return the job of an equal request that is done or under way, else submit this one."""
+        """Return the job of an equal request that is done or under way; if there is none, submit this one."""
         (entry,) = await self._ledger.add(NO_BATCH, [new_entry(request, self._journal.base_url)], reuse=True)
         return await self._await_other_process(request, attrs.evolve(options, entry_id=entry.id))
 
-    async def release_within(self, entry_id: int, request: Request[Any], purse: BudgetAccount) -> bool:
-        """Release an entry that is in doubt if the purse pays for sending it again; a price must be known for that."""
+    async def release_within(self, entry_id: int, request: Request[Any], account: BudgetAccount) -> bool:
+        """Release an entry in doubt if its price is known and the account covers sending it again."""
         price = await self.price(request)
-        if price is None or check_budget(purse.used, price, purse.budget):
+        if price is None or check_budget(account.used, price, account.budget):
             return False
-        purse.hold(price)
+        account.hold(price)
         await self._ledger.resolve_unsent(entry_id)
-        log.warning("%s: in doubt, and sent again for about %g credits, as on_doubt says", request.label, price)
+        log.warning("%s: in doubt, and sent again for about %g credits, as on_doubt allows", request.label, price)
         return True
 
-    async def resubmit(self, entry_id: int, readable: RequestReader, job_timeout: Timeout) -> Job[Any]:
-        """Release an entry that is in doubt and submit its request again."""
+    async def resubmit(self, entry_id: int, read_request: RequestReader, job_timeout: Timeout) -> Job[Any]:
+        """Release an entry in doubt and submit its request again."""
         entry = await self._entry(entry_id)
-        request = _read(entry, readable)
+        request = _read_entry(entry, read_request)
         await self._ledger.resolve_unsent(entry_id)
         return await self._await_other_process(request, SubmitOptions(job_timeout=job_timeout, entry_id=entry_id))
 
-    async def _attend(self, accepted: Mapping[int, Request[Any]]) -> None:
-        """Poll on what was accepted, before anything new is sent: its tasks take places at the provider."""
+    async def _resume_accepted(self, accepted: Mapping[int, Request[Any]]) -> None:
+        """Resume polling accepted entries before anything new is sent, because their tasks take slots."""
         for entry_id, request in accepted.items():
             entry = await self._entry(entry_id)
             if entry.state is State.ACCEPTED:
@@ -223,66 +229,72 @@ class BatchService:
     async def _resume(self, entry: Entry, request: Request[ResultT]) -> Job[ResultT] | None:
         return self._journal.job_of(entry.id) or await self._restorer.resume(entry, request)
 
-    def _pages(self, requests: Iterable[Request[Any]]) -> Iterator[list[NewEntry]]:
+    def _chunks(self, requests: Iterable[Request[Any]]) -> Iterator[list[NewEntry]]:
         numbers: Counter[str] = Counter()
-        works = (StreamItem(index, request) for index, request in enumerate(requests))
-        while page := list(islice(works, _PAGE)):
-            yield [self._numbered_item(work, numbers) for work in page]
+        items = (StreamItem(index, request) for index, request in enumerate(requests))
+        while chunk := list(islice(items, _CHUNK)):
+            yield [self._numbered_item(item, numbers) for item in chunk]
 
-    def _numbered_item(self, work: StreamItem[Any], numbers: Counter[str]) -> NewEntry:
-        """Return what is entered for a request, which is the how-manieth of its body."""
-        item = new_entry(work.request, self._journal.base_url, work.index, contents=True)
-        numbers[item.request_hash] += 1
-        numbered_item: NewEntry = attrs.evolve(item, key=f"{item.request_hash}-{numbers[item.request_hash]}")
-        return numbered_item
+    def _numbered_item(self, item: StreamItem[Any], numbers: Counter[str]) -> NewEntry:
+        """Return the new entry of a request; identical requests are numbered in order."""
+        entry = new_entry(item.request, self._journal.base_url, item.index, contents=True)
+        numbers[entry.request_hash] += 1
+        numbered: NewEntry = attrs.evolve(entry, key=f"{entry.request_hash}-{numbers[entry.request_hash]}")
+        return numbered
 
     async def _await_other_process(self, request: Request[ResultT], options: SubmitOptions) -> Job[ResultT]:
         """Return the entry's job, as soon as no other process works on it."""
         while (job := await self._job(request, options)) is None:  # noqa: ASYNC110 - other processes set no events
-            await anyio.sleep(_LOOK_AGAIN)
+            await anyio.sleep(_RETRY_INTERVAL)
         return job
 
     async def _entry(self, entry_id: int) -> Entry:
         entry = await self._ledger.entry(entry_id)
         if entry is None:
-            raise LedgerError(f"the ledger has no entry {entry_id}")
+            raise LedgerError(f"the ledger has no entry {entry_id}; nothing was sent: check the number")
         return entry
 
 
 @attrs.define
 class BatchRunner:
-    """Runs the works of one stream."""
+    """A runner of one stream's items.
+
+    It stops sending after a rejection for want of credits. `doubt_account` pays for entries in doubt that are sent
+    again.
+    """
 
     batches: BatchService
     job_timeout: Timeout
     budget: float | None
-    for_doubts: BudgetAccount
-    refusal: InsufficientCredits | None = None
+    doubt_account: BudgetAccount
+    rejection: InsufficientCredits | None = None
 
-    async def __call__(self, work: StreamItem[ResultT]) -> Job[ResultT] | None:
-        entry_id = work.entry_id or 0
+    async def __call__(self, item: StreamItem[ResultT]) -> Job[ResultT] | None:
+        entry_id = item.entry_id or 0
         try:
-            job = await self._job(entry_id, work.request)
-        except SubmissionInDoubt as doubt:  # whose tasks are named, if they are, so that it can be settled
-            if doubt.task_ids or not await self.batches.release_within(entry_id, work.request, self.for_doubts):
+            job = await self._job(entry_id, item.request)
+        except SubmissionInDoubt as doubt:  # if its tasks are named, it can still be resolved
+            if doubt.task_ids or not await self.batches.release_within(entry_id, item.request, self.doubt_account):
                 raise
-            return None  # it is new, and its turn comes
+            return None  # the entry is new again, and the stream retries it
         if job is not None:
             await job.wait_finished(timeout=self.job_timeout)
         return job
 
     async def _job(self, entry_id: int, request: Request[ResultT]) -> Job[ResultT] | None:
-        if self.refusal is not None:
-            return await self.batches.job_without_sending(entry_id, request, self.refusal)
+        if self.rejection is not None:
+            return await self.batches.job_without_sending(entry_id, request, self.rejection)
         try:
             return await self.batches.job(entry_id, request, self.job_timeout, self.budget)
-        except InsufficientCredits as refusal:
-            self.refusal = refusal
+        except InsufficientCredits as rejection:
+            self.rejection = rejection
             raise
 
 
-def _read(entry: Entry, readable: RequestReader) -> Request[Any]:
+def _read_entry(entry: Entry, read_request: RequestReader) -> Request[Any]:
     try:
-        return readable(entry.request)
+        return read_request(entry.request)
     except ConfigurationError as fault:
-        raise ConfigurationError(f"entry {entry.id} of batch {entry.batch!r} cannot be made here: {fault}") from fault
+        raise ConfigurationError(
+            f"entry {entry.id} of batch {entry.batch!r} cannot be read by this client: {fault}; nothing was sent"
+        ) from fault

@@ -17,7 +17,8 @@ from aiowery._client.options import SubmitOptions
 from aiowery._client.stream import OutcomeStream, Requests, RunItem, StreamItem, enumerate_requests
 from aiowery._core.policies import Limits, OnDoubt, PollPolicy, RetryPolicy
 from aiowery._core.provider import Provider
-from aiowery._core.request import DEFAULT, Accepted, Request, Result, ResultT, Timeout
+from aiowery._core.request import DEFAULT, Accepted, Request, ResultT, Timeout
+from aiowery._core.result import Result
 from aiowery._core.statistics import ClientStatistics
 from aiowery.errors import ClientClosed, ConfigurationError
 

@@ -19,8 +19,8 @@ from aiowery._journal.journal import SubmissionJournal
 from aiowery.errors import AioweryError, ConfigurationError, LedgerError
 from aiowery.ledger import Entry, State
 
-_DOUBTS: Final = 1000
-_DENIALS: Final = 5
+_MAX_REMEMBERED: Final = 1000
+_MAX_DENIALS: Final = 5
 
 RequestReader = Callable[[Mapping[str, Any]], Request[Any]]
 """Makes the request that a JSON object describes. Raises ConfigurationError for an object that describes none."""
@@ -50,32 +50,32 @@ class DoubtResolver:
         self._requests: OrderedDict[int, Request[Any]] = OrderedDict()
         self._confirmed: dict[int, set[str]] = {}
         self._denied: Counter[tuple[int, str]] = Counter()
-        self._one_at_a_time = asyncio.Lock()
+        self._lock = asyncio.Lock()
 
     def remember(self, entry_id: int, request: Request[Any]) -> None:
-        """Note what was asked, for the memory's ledger keeps nothing of a request of no batch."""
+        """Remember the request of an entry, because the ledger in memory keeps no request outside a batch."""
         self._requests[entry_id] = request
-        if len(self._requests) > _DOUBTS:
+        if len(self._requests) > _MAX_REMEMBERED:
             self._requests.popitem(last=False)
 
-    async def record_named(self, ref: str, request: Request[Any], task_ids: Sequence[str]) -> tuple[str, ...]:
-        """Keep the tasks that a refusal names as hints of its attempt, and return them, less those that are known.
+    async def record_named(self, submission_id: str, request: Request[Any], task_ids: Sequence[str]) -> tuple[str, ...]:
+        """Record the tasks that a rejection names as hints of its submission, and return those that are not known.
 
-        Known are the tasks of other entries and of jobs in memory, and the one that the request itself names. An id
-        that cannot be looked up or kept is returned: what may have been charged must not be sent again.
+        Known are the tasks of other entries and of jobs in memory, and the one that the request itself names. If an id
+        cannot be looked up or recorded, it is returned: what may have been charged must not be sent again.
         """
-        known = {task_id for job in self._registry.jobs() for task_id in job.task_ids} | {_named_by(request)}
+        known = {task_id for job in self._registry.jobs() for task_id in job.task_ids} | {_task_in_request(request)}
         new = tuple(task_id for task_id in task_ids if task_id not in known)
         try:
             new = tuple([task_id for task_id in new if not await self._ledger.entries_with_task(task_id)])
             for task_id in new:
-                await self._ledger.record_delivery(ref, task_id, finished=False)
+                await self._ledger.record_delivery(submission_id, task_id, finished=False)
         except Exception as fault:  # noqa: BLE001 - a ledger of the caller's own may raise anything
-            log.error("%s: refused, and not in the ledger: %s (%s)", request.label, ", ".join(new), fault)
+            log.error("%s: refused, and not recorded in the ledger: %s (%s)", request.label, ", ".join(new), fault)
         return new
 
     async def prove(self, entry_id: int, request: Request[Any]) -> tuple[str, ...]:
-        """Return the tasks of an attempt that is being sent, if what was named for it proves them; () if not.
+        """Return the proven tasks of a submission that is being sent; () if its hints prove none.
 
         Raises what the status checks and the ledger raise.
         """
@@ -85,13 +85,16 @@ class DoubtResolver:
         finally:
             self._confirmed.pop(entry_id, None)
 
-    async def hints(self, ref: str | None) -> tuple[str, ...]:
-        """Return the tasks that were named for an attempt, which proves nothing."""
-        return () if ref is None else tuple(one.task_id for one in await self._ledger.deliveries(submission_id=ref))
+    async def hints(self, submission_id: str | None) -> tuple[str, ...]:
+        """Return the tasks that the provider named for a submission; they prove nothing by themselves."""
+        if submission_id is None:
+            return ()
+        deliveries = await self._ledger.deliveries(submission_id=submission_id)
+        return tuple(delivery.task_id for delivery in deliveries)
 
     async def try_resolve(self, entry_id: int, request: Request[Any] | None = None) -> Job[Any] | None:
-        """Return the job of an entry that was in doubt until now; None while nothing proves what became of it."""
-        async with self._one_at_a_time:
+        """Return the job of an entry that was in doubt until now; None while its tasks are not proven."""
+        async with self._lock:
             entry = await self._ledger.entry(entry_id)
             if entry is None or entry.state is not State.IN_DOUBT or entry.submission_id is None:
                 return self._journal.job_of(entry_id)
@@ -100,25 +103,25 @@ class DoubtResolver:
                 return None
             named = await self.hints(entry.submission_id)
             try:
-                proven = await self._prove(entry, named, request)
+                task_ids = await self._prove(entry, named, request)
             except LedgerError:
                 raise
             except AioweryError as fault:  # a status check that failed proves nothing
-                proven, why = (), str(fault)
+                task_ids, reason = (), str(fault)
             else:
-                why = f"no proof of {request.task_count} tasks"
-            if proven:
-                return await self._adopt(entry_id, proven, request)
+                reason = f"no proof of {request.task_count} tasks"
+            if task_ids:
+                return await self._adopt(entry_id, task_ids, request)
             if named:
-                log.warning("%s: stays in doubt; the provider named %s (%s)", request.label, some_of(named), why)
+                log.warning("%s: stays in doubt; the provider named %s (%s)", request.label, some_of(named), reason)
             return None
 
     async def _prove(self, entry: Entry, named: Sequence[str], request: Request[Any]) -> tuple[str, ...]:
-        """Return the tasks that are an entry's by all signs, if they are as many as its request has; () if not.
+        """Return the tasks that belong to an entry, if they are as many as its request starts; () if not.
 
-        A part of what was charged must not hide the rest.
+        Adopting a part of the charged tasks would hide the rest.
         """
-        if request.direct_timeout is not None:  # it starts no task that could be asked about
+        if request.direct_timeout is not None:  # a direct call starts no task that could be checked
             return ()
         free = await self._unclaimed(entry, await self._confirmed_by_provider(entry, named, request), request)
         return tuple(free) if len(free) == request.task_count else ()
@@ -129,13 +132,13 @@ class DoubtResolver:
         return None
 
     async def _confirmed_by_provider(self, entry: Entry, named: Sequence[str], request: Request[Any]) -> list[str]:
-        """Return those of the tasks that the provider knows, and whose answers do not contradict the request.
+        """Return the named tasks that exist at the provider, and whose status does not contradict the request.
 
-        Each is asked about until the provider does, a few times at most: who forges calls must not make us ask on.
+        Each is checked until it exists, a few times at most, so that forged deliveries cause few status checks.
         """
         confirmed = self._confirmed.setdefault(entry.id, set())
         for task_id in named:
-            if task_id in confirmed or self._denied[entry.id, task_id] >= _DENIALS:
+            if task_id in confirmed or self._denied[entry.id, task_id] >= _MAX_DENIALS:
                 continue
             if await self._api.may_belong_to(request, task_id, entry.sent_at or 0.0):
                 confirmed.add(task_id)
@@ -144,39 +147,43 @@ class DoubtResolver:
         return [task_id for task_id in named if task_id in confirmed]
 
     async def _unclaimed(self, entry: Entry, known: Sequence[str], request: Request[Any]) -> list[str]:
-        """Return those of the tasks that no other entry has and that were named for no other attempt.
+        """Return the tasks that no other entry has, and that were named for no other submission.
 
-        One that is adopted twice would hide a charge. Hints are written before they are read, so of two attempts that
-        settle at once, in two processes even, one at least sees the other's.
+        Adopting a task twice would hide a charge. Hints are written before they are read. If two submissions are
+        resolved at the same time, also in two processes, at least one therefore sees the hints of the other.
         """
         elsewhere = (
-            {one.task_id for one in await self._ledger.deliveries() if one.submission_id != entry.submission_id}
+            {
+                delivery.task_id
+                for delivery in await self._ledger.deliveries()
+                if delivery.submission_id != entry.submission_id
+            }
             if known
             else set()
         )
-        free = []
+        unclaimed = []
         for task_id in known:
-            taken = task_id in elsewhere or set(await self._ledger.entries_with_task(task_id)) - {entry.id}
-            if not taken or task_id == _named_by(request):
-                free.append(task_id)
-        return free
+            is_taken = task_id in elsewhere or set(await self._ledger.entries_with_task(task_id)) - {entry.id}
+            if not is_taken or task_id == _task_in_request(request):
+                unclaimed.append(task_id)
+        return unclaimed
 
     async def _adopt(self, entry_id: int, task_ids: Sequence[str], request: Request[Any]) -> Job[Any] | None:
         try:
             await self._ledger.resolve_accepted(entry_id, task_ids)
         except LedgerError:
-            settled = await self._ledger.entry(entry_id)
-            if settled is None or settled.state is State.IN_DOUBT:
+            current = await self._ledger.entry(entry_id)
+            if current is None or current.state is State.IN_DOUBT:
                 raise
-            return None  # somebody else who heard of it was quicker
-        log.warning("%s: in doubt no more, the provider named %s", request.label, ", ".join(task_ids))
+            return None  # another process resolved it first
+        log.warning("%s: no longer in doubt, the provider named %s", request.label, ", ".join(task_ids))
         self._requests.pop(entry_id, None)
         self._confirmed.pop(entry_id, None)
         adopted = await self._ledger.entry(entry_id)
         return None if adopted is None else await self._restorer.resume(adopted, request)
 
 
-def _named_by(request: Request[Any]) -> str | None:
-    """Return the task that a request itself names, such as a podcast's second step that of its first."""
+def _task_in_request(request: Request[Any]) -> str | None:
+    """Return the task that a request itself names: a podcast's second step names the task of its first."""
     task_id: str | None = getattr(request, "task_id", None)
     return task_id

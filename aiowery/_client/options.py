@@ -1,4 +1,4 @@
-"""What the caller asks of one submission."""
+"""The caller's options of one submission."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from aiowery._core.request import DEFAULT, Timeout
 
 @attrs.frozen(kw_only=True)
 class SubmitOptions:
-    """What the caller asks of a submission.
+    """The caller's options of a submission.
 
-    `job_timeout` and `start_within` are in seconds. `entry_id` is the request's claimed ledger entry, if it has one;
-    `budget` the limit of its batch in credits.
+    `job_timeout` and `start_within` are in seconds. `entry_id` is the request's claimed ledger entry, if it has one.
+    `budget` is the limit of its batch in credits.
     """
 
     job_timeout: Timeout = DEFAULT

@@ -1,13 +1,14 @@
 """Send a paid request once: every repeat of a paid POST is decided in this file.
 
-A repeat follows only a failure that provably sent nothing, or a rejected key. The two marks of the submission's record
-are written around it: `mark_sending` before the first byte, `mark_unsent` if nothing left.
+A repeat follows only a failure that provably sent nothing, or a rejected key. Two states are recorded around it:
+`mark_sending` before the first byte, `mark_unsent` if nothing was sent.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Protocol
 
 import anyio
@@ -30,15 +31,15 @@ RecordNamed = Callable[[tuple[str, ...]], Awaitable[tuple[str, ...]]]
 """Stores the task ids that a rejection holds, and returns those that belong to no task known before."""
 
 
-class SendMarks(Protocol):
-    """The marks that a submission's record writes around its first byte."""
+class SendRecorder(Protocol):
+    """A record of a submission that stores whether its first byte was sent."""
 
     async def mark_sending(self) -> None:
-        """Record that the next thing to happen is the first byte; an error raised here stops the submission."""
+        """Record that the first byte is next. An error raised here stops the submission."""
         ...
 
     async def mark_unsent(self) -> None:
-        """Record that nothing left."""
+        """Record that nothing was sent."""
         ...
 
 
@@ -48,7 +49,7 @@ async def send_paid(
     http_request: HttpRequest,
     decode: Decode[Accepted],
     *,
-    marks: SendMarks,
+    recorder: SendRecorder,
     is_wanted: IsWanted,
     may_leave: Callable[[], bool],
     record_named: RecordNamed,
@@ -59,12 +60,7 @@ async def send_paid(
     provider's rejection, NotSent after the last attempt, SubmissionInDoubt, or what `marks` raises. Raises
     SubmissionHeld, unsent, if `may_leave` returns False when the first byte is next.
     """
-
-    async def before_send() -> None:
-        _check_may_leave(may_leave)
-        await marks.mark_sending()
-        _check_may_leave(may_leave)  # that may have changed while the mark was written
-
+    before_send = partial(_before_first_byte, recorder, may_leave)
     failures = 0
     while True:
         sent_at = time.time()
@@ -73,16 +69,13 @@ async def send_paid(
         except (ConfigurationError, LedgerError, BudgetExceeded):
             raise
         except SubmissionHeld:
-            await marks.mark_unsent()
+            await recorder.mark_unsent()
             raise
         except Exception as error:
             task_ids = await _named_tasks(error, record_named)
-            failure = classify_failure(error)
-            if failure is SubmitFailure.IN_DOUBT:
-                request_id = error.request_id if isinstance(error, AioweryError) else None
-                raise in_doubt_error(request, sent_at, str(error), request_id, task_ids) from error
+            failure = _classify(error, request, sent_at, task_ids)
             if failure is SubmitFailure.UNSENT:
-                await marks.mark_unsent()
+                await recorder.mark_unsent()
             failures += 1
             if failure is not SubmitFailure.UNSENT or failures >= client.retries.max_attempts or not is_wanted():
                 raise
@@ -91,6 +84,21 @@ async def send_paid(
             await anyio.sleep(pause)
             if not is_wanted():
                 raise
+
+
+async def _before_first_byte(recorder: SendRecorder, may_leave: Callable[[], bool]) -> None:
+    _check_may_leave(may_leave)
+    await recorder.mark_sending()
+    _check_may_leave(may_leave)  # that may have changed while the state was written
+
+
+def _classify(error: Exception, request: Request[Any], sent_at: float, task_ids: tuple[str, ...]) -> SubmitFailure:
+    """Return the kind of a failure. Raises SubmissionInDoubt if the request may have been charged."""
+    failure = classify_failure(error)
+    if failure is SubmitFailure.IN_DOUBT:
+        request_id = error.request_id if isinstance(error, AioweryError) else None
+        raise in_doubt_error(request, sent_at, str(error), request_id, task_ids) from error
+    return failure
 
 
 def _check_may_leave(may_leave: Callable[[], bool]) -> None:

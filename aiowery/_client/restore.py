@@ -9,7 +9,8 @@ from typing import Any
 from aiowery._base.snapshot import Kind
 from aiowery._client.webhook_registry import WebhookRegistry
 from aiowery._core.provider import Provider
-from aiowery._core.request import DEFAULT, Accepted, Request, Result, ResultT
+from aiowery._core.request import DEFAULT, Accepted, Request, ResultT
+from aiowery._core.result import Result
 from aiowery._jobs.job import Job
 from aiowery._jobs.poller import JobPoller
 from aiowery._jobs.registry import JobRegistry
@@ -21,7 +22,7 @@ from aiowery.ledger import Entry, State
 
 
 class JobRestorer:
-    """A maker of jobs for tasks that were submitted earlier."""
+    """A factory of jobs for tasks that were submitted earlier."""
 
     def __init__(
         self,
@@ -57,7 +58,7 @@ class JobRestorer:
         return job
 
     async def resume(self, entry: Entry, request: Request[ResultT]) -> Job[ResultT] | None:
-        """Return the job of an accepted entry, polled on; None if another process polls it."""
+        """Return the job of an accepted entry and resume polling it; None if another process polls it."""
         if not await self._journal.ledger.take_ownership(entry.id):
             return None
         result_type: Any = request.result_type

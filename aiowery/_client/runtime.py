@@ -82,7 +82,7 @@ async def _open_journal(config: ClientConfig) -> SubmissionJournal[Job[Any]]:
 
 
 def _choose_ledger(config: ClientConfig) -> tuple[Ledger, bool]:
-    """Return the ledger, and whether the client opens and closes it."""
+    """Return the ledger, and True if the client opens and closes it."""
     if config.ledger is None:
         return MemoryLedger(remember=_KEPT_FOR_REUSE if config.reuse else 0), True
     if isinstance(config.ledger, (str, os.PathLike)):
@@ -101,64 +101,69 @@ class ClientRuntime:
         journal: SubmissionJournal[Job[Any]],
         key: str,
     ) -> None:
-        limits, retries, rng = config.limits, config.retries, random.random
+        limits, retries = config.limits, config.retries
         self.events: EventEmitter = EventEmitter(config.observer)
         self.background: BackgroundTasks = BackgroundTasks()
         self.journal: SubmissionJournal[Job[Any]] = journal
         self._http_client = http_client
 
-        sending = RetryingClient(http_client, config.api_key, retries, rng)
+        sending = RetryingClient(http_client, config.api_key, retries, random.random)
         read_gate = asyncio.Semaphore(limits.polls)
         self.api: ProviderApi = ProviderApi(provider, sending, read_gate)
-        self.downloads: Downloader = Downloader(http_client, asyncio.Semaphore(limits.downloads), retries, rng)
+        self.downloads: Downloader = Downloader(
+            http_client, asyncio.Semaphore(limits.downloads), retries, random.random
+        )
         self.uploads: Uploader = Uploader(provider, sending, asyncio.Semaphore(limits.uploads))
 
         self.breaker: CircuitBreaker = shared_breaker(
             config.base_url, key, lambda: CircuitBreaker(limits.max_doubts, retries)
         )
 
-        def queue_of(kind: str, limits: Limits) -> SubmissionQueue:
-            return shared_queue(config.base_url, key, kind, lambda: SubmissionQueue(limits, retries, rng, self.breaker))
-
-        tasks, direct = queue_of("tasks", limits), queue_of("direct calls", limits.for_direct_calls())
-
         self.registry: JobRegistry = JobRegistry()
-        durations = DurationEstimator(config.polling.min_samples, config.polling.percentile, journal.durations)
-        self._poller = JobPoller(
-            self.api,
-            config.polling,
-            self.registry,
-            durations,
-            gate=read_gate,
-            polls=limits.polls,
-            events=self.events,
-            random=rng,
-        )
-        webhooks = WebhookRegistry(config.webhooks, self._poller)
-        self._webhooks = webhooks
-        self.restorer: JobRestorer = JobRestorer(provider, self._poller, self.registry, journal, tasks, webhooks)
-        turn = CrossProcessTurn(tasks, _queue_state_file(config), self.restorer.wait_for_tasks)
-        self._admission = Admission(tasks, direct, turn)
+        self._poller = self._new_poller(config, read_gate)
+        self._webhooks = WebhookRegistry(config.webhooks, self._poller)
+        tasks = _shared_queue(config, key, "tasks", limits, self.breaker)
+        direct = _shared_queue(config, key, "direct calls", limits.for_direct_calls(), self.breaker)
+        self.restorer: JobRestorer = JobRestorer(provider, self._poller, self.registry, journal, tasks, self._webhooks)
+        mutex = CrossProcessTurn(tasks, _queue_state_file(config), self.restorer.wait_for_tasks)
+        self._admission = Admission(tasks, direct, mutex)
         resolver = DoubtResolver(self.api, journal, self.registry, self.restorer, config.request_types.from_dict)
         self._listener = WebhookListener(
-            config.webhooks, webhooks, self.api, self._poller, journal, resolver, self.background
+            config.webhooks, self._webhooks, self.api, self._poller, journal, resolver, self.background
         )
         self.submitter: Submitter = Submitter(
-            self.api, self.uploads, self._admission, journal, self._poller, webhooks, resolver, self.events
+            self.api, self.uploads, self._admission, journal, self._poller, self._webhooks, resolver, self.events
         )
         self.batches: BatchService = BatchService(journal, self.submitter, self.restorer, resolver)
+        self._breaker_member = self._connect()
 
+    def _new_poller(self, config: ClientConfig, read_gate: asyncio.Semaphore) -> JobPoller:
+        policy = config.polling
+        return JobPoller(
+            self.api,
+            policy,
+            self.registry,
+            DurationEstimator(policy.min_samples, policy.percentile, self.journal.durations),
+            gate=read_gate,
+            polls=config.limits.polls,
+            events=self.events,
+            random=random.random,
+        )
+
+    def _connect(self) -> BreakerMember:
+        """Subscribe to ends of jobs, to webhook deliveries, and to the circuit breaker."""
         self._poller.on_end += [self._record_end, self._unregister_webhook, self._drop_oldest]
-        self._breaker_member = BreakerMember(
+        member = BreakerMember(
             check=lambda: self.background.spawn(self.api.liveness_fault()),
             admit=self._admission.admit_waiting,
             emit=self.events.emit,
         )
-        self.breaker.add_member(self._breaker_member)
+        self.breaker.add_member(member)
         self._listener.open()
+        return member
 
     def _record_end(self, job: Job[Any], end: JobEnd) -> None:
-        """Write a job's end; let another process poll a job that outlasted its timeout."""
+        """Record a job's end; let another process poll a job that has exceeded its timeout."""
         if isinstance(job._record, SubmissionRecord):
             if job.done:
                 self.journal.record_end(job._record, end)
@@ -198,7 +203,7 @@ class ClientRuntime:
         )
 
     async def aclose(self) -> None:
-        """Reject what waits in the queue, finish the POSTs under way, report jobs that are left, close all parts."""
+        """Reject submissions in the queue, wait for the POSTs under way, log unfinished jobs, and close all parts."""
         self.submitter.stop()
         try:
             await self.submitter.finished()
@@ -221,6 +226,14 @@ class ClientRuntime:
         for job in left:
             if job._ticket is not None and job._slots:
                 job._ticket.queue.release(job._ticket, job._slots)
+
+
+def _shared_queue(
+    config: ClientConfig, key: str, kind: str, limits: Limits, breaker: CircuitBreaker
+) -> SubmissionQueue:
+    return shared_queue(
+        config.base_url, key, kind, lambda: SubmissionQueue(limits, config.retries, random.random, breaker)
+    )
 
 
 def _queue_state_file(config: ClientConfig) -> QueueStateFile | None:

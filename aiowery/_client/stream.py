@@ -1,4 +1,4 @@
-"""Many requests in, outcomes out as they land."""
+"""Run many requests concurrently and yield their outcomes as they finish."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from collections.abc import (
     AsyncIterator,
     Awaitable,
     Callable,
-    Coroutine,
     Iterable,
 )
 from types import TracebackType
-from typing import Any, Generic, Protocol, Self
+from typing import Generic, Protocol, Self
 
 import attrs
 
+from aiowery._base.background import BackgroundTasks
+from aiowery._core.events import log
 from aiowery._core.request import Outcome, R_co, Request, ResultT
 from aiowery.errors import AioweryError, ConfigurationError
 
@@ -26,7 +27,7 @@ Requests = Iterable[Request[ResultT]] | AsyncIterable[Request[ResultT]]
 
 @attrs.frozen
 class StreamItem(Generic[ResultT]):
-    """A request on its way through a stream: its place in the input, and its entry if it has one already."""
+    """A request in a stream, with its index in the input, and its ledger entry if it has one already."""
 
     index: int
     request: Request[ResultT]
@@ -34,7 +35,7 @@ class StreamItem(Generic[ResultT]):
 
 
 class Finished(Protocol[R_co]):
-    """Something that has come to its end, and gives it to whoever asks first."""
+    """A finished job, or anything else with a result."""
 
     def result(self) -> R_co:
         """Return the result or raise the error."""
@@ -42,42 +43,43 @@ class Finished(Protocol[R_co]):
 
 
 RunItem = Callable[[StreamItem[ResultT]], Awaitable[Finished[ResultT] | None]]
-"""Takes a request to its end; None while somebody else is at work on it."""
+"""Runs a request until it has finished; returns None while another process works on it."""
 
 
 class OutcomeStream(AsyncIterator[Outcome[ResultT]], Generic[ResultT]):
-    """An async iterator of outcomes, made by `client.stream`; also an async context manager.
+    """An async iterator of outcomes, returned by `client.stream`; also an async context manager.
 
-    At most `in_flight` requests are taken from the input and not yet delivered: a slow reader is felt upstream.
-    A failure is an item, not the end. An input that raises ends the stream with that exception once everything
-    taken before it has been delivered. Leaving early (`break`, an exception, the end of `async with`) stops
-    submitting and returns at once; what was submitted already goes on and is found in `client.jobs()`.
+    At most `in_flight` requests are taken from the input and not yet yielded, so a slow consumer slows the input.
+    A failed request is an item, not the end of the stream. If the input raises, the stream first yields the outcomes
+    of all requests taken before, and then raises that exception. Leaving early (`break`, an exception, the end of
+    `async with`) stops submitting and returns immediately. Jobs that were submitted go on, and `client.jobs()` returns
+    them. Raises ConfigurationError if `in_flight` is below 1.
     """
 
     def __init__(
         self,
         run: RunItem[ResultT],
-        works: AsyncGenerator[StreamItem[ResultT], None],
+        items: AsyncGenerator[StreamItem[ResultT], None],
         *,
         in_flight: int,
         ordered: bool,
-        look_again: float = 1.0,
+        retry_interval: float = 1.0,
     ) -> None:
         if in_flight < 1:
-            raise ConfigurationError(f"in_flight is {in_flight!r}; at least 1 is needed")
-        self._run = run
-        self._works = works
-        self._look_again = look_again
+            raise ConfigurationError(f"in_flight must be at least 1, got {in_flight!r}; nothing was sent")
+        self._run_item = run
+        self._items = items
+        self._retry_interval = retry_interval
         self._ordered = ordered
         self._slots = asyncio.Semaphore(in_flight)
         self._ready: dict[int, tuple[StreamItem[ResultT], Finished[ResultT] | AioweryError]] = {}
-        self._landed: deque[int] = deque()
+        self._finished: deque[int] = deque()
         self._delivered = 0
         self._taken = 0
         self._exhausted = False
-        self._fault: BaseException | None = None
-        self._news = asyncio.Event()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._error: BaseException | None = None
+        self._changed = asyncio.Event()
+        self._background = BackgroundTasks(_log_closing_error)
         self._started = False
         self._closed = False
 
@@ -88,11 +90,11 @@ class OutcomeStream(AsyncIterator[Outcome[ResultT]], Generic[ResultT]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop()
-        # One turn of the loop lets the cancelled tasks end; none of them waits for the network any more.
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        # The cancelled tasks end within one event-loop iteration: none of them waits for the network.
+        await self._background.wait()
 
     async def __aiter__(self) -> AsyncIterator[Outcome[ResultT]]:
-        # A generator, so that a plain `async for` that is left early is closed by the event loop.
+        # A generator, so that the event loop closes it when a plain `async for` stops early.
         try:
             while (outcome := await self._next()) is not None:
                 yield outcome
@@ -109,7 +111,7 @@ class OutcomeStream(AsyncIterator[Outcome[ResultT]], Generic[ResultT]):
         """Wait for the next outcome; None after the last."""
         if not self._started:
             self._started = True
-            self._start(self._feed())
+            self._background.spawn(self._feed())
         while not self._closed:
             index = self._pick()
             if index is not None:
@@ -118,9 +120,9 @@ class OutcomeStream(AsyncIterator[Outcome[ResultT]], Generic[ResultT]):
                 return _outcome(*self._ready.pop(index))
             if self._exhausted and self._delivered == self._taken:
                 break
-            self._news.clear()
-            await self._news.wait()
-        fault, self._fault = self._fault, None
+            self._changed.clear()
+            await self._changed.wait()
+        fault, self._error = self._error, None
         if fault is not None:
             raise fault
         return None
@@ -128,70 +130,67 @@ class OutcomeStream(AsyncIterator[Outcome[ResultT]], Generic[ResultT]):
     def _pick(self) -> int | None:
         if self._ordered:
             return self._delivered if self._delivered in self._ready else None
-        return self._landed.popleft() if self._landed else None
+        return self._finished.popleft() if self._finished else None
 
     async def _feed(self) -> None:
-        """Take requests as long as there is a slot: the slot first, then the request, then its task."""
+        """Take a request from the input for each free slot, and run it in a task of its own."""
         try:
             await self._slots.acquire()
-            async for work in self._works:
-                if self._closed:  # the input kept our cancellation to itself
+            async for item in self._items:
+                if self._closed:  # the input swallowed the cancellation
                     break
-                self._start(self._one(self._taken, work))
+                self._background.spawn(self._run_one(self._taken, item))
                 self._taken += 1
                 await self._slots.acquire()
-        except Exception as fault:  # noqa: BLE001 - whatever the caller's iterable raises is the reader's
-            self._fault = fault
+        except Exception as fault:  # noqa: BLE001 - the consumer gets whatever the caller's iterable raises
+            self._error = fault
         finally:
             self._exhausted = True
-            self._news.set()
-            await self._works.aclose()
+            self._changed.set()
+            await self._items.aclose()
 
-    async def _one(self, number: int, work: StreamItem[ResultT]) -> None:
+    async def _run_one(self, number: int, item: StreamItem[ResultT]) -> None:
         end: Finished[ResultT] | AioweryError
         try:
-            end = await self._ended(work)
+            end = await self._run_until_finished(item)
         except AioweryError as error:
             end = error
-        except Exception as fault:  # noqa: BLE001 - nobody foresaw it, so the reader must see it
-            self._fault = fault
+        except Exception as fault:  # noqa: BLE001 - an unforeseen error must reach the consumer
+            self._error = fault
             self._stop()
             return
-        self._ready[number] = (work, end)
-        self._landed.append(number)
-        self._news.set()
+        self._ready[number] = (item, end)
+        self._finished.append(number)
+        self._changed.set()
 
-    async def _ended(self, work: StreamItem[ResultT]) -> Finished[ResultT]:
-        """Run a request to its end; while somebody else is at work on it, others go before, if order allows."""
-        while (end := await self._run(work)) is None:
+    async def _run_until_finished(self, item: StreamItem[ResultT]) -> Finished[ResultT]:
+        """Run a request until it has finished.
+
+        While another process works on it, its slot is free for other requests, unless the stream is ordered.
+        """
+        while (end := await self._run_item(item)) is None:
             if self._ordered:
-                await asyncio.sleep(self._look_again)
+                await asyncio.sleep(self._retry_interval)
                 continue
             self._slots.release()
-            await asyncio.sleep(self._look_again)
+            await asyncio.sleep(self._retry_interval)
             await self._slots.acquire()
         return end
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
     def abandon(self, error: AioweryError) -> None:
-        """Stop, because the client closes; a reader who comes back gets this error."""
+        """Stop because the client closes; the next step of the consumer raises this error."""
         if not self._closed and not (self._exhausted and self._delivered == self._taken):
-            self._fault = error
+            self._error = error
             self._stop()
 
     def _stop(self) -> None:
         self._closed = True
-        for task in self._tasks:
-            task.cancel()
-        self._news.set()
+        self._background.request_cancel()
+        self._changed.set()
 
 
 async def enumerate_requests(requests: Requests[ResultT]) -> AsyncGenerator[StreamItem[ResultT], None]:
-    """Yield the requests with their places in the input."""
+    """Yield the requests with their indexes in the input."""
     index = 0
     if not isinstance(requests, AsyncIterable):
         for request in requests:
@@ -207,8 +206,15 @@ async def enumerate_requests(requests: Requests[ResultT]) -> AsyncGenerator[Stre
             await requests.aclose()
 
 
-def _outcome(work: StreamItem[ResultT], end: Finished[ResultT] | AioweryError) -> Outcome[ResultT]:
-    """Collect an end at its delivery: what is not delivered stays in `client.jobs()`."""
+def _log_closing_error(error: BaseException) -> None:
+    log.warning("a stream's input raised %s while it was closed: %s", type(error).__name__, error)
+
+
+def _outcome(item: StreamItem[ResultT], end: Finished[ResultT] | AioweryError) -> Outcome[ResultT]:
+    """Return the outcome of a finished request.
+
+    The result is taken only when it is yielded, so a job that is not yielded stays in `client.jobs()`.
+    """
     error: AioweryError | None = end if isinstance(end, AioweryError) else None
     result: ResultT | None = None
     if not isinstance(end, AioweryError):
@@ -216,4 +222,4 @@ def _outcome(work: StreamItem[ResultT], end: Finished[ResultT] | AioweryError) -
             result = end.result()
         except AioweryError as fault:
             error = fault
-    return Outcome(index=work.index, request=work.request, entry_id=work.entry_id, result=result, error=error)
+    return Outcome(index=item.index, request=item.request, entry_id=item.entry_id, result=result, error=error)

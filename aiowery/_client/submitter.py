@@ -43,10 +43,10 @@ _PROOF_ROUNDS: Final = 2
 
 @attrs.frozen
 class Submission(Generic[ResultT]):
-    """An admitted request on its way to the provider.
+    """An admitted request that is being submitted.
 
-    `submission_id` is its name in the ledger. `has_webhook`: the provider was asked to report its end. `probe` is the
-    price group that it probes, if it does.
+    `submission_id` identifies it in the ledger. `has_webhook` is true if the provider was requested to report its
+    end. `probe` is the price group that it probes, if it does.
     """
 
     request: Request[ResultT]
@@ -69,7 +69,7 @@ class SubmissionCounts:
 
 
 class Submitter:
-    """The submitter of an open client."""
+    """A submitter that takes an open client's requests from the queue to an accepted job."""
 
     def __init__(
         self,
@@ -229,7 +229,7 @@ class Submitter:
                 await record.mark_busy(str(error))
                 if ticket.queue.busy_seconds >= self._api.client.retries.max_busy_time:
                     self.counts.refused += 1
-                    ticket.queue.reject_waiting(error)  # those behind would wait as long, for the same error
+                    ticket.queue.reject_waiting(error)  # the submissions behind would wait as long, for the same error
                     raise
                 await self._requeue(ticket, error)
             except BaseException as error:
@@ -251,7 +251,7 @@ class Submitter:
                 ticket.queue.breaker.record_in_doubt(ticket, str(doubt.__cause__ or doubt))
                 raise
             log.warning(
-                "%s: refused (%s), but the provider began %s",
+                "%s: refused (%s), but the provider started %s",
                 request.label,
                 doubt.__cause__,
                 some_of(task_ids),
@@ -280,7 +280,7 @@ class Submitter:
             request,
             submission.http_request,
             decode,
-            marks=record,
+            recorder=record,
             is_wanted=lambda: self._is_wanted(ticket),
             may_leave=partial(ticket.queue.breaker.allows, ticket),
             record_named=partial(self._resolver.record_named, submission.submission_id, request),
@@ -315,11 +315,11 @@ class Submitter:
             ticket.queue.breaker.record_in_doubt(ticket, str(error))
 
     async def _requeue(self, ticket: Ticket, reason: AioweryError) -> None:
-        """Wait at the old place until the queue admits it again; NotSent once no caller wants it any more."""
-        if not self._is_wanted(ticket):  # an observer may have just closed the client
+        """Wait at the same position until the queue admits it again. Raises NotSent once no caller waits for it."""
+        if not self._is_wanted(ticket):  # an observer may have closed the client
             raise client_closing_error() from reason
         await self._admission.acquire(ticket)
-        if not self._is_wanted(ticket):  # it waited in the queue, or for another process
+        if not self._is_wanted(ticket):  # the caller may have gone while it waited
             self._admission.release(ticket)
             raise client_closing_error() from reason
 
@@ -375,7 +375,7 @@ class Submitter:
         self._events.emit(QueueBackedOff(pause=pause, capacity=capacity, error=error))
 
     def _refused(self, submission: Submission[Any], error: BaseException) -> None:
-        """Release the slots of a submission without a job, log why, and spare others the same rejection."""
+        """Release the slots of a submission without a job, log the reason, and reject what would be rejected too."""
         request, ticket = submission.request, submission.ticket
         if isinstance(error, (SubmissionInDoubt, asyncio.CancelledError)):
             self._admission.release_in_doubt(ticket)
@@ -403,7 +403,7 @@ class Submitter:
             task.exception()  # it has been logged; asyncio need not report it
 
     def stop(self) -> None:
-        """Reject what waits in the queue; what has been sent goes on."""
+        """Reject submissions that wait in the queue; submissions that were sent go on."""
         self._closing = True
         self._admission.stop()
         self._journal.spending.probe.stop()

@@ -1,4 +1,4 @@
-"""Receive webhook deliveries for an open client: find the job or the doubt that they are about."""
+"""Receive webhook deliveries for an open client, and find the job or the doubt that they report on."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from aiowery._journal.journal import SubmissionJournal
 from aiowery.errors import AioweryError, LedgerError
 from aiowery.ledger import Entry, State, WebhookDelivery
 
-_ROUNDS: Final = 5
-_WATCHED: Final = 0.05
-_IDLE: Final = 1.0
+_RESOLVE_ROUNDS: Final = 5
+_POLL_INTERVAL: Final = 0.05
+_IDLE_INTERVAL: Final = 1.0
 
 
 class WebhookListener:
     """A listener for the webhook deliveries of an open client, from its receiver or through a shared ledger.
 
-    A delivery is a hint, never the truth: it makes a poll come at once, or a doubt be resolved.
+    A delivery is a hint that a poll confirms: it triggers a poll immediately, or the resolution of a doubt.
     """
 
     def __init__(
@@ -47,10 +47,10 @@ class WebhookListener:
         self._ledger = journal.ledger
         self._resolver = resolver
         self._background = background
-        self._settling: set[int] = set()
+        self._resolving: set[int] = set()
         self._closed = False
         self._received = 0
-        self._last = 0
+        self._last_delivery = 0
 
     def open(self) -> None:
         """Listen, if the client has webhooks."""
@@ -62,13 +62,13 @@ class WebhookListener:
             self._background.spawn(self._poll_deliveries())
 
     def close(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         self._closed = True
         if self._webhooks is not None and self._webhooks.receiver is not None:
             self._webhooks.receiver.detach(self)
 
     async def knows(self, submission_id: str) -> bool:
-        """Return True if the submission is known here, whatever has become of it."""
+        """Return True if the submission is known here, in whatever state."""
         return submission_id in self._registry or await self._ledger.has_submission(submission_id)
 
     async def on_delivery(self, submission_id: str, body: bytes) -> bool:
@@ -99,39 +99,39 @@ class WebhookListener:
             fallback_interval=fallback.seconds,
         )
 
-    def _follow_up(self, entry: Entry, one: WebhookDelivery) -> None:
+    def _follow_up(self, entry: Entry, delivery: WebhookDelivery) -> None:
         if entry.state is State.IN_DOUBT:
-            if entry.id not in self._settling and not self._closed:  # a call may be on its way while we close
-                self._settling.add(entry.id)
+            if entry.id not in self._resolving and not self._closed:  # a delivery may arrive while the client closes
+                self._resolving.add(entry.id)
                 self._background.spawn(self._resolve_in_rounds(entry.id))
         elif entry.state is State.SENDING and self._journal.is_open(entry.id):
-            if one.finished:
-                self._registry.keep_early(one.submission_id, one.task_id)
-        else:
-            self._registry.notify(one.submission_id, one.task_id, finished=one.finished)  # accepted while we asked
+            if delivery.finished:
+                self._registry.keep_early(delivery.submission_id, delivery.task_id)
+        else:  # the submission was accepted while the ledger was read
+            self._registry.notify(delivery.submission_id, delivery.task_id, finished=delivery.finished)
 
     async def _resolve_in_rounds(self, entry_id: int) -> None:
-        """Settle a doubt if it can be, in a few rounds, ever further apart, which serve all calls that come meanwhile.
+        """Try to resolve a doubt in a few rounds with growing pauses.
 
-        A status may also lag behind its call.
+        The rounds also serve deliveries that arrive meanwhile, and a status that lags behind its delivery.
         """
         try:
-            for number in range(_ROUNDS):
+            for number in range(_RESOLVE_ROUNDS):
                 if await self._try_resolve(entry_id):
                     break
                 await asyncio.sleep(self._poller.retry_round_delay(number))
         finally:
-            self._settling.discard(entry_id)
+            self._resolving.discard(entry_id)
 
     async def _try_resolve(self, entry_id: int) -> bool:
         try:
             return await self._resolver.try_resolve(entry_id) is not None
-        except AioweryError as error:  # nothing is lost: it is still in doubt, and still told of
+        except AioweryError as error:  # nothing is lost: the entry stays in doubt
             log.warning("entry %d stays in doubt: %s", entry_id, error)
             return False
 
     async def _poll_deliveries(self) -> None:
-        """Hear what other processes have received for us, soon after they wrote it down."""
+        """Read the deliveries that other processes record in the ledger, soon after they are written."""
         seen: int | None = None
         while True:
             try:
@@ -139,23 +139,23 @@ class WebhookListener:
                     await self._read_new_deliveries()
                     seen = version
             except LedgerError as error:
-                log.warning("what other processes receive cannot be read (%s); polling goes on", error)
-                await asyncio.sleep(_IDLE)
-            await asyncio.sleep(_WATCHED)
+                log.warning("the deliveries of other processes cannot be read (%s); polling goes on", error)
+                await asyncio.sleep(_IDLE_INTERVAL)
+            await asyncio.sleep(_POLL_INTERVAL)
             if not self._registry:
-                await self._registry.wait_for_job(_IDLE)  # meanwhile a delivery can only be about a doubt
+                await self._registry.wait_for_job(_IDLE_INTERVAL)  # meanwhile a delivery can only be about a doubt
 
     async def _read_new_deliveries(self) -> None:
-        for one in await self._ledger.deliveries(after=self._last):
-            await self._handle_delivery(one)
-            self._last = one.id
+        for delivery in await self._ledger.deliveries(after=self._last_delivery):
+            await self._handle_delivery(delivery)
+            self._last_delivery = delivery.id
 
-    async def _handle_delivery(self, one: WebhookDelivery) -> None:
-        told = self._registry.notify(one.submission_id, one.task_id, finished=one.finished)
-        if told is not None:
-            self._received += told
+    async def _handle_delivery(self, delivery: WebhookDelivery) -> None:
+        is_own = self._registry.notify(delivery.submission_id, delivery.task_id, finished=delivery.finished)
+        if is_own is not None:
+            self._received += is_own
             return
-        entry = await self._ledger.record_delivery(one.submission_id, one.task_id, finished=one.finished)
+        entry = await self._ledger.record_delivery(delivery.submission_id, delivery.task_id, finished=delivery.finished)
         if entry is not None and entry.base_url == self._journal.base_url:
-            self._received += self._journal.is_open(entry.id)  # and not those of others on the same file
-            self._follow_up(entry, one)
+            self._received += self._journal.is_open(entry.id)  # not deliveries for other clients on the same file
+            self._follow_up(entry, delivery)

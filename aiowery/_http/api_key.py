@@ -1,4 +1,4 @@
-"""The API key, and who may see it: nobody but the door."""
+"""The API key, or the callable that returns it. Only the HTTP layer reads it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ ApiKey = str | Callable[[], str | Awaitable[str]]
 
 
 class ApiKeySource:
-    """The API key, or the callable (plain or async) that knows it. Asked once, and again after a refusal."""
+    """A source of the API key: a string, or a callable (plain or async) that returns one.
+
+    The callable runs once, and again after the provider rejected the key.
+    """
 
     def __init__(self, source: ApiKey) -> None:
         self._source = source
         self._key: str | None = None
 
     def __repr__(self) -> str:
-        return "Credential(***)"
+        return "ApiKeySource(***)"
 
     async def key(self) -> str:
         """Return the key in use."""
@@ -27,11 +30,14 @@ class ApiKeySource:
             self._key = await self._read_source()
         return self._key
 
-    async def refresh_if_stale(self, refused: str) -> bool:
-        """Ask the callable again, unless somebody has already; whether there is another key than the refused one."""
-        if self._key == refused and not isinstance(self._source, str):
+    async def refresh_if_stale(self, rejected: str) -> bool:
+        """Run the callable again, unless that has been done since the rejection.
+
+        Returns True if there is another key than the rejected one.
+        """
+        if self._key == rejected and not isinstance(self._source, str):
             self._key = await self._read_source()
-        return self._key != refused
+        return self._key != rejected
 
     async def _read_source(self) -> str:
         try:
@@ -39,10 +45,16 @@ class ApiKeySource:
             if inspect.isawaitable(key):
                 key = await key
         except Exception as fault:
-            raise ConfigurationError(f"api_key: the callable raised {type(fault).__name__}") from fault
+            raise ConfigurationError(
+                f"api_key: the callable raised {type(fault).__name__}; nothing was sent: correct the callable"
+            ) from fault
         if not isinstance(key, str) or not key.strip():
-            raise ConfigurationError("api_key: the callable gave no key; it must return a non-empty string")
+            raise ConfigurationError(
+                f"api_key: the callable must return a non-empty string, got {type(key).__name__}; nothing was sent"
+            )
         if not (key.isascii() and key.strip().isprintable()):
-            raise ConfigurationError("api_key: the key holds characters that no HTTP header can carry")
+            raise ConfigurationError(
+                "api_key must hold only characters that an HTTP header can carry; nothing was sent: check the key"
+            )
         redact_key(key.strip())
         return key.strip()

@@ -1,4 +1,4 @@
-"""Saving outputs: streamed, atomic, resumed where they broke off, without any credentials."""
+"""Save outputs: streamed, atomic, resumed after an interruption, and without any credentials."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from aiowery._base.snapshot import Asset
 from aiowery._base.text import clean_name
 from aiowery._core.events import log
 from aiowery._core.policies import Random, RetryPolicy
-from aiowery._core.request import Result
+from aiowery._core.result import Result
 from aiowery._http.http_client import DownloadResponse, HttpClient
 from aiowery.errors import DownloadError, TransportError
 
 T = TypeVar("T")
 
-_FLUSH: Final = 1024 * 1024
-_LARGEST_FILE: Final = 4 * 1024**3
-_LARGEST_IN_MEMORY: Final = 512 * 1024**2
+_FLUSH_SIZE: Final = 1024 * 1024
+_MAX_FILE: Final = 4 * 1024**3
+_MAX_IN_MEMORY: Final = 512 * 1024**2
 # A delivery network may know a file a little later than the provider does.
-_PASSING: Final = frozenset({403, 404, 408, 429})
+_TRANSIENT_STATUSES: Final = frozenset({403, 404, 408, 429})
 _SERVER_ERRORS: Final = 500
 _PARTIAL: Final = 206
 _RANGE_REFUSED: Final = 416
@@ -50,26 +50,26 @@ _SUFFIXES: Final = {
     "audio/ogg": ".ogg",
     "audio/flac": ".flac",
 }
-_PAGES: Final = frozenset({"text/html", "application/json", "application/xml", "text/xml"})
+_NOT_FILES: Final = frozenset({"text/html", "application/json", "application/xml", "text/xml"})
 
 
 class _Transient(Exception):
-    """A download broke off in a way that a repeat may cure."""
+    """A failed attempt to download that a repeat may cure."""
 
 
 class Downloader:
-    """Fetches assets through the door, a few at a time."""
+    """A downloader of assets that limits how many run at the same time."""
 
-    def __init__(self, door: HttpClient, gate: asyncio.Semaphore, retries: RetryPolicy, random: Random) -> None:
-        self._door = door
+    def __init__(self, http_client: HttpClient, gate: asyncio.Semaphore, retries: RetryPolicy, random: Random) -> None:
+        self._http_client = http_client
         self._gate = gate
         self._retries = retries
         self._random = random
-        self._under_way: WeakValueDictionary[Path, asyncio.Lock] = WeakValueDictionary()
+        self._locks: WeakValueDictionary[Path, asyncio.Lock] = WeakValueDictionary()
 
-    async def save(self, what: Result | Asset, directory: Path, stem: str | None) -> tuple[Path, ...]:
-        """Save every asset into the directory, made if missing; return the paths in asset order."""
-        assets = (what,) if isinstance(what, Asset) else what.assets
+    async def save(self, source: Result | Asset, directory: Path, stem: str | None) -> tuple[Path, ...]:
+        """Save every asset into the directory, which is created if missing; return the paths in asset order."""
+        assets = (source,) if isinstance(source, Asset) else source.assets
         names = [clean_name(stem or asset.task_id or PurePosixPath(_path_of(asset.url)).stem) for asset in assets]
         shared = len(set(names)) < len(names)
         paths = []
@@ -84,11 +84,11 @@ class Downloader:
         return await self._with_retries(asset.url, None, partial(self._read_once, asset.url))
 
     def _lock_for(self, path: Path) -> asyncio.Lock:
-        """Return the lock of a part: two downloads of one file must not write into it in turn."""
-        return self._under_way.setdefault(path, asyncio.Lock())
+        """Return the lock of a partial file: two downloads must not write into one file."""
+        return self._locks.setdefault(path, asyncio.Lock())
 
     async def _with_retries(self, url: str, path: Path | None, attempt: Callable[[], Awaitable[T]]) -> T:
-        """Make attempts, each behind the gate, until one succeeds or repeating cannot help."""
+        """Run attempts, each inside the gate, until one succeeds or a repeat cannot help."""
         failures = 0
         while True:
             try:
@@ -114,49 +114,48 @@ class Downloader:
 
     async def _read_once(self, url: str) -> bytes:
         content = bytearray()
-        async with self._door.download(url, {}) as body:
-            _check(url, body)
+        async with self._http_client.download(url, {}) as body:
+            _check_response(url, body)
             async for chunk in body.chunks():
                 content += chunk
-                _check_size(url, len(content), _LARGEST_IN_MEMORY)
+                _check_size(url, len(content), _MAX_IN_MEMORY)
         _check_complete(body, len(content))
         return bytes(content)
 
     async def _save_once(self, url: str, part: PartialFile) -> Path:
-        found = await anyio.to_thread.run_sync(part.found)
-        have = found.size
-        async with self._door.download(url, {"range": f"bytes={have}-"} if have else {}) as body:
+        state = await anyio.to_thread.run_sync(part.read_state)
+        offset = state.size
+        async with self._http_client.download(url, {"range": f"bytes={offset}-"} if offset else {}) as body:
             if body.http_status == _RANGE_REFUSED:
                 await anyio.to_thread.run_sync(part.discard)
-                raise _Transient("the server cannot go on where the download broke off")
-            _check(url, body)
+                raise _Transient("the server cannot continue the partial download")
+            _check_response(url, body)
             part = attrs.evolve(part, version=_version(body))
-            if have and not (_resumes_at(body, have) and part.version == found.version):
+            if offset and not (_resumes_at(body, offset) and part.version == state.version):
                 await anyio.to_thread.run_sync(part.discard)
-                have = 0
+                offset = 0
                 if body.http_status == _PARTIAL:
                     raise _Transient("the file has changed since its download began")
             buffer = bytearray()
             try:
                 async for chunk in body.chunks():
                     buffer += chunk
-                    _check_size(url, have + len(buffer), _LARGEST_FILE)
-                    if len(buffer) >= _FLUSH:
-                        have = await anyio.to_thread.run_sync(part.save_version, bytes(buffer), have)
+                    _check_size(url, offset + len(buffer), _MAX_FILE)
+                    if len(buffer) >= _FLUSH_SIZE:
+                        offset = await anyio.to_thread.run_sync(part.save_version, bytes(buffer), offset)
                         buffer.clear()
             except TransportError:
-                await anyio.to_thread.run_sync(
-                    part.save_version, bytes(buffer), have
-                )  # the next attempt goes on from here
+                # The next attempt continues from here.
+                await anyio.to_thread.run_sync(part.save_version, bytes(buffer), offset)
                 raise
-        return await anyio.to_thread.run_sync(part.finish, bytes(buffer), have, body)
+        return await anyio.to_thread.run_sync(part.finish, bytes(buffer), offset, body)
 
 
 @attrs.frozen
 class PartialFile:
-    """The file of a download under way, beside its target; its methods block and run in threads.
+    """A file that a download writes, beside its target; its methods block and run in threads.
 
-    What is left of a broken attempt has a small file beside it that names the version it belongs to.
+    A second small file names the version of the remote file, so that a later attempt can continue.
     """
 
     url: str
@@ -172,33 +171,33 @@ class PartialFile:
     def _version_path(self) -> Path:
         return self.path.with_suffix(".version")
 
-    def found(self) -> _Found:
-        """Return what an earlier attempt left."""
+    def read_state(self) -> _PartialState:
+        """Return the version and size of what an earlier attempt saved."""
         self.directory.mkdir(parents=True, exist_ok=True)
         if not self.path.exists():
-            return _Found("", 0)
+            return _PartialState("", 0)
         version = self._version_path.read_text("ascii", "replace") if self._version_path.exists() else ""
-        return _Found(version, self.path.stat().st_size)
+        return _PartialState(version, self.path.stat().st_size)
 
-    def save_version(self, content: bytes, have: int) -> int:
-        """Add to what is there, or begin anew when nothing of it counts; return the new size."""
-        if not have:
+    def save_version(self, content: bytes, offset: int) -> int:
+        """Append to the file, or begin it again if `offset` is 0; return the new size."""
+        if not offset:
             self._version_path.write_text(self.version, "ascii")
-        return self._write(content, have)
+        return self._write(content, offset)
 
-    def finish(self, content: bytes, have: int, body: DownloadResponse) -> Path:
-        """Write the rest and, if the file is whole, give it its name."""
+    def finish(self, content: bytes, offset: int, body: DownloadResponse) -> Path:
+        """Write the rest, and rename the file to its target if it is complete."""
         target = self.directory / (self.name + _suffix(body, self.url))
         try:
-            if self._write(content, have) != self.path.stat().st_size:
+            if self._write(content, offset) != self.path.stat().st_size:
                 self.discard()
-                raise _Transient("somebody else wrote into the same file")
-            _check_complete(body, have + len(content))
+                raise _Transient("another process wrote into the same file")
+            _check_complete(body, offset + len(content))
             with self.path.open("rb") as file:
                 os.fsync(file.fileno())
             self.path.replace(target)
         except FileNotFoundError as fault:
-            raise _Transient("somebody else has taken the same file away, having finished it or not") from fault
+            raise _Transient("another process finished or removed the same file") from fault
         self._version_path.unlink(missing_ok=True)
         return target
 
@@ -206,14 +205,14 @@ class PartialFile:
         self.path.unlink(missing_ok=True)
         self._version_path.unlink(missing_ok=True)
 
-    def _write(self, content: bytes, have: int) -> int:
-        with self.path.open("ab" if have else "wb") as file:
+    def _write(self, content: bytes, offset: int) -> int:
+        with self.path.open("ab" if offset else "wb") as file:
             file.write(content)
-        return have + len(content)
+        return offset + len(content)
 
 
-class _Found(NamedTuple):
-    """A part that lies there: of which version of the file, and how much of it."""
+class _PartialState(NamedTuple):
+    """The version and size in bytes of a partial file."""
 
     version: str
     size: int
@@ -224,7 +223,7 @@ def _digest(text: str) -> str:
 
 
 def _version(body: DownloadResponse) -> str:
-    """Return a short name of the file's version, so that no part is continued with another one's end."""
+    """Return a short name of the file's version, so that parts of two versions are not joined."""
     return _digest(body.headers.get("etag") or body.headers.get("last-modified", ""))
 
 
@@ -232,22 +231,22 @@ def _path_of(url: str) -> str:
     try:
         return unquote(urlsplit(url).path)
     except ValueError:
-        return ""  # the door will say what is wrong with it
+        return ""  # the HTTP client raises the error
 
 
 def _suffix(body: DownloadResponse, url: str) -> str:
-    """Return the file's ending, from the content type or, if that says nothing, from the url."""
+    """Return the file's suffix, from the content type or else from the URL."""
     suffix = PurePosixPath(_path_of(url)).suffix.lower()
     return _SUFFIXES.get(body.content_type) or (suffix if suffix in _SUFFIXES.values() else ".bin")
 
 
-def _check(url: str, body: DownloadResponse) -> None:
-    """Let only the beginning of a file pass."""
-    if body.http_status in _PASSING or body.http_status >= _SERVER_ERRORS:
+def _check_response(url: str, body: DownloadResponse) -> None:
+    """Raise an error unless the response is the beginning of a file."""
+    if body.http_status in _TRANSIENT_STATUSES or body.http_status >= _SERVER_ERRORS:
         raise _Transient(f"HTTP {body.http_status}")
     if body.http_status not in {200, _PARTIAL}:
         raise DownloadError(f"cannot fetch {url}: HTTP {body.http_status}; the output may have expired", url=url)
-    if body.content_type in _PAGES:
+    if body.content_type in _NOT_FILES:
         raise _Transient(f"a page ({body.content_type}) instead of a file")
 
 
@@ -256,19 +255,19 @@ def _check_size(url: str, size: int, largest: int) -> None:
         raise DownloadError(f"{url} is larger than {largest} bytes; fetch it with another tool", url=url)
 
 
-def _resumes_at(body: DownloadResponse, have: int) -> bool:
-    """Whether the answer goes on at the byte that was asked for."""
+def _resumes_at(body: DownloadResponse, offset: int) -> bool:
+    """Return True if the response continues at the requested byte."""
     return (
         not body.encoded
         and body.http_status == _PARTIAL
-        and body.headers.get("content-range", "").startswith(f"bytes {have}-")
+        and body.headers.get("content-range", "").startswith(f"bytes {offset}-")
     )
 
 
 def _check_complete(body: DownloadResponse, size: int) -> None:
-    """Compare the size with what the headers promised, if they did."""
+    """Raise _Transient if the size differs from the size in the headers."""
     if body.encoded:
-        return  # the headers count what went over the wire
+        return  # the headers count the compressed bytes
     total = body.headers.get("content-range", "").rpartition("/")[2] or body.headers.get("content-length", "")
     if total.isdigit() and int(total) != size:
         raise _Transient(f"{size} of {total} bytes arrived")

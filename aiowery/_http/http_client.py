@@ -1,7 +1,7 @@
-"""Every call goes through here.
+"""Send every HTTP request of a client, and download files.
 
-Over the door's own connections or the caller's client; with the key, to the provider's own host only; and every
-foreign exception is translated, once.
+The requests go over the client's own connections or the caller's HTTP client. The key goes to the provider's hosts
+only. Each exception of an HTTP library is translated once.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ from aiowery.errors import (
 if TYPE_CHECKING:
     from aiowery._http.httpx_transport import HTTPChoice
 
-_LARGEST_ANSWER: Final = 16 * 1024 * 1024
-_MOST_REDIRECTS: Final = 5
-_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_MAX_RESPONSE: Final = 16 * 1024 * 1024
+_MAX_REDIRECTS: Final = 5
+_REDIRECT_STATUSES: Final = frozenset({301, 302, 303, 307, 308})
 _HEADERS: Final = {"user-agent": "aiowery", "accept": "application/json"}
-# Undecoded, so that ranges count the bytes of the file.
+# Not compressed, so that ranges count the bytes of the file.
 _FOREIGN_HEADERS: Final = {"user-agent": "aiowery", "accept-encoding": "identity"}
 _SENDING: Final = "send_request_headers.started"
 
 BeforeSend = Callable[[], Awaitable[None]]
-"""Called when a paid request is about to leave; while it has not returned, nothing is sent, and never if it raises."""
+"""Runs before the first byte of a paid request is sent. If it raises, nothing is sent."""
 
 
 @attrs.define
 class _Trace:
-    """Hears from the HTTP library how far a request has come, and passes the fence before the first byte leaves."""
+    """A trace callback that records how far a request has come, and runs `before_send` before the first byte."""
 
     before_send: BeforeSend | None = None
     responded: bool = False
@@ -58,21 +58,21 @@ class _Trace:
         self.responded = True
         # A proxy's CONNECT reports the same event; it carries no body and costs nothing.
         if event.endswith(_SENDING) and getattr(info.get("request"), "method", b"") != b"CONNECT":
-            await self.call_before_send()
+            await self.run_before_send()
             self.sent = True
 
-    async def call_before_send(self) -> None:
-        """Pass the fence, once; what it raises keeps the request from being sent."""
-        fence, self.before_send = self.before_send, None
-        if fence is not None:
-            await fence()
+    async def run_before_send(self) -> None:
+        """Run `before_send`, once. An exception that it raises prevents the sending."""
+        before_send, self.before_send = self.before_send, None
+        if before_send is not None:
+            await before_send()
 
 
 @attrs.define
 class _Translation:
-    """Turns the HTTP library's exceptions into ours, `from` the original."""
+    """A context manager that translates the HTTP library's exceptions, `from` the original."""
 
-    way: Transport
+    transport: Transport
     trace: _Trace | None
 
     def __enter__(self) -> None:
@@ -81,27 +81,27 @@ class _Translation:
     def __exit__(
         self, kind: type[BaseException] | None, fault: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if isinstance(fault, self.way.faults):
-            raise self._of(fault) from fault
+        if isinstance(fault, self.transport.faults):
+            raise self._translate(fault) from fault
 
-    def _of(self, fault: Exception) -> TransportError:
-        what, trace = self.way.describe(fault), self.trace
-        if self.way.is_provably_unsent(fault) if trace is None or not trace.responded else not trace.sent:
-            return NotSent(f"{what}; nothing was sent: check the network, base_url and any proxy")
-        return NoAnswer(f"{what}; the request may have arrived")
+    def _translate(self, fault: Exception) -> TransportError:
+        description, trace = self.transport.describe(fault), self.trace
+        if self.transport.is_provably_unsent(fault) if trace is None or not trace.responded else not trace.sent:
+            return NotSent(f"{description}; nothing was sent: check the network, base_url and any proxy")
+        return NoAnswer(f"{description}; the request may have arrived")
 
 
-Translated = Callable[[], _Translation]
+MakeTranslation = Callable[[], _Translation]
 
 
 class DownloadResponse:
     """A download under way: status, headers, and its bytes in chunks."""
 
-    def __init__(self, reply: StreamingResponse, translated: Translated) -> None:
-        self._reply = reply
-        self._translated = translated
-        self.http_status: int = reply.http_status
-        self.headers: Mapping[str, str] = reply.headers
+    def __init__(self, response: StreamingResponse, make_translation: MakeTranslation) -> None:
+        self._response = response
+        self._make_translation = make_translation
+        self.http_status: int = response.http_status
+        self.headers: Mapping[str, str] = response.headers
 
     @property
     def content_type(self) -> str:
@@ -110,49 +110,53 @@ class DownloadResponse:
 
     @property
     def encoded(self) -> bool:
-        """Whether the body comes compressed, although nobody asked for that."""
+        """True if the body is compressed, although the request did not accept that."""
         return self.headers.get("content-encoding", "identity") != "identity"
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield the file's bytes as they arrive."""
-        with self._translated():
-            async for chunk in self._reply.chunks:
+        with self._make_translation():
+            async for chunk in self._response.chunks:
                 yield chunk
 
 
 @attrs.frozen(repr=False)
-class _Key:
-    """A key as it goes out, and as a server may quote it back; made once, not for every call."""
+class _SentKey:
+    """An API key as it is sent, and as a server may quote it back.
+
+    It is made once for each key, not for each request.
+    """
 
     secret: str
     headers: Mapping[str, str]
-    quoted: tuple[bytes, ...]
+    spellings: tuple[bytes, ...]
 
     @classmethod
-    def of(cls, secret: str) -> Self:
+    def from_secret(cls, secret: str) -> Self:
         escaped = json.dumps(secret)[1:-1]
         spellings = {secret, escaped, escaped.replace("/", "\\/")}
-        return cls(secret, {**_HEADERS, "authorization": f"Bearer {secret}"}, tuple(one.encode() for one in spellings))
+        headers = {**_HEADERS, "authorization": f"Bearer {secret}"}
+        return cls(secret, headers, tuple(spelling.encode() for spelling in spellings))
 
-    def hidden_in(self, answer: HttpResponse) -> HttpResponse:
-        """Return an answer whose server does not get the key, which it quotes, into our results and errors."""
-        headers, body = answer.headers, answer.body
-        for quoted in self.quoted:
-            if quoted in body:
-                body = body.replace(quoted, b"***")
+    def redact(self, response: HttpResponse) -> HttpResponse:
+        """Return the response without the key, so that a server that quotes it cannot put it into results or errors."""
+        headers, body = response.headers, response.body
+        for spelling in self.spellings:
+            if spelling in body:
+                body = body.replace(spelling, b"***")
         if any(self.secret in value for value in headers.values()):
             headers = {name: value.replace(self.secret, "***") for name, value in headers.items()}
-        return HttpResponse(answer.http_status, headers, body)
+        return HttpResponse(response.http_status, headers, body)
 
 
 class HttpClient:
-    """One provider host, one key, one way to send."""
+    """An HTTP client for one provider, with one API key and one transport."""
 
     def __init__(
         self,
         base_url: str,
-        credential: ApiKeySource,
-        way: Transport,
+        api_key: ApiKeySource,
+        transport: Transport,
         *,
         timeout: float,
         other_hosts: Mapping[str, str] | None = None,
@@ -162,97 +166,105 @@ class HttpClient:
             MAIN_HOST: self.base_url,
             **{name: validate_base_url(url) for name, url in (other_hosts or {}).items()},
         }
-        self._credential = credential
-        self._made: _Key | None = None
-        self._way = way
+        self._api_key = api_key
+        self._sent_key: _SentKey | None = None
+        self._transport = transport
         self._timeout = timeout
 
     @classmethod
     async def open(
         cls,
         base_url: str,
-        credential: ApiKeySource,
+        api_key: ApiKeySource,
         *,
         connections: int,
         timeout: float,
         http: HTTPChoice | None = None,
         other_hosts: Mapping[str, str] | None = None,
     ) -> Self:
-        """Open a door over `connections` of its own, httpx's or "fast" ones, or through the caller's client.
+        """Open a client with up to `connections` of its own, or over the caller's HTTP client.
 
-        `other_hosts` are further addresses of the same provider, which get the same key; a call names its own.
+        `http` selects the transport: None for httpcore, "fast" for pyreqwest, or the caller's client. `other_hosts`
+        are further base URLs of the same provider, which get the same key; a request names its host. `timeout` is in
+        seconds.
         """
-        way = await _choose_transport(http, connections, timeout)
-        return cls(base_url, credential, way, timeout=timeout, other_hosts=other_hosts)
+        transport = await _choose_transport(http, connections, timeout)
+        return cls(base_url, api_key, transport, timeout=timeout, other_hosts=other_hosts)
 
     async def aclose(self) -> None:
-        """Close the connections, if they are the door's own."""
-        await self._way.aclose()
+        """Close the connections, unless they belong to the caller's client."""
+        await self._transport.aclose()
 
-    async def send(self, call: HttpRequest, fence: BeforeSend | None = None) -> HttpResponse:
-        """Make one call with the key and return the whole answer, whatever its status.
+    async def send(self, request: HttpRequest, before_send: BeforeSend | None = None) -> HttpResponse:
+        """Send one request with the key and return the whole response, whatever its status.
 
-        The `fence` is passed when the first byte is about to leave: after pool, DNS, connect and TLS. Over a way
-        that does not tell of that moment, it is passed before the call.
+        `before_send` runs when the first byte is next: after pool, DNS, connect and TLS. If the transport does not
+        report that moment, it runs before the request.
 
-        Raises NotSent or NoAnswer; UnexpectedResponse for an answer beyond 16 MB; what the fence raises.
+        Raises NotSent or NoAnswer, UnexpectedResponse for a response beyond 16 MB, and what `before_send` raises.
         """
-        key = await self._key()
-        # A read may be repeated in any case: how far it has come is not worth the listening.
-        trace = None if call.method == "GET" and fence is None else _Trace(fence)
-        patience = max(call.timeout or 0.0, self._timeout)
-        with self._translated(trace):
-            if trace is not None and not self._way.reports_send_start():
-                await trace.call_before_send()
-            host, headers = self._hosts[call.host], _typed(call, key.headers)
-            outgoing = TransportRequest(call.method, host, call.path, headers, call.body, call.form, patience, trace)
-            answer = await self._way.send_and_read(outgoing, _LARGEST_ANSWER)
-        if len(answer.body) > _LARGEST_ANSWER:
-            raise UnexpectedResponse(
-                f"HTTP {answer.http_status} with more than {_LARGEST_ANSWER} bytes; the rest was not read",
-                http_status=answer.http_status,
+        key = await self._current_key()
+        # A read may be repeated in any case, so a trace of it would cost time for nothing.
+        trace = None if request.method == "GET" and before_send is None else _Trace(before_send)
+        timeout = max(request.timeout or 0.0, self._timeout)
+        with self._translation(trace):
+            if trace is not None and not self._transport.reports_send_start():
+                await trace.run_before_send()
+            host, headers = self._hosts[request.host], _with_content_type(request, key.headers)
+            outgoing = TransportRequest(
+                request.method, host, request.path, headers, request.body, request.form, timeout, trace
             )
-        return key.hidden_in(answer)
+            response = await self._transport.send_and_read(outgoing, _MAX_RESPONSE)
+        if len(response.body) > _MAX_RESPONSE:
+            raise UnexpectedResponse(
+                f"HTTP {response.http_status} with more than {_MAX_RESPONSE} bytes; the request has arrived, and the"
+                " rest of the response was not read",
+                http_status=response.http_status,
+            )
+        return key.redact(response)
 
-    async def _key(self) -> _Key:
-        secret = await self._credential.key()
-        if self._made is None or self._made.secret != secret:
-            self._made = _Key.of(secret)
-        return self._made
+    async def _current_key(self) -> _SentKey:
+        secret = await self._api_key.key()
+        if self._sent_key is None or self._sent_key.secret != secret:
+            self._sent_key = _SentKey.from_secret(secret)
+        return self._sent_key
 
     @contextlib.asynccontextmanager
     async def download(self, url: str, headers: Mapping[str, str]) -> AsyncIterator[DownloadResponse]:
-        """Open a foreign url without credentials, through at most five redirects, each checked."""
-        with self._translated():
-            reply = await self._follow(url, {**_FOREIGN_HEADERS, **headers})
+        """Open a URL of any host without the key, through at most five redirects; each target is checked."""
+        with self._translation():
+            response = await self._follow(url, {**_FOREIGN_HEADERS, **headers})
         try:
-            yield DownloadResponse(reply, self._translated)
+            yield DownloadResponse(response, self._translation)
         finally:
-            await reply.aclose()
+            await response.aclose()
 
     async def _follow(self, url: str, headers: Mapping[str, str]) -> StreamingResponse:
-        for _ in range(_MOST_REDIRECTS + 1):
+        for _ in range(_MAX_REDIRECTS + 1):
             self._check_foreign(url)
-            reply = await self._way.send(TransportRequest("GET", url, "", headers))
-            target = reply.headers.get("location")
-            if reply.http_status not in _REDIRECTS or target is None:
-                return reply
-            await reply.aclose()
-            url = str(_parsed(url).join(_parsed(target)))
-        raise NoAnswer(f"more than {_MOST_REDIRECTS} redirects, the last to {url}")
+            response = await self._transport.send(TransportRequest("GET", url, "", headers))
+            target = response.headers.get("location")
+            if response.http_status not in _REDIRECT_STATUSES or target is None:
+                return response
+            await response.aclose()
+            url = str(_parse_url(url).join(_parse_url(target)))
+        raise NoAnswer(f"more than {_MAX_REDIRECTS} redirects, the last to {url}; nothing was fetched")
 
     def _check_foreign(self, url: str) -> None:
-        """Refuse what a server has no business to make us read: other schemes, and our own network."""
-        target = _parsed(url)
+        """Raise DownloadError for a scheme other than HTTP, and for an address in a private network.
+
+        A server must not be able to make this client read local addresses.
+        """
+        target = _parse_url(url)
         if target.scheme not in {"http", "https"} or not target.host:
             raise DownloadError(f"{url!r} is not a web address; nothing was fetched", url=url)
         if is_private(target.host) and not is_loopback(httpx.URL(self.base_url).host):
             raise DownloadError(f"{url!r} lies in a private network; nothing was fetched", url=url)
 
-    def _translated(self, trace: _Trace | None = None) -> _Translation:
-        if self._way.is_closed():
+    def _translation(self, trace: _Trace | None = None) -> _Translation:
+        if self._transport.is_closed():
             raise NotSent("the HTTP client is closed; nothing was sent: open it, or give another as http=")
-        return _Translation(self._way, trace)
+        return _Translation(self._transport, trace)
 
 
 async def _choose_transport(http: HTTPChoice | None, connections: int, timeout: float) -> Transport:
@@ -262,24 +274,24 @@ async def _choose_transport(http: HTTPChoice | None, connections: int, timeout: 
         from aiowery._http.pyreqwest_transport import PyreqwestTransport  # noqa: PLC0415 - an extra
 
         return await PyreqwestTransport.open(connections, timeout)
-    await anyio.lowlevel.checkpoint()  # loads anyio's part for this event loop: now, and not for the first request
+    await anyio.lowlevel.checkpoint()  # anyio loads its backend here, so that the first request need not wait for it
     return HttpxTransport(http, timeout)
 
 
-def _typed(call: HttpRequest, headers: Mapping[str, str]) -> Mapping[str, str]:
-    """Add what says of which kind the body is."""
-    if call.body is not None:
+def _with_content_type(request: HttpRequest, headers: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the headers with the content type of the body."""
+    if request.body is not None:
         return {**headers, "content-type": "application/json"}
-    if call.form is not None:
-        # Said here, for a caller's client may have a content type of its own for everything.
+    if request.form is not None:
+        # Set explicitly, because a caller's client may have a default content type.
         return {**headers, "content-type": f"multipart/form-data; boundary={secrets.token_hex(16)}"}
     return headers
 
 
-def _parsed(url: str) -> httpx.URL:
+def _parse_url(url: str) -> httpx.URL:
     try:
         parsed = httpx.URL(url)
-        parsed.host  # noqa: B018 - this is where a name in Punycode that is none comes to light
+        parsed.host  # noqa: B018 - httpx raises for invalid Punycode only here
     except (httpx.InvalidURL, UnicodeError) as fault:
         raise DownloadError(f"{url!r} is not a web address ({fault}); nothing was fetched", url=url) from fault
     return parsed

@@ -1,7 +1,7 @@
-"""The usual way through the door: over its own connections, straight on httpx's engine.
+"""The default transport: its own connections, directly on httpcore.
 
-An `AsyncClient` on top would add cookies, authentication, redirects and hooks, none of which the door wants; with its
-transport's pool and its request and response objects that is two thirds of the cost of a status check.
+An `AsyncClient` on top would add cookies, authentication, redirects and hooks, which are not wanted here. With its
+pool and its request and response objects, that is two thirds of the cost of a status check.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _ORIGINS: Final = 64
 
 @attrs.frozen
 class _Address:
-    """Where a url leads, taken apart once for all the calls below it."""
+    """The parts of a base URL, parsed once for all requests to it."""
 
     origin: httpcore.Origin
     host: bytes
@@ -31,7 +31,7 @@ class _Address:
 
 
 class HttpcoreTransport(Transport):
-    """A stack of connections, and nothing between them and the door."""
+    """A transport over a stack of httpcore connections."""
 
     faults: tuple[type[Exception], ...] = (
         httpcore.NetworkError,
@@ -65,19 +65,19 @@ class HttpcoreTransport(Transport):
         return cls(ConnectionPool(connections, tls), timeout)
 
     def is_provably_unsent(self, fault: Exception) -> bool:
-        """Whether it happened while connecting, or before."""
+        """Return True if the error happened while connecting, or before."""
         return isinstance(fault, self._unsent)
 
     def is_closed(self) -> bool:
-        """Whether the door is."""
+        """Return True once the transport is closed."""
         return self._closed
 
     def reports_send_start(self) -> bool:
-        """Httpcore does."""
+        """Return True: httpcore reports when it starts to send."""
         return True
 
     async def send(self, outgoing: TransportRequest) -> StreamingResponse:
-        """Send over the last used free connection, which is taken back when the answer has been closed."""
+        """Send over the last used free connection, which is released when the response is closed."""
         address = _address(outgoing.base)
         request = _request(outgoing, address)
         request.extensions["timeout"] = outgoing.timeouts(self._timeout)
@@ -124,18 +124,18 @@ def _request(outgoing: TransportRequest, address: _Address) -> httpcore.Request:
     origin, headers = address.origin, outgoing.headers
     target = address.path + outgoing.path.encode("ascii")
     url = httpcore.URL(scheme=origin.scheme, host=origin.host, port=origin.port, target=target or b"/")
-    lines = [(b"host", address.host), *((name.encode(), value.encode()) for name, value in headers.items())]
+    header_list = [(b"host", address.host), *((name.encode(), value.encode()) for name, value in headers.items())]
     body: bytes | AsyncIterable[bytes] | None = outgoing.content
     if outgoing.content is not None:
-        lines.append((b"content-length", b"%d" % len(outgoing.content)))
+        header_list.append((b"content-length", b"%d" % len(outgoing.content)))
     elif outgoing.form is not None:
         body, length = multipart(outgoing.form, headers["content-type"])
-        lines.append((b"content-length", length.encode()))
-    return httpcore.Request(outgoing.method, url, headers=lines, content=cast("Any", body), extensions={})
+        header_list.append((b"content-length", length.encode()))
+    return httpcore.Request(outgoing.method, url, headers=header_list, content=cast("Any", body), extensions={})
 
 
 def _chunks(response: httpcore.Response, headers: Mapping[str, str]) -> AsyncIterator[bytes]:
-    """Return the body's chunks, decoded by httpx if the server has compressed them, though nobody asked for it."""
+    """Return the body's chunks; httpx decodes them if the server compressed them unasked."""
     if headers.get("content-encoding", "identity") == "identity":
         return response.aiter_stream()
     return httpx.Response(response.status, headers=response.headers, content=response.aiter_stream()).aiter_bytes()

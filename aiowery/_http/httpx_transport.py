@@ -1,4 +1,4 @@
-"""The way through the caller's client, whose proxies, TLS settings and hooks hold; its credentials stay at home."""
+"""A transport over the caller's client, with its proxies, TLS settings and hooks, but without its credentials."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 else:  # httpx2 need not be installed
     HTTPChoice = httpx.AsyncClient | Literal["fast"]
 
-# What a caller's own client may add to every request, and nobody here asked for.
+# A caller's client may add these to every request; the provider and file hosts must not get them.
 _CALLERS_CREDENTIALS: Final = ("authorization", "cookie", "x-api-key")
 
 
 class HttpxTransport(Transport):
-    """An `httpx.AsyncClient` or `httpx2.AsyncClient` that belongs to the caller."""
+    """A transport over an `httpx.AsyncClient` or `httpx2.AsyncClient` that belongs to the caller."""
 
     def __init__(self, client: HTTPClient, timeout: float) -> None:
         library = _library_of(client)
@@ -35,30 +35,33 @@ class HttpxTransport(Transport):
             library.StreamError,
             OSError,
         )
-        # A transport that reports no events (aiohttp's, say) calls a reset after sending a ConnectError or
-        # ConnectTimeout too, so those prove nothing by name.
+        # A transport without events (such as aiohttp's) raises ConnectError or ConnectTimeout also for a reset after
+        # sending, so those prove nothing by name.
         self._unsent = (library.PoolTimeout, library.UnsupportedProtocol)
         # The two libraries share one interface, but not one type.
         self._client: Any = client
         self._timeout = timeout
 
     def is_closed(self) -> bool:
-        """Whether the caller has closed it."""
+        """Return True if the caller has closed the client."""
         return bool(self._client.is_closed)
 
     def reports_send_start(self) -> bool:
-        """Whether all its transports are the library's own: others may report nothing, or too late."""
+        """Return True if all transports of the client are the library's own.
+
+        Other transports may report nothing, or too late.
+        """
         mounts = getattr(self._client, "_mounts", {})
         transports = (getattr(self._client, "_transport", None), *mounts.values())
-        # A mount without a transport stands for the client's usual one.
+        # A mount without a transport means the client's default transport.
         return all(type(one) is self._own_transport for one in transports if one is not None)
 
     def is_provably_unsent(self, fault: Exception) -> bool:
-        """Whether its name alone proves it."""
+        """Return True if the type of the error alone proves that nothing was sent."""
         return isinstance(fault, self._unsent)
 
     async def send(self, outgoing: TransportRequest) -> StreamingResponse:
-        """Send through the client."""
+        """Send a request through the client and return the response when it begins."""
         headers, form = outgoing.headers, outgoing.form
         extensions: dict[str, Any] = {"timeout": outgoing.timeouts(self._timeout)}
         if outgoing.trace is not None:
@@ -74,16 +77,16 @@ class HttpxTransport(Transport):
         return StreamingResponse(response.status_code, lower_case, response.aiter_bytes(), response.aclose)
 
     async def aclose(self) -> None:
-        """Leave the client to its owner."""
+        """Do nothing: the client belongs to the caller."""
 
 
 def _library_of(client: Any) -> ModuleType:
-    """Return the module, httpx or httpx2, whose AsyncClient this is."""
+    """Return the module of the client's class: httpx or httpx2."""
     for name in ("httpx", "httpx2"):
         module = sys.modules.get(name)
         if module is not None and isinstance(client, module.AsyncClient):
             return module
     raise ConfigurationError(
-        f"http={type(client).__module__}.{type(client).__qualname__}: an httpx.AsyncClient or httpx2.AsyncClient"
-        ' is needed, or "fast"'
+        'http must be an httpx.AsyncClient, an httpx2.AsyncClient or "fast", got'
+        f" {type(client).__module__}.{type(client).__qualname__}; nothing was sent"
     )

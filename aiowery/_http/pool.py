@@ -1,8 +1,8 @@
-"""The door's own pool: a stack of connections.
+"""A connection pool that is a stack: the last used connection is the next.
 
-httpcore's pool walks through all its connections several times a request, and polls the sockets of the idle ones:
-with two dozen of them that is most of the cost of a status check. So its connections stand on a stack here, and the
-last used is the next. How many there are at once is decided by the gates in front of the door.
+httpcore's own pool walks through all its connections several times a request, and polls the sockets of the idle ones.
+With two dozen of them that is most of the cost of a status check. The semaphores in front of the HTTP client limit
+how many connections there are.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from aiowery.errors import AioweryError, ConfigurationError, NotFound
 
 
 class ProviderApi:
-    """The operations of one provider through one client; `read_gate` bounds its free reads at once."""
+    """The operations of one provider through one client; `read_gate` limits its concurrent free reads."""
 
     def __init__(self, provider: Provider, client: RetryingClient, read_gate: asyncio.Semaphore) -> None:
         self.provider: Provider = provider
@@ -23,13 +23,16 @@ class ProviderApi:
         self._read_gate = read_gate
 
     async def status(self, task_id: str) -> Snapshot:
-        """Return a task's status, asked once: the poll scheduler repeats status checks by itself."""
+        """Return a task's status, requested once: the poll scheduler repeats status checks by itself."""
         return await self.client.send_once(
             self.provider.status_request(task_id), lambda response: self.provider.decode_status(response, task_id)
         )
 
     async def batch(self, provider_batch_id: str) -> Sequence[Snapshot] | None:
-        """Return the statuses of all tasks of a provider batch, asked once; None if the provider has no such call."""
+        """Return the statuses of all tasks of a provider batch, requested once.
+
+        None if the provider has no such endpoint.
+        """
         request = self.provider.batch_request(provider_batch_id)
         return None if request is None else await self.client.send_once(request, self.provider.decode_batch)
 
@@ -43,7 +46,7 @@ class ProviderApi:
         return await self.read(request, lambda response: self.provider.decode_status(response, task_id))
 
     async def may_belong_to(self, request: Request[Any], task_id: str, sent_at: float) -> bool:
-        """Return True if the provider knows this task, and its status does not show that another request began it."""
+        """Return True if the task exists, and its status does not show that another request started it."""
         try:
             snapshot = await self.read_status(task_id)
         except (ConfigurationError, NotFound):
@@ -51,7 +54,7 @@ class ProviderApi:
         return not self.provider.contradicts_request(request, snapshot, sent_at)
 
     async def liveness_fault(self) -> str | None:
-        """Send the provider's cheapest free read; return why no response of its own came, None if one did."""
+        """Send the provider's cheapest free read; return the reason if the provider did not respond, else None."""
         request = self.provider.liveness_request()
         if request is None:
             return None

@@ -1,7 +1,7 @@
-"""The fast way through the door: over pyreqwest, which does HTTP in Rust, on a thread of its own.
+"""A transport over pyreqwest, which does HTTP in Rust on a thread of its own.
 
-It does not tell when a request's first byte is about to leave, so a fence is passed before the call. Its exceptions'
-names prove nothing: a connection that is closed after the request was sent is a `ConnectError` too. Their causes do.
+It does not report when a request's first byte is next, so `before_send` runs before the request. The type of an
+exception proves nothing: a connection that is closed after sending is a `ConnectError` too. The causes do.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from aiowery.errors import ConfigurationError, NotSent
 
 # How Rust's hyper says that a connection did not come about.
 _CONNECTING: Final = "client error (Connect)"
-# Reading may rest as long as connecting may: without a start, who cannot connect would seem to read in vain.
+# Connecting and reading have the same timeout: without this margin, a failed connect could look like a failed read.
 _START: Final = 0.1
 
 T = TypeVar("T")
@@ -52,24 +52,24 @@ class PyreqwestTransport(Transport):
                 "the environment names a SOCKS proxy, which pyreqwest would pass by in silence: name an HTTP proxy, or"
                 " leave http='fast' out"
             )
-        way = cls(connections, timeout)
-        await anyio.to_thread.run_sync(way._prepare)
-        return way
+        transport = cls(connections, timeout)
+        await anyio.to_thread.run_sync(transport._prepare)
+        return transport
 
     def is_closed(self) -> bool:
-        """Whether the door is."""
+        """Return True once the transport is closed."""
         return self._closed
 
     def reports_send_start(self) -> bool:
-        """Pyreqwest does not."""
+        """Return False: pyreqwest does not report when it starts to send."""
         return False
 
     def is_provably_unsent(self, fault: Exception) -> bool:
-        """Whether it happened while connecting: DNS, TCP, a proxy's tunnel, or TLS."""
+        """Return True if the error happened while connecting: DNS, TCP, a proxy's tunnel, or TLS."""
         return _CONNECTING in _causes(fault)
 
     def describe(self, fault: Exception) -> str:
-        """Return its name, what it says, and the cause at the bottom of it."""
+        """Return the name of an error, its message, and its root cause."""
         return ": ".join((type(fault).__name__, *filter(None, (str(fault.args[0]), *_causes(fault)[-1:]))))
 
     async def send(self, outgoing: TransportRequest) -> StreamingResponse:
@@ -79,12 +79,12 @@ class PyreqwestTransport(Transport):
         response = await _cancellable(exchange.__aenter__(), aclose)
         return StreamingResponse(response.status, _headers(response), _chunks(response), aclose)
 
-    async def send_and_read(self, outgoing: TransportRequest, most: int) -> HttpResponse:
-        """Send over a free connection and read the answer; it may take twice the patience, from the first byte sent."""
+    async def send_and_read(self, outgoing: TransportRequest, max_bytes: int) -> HttpResponse:
+        """Send over a free connection and read the response, for at most twice the timeout after the first byte."""
         request = self._request(outgoing)
         if outgoing.timeout is not None:
             request = request.timeout(timedelta(seconds=2 * outgoing.timeout))
-        return await _cancellable(_read(request.build_streamed(), most))
+        return await _cancellable(_read(request.build_streamed(), max_bytes))
 
     def _request(self, outgoing: TransportRequest) -> RequestBuilder:
         client, url = self._client(outgoing.timeout or self._timeout), outgoing.base + outgoing.path

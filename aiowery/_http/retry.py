@@ -57,13 +57,13 @@ class RetryingClient:
         except AuthenticationError as error:
             if error.task_ids or not (await self._api_key.refresh_if_stale(key) and is_wanted()):
                 raise
-        log.info("the key was refused and has been renewed")
+        log.info("the API key was rejected and has been renewed")
         return decode(await self._http_client.send(request, before_send))
 
     async def send_idempotent(self, request: HttpRequest, decode: Decode[T], gate: asyncio.Semaphore) -> T:
         """Send a request that costs nothing; repeat it with growing pauses while that can help.
 
-        Each attempt holds a place of the gate; the pauses hold none.
+        Each attempt runs inside the gate, the pauses outside it.
         """
         failures = 0
         while True:

@@ -1,4 +1,4 @@
-"""What a way through the door is: it sends one request and returns the answer as it begins to arrive."""
+"""The interface of a transport: it sends one request and returns the response when it begins to arrive."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from aiowery._core.messages import HttpResponse, MultipartForm
 from aiowery.errors import NoAnswer
 
 Trace = Callable[[str, Mapping[str, Any]], Awaitable[None]]
-"""Hears from the HTTP library how far a request has come, in httpcore's words."""
+"""Receives the HTTP library's events of a request, with httpcore's event names."""
 
 
 @attrs.define
 class TransportRequest:
-    """What is to be sent to `base` + `path`: a body, a form, or neither.
+    """A request to `base` + `path` with a body, a form, or neither.
 
-    `patience` is how many seconds the answer, and the sending of a form, may rest; for connecting, and where there is
-    none, the way's own time-out holds.
+    `timeout` limits, in seconds, how long reading the response or sending a form may be idle. The transport's own
+    timeout applies to connecting, and wherever `timeout` is None.
     """
 
     method: str
@@ -35,17 +35,17 @@ class TransportRequest:
     timeout: float | None = None
     trace: Trace | None = attrs.field(default=None, repr=False)
 
-    def timeouts(self, usual: float) -> dict[str, float]:
-        """Return the time-outs of each phase, in httpx's words."""
-        rest = usual if self.timeout is None else self.timeout
-        return {"connect": usual, "pool": usual, "read": rest, "write": rest}
+    def timeouts(self, default: float) -> dict[str, float]:
+        """Return the timeout of each phase in seconds, with httpx's names of the phases."""
+        idle = default if self.timeout is None else self.timeout
+        return {"connect": default, "pool": default, "read": idle, "write": idle}
 
 
 @attrs.define
 class StreamingResponse:
-    """An answer that has begun: its body comes in `chunks`, decoded, and `aclose` must be called in the end.
+    """A response that has begun: its body arrives in `chunks`, decoded.
 
-    Header names are in lower case.
+    `aclose` must be called in the end. Header names are in lower case.
     """
 
     http_status: int
@@ -55,64 +55,67 @@ class StreamingResponse:
 
 
 class Transport(ABC):
-    """Sends requests, follows no redirect, adds no credentials. `faults`: what sending and reading may raise."""
+    """A backend that sends requests. It follows no redirect and adds no credentials.
+
+    `faults` are the exceptions that sending and reading may raise.
+    """
 
     faults: tuple[type[Exception], ...]
 
     @abstractmethod
     def is_closed(self) -> bool:
-        """Whether nothing can be sent any more."""
+        """Return True once the transport is closed."""
 
     @abstractmethod
     def reports_send_start(self) -> bool:
-        """Whether a trace hears that a request's first byte is about to leave."""
+        """Return True if a trace is notified before a request's first byte is sent."""
 
     @abstractmethod
     def is_provably_unsent(self, fault: Exception) -> bool:
-        """Whether one of the faults proves that no byte has left, though no trace has heard how far it came."""
+        """Return True if the error proves that no byte was sent, although no trace was notified."""
 
     def describe(self, fault: Exception) -> str:
-        """Return one of the faults' name, and what it says if it says something."""
+        """Return the name of an error, and its message if it has one."""
         return f"{type(fault).__name__}: {fault}" if str(fault) else type(fault).__name__
 
     @abstractmethod
     async def send(self, outgoing: TransportRequest) -> StreamingResponse:
-        """Send it and return what begins to come back."""
+        """Send a request and return the response when it begins."""
 
-    async def send_and_read(self, outgoing: TransportRequest, most: int) -> HttpResponse:
-        """Send it, and read what comes back to its end; NoAnswer for a body that does not end.
+    async def send_and_read(self, outgoing: TransportRequest, max_bytes: int) -> HttpResponse:
+        """Send a request and return the whole response.
 
-        The library's time-out is for each chunk: a body that trickles is given up after twice the patience. One of more
-        than so many bytes is not read any further, and returned as far as it was.
+        A body of more than `max_bytes` is returned as far as it was read. Raises NoAnswer if the body has not ended
+        after twice the request's timeout: the library's own timeout applies to each chunk only.
         """
-        reply = await self.send(outgoing)
-        patience = 2 * (outgoing.timeout or inf)
+        response = await self.send(outgoing)
+        timeout = 2 * (outgoing.timeout or inf)
         now = asyncio.get_running_loop().time
-        give_up = now() + patience
+        deadline = now() + timeout
         body = b""
         try:
-            async for chunk in reply.chunks:
+            async for chunk in response.chunks:
                 body = body + chunk if body else chunk
-                if now() > give_up:
-                    raise NoAnswer(f"the answer did not end within {patience:g} s; the request may have arrived")
-                if len(body) > most:
+                if now() > deadline:
+                    raise NoAnswer(f"the answer did not end within {timeout:g} s; the request may have arrived")
+                if len(body) > max_bytes:
                     break
         finally:
-            await reply.aclose()
-        return HttpResponse(reply.http_status, reply.headers, body)
+            await response.aclose()
+        return HttpResponse(response.http_status, response.headers, body)
 
     @abstractmethod
     async def aclose(self) -> None:
-        """Close what belongs to the door."""
+        """Close the connections that belong to the transport."""
 
 
 def multipart(form: MultipartForm, content_type: str) -> tuple[AsyncIterable[bytes], str]:
-    """Return a form's body for a content type, which names the boundary, and the length of that body in bytes."""
+    """Return a form's body, and its length in bytes. The content type names the boundary."""
     request = httpx.Request("POST", "http://form", headers={"content-type": content_type}, **form_arguments(form))
     assert isinstance(request.stream, AsyncIterable)  # noqa: S101 - a form of bytes can be read either way
     return request.stream, request.headers["content-length"]
 
 
 def form_arguments(form: MultipartForm) -> dict[str, Any]:
-    """Return the arguments by which httpx takes a form."""
+    """Return a form as httpx's arguments."""
     return {"data": dict(form.fields), "files": {"file": (form.filename, form.content, form.content_type)}}

@@ -39,12 +39,12 @@ def load_snapshots(entry: Entry) -> list[Snapshot]:
         raise LedgerError(f"the stored snapshots of entry {entry.id} cannot be read ({problems})") from error
 
 
-def duration_kind(base_url: str, key: tuple[str, ...]) -> str:
+def duration_kind(base_url: str, timing_key: tuple[str, ...]) -> str:
     """Return the ledger's key for durations: base URL, endpoint, model and settings, as readable JSON.
 
     It contains no prompt. It is not hashed, because the ledger stores the same values in the requests.
     """
-    return json.dumps((base_url, *key))
+    return json.dumps((base_url, *timing_key))
 
 
 def durations_at(base_url: str, intervals_by_kind: Mapping[str, list[Interval]]) -> dict[Hashable, list[Interval]]:

@@ -146,10 +146,10 @@ class BetterWaifu(Client):
 
     async def status(self, job_id: str) -> Snapshot:
         """Return the status of one job from a single request (jobs edition). Raises NotFound for an unknown id."""
-        call = self._provider.status_request(job_id)
-        return await self._runtime.api.read(call, lambda answer: self._provider.decode_status(answer, job_id))
+        request = self._provider.status_request(job_id)
+        return await self._runtime.api.read(request, lambda response: self._provider.decode_status(response, job_id))
 
-    async def _read(self, verb: str, call: HttpRequest, decode: Callable[[HttpResponse], T]) -> T:
+    async def _read(self, verb: str, request: HttpRequest, decode: Callable[[HttpResponse], T]) -> T:
         if self.edition != "jobs":
             raise ConfigurationError(f"{verb}: edition={self.edition!r} has no such call; edition='jobs' has")
-        return await self._runtime.api.read(call, decode)
+        return await self._runtime.api.read(request, decode)

@@ -81,23 +81,23 @@ class BetterWaifuProvider(Provider):
             del body["seed"]
         return HttpRequest("POST", "/generate", json_body({**body, **request.extra}))
 
-    def decode_submission(self, request: Request[Any], answer: HttpResponse) -> Accepted:  # noqa: ARG002 - one sort of request
+    def decode_submission(self, request: Request[Any], response: HttpResponse) -> Accepted:  # noqa: ARG002 - one sort of request
         """Read the answer to a submission: a job's id, or the picture itself."""
         if self.edition == _V1:
-            return _decode.decode_image(answer, synchronous_task_id())
-        return _decode.decode_queued(answer)
+            return _decode.decode_image(response, synchronous_task_id())
+        return _decode.decode_queued(response)
 
     def status_request(self, task_id: str) -> HttpRequest:
-        """Ask for one job."""
+        """Return the GET for one job."""
         if self.edition == _V1:
             raise ConfigurationError("edition='v1-images' answers at once: there is nothing to ask for later")
         if not fits_in_a_path(task_id):
             raise ConfigurationError(f"the id is {task_id!r}; an id as the provider gave it is needed")
         return HttpRequest("GET", f"/generate/{quote(task_id, safe='')}")
 
-    def decode_status(self, answer: HttpResponse, task_id: str) -> Snapshot:
-        """Read what was said of one job."""
-        return _decode.decode_status(answer, task_id)
+    def decode_status(self, response: HttpResponse, task_id: str) -> Snapshot:
+        """Return the status of one job."""
+        return _decode.decode_status(response, task_id)
 
     def contradicts_request(self, request: Request[Any], snapshot: Snapshot, sent_at: float) -> bool:
         """Return True for another prompt, model or seed than asked for, or a job that began before the request."""
@@ -109,17 +109,17 @@ class BetterWaifuProvider(Provider):
             del asked["seed"]
         return contradicts(answer, asked, sent_at)
 
-    def is_known_status(self, word: str) -> bool:
-        """Whether the status word is documented."""
-        return to_state(word) is not None
+    def is_known_status(self, raw_status: str) -> bool:
+        """Return True if the status is documented."""
+        return to_state(raw_status) is not None
 
     def liveness_request(self) -> HttpRequest | None:
-        """Ask for the account; the v1-images edition has no call that is free."""
+        """Return the GET for the account; the v1-images edition has no free request."""
         return None if self.edition == _V1 else ACCOUNT
 
-    def is_own_response(self, answer: HttpResponse) -> bool:
+    def is_own_response(self, response: HttpResponse) -> bool:
         """Return True for an object with an `error`, or in the shape of one of the good answers."""
-        return _decode.is_own_response(answer)
+        return _decode.is_own_response(response)
 
 
 def _validate_v1(request: GenerateImage) -> None:

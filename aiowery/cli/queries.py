@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 def query(connection: ConnectionOptions, fetch: Callable[[Any], Awaitable[T]], **settings: Any) -> T:
-    """Open the client with these settings, call `fetch` with it, and return the result."""
+    """Open the client with these settings, run `fetch` with it, and return the result."""
     connection.target.check()
     with show_logs(connection.verbose, lambda text: write_line(sys.stderr, text)):
         return asyncio.run(_query(connection, fetch, settings))

@@ -1,16 +1,15 @@
-"""Being called back by WeryAI when a task ends, instead of asking every few seconds.
+"""Receive the provider's webhook deliveries when tasks finish, instead of polling every few seconds.
 
     receiver = Receiver()
     app.mount("/aiowery", receiver)          # Starlette, FastAPI
     client = WeryAI(webhooks=Webhooks(public_url="https://app.example/aiowery", receiver=receiver))
 
-Calls are neither signed nor repeated, so each is a hint worth acting on at once, and never the truth by itself: it
-wakes the job's status check, which confirms it, while ordinary checks go on as a safety net. Every submission has an
-address of its own, which nobody can guess.
+Deliveries are neither signed nor repeated, so each is only a hint: it triggers a status check, which confirms it.
+Rare polls go on as a fallback. Every submission has a webhook URL of its own, which cannot be guessed.
 
-    _asgi                 HTTP
-    _receiver             whose call it is
-    _reading              what it says
+    _asgi                 the HTTP application
+    _dispatch             find the client or ledger of a delivery
+    _parsing              check the body of a delivery
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The receiver as a raw ASGI application, for whatever framework there is, or for none."""
+"""The receiver of webhook deliveries as an ASGI application, for any framework or for none."""
 
 from __future__ import annotations
 
@@ -17,24 +17,27 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-_BODIES: Final = 256
-_LOOKUPS: Final = 1024
-_BUSY: Final = "too many calls at the same time"
+_MAX_BODIES: Final = 256
+_MAX_LOOKUPS: Final = 1024
+_BUSY: Final = "too many deliveries at the same time"
 _POLICY_VIOLATION: Final = 1008
 
 
 class Receiver(DeliveryDispatcher):
-    """An ASGI application that takes WeryAI's calls; mount it where `Webhooks(public_url=...)` points.
+    """An ASGI application that receives webhook deliveries; mount it where `Webhooks(public_url=...)` points.
 
     `app.mount("/aiowery", receiver)` in Starlette and FastAPI, `asgi("/aiowery", is_mount=True)(receiver)` in Litestar,
-    or `uvicorn` alone. Each client that is open with `Webhooks(receiver=...)` hears of its own submissions; two clients
-    may share one receiver, and live in other threads. With a `ledger` (the path of the file that your clients use, or
-    one that you have opened) and the provider's `decode` function (`aiowery.weryai.decode_delivery`), it also records
-    for clients in other processes, which notice within a tenth of a second.
+    or `uvicorn` alone. Each client that is open with `Webhooks(receiver=...)` receives the deliveries of its own
+    submissions. Several clients may share one receiver, also from other threads.
 
-    It answers 200 `OK` once a call is recorded. A call to an address of no submission gets 404 before its body is
-    received, and one that names another submission's task gets 404 too. `largest`: bytes of a body. `within`: seconds
-    that a body may take.
+    With a `ledger` and the provider's `decode` function (`aiowery.weryai.decode_delivery`), it also records deliveries
+    for clients in other processes, which notice them within a tenth of a second. The ledger is the path of the file
+    that these clients use, or an open ledger.
+
+    The response is 200 `OK` once a delivery is recorded. If the URL belongs to no submission, it is 404 before the
+    body is received. If the delivery names another submission's task, it is 404 too. `largest` is the limit of a body
+    in bytes, `within` the time for receiving it in seconds. Raises ConfigurationError for limits that are not above 0,
+    and for a ledger without `decode`.
     """
 
     def __init__(
@@ -46,7 +49,9 @@ class Receiver(DeliveryDispatcher):
         within: float = 10.0,
     ) -> None:
         if largest < 1 or within <= 0:
-            raise ConfigurationError(f"Receiver: largest={largest!r} and within={within!r} must be above 0")
+            raise ConfigurationError(
+                f"Receiver: largest and within must be above 0, got largest={largest!r}, within={within!r}"
+            )
         if ledger is not None and decode is None:
             raise ConfigurationError(
                 "Receiver: a ledger needs decode=..., which reads the provider's deliveries; give"
@@ -54,17 +59,19 @@ class Receiver(DeliveryDispatcher):
             )
         super().__init__(largest)
         self._within = within
-        # Apart, so that callers without an address of ours leave the places for bodies free.
-        self._lookups = asyncio.Semaphore(_LOOKUPS)
-        self._bodies = asyncio.Semaphore(_BODIES)
-        self._owned: SqliteLedger | None = None
-        self._keeper: LedgerSink | None = None
+        # Two limits, so that requests to unknown URLs cannot occupy the room for bodies.
+        self._lookups = asyncio.Semaphore(_MAX_LOOKUPS)
+        self._bodies = asyncio.Semaphore(_MAX_BODIES)
+        self._owned_ledger: SqliteLedger | None = None
+        self._sink: LedgerSink | None = None
         if ledger is not None:
-            self._nobody = "the receiver's ledger is not open; use `async with receiver` in the application's lifespan"
+            self._no_handler_reason = (
+                "the receiver's ledger is not open; use `async with receiver` in the lifespan of the application"
+            )
         if ledger is not None and decode is not None:
             if isinstance(ledger, (str, os.PathLike)):
-                ledger = self._owned = SqliteLedger(ledger)
-            self._keeper = LedgerSink(ledger, decode)
+                ledger = self._owned_ledger = SqliteLedger(ledger)
+            self._sink = LedgerSink(ledger, decode)
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -74,78 +81,78 @@ class Receiver(DeliveryDispatcher):
         await self.aclose()
 
     async def open(self) -> None:
-        """Open its ledger, if it has one. Raises LedgerError.
+        """Open the receiver's ledger, if it has one. Raises LedgerError.
 
-        A server that runs the receiver by itself calls this; an application in which it is mounted has to, in its
-        lifespan.
+        A server that runs the receiver alone does this by its lifespan events. An application that mounts the receiver
+        must do it in its own lifespan.
         """
-        if self._keeper is not None:
-            if self._owned is not None:
-                await self._owned.open()
-            self.attach(self._keeper)
+        if self._sink is not None:
+            if self._owned_ledger is not None:
+                await self._owned_ledger.open()
+            self.attach(self._sink)
 
     async def aclose(self) -> None:
-        """Close its ledger, if it has one of its own."""
-        if self._keeper is not None:
-            self.detach(self._keeper)
-            if self._owned is not None:
-                await self._owned.aclose()
+        """Close the receiver's ledger, if the receiver opened it."""
+        if self._sink is not None:
+            self.detach(self._sink)
+            if self._owned_ledger is not None:
+                await self._owned_ledger.aclose()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
         match scope["type"]:
             case "http":
-                await self._http(scope, receive, send)
+                await self._serve_http(scope, receive, send)
             case "lifespan":
-                await self._live(receive, send)
+                await self._serve_lifespan(receive, send)
             case _:
                 await send({"type": "websocket.close", "code": _POLICY_VIOLATION})
 
-    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _serve_http(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] != "POST":
-            await _answer(send, HTTPStatus.METHOD_NOT_ALLOWED, (b"allow", b"POST"))
+            await _respond(send, HTTPStatus.METHOD_NOT_ALLOWED, (b"allow", b"POST"))
             return
-        status = await self._status(scope, receive)
+        status = await self._handle(scope, receive)
         if status == HTTPStatus.SERVICE_UNAVAILABLE:
-            await _answer(send, status, (b"retry-after", b"1"))
+            await _respond(send, status, (b"retry-after", b"1"))
         elif status is not None:
-            await _answer(send, status)
+            await _respond(send, status)
 
-    async def _status(self, scope: Scope, receive: Receive) -> int | None:
-        """Return the status to answer with; None if the caller has left.
+    async def _handle(self, scope: Scope, receive: Receive) -> int | None:
+        """Return the HTTP status of the response; None if the connection was closed.
 
-        A body is received only at an address of a submission.
+        A body is received only at the URL of a submission.
         """
-        # The last part alone: frameworks differ in what of a mounted path they leave, and some end it with a slash.
+        # Only the last part counts: frameworks differ in how much of a mounted path they pass on.
         token = scope["path"].rstrip("/").rpartition("/")[2]
         if self._lookups.locked():
             return self._fail(_BUSY)
         async with self._lookups:
-            refusal = await self.check_address(token)
-        if refusal is not None:
-            return refusal
+            rejection = await self.check_address(token)
+        if rejection is not None:
+            return rejection
         if self._bodies.locked():
             return self._fail(_BUSY)
         async with self._bodies:
-            return await self._taken(token, scope, receive)
+            return await self._receive_and_record(token, scope, receive)
 
-    async def _taken(self, token: str, scope: Scope, receive: Receive) -> int | None:
-        """Return the status to answer with; None if the caller has left."""
+    async def _receive_and_record(self, token: str, scope: Scope, receive: Receive) -> int | None:
+        """Receive the body, record it, and return the HTTP status; None if the connection was closed."""
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         try:
             async with asyncio.timeout(self._within):
-                body = await self._body(headers, receive)
+                body = await self._read_body(headers, receive)
         except WebhookError as error:
             return self.refuse(error)
         except TimeoutError:
-            return self.refuse(WebhookError(f"no whole body within {self._within:g} s", http_status=408))
+            return self.refuse(WebhookError(f"the body was not complete within {self._within:g} s", http_status=408))
         if body is None:
             return None
         return await self.record(token, body, headers)
 
-    async def _body(self, headers: Mapping[str, str], receive: Receive) -> bytes | None:
-        told = headers.get("content-length", "")
-        if told.isdecimal() and int(told[:20]) > self.largest:
+    async def _read_body(self, headers: Mapping[str, str], receive: Receive) -> bytes | None:
+        content_length = headers.get("content-length", "")
+        if content_length.isdecimal() and int(content_length[:20]) > self.largest:
             raise too_large(self.largest)
         body = bytearray()
         while True:
@@ -158,8 +165,8 @@ class Receiver(DeliveryDispatcher):
             if not message.get("more_body", False):
                 return bytes(body)
 
-    async def _live(self, receive: Receive, send: Send) -> None:
-        """Open and close with the server, if it is served alone."""
+    async def _serve_lifespan(self, receive: Receive, send: Send) -> None:
+        """Open and close the ledger with the server, if the receiver is served alone."""
         while (await receive())["type"] != "lifespan.shutdown":
             try:
                 await self.open()
@@ -171,9 +178,10 @@ class Receiver(DeliveryDispatcher):
         await send({"type": "lifespan.shutdown.complete"})
 
 
-async def _answer(send: Send, status: int, *headers: tuple[bytes, bytes]) -> None:
-    """Say whether it was recorded, and nothing else."""
+async def _respond(send: Send, status: int, *headers: tuple[bytes, bytes]) -> None:
+    """Send a response without details: a status, and `OK` if the delivery was recorded."""
     body = b"OK" if status == HTTPStatus.OK else b""
-    told = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode()), *headers]
-    await send({"type": "http.response.start", "status": int(status), "headers": told})
+    length = str(len(body)).encode()
+    all_headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", length), *headers]
+    await send({"type": "http.response.start", "status": int(status), "headers": all_headers})
     await send({"type": "http.response.body", "body": body})

@@ -1,4 +1,4 @@
-"""Whose call it is: handed to the clients that submit, and to the ledger of those in other processes."""
+"""Pass webhook deliveries to the open clients, and to the ledger of clients in other processes."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from aiowery.ledger import Ledger
 from aiowery.webhook._parsing import check_body, not_a_delivery
 
 _TOKEN: Final = re.compile(f"[0-9a-f]{{{TOKEN_LENGTH}}}")
-_COMPLAINTS: Final = 60.0
-_ELSEWHERE: Final = 10.0
+_WARNING_INTERVAL: Final = 60.0
+_OTHER_LOOP_TIMEOUT: Final = 10.0
 
 
 @attrs.frozen(kw_only=True)
 class ReceiverStatistics:
-    """What a receiver has answered until this moment.
+    """Counts of the deliveries that a receiver has handled.
 
-    `recorded`: calls for a submission of ours (duplicates too); `unknown`: those for none; `refused`: those that were
-    no delivery; `failed`: those that could not be recorded.
+    `recorded`: for a known submission, duplicates included. `unknown`: for no known submission. `refused`: not a valid
+    delivery. `failed`: could not be recorded.
     """
 
     recorded: int
@@ -66,53 +66,53 @@ class _Counts:
 
 
 class DeliveryDispatcher:
-    """Takes calls, and answers with an HTTP status: 200 only once somebody has recorded what was told."""
+    """A dispatcher of deliveries that returns an HTTP status: 200 only once a handler has recorded the delivery."""
 
     def __init__(self, largest: int) -> None:
         self.largest: int = largest
-        self._recipients: dict[DeliveryHandler, asyncio.AbstractEventLoop] = {}
-        self._nobody = "no client is open"
+        self._handlers: dict[DeliveryHandler, asyncio.AbstractEventLoop] = {}
+        self._no_handler_reason = "no client is open"
         self._counts = _Counts()
-        self._complained_at = float("-inf")
+        self._warned_at = float("-inf")
 
-    def attach(self, recipient: DeliveryHandler) -> None:
-        """Hand what arrives from here on to this recipient too, in the event loop that is running now."""
-        self._recipients[recipient] = asyncio.get_running_loop()
+    def attach(self, handler: DeliveryHandler) -> None:
+        """Pass later deliveries to this handler too, in the event loop that is running now."""
+        self._handlers[handler] = asyncio.get_running_loop()
 
-    def detach(self, recipient: DeliveryHandler) -> None:
-        """Hand nothing more to it."""
-        self._recipients.pop(recipient, None)
+    def detach(self, handler: DeliveryHandler) -> None:
+        """Pass no more deliveries to this handler."""
+        self._handlers.pop(handler, None)
 
     def statistics(self) -> ReceiverStatistics:
         """Return the figures at this moment."""
         return ReceiverStatistics(**attrs.asdict(self._counts))
 
     async def receive(self, token: str, body: bytes, headers: Mapping[str, str] | None = None) -> int:
-        """Take one call and return the HTTP status to answer with; for frameworks that speak no ASGI.
+        """Handle one delivery and return the HTTP status of the response; for frameworks without ASGI.
 
-        `token`: the last part of the path that was called. 200: recorded (answer `OK`). 404: not a submission of ours,
-        or not its task. 400, 413, 415: not a delivery. 503: nobody is here to record it; it may come again.
+        `token` is the last part of the request's path. 200: recorded (respond with `OK`). 404: not a known submission,
+        or not its task. 400, 413, 415: not a valid delivery. 503: it could not be recorded, and may be sent again.
         """
         return await self.check_address(token) or await self.record(token, body, headers)
 
     async def check_address(self, token: str) -> int | None:
-        """Return the HTTP status that turns a call to this address away; None if its body is to be read.
+        """Return the HTTP status that rejects a delivery by its URL; None if its body is to be read.
 
-        404: the address is not one of a submission. 503: no recipient is open, or none can be asked.
+        404: the token belongs to no submission. 503: no handler is open, or no handler responds.
         """
         if not _TOKEN.fullmatch(token):
             return self._unknown()
         try:
-            known = await self._known(submission_id_of(token))
+            known = await self._is_known(submission_id_of(token))
         except LedgerError as error:
             return self._fail(str(error))
         return None if known else self._unknown()
 
     async def record(self, token: str, body: bytes, headers: Mapping[str, str] | None) -> int:
-        """Record a call whose address has been checked, and return the HTTP status to answer with."""
+        """Record a delivery whose URL has been checked, and return the HTTP status of the response."""
         try:
             check_body(body, headers, largest=self.largest)
-            known = await self._recorded(submission_id_of(token), body)
+            known = await self._hand_over(submission_id_of(token), body)
         except UnexpectedResponse as error:
             return self.refuse(not_a_delivery(error))
         except WebhookError as error:
@@ -125,16 +125,16 @@ class DeliveryDispatcher:
         return HTTPStatus.OK
 
     def refuse(self, error: WebhookError) -> int:
-        """Count what is no delivery, and return what to answer."""
+        """Count an invalid delivery, and return the HTTP status of the response."""
         self._counts.refused += 1
-        # What it says of the body quotes that.
-        self._complain("a body that is no delivery" if error.http_status == HTTPStatus.BAD_REQUEST else str(error))
+        # The message of this error quotes the body, which must not be logged.
+        self._log_rejected("a body that is no delivery" if error.http_status == HTTPStatus.BAD_REQUEST else str(error))
         return error.http_status
 
-    async def _recorded(self, submission_id: str, body: bytes) -> bool:
-        """Hand a delivery to all handlers at once: a shared ledger has the submissions of several, and may be slow."""
+    async def _hand_over(self, submission_id: str, body: bytes) -> bool:
+        """Pass a delivery to all handlers concurrently, because several may share a ledger, which may be slow."""
         results = await asyncio.gather(
-            *self._ask_handlers(lambda handler: handler.on_delivery(submission_id, body)), return_exceptions=True
+            *self._for_each_handler(lambda handler: handler.on_delivery(submission_id, body)), return_exceptions=True
         )
         if True in results:
             return True
@@ -143,76 +143,80 @@ class DeliveryDispatcher:
                 raise result
         return False
 
-    async def _known(self, ref: str) -> bool:
-        """Return True once one recipient knows the mark: another may be slow, or unable to answer."""
-        answers = [
-            asyncio.ensure_future(answer) for answer in self._ask_handlers(lambda recipient: recipient.knows(ref))
+    async def _is_known(self, submission_id: str) -> bool:
+        """Return True once one handler knows the submission id; the others may be slow, or fail."""
+        lookups = [
+            asyncio.ensure_future(lookup)
+            for lookup in self._for_each_handler(lambda handler: handler.knows(submission_id))
         ]
-        fault: Exception | None = None
+        failure: Exception | None = None
         try:
-            for answer in asyncio.as_completed(answers):
+            for result in asyncio.as_completed(lookups):
                 try:
-                    if await answer:
+                    if await result:
                         return True
                 except LedgerError as error:
-                    fault = error
+                    failure = error
         finally:
-            for asked in answers:
-                asked.cancel()
-            await asyncio.gather(*answers, return_exceptions=True)
-        if fault is not None:
-            raise fault
+            for lookup in lookups:
+                lookup.cancel()
+            await asyncio.gather(*lookups, return_exceptions=True)
+        if failure is not None:
+            raise failure
         return False
 
-    def _ask_handlers(
-        self, question: Callable[[DeliveryHandler], Coroutine[Any, Any, bool]]
+    def _for_each_handler(
+        self, operation: Callable[[DeliveryHandler], Coroutine[Any, Any, bool]]
     ) -> list[Coroutine[Any, Any, bool]]:
-        """Return what answers a question to each recipient, to be awaited here; LedgerError if there is none."""
-        if not self._recipients:
-            raise LedgerError(self._nobody)
+        """Return a coroutine for each handler that runs the operation in the handler's event loop.
+
+        Raises LedgerError if there is no handler.
+        """
+        if not self._handlers:
+            raise LedgerError(self._no_handler_reason)
         here = asyncio.get_running_loop()
         return [
-            question(recipient) if loop is here else self._ask_ledgers(recipient, loop, question(recipient))
-            for recipient, loop in tuple(self._recipients.items())
+            operation(handler) if loop is here else self._run_in_loop(handler, loop, operation(handler))
+            for handler, loop in tuple(self._handlers.items())
         ]
 
-    async def _ask_ledgers(
-        self, recipient: DeliveryHandler, loop: asyncio.AbstractEventLoop, question: Coroutine[Any, Any, bool]
+    async def _run_in_loop(
+        self, handler: DeliveryHandler, loop: asyncio.AbstractEventLoop, operation: Coroutine[Any, Any, bool]
     ) -> bool:
-        """Ask a client that lives in another thread, whose loop may end without a word."""
+        """Run an operation in the event loop of another thread, which may end without notice."""
         try:
-            answer = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(question, loop))
-        except RuntimeError:  # the loop has been closed, and the client was not
-            question.close()
-            self.detach(recipient)
+            result = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(operation, loop))
+        except RuntimeError:  # the loop was closed without closing the client
+            operation.close()
+            self.detach(handler)
             return False
         try:
-            await asyncio.wait({answer}, timeout=_ELSEWHERE)
+            await asyncio.wait({result}, timeout=_OTHER_LOOP_TIMEOUT)
         finally:
-            answer.cancel()
-        if answer.cancelled():
-            raise LedgerError("a client in another thread does not answer")
-        return answer.result()
+            result.cancel()
+        if result.cancelled():
+            raise LedgerError("a client in another thread does not respond")
+        return result.result()
 
     def _unknown(self) -> int:
         self._counts.unknown += 1
-        self._complain("for no submission of ours, or not for its task")
+        self._log_rejected("for no known submission, or not for its task")
         return HTTPStatus.NOT_FOUND
 
-    def _fail(self, why: str) -> int:
+    def _fail(self, reason: str) -> int:
         self._counts.failed += 1
-        self._complain(f"not recorded: {why}")
+        self._log_rejected(f"not recorded: {reason}")
         return HTTPStatus.SERVICE_UNAVAILABLE
 
-    def _complain(self, why: str) -> None:
-        """Tell of a call that was turned away, once a minute: whoever forges them must not fill the log.
+    def _log_rejected(self, reason: str) -> None:
+        """Log a rejected delivery, as a warning once a minute only, so that forged deliveries cannot fill the log.
 
-        Neither the address nor the body is told: the one may be secret, the other is a stranger's.
+        Neither the URL nor the body is logged: the URL may be secret, and the body comes from an unknown sender.
         """
-        log.debug("a call to the webhook was turned away: %s", why)
+        log.debug("a webhook delivery was rejected: %s", reason)
         now = asyncio.get_running_loop().time()
-        if now >= self._complained_at + _COMPLAINTS:
-            self._complained_at = now
+        if now >= self._warned_at + _WARNING_INTERVAL:
+            self._warned_at = now
             counts = self._counts
-            turned_away = counts.unknown + counts.refused + counts.failed
-            log.warning("calls to the webhook are turned away, %d so far; the latest: %s", turned_away, why)
+            rejected = counts.unknown + counts.refused + counts.failed
+            log.warning("webhook deliveries are rejected, %d so far; the latest: %s", rejected, reason)

@@ -18,7 +18,7 @@ def check_body(body: bytes, headers: Mapping[str, str] | None, *, largest: int) 
     bytes.
     """
     if headers is not None and not _is_json(content_type(headers)):
-        raise WebhookError("a delivery is JSON; the content type says otherwise", http_status=415)
+        raise WebhookError("the content type of a delivery must be JSON", http_status=415)
     if len(body) > largest:
         raise too_large(largest)
 
@@ -29,14 +29,16 @@ def not_a_delivery(error: UnexpectedResponse) -> WebhookError:
 
 
 def too_large(largest: int) -> WebhookError:
-    """Return why a call is not read to its end."""
-    return WebhookError(f"more than {largest} bytes; Receiver(largest=...) allows more", http_status=413)
+    """Return the error for a body that is not read to its end."""
+    return WebhookError(
+        f"the body must have at most {largest} bytes; Receiver(largest=...) allows more", http_status=413
+    )
 
 
 def content_type(headers: Mapping[str, str]) -> str:
-    """Return the media type, in lower case and without parameters; names of headers may be in any case."""
-    told = next((value for name, value in headers.items() if name.lower() == "content-type"), "")
-    return told.partition(";")[0].strip().lower()
+    """Return the media type in lower case, without parameters; header names may be in any case."""
+    value = next((value for name, value in headers.items() if name.lower() == "content-type"), "")
+    return value.partition(";")[0].strip().lower()
 
 
 def _is_json(media_type: str) -> bool:

@@ -116,7 +116,7 @@ class WeryAI(Client):
         self._readings: dict[HttpRequest, _RegistryReading] = {}
 
     async def balance(self) -> float:
-        """Return the account's credits. Tells the observer when they are below `low_credits`."""
+        """Return the account's credits; emit `LowCredits` if they are below `low_credits`."""
         balance = await self._runtime.api.read(BALANCE, _decode.decode_balance)
         if self._config.low_credits is not None and balance < self._config.low_credits:
             self._runtime.emit_low_credits(balance)
@@ -124,13 +124,13 @@ class WeryAI(Client):
 
     async def status(self, task_id: str) -> Snapshot:
         """Return the status of one task from a single request. Raises NotFound for an unknown id."""
-        call = self._provider.status_request(task_id)
-        return await self._runtime.api.read(call, lambda answer: self._provider.decode_status(answer, task_id))
+        request = self._provider.status_request(task_id)
+        return await self._runtime.api.read(request, lambda response: self._provider.decode_status(response, task_id))
 
     async def batch_status(self, batch_id: str) -> tuple[Snapshot, ...]:
         """Return the status of all tasks of one submission from a single request. Raises NotFound for an unknown id."""
-        call = _translator.batch_request(batch_id)
-        return tuple(await self._runtime.api.read(call, _translator.decode_batch))
+        request = _translator.batch_request(batch_id)
+        return tuple(await self._runtime.api.read(request, _translator.decode_batch))
 
     async def models(self) -> tuple[Model, ...]:
         """Return the entries of the image and video registries, a `Model` for each mode of a model."""
@@ -193,8 +193,8 @@ class WeryAI(Client):
         once while the client is open. `batch_no` and `fixed` are sent unchanged; `legacy` uses the older endpoint.
         """
         uploads = self._runtime.uploads
-        call = partial(_translator.upload_request, legacy=legacy, batch_no=batch_no, fixed=fixed)
-        return await uploads.url_of(await uploads.read(local_media(source)), call)
+        upload = partial(_translator.upload_request, legacy=legacy, batch_no=batch_no, fixed=fixed)
+        return await uploads.url_of(await uploads.read(local_media(source)), upload)
 
     async def _known_models(self, registry: HttpRequest) -> tuple[Model, ...] | None:
         """Return the models as last read, None if they could not be read; concurrent checks share one request."""

@@ -26,7 +26,8 @@ def decode_delivery(body: bytes) -> TaskDelivery:
 def parse_delivery(body: bytes, headers: Mapping[str, str] | None = None, *, largest: int = LARGEST) -> Snapshot:
     """Return a task's status from a webhook delivery (WeryAI's guide, "Webhook Response"; contract section 11.1).
 
-    It is a hint, for anybody can send such a request: read `client.status(snapshot.task_id)` before you act on it.
+    It is a hint, because any program can send such a request: read `client.status(snapshot.task_id)` before you act on
+    it.
 
     `headers`: the request's, whose content type is checked if they are given. Raises WebhookError for what is no
     delivery: no JSON (`http_status` 415), more than `largest` bytes (413), anything but an envelope that names a task

@@ -63,12 +63,12 @@ class PodcastJob:
         While the provider reports no voices, the error is raised again. Submit a `PodcastVoice` yourself once you
         know that nothing was charged.
         """
-        turns = script.script if isinstance(script, PodcastScript) else tuple(script)
+        lines = script.script if isinstance(script, PodcastScript) else tuple(script)
         with contextlib.suppress(EmptyResult):  # the script exists, although its lines are not shown
             await self.script(timeout=job_timeout)
         async with self._lock:
             if self._voice is None:
-                self._voice = await self._start_voices(turns, job_timeout)
+                self._voice = await self._start_voices(lines, job_timeout)
         return self._voice
 
     async def wait(self, *, timeout: Timeout = DEFAULT) -> PodcastResult:
@@ -93,7 +93,7 @@ class PodcastJob:
             raise
 
     async def _submit_voices(self, script: tuple[ScriptLine, ...], job_timeout: Timeout) -> Job[PodcastResult]:
-        """Submit the second step, unless the pending POST of an earlier, cancelled call returns its job."""
+        """Submit the second step, unless the pending POST of an earlier, cancelled attempt returns its job."""
         pending = self._pending_post
         if pending is not None:
             await asyncio.wait((pending,))

@@ -74,17 +74,17 @@ class WeryAIProvider(Provider):
         called: Request[Any] = attrs.evolve(request, webhook_url=address)
         return called
 
-    def decode_submission(self, request: Request[Any], answer: HttpResponse) -> Accepted:
+    def decode_submission(self, request: Request[Any], response: HttpResponse) -> Accepted:
         """Read the answer to a submission: task ids, or the outputs of an endpoint that answers at once."""
-        return _decode.decode_submission(_own_fields(request), answer, synchronous_task_id())
+        return _decode.decode_submission(_own_fields(request), response, synchronous_task_id())
 
     def status_request(self, task_id: str) -> HttpRequest:
-        """Ask for one task."""
+        """Return the GET for one task."""
         return HttpRequest("GET", f"/v1/generation/{_segment(task_id)}/status")
 
-    def decode_status(self, answer: HttpResponse, task_id: str) -> Snapshot:
-        """Read what was said of one task."""
-        return _decode.decode_status(answer, task_id)
+    def decode_status(self, response: HttpResponse, task_id: str) -> Snapshot:
+        """Return the status of one task."""
+        return _decode.decode_status(response, task_id)
 
     def contradicts_request(self, request: Request[Any], snapshot: Snapshot, sent_at: float) -> bool:
         """Return True for another prompt or model, outputs of another kind, or a task that began before the request.
@@ -98,9 +98,9 @@ class WeryAIProvider(Provider):
         other_kind = request.kind != "text" and bool(kinds) and request.kind not in kinds
         return other_kind or contradicts(snapshot.raw, asked, sent_at)
 
-    def is_known_status(self, word: str) -> bool:
-        """Whether the status word is documented or seen in use."""
-        return _decode.is_known_status(word)
+    def is_known_status(self, raw_status: str) -> bool:
+        """Return True if the status is documented or was seen in use."""
+        return _decode.is_known_status(raw_status)
 
     def decode_delivery(self, body: bytes) -> TaskDelivery:
         """Return the content of a webhook delivery; one with an unknown status counts as finished.
@@ -113,27 +113,27 @@ class WeryAIProvider(Provider):
         return TaskDelivery(snapshot.task_id, is_finished)
 
     def liveness_request(self) -> HttpRequest:
-        """Ask for the balance."""
+        """Return the GET for the balance."""
         return BALANCE
 
-    def is_own_response(self, answer: HttpResponse) -> bool:
-        """Return True for an answer in WeryAI's envelope, or in the form of its chat calls."""
-        return _decode.is_own_response(answer)
+    def is_own_response(self, response: HttpResponse) -> bool:
+        """Return True for a response in WeryAI's envelope, or in the form of its chat endpoint."""
+        return _decode.is_own_response(response)
 
     def batch_request(self, batch_id: str) -> HttpRequest:
-        """Ask for all tasks of one submission."""
+        """Return the GET for all tasks of one submission."""
         return HttpRequest("GET", f"/v1/generation/batch/{_segment(batch_id)}/status")
 
-    def decode_batch(self, answer: HttpResponse) -> Sequence[Snapshot]:
-        """Read what was said of all tasks."""
-        return _decode.decode_batch(answer)
+    def decode_batch(self, response: HttpResponse) -> Sequence[Snapshot]:
+        """Return the statuses of all tasks."""
+        return _decode.decode_batch(response)
 
     def upload_request(
         self, file: UploadFile, *, legacy: bool = False, batch_no: str | None = None, fixed: bool = False
     ) -> HttpRequest:
         """Upload a file as multipart/form-data; `legacy` at the older address."""
-        told: object = batch_no  # whatever the annotations say
-        if told is not None and not (isinstance(told, str) and fits_in_a_path(told)):
+        given: object = batch_no  # whatever the annotations say
+        if given is not None and not (isinstance(given, str) and fits_in_a_path(given)):
             raise ConfigurationError(f"batch_no is {short_repr(batch_no)}; a text is needed")
         form = MultipartForm(
             filename=file.name,
@@ -144,9 +144,9 @@ class WeryAIProvider(Provider):
         path, host = (_LEGACY_UPLOAD, MODELS_HOST) if legacy else (_UPLOAD, MAIN_HOST)
         return HttpRequest("POST", path, form=form, host=host, timeout=_UPLOAD_WITHIN)
 
-    def decode_upload(self, answer: HttpResponse) -> str:
+    def decode_upload(self, response: HttpResponse) -> str:
         """Read the url of an uploaded file."""
-        return _decode.decode_upload(answer)
+        return _decode.decode_upload(response)
 
 
 def _segment(id_: str) -> str:

@@ -77,12 +77,12 @@ class TaskBody(Outputs):
 
     @property
     def text(self) -> str | None:
-        """The text of the task: a transcript, a report, lyrics, or the turns of a podcast."""
-        turns = "\n".join(f"{line.speaker_name or line.speaker_id}: {line.content}" for line in self.turns)
-        return self.speech_text or self.deep_research_outputs or self.lyrics or turns or None
+        """The text of the task: a transcript, a report, lyrics, or the lines of a podcast."""
+        lines = "\n".join(f"{line.speaker_name or line.speaker_id}: {line.content}" for line in self.lines)
+        return self.speech_text or self.deep_research_outputs or self.lyrics or lines or None
 
     @property
-    def turns(self) -> tuple[ScriptLine, ...]:
+    def lines(self) -> tuple[ScriptLine, ...]:
         """The script of a podcast, from either field."""
         return self.scripts or self.script
 
@@ -151,12 +151,12 @@ def _texts(value: Any, depth: int) -> Iterator[str]:
 
 
 def _script(value: Any, _: Any) -> tuple[ScriptLine, ...]:
-    """Read the turns of a podcast; skip those without content."""
-    turns = [turn for turn in value if isinstance(turn, Mapping)] if isinstance(value, list) else []
+    """Return the lines of a podcast; skip those without content."""
+    lines = [entry for entry in value if isinstance(entry, Mapping)] if isinstance(value, list) else []
     return tuple(
-        ScriptLine(str(turn.get("speaker_id") or ""), content, read_text(turn.get("speaker_name")))
-        for turn in turns
-        if (content := read_text(turn.get("content")))
+        ScriptLine(str(entry.get("speaker_id") or ""), content, read_text(entry.get("speaker_name")))
+        for entry in lines
+        if (content := read_text(entry.get("content")))
     )
 
 

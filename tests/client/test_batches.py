@@ -547,14 +547,14 @@ async def test_a_batchs_budget_holds_over_all_runs(kind: str, tmp_path: Path) ->
 @pytest.mark.parametrize("budget", [-1, float("inf"), float("nan"), "5"])
 async def test_a_budget_is_a_number_of_credits(budget: Any) -> None:
     """Anything else is refused before anything is sent, with the value."""
-    with pytest.raises(ConfigurationError, match="budget is"):
+    with pytest.raises(ConfigurationError, match="budget must be"):
         WeryAI("k", budget=budget)
     async with client_of(World()) as client:
-        with pytest.raises(ConfigurationError, match="budget is"):
+        with pytest.raises(ConfigurationError, match="budget must be"):
             client.stream(cats(1), batch="b", budget=budget)
         with pytest.raises(ConfigurationError, match="give batch="):
             client.stream(cats(1), budget=5)
-        with pytest.raises(ConfigurationError, match="a name is needed"):
+        with pytest.raises(ConfigurationError, match="non-empty string"):
             client.stream(cats(1), batch="")
 
 

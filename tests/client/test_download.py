@@ -269,9 +269,9 @@ async def test_files_too_large_are_not_filled_into_memory_or_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Sizes are bounded, whatever a server sends."""
-    monkeypatch.setattr("aiowery._http.download._LARGEST_IN_MEMORY", 100)
-    monkeypatch.setattr("aiowery._http.download._LARGEST_FILE", 100)
-    monkeypatch.setattr("aiowery._http.download._FLUSH", 50)
+    monkeypatch.setattr("aiowery._http.download._MAX_IN_MEMORY", 100)
+    monkeypatch.setattr("aiowery._http.download._MAX_FILE", 100)
+    monkeypatch.setattr("aiowery._http.download._FLUSH_SIZE", 50)
     async with peer(png()) as server, client_at(server.url) as client:
         with pytest.raises(DownloadError, match="larger than 100 bytes"):
             await client.fetch(Asset(server.url))

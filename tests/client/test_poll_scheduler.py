@@ -261,7 +261,7 @@ def test_track_again_while_due_polls_once() -> None:
     run_virtual(main())
 
 
-def test_aclose_polls_under_way_leaves_no_tasks() -> None:
+def test_aclose_during_polls_leaves_no_tasks() -> None:
     """After closing, no task is left."""
 
     async def main() -> None:

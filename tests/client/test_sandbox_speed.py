@@ -45,7 +45,7 @@ def test_policies_that_are_given_stay_as_they_are(monkeypatch: pytest.MonkeyPatc
 def test_a_speed_that_cannot_be_names_the_variable(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     """The message names variable, value and bounds."""
     monkeypatch.setenv("AIOWERY_SANDBOX_SPEED", value)
-    with pytest.raises(ConfigurationError, match=rf"AIOWERY_SANDBOX_SPEED is '{value}'; a number above 0 and at most"):
+    with pytest.raises(ConfigurationError, match=rf"AIOWERY_SANDBOX_SPEED must be a number above 0 .* got '{value}'"):
         WeryAI(KEY, base_url=LOOPBACK)
 
 

@@ -254,7 +254,7 @@ def test_an_empty_input_ends_at_once() -> None:
 
 def test_in_flight_of_nothing_is_refused() -> None:
     """A bound that lets nothing through would hang; it is refused with its value."""
-    with pytest.raises(ConfigurationError, match="in_flight is 0"):
+    with pytest.raises(ConfigurationError, match="in_flight must be at least 1, got 0"):
         stream_of(run_each, [], in_flight=0)
 
 

@@ -34,6 +34,7 @@ IMPORT = {
     "aiowery._core.statistics",
     "aiowery._base.snapshot",
     "aiowery._core.request",
+    "aiowery._core.result",
     "aiowery.errors",
 }
 REQUEST = {

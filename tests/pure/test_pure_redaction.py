@@ -56,7 +56,7 @@ def test_a_credential_in_use_does_not_show_its_key() -> None:
     """Also once it has been asked."""
     credential = ApiKeySource(KEY)
     assert asyncio.run(credential.key()) == KEY
-    assert repr(credential) == str(credential) == "Credential(***)"
+    assert repr(credential) == str(credential) == "ApiKeySource(***)"
 
 
 @pytest.mark.parametrize("key", [f"{KEY}\n{KEY}", f"{KEY}\u20ac", f"{KEY}\x00", " "], ids=ascii)

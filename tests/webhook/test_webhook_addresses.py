@@ -1,4 +1,4 @@
-"""The address comes first: at an address of no submission no body is received, let alone read."""
+"""The URL is checked first: the body is not received if the URL belongs to no submission."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import client_of, ledger_of
-from webhook.calling import JSON, TOKEN, CallingWorld, Known, delivery, served
+from webhook.webhook_world import JSON, TOKEN, Known, WebhookWorld, delivery, served
 
 from aiowery._core.webhook_config import submission_id_of
 from aiowery.errors import LedgerError, SubmissionInDoubt
@@ -35,10 +35,10 @@ HARD = json.dumps({"status": 9999, "message": "task " * 20_000}).encode()
 
 
 @attrs.define
-class Call:
-    """One ASGI call: the status of its answer, the answer's headers, and how often its body was asked for.
+class AsgiRequest:
+    """An ASGI request with the status and headers of its response, and how often its body was received.
 
-    A `body` that is None never arrives; `asked` is set when it is asked for.
+    A `body` that is None never arrives; `asked` is set when the receiver waits for it.
     """
 
     body: bytes | None = None
@@ -48,7 +48,7 @@ class Call:
     asked: asyncio.Event = attrs.field(factory=asyncio.Event)
 
     async def receive(self) -> dict[str, Any]:
-        """Give the body."""
+        """Return the body."""
         self.times += 1
         self.asked.set()
         if self.body is None:
@@ -56,12 +56,12 @@ class Call:
         return {"type": "http.request", "body": self.body}
 
     async def send(self, message: Any) -> None:
-        """Take the answer."""
+        """Record the response."""
         if message["type"] == "http.response.start":
             self.status, self.headers = message["status"], dict(message["headers"])
 
     async def made(self, receiver: Receiver, token: str) -> int:
-        """Make the call; return the status."""
+        """Send the request; return the status."""
         headers = [(b"content-type", b"application/json")]
         scope = {"type": "http", "method": "POST", "path": f"/{token}", "headers": headers}
         async with asyncio.timeout(5):
@@ -70,17 +70,17 @@ class Call:
         return self.status
 
 
-async def asks(receiver: Receiver, token: str) -> bool:
+async def receives_body(receiver: Receiver, token: str) -> bool:
     """Return True if a body is received at this address; it is no delivery, and changes nothing."""
-    call = Call(b"no JSON")
-    status = await call.made(receiver, token)
-    assert status == (400 if call.times else 404)
-    return bool(call.times)
+    request = AsgiRequest(b"no JSON")
+    status = await request.made(receiver, token)
+    assert status == (400 if request.times else 404)
+    return bool(request.times)
 
 
 async def forbidden() -> Any:
-    """Fail the test: the body must not be asked for."""
-    raise AssertionError("the body was asked for")
+    """Fail the test: the body must not be received."""
+    raise AssertionError("the body was received")
 
 
 HEADERS = st.lists(
@@ -98,27 +98,25 @@ HEADERS = st.lists(
     body=st.binary(max_size=50) | st.sampled_from([HARD, delivery("task_1"), b"[" * 100_000]),
 )
 @settings(deadline=None, max_examples=60)
-def test_whatever_is_sent_to_an_unknown_address_is_not_received(
-    path: str, headers: list[tuple[bytes, bytes]], body: bytes
-) -> None:
-    """404 whatever the headers and the body are, and the server is never asked for the body."""
+def test_receiver_unknown_url_body_is_not_received(path: str, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+    """The status is 404 whatever the headers and the body are, and the body is never received."""
 
     async def main() -> None:
-        receiver, known, call = Receiver(), Known(), Call()
+        receiver, known, request = Receiver(), Known(), AsgiRequest()
         receiver.attach(known)
         scope = {"type": "http", "method": "POST", "path": f"/hooks/{path}", "headers": headers}
-        await receiver(scope, forbidden, call.send)
-        assert call.status == 404
-        told = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers}
-        assert await receiver.receive(path, body, told) == 404
+        await receiver(scope, forbidden, request.send)
+        assert request.status == 404
+        header_texts = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers}
+        assert await receiver.receive(path, body, header_texts) == 404
         assert receiver.statistics().unknown == 2
-        assert known.told == []
+        assert known.delivered == []
 
     asyncio.run(main())
 
 
-async def test_a_hard_body_costs_a_stranger_nothing_and_us_neither() -> None:
-    """100 kB that once took a regular expression seconds: turned away unread, or refused within milliseconds."""
+async def test_receiver_hard_body_is_rejected_fast() -> None:
+    """A body of 100 kB once took a regular expression seconds. It is rejected unread, or within milliseconds."""
     receiver = Receiver()
     receiver.attach(Known())
     for token, status in ((STRANGE, 404), (TOKEN, 400)):
@@ -129,62 +127,62 @@ async def test_a_hard_body_costs_a_stranger_nothing_and_us_neither() -> None:
 
 @pytest.mark.parametrize("kind", ["memory", "file"])
 @pytest.mark.parametrize("state", State)
-async def test_a_ledger_expects_calls_for_every_attempt(kind: str, state: State, tmp_path: Path) -> None:
-    """From the first byte of the POST on, whatever became of it, also once it was released; not before."""
+async def test_receiver_with_ledger_accepts_deliveries_once_sending(kind: str, state: State, tmp_path: Path) -> None:
+    """Deliveries are accepted from the first byte of the POST on, in every later state, and not before."""
     async with ledger_of(kind, tmp_path) as ledger, Receiver(ledger=ledger, decode=decode_delivery) as receiver:
-        ref, sent = submission_id_of(TOKEN), state not in {State.NEW, State.CLAIMED}
+        submission_id, sent = submission_id_of(TOKEN), state not in {State.NEW, State.CLAIMED}
         (entry,) = await ledger.add("b", [NewEntry(key="k", index=0, request={})], claim=state is not State.NEW)
         if sent:
-            await ledger.mark_sending(entry.id, ref, 1.0)
+            await ledger.mark_sending(entry.id, submission_id, 1.0)
         if state in {State.ACCEPTED, State.DONE}:
-            await ledger.mark_accepted(ref, ["task_1"])
+            await ledger.mark_accepted(submission_id, ["task_1"])
         if state is State.DONE:
             await ledger.mark_finished(entry.id, State.DONE)
         if state is State.FAILED:
-            await ledger.mark_refused(ref, "no", again=False)
+            await ledger.mark_refused(submission_id, "no", again=False)
         if state is State.IN_DOUBT:
-            await ledger.mark_in_doubt(ref, "lost")
-        assert await asks(receiver, TOKEN) == sent
-        assert not await asks(receiver, STRANGE)
+            await ledger.mark_in_doubt(submission_id, "lost")
+        assert await receives_body(receiver, TOKEN) == sent
+        assert not await receives_body(receiver, STRANGE)
         if state is State.IN_DOUBT:
             await ledger.resolve_unsent(entry.id)
-            assert await asks(receiver, TOKEN)
+            assert await receives_body(receiver, TOKEN)
         if state is State.SENDING:
-            await ledger.mark_unsent(ref)
-            assert not await asks(receiver, TOKEN)
+            await ledger.mark_unsent(submission_id)
+            assert not await receives_body(receiver, TOKEN)
 
 
-def test_a_client_expects_calls_for_all_that_it_has_sent() -> None:
-    """While the task runs, after its end, while the POST waits for its answer, and in doubt."""
+def test_client_accepts_deliveries_of_all_its_submissions() -> None:
+    """Deliveries are accepted while the task runs, after its end, while the POST waits, and in doubt."""
 
     async def main() -> None:
-        world = CallingWorld(seconds=10.0, silent=True)
+        world = WebhookWorld(seconds=10.0, silent=True)
         async with client_of(world, webhooks=world.webhooks) as client:
             job = await client.submit(CAT)
-            assert await asks(world.receiver, newest(world))
+            assert await receives_body(world.receiver, newest(world))
             await job
-            assert await asks(world.receiver, newest(world))
-            assert not await asks(world.receiver, STRANGE)
+            assert await receives_body(world.receiver, newest(world))
+            assert not await receives_body(world.receiver, STRANGE)
             world.lost = 1
             sending = asyncio.create_task(client.submit(CAT))
-            await asyncio.sleep(world.patience / 2)
+            await asyncio.sleep(world.response_delay / 2)
             assert len(world.addresses) == 2
-            assert await asks(world.receiver, newest(world))
+            assert await receives_body(world.receiver, newest(world))
             with pytest.raises(SubmissionInDoubt):
                 await sending
-            assert await asks(world.receiver, newest(world))
+            assert await receives_body(world.receiver, newest(world))
 
     run_virtual(main())
 
 
-def newest(world: CallingWorld) -> str:
+def newest(world: WebhookWorld) -> str:
     """Return the token of the latest submission."""
     return list(world.addresses.values())[-1].rpartition("/")[2]
 
 
 @attrs.define(eq=False)
 class Knows(Known):
-    """A recipient whose lookup is what the test says."""
+    """A handler whose lookup is given by the test."""
 
     answer: Callable[[], Awaitable[bool]]
 
@@ -192,7 +190,7 @@ class Knows(Known):
         super().__init__()
 
     async def knows(self, submission_id: str) -> bool:  # noqa: ARG002 - the test has decided
-        """Answer."""
+        """Return the given result."""
         return await self.answer()
 
 
@@ -202,103 +200,103 @@ async def broken() -> bool:
 
 
 async def silent() -> bool:
-    """Do not answer."""
+    """Never return."""
     await asyncio.Event().wait()
     return False
 
 
-async def test_one_recipient_that_knows_is_enough() -> None:
-    """Others may be unable to answer, or slow; without one that knows, their failure is a 503 and not a 404."""
-    receiver, call = Receiver(), Call()
-    lame = Knows(broken)
-    for recipient in (lame, Known()):
-        receiver.attach(recipient)
-    assert await Call(delivery("task_1")).made(receiver, TOKEN) == 200
-    assert await call.made(receiver, STRANGE) == 503
-    assert (call.times, call.headers[b"retry-after"]) == (0, b"1")
-    receiver.detach(lame)
+async def test_receiver_one_handler_that_knows_is_enough() -> None:
+    """Other handlers may fail or be slow. If none knows the submission and one fails, the status is 503, not 404."""
+    receiver, request = Receiver(), AsgiRequest()
+    failing = Knows(broken)
+    for handler in (failing, Known()):
+        receiver.attach(handler)
+    assert await AsgiRequest(delivery("task_1")).made(receiver, TOKEN) == 200
+    assert await request.made(receiver, STRANGE) == 503
+    assert (request.times, request.headers[b"retry-after"]) == (0, b"1")
+    receiver.detach(failing)
     receiver.attach(Knows(silent))
     before = asyncio.all_tasks()
     async with asyncio.timeout(1):
-        assert await Call(delivery("task_1")).made(receiver, TOKEN) == 200
+        assert await AsgiRequest(delivery("task_1")).made(receiver, TOKEN) == 200
     assert asyncio.all_tasks() == before
 
 
-async def test_nothing_is_received_where_nothing_can_be_recorded() -> None:
-    """503 without a recipient, or with a ledger that is closed; the body is not asked for."""
+async def test_receiver_without_open_handler_receives_no_body() -> None:
+    """The status is 503 without a handler, or with a closed ledger, and the body is not received."""
     alone, closed = Receiver(), Receiver(ledger=(ledger := MemoryLedger()), decode=decode_delivery)
     await closed.open()
     await ledger.aclose()
     for receiver in (alone, closed):
-        call = Call()
-        assert await call.made(receiver, TOKEN) == 503
-        assert (call.times, receiver.statistics().failed) == (0, 1)
+        request = AsgiRequest()
+        assert await request.made(receiver, TOKEN) == 503
+        assert (request.times, receiver.statistics().failed) == (0, 1)
 
 
 @pytest.mark.two_loops
-def test_a_client_in_another_thread_is_asked_before_the_body_is() -> None:
-    """Its answer decides, whether it knows the address or not."""
+def test_receiver_client_in_other_thread_is_checked_before_body() -> None:
+    """A client in another thread decides whether the body is received."""
     receiver, known, loop = Receiver(), Known(), asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     try:
         loop.call_soon_threadsafe(receiver.attach, known)
         asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).result()
-        assert not asyncio.run(asks(receiver, STRANGE))
-        assert asyncio.run(asks(receiver, TOKEN))
+        assert not asyncio.run(receives_body(receiver, STRANGE))
+        assert asyncio.run(receives_body(receiver, TOKEN))
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
 
 
-async def test_a_client_in_another_thread_that_does_not_answer_has_nothing_received(
+async def test_receiver_stopped_loop_of_other_thread_receives_no_body(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Its loop stands still: 503 after a while, the body is not asked for, and the question is withdrawn."""
-    monkeypatch.setattr("aiowery.webhook._dispatch._ELSEWHERE", 0.02)
-    receiver, call, loop = Receiver(), Call(), asyncio.new_event_loop()
+    """If the loop of the client's thread stands still, the status is 503, and the lookup is cancelled."""
+    monkeypatch.setattr("aiowery.webhook._dispatch._OTHER_LOOP_TIMEOUT", 0.02)
+    receiver, request, loop = Receiver(), AsgiRequest(), asyncio.new_event_loop()
 
     async def attach() -> None:
         receiver.attach(Knows(silent))
 
     await asyncio.to_thread(loop.run_until_complete, attach())
-    assert await call.made(receiver, STRANGE) == 503
-    assert call.times == 0
+    assert await request.made(receiver, STRANGE) == 503
+    assert request.times == 0
     await asyncio.to_thread(loop.run_until_complete, asyncio.sleep(0.001))
     assert asyncio.all_tasks(loop) == set()
     loop.close()
 
 
-async def test_strangers_take_no_place_of_a_delivery(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bodies at unknown addresses leave all places free; those at a known one fill the places, and only those."""
-    monkeypatch.setattr("aiowery.webhook._asgi._BODIES", 2)
+async def test_receiver_unknown_urls_use_no_room_for_bodies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests to unknown URLs leave the limit of bodies free; requests to known ones are counted by it."""
+    monkeypatch.setattr("aiowery.webhook._asgi._MAX_BODIES", 2)
     receiver, known = Receiver(), Known()
     receiver.attach(known)
-    strangers = [await Call().made(receiver, STRANGE) for _ in range(10)]
-    assert strangers == [404] * 10
-    slow = [Call(), Call()]
-    tasks = [asyncio.create_task(call.made(receiver, TOKEN)) for call in slow]
-    await asyncio.gather(*(call.asked.wait() for call in slow))
-    one_more = Call()
+    statuses = [await AsgiRequest().made(receiver, STRANGE) for _ in range(10)]
+    assert statuses == [404] * 10
+    slow = [AsgiRequest(), AsgiRequest()]
+    tasks = [asyncio.create_task(request.made(receiver, TOKEN)) for request in slow]
+    await asyncio.gather(*(request.asked.wait() for request in slow))
+    one_more = AsgiRequest()
     assert await one_more.made(receiver, TOKEN) == 503
     assert (one_more.times, one_more.headers[b"retry-after"]) == (0, b"1")
-    assert await Call().made(receiver, STRANGE) == 404
+    assert await AsgiRequest().made(receiver, STRANGE) == 404
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    assert await Call(delivery("task_1")).made(receiver, TOKEN) == 200
+    assert await AsgiRequest(delivery("task_1")).made(receiver, TOKEN) == 200
     assert receiver.statistics().failed == 1
 
 
-async def test_lookups_have_an_end_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A ledger that does not answer gathers no calls without end: those above the bound get 503, counted."""
-    monkeypatch.setattr("aiowery.webhook._asgi._LOOKUPS", 2)
+async def test_receiver_lookups_above_limit_get_503(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the ledger does not respond, requests above the limit of lookups get 503 and are counted."""
+    monkeypatch.setattr("aiowery.webhook._asgi._MAX_LOOKUPS", 2)
     receiver = Receiver()
     receiver.attach(Knows(silent))
-    waiting = [asyncio.create_task(Call().made(receiver, STRANGE)) for _ in range(2)]
+    waiting = [asyncio.create_task(AsgiRequest().made(receiver, STRANGE)) for _ in range(2)]
     await asyncio.sleep(0)
-    assert await Call().made(receiver, STRANGE) == 503
+    assert await AsgiRequest().made(receiver, STRANGE) == 503
     assert receiver.statistics().failed == 1
     for task in waiting:
         task.cancel()
@@ -312,7 +310,7 @@ def head(token: str, length: int, *more: str) -> bytes:
 
 
 async def answer_from(reader: asyncio.StreamReader) -> int:
-    """Read one answer; return its status."""
+    """Read one response; return its status."""
     lines = (await reader.readuntil(b"\r\n\r\n")).decode().lower().splitlines()
     length = next(line for line in lines if line.startswith("content-length:"))
     await reader.readexactly(int(length.partition(":")[2]))
@@ -325,8 +323,8 @@ async def connected(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWrite
     return await asyncio.open_connection(host, int(port))
 
 
-async def test_a_body_that_trickles_is_not_waited_for() -> None:
-    """The 404 comes before the body; once the rest has come, the same connection serves the next call."""
+async def test_receiver_unknown_url_with_slow_body_gets_404_at_start() -> None:
+    """The 404 comes before the body. Once the body has come, the same connection serves the next request."""
     receiver, known = Receiver(within=60.0), Known()
     receiver.attach(known)
     body = delivery("task_1")
@@ -339,11 +337,11 @@ async def test_a_body_that_trickles_is_not_waited_for() -> None:
             writer.write(head(TOKEN, len(body)) + body)
             assert await answer_from(reader) == 200
             writer.close()
-    assert known.told == ["task_1"] * 6
+    assert known.delivered == ["task_1"] * 6
 
 
-async def test_a_connection_survives_bodies_that_are_not_read() -> None:
-    """256 kB to unknown addresses, honest calls between them, all over one connection: each gets its answer."""
+async def test_receiver_connection_survives_unread_bodies() -> None:
+    """Large bodies to unknown URLs and valid deliveries share one connection, and each gets its response."""
     receiver, known = Receiver(), Known()
     receiver.attach(known)
     large, good = b"x" * 256 * 1024, delivery("task_1")
@@ -361,4 +359,4 @@ async def test_a_connection_survives_bodies_that_are_not_read() -> None:
             ]
     assert statuses == [404, 200, 404, 404, 200]
     assert [answer.status_code for answer in answers] == [404, 200]
-    assert known.told == ["task_1"] * 3
+    assert known.delivered == ["task_1"] * 3

@@ -1,4 +1,4 @@
-"""A client that is called back: when it looks, what it believes, and what it does when nobody calls."""
+"""A client with webhooks: when it polls, which deliveries it uses, and what it does without deliveries."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from support import KEY, URL, client_of
-from webhook.calling import PUBLIC, CallingWorld
+from webhook.webhook_world import PUBLIC, WebhookWorld
 from weryai.filled import smallest
 
 from aiowery import PollPolicy, WeryAI
@@ -26,11 +26,11 @@ from aiowery.weryai._provider import WeryAIProvider
 CAT = TextToImage(prompt="a cat")
 
 
-def test_one_check_a_job_and_no_delay() -> None:
-    """A call wakes the check at once: one GET a job, and its end is known as soon as it is told."""
+def test_delivery_triggers_one_poll_without_delay() -> None:
+    """A delivery triggers the poll immediately: there is one GET for each job."""
 
     async def main() -> None:
-        world = CallingWorld(seconds=12.0)
+        world = WebhookWorld(seconds=12.0)
         async with client_of(world, webhooks=world.webhooks) as client:
             results = await asyncio.gather(*(client.run(TextToImage(prompt=f"cat {n}")) for n in range(10)))
             statistics = client.statistics().webhooks
@@ -43,30 +43,30 @@ def test_one_check_a_job_and_no_delay() -> None:
     run_virtual(main())
 
 
-def test_each_submission_has_an_address_of_its_own() -> None:
-    """Public url, then 128 bits that nobody can guess; the ledger holds only a hash of them."""
+def test_submit_each_has_own_webhook_url() -> None:
+    """The token has 128 random bits, and the ledger holds only its hash."""
 
     async def main() -> None:
-        world = CallingWorld(seconds=1.0)
+        world = WebhookWorld(seconds=1.0)
         async with client_of(world, webhooks=world.webhooks, reuse=True) as client:
             await asyncio.gather(*(client.run(TextToImage(prompt=f"cat {n}")) for n in range(5)))
-            refs = {entry.submission_id for entry in await client.ledger.entries()}
+            submission_ids = {entry.submission_id for entry in await client.ledger.entries()}
         tokens = {address.removeprefix(PUBLIC + "/") for address in world.addresses.values()}
         assert len(tokens) == 5
         assert all(len(token) == 32 and int(token, 16) >= 0 for token in tokens)
-        assert not tokens & refs
+        assert not tokens & submission_ids
 
     run_virtual(main())
 
 
-def test_all_requests_that_may_carry_an_address_do() -> None:
-    """Every class with a `webhook_url` gets one; extend and merge have none and are polled; a caller's own stays."""
+def test_with_webhook_sets_url_where_documented() -> None:
+    """Each class with a `webhook_url` gets one. Extend and merge have none, and a caller's own URL stays."""
     provider = WeryAIProvider()
     for name, cls in REQUESTS.items():
         request: Request[Any] = smallest(name)
-        asked = provider.with_webhook(request, f"{PUBLIC}/x")
+        with_url = provider.with_webhook(request, f"{PUBLIC}/x")
         documented = hasattr(request, "webhook_url") and request.direct_timeout is None
-        assert (asked is not None) == documented, cls
+        assert (with_url is not None) == documented, cls
     assert provider.with_webhook(VideoExtend(video_url="https://e.com/v.mp4", prompt="on"), PUBLIC) is None
     assert provider.with_webhook(VideoMerge(video_urls=["https://e.com/1.mp4", "https://e.com/2.mp4"]), PUBLIC) is None
     assert provider.with_webhook(Chat(messages="hello", model="GPT_4O"), PUBLIC) is None
@@ -75,11 +75,11 @@ def test_all_requests_that_may_carry_an_address_do() -> None:
     assert provider.with_webhook(own, PUBLIC) is None
 
 
-def test_a_request_with_its_own_address_is_polled_as_usual() -> None:
-    """Who gives `webhook_url` wants the calls for himself; the job ends by looks."""
+def test_submit_own_webhook_url_is_polled() -> None:
+    """If the caller sets `webhook_url`, the job is polled as without webhooks."""
 
     async def main() -> None:
-        world = CallingWorld(seconds=12.0)
+        world = WebhookWorld(seconds=12.0)
         async with client_of(world, webhooks=world.webhooks) as client:
             await client.run(TextToImage(prompt="a cat", webhook_url="https://elsewhere.example/"))
         assert world.gets in {3, 4}
@@ -88,11 +88,11 @@ def test_a_request_with_its_own_address_is_polled_as_usual() -> None:
     run_virtual(main())
 
 
-def test_polling_comes_back_when_nobody_calls() -> None:
-    """The first looks wait 15 s; after a few ends without a call they come every 3 to 5 s again."""
+def test_poll_without_deliveries_returns_to_usual_interval() -> None:
+    """The first polls wait 15 s. After a few ends without a delivery, they come every 3 to 5 s again."""
 
     async def main() -> None:
-        world = CallingWorld(seconds=12.0, silent=True)
+        world = WebhookWorld(seconds=12.0, silent=True)
         async with client_of(world, webhooks=world.webhooks) as client:
             delays = [((await client.run(CAT)).seconds or 0.0) - 12.0 for _ in range(8)]
             statistics = client.statistics().webhooks
@@ -106,30 +106,30 @@ def test_polling_comes_back_when_nobody_calls() -> None:
     run_virtual(main())
 
 
-def test_the_net_widens_with_calls_and_narrows_without() -> None:
-    """60 s once calls have come; a task whose call is lost is found by the net, and the job does not fail."""
+def test_fallback_interval_grows_with_deliveries_and_shrinks_without() -> None:
+    """The interval is 60 s once deliveries have arrived. A lost delivery is replaced by a fallback poll."""
 
     async def main() -> None:
-        world = CallingWorld(seconds=8.0)
+        world = WebhookWorld(seconds=8.0)
         async with client_of(world, webhooks=world.webhooks) as client:
-            nets = []
+            intervals = []
             for silent in (False, False, False, True):
                 world.silent = silent
                 result = await client.run(CAT)
                 statistics = client.statistics().webhooks
                 assert statistics is not None
-                nets.append(statistics.fallback_interval)
-        assert nets == [30.0, 60.0, 60.0, 30.0]
+                intervals.append(statistics.fallback_interval)
+        assert intervals == [30.0, 60.0, 60.0, 30.0]
         assert 54.0 <= (result.seconds or 0.0) <= 60.1
 
     run_virtual(main())
 
 
-def test_the_net_does_not_outwait_who_waits() -> None:
-    """Calls have come and come no more: a handler with 25 s still gets its picture of 12 s, for one look."""
+def test_fallback_poll_comes_before_timeout() -> None:
+    """If deliveries stop, a caller with a timeout of 25 s still gets the result of a 12 s task, for one more poll."""
 
     async def main() -> None:
-        world = CallingWorld(seconds=12.0)
+        world = WebhookWorld(seconds=12.0)
         async with client_of(world, webhooks=world.webhooks) as client:
             for _ in range(3):
                 await client.run(CAT)
@@ -141,11 +141,11 @@ def test_the_net_does_not_outwait_who_waits() -> None:
     run_virtual(main())
 
 
-def test_impatient_waiters_make_no_more_looks_than_polling_does() -> None:
-    """Somebody asks again and again with a second's patience: looks keep their usual distance."""
+def test_wait_repeated_with_short_timeout_adds_no_polls() -> None:
+    """A caller that waits again and again with a timeout of 1 s does not shorten the poll interval."""
 
     async def main() -> None:
-        world = CallingWorld(seconds=300.0, silent=True)
+        world = WebhookWorld(seconds=300.0, silent=True)
         async with client_of(world, webhooks=world.webhooks) as client:
             job = await client.submit(CAT)
             for _ in range(100):
@@ -157,15 +157,15 @@ def test_impatient_waiters_make_no_more_looks_than_polling_does() -> None:
     run_virtual(main())
 
 
-def test_forged_calls_cost_no_more_than_polling() -> None:
-    """Somebody who knows an address calls a thousand times in 20 s: a look at once, then one every 3 to 5 s."""
+def test_deliveries_forged_add_few_polls() -> None:
+    """A thousand forged deliveries in 20 s cause one poll immediately, and then one every 3 to 5 s."""
 
     async def main() -> None:
-        world = CallingWorld(seconds=100.0, silent=True)
+        world = WebhookWorld(seconds=100.0, silent=True)
         async with client_of(world, webhooks=world.webhooks) as client:
             job = await client.submit(CAT)
             for _ in range(1000):
-                assert await world.call("task_0") == 200
+                assert await world.deliver("task_0") == 200
                 await asyncio.sleep(0.02)
             looks = world.looks["task_0"]
             assert 5 <= len(looks) <= 7
@@ -177,17 +177,17 @@ def test_forged_calls_cost_no_more_than_polling() -> None:
     run_virtual(main())
 
 
-def test_an_honest_call_after_a_forged_one_is_heard() -> None:
-    """The net is wide, looks have become rare; the true call brings the next one forward, to at most 5 s later."""
+def test_delivery_after_forged_one_triggers_poll() -> None:
+    """After a forged delivery polls are rare. The true delivery brings the next one forward, to at most 5 s later."""
 
     async def main() -> None:
-        world = CallingWorld(seconds=100.0)
+        world = WebhookWorld(seconds=100.0)
         async with client_of(world, webhooks=world.webhooks) as client:
             for _ in range(3):
                 client._runtime._poller.fallback.record_delivery()
             job = await client.submit(CAT)
             await asyncio.sleep(10.0)
-            await world.call("task_0")
+            await world.deliver("task_0")
             result = await job
         assert (result.seconds or 0.0) <= 105.1
         assert world.gets <= 8
@@ -195,15 +195,15 @@ def test_an_honest_call_after_a_forged_one_is_heard() -> None:
     run_virtual(main())
 
 
-def test_a_call_before_the_end_spends_nothing() -> None:
-    """Should WeryAI tell of progress too: no look, and the call at the end is as good as without it."""
+def test_delivery_of_progress_triggers_no_poll() -> None:
+    """A delivery about progress triggers no poll, and the delivery of the end works as without it."""
 
     async def main() -> None:
-        world = CallingWorld(seconds=12.0)
+        world = WebhookWorld(seconds=12.0)
         async with client_of(world, webhooks=world.webhooks) as client:
             job = await client.submit(CAT)
-            for word in ("waiting", "PROCESSING", "processing"):
-                assert await world.call("task_0", word=word) == 200
+            for raw_status in ("waiting", "PROCESSING", "processing"):
+                assert await world.deliver("task_0", raw_status=raw_status) == 200
             result = await job
         assert (result.seconds or 99.0) < 12.2
         assert world.gets == 1
@@ -211,11 +211,11 @@ def test_a_call_before_the_end_spends_nothing() -> None:
     run_virtual(main())
 
 
-def test_a_call_during_a_look_is_followed_by_another_look() -> None:
-    """The look was asked just before the end, the call comes while it is under way: the end is seen at once."""
+def test_delivery_during_poll_triggers_another() -> None:
+    """If a delivery arrives while a poll is under way, another poll follows immediately."""
 
     async def main() -> None:
-        world = CallingWorld(seconds=15.5, after=0.0)
+        world = WebhookWorld(seconds=15.5, after=0.0)
 
         async def slow(request: httpx.Request) -> httpx.Response:
             answer = await world(request)
@@ -229,7 +229,7 @@ def test_a_call_during_a_look_is_followed_by_another_look() -> None:
                 await asyncio.sleep(0.1)
             world.finished_at["task_0"] = asyncio.get_running_loop().time() + 0.5
             await asyncio.sleep(1.0)
-            await world.call("task_0")
+            await world.deliver("task_0")
             await job
             assert asyncio.get_running_loop().time() < 21.0
         assert world.gets == 2
@@ -237,11 +237,11 @@ def test_a_call_during_a_look_is_followed_by_another_look() -> None:
     run_virtual(main())
 
 
-def test_a_call_that_overtakes_the_status_is_asked_about_again_soon() -> None:
-    """The call says done, the status check not yet: the next look comes as with polling."""
+def test_delivery_before_status_changes_polls_again_soon() -> None:
+    """If the status lags behind the delivery, the next poll comes at the usual interval."""
 
     async def main() -> None:
-        world = CallingWorld(seconds=12.0, after=-1.0)
+        world = WebhookWorld(seconds=12.0, after=-1.0)
         async with client_of(world, webhooks=world.webhooks) as client:
             result = await client.run(CAT)
         assert (result.seconds or 99.0) < 16.2
@@ -250,11 +250,11 @@ def test_a_call_that_overtakes_the_status_is_asked_about_again_soon() -> None:
     run_virtual(main())
 
 
-def test_a_call_before_the_answer_is_not_lost() -> None:
-    """The task ends before the POST is answered: the job is looked at as soon as it exists."""
+def test_delivery_before_response_triggers_poll_of_new_job() -> None:
+    """If the task ends before the POST's response arrives, the job is polled as soon as it exists."""
 
     async def main() -> None:
-        world = CallingWorld(seconds=0.5, after=0.0)
+        world = WebhookWorld(seconds=0.5, after=0.0)
         slow = asyncio.Event()
 
         async def late(request: httpx.Request) -> httpx.Response:
@@ -273,21 +273,21 @@ def test_a_call_before_the_answer_is_not_lost() -> None:
     run_virtual(main())
 
 
-def test_calls_for_several_pictures() -> None:
-    """Four tasks, four calls: the job ends with the last; duplicates and another's task change nothing."""
+def test_deliveries_of_four_tasks_finish_job_with_last() -> None:
+    """The job finishes with the last delivery. Duplicates and deliveries of other tasks change nothing."""
 
     async def main() -> None:
-        world = CallingWorld(seconds=12.0)
+        world = WebhookWorld(seconds=12.0)
         async with client_of(world, webhooks=world.webhooks) as client:
             job = await client.submit(TextToImage(prompt="a cat", image_number=4))
             other = await client.submit(CAT)
-            assert await world.call("task_0", about=other.task_ids[0]) == 404
-            assert await world.call("task_0", about="task_of_nobody") == 404
+            assert await world.deliver("task_0", about=other.task_ids[0]) == 404
+            assert await world.deliver("task_0", about="task_of_no_job") == 404
             assert world.gets == 0
             result, _ = await asyncio.gather(job, other)
             looks = world.gets
             for _ in range(3):
-                assert await world.call("task_0") == 200
+                assert await world.deliver("task_0") == 200
             await asyncio.sleep(10.0)
         assert len(result.assets) == 4
         assert world.gets == looks <= 6
@@ -295,11 +295,11 @@ def test_calls_for_several_pictures() -> None:
     run_virtual(main())
 
 
-def test_a_call_after_our_patience_is_still_heard() -> None:
-    """The waiter has timed out; the call comes later, and the job has its result."""
+def test_delivery_after_job_timeout_finishes_job() -> None:
+    """The caller has timed out; a later delivery still gives the job its result."""
 
     async def main() -> None:
-        world = CallingWorld(seconds=700.0)
+        world = WebhookWorld(seconds=700.0)
         async with client_of(world, webhooks=world.webhooks) as client:
             job = await client.submit(CAT)
             with pytest.raises(JobTimeout):
@@ -312,18 +312,18 @@ def test_a_call_after_our_patience_is_still_heard() -> None:
     run_virtual(main())
 
 
-def test_a_call_after_our_patience_that_came_too_early_hides_no_later_one() -> None:
-    """Nobody looks any more; a forged call wakes a look that finds nothing, and the true one still ends the job."""
+def test_delivery_forged_after_timeout_hides_no_true_one() -> None:
+    """After the timeout a forged delivery triggers a poll without effect, and the true one still finishes the job."""
 
     async def main() -> None:
-        world = CallingWorld(seconds=1100.0)
+        world = WebhookWorld(seconds=1100.0)
         async with client_of(world, webhooks=world.webhooks) as client:
             job = await client.submit(CAT)
             with pytest.raises(JobTimeout):
                 await job
             before = len(world.looks["task_0"])
             for _ in range(100):
-                await world.call("task_0")
+                await world.deliver("task_0")
                 await asyncio.sleep(0.1)
             assert len(world.looks["task_0"]) <= before + 3
             await asyncio.sleep(500.0)
@@ -332,16 +332,16 @@ def test_a_call_after_our_patience_that_came_too_early_hides_no_later_one() -> N
     run_virtual(main())
 
 
-def test_failing_checks_do_not_multiply_with_calls() -> None:
-    """The status endpoint is down and somebody calls and calls: checks keep their pauses."""
+def test_poll_failures_keep_backoff_despite_deliveries() -> None:
+    """While the status endpoint fails, repeated deliveries do not shorten the back-off of polls."""
 
     async def main() -> None:
-        world = CallingWorld(seconds=30.0, silent=True)
+        world = WebhookWorld(seconds=30.0, silent=True)
         world.misfortunes["status"] = [httpx.Response(500) for _ in range(6)]
         async with client_of(world, webhooks=world.webhooks) as client:
             job = await client.submit(CAT)
             for _ in range(500):
-                await world.call("task_0")
+                await world.deliver("task_0")
                 await asyncio.sleep(0.02)
             assert len(world.looks["task_0"]) <= 3
             await job
@@ -349,25 +349,25 @@ def test_failing_checks_do_not_multiply_with_calls() -> None:
     run_virtual(main())
 
 
-def test_a_closed_client_hears_no_more() -> None:
-    """Closing detaches: with nobody open the receiver answers 503, so that a call may come again."""
+def test_close_detaches_from_receiver() -> None:
+    """Once the client is closed, the receiver responds 503, so that a delivery may be sent again."""
 
     async def main() -> None:
-        world = CallingWorld(seconds=5.0, silent=True)
+        world = WebhookWorld(seconds=5.0, silent=True)
         async with client_of(world, webhooks=world.webhooks) as client:
             job = await client.submit(CAT)
-            assert await world.call("task_0") == 200
+            assert await world.deliver("task_0") == 200
         assert not job.done or job.error is not None
-        assert await world.call("task_0") == 503
+        assert await world.deliver("task_0") == 503
 
     run_virtual(main())
 
 
-def test_two_clients_share_a_receiver() -> None:
-    """Each hears of its own; a call for one does not touch the other."""
+def test_receiver_shared_by_two_clients_passes_each_its_own() -> None:
+    """Each client receives its own deliveries, and a delivery for one does not affect the other."""
 
     async def main() -> None:
-        one, other = CallingWorld(seconds=6.0), CallingWorld(seconds=9.0)
+        one, other = WebhookWorld(seconds=6.0), WebhookWorld(seconds=9.0)
         other.receiver = one.receiver
         async with (
             client_of(one, webhooks=one.webhooks) as first,
@@ -381,10 +381,10 @@ def test_two_clients_share_a_receiver() -> None:
 
 
 @pytest.mark.anyio
-async def test_what_another_process_received_is_counted_by_whose_it_is(tmp_path: Path) -> None:
-    """Two clients on one file, a third receives: each counts the calls for its own submissions."""
+async def test_deliveries_of_other_process_are_counted_by_their_client(tmp_path: Path) -> None:
+    """Two clients share a file in which a third process records. Each counts the deliveries of its own submissions."""
     path = tmp_path / "jobs.db"
-    world = CallingWorld(seconds=3600.0, silent=True)
+    world = WebhookWorld(seconds=3600.0, silent=True)
     webhooks = Webhooks(public_url=PUBLIC)
     async with (
         Receiver(ledger=path, decode=decode_delivery) as world.receiver,
@@ -393,39 +393,39 @@ async def test_what_another_process_received_is_counted_by_whose_it_is(tmp_path:
     ):
         mine, its = await one.submit(CAT), await other.submit(CAT)
         world.finished_at = dict.fromkeys(world.finished_at, 0.0)
-        await world.call(mine.task_ids[0])
+        await world.deliver(mine.task_ids[0])
         await asyncio.wait_for(mine.wait(), 5)
         await asyncio.sleep(1.2)  # for the other one to have read it too
         assert [client.statistics().webhooks.received for client in (one, other)] == [1, 0]  # type: ignore[union-attr]
-        await world.call(its.task_ids[0])
+        await world.deliver(its.task_ids[0])
         await asyncio.wait_for(its.wait(), 5)
         assert other.statistics().webhooks.received == 1  # type: ignore[union-attr]
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("kind", ["memory", "file"])
-@pytest.mark.parametrize("who", ["two clients", "the receiver"])
-async def test_a_ledger_that_is_shared_keeps_no_call_to_itself(kind: str, who: str, tmp_path: Path) -> None:
-    """One open ledger for two clients, or for client and receiver: whoever hears first, the job's client is woken."""
+@pytest.mark.parametrize("sharing", ["two clients", "the receiver"])
+async def test_ledger_shared_delivery_triggers_poll_of_the_jobs_client(kind: str, sharing: str, tmp_path: Path) -> None:
+    """One open ledger serves two clients, or client and receiver. The client of the job polls in each case."""
     ledger: Ledger = MemoryLedger() if kind == "memory" else SqliteLedger(tmp_path / "jobs.db")
     await ledger.open()
-    world = CallingWorld(seconds=3600.0, silent=True)
-    if who == "the receiver":
+    world = WebhookWorld(seconds=3600.0, silent=True)
+    if sharing == "the receiver":
         world.receiver = Receiver(ledger=ledger, decode=decode_delivery)
         await world.receiver.open()
     async with (
-        client_of(CallingWorld(), webhooks=world.webhooks, ledger=ledger),
+        client_of(WebhookWorld(), webhooks=world.webhooks, ledger=ledger),
         client_of(world, webhooks=world.webhooks, ledger=ledger) as client,
     ):
         job = await client.submit(CAT)
         world.finished_at["task_0"] = 0.0
-        assert await world.call("task_0") == 200
+        assert await world.deliver("task_0") == 200
         assert (await asyncio.wait_for(job.wait(), 2)).assets
     await ledger.aclose()
 
 
 @pytest.mark.parametrize(
-    ("build", "words"),
+    ("build", "message"),
     [
         (lambda: Webhooks(public_url="http://app.example.com"), "in the clear"),
         (lambda: Webhooks(public_url="https://user:word@app.example.com"), "public_url is not a url without"),
@@ -438,26 +438,26 @@ async def test_a_ledger_that_is_shared_keeps_no_call_to_itself(kind: str, who: s
     ],
     ids=["http", "credentials", "query", "no scheme", "none", "class", "no receiver", "no webhooks"],
 )
-def test_what_could_not_work_is_refused(build: Any, words: str) -> None:
-    """Found before any request, with the field and the way out; a password in the url is not repeated."""
-    with pytest.raises(ConfigurationError, match=words) as caught:
+def test_webhooks_that_cannot_work_are_rejected(build: Any, message: str) -> None:
+    """The error comes before any request, names the field, and does not repeat a password in the URL."""
+    with pytest.raises(ConfigurationError, match=message) as caught:
         build()
     assert "word@" not in str(caught.value)
 
 
-def test_no_token_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """No record at any level holds an address, whether its call was taken or turned away, nor a stranger's body."""
+def test_log_contains_no_token_and_no_foreign_body(caplog: pytest.LogCaptureFixture) -> None:
+    """No record of any level holds a token, of an accepted or a rejected delivery, nor the body of a rejected one."""
 
     async def main() -> None:
-        world = CallingWorld(seconds=1.0)
+        world = WebhookWorld(seconds=1.0)
         with caplog.at_level(logging.DEBUG):
             async with client_of(world, webhooks=world.webhooks) as client:
                 await client.run(CAT)
-                await world.call("task_0", about="another")
+                await world.deliver("task_0", about="another")
                 await world.receiver.receive("0" * 32, b"{}", None)
                 await world.receiver.receive("0" * 32, b"a stranger's words", None)
         token = world.addresses["task_0"].rpartition("/")[2]
-        assert "turned away" in caplog.text
+        assert "rejected" in caplog.text
         assert token not in caplog.text
         assert "0" * 32 not in caplog.text
         assert "a stranger's words" not in caplog.text
@@ -465,6 +465,6 @@ def test_no_token_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     run_virtual(main())
 
 
-def test_the_policy_can_be_scaled() -> None:
-    """`faster` divides the net as everything else."""
+def test_policy_faster_scales_webhook_fallback() -> None:
+    """`faster` divides the fallback interval like the others."""
     assert PollPolicy().faster(10).webhook_fallback == 6.0

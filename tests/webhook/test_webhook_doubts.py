@@ -1,4 +1,4 @@
-"""Doubts that a call settles: adopted once the provider knows the tasks, and not before."""
+"""Doubts that a delivery resolves: tasks are adopted once they exist at the provider, and not before."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from support import client_of, envelope, ledger_of
-from webhook.calling import CallingWorld
+from webhook.webhook_world import WebhookWorld
 
 from aiowery import PollPolicy
 from aiowery._journal.journal import new_entry
@@ -40,11 +40,11 @@ async def until(ledger: Ledger, state: State) -> Entry:
     return entry
 
 
-def test_a_call_that_came_while_we_waited_spares_the_doubt() -> None:
-    """The answer to the POST is lost, the call is not: the caller gets the picture, and knows of nothing."""
+def test_submit_lost_response_with_delivery_returns_job() -> None:
+    """The response to the POST is lost, but a delivery names the task: the caller gets the result."""
 
     async def main() -> None:
-        world = CallingWorld(seconds=12.0, lost=1)
+        world = WebhookWorld(seconds=12.0, lost=1)
         async with client_of(world, webhooks=world.webhooks) as client:
             result = await client.run(CAT)
             statistics = client.statistics()
@@ -55,11 +55,11 @@ def test_a_call_that_came_while_we_waited_spares_the_doubt() -> None:
     run_virtual(main())
 
 
-def test_what_a_settled_doubt_was_charged_counts() -> None:
-    """Its price was unknown when it was sent: once its end is known, the client's budget knows what it took."""
+def test_resolved_doubt_is_charged_to_budget() -> None:
+    """Its price was unknown when it was sent. Once it has finished, the budget counts the charge."""
 
     async def main() -> None:
-        world = CallingWorld(seconds=12.0, lost=1)
+        world = WebhookWorld(seconds=12.0, lost=1)
         async with client_of(world, webhooks=world.webhooks, budget=1) as client:
             await client.run(CAT)
             await asyncio.sleep(0.1)  # its end is written beside the work
@@ -72,9 +72,9 @@ def test_what_a_settled_doubt_was_charged_counts() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_call_after_the_doubt_adopts_its_task(kind: str, tmp_path: Path) -> None:
-    """In doubt, then called about: one check confirms it, its end is waited for, the books are right."""
-    world = CallingWorld(seconds=0.3, after=0.0, lost=1, patience=0.05)
+async def test_delivery_after_doubt_adopts_its_task(kind: str, tmp_path: Path) -> None:
+    """A poll confirms the delivered task, and the ledger records the result."""
+    world = WebhookWorld(seconds=0.3, after=0.0, lost=1, response_delay=0.05)
     async with (
         ledger_of(kind, tmp_path, remember=10) as ledger,
         client_of(world, webhooks=world.webhooks, ledger=ledger, polling=QUICK) as client,
@@ -90,9 +90,9 @@ async def test_a_call_after_the_doubt_adopts_its_task(kind: str, tmp_path: Path)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_task_that_the_provider_does_not_know_proves_nothing(kind: str, tmp_path: Path) -> None:
-    """Whoever knows the address may name any task: what is not ours at the provider leaves the doubt as it is."""
-    world = CallingWorld(seconds=60.0, lost=1, patience=0.01)
+async def test_delivery_of_unknown_task_leaves_doubt(kind: str, tmp_path: Path) -> None:
+    """A forged delivery may name any task. A task that does not exist at the provider leaves the doubt."""
+    world = WebhookWorld(seconds=60.0, lost=1, response_delay=0.01)
     async with (
         ledger_of(kind, tmp_path, remember=10) as ledger,
         client_of(world, webhooks=world.webhooks, ledger=ledger, polling=QUICK) as client,
@@ -100,18 +100,18 @@ async def test_a_task_that_the_provider_does_not_know_proves_nothing(kind: str, 
         with pytest.raises(SubmissionInDoubt):
             await client.run(CAT)
         for forged in ("task_77", "../../v1/generation/balance", "x" * 5000):
-            assert await world.call("task_0", about=forged) == 200
+            assert await world.deliver("task_0", about=forged) == 200
         await asyncio.sleep(0.1)
         assert (await only(ledger)).state is State.IN_DOUBT
-        assert await world.call("task_0") == 200
+        assert await world.deliver("task_0") == 200
         await until(ledger, State.ACCEPTED)
         assert (await only(ledger)).task_ids == ("task_0",)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_part_of_what_was_charged_does_not_hide_the_rest(kind: str, tmp_path: Path) -> None:
-    """Four pictures in doubt: adopted once all four were told of, however often each was."""
-    world = CallingWorld(seconds=0.01, silent=True, lost=1, patience=0.02)
+async def test_delivery_of_some_tasks_leaves_doubt(kind: str, tmp_path: Path) -> None:
+    """Four pictures in doubt are adopted once all four tasks are delivered, however often each is."""
+    world = WebhookWorld(seconds=0.01, silent=True, lost=1, response_delay=0.02)
     async with (
         ledger_of(kind, tmp_path, remember=10) as ledger,
         client_of(world, webhooks=world.webhooks, ledger=ledger, polling=QUICK) as client,
@@ -119,24 +119,24 @@ async def test_a_part_of_what_was_charged_does_not_hide_the_rest(kind: str, tmp_
         with pytest.raises(SubmissionInDoubt):
             await client.run(FOUR)
         for task_id in ("task_0", "task_1", "task_1", "task_2", "task_0"):
-            await world.call(task_id)
+            await world.deliver(task_id)
         await asyncio.sleep(0.1)
         assert (await only(ledger)).state is State.IN_DOUBT
-        await world.call("task_3")
+        await world.deliver("task_3")
         entry = await until(ledger, State.DONE)
     assert sorted(entry.task_ids) == ["task_0", "task_1", "task_2", "task_3"]
     assert len(world.posts) == 1
 
 
-async def test_a_doubt_of_an_earlier_run_is_settled_by_its_call(tmp_path: Path) -> None:
-    """The client that was in doubt is gone; its call comes to the next one, and the batch goes on by itself."""
+async def test_delivery_resolves_doubt_of_earlier_run(tmp_path: Path) -> None:
+    """The client that was in doubt is closed. The delivery reaches the next one, and the batch goes on by itself."""
     path = tmp_path / "jobs.db"
-    world = CallingWorld(seconds=0.01, silent=True, lost=1, patience=0.02)
+    world = WebhookWorld(seconds=0.01, silent=True, lost=1, response_delay=0.02)
     async with client_of(world, webhooks=world.webhooks, ledger=path, polling=QUICK) as client:
         (outcome,) = [one async for one in client.stream([CAT], batch="cats")]
         assert isinstance(outcome.error, SubmissionInDoubt)
     async with client_of(world, webhooks=world.webhooks, ledger=path, polling=QUICK) as client:
-        assert await world.call("task_0") == 200
+        assert await world.deliver("task_0") == 200
         await until(client.ledger, State.DONE)
     async with client_of(world, ledger=path, polling=QUICK) as client:
         (outcome,) = [one async for one in client.stream([CAT], batch="cats")]
@@ -144,23 +144,23 @@ async def test_a_doubt_of_an_earlier_run_is_settled_by_its_call(tmp_path: Path) 
     assert len(world.posts) == 1
 
 
-async def test_a_call_that_was_recorded_while_no_client_was_open_is_used(tmp_path: Path) -> None:
-    """A receiver alone wrote it into the ledger; a later run, even one without webhooks, asks and adopts."""
+async def test_delivery_recorded_without_client_resolves_doubt_later(tmp_path: Path) -> None:
+    """A receiver alone records the delivery. A later run, also one without webhooks, polls and adopts the task."""
     path = tmp_path / "jobs.db"
-    world = CallingWorld(seconds=0.01, silent=True, lost=1, patience=0.02)
+    world = WebhookWorld(seconds=0.01, silent=True, lost=1, response_delay=0.02)
     async with client_of(world, webhooks=world.webhooks, ledger=path, polling=QUICK) as client:
         async with client.stream([CAT], batch="cats") as outcomes:
             assert [isinstance(one.error, SubmissionInDoubt) async for one in outcomes] == [True]
     async with Receiver(ledger=path, decode=decode_delivery) as world.receiver:
-        assert await world.call("task_0") == 200
+        assert await world.deliver("task_0") == 200
     async with client_of(world, ledger=path, polling=QUICK) as client, client.resume("cats") as outcomes:
         assert [one.result is not None async for one in outcomes] == [True]
     assert len(world.posts) == 1
 
 
-async def test_a_released_attempt_that_is_called_about_is_told(tmp_path: Path) -> None:
-    """Released, sent again, and then the first attempt turns out to have been charged: the ledger says so."""
-    world = CallingWorld(seconds=0.5, silent=True, lost=1, patience=0.02)
+async def test_delivery_of_released_submission_is_recorded_as_late(tmp_path: Path) -> None:
+    """If a released submission was charged after all, the ledger records its task as late."""
+    world = WebhookWorld(seconds=0.5, silent=True, lost=1, response_delay=0.02)
     async with (
         ledger_of("file", tmp_path) as ledger,
         client_of(world, webhooks=world.webhooks, ledger=ledger, polling=QUICK) as client,
@@ -169,16 +169,16 @@ async def test_a_released_attempt_that_is_called_about_is_told(tmp_path: Path) -
             await client.run(CAT)
         entry = await only(ledger)
         job = await client.resubmit(entry.id)
-        assert await world.call("task_0") == 200
+        assert await world.deliver("task_0") == 200
         assert (await job).task_ids == ("task_1",)
         assert (await until(ledger, State.DONE)).late_task_ids == ("task_0",)
     assert len(world.posts) == 2
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_flood_of_forged_tasks_is_asked_about_a_bounded_number_of_times(kind: str, tmp_path: Path) -> None:
-    """Who knows the address of a doubt names task after task: 64 are kept, each is asked about five times at most."""
-    world = CallingWorld(seconds=60.0, lost=1, patience=0.01, silent=True)
+async def test_deliveries_forged_for_doubt_cause_bounded_polls(kind: str, tmp_path: Path) -> None:
+    """Of the tasks in forged deliveries, 64 are kept, and each is polled five times at most."""
+    world = WebhookWorld(seconds=60.0, lost=1, response_delay=0.01, silent=True)
     async with (
         ledger_of(kind, tmp_path, remember=10) as ledger,
         client_of(world, webhooks=world.webhooks, ledger=ledger, polling=QUICK) as client,
@@ -186,20 +186,20 @@ async def test_a_flood_of_forged_tasks_is_asked_about_a_bounded_number_of_times(
         with pytest.raises(SubmissionInDoubt):
             await client.run(CAT)
         for number in range(200):
-            assert await world.call("task_0", about=f"forged_{number}") == 200
+            assert await world.deliver("task_0", about=f"forged_{number}") == 200
             assert len(client._runtime.background) <= 2
         await asyncio.sleep(1.5)
         for number in range(200):
-            await world.call("task_0", about=f"forged_{number}")
+            await world.deliver("task_0", about=f"forged_{number}")
         await asyncio.sleep(1.0)
         assert world.gets <= 5 * 64
         assert (await only(ledger)).state is State.IN_DOUBT
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_task_of_another_entry_is_not_adopted(kind: str, tmp_path: Path) -> None:
-    """A task that the provider knows, but that another submission brought: adopting it would hide what was charged."""
-    world = CallingWorld(seconds=60.0, silent=True, patience=0.01)
+async def test_delivery_of_other_entrys_task_is_not_adopted(kind: str, tmp_path: Path) -> None:
+    """Adopting a task of another submission would hide what was charged."""
+    world = WebhookWorld(seconds=60.0, silent=True, response_delay=0.01)
     async with (
         ledger_of(kind, tmp_path, remember=10) as ledger,
         client_of(world, webhooks=world.webhooks, ledger=ledger, polling=QUICK) as client,
@@ -208,25 +208,25 @@ async def test_a_task_of_another_entry_is_not_adopted(kind: str, tmp_path: Path)
         world.lost = 1
         with pytest.raises(SubmissionInDoubt):
             await client.submit(TextToImage(prompt="a dog"))
-        assert await world.call("task_1", about="task_0") == 200
+        assert await world.deliver("task_1", about="task_0") == 200
         await asyncio.sleep(0.2)
         assert [entry.state for entry in await ledger.entries()] == [State.ACCEPTED, State.IN_DOUBT]
-        await world.call("task_1")
+        await world.deliver("task_1")
         async with asyncio.timeout(5):
             while not (entry := (await ledger.entries())[1]).task_ids:  # noqa: ASYNC110 - a ledger sets no event
                 await asyncio.sleep(0.01)
         assert entry.task_ids == ("task_1",)
 
 
-async def test_a_podcasts_second_step_shares_the_task_of_its_first(tmp_path: Path) -> None:
-    """Its request names that task, so the call about it settles its doubt."""
-    world = CallingWorld(seconds=0.05, silent=True)
+async def test_delivery_resolves_podcasts_second_step(tmp_path: Path) -> None:
+    """The request of the second step names the task of the first, so a delivery about that task resolves its doubt."""
+    world = WebhookWorld(seconds=0.05, silent=True)
     voice = PodcastVoice(task_id="task_0")
     async with (
         ledger_of("file", tmp_path) as ledger,
         client_of(world, webhooks=world.webhooks, ledger=ledger, polling=QUICK) as client,
     ):
-        await client.run(CAT)  # whatever made the task
+        await client.run(CAT)  # starts the task
         (entry,) = await ledger.add("b", [new_entry(voice, client.base_url)], claim=True)
         await ledger.mark_sending(entry.id, "ref", 1.0)
         await ledger.mark_in_doubt("ref", "lost")
@@ -234,9 +234,9 @@ async def test_a_podcasts_second_step_shares_the_task_of_its_first(tmp_path: Pat
         assert await client._runtime._listener._resolver.try_resolve(entry.id) is not None
 
 
-async def test_a_status_that_lags_behind_its_call_is_asked_about_again(tmp_path: Path) -> None:
-    """Called once, and not known yet for a moment: the doubt is settled without another call."""
-    world = CallingWorld(seconds=0.05, silent=True, lost=1, patience=0.01)
+async def test_delivery_before_task_is_known_resolves_doubt_later(tmp_path: Path) -> None:
+    """If the task is not known yet, the doubt is resolved without another delivery."""
+    world = WebhookWorld(seconds=0.05, silent=True, lost=1, response_delay=0.01)
     async with (
         ledger_of("file", tmp_path) as ledger,
         client_of(world, webhooks=world.webhooks, ledger=ledger, polling=QUICK) as client,
@@ -244,18 +244,18 @@ async def test_a_status_that_lags_behind_its_call_is_asked_about_again(tmp_path:
         with pytest.raises(SubmissionInDoubt):
             await client.run(CAT)
         world.misfortunes["status"] = [envelope(None, 1003, "task not exist")] * 2
-        assert await world.call("task_0") == 200
+        assert await world.deliver("task_0") == 200
         await until(ledger, State.DONE)
 
 
-async def test_two_processes_that_hear_the_same_settle_it_once(tmp_path: Path) -> None:
-    """Both ask and both want to adopt: one does, the other goes on without a word of doubt."""
+async def test_delivery_read_by_two_clients_resolves_doubt_once(tmp_path: Path) -> None:
+    """Both clients confirm the task and try to adopt it: one does, and the other goes on without an error."""
     path = tmp_path / "jobs.db"
-    world = CallingWorld(seconds=0.2, silent=True, lost=1, patience=0.01)
+    world = WebhookWorld(seconds=0.2, silent=True, lost=1, response_delay=0.01)
     async with client_of(world, webhooks=world.webhooks, ledger=path, polling=QUICK) as client:
         assert [isinstance(one.error, SubmissionInDoubt) async for one in client.stream([CAT], batch="cats")] == [True]
     async with Receiver(ledger=path, decode=decode_delivery) as world.receiver:
-        await world.call("task_0")
+        await world.deliver("task_0")
     async with (
         client_of(world, ledger=path, polling=QUICK) as one,
         client_of(world, ledger=path, polling=QUICK) as other,
@@ -273,9 +273,9 @@ async def test_two_processes_that_hear_the_same_settle_it_once(tmp_path: Path) -
     assert len(world.posts) == 1
 
 
-async def test_a_call_that_is_recorded_while_the_client_closes_starts_nothing(tmp_path: Path) -> None:
-    """It is in the ledger, for the next run; no task of a client outlives it."""
-    world = CallingWorld(seconds=60.0, silent=True, lost=1, patience=0.01)
+async def test_delivery_during_close_starts_no_task(tmp_path: Path) -> None:
+    """The delivery is in the ledger for the next run, and no asyncio task outlives the client."""
+    world = WebhookWorld(seconds=60.0, silent=True, lost=1, response_delay=0.01)
     async with ledger_of("file", tmp_path) as ledger:
         async with client_of(world, webhooks=world.webhooks, ledger=ledger, polling=QUICK) as client:
             with pytest.raises(SubmissionInDoubt):
@@ -289,8 +289,8 @@ async def test_a_call_that_is_recorded_while_the_client_closes_starts_nothing(tm
                 return await delivered(submission_id, task_id, finished=finished)
 
             ledger.record_delivery = recorded  # type: ignore[method-assign]
-            calling = asyncio.create_task(world.call("task_0"))
+            sending = asyncio.create_task(world.deliver("task_0"))
             await recording.wait()
-        assert await calling == 200
+        assert await sending == 200
         assert asyncio.all_tasks() <= before
-        assert [told.task_id for told in await ledger.deliveries()] == ["task_0"]
+        assert [one.task_id for one in await ledger.deliveries()] == ["task_0"]

@@ -1,4 +1,4 @@
-"""Several processes, one ledger file: whoever receives a call, the one that waits is woken."""
+"""Several processes, one ledger file: a delivery to any of them triggers a poll in the process of the job."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 from support import client_of
-from webhook.calling import PUBLIC, CallingWorld, delivery
+from webhook.webhook_world import PUBLIC, WebhookWorld, delivery
 
 from aiowery import PollPolicy
 from aiowery.ledger import SqliteLedger, State
@@ -53,10 +53,10 @@ async def receiving(ledger: Path) -> AsyncIterator[str]:
         await process.wait()
 
 
-async def test_a_call_that_reaches_another_process_wakes_the_waiter(tmp_path: Path) -> None:
-    """The receiver is another process: each waiter looks within a tenth of a second of the call (median)."""
+async def test_delivery_to_other_process_triggers_poll(tmp_path: Path) -> None:
+    """The client polls soon after the receiver's process has recorded the delivery."""
     path = tmp_path / "jobs.db"
-    world = CallingWorld(seconds=3600.0, silent=True)
+    world = WebhookWorld(seconds=3600.0, silent=True)
     webhooks = Webhooks(public_url=PUBLIC)
     delays: list[float] = []
     async with (
@@ -75,14 +75,14 @@ async def test_a_call_that_reaches_another_process_wakes_the_waiter(tmp_path: Pa
             delays.append(time.perf_counter() - began)
             assert answer.status_code == 200
     assert all(len(looks) == 1 for looks in world.looks.values())
-    assert statistics.median(delays) < 0.5  # the promise is measured in benchmarks; here it must only not be a look's
+    assert statistics.median(delays) < 0.5  # shorter than a poll interval; benchmarks measure more
     assert len(world.posts) == 9
 
 
-async def test_the_waiter_is_not_woken_for_what_is_not_its_task(tmp_path: Path) -> None:
-    """Another process turns strangers and wrong tasks away as the waiter's own would."""
+async def test_delivery_of_foreign_task_to_other_process_triggers_no_poll(tmp_path: Path) -> None:
+    """The receiver's process rejects unknown URLs and wrong tasks like a client's own receiver."""
     path = tmp_path / "jobs.db"
-    world = CallingWorld(seconds=3600.0, silent=True)
+    world = WebhookWorld(seconds=3600.0, silent=True)
     async with (
         client_of(world, webhooks=Webhooks(public_url=PUBLIC), ledger=path) as client,
         receiving(path) as url,
@@ -99,10 +99,10 @@ async def test_the_waiter_is_not_woken_for_what_is_not_its_task(tmp_path: Path) 
     assert world.gets == 0
 
 
-async def test_a_client_that_dies_leaves_its_calls_to_the_next(tmp_path: Path) -> None:
-    """Called while its process was gone: the next run looks at once, whether or not it hears of the call."""
+async def test_delivery_while_client_is_gone_is_used_by_next_run(tmp_path: Path) -> None:
+    """A delivery arrives while no client runs: the next run polls immediately."""
     path = tmp_path / "jobs.db"
-    world = CallingWorld(seconds=3600.0, silent=True)
+    world = WebhookWorld(seconds=3600.0, silent=True)
     webhooks = Webhooks(public_url=PUBLIC)
     requests = [TextToImage(prompt="a cat")]
     async with client_of(world, webhooks=webhooks, ledger=path) as client:

@@ -1,4 +1,4 @@
-"""The receiver over real sockets: mounted in every framework, served alone, and called by strangers."""
+"""The receiver over real sockets: mounted in each framework, served alone, and with forged deliveries."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import litestar.handlers
 import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
-from webhook.calling import JSON, TOKEN, Known, delivery, served
+from webhook.webhook_world import JSON, TOKEN, Known, delivery, served
 
 from aiowery import PollPolicy, WeryAI
 from aiowery._core.webhook_config import submission_id_of
@@ -35,19 +35,19 @@ def alone(receiver: Receiver) -> Any:
 
 
 def in_starlette(receiver: Receiver) -> Any:
-    """Mount it as Starlette's documentation says."""
+    """Mount the receiver as Starlette's documentation says."""
     return Starlette(routes=[Mount("/aiowery", receiver)])
 
 
 def in_fastapi(receiver: Receiver) -> Any:
-    """Mount it as FastAPI's documentation says."""
+    """Mount the receiver as FastAPI's documentation says."""
     app = fastapi.FastAPI()
     app.mount("/aiowery", receiver)
     return app
 
 
 def in_litestar(receiver: Receiver) -> Any:
-    """Mount it as Litestar's documentation says."""
+    """Mount the receiver as Litestar's documentation says."""
     handler = litestar.handlers.asgi("/aiowery", is_mount=True, copy_scope=True)(receiver)
     # Its own logging would reach all loggers of this process, and so the tests after this one.
     return litestar.Litestar([handler], logging_config=None)
@@ -57,8 +57,8 @@ FRAMEWORKS = (alone, in_starlette, in_fastapi, in_litestar)
 
 
 @pytest.mark.parametrize("mounted", FRAMEWORKS)
-async def test_in_every_framework(mounted: Callable[[Receiver], Any]) -> None:
-    """200 `OK` for what is recorded, 404 without a word for what is not known, 405 for what is no POST."""
+async def test_receiver_in_each_framework_returns_statuses(mounted: Callable[[Receiver], Any]) -> None:
+    """The status is 200 `OK` for a recorded delivery, 404 without a body for an unknown one, 405 for other methods."""
     receiver, known = Receiver(), Known()
     receiver.attach(known)
     async with served(mounted(receiver)) as url, httpx.AsyncClient(base_url=f"{url}/aiowery") as http:
@@ -69,19 +69,19 @@ async def test_in_every_framework(mounted: Callable[[Receiver], Any]) -> None:
             http.post("/", content=delivery("task_1"), headers=JSON),
         )
         read = await http.get(f"/{TOKEN}")
-    assert (good.status_code, good.text, known.told) == (200, "OK", ["task_1"])
+    assert (good.status_code, good.text, known.delivered) == (200, "OK", ["task_1"])
     assert [(answer.status_code, answer.content) for answer in others] == [(404, b"")] * 3
     assert (read.status_code, read.headers["allow"]) == (405, "POST")
 
 
 @pytest.mark.parametrize("mounted", FRAMEWORKS)
-async def test_a_client_is_woken_through_every_framework(mounted: Callable[[Receiver], Any]) -> None:
-    """The sandbox calls over a socket, the job ends with one check."""
+async def test_receiver_in_each_framework_triggers_poll(mounted: Callable[[Receiver], Any]) -> None:
+    """The sandbox sends a delivery over a socket, and the job finishes with one poll."""
     receiver = Receiver()
     async with served(mounted(receiver)) as url, Sandbox(speed=100) as sandbox:
         webhooks = Webhooks(public_url=f"{url}/aiowery/", receiver=receiver)
         async with WeryAI(sandbox.key, base_url=sandbox.url, webhooks=webhooks) as client:
-            async with asyncio.timeout(2.5):  # a first look by itself would come after 3 s
+            async with asyncio.timeout(2.5):  # the first poll without a delivery would come after 3 s
                 await client.run(TextToImage(prompt="a cat"))
     assert sum(sandbox.weryai.counters.polls.values()) == 1
     assert [status for _, status in sandbox.weryai.counters.deliveries] == [200]
@@ -101,21 +101,21 @@ async def test_a_client_is_woken_through_every_framework(mounted: Callable[[Rece
         (b"[" * 100_000, JSON, 400),
         (b'{"status":0,"data":{"task_id":"' + b"x" * 300_000 + b'"}}', JSON, 413),
     ],
-    ids=["text", "no type", "parameters", "suffix", "empty", "OK", "nobody", "refusal", "deep", "large"],
+    ids=["text", "no type", "parameters", "suffix", "empty", "OK", "no task", "refusal", "deep", "large"],
 )
-async def test_what_is_no_delivery_is_refused(content: bytes, headers: dict[str, str], status: int) -> None:
-    """Content type, size, JSON and envelope are checked, before anybody is asked."""
+async def test_receiver_invalid_delivery_is_refused(content: bytes, headers: dict[str, str], status: int) -> None:
+    """Content type, size, JSON and envelope are checked before a handler records anything."""
     receiver, known = Receiver(), Known()
     receiver.attach(known)
     async with served(receiver) as url, httpx.AsyncClient() as http:
         answer = await http.post(f"{url}/{TOKEN}", content=content, headers=headers)
     assert answer.status_code == status
-    assert bool(known.told) == (status == 200)
+    assert bool(known.delivered) == (status == 200)
     assert receiver.statistics().refused == (status != 200)
 
 
-async def test_a_body_that_does_not_end_is_given_up() -> None:
-    """A stranger who sends slowly, or without end, holds nothing for long."""
+async def test_receiver_slow_or_endless_body_is_rejected() -> None:
+    """A sender that is slow, or sends without end, occupies little memory for a short time."""
     receiver = Receiver(within=0.1, largest=1000)
     receiver.attach(Known())
 
@@ -135,8 +135,8 @@ async def test_a_body_that_does_not_end_is_given_up() -> None:
     assert (large.status_code, late.status_code) == (413, 408)
 
 
-async def test_a_caller_who_leaves_costs_nothing() -> None:
-    """Half a body, then gone: nothing is recorded, and the next call is served."""
+async def test_receiver_aborted_request_records_nothing() -> None:
+    """After half a body and a closed connection nothing is recorded, and the next request is served."""
     receiver, known = Receiver(), Known()
     receiver.attach(known)
     async with served(receiver) as url, httpx.AsyncClient() as http:
@@ -147,18 +147,18 @@ async def test_a_caller_who_leaves_costs_nothing() -> None:
         await writer.drain()
         writer.close()
         answer = await http.post(f"{url}/{TOKEN}", content=delivery("task_1"), headers=JSON)
-    assert (answer.status_code, known.told) == (200, ["task_1"])
+    assert (answer.status_code, known.delivered) == (200, ["task_1"])
 
 
-async def test_nobody_here_is_no_lie() -> None:
-    """No client is open, so nothing can be recorded: 503, and the caller may come again."""
+async def test_receiver_without_client_returns_503() -> None:
+    """Without an open client nothing can be recorded, so the status allows another delivery."""
     receiver = Receiver()
     assert await receiver.receive(TOKEN, delivery("task_1"), JSON) == 503
     assert receiver.statistics().failed == 1
 
 
-async def test_a_receiver_alone_keeps_the_ledger(tmp_path: Path) -> None:
-    """Served by itself it opens its ledger, records under the mark of a submission, and closes it."""
+async def test_receiver_alone_opens_and_closes_its_ledger(tmp_path: Path) -> None:
+    """Served alone, the receiver opens its ledger, records by submission id, and closes the ledger."""
     path = tmp_path / "jobs.db"
     ledger = SqliteLedger(path)
     await ledger.open()
@@ -177,8 +177,8 @@ async def test_a_receiver_alone_keeps_the_ledger(tmp_path: Path) -> None:
         assert list((tmp_path / "jobs.db.owners").glob("*.alive")) == []
 
 
-async def test_a_ledger_that_cannot_be_opened_stops_the_server(tmp_path: Path) -> None:
-    """The reason is told at the start, not at the first call."""
+async def test_receiver_invalid_ledger_stops_server_at_startup(tmp_path: Path) -> None:
+    """The reason is reported at startup, not at the first delivery."""
     (tmp_path / "notes").write_text("no ledger")
     receiver = Receiver(ledger=tmp_path / "notes", decode=decode_delivery)
     sent: list[Any] = []
@@ -196,8 +196,8 @@ async def test_a_ledger_that_cannot_be_opened_stops_the_server(tmp_path: Path) -
 
 
 @pytest.mark.two_loops
-def test_a_client_in_another_thread_is_told_there() -> None:
-    """The web server's loop and the client's are two; a call is recorded in the client's."""
+def test_receiver_client_in_other_thread_records_in_its_loop() -> None:
+    """The web server and the client run in two event loops; a delivery is recorded in the client's."""
     receiver, known = Receiver(), Known()
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
@@ -210,12 +210,12 @@ def test_a_client_in_another_thread_is_told_there() -> None:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
-    assert known.told == ["task_1"]
+    assert known.delivered == ["task_1"]
 
 
 @pytest.mark.filterwarnings("error")
-async def test_a_client_whose_loop_is_gone_stops_nobody() -> None:
-    """Its thread ended without closing it: the receiver forgets it, and tells the others."""
+async def test_receiver_client_with_closed_loop_is_detached() -> None:
+    """If a thread ended without closing its client, the receiver detaches it, and other handlers record."""
     receiver, gone, here = Receiver(), Known(), Known()
     loop = asyncio.new_event_loop()
     await asyncio.to_thread(loop.run_until_complete, _attached(receiver, gone))
@@ -225,32 +225,32 @@ async def test_a_client_whose_loop_is_gone_stops_nobody() -> None:
     await asyncio.to_thread(asyncio.run, _attached(receiver, gone))
     receiver.attach(here)
     assert await receiver.receive(TOKEN, delivery("task_1"), JSON) == 200
-    assert here.told == ["task_1"]
+    assert here.delivered == ["task_1"]
 
 
 async def _attached(receiver: Receiver, known: Known) -> None:
     receiver.attach(known)
 
 
-async def test_a_client_that_does_not_answer_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its loop stands still: after a while the call is turned away for now (503), or recorded by others."""
-    monkeypatch.setattr("aiowery.webhook._dispatch._ELSEWHERE", 0.05)
+async def test_receiver_client_without_response_does_not_block_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a client's loop stands still, the status is 503 after a while, unless another handler records."""
+    monkeypatch.setattr("aiowery.webhook._dispatch._OTHER_LOOP_TIMEOUT", 0.05)
     receiver, silent, here = Receiver(), Known(), Known()
     loop = asyncio.new_event_loop()
     await asyncio.to_thread(loop.run_until_complete, _attached(receiver, silent))
     assert await receiver.receive(TOKEN, delivery("task_1"), JSON) == 503
     receiver.attach(here)
-    monkeypatch.setattr("aiowery.webhook._dispatch._ELSEWHERE", 1.0)
-    calling = asyncio.create_task(receiver.receive(TOKEN, delivery("task_1"), JSON))
+    monkeypatch.setattr("aiowery.webhook._dispatch._OTHER_LOOP_TIMEOUT", 1.0)
+    sending = asyncio.create_task(receiver.receive(TOKEN, delivery("task_1"), JSON))
     await asyncio.sleep(0.1)
-    assert here.told == ["task_1"]
-    assert await calling == 200
+    assert here.delivered == ["task_1"]
+    assert await sending == 200
     await asyncio.to_thread(loop.run_until_complete, asyncio.sleep(0))
     loop.close()
 
 
-async def test_a_mounted_receiver_that_nobody_opened_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Frameworks tell what is mounted nothing of their lifespan; the log names what is missing."""
+async def test_receiver_mounted_without_open_logs_reason(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A mounted application gets no lifespan events from its framework. The log names what is missing."""
     async with served(
         Starlette(routes=[Mount("/hook", Receiver(ledger=tmp_path / "jobs.db", decode=decode_delivery))])
     ) as url:
@@ -260,8 +260,8 @@ async def test_a_mounted_receiver_that_nobody_opened_says_so(tmp_path: Path, cap
     assert "async with receiver" in caplog.text
 
 
-async def test_websockets_are_turned_away() -> None:
-    """Only HTTP is spoken here."""
+async def test_receiver_websocket_is_closed() -> None:
+    """The receiver serves only HTTP."""
     sent: list[Any] = []
 
     async def send(message: Any) -> None:
@@ -272,14 +272,14 @@ async def test_websockets_are_turned_away() -> None:
 
 
 @pytest.mark.parametrize(("largest", "within"), [(0, 1.0), (10, 0.0)])
-def test_bounds_must_allow_something(largest: int, within: float) -> None:
-    """A receiver that could take nothing is a mistake."""
+def test_receiver_limits_must_be_above_zero(largest: int, within: float) -> None:
+    """Limits that admit nothing raise ConfigurationError."""
     with pytest.raises(ConfigurationError, match="above 0"):
         Receiver(largest=largest, within=within)
 
 
-def test_another_framework_reads_a_delivery_by_itself() -> None:
-    """`parse_delivery` gives the snapshot, or an error with the status to answer."""
+def test_parse_delivery_returns_snapshot_or_raises_status() -> None:
+    """`parse_delivery` returns the snapshot, or raises an error with the HTTP status of the response."""
     snapshot = parse_delivery(delivery("task_1"), {"Content-Type": "application/json"})
     assert (snapshot.task_id, snapshot.state.value, len(snapshot.assets)) == ("task_1", "done", 1)
     assert parse_delivery(delivery("task_1", "FAILED")).state.value == "failed"
@@ -289,7 +289,7 @@ def test_another_framework_reads_a_delivery_by_itself() -> None:
         assert caught.value.http_status == status
 
 
-MISFORTUNES = {
+FAULTS = {
     "twice": Fault(faults.DuplicateDelivery(apart=0.05), on="delivery"),
     "late": Fault(faults.DelayedDelivery(0.5), on="delivery"),
     "out of order": Fault(faults.DelayedDelivery(0.3), on="delivery", share=0.5),
@@ -301,12 +301,12 @@ MISFORTUNES = {
 }
 
 
-@pytest.mark.parametrize("misfortune", MISFORTUNES)
-async def test_whatever_goes_wrong_with_calls_every_job_ends_well(misfortune: str) -> None:
-    """Doubled, late, shuffled, forged, missing or broken calls: each job has its own picture, and was paid for once."""
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_deliveries_with_faults_each_job_finishes(fault: str) -> None:
+    """With each fault of deliveries, every job gets its own picture, and is paid once."""
     receiver = Receiver()
     requests = [TextToImage(prompt=f"cat {number}") for number in range(12)]
-    async with served(receiver) as url, Sandbox(speed=100, faults=[MISFORTUNES[misfortune]]) as sandbox:
+    async with served(receiver) as url, Sandbox(speed=100, faults=[FAULTS[fault]]) as sandbox:
         webhooks = Webhooks(public_url=url, receiver=receiver)
         polling = PollPolicy().faster(20)
         async with WeryAI(sandbox.key, base_url=sandbox.url, webhooks=webhooks, polling=polling) as client:
@@ -316,8 +316,8 @@ async def test_whatever_goes_wrong_with_calls_every_job_ends_well(misfortune: st
     assert sandbox.weryai.counters.posts == 12
 
 
-async def test_a_dead_receiver_costs_nothing_but_time() -> None:
-    """The public url leads nowhere: polling does it all."""
+async def test_receiver_unreachable_jobs_finish_by_polling() -> None:
+    """If the public URL leads nowhere, polls finish all jobs."""
     async with Sandbox(speed=100) as sandbox:
         webhooks = Webhooks(public_url="http://127.0.0.1:9", receiver=Receiver())
         polling = PollPolicy().faster(20)
@@ -329,8 +329,8 @@ async def test_a_dead_receiver_costs_nothing_but_time() -> None:
     assert (statistics.received, statistics.late) == (0, 5)
 
 
-async def test_a_flood_of_forged_calls_costs_no_check(tmp_path: Path) -> None:
-    """Strangers without an address: two thousand calls, no status check, no word in the ledger, all jobs end."""
+async def test_receiver_flood_of_unknown_urls_causes_no_poll(tmp_path: Path) -> None:
+    """Forged deliveries to unknown URLs cause no poll and no entry in the ledger, and all jobs finish."""
     receiver = Receiver()
     async with served(receiver) as url, Sandbox(speed=20, in_flight=50) as sandbox:
         webhooks = Webhooks(public_url=url, receiver=receiver)

@@ -14,7 +14,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aiowery._base.snapshot import Snapshot, TaskState
-from aiowery._core.request import ImageResult, Request
+from aiowery._core.request import Request
+from aiowery._core.result import ImageResult
 from aiowery.errors import ConfigurationError
 from aiowery.weryai import ASPECT_RATIOS, IMAGE_MODELS, AspectRatio, EffectTemplate, TextToImage
 from aiowery.weryai._provider import BALANCE, WeryAIProvider

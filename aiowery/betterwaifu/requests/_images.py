@@ -11,7 +11,8 @@ import attrs
 from aiowery._base.snapshot import Kind, Snapshot
 from aiowery._base.text import shorten
 from aiowery._core.fields import integer, invalid_field, number, text_length, wire
-from aiowery._core.request import ImageResult, Request
+from aiowery._core.request import Request
+from aiowery._core.result import ImageResult
 from aiowery.betterwaifu._schema import read_outputs
 from aiowery.betterwaifu.requests._choices import Model, Sampler
 

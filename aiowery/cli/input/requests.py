@@ -43,7 +43,7 @@ def from_object(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> Reque
 
 
 def from_cells(cells: Mapping[str, str], defaults: Mapping[str, Any]) -> tuple[Request[Any], dict[str, str]]:
-    """Return the request of a table row, and the cells of other columns as notes.
+    """Return the request of a table row, and the cells of other columns.
 
     Case, spaces, dashes and underscores do not matter in column names. An empty cell means the default. Raises
     ConfigurationError.

@@ -68,7 +68,7 @@ def _text(source: str) -> tuple[str, str]:
 
 
 def _check_unknown(type_name: str, names: Iterable[str]) -> None:
-    """Raise ConfigurationError for a probable misspelling; print a note for other unknown fields, which are sent."""
+    """Raise ConfigurationError for a probable misspelling; print a message for other unknown fields, which are sent."""
     for name in names:
         if near := _close_fields(type_name, name, _SIMILAR):
             raise ConfigurationError(_no_field(type_name, name, near) + '; to send it anyway, put it into "extra"')

@@ -21,7 +21,7 @@ class Logs(logging.Handler):
         super().__init__()  # without a level, so that it can count the hidden records
         self.min_level = _LEVELS[min(verbosity, len(_LEVELS) - 1)]
         self._write = write
-        self.hidden = 0
+        self.hidden: int = 0
         self._shown: set[tuple[object, ...]] = set()
         self.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
 
@@ -49,7 +49,7 @@ class Logs(logging.Handler):
 
 @contextlib.contextmanager
 def watch_registry() -> Iterator[None]:
-    """Count no warnings inside the block: one note is enough if the registry cannot be read."""
+    """Count no warnings inside the block: one message is enough if the registry cannot be read."""
     token = _asking_registry.set(True)
     try:
         yield

@@ -150,7 +150,7 @@ def _dry_run(options: BatchOptions, items: Sequence[InputItem]) -> int:
 
 
 def _preflight(options: BatchOptions, items: Sequence[InputItem]) -> None:
-    """Check the items and ask for consent before the files of an earlier run are touched.
+    """Check the items and request consent before the files of an earlier run are touched.
 
     Raises ConfigurationError if --strict forbids the run or the user declines it, and LedgerError.
     """

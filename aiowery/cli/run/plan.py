@@ -132,7 +132,7 @@ async def print_plan(client: WeryAI | BetterWaifu, plan: Plan, price_per_credit:
 
 
 def confirm(plan: Plan, price_per_credit: float | None, *, yes: bool) -> None:
-    """Print the estimate; on a terminal, ask for consent if it is unknown. Raises ConfigurationError for a no."""
+    """Print the estimate; on a terminal, request consent if it is unknown. Raises ConfigurationError for a no."""
     if not plan.to_send:
         return
     write_line(sys.stderr, f"{plan}: {plan.cost(price_per_credit)}.")

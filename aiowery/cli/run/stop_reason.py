@@ -37,7 +37,7 @@ _FATAL: Final = {
 }
 """Refusals that every later item would meet too; the refused items have cost nothing."""
 
-UNSENT_ERRORS: Final = (NotSent, RateLimited, *_FATAL)
+UNSENT_ERRORS: Final[tuple[type[AioweryError], ...]] = (NotSent, RateLimited, *_FATAL)
 
 
 def stop_reason_of(error: AioweryError) -> StopReason | None:

@@ -9,7 +9,7 @@ import attrs
 from aiowery._base.snapshot import Kind
 from aiowery._core.fields import integer, number, short_repr, text_length, wire
 from aiowery._core.media import Media, optional_media
-from aiowery._core.request import AudioResult, TextResult
+from aiowery._core.result import AudioResult, TextResult
 from aiowery.errors import ConfigurationError
 from aiowery.weryai.requests._base import WebhookRequest, optional_text, required_text
 from aiowery.weryai.requests._choices import Emotion, Genre, Instrument

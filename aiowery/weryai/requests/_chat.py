@@ -10,7 +10,7 @@ import attrs
 from aiowery._base.snapshot import Kind, Snapshot
 from aiowery._base.text import shorten
 from aiowery._core.fields import integer, item_count, items, number, short_repr, text_length, wire
-from aiowery._core.request import TextResult
+from aiowery._core.result import TextResult
 from aiowery.errors import ConfigurationError
 from aiowery.weryai.requests._base import WeryAIRequest, required_text
 from aiowery.weryai.requests._research import first_value, text_or_none

@@ -11,7 +11,7 @@ import attrs
 from aiowery._base.snapshot import Kind
 from aiowery._core.fields import integer, pattern, text_length, wire
 from aiowery._core.media import Media, to_media
-from aiowery._core.request import ImageResult, TextResult
+from aiowery._core.result import ImageResult, TextResult
 from aiowery.errors import ConfigurationError
 from aiowery.weryai.requests._base import WebhookRequest, WeryAIRequest, optional_text, required_text
 from aiowery.weryai.requests._choices import AspectRatio

@@ -9,7 +9,7 @@ import attrs
 from aiowery._base.snapshot import Kind
 from aiowery._core.fields import boolean, integer, item_count, wire
 from aiowery._core.media import Media, media_list
-from aiowery._core.request import ImageResult
+from aiowery._core.result import ImageResult
 from aiowery.weryai.requests._base import WebhookRequest, negative_prompt, optional_text, prompt, required_text
 from aiowery.weryai.requests._choices import AspectRatio
 

@@ -9,7 +9,7 @@ import attrs
 
 from aiowery._base.snapshot import Kind, ScriptLine, Snapshot, TaskState
 from aiowery._core.fields import item_count, items, path_segment, short_repr, text_length, wire
-from aiowery._core.request import AudioResult, Result
+from aiowery._core.result import AudioResult, Result
 from aiowery.errors import ConfigurationError
 from aiowery.weryai.requests._base import WebhookRequest, required_text
 
@@ -43,7 +43,7 @@ def _script_of(snapshots: Iterable[Snapshot]) -> tuple[ScriptLine, ...]:
 class PodcastScript(Result):
     """The result of a podcast's first step.
 
-    `script`: the turns of the podcast in order; `text` holds them as one text.
+    `script`: the lines of the podcast in order; `text` holds them as one text.
     """
 
     script: tuple[ScriptLine, ...] = ()
@@ -59,7 +59,7 @@ class PodcastScript(Result):
 
     @property
     def is_empty(self) -> bool:
-        """True if the script has no turns."""
+        """True if the script has no lines."""
         return not self.script
 
 
@@ -67,7 +67,7 @@ class PodcastScript(Result):
 class PodcastResult(AudioResult):
     """The result of a podcast's second step: sound assets.
 
-    `script`: the spoken turns in order.
+    `script`: the spoken lines in order.
     """
 
     script: tuple[ScriptLine, ...] = ()
@@ -139,8 +139,8 @@ def _script_line(value: Any) -> ScriptLine:
 
 
 def _script_on_wire(script: tuple[ScriptLine, ...]) -> list[dict[str, Any]] | None:
-    turns = [attrs.asdict(line, filter=lambda _, value: value is not None) for line in script]
-    return turns or None
+    lines = [attrs.asdict(line, filter=lambda _, value: value is not None) for line in script]
+    return lines or None
 
 
 @attrs.frozen(kw_only=True)

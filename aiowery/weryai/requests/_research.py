@@ -9,7 +9,7 @@ import attrs
 
 from aiowery._base.snapshot import Kind, Snapshot
 from aiowery._core.fields import FrozenMapping, boolean, items, mapping, text_length
-from aiowery._core.request import Result, TextResult
+from aiowery._core.result import Result, TextResult
 from aiowery.errors import ConfigurationError
 from aiowery.weryai.requests._base import WebhookRequest, WeryAIRequest, optional_text, web_address
 

@@ -9,7 +9,7 @@ import attrs
 from aiowery._base.snapshot import Kind
 from aiowery._core.fields import integer, item_count, text_length, wire
 from aiowery._core.media import Media, media_list, to_media
-from aiowery._core.request import VideoResult
+from aiowery._core.result import VideoResult
 from aiowery.weryai.requests._base import CallerRequest, WebhookRequest, optional_text, required_text
 from aiowery.weryai.requests._choices import BackgroundColor, Language, Resolution
 from aiowery.weryai.requests._geometry import Rectangle, rectangles

@@ -10,7 +10,7 @@ import attrs
 from aiowery._base.snapshot import Kind
 from aiowery._core.fields import boolean, integer, item_count, optional_mapping, text_length, wire
 from aiowery._core.media import Media, media_list, to_media
-from aiowery._core.request import Result, VideoResult
+from aiowery._core.result import Result, VideoResult
 from aiowery.errors import ConfigurationError
 from aiowery.weryai.requests._base import WebhookRequest, negative_prompt, optional_text, prompt, required_text
 from aiowery.weryai.requests._choices import Resolution

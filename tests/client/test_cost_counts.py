@@ -1,4 +1,4 @@
-"""What the speed rests on, as counts that no machine changes: tasks, polls, connections, POSTs and refusals."""
+"""Counts that do not depend on the machine: asyncio tasks, polls, connections, POSTs and rejections."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
 
 @pytest.fixture(params=[None, "fast"], ids=["usual", "fast"])
 def client(request: pytest.FixtureRequest, sandbox: Sandbox) -> WeryAI:
-    """Make a client over either door."""
+    """Return a client over either transport."""
     return WeryAI(sandbox.key, base_url=sandbox.url, limits=LIMITS, polling=POLICY, http=request.param)
 
 
-def tasks_from_now_on(loop: asyncio.AbstractEventLoop) -> list[asyncio.Task[Any]]:
-    """Return a list into which the loop puts every task that it makes."""
+def record_new_tasks(loop: asyncio.AbstractEventLoop) -> list[asyncio.Task[Any]]:
+    """Return a list that receives every task that the event loop creates."""
     made: list[asyncio.Task[Any]] = []
 
     def factory(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, Any], **more: Any) -> asyncio.Task[Any]:
@@ -48,12 +48,12 @@ def tasks_from_now_on(loop: asyncio.AbstractEventLoop) -> list[asyncio.Task[Any]
 
 
 @pytest.mark.parametrize("sandbox", [WITHOUT_END], indirect=True)
-async def test_a_poll_makes_no_task(client: WeryAI, sandbox: Sandbox) -> None:
-    """Hundreds of polls need as many runners as there may be polls at once; only connecting takes other tasks."""
+async def test_poll_starts_no_asyncio_task(client: WeryAI, sandbox: Sandbox) -> None:
+    """Hundreds of polls use at most as many tasks as may poll at the same time. Only connecting starts others."""
     async with client:
         await asyncio.gather(*(client.submit(TextToImage(prompt="a cat")) for _ in range(JOBS)))
         connections, polls = sandbox.weryai.counters.connections, client.statistics().polls.made
-        tasks = tasks_from_now_on(asyncio.get_running_loop())
+        tasks = record_new_tasks(asyncio.get_running_loop())
         while client.statistics().polls.made < polls + 16 * LIMITS.polls:  # noqa: ASYNC110 - a poll has no event
             await asyncio.sleep(0.02)
         assert not any(job.done for job in client.jobs())
@@ -62,8 +62,8 @@ async def test_a_poll_makes_no_task(client: WeryAI, sandbox: Sandbox) -> None:
     assert len(names) - names.count("aiowery polls") <= sandbox.weryai.counters.connections - connections
 
 
-async def test_what_a_crowd_of_jobs_costs_the_server(client: WeryAI, sandbox: Sandbox) -> None:
-    """One POST per job, no refusal, no more connections than the gates let through, and polls at their interval."""
+async def test_many_jobs_send_one_post_each_and_polls_at_interval(client: WeryAI, sandbox: Sandbox) -> None:
+    """Each job sends one POST. There is no rejection, no surplus connection and no poll before its interval."""
     async with client:
         await asyncio.gather(*(client.run(TextToImage(prompt="a cat")) for _ in range(JOBS)))
     counters = sandbox.weryai.counters

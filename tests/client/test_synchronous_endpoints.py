@@ -1,4 +1,4 @@
-"""Calls that answer at once: chat, descriptions, documents, quick research. Paid for, so sent once."""
+"""Direct calls: chat, descriptions, documents, quick research. They are paid, so they are sent once."""
 
 from __future__ import annotations
 
@@ -42,17 +42,17 @@ PAID: list[Any] = [
 
 
 def always(answer: httpx.Response) -> Callable[[httpx.Request], Awaitable[httpx.Response]]:
-    """Answer everything alike."""
+    """Return a handler that gives every request the same response."""
 
-    async def world(request: httpx.Request) -> httpx.Response:
+    async def respond(request: httpx.Request) -> httpx.Response:
         await request.aread()
         return answer
 
-    return world
+    return respond
 
 
-async def test_chat_returns_what_was_said() -> None:
-    """Text, choices, reason and tokens come typed; the whole answer stays in `raw`."""
+async def test_chat_returns_typed_result() -> None:
+    """Text, choices, reason and tokens are typed; the whole response is in `raw`."""
     async with client_of(always(httpx.Response(200, json=ANSWER))) as client:
         result = await client.chat([Message("system", "be brief"), {"role": "user", "content": "hi"}], n=1)
         assert (result.text, result.choices, result.finish_reason) == ("hi", ("hi",), "stop")
@@ -74,26 +74,26 @@ async def test_chat_returns_what_was_said() -> None:
     ],
     ids=["image-to-prompt", "corpus-upload", "deep-research"],
 )
-async def test_each_comes_as_its_own_result(request_: Any, data: dict[str, Any], text: str | None) -> None:
-    """The answer is the result; no status is ever asked for."""
-    asked: list[str] = []
+async def test_run_direct_call_returns_own_result_type(request_: Any, data: dict[str, Any], text: str | None) -> None:
+    """The response is the result; no status is requested."""
+    requested: list[str] = []
 
-    async def world(request: httpx.Request) -> httpx.Response:
-        asked.append(request.method)
+    async def respond(request: httpx.Request) -> httpx.Response:
+        requested.append(request.method)
         return envelope(data)
 
-    async with client_of(world) as client:
+    async with client_of(respond) as client:
         result = await client.run(request_)
     assert type(result) is request_.result_type
-    assert asked == ["POST"]
+    assert requested == ["POST"]
     if text is not None:
         assert result.text == text
     else:
         assert (result.name, result.uploaded_count) == ("fileSearchStores/a", 1)
 
 
-async def test_a_lost_answer_is_a_doubt_and_not_a_second_charge() -> None:
-    """The connection closes without a word: one POST, one `SubmissionInDoubt`."""
+async def test_chat_connection_closed_raises_in_doubt_after_one_post() -> None:
+    """If the connection closes without a response, there is one POST and one `SubmissionInDoubt`."""
     async with peer(None) as server, WeryAI("sk-x", base_url=server.url, retries=QUICK) as client:
         with pytest.raises(SubmissionInDoubt):
             await client.chat("hi")
@@ -106,39 +106,41 @@ async def test_a_lost_answer_is_a_doubt_and_not_a_second_charge() -> None:
     [httpx.ReadTimeout("lost"), httpx.Response(502), httpx.Response(200, html="<p>hm</p>"), httpx.Response(200)],
     ids=["time-out", "gateway", "page", "nothing"],
 )
-async def test_an_unclear_end_is_a_doubt(request_: Any, trouble: httpx.Response | Exception) -> None:
-    """Whatever leaves it open whether it was charged: one POST, a doubt that holds the request, and a free lane."""
+async def test_run_unclear_response_raises_in_doubt_after_one_post(
+    request_: Any, trouble: httpx.Response | Exception
+) -> None:
+    """If the charge is unclear, there is one POST, a doubt with the request, and a free queue."""
     posts: list[str] = []
 
-    async def world(request: httpx.Request) -> httpx.Response:
+    async def respond(request: httpx.Request) -> httpx.Response:
         posts.append(request.method)
         if isinstance(trouble, Exception):
             raise trouble
         return trouble
 
-    async with client_of(world, retries=QUICK) as client:
+    async with client_of(respond, retries=QUICK) as client:
         with pytest.raises(SubmissionInDoubt) as caught:
             await client.run(request_)
-        lane = client.statistics().queue
+        queue = client.statistics().queue
     assert caught.value.request is request_
-    assert (posts, lane.in_use, lane.submitting) == (["POST"], 0, 0)
+    assert (posts, queue.in_use, queue.submitting) == (["POST"], 0, 0)
 
 
-async def test_who_stops_waiting_loses_no_answer() -> None:
-    """The call goes on without its caller, and `jobs()` holds what it brought."""
+async def test_chat_cancelled_keeps_result_in_jobs() -> None:
+    """The request goes on without its caller, and `jobs()` returns its job."""
     begun, go_on, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     def observer(event: object) -> None:
         if isinstance(event, JobFinished):
             ended.set()
 
-    async def world(request: httpx.Request) -> httpx.Response:
+    async def respond(request: httpx.Request) -> httpx.Response:
         await request.aread()
         begun.set()
         await go_on.wait()
         return httpx.Response(200, json=ANSWER)
 
-    async with client_of(world, observer=observer) as client:
+    async with client_of(respond, observer=observer) as client:
         caller = asyncio.create_task(client.chat("hi"))
         await begun.wait()
         caller.cancel()
@@ -150,24 +152,24 @@ async def test_who_stops_waiting_loses_no_answer() -> None:
         assert (await job).text == "hi"
 
 
-async def test_closing_waits_for_an_answer_that_is_paid_for() -> None:
-    """A client that is left while a chat is under way brings it home first."""
+async def test_close_waits_for_paid_response() -> None:
+    """A client that closes during a chat waits for the response."""
     begun = asyncio.Event()
 
-    async def world(request: httpx.Request) -> httpx.Response:
+    async def respond(request: httpx.Request) -> httpx.Response:
         await request.aread()
         begun.set()
         await asyncio.sleep(0.05)
         return httpx.Response(200, json=ANSWER)
 
-    async with client_of(world) as client:
+    async with client_of(respond) as client:
         caller = asyncio.create_task(client.chat("hi"))
         await begun.wait()
     assert (await caller).text == "hi"
 
 
-async def test_a_slow_answer_outlasts_the_clients_time_out() -> None:
-    """Chat has a time-out of its own: the answer comes after five times the client's."""
+async def test_chat_response_slower_than_http_timeout_succeeds() -> None:
+    """Chat has a timeout of its own, so a response after five times the client's timeout is returned."""
 
     async def slowly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -189,24 +191,24 @@ async def test_a_slow_answer_outlasts_the_clients_time_out() -> None:
     ],
     ids=["envelope", "moderation", "openai-401", "openai-400"],
 )
-async def test_a_refusal_is_told_in_either_form(answer: httpx.Response, error: type[APIError]) -> None:
-    """Errors come in WeryAI's envelope or in OpenAI's form."""
+async def test_chat_rejection_in_either_form_raises_its_error(answer: httpx.Response, error: type[APIError]) -> None:
+    """Errors arrive in WeryAI's envelope or in OpenAI's form."""
     async with client_of(always(answer)) as client:
         with pytest.raises(error) as caught:
             await client.chat("hi")
     assert type(caught.value) is error
 
 
-async def test_throttling_is_waited_out() -> None:
-    """A 429 is a refusal that a repeat cures: the lane rests, and the call goes out again."""
+async def test_chat_rate_limited_is_repeated() -> None:
+    """After a 429 the queue pauses, and the request is sent again."""
     answers = [http_answer({"status": 429, "message": "slow down"}, "429 Too Many"), http_answer(ANSWER)]
     async with peer(*answers) as server, WeryAI("sk-x", base_url=server.url, retries=QUICK) as client:
         assert (await client.chat("hi")).text == "hi"
     assert len(server.heard) == 2
 
 
-def test_both_sorts_go_through_one_stream() -> None:
-    """Tasks and calls that answer at once may be mixed in a stream; each outcome has its own result."""
+def test_stream_mixes_tasks_and_direct_calls() -> None:
+    """Tasks and direct calls may be mixed in a stream; each outcome has its own result type."""
     world = World(seconds=20)
 
     async def mixed(request: httpx.Request) -> httpx.Response:
@@ -226,22 +228,22 @@ def test_both_sorts_go_through_one_stream() -> None:
 
 
 @pytest.mark.parametrize("timeout", [5.0, 900.0])
-async def test_only_the_answer_may_take_its_time(timeout: float) -> None:
-    """A chat waits longer for its answer, not for a connection; a more patient client stays patient."""
-    asked: list[dict[str, float]] = []
+async def test_chat_timeout_applies_to_response_only(timeout: float) -> None:
+    """A chat waits longer for its response, not for a connection. A longer timeout of the client is kept."""
+    requested: list[dict[str, float]] = []
 
-    async def world(request: httpx.Request) -> httpx.Response:
-        asked.append(request.extensions["timeout"])
+    async def respond(request: httpx.Request) -> httpx.Response:
+        requested.append(request.extensions["timeout"])
         return httpx.Response(200, json=ANSWER)
 
-    async with client_of(world, http_timeout=timeout) as client:
+    async with client_of(respond, http_timeout=timeout) as client:
         await client.chat("hi")
-    assert (asked[0]["connect"], asked[0]["read"]) == (timeout, max(timeout, 600.0))
+    assert (requested[0]["connect"], requested[0]["read"]) == (timeout, max(timeout, 600.0))
 
 
 @pytest.mark.parametrize("throttled", [False, True])
-def test_slow_answers_do_not_hold_up_the_lane(*, throttled: bool) -> None:
-    """Calls that answer after minutes leave the door open for tasks, also after a refusal because of load."""
+def test_direct_calls_do_not_block_tasks(*, throttled: bool) -> None:
+    """Slow direct calls do not delay the submission of tasks, also not after a rejection because of load."""
     world = World(seconds=5)
     refusals = [httpx.Response(429, json={"status": 429, "message": "slow down"})] * throttled
 
@@ -265,29 +267,29 @@ def test_slow_answers_do_not_hold_up_the_lane(*, throttled: bool) -> None:
     run_virtual(main())
 
 
-async def test_a_chat_answer_in_an_envelope_is_read() -> None:
-    """An answer that was paid for is not lost to a wrapper."""
+async def test_chat_response_in_envelope_is_decoded() -> None:
+    """A paid response inside an envelope is not lost."""
 
-    async def world(_: httpx.Request) -> httpx.Response:
+    async def respond(_: httpx.Request) -> httpx.Response:
         return envelope(ANSWER)
 
-    async with client_of(world) as client:
+    async with client_of(respond) as client:
         assert (await client.chat("hi")).text == "hi"
 
 
-async def test_an_envelope_of_success_without_an_answer_is_a_doubt() -> None:
-    """It says that it succeeded, so it may have been charged: nobody is told to try again."""
+async def test_chat_success_without_data_raises_in_doubt() -> None:
+    """The response reports success, so it may have been charged."""
 
-    async def world(_: httpx.Request) -> httpx.Response:
+    async def respond(_: httpx.Request) -> httpx.Response:
         return envelope(None)
 
-    async with client_of(world) as client:
+    async with client_of(respond) as client:
         with pytest.raises(SubmissionInDoubt):
             await client.chat("hi")
 
 
-async def test_an_empty_answer_leads_to_no_task() -> None:
-    """All tokens were spent before the first word: there is no task to ask about again."""
+async def test_chat_empty_response_raises_empty_result_without_task() -> None:
+    """The model spent all tokens without text. The error names no task, because there is none."""
     choice = {"index": 0, "message": {"role": "assistant", "content": ""}, "finish_reason": "length"}
     async with client_of(always(httpx.Response(200, json={**ANSWER, "choices": [choice]}))) as client:
         with pytest.raises(EmptyResult, match="change the request") as caught:
@@ -295,32 +297,32 @@ async def test_an_empty_answer_leads_to_no_task() -> None:
     assert "client.job" not in str(caught.value)
 
 
-def test_research_that_only_thinks_so_far_goes_on() -> None:
-    """A task that is said to be under way is looked at, whatever came with its acceptance."""
+def test_research_still_running_is_polled() -> None:
+    """A task that is reported as running is polled, whatever outputs came with its acceptance."""
     thought = {"type": "thought", "text": "planning"}
 
-    async def world(request: httpx.Request) -> httpx.Response:
+    async def respond(request: httpx.Request) -> httpx.Response:
         if request.method == "POST":
             data: Any = {"task_id": "t1", "status": "processing", "deep_research_outputs": [thought]}
             return envelope(data)
         return envelope({"task_id": "t1", "task_status": "succeed", "deep_research_outputs": ["the report"]})
 
     async def main() -> None:
-        async with client_of(world) as client:
+        async with client_of(respond) as client:
             result = await client.run(DeepResearch(input="why", mode="DEEP_RESEARCH"))
         assert result.text == "the report"
 
     run_virtual(main())
 
 
-async def test_answers_without_an_id_are_told_apart() -> None:
-    """Two answers that bring no id are two jobs."""
+async def test_direct_calls_without_id_are_distinct_jobs() -> None:
+    """Two responses without an id are two jobs."""
     number = iter(range(9))
 
-    async def world(_: httpx.Request) -> httpx.Response:
+    async def respond(_: httpx.Request) -> httpx.Response:
         return envelope({"name": f"fileSearchStores/{next(number)}", "uploaded_count": 1})
 
-    async with client_of(world) as client:
+    async with client_of(respond) as client:
         first, second = [await client.submit(CorpusUpload(file_url="https://e.com/a.pdf")) for _ in range(2)]
         assert first.task_ids != second.task_ids
         assert client.job(*second.task_ids) is second

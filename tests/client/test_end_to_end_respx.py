@@ -1,4 +1,4 @@
-"""What goes over the wire and what comes of it, with the client's own pool under respx."""
+"""Requests and results end to end, with the client's own pool under respx."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ SUBMIT = "/v1/generation/text-to-image"
 
 @pytest.fixture
 def wire() -> Iterator[respx.MockRouter]:
-    """Catch everything that leaves through httpx; what no test expects is an error."""
+    """Intercept all requests; one that the test does not expect is an error."""
     with respx.mock(base_url=URL, assert_all_called=True) as router:
         yield router
 
 
 def client() -> WeryAI:
-    """Return a client that looks after milliseconds."""
+    """Return a client that polls within milliseconds."""
     return WeryAI(KEY, base_url=URL, polling=PollPolicy().faster(1000))
 
 
 def task(task_id: str, status: str, **more: Any) -> dict[str, Any]:
-    """Return what a status answer says of one task."""
+    """Return one task of a status response."""
     return {"task_id": task_id, "task_status": status, **more}
 
 
-async def test_one_picture_from_request_to_result(wire: respx.MockRouter) -> None:
-    """POST with exactly what was set, then GETs on the task's status until it is done."""
+async def test_run_one_picture_sends_one_post_and_polls(wire: respx.MockRouter) -> None:
+    """The POST holds exactly the given fields, and the status is polled until the task is done."""
     submit = wire.post(SUBMIT).respond(json=json.loads(envelope({"batch_id": 9, "task_ids": ["t/1"]}).content))
     status = wire.get("/v1/generation/t%2F1/status")
     status.side_effect = [
@@ -65,8 +65,8 @@ async def test_one_picture_from_request_to_result(wire: respx.MockRouter) -> Non
     assert status.call_count == 3
 
 
-async def test_a_batch_is_asked_about_as_a_whole(wire: respx.MockRouter) -> None:
-    """Two pictures: one GET on the batch shows both, in whatever order."""
+async def test_run_two_pictures_polls_batch_endpoint(wire: respx.MockRouter) -> None:
+    """One GET of the provider batch shows both tasks, in any order."""
     wire.post(SUBMIT).mock(return_value=envelope({"batch_id": 9, "task_ids": ["a", "b"]}))
     batch = wire.get("/v1/generation/batch/9/status")
     batch.side_effect = [
@@ -84,8 +84,8 @@ async def test_a_batch_is_asked_about_as_a_whole(wire: respx.MockRouter) -> None
     assert batch.call_count == 2
 
 
-async def test_a_text_that_json_can_hardly_hold_goes_out_and_costs_nothing_more(wire: respx.MockRouter) -> None:
-    """Emoji, quotes and even half a surrogate pair in a prompt do not break a submission."""
+async def test_run_prompt_with_lone_surrogate_is_sent_once(wire: respx.MockRouter) -> None:
+    """Emoji, quotes and half a surrogate pair in a prompt do not break a submission."""
     prompt = 'a "cat" \N{CAT FACE} \ud83d'
     submit = wire.post(SUBMIT).mock(return_value=envelope({"task_id": "a", "task_status": "waiting"}))
     wire.get("/v1/generation/a/status").mock(return_value=envelope(task("a", "success", images="https://f.example/a")))
@@ -94,8 +94,8 @@ async def test_a_text_that_json_can_hardly_hold_goes_out_and_costs_nothing_more(
     assert json.loads(submit.calls.last.request.content)["prompt"] == prompt
 
 
-async def test_reads_speak_the_contracts_paths(wire: respx.MockRouter) -> None:
-    """Balance as a bare number, status of one task, and a refusal of each."""
+async def test_reads_use_documented_paths(wire: respx.MockRouter) -> None:
+    """The balance is a number, a status is one task's, and an unknown task raises NotFound."""
     wire.get("/v1/generation/balance").mock(return_value=envelope(41.5))
     wire.get("/v1/generation/a/status").mock(return_value=envelope(task("a", "FAILED", msg="no")))
     wire.get("/v1/generation/b/status").mock(return_value=envelope(None, 1003, "task not exist"))
@@ -106,8 +106,8 @@ async def test_reads_speak_the_contracts_paths(wire: respx.MockRouter) -> None:
             await weryai.status("b")
 
 
-async def test_an_error_shows_the_path_at_fault(wire: respx.MockRouter) -> None:
-    """An answer outside the contract is reported with the place, once its retries are used up."""
+async def test_status_unexpected_response_names_faulty_fields(wire: respx.MockRouter) -> None:
+    """A response outside the contract is reported with the path of each fault, after the retries."""
     wire.get("/v1/generation/a/status").mock(return_value=envelope({"task_id": "a", "task_status": 5, "images": [7]}))
     async with WeryAI(KEY, base_url=URL) as weryai:
         weryai._runtime.api.client.retries = weryai.retries.faster(1000)
@@ -119,8 +119,8 @@ async def test_an_error_shows_the_path_at_fault(wire: respx.MockRouter) -> None:
     )
 
 
-async def test_a_refusal_keeps_the_providers_words_and_numbers(wire: respx.MockRouter) -> None:
-    """Code, HTTP status and raw body are on the error, and the message says what to do."""
+async def test_run_rejection_keeps_code_status_and_body(wire: respx.MockRouter) -> None:
+    """The error holds code, HTTP status and raw body, and its message the provider's reason."""
     wire.post(SUBMIT).mock(return_value=envelope(None, 1001, "aspect ratio is not supported"))
     async with client() as weryai:
         with pytest.raises(InvalidRequest, match="aspect ratio is not supported") as caught:

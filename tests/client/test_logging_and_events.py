@@ -1,4 +1,4 @@
-"""What the client tells: log records, events, and ids for the provider's call history."""
+"""Log records, events, statistics, and the ids of requests at the provider."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ CAT = TextToImage(prompt="a fluffy orange tabby cat sitting on a windowsill in t
 
 
 def records(caplog: pytest.LogCaptureFixture, level: int) -> list[Any]:
-    """Return the records of our logger at this level."""
+    """Return the records of the library's logger at this level."""
     return [record for record in caplog.records if record.name == "aiowery" and record.levelno == level]
 
 
-def test_one_info_line_when_accepted_and_one_when_ended(caplog: pytest.LogCaptureFixture) -> None:
-    """Two lines a job, with task ids, model, seconds, credits and a prompt of at most 50 characters."""
+def test_log_job_writes_two_info_records(caplog: pytest.LogCaptureFixture) -> None:
+    """A job writes two INFO records with task ids, model, seconds, credits and a prompt of at most 50 characters."""
     caplog.set_level(logging.INFO, "aiowery")
 
     async def main() -> None:
@@ -51,8 +51,8 @@ def test_one_info_line_when_accepted_and_one_when_ended(caplog: pytest.LogCaptur
     assert ended.credits == 1
 
 
-def test_polls_are_debug_and_trouble_is_warning(caplog: pytest.LogCaptureFixture) -> None:
-    """Nobody is flooded: a look that shows something is DEBUG, a failed one or a back-off WARNING."""
+def test_log_polls_are_debug_and_failures_warning(caplog: pytest.LogCaptureFixture) -> None:
+    """A poll with a change is DEBUG; a failed poll or a back-off is WARNING."""
     caplog.set_level(logging.DEBUG, "aiowery")
 
     async def main() -> None:
@@ -69,8 +69,8 @@ def test_polls_are_debug_and_trouble_is_warning(caplog: pytest.LogCaptureFixture
     assert len(records(caplog, logging.INFO)) == 2
 
 
-def test_the_observer_hears_the_life_of_a_job() -> None:
-    """Accepted, updated, trouble, ended: small frozen events, in order."""
+def test_observer_receives_events_in_order() -> None:
+    """The observer receives frozen events in order: back-off, accepted, failure, updates, finished."""
     events: list[Event] = []
 
     async def main() -> None:
@@ -87,8 +87,8 @@ def test_the_observer_hears_the_life_of_a_job() -> None:
     assert (ended.task_ids, ended.credits, ended.error) == (("task_0",), 1, None)
 
 
-def test_an_observer_that_raises_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
-    """Its bug is logged once, and the job goes on."""
+def test_observer_that_raises_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    """An exception of the observer is logged once, and the job goes on."""
 
     def broken(_: Event) -> None:
         raise LookupError("the observer's own bug")
@@ -101,8 +101,8 @@ def test_an_observer_that_raises_harms_nobody(caplog: pytest.LogCaptureFixture) 
     assert caplog.text.count("the observer raised") == 1
 
 
-@pytest.mark.parametrize(("balance", "told"), [(4.5, [4.5]), (5, []), (100, [])])
-def test_low_credits_are_told(balance: float, told: list[float]) -> None:
+@pytest.mark.parametrize(("balance", "emitted"), [(4.5, [4.5]), (5, []), (100, [])])
+def test_balance_below_threshold_emits_low_credits(balance: float, emitted: list[float]) -> None:
     """A balance below the caller's threshold becomes an event."""
     events: list[Event] = []
 
@@ -114,11 +114,11 @@ def test_low_credits_are_told(balance: float, told: list[float]) -> None:
             assert await client.balance() == balance
 
     run_virtual(main())
-    assert [event.balance for event in events if isinstance(event, LowCredits)] == told
+    assert [event.balance for event in events if isinstance(event, LowCredits)] == emitted
 
 
-def test_a_refusal_for_want_of_credits_is_told() -> None:
-    """Out of credits is low on credits, whatever the threshold."""
+def test_submit_without_credits_emits_low_credits() -> None:
+    """A rejection for want of credits becomes an event, whatever the threshold is."""
     events: list[Event] = []
 
     async def main() -> None:
@@ -132,8 +132,8 @@ def test_a_refusal_for_want_of_credits_is_told() -> None:
 
 
 @pytest.mark.parametrize("place", ["header", "body"])
-def test_request_ids_are_kept_for_the_call_history(place: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Whatever id an answer carries is found on the result, the error and the log line."""
+def test_request_id_is_on_result_error_and_log(place: str, caplog: pytest.LogCaptureFixture) -> None:
+    """The id of a response, in a header or the body, is on the result, the error and the log record."""
     caplog.set_level(logging.INFO, "aiowery")
 
     def stamped(data: Any, status: int = 0) -> httpx.Response:
@@ -162,8 +162,8 @@ def test_request_ids_are_kept_for_the_call_history(place: str, caplog: pytest.Lo
     assert [record.request_id for record in records(caplog, logging.INFO)[:2]] == ["r-7", "r-7"]
 
 
-def test_statistics_are_a_frozen_picture_of_the_moment() -> None:
-    """Lane, polls and what became of the submissions, consistent with each other."""
+def test_statistics_are_consistent_and_frozen() -> None:
+    """The figures of queue, polls and submissions are consistent, and do not change afterwards."""
 
     async def main() -> None:
         world = World(seconds=20, misfortunes={"submit": [envelope(None, 1004, "no credits"), httpx.Response(502)]})
@@ -181,8 +181,8 @@ def test_statistics_are_a_frozen_picture_of_the_moment() -> None:
     run_virtual(main())
 
 
-def test_errors_that_met_a_caller_pickle_with_what_they_know() -> None:
-    """Errors cross process boundaries: ids, request and message survive, the live job stays behind."""
+def test_errors_pickle_without_job() -> None:
+    """Errors can cross process boundaries: ids, request and message are pickled, the job is not."""
 
     async def failures() -> list[AioweryError]:
         world = World(seconds=100, misfortunes={"submit": [httpx.Response(502), envelope(None, 1004, "no")]})

@@ -1,4 +1,4 @@
-"""A world of tasks that calls back, in the loop's own time, and what a receiver is tested with by itself."""
+"""A simulated provider that sends webhook deliveries in virtual time, and helpers for tests of a receiver."""
 
 from __future__ import annotations
 
@@ -23,52 +23,53 @@ TOKEN = "0123456789abcdef" * 2
 JSON = {"content-type": "application/json"}
 
 
-def delivery(task_id: str, word: str = "SUCCESS") -> bytes:
-    """Return what is POSTed when a task has ended."""
-    data = {"task_id": task_id, "task_status": word, "images": [f"https://files.example.com/{task_id}.png"]}
+def delivery(task_id: str, raw_status: str = "SUCCESS") -> bytes:
+    """Return the body of a delivery about a finished task."""
+    data = {"task_id": task_id, "task_status": raw_status, "images": [f"https://files.example.com/{task_id}.png"]}
     return json.dumps({"status": 0, "desc": "success", "message": "success", "data": data}).encode()
 
 
 @attrs.define
-class CallingWorld(World):
-    """Calls a receiver `after` seconds when a task ends, unless it is `silent`; `answers` are what it heard.
+class WebhookWorld(World):
+    """A world that sends a delivery `after` seconds after the end of a task, unless it is `silent`.
 
-    The answers to the next `lost` submissions never arrive, `patience` seconds after they were charged.
+    `answers` are the statuses of the receiver. The responses to the next `lost` submissions do not arrive: the
+    connection fails `response_delay` seconds after the charge.
     """
 
     receiver: Receiver = attrs.field(factory=Receiver)
     silent: bool = False
     after: float = 0.05
     lost: int = 0
-    patience: float = 30.0
+    response_delay: float = 30.0
     addresses: dict[str, str] = attrs.field(factory=dict)
     answers: list[int] = attrs.field(factory=list)
-    _calls: set[asyncio.Task[None]] = attrs.field(factory=set)
+    _deliveries: set[asyncio.Task[None]] = attrs.field(factory=set)
 
     @property
     def webhooks(self) -> Webhooks:
-        """What a client is given to be called here."""
+        """The webhooks of a client that this world sends to."""
         return Webhooks(public_url=PUBLIC, receiver=self.receiver)
 
     @property
     def gets(self) -> int:
-        """How many status checks there were."""
+        """Number of status checks."""
         return sum(map(len, self.looks.values())) + self.batch_looks
 
     async def __call__(self, request: httpx.Request) -> httpx.Response:
-        """Answer one request, or lose the answer."""
+        """Respond to one request, or lose the response."""
         answer = await super().__call__(request)
         if request.method == "POST" and self.lost:
             self.lost -= 1
-            await asyncio.sleep(self.patience)
+            await asyncio.sleep(self.response_delay)
             raise httpx.ReadTimeout("no answer")
         return answer
 
-    async def call(self, task_id: str, *, about: str | None = None, word: str = "SUCCESS") -> int:
-        """Call the address of a task's submission, about that task or another; return the answer."""
+    async def deliver(self, task_id: str, *, about: str | None = None, raw_status: str = "SUCCESS") -> int:
+        """Send a delivery to the URL of a task's submission, about that task or another; return the status."""
         token = self.addresses[task_id].rpartition("/")[2]
         status = await self.receiver.receive(
-            token, delivery(about or task_id, word), {"Content-Type": "application/json"}
+            token, delivery(about or task_id, raw_status), {"Content-Type": "application/json"}
         )
         self.answers.append(status)
         return status
@@ -79,24 +80,24 @@ class CallingWorld(World):
         for task_id in self.finished_at.keys() - known:
             self.addresses[task_id] = body.get("webhook_url", "")
             if not self.silent and self.addresses[task_id].startswith(PUBLIC):
-                call = asyncio.create_task(self._call_later(task_id))
-                self._calls.add(call)
-                call.add_done_callback(self._calls.discard)
+                sending = asyncio.create_task(self._deliver_later(task_id))
+                self._deliveries.add(sending)
+                sending.add_done_callback(self._deliveries.discard)
         return answer
 
-    async def _call_later(self, task_id: str) -> None:
+    async def _deliver_later(self, task_id: str) -> None:
         await asyncio.sleep(self.seconds + self.after)
-        await self.call(task_id)
+        await self.deliver(task_id)
 
 
 class Known:
-    """A recipient that knows one submission, of one task, and remembers what it was told."""
+    """A handler that knows one submission of one task, and records its deliveries."""
 
     def __init__(self) -> None:
-        self.told: list[str] = []
+        self.delivered: list[str] = []
 
     async def knows(self, submission_id: str) -> bool:
-        """Know one submission."""
+        """Return True for the one submission."""
         return submission_id == submission_id_of(TOKEN)
 
     async def on_delivery(self, submission_id: str, body: bytes) -> bool:
@@ -105,7 +106,7 @@ class Known:
         assert delivery.finished
         if submission_id != submission_id_of(TOKEN) or delivery.task_id != "task_1":
             return False
-        self.told.append(delivery.task_id)
+        self.delivered.append(delivery.task_id)
         return True
 
 

@@ -1,4 +1,4 @@
-"""What nobody wants any more is not sent: neither after a pause nor after a new key."""
+"""Submissions whose caller has left are not sent, neither after a pause nor after a new key."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from aiowery.weryai import TextToImage
 CAT = TextToImage(prompt="a cat")
 
 End = Callable[[WeryAI, "asyncio.Task[object]"], object]
-WAYS: dict[str, End] = {
+CANCELLATIONS: dict[str, End] = {
     "cancelled": lambda _, waiting: waiting.cancel(),
     "stopped": lambda client, _: client.stop_submitting(),
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_a_pause_before_a_repeat_ends_what_is_not_wanted(way: str) -> None:
-    """The POST never left; while it waits to be repeated the caller leaves, and it is not repeated."""
+@pytest.mark.parametrize("kind", CANCELLATIONS)
+def test_submit_abandoned_during_retry_pause_sends_nothing(kind: str) -> None:
+    """The first attempt provably sent nothing. If the caller leaves during the pause, there is no repeat."""
     world = World(misfortunes={"submit": [httpx.PoolTimeout("full")]})
 
     async def main() -> None:
@@ -33,7 +33,7 @@ def test_a_pause_before_a_repeat_ends_what_is_not_wanted(way: str) -> None:
             waiting: asyncio.Task[object] = asyncio.create_task(client.run(CAT))
             await asyncio.sleep(0.001)
             assert len(world.posts) == 1
-            WAYS[way](client, waiting)
+            CANCELLATIONS[kind](client, waiting)
             ends = await asyncio.gather(waiting, return_exceptions=True)
             assert isinstance(ends[0], (asyncio.CancelledError, NotSent))
             await asyncio.sleep(60)
@@ -43,9 +43,9 @@ def test_a_pause_before_a_repeat_ends_what_is_not_wanted(way: str) -> None:
     run_virtual(main())
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_a_new_key_does_not_send_what_is_not_wanted(way: str) -> None:
-    """The key was refused, and while another one is fetched the caller leaves: nothing is sent with it."""
+@pytest.mark.parametrize("kind", CANCELLATIONS)
+def test_submit_abandoned_during_key_refresh_sends_nothing(kind: str) -> None:
+    """If the caller leaves while a new key is fetched, nothing is sent with it."""
     posts: list[str] = []
 
     async def refusing(request: httpx.Request) -> httpx.Response:
@@ -63,7 +63,7 @@ def test_a_new_key_does_not_send_what_is_not_wanted(way: str) -> None:
             async with WeryAI(key, base_url=URL, http=http) as client:
                 waiting: asyncio.Task[object] = asyncio.create_task(client.run(CAT))
                 await asyncio.sleep(1)
-                WAYS[way](client, waiting)
+                CANCELLATIONS[kind](client, waiting)
                 ends = await asyncio.gather(waiting, return_exceptions=True)
                 assert isinstance(ends[0], (asyncio.CancelledError, AuthenticationError))
                 await asyncio.sleep(60)
