@@ -97,7 +97,7 @@ async def of_ours(http: Literal["fast"] | None, url: str, jobs: int, lateness: L
         look, tick, now = scheduler._look, scheduler._tick, asyncio.get_running_loop().time
 
         async def timed(job: Any) -> float | None:
-            lateness.append(now() - job._poll_slot * tick)
+            lateness.append(now() - job._poll_bucket * tick)
             pause: float | None = await look(job)
             return pause
 

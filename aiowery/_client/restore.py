@@ -46,7 +46,7 @@ class JobRestorer:
         job: Job[ResultT] = Job(
             _accepted(entry), self._poller, request=request, result_type=result_type, kind=request.kind
         )
-        job._take(load_snapshots(entry))
+        job._update(load_snapshots(entry))
         if entry.state is State.DONE:
             result = result_type.from_snapshots(job.snapshots, seconds=entry.seconds, request_id=entry.request_id)
             job._settle(result, None)

@@ -76,7 +76,7 @@ async def _open_journal(config: ClientConfig) -> SubmissionJournal[Job[Any]]:
         budget=config.budget,
         unit_price=config.price_per_credit,
     )
-    journal: SubmissionJournal[Job[Any]] = SubmissionJournal(ledger, config.base_url, spending, owned=owned)
+    journal: SubmissionJournal[Job[Any]] = SubmissionJournal(ledger, config.base_url, spending, owns_ledger=owned)
     await journal.open()
     return journal
 

@@ -338,7 +338,7 @@ class Submitter:
             job._record = record
             self._journal.attach_job(record, job)
             self._journal.limit_price_wait(record, self._poller.timeout_seconds(request.kind, DEFAULT))
-            job._take(accepted.snapshots)
+            job._update(accepted.snapshots)
             self._webhooks.register(job, submission.submission_id, awaited=submission.has_webhook)
             self._poller.track(job, timeout=submission.options.job_timeout)
         return job

@@ -1,1 +1,1 @@
-"""A job from its acceptance to its end: the handle, the poller and its schedule."""
+"""A job from its acceptance to its end: the handle, the poller and its scheduler."""

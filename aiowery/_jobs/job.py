@@ -1,4 +1,4 @@
-"""The job: the handle of one accepted submission, which any number of callers may await."""
+"""The job: a handle of one accepted submission, which any number of callers may await."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ class JobKeeper(Protocol):
         ...
 
     def on_collected(self, job: Job[Any]) -> None:
-        """Forget an ended job, because its result was received."""
+        """Forget a finished job, because its result was received."""
         ...
 
 
 class _Waiter(asyncio.Future[None]):
-    """A waiter of a job: until a loop time, for the end or (with `on_news`) for any change."""
+    """A future that finishes at a job's end or (with `on_change`) at any change, and fails at `deadline`."""
 
-    __slots__ = ("on_news", "until")
+    __slots__ = ("deadline", "on_change")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, until: float, *, on_news: bool) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, deadline: float, *, on_change: bool) -> None:
         super().__init__(loop=loop)
-        self.until = until
-        self.on_news = on_news
+        self.deadline = deadline
+        self.on_change = on_change
 
 
 class Job(ScheduledItem, Generic[ResultT]):
-    """A handle of one accepted submission of one request, made by `client.submit` or `client.job`.
+    """A handle of one accepted submission, made by `client.submit` or `client.job`.
 
-    `await job` waits for the result. Many may wait on one job; a waiter's cancellation or time-out ends only its
-    own waiting, never the job. `request` is None for a job re-attached by its task id.
+    `await job` waits for the result. Many callers may wait for one job. A caller's cancellation or timeout ends only
+    its own wait, never the job. `request` is None for a job that was re-attached by its task id.
     """
 
     __slots__ = (
@@ -56,12 +56,12 @@ class Job(ScheduledItem, Generic[ResultT]):
         "_failures",
         "_keeper",
         "_last_running",
+        "_latest_snapshots",
         "_loop",
         "_open_task_ids",
         "_record",
         "_result",
         "_result_type",
-        "_seen",
         "_ticket",
         "_waiters",
         "_webhook",
@@ -99,7 +99,7 @@ class Job(ScheduledItem, Generic[ResultT]):
         self._webhook: WebhookState | None = None
         self._record: object | None = None
         self._keeper = keeper
-        self._seen: tuple[Snapshot | None, ...] = (None,) * len(accepted.task_ids)
+        self._latest_snapshots: tuple[Snapshot | None, ...] = (None,) * len(accepted.task_ids)
         self._waiters: tuple[_Waiter, ...] = ()
         self._result: ResultT | None = None
         self._error: JobError | None = None
@@ -118,22 +118,22 @@ class Job(ScheduledItem, Generic[ResultT]):
 
     @property
     def done(self) -> bool:
-        """True once the job has ended, so that awaiting it returns at once."""
+        """True once the job has finished, so that awaiting it returns immediately."""
         return self._result is not None or self._error is not None
 
     @property
     def error(self) -> JobError | None:
-        """The error of a job without a result; None while it is under way and when it has one."""
+        """The error of a job without a result; None while it is under way, and if it has a result."""
         return self._error
 
     @property
     def snapshots(self) -> tuple[Snapshot, ...]:
         """The latest status of each task, in the order of `task_ids`; tasks without one are left out."""
-        return tuple(snapshot for snapshot in self._seen if snapshot is not None)
+        return tuple(snapshot for snapshot in self._latest_snapshots if snapshot is not None)
 
     @property
     def _slots(self) -> int:
-        """The slots that it still holds in its queue."""
+        """The slots that it still occupies in its queue."""
         return 0 if self._ticket is None else self._ticket.slots
 
     @property
@@ -143,7 +143,7 @@ class Job(ScheduledItem, Generic[ResultT]):
 
     @property
     def state(self) -> TaskState:
-        """The state of the job as a whole: done or failed once it has ended, running once one task runs."""
+        """The state of the whole job: done or failed once it has finished, running once one task runs."""
         if self.done:
             return TaskState.FAILED if self._result is None else TaskState.DONE
         states = {snapshot.state for snapshot in self.snapshots}
@@ -156,84 +156,86 @@ class Job(ScheduledItem, Generic[ResultT]):
 
     @property
     def timing_key(self) -> tuple[str, ...]:
-        """The model and settings on which its duration depends; () for a re-attached job."""
+        """The endpoint, model and settings on which its duration depends; () for a re-attached job."""
         return () if self.request is None else self.request.timing_key
 
     async def wait(self, *, timeout: Timeout = DEFAULT) -> ResultT:
-        """Return the result once all tasks have ended, or raise why there is none.
+        """Return the result once all tasks have ended, or raise the error of a job without one.
 
         `timeout` is in seconds from acceptance, or from now if that time has passed. The default is 10 minutes for
-        images and 30 for anything else; None waits without end. Raises JobFailed, EmptyResult, JobLost,
-        JobTimeout (await the job again to go on waiting) or ClientClosed.
+        images and 30 minutes for anything else; None waits without end. Raises JobFailed, EmptyResult, JobLost,
+        JobTimeout or ClientClosed. After a JobTimeout, await the job again to go on waiting.
         """
-        if not self.done:  # not through `ended`: that would be one more coroutine for every waiter
-            end = self._begin_to_wait(self._until(timeout))
+        if not self.done:  # `wait_finished` would cost every waiter another coroutine
+            waiter = self._add_waiter(self._deadline_for(timeout))
             try:
-                await end
+                await waiter
             finally:
-                self._leave(end)
+                self._remove_waiter(waiter)
         return self.result()
 
     async def wait_finished(self, *, timeout: Timeout = DEFAULT) -> None:
         """Wait until all tasks have ended; do not raise the job's error. Raises JobTimeout or ClientClosed."""
         if not self.done:
-            end = self._begin_to_wait(self._until(timeout))
+            waiter = self._add_waiter(self._deadline_for(timeout))
             try:
-                await end
+                await waiter
             finally:
-                self._leave(end)
+                self._remove_waiter(waiter)
 
     def result(self) -> ResultT:
-        """Return the result of a job that is done, or raise its error. Afterwards `client.jobs()` does not list it."""
+        """Return the result of a finished job, or raise its error. Afterwards `client.jobs()` does not list it."""
         self._keeper.on_collected(self)
         if self._error is not None:
             raise copy.copy(self._error)
         return cast("ResultT", self._result)
 
     async def updates(self, *, timeout: Timeout = DEFAULT) -> AsyncIterator[Snapshot]:
-        """Yield a snapshot whenever a poll shows a change of a task, and end with the job.
+        """Yield a snapshot whenever a poll shows a change of a task, and stop when the job has finished.
 
-        The present statuses come first. A job that fails ends the iteration; `await job` raises its error. Raises
-        JobTimeout like `wait`.
+        The present statuses come first. If the job fails, the iteration ends without an error; `await job` raises it.
+        Raises JobTimeout like `wait`.
         """
-        until = self._until(timeout)
+        deadline = self._deadline_for(timeout)
         shown: dict[str, Snapshot] = {}
         while True:
-            ended = self.done
-            fresh = [one for one in self.snapshots if not one.same_progress_as(shown.get(one.task_id))]
+            finished = self.done
+            fresh = [
+                snapshot for snapshot in self.snapshots if not snapshot.same_progress_as(shown.get(snapshot.task_id))
+            ]
             for snapshot in fresh:
                 shown[snapshot.task_id] = snapshot
                 yield snapshot
-            if ended:
+            if finished:
                 return
-            if fresh:  # the job may have gone on, or ended, while the caller was busy with them
+            if fresh:  # the job may have changed while the caller processed them
                 continue
-            news = self._begin_to_wait(until, on_news=True)
+            waiter = self._add_waiter(deadline, on_change=True)
             try:
-                await news
+                await waiter
             finally:
-                self._leave(news)
+                self._remove_waiter(waiter)
 
-    # The poller's part.
+    # Methods for the poller.
 
-    def _take(self, snapshots: Iterable[Snapshot]) -> list[Snapshot]:
-        """Store the statuses of a poll; return those that changed. Ended tasks keep their status."""
-        news = []
+    def _update(self, snapshots: Iterable[Snapshot]) -> list[Snapshot]:
+        """Store the statuses of a poll; return those that changed. A task in a final state keeps it."""
+        changed = []
         for snapshot in snapshots:
             if snapshot.task_id not in self.task_ids:
                 continue
-            place = self.task_ids.index(snapshot.task_id)
-            before = self._seen[place]
+            index = self.task_ids.index(snapshot.task_id)
+            before = self._latest_snapshots[index]
             if before is not None and before.state.terminal:
                 continue
-            self._seen = (*self._seen[:place], snapshot, *self._seen[place + 1 :])
+            self._latest_snapshots = (*self._latest_snapshots[:index], snapshot, *self._latest_snapshots[index + 1 :])
             if snapshot.state.terminal:
-                self._open_task_ids = tuple(one for one in self._open_task_ids if one != snapshot.task_id)
+                self._open_task_ids = tuple(id_ for id_ in self._open_task_ids if id_ != snapshot.task_id)
             if not snapshot.same_progress_as(before):
-                news.append(snapshot)
-        if news:
-            self._wake(waiter for waiter in self._waiters if waiter.on_news)
-        return news
+                changed.append(snapshot)
+        if changed:
+            self._wake(waiter for waiter in self._waiters if waiter.on_change)
+        return changed
 
     def _settle(self, result: ResultT | None, error: JobError | None) -> None:
         """End the job and wake all waiters."""
@@ -241,15 +243,15 @@ class Job(ScheduledItem, Generic[ResultT]):
         self._wake(self._waiters)
 
     def _expire(self, now: float) -> float | None:
-        """Time out the waiters whose deadline has passed; return the next deadline, None after the last one."""
+        """Time out the waiters whose deadline has passed; return the next deadline, or None after the last one."""
         for waiter in self._waiters:
-            if waiter.until <= now and not waiter.done():
+            if waiter.deadline <= now and not waiter.done():
                 waiter.set_exception(self._timeout_error())
         return self._next_deadline(now)
 
     def _next_deadline(self, now: float) -> float | None:
         """Return the earliest deadline: a waiter's, even if it has passed, or the job's own if it has not."""
-        deadlines = [waiter.until for waiter in self._waiters if not waiter.done()]
+        deadlines = [waiter.deadline for waiter in self._waiters if not waiter.done()]
         return min(deadlines + [self._deadline] * (self._deadline > now), default=None)
 
     def _timeout_error(self) -> JobTimeout:
@@ -263,24 +265,24 @@ class Job(ScheduledItem, Generic[ResultT]):
             job=self,
         )
 
-    def _until(self, timeout: Timeout) -> float:
-        """Return the loop time at which a timeout ends: from acceptance, or from now if that has passed."""
+    def _deadline_for(self, timeout: Timeout) -> float:
+        """Return the loop time at which a timeout ends: counted from acceptance, or from now if that has passed."""
         seconds = self._keeper.timeout_seconds(self.kind, timeout)
         now = self._loop.time()
         return self._accepted_at + seconds if self._accepted_at + seconds > now else now + seconds
 
-    def _begin_to_wait(self, until: float, *, on_news: bool = False) -> _Waiter:
-        """Return a waiter that wakes at the job's end, or at a change, or times out at `until`."""
-        waiter = _Waiter(self._loop, until, on_news=on_news)
+    def _add_waiter(self, deadline: float, *, on_change: bool = False) -> _Waiter:
+        """Return a new waiter for the job's end or, with `on_change`, for any change; it times out at `deadline`."""
+        waiter = _Waiter(self._loop, deadline, on_change=on_change)
         self._waiters = (*self._waiters, waiter)
         try:
             self._keeper.ensure_polled(self)
         except BaseException:
-            self._leave(waiter)
+            self._remove_waiter(waiter)
             raise
         return waiter
 
-    def _leave(self, waiter: _Waiter) -> None:
+    def _remove_waiter(self, waiter: _Waiter) -> None:
         self._waiters = tuple(other for other in self._waiters if other is not waiter)
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Errors of jobs without a result; each message states what to do."""
+"""Errors of jobs without a result; each message contains what to do."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def failed_error(job: Job[Any], snapshots: tuple[Snapshot, ...]) -> JobFailed:
 def empty_error(job: Job[Any], snapshots: tuple[Snapshot, ...]) -> EmptyResult:
     """Return the error of a job that was reported as successful, without outputs."""
     is_direct = job.request is not None and job.request.direct_timeout is not None
-    next_step = "change the request" if is_direct else "ask again with client.job(task_id)"
+    next_step = "change the request" if is_direct else "poll it again with client.job(task_id)"
     return EmptyResult(
         f"{job.label}: reported as finished without any output (task ids {', '.join(job.task_ids)}); {next_step}, or"
         " report it to the provider",
@@ -35,9 +35,9 @@ def empty_error(job: Job[Any], snapshots: tuple[Snapshot, ...]) -> EmptyResult:
 
 
 def lost_error(job: Job[Any], cause: APIError) -> JobLost:
-    """Return the error of a job whose task the provider does not know."""
+    """Return the error of a job whose task does not exist at the provider."""
     error = JobLost(
-        f"{job.label}: the provider does not know task {', '.join(job.task_ids)} ({cause});"
+        f"{job.label}: the provider found no task {', '.join(job.task_ids)} ({cause});"
         " check the id and that the key belongs to the account that submitted it",
         task_ids=job.task_ids,
         snapshots=job.snapshots,

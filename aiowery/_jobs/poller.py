@@ -1,4 +1,4 @@
-"""Poll jobs from acceptance to their end: what a status means, and when to poll next."""
+"""Poll jobs from acceptance to their end: interpret each status, and decide when to poll next."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ from aiowery.errors import (
     UnexpectedResponse,
 )
 
-# A tick of the wheel is this part of the minimum interval, 50 ms of 3 s: polls that are due in it share its wake-ups.
-_TICKS = 60
-# Polls that wait for a webhook delivery come earlier by up to this part, at random, so that jobs drift apart.
-_DRIFT = 0.1
-# Thirty years: without end, and more than a timer can hold.
-_WITHOUT_END = 1e9
+# Ticks of the timer wheel per minimum interval (50 ms at 3 s): polls that are due in one tick share a timer.
+_TICKS_PER_INTERVAL = 60
+# Polls that wait for a webhook delivery come earlier by a random part up to this, so that jobs are not polled together.
+_WEBHOOK_JITTER = 0.1
+# Thirty years in seconds: longer timeouts count as infinite, because a timer cannot represent them.
+_MAX_TIMEOUT = 1e9
 
 
 OnEnd = Callable[[Job[Any], JobEnd], None]
-"""Receives each job that has ended, or whose last timeout has passed (then it is not `done`)."""
+"""A function that receives each job that has finished, or whose last timeout has passed (then it is not `done`)."""
 
 
 class JobPoller:
-    """A poller of all jobs of one open client: it reads their statuses, decides when, and ends them.
+    """A poller of all jobs of one open client: it fetches their statuses, schedules their polls, and ends them.
 
-    `on_end` lists the functions that receive each end, in order; a function that raises does not keep the next ones
-    from being called.
+    `on_end` lists the functions that receive each end, in order. If one of them raises, the next ones are called all
+    the same.
     """
 
     def __init__(
@@ -76,12 +76,12 @@ class JobPoller:
         self._closed = False
         self._loop = asyncio.get_running_loop()
         self._scheduler: PollScheduler[Job[Any]] = PollScheduler(
-            self._poll, self._expire, gate=gate, polls=polls, tick=policy.min_interval / _TICKS
+            self._poll, self._expire, gate=gate, polls=polls, tick=policy.min_interval / _TICKS_PER_INTERVAL
         )
 
     def track(self, job: Job[Any], *, timeout: Timeout) -> None:
-        """Poll a job until its kind's default timeout at least, longer if the given one is longer."""
-        job._deadline = max(job._until(DEFAULT), job._until(timeout))
+        """Start to poll a job until its deadline: the default timeout of its kind, or `timeout` if that is longer."""
+        job._deadline = max(job._deadline_for(DEFAULT), job._deadline_for(timeout))
         self._registry.add(job)
         if self._closed:
             self._end(job, None, job_errors.closed_error(job))
@@ -99,22 +99,23 @@ class JobPoller:
             return
         if job._is_tracked:
             self._scheduler.set_deadline(job, deadline)
-            if job._webhook is not None:  # a poll that waits for a delivery must come before the waiter times out
+            if job._webhook is not None:  # the poll may be scheduled for after the deadline of a new waiter
                 self._scheduler.poll_by(job, self._latest_poll(deadline))
         elif not job.done:
             self._registry.add(job)
             self._scheduler.track(job, after=0.0, deadline=deadline)
 
     def on_webhook(self, job: Job[Any], webhook: WebhookState) -> None:
-        """Poll at once, because a delivery reports that a task of this job has ended.
+        """Poll a job because a webhook delivery reports that one of its tasks has ended.
 
-        Further deliveries cause no further polls. After a poll that did not confirm a delivery, the next delivery
-        brings the next poll forward to the time of ordinary polling.
+        The first delivery causes a poll immediately. A delivery that arrives during a poll causes another one after it.
+        Further deliveries before that poll cause no more. If the latest poll did not confirm a delivery, a new delivery
+        only brings the next poll forward to the time of polling without webhooks.
         """
         if job.done or self._closed:
             return
         webhook.has_delivered = True
-        if not job._is_tracked:  # its last timeout had passed
+        if not job._is_tracked:  # its last timeout has passed, so polling had stopped
             self._registry.add(job)
             self._scheduler.track(job, after=0.0, deadline=self._loop.time() + self._policy.not_found_grace)
         if job._is_due or not (webhook.poll_requested or webhook.useless_wakeups):
@@ -124,7 +125,7 @@ class JobPoller:
         webhook.poll_requested = True
 
     def on_collected(self, job: Job[Any]) -> None:
-        """Forget an ended job, because its result was received."""
+        """Forget a finished job, because its result was received."""
         self._registry.collect(job)
 
     def timeout_seconds(self, kind: Kind | None, timeout: Timeout) -> float:
@@ -133,15 +134,15 @@ class JobPoller:
             return self._policy.timeout_for(kind)
         if timeout is None:
             return inf
-        seconds: object = timeout  # whatever the annotations say, a wrong type must not fail after paying
+        seconds: object = timeout  # an untyped caller may pass anything, and that must fail before the request is paid
         if not isinstance(seconds, (int, float)) or not seconds >= 0:
             raise ConfigurationError(
                 f"timeout must be a number of seconds >= 0, or None to wait without end, got {timeout!r}"
             )
-        return float(seconds) if seconds < _WITHOUT_END else inf
+        return float(seconds) if seconds < _MAX_TIMEOUT else inf
 
     def retry_round_delay(self, rounds: int) -> float:
-        """Return the pause after so many rounds of checking a doubt, in seconds: it doubles with each round."""
+        """Return the pause in seconds after so many rounds of checking a doubt; it doubles with each round."""
         return self._policy.min_interval * 2.0**rounds
 
     def statistics(self) -> PollStatistics:
@@ -158,58 +159,71 @@ class JobPoller:
                 job._settle(None, job_errors.closed_error(job))
 
     def _first_poll(self, job: Job[Any]) -> float:
+        """Return the seconds until the first poll; 0 for a re-attached job, and after an early delivery."""
         if job.request is None or (job._webhook is not None and job._webhook.poll_requested):
             return 0.0
         delay = self._policy.first_poll_after(self._learned_delay(job), self._random)
         return max(delay, self._webhook_wait(job))
 
     def _next_poll(self, job: Job[Any]) -> float:
+        """Return the seconds until the next poll after a successful one."""
         delay = self._policy.next_poll_after(self._learned_delay(job), self._random)
         return max(delay, self._webhook_wait(job))
 
     def _webhook_wait(self, job: Job[Any]) -> float:
-        """Return the seconds that a poll may wait because a delivery is expected; 0 if none is.
+        """Return the seconds that a poll may wait because a webhook delivery is expected; 0 means poll as usual.
 
-        After a delivery that polls have not confirmed yet, polls come soon, each later than the one before.
+        - The result is 0 without a webhook, if a delivery has requested a poll, or if the learned fallback interval is
+          no longer than ordinary polling.
+        - Otherwise the poll may wait for the fallback interval, less up to 10 % at random.
+        - After a delivery that no poll has confirmed, the wait begins short and doubles with each such poll, up to the
+          fallback interval: the end that the delivery reported may become visible soon.
+        - The wait ends before the next deadline, if that is not too near, so that a missed delivery does not cause a
+          timeout.
         """
         webhook, fallback = job._webhook, self.fallback.seconds
         if webhook is None or webhook.poll_requested or not webhook.awaited or fallback <= self._policy.max_interval:
             return 0.0
-        seconds = fallback
+        interval = fallback
         if webhook.useless_wakeups:
-            seconds = min(fallback, self._policy.max_interval * 2.0 ** min(webhook.useless_wakeups - 2, 63))
-        wait = seconds * (1.0 - _DRIFT * self._random())
+            interval = min(fallback, self._policy.max_interval * 2.0 ** min(webhook.useless_wakeups - 2, 63))
+        wait = interval * (1.0 - _WEBHOOK_JITTER * self._random())
         deadline = job._next_deadline(self._loop.time())
         return wait if deadline is None else min(wait, self._latest_poll(deadline) - self._loop.time())
 
     def _latest_poll(self, deadline: float) -> float:
-        """Return the loop time of a poll that finds an end before the deadline, except one in its last few seconds."""
+        """Return the latest loop time of a poll before a deadline, which is `max_interval` before it.
+
+        It is never sooner than `max_interval` from now. So an end in the last seconds before the deadline may be
+        missed.
+        """
         return max(deadline - self._policy.max_interval, self._loop.time() + self._policy.max_interval)
 
     def _learned_delay(self, job: Job[Any]) -> float | None:
+        """Return the seconds in which few jobs of this kind finish; None if unknown or not wanted."""
         if job.request is None or self._policy.first_poll != "learned":
             return None
         return self._durations.first_poll(job.request.timing_key)
 
     async def _poll(self, job: Job[Any]) -> float | None:
-        """Fetch the job's statuses; return the seconds until the next poll, None when the job has ended."""
-        delivered = _take_wakeup(job._webhook)
+        """Fetch the job's statuses; return the seconds until the next poll, or None if the job has finished."""
+        delivered = _take_poll_request(job._webhook)
         try:
             snapshots = await self._fetcher.fetch(job)
         except AioweryError as error:
             return self._on_poll_failed(job, error)
-        except Exception as fault:  # noqa: BLE001 - a failing poll must never end a job
+        except Exception as unforeseen:  # noqa: BLE001 - a failing poll must never end a job
             log.exception("a status check raised an unforeseen error; the job goes on")
-            return self._on_poll_failed(job, UnexpectedResponse(f"{type(fault).__name__}: {fault}"))
+            return self._on_poll_failed(job, UnexpectedResponse(f"{type(unforeseen).__name__}: {unforeseen}"))
         snapshots = [job._result_type.interpret(snapshot) for snapshot in snapshots]
         job._failures = 0
-        before = len(job._open_task_ids)
+        open_before = len(job._open_task_ids)
         if log.isEnabledFor(logging.DEBUG):
             for snapshot in snapshots:
                 log.debug("task %s: %s", snapshot.task_id, snapshot.raw_status, extra={"task_ids": job.task_ids})
-        for snapshot in job._take(snapshots):
+        for snapshot in job._update(snapshots):
             self._report_change(job, snapshot)
-        ended = before - len(job._open_task_ids)
+        ended = open_before - len(job._open_task_ids)
         self._release_slots(job, ended)
         if job._webhook is not None:
             self._update_webhook_state(job, job._webhook, delivered=delivered, confirmed=ended > 0)
@@ -222,9 +236,9 @@ class JobPoller:
         return self._next_poll(job)
 
     def _on_poll_failed(self, job: Job[Any], error: AioweryError) -> float | None:
-        """Return the seconds until the next poll; end the job if the provider has lost it, never for another error."""
+        """Return the seconds until the next poll. Only if the provider has lost the job, end it and return None."""
         job._failures += 1
-        # A delivery that came meanwhile waits for the next poll, like those that come from now on.
+        # The pause applies to deliveries too: one that arrived during this poll requests the next one.
         job._poll_again = False
         if job._webhook is not None:
             job._webhook.poll_requested = job._webhook.has_delivered
@@ -232,7 +246,7 @@ class JobPoller:
             self._end(job, None, job_errors.lost_error(job, error))
             return None
         requested = retry_after(error)
-        # A single failure does not slow polling down; a 429 without Retry-After does.
+        # A single failure does not slow polling down, but a 429 without Retry-After must.
         is_slow_down = isinstance(error, RateLimited) and requested is None
         pause = self._policy.after_failures(job._failures + is_slow_down, self._random)
         if requested is not None:
@@ -251,6 +265,7 @@ class JobPoller:
         return pause
 
     def _report_change(self, job: Job[Any], snapshot: Snapshot) -> None:
+        """Emit a changed status, and log an unknown raw status once."""
         self._events.emit(JobUpdated(task_ids=job.task_ids, snapshot=snapshot))
         if snapshot.state.terminal or self._provider.is_known_status(snapshot.raw_status):
             return
@@ -267,9 +282,9 @@ class JobPoller:
             job._ticket.release(slots)
 
     def _observe_duration(self, job: Job[Any]) -> Interval | None:
-        """Return the bounds of the job's duration, and let the estimator observe them; None if it was re-attached."""
+        """Record the bounds of the job's duration and return them; None if it was re-attached."""
         if job._webhook is not None and job._webhook.has_delivered:
-            job._last_running = job.age  # a delivery comes at the very end, an end without one lies between two polls
+            job._last_running = job.age  # a delivery arrives at the end itself
         if job.request is None:
             return None
         interval = job._last_running, job.age
@@ -277,17 +292,22 @@ class JobPoller:
         return interval
 
     def _update_webhook_state(self, job: Job[Any], webhook: WebhookState, *, delivered: bool, confirmed: bool) -> None:
-        """Record whether a poll confirmed the deliveries before it."""
+        """Count the polls in a row since a delivery that no poll has confirmed.
+
+        `delivered`: a delivery requested this poll. `confirmed`: the poll found a task that has ended. A poll that
+        confirms a delivery resets the count. After one that does not, a delivery that arrived during the poll causes no
+        further poll immediately, because it probably reports the same.
+        """
         webhook.polled_at = self._loop.time()
         if confirmed:
             webhook.useless_wakeups = 0
         elif delivered or webhook.useless_wakeups:
             webhook.useless_wakeups += 1
-        if delivered and not confirmed:  # another delivery in the meantime shows nothing else
+        if delivered and not confirmed:
             job._poll_again = False
 
     def _learn_fallback(self, job: Job[Any]) -> None:
-        """Record whether a delivery or a poll was the first to show the end."""
+        """Adapt the fallback interval: longer if a delivery reported the end, shorter if only a poll found it."""
         if job._webhook is None or not job._webhook.awaited:
             return
         if job._webhook.has_delivered:
@@ -296,7 +316,7 @@ class JobPoller:
             self.fallback.record_missed()
 
     def _settle(self, job: Job[Any], interval: Interval | None = None) -> None:
-        """End a job whose tasks have all ended, with its result, or with the reason why there is none as an error."""
+        """End a job whose tasks have all ended, with its result, or with an error if there is none."""
         snapshots = job.snapshots
         if all(snapshot.state is TaskState.FAILED for snapshot in snapshots):
             self._end(job, None, job_errors.failed_error(job, snapshots), interval)
@@ -308,12 +328,13 @@ class JobPoller:
             self._end(job, result, None, interval)
 
     def _end(self, job: Job[Any], result: Any, error: JobError | None, interval: Interval | None = None) -> None:
+        """End a job: stop polling, release its slots, wake its waiters, and report the end."""
         self._scheduler.forget(job)
         self._release_slots(job, job._slots)
         if error is None and job._ticket is not None and job.request is not None:
-            job._ticket.finished()
+            job._ticket.record_finished()
         job._settle(result, error)
-        end = _end_of(job, error, interval)
+        end = _job_end(job, error, interval)
         _log_end(job, end)
         self._events.emit(
             JobFinished(
@@ -329,17 +350,18 @@ class JobPoller:
         self._report_end(job, end)
 
     def _expire(self, job: Job[Any]) -> float | None:
-        """Time out the waiters of a job; return the next deadline. After the last one the job gives up its slots."""
+        """Time out the waiters of a job; return the next deadline. after the last one, release its slots."""
         deadline = job._expire(self._loop.time())
         if deadline is None:
             error = job._timeout_error()
             extra = {"task_ids": job.task_ids, "last_running": job._last_running, "timing_key": job.timing_key}
             log.warning("%s", error, extra=extra)
             self._release_slots(job, job._slots)
-            self._report_end(job, _end_of(job, error, None))
+            self._report_end(job, _job_end(job, error, None))
         return deadline
 
     def _report_end(self, job: Job[Any], end: JobEnd) -> None:
+        """Pass an end to all functions of `on_end`."""
         for on_end in self.on_end:
             try:
                 on_end(job, end)
@@ -347,7 +369,7 @@ class JobPoller:
                 log.exception("%s: the end of the job could not be processed completely", job.label)
 
 
-def _end_of(job: Job[Any], error: JobError | None, interval: Interval | None) -> JobEnd:
+def _job_end(job: Job[Any], error: JobError | None, interval: Interval | None) -> JobEnd:
     return JobEnd(
         snapshots=job.snapshots,
         seconds=job.age,
@@ -373,9 +395,9 @@ def _log_end(job: Job[Any], end: JobEnd) -> None:
         log.info("failed: %s after %.1f s: %s", job.label, end.seconds, end.error, extra=extra)
 
 
-def _take_wakeup(webhook: WebhookState | None) -> bool:
-    """Return True if a delivery requested the poll that begins now; further ones request the next poll."""
+def _take_poll_request(webhook: WebhookState | None) -> bool:
+    """Return True if a delivery requested the poll that begins now; later deliveries request the next one."""
     if webhook is None:
         return False
-    woken, webhook.poll_requested = webhook.poll_requested, False
-    return woken
+    requested, webhook.poll_requested = webhook.poll_requested, False
+    return requested

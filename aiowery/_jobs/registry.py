@@ -1,4 +1,4 @@
-"""The jobs of an open client: those under way, and those that ended without their result being received."""
+"""The jobs of an open client: those under way, and finished ones whose result was not received."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any, Final
 from aiowery._base.snapshot import TaskState
 from aiowery._jobs.job import Job
 
-_UNCOLLECTED: Final = 1000
+_MAX_UNCOLLECTED: Final = 1000
 
 
 class JobRegistry:
-    """A registry of jobs, with counts of how they ended.
+    """A registry of jobs, with counts of finished and failed ones.
 
-    At most 1,000 ended jobs are kept whose result was not received.
+    It keeps at most 1,000 finished jobs whose result was not received.
     """
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class JobRegistry:
         return len(self._under_way)
 
     def jobs(self) -> tuple[Job[Any], ...]:
-        """Return the jobs under way, and those that ended without their result being received."""
+        """Return the jobs under way, and the finished ones whose result was not received."""
         return (*self._under_way, *self._uncollected)
 
     def add(self, job: Job[Any]) -> None:
@@ -36,14 +36,14 @@ class JobRegistry:
         self._under_way.add(job)
 
     def collect(self, job: Job[Any]) -> None:
-        """Forget an ended job, because its result was received."""
+        """Forget a finished job, because its result was received."""
         self._uncollected.pop(job, None)
 
     def end(self, job: Job[Any]) -> Job[Any] | None:
-        """Count a job that ended or outlasted its timeout; return the oldest uncollected one if it is dropped."""
+        """Count a job that has finished or exceeded its timeout; return the oldest uncollected job if it is dropped."""
         if job.done:
             self.finished += job.state is TaskState.DONE
             self.failed += job.state is not TaskState.DONE
         self._under_way.discard(job)
         self._uncollected[job] = None
-        return self._uncollected.popitem(last=False)[0] if len(self._uncollected) > _UNCOLLECTED else None
+        return self._uncollected.popitem(last=False)[0] if len(self._uncollected) > _MAX_UNCOLLECTED else None

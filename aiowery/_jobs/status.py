@@ -12,43 +12,45 @@ from aiowery.errors import AioweryError, AuthenticationError, NotFound, RateLimi
 
 
 class StatusFetcher:
-    """A fetcher of job statuses; for `grace` seconds after acceptance "not found" means "not yet"."""
+    """A fetcher of job statuses. For `grace` seconds after acceptance, "not found" means "not found yet"."""
 
     def __init__(self, api: ProviderApi, grace: float) -> None:
         self._api = api
         self._grace = grace
 
     async def fetch(self, job: Job[Any]) -> list[Snapshot]:
-        """Return the job's statuses: with one request for the whole batch if there is one, else one per open task."""
+        """Return the job's statuses: by one request for its provider batch if it has one, else by one per open task."""
         open_ids = job._open_task_ids
         if len(open_ids) == 1:
             return [await self._fetch_task(job, open_ids[0])]
         snapshots: list[Snapshot] = []
         if job.provider_batch_id is not None:
             snapshots = await self._fetch_batch(job, job.provider_batch_id)
-        answered = {snapshot.task_id for snapshot in snapshots}
+        received_ids = {snapshot.task_id for snapshot in snapshots}
         for task_id in open_ids:
-            if task_id not in answered:
+            if task_id not in received_ids:
                 snapshots.append(await self._fetch_task(job, task_id))
         return snapshots
 
     async def _fetch_batch(self, job: Job[Any], provider_batch_id: str) -> list[Snapshot]:
-        """Return the statuses of the provider batch; after an unusable response the job's tasks are asked singly."""
+        """Return the statuses of the provider batch; after an unusable response, poll its tasks from now on."""
         try:
             snapshots = await self._api.batch(provider_batch_id)
         except (TransportError, RateLimited, AuthenticationError):
-            raise  # the single status checks would fail in the same way
+            raise  # status checks of the tasks would fail in the same way
         except AioweryError as error:
-            log.debug("batch %s: %s; asking task by task", job.provider_batch_id, error)
+            log.debug("provider batch %s: %s; polling each task", job.provider_batch_id, error)
             job.provider_batch_id = None
             return []
-        own = [snapshot for snapshot in snapshots or () if snapshot.task_id in job.task_ids]
-        if snapshots is not None and not {snapshot.task_id for snapshot in own}.issuperset(job._open_task_ids):
+        own_snapshots = [snapshot for snapshot in snapshots or () if snapshot.task_id in job.task_ids]
+        if snapshots is not None and not {snapshot.task_id for snapshot in own_snapshots}.issuperset(
+            job._open_task_ids
+        ):
             job.provider_batch_id = None
-        return own
+        return own_snapshots
 
     async def _fetch_task(self, job: Job[Any], task_id: str) -> Snapshot:
-        """Return the status of one task; a lost task must not cost the others of its job."""
+        """Return the status of one task; a lost task counts as failed if its job has other tasks."""
         try:
             return await self._api.status(task_id)
         except NotFound as error:
@@ -57,5 +59,5 @@ class StatusFetcher:
             return Snapshot(task_id, TaskState.FAILED, reason=str(error), request_id=error.request_id)
 
     def is_lost(self, job: Job[Any]) -> bool:
-        """Return True if "not found" no longer means "not yet"."""
+        """Return True if "not found" means that the task is lost, because the grace period is over."""
         return job.request is None or job.age > self._grace

@@ -1,1 +1,1 @@
-"""One ledger record per submission: its steps, what it costs, which entries are ours."""
+"""One ledger record per submission: its steps, its cost, and the claims on batch entries."""

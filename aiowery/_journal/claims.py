@@ -1,4 +1,4 @@
-"""Claims on batch entries: which new entries this client may send, some of them claimed ahead in one write."""
+"""Claims on batch entries: a client may send only entries that it has claimed, some of them ahead in one write."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ from typing import Final
 from aiowery._journal.writes import LedgerWrites
 from aiowery.ledger import Ledger
 
-_AHEAD: Final = 15
+_PREFETCH: Final = 15
 
 
 class EntryClaims:
     """The entries that this client has claimed and not sent yet.
 
-    With each claim up to 15 of the entries that are expected next are claimed too, because a claim is a disk write.
+    Each claim also claims up to 15 of the entries that are expected next, because a claim is a disk write.
     """
 
     def __init__(self, ledger: Ledger, writes: LedgerWrites) -> None:
         self._ledger = ledger
         self._writes = writes
         self._expected: dict[int, None] = {}
-        self._ahead: set[int] = set()
-        self._claiming = asyncio.Lock()
+        self._prefetched: set[int] = set()
+        self._claim_lock = asyncio.Lock()
 
     def expect(self, entry_ids: Iterable[int]) -> None:
-        """Set the new entries that will be claimed one after the other."""
+        """Set the new entries that are expected to be claimed next, in order."""
         self._expected = dict.fromkeys(entry_ids)
 
     async def claim(self, entry_id: int) -> bool:
-        """Claim a new entry, and some of those expected next; return False if it is not new any more."""
-        async with self._claiming:
-            if entry_id not in self._ahead:
+        """Claim a new entry, and some of those expected next; return False if it is no longer new."""
+        async with self._claim_lock:
+            if entry_id not in self._prefetched:
                 await self._claim_from(entry_id)
-        if entry_id not in self._ahead:
+        if entry_id not in self._prefetched:
             return False
-        self._ahead.remove(entry_id)
+        self._prefetched.remove(entry_id)
         return True
 
     def unclaim(self, entry_id: int) -> None:
@@ -46,31 +46,31 @@ class EntryClaims:
 
     def release(self, entry_id: int) -> bool:
         """Give up an entry that was claimed ahead; return False if it was not."""
-        if entry_id not in self._ahead:
+        if entry_id not in self._prefetched:
             return False
-        self._ahead.remove(entry_id)
+        self._prefetched.remove(entry_id)
         self.unclaim(entry_id)
         return True
 
     def release_all(self) -> None:
         """Give up all entries that were claimed ahead."""
         self._expected = {}
-        for entry_id in tuple(self._ahead):
+        for entry_id in tuple(self._prefetched):
             self.release(entry_id)
 
     async def _claim_from(self, entry_id: int) -> None:
         claiming = asyncio.ensure_future(self._ledger.claim(self._next_from(entry_id)))
         try:
             claimed = await asyncio.shield(claiming)
-        except asyncio.CancelledError:  # otherwise they would stay claimed while this client is open
+        except asyncio.CancelledError:  # otherwise the entries stay claimed while this client is open
             self._writes.start(self._unclaim_all(claiming))
             raise
-        self._ahead.update(claimed)
+        self._prefetched.update(claimed)
 
     def _next_from(self, entry_id: int) -> list[int]:
         """Return an entry and some of those that are expected next."""
         self._expected.pop(entry_id, None)
-        ahead = list(islice(self._expected, _AHEAD))
+        ahead = list(islice(self._expected, _PREFETCH))
         for other in ahead:
             del self._expected[other]
         return [entry_id, *ahead]

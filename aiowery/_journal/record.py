@@ -1,4 +1,4 @@
-"""The ledger record of one submission: each step is written before or after it is made."""
+"""The ledger record of one submission, which writes each of its steps."""
 
 from __future__ import annotations
 
@@ -25,29 +25,30 @@ from aiowery.errors import (
 )
 from aiowery.ledger import Duration, Ledger, State
 
-_CURABLE: Final = (AuthenticationError, DailyLimitReached, InsufficientCredits, PermissionDenied)
-"""Rejections that concern the account, which its owner can correct."""
+_ACCOUNT_ERRORS: Final = (AuthenticationError, DailyLimitReached, InsufficientCredits, PermissionDenied)
+"""Rejections because of the account: the user can correct them, and the request stays new."""
 
 
 class SubmissionRecord:
     """The ledger record of one submission, updated at each of its steps.
 
-    One submission id serves all attempts, since none begins before the one before it provably brought nothing. A
-    `lasting` entry belongs to a batch and may be resumed later. What is yet to be sent and cannot be written is not
-    sent; what was paid for and cannot be written is logged, and goes on.
+    All attempts share one submission id, because an attempt begins only if the one before provably had no effect. If
+    `in_batch`, the entry belongs to a batch and may be resumed later. A submission is not sent if `mark_sending` cannot
+    be written. If an acceptance cannot be written, an error is logged and the job goes on. `is_unwritten` is True while
+    the ledger lacks the outcome.
     """
 
     __slots__ = (
-        "_begun",
         "_hold",
-        "_lasting",
+        "_in_batch",
+        "_is_attempt_open",
+        "_is_sending_stored",
         "_ledger",
-        "_passed",
         "_submission_id",
-        "_unkept",
+        "_unwritten_acceptance",
         "entry_id",
+        "is_unwritten",
         "price_group",
-        "unwritten",
     )
 
     def __init__(
@@ -57,54 +58,58 @@ class SubmissionRecord:
         submission_id: str,
         hold: Hold,
         *,
-        lasting: bool,
+        in_batch: bool,
         price_group: str | None = None,
     ) -> None:
         self.entry_id: int = entry_id
         self.price_group: str | None = price_group
-        self.unwritten: bool = False
+        self.is_unwritten: bool = False
         self._ledger = ledger
         self._submission_id = submission_id
         self._hold = hold
-        self._lasting = lasting
-        self._begun = False
-        self._passed = False
-        self._unkept: Accepted | None = None
+        self._in_batch = in_batch
+        self._is_attempt_open = False
+        self._is_sending_stored = False
+        self._unwritten_acceptance: Accepted | None = None
 
     async def mark_sending(self) -> None:
-        """Write that the first byte is sent next. Raises LedgerError or BudgetExceeded, unsent."""
-        if self._begun:  # an answer that lets us try again, such as to a key that has been renewed
-            await self.mark_busy("refused, and sent again")
+        """Write that the first byte is about to be sent. Raises LedgerError or BudgetExceeded; then nothing is sent."""
+        if self._is_attempt_open:  # an earlier attempt was rejected, for example because the API key had been replaced
+            await self.mark_busy("rejected, and sent again")
         self._hold.reserve()
-        self._begun, self._passed = True, False
+        self._is_attempt_open, self._is_sending_stored = True, False
         await self._ledger.mark_sending(
             self.entry_id, self._submission_id, time.time(), cost=self._hold.cost, budget=self._hold.budget
         )
-        self._passed = True
+        self._is_sending_stored = True
 
     async def mark_unsent(self) -> None:
-        """Write that nothing was sent."""
-        if self._begun:
+        """Write that the submission was provably not sent."""
+        if self._is_attempt_open:
             self._hold.set_charge(0.0)
             await self._ledger.mark_unsent(self._submission_id)
-            self._begun = False
+            self._is_attempt_open = False
 
     async def mark_busy(self, reason: str) -> None:
-        """Write that the latest attempt was rejected because of load, and that another follows."""
-        if self._begun:
+        """Write that the latest attempt was rejected for this reason, and that another follows."""
+        if self._is_attempt_open:
             self._hold.set_charge(0.0)
             await self._ledger.mark_refused(self._submission_id, reason, again=True)
-            self._begun = False
+            self._is_attempt_open = False
 
     async def mark_accepted(self, accepted: Accepted) -> None:
-        """Write the task ids of an accepted submission; a failed write is logged and repeated at the end."""
-        if not self._begun:
+        """Write the tasks of an accepted submission; if that fails, log an error and retry at the end of the job."""
+        if not self._is_attempt_open:
             return
         try:
             await self._store_accepted(accepted)
         except LedgerError as error:
-            self.unwritten, self._unkept = True, accepted
-            log.error("paid for, and not in the ledger: %s (%s)", ", ".join(accepted.task_ids), error)
+            self.is_unwritten, self._unwritten_acceptance = True, accepted
+            log.error(
+                "accepted, and possibly charged, but not written to the ledger: tasks %s (%s); the job goes on",
+                ", ".join(accepted.task_ids),
+                error,
+            )
 
     async def _store_accepted(self, accepted: Accepted) -> None:
         await self._ledger.mark_accepted(
@@ -115,13 +120,13 @@ class SubmissionRecord:
         )
 
     async def mark_failed(self, error: BaseException) -> None:
-        """Write why there is no job: the request was never sent, it was rejected, or it is in doubt.
+        """Write the reason why there is no job: the submission was not sent, was rejected, or is in doubt.
 
-        A rejection that concerns the account leaves the entry new, to be sent another time.
+        If the rejection is not caused by the request itself, the entry stays new, to be sent another time.
         """
-        if not self._begun:
+        if not self._is_attempt_open:
             await self._ledger.unclaim(self.entry_id)
-        elif not self._passed:
+        elif not self._is_sending_stored:
             await self.mark_unsent()
             await self._ledger.unclaim(self.entry_id)
         elif isinstance(error, (SubmissionInDoubt, asyncio.CancelledError)):
@@ -129,7 +134,7 @@ class SubmissionRecord:
         elif (
             isinstance(error, APIError)
             and classify_failure(error) is SubmitFailure.REJECTED
-            and not isinstance(error, _CURABLE)
+            and not isinstance(error, _ACCOUNT_ERRORS)
         ):
             self._hold.set_charge(0.0)
             await self._ledger.mark_refused(self._submission_id, dump_error(error), again=False)
@@ -138,19 +143,19 @@ class SubmissionRecord:
             await self._ledger.unclaim(self.entry_id)
 
     async def mark_finished(self, end: JobEnd, duration: Duration | None) -> None:
-        """Write a job's end, and how long it took.
+        """Write a job's end and its duration.
 
-        A lasting entry whose tasks may still be found later has not finished.
+        If the job is lost or empty, the entry of a batch stays accepted: a later run may still find its tasks.
         """
         error = end.error
-        if self._unkept is not None:  # the disk may have room again
-            await self._store_accepted(self._unkept)
-            self.unwritten, self._unkept = False, None
-        if isinstance(error, (JobLost, EmptyResult)) and self._lasting:
+        if self._unwritten_acceptance is not None:  # the disk may have free space again
+            await self._store_accepted(self._unwritten_acceptance)
+            self.is_unwritten, self._unwritten_acceptance = False, None
+        if isinstance(error, (JobLost, EmptyResult)) and self._in_batch:
             await self._ledger.give_up_ownership(self.entry_id)
             return
         credits_ = end.credits
-        if credits_ is not None and self._begun:
+        if credits_ is not None and self._is_attempt_open:
             self._hold.set_charge(credits_)
         await self._ledger.mark_finished(
             self.entry_id,

@@ -1,4 +1,4 @@
-"""Serialize snapshots, errors and durations for the ledger, and load them."""
+"""Convert snapshots, errors and duration keys to the form that the ledger stores, and back."""
 
 from __future__ import annotations
 
@@ -17,47 +17,50 @@ from aiowery.errors import AioweryError, JobError, JobFailed, LedgerError
 from aiowery.ledger import Entry
 
 _converter: Final = make_converter()
-_BETWEEN: Final = ": "
+_SEPARATOR: Final = ": "
 
 
 def dump_snapshot(snapshot: Snapshot) -> dict[str, Any]:
-    """Return a snapshot as a JSON object, from which `load_snapshots` makes an equal one."""
-    fields = attrs.asdict(snapshot, recurse=False, filter=lambda _, value: value is not None and value != ())
-    fields["state"] = snapshot.state.value
+    """Return a snapshot as a JSON object, from which `load_snapshots` restores an equal one."""
+    values = attrs.asdict(snapshot, recurse=False, filter=lambda _, value: value is not None and value != ())
+    values["state"] = snapshot.state.value
     for name in ("assets", "script"):
-        if name in fields:
-            fields[name] = [attrs.asdict(part, recurse=False) for part in fields[name]]
-    return fields
+        if name in values:
+            values[name] = [attrs.asdict(part, recurse=False) for part in values[name]]
+    return values
 
 
 def load_snapshots(entry: Entry) -> list[Snapshot]:
     """Return the last snapshots of an entry's tasks. Raises LedgerError if they cannot be read."""
     try:
-        return [_converter.structure(fields, Snapshot) for fields in entry.snapshots]
-    except (cattrs.BaseValidationError, ValueError) as fault:
-        faults = "; ".join(cattrs.transform_error(fault))
-        raise LedgerError(f"entry {entry.id} holds snapshots that cannot be read ({faults})") from fault
+        return [_converter.structure(values, Snapshot) for values in entry.snapshots]
+    except (cattrs.BaseValidationError, ValueError) as error:
+        problems = "; ".join(cattrs.transform_error(error))
+        raise LedgerError(f"the stored snapshots of entry {entry.id} cannot be read ({problems})") from error
 
 
 def duration_kind(base_url: str, timing_key: tuple[str, ...]) -> str:
-    """Return the key of jobs of similar duration: address, endpoint, model and settings; it holds no prompt."""
+    """Return the ledger's key for durations: base URL, endpoint, model and settings, as readable JSON.
+
+    It contains no prompt. It is not hashed, because the ledger stores the same values in the requests.
+    """
     return json.dumps((base_url, *timing_key))
 
 
-def durations_at(base_url: str, durations: Mapping[str, list[Interval]]) -> dict[Hashable, list[Interval]]:
-    """Return a ledger's durations at one address, by the `timing_key` of requests."""
-    keys = {kind: json.loads(kind) for kind in durations}
-    return {tuple(key[1:]): durations[kind] for kind, key in keys.items() if key[0] == base_url}
+def durations_at(base_url: str, intervals_by_kind: Mapping[str, list[Interval]]) -> dict[Hashable, list[Interval]]:
+    """Return a ledger's durations at one base URL, by the `timing_key` of requests."""
+    keys = {kind: json.loads(kind) for kind in intervals_by_kind}
+    return {tuple(parts[1:]): intervals_by_kind[kind] for kind, parts in keys.items() if parts[0] == base_url}
 
 
 def dump_error(error: BaseException) -> str:
-    """Return an error as a ledger entry's reason."""
-    return f"{type(error).__name__}{_BETWEEN}{error}"
+    """Return an error as the reason of an entry: its class name and message."""
+    return f"{type(error).__name__}{_SEPARATOR}{error}"
 
 
 def load_error(entry: Entry) -> AioweryError:
-    """Return the error in a failed entry's reason: of its class, if that is one of `aiowery.errors`."""
-    name, _, message = entry.reason.partition(_BETWEEN)
+    """Return the error of a failed entry from its reason, with its original class if that is one of `errors`."""
+    name, _, message = entry.reason.partition(_SEPARATOR)
     known: type[Any] | None = getattr(errors, name, None) if name in errors.__all__ else None
     if known is None:
         name, message = "", entry.reason

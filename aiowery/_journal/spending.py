@@ -1,4 +1,4 @@
-"""The credits that a client may spend, and what requests are expected to cost."""
+"""The credits that a client may spend, and the estimated prices of requests."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from aiowery._core.request import Request
 from aiowery.errors import ConfigurationError
 from aiowery.ledger import Ledger, check_budget
 
-_GROUPS: Final = 1000
+_MAX_GROUPS: Final = 1000
 
 PriceTable = Mapping[str, float] | Callable[[Request[Any]], float | None]
-"""Credits per task, by model or request type; or a function that returns a request's price, None if unknown."""
+"""Credits per task, by model or request type; or a function that returns a request's price, or None if unknown."""
 
 
 class BudgetAccount:
@@ -27,7 +27,7 @@ class BudgetAccount:
         self.used: float = 0.0
 
     def hold(self, cost: float) -> None:
-        """Reserve credits. Raises BudgetExceeded if too few are left."""
+        """Reserve credits. Raises BudgetExceeded if fewer are left."""
         if refusal := check_budget(self.used, cost, self.budget):
             raise refusal
         self.used += cost
@@ -35,7 +35,7 @@ class BudgetAccount:
 
 @attrs.define
 class Hold:
-    """The credits that one submission holds: its estimated `cost` first, then what was charged.
+    """The credits that one submission holds: first its estimated `cost`, later the credits that were charged.
 
     `budget` is the limit of the submission's batch in credits, if it has one; the ledger checks it.
     """
@@ -51,7 +51,7 @@ class Hold:
         self._held = self.cost
 
     def set_charge(self, charged: float) -> None:
-        """Count so many credits from here on."""
+        """Replace the reserved credits by the charged ones."""
         self.account.used += charged - self._held
         self._held = charged
 
@@ -65,13 +65,14 @@ class PriceEstimator:
         self._ledger = ledger
 
     async def estimate(self, request: Request[Any]) -> float | None:
-        """Return the estimate in credits; None if nothing is known. Raises ConfigurationError for an absurd price."""
+        """Return the estimate in credits, or None. Raises ConfigurationError if `prices` gives no valid price."""
         price = self._from_table(request)
         if price is None:
             return await self._ledger.price(self.group_of(request))
         if not 0 <= price < inf:
             raise ConfigurationError(
-                f"prices must return a number of credits, 0 or more, got {price!r} for {request.label}"
+                f"prices must return a number of credits, 0 or more, got {price!r} for {request.label}; nothing was"
+                " sent: correct the price"
             )
         return price
 
@@ -84,8 +85,8 @@ class PriceEstimator:
             return None
         if callable(self._table):
             return self._table(request)
-        each = self._table.get(request.model_name or request.type_name, self._table.get(request.type_name))
-        return None if each is None else each * request.task_count
+        price_per_task = self._table.get(request.model_name or request.type_name, self._table.get(request.type_name))
+        return None if price_per_task is None else price_per_task * request.task_count
 
 
 class PriceProbe:
@@ -96,7 +97,7 @@ class PriceProbe:
 
     def __init__(self, prices: PriceEstimator) -> None:
         self._prices = prices
-        self._probing: dict[str, asyncio.Lock] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
         self._without_price: set[str] = set()
         self._stopped = False
 
@@ -108,15 +109,15 @@ class PriceProbe:
         group = self._prices.group_of(request)
         if await self._is_known(group, request):
             return None
-        probing = self._probing.setdefault(group, asyncio.Lock())
+        lock = self._locks.setdefault(group, asyncio.Lock())
         async with asyncio.timeout_at(until):
-            await probing.acquire()
+            await lock.acquire()
         is_probe = False
         try:
             is_probe = not (self._stopped or await self._is_known(group, request))
         finally:
             if not is_probe:
-                probing.release()
+                lock.release()
         return group if is_probe else None
 
     def release(self, group: str | None, *, without_price: bool = False) -> None:
@@ -125,19 +126,19 @@ class PriceProbe:
             return
         if without_price:
             self._without_price.add(group)
-            if len(self._without_price) > _GROUPS:  # groups are made of callers' texts, so their number needs a limit
+            if len(self._without_price) > _MAX_GROUPS:  # groups depend on callers' texts, so their number needs a limit
                 self._without_price.pop()
-        probing = self._probing.get(group)
-        if probing is not None and probing.locked():
-            probing.release()
-        if len(self._probing) > _GROUPS:
-            self._probing = {group: lock for group, lock in self._probing.items() if lock.locked()}
+        lock = self._locks.get(group)
+        if lock is not None and lock.locked():
+            lock.release()
+        if len(self._locks) > _MAX_GROUPS:
+            self._locks = {group: lock for group, lock in self._locks.items() if lock.locked()}
 
     def stop(self) -> None:
-        """Let no request wait any more."""
+        """End the wait of all requests; no request waits from now on."""
         self._stopped = True
-        waited_for, self._probing = self._probing, {}
-        for probing in waited_for.values():
+        locks, self._locks = self._locks, {}
+        for probing in locks.values():
             if probing.locked():
                 probing.release()
 

@@ -1,4 +1,4 @@
-"""Ledger writes beside the work: the caller does not wait, and a failed write is logged."""
+"""Ledger writes in the background: the caller does not wait, and a failed write is logged."""
 
 from __future__ import annotations
 
@@ -30,4 +30,4 @@ async def _logged(write: Coroutine[Any, Any, None]) -> None:
     try:
         await write
     except LedgerError as error:
-        log.error("not in the ledger: %s", error)
+        log.error("a change was not written to the ledger: %s", error)

@@ -12,15 +12,15 @@ from aiowery._queue.pacer import StartPacer
 from aiowery._queue.submission_queue import SubmissionQueue, Ticket
 from aiowery.errors import AioweryError
 
-# The first steps of 50 submissions take some 2 ms.
+# The first steps of 50 submissions take about 2 ms.
 _STARTS_PER_ITERATION: Final = 50
 
 
 class Admission:
     """The admission of an open client: two queues, the start pacer, and the turn that processes share.
 
-    `tasks` is the queue of submissions that start tasks. `direct` is that of calls answered with the result itself:
-    they may take minutes, during which tasks go on being submitted.
+    `tasks` is the queue of submissions that start tasks, `direct` that of direct calls. A direct call may take minutes,
+    so it does not occupy a slot in the queue of tasks.
     """
 
     def __init__(self, tasks: SubmissionQueue, direct: SubmissionQueue, turn: CrossProcessTurn) -> None:
@@ -32,7 +32,7 @@ class Admission:
 
     async def start(self) -> None:
         """Wait until this submission may start: at most 50 do in one event-loop iteration."""
-        await self._pacer.wait_turn()
+        await self._pacer.wait_to_start()
 
     def new_ticket(self, request: Request[Any], start_within: float | None) -> Ticket:
         """Return a ticket in the request's queue."""
@@ -42,7 +42,7 @@ class Admission:
     async def acquire(self, ticket: Ticket) -> None:
         """Wait until the submission may be sent; a ticket that was acquired before keeps its place at the head.
 
-        Raises what the queue raises, and QueueTooLong if another process keeps the turn too long.
+        Raises the queue's errors, and QueueTooLong if another process does not release the turn in time.
         """
         self._waiting.add(ticket)
         try:
@@ -80,16 +80,16 @@ class Admission:
             queue.reject_waiting(error)
 
     def admit_waiting(self) -> None:
-        """Admit what waits in the queues and may be sent."""
+        """Admit the waiting submissions that may be sent now."""
         self.tasks.admit()
         self.direct.admit()
 
     def stop(self) -> None:
-        """Reject the waiting submissions of this client; what has been sent goes on."""
+        """Reject the waiting submissions of this client; those already sent go on."""
         for queue in (self.tasks, self.direct):
-            queue.reject_waiting(client_closing_error(), [one for one in self._waiting if one.queue is queue])
+            queue.reject_waiting(client_closing_error(), [ticket for ticket in self._waiting if ticket.queue is queue])
         self._turn.stop()
 
     async def aclose(self) -> None:
-        """Finish the writes about the cross-process turn."""
+        """Finish the writes to the queue state file."""
         await self._turn.aclose()

@@ -1,8 +1,8 @@
 """The circuit breaker: submissions pause by themselves when the provider stops answering them clearly.
 
-A proxy that answers every POST with a page of its own may pass each of them on, so each may be charged. After a few
-such answers nothing more leaves. Later a free read shows that the provider answers again, and one submission goes
-ahead as a probe.
+A proxy that answers every POST with an HTML page may still forward each of them, so each may be charged. After a few
+such responses no more submissions are sent. Later a free read shows that the provider answers again, and one submission
+is sent as a probe.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from aiowery._base.shared import SharedRegistry
 from aiowery._core.events import Event, SubmissionsPaused, SubmissionsResumed, log
 from aiowery._core.policies import RetryPolicy
 
-_REMEMBERED: Final = 100
-_MORE_AMONG_THEM: Final = 2
-_SHOWN: Final = 300
+_WINDOW: Final = 100
+_EXTRA_IN_WINDOW: Final = 2
+_MAX_REASON_LENGTH: Final = 300
 
 
 class BreakerPhase(enum.Enum):
@@ -35,13 +35,12 @@ class BreakerPhase(enum.Enum):
 
 
 class CircuitBreakerState:
-    """A state machine that decides which submissions may leave, without I/O or timers.
+    """A state machine that decides which submissions may be sent, without I/O or timers.
 
-    A pause begins after `max_doubts` doubts in a row, or after two more than that among the last 100 submissions; None
-    never pauses. `pause` returns the seconds until the next free read, from the number of probes that have failed.
-    `clock` returns the present in seconds. Submissions are any objects, compared by identity.
-
-    `reason` is None while the breaker is closed.
+    A pause begins after `max_doubts` doubts in a row, or after two more than that among the last 100 submissions. If
+    `max_doubts` is None, no pause ever begins. `pause` returns the seconds until the next free read, from the number of
+    probes that have failed. `clock` returns the present time in seconds. Submissions are any objects, compared by
+    identity. `reason` is None while the breaker is closed.
     """
 
     def __init__(self, max_doubts: int | None, pause: Callable[[int], float], clock: Callable[[], float]) -> None:
@@ -52,10 +51,10 @@ class CircuitBreakerState:
         self._max_doubts = max_doubts
         self._pause_after = pause
         self._clock = clock
-        self._cause = ""
+        self._pause_cause = ""
         self._probe: object = None
-        self._in_a_row = 0
-        self._latest: deque[bool] = deque(maxlen=_REMEMBERED)
+        self._doubts_in_a_row = 0
+        self._recent_doubts: deque[bool] = deque(maxlen=_WINDOW)
 
     @property
     def retry_in(self) -> float:
@@ -63,47 +62,53 @@ class CircuitBreakerState:
         return max(0.0, self.retry_at - self._clock()) if self.phase is BreakerPhase.PAUSED else 0.0
 
     def try_admit(self, submission: object) -> bool:
-        """Return True if the submission may go ahead; it becomes the probe if one is needed."""
+        """Return True if the submission may be admitted; it becomes the probe if the breaker is ready for one."""
         if self.phase is BreakerPhase.READY:
             self.phase, self._probe = BreakerPhase.PROBING, submission
         return self.allows(submission)
 
     def allows(self, submission: object) -> bool:
-        """Return True if the first byte of an admitted submission may leave now."""
+        """Return True if the first byte of an admitted submission may be sent now."""
         return self.phase is BreakerPhase.CLOSED or self._is_probe(submission)
 
     def record_in_doubt(self, submission: object, reason: str) -> bool:
         """Count a submission without a clear answer; return True if a pause begins.
 
-        What left before the pause began changes nothing during it.
+        During a pause, submissions that were sent before it began are not counted.
         """
         if self._is_probe(submission):
             return self._on_probe_failed(reason)
         if self.phase is not BreakerPhase.CLOSED or self._max_doubts is None:
             return False
-        self._in_a_row += 1
-        self._latest.append(True)
-        among = sum(self._latest)
-        if self._in_a_row < self._max_doubts and among < self._max_doubts + _MORE_AMONG_THEM:
+        self._doubts_in_a_row += 1
+        self._recent_doubts.append(True)
+        doubts_in_window = sum(self._recent_doubts)
+        if self._doubts_in_a_row < self._max_doubts and doubts_in_window < self._max_doubts + _EXTRA_IN_WINDOW:
             return False
-        count = f"the last {self._in_a_row}" if self._in_a_row >= self._max_doubts else f"{among} of the last 100"
-        self._cause = f"{count} submissions had no clear answer from the provider and may have been charged: {reason}"
-        self._pause(self._cause)
+        count = (
+            f"the last {self._doubts_in_a_row}"
+            if self._doubts_in_a_row >= self._max_doubts
+            else f"{doubts_in_window} of the last 100"
+        )
+        self._pause_cause = (
+            f"{count} submissions had no clear answer from the provider and may have been charged: {reason}"
+        )
+        self._pause(self._pause_cause)
         return True
 
     def record_clear(self, submission: object) -> bool:
-        """Count a clear answer; return True if that closes the breaker, which only the probe's does."""
+        """Count a clear answer; return True if it closes the breaker, which only the probe's answer does."""
         if self._is_probe(submission):
             return self.reset()
         if self.phase is BreakerPhase.CLOSED:
-            self._in_a_row = 0
-            self._latest.append(False)
+            self._doubts_in_a_row = 0
+            self._recent_doubts.append(False)
         return False
 
     def record_unknown(self, submission: object) -> bool:
-        """Record that a submission ended without showing anything; return True if it was the probe.
+        """Record that a submission ended without an answer or a doubt; return True if it was the probe.
 
-        Then a pause of the same length begins.
+        After the probe, a pause of the same length begins.
         """
         if not self._is_probe(submission):
             return False
@@ -115,30 +120,30 @@ class CircuitBreakerState:
         self.phase = BreakerPhase.CHECKING
 
     def end_check(self, reason: str | None) -> bool:
-        """Record the end of the free read and why it failed, if it did; return True if a pause begins."""
+        """Record the end of the free read, with the reason if it failed; return True if a pause begins."""
         if reason is not None:
             return self._on_probe_failed(reason)
         self.phase = BreakerPhase.READY
         return False
 
     def abort_check(self) -> None:
-        """Record that the free read was cut off: it is due at once."""
+        """Record that the free read was cancelled; the next one is due immediately."""
         self.phase = BreakerPhase.PAUSED
 
     def reset(self) -> bool:
         """Close the breaker and count from zero; return True if it was not closed."""
-        was_open = self.phase is BreakerPhase.CLOSED
+        was_closed = self.phase is BreakerPhase.CLOSED
         self.phase, self.reason, self._probe = BreakerPhase.CLOSED, None, None
-        self.failed_probes = self._in_a_row = 0
-        self._latest.clear()
-        return not was_open
+        self.failed_probes = self._doubts_in_a_row = 0
+        self._recent_doubts.clear()
+        return not was_closed
 
     def _is_probe(self, submission: object) -> bool:
         return self.phase is BreakerPhase.PROBING and self._probe is submission
 
-    def _on_probe_failed(self, why: str) -> bool:
+    def _on_probe_failed(self, reason: str) -> bool:
         self.failed_probes += 1
-        self._pause(f"{self._cause} (probe {self.failed_probes} failed: {why[:_SHOWN]})")
+        self._pause(f"{self._pause_cause} (probe {self.failed_probes} failed: {reason[:_MAX_REASON_LENGTH]})")
         return True
 
     def _pause(self, reason: str) -> None:
@@ -150,8 +155,8 @@ class CircuitBreakerState:
 class BreakerMember:
     """An open client of a circuit breaker.
 
-    `check` starts its free read: a task that returns why no response of the provider's own came, None if one did.
-    `admit` admits what waits in its queues and may be sent, `emit` passes an event to its observer.
+    `check` starts its free read. The task returns None if the provider itself answered, else the reason. `admit` admits
+    the submissions that wait in its queues and may be sent. `emit` passes an event to its observer.
     """
 
     check: Callable[[], asyncio.Task[str | None]]
@@ -162,14 +167,14 @@ class BreakerMember:
 class CircuitBreaker:
     """The circuit breaker of all open clients with one key in one event loop.
 
-    It has one timer, and makes one free read at a time, only while a submission waits that could be sent otherwise.
-    After a doubt a timer keeps the breaker alive, so that the next client that opens continues its counts.
+    It has one timer and makes one free read at a time. It makes a free read only while a submission waits for it. After
+    a doubt, a timer keeps the breaker alive, so that the next client that opens continues its counts.
     """
 
     def __init__(self, max_doubts: int | None, retries: RetryPolicy) -> None:
         self._loop = asyncio.get_running_loop()
         self._state = CircuitBreakerState(max_doubts, retries.probe_backoff, self._loop.time)
-        self._longest = retries.max_probe_interval
+        self._max_probe_interval = retries.max_probe_interval
         self._members: dict[BreakerMember, None] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._keep_alive_timer: asyncio.TimerHandle | None = None
@@ -189,11 +194,11 @@ class CircuitBreaker:
         self._members[member] = None
 
     def remove_member(self, member: BreakerMember) -> None:
-        """Remove a client, before its own read is cancelled: then another client makes it."""
+        """Remove a client; do this before its free read is cancelled, so that another client repeats the read."""
         self._members.pop(member, None)
 
     def try_admit(self, submission: object) -> bool:
-        """Return True if the first waiting submission may be admitted; if not, make sure that a free read follows."""
+        """Return True if the first waiting submission may be admitted; otherwise make sure that a free read follows."""
         admitted = self._state.try_admit(submission)
         if not admitted and self._state.phase is BreakerPhase.PAUSED and self._timer is None:
             if self._state.retry_in:
@@ -203,48 +208,48 @@ class CircuitBreaker:
         return admitted
 
     def allows(self, submission: object) -> bool:
-        """Return True if the first byte of an admitted submission may leave now."""
+        """Return True if the first byte of an admitted submission may be sent now."""
         return self._state.allows(submission)
 
     def record_in_doubt(self, submission: object, reason: str) -> None:
-        """Count a submission that may have been charged although no clear answer came."""
+        """Count a submission in doubt: it may have been charged, and no clear answer arrived."""
         if self._keep_alive_timer is not None:
             self._keep_alive_timer.cancel()
-        self._keep_alive_timer = self._loop.call_later(self._longest, self._keep_alive)
-        if self._state.record_in_doubt(submission, reason[:_SHOWN]):
-            self._paused()
+        self._keep_alive_timer = self._loop.call_later(self._max_probe_interval, self._keep_alive)
+        if self._state.record_in_doubt(submission, reason[:_MAX_REASON_LENGTH]):
+            self._announce_pause()
 
     def record_clear(self, submission: object) -> None:
-        """Count an acceptance, or a refusal of the provider's own."""
+        """Count an acceptance, or a rejection by the provider itself."""
         if self._state.record_clear(submission):
-            self._resumed()
+            self._announce_resume()
 
     def record_unknown(self, submission: object) -> None:
-        """Record that a submission ended, for which neither was counted."""
+        """Record that a submission ended; it has no effect if its answer or doubt was counted before."""
         if self._state.record_unknown(submission):
-            self._paused()
+            self._announce_pause()
 
     def reset(self) -> None:
-        """Close the breaker at once, so that submissions go on."""
+        """Close the breaker immediately, so that submissions go on."""
         if self._state.reset():
-            self._resumed()
+            self._announce_resume()
 
     def _keep_alive(self) -> None:
         """Do nothing: the timer has kept the breaker alive until now."""
 
-    def _paused(self) -> None:
+    def _announce_pause(self) -> None:
         state = self._state
         event = SubmissionsPaused(reason=state.reason or "", retry_in=state.retry_in, failed_probes=state.failed_probes)
         log.warning(
-            "submissions are paused, the provider is asked in %.1f s: %s; what waits is unsent, and"
-            " client.resume_submitting() sends it at once",
+            "submissions are paused, and a free read tests the provider in %.1f s: %s; the waiting submissions were not"
+            " sent; to send them now, call client.resume_submitting()",
             event.retry_in,
             event.reason,
             extra={"retry_in": event.retry_in, "failed_probes": event.failed_probes},
         )
         self._announce(event)
 
-    def _resumed(self) -> None:
+    def _announce_resume(self) -> None:
         log.info("submissions go on", extra={"failed_probes": 0})
         self._announce(SubmissionsResumed())
 
@@ -258,7 +263,7 @@ class CircuitBreaker:
             member.admit()
 
     def _on_timer(self) -> None:
-        """Let the queues admit; a submission that still waits starts the free read."""
+        """Admit waiting submissions; one that still has to wait starts the free read."""
         self._timer = None
         self._admit()
 
@@ -272,11 +277,11 @@ class CircuitBreaker:
     def _on_check_done(self, read: asyncio.Task[str | None]) -> None:
         if self._state.phase is not BreakerPhase.CHECKING:  # the breaker was reset meanwhile
             return
-        if read.cancelled():  # its client closes: another client makes it
+        if read.cancelled():  # its client is closing, so another client makes the read
             self._state.abort_check()
             self._admit()
         elif self._state.end_check(repr(error) if (error := read.exception()) else read.result()):
-            self._paused()
+            self._announce_pause()
         else:
             self._admit()
 

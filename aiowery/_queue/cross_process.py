@@ -20,19 +20,22 @@ from aiowery.errors import QueueTooLong
 
 
 class CrossProcessTurn:
-    """The turn in which this process may submit; `ended` waits for tasks that another process left under way."""
+    """The turn in which this process may submit.
+
+    `wait_for_tasks` waits for the end of tasks that another process left under way.
+    """
 
     def __init__(
         self,
         queue: SubmissionQueue,
         state_file: QueueStateFile | None,
-        ended: Callable[[tuple[str, ...]], Awaitable[None]],
+        wait_for_tasks: Callable[[tuple[str, ...]], Awaitable[None]],
     ) -> None:
         self._queue = queue
         self._state_file = state_file
-        self._ended = ended
-        self._acquiring: set[anyio.CancelScope] = set()
-        # Written beside the work, which must not stop for it.
+        self._wait_for_tasks = wait_for_tasks
+        self._wait_scopes: set[anyio.CancelScope] = set()
+        # Written in the background, because jobs must go on even if the file cannot be written.
         self._writes = BackgroundTasks(lambda error: log.warning("the queue's state could not be stored: %s", error))
 
     def applies_to(self, ticket: Ticket) -> bool:
@@ -42,24 +45,26 @@ class CrossProcessTurn:
     async def acquire(self, ticket: Ticket) -> None:
         """Wait for the turn of an admitted ticket; if that fails, the ticket has left its queue.
 
-        Raises QueueTooLong after the ticket's queue timeout, NotSent if the client stops.
+        Raises QueueTooLong after the ticket's queue timeout, and NotSent if the client stops.
         """
         if self._state_file is None or not self.applies_to(ticket):
             return
-        left = None if ticket.start_by == inf else ticket.start_by - asyncio.get_running_loop().time()
+        remaining = None if ticket.start_by == inf else ticket.start_by - asyncio.get_running_loop().time()
         scope = anyio.CancelScope()
-        self._acquiring.add(scope)
+        self._wait_scopes.add(scope)
         try:
-            with scope, anyio.fail_after(left):
-                await self._state_file.acquire(self._ended)
+            with scope, anyio.fail_after(remaining):
+                await self._state_file.acquire(self._wait_for_tasks)
         except TimeoutError:
             ticket.queue.abandon(ticket)
-            raise QueueTooLong("another process kept the queue too long; nothing was sent: try later") from None
+            raise QueueTooLong(
+                "another process did not release the queue in time; nothing was sent: try later, or raise start_within"
+            ) from None
         except BaseException:
             ticket.queue.abandon(ticket)
             raise
         finally:
-            self._acquiring.discard(scope)
+            self._wait_scopes.discard(scope)
         if scope.cancelled_caught:
             ticket.queue.abandon(ticket)
             raise client_closing_error()
@@ -70,17 +75,17 @@ class CrossProcessTurn:
             self._writes.spawn(self._state_file.record_tasks(task_ids))
 
     def release(self, ticket: Ticket) -> None:
-        """Let other processes have the turn, after the pause that this queue takes."""
+        """Release the turn to other processes; they wait until the present pause of this queue is over."""
         if self._state_file is not None and self.applies_to(ticket):
             self._writes.spawn(self._state_file.release(self._queue.statistics().paused_for))
 
     def stop(self) -> None:
         """Stop waiting for the turn."""
-        for scope in self._acquiring:
+        for scope in self._wait_scopes:
             scope.cancel()
 
     async def aclose(self) -> None:
-        """Finish writing; a turn whose tasks are still under way is left to the next process."""
+        """Finish writing; if tasks are still under way, the next process waits for them."""
         await self._writes.wait()
         if self._state_file is not None:
             self._state_file.abandon()

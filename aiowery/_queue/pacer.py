@@ -11,17 +11,17 @@ from collections import deque
 
 
 class StartPacer:
-    """A pacer that starts at most `most` submissions per event-loop iteration, in order of arrival."""
+    """A pacer that starts at most `max_starts` submissions per event-loop iteration, in order of arrival."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, max_starts: int) -> None:
+        self._max_starts = max_starts
         self._started = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._loop = asyncio.get_running_loop()
 
-    async def wait_turn(self) -> None:
-        """Return now, or in one of the next event-loop iterations."""
-        if self._started < self._most and not self._waiting:
+    async def wait_to_start(self) -> None:
+        """Wait until this submission may start: now, or in one of the next event-loop iterations."""
+        if self._started < self._max_starts and not self._waiting:
             self._start_one()
         else:
             start = self._loop.create_future()
@@ -35,7 +35,7 @@ class StartPacer:
 
     def _on_iteration(self) -> None:
         self._started = 0
-        while self._waiting and self._started < self._most:
+        while self._waiting and self._started < self._max_starts:
             start = self._waiting.popleft()
             if not start.done():  # otherwise its caller was cancelled
                 start.set_result(None)

@@ -1,8 +1,8 @@
 """The submission queue of one API key: a concurrency limit, first in, first out, with pauses and back-off.
 
 A submission takes a ticket and waits until the queue has slots for its tasks and is not paused. It keeps its slots
-until its tasks have ended. Then the queue cools down if the provider wants that. There is no task, lock or timer per
-ticket: one heap in order of arrival, and one timer for the time at which the queue can go on.
+until its tasks have ended. Then the queue cools down if the provider requires that. There is no task, lock or timer per
+ticket: one heap in order of arrival, and one timer for the next time at which a ticket can be admitted.
 """
 
 from __future__ import annotations
@@ -24,18 +24,19 @@ from aiowery._queue.circuit_breaker import CircuitBreaker
 from aiowery.errors import AioweryError, QueueTooLong
 
 # An event loop may call a timer slightly early; that counts as on time.
-_EARLY: Final = 1e-6
+_TIMER_TOLERANCE: Final = 1e-6
 
 
 class Ticket:
-    """A submission's place in the queue and, once admitted, the slots it holds.
+    """A submission's entry in the queue and, once admitted, the slots that it occupies.
 
-    `start_by` is the loop time after which it must not be sent any more.
+    `start_by` is the loop time after which it must not be sent any more. `admission` finishes when it is admitted or
+    rejected. `on_released` is called when its last slot is released.
     """
 
     __slots__ = (
         "accepted_at",
-        "admitted",
+        "admission",
         "caller_gone",
         "number",
         "on_released",
@@ -50,7 +51,7 @@ class Ticket:
         self.number: int = number
         self.slots: int = slots
         self.start_by: float = start_by
-        self.admitted: asyncio.Future[None] = queue.new_admission()
+        self.admission: asyncio.Future[None] = queue.new_admission()
         self.sent_at: float = 0.0
         self.accepted_at: float = 0.0
         self.on_released: Callable[[], None] | None = None
@@ -62,16 +63,16 @@ class Ticket:
 
     @property
     def waiting(self) -> bool:
-        """True while it waits: neither admitted nor withdrawn nor rejected."""
-        return not self.admitted.done()
+        """True while it waits: it is not admitted, withdrawn or rejected."""
+        return not self.admission.done()
 
     def release(self, slots: int) -> None:
-        """Release the slots of tasks that have ended; after the last one `on_released` is called."""
+        """Release the slots of tasks that have ended; after the last one, run `on_released`."""
         self.queue.release(self, slots)
         if not self.slots and self.on_released is not None:
             self.on_released()
 
-    def finished(self) -> None:
+    def record_finished(self) -> None:
         """Record how long the job took, from sending to its end."""
         self.queue.record_duration(self)
 
@@ -79,7 +80,7 @@ class Ticket:
 class SubmissionQueue:
     """A queue that decides which submission may be sent now. All methods belong to one event loop; times are its own.
 
-    The `breaker` decides last, when there are free slots; without one, the queue gets one of its own.
+    The `breaker` is checked last, when there are free slots. Without one, the queue creates its own.
     """
 
     def __init__(
@@ -90,33 +91,33 @@ class SubmissionQueue:
         self._retries = retries
         self._random = random
         self._capacity = limits.in_flight
-        self._in_use = 0
-        self._submitting = 0
+        self._slots_in_use = 0
+        self._submissions_being_sent = 0
         self._waiting: list[Ticket] = []
-        # The tickets that hold slots, the oldest first.
-        self._holding: dict[Ticket, None] = {}
+        # Admitted tickets with slots, the oldest first.
+        self._slot_holders: dict[Ticket, None] = {}
         self._average_duration = MovingAverage(limits.expected_duration)
         self._cool_from = limits.cool_from
-        self._numbers = itertools.count()
+        self._ticket_numbers = itertools.count()
         self._loop = asyncio.get_running_loop()
-        # One finished future for all admitted tickets, since jobs keep their tickets.
-        self._admitted = self.new_admission()
-        self._admitted.set_result(None)
+        # Shared by all admitted tickets: jobs keep their tickets, and a future for each would take memory.
+        self._finished_admission = self.new_admission()
+        self._finished_admission.set_result(None)
         self._timer: asyncio.TimerHandle | None = None
-        self._open_at = 0.0
-        self._rejected_at = 0.0
-        self._rejected_since = 0.0
+        self._paused_until = 0.0
+        self._last_rejection_at = 0.0
+        self._first_rejection_at = 0.0
         self._capacity_changed_at = 0.0
-        self._rejections = 0
-        self._rejected_in_a_row = 0
+        self._rejection_count = 0
+        self._rejections_in_a_row = 0
 
     def __repr__(self) -> str:
         return f"<SubmissionQueue {self.statistics()}>"
 
     def new_ticket(self, slots: int, start_within: float | None = None) -> Ticket:
-        """Return a ticket for so many tasks; a request with more tasks than slots waits until it is alone."""
+        """Return a ticket for a request of so many tasks; if the queue has fewer slots, it runs alone."""
         start_by = inf if start_within is None else self._loop.time() + start_within
-        return Ticket(self, next(self._numbers), slots, start_by)
+        return Ticket(self, next(self._ticket_numbers), slots, start_by)
 
     def new_admission(self) -> asyncio.Future[None]:
         """Return the future that a ticket waits for."""
@@ -125,122 +126,125 @@ class SubmissionQueue:
     async def acquire(self, ticket: Ticket) -> None:
         """Wait, in the order of the tickets' numbers, until the submission may be sent.
 
-        Cancelling leaves the queue. Raises the error that `reject_waiting` was given meanwhile, and QueueTooLong if the
-        queue is full or the ticket would be admitted too late.
+        Cancelling withdraws the ticket. Raises the error that `reject_waiting` received meanwhile. Raises QueueTooLong
+        if the queue is full or the ticket would be admitted too late.
         """
-        if not self._submitting and self._head() is None and self._loop.time() > self._open_at:
-            self._rejected_in_a_row = (
-                0  # no submission has met the provider since the pause ended: that back-off is over
-            )
-        if ticket.admitted.done():  # it was rejected, and waits again with its old number
-            ticket.admitted = self.new_admission()
+        if (
+            not self._submissions_being_sent
+            and self._first_waiting() is None
+            and self._loop.time() > self._paused_until
+        ):
+            # The pause is over, and no submission waits or is under way: the earlier back-off no longer applies.
+            self._rejections_in_a_row = 0
+        if ticket.admission.done():  # the provider rejected it; it waits again with its old number
+            ticket.admission = self.new_admission()
         heapq.heappush(self._waiting, ticket)
         self.admit()
         if ticket.waiting and (self.limits.max_queue is not None or ticket.start_by < inf):
-            self._reject_hopeless(ticket)
+            self._reject_if_too_late(ticket)
         try:
-            # No timeout context for tickets without `start_by`: a thousand of them may wait in a gather.
-            await (ticket.admitted if ticket.start_by == inf else self._wait_until_start_by(ticket))
+            # A timeout context costs time and memory, and thousands of tickets without `start_by` may wait.
+            await (ticket.admission if ticket.start_by == inf else self._wait_until_start_by(ticket))
         except asyncio.CancelledError:
-            if not ticket.admitted.cancelled() and ticket.admitted.exception() is None:
-                self.abandon(ticket)  # admitted in the same loop iteration: release the slots
+            if not ticket.admission.cancelled() and ticket.admission.exception() is None:
+                self.abandon(ticket)  # admitted in the same event-loop iteration
             self.admit()
             raise
-        ticket.admitted = self._admitted
+        ticket.admission = self._finished_admission
 
     def reserve(self, ticket: Ticket) -> None:
-        """Hold the slots of tasks that are under way already, without waiting."""
-        ticket.admitted = self._admitted
+        """Occupy the slots of tasks that are under way already, without waiting."""
+        ticket.admission = self._finished_admission
         ticket.sent_at = ticket.accepted_at = self._loop.time()
-        self._in_use += ticket.slots
-        self._holding[ticket] = None
+        self._slots_in_use += ticket.slots
+        self._slot_holders[ticket] = None
 
     def keep_slots(self, ticket: Ticket, tasks: int) -> None:
-        """Keep the slots of an accepted submission, which started so many tasks; that may differ from its slots."""
-        self._submitting -= 1
-        self._in_use += tasks - ticket.slots
+        """Keep one slot for each task of an accepted submission; the number of tasks may differ from its slots."""
+        self._submissions_being_sent -= 1
+        self._slots_in_use += tasks - ticket.slots
         ticket.slots = tasks
         ticket.accepted_at = self._loop.time()
-        self._rejected_in_a_row = 0
+        self._rejections_in_a_row = 0
         self.admit()
 
     def abandon(self, ticket: Ticket) -> None:
         """Release the slots of a submission that started no tasks."""
-        self._submitting -= 1
-        self._in_use -= ticket.slots
-        self._holding.pop(ticket, None)
+        self._submissions_being_sent -= 1
+        self._slots_in_use -= ticket.slots
+        self._slot_holders.pop(ticket, None)
         self.breaker.record_unknown(ticket)
         self.admit()
 
     def abandon_in_doubt(self, ticket: Ticket) -> None:
-        """Release the slots of a submission in doubt; a queue that cools down does so as after a task."""
+        """Release the slots of a submission in doubt; if the queue cools down, it does so as after a task."""
         if self.limits.cool_down:
             self._pause_until(self._loop.time() + (self._average_duration.seconds or 0.0) + self.limits.cool_down)
         self.abandon(ticket)
 
     def release(self, ticket: Ticket, slots: int) -> None:
         """Release the slots of tasks that have ended, and cool down."""
-        began = ticket.accepted_at if self._cool_from == "start" else self._loop.time()
-        self._pause_until(began + self.limits.cool_down)
-        self._in_use -= slots
+        cool_down_start = ticket.accepted_at if self._cool_from == "start" else self._loop.time()
+        self._pause_until(cool_down_start + self.limits.cool_down)
+        self._slots_in_use -= slots
         ticket.slots -= slots
         if not ticket.slots:
-            self._holding.pop(ticket, None)
+            self._slot_holders.pop(ticket, None)
         if self.limits.cool_down:
-            # A timer keeps the queue alive, so that the next client that opens obeys the pause.
-            self._loop.call_at(self._open_at, self.admit)
+            # The timer keeps the queue alive, so that the next client that opens respects the pause.
+            self._loop.call_at(self._paused_until, self.admit)
         self.admit()
 
     def record_duration(self, ticket: Ticket) -> None:
-        """Observe the duration of a job that has just ended."""
+        """Record the duration of a job that has just ended."""
         self._average_duration.observe(self._loop.time() - ticket.sent_at)
 
     def back_off(self, ticket: Ticket, *, retry_after: float | None, is_concurrency_limit: bool) -> float:
         """Pause the queue after a rejection because of load; return the seconds.
 
-        Rejections of submissions that had left before the pause began belong to the same event and do not lengthen it.
-        "Too many tasks" reduces the capacity by one, because another program uses the same key.
+        Rejections of submissions that were sent before the pause began belong to the same event and do not lengthen it.
+        A concurrency limit reduces the capacity by one, because another program uses the same key.
         """
         now = self._loop.time()
-        self._rejections += 1
-        if not self._rejected_in_a_row:
-            self._rejected_since = now
-        if ticket.sent_at >= self._rejected_at:
-            self._rejected_in_a_row += 1
-            self._rejected_at = now
+        self._rejection_count += 1
+        if not self._rejections_in_a_row:
+            self._first_rejection_at = now
+        if ticket.sent_at >= self._last_rejection_at:
+            self._rejections_in_a_row += 1
+            self._last_rejection_at = now
             if is_concurrency_limit:
-                self._capacity = max(1, min(self._capacity, self._in_use) - 1)
+                self._capacity = max(1, min(self._capacity, self._slots_in_use) - 1)
                 self._capacity_changed_at = now
-        pause = self._retries.queue_backoff(self._rejected_in_a_row, retry_after, self._random)
+        pause = self._retries.queue_backoff(self._rejections_in_a_row, retry_after, self._random)
         self._pause_until(now + pause)
-        self._cool_from = "end"  # the interpretation that is never too early
+        self._cool_from = "end"  # counted from a task's end, it is never too short
         self.abandon(ticket)
-        return self._open_at - now
+        return self._paused_until - now
 
     @property
     def busy_seconds(self) -> float:
-        """Seconds since the first of the rejections after which nothing was accepted; 0 if there is none."""
-        return self._loop.time() - self._rejected_since if self._rejected_in_a_row else 0.0
+        """Seconds since the first rejection after the last acceptance; 0 if there is none."""
+        return self._loop.time() - self._first_rejection_at if self._rejections_in_a_row else 0.0
 
     def reject_waiting(self, error: AioweryError, tickets: Iterable[Ticket] | None = None) -> None:
-        """End the wait of these tickets (default: all) with a copy of this error, unsent."""
+        """Reject these waiting tickets (default: all) with a copy of this error; nothing is sent for them."""
         for ticket in tuple(self._waiting if tickets is None else tickets):
             if ticket.waiting:
-                ticket.admitted.set_exception(copy.copy(error))
+                ticket.admission.set_exception(copy.copy(error))
         self.admit()
 
     def statistics(self) -> QueueStatistics:
         """Return the queue's figures at this moment."""
         now = self._loop.time()
         average = self._average_duration.seconds
-        oldest = next(iter(self._holding), None)
+        oldest = next(iter(self._slot_holders), None)
         return QueueStatistics(
             capacity=self._capacity,
-            in_use=self._in_use,
+            in_use=self._slots_in_use,
             waiting=sum(ticket.waiting for ticket in self._waiting),
-            submitting=self._submitting,
-            paused_for=max(0.0, self._open_at - now, self.breaker.paused_for),
-            refusals=self._rejections,
+            submitting=self._submissions_being_sent,
+            paused_for=max(0.0, self._paused_until - now, self.breaker.paused_for),
+            refusals=self._rejection_count,
             expected_duration=average,
             next_end=None if oldest is None or average is None else max(0.0, oldest.sent_at + average - now),
             cool_down=self.limits.cool_down,
@@ -252,32 +256,32 @@ class SubmissionQueue:
         """Wait for the admission until the ticket's `start_by`."""
         try:
             async with asyncio.timeout_at(ticket.start_by):
-                await ticket.admitted
+                await ticket.admission
         except TimeoutError:
-            if not ticket.admitted.cancelled():
-                return ticket.admitted.result()  # it was admitted in the same loop iteration
+            if not ticket.admission.cancelled():
+                return ticket.admission.result()  # it was admitted in the same event-loop iteration
             self.admit()
-            raise self._too_long_error(ticket, "the queue did not admit it in time") from None
+            raise self._too_long_error(ticket, "the queue did not admit the submission in time") from None
 
-    def _reject_hopeless(self, ticket: Ticket) -> None:
-        """Withdraw the ticket and raise QueueTooLong if waiting makes no sense."""
+    def _reject_if_too_late(self, ticket: Ticket) -> None:
+        """Withdraw the ticket and raise QueueTooLong if the queue is full or the ticket would be admitted too late."""
         ahead = self._count_ahead(ticket)
         starts_in = self.statistics().starts_in(ahead)
         if self.limits.max_queue is not None and ahead >= self.limits.max_queue:
-            fault = f"{ahead} are waiting already, which is the limit (Limits.max_queue)"
+            reason = f"{ahead} submissions wait already, which is the limit (Limits.max_queue)"
         elif starts_in is not None and self._loop.time() + starts_in > ticket.start_by:
-            fault = f"it would be admitted in about {starts_in:.0f} s, which is too late"
+            reason = f"the submission would be admitted in about {starts_in:.0f} s, which is too late"
         else:
             return
-        ticket.admitted.cancel()
-        raise self._too_long_error(ticket, fault)
+        ticket.admission.cancel()
+        raise self._too_long_error(ticket, reason)
 
-    def _too_long_error(self, ticket: Ticket, fault: str) -> QueueTooLong:
+    def _too_long_error(self, ticket: Ticket, reason: str) -> QueueTooLong:
         ahead = self._count_ahead(ticket)
         now = self.statistics()
         paused = "" if now.pause_reason is None else f" (submissions are paused: {now.pause_reason})"
         return QueueTooLong(
-            f"{fault}{paused}; nothing was sent: try later, or raise start_within",
+            f"{reason}{paused}; nothing was sent: try later, or raise start_within",
             position=ahead,
             starts_in=now.starts_in(ahead),
         )
@@ -286,36 +290,40 @@ class SubmissionQueue:
         return sum(other < ticket for other in self._waiting if other.waiting)
 
     def _pause_until(self, moment: float) -> None:
-        self._open_at = max(self._open_at, moment)
+        self._paused_until = max(self._paused_until, moment)
 
     def admit(self) -> None:
         """Admit tickets from the head while there are free slots; set the timer for the next possible time."""
-        now = self._loop.time() + _EARLY
+        now = self._loop.time() + _TIMER_TOLERANCE
         self._recover_capacity(now)
-        # After a rejection one submission goes ahead as a probe.
-        concurrent = 1 if self._rejected_in_a_row else self.limits.submissions
-        while (ticket := self._head()) and now >= self._open_at and self._submitting < concurrent:
-            if not (self._has_room(ticket) and self.breaker.try_admit(ticket)):
+        # After a rejection, only one submission at a time tests whether the provider accepts again.
+        max_concurrent = 1 if self._rejections_in_a_row else self.limits.submissions
+        while (
+            (ticket := self._first_waiting())
+            and now >= self._paused_until
+            and self._submissions_being_sent < max_concurrent
+        ):
+            if not (self._has_free_slots(ticket) and self.breaker.try_admit(ticket)):
                 break
             heapq.heappop(self._waiting)
-            self._in_use += ticket.slots
-            self._holding[ticket] = None
-            self._submitting += 1
+            self._slots_in_use += ticket.slots
+            self._slot_holders[ticket] = None
+            self._submissions_being_sent += 1
             ticket.sent_at = now
-            ticket.admitted.set_result(None)
+            ticket.admission.set_result(None)
             if self.limits.submit_interval:
-                self._open_at = now + self.limits.submit_interval
+                self._paused_until = now + self.limits.submit_interval
         if ticket is not None:
-            self._wake_at(now)
+            self._set_timer(now)
 
-    def _head(self) -> Ticket | None:
-        """Return the first waiting ticket, after dropping those that left."""
+    def _first_waiting(self) -> Ticket | None:
+        """Return the first waiting ticket; remove withdrawn and rejected ones before it."""
         while self._waiting and not self._waiting[0].waiting:
             heapq.heappop(self._waiting)
         return self._waiting[0] if self._waiting else None
 
-    def _has_room(self, ticket: Ticket) -> bool:
-        return self._in_use == 0 or self._in_use + ticket.slots <= self._capacity
+    def _has_free_slots(self, ticket: Ticket) -> bool:
+        return self._slots_in_use == 0 or self._slots_in_use + ticket.slots <= self._capacity
 
     def _recover_capacity(self, now: float) -> None:
         while (
@@ -324,12 +332,12 @@ class SubmissionQueue:
             self._capacity += 1
             self._capacity_changed_at += self.limits.recovery_interval
 
-    def _wake_at(self, now: float) -> None:
-        """Set the one timer: for the end of a pause, or for the next slot that the capacity regains."""
-        moment = self._open_at
+    def _set_timer(self, now: float) -> None:
+        """Set the timer to the end of the pause or, if there is none, to the next recovery of capacity."""
+        moment = self._paused_until
         if now >= moment:
             if self._capacity >= self.limits.in_flight:
-                return  # only the end of a task or a submission can change anything, and both call `admit`
+                return  # only the end of a task or submission can free slots, and it calls `admit`
             moment = self._capacity_changed_at + self.limits.recovery_interval
         if self._timer is not None:
             if self._timer.when() <= moment:
@@ -346,12 +354,14 @@ _queues: SharedRegistry[SubmissionQueue] = SharedRegistry()
 
 
 def shared_queue(base_url: str, key: str, kind: str, make: Callable[[], SubmissionQueue]) -> SubmissionQueue:
-    """Return the queue of this address, key and kind in the running loop: the provider counts per key, not per client.
+    """Return the queue of this address, key and kind in the running event loop.
 
-    A queue lives as long as a client holds it.
+    It is shared because the provider counts per key, not per client. It exists as long as a client refers to it.
     """
-    wanted = make()
-    queue = _queues.get(lambda: wanted, base_url, key, kind)
-    if queue.limits != wanted.limits:
-        log.warning("another open client with this key set the queue's limits: %s, not %s", queue.limits, wanted.limits)
+    new_queue = make()
+    queue = _queues.get(lambda: new_queue, base_url, key, kind)
+    if queue.limits != new_queue.limits:
+        log.warning(
+            "another open client with this key set the queue's limits: %s, not %s", queue.limits, new_queue.limits
+        )
     return queue

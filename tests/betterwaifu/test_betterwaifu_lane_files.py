@@ -26,7 +26,9 @@ LIMITS = Limits(in_flight=1, submissions=1, cool_down=0.0, expected_duration=0.1
 
 def lease_of(path: Path) -> QueueStateFile:
     """Return a lease that does not rest."""
-    return QueueStateFile(path, cool_down=0.0, expected_duration=0.0, max_wait=600.0, pause=0.01, clock=time.time)
+    return QueueStateFile(
+        path, cool_down=0.0, expected_duration=0.0, max_wait=600.0, lock_retry_interval=0.01, clock=time.time
+    )
 
 
 async def never(task_ids: tuple[str, ...]) -> None:

@@ -45,7 +45,7 @@ def lease_of(path: Path, clock: Callable[[], float], **settings: float) -> Queue
     """Return a lease whose rests are longer than any test waits, unless its clock goes on."""
     return QueueStateFile(
         path,
-        **{"cool_down": 60.0, "expected_duration": 30.0, "max_wait": 600.0, "pause": 0.01, **settings},
+        **{"cool_down": 60.0, "expected_duration": 30.0, "max_wait": 600.0, "lock_retry_interval": 0.01, **settings},
         clock=clock,
     )
 

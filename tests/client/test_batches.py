@@ -311,7 +311,7 @@ async def test_what_was_paid_for_and_cannot_be_written_down_is_told(caplog: pyte
         with caplog.at_level(logging.ERROR, "aiowery"):
             result = await client.run(cats(1)[0])
     assert result.assets
-    assert "paid for, and not in the ledger: task_0" in caplog.text
+    assert "not written to the ledger: tasks task_0" in caplog.text
 
 
 async def test_an_equal_request_is_answered_from_the_ledger_on_demand(tmp_path: Path) -> None:

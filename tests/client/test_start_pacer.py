@@ -1,4 +1,4 @@
-"""A crowd of submissions must not keep the event loop to itself."""
+"""Many submissions that start together must not block the event loop."""
 
 from __future__ import annotations
 
@@ -14,40 +14,40 @@ from aiowery.weryai import TextToImage
 pytestmark = pytest.mark.anyio
 
 
-async def entered(turnstile: StartPacer, order: list[int], number: int) -> None:
-    """Go through and say so."""
-    await turnstile.wait_turn()
+async def start(pacer: StartPacer, order: list[int], number: int) -> None:
+    """Wait to start, and append the number to the order."""
+    await pacer.wait_to_start()
     order.append(number)
 
 
-async def test_so_many_per_turn_in_the_order_of_coming() -> None:
-    """No turn of the loop lets in more than the bound, nobody overtakes, and who has left takes no place."""
-    turnstile, order = StartPacer(10), list[int]()
-    tasks = [asyncio.create_task(entered(turnstile, order, number)) for number in range(100)]
+async def test_wait_to_start_many_waiting_starts_limited_number_in_order() -> None:
+    """An event-loop iteration starts at most the limit, in order of arrival, and cancelled waiters do not count."""
+    pacer, order = StartPacer(10), list[int]()
+    tasks = [asyncio.create_task(start(pacer, order, number)) for number in range(100)]
     counts = [0]
     while len(order) < 95:
         if len(order) == 10:
-            for leaver in tasks[20:25]:
-                leaver.cancel()
+            for cancelled in tasks[20:25]:
+                cancelled.cancel()
         await asyncio.sleep(0)
         counts.append(len(order))
     assert order == [*range(20), *range(25, 100)]
     assert max(after - before for before, after in pairwise(counts)) <= 10
 
 
-async def test_a_few_go_in_at_once() -> None:
-    """Who comes alone, or among few, waits for nothing: turn after turn."""
-    turnstile = StartPacer(3)
+async def test_wait_to_start_below_limit_returns_immediately() -> None:
+    """Up to the limit, each event-loop iteration starts submissions without waiting."""
+    pacer = StartPacer(3)
     for _ in range(3):
         for _ in range(3):
-            entering = turnstile.wait_turn()
+            starting = pacer.wait_to_start()
             with pytest.raises(StopIteration):
-                entering.send(None)
+                starting.send(None)
         await asyncio.sleep(0)
 
 
-async def test_a_thousand_submissions_leave_the_loop_to_others() -> None:
-    """Between two turns of somebody else's task, no more than fifty requests are read, checked and encoded."""
+async def test_submit_thousand_requests_lets_other_tasks_run() -> None:
+    """At most fifty requests are validated and encoded between two steps of another task."""
     async with client_of(World()) as client:
         submissions = [asyncio.create_task(client.submit(TextToImage(prompt="a cat"))) for _ in range(1000)]
         lengths = []

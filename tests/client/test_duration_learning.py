@@ -1,4 +1,4 @@
-"""How long jobs take: learned from the looks, kept in the ledger, told to those who want to know."""
+"""Durations of jobs: learned from polls, stored in the ledger, reported in events and logs."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def sandbox() -> Iterator[Sandbox]:
         yield running
 
 
-async def polls_of(sandbox: Sandbox, jobs: int, **more: object) -> float:
-    """Return the status checks per job of a client that begins anew."""
+async def polls_per_job(sandbox: Sandbox, jobs: int, **more: object) -> float:
+    """Return the status checks per job of a new client."""
     polling = PollPolicy().faster(SPEED)
     async with WeryAI(sandbox.key, base_url=sandbox.url, polling=polling, **more) as client:  # type: ignore[arg-type]
         await asyncio.gather(*(client.run(CAT) for _ in range(jobs)))
@@ -47,17 +47,17 @@ async def polls_of(sandbox: Sandbox, jobs: int, **more: object) -> float:
 
 
 @pytest.mark.slow("three times ten jobs, one after the other")
-async def test_a_new_process_begins_learned(sandbox: Sandbox, tmp_path: Path) -> None:
-    """On the same ledger the second client looks first shortly before jobs end; without one it begins as the first."""
+async def test_first_poll_new_client_same_ledger_uses_stored_durations(sandbox: Sandbox, tmp_path: Path) -> None:
+    """On the same ledger a second client polls first shortly before jobs end; without a ledger it does not."""
     path = tmp_path / "jobs.db"
-    first, second = [await polls_of(sandbox, 10, ledger=path) for _ in range(2)]
-    without = await polls_of(sandbox, 10)
+    first, second = [await polls_per_job(sandbox, 10, ledger=path) for _ in range(2)]
+    without = await polls_per_job(sandbox, 10)
     assert min(first, without) > 4.5
     assert second < 3.2
 
 
-async def test_no_first_look_comes_before_the_learned_moment(tmp_path: Path) -> None:
-    """What another client has learned on the same ledger decides already about the first job, if it is of that kind."""
+async def test_first_poll_stored_durations_delay_first_job_of_same_kind(tmp_path: Path) -> None:
+    """Durations that another client stored delay the first poll of the same kind of job, and of no other kind."""
     dog = TextToImage(prompt="a dog", resolution="4k")
     world = World(seconds=0.6)
     polling = PollPolicy(min_interval=0.05, max_interval=0.08, known_max_interval=0.06)
@@ -71,31 +71,31 @@ async def test_no_first_look_comes_before_the_learned_moment(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("kind", ["memory", "file"])
-async def test_what_is_kept_of_a_job_is_how_long_it_took(kind: str, tmp_path: Path) -> None:
-    """Between the last look that saw it running and the one that found its end; those that never ran tell nothing."""
+async def test_ledger_finished_jobs_stores_duration_bounds(kind: str, tmp_path: Path) -> None:
+    """The bounds are the last poll of a running job and the poll that found its end; rejected jobs add none."""
     world = World(seconds=0.4)
     async with ledger_of(kind, tmp_path) as ledger:
         async with client_of(world, polling=FAST, ledger=ledger) as client:
             await asyncio.gather(client.run(CAT), client.run(CAT))
             world.misfortunes["submit"] = [envelope(None, 1001, "no")]
             await asyncio.gather(client.run(CAT), return_exceptions=True)
-        ((told, seen),) = (await ledger.durations()).items()
-    assert told.startswith('["https://api.example.com", "/v1/generation/text-to-image", "WERYAI_IMAGE_2_0"')
+        ((stored, seen),) = (await ledger.durations()).items()
+    assert stored.startswith('["https://api.example.com", "/v1/generation/text-to-image", "WERYAI_IMAGE_2_0"')
     assert len(seen) == 2
     assert all(0 < lower < upper < 5 and upper > 0.2 for lower, upper in seen)
 
 
-@given(hosts=st.lists(st.text(), min_size=2, max_size=2, unique=True), key=st.lists(st.text()).map(tuple))
-def test_hosts_do_not_teach_each_other(hosts: list[str], key: tuple[str, ...]) -> None:
-    """What a sandbox needs for a picture says nothing of the provider; whatever words a caller uses, they come back."""
-    here, there = hosts
-    told = {duration_kind(here, key): [(1.0, 2.0)], duration_kind(there, key): [(3.0, 4.0)]}
-    assert durations_at(here, told) == {key: [(1.0, 2.0)]}
-    assert durations_at(there, told) == {key: [(3.0, 4.0)]}
+@given(base_urls=st.lists(st.text(), min_size=2, max_size=2, unique=True), key=st.lists(st.text()).map(tuple))
+def test_durations_at_other_base_url_returns_no_durations(base_urls: list[str], key: tuple[str, ...]) -> None:
+    """Durations at a sandbox do not affect those at the provider, whatever texts the key contains."""
+    here, there = base_urls
+    stored = {duration_kind(here, key): [(1.0, 2.0)], duration_kind(there, key): [(3.0, 4.0)]}
+    assert durations_at(here, stored) == {key: [(1.0, 2.0)]}
+    assert durations_at(there, stored) == {key: [(3.0, 4.0)]}
 
 
-async def test_no_prompt_and_no_key_is_kept_with_durations(tmp_path: Path) -> None:
-    """The table holds hosts, models and settings, in words, and numbers."""
+async def test_ledger_durations_contain_no_prompt_and_no_key(tmp_path: Path) -> None:
+    """The table contains base URLs, models, settings and numbers."""
     async with client_of(World(seconds=0.05), polling=FAST, ledger=tmp_path / "jobs.db") as client:
         await client.run(TextToImage(prompt="a secret cat", negative_prompt="https://example.com/me.png"))
     with contextlib.closing(sqlite3.connect(tmp_path / "jobs.db")) as connection:
@@ -104,19 +104,19 @@ async def test_no_prompt_and_no_key_is_kept_with_durations(tmp_path: Path) -> No
     assert seen == "{:9.3f} {:9.3f}\n".format(*map(float, seen.split()))
 
 
-async def test_what_was_lost_or_given_up_teaches_nothing(tmp_path: Path) -> None:
-    """A job that nobody has seen to end says nothing of when others do."""
+async def test_ledger_lost_or_timed_out_job_stores_no_duration(tmp_path: Path) -> None:
+    """A job whose end was not observed does not affect the polls of others."""
 
-    async def ended(ledger: Ledger, world: World, policy: PollPolicy) -> None:
+    async def run_one(ledger: Ledger, world: World, policy: PollPolicy) -> None:
         async with client_of(world, polling=policy, ledger=ledger) as client:
             await asyncio.gather(client.run(CAT), return_exceptions=True)
 
     lost = World(seconds=0.05, misfortunes={"status": [envelope(None, 1003, "task not exist")] * 9})
     async with ledger_of("file", tmp_path) as ledger:
-        await ended(
+        await run_one(
             ledger, lost, PollPolicy(min_interval=0.01, max_interval=0.02, known_max_interval=0.01, not_found_grace=0.0)
         )
-        await ended(
+        await run_one(
             ledger,
             World(seconds=9),
             PollPolicy(min_interval=0.01, max_interval=0.02, known_max_interval=0.01, image_timeout=0.1),
@@ -125,8 +125,8 @@ async def test_what_was_lost_or_given_up_teaches_nothing(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("kind", ["memory", "file"])
-async def test_the_seconds_of_a_resumed_job_count_from_its_sending(kind: str, tmp_path: Path) -> None:
-    """Not from the moment at which somebody looked after it again; it teaches nothing, as nobody looked meanwhile."""
+async def test_resume_job_counts_seconds_from_submission(kind: str, tmp_path: Path) -> None:
+    """The seconds of a resumed job count from its submission, and no duration is stored for it."""
     world = World(seconds=0.8)
     async with ledger_of(kind, tmp_path) as ledger:
         async with client_of(world, polling=FAST, ledger=ledger) as client:
@@ -142,10 +142,10 @@ async def test_the_seconds_of_a_resumed_job_count_from_its_sending(kind: str, tm
     assert 0.75 < (outcome.unwrap().seconds or 0) < 2
 
 
-def test_a_resumed_job_that_is_past_its_deadline_gets_it_again(
+def test_resume_job_past_timeout_gets_full_timeout_again(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Sent long ago: patience begins anew, before anybody awaits it, or what was paid for would be given up at once."""
+    """A resumed job is polled for its full timeout even before a caller awaits it, because it was paid for."""
 
     async def main() -> None:
         monkeypatch.setattr(time, "time", asyncio.get_running_loop().time)
@@ -168,8 +168,8 @@ def test_a_resumed_job_that_is_past_its_deadline_gets_it_again(
     run_virtual(main())
 
 
-def test_an_event_and_the_log_tell_between_which_bounds_a_duration_lies(caplog: pytest.LogCaptureFixture) -> None:
-    """Users can gather their own figures: kind, when last seen running, when found done."""
+def test_job_finished_event_and_log_contain_duration_bounds(caplog: pytest.LogCaptureFixture) -> None:
+    """The event and the log contain the kind, the last time it was found running, and the time of its end."""
 
     async def main() -> list[Event]:
         events: list[Event] = []
