@@ -1,6 +1,6 @@
 """The types that public signatures use, for your own annotations and for authors of providers.
 
-    from aiowery.typing import Timeout
+    from aiowery.typing import DEFAULT, Timeout
 
     async def picture(prompt: str, timeout: Timeout = DEFAULT) -> bytes: ...
 
@@ -14,13 +14,12 @@ from aiowery._client.batches import BatchEntry, BatchService
 from aiowery._client.config import ClientConfig, ProviderDefaults, make_config
 from aiowery._client.in_doubt import RequestReader
 from aiowery._client.stream import Requests
-from aiowery._core.codec import make_converter, structure
 from aiowery._core.events import Event, Observer
 from aiowery._core.media import Media, MediaSource, UploadFile
 from aiowery._core.messages import HttpRequest, HttpResponse, MultipartForm, json_body
 from aiowery._core.policies import OnDoubt
 from aiowery._core.request import DEFAULT, Accepted, Timeout, Unset
-from aiowery._core.request_types import LazyTypes, RequestTypes
+from aiowery._core.request_types import RequestTypes
 from aiowery._core.webhook_config import DeliveryHandler, DeliverySource, TaskDelivery
 from aiowery._http.api_key import ApiKey
 from aiowery._http.httpx_transport import HTTPChoice
@@ -43,7 +42,6 @@ __all__ = (
     "HttpRequest",
     "HttpResponse",
     "Kind",
-    "LazyTypes",
     "Media",
     "MediaSource",
     "MultipartForm",
@@ -60,6 +58,4 @@ __all__ = (
     "UploadFile",
     "json_body",
     "make_config",
-    "make_converter",
-    "structure",
 )

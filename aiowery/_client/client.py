@@ -1,4 +1,4 @@
-"""The client: configuration, and the verbs over an open session."""
+"""The client: its configuration, and the verbs of an open client."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, overload
 from weakref import WeakSet
 
-from aiowery._base.snapshot import Asset
+from aiowery._base.snapshot import Asset, Snapshot
 from aiowery._client.arguments import checked_credits, checked_name
 from aiowery._client.config import ClientConfig
 from aiowery._client.options import SubmitOptions
 from aiowery._client.stream import OutcomeStream, Requests, RunItem, StreamItem, enumerate_requests
+from aiowery._core.events import LowCredits
 from aiowery._core.policies import Limits, OnDoubt, PollPolicy, RetryPolicy
 from aiowery._core.provider import Provider
 from aiowery._core.request import DEFAULT, Accepted, Request, ResultT, Timeout
@@ -30,28 +31,13 @@ if TYPE_CHECKING:
 
 
 class Client:
-    """What all providers' clients share. Use `async with`: it owns the connections.
+    """A client for one provider. Use `async with`: the client owns its connections.
 
-    A client can be entered again after it was left, in another event loop too. Two open clients with the same key
-    in one event loop share one lane. Make the first one at start-up: it loads the HTTP library, for which an event loop
-    would wait.
+    A client can be entered again after it was left, in another event loop too. Two open clients with the same key in
+    one event loop share one queue. Make the first client at start-up: it loads the HTTP library, for which an event
+    loop would wait.
 
-    Arguments: `api_key`, a string or a callable (plain or async) that returns one and is asked again when the
-    provider refuses the key; by default the environment's. `base_url`: https, or http on loopback. `limits`,
-    `polling`, `retries`: see there; while `base_url` is on loopback, the defaults of all three keep the time of a
-    sandbox whose speed AIOWERY_SANDBOX_SPEED names. `timeout`: seconds for connecting and for each read. `http`: by
-    default connections of its own, on httpx's engine; "fast" for those of pyreqwest (extra `aiowery[fast]`); or your
-    own `httpx.AsyncClient` or `httpx2.AsyncClient`, which stays yours to close and should allow
-    `limits.connections` connections. `observer`: called with small frozen events. `low_credits`: a balance below
-    it tells the observer so.
-
-    `ledger`: where what is paid for is written down before it is sent: the path of a file (made if missing), which
-    survives crashes and may be shared by processes, or a `Ledger` of your own, which you open and close; by default the
-    memory. `budget`: credits that this client may spend while it is open; one request more is `BudgetExceeded`, unsent.
-    `prices`: what a budget reckons with: credits a task by model or type of request, or a function of the request; by
-    default what the latest request of the same model and settings was charged. `reuse`: answer a request from an equal
-    one that is done or under way in the ledger, instead of paying again. `price_per_credit`: what you paid for one
-    credit, so that statistics tell money too.
+    `make_config` documents the settings that all providers share.
     """
 
     def __init__(self, provider: Provider, config: ClientConfig) -> None:
@@ -99,7 +85,7 @@ class Client:
         await self.aclose()
 
     async def open(self) -> None:
-        """Open the connection pool, for those who cannot use `async with`; call `aclose` at the end."""
+        """Open the connections and the ledger, for code that cannot use `async with`. It ends with `aclose`."""
         if self._open_runtime is not None or self._opening:
             raise ConfigurationError(f"{self!r} is open already; share it, or make a second one")
         self._opening = True
@@ -111,38 +97,38 @@ class Client:
             self._opening = False
 
     def stop_submitting(self) -> None:
-        """Submit nothing more: whoever waits for a turn gets `NotSent`; what has been sent goes on.
+        """Stop submitting: waiting submissions raise `NotSent`, and sent ones go on.
 
         For an orderly end: call it on SIGTERM, await the jobs that are left, then close.
         """
         self._runtime.submitter.stop()
 
     def resume_submitting(self) -> None:
-        """Let submissions go on at once that have paused by themselves (see `Limits.max_doubts`).
+        """Resume submissions at once that have paused by themselves (see `Limits.max_doubts`).
 
         Doubts are counted from zero again. Does nothing if submissions are not paused.
         """
         self._runtime.breaker.reset()
 
     async def aclose(self) -> None:
-        """Finish the POSTs under way, report jobs that are left (with their ids, in the log), close the pool."""
-        session, self._open_runtime = self._open_runtime, None
-        if session is not None:
+        """Finish the POSTs under way, log the ids of jobs that are left, and close all connections."""
+        runtime, self._open_runtime = self._open_runtime, None
+        if runtime is not None:
             for stream in tuple(self._streams):
                 stream.abandon(ClientClosed("the client was closed before the stream had delivered everything"))
-            await session.aclose()
+            await runtime.aclose()
 
     async def submit(
         self, request: Request[ResultT], *, job_timeout: Timeout = DEFAULT, start_within: float | None = None
     ) -> Job[ResultT]:
-        """Submit the request once the lane has room, and return its job as soon as the provider has taken it.
+        """Submit the request once the queue has free slots, and return its job when the provider has accepted it.
 
-        A paid POST goes out once. Raises an `APIError` for a refusal, `NotSent` when the network was never
-        reached, `SubmissionInDoubt` when it is unclear whether the provider took it, `ConfigurationError` for a
-        mistake found before. Cancelling while the POST is under way loses nothing: see `jobs()`.
+        A paid POST goes out once. Raises an `APIError` for a rejection, `NotSent` if nothing was sent,
+        `SubmissionInDoubt` if it is unclear whether the provider accepted, and `ConfigurationError` for a mistake found
+        before. Cancelling while the POST is under way loses nothing: see `jobs()`.
 
-        `start_within`: seconds of patience with the line in front of the provider. `QueueTooLong` is raised at once
-        when they cannot be kept by what is known of the lane, and when they are over; then nothing was sent.
+        `start_within` is a queue timeout in seconds. `QueueTooLong` is raised, unsent, when it has passed, or at once
+        if the queue would admit the request too late.
         """
         options = SubmitOptions(job_timeout=job_timeout, start_within=start_within)
         if self._config.reuse:
@@ -152,10 +138,7 @@ class Client:
     async def run(
         self, request: Request[ResultT], *, timeout: Timeout = DEFAULT, start_within: float | None = None
     ) -> ResultT:
-        """Submit the request and wait for its result: the usual way.
-
-        Raises what `submit` and `Job.wait` raise.
-        """
+        """Submit the request and wait for its result. Raises what `submit` and `Job.wait` raise."""
         job = await self.submit(request, job_timeout=timeout, start_within=start_within)
         return await job.wait(timeout=timeout)
 
@@ -171,26 +154,28 @@ class Client:
         reuse: bool | None = None,
         on_doubt: OnDoubt = "hold",
     ) -> OutcomeStream[ResultT]:
-        """Run many requests and yield an `Outcome` for each as it lands (in input order with `ordered=True`).
+        """Run many requests and yield an `Outcome` for each as it finishes (in input order with `ordered=True`).
 
-        `requests` may be any iterable or async iterable; at most `in_flight` of it (by default what keeps the
-        lane busy) are taken and not yet delivered. Failures are items. Use `async with` if you may leave early.
+        `requests` may be any iterable or async iterable. At most `in_flight` of its items are taken and not yet
+        yielded; the default keeps the queue busy. Failures are items. Use `async with` if you may leave early.
 
-        With a name for the `batch`, the ledger keeps each request and what became of it; the same requests under the
-        same name resume: what is done or has failed is answered from there, what was accepted is polled on, the rest is
-        sent, and what is in doubt comes as a `SubmissionInDoubt`, unsent. A request is known again by what it asks for,
-        and equal ones by their number, wherever in the input they stand. All of a list are entered before the first is
-        sent, others as they are taken. `budget`: credits that the batch may use in all, in whatever processes and
-        runs. `reuse`: as for the client, whose answer is the default. `on_doubt`: `"hold"`, or `Resubmit(at_most=20)`
-        to send again what is in doubt for at most so many credits, although it may have been charged.
+        With a name for the `batch`, the ledger stores each request and its state, and the same requests under the same
+        name resume. Finished requests are answered from the ledger, accepted ones are polled on, new ones are sent, and
+        those in doubt are yielded as `SubmissionInDoubt`, unsent. A request is matched to its entry by a hash of its
+        content; equal requests are numbered in order. A list is added to the ledger before its first request is sent,
+        any other iterable item by item.
+
+        `budget`: credits that the batch may use in all, over all processes and runs. `reuse`: the client's setting by
+        default. `on_doubt`: `"hold"`, or `Resubmit(at_most=20)` to send requests in doubt again for at most so many
+        credits, although they may have been charged.
         """
         if batch is None and (budget is not None or reuse is not None or on_doubt != "hold"):
             raise ConfigurationError("stream(): budget, reuse and on_doubt belong to a batch; give batch='a name' too")
         if batch is None:
             return self._streaming(enumerate_requests(requests), self._runner(job_timeout), in_flight, ordered=ordered)
         name, budget = checked_name(batch), checked_credits("budget", budget)
-        works = self.batches.add_requests(name, requests, reuse=self._config.reuse if reuse is None else reuse)
-        return self._streaming(works, self.batches.run(job_timeout, budget, on_doubt), in_flight, ordered=ordered)
+        items = self.batches.add_requests(name, requests, reuse=self._config.reuse if reuse is None else reuse)
+        return self._streaming(items, self.batches.run(job_timeout, budget, on_doubt), in_flight, ordered=ordered)
 
     def resume(
         self,
@@ -203,18 +188,18 @@ class Client:
         ended: bool = False,
         on_doubt: OnDoubt = "hold",
     ) -> OutcomeStream[Any]:
-        """Stream what is left of a batch, from the ledger alone: what is new, under way, or in doubt.
+        """Stream the unfinished requests of a batch, from the ledger alone: new, under way, or in doubt.
 
-        With `ended`, what is done or has failed comes too, as it was; the rest is as for `stream`. An outcome's `index`
-        is the request's place when it was entered. The stream raises ConfigurationError for a batch that the ledger
-        does not know, and for a request of another provider.
+        With `ended`, finished requests are yielded too. The other parameters are those of `stream`. An outcome's
+        `index` is the request's position when it was added. The stream raises ConfigurationError for a batch that is
+        not in the ledger, and for a request of another provider.
         """
-        works = self.batches.pending(checked_name(batch), self._config.request_types.from_dict, ended=ended)
+        items = self.batches.pending(checked_name(batch), self._config.request_types.from_dict, ended=ended)
         run = self.batches.run(job_timeout, checked_credits("budget", budget), on_doubt)
-        return self._streaming(works, run, in_flight, ordered=ordered)
+        return self._streaming(items, run, in_flight, ordered=ordered)
 
     async def resubmit(self, entry_id: int, *, job_timeout: Timeout = DEFAULT) -> Job[Any]:
-        """Settle a doubt by sending the request again, and return its job. If the first was charged, both are.
+        """Resolve a doubt by sending the request again, and return its job. If the first was charged, both are.
 
         Raises LedgerError for an entry that is not in doubt, and what `submit` raises.
         """
@@ -222,12 +207,12 @@ class Client:
 
     @property
     def ledger(self) -> Ledger:
-        """Where the open client writes down what is paid for."""
+        """The ledger of the open client."""
         return self._runtime.journal.ledger
 
     def _runner(self, job_timeout: Timeout) -> RunItem[ResultT]:
-        async def run(work: StreamItem[ResultT]) -> Job[ResultT]:
-            job = await self.submit(work.request, job_timeout=job_timeout)
+        async def run(item: StreamItem[ResultT]) -> Job[ResultT]:
+            job = await self.submit(item.request, job_timeout=job_timeout)
             await job.wait_finished(timeout=job_timeout)
             return job
 
@@ -235,14 +220,14 @@ class Client:
 
     def _streaming(
         self,
-        works: AsyncGenerator[StreamItem[ResultT], None],
+        items: AsyncGenerator[StreamItem[ResultT], None],
         run: RunItem[ResultT],
         in_flight: int | None,
         *,
         ordered: bool,
     ) -> OutcomeStream[ResultT]:
         in_flight = self.limits.in_flight + self.limits.submissions if in_flight is None else in_flight
-        stream = OutcomeStream(run, works, in_flight=in_flight, ordered=ordered)
+        stream = OutcomeStream(run, items, in_flight=in_flight, ordered=ordered)
         self._streams.add(stream)
         return stream
 
@@ -251,53 +236,63 @@ class Client:
     @overload
     def job(self, *task_ids: str, of: type[Request[ResultT]]) -> Job[ResultT]: ...
     def job(self, *task_ids: str, of: type[Request[Any]] | None = None) -> Job[Any]:
-        """Re-attach to tasks that somebody submitted earlier; `of` is the class of their request, if known.
+        """Return a job for tasks that were submitted earlier; `of` is the class of their request, if known.
 
-        The first look comes at once. A task that the provider does not know ends in `JobLost`.
+        The first poll comes at once. A task that the provider does not know ends in `JobLost`.
         """
         if not task_ids or not all(task_ids):
-            raise ConfigurationError("job(): at least one task id is needed, none of them empty")
+            raise ConfigurationError("job(): expected at least one task id, and no empty one")
         result_type: Any = Result if of is None else of.result_type
         kind = None if of is None else of.kind
         return self._runtime.restorer.attach(Accepted(task_ids=task_ids), result_type, kind)
 
     def jobs(self) -> tuple[Job[Any], ...]:
-        """Return the jobs under way, and those that ended (or outlasted our patience) with nobody waiting.
+        """Return the jobs under way, and those that ended or timed out without their result being received.
 
-        At most 1,000 of the latter are remembered. A job leaves the list when somebody awaits its end.
+        At most 1,000 of the latter are kept. A job leaves the list when its result is received.
         """
         return self._runtime.registry.jobs()
 
     def pending_submission(self, request: Request[ResultT]) -> asyncio.Task[Job[ResultT]] | None:
-        """Return the POST of this very request object while it is under way, for those whose `submit` was cancelled.
+        """Return the POST of this very request object while it is under way, for callers whose `submit` was cancelled.
 
         It belongs to the client: await it through `asyncio.shield`.
         """
         return self._runtime.submitter.pending_submission(request)
+
+    async def status(self, task_id: str) -> Snapshot:
+        """Return the status of one task from a single request. Raises NotFound for an unknown id."""
+        return await self._runtime.api.read_status(task_id)
 
     async def download(
         self, what: Result | Asset, directory: str | os.PathLike[str], *, name: str | None = None
     ) -> tuple[Path, ...]:
         """Save all assets into a directory (made if missing) and return the paths.
 
-        Files are called `name` or the task id, cleaned, with a number if there are several, and the ending of
-        their type. Written beside the target and renamed once whole and synced; a part that is there is resumed.
-        No credentials are sent. Raises DownloadError; the url in it still holds the output.
+        A file's name is `name` or the task id, cleaned, with a number if there are several, and the suffix of its type.
+        A file is written beside its target and renamed once it is complete and synced; a partial file is resumed. No
+        API key is sent. Raises DownloadError, whose `url` still holds the output.
         """
         return await self._runtime.downloads.save(what, Path(directory), name)
 
     async def fetch(self, asset: Asset) -> bytes:
-        """Return an asset's bytes, at most 512 MB; raises DownloadError."""
+        """Return an asset's bytes, at most 512 MB. Raises DownloadError."""
         return await self._runtime.downloads.fetch(asset)
 
     def statistics(self) -> ClientStatistics:
-        """Return figures of this moment: lane, status checks, and what became of the submissions."""
+        """Return the figures at this moment: queue, status checks, and how the submissions ended."""
         return self._runtime.statistics()
 
     @property
     def batches(self) -> BatchService:
         """The entries of the open client's batches, one at a time, for callers with a loop of their own."""
         return self._runtime.batches
+
+    def _report_balance(self, balance: float | None) -> None:
+        """Emit `LowCredits` for a balance below `low_credits`."""
+        threshold = self._config.low_credits
+        if threshold is not None and balance is not None and balance < threshold:
+            self._runtime.events.emit(LowCredits(balance=balance))
 
     @property
     def _runtime(self) -> ClientRuntime:

@@ -91,7 +91,28 @@ def make_config(
     queue_file: str | os.PathLike[str] | None = None,
     webhooks: Webhooks | None = None,
 ) -> ClientConfig:
-    """Return the checked configuration of a client. Raises ConfigurationError for an argument that is not valid."""
+    """Return the checked configuration of a client. Raises ConfigurationError for an argument that is not valid.
+
+    - `api_key`: a string, or a callable (plain or async) that returns one and is called again when the provider rejects
+      the key; the environment's by default.
+    - `base_url`: https, or http on loopback; the environment's or the provider's own by default.
+    - `limits`, `polling`, `retries`: the policies. While `base_url` is on loopback, their defaults keep the time of a
+      sandbox whose speed AIOWERY_SANDBOX_SPEED names.
+    - `http_timeout`: seconds for connecting and for each read.
+    - `http`: None for connections of the client's own, "fast" for those of pyreqwest (extra `aiowery[fast]`), or your
+      own `httpx.AsyncClient` or `httpx2.AsyncClient`, which stays yours to close and should allow
+      `limits.connections` connections.
+    - `observer`: a callable that receives small frozen events. `low_credits`: a balance below it emits `LowCredits`.
+    - `ledger`: stores each paid request before it is sent. The path of a file (made if missing) survives crashes
+      and may be shared by processes; a `Ledger` of your own is opened and closed by you; None keeps it in memory.
+    - `budget`: credits that the client may spend while it is open; one request more raises BudgetExceeded, unsent.
+    - `prices`: credits per task by model or request type, or a function of the request, for budgets; by default the
+      charge of the latest request with the same model and settings.
+    - `reuse`: answer a request from an equal one in the ledger that is done or under way, instead of paying again.
+    - `price_per_credit`: what you paid for one credit, so that statistics show money too.
+    - `other_hosts`: further base URLs by the names that the provider's requests use. `queue_file`: a file in which
+      processes with one account keep the state of their queue. `webhooks`: let the provider report the end of tasks.
+    """
     source = api_key or os.environ.get(defaults.key_variable)
     if not source:
         raise ConfigurationError(

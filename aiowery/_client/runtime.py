@@ -22,7 +22,7 @@ from aiowery._client.submitter import Submitter
 from aiowery._client.webhook_listener import WebhookListener
 from aiowery._client.webhook_registry import WebhookRegistry
 from aiowery._core.durations import DurationEstimator
-from aiowery._core.events import EventEmitter, LowCredits, log
+from aiowery._core.events import EventEmitter, log
 from aiowery._core.job_end import JobEnd
 from aiowery._core.policies import Limits
 from aiowery._core.provider import Provider
@@ -179,10 +179,6 @@ class ClientRuntime:
             if isinstance(dropped._record, SubmissionRecord):
                 self.journal.forget(dropped._record)
             self._webhooks.unregister(dropped)
-
-    def emit_low_credits(self, balance: float) -> None:
-        """Report to the observer that credits run low."""
-        self.events.emit(LowCredits(balance=balance))
 
     def statistics(self) -> ClientStatistics:
         """Return the figures at this moment."""

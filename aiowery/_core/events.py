@@ -20,11 +20,16 @@ _formatter: Final = logging.Formatter()
 
 _keys: Final[dict[str, None]] = {}
 _MAX_KEYS: Final = 100
+# A shorter key would be found inside ordinary words.
+_MIN_KEY_LENGTH: Final = 8
 
 
 def redact_key(key: str) -> None:
-    """Redact this key from now on, whatever its form. The latest 100 keys are kept in memory for this."""
-    if not _SECRETS.fullmatch(key):
+    """Redact this key from now on, whatever its form, if it has at least 8 characters.
+
+    The latest 100 keys are kept in memory for this.
+    """
+    if len(key) >= _MIN_KEY_LENGTH and not _SECRETS.fullmatch(key):
         _keys[key] = None
         if len(_keys) > _MAX_KEYS:
             del _keys[next(iter(_keys))]

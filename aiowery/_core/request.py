@@ -84,7 +84,7 @@ class Request(Generic[R_co]):
 
     @property
     def timing_key(self) -> tuple[str, ...]:
-        """What the job's duration depends on: endpoint, model, settings. Durations are learned for each key."""
+        """The endpoint, model and settings on which the job's duration depends. Durations are learned for each key."""
         return (self.endpoint,)
 
     @property

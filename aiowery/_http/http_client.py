@@ -51,11 +51,11 @@ class _Trace:
     """A trace callback that records how far a request has come, and runs `before_send` before the first byte."""
 
     before_send: BeforeSend | None = None
-    responded: bool = False
+    has_events: bool = False
     sent: bool = False
 
     async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
-        self.responded = True
+        self.has_events = True
         # A proxy's CONNECT reports the same event; it carries no body and costs nothing.
         if event.endswith(_SENDING) and getattr(info.get("request"), "method", b"") != b"CONNECT":
             await self.run_before_send()
@@ -86,7 +86,7 @@ class _Translation:
 
     def _translate(self, fault: Exception) -> TransportError:
         description, trace = self.transport.describe(fault), self.trace
-        if self.transport.is_provably_unsent(fault) if trace is None or not trace.responded else not trace.sent:
+        if self.transport.is_provably_unsent(fault) if trace is None or not trace.has_events else not trace.sent:
             return NotSent(f"{description}; nothing was sent: check the network, base_url and any proxy")
         return NoAnswer(f"{description}; the request may have arrived")
 

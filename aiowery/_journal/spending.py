@@ -147,7 +147,7 @@ class PriceProbe:
 
 
 class Spending:
-    """What a client spends: its budget account, the price estimates, and the probe for unknown prices."""
+    """The spending of a client: its budget account, the price estimates, and the probe for unknown prices."""
 
     def __init__(
         self,

@@ -181,7 +181,7 @@ class CircuitBreaker:
 
     @property
     def reason(self) -> str | None:
-        """Why submissions are paused; None if they are not."""
+        """The reason why submissions are paused; None if they are not."""
         return self._state.reason
 
     @property

@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TypeVar, get_args
 
-from aiowery._base.snapshot import Snapshot
 from aiowery._client.client import Client
 from aiowery._client.config import ProviderDefaults, make_config
 from aiowery._core.events import Observer
@@ -125,12 +124,7 @@ class BetterWaifu(Client):
         Emits `LowCredits` if the credits are below `low_credits`. Raises ConfigurationError in the v1-images edition.
         """
         account = await self._read("account()", ACCOUNT, _model_listing.decode_account)
-        if (
-            self._config.low_credits is not None
-            and account.credits is not None
-            and account.credits < self._config.low_credits
-        ):
-            self._runtime.emit_low_credits(account.credits)
+        self._report_balance(account.credits)
         return account
 
     async def models(self) -> tuple[Model, ...]:
@@ -143,11 +137,6 @@ class BetterWaifu(Client):
         Raises ConfigurationError if there is none, or more than one.
         """
         return _model_listing.find_model(await self.models(), model_name, name)
-
-    async def status(self, job_id: str) -> Snapshot:
-        """Return the status of one job from a single request (jobs edition). Raises NotFound for an unknown id."""
-        request = self._provider.status_request(job_id)
-        return await self._runtime.api.read(request, lambda response: self._provider.decode_status(response, job_id))
 
     async def _read(self, verb: str, request: HttpRequest, decode: Callable[[HttpResponse], T]) -> T:
         if self.edition != "jobs":

@@ -61,7 +61,7 @@ class WeryAI(Client):
     The key comes from `api_key` or the environment variable WERYAI_API_KEY, the host from `base_url`,
     WERYAI_BASE_URL, or WeryAI's own. The model registries live on another host, which gets the same key:
     `models_base_url`, WERYAI_MODELS_BASE_URL, or WeryAI's own, unless another `base_url` was given, which then
-    serves both. See `aiowery.weryai` for the requests.
+    serves both. See `aiowery.weryai` for the requests, and `aiowery.typing.make_config` for the other settings.
 
     `webhooks`: let WeryAI report the end of each task to a `webhook_url`, documented for all requests but video-extend
     and video-merge; see `aiowery.webhook`. A request with a `webhook_url` of its own keeps it and is polled.
@@ -118,14 +118,8 @@ class WeryAI(Client):
     async def balance(self) -> float:
         """Return the account's credits; emit `LowCredits` if they are below `low_credits`."""
         balance = await self._runtime.api.read(BALANCE, _decode.decode_balance)
-        if self._config.low_credits is not None and balance < self._config.low_credits:
-            self._runtime.emit_low_credits(balance)
+        self._report_balance(balance)
         return balance
-
-    async def status(self, task_id: str) -> Snapshot:
-        """Return the status of one task from a single request. Raises NotFound for an unknown id."""
-        request = self._provider.status_request(task_id)
-        return await self._runtime.api.read(request, lambda response: self._provider.decode_status(response, task_id))
 
     async def batch_status(self, batch_id: str) -> tuple[Snapshot, ...]:
         """Return the status of all tasks of one submission from a single request. Raises NotFound for an unknown id."""
@@ -222,7 +216,7 @@ class _RegistryReading:
         self._began = asyncio.get_running_loop().time()
 
     def serves(self, runtime: ClientRuntime) -> bool:
-        """Whether it still counts: made by this opening of the client, not cancelled, and fresh."""
+        """Return True if it still counts: made by this opening of the client, not cancelled, and fresh."""
         ended = self.task.done()
         if runtime is not self._runtime or (ended and (self.task.cancelled() or self.task.exception() is not None)):
             return False

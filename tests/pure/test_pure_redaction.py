@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiowery import RedactionFilter, WeryAI
-from aiowery._core.events import log, redact
+from aiowery._core.events import log, redact, redact_key
 from aiowery._http.api_key import ApiKeySource
 from aiowery.errors import ConfigurationError
 
@@ -155,3 +155,10 @@ def test_a_base_url_with_credentials_is_refused_without_quoting_them(base_url: s
     with pytest.raises(ConfigurationError, match="base_url") as caught:
         WeryAI("sk-other", base_url=base_url)
     assert KEY not in str(caught.value)
+
+
+def test_redaction_of_a_short_key_leaves_words_whole() -> None:
+    """A key of a few characters, as in a trial, would be found inside ordinary words; longer ones are replaced."""
+    for key in ("sk", "task", "acme_made-up-key-of-this-test"):
+        redact_key(key)
+    assert redact("a task with acme_made-up-key-of-this-test") == "a task with ***"

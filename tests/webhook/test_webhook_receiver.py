@@ -351,3 +351,9 @@ async def test_receiver_flood_of_unknown_urls_causes_no_poll(tmp_path: Path) -> 
     assert set(answers) == {404}
     assert made == 5
     assert receiver.statistics().unknown == 500
+
+
+def test_receiver_with_a_ledger_and_no_decoder_is_refused(tmp_path: Path) -> None:
+    """A receiver alone does not know the provider; the error names the argument and the function to pass."""
+    with pytest.raises(ConfigurationError, match=r"decode=aiowery\.weryai\.decode_delivery"):
+        Receiver(ledger=tmp_path / "jobs.db")

@@ -1,0 +1,134 @@
+"""Send a submission once, and find out what a response without a clear acceptance means."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import Any, Final, Generic
+
+import attrs
+
+from aiowery._client.in_doubt import DoubtResolver
+from aiowery._client.options import SubmitOptions
+from aiowery._client.paid_send import send_paid
+from aiowery._core.events import log
+from aiowery._core.failures import SubmitFailure, classify_failure, some_of
+from aiowery._core.messages import HttpRequest, HttpResponse
+from aiowery._core.request import Accepted, Request, ResultT
+from aiowery._http.provider_api import ProviderApi
+from aiowery._http.retry import IsWanted
+from aiowery._jobs.poller import JobPoller
+from aiowery._journal.record import SubmissionRecord
+from aiowery._queue.submission_queue import Ticket
+from aiowery.errors import APIError, SubmissionInDoubt
+
+_PROOF_ROUNDS: Final = 2
+
+
+@attrs.frozen
+class Submission(Generic[ResultT]):
+    """An admitted request that is being submitted.
+
+    `submission_id` identifies it in the ledger. `has_webhook` is true if the provider was requested to report its
+    end. `probe` is the price group that it probes, if it does.
+    """
+
+    request: Request[ResultT]
+    options: SubmitOptions
+    http_request: HttpRequest
+    ticket: Ticket
+    submission_id: str
+    has_webhook: bool
+    probe: str | None
+
+
+class VerifiedSender:
+    """A sender of paid submissions that reports each outcome to the queue's circuit breaker."""
+
+    def __init__(self, api: ProviderApi, resolver: DoubtResolver, poller: JobPoller) -> None:
+        self._api = api
+        self._provider = api.provider
+        self._resolver = resolver
+        self._poller = poller
+
+    async def send(self, submission: Submission[Any], record: SubmissionRecord, is_wanted: IsWanted) -> Accepted:
+        """Send once; accept the tasks that a rejection names if they prove to be this submission's.
+
+        The circuit breaker counts whether a clear response came.
+        """
+        request, ticket = submission.request, submission.ticket
+        responses: list[HttpResponse] = []
+        try:
+            accepted = await self._send_once(submission, record, is_wanted, responses)
+        except SubmissionInDoubt as doubt:
+            task_ids = await self._prove_tasks(record, request, doubt.task_ids)
+            if not task_ids:
+                ticket.queue.breaker.record_in_doubt(ticket, str(doubt.__cause__ or doubt))
+                raise
+            log.warning(
+                "%s: refused (%s), but the provider started %s",
+                request.label,
+                doubt.__cause__,
+                some_of(task_ids),
+                extra={"task_ids": task_ids, "request_id": doubt.request_id},
+            )
+            accepted = Accepted(task_ids=task_ids, request_id=doubt.request_id)
+        except APIError as error:
+            if responses:
+                self._count_rejection(ticket, responses[-1], error)
+            raise
+        ticket.queue.breaker.record_clear(ticket)
+        return accepted
+
+    async def _send_once(
+        self,
+        submission: Submission[Any],
+        record: SubmissionRecord,
+        is_wanted: IsWanted,
+        responses: list[HttpResponse],
+    ) -> Accepted:
+        """Send once and add each response to `responses`."""
+        request, ticket = submission.request, submission.ticket
+
+        def decode(response: HttpResponse) -> Accepted:
+            responses.append(response)
+            return self._provider.decode_submission(request, response)
+
+        return await send_paid(
+            self._api.client,
+            request,
+            submission.http_request,
+            decode,
+            recorder=record,
+            is_wanted=is_wanted,
+            may_leave=partial(ticket.queue.breaker.allows, ticket),
+            record_named=partial(self._resolver.record_named, submission.submission_id, request),
+        )
+
+    async def _prove_tasks(
+        self, record: SubmissionRecord, request: Request[Any], named: tuple[str, ...]
+    ) -> tuple[str, ...]:
+        """Return the tasks that prove to be started by a rejected submission; () if they do not.
+
+        They are checked twice, because a status may lag behind its task.
+        """
+        if not named or request.direct_timeout is not None:  # it starts no task that could be checked
+            return ()
+        try:
+            for task_id in named:
+                self._provider.status_request(task_id)  # raises if a task of this provider has no status
+            for number in range(_PROOF_ROUNDS):
+                if number:
+                    await asyncio.sleep(self._poller.retry_round_delay(number - 1))
+                if task_ids := await self._resolver.prove(record.entry_id, request):
+                    return task_ids
+        except Exception as fault:  # noqa: BLE001 - no error may turn a doubt into something that is sent again
+            log.warning("%s: the status of %s cannot be read: %s", request.label, some_of(named), fault)
+        return ()
+
+    def _count_rejection(self, ticket: Ticket, response: HttpResponse, error: APIError) -> None:
+        """Count a rejection for the circuit breaker: as clear if the provider sent it, in doubt if a proxy did."""
+        if self._provider.is_own_response(response):
+            ticket.queue.breaker.record_clear(ticket)
+        elif classify_failure(error) is not SubmitFailure.BUSY:  # "too busy" charges nothing, whichever hop sent it
+            ticket.queue.breaker.record_in_doubt(ticket, str(error))
