@@ -242,8 +242,11 @@ async def test_receiver_client_without_response_does_not_block_others(monkeypatc
     receiver.attach(here)
     monkeypatch.setattr("aiowery.webhook._dispatch._OTHER_LOOP_TIMEOUT", 1.0)
     sending = asyncio.create_task(receiver.receive(TOKEN, delivery("task_1"), JSON))
-    await asyncio.sleep(0.1)
+    async with asyncio.timeout(0.9):  # before the other loop's second is over
+        while not here.delivered:  # noqa: ASYNC110 - the handler sets no event
+            await asyncio.sleep(0.01)
     assert here.delivered == ["task_1"]
+    assert not sending.done()
     assert await sending == 200
     await asyncio.to_thread(loop.run_until_complete, asyncio.sleep(0))
     loop.close()
