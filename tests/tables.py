@@ -17,8 +17,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Final
 
-TESTS: Final = Path(__file__).parent
-ROOT: Final = TESTS.parent
+ROOT: Final = Path(__file__).parents[1]
 PACKAGES: Final = ("aiowery", "aiowery.betterwaifu", "aiowery.weryai")
 README: Final = ROOT / "README.md"
 BEGIN, END = "<!-- table of all calls, generated -->\n", "<!-- end of the table -->\n"
@@ -82,7 +81,7 @@ def _replace(part: re.Pattern[str], new: str, source: str) -> str:
 
 def readme_source(source: str) -> str:
     """Return README with the table of calls as the code has it."""
-    from readme_table import table  # noqa: PLC0415 - it starts a sandbox, which the export lists do not need
+    from tests.readme_table import table  # noqa: PLC0415 - it starts a sandbox, which the export lists do not need
 
     before, begin, rest = source.partition(BEGIN)
     _, end, after = rest.partition(END)
@@ -126,5 +125,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.path[:0] = [str(TESTS), str(ROOT)]
     sys.exit(main())

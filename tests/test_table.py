@@ -7,8 +7,9 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-import tables
-from weryai_facts import ENTRIES
+
+from tests import tables
+from tests.weryai_facts import ENTRIES
 
 
 def test_readme_table_has_a_row_for_each_entry_and_a_tick_in_each_cell() -> None:

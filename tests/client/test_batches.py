@@ -15,7 +15,6 @@ from typing import Any
 import attrs
 import httpx
 import pytest
-from support import KEY, World, client_of, envelope, ledger_of
 
 from aiowery import ImageResult, Limits, Outcome, OutcomeStream, PollPolicy, Resubmit, Result, WeryAI
 from aiowery._journal.journal import new_entry
@@ -34,6 +33,7 @@ from aiowery.errors import (
 from aiowery.ledger import Ledger, MemoryLedger, SqliteLedger, State
 from aiowery.testing import run_virtual
 from aiowery.weryai import ImageUpscale, TextToImage, from_dict
+from tests.support import KEY, World, client_of, envelope, ledger_of
 
 pytestmark = pytest.mark.anyio
 

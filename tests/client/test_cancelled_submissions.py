@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 import httpx
 import pytest
-from support import KEY, URL, World, client_of
 
 from aiowery import WeryAI
 from aiowery.errors import AuthenticationError, NotSent
 from aiowery.testing import run_virtual
 from aiowery.weryai import TextToImage
+from tests.support import KEY, URL, World, client_of
 
 CAT = TextToImage(prompt="a cat")
 

@@ -13,7 +13,6 @@ from typing import Any, Literal
 import attrs
 import httpx
 import pytest
-from support import KEY, URL, World, client_of, envelope, http_answer, ledger_of, peer
 
 from aiowery import Event, Limits, RetryPolicy, SubmissionsPaused, SubmissionsResumed, WeryAI
 from aiowery._queue.circuit_breaker import CircuitBreaker, shared_breaker
@@ -21,6 +20,7 @@ from aiowery.errors import AioweryError, NotSent, QueueTooLong, SubmissionInDoub
 from aiowery.ledger import MemoryLedger, State
 from aiowery.testing import run_virtual
 from aiowery.weryai import Chat, Message, TextToImage
+from tests.support import KEY, URL, World, client_of, envelope, http_answer, ledger_of, peer
 
 HTML = "<html>an error page of a gateway</html>"
 Respond = Callable[[], httpx.Response]

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import KEY, http_answer, peer
 
 from aiowery import Asset, ImageResult, RetryPolicy, WeryAI
 from aiowery._base.text import clean_name
 from aiowery.errors import DownloadError
+from tests.support import KEY, http_answer, peer
 
 pytestmark = pytest.mark.anyio
 

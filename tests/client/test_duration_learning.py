@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import World, client_of, envelope, ledger_of
 
 from aiowery import Event, JobFinished, Limits, PollPolicy, WeryAI
 from aiowery._journal.serialization import duration_kind, durations_at
@@ -22,6 +21,7 @@ from aiowery.ledger import Ledger
 from aiowery.sandbox import Sandbox
 from aiowery.testing import run_virtual
 from aiowery.weryai import TextToImage
+from tests.support import World, client_of, envelope, ledger_of
 
 pytestmark = pytest.mark.anyio
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import respx
-from support import KEY, URL, envelope
 
 from aiowery import PollPolicy, WeryAI
 from aiowery.errors import InvalidRequest, NotFound, UnexpectedResponse
 from aiowery.weryai import TextToImage
+from tests.support import KEY, URL, envelope
 
 pytestmark = pytest.mark.anyio
 

@@ -15,7 +15,6 @@ import httpx
 import httpx2
 import pytest
 import trustme
-from support import KEY, http_answer, peer, serving
 
 from aiowery import Asset, Limits, RetryPolicy, WeryAI
 from aiowery._core.messages import HttpRequest
@@ -31,6 +30,7 @@ from aiowery.errors import (
     TransportError,
     UnexpectedResponse,
 )
+from tests.support import KEY, http_answer, peer, serving
 
 pytestmark = pytest.mark.anyio
 

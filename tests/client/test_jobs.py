@@ -12,7 +12,6 @@ from typing import Any
 import attrs
 import httpx
 import pytest
-from support import World, client_of, envelope
 
 from aiowery import Asset, Event, Limits, PollFailed, PollPolicy, RetryPolicy, Snapshot, TaskState, WeryAI
 from aiowery._core.request import Accepted
@@ -33,6 +32,7 @@ from aiowery.errors import (
 from aiowery.testing import run_virtual
 from aiowery.weryai import TextToImage
 from aiowery.weryai._provider import WeryAIProvider
+from tests.support import World, client_of, envelope
 
 CAT = TextToImage(prompt="a cat")
 WIDE = Limits(in_flight=1000, submissions=50)

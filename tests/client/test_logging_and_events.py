@@ -9,7 +9,6 @@ from typing import Any
 
 import httpx
 import pytest
-from support import World, client_of, envelope
 
 from aiowery import (
     Event,
@@ -24,6 +23,7 @@ from aiowery import (
 from aiowery.errors import AioweryError, InsufficientCredits, JobFailed, SubmissionInDoubt
 from aiowery.testing import run_virtual
 from aiowery.weryai import TextToImage
+from tests.support import World, client_of, envelope
 
 CAT = TextToImage(prompt="a fluffy orange tabby cat sitting on a windowsill in the evening sun")
 

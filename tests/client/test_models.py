@@ -11,7 +11,6 @@ from typing import Any
 
 import httpx
 import pytest
-from support import KEY, URL, envelope
 
 from aiowery import Request, RetryPolicy, WeryAI
 from aiowery.errors import ConfigurationError
@@ -26,6 +25,7 @@ from aiowery.weryai import (
     TextToVideo,
     _model_listing,
 )
+from tests.support import KEY, URL, envelope
 
 IMAGE = {
     "text_to_image": [{"model_key": "M", "image_sizes": ["1:1"], "num_images": [1, 2], "prompt_length_limit": 10}],

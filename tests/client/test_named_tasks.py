@@ -11,11 +11,8 @@ from typing import Any
 import attrs
 import httpx
 import pytest
-from betterwaifu.atelier import Atelier, picture
-from betterwaifu.atelier import client_of as waifu_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support import URL, World, client_of, envelope, ledger_of
 
 from aiowery import PollPolicy, QueueBackedOff, Resubmit, WeryAI
 from aiowery._core.events import Event, JobAccepted
@@ -32,6 +29,9 @@ from aiowery.errors import (
 from aiowery.ledger import MemoryLedger, SqliteLedger, State, _transitions
 from aiowery.testing import run_virtual
 from aiowery.weryai import Chat, PodcastVoice, TextToImage
+from tests.betterwaifu.atelier import Atelier, picture
+from tests.betterwaifu.atelier import client_of as waifu_of
+from tests.support import URL, World, client_of, envelope, ledger_of
 
 pytestmark = pytest.mark.anyio
 

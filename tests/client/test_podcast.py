@@ -9,13 +9,13 @@ from typing import Any
 import attrs
 import httpx
 import pytest
-from support import client_of, envelope
 
 from aiowery import PollPolicy, ScriptLine, WeryAI
 from aiowery.errors import ConfigurationError, InvalidRequest, JobError, JobFailed, JobTimeout, SubmissionInDoubt
 from aiowery.sandbox import Sandbox
 from aiowery.testing import run_virtual
 from aiowery.weryai import Podcast, PodcastResult, PodcastScript, PodcastVoice
+from tests.support import client_of, envelope
 
 REQUEST = Podcast(query="tides", speakers=["spk-1"])
 TURNS = [{"speaker_id": "spk-1", "speaker_name": "Mira", "content": "Hello."}]

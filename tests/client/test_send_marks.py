@@ -12,12 +12,12 @@ import attrs
 import httpx
 import httpx2
 import pytest
-from support import KEY, http_answer, peer, serving
 
 from aiowery._core.messages import HttpRequest
 from aiowery._http.api_key import ApiKeySource
 from aiowery._http.http_client import HttpClient
 from aiowery.errors import NoAnswer, NotSent
+from tests.support import KEY, http_answer, peer, serving
 
 pytestmark = pytest.mark.anyio
 

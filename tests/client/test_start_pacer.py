@@ -6,10 +6,10 @@ import asyncio
 from itertools import pairwise
 
 import pytest
-from support import World, client_of
 
 from aiowery._queue.pacer import StartPacer
 from aiowery.weryai import TextToImage
+from tests.support import World, client_of
 
 pytestmark = pytest.mark.anyio
 

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import attrs
 import pytest
-from support import World, client_of
 
 from aiowery import ImageResult, Outcome, OutcomeStream
 from aiowery._client.stream import StreamItem, enumerate_requests
@@ -15,6 +14,7 @@ from aiowery._core.request import Request
 from aiowery.errors import ConfigurationError, JobFailed
 from aiowery.testing import run_virtual
 from aiowery.weryai import TextToImage
+from tests.support import World, client_of
 
 Run = Callable[[Request[ImageResult]], Awaitable[ImageResult]]
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import httpx
 import pytest
-from support import World, client_of, envelope, http_answer, peer, serving
 
 from aiowery import JobFinished, RetryPolicy, WeryAI
 from aiowery.errors import (
@@ -21,6 +20,7 @@ from aiowery.errors import (
 )
 from aiowery.testing import run_virtual
 from aiowery.weryai import Chat, CorpusUpload, DeepResearch, ImageToPrompt, Message, TextToImage
+from tests.support import World, client_of, envelope, http_answer, peer, serving
 
 pytestmark = pytest.mark.anyio
 

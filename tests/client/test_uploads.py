@@ -17,7 +17,6 @@ import attrs
 import httpx
 import httpx2
 import pytest
-from support import KEY, URL, World, client_of, envelope, http_answer, peer, serving
 
 from aiowery import File, RetryPolicy, WeryAI
 from aiowery.errors import (
@@ -32,6 +31,7 @@ from aiowery.errors import (
 from aiowery.sandbox import Fault, Sandbox, faults
 from aiowery.testing import run_virtual
 from aiowery.weryai import FirstLastImageToVideo, ImageRepair, ImageToImage, ImageToPrompt, TextToImage, VideoMagic
+from tests.support import KEY, URL, World, client_of, envelope, http_answer, peer, serving
 
 pytestmark = pytest.mark.anyio
 

@@ -11,12 +11,12 @@ from typing import Any
 import attrs
 import httpx
 import uvicorn
-from support import World
 
 from aiowery._core.webhook_config import submission_id_of
 from aiowery.sandbox._http.prompt_server import PromptServer
 from aiowery.webhook import Receiver, Webhooks
 from aiowery.weryai import decode_delivery
+from tests.support import World
 
 PUBLIC = "https://app.example.com/aiowery"
 TOKEN = "0123456789abcdef" * 2

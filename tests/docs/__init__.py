@@ -1,0 +1,1 @@
+"""Tests of the code and links of README and docs."""

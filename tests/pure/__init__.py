@@ -1,0 +1,1 @@
+"""Tests of values and functions that do no I/O."""

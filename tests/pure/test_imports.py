@@ -1,0 +1,154 @@
+"""What an import loads, and that names which load later are there like any others."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from importlib import import_module
+from types import ModuleType
+
+import pytest
+
+import aiowery
+from aiowery import betterwaifu, weryai
+from aiowery.weryai import TextToImage
+from tests.tables import lazy_names
+
+LAZY = (aiowery, betterwaifu, weryai)
+LOADED = """
+import sys
+before = set(sys.modules)
+{code}
+print(*set(sys.modules) - before)
+"""
+IMPORT = {
+    "aiowery",
+    "aiowery._base",
+    "aiowery._core",
+    "aiowery._core.events",
+    "aiowery._core.fields",
+    "aiowery._base.lazy",
+    "aiowery._core.media",
+    "aiowery._core.policies",
+    "aiowery._core.statistics",
+    "aiowery._base.snapshot",
+    "aiowery._core.request",
+    "aiowery._core.result",
+    "aiowery.errors",
+}
+REQUEST = {
+    "aiowery._base.text",
+    "aiowery.weryai",
+    "aiowery.weryai.requests",
+    "aiowery.weryai.requests._base",
+    "aiowery.weryai.requests._images",
+    "aiowery.weryai.requests._choices",
+}
+OF_REQUESTS = {"_audio", "_image_tools", "_images", "_video_tools", "_videos"}
+AT_ONCE = """
+import sys, threading
+from aiowery import weryai
+sys.setswitchinterval(1e-6)
+barrier, found = threading.Barrier(8), []
+
+def ask(name):
+    barrier.wait()
+    found.append(getattr(weryai, name))
+
+names = ["WeryAI", "TextToVideo", "Chat", "REQUESTS", "Music", "WeryAI", "TextToVideo", "Chat"]
+threads = [threading.Thread(target=ask, args=(name,)) for name in names]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(len(found), len(set(map(id, found))))
+"""
+
+
+def fresh(code: str) -> str:
+    """Return what the code prints in a fresh interpreter."""
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+
+def loaded(code: str) -> tuple[set[str], set[str]]:
+    """Return the modules of ours that the code loads, and the other packages outside the standard library.
+
+    asyncio is named too: it is as dear as attrs.
+    """
+    modules = set(fresh(LOADED.format(code=code)).split())
+    ours = {name for name in modules if name.partition(".")[0] == "aiowery"}
+    return ours, {name.partition(".")[0] for name in modules - ours} - (sys.stdlib_module_names - {"asyncio"})
+
+
+def test_the_import_loads_exactly_this() -> None:
+    """`import aiowery` is cheap: it takes attrs, and of ours the values, no client and no provider."""
+    assert loaded("import aiowery") == (IMPORT, {"attr", "attrs"})
+
+
+def test_import_request_class_loads_only_its_module() -> None:
+    """Importing one request class loads its module, not those of all classes, and no decoder."""
+    assert loaded("from aiowery.weryai import TextToImage") == (IMPORT | REQUEST, {"attr", "attrs"})
+
+
+def test_the_http_library_comes_with_the_first_client() -> None:
+    """Who names a client's class and makes none has no connections, and pays for none."""
+    code = "from aiowery import BetterWaifu, WeryAI"
+    assert loaded(code)[1].isdisjoint({"anyio", "httpx", "httpcore"})
+    assert loaded(f"{code}; WeryAI('sk')")[1] >= {"anyio", "httpx", "httpcore"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "classes"), [("'sk'", set()), ("'sk', ledger='jobs.db'", OF_REQUESTS)], ids=["memory", "file"]
+)
+def test_a_client_loads_the_requests_that_its_ledger_may_hold(arguments: str, classes: set[str]) -> None:
+    """A file may hold any request, so all classes come with the client; without one those that are used suffice."""
+    ours, _ = loaded(f"import aiowery; aiowery.WeryAI({arguments})")
+    assert {name for name in OF_REQUESTS if f"aiowery.weryai.requests.{name}" in ours} == classes
+
+
+@pytest.mark.parametrize("package", LAZY, ids=lambda package: package.__name__)
+def test_lazy_names_are_exported_and_load_from_their_modules(package: ModuleType) -> None:
+    """Each name of a package's tables is exported, and is the object of that name in its module."""
+    for module, names in lazy_names(package.__name__).items():
+        assert set(names) <= set(package.__all__)
+        for name in names:
+            assert getattr(package, name) is getattr(import_module(f"{package.__name__}.{module}"), name)
+
+
+@pytest.mark.parametrize("package", LAZY, ids=lambda package: package.__name__)
+def test_unloaded_names_are_there_like_any_others(package: ModuleType) -> None:
+    """In a fresh interpreter `dir` shows all names, a star imports them, and a name that is none says so."""
+    name = package.__name__
+    shown = fresh(f"import {name} as package; print(*set(package.__all__) - set(dir(package)))")
+    assert not shown.strip()
+    starred = fresh(f"from {name} import *; import {name} as package; print(*set(package.__all__) - set(globals()))")
+    assert not starred.strip()
+    with pytest.raises(AttributeError, match=f"^module '{name}' has no attribute 'TextToImages'$"):
+        _ = package.TextToImages
+
+
+def test_providers_are_attributes_of_the_package() -> None:
+    """After `import aiowery` alone, `aiowery.weryai` and `aiowery.betterwaifu` are there."""
+    code = "import aiowery; print(aiowery.weryai.__name__, aiowery.betterwaifu.__name__)"
+    assert fresh(code).split() == ["aiowery.weryai", "aiowery.betterwaifu"]
+
+
+def test_a_request_unpickles_where_nothing_was_loaded() -> None:
+    """Another process reads a request without having imported its module, and shows it as we do."""
+    request = TextToImage(prompt="a cat")
+    code = f"import pickle; print(repr(pickle.loads({pickle.dumps(request)!r})))"
+    assert fresh(code).strip() == repr(request)
+
+
+def test_threads_may_ask_at_once() -> None:
+    """Eight threads ask for five unloaded names: each gets its own, and equal names are one object."""
+    assert fresh(AT_ONCE).split() == ["8", "5"]
+
+
+def test_requests_are_listed_by_their_own_names() -> None:
+    """The table of request classes is true, and none that the package offers is missing."""
+    assert {name: cls.type_name for name, cls in weryai.REQUESTS.items()} == {name: name for name in weryai.REQUESTS}
+    offered = {value for name in weryai.__all__ if hasattr(value := getattr(weryai, name), "type_name")}
+    assert offered == set(weryai.REQUESTS.values())
+    assert repr(weryai.REQUESTS) == repr(dict(weryai.REQUESTS))
