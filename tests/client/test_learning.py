@@ -52,8 +52,9 @@ async def test_a_new_process_begins_learned(sandbox: Sandbox, tmp_path: Path) ->
     path = tmp_path / "jobs.db"
     first, second = [await polls_of(sandbox, 10, ledger=path) for _ in range(2)]
     without = await polls_of(sandbox, 10)
-    assert min(first, without) > 4.5
+    # A slow machine polls less often: what counts is that a learned start polls clearly less.
     assert second < 3.2
+    assert second < 0.8 * min(first, without)
 
 
 async def test_no_first_look_comes_before_the_learned_moment(tmp_path: Path) -> None:
