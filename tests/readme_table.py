@@ -17,9 +17,9 @@ from aiowery.sandbox import Sandbox
 from aiowery.weryai import REQUESTS, parse_delivery
 from tests.sandbox import test_every_entry as contract
 from tests.support import KEY
-from tests.weryai.filled import smallest
+from tests.weryai.facts import ENTRIES, Entry
+from tests.weryai.request_samples import smallest
 from tests.weryai.test_wire_form import SENT
-from tests.weryai_facts import ENTRIES, Entry
 
 HOSTS: Final = {"main": "api.weryai.com", "models": "api-growth-agent.weryai.com"}
 PNG: Final = b"\x89PNG\r\n\x1a\n"

@@ -34,7 +34,7 @@ from aiowery.errors import (
     ServerError,
     UnexpectedResponse,
 )
-from tests.betterwaifu.atelier import finished_job, finished_v1
+from tests.support.fake_betterwaifu import finished_job, finished_v1
 
 Decode = Callable[[HttpResponse], Any]
 DECODERS: dict[str, Decode] = {

@@ -44,7 +44,8 @@ from aiowery.errors import (
     UnexpectedResponse,
 )
 from aiowery.sandbox import Fault, Sandbox, faults
-from tests.betterwaifu.atelier import HOSTS, KEY, Atelier, client_of, picture
+from tests.support.fake_betterwaifu import HOSTS, KEY, client_of, picture
+from tests.support.fake_betterwaifu import FakeBetterWaifu as Atelier
 
 pytestmark = pytest.mark.anyio
 

@@ -11,10 +11,7 @@ import pytest
 from aiowery import WeryAI
 from aiowery.errors import AuthenticationError, NotSent
 from aiowery.testing import run_virtual
-from aiowery.weryai import TextToImage
-from tests.support import KEY, URL, World, client_of
-
-CAT = TextToImage(prompt="a cat")
+from tests.support import CAT, KEY, URL, World, client_of
 
 End = Callable[[WeryAI, "asyncio.Task[object]"], object]
 CANCELLATIONS: dict[str, End] = {

@@ -11,7 +11,7 @@ import pytest
 from aiowery import PollPolicy, WeryAI
 from aiowery.sandbox import Sandbox
 from aiowery.weryai import REQUESTS, Podcast, PodcastVoice
-from tests.weryai.filled import EVERYTHING, OTHER_PICTURE, PICTURE, SOUND, VIDEO, smallest
+from tests.weryai.request_samples import EVERYTHING, OTHER_PICTURE, PICTURE, SOUND, VIDEO, smallest
 
 pytestmark = pytest.mark.anyio
 

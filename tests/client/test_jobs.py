@@ -32,15 +32,9 @@ from aiowery.errors import (
 from aiowery.testing import run_virtual
 from aiowery.weryai import TextToImage
 from aiowery.weryai._provider import WeryAIProvider
-from tests.support import World, client_of, envelope
+from tests.support import CAT, World, client_of, envelope, now
 
-CAT = TextToImage(prompt="a cat")
 WIDE = Limits(in_flight=1000, submissions=50)
-
-
-def now() -> float:
-    """Return the loop's time."""
-    return asyncio.get_running_loop().time()
 
 
 def test_a_job_is_looked_at_every_three_to_five_seconds() -> None:

@@ -29,13 +29,12 @@ from aiowery.errors import (
 from aiowery.ledger import MemoryLedger, SqliteLedger, State, _transitions
 from aiowery.testing import run_virtual
 from aiowery.weryai import Chat, PodcastVoice, TextToImage
-from tests.betterwaifu.atelier import Atelier, picture
-from tests.betterwaifu.atelier import client_of as waifu_of
-from tests.support import URL, World, client_of, envelope, ledger_of
+from tests.support import CAT, URL, World, client_of, envelope, ledger_of
+from tests.support.fake_betterwaifu import FakeBetterWaifu, picture
+from tests.support.fake_betterwaifu import client_of as waifu_of
 
 pytestmark = pytest.mark.anyio
 
-CAT = TextToImage(prompt="a cat")
 FOUR = TextToImage(prompt="a cat", image_number=4)
 QUICK = PollPolicy().faster(100)
 OLD = "2020-01-01T00:00:00Z"
@@ -185,8 +184,8 @@ JOB_LOOKS: dict[str, Any] = {
 
 
 @attrs.define
-class Looked(Atelier):
-    """An atelier that may say something else about its jobs."""
+class Looked(FakeBetterWaifu):
+    """An provider that may say something else about its jobs."""
 
     look: Any = None
 
@@ -209,11 +208,11 @@ def test_a_refusal_with_a_job_is_posted_once(http: int, error: Any, shape: str, 
 
     async def main() -> None:
         body = {"success": False, "error": error, **JOBS[shape]("job_1")}
-        atelier = Looked(lost=True, misfortunes=[httpx.Response(http, json=body)], look=JOB_LOOKS[look])
-        async with waifu_of(atelier, "jobs") as client:
+        provider = Looked(lost=True, misfortunes=[httpx.Response(http, json=body)], look=JOB_LOOKS[look])
+        async with waifu_of(provider, "jobs") as client:
             got = await outcome(client.run(attrs.evolve(picture(), seed=1_234_567_890)))
             counts = client.statistics()
-        assert (len(atelier.prompts), len(atelier.begun_at)) == (1, 1)
+        assert (len(provider.prompts), len(provider.begun_at)) == (1, 1)
         if look == "found":
             assert got.task_ids == ("job_1",)
         else:
@@ -231,13 +230,13 @@ def test_a_picture_that_a_refusal_names_is_in_doubt(http: int) -> None:
     async def main() -> None:
         fault = {"code": "rate_limit_exceeded", "message": "wait", "retry_after": 60}
         body = {"success": False, "error": fault, "data": {"image_id": "img_1"}}
-        atelier = Atelier(misfortunes=[httpx.Response(http, json=body)])
-        async with waifu_of(atelier, "v1-images") as client:
+        provider = FakeBetterWaifu(misfortunes=[httpx.Response(http, json=body)])
+        async with waifu_of(provider, "v1-images") as client:
             with pytest.raises(SubmissionInDoubt) as doubt:
                 await client.run(picture())
             assert asyncio.get_running_loop().time() < 1
         assert doubt.value.task_ids == ("img_1",)
-        assert (len(atelier.prompts), atelier.looks) == (1, 0)
+        assert (len(provider.prompts), provider.looks) == (1, 0)
 
     run_virtual(main())
 

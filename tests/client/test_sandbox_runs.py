@@ -28,11 +28,11 @@ from aiowery.errors import (
 )
 from aiowery.sandbox import FAIL, MODERATED, STUCK, Fault, Sandbox, faults
 from aiowery.weryai import TextToImage
+from tests.support import CAT
 
 pytestmark = pytest.mark.anyio
 
 SPEED = 100.0
-CAT = TextToImage(prompt="a cat")
 CATS = TextToImage(prompt="two cats", image_number=2)
 
 

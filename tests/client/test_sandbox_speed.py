@@ -9,8 +9,8 @@ from aiowery.betterwaifu import LIMITS
 from aiowery.errors import ConfigurationError
 from aiowery.sandbox import Sandbox
 from aiowery.weryai import TextToImage
+from tests.support import KEY
 
-KEY = "sk-made-up-key-0123456789"
 LOOPBACK = "http://127.0.0.1:8765"
 
 

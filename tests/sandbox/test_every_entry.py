@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from aiowery.sandbox import Sandbox
-from tests.weryai_facts import ENTRIES, ENTRY, Entry, Field
+from tests.weryai.facts import ENTRIES, ENTRY, Entry, Field
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(64)
 MP4 = b"\0\0\0\x18ftypisom"

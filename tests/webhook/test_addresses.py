@@ -22,14 +22,13 @@ from aiowery.errors import LedgerError, SubmissionInDoubt
 from aiowery.ledger import MemoryLedger, NewEntry, State
 from aiowery.testing import run_virtual
 from aiowery.webhook import Receiver
-from aiowery.weryai import TextToImage, decode_delivery
-from tests.support import client_of, ledger_of
-from tests.webhook.webhook_world import JSON, TOKEN, Known, WebhookWorld, delivery, served
+from aiowery.weryai import decode_delivery
+from tests.support import CAT, client_of, ledger_of
+from tests.webhook.webhook_provider import JSON, TOKEN, Known, WebhookWorld, delivery, served
 
 pytestmark = pytest.mark.anyio
 
 STRANGE = "f" * 32
-CAT = TextToImage(prompt="a cat")
 # The time that a regular expression takes for it must not grow with the square of its length.
 HARD = json.dumps({"status": 9999, "message": "task " * 20_000}).encode()
 

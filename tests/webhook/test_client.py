@@ -19,11 +19,9 @@ from aiowery.testing import run_virtual
 from aiowery.webhook import Receiver, Webhooks
 from aiowery.weryai import REQUESTS, Chat, DeepResearch, TextToImage, VideoExtend, VideoMerge, decode_delivery
 from aiowery.weryai._provider import WeryAIProvider
-from tests.support import KEY, URL, client_of
-from tests.webhook.webhook_world import PUBLIC, WebhookWorld
-from tests.weryai.filled import smallest
-
-CAT = TextToImage(prompt="a cat")
+from tests.support import CAT, KEY, URL, client_of
+from tests.webhook.webhook_provider import PUBLIC, WebhookWorld
+from tests.weryai.request_samples import smallest
 
 
 def test_delivery_triggers_one_poll_without_delay() -> None:

@@ -15,13 +15,12 @@ from aiowery.ledger import Entry, Ledger, State
 from aiowery.testing import run_virtual
 from aiowery.webhook import Receiver
 from aiowery.weryai import PodcastVoice, TextToImage, decode_delivery
-from tests.support import client_of, envelope, ledger_of
-from tests.webhook.webhook_world import WebhookWorld
+from tests.support import CAT, client_of, envelope, ledger_of
+from tests.webhook.webhook_provider import WebhookWorld
 
 pytestmark = pytest.mark.anyio
 
 KINDS = ("memory", "file")
-CAT = TextToImage(prompt="a cat")
 FOUR = TextToImage(prompt="a cat", image_number=4)
 QUICK = PollPolicy().faster(100)
 

@@ -19,7 +19,7 @@ from aiowery.ledger import SqliteLedger, State
 from aiowery.webhook import Receiver, Webhooks
 from aiowery.weryai import TextToImage, decode_delivery
 from tests.support import client_of
-from tests.webhook.webhook_world import PUBLIC, WebhookWorld, delivery
+from tests.webhook.webhook_provider import PUBLIC, WebhookWorld, delivery
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow("a receiver in a process of its own, ended in the middle")]
 

@@ -24,7 +24,7 @@ from aiowery.ledger import NewEntry, SqliteLedger
 from aiowery.sandbox import Fault, Sandbox, faults
 from aiowery.webhook import Receiver, Webhooks
 from aiowery.weryai import TextToImage, decode_delivery, parse_delivery
-from tests.webhook.webhook_world import JSON, TOKEN, Known, delivery, served
+from tests.webhook.webhook_provider import JSON, TOKEN, Known, delivery, served
 
 pytestmark = pytest.mark.anyio
 

@@ -21,7 +21,7 @@ from aiowery.weryai._provider import (
     WeryAIProvider,
     speakers_request,
 )
-from tests.weryai.filled import smallest
+from tests.weryai.request_samples import smallest
 
 AT_ONCE = {"image-to-prompt", "corpus-upload", "chat"}
 TASKS = [name for name in REQUESTS if name not in AT_ONCE]

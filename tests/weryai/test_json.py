@@ -19,7 +19,7 @@ from aiowery._core.fields import wire_of
 from aiowery.errors import ConfigurationError
 from aiowery.weryai import REQUESTS, Chat, ImageExpand, ImageToImage, from_dict, to_dict
 from aiowery.weryai._provider import WeryAIProvider
-from tests.weryai.filled import EVERYTHING, LOCAL, NEEDED, PICTURE, field_names, fullest, smallest
+from tests.weryai.request_samples import EVERYTHING, LOCAL, NEEDED, PICTURE, field_names, fullest, smallest
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40).filter(str.strip)
 json_values = st.recursive(

@@ -18,7 +18,7 @@ from aiowery.weryai._model_listing import (
     decode_speakers,
     find_entry,
 )
-from tests.weryai.filled import PICTURE, fullest, smallest
+from tests.weryai.request_samples import PICTURE, fullest, smallest
 
 VEO: dict[str, Any] = {
     "model_key": "VEO_3_1",

@@ -13,7 +13,7 @@ from aiowery import File, ScriptLine
 from aiowery.errors import ConfigurationError
 from aiowery.weryai import REQUESTS, Message, Point, Rectangle, Size, Styles
 from aiowery.weryai._provider import WeryAIProvider
-from tests.weryai.filled import PICTURE, SOUND, VIDEO, smallest
+from tests.weryai.request_samples import PICTURE, SOUND, VIDEO, smallest
 
 PROMPTED = (
     "text-to-image",

@@ -19,7 +19,7 @@ from aiowery._core.request import Accepted
 from aiowery.errors import APIError, UnexpectedResponse
 from aiowery.weryai import REQUESTS, _decode, _model_listing
 from aiowery.weryai._provider import WeryAIProvider
-from tests.weryai.filled import smallest
+from tests.weryai.request_samples import smallest
 
 TASK = "task_k3m9"
 DECODERS: dict[str, Callable[[HttpResponse], Any]] = {

@@ -33,7 +33,7 @@ from aiowery.weryai import (
     request_type,
 )
 from aiowery.weryai._provider import WeryAIProvider
-from tests.weryai.filled import (
+from tests.weryai.request_samples import (
     EVERYTHING,
     EXCLUDED,
     HOOK,

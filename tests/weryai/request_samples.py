@@ -15,7 +15,7 @@ from aiowery import File, ScriptLine
 from aiowery._core.fields import wire_of
 from aiowery.weryai import REQUESTS, Message, Rectangle, Styles
 from aiowery.weryai.requests._base import WeryAIRequest
-from tests.weryai_facts import ENTRIES, FILM, OTHER_PICTURE, PICTURE, SOUND, Entry, Field
+from tests.weryai.facts import ENTRIES, FILM, OTHER_PICTURE, PICTURE, SOUND, Entry, Field
 
 __all__ = ("EVERYTHING", "EXCLUDED", "HOOK", "LOCAL", "NEEDED", "OTHER_PICTURE", "PICTURE", "SOUND", "VIDEO")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests import tables
-from tests.weryai_facts import ENTRIES
+from tests.weryai.facts import ENTRIES
 
 
 def test_readme_table_has_a_row_for_each_entry_and_a_tick_in_each_cell() -> None:

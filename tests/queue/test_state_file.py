@@ -21,24 +21,14 @@ from aiowery._queue.state_file import QueueStateFile
 from aiowery.betterwaifu import GenerateImage
 from aiowery.errors import ConfigurationError, JobError, NotSent, QueueTooLong
 from aiowery.sandbox import Sandbox
-from tests.betterwaifu.atelier import Atelier, client_of, picture
+from tests.support import Clock
+from tests.support.fake_betterwaifu import FakeBetterWaifu, client_of, picture
 
 pytestmark = pytest.mark.anyio
 
 SPEED = 150.0
 LIMITS = Limits(in_flight=1, submissions=1, cool_down=60.5, expected_duration=30.0, max_queue=100).faster(SPEED)
 POLLING = PollPolicy().faster(SPEED)
-
-
-class Clock:
-    """The time of the day, as a test wants it."""
-
-    def __init__(self, now: float = 1_000_000.0) -> None:
-        self.now = now
-
-    def __call__(self) -> float:
-        """Return the time."""
-        return self.now
 
 
 def lease_of(path: Path, clock: Callable[[], float], **settings: float) -> QueueStateFile:
@@ -171,21 +161,21 @@ async def test_a_file_of_nonsense_counts_as_a_task_that_just_ended(tmp_path: Pat
 
 async def test_a_place_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
     """A directory that is not there is the caller's mistake; nothing is sent and no place is lost."""
-    atelier = Atelier()
+    provider = FakeBetterWaifu()
     path = tmp_path / "missing" / "lane"
-    async with client_of(atelier, limits=LIMITS, queue_file=path) as client:
+    async with client_of(provider, limits=LIMITS, queue_file=path) as client:
         for _ in range(2):
             with pytest.raises(ConfigurationError, match="queue_file="):
                 await client.run(picture())
-    assert atelier.prompts == []
+    assert provider.prompts == []
 
 
 async def test_closing_turns_away_who_waits_for_another_process(tmp_path: Path) -> None:
     """Waiting for a file is waiting in line: who closes the client, or loses patience, sends nothing."""
-    atelier = Atelier()
+    provider = FakeBetterWaifu()
     other = lease_of(tmp_path / "lane", Clock())
     await other.acquire(never)
-    async with client_of(atelier, limits=LIMITS, queue_file=tmp_path / "lane") as client:
+    async with client_of(provider, limits=LIMITS, queue_file=tmp_path / "lane") as client:
         with pytest.raises(QueueTooLong):
             await client.run(picture(), start_within=0.1)
         waiting = asyncio.create_task(client.run(picture()))
@@ -193,20 +183,20 @@ async def test_closing_turns_away_who_waits_for_another_process(tmp_path: Path) 
     with pytest.raises(NotSent):
         await waiting
     other.abandon()
-    assert atelier.prompts == []
+    assert provider.prompts == []
 
 
 async def test_who_left_while_another_process_had_the_turn_is_not_sent(tmp_path: Path) -> None:
     """Refused for load, back in line, and then the caller leaves: when the turn comes, nothing is posted."""
     busy = httpx.Response(429, json={"error": "busy"}, headers={"retry-after": "0.2"})
-    atelier = Atelier(misfortunes=[busy], latency=0.0)
+    provider = FakeBetterWaifu(misfortunes=[busy], latency=0.0)
     other = lease_of(tmp_path / "lane", time.time)
     settings: dict[str, Any] = {
         "limits": LIMITS,
         "retries": RetryPolicy(initial_backoff=0.01),
         "queue_file": tmp_path / "lane",
     }
-    async with client_of(atelier, **settings) as client:
+    async with client_of(provider, **settings) as client:
         waiting = asyncio.create_task(client.run(picture()))
         while not client.statistics().queue.refusals:  # noqa: ASYNC110 - the double tells nobody
             await asyncio.sleep(0.01)
@@ -217,7 +207,7 @@ async def test_who_left_while_another_process_had_the_turn_is_not_sent(tmp_path:
         await other.release(0.0)
         await asyncio.sleep(0.7)
         assert client.statistics().queue.in_use == 0
-    assert len(atelier.prompts) == 1
+    assert len(provider.prompts) == 1
 
 
 async def test_cancelled_at_any_moment_the_turn_is_free_again(tmp_path: Path) -> None:

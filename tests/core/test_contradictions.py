@@ -18,6 +18,7 @@ from aiowery.betterwaifu._provider import BetterWaifuProvider
 from aiowery.errors import APIError, SubmissionInDoubt, UnexpectedResponse
 from aiowery.weryai import Chat, DeepResearch, ImageToPrompt, PodcastVoice, TextToImage
 from aiowery.weryai._provider import WeryAIProvider
+from tests.support import CAT
 
 SENT = 1_767_225_600.0  # 2026-01-01T00:00:00Z
 ASKED = {"prompt": "A cat on the roof, in the rain", "model": "WAN_2_6", "seed": 7, "left_out": None}
@@ -110,7 +111,6 @@ def named(provider: Provider, request: Any, answer: HttpResponse) -> tuple[str, 
     raise AssertionError("accepted")
 
 
-CAT = TextToImage(prompt="a cat")
 WERYAI: dict[str, tuple[Any, Any, tuple[str, ...]]] = {
     "a batch": (CAT, {"data": {"task_ids": ["a", 7, None, "a"]}}, ("a", "7")),
     "a task": (CAT, {"data": {"task_id": "a"}}, ("a",)),

@@ -16,7 +16,7 @@ import pytest
 from aiowery import Limits, PollPolicy
 from aiowery._queue.state_file import QueueStateFile
 from aiowery.errors import AioweryError, ConfigurationError, LedgerError
-from tests.betterwaifu.atelier import Atelier, client_of, picture
+from tests.support.fake_betterwaifu import FakeBetterWaifu, client_of, picture
 
 pytestmark = [pytest.mark.anyio, pytest.mark.skipif(os.name != "posix", reason="open files cannot be moved there")]
 
@@ -106,13 +106,13 @@ ACTS: dict[str, tuple[Callable[[Path], object], str]] = {
 async def test_what_becomes_of_the_state_stops_the_next_submission(act: str, tmp_path: Path) -> None:
     """The client that used it sends nothing more; opened again it begins anew."""
     do, said = ACTS[act]
-    atelier = Atelier(seconds=0.0, cool_down=0.0, latency=0.0)
+    provider = FakeBetterWaifu(seconds=0.0, cool_down=0.0, latency=0.0)
     settings: dict[str, Any] = {
         "limits": LIMITS,
         "polling": POLLING,
         "queue_file": tmp_path / "lane",
     }
-    async with client_of(atelier, **settings) as client:
+    async with client_of(provider, **settings) as client:
         await client.run(picture())
         while json.loads((tmp_path / "lane").read_text())["open"]:  # noqa: ASYNC110 - the turn is given back by itself
             await asyncio.sleep(0.001)
@@ -120,8 +120,8 @@ async def test_what_becomes_of_the_state_stops_the_next_submission(act: str, tmp
         with pytest.raises(LedgerError, match=f"{said}.*nothing was sent"):
             await client.run(picture())
         assert client.statistics().queue.in_use == 0
-    assert len(atelier.prompts) == 1
-    async with client_of(atelier, **settings) as client:
+    assert len(provider.prompts) == 1
+    async with client_of(provider, **settings) as client:
         await client.run(picture())
 
 

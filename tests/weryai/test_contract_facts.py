@@ -13,8 +13,8 @@ from aiowery._core.fields import wire_of
 from aiowery.errors import ConfigurationError
 from aiowery.weryai import REQUESTS
 from aiowery.weryai._provider import WeryAIProvider
-from tests.weryai.filled import PICTURE, SOUND, fullest, smallest
-from tests.weryai_facts import ENTRIES, Entry, Field
+from tests.weryai.facts import ENTRIES, Entry, Field
+from tests.weryai.request_samples import PICTURE, SOUND, fullest, smallest
 
 NAMES = {cls.endpoint: name for name, cls in REQUESTS.items()}
 PAIRS = [(NAMES[entry.path], entry) for entry in ENTRIES if entry.method == "POST" and entry.path in NAMES]

@@ -26,7 +26,7 @@ def picture(number: int = 0) -> GenerateImage:
 
 
 @attrs.define
-class Atelier:
+class FakeBetterWaifu:
     """Renders for `seconds`, rests for `cool_down` after the end (or after the submission) of each picture.
 
     `misfortunes` are answers, or exceptions, that the next POSTs get instead; with `lost` the picture is begun first.
@@ -139,8 +139,8 @@ def _happens(misfortune: Misfortune) -> httpx.Response:
 
 
 @contextlib.asynccontextmanager
-async def client_of(atelier: Any, edition: Edition = "jobs", **settings: Any) -> AsyncIterator[BetterWaifu]:
+async def client_of(provider: Any, edition: Edition = "jobs", **settings: Any) -> AsyncIterator[BetterWaifu]:
     """Open a client whose network is this double."""
-    async with httpx.AsyncClient(transport=httpx.MockTransport(atelier)) as http:
+    async with httpx.AsyncClient(transport=httpx.MockTransport(provider)) as http:
         async with BetterWaifu(KEY, edition=edition, base_url=HOSTS[edition], http=http, **settings) as client:
             yield client

@@ -1,12 +1,11 @@
-"""Doubles that several tests share: a world of tasks in the loop's own time, and a scripted peer on a socket."""
+"""A simulated WeryAI in the loop's own time, and clients and ledgers for it."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import json
-import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,11 @@ import httpx
 
 from aiowery import Limits, PollPolicy, RetryPolicy, WeryAI
 from aiowery.ledger import Ledger, MemoryLedger, SqliteLedger
-
-KEY = "sk-made-up-key-0123456789"
-URL = "https://api.example.com"
+from tests.support.samples import KEY, URL
 
 
 def envelope(data: Any, status: int = 0, message: str = "success") -> httpx.Response:
-    """Return an answer in the provider's envelope."""
+    """Return a response in the provider's envelope."""
     return httpx.Response(200, json={"status": status, "desc": message, "message": message, "data": data})
 
 
@@ -134,81 +131,3 @@ async def ledger_of(kind: str, directory: Path, *, remember: int = 0) -> AsyncIt
         yield ledger
     finally:
         await ledger.aclose()
-
-
-Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-
-
-@contextlib.asynccontextmanager
-async def serving(script: Script, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
-    """Run a script for each connection to a server on loopback; yield the server's url."""
-    tasks: set[asyncio.Task[None]] = set()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-            await script(reader, writer)
-        writer.close()
-        with contextlib.suppress(ConnectionError):
-            await writer.wait_closed()
-
-    def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(serve(reader, writer))
-        tasks.add(task)
-
-    server = await asyncio.start_server(begin, "127.0.0.1", 0, ssl=tls)
-    try:
-        yield f"{'http' if tls is None else 'https'}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    finally:
-        server.close()
-        await asyncio.wait_for(asyncio.gather(*tasks), 5)
-
-
-@attrs.define
-class Peer:
-    """A server on loopback that hears whole requests and answers each with the next script."""
-
-    url: str = ""
-    heard: list[bytes] = attrs.field(factory=list)
-    connections: int = 0
-
-
-@contextlib.asynccontextmanager
-async def peer(*answers: bytes | None, tls: ssl.SSLContext | None = None) -> AsyncIterator[Peer]:
-    """Answer the n-th request with the n-th answer, the last one from then on; None closes without a word."""
-    self = Peer()
-    waiting = list(answers)
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        while True:
-            self.heard.append(await _whole_request(reader))
-            answer = waiting.pop(0) if len(waiting) > 1 else waiting[0]
-            if answer is None:
-                return
-            writer.write(answer)
-            await writer.drain()
-            if b"connection: close" in answer.lower():
-                return
-
-    async with serving(serve, tls=tls) as self.url:
-        yield self
-
-
-async def _whole_request(reader: asyncio.StreamReader) -> bytes:
-    head = await reader.readuntil(b"\r\n\r\n")
-    length = next(_content_lengths(head), 0)
-    return head + await reader.readexactly(length)
-
-
-def _content_lengths(head: bytes) -> Iterator[int]:
-    for line in head.lower().split(b"\r\n"):
-        if line.startswith(b"content-length:"):
-            yield int(line.partition(b":")[2])
-
-
-def http_answer(body: bytes | str | dict[str, Any], status: str = "200 OK", **headers: str) -> bytes:
-    """Return a whole HTTP/1.1 answer."""
-    content = json.dumps(body).encode() if isinstance(body, dict) else body.encode() if isinstance(body, str) else body
-    lines = [f"HTTP/1.1 {status}", f"content-length: {len(content)}"]
-    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
-    return "\r\n".join([*lines, "", ""]).encode() + content

@@ -13,7 +13,8 @@ from aiowery.betterwaifu import Edition
 from aiowery.betterwaifu._provider import BetterWaifuProvider
 from aiowery.errors import NotSent, SubmissionInDoubt
 from aiowery.testing import run_virtual
-from tests.betterwaifu.atelier import Atelier, client_of, picture
+from tests.support.fake_betterwaifu import FakeBetterWaifu as Atelier
+from tests.support.fake_betterwaifu import client_of, picture
 
 
 def page() -> httpx.Response:

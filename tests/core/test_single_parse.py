@@ -18,7 +18,7 @@ from aiowery.errors import AioweryError
 from aiowery.weryai import _decode as weryai_decode
 from aiowery.weryai import _model_listing as weryai_listing
 from aiowery.weryai._provider import WeryAIProvider
-from tests.weryai.filled import smallest
+from tests.weryai.request_samples import smallest
 
 Decode = Callable[[HttpResponse], Any]
 _WERYAI = WeryAIProvider()

@@ -1,0 +1,1 @@
+"""Tests of the ground floor: snapshots, tasks in the background, file locks."""

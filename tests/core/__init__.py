@@ -1,0 +1,1 @@
+"""Tests of values, policies and contracts, which do no I/O."""

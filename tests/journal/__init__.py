@@ -1,0 +1,1 @@
+"""Tests of the journal: records, budgets and prices."""

@@ -1,1 +1,0 @@
-"""Tests of values and functions that do no I/O."""

@@ -1,0 +1,1 @@
+"""Tests of the submission queue, its state file and the circuit breaker."""

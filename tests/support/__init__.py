@@ -1,0 +1,25 @@
+"""Helpers that several test folders share."""
+
+from tests.support.clocks import Clock, now
+from tests.support.fake_weryai import World, client_of, envelope, ledger_of
+from tests.support.samples import CAT, KEY, PNG, URL
+from tests.support.sandboxes import sandbox_client
+from tests.support.servers import Peer, http_answer, peer, serving
+
+__all__ = (
+    "CAT",
+    "KEY",
+    "PNG",
+    "URL",
+    "Clock",
+    "Peer",
+    "World",
+    "client_of",
+    "envelope",
+    "http_answer",
+    "ledger_of",
+    "now",
+    "peer",
+    "sandbox_client",
+    "serving",
+)
