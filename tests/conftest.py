@@ -13,6 +13,8 @@ from blockbuster import BlockBuster, blockbuster_ctx
 from coverage import Coverage
 from hypothesis import HealthCheck, settings
 
+from aiowery.sandbox import Sandbox
+
 pytest_plugins = ["aiowery.testing"]
 
 # A law is tried with few examples in every run, and with many by `--hypothesis-profile=deep`.
@@ -110,6 +112,14 @@ def two_loops(request: pytest.FixtureRequest) -> None:
     """Let several event loops wait for each other's locks, in tests that are marked so."""
     if request.node.get_closest_marker("two_loops"):
         request.getfixturevalue("may_block")
+
+
+@pytest.fixture
+def sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
+    """Start a sandbox for one test, with the settings of `@pytest.mark.sandbox(...)`."""
+    marker = request.node.get_closest_marker("sandbox")
+    with Sandbox(**(marker.kwargs if marker else {})) as running:
+        yield running
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from aiowery import WeryAI
+from aiowery import Limits, WeryAI
 from aiowery.errors import AuthenticationError, NotSent
 from aiowery.testing import run_virtual
 from tests.support import CAT, KEY, URL, World, client_of
@@ -65,5 +65,96 @@ def test_submit_abandoned_during_key_refresh_sends_nothing(kind: str) -> None:
                 assert isinstance(ends[0], (asyncio.CancelledError, AuthenticationError))
                 await asyncio.sleep(60)
         assert posts == [f"Bearer {KEY}"]
+
+    run_virtual(main())
+
+
+def test_cancelled_in_line_sends_nothing() -> None:
+    """A caller who leaves before its turn has paid for nothing."""
+
+    async def main() -> None:
+        world = World(seconds=60)
+        async with client_of(world, limits=Limits(in_flight=1)) as client:
+            await client.submit(CAT)
+            waiting = asyncio.ensure_future(client.run(CAT))
+            await asyncio.sleep(1)
+            waiting.cancel()
+            await asyncio.sleep(100)
+        assert len(world.posts) == 1
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("turns", range(12))
+def test_cancelled_at_any_moment_of_the_post_loses_no_id(turns: int) -> None:
+    """At every await point of a submission: one POST at most, and a task that exists is found in `jobs()`."""
+
+    async def main() -> None:
+        world = World(seconds=5, latency=0.5)
+        async with client_of(world) as client:
+            running = asyncio.ensure_future(client.run(CAT))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            running.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await running
+            await asyncio.sleep(20)
+            ids = {task_id for job in client.jobs() for task_id in job.task_ids}
+            assert ids == set(world.finished_at)
+            assert len(world.posts) <= 1
+            assert client.statistics().queue.in_use == 0
+
+    run_virtual(main())
+
+
+def test_three_hundred_impatient_callers_lose_no_id() -> None:
+    """Callers with random time-outs around a slow POST: every task that was started is known afterwards."""
+
+    async def main() -> None:
+        world = World(seconds=5, latency=0.7)
+        async with client_of(world, limits=Limits(in_flight=100, submissions=20)) as client:
+
+            async def caller(number: int) -> None:
+                async with asyncio.timeout(number * 0.37 % 29):
+                    await client.run(CAT)
+
+            outcomes = await asyncio.gather(*(caller(n) for n in range(300)), return_exceptions=True)
+            await asyncio.sleep(60)
+            done = sum(outcome is None for outcome in outcomes)
+            assert len(client.jobs()) + done == len(world.finished_at)
+            assert 0 < done < 300
+        assert len(world.posts) == len(world.finished_at)
+
+    run_virtual(main())
+
+
+def test_cancelled_while_the_lane_rests_is_not_sent_again() -> None:
+    """A request refused because of load and given up by its caller does not go out after the pause."""
+
+    async def main() -> None:
+        world = World(misfortunes={"submit": [httpx.Response(429, headers={"retry-after": "30"})]})
+        async with client_of(world) as client:
+            running = asyncio.ensure_future(client.run(CAT))
+            await asyncio.sleep(10)
+            running.cancel()
+            await asyncio.sleep(100)
+            assert client.statistics().queue.in_use == 0
+        assert len(world.posts) == 1
+
+    run_virtual(main())
+
+
+def test_nobody_buys_for_a_caller_who_has_left() -> None:
+    """Cancelled while the POST is under way, which is then refused because of load: that is the end of it."""
+
+    async def main() -> None:
+        world = World(misfortunes={"submit": [httpx.Response(429)]}, latency=1.0)
+        async with client_of(world) as client:
+            running = asyncio.ensure_future(client.run(CAT))
+            await asyncio.sleep(0.5)
+            running.cancel()
+            await asyncio.sleep(600)
+            assert client.statistics().queue.in_use == 0
+        assert len(world.posts) == 1
 
     run_virtual(main())

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from aiowery import BetterWaifu, Limits, PollPolicy, RetryPolicy, WeryAI
+from aiowery import BetterWaifu, PollPolicy, RetryPolicy
 from aiowery.betterwaifu import GenerateImage
 from aiowery.errors import JobFailed, SubmissionInDoubt
 from aiowery.sandbox import FAIL, Fault, Sandbox, faults
 from aiowery.weryai import Chat, DeepResearch, ImageBackgroundRemove, Podcast, TextToImage
-
-pytestmark = pytest.mark.anyio
+from tests.support import sandbox_client, sandbox_policies
 
 SPEED = 1000.0
 REFUSALS = {
@@ -35,29 +33,13 @@ REQUESTS = {
     "a podcast": Podcast(query="cats", speakers=["a"]),
     "research": DeepResearch(input="why", mode="DEEP_RESEARCH"),
 }
-QUICK: dict[str, Any] = {
-    "limits": Limits().faster(SPEED),
-    "polling": PollPolicy().faster(SPEED),
-    "retries": RetryPolicy().faster(SPEED),
-}
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    """Start a sandbox whose tasks take 5-15 ms."""
-    with Sandbox(speed=SPEED, picture_size=64) as running:
-        yield running
-
-
-def client_of(sandbox: Sandbox, **more: Any) -> WeryAI:
-    """Return a client that keeps the sandbox's time."""
-    return WeryAI(sandbox.key, base_url=sandbox.url, **{**QUICK, **more})
+pytestmark = [pytest.mark.anyio, pytest.mark.sandbox(speed=SPEED, picture_size=64)]
 
 
 @pytest.mark.parametrize("http", [None, "fast"], ids=["usual", "fast"])
 async def test_each_refusal_is_paid_once(sandbox: Sandbox, http: Any) -> None:
     """Ten sorts of refusals, one after the other: ten results, ten POSTs, ten credits."""
-    async with client_of(sandbox, http=http) as client:
+    async with sandbox_client(sandbox, http=http) as client:
         for number, kind in enumerate(REFUSALS.values(), 1):
             sandbox.inject(Fault(kind, on="submit", match=f"cat {number}."))
             result = await client.run(TextToImage(prompt=f"cat {number}."))
@@ -70,7 +52,7 @@ async def test_each_refusal_is_paid_once(sandbox: Sandbox, http: Any) -> None:
 async def test_each_shape_of_an_acceptance_is_found(sandbox: Sandbox, request_: Any) -> None:
     """Task ids or a task id, with or without a batch: wherever this endpoint would have put them."""
     sandbox.inject(Fault(REFUSALS["429"], on="submit"))
-    async with client_of(sandbox) as client:
+    async with sandbox_client(sandbox) as client:
         assert (await client.run(request_)).task_ids == tuple(task.id for task in sandbox.weryai.tasks)
     assert sandbox.weryai.counters.posts == 1
 
@@ -78,7 +60,7 @@ async def test_each_shape_of_an_acceptance_is_found(sandbox: Sandbox, request_: 
 async def test_a_gather_behind_throttling_is_paid_once_each(sandbox: Sandbox) -> None:
     """A hundred at once, a third of them throttled after they were taken: a hundred POSTs, a hundred pictures."""
     sandbox.inject(Fault(REFUSALS["429"], on="submit", share=0.3))
-    async with client_of(sandbox) as client:
+    async with sandbox_client(sandbox) as client:
         results = await asyncio.gather(*(client.run(TextToImage(prompt="a cat")) for _ in range(100)))
         statistics = client.statistics()
     assert (
@@ -91,7 +73,7 @@ async def test_a_gather_behind_throttling_is_paid_once_each(sandbox: Sandbox) ->
 async def test_a_task_that_has_failed_fails_with_its_reason(sandbox: Sandbox) -> None:
     """It is this request's task, and it has failed: the caller learns why, and nothing is in doubt."""
     sandbox.inject(Fault(REFUSALS["6001"], on="submit"))
-    async with client_of(sandbox) as client:
+    async with sandbox_client(sandbox) as client:
         with pytest.raises(JobFailed, match="no output"):
             await client.run(TextToImage(prompt=f"a cat {FAIL}"))
     assert sandbox.weryai.counters.posts == 1
@@ -100,7 +82,7 @@ async def test_a_task_that_has_failed_fails_with_its_reason(sandbox: Sandbox) ->
 async def test_a_task_that_is_not_known_yet_is_waited_for(sandbox: Sandbox) -> None:
     """The status lags behind by a moment: asked again, found."""
     sandbox.inject(Fault(REFUSALS["429"], on="submit"), Fault(faults.NotFoundYet(0.02), on="status"))
-    async with client_of(sandbox, polling=PollPolicy().faster(50)) as client:
+    async with sandbox_client(sandbox, polling=PollPolicy().faster(50)) as client:
         assert (await client.run(TextToImage(prompt="a cat"))).assets
     assert sandbox.weryai.counters.posts == 1
 
@@ -111,7 +93,7 @@ async def test_a_task_that_is_not_known_yet_is_waited_for(sandbox: Sandbox) -> N
 async def test_what_cannot_be_found_is_in_doubt_with_its_ids(sandbox: Sandbox, kind: Any) -> None:
     """A status check that fails, in whatever way, leaves the doubt; `client.job` fetches what it names."""
     sandbox.inject(Fault(REFUSALS["429"], on="submit"), Fault(kind, on="status", times=2))
-    async with client_of(sandbox, retries=RetryPolicy(max_attempts=2).faster(SPEED)) as client:
+    async with sandbox_client(sandbox, retries=RetryPolicy(max_attempts=2).faster(SPEED)) as client:
         with pytest.raises(SubmissionInDoubt) as doubt:
             await client.run(TextToImage(prompt="a cat"))
         assert (await client.job(*doubt.value.task_ids, of=TextToImage)).assets
@@ -122,11 +104,15 @@ async def test_a_refusal_of_betterwaifu_is_paid_once(sandbox: Sandbox) -> None:
     """The jobs edition finds its job; the other edition has nothing to ask, and is in doubt with the picture's id."""
     kind = faults.ErrorResponse(429, text="Too many requests", ids=True)
     sandbox.inject(Fault(kind, on="submit"))
-    async with BetterWaifu(sandbox.key, edition="jobs", base_url=sandbox.jobs_url, **QUICK) as client:
+    async with BetterWaifu(
+        sandbox.key, edition="jobs", base_url=sandbox.jobs_url, **sandbox_policies(sandbox)
+    ) as client:
         assert (await client.run(GenerateImage(prompt="1girl", model=814910))).assets
     assert len(sandbox.betterwaifu.generations) == 1
     await asyncio.sleep(0.1)  # it rests between two
-    async with BetterWaifu(sandbox.key, edition="v1-images", base_url=sandbox.url, **QUICK) as client:
+    async with BetterWaifu(
+        sandbox.key, edition="v1-images", base_url=sandbox.url, **sandbox_policies(sandbox)
+    ) as client:
         with pytest.raises(SubmissionInDoubt) as doubt:
             await client.run(GenerateImage(prompt="1girl"))
     assert doubt.value.task_ids == (sandbox.betterwaifu.generations[-1].id,)
@@ -136,6 +122,6 @@ async def test_a_refusal_of_betterwaifu_is_paid_once(sandbox: Sandbox) -> None:
 async def test_a_chat_that_is_refused_is_sent_again(sandbox: Sandbox) -> None:
     """It starts no task: a refusal without ids is what it says."""
     sandbox.inject(Fault(faults.RATE_LIMITED_1001, on="call", times=1))
-    async with client_of(sandbox) as client:
+    async with sandbox_client(sandbox) as client:
         assert (await client.run(Chat(messages="hello"))).text
     assert sandbox.weryai.counters.posts == 2

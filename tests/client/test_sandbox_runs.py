@@ -6,8 +6,6 @@ import asyncio
 import gc
 import os
 import threading
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,6 @@ import httpx
 import httpx2
 import pytest
 
-from aiowery import Limits, PollPolicy, RetryPolicy, WeryAI
 from aiowery.errors import (
     ClientClosed,
     ContentRejected,
@@ -28,42 +25,19 @@ from aiowery.errors import (
 )
 from aiowery.sandbox import FAIL, MODERATED, STUCK, Fault, Sandbox, faults
 from aiowery.weryai import TextToImage
-from tests.support import CAT
-
-pytestmark = pytest.mark.anyio
+from tests.support import CAT, sandbox_client
 
 SPEED = 100.0
 CATS = TextToImage(prompt="two cats", image_number=2)
-
-
-either_door = pytest.mark.parametrize("http", [None, "fast"], ids=["usual", "fast"])
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    """Start a sandbox a hundred times as fast as life, with short tasks."""
-    with Sandbox(speed=SPEED, picture_size=64, durations=(2.0, 5.0)) as running:
-        yield running
-
-
-@asynccontextmanager
-async def client_of(sandbox: Sandbox, **more: Any) -> AsyncIterator[WeryAI]:
-    """Open a client that keeps the sandbox's time."""
-    settings = {
-        "limits": Limits().faster(SPEED),
-        "polling": PollPolicy().faster(SPEED),
-        "retries": RetryPolicy().faster(SPEED),
-        **more,
-    }
-    async with WeryAI(sandbox.key, base_url=sandbox.url, **settings) as client:
-        yield client
+pytestmark = [pytest.mark.anyio, pytest.mark.sandbox(speed=SPEED, picture_size=64, durations=(2.0, 5.0))]
+either_transport = pytest.mark.parametrize("http", [None, "fast"], ids=["usual", "fast"])
 
 
 @pytest.mark.slow("a thousand jobs over real sockets")
-@either_door
+@either_transport
 async def test_a_gather_of_a_thousand_uses_few_connections(sandbox: Sandbox, http: Any) -> None:
     """A thousand `run` at once: all finish, one POST each, never more than 20 tasks, at most 24 connections."""
-    async with client_of(sandbox, http=http) as client:
+    async with sandbox_client(sandbox, http=http) as client:
         results = await asyncio.gather(*(client.run(CAT) for _ in range(1000)))
         assert client.statistics().queue.refusals == 0
     counters = sandbox.weryai.counters
@@ -78,7 +52,7 @@ async def test_a_gather_of_a_thousand_uses_few_connections(sandbox: Sandbox, htt
 @pytest.mark.parametrize("library", [httpx, httpx2])
 async def test_a_callers_own_client_does_the_same(sandbox: Sandbox, tmp_path: Path, library: Any) -> None:
     """From submission to the saved picture over the caller's httpx or httpx2 client."""
-    async with library.AsyncClient() as http, client_of(sandbox, http=http) as client:
+    async with library.AsyncClient() as http, sandbox_client(sandbox, http=http) as client:
         (path,) = await client.download(await client.run(CAT), tmp_path)
     assert path.read_bytes().startswith(b"\x89PNG")
 
@@ -110,12 +84,12 @@ STATUS_FAULTS: dict[str, Fault] = {
 }
 
 
-@either_door
+@either_transport
 @pytest.mark.parametrize("fault", STATUS_FAULTS.values(), ids=STATUS_FAULTS.keys())
 async def test_no_misfortune_of_a_status_check_loses_the_picture(sandbox: Sandbox, fault: Fault, http: Any) -> None:
     """Each misfortune alone, on a single job: the picture arrives, after one POST."""
     sandbox.inject(fault)
-    async with client_of(sandbox, http=http) as client:
+    async with sandbox_client(sandbox, http=http) as client:
         result = await client.run(CAT)
         assert (await client.fetch(result.assets[0])).startswith(b"\x89PNG")
     assert sandbox.weryai.counters.posts == 1
@@ -136,7 +110,7 @@ BATCH_FAULTS: dict[str, Fault] = {
 async def test_no_misfortune_of_a_batch_check_loses_a_picture(sandbox: Sandbox, fault: Fault) -> None:
     """Each misfortune of the batch endpoint, on a job of two pictures: both arrive, after one POST."""
     sandbox.inject(fault)
-    async with client_of(sandbox) as client:
+    async with sandbox_client(sandbox) as client:
         result = await client.run(CATS)
     assert len(result.assets) == 2
     assert sandbox.weryai.counters.posts == 1
@@ -155,7 +129,7 @@ LOAD_FAULTS: dict[str, Fault] = {
 async def test_refusals_because_of_load_cost_nothing_but_time(sandbox: Sandbox, fault: Fault) -> None:
     """Three refusals among thirty submissions: thirty tasks, thirty credits, nobody lost."""
     sandbox.inject(fault)
-    async with client_of(sandbox) as client:
+    async with sandbox_client(sandbox) as client:
         await asyncio.gather(*(client.run(CAT) for _ in range(30)))
         assert client.statistics().queue.refusals >= 1
     assert len(sandbox.weryai.tasks) == 30
@@ -175,12 +149,12 @@ DOUBT_FAULTS: dict[str, Fault] = {
 }
 
 
-@either_door
+@either_transport
 @pytest.mark.parametrize("fault", DOUBT_FAULTS.values(), ids=DOUBT_FAULTS.keys())
 async def test_a_submission_without_a_clear_answer_is_made_once(sandbox: Sandbox, fault: Fault, http: Any) -> None:
     """Ten submissions, one of which gets no clear answer: ten POSTs, nine results, one in doubt."""
     sandbox.inject(fault)
-    async with client_of(sandbox, http=http) as client:
+    async with sandbox_client(sandbox, http=http) as client:
         outcomes = await asyncio.gather(*(client.run(CAT) for _ in range(10)), return_exceptions=True)
         assert client.statistics().in_doubt == 1
     assert sum(isinstance(outcome, SubmissionInDoubt) for outcome in outcomes) == 1
@@ -191,7 +165,7 @@ async def test_a_submission_without_a_clear_answer_is_made_once(sandbox: Sandbox
 async def test_shape_b_of_a_submission_is_understood(sandbox: Sandbox) -> None:
     """A single `task_id` with a status instead of `task_ids` is a job like any other."""
     sandbox.inject(Fault(faults.SingleTaskId(), on="submit"))
-    async with client_of(sandbox) as client:
+    async with sandbox_client(sandbox) as client:
         assert (await client.run(CAT)).credits == 1
 
 
@@ -201,7 +175,7 @@ async def test_shape_b_of_a_submission_is_understood(sandbox: Sandbox) -> None:
 )
 async def test_what_the_prompt_brings_about(sandbox: Sandbox, prompt: str, expected: type[Exception]) -> None:
     """Moderation, failure and a task that never ends are three different errors."""
-    async with client_of(sandbox) as client:
+    async with sandbox_client(sandbox) as client:
         with pytest.raises(expected):
             await client.run(TextToImage(prompt=prompt), timeout=1)
 
@@ -209,7 +183,7 @@ async def test_what_the_prompt_brings_about(sandbox: Sandbox, prompt: str, expec
 async def test_success_without_outputs(sandbox: Sandbox) -> None:
     """The provider says success and lists nothing: EmptyResult."""
     sandbox.inject(Fault(faults.NoOutputs(), on="status"))
-    async with client_of(sandbox) as client:
+    async with sandbox_client(sandbox) as client:
         with pytest.raises(EmptyResult):
             await client.run(CAT)
 
@@ -217,7 +191,7 @@ async def test_success_without_outputs(sandbox: Sandbox) -> None:
 async def test_no_credits_left() -> None:
     """Those who can pay are served, the others are told so; nobody is charged twice."""
     async with Sandbox(speed=SPEED, credits=7, picture_size=64) as poor:
-        async with client_of(poor) as client:
+        async with sandbox_client(poor) as client:
             outcomes = await asyncio.gather(*(client.run(CAT) for _ in range(10)), return_exceptions=True)
             assert await client.balance() == 0
         assert sum(isinstance(outcome, InsufficientCredits) for outcome in outcomes) == 3
@@ -236,13 +210,13 @@ FILE_FAULTS: dict[str, Fault] = {
 }
 
 
-@either_door
+@either_transport
 @pytest.mark.parametrize("fault", FILE_FAULTS.values(), ids=FILE_FAULTS.keys())
 async def test_no_misfortune_of_a_download_spoils_the_file(
     sandbox: Sandbox, tmp_path: Path, fault: Fault, http: Any
 ) -> None:
     """Each misfortune of the files' host: the saved picture is whole, and nothing else lies beside it."""
-    async with client_of(sandbox, http=http) as client:
+    async with sandbox_client(sandbox, http=http) as client:
         result = await client.run(CAT)
         expected = await client.fetch(result.assets[0])
         sandbox.inject(fault)
@@ -254,7 +228,7 @@ async def test_no_misfortune_of_a_download_spoils_the_file(
 
 async def test_files_are_fetched_without_the_key(sandbox: Sandbox) -> None:
     """The host of the files hears no Authorization header; the API hears it on every call."""
-    async with client_of(sandbox) as client:
+    async with sandbox_client(sandbox) as client:
         await client.fetch((await client.run(CAT)).assets[0])
     requests = sandbox.weryai.counters.requests
     assert {request.path.startswith("/files") for request in requests} == {True, False}
@@ -264,7 +238,7 @@ async def test_files_are_fetched_without_the_key(sandbox: Sandbox) -> None:
 
 async def test_two_clients_with_one_key_share_the_twenty_places(sandbox: Sandbox) -> None:
     """The provider counts per key: two clients in one loop never make it refuse."""
-    async with client_of(sandbox) as one, client_of(sandbox) as two:
+    async with sandbox_client(sandbox) as one, sandbox_client(sandbox) as two:
         await asyncio.gather(*(client.run(CAT) for client in (one, two) for _ in range(40)))
     assert sandbox.weryai.counters.too_many_tasks == 0
 
@@ -274,7 +248,7 @@ async def test_another_process_with_the_same_key_is_lived_with(sandbox: Sandbox)
     """Two lanes that do not know each other (two loops) share the provider's places through its refusals."""
 
     async def elsewhere() -> int:
-        async with client_of(sandbox) as client:
+        async with sandbox_client(sandbox) as client:
             return len(await asyncio.gather(*(client.run(CAT) for _ in range(40))))
 
     other = asyncio.to_thread(asyncio.run, elsewhere())
@@ -291,7 +265,7 @@ async def test_nothing_is_left_after_close(sandbox: Sandbox) -> None:
     """No task, no thread of ours, no socket and no open file stays behind, with jobs under way and without."""
     tasks_before = asyncio.all_tasks()
     with pytest.raises(ZeroDivisionError):
-        async with client_of(sandbox) as client:
+        async with sandbox_client(sandbox) as client:
             await client.run(CAT)
             await client.submit(TextToImage(prompt=f"a cat {STUCK}"))
             streaming = client.stream([CAT] * 100)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiowery import DEFAULT, AioweryError, Asset, ImageResult, Outcome, Request, Result, ScriptLine, Snapshot, TaskState
+from aiowery import DEFAULT, AioweryError, Asset, ImageResult, Outcome, Request, Result, Snapshot, TaskState
 from aiowery._core.fields import FrozenMapping
 from aiowery._core.request import Accepted
 from aiowery.errors import ConfigurationError, JobFailed
@@ -61,12 +61,6 @@ def test_a_frozen_mapping_cannot_be_written() -> None:
         frozen["a"] = 3
     with pytest.raises(TypeError):
         del frozen["a"]
-
-
-@pytest.mark.parametrize("state", TaskState, ids=lambda state: state.value)
-def test_only_done_and_failed_end_a_task(state: TaskState) -> None:
-    """Waiting and running tasks go on."""
-    assert state.terminal == (state in {TaskState.DONE, TaskState.FAILED})
 
 
 @pytest.mark.parametrize("name", ["colour", "extra"])
@@ -134,41 +128,7 @@ def test_a_result_knows_its_urls() -> None:
     assert result.url == "https://a"
 
 
-SNAPSHOT = Snapshot(
-    "t",
-    TaskState.RUNNING,
-    "PROCESSING",
-    (Asset("https://a"),),
-    reason="slow",
-    credits=1.0,
-    raw={"a": 1},
-    request_id="req-1",
-)
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"state": TaskState.WAITING},
-        {"raw_status": "processing"},
-        {"assets": ()},
-        {"reason": None},
-        {"text": "la"},
-        {"script": (ScriptLine("s", "Hello"),)},
-        {"substatus": "text-success"},
-    ],
-    ids=str,
-)
-def test_a_change_that_shows_is_news(changes: dict[str, Any]) -> None:
-    """State, word, step, outputs of all sorts and reason are what a watcher sees."""
-    assert not attrs.evolve(SNAPSHOT, **changes).same_progress_as(SNAPSHOT)
-
-
-@pytest.mark.parametrize("changes", [{}, {"credits": 2.0}, {"raw": {}}, {"request_id": None}], ids=str)
-def test_a_change_that_does_not_show_is_no_news(changes: dict[str, Any]) -> None:
-    """The same look again, under another request id, tells nothing new; the first look always does."""
-    assert attrs.evolve(SNAPSHOT, **changes).same_progress_as(SNAPSHOT)
-    assert not attrs.evolve(SNAPSHOT, **changes).same_progress_as(None)
+SNAPSHOT = Snapshot("t", TaskState.RUNNING, "PROCESSING", (Asset("https://a"),), credits=1.0, raw={"a": 1})
 
 
 @pytest.mark.parametrize(

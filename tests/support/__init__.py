@@ -3,7 +3,7 @@
 from tests.support.clocks import Clock, now
 from tests.support.fake_weryai import World, client_of, envelope, ledger_of
 from tests.support.samples import CAT, KEY, PNG, URL
-from tests.support.sandboxes import sandbox_client
+from tests.support.sandboxes import sandbox_client, sandbox_policies
 from tests.support.servers import Peer, http_answer, peer, serving
 
 __all__ = (
@@ -21,5 +21,6 @@ __all__ = (
     "now",
     "peer",
     "sandbox_client",
+    "sandbox_policies",
     "serving",
 )
