@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import random
 import signal
@@ -52,6 +53,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         slow = item.get_closest_marker("slow")
         if slow is not None and not slow.args:
             raise pytest.UsageError(f"{item.nodeid}: say why it is slow: @pytest.mark.slow('reason')")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a coroutine function that is marked `virtual_time` on an event loop in virtual time."""
+    function = pyfuncitem.obj
+    if pyfuncitem.get_closest_marker("virtual_time") is None or not inspect.iscoroutinefunction(function):
+        return None
+    from aiowery.testing import run_virtual  # noqa: PLC0415 - pytest loads it first, as a plugin
+
+    run_virtual(function(**{name: pyfuncitem.funcargs[name] for name in inspect.signature(function).parameters}))
+    return True
 
 
 @pytest.hookimpl(wrapper=True)

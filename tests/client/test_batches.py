@@ -613,33 +613,30 @@ async def test_what_is_polled_on_takes_its_places(tmp_path: Path) -> None:
     assert world.most_at_once == 20
 
 
-def test_cancelled_callers_lose_nothing() -> None:
+@pytest.mark.virtual_time
+async def test_cancelled_callers_lose_nothing() -> None:
     """300 callers with random patience: every id that was paid for is in the ledger, and no place is lost."""
+    world = World(seconds=8.0, latency=0.5)
+    ledger = MemoryLedger(remember=1000)
+    await ledger.open()
+    chance = random.Random(5)  # noqa: S311 - no secret
+    async with client_of(world, ledger=ledger) as client:
 
-    async def main() -> None:
-        world = World(seconds=8.0, latency=0.5)
-        ledger = MemoryLedger(remember=1000)
-        await ledger.open()
-        chance = random.Random(5)  # noqa: S311 - no secret
-        async with client_of(world, ledger=ledger) as client:
+        async def impatient(cat: TextToImage) -> None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(chance.uniform(0, 90)):
+                    await client.run(cat)
 
-            async def impatient(cat: TextToImage) -> None:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(chance.uniform(0, 90)):
-                        await client.run(cat)
-
-            await asyncio.gather(*map(impatient, cats(300)))
-            await asyncio.gather(*(job.wait_finished() for job in client.jobs()))
-            await asyncio.sleep(1)
-            assert client.statistics().queue.in_use == 0
-            assert client.statistics().queue.submitting == 0
-        entries = await ledger.entries()
-        assert len(world.posts) > 100
-        assert len(world.posts) == len(world.finished_at)
-        assert {task_id for entry in entries for task_id in entry.task_ids} == set(world.finished_at)
-        assert {entry.state for entry in entries} == {State.DONE}
-
-    run_virtual(main())
+        await asyncio.gather(*map(impatient, cats(300)))
+        await asyncio.gather(*(job.wait_finished() for job in client.jobs()))
+        await asyncio.sleep(1)
+        assert client.statistics().queue.in_use == 0
+        assert client.statistics().queue.submitting == 0
+    entries = await ledger.entries()
+    assert len(world.posts) > 100
+    assert len(world.posts) == len(world.finished_at)
+    assert {task_id for entry in entries for task_id in entry.task_ids} == set(world.finished_at)
+    assert {entry.state for entry in entries} == {State.DONE}
 
 
 def test_a_file_in_memory_is_kept_for_a_batch_and_named_by_a_digest_elsewhere() -> None:

@@ -10,7 +10,6 @@ import pytest
 
 from aiowery import Limits, WeryAI
 from aiowery.errors import AuthenticationError, NotSent
-from aiowery.testing import run_virtual
 from tests.support import CAT, KEY, URL, World, client_of
 
 End = Callable[[WeryAI, "asyncio.Task[object]"], object]
@@ -21,27 +20,25 @@ CANCELLATIONS: dict[str, End] = {
 
 
 @pytest.mark.parametrize("kind", CANCELLATIONS)
-def test_submit_abandoned_during_retry_pause_sends_nothing(kind: str) -> None:
+@pytest.mark.virtual_time
+async def test_submit_abandoned_during_retry_pause_sends_nothing(kind: str) -> None:
     """The first attempt provably sent nothing. If the caller leaves during the pause, there is no repeat."""
     world = World(misfortunes={"submit": [httpx.PoolTimeout("full")]})
-
-    async def main() -> None:
-        async with client_of(world) as client:
-            waiting: asyncio.Task[object] = asyncio.create_task(client.run(CAT))
-            await asyncio.sleep(0.001)
-            assert len(world.posts) == 1
-            CANCELLATIONS[kind](client, waiting)
-            ends = await asyncio.gather(waiting, return_exceptions=True)
-            assert isinstance(ends[0], (asyncio.CancelledError, NotSent))
-            await asyncio.sleep(60)
-            assert client.statistics().queue.in_use == 0
+    async with client_of(world) as client:
+        waiting: asyncio.Task[object] = asyncio.create_task(client.run(CAT))
+        await asyncio.sleep(0.001)
         assert len(world.posts) == 1
-
-    run_virtual(main())
+        CANCELLATIONS[kind](client, waiting)
+        ends = await asyncio.gather(waiting, return_exceptions=True)
+        assert isinstance(ends[0], (asyncio.CancelledError, NotSent))
+        await asyncio.sleep(60)
+        assert client.statistics().queue.in_use == 0
+    assert len(world.posts) == 1
 
 
 @pytest.mark.parametrize("kind", CANCELLATIONS)
-def test_submit_abandoned_during_key_refresh_sends_nothing(kind: str) -> None:
+@pytest.mark.virtual_time
+async def test_submit_abandoned_during_key_refresh_sends_nothing(kind: str) -> None:
     """If the caller leaves while a new key is fetched, nothing is sent with it."""
     posts: list[str] = []
 
@@ -55,106 +52,88 @@ def test_submit_abandoned_during_key_refresh_sends_nothing(kind: str) -> None:
         await asyncio.sleep(5)
         return next(keys)
 
-    async def main() -> None:
-        async with httpx.AsyncClient(transport=httpx.MockTransport(refusing)) as http:
-            async with WeryAI(key, base_url=URL, http=http) as client:
-                waiting: asyncio.Task[object] = asyncio.create_task(client.run(CAT))
-                await asyncio.sleep(1)
-                CANCELLATIONS[kind](client, waiting)
-                ends = await asyncio.gather(waiting, return_exceptions=True)
-                assert isinstance(ends[0], (asyncio.CancelledError, AuthenticationError))
-                await asyncio.sleep(60)
-        assert posts == [f"Bearer {KEY}"]
-
-    run_virtual(main())
-
-
-def test_cancelled_in_line_sends_nothing() -> None:
-    """A caller who leaves before its turn has paid for nothing."""
-
-    async def main() -> None:
-        world = World(seconds=60)
-        async with client_of(world, limits=Limits(in_flight=1)) as client:
-            await client.submit(CAT)
-            waiting = asyncio.ensure_future(client.run(CAT))
+    async with httpx.AsyncClient(transport=httpx.MockTransport(refusing)) as http:
+        async with WeryAI(key, base_url=URL, http=http) as client:
+            waiting: asyncio.Task[object] = asyncio.create_task(client.run(CAT))
             await asyncio.sleep(1)
-            waiting.cancel()
-            await asyncio.sleep(100)
-        assert len(world.posts) == 1
+            CANCELLATIONS[kind](client, waiting)
+            ends = await asyncio.gather(waiting, return_exceptions=True)
+            assert isinstance(ends[0], (asyncio.CancelledError, AuthenticationError))
+            await asyncio.sleep(60)
+    assert posts == [f"Bearer {KEY}"]
 
-    run_virtual(main())
+
+@pytest.mark.virtual_time
+async def test_cancelled_in_line_sends_nothing() -> None:
+    """A caller who leaves before its turn has paid for nothing."""
+    world = World(seconds=60)
+    async with client_of(world, limits=Limits(in_flight=1)) as client:
+        await client.submit(CAT)
+        waiting = asyncio.ensure_future(client.run(CAT))
+        await asyncio.sleep(1)
+        waiting.cancel()
+        await asyncio.sleep(100)
+    assert len(world.posts) == 1
 
 
 @pytest.mark.parametrize("turns", range(12))
-def test_cancelled_at_any_moment_of_the_post_loses_no_id(turns: int) -> None:
+@pytest.mark.virtual_time
+async def test_cancelled_at_any_moment_of_the_post_loses_no_id(turns: int) -> None:
     """At every await point of a submission: one POST at most, and a task that exists is found in `jobs()`."""
-
-    async def main() -> None:
-        world = World(seconds=5, latency=0.5)
-        async with client_of(world) as client:
-            running = asyncio.ensure_future(client.run(CAT))
-            for _ in range(turns):
-                await asyncio.sleep(0)
-            running.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await running
-            await asyncio.sleep(20)
-            ids = {task_id for job in client.jobs() for task_id in job.task_ids}
-            assert ids == set(world.finished_at)
-            assert len(world.posts) <= 1
-            assert client.statistics().queue.in_use == 0
-
-    run_virtual(main())
+    world = World(seconds=5, latency=0.5)
+    async with client_of(world) as client:
+        running = asyncio.ensure_future(client.run(CAT))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        await asyncio.sleep(20)
+        ids = {task_id for job in client.jobs() for task_id in job.task_ids}
+        assert ids == set(world.finished_at)
+        assert len(world.posts) <= 1
+        assert client.statistics().queue.in_use == 0
 
 
-def test_three_hundred_impatient_callers_lose_no_id() -> None:
+@pytest.mark.virtual_time
+async def test_three_hundred_impatient_callers_lose_no_id() -> None:
     """Callers with random time-outs around a slow POST: every task that was started is known afterwards."""
+    world = World(seconds=5, latency=0.7)
+    async with client_of(world, limits=Limits(in_flight=100, submissions=20)) as client:
 
-    async def main() -> None:
-        world = World(seconds=5, latency=0.7)
-        async with client_of(world, limits=Limits(in_flight=100, submissions=20)) as client:
+        async def caller(number: int) -> None:
+            async with asyncio.timeout(number * 0.37 % 29):
+                await client.run(CAT)
 
-            async def caller(number: int) -> None:
-                async with asyncio.timeout(number * 0.37 % 29):
-                    await client.run(CAT)
-
-            outcomes = await asyncio.gather(*(caller(n) for n in range(300)), return_exceptions=True)
-            await asyncio.sleep(60)
-            done = sum(outcome is None for outcome in outcomes)
-            assert len(client.jobs()) + done == len(world.finished_at)
-            assert 0 < done < 300
-        assert len(world.posts) == len(world.finished_at)
-
-    run_virtual(main())
+        outcomes = await asyncio.gather(*(caller(n) for n in range(300)), return_exceptions=True)
+        await asyncio.sleep(60)
+        done = sum(outcome is None for outcome in outcomes)
+        assert len(client.jobs()) + done == len(world.finished_at)
+        assert 0 < done < 300
+    assert len(world.posts) == len(world.finished_at)
 
 
-def test_cancelled_while_the_lane_rests_is_not_sent_again() -> None:
+@pytest.mark.virtual_time
+async def test_cancelled_while_the_lane_rests_is_not_sent_again() -> None:
     """A request refused because of load and given up by its caller does not go out after the pause."""
-
-    async def main() -> None:
-        world = World(misfortunes={"submit": [httpx.Response(429, headers={"retry-after": "30"})]})
-        async with client_of(world) as client:
-            running = asyncio.ensure_future(client.run(CAT))
-            await asyncio.sleep(10)
-            running.cancel()
-            await asyncio.sleep(100)
-            assert client.statistics().queue.in_use == 0
-        assert len(world.posts) == 1
-
-    run_virtual(main())
+    world = World(misfortunes={"submit": [httpx.Response(429, headers={"retry-after": "30"})]})
+    async with client_of(world) as client:
+        running = asyncio.ensure_future(client.run(CAT))
+        await asyncio.sleep(10)
+        running.cancel()
+        await asyncio.sleep(100)
+        assert client.statistics().queue.in_use == 0
+    assert len(world.posts) == 1
 
 
-def test_nobody_buys_for_a_caller_who_has_left() -> None:
+@pytest.mark.virtual_time
+async def test_nobody_buys_for_a_caller_who_has_left() -> None:
     """Cancelled while the POST is under way, which is then refused because of load: that is the end of it."""
-
-    async def main() -> None:
-        world = World(misfortunes={"submit": [httpx.Response(429)]}, latency=1.0)
-        async with client_of(world) as client:
-            running = asyncio.ensure_future(client.run(CAT))
-            await asyncio.sleep(0.5)
-            running.cancel()
-            await asyncio.sleep(600)
-            assert client.statistics().queue.in_use == 0
-        assert len(world.posts) == 1
-
-    run_virtual(main())
+    world = World(misfortunes={"submit": [httpx.Response(429)]}, latency=1.0)
+    async with client_of(world) as client:
+        running = asyncio.ensure_future(client.run(CAT))
+        await asyncio.sleep(0.5)
+        running.cancel()
+        await asyncio.sleep(600)
+        assert client.statistics().queue.in_use == 0
+    assert len(world.posts) == 1

@@ -33,15 +33,12 @@ def records(caplog: pytest.LogCaptureFixture, level: int) -> list[Any]:
     return [record for record in caplog.records if record.name == "aiowery" and record.levelno == level]
 
 
-def test_log_job_writes_two_info_records(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.virtual_time
+async def test_log_job_writes_two_info_records(caplog: pytest.LogCaptureFixture) -> None:
     """A job writes two INFO records with task ids, model, seconds, credits and a prompt of at most 50 characters."""
     caplog.set_level(logging.INFO, "aiowery")
-
-    async def main() -> None:
-        async with client_of(World()) as client:
-            await client.run(CAT)
-
-    run_virtual(main())
+    async with client_of(World()) as client:
+        await client.run(CAT)
     accepted, ended = records(caplog, logging.INFO)
     assert accepted.task_ids == ended.task_ids == ("task_0",)
     assert accepted.model == "WERYAI_IMAGE_2_0"
@@ -51,16 +48,13 @@ def test_log_job_writes_two_info_records(caplog: pytest.LogCaptureFixture) -> No
     assert ended.credits == 1
 
 
-def test_log_polls_are_debug_and_failures_warning(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.virtual_time
+async def test_log_polls_are_debug_and_failures_warning(caplog: pytest.LogCaptureFixture) -> None:
     """A poll with a change is DEBUG; a failed poll or a back-off is WARNING."""
     caplog.set_level(logging.DEBUG, "aiowery")
-
-    async def main() -> None:
-        world = World(misfortunes={"status": [httpx.Response(500)], "submit": [httpx.Response(429)]})
-        async with client_of(world) as client:
-            await client.run(CAT)
-
-    run_virtual(main())
+    world = World(misfortunes={"status": [httpx.Response(500)], "submit": [httpx.Response(429)]})
+    async with client_of(world) as client:
+        await client.run(CAT)
     warnings = [record.getMessage() for record in records(caplog, logging.WARNING)]
     assert len(warnings) == 2
     assert "refused because of load" in warnings[0]
@@ -69,16 +63,13 @@ def test_log_polls_are_debug_and_failures_warning(caplog: pytest.LogCaptureFixtu
     assert len(records(caplog, logging.INFO)) == 2
 
 
-def test_observer_receives_events_in_order() -> None:
+@pytest.mark.virtual_time
+async def test_observer_receives_events_in_order() -> None:
     """The observer receives frozen events in order: back-off, accepted, failure, updates, finished."""
     events: list[Event] = []
-
-    async def main() -> None:
-        world = World(misfortunes={"status": [httpx.Response(500)], "submit": [httpx.Response(429)]})
-        async with client_of(world, observer=events.append) as client:
-            await client.run(CAT)
-
-    run_virtual(main())
+    world = World(misfortunes={"status": [httpx.Response(500)], "submit": [httpx.Response(429)]})
+    async with client_of(world, observer=events.append) as client:
+        await client.run(CAT)
     kinds = [type(event) for event in events]
     assert kinds[:3] == [QueueBackedOff, JobAccepted, PollFailed]
     assert set(kinds[3:-1]) == {JobUpdated}
@@ -87,52 +78,46 @@ def test_observer_receives_events_in_order() -> None:
     assert (ended.task_ids, ended.credits, ended.error) == (("task_0",), 1, None)
 
 
-def test_observer_that_raises_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.virtual_time
+async def test_observer_that_raises_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     """An exception of the observer is logged once, and the job goes on."""
 
     def broken(_: Event) -> None:
         raise LookupError("the observer's own bug")
 
-    async def main() -> None:
-        async with client_of(World(), observer=broken) as client:
-            await client.run(CAT)
-
-    run_virtual(main())
+    async with client_of(World(), observer=broken) as client:
+        await client.run(CAT)
     assert caplog.text.count("the observer raised") == 1
 
 
 @pytest.mark.parametrize(("balance", "emitted"), [(4.5, [4.5]), (5, []), (100, [])])
-def test_balance_below_threshold_emits_low_credits(balance: float, emitted: list[float]) -> None:
+@pytest.mark.virtual_time
+async def test_balance_below_threshold_emits_low_credits(balance: float, emitted: list[float]) -> None:
     """A balance below the caller's threshold becomes an event."""
     events: list[Event] = []
 
     async def answer(_: httpx.Request) -> httpx.Response:
         return envelope(balance)
 
-    async def main() -> None:
-        async with client_of(answer, observer=events.append, low_credits=5) as client:
-            assert await client.balance() == balance
-
-    run_virtual(main())
+    async with client_of(answer, observer=events.append, low_credits=5) as client:
+        assert await client.balance() == balance
     assert [event.balance for event in events if isinstance(event, LowCredits)] == emitted
 
 
-def test_submit_without_credits_emits_low_credits() -> None:
+@pytest.mark.virtual_time
+async def test_submit_without_credits_emits_low_credits() -> None:
     """A rejection for want of credits becomes an event, whatever the threshold is."""
     events: list[Event] = []
-
-    async def main() -> None:
-        world = World(misfortunes={"submit": [envelope(None, 1004, "insufficient credits")]})
-        async with client_of(world, observer=events.append) as client:
-            with pytest.raises(InsufficientCredits):
-                await client.run(CAT)
-
-    run_virtual(main())
+    world = World(misfortunes={"submit": [envelope(None, 1004, "insufficient credits")]})
+    async with client_of(world, observer=events.append) as client:
+        with pytest.raises(InsufficientCredits):
+            await client.run(CAT)
     assert [type(event) for event in events] == [LowCredits]
 
 
 @pytest.mark.parametrize("place", ["header", "body"])
-def test_request_id_is_on_result_error_and_log(place: str, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.virtual_time
+async def test_request_id_is_on_result_error_and_log(place: str, caplog: pytest.LogCaptureFixture) -> None:
     """The id of a response, in a header or the body, is on the result, the error and the log record."""
     caplog.set_level(logging.INFO, "aiowery")
 
@@ -143,42 +128,36 @@ def test_request_id_is_on_result_error_and_log(place: str, caplog: pytest.LogCap
             )
         return httpx.Response(200, json={"status": status, "desc": "x", "data": data, "request_id": "r-7"})
 
-    async def main() -> None:
-        good = stamped({"task_ids": ["task_0"]})
-        failed = envelope({"task_id": "task_0", "task_status": "FAILED", "msg": "no"})
-        world = World(misfortunes={"submit": [good, stamped(None, 1004), stamped({})]}, finished_at={"task_0": 1.0})
-        async with client_of(world) as client:
-            assert (await client.run(CAT)).request_id == "r-7"
-            for expected in (InsufficientCredits, SubmissionInDoubt):
-                with pytest.raises(expected) as caught:
-                    await client.run(CAT)
-                assert caught.value.request_id == "r-7"
-            world.misfortunes = {"submit": [good], "status": [failed]}
-            with pytest.raises(JobFailed) as lost:
+    good = stamped({"task_ids": ["task_0"]})
+    failed = envelope({"task_id": "task_0", "task_status": "FAILED", "msg": "no"})
+    world = World(misfortunes={"submit": [good, stamped(None, 1004), stamped({})]}, finished_at={"task_0": 1.0})
+    async with client_of(world) as client:
+        assert (await client.run(CAT)).request_id == "r-7"
+        for expected in (InsufficientCredits, SubmissionInDoubt):
+            with pytest.raises(expected) as caught:
                 await client.run(CAT)
-            assert lost.value.request_id == "r-7"
-
-    run_virtual(main())
+            assert caught.value.request_id == "r-7"
+        world.misfortunes = {"submit": [good], "status": [failed]}
+        with pytest.raises(JobFailed) as lost:
+            await client.run(CAT)
+        assert lost.value.request_id == "r-7"
     assert [record.request_id for record in records(caplog, logging.INFO)[:2]] == ["r-7", "r-7"]
 
 
-def test_statistics_are_consistent_and_frozen() -> None:
+@pytest.mark.virtual_time
+async def test_statistics_are_consistent_and_frozen() -> None:
     """The figures of queue, polls and submissions are consistent, and do not change afterwards."""
-
-    async def main() -> None:
-        world = World(seconds=20, misfortunes={"submit": [envelope(None, 1004, "no credits"), httpx.Response(502)]})
-        async with client_of(world, limits=Limits(in_flight=2)) as client:
-            runs = [asyncio.ensure_future(client.run(CAT)) for _ in range(6)]
-            await asyncio.sleep(10)
-            now = client.statistics()
-            assert (now.submitted, now.accepted, now.refused, now.in_doubt) == (4, 2, 1, 1)
-            assert (now.under_way, now.queue.in_use, now.queue.waiting, now.polls.tracked) == (2, 2, 2, 2)
-            await asyncio.gather(*runs, return_exceptions=True)
-            then = client.statistics()
-            assert (then.finished, then.under_way, then.queue.in_use) == (4, 0, 0)
-            assert now.finished == 0
-
-    run_virtual(main())
+    world = World(seconds=20, misfortunes={"submit": [envelope(None, 1004, "no credits"), httpx.Response(502)]})
+    async with client_of(world, limits=Limits(in_flight=2)) as client:
+        runs = [asyncio.ensure_future(client.run(CAT)) for _ in range(6)]
+        await asyncio.sleep(10)
+        now = client.statistics()
+        assert (now.submitted, now.accepted, now.refused, now.in_doubt) == (4, 2, 1, 1)
+        assert (now.under_way, now.queue.in_use, now.queue.waiting, now.polls.tracked) == (2, 2, 2, 2)
+        await asyncio.gather(*runs, return_exceptions=True)
+        then = client.statistics()
+        assert (then.finished, then.under_way, then.queue.in_use) == (4, 0, 0)
+        assert now.finished == 0
 
 
 def test_errors_pickle_without_job() -> None:

@@ -153,18 +153,15 @@ def test_a_body_with_ids_is_posted_once(http: int, code: int | str, shape: str, 
     run_virtual(main())
 
 
-def test_a_renewed_key_does_not_send_it_again() -> None:
+@pytest.mark.virtual_time
+async def test_a_renewed_key_does_not_send_it_again() -> None:
     """A refused key, and the key has been renewed meanwhile: a refusal that names a task is not answered by a POST."""
-
-    async def main() -> None:
-        world = Refusing(http=401, code=1002)
-        keys = (f"sk-made-up-key-{number:04}" for number in range(100))
-        async with httpx.AsyncClient(transport=httpx.MockTransport(world)) as http:
-            async with WeryAI(lambda: next(keys), base_url=URL, http=http) as client:
-                assert (await client.run(CAT)).task_ids == ("task_0",)
-        assert len(world.posts) == 1
-
-    run_virtual(main())
+    world = Refusing(http=401, code=1002)
+    keys = (f"sk-made-up-key-{number:04}" for number in range(100))
+    async with httpx.AsyncClient(transport=httpx.MockTransport(world)) as http:
+        async with WeryAI(lambda: next(keys), base_url=URL, http=http) as client:
+            assert (await client.run(CAT)).task_ids == ("task_0",)
+    assert len(world.posts) == 1
 
 
 JOBS: dict[str, Callable[[str], Any]] = {
@@ -224,141 +221,115 @@ def test_a_refusal_with_a_job_is_posted_once(http: int, error: Any, shape: str, 
 
 
 @pytest.mark.parametrize("http", [200, 400, 402, 429, 503])
-def test_a_picture_that_a_refusal_names_is_in_doubt(http: int) -> None:
+@pytest.mark.virtual_time
+async def test_a_picture_that_a_refusal_names_is_in_doubt(http: int) -> None:
     """The v1-images edition has nothing to ask: the doubt names the picture, and no time is lost on looks."""
-
-    async def main() -> None:
-        fault = {"code": "rate_limit_exceeded", "message": "wait", "retry_after": 60}
-        body = {"success": False, "error": fault, "data": {"image_id": "img_1"}}
-        provider = FakeBetterWaifu(misfortunes=[httpx.Response(http, json=body)])
-        async with waifu_of(provider, "v1-images") as client:
-            with pytest.raises(SubmissionInDoubt) as doubt:
-                await client.run(picture())
-            assert asyncio.get_running_loop().time() < 1
-        assert doubt.value.task_ids == ("img_1",)
-        assert (len(provider.prompts), provider.looks) == (1, 0)
-
-    run_virtual(main())
+    fault = {"code": "rate_limit_exceeded", "message": "wait", "retry_after": 60}
+    body = {"success": False, "error": fault, "data": {"image_id": "img_1"}}
+    provider = FakeBetterWaifu(misfortunes=[httpx.Response(http, json=body)])
+    async with waifu_of(provider, "v1-images") as client:
+        with pytest.raises(SubmissionInDoubt) as doubt:
+            await client.run(picture())
+        assert asyncio.get_running_loop().time() < 1
+    assert doubt.value.task_ids == ("img_1",)
+    assert (len(provider.prompts), provider.looks) == (1, 0)
 
 
-def test_an_answer_that_a_refusal_names_is_in_doubt() -> None:
+@pytest.mark.virtual_time
+async def test_an_answer_that_a_refusal_names_is_in_doubt() -> None:
     """A chat starts no task: nothing is asked about, and nothing is sent again."""
-
-    async def main() -> None:
-        world = Refusing(shape=lambda ids: {"id": f"chat-{ids[0]}"})
-        async with client_of(world) as client:
-            with pytest.raises(SubmissionInDoubt) as doubt:
-                await client.run(Chat(messages="hello"))
-            assert asyncio.get_running_loop().time() < 1
-        assert (doubt.value.task_ids, len(world.posts), world.looks) == (("chat-task_0",), 1, {})
-
-    run_virtual(main())
+    world = Refusing(shape=lambda ids: {"id": f"chat-{ids[0]}"})
+    async with client_of(world) as client:
+        with pytest.raises(SubmissionInDoubt) as doubt:
+            await client.run(Chat(messages="hello"))
+        assert asyncio.get_running_loop().time() < 1
+    assert (doubt.value.task_ids, len(world.posts), world.looks) == (("chat-task_0",), 1, {})
 
 
-def test_a_status_that_lags_behind_is_asked_about_again() -> None:
+@pytest.mark.virtual_time
+async def test_a_status_that_lags_behind_is_asked_about_again() -> None:
     """Not known in the first moment, and a little later: the caller gets its job."""
-
-    async def main() -> None:
-        world = Refusing()
-        world.misfortunes["status"] = [envelope(None, 1003, "task not exist")]
-        async with client_of(world) as client:
-            assert (await client.run(CAT)).task_ids == ("task_0",)
-        assert len(world.posts) == 1
-
-    run_virtual(main())
+    world = Refusing()
+    world.misfortunes["status"] = [envelope(None, 1003, "task not exist")]
+    async with client_of(world) as client:
+        assert (await client.run(CAT)).task_ids == ("task_0",)
+    assert len(world.posts) == 1
 
 
-def test_a_refusal_that_names_our_own_tasks_is_what_it_says() -> None:
+@pytest.mark.virtual_time
+async def test_a_refusal_that_names_our_own_tasks_is_what_it_says() -> None:
     """Too many tasks, and a list of those that run, from here and re-attached: a plain refusal, sent again later."""
     events: list[Event] = []
-
-    async def main() -> None:
-        world = Refusing(code=6010, http=200, left=0, seconds=30.0)
-        async with client_of(world, observer=events.append) as client:
-            ours = await client.submit(CAT)
-            world.finished_at["elsewhere"] = world.finished_at["task_0"]
-            theirs = client.job("elsewhere")
-            refusal = {"status": 6010, "message": "no", "data": {"task_ids": [*ours.task_ids, "elsewhere"]}}
-            world.misfortunes["submit"] = [httpx.Response(200, json=refusal)]
-            result = await client.run(TextToImage(prompt="a dog"))
-            await theirs
-            counts = client.statistics()
-        assert result.task_ids == ("task_2",)
-        assert [post["prompt"] for post in world.posts] == ["a cat", "a dog", "a dog"]
-        assert (counts.accepted, counts.in_doubt, counts.queue.refusals) == (2, 0, 1)
-
-    run_virtual(main())
+    world = Refusing(code=6010, http=200, left=0, seconds=30.0)
+    async with client_of(world, observer=events.append) as client:
+        ours = await client.submit(CAT)
+        world.finished_at["elsewhere"] = world.finished_at["task_0"]
+        theirs = client.job("elsewhere")
+        refusal = {"status": 6010, "message": "no", "data": {"task_ids": [*ours.task_ids, "elsewhere"]}}
+        world.misfortunes["submit"] = [httpx.Response(200, json=refusal)]
+        result = await client.run(TextToImage(prompt="a dog"))
+        await theirs
+        counts = client.statistics()
+    assert result.task_ids == ("task_2",)
+    assert [post["prompt"] for post in world.posts] == ["a cat", "a dog", "a dog"]
+    assert (counts.accepted, counts.in_doubt, counts.queue.refusals) == (2, 0, 1)
     refusals = [event.error for event in events if isinstance(event, QueueBackedOff)]
     assert [isinstance(error, RateLimited) and error.task_ids == () for error in refusals] == [True]
 
 
-def test_a_refusal_of_the_request_itself_may_name_our_own_task() -> None:
+@pytest.mark.virtual_time
+async def test_a_refusal_of_the_request_itself_may_name_our_own_task() -> None:
     """A parameter error that repeats an id which is known: the parameter is wrong, and nothing is in doubt."""
-
-    async def main() -> None:
-        world = Refusing(left=0)
-        async with client_of(world) as client:
-            await client.submit(CAT)
-            refusal = {"status": 1001, "message": "prompt exceeds", "data": {"task_id": "task_0"}}
-            world.misfortunes["submit"] = [httpx.Response(400, json=refusal)]
-            with pytest.raises(InvalidRequest):
-                await client.run(TextToImage(prompt="a dog"))
-        assert len(world.posts) == 2
-
-    run_virtual(main())
+    world = Refusing(left=0)
+    async with client_of(world) as client:
+        await client.submit(CAT)
+        refusal = {"status": 1001, "message": "prompt exceeds", "data": {"task_id": "task_0"}}
+        world.misfortunes["submit"] = [httpx.Response(400, json=refusal)]
+        with pytest.raises(InvalidRequest):
+            await client.run(TextToImage(prompt="a dog"))
+    assert len(world.posts) == 2
 
 
-def test_a_task_that_the_request_names_is_no_news() -> None:
+@pytest.mark.virtual_time
+async def test_a_task_that_the_request_names_is_no_news() -> None:
     """A podcast's second step, refused with the id of its first: not ready, and not in doubt."""
-
-    async def main() -> None:
-        world = World()
-        refusal = {"status": 8001, "message": "not ready", "data": {"task_id": "task_0"}}
-        world.misfortunes["submit"] = [httpx.Response(200, json=refusal)]
-        async with client_of(world) as client:
-            with pytest.raises(InvalidRequest):
-                await client.run(PodcastVoice(task_id="task_0"))
-
-    run_virtual(main())
+    world = World()
+    refusal = {"status": 8001, "message": "not ready", "data": {"task_id": "task_0"}}
+    world.misfortunes["submit"] = [httpx.Response(200, json=refusal)]
+    async with client_of(world) as client:
+        with pytest.raises(InvalidRequest):
+            await client.run(PodcastVoice(task_id="task_0"))
 
 
-def test_one_task_that_two_refusals_name_is_adopted_by_neither() -> None:
+@pytest.mark.virtual_time
+async def test_one_task_that_two_refusals_name_is_adopted_by_neither() -> None:
     """Two requests at once, refused with the same id: it belongs to one of them at most, so both are in doubt."""
-
-    async def main() -> None:
-        world = Refusing(left=2, latency=0.5, named=lambda _: ["task_0"])
-        async with client_of(world) as client:
-            got = await asyncio.gather(
-                *(outcome(client.run(request)) for request in (CAT, TextToImage(prompt="a dog")))
-            )
-        assert [isinstance(one, SubmissionInDoubt) and one.task_ids for one in got] == [("task_0",)] * 2
-        assert len(world.posts) == 2
-
-    run_virtual(main())
+    world = Refusing(left=2, latency=0.5, named=lambda _: ["task_0"])
+    async with client_of(world) as client:
+        got = await asyncio.gather(*(outcome(client.run(request)) for request in (CAT, TextToImage(prompt="a dog"))))
+    assert [isinstance(one, SubmissionInDoubt) and one.task_ids for one in got] == [("task_0",)] * 2
+    assert len(world.posts) == 2
 
 
-def test_the_books_are_right_after_both_ends() -> None:
+@pytest.mark.virtual_time
+async def test_the_books_are_right_after_both_ends() -> None:
     """A budget counts what was charged once it is accepted, and holds the estimate while it is in doubt."""
     events: list[Event] = []
-
-    async def main() -> None:
-        world = Refusing(left=2)
-        async with client_of(world, budget=5, prices={"text-to-image": 2}, observer=events.append) as client:
+    world = Refusing(left=2)
+    async with client_of(world, budget=5, prices={"text-to-image": 2}, observer=events.append) as client:
+        await client.run(CAT)
+        await asyncio.sleep(0.1)  # its end is written beside the work
+        assert client.statistics().credits == 1  # the price that was reported, not the estimate
+        world.look = lost
+        with pytest.raises(SubmissionInDoubt):
             await client.run(CAT)
-            await asyncio.sleep(0.1)  # its end is written beside the work
-            assert client.statistics().credits == 1  # the price that was reported, not the estimate
-            world.look = lost
-            with pytest.raises(SubmissionInDoubt):
-                await client.run(CAT)
-            assert client.statistics().credits == 3
-            world.look = lambda _: None
+        assert client.statistics().credits == 3
+        world.look = lambda _: None
+        await client.run(CAT)
+        await asyncio.sleep(0.1)
+        with pytest.raises(BudgetExceeded):
             await client.run(CAT)
-            await asyncio.sleep(0.1)
-            with pytest.raises(BudgetExceeded):
-                await client.run(CAT)
-        assert len(world.posts) == 3
-
-    run_virtual(main())
+    assert len(world.posts) == 3
     assert [event.task_ids for event in events if isinstance(event, JobAccepted)] == [("task_0",), ("task_2",)]
 
 
@@ -426,20 +397,17 @@ class Broken(MemoryLedger):
 
 @pytest.mark.parametrize("fault", [RuntimeError("out of order"), LedgerError("full")], ids=["foreign", "ours"])
 @pytest.mark.parametrize("verb", ["entries_with_task", "record_delivery", "deliveries"])
-def test_a_ledger_that_fails_leaves_the_doubt(verb: str, fault: Exception) -> None:
+@pytest.mark.virtual_time
+async def test_a_ledger_that_fails_leaves_the_doubt(verb: str, fault: Exception) -> None:
     """What cannot be looked up or kept is not sent again either; the error names the ids."""
-
-    async def main() -> None:
-        world = Refusing()
-        broken = Broken()
-        await broken.open()
-        broken.verb, broken.fault = verb, fault
-        async with client_of(world, ledger=broken) as client:
-            with pytest.raises(SubmissionInDoubt) as doubt:
-                await client.run(CAT)
-        assert (doubt.value.task_ids, len(world.posts)) == (("task_0",), 1)
-
-    run_virtual(main())
+    world = Refusing()
+    broken = Broken()
+    await broken.open()
+    broken.verb, broken.fault = verb, fault
+    async with client_of(world, ledger=broken) as client:
+        with pytest.raises(SubmissionInDoubt) as doubt:
+            await client.run(CAT)
+    assert (doubt.value.task_ids, len(world.posts)) == (("task_0",), 1)
 
 
 async def test_a_late_task_is_not_taken_for_another_ones(tmp_path: Path) -> None:
@@ -457,15 +425,12 @@ async def test_a_late_task_is_not_taken_for_another_ones(tmp_path: Path) -> None
             await client.run(TextToImage(prompt="a dog"))
 
 
-def test_so_many_ids_are_bounded() -> None:
+@pytest.mark.virtual_time
+async def test_so_many_ids_are_bounded() -> None:
     """A body with ten thousand ids: 64 are kept, and it is asked about no more than those, twice."""
-
-    async def main() -> None:
-        world = Refusing(named=lambda _: [f"task_{number}" for number in range(10_000)], look=UNCONFIRMED["not found"])
-        async with client_of(world) as client:
-            with pytest.raises(SubmissionInDoubt, match="and 59 more") as doubt:
-                await client.run(CAT)
-        assert len(doubt.value.task_ids) == 64
-        assert sum(map(len, world.looks.values())) == 128
-
-    run_virtual(main())
+    world = Refusing(named=lambda _: [f"task_{number}" for number in range(10_000)], look=UNCONFIRMED["not found"])
+    async with client_of(world) as client:
+        with pytest.raises(SubmissionInDoubt, match="and 59 more") as doubt:
+            await client.run(CAT)
+    assert len(doubt.value.task_ids) == 64
+    assert sum(map(len, world.looks.values())) == 128

@@ -12,7 +12,6 @@ from aiowery import ImageResult, Outcome, OutcomeStream
 from aiowery._client.stream import StreamItem, enumerate_requests
 from aiowery._core.request import Request
 from aiowery.errors import ConfigurationError, JobFailed
-from aiowery.testing import run_virtual
 from aiowery.weryai import TextToImage
 from tests.support import World, client_of
 
@@ -65,191 +64,162 @@ def stream_of(
     return OutcomeStream(landing(run), enumerate_requests(requests), in_flight=in_flight, ordered=ordered)
 
 
-def test_yields_every_outcome_as_it_lands() -> None:
+@pytest.mark.virtual_time
+async def test_yields_every_outcome_as_it_lands() -> None:
     """Fast ones overtake slow ones, failures are items, and each index comes once."""
-
-    async def main() -> None:
-        outcomes = [outcome async for outcome in stream_of(run_each, requests_of(40))]
-        assert sorted(outcome.index for outcome in outcomes) == list(range(40))
-        assert [outcome.index for outcome in outcomes] != list(range(40))
-        failed = {outcome.index for outcome in outcomes if outcome.error is not None}
-        assert failed == {7, 17, 27, 37}
-        assert all(number_of(outcome.request) == outcome.index for outcome in outcomes)
-
-    run_virtual(main())
+    outcomes = [outcome async for outcome in stream_of(run_each, requests_of(40))]
+    assert sorted(outcome.index for outcome in outcomes) == list(range(40))
+    assert [outcome.index for outcome in outcomes] != list(range(40))
+    failed = {outcome.index for outcome in outcomes if outcome.error is not None}
+    assert failed == {7, 17, 27, 37}
+    assert all(number_of(outcome.request) == outcome.index for outcome in outcomes)
 
 
-def test_ordered_yields_in_input_order() -> None:
+@pytest.mark.virtual_time
+async def test_ordered_yields_in_input_order() -> None:
     """With `ordered=True` the n-th outcome is the n-th request's, however long it took."""
-
-    async def main() -> None:
-        outcomes = [outcome async for outcome in stream_of(run_each, requests_of(30), ordered=True)]
-        assert [outcome.index for outcome in outcomes] == list(range(30))
-
-    run_virtual(main())
+    outcomes = [outcome async for outcome in stream_of(run_each, requests_of(30), ordered=True)]
+    assert [outcome.index for outcome in outcomes] == list(range(30))
 
 
 @pytest.mark.parametrize("ordered", [False, True])
-def test_takes_no_more_than_in_flight_ahead_of_the_reader(ordered: bool) -> None:
+@pytest.mark.virtual_time
+async def test_takes_no_more_than_in_flight_ahead_of_the_reader(ordered: bool) -> None:
     """A slow reader is felt upstream: a lazy input of any length is not drained."""
+    taken = 0
 
-    async def main() -> None:
-        taken = 0
+    def endless() -> Iterator[TextToImage]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield TextToImage(prompt="1")
 
-        def endless() -> Iterator[TextToImage]:
-            nonlocal taken
-            while True:
-                taken += 1
-                yield TextToImage(prompt="1")
-
-        async with stream_of(run_each, endless(), in_flight=5, ordered=ordered) as outcomes:
-            for delivered in range(20):
-                await anext(outcomes)
-                await asyncio.sleep(100)
-                assert taken <= delivered + 1 + 5
-
-    run_virtual(main())
+    async with stream_of(run_each, endless(), in_flight=5, ordered=ordered) as outcomes:
+        for delivered in range(20):
+            await anext(outcomes)
+            await asyncio.sleep(100)
+            assert taken <= delivered + 1 + 5
 
 
-def test_runs_in_flight_at_once() -> None:
+@pytest.mark.virtual_time
+async def test_runs_in_flight_at_once() -> None:
     """The bound is also reached: five at a time, neither four nor six."""
+    at_once = most = 0
 
-    async def main() -> None:
-        at_once = most = 0
+    async def run(_: Request[ImageResult]) -> ImageResult:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        await asyncio.sleep(1)
+        at_once -= 1
+        return ImageResult(task_ids=("x",))
 
-        async def run(_: Request[ImageResult]) -> ImageResult:
-            nonlocal at_once, most
-            at_once += 1
-            most = max(most, at_once)
-            await asyncio.sleep(1)
-            at_once -= 1
-            return ImageResult(task_ids=("x",))
-
-        async for _ in stream_of(run, requests_of(50)):
-            pass
-        assert most == 5
-        assert asyncio.get_running_loop().time() == pytest.approx(10, abs=0.1)
-
-    run_virtual(main())
+    async for _ in stream_of(run, requests_of(50)):
+        pass
+    assert most == 5
+    assert asyncio.get_running_loop().time() == pytest.approx(10, abs=0.1)
 
 
-def test_accepts_an_async_iterable_that_waits() -> None:
+@pytest.mark.virtual_time
+async def test_accepts_an_async_iterable_that_waits() -> None:
     """Requests may arrive over time; outcomes come while the input still waits for its next."""
 
-    async def main() -> None:
-        async def arriving() -> AsyncIterator[TextToImage]:
-            for request in requests_of(3):
-                yield request
-                await asyncio.sleep(60)
+    async def arriving() -> AsyncIterator[TextToImage]:
+        for request in requests_of(3):
+            yield request
+            await asyncio.sleep(60)
 
-        loop = asyncio.get_running_loop()
-        stream = OutcomeStream(landing(run_each), enumerate_requests(arriving()), in_flight=5, ordered=False)
-        times = [(outcome.index, round(loop.time())) async for outcome in stream]
-        assert times == [(0, 0), (1, 61), (2, 122)]
-
-    run_virtual(main())
+    loop = asyncio.get_running_loop()
+    stream = OutcomeStream(landing(run_each), enumerate_requests(arriving()), in_flight=5, ordered=False)
+    times = [(outcome.index, round(loop.time())) async for outcome in stream]
+    assert times == [(0, 0), (1, 61), (2, 122)]
 
 
 @pytest.mark.parametrize("way", ["context", "break", "exception"])
-def test_leaving_early_stops_submitting_and_returns_at_once(way: str) -> None:
+@pytest.mark.virtual_time
+async def test_leaving_early_stops_submitting_and_returns_at_once(way: str) -> None:
     """However the reader leaves, nothing more is taken, nothing is waited for, and no task stays behind."""
+    loop = asyncio.get_running_loop()
+    taken = 0
 
-    async def main() -> None:
-        loop = asyncio.get_running_loop()
-        taken = 0
+    def endless() -> Iterator[TextToImage]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield TextToImage(prompt=str(min(taken - 1, 9)))
 
-        def endless() -> Iterator[TextToImage]:
-            nonlocal taken
-            while True:
-                taken += 1
-                yield TextToImage(prompt=str(min(taken - 1, 9)))
-
-        stream = stream_of(run_each, endless())
-        if way == "context":
+    stream = stream_of(run_each, endless())
+    if way == "context":
+        async with stream as outcomes:
+            await anext(outcomes)
+    elif way == "exception":
+        with pytest.raises(ZeroDivisionError):
             async with stream as outcomes:
-                await anext(outcomes)
-        elif way == "exception":
-            with pytest.raises(ZeroDivisionError):
-                async with stream as outcomes:
-                    async for _ in outcomes:
-                        raise ZeroDivisionError
-        else:
-            async for _ in stream:
-                break
-        left_at, taken_then = loop.time(), taken
-        assert left_at < 1
-        await asyncio.sleep(0.01)
-        assert len(asyncio.all_tasks()) == 1
-        await asyncio.sleep(60)
-        assert taken <= taken_then + 1
-
-    run_virtual(main())
+                async for _ in outcomes:
+                    raise ZeroDivisionError
+    else:
+        async for _ in stream:
+            break
+    left_at, taken_then = loop.time(), taken
+    assert left_at < 1
+    await asyncio.sleep(0.01)
+    assert len(asyncio.all_tasks()) == 1
+    await asyncio.sleep(60)
+    assert taken <= taken_then + 1
 
 
-def test_an_input_that_raises_ends_the_stream_after_what_was_taken() -> None:
+@pytest.mark.virtual_time
+async def test_an_input_that_raises_ends_the_stream_after_what_was_taken() -> None:
     """What was submitted is delivered first; then the reader gets the input's own exception."""
 
-    async def main() -> None:
-        def broken() -> Iterator[TextToImage]:
-            yield from requests_of(3)
-            raise KeyError("row 4")
+    def broken() -> Iterator[TextToImage]:
+        yield from requests_of(3)
+        raise KeyError("row 4")
 
-        outcomes: list[Outcome[ImageResult]] = []
-        with pytest.raises(KeyError, match="row 4"):
-            async for outcome in stream_of(run_each, broken()):
-                outcomes.append(outcome)  # noqa: PERF401 - what came before the exception counts
-        assert [outcome.index for outcome in outcomes] == [0, 1, 2]
-
-    run_virtual(main())
+    outcomes: list[Outcome[ImageResult]] = []
+    with pytest.raises(KeyError, match="row 4"):
+        async for outcome in stream_of(run_each, broken()):
+            outcomes.append(outcome)  # noqa: PERF401 - what came before the exception counts
+    assert [outcome.index for outcome in outcomes] == [0, 1, 2]
 
 
-def test_an_error_that_nobody_foresaw_reaches_the_reader() -> None:
+@pytest.mark.virtual_time
+async def test_an_error_that_nobody_foresaw_reaches_the_reader() -> None:
     """A bug in a run is not swallowed as an item and does not hang the stream."""
 
-    async def main() -> None:
-        async def run(_: Request[ImageResult]) -> ImageResult:
-            raise LookupError("a bug")
+    async def run(_: Request[ImageResult]) -> ImageResult:
+        raise LookupError("a bug")
 
-        with pytest.raises(LookupError, match="a bug"):
-            async for _ in stream_of(run, requests_of(3)):
-                pass
-
-    run_virtual(main())
+    with pytest.raises(LookupError, match="a bug"):
+        async for _ in stream_of(run, requests_of(3)):
+            pass
 
 
-def test_closes_an_async_input_when_left() -> None:
+@pytest.mark.virtual_time
+async def test_closes_an_async_input_when_left() -> None:
     """The caller's generator is closed when the stream is left, so that its own clean-up runs."""
+    closed = False
 
-    async def main() -> None:
-        closed = False
+    async def arriving() -> AsyncIterator[TextToImage]:
+        nonlocal closed
+        try:
+            while True:
+                yield TextToImage(prompt="1")
+        finally:
+            closed = True
 
-        async def arriving() -> AsyncIterator[TextToImage]:
-            nonlocal closed
-            try:
-                while True:
-                    yield TextToImage(prompt="1")
-            finally:
-                closed = True
-
-        async with OutcomeStream(
-            landing(run_each), enumerate_requests(arriving()), in_flight=2, ordered=False
-        ) as outcomes:
-            await anext(outcomes)
-        assert closed
-
-    run_virtual(main())
+    async with OutcomeStream(landing(run_each), enumerate_requests(arriving()), in_flight=2, ordered=False) as outcomes:
+        await anext(outcomes)
+    assert closed
 
 
-def test_an_empty_input_ends_at_once() -> None:
+@pytest.mark.virtual_time
+async def test_an_empty_input_ends_at_once() -> None:
     """No requests, no outcomes, no hanging; and once more after the end is still the end."""
-
-    async def main() -> None:
-        stream = stream_of(run_each, [])
-        assert [outcome async for outcome in stream] == []
-        with pytest.raises(StopAsyncIteration):
-            await anext(stream)
-
-    run_virtual(main())
+    stream = stream_of(run_each, [])
+    assert [outcome async for outcome in stream] == []
+    with pytest.raises(StopAsyncIteration):
+        await anext(stream)
 
 
 def test_in_flight_of_nothing_is_refused() -> None:
@@ -267,40 +237,35 @@ def test_unwrap_gives_the_result_or_raises_the_error() -> None:
         Outcome(index=0, request=request, error=JobFailed("no")).unwrap()
 
 
-def test_what_landed_and_was_not_delivered_is_found_in_jobs() -> None:
+@pytest.mark.virtual_time
+async def test_what_landed_and_was_not_delivered_is_found_in_jobs() -> None:
     """A stream left early loses nothing that was paid for: every task is in an outcome or in `client.jobs()`."""
-
-    async def main() -> None:
-        world = World(seconds=10)
-        async with client_of(world) as client:
-            async with client.stream([TextToImage(prompt="a cat")] * 4) as outcomes:
-                first = await anext(outcomes)
-                await asyncio.sleep(60)
-            kept = {task_id for job in client.jobs() for task_id in job.task_ids}
-            assert kept == set(world.finished_at) - set(first.unwrap().task_ids)
-            assert len(kept) == 3
-        assert len(world.posts) == 4
-
-    run_virtual(main())
+    world = World(seconds=10)
+    async with client_of(world) as client:
+        async with client.stream([TextToImage(prompt="a cat")] * 4) as outcomes:
+            first = await anext(outcomes)
+            await asyncio.sleep(60)
+        kept = {task_id for job in client.jobs() for task_id in job.task_ids}
+        assert kept == set(world.finished_at) - set(first.unwrap().task_ids)
+        assert len(kept) == 3
+    assert len(world.posts) == 4
 
 
-def test_an_input_that_ignores_being_left_is_left() -> None:
+@pytest.mark.virtual_time
+async def test_an_input_that_ignores_being_left_is_left() -> None:
     """An async iterable that swallows its cancellation does not make us submit more, or hang."""
 
-    async def main() -> None:
-        async def stubborn() -> AsyncIterator[TextToImage]:
-            yield TextToImage(prompt="1")
-            while True:
-                try:
-                    await asyncio.sleep(1000)
-                except asyncio.CancelledError:
-                    yield TextToImage(prompt="2")
+    async def stubborn() -> AsyncIterator[TextToImage]:
+        yield TextToImage(prompt="1")
+        while True:
+            try:
+                await asyncio.sleep(1000)
+            except asyncio.CancelledError:
+                yield TextToImage(prompt="2")
 
-        world = World(seconds=10)
-        async with client_of(world) as client:
-            async with asyncio.timeout(100):
-                async with client.stream(stubborn(), in_flight=3) as outcomes:
-                    await anext(outcomes)
-        assert len(world.posts) == 1
-
-    run_virtual(main())
+    world = World(seconds=10)
+    async with client_of(world) as client:
+        async with asyncio.timeout(100):
+            async with client.stream(stubborn(), in_flight=3) as outcomes:
+                await anext(outcomes)
+    assert len(world.posts) == 1

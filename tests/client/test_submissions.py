@@ -20,33 +20,27 @@ from aiowery.testing import run_virtual
 from tests.support import CAT, World, client_of, envelope, now
 
 
-def test_at_most_twenty_tasks_are_in_flight() -> None:
+@pytest.mark.virtual_time
+async def test_at_most_twenty_tasks_are_in_flight() -> None:
     """A gather of 100 never makes the provider refuse the 21st task."""
-
-    async def main() -> None:
-        world = World(seconds=10, places=20)
-        async with client_of(world) as client:
-            await asyncio.gather(*(client.run(CAT) for _ in range(100)))
-            assert client.statistics().queue.refusals == 0
-        assert len(world.posts) == 100
-        assert world.most_at_once == 20
-
-    run_virtual(main())
+    world = World(seconds=10, places=20)
+    async with client_of(world) as client:
+        await asyncio.gather(*(client.run(CAT) for _ in range(100)))
+        assert client.statistics().queue.refusals == 0
+    assert len(world.posts) == 100
+    assert world.most_at_once == 20
 
 
-def test_places_taken_by_somebody_else_are_lived_with() -> None:
+@pytest.mark.virtual_time
+async def test_places_taken_by_somebody_else_are_lived_with() -> None:
     """Another process uses 12 of the 20 places: refusals are waited out, every request is made once."""
-
-    async def main() -> None:
-        world = World(seconds=10, places=8)
-        async with client_of(world) as client:
-            results = await asyncio.gather(*(client.run(CAT) for _ in range(60)))
-            refusals = client.statistics().queue.refusals
-        assert len({result.task_ids for result in results}) == 60
-        assert len(world.finished_at) == 60
-        assert 1 <= refusals <= 30
-
-    run_virtual(main())
+    world = World(seconds=10, places=8)
+    async with client_of(world) as client:
+        results = await asyncio.gather(*(client.run(CAT) for _ in range(60)))
+        refusals = client.statistics().queue.refusals
+    assert len({result.task_ids for result in results}) == 60
+    assert len(world.finished_at) == 60
+    assert 1 <= refusals <= 30
 
 
 @pytest.mark.parametrize(
@@ -63,17 +57,14 @@ def test_places_taken_by_somebody_else_are_lived_with() -> None:
         pytest.param(httpx.PoolTimeout("no connection"), id="never left"),
     ],
 )
-def test_what_a_repeat_can_cure_is_repeated(refusal: httpx.Response | Exception) -> None:
+@pytest.mark.virtual_time
+async def test_what_a_repeat_can_cure_is_repeated(refusal: httpx.Response | Exception) -> None:
     """Load refusals and requests that never left are sent again, and exactly one task comes of it."""
-
-    async def main() -> None:
-        world = World(misfortunes={"submit": [refusal, refusal]})
-        async with client_of(world) as client:
-            await client.run(CAT)
-        assert len(world.posts) == 3
-        assert len(world.finished_at) == 1
-
-    run_virtual(main())
+    world = World(misfortunes={"submit": [refusal, refusal]})
+    async with client_of(world) as client:
+        await client.run(CAT)
+    assert len(world.posts) == 3
+    assert len(world.finished_at) == 1
 
 
 @pytest.mark.parametrize(
@@ -94,21 +85,18 @@ def test_what_a_repeat_can_cure_is_repeated(refusal: httpx.Response | Exception)
         pytest.param(RuntimeError("a bug somewhere below"), id="unforeseen"),
     ],
 )
-def test_a_post_without_a_clear_answer_is_never_repeated(misfortune: httpx.Response | Exception) -> None:
+@pytest.mark.virtual_time
+async def test_a_post_without_a_clear_answer_is_never_repeated(misfortune: httpx.Response | Exception) -> None:
     """It may have been charged: SubmissionInDoubt names the request and the moment, and one POST is all there is."""
-
-    async def main() -> None:
-        world = World(misfortunes={"submit": [misfortune]})
-        async with client_of(world) as client:
-            with pytest.raises(SubmissionInDoubt, match=r"a cat.*not sent again") as caught:
-                await client.run(CAT)
-            assert caught.value.request == CAT
-            assert caught.value.sent_at is not None
-            assert client.statistics().in_doubt == 1
-            assert client.statistics().queue.in_use == 0
-        assert len(world.posts) == 1
-
-    run_virtual(main())
+    world = World(misfortunes={"submit": [misfortune]})
+    async with client_of(world) as client:
+        with pytest.raises(SubmissionInDoubt, match=r"a cat.*not sent again") as caught:
+            await client.run(CAT)
+        assert caught.value.request == CAT
+        assert caught.value.sent_at is not None
+        assert client.statistics().in_doubt == 1
+        assert client.statistics().queue.in_use == 0
+    assert len(world.posts) == 1
 
 
 @pytest.mark.parametrize(
@@ -120,114 +108,93 @@ def test_a_post_without_a_clear_answer_is_never_repeated(misfortune: httpx.Respo
     ],
     ids=["credits", "parameter", "key"],
 )
-def test_a_refusal_is_raised_at_once(refusal: httpx.Response, expected: type[APIError]) -> None:
+@pytest.mark.virtual_time
+async def test_a_refusal_is_raised_at_once(refusal: httpx.Response, expected: type[APIError]) -> None:
     """What a repeat cannot cure is not repeated, costs nothing, and frees its place."""
-
-    async def main() -> None:
-        world = World(misfortunes={"submit": [refusal]})
-        async with client_of(world) as client:
-            with pytest.raises(expected):
-                await client.run(CAT)
-            assert client.statistics().refused == 1
-            assert client.statistics().queue.in_use == 0
-        assert len(world.posts) == 1
-
-    run_virtual(main())
+    world = World(misfortunes={"submit": [refusal]})
+    async with client_of(world) as client:
+        with pytest.raises(expected):
+            await client.run(CAT)
+        assert client.statistics().refused == 1
+        assert client.statistics().queue.in_use == 0
+    assert len(world.posts) == 1
 
 
-def test_refusals_for_ever_end_in_rate_limited() -> None:
+@pytest.mark.virtual_time
+async def test_refusals_for_ever_end_in_rate_limited() -> None:
     """Nothing waits for ever: after its patience the refused request fails, and nothing was charged."""
-
-    async def main() -> None:
-        world = World(misfortunes={"submit": [httpx.Response(429)] * 10_000})
-        async with client_of(world, retries=RetryPolicy(max_busy_time=300)) as client:
-            with pytest.raises(RateLimited):
-                await client.run(CAT)
-        assert 300 <= now() <= 360
-        assert len(world.posts) < 60
-
-    run_virtual(main())
+    world = World(misfortunes={"submit": [httpx.Response(429)] * 10_000})
+    async with client_of(world, retries=RetryPolicy(max_busy_time=300)) as client:
+        with pytest.raises(RateLimited):
+            await client.run(CAT)
+    assert 300 <= now() <= 360
+    assert len(world.posts) < 60
 
 
-def test_when_patience_with_refusals_ends_it_ends_for_all_in_line() -> None:
+@pytest.mark.virtual_time
+async def test_when_patience_with_refusals_ends_it_ends_for_all_in_line() -> None:
     """A hundred requests do not each wait ten minutes, one after the other, for the same refusal."""
-
-    async def main() -> None:
-        world = World(misfortunes={"submit": [httpx.Response(429)] * 10_000})
-        async with client_of(world, retries=RetryPolicy(max_busy_time=300)) as client:
-            errors = await asyncio.gather(*(client.run(CAT) for _ in range(100)), return_exceptions=True)
-            assert client.statistics().queue.in_use == 0
-        assert all(isinstance(error, RateLimited) for error in errors)
-        assert now() <= 360
-
-    run_virtual(main())
+    world = World(misfortunes={"submit": [httpx.Response(429)] * 10_000})
+    async with client_of(world, retries=RetryPolicy(max_busy_time=300)) as client:
+        errors = await asyncio.gather(*(client.run(CAT) for _ in range(100)), return_exceptions=True)
+        assert client.statistics().queue.in_use == 0
+    assert all(isinstance(error, RateLimited) for error in errors)
+    assert now() <= 360
 
 
-def test_a_wrong_key_spares_those_in_line_their_post() -> None:
+@pytest.mark.virtual_time
+async def test_a_wrong_key_spares_those_in_line_their_post() -> None:
     """The first refused key ends the wait of everybody behind it."""
-
-    async def main() -> None:
-        world = World(misfortunes={"submit": [httpx.Response(401)] * 1000}, latency=0.1)
-        async with client_of(world) as client:
-            errors = await asyncio.gather(*(client.run(CAT) for _ in range(200)), return_exceptions=True)
-        assert all(isinstance(error, AuthenticationError) for error in errors)
-        assert len(world.posts) <= 20
-
-    run_virtual(main())
+    world = World(misfortunes={"submit": [httpx.Response(401)] * 1000}, latency=0.1)
+    async with client_of(world) as client:
+        errors = await asyncio.gather(*(client.run(CAT) for _ in range(200)), return_exceptions=True)
+    assert all(isinstance(error, AuthenticationError) for error in errors)
+    assert len(world.posts) <= 20
 
 
-def test_retry_after_nothing_is_no_invitation_to_storm() -> None:
+@pytest.mark.virtual_time
+async def test_retry_after_nothing_is_no_invitation_to_storm() -> None:
     """A Retry-After of 0 keeps the least pause between two refused submissions."""
-
-    async def main() -> None:
-        world = World(misfortunes={"submit": [httpx.Response(429, headers={"retry-after": "0"})] * 10_000})
-        async with client_of(world) as client:
-            with pytest.raises(RateLimited):
-                await client.run(CAT)
-        assert len(world.posts) <= 301
-
-    run_virtual(main())
+    world = World(misfortunes={"submit": [httpx.Response(429, headers={"retry-after": "0"})] * 10_000})
+    async with client_of(world) as client:
+        with pytest.raises(RateLimited):
+            await client.run(CAT)
+    assert len(world.posts) <= 301
 
 
-def test_an_old_refusal_does_not_shorten_todays_patience() -> None:
+@pytest.mark.virtual_time
+async def test_an_old_refusal_does_not_shorten_todays_patience() -> None:
     """A refusal an hour ago, and one now, are not an hour of refusals."""
-
-    async def main() -> None:
-        world = World(misfortunes={"submit": [httpx.Response(429)]}, latency=1.0)
-        async with client_of(world) as client:
-            gone = asyncio.ensure_future(client.run(CAT))
-            await asyncio.sleep(0.5)
-            gone.cancel()
-            await asyncio.sleep(3600)
-            world.misfortunes = {"submit": [httpx.Response(429)]}
-            assert (await client.run(CAT)).task_ids == ("task_0",)
-
-    run_virtual(main())
+    world = World(misfortunes={"submit": [httpx.Response(429)]}, latency=1.0)
+    async with client_of(world) as client:
+        gone = asyncio.ensure_future(client.run(CAT))
+        await asyncio.sleep(0.5)
+        gone.cancel()
+        await asyncio.sleep(3600)
+        world.misfortunes = {"submit": [httpx.Response(429)]}
+        assert (await client.run(CAT)).task_ids == ("task_0",)
 
 
-def test_a_renewed_key_serves_everybody_who_was_refused_with_the_old_one() -> None:
+@pytest.mark.virtual_time
+async def test_a_renewed_key_serves_everybody_who_was_refused_with_the_old_one() -> None:
     """Four submissions with the old key, refused one after the other: all four go out with the new one."""
+    keys = ["sk-old-key"]
+    world = World()
+    number = 0
 
-    async def main() -> None:
-        keys = ["sk-old-key"]
-        world = World()
-        number = 0
+    async def answer(request: httpx.Request) -> httpx.Response:
+        nonlocal number
+        number += 1
+        await asyncio.sleep(0.1 * number)
+        if request.headers["authorization"] == "Bearer sk-old-key":
+            return httpx.Response(401)
+        return await world(request)
 
-        async def answer(request: httpx.Request) -> httpx.Response:
-            nonlocal number
-            number += 1
-            await asyncio.sleep(0.1 * number)
-            if request.headers["authorization"] == "Bearer sk-old-key":
-                return httpx.Response(401)
-            return await world(request)
-
-        async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
-            async with WeryAI(lambda: keys[0], base_url="https://api.example.com", http=http) as client:
-                keys[0] = "sk-new-key"
-                await asyncio.gather(*(client.submit(CAT) for _ in range(4)))
-        assert len(world.posts) == 4
-
-    run_virtual(main())
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
+        async with WeryAI(lambda: keys[0], base_url="https://api.example.com", http=http) as client:
+            keys[0] = "sk-new-key"
+            await asyncio.gather(*(client.submit(CAT) for _ in range(4)))
+    assert len(world.posts) == 4
 
 
 def test_a_log_handler_that_raises_does_not_lose_what_was_paid_for() -> None:

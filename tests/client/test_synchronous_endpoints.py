@@ -18,7 +18,6 @@ from aiowery.errors import (
     InvalidRequest,
     SubmissionInDoubt,
 )
-from aiowery.testing import run_virtual
 from aiowery.weryai import Chat, CorpusUpload, DeepResearch, ImageToPrompt, Message, TextToImage
 from tests.support import World, client_of, envelope, http_answer, peer, serving
 
@@ -207,7 +206,8 @@ async def test_chat_rate_limited_is_repeated() -> None:
     assert len(server.heard) == 2
 
 
-def test_stream_mixes_tasks_and_direct_calls() -> None:
+@pytest.mark.virtual_time
+async def test_stream_mixes_tasks_and_direct_calls() -> None:
     """Tasks and direct calls may be mixed in a stream; each outcome has its own result type."""
     world = World(seconds=20)
 
@@ -216,15 +216,12 @@ def test_stream_mixes_tasks_and_direct_calls() -> None:
             return httpx.Response(200, json=ANSWER)
         return await world(request)
 
-    async def main() -> None:
-        async with client_of(mixed) as client:
-            requests: list[Any] = [Chat(messages="hi"), TextToImage(prompt="hills"), Chat(messages="ho")]
-            async with client.stream(requests, ordered=True) as outcomes:
-                found = [outcome.unwrap() async for outcome in outcomes]
-        assert [result.text for result in found] == ["hi", None, "hi"]
-        assert found[1].urls
-
-    run_virtual(main())
+    async with client_of(mixed) as client:
+        requests: list[Any] = [Chat(messages="hi"), TextToImage(prompt="hills"), Chat(messages="ho")]
+        async with client.stream(requests, ordered=True) as outcomes:
+            found = [outcome.unwrap() async for outcome in outcomes]
+    assert [result.text for result in found] == ["hi", None, "hi"]
+    assert found[1].urls
 
 
 @pytest.mark.parametrize("timeout", [5.0, 900.0])
@@ -242,7 +239,8 @@ async def test_chat_timeout_applies_to_response_only(timeout: float) -> None:
 
 
 @pytest.mark.parametrize("throttled", [False, True])
-def test_direct_calls_do_not_block_tasks(*, throttled: bool) -> None:
+@pytest.mark.virtual_time
+async def test_direct_calls_do_not_block_tasks(*, throttled: bool) -> None:
     """Slow direct calls do not delay the submission of tasks, also not after a rejection because of load."""
     world = World(seconds=5)
     refusals = [httpx.Response(429, json={"status": 429, "message": "slow down"})] * throttled
@@ -255,16 +253,13 @@ def test_direct_calls_do_not_block_tasks(*, throttled: bool) -> None:
         await asyncio.sleep(300)
         return httpx.Response(200, json=ANSWER)
 
-    async def main() -> None:
-        async with client_of(mixed) as client:
-            began = asyncio.get_running_loop().time()
-            chats = [asyncio.create_task(client.chat("hi")) for _ in range(4)]
-            await asyncio.sleep(0.1)
-            await client.submit(TextToImage(prompt="hills"))
-            assert asyncio.get_running_loop().time() - began < 60
-            await asyncio.gather(*chats)
-
-    run_virtual(main())
+    async with client_of(mixed) as client:
+        began = asyncio.get_running_loop().time()
+        chats = [asyncio.create_task(client.chat("hi")) for _ in range(4)]
+        await asyncio.sleep(0.1)
+        await client.submit(TextToImage(prompt="hills"))
+        assert asyncio.get_running_loop().time() - began < 60
+        await asyncio.gather(*chats)
 
 
 async def test_chat_response_in_envelope_is_decoded() -> None:
@@ -297,7 +292,8 @@ async def test_chat_empty_response_raises_empty_result_without_task() -> None:
     assert "client.job" not in str(caught.value)
 
 
-def test_research_still_running_is_polled() -> None:
+@pytest.mark.virtual_time
+async def test_research_still_running_is_polled() -> None:
     """A task that is reported as running is polled, whatever outputs came with its acceptance."""
     thought = {"type": "thought", "text": "planning"}
 
@@ -307,12 +303,9 @@ def test_research_still_running_is_polled() -> None:
             return envelope(data)
         return envelope({"task_id": "t1", "task_status": "succeed", "deep_research_outputs": ["the report"]})
 
-    async def main() -> None:
-        async with client_of(respond) as client:
-            result = await client.run(DeepResearch(input="why", mode="DEEP_RESEARCH"))
-        assert result.text == "the report"
-
-    run_virtual(main())
+    async with client_of(respond) as client:
+        result = await client.run(DeepResearch(input="why", mode="DEEP_RESEARCH"))
+    assert result.text == "the report"
 
 
 async def test_direct_calls_without_id_are_distinct_jobs() -> None:

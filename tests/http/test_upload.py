@@ -29,7 +29,6 @@ from aiowery.errors import (
     UnexpectedResponse,
 )
 from aiowery.sandbox import Fault, Sandbox, faults
-from aiowery.testing import run_virtual
 from aiowery.weryai import FirstLastImageToVideo, ImageRepair, ImageToImage, ImageToPrompt, TextToImage, VideoMagic
 from tests.support import KEY, URL, World, client_of, envelope, http_answer, peer, serving
 
@@ -179,7 +178,8 @@ async def test_two_fields_may_hold_the_same_file() -> None:
     assert list(service.posts[0].values()).count("https://static.example.com/1.png") == 2
 
 
-def test_a_file_that_cannot_be_uploaded_ends_only_its_own_outcome(tmp_path: Path) -> None:
+@pytest.mark.virtual_time
+async def test_a_file_that_cannot_be_uploaded_ends_only_its_own_outcome(tmp_path: Path) -> None:
     """In a stream a missing file and an upload that is refused are outcomes; the others go on."""
     service = World(seconds=5)
 
@@ -193,15 +193,12 @@ def test_a_file_that_cannot_be_uploaded_ends_only_its_own_outcome(tmp_path: Path
             else envelope({"object_url_list": ["https://e.com/1.png"]})
         )
 
-    async def main() -> None:
-        files: list[Path | bytes] = [tmp_path / "gone.png", PNG + b"refuse me", PNG]
-        requests = [ImageRepair(image_url=file) for file in files]
-        async with client_of(world) as client, client.stream(requests, ordered=True) as outcomes:
-            ends = [outcome.error async for outcome in outcomes]
-        assert [type(end) for end in ends] == [ConfigurationError, InvalidRequest, type(None)]
-        assert len(service.posts) == 1
-
-    run_virtual(main())
+    files: list[Path | bytes] = [tmp_path / "gone.png", PNG + b"refuse me", PNG]
+    requests = [ImageRepair(image_url=file) for file in files]
+    async with client_of(world) as client, client.stream(requests, ordered=True) as outcomes:
+        ends = [outcome.error async for outcome in outcomes]
+    assert [type(end) for end in ends] == [ConfigurationError, InvalidRequest, type(None)]
+    assert len(service.posts) == 1
 
 
 async def test_who_is_cancelled_leaves_the_upload_to_the_others() -> None:

@@ -142,30 +142,27 @@ async def test_resume_job_counts_seconds_from_submission(kind: str, tmp_path: Pa
     assert 0.75 < (outcome.unwrap().seconds or 0) < 2
 
 
-def test_resume_job_past_timeout_gets_full_timeout_again(
+@pytest.mark.virtual_time
+async def test_resume_job_past_timeout_gets_full_timeout_again(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A resumed job is polled for its full timeout even before a caller awaits it, because it was paid for."""
-
-    async def main() -> None:
-        monkeypatch.setattr(time, "time", asyncio.get_running_loop().time)
-        world = World(seconds=1300)
-        policy = PollPolicy(image_timeout=600)
-        async with ledger_of("memory", Path()) as ledger:
-            for _ in range(2):
-                async with client_of(world, polling=policy, ledger=ledger) as client:
-                    outcomes = [outcome async for outcome in client.stream([CAT], batch="cats")]
-                assert isinstance(outcomes[0].error, JobTimeout)
-            caplog.clear()
+    monkeypatch.setattr(time, "time", asyncio.get_running_loop().time)
+    world = World(seconds=1300)
+    policy = PollPolicy(image_timeout=600)
+    async with ledger_of("memory", Path()) as ledger:
+        for _ in range(2):
             async with client_of(world, polling=policy, ledger=ledger) as client:
-                await client.batches.enter("cats", [CAT], reuse=False)
-                await asyncio.sleep(200)
-                (job,) = client.jobs()
-        assert job.done
-        assert 1300 <= (job.result().seconds or 0) < 1310
-        assert caplog.records == []
-
-    run_virtual(main())
+                outcomes = [outcome async for outcome in client.stream([CAT], batch="cats")]
+            assert isinstance(outcomes[0].error, JobTimeout)
+        caplog.clear()
+        async with client_of(world, polling=policy, ledger=ledger) as client:
+            await client.batches.enter("cats", [CAT], reuse=False)
+            await asyncio.sleep(200)
+            (job,) = client.jobs()
+    assert job.done
+    assert 1300 <= (job.result().seconds or 0) < 1310
+    assert caplog.records == []
 
 
 def test_job_finished_event_and_log_contain_duration_bounds(caplog: pytest.LogCaptureFixture) -> None:

@@ -112,176 +112,153 @@ async def outcomes_of(tasks: list[asyncio.Task[Any]]) -> list[Any]:
 
 
 @pytest.mark.parametrize("respond", RESPONSES)
-def test_breaker_unclear_answers_sends_six_submissions_then_probes(respond: str) -> None:
+@pytest.mark.virtual_time
+async def test_breaker_unclear_answers_sends_six_submissions_then_probes(respond: str) -> None:
     """Six POSTs leave at four concurrent ones. While reads succeed, a probe follows each pause of 30 to 600 s."""
     proxy, events = Proxy(RESPONSES[respond]), PauseEvents()
-
-    async def main() -> None:
-        async with client_of(proxy, observer=events) as client:
-            tasks = start_runs(client, 1000)
-            await asyncio.sleep(29)
-            assert len(proxy.posts) == 6
-            assert proxy.balances == []
-            await asyncio.sleep(30 + 60 + 120 + 240 + 480 + 600 + 600)
-            assert len(proxy.posts) == len(proxy.balances) + 6 == 13
-            pauses = [later - earlier for earlier, later in zip(proxy.balances, proxy.balances[1:], strict=False)]
-            assert pauses == pytest.approx([60, 120, 240, 480, 600, 600], abs=1)
-            assert events.pauses == pytest.approx([30, 60, 120, 240, 480, 600, 600, 600])
-            now = client.statistics()
-            assert (now.queue.waiting, now.queue.submitting, now.submitted) == (987, 0, 13)
-            assert 0 < now.queue.paused_for <= 600
-            assert now.queue.pause_reason == now.direct_queue.pause_reason
-            assert "had no clear answer" in (now.queue.pause_reason or "")
-            client.stop_submitting()
-            outcomes = await outcomes_of(tasks)
-            assert sum(isinstance(outcome, NotSent) for outcome in outcomes) == 987
-        assert len(proxy.posts) == 13
-
-    run_virtual(main())
+    async with client_of(proxy, observer=events) as client:
+        tasks = start_runs(client, 1000)
+        await asyncio.sleep(29)
+        assert len(proxy.posts) == 6
+        assert proxy.balances == []
+        await asyncio.sleep(30 + 60 + 120 + 240 + 480 + 600 + 600)
+        assert len(proxy.posts) == len(proxy.balances) + 6 == 13
+        pauses = [later - earlier for earlier, later in zip(proxy.balances, proxy.balances[1:], strict=False)]
+        assert pauses == pytest.approx([60, 120, 240, 480, 600, 600], abs=1)
+        assert events.pauses == pytest.approx([30, 60, 120, 240, 480, 600, 600, 600])
+        now = client.statistics()
+        assert (now.queue.waiting, now.queue.submitting, now.submitted) == (987, 0, 13)
+        assert 0 < now.queue.paused_for <= 600
+        assert now.queue.pause_reason == now.direct_queue.pause_reason
+        assert "had no clear answer" in (now.queue.pause_reason or "")
+        client.stop_submitting()
+        outcomes = await outcomes_of(tasks)
+        assert sum(isinstance(outcome, NotSent) for outcome in outcomes) == 987
+    assert len(proxy.posts) == 13
 
 
 @pytest.mark.parametrize("reads", ["200", "404", "502", "302", "reset", "a gateway's JSON"])
-def test_breaker_failing_free_read_sends_no_probe(reads: str) -> None:
+@pytest.mark.virtual_time
+async def test_breaker_failing_free_read_sends_no_probe(reads: str) -> None:
     """A read that the provider itself did not answer counts as a failed probe, and no submission is sent."""
     proxy, events = Proxy(reset, RESPONSES[reads]), PauseEvents()
-
-    async def main() -> None:
-        async with client_of(proxy, observer=events) as client:
-            tasks = start_runs(client, 100)
-            await asyncio.sleep(30 + 60 + 120 + 5)
-            assert len(proxy.balances) == 3
-            assert len(proxy.posts) == 6
-            assert events.pauses == pytest.approx([30, 60, 120, 240])
-            assert "balance" in (client.statistics().queue.pause_reason or "")
-            client.stop_submitting()
-            await outcomes_of(tasks)
-
-    run_virtual(main())
+    async with client_of(proxy, observer=events) as client:
+        tasks = start_runs(client, 100)
+        await asyncio.sleep(30 + 60 + 120 + 5)
+        assert len(proxy.balances) == 3
+        assert len(proxy.posts) == 6
+        assert events.pauses == pytest.approx([30, 60, 120, 240])
+        assert "balance" in (client.statistics().queue.pause_reason or "")
+        client.stop_submitting()
+        await outcomes_of(tasks)
 
 
 @pytest.mark.parametrize("status", [401, 403, 429, 500])
-def test_breaker_rejected_free_read_sends_probe(status: int) -> None:
+@pytest.mark.virtual_time
+async def test_breaker_rejected_free_read_sends_probe(status: int) -> None:
     """Any response in the provider's own envelope, also an error, allows the probe."""
     proxy = Proxy(reset, lambda: httpx.Response(status, json={"status": 1234, "message": "no"}))
-
-    async def main() -> None:
-        async with client_of(proxy) as client:
-            tasks = start_runs(client, 10)
-            await asyncio.sleep(20)
-            proxy.respond = None
-            outcomes = await outcomes_of(tasks)
-            assert sum(isinstance(outcome, SubmissionInDoubt) for outcome in outcomes) == 6
-            assert client.statistics().finished == 4
-
-    run_virtual(main())
+    async with client_of(proxy) as client:
+        tasks = start_runs(client, 10)
+        await asyncio.sleep(20)
+        proxy.respond = None
+        outcomes = await outcomes_of(tasks)
+        assert sum(isinstance(outcome, SubmissionInDoubt) for outcome in outcomes) == 6
+        assert client.statistics().finished == 4
 
 
-def test_breaker_recovered_provider_sends_waiting_submissions_once(tmp_path: Path) -> None:
+@pytest.mark.virtual_time
+async def test_breaker_recovered_provider_sends_waiting_submissions_once(tmp_path: Path) -> None:
     """The probe is sent alone, then all others in order; submissions in doubt are not sent again."""
     proxy, events = Proxy(reset), PauseEvents()
-
-    async def main() -> None:
-        async with ledger_of("memory", tmp_path) as ledger, client_of(proxy, observer=events, ledger=ledger) as client:
-            tasks = start_runs(client, 60)
-            await asyncio.sleep(20)
-            sent = len(proxy.posts)
-            assert 3 <= sent <= 6
-            proxy.respond = None
-            outcomes = await outcomes_of(tasks)
-            doubts = [outcome for outcome in outcomes if isinstance(outcome, SubmissionInDoubt)]
-            assert len(doubts) == sent == len(await ledger.entries(None, [State.IN_DOUBT]))
-            assert not [outcome for outcome in outcomes[sent:] if isinstance(outcome, Exception)]
-        assert proxy.posts[sent] == pytest.approx(30, abs=0.5)
-        assert proxy.posts[sent + 1] - proxy.posts[sent] >= 0.1
-        assert len(proxy.posts) == 60
-        prompts = [body["prompt"] for body in proxy.behind.posts]
-        assert prompts == [f"number {number}" for number in range(sent, 60)]
-        assert [type(event) for event in events.events] == [SubmissionsPaused, SubmissionsResumed]
-
-    run_virtual(main())
+    async with ledger_of("memory", tmp_path) as ledger, client_of(proxy, observer=events, ledger=ledger) as client:
+        tasks = start_runs(client, 60)
+        await asyncio.sleep(20)
+        sent = len(proxy.posts)
+        assert 3 <= sent <= 6
+        proxy.respond = None
+        outcomes = await outcomes_of(tasks)
+        doubts = [outcome for outcome in outcomes if isinstance(outcome, SubmissionInDoubt)]
+        assert len(doubts) == sent == len(await ledger.entries(None, [State.IN_DOUBT]))
+        assert not [outcome for outcome in outcomes[sent:] if isinstance(outcome, Exception)]
+    assert proxy.posts[sent] == pytest.approx(30, abs=0.5)
+    assert proxy.posts[sent + 1] - proxy.posts[sent] >= 0.1
+    assert len(proxy.posts) == 60
+    prompts = [body["prompt"] for body in proxy.behind.posts]
+    assert prompts == [f"number {number}" for number in range(sent, 60)]
+    assert [type(event) for event in events.events] == [SubmissionsPaused, SubmissionsResumed]
 
 
-def test_breaker_scattered_doubts_pause_submissions() -> None:
+@pytest.mark.virtual_time
+async def test_breaker_scattered_doubts_pause_submissions() -> None:
     """Five doubts among the last hundred submissions pause them, even if no two follow each other."""
     proxy = Proxy(RESPONSES["502"], replaces=lambda number: number % 4 == 0)
-
-    async def main() -> None:
-        async with client_of(proxy, limits=Limits(submissions=1)) as client:
-            tasks = start_runs(client, 40)
-            await asyncio.sleep(25)
-            assert (len(proxy.posts), proxy.replaced) == (20, 5)
-            assert "5 of the last 100" in (client.statistics().queue.pause_reason or "")
-            client.stop_submitting()
-            await outcomes_of(tasks)
-
-    run_virtual(main())
+    async with client_of(proxy, limits=Limits(submissions=1)) as client:
+        tasks = start_runs(client, 40)
+        await asyncio.sleep(25)
+        assert (len(proxy.posts), proxy.replaced) == (20, 5)
+        assert "5 of the last 100" in (client.statistics().queue.pause_reason or "")
+        client.stop_submitting()
+        await outcomes_of(tasks)
 
 
-def test_breaker_max_doubts_none_never_pauses() -> None:
+@pytest.mark.virtual_time
+async def test_breaker_max_doubts_none_never_pauses() -> None:
     """With `max_doubts=None` all submissions are sent, however many are in doubt."""
     proxy = Proxy(reset)
-
-    async def main() -> None:
-        async with client_of(proxy, limits=Limits(max_doubts=None)) as client:
-            await outcomes_of(start_runs(client, 50))
-            assert len(proxy.posts) == 50
-            assert client.statistics().queue.pause_reason is None
-
-    run_virtual(main())
+    async with client_of(proxy, limits=Limits(max_doubts=None)) as client:
+        await outcomes_of(start_runs(client, 50))
+        assert len(proxy.posts) == 50
+        assert client.statistics().queue.pause_reason is None
 
 
-def test_breaker_clear_rejections_never_pause() -> None:
+@pytest.mark.virtual_time
+async def test_breaker_clear_rejections_never_pause() -> None:
     """Rejections by the provider are clear answers, and a 429 only backs off the queue, also from a proxy."""
     proxy = Proxy(lambda: httpx.Response(400, json={"status": 2003, "message": "moderation"}))
-
-    async def main() -> None:
-        async with client_of(proxy) as client:
-            await outcomes_of(start_runs(client, 100))
-            assert len(proxy.posts) == 100
-        proxy.respond = lambda: httpx.Response(429, json={"status": 1007, "message": "busy"})
-        async with client_of(proxy) as client:
-            tasks = start_runs(client, 5)
-            await asyncio.sleep(100)
-            assert client.statistics().queue.pause_reason is None
-            client.stop_submitting()
-            await outcomes_of(tasks)
-        proxy.respond = lambda: httpx.Response(429, text=HTML)
-        async with client_of(proxy, limits=Limits(max_doubts=1)) as client:
-            tasks = start_runs(client, 5)
-            await asyncio.sleep(100)
-            assert client.statistics().queue.refusals > 3
-            assert client.statistics().queue.pause_reason is None
-            client.stop_submitting()
-            await outcomes_of(tasks)
-
-    run_virtual(main())
+    async with client_of(proxy) as client:
+        await outcomes_of(start_runs(client, 100))
+        assert len(proxy.posts) == 100
+    proxy.respond = lambda: httpx.Response(429, json={"status": 1007, "message": "busy"})
+    async with client_of(proxy) as client:
+        tasks = start_runs(client, 5)
+        await asyncio.sleep(100)
+        assert client.statistics().queue.pause_reason is None
+        client.stop_submitting()
+        await outcomes_of(tasks)
+    proxy.respond = lambda: httpx.Response(429, text=HTML)
+    async with client_of(proxy, limits=Limits(max_doubts=1)) as client:
+        tasks = start_runs(client, 5)
+        await asyncio.sleep(100)
+        assert client.statistics().queue.refusals > 3
+        assert client.statistics().queue.pause_reason is None
+        client.stop_submitting()
+        await outcomes_of(tasks)
 
 
-def test_resume_submitting_during_pause_sends_immediately() -> None:
+@pytest.mark.virtual_time
+async def test_resume_submitting_during_pause_sends_immediately() -> None:
     """`resume_submitting` ends a pause immediately, and doubts are counted from zero again."""
     proxy, events = Proxy(reset), PauseEvents()
-
-    async def main() -> None:
-        async with client_of(proxy, observer=events) as client:
-            client.resume_submitting()  # not paused: nothing happens
-            tasks = start_runs(client, 30)
-            await asyncio.sleep(10)
-            assert len(proxy.posts) == 6
-            client.resume_submitting()
-            await asyncio.sleep(10)
-            assert len(proxy.posts) == 12
-            proxy.respond = None
-            client.resume_submitting()
-            await outcomes_of(tasks)
-            assert (len(proxy.posts), client.statistics().finished) == (30, 18)
-            assert proxy.balances == []
-        kinds = [SubmissionsPaused, SubmissionsResumed] * 2
-        assert [type(event) for event in events.events] == kinds
-
-    run_virtual(main())
+    async with client_of(proxy, observer=events) as client:
+        client.resume_submitting()  # not paused: nothing happens
+        tasks = start_runs(client, 30)
+        await asyncio.sleep(10)
+        assert len(proxy.posts) == 6
+        client.resume_submitting()
+        await asyncio.sleep(10)
+        assert len(proxy.posts) == 12
+        proxy.respond = None
+        client.resume_submitting()
+        await outcomes_of(tasks)
+        assert (len(proxy.posts), client.statistics().finished) == (30, 18)
+        assert proxy.balances == []
+    kinds = [SubmissionsPaused, SubmissionsResumed] * 2
+    assert [type(event) for event in events.events] == kinds
 
 
-def test_resume_submitting_during_free_read_ignores_its_end() -> None:
+@pytest.mark.virtual_time
+async def test_resume_submitting_during_free_read_ignores_its_end() -> None:
     """The end of a free read that was under way does not begin another pause."""
     proxy = Proxy(reset)
 
@@ -291,54 +268,45 @@ def test_resume_submitting_during_free_read_ignores_its_end() -> None:
             return httpx.Response(502)
         return await proxy(request)
 
-    async def main() -> None:
-        async with client_of(slow) as client:
-            tasks = start_runs(client, 10)
-            await asyncio.sleep(32)
-            proxy.respond = None
-            client.resume_submitting()
-            await outcomes_of(tasks)
-            await asyncio.sleep(60)
-            assert (len(proxy.posts), client.statistics().queue.pause_reason) == (10, None)
-
-    run_virtual(main())
+    async with client_of(slow) as client:
+        tasks = start_runs(client, 10)
+        await asyncio.sleep(32)
+        proxy.respond = None
+        client.resume_submitting()
+        await outcomes_of(tasks)
+        await asyncio.sleep(60)
+        assert (len(proxy.posts), client.statistics().queue.pause_reason) == (10, None)
 
 
-def test_breaker_doubts_of_direct_calls_pause_tasks_too() -> None:
+@pytest.mark.virtual_time
+async def test_breaker_doubts_of_direct_calls_pause_tasks_too() -> None:
     """Doubts of direct calls pause submissions of tasks too, because the proxy affects both queues."""
     proxy = Proxy(RESPONSES["200"])
-
-    async def main() -> None:
-        async with client_of(proxy, limits=Limits(direct_calls=1)) as client:
-            for _ in range(3):
-                with pytest.raises(SubmissionInDoubt):
-                    await client.run(Chat(messages=(Message("user", "hi"),)))
-            task = asyncio.create_task(client.run(requests(1)[0]))
-            await asyncio.sleep(20)
-            assert len(proxy.posts) == 3
-            proxy.respond = None
-            await task
-            assert proxy.posts[3] == pytest.approx(30, abs=1)
-
-    run_virtual(main())
+    async with client_of(proxy, limits=Limits(direct_calls=1)) as client:
+        for _ in range(3):
+            with pytest.raises(SubmissionInDoubt):
+                await client.run(Chat(messages=(Message("user", "hi"),)))
+        task = asyncio.create_task(client.run(requests(1)[0]))
+        await asyncio.sleep(20)
+        assert len(proxy.posts) == 3
+        proxy.respond = None
+        await task
+        assert proxy.posts[3] == pytest.approx(30, abs=1)
 
 
-def test_submit_start_within_shorter_than_pause_raises_immediately() -> None:
+@pytest.mark.virtual_time
+async def test_submit_start_within_shorter_than_pause_raises_immediately() -> None:
     """QueueTooLong contains the reason of the pause and the seconds until its end; nothing is sent."""
     proxy = Proxy(reset)
-
-    async def main() -> None:
-        async with client_of(proxy) as client:
-            await outcomes_of(start_runs(client, 3))
-            with pytest.raises(QueueTooLong, match="submissions are paused: the last 3") as caught:
-                await client.submit(requests(1)[0], start_within=10)
-            assert caught.value.starts_in == pytest.approx(30, abs=1)
-            waiting = asyncio.create_task(client.submit(requests(1)[0], start_within=40))
-            await asyncio.sleep(25)
-            proxy.respond = None
-            await (await waiting)
-
-    run_virtual(main())
+    async with client_of(proxy) as client:
+        await outcomes_of(start_runs(client, 3))
+        with pytest.raises(QueueTooLong, match="submissions are paused: the last 3") as caught:
+            await client.submit(requests(1)[0], start_within=10)
+        assert caught.value.starts_in == pytest.approx(30, abs=1)
+        waiting = asyncio.create_task(client.submit(requests(1)[0], start_within=40))
+        await asyncio.sleep(25)
+        proxy.respond = None
+        await (await waiting)
 
 
 def test_close_during_pause_rejects_waiting_immediately() -> None:
@@ -365,26 +333,24 @@ def test_close_during_pause_rejects_waiting_immediately() -> None:
         run_virtual(main())
 
 
-def test_close_during_probe_keeps_its_task_ids() -> None:
+@pytest.mark.virtual_time
+async def test_close_during_probe_keeps_its_task_ids() -> None:
     """A probe that is under way is finished like any other POST, so its task ids are kept."""
     proxy = Proxy(reset)
-
-    async def main() -> None:
-        async with client_of(proxy) as client:
-            tasks = start_runs(client, 10)
-            await asyncio.sleep(20)
-            proxy.respond = None
-            await asyncio.sleep(10.15)
-            assert len(proxy.posts) == 7
-        outcomes = await outcomes_of(tasks)
-        kinds = [getattr(outcome, "task_ids", None) for outcome in outcomes]
-        assert kinds.count(("task_0",)) == 1
+    async with client_of(proxy) as client:
+        tasks = start_runs(client, 10)
+        await asyncio.sleep(20)
+        proxy.respond = None
+        await asyncio.sleep(10.15)
         assert len(proxy.posts) == 7
+    outcomes = await outcomes_of(tasks)
+    kinds = [getattr(outcome, "task_ids", None) for outcome in outcomes]
+    assert kinds.count(("task_0",)) == 1
+    assert len(proxy.posts) == 7
 
-    run_virtual(main())
 
-
-def test_breaker_client_closes_during_free_read_other_client_repeats_it() -> None:
+@pytest.mark.virtual_time
+async def test_breaker_client_closes_during_free_read_other_client_repeats_it() -> None:
     """Both clients of a key receive the pause; if the reading client closes, the other one reads and goes on."""
     proxy, first_events, second_events = Proxy(reset), PauseEvents(), PauseEvents()
     reading = asyncio.Event()
@@ -396,77 +362,66 @@ def test_breaker_client_closes_during_free_read_other_client_repeats_it() -> Non
             await asyncio.sleep(1)
         return answer
 
-    async def main() -> None:
-        opened_first = client_of(slow, observer=first_events)
-        first = await opened_first.__aenter__()
-        async with client_of(slow, observer=second_events) as second:
-            await outcomes_of(start_runs(first, 3))
-            others = start_runs(second, 4)
-            await reading.wait()
-            proxy.respond = None
-            await opened_first.__aexit__(None, None, None)
-            await outcomes_of(others)
-            assert second.statistics().finished == 4
-        assert len(proxy.balances) == 2
-        assert proxy.balances[1] - proxy.balances[0] < 0.1
-        assert len(first_events.events) == 1
-        assert [type(event) for event in second_events.events] == [SubmissionsPaused, SubmissionsResumed]
-
-    run_virtual(main())
+    opened_first = client_of(slow, observer=first_events)
+    first = await opened_first.__aenter__()
+    async with client_of(slow, observer=second_events) as second:
+        await outcomes_of(start_runs(first, 3))
+        others = start_runs(second, 4)
+        await reading.wait()
+        proxy.respond = None
+        await opened_first.__aexit__(None, None, None)
+        await outcomes_of(others)
+        assert second.statistics().finished == 4
+    assert len(proxy.balances) == 2
+    assert proxy.balances[1] - proxy.balances[0] < 0.1
+    assert len(first_events.events) == 1
+    assert [type(event) for event in second_events.events] == [SubmissionsPaused, SubmissionsResumed]
 
 
-def test_breaker_other_key_is_not_paused() -> None:
+@pytest.mark.virtual_time
+async def test_breaker_other_key_is_not_paused() -> None:
     """A pause applies to one key."""
     proxy = Proxy(reset)
-
-    async def main() -> None:
-        async with client_of(proxy) as client:
-            await outcomes_of(start_runs(client, 3))
-            proxy.respond = None
-            async with httpx.AsyncClient(transport=httpx.MockTransport(proxy)) as http:
-                async with WeryAI(KEY + "-other", base_url=URL, http=http) as other:
-                    await other.run(requests(1)[0])
-            assert client.statistics().queue.pause_reason is not None
-
-    run_virtual(main())
+    async with client_of(proxy) as client:
+        await outcomes_of(start_runs(client, 3))
+        proxy.respond = None
+        async with httpx.AsyncClient(transport=httpx.MockTransport(proxy)) as http:
+            async with WeryAI(KEY + "-other", base_url=URL, http=http) as other:
+                await other.run(requests(1)[0])
+        assert client.statistics().queue.pause_reason is not None
 
 
-def test_breaker_successive_clients_share_doubt_count() -> None:
+@pytest.mark.virtual_time
+async def test_breaker_successive_clients_share_doubt_count() -> None:
     """Opening a client for each request does not reset the count of doubts."""
     proxy = Proxy(reset)
-
-    async def main() -> None:
-        for _ in range(3):
-            async with client_of(proxy) as client:
-                await outcomes_of(start_runs(client, 1))
+    for _ in range(3):
         async with client_of(proxy) as client:
-            with pytest.raises(QueueTooLong):
-                await client.submit(requests(1)[0], start_within=1)
-        assert len(proxy.posts) == 3
+            await outcomes_of(start_runs(client, 1))
+    async with client_of(proxy) as client:
+        with pytest.raises(QueueTooLong):
+            await client.submit(requests(1)[0], start_within=1)
+    assert len(proxy.posts) == 3
 
-    run_virtual(main())
 
-
-def test_breaker_without_clients_keeps_doubts_for_ten_minutes() -> None:
+@pytest.mark.virtual_time
+async def test_breaker_without_clients_keeps_doubts_for_ten_minutes() -> None:
     """A breaker that has counted a doubt outlives its clients for ten minutes; another one is dropped with them."""
-
-    async def main() -> None:
-        for known in (0, 1, 2):
-            breaker = weakref.ref(breaker_in_use())
-            gc.collect()
-            assert (breaker() is None) is (known == 0)
-            breaker_in_use().record_in_doubt(object(), "an HTML page")
+    for known in (0, 1, 2):
+        breaker = weakref.ref(breaker_in_use())
         gc.collect()
-        assert breaker_in_use().reason is not None
-        assert breaker_in_use() is not shared_breaker("host", "other", lambda: CircuitBreaker(3, RetryPolicy()))
-        await asyncio.sleep(601)
-        gc.collect()
-        assert breaker_in_use().reason is None
+        assert (breaker() is None) is (known == 0)
+        breaker_in_use().record_in_doubt(object(), "an HTML page")
+    gc.collect()
+    assert breaker_in_use().reason is not None
+    assert breaker_in_use() is not shared_breaker("host", "other", lambda: CircuitBreaker(3, RetryPolicy()))
+    await asyncio.sleep(601)
+    gc.collect()
+    assert breaker_in_use().reason is None
 
-    run_virtual(main())
 
-
-def test_breaker_pause_before_retry_requeues_submission_first(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.virtual_time
+async def test_breaker_pause_before_retry_requeues_submission_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """If a pause begins before a retry, the submission returns to the queue, and is sent first afterwards."""
     monkeypatch.setattr("random.random", lambda: 0.5)
     proxy = Proxy(reset)
@@ -488,29 +443,27 @@ def test_breaker_pause_before_retry_requeues_submission_first(monkeypatch: pytes
             self.mark_count += 1
             await super().mark_sending(*args, **kwargs)
 
-    async def main() -> None:
-        ledger = Counting()
-        await ledger.open()
-        retries = RetryPolicy(initial_backoff=20, max_backoff=20)
-        async with client_of(failing_first, retries=retries, ledger=ledger, limits=Limits(submissions=2)) as client:
-            tasks = start_runs(client, 8)
-            await asyncio.sleep(25)
-            assert len(proxy.posts) == 3
-            queue = client.statistics().queue
-            assert (queue.waiting, queue.submitting, queue.in_use) == (5, 0, 0)
-            states = [entry.state for entry in await ledger.entries(None)]
-            assert sorted(states) == sorted([State.IN_DOUBT] * 3 + [State.CLAIMED])
-            proxy.respond = None
-            await outcomes_of(tasks)
-            assert client.statistics().queue.in_use == 0
-        assert len(proxy.posts) == 8
-        assert proxy.behind.posts[0]["prompt"] == "number 0"
-        assert ledger.mark_count == 9  # one for the attempt that did not connect
-
-    run_virtual(main())
+    ledger = Counting()
+    await ledger.open()
+    retries = RetryPolicy(initial_backoff=20, max_backoff=20)
+    async with client_of(failing_first, retries=retries, ledger=ledger, limits=Limits(submissions=2)) as client:
+        tasks = start_runs(client, 8)
+        await asyncio.sleep(25)
+        assert len(proxy.posts) == 3
+        queue = client.statistics().queue
+        assert (queue.waiting, queue.submitting, queue.in_use) == (5, 0, 0)
+        states = [entry.state for entry in await ledger.entries(None)]
+        assert sorted(states) == sorted([State.IN_DOUBT] * 3 + [State.CLAIMED])
+        proxy.respond = None
+        await outcomes_of(tasks)
+        assert client.statistics().queue.in_use == 0
+    assert len(proxy.posts) == 8
+    assert proxy.behind.posts[0]["prompt"] == "number 0"
+    assert ledger.mark_count == 9  # one for the attempt that did not connect
 
 
-def test_breaker_pause_during_mark_sending_sends_nothing() -> None:
+@pytest.mark.virtual_time
+async def test_breaker_pause_during_mark_sending_sends_nothing() -> None:
     """If a pause begins while `mark_sending` writes, the ledger state is reverted and nothing is sent."""
     proxy, mark_count = Proxy(reset), 0
 
@@ -524,125 +477,108 @@ def test_breaker_pause_during_mark_sending_sends_nothing() -> None:
                 await asyncio.sleep(5)
             await super().mark_sending(*args, **kwargs)
 
-    async def main() -> None:
-        ledger = Slow()
-        await ledger.open()
-        async with client_of(proxy, ledger=ledger) as client:
-            tasks = start_runs(client, 4)
-            await asyncio.sleep(20)
-            assert len(proxy.posts) == 3
-            states = [entry.state for entry in await ledger.entries(None)]
-            assert sorted(states) == sorted([State.IN_DOUBT] * 3 + [State.CLAIMED])
-            proxy.respond = None
-            await outcomes_of(tasks)
-            assert len(proxy.posts) == 4
-            assert client.statistics().finished == 1
-
-    run_virtual(main())
+    ledger = Slow()
+    await ledger.open()
+    async with client_of(proxy, ledger=ledger) as client:
+        tasks = start_runs(client, 4)
+        await asyncio.sleep(20)
+        assert len(proxy.posts) == 3
+        states = [entry.state for entry in await ledger.entries(None)]
+        assert sorted(states) == sorted([State.IN_DOUBT] * 3 + [State.CLAIMED])
+        proxy.respond = None
+        await outcomes_of(tasks)
+        assert len(proxy.posts) == 4
+        assert client.statistics().finished == 1
 
 
-def test_submit_cancelled_during_pause_sends_nothing() -> None:
+@pytest.mark.virtual_time
+async def test_submit_cancelled_during_pause_sends_nothing() -> None:
     """A submission that is cancelled in the queue is never sent, even if it was admitted before."""
     proxy = Proxy(reset)
-
-    async def main() -> None:
-        async with client_of(proxy) as client:
-            tasks = start_runs(client, 8)
-            await asyncio.sleep(10)
-            for task in tasks:
-                task.cancel()
-            await outcomes_of(tasks)
-            proxy.respond = None
-            await asyncio.sleep(100)
-            assert (len(proxy.posts), client.statistics().queue.in_use, proxy.balances) == (6, 0, [])
-            await client.run(requests(1)[0])
-
-    run_virtual(main())
+    async with client_of(proxy) as client:
+        tasks = start_runs(client, 8)
+        await asyncio.sleep(10)
+        for task in tasks:
+            task.cancel()
+        await outcomes_of(tasks)
+        proxy.respond = None
+        await asyncio.sleep(100)
+        assert (len(proxy.posts), client.statistics().queue.in_use, proxy.balances) == (6, 0, [])
+        await client.run(requests(1)[0])
 
 
-def test_breaker_unsent_probe_repeats_same_pause() -> None:
+@pytest.mark.virtual_time
+async def test_breaker_unsent_probe_repeats_same_pause() -> None:
     """A probe that was provably not sent neither closes the breaker nor counts as failed."""
     proxy, events = Proxy(reset), PauseEvents()
 
     def unsent() -> httpx.Response:
         raise httpx.PoolTimeout("full")
 
-    async def main() -> None:
-        async with client_of(proxy, observer=events, retries=RetryPolicy(max_attempts=1)) as client:
-            tasks = start_runs(client, 9)
-            await asyncio.sleep(20)
-            proxy.respond = unsent
-            await asyncio.sleep(20)
-            assert len(proxy.posts) == 7
-            proxy.respond = None
-            outcomes = await outcomes_of(tasks)
-            assert [type(outcome) for outcome in outcomes].count(NotSent) == 1
-            assert proxy.posts[7] - proxy.posts[6] == pytest.approx(30, abs=1)
-            assert events.pauses == pytest.approx([30, 30])
-            assert client.statistics().finished == 2
-
-    run_virtual(main())
+    async with client_of(proxy, observer=events, retries=RetryPolicy(max_attempts=1)) as client:
+        tasks = start_runs(client, 9)
+        await asyncio.sleep(20)
+        proxy.respond = unsent
+        await asyncio.sleep(20)
+        assert len(proxy.posts) == 7
+        proxy.respond = None
+        outcomes = await outcomes_of(tasks)
+        assert [type(outcome) for outcome in outcomes].count(NotSent) == 1
+        assert proxy.posts[7] - proxy.posts[6] == pytest.approx(30, abs=1)
+        assert events.pauses == pytest.approx([30, 30])
+        assert client.statistics().finished == 2
 
 
-def test_breaker_busy_answer_to_probe_closes_breaker() -> None:
+@pytest.mark.virtual_time
+async def test_breaker_busy_answer_to_probe_closes_breaker() -> None:
     """A rate limit is a clear answer of the provider, so only the queue's usual back-off follows."""
     proxy = Proxy(reset)
-
-    async def main() -> None:
-        async with client_of(proxy) as client:
-            tasks = start_runs(client, 9)
-            await asyncio.sleep(20)
-            proxy.respond = lambda: httpx.Response(200, json={"status": 1007, "message": "busy"})
-            await asyncio.sleep(10.25)
-            assert client.statistics().queue.pause_reason is None
-            proxy.respond = None
-            await outcomes_of(tasks)
-            assert client.statistics().finished == 3
-
-    run_virtual(main())
+    async with client_of(proxy) as client:
+        tasks = start_runs(client, 9)
+        await asyncio.sleep(20)
+        proxy.respond = lambda: httpx.Response(200, json={"status": 1007, "message": "busy"})
+        await asyncio.sleep(10.25)
+        assert client.statistics().queue.pause_reason is None
+        proxy.respond = None
+        await outcomes_of(tasks)
+        assert client.statistics().finished == 3
 
 
-def test_breaker_pause_logs_one_warning_and_one_info(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.virtual_time
+async def test_breaker_pause_logs_one_warning_and_one_info(caplog: pytest.LogCaptureFixture) -> None:
     """Each pause is logged once with its seconds and failed probes, however many clients and requests wait."""
     caplog.set_level(logging.INFO, "aiowery")
     proxy = Proxy(reset)
-
-    async def main() -> None:
-        async with client_of(proxy) as client, client_of(proxy) as other:
-            tasks = [*start_runs(client, 10), *start_runs(other, 10)]
-            await asyncio.sleep(40)
-            proxy.respond = None
-            await outcomes_of(tasks)
-
-    run_virtual(main())
+    async with client_of(proxy) as client, client_of(proxy) as other:
+        tasks = [*start_runs(client, 10), *start_runs(other, 10)]
+        await asyncio.sleep(40)
+        proxy.respond = None
+        await outcomes_of(tasks)
     logged: list[Any] = [record for record in caplog.records if record.getMessage().startswith("submissions ")]
     assert [record.levelno for record in logged] == [logging.WARNING, logging.WARNING, logging.INFO]
     assert [(round(record.retry_in), record.failed_probes) for record in logged[:2]] == [(30, 0), (60, 1)]
 
 
-def test_stream_closed_during_pause_leaves_unsent_entries_new(tmp_path: Path) -> None:
+@pytest.mark.virtual_time
+async def test_stream_closed_during_pause_leaves_unsent_entries_new(tmp_path: Path) -> None:
     """The entries that a pause kept from being sent are new, and a resumed batch sends them."""
     proxy = Proxy(reset)
     batch = requests(40)
-
-    async def main() -> None:
-        async with ledger_of("memory", tmp_path) as ledger:
-            async with client_of(proxy, ledger=ledger) as client:
-                stream = client.stream(batch, batch="b")
-                outcomes = [await anext(stream) for _ in range(len(proxy.posts) or 3)]
-                assert all(isinstance(outcome.error, SubmissionInDoubt) for outcome in outcomes)
-                await asyncio.sleep(10)
-            sent = len(proxy.posts)
-            states = [entry.state for entry in await ledger.entries("b")]
-            assert (states.count(State.IN_DOUBT), states.count(State.NEW)) == (sent, 40 - sent)
-            proxy.respond = None
-            async with client_of(proxy, ledger=ledger) as client:
-                client.resume_submitting()
-                ended = [outcome async for outcome in client.stream(batch, batch="b")]
-            assert sum(outcome.error is None for outcome in ended) == 40 - sent
-            assert len(proxy.posts) == 40
-
-    run_virtual(main())
+    async with ledger_of("memory", tmp_path) as ledger:
+        async with client_of(proxy, ledger=ledger) as client:
+            stream = client.stream(batch, batch="b")
+            outcomes = [await anext(stream) for _ in range(len(proxy.posts) or 3)]
+            assert all(isinstance(outcome.error, SubmissionInDoubt) for outcome in outcomes)
+            await asyncio.sleep(10)
+        sent = len(proxy.posts)
+        states = [entry.state for entry in await ledger.entries("b")]
+        assert (states.count(State.IN_DOUBT), states.count(State.NEW)) == (sent, 40 - sent)
+        proxy.respond = None
+        async with client_of(proxy, ledger=ledger) as client:
+            client.resume_submitting()
+            ended = [outcome async for outcome in client.stream(batch, batch="b")]
+        assert sum(outcome.error is None for outcome in ended) == 40 - sent
+        assert len(proxy.posts) == 40
 
 
 @pytest.mark.anyio

@@ -46,217 +46,178 @@ def admitted(tasks: list[asyncio.Task[Ticket]]) -> list[int]:
     return [task.result().number for task in tasks if task.done() and not task.cancelled()]
 
 
-def test_acquire_full_queue_admits_in_order_of_arrival() -> None:
+@pytest.mark.virtual_time
+async def test_acquire_full_queue_admits_in_order_of_arrival() -> None:
     """No more tasks are under way than `in_flight`, and the first tickets are admitted first."""
-
-    async def main() -> None:
-        queue = queue_of(in_flight=3, submissions=9)
-        tickets, tasks = await acquire_many(queue, 5)
-        assert admitted(tasks) == [0, 1, 2]
-        queue.keep_slots(tickets[0], 1)
-        tickets[0].release(1)
-        await asyncio.sleep(0.001)
-        assert admitted(tasks) == [0, 1, 2, 3]
-        assert queue.statistics().waiting == 1
-        tasks[4].cancel()
-
-    run_virtual(main())
+    queue = queue_of(in_flight=3, submissions=9)
+    tickets, tasks = await acquire_many(queue, 5)
+    assert admitted(tasks) == [0, 1, 2]
+    queue.keep_slots(tickets[0], 1)
+    tickets[0].release(1)
+    await asyncio.sleep(0.001)
+    assert admitted(tasks) == [0, 1, 2, 3]
+    assert queue.statistics().waiting == 1
+    tasks[4].cancel()
 
 
-def test_acquire_with_free_slots_limits_concurrent_submissions() -> None:
+@pytest.mark.virtual_time
+async def test_acquire_with_free_slots_limits_concurrent_submissions() -> None:
     """Free slots for tasks do not allow more than `submissions` concurrent POSTs."""
-
-    async def main() -> None:
-        queue = queue_of(in_flight=20, submissions=2)
-        tickets, tasks = await acquire_many(queue, 3)
-        assert admitted(tasks) == [0, 1]
-        queue.keep_slots(tickets[0], 1)
-        await asyncio.gather(*tasks)
-
-    run_virtual(main())
+    queue = queue_of(in_flight=20, submissions=2)
+    tickets, tasks = await acquire_many(queue, 3)
+    assert admitted(tasks) == [0, 1]
+    queue.keep_slots(tickets[0], 1)
+    await asyncio.gather(*tasks)
 
 
-def test_acquire_several_tasks_occupies_one_slot_each() -> None:
+@pytest.mark.virtual_time
+async def test_acquire_several_tasks_occupies_one_slot_each() -> None:
     """A slot is counted per task, and slots of tasks that were not started are released at acceptance."""
-
-    async def main() -> None:
-        queue = queue_of(in_flight=5, submissions=9)
-        tickets, tasks = await acquire_many(queue, 2, slots=4)
-        assert admitted(tasks) == [0]
-        queue.keep_slots(tickets[0], 1)
-        await asyncio.gather(*tasks)
-        assert queue.statistics().in_use == 5
-
-    run_virtual(main())
+    queue = queue_of(in_flight=5, submissions=9)
+    tickets, tasks = await acquire_many(queue, 2, slots=4)
+    assert admitted(tasks) == [0]
+    queue.keep_slots(tickets[0], 1)
+    await asyncio.gather(*tasks)
+    assert queue.statistics().in_use == 5
 
 
-def test_acquire_more_tasks_than_capacity_waits_until_alone() -> None:
+@pytest.mark.virtual_time
+async def test_acquire_more_tasks_than_capacity_waits_until_alone() -> None:
     """A request for more tasks than the queue has slots does not wait for ever."""
-
-    async def main() -> None:
-        queue = queue_of(in_flight=2)
-        small, first = await acquire_many(queue, 1)
-        _, second = await acquire_many(queue, 1, slots=7)
-        assert admitted(second) == []
-        queue.keep_slots(small[0], 1)
-        small[0].release(1)
-        await asyncio.gather(*first, *second)
-
-    run_virtual(main())
+    queue = queue_of(in_flight=2)
+    small, first = await acquire_many(queue, 1)
+    _, second = await acquire_many(queue, 1, slots=7)
+    assert admitted(second) == []
+    queue.keep_slots(small[0], 1)
+    small[0].release(1)
+    await asyncio.gather(*first, *second)
 
 
-def test_acquire_after_rejection_keeps_head_of_queue() -> None:
+@pytest.mark.virtual_time
+async def test_acquire_after_rejection_keeps_head_of_queue() -> None:
     """A rejected submission is sent again before all that arrived later."""
-
-    async def main() -> None:
-        queue = queue_of(in_flight=1)
-        tickets, tasks = await acquire_many(queue, 3)
-        back_off(queue, tickets[0])
-        again = asyncio.create_task(queue.acquire(tickets[0]))
-        await asyncio.wait_for(again, 60)
-        assert admitted(tasks) == [0]
-        queue.abandon(tickets[0])
-        await asyncio.sleep(0.001)
-        assert admitted(tasks) == [0, 1]
-        tasks[2].cancel()
-
-    run_virtual(main())
+    queue = queue_of(in_flight=1)
+    tickets, tasks = await acquire_many(queue, 3)
+    back_off(queue, tickets[0])
+    again = asyncio.create_task(queue.acquire(tickets[0]))
+    await asyncio.wait_for(again, 60)
+    assert admitted(tasks) == [0]
+    queue.abandon(tickets[0])
+    await asyncio.sleep(0.001)
+    assert admitted(tasks) == [0, 1]
+    tasks[2].cancel()
 
 
-def test_back_off_with_retry_after_pauses_whole_queue() -> None:
+@pytest.mark.virtual_time
+async def test_back_off_with_retry_after_pauses_whole_queue() -> None:
     """Retry-After pauses all submissions of the queue, not only the rejected one."""
-
-    async def main() -> None:
-        loop = asyncio.get_running_loop()
-        queue = queue_of(submissions=1)
-        tickets, tasks = await acquire_many(queue, 2)
-        back_off(queue, tickets[0], 17.5)
-        await asyncio.wait([tasks[1]])
-        assert loop.time() == pytest.approx(17.5, abs=0.01)
-
-    run_virtual(main())
+    loop = asyncio.get_running_loop()
+    queue = queue_of(submissions=1)
+    tickets, tasks = await acquire_many(queue, 2)
+    back_off(queue, tickets[0], 17.5)
+    await asyncio.wait([tasks[1]])
+    assert loop.time() == pytest.approx(17.5, abs=0.01)
 
 
-def test_back_off_concurrent_rejections_count_as_one() -> None:
+@pytest.mark.virtual_time
+async def test_back_off_concurrent_rejections_count_as_one() -> None:
     """Four POSTs that are rejected together are one event: the pause does not grow four times."""
-
-    async def main() -> None:
-        queue = queue_of(submissions=4, in_flight=10)
-        tickets, _ = await acquire_many(queue, 4)
-        pauses = []
-        for ticket in tickets:
-            await asyncio.sleep(0.01)
-            pauses.append(back_off(queue, ticket, tasks=True))
-        assert max(pauses) == pauses[0]
-        assert queue.statistics().capacity == 3
-        assert queue.statistics().refusals == 4
-
-    run_virtual(main())
+    queue = queue_of(submissions=4, in_flight=10)
+    tickets, _ = await acquire_many(queue, 4)
+    pauses = []
+    for ticket in tickets:
+        await asyncio.sleep(0.01)
+        pauses.append(back_off(queue, ticket, tasks=True))
+    assert max(pauses) == pauses[0]
+    assert queue.statistics().capacity == 3
+    assert queue.statistics().refusals == 4
 
 
-def test_admit_after_rejection_sends_one_at_a_time() -> None:
+@pytest.mark.virtual_time
+async def test_admit_after_rejection_sends_one_at_a_time() -> None:
     """Submissions are sent one at a time until the provider accepts one again."""
-
-    async def main() -> None:
-        queue = queue_of(submissions=4)
-        tickets, tasks = await acquire_many(queue, 8)
-        for ticket in tickets[:4]:
-            back_off(queue, ticket)
-        await asyncio.sleep(100)
-        assert admitted(tasks) == [0, 1, 2, 3, 4]
-        queue.keep_slots(tickets[4], 1)
-        await asyncio.sleep(0.001)
-        assert len(admitted(tasks)) == 8
-
-    run_virtual(main())
+    queue = queue_of(submissions=4)
+    tickets, tasks = await acquire_many(queue, 8)
+    for ticket in tickets[:4]:
+        back_off(queue, ticket)
+    await asyncio.sleep(100)
+    assert admitted(tasks) == [0, 1, 2, 3, 4]
+    queue.keep_slots(tickets[4], 1)
+    await asyncio.sleep(0.001)
+    assert len(admitted(tasks)) == 8
 
 
-def test_back_off_concurrency_limit_reduces_capacity_until_recovery() -> None:
+@pytest.mark.virtual_time
+async def test_back_off_concurrency_limit_reduces_capacity_until_recovery() -> None:
     """A concurrency limit reduces the capacity by one, and it recovers with time."""
-
-    async def main() -> None:
-        queue = queue_of(in_flight=4, submissions=9, recovery_interval=30)
-        tickets, _ = await acquire_many(queue, 4)
-        for ticket in tickets[:3]:
-            queue.keep_slots(ticket, 1)
-        back_off(queue, tickets[3], tasks=True)
-        assert queue.statistics().capacity == 3
-        waiting = asyncio.create_task(queue.acquire(tickets[3]))
-        await asyncio.sleep(29)
-        assert not waiting.done()
-        await asyncio.sleep(1.5)
-        assert waiting.done()
-        assert queue.statistics().capacity == 4
-
-    run_virtual(main())
+    queue = queue_of(in_flight=4, submissions=9, recovery_interval=30)
+    tickets, _ = await acquire_many(queue, 4)
+    for ticket in tickets[:3]:
+        queue.keep_slots(ticket, 1)
+    back_off(queue, tickets[3], tasks=True)
+    assert queue.statistics().capacity == 3
+    waiting = asyncio.create_task(queue.acquire(tickets[3]))
+    await asyncio.sleep(29)
+    assert not waiting.done()
+    await asyncio.sleep(1.5)
+    assert waiting.done()
+    assert queue.statistics().capacity == 4
 
 
-def test_acquire_cancelled_lets_next_tickets_pass() -> None:
+@pytest.mark.virtual_time
+async def test_acquire_cancelled_lets_next_tickets_pass() -> None:
     """A cancelled ticket blocks no other ticket, at the head of the queue or in the middle."""
-
-    async def main() -> None:
-        queue = queue_of(in_flight=1)
-        tickets, tasks = await acquire_many(queue, 4)
-        tasks[1].cancel()
-        tasks[2].cancel()
-        await asyncio.sleep(0)
-        queue.keep_slots(tickets[0], 1)
-        tickets[0].release(1)
-        await asyncio.wait([tasks[3]])
-        assert queue.statistics().waiting == 0
-        assert queue.statistics().in_use == 1
-
-    run_virtual(main())
+    queue = queue_of(in_flight=1)
+    tickets, tasks = await acquire_many(queue, 4)
+    tasks[1].cancel()
+    tasks[2].cancel()
+    await asyncio.sleep(0)
+    queue.keep_slots(tickets[0], 1)
+    tickets[0].release(1)
+    await asyncio.wait([tasks[3]])
+    assert queue.statistics().waiting == 0
+    assert queue.statistics().in_use == 1
 
 
-def test_acquire_cancelled_at_admission_releases_slots() -> None:
+@pytest.mark.virtual_time
+async def test_acquire_cancelled_at_admission_releases_slots() -> None:
     """No slot is lost if admission and cancellation happen in one event-loop iteration."""
-
-    async def main() -> None:
-        queue = queue_of(in_flight=1)
-        tickets, tasks = await acquire_many(queue, 2)
-        queue.keep_slots(tickets[0], 1)
-        tickets[0].release(1)  # admits the second ticket
-        tasks[1].cancel()  # its task has not run since then
-        await asyncio.wait([tasks[1]])
-        assert tasks[1].cancelled()
-        assert queue.statistics().in_use == 0
-
-    run_virtual(main())
+    queue = queue_of(in_flight=1)
+    tickets, tasks = await acquire_many(queue, 2)
+    queue.keep_slots(tickets[0], 1)
+    tickets[0].release(1)  # admits the second ticket
+    tasks[1].cancel()  # its task has not run since then
+    await asyncio.wait([tasks[1]])
+    assert tasks[1].cancelled()
+    assert queue.statistics().in_use == 0
 
 
-def test_reject_waiting_without_tickets_rejects_all() -> None:
+@pytest.mark.virtual_time
+async def test_reject_waiting_without_tickets_rejects_all() -> None:
     """An error that applies to all waiting submissions ends their wait without a POST for each."""
-
-    async def main() -> None:
-        queue = queue_of(in_flight=1)
-        _, tasks = await acquire_many(queue, 3)
-        queue.reject_waiting(AuthenticationError("wrong key"))
-        await asyncio.wait(tasks[1:])
-        errors = [task.exception() for task in tasks[1:]]
-        assert all(isinstance(error, AuthenticationError) for error in errors)
-        assert errors[0] is not errors[1]
-        assert queue.statistics().waiting == 0
-
-    run_virtual(main())
+    queue = queue_of(in_flight=1)
+    _, tasks = await acquire_many(queue, 3)
+    queue.reject_waiting(AuthenticationError("wrong key"))
+    await asyncio.wait(tasks[1:])
+    errors = [task.exception() for task in tasks[1:]]
+    assert all(isinstance(error, AuthenticationError) for error in errors)
+    assert errors[0] is not errors[1]
+    assert queue.statistics().waiting == 0
 
 
-def test_acquire_with_submit_interval_spaces_submissions() -> None:
+@pytest.mark.virtual_time
+async def test_acquire_with_submit_interval_spaces_submissions() -> None:
     """`submit_interval` is the minimum time between two submissions."""
+    loop = asyncio.get_running_loop()
+    queue = queue_of(submit_interval=2.5)
+    times = []
 
-    async def main() -> None:
-        loop = asyncio.get_running_loop()
-        queue = queue_of(submit_interval=2.5)
-        times = []
+    async def acquire() -> None:
+        await queue.acquire(queue.new_ticket(1))
+        times.append(loop.time())
 
-        async def acquire() -> None:
-            await queue.acquire(queue.new_ticket(1))
-            times.append(loop.time())
-
-        await asyncio.gather(*(acquire() for _ in range(4)))
-        assert times == pytest.approx([0, 2.5, 5, 7.5], abs=0.01)
-
-    run_virtual(main())
+    await asyncio.gather(*(acquire() for _ in range(4)))
+    assert times == pytest.approx([0, 2.5, 5, 7.5], abs=0.01)
 
 
 def test_shared_queue_same_key_and_loop_returns_same_queue() -> None:
@@ -277,14 +238,11 @@ def test_shared_queue_same_key_and_loop_returns_same_queue() -> None:
     run_virtual(main())
 
 
-def test_shared_queue_other_limits_keeps_first_and_logs_warning(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.virtual_time
+async def test_shared_queue_other_limits_keeps_first_and_logs_warning(caplog: pytest.LogCaptureFixture) -> None:
     """The first client's limits apply, and a warning is logged for the second client."""
-
-    async def main() -> None:
-        queue = shared_queue("host", "key", "tasks", lambda: queue_of(in_flight=2))
-        assert shared_queue("host", "key", "tasks", lambda: queue_of(in_flight=9)) is queue
-
-    run_virtual(main())
+    queue = shared_queue("host", "key", "tasks", lambda: queue_of(in_flight=2))
+    assert shared_queue("host", "key", "tasks", lambda: queue_of(in_flight=9)) is queue
     assert "another open client" in caplog.text
 
 
@@ -340,17 +298,14 @@ async def _acquire_checked(queue: SubmissionQueue, ticket: Ticket, in_flight: in
     assert in_use <= max(in_flight, ticket.slots)
 
 
-def test_reject_waiting_with_tickets_rejects_only_these() -> None:
+@pytest.mark.virtual_time
+async def test_reject_waiting_with_tickets_rejects_only_these() -> None:
     """If one of two clients closes, the other client's tickets stay in the shared queue."""
-
-    async def main() -> None:
-        queue = queue_of(in_flight=1)
-        tickets, tasks = await acquire_many(queue, 3)
-        queue.reject_waiting(NotSent("closed"), [tickets[1]])
-        queue.keep_slots(tickets[0], 1)
-        tickets[0].release(1)
-        done: Awaitable[Ticket] = tasks[2]
-        assert (await done).number == 2
-        assert isinstance(tasks[1].exception(), NotSent)
-
-    run_virtual(main())
+    queue = queue_of(in_flight=1)
+    tickets, tasks = await acquire_many(queue, 3)
+    queue.reject_waiting(NotSent("closed"), [tickets[1]])
+    queue.keep_slots(tickets[0], 1)
+    tickets[0].release(1)
+    done: Awaitable[Ticket] = tasks[2]
+    assert (await done).number == 2
+    assert isinstance(tasks[1].exception(), NotSent)

@@ -20,7 +20,6 @@ from hypothesis import strategies as st
 from aiowery._core.webhook_config import submission_id_of
 from aiowery.errors import LedgerError, SubmissionInDoubt
 from aiowery.ledger import MemoryLedger, NewEntry, State
-from aiowery.testing import run_virtual
 from aiowery.webhook import Receiver
 from aiowery.weryai import decode_delivery
 from tests.support import CAT, client_of, ledger_of
@@ -151,27 +150,24 @@ async def test_receiver_with_ledger_accepts_deliveries_once_sending(kind: str, s
             assert not await receives_body(receiver, TOKEN)
 
 
-def test_client_accepts_deliveries_of_all_its_submissions() -> None:
+@pytest.mark.virtual_time
+async def test_client_accepts_deliveries_of_all_its_submissions() -> None:
     """Deliveries are accepted while the task runs, after its end, while the POST waits, and in doubt."""
-
-    async def main() -> None:
-        world = WebhookWorld(seconds=10.0, silent=True)
-        async with client_of(world, webhooks=world.webhooks) as client:
-            job = await client.submit(CAT)
-            assert await receives_body(world.receiver, newest(world))
-            await job
-            assert await receives_body(world.receiver, newest(world))
-            assert not await receives_body(world.receiver, STRANGE)
-            world.lost = 1
-            sending = asyncio.create_task(client.submit(CAT))
-            await asyncio.sleep(world.response_delay / 2)
-            assert len(world.addresses) == 2
-            assert await receives_body(world.receiver, newest(world))
-            with pytest.raises(SubmissionInDoubt):
-                await sending
-            assert await receives_body(world.receiver, newest(world))
-
-    run_virtual(main())
+    world = WebhookWorld(seconds=10.0, silent=True)
+    async with client_of(world, webhooks=world.webhooks) as client:
+        job = await client.submit(CAT)
+        assert await receives_body(world.receiver, newest(world))
+        await job
+        assert await receives_body(world.receiver, newest(world))
+        assert not await receives_body(world.receiver, STRANGE)
+        world.lost = 1
+        sending = asyncio.create_task(client.submit(CAT))
+        await asyncio.sleep(world.response_delay / 2)
+        assert len(world.addresses) == 2
+        assert await receives_body(world.receiver, newest(world))
+        with pytest.raises(SubmissionInDoubt):
+            await sending
+        assert await receives_body(world.receiver, newest(world))
 
 
 def newest(world: WebhookWorld) -> str:

@@ -15,7 +15,6 @@ from aiowery import PollPolicy, WeryAI
 from aiowery._core.request import Request
 from aiowery.errors import ConfigurationError, JobTimeout
 from aiowery.ledger import Ledger, MemoryLedger, SqliteLedger
-from aiowery.testing import run_virtual
 from aiowery.webhook import Receiver, Webhooks
 from aiowery.weryai import REQUESTS, Chat, DeepResearch, TextToImage, VideoExtend, VideoMerge, decode_delivery
 from aiowery.weryai._provider import WeryAIProvider
@@ -24,37 +23,31 @@ from tests.webhook.webhook_provider import PUBLIC, WebhookWorld
 from tests.weryai.request_samples import smallest
 
 
-def test_delivery_triggers_one_poll_without_delay() -> None:
+@pytest.mark.virtual_time
+async def test_delivery_triggers_one_poll_without_delay() -> None:
     """A delivery triggers the poll immediately: there is one GET for each job."""
-
-    async def main() -> None:
-        world = WebhookWorld(seconds=12.0)
-        async with client_of(world, webhooks=world.webhooks) as client:
-            results = await asyncio.gather(*(client.run(TextToImage(prompt=f"cat {n}")) for n in range(10)))
-            statistics = client.statistics().webhooks
-        assert world.gets == 10
-        assert max(result.seconds or 99.0 for result in results) < 12.2
-        assert world.answers == [200] * 10
-        assert statistics is not None
-        assert (statistics.received, statistics.first, statistics.late, statistics.awaited) == (10, 10, 0, 0)
-
-    run_virtual(main())
+    world = WebhookWorld(seconds=12.0)
+    async with client_of(world, webhooks=world.webhooks) as client:
+        results = await asyncio.gather(*(client.run(TextToImage(prompt=f"cat {n}")) for n in range(10)))
+        statistics = client.statistics().webhooks
+    assert world.gets == 10
+    assert max(result.seconds or 99.0 for result in results) < 12.2
+    assert world.answers == [200] * 10
+    assert statistics is not None
+    assert (statistics.received, statistics.first, statistics.late, statistics.awaited) == (10, 10, 0, 0)
 
 
-def test_submit_each_has_own_webhook_url() -> None:
+@pytest.mark.virtual_time
+async def test_submit_each_has_own_webhook_url() -> None:
     """The token has 128 random bits, and the ledger holds only its hash."""
-
-    async def main() -> None:
-        world = WebhookWorld(seconds=1.0)
-        async with client_of(world, webhooks=world.webhooks, reuse=True) as client:
-            await asyncio.gather(*(client.run(TextToImage(prompt=f"cat {n}")) for n in range(5)))
-            submission_ids = {entry.submission_id for entry in await client.ledger.entries()}
-        tokens = {address.removeprefix(PUBLIC + "/") for address in world.addresses.values()}
-        assert len(tokens) == 5
-        assert all(len(token) == 32 and int(token, 16) >= 0 for token in tokens)
-        assert not tokens & submission_ids
-
-    run_virtual(main())
+    world = WebhookWorld(seconds=1.0)
+    async with client_of(world, webhooks=world.webhooks, reuse=True) as client:
+        await asyncio.gather(*(client.run(TextToImage(prompt=f"cat {n}")) for n in range(5)))
+        submission_ids = {entry.submission_id for entry in await client.ledger.entries()}
+    tokens = {address.removeprefix(PUBLIC + "/") for address in world.addresses.values()}
+    assert len(tokens) == 5
+    assert all(len(token) == 32 and int(token, 16) >= 0 for token in tokens)
+    assert not tokens & submission_ids
 
 
 def test_with_webhook_sets_url_where_documented() -> None:
@@ -73,309 +66,258 @@ def test_with_webhook_sets_url_where_documented() -> None:
     assert provider.with_webhook(own, PUBLIC) is None
 
 
-def test_submit_own_webhook_url_is_polled() -> None:
+@pytest.mark.virtual_time
+async def test_submit_own_webhook_url_is_polled() -> None:
     """If the caller sets `webhook_url`, the job is polled as without webhooks."""
-
-    async def main() -> None:
-        world = WebhookWorld(seconds=12.0)
-        async with client_of(world, webhooks=world.webhooks) as client:
-            await client.run(TextToImage(prompt="a cat", webhook_url="https://elsewhere.example/"))
-        assert world.gets in {3, 4}
-        assert world.posts[0]["webhook_url"] == "https://elsewhere.example/"
-
-    run_virtual(main())
+    world = WebhookWorld(seconds=12.0)
+    async with client_of(world, webhooks=world.webhooks) as client:
+        await client.run(TextToImage(prompt="a cat", webhook_url="https://elsewhere.example/"))
+    assert world.gets in {3, 4}
+    assert world.posts[0]["webhook_url"] == "https://elsewhere.example/"
 
 
-def test_poll_without_deliveries_returns_to_usual_interval() -> None:
+@pytest.mark.virtual_time
+async def test_poll_without_deliveries_returns_to_usual_interval() -> None:
     """The first polls wait 15 s. After a few ends without a delivery, they come every 3 to 5 s again."""
-
-    async def main() -> None:
-        world = WebhookWorld(seconds=12.0, silent=True)
-        async with client_of(world, webhooks=world.webhooks) as client:
-            delays = [((await client.run(CAT)).seconds or 0.0) - 12.0 for _ in range(8)]
-            statistics = client.statistics().webhooks
-        assert delays[0] < 3.1
-        assert statistics is not None
-        assert (statistics.first, statistics.late, statistics.fallback_interval) == (0, 8, 5.0)
-        looks = [len(times) for times in world.looks.values()]
-        assert looks[0] == 1
-        assert all(number in {3, 4} for number in looks[2:])
-
-    run_virtual(main())
+    world = WebhookWorld(seconds=12.0, silent=True)
+    async with client_of(world, webhooks=world.webhooks) as client:
+        delays = [((await client.run(CAT)).seconds or 0.0) - 12.0 for _ in range(8)]
+        statistics = client.statistics().webhooks
+    assert delays[0] < 3.1
+    assert statistics is not None
+    assert (statistics.first, statistics.late, statistics.fallback_interval) == (0, 8, 5.0)
+    looks = [len(times) for times in world.looks.values()]
+    assert looks[0] == 1
+    assert all(number in {3, 4} for number in looks[2:])
 
 
-def test_fallback_interval_grows_with_deliveries_and_shrinks_without() -> None:
+@pytest.mark.virtual_time
+async def test_fallback_interval_grows_with_deliveries_and_shrinks_without() -> None:
     """The interval is 60 s once deliveries have arrived. A lost delivery is replaced by a fallback poll."""
-
-    async def main() -> None:
-        world = WebhookWorld(seconds=8.0)
-        async with client_of(world, webhooks=world.webhooks) as client:
-            intervals = []
-            for silent in (False, False, False, True):
-                world.silent = silent
-                result = await client.run(CAT)
-                statistics = client.statistics().webhooks
-                assert statistics is not None
-                intervals.append(statistics.fallback_interval)
-        assert intervals == [30.0, 60.0, 60.0, 30.0]
-        assert 54.0 <= (result.seconds or 0.0) <= 60.1
-
-    run_virtual(main())
+    world = WebhookWorld(seconds=8.0)
+    async with client_of(world, webhooks=world.webhooks) as client:
+        intervals = []
+        for silent in (False, False, False, True):
+            world.silent = silent
+            result = await client.run(CAT)
+            statistics = client.statistics().webhooks
+            assert statistics is not None
+            intervals.append(statistics.fallback_interval)
+    assert intervals == [30.0, 60.0, 60.0, 30.0]
+    assert 54.0 <= (result.seconds or 0.0) <= 60.1
 
 
-def test_fallback_poll_comes_before_timeout() -> None:
+@pytest.mark.virtual_time
+async def test_fallback_poll_comes_before_timeout() -> None:
     """If deliveries stop, a caller with a timeout of 25 s still gets the result of a 12 s task, for one more poll."""
-
-    async def main() -> None:
-        world = WebhookWorld(seconds=12.0)
-        async with client_of(world, webhooks=world.webhooks) as client:
-            for _ in range(3):
-                await client.run(CAT)
-            world.silent = True
-            results = await asyncio.gather(*(client.run(CAT, timeout=25) for _ in range(5)))
-            assert world.gets == 8
-            assert all(19.9 < (result.seconds or 0.0) < 20.1 for result in results)
-
-    run_virtual(main())
+    world = WebhookWorld(seconds=12.0)
+    async with client_of(world, webhooks=world.webhooks) as client:
+        for _ in range(3):
+            await client.run(CAT)
+        world.silent = True
+        results = await asyncio.gather(*(client.run(CAT, timeout=25) for _ in range(5)))
+        assert world.gets == 8
+        assert all(19.9 < (result.seconds or 0.0) < 20.1 for result in results)
 
 
-def test_wait_repeated_with_short_timeout_adds_no_polls() -> None:
+@pytest.mark.virtual_time
+async def test_wait_repeated_with_short_timeout_adds_no_polls() -> None:
     """A caller that waits again and again with a timeout of 1 s does not shorten the poll interval."""
-
-    async def main() -> None:
-        world = WebhookWorld(seconds=300.0, silent=True)
-        async with client_of(world, webhooks=world.webhooks) as client:
-            job = await client.submit(CAT)
-            for _ in range(100):
-                with pytest.raises(JobTimeout):
-                    await job.wait(timeout=1.0)
-            assert job.age > 90
-            assert len(world.looks["task_0"]) <= 25
-
-    run_virtual(main())
+    world = WebhookWorld(seconds=300.0, silent=True)
+    async with client_of(world, webhooks=world.webhooks) as client:
+        job = await client.submit(CAT)
+        for _ in range(100):
+            with pytest.raises(JobTimeout):
+                await job.wait(timeout=1.0)
+        assert job.age > 90
+        assert len(world.looks["task_0"]) <= 25
 
 
-def test_deliveries_forged_add_few_polls() -> None:
+@pytest.mark.virtual_time
+async def test_deliveries_forged_add_few_polls() -> None:
     """A thousand forged deliveries in 20 s cause one poll immediately, and then one every 3 to 5 s."""
-
-    async def main() -> None:
-        world = WebhookWorld(seconds=100.0, silent=True)
-        async with client_of(world, webhooks=world.webhooks) as client:
-            job = await client.submit(CAT)
-            for _ in range(1000):
-                assert await world.deliver("task_0") == 200
-                await asyncio.sleep(0.02)
-            looks = world.looks["task_0"]
-            assert 5 <= len(looks) <= 7
-            assert min(later - earlier for earlier, later in pairwise(looks)) >= 3.0
-            await asyncio.sleep(60.0)
-            assert len(looks) <= 12
-            await job
-
-    run_virtual(main())
-
-
-def test_delivery_after_forged_one_triggers_poll() -> None:
-    """After a forged delivery polls are rare. The true delivery brings the next one forward, to at most 5 s later."""
-
-    async def main() -> None:
-        world = WebhookWorld(seconds=100.0)
-        async with client_of(world, webhooks=world.webhooks) as client:
-            for _ in range(3):
-                client._runtime._poller.fallback.record_delivery()
-            job = await client.submit(CAT)
-            await asyncio.sleep(10.0)
-            await world.deliver("task_0")
-            result = await job
-        assert (result.seconds or 0.0) <= 105.1
-        assert world.gets <= 8
-
-    run_virtual(main())
-
-
-def test_delivery_of_progress_triggers_no_poll() -> None:
-    """A delivery about progress triggers no poll, and the delivery of the end works as without it."""
-
-    async def main() -> None:
-        world = WebhookWorld(seconds=12.0)
-        async with client_of(world, webhooks=world.webhooks) as client:
-            job = await client.submit(CAT)
-            for raw_status in ("waiting", "PROCESSING", "processing"):
-                assert await world.deliver("task_0", raw_status=raw_status) == 200
-            result = await job
-        assert (result.seconds or 99.0) < 12.2
-        assert world.gets == 1
-
-    run_virtual(main())
-
-
-def test_delivery_during_poll_triggers_another() -> None:
-    """If a delivery arrives while a poll is under way, another poll follows immediately."""
-
-    async def main() -> None:
-        world = WebhookWorld(seconds=15.5, after=0.0)
-
-        async def slow(request: httpx.Request) -> httpx.Response:
-            answer = await world(request)
-            if request.method == "GET":
-                await asyncio.sleep(2.0)
-            return answer
-
-        async with client_of(slow, webhooks=world.webhooks) as client:
-            job = await client.submit(CAT)
-            while not world.gets:  # noqa: ASYNC110 - a double sets no event
-                await asyncio.sleep(0.1)
-            world.finished_at["task_0"] = asyncio.get_running_loop().time() + 0.5
-            await asyncio.sleep(1.0)
-            await world.deliver("task_0")
-            await job
-            assert asyncio.get_running_loop().time() < 21.0
-        assert world.gets == 2
-
-    run_virtual(main())
-
-
-def test_delivery_before_status_changes_polls_again_soon() -> None:
-    """If the status lags behind the delivery, the next poll comes at the usual interval."""
-
-    async def main() -> None:
-        world = WebhookWorld(seconds=12.0, after=-1.0)
-        async with client_of(world, webhooks=world.webhooks) as client:
-            result = await client.run(CAT)
-        assert (result.seconds or 99.0) < 16.2
-        assert world.gets == 2
-
-    run_virtual(main())
-
-
-def test_delivery_before_response_triggers_poll_of_new_job() -> None:
-    """If the task ends before the POST's response arrives, the job is polled as soon as it exists."""
-
-    async def main() -> None:
-        world = WebhookWorld(seconds=0.5, after=0.0)
-        slow = asyncio.Event()
-
-        async def late(request: httpx.Request) -> httpx.Response:
-            answer = await world(request)
-            if request.method == "POST":
-                await asyncio.sleep(2.0)
-                slow.set()
-            return answer
-
-        async with client_of(late, webhooks=world.webhooks) as client:
-            result = await client.run(CAT)
-        assert slow.is_set()
-        assert result.seconds == 0.0
-        assert world.answers == [200]
-
-    run_virtual(main())
-
-
-def test_deliveries_of_four_tasks_finish_job_with_last() -> None:
-    """The job finishes with the last delivery. Duplicates and deliveries of other tasks change nothing."""
-
-    async def main() -> None:
-        world = WebhookWorld(seconds=12.0)
-        async with client_of(world, webhooks=world.webhooks) as client:
-            job = await client.submit(TextToImage(prompt="a cat", image_number=4))
-            other = await client.submit(CAT)
-            assert await world.deliver("task_0", about=other.task_ids[0]) == 404
-            assert await world.deliver("task_0", about="task_of_no_job") == 404
-            assert world.gets == 0
-            result, _ = await asyncio.gather(job, other)
-            looks = world.gets
-            for _ in range(3):
-                assert await world.deliver("task_0") == 200
-            await asyncio.sleep(10.0)
-        assert len(result.assets) == 4
-        assert world.gets == looks <= 6
-
-    run_virtual(main())
-
-
-def test_delivery_after_job_timeout_finishes_job() -> None:
-    """The caller has timed out; a later delivery still gives the job its result."""
-
-    async def main() -> None:
-        world = WebhookWorld(seconds=700.0)
-        async with client_of(world, webhooks=world.webhooks) as client:
-            job = await client.submit(CAT)
-            with pytest.raises(JobTimeout):
-                await job
-            assert not job.done
-            await asyncio.sleep(101.0)
-            assert job.done
-            assert (await job).assets
-
-    run_virtual(main())
-
-
-def test_delivery_forged_after_timeout_hides_no_true_one() -> None:
-    """After the timeout a forged delivery triggers a poll without effect, and the true one still finishes the job."""
-
-    async def main() -> None:
-        world = WebhookWorld(seconds=1100.0)
-        async with client_of(world, webhooks=world.webhooks) as client:
-            job = await client.submit(CAT)
-            with pytest.raises(JobTimeout):
-                await job
-            before = len(world.looks["task_0"])
-            for _ in range(100):
-                await world.deliver("task_0")
-                await asyncio.sleep(0.1)
-            assert len(world.looks["task_0"]) <= before + 3
-            await asyncio.sleep(500.0)
-            assert job.done
-
-    run_virtual(main())
-
-
-def test_poll_failures_keep_backoff_despite_deliveries() -> None:
-    """While the status endpoint fails, repeated deliveries do not shorten the back-off of polls."""
-
-    async def main() -> None:
-        world = WebhookWorld(seconds=30.0, silent=True)
-        world.misfortunes["status"] = [httpx.Response(500) for _ in range(6)]
-        async with client_of(world, webhooks=world.webhooks) as client:
-            job = await client.submit(CAT)
-            for _ in range(500):
-                await world.deliver("task_0")
-                await asyncio.sleep(0.02)
-            assert len(world.looks["task_0"]) <= 3
-            await job
-
-    run_virtual(main())
-
-
-def test_close_detaches_from_receiver() -> None:
-    """Once the client is closed, the receiver responds 503, so that a delivery may be sent again."""
-
-    async def main() -> None:
-        world = WebhookWorld(seconds=5.0, silent=True)
-        async with client_of(world, webhooks=world.webhooks) as client:
-            job = await client.submit(CAT)
+    world = WebhookWorld(seconds=100.0, silent=True)
+    async with client_of(world, webhooks=world.webhooks) as client:
+        job = await client.submit(CAT)
+        for _ in range(1000):
             assert await world.deliver("task_0") == 200
-        assert not job.done or job.error is not None
-        assert await world.deliver("task_0") == 503
+            await asyncio.sleep(0.02)
+        looks = world.looks["task_0"]
+        assert 5 <= len(looks) <= 7
+        assert min(later - earlier for earlier, later in pairwise(looks)) >= 3.0
+        await asyncio.sleep(60.0)
+        assert len(looks) <= 12
+        await job
 
-    run_virtual(main())
+
+@pytest.mark.virtual_time
+async def test_delivery_after_forged_one_triggers_poll() -> None:
+    """After a forged delivery polls are rare. The true delivery brings the next one forward, to at most 5 s later."""
+    world = WebhookWorld(seconds=100.0)
+    async with client_of(world, webhooks=world.webhooks) as client:
+        for _ in range(3):
+            client._runtime._poller.fallback.record_delivery()
+        job = await client.submit(CAT)
+        await asyncio.sleep(10.0)
+        await world.deliver("task_0")
+        result = await job
+    assert (result.seconds or 0.0) <= 105.1
+    assert world.gets <= 8
 
 
-def test_receiver_shared_by_two_clients_passes_each_its_own() -> None:
+@pytest.mark.virtual_time
+async def test_delivery_of_progress_triggers_no_poll() -> None:
+    """A delivery about progress triggers no poll, and the delivery of the end works as without it."""
+    world = WebhookWorld(seconds=12.0)
+    async with client_of(world, webhooks=world.webhooks) as client:
+        job = await client.submit(CAT)
+        for raw_status in ("waiting", "PROCESSING", "processing"):
+            assert await world.deliver("task_0", raw_status=raw_status) == 200
+        result = await job
+    assert (result.seconds or 99.0) < 12.2
+    assert world.gets == 1
+
+
+@pytest.mark.virtual_time
+async def test_delivery_during_poll_triggers_another() -> None:
+    """If a delivery arrives while a poll is under way, another poll follows immediately."""
+    world = WebhookWorld(seconds=15.5, after=0.0)
+
+    async def slow(request: httpx.Request) -> httpx.Response:
+        answer = await world(request)
+        if request.method == "GET":
+            await asyncio.sleep(2.0)
+        return answer
+
+    async with client_of(slow, webhooks=world.webhooks) as client:
+        job = await client.submit(CAT)
+        while not world.gets:  # noqa: ASYNC110 - a double sets no event
+            await asyncio.sleep(0.1)
+        world.finished_at["task_0"] = asyncio.get_running_loop().time() + 0.5
+        await asyncio.sleep(1.0)
+        await world.deliver("task_0")
+        await job
+        assert asyncio.get_running_loop().time() < 21.0
+    assert world.gets == 2
+
+
+@pytest.mark.virtual_time
+async def test_delivery_before_status_changes_polls_again_soon() -> None:
+    """If the status lags behind the delivery, the next poll comes at the usual interval."""
+    world = WebhookWorld(seconds=12.0, after=-1.0)
+    async with client_of(world, webhooks=world.webhooks) as client:
+        result = await client.run(CAT)
+    assert (result.seconds or 99.0) < 16.2
+    assert world.gets == 2
+
+
+@pytest.mark.virtual_time
+async def test_delivery_before_response_triggers_poll_of_new_job() -> None:
+    """If the task ends before the POST's response arrives, the job is polled as soon as it exists."""
+    world = WebhookWorld(seconds=0.5, after=0.0)
+    slow = asyncio.Event()
+
+    async def late(request: httpx.Request) -> httpx.Response:
+        answer = await world(request)
+        if request.method == "POST":
+            await asyncio.sleep(2.0)
+            slow.set()
+        return answer
+
+    async with client_of(late, webhooks=world.webhooks) as client:
+        result = await client.run(CAT)
+    assert slow.is_set()
+    assert result.seconds == 0.0
+    assert world.answers == [200]
+
+
+@pytest.mark.virtual_time
+async def test_deliveries_of_four_tasks_finish_job_with_last() -> None:
+    """The job finishes with the last delivery. Duplicates and deliveries of other tasks change nothing."""
+    world = WebhookWorld(seconds=12.0)
+    async with client_of(world, webhooks=world.webhooks) as client:
+        job = await client.submit(TextToImage(prompt="a cat", image_number=4))
+        other = await client.submit(CAT)
+        assert await world.deliver("task_0", about=other.task_ids[0]) == 404
+        assert await world.deliver("task_0", about="task_of_no_job") == 404
+        assert world.gets == 0
+        result, _ = await asyncio.gather(job, other)
+        looks = world.gets
+        for _ in range(3):
+            assert await world.deliver("task_0") == 200
+        await asyncio.sleep(10.0)
+    assert len(result.assets) == 4
+    assert world.gets == looks <= 6
+
+
+@pytest.mark.virtual_time
+async def test_delivery_after_job_timeout_finishes_job() -> None:
+    """The caller has timed out; a later delivery still gives the job its result."""
+    world = WebhookWorld(seconds=700.0)
+    async with client_of(world, webhooks=world.webhooks) as client:
+        job = await client.submit(CAT)
+        with pytest.raises(JobTimeout):
+            await job
+        assert not job.done
+        await asyncio.sleep(101.0)
+        assert job.done
+        assert (await job).assets
+
+
+@pytest.mark.virtual_time
+async def test_delivery_forged_after_timeout_hides_no_true_one() -> None:
+    """After the timeout a forged delivery triggers a poll without effect, and the true one still finishes the job."""
+    world = WebhookWorld(seconds=1100.0)
+    async with client_of(world, webhooks=world.webhooks) as client:
+        job = await client.submit(CAT)
+        with pytest.raises(JobTimeout):
+            await job
+        before = len(world.looks["task_0"])
+        for _ in range(100):
+            await world.deliver("task_0")
+            await asyncio.sleep(0.1)
+        assert len(world.looks["task_0"]) <= before + 3
+        await asyncio.sleep(500.0)
+        assert job.done
+
+
+@pytest.mark.virtual_time
+async def test_poll_failures_keep_backoff_despite_deliveries() -> None:
+    """While the status endpoint fails, repeated deliveries do not shorten the back-off of polls."""
+    world = WebhookWorld(seconds=30.0, silent=True)
+    world.misfortunes["status"] = [httpx.Response(500) for _ in range(6)]
+    async with client_of(world, webhooks=world.webhooks) as client:
+        job = await client.submit(CAT)
+        for _ in range(500):
+            await world.deliver("task_0")
+            await asyncio.sleep(0.02)
+        assert len(world.looks["task_0"]) <= 3
+        await job
+
+
+@pytest.mark.virtual_time
+async def test_close_detaches_from_receiver() -> None:
+    """Once the client is closed, the receiver responds 503, so that a delivery may be sent again."""
+    world = WebhookWorld(seconds=5.0, silent=True)
+    async with client_of(world, webhooks=world.webhooks) as client:
+        job = await client.submit(CAT)
+        assert await world.deliver("task_0") == 200
+    assert not job.done or job.error is not None
+    assert await world.deliver("task_0") == 503
+
+
+@pytest.mark.virtual_time
+async def test_receiver_shared_by_two_clients_passes_each_its_own() -> None:
     """Each client receives its own deliveries, and a delivery for one does not affect the other."""
-
-    async def main() -> None:
-        one, other = WebhookWorld(seconds=6.0), WebhookWorld(seconds=9.0)
-        other.receiver = one.receiver
-        async with (
-            client_of(one, webhooks=one.webhooks) as first,
-            client_of(other, webhooks=other.webhooks) as second,
-        ):
-            results = await asyncio.gather(first.run(CAT), second.run(CAT))
-        assert [round(result.seconds or 0.0) for result in results] == [6, 9]
-        assert (one.gets, other.gets) == (1, 1)
-
-    run_virtual(main())
+    one, other = WebhookWorld(seconds=6.0), WebhookWorld(seconds=9.0)
+    other.receiver = one.receiver
+    async with (
+        client_of(one, webhooks=one.webhooks) as first,
+        client_of(other, webhooks=other.webhooks) as second,
+    ):
+        results = await asyncio.gather(first.run(CAT), second.run(CAT))
+    assert [round(result.seconds or 0.0) for result in results] == [6, 9]
+    assert (one.gets, other.gets) == (1, 1)
 
 
 @pytest.mark.anyio
@@ -443,24 +385,21 @@ def test_webhooks_that_cannot_work_are_rejected(build: Any, message: str) -> Non
     assert "word@" not in str(caught.value)
 
 
-def test_log_contains_no_token_and_no_foreign_body(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.virtual_time
+async def test_log_contains_no_token_and_no_foreign_body(caplog: pytest.LogCaptureFixture) -> None:
     """No record of any level holds a token, of an accepted or a rejected delivery, nor the body of a rejected one."""
-
-    async def main() -> None:
-        world = WebhookWorld(seconds=1.0)
-        with caplog.at_level(logging.DEBUG):
-            async with client_of(world, webhooks=world.webhooks) as client:
-                await client.run(CAT)
-                await world.deliver("task_0", about="another")
-                await world.receiver.receive("0" * 32, b"{}", None)
-                await world.receiver.receive("0" * 32, b"a stranger's words", None)
-        token = world.addresses["task_0"].rpartition("/")[2]
-        assert "rejected" in caplog.text
-        assert token not in caplog.text
-        assert "0" * 32 not in caplog.text
-        assert "a stranger's words" not in caplog.text
-
-    run_virtual(main())
+    world = WebhookWorld(seconds=1.0)
+    with caplog.at_level(logging.DEBUG):
+        async with client_of(world, webhooks=world.webhooks) as client:
+            await client.run(CAT)
+            await world.deliver("task_0", about="another")
+            await world.receiver.receive("0" * 32, b"{}", None)
+            await world.receiver.receive("0" * 32, b"a stranger's words", None)
+    token = world.addresses["task_0"].rpartition("/")[2]
+    assert "rejected" in caplog.text
+    assert token not in caplog.text
+    assert "0" * 32 not in caplog.text
+    assert "a stranger's words" not in caplog.text
 
 
 def test_policy_faster_scales_webhook_fallback() -> None:

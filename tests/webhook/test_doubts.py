@@ -12,7 +12,6 @@ from aiowery import PollPolicy
 from aiowery._journal.journal import new_entry
 from aiowery.errors import BudgetExceeded, SubmissionInDoubt
 from aiowery.ledger import Entry, Ledger, State
-from aiowery.testing import run_virtual
 from aiowery.webhook import Receiver
 from aiowery.weryai import PodcastVoice, TextToImage, decode_delivery
 from tests.support import CAT, client_of, envelope, ledger_of
@@ -39,35 +38,29 @@ async def until(ledger: Ledger, state: State) -> Entry:
     return entry
 
 
-def test_submit_lost_response_with_delivery_returns_job() -> None:
+@pytest.mark.virtual_time
+async def test_submit_lost_response_with_delivery_returns_job() -> None:
     """The response to the POST is lost, but a delivery names the task: the caller gets the result."""
-
-    async def main() -> None:
-        world = WebhookWorld(seconds=12.0, lost=1)
-        async with client_of(world, webhooks=world.webhooks) as client:
-            result = await client.run(CAT)
-            statistics = client.statistics()
-        assert result.task_ids == ("task_0",)
-        assert len(world.posts) == 1
-        assert statistics.queue.in_use == 0
-
-    run_virtual(main())
+    world = WebhookWorld(seconds=12.0, lost=1)
+    async with client_of(world, webhooks=world.webhooks) as client:
+        result = await client.run(CAT)
+        statistics = client.statistics()
+    assert result.task_ids == ("task_0",)
+    assert len(world.posts) == 1
+    assert statistics.queue.in_use == 0
 
 
-def test_resolved_doubt_is_charged_to_budget() -> None:
+@pytest.mark.virtual_time
+async def test_resolved_doubt_is_charged_to_budget() -> None:
     """Its price was unknown when it was sent. Once it has finished, the budget counts the charge."""
-
-    async def main() -> None:
-        world = WebhookWorld(seconds=12.0, lost=1)
-        async with client_of(world, webhooks=world.webhooks, budget=1) as client:
+    world = WebhookWorld(seconds=12.0, lost=1)
+    async with client_of(world, webhooks=world.webhooks, budget=1) as client:
+        await client.run(CAT)
+        await asyncio.sleep(0.1)  # its end is written beside the work
+        assert client.statistics().credits == 1.0
+        with pytest.raises(BudgetExceeded):
             await client.run(CAT)
-            await asyncio.sleep(0.1)  # its end is written beside the work
-            assert client.statistics().credits == 1.0
-            with pytest.raises(BudgetExceeded):
-                await client.run(CAT)
-        assert len(world.posts) == 1
-
-    run_virtual(main())
+    assert len(world.posts) == 1
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -162,21 +162,18 @@ async def test_check_tells_what_the_registry_says(request_: Request[Any], fields
     assert all(objection.field in str(objection) for objection in found)
 
 
-def test_many_checks_read_the_registries_once() -> None:
+@pytest.mark.virtual_time
+async def test_many_checks_read_the_registries_once() -> None:
     """A hundred at once share one reading of the registry in question; ten minutes later it is read anew."""
     world = Registry()
-
-    async def main() -> None:
-        async with client_of(world) as client:
-            request = TextToImage(prompt="hills", model="M")
-            await asyncio.gather(*(client.check(request) for _ in range(100)))
-            await client.check(request)
-            assert world.asked.total() == 1
-            await asyncio.sleep(601)
-            await client.check(request)
-            assert world.asked.total() == 2
-
-    run_virtual(main())
+    async with client_of(world) as client:
+        request = TextToImage(prompt="hills", model="M")
+        await asyncio.gather(*(client.check(request) for _ in range(100)))
+        await client.check(request)
+        assert world.asked.total() == 1
+        await asyncio.sleep(601)
+        await client.check(request)
+        assert world.asked.total() == 2
 
 
 @pytest.mark.anyio
@@ -260,7 +257,8 @@ def test_a_registry_that_is_down_is_a_warning(caplog: pytest.LogCaptureFixture) 
         run_virtual(main())
 
 
-def test_one_registry_down_leaves_the_checks_of_the_other() -> None:
+@pytest.mark.virtual_time
+async def test_one_registry_down_leaves_the_checks_of_the_other() -> None:
     """Pictures are checked although nothing can be learnt of videos, and a failure is not held against them."""
     registry = Registry()
 
@@ -268,15 +266,12 @@ def test_one_registry_down_leaves_the_checks_of_the_other() -> None:
         async def __call__(self, request: httpx.Request) -> httpx.Response:
             return httpx.Response(503) if "video/models" in request.url.path else await registry(request)
 
-    async def main() -> None:
-        async with client_of(Half()) as client:
-            assert await client.check(TextToVideo(prompt="x")) == ()
-            picture = TextToImage(prompt="hills", model="M", aspect_ratio="2:3")
-            assert [objection.field for objection in await client.check(picture)] == ["aspect_ratio"]
-            await asyncio.sleep(61)
-            await client.check(picture)
-
-    run_virtual(main())
+    async with client_of(Half()) as client:
+        assert await client.check(TextToVideo(prompt="x")) == ()
+        picture = TextToImage(prompt="hills", model="M", aspect_ratio="2:3")
+        assert [objection.field for objection in await client.check(picture)] == ["aspect_ratio"]
+        await asyncio.sleep(61)
+        await client.check(picture)
     assert registry.asked.total() == 1
 
 
