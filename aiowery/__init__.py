@@ -47,6 +47,7 @@ _NAMES: Final = {
     "_jobs.job": ("Job",),
     "_client.client": ("Client",),
     "_client.stream": ("OutcomeStream",),
+    "_core.models": ("CheckIssue", "ModelInfo"),
     "_core.provider": ("Provider",),
     "betterwaifu": ("BetterWaifu",),
     "weryai": ("WeryAI",),
@@ -56,6 +57,7 @@ _NAMES: Final = {
 if TYPE_CHECKING:
     from aiowery._client.client import Client
     from aiowery._client.stream import OutcomeStream
+    from aiowery._core.models import CheckIssue, ModelInfo
     from aiowery._core.provider import Provider
     from aiowery._jobs.job import Job
     from aiowery.betterwaifu import BetterWaifu
@@ -71,6 +73,7 @@ __all__ = (
     "Asset",
     "AudioResult",
     "BetterWaifu",
+    "CheckIssue",
     "Client",
     "ClientStatistics",
     "Event",
@@ -83,6 +86,7 @@ __all__ = (
     "Limits",
     "LowCredits",
     "MediaResult",
+    "ModelInfo",
     "Observer",
     "Outcome",
     "OutcomeStream",

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from aiowery._base.snapshot import AssetKind, Kind
 from aiowery._client.batches import BatchEntry, BatchService
-from aiowery._client.config import ClientConfig, ProviderDefaults, make_config
+from aiowery._client.config import ClientConfig, ProviderInfo, make_config
 from aiowery._client.in_doubt import RequestReader
 from aiowery._client.stream import Requests
 from aiowery._core.events import Event, Observer
@@ -48,7 +48,7 @@ __all__ = (
     "Observer",
     "OnDoubt",
     "PriceTable",
-    "ProviderDefaults",
+    "ProviderInfo",
     "RequestReader",
     "RequestTypes",
     "Requests",

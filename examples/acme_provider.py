@@ -3,6 +3,9 @@
     async with Acme("acme_key", base_url="https://api.acme.example") as client:
         result = await client.run(AcmePicture(prompt="a cat"))
 
+With the entry point `acme = "acme_provider:Acme"` in the group `aiowery.providers` the command line finds it:
+`aiowery batch prompts.txt --provider acme --out pictures`.
+
 Everything else is the library's: the queue, retries, polling, streams, durable batches, webhooks and downloads.
 """
 
@@ -14,14 +17,14 @@ from urllib.parse import quote
 
 import attrs
 
-from aiowery import Asset, Client, ImageResult, Limits, PollPolicy, Provider, Request, Snapshot, TaskState
+from aiowery import Asset, Client, ImageResult, Limits, ModelInfo, Provider, Request, Snapshot, TaskState
 from aiowery.errors import APIError, AuthenticationError, ConfigurationError, ContentRejected, NotFound, RateLimited
 from aiowery.typing import (
     Accepted,
     ApiKey,
     HttpRequest,
     HttpResponse,
-    ProviderDefaults,
+    ProviderInfo,
     RequestTypes,
     TaskDelivery,
     json_body,
@@ -54,8 +57,14 @@ class AcmePicture(Request[ImageResult]):
     prompt: str = attrs.field(
         validator=attrs.validators.and_(attrs.validators.instance_of(str), attrs.validators.min_len(1))
     )
+    model: str = "pencil"
     size: str = attrs.field(default="square", validator=attrs.validators.in_(("square", "wide")))
     callback: str | None = None
+
+    @property
+    def model_name(self) -> str:
+        """The model, for prices and statistics."""
+        return self.model
 
     @property
     def label(self) -> str:
@@ -149,11 +158,25 @@ def _task_id(response: HttpResponse, job: Mapping[str, Any]) -> str:
     return task_id
 
 
-DEFAULTS: Final = ProviderDefaults(
+def _models(response: HttpResponse) -> tuple[ModelInfo, ...]:
+    """Return the models in the response of `GET /models`."""
+    body = response.json()
+    names = body.get("models") if isinstance(body, dict) else None
+    if not isinstance(names, dict):
+        raise response.unexpected("no models", "$.models: an object is expected", body)
+    return tuple(
+        ModelInfo(key=name, kind="image", mode=AcmePicture.type_name, description=str(text))
+        for name, text in names.items()
+    )
+
+
+INFO: Final = ProviderInfo(
+    provider=AcmeProvider(),
     key_variable="ACME_API_KEY",
     url_variable="ACME_BASE_URL",
     base_url="https://api.acme.example",
     request_types=RequestTypes({AcmePicture.type_name: AcmePicture}),
+    prompt_type=AcmePicture.type_name,
     limits=Limits(in_flight=4),
 )
 
@@ -161,5 +184,11 @@ DEFAULTS: Final = ProviderDefaults(
 class Acme(Client):
     """A client for Acme. The keyword arguments are those of `make_config`, such as `ledger`, `limits`, `webhooks`."""
 
-    def __init__(self, api_key: ApiKey | None = None, *, polling: PollPolicy | None = None, **settings: Any) -> None:
-        super().__init__(AcmeProvider(), make_config(DEFAULTS, api_key, polling=polling, **settings))
+    editions: ClassVar[Mapping[str, ProviderInfo]] = {"v1": INFO}
+
+    def __init__(self, api_key: ApiKey | None = None, **settings: Any) -> None:
+        super().__init__(INFO.provider, make_config(INFO, api_key, **settings))
+
+    async def models(self, kind: str | None = None) -> tuple[ModelInfo, ...]:
+        """Return Acme's models; all of them draw pictures."""
+        return await self.read(HttpRequest("GET", "/models"), _models) if kind in {None, "image"} else ()

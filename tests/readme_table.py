@@ -43,9 +43,9 @@ READS: Final = {
     "task_status": Read("status", lambda client: client.status("{task_id}"), "status"),
     "batch_status": Read("batch_status", lambda client: client.batch_status("{batch_id}"), "batch-status"),
     "balance": Read("balance", lambda client: client.balance(), "balance"),
-    "chat_models": Read("chat_models", lambda client: client.chat_models(), "models --kind chat"),
-    "video_models": Read("models", lambda client: client.models(), "models --kind video"),
-    "image_models": Read("models", lambda client: client.models(), "models --kind image"),
+    "chat_models": Read('models("chat")', lambda client: client.models("chat"), "models --kind chat"),
+    "video_models": Read('models("video")', lambda client: client.models("video"), "models --kind video"),
+    "image_models": Read('models("image")', lambda client: client.models("image"), "models --kind image"),
 }
 BY_PATH: Final = {cls.endpoint: cls for cls in REQUESTS.values()}
 

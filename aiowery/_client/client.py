@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, overload
 from weakref import WeakSet
 
 from aiowery._base.snapshot import Asset, Snapshot
 from aiowery._client.arguments import checked_credits, checked_name
-from aiowery._client.config import ClientConfig
+from aiowery._client.config import ClientConfig, ProviderInfo
 from aiowery._client.options import SubmitOptions
 from aiowery._client.stream import OutcomeStream, Requests, RunItem, StreamItem, enumerate_requests
 from aiowery._core.events import LowCredits
+from aiowery._core.media import MediaSource, local_media
+from aiowery._core.messages import HttpRequest, HttpResponse
+from aiowery._core.models import CheckIssue, ModelInfo
 from aiowery._core.policies import Limits, OnDoubt, PollPolicy, RetryPolicy
 from aiowery._core.provider import Provider
 from aiowery._core.request import DEFAULT, Accepted, Request, ResultT, Timeout
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
     from aiowery._jobs.job import Job
     from aiowery.ledger import Ledger
 
+T = TypeVar("T")
+
 
 class Client:
     """A client for one provider. Use `async with`: the client owns its connections.
@@ -40,6 +45,10 @@ class Client:
     `make_config` documents the settings that all providers share.
     """
 
+    editions: ClassVar[Mapping[str, ProviderInfo]] = {}
+    """The facts about each edition of the provider's API, the default edition first. The command line needs at least
+    one; if there are several, the constructor has the parameter `edition`."""
+
     def __init__(self, provider: Provider, config: ClientConfig) -> None:
         # The HTTP library takes longer to load than all the rest: it is loaded with the first client, not with the
         # import, and not later, when an event loop would wait for it.
@@ -50,6 +59,11 @@ class Client:
         self._open_runtime: ClientRuntime | None = None
         self._opening = False
         self._streams: WeakSet[OutcomeStream[Any]] = WeakSet()
+
+    @property
+    def provider(self) -> Provider:
+        """The translator between requests and the provider's HTTP messages."""
+        return self._provider
 
     @property
     def base_url(self) -> str:
@@ -263,6 +277,50 @@ class Client:
     async def status(self, task_id: str) -> Snapshot:
         """Return the status of one task from a single request. Raises NotFound for an unknown id."""
         return await self._runtime.api.read_status(task_id)
+
+    async def batch_status(self, provider_batch_id: str) -> tuple[Snapshot, ...]:
+        """Return the status of all tasks of one submission from a single request. Raises NotFound for an unknown id.
+
+        Raises ConfigurationError if the provider reports tasks only one by one.
+        """
+        request = self._provider.batch_request(provider_batch_id)
+        if request is None:
+            raise ConfigurationError(f"batch_status(): {self._provider.name} has none; use status() for each task")
+        return tuple(await self.read(request, self._provider.decode_batch))
+
+    async def balance(self) -> float | None:
+        """Return the account's credits; None if the provider does not report them, as here.
+
+        A subclass passes what it returns to `_report_balance`, which emits `LowCredits` below `low_credits`.
+        """
+        return None
+
+    async def models(self, kind: str | None = None) -> Sequence[ModelInfo]:  # noqa: ARG002 - for subclasses
+        """Return the provider's models of one kind of output, or of all; none if it lists no models, as here."""
+        return ()
+
+    async def check(self, request: Request[Any]) -> Sequence[CheckIssue]:  # noqa: ARG002 - for subclasses
+        """Return the conflicts between a request and the list of models; none if the provider has no list, as here.
+
+        It is called before money is spent. Nothing is enforced.
+        """
+        return ()
+
+    async def upload(self, source: MediaSource) -> str:
+        """Upload an image, video or audio file (a path, bytes or an open binary file) and return its URL.
+
+        Equal content is uploaded once while the client is open. Raises ConfigurationError, with nothing sent, for a
+        file that the provider would not accept, and if it accepts no uploads.
+        """
+        uploads = self._runtime.uploads
+        return await uploads.url_of(await uploads.read(local_media(source)))
+
+    async def read(self, request: HttpRequest, decode: Callable[[HttpResponse], T]) -> T:
+        """Send a request that costs nothing and may be repeated, such as a GET, and return `decode(response)`.
+
+        For endpoints of the provider that have no method of their own. Retried by the client's `RetryPolicy`.
+        """
+        return await self._runtime.api.read(request, decode)
 
     async def download(
         self, what: Result | Asset, directory: str | os.PathLike[str], *, name: str | None = None

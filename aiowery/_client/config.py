@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,9 @@ import attrs
 
 from aiowery._client.arguments import checked_credits, checked_http, checked_webhooks, sandbox_speed
 from aiowery._core.events import Observer
+from aiowery._core.models import ModelInfo
 from aiowery._core.policies import Limits, PollPolicy, RetryPolicy
+from aiowery._core.provider import Provider
 from aiowery._core.request_types import RequestTypes
 from aiowery._core.urls import validate_base_url
 from aiowery._core.webhook_config import Webhooks
@@ -53,17 +55,27 @@ class ClientConfig:
 
 
 @attrs.frozen(kw_only=True)
-class ProviderDefaults:
-    """The settings that a provider brings: used where the caller gives none.
+class ProviderInfo:
+    """The facts about a provider, or about one edition of its API, that clients and the command line need."""
 
-    `key_variable` and `url_variable` are the environment variables of the API key and the base URL.
-    """
-
+    provider: Provider
+    """The translator between requests and HTTP messages."""
     key_variable: str
+    """The environment variable of the API key."""
     url_variable: str
+    """The environment variable of the base URL."""
     base_url: str
+    """The base URL, if neither the caller nor the environment gives one."""
     request_types: RequestTypes[Any]
+    """The classes of all requests. A ledger of this provider may hold any of them."""
+    prompt_type: str
+    """The `type_name` of the request that the command line makes from a prompt alone."""
     limits: Limits = attrs.field(factory=Limits)
+    """The limits, if the caller gives none."""
+    documented_models: Sequence[ModelInfo] = ()
+    """The models that the provider documents, if it has no endpoint that lists them."""
+    max_in_flight: int | None = None
+    """The largest number of tasks that any account may run at the same time; None if it depends on the account."""
 
     def resolve_base_url(self, base_url: str | None) -> str:
         """Return the base URL: the caller's, the environment's, or the provider's own. Raises ConfigurationError."""
@@ -71,7 +83,7 @@ class ProviderDefaults:
 
 
 def make_config(
-    defaults: ProviderDefaults,
+    info: ProviderInfo,
     api_key: ApiKey | None = None,
     *,
     base_url: str | None = None,
@@ -113,22 +125,20 @@ def make_config(
     - `other_hosts`: further base URLs by the names that the provider's requests use. `queue_file`: a file in which
       processes with one account keep the state of their queue. `webhooks`: let the provider report the end of tasks.
     """
-    source = api_key or os.environ.get(defaults.key_variable)
+    source = api_key or os.environ.get(info.key_variable)
     if not source:
-        raise ConfigurationError(
-            f"no API key: set the environment variable {defaults.key_variable}, or pass api_key=..."
-        )
+        raise ConfigurationError(f"no API key: set the environment variable {info.key_variable}, or pass api_key=...")
     if ledger is not None:
-        defaults.request_types.load()  # the ledger may hold any of them
-    resolved = defaults.resolve_base_url(base_url)
+        info.request_types.load()  # the ledger may hold any of them
+    resolved = info.resolve_base_url(base_url)
     speed = sandbox_speed(resolved)
     return ClientConfig(
         api_key=ApiKeySource(source),
         base_url=resolved,
-        limits=limits or defaults.limits.faster(speed),
+        limits=limits or info.limits.faster(speed),
         polling=polling or PollPolicy().faster(speed),
         retries=retries or RetryPolicy().faster(speed),
-        request_types=defaults.request_types,
+        request_types=info.request_types,
         http_timeout=http_timeout,
         http=checked_http(http),
         observer=observer,

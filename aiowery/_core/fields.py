@@ -28,6 +28,8 @@ class Wire:
     """True if the value is a part of the URL's path instead of the body."""
     write: Callable[[Any], Any] | None = None
     """A function that converts the value to JSON; None if the value is sent unchanged."""
+    text_form: str | None = None
+    """A description of the value as text on a command line, if its type does not say it."""
     may_be_none: bool = False
     """True if None is a choice, to leave the field out, although the default is another value."""
 
@@ -41,10 +43,12 @@ def wire(
     media: AssetKind | None = None,
     in_path: bool = False,
     write: Callable[[Any], Any] | None = None,
+    text_form: str | None = None,
     may_be_none: bool = False,
 ) -> Mapping[str, Wire]:
     """Return the attrs metadata of a field whose form in the HTTP request is not simply its name and value."""
-    return {_KEY: Wire(name=name, media=media, in_path=in_path, write=write, may_be_none=may_be_none)}
+    form = Wire(name=name, media=media, in_path=in_path, write=write, text_form=text_form, may_be_none=may_be_none)
+    return {_KEY: form}
 
 
 def wire_of(field: attrs.Attribute[Any]) -> Wire:

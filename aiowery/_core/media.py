@@ -6,9 +6,9 @@ import hashlib
 import inspect
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, get_args
 
 import attrs
 
@@ -16,14 +16,10 @@ from aiowery._base.snapshot import AssetKind
 from aiowery._core.fields import items, replace_surrogates, short_repr
 from aiowery.errors import ConfigurationError
 
-LARGEST: Final[dict[AssetKind, int]] = {
-    "image": 10 * 1024**2,
-    "video": 50 * 1024**2,
-    "audio": 50 * 1024**2,
-}
-"""The size in bytes below which each kind of file must be (API: upload-file)."""
+MAX_FILE_BYTES: Final = 256 * 1024**2
+"""The size in bytes that no local file may exceed, whatever its provider accepts, because it is held in memory."""
 
-_MAX_SIZE: Final = max(LARGEST.values())
+_NO_LIMITS: Final[Mapping[AssetKind, int]] = {}
 _URL: Final = re.compile(r"(?:https?://|data:)", re.IGNORECASE)
 _SUFFIXES: Final[dict[str, tuple[AssetKind, str]]] = {
     ".jpg": ("image", "image/jpeg"),
@@ -151,9 +147,9 @@ def _read_open(file: BinaryIO) -> File:
 
 
 def _read_all(read: Callable[[int], bytes]) -> bytes:
-    """Read to the end, but little more than may be uploaded. A pipe returns less than requested at a time."""
+    """Read to the end, but little more than any file may have. A pipe returns less than requested at a time."""
     parts: list[bytes] = []
-    remaining = _MAX_SIZE + 1
+    remaining = MAX_FILE_BYTES + 1
     while remaining > 0:
         part = memoryview(read(remaining))  # raises TypeError for text
         if not part:
@@ -163,23 +159,27 @@ def _read_all(read: Callable[[int], bytes]) -> bytes:
     return b"".join(parts)
 
 
-def read_file(path: Path) -> File:
-    """Read a local file, but little more than may be uploaded. Blocks."""
+def read_file(path: Path, max_bytes: int = MAX_FILE_BYTES) -> File:
+    """Read a local file, but at most one byte more than `max_bytes`. Blocks."""
     try:
         with path.expanduser().open("rb") as file:
-            return File(file.read(_MAX_SIZE + 1), path.name)
+            return File(file.read(max_bytes + 1), path.name)
     except (OSError, RuntimeError, ValueError) as fault:  # also an unknown home folder, and a name with a null byte
         reason = getattr(fault, "strerror", None) or fault
         raise ConfigurationError(f"cannot read {path}: {reason}. Nothing was sent: pass a readable file") from fault
 
 
-def validate_upload(source: Path | File, expected: AssetKind | None = None) -> UploadFile:
+def validate_upload(
+    source: Path | File, expected: AssetKind | None = None, limits: Mapping[AssetKind, int] = _NO_LIMITS
+) -> UploadFile:
     """Return a file that is ready for upload. Blocks.
 
-    Images must be jpg, jpeg, png or webp under 10 MB, videos and audio under 50 MB, and the suffix must fit the content
-    (API: upload-file). Raises ConfigurationError for any other file.
+    The content must be that of a known type of image (jpg, png, webp), video or audio, and the suffix must fit it.
+    `limits` are the provider's sizes in bytes below which a file of each kind must be. Raises ConfigurationError for
+    any other file.
     """
-    file = read_file(source) if isinstance(source, Path) else source
+    largest = max(limits.get(kind, MAX_FILE_BYTES) for kind in get_args(AssetKind))
+    file = read_file(source, largest) if isinstance(source, Path) else source
     name = replace_surrogates(file.name)  # a file name on disk need not be valid text
     label = name or "the file"
     suffixes = next((found for signature, found in _SIGNATURES if signature.match(file.content)), ())
@@ -193,9 +193,10 @@ def validate_upload(source: Path | File, expected: AssetKind | None = None) -> U
     kind, content_type = _SUFFIXES[suffix]
     if expected is not None and kind != expected:
         raise ConfigurationError(f"{label} must be of kind {expected}, got {kind}. Nothing was sent: pass another file")
-    if len(file.content) >= LARGEST[kind]:
+    limit = limits.get(kind, MAX_FILE_BYTES + 1)
+    if len(file.content) >= limit:
         raise ConfigurationError(
-            f"{label} must have fewer than {LARGEST[kind]:,} bytes ({kind}), got {len(file.content):,} or more."
+            f"{label} must have fewer than {limit:,} bytes ({kind}), got {len(file.content):,} or more."
             " Nothing was sent: reduce it"
         )
     stem = Path(name).stem or "file"

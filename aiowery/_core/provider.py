@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aiowery._base.snapshot import Snapshot
+from aiowery._base.snapshot import AssetKind, Snapshot
 from aiowery._core.media import UploadFile
 from aiowery._core.messages import HttpRequest, HttpResponse
 from aiowery._core.request import Accepted, Request
@@ -113,6 +113,14 @@ class Provider(ABC):
     def upload_request(self, file: UploadFile) -> HttpRequest | None:  # noqa: ARG002 - for subclasses
         """Return the POST that uploads a file; None (the default) if the provider accepts URLs only."""
         return None
+
+    @property
+    def upload_limits(self) -> Mapping[AssetKind, int]:
+        """The sizes in bytes below which an uploaded file of each kind must be.
+
+        A kind that is missing (by default all) is limited only by the 256 MB that the library holds in memory.
+        """
+        return {}
 
     def decode_upload(self, response: HttpResponse) -> str:
         """Return the URL in the response to `upload_request(...)`."""

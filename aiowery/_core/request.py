@@ -52,6 +52,10 @@ class Request(Generic[R_co]):
     """The kind of output."""
     result_type: ClassVar[type[Result]]
     """The class of the result."""
+    text_suffix: ClassVar[str] = ".txt"
+    """The suffix of a file that holds the text of the result."""
+    next_type: ClassVar[str | None] = None
+    """The `type_name` of a request that continues with the finished task, as its `task_id`."""
 
     extra: Mapping[str, Any] = attrs.field(factory=dict, converter=_frozen)
     """Parameters without a field of the class, such as new or undocumented ones. They are sent unchanged. The name of a

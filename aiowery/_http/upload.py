@@ -67,7 +67,7 @@ class Uploader:
         """Read and check a local file. Raises ConfigurationError for one that the provider would not accept."""
         file = await self._validate(source, kind)
         if isinstance(file, str):
-            raise ConfigurationError(f"upload needs a local file, got the url {file!r}; nothing was sent: use the url")
+            raise ConfigurationError(f"upload needs a local file, got the URL {file!r}; nothing was sent: use the URL")
         return file
 
     async def url_of(self, file: UploadFile, encode: Callable[[UploadFile], HttpRequest | None] | None = None) -> str:
@@ -80,7 +80,7 @@ class Uploader:
         post = (encode or self._provider.upload_request)(file)
         if post is None:
             raise ConfigurationError(
-                f"{self._provider.name} takes no uploads; nothing was sent: give {file.name} as a url"
+                f"{self._provider.name} accepts no uploads; nothing was sent: pass {file.name} as a URL"
             )
         key = _identity(post, file)
         task = self._uploads.get(key)
@@ -114,7 +114,7 @@ class Uploader:
     async def _validate(self, source: Media, kind: AssetKind | None) -> UploadFile | str:
         if isinstance(source, str):
             return source
-        return await anyio.to_thread.run_sync(validate_upload, source, kind)
+        return await anyio.to_thread.run_sync(validate_upload, source, kind, self._provider.upload_limits)
 
     async def _upload(self, post: HttpRequest, file: UploadFile) -> str:
         try:

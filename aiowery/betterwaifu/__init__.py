@@ -17,7 +17,7 @@ from aiowery._base.lazy import lazy_names
 
 _NAMES: Final = {
     "_client": ("LIMITS", "BetterWaifu"),
-    "_model_listing": ("Account", "Model", "Subscription"),
+    "_model_listing": ("Account", "ModelVersion", "Subscription"),
     "_request_types": ("REQUESTS", "from_dict", "request_type", "to_dict"),
     "requests._choices": ("MODELS", "SAMPLERS", "Edition", "Sampler"),
     "requests._images": ("GeneratedImage", "GenerateImage"),
@@ -26,7 +26,7 @@ _NAMES: Final = {
 # `python -m tests.tables --write` writes the imports below and `__all__` from this table.
 if TYPE_CHECKING:
     from aiowery.betterwaifu._client import LIMITS, BetterWaifu
-    from aiowery.betterwaifu._model_listing import Account, Model, Subscription
+    from aiowery.betterwaifu._model_listing import Account, ModelVersion, Subscription
     from aiowery.betterwaifu._request_types import REQUESTS, from_dict, request_type, to_dict
     from aiowery.betterwaifu.requests._choices import MODELS, SAMPLERS, Edition, Sampler
     from aiowery.betterwaifu.requests._images import GeneratedImage, GenerateImage
@@ -43,7 +43,7 @@ __all__ = (
     "Edition",
     "GenerateImage",
     "GeneratedImage",
-    "Model",
+    "ModelVersion",
     "Sampler",
     "Subscription",
     "from_dict",

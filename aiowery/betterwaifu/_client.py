@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, TypeVar, get_args
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar, Final, get_args
 
 from aiowery._client.client import Client
-from aiowery._client.config import ProviderDefaults, make_config
+from aiowery._client.config import ProviderInfo, make_config
 from aiowery._core.events import Observer
-from aiowery._core.messages import HttpRequest, HttpResponse
 from aiowery._core.policies import Limits, PollPolicy, RetryPolicy
 from aiowery._http.api_key import ApiKey
 from aiowery.betterwaifu import _model_listing
-from aiowery.betterwaifu._model_listing import Account, Model
-from aiowery.betterwaifu._provider import ACCOUNT, MODELS, BetterWaifuProvider
+from aiowery.betterwaifu._model_listing import Account, ModelVersion
+from aiowery.betterwaifu._provider import ACCOUNT, LIST_MODELS, BetterWaifuProvider
 from aiowery.betterwaifu._request_types import CATALOGUE
-from aiowery.betterwaifu.requests._choices import Edition
+from aiowery.betterwaifu.requests._choices import MODELS, Edition
 from aiowery.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from aiowery._http.httpx_transport import HTTPChoice
     from aiowery._journal.spending import PriceTable
     from aiowery.ledger import Ledger
-
-T = TypeVar("T")
 
 _URLS: Final[dict[Edition, str]] = {
     "v1-images": "https://api.betterwaifu.com",
@@ -50,13 +47,21 @@ LIMITS: Final[dict[Edition, Limits]] = {
 Half a second is added for clocks that differ. At most 100 submissions may wait in the queue, which takes hours."""
 
 
-DEFAULTS: Final[dict[Edition, ProviderDefaults]] = {
-    edition: ProviderDefaults(
+_DOCUMENTED_MODELS: Final[dict[Edition, tuple[ModelVersion, ...]]] = {
+    "v1-images": tuple(ModelVersion(key=slug, model_name=slug, description=use) for slug, use in MODELS.items()),
+    "jobs": (),
+}
+INFO: Final[dict[str, ProviderInfo]] = {
+    edition: ProviderInfo(
+        provider=BetterWaifuProvider(edition),
         key_variable="BETTERWAIFU_API_KEY",
         url_variable="BETTERWAIFU_BASE_URL",
         base_url=url,
         request_types=CATALOGUE,
+        prompt_type="generate-image",
         limits=LIMITS[edition],
+        max_in_flight=1,
+        documented_models=_DOCUMENTED_MODELS[edition],
     )
     for edition, url in _URLS.items()
 }
@@ -74,6 +79,9 @@ class BetterWaifu(Client):
     BETTERWAIFU_BASE_URL, or the edition's own. `queue_file`: a file through which processes that share one account,
     and successive runs, take turns.
     """
+
+    editions: ClassVar[Mapping[str, ProviderInfo]] = INFO
+    """The two editions; "v1-images" is the default."""
 
     def __init__(
         self,
@@ -99,7 +107,7 @@ class BetterWaifu(Client):
             raise ConfigurationError(f"edition is {edition!r}; {' or '.join(map(repr, get_args(Edition)))} is needed")
         self.edition: Edition = edition
         config = make_config(
-            DEFAULTS[edition],
+            INFO[edition],
             api_key,
             base_url=base_url,
             limits=limits,
@@ -116,29 +124,42 @@ class BetterWaifu(Client):
             price_per_credit=price_per_credit,
             queue_file=queue_file,
         )
-        super().__init__(BetterWaifuProvider(edition), config)
+        super().__init__(INFO[edition].provider, config)
 
     async def account(self) -> Account:
         """Return the account of the key, its credits and its subscription (jobs edition).
 
         Emits `LowCredits` if the credits are below `low_credits`. Raises ConfigurationError in the v1-images edition.
         """
-        account = await self._read("account()", ACCOUNT, _model_listing.decode_account)
+        if self.edition != "jobs":
+            raise ConfigurationError(
+                f"account(): edition={self.edition!r} has no account endpoint; use edition='jobs'; nothing was sent"
+            )
+        account = await self.read(ACCOUNT, _model_listing.decode_account)
         self._report_balance(account.credits)
         return account
 
-    async def models(self) -> tuple[Model, ...]:
-        """Return the available models (jobs edition). Raises ConfigurationError in v1-images, which has `MODELS`."""
-        return await self._read("models()", MODELS, _model_listing.decode_models)
+    async def balance(self) -> float | None:
+        """Return the account's credits (jobs edition); None in v1-images, which does not report them.
 
-    async def find_model(self, model_name: str, name: str | None = None) -> Model:
+        Emits `LowCredits` if they are below `low_credits`.
+        """
+        return (await self.account()).credits if self.edition == "jobs" else None
+
+    async def models(self, kind: str | None = None) -> tuple[ModelVersion, ...]:
+        """Return the available models, all of the kind "image".
+
+        In v1-images these are the documented ones (`MODELS`), and nothing is sent.
+        """
+        if kind not in {None, "image"}:
+            return ()
+        if self.edition == "jobs":
+            return await self.read(LIST_MODELS, _model_listing.decode_models)
+        return _DOCUMENTED_MODELS[self.edition]
+
+    async def find_model(self, model_name: str, name: str | None = None) -> ModelVersion:
         """Return the model with exactly this name, and with this version if it has several.
 
         Raises ConfigurationError if there is none, or more than one.
         """
         return _model_listing.find_model(await self.models(), model_name, name)
-
-    async def _read(self, verb: str, request: HttpRequest, decode: Callable[[HttpResponse], T]) -> T:
-        if self.edition != "jobs":
-            raise ConfigurationError(f"{verb}: edition={self.edition!r} has no such call; edition='jobs' has")
-        return await self._runtime.api.read(request, decode)

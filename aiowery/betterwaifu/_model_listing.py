@@ -10,21 +10,24 @@ import attrs
 
 from aiowery._core.codec import lenient_number
 from aiowery._core.messages import HttpResponse
+from aiowery._core.models import ModelInfo
 from aiowery.betterwaifu._decode import unwrap_envelope
 from aiowery.betterwaifu._schema import optional_datetime, optional_int, optional_text
 from aiowery.errors import ConfigurationError
 
 
 @attrs.frozen(kw_only=True)
-class Model:
-    """A model version of the jobs edition.
+class ModelVersion(ModelInfo):
+    """A version of a model.
 
-    `id`: the value for `GenerateImage.model`. `name`: the version. `model_name`: the model. `base_model`, `type`,
-    `filename`: the provider's texts. `cover_url`: a sample picture, if there is one. `nsfw`: None if not reported.
-    `raw`: the entry as received.
+    `key`: the value for `GenerateImage.model`: a number in the jobs edition, a slug in v1-images. `name`: the version.
+    `model_name`: the model. `base_model`, `type`, `filename`, `description`: the provider's texts. `cover_url`: a
+    sample picture, if there is one. `nsfw`: None if not reported. `raw`: the entry as received. In v1-images only
+    `key`, `model_name` and `description` are known.
     """
 
-    id: int
+    kind: str = "image"
+    mode: str = "generate-image"
     name: str = ""
     model_name: str = ""
     base_model: str = ""
@@ -32,7 +35,17 @@ class Model:
     filename: str = ""
     cover_url: str | None = None
     nsfw: bool | None = None
-    raw: Mapping[str, Any] = attrs.field(factory=dict, repr=False, eq=False)
+
+    @property
+    def details(self) -> Mapping[str, str]:
+        """The names of the version, and whether its pictures are for adults only."""
+        return {
+            "name": self.model_name,
+            "version": self.name,
+            "base": self.base_model,
+            "for adults": "yes" if self.nsfw else "",
+            **super().details,
+        }
 
 
 @attrs.frozen(kw_only=True)
@@ -62,7 +75,7 @@ class Account:
     raw: Mapping[str, Any] = attrs.field(factory=dict, repr=False, eq=False)
 
 
-def decode_models(response: HttpResponse) -> tuple[Model, ...]:
+def decode_models(response: HttpResponse) -> tuple[ModelVersion, ...]:
     """Return the models; an entry without a number cannot be used and is left out."""
     body = unwrap_envelope(response)
     entries = body.get("models")
@@ -83,7 +96,7 @@ def decode_account(response: HttpResponse) -> Account:
     )
 
 
-def find_model(models: Iterable[Model], model_name: str, name: str | None) -> Model:
+def find_model(models: Iterable[ModelVersion], model_name: str, name: str | None) -> ModelVersion:
     """Return the one model of these names. Raises ConfigurationError if there is none, or more than one."""
     matches = [model for model in models if model.model_name == model_name and name in {None, model.name}]
     if len(matches) == 1:
@@ -95,10 +108,10 @@ def find_model(models: Iterable[Model], model_name: str, name: str | None) -> Mo
     raise ConfigurationError(f"{len(matches)} models are called {wanted!r}; give the version too: {versions}")
 
 
-def _model(entry: Mapping[str, Any]) -> Model:
+def _model(entry: Mapping[str, Any]) -> ModelVersion:
     nsfw = entry.get("nsfw")
-    return Model(
-        id=optional_int(entry.get("id")) or 0,
+    return ModelVersion(
+        key=optional_int(entry.get("id")) or 0,
         name=optional_text(entry.get("name")) or "",
         model_name=optional_text(entry.get("model_name")) or "",
         base_model=optional_text(entry.get("base_model")) or "",

@@ -28,7 +28,7 @@ from aiowery.errors import (
 )
 
 ACCOUNT: Final = HttpRequest("GET", "/account")
-MODELS: Final = HttpRequest("GET", "/models")
+LIST_MODELS: Final = HttpRequest("GET", "/models")
 _V1: Final = "v1-images"
 # The response holds the picture: rendering may take minutes.
 _RENDERED_WITHIN: Final = 300.0

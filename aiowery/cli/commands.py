@@ -5,31 +5,34 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Final
 
-import attrs
 from cyclopts import Parameter
 
 from aiowery.cli import queries
 from aiowery.cli.exit_codes import DONE
 from aiowery.cli.input import set_option, types_table
-from aiowery.cli.input.requests import from_object, with_options
+from aiowery.cli.input.requests import RequestDefaults, from_object, with_options
 from aiowery.cli.options import (
     AT_LEAST_ONE,
-    ConnectionOptions,
     LedgerOptions,
     NoCheck,
     PictureOptions,
     ProviderOptions,
 )
-from aiowery.cli.output import models_table
+from aiowery.cli.output.models_table import print_models
 from aiowery.cli.output.tables import print_json, print_table
-from aiowery.cli.providers import BetterWaifuService
 from aiowery.cli.run import single
 from aiowery.cli.run.batch import run_batch
 from aiowery.cli.run.batch_options import BatchOptions
 from aiowery.errors import ConfigurationError
-from aiowery.weryai import Chat
 
+_CHAT: Final = "chat"
 _OUT: Final = "The directory for the results; created if missing."
+
+
+def _defaults(connection: ProviderOptions, pictures: PictureOptions) -> RequestDefaults:
+    """Return the defaults of a command that makes requests from prompts."""
+    service = connection.service
+    return with_options(service.request_types, service.info.prompt_type, pictures.given())
 
 
 def _no_option(_: object, value: str) -> None:
@@ -48,7 +51,7 @@ def generate(
     connection: ProviderOptions = ProviderOptions(),  # noqa: B008 - frozen
 ) -> int:
     """Make pictures from one prompt, save them, and print their paths."""
-    request = from_object({**with_options(connection.service.default_type, pictures.given()), "prompt": prompt}, {})
+    request = from_object({"prompt": prompt}, _defaults(connection, pictures))
     return single.run_single(single.SingleOptions(request=request, out=out, connection=connection, check=not no_check))
 
 
@@ -101,14 +104,15 @@ def run(
             raise ConfigurationError(
                 "TYPE is missing; name a request type, such as text-to-video (aiowery run --list shows all types)"
             )
-        types_table.show_types()
+        types_table.show_types(connection.service.request_types)
         return DONE
-    type_name = set_option.known_type(type_)
+    types = connection.service.request_types
+    request_type = set_option.known_type(types, type_)
     if fields or list_:
-        types_table.show_fields(type_name)
+        types_table.show_fields(request_type, types)
         return DONE
-    connection = connection.for_type(type_name)
-    request = set_option.request_of(type_name, json, set_ or [])
+    connection = connection.for_type(request_type.type_name)
+    request = set_option.request_of(request_type, json, set_ or [])
     return single.run_single(
         single.SingleOptions(request=request, out=out, connection=connection, check=not no_check, raw=raw)
     )
@@ -175,7 +179,7 @@ def batch(
     options = BatchOptions(
         source=prompts,
         out=out,
-        defaults=with_options(connection.service.default_type, pictures.given()),
+        defaults=_defaults(connection, pictures),
         connection=connection,
         limit=limit,
         in_flight=in_flight,
@@ -192,21 +196,21 @@ def batch(
 
 def models(
     *,
-    kind: Annotated[models_table.ModelKind | None, Parameter(help="Show only models of this kind.")] = None,
+    kind: Annotated[
+        str | None, Parameter(help="Show only models of this kind of output, such as image, video or chat.")
+    ] = None,
     json: Annotated[
         bool, Parameter(negative="", show_default=False, help="Print one JSON object per model and line.")
     ] = False,
     connection: ProviderOptions = ProviderOptions(),  # noqa: B008 - frozen
 ) -> int:
     """Show the models and the parameters that each accepts."""
-    if isinstance(connection.service, BetterWaifuService) and connection.service.edition == "v1-images":
-        models_table.print_slugs()
-        return DONE
-    found = queries.query(connection, lambda client: models_table.models_of(client, kind))
+    documented = [model for model in connection.service.info.documented_models if kind in {None, model.kind}]
+    found = documented or queries.query(connection, lambda client: client.models(kind))
     if json:
-        print_json(found, kind="chat")
+        print_json(found)
     else:
-        models_table.print_models(found)
+        print_models(found)
     return DONE
 
 
@@ -223,12 +227,15 @@ def chat(
         int | None, Parameter(help="Maximum length of the answer, in tokens.", validator=AT_LEAST_ONE)
     ] = None,
     temperature: Annotated[float | None, Parameter(help="Randomness of the answer, from 0 to 2.")] = None,
-    connection: ConnectionOptions = ConnectionOptions(),  # noqa: B008 - frozen
+    connection: ProviderOptions = ProviderOptions(),  # noqa: B008 - frozen
 ) -> int:
     """Send a message to a chat model and print its answer."""
-    messages = queries.conversation(message, system)
-    request = Chat(messages=messages, max_tokens=max_tokens, temperature=temperature)
-    request = request if model is None else attrs.evolve(request, model=model)
+    types = connection.service.info.request_types
+    if _CHAT not in types.requests:
+        raise ConfigurationError(f"{connection.service.info.provider.name} has no chat models; nothing was sent")
+    settings = {"model": model, "max_tokens": max_tokens, "temperature": temperature}
+    given = {name: value for name, value in settings.items() if value is not None}
+    request = types.from_dict({"type": _CHAT, "messages": queries.conversation(message, system), **given})
     queries.print_answer(queries.query(connection, lambda client: client.run(request)))
     return DONE
 
@@ -238,7 +245,7 @@ def upload(
     legacy: Annotated[
         bool, Parameter(negative="", show_default=False, help="Use the provider's older upload endpoint.")
     ] = False,
-    connection: ConnectionOptions = ConnectionOptions(),  # noqa: B008 - frozen
+    connection: ProviderOptions = ProviderOptions(),  # noqa: B008 - frozen
 ) -> int:
     """Upload files and print their urls, one per line."""
     if not files:
@@ -253,10 +260,10 @@ def speakers(
     json: Annotated[
         bool, Parameter(negative="", show_default=False, help="Print one JSON object per speaker and line.")
     ] = False,
-    connection: ConnectionOptions = ConnectionOptions(),  # noqa: B008 - frozen
+    connection: ProviderOptions = ProviderOptions(),  # noqa: B008 - frozen
 ) -> int:
     """Show the speakers for podcasts."""
-    found = queries.query(connection, lambda client: client.speakers(language))
+    found = queries.query(connection, lambda client: queries.fetch_speakers(client, language))
     if json:
         print_json(found)
     else:
@@ -277,10 +284,13 @@ def status(
 
 
 def batch_status(
-    batch_id: Annotated[str, Parameter(help="The provider's id of a submission of several tasks.")], /
+    batch_id: Annotated[str, Parameter(help="The provider's id of a submission of several tasks.")],
+    /,
+    *,
+    connection: ProviderOptions = ProviderOptions(),  # noqa: B008 - frozen
 ) -> int:
     """Print the states of all tasks of one submission."""
-    for snapshot in queries.query(ConnectionOptions(), lambda client: client.batch_status(batch_id)):
+    for snapshot in queries.query(connection, lambda client: client.batch_status(batch_id)):
         queries.print_snapshot(snapshot)
     return DONE
 
@@ -290,6 +300,6 @@ def balance(
     connection: ProviderOptions = ProviderOptions(),  # noqa: B008 - frozen
 ) -> int:
     """Print the credits that are left."""
-    credits_left = queries.query(connection, queries.fetch_balance)
+    credits_left = queries.query(connection, lambda client: client.balance())
     print("unknown" if credits_left is None else f"{credits_left:.12g}")
     return DONE

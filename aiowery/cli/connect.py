@@ -13,7 +13,7 @@ import attrs
 from aiowery import Limits, PollPolicy, RetryPolicy
 from aiowery._client.client import Client
 from aiowery._core.policies import FASTEST
-from aiowery.cli.providers import WERYAI, Service
+from aiowery.cli.providers import Service
 from aiowery.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Target:
 
     sandbox: bool = False
     speed: float | None = None
-    service: Service = WERYAI
+    service: Service = attrs.field(factory=Service)
 
     def check(self) -> None:
         """Raise ConfigurationError if the target cannot work, with the possible remedies."""
@@ -39,9 +39,9 @@ class Target:
             check_speed(self.speed)
         if self.sandbox:
             sandbox_module()
-        elif not os.environ.get(self.service.key_variable):
+        elif not os.environ.get(self.service.info.key_variable):
             raise ConfigurationError(
-                f"no API key: set the environment variable {self.service.key_variable},"
+                f"no API key: set the environment variable {self.service.info.key_variable},"
                 " or add --sandbox to try everything without a key"
             )
 

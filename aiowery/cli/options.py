@@ -9,9 +9,8 @@ from typing import Annotated, Any, Final
 import attrs
 from cyclopts import Group, Parameter, validators
 
-from aiowery.betterwaifu import Edition
 from aiowery.cli.connect import Target
-from aiowery.cli.providers import WERYAI, Name, Service, service_of
+from aiowery.cli.providers import Service, service_of
 from aiowery.errors import ConfigurationError
 from aiowery.weryai import ASPECT_RATIOS, IMAGE_MODELS
 
@@ -150,7 +149,7 @@ class ConnectionOptions:
     @property
     def service(self) -> Service:
         """Provider of the command."""
-        return WERYAI
+        return Service()
 
     @property
     def target(self) -> Target:
@@ -164,16 +163,20 @@ class ProviderOptions(ConnectionOptions):
     """Connection options of commands that work with several providers."""
 
     provider: Annotated[
-        Name | None, Parameter(help="The provider (default: the one of the request type, else weryai).")
+        str | None,
+        Parameter(
+            help="The provider: weryai, betterwaifu, or one that another package installs (default: the one of the"
+            " request type, else weryai)."
+        ),
     ] = None
     edition: Annotated[
-        Edition | None, Parameter(help="BetterWaifu's edition (default: v1-images); the editions share no models.")
+        str | None,
+        Parameter(help="The edition of its API: for BetterWaifu v1-images (default) or jobs, which share no models."),
     ] = None
     queue_file: Annotated[
         Path | None,
         Parameter(
-            help="BetterWaifu: a file that coordinates the runs of one account: one task at a"
-            " time, with the rest between two."
+            help="A file that coordinates the runs of one account: one task at a time, with the rest between two."
         ),
     ] = None
     type_name: Annotated[str | None, Parameter(parse=False)] = None

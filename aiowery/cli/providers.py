@@ -1,108 +1,159 @@
-"""The providers of the command line, and the differences between them."""
+"""The providers of the command line: those of the package, and those that other distributions install."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from aiowery import BetterWaifu, Limits, WeryAI, betterwaifu, weryai
+from aiowery import BetterWaifu, Limits, Request, WeryAI
 from aiowery._client.client import Client
-from aiowery.betterwaifu import Edition, GenerateImage
+from aiowery._client.config import ProviderInfo
+from aiowery._core.request_types import RequestTypes
 from aiowery.errors import ConfigurationError
-from aiowery.weryai import TextToImage
 
 if TYPE_CHECKING:
     from aiowery.sandbox import Sandbox
 
-Name = Literal["weryai", "betterwaifu"]
+GROUP: Final = "aiowery.providers"
+"""The entry point group in which a distribution names its client class."""
+
+_BUILT_IN: Final[Mapping[str, type[Client]]] = {"weryai": WeryAI, "betterwaifu": BetterWaifu}
+DEFAULT_NAME: Final = next(iter(_BUILT_IN))
 
 
-class Service(Protocol):
-    """A provider as the commands need it.
+@functools.cache
+def clients() -> Mapping[str, type[Client]]:
+    """Return the client classes by the names of their providers: those of the package first, then installed ones.
 
-    `default_type` is the request type if none is given; `key_variable` is the environment variable of the key.
+    An installed one that cannot be used is reported on standard error and left out.
     """
+    installed = {}
+    for entry in sorted(metadata.entry_points(group=GROUP), key=lambda entry: entry.name):
+        try:
+            installed[entry.name] = _load(entry)
+        except Exception as fault:  # noqa: BLE001 - another distribution's code must not stop this program
+            print(
+                f"aiowery: the provider {entry.name!r} ({entry.value}) is left out: {type(fault).__name__}: {fault}",
+                file=sys.stderr,
+            )
+    return {**_BUILT_IN, **installed, **_BUILT_IN}  # in this order, and no installed one replaces one of the package
 
-    name: ClassVar[Name]
-    key_variable: ClassVar[str]
-    default_type: ClassVar[str]
 
-    def limits(self, in_flight: int | None) -> Limits:
-        """Return limits with this many concurrent tasks. Raises ConfigurationError for too many."""
-        ...
+def _load(entry: metadata.EntryPoint) -> type[Client]:
+    client_type = entry.load()
+    if not (isinstance(client_type, type) and issubclass(client_type, Client)):
+        raise TypeError("it must be a subclass of aiowery.Client")
+    if not client_type.editions:
+        raise TypeError(f"{client_type.__name__}.editions must name at least one edition")
+    return client_type
 
-    def client(self, sandbox: Sandbox | None, **settings: Any) -> Client:
-        """Return a client of the provider, or of a sandbox in its place."""
-        ...
+
+@functools.cache
+def request_types(provider: str | None = None) -> RequestTypes[Request[Any]]:
+    """Return the request types of all providers; if two share a name, that of `provider`, else the first."""
+    names = sorted(clients(), key=lambda name: name != provider)
+    found: dict[str, type[Request[Any]]] = {}
+    for name in names:
+        for info in clients()[name].editions.values():
+            for type_name, request_type in info.request_types.requests.items():
+                found.setdefault(type_name, request_type)
+    return RequestTypes(found)
+
+
+def provider_of(type_name: str) -> str | None:
+    """Return the name of the first provider with this request type, None for an unknown type."""
+    return next((name for name in clients() if _has_type(name, type_name)), None)
+
+
+def accepts(function: Callable[..., Any], parameter: str) -> bool:
+    """Return True if the function has the keyword parameter, or takes any."""
+    parameters = inspect.signature(function).parameters
+    return parameter in parameters or any(one.kind is one.VAR_KEYWORD for one in parameters.values())
 
 
 @attrs.frozen
-class WeryAIService:
-    """The WeryAI provider."""
+class Service:
+    """A provider, in the edition and with the queue file that the command names."""
 
-    name: ClassVar[Name] = "weryai"
-    key_variable: ClassVar[str] = "WERYAI_API_KEY"
-    default_type: ClassVar[str] = TextToImage.type_name
-
-    def limits(self, in_flight: int | None) -> Limits:
-        """Return the default limits, or limits with this many concurrent tasks."""
-        return Limits() if in_flight is None else Limits(in_flight=in_flight)
-
-    def client(self, sandbox: Sandbox | None, **settings: Any) -> Client:
-        """Return a WeryAI client."""
-        if sandbox is None:
-            return WeryAI(**settings)
-        return WeryAI(sandbox.key, base_url=sandbox.url, models_base_url=sandbox.url, **settings)
-
-
-@attrs.frozen
-class BetterWaifuService:
-    """An edition of the BetterWaifu provider."""
-
-    name: ClassVar[Name] = "betterwaifu"
-    key_variable: ClassVar[str] = "BETTERWAIFU_API_KEY"
-    default_type: ClassVar[str] = GenerateImage.type_name
-
-    edition: Edition = "v1-images"
+    name: str = DEFAULT_NAME
+    edition: str | None = None
     queue_file: Path | None = None
 
+    @property
+    def client_type(self) -> type[Client]:
+        """Class of its client."""
+        return clients()[self.name]
+
+    @property
+    def info(self) -> ProviderInfo:
+        """Facts about its edition, or about its default edition."""
+        editions = self.client_type.editions
+        return editions[self.edition or next(iter(editions))]
+
+    @property
+    def request_types(self) -> RequestTypes[Request[Any]]:
+        """Request types of all providers, its own first."""
+        return request_types(self.name)
+
     def limits(self, in_flight: int | None) -> Limits:
-        """Return the edition's limits: one picture at a time."""
-        if in_flight not in {None, 1}:
+        """Return its limits with this many concurrent tasks. Raises ConfigurationError for more than it ever runs."""
+        largest = self.info.max_in_flight
+        if in_flight is None:
+            return self.info.limits
+        if largest is not None and in_flight > largest:
             raise ConfigurationError(
-                f"--in-flight must be 1, got {in_flight}: BetterWaifu makes one picture at a time; nothing was sent"
+                f"--in-flight must be {largest}{' or less' * (largest > 1)}, got {in_flight}:"
+                f" {self.info.provider.name} runs no more tasks of one account at a time; nothing was sent"
             )
-        return betterwaifu.LIMITS[self.edition]
+        return attrs.evolve(self.info.limits, in_flight=in_flight)
 
     def client(self, sandbox: Sandbox | None, **settings: Any) -> Client:
-        """Return a client of the edition."""
-        facts: dict[str, Any] = {"edition": self.edition, "queue_file": self.queue_file, **settings}
-        if sandbox is None:
-            return BetterWaifu(**facts)
-        url = sandbox.url if self.edition == "v1-images" else sandbox.jobs_url
-        return BetterWaifu(sandbox.key, base_url=url, **facts)
+        """Return a client, of a sandbox if one is given. Raises ConfigurationError if no sandbox simulates it."""
+        if len(self.client_type.editions) > 1:
+            settings["edition"] = self.edition or next(iter(self.client_type.editions))
+        if self.queue_file is not None:
+            settings["queue_file"] = self.queue_file
+        if sandbox is not None:
+            try:
+                settings |= sandbox.settings_for(self.name, settings.get("edition"))
+            except ValueError as fault:
+                raise ConfigurationError(f"--sandbox: {fault}; leave it out") from fault
+        return self.client_type(**settings)
 
 
-WERYAI: Final = WeryAIService()
-_OF_TYPES: Final[Mapping[str, Name]] = {
-    **dict.fromkeys(weryai.REQUESTS, "weryai"),
-    **dict.fromkeys(betterwaifu.REQUESTS, "betterwaifu"),
-}
-
-
-def service_of(
-    name: Name | None, edition: Edition | None, queue_file: Path | None, type_name: str | None = None
-) -> Service:
+def service_of(name: str | None, edition: str | None, queue_file: Path | None, type_name: str | None = None) -> Service:
     """Return the provider of a name or a request type. Raises ConfigurationError if the options contradict."""
-    required = None if type_name is None else _OF_TYPES[type_name]
-    if name is not None and required not in {None, name}:
-        raise ConfigurationError(f"{type_name} is made by --provider {required}, not {name}; nothing was sent")
-    if (name or required) == "betterwaifu":
-        return BetterWaifuService(edition or "v1-images", queue_file)
-    for option, value in (("--edition", edition), ("--queue-file", queue_file)):
-        if value is not None:
-            raise ConfigurationError(f"{option} belongs to --provider betterwaifu; leave it out, or add that option")
-    return WERYAI
+    if name is not None and name not in clients():
+        raise ConfigurationError(f"--provider must be one of {', '.join(clients())}, got {name!r}; nothing was sent")
+    if name is None:
+        name = DEFAULT_NAME if type_name is None else provider_of(type_name) or DEFAULT_NAME
+    elif type_name is not None and not _has_type(name, type_name):
+        raise ConfigurationError(
+            f"{type_name} is made by --provider {provider_of(type_name)}, not {name}; nothing was sent"
+        )
+    _check_edition(name, edition)
+    if queue_file is not None and not accepts(clients()[name], "queue_file"):
+        suitable = " or ".join(other for other, client in clients().items() if accepts(client, "queue_file"))
+        raise ConfigurationError(f"--queue-file belongs to --provider {suitable}; leave it out, or add that option")
+    return Service(name, edition, queue_file)
+
+
+def _check_edition(name: str, edition: str | None) -> None:
+    editions = clients()[name].editions
+    if edition is None or (len(editions) > 1 and edition in editions):
+        return
+    if len(editions) > 1:
+        raise ConfigurationError(f"--edition must be one of {', '.join(editions)}, got {edition!r}; nothing was sent")
+    suitable = " or ".join(other for other, client in clients().items() if len(client.editions) > 1)
+    raise ConfigurationError(f"--edition belongs to --provider {suitable}; leave it out, or add that option")
+
+
+def _has_type(name: str, type_name: str) -> bool:
+    return any(type_name in info.request_types.requests for info in clients()[name].editions.values())

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from aiowery import BetterWaifu, WeryAI
+from aiowery import Client, Result
 from aiowery._base.snapshot import Snapshot
 from aiowery.cli.connect import open_client
 from aiowery.cli.input.prompt_files import STDIN, decode
 from aiowery.cli.options import ConnectionOptions
 from aiowery.cli.output.logs import show_logs
 from aiowery.cli.output.progress import write_line
-from aiowery.weryai import ChatResult, Message
+from aiowery.cli.providers import accepts
+from aiowery.errors import ConfigurationError
 
 T = TypeVar("T")
 
@@ -32,28 +33,35 @@ async def _query(connection: ConnectionOptions, fetch: Callable[[Any], Awaitable
         return await fetch(client)
 
 
-async def fetch_balance(client: WeryAI | BetterWaifu) -> float | None:
-    """Return the remaining credits, or None if the provider does not report them."""
-    return (await client.account()).credits if isinstance(client, BetterWaifu) else await client.balance()
-
-
-async def upload_all(client: WeryAI, files: Iterable[Path], *, legacy: bool) -> None:
-    """Upload files one after the other; print each url when it is there."""
+async def upload_all(client: Client, files: Iterable[Path], *, legacy: bool) -> None:
+    """Upload files one after the other; print each URL when it is there."""
+    if legacy and not accepts(client.upload, "legacy"):
+        raise ConfigurationError(f"--legacy: {client.provider.name} has one upload endpoint; leave it out")
+    settings = {"legacy": True} if legacy else {}
     for file in files:
-        print(await client.upload(file, legacy=legacy), flush=True)
+        print(await client.upload(file, **settings), flush=True)
 
 
-def conversation(message: str, system: str | None) -> list[Message]:
+async def fetch_speakers(client: Client, language: str | None) -> Sequence[Any]:
+    """Return the speakers for podcasts. Raises ConfigurationError if the provider has none."""
+    fetch = getattr(client, "speakers", None)
+    if fetch is None:
+        raise ConfigurationError(f"{client.provider.name} has no speakers; nothing was sent")
+    speakers: Sequence[Any] = await fetch(language)
+    return speakers
+
+
+def conversation(message: str, system: str | None) -> list[dict[str, str]]:
     """Return the messages of a chat; `-` reads the message from standard input."""
     content = decode(sys.stdin.buffer.read(), "standard input") if message == STDIN else message
-    messages = [Message("user", content)]
-    return messages if system is None else [Message("system", system), *messages]
+    messages = [{"role": "user", "content": content}]
+    return messages if system is None else [{"role": "system", "content": system}, *messages]
 
 
-def print_answer(answer: ChatResult) -> None:
+def print_answer(answer: Result) -> None:
     """Print the answer of a chat model, and a notice if it was cut off."""
     print(answer.text)
-    if answer.finish_reason == "length":
+    if getattr(answer, "finish_reason", None) == "length":
         write_line(sys.stderr, "The answer was cut off at the token limit; --max-tokens raises it.")
 
 

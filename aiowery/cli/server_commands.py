@@ -13,6 +13,7 @@ from aiowery.cli.exit_codes import DONE
 from aiowery.cli.ledger import webhook_server
 from aiowery.cli.ledger.reader import LEDGER
 from aiowery.cli.options import Verbose
+from aiowery.cli.providers import accepts, service_of
 from aiowery.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -49,13 +50,17 @@ def webhook(
         Path,
         Parameter(help="The ledger of the submitting processes (created if missing), or the directory that holds it."),
     ] = LEDGER,
+    provider: Annotated[str | None, Parameter(help="The provider that delivers, if it is another than weryai.")] = None,
     verbose: Verbose = 0,
 ) -> int:
     """Receive webhook deliveries for batches and clients that share a ledger, until Ctrl-C.
 
     They submit with --public-url or Webhooks(public_url=...), and see a delivery within 0.1 seconds.
     """
-    return webhook_server.run_receiver(ledger, host, port, verbose)
+    service = service_of(provider, None, None)
+    if not accepts(service.client_type, "webhooks"):
+        raise ConfigurationError(f"--provider {provider}: it delivers no webhooks; leave the option out")
+    return webhook_server.run_receiver(ledger, service.info.provider.decode_delivery, host, port, verbose)
 
 
 def _print_sandbox(server: Sandbox) -> None:

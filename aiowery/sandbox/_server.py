@@ -115,6 +115,20 @@ class Sandbox:
         """An API key that the sandbox accepts."""
         return self._keys[0] if self._keys else DEFAULT_KEY
 
+    def settings_for(self, provider: str, edition: str | None = None) -> dict[str, str]:
+        """Return the arguments that direct a provider's client to this sandbox: `WeryAI(**settings_for("weryai"))`.
+
+        Raises ValueError for a provider or edition that it does not simulate.
+        """
+        settings = {
+            ("weryai", None): {"base_url": self.url, "models_base_url": self.url},
+            ("betterwaifu", "v1-images"): {"base_url": self.url, "edition": "v1-images"},
+            ("betterwaifu", "jobs"): {"base_url": self.jobs_url, "edition": "jobs"},
+        }.get((provider, edition))
+        if settings is None:
+            raise ValueError(f"the sandbox does not simulate {' '.join(filter(None, (provider, edition)))}")
+        return {"api_key": self.key, **settings}
+
     @property
     def speed(self) -> float:
         """Factor by which all durations are divided."""

@@ -62,7 +62,7 @@ _REQUEST_NAMES: Final[Mapping[str, Mapping[str, str]]] = {
 _NAMES: Final[Mapping[str, Iterable[str]]] = {
     "_client": ("WeryAI",),
     "_deliveries": ("decode_delivery", "parse_delivery"),
-    "_model_listing": ("ChatModel", "CheckIssue", "Model", "Speaker"),
+    "_model_listing": ("ChatModel", "Model", "Speaker"),
     "_podcast_job": ("PodcastJob",),
     "_request_types": ("REQUESTS", "from_dict", "request_type", "to_dict"),
     "requests._audio": ("Styles",),
@@ -77,7 +77,7 @@ _NAMES: Final[Mapping[str, Iterable[str]]] = {
 if TYPE_CHECKING:
     from aiowery.weryai._client import WeryAI
     from aiowery.weryai._deliveries import decode_delivery, parse_delivery
-    from aiowery.weryai._model_listing import ChatModel, CheckIssue, Model, Speaker
+    from aiowery.weryai._model_listing import ChatModel, Model, Speaker
     from aiowery.weryai._podcast_job import PodcastJob
     from aiowery.weryai._request_types import REQUESTS, from_dict, request_type, to_dict
     from aiowery.weryai.requests._audio import Music, SpeechRecognize, Styles, TextToAudio
@@ -134,7 +134,6 @@ __all__ = (
     "Chat",
     "ChatModel",
     "ChatResult",
-    "CheckIssue",
     "CorpusResult",
     "CorpusUpload",
     "DeepResearch",

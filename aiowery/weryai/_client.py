@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, overload
 
-from aiowery._base.snapshot import Snapshot
 from aiowery._client.client import Client
-from aiowery._client.config import ProviderDefaults, make_config
+from aiowery._client.config import ProviderInfo, make_config
 from aiowery._core.events import Observer, log
 from aiowery._core.media import MediaSource, local_media
-from aiowery._core.messages import HttpRequest
+from aiowery._core.messages import HttpRequest, HttpResponse
+from aiowery._core.models import CheckIssue
 from aiowery._core.policies import Limits, PollPolicy, RetryPolicy
 from aiowery._core.request import DEFAULT, Request, Timeout
 from aiowery._core.urls import validate_base_url
@@ -21,7 +22,7 @@ from aiowery._core.webhook_config import Webhooks
 from aiowery._http.api_key import ApiKey
 from aiowery.errors import AioweryError, ConfigurationError
 from aiowery.weryai import _decode, _model_listing, _podcast_job
-from aiowery.weryai._model_listing import ChatModel, CheckIssue, Model, Speaker
+from aiowery.weryai._model_listing import ChatModel, Model, Speaker
 from aiowery.weryai._podcast_job import PodcastJob
 from aiowery.weryai._provider import (
     BALANCE,
@@ -44,14 +45,22 @@ if TYPE_CHECKING:
     from aiowery.ledger import Ledger
 
 _MODELS_URL: Final = "https://api-growth-agent.weryai.com"
+_Decode = Callable[[HttpResponse], Sequence[Model | ChatModel]]
+_REGISTRIES: Final[Mapping[str, tuple[HttpRequest, _Decode]]] = {
+    "image": (IMAGE_MODELS, _model_listing.decode_models),
+    "video": (VIDEO_MODELS, _model_listing.decode_models),
+    "chat": (CHAT_MODELS, _model_listing.decode_chat_models),
+}
 _FRESH: Final = 600.0
 _FRESH_FAILURE: Final = 60.0
 _translator: Final = WeryAIProvider()
-DEFAULTS: Final = ProviderDefaults(
+INFO: Final = ProviderInfo(
+    provider=_translator,
     key_variable="WERYAI_API_KEY",
     url_variable="WERYAI_BASE_URL",
     base_url="https://api.weryai.com",
     request_types=CATALOGUE,
+    prompt_type="text-to-image",
 )
 
 
@@ -66,6 +75,9 @@ class WeryAI(Client):
     `webhooks`: let WeryAI report the end of each task to a `webhook_url`, documented for all requests but video-extend
     and video-merge; see `aiowery.webhook`. A request with a `webhook_url` of its own keeps it and is polled.
     """
+
+    editions: ClassVar[Mapping[str, ProviderInfo]] = {"v1": INFO}
+    """WeryAI has one edition."""
 
     def __init__(
         self,
@@ -87,14 +99,14 @@ class WeryAI(Client):
         price_per_credit: float | None = None,
         webhooks: Webhooks | None = None,
     ) -> None:
-        resolved = DEFAULTS.resolve_base_url(base_url)
+        resolved = INFO.resolve_base_url(base_url)
         # A client that is pointed at another address, such as a sandbox, does not mean the real registries.
-        models_url = _MODELS_URL if resolved == DEFAULTS.base_url else resolved
+        models_url = _MODELS_URL if resolved == INFO.base_url else resolved
         other_hosts = {
             MODELS_HOST: validate_base_url(models_base_url or os.environ.get("WERYAI_MODELS_BASE_URL") or models_url)
         }
         config = make_config(
-            DEFAULTS,
+            INFO,
             api_key,
             base_url=resolved,
             limits=limits,
@@ -117,30 +129,30 @@ class WeryAI(Client):
 
     async def balance(self) -> float:
         """Return the account's credits; emit `LowCredits` if they are below `low_credits`."""
-        balance = await self._runtime.api.read(BALANCE, _decode.decode_balance)
+        balance = await self.read(BALANCE, _decode.decode_balance)
         self._report_balance(balance)
         return balance
 
-    async def batch_status(self, batch_id: str) -> tuple[Snapshot, ...]:
-        """Return the status of all tasks of one submission from a single request. Raises NotFound for an unknown id."""
-        request = _translator.batch_request(batch_id)
-        return tuple(await self._runtime.api.read(request, _translator.decode_batch))
+    @overload
+    async def models(self, kind: Literal["image", "video"]) -> tuple[Model, ...]: ...
+    @overload
+    async def models(self, kind: Literal["chat"]) -> tuple[ChatModel, ...]: ...
+    @overload
+    async def models(self, kind: str | None = None) -> tuple[Model | ChatModel, ...]: ...
+    async def models(self, kind: str | None = None) -> tuple[Model | ChatModel, ...]:
+        """Return the entries of a registry ("image", "video" or "chat"), or of all three.
 
-    async def models(self) -> tuple[Model, ...]:
-        """Return the entries of the image and video registries, a `Model` for each mode of a model."""
-        image, video = await asyncio.gather(
-            self._runtime.api.read(IMAGE_MODELS, _model_listing.decode_models),
-            self._runtime.api.read(VIDEO_MODELS, _model_listing.decode_models),
-        )
-        return image + video
-
-    async def chat_models(self) -> tuple[ChatModel, ...]:
-        """Return the models of `Chat`."""
-        return await self._runtime.api.read(CHAT_MODELS, _model_listing.decode_chat_models)
+        Images and videos have a `Model` for each mode of a model, chat has `ChatModel`s.
+        """
+        if kind is not None and kind not in _REGISTRIES:
+            raise ConfigurationError(f"models(): kind must be one of {', '.join(_REGISTRIES)}, got {kind!r}")
+        registries = _REGISTRIES.values() if kind is None else (_REGISTRIES[kind],)
+        found = await asyncio.gather(*(self.read(request, decode) for request, decode in registries))
+        return tuple(itertools.chain.from_iterable(found))
 
     async def speakers(self, language: str | None = None) -> tuple[Speaker, ...]:
         """Return who can speak in a podcast, in one language (en, zh, ja) or in all."""
-        return await self._runtime.api.read(speakers_request(language), _model_listing.decode_speakers)
+        return await self.read(speakers_request(language), _model_listing.decode_speakers)
 
     async def check(self, request: Request[Any]) -> tuple[CheckIssue, ...]:
         """Return the conflicts between a request and the model registry, before money is spent; nothing is enforced.
@@ -201,7 +213,7 @@ class WeryAI(Client):
 
     async def _models_or_none(self, registry: HttpRequest) -> tuple[Model, ...] | None:
         try:
-            return await self._runtime.api.read(registry, _model_listing.decode_models)
+            return await self.read(registry, _model_listing.decode_models)
         except AioweryError as error:
             log.warning("the model registry cannot be read (%s); requests go unchecked", error)
             return None

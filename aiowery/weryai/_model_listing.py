@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
 
 import attrs
 
 from aiowery._core.messages import HttpResponse
+from aiowery._core.models import CheckIssue, ModelInfo
 from aiowery.weryai._decode import read_body, unwrap_body, unwrap_envelope
 from aiowery.weryai.requests._base import WeryAIRequest
 
@@ -21,7 +22,7 @@ _MODES: Final[Mapping[str, Literal["image", "video"]]] = {
 
 
 @attrs.frozen(kw_only=True)
-class Model:
+class Model(ModelInfo):
     """An entry of the registries: the values that one model accepts in one mode.
 
     A field that the registry leaves out is None or empty, and then allows any value.
@@ -48,11 +49,28 @@ class Model:
     most_images: int | None = None
     several_images: bool | None = None
     first_last_frame: bool | None = None
-    raw: Mapping[str, Any] = attrs.field(factory=dict, repr=False, eq=False)
+
+    @property
+    def details(self) -> Mapping[str, str]:
+        """The title, the allowed values and the abilities."""
+        abilities = {
+            "sound": self.audio,
+            "negative prompt": self.negative_prompt,
+            "first and last picture": self.first_last_frame,
+        }
+        return {
+            "title": self.title,
+            "shapes": ", ".join(self.aspect_ratios),
+            "seconds": _ranges(self.durations),
+            "resolutions": ", ".join(self.resolutions),
+            "outputs": _ranges(self.image_numbers),
+            "takes pictures": _grouped(self.most_images),
+            "also": ", ".join(name for name, able in abilities.items() if able),
+        }
 
 
 @attrs.frozen(kw_only=True)
-class ChatModel:
+class ChatModel(ModelInfo):
     """A model of `Chat`.
 
     `key`: the value of `Chat.model`. `description`: the provider's text. `max_tokens`: the limit in tokens.
@@ -60,11 +78,21 @@ class ChatModel:
     """
 
     key: str
-    description: str = ""
+    kind: Literal["chat"] = "chat"
+    mode: str = "chat"
     max_tokens: int | None = None
     input_price: float | None = None
     output_price: float | None = None
-    raw: Mapping[str, Any] = attrs.field(factory=dict, repr=False, eq=False)
+
+    @property
+    def details(self) -> Mapping[str, str]:
+        """The limit, the prices and the description."""
+        return {
+            "most tokens": _grouped(self.max_tokens),
+            "price in": "" if self.input_price is None else f"{self.input_price:g}",
+            "price out": "" if self.output_price is None else f"{self.output_price:g}",
+            **super().details,
+        }
 
 
 @attrs.frozen(kw_only=True)
@@ -80,21 +108,6 @@ class Speaker:
     gender: str = ""
     language: str = ""
     demo_url: str | None = None
-
-
-@attrs.frozen(kw_only=True)
-class CheckIssue:
-    """A conflict between one field of a request and the model registry.
-
-    `field`: the field's name. `value`: the value in the request. `message`: the conflict, and a value to use instead.
-    """
-
-    field: str
-    value: object
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.field} is {self.value!r}; {self.message}"
 
 
 def decode_models(response: HttpResponse) -> tuple[Model, ...]:
@@ -225,6 +238,18 @@ def _model(mode: str, kind: Literal["image", "video"], entry: Mapping[str, Any])
         first_last_frame=_boolean(entry.get("support_first_last_frame")),
         raw=entry,
     )
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """Return numbers as text; consecutive ones as a range."""
+    if len(numbers) > 2 and list(numbers) == list(range(numbers[0], numbers[-1] + 1)):  # noqa: PLR2004 - two are no range
+        return f"{numbers[0]} to {numbers[-1]}"
+    return ", ".join(map(str, numbers))
+
+
+def _grouped(value: int | None) -> str:
+    """Return a number with separators between thousands."""
+    return "" if value is None else f"{value:,}"
 
 
 # Informative values are read leniently: an unexpected one counts as absent.

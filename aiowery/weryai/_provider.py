@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 
 import attrs
 
-from aiowery._base.snapshot import Snapshot
+from aiowery._base.snapshot import AssetKind, Snapshot
 from aiowery._base.text import synchronous_task_id
 from aiowery._core.contradictions import contradicts
 from aiowery._core.fields import fits_in_a_path, short_repr, wire_of
@@ -31,6 +31,7 @@ _SPEAKERS: Final = "/v1/generation/podcast/speakers/list"
 _UPLOAD: Final = "/v1/generation/upload-file"
 _LEGACY_UPLOAD: Final = "/growthai/v1/generation/upload-file"
 _UPLOAD_WITHIN: Final = 180.0
+_UPLOAD_LIMITS: Final[Mapping[AssetKind, int]] = {"image": 10 * 1024**2, "video": 50 * 1024**2, "audio": 50 * 1024**2}
 _ECHOED: Final = ("prompt", "negative_prompt", "model")
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -127,6 +128,11 @@ class WeryAIProvider(Provider):
     def decode_batch(self, response: HttpResponse) -> Sequence[Snapshot]:
         """Return the statuses of all tasks."""
         return _decode.decode_batch(response)
+
+    @property
+    def upload_limits(self) -> Mapping[AssetKind, int]:
+        """10 MB for images, 50 MB for videos and audio (API: upload-file)."""
+        return _UPLOAD_LIMITS
 
     def upload_request(
         self, file: UploadFile, *, legacy: bool = False, batch_no: str | None = None, fixed: bool = False

@@ -25,7 +25,7 @@ from aiowery import (
     TaskState,
 )
 from aiowery._core.messages import HttpResponse
-from aiowery.betterwaifu import LIMITS, Edition, GenerateImage, _model_listing
+from aiowery.betterwaifu import LIMITS, MODELS, Edition, GenerateImage, _model_listing
 from aiowery.errors import (
     AioweryError,
     AuthenticationError,
@@ -115,7 +115,7 @@ async def test_reads_jobs_edition_returns_models_account_and_status() -> None:
     """The jobs edition has models, one of them by name, the account, and the status of a job."""
     async with Sandbox(speed=SPEED) as sandbox, opened(sandbox, "jobs") as client:
         models = await client.models()
-        assert (await client.find_model("tPonynai3", "v6.5")).id == 814910
+        assert (await client.find_model("tPonynai3", "v6.5")).key == 814910
         with pytest.raises(ConfigurationError, match="no model is called 'Nobody'"):
             await client.find_model("Nobody")
         account = await client.account()
@@ -140,13 +140,17 @@ async def test_job_by_id_another_client_gets_the_same_picture() -> None:
 
 
 async def test_reads_v1_edition_raises_without_a_request() -> None:
-    """v1-images has no models, account or status: the error is raised without a request."""
+    """v1-images has no account and no status: the error is raised without a request."""
     async with Sandbox(speed=SPEED) as sandbox, opened(sandbox, "v1-images") as client:
-        for call in (client.models(), client.account(), client.find_model("x"), client.status("img_1")):
+        for call in (client.account(), client.status("img_1")):
             with pytest.raises(ConfigurationError, match="v1-images"):
                 await call
         with pytest.raises(ConfigurationError, match="answers at once"):
             client.job("img_1")
+        assert await client.balance() is None
+        assert [model.key for model in await client.models()] == list(MODELS)
+        assert (await client.find_model("noobai-xl")).description == MODELS["noobai-xl"]
+        assert await client.models("video") == ()
         assert sandbox.weryai.counters.requests == ()
 
 
@@ -354,7 +358,7 @@ async def test_models_invalid_entry_is_left_out() -> None:
     """An entry without a number is left out; invalid informative values count as absent."""
     entries = [{"id": 1, "name": "v1"}, {"id": "2", "cover_image": None, "nsfw": "?"}, {"id": "x"}, 5, {"name": "y"}]
     models = _model_listing.decode_models(answer({"models": entries, "count": 25}))
-    assert [(model.id, model.name, model.nsfw) for model in models] == [(1, "v1", None), (2, "", None)]
+    assert [(model.key, model.name, model.nsfw) for model in models] == [(1, "v1", None), (2, "", None)]
     with pytest.raises(UnexpectedResponse, match="no list of models"):
         _model_listing.decode_models(answer({"count": 0}))
 
@@ -373,8 +377,8 @@ async def test_account_invalid_values_count_as_absent(name: str) -> None:
 
 async def test_find_model_ambiguous_name_needs_version() -> None:
     """A unique name is enough; otherwise the error lists the versions."""
-    models = [_model_listing.Model(id=n, model_name="A", name=f"v{n}") for n in (1, 2)]
-    assert _model_listing.find_model(models, "A", "v2").id == 2
+    models = [_model_listing.ModelVersion(key=n, model_name="A", name=f"v{n}") for n in (1, 2)]
+    assert _model_listing.find_model(models, "A", "v2").key == 2
     with pytest.raises(ConfigurationError, match="'v1', 'v2'"):
         _model_listing.find_model(models, "A", None)
 

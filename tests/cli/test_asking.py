@@ -72,7 +72,7 @@ def test_chat_prints_only_the_answer_on_standard_output(aiowery_command: Command
         (("chat", "hi", "--temperature", "3"), "a number from 0 to 2"),
         (("chat", "--modle", "X"), "--modle"),
         (("upload",), "name the files"),
-        (("models", "--kind", "sound"), "sound"),
+        (("models", "--kind", "sound", "--sandbox"), "one of image, video, chat, got 'sound'"),
     ],
 )
 def test_commands_with_invalid_arguments_exit_with_2(

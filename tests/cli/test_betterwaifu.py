@@ -93,7 +93,7 @@ def test_models_of_the_images_edition_prints_the_documented_ones(aiowery_command
         (("run", "music", "--provider", "betterwaifu"), "music is made by --provider weryai"),
         (
             ("batch", "p.txt", "--out", "o", "--provider", "betterwaifu", "--in-flight", "4", "--sandbox"),
-            "BetterWaifu makes one picture at a time",
+            "--in-flight must be 1, got 4: BetterWaifu (v1-images) runs no more tasks",
         ),
         (("generate", "x", "--out", "o", "--provider", "betterwaifu"), "BETTERWAIFU_API_KEY"),
         (("generate", "x", "--out", "o", "--provider", "midwaifu"), "weryai"),

@@ -22,10 +22,11 @@ Manifest = Callable[[], Sequence[dict[str, Any]]]
 def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make clients in which half a minute takes a twentieth of a second."""
 
-    def make(**settings: Any) -> WeryAI:
-        return WeryAI(retries=RetryPolicy().faster(600), polling=PollPolicy().faster(100), **settings)
+    class FastWeryAI(WeryAI):
+        def __init__(self, **settings: Any) -> None:
+            super().__init__(retries=RetryPolicy().faster(600), polling=PollPolicy().faster(100), **settings)
 
-    monkeypatch.setattr("aiowery.cli.providers.WeryAI", make)
+    monkeypatch.setattr("aiowery.cli.providers.clients", lambda: {"weryai": FastWeryAI})
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiowery.cli.input.prompt_files import Form, InputItem, parse, read_text
-from aiowery.cli.input.requests import from_object
+from aiowery.cli.input.requests import from_object, with_options
+from aiowery.cli.providers import request_types
 from aiowery.errors import ConfigurationError
 from aiowery.weryai import TextToImage, to_dict
 
@@ -39,7 +40,7 @@ def _prompts(items: list[InputItem]) -> list[str | None]:
 
 
 def _items(text: str, form: Form, **defaults: object) -> list[InputItem]:
-    return list(parse(text, form, defaults))
+    return list(parse(text, form, with_options(request_types(), "text-to-image", defaults)))
 
 
 @given(st.lists(_PROMPTS))
@@ -191,7 +192,9 @@ def test_parse_with_a_null_ratio_leaves_it_out() -> None:
 
 def test_from_object_with_unknown_fields_puts_them_into_extra() -> None:
     """Unknown parameters go to `extra`."""
-    request = from_object({"prompt": "a", "seed": 7, "extra": {"steps": 4}}, {})
+    request = from_object(
+        {"prompt": "a", "seed": 7, "extra": {"steps": 4}}, with_options(request_types(), "text-to-image", {})
+    )
     assert dict(request.extra) == {"seed": 7, "steps": 4}
 
 

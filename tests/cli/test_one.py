@@ -134,7 +134,7 @@ def test_run_of_a_podcast_prints_the_next_command(aiowery_command: Command, aiow
     script = aiowery_command("run", "podcast", "--set", "query=tea", "--set", f"speakers={speaker}")
     assert script.returncode == 0, script.stderr
     assert all(": " in line for line in script.stdout.splitlines())
-    hint = next(line for line in script.stderr.splitlines() if line.startswith("To make the audio: "))
+    hint = next(line for line in script.stderr.splitlines() if line.startswith("To continue: "))
     voiced = aiowery_command(*hint.partition("aiowery ")[2].split())
     assert voiced.returncode == 0, voiced.stderr
     assert voiced.stdout.startswith(aiowery_sandbox.url)
@@ -158,31 +158,38 @@ def test_run_reads_json_from_argument_file_and_standard_input(
 def test_request_of_converts_settings_by_field_type() -> None:
     """Numbers, sizes, places, lists by repetition or as JSON: each text is converted to its field's type."""
     expanded = request_of(
-        "image-expand", None,
+        REQUESTS["image-expand"], None,
         ["image-url=https://x/a.png", "image_size=10x20", "canvas_size=30X40", "image_location=5,6"],
     )  # fmt: skip
     assert isinstance(expanded, ImageExpand)
     assert (expanded.image_size, expanded.image_location) == (Size(10, 20), Point(5, 6))
-    video = request_of("multi-image-to-video", None, ["prompt=p", "image_urls=a.png", "image_urls=https://x/b.png"])
+    video = request_of(
+        REQUESTS["multi-image-to-video"], None, ["prompt=p", "image_urls=a.png", "image_urls=https://x/b.png"]
+    )
     assert isinstance(video, MultiImageToVideo)
     assert video.image_urls == (Path("a.png"), "https://x/b.png")
-    podcast = request_of("podcast", None, ["query=q", 'speakers=["a", "b"]'])
+    podcast = request_of(REQUESTS["podcast"], None, ["query=q", 'speakers=["a", "b"]'])
     assert isinstance(podcast, Podcast)
     assert podcast.speakers == ("a", "b")
-    chat: Any = request_of("chat", None, ['messages={"role": "system", "content": "be kind"}', "messages=hi"])
+    messages = ['messages={"role": "system", "content": "be kind"}', "messages=hi"]
+    chat: Any = request_of(REQUESTS["chat"], None, messages)
     assert chat.messages == (Message("system", "be kind"), Message("user", "hi"))
-    research = request_of("deep-research", None, ["input=q", 'tools={"type": "GOOGLE_SEARCH"}'])
+    research = request_of(REQUESTS["deep-research"], None, ["input=q", 'tools={"type": "GOOGLE_SEARCH"}'])
     assert isinstance(research, DeepResearch)
     assert [dict(tool) for tool in research.tools] == [{"type": "GOOGLE_SEARCH"}]
     erased: Any = request_of(
-        "video-subtitle-erase", None, ["video_url=v.mp4", "regions=[0, 0.8, 1, 1]", "regions=[[0, 0, 1, 0.1]]"]
+        REQUESTS["video-subtitle-erase"],
+        None,
+        ["video_url=v.mp4", "regions=[0, 0.8, 1, 1]", "regions=[[0, 0, 1, 0.1]]"],
     )
     assert [region.top for region in erased.regions] == [0.8, 0]
 
 
 def test_request_of_with_an_empty_setting_leaves_the_field_out() -> None:
     """A field such as the aspect ratio can be left out on the command line."""
-    video: Any = request_of("text-to-video", '{"resolution": "720p"}', ["prompt=p", "aspect_ratio=", "resolution="])
+    video: Any = request_of(
+        REQUESTS["text-to-video"], '{"resolution": "720p"}', ["prompt=p", "aspect_ratio=", "resolution="]
+    )
     assert (video.aspect_ratio, video.resolution) == (None, None)
 
 

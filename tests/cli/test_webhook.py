@@ -73,7 +73,10 @@ def test_webhook_with_a_foreign_file_leaves_it_unchanged(aiowery_command: Comman
     ("options", "words"),
     [
         (("--sandbox",), "with --ledger"),
-        (("--sandbox", "--ledger", "l.db", "--provider", "betterwaifu"), "only WeryAI delivers webhooks"),
+        (
+            ("--sandbox", "--ledger", "l.db", "--provider", "betterwaifu"),
+            "BetterWaifu (v1-images) delivers no webhooks",
+        ),
         (("--sandbox", "--ledger", "l.db", "--public-url", "http://example.com"), "unencrypted"),
     ],
     ids=["no ledger", "betterwaifu", "http"],

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiowery import File
+from aiowery._base.snapshot import AssetKind
 from aiowery._core import media as media_module
 from aiowery._core.media import (
-    LARGEST,
     UploadFile,
     is_url,
     local_media,
@@ -63,10 +63,7 @@ KIND_OF = {
 @pytest.fixture
 def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let files count as too large at a few bytes."""
-    monkeypatch.setitem(LARGEST, "image", 20)
-    monkeypatch.setitem(LARGEST, "video", 30)
-    monkeypatch.setitem(LARGEST, "audio", 40)
-    monkeypatch.setattr(media_module, "_MAX_SIZE", 40)
+    monkeypatch.setattr(media_module, "MAX_FILE_BYTES", 40)
 
 
 @pytest.mark.parametrize(
@@ -241,12 +238,11 @@ def test_an_open_file_is_read_no_further_than_could_be_uploaded() -> None:
     assert len(read.content) == 41
 
 
-@pytest.mark.usefixtures("small_limits")
 def test_a_file_on_disk_is_read_no_further_than_could_be_uploaded(tmp_path: Path) -> None:
     """The same for a path."""
     path = tmp_path / "a.png"
     path.write_bytes(b"x" * 1000)
-    assert (len(read_file(path).content), read_file(path).name) == (41, "a.png")
+    assert (len(read_file(path, 40).content), read_file(path, 40).name) == (41, "a.png")
 
 
 @pytest.mark.parametrize("name", ["not-there.png", "."])
@@ -363,21 +359,28 @@ def test_the_wrong_kind_is_refused(sort: str, wanted: Any) -> None:
     assert str(caught.value) == f"a{ending} must be of kind {wanted}, got {kind}. Nothing was sent: pass another file"
 
 
-def test_the_limits_are_the_contracts() -> None:
-    """Images under 10 MB, videos and sounds under 50 MB."""
-    assert LARGEST == {"image": 10_485_760, "video": 52_428_800, "audio": 52_428_800}
-
-
-@pytest.mark.usefixtures("small_limits")
 @pytest.mark.parametrize(("sort", "limit"), [("png", 20), ("mp4", 30), ("flac", 40)])
 def test_a_file_must_be_smaller_than_its_kinds_limit(sort: str, limit: int) -> None:
     """The limit itself is too large already; the error names both numbers."""
     content, ending, *_ = SORTS[sort]
-    assert validate_upload(File(content.ljust(limit - 1, b"\0"))).kind
+    limits: dict[AssetKind, int] = {"image": 20, "video": 30, "audio": 40}
+    assert validate_upload(File(content.ljust(limit - 1, b"\0")), limits=limits).kind
     with pytest.raises(ConfigurationError) as caught:
-        validate_upload(File(content.ljust(limit, b"\0"), f"a{ending}"))
+        validate_upload(File(content.ljust(limit, b"\0"), f"a{ending}"), limits=limits)
     assert str(caught.value).startswith(f"a{ending} must have fewer than {limit} bytes (")
     assert f"got {limit} or more. Nothing was sent: reduce it" in str(caught.value)
+
+
+@pytest.mark.usefixtures("small_limits")
+def test_validate_upload_kind_without_limit_has_the_general_one(tmp_path: Path) -> None:
+    """A provider that limits images only still has its videos limited by what the library holds in memory."""
+    content, ending, *_ = SORTS["mp4"]
+    path = tmp_path / f"a{ending}"
+    path.write_bytes(content.ljust(40, b"\0"))
+    assert validate_upload(path, limits={"image": 20}).kind == "video"
+    path.write_bytes(content.ljust(99, b"\0"))
+    with pytest.raises(ConfigurationError, match=r"must have fewer than 41 bytes \(video\), got 41 or more"):
+        validate_upload(path, limits={"image": 20})
 
 
 @given(content=st.binary(max_size=30) | st.sampled_from([row[0] for row in SORTS.values()]), name=st.text(max_size=12))

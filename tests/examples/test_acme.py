@@ -55,6 +55,7 @@ class AcmeServer:
                 Route("/jobs", self.start, methods=["POST"]),
                 Route("/jobs/{id}", self.status),
                 Route("/files/{id}.png", self.file),
+                Route("/models", self.models),
             ]
         )
 
@@ -90,6 +91,10 @@ class AcmeServer:
         self.polls += 1
         job = self.jobs.get(request.path_params["id"])
         return _rejection(404, "no-such-job", "no job") if job is None else JSONResponse({"ok": True, "job": job})
+
+    async def models(self, _: Request) -> Response:
+        """Return the models."""
+        return JSONResponse({"models": {"pencil": "for sketches", "brush": "for paintings"}})
 
     async def file(self, _: Request) -> Response:
         """Return a picture."""

@@ -243,7 +243,7 @@ async def test_upload_alone_takes_a_plain_path(tmp_path: Path) -> None:
     service = Service()
     async with client_of(service) as client:
         assert await client.upload(str(path)) == await client.upload(path)
-        with pytest.raises(ConfigurationError, match="use the url"):
+        with pytest.raises(ConfigurationError, match="use the URL"):
             await client.upload("https://example.com/a.png")
         assert await client.upload(PNG + b"?", legacy=True)
     assert dict(service.paths) == {UPLOAD: 1, "/growthai" + UPLOAD: 1}

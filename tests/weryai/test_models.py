@@ -79,7 +79,7 @@ async def test_the_registries_have_a_host_of_their_own() -> None:
     """By default WeryAI's second host is asked, with the same key, once for each registry."""
     world = Registry()
     async with client_of(world) as client:
-        models = await client.models()
+        models = [*await client.models("image"), *await client.models("video")]
     assert [(model.mode, model.key, model.kind) for model in models] == [
         ("text-to-image", "M", "image"),
         ("image-to-video", "V", "video"),
@@ -107,7 +107,7 @@ async def test_the_host_of_the_registries_can_be_set(
         monkeypatch.setenv(name, value)
     world = Registry()
     async with client_of(world, **settings) as client:
-        await client.models()
+        await client.models("video")
     assert {where.partition("/")[0] for where in world.asked} == {host}
 
 
@@ -339,7 +339,7 @@ async def test_the_other_lists_come_typed() -> None:
     """Chat models and speakers of the sandbox, on a real socket; a passing failure is survived."""
     async with Sandbox(faults=[Fault(faults.SERVER_ERROR, on="models", times=1)]) as sandbox:
         async with WeryAI(sandbox.key, base_url=sandbox.url, retries=RetryPolicy(initial_backoff=0.01)) as client:
-            chat = await client.chat_models()
+            chat = await client.models("chat")
             assert {"GPT_4O"} <= {model.key for model in chat}
             assert all(model.input_price is not None for model in chat)
             speakers = await client.speakers("ja")

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from aiowery import CheckIssue
 from aiowery._core.messages import HttpResponse
 from aiowery.errors import AioweryError, UnexpectedResponse
-from aiowery.weryai import REQUESTS, ChatModel, CheckIssue, Model, Speaker
+from aiowery.weryai import REQUESTS, ChatModel, Model, Speaker
 from aiowery.weryai._model_listing import (
     REGISTRY_MODES,
     check_issues,

@@ -274,7 +274,7 @@ def test_one_thing_is_no_list(name: str, field: str, value: Any) -> None:
         ("podcast-voice", "script", [ScriptLine("", "Hello")]),
         ("podcast-voice", "script", [ScriptLine("a", 7)]),  # type: ignore[arg-type]
         ("chat", "messages", [{"role": "user"}]),
-        ("chat", "messages", ["hi"]),
+        ("chat", "messages", [5]),
         ("chat", "messages", [7]),
         ("chat", "messages", [{"role": "user", "content": None}]),
         ("chat", "messages", [{"role": "", "content": "x"}]),

@@ -18,7 +18,7 @@ from typing import Any, Final, Literal, NoReturn
 import attrs
 
 from aiowery import Request
-from aiowery.cli.input.requests import column_name, from_cells, from_object
+from aiowery.cli.input.requests import RequestDefaults, column_name, from_cells, from_object
 from aiowery.errors import ConfigurationError
 
 Form = Literal["txt", "csv", "tsv", "jsonl"]
@@ -65,7 +65,7 @@ def read_text(source: str) -> tuple[str, Form]:
     return decode(content, source), form
 
 
-def parse(text: str, form: Form, defaults: Mapping[str, Any]) -> Iterator[InputItem]:
+def parse(text: str, form: Form, defaults: RequestDefaults) -> Iterator[InputItem]:
     """Yield an item for each entry, in order. Raises ConfigurationError for a wrong heading, before the first."""
     rows = _ROWS[form](text)
     build = _from_table if form in {"csv", "tsv"} else _from_object
@@ -92,11 +92,11 @@ def _refuse(fault: str) -> NoReturn:
     raise ConfigurationError(fault)
 
 
-def _from_object(row: Mapping[str, Any], defaults: Mapping[str, Any]) -> tuple[Request[Any], dict[str, str]]:
+def _from_object(row: Mapping[str, Any], defaults: RequestDefaults) -> tuple[Request[Any], dict[str, str]]:
     return from_object(row, defaults), {}
 
 
-def _from_table(row: Mapping[str, Any], defaults: Mapping[str, Any]) -> tuple[Request[Any], dict[str, str]]:
+def _from_table(row: Mapping[str, Any], defaults: RequestDefaults) -> tuple[Request[Any], dict[str, str]]:
     return from_cells(row, defaults)
 
 

@@ -13,16 +13,12 @@ from urllib.parse import unquote, urlsplit
 
 import attrs
 
-from aiowery import Request, betterwaifu, weryai
+from aiowery import Request
 from aiowery._core.fields import wire_of
 from aiowery._core.media import Media
 from aiowery._core.request_types import RequestTypes
+from aiowery.cli.providers import request_types
 from aiowery.errors import ConfigurationError
-from aiowery.weryai import Message, Point, Rectangle, Size, TextToImage
-
-_BY_NAME: Final[RequestTypes[Request[Any]]] = RequestTypes({**weryai.REQUESTS, **betterwaifu.REQUESTS})
-REQUESTS: Final = _BY_NAME.requests
-"""All request types of all providers by name; no two share a name."""
 
 _BOOLEANS: Final = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _INTEGER: Final = re.compile(r"[+-]?[0-9]{1,18}")
@@ -30,55 +26,78 @@ _SEPARATORS: Final = re.compile(r"[\s_-]+")
 _VISUAL_KINDS: Final = frozenset({"image", "video"})
 
 
-def from_object(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> Request[Any]:
+@attrs.frozen
+class RequestDefaults:
+    """Defaults for the entries of an input: the known request types, and the fields that an entry leaves out.
+
+    `fields` name the type if an entry does not. They fill the fields of pictures and videos only.
+    """
+
+    types: RequestTypes[Request[Any]]
+    fields: Mapping[str, Any]
+
+    def request_type(self, name: object) -> type[Request[Any]]:
+        """Return the request type of this name, or the default one. Raises ConfigurationError for an unknown name."""
+        return self.types.request_type(name or self.fields["type"])
+
+    def fields_for(self, cls: type[Request[Any]]) -> dict[str, Any]:
+        """Return the defaults that this request type has fields for."""
+        if cls.kind not in _VISUAL_KINDS:
+            return {}
+        names = {field.name for field in attrs.fields(cls)}
+        return {name: value for name, value in self.fields.items() if name in names}
+
+
+def from_stored(values: Mapping[str, Any]) -> Request[Any]:
+    """Return the request of an entry in a ledger. Raises ConfigurationError, also for another version's request."""
+    return request_types().from_dict(values)
+
+
+def from_object(values: Mapping[str, Any], defaults: RequestDefaults) -> Request[Any]:
     """Return the request of a JSON object: `type` names its type, unknown names go to `extra`.
 
-    `defaults` name the type if the object does not. For pictures and videos they also fill fields that are missing or
-    null. A null without a default keeps its meaning for the request type. Raises ConfigurationError.
+    A field that is missing or null gets its default. A null without a default keeps its meaning for the request type.
+    Raises ConfigurationError.
     """
-    cls = _BY_NAME.request_type(values.get("type") or defaults.get("type") or TextToImage.type_name)
-    filled = _filled(cls, defaults)
+    cls = defaults.request_type(values.get("type"))
+    filled = defaults.fields_for(cls)
     given = {name: value for name, value in values.items() if value is not None or name not in filled}
-    return _BY_NAME.from_dict({**filled, **given, "type": cls.type_name})
+    return defaults.types.from_dict({**filled, **given, "type": cls.type_name})
 
 
-def from_cells(cells: Mapping[str, str], defaults: Mapping[str, Any]) -> tuple[Request[Any], dict[str, str]]:
+def from_cells(cells: Mapping[str, str], defaults: RequestDefaults) -> tuple[Request[Any], dict[str, str]]:
     """Return the request of a table row, and the cells of other columns.
 
     Case, spaces, dashes and underscores do not matter in column names. An empty cell means the default. Raises
     ConfigurationError.
     """
     named = {column_name(column): cell.strip() for column, cell in cells.items()}
-    cls = _BY_NAME.request_type(named.get("type") or defaults.get("type") or TextToImage.type_name)
-    hints = field_types(cls.type_name)
+    cls = defaults.request_type(named.get("type"))
+    hints = field_types(cls)
     known = {name: convert(name, [cell], hints[name]) for name, cell in named.items() if cell and name in hints}
     notes = {column: cell for column, cell in cells.items() if column_name(column) not in {*hints, "type"}}
-    request = _BY_NAME.from_dict({**_filled(cls, defaults), **known, "type": cls.type_name})
+    request = defaults.types.from_dict({**defaults.fields_for(cls), **known, "type": cls.type_name})
     return request, {column: cell for column, cell in notes.items() if cell.strip()}
 
 
-def with_options(type_name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+def with_options(types: RequestTypes[Request[Any]], type_name: str, options: Mapping[str, Any]) -> RequestDefaults:
     """Return options as defaults for a request type. Raises ConfigurationError for an option without a field."""
-    hints = field_types(type_name)
+    hints = field_types(types.request_type(type_name))
     for name in options:
         if name not in hints:
             raise ConfigurationError(f"--{name.replace('_', '-')}: {type_name} has no such field; leave the option out")
     texts = {name: convert(name, [wish], hints[name]) for name, wish in options.items() if isinstance(wish, str)}
-    return {"type": type_name, **options, **texts}
+    return RequestDefaults(types, {"type": type_name, **options, **texts})
 
 
-def _filled(cls: type[Request[Any]], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the defaults that this request type has fields for."""
-    if cls.kind not in _VISUAL_KINDS:
-        return {}
-    names = {field.name for field in attrs.fields(cls)}
-    return {name: value for name, value in defaults.items() if name in names}
+def field_types(cls: type[Request[Any]]) -> Mapping[str, Any]:
+    """Return the annotations of a request type's fields."""
+    hashable: Any = cls  # which attrs' stubs deny
+    return _field_types(hashable)
 
 
 @functools.cache
-def field_types(type_name: str) -> Mapping[str, Any]:
-    """Return the annotations of a request type's fields."""
-    cls = REQUESTS[type_name]
+def _field_types(cls: Any) -> Mapping[str, Any]:
     hints = get_type_hints(cls)
     return {field.name: hints[field.name] for field in attrs.fields(cls)}
 
@@ -132,20 +151,20 @@ def _listed(name: str, text: str, item: set[Any]) -> Iterable[Any]:
     if not text.lstrip().startswith("["):
         return [_item(name, text, item)]
     value = _as_json(name, text)
-    is_one = Rectangle in item and not any(isinstance(part, (list, dict)) for part in value)
+    is_one = any(map(attrs.has, item)) and not any(isinstance(part, (list, dict)) for part in value)
     return [value] if is_one else value
 
 
 def _item(name: str, text: str, kinds: set[Any]) -> Any:
-    if Message in kinds and not text.lstrip().startswith("{"):
-        return {"role": "user", "content": text}
+    if any(map(attrs.has, kinds)) and not text.lstrip().startswith("{"):
+        return text  # for the field to read or to refuse
     return _converted(name, text, kinds)
 
 
 def _converted(name: str, text: str, kinds: set[Any]) -> Any:
-    if int in kinds and _INTEGER.fullmatch(text):  # BetterWaifu's models may be numbers
+    if int in kinds and _INTEGER.fullmatch(text):  # a field that accepts a number or a text, such as a model
         return int(text)
-    if kinds & _TEXTS:
+    if any(map(_is_text, kinds)):
         return text
     for kind, (read, wanted) in _READERS.items():
         if kind in kinds:
@@ -169,8 +188,11 @@ def _integer(text: str) -> int:
     return int(text)
 
 
-_TEXTS: Final = frozenset({str, Size, Point})
-"""Types that are passed on as text; Size and Point parse themselves."""
+def _is_text(kind: Any) -> bool:
+    """Return True for a type that is passed on as text: strings, and named tuples, whose fields parse them."""
+    return kind is str or (isinstance(kind, type) and issubclass(kind, tuple) and kind is not tuple)
+
+
 _READERS: Final[Mapping[type, tuple[Callable[[str], Any], str]]] = {
     bool: (lambda text: _BOOLEANS[text.lower()], "true or false"),
     int: (_integer, "a whole number"),

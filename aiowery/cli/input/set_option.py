@@ -12,8 +12,9 @@ import attrs
 
 from aiowery import Request
 from aiowery._core.fields import wire_names
+from aiowery._core.request_types import RequestTypes
 from aiowery.cli.input.prompt_files import STDIN, decode, json_object
-from aiowery.cli.input.requests import REQUESTS, column_name, convert, field_types, from_object
+from aiowery.cli.input.requests import column_name, convert, field_types
 from aiowery.cli.output.progress import write_line
 from aiowery.errors import ConfigurationError
 
@@ -21,36 +22,36 @@ _FILE: Final = "@"
 _SIMILAR: Final = 0.8
 
 
-def known_type(name: str) -> str:
+def known_type(types: RequestTypes[Request[Any]], name: str) -> type[Request[Any]]:
     """Return the request type of this name. Raises ConfigurationError that lists similar names."""
     type_name = name.strip().lower().replace("_", "-")
-    if type_name in REQUESTS:
-        return type_name
-    near = _close(type_name, REQUESTS)
+    if type_name in types.requests:
+        return types.requests[type_name]
+    near = _close(type_name, types.requests)
     guess = f"did you mean {' or '.join(near)}? " if near else ""
     raise ConfigurationError(f"there is no request type {name!r}; {guess}aiowery run --list shows all types")
 
 
-def request_of(type_name: str, json: str | None, settings: Sequence[str]) -> Request[Any]:
+def request_of(cls: type[Request[Any]], json: str | None, settings: Sequence[str]) -> Request[Any]:
     """Return the request of a JSON object (or @FILE, or - for standard input) and `field=value` settings.
 
     A setting overrides the object; an empty one leaves the field out. Raises ConfigurationError.
     """
-    values = {} if json is None else _object(type_name, json)
-    values = {**values, **_set(type_name, settings), "type": type_name}
-    _refuse_missing(type_name, values)
-    return from_object(values, {})
+    values = {} if json is None else _object(cls, json)
+    values = {**values, **_set(cls, settings), "type": cls.type_name}
+    _refuse_missing(cls, values)
+    return RequestTypes({cls.type_name: cls}).from_dict(values)
 
 
-def _object(type_name: str, source: str) -> Mapping[str, Any]:
+def _object(cls: type[Request[Any]], source: str) -> Mapping[str, Any]:
     text, name = _text(source)
     values = json_object(text)
     if isinstance(values, str):
         raise ConfigurationError(f"{name} {values}")
     given = values.get("type")
-    if given is not None and given != type_name:
-        raise ConfigurationError(f"{name} has type {given!r}, but the command names {type_name}; leave one out")
-    _check_unknown(type_name, [field for field in values if field not in {"type", *field_types(type_name)}])
+    if given is not None and given != cls.type_name:
+        raise ConfigurationError(f"{name} has type {given!r}, but the command names {cls.type_name}; leave one out")
+    _check_unknown(cls, [field for field in values if field not in {"type", *field_types(cls)}])
     return values
 
 
@@ -67,16 +68,16 @@ def _text(source: str) -> tuple[str, str]:
         raise ConfigurationError(f"cannot read {path}: {fault.strerror or fault}") from fault
 
 
-def _check_unknown(type_name: str, names: Iterable[str]) -> None:
+def _check_unknown(cls: type[Request[Any]], names: Iterable[str]) -> None:
     """Raise ConfigurationError for a probable misspelling; print a message for other unknown fields, which are sent."""
     for name in names:
-        if near := _close_fields(type_name, name, _SIMILAR):
-            raise ConfigurationError(_no_field(type_name, name, near) + '; to send it anyway, put it into "extra"')
-        write_line(sys.stderr, f"Note: {type_name} has no field {name!r}; it is sent unchanged.")
+        if near := _close_fields(cls, name, _SIMILAR):
+            raise ConfigurationError(_no_field(cls, name, near) + '; to send it anyway, put it into "extra"')
+        write_line(sys.stderr, f"Note: {cls.type_name} has no field {name!r}; it is sent unchanged.")
 
 
-def _set(type_name: str, settings: Iterable[str]) -> dict[str, Any]:
-    hints = field_types(type_name)
+def _set(cls: type[Request[Any]], settings: Iterable[str]) -> dict[str, Any]:
+    hints = field_types(cls)
     texts: dict[str, list[str]] = {}
     for setting in settings:
         name, equals, text = setting.partition("=")
@@ -86,35 +87,33 @@ def _set(type_name: str, settings: Iterable[str]) -> dict[str, Any]:
             )
         field = column_name(name)
         if field not in hints:
-            raise ConfigurationError(_no_field(type_name, name, _close_fields(type_name, field)))
+            raise ConfigurationError(_no_field(cls, name, _close_fields(cls, field)))
         texts.setdefault(field, []).append(text)
     return {field: convert(field, values, hints[field]) if any(values) else None for field, values in texts.items()}
 
 
-def _refuse_missing(type_name: str, values: Mapping[str, Any]) -> None:
-    missing = [name for name in required(type_name) if values.get(name) is None]
+def _refuse_missing(cls: type[Request[Any]], values: Mapping[str, Any]) -> None:
+    missing = [name for name in required(cls) if values.get(name) is None]
     if missing:
         how = " ".join(f"--set {name}=..." for name in missing)
         raise ConfigurationError(
-            f"{type_name} needs {' and '.join(missing)}: {how} (aiowery run {type_name} --fields explains them)"
+            f"{cls.type_name} needs {' and '.join(missing)}: {how} (aiowery run {cls.type_name} --fields explains them)"
         )
 
 
-def required(type_name: str) -> list[str]:
+def required(cls: type[Request[Any]]) -> list[str]:
     """Return the required fields of a request type."""
-    return [field.name for field in attrs.fields(REQUESTS[type_name]) if field.default is attrs.NOTHING]
+    return [field.name for field in attrs.fields(cls) if field.default is attrs.NOTHING]
 
 
-def _no_field(type_name: str, name: str, near: Sequence[str]) -> str:
+def _no_field(cls: type[Request[Any]], name: str, near: Sequence[str]) -> str:
     guess = f"; did you mean {' or '.join(near)}?" if near else ""
-    return f"{type_name} has no field {name!r}{guess} (aiowery run {type_name} --fields lists them)"
+    return f"{cls.type_name} has no field {name!r}{guess} (aiowery run {cls.type_name} --fields lists them)"
 
 
-def _close_fields(type_name: str, name: str, likeness: float = 0.6) -> list[str]:
+def _close_fields(cls: type[Request[Any]], name: str, likeness: float = 0.6) -> list[str]:
     """Return the fields with a similar name, in Python spelling or in the provider's."""
-    fields_by_name = {
-        spelling: field.name for field in attrs.fields(REQUESTS[type_name]) for spelling in wire_names(field)
-    }
+    fields_by_name = {spelling: field.name for field in attrs.fields(cls) for spelling in wire_names(field)}
     return list(dict.fromkeys(fields_by_name[spelling] for spelling in _close(name, fields_by_name, likeness)))
 
 

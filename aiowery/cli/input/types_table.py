@@ -9,15 +9,15 @@ from typing import Any, Final, Literal, get_args, get_origin
 
 import attrs
 
+from aiowery import Request
 from aiowery._core.fields import wire_of
-from aiowery.cli.input.requests import REQUESTS, field_types, kinds_of
+from aiowery._core.request_types import RequestTypes
+from aiowery.cli.input.requests import field_types, kinds_of
 from aiowery.cli.input.set_option import required
 from aiowery.cli.output.tables import print_table
-from aiowery.weryai import Message, Point, Rectangle, Size
 
 _ENDPOINT: Final = re.compile(r":?\s?`POST [^`]*`(,[^.]*)?")
-_CLASSES: Final = {cls.__name__: f"`{type_name}`" for type_name, cls in REQUESTS.items()}
-_CLASS: Final = re.compile(rf"`({'|'.join(_CLASSES)})`")
+_CLASS: Final = re.compile(r"`([A-Z]\w+)`")
 _LAST: Final = ("webhook_url", "caller_id", "extra")
 _MEDIA: Final = {"image": "picture", "video": "video", "audio": "sound"}
 _WORDS: Final[Mapping[Any, str]] = {
@@ -25,42 +25,40 @@ _WORDS: Final[Mapping[Any, str]] = {
     int: "whole number",
     float: "number",
     str: "text",
-    Size: "size, such as 1024x768",
-    Point: "position, such as 128,0",
 }
 
 
-def show_types() -> None:
+def show_types(types: RequestTypes[Request[Any]]) -> None:
     """Print every request type with its purpose and its required fields."""
-    rows = [(type_name, _purpose(type_name), ", ".join(required(type_name))) for type_name in REQUESTS]
+    rows = [(name, _purpose(cls, types), ", ".join(required(cls))) for name, cls in types.requests.items()]
     print_table(("type", "what it does", "requires"), rows)
     print("aiowery run TYPE --fields shows the fields of one; aiowery run TYPE --set field=value ... runs it.")
 
 
-def show_fields(type_name: str) -> None:
+def show_fields(cls: type[Request[Any]], types: RequestTypes[Request[Any]]) -> None:
     """Print the description and the fields of one request type."""
-    first, _, rest = _description(type_name).partition("\n\n")
-    print(f"{type_name}: {_ENDPOINT.sub('', first)}")
+    first, _, rest = _description(cls, types).partition("\n\n")
+    print(f"{cls.type_name}: {_ENDPOINT.sub('', first)}")
     if rest:
         print(f"\n{rest}")
-    fields = sorted(attrs.fields(REQUESTS[type_name]), key=_sort_key)
-    hints = field_types(type_name)
+    fields = sorted(attrs.fields(cls), key=_sort_key)
+    hints = field_types(cls)
     print()
     print_table(
         ("field", "value", "default"),
         [(field.name, _kind(field, hints[field.name]), _default(field)) for field in fields],
     )
-    print(f"aiowery run {type_name} {' '.join(f'--set {name}=...' for name in required(type_name))}".rstrip())
+    print(f"aiowery run {cls.type_name} {' '.join(f'--set {name}=...' for name in required(cls))}".rstrip())
 
 
-def _purpose(type_name: str) -> str:
-    return _ENDPOINT.sub("", _description(type_name).partition("\n\n")[0]).rstrip(".")
+def _purpose(cls: type[Request[Any]], types: RequestTypes[Request[Any]]) -> str:
+    return _ENDPOINT.sub("", _description(cls, types).partition("\n\n")[0]).rstrip(".")
 
 
-def _description(type_name: str) -> str:
+def _description(cls: type[Request[Any]], types: RequestTypes[Request[Any]]) -> str:
     """Return the docstring of the class, with class names replaced by type names."""
-    text = inspect.getdoc(REQUESTS[type_name]) or type_name
-    return _CLASS.sub(lambda found: _CLASSES[found[1]], text)
+    names = {other.__name__: type_name for type_name, other in types.requests.items()}
+    return _CLASS.sub(lambda found: f"`{names.get(found[1], found[1])}`", inspect.getdoc(cls) or cls.type_name)
 
 
 def _sort_key(field: attrs.Attribute[Any]) -> tuple[bool, bool]:
@@ -70,20 +68,16 @@ def _sort_key(field: attrs.Attribute[Any]) -> tuple[bool, bool]:
 
 def _kind(field: attrs.Attribute[Any], hint: Any) -> str:
     """Return a description of the values of a field."""
-    media = wire_of(field).media
+    media, text_form = wire_of(field).media, wire_of(field).text_form
     several = tuple in kinds_of(hint)
     if media is not None:
         return f"{_MEDIA[media]}s, each a url or a file" if several else f"{_MEDIA[media]}: a url or a file"
+    if text_form is not None:
+        return text_form
     if several:
-        return f"list: {_item(get_args(hint)[0])}"
+        return f"list: each a {_plain(get_args(hint)[0])}"
     choices = _choices(hint)
     return f"{' | '.join(map(str, choices))} | ..." if choices else _plain(hint)
-
-
-def _item(hint: Any) -> str:
-    if hint is Rectangle:
-        return "rectangles, each [left, top, right, bottom] from 0 to 1"
-    return "a text, or objects with role and content" if hint is Message else f"each a {_plain(hint)}"
 
 
 def _plain(hint: Any) -> str:

@@ -13,13 +13,13 @@ from aiowery import Result
 from aiowery._core.fields import fits_in_a_path
 from aiowery.cli.connect import open_client
 from aiowery.cli.exit_codes import DONE, IN_DOUBT
-from aiowery.cli.input.requests import REQUESTS
 from aiowery.cli.ledger.entry_text import batch_name, details_of, next_steps, status_command, stored_prompt_of
 from aiowery.cli.ledger.reader import LedgerReader, open_reader
 from aiowery.cli.options import ProviderOptions
 from aiowery.cli.output.logs import show_logs
 from aiowery.cli.output.plain_text import as_json, local, print_columns, short, utc
 from aiowery.cli.output.progress import write_line
+from aiowery.cli.providers import provider_of
 from aiowery.errors import ConfigurationError
 from aiowery.ledger import State
 
@@ -102,7 +102,7 @@ def resubmit(ledger: Path, entry_id: int, connection: ProviderOptions) -> int:
     with open_reader(ledger) as reader:
         entry = reader.entry_in_doubt(entry_id)
     type_name = str(entry.request.get("type"))
-    if type_name not in REQUESTS:
+    if provider_of(type_name) is None:
         raise ConfigurationError(
             f"entry {entry_id} has the request type {type_name!r}, which this version does not know; nothing was sent"
         )

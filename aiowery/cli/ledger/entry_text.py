@@ -8,10 +8,10 @@ from typing import Any
 
 import attrs
 
-from aiowery.cli.input.requests import REQUESTS, from_object, prompt_of
+from aiowery.cli.input.requests import from_stored, prompt_of
 from aiowery.cli.ledger.reader import LedgerReader
 from aiowery.cli.output.plain_text import printable
-from aiowery.cli.providers import service_of
+from aiowery.cli.providers import DEFAULT_NAME, provider_of
 from aiowery.errors import AioweryError
 from aiowery.ledger import Entry
 
@@ -19,7 +19,7 @@ from aiowery.ledger import Entry
 def stored_prompt_of(request: Mapping[str, Any]) -> str:
     """Return the prompt of a request in a ledger, or its type."""
     try:
-        return prompt_of(from_object(request, {}))
+        return prompt_of(from_stored(request))
     except AioweryError:  # the request of another version or program
         return str(request.get("prompt") or request.get("type") or "")
 
@@ -47,9 +47,8 @@ def details_of(entry: Entry, *, leave_out: Sequence[str] = ()) -> dict[str, Any]
 
 def status_command(entry: Entry) -> str:
     """Return the command that shows the state of an entry's first task."""
-    type_name = str(entry.request.get("type"))
-    service = service_of(None, None, None, type_name).name if type_name in REQUESTS else "weryai"
-    provider = () if service == "weryai" else ("--provider", service)
+    name = provider_of(str(entry.request.get("type")))
+    provider = () if name in {None, DEFAULT_NAME} else ("--provider", name)
     return printable(shlex.join(("aiowery", "status", *entry.task_ids[:1], *provider)))
 
 

@@ -14,19 +14,21 @@ from aiowery.cli.output.logs import show_logs
 from aiowery.cli.output.progress import write_line
 from aiowery.errors import ConfigurationError
 from aiowery.webhook import Receiver
-from aiowery.weryai import decode_delivery
+from aiowery.webhook._dispatch import DecodeDelivery
 
 if TYPE_CHECKING:
     from types import ModuleType
 
 
-def run_receiver(ledger: Path, host: str, port: int, verbose: int) -> int:
+def run_receiver(ledger: Path, decode: DecodeDelivery, host: str, port: int, verbose: int) -> int:
     """Receive webhook deliveries for all users of the ledger, until Ctrl-C or SIGTERM.
+
+    `decode` reads the provider's deliveries.
 
     Raises LedgerError, and ConfigurationError if the address cannot be listened on.
     """
     path = ledger / LEDGER if ledger.is_dir() else ledger
-    receiver = Receiver(ledger=path, decode=decode_delivery)
+    receiver = Receiver(ledger=path, decode=decode)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # uvicorn raises KeyboardInterrupt again after its shutdown.
     with show_logs(verbose, lambda text: write_line(sys.stderr, text)), contextlib.suppress(KeyboardInterrupt):

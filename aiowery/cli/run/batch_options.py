@@ -10,7 +10,9 @@ import attrs
 
 from aiowery.cli.file_names import LEDGER
 from aiowery.cli.input.prompt_files import STDIN
+from aiowery.cli.input.requests import RequestDefaults
 from aiowery.cli.options import ConnectionOptions, LedgerOptions
+from aiowery.cli.providers import accepts
 from aiowery.errors import ConfigurationError
 from aiowery.webhook import Webhooks
 
@@ -21,7 +23,7 @@ class BatchOptions:
 
     source: str
     out: Path
-    defaults: Mapping[str, Any]
+    defaults: RequestDefaults
     connection: ConnectionOptions
     limit: int | None = None
     in_flight: int | None = None
@@ -65,8 +67,11 @@ class BatchOptions:
     def _webhooks(self) -> Mapping[str, Any]:
         if self.public_url is None:
             return {}
-        if self.connection.service.name != "weryai":
-            raise ConfigurationError("--public-url: only WeryAI delivers webhooks; leave the option out")
+        service = self.connection.service
+        if not accepts(service.client_type, "webhooks"):
+            raise ConfigurationError(
+                f"--public-url is for webhooks, and {service.info.provider.name} delivers none; leave the option out"
+            )
         if self.ledger_path is None:
             raise ConfigurationError(
                 "--public-url needs the ledger that aiowery webhook uses; name the same file with --ledger"

@@ -8,13 +8,11 @@ from typing import Final
 
 import attrs
 
-from aiowery import BetterWaifu, WeryAI
 from aiowery._client.client import Client
 from aiowery.cli.input.prompt_files import InputItem
 from aiowery.cli.input.requests import prompt_of
 from aiowery.cli.output.progress import write_line
 from aiowery.cli.output.tables import print_table
-from aiowery.cli.queries import fetch_balance
 from aiowery.errors import AioweryError, ConfigurationError
 from aiowery.ledger import State
 
@@ -109,7 +107,7 @@ async def make_plan(client: Client, name: str, items: Sequence[InputItem], fault
     return Plan(tuple(steps))
 
 
-async def print_plan(client: WeryAI | BetterWaifu, plan: Plan, price_per_credit: float | None) -> None:
+async def print_plan(client: Client, plan: Plan, price_per_credit: float | None) -> None:
     """Print every item, the estimate and the balance."""
     rows = []
     for step in plan.steps:
@@ -123,7 +121,7 @@ async def print_plan(client: WeryAI | BetterWaifu, plan: Plan, price_per_credit:
     if plan.to_send:
         print(f"Estimate: {plan.cost(price_per_credit)}.")
     try:
-        balance = await fetch_balance(client)
+        balance = await client.balance()
     except AioweryError as error:
         print(f"Balance: unknown ({error}).")
     else:

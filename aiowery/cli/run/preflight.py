@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import anyio.to_thread
 import attrs
 
-from aiowery import Request, WeryAI
+from aiowery import Request
+from aiowery._base.snapshot import AssetKind
 from aiowery._client.client import Client
 from aiowery._core.fields import wire_of
 from aiowery._core.media import validate_upload
@@ -21,8 +22,6 @@ from aiowery.errors import ConfigurationError
 
 async def refuse_invalid(client: Client, request: Request[Any]) -> None:
     """Raise ValidationRefused with all issues that the model registry, if the provider has one, reports."""
-    if not isinstance(client, WeryAI):
-        return
     with watch_registry():
         issues = await client.check(request)
     if issues:
@@ -36,7 +35,7 @@ async def find_faults(client: Client, items: Iterable[InputItem], *, check: bool
     for item in items:
         if item.request is not None:
             try:
-                await anyio.to_thread.run_sync(_check_files, item.request)
+                await anyio.to_thread.run_sync(_check_files, item.request, client.provider.upload_limits)
                 if check:
                     await refuse_invalid(client, item.request)
             except ConfigurationError as fault:
@@ -44,10 +43,10 @@ async def find_faults(client: Client, items: Iterable[InputItem], *, check: bool
     return faults
 
 
-def _check_files(request: Request[Any]) -> None:
+def _check_files(request: Request[Any], limits: Mapping[AssetKind, int]) -> None:
     """Raise ConfigurationError for a local file that could not be uploaded. Blocks."""
     for field in attrs.fields(type(request)):
         value = getattr(request, field.name)
         for source in value if isinstance(value, tuple) else (value,):
             if wire_of(field).media is not None and isinstance(source, Path):
-                validate_upload(source, wire_of(field).media)
+                validate_upload(source, wire_of(field).media, limits)

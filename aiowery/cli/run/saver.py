@@ -15,10 +15,7 @@ from aiowery import Asset, Request, Result
 from aiowery._client.client import Client
 from aiowery._core.events import log
 from aiowery.errors import DownloadError
-from aiowery.weryai import DeepResearch
 
-_TEXT_SUFFIX: Final = ".txt"
-_MARKDOWN_SUFFIX: Final = ".md"
 _COVER_SUFFIX: Final = "-cover"
 
 
@@ -65,7 +62,7 @@ class Saver:
             except DownloadError as error:
                 saved.error = error
         if result.text:
-            name = names.pop(0) if names else f"{stem}{_suffix_for(request)}"
+            name = names.pop(0) if names else f"{stem}{request.text_suffix}"
             if name in existing:
                 saved.files.append(name)
                 return
@@ -130,8 +127,3 @@ def _add_existing(asset: Asset, name: str, existing: Iterable[str], saved: Saved
     cover = next((other for other in existing if PurePath(other).stem == stem), None)
     if cover is not None:
         saved.covers[name] = cover
-
-
-def _suffix_for(request: Request[Any]) -> str:
-    """Return the suffix of a file for the text of such a request."""
-    return _MARKDOWN_SUFFIX if isinstance(request, DeepResearch) else _TEXT_SUFFIX

@@ -20,7 +20,6 @@ from aiowery.cli.records import ItemStatus, Record
 from aiowery.cli.run.job_source import SingleJobSource
 from aiowery.cli.run.manifest import NoManifest, prepare_directory
 from aiowery.cli.run.session import RunParts, clean_stem, exit_code, make_progress, run_items
-from aiowery.weryai import Podcast
 
 
 @attrs.frozen(kw_only=True)
@@ -80,9 +79,10 @@ def _print_next_steps(options: SingleOptions, record: Record) -> None:
     """Print commands that continue from here."""
     if record.task_ids and not record.is_complete:
         write_line(sys.stderr, f"task ids: {', '.join(record.task_ids)} (aiowery status TASK_ID shows their state)")
-    if record.is_complete and isinstance(options.request, Podcast):
-        write_line(sys.stderr, f"To make the audio: aiowery run podcast-voice --set task_id={record.task_ids[0]}")
-    if options.connection.sandbox and (record.urls or isinstance(options.request, Podcast)):
+    next_type = options.request.next_type
+    if record.is_complete and next_type is not None:
+        write_line(sys.stderr, f"To continue: aiowery run {next_type} --set task_id={record.task_ids[0]}")
+    if options.connection.sandbox and (record.urls or next_type is not None):
         write_line(
             sys.stderr,
             "The sandbox of this run is closed, and its results are gone: --out DIR saves results,"

@@ -63,10 +63,12 @@ def choice_text(choice: Mapping[str, Any]) -> str:
 
 
 def _messages(values: Iterable[Any]) -> tuple[Message, ...]:
-    return tuple(map(_message, [Message("user", values)] if isinstance(values, str) else items(values)))
+    return tuple(map(_message, [values] if isinstance(values, str) else items(values)))
 
 
 def _message(value: Any) -> Message:
+    if isinstance(value, str):
+        return Message("user", value)
     try:
         return value if isinstance(value, Message) else Message(**value)
     except TypeError as error:
@@ -83,8 +85,8 @@ class Chat(WeryAIRequest[ChatResult]):
 
     The response holds the answer itself, possibly after minutes. The provider does not stream yet.
 
-    `messages`: 1 to 50, as `Message`s or objects with role and content; a single text is a user's message. `model`: a
-    key from `client.chat_models()`. `max_tokens`: at least 1; the provider's default is 1024. `temperature`: 0 to 2.
+    `messages`: 1 to 50, as `Message`s or objects with role and content; a text is a user's message. `model`: a
+    key from `client.models("chat")`. `max_tokens`: at least 1; the provider's default is 1024. `temperature`: 0 to 2.
     `top_p`: 0 to 1. `presence_penalty`, `frequency_penalty`: -2 to 2. `seed`: an integer for repeatable answers. `n`:
     the number of answers.
     """
@@ -96,7 +98,9 @@ class Chat(WeryAIRequest[ChatResult]):
     has_envelope: ClassVar[bool] = False
 
     messages: tuple[Message, ...] = attrs.field(
-        converter=_messages, validator=item_count(least=1, most=50), metadata=wire(write=_messages_on_wire)
+        converter=_messages,
+        validator=item_count(least=1, most=50),
+        metadata=wire(write=_messages_on_wire, text_form="list: a text, or objects with role and content"),
     )
     model: str = attrs.field(default="GPT_4O", validator=required_text)
     max_tokens: int | None = attrs.field(default=None, validator=integer(least=1))

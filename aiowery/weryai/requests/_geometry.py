@@ -16,6 +16,11 @@ _POINT: Final = re.compile(r"(?<![-\d])(-?\d{1,9}+)\s*+,\s*+(-?\d{1,9}+)")
 _MAX_PIXELS: Final = 10**9
 
 
+SIZE_TEXT: Final = "size, such as 1024x768"
+POINT_TEXT: Final = "position, such as 128,0"
+RECTANGLES_TEXT: Final = "list: rectangles, each [left, top, right, bottom] from 0 to 1"
+
+
 class Size(NamedTuple):
     """A size in pixels: `width` and `height`."""
 

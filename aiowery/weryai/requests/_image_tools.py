@@ -15,7 +15,7 @@ from aiowery._core.result import ImageResult, TextResult
 from aiowery.errors import ConfigurationError
 from aiowery.weryai.requests._base import WebhookRequest, WeryAIRequest, optional_text, required_text
 from aiowery.weryai.requests._choices import AspectRatio
-from aiowery.weryai.requests._geometry import Point, Size, point, size
+from aiowery.weryai.requests._geometry import POINT_TEXT, SIZE_TEXT, Point, Size, point, size
 
 _COLOUR: Final = re.compile("#[0-9a-fA-F]{6}")
 
@@ -71,9 +71,11 @@ class ImageExpand(_ImageTool):
     type_name: ClassVar[str] = "image-expand"
     endpoint: ClassVar[str] = "/v1/generation/image-expand"
 
-    image_size: Size = attrs.field(converter=size, metadata=wire("original_image_size", write=str))
-    canvas_size: Size = attrs.field(converter=size, metadata=wire(write=str))
-    image_location: Point = attrs.field(converter=point, metadata=wire("original_image_location", write=str))
+    image_size: Size = attrs.field(converter=size, metadata=wire("original_image_size", write=str, text_form=SIZE_TEXT))
+    canvas_size: Size = attrs.field(converter=size, metadata=wire(write=str, text_form=SIZE_TEXT))
+    image_location: Point = attrs.field(
+        converter=point, metadata=wire("original_image_location", write=str, text_form=POINT_TEXT)
+    )
 
 
 @attrs.frozen(kw_only=True)

@@ -100,6 +100,7 @@ class Podcast(WebhookRequest[PodcastScript]):
     """
 
     type_name: ClassVar[str] = "podcast"
+    next_type: ClassVar[str | None] = "podcast-voice"
     endpoint: ClassVar[str] = "/v1/generation/podcast/generate/text"
     kind: ClassVar[Kind] = "text"
     result_type: ClassVar[type[PodcastScript]] = PodcastScript

@@ -60,6 +60,7 @@ class DeepResearch(WebhookRequest[ResearchResult]):
     """
 
     type_name: ClassVar[str] = "deep-research"
+    text_suffix: ClassVar[str] = ".md"
     endpoint: ClassVar[str] = "/v1/generation/deep_research"
     kind: ClassVar[Kind] = "text"
     result_type: ClassVar[type[ResearchResult]] = ResearchResult

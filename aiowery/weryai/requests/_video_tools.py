@@ -12,7 +12,7 @@ from aiowery._core.media import Media, media_list, to_media
 from aiowery._core.result import VideoResult
 from aiowery.weryai.requests._base import CallerRequest, WebhookRequest, optional_text, required_text
 from aiowery.weryai.requests._choices import BackgroundColor, Language, Resolution
-from aiowery.weryai.requests._geometry import Rectangle, rectangles
+from aiowery.weryai.requests._geometry import RECTANGLES_TEXT, Rectangle, rectangles
 
 
 @attrs.frozen(kw_only=True)
@@ -146,7 +146,7 @@ class _RegionTool(_VideoTool):
     """Base class of the video tools with regions; `regions`: the parts of the picture to change."""
 
     regions: tuple[Rectangle, ...] = attrs.field(
-        default=(), converter=rectangles, metadata=wire("rect_vo_list", write=_corners)
+        default=(), converter=rectangles, metadata=wire("rect_vo_list", write=_corners, text_form=RECTANGLES_TEXT)
     )
 
 
