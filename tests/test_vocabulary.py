@@ -42,9 +42,11 @@ CLEAN_ROOMS: Final = (
     "docs/durable-batches.md",
     "docs/polling.md",
     "docs/webhooks.md",
+    "examples",
     "noxfile.py",
     "pyproject.toml",
     "tests/docs",
+    "tests/examples",
     "tests/ledger",
     "tests/sandbox",
 )
