@@ -16,7 +16,8 @@ from aiowery import PollPolicy, RetryPolicy, WeryAI
 from aiowery.sandbox import Fault, Sandbox, faults
 
 with warnings.catch_warnings():
-    # discord.py imports `audioop` for voice, which no test uses. Python 3.13 has removed it from the standard library.
+    # discord.py imports `audioop` for voice, which no test uses. Python 3.13 has removed this module, and discord.py
+    # installs its own there.
     warnings.filterwarnings("ignore", "'audioop' is deprecated", DeprecationWarning)
     import discord
 
