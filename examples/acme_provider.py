@@ -1,12 +1,11 @@
-"""A provider of one's own in one file: Acme, a made-up service, plugged into aiowery.
+"""A complete provider in one file, for a made-up service with the name Acme.
 
     async with Acme("acme_key", base_url="https://api.acme.example") as client:
         result = await client.run(AcmePicture(prompt="a cat"))
 
-With the entry point `acme = "acme_provider:Acme"` in the group `aiowery.providers` the command line finds it:
-`aiowery batch prompts.txt --provider acme --out pictures`.
-
-Everything else is the library's: the queue, retries, polling, streams, durable batches, webhooks and downloads.
+The provider translates requests and responses only. The library does the rest: the queue, retries, polling, streams,
+durable batches, webhooks and downloads. docs/write-a-provider.md explains each part, and how the command line finds the
+provider: `aiowery batch prompts.txt --provider acme --out pictures`.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ _BUSY: Final = "slow-down"
 
 @attrs.frozen(kw_only=True)
 class AcmePicture(Request[ImageResult]):
-    """Draw a picture: Acme's one endpoint. `callback` is the URL of a webhook."""
+    """A request for a picture, for Acme's only endpoint. `callback` is the URL for webhook deliveries."""
 
     type_name: ClassVar[str] = "acme-picture"
     endpoint: ClassVar[str] = "/jobs"
@@ -91,13 +90,13 @@ class AcmeProvider(Provider):
         return HttpRequest("POST", "/jobs", json_body({**fields, **request.extra}))
 
     def with_webhook(self, request: Request[Any], url: str) -> Request[Any] | None:
-        """Return the request with a callback, unless the caller has set one."""
+        """Return the request with this URL for webhook deliveries, None if the caller has set one."""
         if not isinstance(request, AcmePicture) or request.callback is not None:
             return None
         return attrs.evolve(request, callback=url)
 
     def decode_submission(self, request: Request[Any], response: HttpResponse) -> Accepted:  # noqa: ARG002 - one kind of request
-        """Return the id of the job that the POST has started."""
+        """Return the id of the job that the POST started."""
         return Accepted(task_ids=(_task_id(response, _job(response)),))
 
     def status_request(self, task_id: str) -> HttpRequest:
@@ -111,7 +110,7 @@ class AcmeProvider(Provider):
         if not isinstance(phase, str):
             raise response.unexpected("a status without a phase", "$.job.phase: a string is expected", job)
         files = job.get("files") or ()
-        assets = [Asset(one["href"], task_id=task_id) for one in files if isinstance(one, dict) and "href" in one]
+        assets = [Asset(file["href"], task_id=task_id) for file in files if isinstance(file, dict) and "href" in file]
         cost = job.get("cost")
         return Snapshot(
             task_id,
@@ -128,7 +127,7 @@ class AcmeProvider(Provider):
         return raw_status in _STATES
 
     def decode_delivery(self, body: bytes) -> TaskDelivery:
-        """Return the job that a callback reports; its body is that of a status response."""
+        """Return the job in a webhook delivery. Its body has the format of a status response."""
         response = HttpResponse(200, {}, body)
         job = _job(response)
         state = _STATES.get(str(job.get("phase")), TaskState.DONE)
@@ -136,7 +135,10 @@ class AcmeProvider(Provider):
 
 
 def _job(response: HttpResponse) -> Mapping[str, Any]:
-    """Return the job in a response. Raises APIError for a rejection, UnexpectedResponse for any other body."""
+    """Return the job in a response.
+
+    Raises APIError if Acme rejected the request, and UnexpectedResponse for any other body.
+    """
     body = response.json()
     if isinstance(body, dict) and isinstance(job := body.get("job"), dict) and body.get("ok") is True:
         return job
@@ -152,6 +154,7 @@ def _job(response: HttpResponse) -> Mapping[str, Any]:
 
 
 def _task_id(response: HttpResponse, job: Mapping[str, Any]) -> str:
+    """Return the id of a job. Raises UnexpectedResponse if there is none."""
     task_id = job.get("id")
     if not isinstance(task_id, str) or not task_id:
         raise response.unexpected("a job without an id", "$.job.id: a string is expected", job)

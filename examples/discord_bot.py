@@ -1,9 +1,9 @@
-"""A Discord bot: `/imagine prompt:` orders a picture, one message tells how it goes and then shows it.
+"""A Discord bot: `/imagine prompt:` starts a picture. One message shows its progress and then the picture.
 
     pip install 'aiowery[discord]'
     WERYAI_API_KEY=... DISCORD_TOKEN=... python -m examples.discord_bot
 
-Without a key: `aiowery sandbox` in another terminal, and the WERYAI_BASE_URL and WERYAI_API_KEY that it names.
+Without a key, run `aiowery sandbox` in another terminal and set the WERYAI_BASE_URL and WERYAI_API_KEY that it prints.
 """
 
 from __future__ import annotations
@@ -19,65 +19,65 @@ import discord
 from discord import app_commands
 
 from aiowery import WeryAI
-from examples.fair import FairTurns
+from examples.fair_queue import FairQueue
 from examples.imagine import imagine
-from examples.words import IN_LINE
+from examples.user_messages import QUEUED
 
 log = logging.getLogger(__name__)
 
-REFUSED = (discord.DiscordException, aiohttp.ClientError, OSError)  # discord.py lets its network's errors through
+DISCORD_ERRORS = (discord.DiscordException, aiohttp.ClientError, OSError)  # discord.py does not wrap network errors
 
 
 class ImagineBot(discord.Client):
-    """A Discord client with one command, which knows the client that makes the pictures."""
+    """A Discord client with one command, and the WeryAI client that makes the pictures."""
 
-    def __init__(self, weryai: WeryAI, turns: FairTurns) -> None:
+    def __init__(self, weryai: WeryAI, queue: FairQueue) -> None:
         super().__init__(intents=discord.Intents(guilds=True), allowed_mentions=discord.AllowedMentions.none())
         self.weryai = weryai
-        self.turns = turns
+        self.queue = queue
         self.tree = app_commands.CommandTree(self)
         self.tree.add_command(on_imagine)
 
     async def setup_hook(self) -> None:
-        """Tell Discord which commands there are."""
+        """Register the commands at Discord."""
         await self.tree.sync()
 
 
 class InteractionReply:
-    """The answer to a command."""
+    """The bot's reply to a command."""
 
     def __init__(self, interaction: discord.Interaction[ImagineBot], prompt: str) -> None:
         self.interaction = interaction
         self.prompt = prompt
 
-    async def tell(self, words: str) -> None:
-        """Let the message say this."""
-        with suppress(*REFUSED):
-            await self.interaction.edit_original_response(content=words)
+    async def show_text(self, text: str) -> None:
+        """Replace the text of the message."""
+        with suppress(*DISCORD_ERRORS):
+            await self.interaction.edit_original_response(content=text)
 
-    async def show(self, picture: bytes) -> None:
-        """Put the picture into the message."""
+    async def show_picture(self, picture: bytes) -> None:
+        """Replace the text of the message with the picture."""
         file = discord.File(io.BytesIO(picture), "picture.png", description=self.prompt[:1024])
         try:
             await self.interaction.edit_original_response(content=None, attachments=[file])
-        except REFUSED:
-            log.exception("Discord did not take a picture")
-            await self.tell("The picture is finished, but Discord did not take it.")
+        except DISCORD_ERRORS:
+            log.exception("Discord rejected a picture")
+            await self.show_text("The picture is finished, but Discord rejected it.")
 
 
-@app_commands.command(name="imagine", description="Make a picture from words")
+@app_commands.command(name="imagine", description="Make a picture from a text")
 @app_commands.describe(prompt="What the picture should show")
 async def on_imagine(interaction: discord.Interaction[ImagineBot], prompt: app_commands.Range[str, 1, 2000]) -> None:
-    """Answer the command at once, as Discord wants it, and let the answer become the picture."""
-    await interaction.response.send_message(IN_LINE)
+    """Reply to the command immediately, because Discord waits 3 seconds only, and edit the reply afterwards."""
+    await interaction.response.send_message(QUEUED)
     bot = interaction.client
-    await imagine(bot.weryai, bot.turns, interaction.user.id, prompt, InteractionReply(interaction, prompt))
+    await imagine(bot.weryai, bot.queue, interaction.user.id, prompt, InteractionReply(interaction, prompt))
 
 
 async def main() -> None:
     """Run the bot until Ctrl-C."""
     discord.utils.setup_logging()
-    async with WeryAI() as weryai, ImagineBot(weryai, FairTurns(at_once=weryai.limits.in_flight)) as bot:
+    async with WeryAI() as weryai, ImagineBot(weryai, FairQueue(slots=weryai.limits.in_flight)) as bot:
         await bot.start(os.environ["DISCORD_TOKEN"])
 
 

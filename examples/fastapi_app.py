@@ -1,12 +1,13 @@
-"""A web application: a page that orders a picture, shows how it goes, and then the picture; and the API behind it.
+"""A web application: an API that makes pictures, and a page that shows the progress and then the picture.
 
     pip install 'aiowery[fastapi]'
     WERYAI_API_KEY=... uvicorn --factory examples.fastapi_app:from_environment --timeout-graceful-shutdown 5
 
-Without a key: `aiowery sandbox` in another terminal, and the WERYAI_BASE_URL and WERYAI_API_KEY that it names.
-With PUBLIC_URL=https://your.domain, deliveries end the waiting earlier than polls do; without it, polls do.
+Without a key, run `aiowery sandbox` in another terminal and set the WERYAI_BASE_URL and WERYAI_API_KEY that it prints.
+With PUBLIC_URL=https://your.domain, webhook deliveries report finished pictures earlier than polls do. Without it, the
+client only polls.
 
-There is no login here, and each picture costs credits: put your own in front of it.
+There is no login here, and each picture costs credits: put your own login in front of it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
-from fastapi import Path as InPath
+from fastapi import Path as PathParameter
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
@@ -27,57 +28,59 @@ from pydantic import BaseModel, StringConstraints
 from aiowery import ImageResult, Job, WeryAI, errors
 from aiowery.webhook import Receiver, Webhooks
 from aiowery.weryai import TextToImage
-from examples.words import PROGRESS, in_words
+from examples.user_messages import PROGRESS, error_message
 
 PAGE = Path(__file__).with_name("fastapi_page.html")
-START_WITHIN = 20.0
+START_WITHIN = 20.0  # seconds in the client's queue
 
 router = APIRouter()
 
 
-async def _client(request: Request) -> WeryAI:
+async def _weryai(request: Request) -> WeryAI:
+    """Return the client that all requests share."""
     client: WeryAI = request.app.state.client
     return client
 
 
-Client = Annotated[WeryAI, Depends(_client)]
+OpenClient = Annotated[WeryAI, Depends(_weryai)]
 Wait = Annotated[float, Query(ge=0, le=60, description="seconds to wait for the picture")]
-PictureId = Annotated[str, InPath(pattern=r"^[\w-]{1,100}$")]
+PictureId = Annotated[str, PathParameter(pattern=r"^[\w-]{1,100}$")]
 
 
-class Wish(BaseModel):
-    """What somebody wants to see."""
+class PictureRequest(BaseModel):
+    """The body of a request for a picture."""
 
     prompt: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
 
 
 class Picture(BaseModel):
-    """A picture that was ordered; without a url it is not finished: ask for its id again."""
+    """A picture. While `url` is missing, it is not finished, and the client can request its id again."""
 
     id: str
     url: str | None = None
 
 
 @router.get("/")
-async def page() -> FileResponse:
-    """Answer with the page."""
+async def show_page() -> FileResponse:
+    """Return the page."""
     return FileResponse(PAGE)
 
 
 @router.post("/pictures", responses={202: {"model": Picture}})
-async def order(wish: Wish, client: Client, response: Response, wait: Wait = 25) -> Picture:
-    """Order a picture, and wait for it a while."""
-    job = await client.submit(TextToImage(prompt=wish.prompt), start_within=START_WITHIN)
-    return await _picture(job, wait, response)
+async def create_picture(body: PictureRequest, client: OpenClient, response: Response, wait: Wait = 25) -> Picture:
+    """Submit a picture, and wait for it for up to `wait` seconds. HTTP 202 means that it is not finished."""
+    job = await client.submit(TextToImage(prompt=body.prompt), start_within=START_WITHIN)
+    return await _wait_for_picture(job, wait, response)
 
 
 @router.get("/pictures/{picture_id}", responses={202: {"model": Picture}})
-async def ask_again(picture_id: PictureId, client: Client, response: Response, wait: Wait = 25) -> Picture:
-    """Wait for a picture that was ordered earlier, by this process or by another."""
-    return await _picture(client.job(picture_id, of=TextToImage), wait, response)
+async def get_picture(picture_id: PictureId, client: OpenClient, response: Response, wait: Wait = 25) -> Picture:
+    """Wait for a picture that this process or another one submitted earlier."""
+    return await _wait_for_picture(client.job(picture_id, of=TextToImage), wait, response)
 
 
-async def _picture(job: Job[ImageResult], wait: float, response: Response) -> Picture:
+async def _wait_for_picture(job: Job[ImageResult], wait: float, response: Response) -> Picture:
+    """Return the picture when it is finished, or with HTTP 202 after `wait` seconds."""
     (picture_id,) = job.task_ids
     try:
         result = await job.wait(timeout=wait)
@@ -88,8 +91,8 @@ async def _picture(job: Job[ImageResult], wait: float, response: Response) -> Pi
 
 
 @router.get("/pictures/{picture_id}/events", response_class=EventSourceResponse)
-async def tell_events(picture_id: PictureId, client: Client) -> AsyncIterator[ServerSentEvent]:
-    """Tell how a picture goes, to any number of listeners; the job does not mind when they leave."""
+async def stream_events(picture_id: PictureId, client: OpenClient) -> AsyncIterator[ServerSentEvent]:
+    """Stream the progress of a picture. Any number of browsers may listen, and the job continues when they leave."""
     job = client.job(picture_id, of=TextToImage)
     try:
         async for snapshot in job.updates():
@@ -97,14 +100,14 @@ async def tell_events(picture_id: PictureId, client: Client) -> AsyncIterator[Se
                 yield ServerSentEvent(event="progress", data=PROGRESS[snapshot.state])
         yield ServerSentEvent(event="picture", data=(await job).url)
     except errors.AioweryError as error:
-        yield ServerSentEvent(event="failure", data=in_words(error))
+        yield ServerSentEvent(event="failure", data=error_message(error))
 
 
-async def _tell_error(_: Request, error: errors.AioweryError) -> JSONResponse:
-    return JSONResponse({"error": in_words(error)}, status_code=_status(error))
+async def _respond_to_error(_: Request, error: errors.AioweryError) -> JSONResponse:
+    return JSONResponse({"error": error_message(error)}, status_code=_http_status(error))
 
 
-def _status(error: errors.AioweryError) -> int:
+def _http_status(error: errors.AioweryError) -> int:
     match error:
         case errors.ConfigurationError() | errors.InvalidRequest() | errors.ContentRejected():
             return 422
@@ -116,13 +119,17 @@ def _status(error: errors.AioweryError) -> int:
             return 502
 
 
-async def _tell_mistakes(_: Request, error: RequestValidationError) -> JSONResponse:
-    words = "; ".join(f"{mistake['loc'][-1]}: {mistake['msg']}" for mistake in error.errors())
-    return JSONResponse({"error": words}, status_code=422)
+async def _respond_to_invalid_request(_: Request, error: RequestValidationError) -> JSONResponse:
+    problems = "; ".join(f"{problem['loc'][-1]}: {problem['msg']}" for problem in error.errors())
+    return JSONResponse({"error": problems}, status_code=422)
 
 
 def create_app(client: WeryAI, receiver: Receiver | None = None) -> FastAPI:
-    """Return the application around a client that is not open yet, with the receiver of its deliveries, if any."""
+    """Return the application.
+
+    The client must not be open yet: the application opens it at its start and closes it at its end. If there is a
+    receiver of webhook deliveries, it is mounted at `/aiowery`.
+    """
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -132,7 +139,10 @@ def create_app(client: WeryAI, receiver: Receiver | None = None) -> FastAPI:
     app = FastAPI(
         title="Pictures",
         lifespan=lifespan,
-        exception_handlers={errors.AioweryError: _tell_error, RequestValidationError: _tell_mistakes},
+        exception_handlers={
+            errors.AioweryError: _respond_to_error,
+            RequestValidationError: _respond_to_invalid_request,
+        },
     )
     app.state.client = client
     app.include_router(router)
@@ -142,7 +152,7 @@ def create_app(client: WeryAI, receiver: Receiver | None = None) -> FastAPI:
 
 
 def from_environment() -> FastAPI:
-    """Return the application as the environment describes it."""
+    """Return the application for the settings in the environment variables."""
     public_url = os.environ.get("PUBLIC_URL")
     if public_url is None:
         return create_app(WeryAI())

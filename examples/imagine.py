@@ -1,4 +1,4 @@
-"""What both bots do: wait for a turn, order a picture, tell how it goes, show it."""
+"""The steps that both bots share: wait for a slot, submit a request, report progress, show the picture."""
 
 from __future__ import annotations
 
@@ -11,58 +11,62 @@ from typing import Any, Protocol
 from aiowery import Job, WeryAI
 from aiowery.errors import AioweryError
 from aiowery.weryai import TextToImage
-from examples.fair import Busy, FairTurns
-from examples.words import PROGRESS, in_words
+from examples.fair_queue import Busy, FairQueue
+from examples.user_messages import PROGRESS, error_message
 
 log = logging.getLogger(__name__)
 
-# Discord lets a message be edited for 15 minutes: 3 for a turn, 1 for the lane and 10 for the picture fit in.
+# All limits are in seconds. A Discord message can be edited for 15 minutes. The longest wait is shorter: 3 minutes for
+# a slot in the fair queue, 1 minute for the client's queue, 10 minutes for the picture.
 START_WITHIN = 60.0
-DEADLINE = 600.0
-BETWEEN_EDITS = 2.0
+JOB_TIMEOUT = 600.0
+EDIT_INTERVAL = 2.0
 
 
 class Reply(Protocol):
-    """The bot's one message about one picture. Neither method raises: a picture is paid for, whatever a chat says."""
+    """The bot's message about one picture.
 
-    async def tell(self, words: str) -> None:
-        """Let the message say this."""
+    Neither method raises: the picture is already paid for, so an error of the chat platform must not end its job.
+    """
 
-    async def show(self, picture: bytes) -> None:
-        """Put the picture into the message."""
+    async def show_text(self, text: str) -> None:
+        """Replace the text of the message."""
+
+    async def show_picture(self, picture: bytes) -> None:
+        """Replace the text of the message with the picture."""
 
 
-async def imagine(client: WeryAI, turns: FairTurns, user: Hashable, prompt: str, reply: Reply) -> None:
-    """Make one picture for one user, from the line to the upload."""
+async def imagine(client: WeryAI, queue: FairQueue, user: Hashable, prompt: str, reply: Reply) -> None:
+    """Make one picture for one user, and show it or the reason why there is none."""
     try:
-        request = TextToImage(prompt=prompt)
-        async with turns.turn(user):
-            job = await client.submit(request, job_timeout=DEADLINE, start_within=START_WITHIN)
-            await tell_progress(job, reply)
+        request = TextToImage(prompt=prompt)  # an invalid prompt raises here, before it waits for a slot
+        async with queue.slot(user):
+            job = await client.submit(request, job_timeout=JOB_TIMEOUT, start_within=START_WITHIN)
+            await report_progress(job, reply)
             result = await job
         picture = await client.fetch(result.assets[0])
     except Busy as busy:
-        await reply.tell(str(busy))
+        await reply.show_text(str(busy))
     except AioweryError as error:
         log.warning("no picture: %s", error)
-        await reply.tell(in_words(error))
+        await reply.show_text(error_message(error))
     else:
-        await reply.show(picture)
+        await reply.show_picture(picture)
 
 
-async def tell_progress(job: Job[Any], reply: Reply) -> None:
-    """Tell what changes, not more often than chats like it, until the job has ended."""
-    told = None
+async def report_progress(job: Job[Any], reply: Reply) -> None:
+    """Show each change of the job's state until the job has finished, with a pause after each edit."""
+    shown = None
     async for snapshot in job.updates():
-        words = PROGRESS.get(snapshot.state)
-        if words not in {told, None}:
-            await reply.tell(words)
-            told = words
-            await pause(job)
+        text = PROGRESS.get(snapshot.state)
+        if text is not None and text != shown:
+            await reply.show_text(text)
+            shown = text
+            await pause_between_edits(job)
 
 
-async def pause(job: Job[Any]) -> None:
-    """Wait until the message may be edited again; a job that ends meanwhile is not kept waiting."""
+async def pause_between_edits(job: Job[Any]) -> None:
+    """Wait until the message may be edited again, but not longer than the job runs."""
     with suppress(TimeoutError):
-        async with asyncio.timeout(BETWEEN_EDITS):
+        async with asyncio.timeout(EDIT_INTERVAL):
             await job.wait_finished()

@@ -1,9 +1,9 @@
-"""A Telegram bot: `/imagine words` orders a picture, one message tells how it goes and then shows it.
+"""A Telegram bot: `/imagine prompt` starts a picture. One message shows its progress and then the picture.
 
     pip install 'aiowery[telegram]'
     WERYAI_API_KEY=... TELEGRAM_TOKEN=... python -m examples.telegram_bot
 
-Without a key: `aiowery sandbox` in another terminal, and the WERYAI_BASE_URL and WERYAI_API_KEY that it names.
+Without a key, run `aiowery sandbox` in another terminal and set the WERYAI_BASE_URL and WERYAI_API_KEY that it prints.
 """
 
 from __future__ import annotations
@@ -22,56 +22,56 @@ from aiogram.methods.base import TelegramType
 from aiogram.types import BufferedInputFile, InputMediaPhoto, Message
 
 from aiowery import WeryAI
-from examples.fair import FairTurns
+from examples.fair_queue import FairQueue
 from examples.imagine import imagine
-from examples.words import IN_LINE
+from examples.user_messages import QUEUED
 
 log = logging.getLogger(__name__)
 
 
 class MessageReply:
-    """The bot's answer to a message."""
+    """The bot's reply to a message."""
 
     def __init__(self, message: Message) -> None:
         self.message = message
 
-    async def tell(self, words: str) -> None:
-        """Let the message say this."""
+    async def show_text(self, text: str) -> None:
+        """Replace the text of the message."""
         with suppress(AiogramError):
-            await self.message.edit_text(words)
+            await self.message.edit_text(text)
 
-    async def show(self, picture: bytes) -> None:
-        """Put the picture into the message."""
+    async def show_picture(self, picture: bytes) -> None:
+        """Replace the text of the message with the picture."""
         try:
             await self.message.edit_media(InputMediaPhoto(media=BufferedInputFile(picture, "picture.png")))
         except AiogramError:
-            log.exception("Telegram did not take a picture")
-            await self.tell("The picture is finished, but Telegram did not take it.")
+            log.exception("Telegram rejected a picture")
+            await self.show_text("The picture is finished, but Telegram rejected it.")
 
 
-async def on_imagine(message: Message, command: CommandObject, weryai: WeryAI, turns: FairTurns) -> None:
-    """Answer the command, and let the answer become the picture."""
+async def on_imagine(message: Message, command: CommandObject, weryai: WeryAI, queue: FairQueue) -> None:
+    """Reply to the command, and edit the reply afterwards."""
     if command.args is None:
-        await message.reply("Tell me what the picture should show: /imagine a lighthouse in fog")
+        await message.reply("Please describe the picture: /imagine a lighthouse in fog")
         return
-    user = message.from_user or message.chat  # a channel's posts are from nobody
-    await imagine(weryai, turns, user.id, command.args, MessageReply(await message.reply(IN_LINE)))
+    user = message.from_user or message.chat  # a post in a channel has no user
+    await imagine(weryai, queue, user.id, command.args, MessageReply(await message.reply(QUEUED)))
 
 
-async def obey_limits(
+async def repeat_when_rate_limited(
     make_request: NextRequestMiddlewareType[TelegramType], bot: Bot, method: TelegramMethod[TelegramType]
 ) -> Response[TelegramType]:
-    """Repeat a request that Telegram refused because it came too early, when it may come."""
+    """Send a request to Telegram, and repeat it after the requested pause if it was refused as too early."""
     while True:
         try:
             return await make_request(bot, method)
-        except TelegramRetryAfter as early:
-            await asyncio.sleep(early.retry_after)
+        except TelegramRetryAfter as refusal:
+            await asyncio.sleep(refusal.retry_after)
 
 
-def make_dispatcher(weryai: WeryAI, turns: FairTurns) -> Dispatcher:
-    """Return a dispatcher with one command; aiogram hands it what it names among its parameters."""
-    dispatcher = Dispatcher(weryai=weryai, turns=turns)
+def make_dispatcher(weryai: WeryAI, queue: FairQueue) -> Dispatcher:
+    """Return a dispatcher with one command. aiogram passes `weryai` and `queue` to the handler's parameters."""
+    dispatcher = Dispatcher(weryai=weryai, queue=queue)
     dispatcher.message.register(on_imagine, Command("imagine"))
     return dispatcher
 
@@ -80,9 +80,9 @@ async def main() -> None:
     """Run the bot until Ctrl-C."""
     logging.basicConfig(level=logging.INFO)
     bot = Bot(os.environ["TELEGRAM_TOKEN"])
-    bot.session.middleware(obey_limits)
+    bot.session.middleware(repeat_when_rate_limited)
     async with WeryAI() as weryai:
-        await make_dispatcher(weryai, FairTurns(at_once=weryai.limits.in_flight)).start_polling(bot)
+        await make_dispatcher(weryai, FairQueue(slots=weryai.limits.in_flight)).start_polling(bot)
 
 
 if __name__ == "__main__":

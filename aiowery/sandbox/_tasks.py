@@ -48,7 +48,7 @@ class TaskSpec:
     """Validated content of a submission.
 
     `task_count` is the number of tasks, `price` the credits for each, `seconds` the length of a video or sound.
-    `text` holds the lyrics, `speakers` the speaker ids, `turns` the lines of a podcast's dialogue.
+    `text` holds the lyrics, `speakers` the speaker ids, `dialogue` the lines of a podcast's dialogue.
     """
 
     prompt: str
@@ -61,13 +61,13 @@ class TaskSpec:
     has_cover: bool = False
     text: str = ""
     speakers: tuple[str, ...] = ()
-    turns: tuple[Mapping[str, Any], ...] = ()
+    dialogue: tuple[Mapping[str, Any], ...] = ()
     webhook_url: str | None = None
 
     @property
     def spoken_text(self) -> str:
         """Text of the voices: the lines of the dialogue, or the prompt if there are none."""
-        return " ".join(turn["content"] for turn in self.turns) or self.prompt
+        return " ".join(line["content"] for line in self.dialogue) or self.prompt
 
     def has_marker(self, marker: str) -> bool:
         """Return True if the prompt, the lyrics or the spoken text contain the marker."""

@@ -23,9 +23,10 @@ from aiowery import (
     QueueBackedOff,
     RetryPolicy,
     TaskState,
+    betterwaifu,
 )
 from aiowery._core.messages import HttpResponse
-from aiowery.betterwaifu import LIMITS, MODELS, Edition, GenerateImage, _model_listing
+from aiowery.betterwaifu import LIMITS, Edition, GenerateImage, _model_listing
 from aiowery.errors import (
     AioweryError,
     AuthenticationError,
@@ -148,8 +149,8 @@ async def test_reads_v1_edition_raises_without_a_request() -> None:
         with pytest.raises(ConfigurationError, match="answers at once"):
             client.job("img_1")
         assert await client.balance() is None
-        assert [model.key for model in await client.models()] == list(MODELS)
-        assert (await client.find_model("noobai-xl")).description == MODELS["noobai-xl"]
+        assert [model.key for model in await client.models()] == list(betterwaifu.MODELS)
+        assert (await client.find_model("noobai-xl")).description == betterwaifu.MODELS["noobai-xl"]
         assert await client.models("video") == ()
         assert sandbox.weryai.counters.requests == ()
 

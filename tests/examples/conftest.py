@@ -1,4 +1,4 @@
-"""What the tests of the examples share: a sandbox, a client in its time, and chat platforms on loopback."""
+"""Fixtures for the tests of the examples: a sandbox, a client with its speed, and chat platforms on loopback."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from aiowery import PollPolicy, RetryPolicy, WeryAI
 from aiowery.sandbox import Fault, Sandbox, faults
 
 with warnings.catch_warnings():
-    # Voice, which no test touches, imports a module that Python 3.13 has dropped (discord.py then brings its own).
+    # discord.py imports `audioop` for voice, which no test uses. Python 3.13 has removed this module, and discord.py
+    # installs its own there.
     warnings.filterwarnings("ignore", "'audioop' is deprecated", DeprecationWarning)
     import discord
 
@@ -28,20 +29,20 @@ TOKEN = "42:token-of-the-bot"
 
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
-    """Start a sandbox fifty times as fast as life."""
+    """Yield a sandbox at speed 50, in which a picture takes 0.1 seconds."""
     with Sandbox(speed=SPEED, keys=[KEY], picture_size=64, durations=(SECONDS, SECONDS)) as running:
         yield running
 
 
 @pytest.fixture
-def under_way_at_first(sandbox: Sandbox) -> None:
-    """Let the first look at a picture find it under way, however slow this machine is."""
+def first_poll_finds_it_running(sandbox: Sandbox) -> None:
+    """Report the picture as running to the first poll, even if a slow machine polls after its end."""
     sandbox.inject(Fault(faults.StaleStatus(), on="status", times=1))
 
 
 @pytest.fixture
 def make_client(sandbox: Sandbox) -> Callable[[], WeryAI]:
-    """Make clients that keep the sandbox's time."""
+    """Return a function that makes a client with the sandbox's speed."""
 
     def make() -> WeryAI:
         polling, retries = PollPolicy().faster(SPEED), RetryPolicy().faster(SPEED)
@@ -51,33 +52,36 @@ def make_client(sandbox: Sandbox) -> Callable[[], WeryAI]:
 
 
 @attrs.frozen
-class Said:
-    """One thing that a bot said: in which message, in which words, with which picture."""
+class SentMessage:
+    """A message as a bot posted or edited it: the message's id, its text, and its picture."""
 
-    message: str
-    words: str | None
+    id: str
+    text: str | None
     picture: bytes | None
 
 
 @attrs.define
 class Platform:
-    """A chat platform on loopback: where it is, and what bots said there, in its order and as it came."""
+    """A chat platform on loopback. It records the messages of bots and the bodies of their requests, oldest first.
+
+    `refusals` are its next responses to messages. They are not recorded as messages.
+    """
 
     url: str = ""
-    said: list[Said] = attrs.field(factory=list)
+    sent: list[SentMessage] = attrs.field(factory=list)
     bodies: list[str] = attrs.field(factory=list)
     refusals: list[web.Response] = attrs.field(factory=list)
 
-    def words(self) -> list[str | None]:
-        """Return the words, without those that only accompany a picture."""
-        return [said.words for said in self.said if said.picture is None]
+    def texts(self) -> list[str | None]:
+        """Return the texts of the messages without a picture."""
+        return [message.text for message in self.sent if message.picture is None]
 
-    def pictures(self) -> list[Said]:
-        """Return what was said with a picture."""
-        return [said for said in self.said if said.picture is not None]
+    def pictures(self) -> list[SentMessage]:
+        """Return the messages with a picture."""
+        return [message for message in self.sent if message.picture is not None]
 
-    async def heard(self, request: web.Request) -> dict[str, Any]:
-        """Return the parts of a body by name, and write them down."""
+    async def read_body(self, request: web.Request) -> dict[str, Any]:
+        """Return the parts of a request's body by name, and record them."""
         if request.content_type == "application/json":
             parts = dict(await request.json())
         else:
@@ -88,7 +92,7 @@ class Platform:
 
 
 def json_response(data: Any, status: int = 200) -> web.Response:
-    """Return an answer whose type has no charset beside it, as discord.py wants it."""
+    """Return a JSON response whose content type has no charset, as discord.py requires."""
     return web.Response(body=json.dumps(data).encode(), content_type="application/json", status=status)
 
 
@@ -112,19 +116,19 @@ async def _serve(*routes: Route) -> AsyncIterator[str]:
 
 @pytest.fixture
 def serve() -> Callable[..., AbstractAsyncContextManager[str]]:
-    """Serve handlers on loopback."""
+    """Return a function that serves handlers on loopback and yields their base URL."""
     return _serve
 
 
 @pytest.fixture
 def platform() -> Platform:
-    """Begin with a platform on which nothing was said."""
+    """Return a platform without messages."""
     return Platform()
 
 
 @pytest.fixture
-def told_nothing_secret(platform: Platform) -> Iterator[None]:
-    """See that no key, no token and no traceback was in anything that a bot sent."""
+def no_secrets_sent(platform: Platform) -> Iterator[None]:
+    """Check after the test that no request of the bot contained a key, a token or a traceback."""
     yield
     for body in platform.bodies:
         for secret in (KEY, TOKEN, "Traceback", "aiowery"):
@@ -133,27 +137,28 @@ def told_nothing_secret(platform: Platform) -> Iterator[None]:
 
 @pytest.fixture
 def quick_edits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let messages be edited as often as the sandbox is faster than life."""
-    monkeypatch.setattr("examples.imagine.BETWEEN_EDITS", 2 / SPEED)
+    """Divide the pause between edits by the sandbox's speed."""
+    monkeypatch.setattr("examples.imagine.EDIT_INTERVAL", 2 / SPEED)
 
 
 @pytest.fixture
 def telegram(platform: Platform, serve: Any) -> AbstractAsyncContextManager[Platform]:
-    """Speak Telegram's Bot API, as far as the bot does."""
+    """Serve the part of Telegram's Bot API that the bot uses."""
 
-    async def call(request: web.Request) -> web.Response:
-        form = await platform.heard(request)
+    async def bot_method(request: web.Request) -> web.Response:
+        form = await platform.read_body(request)
         if platform.refusals:
             return platform.refusals.pop(0)
-        message = form.get("message_id") or str(1 + len({said.message for said in platform.said}))
+        message_id = form.get("message_id") or str(1 + len({message.id for message in platform.sent}))
         picture = next((part for part in form.values() if isinstance(part, bytes)), None)
-        platform.said.append(Said(message, form.get("text"), picture))
+        platform.sent.append(SentMessage(message_id, form.get("text"), picture))
         chat = {"id": int(form["chat_id"]), "type": "private"}
-        return json_response({"ok": True, "result": {"message_id": int(message), "date": 0, "chat": chat, "text": "…"}})
+        result = {"message_id": int(message_id), "date": 0, "chat": chat, "text": "…"}
+        return json_response({"ok": True, "result": result})
 
     @asynccontextmanager
     async def running() -> AsyncIterator[Platform]:
-        async with serve(("POST", f"/bot{TOKEN}/{{method}}", call)) as platform.url:
+        async with serve(("POST", f"/bot{TOKEN}/{{method}}", bot_method)) as platform.url:
             yield platform
 
     return running()
@@ -173,13 +178,13 @@ APPLICATION = {
 }
 
 
-def discord_message(said: Said) -> dict[str, Any]:
-    """Return a message as Discord describes it."""
+def discord_message(message: SentMessage) -> dict[str, Any]:
+    """Return Discord's description of a message."""
     return {
-        "id": said.message,
+        "id": message.id,
         "channel_id": "7",
         "author": BOT,
-        "content": said.words or "",
+        "content": message.text or "",
         "timestamp": "2026-01-01T00:00:00+00:00",
         "edited_timestamp": None,
         "tts": False,
@@ -197,7 +202,7 @@ def discord_message(said: Said) -> dict[str, Any]:
 def discord_rest(
     platform: Platform, serve: Any, monkeypatch: pytest.MonkeyPatch
 ) -> AbstractAsyncContextManager[Platform]:
-    """Speak Discord's REST API, as far as the bot does: login, commands, answers to interactions and their edits."""
+    """Serve the part of Discord's REST API that the bot uses: login, commands, replies to interactions, edits."""
 
     async def me(_: web.Request) -> web.Response:
         return json_response(BOT)
@@ -206,26 +211,27 @@ def discord_rest(
         return json_response(APPLICATION)
 
     async def commands(request: web.Request) -> web.Response:
-        wanted = await request.json()
+        registered = await request.json()
         return json_response(
-            [{**command, "id": str(n), "application_id": "2", "version": "1"} for n, command in enumerate(wanted)]
+            [{**command, "id": str(n), "application_id": "2", "version": "1"} for n, command in enumerate(registered)]
         )
 
-    async def answer(request: web.Request) -> web.Response:
-        body = await platform.heard(request)
-        said = Said(request.match_info["token"], body["data"]["content"], None)
-        platform.said.append(said)
-        callback = {"id": request.match_info["id"], "type": 2, "response_message_id": said.message}
-        return json_response({"interaction": callback, "resource": {"type": 4, "message": discord_message(said)}})
+    async def reply(request: web.Request) -> web.Response:
+        body = await platform.read_body(request)
+        message = SentMessage(request.match_info["token"], body["data"]["content"], None)
+        platform.sent.append(message)
+        interaction = {"id": request.match_info["id"], "type": 2, "response_message_id": message.id}
+        resource = {"type": 4, "message": discord_message(message)}
+        return json_response({"interaction": interaction, "resource": resource})
 
     async def edit(request: web.Request) -> web.Response:
-        body = await platform.heard(request)
+        body = await platform.read_body(request)
         if platform.refusals:
             return platform.refusals.pop(0)
         payload = json.loads(body["payload_json"]) if "payload_json" in body else body
-        said = Said(request.match_info["token"], payload["content"], body.get("files[0]"))
-        platform.said.append(said)
-        return json_response(discord_message(said))
+        message = SentMessage(request.match_info["token"], payload["content"], body.get("files[0]"))
+        platform.sent.append(message)
+        return json_response(discord_message(message))
 
     @asynccontextmanager
     async def running() -> AsyncIterator[Platform]:
@@ -233,7 +239,7 @@ def discord_rest(
             ("GET", "/users/@me", me),
             ("GET", "/oauth2/applications/@me", application),
             ("PUT", "/applications/2/commands", commands),
-            ("POST", "/interactions/{id}/{token}/callback", answer),
+            ("POST", "/interactions/{id}/{token}/callback", reply),
             ("PATCH", "/webhooks/2/{token}/messages/@original", edit),
         ) as platform.url:
             monkeypatch.setattr(discord.http.Route, "BASE", platform.url)

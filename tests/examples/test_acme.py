@@ -1,4 +1,4 @@
-"""A third provider in one file does everything that the built-in ones do."""
+"""The provider of the example supports everything that the built-in providers support."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ PNG = b"\x89PNG\r\n\x1a\nacme"
 
 @attrs.define
 class AcmeServer:
-    """Acme's API: each job takes `seconds`, and its callback is called at the end."""
+    """A server with Acme's API. Each job takes `seconds`, and its end is delivered to `receiver`."""
 
     seconds: float = 0.05
     jobs: dict[str, dict[str, Any]] = attrs.field(factory=dict)
@@ -47,6 +47,7 @@ class AcmeServer:
     rejections: list[tuple[int, dict[str, Any]]] = attrs.field(factory=list)
     url: str = ""
     receiver: Receiver | None = None
+    delivery: asyncio.Future[int] | None = None
 
     def application(self) -> Starlette:
         """Return the ASGI application."""
@@ -82,9 +83,7 @@ class AcmeServer:
         if callback is not None and self.receiver is not None:
             token = callback.rpartition("/")[2]
             body = json.dumps({"ok": True, "job": job}).encode()
-            self.calling = asyncio.ensure_future(self.receiver.receive(token, body))
-
-    calling: asyncio.Future[int] | None = None
+            self.delivery = asyncio.ensure_future(self.receiver.receive(token, body))
 
     async def status(self, request: Request) -> Response:
         """Return a job's status."""
@@ -107,7 +106,7 @@ def _rejection(status: int, kind: str, text: str) -> Response:
 
 @contextlib.asynccontextmanager
 async def acme(**settings: Any) -> AsyncIterator[AcmeServer]:
-    """Serve Acme on loopback."""
+    """Serve Acme's API on loopback."""
     server = AcmeServer(**settings)
     running = PromptServer(uvicorn.Config(server.application(), port=0, log_config=None, access_log=False))
     task = asyncio.create_task(running.serve())
@@ -121,8 +120,8 @@ async def acme(**settings: Any) -> AsyncIterator[AcmeServer]:
         await task
 
 
-async def test_run_and_gather_return_results() -> None:
-    """A single request and a gather of ten: each is POSTed once, and its credits are counted."""
+async def test_acme_run_and_gather_return_results() -> None:
+    """For a single request and a gather of ten, each is POSTed once. The result has its URL and credits."""
     async with acme() as server, Acme(KEY, base_url=server.url, polling=QUICK) as client:
         result = await client.run(AcmePicture(prompt="a cat"))
         await asyncio.gather(*(client.run(AcmePicture(prompt=f"cat {n}")) for n in range(10)))
@@ -130,7 +129,7 @@ async def test_run_and_gather_return_results() -> None:
     assert (result.credits, result.url) == (3, f"{server.url}/files/j1.png")
 
 
-async def test_stream_yields_results_and_failures() -> None:
+async def test_acme_stream_yields_results_and_failures() -> None:
     """A job that the provider reports as failed is an item of the stream, with the provider's reason."""
     async with acme() as server, Acme(KEY, base_url=server.url, polling=QUICK) as client:
         requests = [AcmePicture(prompt=text) for text in ("a cat", "broken", "a dog")]
@@ -139,8 +138,8 @@ async def test_stream_yields_results_and_failures() -> None:
     assert "the pencil broke" in str(outcomes[1].error)
 
 
-async def test_rejections_become_the_errors_of_the_provider() -> None:
-    """A busy response is repeated; a rejected prompt, another provider's request and a bad key are errors."""
+async def test_acme_rejections_raise_their_errors() -> None:
+    """A busy response is retried. A rejected prompt, another provider's request and a wrong key raise errors."""
     busy = (429, {"kind": "slow-down", "text": "busy", "seconds": 0.01})
     forbidden = (400, {"kind": "not-allowed", "text": "no"})
     unknown = (500, {"kind": "odd", "text": "odd"})
@@ -158,8 +157,8 @@ async def test_rejections_become_the_errors_of_the_provider() -> None:
     assert server.posts == 0
 
 
-async def test_webhook_delivery_ends_the_job_without_further_polls() -> None:
-    """The provider decodes its own deliveries, through a receiver that knows no provider."""
+async def test_acme_webhook_delivery_triggers_the_only_poll() -> None:
+    """A delivery through the receiver finishes the job after one poll. An invalid delivery raises an error."""
     async with acme() as server:
         server.receiver = Receiver()
         webhooks = Webhooks(public_url="https://app.example/hook", receiver=server.receiver)
@@ -172,8 +171,8 @@ async def test_webhook_delivery_ends_the_job_without_further_polls() -> None:
             AcmeProvider().decode_delivery(b"[]")
 
 
-async def test_download_saves_the_picture(tmp_path: Path) -> None:
-    """An asset is saved under its task's name."""
+async def test_acme_download_saves_the_picture(tmp_path: Path) -> None:
+    """An asset is saved in a file with the name of its task."""
     async with acme() as server, Acme(KEY, base_url=server.url, polling=QUICK) as client:
         (path,) = await client.download(await client.run(AcmePicture(prompt="a cat")), tmp_path)
     assert (path.name, path.read_bytes()) == ("j1.png", PNG)
@@ -197,8 +196,8 @@ asyncio.run(main())
 
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
 @pytest.mark.slow("a process that is killed in the middle of a batch")
-async def test_durable_batch_survives_a_kill_without_a_second_charge(tmp_path: Path) -> None:
-    """A killed batch resumes from its ledger: each request that was accepted is POSTed once."""
+async def test_acme_killed_batch_resumes_without_a_second_charge(tmp_path: Path) -> None:
+    """After a kill, the batch resumes from its ledger, and each accepted request is POSTed once."""
     ledger = tmp_path / "jobs.db"
     async with acme(seconds=0.2) as server:
         process = await asyncio.create_subprocess_exec(
@@ -218,8 +217,8 @@ async def test_durable_batch_survives_a_kill_without_a_second_charge(tmp_path: P
     assert sum(summary["cats"].values()) == 12
 
 
-async def test_the_key_is_redacted_though_it_looks_like_no_other(caplog: pytest.LogCaptureFixture) -> None:
-    """A key in use is replaced in foreign log text, whatever its form."""
+async def test_acme_key_in_log_text_is_redacted(caplog: pytest.LogCaptureFixture) -> None:
+    """The key in use is replaced in log messages, even though it has no known prefix."""
     async with acme() as server, Acme(KEY, base_url=server.url):
         logging.getLogger("aiowery").warning("a proxy echoed %s", KEY)
     assert "a proxy echoed ***" in caplog.text

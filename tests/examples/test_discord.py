@@ -1,4 +1,4 @@
-"""The Discord bot: real login and real interactions over discord.py's own HTTP, a sandbox for the pictures."""
+"""The Discord bot, with real logins and interactions over discord.py's HTTP client. A sandbox makes the pictures."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from aiohttp import web
 from aiowery import WeryAI
 from aiowery.sandbox import FAIL, MODERATED, Sandbox
 from examples.discord_bot import ImagineBot
-from examples.fair import FairTurns
+from examples.fair_queue import FairQueue
 
-pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("told_nothing_secret", "quick_edits")]
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_secrets_sent", "quick_edits")]
 
 TOKEN = "42:token-of-the-bot"
-Hear = Callable[..., Any]
+SendCommand = Callable[..., Any]
 
 
 def interaction_of(prompt: str, user: int, number: int) -> dict[str, Any]:
-    """Return a use of `/imagine` as Discord's gateway hands it over."""
+    """Return the event that Discord's gateway sends when a user runs `/imagine`."""
     person = {"id": str(user), "username": f"user{user}", "discriminator": "0", "avatar": None}
     option = {"name": "prompt", "type": 3, "value": prompt}
     return {
@@ -43,83 +43,85 @@ def interaction_of(prompt: str, user: int, number: int) -> dict[str, Any]:
 @pytest.fixture
 def bot(
     discord_rest: AbstractAsyncContextManager[Any], make_client: Callable[[], WeryAI]
-) -> Callable[..., AbstractAsyncContextManager[Hear]]:
-    """Log the bot in; yield the function that lets it hear the command."""
+) -> Callable[..., AbstractAsyncContextManager[SendCommand]]:
+    """Return a function that logs the bot in and yields a function that runs `/imagine` as a user."""
 
     @asynccontextmanager
-    async def running(*, at_once: int = 20, waiting_each: int = 5) -> AsyncIterator[Hear]:
+    async def running(*, slots: int = 20, max_waiting: int = 5) -> AsyncIterator[SendCommand]:
         async with discord_rest, make_client() as client:
-            bot = ImagineBot(client, FairTurns(at_once=at_once, waiting_each=waiting_each))
+            bot = ImagineBot(client, FairQueue(slots=slots, max_waiting=max_waiting))
             numbers = count(1)
 
-            async def hear(prompt: str, user: int = 1) -> None:
+            async def send(prompt: str, user: int = 1) -> None:
                 before = asyncio.all_tasks()
                 bot._connection.parse_interaction_create(interaction_of(prompt, user, next(numbers)))  # type: ignore[arg-type]
                 await asyncio.gather(*(asyncio.all_tasks() - before))
 
             async with bot:
                 await bot.login(TOKEN)
-                yield hear
+                yield send
 
     return running
 
 
-@pytest.mark.usefixtures("under_way_at_first")
-async def test_the_answer_tells_how_it_goes_and_becomes_the_picture(bot: Any, platform: Any, sandbox: Sandbox) -> None:
-    """One answer: in line, painting, then the PNG itself as an attachment; one POST."""
-    async with bot() as hear:
-        await hear("a cat")
-    assert platform.words()[0] == "In line…"
-    assert "Painting…" in platform.words()
-    assert platform.said[-1].picture.startswith(b"\x89PNG")
-    assert {said.message for said in platform.said} == {"1"}
+@pytest.mark.usefixtures("first_poll_finds_it_running")
+async def test_discord_bot_command_shows_progress_then_picture(bot: Any, platform: Any, sandbox: Sandbox) -> None:
+    """One message shows the queue, the progress and then the PNG as an attachment. One POST is sent."""
+    async with bot() as send:
+        await send("a cat")
+    assert platform.texts()[0] == "Waiting in the queue…"
+    assert "Making the picture…" in platform.texts()
+    assert platform.sent[-1].picture.startswith(b"\x89PNG")
+    assert {message.id for message in platform.sent} == {"1"}
     assert sandbox.weryai.counters.posts == 1
 
 
 @pytest.mark.parametrize(
-    ("prompt", "answer"),
+    ("prompt", "message"),
     [
-        (f"a cat {MODERATED}", "This prompt was refused by the moderation. Please put it differently."),
-        (f"a cat {FAIL}", "This picture could not be made. Another try, or another prompt, may work."),
+        (f"a cat {MODERATED}", "The moderation rejected this prompt. Please rephrase it."),
+        (f"a cat {FAIL}", "This picture could not be made. Another attempt or another prompt may succeed."),
     ],
 )
-async def test_what_goes_wrong_is_told_in_words(bot: Any, platform: Any, prompt: str, answer: str) -> None:
-    """A refusal and a failure end in a sentence in the same answer, without a picture."""
-    async with bot() as hear:
-        await hear(prompt)
-    assert platform.said[-1].words == answer
-    assert {said.message for said in platform.said} == {"1"}
+async def test_discord_bot_error_is_shown_as_a_sentence(bot: Any, platform: Any, prompt: str, message: str) -> None:
+    """After a rejection or a failure, the same message has a sentence for the user and no picture."""
+    async with bot() as send:
+        await send(prompt)
+    assert platform.sent[-1].text == message
+    assert {sent.id for sent in platform.sent} == {"1"}
     assert platform.pictures() == []
 
 
-async def test_one_who_asks_six_times_does_not_keep_another_waiting(bot: Any, platform: Any, sandbox: Sandbox) -> None:
-    """A asks six times, then B once: B's picture comes second of those who wait, and each cost one POST."""
-    async with bot(at_once=1) as hear:
-        await asyncio.gather(*(hear("a cat", user) for user in [1, 1, 1, 1, 1, 1, 2]))
-    assert [said.message for said in platform.pictures()].index("7") <= 2
+async def test_discord_bot_user_with_six_requests_does_not_delay_another(
+    bot: Any, platform: Any, sandbox: Sandbox
+) -> None:
+    """Six commands of user A precede one of user B: B's picture is second of those that wait. Each costs one POST."""
+    async with bot(slots=1) as send:
+        await asyncio.gather(*(send("a cat", user) for user in [1, 1, 1, 1, 1, 1, 2]))
+    assert [message.id for message in platform.pictures()].index("7") <= 2
     assert len(platform.pictures()) == 7
     assert sandbox.weryai.counters.posts == 7
 
 
-async def test_who_has_too_many_waiting_is_told_so(bot: Any, platform: Any, sandbox: Sandbox) -> None:
-    """With one under way and one waiting, the third is answered at once and never ordered."""
-    async with bot(at_once=1, waiting_each=1) as hear:
-        await asyncio.gather(*(hear("a cat") for _ in range(3)))
-    assert "No more than 1 of your pictures may wait at once. Ask again when one is done." in platform.words()
+async def test_discord_bot_user_at_the_limit_is_refused(bot: Any, platform: Any, sandbox: Sandbox) -> None:
+    """While one picture is running and one waits, the third command is refused immediately and never submitted."""
+    async with bot(slots=1, max_waiting=1) as send:
+        await asyncio.gather(*(send("a cat") for _ in range(3)))
+    assert "At most 1 of your pictures can wait. Please try again when one is finished." in platform.texts()
     assert len(platform.pictures()) == 2
     assert sandbox.weryai.counters.posts == 2
 
 
-async def test_a_picture_that_discord_refuses_is_told_of(
+async def test_discord_bot_rejected_upload_is_reported(
     bot: Any, platform: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Discord takes no upload: the answer says so, the bot goes on."""
+    """If Discord rejects the upload, the message states it, and the bot continues."""
 
     async def fetch(*_: object) -> bytes:
         platform.refusals.append(web.json_response({"code": 40005, "message": "Request entity too large"}, status=413))
         return b"\x89PNG"
 
     monkeypatch.setattr(WeryAI, "fetch", fetch)
-    async with bot() as hear:
-        await hear("a cat")
-    assert platform.words()[-1] == "The picture is finished, but Discord did not take it."
+    async with bot() as send:
+        await send("a cat")
+    assert platform.texts()[-1] == "The picture is finished, but Discord rejected it."

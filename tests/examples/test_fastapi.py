@@ -1,4 +1,4 @@
-"""The web application under a real uvicorn: its API, its deliveries, and its page in a real browser."""
+"""The web application under a real uvicorn: its API, its webhook deliveries, and its page in a real browser."""
 
 from __future__ import annotations
 
@@ -41,19 +41,19 @@ Event = tuple[str, str]
 
 
 @attrs.frozen
-class UnderWay(faults.StaleStatus):
-    """Every look finds the picture under way, until the test lets it end."""
+class RunningUntilReleased(faults.StaleStatus):
+    """A fault behavior that reports the picture as running until the test sets `released`."""
 
-    over: threading.Event = attrs.field(factory=threading.Event)
+    released: threading.Event = attrs.field(factory=threading.Event)
 
     def alter_response(self, response: Any) -> Any:
-        """Answer as if the picture were being made."""
-        return response if self.over.is_set() else super().alter_response(response)
+        """Return the response with the status of a running task, unless the test has released it."""
+        return response if self.released.is_set() else super().alter_response(response)
 
 
 @asynccontextmanager
 async def serving(make_app: Callable[[str], FastAPI]) -> AsyncIterator[str]:
-    """Serve the application that is made for an address; yield the address."""
+    """Serve the application that `make_app` returns for a URL, and yield the URL."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         config = uvicorn.Config(make_app(url), log_level="warning", ws="none", timeout_graceful_shutdown=2)
@@ -70,16 +70,16 @@ async def serving(make_app: Callable[[str], FastAPI]) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def web(make_client: Callable[[], WeryAI]) -> AsyncIterator[httpx.AsyncClient]:
-    """Serve the application, without deliveries; yield a client of it."""
+    """Serve the application without webhooks, and yield an HTTP client for it."""
     async with serving(lambda _: create_app(make_client())) as url, httpx.AsyncClient(base_url=url) as client:
         yield client
 
 
-async def events_of(web: httpx.AsyncClient, picture_id: str) -> AsyncIterator[Event]:
-    """Yield the events that are told of a picture."""
+async def stream_events(web: httpx.AsyncClient, picture_id: str) -> AsyncIterator[Event]:
+    """Yield the events about a picture, as pairs of kind and data."""
     kind = ""
-    async with web.stream("GET", f"/pictures/{picture_id}/events") as answer:
-        async for line in answer.aiter_lines():
+    async with web.stream("GET", f"/pictures/{picture_id}/events") as response:
+        async for line in response.aiter_lines():
             name, _, value = line.partition(": ")
             if name == "event":
                 kind = value
@@ -87,23 +87,23 @@ async def events_of(web: httpx.AsyncClient, picture_id: str) -> AsyncIterator[Ev
                 yield kind, json.loads(value)
 
 
-async def order(web: httpx.AsyncClient, prompt: str, wait: float = 25) -> httpx.Response:
-    """Order a picture."""
+async def create_picture(web: httpx.AsyncClient, prompt: str, wait: float = 25) -> httpx.Response:
+    """Request a picture, and return the response."""
     return await web.post("/pictures", params={"wait": wait}, json={"prompt": prompt})
 
 
-async def test_a_handler_awaits_the_picture(web: httpx.AsyncClient, sandbox: Sandbox) -> None:
-    """One request, one answer with the url of a PNG, one paid POST."""
-    answer = await order(web, "  a cat  ")
-    assert answer.status_code == 200
-    assert (await web.get(answer.json()["url"])).content.startswith(b"\x89PNG")
+async def test_create_picture_waits_for_the_picture(web: httpx.AsyncClient, sandbox: Sandbox) -> None:
+    """One request gets one response with the URL of a PNG, and causes one paid POST with the stripped prompt."""
+    response = await create_picture(web, "  a cat  ")
+    assert response.status_code == 200
+    assert (await web.get(response.json()["url"])).content.startswith(b"\x89PNG")
     assert sandbox.weryai.counters.posts == 1
     assert sandbox.weryai.tasks[0].spec.prompt == "a cat"
 
 
-async def test_a_time_out_loses_nothing(web: httpx.AsyncClient, sandbox: Sandbox) -> None:
-    """Who does not wait gets 202 and an id; the id asked for again has the picture, at no further cost."""
-    early = await order(web, "a cat", wait=0)
+async def test_get_picture_after_a_timeout_returns_it(web: httpx.AsyncClient, sandbox: Sandbox) -> None:
+    """A request that does not wait gets HTTP 202 and an id. A later request for the id gets the picture for free."""
+    early = await create_picture(web, "a cat", wait=0)
     assert early.status_code == 202
     assert early.json()["url"] is None
     late = await web.get(f"/pictures/{early.json()['id']}")
@@ -112,88 +112,88 @@ async def test_a_time_out_loses_nothing(web: httpx.AsyncClient, sandbox: Sandbox
     assert sandbox.weryai.counters.posts == 1
 
 
-async def test_a_restart_loses_nothing(make_client: Callable[[], WeryAI], sandbox: Sandbox) -> None:
-    """An id is known to the next process, too."""
+async def test_get_picture_after_a_restart_returns_it(make_client: Callable[[], WeryAI], sandbox: Sandbox) -> None:
+    """A new application and client find a picture by its id, without a second POST."""
     async with serving(lambda _: create_app(make_client())) as url, httpx.AsyncClient(base_url=url) as before:
-        picture_id = (await order(before, "a cat", wait=0)).json()["id"]
+        picture_id = (await create_picture(before, "a cat", wait=0)).json()["id"]
     async with serving(lambda _: create_app(make_client())) as url, httpx.AsyncClient(base_url=url) as after:
         assert (await after.get(f"/pictures/{picture_id}")).json()["url"]
     assert sandbox.weryai.counters.posts == 1
 
 
-MISHAPS = {
-    f"a cat {MODERATED}": (422, "This prompt was refused by the moderation. Please put it differently."),
-    f"a cat {FAIL}": (502, "This picture could not be made. Another try, or another prompt, may work."),
+ERROR_RESPONSES = {
+    f"a cat {MODERATED}": (422, "The moderation rejected this prompt. Please rephrase it."),
+    f"a cat {FAIL}": (502, "This picture could not be made. Another attempt or another prompt may succeed."),
     "   ": (422, "prompt: String should have at least 1 character"),
     "x" * 2001: (422, "prompt: String should have at most 2000 characters"),
 }
 
 
-async def test_what_goes_wrong_is_told_in_words(web: httpx.AsyncClient) -> None:
-    """Each answer that is no picture is a status and a sentence, and nothing else."""
-    answers = await asyncio.gather(*(order(web, prompt) for prompt in MISHAPS))
-    told = [(answer.status_code, answer.json()) for answer in answers]
-    assert told == [(status, {"error": words}) for status, words in MISHAPS.values()]
+async def test_create_picture_error_is_a_status_and_a_sentence(web: httpx.AsyncClient) -> None:
+    """A response without a picture has an HTTP status and one sentence, and nothing else."""
+    responses = await asyncio.gather(*(create_picture(web, prompt) for prompt in ERROR_RESPONSES))
+    received = [(response.status_code, response.json()) for response in responses]
+    assert received == [(status, {"error": message}) for status, message in ERROR_RESPONSES.values()]
 
 
-async def test_ids_that_are_none(web: httpx.AsyncClient, sandbox: Sandbox) -> None:
-    """An unknown id is not found, and what cannot be an id reaches nobody."""
+async def test_get_picture_invalid_id_sends_nothing(web: httpx.AsyncClient, sandbox: Sandbox) -> None:
+    """An unknown id is not found. A text that cannot be an id is refused without a request to the provider."""
     unknown = await web.get("/pictures/task_0123456789ab")
     assert (unknown.status_code, unknown.json()) == (404, {"error": "There is no such picture."})
-    asked = len(sandbox.weryai.counters.requests)
-    for impossible in ("..%2F..%2Fbalance", "a b", "x" * 101):
-        assert (await web.get(f"/pictures/{impossible}")).status_code in {404, 422}
-    assert len(sandbox.weryai.counters.requests) == asked
+    sent = len(sandbox.weryai.counters.requests)
+    for invalid in ("..%2F..%2Fbalance", "a b", "x" * 101):
+        assert (await web.get(f"/pictures/{invalid}")).status_code in {404, 422}
+    assert len(sandbox.weryai.counters.requests) == sent
 
 
-@pytest.mark.usefixtures("under_way_at_first")
-async def test_several_listen_and_one_leaves(web: httpx.AsyncClient, sandbox: Sandbox) -> None:
-    """Of three who listen one leaves at the first event; the others hear progress and then the picture."""
-    picture_id = (await order(web, "a cat", wait=0)).json()["id"]
+@pytest.mark.usefixtures("first_poll_finds_it_running")
+async def test_stream_events_with_a_disconnected_listener_continues(web: httpx.AsyncClient, sandbox: Sandbox) -> None:
+    """When one of three listeners disconnects, the other two receive the progress and then the picture."""
+    picture_id = (await create_picture(web, "a cat", wait=0)).json()["id"]
 
     async def listen() -> list[Event]:
-        return [event async for event in events_of(web, picture_id)]
+        return [event async for event in stream_events(web, picture_id)]
 
-    async def leave() -> Event:
-        async with aclosing(events_of(web, picture_id)) as events:  # type: ignore[type-var]
+    async def disconnect() -> Event:
+        async with aclosing(stream_events(web, picture_id)) as events:  # type: ignore[type-var]
             return await anext(events)
 
-    one, another, first = await asyncio.gather(listen(), listen(), leave())
-    assert one == another
-    assert first == one[0]
-    assert one[-2] == ("progress", "Painting…")
-    assert one[-1][0] == "picture"
-    assert one[-1][1].startswith(sandbox.url)
-    assert await listen() == one[-1:]
+    events, same_events, first = await asyncio.gather(listen(), listen(), disconnect())
+    assert events == same_events
+    assert first == events[0]
+    assert events[-2] == ("progress", "Making the picture…")
+    assert events[-1][0] == "picture"
+    assert events[-1][1].startswith(sandbox.url)
+    assert await listen() == events[-1:]
     assert sandbox.weryai.counters.posts == 1
 
 
-async def test_a_failure_is_an_event(web: httpx.AsyncClient) -> None:
-    """Who listens to a picture that fails hears why, in words."""
-    picture_id = (await order(web, f"a cat {FAIL}", wait=0)).json()["id"]
-    events = [event async for event in events_of(web, picture_id)]
-    assert events[-1] == ("failure", "This picture could not be made. Another try, or another prompt, may work.")
+async def test_stream_events_failed_picture_sends_a_sentence(web: httpx.AsyncClient) -> None:
+    """The last event about a failed picture is a sentence for the user."""
+    picture_id = (await create_picture(web, f"a cat {FAIL}", wait=0)).json()["id"]
+    events = [event async for event in stream_events(web, picture_id)]
+    assert events[-1] == ("failure", "This picture could not be made. Another attempt or another prompt may succeed.")
 
 
-async def test_deliveries_end_the_waiting(sandbox: Sandbox) -> None:
-    """With a public url the picture is there long before the first poll would have come."""
+async def test_create_picture_with_webhooks_needs_one_poll(sandbox: Sandbox) -> None:
+    """With a public URL, the webhook delivery triggers the only poll, long before the first regular one."""
 
     def make_app(url: str) -> FastAPI:
         receiver = Receiver()
         webhooks = Webhooks(public_url=f"{url}/aiowery", receiver=receiver)
-        seldom = PollPolicy(min_interval=60, max_interval=60, known_max_interval=60)
-        return create_app(WeryAI(sandbox.key, base_url=sandbox.url, polling=seldom, webhooks=webhooks), receiver)
+        rare_polls = PollPolicy(min_interval=60, max_interval=60, known_max_interval=60)
+        return create_app(WeryAI(sandbox.key, base_url=sandbox.url, polling=rare_polls, webhooks=webhooks), receiver)
 
     async with serving(make_app) as url, httpx.AsyncClient(base_url=url) as web:
-        answer = await order(web, "a cat", wait=20)
-    assert answer.status_code == 200
+        response = await create_picture(web, "a cat", wait=20)
+    assert response.status_code == 200
     counters = sandbox.weryai.counters
     assert [status for _, status in counters.deliveries] == [200]
     assert list(counters.polls.values()) == [1]
 
 
-def test_the_environment_decides(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a public url nothing is mounted for deliveries; with one, the receiver is."""
+def test_from_environment_public_url_mounts_the_receiver(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The receiver of webhook deliveries is mounted with a public URL, and not without one."""
     monkeypatch.setenv("WERYAI_API_KEY", "sk-made-up")
     assert "/aiowery" not in paths_of(from_environment())
     monkeypatch.setenv("PUBLIC_URL", "https://app.example")
@@ -201,29 +201,32 @@ def test_the_environment_decides(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def paths_of(app: FastAPI) -> set[str]:
-    """Return what an application serves."""
+    """Return the paths that an application serves."""
     return {getattr(route, "path", "") for route in app.routes}
 
 
 @asynccontextmanager
 async def browsing(**settings: Any) -> AsyncIterator[Callable[[], AbstractAsyncContextManager[Page]]]:
-    """Start a browser with a profile of its own; yield what opens a window that must not meet a script's error."""
+    """Start a browser, and yield a function that opens a window with its own profile.
+
+    A window raises AssertionError at its end if there was a script error or a dialog.
+    """
 
     @asynccontextmanager
     async def window() -> AsyncIterator[Page]:
-        mishaps: list[str] = []
+        problems: list[str] = []
 
         async def dismiss(dialog: Dialog) -> None:
-            mishaps.append(dialog.message)
+            problems.append(dialog.message)
             await dialog.dismiss()
 
         async with await browser.new_context(**settings) as context:
             page = await context.new_page()
             page.set_default_timeout(10_000)
-            page.on("pageerror", lambda error: mishaps.append(str(error)))
+            page.on("pageerror", lambda error: problems.append(str(error)))
             page.on("dialog", dismiss)
             yield page
-        assert mishaps == []
+        assert problems == []
 
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
@@ -231,39 +234,39 @@ async def browsing(**settings: Any) -> AsyncIterator[Callable[[], AbstractAsyncC
             yield window
 
 
-async def ask(page: Page, prompt: str) -> None:
-    """Fill in the form and press its button, found as a person finds them: by their names."""
+async def submit_form(page: Page, prompt: str) -> None:
+    """Fill in the form and press its button. Both are found by their visible names."""
     await page.get_by_label("What should the picture show?").fill(prompt)
     await page.get_by_role("button", name="Make the picture").click()
 
 
 async def natural_width(page: Page) -> int:
-    """Return how many pixels wide the picture that is shown is."""
-    await expect(page.get_by_role("status")).to_have_text("Here it is.")
+    """Wait for the picture, and return its width in pixels."""
+    await expect(page.get_by_role("status")).to_have_text("The picture is finished.")
     width: int = await page.locator("figure img").evaluate("image => image.naturalWidth")
     return width
 
 
-async def sees_progress(page: Page) -> None:
-    """Wait until the page says that its picture is being made."""
-    await expect(page.get_by_role("status")).to_have_text("Painting…")
+async def expect_progress(page: Page) -> None:
+    """Wait until the page shows that its picture is being made."""
+    await expect(page.get_by_role("status")).to_have_text("Making the picture…")
     await expect(page.get_by_role("progressbar")).to_be_visible()
 
 
 @needs_chromium
 @pytest.mark.slow("a browser starts")
-async def test_the_page_shows_progress_and_the_picture(web: httpx.AsyncClient, sandbox: Sandbox) -> None:
-    """A prompt, the button, progress, the picture; whoever has the address sees the same, may leave, and come back."""
-    under_way = UnderWay()
-    sandbox.inject(Fault(under_way, on="status"))
+async def test_page_form_shows_progress_then_picture(web: httpx.AsyncClient, sandbox: Sandbox) -> None:
+    """The form leads to progress and then the picture. Other windows with the same address show both, too."""
+    fault = RunningUntilReleased()
+    sandbox.inject(Fault(fault, on="status"))
     async with browsing() as window, window() as page:
         await page.goto(str(web.base_url))
-        await ask(page, "a cat")
-        await sees_progress(page)
+        await submit_form(page, "a cat")
+        await expect_progress(page)
         async with window() as another:
             await another.goto(page.url)
-            await sees_progress(another)
-        under_way.over.set()
+            await expect_progress(another)
+        fault.released.set()
         assert await natural_width(page) > 0
         await expect(page.get_by_role("progressbar")).to_be_hidden()
         await expect(page.get_by_role("img", name="a cat")).to_be_visible()
@@ -275,15 +278,15 @@ async def test_the_page_shows_progress_and_the_picture(web: httpx.AsyncClient, s
 
 @needs_chromium
 @pytest.mark.slow("a browser starts")
-async def test_the_page_tells_what_goes_wrong_and_trusts_no_words(web: httpx.AsyncClient) -> None:
-    """A refusal is told; HTML in a prompt or behind the # stays text; afterwards the form works as before."""
+async def test_page_shows_errors_and_treats_html_as_text(web: httpx.AsyncClient) -> None:
+    """The page shows a rejection. HTML in a prompt or after the # stays text, and the form continues to work."""
     async with browsing() as window, window() as page:
         await page.goto(f"{web.base_url}#<img src=x onerror=alert(1)>")
         await expect(page.get_by_role("status")).to_have_text("There is no such picture.")
-        await ask(page, f"a cat {MODERATED}")
-        await expect(page.get_by_role("status")).to_contain_text("refused by the moderation")
+        await submit_form(page, f"a cat {MODERATED}")
+        await expect(page.get_by_role("status")).to_contain_text("moderation rejected this prompt")
         hostile = "<img src=x onerror=alert(1)>"
-        await ask(page, hostile)
+        await submit_form(page, hostile)
         assert await natural_width(page) > 0
         await expect(page.locator("figcaption")).to_have_text(hostile)
         assert await page.locator("img").count() == 1

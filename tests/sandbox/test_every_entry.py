@@ -409,7 +409,7 @@ def test_podcast_has_two_steps() -> None:
         assert contract_client.send(unknown, {}).json()["status"] == 1003
         scripted = contract_client.finished(task_id, "scripts")
         assert scripted["content_status"] == "text-success"
-        edited = [{**turn, "content": "Edited."} for turn in scripted["scripts"]]
+        edited = [{**line, "content": "Edited."} for line in scripted["scripts"]]
         assert contract_client.accepted_data(voices, {"scripts": edited}) == {
             "task_id": task_id,
             "task_status": "processing",
@@ -477,7 +477,7 @@ def test_upload_below_the_limit_is_accepted(contract_client: ContractClient, nam
 def test_upload_without_file_part_is_refused(
     contract_client: ContractClient, entry: Entry, sent: dict[str, Any]
 ) -> None:
-    """A body bodies_without the multipart part `file` is a parameter error that contains its name."""
+    """A body without the multipart part `file` is a parameter error that contains its name."""
     headers = {"authorization": f"Bearer {contract_client.sandbox.key}"}
     envelope = contract_client.http.post(entry.path, headers=headers, **sent).json()
     assert envelope["status"] == 1001

@@ -14,7 +14,7 @@ from PIL import Image, ImageChops, ImageStat
 
 from aiowery.sandbox._media.draw import draw
 from aiowery.sandbox._media.film import FRAMES_A_SECOND, film
-from aiowery.sandbox._media.sound import _NOTE, _PAUSE, _SYLLABLE, RATE, song, speech
+from aiowery.sandbox._media.sound import _PAUSE, _SYLLABLE, _TONE, RATE, song, speech
 
 PROMPT = "a lake below mountains at sunset"
 LOUDEST_SAMPLE = 2**15 - 1
@@ -133,9 +133,9 @@ def test_sound_end_is_silent(make: Sound, seconds: float) -> None:
     assert max(map(abs, sound[-20:])) < 2_000
 
 
-@pytest.mark.parametrize(("make", "text", "lasts"), [(song, PROMPT, _NOTE), (speech, "a" + "ba" * 30, _SYLLABLE)])
+@pytest.mark.parametrize(("make", "text", "lasts"), [(song, PROMPT, _TONE), (speech, "a" + "ba" * 30, _SYLLABLE)])
 def test_tone_end_is_silent(make: Sound, text: str, lasts: float) -> None:
-    """Every note and every syllable has its own fade, not only the last."""
+    """Every tone and every syllable has its own fade, not only the last."""
     sound, tone = samples(make(text, 3)), round(lasts * RATE)
     assert all(max(map(abs, sound[end - 20 : end + 20])) < 2_000 for end in range(tone, len(sound) - 20, tone))
 

@@ -1,4 +1,4 @@
-"""Refusals: by HTTP status, by the code of the envelope, or as an HTML page of an edge server."""
+"""Refusals: by HTTP status, by the code of the envelope, or as HTML of an edge server."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from aiowery.sandbox._response import PlannedResponse, Refused
 if TYPE_CHECKING:
     from aiowery.sandbox._faults.script import FaultTarget
 
-_PAGE = "<html><head><title>{title}</title></head><body><center><h1>{title}</h1></center><hr></body></html>"
+_HTML = "<html><head><title>{title}</title></head><body><center><h1>{title}</h1></center><hr></body></html>"
 
 
 @attrs.frozen
@@ -51,7 +51,7 @@ class ErrorResponse(RequestFaultBehavior):
         if self.html:
             title = f"{self.http} {HTTPStatus(self.http).phrase}"
             headers = (("content-type", "text/html"), *self._retry_after())
-            return PlannedResponse(_PAGE.format(title=title).encode(), http=self.http, headers=headers)
+            return PlannedResponse(_HTML.format(title=title).encode(), http=self.http, headers=headers)
         if isinstance(self.body, str):
             headers = (("content-type", "text/plain; charset=utf-8"), *self._retry_after())
             return PlannedResponse(self.body.encode(), http=self.http, headers=headers)

@@ -146,7 +146,7 @@ class FaultScript:
         self._rules: list[_FaultRule] = []
 
     def add(self, faults: Iterable[Fault]) -> None:
-        """Append faults. Any thread may call it."""
+        """Append faults. Any thread may do it."""
         for fault in faults:
             chance = random.Random(f"{self._seed}/{len(self._rules)}")  # noqa: S311 - repeatable on purpose
             self._rules.append(_FaultRule(fault, chance))

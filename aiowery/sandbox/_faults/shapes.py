@@ -80,7 +80,7 @@ class Success200(FaultBehavior):
     """The envelope has `status: 200` and `success: true` instead of `status: 0`."""
 
     def alter_response(self, response: PlannedResponse) -> PlannedResponse:
-        """Replace the members that mark a success."""
+        """Replace the members that indicate a success."""
         return _edit(response, lambda body: {**body, "status": 200, "success": True} if body["status"] == 0 else body)
 
 

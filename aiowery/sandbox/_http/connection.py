@@ -1,4 +1,4 @@
-"""The server's side of a connection, with the abrupt endings that faults need."""
+"""The server's side of a connection, with the abrupt ends that faults need."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ _CHUNKS = 20
 async def write_response(
     response: PlannedResponse, scope: Scope, receive: Receive, send: Send, closing: asyncio.Event
 ) -> None:
-    """Send `response` in the way that its fields define. `closing` ends every wait early."""
+    """Send `response` as its fields define. `closing` ends every wait early."""
     connection: Connection = scope["state"]["connection"]
     if response.delay:
         await _pause(response.delay, receive, closing)

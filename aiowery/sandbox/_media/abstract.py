@@ -44,13 +44,13 @@ def petals(canvas: Canvas) -> None:
 
 def _rosette(canvas: Canvas, x: float, y: float, radius: float) -> None:
     chance, palette = canvas.chance, canvas.palette
-    count, turn = chance.randint(8, 13), chance.random() * math.tau
+    count, rotation = chance.randint(8, 13), chance.random() * math.tau
     outer, inner = chance.sample(palette.inks[:4], 2)
     for ring in range(4):
         reach = radius * (1 - 0.22 * ring)
         colour = mix(outer, inner, ring / 3)
         for number in range(count):
-            angle = turn + math.tau * (number + ring / 2) / count
+            angle = rotation + math.tau * (number + ring / 2) / count
             _petal(canvas, (x, y), angle, (reach, math.pi / count), colour)
     canvas.disc(x, y, radius * 0.16, palette.light)
 
@@ -101,10 +101,10 @@ def tiles(canvas: Canvas) -> None:
             left, top = column * size, row * size
             back, front, dot = chance.sample(inks, 3)
             canvas.pen.rectangle((left, top, left + size, top + size), back)
-            turn = chance.randrange(4)
-            x, y = left - size * (turn in {1, 2}), top - size * (turn in {2, 3})
+            quarter = chance.randrange(4)
+            x, y = left - size * (quarter in {1, 2}), top - size * (quarter in {2, 3})
             box = (x, y, x + 2 * size, y + 2 * size)
-            start = (180, 270, 0, 90)[turn]
+            start = (180, 270, 0, 90)[quarter]
             canvas.pen.pieslice(box, start, start + 90, front)
             if chance.random() < 0.4:  # noqa: PLR2004 - some tiles have a dot
                 middle = (left + size / 2) / canvas.image.width, (top + size / 2) / canvas.image.height

@@ -18,10 +18,10 @@ RATE = 22_050
 _SHORTEST = 1.0
 _LONGEST = 12.0
 _LOUDEST = 20_000
-_NOTE = 0.28
+_TONE = 0.28
 _SYLLABLE = 0.16
 _PAUSE = 0.09
-# Notes of a minor pentatonic scale harmonize in any order.
+# Tones of a minor pentatonic scale harmonize in any order.
 _SCALE = (0, 3, 5, 7, 10, 12, 15, 17)
 _BASE = 220.0
 _FADE = 0.012
@@ -35,9 +35,9 @@ def song(text: str, seconds: float) -> bytes:
     """Return a melody as WAV, 1 to 12 seconds. Equal arguments give equal bytes. Blocks."""
     chance = _chance(text)
     length = _length(seconds)
-    notes = [chance.choice(_SCALE) for _ in range(math.ceil(length / _NOTE))]
-    sounds = {note: _note(note) for note in sorted(set(notes))}
-    return _wav((sounds[note] for note in notes), length)
+    melody = [chance.choice(_SCALE) for _ in range(math.ceil(length / _TONE))]
+    tones = {step: _tone(step) for step in sorted(set(melody))}
+    return _wav((tones[step] for step in melody), length)
 
 
 def speech(text: str, seconds: float) -> bytes:
@@ -62,15 +62,15 @@ def _vowels(word: str) -> str:
     return "".join(group[0] for group in found) or "aeiou"[ord(word[0]) % 5]
 
 
-def _note(steps: int) -> array.array[int]:
+def _tone(steps: int) -> array.array[int]:
     pitch = _BASE * 2 ** (steps / 12)
-    return _tone((pitch, pitch * 2, pitch / 2), (0.6, 0.2, 0.2), _NOTE)
+    return _mix((pitch, pitch * 2, pitch / 2), (0.6, 0.2, 0.2), _TONE)
 
 
 def _syllable(vowel: str, pitch: float) -> array.array[int]:
     """Return the sound of a vowel: its formants, each moved to the nearest overtone of the voice."""
     formants = (max(1, round(formant / pitch)) * pitch for formant in _FORMANTS[vowel])
-    return _tone((pitch, *formants), (0.5, 0.3, 0.15), _SYLLABLE)
+    return _mix((pitch, *formants), (0.5, 0.3, 0.15), _SYLLABLE)
 
 
 def _chance(text: str) -> random.Random:
@@ -81,7 +81,7 @@ def _length(seconds: float) -> float:
     return min(_LONGEST, max(_SHORTEST, seconds))
 
 
-def _tone(pitches: tuple[float, ...], loudness: tuple[float, ...], seconds: float) -> array.array[int]:
+def _mix(pitches: tuple[float, ...], loudness: tuple[float, ...], seconds: float) -> array.array[int]:
     """Mix several sines, with a fade at both ends that prevents clicks."""
     count = round(seconds * RATE)
     steps = [math.tau * pitch / RATE for pitch in pitches]

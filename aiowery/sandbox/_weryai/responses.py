@@ -71,7 +71,7 @@ def podcast_script(spec: TaskSpec) -> list[dict[str, Any]]:
     lines = [
         f"Welcome. Today we talk about this: {spec.prompt}",
         "A good question, and one with more than one answer.",
-        f"Let us begin where everybody begins: what do we know about {spec.prompt}?",
+        f"Let us begin with the basics: what do we know about {spec.prompt}?",
         "Less than we think. That is what makes it worth an evening.",
     ]
     return [
@@ -105,7 +105,7 @@ def _podcast_step(task: Task, state: SandboxTaskState) -> dict[str, Any]:
         return {"content_status": "text-fail"}
     if kind is OutputKind.PODCAST:
         steps = {SandboxTaskState.SUCCESS: "audio-success", SandboxTaskState.FAILED: "audio-fail"}
-        return {"content_status": steps.get(state, "text-success"), "scripts": list(spec.turns)}
+        return {"content_status": steps.get(state, "text-success"), "scripts": list(spec.dialogue)}
     return {}
 
 

@@ -36,7 +36,7 @@ from aiowery.sandbox._weryai.responses import (
     research_outputs,
     task_data,
 )
-from aiowery.sandbox._weryai.speech import PODCAST_AUDIO_FIELDS, RESEARCH, podcast_turns
+from aiowery.sandbox._weryai.speech import PODCAST_AUDIO_FIELDS, RESEARCH, podcast_dialogue
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -140,7 +140,7 @@ class WeryAIFacade:
             model="VOICES",
             price=prices.AUDIO,
             seconds=8,
-            turns=podcast_turns(params) or tuple(podcast_script(task.spec)),
+            dialogue=podcast_dialogue(params) or tuple(podcast_script(task.spec)),
             webhook_url=webhook_url_of(params),
         )
         continued = self.state.continue_task(task, spec)
@@ -247,9 +247,9 @@ def _prompt(on: On, body: bytes) -> str:
         return ""
     if not isinstance(params, dict):
         return ""
-    messages = params.get("messages")
-    turns = [turn.get("content") for turn in messages if isinstance(turn, dict)] if isinstance(messages, list) else []
-    return texts_of({**params, "messages": turns}, *_PROMPT_FIELDS) or texts_of(params, *_FILE_FIELDS)
+    messages = params["messages"] if isinstance(params.get("messages"), list) else []
+    texts = [message.get("content") for message in messages if isinstance(message, dict)]
+    return texts_of({**params, "messages": texts}, *_PROMPT_FIELDS) or texts_of(params, *_FILE_FIELDS)
 
 
 def _interaction(prompt: str) -> str:

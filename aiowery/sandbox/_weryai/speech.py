@@ -84,7 +84,7 @@ def _podcast(params: Mapping[str, Any]) -> TaskSpec:
     )
 
 
-def podcast_turns(params: Mapping[str, Any]) -> tuple[Any, ...]:
+def podcast_dialogue(params: Mapping[str, Any]) -> tuple[Any, ...]:
     """Return the dialogue lines that replace the script. An empty tuple keeps the script."""
     return tuple(params.get("scripts") or ())
 
@@ -93,9 +93,9 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str) and not is_empty(value)
 
 
-def _is_turn(turn: dict[str, Any]) -> bool:
-    has_words = all(_is_text(turn.get(name)) for name in ("speaker_id", "content"))
-    return has_words and isinstance(turn.get("speaker_name", ""), str | None)
+def _is_dialogue_line(line: dict[str, Any]) -> bool:
+    has_words = all(_is_text(line.get(name)) for name in ("speaker_id", "content"))
+    return has_words and isinstance(line.get("speaker_name", ""), str | None)
 
 
 def _is_tool(tool: dict[str, Any]) -> bool:
@@ -125,7 +125,7 @@ def _research(params: Mapping[str, Any]) -> TaskSpec:
 
 
 PODCAST_AUDIO_FIELDS = (
-    Field("scripts", "scripts", list, item=Field("scripts", "scripts", dict, required=True, allowed=_is_turn)),
+    Field("scripts", "scripts", list, item=Field("scripts", "scripts", dict, required=True, allowed=_is_dialogue_line)),
     *COMMON,
 )
 

@@ -149,13 +149,13 @@ def test_markers_in_any_text_apply(field: str, marker: str, fails: bool, ends: b
     specs = {
         "prompt": attrs.evolve(SPEC, prompt=marker),
         "lyrics": attrs.evolve(SPEC, text=marker),
-        "lines": attrs.evolve(SPEC, turns=({"content": "Hm."}, {"content": marker})),
+        "lines": attrs.evolve(SPEC, dialogue=({"content": "Hm."}, {"content": marker})),
     }
     task = WeryAIState(clock=Clock()).submit(specs[field]).tasks[0]
     assert (bool(task.reason), task.ends_at < 1e9) == (fails, ends)
 
 
-@pytest.mark.parametrize("field", [{"prompt": MODERATED}, {"text": MODERATED}, {"turns": ({"content": MODERATED},)}])
+@pytest.mark.parametrize("field", [{"prompt": MODERATED}, {"text": MODERATED}, {"dialogue": ({"content": MODERATED},)}])
 def test_moderation_checks_all_texts(field: dict[str, Any]) -> None:
     """Lyrics and lines are moderated like a prompt."""
     with pytest.raises(Refused) as refused:
