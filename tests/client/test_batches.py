@@ -33,7 +33,7 @@ from aiowery.errors import (
 from aiowery.ledger import Ledger, MemoryLedger, SqliteLedger, State
 from aiowery.testing import run_virtual
 from aiowery.weryai import ImageUpscale, TextToImage, from_dict
-from tests.support import KEY, World, client_of, envelope, ledger_of
+from tests.support import KEY, FakeWeryAI, client_of, envelope, ledger_of
 
 pytestmark = pytest.mark.anyio
 
@@ -48,7 +48,11 @@ def cats(count: int, start: int = 0) -> list[TextToImage]:
 
 
 async def streamed(
-    world: World, ledger: Ledger | Path | str, requests: Sequence[TextToImage], leave_after: int = 10_000, **more: Any
+    world: FakeWeryAI,
+    ledger: Ledger | Path | str,
+    requests: Sequence[TextToImage],
+    leave_after: int = 10_000,
+    **more: Any,
 ) -> list[Outcome[ImageResult]]:
     """Run the batch "cats" in a client of its own, and return what came until we left."""
     outcomes: list[Outcome[ImageResult]] = []
@@ -63,7 +67,7 @@ async def streamed(
     return outcomes
 
 
-def prompts(world: World) -> list[str]:
+def prompts(world: FakeWeryAI) -> list[str]:
     """Return what was paid for, in order of the alphabet."""
     return sorted(body["prompt"] for body in world.posts)
 
@@ -71,7 +75,7 @@ def prompts(world: World) -> list[str]:
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_batch_that_was_left_resumes(kind: str, tmp_path: Path) -> None:
     """Each request is paid for once, whoever asks how often; what is done is answered from the ledger."""
-    world = World(seconds=0.1)
+    world = FakeWeryAI(seconds=0.1)
     async with ledger_of(kind, tmp_path) as ledger:
         left = await streamed(world, ledger, cats(40), leave_after=5)
         resumed = await streamed(world, ledger, cats(40))
@@ -91,7 +95,7 @@ async def test_a_batch_that_was_left_resumes(kind: str, tmp_path: Path) -> None:
 async def test_a_path_is_opened_and_closed_with_the_client(tmp_path: Path) -> None:
     """`ledger="jobs.db"` is all that it takes; who is open is seen beside it, and nobody afterwards."""
     path = tmp_path / "jobs.db"
-    world = World(seconds=0.01)
+    world = FakeWeryAI(seconds=0.01)
     await streamed(world, path, cats(3))
     assert list((tmp_path / "jobs.db.owners").glob("*.alive")) == []
     await streamed(world, str(path), cats(3))
@@ -101,7 +105,7 @@ async def test_a_path_is_opened_and_closed_with_the_client(tmp_path: Path) -> No
 @pytest.mark.parametrize("kind", KINDS)
 async def test_what_is_inserted_or_moved_changes_nothing_for_the_others(kind: str, tmp_path: Path) -> None:
     """A line more at the top of the list pays for that line alone, and equal requests are told apart by number."""
-    world = World(seconds=0.01)
+    world = FakeWeryAI(seconds=0.01)
     async with ledger_of(kind, tmp_path) as ledger:
         await streamed(world, ledger, [*cats(5), *cats(2)])
         assert len(world.posts) == 7
@@ -114,7 +118,7 @@ async def test_what_is_inserted_or_moved_changes_nothing_for_the_others(kind: st
 @pytest.mark.parametrize("kind", KINDS)
 async def test_what_is_in_doubt_is_told_each_time_and_never_sent_again(kind: str, tmp_path: Path) -> None:
     """A lost answer stays a doubt, run after run, until somebody decides."""
-    world = World(seconds=0.01, misfortunes={"submit": [LOST]})
+    world = FakeWeryAI(seconds=0.01, faults={"submit": [LOST]})
     async with ledger_of(kind, tmp_path) as ledger:
         for _ in range(3):
             (outcome,) = await streamed(world, ledger, cats(1))
@@ -131,7 +135,7 @@ async def test_what_is_in_doubt_is_told_each_time_and_never_sent_again(kind: str
 
 async def test_an_adopted_doubt_is_polled_on(tmp_path: Path) -> None:
     """Whoever finds the task id in the provider's history gets the result for what was paid."""
-    world = World(seconds=0.01, misfortunes={"submit": [LOST]})
+    world = FakeWeryAI(seconds=0.01, faults={"submit": [LOST]})
     async with ledger_of("file", tmp_path) as ledger:
         (outcome,) = await streamed(world, ledger, cats(1))
         world.finished_at["found"] = 0.0
@@ -143,7 +147,7 @@ async def test_an_adopted_doubt_is_polled_on(tmp_path: Path) -> None:
 
 async def test_a_doubt_can_be_sent_again(tmp_path: Path) -> None:
     """`resubmit` releases and submits at once; what is in no doubt is refused."""
-    world = World(seconds=0.01, misfortunes={"submit": [LOST]})
+    world = FakeWeryAI(seconds=0.01, faults={"submit": [LOST]})
     async with ledger_of("file", tmp_path) as ledger, client_of(world, ledger=ledger, polling=QUICK) as client:
         with pytest.raises(SubmissionInDoubt):
             await client.submit(TextToImage(prompt="a plain one"))
@@ -159,14 +163,14 @@ async def test_a_doubt_can_be_sent_again(tmp_path: Path) -> None:
 
 async def test_a_refusal_is_kept_one_that_meets_everybody_is_not(tmp_path: Path) -> None:
     """A wrong parameter stays refused, without a second POST; for want of credits nothing has failed."""
-    world = World(seconds=0.01, misfortunes={"submit": [envelope(None, 1001, "prompt too odd")]})
+    world = FakeWeryAI(seconds=0.01, faults={"submit": [envelope(None, 1001, "prompt too odd")]})
     async with ledger_of("file", tmp_path) as ledger:
         for _ in range(2):
             (wrong,) = await streamed(world, ledger, cats(1))
             assert isinstance(wrong.error, InvalidRequest)
             assert "prompt too odd" in str(wrong.error)
         assert len(world.posts) == 1
-        world.misfortunes["submit"] = [envelope(None, 1004, "insufficient credits")]
+        world.faults["submit"] = [envelope(None, 1004, "insufficient credits")]
         (poor, *later) = await streamed(world, ledger, cats(9, 5), in_flight=1)
         assert isinstance(poor.error, InsufficientCredits)
         assert {type(outcome.error) for outcome in later} == {NotSent}
@@ -179,7 +183,7 @@ async def test_a_refusal_is_kept_one_that_meets_everybody_is_not(tmp_path: Path)
 async def test_a_failed_job_is_told_again_with_its_reason(tmp_path: Path) -> None:
     """What the provider failed to make stays failed, with its reason, ids and answers."""
     failed = envelope({"task_id": "task_0", "task_status": "FAILED", "msg": "too blurred"})
-    world = World(seconds=0.01, misfortunes={"status": [failed]})
+    world = FakeWeryAI(seconds=0.01, faults={"status": [failed]})
     async with ledger_of("file", tmp_path) as ledger:
         (first,) = await streamed(world, ledger, cats(1))
         (second,) = await streamed(world, ledger, cats(1))
@@ -193,7 +197,7 @@ async def test_a_failed_job_is_told_again_with_its_reason(tmp_path: Path) -> Non
 
 async def test_the_rest_of_a_batch_streams_from_the_ledger_alone(tmp_path: Path) -> None:
     """`resume` needs no list: all that was entered and has not ended, at its place."""
-    world = World(seconds=0.1)
+    world = FakeWeryAI(seconds=0.1)
     async with ledger_of("file", tmp_path) as ledger:
         left = await streamed(world, ledger, cats(30), leave_after=3)
         async with client_of(world, ledger=ledger, polling=QUICK) as client:
@@ -213,7 +217,7 @@ async def test_the_rest_of_a_batch_streams_from_the_ledger_alone(tmp_path: Path)
 
 async def test_two_processes_worth_of_clients_share_one_batch(tmp_path: Path) -> None:
     """Two openings of one file: each request is sent once, by either, and both get every outcome."""
-    world = World(seconds=0.05)
+    world = FakeWeryAI(seconds=0.05)
     ours, theirs = await asyncio.gather(
         streamed(world, tmp_path / "l.db", cats(60)), streamed(world, tmp_path / "l.db", cats(60), ordered=True)
     )
@@ -225,7 +229,7 @@ async def test_two_processes_worth_of_clients_share_one_batch(tmp_path: Path) ->
 async def test_ids_are_durable_before_submit_returns(tmp_path: Path) -> None:
     """Whoever holds a job finds its ids in the file, whatever happens next."""
     path = tmp_path / "jobs.db"
-    async with client_of(World(seconds=9), ledger=path) as client:
+    async with client_of(FakeWeryAI(seconds=9), ledger=path) as client:
         job = await client.submit(cats(1)[0])
         with contextlib.closing(sqlite3.connect(path)) as reader:
             rows = reader.execute("SELECT state, task_ids FROM entry").fetchall()
@@ -235,7 +239,7 @@ async def test_ids_are_durable_before_submit_returns(tmp_path: Path) -> None:
 async def test_closing_finishes_what_is_being_sent_and_written(tmp_path: Path) -> None:
     """A POST under way when the client closes ends with its ids in the file, and the rest stays new."""
     path = tmp_path / "jobs.db"
-    world = World(seconds=30, latency=0.2)
+    world = FakeWeryAI(seconds=30, latency=0.2)
     async with client_of(world, ledger=path) as client:
         waiting = asyncio.create_task(reader(client.stream(cats(60), batch="cats")))
         while not world.posts:  # noqa: ASYNC110 - the provider sets no events
@@ -252,7 +256,7 @@ async def test_a_file_that_is_no_ledger_stops_everything(content: bytes, tmp_pat
     """The client does not open, nothing is sent, and the file is as it was; the same client opens with a better one."""
     path = tmp_path / "notes"
     path.write_bytes(content)
-    world = World()
+    world = FakeWeryAI()
     with pytest.raises(LedgerError, match="give another file"):
         async with client_of(world, ledger=path):
             pass
@@ -292,7 +296,7 @@ class FullOnce(SqliteLedger):
 @pytest.mark.parametrize("verb", ["add", "mark_sending"])
 async def test_what_cannot_be_written_down_is_not_sent(verb: str) -> None:
     """No note, no POST; the lane's place is free again."""
-    world = World(seconds=0.01)
+    world = FakeWeryAI(seconds=0.01)
     ledger = Broken(verb)
     await ledger.open()
     async with client_of(world, ledger=ledger) as client:
@@ -304,7 +308,7 @@ async def test_what_cannot_be_written_down_is_not_sent(verb: str) -> None:
 
 async def test_what_was_paid_for_and_cannot_be_written_down_is_told(caplog: pytest.LogCaptureFixture) -> None:
     """The job goes on and its ids stand in the log."""
-    world = World(seconds=0.01)
+    world = FakeWeryAI(seconds=0.01)
     ledger = Broken("mark_accepted")
     await ledger.open()
     async with client_of(world, ledger=ledger, polling=QUICK) as client:
@@ -316,7 +320,7 @@ async def test_what_was_paid_for_and_cannot_be_written_down_is_told(caplog: pyte
 
 async def test_an_equal_request_is_answered_from_the_ledger_on_demand(tmp_path: Path) -> None:
     """With `reuse` a done request is not paid for again, one under way is joined; without it each is its own."""
-    world = World(seconds=0.1)
+    world = FakeWeryAI(seconds=0.1)
     cat, other = cats(2)
     for ledger in (None, tmp_path / "l.db"):
         world.posts.clear()
@@ -335,7 +339,7 @@ async def test_an_equal_request_is_answered_from_the_ledger_on_demand(tmp_path: 
 
 async def test_two_clients_on_one_open_ledger_know_what_the_other_sends(tmp_path: Path) -> None:
     """What one of them is just sending is no doubt for the other, who waits for it and pays nothing."""
-    world = World(seconds=0.05, latency=1.2)
+    world = FakeWeryAI(seconds=0.05, latency=1.2)
     async with (
         ledger_of("file", tmp_path) as ledger,
         client_of(world, ledger=ledger, polling=QUICK, reuse=True) as one,
@@ -350,7 +354,7 @@ async def test_two_clients_on_one_open_ledger_know_what_the_other_sends(tmp_path
 
 async def test_a_failed_or_doubtful_request_is_not_reused(tmp_path: Path) -> None:
     """Reuse answers with what is there; it neither repeats a failure nor waits for a decision."""
-    world = World(seconds=0.01, misfortunes={"submit": [LOST, envelope(None, 1001, "no")]})
+    world = FakeWeryAI(seconds=0.01, faults={"submit": [LOST, envelope(None, 1001, "no")]})
     async with client_of(world, ledger=tmp_path / "l.db", polling=QUICK, reuse=True) as client:
         with pytest.raises(SubmissionInDoubt):
             await client.run(cats(1)[0])
@@ -362,7 +366,7 @@ async def test_a_failed_or_doubtful_request_is_not_reused(tmp_path: Path) -> Non
 
 async def test_a_clients_budget_is_kept() -> None:
     """What would exceed it is not sent; credits are held while a request is under way, then settled."""
-    world = World(seconds=0.05)
+    world = FakeWeryAI(seconds=0.05)
     prices = {"WERYAI_IMAGE_2_0": 2.0}
     async with client_of(world, polling=QUICK, budget=4, prices=prices, price_per_credit=0.05) as client:
         results = await asyncio.gather(*map(client.run, cats(5)), return_exceptions=True)
@@ -381,7 +385,7 @@ async def test_a_clients_budget_is_kept() -> None:
 @pytest.mark.parametrize("price", [-1.0, float("nan"), float("inf")])
 async def test_a_price_that_is_none_is_refused_and_the_request_stays_new(price: float, tmp_path: Path) -> None:
     """The table is named, nothing is sent, and with a better one the same batch goes on."""
-    world = World(seconds=0.01)
+    world = FakeWeryAI(seconds=0.01)
     async with ledger_of("file", tmp_path) as ledger:
         async with client_of(world, ledger=ledger, polling=QUICK, prices=lambda _: price) as client:
             (outcome,) = [one async for one in client.stream(cats(1), batch="cats", budget=5)]
@@ -395,7 +399,7 @@ async def test_a_price_that_is_none_is_refused_and_the_request_stays_new(price: 
 async def test_half_a_character_in_an_answer_costs_nothing(tmp_path: Path) -> None:
     """What JSON can bring and no file can hold is stored with a mark in its place; the ledger goes on."""
     refusal = httpx.Response(200, content=b'{"status": 1001, "message": "too \\ud800 odd", "data": null}')
-    world = World(seconds=0.01, misfortunes={"submit": [refusal]})
+    world = FakeWeryAI(seconds=0.01, faults={"submit": [refusal]})
     async with ledger_of("file", tmp_path) as ledger:
         outcomes = await streamed(world, ledger, cats(2))
         entries = await ledger.entries("cats")
@@ -406,7 +410,7 @@ async def test_half_a_character_in_an_answer_costs_nothing(tmp_path: Path) -> No
 
 async def test_prices_are_learned_from_what_was_charged() -> None:
     """Without a table the latest charge for the same model and settings is the estimate; unknown ones go through."""
-    world = World(seconds=0.01)
+    world = FakeWeryAI(seconds=0.01)
     async with client_of(world, polling=QUICK, budget=3) as client:
         await client.run(cats(1)[0])
         results = await asyncio.gather(*map(client.run, cats(5)), return_exceptions=True)
@@ -416,12 +420,12 @@ async def test_prices_are_learned_from_what_was_charged() -> None:
 
 async def test_a_budget_holds_even_where_no_price_is_known() -> None:
     """One goes first and tells what its sort costs; the others wait for it, however many there are at once."""
-    world = World(seconds=0.05)
+    world = FakeWeryAI(seconds=0.05)
     async with client_of(world, polling=QUICK, budget=3) as client:
         results = await asyncio.gather(*map(client.run, cats(12)), return_exceptions=True)
         assert client.statistics().credits == 3.0
     assert sum(isinstance(error, BudgetExceeded) for error in results) == 9
-    assert (len(world.posts), world.most_at_once) == (3, 2)
+    assert (len(world.posts), world.most_under_way) == (3, 2)
 
 
 def test_where_nobody_tells_the_price_nobody_waits_twice() -> None:
@@ -435,10 +439,10 @@ def test_where_nobody_tells_the_price_nobody_waits_twice() -> None:
         async with client_of(provider, polling=QUICK, budget=budget) as client:
             return await asyncio.gather(*map(client.run, cats(count)), return_exceptions=True)
 
-    world = World(seconds=0.05)
+    world = FakeWeryAI(seconds=0.05)
     results = run_virtual(run(silent, 12, budget=3))
-    assert (len(results), world.most_at_once) == (12, 11)
-    world = World(seconds=0.05, misfortunes={"submit": [envelope(None, 1001, "no"), LOST]})
+    assert (len(results), world.most_under_way) == (12, 11)
+    world = FakeWeryAI(seconds=0.05, faults={"submit": [envelope(None, 1001, "no"), LOST]})
     outcomes = run_virtual(run(world, 6, budget=2))
     assert sum(isinstance(outcome, ImageResult) for outcome in outcomes) == 2
 
@@ -447,7 +451,7 @@ def test_where_nobody_tells_the_price_nobody_waits_twice() -> None:
 async def test_a_first_that_fails_does_not_open_the_gate(told: dict[str, int]) -> None:
     """What failed cost nothing and tells no price: the next goes alone again, and the budget holds."""
     failed = envelope({"task_id": "task_0", "task_status": "FAILED", "msg": "bad luck", **told})
-    world = World(seconds=0.05, misfortunes={"status": [failed]})
+    world = FakeWeryAI(seconds=0.05, faults={"status": [failed]})
     async with client_of(world, polling=QUICK, budget=3) as client:
         await asyncio.gather(*map(client.run, cats(12)), return_exceptions=True)
         assert client.statistics().credits == 3.0
@@ -456,7 +460,7 @@ async def test_a_first_that_fails_does_not_open_the_gate(told: dict[str, int]) -
 
 async def test_a_first_that_never_ends_holds_up_the_others_for_the_usual_patience() -> None:
     """Its caller may wait without end (`deadline=None`); those of its sort go on after the time that a job may take."""
-    world = World(seconds=60.0)
+    world = FakeWeryAI(seconds=60.0)
     policy = attrs.evolve(QUICK, image_timeout=0.2)
     async with client_of(world, polling=policy, budget=3) as client:
         first, *others = [asyncio.ensure_future(client.run(cat, timeout=None)) for cat in cats(4)]
@@ -471,7 +475,7 @@ async def test_a_first_that_never_ends_holds_up_the_others_for_the_usual_patienc
 
 async def test_who_waits_for_a_price_waits_no_longer_than_for_the_line() -> None:
     """`start_within` counts while the first of a sort has yet to tell the price, too."""
-    world = World(seconds=60.0)
+    world = FakeWeryAI(seconds=60.0)
     async with client_of(world, polling=QUICK, budget=3) as client:
         await client.submit(cats(1)[0])
         with pytest.raises(QueueTooLong, match="othing was sent"):
@@ -481,7 +485,7 @@ async def test_who_waits_for_a_price_waits_no_longer_than_for_the_line() -> None
 
 async def test_who_waits_for_a_price_is_turned_away_at_the_end() -> None:
     """Closing while the first is under way: the others were not sent, and hear so."""
-    world = World(seconds=60.0)
+    world = FakeWeryAI(seconds=60.0)
     async with client_of(world, polling=QUICK, budget=3) as client:
         waiting = [asyncio.ensure_future(client.submit(cat)) for cat in cats(4)]
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -492,7 +496,7 @@ async def test_who_waits_for_a_price_is_turned_away_at_the_end() -> None:
 
 async def test_what_we_have_no_patience_for_may_be_taken_by_another(tmp_path: Path) -> None:
     """Timed out here, while we live on: another process with the same batch polls it to its end."""
-    world = World(seconds=0.6)
+    world = FakeWeryAI(seconds=0.6)
     path = tmp_path / "l.db"
     impatient = attrs.evolve(QUICK, image_timeout=0.1)
     async with client_of(world, ledger=path, polling=impatient) as one:
@@ -505,7 +509,7 @@ async def test_what_we_have_no_patience_for_may_be_taken_by_another(tmp_path: Pa
 
 async def test_ids_that_could_not_be_written_are_written_later(tmp_path: Path) -> None:
     """The disk was full when the provider answered, and has room when the job ends: the entry is done, not in doubt."""
-    world = World(seconds=0.1)
+    world = FakeWeryAI(seconds=0.1)
     ledger = FullOnce(tmp_path / "l.db")
     await ledger.open()
     async with client_of(world, ledger=ledger, polling=QUICK) as client, client.stream(cats(1), batch="b") as stream:
@@ -516,7 +520,7 @@ async def test_ids_that_could_not_be_written_are_written_later(tmp_path: Path) -
 
 async def test_a_refusal_or_a_failed_connection_gives_the_credits_back() -> None:
     """Only what may have been charged counts: a doubt does, a refusal does not."""
-    world = World(seconds=0.01, misfortunes={"submit": [envelope(None, 1001, "no"), httpx.PoolTimeout("full"), LOST]})
+    world = FakeWeryAI(seconds=0.01, faults={"submit": [envelope(None, 1001, "no"), httpx.PoolTimeout("full"), LOST]})
     async with client_of(world, polling=QUICK, budget=2, prices=lambda _: 1.0) as client:
         with pytest.raises(InvalidRequest):
             await client.run(cats(1)[0])
@@ -530,7 +534,7 @@ async def test_a_refusal_or_a_failed_connection_gives_the_credits_back() -> None
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_batchs_budget_holds_over_all_runs(kind: str, tmp_path: Path) -> None:
     """The ledger knows what the batch has used; with a larger budget the rest is sent."""
-    world = World(seconds=0.02)
+    world = FakeWeryAI(seconds=0.02)
     async with ledger_of(kind, tmp_path) as ledger:
         first = await streamed(world, ledger, cats(6), budget=2)
         second = await streamed(world, ledger, cats(6), budget=2)
@@ -549,7 +553,7 @@ async def test_a_budget_is_a_number_of_credits(budget: Any) -> None:
     """Anything else is refused before anything is sent, with the value."""
     with pytest.raises(ConfigurationError, match="budget must be"):
         WeryAI("k", budget=budget)
-    async with client_of(World()) as client:
+    async with client_of(FakeWeryAI()) as client:
         with pytest.raises(ConfigurationError, match="budget must be"):
             client.stream(cats(1), batch="b", budget=budget)
         with pytest.raises(ConfigurationError, match="give batch="):
@@ -560,7 +564,7 @@ async def test_a_budget_is_a_number_of_credits(budget: Any) -> None:
 
 async def test_a_batch_belongs_to_its_host(tmp_path: Path) -> None:
     """What a sandbox made answers nothing for the real service, and the names are not mixed up."""
-    world = World(seconds=0.01)
+    world = FakeWeryAI(seconds=0.01)
     async with ledger_of("file", tmp_path) as ledger:
         await streamed(world, ledger, cats(2))
         async with httpx.AsyncClient(transport=httpx.MockTransport(world)) as http:
@@ -577,7 +581,7 @@ async def test_a_batch_belongs_to_its_host(tmp_path: Path) -> None:
 
 async def test_doubts_are_sent_again_where_the_caller_says_so(tmp_path: Path) -> None:
     """An explicit choice, for at most so many credits, and only where the price is known."""
-    world = World(seconds=0.01, misfortunes={"submit": [LOST] * 3})
+    world = FakeWeryAI(seconds=0.01, faults={"submit": [LOST] * 3})
     async with ledger_of("file", tmp_path) as ledger:
         held = await streamed(world, ledger, cats(3), on_doubt=Resubmit(at_most=2))
         assert all(isinstance(outcome.error, SubmissionInDoubt) for outcome in held)
@@ -596,7 +600,7 @@ async def reader(stream: OutcomeStream[ImageResult]) -> None:
 
 async def test_what_is_polled_on_takes_its_places(tmp_path: Path) -> None:
     """Tasks that a former run left under way count against the provider's limit: nothing is refused for load."""
-    world = World(seconds=0.6, places=20)
+    world = FakeWeryAI(seconds=0.6, max_tasks=20)
     async with ledger_of("file", tmp_path) as ledger:
         async with (
             client_of(world, ledger=ledger, polling=QUICK) as client,
@@ -610,13 +614,13 @@ async def test_what_is_polled_on_takes_its_places(tmp_path: Path) -> None:
             outcomes = [outcome async for outcome in client.stream(cats(60), batch="cats")]
             assert client.statistics().queue.refusals == 0
     assert all(outcome.result for outcome in outcomes)
-    assert world.most_at_once == 20
+    assert world.most_under_way == 20
 
 
 @pytest.mark.virtual_time
 async def test_cancelled_callers_lose_nothing() -> None:
     """300 callers with random patience: every id that was paid for is in the ledger, and no place is lost."""
-    world = World(seconds=8.0, latency=0.5)
+    world = FakeWeryAI(seconds=8.0, latency=0.5)
     ledger = MemoryLedger(remember=1000)
     await ledger.open()
     chance = random.Random(5)  # noqa: S311 - no secret
@@ -653,7 +657,7 @@ def test_a_file_in_memory_is_kept_for_a_batch_and_named_by_a_digest_elsewhere() 
 
 async def test_a_stream_that_is_left_lets_go_of_what_it_did_not_send(tmp_path: Path) -> None:
     """Left and begun again in the same client: nothing stays claimed by nobody."""
-    world = World(seconds=0.05)
+    world = FakeWeryAI(seconds=0.05)
     async with ledger_of("file", tmp_path) as ledger, client_of(world, ledger=ledger, polling=QUICK) as client:
         for leave_after in (1, 2, 3, 100):
             async with client.stream(cats(50), batch="cats") as stream:

@@ -10,7 +10,7 @@ import pytest
 
 from aiowery import Limits, WeryAI
 from aiowery.errors import AuthenticationError, NotSent
-from tests.support import CAT, KEY, URL, World, client_of
+from tests.support import CAT, KEY, URL, FakeWeryAI, client_of
 
 End = Callable[[WeryAI, "asyncio.Task[object]"], object]
 CANCELLATIONS: dict[str, End] = {
@@ -23,7 +23,7 @@ CANCELLATIONS: dict[str, End] = {
 @pytest.mark.virtual_time
 async def test_submit_abandoned_during_retry_pause_sends_nothing(kind: str) -> None:
     """The first attempt provably sent nothing. If the caller leaves during the pause, there is no repeat."""
-    world = World(misfortunes={"submit": [httpx.PoolTimeout("full")]})
+    world = FakeWeryAI(faults={"submit": [httpx.PoolTimeout("full")]})
     async with client_of(world) as client:
         waiting: asyncio.Task[object] = asyncio.create_task(client.run(CAT))
         await asyncio.sleep(0.001)
@@ -66,7 +66,7 @@ async def test_submit_abandoned_during_key_refresh_sends_nothing(kind: str) -> N
 @pytest.mark.virtual_time
 async def test_cancelled_in_line_sends_nothing() -> None:
     """A caller who leaves before its turn has paid for nothing."""
-    world = World(seconds=60)
+    world = FakeWeryAI(seconds=60)
     async with client_of(world, limits=Limits(in_flight=1)) as client:
         await client.submit(CAT)
         waiting = asyncio.ensure_future(client.run(CAT))
@@ -80,7 +80,7 @@ async def test_cancelled_in_line_sends_nothing() -> None:
 @pytest.mark.virtual_time
 async def test_cancelled_at_any_moment_of_the_post_loses_no_id(turns: int) -> None:
     """At every await point of a submission: one POST at most, and a task that exists is found in `jobs()`."""
-    world = World(seconds=5, latency=0.5)
+    world = FakeWeryAI(seconds=5, latency=0.5)
     async with client_of(world) as client:
         running = asyncio.ensure_future(client.run(CAT))
         for _ in range(turns):
@@ -98,7 +98,7 @@ async def test_cancelled_at_any_moment_of_the_post_loses_no_id(turns: int) -> No
 @pytest.mark.virtual_time
 async def test_three_hundred_impatient_callers_lose_no_id() -> None:
     """Callers with random time-outs around a slow POST: every task that was started is known afterwards."""
-    world = World(seconds=5, latency=0.7)
+    world = FakeWeryAI(seconds=5, latency=0.7)
     async with client_of(world, limits=Limits(in_flight=100, submissions=20)) as client:
 
         async def caller(number: int) -> None:
@@ -116,7 +116,7 @@ async def test_three_hundred_impatient_callers_lose_no_id() -> None:
 @pytest.mark.virtual_time
 async def test_cancelled_while_the_lane_rests_is_not_sent_again() -> None:
     """A request refused because of load and given up by its caller does not go out after the pause."""
-    world = World(misfortunes={"submit": [httpx.Response(429, headers={"retry-after": "30"})]})
+    world = FakeWeryAI(faults={"submit": [httpx.Response(429, headers={"retry-after": "30"})]})
     async with client_of(world) as client:
         running = asyncio.ensure_future(client.run(CAT))
         await asyncio.sleep(10)
@@ -129,7 +129,7 @@ async def test_cancelled_while_the_lane_rests_is_not_sent_again() -> None:
 @pytest.mark.virtual_time
 async def test_nobody_buys_for_a_caller_who_has_left() -> None:
     """Cancelled while the POST is under way, which is then refused because of load: that is the end of it."""
-    world = World(misfortunes={"submit": [httpx.Response(429)]}, latency=1.0)
+    world = FakeWeryAI(faults={"submit": [httpx.Response(429)]}, latency=1.0)
     async with client_of(world) as client:
         running = asyncio.ensure_future(client.run(CAT))
         await asyncio.sleep(0.5)

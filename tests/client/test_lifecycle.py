@@ -16,13 +16,13 @@ from aiowery.errors import (
     NotSent,
 )
 from aiowery.testing import run_virtual
-from tests.support import CAT, World, client_of, now
+from tests.support import CAT, FakeWeryAI, client_of, now
 
 
 @pytest.mark.virtual_time
 async def test_closing_finishes_the_post_under_way_and_tells_the_waiters(caplog: pytest.LogCaptureFixture) -> None:
     """Leaving `async with` early: the POST ends, its id is logged, who waits gets ClientClosed, the line NotSent."""
-    world = World(seconds=60, latency=1.0)
+    world = FakeWeryAI(seconds=60, latency=1.0)
     async with client_of(world, limits=Limits(in_flight=1)) as client:
         first = asyncio.ensure_future(client.run(CAT))
         await asyncio.sleep(0.5)
@@ -40,7 +40,7 @@ async def test_closing_finishes_the_post_under_way_and_tells_the_waiters(caplog:
 @pytest.mark.virtual_time
 async def test_closing_does_not_wait_out_a_resting_lane() -> None:
     """A refused request that waits for its repeat is turned away when the client closes."""
-    world = World(misfortunes={"submit": [httpx.Response(429, headers={"retry-after": "100"})] * 9})
+    world = FakeWeryAI(faults={"submit": [httpx.Response(429, headers={"retry-after": "100"})] * 9})
     async with client_of(world) as client:
         running = asyncio.ensure_future(client.run(CAT))
         await asyncio.sleep(1)
@@ -51,7 +51,7 @@ async def test_closing_does_not_wait_out_a_resting_lane() -> None:
 
 def test_a_client_can_be_entered_again_in_another_loop() -> None:
     """Everything that belongs to a loop is made on entering."""
-    world = World()
+    world = FakeWeryAI()
     http: list[Any] = []
     client = WeryAI("sk-made-up", base_url="https://api.example.com", http=None)
 
@@ -90,7 +90,7 @@ def test_a_missing_key_names_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.virtual_time
 async def test_stopping_to_submit_turns_away_the_line_and_keeps_what_was_sent() -> None:
     """For an orderly end: those who wait get NotSent, later ones too, and the jobs under way are awaited."""
-    world = World(seconds=20)
+    world = FakeWeryAI(seconds=20)
     async with client_of(world, limits=Limits(in_flight=1)) as client:
         first = asyncio.ensure_future(client.run(CAT))
         await asyncio.sleep(1)

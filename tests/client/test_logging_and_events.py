@@ -23,7 +23,7 @@ from aiowery import (
 from aiowery.errors import AioweryError, InsufficientCredits, JobFailed, SubmissionInDoubt
 from aiowery.testing import run_virtual
 from aiowery.weryai import TextToImage
-from tests.support import World, client_of, envelope
+from tests.support import FakeWeryAI, client_of, envelope
 
 CAT = TextToImage(prompt="a fluffy orange tabby cat sitting on a windowsill in the evening sun")
 
@@ -37,7 +37,7 @@ def records(caplog: pytest.LogCaptureFixture, level: int) -> list[Any]:
 async def test_log_job_writes_two_info_records(caplog: pytest.LogCaptureFixture) -> None:
     """A job writes two INFO records with task ids, model, seconds, credits and a prompt of at most 50 characters."""
     caplog.set_level(logging.INFO, "aiowery")
-    async with client_of(World()) as client:
+    async with client_of(FakeWeryAI()) as client:
         await client.run(CAT)
     accepted, ended = records(caplog, logging.INFO)
     assert accepted.task_ids == ended.task_ids == ("task_0",)
@@ -52,7 +52,7 @@ async def test_log_job_writes_two_info_records(caplog: pytest.LogCaptureFixture)
 async def test_log_polls_are_debug_and_failures_warning(caplog: pytest.LogCaptureFixture) -> None:
     """A poll with a change is DEBUG; a failed poll or a back-off is WARNING."""
     caplog.set_level(logging.DEBUG, "aiowery")
-    world = World(misfortunes={"status": [httpx.Response(500)], "submit": [httpx.Response(429)]})
+    world = FakeWeryAI(faults={"status": [httpx.Response(500)], "submit": [httpx.Response(429)]})
     async with client_of(world) as client:
         await client.run(CAT)
     warnings = [record.getMessage() for record in records(caplog, logging.WARNING)]
@@ -67,7 +67,7 @@ async def test_log_polls_are_debug_and_failures_warning(caplog: pytest.LogCaptur
 async def test_observer_receives_events_in_order() -> None:
     """The observer receives frozen events in order: back-off, accepted, failure, updates, finished."""
     events: list[Event] = []
-    world = World(misfortunes={"status": [httpx.Response(500)], "submit": [httpx.Response(429)]})
+    world = FakeWeryAI(faults={"status": [httpx.Response(500)], "submit": [httpx.Response(429)]})
     async with client_of(world, observer=events.append) as client:
         await client.run(CAT)
     kinds = [type(event) for event in events]
@@ -85,7 +85,7 @@ async def test_observer_that_raises_is_logged_once(caplog: pytest.LogCaptureFixt
     def broken(_: Event) -> None:
         raise LookupError("the observer's own bug")
 
-    async with client_of(World(), observer=broken) as client:
+    async with client_of(FakeWeryAI(), observer=broken) as client:
         await client.run(CAT)
     assert caplog.text.count("the observer raised") == 1
 
@@ -108,7 +108,7 @@ async def test_balance_below_threshold_emits_low_credits(balance: float, emitted
 async def test_submit_without_credits_emits_low_credits() -> None:
     """A rejection for want of credits becomes an event, whatever the threshold is."""
     events: list[Event] = []
-    world = World(misfortunes={"submit": [envelope(None, 1004, "insufficient credits")]})
+    world = FakeWeryAI(faults={"submit": [envelope(None, 1004, "insufficient credits")]})
     async with client_of(world, observer=events.append) as client:
         with pytest.raises(InsufficientCredits):
             await client.run(CAT)
@@ -130,14 +130,14 @@ async def test_request_id_is_on_result_error_and_log(place: str, caplog: pytest.
 
     good = stamped({"task_ids": ["task_0"]})
     failed = envelope({"task_id": "task_0", "task_status": "FAILED", "msg": "no"})
-    world = World(misfortunes={"submit": [good, stamped(None, 1004), stamped({})]}, finished_at={"task_0": 1.0})
+    world = FakeWeryAI(faults={"submit": [good, stamped(None, 1004), stamped({})]}, finished_at={"task_0": 1.0})
     async with client_of(world) as client:
         assert (await client.run(CAT)).request_id == "r-7"
         for expected in (InsufficientCredits, SubmissionInDoubt):
             with pytest.raises(expected) as caught:
                 await client.run(CAT)
             assert caught.value.request_id == "r-7"
-        world.misfortunes = {"submit": [good], "status": [failed]}
+        world.faults = {"submit": [good], "status": [failed]}
         with pytest.raises(JobFailed) as lost:
             await client.run(CAT)
         assert lost.value.request_id == "r-7"
@@ -147,7 +147,7 @@ async def test_request_id_is_on_result_error_and_log(place: str, caplog: pytest.
 @pytest.mark.virtual_time
 async def test_statistics_are_consistent_and_frozen() -> None:
     """The figures of queue, polls and submissions are consistent, and do not change afterwards."""
-    world = World(seconds=20, misfortunes={"submit": [envelope(None, 1004, "no credits"), httpx.Response(502)]})
+    world = FakeWeryAI(seconds=20, faults={"submit": [envelope(None, 1004, "no credits"), httpx.Response(502)]})
     async with client_of(world, limits=Limits(in_flight=2)) as client:
         runs = [asyncio.ensure_future(client.run(CAT)) for _ in range(6)]
         await asyncio.sleep(10)
@@ -164,7 +164,7 @@ def test_errors_pickle_without_job() -> None:
     """Errors can cross process boundaries: ids, request and message are pickled, the job is not."""
 
     async def failures() -> list[AioweryError]:
-        world = World(seconds=100, misfortunes={"submit": [httpx.Response(502), envelope(None, 1004, "no")]})
+        world = FakeWeryAI(seconds=100, faults={"submit": [httpx.Response(502), envelope(None, 1004, "no")]})
         async with client_of(world) as client:
             caught = await asyncio.gather(
                 client.run(CAT), client.run(CAT), client.run(CAT, timeout=5), return_exceptions=True

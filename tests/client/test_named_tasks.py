@@ -29,7 +29,7 @@ from aiowery.errors import (
 from aiowery.ledger import MemoryLedger, SqliteLedger, State, _transitions
 from aiowery.testing import run_virtual
 from aiowery.weryai import Chat, PodcastVoice, TextToImage
-from tests.support import CAT, URL, World, client_of, envelope, ledger_of
+from tests.support import CAT, URL, FakeWeryAI, client_of, envelope, ledger_of
 from tests.support.fake_betterwaifu import FakeBetterWaifu, picture
 from tests.support.fake_betterwaifu import client_of as waifu_of
 
@@ -50,7 +50,7 @@ SHAPES: dict[str, Shape] = {
 
 
 @attrs.define
-class Refusing(World):
+class Refusing(FakeWeryAI):
     """Begins the tasks of the next `left` submissions, and answers with a refusal whose data have this `shape`.
 
     `named` changes what ids it names; `look` is what status checks say instead, if anything.
@@ -186,8 +186,8 @@ class Looked(FakeBetterWaifu):
 
     look: Any = None
 
-    def _look(self, job_id: str) -> httpx.Response:
-        usual = super()._look(job_id)
+    def _poll(self, job_id: str) -> httpx.Response:
+        usual = super()._poll(job_id)
         if isinstance(self.look, Exception):
             raise self.look
         return self.look or usual
@@ -205,7 +205,7 @@ def test_a_refusal_with_a_job_is_posted_once(http: int, error: Any, shape: str, 
 
     async def main() -> None:
         body = {"success": False, "error": error, **JOBS[shape]("job_1")}
-        provider = Looked(lost=True, misfortunes=[httpx.Response(http, json=body)], look=JOB_LOOKS[look])
+        provider = Looked(lost=True, faults=[httpx.Response(http, json=body)], look=JOB_LOOKS[look])
         async with waifu_of(provider, "jobs") as client:
             got = await outcome(client.run(attrs.evolve(picture(), seed=1_234_567_890)))
             counts = client.statistics()
@@ -226,13 +226,13 @@ async def test_a_picture_that_a_refusal_names_is_in_doubt(http: int) -> None:
     """The v1-images edition has nothing to ask: the doubt names the picture, and no time is lost on looks."""
     fault = {"code": "rate_limit_exceeded", "message": "wait", "retry_after": 60}
     body = {"success": False, "error": fault, "data": {"image_id": "img_1"}}
-    provider = FakeBetterWaifu(misfortunes=[httpx.Response(http, json=body)])
+    provider = FakeBetterWaifu(faults=[httpx.Response(http, json=body)])
     async with waifu_of(provider, "v1-images") as client:
         with pytest.raises(SubmissionInDoubt) as doubt:
             await client.run(picture())
         assert asyncio.get_running_loop().time() < 1
     assert doubt.value.task_ids == ("img_1",)
-    assert (len(provider.prompts), provider.looks) == (1, 0)
+    assert (len(provider.prompts), provider.polls) == (1, 0)
 
 
 @pytest.mark.virtual_time
@@ -243,14 +243,14 @@ async def test_an_answer_that_a_refusal_names_is_in_doubt() -> None:
         with pytest.raises(SubmissionInDoubt) as doubt:
             await client.run(Chat(messages="hello"))
         assert asyncio.get_running_loop().time() < 1
-    assert (doubt.value.task_ids, len(world.posts), world.looks) == (("chat-task_0",), 1, {})
+    assert (doubt.value.task_ids, len(world.posts), world.polls) == (("chat-task_0",), 1, {})
 
 
 @pytest.mark.virtual_time
 async def test_a_status_that_lags_behind_is_asked_about_again() -> None:
     """Not known in the first moment, and a little later: the caller gets its job."""
     world = Refusing()
-    world.misfortunes["status"] = [envelope(None, 1003, "task not exist")]
+    world.faults["status"] = [envelope(None, 1003, "task not exist")]
     async with client_of(world) as client:
         assert (await client.run(CAT)).task_ids == ("task_0",)
     assert len(world.posts) == 1
@@ -266,7 +266,7 @@ async def test_a_refusal_that_names_our_own_tasks_is_what_it_says() -> None:
         world.finished_at["elsewhere"] = world.finished_at["task_0"]
         theirs = client.job("elsewhere")
         refusal = {"status": 6010, "message": "no", "data": {"task_ids": [*ours.task_ids, "elsewhere"]}}
-        world.misfortunes["submit"] = [httpx.Response(200, json=refusal)]
+        world.faults["submit"] = [httpx.Response(200, json=refusal)]
         result = await client.run(TextToImage(prompt="a dog"))
         await theirs
         counts = client.statistics()
@@ -284,7 +284,7 @@ async def test_a_refusal_of_the_request_itself_may_name_our_own_task() -> None:
     async with client_of(world) as client:
         await client.submit(CAT)
         refusal = {"status": 1001, "message": "prompt exceeds", "data": {"task_id": "task_0"}}
-        world.misfortunes["submit"] = [httpx.Response(400, json=refusal)]
+        world.faults["submit"] = [httpx.Response(400, json=refusal)]
         with pytest.raises(InvalidRequest):
             await client.run(TextToImage(prompt="a dog"))
     assert len(world.posts) == 2
@@ -293,9 +293,9 @@ async def test_a_refusal_of_the_request_itself_may_name_our_own_task() -> None:
 @pytest.mark.virtual_time
 async def test_a_task_that_the_request_names_is_no_news() -> None:
     """A podcast's second step, refused with the id of its first: not ready, and not in doubt."""
-    world = World()
+    world = FakeWeryAI()
     refusal = {"status": 8001, "message": "not ready", "data": {"task_id": "task_0"}}
-    world.misfortunes["submit"] = [httpx.Response(200, json=refusal)]
+    world.faults["submit"] = [httpx.Response(200, json=refusal)]
     async with client_of(world) as client:
         with pytest.raises(InvalidRequest):
             await client.run(PodcastVoice(task_id="task_0"))
@@ -420,7 +420,7 @@ async def test_a_late_task_is_not_taken_for_another_ones(tmp_path: Path) -> None
         await ledger.resolve_unsent(entry.id)
         await ledger.mark_accepted("ref", ["task_late"])
         refusal = {"status": 1001, "message": "prompt exceeds", "data": {"task_id": "task_late"}}
-        world.misfortunes["submit"] = [httpx.Response(400, json=refusal)]
+        world.faults["submit"] = [httpx.Response(400, json=refusal)]
         with pytest.raises(InvalidRequest):
             await client.run(TextToImage(prompt="a dog"))
 
@@ -433,4 +433,4 @@ async def test_so_many_ids_are_bounded() -> None:
         with pytest.raises(SubmissionInDoubt, match="and 59 more") as doubt:
             await client.run(CAT)
     assert len(doubt.value.task_ids) == 64
-    assert sum(map(len, world.looks.values())) == 128
+    assert sum(map(len, world.polls.values())) == 128

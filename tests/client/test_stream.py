@@ -13,7 +13,7 @@ from aiowery._client.stream import StreamItem, enumerate_requests
 from aiowery._core.request import Request
 from aiowery.errors import ConfigurationError, JobFailed
 from aiowery.weryai import TextToImage
-from tests.support import World, client_of
+from tests.support import FakeWeryAI, client_of
 
 Run = Callable[[Request[ImageResult]], Awaitable[ImageResult]]
 
@@ -240,7 +240,7 @@ def test_unwrap_gives_the_result_or_raises_the_error() -> None:
 @pytest.mark.virtual_time
 async def test_what_landed_and_was_not_delivered_is_found_in_jobs() -> None:
     """A stream left early loses nothing that was paid for: every task is in an outcome or in `client.jobs()`."""
-    world = World(seconds=10)
+    world = FakeWeryAI(seconds=10)
     async with client_of(world) as client:
         async with client.stream([TextToImage(prompt="a cat")] * 4) as outcomes:
             first = await anext(outcomes)
@@ -263,7 +263,7 @@ async def test_an_input_that_ignores_being_left_is_left() -> None:
             except asyncio.CancelledError:
                 yield TextToImage(prompt="2")
 
-    world = World(seconds=10)
+    world = FakeWeryAI(seconds=10)
     async with client_of(world) as client:
         async with asyncio.timeout(100):
             async with client.stream(stubborn(), in_flight=3) as outcomes:

@@ -17,24 +17,24 @@ from aiowery.errors import (
     SubmissionInDoubt,
 )
 from aiowery.testing import run_virtual
-from tests.support import CAT, World, client_of, envelope, now
+from tests.support import CAT, FakeWeryAI, client_of, envelope, now
 
 
 @pytest.mark.virtual_time
 async def test_at_most_twenty_tasks_are_in_flight() -> None:
     """A gather of 100 never makes the provider refuse the 21st task."""
-    world = World(seconds=10, places=20)
+    world = FakeWeryAI(seconds=10, max_tasks=20)
     async with client_of(world) as client:
         await asyncio.gather(*(client.run(CAT) for _ in range(100)))
         assert client.statistics().queue.refusals == 0
     assert len(world.posts) == 100
-    assert world.most_at_once == 20
+    assert world.most_under_way == 20
 
 
 @pytest.mark.virtual_time
 async def test_places_taken_by_somebody_else_are_lived_with() -> None:
     """Another process uses 12 of the 20 places: refusals are waited out, every request is made once."""
-    world = World(seconds=10, places=8)
+    world = FakeWeryAI(seconds=10, max_tasks=8)
     async with client_of(world) as client:
         results = await asyncio.gather(*(client.run(CAT) for _ in range(60)))
         refusals = client.statistics().queue.refusals
@@ -60,7 +60,7 @@ async def test_places_taken_by_somebody_else_are_lived_with() -> None:
 @pytest.mark.virtual_time
 async def test_what_a_repeat_can_cure_is_repeated(refusal: httpx.Response | Exception) -> None:
     """Load refusals and requests that never left are sent again, and exactly one task comes of it."""
-    world = World(misfortunes={"submit": [refusal, refusal]})
+    world = FakeWeryAI(faults={"submit": [refusal, refusal]})
     async with client_of(world) as client:
         await client.run(CAT)
     assert len(world.posts) == 3
@@ -88,7 +88,7 @@ async def test_what_a_repeat_can_cure_is_repeated(refusal: httpx.Response | Exce
 @pytest.mark.virtual_time
 async def test_a_post_without_a_clear_answer_is_never_repeated(misfortune: httpx.Response | Exception) -> None:
     """It may have been charged: SubmissionInDoubt names the request and the moment, and one POST is all there is."""
-    world = World(misfortunes={"submit": [misfortune]})
+    world = FakeWeryAI(faults={"submit": [misfortune]})
     async with client_of(world) as client:
         with pytest.raises(SubmissionInDoubt, match=r"a cat.*not sent again") as caught:
             await client.run(CAT)
@@ -111,7 +111,7 @@ async def test_a_post_without_a_clear_answer_is_never_repeated(misfortune: httpx
 @pytest.mark.virtual_time
 async def test_a_refusal_is_raised_at_once(refusal: httpx.Response, expected: type[APIError]) -> None:
     """What a repeat cannot cure is not repeated, costs nothing, and frees its place."""
-    world = World(misfortunes={"submit": [refusal]})
+    world = FakeWeryAI(faults={"submit": [refusal]})
     async with client_of(world) as client:
         with pytest.raises(expected):
             await client.run(CAT)
@@ -123,7 +123,7 @@ async def test_a_refusal_is_raised_at_once(refusal: httpx.Response, expected: ty
 @pytest.mark.virtual_time
 async def test_refusals_for_ever_end_in_rate_limited() -> None:
     """Nothing waits for ever: after its patience the refused request fails, and nothing was charged."""
-    world = World(misfortunes={"submit": [httpx.Response(429)] * 10_000})
+    world = FakeWeryAI(faults={"submit": [httpx.Response(429)] * 10_000})
     async with client_of(world, retries=RetryPolicy(max_busy_time=300)) as client:
         with pytest.raises(RateLimited):
             await client.run(CAT)
@@ -134,7 +134,7 @@ async def test_refusals_for_ever_end_in_rate_limited() -> None:
 @pytest.mark.virtual_time
 async def test_when_patience_with_refusals_ends_it_ends_for_all_in_line() -> None:
     """A hundred requests do not each wait ten minutes, one after the other, for the same refusal."""
-    world = World(misfortunes={"submit": [httpx.Response(429)] * 10_000})
+    world = FakeWeryAI(faults={"submit": [httpx.Response(429)] * 10_000})
     async with client_of(world, retries=RetryPolicy(max_busy_time=300)) as client:
         errors = await asyncio.gather(*(client.run(CAT) for _ in range(100)), return_exceptions=True)
         assert client.statistics().queue.in_use == 0
@@ -145,7 +145,7 @@ async def test_when_patience_with_refusals_ends_it_ends_for_all_in_line() -> Non
 @pytest.mark.virtual_time
 async def test_a_wrong_key_spares_those_in_line_their_post() -> None:
     """The first refused key ends the wait of everybody behind it."""
-    world = World(misfortunes={"submit": [httpx.Response(401)] * 1000}, latency=0.1)
+    world = FakeWeryAI(faults={"submit": [httpx.Response(401)] * 1000}, latency=0.1)
     async with client_of(world) as client:
         errors = await asyncio.gather(*(client.run(CAT) for _ in range(200)), return_exceptions=True)
     assert all(isinstance(error, AuthenticationError) for error in errors)
@@ -155,7 +155,7 @@ async def test_a_wrong_key_spares_those_in_line_their_post() -> None:
 @pytest.mark.virtual_time
 async def test_retry_after_nothing_is_no_invitation_to_storm() -> None:
     """A Retry-After of 0 keeps the least pause between two refused submissions."""
-    world = World(misfortunes={"submit": [httpx.Response(429, headers={"retry-after": "0"})] * 10_000})
+    world = FakeWeryAI(faults={"submit": [httpx.Response(429, headers={"retry-after": "0"})] * 10_000})
     async with client_of(world) as client:
         with pytest.raises(RateLimited):
             await client.run(CAT)
@@ -165,13 +165,13 @@ async def test_retry_after_nothing_is_no_invitation_to_storm() -> None:
 @pytest.mark.virtual_time
 async def test_an_old_refusal_does_not_shorten_todays_patience() -> None:
     """A refusal an hour ago, and one now, are not an hour of refusals."""
-    world = World(misfortunes={"submit": [httpx.Response(429)]}, latency=1.0)
+    world = FakeWeryAI(faults={"submit": [httpx.Response(429)]}, latency=1.0)
     async with client_of(world) as client:
         gone = asyncio.ensure_future(client.run(CAT))
         await asyncio.sleep(0.5)
         gone.cancel()
         await asyncio.sleep(3600)
-        world.misfortunes = {"submit": [httpx.Response(429)]}
+        world.faults = {"submit": [httpx.Response(429)]}
         assert (await client.run(CAT)).task_ids == ("task_0",)
 
 
@@ -179,7 +179,7 @@ async def test_an_old_refusal_does_not_shorten_todays_patience() -> None:
 async def test_a_renewed_key_serves_everybody_who_was_refused_with_the_old_one() -> None:
     """Four submissions with the old key, refused one after the other: all four go out with the new one."""
     keys = ["sk-old-key"]
-    world = World()
+    world = FakeWeryAI()
     number = 0
 
     async def answer(request: httpx.Request) -> httpx.Response:
@@ -206,7 +206,7 @@ def test_a_log_handler_that_raises_does_not_lose_what_was_paid_for() -> None:
                 raise LookupError("a handler's own bug")
 
     async def main() -> None:
-        async with client_of(World(seconds=10)) as client:
+        async with client_of(FakeWeryAI(seconds=10)) as client:
             with pytest.raises(LookupError):
                 await client.run(CAT)
             await asyncio.sleep(30)

@@ -19,7 +19,7 @@ from aiowery.errors import (
     SubmissionInDoubt,
 )
 from aiowery.weryai import Chat, CorpusUpload, DeepResearch, ImageToPrompt, Message, TextToImage
-from tests.support import World, client_of, envelope, http_answer, peer, serving
+from tests.support import FakeWeryAI, client_of, envelope, http_answer, peer, serving
 
 pytestmark = pytest.mark.anyio
 
@@ -209,7 +209,7 @@ async def test_chat_rate_limited_is_repeated() -> None:
 @pytest.mark.virtual_time
 async def test_stream_mixes_tasks_and_direct_calls() -> None:
     """Tasks and direct calls may be mixed in a stream; each outcome has its own result type."""
-    world = World(seconds=20)
+    world = FakeWeryAI(seconds=20)
 
     async def mixed(request: httpx.Request) -> httpx.Response:
         if request.url.path.endswith("completions"):
@@ -242,7 +242,7 @@ async def test_chat_timeout_applies_to_response_only(timeout: float) -> None:
 @pytest.mark.virtual_time
 async def test_direct_calls_do_not_block_tasks(*, throttled: bool) -> None:
     """Slow direct calls do not delay the submission of tasks, also not after a rejection because of load."""
-    world = World(seconds=5)
+    world = FakeWeryAI(seconds=5)
     refusals = [httpx.Response(429, json={"status": 429, "message": "slow down"})] * throttled
 
     async def mixed(request: httpx.Request) -> httpx.Response:

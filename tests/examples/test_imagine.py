@@ -87,7 +87,7 @@ def test_a_job_that_ends_between_two_edits_ends_the_telling() -> None:
 
     async def play() -> float:
         async with support.client_of(
-            support.World(seconds=4), polling=PollPolicy(min_interval=3, max_interval=3)
+            support.FakeWeryAI(seconds=4), polling=PollPolicy(min_interval=3, max_interval=3)
         ) as client:
             job = await client.submit(TextToImage(prompt="a cat"))
             async with asyncio.timeout(60):
@@ -102,7 +102,7 @@ def test_a_prompt_that_cannot_be_sent_costs_no_turn_and_no_post(prompt: str) -> 
     """A prompt outside of the bounds is answered in words, before the line."""
 
     async def play() -> None:
-        world, reply = support.World(), Words()
+        world, reply = support.FakeWeryAI(), Words()
         async with support.client_of(world) as client:
             await imagine(client, FairTurns(at_once=0), "A", prompt, reply)
         assert [words for _, words in reply.told] == ["This prompt cannot be sent. It needs 1 to 2,000 characters."]

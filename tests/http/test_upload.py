@@ -30,7 +30,7 @@ from aiowery.errors import (
 )
 from aiowery.sandbox import Fault, Sandbox, faults
 from aiowery.weryai import FirstLastImageToVideo, ImageRepair, ImageToImage, ImageToPrompt, TextToImage, VideoMagic
-from tests.support import KEY, URL, World, client_of, envelope, http_answer, peer, serving
+from tests.support import KEY, URL, FakeWeryAI, client_of, envelope, http_answer, peer, serving
 
 pytestmark = pytest.mark.anyio
 
@@ -181,7 +181,7 @@ async def test_two_fields_may_hold_the_same_file() -> None:
 @pytest.mark.virtual_time
 async def test_a_file_that_cannot_be_uploaded_ends_only_its_own_outcome(tmp_path: Path) -> None:
     """In a stream a missing file and an upload that is refused are outcomes; the others go on."""
-    service = World(seconds=5)
+    service = FakeWeryAI(seconds=5)
 
     async def world(request: httpx.Request) -> httpx.Response:
         if UPLOAD not in request.url.path:

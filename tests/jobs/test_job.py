@@ -18,14 +18,14 @@ from aiowery.errors import (
     JobTimeout,
 )
 from aiowery.weryai import TextToImage
-from tests.support import CAT, World, client_of, envelope, now
+from tests.support import CAT, FakeWeryAI, client_of, envelope, now
 
 
 @pytest.mark.virtual_time
 async def test_a_failed_task_carries_the_providers_reason() -> None:
     """JobFailed says why, with the task's id and what was last seen."""
     failed = envelope({"task_id": "task_0", "task_status": "FAILED", "msg": "upstream refused the prompt"})
-    world = World(misfortunes={"status": [failed]})
+    world = FakeWeryAI(faults={"status": [failed]})
     async with client_of(world) as client:
         with pytest.raises(JobFailed, match="upstream refused the prompt") as caught:
             await client.run(CAT)
@@ -37,7 +37,7 @@ async def test_a_failed_task_carries_the_providers_reason() -> None:
 async def test_success_without_outputs_is_an_error_of_its_own() -> None:
     """A success that lists nothing is not a result with nothing in it."""
     empty = envelope({"task_id": "task_0", "task_status": "SUCCESS", "images": []})
-    async with client_of(World(misfortunes={"status": [empty]})) as client:
+    async with client_of(FakeWeryAI(faults={"status": [empty]})) as client:
         with pytest.raises(EmptyResult, match="task_0"):
             await client.run(CAT)
 
@@ -51,7 +51,7 @@ async def test_a_job_half_of_whose_tasks_failed_has_a_result() -> None:
             {"task_id": "task_1", "task_status": "FAILED", "msg": "blocked"},
         ]
     )
-    async with client_of(World(misfortunes={"batch": [mixed]})) as client:
+    async with client_of(FakeWeryAI(faults={"batch": [mixed]})) as client:
         result = await client.run(TextToImage(prompt="cats", image_number=2))
     assert result.urls == ("https://f.example/0.png",)
     assert [failure.reason for failure in result.failures] == ["blocked"]
@@ -60,7 +60,7 @@ async def test_a_job_half_of_whose_tasks_failed_has_a_result() -> None:
 @pytest.mark.virtual_time
 async def test_a_lost_task_does_not_cost_its_sisters() -> None:
     """Two pictures, one of which the provider forgets: the other is delivered, the loss is named."""
-    world = World(seconds=90, misfortunes={"batch": [envelope(None, 1003, "batch not exist")]})
+    world = FakeWeryAI(seconds=90, faults={"batch": [envelope(None, 1003, "batch not exist")]})
     async with client_of(world) as client:
         job = await client.submit(TextToImage(prompt="cats", image_number=2))
         await asyncio.sleep(20)
@@ -73,7 +73,7 @@ async def test_a_lost_task_does_not_cost_its_sisters() -> None:
 @pytest.mark.virtual_time
 async def test_patience_ends_in_a_timeout_whose_job_can_be_awaited_again() -> None:
     """JobTimeout after 10 minutes for pictures by default; the job goes on and yields its result later."""
-    world = World(seconds=900)
+    world = FakeWeryAI(seconds=900)
     async with client_of(world) as client:
         with pytest.raises(JobTimeout, match="task_0") as caught:
             await client.run(CAT)
@@ -88,7 +88,7 @@ async def test_patience_ends_in_a_timeout_whose_job_can_be_awaited_again() -> No
 @pytest.mark.virtual_time
 async def test_a_short_deadline_ends_only_that_wait() -> None:
     """A handler's own short deadline leaves the job under way: it is watched on and found in `jobs()`."""
-    async with client_of(World(seconds=60)) as client:
+    async with client_of(FakeWeryAI(seconds=60)) as client:
         with pytest.raises(JobTimeout):
             await client.run(CAT, timeout=10)
         assert now() == pytest.approx(10, abs=0.5)
@@ -106,7 +106,7 @@ async def test_a_short_deadline_ends_only_that_wait() -> None:
 @pytest.mark.virtual_time
 async def test_no_deadline_waits_without_end() -> None:
     """`deadline=None` is the explicit wish to wait for as long as it takes."""
-    async with client_of(World(seconds=7200)) as client:
+    async with client_of(FakeWeryAI(seconds=7200)) as client:
         await client.run(CAT, timeout=None)
         assert now() > 7200
 
@@ -115,7 +115,7 @@ async def test_no_deadline_waits_without_end() -> None:
 @pytest.mark.virtual_time
 async def test_a_deadline_that_makes_no_sense_is_refused_before_anything_is_sent(deadline: Any) -> None:
     """A bad deadline costs nothing."""
-    world = World()
+    world = FakeWeryAI()
     async with client_of(world) as client:
         with pytest.raises(ConfigurationError, match="timeout must be"):
             await client.run(CAT, timeout=deadline)
@@ -125,14 +125,14 @@ async def test_a_deadline_that_makes_no_sense_is_refused_before_anything_is_sent
 @pytest.mark.virtual_time
 async def test_a_deadline_beyond_all_patience_is_none() -> None:
     """The largest number there is waits without end, instead of failing after the request was paid for."""
-    async with client_of(World(seconds=30)) as client:
+    async with client_of(FakeWeryAI(seconds=30)) as client:
         assert (await client.run(CAT, timeout=1.7e308)).task_ids == ("task_0",)
 
 
 @pytest.mark.virtual_time
 async def test_many_may_wait_on_one_job() -> None:
     """Every waiter gets the result; one that is cancelled or runs out of time takes nothing from the others."""
-    async with client_of(World(seconds=20)) as client:
+    async with client_of(FakeWeryAI(seconds=20)) as client:
         job = await client.submit(CAT)
         waiters = [asyncio.ensure_future(job.wait()) for _ in range(5)]
         impatient = asyncio.ensure_future(job.wait(timeout=2))
@@ -147,7 +147,7 @@ async def test_many_may_wait_on_one_job() -> None:
 async def test_updates_yields_changes_only_and_ends_with_the_job() -> None:
     """For progress: waiting, running, done, each once, however often it was looked at."""
     waiting = envelope({"task_id": "task_0", "task_status": "WAITING"})
-    world = World(seconds=60, misfortunes={"status": [waiting] * 4})
+    world = FakeWeryAI(seconds=60, faults={"status": [waiting] * 4})
     async with client_of(world) as client:
         job = await client.submit(CAT)
         states = [snapshot.state async for snapshot in job.updates()]
@@ -158,7 +158,7 @@ async def test_updates_yields_changes_only_and_ends_with_the_job() -> None:
 @pytest.mark.virtual_time
 async def test_updates_end_though_the_job_ended_while_the_caller_was_busy() -> None:
     """Whoever takes his time with a snapshot (a message to edit, a slow browser) still hears of the end."""
-    world = World(seconds=12.0)
+    world = FakeWeryAI(seconds=12.0)
     async with client_of(world) as client:
         job = await client.submit(CAT)
         states = []
@@ -171,7 +171,7 @@ async def test_updates_end_though_the_job_ended_while_the_caller_was_busy() -> N
 @pytest.mark.virtual_time
 async def test_updates_end_in_a_timeout_when_patience_ends() -> None:
     """An iteration over updates does not hang when nothing changes any more."""
-    async with client_of(World(seconds=6000)) as client:
+    async with client_of(FakeWeryAI(seconds=6000)) as client:
         job = await client.submit(CAT)
         with pytest.raises(JobTimeout):
             async for _ in job.updates(timeout=60):
@@ -183,7 +183,7 @@ async def test_updates_end_in_a_timeout_when_patience_ends() -> None:
 @pytest.mark.virtual_time
 async def test_a_watcher_who_is_busy_at_the_deadline_is_told_afterwards() -> None:
     """Nobody comes back to a job that nobody looks at any more and waits for ever."""
-    async with client_of(World(seconds=1e6)) as client:
+    async with client_of(FakeWeryAI(seconds=1e6)) as client:
         job = await client.submit(CAT)
         with pytest.raises(JobTimeout):
             async for _ in job.updates(timeout=600):
@@ -196,7 +196,7 @@ async def test_a_watcher_who_is_busy_at_the_deadline_is_told_afterwards() -> Non
 @pytest.mark.virtual_time
 async def test_a_job_is_found_again_by_its_task_id() -> None:
     """Somebody else's task, or one from before a restart, is awaited like one's own; the first look is at once."""
-    world = World(seconds=8, finished_at={"task_old": 0.0})
+    world = FakeWeryAI(seconds=8, finished_at={"task_old": 0.0})
     async with client_of(world) as client:
         result = await client.job("task_old", of=TextToImage)
         assert result.url.endswith("task_old.png")
@@ -210,7 +210,7 @@ async def test_a_job_is_found_again_by_its_task_id() -> None:
 @pytest.mark.virtual_time
 async def test_a_job_of_a_closed_client_says_so() -> None:
     """Awaiting a job after its client has closed ends at once, with the id that finds it again."""
-    async with client_of(World(seconds=60)) as client:
+    async with client_of(FakeWeryAI(seconds=60)) as client:
         job = await client.submit(CAT)
     with pytest.raises(ClientClosed, match=r"client\.job\('task_0'\)"):
         await job

@@ -16,7 +16,7 @@ from aiowery.errors import (
 )
 from aiowery.weryai import TextToImage
 from aiowery.weryai._provider import WeryAIProvider
-from tests.support import CAT, World, client_of, envelope, now
+from tests.support import CAT, FakeWeryAI, client_of, envelope, now
 
 WIDE = Limits(in_flight=1000, submissions=50)
 
@@ -24,10 +24,10 @@ WIDE = Limits(in_flight=1000, submissions=50)
 @pytest.mark.virtual_time
 async def test_a_job_is_looked_at_every_three_to_five_seconds() -> None:
     """The provider's recommended interval holds for each job, at random within it."""
-    world = World(seconds=600)
+    world = FakeWeryAI(seconds=600)
     async with client_of(world, polling=PollPolicy(image_timeout=3600)) as client:
         await client.run(CAT)
-    looks = world.looks["task_0"]
+    looks = world.polls["task_0"]
     gaps = [later - earlier for earlier, later in pairwise(looks)]
     assert min(gaps) >= 3.0
     assert max(gaps) <= 5.05
@@ -38,12 +38,12 @@ async def test_a_job_is_looked_at_every_three_to_five_seconds() -> None:
 @pytest.mark.virtual_time
 async def test_learned_first_look_saves_polls_and_stays_prompt() -> None:
     """Once eight jobs have finished, the first look waits for the usual duration: fewer polls, and none found late."""
-    world = World(seconds=12)
+    world = FakeWeryAI(seconds=12)
     async with client_of(world, limits=WIDE) as client:
         await asyncio.gather(*(client.run(CAT) for _ in range(8)))
-        before = sum(map(len, world.looks.values()))
+        before = sum(map(len, world.polls.values()))
         results = await asyncio.gather(*(client.run(CAT) for _ in range(50)))
-        polls = (sum(map(len, world.looks.values())) - before) / 50
+        polls = (sum(map(len, world.polls.values())) - before) / 50
     delays = [(result.seconds or 0) - 12 for result in results]
     assert polls <= 2.2
     assert sum(delays) / 50 < 1.9
@@ -53,20 +53,20 @@ async def test_learned_first_look_saves_polls_and_stays_prompt() -> None:
 @pytest.mark.virtual_time
 async def test_jobs_submitted_together_are_looked_at_one_after_the_other() -> None:
     """A learned first look comes at random within an interval: jobs of equal duration make no rush of looks."""
-    world = World(seconds=12)
+    world = FakeWeryAI(seconds=12)
     async with client_of(world, limits=WIDE) as client:
         await asyncio.gather(*(client.run(CAT) for _ in range(8)))
         await asyncio.gather(*(client.run(CAT) for _ in range(300)))
-    looks = sorted(moment for number in range(8, 308) for moment in world.looks[f"task_{number}"])
+    looks = sorted(moment for number in range(8, 308) for moment in world.polls[f"task_{number}"])
     assert max(bisect(looks, moment + 1) - place for place, moment in enumerate(looks)) < 300 / 3 * 1.4
-    gaps = [later - earlier for several in world.looks.values() for earlier, later in pairwise(several)]
+    gaps = [later - earlier for several in world.polls.values() for earlier, later in pairwise(several)]
     assert min(gaps) >= 3.0
 
 
 @pytest.mark.virtual_time
 async def test_a_model_that_has_become_faster_is_noticed() -> None:
     """The learned first look comes down again when jobs turn out to be done long before it."""
-    world = World(seconds=60)
+    world = FakeWeryAI(seconds=60)
     async with client_of(world, limits=WIDE) as client:
         await asyncio.gather(*(client.run(CAT) for _ in range(64)))
         world.seconds = 10
@@ -78,24 +78,24 @@ async def test_a_model_that_has_become_faster_is_noticed() -> None:
 @pytest.mark.virtual_time
 async def test_learning_can_be_switched_off() -> None:
     """`PollPolicy(first_poll="interval")` looks after 3 to 5 s, whatever has been seen."""
-    world = World(seconds=30)
+    world = FakeWeryAI(seconds=30)
     async with client_of(world, limits=WIDE, polling=PollPolicy(first_poll="interval")) as client:
         await asyncio.gather(*(client.run(CAT) for _ in range(20)))
         begun = now()
         await client.run(CAT)
-    assert world.looks["task_20"][0] - begun <= 5.1
+    assert world.polls["task_20"][0] - begun <= 5.1
 
 
 @pytest.mark.virtual_time
 async def test_several_pictures_are_asked_for_with_one_get() -> None:
     """A job with a batch id and several tasks uses the batch endpoint, and yields all pictures in order."""
-    world = World(seconds=20)
+    world = FakeWeryAI(seconds=20)
     async with client_of(world) as client:
         result = await client.run(TextToImage(prompt="cats", image_number=4))
     assert [asset.task_id for asset in result.assets] == [f"task_{n}" for n in range(4)]
     assert result.credits == 4
-    assert world.looks == {}
-    assert 4 <= world.batch_looks <= 8
+    assert world.polls == {}
+    assert 4 <= world.batch_polls <= 8
 
 
 @pytest.mark.parametrize(
@@ -114,11 +114,11 @@ async def test_several_pictures_are_asked_for_with_one_get() -> None:
 @pytest.mark.virtual_time
 async def test_a_disappointing_batch_answer_falls_back_to_single_looks(answer: httpx.Response) -> None:
     """Whatever the batch endpoint fails to say is asked for task by task; the job does not notice."""
-    world = World(seconds=10, misfortunes={"batch": [answer]})
+    world = FakeWeryAI(seconds=10, faults={"batch": [answer]})
     async with client_of(world) as client:
         result = await client.run(TextToImage(prompt="cats", image_number=2))
     assert len(result.assets) == 2
-    assert world.looks
+    assert world.polls
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ async def test_a_disappointing_batch_answer_falls_back_to_single_looks(answer: h
 @pytest.mark.virtual_time
 async def test_a_failing_look_never_fails_a_job(misfortune: httpx.Response | Exception) -> None:
     """Three misfortunes in a row on the status endpoint, and the picture still arrives, paid for once."""
-    world = World(seconds=20, misfortunes={"status": [misfortune] * 3})
+    world = FakeWeryAI(seconds=20, faults={"status": [misfortune] * 3})
     async with client_of(world) as client:
         result = await client.run(CAT)
     assert result.url == "https://files.example.com/task_0.png"
@@ -154,10 +154,10 @@ async def test_a_failing_look_never_fails_a_job(misfortune: httpx.Response | Exc
 @pytest.mark.virtual_time
 async def test_a_429_on_a_look_holds_all_looks() -> None:
     """The provider speaks of everybody, so everybody rests as long as it asks."""
-    world = World(seconds=60, misfortunes={"status": [httpx.Response(429, headers={"retry-after": "20"})]})
+    world = FakeWeryAI(seconds=60, faults={"status": [httpx.Response(429, headers={"retry-after": "20"})]})
     async with client_of(world, limits=WIDE) as client:
         await asyncio.gather(*(client.run(CAT) for _ in range(10)))
-    times = sorted(moment for looks in world.looks.values() for moment in looks)
+    times = sorted(moment for looks in world.polls.values() for moment in looks)
     assert times[1] - times[0] >= 19.9
 
 
@@ -172,7 +172,7 @@ async def test_a_429_on_a_look_holds_all_looks() -> None:
 @pytest.mark.virtual_time
 async def test_one_failed_look_waits_for_no_more_than_it_must(misfortune: httpx.Response, longest: float) -> None:
     """The next look comes after the usual interval; later only where we were told to ask less, and not by how much."""
-    world = World(seconds=60, misfortunes={"status": [misfortune] * 40})
+    world = FakeWeryAI(seconds=60, faults={"status": [misfortune] * 40})
     pauses: list[float] = []
 
     def hear(event: Event) -> None:
@@ -192,7 +192,7 @@ async def test_one_failed_look_waits_for_no_more_than_it_must(misfortune: httpx.
 async def test_an_unknown_status_word_means_still_running(caplog: pytest.LogCaptureFixture) -> None:
     """A word nobody documented is kept raw, warned about once, and not taken for an end."""
     strange = envelope({"task_id": "task_0", "task_status": "Polishing"})
-    world = World(seconds=30, misfortunes={"status": [strange, strange, strange]})
+    world = FakeWeryAI(seconds=30, faults={"status": [strange, strange, strange]})
     async with client_of(world) as client:
         job = await client.submit(CAT)
         words = [snapshot.raw_status async for snapshot in job.updates()]
@@ -203,7 +203,7 @@ async def test_an_unknown_status_word_means_still_running(caplog: pytest.LogCapt
 @pytest.mark.virtual_time
 async def test_a_task_that_stays_unknown_is_lost_after_the_grace() -> None:
     """404 right after acceptance means "not yet"; half a minute later it means lost."""
-    world = World(seconds=600)
+    world = FakeWeryAI(seconds=600)
     async with client_of(world) as client:
         job = await client.submit(CAT)
         world.finished_at.clear()
@@ -216,7 +216,7 @@ async def test_a_task_that_stays_unknown_is_lost_after_the_grace() -> None:
 @pytest.mark.virtual_time
 async def test_a_look_that_raises_what_nobody_foresaw_does_not_end_the_job(caplog: pytest.LogCaptureFixture) -> None:
     """A bug below a status check is logged with its traceback, and the next look comes."""
-    world = World(seconds=20, misfortunes={"status": [LookupError("a bug below")]})
+    world = FakeWeryAI(seconds=20, faults={"status": [LookupError("a bug below")]})
     async with client_of(world) as client:
         assert (await client.run(CAT)).task_ids == ("task_0",)
     assert "an unforeseen error" in caplog.text
@@ -226,7 +226,7 @@ async def test_a_look_that_raises_what_nobody_foresaw_does_not_end_the_job(caplo
 @pytest.mark.virtual_time
 async def test_a_provider_that_answers_at_once_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tasks that are done in the answer to the submission need no look at all."""
-    world = World()
+    world = FakeWeryAI()
     async with client_of(world) as client:
         done = Snapshot("t", TaskState.DONE, "success", (Asset("https://f.example/t.png"),))
         accepted = Accepted(task_ids=("t",), snapshots=(done,))
@@ -234,13 +234,13 @@ async def test_a_provider_that_answers_at_once_is_not_asked_again(monkeypatch: p
         job = await client.submit(CAT)
         assert (await job).urls == ("https://f.example/t.png",)
         assert client.statistics().queue.in_use == 0
-    assert world.looks == {}
+    assert world.polls == {}
 
 
 @pytest.mark.virtual_time
 async def test_throttled_reads_do_not_hold_up_status_checks() -> None:
     """A read that pauses before its next attempt gives its place at the gate to others."""
-    world = World(seconds=10)
+    world = FakeWeryAI(seconds=10)
 
     async def answer(request: httpx.Request) -> httpx.Response:
         if request.url.path.endswith("/balance"):

@@ -20,7 +20,7 @@ from aiowery.errors import AioweryError, NotSent, QueueTooLong, SubmissionInDoub
 from aiowery.ledger import MemoryLedger, State
 from aiowery.testing import run_virtual
 from aiowery.weryai import Chat, Message, TextToImage
-from tests.support import KEY, URL, World, client_of, envelope, http_answer, ledger_of, peer
+from tests.support import KEY, URL, FakeWeryAI, client_of, envelope, http_answer, ledger_of, peer
 
 HTML = "<html>an error page of a gateway</html>"
 Respond = Callable[[], httpx.Response]
@@ -56,7 +56,7 @@ class Proxy:
 
     respond: Respond | None = None
     reads: Respond | None = None
-    behind: World = attrs.field(factory=lambda: World(seconds=1.0))
+    behind: FakeWeryAI = attrs.field(factory=lambda: FakeWeryAI(seconds=1.0))
     posts: list[float] = attrs.field(factory=list)
     balances: list[float] = attrs.field(factory=list)
     replaced: int = 0

@@ -137,7 +137,7 @@ async def test_a_cancelled_waiter_leaves_somebody_who_looks() -> None:
 @pytest.mark.virtual_time
 async def test_after_an_unclear_post_the_lane_rests_and_goes_on(*, lost: bool) -> None:
     """Whether the picture was begun or not: it is a doubt, it is not sent again, and the next is not refused."""
-    provider = FakeBetterWaifu(misfortunes=[httpx.ReadTimeout("no answer")], lost=lost)
+    provider = FakeBetterWaifu(faults=[httpx.ReadTimeout("no answer")], lost=lost)
     async with client_of(provider) as client:
         with pytest.raises(SubmissionInDoubt):
             await client.run(picture(1))
@@ -156,7 +156,7 @@ async def test_a_refusal_because_of_load_keeps_its_place(edition: Edition, hint:
         {"error": "busy"} if hint else {"success": False, "error": {"code": "rate_limit_exceeded", "retry_after": 60}}
     )
     headers = {} if hint is None else {"retry-after": hint}
-    provider = FakeBetterWaifu(misfortunes=[httpx.Response(429, json=body, headers=headers)], cool_down=0.0)
+    provider = FakeBetterWaifu(faults=[httpx.Response(429, json=body, headers=headers)], cool_down=0.0)
     async with client_of(provider, edition) as client:
         await asyncio.gather(*(client.run(picture(number)) for number in range(3)))
     assert provider.prompts == [picture(number).prompt for number in (0, 0, 1, 2)]
@@ -166,7 +166,7 @@ async def test_a_refusal_because_of_load_keeps_its_place(edition: Edition, hint:
 @pytest.mark.virtual_time
 async def test_a_slot_that_never_comes_free_ends_in_the_refusal() -> None:
     """After ten minutes of nothing but refusals everybody in line gets the error, after few POSTs."""
-    provider = FakeBetterWaifu(misfortunes=[httpx.Response(429, json={"error": "busy"}) for _ in range(99)])
+    provider = FakeBetterWaifu(faults=[httpx.Response(429, json={"error": "busy"}) for _ in range(99)])
     async with client_of(provider) as client:
         waiting = (client.run(picture(number)) for number in range(3))
         ends = await asyncio.gather(*waiting, return_exceptions=True)
@@ -180,7 +180,7 @@ async def test_a_slot_that_never_comes_free_ends_in_the_refusal() -> None:
 @pytest.mark.virtual_time
 async def test_a_refusal_of_the_account_ends_the_whole_line(status: int, error: type[Exception]) -> None:
     """Key, credits and plan are everybody's: nobody in line burns an attempt of his own."""
-    provider = FakeBetterWaifu(misfortunes=[httpx.Response(status, json={"error": "no"})])
+    provider = FakeBetterWaifu(faults=[httpx.Response(status, json={"error": "no"})])
     async with client_of(provider) as client:
         waiting = (client.run(picture(number)) for number in range(5))
         ends = await asyncio.gather(*waiting, return_exceptions=True)
@@ -193,7 +193,7 @@ async def test_a_refusal_of_the_account_ends_the_whole_line(status: int, error: 
 async def test_a_refused_prompt_is_nobody_elses_matter(edition: Edition) -> None:
     """Moderation and wrong parameters meet one request; the next goes out at once, without a rest."""
     words = {"error": "Your prompt was flagged by our moderation system"}
-    provider = FakeBetterWaifu(misfortunes=[httpx.Response(400, json=words)], cool_down=0.0)
+    provider = FakeBetterWaifu(faults=[httpx.Response(400, json=words)], cool_down=0.0)
     async with client_of(provider, edition) as client:
         first, second = await asyncio.gather(
             *(client.run(picture(number)) for number in range(2)), return_exceptions=True

@@ -189,7 +189,7 @@ async def test_closing_turns_away_who_waits_for_another_process(tmp_path: Path) 
 async def test_who_left_while_another_process_had_the_turn_is_not_sent(tmp_path: Path) -> None:
     """Refused for load, back in line, and then the caller leaves: when the turn comes, nothing is posted."""
     busy = httpx.Response(429, json={"error": "busy"}, headers={"retry-after": "0.2"})
-    provider = FakeBetterWaifu(misfortunes=[busy], latency=0.0)
+    provider = FakeBetterWaifu(faults=[busy], latency=0.0)
     other = lease_of(tmp_path / "lane", time.time)
     settings: dict[str, Any] = {
         "limits": LIMITS,

@@ -17,7 +17,7 @@ from aiowery.betterwaifu import Edition, GenerateImage
 KEY = "bw_made-up-key-0123456789"
 HOSTS = {"v1-images": "https://api.example.com", "jobs": "https://example.com/api/v1"}
 
-Misfortune = httpx.Response | Exception
+FaultResponse = httpx.Response | Exception
 
 
 def picture(number: int = 0) -> GenerateImage:
@@ -29,7 +29,7 @@ def picture(number: int = 0) -> GenerateImage:
 class FakeBetterWaifu:
     """Renders for `seconds`, rests for `cool_down` after the end (or after the submission) of each picture.
 
-    `misfortunes` are answers, or exceptions, that the next POSTs get instead; with `lost` the picture is begun first.
+    `faults` are answers, or exceptions, that the next POSTs get instead; with `lost` the picture is begun first.
     """
 
     seconds: float = 20.0
@@ -37,12 +37,12 @@ class FakeBetterWaifu:
     cool_from: Literal["end", "start"] = "end"
     latency: float = 0.05
     retry_after: str | None = None
-    misfortunes: list[Misfortune] = attrs.field(factory=list)
+    faults: list[FaultResponse] = attrs.field(factory=list)
     lost: bool = False
     prompts: list[str] = attrs.field(factory=list)
     post_times: list[float] = attrs.field(factory=list)
     begun_at: list[float] = attrs.field(factory=list)
-    looks: int = 0
+    polls: int = 0
     reads: list[tuple[str, float]] = attrs.field(factory=list)
     refused: list[str] = attrs.field(factory=list)
 
@@ -53,7 +53,7 @@ class FakeBetterWaifu:
             return await self._post(request)
         path = request.url.path.removeprefix("/api/v1")
         if path.startswith("/generate/"):
-            return self._look(path.rpartition("/")[2])
+            return self._poll(path.rpartition("/")[2])
         self.reads.append((path, self.now))
         if path == "/account":
             plan = {"status": "active", "plan": "pro", "endDate": "2026-04-30T00:00:00.000Z"}
@@ -78,17 +78,17 @@ class FakeBetterWaifu:
     async def _post(self, request: httpx.Request) -> httpx.Response:
         self.prompts.append(json.loads(request.content)["prompt"])
         self.post_times.append(self.now)
-        misfortune = self.misfortunes.pop(0) if self.misfortunes else None
-        if misfortune is not None and not self.lost:
-            return _happens(misfortune)
+        fault = self.faults.pop(0) if self.faults else None
+        if fault is not None and not self.lost:
+            return _respond_with(fault)
         if self.now < self.free_at:
             self.refused.append("active" if self.now < self.begun_at[-1] + self.seconds else "cooling")
             headers = {} if self.retry_after is None else {"retry-after": self.retry_after}
             return self._refusal(request, headers)
         self.begun_at.append(self.now)
         number = len(self.begun_at)
-        if misfortune is not None:
-            return _happens(misfortune)
+        if fault is not None:
+            return _respond_with(fault)
         if request.url.path == "/v1/images/generate":
             await asyncio.sleep(self.seconds)
             return httpx.Response(200, json=finished_v1(number))
@@ -101,8 +101,8 @@ class FakeBetterWaifu:
             body = {"success": False, "error": fault}
         return httpx.Response(429, json=body, headers=headers)
 
-    def _look(self, job_id: str) -> httpx.Response:
-        self.looks += 1
+    def _poll(self, job_id: str) -> httpx.Response:
+        self.polls += 1
         number = int(job_id.removeprefix("job_"))
         if not 0 < number <= len(self.begun_at):
             return httpx.Response(404, json={"error": "Generation not found"})
@@ -132,10 +132,10 @@ def finished_v1(number: int) -> dict[str, Any]:
     return {"success": True, "data": data}
 
 
-def _happens(misfortune: Misfortune) -> httpx.Response:
-    if isinstance(misfortune, Exception):
-        raise misfortune
-    return misfortune
+def _respond_with(fault: FaultResponse) -> httpx.Response:
+    if isinstance(fault, Exception):
+        raise fault
+    return fault
 
 
 @contextlib.asynccontextmanager
