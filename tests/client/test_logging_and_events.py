@@ -52,8 +52,8 @@ async def test_log_job_writes_two_info_records(caplog: pytest.LogCaptureFixture)
 async def test_log_polls_are_debug_and_failures_warning(caplog: pytest.LogCaptureFixture) -> None:
     """A poll with a change is DEBUG; a failed poll or a back-off is WARNING."""
     caplog.set_level(logging.DEBUG, "aiowery")
-    world = FakeWeryAI(faults={"status": [httpx.Response(500)], "submit": [httpx.Response(429)]})
-    async with client_of(world) as client:
+    provider = FakeWeryAI(faults={"status": [httpx.Response(500)], "submit": [httpx.Response(429)]})
+    async with client_of(provider) as client:
         await client.run(CAT)
     warnings = [record.getMessage() for record in records(caplog, logging.WARNING)]
     assert len(warnings) == 2
@@ -67,8 +67,8 @@ async def test_log_polls_are_debug_and_failures_warning(caplog: pytest.LogCaptur
 async def test_observer_receives_events_in_order() -> None:
     """The observer receives frozen events in order: back-off, accepted, failure, updates, finished."""
     events: list[Event] = []
-    world = FakeWeryAI(faults={"status": [httpx.Response(500)], "submit": [httpx.Response(429)]})
-    async with client_of(world, observer=events.append) as client:
+    provider = FakeWeryAI(faults={"status": [httpx.Response(500)], "submit": [httpx.Response(429)]})
+    async with client_of(provider, observer=events.append) as client:
         await client.run(CAT)
     kinds = [type(event) for event in events]
     assert kinds[:3] == [QueueBackedOff, JobAccepted, PollFailed]
@@ -108,8 +108,8 @@ async def test_balance_below_threshold_emits_low_credits(balance: float, emitted
 async def test_submit_without_credits_emits_low_credits() -> None:
     """A rejection for want of credits becomes an event, whatever the threshold is."""
     events: list[Event] = []
-    world = FakeWeryAI(faults={"submit": [envelope(None, 1004, "insufficient credits")]})
-    async with client_of(world, observer=events.append) as client:
+    provider = FakeWeryAI(faults={"submit": [envelope(None, 1004, "insufficient credits")]})
+    async with client_of(provider, observer=events.append) as client:
         with pytest.raises(InsufficientCredits):
             await client.run(CAT)
     assert [type(event) for event in events] == [LowCredits]
@@ -130,14 +130,14 @@ async def test_request_id_is_on_result_error_and_log(place: str, caplog: pytest.
 
     good = stamped({"task_ids": ["task_0"]})
     failed = envelope({"task_id": "task_0", "task_status": "FAILED", "msg": "no"})
-    world = FakeWeryAI(faults={"submit": [good, stamped(None, 1004), stamped({})]}, finished_at={"task_0": 1.0})
-    async with client_of(world) as client:
+    provider = FakeWeryAI(faults={"submit": [good, stamped(None, 1004), stamped({})]}, finished_at={"task_0": 1.0})
+    async with client_of(provider) as client:
         assert (await client.run(CAT)).request_id == "r-7"
         for expected in (InsufficientCredits, SubmissionInDoubt):
             with pytest.raises(expected) as caught:
                 await client.run(CAT)
             assert caught.value.request_id == "r-7"
-        world.faults = {"submit": [good], "status": [failed]}
+        provider.faults = {"submit": [good], "status": [failed]}
         with pytest.raises(JobFailed) as lost:
             await client.run(CAT)
         assert lost.value.request_id == "r-7"
@@ -147,8 +147,8 @@ async def test_request_id_is_on_result_error_and_log(place: str, caplog: pytest.
 @pytest.mark.virtual_time
 async def test_statistics_are_consistent_and_frozen() -> None:
     """The figures of queue, polls and submissions are consistent, and do not change afterwards."""
-    world = FakeWeryAI(seconds=20, faults={"submit": [envelope(None, 1004, "no credits"), httpx.Response(502)]})
-    async with client_of(world, limits=Limits(in_flight=2)) as client:
+    provider = FakeWeryAI(seconds=20, faults={"submit": [envelope(None, 1004, "no credits"), httpx.Response(502)]})
+    async with client_of(provider, limits=Limits(in_flight=2)) as client:
         runs = [asyncio.ensure_future(client.run(CAT)) for _ in range(6)]
         await asyncio.sleep(10)
         now = client.statistics()
@@ -164,8 +164,8 @@ def test_errors_pickle_without_job() -> None:
     """Errors can cross process boundaries: ids, request and message are pickled, the job is not."""
 
     async def failures() -> list[AioweryError]:
-        world = FakeWeryAI(seconds=100, faults={"submit": [httpx.Response(502), envelope(None, 1004, "no")]})
-        async with client_of(world) as client:
+        provider = FakeWeryAI(seconds=100, faults={"submit": [httpx.Response(502), envelope(None, 1004, "no")]})
+        async with client_of(provider) as client:
             caught = await asyncio.gather(
                 client.run(CAT), client.run(CAT), client.run(CAT, timeout=5), return_exceptions=True
             )

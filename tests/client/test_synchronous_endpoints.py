@@ -101,21 +101,21 @@ async def test_chat_connection_closed_raises_in_doubt_after_one_post() -> None:
 
 @pytest.mark.parametrize("request_", PAID, ids=lambda request: request.type_name)
 @pytest.mark.parametrize(
-    "trouble",
+    "fault",
     [httpx.ReadTimeout("lost"), httpx.Response(502), httpx.Response(200, html="<p>hm</p>"), httpx.Response(200)],
     ids=["time-out", "gateway", "page", "nothing"],
 )
 async def test_run_unclear_response_raises_in_doubt_after_one_post(
-    request_: Any, trouble: httpx.Response | Exception
+    request_: Any, fault: httpx.Response | Exception
 ) -> None:
     """If the charge is unclear, there is one POST, a doubt with the request, and a free queue."""
     posts: list[str] = []
 
     async def respond(request: httpx.Request) -> httpx.Response:
         posts.append(request.method)
-        if isinstance(trouble, Exception):
-            raise trouble
-        return trouble
+        if isinstance(fault, Exception):
+            raise fault
+        return fault
 
     async with client_of(respond, retries=QUICK) as client:
         with pytest.raises(SubmissionInDoubt) as caught:
@@ -209,12 +209,12 @@ async def test_chat_rate_limited_is_repeated() -> None:
 @pytest.mark.virtual_time
 async def test_stream_mixes_tasks_and_direct_calls() -> None:
     """Tasks and direct calls may be mixed in a stream; each outcome has its own result type."""
-    world = FakeWeryAI(seconds=20)
+    provider = FakeWeryAI(seconds=20)
 
     async def mixed(request: httpx.Request) -> httpx.Response:
         if request.url.path.endswith("completions"):
             return httpx.Response(200, json=ANSWER)
-        return await world(request)
+        return await provider(request)
 
     async with client_of(mixed) as client:
         requests: list[Any] = [Chat(messages="hi"), TextToImage(prompt="hills"), Chat(messages="ho")]
@@ -242,12 +242,12 @@ async def test_chat_timeout_applies_to_response_only(timeout: float) -> None:
 @pytest.mark.virtual_time
 async def test_direct_calls_do_not_block_tasks(*, throttled: bool) -> None:
     """Slow direct calls do not delay the submission of tasks, also not after a rejection because of load."""
-    world = FakeWeryAI(seconds=5)
+    provider = FakeWeryAI(seconds=5)
     refusals = [httpx.Response(429, json={"status": 429, "message": "slow down"})] * throttled
 
     async def mixed(request: httpx.Request) -> httpx.Response:
         if not request.url.path.endswith("completions"):
-            return await world(request)
+            return await provider(request)
         if refusals:
             return refusals.pop()
         await asyncio.sleep(300)
