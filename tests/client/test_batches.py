@@ -33,12 +33,11 @@ from aiowery.errors import (
 from aiowery.ledger import Ledger, MemoryLedger, SqliteLedger, State
 from aiowery.testing import run_virtual
 from aiowery.weryai import ImageUpscale, TextToImage, from_dict
-from tests.support import KEY, FakeWeryAI, client_of, envelope, ledger_of
+from tests.support import KEY, LEDGER_KINDS, FailingLedger, FakeWeryAI, client_of, envelope, ledger_of
 
 pytestmark = pytest.mark.anyio
 
 QUICK = PollPolicy(min_interval=0.02, max_interval=0.03, known_max_interval=0.02)
-KINDS = ("memory", "file")
 LOST = httpx.ReadTimeout("no answer")
 
 
@@ -72,7 +71,7 @@ def prompts(provider: FakeWeryAI) -> list[str]:
     return sorted(body["prompt"] for body in provider.posts)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", LEDGER_KINDS)
 async def test_stream_batch_left_and_repeated_pays_each_request_once(kind: str, tmp_path: Path) -> None:
     """However often a batch is streamed, each request is paid for once.
 
@@ -105,7 +104,7 @@ async def test_client_ledger_path_opens_and_closes_ledger(tmp_path: Path) -> Non
     assert len(provider.posts) == 3
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", LEDGER_KINDS)
 async def test_stream_changed_request_list_pays_only_for_new_requests(kind: str, tmp_path: Path) -> None:
     """Inserted or moved requests do not affect the others. Equal requests are distinguished by their number."""
     provider = FakeWeryAI(seconds=0.01)
@@ -118,7 +117,7 @@ async def test_stream_changed_request_list_pays_only_for_new_requests(kind: str,
     assert len(provider.posts) == 9
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", LEDGER_KINDS)
 async def test_stream_request_in_doubt_is_reported_each_run_and_never_resent(kind: str, tmp_path: Path) -> None:
     """A submission whose response was lost stays in doubt, run after run, until a caller resolves it."""
     provider = FakeWeryAI(seconds=0.01, faults={"submit": [LOST]})
@@ -271,22 +270,6 @@ async def test_open_file_that_is_no_ledger_raises_and_changes_nothing(content: b
     assert provider.posts == []
 
 
-class Broken(MemoryLedger):
-    """A ledger in which one method raises, because the disk is full."""
-
-    def __init__(self, verb: str) -> None:
-        super().__init__()
-        self._verb = verb
-
-    def __getattribute__(self, name: str) -> Any:
-        if name == super().__getattribute__("_verb"):
-            return self._full
-        return super().__getattribute__(name)
-
-    async def _full(self, *_: Any, **__: Any) -> None:
-        raise LedgerError("the disk is full")
-
-
 class FullOnce(SqliteLedger):
     """A ledger whose disk is full at the first `mark_accepted`."""
 
@@ -300,11 +283,11 @@ class FullOnce(SqliteLedger):
         await super().mark_accepted(*arguments, **more)
 
 
-@pytest.mark.parametrize("verb", ["add", "mark_sending"])
-async def test_run_ledger_write_before_post_fails_sends_nothing(verb: str) -> None:
+@pytest.mark.parametrize("method", ["add", "mark_sending"])
+async def test_run_ledger_write_before_post_fails_sends_nothing(method: str) -> None:
     """If the ledger cannot store a submission, there is no POST, and the slot in the queue is released."""
     provider = FakeWeryAI(seconds=0.01)
-    ledger = Broken(verb)
+    ledger = FailingLedger(method)
     await ledger.open()
     async with client_of(provider, ledger=ledger) as client:
         with pytest.raises(LedgerError, match="full"):
@@ -316,7 +299,7 @@ async def test_run_ledger_write_before_post_fails_sends_nothing(verb: str) -> No
 async def test_run_accepted_ids_cannot_be_stored_logs_them(caplog: pytest.LogCaptureFixture) -> None:
     """If the task ids of a paid job cannot be stored, they are logged and the job goes on."""
     provider = FakeWeryAI(seconds=0.01)
-    ledger = Broken("mark_accepted")
+    ledger = FailingLedger("mark_accepted")
     await ledger.open()
     async with client_of(provider, ledger=ledger, polling=QUICK) as client:
         with caplog.at_level(logging.ERROR, "aiowery"):
@@ -561,7 +544,7 @@ async def test_budget_rejection_or_failed_connection_releases_credits() -> None:
             await client.run(cats(1)[0])
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", LEDGER_KINDS)
 async def test_budget_of_batch_holds_over_all_runs(kind: str, tmp_path: Path) -> None:
     """The ledger stores how many credits the batch has used. With a larger budget the rest is sent."""
     provider = FakeWeryAI(seconds=0.02)

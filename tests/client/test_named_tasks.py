@@ -26,10 +26,10 @@ from aiowery.errors import (
     RateLimited,
     SubmissionInDoubt,
 )
-from aiowery.ledger import MemoryLedger, SqliteLedger, State, _transitions
+from aiowery.ledger import SqliteLedger, State, _transitions
 from aiowery.testing import run_virtual
 from aiowery.weryai import Chat, PodcastVoice, TextToImage
-from tests.support import CAT, URL, FakeWeryAI, client_of, envelope, ledger_of
+from tests.support import CAT, LEDGER_KINDS, URL, FailingLedger, FakeWeryAI, client_of, envelope, ledger_of
 from tests.support.fake_betterwaifu import FakeBetterWaifu, picture
 from tests.support.fake_betterwaifu import client_of as waifu_of
 
@@ -38,7 +38,6 @@ pytestmark = pytest.mark.anyio
 FOUR = TextToImage(prompt="a cat", image_number=4)
 QUICK = PollPolicy().faster(100)
 OLD = "2020-01-01T00:00:00Z"
-KINDS = ("memory", "file")
 
 Shape = Callable[[list[str]], Any]
 SHAPES: dict[str, Shape] = {
@@ -348,7 +347,7 @@ async def test_budget_rejection_with_task_ids_counts_charge_or_holds_estimate() 
     assert [event.task_ids for event in events if isinstance(event, JobAccepted)] == [("task_0",), ("task_2",)]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", LEDGER_KINDS)
 async def test_resume_doubt_with_task_ids_adopts_task_in_later_run(kind: str, tmp_path: Path) -> None:
     """If the poll fails in two runs, the third adopts the task. None sends it again, although its price is allowed."""
     provider = RejectingWeryAI(seconds=0.01, poll_response=lambda _: envelope(None, 1009, "no"))
@@ -398,28 +397,15 @@ async def test_resume_after_crash_during_poll_of_named_task_adopts_it(tmp_path: 
     assert len(provider.posts) == 1
 
 
-class Broken(MemoryLedger):
-    """A ledger of the caller's own, with a fault in one of its verbs."""
-
-    verb = ""
-    fault: Exception = RuntimeError("out of order")
-
-    def __getattribute__(self, name: str) -> Any:
-        if name == object.__getattribute__(self, "verb"):
-            raise self.fault
-        return super().__getattribute__(name)
-
-
 @pytest.mark.parametrize("fault", [RuntimeError("out of order"), LedgerError("full")], ids=["foreign", "library"])
-@pytest.mark.parametrize("verb", ["entries_with_task", "record_delivery", "deliveries"])
+@pytest.mark.parametrize("method", ["entries_with_task", "record_delivery", "deliveries"])
 @pytest.mark.virtual_time
-async def test_run_rejection_with_task_ids_and_failing_ledger_is_in_doubt(verb: str, fault: Exception) -> None:
+async def test_run_rejection_with_task_ids_and_failing_ledger_is_in_doubt(method: str, fault: Exception) -> None:
     """If the ledger cannot look up or store the ids, nothing is sent again, and the error names the ids."""
     provider = RejectingWeryAI()
-    broken = Broken()
-    await broken.open()
-    broken.verb, broken.fault = verb, fault
-    async with client_of(provider, ledger=broken) as client:
+    ledger = FailingLedger(method, fault)
+    await ledger.open()
+    async with client_of(provider, ledger=ledger) as client:
         with pytest.raises(SubmissionInDoubt) as doubt:
             await client.run(CAT)
     assert (doubt.value.task_ids, len(provider.posts)) == (("task_0",), 1)

@@ -19,7 +19,7 @@ from aiowery.errors import (
     SubmissionInDoubt,
 )
 from aiowery.weryai import Chat, CorpusUpload, DeepResearch, ImageToPrompt, Message, TextToImage
-from tests.support import FakeWeryAI, client_of, envelope, http_answer, peer, serving
+from tests.support import FakeWeryAI, client_of, envelope, http_response, peer, serving
 
 pytestmark = pytest.mark.anyio
 
@@ -96,7 +96,7 @@ async def test_chat_connection_closed_raises_in_doubt_after_one_post() -> None:
     async with peer(None) as server, WeryAI("sk-x", base_url=server.url, retries=QUICK) as client:
         with pytest.raises(SubmissionInDoubt):
             await client.chat("hi")
-    assert len(server.heard) == 1
+    assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize("request_", PAID, ids=lambda request: request.type_name)
@@ -173,7 +173,7 @@ async def test_chat_response_slower_than_http_timeout_succeeds() -> None:
     async def slowly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         await asyncio.sleep(0.5)
-        writer.write(http_answer(ANSWER, connection="close"))
+        writer.write(http_response(ANSWER, connection="close"))
         await writer.drain()
 
     async with serving(slowly) as url, WeryAI("sk-x", base_url=url, http_timeout=0.1) as client:
@@ -200,10 +200,10 @@ async def test_chat_rejection_in_either_form_raises_its_error(answer: httpx.Resp
 
 async def test_chat_rate_limited_is_repeated() -> None:
     """After a 429 the queue pauses, and the request is sent again."""
-    answers = [http_answer({"status": 429, "message": "slow down"}, "429 Too Many"), http_answer(ANSWER)]
+    answers = [http_response({"status": 429, "message": "slow down"}, "429 Too Many"), http_response(ANSWER)]
     async with peer(*answers) as server, WeryAI("sk-x", base_url=server.url, retries=QUICK) as client:
         assert (await client.chat("hi")).text == "hi"
-    assert len(server.heard) == 2
+    assert len(server.requests) == 2
 
 
 @pytest.mark.virtual_time

@@ -20,7 +20,7 @@ from aiowery.errors import AioweryError, NotSent, QueueTooLong, SubmissionInDoub
 from aiowery.ledger import MemoryLedger, State
 from aiowery.testing import run_virtual
 from aiowery.weryai import Chat, Message, TextToImage
-from tests.support import KEY, URL, FakeWeryAI, client_of, envelope, http_answer, ledger_of, peer
+from tests.support import KEY, URL, FakeWeryAI, client_of, envelope, http_response, ledger_of, peer
 
 HTML = "<html>an error page of a gateway</html>"
 Respond = Callable[[], httpx.Response]
@@ -437,10 +437,10 @@ async def test_breaker_pause_before_retry_requeues_submission_first(monkeypatch:
     class Counting(MemoryLedger):
         """Counts how often `mark_sending` is written."""
 
-        mark_count = 0
+        write_count = 0
 
         async def mark_sending(self, *args: Any, **kwargs: Any) -> None:
-            self.mark_count += 1
+            self.write_count += 1
             await super().mark_sending(*args, **kwargs)
 
     ledger = Counting()
@@ -459,21 +459,21 @@ async def test_breaker_pause_before_retry_requeues_submission_first(monkeypatch:
         assert client.statistics().queue.in_use == 0
     assert len(proxy.posts) == 8
     assert proxy.behind.posts[0]["prompt"] == "number 0"
-    assert ledger.mark_count == 9  # one for the attempt that did not connect
+    assert ledger.write_count == 9  # one for the attempt that did not connect
 
 
 @pytest.mark.virtual_time
 async def test_breaker_pause_during_mark_sending_sends_nothing() -> None:
     """If a pause begins while `mark_sending` writes, the ledger state is reverted and nothing is sent."""
-    proxy, mark_count = Proxy(reset), 0
+    proxy, write_count = Proxy(reset), 0
 
     class Slow(MemoryLedger):
         """Writes the fourth `mark_sending` slowly."""
 
         async def mark_sending(self, *args: Any, **kwargs: Any) -> None:
-            nonlocal mark_count
-            mark_count += 1
-            if mark_count == 4:
+            nonlocal write_count
+            write_count += 1
+            if write_count == 4:
                 await asyncio.sleep(5)
             await super().mark_sending(*args, **kwargs)
 
@@ -585,15 +585,15 @@ async def test_stream_closed_during_pause_leaves_unsent_entries_new(tmp_path: Pa
 @pytest.mark.parametrize("http", [None, "fast"])
 async def test_breaker_over_sockets_sends_at_most_six(http: Literal["fast"] | None) -> None:
     """A server on loopback that answers with HTML pages receives at most six of forty submissions."""
-    async with peer(http_answer(HTML)) as server, WeryAI(KEY, base_url=server.url, http=http) as client:
+    async with peer(http_response(HTML)) as server, WeryAI(KEY, base_url=server.url, http=http) as client:
         tasks = start_runs(client, 40)
         async with asyncio.timeout(10):
             while client.statistics().queue.pause_reason is None:  # noqa: ASYNC110 - statistics set no event
                 await asyncio.sleep(0.01)
         await asyncio.wait(tasks, timeout=0.15)  # what left before the pause began ends meanwhile
         ended = [task for task in tasks if task.done()]
-        assert 3 <= len(ended) == len(server.heard) <= 6
+        assert 3 <= len(ended) == len(server.requests) <= 6
         assert all(isinstance(task.exception(), AioweryError) for task in ended)
         client.stop_submitting()
         await outcomes_of(tasks)
-    assert len(server.heard) <= 6
+    assert len(server.requests) <= 6

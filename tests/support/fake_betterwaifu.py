@@ -1,4 +1,4 @@
-"""A double of BetterWaifu in the loop's own time: one picture at a time, a rest between two, both editions."""
+"""A fake BetterWaifu whose time is that of the event loop: one picture at a time, a cool-down, both editions."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ FaultResponse = httpx.Response | Exception
 
 
 def picture(number: int = 0) -> GenerateImage:
-    """Return a request that can be told from others."""
+    """Return a request whose prompt contains the number."""
     return GenerateImage(prompt=f"1girl, number {number}")
 
 
 @attrs.define
 class FakeBetterWaifu:
-    """Renders for `seconds`, rests for `cool_down` after the end (or after the submission) of each picture.
+    """A provider that renders for `seconds` and cools down after the end (or the submission) of each picture.
 
-    `faults` are answers, or exceptions, that the next POSTs get instead; with `lost` the picture is begun first.
+    `faults` are the responses (or exceptions) that the next POSTs get instead. With `lost` the picture is begun first.
     """
 
     seconds: float = 20.0
@@ -47,7 +47,7 @@ class FakeBetterWaifu:
     refused: list[str] = attrs.field(factory=list)
 
     async def __call__(self, request: httpx.Request) -> httpx.Response:
-        """Answer one request."""
+        """Respond to one request."""
         await asyncio.sleep(self.latency)
         if request.method == "POST":
             return await self._post(request)
@@ -57,18 +57,18 @@ class FakeBetterWaifu:
         self.reads.append((path, self.now))
         if path == "/account":
             plan = {"status": "active", "plan": "pro", "endDate": "2026-04-30T00:00:00.000Z"}
-            return httpx.Response(200, json={"username": "who", "credits": 120, "subscription": plan})
+            return httpx.Response(200, json={"username": "user", "credits": 120, "subscription": plan})
         entry = {"id": 814910, "name": "v6.5", "model_name": "tPonynai3", "base_model": "Pony", "nsfw": True}
         return httpx.Response(200, json={"models": [entry], "count": 1})
 
     @property
     def now(self) -> float:
-        """The loop's time."""
+        """The event loop's time in seconds."""
         return asyncio.get_running_loop().time()
 
     @property
     def free_at(self) -> float:
-        """When the next picture may be begun."""
+        """The time from which the next picture may be begun."""
         if not self.begun_at:
             return 0.0
         begun = self.begun_at[-1]
@@ -115,13 +115,13 @@ class FakeBetterWaifu:
 
 
 def finished_job(number: int) -> dict[str, Any]:
-    """Return what the jobs edition says of a finished picture."""
+    """Return the body of the jobs edition for a finished picture."""
     image = {"url": f"https://cdn.example.com/a/{number}.webp", "id": f"img{number}"}
     return {"id": f"job_{number}", "status": "succeeded", "output": {"images": [image], "seed": 1_234_567_890}}
 
 
 def finished_v1(number: int) -> dict[str, Any]:
-    """Return what the v1-images edition answers."""
+    """Return the body of the v1-images edition for a finished picture."""
     data = {
         "image_id": f"img_{number:012}",
         "url": f"https://cdn.example.com/images/{number}.png",
@@ -140,7 +140,7 @@ def _respond_with(fault: FaultResponse) -> httpx.Response:
 
 @contextlib.asynccontextmanager
 async def client_of(provider: Any, edition: Edition = "jobs", **settings: Any) -> AsyncIterator[BetterWaifu]:
-    """Open a client whose network is this double."""
+    """Open a client whose requests go to this provider."""
     async with httpx.AsyncClient(transport=httpx.MockTransport(provider)) as http:
         async with BetterWaifu(KEY, edition=edition, base_url=HOSTS[edition], http=http, **settings) as client:
             yield client

@@ -1,4 +1,4 @@
-"""A simulated WeryAI in the loop's own time, and clients and ledgers for it."""
+"""A fake WeryAI whose time is that of the event loop, and clients for it."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import attrs
 import httpx
 
 from aiowery import Limits, PollPolicy, RetryPolicy, WeryAI
-from aiowery.ledger import Ledger, MemoryLedger, SqliteLedger
 from tests.support.samples import KEY, URL
 
 
@@ -24,9 +22,9 @@ def envelope(data: Any, status: int = 0, message: str = "success") -> httpx.Resp
 
 @attrs.define
 class FakeWeryAI:
-    """A provider whose tasks take `seconds` of the loop's time; every exchange is written down.
+    """A provider whose tasks take `seconds` of the event loop's time, and which records all requests.
 
-    `faults` are answers (or exceptions) that the next requests of a kind get instead: keys are "submit",
+    `faults` are the responses (or exceptions) that the next requests of a kind get instead. The keys are "submit",
     "status" and "batch".
     """
 
@@ -43,7 +41,7 @@ class FakeWeryAI:
     latency: float = 0.0
 
     async def __call__(self, request: httpx.Request) -> httpx.Response:
-        """Answer one request."""
+        """Respond to one request."""
         if self.latency:
             await asyncio.sleep(self.latency)
         path = request.url.path
@@ -59,13 +57,13 @@ class FakeWeryAI:
         return sum(moment > now for moment in self.finished_at.values())
 
     def _next_fault(self, kind: str) -> httpx.Response | None:
-        waiting = self.faults.get(kind)
-        if not waiting:
+        faults = self.faults.get(kind)
+        if not faults:
             return None
-        item = waiting.pop(0)
-        if isinstance(item, Exception):
-            raise item
-        return item
+        fault = faults.pop(0)
+        if isinstance(fault, Exception):
+            raise fault
+        return fault
 
     def _submit(self, body: dict[str, Any]) -> httpx.Response:
         now = asyncio.get_running_loop().time()
@@ -115,19 +113,8 @@ async def client_of(
     retries: RetryPolicy | None = None,
     **more: Any,
 ) -> AsyncIterator[WeryAI]:
-    """Open a client whose network is this world."""
+    """Open a client whose requests go to this provider."""
     async with httpx.AsyncClient(transport=httpx.MockTransport(provider)) as http:  # type: ignore[arg-type]
         client = WeryAI(KEY, base_url=URL, http=http, limits=limits, polling=polling, retries=retries, **more)
         async with client:
             yield client
-
-
-@contextlib.asynccontextmanager
-async def ledger_of(kind: str, directory: Path, *, remember: int = 0) -> AsyncIterator[Ledger]:
-    """Open a ledger, "memory" or "file", that outlives the clients of a test."""
-    ledger: Ledger = MemoryLedger(remember=remember) if kind == "memory" else SqliteLedger(directory / "jobs.db")
-    await ledger.open()
-    try:
-        yield ledger
-    finally:
-        await ledger.aclose()
