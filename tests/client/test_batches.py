@@ -430,7 +430,7 @@ async def test_budget_unknown_price_sends_single_price_probe_first() -> None:
         results = await asyncio.gather(*map(client.run, cats(12)), return_exceptions=True)
         assert client.statistics().credits == 3.0
     assert sum(isinstance(error, BudgetExceeded) for error in results) == 9
-    assert (len(provider.posts), provider.most_under_way) == (3, 2)
+    assert (len(provider.posts), provider.peak_tasks) == (3, 2)
 
 
 def test_budget_price_probe_without_charge_releases_others() -> None:
@@ -449,7 +449,7 @@ def test_budget_price_probe_without_charge_releases_others() -> None:
 
     provider = FakeWeryAI(seconds=0.05)
     results = run_virtual(run(silent, 12, budget=3))
-    assert (len(results), provider.most_under_way) == (12, 11)
+    assert (len(results), provider.peak_tasks) == (12, 11)
     provider = FakeWeryAI(seconds=0.05, faults={"submit": [envelope(None, 1001, "no"), LOST]})
     outcomes = run_virtual(run(provider, 6, budget=2))
     assert sum(isinstance(outcome, ImageResult) for outcome in outcomes) == 2
@@ -627,7 +627,7 @@ async def test_stream_resumed_tasks_occupy_slots(tmp_path: Path) -> None:
             outcomes = [outcome async for outcome in client.stream(cats(60), batch="cats")]
             assert client.statistics().queue.refusals == 0
     assert all(outcome.result for outcome in outcomes)
-    assert provider.most_under_way == 20
+    assert provider.peak_tasks == 20
 
 
 @pytest.mark.virtual_time

@@ -50,7 +50,7 @@ async def test_log_job_writes_two_info_records(caplog: pytest.LogCaptureFixture)
 
 @pytest.mark.virtual_time
 async def test_log_polls_are_debug_and_failures_warning(caplog: pytest.LogCaptureFixture) -> None:
-    """A poll with a change is DEBUG; a failed poll or a back-off is WARNING."""
+    """A poll with a change is DEBUG. A failed poll or a back-off is WARNING."""
     caplog.set_level(logging.DEBUG, "aiowery")
     provider = FakeWeryAI(faults={"status": [httpx.Response(500)], "submit": [httpx.Response(429)]})
     async with client_of(provider) as client:

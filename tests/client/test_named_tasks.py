@@ -210,7 +210,7 @@ class PolledBetterWaifu(FakeBetterWaifu):
     st.sampled_from(sorted(JOB_POLL_RESPONSES)),
 )
 def test_run_betterwaifu_rejection_with_job_id_is_posted_once(http: int, error: Any, shape: str, poll: str) -> None:
-    """BetterWaifu's jobs edition has the same property, wherever the id is in the body."""
+    """BetterWaifu's jobs edition posts such a request once too, wherever the id is in the body."""
 
     async def main() -> None:
         body = {"success": False, "error": error, **JOBS[shape]("job_1")}

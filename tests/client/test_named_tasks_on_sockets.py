@@ -93,7 +93,7 @@ async def test_run_named_task_not_found_yet_is_polled_again(sandbox: Sandbox) ->
 @pytest.mark.parametrize(
     "kind", [faults.Reset(), faults.ErrorResponse(404, 1003), faults.NotJson()], ids=["reset", "404", "OK"]
 )
-async def test_run_named_task_not_found_is_in_doubt_with_its_ids(sandbox: Sandbox, kind: Any) -> None:
+async def test_run_poll_of_named_task_fails_is_in_doubt_with_its_ids(sandbox: Sandbox, kind: Any) -> None:
     """A poll that fails for any reason leaves the doubt, and `client.job` fetches the tasks that it names."""
     sandbox.inject(Fault(REFUSALS["429"], on="submit"), Fault(kind, on="status", times=2))
     async with sandbox_client(sandbox, retries=RetryPolicy(max_attempts=2).faster(SPEED)) as client:

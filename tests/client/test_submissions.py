@@ -28,7 +28,7 @@ async def test_run_hundred_requests_keeps_twenty_tasks_in_flight() -> None:
         await asyncio.gather(*(client.run(CAT) for _ in range(100)))
         assert client.statistics().queue.refusals == 0
     assert len(provider.posts) == 100
-    assert provider.most_under_way == 20
+    assert provider.peak_tasks == 20
 
 
 @pytest.mark.virtual_time

@@ -51,7 +51,7 @@ def always(answer: httpx.Response) -> Callable[[httpx.Request], Awaitable[httpx.
 
 
 async def test_chat_returns_typed_result() -> None:
-    """Text, choices, reason and tokens are typed; the whole response is in `raw`."""
+    """Text, choices, reason and tokens are typed. The whole response is in `raw`."""
     async with client_of(always(httpx.Response(200, json=ANSWER))) as client:
         result = await client.chat([Message("system", "be brief"), {"role": "user", "content": "hi"}], n=1)
         assert (result.text, result.choices, result.finish_reason) == ("hi", ("hi",), "stop")
@@ -74,7 +74,7 @@ async def test_chat_returns_typed_result() -> None:
     ids=["image-to-prompt", "corpus-upload", "deep-research"],
 )
 async def test_run_direct_call_returns_own_result_type(request_: Any, data: dict[str, Any], text: str | None) -> None:
-    """The response is the result; no status is requested."""
+    """The response is the result. No status is requested."""
     requested: list[str] = []
 
     async def respond(request: httpx.Request) -> httpx.Response:
@@ -208,7 +208,7 @@ async def test_chat_rate_limited_is_repeated() -> None:
 
 @pytest.mark.virtual_time
 async def test_stream_mixes_tasks_and_direct_calls() -> None:
-    """Tasks and direct calls may be mixed in a stream; each outcome has its own result type."""
+    """Tasks and direct calls may be mixed in a stream. Each outcome has its own result type."""
     provider = FakeWeryAI(seconds=20)
 
     async def mixed(request: httpx.Request) -> httpx.Response:

@@ -39,7 +39,7 @@ async def polls_per_job(sandbox: Sandbox, jobs: int, **more: object) -> float:
 @pytest.mark.sandbox(speed=SPEED, durations=(20.0, 22.0), picture_size=64)
 @pytest.mark.slow("three times ten jobs, one after the other")
 async def test_first_poll_new_client_same_ledger_uses_stored_durations(sandbox: Sandbox, tmp_path: Path) -> None:
-    """On the same ledger a second client polls first shortly before jobs end; without a ledger it does not."""
+    """On the same ledger a second client polls first shortly before jobs end. Without a ledger it does not."""
     path = tmp_path / "jobs.db"
     first, second = [await polls_per_job(sandbox, 10, ledger=path) for _ in range(2)]
     without = await polls_per_job(sandbox, 10)
@@ -63,7 +63,7 @@ async def test_first_poll_stored_durations_delay_first_job_of_same_kind(tmp_path
 
 @pytest.mark.parametrize("kind", LEDGER_KINDS)
 async def test_ledger_finished_jobs_stores_duration_bounds(kind: str, tmp_path: Path) -> None:
-    """The bounds are the last poll of a running job and the poll that found its end; rejected jobs add none."""
+    """The bounds are the last poll of a running job and the poll that found its end. Rejected jobs add none."""
     provider = FakeWeryAI(seconds=0.4)
     async with ledger_of(kind, tmp_path) as ledger:
         async with client_of(provider, polling=FAST, ledger=ledger) as client:

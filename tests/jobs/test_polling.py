@@ -155,7 +155,7 @@ async def test_poll_rate_limited_pauses_all_polls() -> None:
     provider = FakeWeryAI(seconds=60, faults={"status": [httpx.Response(429, headers={"retry-after": "20"})]})
     async with client_of(provider, limits=WIDE) as client:
         await asyncio.gather(*(client.run(CAT) for _ in range(10)))
-    times = sorted(moment for times in provider.polls.values() for moment in times)
+    times = sorted(moment for several in provider.polls.values() for moment in several)
     assert times[1] - times[0] >= 19.9
 
 

@@ -107,7 +107,7 @@ def start_runs(client: WeryAI, count: int) -> list[asyncio.Task[Any]]:
 
 
 async def outcomes_of(tasks: list[asyncio.Task[Any]]) -> list[Any]:
-    """Wait for all tasks; return results and errors."""
+    """Wait for all tasks, and return their results and errors."""
     return await asyncio.gather(*tasks, return_exceptions=True)
 
 
@@ -169,7 +169,7 @@ async def test_breaker_rejected_free_read_sends_probe(status: int) -> None:
 
 @pytest.mark.virtual_time
 async def test_breaker_recovered_provider_sends_waiting_submissions_once(tmp_path: Path) -> None:
-    """The probe is sent alone, then all others in order; submissions in doubt are not sent again."""
+    """The probe is sent alone, then all others in order. Submissions in doubt are not sent again."""
     proxy, events = Proxy(reset), PauseEvents()
     async with ledger_of("memory", tmp_path) as ledger, client_of(proxy, observer=events, ledger=ledger) as client:
         tasks = start_runs(client, 60)
@@ -296,7 +296,7 @@ async def test_breaker_doubts_of_direct_calls_pause_tasks_too() -> None:
 
 @pytest.mark.virtual_time
 async def test_submit_start_within_shorter_than_pause_raises_immediately() -> None:
-    """QueueTooLong contains the reason of the pause and the seconds until its end; nothing is sent."""
+    """QueueTooLong contains the reason of the pause and the seconds until its end. Nothing is sent."""
     proxy = Proxy(reset)
     async with client_of(proxy) as client:
         await outcomes_of(start_runs(client, 3))
@@ -351,7 +351,7 @@ async def test_close_during_probe_keeps_its_task_ids() -> None:
 
 @pytest.mark.virtual_time
 async def test_breaker_client_closes_during_free_read_other_client_repeats_it() -> None:
-    """Both clients of a key receive the pause; if the reading client closes, the other one reads and goes on."""
+    """Both clients of a key receive the pause. If the reading client closes, the other one reads and goes on."""
     proxy, first_events, second_events = Proxy(reset), PauseEvents(), PauseEvents()
     reading = asyncio.Event()
 
@@ -406,7 +406,7 @@ async def test_breaker_successive_clients_share_doubt_count() -> None:
 
 @pytest.mark.virtual_time
 async def test_breaker_without_clients_keeps_doubts_for_ten_minutes() -> None:
-    """A breaker that has counted a doubt outlives its clients for ten minutes; another one is dropped with them."""
+    """A breaker that has counted a doubt outlives its clients for ten minutes. Another one is dropped with them."""
     for known in (0, 1, 2):
         breaker = weakref.ref(breaker_in_use())
         gc.collect()

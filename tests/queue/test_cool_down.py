@@ -108,7 +108,7 @@ def test_run_cancelled_at_any_time_posts_at_most_once(edition: Edition) -> None:
 @pytest.mark.parametrize("steps", range(60))
 @pytest.mark.virtual_time
 async def test_run_cancelled_at_any_await_posts_at_most_once(steps: int) -> None:
-    """The same holds in each event-loop iteration while the POST is made."""
+    """A caller is cancelled in each event-loop iteration of the POST. Its picture is posted at most once."""
     provider = FakeBetterWaifu(latency=0.0)
     async with client_of(provider) as client:
         running = asyncio.create_task(client.run(picture(1)))
@@ -139,7 +139,7 @@ async def test_run_cancelled_during_job_occupies_slot_until_its_end() -> None:
 @pytest.mark.parametrize("lost", [True, False])
 @pytest.mark.virtual_time
 async def test_run_post_without_clear_answer_cools_down_and_goes_on(*, lost: bool) -> None:
-    """Whether the picture was begun or not, it is in doubt and not sent again. The next one is not rejected."""
+    """A picture is in doubt and not sent again, whether it was begun or not. The next one is not rejected."""
     provider = FakeBetterWaifu(faults=[httpx.ReadTimeout("no answer")], lost=lost)
     async with client_of(provider) as client:
         with pytest.raises(SubmissionInDoubt):

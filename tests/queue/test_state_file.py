@@ -302,7 +302,7 @@ def test_run_after_killed_process_waits_for_its_task(tmp_path: Path) -> None:
 
 
 async def test_run_after_closed_client_waits_for_its_job(tmp_path: Path) -> None:
-    """An orderly close with a picture under way leaves its task id in the file."""
+    """An orderly close with a picture under way leaves its task id in the file, and the next client waits for it."""
     async with Sandbox(speed=SPEED, keys=None) as sandbox:
 
         def client() -> BetterWaifu:

@@ -118,7 +118,7 @@ async def test_run_after_state_file_was_changed_sends_nothing(change: str, tmp_p
 
 @pytest.mark.parametrize("change", ["removed", "renamed", "recreated"])
 async def test_acquire_lock_file_changed_during_wait_raises(change: str, tmp_path: Path) -> None:
-    """If the lock changes during the wait for another run's task, other processes may be sending."""
+    """If the lock changes during the wait for another run's task, an error is raised. Other processes may send."""
     dead, state_file = state_file_of(tmp_path / "queue", **IDLE), state_file_of(tmp_path / "queue", **IDLE)
     await dead.acquire(expect_no_tasks)
     await dead.record_tasks(("job_1",))

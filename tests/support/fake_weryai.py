@@ -36,7 +36,7 @@ class FakeWeryAI:
     polls: dict[str, list[float]] = attrs.field(factory=dict)
     batches: dict[str, list[str]] = attrs.field(factory=dict)
     batch_polls: int = 0
-    most_under_way: int = 0
+    peak_tasks: int = 0
     faults: dict[str, list[httpx.Response | Exception]] = attrs.field(factory=dict)
     latency: float = 0.0
 
@@ -77,7 +77,7 @@ class FakeWeryAI:
             return envelope(None, 6010, "more than 20 tasks at once")
         ids = [f"task_{len(self.finished_at) + n}" for n in range(number)]
         self.finished_at.update(dict.fromkeys(ids, now + self.seconds))
-        self.most_under_way = max(self.most_under_way, self.under_way())
+        self.peak_tasks = max(self.peak_tasks, self.under_way())
         batch_id = str(len(self.batches))
         self.batches[batch_id] = ids
         return envelope({"batch_id": int(batch_id), "task_ids": ids})
