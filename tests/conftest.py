@@ -1,4 +1,4 @@
-"""What all tests share: a clean environment, and a loop that must not be blocked."""
+"""Fixtures of all tests: a clean environment, and an event loop that must not be blocked."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from aiowery.sandbox import Sandbox
 
 pytest_plugins = ["aiowery.testing"]
 
-# A law is tried with few examples in every run, and with many by `--hypothesis-profile=deep`.
+# Properties are tested with few examples in every run, and with many by `--hypothesis-profile=deep`.
 settings.register_profile("quick", deadline=None, max_examples=25)
 settings.register_profile("deep", deadline=None, max_examples=2000, suppress_health_check=list(HealthCheck))
 settings.load_profile("quick")
 
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
-_OURS = (
+_SETTINGS = (
     *("WERYAI_API_KEY", "WERYAI_BASE_URL", "WERYAI_MODELS_BASE_URL"),
     *("BETTERWAIFU_API_KEY", "BETTERWAIFU_BASE_URL", "AIOWERY_SANDBOX_SPEED"),
 )
@@ -34,17 +34,17 @@ _SECONDS = pytest.StashKey[float]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let the pyproject say how long a test may take."""
+    """Register `longest_test`, the seconds that a test may take."""
     parser.addini("longest_test", "seconds that a test may take unless it is marked slow", default="5")
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Run one worker more than there are cores with `-n auto`: now and then a test waits."""
+    """Return one worker more than there are cores for `-n auto`, because tests wait now and then."""
     return (os.cpu_count() or 1) + 1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put first what loads much, so that one worker runs all of it before others take over tests of its share.
+    """Put tests marked `loads_much` first, so that one worker runs them all before others take over its tests.
 
     Raises UsageError for a test that is marked slow without a reason.
     """
@@ -52,7 +52,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         slow = item.get_closest_marker("slow")
         if slow is not None and not slow.args:
-            raise pytest.UsageError(f"{item.nodeid}: say why it is slow: @pytest.mark.slow('reason')")
+            raise pytest.UsageError(f"{item.nodeid}: give the reason: @pytest.mark.slow('reason')")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -69,40 +69,43 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
-    """Fail a test that takes too long, set-up and end counted, unless it is marked slow."""
+    """Fail a test that takes too long, including set-up and teardown, unless it is marked slow."""
     report = yield
     seconds = item.stash[_SECONDS] = item.stash.get(_SECONDS, 0.0) + call.duration
     longest = float(item.config.getini("longest_test"))
     if call.when == "teardown" and report.passed and seconds > longest and not item.get_closest_marker("slow"):
         report.outcome = "failed"
-        report.longrepr = f"took {seconds:.1f} s; shorten it, or say why not: @pytest.mark.slow('reason')"
+        report.longrepr = f"took {seconds:.1f} s; shorten it, or give the reason: @pytest.mark.slow('reason')"
     return report
 
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no key, host or proxy of the machine reach a test."""
-    for name in (*_PROXIES, *map(str.lower, _PROXIES), *_OURS):
+    """Remove keys, hosts and proxies of the machine from the environment of a test."""
+    for name in (*_PROXIES, *map(str.lower, _PROXIES), *_SETTINGS):
         monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture(scope="session", autouse=True)
-def heard_signals() -> None:
-    """Hear Ctrl-C, which tests send, even if the shell started them in the background, where it is ignored."""
+def default_sigint() -> None:
+    """Handle Ctrl-C, which tests send, even if a shell started them in the background and ignores it."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
-def same_chances(request: pytest.FixtureRequest) -> None:
+def same_random_numbers(request: pytest.FixtureRequest) -> None:
     """Draw the same intervals and jitters in every run of a test."""
     random.seed(request.node.nodeid)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def blocked_loops() -> Iterator[BlockBuster | None]:
-    """Fail what blocks the event loop in our code; patched once, for a test would take a millisecond to do it."""
-    if Coverage.current() is not None:  # a coverage tracer takes locks of its own, wherever it pleases
+    """Raise for package code that blocks the event loop.
+
+    Patched once a session, because patching takes a millisecond.
+    """
+    if Coverage.current() is not None:  # a coverage tracer acquires locks anywhere
         yield None
         return
     with blockbuster_ctx("aiowery") as buster:
@@ -111,7 +114,7 @@ def blocked_loops() -> Iterator[BlockBuster | None]:
 
 @pytest.fixture
 def may_block(blocked_loops: BlockBuster | None) -> Iterator[None]:
-    """Let the code of one test block its event loop: a command line may."""
+    """Allow the code of one test to block its event loop, as a command may."""
     if blocked_loops is None:
         yield
         return
@@ -122,7 +125,7 @@ def may_block(blocked_loops: BlockBuster | None) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def two_loops(request: pytest.FixtureRequest) -> None:
-    """Let several event loops wait for each other's locks, in tests that are marked so."""
+    """Allow event loops to wait for each other's locks in tests marked `two_loops`."""
     if request.node.get_closest_marker("two_loops"):
         request.getfixturevalue("may_block")
 
@@ -137,5 +140,5 @@ def sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
 
 @pytest.fixture
 def anyio_backend() -> str:
-    """Asynchronous tests run on asyncio."""
+    """Return the backend of asynchronous tests: asyncio."""
     return "asyncio"

@@ -1,1 +1,1 @@
-"""Tests of the ground floor: snapshots, tasks in the background, file locks."""
+"""Tests of the lowest room: snapshots, background tasks, file locks."""

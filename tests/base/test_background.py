@@ -12,7 +12,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_wait_includes_tasks_that_start_meanwhile() -> None:
-    """A task may start another one; waiting ends after the last."""
+    """A task may start another one, and `wait` returns after the last has ended."""
     tasks, done = BackgroundTasks(), []
 
     async def work(depth: int) -> None:
@@ -27,8 +27,8 @@ async def test_wait_includes_tasks_that_start_meanwhile() -> None:
     assert len(tasks) == 0
 
 
-async def test_exception_of_a_task_is_passed_on_once() -> None:
-    """An exception goes to `on_error`; asyncio has nothing left to report."""
+async def test_spawn_task_raises_passes_exception_on_once() -> None:
+    """An exception goes to `on_error`, and asyncio has nothing left to report."""
     errors: list[BaseException] = []
     tasks = BackgroundTasks(errors.append)
 
@@ -41,19 +41,19 @@ async def test_exception_of_a_task_is_passed_on_once() -> None:
     assert [str(error) for error in errors] == ["broken"]
 
 
-async def test_cancel_waits_for_the_ends_of_tasks() -> None:
-    """After `cancel` nothing runs any more, what a task does at its end included."""
-    tasks, ends = BackgroundTasks(), []
+async def test_cancel_waits_until_tasks_have_ended() -> None:
+    """After `cancel` no task runs any more, not even its clean-up."""
+    tasks, ended = BackgroundTasks(), []
 
     async def work() -> None:
         try:
             await asyncio.Event().wait()
         finally:
             await asyncio.sleep(0)
-            ends.append(1)
+            ended.append(1)
 
     for _ in range(3):
         tasks.spawn(work())
     await asyncio.sleep(0)
     await tasks.cancel()
-    assert ends == [1, 1, 1]
+    assert ended == [1, 1, 1]

@@ -22,7 +22,7 @@ SNAPSHOT = Snapshot(
 
 
 @pytest.mark.parametrize("state", TaskState, ids=lambda state: state.value)
-def test_only_done_and_failed_end_a_task(state: TaskState) -> None:
+def test_terminal_is_true_only_for_done_and_failed(state: TaskState) -> None:
     """Waiting and running tasks go on."""
     assert state.terminal == (state in {TaskState.DONE, TaskState.FAILED})
 
@@ -40,13 +40,13 @@ def test_only_done_and_failed_end_a_task(state: TaskState) -> None:
     ],
     ids=str,
 )
-def test_a_change_that_shows_is_news(changes: dict[str, Any]) -> None:
-    """State, word, step, outputs of all sorts and reason are what a watcher sees."""
+def test_same_progress_as_visible_change_is_false(changes: dict[str, Any]) -> None:
+    """State, raw status, step, outputs of all kinds and reason are visible to a reader of updates."""
     assert not attrs.evolve(SNAPSHOT, **changes).same_progress_as(SNAPSHOT)
 
 
 @pytest.mark.parametrize("changes", [{}, {"credits": 2.0}, {"raw": {}}, {"request_id": None}], ids=str)
-def test_a_change_that_does_not_show_is_no_news(changes: dict[str, Any]) -> None:
-    """The same look again, under another request id, tells nothing new; the first look always does."""
+def test_same_progress_as_invisible_change_is_true(changes: dict[str, Any]) -> None:
+    """The same status under another request id is no progress. The first snapshot always is."""
     assert attrs.evolve(SNAPSHOT, **changes).same_progress_as(SNAPSHOT)
     assert not attrs.evolve(SNAPSHOT, **changes).same_progress_as(None)

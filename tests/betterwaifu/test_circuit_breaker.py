@@ -25,7 +25,7 @@ def page() -> httpx.Response:
 @pytest.mark.parametrize("edition", ["jobs", "v1-images"])
 def test_breaker_third_doubt_pauses_until_a_probe_succeeds(edition: Edition) -> None:
     """The third submission in doubt pauses the queue; after a successful probe each of the rest is sent once."""
-    atelier = Atelier(misfortunes=[page() for _ in range(4)], cool_down=60.0 if edition == "jobs" else 0.0)
+    atelier = Atelier(faults=[page() for _ in range(4)], cool_down=60.0 if edition == "jobs" else 0.0)
     told: list[Event] = []
 
     async def main() -> None:

@@ -25,7 +25,7 @@ from aiowery.cli.run.runner import ItemRunner
 from aiowery.errors import LedgerError
 from aiowery.ledger import NewEntry, SqliteLedger
 from aiowery.weryai import TextToImage
-from tests.support import World, client_of
+from tests.support import FakeWeryAI, client_of
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 Start = Callable[..., subprocess.Popen[str]]
@@ -91,7 +91,7 @@ async def test_runner_with_a_failing_ledger_stops_only_for_unsent_items(
     before: ItemStatus, status: ItemStatus, *, stops: bool
 ) -> None:
     """A failing ledger stops submitting; items sent by an earlier run do not count as free of charge."""
-    async with client_of(World()) as client:
+    async with client_of(FakeWeryAI()) as client:
         lines = [Line(index=n, line=n, request=TextToImage(prompt=f"cat {n}")) for n in (1, 2)]
         run = ItemRunner(
             client, None, stem=str, manifest=NoManifest(), progress=PlainProgress(), job_source=BrokenJobSource(before)

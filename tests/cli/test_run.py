@@ -24,7 +24,7 @@ from aiowery.cli.run.saver import SavedFiles, Saver
 from aiowery.errors import DownloadError
 from aiowery.sandbox import Fault, Sandbox, faults
 from aiowery.weryai import Chat, ImageUpscale, TextToImage
-from tests.support import World, client_of, envelope
+from tests.support import FakeWeryAI, client_of, envelope
 
 pytestmark = pytest.mark.anyio
 
@@ -189,7 +189,7 @@ async def test_runner_left_records_queued_items_as_not_submitted(aiowery_sandbox
 @pytest.mark.parametrize("iterations", range(20))
 async def test_runner_left_at_acceptance_records_the_ids(tmp_path: Path, iterations: int) -> None:
     """However close acceptance and Ctrl-C are, an accepted item is never recorded as not submitted."""
-    world = World(seconds=1000)
+    world = FakeWeryAI(seconds=1000)
 
     async def leaving(request: httpx.Request) -> httpx.Response:
         if request.method == "POST":

@@ -21,7 +21,7 @@ SUBMIT = "/v1/generation/text-to-image"
 
 @pytest.fixture
 def wire() -> Iterator[respx.MockRouter]:
-    """Intercept all requests; one that the test does not expect is an error."""
+    """Intercept all requests. One that the test does not expect is an error."""
     with respx.mock(base_url=URL, assert_all_called=True) as router:
         yield router
 

@@ -1,4 +1,4 @@
-"""Every request class once from end to end, on a real socket: the promised result, and files that are what they are."""
+"""Every request class once from end to end on a real socket: its result type and the formats of its files."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ FILES = {
     "audio": b"RIFF\0\0\0\0WAVEfmt " + bytes(2000),
 }
 KINDS = {PICTURE: "image", OTHER_PICTURE: "image", VIDEO: "video", SOUND: "audio"}
-ENDINGS = {"image": ".png", "video": ".mp4", "audio": ".wav"}
+SUFFIXES = {"image": ".png", "video": ".mp4", "audio": ".wav"}
 
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
-    """One sandbox for all, with room for all."""
+    """Start one sandbox for all tests of this module, with slots for all of them."""
     with Sandbox(speed=SPEED, picture_size=64, in_flight=1000) as running:
         yield running
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-async def test_a_request_brings_its_result(name: str, sandbox: Sandbox, tmp_path: Path) -> None:
-    """The least request of each class runs; its result is of the promised type and not empty, its files are real."""
+async def test_run_smallest_request_returns_its_result_type(name: str, sandbox: Sandbox, tmp_path: Path) -> None:
+    """The smallest request of each class returns a non-empty result of its type, with files of the right format."""
     async with WeryAI(sandbox.key, base_url=sandbox.url, polling=PollPolicy().faster(SPEED)) as client:
         request = smallest(name)
         if isinstance(request, PodcastVoice):
@@ -45,7 +45,7 @@ async def test_a_request_brings_its_result(name: str, sandbox: Sandbox, tmp_path
         assert type(result) is type(request).result_type
         assert not result.is_empty
         for asset, path in zip(result.assets, await client.download(result, tmp_path), strict=True):
-            assert path.suffix == ENDINGS[asset.kind]
+            assert path.suffix == SUFFIXES[asset.kind]
             assert MAGIC[path.suffix] in path.read_bytes()[:12]
 
 
@@ -61,8 +61,8 @@ def media_of(name: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", [name for name in REQUESTS if media_of(name)])
-async def test_every_media_field_takes_a_local_file(name: str, sandbox: Sandbox) -> None:
-    """Each class that works on pictures, films or sounds runs with files in all of its fields, one upload a kind."""
+async def test_run_local_files_in_all_media_fields_uploads_each_once(name: str, sandbox: Sandbox) -> None:
+    """Each class with media fields runs with local files in all of them, and each different file is uploaded once."""
     before = sandbox.weryai.counters.posts
     more = {"image_kilobytes": None} if name == "image-to-prompt" else {}
     async with WeryAI(sandbox.key, base_url=sandbox.url, polling=PollPolicy().faster(SPEED)) as client:

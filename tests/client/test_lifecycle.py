@@ -1,4 +1,4 @@
-"""A client from its opening to its close: keys, event loops, and what becomes of jobs and submissions."""
+"""A client from opening to closing: keys, event loops, and the jobs and submissions under way at its end."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from aiowery.errors import (
     NotSent,
 )
 from aiowery.testing import run_virtual
-from tests.support import CAT, World, client_of, now
+from tests.support import CAT, FakeWeryAI, client_of, now
 
 
 @pytest.mark.virtual_time
-async def test_closing_finishes_the_post_under_way_and_tells_the_waiters(caplog: pytest.LogCaptureFixture) -> None:
-    """Leaving `async with` early: the POST ends, its id is logged, who waits gets ClientClosed, the line NotSent."""
-    world = World(seconds=60, latency=1.0)
-    async with client_of(world, limits=Limits(in_flight=1)) as client:
+async def test_close_during_post_finishes_it_and_ends_all_waits(caplog: pytest.LogCaptureFixture) -> None:
+    """The POST under way ends and its task id is logged. Its caller gets ClientClosed, a queued submission NotSent."""
+    provider = FakeWeryAI(seconds=60, latency=1.0)
+    async with client_of(provider, limits=Limits(in_flight=1)) as client:
         first = asyncio.ensure_future(client.run(CAT))
         await asyncio.sleep(0.5)
         second = asyncio.ensure_future(client.run(CAT))
@@ -31,17 +31,17 @@ async def test_closing_finishes_the_post_under_way_and_tells_the_waiters(caplog:
     await asyncio.sleep(1)
     assert isinstance(first.exception(), ClientClosed)
     assert isinstance(second.exception(), NotSent)
-    assert len(world.posts) == 1
+    assert len(provider.posts) == 1
     assert len(asyncio.all_tasks()) == 1
     assert "closed with 1 jobs under way" in caplog.text
     assert "task_0" in caplog.text
 
 
 @pytest.mark.virtual_time
-async def test_closing_does_not_wait_out_a_resting_lane() -> None:
-    """A refused request that waits for its repeat is turned away when the client closes."""
-    world = World(misfortunes={"submit": [httpx.Response(429, headers={"retry-after": "100"})] * 9})
-    async with client_of(world) as client:
+async def test_close_during_back_off_raises_not_sent_immediately() -> None:
+    """A rejected request that waits for its repeat raises NotSent when the client closes."""
+    provider = FakeWeryAI(faults={"submit": [httpx.Response(429, headers={"retry-after": "100"})] * 9})
+    async with client_of(provider) as client:
         running = asyncio.ensure_future(client.run(CAT))
         await asyncio.sleep(1)
     assert now() < 2
@@ -49,14 +49,14 @@ async def test_closing_does_not_wait_out_a_resting_lane() -> None:
         await running
 
 
-def test_a_client_can_be_entered_again_in_another_loop() -> None:
-    """Everything that belongs to a loop is made on entering."""
-    world = World()
+def test_client_opened_again_in_other_event_loop_works() -> None:
+    """Everything that belongs to an event loop is created when the client opens."""
+    provider = FakeWeryAI()
     http: list[Any] = []
     client = WeryAI("sk-made-up", base_url="https://api.example.com", http=None)
 
     async def main() -> None:
-        http.append(httpx.AsyncClient(transport=httpx.MockTransport(world)))
+        http.append(httpx.AsyncClient(transport=httpx.MockTransport(provider)))
         client._config = attrs.evolve(client._config, http=http[-1])
         async with client:
             await client.run(CAT)
@@ -67,18 +67,18 @@ def test_a_client_can_be_entered_again_in_another_loop() -> None:
 
     run_virtual(main())
     run_virtual(main())
-    assert len(world.posts) == 4
+    assert len(provider.posts) == 4
 
 
 @pytest.mark.virtual_time
-async def test_a_closed_client_says_how_to_open_it() -> None:
-    """The error for a forgotten `async with` shows the line that is missing."""
+async def test_run_on_closed_client_error_shows_async_with() -> None:
+    """The error for a forgotten `async with` shows the missing statement."""
     with pytest.raises(ConfigurationError, match=r"async with WeryAI\(\) as client"):
         await WeryAI("sk-made-up").run(CAT)
 
 
-def test_a_missing_key_names_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a key the error names the variable and the argument; with the variable it works."""
+def test_client_without_key_error_names_variable_and_argument(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a key the error names the variable and the argument. With the variable the client is created."""
     with pytest.raises(ConfigurationError, match="WERYAI_API_KEY, or pass api_key"):
         WeryAI()
     monkeypatch.setenv("WERYAI_API_KEY", "sk-from-the-environment")
@@ -88,10 +88,10 @@ def test_a_missing_key_names_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.virtual_time
-async def test_stopping_to_submit_turns_away_the_line_and_keeps_what_was_sent() -> None:
-    """For an orderly end: those who wait get NotSent, later ones too, and the jobs under way are awaited."""
-    world = World(seconds=20)
-    async with client_of(world, limits=Limits(in_flight=1)) as client:
+async def test_stop_submitting_rejects_queue_and_keeps_jobs() -> None:
+    """Queued and later submissions raise NotSent, and the jobs under way are awaited."""
+    provider = FakeWeryAI(seconds=20)
+    async with client_of(provider, limits=Limits(in_flight=1)) as client:
         first = asyncio.ensure_future(client.run(CAT))
         await asyncio.sleep(1)
         second = asyncio.ensure_future(client.run(CAT))
@@ -102,4 +102,4 @@ async def test_stopping_to_submit_turns_away_the_line_and_keeps_what_was_sent() 
         with pytest.raises(NotSent):
             await client.submit(CAT)
         assert (await first).task_ids == ("task_0",)
-    assert len(world.posts) == 1
+    assert len(provider.posts) == 1

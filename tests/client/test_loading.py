@@ -1,4 +1,4 @@
-"""What is loaded when: an event loop that serves others waits for no import."""
+"""Imports of a client: none of them blocks the event loop of an application while requests are served."""
 
 from __future__ import annotations
 
@@ -52,8 +52,11 @@ os._exit(0)  # pyreqwest's threads abort the process now and then while the inte
     ids=["own", "callers", "fast"],
 )
 @pytest.mark.parametrize("client", [WERYAI, BETTERWAIFU], ids=["weryai", "betterwaifu"])
-def test_an_open_client_loads_nothing(client: str, http: str, parts: set[str], tmp_path: Path) -> None:
-    """Making a client loads what it needs, opening it the loop's part of anyio (and the fast way), its jobs nothing."""
+def test_client_after_opening_imports_nothing(client: str, http: str, parts: set[str], tmp_path: Path) -> None:
+    """Creating a client imports what it needs.
+
+    Opening it imports the event-loop part of anyio, with "fast" also pyreqwest, and its jobs import nothing.
+    """
     code = LIFE.format(client=client.format(speed=SPEED, http=http))
     with Sandbox(speed=SPEED, picture_size=64) as sandbox:
         command = [sys.executable, "-c", code, sandbox.url, sandbox.key, str(tmp_path)]

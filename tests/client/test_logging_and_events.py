@@ -23,9 +23,9 @@ from aiowery import (
 from aiowery.errors import AioweryError, InsufficientCredits, JobFailed, SubmissionInDoubt
 from aiowery.testing import run_virtual
 from aiowery.weryai import TextToImage
-from tests.support import World, client_of, envelope
+from tests.support import FakeWeryAI, client_of, envelope
 
-CAT = TextToImage(prompt="a fluffy orange tabby cat sitting on a windowsill in the evening sun")
+TABBY = TextToImage(prompt="a fluffy orange tabby cat sitting on a windowsill in the evening sun")
 
 
 def records(caplog: pytest.LogCaptureFixture, level: int) -> list[Any]:
@@ -37,8 +37,8 @@ def records(caplog: pytest.LogCaptureFixture, level: int) -> list[Any]:
 async def test_log_job_writes_two_info_records(caplog: pytest.LogCaptureFixture) -> None:
     """A job writes two INFO records with task ids, model, seconds, credits and a prompt of at most 50 characters."""
     caplog.set_level(logging.INFO, "aiowery")
-    async with client_of(World()) as client:
-        await client.run(CAT)
+    async with client_of(FakeWeryAI()) as client:
+        await client.run(TABBY)
     accepted, ended = records(caplog, logging.INFO)
     assert accepted.task_ids == ended.task_ids == ("task_0",)
     assert accepted.model == "WERYAI_IMAGE_2_0"
@@ -50,11 +50,11 @@ async def test_log_job_writes_two_info_records(caplog: pytest.LogCaptureFixture)
 
 @pytest.mark.virtual_time
 async def test_log_polls_are_debug_and_failures_warning(caplog: pytest.LogCaptureFixture) -> None:
-    """A poll with a change is DEBUG; a failed poll or a back-off is WARNING."""
+    """A poll with a change is DEBUG. A failed poll or a back-off is WARNING."""
     caplog.set_level(logging.DEBUG, "aiowery")
-    world = World(misfortunes={"status": [httpx.Response(500)], "submit": [httpx.Response(429)]})
-    async with client_of(world) as client:
-        await client.run(CAT)
+    provider = FakeWeryAI(faults={"status": [httpx.Response(500)], "submit": [httpx.Response(429)]})
+    async with client_of(provider) as client:
+        await client.run(TABBY)
     warnings = [record.getMessage() for record in records(caplog, logging.WARNING)]
     assert len(warnings) == 2
     assert "refused because of load" in warnings[0]
@@ -67,9 +67,9 @@ async def test_log_polls_are_debug_and_failures_warning(caplog: pytest.LogCaptur
 async def test_observer_receives_events_in_order() -> None:
     """The observer receives frozen events in order: back-off, accepted, failure, updates, finished."""
     events: list[Event] = []
-    world = World(misfortunes={"status": [httpx.Response(500)], "submit": [httpx.Response(429)]})
-    async with client_of(world, observer=events.append) as client:
-        await client.run(CAT)
+    provider = FakeWeryAI(faults={"status": [httpx.Response(500)], "submit": [httpx.Response(429)]})
+    async with client_of(provider, observer=events.append) as client:
+        await client.run(TABBY)
     kinds = [type(event) for event in events]
     assert kinds[:3] == [QueueBackedOff, JobAccepted, PollFailed]
     assert set(kinds[3:-1]) == {JobUpdated}
@@ -85,8 +85,8 @@ async def test_observer_that_raises_is_logged_once(caplog: pytest.LogCaptureFixt
     def broken(_: Event) -> None:
         raise LookupError("the observer's own bug")
 
-    async with client_of(World(), observer=broken) as client:
-        await client.run(CAT)
+    async with client_of(FakeWeryAI(), observer=broken) as client:
+        await client.run(TABBY)
     assert caplog.text.count("the observer raised") == 1
 
 
@@ -108,10 +108,10 @@ async def test_balance_below_threshold_emits_low_credits(balance: float, emitted
 async def test_submit_without_credits_emits_low_credits() -> None:
     """A rejection for want of credits becomes an event, whatever the threshold is."""
     events: list[Event] = []
-    world = World(misfortunes={"submit": [envelope(None, 1004, "insufficient credits")]})
-    async with client_of(world, observer=events.append) as client:
+    provider = FakeWeryAI(faults={"submit": [envelope(None, 1004, "insufficient credits")]})
+    async with client_of(provider, observer=events.append) as client:
         with pytest.raises(InsufficientCredits):
-            await client.run(CAT)
+            await client.run(TABBY)
     assert [type(event) for event in events] == [LowCredits]
 
 
@@ -130,16 +130,16 @@ async def test_request_id_is_on_result_error_and_log(place: str, caplog: pytest.
 
     good = stamped({"task_ids": ["task_0"]})
     failed = envelope({"task_id": "task_0", "task_status": "FAILED", "msg": "no"})
-    world = World(misfortunes={"submit": [good, stamped(None, 1004), stamped({})]}, finished_at={"task_0": 1.0})
-    async with client_of(world) as client:
-        assert (await client.run(CAT)).request_id == "r-7"
+    provider = FakeWeryAI(faults={"submit": [good, stamped(None, 1004), stamped({})]}, finished_at={"task_0": 1.0})
+    async with client_of(provider) as client:
+        assert (await client.run(TABBY)).request_id == "r-7"
         for expected in (InsufficientCredits, SubmissionInDoubt):
             with pytest.raises(expected) as caught:
-                await client.run(CAT)
+                await client.run(TABBY)
             assert caught.value.request_id == "r-7"
-        world.misfortunes = {"submit": [good], "status": [failed]}
+        provider.faults = {"submit": [good], "status": [failed]}
         with pytest.raises(JobFailed) as lost:
-            await client.run(CAT)
+            await client.run(TABBY)
         assert lost.value.request_id == "r-7"
     assert [record.request_id for record in records(caplog, logging.INFO)[:2]] == ["r-7", "r-7"]
 
@@ -147,9 +147,9 @@ async def test_request_id_is_on_result_error_and_log(place: str, caplog: pytest.
 @pytest.mark.virtual_time
 async def test_statistics_are_consistent_and_frozen() -> None:
     """The figures of queue, polls and submissions are consistent, and do not change afterwards."""
-    world = World(seconds=20, misfortunes={"submit": [envelope(None, 1004, "no credits"), httpx.Response(502)]})
-    async with client_of(world, limits=Limits(in_flight=2)) as client:
-        runs = [asyncio.ensure_future(client.run(CAT)) for _ in range(6)]
+    provider = FakeWeryAI(seconds=20, faults={"submit": [envelope(None, 1004, "no credits"), httpx.Response(502)]})
+    async with client_of(provider, limits=Limits(in_flight=2)) as client:
+        runs = [asyncio.ensure_future(client.run(TABBY)) for _ in range(6)]
         await asyncio.sleep(10)
         now = client.statistics()
         assert (now.submitted, now.accepted, now.refused, now.in_doubt) == (4, 2, 1, 1)
@@ -164,17 +164,17 @@ def test_errors_pickle_without_job() -> None:
     """Errors can cross process boundaries: ids, request and message are pickled, the job is not."""
 
     async def failures() -> list[AioweryError]:
-        world = World(seconds=100, misfortunes={"submit": [httpx.Response(502), envelope(None, 1004, "no")]})
-        async with client_of(world) as client:
+        provider = FakeWeryAI(seconds=100, faults={"submit": [httpx.Response(502), envelope(None, 1004, "no")]})
+        async with client_of(provider) as client:
             caught = await asyncio.gather(
-                client.run(CAT), client.run(CAT), client.run(CAT, timeout=5), return_exceptions=True
+                client.run(TABBY), client.run(TABBY), client.run(TABBY, timeout=5), return_exceptions=True
             )
         return [error for error in caught if isinstance(error, AioweryError)]
 
     errors = run_virtual(failures())
     assert len(errors) == 3
     for error in errors:
-        again = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
+        again = pickle.loads(pickle.dumps(error))  # noqa: S301 - bytes that this test pickled
         assert type(again) is type(error)
         assert str(again) == str(error)
         left, kept = {**error.__dict__, "job": None}, {**again.__dict__, "job": None}

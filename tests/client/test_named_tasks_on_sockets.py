@@ -1,4 +1,4 @@
-"""Refusals that name tasks, over a real socket: the sandbox says what was charged, and how often it was asked."""
+"""Rejections that name tasks, over a real socket: the sandbox counts charges and requests."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ pytestmark = [pytest.mark.anyio, pytest.mark.sandbox(speed=SPEED, picture_size=6
 
 
 @pytest.mark.parametrize("http", [None, "fast"], ids=["usual", "fast"])
-async def test_each_refusal_is_paid_once(sandbox: Sandbox, http: Any) -> None:
-    """Ten sorts of refusals, one after the other: ten results, ten POSTs, ten credits."""
+async def test_run_each_rejection_with_ids_is_paid_once(sandbox: Sandbox, http: Any) -> None:
+    """Ten kinds of rejections, one after the other, lead to ten results, ten POSTs and ten credits."""
     async with sandbox_client(sandbox, http=http) as client:
         for number, kind in enumerate(REFUSALS.values(), 1):
             sandbox.inject(Fault(kind, on="submit", match=f"cat {number}."))
@@ -49,16 +49,19 @@ async def test_each_refusal_is_paid_once(sandbox: Sandbox, http: Any) -> None:
 
 
 @pytest.mark.parametrize("request_", REQUESTS.values(), ids=REQUESTS)
-async def test_each_shape_of_an_acceptance_is_found(sandbox: Sandbox, request_: Any) -> None:
-    """Task ids or a task id, with or without a batch: wherever this endpoint would have put them."""
+async def test_run_rejection_with_ids_of_each_endpoint_finds_tasks(sandbox: Sandbox, request_: Any) -> None:
+    """Task ids or a task id, with or without a batch, are found wherever the endpoint puts them in an acceptance."""
     sandbox.inject(Fault(REFUSALS["429"], on="submit"))
     async with sandbox_client(sandbox) as client:
         assert (await client.run(request_)).task_ids == tuple(task.id for task in sandbox.weryai.tasks)
     assert sandbox.weryai.counters.posts == 1
 
 
-async def test_a_gather_behind_throttling_is_paid_once_each(sandbox: Sandbox) -> None:
-    """A hundred at once, a third of them throttled after they were taken: a hundred POSTs, a hundred pictures."""
+async def test_run_concurrent_and_throttled_after_acceptance_is_paid_once_each(sandbox: Sandbox) -> None:
+    """A third of a hundred concurrent submissions are throttled after their acceptance.
+
+    There are a hundred POSTs and pictures.
+    """
     sandbox.inject(Fault(REFUSALS["429"], on="submit", share=0.3))
     async with sandbox_client(sandbox) as client:
         results = await asyncio.gather(*(client.run(TextToImage(prompt="a cat")) for _ in range(100)))
@@ -70,8 +73,8 @@ async def test_a_gather_behind_throttling_is_paid_once_each(sandbox: Sandbox) ->
     assert (statistics.accepted, statistics.in_doubt, statistics.queue.in_use) == (100, 0, 0)
 
 
-async def test_a_task_that_has_failed_fails_with_its_reason(sandbox: Sandbox) -> None:
-    """It is this request's task, and it has failed: the caller learns why, and nothing is in doubt."""
+async def test_run_named_task_failed_raises_its_reason(sandbox: Sandbox) -> None:
+    """The named task belongs to this request and has failed. The caller gets its reason, and nothing is in doubt."""
     sandbox.inject(Fault(REFUSALS["6001"], on="submit"))
     async with sandbox_client(sandbox) as client:
         with pytest.raises(JobFailed, match="no output"):
@@ -79,8 +82,8 @@ async def test_a_task_that_has_failed_fails_with_its_reason(sandbox: Sandbox) ->
     assert sandbox.weryai.counters.posts == 1
 
 
-async def test_a_task_that_is_not_known_yet_is_waited_for(sandbox: Sandbox) -> None:
-    """The status lags behind by a moment: asked again, found."""
+async def test_run_named_task_not_found_yet_is_polled_again(sandbox: Sandbox) -> None:
+    """If the status lags behind by a moment, the second poll finds the task."""
     sandbox.inject(Fault(REFUSALS["429"], on="submit"), Fault(faults.NotFoundYet(0.02), on="status"))
     async with sandbox_client(sandbox, polling=PollPolicy().faster(50)) as client:
         assert (await client.run(TextToImage(prompt="a cat"))).assets
@@ -90,8 +93,8 @@ async def test_a_task_that_is_not_known_yet_is_waited_for(sandbox: Sandbox) -> N
 @pytest.mark.parametrize(
     "kind", [faults.Reset(), faults.ErrorResponse(404, 1003), faults.NotJson()], ids=["reset", "404", "OK"]
 )
-async def test_what_cannot_be_found_is_in_doubt_with_its_ids(sandbox: Sandbox, kind: Any) -> None:
-    """A status check that fails, in whatever way, leaves the doubt; `client.job` fetches what it names."""
+async def test_run_poll_of_named_task_fails_is_in_doubt_with_its_ids(sandbox: Sandbox, kind: Any) -> None:
+    """A poll that fails for any reason leaves the doubt, and `client.job` fetches the tasks that it names."""
     sandbox.inject(Fault(REFUSALS["429"], on="submit"), Fault(kind, on="status", times=2))
     async with sandbox_client(sandbox, retries=RetryPolicy(max_attempts=2).faster(SPEED)) as client:
         with pytest.raises(SubmissionInDoubt) as doubt:
@@ -100,8 +103,11 @@ async def test_what_cannot_be_found_is_in_doubt_with_its_ids(sandbox: Sandbox, k
     assert sandbox.weryai.counters.posts == sandbox.weryai.charged == 1
 
 
-async def test_a_refusal_of_betterwaifu_is_paid_once(sandbox: Sandbox) -> None:
-    """The jobs edition finds its job; the other edition has nothing to ask, and is in doubt with the picture's id."""
+async def test_run_betterwaifu_rejection_with_ids_is_paid_once(sandbox: Sandbox) -> None:
+    """The jobs edition finds its job.
+
+    The v1-images edition has no status check, and is in doubt with the picture's id.
+    """
     kind = faults.ErrorResponse(429, text="Too many requests", ids=True)
     sandbox.inject(Fault(kind, on="submit"))
     async with BetterWaifu(
@@ -109,7 +115,7 @@ async def test_a_refusal_of_betterwaifu_is_paid_once(sandbox: Sandbox) -> None:
     ) as client:
         assert (await client.run(GenerateImage(prompt="1girl", model=814910))).assets
     assert len(sandbox.betterwaifu.generations) == 1
-    await asyncio.sleep(0.1)  # it rests between two
+    await asyncio.sleep(0.1)  # the cool-down between two pictures
     async with BetterWaifu(
         sandbox.key, edition="v1-images", base_url=sandbox.url, **sandbox_policies(sandbox)
     ) as client:
@@ -119,8 +125,8 @@ async def test_a_refusal_of_betterwaifu_is_paid_once(sandbox: Sandbox) -> None:
     assert sandbox.betterwaifu.charged == sandbox.weryai.counters.posts == 2
 
 
-async def test_a_chat_that_is_refused_is_sent_again(sandbox: Sandbox) -> None:
-    """It starts no task: a refusal without ids is what it says."""
+async def test_run_chat_rejection_without_ids_is_sent_again(sandbox: Sandbox) -> None:
+    """A chat starts no task. If its rejection has no ids, it is sent again."""
     sandbox.inject(Fault(faults.RATE_LIMITED_1001, on="call", times=1))
     async with sandbox_client(sandbox) as client:
         assert (await client.run(Chat(messages="hello"))).text

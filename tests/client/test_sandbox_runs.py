@@ -1,4 +1,4 @@
-"""The whole client against the sandbox, on a real socket: connections, misfortunes one by one, nothing left behind."""
+"""The whole client against the sandbox on a real socket: connections, single faults, and nothing left after closing."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ either_transport = pytest.mark.parametrize("http", [None, "fast"], ids=["usual",
 
 @pytest.mark.slow("a thousand jobs over real sockets")
 @either_transport
-async def test_a_gather_of_a_thousand_uses_few_connections(sandbox: Sandbox, http: Any) -> None:
-    """A thousand `run` at once: all finish, one POST each, never more than 20 tasks, at most 24 connections."""
+async def test_run_thousand_concurrent_uses_few_connections(sandbox: Sandbox, http: Any) -> None:
+    """A thousand concurrent `run` all finish with one POST each, at most 20 tasks and at most 24 connections."""
     async with sandbox_client(sandbox, http=http) as client:
         results = await asyncio.gather(*(client.run(CAT) for _ in range(1000)))
         assert client.statistics().queue.refusals == 0
@@ -50,8 +50,10 @@ async def test_a_gather_of_a_thousand_uses_few_connections(sandbox: Sandbox, htt
 
 
 @pytest.mark.parametrize("library", [httpx, httpx2])
-async def test_a_callers_own_client_does_the_same(sandbox: Sandbox, tmp_path: Path, library: Any) -> None:
-    """From submission to the saved picture over the caller's httpx or httpx2 client."""
+async def test_run_over_callers_own_http_client_downloads_picture(
+    sandbox: Sandbox, tmp_path: Path, library: Any
+) -> None:
+    """Submission, polls and download also work over the caller's httpx or httpx2 client."""
     async with library.AsyncClient() as http, sandbox_client(sandbox, http=http) as client:
         (path,) = await client.download(await client.run(CAT), tmp_path)
     assert path.read_bytes().startswith(b"\x89PNG")
@@ -73,7 +75,7 @@ STATUS_FAULTS: dict[str, Fault] = {
     "slow": Fault(faults.SlowBody(0.3), on="status", times=2),
     "not found yet": Fault(faults.NotFoundYet(0.1), on="status"),
     "stale": Fault(faults.StaleStatus(), on="status", times=3),
-    "unknown word": Fault(faults.StatusWords(processing="Polishing"), on="status"),
+    "unknown status": Fault(faults.StatusWords(processing="Polishing"), on="status"),
     "capitals": Fault(faults.StatusWords(waiting="PENDING", processing="RUNNING", success="Succeed"), on="status"),
     "list": Fault(faults.ListData(), on="status"),
     "objects": Fault(faults.ObjectOutputs(), on="status"),
@@ -86,8 +88,8 @@ STATUS_FAULTS: dict[str, Fault] = {
 
 @either_transport
 @pytest.mark.parametrize("fault", STATUS_FAULTS.values(), ids=STATUS_FAULTS.keys())
-async def test_no_misfortune_of_a_status_check_loses_the_picture(sandbox: Sandbox, fault: Fault, http: Any) -> None:
-    """Each misfortune alone, on a single job: the picture arrives, after one POST."""
+async def test_run_status_check_fault_does_not_lose_picture(sandbox: Sandbox, fault: Fault, http: Any) -> None:
+    """With each fault alone, on a single job, the picture arrives after one POST."""
     sandbox.inject(fault)
     async with sandbox_client(sandbox, http=http) as client:
         result = await client.run(CAT)
@@ -107,8 +109,8 @@ BATCH_FAULTS: dict[str, Fault] = {
 
 
 @pytest.mark.parametrize("fault", BATCH_FAULTS.values(), ids=BATCH_FAULTS.keys())
-async def test_no_misfortune_of_a_batch_check_loses_a_picture(sandbox: Sandbox, fault: Fault) -> None:
-    """Each misfortune of the batch endpoint, on a job of two pictures: both arrive, after one POST."""
+async def test_run_batch_check_fault_does_not_lose_pictures(sandbox: Sandbox, fault: Fault) -> None:
+    """With each fault of the batch endpoint, both pictures of a job arrive after one POST."""
     sandbox.inject(fault)
     async with sandbox_client(sandbox) as client:
         result = await client.run(CATS)
@@ -126,8 +128,8 @@ LOAD_FAULTS: dict[str, Fault] = {
 
 
 @pytest.mark.parametrize("fault", LOAD_FAULTS.values(), ids=LOAD_FAULTS.keys())
-async def test_refusals_because_of_load_cost_nothing_but_time(sandbox: Sandbox, fault: Fault) -> None:
-    """Three refusals among thirty submissions: thirty tasks, thirty credits, nobody lost."""
+async def test_run_load_rejections_cost_only_time(sandbox: Sandbox, fault: Fault) -> None:
+    """Three rejections among thirty submissions lead to thirty tasks and thirty credits, and no submission is lost."""
     sandbox.inject(fault)
     async with sandbox_client(sandbox) as client:
         await asyncio.gather(*(client.run(CAT) for _ in range(30)))
@@ -151,8 +153,8 @@ DOUBT_FAULTS: dict[str, Fault] = {
 
 @either_transport
 @pytest.mark.parametrize("fault", DOUBT_FAULTS.values(), ids=DOUBT_FAULTS.keys())
-async def test_a_submission_without_a_clear_answer_is_made_once(sandbox: Sandbox, fault: Fault, http: Any) -> None:
-    """Ten submissions, one of which gets no clear answer: ten POSTs, nine results, one in doubt."""
+async def test_run_submission_without_clear_answer_is_sent_once(sandbox: Sandbox, fault: Fault, http: Any) -> None:
+    """If one of ten submissions gets no clear answer, there are ten POSTs, nine results and one doubt."""
     sandbox.inject(fault)
     async with sandbox_client(sandbox, http=http) as client:
         outcomes = await asyncio.gather(*(client.run(CAT) for _ in range(10)), return_exceptions=True)
@@ -162,7 +164,7 @@ async def test_a_submission_without_a_clear_answer_is_made_once(sandbox: Sandbox
     assert sandbox.weryai.counters.posts == 10
 
 
-async def test_shape_b_of_a_submission_is_understood(sandbox: Sandbox) -> None:
+async def test_run_response_with_single_task_id_is_accepted(sandbox: Sandbox) -> None:
     """A single `task_id` with a status instead of `task_ids` is a job like any other."""
     sandbox.inject(Fault(faults.SingleTaskId(), on="submit"))
     async with sandbox_client(sandbox) as client:
@@ -173,23 +175,25 @@ async def test_shape_b_of_a_submission_is_understood(sandbox: Sandbox) -> None:
     ("prompt", "expected"),
     [(f"a cat {MODERATED}", ContentRejected), (f"a cat {FAIL}", JobFailed), (f"a cat {STUCK}", JobTimeout)],
 )
-async def test_what_the_prompt_brings_about(sandbox: Sandbox, prompt: str, expected: type[Exception]) -> None:
+async def test_run_moderated_failed_or_stuck_prompt_raises_its_error(
+    sandbox: Sandbox, prompt: str, expected: type[Exception]
+) -> None:
     """Moderation, failure and a task that never ends are three different errors."""
     async with sandbox_client(sandbox) as client:
         with pytest.raises(expected):
             await client.run(TextToImage(prompt=prompt), timeout=1)
 
 
-async def test_success_without_outputs(sandbox: Sandbox) -> None:
-    """The provider says success and lists nothing: EmptyResult."""
+async def test_run_success_without_outputs_raises_empty_result(sandbox: Sandbox) -> None:
+    """If the provider reports success and lists no outputs, EmptyResult is raised."""
     sandbox.inject(Fault(faults.NoOutputs(), on="status"))
     async with sandbox_client(sandbox) as client:
         with pytest.raises(EmptyResult):
             await client.run(CAT)
 
 
-async def test_no_credits_left() -> None:
-    """Those who can pay are served, the others are told so; nobody is charged twice."""
+async def test_run_credits_run_out_raises_for_the_rest() -> None:
+    """Submissions within the balance succeed, the others raise InsufficientCredits, and none is charged twice."""
     async with Sandbox(speed=SPEED, credits=7, picture_size=64) as poor:
         async with sandbox_client(poor) as client:
             outcomes = await asyncio.gather(*(client.run(CAT) for _ in range(10)), return_exceptions=True)
@@ -212,10 +216,10 @@ FILE_FAULTS: dict[str, Fault] = {
 
 @either_transport
 @pytest.mark.parametrize("fault", FILE_FAULTS.values(), ids=FILE_FAULTS.keys())
-async def test_no_misfortune_of_a_download_spoils_the_file(
+async def test_download_file_host_fault_does_not_spoil_file(
     sandbox: Sandbox, tmp_path: Path, fault: Fault, http: Any
 ) -> None:
-    """Each misfortune of the files' host: the saved picture is whole, and nothing else lies beside it."""
+    """With each fault of the file host, the saved picture is complete, and no other file is beside it."""
     async with sandbox_client(sandbox, http=http) as client:
         result = await client.run(CAT)
         expected = await client.fetch(result.assets[0])
@@ -226,8 +230,8 @@ async def test_no_misfortune_of_a_download_spoils_the_file(
     assert [entry.name for entry in os.scandir(tmp_path)] == [path.name]
 
 
-async def test_files_are_fetched_without_the_key(sandbox: Sandbox) -> None:
-    """The host of the files hears no Authorization header; the API hears it on every call."""
+async def test_fetch_file_sends_no_key(sandbox: Sandbox) -> None:
+    """The file host receives no Authorization header, and the API receives one with every request."""
     async with sandbox_client(sandbox) as client:
         await client.fetch((await client.run(CAT)).assets[0])
     requests = sandbox.weryai.counters.requests
@@ -236,16 +240,16 @@ async def test_files_are_fetched_without_the_key(sandbox: Sandbox) -> None:
         assert request.authorization is not request.path.startswith("/files")
 
 
-async def test_two_clients_with_one_key_share_the_twenty_places(sandbox: Sandbox) -> None:
-    """The provider counts per key: two clients in one loop never make it refuse."""
+async def test_run_two_clients_same_key_share_twenty_slots(sandbox: Sandbox) -> None:
+    """The provider counts per key. Two clients in one event loop never make it reject a submission."""
     async with sandbox_client(sandbox) as one, sandbox_client(sandbox) as two:
         await asyncio.gather(*(client.run(CAT) for client in (one, two) for _ in range(40)))
     assert sandbox.weryai.counters.too_many_tasks == 0
 
 
 @pytest.mark.two_loops
-async def test_another_process_with_the_same_key_is_lived_with(sandbox: Sandbox) -> None:
-    """Two lanes that do not know each other (two loops) share the provider's places through its refusals."""
+async def test_run_two_event_loops_same_key_finish_all_jobs(sandbox: Sandbox) -> None:
+    """Two separate queues (two event loops) share the provider's task limit through its rejections."""
 
     async def elsewhere() -> int:
         async with sandbox_client(sandbox) as client:
@@ -261,8 +265,8 @@ async def test_another_process_with_the_same_key_is_lived_with(sandbox: Sandbox)
     tuple(map(int, metadata.version("anyio").split(".")[:2])) < (4, 16),
     reason="anyio below 4.16 drops a connection without closing it if its task is cancelled in the same loop iteration",
 )
-async def test_nothing_is_left_after_close(sandbox: Sandbox) -> None:
-    """No task, no thread of ours, no socket and no open file stays behind, with jobs under way and without."""
+async def test_close_leaves_no_task_thread_socket_or_file(sandbox: Sandbox) -> None:
+    """No asyncio task, thread, socket or open file of the client is left, with jobs under way and without."""
     tasks_before = asyncio.all_tasks()
     with pytest.raises(ZeroDivisionError):
         async with sandbox_client(sandbox) as client:
@@ -279,8 +283,8 @@ async def test_nothing_is_left_after_close(sandbox: Sandbox) -> None:
     async with asyncio.timeout(5):
         while sandbox.weryai.counters.connections_open:  # noqa: ASYNC110 - another thread counts them
             await asyncio.sleep(0.01)
-    ours = [thread for thread in threading.enumerate() if "aiowery" in thread.name and "sandbox" not in thread.name]
-    assert ours == []
+    threads = [thread for thread in threading.enumerate() if "aiowery" in thread.name and "sandbox" not in thread.name]
+    assert threads == []
     assert not [name for name in _open_files() if name.endswith((".part", ".png"))]
 
 

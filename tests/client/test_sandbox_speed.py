@@ -1,4 +1,4 @@
-"""A client's default policies keep the time of a sandbox, which the environment names."""
+"""Default policies of a client keep the time of a sandbox, if the environment contains its speed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support import KEY
 LOOPBACK = "http://127.0.0.1:8765"
 
 
-def test_on_loopback_the_defaults_are_as_fast_as_the_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_defaults_on_loopback_are_divided_by_speed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Both providers' default limits, polling and retries are those of real time, divided by the speed."""
     monkeypatch.setenv("AIOWERY_SANDBOX_SPEED", "50")
     for client, limits in (
@@ -26,32 +26,32 @@ def test_on_loopback_the_defaults_are_as_fast_as_the_sandbox(monkeypatch: pytest
         assert (client.limits, client.polling, client.retries) == expected
 
 
-def test_elsewhere_the_variable_means_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The real service is never asked a hundred times as often because a variable was left over."""
+def test_defaults_elsewhere_ignore_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the variable was left over, the real service is not polled a hundred times as often."""
     monkeypatch.setenv("AIOWERY_SANDBOX_SPEED", "100")
     for url in (None, "https://api.example.com", "https://127.0.0.1.example.com"):
         client = WeryAI(KEY, base_url=url)
         assert (client.limits, client.polling, client.retries) == (Limits(), PollPolicy(), RetryPolicy())
 
 
-def test_policies_that_are_given_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a caller chooses is not divided."""
+def test_policies_given_by_caller_are_unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Policies that a caller passes are not divided."""
     monkeypatch.setenv("AIOWERY_SANDBOX_SPEED", "100")
     polling = PollPolicy(min_interval=1.0)
     assert WeryAI(KEY, base_url=LOOPBACK, polling=polling).polling is polling
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "1001", "nan", "inf", "fast", "1e9"])
-def test_a_speed_that_cannot_be_names_the_variable(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
-    """The message names variable, value and bounds."""
+def test_speed_invalid_value_error_names_variable(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    """The message contains the variable, its value and the bounds."""
     monkeypatch.setenv("AIOWERY_SANDBOX_SPEED", value)
     with pytest.raises(ConfigurationError, match=rf"AIOWERY_SANDBOX_SPEED must be a number above 0 .* got '{value}'"):
         WeryAI(KEY, base_url=LOOPBACK)
 
 
 @pytest.mark.anyio
-async def test_a_plain_client_finds_the_end_at_once(aiowery_sandbox: Sandbox) -> None:
-    """Under the fixture, `WeryAI()` without any settings asks about its job at the sandbox's pace, not every 3-5 s."""
+async def test_run_plain_client_under_fixture_polls_at_sandbox_speed(aiowery_sandbox: Sandbox) -> None:
+    """Under the fixture, `WeryAI()` without settings polls its job at the sandbox's pace, not every 3 to 5 seconds."""
     async with WeryAI() as client:
         result = await client.run(TextToImage(prompt="a cat"))
     assert result.seconds is not None

@@ -1,4 +1,4 @@
-"""The stream: many requests in, outcomes out, bounded at both ends."""
+"""Streams: many requests in, outcomes out, bounded at both ends."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aiowery._client.stream import StreamItem, enumerate_requests
 from aiowery._core.request import Request
 from aiowery.errors import ConfigurationError, JobFailed
 from aiowery.weryai import TextToImage
-from tests.support import World, client_of
+from tests.support import FakeWeryAI, client_of
 
 Run = Callable[[Request[ImageResult]], Awaitable[ImageResult]]
 
@@ -24,13 +24,13 @@ def requests_of(count: int) -> list[TextToImage]:
 
 
 def number_of(request: Request[ImageResult]) -> int:
-    """Return what `requests_of` wrote into the prompt."""
+    """Return the number that `requests_of` wrote into the prompt."""
     assert isinstance(request, TextToImage)
     return int(request.prompt)
 
 
 async def run_each(request: Request[ImageResult]) -> ImageResult:
-    """Take as many seconds as the last digit says; every request ending in 7 fails."""
+    """Wait as many seconds as the last digit is. Raises JobFailed for every request ending in 7."""
     await asyncio.sleep(number_of(request) % 10)
     if number_of(request) % 10 == 7:
         raise JobFailed("no sevens")
@@ -38,35 +38,35 @@ async def run_each(request: Request[ImageResult]) -> ImageResult:
 
 
 @attrs.frozen
-class Landed:
-    """A job that has ended."""
+class FinishedJob:
+    """A finished job with its result."""
 
     image: ImageResult
 
     def result(self) -> ImageResult:
-        """Return its result."""
+        """Return the result."""
         return self.image
 
 
-def landing(run: Run) -> Callable[[StreamItem[ImageResult]], Awaitable[Landed]]:
-    """Return what the stream wants to be given."""
+def starter_of(run: Run) -> Callable[[StreamItem[ImageResult]], Awaitable[FinishedJob]]:
+    """Return the function that starts a stream's items."""
 
-    async def land(work: StreamItem[ImageResult]) -> Landed:
-        return Landed(await run(work.request))
+    async def start(item: StreamItem[ImageResult]) -> FinishedJob:
+        return FinishedJob(await run(item.request))
 
-    return land
+    return start
 
 
 def stream_of(
     run: Run, requests: list[TextToImage] | Iterator[TextToImage], *, in_flight: int = 5, ordered: bool = False
 ) -> OutcomeStream[ImageResult]:
     """Return a stream over these requests."""
-    return OutcomeStream(landing(run), enumerate_requests(requests), in_flight=in_flight, ordered=ordered)
+    return OutcomeStream(starter_of(run), enumerate_requests(requests), in_flight=in_flight, ordered=ordered)
 
 
 @pytest.mark.virtual_time
-async def test_yields_every_outcome_as_it_lands() -> None:
-    """Fast ones overtake slow ones, failures are items, and each index comes once."""
+async def test_stream_unordered_yields_outcomes_as_jobs_finish() -> None:
+    """Fast jobs overtake slow ones, failures are items, and each index comes once."""
     outcomes = [outcome async for outcome in stream_of(run_each, requests_of(40))]
     assert sorted(outcome.index for outcome in outcomes) == list(range(40))
     assert [outcome.index for outcome in outcomes] != list(range(40))
@@ -76,7 +76,7 @@ async def test_yields_every_outcome_as_it_lands() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_ordered_yields_in_input_order() -> None:
+async def test_stream_ordered_yields_outcomes_in_input_order() -> None:
     """With `ordered=True` the n-th outcome is the n-th request's, however long it took."""
     outcomes = [outcome async for outcome in stream_of(run_each, requests_of(30), ordered=True)]
     assert [outcome.index for outcome in outcomes] == list(range(30))
@@ -84,8 +84,8 @@ async def test_ordered_yields_in_input_order() -> None:
 
 @pytest.mark.parametrize("ordered", [False, True])
 @pytest.mark.virtual_time
-async def test_takes_no_more_than_in_flight_ahead_of_the_reader(ordered: bool) -> None:
-    """A slow reader is felt upstream: a lazy input of any length is not drained."""
+async def test_stream_slow_reader_limits_requests_that_are_taken(ordered: bool) -> None:
+    """If the reader is slow, a lazy input of any length is not drained."""
     taken = 0
 
     def endless() -> Iterator[TextToImage]:
@@ -102,16 +102,16 @@ async def test_takes_no_more_than_in_flight_ahead_of_the_reader(ordered: bool) -
 
 
 @pytest.mark.virtual_time
-async def test_runs_in_flight_at_once() -> None:
-    """The bound is also reached: five at a time, neither four nor six."""
-    at_once = most = 0
+async def test_stream_runs_exactly_in_flight_requests_concurrently() -> None:
+    """The bound is also reached: five requests run concurrently, neither four nor six."""
+    running = most = 0
 
     async def run(_: Request[ImageResult]) -> ImageResult:
-        nonlocal at_once, most
-        at_once += 1
-        most = max(most, at_once)
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
         await asyncio.sleep(1)
-        at_once -= 1
+        running -= 1
         return ImageResult(task_ids=("x",))
 
     async for _ in stream_of(run, requests_of(50)):
@@ -121,8 +121,8 @@ async def test_runs_in_flight_at_once() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_accepts_an_async_iterable_that_waits() -> None:
-    """Requests may arrive over time; outcomes come while the input still waits for its next."""
+async def test_stream_async_input_that_waits_yields_outcomes_meanwhile() -> None:
+    """Requests may arrive over time. Outcomes are yielded while the input waits for its next request."""
 
     async def arriving() -> AsyncIterator[TextToImage]:
         for request in requests_of(3):
@@ -130,15 +130,15 @@ async def test_accepts_an_async_iterable_that_waits() -> None:
             await asyncio.sleep(60)
 
     loop = asyncio.get_running_loop()
-    stream = OutcomeStream(landing(run_each), enumerate_requests(arriving()), in_flight=5, ordered=False)
+    stream = OutcomeStream(starter_of(run_each), enumerate_requests(arriving()), in_flight=5, ordered=False)
     times = [(outcome.index, round(loop.time())) async for outcome in stream]
     assert times == [(0, 0), (1, 61), (2, 122)]
 
 
-@pytest.mark.parametrize("way", ["context", "break", "exception"])
+@pytest.mark.parametrize("exit_kind", ["context", "break", "exception"])
 @pytest.mark.virtual_time
-async def test_leaving_early_stops_submitting_and_returns_at_once(way: str) -> None:
-    """However the reader leaves, nothing more is taken, nothing is waited for, and no task stays behind."""
+async def test_stream_left_early_stops_submitting_immediately(exit_kind: str) -> None:
+    """However the reader leaves, nothing more is taken, nothing is waited for, and no task is left."""
     loop = asyncio.get_running_loop()
     taken = 0
 
@@ -149,10 +149,10 @@ async def test_leaving_early_stops_submitting_and_returns_at_once(way: str) -> N
             yield TextToImage(prompt=str(min(taken - 1, 9)))
 
     stream = stream_of(run_each, endless())
-    if way == "context":
+    if exit_kind == "context":
         async with stream as outcomes:
             await anext(outcomes)
-    elif way == "exception":
+    elif exit_kind == "exception":
         with pytest.raises(ZeroDivisionError):
             async with stream as outcomes:
                 async for _ in outcomes:
@@ -169,8 +169,8 @@ async def test_leaving_early_stops_submitting_and_returns_at_once(way: str) -> N
 
 
 @pytest.mark.virtual_time
-async def test_an_input_that_raises_ends_the_stream_after_what_was_taken() -> None:
-    """What was submitted is delivered first; then the reader gets the input's own exception."""
+async def test_stream_input_raises_after_submitted_outcomes() -> None:
+    """Outcomes of submitted requests are yielded first. Then the reader gets the input's own exception."""
 
     def broken() -> Iterator[TextToImage]:
         yield from requests_of(3)
@@ -184,7 +184,7 @@ async def test_an_input_that_raises_ends_the_stream_after_what_was_taken() -> No
 
 
 @pytest.mark.virtual_time
-async def test_an_error_that_nobody_foresaw_reaches_the_reader() -> None:
+async def test_stream_unexpected_error_reaches_reader() -> None:
     """A bug in a run is not swallowed as an item and does not hang the stream."""
 
     async def run(_: Request[ImageResult]) -> ImageResult:
@@ -196,7 +196,7 @@ async def test_an_error_that_nobody_foresaw_reaches_the_reader() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_closes_an_async_input_when_left() -> None:
+async def test_stream_left_early_closes_async_input() -> None:
     """The caller's generator is closed when the stream is left, so that its own clean-up runs."""
     closed = False
 
@@ -208,28 +208,30 @@ async def test_closes_an_async_input_when_left() -> None:
         finally:
             closed = True
 
-    async with OutcomeStream(landing(run_each), enumerate_requests(arriving()), in_flight=2, ordered=False) as outcomes:
+    async with OutcomeStream(
+        starter_of(run_each), enumerate_requests(arriving()), in_flight=2, ordered=False
+    ) as outcomes:
         await anext(outcomes)
     assert closed
 
 
 @pytest.mark.virtual_time
-async def test_an_empty_input_ends_at_once() -> None:
-    """No requests, no outcomes, no hanging; and once more after the end is still the end."""
+async def test_stream_empty_input_ends_immediately() -> None:
+    """An empty input yields no outcome and does not hang. A read after the end raises StopAsyncIteration."""
     stream = stream_of(run_each, [])
     assert [outcome async for outcome in stream] == []
     with pytest.raises(StopAsyncIteration):
         await anext(stream)
 
 
-def test_in_flight_of_nothing_is_refused() -> None:
-    """A bound that lets nothing through would hang; it is refused with its value."""
+def test_stream_in_flight_zero_is_refused() -> None:
+    """A bound of zero would hang, so it is refused with its value."""
     with pytest.raises(ConfigurationError, match="in_flight must be at least 1, got 0"):
         stream_of(run_each, [], in_flight=0)
 
 
-def test_unwrap_gives_the_result_or_raises_the_error() -> None:
-    """`outcome.unwrap()` is for readers who want failures as exceptions."""
+def test_unwrap_returns_result_or_raises_error() -> None:
+    """`outcome.unwrap()` is for readers that want failures as exceptions."""
     request = TextToImage(prompt="x")
     result = ImageResult(task_ids=("a",))
     assert Outcome(index=0, request=request, result=result).unwrap() is result
@@ -238,22 +240,22 @@ def test_unwrap_gives_the_result_or_raises_the_error() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_what_landed_and_was_not_delivered_is_found_in_jobs() -> None:
-    """A stream left early loses nothing that was paid for: every task is in an outcome or in `client.jobs()`."""
-    world = World(seconds=10)
-    async with client_of(world) as client:
+async def test_stream_left_early_keeps_undelivered_tasks_in_jobs() -> None:
+    """If a stream is left early, every paid task is in an outcome or in `client.jobs()`."""
+    provider = FakeWeryAI(seconds=10)
+    async with client_of(provider) as client:
         async with client.stream([TextToImage(prompt="a cat")] * 4) as outcomes:
             first = await anext(outcomes)
             await asyncio.sleep(60)
         kept = {task_id for job in client.jobs() for task_id in job.task_ids}
-        assert kept == set(world.finished_at) - set(first.unwrap().task_ids)
+        assert kept == set(provider.finished_at) - set(first.unwrap().task_ids)
         assert len(kept) == 3
-    assert len(world.posts) == 4
+    assert len(provider.posts) == 4
 
 
 @pytest.mark.virtual_time
-async def test_an_input_that_ignores_being_left_is_left() -> None:
-    """An async iterable that swallows its cancellation does not make us submit more, or hang."""
+async def test_stream_left_early_ignores_input_that_swallows_cancellation() -> None:
+    """An async iterable that swallows its cancellation causes neither further submissions nor hanging."""
 
     async def stubborn() -> AsyncIterator[TextToImage]:
         yield TextToImage(prompt="1")
@@ -263,9 +265,9 @@ async def test_an_input_that_ignores_being_left_is_left() -> None:
             except asyncio.CancelledError:
                 yield TextToImage(prompt="2")
 
-    world = World(seconds=10)
-    async with client_of(world) as client:
+    provider = FakeWeryAI(seconds=10)
+    async with client_of(provider) as client:
         async with asyncio.timeout(100):
             async with client.stream(stubborn(), in_flight=3) as outcomes:
                 await anext(outcomes)
-    assert len(world.posts) == 1
+    assert len(provider.posts) == 1

@@ -17,29 +17,29 @@ from aiowery.errors import (
     SubmissionInDoubt,
 )
 from aiowery.testing import run_virtual
-from tests.support import CAT, World, client_of, envelope, now
+from tests.support import CAT, FakeWeryAI, client_of, envelope, now
 
 
 @pytest.mark.virtual_time
-async def test_at_most_twenty_tasks_are_in_flight() -> None:
-    """A gather of 100 never makes the provider refuse the 21st task."""
-    world = World(seconds=10, places=20)
-    async with client_of(world) as client:
+async def test_run_hundred_requests_keeps_twenty_tasks_in_flight() -> None:
+    """A gather of 100 never makes the provider reject the 21st task."""
+    provider = FakeWeryAI(seconds=10, max_tasks=20)
+    async with client_of(provider) as client:
         await asyncio.gather(*(client.run(CAT) for _ in range(100)))
         assert client.statistics().queue.refusals == 0
-    assert len(world.posts) == 100
-    assert world.most_at_once == 20
+    assert len(provider.posts) == 100
+    assert provider.peak_tasks == 20
 
 
 @pytest.mark.virtual_time
-async def test_places_taken_by_somebody_else_are_lived_with() -> None:
-    """Another process uses 12 of the 20 places: refusals are waited out, every request is made once."""
-    world = World(seconds=10, places=8)
-    async with client_of(world) as client:
+async def test_run_slots_taken_by_other_process_retries_rejections() -> None:
+    """Another process uses 12 of the 20 slots. Rejections are retried later, and every request starts one task."""
+    provider = FakeWeryAI(seconds=10, max_tasks=8)
+    async with client_of(provider) as client:
         results = await asyncio.gather(*(client.run(CAT) for _ in range(60)))
         refusals = client.statistics().queue.refusals
     assert len({result.task_ids for result in results}) == 60
-    assert len(world.finished_at) == 60
+    assert len(provider.finished_at) == 60
     assert 1 <= refusals <= 30
 
 
@@ -52,29 +52,29 @@ async def test_places_taken_by_somebody_else_are_lived_with() -> None:
         pytest.param(envelope(None, 1007, "queue full"), id="1007"),
         pytest.param(envelope(None, 1001, "Request rate limit exceeded"), id="1001"),
         pytest.param(
-            httpx.Response(503, json={"status": 5000, "message": "busy", "data": None}), id="503 in its own words"
+            httpx.Response(503, json={"status": 5000, "message": "busy", "data": None}), id="503 in its own form"
         ),
         pytest.param(httpx.PoolTimeout("no connection"), id="never left"),
     ],
 )
 @pytest.mark.virtual_time
-async def test_what_a_repeat_can_cure_is_repeated(refusal: httpx.Response | Exception) -> None:
-    """Load refusals and requests that never left are sent again, and exactly one task comes of it."""
-    world = World(misfortunes={"submit": [refusal, refusal]})
-    async with client_of(world) as client:
+async def test_run_load_rejection_or_unsent_request_is_sent_again(refusal: httpx.Response | Exception) -> None:
+    """Load rejections and requests that were provably not sent are sent again, and exactly one task is started."""
+    provider = FakeWeryAI(faults={"submit": [refusal, refusal]})
+    async with client_of(provider) as client:
         await client.run(CAT)
-    assert len(world.posts) == 3
-    assert len(world.finished_at) == 1
+    assert len(provider.posts) == 3
+    assert len(provider.finished_at) == 1
 
 
 @pytest.mark.parametrize(
-    "misfortune",
+    "fault",
     [
         pytest.param(httpx.ReadTimeout("slow"), id="time-out"),
         pytest.param(httpx.RemoteProtocolError("closed"), id="closed"),
         pytest.param(httpx.ReadError("reset"), id="reset"),
-        pytest.param(httpx.ConnectError("says a transport that reports no events"), id="connect error by name only"),
-        pytest.param(httpx.Response(503, json={"status": "error", "message": "upstream"}), id="503 in other words"),
+        pytest.param(httpx.ConnectError("from a transport that reports no events"), id="connect error by name only"),
+        pytest.param(httpx.Response(503, json={"status": "error", "message": "upstream"}), id="503 in another form"),
         pytest.param(httpx.Response(500, text="oops"), id="500"),
         pytest.param(httpx.Response(502, text="<html>"), id="502"),
         pytest.param(httpx.Response(503, text="<html>"), id="503 of a gateway"),
@@ -86,17 +86,17 @@ async def test_what_a_repeat_can_cure_is_repeated(refusal: httpx.Response | Exce
     ],
 )
 @pytest.mark.virtual_time
-async def test_a_post_without_a_clear_answer_is_never_repeated(misfortune: httpx.Response | Exception) -> None:
-    """It may have been charged: SubmissionInDoubt names the request and the moment, and one POST is all there is."""
-    world = World(misfortunes={"submit": [misfortune]})
-    async with client_of(world) as client:
+async def test_run_post_without_clear_answer_is_never_repeated(fault: httpx.Response | Exception) -> None:
+    """The request may have been charged. SubmissionInDoubt contains the request and the time, and there is one POST."""
+    provider = FakeWeryAI(faults={"submit": [fault]})
+    async with client_of(provider) as client:
         with pytest.raises(SubmissionInDoubt, match=r"a cat.*not sent again") as caught:
             await client.run(CAT)
         assert caught.value.request == CAT
         assert caught.value.sent_at is not None
         assert client.statistics().in_doubt == 1
         assert client.statistics().queue.in_use == 0
-    assert len(world.posts) == 1
+    assert len(provider.posts) == 1
 
 
 @pytest.mark.parametrize(
@@ -109,33 +109,33 @@ async def test_a_post_without_a_clear_answer_is_never_repeated(misfortune: httpx
     ids=["credits", "parameter", "key"],
 )
 @pytest.mark.virtual_time
-async def test_a_refusal_is_raised_at_once(refusal: httpx.Response, expected: type[APIError]) -> None:
-    """What a repeat cannot cure is not repeated, costs nothing, and frees its place."""
-    world = World(misfortunes={"submit": [refusal]})
-    async with client_of(world) as client:
+async def test_run_permanent_rejection_is_raised_immediately(refusal: httpx.Response, expected: type[APIError]) -> None:
+    """A rejection that a retry cannot change is not repeated, costs nothing, and frees its slot."""
+    provider = FakeWeryAI(faults={"submit": [refusal]})
+    async with client_of(provider) as client:
         with pytest.raises(expected):
             await client.run(CAT)
         assert client.statistics().refused == 1
         assert client.statistics().queue.in_use == 0
-    assert len(world.posts) == 1
+    assert len(provider.posts) == 1
 
 
 @pytest.mark.virtual_time
-async def test_refusals_for_ever_end_in_rate_limited() -> None:
-    """Nothing waits for ever: after its patience the refused request fails, and nothing was charged."""
-    world = World(misfortunes={"submit": [httpx.Response(429)] * 10_000})
-    async with client_of(world, retries=RetryPolicy(max_busy_time=300)) as client:
+async def test_run_endless_rejections_raise_rate_limited() -> None:
+    """After `max_busy_time` the rejected request fails instead of waiting for ever, and nothing was charged."""
+    provider = FakeWeryAI(faults={"submit": [httpx.Response(429)] * 10_000})
+    async with client_of(provider, retries=RetryPolicy(max_busy_time=300)) as client:
         with pytest.raises(RateLimited):
             await client.run(CAT)
     assert 300 <= now() <= 360
-    assert len(world.posts) < 60
+    assert len(provider.posts) < 60
 
 
 @pytest.mark.virtual_time
-async def test_when_patience_with_refusals_ends_it_ends_for_all_in_line() -> None:
-    """A hundred requests do not each wait ten minutes, one after the other, for the same refusal."""
-    world = World(misfortunes={"submit": [httpx.Response(429)] * 10_000})
-    async with client_of(world, retries=RetryPolicy(max_busy_time=300)) as client:
+async def test_run_endless_rejections_end_whole_queue_together() -> None:
+    """A hundred requests do not each wait ten minutes, one after the other, for the same rejection."""
+    provider = FakeWeryAI(faults={"submit": [httpx.Response(429)] * 10_000})
+    async with client_of(provider, retries=RetryPolicy(max_busy_time=300)) as client:
         errors = await asyncio.gather(*(client.run(CAT) for _ in range(100)), return_exceptions=True)
         assert client.statistics().queue.in_use == 0
     assert all(isinstance(error, RateLimited) for error in errors)
@@ -143,43 +143,43 @@ async def test_when_patience_with_refusals_ends_it_ends_for_all_in_line() -> Non
 
 
 @pytest.mark.virtual_time
-async def test_a_wrong_key_spares_those_in_line_their_post() -> None:
-    """The first refused key ends the wait of everybody behind it."""
-    world = World(misfortunes={"submit": [httpx.Response(401)] * 1000}, latency=0.1)
-    async with client_of(world) as client:
+async def test_run_rejected_key_ends_whole_queue() -> None:
+    """The first rejection of the key ends the wait of all submissions behind it."""
+    provider = FakeWeryAI(faults={"submit": [httpx.Response(401)] * 1000}, latency=0.1)
+    async with client_of(provider) as client:
         errors = await asyncio.gather(*(client.run(CAT) for _ in range(200)), return_exceptions=True)
     assert all(isinstance(error, AuthenticationError) for error in errors)
-    assert len(world.posts) <= 20
+    assert len(provider.posts) <= 20
 
 
 @pytest.mark.virtual_time
-async def test_retry_after_nothing_is_no_invitation_to_storm() -> None:
-    """A Retry-After of 0 keeps the least pause between two refused submissions."""
-    world = World(misfortunes={"submit": [httpx.Response(429, headers={"retry-after": "0"})] * 10_000})
-    async with client_of(world) as client:
+async def test_run_retry_after_zero_keeps_minimum_pause() -> None:
+    """A Retry-After of 0 keeps the minimum pause between two rejected submissions."""
+    provider = FakeWeryAI(faults={"submit": [httpx.Response(429, headers={"retry-after": "0"})] * 10_000})
+    async with client_of(provider) as client:
         with pytest.raises(RateLimited):
             await client.run(CAT)
-    assert len(world.posts) <= 301
+    assert len(provider.posts) <= 301
 
 
 @pytest.mark.virtual_time
-async def test_an_old_refusal_does_not_shorten_todays_patience() -> None:
-    """A refusal an hour ago, and one now, are not an hour of refusals."""
-    world = World(misfortunes={"submit": [httpx.Response(429)]}, latency=1.0)
-    async with client_of(world) as client:
+async def test_run_old_rejection_does_not_count_as_busy_time() -> None:
+    """A rejection an hour ago and one now are not an hour of rejections."""
+    provider = FakeWeryAI(faults={"submit": [httpx.Response(429)]}, latency=1.0)
+    async with client_of(provider) as client:
         gone = asyncio.ensure_future(client.run(CAT))
         await asyncio.sleep(0.5)
         gone.cancel()
         await asyncio.sleep(3600)
-        world.misfortunes = {"submit": [httpx.Response(429)]}
+        provider.faults = {"submit": [httpx.Response(429)]}
         assert (await client.run(CAT)).task_ids == ("task_0",)
 
 
 @pytest.mark.virtual_time
-async def test_a_renewed_key_serves_everybody_who_was_refused_with_the_old_one() -> None:
-    """Four submissions with the old key, refused one after the other: all four go out with the new one."""
+async def test_submit_key_renewed_repeats_all_submissions_with_old_key() -> None:
+    """Four submissions are rejected with the old key, one after the other. All four are sent with the new one."""
     keys = ["sk-old-key"]
-    world = World()
+    provider = FakeWeryAI()
     number = 0
 
     async def answer(request: httpx.Request) -> httpx.Response:
@@ -188,17 +188,17 @@ async def test_a_renewed_key_serves_everybody_who_was_refused_with_the_old_one()
         await asyncio.sleep(0.1 * number)
         if request.headers["authorization"] == "Bearer sk-old-key":
             return httpx.Response(401)
-        return await world(request)
+        return await provider(request)
 
     async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
         async with WeryAI(lambda: keys[0], base_url="https://api.example.com", http=http) as client:
             keys[0] = "sk-new-key"
             await asyncio.gather(*(client.submit(CAT) for _ in range(4)))
-    assert len(world.posts) == 4
+    assert len(provider.posts) == 4
 
 
-def test_a_log_handler_that_raises_does_not_lose_what_was_paid_for() -> None:
-    """The job is kept and looked at, whatever the handlers of the log do."""
+def test_run_log_handler_raises_keeps_paid_job() -> None:
+    """The job is kept and polled, whatever the log handlers raise."""
 
     class Broken(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
@@ -206,7 +206,7 @@ def test_a_log_handler_that_raises_does_not_lose_what_was_paid_for() -> None:
                 raise LookupError("a handler's own bug")
 
     async def main() -> None:
-        async with client_of(World(seconds=10)) as client:
+        async with client_of(FakeWeryAI(seconds=10)) as client:
             with pytest.raises(LookupError):
                 await client.run(CAT)
             await asyncio.sleep(30)

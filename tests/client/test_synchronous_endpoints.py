@@ -19,7 +19,7 @@ from aiowery.errors import (
     SubmissionInDoubt,
 )
 from aiowery.weryai import Chat, CorpusUpload, DeepResearch, ImageToPrompt, Message, TextToImage
-from tests.support import World, client_of, envelope, http_answer, peer, serving
+from tests.support import FakeWeryAI, client_of, envelope, http_response, peer, serving
 
 pytestmark = pytest.mark.anyio
 
@@ -51,7 +51,7 @@ def always(answer: httpx.Response) -> Callable[[httpx.Request], Awaitable[httpx.
 
 
 async def test_chat_returns_typed_result() -> None:
-    """Text, choices, reason and tokens are typed; the whole response is in `raw`."""
+    """Text, choices, reason and tokens are typed. The whole response is in `raw`."""
     async with client_of(always(httpx.Response(200, json=ANSWER))) as client:
         result = await client.chat([Message("system", "be brief"), {"role": "user", "content": "hi"}], n=1)
         assert (result.text, result.choices, result.finish_reason) == ("hi", ("hi",), "stop")
@@ -74,7 +74,7 @@ async def test_chat_returns_typed_result() -> None:
     ids=["image-to-prompt", "corpus-upload", "deep-research"],
 )
 async def test_run_direct_call_returns_own_result_type(request_: Any, data: dict[str, Any], text: str | None) -> None:
-    """The response is the result; no status is requested."""
+    """The response is the result. No status is requested."""
     requested: list[str] = []
 
     async def respond(request: httpx.Request) -> httpx.Response:
@@ -96,26 +96,26 @@ async def test_chat_connection_closed_raises_in_doubt_after_one_post() -> None:
     async with peer(None) as server, WeryAI("sk-x", base_url=server.url, retries=QUICK) as client:
         with pytest.raises(SubmissionInDoubt):
             await client.chat("hi")
-    assert len(server.heard) == 1
+    assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize("request_", PAID, ids=lambda request: request.type_name)
 @pytest.mark.parametrize(
-    "trouble",
+    "fault",
     [httpx.ReadTimeout("lost"), httpx.Response(502), httpx.Response(200, html="<p>hm</p>"), httpx.Response(200)],
     ids=["time-out", "gateway", "page", "nothing"],
 )
 async def test_run_unclear_response_raises_in_doubt_after_one_post(
-    request_: Any, trouble: httpx.Response | Exception
+    request_: Any, fault: httpx.Response | Exception
 ) -> None:
     """If the charge is unclear, there is one POST, a doubt with the request, and a free queue."""
     posts: list[str] = []
 
     async def respond(request: httpx.Request) -> httpx.Response:
         posts.append(request.method)
-        if isinstance(trouble, Exception):
-            raise trouble
-        return trouble
+        if isinstance(fault, Exception):
+            raise fault
+        return fault
 
     async with client_of(respond, retries=QUICK) as client:
         with pytest.raises(SubmissionInDoubt) as caught:
@@ -173,7 +173,7 @@ async def test_chat_response_slower_than_http_timeout_succeeds() -> None:
     async def slowly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         await asyncio.sleep(0.5)
-        writer.write(http_answer(ANSWER, connection="close"))
+        writer.write(http_response(ANSWER, connection="close"))
         await writer.drain()
 
     async with serving(slowly) as url, WeryAI("sk-x", base_url=url, http_timeout=0.1) as client:
@@ -200,21 +200,21 @@ async def test_chat_rejection_in_either_form_raises_its_error(answer: httpx.Resp
 
 async def test_chat_rate_limited_is_repeated() -> None:
     """After a 429 the queue pauses, and the request is sent again."""
-    answers = [http_answer({"status": 429, "message": "slow down"}, "429 Too Many"), http_answer(ANSWER)]
+    answers = [http_response({"status": 429, "message": "slow down"}, "429 Too Many"), http_response(ANSWER)]
     async with peer(*answers) as server, WeryAI("sk-x", base_url=server.url, retries=QUICK) as client:
         assert (await client.chat("hi")).text == "hi"
-    assert len(server.heard) == 2
+    assert len(server.requests) == 2
 
 
 @pytest.mark.virtual_time
 async def test_stream_mixes_tasks_and_direct_calls() -> None:
-    """Tasks and direct calls may be mixed in a stream; each outcome has its own result type."""
-    world = World(seconds=20)
+    """Tasks and direct calls may be mixed in a stream. Each outcome has its own result type."""
+    provider = FakeWeryAI(seconds=20)
 
     async def mixed(request: httpx.Request) -> httpx.Response:
         if request.url.path.endswith("completions"):
             return httpx.Response(200, json=ANSWER)
-        return await world(request)
+        return await provider(request)
 
     async with client_of(mixed) as client:
         requests: list[Any] = [Chat(messages="hi"), TextToImage(prompt="hills"), Chat(messages="ho")]
@@ -242,12 +242,12 @@ async def test_chat_timeout_applies_to_response_only(timeout: float) -> None:
 @pytest.mark.virtual_time
 async def test_direct_calls_do_not_block_tasks(*, throttled: bool) -> None:
     """Slow direct calls do not delay the submission of tasks, also not after a rejection because of load."""
-    world = World(seconds=5)
+    provider = FakeWeryAI(seconds=5)
     refusals = [httpx.Response(429, json={"status": 429, "message": "slow down"})] * throttled
 
     async def mixed(request: httpx.Request) -> httpx.Response:
         if not request.url.path.endswith("completions"):
-            return await world(request)
+            return await provider(request)
         if refusals:
             return refusals.pop()
         await asyncio.sleep(300)

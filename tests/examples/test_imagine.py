@@ -83,7 +83,7 @@ async def test_report_progress_job_finished_during_pause_returns() -> None:
 @pytest.mark.virtual_time
 async def test_report_progress_job_finished_during_edit_returns() -> None:
     """When a job finishes during an edit, the report ends without another wait."""
-    provider, polling = support.World(seconds=4), PollPolicy(min_interval=3, max_interval=3)
+    provider, polling = support.FakeWeryAI(seconds=4), PollPolicy(min_interval=3, max_interval=3)
     async with support.client_of(provider, polling=polling) as client:
         job = await client.submit(TextToImage(prompt="a cat"))
         async with asyncio.timeout(60):
@@ -95,7 +95,7 @@ async def test_report_progress_job_finished_during_edit_returns() -> None:
 @pytest.mark.parametrize("prompt", ["", "x" * 2001])
 async def test_imagine_invalid_prompt_takes_no_slot_and_sends_nothing(prompt: str) -> None:
     """A prompt that is too short or too long gets a message although the fair queue has no slot."""
-    provider, reply = support.World(), RecordingReply()
+    provider, reply = support.FakeWeryAI(), RecordingReply()
     async with support.client_of(provider) as client:
         await imagine(client, FairQueue(slots=0), "A", prompt, reply)
     assert [text for _, text in reply.texts] == ["This prompt cannot be sent. It must have 1 to 2,000 characters."]

@@ -17,7 +17,7 @@ from aiowery._core.messages import HttpRequest
 from aiowery._http.api_key import ApiKeySource
 from aiowery._http.http_client import HttpClient
 from aiowery.errors import NoAnswer, NotSent
-from tests.support import KEY, http_answer, peer, serving
+from tests.support import KEY, http_response, peer, serving
 
 pytestmark = pytest.mark.anyio
 
@@ -55,24 +55,24 @@ async def client_over(transport: str, url: str, **client: Any) -> AsyncIterator[
 @pytest.mark.parametrize("transport", LIBRARIES)
 async def test_send_before_send_runs_once_per_request(transport: str) -> None:
     """The hook runs once for each request, also over a reused connection."""
-    async with peer(http_answer({"ok": 1})) as server, client_over(transport, server.url) as http_client:
+    async with peer(http_response({"ok": 1})) as server, client_over(transport, server.url) as http_client:
         for _ in range(3):
             hook = SendHook()
             assert (await http_client.send(POST, hook)).http_status == 200
             assert hook.runs == 1
-    assert len(server.heard) == 3
+    assert len(server.requests) == 3
 
 
 @pytest.mark.parametrize("transport", LIBRARIES)
 async def test_send_failing_before_send_sends_nothing(transport: str) -> None:
     """The hook's exception is raised, and the server receives no byte. The next request succeeds."""
-    async with peer(http_answer({"ok": 1})) as server, client_over(transport, server.url) as http_client:
+    async with peer(http_response({"ok": 1})) as server, client_over(transport, server.url) as http_client:
         hook = SendHook(RuntimeError("no room on the disk"))
         with pytest.raises(RuntimeError, match="no room on the disk"):
             await http_client.send(POST, hook)
-        assert server.heard == []
+        assert server.requests == []
         assert (await http_client.send(POST, SendHook())).http_status == 200
-    assert len(server.heard) == 1
+    assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize("transport", LIBRARIES)
@@ -89,7 +89,7 @@ async def test_send_connect_failure_raises_not_sent_before_mark(transport: str, 
 @pytest.mark.parametrize("transport", LIBRARIES)
 async def test_send_tls_failure_raises_not_sent_before_mark(transport: str) -> None:
     """A server without TLS receives nothing. Only pyreqwest has run the hook before."""
-    async with peer(http_answer({"ok": 1})) as server:
+    async with peer(http_response({"ok": 1})) as server:
         hook = SendHook()
         async with client_over(transport, server.url.replace("http://", "https://")) as http_client:
             with pytest.raises(NotSent):
@@ -159,7 +159,7 @@ async def test_send_mount_without_events_runs_hook_before_request() -> None:
 async def test_send_proxy_connect_does_not_run_hook() -> None:
     """A CONNECT that the proxy refuses sends nothing paid."""
     hook = SendHook()
-    async with peer(http_answer("", "407 Proxy Authentication Required")) as proxy:
+    async with peer(http_response("", "407 Proxy Authentication Required")) as proxy:
         context = ssl.create_default_context()
         async with httpx.AsyncClient(proxy=proxy.url, verify=context) as http:
             http_client = await HttpClient.open(

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from aiowery import Asset, ImageResult, RetryPolicy, WeryAI
 from aiowery._base.text import clean_name
 from aiowery.errors import DownloadError
-from tests.support import KEY, http_answer, peer
+from tests.support import KEY, http_response, peer
 
 pytestmark = pytest.mark.anyio
 
@@ -34,7 +34,7 @@ async def client_at(url: str) -> AsyncIterator[WeryAI]:
 
 def png(body: bytes = PNG, **headers: str) -> bytes:
     """Return an answer that holds a picture."""
-    return http_answer(body, content_type="image/png", **headers)
+    return http_response(body, content_type="image/png", **headers)
 
 
 def first_bytes(count: int) -> bytes:
@@ -46,7 +46,7 @@ def first_bytes(count: int) -> bytes:
 def rest_from(count: int, etag: str = "v1") -> bytes:
     """Return the answer to a range that begins there."""
     content_range = f"bytes {count}-{len(PNG) - 1}/{len(PNG)}"
-    return http_answer(
+    return http_response(
         PNG[count:], "206 Partial Content", content_type="image/png", content_range=content_range, etag=etag
     )
 
@@ -88,7 +88,7 @@ async def test_a_name_for_several_assets_is_numbered(tmp_path: Path) -> None:
 )
 async def test_the_ending_follows_the_type(tmp_path: Path, url: str, content_type: str, suffix: str) -> None:
     """A server cannot choose an executable's ending for us."""
-    answer = http_answer(PNG, content_type=content_type)
+    answer = http_response(PNG, content_type=content_type)
     async with peer(answer) as server, client_at(server.url) as client:
         (path,) = await client.download(Asset(server.url + url), tmp_path, name="x")
     assert path.name == "x" + suffix
@@ -126,7 +126,7 @@ async def test_a_broken_transfer_goes_on_where_it_broke(tmp_path: Path) -> None:
     async with peer(first_bytes(5000), rest_from(5000)) as server, client_at(server.url) as client:
         (path,) = await client.download(Asset(server.url), tmp_path, name="x")
     assert path.read_bytes() == PNG
-    assert b"range: bytes=5000-" in server.heard[1].lower()
+    assert b"range: bytes=5000-" in server.requests[1].lower()
     assert files_in(tmp_path) == ["x.png"]
 
 
@@ -151,7 +151,7 @@ async def test_a_part_of_another_version_is_not_continued(tmp_path: Path) -> Non
         async with client_at(server.url) as client:
             (path,) = await client.download(Asset(server.url), tmp_path, name="x")
     assert path.read_bytes() == PNG
-    assert len(server.heard) == 3
+    assert len(server.requests) == 3
     assert files_in(tmp_path) == ["x.png"]
 
 
@@ -188,7 +188,7 @@ async def test_a_part_that_another_process_has_finished_is_fetched_again(
 async def test_a_compressed_answer_is_unpacked(tmp_path: Path) -> None:
     """A host that compresses although nobody asked for it does not spoil the file."""
     packed = gzip.compress(b"<svg/>")
-    answer = http_answer(packed, content_type="image/svg+xml", content_encoding="gzip")
+    answer = http_response(packed, content_type="image/svg+xml", content_encoding="gzip")
     async with peer(answer) as server, client_at(server.url) as client:
         (path,) = await client.download(Asset(server.url), tmp_path, name="x")
         assert path.read_bytes() == b"<svg/>"
@@ -197,7 +197,7 @@ async def test_a_compressed_answer_is_unpacked(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "second",
-    [png(), http_answer("", "416 Range Not Satisfiable")],
+    [png(), http_response("", "416 Range Not Satisfiable")],
     ids=["whole file instead of a range", "range refused"],
 )
 async def test_a_server_without_ranges_gives_the_whole_file(tmp_path: Path, second: bytes) -> None:
@@ -210,10 +210,10 @@ async def test_a_server_without_ranges_gives_the_whole_file(tmp_path: Path, seco
 @pytest.mark.parametrize(
     "passing",
     [
-        http_answer("", "404 Not Found"),
-        http_answer("", "403 Forbidden"),
-        http_answer("", "503 Service Unavailable"),
-        http_answer("<html>please wait</html>", content_type="text/html; charset=utf-8"),
+        http_response("", "404 Not Found"),
+        http_response("", "403 Forbidden"),
+        http_response("", "503 Service Unavailable"),
+        http_response("<html>please wait</html>", content_type="text/html; charset=utf-8"),
         None,
     ],
     ids=["404", "403", "503", "page", "hang-up"],
@@ -227,11 +227,11 @@ async def test_what_passes_is_waited_out(tmp_path: Path, passing: bytes | None) 
 
 async def test_what_stays_away_is_an_error_with_the_url(tmp_path: Path) -> None:
     """410 is final: one request, one error, no file under the final name."""
-    async with peer(http_answer("", "410 Gone")) as server, client_at(server.url) as client:
+    async with peer(http_response("", "410 Gone")) as server, client_at(server.url) as client:
         with pytest.raises(DownloadError, match="may have expired") as caught:
             await client.download(Asset(server.url + "/x"), tmp_path, name="x")
     assert caught.value.url == server.url + "/x"
-    assert len(server.heard) == 1
+    assert len(server.requests) == 1
     assert files_in(tmp_path) == []
 
 
@@ -246,7 +246,7 @@ async def test_a_full_disk_is_said_once_and_loses_nothing(tmp_path: Path, monkey
         with pytest.raises(DownloadError, match="No space left on device; the url still holds the output") as caught:
             await client.download(Asset(server.url + "/x"), tmp_path, name="x")
     assert caught.value.path is not None
-    assert len(server.heard) == 1
+    assert len(server.requests) == 1
 
 
 async def test_a_directory_that_cannot_be_made_is_said_before_anything_is_fetched(tmp_path: Path) -> None:
@@ -255,12 +255,12 @@ async def test_a_directory_that_cannot_be_made_is_said_before_anything_is_fetche
     async with peer(png()) as server, client_at(server.url) as client:
         with pytest.raises(DownloadError, match="cannot save"):
             await client.download(Asset(server.url), tmp_path / "file" / "out")
-    assert server.heard == []
+    assert server.requests == []
 
 
 async def test_fetch_returns_the_bytes() -> None:
     """For bots: the picture in memory, with the same patience."""
-    async with peer(None, http_answer("", "500 Internal Server Error"), png()) as server:
+    async with peer(None, http_response("", "500 Internal Server Error"), png()) as server:
         async with client_at(server.url) as client:
             assert await client.fetch(Asset(server.url)) == PNG
 

@@ -30,7 +30,7 @@ from aiowery.errors import (
     TransportError,
     UnexpectedResponse,
 )
-from tests.support import KEY, http_answer, peer, serving
+from tests.support import KEY, http_response, peer, serving
 
 pytestmark = pytest.mark.anyio
 
@@ -68,14 +68,14 @@ async def client_to(url: str, make_http: Make, *, timeout: float = 5.0) -> Async
 async def test_send_complete_response_returns_status_headers_and_body(make_http: Make) -> None:
     """Status, headers in lower case and body are returned; the key is sent in its header, never in the URL."""
     async with (
-        peer(http_answer({"a": 1}, X_Request_Id="r-1")) as server,
+        peer(http_response({"a": 1}, X_Request_Id="r-1")) as server,
         client_to(server.url, make_http) as http_client,
     ):
         answer = await http_client.send(POST)
     assert answer.http_status == 200
     assert answer.json() == {"a": 1}
     assert answer.request_id == "r-1"
-    head, _, body = server.heard[0].partition(b"\r\n\r\n")
+    head, _, body = server.requests[0].partition(b"\r\n\r\n")
     assert f"authorization: bearer {KEY}".encode() in head.lower()
     assert KEY.encode() not in head.split(b"\r\n")[0]
     assert body == b"{}"
@@ -83,7 +83,7 @@ async def test_send_complete_response_returns_status_headers_and_body(make_http:
 
 async def test_send_compressed_response_is_decoded(make_http: Make) -> None:
     """Some servers compress responses although the request does not accept that."""
-    packed = http_answer(gzip.compress(b'{"a": 1}'), content_encoding="gzip")
+    packed = http_response(gzip.compress(b'{"a": 1}'), content_encoding="gzip")
     async with peer(packed) as server, client_to(server.url, make_http) as http_client:
         assert (await http_client.send(GET)).json() == {"a": 1}
 
@@ -123,11 +123,11 @@ async def test_send_untrusted_certificate_raises_not_sent(
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
-    async with peer(http_answer({"a": 1}), tls=context) as server:
+    async with peer(http_response({"a": 1}), tls=context) as server:
         async with client_to(server.url, make_http) as http_client:
             with pytest.raises(NotSent, match=r"(?i)certificate"):
                 await http_client.send(POST)
-        assert server.heard == []
+        assert server.requests == []
         authority.cert_pem.write_to_path(tmp_path / "authority.pem")
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
         async with client_to(server.url, make_http) as http_client:
@@ -151,7 +151,7 @@ async def test_send_connection_closed_without_response_raises_no_answer(make_htt
     async with peer(None) as server, client_to(server.url, make_http) as http_client:
         with pytest.raises(NoAnswer, match="may have arrived"):
             await http_client.send(POST)
-    assert len(server.heard) == 1
+    assert len(server.requests) == 1
 
 
 async def test_send_reused_connection_closed_is_not_repeated(make_http: Make) -> None:
@@ -163,7 +163,7 @@ async def test_send_reused_connection_closed_is_not_repeated(make_http: Make) ->
 
     async def answer_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal heard
-        for answer in (http_answer({}), b""):
+        for answer in (http_response({}), b""):
             await reader.readuntil(b"\r\n\r\n{}")
             heard += 1
             writer.write(answer)
@@ -183,7 +183,7 @@ async def test_send_after_server_closed_connection_succeeds(make_http: Make) -> 
         nonlocal heard
         await reader.readuntil(b"\r\n\r\n{}")
         heard += 1
-        writer.write(http_answer({}))
+        writer.write(http_response({}))
 
     async with serving(answer_and_close) as url, client_to(url, make_http) as http_client:
         for _ in range(5):
@@ -209,7 +209,7 @@ async def test_send_read_timeout_raises_no_answer(make_http: Make) -> None:
 
     async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(http_answer({}))
+        writer.write(http_response({}))
         await reader.read()
 
     async with serving(slow) as url, client_to(url, make_http, timeout=0.2) as http_client:
@@ -237,19 +237,19 @@ async def test_send_trickling_body_raises_no_answer(make_http: Make) -> None:
 async def test_send_response_above_limit_is_rejected(make_http: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """A response above the limit is not read into memory."""
     monkeypatch.setattr("aiowery._http.http_client._MAX_RESPONSE", 1000)
-    async with peer(http_answer(b"x" * 5000)) as server, client_to(server.url, make_http) as http_client:
+    async with peer(http_response(b"x" * 5000)) as server, client_to(server.url, make_http) as http_client:
         with pytest.raises(UnexpectedResponse, match="more than 1000 bytes"):
             await http_client.send(GET)
 
 
 async def test_send_redirect_is_not_followed(make_http: Make) -> None:
     """No API request is redirected: neither the key nor the paid POST is sent to another address."""
-    async with peer(http_answer("")) as elsewhere:
-        moved = http_answer("", "307 Temporary Redirect", location=elsewhere.url)
+    async with peer(http_response("")) as elsewhere:
+        moved = http_response("", "307 Temporary Redirect", location=elsewhere.url)
         async with peer(moved) as server, client_to(server.url, make_http) as http_client:
             assert (await http_client.send(POST)).http_status == 307
             assert (await http_client.send(GET)).http_status == 307
-    assert elsewhere.heard == []
+    assert elsewhere.requests == []
 
 
 async def test_download_sends_no_credentials(make_http: Make) -> None:
@@ -259,12 +259,12 @@ async def test_download_sends_no_credentials(make_http: Make) -> None:
         http.headers["authorization"] = "Bearer callers-own"
         http.headers["x-api-key"] = "callers-own"
         http.cookies.set("session", "callers-own")
-    async with peer(http_answer("file")) as files:
-        moved = http_answer("", "302 Found", location=files.url + "/b.png")
+    async with peer(http_response("file")) as files:
+        moved = http_response("", "302 Found", location=files.url + "/b.png")
         async with peer(moved) as server, client_to(server.url, lambda: http) as http_client:
             async with http_client.download(server.url + "/a.png", {"range": "bytes=0-"}) as body:
                 assert [chunk async for chunk in body.chunks()] == [b"file"]
-    for heard in (*server.heard, *files.heard):
+    for heard in (*server.requests, *files.requests):
         assert b"callers-own" not in heard
         assert KEY.encode() not in heard
         assert b"range: bytes=0-" in heard.lower()
@@ -273,13 +273,13 @@ async def test_download_sends_no_credentials(make_http: Make) -> None:
 async def test_download_redirect_loop_stops_after_five(make_http: Make) -> None:
     """A loop of redirects ends after five."""
     async with (
-        peer(http_answer("", "302 Found", location="/again")) as server,
+        peer(http_response("", "302 Found", location="/again")) as server,
         client_to(server.url, make_http) as http_client,
     ):
         with pytest.raises(TransportError, match="more than 5 redirects"):
             async with http_client.download(server.url, {}):
                 pass
-    assert len(server.heard) == 6
+    assert len(server.requests) == 6
 
 
 @pytest.mark.parametrize(
@@ -321,7 +321,7 @@ async def test_download_invalid_url_raises_own_error(make_http: Make) -> None:
 
 async def test_send_uses_proxies_of_environment(make_http: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """HTTP_PROXY is used, and NO_PROXY is obeyed; httpx ignores both for connections that are made directly."""
-    async with peer(http_answer({"via": "proxy"})) as proxy, peer(http_answer({"via": "direct"})) as server:
+    async with peer(http_response({"via": "proxy"})) as proxy, peer(http_response({"via": "direct"})) as server:
         monkeypatch.setenv("http_proxy", proxy.url)
         async with client_to(server.url, make_http) as http_client:
             assert (await http_client.send(GET)).json() == {"via": "proxy"}
@@ -332,12 +332,12 @@ async def test_send_uses_proxies_of_environment(make_http: Make, monkeypatch: py
 
 async def test_send_proxy_refuses_tunnel_raises_not_sent(make_http: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """The proxy's CONNECT is not the paid request, so its failure proves that nothing was sent."""
-    async with peer(http_answer("", "403 Forbidden")) as proxy:
+    async with peer(http_response("", "403 Forbidden")) as proxy:
         monkeypatch.setenv("https_proxy", proxy.url)
         async with client_to("https://api.example.com", make_http) as http_client:
             with pytest.raises(NotSent):
                 await http_client.send(POST)
-    assert proxy.heard[0].startswith(b"CONNECT api.example.com:443")
+    assert proxy.requests[0].startswith(b"CONNECT api.example.com:443")
 
 
 @pytest.mark.parametrize("library", [httpx, httpx2])
@@ -390,7 +390,7 @@ async def test_open_loopback_or_https_url_is_accepted(base_url: str) -> None:
 async def test_key_quoted_by_server_is_redacted() -> None:
     """The key is neither in a repr nor in what a server quotes back."""
     assert KEY not in repr(ApiKeySource(KEY))
-    async with peer(http_answer({"message": f"bad key {KEY}"}, "401 Unauthorized")) as server:
+    async with peer(http_response({"message": f"bad key {KEY}"}, "401 Unauthorized")) as server:
         async with WeryAI(KEY, base_url=server.url, retries=RetryPolicy(max_attempts=1)) as client:
             assert KEY not in repr(client)
             with pytest.raises(AuthenticationError, match=r"bad key \*\*\*") as caught:
@@ -410,7 +410,7 @@ async def test_key_quoted_in_header_or_escaped_is_redacted() -> None:
     """The key is redacted in headers and in escaped form too."""
     key = 'sk-made/up"key-0123456789'
     body = '{"message": "bad key sk-made\\/up\\"key-0123456789"}'
-    async with peer(http_answer(body, "401 Unauthorized", x_request_id=f"echo {key}")) as server:
+    async with peer(http_response(body, "401 Unauthorized", x_request_id=f"echo {key}")) as server:
         async with WeryAI(key, base_url=server.url, retries=RetryPolicy(max_attempts=1)) as client:
             with pytest.raises(AuthenticationError, match=r"bad key \*\*\*") as caught:
                 await client.balance()
@@ -426,20 +426,20 @@ async def test_key_rejected_is_refreshed_and_read_repeated(kind: str) -> None:
     async def read_key() -> str:
         return keys.pop(0)
 
-    refused = http_answer({"status": 1002, "desc": "Authentication failed"}, "401 Unauthorized")
-    async with peer(refused, http_answer({"status": 0, "data": 12})) as server:
+    refused = http_response({"status": 1002, "desc": "Authentication failed"}, "401 Unauthorized")
+    async with peer(refused, http_response({"status": 0, "data": 12})) as server:
         async with WeryAI(read_key if kind == "async" else lambda: keys.pop(0), base_url=server.url) as client:
             assert await client.balance() == 12
-    assert [b"sk-old" in server.heard[0], b"sk-new" in server.heard[1]] == [True, True]
+    assert [b"sk-old" in server.requests[0], b"sk-new" in server.requests[1]] == [True, True]
 
 
 async def test_key_unchanged_after_rejection_is_not_retried() -> None:
     """If the callable returns the same key again, the rejection is raised after one request."""
-    async with peer(http_answer("", "401 Unauthorized")) as server:
+    async with peer(http_response("", "401 Unauthorized")) as server:
         async with WeryAI(lambda: "sk-same-key-000", base_url=server.url) as client:
             with pytest.raises(AuthenticationError):
                 await client.balance()
-    assert len(server.heard) == 1
+    assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize(
@@ -465,10 +465,10 @@ async def test_key_with_line_break_is_rejected_without_being_shown() -> None:
 async def test_balance_after_failures_is_repeated() -> None:
     """A balance request is repeated after a 500, an HTML page and a 429; Retry-After is obeyed."""
     answers = (
-        http_answer("oops", "500 Internal Server Error"),
-        http_answer("<html>"),
-        http_answer("", "429 Too Many Requests", retry_after="0.01"),
-        http_answer({"status": 0, "data": {"balance": 7.5}}),
+        http_response("oops", "500 Internal Server Error"),
+        http_response("<html>"),
+        http_response("", "429 Too Many Requests", retry_after="0.01"),
+        http_response({"status": 0, "data": {"balance": 7.5}}),
     )
     async with peer(*answers) as server:
         async with WeryAI(KEY, base_url=server.url, retries=RetryPolicy(initial_backoff=0.001)) as client:
@@ -478,7 +478,7 @@ async def test_balance_after_failures_is_repeated() -> None:
 async def test_connections_are_reused() -> None:
     """Twenty sequential requests use one connection. Twenty concurrent ones use as many as the gate admits."""
     limits = Limits(submissions=2, polls=3, downloads=1)
-    async with peer(http_answer({"status": 0, "data": 1})) as server:
+    async with peer(http_response({"status": 0, "data": 1})) as server:
         async with WeryAI(KEY, base_url=server.url, limits=limits) as client:
             for _ in range(20):
                 await client.balance()
@@ -489,7 +489,7 @@ async def test_connections_are_reused() -> None:
 
 async def test_pool_full_replaces_idle_connection() -> None:
     """An idle connection to another host is closed instead of exceeding the size of the pool."""
-    async with peer(http_answer("x")) as first, peer(http_answer("y")) as second:
+    async with peer(http_response("x")) as first, peer(http_response("y")) as second:
         http_client = await HttpClient.open(first.url, ApiKeySource(KEY), connections=1, timeout=5)
         for _ in range(3):
             await http_client.send(GET)
@@ -506,7 +506,7 @@ async def test_send_cancelled_releases_connection() -> None:
         await reader.readuntil(b"\r\n\r\n")
         await reader.read()
 
-    async with serving(silent_once) as url, peer(http_answer({})) as server:
+    async with serving(silent_once) as url, peer(http_response({})) as server:
         http_client = await HttpClient.open(url, ApiKeySource(KEY), connections=1, timeout=5)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
@@ -530,7 +530,7 @@ async def test_fetch_unreachable_host_raises_download_error() -> None:
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_balance_cancelled_often_leaves_no_dead_connection() -> None:
     """After hundreds of reads cancelled at any moment, the next read succeeds."""
-    async with peer(http_answer({"status": 0, "data": 1})) as server:
+    async with peer(http_response({"status": 0, "data": 1})) as server:
         async with WeryAI(KEY, base_url=server.url, http_timeout=2.0) as client:
             for number in range(300):
                 reading = asyncio.ensure_future(client.balance())
@@ -548,7 +548,7 @@ async def test_pyreqwest_cancelled_with_response_ends_cancelled() -> None:
 
     Otherwise a timeout around it would never end.
     """
-    async with peer(http_answer({"a": 1})) as server, client_to(server.url, lambda: "fast") as http_client:
+    async with peer(http_response({"a": 1})) as server, client_to(server.url, lambda: "fast") as http_client:
         for number in range(500):
             sending = asyncio.ensure_future(http_client.send(GET))
             for _ in range(number % 7):
@@ -563,7 +563,7 @@ async def test_pyreqwest_cancelled_with_response_ends_cancelled() -> None:
 
 async def test_send_after_close_opens_no_connection() -> None:
     """A request after closing raises NotSent and opens no connection."""
-    async with peer(http_answer({})) as server:
+    async with peer(http_response({})) as server:
         http_client = await HttpClient.open(server.url, ApiKeySource(KEY), connections=1, timeout=5)
         await http_client.aclose()
         with pytest.raises(NotSent, match="closed"):

@@ -30,7 +30,7 @@ from aiowery.errors import (
 )
 from aiowery.sandbox import Fault, Sandbox, faults
 from aiowery.weryai import FirstLastImageToVideo, ImageRepair, ImageToImage, ImageToPrompt, TextToImage, VideoMagic
-from tests.support import KEY, URL, World, client_of, envelope, http_answer, peer, serving
+from tests.support import KEY, URL, FakeWeryAI, client_of, envelope, http_response, peer, serving
 
 pytestmark = pytest.mark.anyio
 
@@ -181,7 +181,7 @@ async def test_two_fields_may_hold_the_same_file() -> None:
 @pytest.mark.virtual_time
 async def test_a_file_that_cannot_be_uploaded_ends_only_its_own_outcome(tmp_path: Path) -> None:
     """In a stream a missing file and an upload that is refused are outcomes; the others go on."""
-    service = World(seconds=5)
+    service = FakeWeryAI(seconds=5)
 
     async def world(request: httpx.Request) -> httpx.Response:
         if UPLOAD not in request.url.path:
@@ -268,13 +268,13 @@ async def test_the_form_is_one_that_servers_read(library: Any, tmp_path: Path) -
 @pytest.mark.parametrize("library", [None, httpx, httpx2], ids=["own", "httpx", "httpx2"])
 async def test_the_form_is_written_out_in_full(library: Any) -> None:
     """On the wire: three parts, a file name that no quote or line break can end, and the key."""
-    answer = http_answer({"status": 0, "data": {"object_url_list": ["https://static.example.com/1.png"]}})
+    answer = http_response({"status": 0, "data": {"object_url_list": ["https://static.example.com/1.png"]}})
     async with contextlib.AsyncExitStack() as stack:
         server = await stack.enter_async_context(peer(answer))
         http = None if library is None else await stack.enter_async_context(library.AsyncClient())
         client = await stack.enter_async_context(WeryAI(KEY, base_url=server.url, http=http))
         await client.upload(File(PNG, 'a "b"\r\n ü.png'), batch_no="7", fixed=True)
-    head, _, body = server.heard[0].partition(b"\r\n\r\n")
+    head, _, body = server.requests[0].partition(b"\r\n\r\n")
     first, _, headers = head.partition(b"\r\n")
     assert first == f"POST {UPLOAD} HTTP/1.1".encode()
     assert f"authorization: Bearer {KEY}".encode() in headers.replace(b"Authorization", b"authorization")
@@ -295,7 +295,7 @@ async def test_an_upload_outlasts_the_clients_time_out() -> None:
     async def slowly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         await asyncio.sleep(0.5)
-        writer.write(http_answer({"status": 0, "data": {"object_url_list": ["https://e.com/1.png"]}}))
+        writer.write(http_response({"status": 0, "data": {"object_url_list": ["https://e.com/1.png"]}}))
         await writer.drain()
 
     async with serving(slowly) as url, WeryAI(KEY, base_url=url, http_timeout=0.1) as client:

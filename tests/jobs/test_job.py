@@ -18,15 +18,15 @@ from aiowery.errors import (
     JobTimeout,
 )
 from aiowery.weryai import TextToImage
-from tests.support import CAT, World, client_of, envelope, now
+from tests.support import CAT, FakeWeryAI, client_of, envelope, now
 
 
 @pytest.mark.virtual_time
-async def test_a_failed_task_carries_the_providers_reason() -> None:
-    """JobFailed says why, with the task's id and what was last seen."""
+async def test_run_failed_task_raises_provider_reason() -> None:
+    """JobFailed contains the provider's reason, the task id and the last snapshot."""
     failed = envelope({"task_id": "task_0", "task_status": "FAILED", "msg": "upstream refused the prompt"})
-    world = World(misfortunes={"status": [failed]})
-    async with client_of(world) as client:
+    provider = FakeWeryAI(faults={"status": [failed]})
+    async with client_of(provider) as client:
         with pytest.raises(JobFailed, match="upstream refused the prompt") as caught:
             await client.run(CAT)
     assert caught.value.task_ids == ("task_0",)
@@ -34,47 +34,47 @@ async def test_a_failed_task_carries_the_providers_reason() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_success_without_outputs_is_an_error_of_its_own() -> None:
-    """A success that lists nothing is not a result with nothing in it."""
+async def test_run_success_without_outputs_raises_empty_result() -> None:
+    """A success that lists no outputs is an error, not an empty result."""
     empty = envelope({"task_id": "task_0", "task_status": "SUCCESS", "images": []})
-    async with client_of(World(misfortunes={"status": [empty]})) as client:
+    async with client_of(FakeWeryAI(faults={"status": [empty]})) as client:
         with pytest.raises(EmptyResult, match="task_0"):
             await client.run(CAT)
 
 
 @pytest.mark.virtual_time
-async def test_a_job_half_of_whose_tasks_failed_has_a_result() -> None:
-    """What was paid for and made is delivered; the failures are named beside it."""
+async def test_run_half_of_tasks_failed_returns_result_with_failures() -> None:
+    """Outputs that were made and paid for are returned, and the failures are listed beside them."""
     mixed = envelope(
         [
             {"task_id": "task_0", "task_status": "SUCCESS", "images": ["https://f.example/0.png"]},
             {"task_id": "task_1", "task_status": "FAILED", "msg": "blocked"},
         ]
     )
-    async with client_of(World(misfortunes={"batch": [mixed]})) as client:
+    async with client_of(FakeWeryAI(faults={"batch": [mixed]})) as client:
         result = await client.run(TextToImage(prompt="cats", image_number=2))
     assert result.urls == ("https://f.example/0.png",)
     assert [failure.reason for failure in result.failures] == ["blocked"]
 
 
 @pytest.mark.virtual_time
-async def test_a_lost_task_does_not_cost_its_sisters() -> None:
-    """Two pictures, one of which the provider forgets: the other is delivered, the loss is named."""
-    world = World(seconds=90, misfortunes={"batch": [envelope(None, 1003, "batch not exist")]})
-    async with client_of(world) as client:
+async def test_wait_one_task_lost_returns_other_outputs() -> None:
+    """If the provider forgets one of two tasks, the other picture is returned and the loss is listed."""
+    provider = FakeWeryAI(seconds=90, faults={"batch": [envelope(None, 1003, "batch not exist")]})
+    async with client_of(provider) as client:
         job = await client.submit(TextToImage(prompt="cats", image_number=2))
         await asyncio.sleep(20)
-        del world.finished_at["task_1"]
+        del provider.finished_at["task_1"]
         result = await job
     assert result.urls == ("https://files.example.com/task_0.png",)
     assert [failure.task_id for failure in result.failures] == ["task_1"]
 
 
 @pytest.mark.virtual_time
-async def test_patience_ends_in_a_timeout_whose_job_can_be_awaited_again() -> None:
-    """JobTimeout after 10 minutes for pictures by default; the job goes on and yields its result later."""
-    world = World(seconds=900)
-    async with client_of(world) as client:
+async def test_run_after_default_timeout_raises_and_job_can_be_awaited_again() -> None:
+    """JobTimeout is raised after 10 minutes for pictures by default. The job goes on and has its result later."""
+    provider = FakeWeryAI(seconds=900)
+    async with client_of(provider) as client:
         with pytest.raises(JobTimeout, match="task_0") as caught:
             await client.run(CAT)
         assert now() == pytest.approx(600, abs=1)
@@ -82,13 +82,13 @@ async def test_patience_ends_in_a_timeout_whose_job_can_be_awaited_again() -> No
         assert caught.value.job is not None
         assert (await caught.value.job).task_ids == ("task_0",)
         assert now() == pytest.approx(903, abs=3)
-    assert len(world.posts) == 1
+    assert len(provider.posts) == 1
 
 
 @pytest.mark.virtual_time
-async def test_a_short_deadline_ends_only_that_wait() -> None:
-    """A handler's own short deadline leaves the job under way: it is watched on and found in `jobs()`."""
-    async with client_of(World(seconds=60)) as client:
+async def test_run_short_timeout_ends_only_that_wait() -> None:
+    """A caller's own short timeout leaves the job under way. It is still polled and found in `jobs()`."""
+    async with client_of(FakeWeryAI(seconds=60)) as client:
         with pytest.raises(JobTimeout):
             await client.run(CAT, timeout=10)
         assert now() == pytest.approx(10, abs=0.5)
@@ -104,35 +104,35 @@ async def test_a_short_deadline_ends_only_that_wait() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_no_deadline_waits_without_end() -> None:
-    """`deadline=None` is the explicit wish to wait for as long as it takes."""
-    async with client_of(World(seconds=7200)) as client:
+async def test_run_timeout_none_waits_without_end() -> None:
+    """`timeout=None` waits for as long as the job takes."""
+    async with client_of(FakeWeryAI(seconds=7200)) as client:
         await client.run(CAT, timeout=None)
         assert now() > 7200
 
 
-@pytest.mark.parametrize("deadline", [-1, float("nan"), Decimal(700), "60"])
+@pytest.mark.parametrize("timeout", [-1, float("nan"), Decimal(700), "60"])
 @pytest.mark.virtual_time
-async def test_a_deadline_that_makes_no_sense_is_refused_before_anything_is_sent(deadline: Any) -> None:
-    """A bad deadline costs nothing."""
-    world = World()
-    async with client_of(world) as client:
+async def test_run_invalid_timeout_raises_and_sends_nothing(timeout: Any) -> None:
+    """An invalid timeout costs nothing."""
+    provider = FakeWeryAI()
+    async with client_of(provider) as client:
         with pytest.raises(ConfigurationError, match="timeout must be"):
-            await client.run(CAT, timeout=deadline)
-    assert world.posts == []
+            await client.run(CAT, timeout=timeout)
+    assert provider.posts == []
 
 
 @pytest.mark.virtual_time
-async def test_a_deadline_beyond_all_patience_is_none() -> None:
-    """The largest number there is waits without end, instead of failing after the request was paid for."""
-    async with client_of(World(seconds=30)) as client:
+async def test_run_largest_timeout_waits_without_end() -> None:
+    """The largest float waits without end, instead of failing after the request was paid for."""
+    async with client_of(FakeWeryAI(seconds=30)) as client:
         assert (await client.run(CAT, timeout=1.7e308)).task_ids == ("task_0",)
 
 
 @pytest.mark.virtual_time
-async def test_many_may_wait_on_one_job() -> None:
-    """Every waiter gets the result; one that is cancelled or runs out of time takes nothing from the others."""
-    async with client_of(World(seconds=20)) as client:
+async def test_wait_several_waiters_all_get_result() -> None:
+    """Every waiter gets the result. One that is cancelled or times out does not affect the others."""
+    async with client_of(FakeWeryAI(seconds=20)) as client:
         job = await client.submit(CAT)
         waiters = [asyncio.ensure_future(job.wait()) for _ in range(5)]
         impatient = asyncio.ensure_future(job.wait(timeout=2))
@@ -144,11 +144,11 @@ async def test_many_may_wait_on_one_job() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_updates_yields_changes_only_and_ends_with_the_job() -> None:
-    """For progress: waiting, running, done, each once, however often it was looked at."""
+async def test_updates_yields_each_change_once_until_job_ends() -> None:
+    """Progress is waiting, running and done, each once, however often the job was polled."""
     waiting = envelope({"task_id": "task_0", "task_status": "WAITING"})
-    world = World(seconds=60, misfortunes={"status": [waiting] * 4})
-    async with client_of(world) as client:
+    provider = FakeWeryAI(seconds=60, faults={"status": [waiting] * 4})
+    async with client_of(provider) as client:
         job = await client.submit(CAT)
         states = [snapshot.state async for snapshot in job.updates()]
         assert states == [TaskState.WAITING, TaskState.RUNNING, TaskState.DONE]
@@ -156,10 +156,10 @@ async def test_updates_yields_changes_only_and_ends_with_the_job() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_updates_end_though_the_job_ended_while_the_caller_was_busy() -> None:
-    """Whoever takes his time with a snapshot (a message to edit, a slow browser) still hears of the end."""
-    world = World(seconds=12.0)
-    async with client_of(world) as client:
+async def test_updates_job_ends_while_reader_is_busy_yields_end() -> None:
+    """A reader that takes long for a snapshot (a message to edit, a slow browser) still receives the end."""
+    provider = FakeWeryAI(seconds=12.0)
+    async with client_of(provider) as client:
         job = await client.submit(CAT)
         states = []
         async for snapshot in job.updates():
@@ -169,9 +169,9 @@ async def test_updates_end_though_the_job_ended_while_the_caller_was_busy() -> N
 
 
 @pytest.mark.virtual_time
-async def test_updates_end_in_a_timeout_when_patience_ends() -> None:
-    """An iteration over updates does not hang when nothing changes any more."""
-    async with client_of(World(seconds=6000)) as client:
+async def test_updates_without_change_raises_job_timeout() -> None:
+    """An iteration over updates does not hang if nothing changes any more."""
+    async with client_of(FakeWeryAI(seconds=6000)) as client:
         job = await client.submit(CAT)
         with pytest.raises(JobTimeout):
             async for _ in job.updates(timeout=60):
@@ -181,9 +181,9 @@ async def test_updates_end_in_a_timeout_when_patience_ends() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_a_watcher_who_is_busy_at_the_deadline_is_told_afterwards() -> None:
-    """Nobody comes back to a job that nobody looks at any more and waits for ever."""
-    async with client_of(World(seconds=1e6)) as client:
+async def test_updates_reader_busy_at_deadline_raises_job_timeout_afterwards() -> None:
+    """A reader never waits for ever for a job that is not polled any more."""
+    async with client_of(FakeWeryAI(seconds=1e6)) as client:
         job = await client.submit(CAT)
         with pytest.raises(JobTimeout):
             async for _ in job.updates(timeout=600):
@@ -194,23 +194,26 @@ async def test_a_watcher_who_is_busy_at_the_deadline_is_told_afterwards() -> Non
 
 
 @pytest.mark.virtual_time
-async def test_a_job_is_found_again_by_its_task_id() -> None:
-    """Somebody else's task, or one from before a restart, is awaited like one's own; the first look is at once."""
-    world = World(seconds=8, finished_at={"task_old": 0.0})
-    async with client_of(world) as client:
+async def test_job_with_known_task_id_is_polled_immediately() -> None:
+    """A task of another client, or from before a restart, can be awaited like any other.
+
+    The first poll is immediate.
+    """
+    provider = FakeWeryAI(seconds=8, finished_at={"task_old": 0.0})
+    async with client_of(provider) as client:
         result = await client.job("task_old", of=TextToImage)
         assert result.url.endswith("task_old.png")
         assert now() < 0.5
-        with pytest.raises(JobLost, match="unheard"):
-            await client.job("unheard")
+        with pytest.raises(JobLost, match="unknown"):
+            await client.job("unknown")
         with pytest.raises(ConfigurationError):
             client.job("")
 
 
 @pytest.mark.virtual_time
-async def test_a_job_of_a_closed_client_says_so() -> None:
-    """Awaiting a job after its client has closed ends at once, with the id that finds it again."""
-    async with client_of(World(seconds=60)) as client:
+async def test_wait_after_close_raises_with_task_id() -> None:
+    """Awaiting a job of a closed client raises immediately, with the id that finds it again."""
+    async with client_of(FakeWeryAI(seconds=60)) as client:
         job = await client.submit(CAT)
     with pytest.raises(ClientClosed, match=r"client\.job\('task_0'\)"):
         await job

@@ -1,4 +1,4 @@
-"""Polls of jobs under way: when they come, what a failing one does, and what is learned from finished jobs."""
+"""Polls of jobs under way: their times, the effect of a failed one, and what is learned from finished jobs."""
 
 from __future__ import annotations
 
@@ -16,34 +16,32 @@ from aiowery.errors import (
 )
 from aiowery.weryai import TextToImage
 from aiowery.weryai._provider import WeryAIProvider
-from tests.support import CAT, World, client_of, envelope, now
-
-WIDE = Limits(in_flight=1000, submissions=50)
+from tests.support import CAT, WIDE, FakeWeryAI, client_of, envelope, now
 
 
 @pytest.mark.virtual_time
-async def test_a_job_is_looked_at_every_three_to_five_seconds() -> None:
+async def test_poll_running_job_repeats_every_three_to_five_seconds() -> None:
     """The provider's recommended interval holds for each job, at random within it."""
-    world = World(seconds=600)
-    async with client_of(world, polling=PollPolicy(image_timeout=3600)) as client:
+    provider = FakeWeryAI(seconds=600)
+    async with client_of(provider, polling=PollPolicy(image_timeout=3600)) as client:
         await client.run(CAT)
-    looks = world.looks["task_0"]
-    gaps = [later - earlier for earlier, later in pairwise(looks)]
+    polls = provider.polls["task_0"]
+    gaps = [later - earlier for earlier, later in pairwise(polls)]
     assert min(gaps) >= 3.0
     assert max(gaps) <= 5.05
     assert max(gaps) - min(gaps) > 1
-    assert len(world.posts) == 1
+    assert len(provider.posts) == 1
 
 
 @pytest.mark.virtual_time
-async def test_learned_first_look_saves_polls_and_stays_prompt() -> None:
-    """Once eight jobs have finished, the first look waits for the usual duration: fewer polls, and none found late."""
-    world = World(seconds=12)
-    async with client_of(world, limits=WIDE) as client:
+async def test_first_poll_after_eight_jobs_waits_for_usual_duration() -> None:
+    """The learned first poll saves polls, and no end is found late."""
+    provider = FakeWeryAI(seconds=12)
+    async with client_of(provider, limits=WIDE) as client:
         await asyncio.gather(*(client.run(CAT) for _ in range(8)))
-        before = sum(map(len, world.looks.values()))
+        before = sum(map(len, provider.polls.values()))
         results = await asyncio.gather(*(client.run(CAT) for _ in range(50)))
-        polls = (sum(map(len, world.looks.values())) - before) / 50
+        polls = (sum(map(len, provider.polls.values())) - before) / 50
     delays = [(result.seconds or 0) - 12 for result in results]
     assert polls <= 2.2
     assert sum(delays) / 50 < 1.9
@@ -51,51 +49,51 @@ async def test_learned_first_look_saves_polls_and_stays_prompt() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_jobs_submitted_together_are_looked_at_one_after_the_other() -> None:
-    """A learned first look comes at random within an interval: jobs of equal duration make no rush of looks."""
-    world = World(seconds=12)
-    async with client_of(world, limits=WIDE) as client:
+async def test_first_poll_of_jobs_submitted_together_is_spread() -> None:
+    """A learned first poll comes at random within an interval, so jobs of equal duration are not polled in a rush."""
+    provider = FakeWeryAI(seconds=12)
+    async with client_of(provider, limits=WIDE) as client:
         await asyncio.gather(*(client.run(CAT) for _ in range(8)))
         await asyncio.gather(*(client.run(CAT) for _ in range(300)))
-    looks = sorted(moment for number in range(8, 308) for moment in world.looks[f"task_{number}"])
-    assert max(bisect(looks, moment + 1) - place for place, moment in enumerate(looks)) < 300 / 3 * 1.4
-    gaps = [later - earlier for several in world.looks.values() for earlier, later in pairwise(several)]
+    polls = sorted(moment for number in range(8, 308) for moment in provider.polls[f"task_{number}"])
+    assert max(bisect(polls, moment + 1) - index for index, moment in enumerate(polls)) < 300 / 3 * 1.4
+    gaps = [later - earlier for several in provider.polls.values() for earlier, later in pairwise(several)]
     assert min(gaps) >= 3.0
 
 
 @pytest.mark.virtual_time
-async def test_a_model_that_has_become_faster_is_noticed() -> None:
-    """The learned first look comes down again when jobs turn out to be done long before it."""
-    world = World(seconds=60)
-    async with client_of(world, limits=WIDE) as client:
+async def test_first_poll_of_faster_model_comes_earlier_again() -> None:
+    """The learned first poll comes earlier when jobs turn out to be done long before it."""
+    provider = FakeWeryAI(seconds=60)
+    async with client_of(provider, limits=WIDE) as client:
         await asyncio.gather(*(client.run(CAT) for _ in range(64)))
-        world.seconds = 10
+        provider.seconds = 10
         for _ in range(20):
             results = await asyncio.gather(*(client.run(CAT) for _ in range(10)))
         assert max(result.seconds or 0 for result in results) < 20
 
 
 @pytest.mark.virtual_time
-async def test_learning_can_be_switched_off() -> None:
-    """`PollPolicy(first_poll="interval")` looks after 3 to 5 s, whatever has been seen."""
-    world = World(seconds=30)
-    async with client_of(world, limits=WIDE, polling=PollPolicy(first_poll="interval")) as client:
+async def test_first_poll_interval_policy_ignores_learned_durations() -> None:
+    """`PollPolicy(first_poll="interval")` polls after 3 to 5 seconds, whatever durations were observed."""
+    provider = FakeWeryAI(seconds=30)
+    async with client_of(provider, limits=WIDE, polling=PollPolicy(first_poll="interval")) as client:
         await asyncio.gather(*(client.run(CAT) for _ in range(20)))
         begun = now()
         await client.run(CAT)
-    assert world.looks["task_20"][0] - begun <= 5.1
+    assert provider.polls["task_20"][0] - begun <= 5.1
 
 
 @pytest.mark.virtual_time
-async def test_several_pictures_are_asked_for_with_one_get() -> None:
-    """A job with a batch id and several tasks uses the batch endpoint, and yields all pictures in order."""
-    world = World(seconds=20)
-    async with client_of(world) as client:
+async def test_poll_job_with_several_tasks_uses_batch_endpoint() -> None:
+    """One GET shows all tasks of a job with a batch id, and its result lists all pictures in order."""
+    provider = FakeWeryAI(seconds=20)
+    async with client_of(provider) as client:
         result = await client.run(TextToImage(prompt="cats", image_number=4))
     assert [asset.task_id for asset in result.assets] == [f"task_{n}" for n in range(4)]
     assert result.credits == 4
-    assert world.looks == {}
-    assert 4 <= world.batch_looks <= 8
+    assert provider.polls == {}
+    assert 4 <= provider.batch_polls <= 8
 
 
 @pytest.mark.parametrize(
@@ -112,17 +110,17 @@ async def test_several_pictures_are_asked_for_with_one_get() -> None:
     ],
 )
 @pytest.mark.virtual_time
-async def test_a_disappointing_batch_answer_falls_back_to_single_looks(answer: httpx.Response) -> None:
-    """Whatever the batch endpoint fails to say is asked for task by task; the job does not notice."""
-    world = World(seconds=10, misfortunes={"batch": [answer]})
-    async with client_of(world) as client:
+async def test_poll_unusable_batch_response_polls_single_tasks(answer: httpx.Response) -> None:
+    """Whatever the batch endpoint does not report is polled task by task, and the job is not affected."""
+    provider = FakeWeryAI(seconds=10, faults={"batch": [answer]})
+    async with client_of(provider) as client:
         result = await client.run(TextToImage(prompt="cats", image_number=2))
     assert len(result.assets) == 2
-    assert world.looks
+    assert provider.polls
 
 
 @pytest.mark.parametrize(
-    "misfortune",
+    "fault",
     [
         pytest.param(httpx.Response(500, text="<html>oops</html>"), id="500"),
         pytest.param(httpx.Response(502), id="502"),
@@ -142,46 +140,46 @@ async def test_a_disappointing_batch_answer_falls_back_to_single_looks(answer: h
     ],
 )
 @pytest.mark.virtual_time
-async def test_a_failing_look_never_fails_a_job(misfortune: httpx.Response | Exception) -> None:
-    """Three misfortunes in a row on the status endpoint, and the picture still arrives, paid for once."""
-    world = World(seconds=20, misfortunes={"status": [misfortune] * 3})
-    async with client_of(world) as client:
+async def test_poll_fails_repeatedly_never_fails_job(fault: httpx.Response | Exception) -> None:
+    """After three faults in a row of the status endpoint the picture still arrives, paid for once."""
+    provider = FakeWeryAI(seconds=20, faults={"status": [fault] * 3})
+    async with client_of(provider) as client:
         result = await client.run(CAT)
     assert result.url == "https://files.example.com/task_0.png"
-    assert len(world.posts) == 1
+    assert len(provider.posts) == 1
 
 
 @pytest.mark.virtual_time
-async def test_a_429_on_a_look_holds_all_looks() -> None:
-    """The provider speaks of everybody, so everybody rests as long as it asks."""
-    world = World(seconds=60, misfortunes={"status": [httpx.Response(429, headers={"retry-after": "20"})]})
-    async with client_of(world, limits=WIDE) as client:
+async def test_poll_rate_limited_pauses_all_polls() -> None:
+    """A rate limit applies to the whole account, so all polls pause as long as the provider requests."""
+    provider = FakeWeryAI(seconds=60, faults={"status": [httpx.Response(429, headers={"retry-after": "20"})]})
+    async with client_of(provider, limits=WIDE) as client:
         await asyncio.gather(*(client.run(CAT) for _ in range(10)))
-    times = sorted(moment for looks in world.looks.values() for moment in looks)
+    times = sorted(moment for several in provider.polls.values() for moment in several)
     assert times[1] - times[0] >= 19.9
 
 
 @pytest.mark.parametrize(
-    ("misfortune", "longest"),
+    ("fault", "longest"),
     [
         pytest.param(httpx.Response(500), 5.0, id="500"),
         pytest.param(httpx.Response(429, headers={"retry-after": "1"}), 5.0, id="429, one second"),
-        pytest.param(httpx.Response(429), 11.0, id="429, for who knows how long"),
+        pytest.param(httpx.Response(429), 11.0, id="429, no duration"),
     ],
 )
 @pytest.mark.virtual_time
-async def test_one_failed_look_waits_for_no_more_than_it_must(misfortune: httpx.Response, longest: float) -> None:
-    """The next look comes after the usual interval; later only where we were told to ask less, and not by how much."""
-    world = World(seconds=60, misfortunes={"status": [misfortune] * 40})
+async def test_poll_failed_once_pauses_no_longer_than_required(fault: httpx.Response, longest: float) -> None:
+    """The next poll comes after the usual interval. It comes later only after a rate limit without a duration."""
+    provider = FakeWeryAI(seconds=60, faults={"status": [fault] * 40})
     pauses: list[float] = []
 
-    def hear(event: Event) -> None:
+    def observe(event: Event) -> None:
         if isinstance(event, PollFailed):
             pauses.append(event.pause)
 
-    async with client_of(world, limits=Limits(in_flight=40, polls=40), observer=hear) as client:
+    async with client_of(provider, limits=Limits(in_flight=40, polls=40), observer=observe) as client:
         jobs = [await client.submit(CAT) for _ in range(40)]
-        await asyncio.sleep(5.5)  # one look at each
+        await asyncio.sleep(5.5)  # one poll of each
         assert not any(job.done for job in jobs)
     pauses = pauses[:40]
     assert 3.0 <= min(pauses) <= max(pauses) <= longest
@@ -189,24 +187,24 @@ async def test_one_failed_look_waits_for_no_more_than_it_must(misfortune: httpx.
 
 
 @pytest.mark.virtual_time
-async def test_an_unknown_status_word_means_still_running(caplog: pytest.LogCaptureFixture) -> None:
-    """A word nobody documented is kept raw, warned about once, and not taken for an end."""
+async def test_poll_unknown_raw_status_counts_as_running(caplog: pytest.LogCaptureFixture) -> None:
+    """An undocumented raw status is kept, logged once as a warning, and not taken for an end."""
     strange = envelope({"task_id": "task_0", "task_status": "Polishing"})
-    world = World(seconds=30, misfortunes={"status": [strange, strange, strange]})
-    async with client_of(world) as client:
+    provider = FakeWeryAI(seconds=30, faults={"status": [strange, strange, strange]})
+    async with client_of(provider) as client:
         job = await client.submit(CAT)
-        words = [snapshot.raw_status async for snapshot in job.updates()]
-    assert words == ["Polishing", "PROCESSING", "SUCCESS"]
+        statuses = [snapshot.raw_status async for snapshot in job.updates()]
+    assert statuses == ["Polishing", "PROCESSING", "SUCCESS"]
     assert caplog.text.count("'Polishing' is unknown") == 1
 
 
 @pytest.mark.virtual_time
-async def test_a_task_that_stays_unknown_is_lost_after_the_grace() -> None:
-    """404 right after acceptance means "not yet"; half a minute later it means lost."""
-    world = World(seconds=600)
-    async with client_of(world) as client:
+async def test_poll_task_not_found_after_grace_is_lost() -> None:
+    """A 404 right after acceptance means "not yet". Half a minute later it means lost."""
+    provider = FakeWeryAI(seconds=600)
+    async with client_of(provider) as client:
         job = await client.submit(CAT)
-        world.finished_at.clear()
+        provider.finished_at.clear()
         with pytest.raises(JobLost, match="task_0") as caught:
             await job
         assert 30 <= now() <= 60
@@ -214,38 +212,38 @@ async def test_a_task_that_stays_unknown_is_lost_after_the_grace() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_a_look_that_raises_what_nobody_foresaw_does_not_end_the_job(caplog: pytest.LogCaptureFixture) -> None:
-    """A bug below a status check is logged with its traceback, and the next look comes."""
-    world = World(seconds=20, misfortunes={"status": [LookupError("a bug below")]})
-    async with client_of(world) as client:
+async def test_poll_unexpected_error_does_not_end_job(caplog: pytest.LogCaptureFixture) -> None:
+    """A bug below a status check is logged with its traceback, and the next poll follows."""
+    provider = FakeWeryAI(seconds=20, faults={"status": [LookupError("a bug below")]})
+    async with client_of(provider) as client:
         assert (await client.run(CAT)).task_ids == ("task_0",)
     assert "an unforeseen error" in caplog.text
     assert "a bug below" in caplog.text
 
 
 @pytest.mark.virtual_time
-async def test_a_provider_that_answers_at_once_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tasks that are done in the answer to the submission need no look at all."""
-    world = World()
-    async with client_of(world) as client:
+async def test_submit_response_with_finished_tasks_is_not_polled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tasks that are done in the response to the submission need no poll."""
+    provider = FakeWeryAI()
+    async with client_of(provider) as client:
         done = Snapshot("t", TaskState.DONE, "success", (Asset("https://f.example/t.png"),))
         accepted = Accepted(task_ids=("t",), snapshots=(done,))
         monkeypatch.setattr(WeryAIProvider, "decode_submission", lambda *_: accepted)
         job = await client.submit(CAT)
         assert (await job).urls == ("https://f.example/t.png",)
         assert client.statistics().queue.in_use == 0
-    assert world.looks == {}
+    assert provider.polls == {}
 
 
 @pytest.mark.virtual_time
-async def test_throttled_reads_do_not_hold_up_status_checks() -> None:
-    """A read that pauses before its next attempt gives its place at the gate to others."""
-    world = World(seconds=10)
+async def test_poll_while_reads_are_throttled_is_not_delayed() -> None:
+    """A read that pauses before its next attempt releases the gate for others."""
+    provider = FakeWeryAI(seconds=10)
 
     async def answer(request: httpx.Request) -> httpx.Response:
         if request.url.path.endswith("/balance"):
             return httpx.Response(429, headers={"retry-after": "100"})
-        return await world(request)
+        return await provider(request)
 
     async with client_of(answer, limits=Limits(polls=2)) as client:
         reads = [asyncio.ensure_future(client.balance()) for _ in range(2)]

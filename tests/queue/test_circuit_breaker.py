@@ -20,7 +20,7 @@ from aiowery.errors import AioweryError, NotSent, QueueTooLong, SubmissionInDoub
 from aiowery.ledger import MemoryLedger, State
 from aiowery.testing import run_virtual
 from aiowery.weryai import Chat, Message, TextToImage
-from tests.support import KEY, URL, World, client_of, envelope, http_answer, ledger_of, peer
+from tests.support import KEY, URL, FakeWeryAI, client_of, envelope, http_response, ledger_of, peer
 
 HTML = "<html>an error page of a gateway</html>"
 Respond = Callable[[], httpx.Response]
@@ -56,7 +56,7 @@ class Proxy:
 
     respond: Respond | None = None
     reads: Respond | None = None
-    behind: World = attrs.field(factory=lambda: World(seconds=1.0))
+    behind: FakeWeryAI = attrs.field(factory=lambda: FakeWeryAI(seconds=1.0))
     posts: list[float] = attrs.field(factory=list)
     balances: list[float] = attrs.field(factory=list)
     replaced: int = 0
@@ -107,7 +107,7 @@ def start_runs(client: WeryAI, count: int) -> list[asyncio.Task[Any]]:
 
 
 async def outcomes_of(tasks: list[asyncio.Task[Any]]) -> list[Any]:
-    """Wait for all tasks; return results and errors."""
+    """Wait for all tasks, and return their results and errors."""
     return await asyncio.gather(*tasks, return_exceptions=True)
 
 
@@ -169,7 +169,7 @@ async def test_breaker_rejected_free_read_sends_probe(status: int) -> None:
 
 @pytest.mark.virtual_time
 async def test_breaker_recovered_provider_sends_waiting_submissions_once(tmp_path: Path) -> None:
-    """The probe is sent alone, then all others in order; submissions in doubt are not sent again."""
+    """The probe is sent alone, then all others in order. Submissions in doubt are not sent again."""
     proxy, events = Proxy(reset), PauseEvents()
     async with ledger_of("memory", tmp_path) as ledger, client_of(proxy, observer=events, ledger=ledger) as client:
         tasks = start_runs(client, 60)
@@ -296,7 +296,7 @@ async def test_breaker_doubts_of_direct_calls_pause_tasks_too() -> None:
 
 @pytest.mark.virtual_time
 async def test_submit_start_within_shorter_than_pause_raises_immediately() -> None:
-    """QueueTooLong contains the reason of the pause and the seconds until its end; nothing is sent."""
+    """QueueTooLong contains the reason of the pause and the seconds until its end. Nothing is sent."""
     proxy = Proxy(reset)
     async with client_of(proxy) as client:
         await outcomes_of(start_runs(client, 3))
@@ -351,7 +351,7 @@ async def test_close_during_probe_keeps_its_task_ids() -> None:
 
 @pytest.mark.virtual_time
 async def test_breaker_client_closes_during_free_read_other_client_repeats_it() -> None:
-    """Both clients of a key receive the pause; if the reading client closes, the other one reads and goes on."""
+    """Both clients of a key receive the pause. If the reading client closes, the other one reads and goes on."""
     proxy, first_events, second_events = Proxy(reset), PauseEvents(), PauseEvents()
     reading = asyncio.Event()
 
@@ -406,7 +406,7 @@ async def test_breaker_successive_clients_share_doubt_count() -> None:
 
 @pytest.mark.virtual_time
 async def test_breaker_without_clients_keeps_doubts_for_ten_minutes() -> None:
-    """A breaker that has counted a doubt outlives its clients for ten minutes; another one is dropped with them."""
+    """A breaker that has counted a doubt outlives its clients for ten minutes. Another one is dropped with them."""
     for known in (0, 1, 2):
         breaker = weakref.ref(breaker_in_use())
         gc.collect()
@@ -437,10 +437,10 @@ async def test_breaker_pause_before_retry_requeues_submission_first(monkeypatch:
     class Counting(MemoryLedger):
         """Counts how often `mark_sending` is written."""
 
-        mark_count = 0
+        write_count = 0
 
         async def mark_sending(self, *args: Any, **kwargs: Any) -> None:
-            self.mark_count += 1
+            self.write_count += 1
             await super().mark_sending(*args, **kwargs)
 
     ledger = Counting()
@@ -459,21 +459,21 @@ async def test_breaker_pause_before_retry_requeues_submission_first(monkeypatch:
         assert client.statistics().queue.in_use == 0
     assert len(proxy.posts) == 8
     assert proxy.behind.posts[0]["prompt"] == "number 0"
-    assert ledger.mark_count == 9  # one for the attempt that did not connect
+    assert ledger.write_count == 9  # one for the attempt that did not connect
 
 
 @pytest.mark.virtual_time
 async def test_breaker_pause_during_mark_sending_sends_nothing() -> None:
     """If a pause begins while `mark_sending` writes, the ledger state is reverted and nothing is sent."""
-    proxy, mark_count = Proxy(reset), 0
+    proxy, write_count = Proxy(reset), 0
 
     class Slow(MemoryLedger):
         """Writes the fourth `mark_sending` slowly."""
 
         async def mark_sending(self, *args: Any, **kwargs: Any) -> None:
-            nonlocal mark_count
-            mark_count += 1
-            if mark_count == 4:
+            nonlocal write_count
+            write_count += 1
+            if write_count == 4:
                 await asyncio.sleep(5)
             await super().mark_sending(*args, **kwargs)
 
@@ -585,15 +585,15 @@ async def test_stream_closed_during_pause_leaves_unsent_entries_new(tmp_path: Pa
 @pytest.mark.parametrize("http", [None, "fast"])
 async def test_breaker_over_sockets_sends_at_most_six(http: Literal["fast"] | None) -> None:
     """A server on loopback that answers with HTML pages receives at most six of forty submissions."""
-    async with peer(http_answer(HTML)) as server, WeryAI(KEY, base_url=server.url, http=http) as client:
+    async with peer(http_response(HTML)) as server, WeryAI(KEY, base_url=server.url, http=http) as client:
         tasks = start_runs(client, 40)
         async with asyncio.timeout(10):
             while client.statistics().queue.pause_reason is None:  # noqa: ASYNC110 - statistics set no event
                 await asyncio.sleep(0.01)
         await asyncio.wait(tasks, timeout=0.15)  # what left before the pause began ends meanwhile
         ended = [task for task in tasks if task.done()]
-        assert 3 <= len(ended) == len(server.heard) <= 6
+        assert 3 <= len(ended) == len(server.requests) <= 6
         assert all(isinstance(task.exception(), AioweryError) for task in ended)
         client.stop_submitting()
         await outcomes_of(tasks)
-    assert len(server.heard) <= 6
+    assert len(server.requests) <= 6

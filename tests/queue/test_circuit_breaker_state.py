@@ -1,4 +1,4 @@
-"""The brake's rules, on its pure state: what may leave, when a pause begins and how it ends."""
+"""The rules of the circuit breaker, on its pure state: what may be sent, when a pause begins and how it ends."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from aiowery._queue.circuit_breaker import BreakerPhase, CircuitBreakerState
 from aiowery.errors import ConfigurationError
 
 
-def state_of(max_doubts: int | None = 3, now: float = 0.0) -> CircuitBreakerState:
-    """Return a brake at a fixed time."""
+def breaker_of(max_doubts: int | None = 3, now: float = 0.0) -> CircuitBreakerState:
+    """Return a circuit breaker at a fixed time."""
     return CircuitBreakerState(max_doubts, RetryPolicy().probe_backoff, lambda: now)
 
 
-def answered(brake: CircuitBreakerState, answers: str) -> int | None:
-    """Let submissions end in doubt (`d`) or clearly (`c`); return after how many the pause began."""
+def end_submissions(breaker: CircuitBreakerState, answers: str) -> int | None:
+    """End submissions in doubt (`d`) or clearly (`c`), and return after how many the pause began."""
     for number, answer in enumerate(answers, 1):
         submission = object()
-        assert brake.try_admit(submission)
-        if brake.record_in_doubt(submission, "a page") if answer == "d" else brake.record_clear(submission):
+        assert breaker.try_admit(submission)
+        if breaker.record_in_doubt(submission, "a page") if answer == "d" else breaker.record_clear(submission):
             return number
     return None
 
@@ -44,53 +44,53 @@ def answered(brake: CircuitBreakerState, answers: str) -> int | None:
     ],
     ids=["in a row", "5 in all", "every other", "the first too long ago", "5 of 100", "one", "7 of 100", "off"],
 )
-def test_a_pause_begins_after_doubts_in_a_row_or_two_more_among_100(
+def test_record_in_doubt_in_a_row_or_two_more_among_100_begins_pause(
     max_doubts: int | None, answers: str, pause_after: int | None
 ) -> None:
-    """A clear answer ends a row; of the last 100 submissions two doubts more than a row pause as well."""
-    assert answered(state_of(max_doubts), answers) == pause_after
+    """A clear answer ends a row. Two doubts more than a row among the last 100 submissions pause as well."""
+    assert end_submissions(breaker_of(max_doubts), answers) == pause_after
 
 
-def test_the_reason_says_what_was_counted_and_the_last_cause() -> None:
-    """`because` tells the rule that struck and what the last submission brought; each failed probe is added."""
-    brake = state_of()
-    answered(brake, "ddd")
-    assert brake.reason is not None
-    assert brake.reason.startswith("the last 3 submissions had no clear answer")
-    assert brake.reason.endswith("may have been charged: a page")
-    brake.begin_check()
-    brake.end_check("no route to host")
-    assert brake.reason.endswith("a page (probe 1 failed: no route to host)")
-    brake.reset()
-    answered(brake, "dcdcdcdcd")
-    assert (brake.reason or "").startswith("5 of the last 100 submissions")
+def test_reason_contains_rule_last_cause_and_failed_probes() -> None:
+    """`reason` names the rule that applied and the last submission's cause. Each failed probe is added."""
+    breaker = breaker_of()
+    end_submissions(breaker, "ddd")
+    assert breaker.reason is not None
+    assert breaker.reason.startswith("the last 3 submissions had no clear answer")
+    assert breaker.reason.endswith("may have been charged: a page")
+    breaker.begin_check()
+    breaker.end_check("no route to host")
+    assert breaker.reason.endswith("a page (probe 1 failed: no route to host)")
+    breaker.reset()
+    end_submissions(breaker, "dcdcdcdcd")
+    assert (breaker.reason or "").startswith("5 of the last 100 submissions")
 
 
-def test_counting_begins_anew_after_a_pause() -> None:
-    """Once the queue is open again, earlier doubts count no more."""
-    brake = state_of()
-    answered(brake, "dcdcddd")
-    assert brake.reset()
-    assert not brake.reset()
-    assert answered(brake, "dd") is None
-    assert answered(brake, "d") == 1
+def test_reset_after_pause_counts_from_zero() -> None:
+    """Once the queue is open again, earlier doubts no longer count."""
+    breaker = breaker_of()
+    end_submissions(breaker, "dcdcddd")
+    assert breaker.reset()
+    assert not breaker.reset()
+    assert end_submissions(breaker, "dd") is None
+    assert end_submissions(breaker, "d") == 1
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.5, True, "3", inf])
-def test_a_limit_that_makes_no_sense_is_refused(value: Any) -> None:
-    """`max_doubts` is a whole number of at least 1, or None for no brake."""
+def test_limits_invalid_max_doubts_is_refused(value: Any) -> None:
+    """`max_doubts` is an integer of at least 1, or None for no circuit breaker."""
     with pytest.raises(ConfigurationError, match="max_doubts"):
         Limits(max_doubts=value)
     assert Limits(max_doubts=None).max_doubts is None
 
 
-class BrakeModel(RuleBasedStateMachine):
-    """Any order of events, beside a plain account of what they mean."""
+class CircuitBreakerModel(RuleBasedStateMachine):
+    """Events in any order, compared with a simple model of their effects."""
 
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
-        self.brake = CircuitBreakerState(3, RetryPolicy().probe_backoff, lambda: self.now)
+        self.breaker = CircuitBreakerState(3, RetryPolicy().probe_backoff, lambda: self.now)
         self.under_way: list[object] = []
         self.probe: object = None
         self.history: list[bool] = []
@@ -98,96 +98,96 @@ class BrakeModel(RuleBasedStateMachine):
         self.failed = 0
 
     @rule(passed=st.floats(0.1, 700))
-    def time_passes(self, passed: float) -> None:
-        """Let the clock go on."""
+    def advance_clock(self, passed: float) -> None:
+        """Advance the clock."""
         self.now += passed
 
     @rule()
-    def another_comes(self) -> None:
-        """Ask for a submission more: it is let in while the queue is open, or as the probe."""
-        submission, ready = object(), self.brake.phase is BreakerPhase.READY
-        admitted = self.brake.try_admit(submission)
+    def try_admission(self) -> None:
+        """Try to admit a submission: it is admitted while the queue is open, or as the probe."""
+        submission, ready = object(), self.breaker.phase is BreakerPhase.READY
+        admitted = self.breaker.try_admit(submission)
         assert admitted is (self.open or ready)
         if admitted:
             self.under_way.append(submission)
             self.probe = submission if ready else self.probe
 
     @precondition(lambda self: self.under_way)
-    @rule(data=st.data(), how=st.sampled_from(["doubt", "clear", "forget"]))
-    def one_ends(self, data: st.DataObject, how: str) -> None:
-        """End one that was let in: only the probe changes anything during a pause."""
+    @rule(data=st.data(), end=st.sampled_from(["doubt", "clear", "forget"]))
+    def end_admitted(self, data: st.DataObject, end: str) -> None:
+        """End an admitted submission: only the probe changes anything during a pause."""
         submission = self.under_way.pop(data.draw(st.integers(0, len(self.under_way) - 1)))
         is_probe = submission is self.probe
         changes = {
-            "doubt": lambda: self.brake.record_in_doubt(submission, "a page"),
-            "clear": lambda: self.brake.record_clear(submission),
-            "forget": lambda: self.brake.record_unknown(submission),
-        }[how]()
+            "doubt": lambda: self.breaker.record_in_doubt(submission, "a page"),
+            "clear": lambda: self.breaker.record_clear(submission),
+            "forget": lambda: self.breaker.record_unknown(submission),
+        }[end]()
         if is_probe:
             self.probe = None
             assert changes
-            self.failed += how == "doubt"
-            if how == "clear":
-                self.opened()
+            self.failed += end == "doubt"
+            if end == "clear":
+                self.expect_open()
             else:
-                self.paused()
-        elif self.open and how != "forget":
-            self.history.append(how == "doubt")
+                self.expect_pause()
+        elif self.open and end != "forget":
+            self.history.append(end == "doubt")
             stops = self.history[-3:] == [True] * 3 or sum(self.history[-100:]) >= 5
-            assert changes is (stops and how == "doubt")
+            assert changes is (stops and end == "doubt")
             if changes:
                 self.open = False
-                self.paused()
+                self.expect_pause()
         else:
             assert not changes
 
-    @precondition(lambda self: self.brake.phase is BreakerPhase.PAUSED)
+    @precondition(lambda self: self.breaker.phase is BreakerPhase.PAUSED)
     @rule(end=st.sampled_from(["silent", "alive", "cut off"]))
-    def a_free_read_ends(self, end: str) -> None:
-        """Make the free read, or begin it."""
-        self.brake.begin_check()
-        assert not self.brake.try_admit(object())
+    def make_free_read(self, end: str) -> None:
+        """Begin the free read, and end it or abort it."""
+        self.breaker.begin_check()
+        assert not self.breaker.try_admit(object())
         if end == "silent":
             self.failed += 1
-            assert self.brake.end_check("no answer")
-            self.paused()
+            assert self.breaker.end_check("no answer")
+            self.expect_pause()
         elif end == "alive":
-            assert not self.brake.end_check(None)
+            assert not self.breaker.end_check(None)
         else:
-            self.brake.abort_check()
+            self.breaker.abort_check()
 
     @rule()
-    def opened_by_hand(self) -> None:
-        """Open the queue whatever its state."""
-        assert self.brake.reset() is not self.open
+    def reset_breaker(self) -> None:
+        """Open the queue in any state."""
+        assert self.breaker.reset() is not self.open
         self.probe = None
-        self.opened()
+        self.expect_open()
 
-    def opened(self) -> None:
-        """Note that counting begins anew."""
+    def expect_open(self) -> None:
+        """Reset the counts of the model."""
         self.open, self.failed = True, 0
         self.history.clear()
 
-    def paused(self) -> None:
-        """Check that a pause lasts as the failed probes say."""
-        assert self.brake.retry_in == pytest.approx(min(600, 30 * 2**self.failed))
+    def expect_pause(self) -> None:
+        """Check that the length of a pause depends on the failed probes."""
+        assert self.breaker.retry_in == pytest.approx(min(600, 30 * 2**self.failed))
 
     @invariant()
-    def only_what_may_leave_leaves(self) -> None:
-        """Compare what may leave, the reason and the count with the plain account."""
-        leaving = [one for one in self.under_way if self.brake.allows(one)]
-        assert leaving == (self.under_way if self.open else [one for one in self.under_way if one is self.probe])
-        assert (self.brake.reason is None) is self.open
-        assert self.brake.failed_probes == self.failed
-        assert self.brake.retry_in <= 600
+    def check_allowed_submissions(self) -> None:
+        """Compare the submissions that may be sent, the reason and the count with the model."""
+        allowed = [one for one in self.under_way if self.breaker.allows(one)]
+        assert allowed == (self.under_way if self.open else [one for one in self.under_way if one is self.probe])
+        assert (self.breaker.reason is None) is self.open
+        assert self.breaker.failed_probes == self.failed
+        assert self.breaker.retry_in <= 600
 
 
-TestBrakeModel = BrakeModel.TestCase
-TestBrakeModel.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestCircuitBreakerModel = CircuitBreakerModel.TestCase
+TestCircuitBreakerModel.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 
 
 @given(failed=st.integers(0, 10**9))
 @settings(max_examples=50, deadline=None)
-def test_a_pause_has_an_end(failed: int) -> None:
-    """However many probes fail, the next one comes within ten minutes."""
+def test_probe_backoff_after_any_failures_is_at_most_ten_minutes(failed: int) -> None:
+    """However many probes fail, the next one follows within ten minutes."""
     assert 30 <= RetryPolicy().probe_backoff(failed) <= 600

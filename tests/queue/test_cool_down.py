@@ -1,4 +1,4 @@
-"""One picture at a time: turns, rests, refusals, doubts, and what the line tells of itself. All in virtual time."""
+"""One picture at a time: cool-downs, rejections, doubts and the queue's estimates, all in virtual time."""
 
 from __future__ import annotations
 
@@ -28,27 +28,30 @@ from tests.support import now
 from tests.support.fake_betterwaifu import FakeBetterWaifu, client_of, picture
 
 EDITIONS: tuple[Edition, ...] = ("v1-images", "jobs")
-REST = 60.5
+COOL_DOWN = 60.5
 
 
 @pytest.mark.parametrize("cool_from", ["end", "start"])
 @pytest.mark.parametrize("latency", [0.0, 0.05, 2.0])
 @pytest.mark.virtual_time
-async def test_ten_at_once_take_turns(cool_from: Literal["end", "start"], latency: float) -> None:
-    """Ten gathered calls: ten POSTs, none refused in either reading of the rest, in order, in the computed time."""
+async def test_run_ten_concurrent_are_sent_one_at_a_time(cool_from: Literal["end", "start"], latency: float) -> None:
+    """Ten concurrent runs send ten POSTs in order, in the computed time.
+
+    None is rejected, wherever the cool-down begins.
+    """
     provider = FakeBetterWaifu(cool_from=cool_from, latency=latency)
     async with client_of(provider) as client:
         results = await asyncio.gather(*(client.run(picture(number)) for number in range(10)))
     assert [result.task_ids for result in results] == [(f"job_{number}",) for number in range(1, 11)]
     assert provider.refused == []
     assert provider.prompts == [picture(number).prompt for number in range(10)]
-    least = 10 * provider.seconds + 9 * REST
+    least = 10 * provider.seconds + 9 * COOL_DOWN
     assert least <= now() <= least + 10 * (5 + 4 * latency)
 
 
 @pytest.mark.virtual_time
-async def test_without_a_rest_one_follows_the_other() -> None:
-    """The v1-images edition states no interval: the next POST leaves when the answer is there, and none is refused."""
+async def test_run_without_cool_down_sends_next_after_response() -> None:
+    """The v1-images edition states no interval. The next POST is sent after the response, and none is rejected."""
     provider = FakeBetterWaifu(cool_down=0.0)
     async with client_of(provider, "v1-images") as client:
         await asyncio.gather(*(client.run(picture(number)) for number in range(10)))
@@ -57,20 +60,20 @@ async def test_without_a_rest_one_follows_the_other() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_counted_from_the_submission_it_is_faster() -> None:
-    """Who knows that the minute counts from the submission says so, and waits less; still nothing is refused."""
-    limits = Limits(in_flight=1, submissions=1, cool_down=REST, cool_from="start")
+async def test_run_with_cool_down_from_start_waits_less() -> None:
+    """If the cool-down counts from the submission, the queue waits less, and still nothing is rejected."""
+    limits = Limits(in_flight=1, submissions=1, cool_down=COOL_DOWN, cool_from="start")
     provider = FakeBetterWaifu(cool_from="start")
     async with client_of(provider, limits=limits) as client:
         await asyncio.gather(*(client.run(picture(number)) for number in range(5)))
     assert provider.refused == []
-    assert now() <= 4 * (REST + 1) + 30
+    assert now() <= 4 * (COOL_DOWN + 1) + 30
 
 
 @pytest.mark.virtual_time
-async def test_who_counts_from_the_wrong_moment_learns_it_from_one_refusal() -> None:
-    """A 429 in that setting ends it: from then on the rest counts from the end."""
-    limits = Limits(in_flight=1, submissions=1, cool_down=REST, cool_from="start")
+async def test_run_with_wrong_cool_down_from_start_changes_to_end() -> None:
+    """After one 429 with `cool_from="start"`, the cool-down counts from the end."""
+    limits = Limits(in_flight=1, submissions=1, cool_down=COOL_DOWN, cool_from="start")
     provider = FakeBetterWaifu(cool_from="end")
     async with client_of(provider, limits=limits) as client:
         await asyncio.gather(*(client.run(picture(number)) for number in range(5)))
@@ -80,8 +83,8 @@ async def test_who_counts_from_the_wrong_moment_learns_it_from_one_refusal() -> 
 
 
 @pytest.mark.parametrize("edition", EDITIONS)
-def test_exactly_one_post_under_cancellation_at_every_moment(edition: Edition) -> None:
-    """Wherever the caller is cancelled: his picture is posted once or not at all, and the next is never refused."""
+def test_run_cancelled_at_any_time_posts_at_most_once(edition: Edition) -> None:
+    """Whenever a caller is cancelled, its picture is posted once or not at all, and the next is never rejected."""
 
     async def main(delay: float) -> tuple[int, int]:
         provider = FakeBetterWaifu(cool_down=60.0 if edition == "jobs" else 0.0)
@@ -104,8 +107,8 @@ def test_exactly_one_post_under_cancellation_at_every_moment(edition: Edition) -
 
 @pytest.mark.parametrize("steps", range(60))
 @pytest.mark.virtual_time
-async def test_exactly_one_post_under_cancellation_at_every_await(steps: int) -> None:
-    """The same, turn by turn of the loop, while the POST is being made."""
+async def test_run_cancelled_at_any_await_posts_at_most_once(steps: int) -> None:
+    """A caller is cancelled in each event-loop iteration of the POST. Its picture is posted at most once."""
     provider = FakeBetterWaifu(latency=0.0)
     async with client_of(provider) as client:
         running = asyncio.create_task(client.run(picture(1)))
@@ -122,41 +125,41 @@ async def test_exactly_one_post_under_cancellation_at_every_await(steps: int) ->
 
 
 @pytest.mark.virtual_time
-async def test_a_cancelled_waiter_leaves_somebody_who_looks() -> None:
-    """The picture goes on at the provider, so the lane stays taken until it is seen to end."""
+async def test_run_cancelled_during_job_occupies_slot_until_its_end() -> None:
+    """The provider still makes the picture, so its slot stays occupied until polls find the end."""
     provider = FakeBetterWaifu(seconds=100)
     async with client_of(provider) as client:
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(client.run(picture(1)), 5)
         await client.run(picture(2))
     assert provider.refused == []
-    assert provider.begun_at[1] >= 100 + REST
+    assert provider.begun_at[1] >= 100 + COOL_DOWN
 
 
 @pytest.mark.parametrize("lost", [True, False])
 @pytest.mark.virtual_time
-async def test_after_an_unclear_post_the_lane_rests_and_goes_on(*, lost: bool) -> None:
-    """Whether the picture was begun or not: it is a doubt, it is not sent again, and the next is not refused."""
-    provider = FakeBetterWaifu(misfortunes=[httpx.ReadTimeout("no answer")], lost=lost)
+async def test_run_post_without_clear_answer_cools_down_and_goes_on(*, lost: bool) -> None:
+    """A picture is in doubt and not sent again, whether it was begun or not. The next one is not rejected."""
+    provider = FakeBetterWaifu(faults=[httpx.ReadTimeout("no answer")], lost=lost)
     async with client_of(provider) as client:
         with pytest.raises(SubmissionInDoubt):
             await client.run(picture(1))
         await client.run(picture(2))
     assert provider.refused == []
     assert provider.prompts == [picture(1).prompt, picture(2).prompt]
-    assert provider.post_times[1] - provider.post_times[0] >= REST
+    assert provider.post_times[1] - provider.post_times[0] >= COOL_DOWN
 
 
 @pytest.mark.parametrize("edition", EDITIONS)
 @pytest.mark.parametrize(("hint", "pause"), [(None, 60.0), ("17", 17.0), ("90.5", 90.5)])
 @pytest.mark.virtual_time
-async def test_a_refusal_because_of_load_keeps_its_place(edition: Edition, hint: str | None, pause: float) -> None:
-    """Somebody else holds the slot: the same request waits at the head, for as long as is asked, else a minute."""
+async def test_run_load_rejection_keeps_head_of_queue(edition: Edition, hint: str | None, pause: float) -> None:
+    """If the slot is taken elsewhere, the same request is repeated first, after the requested pause or a minute."""
     body = (
         {"error": "busy"} if hint else {"success": False, "error": {"code": "rate_limit_exceeded", "retry_after": 60}}
     )
     headers = {} if hint is None else {"retry-after": hint}
-    provider = FakeBetterWaifu(misfortunes=[httpx.Response(429, json=body, headers=headers)], cool_down=0.0)
+    provider = FakeBetterWaifu(faults=[httpx.Response(429, json=body, headers=headers)], cool_down=0.0)
     async with client_of(provider, edition) as client:
         await asyncio.gather(*(client.run(picture(number)) for number in range(3)))
     assert provider.prompts == [picture(number).prompt for number in (0, 0, 1, 2)]
@@ -164,9 +167,9 @@ async def test_a_refusal_because_of_load_keeps_its_place(edition: Edition, hint:
 
 
 @pytest.mark.virtual_time
-async def test_a_slot_that_never_comes_free_ends_in_the_refusal() -> None:
-    """After ten minutes of nothing but refusals everybody in line gets the error, after few POSTs."""
-    provider = FakeBetterWaifu(misfortunes=[httpx.Response(429, json={"error": "busy"}) for _ in range(99)])
+async def test_run_endless_load_rejections_end_whole_queue() -> None:
+    """After ten minutes of rejections only, all queued submissions get the error, after few POSTs."""
+    provider = FakeBetterWaifu(faults=[httpx.Response(429, json={"error": "busy"}) for _ in range(99)])
     async with client_of(provider) as client:
         waiting = (client.run(picture(number)) for number in range(3))
         ends = await asyncio.gather(*waiting, return_exceptions=True)
@@ -178,9 +181,9 @@ async def test_a_slot_that_never_comes_free_ends_in_the_refusal() -> None:
     ("status", "error"), [(401, AuthenticationError), (402, InsufficientCredits), (403, PermissionDenied)]
 )
 @pytest.mark.virtual_time
-async def test_a_refusal_of_the_account_ends_the_whole_line(status: int, error: type[Exception]) -> None:
-    """Key, credits and plan are everybody's: nobody in line burns an attempt of his own."""
-    provider = FakeBetterWaifu(misfortunes=[httpx.Response(status, json={"error": "no"})])
+async def test_run_account_rejection_ends_whole_queue(status: int, error: type[Exception]) -> None:
+    """Key, credits and plan apply to all submissions, so no queued submission is posted for the same error."""
+    provider = FakeBetterWaifu(faults=[httpx.Response(status, json={"error": "no"})])
     async with client_of(provider) as client:
         waiting = (client.run(picture(number)) for number in range(5))
         ends = await asyncio.gather(*waiting, return_exceptions=True)
@@ -190,10 +193,10 @@ async def test_a_refusal_of_the_account_ends_the_whole_line(status: int, error: 
 
 @pytest.mark.parametrize("edition", EDITIONS)
 @pytest.mark.virtual_time
-async def test_a_refused_prompt_is_nobody_elses_matter(edition: Edition) -> None:
-    """Moderation and wrong parameters meet one request; the next goes out at once, without a rest."""
-    words = {"error": "Your prompt was flagged by our moderation system"}
-    provider = FakeBetterWaifu(misfortunes=[httpx.Response(400, json=words)], cool_down=0.0)
+async def test_run_rejected_prompt_does_not_affect_next_submission(edition: Edition) -> None:
+    """Moderation and wrong parameters affect one request. The next one is sent immediately, without a cool-down."""
+    error = {"error": "Your prompt was flagged by our moderation system"}
+    provider = FakeBetterWaifu(faults=[httpx.Response(400, json=error)], cool_down=0.0)
     async with client_of(provider, edition) as client:
         first, second = await asyncio.gather(
             *(client.run(picture(number)) for number in range(2)), return_exceptions=True
@@ -204,8 +207,8 @@ async def test_a_refused_prompt_is_nobody_elses_matter(edition: Edition) -> None
 
 
 @pytest.mark.virtual_time
-async def test_no_read_waits_behind_the_line() -> None:
-    """Account and models are asked at once, however long the line is."""
+async def test_reads_do_not_wait_for_queue() -> None:
+    """Account and models are requested immediately, however long the queue is."""
     provider = FakeBetterWaifu()
     async with client_of(provider) as client:
         waiting = [asyncio.create_task(client.run(picture(number))) for number in range(5)]
@@ -218,30 +221,32 @@ async def test_no_read_waits_behind_the_line() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_the_line_says_how_long_it_is() -> None:
-    """Positions, the start of who came now, and the end of everything come true within a look's delay a picture."""
+async def test_statistics_of_queue_estimate_start_and_end() -> None:
+    """Queue length, estimated start and estimated end are right, within the delay of a poll for each picture."""
     provider = FakeBetterWaifu()
     async with client_of(provider) as client:
         await client.run(picture(0))
         waiting = [asyncio.create_task(client.run(picture(number))) for number in range(1, 6)]
         await asyncio.sleep(1)
-        line = client.statistics().queue
-        assert (line.waiting, line.in_use) == (5, 0)
-        assert line.starts_in(0) == pytest.approx(line.paused_for)
-        promised_start, promised_end = line.starts_in(), line.ends_in()
+        queue = client.statistics().queue
+        assert (queue.waiting, queue.in_use) == (5, 0)
+        assert queue.starts_in(0) == pytest.approx(queue.paused_for)
+        promised_start, promised_end = queue.starts_in(), queue.ends_in()
         assert promised_start is not None
         assert promised_end is not None
-        asked_at = now()
+        estimated_at = now()
         await asyncio.gather(*waiting)
-        assert now() - asked_at == pytest.approx(promised_end, rel=0.1)
-        assert provider.begun_at[5] - asked_at == pytest.approx(promised_end - (line.expected_duration or 0), rel=0.1)
-        assert promised_start == pytest.approx(promised_end + REST, rel=0.1)
+        assert now() - estimated_at == pytest.approx(promised_end, rel=0.1)
+        assert provider.begun_at[5] - estimated_at == pytest.approx(
+            promised_end - (queue.expected_duration or 0), rel=0.1
+        )
+        assert promised_start == pytest.approx(promised_end + COOL_DOWN, rel=0.1)
 
 
 @pytest.mark.parametrize(("start_within", "ahead"), [(0, 0), (30, 0), (200, 2)])
 @pytest.mark.virtual_time
-async def test_who_cannot_start_in_time_hears_it_at_once(start_within: float, ahead: int) -> None:
-    """Refused before anything is sent, with the place in line and the estimate, instead of after the wait."""
+async def test_run_estimated_start_too_late_raises_immediately(start_within: float, ahead: int) -> None:
+    """QueueTooLong is raised before anything is sent, with position and estimate, instead of after the wait."""
     provider = FakeBetterWaifu()
     async with client_of(provider) as client:
         await client.submit(picture(0))
@@ -259,8 +264,8 @@ async def test_who_cannot_start_in_time_hears_it_at_once(start_within: float, ah
 
 
 @pytest.mark.virtual_time
-async def test_patience_with_the_line_ends_when_it_is_over() -> None:
-    """An estimate may be wrong: who waited as long as he would leaves, and nothing is sent."""
+async def test_run_start_within_exceeded_in_queue_sends_nothing() -> None:
+    """An estimate may be wrong. After `start_within` seconds in the queue, nothing is sent."""
     provider = FakeBetterWaifu(seconds=500)
     async with client_of(provider) as client:
         await client.submit(picture(0))
@@ -272,8 +277,8 @@ async def test_patience_with_the_line_ends_when_it_is_over() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_a_turn_that_comes_in_time_is_taken() -> None:
-    """`start_within` limits the wait for the turn, not the work."""
+async def test_run_start_within_limits_wait_and_not_job() -> None:
+    """`start_within` limits the wait in the queue, not the job."""
     provider = FakeBetterWaifu()
     async with client_of(provider) as client:
         first = asyncio.create_task(client.run(picture(0)))
@@ -284,10 +289,10 @@ async def test_a_turn_that_comes_in_time_is_taken() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_the_line_has_an_end() -> None:
-    """A full line refuses the next at once; those in it are served."""
+async def test_run_full_queue_raises_immediately() -> None:
+    """A full queue refuses the next submission immediately, and the queued ones are sent."""
     provider = FakeBetterWaifu()
-    limits = Limits(in_flight=1, submissions=1, cool_down=REST, max_queue=3)
+    limits = Limits(in_flight=1, submissions=1, cool_down=COOL_DOWN, max_queue=3)
     async with client_of(provider, limits=limits) as client:
         ends = await asyncio.gather(*(client.run(picture(number)) for number in range(6)), return_exceptions=True)
     assert [type(end) for end in ends if isinstance(end, Exception)] == [QueueTooLong, QueueTooLong]
@@ -295,15 +300,15 @@ async def test_the_line_has_an_end() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_a_failed_picture_takes_its_turn_too() -> None:
-    """What became of it does not matter to the rest: the provider may count it."""
+async def test_run_failed_picture_cools_down_too() -> None:
+    """The cool-down follows any end of a picture, because the provider may count it."""
     provider = FakeBetterWaifu()
 
     class Failing:
         async def __call__(self, request: httpx.Request) -> httpx.Response:
             answer = await provider(request)
-            told = answer.json()
-            failed = {**told, "status": "failed", "error": "internal error"} if "output" in told else told
+            body = answer.json()
+            failed = {**body, "status": "failed", "error": "internal error"} if "output" in body else body
             return httpx.Response(answer.status_code, json=failed)
 
     async with client_of(Failing()) as client:
@@ -313,8 +318,8 @@ async def test_a_failed_picture_takes_its_turn_too() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_a_client_opened_again_remembers_the_rest() -> None:
-    """Leaving the client and entering another one does not shorten the provider's minute."""
+async def test_client_opened_again_keeps_cool_down() -> None:
+    """Closing a client and opening another one does not shorten the provider's minute."""
     provider = FakeBetterWaifu()
     for number in range(3):
         async with client_of(provider) as client:
@@ -323,8 +328,8 @@ async def test_a_client_opened_again_remembers_the_rest() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_closing_turns_away_who_waits() -> None:
-    """Nobody who stands in line is sent after the client closed; he hears that nothing was."""
+async def test_stop_submitting_rejects_queued_submission() -> None:
+    """A queued submission is not sent after `stop_submitting`, and raises NotSent."""
     provider = FakeBetterWaifu()
     async with client_of(provider) as client:
         job = await client.submit(picture(0))
@@ -338,8 +343,8 @@ async def test_closing_turns_away_who_waits() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_the_stream_keeps_the_order() -> None:
-    """One lane, one order: outcomes land as they were asked for, and an unbounded source is not read ahead."""
+async def test_stream_with_one_slot_keeps_order_of_requests() -> None:
+    """Outcomes come in the order of the requests, and an unbounded source is not read ahead."""
     provider = FakeBetterWaifu()
     taken: list[int] = []
 
@@ -358,8 +363,8 @@ async def test_the_stream_keeps_the_order() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_the_limits_of_the_editions_say_what_they_are() -> None:
-    """One at a time in both; a minute and a half second between two jobs; a line of a hundred."""
+async def test_limits_of_editions_allow_one_task_and_queue_of_hundred() -> None:
+    """Both editions have one slot and a queue of a hundred. The cool-down of "jobs" is a minute and half a second."""
     shown = []
     for edition in EDITIONS:
         async with client_of(FakeBetterWaifu(), edition) as client:

@@ -9,7 +9,7 @@ import pytest
 
 from aiowery._queue.pacer import StartPacer
 from aiowery.weryai import TextToImage
-from tests.support import World, client_of
+from tests.support import FakeWeryAI, client_of
 
 pytestmark = pytest.mark.anyio
 
@@ -48,7 +48,7 @@ async def test_wait_to_start_below_limit_returns_immediately() -> None:
 
 async def test_submit_thousand_requests_lets_other_tasks_run() -> None:
     """At most fifty requests are validated and encoded between two steps of another task."""
-    async with client_of(World()) as client:
+    async with client_of(FakeWeryAI()) as client:
         submissions = [asyncio.create_task(client.submit(TextToImage(prompt="a cat"))) for _ in range(1000)]
         lengths = []
         while client.statistics().queue.waiting < 900:

@@ -28,7 +28,7 @@ def queue_of(random: Callable[[], float] = lambda: 0.5, **limits: float) -> Subm
 async def acquire_many(
     queue: SubmissionQueue, count: int, slots: int = 1
 ) -> tuple[list[Ticket], list[asyncio.Task[Ticket]]]:
-    """Let so many tickets wait; return them in order, with the tasks that wait."""
+    """Let `count` tickets wait, and return them in order with the tasks that wait."""
 
     async def acquire(ticket: Ticket) -> Ticket:
         await queue.acquire(ticket)

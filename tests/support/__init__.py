@@ -1,26 +1,33 @@
 """Helpers that several test folders share."""
 
 from tests.support.clocks import Clock, now
-from tests.support.fake_weryai import World, client_of, envelope, ledger_of
-from tests.support.samples import CAT, KEY, PNG, URL
+from tests.support.fake_weryai import FakeWeryAI, client_of, envelope
+from tests.support.ledgers import LEDGER_KINDS, FailingLedger, ledger_of
+from tests.support.samples import CAT, KEY, PNG, URL, WIDE
 from tests.support.sandboxes import sandbox_client, sandbox_policies
-from tests.support.servers import Peer, http_answer, peer, serving
+from tests.support.servers import Peer, http_response, peer, serving
+from tests.support.state_files import expect_no_tasks, state_file_of
 
 __all__ = (
     "CAT",
     "KEY",
+    "LEDGER_KINDS",
     "PNG",
     "URL",
+    "WIDE",
     "Clock",
+    "FailingLedger",
+    "FakeWeryAI",
     "Peer",
-    "World",
     "client_of",
     "envelope",
-    "http_answer",
+    "expect_no_tasks",
+    "http_response",
     "ledger_of",
     "now",
     "peer",
     "sandbox_client",
     "sandbox_policies",
     "serving",
+    "state_file_of",
 )

@@ -1,4 +1,4 @@
-"""A simulated WeryAI in the loop's own time, and clients and ledgers for it."""
+"""A fake WeryAI whose time is that of the event loop, and clients for it."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import attrs
 import httpx
 
 from aiowery import Limits, PollPolicy, RetryPolicy, WeryAI
-from aiowery.ledger import Ledger, MemoryLedger, SqliteLedger
 from tests.support.samples import KEY, URL
 
 
@@ -23,34 +21,34 @@ def envelope(data: Any, status: int = 0, message: str = "success") -> httpx.Resp
 
 
 @attrs.define
-class World:
-    """A provider whose tasks take `seconds` of the loop's time; every exchange is written down.
+class FakeWeryAI:
+    """A provider whose tasks take `seconds` of the event loop's time, and which records all requests.
 
-    `misfortunes` are answers (or exceptions) that the next requests of a kind get instead: keys are "submit",
+    `faults` are the responses (or exceptions) that the next requests of a kind get instead. The keys are "submit",
     "status" and "batch".
     """
 
     seconds: float = 10.0
-    places: int | None = None
+    max_tasks: int | None = None
     finished_at: dict[str, float] = attrs.field(factory=dict)
     posts: list[dict[str, Any]] = attrs.field(factory=list)
     post_times: list[float] = attrs.field(factory=list)
-    looks: dict[str, list[float]] = attrs.field(factory=dict)
+    polls: dict[str, list[float]] = attrs.field(factory=dict)
     batches: dict[str, list[str]] = attrs.field(factory=dict)
-    batch_looks: int = 0
-    most_at_once: int = 0
-    misfortunes: dict[str, list[httpx.Response | Exception]] = attrs.field(factory=dict)
+    batch_polls: int = 0
+    peak_tasks: int = 0
+    faults: dict[str, list[httpx.Response | Exception]] = attrs.field(factory=dict)
     latency: float = 0.0
 
     async def __call__(self, request: httpx.Request) -> httpx.Response:
-        """Answer one request."""
+        """Respond to one request."""
         if self.latency:
             await asyncio.sleep(self.latency)
         path = request.url.path
         if request.method == "POST":
             return self._submit(json.loads(request.content))
         if "/batch/" in path:
-            return self._misfortune("batch") or self._batch(path.split("/")[-2])
+            return self._next_fault("batch") or self._batch(path.split("/")[-2])
         return self._status(path.split("/")[-2])
 
     def under_way(self) -> int:
@@ -58,44 +56,44 @@ class World:
         now = asyncio.get_running_loop().time()
         return sum(moment > now for moment in self.finished_at.values())
 
-    def _misfortune(self, kind: str) -> httpx.Response | None:
-        waiting = self.misfortunes.get(kind)
-        if not waiting:
+    def _next_fault(self, kind: str) -> httpx.Response | None:
+        faults = self.faults.get(kind)
+        if not faults:
             return None
-        item = waiting.pop(0)
-        if isinstance(item, Exception):
-            raise item
-        return item
+        fault = faults.pop(0)
+        if isinstance(fault, Exception):
+            raise fault
+        return fault
 
     def _submit(self, body: dict[str, Any]) -> httpx.Response:
         now = asyncio.get_running_loop().time()
         self.posts.append(body)
         self.post_times.append(now)
-        misfortune = self._misfortune("submit")
-        if misfortune is not None:
-            return misfortune
+        fault = self._next_fault("submit")
+        if fault is not None:
+            return fault
         number = body.get("image_number", 1)
-        if self.places is not None and self.under_way() + number > self.places:
+        if self.max_tasks is not None and self.under_way() + number > self.max_tasks:
             return envelope(None, 6010, "more than 20 tasks at once")
         ids = [f"task_{len(self.finished_at) + n}" for n in range(number)]
         self.finished_at.update(dict.fromkeys(ids, now + self.seconds))
-        self.most_at_once = max(self.most_at_once, self.under_way())
+        self.peak_tasks = max(self.peak_tasks, self.under_way())
         batch_id = str(len(self.batches))
         self.batches[batch_id] = ids
         return envelope({"batch_id": int(batch_id), "task_ids": ids})
 
     def _status(self, task_id: str) -> httpx.Response:
         now = asyncio.get_running_loop().time()
-        self.looks.setdefault(task_id, []).append(now)
-        misfortune = self._misfortune("status")
-        if misfortune is not None:
-            return misfortune
+        self.polls.setdefault(task_id, []).append(now)
+        fault = self._next_fault("status")
+        if fault is not None:
+            return fault
         if task_id not in self.finished_at:
             return envelope(None, 1003, "task not exist")
         return envelope(self._task(task_id, now))
 
     def _batch(self, batch_id: str) -> httpx.Response:
-        self.batch_looks += 1
+        self.batch_polls += 1
         now = asyncio.get_running_loop().time()
         return envelope([self._task(task_id, now) for task_id in self.batches[batch_id]])
 
@@ -108,26 +106,15 @@ class World:
 
 @contextlib.asynccontextmanager
 async def client_of(
-    world: Callable[[httpx.Request], Awaitable[httpx.Response]],
+    provider: Callable[[httpx.Request], Awaitable[httpx.Response]],
     *,
     limits: Limits | None = None,
     polling: PollPolicy | None = None,
     retries: RetryPolicy | None = None,
     **more: Any,
 ) -> AsyncIterator[WeryAI]:
-    """Open a client whose network is this world."""
-    async with httpx.AsyncClient(transport=httpx.MockTransport(world)) as http:  # type: ignore[arg-type]
+    """Open a client whose requests go to this provider."""
+    async with httpx.AsyncClient(transport=httpx.MockTransport(provider)) as http:  # type: ignore[arg-type]
         client = WeryAI(KEY, base_url=URL, http=http, limits=limits, polling=polling, retries=retries, **more)
         async with client:
             yield client
-
-
-@contextlib.asynccontextmanager
-async def ledger_of(kind: str, directory: Path, *, remember: int = 0) -> AsyncIterator[Ledger]:
-    """Open a ledger, "memory" or "file", that outlives the clients of a test."""
-    ledger: Ledger = MemoryLedger(remember=remember) if kind == "memory" else SqliteLedger(directory / "jobs.db")
-    await ledger.open()
-    try:
-        yield ledger
-    finally:
-        await ledger.aclose()

@@ -19,5 +19,5 @@ def sandbox_policies(sandbox: Sandbox) -> dict[str, Any]:
 
 
 def sandbox_client(sandbox: Sandbox, **settings: Any) -> WeryAI:
-    """Return a client that keeps the sandbox's time; `settings` override its policies."""
+    """Return a client that keeps the sandbox's time. `settings` override its policies."""
     return WeryAI(sandbox.key, base_url=sandbox.url, **{**sandbox_policies(sandbox), **settings})

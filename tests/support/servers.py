@@ -16,7 +16,7 @@ Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 @contextlib.asynccontextmanager
 async def serving(script: Script, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
-    """Run a script for each connection to a server on loopback; yield the server's url."""
+    """Run a script for each connection to a server on loopback, and yield the server's URL."""
     tasks: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -40,29 +40,32 @@ async def serving(script: Script, *, tls: ssl.SSLContext | None = None) -> Async
 
 @attrs.define
 class Peer:
-    """A server on loopback that hears whole requests and answers each with the next script."""
+    """A server on loopback that reads whole requests and sends the next response to each."""
 
     url: str = ""
-    heard: list[bytes] = attrs.field(factory=list)
+    requests: list[bytes] = attrs.field(factory=list)
     connections: int = 0
 
 
 @contextlib.asynccontextmanager
-async def peer(*answers: bytes | None, tls: ssl.SSLContext | None = None) -> AsyncIterator[Peer]:
-    """Answer the n-th request with the n-th answer, the last one from then on; None closes without a word."""
+async def peer(*responses: bytes | None, tls: ssl.SSLContext | None = None) -> AsyncIterator[Peer]:
+    """Run a server that sends the n-th response to the n-th request.
+
+    The last response is repeated. None closes the connection without a response.
+    """
     self = Peer()
-    waiting = list(answers)
+    waiting = list(responses)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         while True:
-            self.heard.append(await _whole_request(reader))
-            answer = waiting.pop(0) if len(waiting) > 1 else waiting[0]
-            if answer is None:
+            self.requests.append(await _whole_request(reader))
+            response = waiting.pop(0) if len(waiting) > 1 else waiting[0]
+            if response is None:
                 return
-            writer.write(answer)
+            writer.write(response)
             await writer.drain()
-            if b"connection: close" in answer.lower():
+            if b"connection: close" in response.lower():
                 return
 
     async with serving(serve, tls=tls) as self.url:
@@ -81,8 +84,8 @@ def _content_lengths(head: bytes) -> Iterator[int]:
             yield int(line.partition(b":")[2])
 
 
-def http_answer(body: bytes | str | dict[str, Any], status: str = "200 OK", **headers: str) -> bytes:
-    """Return a whole HTTP/1.1 answer."""
+def http_response(body: bytes | str | dict[str, Any], status: str = "200 OK", **headers: str) -> bytes:
+    """Return a whole HTTP/1.1 response."""
     content = json.dumps(body).encode() if isinstance(body, dict) else body.encode() if isinstance(body, str) else body
     lines = [f"HTTP/1.1 {status}", f"content-length: {len(content)}"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]

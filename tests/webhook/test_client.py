@@ -86,7 +86,7 @@ async def test_poll_without_deliveries_returns_to_usual_interval() -> None:
     assert delays[0] < 3.1
     assert statistics is not None
     assert (statistics.first, statistics.late, statistics.fallback_interval) == (0, 8, 5.0)
-    looks = [len(times) for times in world.looks.values()]
+    looks = [len(times) for times in world.polls.values()]
     assert looks[0] == 1
     assert all(number in {3, 4} for number in looks[2:])
 
@@ -130,7 +130,7 @@ async def test_wait_repeated_with_short_timeout_adds_no_polls() -> None:
             with pytest.raises(JobTimeout):
                 await job.wait(timeout=1.0)
         assert job.age > 90
-        assert len(world.looks["task_0"]) <= 25
+        assert len(world.polls["task_0"]) <= 25
 
 
 @pytest.mark.virtual_time
@@ -142,7 +142,7 @@ async def test_deliveries_forged_add_few_polls() -> None:
         for _ in range(1000):
             assert await world.deliver("task_0") == 200
             await asyncio.sleep(0.02)
-        looks = world.looks["task_0"]
+        looks = world.polls["task_0"]
         assert 5 <= len(looks) <= 7
         assert min(later - earlier for earlier, later in pairwise(looks)) >= 3.0
         await asyncio.sleep(60.0)
@@ -272,11 +272,11 @@ async def test_delivery_forged_after_timeout_hides_no_true_one() -> None:
         job = await client.submit(CAT)
         with pytest.raises(JobTimeout):
             await job
-        before = len(world.looks["task_0"])
+        before = len(world.polls["task_0"])
         for _ in range(100):
             await world.deliver("task_0")
             await asyncio.sleep(0.1)
-        assert len(world.looks["task_0"]) <= before + 3
+        assert len(world.polls["task_0"]) <= before + 3
         await asyncio.sleep(500.0)
         assert job.done
 
@@ -285,13 +285,13 @@ async def test_delivery_forged_after_timeout_hides_no_true_one() -> None:
 async def test_poll_failures_keep_backoff_despite_deliveries() -> None:
     """While the status endpoint fails, repeated deliveries do not shorten the back-off of polls."""
     world = WebhookWorld(seconds=30.0, silent=True)
-    world.misfortunes["status"] = [httpx.Response(500) for _ in range(6)]
+    world.faults["status"] = [httpx.Response(500) for _ in range(6)]
     async with client_of(world, webhooks=world.webhooks) as client:
         job = await client.submit(CAT)
         for _ in range(500):
             await world.deliver("task_0")
             await asyncio.sleep(0.02)
-        assert len(world.looks["task_0"]) <= 3
+        assert len(world.polls["task_0"]) <= 3
         await job
 
 

@@ -235,7 +235,7 @@ async def test_delivery_before_task_is_known_resolves_doubt_later(tmp_path: Path
     ):
         with pytest.raises(SubmissionInDoubt):
             await client.run(CAT)
-        world.misfortunes["status"] = [envelope(None, 1003, "task not exist")] * 2
+        world.faults["status"] = [envelope(None, 1003, "task not exist")] * 2
         assert await world.deliver("task_0") == 200
         await until(ledger, State.DONE)
 

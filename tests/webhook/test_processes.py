@@ -74,7 +74,7 @@ async def test_delivery_to_other_process_triggers_poll(tmp_path: Path) -> None:
             await job
             delays.append(time.perf_counter() - began)
             assert answer.status_code == 200
-    assert all(len(looks) == 1 for looks in world.looks.values())
+    assert all(len(looks) == 1 for looks in world.polls.values())
     assert statistics.median(delays) < 0.5  # shorter than a poll interval; benchmarks measure more
     assert len(world.posts) == 9
 

@@ -16,7 +16,7 @@ from aiowery._core.webhook_config import submission_id_of
 from aiowery.sandbox._http.prompt_server import PromptServer
 from aiowery.webhook import Receiver, Webhooks
 from aiowery.weryai import decode_delivery
-from tests.support import World
+from tests.support import FakeWeryAI
 
 PUBLIC = "https://app.example.com/aiowery"
 TOKEN = "0123456789abcdef" * 2
@@ -30,7 +30,7 @@ def delivery(task_id: str, raw_status: str = "SUCCESS") -> bytes:
 
 
 @attrs.define
-class WebhookWorld(World):
+class WebhookWorld(FakeWeryAI):
     """A world that sends a delivery `after` seconds after the end of a task, unless it is `silent`.
 
     `answers` are the statuses of the receiver. The responses to the next `lost` submissions do not arrive: the
@@ -54,7 +54,7 @@ class WebhookWorld(World):
     @property
     def gets(self) -> int:
         """Number of status checks."""
-        return sum(map(len, self.looks.values())) + self.batch_looks
+        return sum(map(len, self.polls.values())) + self.batch_polls
 
     async def __call__(self, request: httpx.Request) -> httpx.Response:
         """Respond to one request, or lose the response."""
