@@ -44,6 +44,8 @@ CLEAN_ROOMS: Final = (
     "noxfile.py",
     "pyproject.toml",
     "tests/docs",
+    "tests/core",
+    "tests/http",
     "tests/ledger",
     "tests/weryai",
 )

@@ -99,18 +99,18 @@ async def test_send_connection_refused_raises_not_sent(make_http: Make) -> None:
 
 async def test_send_failed_tls_handshake_raises_not_sent(make_http: Make) -> None:
     """A server without TLS never receives the request."""
-    heard = b""
+    received = b""
 
     async def no_tls(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal heard
+        nonlocal received
         writer.write(b"this is no TLS\r\n")
-        heard = await reader.read(10_000)
+        received = await reader.read(10_000)
 
     async with serving(no_tls) as url, client_to(url.replace("http:", "https:"), make_http) as http_client:
         with pytest.raises(NotSent):
             await http_client.send(POST)
-    assert heard
-    assert b"POST" not in heard
+    assert received
+    assert b"POST" not in received
 
 
 async def test_send_untrusted_certificate_raises_not_sent(
@@ -159,37 +159,37 @@ async def test_send_reused_connection_closed_is_not_repeated(make_http: Make) ->
 
     A paid POST is sent once.
     """
-    heard = 0
+    received = 0
 
     async def answer_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal heard
+        nonlocal received
         for answer in (http_answer({}), b""):
             await reader.readuntil(b"\r\n\r\n{}")
-            heard += 1
+            received += 1
             writer.write(answer)
 
     async with serving(answer_once) as url, client_to(url, make_http) as http_client:
         await http_client.send(POST)
         with pytest.raises(NoAnswer):
             await http_client.send(POST)
-    assert heard == 2
+    assert received == 2
 
 
 async def test_send_after_server_closed_connection_succeeds(make_http: Make) -> None:
     """If the server closes a connection after its response, later requests use a new one."""
-    heard = 0
+    received = 0
 
     async def answer_and_close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal heard
+        nonlocal received
         await reader.readuntil(b"\r\n\r\n{}")
-        heard += 1
+        received += 1
         writer.write(http_answer({}))
 
     async with serving(answer_and_close) as url, client_to(url, make_http) as http_client:
         for _ in range(5):
             await http_client.send(POST)
             await asyncio.sleep(0.05)
-    assert heard == 5
+    assert received == 5
 
 
 @pytest.mark.parametrize(
@@ -264,10 +264,10 @@ async def test_download_sends_no_credentials(make_http: Make) -> None:
         async with peer(moved) as server, client_to(server.url, lambda: http) as http_client:
             async with http_client.download(server.url + "/a.png", {"range": "bytes=0-"}) as body:
                 assert [chunk async for chunk in body.chunks()] == [b"file"]
-    for heard in (*server.heard, *files.heard):
-        assert b"callers-own" not in heard
-        assert KEY.encode() not in heard
-        assert b"range: bytes=0-" in heard.lower()
+    for received in (*server.heard, *files.heard):
+        assert b"callers-own" not in received
+        assert KEY.encode() not in received
+        assert b"range: bytes=0-" in received.lower()
 
 
 async def test_download_redirect_loop_stops_after_five(make_http: Make) -> None:
@@ -454,7 +454,7 @@ async def test_key_callable_without_key_raises_configuration_error(source: Any, 
             pass
 
 
-async def test_key_with_line_break_is_rejected_without_being_shown() -> None:
+async def test_key_with_line_break_is_rejected_without_quoting() -> None:
     """A key with a line break would become a header of its own."""
     with pytest.raises(ConfigurationError, match="an HTTP header can carry") as caught:
         async with WeryAI("sk-a\nb", base_url="https://api.example.com"):
