@@ -1,4 +1,4 @@
-"""The client of both editions over real sockets against the sandbox, and what only one of them has."""
+"""The client of both editions over real sockets against the sandbox, and the parts that only one edition has."""
 
 from __future__ import annotations
 
@@ -44,8 +44,7 @@ from aiowery.errors import (
     UnexpectedResponse,
 )
 from aiowery.sandbox import Fault, Sandbox, faults
-from tests.support.fake_betterwaifu import HOSTS, KEY, client_of, picture
-from tests.support.fake_betterwaifu import FakeBetterWaifu as Atelier
+from tests.support.fake_betterwaifu import HOSTS, KEY, FakeBetterWaifu, client_of, picture
 
 pytestmark = pytest.mark.anyio
 
@@ -56,7 +55,7 @@ MODELS: dict[str, str | int] = {"v1-images": "noobai-xl", "jobs": 814910}
 
 @contextlib.asynccontextmanager
 async def opened(sandbox: Sandbox, edition: Edition, **settings: Any) -> AsyncIterator[BetterWaifu]:
-    """Open a client for a sandbox that is as much faster than life."""
+    """Open a client for a sandbox, with policies as much faster as the sandbox."""
     usual: dict[str, Any] = {
         "base_url": sandbox.url if edition == "v1-images" else sandbox.jobs_url,
         "limits": LIMITS[edition].faster(SPEED),
@@ -68,7 +67,7 @@ async def opened(sandbox: Sandbox, edition: Edition, **settings: Any) -> AsyncIt
 
 
 def request(edition: Edition, prompt: str = "1girl, rain") -> GenerateImage:
-    """Return a request that the edition takes."""
+    """Return a request that the edition accepts."""
     return GenerateImage(prompt=prompt, model=MODELS[edition], width=512, height=768)
 
 
@@ -94,10 +93,10 @@ async def test_job_updates_report_queue_position() -> None:
         job = await client.submit(request("jobs"))
         seen = [(snapshot.raw_status, snapshot.queue_position) async for snapshot in job.updates()]
         await job
-    positions = [position or 0 for word, position in seen if word == "queued"]
+    positions = [position or 0 for raw_status, position in seen if raw_status == "queued"]
     assert positions == sorted(positions, reverse=True)
     assert positions[0] == 3
-    assert [word for word, _ in seen][-2:] == ["processing", "succeeded"]
+    assert [raw_status for raw_status, _ in seen][-2:] == ["processing", "succeeded"]
     assert len(seen) == len(set(seen))
 
 
@@ -116,8 +115,8 @@ async def test_reads_jobs_edition_returns_models_account_and_status() -> None:
     async with Sandbox(speed=SPEED) as sandbox, opened(sandbox, "jobs") as client:
         models = await client.models()
         assert (await client.find_model("tPonynai3", "v6.5")).id == 814910
-        with pytest.raises(ConfigurationError, match="no model is called 'Nobody'"):
-            await client.find_model("Nobody")
+        with pytest.raises(ConfigurationError, match="no model is called 'Nothing'"):
+            await client.find_model("Nothing")
         account = await client.account()
         job = await client.submit(request("jobs"))
         assert (await client.status(job.task_ids[0])).task_id == job.task_ids[0]
@@ -142,9 +141,9 @@ async def test_job_by_id_another_client_gets_the_same_picture() -> None:
 async def test_reads_v1_edition_raises_without_a_request() -> None:
     """v1-images has no models, account or status: the error is raised without a request."""
     async with Sandbox(speed=SPEED) as sandbox, opened(sandbox, "v1-images") as client:
-        for call in (client.models(), client.account(), client.find_model("x"), client.status("img_1")):
+        for read in (client.models(), client.account(), client.find_model("x"), client.status("img_1")):
             with pytest.raises(ConfigurationError, match="v1-images"):
-                await call
+                await read
         with pytest.raises(ConfigurationError, match="answers at once"):
             client.job("img_1")
         assert sandbox.weryai.counters.requests == ()
@@ -178,7 +177,7 @@ async def test_submit_with_other_editions_url_is_not_found(edition: Edition) -> 
 
 
 CASES: dict[str, tuple[Fault, type[AioweryError], int]] = {
-    "lost answer": (Fault(faults.LostAnswer(0.05), on="submit", times=1), SubmissionInDoubt, 1),
+    "lost response": (Fault(faults.LostAnswer(0.05), on="submit", times=1), SubmissionInDoubt, 1),
     "server error": (Fault(faults.SERVER_ERROR, on="submit", times=1), SubmissionInDoubt, 0),
     "html": (Fault(faults.NotJson("<html>busy</html>"), on="submit", times=1), SubmissionInDoubt, 1),
     "truncated": (Fault(faults.Truncated(), on="submit", times=1), SubmissionInDoubt, 1),
@@ -234,13 +233,13 @@ async def test_submit_429_waits_and_is_repeated_once(
     edition: Edition, refusal: faults.ErrorResponse, longest: float
 ) -> None:
     """After a 429 the submission waits, as the header or body report, and then succeeds once."""
-    told: list[Any] = []
+    events: list[Any] = []
     retries = RetryPolicy(initial_backoff=0.001, max_retry_after=0.1)
     async with Sandbox(speed=SPEED, faults=[Fault(refusal, on="submit", times=2)]) as sandbox:
-        async with opened(sandbox, edition, observer=told.append, retries=retries) as client:
+        async with opened(sandbox, edition, observer=events.append, retries=retries) as client:
             assert (await client.run(request(edition))).url
         assert (sandbox.betterwaifu.charged, sandbox.betterwaifu.refused) == (1, 0)
-    assert [event.pause for event in told if isinstance(event, QueueBackedOff)] == [pytest.approx(longest)] * 2
+    assert [event.pause for event in events if isinstance(event, QueueBackedOff)] == [pytest.approx(longest)] * 2
 
 
 async def test_submit_response_without_id_is_in_doubt_or_gets_an_id() -> None:
@@ -292,8 +291,8 @@ async def test_submit_account_error_is_reported_to_all_waiting(
 
 
 async def test_poll_failures_do_not_fail_the_job() -> None:
-    """After 404s, 500s, HTML pages, truncated bodies and unknown statuses the picture still arrives."""
-    told: list[Any] = []
+    """After 404s, 500s, HTML responses, truncated bodies and unknown statuses the picture still arrives."""
+    events: list[Any] = []
     misfortunes = [
         Fault(faults.NotFoundYet(60), on="status", nth=1),
         Fault(faults.SERVER_ERROR, on="status", nth=2),
@@ -303,12 +302,12 @@ async def test_poll_failures_do_not_fail_the_job() -> None:
         Fault(faults.StatusWords(waiting="dreaming", processing="inking"), on="status"),
     ]
     async with Sandbox(speed=20, faults=misfortunes) as sandbox:
-        async with opened(sandbox, "jobs", observer=told.append) as client:
+        async with opened(sandbox, "jobs", observer=events.append) as client:
             assert (await client.run(request("jobs"))).url
         assert sandbox.betterwaifu.charged == 1
-    failed = [type(event.error) for event in told if isinstance(event, PollFailed)]
+    failed = [type(event.error) for event in events if isinstance(event, PollFailed)]
     assert failed == [NotFound, ServerError, UnexpectedResponse, UnexpectedResponse, NoAnswer]
-    seen = [(event.snapshot.raw_status, event.snapshot.state) for event in told if isinstance(event, JobUpdated)]
+    seen = [(event.snapshot.raw_status, event.snapshot.state) for event in events if isinstance(event, JobUpdated)]
     assert seen[-1] == ("succeeded", TaskState.DONE)
     assert set(seen[:-1]) <= {("dreaming", TaskState.RUNNING), ("inking", TaskState.RUNNING)}
 
@@ -339,35 +338,35 @@ async def test_run_success_without_pictures_raises() -> None:
 
 async def test_account_low_credits_emit_event() -> None:
     """Reading the account below the threshold emits `LowCredits`."""
-    told: list[Any] = []
-    async with client_of(Atelier(), observer=told.append, low_credits=500) as client:
+    events: list[Any] = []
+    async with client_of(FakeBetterWaifu(), observer=events.append, low_credits=500) as client:
         assert (await client.account()).credits == 120
-    assert [event for event in told if isinstance(event, LowCredits)] == [LowCredits(balance=120)]
+    assert [event for event in events if isinstance(event, LowCredits)] == [LowCredits(balance=120)]
 
 
-def answer(body: Any) -> HttpResponse:
-    """Return a successful answer."""
+def response(body: Any) -> HttpResponse:
+    """Return a successful response."""
     return HttpResponse(200, {}, httpx.Response(200, json=body).content)
 
 
 async def test_models_invalid_entry_is_left_out() -> None:
     """An entry without a number is left out; invalid informative values count as absent."""
     entries = [{"id": 1, "name": "v1"}, {"id": "2", "cover_image": None, "nsfw": "?"}, {"id": "x"}, 5, {"name": "y"}]
-    models = _model_listing.decode_models(answer({"models": entries, "count": 25}))
+    models = _model_listing.decode_models(response({"models": entries, "count": 25}))
     assert [(model.id, model.name, model.nsfw) for model in models] == [(1, "v1", None), (2, "", None)]
     with pytest.raises(UnexpectedResponse, match="no list of models"):
-        _model_listing.decode_models(answer({"count": 0}))
+        _model_listing.decode_models(response({"count": 0}))
 
 
 @pytest.mark.parametrize("name", ["endDate", "end_date"])
 async def test_account_invalid_values_count_as_absent(name: str) -> None:
     """Credits may be a text, the date has two names, and the subscription may be missing."""
     plan = {"status": "canceled", "plan": "pro", name: "2026-04-30T12:00:00.000Z"}
-    account = _model_listing.decode_account(answer({"username": "who", "credits": "12.5", "subscription": plan}))
+    account = _model_listing.decode_account(response({"username": "mira", "credits": "12.5", "subscription": plan}))
     assert account.credits == 12.5
     assert account.subscription is not None
     assert account.subscription.ends_at == datetime(2026, 4, 30, 12, tzinfo=UTC)
-    without = _model_listing.decode_account(answer({"username": 5, "credits": [], "subscription": None}))
+    without = _model_listing.decode_account(response({"username": 5, "credits": [], "subscription": None}))
     assert (without.username, without.credits, without.subscription) == ("", None, None)
 
 
@@ -382,15 +381,15 @@ async def test_find_model_ambiguous_name_needs_version() -> None:
 async def test_api_key_is_sent_to_its_own_host_only() -> None:
     """The key is sent to the edition's host as a bearer token, and never to a file host."""
     seen: list[tuple[str, str | None]] = []
-    atelier = Atelier(seconds=0.0, latency=0.0, cool_down=0.0)
+    provider = FakeBetterWaifu(seconds=0.0, latency=0.0, cool_down=0.0)
 
-    async def world(request: httpx.Request) -> httpx.Response:
+    async def respond(request: httpx.Request) -> httpx.Response:
         seen.append((request.url.host, request.headers.get("authorization")))
         if request.url.host == "cdn.example.com":
             return httpx.Response(200, content=b"\x89PNG\r\n\x1a\n", headers={"content-type": "image/png"})
-        return await atelier(request)
+        return await provider(request)
 
-    async with client_of(world, "v1-images") as client:
+    async with client_of(respond, "v1-images") as client:
         result = await client.run(picture())
         await client.fetch(result.assets[0])
     assert seen == [(httpx.URL(HOSTS["v1-images"]).host, f"Bearer {KEY}"), ("cdn.example.com", None)]
@@ -400,9 +399,9 @@ async def test_api_key_is_sent_to_its_own_host_only() -> None:
 async def test_reads_server_error_is_raised_after_retries() -> None:
     """After its retries the read raises the server's error."""
 
-    async def world(_: httpx.Request) -> httpx.Response:
+    async def respond(_: httpx.Request) -> httpx.Response:
         return httpx.Response(500, json={"error": "internal"})
 
-    async with client_of(world, retries=RetryPolicy(max_attempts=1)) as client:
+    async with client_of(respond, retries=RetryPolicy(max_attempts=1)) as client:
         with pytest.raises(ServerError):
             await client.models()

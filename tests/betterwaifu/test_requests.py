@@ -1,4 +1,4 @@
-"""What is asked for: local rules, the edition's own, and the exact body that each edition gets."""
+"""Requests: local rules, those of one edition, and the exact body that each edition gets."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ FULL: dict[str, Any] = {
 
 
 def body(provider: BetterWaifuProvider, request: GenerateImage) -> dict[str, Any]:
-    """Return what would be sent."""
-    call = provider.encode(request)
-    assert call.body is not None
-    sent: dict[str, Any] = json.loads(call.body)
+    """Return the JSON body that would be sent."""
+    encoded = provider.encode(request)
+    assert encoded.body is not None
+    sent: dict[str, Any] = json.loads(encoded.body)
     return sent
 
 
@@ -172,8 +172,8 @@ requests = st.builds(
 
 
 @given(requests)
-def test_a_request_survives_json(request: GenerateImage) -> None:
-    """Written to a file and read again it is the same, and asks for the same."""
+def test_request_json_round_trip_keeps_it(request: GenerateImage) -> None:
+    """A request that is written to a file and read again is equal, and encodes to the same body."""
     again = from_dict(json.loads(json.dumps(to_dict(request))))
     assert again == request
     assert body(JOBS, again) == body(JOBS, request)
@@ -198,8 +198,8 @@ fields = st.sampled_from([*FULL, "model", "model_version_id", "extra", "brand_ne
 
 
 @given(st.dictionaries(fields, junk | st.sampled_from(["generate-image", "noobai-xl", 814910, 30]), max_size=4))
-def test_any_object_makes_a_request_or_our_error(values: dict[str, Any]) -> None:
-    """Whatever a file holds: a request that is written and sent the same way again, or a ConfigurationError."""
+def test_from_dict_any_object_makes_a_request_or_configuration_error(values: dict[str, Any]) -> None:
+    """For any content of a file: a request that is written and sent alike, or ConfigurationError."""
     with contextlib.suppress(ConfigurationError):
         request = from_dict({"type": "generate-image", "prompt": "x", **values})
         again = from_dict(to_dict(request))
