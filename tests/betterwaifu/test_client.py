@@ -262,7 +262,7 @@ async def test_submit_moderated_or_failing_prompt_keeps_client_open(edition: Edi
     async with Sandbox(speed=SPEED) as sandbox, opened(sandbox, edition) as client:
         with pytest.raises(ContentRejected):
             await client.run(request(edition, "[[moderated]]"))
-        failure = JobFailed if edition == "jobs" else SubmissionInDoubt  # v1-images says it with a 500
+        failure = JobFailed if edition == "jobs" else SubmissionInDoubt  # v1-images reports it with HTTP 500
         with pytest.raises(failure, match="returned no image"):
             await client.run(request(edition, "[[fail]]"))
         await client.run(request(edition))

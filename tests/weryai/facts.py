@@ -500,6 +500,6 @@ ENTRIES: Final = (
     Entry("image_models", "GET", "/growthai/v1/image/models", host="models"),
     Entry("webhook", "POST", "/"),
 )
-"""The last one is sent by WeryAI to a `webhook_url`; all others are sent by us."""
+"""The last one is sent by WeryAI to a `webhook_url`; all others are sent by the client."""
 
 ENTRY: Final[Mapping[str, Entry]] = {entry.name: entry for entry in ENTRIES}
