@@ -24,7 +24,6 @@ from aiowery import (
     RetryPolicy,
     TaskState,
 )
-from aiowery._core.messages import HttpResponse
 from aiowery.betterwaifu import LIMITS, Edition, GenerateImage, _model_listing
 from aiowery.errors import (
     AioweryError,
@@ -44,6 +43,7 @@ from aiowery.errors import (
     UnexpectedResponse,
 )
 from aiowery.sandbox import Fault, Sandbox, faults
+from tests.betterwaifu.responses import response
 from tests.support.fake_betterwaifu import HOSTS, KEY, FakeBetterWaifu, client_of, picture
 
 pytestmark = pytest.mark.anyio
@@ -342,11 +342,6 @@ async def test_account_low_credits_emit_event() -> None:
     async with client_of(FakeBetterWaifu(), observer=events.append, low_credits=500) as client:
         assert (await client.account()).credits == 120
     assert [event for event in events if isinstance(event, LowCredits)] == [LowCredits(balance=120)]
-
-
-def response(body: Any) -> HttpResponse:
-    """Return a successful response."""
-    return HttpResponse(200, {}, httpx.Response(200, json=body).content)
 
 
 async def test_models_invalid_entry_is_left_out() -> None:

@@ -34,6 +34,7 @@ from aiowery.errors import (
     ServerError,
     UnexpectedResponse,
 )
+from tests.betterwaifu.responses import response
 from tests.support.fake_betterwaifu import finished_job, finished_v1
 
 Decode = Callable[[HttpResponse], Any]
@@ -44,12 +45,6 @@ DECODERS: dict[str, Decode] = {
     "models": _model_listing.decode_models,
     "account": _model_listing.decode_account,
 }
-
-
-def response(body: Any, status: int = 200, **headers: str) -> HttpResponse:
-    """Return a response; a text is its body, and any other value is written as JSON."""
-    content = body if isinstance(body, bytes) else body.encode() if isinstance(body, str) else json.dumps(body).encode()
-    return HttpResponse(status, {name.replace("_", "-"): value for name, value in headers.items()}, content)
 
 
 def image(**data: Any) -> dict[str, Any]:
