@@ -78,7 +78,7 @@ def served_paths() -> set[tuple[str, str]]:
 
 
 def row(entry: Entry, commands: set[str], served: set[tuple[str, str]]) -> list[str]:
-    """Return the cells of an entry; a cell without a tick is a gap."""
+    """Return the cells of an entry. A cell without a tick is a gap."""
     if entry.name == "webhook":
         has_field = all("webhook_url" in attrs.fields_dict(BY_PATH[e.path]) for e in ENTRIES if _has_webhook(e))
         return [

@@ -108,7 +108,7 @@ def outdated_files() -> Iterator[tuple[Path, str, str]]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Compare the files, or write them with `--write`; return the exit code."""
+    """Compare the files, or write them with `--write`, and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.tables", description=__doc__)
     parser.add_argument("--write", action="store_true", help="write the files instead of comparing them")
     write: bool = parser.parse_args(arguments).write

@@ -123,7 +123,7 @@ def methods_of(tree: ast.Module, name: str) -> tuple[str, ...]:
 
 
 def all_patterns() -> Iterator[Named]:
-    """Yield every pattern of the package; the next test proves that there are no others."""
+    """Yield every pattern of the package. The next test proves that there are no others."""
     for module, tree in trees():
         for name, expressions in assigned(tree):
             found = list(flattened(getattr(importlib.import_module(module), name)))

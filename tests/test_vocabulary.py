@@ -113,7 +113,7 @@ AS_NAMES: Final = _retired("B.")
 
 
 def _pattern(words: tuple[str, ...]) -> re.Pattern[str]:
-    """Return a pattern for whole words and their plurals; underscores separate words."""
+    """Return a pattern for whole words and their plurals. Underscores separate words."""
     spelled = "|".join(re.escape(word).replace(r"\ ", r"\s+") for word in words)
     return re.compile(rf"(?<![a-z0-9])(?:{spelled})s?(?![a-z0-9])", re.IGNORECASE)
 
@@ -124,7 +124,7 @@ _ALLOWED_PHRASES: Final = re.compile("|".join(ALLOWED_PHRASES), re.IGNORECASE)
 
 
 def _spaced(text: str) -> str:
-    """Return the text with CamelCase separated; every character keeps its line."""
+    """Return the text with CamelCase separated. Every character keeps its line."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", text)
 
 

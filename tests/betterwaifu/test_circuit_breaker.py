@@ -23,7 +23,7 @@ def gateway_error() -> httpx.Response:
 
 @pytest.mark.parametrize("edition", ["jobs", "v1-images"])
 def test_breaker_third_doubt_pauses_until_a_probe_succeeds(edition: Edition) -> None:
-    """The third submission in doubt pauses the queue; after a successful probe each of the rest is sent once."""
+    """The third submission in doubt pauses the queue. After a successful probe each of the rest is sent once."""
     provider = FakeBetterWaifu(
         misfortunes=[gateway_error() for _ in range(4)], cool_down=60.0 if edition == "jobs" else 0.0
     )

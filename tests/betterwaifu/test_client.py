@@ -88,7 +88,7 @@ async def test_run_save_fetch_gives_an_image_file(edition: Edition, tmp_path: Pa
 
 
 async def test_job_updates_report_queue_position() -> None:
-    """Queue positions fall, then the picture is made; each change is reported once."""
+    """Queue positions fall, then the picture is made. Each change is reported once."""
     async with Sandbox(speed=12) as sandbox, opened(sandbox, "jobs") as client:
         job = await client.submit(request("jobs"))
         seen = [(snapshot.raw_status, snapshot.queue_position) async for snapshot in job.updates()]
@@ -102,7 +102,7 @@ async def test_job_updates_report_queue_position() -> None:
 
 @pytest.mark.parametrize("edition", EDITIONS)
 async def test_stream_pictures_are_made_one_at_a_time(edition: Edition) -> None:
-    """Pictures are made one after the other; none is refused, and each is charged once."""
+    """Pictures are made one after the other. None is refused, and each is charged once."""
     async with Sandbox(speed=SPEED) as sandbox, opened(sandbox, edition) as client:
         async with client.stream([request(edition, f"number {n}") for n in range(4)]) as outcomes:
             urls = [outcome.unwrap().url async for outcome in outcomes]
@@ -150,7 +150,7 @@ async def test_reads_v1_edition_raises_without_a_request() -> None:
 
 
 async def test_edition_unknown_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another value is refused; each edition has its own host, and the environment may set the URL."""
+    """Another value is refused. Each edition has its own host, and the environment may set the URL."""
     with pytest.raises(ConfigurationError, match="edition is 'v2'"):
         BetterWaifu(KEY, edition="v2")  # type: ignore[arg-type]
     monkeypatch.delenv("BETTERWAIFU_BASE_URL", raising=False)
@@ -243,7 +243,7 @@ async def test_submit_429_waits_and_is_repeated_once(
 
 
 async def test_submit_response_without_id_is_in_doubt_or_gets_an_id() -> None:
-    """A job without an id cannot be polled; a v1 picture without one gets an id of the library."""
+    """A job without an id cannot be polled. A v1 picture without one gets an id of the library."""
     nameless = [Fault(faults.NoIds(), on="submit")]
     async with Sandbox(speed=SPEED, faults=nameless) as sandbox:
         async with opened(sandbox, "v1-images") as client:
@@ -258,7 +258,7 @@ async def test_submit_response_without_id_is_in_doubt_or_gets_an_id() -> None:
 
 @pytest.mark.parametrize("edition", EDITIONS)
 async def test_submit_moderated_or_failing_prompt_keeps_client_open(edition: Edition) -> None:
-    """A prompt may be refused by moderation or fail in progress; neither closes the client."""
+    """A prompt may be refused by moderation or fail in progress. Neither closes the client."""
     async with Sandbox(speed=SPEED) as sandbox, opened(sandbox, edition) as client:
         with pytest.raises(ContentRejected):
             await client.run(request(edition, "[[moderated]]"))
@@ -313,7 +313,7 @@ async def test_poll_failures_do_not_fail_the_job() -> None:
 
 
 async def test_poll_lost_job_raises_after_the_grace_period() -> None:
-    """A 404 is tolerated for a while after acceptance only; an id from elsewhere has no grace period."""
+    """A 404 is tolerated for a while after acceptance only. An id from elsewhere has no grace period."""
     lost = [Fault(faults.NOT_FOUND, on="status")]
     async with Sandbox(speed=SPEED, faults=lost) as sandbox:
         polling = PollPolicy(not_found_grace=0.1).faster(SPEED)
@@ -325,7 +325,7 @@ async def test_poll_lost_job_raises_after_the_grace_period() -> None:
 
 
 async def test_run_success_without_pictures_raises() -> None:
-    """An empty finished job is an error of its own in jobs; in v1-images it is a doubt."""
+    """An empty finished job is an error of its own in jobs. In v1-images it is a doubt."""
     nothing = [Fault(faults.NoOutputs(), on="any")]
     async with Sandbox(speed=SPEED, faults=nothing) as sandbox:
         async with opened(sandbox, "jobs") as client:
@@ -345,7 +345,7 @@ async def test_account_low_credits_emit_event() -> None:
 
 
 async def test_models_invalid_entry_is_left_out() -> None:
-    """An entry without a number is left out; invalid informative values count as absent."""
+    """An entry without a number is left out. Invalid informative values count as absent."""
     entries = [{"id": 1, "name": "v1"}, {"id": "2", "cover_image": None, "nsfw": "?"}, {"id": "x"}, 5, {"name": "y"}]
     models = _model_listing.decode_models(response({"models": entries, "count": 25}))
     assert [(model.id, model.name, model.nsfw) for model in models] == [(1, "v1", None), (2, "", None)]
@@ -366,7 +366,7 @@ async def test_account_invalid_values_count_as_absent(name: str) -> None:
 
 
 async def test_find_model_ambiguous_name_needs_version() -> None:
-    """A unique name is enough; otherwise the error lists the versions."""
+    """A unique name is enough. Otherwise the error lists the versions."""
     models = [_model_listing.Model(id=n, model_name="A", name=f"v{n}") for n in (1, 2)]
     assert _model_listing.find_model(models, "A", "v2").id == 2
     with pytest.raises(ConfigurationError, match="'v1', 'v2'"):

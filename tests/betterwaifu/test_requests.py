@@ -38,7 +38,7 @@ def body(provider: BetterWaifuProvider, request: GenerateImage) -> dict[str, Any
 
 
 def test_encode_left_out_fields_are_not_sent() -> None:
-    """Only the prompt is sent, in both editions; the provider's defaults apply."""
+    """Only the prompt is sent, in both editions. The provider's defaults apply."""
     request = GenerateImage(prompt="1girl")
     assert body(V1, request) == body(JOBS, request) == {"prompt": "1girl"}
 
@@ -50,7 +50,7 @@ def test_encode_model_is_spelled_per_edition() -> None:
 
 
 def test_encode_path_and_timeout_per_edition() -> None:
-    """Each edition has one POST; the synchronous one may take minutes, and reads go by id."""
+    """Each edition has one POST. The synchronous one may take minutes, and reads go by id."""
     request = GenerateImage(prompt="x")
     v1, jobs = V1.encode(request), JOBS.encode(request)
     assert (v1.method, v1.path, v1.timeout) == ("POST", "/v1/images/generate", 300.0)
@@ -59,7 +59,7 @@ def test_encode_path_and_timeout_per_edition() -> None:
 
 
 def test_encode_random_seed_is_sent_in_v1_only() -> None:
-    """-1 means random in v1-images; it is not documented in jobs, where leaving it out means the same."""
+    """-1 means random in v1-images. It is not documented in jobs, where leaving it out means the same."""
     assert body(V1, GenerateImage(prompt="x", seed=-1)) == {"prompt": "x", "seed": -1}
     assert body(JOBS, GenerateImage(prompt="x", seed=-1)) == {"prompt": "x"}
 
@@ -112,7 +112,7 @@ def test_request_invalid_value_is_refused(field: str, value: Any) -> None:
 
 @pytest.mark.parametrize(("field", "bad"), [("steps", (19, 51)), ("cfg_scale", (0.5, 20.5))])
 def test_validate_range_applies_in_v1_only(field: str, bad: tuple[float, float]) -> None:
-    """The range is documented for v1-images; in jobs the provider judges."""
+    """The range is documented for v1-images. In jobs the provider judges."""
     for value in bad:
         values: dict[str, Any] = {"prompt": "x", field: value}
         request = GenerateImage(**values)
@@ -229,7 +229,7 @@ def test_encode_sampler_is_sent_unchanged() -> None:
 
 @pytest.mark.parametrize("job_id", ["", " ", "..", ".", "\ud800"])
 def test_status_request_invalid_id_is_refused(job_id: str) -> None:
-    """Such an id would name another path; v1-images has no status at all."""
+    """Such an id would name another path. In v1-images there is no status at all."""
     with pytest.raises(ConfigurationError, match="as the provider gave it"):
         JOBS.status_request(job_id)
     with pytest.raises(ConfigurationError, match="answers at once"):

@@ -48,7 +48,7 @@ DECODERS: dict[str, Decode] = {
 
 
 def image(**data: Any) -> dict[str, Any]:
-    """Return the v1-images response with other data; None leaves a member out."""
+    """Return the v1-images response with other data. None leaves a member out."""
     members = {**finished_v1(1)["data"], **data}
     return {"success": True, "data": {name: value for name, value in members.items() if value is not None}}
 
@@ -122,7 +122,7 @@ def test_decode_queued_without_id_is_unexpected(body: Any) -> None:
 def test_decode_status_running_job_has_queue_position(
     data: dict[str, Any], state: TaskState, position: int | None
 ) -> None:
-    """An undocumented raw status counts as running; a queue position is reported if there is one."""
+    """An undocumented raw status counts as running. A queue position is reported if there is one."""
     snapshot = _decode.decode_status(response({"id": "job_1", **data}), "job_1")
     assert (snapshot.state, snapshot.queue_position, snapshot.assets) == (state, position, ())
 
@@ -156,7 +156,7 @@ URL = "https://x.example/1.webp"
     ],
 )
 def test_decode_status_picture_is_read_from_each_place(data: dict[str, Any]) -> None:
-    """A paid picture is not lost because an array is missing; invalid neighbours are skipped."""
+    """A paid picture is not lost because an array is missing. Invalid neighbours are skipped."""
     snapshot = _decode.decode_status(response({"status": "succeeded", **data}), "job_1")
     result = GeneratedImage.from_snapshots([snapshot], seconds=1.0, request_id=None)
     assert (result.urls, result.image_ids) == ((URL,), ("i1",))
@@ -197,7 +197,7 @@ def test_decode_status_failed_job_has_reason(error: Any, reason: str | None) -> 
     ],
 )
 def test_decode_status_failed_job_is_final_in_any_envelope(body: dict[str, Any]) -> None:
-    """The status ends the job; read as a refused poll it would keep the slot until the retries end."""
+    """The status ends the job. Read as a refused poll, it would keep the slot until the retries end."""
     snapshot = _decode.decode_status(response(body), "job_1")
     assert (snapshot.state, snapshot.reason) == (TaskState.FAILED, "boom")
 
@@ -272,7 +272,7 @@ def test_decode_image_id_of_picture_comes_first() -> None:
 
 
 def test_metadata_is_plain_json() -> None:
-    """The manifest stores seed, ids and time of creation; the jobs edition reports no time."""
+    """The manifest stores seed, ids and time of creation. The jobs edition reports no time."""
     accepted = _decode.decode_image(response(finished_v1(1)), "made-up")
     facts = GeneratedImage.from_snapshots(accepted.snapshots, seconds=0.0, request_id=None).metadata
     assert facts == {"seed": 42, "image_ids": ["img_000000000001"], "created_at": "2024-01-15T10:30:00+00:00"}
@@ -333,7 +333,7 @@ V1_FAULT = {"code": "invalid_parameter", "message": "steps must be 20-50", "para
 def test_response_error_status_decides_before_code_and_text(
     decoder: str, status: int, body: Any, error: type[AioweryError]
 ) -> None:
-    """The HTTP status decides, then the code; the text only refines, in both envelopes and without one."""
+    """The HTTP status decides, then the code. The text only refines, in both envelopes and without one."""
     with pytest.raises(AioweryError) as caught:
         DECODERS[decoder](response(body, status))
     assert type(caught.value) is error

@@ -54,7 +54,7 @@ ACCEPTED = {str: {"string"}, bool: {"boolean"}, int: {"whole"}, float: {"whole",
 @pytest.mark.parametrize("sample", SAMPLES)
 @pytest.mark.parametrize("cls", ACCEPTED, ids=lambda cls: cls.__name__)
 def test_structure_converts_no_type_into_another(cls: type[Any], sample: str) -> None:
-    """A null is not "None", "5" is not 5 and true is not 1; only an integer may become a float."""
+    """A null is not "None", "5" is not 5 and true is not 1. Only an integer may become a float."""
     value = SAMPLES[sample]
     if sample in ACCEPTED[cls]:
         read_back = read(value, cls)
@@ -95,7 +95,7 @@ def test_structure_null_is_absent_and_unknown_keys_are_ignored() -> None:
 
 
 def test_structure_reports_each_fault_with_path_and_text() -> None:
-    """One error reports all faults, each as `path: expected type, got type`, with status and request id."""
+    """One error reports all faults, each as `path: type is expected, got type`, with status and request id."""
     raw = {"parts": [{"name": "a"}, {"name": None}, {"name": 5, "size": "big"}, 7], "weight": "heavy", "good": 1}
     with pytest.raises(UnexpectedResponse) as caught:
         read(raw, Outer, "$.data")

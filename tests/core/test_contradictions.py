@@ -88,7 +88,7 @@ def test_contradicts_request_outputs_of_another_kind() -> None:
 
 
 def test_contradicts_request_betterwaifu_seed_and_parameters() -> None:
-    """The seed in `output` and the values in `parameters` count; a random seed and a model's name do not."""
+    """The seed in `output` and the values in `parameters` count. A random seed and a model's name do not."""
     provider = BetterWaifuProvider("jobs")
 
     def contradicted(request: GenerateImage, **raw: Any) -> bool:
@@ -137,7 +137,7 @@ WERYAI: dict[str, tuple[Any, Any, tuple[str, ...]]] = {
 def test_weryai_refusal_has_task_ids_of_an_acceptance(
     request_: Any, body: Any, ids: tuple[str, ...], http_status: int
 ) -> None:
-    """Ids are read from data.task_ids and data.task_id, also in a list; for direct requests from the result's id."""
+    """Ids are read from data.task_ids and data.task_id, also in a list. For direct requests the result's id is read."""
     content = {"status": 1001, "message": "no", **body} if isinstance(body, dict) else body
     assert named_ids(WeryAIProvider(), request_, HttpResponse(http_status, {}, json_body(content))) == ids
 
@@ -157,7 +157,7 @@ BETTERWAIFU: dict[str, tuple[Any, Any, tuple[str, ...]]] = {
 def test_betterwaifu_refusal_has_task_ids_of_an_acceptance(
     edition: Any, body: Any, ids: tuple[str, ...], http_status: int
 ) -> None:
-    """Ids are id, job_id or generation_id of the response or its inner object; in v1-images the picture's id."""
+    """Ids are id, job_id or generation_id of the response or its inner object. In v1-images it is the picture's id."""
     content = {"success": False, "error": "no", **body}
     response = HttpResponse(http_status, {}, json_body(content))
     assert named_ids(BetterWaifuProvider(edition), GenerateImage(prompt="1girl"), response) == ids

@@ -152,7 +152,7 @@ def test_duration_estimator_with_former_intervals_continues(values: list[float],
 
 
 def test_moving_average_first_value_replaces_the_guess() -> None:
-    """The initial guess is replaced by the first value, and later values move the average."""
+    """The first value replaces the initial guess, and each later value moves the average towards itself."""
     average = MovingAverage(30.0)
     values = [average.seconds]
     for seconds in (10.0, 20.0):

@@ -89,7 +89,7 @@ OUTCOMES: dict[str, tuple[Exception, SubmitFailure]] = {
 
 @pytest.mark.parametrize(("error", "expected"), OUTCOMES.values(), ids=OUTCOMES)
 def test_classify_failure_of_a_paid_post(error: Exception, expected: SubmitFailure) -> None:
-    """A paid POST is repeated only if it was not sent or refused for load; a possible charge is in doubt."""
+    """A paid POST is repeated only if it was not sent or refused for load. A possible charge is in doubt."""
     assert classify_failure(error) is expected
 
 

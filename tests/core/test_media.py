@@ -84,7 +84,7 @@ def test_to_media_text_with_url_scheme_is_a_url(text: str) -> None:
     ["a.png", "", "/etc/passwd", "file:///etc/passwd", "ftp://example.com/a.png", "example.com/a.png", " https://x"],
 )
 def test_to_media_text_without_url_scheme_is_refused(text: str) -> None:
-    """A text from elsewhere must not read a local file; the error shows how to pass a file on purpose."""
+    """A text from elsewhere must not read a local file. The error shows how to pass a file on purpose."""
     assert not is_url(text)
     with pytest.raises(ConfigurationError) as caught:
         to_media(text)
@@ -138,7 +138,7 @@ def test_to_media_file_opened_by_descriptor_has_no_name(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("source", [io.StringIO("text"), io.StringIO("")], ids=["text", "empty"])
 def test_to_media_text_mode_file_is_refused(source: Any) -> None:
-    """Text is not bytes; the error names the mode to open the file with."""
+    """Text is not bytes. The error names the mode to open the file with."""
     with pytest.raises(ConfigurationError, match=r"in binary mode, got .*; open it with mode 'rb'"):
         to_media(source)
 
@@ -324,7 +324,7 @@ def test_validate_upload_fitting_suffix_is_kept(sort: str, suffix: str) -> None:
     [(sort, suffix) for sort, row in SORTS.items() for suffix in KIND_OF if suffix not in (row[1], *row[2])],
 )
 def test_validate_upload_wrong_suffix_is_refused(sort: str, suffix: str) -> None:
-    """The service compares content and suffix; the error names the type of the content."""
+    """The service compares content and suffix. The error names the type of the content."""
     with pytest.raises(ConfigurationError) as caught:
         validate_upload(File(SORTS[sort][0], f"a{suffix}"))
     assert str(caught.value) == f"a{suffix} has the content of a {SORTS[sort][1]} file. Nothing was sent: rename it"
@@ -371,7 +371,7 @@ def test_upload_limits_are_the_documented_ones() -> None:
 @pytest.mark.usefixtures("small_limits")
 @pytest.mark.parametrize(("sort", "limit"), [("png", 20), ("mp4", 30), ("flac", 40)])
 def test_validate_upload_size_at_limit_is_refused(sort: str, limit: int) -> None:
-    """A file of exactly the limit is too large; the error names both numbers."""
+    """A file of exactly the limit is too large. The error names both numbers."""
     content, suffix, *_ = SORTS[sort]
     assert validate_upload(File(content.ljust(limit - 1, b"\0"))).kind
     with pytest.raises(ConfigurationError) as caught:

@@ -54,7 +54,7 @@ NOW = datetime(2026, 1, 5, 12, 0, 0, tzinfo=UTC)
     ],
 )
 def test_parse_retry_after_each_form(text: str | None, seconds: float | None) -> None:
-    """Seconds, decimals and HTTP dates are read; a past moment is zero, and a value beyond any timer is None."""
+    """Seconds, decimals and HTTP dates are read. A past moment is zero, and a value beyond any timer is None."""
     assert parse_retry_after(text, NOW) == seconds
 
 
@@ -146,7 +146,7 @@ def test_json_body_value_without_json_raises_configuration_error(make: Any) -> N
     ],
 )
 def test_response_success_and_redirect_by_status(status: int, success: bool, redirect: bool) -> None:
-    """2xx is a success and 3xx a redirect."""
+    """2xx is a success and 3xx a redirect, and no status is both."""
     response = HttpResponse(status, {}, b"")
     assert (response.success, response.redirect) == (success, redirect)
 

@@ -1,4 +1,4 @@
-"""Which responses are the provider's own, and which come from a gateway or proxy."""
+"""Responses that are the provider's own, and those of a gateway or proxy."""
 
 from __future__ import annotations
 

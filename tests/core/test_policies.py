@@ -78,7 +78,7 @@ def test_after_failures_is_at_least_the_interval(policy: PollPolicy, failures: i
 
 @given(policy=poll_policies(), draw=draws)
 def test_after_failures_first_failure_keeps_the_interval(policy: PollPolicy, draw: float) -> None:
-    """A single 500 changes nothing; the second failure in a row makes polls rarer."""
+    """A single 500 changes nothing. The second failure in a row makes polls rarer."""
     assert policy.after_failures(1, lambda: draw) == policy.interval(lambda: draw)
     assert policy.after_failures(2, lambda: 1.0) >= policy.after_failures(1, lambda: 1.0)
 

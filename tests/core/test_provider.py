@@ -42,7 +42,7 @@ RESPONSE = HttpResponse(200, {}, b"{}")
 
 
 def test_provider_without_optional_members_has_no_optional_requests() -> None:
-    """No batch status, no upload, no webhook, no liveness read; every request is valid and nothing contradicts."""
+    """No batch status, no upload, no webhook, no liveness read. Every request is valid and nothing contradicts."""
     provider, request = Smallest(), Request[Any]
     assert provider.batch_request("b") is None
     assert provider.upload_request(FILE) is None

@@ -82,7 +82,7 @@ def test_api_key_source_invalid_key_is_not_quoted(key: str) -> None:
     ],
 )
 def test_redact_hides_keys_and_nothing_else(text: str, safe: str) -> None:
-    """Bearer tokens and both providers' keys become stars; ids, URLs and other texts stay."""
+    """Bearer tokens and both providers' keys become stars. Ids, URLs and other texts stay."""
     assert redact(text) == safe
 
 

@@ -33,7 +33,7 @@ class SendHook:
     runs: int = 0
 
     async def __call__(self) -> None:
-        """Count the run; raise the fault."""
+        """Count the run and raise the fault."""
         self.runs += 1
         if self.fault is not None:
             raise self.fault

@@ -169,7 +169,7 @@ async def test_download_same_file_concurrently_gives_one_whole_file(tmp_path: Pa
 async def test_download_part_moved_by_another_process_is_fetched_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two processes may fetch the same file into one directory at the same time; the slower one does not fail."""
+    """Two processes may fetch the same file into one directory at the same time. The slower one does not fail."""
     parts = [True]
 
     def taken_away(_: int) -> None:

@@ -41,7 +41,7 @@ Make = Callable[[], Any]
 
 @pytest.fixture(params=["own connections", "fast", "caller's httpx", "caller's httpx2"])
 def make_http(request: pytest.FixtureRequest) -> Make:
-    """Return a factory of the `http` argument; every test that uses it holds for all transports."""
+    """Return a factory of the `http` argument. Every test that uses it holds for all transports."""
     makers: dict[str, Make] = {
         "own connections": lambda: None,
         "fast": lambda: "fast",
@@ -66,7 +66,7 @@ async def client_to(url: str, make_http: Make, *, timeout: float = 5.0) -> Async
 
 
 async def test_send_complete_response_returns_status_headers_and_body(make_http: Make) -> None:
-    """Status, headers in lower case and body are returned; the key is sent in its header, never in the URL."""
+    """Status, headers in lower case and body are returned. The key is sent in its header, never in the URL."""
     async with (
         peer(http_answer({"a": 1}, X_Request_Id="r-1")) as server,
         client_to(server.url, make_http) as http_client,
@@ -320,7 +320,7 @@ async def test_download_invalid_url_raises_own_error(make_http: Make) -> None:
 
 
 async def test_send_uses_proxies_of_environment(make_http: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """HTTP_PROXY is used, and NO_PROXY is obeyed; httpx ignores both for connections that are made directly."""
+    """HTTP_PROXY is used, and NO_PROXY is obeyed, although httpx ignores both for direct connections."""
     async with peer(http_answer({"via": "proxy"})) as proxy, peer(http_answer({"via": "direct"})) as server:
         monkeypatch.setenv("http_proxy", proxy.url)
         async with client_to(server.url, make_http) as http_client:
@@ -448,7 +448,7 @@ async def test_key_unchanged_after_rejection_is_not_retried() -> None:
     ids=["empty", "number", "raises"],
 )
 async def test_key_callable_without_key_raises_configuration_error(source: Any, message: str) -> None:
-    """The error names the mistake of the callable; nothing is sent."""
+    """The error names the mistake of the callable. Nothing is sent."""
     with pytest.raises(ConfigurationError, match=message):
         async with WeryAI(source, base_url="https://api.example.com"):
             pass
@@ -463,7 +463,7 @@ async def test_key_with_line_break_is_rejected_without_quoting() -> None:
 
 
 async def test_balance_after_failures_is_repeated() -> None:
-    """A balance request is repeated after a 500, an HTML page and a 429; Retry-After is obeyed."""
+    """A balance request is repeated after a 500, an HTML page and a 429. Retry-After is obeyed."""
     answers = (
         http_answer("oops", "500 Internal Server Error"),
         http_answer("<html>"),

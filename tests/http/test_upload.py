@@ -42,7 +42,7 @@ QUICK = RetryPolicy(initial_backoff=0.01, max_backoff=0.02)
 
 @attrs.define
 class UploadProvider:
-    """A provider that accepts uploads and submissions; the next uploads get `upload_faults` instead of a URL."""
+    """A provider that accepts uploads and submissions. The next uploads get `upload_faults` instead of a URL."""
 
     upload_faults: list[httpx.Response | Exception] = attrs.field(factory=list)
     uploads: list[bytes] = attrs.field(factory=list)
@@ -237,7 +237,7 @@ async def test_run_image_to_prompt_fills_in_the_size() -> None:
 
 
 async def test_upload_text_is_a_path_and_url_is_refused(tmp_path: Path) -> None:
-    """`client.upload` takes a file of the caller, so a `str` is a path; a URL needs no upload."""
+    """`client.upload` takes a file of the caller, so a `str` is a path. A URL needs no upload."""
     path = tmp_path / "x.png"
     path.write_bytes(PNG)
     provider = UploadProvider()
@@ -427,7 +427,7 @@ async def test_upload_with_other_options_or_kind_is_separate() -> None:
 
 
 async def test_upload_callers_content_type_does_not_replace_the_forms() -> None:
-    """A caller's client may set a content type of JSON; the form keeps its own."""
+    """A caller's client may set a content type of JSON. The form keeps its own."""
     content_types: list[str] = []
 
     async def respond(request: httpx.Request) -> httpx.Response:

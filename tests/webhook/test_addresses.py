@@ -59,7 +59,7 @@ class AsgiRequest:
             self.status, self.headers = message["status"], dict(message["headers"])
 
     async def made(self, receiver: Receiver, token: str) -> int:
-        """Send the request; return the status."""
+        """Send the request and return the status."""
         headers = [(b"content-type", b"application/json")]
         scope = {"type": "http", "method": "POST", "path": f"/{token}", "headers": headers}
         async with asyncio.timeout(5):
@@ -69,7 +69,7 @@ class AsgiRequest:
 
 
 async def receives_body(receiver: Receiver, token: str) -> bool:
-    """Return True if a body is received at this address; it is no delivery, and changes nothing."""
+    """Return True if a body is received at this address. It is no delivery, and changes nothing."""
     request = AsgiRequest(b"no JSON")
     status = await request.made(receiver, token)
     assert status == (400 if request.times else 404)
@@ -264,7 +264,7 @@ async def test_receiver_stopped_loop_of_other_thread_receives_no_body(
 
 
 async def test_receiver_unknown_urls_use_no_room_for_bodies(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Requests to unknown URLs leave the limit of bodies free; requests to known ones are counted by it."""
+    """Requests to unknown URLs leave the limit of bodies free. Requests to known ones are counted by it."""
     monkeypatch.setattr("aiowery.webhook._asgi._MAX_BODIES", 2)
     receiver, known = Receiver(), Known()
     receiver.attach(known)
@@ -305,7 +305,7 @@ def head(token: str, length: int, *more: str) -> bytes:
 
 
 async def read_status(reader: asyncio.StreamReader) -> int:
-    """Read one response; return its status."""
+    """Read one response and return its status."""
     lines = (await reader.readuntil(b"\r\n\r\n")).decode().lower().splitlines()
     length = next(line for line in lines if line.startswith("content-length:"))
     await reader.readexactly(int(length.partition(":")[2]))

@@ -252,7 +252,7 @@ async def test_deliveries_of_four_tasks_finish_job_with_last() -> None:
 
 @pytest.mark.virtual_time
 async def test_delivery_after_job_timeout_finishes_job() -> None:
-    """The caller has timed out; a later delivery still gives the job its result."""
+    """The caller has timed out. A later delivery still gives the job its result."""
     provider = WebhookProvider(seconds=700.0)
     async with client_of(provider, webhooks=provider.webhooks) as client:
         job = await client.submit(CAT)

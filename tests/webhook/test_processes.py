@@ -42,7 +42,7 @@ Server(config).run()
 
 @contextlib.asynccontextmanager
 async def receiving(ledger: Path) -> AsyncIterator[str]:
-    """Run a receiver in a process of its own; yield its url."""
+    """Run a receiver in a process of its own and yield its url."""
     command = (sys.executable, "-c", SERVER, str(ledger))
     process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
     assert process.stdout is not None

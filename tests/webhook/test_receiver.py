@@ -197,7 +197,7 @@ async def test_receiver_invalid_ledger_stops_server_at_startup(tmp_path: Path) -
 
 @pytest.mark.two_loops
 def test_receiver_client_in_other_thread_records_in_its_loop() -> None:
-    """The web server and the client run in two event loops; a delivery is recorded in the client's."""
+    """The web server and the client run in two event loops. A delivery is recorded in the client's."""
     receiver, known = Receiver(), Known()
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
@@ -357,6 +357,6 @@ async def test_receiver_flood_of_unknown_urls_causes_no_poll(tmp_path: Path) -> 
 
 
 def test_receiver_with_a_ledger_and_no_decoder_is_refused(tmp_path: Path) -> None:
-    """A receiver alone does not know the provider; the error names the argument and the function to pass."""
+    """A receiver alone does not know the provider. The error names the argument and the function to pass."""
     with pytest.raises(ConfigurationError, match=r"decode=aiowery\.weryai\.decode_delivery"):
         Receiver(ledger=tmp_path / "jobs.db")

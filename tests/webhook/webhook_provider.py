@@ -66,7 +66,7 @@ class WebhookProvider(World):
         return response
 
     async def deliver(self, task_id: str, *, about: str | None = None, raw_status: str = "SUCCESS") -> int:
-        """Send a delivery to the URL of a task's submission, about that task or another; return the status."""
+        """Send a delivery to the URL of a task's submission, about that task or another, and return the status."""
         token = self.addresses[task_id].rpartition("/")[2]
         status = await self.receiver.receive(
             token, delivery(about or task_id, raw_status), {"Content-Type": "application/json"}
@@ -112,7 +112,7 @@ class Known:
 
 @contextlib.asynccontextmanager
 async def served(application: Any, *, lifespan: str = "off") -> AsyncIterator[str]:
-    """Serve an ASGI application on loopback; yield its url."""
+    """Serve an ASGI application on loopback and yield its url."""
     config = uvicorn.Config(application, port=0, log_config=None, access_log=False, lifespan=lifespan)  # type: ignore[arg-type]
     server = PromptServer(config)
     serving = asyncio.create_task(server.serve())

@@ -56,7 +56,7 @@ class PodcastProvider:
         )
 
     def status(self, task_id: str) -> dict[str, Any]:
-        """Return the status of the podcast; every second poll ends a step."""
+        """Return the status of the podcast. Every second poll ends a step."""
         self.polls += 1
         if self.polls > 1:
             self.step = {"writing": "written", "speaking": "spoken"}.get(self.step, self.step)
@@ -254,7 +254,7 @@ def test_job_of_each_podcast_step_is_a_job_of_its_own() -> None:
 
 
 def test_podcast_without_or_with_both_arguments_sends_nothing() -> None:
-    """A request and a task id exclude each other, and one is required; the error comes before any request."""
+    """A request and a task id exclude each other, and one is required. The error comes before any request."""
     provider = PodcastProvider()
 
     async def main(client: WeryAI) -> None:
@@ -417,7 +417,7 @@ def test_podcast_without_visible_script_continues() -> None:
 
 
 class LostVoiceResponse(PodcastProvider):
-    """A provider whose response to the second step is lost; with `known` it has started the voices."""
+    """A provider whose response to the second step is lost. With `known` it has started the voices."""
 
     known: bool = False
 

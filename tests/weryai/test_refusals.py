@@ -247,7 +247,7 @@ def test_response_error_rate_limited_has_retry_after(header: str | None, seconds
 
 @pytest.mark.parametrize("http_status", [301, 302, 307, 308])
 def test_response_error_repeating_redirect_is_a_refusal(http_status: int) -> None:
-    """A redirect that repeats the request was not carried out; the message has its target."""
+    """A redirect that repeats the request was not carried out. The message has its target."""
     error = refused(http_status, {"location": "https://other.example"}, status=0)
     assert type(error) is InvalidRequest
     assert "https://other.example" in str(error)

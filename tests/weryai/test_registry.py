@@ -140,7 +140,7 @@ GPT = ChatModel(key="GPT_4O", description="general", max_tokens=4096, input_pric
     ids=["bare", "enveloped", "list", "odd entries"],
 )
 def test_decode_chat_models_with_or_without_envelope(response: HttpResponse) -> None:
-    """The list is read in the documented form and in plausible ones; entries without a key are skipped."""
+    """The list is read in the documented form and in plausible ones. Entries without a key are skipped."""
     (model,) = decode_chat_models(response)
     assert model == GPT
     assert model.raw == GPT_ENTRY
@@ -224,7 +224,7 @@ RULES: list[tuple[str, dict[str, Any], dict[str, Any], tuple[str, str] | None]] 
 def test_check_issues_each_limit_names_field_value_and_choices(
     name: str, fields: dict[str, Any], known: dict[str, Any], expected: tuple[str, str] | None
 ) -> None:
-    """An issue names the field, its value and what the model takes; a request within the limits has none."""
+    """An issue names the field, its value and what the model takes. A request within the limits has none."""
     request = smallest(name, model="M", **fields)
     found = check_issues(request, model_entry(name, **known))
     if expected is None:

@@ -102,7 +102,7 @@ def test_encode_fields_have_the_parameters_names() -> None:
 
 
 def test_encode_extra_is_sent_beside_the_fields() -> None:
-    """Parameters without a field are sent beside the fields, None and nested ones too; `extra` itself is not sent."""
+    """Parameters without a field are sent beside the fields, None and nested ones too. `extra` itself is not sent."""
     extra = {"style": {"name": "ink", "weights": [1, 2.5]}, "seed": None}
     body = sent(TextToImage(prompt="hills", extra=extra))
     assert body == {"prompt": "hills", "model": "WERYAI_IMAGE_2_0", "aspect_ratio": "1:1", **extra}
@@ -169,7 +169,7 @@ def test_encode_foreign_request_is_refused() -> None:
     ids=str,
 )
 def test_task_count_is_the_number_of_pictures(fields: dict[str, Any], count: int) -> None:
-    """Each picture is a task of its own; WERYAI_IMAGE_1_0 always makes four."""
+    """Each picture is a task of its own. WERYAI_IMAGE_1_0 always makes four."""
     assert TextToImage(prompt="hills", **fields).task_count == count
 
 
@@ -178,7 +178,7 @@ def test_task_count_is_the_number_of_pictures(fields: dict[str, Any], count: int
 @example(prompt="x" * 51)
 @example(prompt="  two\n words  ")
 def test_label_is_one_short_text_line(prompt: str) -> None:
-    """A label has at most 50 characters of the prompt on one line; a cut one ends in three dots."""
+    """A label has at most 50 characters of the prompt on one line. A cut one ends in three dots."""
     label = TextToImage(prompt=prompt).label
     words = " ".join(prompt.split())
     assert len(label) <= 50
@@ -187,7 +187,7 @@ def test_label_is_one_short_text_line(prompt: str) -> None:
 
 
 def test_timing_key_depends_on_settings_not_on_prompt() -> None:
-    """Model, resolution, quality and number of pictures decide the duration of a job; the prompt does not."""
+    """Model, resolution, quality and number of pictures decide the duration of a job. The prompt does not."""
     one = TextToImage(prompt="hills")
     assert one.timing_key == TextToImage(prompt="rivers", negative_prompt="x", caller_id=3).timing_key
     others = [{"model": "WAN_2_5"}, {"resolution": "4k"}, {"quality": "high"}, {"image_number": 2}]
@@ -204,7 +204,7 @@ def test_timing_key_differs_between_templates() -> None:
 
 
 def test_request_is_a_frozen_value() -> None:
-    """Equal requests have equal hashes, copy and pickle; the fields cannot be changed."""
+    """Equal requests have equal hashes, copy and pickle. The fields cannot be changed."""
     request = TextToImage(prompt="hills", image_number=2, extra={"a": [1], "b": {"c": 2}})
     twin = TextToImage(prompt="hills", image_number=2, extra={"b": {"c": 2}, "a": [1]})
     assert request == twin
@@ -245,6 +245,6 @@ def test_result_gathers_its_tasks_in_order() -> None:
 
 @pytest.mark.parametrize(("reported", "total"), [((None, None), None), ((0.0, None), 0.0), ((None, 2.0), 2.0)])
 def test_result_credits_unreported_are_none(reported: tuple[float | None, ...], total: float | None) -> None:
-    """None means that no credits were reported; zero means that zero was reported."""
+    """None means that no credits were reported. Zero means that zero was reported."""
     tasks = [snapshot(str(number), TaskState.DONE, credits=charged) for number, charged in enumerate(reported)]
     assert ImageResult.from_snapshots(tasks, seconds=1.0, request_id=None).credits == total

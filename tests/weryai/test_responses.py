@@ -124,7 +124,7 @@ def test_decode_submission_chat_returns_finished_snapshot() -> None:
 
 
 def test_decode_submission_chat_joins_all_choices() -> None:
-    """Several choices are joined by a blank line; choices of an unknown form are skipped."""
+    """Several choices are joined by a blank line. Choices of an unknown form are skipped."""
     choices = [{"message": {"content": "one"}}, "odd", {"message": None}, {"message": {"content": "two"}}]
     (snapshot,) = submitted("chat", json_response({**CHAT, "choices": choices})).snapshots
     assert snapshot.text is not None
@@ -314,7 +314,7 @@ def test_decode_status_invalid_podcast_turn_is_skipped(name: str) -> None:
     ids=str,
 )
 def test_decode_status_failed_task_has_reason(data: dict[str, Any], reason: str | None) -> None:
-    """The more precise text is the reason; a value that is not a text is none."""
+    """The more precise text is the reason. A value that is not a text is none."""
     found = status({**data, "task_status": "FAILED"})
     assert (found.state, found.reason) == (TaskState.FAILED, reason)
 
@@ -417,7 +417,7 @@ def test_decode_delivery_refusal_is_unexpected(body: bytes) -> None:
 
 
 def test_upload_request_is_a_form() -> None:
-    """A file is the part `file` with its media type; `fixed` is a text; a batch number is sent only if given."""
+    """A file is the part `file` with its media type. `fixed` is a text, and a batch number is sent only if given."""
     file = validate_upload(File(b"\x89PNG\r\n\x1a\n", "a.png"))
     request = WeryAIProvider().upload_request(file)
     assert (request.method, request.path, request.host, request.body) == (
@@ -437,7 +437,7 @@ def test_upload_request_is_a_form() -> None:
 
 
 def test_read_requests_have_documented_paths_and_hosts() -> None:
-    """Two registries are on a host of their own; speakers can be requested by language."""
+    """Two registries are on a host of their own. Speakers can be requested by language."""
     requests = [
         IMAGE_MODELS,
         VIDEO_MODELS,

@@ -1,4 +1,4 @@
-"""Recorded responses, one folder per scenario, read by the pure decoders.
+"""Responses as they would be recorded, one folder per scenario, read by the pure decoders.
 
 `answer.json` is the response (`status`, `headers`, and `body` as JSON or `text` unchanged). `expected.json` names the
 decoder and either the `value` that it returns or the `error` that it raises, with parts of the message in `says`.

@@ -285,7 +285,7 @@ def test_status_request_any_accepted_id_is_one_path_segment(task_id: Any) -> Non
 
 @given(data=data)
 def test_decode_status_snapshot_is_of_the_requested_task(data: Any) -> None:
-    """A status response gives a snapshot of this task or an error; raw and outputs have usable types."""
+    """A status response gives a snapshot of this task or an error. `raw` and the outputs have usable types."""
     found = outcome("status", HttpResponse(200, {}, json.dumps({"status": 0, "data": data}).encode()))
     if isinstance(found, Snapshot):
         assert found.task_id == TASK

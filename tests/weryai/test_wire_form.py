@@ -454,7 +454,7 @@ def test_encode_research_objects_are_sent_unchanged() -> None:
 
 
 def test_prompt_inputs_are_sent_as_an_object() -> None:
-    """A template's variables are sent as texts by key."""
+    """A template's variables are sent as texts by key, and none are sent if none are given."""
     given = sent(EffectTemplate(template_config_id=1, image_urls=[PICTURE], prompt_inputs={"a": "b"}))
     assert given["prompt_inputs"] == {"a": "b"}
 
@@ -499,7 +499,7 @@ SLOW = {"image-to-prompt": 120.0, "corpus-upload": 180.0, "chat": 600.0}
 
 @pytest.mark.parametrize("name", REQUESTS)
 def test_encode_only_direct_requests_have_a_timeout(name: str) -> None:
-    """A task is accepted quickly; only a direct request has a timeout of its own."""
+    """A task is accepted quickly. Only a direct request has a timeout of its own."""
     assert encoded(smallest(name)).timeout == SLOW.get(name)
 
 
