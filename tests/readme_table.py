@@ -1,4 +1,7 @@
-"""README's table of all endpoints of WeryAI, generated: each tick is checked against the code."""
+"""README's table of all endpoints of WeryAI, generated: each tick is checked against the code.
+
+None is written by hand.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +72,7 @@ def made_by(act: Callable[[WeryAI], Awaitable[Any]]) -> set[tuple[str, str, str]
 
 
 def served_paths() -> set[tuple[str, str]]:
-    """Return method and path of each endpoint that the sandbox serves."""
+    """Return method and path of each endpoint that the sandbox serves: it responds with 401 without a key."""
     with Sandbox() as sandbox, httpx.Client(base_url=sandbox.url) as http:
         responses = {
             (entry.method, entry.path): http.request(entry.method, entry.path) for entry in contract.CALLABLE_ENTRIES

@@ -87,7 +87,7 @@ async def test_download_several_assets_with_one_name_are_numbered(tmp_path: Path
     ],
 )
 async def test_download_suffix_follows_the_media_type(tmp_path: Path, url: str, content_type: str, suffix: str) -> None:
-    """A server cannot choose the suffix of an executable file."""
+    """A server cannot give a file the suffix of an executable."""
     response = http_answer(PNG, content_type=content_type)
     async with peer(response) as server, client_at(server.url) as client:
         (path,) = await client.download(Asset(server.url + url), tmp_path, name="x")
