@@ -1,4 +1,7 @@
-"""README's table of all calls of WeryAI, generated: each tick is checked against the code, none is written by hand."""
+"""README's table of all endpoints of WeryAI, generated: each tick is checked against the code.
+
+None is written by hand.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ PNG: Final = b"\x89PNG\r\n\x1a\n"
 
 @attrs.frozen
 class Read:
-    """A call that no request class makes: how the client makes it, and the command line."""
+    """An endpoint without a request class: how the client and the command line request it."""
 
     client: str
     act: Callable[[WeryAI], Awaitable[Any]]
@@ -51,16 +54,16 @@ BY_PATH: Final = {cls.endpoint: cls for cls in REQUESTS.values()}
 
 
 def made_by(act: Callable[[WeryAI], Awaitable[Any]]) -> set[tuple[str, str, str]]:
-    """Return method, host and path of what a client sends when it acts so."""
+    """Return method, host and path of each request that an action of the client sends."""
     sent: set[tuple[str, str, str]] = set()
 
-    async def hear(request: httpx.Request) -> httpx.Response:
+    async def respond(request: httpx.Request) -> httpx.Response:
         path = request.url.path.replace("/{}/", "/").replace("Ab12Cd34", "{task_id}")
         sent.add((request.method, request.url.host, path))
         return httpx.Response(400)
 
     async def main() -> None:
-        async with httpx.AsyncClient(transport=httpx.MockTransport(hear)) as http, WeryAI(KEY, http=http) as client:
+        async with httpx.AsyncClient(transport=httpx.MockTransport(respond)) as http, WeryAI(KEY, http=http) as client:
             with pytest.raises(AioweryError):
                 await act(client)
 
@@ -69,18 +72,18 @@ def made_by(act: Callable[[WeryAI], Awaitable[Any]]) -> set[tuple[str, str, str]
 
 
 def served_paths() -> set[tuple[str, str]]:
-    """Return method and path of what the sandbox serves: all that it does not call non-existent."""
+    """Return method and path of each endpoint that the sandbox serves: it responds with 401 without a key."""
     with Sandbox() as sandbox, httpx.Client(base_url=sandbox.url) as http:
-        answers = {
+        responses = {
             (entry.method, entry.path): http.request(entry.method, entry.path) for entry in contract.CALLABLE_ENTRIES
         }
-    return {place for place, answer in answers.items() if answer.status_code == 401}
+    return {place for place, response in responses.items() if response.status_code == 401}
 
 
 def row(entry: Entry, commands: set[str], served: set[tuple[str, str]]) -> list[str]:
-    """Return the cells of an entry; a cell without a tick is a hole."""
+    """Return the cells of an entry. A cell without a tick is a gap."""
     if entry.name == "webhook":
-        has_field = all("webhook_url" in attrs.fields_dict(BY_PATH[e.path]) for e in ENTRIES if _calls_back(e))
+        has_field = all("webhook_url" in attrs.fields_dict(BY_PATH[e.path]) for e in ENTRIES if _has_webhook(e))
         return [
             "POST to your `webhook_url`",
             _tick("`webhook_url=`", has_field),
@@ -109,7 +112,7 @@ def row(entry: Entry, commands: set[str], served: set[tuple[str, str]]) -> list[
     ]
 
 
-def _calls_back(entry: Entry) -> bool:
+def _has_webhook(entry: Entry) -> bool:
     return any(field.name == "webhook_url" for field in entry.fields)
 
 

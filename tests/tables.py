@@ -1,7 +1,7 @@
-"""Generated tables: the export lists of three packages, and README's table of calls.
+"""Generated tables: the export lists of three packages, and README's table of endpoints.
 
-`python -m tests.tables` compares each file with what would be generated, prints the difference and exits with 1 if
-there is one. `python -m tests.tables --write` writes the files.
+`python -m tests.tables` compares each file with the generated one, prints the difference and exits with 1 if there is
+one. `python -m tests.tables --write` writes the files.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def lazy_names(package: str) -> dict[str, tuple[str, ...]]:
 
 
 def exported_names(package: str, source: str) -> list[str]:
-    """Return all public names of a package: those of its tables, and those that it imports or defines at once."""
+    """Return all public names of a package: those of its tables, and those that it imports or defines eagerly."""
     lazy = {name for names in lazy_names(package).values() for name in names}
     return sorted(lazy.union(_eager_names(source)), key=in_order)
 
@@ -80,7 +80,7 @@ def _replace(part: re.Pattern[str], new: str, source: str) -> str:
 
 
 def readme_source(source: str) -> str:
-    """Return README with the table of calls as the code has it."""
+    """Return README with its table of endpoints as generated from the code."""
     from tests.readme_table import table  # noqa: PLC0415 - it starts a sandbox, which the export lists do not need
 
     before, begin, rest = source.partition(BEGIN)
@@ -108,7 +108,7 @@ def outdated_files() -> Iterator[tuple[Path, str, str]]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Compare the files, or write them with `--write`; return the exit code."""
+    """Compare the files, or write them with `--write`, and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.tables", description=__doc__)
     parser.add_argument("--write", action="store_true", help="write the files instead of comparing them")
     write: bool = parser.parse_args(arguments).write

@@ -1,4 +1,4 @@
-"""The front door has a list, and the list is true."""
+"""The exports of the package and its public modules are listed, and the lists are true."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ PUBLIC = sorted(
 
 
 @pytest.mark.parametrize("name", aiowery.__all__)
-def test_each_exported_name_is_there(name: str) -> None:
-    """What is listed can be imported."""
+def test_package_listed_name_can_be_imported(name: str) -> None:
+    """Each name of `__all__` is an attribute of the package."""
     assert getattr(aiowery, name) is not None
 
 
-def test_nothing_public_is_left_off_the_list() -> None:
-    """A name without underscore at the front door is either listed or a module."""
+def test_package_public_name_is_listed() -> None:
+    """A name without an underscore in the package is either listed or a module."""
     found = {name for name, value in vars(aiowery).items() if not isinstance(value, types.ModuleType)}
     machinery = {"annotations", "Final", "TYPE_CHECKING", "lazy_names"}
     assert {name for name in found if not name.startswith("_")} - machinery <= set(aiowery.__all__)
 
 
 @pytest.mark.parametrize("name", ["aiowery", *PUBLIC])
-def test_public_modules_have_a_sorted_true_list(name: str) -> None:
-    """Every public module says what it offers, in order, without twins, and offers it."""
+def test_public_module_all_is_sorted_and_true(name: str) -> None:
+    """Each public module has an `__all__` that is sorted, without duplicates, and names only its attributes."""
     module = importlib.import_module(name)
     listed = module.__all__
     assert isinstance(listed, tuple)
@@ -44,17 +44,17 @@ def test_public_modules_have_a_sorted_true_list(name: str) -> None:
     assert all(hasattr(module, one) for one in listed)
 
 
-def test_weryai_offers_its_client_and_requests() -> None:
-    """The provider's own module exports each request class of the registry, and its client is the package's."""
+def test_weryai_exports_its_client_and_requests() -> None:
+    """`aiowery.weryai` exports each request class of REQUESTS, and its client is the package's."""
     assert {cls.__name__ for cls in aiowery.weryai.REQUESTS.values()} <= set(aiowery.weryai.__all__)
     assert aiowery.WeryAI is aiowery.weryai.WeryAI
 
 
-def test_the_version_is_the_distributions() -> None:
-    """What the package says of itself is what was installed."""
+def test_package_version_is_the_distributions() -> None:
+    """`__version__` is the version that is installed."""
     assert aiowery.__version__ == metadata.version("aiowery")
 
 
-def test_the_package_is_marked_as_typed() -> None:
-    """Type checkers read the annotations only if the marker is there."""
+def test_package_has_a_typing_marker() -> None:
+    """Type checkers read the annotations only if `py.typed` exists."""
     assert any(file.name == "py.typed" for file in importlib.resources.files("aiowery").iterdir())

@@ -1,4 +1,4 @@
-"""What an import loads, and that names which load later are there like any others."""
+"""Modules that an import loads, and lazy names, which work like all others."""
 
 from __future__ import annotations
 
@@ -46,18 +46,18 @@ REQUEST = {
     "aiowery.weryai.requests._choices",
 }
 OF_REQUESTS = {"_audio", "_image_tools", "_images", "_video_tools", "_videos"}
-AT_ONCE = """
+CONCURRENT = """
 import sys, threading
 from aiowery import weryai
 sys.setswitchinterval(1e-6)
 barrier, found = threading.Barrier(8), []
 
-def ask(name):
+def get(name):
     barrier.wait()
     found.append(getattr(weryai, name))
 
 names = ["WeryAI", "TextToVideo", "Chat", "REQUESTS", "Music", "WeryAI", "TextToVideo", "Chat"]
-threads = [threading.Thread(target=ask, args=(name,)) for name in names]
+threads = [threading.Thread(target=get, args=(name,)) for name in names]
 for thread in threads:
     thread.start()
 for thread in threads:
@@ -67,22 +67,22 @@ print(len(found), len(set(map(id, found))))
 
 
 def fresh(code: str) -> str:
-    """Return what the code prints in a fresh interpreter."""
+    """Return the output of the code in a fresh interpreter."""
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 
 
 def loaded(code: str) -> tuple[set[str], set[str]]:
-    """Return the modules of ours that the code loads, and the other packages outside the standard library.
+    """Return the modules of aiowery that the code loads, and the other packages outside the standard library.
 
-    asyncio is named too: it is as dear as attrs.
+    The result includes asyncio, because its import takes as long as that of attrs.
     """
     modules = set(fresh(LOADED.format(code=code)).split())
-    ours = {name for name in modules if name.partition(".")[0] == "aiowery"}
-    return ours, {name.partition(".")[0] for name in modules - ours} - (sys.stdlib_module_names - {"asyncio"})
+    own = {name for name in modules if name.partition(".")[0] == "aiowery"}
+    return own, {name.partition(".")[0] for name in modules - own} - (sys.stdlib_module_names - {"asyncio"})
 
 
-def test_the_import_loads_exactly_this() -> None:
-    """`import aiowery` is cheap: it takes attrs, and of ours the values, no client and no provider."""
+def test_import_aiowery_loads_only_values() -> None:
+    """`import aiowery` is fast: it loads attrs and the modules of values, but no client and no provider."""
     assert loaded("import aiowery") == (IMPORT, {"attr", "attrs"})
 
 
@@ -91,8 +91,8 @@ def test_import_request_class_loads_only_its_module() -> None:
     assert loaded("from aiowery.weryai import TextToImage") == (IMPORT | REQUEST, {"attr", "attrs"})
 
 
-def test_the_http_library_comes_with_the_first_client() -> None:
-    """Who names a client's class and makes none has no connections, and pays for none."""
+def test_import_client_class_loads_no_http_library() -> None:
+    """The HTTP library is loaded when a client is made, not when its class is imported."""
     code = "from aiowery import BetterWaifu, WeryAI"
     assert loaded(code)[1].isdisjoint({"anyio", "httpx", "httpcore"})
     assert loaded(f"{code}; WeryAI('sk')")[1] >= {"anyio", "httpx", "httpcore"}
@@ -101,10 +101,10 @@ def test_the_http_library_comes_with_the_first_client() -> None:
 @pytest.mark.parametrize(
     ("arguments", "classes"), [("'sk'", set()), ("'sk', ledger='jobs.db'", OF_REQUESTS)], ids=["memory", "file"]
 )
-def test_a_client_loads_the_requests_that_its_ledger_may_hold(arguments: str, classes: set[str]) -> None:
-    """A file may hold any request, so all classes come with the client; without one those that are used suffice."""
-    ours, _ = loaded(f"import aiowery; aiowery.WeryAI({arguments})")
-    assert {name for name in OF_REQUESTS if f"aiowery.weryai.requests.{name}" in ours} == classes
+def test_client_with_ledger_file_loads_all_requests(arguments: str, classes: set[str]) -> None:
+    """A ledger file may hold any request, so its client loads all classes. Another client loads only those in use."""
+    own, _ = loaded(f"import aiowery; aiowery.WeryAI({arguments})")
+    assert {name for name in OF_REQUESTS if f"aiowery.weryai.requests.{name}" in own} == classes
 
 
 @pytest.mark.parametrize("package", LAZY, ids=lambda package: package.__name__)
@@ -117,8 +117,8 @@ def test_lazy_names_are_exported_and_load_from_their_modules(package: ModuleType
 
 
 @pytest.mark.parametrize("package", LAZY, ids=lambda package: package.__name__)
-def test_unloaded_names_are_there_like_any_others(package: ModuleType) -> None:
-    """In a fresh interpreter `dir` shows all names, a star imports them, and a name that is none says so."""
+def test_lazy_names_are_in_dir_and_in_star_imports(package: ModuleType) -> None:
+    """In a fresh interpreter `dir` lists all names, a star imports them, and an unknown name raises AttributeError."""
     name = package.__name__
     shown = fresh(f"import {name} as package; print(*set(package.__all__) - set(dir(package)))")
     assert not shown.strip()
@@ -129,25 +129,25 @@ def test_unloaded_names_are_there_like_any_others(package: ModuleType) -> None:
 
 
 def test_providers_are_attributes_of_the_package() -> None:
-    """After `import aiowery` alone, `aiowery.weryai` and `aiowery.betterwaifu` are there."""
+    """After `import aiowery` alone, `aiowery.weryai` and `aiowery.betterwaifu` are attributes."""
     code = "import aiowery; print(aiowery.weryai.__name__, aiowery.betterwaifu.__name__)"
     assert fresh(code).split() == ["aiowery.weryai", "aiowery.betterwaifu"]
 
 
-def test_a_request_unpickles_where_nothing_was_loaded() -> None:
-    """Another process reads a request without having imported its module, and shows it as we do."""
+def test_request_unpickles_without_a_prior_import() -> None:
+    """Another process unpickles a request without having imported its module, and the repr is the same."""
     request = TextToImage(prompt="a cat")
     code = f"import pickle; print(repr(pickle.loads({pickle.dumps(request)!r})))"
     assert fresh(code).strip() == repr(request)
 
 
-def test_threads_may_ask_at_once() -> None:
-    """Eight threads ask for five unloaded names: each gets its own, and equal names are one object."""
-    assert fresh(AT_ONCE).split() == ["8", "5"]
+def test_lazy_names_are_loaded_once_by_concurrent_threads() -> None:
+    """Eight threads get five unloaded names: each gets its own, and equal names are one object."""
+    assert fresh(CONCURRENT).split() == ["8", "5"]
 
 
-def test_requests_are_listed_by_their_own_names() -> None:
-    """The table of request classes is true, and none that the package offers is missing."""
+def test_requests_table_has_every_request_class_by_type_name() -> None:
+    """The table of request classes is true, and includes each class that the package exports."""
     assert {name: cls.type_name for name, cls in weryai.REQUESTS.items()} == {name: name for name in weryai.REQUESTS}
     offered = {value for name in weryai.__all__ if hasattr(value := getattr(weryai, name), "type_name")}
     assert offered == set(weryai.REQUESTS.values())

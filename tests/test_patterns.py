@@ -26,7 +26,7 @@ HOME = Path(aiowery.__file__).parent
 LONGEST = 256 * 1024
 ALLOWED = 0.05
 ALWAYS = ("search", "match", "fullmatch")
-MARKS = ("import re", "from re", "regex", ".sub", ".findall", ".finditer")
+HINTS = ("import re", "from re", "regex", ".sub", ".findall", ".finditer")
 REPEATED = frozenset({"sub", "subn", "findall", "finditer", "split"})
 # How long the texts are that are tried, and how many of the slowest go on to the next length.
 STAGES = ((256, 20), (1024, 10), (4096, 8), (16_384, 5), (65_536, 3), (LONGEST, 0))
@@ -55,7 +55,7 @@ CANDIDATES = " a1-_.`~\n"
 
 @attrs.frozen
 class Named:
-    """A pattern of the package: where it is, and by which methods it is used besides those that are always tried."""
+    """A pattern of the package, its place, and the methods that it is used with besides those that are always tried."""
 
     where: str
     pattern: re.Pattern[Any]
@@ -68,14 +68,14 @@ def trees() -> list[tuple[str, ast.Module]]:
     found = []
     for path in sorted(HOME.rglob("*.py")):
         text = path.read_text("utf-8")
-        if any(mark in text for mark in MARKS):
+        if any(hint in text for hint in HINTS):
             name = ".".join(("aiowery", *path.relative_to(HOME).with_suffix("").parts)).removesuffix(".__init__")
             found.append((name, ast.parse(text, str(path))))
     return found
 
 
 def assigned(tree: ast.Module) -> Iterator[tuple[str, list[ast.Call]]]:
-    """Yield the global names that hold patterns, and the calls of `re.compile` that make those."""
+    """Yield the global names of patterns, and the expressions `re.compile(...)` that make these."""
     for statement in tree.body:
         if isinstance(statement, ast.Assign):
             targets, value = statement.targets, statement.value
@@ -83,13 +83,13 @@ def assigned(tree: ast.Module) -> Iterator[tuple[str, list[ast.Call]]]:
             targets, value = [statement.target], statement.value
         else:
             continue
-        calls = list(compiled_in(value))
-        if calls and isinstance(targets[0], ast.Name):
-            yield targets[0].id, calls
+        expressions = list(compiled_in(value))
+        if expressions and isinstance(targets[0], ast.Name):
+            yield targets[0].id, expressions
 
 
 def compiled_in(value: ast.expr) -> Iterator[ast.Call]:
-    """Yield the calls of `re.compile` whose results can be reached through a value: it is one, or contains them."""
+    """Yield the expressions `re.compile(...)` in a value: it is one, or contains them."""
     if isinstance(value, ast.Call):
         if ast.unparse(value.func) == "re.compile":
             yield value
@@ -123,11 +123,11 @@ def methods_of(tree: ast.Module, name: str) -> tuple[str, ...]:
 
 
 def all_patterns() -> Iterator[Named]:
-    """Yield every pattern of the package; the next test proves that there are no others."""
+    """Yield every pattern of the package. The next test proves that there are no others."""
     for module, tree in trees():
-        for name, calls in assigned(tree):
+        for name, expressions in assigned(tree):
             found = list(flattened(getattr(importlib.import_module(module), name)))
-            assert len(found) == len(calls)
+            assert len(found) == len(expressions)
             for number, pattern in enumerate(found):
                 where = f"{module}.{name}" + (f"[{number}]" if len(found) > 1 else "")
                 yield Named(where, pattern, methods_of(tree, name))
@@ -137,33 +137,33 @@ PATTERNS = list(all_patterns())
 
 
 def faults_of(tree: ast.Module) -> Iterator[str]:
-    """Yield what a module does with regular expressions that the collection of patterns would not see."""
-    known = {id(call.func) for _, calls in assigned(tree) for call in calls}
+    """Yield each use of regular expressions in a module that the collection of patterns would miss."""
+    known = {id(expression.func) for _, expressions in assigned(tree) for expression in expressions}
     names = {name for name, _ in assigned(tree)}
     attributes = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
     owned = {id(node.value) for node in attributes}
     for node in ast.walk(tree):
-        line = f"line {getattr(node, 'lineno', 0)}"
+        place = f"line {getattr(node, 'lineno', 0)}"
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in {"re", "regex"}:
-            yield f"{line}: import re itself"
+            yield f"{place}: import re itself"
         if isinstance(node, ast.Import) and any(alias.name == "re" and alias.asname for alias in node.names):
-            yield f"{line}: import re by its own name"
+            yield f"{place}: import re by its own name"
         if isinstance(node, ast.Import) and any(alias.name == "regex" for alias in node.names):
-            yield f"{line}: use re"
+            yield f"{place}: use re"
         if isinstance(node, ast.Name) and node.id == "re" and id(node) not in owned:
-            yield f"{line}: `re` is handed around"
+            yield f"{place}: `re` is handed around"
     for node in attributes:
-        line = f"line {node.lineno}"
+        place = f"line {node.lineno}"
         if isinstance(node.value, ast.Name) and node.value.id == "re":
             harmless = node.attr.isupper() or node.attr in {"Pattern", "Match"}
             if not harmless and id(node) not in known:
-                yield f"{line}: re.{node.attr}; a pattern is compiled once, for a global name"
+                yield f"{place}: re.{node.attr}; a pattern is compiled once, for a global name"
         elif node.attr in REPEATED - {"split"} and not (isinstance(node.value, ast.Name) and node.value.id in names):
-            yield f"{line}: .{node.attr} of what is not a global pattern of this module"
+            yield f"{place}: .{node.attr} of what is not a global pattern of this module"
 
 
-def test_every_pattern_has_a_global_name() -> None:
-    """Nothing is compiled or searched in passing, so that the patterns which are measured are all that there are."""
+def test_patterns_are_global_and_complete() -> None:
+    """No pattern is compiled or searched in passing, so all patterns are measured."""
     faults = [f"{module}, {fault}" for module, tree in trees() for fault in faults_of(tree)]
     assert faults == []
     assert len(PATTERNS) > 40
@@ -175,7 +175,7 @@ def test_every_pattern_has_a_global_name() -> None:
         "def f(text):\n    return re.sub('a', 'b', text)",
         "def f():\n    return re.compile('a')",
         "X = make(re.compile('a'))",
-        "X = [re.compile(word) for word in 'ab']",
+        "X = [re.compile(text) for text in 'ab']",
         "from re import compile",
         "import re as regular",
         "import regex",
@@ -183,16 +183,16 @@ def test_every_pattern_has_a_global_name() -> None:
         "def f(pattern, text):\n    return pattern.findall(text)",
     ],
 )
-def test_patterns_in_passing_are_seen(code: str) -> None:
-    """The check above finds each way around it."""
+def test_faults_of_pattern_in_passing_is_found(code: str) -> None:
+    """The check above finds each kind of pattern that is not global."""
     assert list(faults_of(ast.parse(code)))
 
 
-def test_words_of_refusals_are_searched_in_one_place() -> None:
-    """Both providers' patterns for words from outside are used as arguments of `mentions`, and in no other way."""
-    for module, tree in trees():
-        if not module.endswith("._refusals"):
-            continue
+def test_patterns_of_api_errors_are_used_by_mentions_only() -> None:
+    """Both providers' patterns for texts of refusals are used as arguments of `mentions` only."""
+    modules = [(module, tree) for module, tree in trees() if module.endswith("._api_errors")]
+    assert len(modules) == 2
+    for module, tree in modules:
         names = {name for name, _ in assigned(tree)}
         given = {
             id(argument)
@@ -206,8 +206,8 @@ def test_words_of_refusals_are_searched_in_one_place() -> None:
         assert all(id(node) in given for node in uses), module
 
 
-def test_words_are_searched_at_the_beginning_only() -> None:
-    """300 characters, however long the text is."""
+def test_mentions_searches_the_first_300_characters() -> None:
+    """The first 300 characters are searched, however long the text is."""
     pattern = re.compile("end")
     assert mentions("x" * 297 + "end", pattern)
     assert not mentions("x" * 298 + "end", pattern)
@@ -311,7 +311,7 @@ def runs_of(tree: Any) -> Iterator[str]:
 
 
 def fragments_of(pattern: re.Pattern[Any]) -> list[str]:
-    """Return what the texts for a pattern are made of: its literals, what suits it and what almost does."""
+    """Return the parts of the texts for a pattern: its literals, fitting texts and almost fitting ones."""
     tree = parser.parse(pattern.pattern, pattern.flags)
     whole = [*runs_of(tree), *texts_of(tree)]
     almost = [text[:-1] for text in whole] + [text[1:] for text in whole]
@@ -325,9 +325,10 @@ def pairs_of(fragments: list[str]) -> Iterator[tuple[str, str]]:
 
 
 def slowest(named: Named) -> tuple[float, str]:
-    """Return the seconds for the slowest text that is found, and what was done to which text.
+    """Return the seconds for the slowest text that is found, and a description of it.
 
-    Many short texts are tried, the slowest of them longer, and so on: as soon as one takes too long, it is that.
+    Many short texts are tried, and the slowest of them again in longer form. The search ends once a text takes too
+    long.
     """
     binary = isinstance(named.pattern.pattern, bytes)
     pairs = pairs_of(fragments_of(named.pattern))
@@ -348,7 +349,7 @@ def slowest(named: Named) -> tuple[float, str]:
 
 
 def measured(pattern: re.Pattern[Any], method: str, text: str | bytes) -> float:
-    """Return the CPU seconds of one call; one that takes too long is made again, unless that cannot help."""
+    """Return the CPU seconds of one search. A search that takes too long is repeated, unless a repeat cannot help."""
     arguments = (text[:0], text) if method in {"sub", "subn"} else (text,)
     seconds = math.inf
     for _ in range(3):
@@ -370,8 +371,8 @@ def no_collection() -> Iterator[None]:
 
 @pytest.mark.usefixtures("no_collection")
 @pytest.mark.parametrize("named", PATTERNS, ids=lambda named: named.where.removeprefix("aiowery."))
-def test_no_pattern_takes_long(named: Named) -> None:
-    """256 kB made of its own literals, in the worst way that is found, take less than 50 ms of CPU."""
+def test_pattern_on_its_worst_text_is_fast(named: Named) -> None:
+    """256 kB of its own literals, in the worst form that is found, take less than 50 ms of CPU."""
     assert is_tame(named.pattern.pattern, named.pattern.flags), f"{named.where}: what is repeated is not one character"
     seconds, what = slowest(named)
     assert seconds <= ALLOWED, f"{named.where} takes {seconds * 1000:.0f} ms for {what}"
@@ -387,14 +388,14 @@ def test_no_pattern_takes_long(named: Named) -> None:
         r":?\s*`POST [^`]*`",
     ],
 )
-def test_slow_patterns_are_found(pattern: str) -> None:
-    """Texts that are hard for a pattern are found by its own literals alone."""
+def test_slowest_finds_slow_patterns(pattern: str) -> None:
+    """Texts that are slow for a pattern are found by its own literals alone."""
     seconds, what = slowest(Named("here", re.compile(pattern)))
     assert seconds > ALLOWED
     assert what
 
 
 @pytest.mark.parametrize("pattern", [r"(a+)+b", r"(a|a)*b", r"(\w+\s?)*$", r"(ab)+", r"(a{0,9}){0,9}b"])
-def test_repeated_repetitions_are_found(pattern: str) -> None:
-    """What could double the time by each character is refused without being run."""
+def test_is_tame_repeated_repetition_is_false(pattern: str) -> None:
+    """A pattern whose time could double with each character is refused without being run."""
     assert not is_tame(pattern)

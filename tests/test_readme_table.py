@@ -32,7 +32,7 @@ def test_package_exports_are_those_of_its_tables(package: str) -> None:
 def test_command_outdated_file_prints_the_difference_and_writes_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Without `--write` an outdated file is left alone and the exit code is 1; with it the file is written."""
+    """Without `--write` an outdated file is left alone and the exit code is 1. With it the file is written."""
     source = tables.ROOT.joinpath("aiowery", "weryai", "__init__.py").read_text("utf-8")
     outdated = re.sub(r'^    "Chat",\n', "", source, flags=re.MULTILINE)
     path = tmp_path / "__init__.py"

@@ -48,18 +48,28 @@ CLEAN_ROOMS: Final = (
     "tests/base",
     "tests/client",
     "tests/conftest.py",
+    "tests/core",
     "tests/docs",
+    "tests/errors",
     "tests/examples",
+    "tests/http",
     "tests/jobs",
     "tests/journal",
     "tests/ledger",
     "tests/queue",
+    "tests/readme_table.py",
     "tests/sandbox",
     "tests/support",
+    "tests/tables.py",
+    "tests/test_exports.py",
+    "tests/test_imports.py",
+    "tests/test_patterns.py",
+    "tests/test_readme_table.py",
     "tests/testing",
+    "tests/weryai",
 )
 
-# The glossary lists the words; measured results quote other projects; the prose of client.py is not yet rewritten.
+# The glossary lists the words, and measured results quote other projects.
 _EXEMPT: Final = frozenset({"docs/glossary.md", "benchmarks/RESULTS.md", "benchmarks/results.json"})
 _NO_TEXT: Final = frozenset({".gif", ".ico", ".jpg", ".mp4", ".png", ".svg", ".wav", ".webp"})
 _SKIPPED_FOLDERS: Final = frozenset({"__pycache__", "build", "dist", "node_modules", "out", "venv"})
@@ -115,7 +125,7 @@ AS_NAMES: Final = _retired("B.")
 
 
 def _pattern(words: tuple[str, ...]) -> re.Pattern[str]:
-    """Return a pattern for whole words and their plurals; underscores separate words."""
+    """Return a pattern for whole words and their plurals. Underscores separate words."""
     spelled = "|".join(re.escape(word).replace(r"\ ", r"\s+") for word in words)
     return re.compile(rf"(?<![a-z0-9])(?:{spelled})s?(?![a-z0-9])", re.IGNORECASE)
 
@@ -126,7 +136,7 @@ _ALLOWED_PHRASES: Final = re.compile("|".join(ALLOWED_PHRASES), re.IGNORECASE)
 
 
 def _spaced(text: str) -> str:
-    """Return the text with CamelCase separated; every character keeps its line."""
+    """Return the text with CamelCase separated. Every character keeps its line."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", text)
 
 
@@ -225,7 +235,8 @@ def test_vocabulary_clean_room_exists(room: str) -> None:
 
 def test_vocabulary_glossary_lists_are_read() -> None:
     """The checks above have words to search for."""
-    assert {"turnstile", "fast door", "whoever"} <= set(EVERYWHERE)
+    assert len(EVERYWHERE) > 20
+    assert any(" " in word for word in EVERYWHERE)
     assert {"look", "call", "told"} <= set(AS_NAMES)
     assert not set(EVERYWHERE) & set(AS_NAMES)
 

@@ -1,4 +1,4 @@
-"""The client of both editions over real sockets against the sandbox, and what only one of them has."""
+"""The client of both editions over real sockets against the sandbox, and the parts that only one edition has."""
 
 from __future__ import annotations
 
@@ -25,7 +25,6 @@ from aiowery import (
     TaskState,
     betterwaifu,
 )
-from aiowery._core.messages import HttpResponse
 from aiowery.betterwaifu import LIMITS, Edition, GenerateImage, _model_listing
 from aiowery.errors import (
     AioweryError,
@@ -45,8 +44,8 @@ from aiowery.errors import (
     UnexpectedResponse,
 )
 from aiowery.sandbox import Fault, Sandbox, faults
-from tests.support.fake_betterwaifu import HOSTS, KEY, client_of, picture
-from tests.support.fake_betterwaifu import FakeBetterWaifu as Atelier
+from tests.betterwaifu.responses import response
+from tests.support.fake_betterwaifu import HOSTS, KEY, FakeBetterWaifu, client_of, picture
 
 pytestmark = pytest.mark.anyio
 
@@ -57,7 +56,7 @@ MODELS: dict[str, str | int] = {"v1-images": "noobai-xl", "jobs": 814910}
 
 @contextlib.asynccontextmanager
 async def opened(sandbox: Sandbox, edition: Edition, **settings: Any) -> AsyncIterator[BetterWaifu]:
-    """Open a client for a sandbox that is as much faster than life."""
+    """Open a client for a sandbox, with policies as much faster as the sandbox."""
     usual: dict[str, Any] = {
         "base_url": sandbox.url if edition == "v1-images" else sandbox.jobs_url,
         "limits": LIMITS[edition].faster(SPEED),
@@ -69,7 +68,7 @@ async def opened(sandbox: Sandbox, edition: Edition, **settings: Any) -> AsyncIt
 
 
 def request(edition: Edition, prompt: str = "1girl, rain") -> GenerateImage:
-    """Return a request that the edition takes."""
+    """Return a request that the edition accepts."""
     return GenerateImage(prompt=prompt, model=MODELS[edition], width=512, height=768)
 
 
@@ -90,21 +89,21 @@ async def test_run_save_fetch_gives_an_image_file(edition: Edition, tmp_path: Pa
 
 
 async def test_job_updates_report_queue_position() -> None:
-    """Queue positions fall, then the picture is made; each change is reported once."""
+    """Queue positions fall, then the picture is made. Each change is reported once."""
     async with Sandbox(speed=12) as sandbox, opened(sandbox, "jobs") as client:
         job = await client.submit(request("jobs"))
         seen = [(snapshot.raw_status, snapshot.queue_position) async for snapshot in job.updates()]
         await job
-    positions = [position or 0 for word, position in seen if word == "queued"]
+    positions = [position or 0 for raw_status, position in seen if raw_status == "queued"]
     assert positions == sorted(positions, reverse=True)
     assert positions[0] == 3
-    assert [word for word, _ in seen][-2:] == ["processing", "succeeded"]
+    assert [raw_status for raw_status, _ in seen][-2:] == ["processing", "succeeded"]
     assert len(seen) == len(set(seen))
 
 
 @pytest.mark.parametrize("edition", EDITIONS)
 async def test_stream_pictures_are_made_one_at_a_time(edition: Edition) -> None:
-    """Pictures are made one after the other; none is refused, and each is charged once."""
+    """Pictures are made one after the other. None is refused, and each is charged once."""
     async with Sandbox(speed=SPEED) as sandbox, opened(sandbox, edition) as client:
         async with client.stream([request(edition, f"number {n}") for n in range(4)]) as outcomes:
             urls = [outcome.unwrap().url async for outcome in outcomes]
@@ -117,8 +116,8 @@ async def test_reads_jobs_edition_returns_models_account_and_status() -> None:
     async with Sandbox(speed=SPEED) as sandbox, opened(sandbox, "jobs") as client:
         models = await client.models()
         assert (await client.find_model("tPonynai3", "v6.5")).key == 814910
-        with pytest.raises(ConfigurationError, match="no model is called 'Nobody'"):
-            await client.find_model("Nobody")
+        with pytest.raises(ConfigurationError, match="no model is called 'Nothing'"):
+            await client.find_model("Nothing")
         account = await client.account()
         job = await client.submit(request("jobs"))
         assert (await client.status(job.task_ids[0])).task_id == job.task_ids[0]
@@ -143,9 +142,9 @@ async def test_job_by_id_another_client_gets_the_same_picture() -> None:
 async def test_reads_v1_edition_raises_without_a_request() -> None:
     """v1-images has no account and no status: the error is raised without a request."""
     async with Sandbox(speed=SPEED) as sandbox, opened(sandbox, "v1-images") as client:
-        for call in (client.account(), client.status("img_1")):
+        for read in (client.account(), client.status("img_1")):
             with pytest.raises(ConfigurationError, match="v1-images"):
-                await call
+                await read
         with pytest.raises(ConfigurationError, match="answers at once"):
             client.job("img_1")
         assert await client.balance() is None
@@ -156,7 +155,7 @@ async def test_reads_v1_edition_raises_without_a_request() -> None:
 
 
 async def test_edition_unknown_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another value is refused; each edition has its own host, and the environment may set the URL."""
+    """Another value is refused. Each edition has its own host, and the environment may set the URL."""
     with pytest.raises(ConfigurationError, match="edition is 'v2'"):
         BetterWaifu(KEY, edition="v2")  # type: ignore[arg-type]
     monkeypatch.delenv("BETTERWAIFU_BASE_URL", raising=False)
@@ -183,7 +182,7 @@ async def test_submit_with_other_editions_url_is_not_found(edition: Edition) -> 
 
 
 CASES: dict[str, tuple[Fault, type[AioweryError], int]] = {
-    "lost answer": (Fault(faults.LostAnswer(0.05), on="submit", times=1), SubmissionInDoubt, 1),
+    "lost response": (Fault(faults.LostAnswer(0.05), on="submit", times=1), SubmissionInDoubt, 1),
     "server error": (Fault(faults.SERVER_ERROR, on="submit", times=1), SubmissionInDoubt, 0),
     "html": (Fault(faults.NotJson("<html>busy</html>"), on="submit", times=1), SubmissionInDoubt, 1),
     "truncated": (Fault(faults.Truncated(), on="submit", times=1), SubmissionInDoubt, 1),
@@ -239,17 +238,17 @@ async def test_submit_429_waits_and_is_repeated_once(
     edition: Edition, refusal: faults.ErrorResponse, longest: float
 ) -> None:
     """After a 429 the submission waits, as the header or body report, and then succeeds once."""
-    told: list[Any] = []
+    events: list[Any] = []
     retries = RetryPolicy(initial_backoff=0.001, max_retry_after=0.1)
     async with Sandbox(speed=SPEED, faults=[Fault(refusal, on="submit", times=2)]) as sandbox:
-        async with opened(sandbox, edition, observer=told.append, retries=retries) as client:
+        async with opened(sandbox, edition, observer=events.append, retries=retries) as client:
             assert (await client.run(request(edition))).url
         assert (sandbox.betterwaifu.charged, sandbox.betterwaifu.refused) == (1, 0)
-    assert [event.pause for event in told if isinstance(event, QueueBackedOff)] == [pytest.approx(longest)] * 2
+    assert [event.pause for event in events if isinstance(event, QueueBackedOff)] == [pytest.approx(longest)] * 2
 
 
 async def test_submit_response_without_id_is_in_doubt_or_gets_an_id() -> None:
-    """A job without an id cannot be polled; a v1 picture without one gets an id of the library."""
+    """A job without an id cannot be polled. A v1 picture without one gets an id of the library."""
     nameless = [Fault(faults.NoIds(), on="submit")]
     async with Sandbox(speed=SPEED, faults=nameless) as sandbox:
         async with opened(sandbox, "v1-images") as client:
@@ -264,11 +263,11 @@ async def test_submit_response_without_id_is_in_doubt_or_gets_an_id() -> None:
 
 @pytest.mark.parametrize("edition", EDITIONS)
 async def test_submit_moderated_or_failing_prompt_keeps_client_open(edition: Edition) -> None:
-    """A prompt may be refused by moderation or fail in progress; neither closes the client."""
+    """A prompt may be refused by moderation or fail in progress. Neither closes the client."""
     async with Sandbox(speed=SPEED) as sandbox, opened(sandbox, edition) as client:
         with pytest.raises(ContentRejected):
             await client.run(request(edition, "[[moderated]]"))
-        failure = JobFailed if edition == "jobs" else SubmissionInDoubt  # v1-images says it with a 500
+        failure = JobFailed if edition == "jobs" else SubmissionInDoubt  # v1-images reports it with HTTP 500
         with pytest.raises(failure, match="returned no image"):
             await client.run(request(edition, "[[fail]]"))
         await client.run(request(edition))
@@ -297,9 +296,9 @@ async def test_submit_account_error_is_reported_to_all_waiting(
 
 
 async def test_poll_failures_do_not_fail_the_job() -> None:
-    """After 404s, 500s, HTML pages, truncated bodies and unknown statuses the picture still arrives."""
-    told: list[Any] = []
-    misfortunes = [
+    """After 404s, 500s, HTML responses, truncated bodies and unknown statuses the picture still arrives."""
+    events: list[Any] = []
+    injected = [
         Fault(faults.NotFoundYet(60), on="status", nth=1),
         Fault(faults.SERVER_ERROR, on="status", nth=2),
         Fault(faults.NotJson("<html>busy</html>"), on="status", nth=3),
@@ -307,19 +306,19 @@ async def test_poll_failures_do_not_fail_the_job() -> None:
         Fault(faults.Reset(), on="status", nth=5),
         Fault(faults.StatusWords(waiting="dreaming", processing="inking"), on="status"),
     ]
-    async with Sandbox(speed=20, faults=misfortunes) as sandbox:
-        async with opened(sandbox, "jobs", observer=told.append) as client:
+    async with Sandbox(speed=20, faults=injected) as sandbox:
+        async with opened(sandbox, "jobs", observer=events.append) as client:
             assert (await client.run(request("jobs"))).url
         assert sandbox.betterwaifu.charged == 1
-    failed = [type(event.error) for event in told if isinstance(event, PollFailed)]
+    failed = [type(event.error) for event in events if isinstance(event, PollFailed)]
     assert failed == [NotFound, ServerError, UnexpectedResponse, UnexpectedResponse, NoAnswer]
-    seen = [(event.snapshot.raw_status, event.snapshot.state) for event in told if isinstance(event, JobUpdated)]
+    seen = [(event.snapshot.raw_status, event.snapshot.state) for event in events if isinstance(event, JobUpdated)]
     assert seen[-1] == ("succeeded", TaskState.DONE)
     assert set(seen[:-1]) <= {("dreaming", TaskState.RUNNING), ("inking", TaskState.RUNNING)}
 
 
 async def test_poll_lost_job_raises_after_the_grace_period() -> None:
-    """A 404 is tolerated for a while after acceptance only; an id from elsewhere has no grace period."""
+    """A 404 is tolerated for a while after acceptance only. An id from elsewhere has no grace period."""
     lost = [Fault(faults.NOT_FOUND, on="status")]
     async with Sandbox(speed=SPEED, faults=lost) as sandbox:
         polling = PollPolicy(not_found_grace=0.1).faster(SPEED)
@@ -331,7 +330,7 @@ async def test_poll_lost_job_raises_after_the_grace_period() -> None:
 
 
 async def test_run_success_without_pictures_raises() -> None:
-    """An empty finished job is an error of its own in jobs; in v1-images it is a doubt."""
+    """An empty finished job is an error of its own in jobs. In v1-images it is a doubt."""
     nothing = [Fault(faults.NoOutputs(), on="any")]
     async with Sandbox(speed=SPEED, faults=nothing) as sandbox:
         async with opened(sandbox, "jobs") as client:
@@ -344,40 +343,35 @@ async def test_run_success_without_pictures_raises() -> None:
 
 async def test_account_low_credits_emit_event() -> None:
     """Reading the account below the threshold emits `LowCredits`."""
-    told: list[Any] = []
-    async with client_of(Atelier(), observer=told.append, low_credits=500) as client:
+    events: list[Any] = []
+    async with client_of(FakeBetterWaifu(), observer=events.append, low_credits=500) as client:
         assert (await client.account()).credits == 120
-    assert [event for event in told if isinstance(event, LowCredits)] == [LowCredits(balance=120)]
-
-
-def answer(body: Any) -> HttpResponse:
-    """Return a successful answer."""
-    return HttpResponse(200, {}, httpx.Response(200, json=body).content)
+    assert [event for event in events if isinstance(event, LowCredits)] == [LowCredits(balance=120)]
 
 
 async def test_models_invalid_entry_is_left_out() -> None:
-    """An entry without a number is left out; invalid informative values count as absent."""
+    """An entry without a number is left out. Invalid informative values count as absent."""
     entries = [{"id": 1, "name": "v1"}, {"id": "2", "cover_image": None, "nsfw": "?"}, {"id": "x"}, 5, {"name": "y"}]
-    models = _model_listing.decode_models(answer({"models": entries, "count": 25}))
+    models = _model_listing.decode_models(response({"models": entries, "count": 25}))
     assert [(model.key, model.name, model.nsfw) for model in models] == [(1, "v1", None), (2, "", None)]
     with pytest.raises(UnexpectedResponse, match="no list of models"):
-        _model_listing.decode_models(answer({"count": 0}))
+        _model_listing.decode_models(response({"count": 0}))
 
 
 @pytest.mark.parametrize("name", ["endDate", "end_date"])
 async def test_account_invalid_values_count_as_absent(name: str) -> None:
     """Credits may be a text, the date has two names, and the subscription may be missing."""
     plan = {"status": "canceled", "plan": "pro", name: "2026-04-30T12:00:00.000Z"}
-    account = _model_listing.decode_account(answer({"username": "who", "credits": "12.5", "subscription": plan}))
+    account = _model_listing.decode_account(response({"username": "mira", "credits": "12.5", "subscription": plan}))
     assert account.credits == 12.5
     assert account.subscription is not None
     assert account.subscription.ends_at == datetime(2026, 4, 30, 12, tzinfo=UTC)
-    without = _model_listing.decode_account(answer({"username": 5, "credits": [], "subscription": None}))
+    without = _model_listing.decode_account(response({"username": 5, "credits": [], "subscription": None}))
     assert (without.username, without.credits, without.subscription) == ("", None, None)
 
 
 async def test_find_model_ambiguous_name_needs_version() -> None:
-    """A unique name is enough; otherwise the error lists the versions."""
+    """A unique name is enough. Otherwise the error lists the versions."""
     models = [_model_listing.ModelVersion(key=n, model_name="A", name=f"v{n}") for n in (1, 2)]
     assert _model_listing.find_model(models, "A", "v2").key == 2
     with pytest.raises(ConfigurationError, match="'v1', 'v2'"):
@@ -387,15 +381,15 @@ async def test_find_model_ambiguous_name_needs_version() -> None:
 async def test_api_key_is_sent_to_its_own_host_only() -> None:
     """The key is sent to the edition's host as a bearer token, and never to a file host."""
     seen: list[tuple[str, str | None]] = []
-    atelier = Atelier(seconds=0.0, latency=0.0, cool_down=0.0)
+    provider = FakeBetterWaifu(seconds=0.0, latency=0.0, cool_down=0.0)
 
-    async def world(request: httpx.Request) -> httpx.Response:
+    async def respond(request: httpx.Request) -> httpx.Response:
         seen.append((request.url.host, request.headers.get("authorization")))
         if request.url.host == "cdn.example.com":
             return httpx.Response(200, content=b"\x89PNG\r\n\x1a\n", headers={"content-type": "image/png"})
-        return await atelier(request)
+        return await provider(request)
 
-    async with client_of(world, "v1-images") as client:
+    async with client_of(respond, "v1-images") as client:
         result = await client.run(picture())
         await client.fetch(result.assets[0])
     assert seen == [(httpx.URL(HOSTS["v1-images"]).host, f"Bearer {KEY}"), ("cdn.example.com", None)]
@@ -405,9 +399,9 @@ async def test_api_key_is_sent_to_its_own_host_only() -> None:
 async def test_reads_server_error_is_raised_after_retries() -> None:
     """After its retries the read raises the server's error."""
 
-    async def world(_: httpx.Request) -> httpx.Response:
+    async def respond(_: httpx.Request) -> httpx.Response:
         return httpx.Response(500, json={"error": "internal"})
 
-    async with client_of(world, retries=RetryPolicy(max_attempts=1)) as client:
+    async with client_of(respond, retries=RetryPolicy(max_attempts=1)) as client:
         with pytest.raises(ServerError):
             await client.models()

@@ -1,4 +1,4 @@
-"""What is asked for: local rules, the edition's own, and the exact body that each edition gets."""
+"""Requests: local rules, those of one edition, and the exact body that each edition gets."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ FULL: dict[str, Any] = {
 
 
 def body(provider: BetterWaifuProvider, request: GenerateImage) -> dict[str, Any]:
-    """Return what would be sent."""
-    call = provider.encode(request)
-    assert call.body is not None
-    sent: dict[str, Any] = json.loads(call.body)
+    """Return the JSON body that would be sent."""
+    encoded = provider.encode(request)
+    assert encoded.body is not None
+    sent: dict[str, Any] = json.loads(encoded.body)
     return sent
 
 
 def test_encode_left_out_fields_are_not_sent() -> None:
-    """Only the prompt is sent, in both editions; the provider's defaults apply."""
+    """Only the prompt is sent, in both editions. The provider's defaults apply."""
     request = GenerateImage(prompt="1girl")
     assert body(V1, request) == body(JOBS, request) == {"prompt": "1girl"}
 
@@ -50,7 +50,7 @@ def test_encode_model_is_spelled_per_edition() -> None:
 
 
 def test_encode_path_and_timeout_per_edition() -> None:
-    """Each edition has one POST; the synchronous one may take minutes, and reads go by id."""
+    """Each edition has one POST. The synchronous one may take minutes, and reads go by id."""
     request = GenerateImage(prompt="x")
     v1, jobs = V1.encode(request), JOBS.encode(request)
     assert (v1.method, v1.path, v1.timeout) == ("POST", "/v1/images/generate", 300.0)
@@ -59,7 +59,7 @@ def test_encode_path_and_timeout_per_edition() -> None:
 
 
 def test_encode_random_seed_is_sent_in_v1_only() -> None:
-    """-1 means random in v1-images; it is not documented in jobs, where leaving it out means the same."""
+    """-1 means random in v1-images. It is not documented in jobs, where leaving it out means the same."""
     assert body(V1, GenerateImage(prompt="x", seed=-1)) == {"prompt": "x", "seed": -1}
     assert body(JOBS, GenerateImage(prompt="x", seed=-1)) == {"prompt": "x"}
 
@@ -112,7 +112,7 @@ def test_request_invalid_value_is_refused(field: str, value: Any) -> None:
 
 @pytest.mark.parametrize(("field", "bad"), [("steps", (19, 51)), ("cfg_scale", (0.5, 20.5))])
 def test_validate_range_applies_in_v1_only(field: str, bad: tuple[float, float]) -> None:
-    """The range is documented for v1-images; in jobs the provider judges."""
+    """The range is documented for v1-images. In jobs the provider judges."""
     for value in bad:
         values: dict[str, Any] = {"prompt": "x", field: value}
         request = GenerateImage(**values)
@@ -172,8 +172,8 @@ requests = st.builds(
 
 
 @given(requests)
-def test_a_request_survives_json(request: GenerateImage) -> None:
-    """Written to a file and read again it is the same, and asks for the same."""
+def test_request_json_round_trip_keeps_it(request: GenerateImage) -> None:
+    """A request that is written to a file and read again is equal, and encodes to the same body."""
     again = from_dict(json.loads(json.dumps(to_dict(request))))
     assert again == request
     assert body(JOBS, again) == body(JOBS, request)
@@ -198,8 +198,8 @@ fields = st.sampled_from([*FULL, "model", "model_version_id", "extra", "brand_ne
 
 
 @given(st.dictionaries(fields, junk | st.sampled_from(["generate-image", "noobai-xl", 814910, 30]), max_size=4))
-def test_any_object_makes_a_request_or_our_error(values: dict[str, Any]) -> None:
-    """Whatever a file holds: a request that is written and sent the same way again, or a ConfigurationError."""
+def test_from_dict_any_object_makes_a_request_or_configuration_error(values: dict[str, Any]) -> None:
+    """For any content of a file: a request that is written and sent alike, or ConfigurationError."""
     with contextlib.suppress(ConfigurationError):
         request = from_dict({"type": "generate-image", "prompt": "x", **values})
         again = from_dict(to_dict(request))
@@ -229,7 +229,7 @@ def test_encode_sampler_is_sent_unchanged() -> None:
 
 @pytest.mark.parametrize("job_id", ["", " ", "..", ".", "\ud800"])
 def test_status_request_invalid_id_is_refused(job_id: str) -> None:
-    """Such an id would name another path; v1-images has no status at all."""
+    """Such an id would name another path. In v1-images there is no status at all."""
     with pytest.raises(ConfigurationError, match="as the provider gave it"):
         JOBS.status_request(job_id)
     with pytest.raises(ConfigurationError, match="answers at once"):

@@ -75,7 +75,7 @@ def test_webhook_with_a_foreign_file_leaves_it_unchanged(aiowery_command: Comman
         (("--sandbox",), "with --ledger"),
         (
             ("--sandbox", "--ledger", "l.db", "--provider", "betterwaifu"),
-            "BetterWaifu (v1-images) delivers no webhooks",
+            "BetterWaifu (v1-images) delivers none",
         ),
         (("--sandbox", "--ledger", "l.db", "--public-url", "http://example.com"), "unencrypted"),
     ],

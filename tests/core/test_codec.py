@@ -18,7 +18,7 @@ CONVERTER = make_converter()
 
 @attrs.frozen
 class Inner:
-    """A part."""
+    """A class within another."""
 
     name: str
     size: int = 1
@@ -26,7 +26,7 @@ class Inner:
 
 @attrs.frozen
 class Outer:
-    """A whole."""
+    """A class with parts."""
 
     id: Identifier
     parts: tuple[Inner, ...] = ()
@@ -53,8 +53,8 @@ ACCEPTED = {str: {"string"}, bool: {"boolean"}, int: {"whole"}, float: {"whole",
 
 @pytest.mark.parametrize("sample", SAMPLES)
 @pytest.mark.parametrize("cls", ACCEPTED, ids=lambda cls: cls.__name__)
-def test_no_type_is_turned_into_another(cls: type[Any], sample: str) -> None:
-    """A null is not "None", "5" is not 5, true is not 1: only a whole number may serve as a float."""
+def test_structure_converts_no_type_into_another(cls: type[Any], sample: str) -> None:
+    """A null is not "None", "5" is not 5 and true is not 1. Only an integer may become a float."""
     value = SAMPLES[sample]
     if sample in ACCEPTED[cls]:
         read_back = read(value, cls)
@@ -68,34 +68,34 @@ def test_no_type_is_turned_into_another(cls: type[Any], sample: str) -> None:
 @pytest.mark.parametrize(
     ("value", "text"), [("t1", "t1"), (7, "7"), (0, "0"), ("a/b", "a/b"), ("a.", "a."), ("é", "é")]
 )
-def test_an_id_is_a_string_from_here_on(value: object, text: str) -> None:
-    """Strings and whole numbers name things."""
+def test_structure_id_becomes_a_string(value: object, text: str) -> None:
+    """Strings and integers are ids."""
     assert read(value, Identifier) == text
 
 
 @pytest.mark.parametrize("value", ["", " ", "\t\n", ".", "..", " .. ", "\ud800", None, True, 1.0, ["t"], {}], ids=repr)
-def test_what_no_path_can_hold_is_no_id(value: object) -> None:
-    """Blanks, dots alone and half characters would ask for something else, or for nothing."""
+def test_structure_value_unfit_for_a_path_is_no_id(value: object) -> None:
+    """A status request for blanks, dots or surrogates would name another path, or none."""
     with pytest.raises(UnexpectedResponse, match="an id is expected"):
         read(value, Identifier)
 
 
-def test_a_number_beyond_any_float_is_a_fault() -> None:
-    """JSON knows whole numbers that no float can hold."""
+def test_structure_integer_beyond_float_is_a_fault() -> None:
+    """JSON allows integers that no float can represent."""
     assert read(10**300, float) == 1e300
     with pytest.raises(UnexpectedResponse, match="a number that fits a float is expected"):
         read(10**400, float)
     assert read(inf, float) == inf
 
 
-def test_absent_and_null_are_one_and_unknown_keys_are_ignored() -> None:
-    """Optional members may be missing or null; what we have no field for does no harm."""
+def test_structure_null_is_absent_and_unknown_keys_are_ignored() -> None:
+    """Optional members may be missing or null, and keys without a field are ignored."""
     whole = read({"id": 4, "parts": None, "weight": None, "good": None, "new": [1]}, Outer)
     assert whole == read({"id": "4"}, Outer) == Outer(Identifier("4"))
 
 
-def test_every_fault_has_its_path_and_words() -> None:
-    """One error reports all faults, each as `path: what is expected, got what`, with status and request id."""
+def test_structure_reports_each_fault_with_path_and_text() -> None:
+    """One error reports all faults, each as `path: type is expected, got type`, with status and request id."""
     raw = {"parts": [{"name": "a"}, {"name": None}, {"name": 5, "size": "big"}, 7], "weight": "heavy", "good": 1}
     with pytest.raises(UnexpectedResponse) as caught:
         read(raw, Outer, "$.data")
@@ -115,8 +115,8 @@ def test_every_fault_has_its_path_and_words() -> None:
 
 
 @pytest.mark.parametrize("raw", [None, True, 5, "text", [], [{"id": 1}]], ids=repr)
-def test_only_an_object_is_an_object(raw: object) -> None:
-    """A class is read from JSON objects and from nothing else."""
+def test_structure_class_is_read_from_objects_only(raw: object) -> None:
+    """A class is read from a JSON object and from no other value."""
     with pytest.raises(UnexpectedResponse, match=r"\$: an object is expected, got"):
         read(raw, Outer)
 
@@ -132,8 +132,8 @@ anything = st.recursive(
 
 
 @given(raw=anything)
-def test_any_json_is_read_or_refused(raw: Any) -> None:
-    """Nothing that JSON can hold raises anything but UnexpectedResponse, and what is read has the right types."""
+def test_structure_any_json_is_read_or_unexpected(raw: Any) -> None:
+    """Any JSON gives a value with the right types, or UnexpectedResponse."""
     try:
         whole = read(raw, Outer)
     except UnexpectedResponse as error:

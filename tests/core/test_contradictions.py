@@ -1,4 +1,4 @@
-"""What a status answer may say of the request that began its task, and what of it speaks against one."""
+"""Values of a status response that contradict the request that started its task."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from aiowery.weryai._provider import WeryAIProvider
 from tests.support import CAT
 
 SENT = 1_767_225_600.0  # 2026-01-01T00:00:00Z
-ASKED = {"prompt": "A cat on the roof, in the rain", "model": "WAN_2_6", "seed": 7, "left_out": None}
+REQUESTED = {"prompt": "A cat on the roof, in the rain", "model": "WAN_2_6", "seed": 7, "left_out": None}
 
 FITS: dict[str, dict[str, Any]] = {
     "nothing": {},
@@ -37,13 +37,13 @@ FITS: dict[str, dict[str, Any]] = {
         "create_time": None,
     },
     "another type": {"prompt": ["a dog"], "model": 4, "seed": True, "created_at": {"seconds": 1}},
-    "never heard of": {"wish": "a dog", "engine": "FLUX", "born": "2020-01-01"},
+    "unknown members": {"wish": "a dog", "engine": "FLUX", "born": "2020-01-01"},
     "of this moment": {"created_at": "2026-01-01T00:00:01Z", "createTime": SENT * 1000},
     "a clock that is slow": {"created_at": "2025-12-31T23:55:00+00:00", "created": SENT - 300},
     "of an unknown zone": {"created_at": "2025-12-31 12:00:00"},
     "no moment": {"created_at": "yesterday", "created": "9" * 400},
 }
-SPEAKS_AGAINST: dict[str, dict[str, Any]] = {
+CONTRADICTIONS: dict[str, dict[str, Any]] = {
     "another prompt": {"prompt": "a dog"},
     "a long one": {"prompt": "A cat on the roof, in the rain, at noon"[::-1]},
     "another model": {"model": "WAN_2_5"},
@@ -56,29 +56,29 @@ SPEAKS_AGAINST: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("told", FITS.values(), ids=FITS)
-def test_what_fits_or_says_nothing(told: dict[str, Any]) -> None:
-    """Other spellings, cut texts, slow clocks, unknown members: none of them speaks against the request."""
-    assert not contradicts(told, ASKED, SENT)
+@pytest.mark.parametrize("reported", FITS.values(), ids=FITS)
+def test_contradicts_fitting_or_missing_values_is_false(reported: dict[str, Any]) -> None:
+    """Other spellings, cut texts, slow clocks and unknown members do not contradict the request."""
+    assert not contradicts(reported, REQUESTED, SENT)
 
 
-@pytest.mark.parametrize("told", SPEAKS_AGAINST.values(), ids=SPEAKS_AGAINST)
-def test_what_speaks_against(told: dict[str, Any]) -> None:
-    """Another prompt, model or seed, or a beginning clearly before the request was sent."""
-    assert contradicts(told, ASKED, SENT)
+@pytest.mark.parametrize("reported", CONTRADICTIONS.values(), ids=CONTRADICTIONS)
+def test_contradicts_other_values_is_true(reported: dict[str, Any]) -> None:
+    """Another prompt, model or seed, or a start clearly before the POST, contradicts the request."""
+    assert contradicts(reported, REQUESTED, SENT)
 
 
-@given(st.dictionaries(st.sampled_from([*ASKED, "created_at", "created"]), st.recursive(
+@given(st.dictionaries(st.sampled_from([*REQUESTED, "created_at", "created"]), st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=40),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
 )), st.floats(0, 1e12))  # fmt: skip
-def test_whatever_is_told_is_judged(told: dict[str, Any], sent_at: float) -> None:
-    """No answer makes it raise."""
-    assert contradicts(told, ASKED, sent_at) in {True, False}
+def test_contradicts_any_response_is_true_or_false(reported: dict[str, Any], sent_at: float) -> None:
+    """No response makes it raise."""
+    assert contradicts(reported, REQUESTED, sent_at) in {True, False}
 
 
-def test_outputs_of_another_kind_speak_against() -> None:
-    """A film where a picture was asked for is another's; the task that a request itself names never is."""
+def test_contradicts_request_outputs_of_another_kind() -> None:
+    """A video contradicts a request for a picture. The task that a request itself names never contradicts it."""
     weryai = WeryAIProvider()
     film = Snapshot("t1", TaskState.DONE, assets=(Asset("https://e.example/1.mp4", "video"),))
     picture = Snapshot("t1", TaskState.DONE, assets=(Asset("https://e.example/1.png"),), raw={"model": "x"})
@@ -87,25 +87,25 @@ def test_outputs_of_another_kind_speak_against() -> None:
     assert not weryai.contradicts_request(PodcastVoice(task_id="t1"), picture, SENT)
 
 
-def test_betterwaifu_tells_of_seed_and_parameters() -> None:
-    """The seed below `output`, and what lies in `parameters`; a random seed and a model's name say nothing."""
+def test_contradicts_request_betterwaifu_seed_and_parameters() -> None:
+    """The seed in `output` and the values in `parameters` count. A random seed and a model's name do not."""
     provider = BetterWaifuProvider("jobs")
 
-    def speaks_against(request: GenerateImage, **raw: Any) -> bool:
+    def contradicted(request: GenerateImage, **raw: Any) -> bool:
         return provider.contradicts_request(request, Snapshot("job_1", TaskState.DONE, raw=raw), SENT)
 
-    asked = GenerateImage(prompt="1girl", model=814910, seed=7)
-    assert not speaks_against(asked, output={"seed": 7}, model="tPonynai3", model_version_id=814910)
-    assert not speaks_against(GenerateImage(prompt="1girl", seed=-1), output={"seed": 7})
-    assert speaks_against(asked, output={"seed": 8})
-    assert speaks_against(asked, model_version_id=1496755)
-    assert speaks_against(asked, parameters={"prompt": "1boy"})
+    request = GenerateImage(prompt="1girl", model=814910, seed=7)
+    assert not contradicted(request, output={"seed": 7}, model="tPonynai3", model_version_id=814910)
+    assert not contradicted(GenerateImage(prompt="1girl", seed=-1), output={"seed": 7})
+    assert contradicted(request, output={"seed": 8})
+    assert contradicted(request, model_version_id=1496755)
+    assert contradicted(request, parameters={"prompt": "1boy"})
 
 
-def named(provider: Provider, request: Any, answer: HttpResponse) -> tuple[str, ...]:
-    """Return the ids that the error of a refused submission carries."""
+def named_ids(provider: Provider, request: Any, response: HttpResponse) -> tuple[str, ...]:
+    """Return the task ids of the error of a refused submission."""
     try:
-        provider.decode_submission(request, answer)
+        provider.decode_submission(request, response)
     except (APIError, UnexpectedResponse) as error:
         return error.task_ids
     raise AssertionError("accepted")
@@ -134,12 +134,12 @@ WERYAI: dict[str, tuple[Any, Any, tuple[str, ...]]] = {
 
 @pytest.mark.parametrize(("request_", "body", "ids"), WERYAI.values(), ids=WERYAI)
 @pytest.mark.parametrize("http_status", [200, 302, 303, 400, 401, 429, 500, 503])
-def test_weryais_refusals_name_tasks_where_acceptances_do(
+def test_weryai_refusal_has_task_ids_of_an_acceptance(
     request_: Any, body: Any, ids: tuple[str, ...], http_status: int
 ) -> None:
-    """By data.task_ids and data.task_id, in a list too; where outputs come at once, by what those would go by."""
+    """Ids are read from data.task_ids and data.task_id, also in a list. For direct requests the result's id is read."""
     content = {"status": 1001, "message": "no", **body} if isinstance(body, dict) else body
-    assert named(WeryAIProvider(), request_, HttpResponse(http_status, {}, json_body(content))) == ids
+    assert named_ids(WeryAIProvider(), request_, HttpResponse(http_status, {}, json_body(content))) == ids
 
 
 BETTERWAIFU: dict[str, tuple[Any, Any, tuple[str, ...]]] = {
@@ -154,16 +154,16 @@ BETTERWAIFU: dict[str, tuple[Any, Any, tuple[str, ...]]] = {
 
 @pytest.mark.parametrize(("edition", "body", "ids"), BETTERWAIFU.values(), ids=BETTERWAIFU)
 @pytest.mark.parametrize("http_status", [200, 302, 303, 400, 401, 429, 500, 503])
-def test_betterwaifus_refusals_name_tasks_where_acceptances_do(
+def test_betterwaifu_refusal_has_task_ids_of_an_acceptance(
     edition: Any, body: Any, ids: tuple[str, ...], http_status: int
 ) -> None:
-    """By id, job_id or generation_id of the answer or of what it wraps; in v1-images by the picture's id."""
+    """Ids are id, job_id or generation_id of the response or its inner object. In v1-images it is the picture's id."""
     content = {"success": False, "error": "no", **body}
-    answer = HttpResponse(http_status, {}, json_body(content))
-    assert named(BetterWaifuProvider(edition), GenerateImage(prompt="1girl"), answer) == ids
+    response = HttpResponse(http_status, {}, json_body(content))
+    assert named_ids(BetterWaifuProvider(edition), GenerateImage(prompt="1girl"), response) == ids
 
 
-def test_a_doubt_travels_with_its_ids() -> None:
-    """Pickled, it still says which tasks the provider has named."""
+def test_submission_in_doubt_pickle_keeps_task_ids() -> None:
+    """A pickled error still has the task ids that the provider has named."""
     doubt = SubmissionInDoubt("x", task_ids=("a",))
     assert pickle.loads(pickle.dumps(doubt)).task_ids == ("a",)  # noqa: S301

@@ -1,4 +1,4 @@
-"""The table of verdicts: what became of a paid POST, by what came back."""
+"""The classification of failed submissions: which errors allow a repeat, and which leave a doubt."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from aiowery.weryai._provider import WeryAIProvider
 REQUEST = TextToImage(prompt="hills")
 
 
-def came(http_status: int, body: Any = None, text: str = "") -> Exception:
-    """Return the error that an answer to a submission means."""
+def submission_error(http_status: int, body: Any = None, text: str = "") -> Exception:
+    """Return the error of a response to a submission."""
     content = text if body is None else json.dumps(body)
     with pytest.raises(errors.AioweryError) as caught:
         WeryAIProvider().decode_submission(REQUEST, HttpResponse(http_status, {}, content.encode()))
@@ -25,8 +25,8 @@ def came(http_status: int, body: Any = None, text: str = "") -> Exception:
 
 
 def refused(http_status: int, code: int, text: str = "no") -> Exception:
-    """Return the error that a refusal with the provider's own body means."""
-    return came(http_status, {"status": code, "message": text})
+    """Return the error of a refusal with the provider's own body."""
+    return submission_error(http_status, {"status": code, "message": text})
 
 
 OUTCOMES: dict[str, tuple[Exception, SubmitFailure]] = {
@@ -35,20 +35,20 @@ OUTCOMES: dict[str, tuple[Exception, SubmitFailure]] = {
     # Refusals that name tasks.
     **{
         f"{status} {code} with ids": (
-            came(status, {"status": code, "message": "no", "data": {"task_ids": ["t1"]}}),
+            submission_error(status, {"status": code, "message": "no", "data": {"task_ids": ["t1"]}}),
             SubmitFailure.IN_DOUBT,
         )
         for status in (200, 302, 400, 401, 402, 409, 429, 500, 503)
         for code in (1001, 1004, 1007, 6001, 6010)
     },
-    # Successful by status, and yet no ids.
-    "200 success without ids": (came(200, {"status": 0, "data": {"task_ids": []}}), SubmitFailure.IN_DOUBT),
-    "200 success without data": (came(200, {"status": 0}), SubmitFailure.IN_DOUBT),
-    "200 empty": (came(200), SubmitFailure.IN_DOUBT),
-    "200 truncated": (came(200, text='{"status":0,"data":{"task_'), SubmitFailure.IN_DOUBT),
-    "200 html": (came(200, text="<html></html>"), SubmitFailure.IN_DOUBT),
-    "200 without envelope": (came(200, {"ok": 1}), SubmitFailure.IN_DOUBT),
-    "204": (came(204), SubmitFailure.IN_DOUBT),
+    # Successful HTTP statuses without ids.
+    "200 success without ids": (submission_error(200, {"status": 0, "data": {"task_ids": []}}), SubmitFailure.IN_DOUBT),
+    "200 success without data": (submission_error(200, {"status": 0}), SubmitFailure.IN_DOUBT),
+    "200 empty": (submission_error(200), SubmitFailure.IN_DOUBT),
+    "200 truncated": (submission_error(200, text='{"status":0,"data":{"task_'), SubmitFailure.IN_DOUBT),
+    "200 html": (submission_error(200, text="<html></html>"), SubmitFailure.IN_DOUBT),
+    "200 without envelope": (submission_error(200, {"ok": 1}), SubmitFailure.IN_DOUBT),
+    "204": (submission_error(204), SubmitFailure.IN_DOUBT),
     # Business errors under 2xx.
     **{
         f"200 code {code}": (refused(200, code), SubmitFailure.REJECTED)
@@ -57,13 +57,14 @@ OUTCOMES: dict[str, tuple[Exception, SubmitFailure]] = {
     # Refusals by HTTP status, with and without the provider's own body.
     **{f"{status}": (refused(status, 7777), SubmitFailure.REJECTED) for status in (400, 401, 402, 403, 404, 422)},
     **{
-        f"{status} bare": (came(status, text="no"), SubmitFailure.REJECTED) for status in (400, 401, 402, 403, 404, 422)
+        f"{status} bare": (submission_error(status, text="no"), SubmitFailure.REJECTED)
+        for status in (400, 401, 402, 403, 404, 422)
     },
     "429 daily limit": (refused(429, 6101), SubmitFailure.REJECTED),
-    "302": (came(302), SubmitFailure.REJECTED),
+    "302": (submission_error(302), SubmitFailure.REJECTED),
     # Because of load.
     "429": (refused(429, 7777), SubmitFailure.BUSY),
-    "429 bare": (came(429, text="slow down"), SubmitFailure.BUSY),
+    "429 bare": (submission_error(429, text="slow down"), SubmitFailure.BUSY),
     "200 throttle code 6002": (refused(200, 6002), SubmitFailure.BUSY),
     "200 throttled 1001": (refused(200, 1001, "rate limit"), SubmitFailure.BUSY),
     "200 throttled in Chinese": (refused(200, 1001, "请求频率"), SubmitFailure.BUSY),
@@ -71,11 +72,14 @@ OUTCOMES: dict[str, tuple[Exception, SubmitFailure]] = {
     "400 too many tasks 6010": (refused(400, 6010), SubmitFailure.BUSY),
     "200 queue full 1007": (refused(200, 1007), SubmitFailure.BUSY),
     "503 with the provider's own body": (refused(503, 5000), SubmitFailure.BUSY),
-    # No telling.
-    **{f"{status}": (came(status, text="<html>"), SubmitFailure.IN_DOUBT) for status in (500, 502, 503, 504, 520)},
+    # Without proof that nothing was charged.
+    **{
+        f"{status}": (submission_error(status, text="<html>"), SubmitFailure.IN_DOUBT)
+        for status in (500, 502, 503, 504, 520)
+    },
     **{f"{status} with a body": (refused(status, 5000), SubmitFailure.IN_DOUBT) for status in (500, 502, 504)},
     "500 with a throttle code": (refused(500, 6002), SubmitFailure.IN_DOUBT),
-    "303": (came(303), SubmitFailure.IN_DOUBT),
+    "303": (submission_error(303), SubmitFailure.IN_DOUBT),
     "no answer": (errors.NoAnswer("read time-out"), SubmitFailure.IN_DOUBT),
     "transport": (errors.TransportError("reset"), SubmitFailure.IN_DOUBT),
     "unforeseen": (RuntimeError("a bug"), SubmitFailure.IN_DOUBT),
@@ -84,14 +88,14 @@ OUTCOMES: dict[str, tuple[Exception, SubmitFailure]] = {
 
 
 @pytest.mark.parametrize(("error", "expected"), OUTCOMES.values(), ids=OUTCOMES)
-def test_what_became_of_a_paid_post(error: Exception, expected: SubmitFailure) -> None:
-    """Repeated only what never left or was refused for load; in doubt whatever may have been charged."""
+def test_classify_failure_of_a_paid_post(error: Exception, expected: SubmitFailure) -> None:
+    """A paid POST is repeated only if it was not sent or refused for load. A possible charge is in doubt."""
     assert classify_failure(error) is expected
 
 
 @pytest.mark.parametrize("name", errors.__all__)
-def test_every_error_has_a_verdict_on_the_safe_side(name: str) -> None:
-    """Only errors that prove that nothing was charged are anything but a doubt."""
+def test_classify_failure_without_proof_is_in_doubt(name: str) -> None:
+    """Each error is in doubt unless it proves that nothing was charged."""
     proofs = {"NotSent": SubmitFailure.UNSENT, "QueueTooLong": SubmitFailure.UNSENT, "RateLimited": SubmitFailure.BUSY}
     cls: type[errors.AioweryError] = getattr(errors, name)
     refusal = SubmitFailure.REJECTED if issubclass(cls, errors.APIError) else SubmitFailure.IN_DOUBT
@@ -114,12 +118,12 @@ def test_every_error_has_a_verdict_on_the_safe_side(name: str) -> None:
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
 )
-def test_a_read_is_repeated_only_where_that_can_help(error: errors.AioweryError, again: bool) -> None:
-    """Reads cost nothing, but a wrong key or an unknown id stays one."""
+def test_is_retryable_only_for_passing_errors(error: errors.AioweryError, again: bool) -> None:
+    """Reads cost nothing, but a repeat does not change a wrong key or an unknown id."""
     assert is_retryable(error) is again
 
 
-def test_only_throttling_says_how_long_to_wait() -> None:
+def test_retry_after_only_of_rate_limited() -> None:
     """`retry_after` is read from RateLimited and is None elsewhere."""
     assert retry_after(errors.RateLimited(retry_after=2.5)) == 2.5
     assert retry_after(errors.RateLimited()) is None

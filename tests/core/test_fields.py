@@ -1,4 +1,4 @@
-"""What all fields of all requests share: values that errors can show, numbers and texts that can be written."""
+"""The parts that all fields share: values that errors can show, and numbers and texts that can be sent."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ HUGE = 10**5000
 
 
 @given(text=st.text(st.characters() | st.characters(categories=["Cs"])))
-def test_every_text_can_be_written(text: str) -> None:
-    """Halves of surrogate pairs are marked, and two that belong together are one character; all else stays."""
+def test_replace_surrogates_any_text_can_be_encoded(text: str) -> None:
+    """Lone surrogates are replaced, pairs become one character, and all else stays."""
     clean = replace_surrogates(text)
     assert clean.encode().decode() == clean
     if not any("\ud800" <= letter <= "\udfff" for letter in text):
         assert clean == text
 
 
-def test_half_a_character_costs_its_neighbours_nothing() -> None:
-    """Whichever half, wherever it stands."""
+def test_replace_surrogates_keeps_neighbours() -> None:
+    """Only the lone surrogate is replaced, whichever half it is and wherever it stands."""
     halves = ("\ud83dab", "a\ud83db", "ab\ud83d", "\udc00ab", "a\udc00b", "ab\udc00", "\ufeffa\ud83d\ud83db")
     marked = ("\ufffdab", "a\ufffdb", "ab\ufffd", "\ufffdab", "a\ufffdb", "ab\ufffd", "\ufeffa\ufffd\ufffdb")
     assert tuple(map(replace_surrogates, halves)) == marked
 
 
 @pytest.mark.parametrize(("text", "fits"), [("t1", True), (" ", False), ("..", False), ("\ud800", False), ("😀", True)])
-def test_what_can_be_an_id_in_a_path(text: str, *, fits: bool) -> None:
-    """What would mean another folder, or has no bytes, cannot."""
+def test_fits_in_a_path_rejects_blanks_dots_and_surrogates(text: str, *, fits: bool) -> None:
+    """A text that means another folder, or has no bytes, is no id."""
     assert fits_in_a_path(text) is fits
 
 
 @pytest.mark.parametrize("value", [HUGE, [HUGE], {"a": HUGE}], ids=["number", "in a list", "in an object"])
-def test_what_cannot_be_shown_is_told_by_its_type(value: Any) -> None:
+def test_short_repr_unprintable_value_names_its_type(value: Any) -> None:
     """The error about a value never becomes another error."""
     assert short_repr(value) == f"a value of type {type(value).__name__} that cannot be shown"
 
 
-def test_a_long_value_is_shown_by_its_beginning() -> None:
-    """A message stays readable."""
+def test_short_repr_long_value_is_cut() -> None:
+    """A message stays readable, because a long value is cut."""
     assert short_repr("a" * 1000) == f"'{'a' * 296}..."
     assert short_repr("a") == "'a'"
 
@@ -74,12 +74,12 @@ def test_a_long_value_is_shown_by_its_beginning() -> None:
     ],
     ids=["list", "object", "number", "caller", "beyond", "seconds", "size", "pair", "place", "place text"],
 )
-def test_a_number_beyond_all_reason_is_the_callers_mistake(make: Any) -> None:
-    """What no service can read, and Python does not even write, is refused where it is given."""
+def test_request_huge_number_raises_configuration_error(make: Any) -> None:
+    """A number that no service reads, and Python does not even print, is refused when the request is made."""
     with pytest.raises(ConfigurationError, match=r"must be|expected|needed"):
         make()
 
 
-def test_the_largest_number_that_services_read_is_taken() -> None:
-    """64 bits."""
+def test_request_largest_64_bit_number_is_accepted() -> None:
+    """Services read numbers of 64 bits."""
     assert TextToImage(prompt="a", caller_id=2**63 - 1).caller_id == 2**63 - 1

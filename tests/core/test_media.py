@@ -1,4 +1,4 @@
-"""Local files and urls: what a media field takes, and what may be uploaded."""
+"""Local files and URLs: the values that a media field takes, and the files that can be uploaded."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from aiowery._core.media import (
 from aiowery.errors import ConfigurationError
 
 MP4 = b"\0\0\0\x18ftypisom"
-# Each row: content, the ending it gets without one, its other endings, kind and media type.
+# Each row: content, its default suffix, its other suffixes, kind and media type.
 SORTS: dict[str, tuple[bytes, str, tuple[str, ...], str, str]] = {
     "jpeg": (b"\xff\xd8\xff\xe0more", ".jpg", (".jpeg",), "image", "image/jpeg"),
     "png": (b"\x89PNG\r\n\x1a\nmore", ".png", (), "image", "image/png"),
@@ -62,15 +62,15 @@ KIND_OF = {
 
 @pytest.fixture
 def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let files count as too large at a few bytes."""
+    """Reduce the general limit of a file to a few bytes."""
     monkeypatch.setattr(media_module, "MAX_FILE_BYTES", 40)
 
 
 @pytest.mark.parametrize(
     "text", ["https://example.com/a.png", "http://example.com", "HTTPS://EXAMPLE.COM/A", "data:image/png;base64,AA"]
 )
-def test_a_text_with_a_scheme_is_a_url(text: str) -> None:
-    """What a provider could fetch, or read by itself, is passed on as it is."""
+def test_to_media_text_with_url_scheme_is_a_url(text: str) -> None:
+    """A text that a provider could fetch or read is passed on unchanged."""
     assert is_url(text)
     assert to_media(text) == text
     assert local_media(text) == text
@@ -80,8 +80,8 @@ def test_a_text_with_a_scheme_is_a_url(text: str) -> None:
     "text",
     ["a.png", "", "/etc/passwd", "file:///etc/passwd", "ftp://example.com/a.png", "example.com/a.png", " https://x"],
 )
-def test_a_text_that_is_no_url_never_opens_a_file(text: str) -> None:
-    """A text from elsewhere must not read a local file; the error shows how a file is meant on purpose."""
+def test_to_media_text_without_url_scheme_is_refused(text: str) -> None:
+    """A text from elsewhere must not read a local file. The error shows how to pass a file on purpose."""
     assert not is_url(text)
     with pytest.raises(ConfigurationError) as caught:
         to_media(text)
@@ -89,11 +89,11 @@ def test_a_text_that_is_no_url_never_opens_a_file(text: str) -> None:
     assert local_media(text) == Path(text)
 
 
-def test_what_a_media_field_takes() -> None:
-    """Paths, bytes, files in memory and other path-like objects; nothing is read from a path yet."""
+def test_to_media_paths_and_bytes_are_accepted() -> None:
+    """Paths, bytes, files in memory and other path-like objects are accepted, and no path is read yet."""
 
     class Somewhere(os.PathLike[str]):
-        """A path of some other library."""
+        """A path of another library."""
 
         def __fspath__(self) -> str:
             return "not/there.png"
@@ -108,8 +108,8 @@ def test_what_a_media_field_takes() -> None:
     assert media_list(source for source in (here, b"abc")) == (here, File(b"abc"))
 
 
-def test_an_open_file_is_read_from_where_it_stands_and_left_open(tmp_path: Path) -> None:
-    """Its name goes along, without the folder; closing it is the caller's."""
+def test_to_media_open_file_is_read_from_its_position(tmp_path: Path) -> None:
+    """The name is kept without the folder, and the caller's file stays open."""
     path = tmp_path / "a.png"
     path.write_bytes(b"0123456789")
     with path.open("rb") as open_file:
@@ -123,8 +123,8 @@ def test_an_open_file_is_read_from_where_it_stands_and_left_open(tmp_path: Path)
     assert (nameless.content, nameless.name) == (b"abc", "")
 
 
-def test_a_file_opened_by_its_number_has_no_name(tmp_path: Path) -> None:
-    """Such a file's name is a number, which says nothing."""
+def test_to_media_file_opened_by_descriptor_has_no_name(tmp_path: Path) -> None:
+    """The name of such a file is a number, which is no file name."""
     path = tmp_path / "a.png"
     path.write_bytes(b"abc")
     with os.fdopen(os.open(path, os.O_RDONLY), "rb") as open_file:
@@ -134,44 +134,44 @@ def test_a_file_opened_by_its_number_has_no_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("source", [io.StringIO("text"), io.StringIO("")], ids=["text", "empty"])
-def test_a_file_open_for_text_is_refused(source: Any) -> None:
-    """Its letters are not its bytes; the error says how to open it."""
+def test_to_media_text_mode_file_is_refused(source: Any) -> None:
+    """Text is not bytes. The error names the mode to open the file with."""
     with pytest.raises(ConfigurationError, match=r"in binary mode, got .*; open it with mode 'rb'"):
         to_media(source)
 
 
 class Trickle(io.RawIOBase):
-    """A pipe that gives three bytes at a time, however many are asked for."""
+    """A pipe that returns at most three bytes at a time."""
 
     def __init__(self, content: bytes) -> None:
         self._content = io.BytesIO(content)
 
     def readable(self) -> bool:
-        """Can be read."""
+        """Return True."""
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Bring three bytes at most."""
+        """Read at most three bytes."""
         part = self._content.read(min(3, len(buffer)))
         buffer[: len(part)] = part
         return len(part)
 
 
-def test_a_pipe_is_read_to_its_end() -> None:
-    """One read may bring a part only; what would be left out silently is read too."""
+def test_to_media_pipe_is_read_to_its_end() -> None:
+    """One read may return only a part, so it is repeated until the end."""
     source: Any = Trickle(b"0123456789")
     assert to_media(source) == File(b"0123456789")
 
 
 def closed_file() -> Any:
-    """Return a file that its owner has closed."""
+    """Return a closed file."""
     file = io.BytesIO(b"abc")
     file.close()
     return file
 
 
-class Moody:
-    """Something with a `read` that raises what it likes, and shows itself to nobody."""
+class Unreadable:
+    """An object whose `read` and `repr` raise errors."""
 
     def read(self, _: int) -> bytes:
         """Refuse."""
@@ -182,27 +182,27 @@ class Moody:
 
 
 def write_only() -> Any:
-    """Return a file that can be written only."""
+    """Return a file that can only be written."""
     return io.BufferedWriter(io.BytesIO())
 
 
-@pytest.mark.parametrize("make", [closed_file, write_only, Moody])
-def test_a_file_that_is_not_open_for_reading_is_refused(make: Any) -> None:
-    """Whatever its `read` raises is the caller's mistake, told as such."""
+@pytest.mark.parametrize("make", [closed_file, write_only, Unreadable])
+def test_to_media_unreadable_file_is_refused(make: Any) -> None:
+    """Any error of `read` becomes ConfigurationError."""
     with pytest.raises(ConfigurationError, match=r"cannot read .*open for reading"):
         to_media(make())
 
 
 class Asynchronous:
-    """A file of some asynchronous library."""
+    """A file of an asynchronous library."""
 
     async def read(self, _: int) -> bytes:
-        """Read, some time."""
+        """Return no bytes."""
         return b""
 
 
-def test_a_path_of_bytes_is_a_path() -> None:
-    """As the system's own functions take it; its name need not be text."""
+def test_to_media_path_of_bytes_is_a_path() -> None:
+    """A path may consist of bytes, as for the system's functions, and need not be text."""
 
     class Raw(os.PathLike[bytes]):
         def __fspath__(self) -> bytes:
@@ -217,37 +217,37 @@ def test_a_path_of_bytes_is_a_path() -> None:
     [7, None, 1.5, ["https://example.com"], {}, object(), Asynchronous(), 10**5000],
     ids=["int", "None", "float", "list", "dict", "object", "asynchronous", "huge"],
 )
-def test_other_things_are_no_media(source: Any) -> None:
-    """The error shows what was given and what can be."""
+def test_to_media_other_object_is_refused(source: Any) -> None:
+    """The error shows the value and the types that are accepted."""
     with pytest.raises(ConfigurationError, match="expected a URL, path, bytes or open binary file"):
         to_media(source)
 
 
 @pytest.mark.parametrize("source", ["https://example.com", b"abc", {"a": 1}, 7, None])
-def test_one_thing_is_no_list_of_media(source: Any) -> None:
-    """A url is not a list of letters."""
+def test_media_list_single_value_is_refused(source: Any) -> None:
+    """A URL is not a list of letters."""
     with pytest.raises(ConfigurationError, match=r"\[\.\.\.\]"):
         media_list(source)
 
 
 @pytest.mark.usefixtures("small_limits")
-def test_an_open_file_is_read_no_further_than_could_be_uploaded() -> None:
-    """One byte more than the largest of all tells that it is too large."""
+def test_to_media_open_file_read_stops_above_the_limit() -> None:
+    """One byte more than the largest limit shows that the file is too large."""
     read = to_media(io.BytesIO(b"x" * 1000))
     assert isinstance(read, File)
     assert len(read.content) == 41
 
 
-def test_a_file_on_disk_is_read_no_further_than_could_be_uploaded(tmp_path: Path) -> None:
-    """The same for a path."""
+def test_read_file_read_stops_above_the_limit(tmp_path: Path) -> None:
+    """A file on disk is read no further either."""
     path = tmp_path / "a.png"
     path.write_bytes(b"x" * 1000)
     assert (len(read_file(path, 40).content), read_file(path, 40).name) == (41, "a.png")
 
 
 @pytest.mark.parametrize("name", ["not-there.png", "."])
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
-    """Path and reason, and that nothing was sent."""
+def test_read_file_failure_names_path_and_reason(tmp_path: Path, name: str) -> None:
+    """The error has the path and the reason, and reports that nothing was sent."""
     with pytest.raises(ConfigurationError) as caught:
         read_file(tmp_path / name)
     assert str(caught.value).startswith(f"cannot read {tmp_path / name}: ")
@@ -257,22 +257,22 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     "path", [Path("~nosuchuser/a.png"), Path("a\0.png"), Path("\ud800.png")], ids=["no home", "nul", "half a pair"]
 )
-def test_a_path_that_cannot_be_is_the_callers_mistake(path: Path) -> None:
-    """Whatever the system says of a path, it is a ConfigurationError: in a stream it ends one request, not all."""
+def test_validate_upload_impossible_path_raises_configuration_error(path: Path) -> None:
+    """Any system error about a path becomes ConfigurationError: in a stream it ends one request, not all."""
     with pytest.raises(ConfigurationError, match=r"cannot read .*Nothing was sent"):
         validate_upload(path)
 
 
-def test_a_name_that_is_no_text_is_cleaned() -> None:
-    """A file name whose bytes are no UTF-8 costs these bytes only, in the upload and in an error."""
+def test_validate_upload_name_with_invalid_bytes_is_cleaned() -> None:
+    """Bytes of a file name that are no UTF-8 are replaced, in the upload and in an error."""
     name = os.fsdecode(b"a\xff.png")
     assert validate_upload(File(SORTS["png"][0], name)).name == "a�.png"
     with pytest.raises(ConfigurationError, match=r"^a�\.png is empty"):
         validate_upload(File(b"", name))
 
 
-def test_a_digest_is_made_once_where_the_file_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It takes a while for a large file, so it is ready when the thread that reads is: asking for it costs nothing."""
+def test_validate_upload_computes_digest_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The digest of a large file takes time, so the thread that reads the file computes it once."""
     path = tmp_path / "a.png"
     path.write_bytes(SORTS["png"][0])
     ready = validate_upload(path)
@@ -280,54 +280,54 @@ def test_a_digest_is_made_once_where_the_file_is_read(tmp_path: Path, monkeypatc
     assert ready.digest == ready.digest != ""
 
 
-def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in a shell."""
+def test_read_file_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tilde is expanded as in a shell."""
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "a.png").write_bytes(b"abc")
     assert read_file(Path("~/a.png")) == File(b"abc", "a.png")
 
 
-def test_files_of_equal_content_are_equal() -> None:
-    """The name does not matter for equality, hash and digest, so that nothing is uploaded twice."""
+def test_file_equality_ignores_the_name() -> None:
+    """Equality, hash and digest depend on the content only, so that nothing is uploaded twice."""
     one, other = File(b"abc", "a.png"), File(b"abc", "b.png")
     assert one == other
     assert hash(one) == hash(other)
     assert one.digest == other.digest != File(b"abd").digest
     assert "abc" not in repr(one)
-    assert pickle.loads(pickle.dumps(one)).name == "a.png"  # noqa: S301 - our own bytes
+    assert pickle.loads(pickle.dumps(one)).name == "a.png"  # noqa: S301 - the test's own bytes
 
 
 @pytest.mark.parametrize("sort", SORTS)
-def test_each_signature_has_its_kind_and_ending(sort: str) -> None:
-    """Content alone decides where there is no name: ending, kind and media type follow."""
-    content, ending, _, kind, content_type = SORTS[sort]
+def test_validate_upload_without_suffix_content_decides(sort: str) -> None:
+    """Without a suffix, the content decides suffix, kind and media type."""
+    content, suffix, _, kind, content_type = SORTS[sort]
     file = File(content)
-    assert validate_upload(file) == UploadFile(content, f"file{ending}", kind, content_type, file.digest)  # type: ignore[arg-type]
-    assert validate_upload(File(content, "holiday")).name == f"holiday{ending}"
-    assert validate_upload(File(content, "holiday.photo")).name == f"holiday{ending}"
+    assert validate_upload(file) == UploadFile(content, f"file{suffix}", kind, content_type, file.digest)  # type: ignore[arg-type]
+    assert validate_upload(File(content, "holiday")).name == f"holiday{suffix}"
+    assert validate_upload(File(content, "holiday.photo")).name == f"holiday{suffix}"
     assert validate_upload(File(content), kind).kind == kind  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("sort", "ending"), [(sort, end) for sort, row in SORTS.items() for end in (row[1], *row[2])])
-def test_an_ending_that_fits_the_content_stays(sort: str, ending: str) -> None:
-    """Families share a signature: then the name's ending says which of them it is, in small letters."""
-    ready = validate_upload(File(SORTS[sort][0], f"My.File{ending.upper()}"))
-    assert (ready.name, ready.kind) == (f"My.File{ending}", KIND_OF[ending])
+@pytest.mark.parametrize(("sort", "suffix"), [(sort, end) for sort, row in SORTS.items() for end in (row[1], *row[2])])
+def test_validate_upload_fitting_suffix_is_kept(sort: str, suffix: str) -> None:
+    """Some formats share a signature: the suffix decides between them, and becomes lower case."""
+    ready = validate_upload(File(SORTS[sort][0], f"My.File{suffix.upper()}"))
+    assert (ready.name, ready.kind) == (f"My.File{suffix}", KIND_OF[suffix])
 
 
 @pytest.mark.parametrize(
-    ("sort", "ending"),
-    [(sort, ending) for sort, row in SORTS.items() for ending in KIND_OF if ending not in (row[1], *row[2])],
+    ("sort", "suffix"),
+    [(sort, suffix) for sort, row in SORTS.items() for suffix in KIND_OF if suffix not in (row[1], *row[2])],
 )
-def test_an_ending_that_lies_is_refused(sort: str, ending: str) -> None:
-    """The service compares content and ending; the error says what the file really is."""
+def test_validate_upload_wrong_suffix_is_refused(sort: str, suffix: str) -> None:
+    """The service compares content and suffix. The error names the type of the content."""
     with pytest.raises(ConfigurationError) as caught:
-        validate_upload(File(SORTS[sort][0], f"a{ending}"))
-    assert str(caught.value) == f"a{ending} has the content of a {SORTS[sort][1]} file. Nothing was sent: rename it"
+        validate_upload(File(SORTS[sort][0], f"a{suffix}"))
+    assert str(caught.value) == f"a{suffix} has the content of a {SORTS[sort][1]} file. Nothing was sent: rename it"
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "message"),
     [
         (b"", "is empty"),
         (b"GIF89a", "is no image (jpg, png, webp), video or audio file of a known type"),
@@ -337,45 +337,45 @@ def test_an_ending_that_lies_is_refused(sort: str, ending: str) -> None:
         (b" \x89PNG\r\n\x1a\n", "is no image"),
     ],
 )
-def test_what_is_no_known_medium_is_refused(content: bytes, says: str) -> None:
-    """An empty or unknown file is refused with what can be done, with or without a name."""
-    for name, called in (("a.png", "a.png"), ("", "the file")):
+def test_validate_upload_unknown_content_is_refused(content: bytes, message: str) -> None:
+    """An empty or unknown file is refused with the fix, with or without a name."""
+    for name, shown in (("a.png", "a.png"), ("", "the file")):
         with pytest.raises(ConfigurationError) as caught:
             validate_upload(File(content, name))
-        assert str(caught.value).startswith(f"{called} {says}")
+        assert str(caught.value).startswith(f"{shown} {message}")
         assert "Nothing was sent: convert it first" in str(caught.value)
 
 
 @pytest.mark.parametrize("sort", SORTS)
 @pytest.mark.parametrize("wanted", ["image", "video", "audio"])
-def test_the_wrong_kind_is_refused(sort: str, wanted: Any) -> None:
-    """A sound where a picture belongs costs no upload."""
-    content, ending, _, kind, _ = SORTS[sort]
+def test_validate_upload_wrong_kind_is_refused(sort: str, wanted: Any) -> None:
+    """A sound in a field for pictures is refused before the upload."""
+    content, suffix, _, kind, _ = SORTS[sort]
     if kind == wanted:
         assert validate_upload(File(content), wanted).kind == wanted
         return
     with pytest.raises(ConfigurationError) as caught:
-        validate_upload(File(content, f"a{ending}"), wanted)
-    assert str(caught.value) == f"a{ending} must be of kind {wanted}, got {kind}. Nothing was sent: pass another file"
+        validate_upload(File(content, f"a{suffix}"), wanted)
+    assert str(caught.value) == f"a{suffix} must be of kind {wanted}, got {kind}. Nothing was sent: pass another file"
 
 
 @pytest.mark.parametrize(("sort", "limit"), [("png", 20), ("mp4", 30), ("flac", 40)])
-def test_a_file_must_be_smaller_than_its_kinds_limit(sort: str, limit: int) -> None:
-    """The limit itself is too large already; the error names both numbers."""
-    content, ending, *_ = SORTS[sort]
+def test_validate_upload_size_at_limit_is_refused(sort: str, limit: int) -> None:
+    """A file of exactly the limit is too large. The error names both numbers."""
+    content, suffix, *_ = SORTS[sort]
     limits: dict[AssetKind, int] = {"image": 20, "video": 30, "audio": 40}
     assert validate_upload(File(content.ljust(limit - 1, b"\0")), limits=limits).kind
     with pytest.raises(ConfigurationError) as caught:
-        validate_upload(File(content.ljust(limit, b"\0"), f"a{ending}"), limits=limits)
-    assert str(caught.value).startswith(f"a{ending} must have fewer than {limit} bytes (")
+        validate_upload(File(content.ljust(limit, b"\0"), f"a{suffix}"), limits=limits)
+    assert str(caught.value).startswith(f"a{suffix} must have fewer than {limit} bytes (")
     assert f"got {limit} or more. Nothing was sent: reduce it" in str(caught.value)
 
 
 @pytest.mark.usefixtures("small_limits")
 def test_validate_upload_kind_without_limit_has_the_general_one(tmp_path: Path) -> None:
     """A provider that limits images only still has its videos limited by what the library holds in memory."""
-    content, ending, *_ = SORTS["mp4"]
-    path = tmp_path / f"a{ending}"
+    content, suffix, *_ = SORTS["mp4"]
+    path = tmp_path / f"a{suffix}"
     path.write_bytes(content.ljust(40, b"\0"))
     assert validate_upload(path, limits={"image": 20}).kind == "video"
     path.write_bytes(content.ljust(99, b"\0"))
@@ -384,8 +384,8 @@ def test_validate_upload_kind_without_limit_has_the_general_one(tmp_path: Path) 
 
 
 @given(content=st.binary(max_size=30) | st.sampled_from([row[0] for row in SORTS.values()]), name=st.text(max_size=12))
-def test_any_file_is_ready_or_refused(content: bytes, name: str) -> None:
-    """Whatever it holds and is called: a name with the right ending, or a ConfigurationError."""
+def test_validate_upload_any_file_is_ready_or_refused(content: bytes, name: str) -> None:
+    """Any content and name give a name with the right suffix, or ConfigurationError."""
     try:
         ready = validate_upload(File(content, name))
     except ConfigurationError:

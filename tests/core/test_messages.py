@@ -1,4 +1,4 @@
-"""What goes over the wire, read and written."""
+"""HTTP requests and responses, written and read."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ NOW = datetime(2026, 1, 5, 12, 0, 0, tzinfo=UTC)
         ("2026-01-05T12:00:30Z", None),
     ],
 )
-def test_retry_after_in_all_its_forms(text: str | None, seconds: float | None) -> None:
-    """Seconds, decimals and HTTP dates are read; a past moment is now; what no timer can hold is nothing."""
+def test_parse_retry_after_each_form(text: str | None, seconds: float | None) -> None:
+    """Seconds, decimals and HTTP dates are read. A past moment is zero, and a value beyond any timer is None."""
     assert parse_retry_after(text, NOW) == seconds
 
 
@@ -68,20 +68,20 @@ dates = st.from_regex(
 @example(text="01 Jan 0001 00:00:00 +2359")
 @example(text="01 Jan 0000 00:00:00")
 @example(text="\x00")
-def test_any_retry_after_is_a_usable_pause_or_nothing(text: str) -> None:
-    """Whatever a server writes there, a timer can use the answer."""
+def test_parse_retry_after_any_text_is_a_usable_pause_or_none(text: str) -> None:
+    """For any text of a server, the result is None or a pause that a timer accepts."""
     seconds = parse_retry_after(text, NOW)
     assert seconds is None or (isfinite(seconds) and 0 <= seconds < 1e9)
 
 
 @given(away=st.integers(-(10**6), 10**6))
-def test_a_date_is_the_time_until_it(away: int) -> None:
-    """A date in the future is waited for; one in the past is no wait."""
+def test_parse_retry_after_date_is_the_time_until_then(away: int) -> None:
+    """A future date is the time until then, and a past date is zero."""
     moment = format_datetime(NOW + timedelta(seconds=away), usegmt=True)
     assert parse_retry_after(moment, NOW) == max(0, away)
 
 
-def test_an_answer_reads_its_retry_after_against_the_clock() -> None:
+def test_response_retry_after_date_counts_from_now() -> None:
     """Without a given moment, a date counts from now."""
     later = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
     seconds = HttpResponse(429, {"retry-after": later}, b"").retry_after()
@@ -99,22 +99,22 @@ json_values = st.recursive(
 
 @given(values=st.dictionaries(st.text(), json_values, max_size=4))
 @example(values={"half a pair": "\ud800"})
-def test_a_body_is_its_values(values: dict[str, Any]) -> None:
-    """What JSON can hold arrives as it was given, in ASCII that every proxy can carry."""
+def test_json_body_is_ascii_with_equal_values(values: dict[str, Any]) -> None:
+    """The values are read as they were given, from ASCII that every proxy can carry."""
     body = json_body(values)
     assert body.isascii()
     assert json.loads(body) == values
 
 
 def circle() -> list[Any]:
-    """Make a list that holds itself."""
+    """Return a list that contains itself."""
     items: list[Any] = []
     items.append(items)
     return items
 
 
 def deep() -> Any:
-    """Make a list deeper than anybody can follow."""
+    """Return a list that is nested too deeply for any parser."""
     items: Any = 0
     for _ in range(100_000):
         items = [items]
@@ -126,8 +126,8 @@ def deep() -> Any:
     [lambda: nan, lambda: -inf, lambda: b"x", lambda: {1}, object, circle, deep, lambda: 10**5000, lambda: {(1, 2): 3}],
     ids=["nan", "infinity", "bytes", "set", "object", "circle", "deep", "huge", "tuple-key"],
 )
-def test_what_json_cannot_hold_is_the_callers_mistake(make: Any) -> None:
-    """It is found before anything is sent, and the message points to where it can only come from."""
+def test_json_body_value_without_json_raises_configuration_error(make: Any) -> None:
+    """The error comes before anything is sent, and names `extra`, the only possible source."""
     with pytest.raises(ConfigurationError, match=r"cannot be written as JSON: .*check `extra`"):
         json_body({"a": make()})
 
@@ -145,10 +145,10 @@ def test_what_json_cannot_hold_is_the_callers_mistake(make: Any) -> None:
         (500, False, False),
     ],
 )
-def test_statuses_have_their_range(status: int, success: bool, redirect: bool) -> None:
-    """2xx is success, 3xx points elsewhere, and nothing is both."""
-    answer = HttpResponse(status, {}, b"")
-    assert (answer.success, answer.redirect) == (success, redirect)
+def test_response_success_and_redirect_by_status(status: int, success: bool, redirect: bool) -> None:
+    """2xx is a success and 3xx a redirect, and no status is both."""
+    response = HttpResponse(status, {}, b"")
+    assert (response.success, response.redirect) == (success, redirect)
 
 
 @pytest.mark.parametrize(
@@ -164,8 +164,8 @@ def test_statuses_have_their_range(status: int, success: bool, redirect: bool) -
     ],
     ids=["empty", "blank", "html", "truncated", "no-text", "deep", "huge-number"],
 )
-def test_a_body_without_json_says_so(body: bytes, what: str) -> None:
-    """The error holds status, the body's beginning and the request id, and never anything endless."""
+def test_response_json_invalid_body_raises_short_error(body: bytes, what: str) -> None:
+    """The error has the status, the beginning of the body and the request id, and is short."""
     with pytest.raises(UnexpectedResponse) as caught:
         HttpResponse(200, {"cf-ray": "ray-1"}, body).json()
     error = caught.value
@@ -175,14 +175,14 @@ def test_a_body_without_json_says_so(body: bytes, what: str) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
-def test_json_may_come_in_any_unicode_encoding(encoding: str) -> None:
-    """What a server writes in another Unicode encoding is read all the same."""
+def test_response_json_any_unicode_encoding_is_read(encoding: str) -> None:
+    """JSON in another Unicode encoding is read too."""
     assert HttpResponse(200, {}, '{"a": "é"}'.encode(encoding)).json() == {"a": "é"}
 
 
 @given(body=st.binary(max_size=900))
-def test_an_excerpt_is_one_short_line(body: bytes) -> None:
-    """At most 200 characters without line breaks, whatever the bytes."""
+def test_response_excerpt_is_one_short_text_line(body: bytes) -> None:
+    """An excerpt has at most 200 characters and no line breaks, for any bytes."""
     excerpt = HttpResponse(200, {}, body).excerpt
     assert len(excerpt) <= 200
     assert len(excerpt.splitlines()) <= 1
@@ -207,10 +207,10 @@ def test_an_excerpt_is_one_short_line(body: bytes) -> None:
     ],
     ids=str,
 )
-def test_the_request_id_is_found_wherever_it_is(
+def test_request_id_in_prefers_body_to_headers(
     headers: dict[str, str], bodies: list[Any], request_id: str | None
 ) -> None:
-    """The body's before the headers', the envelope's before the data's, and an empty one is none."""
+    """The body comes before the headers, the envelope before the data, and an empty id counts as none."""
     assert HttpResponse(200, headers, b"").request_id_in(*bodies) == request_id
 
 
@@ -239,13 +239,13 @@ def test_the_request_id_is_found_wherever_it_is(
         "korean",
     ],
 )
-def test_half_a_character_is_replaced(body: bytes, value: Any) -> None:
-    """Words cut in the middle of an emoji can be written and shown: no id is lost because a text cannot be."""
+def test_response_json_lone_surrogate_is_replaced(body: bytes, value: Any) -> None:
+    """Texts that are cut within an emoji can be written and shown, and ids beside them are not lost."""
     assert HttpResponse(200, {}, body).json_or_none() == value
 
 
-def test_an_answer_outside_the_contract_says_where() -> None:
-    """The error holds the status, the place at fault, and the id for the call history."""
+def test_response_unexpected_has_status_fault_and_request_id() -> None:
+    """The error has the status, the path of the fault, and the id for the provider's request history."""
     error = HttpResponse(200, {"x-request-id": "r1"}, b"[]").unexpected(
         "no models", "$.models: an array is expected", []
     )

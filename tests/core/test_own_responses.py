@@ -1,4 +1,4 @@
-"""Which answers are a provider's own, and which some hop's in between."""
+"""Responses that are the provider's own, and those of a gateway or proxy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from aiowery._core.provider import Provider
 from aiowery.betterwaifu._provider import BetterWaifuProvider
 from aiowery.weryai._provider import WeryAIProvider
 
-PAGES: dict[str, tuple[int, Any]] = {
+FOREIGN: dict[str, tuple[int, Any]] = {
     **{f"{status} page": (status, "<html>no</html>") for status in (200, 400, 401, 403, 404, 408, 429, 500, 502, 503)},
     "200 empty": (200, ""),
     "204": (204, ""),
@@ -43,7 +43,7 @@ BETTERWAIFU: dict[str, tuple[int, Any]] = {
     "queued": (201, {"id": "job_1", "status": "queued"}),
     "wrapped": (200, {"data": {"id": "job_1"}}),
     "finished": (200, {"success": True, "data": {"url": "https://cdn.example.com/a.png"}}),
-    "account": (200, {"username": "who", "credits": 5, "subscription": None}),
+    "account": (200, {"username": "mira", "credits": 5, "subscription": None}),
     "models": (200, {"models": [], "count": 0}),
     "refused": (401, {"error": "Invalid or missing API key"}),
     "refused with a code": (400, {"success": False, "error": {"code": "invalid_parameter", "message": "steps"}}),
@@ -66,16 +66,16 @@ anything = st.recursive(
 )
 
 
-def answer(http_status: int, body: Any) -> HttpResponse:
-    """Return an answer with this text, or with this value as JSON."""
+def response(http_status: int, body: Any) -> HttpResponse:
+    """Return a response with this text, or with this value as JSON."""
     return HttpResponse(http_status, {}, (body if isinstance(body, str) else json.dumps(body)).encode())
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-@pytest.mark.parametrize("page", PAGES)
-def test_a_page_is_nobodys_own(page: str, provider: str) -> None:
-    """Neither text nor another one's JSON passes for the provider's word, whatever the HTTP status."""
-    assert not PROVIDERS[provider].is_own_response(answer(*PAGES[page]))
+@pytest.mark.parametrize("body", FOREIGN)
+def test_is_own_response_foreign_body_is_false(body: str, provider: str) -> None:
+    """Text and other JSON are not the provider's own, whatever the HTTP status."""
+    assert not PROVIDERS[provider].is_own_response(response(*FOREIGN[body]))
 
 
 @pytest.mark.parametrize(
@@ -86,15 +86,15 @@ def test_a_page_is_nobodys_own(page: str, provider: str) -> None:
     ],
     ids=[*WERYAI, *(f"{edition} {name}" for edition in ("jobs", "v1-images") for name in BETTERWAIFU)],
 )
-def test_good_answers_and_refusals_are_its_own(provider: str, own: tuple[int, Any]) -> None:
-    """A refusal in the provider's envelope shows that it answers, as a success does; a redirect never does."""
-    assert PROVIDERS[provider].is_own_response(answer(*own))
-    assert not PROVIDERS[provider].is_own_response(answer(307, own[1]))
+def test_is_own_response_success_and_refusal_are_true(provider: str, own: tuple[int, Any]) -> None:
+    """A success or a refusal in the provider's envelope is its own, and a redirect never is."""
+    assert PROVIDERS[provider].is_own_response(response(*own))
+    assert not PROVIDERS[provider].is_own_response(response(307, own[1]))
 
 
 @given(http_status=st.integers(100, 599), body=anything | st.text(max_size=20))
 @settings(max_examples=100, deadline=None)
-def test_every_answer_is_somebodys(http_status: int, body: Any) -> None:
-    """The question has an answer for whatever comes."""
+def test_is_own_response_any_response_is_true_or_false(http_status: int, body: Any) -> None:
+    """Any response gives True or False, and no exception."""
     for provider in PROVIDERS.values():
-        assert provider.is_own_response(answer(http_status, body)) in {True, False}
+        assert provider.is_own_response(response(http_status, body)) in {True, False}

@@ -1,4 +1,4 @@
-"""Laws of the delays: within bounds for every draw and every number of failures."""
+"""Delays: within bounds for every random number and every number of failures."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ SLACK = 1 + 1e-12
 
 
 @st.composite
-def polls(draw: st.DrawFn) -> PollPolicy:
-    """Draw any policy that can be built."""
+def poll_policies(draw: st.DrawFn) -> PollPolicy:
+    """Draw any valid policy."""
     shortest, *others = sorted(draw(st.lists(seconds, min_size=3, max_size=3)))
-    longest, eager = draw(st.permutations(others))
+    longest, known = draw(st.permutations(others))
     return PollPolicy(
-        min_interval=shortest, max_interval=longest, known_max_interval=eager, max_backoff=draw(seconds | st.just(inf))
+        min_interval=shortest, max_interval=longest, known_max_interval=known, max_backoff=draw(seconds | st.just(inf))
     )
 
 
@@ -38,100 +38,96 @@ retries = st.builds(
 )
 
 
-@given(policy=polls(), draw=draws)
-def test_intervals_lie_between_their_bounds(policy: PollPolicy, draw: float) -> None:
-    """A look comes no sooner than `shortest` and no later than `longest`, an eager one no later than `eager`."""
+@given(policy=poll_policies(), draw=draws)
+def test_interval_lies_between_its_bounds(policy: PollPolicy, draw: float) -> None:
+    """Polls come no sooner than `min_interval` and no later than `max_interval` or `known_max_interval`."""
     assert policy.min_interval <= policy.interval(lambda: draw) <= policy.max_interval * SLACK
     assert policy.min_interval <= policy.known_interval(lambda: draw) <= policy.known_max_interval * SLACK
 
 
-@given(policy=polls(), learned=st.floats(0, 1e6), draw=draws)
-def test_a_learned_first_look_lies_within_an_interval_around_that_moment(
-    policy: PollPolicy, learned: float, draw: float
-) -> None:
-    """Half of it before, half of it after, and never sooner than two looks may follow each other."""
+@given(policy=poll_policies(), learned=st.floats(0, 1e6), draw=draws)
+def test_first_poll_after_lies_around_the_learned_duration(policy: PollPolicy, learned: float, draw: float) -> None:
+    """Half of the interval is before the learned duration, half after it. No poll comes before `min_interval`."""
     first, half = policy.first_poll_after(learned, lambda: draw), policy.known_max_interval / 2
     assert policy.min_interval <= first <= max(learned + half, policy.known_max_interval) * SLACK
     assert first * SLACK >= learned - half
 
 
-@given(policy=polls(), draw=draws)
-def test_what_is_not_learned_is_looked_at_every_interval(policy: PollPolicy, draw: float) -> None:
-    """The first look and further ones come after the usual interval; what is learned makes further ones eager."""
-    usual, eager = policy.interval(lambda: draw), policy.known_interval(lambda: draw)
+@given(policy=poll_policies(), draw=draws)
+def test_poll_without_learned_duration_uses_the_usual_interval(policy: PollPolicy, draw: float) -> None:
+    """Without a learned duration all polls use the usual interval. With one, later polls use the shorter interval."""
+    usual, known = policy.interval(lambda: draw), policy.known_interval(lambda: draw)
     assert policy.first_poll_after(None, lambda: draw) == policy.next_poll_after(None, lambda: draw) == usual
-    assert policy.next_poll_after(7.0, lambda: draw) == eager
+    assert policy.next_poll_after(7.0, lambda: draw) == known
 
 
-def test_first_looks_are_spread_over_an_interval() -> None:
-    """Learned are 20 s: the first look comes anywhere between 18.4 and 21.6 s; of 1 s one looks as soon as one may."""
+def test_first_poll_after_is_spread_over_an_interval() -> None:
+    """For 20 s the first poll comes between 18.4 and 21.6 s. For 1 s it comes as soon as allowed."""
     policy = PollPolicy()
     assert [policy.first_poll_after(20.0, lambda draw=draw: draw) for draw in (0.0, 0.5)] == [18.4, 20.0]  # type: ignore[misc]
     assert policy.first_poll_after(1.0, lambda: 0.5) == pytest.approx(3.1)
 
 
-@given(policy=polls(), failures=failures, draw=draws)
+@given(policy=poll_policies(), failures=failures, draw=draws)
 @example(policy=PollPolicy(min_interval=60, max_interval=90, known_max_interval=60), failures=1, draw=0.5)
-def test_failed_looks_pause_at_least_as_long_as_good_ones(policy: PollPolicy, failures: int, draw: float) -> None:
-    """A failing provider is never asked more often than a healthy one, and not rarer than the ceiling."""
+def test_after_failures_is_at_least_the_interval(policy: PollPolicy, failures: int, draw: float) -> None:
+    """A failing provider is polled no more often than a healthy one, and no less often than `max_backoff`."""
     pause = policy.after_failures(failures, lambda: draw)
     assert policy.interval(lambda: draw) <= pause <= max(policy.max_backoff, policy.max_interval) * SLACK
 
 
-@given(policy=polls(), draw=draws)
-def test_one_failed_look_costs_no_more_than_its_interval(policy: PollPolicy, draw: float) -> None:
-    """A single 500 says nothing of the provider; only the second in a row makes the looks rarer."""
+@given(policy=poll_policies(), draw=draws)
+def test_after_failures_first_failure_keeps_the_interval(policy: PollPolicy, draw: float) -> None:
+    """A single 500 changes nothing. The second failure in a row makes polls rarer."""
     assert policy.after_failures(1, lambda: draw) == policy.interval(lambda: draw)
     assert policy.after_failures(2, lambda: 1.0) >= policy.after_failures(1, lambda: 1.0)
 
 
-@given(policy=retries, failures=failures, asked=waits, draw=draws)
-def test_pauses_before_a_repeat_are_bounded(
-    policy: RetryPolicy, failures: int, asked: float | None, draw: float
-) -> None:
-    """What the server asks for is obeyed up to `longest_wait`; our own pauses stay below the ceiling."""
-    pause = policy.backoff(failures, asked, lambda: draw)
-    lane = policy.queue_backoff(failures, asked, lambda: draw)
-    if asked is not None:
-        assert pause == min(asked, policy.max_retry_after)
-        assert lane == max(4 * policy.initial_backoff, pause)
+@given(policy=retries, failures=failures, retry_after=waits, draw=draws)
+def test_backoff_is_bounded(policy: RetryPolicy, failures: int, retry_after: float | None, draw: float) -> None:
+    """The server's Retry-After is obeyed up to `max_retry_after`, and own pauses stay below `max_backoff`."""
+    pause = policy.backoff(failures, retry_after, lambda: draw)
+    queue_pause = policy.queue_backoff(failures, retry_after, lambda: draw)
+    if retry_after is not None:
+        assert pause == min(retry_after, policy.max_retry_after)
+        assert queue_pause == max(4 * policy.initial_backoff, pause)
     else:
         assert 0 <= pause <= policy.max_backoff
-        assert 4 * policy.initial_backoff <= lane <= (4 * policy.initial_backoff + policy.max_backoff) * SLACK
+        assert 4 * policy.initial_backoff <= queue_pause <= (4 * policy.initial_backoff + policy.max_backoff) * SLACK
 
 
 @given(base=st.floats(0, 1e6), ceiling=st.floats(0, 1e9) | st.just(inf), failures=failures, draw=draws)
-def test_full_jitter_is_its_formula(base: float, ceiling: float, failures: int, draw: float) -> None:
+def test_full_jitter_is_its_documented_formula(base: float, ceiling: float, failures: int, draw: float) -> None:
     """`random * min(ceiling, base * 2 ** failures)`, with an exponent between 0 and 63."""
     pause = full_jitter(failures, base, ceiling, lambda: draw)
     assert pause == draw * min(ceiling, base * float(2 ** sorted((0, failures, 63))[1]))
 
 
 @given(failures=failures, more=st.integers(0, 50), draw=draws)
-def test_full_jitter_never_shrinks(failures: int, more: int, draw: float) -> None:
-    """For the same draw, one more failure never means a shorter pause."""
+def test_full_jitter_grows_with_failures(failures: int, more: int, draw: float) -> None:
+    """For the same random number, one more failure never gives a shorter pause."""
     shorter, longer = (full_jitter(count, 0.5, 20.0, lambda: draw) for count in (failures, failures + more))
     assert shorter <= longer
 
 
-def test_the_defaults_grow_as_documented() -> None:
-    """The middle draw gives a quarter second, then doubles until the ceiling of twenty."""
+def test_backoff_defaults_grow_as_documented() -> None:
+    """The mean pause is a quarter second, then doubles until half of the limit of 20 s."""
     policy = RetryPolicy()
     assert [policy.backoff(count, None, lambda: 0.5) for count in range(8)] == [0.25, 0.5, 1, 2, 4, 8, 10, 10]
 
 
-def test_the_default_interval_is_three_to_five_seconds() -> None:
-    """Looks come every 3 to 5 s, as the provider asks for, and eager ones every 3 to 3.2 s."""
+def test_interval_default_is_three_to_five_seconds() -> None:
+    """Polls come every 3 to 5 s, as the provider documents, and every 3 to 3.2 s near a known end."""
     policy = PollPolicy()
     assert (policy.interval(lambda: 0.0), policy.interval(lambda: 0.5)) == (3.0, 4.0)
     assert policy.interval(lambda: nextafter(1.0, 0.0)) == pytest.approx(5.0)
     assert policy.known_interval(lambda: nextafter(1.0, 0.0)) == pytest.approx(3.2)
 
 
-@pytest.mark.parametrize(("kind", "patience"), [("image", 600.0), ("video", 1800.0), ("audio", 1800.0)])
-def test_patience_goes_by_kind(kind: str, patience: float) -> None:
+@pytest.mark.parametrize(("kind", "timeout"), [("image", 600.0), ("video", 1800.0), ("audio", 1800.0)])
+def test_timeout_for_depends_on_the_kind(kind: str, timeout: float) -> None:
     """Pictures get ten minutes, everything else thirty."""
-    assert PollPolicy().timeout_for(kind) == patience
+    assert PollPolicy().timeout_for(kind) == timeout
 
 
 DURATIONS = {
@@ -160,23 +156,23 @@ DURATIONS = {
 @pytest.mark.parametrize("cls", DURATIONS)
 @given(speed=st.floats(0.01, 1000))
 def test_faster_divides_every_duration_and_nothing_else(cls: type[Any], speed: float) -> None:
-    """Durations are divided by the speed, counts and words are not."""
+    """Durations are divided by the speed, and all other values stay."""
     policy = cls(submit_interval=2.5) if cls is Limits else cls()
     before, after = attrs.asdict(policy), attrs.asdict(policy.faster(speed))
     for name, value in before.items():
         assert after[name] == (value / speed if name in DURATIONS[cls] else value)
 
 
-def test_probes_come_ever_later_up_to_ten_minutes() -> None:
-    """The pauses before probes double from half a minute, for any number of failed ones."""
+def test_probe_backoff_doubles_up_to_ten_minutes() -> None:
+    """The pauses before probes double from half a minute, for any number of failed probes."""
     pauses = [RetryPolicy().probe_backoff(failed) for failed in (0, 1, 2, 3, 4, 5, 6, 10_000)]
     assert pauses == [30, 60, 120, 240, 480, 600, 600, 600]
     assert RetryPolicy().faster(10).probe_backoff(1) == 6
 
 
 @given(speed=st.floats(0.01, 1000), failures=failures, draw=draws)
-def test_a_faster_policy_pauses_in_proportion(speed: float, failures: int, draw: float) -> None:
-    """Every delay of a faster world is the slow world's, divided by the speed."""
+def test_faster_policy_delays_are_proportional(speed: float, failures: int, draw: float) -> None:
+    """Every delay of a faster policy is the original delay divided by the speed."""
     polling, retrying = PollPolicy(), RetryPolicy()
     pairs = [
         (polling.interval(lambda: draw), polling.faster(speed).interval(lambda: draw)),
@@ -189,7 +185,7 @@ def test_a_faster_policy_pauses_in_proportion(speed: float, failures: int, draw:
         assert fast == pytest.approx(slow / speed)
 
 
-def test_the_pool_holds_every_gate() -> None:
+def test_connections_cover_every_gate() -> None:
     """No gate ever waits for a connection: the pool is as large as all gates together, 32 by default."""
     assert Limits().connections == 32
     assert Limits(submissions=1, polls=2, downloads=3, uploads=4, direct_calls=5).connections == 15
@@ -223,21 +219,21 @@ WRONG: list[tuple[type[Any], str, Any]] = [
 
 
 @pytest.mark.parametrize(("cls", "name", "value"), WRONG, ids=[f"{c.__name__}.{n}={v!r}" for c, n, v in WRONG])
-def test_an_impossible_number_is_refused(cls: type[Any], name: str, value: Any) -> None:
-    """What no delay or gate can be made of is refused where it is written, with what is valid."""
+def test_policy_invalid_number_is_refused(cls: type[Any], name: str, value: Any) -> None:
+    """A number that makes no delay or gate is refused by the constructor, with the valid range."""
     with pytest.raises(ConfigurationError, match=rf"^{cls.__name__}\.{name} must be .*, got .*$") as caught:
         cls(**{name: value})
     assert repr(value) in str(caught.value)
 
 
 @pytest.mark.parametrize("fields", [{"max_interval": 2.9}, {"known_max_interval": 2.9}, {"min_interval": 6.0}], ids=str)
-def test_bounds_in_the_wrong_order_are_refused(fields: dict[str, float]) -> None:
+def test_poll_policy_bounds_in_wrong_order_are_refused(fields: dict[str, float]) -> None:
     """`max_interval` and `known_max_interval` may not be below `min_interval`."""
     with pytest.raises(ConfigurationError, match="must be >= min_interval"):
         PollPolicy(**fields)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", ["max_backoff", "max_busy_time", "max_retry_after"])
-def test_infinity_stands_for_no_end(name: str) -> None:
-    """Where a number only ends something, infinity is allowed."""
+def test_retry_policy_infinite_limit_is_accepted(name: str) -> None:
+    """Infinity is allowed for values that only limit something."""
     assert getattr(RetryPolicy(**{name: inf}), name) == inf  # type: ignore[arg-type]

@@ -42,7 +42,7 @@ RESPONSE = HttpResponse(200, {}, b"{}")
 
 
 def test_provider_without_optional_members_has_no_optional_requests() -> None:
-    """No batch status, no upload, no webhook, no liveness read; every request is valid and nothing contradicts."""
+    """No batch status, no upload, no webhook, no liveness read. Every request is valid and nothing contradicts."""
     provider, request = Smallest(), Request[Any]
     assert provider.batch_request("b") is None
     assert provider.upload_request(FILE) is None
@@ -56,7 +56,7 @@ def test_provider_without_optional_members_has_no_optional_requests() -> None:
 
 @pytest.mark.parametrize("decode", ["decode_batch", "decode_upload"])
 def test_provider_without_optional_members_decodes_none_of_them(decode: str) -> None:
-    """A response that no request of the provider could have brought is an error that names the provider."""
+    """A response that belongs to no request of the provider is an error that names the provider."""
     with pytest.raises(UnexpectedResponse, match="Smallest"):
         getattr(Smallest(), decode)(RESPONSE)
     with pytest.raises(UnexpectedResponse, match="sends no webhook deliveries"):
@@ -64,7 +64,7 @@ def test_provider_without_optional_members_decodes_none_of_them(decode: str) -> 
 
 
 @pytest.mark.parametrize(("body", "own"), [(b'{"error": 1}', True), (b"<html>", False), (b"[1]", False), (b"", False)])
-def test_provider_by_default_recognizes_a_json_object_as_its_own(body: bytes, own: bool) -> None:
+def test_provider_default_recognizes_json_object_as_own_response(body: bytes, own: bool) -> None:
     """An error page of a proxy is not the provider's own rejection, so it leaves a paid submission in doubt."""
     assert Smallest().is_own_response(HttpResponse(502, {}, body)) == own
 

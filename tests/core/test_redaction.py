@@ -1,4 +1,4 @@
-"""A key shows up nowhere: not in a repr, not in a log line, not in an error."""
+"""API keys are never shown: not in a repr, not in a log record, not in an error."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KEY = "sk-4f9c-Secret_77"
 
 @pytest.fixture
 def written() -> Iterator[io.StringIO]:
-    """Collect what a plain handler writes of the logger `aiowery`."""
+    """Collect the output of a plain handler of the logger `aiowery`."""
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     level = log.level
@@ -35,16 +35,16 @@ def written() -> Iterator[io.StringIO]:
     log.setLevel(level)
 
 
-def asked(credential: ApiKeySource) -> Exception:
-    """Ask a credential for its key and return why there is none."""
+def key_error(source: ApiKeySource) -> Exception:
+    """Return the error of an API key source without a valid key."""
     with pytest.raises(ConfigurationError) as caught:
-        asyncio.run(credential.key())
+        asyncio.run(source.key())
     return caught.value
 
 
 @pytest.mark.parametrize("source", [KEY, lambda: KEY], ids=["string", "callable"])
-def test_a_client_does_not_show_its_key(source: str | Callable[[], str]) -> None:
-    """Neither the client nor its credential, nor any attribute of either, has a repr with the key in it."""
+def test_client_repr_hides_the_key(source: str | Callable[[], str]) -> None:
+    """Neither the client nor its key source, nor any attribute of either, has a repr that contains the key."""
     client = WeryAI(source)
     assert KEY not in repr(client)
     assert KEY not in repr(client._config.api_key)
@@ -52,17 +52,17 @@ def test_a_client_does_not_show_its_key(source: str | Callable[[], str]) -> None
         assert KEY not in repr(value)
 
 
-def test_a_credential_in_use_does_not_show_its_key() -> None:
-    """Also once it has been asked."""
-    credential = ApiKeySource(KEY)
-    assert asyncio.run(credential.key()) == KEY
-    assert repr(credential) == str(credential) == "ApiKeySource(***)"
+def test_api_key_source_repr_after_use_hides_the_key() -> None:
+    """The repr hides the key also after the key was read."""
+    source = ApiKeySource(KEY)
+    assert asyncio.run(source.key()) == KEY
+    assert repr(source) == str(source) == "ApiKeySource(***)"
 
 
 @pytest.mark.parametrize("key", [f"{KEY}\n{KEY}", f"{KEY}\u20ac", f"{KEY}\x00", " "], ids=ascii)
-def test_an_impossible_key_is_not_quoted(key: str) -> None:
-    """The error says what is wrong with the key, and its traceback does not repeat it."""
-    error = asked(ApiKeySource(lambda: key))
+def test_api_key_source_invalid_key_is_not_quoted(key: str) -> None:
+    """The error explains the fault of the key, and its traceback does not repeat the key."""
+    error = key_error(ApiKeySource(lambda: key))
     assert "api_key" in str(error)
     assert KEY not in "".join(traceback.format_exception(error))
 
@@ -77,20 +77,20 @@ def test_an_impossible_key_is_not_quoted(key: str) -> None:
         (f"{KEY},{KEY}", "***,***"),
         ("BW_live-0001 and SK-ABCD", "*** and ***"),
         ("task_k3m9 at https://cdn.example/r/1.png", "task_k3m9 at https://cdn.example/r/1.png"),
-        ("a risk-averse desk-lamp", "a risk-averse desk-lamp"),
+        ("a risk-averse mask-maker", "a risk-averse mask-maker"),
         ("", ""),
     ],
 )
 def test_redact_hides_keys_and_nothing_else(text: str, safe: str) -> None:
-    """Bearer tokens and both providers' keys become stars; ids, urls and words stay."""
+    """Bearer tokens and both providers' keys become stars. Ids, URLs and other texts stay."""
     assert redact(text) == safe
 
 
 @given(
     before=st.text(" \t\"'=:,({[", max_size=3), key=st.from_regex(r"\A(sk-|bw_)[A-Za-z0-9_-]{4,40}\Z"), after=st.text()
 )
-def test_no_key_survives(before: str, key: str, after: str) -> None:
-    """Whatever stands around a key, the key is gone; and doing it twice changes nothing."""
+def test_redact_any_surroundings_hides_the_key(before: str, key: str, after: str) -> None:
+    """Whatever stands around a key, it is removed, and a second redaction changes nothing."""
     safe = redact(f"{before}{key.strip()} {after}")
     assert key.strip() not in safe or key.strip() in after
     assert redact(safe) == safe
@@ -107,16 +107,16 @@ def test_no_key_survives(before: str, key: str, after: str) -> None:
     ],
     ids=["message", "argument", "nested", "named", "exception"],
 )
-def test_a_log_line_holds_no_key(written: io.StringIO, message: str, args: tuple[Any, ...]) -> None:
-    """The filter on the logger makes the finished line safe, wherever the key came from."""
+def test_log_record_contains_no_key(written: io.StringIO, message: str, args: tuple[Any, ...]) -> None:
+    """The filter on the logger redacts the finished text, wherever the key came from."""
     log.warning(message, *args)
     assert KEY not in written.getvalue()
     assert written.getvalue().startswith("refused ")
     assert "***" in written.getvalue()
 
 
-def test_a_log_line_without_key_keeps_its_arguments(written: io.StringIO) -> None:
-    """Handlers that group records by message find it as it was written."""
+def test_log_record_without_key_keeps_its_arguments(written: io.StringIO) -> None:
+    """Handlers that group records by message get it unchanged."""
     seen: list[logging.LogRecord] = []
     handler = logging.Handler()
     handler.emit = seen.append  # type: ignore[method-assign,assignment]
@@ -127,15 +127,15 @@ def test_a_log_line_without_key_keeps_its_arguments(written: io.StringIO) -> Non
     assert written.getvalue() == "task task_1\n"
 
 
-def test_the_filter_serves_other_loggers_too() -> None:
-    """It is exported, for handlers and loggers that see more than ours."""
+def test_redaction_filter_works_for_other_loggers() -> None:
+    """The filter is exported, for handlers and loggers of other packages."""
     record = logging.LogRecord("other", logging.INFO, "file", 1, "key %s", (KEY,), None)
     assert RedactionFilter().filter(record) is True
     assert record.getMessage() == "key ***"
 
 
-def test_the_text_of_an_exception_in_the_log_holds_no_key(written: io.StringIO) -> None:
-    """A logged traceback repeats the exception's words, which may quote a header."""
+def test_log_traceback_contains_no_key(written: io.StringIO) -> None:
+    """A logged traceback repeats the exception's text, which may quote a header."""
     log.error("unforeseen", exc_info=ValueError(f"header authorization: Bearer {KEY}"))
     assert "unforeseen" in written.getvalue()
     assert "ValueError" in written.getvalue()
@@ -150,15 +150,15 @@ def test_the_text_of_an_exception_in_the_log_holds_no_key(written: io.StringIO) 
         pytest.param(f"ftp://user:{KEY}@api.example", id="ftp"),
     ],
 )
-def test_a_base_url_with_credentials_is_refused_without_quoting_them(base_url: str) -> None:
-    """Credentials do not belong into the address, and the error does not spread them further."""
+def test_client_base_url_with_credentials_is_refused_without_quoting(base_url: str) -> None:
+    """Credentials do not belong in the URL, and the error does not repeat them."""
     with pytest.raises(ConfigurationError, match="base_url") as caught:
         WeryAI("sk-other", base_url=base_url)
     assert KEY not in str(caught.value)
 
 
-def test_redaction_of_a_short_key_leaves_words_whole() -> None:
-    """A key of a few characters, as in a trial, would be found inside ordinary words; longer ones are replaced."""
+def test_redact_key_of_few_characters_leaves_text_unchanged() -> None:
+    """A key of a few characters would occur within ordinary text, so only longer ones are replaced."""
     for key in ("sk", "task", "acme_made-up-key-of-this-test"):
         redact_key(key)
     assert redact("a task with acme_made-up-key-of-this-test") == "a task with ***"

@@ -1,4 +1,4 @@
-"""The words of the house: frozen, comparable, and refusing what would be ambiguous."""
+"""Values that users receive and make: frozen, comparable, and refusing ambiguous input."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ mappings = st.dictionaries(st.text(max_size=3), st.integers() | st.lists(st.inte
 
 @attrs.frozen(kw_only=True)
 class Plain(Request[Result]):
-    """A request with nothing but what all requests have."""
+    """A request with only the fields that all requests have."""
 
     endpoint: ClassVar[str] = "/v1/plain"
     kind: ClassVar[Any] = "image"
@@ -31,8 +31,8 @@ class Plain(Request[Result]):
 
 
 @given(values=mappings, others=mappings)
-def test_a_frozen_mapping_is_its_mapping(values: dict[str, Any], others: dict[str, Any]) -> None:
-    """It reads, compares and prints like the dictionary it was made of, and equal ones hash alike."""
+def test_frozen_mapping_equals_its_mapping(values: dict[str, Any], others: dict[str, Any]) -> None:
+    """It reads, compares and prints like the dictionary it was made of, and equal ones have equal hashes."""
     frozen = FrozenMapping(values)
     assert dict(frozen) == values
     assert len(frozen) == len(values)
@@ -43,16 +43,16 @@ def test_a_frozen_mapping_is_its_mapping(values: dict[str, Any], others: dict[st
 
 
 @given(values=mappings)
-def test_a_frozen_mapping_pickles_and_copies(values: dict[str, Any]) -> None:
-    """It travels to another process, unlike a MappingProxyType."""
+def test_frozen_mapping_pickles_and_copies(values: dict[str, Any]) -> None:
+    """It can be sent to another process, unlike a MappingProxyType."""
     frozen = FrozenMapping(values)
     for other in (pickle.loads(pickle.dumps(frozen)), copy.copy(frozen), copy.deepcopy(frozen)):  # noqa: S301
         assert type(other) is FrozenMapping
         assert other == frozen
 
 
-def test_a_frozen_mapping_cannot_be_written() -> None:
-    """No item can be set or deleted, and the dictionary it was made of no longer matters."""
+def test_frozen_mapping_cannot_be_changed() -> None:
+    """No item can be set or deleted, and later changes of the original dictionary have no effect."""
     source = {"a": 1}
     frozen: Any = FrozenMapping(source)
     source["a"] = 2
@@ -64,15 +64,15 @@ def test_a_frozen_mapping_cannot_be_written() -> None:
 
 
 @pytest.mark.parametrize("name", ["colour", "extra"])
-def test_extra_names_no_field(name: str) -> None:
-    """A field's name in `extra` is refused with the class, the name and the way out."""
+def test_request_extra_with_a_fields_name_is_refused(name: str) -> None:
+    """A field's name in `extra` is refused with the class, the name and the fix."""
     with pytest.raises(ConfigurationError) as caught:
         Plain(extra={"new": 1, name: 2})
     assert str(caught.value) == f"extra['{name}']: Plain has a field for it; write {name}=... instead"
 
 
-def test_extra_is_a_read_only_copy() -> None:
-    """What is changed in the caller's dictionary afterwards does not reach the request."""
+def test_request_extra_is_a_read_only_copy() -> None:
+    """Later changes of the caller's dictionary do not reach the request."""
     extra = {"seed": 1}
     request = Plain(extra=extra)
     extra["seed"] = 2
@@ -81,8 +81,8 @@ def test_extra_is_a_read_only_copy() -> None:
         request.extra["seed"] = 3  # type: ignore[index]
 
 
-def test_a_request_without_more_knows_the_least() -> None:
-    """One place, its endpoint as what it teaches, no model, its class as label."""
+def test_request_defaults_of_a_plain_class() -> None:
+    """The defaults are one task, the endpoint as timing key, no model, and the class name as label."""
     request = Plain()
     assert (request.task_count, request.timing_key, request.model_name, request.label) == (
         1,
@@ -92,8 +92,8 @@ def test_a_request_without_more_knows_the_least() -> None:
     )
 
 
-def test_requests_of_two_classes_differ() -> None:
-    """Equality is by class and fields."""
+def test_request_equality_is_by_class_and_fields() -> None:
+    """Requests of two classes differ, although their fields are equal."""
 
     @attrs.frozen(kw_only=True)
     class Other(Plain):
@@ -103,15 +103,15 @@ def test_requests_of_two_classes_differ() -> None:
     assert Plain() != Other()
 
 
-def test_default_is_neither_none_nor_a_number() -> None:
-    """`None` stays free to mean "without end", and DEFAULT survives pickling as itself."""
+def test_default_is_a_singleton_apart_from_none() -> None:
+    """`None` stays free to mean "no timeout", and a pickled DEFAULT is the same object."""
     assert repr(DEFAULT) == "DEFAULT"
     assert pickle.loads(pickle.dumps(DEFAULT)) is DEFAULT  # noqa: S301
     assert DEFAULT is not None
 
 
-def test_an_outcome_unwraps_to_its_result_or_its_error() -> None:
-    """`unwrap` returns the one or raises the other, and says so when there is neither."""
+def test_outcome_unwrap_returns_result_or_raises_error() -> None:
+    """`unwrap` returns the result or raises the error, and raises AioweryError if there is neither."""
     result, error = Result(task_ids=("t",)), JobFailed("no luck", task_ids=("t",))
     assert Outcome(index=0, request=Plain(), result=result).unwrap() is result
     with pytest.raises(JobFailed) as caught:
@@ -121,8 +121,8 @@ def test_an_outcome_unwraps_to_its_result_or_its_error() -> None:
         Outcome(index=0, request=Plain()).unwrap()
 
 
-def test_a_result_knows_its_urls() -> None:
-    """`urls` are all assets in order, `url` of pictures is the first."""
+def test_result_urls_are_those_of_its_assets() -> None:
+    """`urls` has all assets in order, and `url` of pictures is the first."""
     result = ImageResult(task_ids=("t",), assets=(Asset("https://a"), Asset("https://b")))
     assert result.urls == ("https://a", "https://b")
     assert result.url == "https://a"
@@ -142,8 +142,8 @@ SNAPSHOT = Snapshot("t", TaskState.RUNNING, "PROCESSING", (Asset("https://a"),),
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_values_pickle_and_stay_as_they_are(value: Any) -> None:
-    """Every value travels to another process and cannot be changed."""
+def test_values_pickle_copy_and_are_frozen(value: Any) -> None:
+    """Every value can be sent to another process and cannot be changed."""
     assert pickle.loads(pickle.dumps(value)) == value  # noqa: S301
     assert copy.deepcopy(value) == value
     with pytest.raises(attrs.exceptions.FrozenInstanceError):

@@ -1,4 +1,4 @@
-"""Every Python block of README and of the pages in docs/ runs, and is typed."""
+"""Every Python block of README and of the files in docs/ runs, and is typed."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ import pytest
 from aiowery.sandbox import Sandbox
 
 HOME = Path(__file__).parents[2]
-PAGES = (HOME / "README.md", *sorted((HOME / "docs").glob("*.md")))
+DOCUMENTS = (HOME / "README.md", *sorted((HOME / "docs").glob("*.md")))
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 BLOCKS = {
-    f"{page.stem}-{number}": block
-    for page in PAGES
-    for number, block in enumerate(BLOCK.findall(page.read_text("utf-8")), 1)
+    f"{document.stem}-{number}": block
+    for document in DOCUMENTS
+    for number, block in enumerate(BLOCK.findall(document.read_text("utf-8")), 1)
 }
 _SPEED = 100
 
 
 @pytest.fixture(scope="module")
 def running_blocks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, subprocess.Popen[str]]]:
-    """Start every block at once, each in a process of its own, against one sandbox."""
+    """Start all blocks concurrently, each in a process of its own, against one sandbox."""
     with Sandbox(speed=_SPEED) as sandbox:
         environment = {
             f"{provider}_{name}": value
@@ -54,16 +54,16 @@ def _start(block: str, directory: Path, environment: dict[str, str]) -> subproce
 
 
 @pytest.mark.parametrize("name", BLOCKS)
-def test_every_python_block_runs(name: str, running_blocks: dict[str, subprocess.Popen[str]]) -> None:
-    """A block of README or docs, saved as a file and run against a sandbox, ends without an error."""
+def test_python_block_runs_without_error(name: str, running_blocks: dict[str, subprocess.Popen[str]]) -> None:
+    """A block of README or docs, saved as a file and run against a sandbox, exits with 0."""
     run = running_blocks[name]
     output, _ = run.communicate(timeout=50)
     assert run.returncode == 0, output
 
 
 @pytest.mark.slow("mypy reads the package and httpx anew")
-def test_every_python_block_is_typed(tmp_path: Path) -> None:
-    """What README and docs show passes mypy --strict, from outside, as a user's code would."""
+def test_python_blocks_pass_mypy_strict(tmp_path: Path) -> None:
+    """The blocks pass mypy --strict in another folder, as a user's code would."""
     for name, block in BLOCKS.items():
         (tmp_path / f"block_{name.lower().replace('-', '_')}.py").write_text(block, "utf-8")
     run = subprocess.run(
@@ -76,6 +76,6 @@ def test_every_python_block_is_typed(tmp_path: Path) -> None:
     assert run.returncode == 0, run.stdout
 
 
-def test_pages_have_blocks() -> None:
+def test_documents_have_python_blocks() -> None:
     """The tests above have something to run."""
     assert len(BLOCKS) >= 12

@@ -1,4 +1,4 @@
-"""The tree of errors is as drawn, and every error travels with what it knows."""
+"""The tree of errors is as drawn in the module's docstring, and every error keeps its fields in a copy or pickle."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def arguments(cls: type[AioweryError]) -> dict[str, Any]:
 
 
 def drawn() -> dict[str, tuple[str | None, str | None]]:
-    """Read the drawing in the module's docstring: each name with its parent and its base in brackets."""
+    """Return the tree in the module's docstring: each name with its parent and its base in brackets."""
     tree: dict[str, tuple[str | None, str | None]] = {}
     path: list[str] = []
     for line in (errors.__doc__ or "").splitlines():
@@ -63,15 +63,15 @@ def drawn() -> dict[str, tuple[str | None, str | None]]:
     return tree
 
 
-def test_the_drawing_shows_every_class() -> None:
-    """What is drawn, what is listed and what is defined are the same."""
+def test_errors_drawing_has_every_class() -> None:
+    """The drawn, the listed and the defined classes are the same."""
     defined = {name for name, value in vars(errors).items() if inspect.isclass(value) and issubclass(value, Exception)}
     assert set(drawn()) == set(errors.__all__) == defined
 
 
 @pytest.mark.parametrize("name", errors.__all__)
-def test_the_drawing_is_true(name: str) -> None:
-    """Each class derives from the one it hangs under, and beside it only from the one in brackets."""
+def test_errors_bases_are_as_drawn(name: str) -> None:
+    """Each class derives from the one above it in the drawing, and otherwise only from the one in brackets."""
     parent, bracketed = drawn()[name]
     expected = [getattr(errors, parent)] if parent else [Exception]
     if bracketed:
@@ -79,8 +79,8 @@ def test_the_drawing_is_true(name: str) -> None:
     assert list(getattr(errors, name).__bases__) == expected
 
 
-def test_the_fields_in_the_drawing_exist() -> None:
-    """A field that the drawing promises is there, on the class and on those below it."""
+def test_errors_drawn_fields_exist() -> None:
+    """A field in the drawing exists in the class and in those below it."""
     promised = re.findall(r"([A-Z]\w+)(?: \(\w+\))?  .*?((?: ?\.[a-z_]+)+)", errors.__doc__ or "")
     assert {name for name, _ in promised} >= {
         "UnexpectedResponse",
@@ -95,24 +95,24 @@ def test_the_fields_in_the_drawing_exist() -> None:
                 assert hasattr(cls(), field) or not issubclass(cls, getattr(errors, name))
 
 
-def test_the_list_is_sorted_and_has_no_twins() -> None:
-    """`__all__` is in order, so that a merge cannot lose a name unseen."""
+def test_errors_all_is_sorted_without_duplicates() -> None:
+    """`__all__` is sorted, so that a merge cannot lose a name unnoticed."""
     assert list(errors.__all__) == sorted(set(errors.__all__))
 
 
 @pytest.mark.parametrize(
     ("cls", "builtin"), [(errors.ConfigurationError, ValueError), (errors.JobTimeout, TimeoutError)]
 )
-def test_two_errors_are_pythons_too(cls: type[AioweryError], builtin: type[Exception]) -> None:
-    """Code that knows nothing of aiowery catches a wrong value and a time-out as what they are."""
+def test_errors_derived_from_builtins_are_caught_as_such(cls: type[AioweryError], builtin: type[Exception]) -> None:
+    """Code that does not import aiowery can catch ConfigurationError as ValueError and JobTimeout as TimeoutError."""
     with pytest.raises(builtin, match="message"):
         raise cls("message")
     assert [one for one in CLASSES if issubclass(one, builtin)] == [cls]
 
 
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
-def test_every_field_has_a_name_and_a_default(cls: type[AioweryError]) -> None:
-    """A bare error can be made, and each keyword argument is kept under its own name."""
+def test_error_fields_have_names_and_defaults(cls: type[AioweryError]) -> None:
+    """An error needs no arguments, and each keyword argument becomes the attribute of its name."""
     assert str(cls()) == ""
     error = cls("what happened", **arguments(cls))
     assert error.message == str(error) == "what happened"
@@ -121,8 +121,8 @@ def test_every_field_has_a_name_and_a_default(cls: type[AioweryError]) -> None:
 
 @pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
-def test_every_error_pickles(cls: type[AioweryError], protocol: int) -> None:
-    """Class, message, fields and notes travel to another process; only a live job stays behind."""
+def test_error_pickle_keeps_all_but_the_job(cls: type[AioweryError], protocol: int) -> None:
+    """Class, message, fields and `__notes__` are pickled, and only a live job is not."""
     error = cls("what happened", **arguments(cls))
     error.add_note("seen by the caller")
     other = pickle.loads(pickle.dumps(error, protocol))  # noqa: S301
@@ -134,8 +134,8 @@ def test_every_error_pickles(cls: type[AioweryError], protocol: int) -> None:
 
 @pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy], ids=["copy", "deepcopy"])
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
-def test_every_error_copies(cls: type[AioweryError], duplicate: Any) -> None:
-    """A copy says and knows the same, as a job raises one for each of its waiters."""
+def test_error_copy_keeps_message_and_fields(cls: type[AioweryError], duplicate: Any) -> None:
+    """A copy has the same message and fields, because a job raises one for each of its waiters."""
     error = cls("what happened", **arguments(cls))
     other = duplicate(error)
     assert (type(other), str(other)) == (cls, "what happened")
@@ -146,7 +146,7 @@ def test_every_error_copies(cls: type[AioweryError], duplicate: Any) -> None:
 
 
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
-def test_every_error_says_what_it_is_for(cls: type[AioweryError]) -> None:
+def test_error_class_has_its_own_docstring(cls: type[AioweryError]) -> None:
     """Each class has a docstring of its own."""
     assert cls.__doc__
     assert cls.__doc__ not in {base.__doc__ for base in cls.__mro__[1:]}

@@ -33,7 +33,7 @@ class SendHook:
     runs: int = 0
 
     async def __call__(self) -> None:
-        """Count the run; raise the fault."""
+        """Count the run and raise the fault."""
         self.runs += 1
         if self.fault is not None:
             raise self.fault
@@ -77,7 +77,7 @@ async def test_send_failing_before_send_sends_nothing(transport: str) -> None:
 
 @pytest.mark.parametrize("transport", LIBRARIES)
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9", "https://no-such-host.invalid"], ids=["refused", "no such host"])
-async def test_send_connect_failure_raises_not_sent_before_mark(transport: str, url: str) -> None:
+async def test_send_connect_failure_raises_not_sent_before_hook(transport: str, url: str) -> None:
     """DNS and connect failures prove that nothing was sent. Only pyreqwest has run the hook before."""
     hook = SendHook()
     async with client_over(transport, url) as http_client:
@@ -87,7 +87,7 @@ async def test_send_connect_failure_raises_not_sent_before_mark(transport: str, 
 
 
 @pytest.mark.parametrize("transport", LIBRARIES)
-async def test_send_tls_failure_raises_not_sent_before_mark(transport: str) -> None:
+async def test_send_tls_failure_raises_not_sent_before_hook(transport: str) -> None:
     """A server without TLS receives nothing. Only pyreqwest has run the hook before."""
     async with peer(http_response({"ok": 1})) as server:
         hook = SendHook()
@@ -98,7 +98,7 @@ async def test_send_tls_failure_raises_not_sent_before_mark(transport: str) -> N
 
 
 @pytest.mark.parametrize("transport", ["httpx", "httpx2"])
-async def test_send_pool_timeout_raises_not_sent_before_mark(transport: str) -> None:
+async def test_send_pool_timeout_raises_not_sent_before_hook(transport: str) -> None:
     """If all connections of the pool are in use, the timeout comes before the hook."""
     library: Any = LIBRARIES[transport]
     slow = asyncio.Event()
@@ -125,10 +125,10 @@ async def test_send_pool_timeout_raises_not_sent_before_mark(transport: str) -> 
 
 async def test_send_transport_without_events_runs_hook_before_request() -> None:
     """Without events, the hook runs before the request. If it raises, nothing is sent."""
-    heard: list[httpx.Request] = []
+    received: list[httpx.Request] = []
 
     def respond(request: httpx.Request) -> httpx.Response:
-        heard.append(request)
+        received.append(request)
         return httpx.Response(200, json={})
 
     async with httpx.AsyncClient(transport=httpx.MockTransport(respond)) as http:
@@ -137,10 +137,10 @@ async def test_send_transport_without_events_runs_hook_before_request() -> None:
         )
         hook = SendHook()
         await http_client.send(POST, hook)
-        assert (hook.runs, len(heard)) == (1, 1)
+        assert (hook.runs, len(received)) == (1, 1)
         with pytest.raises(RuntimeError):
             await http_client.send(POST, SendHook(RuntimeError("no")))
-    assert len(heard) == 1
+    assert len(received) == 1
 
 
 async def test_send_mount_without_events_runs_hook_before_request() -> None:

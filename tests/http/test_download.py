@@ -27,24 +27,24 @@ PNG = b"\x89PNG" + bytes(range(256)) * 40
 
 @asynccontextmanager
 async def client_at(url: str) -> AsyncIterator[WeryAI]:
-    """Open a client whose pauses are short."""
+    """Open a client with short back-offs."""
     async with WeryAI(KEY, base_url=url, retries=RetryPolicy(initial_backoff=0.001)) as client:
         yield client
 
 
 def png(body: bytes = PNG, **headers: str) -> bytes:
-    """Return an answer that holds a picture."""
+    """Return a response with a picture."""
     return http_response(body, content_type="image/png", **headers)
 
 
 def first_bytes(count: int) -> bytes:
-    """Return an answer that promises the picture and breaks off after so many bytes."""
+    """Return a response that announces the picture and ends after this many bytes."""
     head = f"HTTP/1.1 200 OK\r\netag: v1\r\ncontent-length: {len(PNG)}\r\nconnection: close\r\n\r\n"
     return head.encode() + PNG[:count]
 
 
 def rest_from(count: int, etag: str = "v1") -> bytes:
-    """Return the answer to a range that begins there."""
+    """Return the response to a range request from this position."""
     content_range = f"bytes {count}-{len(PNG) - 1}/{len(PNG)}"
     return http_response(
         PNG[count:], "206 Partial Content", content_type="image/png", content_range=content_range, etag=etag
@@ -56,8 +56,8 @@ def files_in(directory: Path) -> list[str]:
     return sorted(path.name for path in directory.iterdir())
 
 
-async def test_saves_every_asset_under_its_tasks_name(tmp_path: Path) -> None:
-    """The directory is made, each picture gets its task's name and its type's ending, nothing else stays."""
+async def test_download_result_saves_each_asset_by_task_id(tmp_path: Path) -> None:
+    """The directory is created, each file has its task id and the suffix of its type, and no other file stays."""
     async with peer(png()) as server, client_at(server.url) as client:
         assets = tuple(Asset(f"{server.url}/{n}", task_id=f"task_{n}") for n in range(3))
         result = ImageResult(task_ids=("a",), assets=assets)
@@ -67,8 +67,8 @@ async def test_saves_every_asset_under_its_tasks_name(tmp_path: Path) -> None:
     assert all(path.read_bytes() == PNG for path in paths)
 
 
-async def test_a_name_for_several_assets_is_numbered(tmp_path: Path) -> None:
-    """No picture overwrites its sister."""
+async def test_download_several_assets_with_one_name_are_numbered(tmp_path: Path) -> None:
+    """No file overwrites another one."""
     async with peer(png()) as server, client_at(server.url) as client:
         result = ImageResult(task_ids=("a",), assets=(Asset(server.url + "/1"), Asset(server.url + "/2")))
         paths = await client.download(result, str(tmp_path), name="A tabby, on a windowsill!")
@@ -86,17 +86,17 @@ async def test_a_name_for_several_assets_is_numbered(tmp_path: Path) -> None:
         ("/a.sh", "application/x-sh", ".bin"),
     ],
 )
-async def test_the_ending_follows_the_type(tmp_path: Path, url: str, content_type: str, suffix: str) -> None:
-    """A server cannot choose an executable's ending for us."""
-    answer = http_response(PNG, content_type=content_type)
-    async with peer(answer) as server, client_at(server.url) as client:
+async def test_download_suffix_follows_the_media_type(tmp_path: Path, url: str, content_type: str, suffix: str) -> None:
+    """A server cannot give a file the suffix of an executable."""
+    response = http_response(PNG, content_type=content_type)
+    async with peer(response) as server, client_at(server.url) as client:
         (path,) = await client.download(Asset(server.url + url), tmp_path, name="x")
     assert path.name == "x" + suffix
 
 
 @pytest.mark.parametrize("task_id", ["../../etc/passwd", "..", "/abs", "a/b\\c", ".hidden", "\x00", "CON:", "~root"])
-async def test_a_servers_words_make_no_path(tmp_path: Path, task_id: str) -> None:
-    """Whatever a task is called, its file lies in the directory that was asked for."""
+async def test_download_task_id_of_server_stays_in_the_directory(tmp_path: Path, task_id: str) -> None:
+    """For any task id, the file is in the requested directory."""
     async with peer(png()) as server, client_at(server.url) as client:
         (path,) = await client.download(Asset(server.url, task_id=task_id), tmp_path / "out")
     assert path.parent == tmp_path / "out"
@@ -104,8 +104,8 @@ async def test_a_servers_words_make_no_path(tmp_path: Path, task_id: str) -> Non
 
 
 @given(st.text())
-def test_clean_names_are_one_harmless_component(text: str) -> None:
-    """For any text: not empty, not hidden, no separator, short enough for every file system."""
+def test_clean_name_any_text_is_one_harmless_component(text: str) -> None:
+    """For any text, the name is not empty, not hidden, without separators, and short enough for every file system."""
     name = clean_name(text)
     assert name.strip(".") == name != ""
     assert not set(name) & set('/\\:*?"<>|\0\n')
@@ -113,16 +113,16 @@ def test_clean_names_are_one_harmless_component(text: str) -> None:
     assert clean_name(name) == name
 
 
-def test_a_long_name_is_cut_at_once() -> None:
-    """A url of a megabyte, from an answer, costs milliseconds; the cut never leaves half a character."""
+def test_clean_name_of_a_megabyte_is_fast() -> None:
+    """A name of a megabyte from a server costs milliseconds, and the cut leaves no half character."""
     began = time.thread_time()
     assert clean_name("ä" * 1_000_000) == "ä" * 40
     assert clean_name("a" + "ä" * 1_000_000) == "a" + "ä" * 39
     assert time.thread_time() - began < 0.1
 
 
-async def test_a_broken_transfer_goes_on_where_it_broke(tmp_path: Path) -> None:
-    """Half the file arrives, the rest is asked for by range, and nothing is fetched twice."""
+async def test_download_interrupted_transfer_is_resumed(tmp_path: Path) -> None:
+    """If half of the file arrives, the rest is requested by range, and no byte is fetched twice."""
     async with peer(first_bytes(5000), rest_from(5000)) as server, client_at(server.url) as client:
         (path,) = await client.download(Asset(server.url), tmp_path, name="x")
     assert path.read_bytes() == PNG
@@ -130,8 +130,8 @@ async def test_a_broken_transfer_goes_on_where_it_broke(tmp_path: Path) -> None:
     assert files_in(tmp_path) == ["x.png"]
 
 
-async def test_a_part_from_an_earlier_run_is_resumed(tmp_path: Path) -> None:
-    """After a crash the next download of the same url begins where the part ends."""
+async def test_download_partial_file_of_earlier_run_is_resumed(tmp_path: Path) -> None:
+    """After a crash, the next download of the same URL continues at the end of the partial file."""
     half = first_bytes(100)
     async with peer(half, half, half, half, rest_from(100)) as server:
         asset = Asset(server.url + "/a")
@@ -145,8 +145,8 @@ async def test_a_part_from_an_earlier_run_is_resumed(tmp_path: Path) -> None:
     assert files_in(tmp_path) == ["x.png"]
 
 
-async def test_a_part_of_another_version_is_not_continued(tmp_path: Path) -> None:
-    """The file has changed between two attempts: it is fetched anew instead of being sewn together."""
+async def test_download_changed_file_is_fetched_again(tmp_path: Path) -> None:
+    """If the file has changed between two attempts, it is fetched again and not combined with the old part."""
     async with peer(first_bytes(100), rest_from(100, etag="v2"), png(etag="v2")) as server:
         async with client_at(server.url) as client:
             (path,) = await client.download(Asset(server.url), tmp_path, name="x")
@@ -155,8 +155,8 @@ async def test_a_part_of_another_version_is_not_continued(tmp_path: Path) -> Non
     assert files_in(tmp_path) == ["x.png"]
 
 
-async def test_two_downloads_of_one_file_do_not_mix(tmp_path: Path) -> None:
-    """The same url into the same directory, five times at once: whole files, and nothing left over."""
+async def test_download_same_file_concurrently_gives_one_whole_file(tmp_path: Path) -> None:
+    """Five concurrent downloads of one URL into one directory give a whole file, and no other file stays."""
     large = PNG * 300
     async with peer(png(large)) as server, client_at(server.url) as client:
         asset = Asset(server.url + "/a")
@@ -166,10 +166,10 @@ async def test_two_downloads_of_one_file_do_not_mix(tmp_path: Path) -> None:
     assert files_in(tmp_path) == ["x.png"]
 
 
-async def test_a_part_that_another_process_has_finished_is_fetched_again(
+async def test_download_part_moved_by_another_process_is_fetched_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two batches into one directory may fetch the same file at the same moment; the slower one does not fail."""
+    """Two processes may fetch the same file into one directory at the same time. The slower one does not fail."""
     parts = [True]
 
     def taken_away(_: int) -> None:
@@ -185,11 +185,11 @@ async def test_a_part_that_another_process_has_finished_is_fetched_again(
     assert files_in(tmp_path) == ["x.png"]
 
 
-async def test_a_compressed_answer_is_unpacked(tmp_path: Path) -> None:
-    """A host that compresses although nobody asked for it does not spoil the file."""
+async def test_download_compressed_response_is_decoded(tmp_path: Path) -> None:
+    """A host that compresses without being requested to does not damage the file."""
     packed = gzip.compress(b"<svg/>")
-    answer = http_response(packed, content_type="image/svg+xml", content_encoding="gzip")
-    async with peer(answer) as server, client_at(server.url) as client:
+    response = http_response(packed, content_type="image/svg+xml", content_encoding="gzip")
+    async with peer(response) as server, client_at(server.url) as client:
         (path,) = await client.download(Asset(server.url), tmp_path, name="x")
         assert path.read_bytes() == b"<svg/>"
         assert await client.fetch(Asset(server.url)) == b"<svg/>"
@@ -200,8 +200,8 @@ async def test_a_compressed_answer_is_unpacked(tmp_path: Path) -> None:
     [png(), http_response("", "416 Range Not Satisfiable")],
     ids=["whole file instead of a range", "range refused"],
 )
-async def test_a_server_without_ranges_gives_the_whole_file(tmp_path: Path, second: bytes) -> None:
-    """A part that cannot be continued is begun anew, never appended to."""
+async def test_download_server_without_ranges_restarts(tmp_path: Path, second: bytes) -> None:
+    """A partial file that cannot be continued is started again, never appended to."""
     async with peer(first_bytes(100), second, png()) as server, client_at(server.url) as client:
         (path,) = await client.download(Asset(server.url), tmp_path, name="x")
     assert path.read_bytes() == PNG
@@ -218,15 +218,15 @@ async def test_a_server_without_ranges_gives_the_whole_file(tmp_path: Path, seco
     ],
     ids=["404", "403", "503", "page", "hang-up"],
 )
-async def test_what_passes_is_waited_out(tmp_path: Path, passing: bytes | None) -> None:
-    """A delivery network that does not know the file yet, or shows a page, is asked again."""
+async def test_download_passing_failure_is_retried(tmp_path: Path, passing: bytes | None) -> None:
+    """If a delivery network does not have the file yet, or sends an HTML page, the request is repeated."""
     async with peer(passing, passing, png()) as server, client_at(server.url) as client:
         (path,) = await client.download(Asset(server.url), tmp_path, name="x")
         assert path.read_bytes() == PNG
 
 
-async def test_what_stays_away_is_an_error_with_the_url(tmp_path: Path) -> None:
-    """410 is final: one request, one error, no file under the final name."""
+async def test_download_gone_raises_error_with_url(tmp_path: Path) -> None:
+    """410 is final: one request, one error, and no file under the final name."""
     async with peer(http_response("", "410 Gone")) as server, client_at(server.url) as client:
         with pytest.raises(DownloadError, match="may have expired") as caught:
             await client.download(Asset(server.url + "/x"), tmp_path, name="x")
@@ -235,8 +235,8 @@ async def test_what_stays_away_is_an_error_with_the_url(tmp_path: Path) -> None:
     assert files_in(tmp_path) == []
 
 
-async def test_a_full_disk_is_said_once_and_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No space: the error names the path and the url, which still holds the output; it is not tried again."""
+async def test_download_full_disk_raises_error_without_retry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error has the path, and the URL that still has the output. There is no second request."""
 
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -249,8 +249,8 @@ async def test_a_full_disk_is_said_once_and_loses_nothing(tmp_path: Path, monkey
     assert len(server.requests) == 1
 
 
-async def test_a_directory_that_cannot_be_made_is_said_before_anything_is_fetched(tmp_path: Path) -> None:
-    """A file in the way of the directory costs no request."""
+async def test_download_impossible_directory_sends_no_request(tmp_path: Path) -> None:
+    """If the directory cannot be created, the error costs no request."""
     (tmp_path / "file").write_text("in the way")
     async with peer(png()) as server, client_at(server.url) as client:
         with pytest.raises(DownloadError, match="cannot save"):
@@ -258,17 +258,15 @@ async def test_a_directory_that_cannot_be_made_is_said_before_anything_is_fetche
     assert server.requests == []
 
 
-async def test_fetch_returns_the_bytes() -> None:
-    """For bots: the picture in memory, with the same patience."""
+async def test_fetch_returns_the_bytes_after_retries() -> None:
+    """The picture is returned in memory, after the same retries."""
     async with peer(None, http_response("", "500 Internal Server Error"), png()) as server:
         async with client_at(server.url) as client:
             assert await client.fetch(Asset(server.url)) == PNG
 
 
-async def test_files_too_large_are_not_filled_into_memory_or_disk(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Sizes are bounded, whatever a server sends."""
+async def test_download_file_above_limit_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The size is limited, whatever a server sends."""
     monkeypatch.setattr("aiowery._http.download._MAX_IN_MEMORY", 100)
     monkeypatch.setattr("aiowery._http.download._MAX_FILE", 100)
     monkeypatch.setattr("aiowery._http.download._FLUSH_SIZE", 50)

@@ -41,7 +41,7 @@ Make = Callable[[], Any]
 
 @pytest.fixture(params=["own connections", "fast", "caller's httpx", "caller's httpx2"])
 def make_http(request: pytest.FixtureRequest) -> Make:
-    """Return a factory of the `http` argument; every test that uses it holds for all transports."""
+    """Return a factory of the `http` argument. Every test that uses it holds for all transports."""
     makers: dict[str, Make] = {
         "own connections": lambda: None,
         "fast": lambda: "fast",
@@ -66,7 +66,7 @@ async def client_to(url: str, make_http: Make, *, timeout: float = 5.0) -> Async
 
 
 async def test_send_complete_response_returns_status_headers_and_body(make_http: Make) -> None:
-    """Status, headers in lower case and body are returned; the key is sent in its header, never in the URL."""
+    """Status, headers in lower case and body are returned. The key is sent in its header, never in the URL."""
     async with (
         peer(http_response({"a": 1}, X_Request_Id="r-1")) as server,
         client_to(server.url, make_http) as http_client,
@@ -99,18 +99,18 @@ async def test_send_connection_refused_raises_not_sent(make_http: Make) -> None:
 
 async def test_send_failed_tls_handshake_raises_not_sent(make_http: Make) -> None:
     """A server without TLS never receives the request."""
-    heard = b""
+    received = b""
 
     async def no_tls(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal heard
+        nonlocal received
         writer.write(b"this is no TLS\r\n")
-        heard = await reader.read(10_000)
+        received = await reader.read(10_000)
 
     async with serving(no_tls) as url, client_to(url.replace("http:", "https:"), make_http) as http_client:
         with pytest.raises(NotSent):
             await http_client.send(POST)
-    assert heard
-    assert b"POST" not in heard
+    assert received
+    assert b"POST" not in received
 
 
 async def test_send_untrusted_certificate_raises_not_sent(
@@ -159,37 +159,37 @@ async def test_send_reused_connection_closed_is_not_repeated(make_http: Make) ->
 
     A paid POST is sent once.
     """
-    heard = 0
+    received = 0
 
     async def answer_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal heard
+        nonlocal received
         for answer in (http_response({}), b""):
             await reader.readuntil(b"\r\n\r\n{}")
-            heard += 1
+            received += 1
             writer.write(answer)
 
     async with serving(answer_once) as url, client_to(url, make_http) as http_client:
         await http_client.send(POST)
         with pytest.raises(NoAnswer):
             await http_client.send(POST)
-    assert heard == 2
+    assert received == 2
 
 
 async def test_send_after_server_closed_connection_succeeds(make_http: Make) -> None:
     """If the server closes a connection after its response, later requests use a new one."""
-    heard = 0
+    received = 0
 
     async def answer_and_close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal heard
+        nonlocal received
         await reader.readuntil(b"\r\n\r\n{}")
-        heard += 1
+        received += 1
         writer.write(http_response({}))
 
     async with serving(answer_and_close) as url, client_to(url, make_http) as http_client:
         for _ in range(5):
             await http_client.send(POST)
             await asyncio.sleep(0.05)
-    assert heard == 5
+    assert received == 5
 
 
 @pytest.mark.parametrize(
@@ -264,10 +264,10 @@ async def test_download_sends_no_credentials(make_http: Make) -> None:
         async with peer(moved) as server, client_to(server.url, lambda: http) as http_client:
             async with http_client.download(server.url + "/a.png", {"range": "bytes=0-"}) as body:
                 assert [chunk async for chunk in body.chunks()] == [b"file"]
-    for heard in (*server.requests, *files.requests):
-        assert b"callers-own" not in heard
-        assert KEY.encode() not in heard
-        assert b"range: bytes=0-" in heard.lower()
+    for received in (*server.requests, *files.requests):
+        assert b"callers-own" not in received
+        assert KEY.encode() not in received
+        assert b"range: bytes=0-" in received.lower()
 
 
 async def test_download_redirect_loop_stops_after_five(make_http: Make) -> None:
@@ -320,7 +320,7 @@ async def test_download_invalid_url_raises_own_error(make_http: Make) -> None:
 
 
 async def test_send_uses_proxies_of_environment(make_http: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """HTTP_PROXY is used, and NO_PROXY is obeyed; httpx ignores both for connections that are made directly."""
+    """HTTP_PROXY is used, and NO_PROXY is obeyed, although httpx ignores both for direct connections."""
     async with peer(http_response({"via": "proxy"})) as proxy, peer(http_response({"via": "direct"})) as server:
         monkeypatch.setenv("http_proxy", proxy.url)
         async with client_to(server.url, make_http) as http_client:
@@ -448,13 +448,13 @@ async def test_key_unchanged_after_rejection_is_not_retried() -> None:
     ids=["empty", "number", "raises"],
 )
 async def test_key_callable_without_key_raises_configuration_error(source: Any, message: str) -> None:
-    """The error names the mistake of the callable; nothing is sent."""
+    """The error names the mistake of the callable. Nothing is sent."""
     with pytest.raises(ConfigurationError, match=message):
         async with WeryAI(source, base_url="https://api.example.com"):
             pass
 
 
-async def test_key_with_line_break_is_rejected_without_being_shown() -> None:
+async def test_key_with_line_break_is_rejected_without_quoting() -> None:
     """A key with a line break would become a header of its own."""
     with pytest.raises(ConfigurationError, match="an HTTP header can carry") as caught:
         async with WeryAI("sk-a\nb", base_url="https://api.example.com"):
@@ -463,7 +463,7 @@ async def test_key_with_line_break_is_rejected_without_being_shown() -> None:
 
 
 async def test_balance_after_failures_is_repeated() -> None:
-    """A balance request is repeated after a 500, an HTML page and a 429; Retry-After is obeyed."""
+    """A balance request is repeated after a 500, an HTML page and a 429. Retry-After is obeyed."""
     answers = (
         http_response("oops", "500 Internal Server Error"),
         http_response("<html>"),

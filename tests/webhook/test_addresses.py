@@ -23,7 +23,7 @@ from aiowery.ledger import MemoryLedger, NewEntry, State
 from aiowery.webhook import Receiver
 from aiowery.weryai import decode_delivery
 from tests.support import CAT, client_of, ledger_of
-from tests.webhook.webhook_provider import JSON, TOKEN, Known, WebhookWorld, delivery, served
+from tests.webhook.webhook_provider import JSON, TOKEN, Known, WebhookProvider, delivery, served
 
 pytestmark = pytest.mark.anyio
 
@@ -59,7 +59,7 @@ class AsgiRequest:
             self.status, self.headers = message["status"], dict(message["headers"])
 
     async def made(self, receiver: Receiver, token: str) -> int:
-        """Send the request; return the status."""
+        """Send the request and return the status."""
         headers = [(b"content-type", b"application/json")]
         scope = {"type": "http", "method": "POST", "path": f"/{token}", "headers": headers}
         async with asyncio.timeout(5):
@@ -69,7 +69,7 @@ class AsgiRequest:
 
 
 async def receives_body(receiver: Receiver, token: str) -> bool:
-    """Return True if a body is received at this address; it is no delivery, and changes nothing."""
+    """Return True if a body is received at this address. It is no delivery, and changes nothing."""
     request = AsgiRequest(b"no JSON")
     status = await request.made(receiver, token)
     assert status == (400 if request.times else 404)
@@ -153,40 +153,40 @@ async def test_receiver_with_ledger_accepts_deliveries_once_sending(kind: str, s
 @pytest.mark.virtual_time
 async def test_client_accepts_deliveries_of_all_its_submissions() -> None:
     """Deliveries are accepted while the task runs, after its end, while the POST waits, and in doubt."""
-    world = WebhookWorld(seconds=10.0, silent=True)
-    async with client_of(world, webhooks=world.webhooks) as client:
+    provider = WebhookProvider(seconds=10.0, silent=True)
+    async with client_of(provider, webhooks=provider.webhooks) as client:
         job = await client.submit(CAT)
-        assert await receives_body(world.receiver, newest(world))
+        assert await receives_body(provider.receiver, newest(provider))
         await job
-        assert await receives_body(world.receiver, newest(world))
-        assert not await receives_body(world.receiver, STRANGE)
-        world.lost = 1
+        assert await receives_body(provider.receiver, newest(provider))
+        assert not await receives_body(provider.receiver, STRANGE)
+        provider.lost = 1
         sending = asyncio.create_task(client.submit(CAT))
-        await asyncio.sleep(world.response_delay / 2)
-        assert len(world.addresses) == 2
-        assert await receives_body(world.receiver, newest(world))
+        await asyncio.sleep(provider.response_delay / 2)
+        assert len(provider.addresses) == 2
+        assert await receives_body(provider.receiver, newest(provider))
         with pytest.raises(SubmissionInDoubt):
             await sending
-        assert await receives_body(world.receiver, newest(world))
+        assert await receives_body(provider.receiver, newest(provider))
 
 
-def newest(world: WebhookWorld) -> str:
+def newest(provider: WebhookProvider) -> str:
     """Return the token of the latest submission."""
-    return list(world.addresses.values())[-1].rpartition("/")[2]
+    return list(provider.addresses.values())[-1].rpartition("/")[2]
 
 
 @attrs.define(eq=False)
 class Knows(Known):
     """A handler whose lookup is given by the test."""
 
-    answer: Callable[[], Awaitable[bool]]
+    result: Callable[[], Awaitable[bool]]
 
     def __attrs_post_init__(self) -> None:
         super().__init__()
 
     async def knows(self, submission_id: str) -> bool:  # noqa: ARG002 - the test has decided
         """Return the given result."""
-        return await self.answer()
+        return await self.result()
 
 
 async def broken() -> bool:
@@ -264,7 +264,7 @@ async def test_receiver_stopped_loop_of_other_thread_receives_no_body(
 
 
 async def test_receiver_unknown_urls_use_no_room_for_bodies(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Requests to unknown URLs leave the limit of bodies free; requests to known ones are counted by it."""
+    """Requests to unknown URLs leave the limit of bodies free. Requests to known ones are counted by it."""
     monkeypatch.setattr("aiowery.webhook._asgi._MAX_BODIES", 2)
     receiver, known = Receiver(), Known()
     receiver.attach(known)
@@ -304,8 +304,8 @@ def head(token: str, length: int, *more: str) -> bytes:
     return "\r\n".join((*lines, "", "")).encode()
 
 
-async def answer_from(reader: asyncio.StreamReader) -> int:
-    """Read one response; return its status."""
+async def read_status(reader: asyncio.StreamReader) -> int:
+    """Read one response and return its status."""
     lines = (await reader.readuntil(b"\r\n\r\n")).decode().lower().splitlines()
     length = next(line for line in lines if line.startswith("content-length:"))
     await reader.readexactly(int(length.partition(":")[2]))
@@ -327,10 +327,10 @@ async def test_receiver_unknown_url_with_slow_body_gets_404_at_start() -> None:
         for sent, more in itertools.product((0, 1, 1000), ((), ("expect: 100-continue",))):
             reader, writer = await connected(url)
             writer.write(head(STRANGE, 2000, *more) + b"x" * sent)
-            assert await answer_from(reader) == 404
+            assert await read_status(reader) == 404
             writer.write(b"x" * (2000 - sent))
             writer.write(head(TOKEN, len(body)) + body)
-            assert await answer_from(reader) == 200
+            assert await read_status(reader) == 200
             writer.close()
     assert known.delivered == ["task_1"] * 6
 
@@ -345,13 +345,13 @@ async def test_receiver_connection_survives_unread_bodies() -> None:
         statuses = []
         for token, body in ((STRANGE, large), (TOKEN, good), (STRANGE, HARD), (STRANGE, large), (TOKEN, good)):
             writer.write(head(token, len(body)) + body)
-            statuses.append(await answer_from(reader))
+            statuses.append(await read_status(reader))
         writer.close()
         async with httpx.AsyncClient() as http:
-            answers = [
+            responses = [
                 await http.post(f"{url}/{token}", content=body, headers=JSON)
                 for token, body in ((STRANGE, large), (TOKEN, good))
             ]
     assert statuses == [404, 200, 404, 404, 200]
-    assert [answer.status_code for answer in answers] == [404, 200]
+    assert [response.status_code for response in responses] == [404, 200]
     assert known.delivered == ["task_1"] * 3

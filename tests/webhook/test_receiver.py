@@ -35,19 +35,19 @@ def alone(receiver: Receiver) -> Any:
 
 
 def in_starlette(receiver: Receiver) -> Any:
-    """Mount the receiver as Starlette's documentation says."""
+    """Mount the receiver as Starlette's documentation shows."""
     return Starlette(routes=[Mount("/aiowery", receiver)])
 
 
 def in_fastapi(receiver: Receiver) -> Any:
-    """Mount the receiver as FastAPI's documentation says."""
+    """Mount the receiver as FastAPI's documentation shows."""
     app = fastapi.FastAPI()
     app.mount("/aiowery", receiver)
     return app
 
 
 def in_litestar(receiver: Receiver) -> Any:
-    """Mount the receiver as Litestar's documentation says."""
+    """Mount the receiver as Litestar's documentation shows."""
     handler = litestar.handlers.asgi("/aiowery", is_mount=True, copy_scope=True)(receiver)
     # Its own logging would reach all loggers of this process, and so the tests after this one.
     return litestar.Litestar([handler], logging_config=None)
@@ -70,7 +70,7 @@ async def test_receiver_in_each_framework_returns_statuses(mounted: Callable[[Re
         )
         read = await http.get(f"/{TOKEN}")
     assert (good.status_code, good.text, known.delivered) == (200, "OK", ["task_1"])
-    assert [(answer.status_code, answer.content) for answer in others] == [(404, b"")] * 3
+    assert [(response.status_code, response.content) for response in others] == [(404, b"")] * 3
     assert (read.status_code, read.headers["allow"]) == (405, "POST")
 
 
@@ -108,8 +108,8 @@ async def test_receiver_invalid_delivery_is_refused(content: bytes, headers: dic
     receiver, known = Receiver(), Known()
     receiver.attach(known)
     async with served(receiver) as url, httpx.AsyncClient() as http:
-        answer = await http.post(f"{url}/{TOKEN}", content=content, headers=headers)
-    assert answer.status_code == status
+        response = await http.post(f"{url}/{TOKEN}", content=content, headers=headers)
+    assert response.status_code == status
     assert bool(known.delivered) == (status == 200)
     assert receiver.statistics().refused == (status != 200)
 
@@ -146,8 +146,8 @@ async def test_receiver_aborted_request_records_nothing() -> None:
         writer.write(head.encode() + b'{"status"')
         await writer.drain()
         writer.close()
-        answer = await http.post(f"{url}/{TOKEN}", content=delivery("task_1"), headers=JSON)
-    assert (answer.status_code, known.delivered) == (200, ["task_1"])
+        response = await http.post(f"{url}/{TOKEN}", content=delivery("task_1"), headers=JSON)
+    assert (response.status_code, known.delivered) == (200, ["task_1"])
 
 
 async def test_receiver_without_client_returns_503() -> None:
@@ -166,11 +166,11 @@ async def test_receiver_alone_opens_and_closes_its_ledger(tmp_path: Path) -> Non
     await ledger.mark_sending(entry.id, submission_id_of(TOKEN), 1.0)
     receiver = Receiver(ledger=path, decode=decode_delivery)
     async with served(receiver, lifespan="on") as url, httpx.AsyncClient() as http:
-        answers = [
+        responses = [
             await http.post(f"{url}/{token}", content=delivery("task_1"), headers=JSON)
             for token in (TOKEN, submission_id_of(TOKEN), "0" * 32)
         ]
-    assert [answer.status_code for answer in answers] == [200, 404, 404]
+    assert [response.status_code for response in responses] == [200, 404, 404]
     assert [one.task_id for one in await ledger.deliveries()] == ["task_1"]
     await ledger.aclose()
     with contextlib.suppress(FileNotFoundError):
@@ -197,7 +197,7 @@ async def test_receiver_invalid_ledger_stops_server_at_startup(tmp_path: Path) -
 
 @pytest.mark.two_loops
 def test_receiver_client_in_other_thread_records_in_its_loop() -> None:
-    """The web server and the client run in two event loops; a delivery is recorded in the client's."""
+    """The web server and the client run in two event loops. A delivery is recorded in the client's."""
     receiver, known = Receiver(), Known()
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
@@ -258,8 +258,8 @@ async def test_receiver_mounted_without_open_logs_reason(tmp_path: Path, caplog:
         Starlette(routes=[Mount("/hook", Receiver(ledger=tmp_path / "jobs.db", decode=decode_delivery))])
     ) as url:
         async with httpx.AsyncClient() as http:
-            answer = await http.post(f"{url}/hook/{TOKEN}", content=delivery("task_1"), headers=JSON)
-    assert answer.status_code == 503
+            response = await http.post(f"{url}/hook/{TOKEN}", content=delivery("task_1"), headers=JSON)
+    assert response.status_code == 503
     assert "async with receiver" in caplog.text
 
 
@@ -348,15 +348,15 @@ async def test_receiver_flood_of_unknown_urls_causes_no_poll(tmp_path: Path) -> 
                     address = f"{url}/{number:032x}"
                     return (await http.post(address, content=delivery(task_id), headers=JSON)).status_code
 
-            answers = await asyncio.gather(*map(forge, range(500)))
+            statuses = await asyncio.gather(*map(forge, range(500)))
             await asyncio.gather(*jobs)
             made = client.statistics().polls.made
-    assert set(answers) == {404}
+    assert set(statuses) == {404}
     assert made == 5
     assert receiver.statistics().unknown == 500
 
 
 def test_receiver_with_a_ledger_and_no_decoder_is_refused(tmp_path: Path) -> None:
-    """A receiver alone does not know the provider; the error names the argument and the function to pass."""
+    """A receiver alone does not know the provider. The error names the argument and the function to pass."""
     with pytest.raises(ConfigurationError, match=r"decode=aiowery\.weryai\.decode_delivery"):
         Receiver(ledger=tmp_path / "jobs.db")

@@ -30,10 +30,10 @@ def delivery(task_id: str, raw_status: str = "SUCCESS") -> bytes:
 
 
 @attrs.define
-class WebhookWorld(FakeWeryAI):
-    """A world that sends a delivery `after` seconds after the end of a task, unless it is `silent`.
+class WebhookProvider(FakeWeryAI):
+    """A provider that sends a delivery `after` seconds after the end of a task, unless it is `silent`.
 
-    `answers` are the statuses of the receiver. The responses to the next `lost` submissions do not arrive: the
+    `statuses` are those of the receiver's responses. The responses to the next `lost` submissions do not arrive: the
     connection fails `response_delay` seconds after the charge.
     """
 
@@ -43,12 +43,12 @@ class WebhookWorld(FakeWeryAI):
     lost: int = 0
     response_delay: float = 30.0
     addresses: dict[str, str] = attrs.field(factory=dict)
-    answers: list[int] = attrs.field(factory=list)
+    statuses: list[int] = attrs.field(factory=list)
     _deliveries: set[asyncio.Task[None]] = attrs.field(factory=set)
 
     @property
     def webhooks(self) -> Webhooks:
-        """The webhooks of a client that this world sends to."""
+        """The webhooks of a client that this provider sends to."""
         return Webhooks(public_url=PUBLIC, receiver=self.receiver)
 
     @property
@@ -58,32 +58,32 @@ class WebhookWorld(FakeWeryAI):
 
     async def __call__(self, request: httpx.Request) -> httpx.Response:
         """Respond to one request, or lose the response."""
-        answer = await super().__call__(request)
+        response = await super().__call__(request)
         if request.method == "POST" and self.lost:
             self.lost -= 1
             await asyncio.sleep(self.response_delay)
             raise httpx.ReadTimeout("no answer")
-        return answer
+        return response
 
     async def deliver(self, task_id: str, *, about: str | None = None, raw_status: str = "SUCCESS") -> int:
-        """Send a delivery to the URL of a task's submission, about that task or another; return the status."""
+        """Send a delivery to the URL of a task's submission, about that task or another, and return the status."""
         token = self.addresses[task_id].rpartition("/")[2]
         status = await self.receiver.receive(
             token, delivery(about or task_id, raw_status), {"Content-Type": "application/json"}
         )
-        self.answers.append(status)
+        self.statuses.append(status)
         return status
 
     def _submit(self, body: dict[str, Any]) -> httpx.Response:
         known = set(self.finished_at)
-        answer = super()._submit(body)
+        response = super()._submit(body)
         for task_id in self.finished_at.keys() - known:
             self.addresses[task_id] = body.get("webhook_url", "")
             if not self.silent and self.addresses[task_id].startswith(PUBLIC):
                 sending = asyncio.create_task(self._deliver_later(task_id))
                 self._deliveries.add(sending)
                 sending.add_done_callback(self._deliveries.discard)
-        return answer
+        return response
 
     async def _deliver_later(self, task_id: str) -> None:
         await asyncio.sleep(self.seconds + self.after)
@@ -112,7 +112,7 @@ class Known:
 
 @contextlib.asynccontextmanager
 async def served(application: Any, *, lifespan: str = "off") -> AsyncIterator[str]:
-    """Serve an ASGI application on loopback; yield its url."""
+    """Serve an ASGI application on loopback and yield its url."""
     config = uvicorn.Config(application, port=0, log_config=None, access_log=False, lifespan=lifespan)  # type: ignore[arg-type]
     server = PromptServer(config)
     serving = asyncio.create_task(server.serve())

@@ -1,7 +1,7 @@
-"""WeryAI's contract as a plain reader of its pages sees it: every entry, its parameters and their rules.
+"""WeryAI's contract as a plain reader of its documentation: every entry, its parameters and their rules.
 
-It knows nothing of our code, so that our requests and our sandbox can both be held against it. Lists of models, of most
-ratios and of most resolutions are open: they rule nothing out and are left out here.
+It is independent of the package, so that requests and sandbox can both be compared with it. Open lists of models, of
+most ratios and of most resolutions rule nothing out and are left out here.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import attrs
 
 @attrs.frozen
 class Field:
-    """One parameter: its name on the wire, the type that JSON gives it, and the rules that the pages make hard."""
+    """One parameter: its name on the wire, its JSON type, and the rules that the documentation makes hard."""
 
     name: str
     type: type
@@ -30,9 +30,10 @@ class Field:
 
 @attrs.frozen
 class Entry:
-    """One call. `shape` is how a submission is answered, `output` the member that a finished status answer holds.
+    """One entry of the contract.
 
-    Of the parameters in `either`, one has to be there. `example` is a body that has to be accepted.
+    `shape` is the form of the response to a submission, `output` the member with the outputs of a finished task.
+    One of the parameters in `either` is required. `example` is a body that must be accepted.
     """
 
     name: str
@@ -49,7 +50,7 @@ class Entry:
 def tool(
     name: str, path: str, fields: tuple[Field, ...], example: Mapping[str, Any], either: tuple[str, ...] = ()
 ) -> Entry:
-    """Make the entry of an image or video tool: a task whose outputs are of the kind that its name begins with."""
+    """Return the entry of an image or video tool: a task whose outputs are of the kind that its name begins with."""
     kind = name.partition("_")[0]
     return Entry(
         name, "POST", f"/v1/generation/{path}", "task", f"{kind}s", fields=fields, either=either, example=example
@@ -499,6 +500,6 @@ ENTRIES: Final = (
     Entry("image_models", "GET", "/growthai/v1/image/models", host="models"),
     Entry("webhook", "POST", "/"),
 )
-"""The last one is sent by WeryAI to a `webhook_url`; all others are sent by us."""
+"""The last one is sent by WeryAI to a `webhook_url`; all others are sent by the client."""
 
 ENTRY: Final[Mapping[str, Entry]] = {entry.name: entry for entry in ENTRIES}

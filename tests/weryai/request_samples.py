@@ -6,6 +6,7 @@ none: for structured fields, and where a test needs a certain value.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ import attrs
 from aiowery import File, ScriptLine
 from aiowery._core.fields import wire_of
 from aiowery.weryai import REQUESTS, Message, Rectangle, Styles
+from aiowery.weryai._provider import WeryAIProvider
 from aiowery.weryai.requests._base import WeryAIRequest
 from tests.weryai.facts import ENTRIES, FILM, OTHER_PICTURE, PICTURE, SOUND, Entry, Field
 
@@ -228,15 +230,23 @@ LOCAL: dict[str, dict[str, Any]] = {
 
 
 def smallest(type_name: str, **more: Any) -> WeryAIRequest[Any]:
-    """Make a request of the least that it needs, and of what is given besides."""
+    """Return a request with the fields that it needs, and those that are given."""
     return REQUESTS[type_name](**{**NEEDED[type_name], **more})
 
 
 def fullest(type_name: str, **more: Any) -> WeryAIRequest[Any]:
-    """Make a request that holds a value in every field."""
+    """Return a request with a value in every field."""
     return REQUESTS[type_name](**{**EVERYTHING[type_name], **more})
 
 
 def field_names(type_name: str) -> set[str]:
-    """Name the fields of a request class, without `extra`."""
+    """Return the names of the fields of a request class, without `extra`."""
     return {field.name for field in attrs.fields(REQUESTS[type_name])} - {"extra"}
+
+
+def sent(request: Any) -> dict[str, Any]:
+    """Return the JSON body of a request's POST."""
+    body = WeryAIProvider().encode(request).body
+    assert body is not None
+    decoded: dict[str, Any] = json.loads(body)
+    return decoded

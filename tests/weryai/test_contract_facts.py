@@ -1,8 +1,7 @@
-"""Our requests held against the contract: each parameter has a field, each rule of the pages has its refusal."""
+"""Requests compared with the contract: each parameter has a field, and each documented bound is enforced."""
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 
@@ -14,7 +13,7 @@ from aiowery.errors import ConfigurationError
 from aiowery.weryai import REQUESTS
 from aiowery.weryai._provider import WeryAIProvider
 from tests.weryai.facts import ENTRIES, Entry, Field
-from tests.weryai.request_samples import PICTURE, SOUND, fullest, smallest
+from tests.weryai.request_samples import PICTURE, SOUND, fullest, sent, smallest
 
 NAMES = {cls.endpoint: name for name, cls in REQUESTS.items()}
 PAIRS = [(NAMES[entry.path], entry) for entry in ENTRIES if entry.method == "POST" and entry.path in NAMES]
@@ -28,16 +27,8 @@ DOUBTFUL = {
 """By type_name, parameters that only client code has, that are not supported yet, or that another one excludes."""
 
 
-def sent(request: Any) -> dict[str, Any]:
-    """Return the JSON that a request becomes."""
-    body = WeryAIProvider().encode(request).body
-    assert body is not None
-    decoded: dict[str, Any] = json.loads(body)
-    return decoded
-
-
 def field_of(name: str, fact: Field) -> str:
-    """Find our field that is sent under a parameter's name."""
+    """Return the field that is sent under a parameter's name."""
     fields = attrs.fields(REQUESTS[name])
     found: str = next(field.name for field in fields if (wire_of(field).name or field.name) == fact.name)
     return found
@@ -46,16 +37,20 @@ def field_of(name: str, fact: Field) -> str:
 FACTS = [(name, fact) for name, entry in PAIRS for fact in entry.fields if fact.name not in DOUBTFUL.get(name, ())]
 
 
-def test_every_request_has_its_entry() -> None:
-    """No request class goes to an address that the contract does not have."""
+def test_requests_each_class_has_a_contract_entry() -> None:
+    """Each request class has an endpoint of the contract."""
     assert {name for name, _ in PAIRS} == set(REQUESTS)
 
 
 @pytest.mark.parametrize(("name", "entry"), PAIRS, ids=[name for name, _ in PAIRS])
-def test_every_documented_parameter_can_be_sent_and_no_other_is(name: str, entry: Entry) -> None:
-    """Names and types of a full request are those of the pages."""
-    call = WeryAIProvider().encode(fullest(name))
-    assert (call.method, re.sub("Ab12Cd34", "{task_id}", call.path), call.host) == ("POST", entry.path, entry.host)
+def test_encode_full_request_has_the_documented_parameters(name: str, entry: Entry) -> None:
+    """Names and types of a full request are the documented ones, and no other parameter is sent."""
+    request = WeryAIProvider().encode(fullest(name))
+    assert (request.method, re.sub("Ab12Cd34", "{task_id}", request.path), request.host) == (
+        "POST",
+        entry.path,
+        entry.host,
+    )
     types = {fact.name: fact.type for fact in entry.fields}
     body = sent(fullest(name))
     assert set(body) <= set(types)
@@ -66,8 +61,8 @@ def test_every_documented_parameter_can_be_sent_and_no_other_is(name: str, entry
 
 
 @pytest.mark.parametrize(("name", "entry"), PAIRS, ids=[name for name, _ in PAIRS])
-def test_required_parameters_are_always_sent(name: str, entry: Entry) -> None:
-    """The smallest request has all of them, and one of those of which one has to be there."""
+def test_encode_smallest_request_has_required_parameters(name: str, entry: Entry) -> None:
+    """The smallest request has all required parameters, and one of those in `either`."""
     body = sent(smallest(name))
     assert {fact.name for fact in entry.fields if fact.required} - {"task_id"} <= set(body)
     assert not entry.either or set(entry.either) & set(body)
@@ -112,6 +107,6 @@ LISTED = [(name, fact) for name, fact in FACTS if fact.choices and fact.type is 
 @pytest.mark.parametrize(("name", "fact"), LISTED, ids=[f"{name}-{fact.name}" for name, fact in LISTED])
 def test_request_undocumented_choice_is_sent(name: str, fact: Field) -> None:
     """Each documented choice is sent, and so is an undocumented one."""
-    for word in (*fact.choices, "a_word_of_tomorrow"):
+    for choice in (*fact.choices, "a_choice_of_tomorrow"):
         more = {"speakers": ["a", "b"]} if name == "podcast" else {}
-        assert sent(smallest(name, **more, **{field_of(name, fact): word}))[fact.name] == word
+        assert sent(smallest(name, **more, **{field_of(name, fact): choice}))[fact.name] == choice

@@ -1,4 +1,4 @@
-"""Requests as JSON and back: to files, to other processes, and from whatever a file may hold."""
+"""Requests as JSON and back: for files, other processes, and any content of a file."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ FREE = {
 }
 """Fields that any text can fill."""
 COMPANY = {"almighty-reference-to-video": ("image_urls",)}
-"""By type_name, what others of its fields do not go without."""
+"""By type_name, the fields that others of its fields need."""
 
 
 def values_of(name: str, field: attrs.Attribute[Any]) -> st.SearchStrategy[Any]:
-    """Draw values for one field of a request class."""
+    """Return a strategy for the values of one field of a request class."""
     usual = st.just(EVERYTHING[name][field.name])
     if field.name in FREE:
         return texts | usual
@@ -51,20 +51,20 @@ def values_of(name: str, field: attrs.Attribute[Any]) -> st.SearchStrategy[Any]:
 
 
 def requests_of(name: str) -> st.SearchStrategy[Any]:
-    """Draw requests of one class: needed fields, any of the others, and parameters without a field."""
+    """Return a strategy for requests of one class: needed fields, any of the others, and parameters without a field."""
     cls = REQUESTS[name]
     drawn = {field.name: values_of(name, field) for field in attrs.fields(cls) if field.name in EVERYTHING[name]}
     needed = {field: drawn.pop(field) for field in (*NEEDED[name], *COMPANY.get(name, ()))}
     return st.fixed_dictionaries({**needed, "extra": extras}, optional=drawn).map(lambda fields: cls(**fields))
 
 
-def returned(request: Any) -> Any:
-    """Write a request as JSON text and make it again."""
+def json_round_trip(request: Any) -> Any:
+    """Return the request that is made from its own JSON text."""
     return from_dict(json.loads(json.dumps(to_dict(request))))
 
 
-def same(one: Any, other: Any) -> None:
-    """Assert that two requests are one value, names of files in memory among it."""
+def assert_same(one: Any, other: Any) -> None:
+    """Assert that two requests are one value, including the names of files in memory."""
     assert type(other) is type(one)
     assert other == one
     assert hash(other) == hash(one)
@@ -73,30 +73,30 @@ def same(one: Any, other: Any) -> None:
 
 @pytest.mark.parametrize("name", REQUESTS)
 @given(data=st.data())
-def test_any_request_survives_json(name: str, data: st.DataObject) -> None:
-    """Texts of any sort, urls, paths, files in memory and nested parameters come back as they were."""
+def test_request_json_round_trip_keeps_any_value(name: str, data: st.DataObject) -> None:
+    """Texts, URLs, paths, files in memory and nested parameters are read as they were written."""
     request = data.draw(requests_of(name))
-    same(request, returned(request))
+    assert_same(request, json_round_trip(request))
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-def test_a_full_request_survives_every_journey(name: str) -> None:
-    """JSON, pickle and both sorts of copies give the same value back, with the same hash and the same call."""
+def test_request_copies_are_equal_and_encode_alike(name: str) -> None:
+    """JSON, pickle and both kinds of copies give the same value, hash and HTTP request."""
     request = fullest(name, extra={"brand_new": {"deep": [1, None, {"er": 2.5}]}})
-    call = WeryAIProvider().encode(request)
-    copies = (returned(request), pickle.loads(pickle.dumps(request)), copy.copy(request), copy.deepcopy(request))  # noqa: S301 - our own bytes
+    sent = WeryAIProvider().encode(request)
+    copies = (json_round_trip(request), pickle.loads(pickle.dumps(request)), copy.copy(request), copy.deepcopy(request))  # noqa: S301 - the test's own bytes
     for other in copies:
-        same(request, other)
-        assert WeryAIProvider().encode(other) == call
+        assert_same(request, other)
+        assert WeryAIProvider().encode(other) == sent
     assert fullest(name) != request
 
 
 @pytest.mark.parametrize("name", LOCAL)
-def test_local_files_survive_every_journey(name: str) -> None:
-    """Paths stay paths, files in memory keep content and name, urls stay urls."""
+def test_request_copies_keep_local_files(name: str) -> None:
+    """Paths stay paths, files in memory keep content and name, and URLs stay URLs."""
     request = smallest(name, **LOCAL[name])
-    for other in (returned(request), pickle.loads(pickle.dumps(request)), copy.deepcopy(request)):  # noqa: S301 - as above
-        same(request, other)
+    for other in (json_round_trip(request), pickle.loads(pickle.dumps(request)), copy.deepcopy(request)):  # noqa: S301 - as above
+        assert_same(request, other)
         for field in field_names(name):
             one, two = getattr(request, field), getattr(other, field)
             if isinstance(one, File):
@@ -104,8 +104,8 @@ def test_local_files_survive_every_journey(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-def test_a_request_cannot_be_changed(name: str) -> None:
-    """Requests are frozen, so that what was checked is what is sent."""
+def test_request_fields_are_frozen(name: str) -> None:
+    """A checked request is sent unchanged, because its fields cannot be set."""
     request = fullest(name)
     for field in field_names(name):
         with pytest.raises(attrs.exceptions.FrozenInstanceError):
@@ -113,34 +113,34 @@ def test_a_request_cannot_be_changed(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-def test_only_what_was_set_is_written(name: str) -> None:
-    """An object has the type's name, what was given and our defaults; null and empty lists stay away."""
+def test_to_dict_smallest_request_has_given_values_and_defaults(name: str) -> None:
+    """The object has the type's name, the given values and the defaults. It has no null and no empty list."""
     request = smallest(name)
-    told = to_dict(request)
-    assert told["type"] == name
-    assert next(iter(told)) == "type"
-    assert set(told) <= field_names(name) | {"type"}
-    assert set(told) >= set(NEEDED[name])
-    assert all(value not in (None, [], {}) for value in told.values())
+    written = to_dict(request)
+    assert written["type"] == name
+    assert next(iter(written)) == "type"
+    assert set(written) <= field_names(name) | {"type"}
+    assert set(written) >= set(NEEDED[name])
+    assert all(value not in (None, [], {}) for value in written.values())
 
 
 @pytest.mark.parametrize("name", ["text-to-video", "image-to-video"])
-def test_a_ratio_that_was_left_out_stays_left_out(name: str) -> None:
-    """None is a choice where the default is another one, and survives JSON like any other."""
+def test_to_dict_ratio_none_is_kept(name: str) -> None:
+    """None is a value where the default is another one, and JSON keeps it."""
     request = smallest(name, aspect_ratio=None)
-    same(request, returned(request))
+    assert_same(request, json_round_trip(request))
 
 
-def test_an_empty_object_that_was_given_is_not_one_left_out() -> None:
-    """Only what equals its field's default stays away: `{}` is written, sent and read again."""
+def test_to_dict_given_empty_object_is_kept() -> None:
+    """Only a value that equals its field's default is left out: `{}` is written, sent and read again."""
     request = smallest("effect-template", prompt_inputs={})
     assert to_dict(request)["prompt_inputs"] == {}
-    same(request, returned(request))
+    assert_same(request, json_round_trip(request))
     assert WeryAIProvider().encode(request) != WeryAIProvider().encode(smallest("effect-template"))
 
 
-def test_an_object_is_written_in_plain_json() -> None:
-    """Sizes and places as texts, files by path or in base64, parts as objects without what is unknown."""
+def test_to_dict_structured_fields_are_plain_json() -> None:
+    """Sizes and points are texts, files are paths or base64, and parts are objects without unknown values."""
     expand = ImageExpand(image_url=Path("in/a.png"), image_size=(5, 6), canvas_size="7x8", image_location=(1, -2))
     assert to_dict(expand) == {
         "type": "image-expand",
@@ -163,20 +163,20 @@ def test_an_object_is_written_in_plain_json() -> None:
     assert picture == [{"base64": "YWJj", "name": "a.png"}]
 
 
-def test_null_means_left_out() -> None:
-    """A file made by another program may name every field."""
+def test_from_dict_null_is_left_out() -> None:
+    """A file of another program may name every field."""
     nothing = dict.fromkeys(field_names("text-to-image") - {"prompt", "model", "aspect_ratio"})
     assert from_dict({"type": "text-to-image", "prompt": "hills", **nothing}) == smallest("text-to-image")
 
 
-def test_names_without_a_field_become_parameters() -> None:
-    """What the class does not know is sent as it is, beside what stands in `extra`."""
+def test_from_dict_unknown_names_become_extra() -> None:
+    """A name without a field is sent unchanged, beside those in `extra`."""
     request = from_dict({"type": "chat", "messages": "hi", "top_k": 4, "extra": {"min_p": 0.1}})
     assert request == Chat(messages="hi", extra={"top_k": 4, "min_p": 0.1})
 
 
-def test_a_text_that_is_no_url_is_a_path_in_a_file() -> None:
-    """In a file of one's own a text in a media field names a file beside it."""
+def test_from_dict_media_text_without_scheme_is_a_path() -> None:
+    """In a file, a text in a media field that is no URL names a local file."""
     request = from_dict({"type": "video-merge", "video_urls": ["in/v.mp4", "HTTPS://example.com/w.mp4"]})
     assert request.video_urls == (Path("in/v.mp4"), "HTTPS://example.com/w.mp4")  # type: ignore[attr-defined]
 
@@ -202,12 +202,12 @@ WRONG: list[tuple[dict[str, Any], tuple[str, ...]]] = [
 ]
 
 
-@pytest.mark.parametrize(("values", "says"), WRONG, ids=str)
-def test_a_wrong_object_is_named(values: dict[str, Any], says: tuple[str, ...]) -> None:
-    """What is wrong with an object is said in its own words."""
+@pytest.mark.parametrize(("values", "pieces"), WRONG, ids=str)
+def test_from_dict_invalid_object_is_refused_with_its_fault(values: dict[str, Any], pieces: tuple[str, ...]) -> None:
+    """The error names what is wrong with the object."""
     with pytest.raises(ConfigurationError) as caught:
         from_dict(values)
-    for piece in says:
+    for piece in pieces:
         assert piece in str(caught.value)
 
 
@@ -227,8 +227,8 @@ junk = st.recursive(
 
 @pytest.mark.parametrize("name", REQUESTS)
 @given(data=st.data())
-def test_any_object_makes_a_request_or_our_error(name: str, data: st.DataObject) -> None:
-    """Whatever a file holds: a request that can be told again and is sent or refused, or a ConfigurationError."""
+def test_from_dict_any_object_makes_a_request_or_configuration_error(name: str, data: st.DataObject) -> None:
+    """For any content of a file: a request that is written alike and encodes or is refused, or ConfigurationError."""
     usual = to_dict(smallest(name))
     fields = st.sampled_from(sorted(field_names(name) | {"extra", "brand_new"}))
     changes = data.draw(st.dictionaries(fields, junk, max_size=2))
@@ -243,25 +243,25 @@ def test_any_object_makes_a_request_or_our_error(name: str, data: st.DataObject)
 @example(task_id="..")
 @example(task_id=".")
 @example(task_id="\ud800")
-def test_an_id_in_the_path_is_one_segment_or_refused(task_id: str) -> None:
-    """An id from a file never leads to another path: what no path can hold is a ConfigurationError."""
+def test_encode_any_id_is_one_path_segment_or_refused(task_id: str) -> None:
+    """An id from a file never leads to another path: an id that no path can hold raises ConfigurationError."""
     try:
-        call = WeryAIProvider().encode(smallest("podcast-voice", task_id=task_id))
+        request = WeryAIProvider().encode(smallest("podcast-voice", task_id=task_id))
     except ConfigurationError:
         return
-    *_, segment, end = call.path.split("/")
+    *_, segment, end = request.path.split("/")
     assert end == "audio"
     assert segment not in {"", ".", ".."}
-    assert call.path.isascii()
+    assert request.path.isascii()
 
 
 @given(
     script=st.lists(st.builds(ScriptLine, texts, texts, st.none() | texts), max_size=4),
     contents=st.lists(texts, min_size=1),
 )
-def test_scripts_and_messages_survive_json(script: list[ScriptLine], contents: list[str]) -> None:
-    """Each turn of a podcast and of a conversation comes back in its place."""
+def test_request_json_round_trip_keeps_scripts_and_messages(script: list[ScriptLine], contents: list[str]) -> None:
+    """Each turn of a podcast and of a conversation keeps its position."""
     voice = smallest("podcast-voice", script=script)
-    same(voice, returned(voice))
+    assert_same(voice, json_round_trip(voice))
     chat = smallest("chat", messages=[{"role": "user", "content": content} for content in contents])
-    same(chat, returned(chat))
+    assert_same(chat, json_round_trip(chat))

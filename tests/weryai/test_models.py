@@ -1,4 +1,4 @@
-"""The registries: read from their own host, merged, asked about a request before money is spent."""
+"""The model registries: read from their own host, merged, and compared with a request before money is spent."""
 
 from __future__ import annotations
 
@@ -49,15 +49,15 @@ VIDEO = {
 
 
 class Registry:
-    """Both registries on their host; counts what was asked where."""
+    """Both registries on their host, with a count of the requests by address."""
 
     def __init__(self, *, down: bool = False) -> None:
-        self.asked: Counter[str] = Counter()
+        self.requests: Counter[str] = Counter()
         self.down = down
 
     async def __call__(self, request: httpx.Request) -> httpx.Response:
         """Answer one request."""
-        self.asked[f"{request.url.host}{request.url.path}"] += 1
+        self.requests[f"{request.url.host}{request.url.path}"] += 1
         assert request.headers["authorization"] == f"Bearer {KEY}"
         if self.down:
             return httpx.Response(503)
@@ -65,9 +65,9 @@ class Registry:
 
 
 @asynccontextmanager
-async def client_of(world: Registry, **more: Any) -> AsyncIterator[WeryAI]:
+async def registry_client(registry: Registry, **more: Any) -> AsyncIterator[WeryAI]:
     """Open a client whose network is the registry's."""
-    async with httpx.AsyncClient(transport=httpx.MockTransport(world)) as http:
+    async with httpx.AsyncClient(transport=httpx.MockTransport(registry)) as http:
         async with WeryAI(
             KEY, http=http, retries=RetryPolicy(initial_backoff=0.01, max_backoff=0.02), **more
         ) as client:
@@ -75,17 +75,17 @@ async def client_of(world: Registry, **more: Any) -> AsyncIterator[WeryAI]:
 
 
 @pytest.mark.anyio
-async def test_the_registries_have_a_host_of_their_own() -> None:
-    """By default WeryAI's second host is asked, with the same key, once for each registry."""
-    world = Registry()
-    async with client_of(world) as client:
+async def test_models_default_host_is_the_registry_host() -> None:
+    """By default each registry is read once from WeryAI's second host, with the same key."""
+    registry = Registry()
+    async with registry_client(registry) as client:
         models = [*await client.models("image"), *await client.models("video")]
     assert [(model.mode, model.key, model.kind) for model in models] == [
         ("text-to-image", "M", "image"),
         ("image-to-video", "V", "video"),
     ]
     host = "api-growth-agent.weryai.com/growthai/v1"
-    assert dict(world.asked) == {f"{host}/image/models": 1, f"{host}/video/models": 1}
+    assert dict(registry.requests) == {f"{host}/image/models": 1, f"{host}/video/models": 1}
 
 
 @pytest.mark.anyio
@@ -99,20 +99,20 @@ async def test_the_registries_have_a_host_of_their_own() -> None:
     ],
     ids=["follows base_url", "argument", "environment", "follows the environment's"],
 )
-async def test_the_host_of_the_registries_can_be_set(
+async def test_models_host_follows_arguments_and_environment(
     settings: dict[str, str], environment: dict[str, str], host: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who points the client elsewhere does not mean the real registries."""
+    """A client for another host does not read the real registries."""
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    world = Registry()
-    async with client_of(world, **settings) as client:
+    registry = Registry()
+    async with registry_client(registry, **settings) as client:
         await client.models("video")
-    assert {where.partition("/")[0] for where in world.asked} == {host}
+    assert {where.partition("/")[0] for where in registry.requests} == {host}
 
 
-def test_the_key_is_not_sent_in_the_clear() -> None:
-    """The second host obeys the same rule as the first."""
+def test_client_plain_http_models_url_is_refused() -> None:
+    """The second host obeys the same rule as the first: the key is never sent over plain HTTP."""
     with pytest.raises(ConfigurationError, match="must use https"):
         WeryAI(KEY, models_base_url="http://models.example.com")
 
@@ -154,65 +154,65 @@ def test_the_key_is_not_sent_in_the_clear() -> None:
     ],
     ids=["fits", "picture", "fits too", "video", "several", "between two", "not in the registries"],
 )
-async def test_check_tells_what_the_registry_says(request_: Request[Any], fields: list[str]) -> None:
-    """Each objection names its field; what the registry does not speak of is not objected to."""
-    async with client_of(Registry()) as client:
+async def test_check_returns_each_conflict_with_the_registry(request_: Request[Any], fields: list[str]) -> None:
+    """Each issue names its field, and the registry restricts only the fields that it lists."""
+    async with registry_client(Registry()) as client:
         found = await client.check(request_)
-    assert [objection.field for objection in found] == fields
-    assert all(objection.field in str(objection) for objection in found)
+    assert [issue.field for issue in found] == fields
+    assert all(issue.field in str(issue) for issue in found)
 
 
 @pytest.mark.virtual_time
-async def test_many_checks_read_the_registries_once() -> None:
-    """A hundred at once share one reading of the registry in question; ten minutes later it is read anew."""
-    world = Registry()
-    async with client_of(world) as client:
+async def test_check_concurrent_calls_share_one_read() -> None:
+    """A hundred concurrent checks share one read of the registry, and ten minutes later it is read again."""
+    registry = Registry()
+    async with registry_client(registry) as client:
         request = TextToImage(prompt="hills", model="M")
         await asyncio.gather(*(client.check(request) for _ in range(100)))
         await client.check(request)
-        assert world.asked.total() == 1
+        assert registry.requests.total() == 1
         await asyncio.sleep(601)
         await client.check(request)
-        assert world.asked.total() == 2
+        assert registry.requests.total() == 2
 
 
 @pytest.mark.anyio
-async def test_another_session_reads_for_itself() -> None:
-    """A client that is opened again does not go by what it read before."""
-    world = Registry()
-    async with httpx.AsyncClient(transport=httpx.MockTransport(world)) as http:
+async def test_check_after_reopen_reads_again() -> None:
+    """A client that is opened again does not use what it read before."""
+    registry = Registry()
+    async with httpx.AsyncClient(transport=httpx.MockTransport(registry)) as http:
         client = WeryAI(KEY, http=http)
         for readings in (1, 2):
             async with client:
                 await client.check(TextToImage(prompt="x", model="M"))
-            assert world.asked.total() == readings
+            assert registry.requests.total() == readings
 
 
 @pytest.mark.anyio
-async def test_who_stops_waiting_leaves_the_reading_to_the_others() -> None:
-    """The first of two checks is cancelled; the second gets what was read, and the registry was asked once."""
+async def test_check_cancelled_leaves_the_read_to_other_checks() -> None:
+    """If the first of two checks is cancelled, the second gets the result of the one read."""
     begun, go_on = asyncio.Event(), asyncio.Event()
     registry = Registry()
 
-    async def world(request: httpx.Request) -> httpx.Response:
-        answer = await registry(request)
+    async def network(request: httpx.Request) -> httpx.Response:
+        response = await registry(request)
         begun.set()
         await go_on.wait()
-        return answer
+        return response
 
-    async with httpx.AsyncClient(transport=httpx.MockTransport(world)) as http, WeryAI(KEY, http=http) as client:
+    async with httpx.AsyncClient(transport=httpx.MockTransport(network)) as http, WeryAI(KEY, http=http) as client:
         request = TextToImage(prompt="hills", model="M", aspect_ratio="2:3")
         first, second = (asyncio.create_task(client.check(request)) for _ in range(2))
         await begun.wait()
         first.cancel()
         go_on.set()
-        assert [objection.field for objection in await second] == ["aspect_ratio"]
-    assert registry.asked.total() == 1
+        assert [issue.field for issue in await second] == ["aspect_ratio"]
+    assert registry.requests.total() == 1
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(
-    "answer",
+    "response",
     [
         httpx.Response(307, headers={"location": "https://elsewhere.example.com/"}),
         httpx.Response(200, html="<p>maintenance</p>"),
@@ -221,18 +221,21 @@ async def test_who_stops_waiting_leaves_the_reading_to_the_others() -> None:
     ],
     ids=["redirect", "page", "list", "refusal"],
 )
-async def test_a_registry_out_of_its_mind_stops_nobody(
-    answer: httpx.Response, caplog: pytest.LogCaptureFixture
+async def test_check_unreadable_registry_warns_and_allows_the_request(
+    response: httpx.Response, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whatever it answers, requests go unchecked with one warning; it leads the key nowhere else."""
+    """With any unusable response the request has no issues and one warning is logged.
+
+    The key is sent to no other host.
+    """
     hosts: set[str] = set()
 
-    async def world(request: httpx.Request) -> httpx.Response:
+    async def network(request: httpx.Request) -> httpx.Response:
         hosts.add(request.url.host)
-        return answer
+        return response
 
     quick = RetryPolicy(initial_backoff=0.01, max_backoff=0.02)
-    async with httpx.AsyncClient(transport=httpx.MockTransport(world)) as http:
+    async with httpx.AsyncClient(transport=httpx.MockTransport(network)) as http:
         async with WeryAI(KEY, http=http, retries=quick) as client:
             with caplog.at_level(logging.WARNING, "aiowery"):
                 assert await client.check(TextToImage(prompt="x")) == ()
@@ -240,16 +243,16 @@ async def test_a_registry_out_of_its_mind_stops_nobody(
     assert caplog.text.count("cannot be read") == 1
 
 
-def test_a_registry_that_is_down_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
-    """Nothing is said against the request, the log says why once, and a minute later it is tried again."""
-    world = Registry(down=True)
+def test_check_registry_down_warns_once_and_retries_later(caplog: pytest.LogCaptureFixture) -> None:
+    """The request has no issues, the reason is logged once, and the registry is read again after a minute."""
+    registry = Registry(down=True)
 
     async def main() -> None:
-        async with client_of(world) as client:
+        async with registry_client(registry) as client:
             for _ in range(5):
                 assert await client.check(TextToVideo(prompt="x")) == ()
             assert caplog.text.count("cannot be read") == 1
-            world.down = False
+            registry.down = False
             await asyncio.sleep(61)
             assert await client.check(TextToImage(prompt="hills", model="M", aspect_ratio="2:3"))
 
@@ -258,30 +261,30 @@ def test_a_registry_that_is_down_is_a_warning(caplog: pytest.LogCaptureFixture) 
 
 
 @pytest.mark.virtual_time
-async def test_one_registry_down_leaves_the_checks_of_the_other() -> None:
-    """Pictures are checked although nothing can be learnt of videos, and a failure is not held against them."""
+async def test_check_one_registry_down_does_not_affect_the_other() -> None:
+    """Pictures are checked while the registry of videos fails, and the working registry is read only once."""
     registry = Registry()
 
     class Half(Registry):
         async def __call__(self, request: httpx.Request) -> httpx.Response:
             return httpx.Response(503) if "video/models" in request.url.path else await registry(request)
 
-    async with client_of(Half()) as client:
+    async with registry_client(Half()) as client:
         assert await client.check(TextToVideo(prompt="x")) == ()
         picture = TextToImage(prompt="hills", model="M", aspect_ratio="2:3")
-        assert [objection.field for objection in await client.check(picture)] == ["aspect_ratio"]
+        assert [issue.field for issue in await client.check(picture)] == ["aspect_ratio"]
         await asyncio.sleep(61)
         await client.check(picture)
-    assert registry.asked.total() == 1
+    assert registry.requests.total() == 1
 
 
-@pytest.mark.parametrize("waited", [True, False], ids=["waited for", "given up"])
-def test_closing_the_client_ends_the_reading(*, waited: bool, caplog: pytest.LogCaptureFixture) -> None:
-    """Nothing is asked after the end, over a caller's open network either; who still waits hears of no objection."""
-    world = Registry(down=True)
+@pytest.mark.parametrize("waited", [True, False], ids=["waited for", "cancelled"])
+def test_close_during_registry_read_ends_the_read(*, waited: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """No request is sent after closing, over a caller's own client either, and a waiting check returns no issues."""
+    registry = Registry(down=True)
 
     async def main() -> None:
-        async with httpx.AsyncClient(transport=httpx.MockTransport(world)) as http:
+        async with httpx.AsyncClient(transport=httpx.MockTransport(registry)) as http:
             async with WeryAI(KEY, http=http) as client:
                 check = asyncio.create_task(client.check(TextToImage(prompt="x")))
                 await asyncio.sleep(0.01)
@@ -294,30 +297,30 @@ def test_closing_the_client_ends_the_reading(*, waited: bool, caplog: pytest.Log
 
     with caplog.at_level(logging.WARNING, "aiowery"):
         run_virtual(main())
-    assert world.asked.total() == 1
+    assert registry.requests.total() == 1
     assert "cannot be read" not in caplog.text
 
 
 @pytest.mark.anyio
-async def test_a_reading_that_had_not_begun_is_ended_like_any_other() -> None:
-    """Closed in the turn of the loop in which the check was made: nobody was cancelled, so nobody hears that."""
-    world = Registry()
-    async with httpx.AsyncClient(transport=httpx.MockTransport(world)) as http:
+async def test_close_in_the_same_iteration_as_check_returns_no_issues() -> None:
+    """If the client closes before the read has started, the check returns no issues and is not cancelled."""
+    registry = Registry()
+    async with httpx.AsyncClient(transport=httpx.MockTransport(registry)) as http:
         client = WeryAI(KEY, http=http)
         await client.open()
         found, _ = await asyncio.gather(client.check(TextToImage(prompt="x", model="M")), client.aclose())
-    assert (found, world.asked.total()) == ((), 0)
+    assert (found, registry.requests.total()) == ((), 0)
 
 
 @pytest.mark.anyio
-async def test_a_fault_nobody_foresaw_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A reading that broke does not count for ten minutes: the next check reads anew."""
+async def test_check_after_unexpected_error_reads_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unexpected error is raised once. It is not kept for ten minutes: the next check reads again."""
 
     def broken(_: object) -> None:
         raise RuntimeError("a fault of ours")
 
     request = TextToImage(prompt="hills", model="M", aspect_ratio="2:3")
-    async with client_of(Registry()) as client:
+    async with registry_client(Registry()) as client:
         with monkeypatch.context() as patch:
             patch.setattr(_model_listing, "decode_models", broken)
             with pytest.raises(RuntimeError, match="of ours"):
@@ -326,17 +329,17 @@ async def test_a_fault_nobody_foresaw_is_told_once(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.anyio
-async def test_a_model_that_is_not_listed_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
-    """Lists lag behind models: an unknown key is told, not objected to."""
-    async with client_of(Registry()) as client:
+async def test_check_unlisted_model_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    """Registries lag behind models, so an unknown model is logged and is no issue."""
+    async with registry_client(Registry()) as client:
         with caplog.at_level(logging.WARNING, "aiowery"):
             assert await client.check(TextToImage(prompt="x", model="NEW")) == ()
     assert "does not list NEW" in caplog.text
 
 
 @pytest.mark.anyio
-async def test_the_other_lists_come_typed() -> None:
-    """Chat models and speakers of the sandbox, on a real socket; a passing failure is survived."""
+async def test_read_chat_models_speakers_and_batch_are_typed() -> None:
+    """Chat models, speakers and a batch status are read from the sandbox over a socket, after one server error."""
     async with Sandbox(faults=[Fault(faults.SERVER_ERROR, on="models", times=1)]) as sandbox:
         async with WeryAI(sandbox.key, base_url=sandbox.url, retries=RetryPolicy(initial_backoff=0.01)) as client:
             chat = await client.models("chat")

@@ -1,4 +1,4 @@
-"""A podcast in two steps: each is paid for once, whoever asks for it, and both can be found again."""
+"""A podcast in two steps: each step is paid for once, and both can be attached to by the task id."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from aiowery.weryai import Podcast, PodcastResult, PodcastScript, PodcastVoice
 from tests.support import client_of, envelope
 
 REQUEST = Podcast(query="tides", speakers=["spk-1"])
-TURNS = [{"speaker_id": "spk-1", "speaker_name": "Mira", "content": "Hello."}]
+SCRIPT = [{"speaker_id": "spk-1", "speaker_name": "Mira", "content": "Hello."}]
 TEXT, AUDIO = "/v1/generation/podcast/generate/text", "/v1/generation/podcast/generate/Ab12/audio"
 
 
 @attrs.define
-class Studio:
-    """A provider that writes after two looks and speaks after two more."""
+class PodcastProvider:
+    """A provider that finishes each step of a podcast with its second poll."""
 
     step: str = "new"
-    looks: int = 0
+    polls: int = 0
     fails: str = ""
     new_id: str = "Ab12"
     posts: list[tuple[str, Any]] = attrs.field(factory=list)
@@ -37,7 +37,7 @@ class Studio:
         """Answer one request."""
         path = request.url.path
         if request.method == "GET":
-            return envelope(self.look(path.split("/")[-2]))
+            return envelope(self.status(path.split("/")[-2]))
         self.posts.append((path, json.loads(request.content)))
         if path == TEXT:
             return self.accept("writing", "waiting")
@@ -47,47 +47,49 @@ class Studio:
             return envelope(None, 8002, "podcast audio already submitted")
         return self.accept("speaking", "processing")
 
-    def accept(self, step: str, word: str) -> httpx.Response:
-        """Begin a step."""
-        self.step, self.looks = step, 0
+    def accept(self, step: str, raw_status: str) -> httpx.Response:
+        """Start a step."""
+        self.step, self.polls = step, 0
         id_ = self.new_id if step == "speaking" else "Ab12"
-        return httpx.Response(200, json={"status": 200, "success": True, "data": {"task_id": id_, "task_status": word}})
+        return httpx.Response(
+            200, json={"status": 200, "success": True, "data": {"task_id": id_, "task_status": raw_status}}
+        )
 
-    def look(self, task_id: str) -> dict[str, Any]:
-        """Answer a look; every second one ends a step."""
-        self.looks += 1
-        if self.looks > 1:
+    def status(self, task_id: str) -> dict[str, Any]:
+        """Return the status of the podcast. Every second poll ends a step."""
+        self.polls += 1
+        if self.polls > 1:
             self.step = {"writing": "written", "speaking": "spoken"}.get(self.step, self.step)
-        told: dict[str, Any] = {"task_id": task_id, "task_status": "processing"}
+        data: dict[str, Any] = {"task_id": task_id, "task_status": "processing"}
         if self.fails and self.step in {"written", "spoken"} and self.fails.startswith(self.step[:1]):
-            word = "text-fail" if self.step == "written" else "audio-fail"
-            return {**told, "task_status": "failed", "content_status": word, "msg": self.fails}
+            substatus = "text-fail" if self.step == "written" else "audio-fail"
+            return {**data, "task_status": "failed", "content_status": substatus, "msg": self.fails}
         if self.step == "spoken":
             done = {"task_status": "SUCCESS", "content_status": "audio-success", "audios": ["https://f.example/1.mp3"]}
-            return {**told, **done, "scripts": TURNS}
+            return {**data, **done, "scripts": SCRIPT}
         if self.step in {"written", "speaking"}:
-            return {**told, "content_status": "text-success", "scripts": TURNS}
-        return told
+            return {**data, "content_status": "text-success", "scripts": SCRIPT}
+        return data
 
 
-def paths(studio: Studio) -> list[str]:
-    """List what was posted."""
-    return [path for path, _ in studio.posts]
+def paths(provider: PodcastProvider) -> list[str]:
+    """Return the paths of all POSTs."""
+    return [path for path, _ in provider.posts]
 
 
-def with_client(studio: Studio, main: Any) -> None:
-    """Run a coroutine function with a client of the studio, in virtual time."""
+def with_client(provider: PodcastProvider, main: Any) -> None:
+    """Run a coroutine function with a client of the provider, in virtual time."""
 
     async def run() -> None:
-        async with client_of(studio) as client:
+        async with client_of(provider) as client:
             await main(client)
 
     run_virtual(run())
 
 
-def test_awaiting_it_walks_both_steps_with_one_post_each() -> None:
-    """`await` the podcast: script, voices, result; two POSTs."""
-    studio = Studio()
+def test_podcast_awaited_sends_one_post_per_step() -> None:
+    """`await podcast` waits for the script, starts the voices and returns the result, with two POSTs."""
+    provider = PodcastProvider()
 
     async def main(client: WeryAI) -> None:
         podcast = await client.podcast(REQUEST)
@@ -96,14 +98,14 @@ def test_awaiting_it_walks_both_steps_with_one_post_each() -> None:
         assert (result.url, result.script[0].content) == ("https://f.example/1.mp3", "Hello.")
         assert await podcast == result
 
-    with_client(studio, main)
-    assert studio.posts[1:] == [(AUDIO, {})]
-    assert paths(studio) == [TEXT, AUDIO]
+    with_client(provider, main)
+    assert provider.posts[1:] == [(AUDIO, {})]
+    assert paths(provider) == [TEXT, AUDIO]
 
 
-def test_a_pause_lets_the_script_be_edited() -> None:
-    """The edited turns are what is spoken; asking twice asks once."""
-    studio = Studio()
+def test_podcast_voice_with_edited_script_sends_the_edit() -> None:
+    """The edited turns are sent, and a second call of `voice` returns the same job."""
+    provider = PodcastProvider()
 
     async def main(client: WeryAI) -> None:
         podcast = await client.podcast(REQUEST)
@@ -114,72 +116,75 @@ def test_a_pause_lets_the_script_be_edited() -> None:
         assert await podcast.voice() is first
         await podcast
 
-    with_client(studio, main)
-    assert studio.posts[1:] == [(AUDIO, {"scripts": [{**TURNS[0], "content": "Good day."}]})]
+    with_client(provider, main)
+    assert provider.posts[1:] == [(AUDIO, {"scripts": [{**SCRIPT[0], "content": "Good day."}]})]
 
 
 @pytest.mark.parametrize(
     ("step", "posts"),
     [("writing", [AUDIO]), ("written", [AUDIO]), ("speaking", [AUDIO]), ("spoken", [])],
 )
-def test_it_is_found_again_at_either_step(step: str, posts: list[str]) -> None:
-    """By its id alone a podcast goes on from where it is; voices that exist are joined, not made again."""
-    studio = Studio(step=step)
+def test_podcast_by_task_id_continues_from_each_step(step: str, posts: list[str]) -> None:
+    """The task id is enough to continue a podcast. If its voices exist, they are joined and not paid for again."""
+    provider = PodcastProvider(step=step)
 
     async def main(client: WeryAI) -> None:
         result = await (await client.podcast(task_id="Ab12"))
         assert result.url == "https://f.example/1.mp3"
 
-    with_client(studio, main)
-    assert paths(studio) == posts
+    with_client(provider, main)
+    assert paths(provider) == posts
 
 
-def test_many_who_ask_for_the_voices_pay_for_them_once() -> None:
-    """Five at once get the same job; whatever scripts they bring, one of them is sent."""
-    studio = Studio()
+def test_podcast_voice_concurrent_calls_send_one_post() -> None:
+    """Five concurrent calls with different scripts get one job, and one of the scripts is sent."""
+    provider = PodcastProvider()
 
     async def main(client: WeryAI) -> None:
         podcast = await client.podcast(REQUEST)
         jobs = await asyncio.gather(*(podcast.voice([ScriptLine("spk-1", f"Take {take}.")]) for take in range(5)))
         assert len(set(jobs)) == 1
 
-    with_client(studio, main)
-    assert paths(studio) == [TEXT, AUDIO]
+    with_client(provider, main)
+    assert paths(provider) == [TEXT, AUDIO]
 
 
-def test_patience_that_ends_early_buys_nothing() -> None:
-    """A deadline that passes while the script is written asks for no voices; the podcast goes on where it was."""
-    studio = Studio()
+def test_podcast_wait_timeout_during_script_sends_no_voice_post() -> None:
+    """If the timeout passes while the script is written, no voices are requested.
+
+    A later wait continues the podcast.
+    """
+    provider = PodcastProvider()
 
     async def main(client: WeryAI) -> None:
         podcast = await client.podcast(REQUEST)
         with pytest.raises(JobTimeout):
             await podcast.wait(timeout=0.1)
-        assert paths(studio) == [TEXT]
+        assert paths(provider) == [TEXT]
         assert (await podcast).url
 
-    with_client(studio, main)
-    assert paths(studio) == [TEXT, AUDIO]
+    with_client(provider, main)
+    assert paths(provider) == [TEXT, AUDIO]
 
 
-def test_voices_asked_for_elsewhere_are_joined_although_the_script_was_edited() -> None:
-    """8002 means that they are paid for: nothing is sent twice, and the result is theirs."""
-    studio = Studio()
+def test_podcast_voice_already_submitted_joins_existing_voices() -> None:
+    """Code 8002 means that the voices are paid for. They are joined, and an edited script is not sent again."""
+    provider = PodcastProvider()
 
     async def main(client: WeryAI) -> None:
         podcast = await client.podcast(REQUEST)
         await podcast.script()
-        studio.accept("speaking", "processing")
+        provider.accept("speaking", "processing")
         job = await podcast.voice([ScriptLine("spk-1", "Too late.")])
         assert (await job).script[0].content == "Hello."
 
-    with_client(studio, main)
-    assert paths(studio) == [TEXT, AUDIO]
+    with_client(provider, main)
+    assert paths(provider) == [TEXT, AUDIO]
 
 
 @pytest.mark.anyio
-async def test_the_sandboxs_podcast_walks_and_is_found_again() -> None:
-    """On a real socket, edited on the way: what was edited is what the result says, from either end."""
+async def test_podcast_in_sandbox_with_edited_script_is_attached_by_id() -> None:
+    """Over a real socket, the result has the edited script, also for a later client that has only the task id."""
     async with Sandbox(speed=1000, picture_size=64) as sandbox:
         async with WeryAI(sandbox.key, base_url=sandbox.url, polling=PollPolicy().faster(1000)) as client:
             podcast = await client.podcast(Podcast(query="tides", speakers=["spk-en-07"]))
@@ -194,9 +199,9 @@ async def test_the_sandboxs_podcast_walks_and_is_found_again() -> None:
         assert sandbox.weryai.counters.posts == posts == 2
 
 
-def test_an_unready_script_may_be_asked_again() -> None:
-    """A refusal of the voices comes through and does not end the podcast."""
-    studio = Studio(refusals=[(8001, "script not ready")])
+def test_podcast_voice_refused_then_awaited_again_succeeds() -> None:
+    """A refusal of the voices is raised and does not end the podcast."""
+    provider = PodcastProvider(refusals=[(8001, "script not ready")])
 
     async def main(client: WeryAI) -> None:
         podcast = await client.podcast(REQUEST)
@@ -204,53 +209,53 @@ def test_an_unready_script_may_be_asked_again() -> None:
             await podcast
         assert (await podcast).url
 
-    with_client(studio, main)
-    assert paths(studio) == [TEXT, AUDIO, AUDIO]
+    with_client(provider, main)
+    assert paths(provider) == [TEXT, AUDIO, AUDIO]
 
 
 @pytest.mark.parametrize("reason", ["w: no words", "s: no voice"])
-def test_a_failed_step_fails_with_its_reason(reason: str) -> None:
-    """text-fail and audio-fail end the podcast, and nothing is spoken about what was not written."""
-    studio = Studio(fails=reason)
+def test_podcast_failed_step_raises_its_reason(reason: str) -> None:
+    """`text-fail` and `audio-fail` end the podcast, and no voices are requested after a failed script."""
+    provider = PodcastProvider(fails=reason)
 
     async def main(client: WeryAI) -> None:
         podcast = await client.podcast(REQUEST)
         with pytest.raises(JobFailed, match=reason):
             await podcast
 
-    with_client(studio, main)
-    assert paths(studio) == ([TEXT] if reason.startswith("w") else [TEXT, AUDIO])
+    with_client(provider, main)
+    assert paths(provider) == ([TEXT] if reason.startswith("w") else [TEXT, AUDIO])
 
 
-def test_a_new_id_in_the_second_step_is_used() -> None:
-    """Where the provider gives the voices an id of their own, that one is asked about."""
-    studio = Studio(new_id="Zz99")
+def test_podcast_voice_with_own_task_id_is_polled_by_it() -> None:
+    """If the provider gives the voices a task id of their own, that task is polled."""
+    provider = PodcastProvider(new_id="Zz99")
 
     async def main(client: WeryAI) -> None:
         podcast = await client.podcast(REQUEST)
         assert (await podcast).task_ids == ("Zz99",)
 
-    with_client(studio, main)
+    with_client(provider, main)
 
 
-def test_two_steps_of_one_task_are_two_jobs() -> None:
-    """The same id means another job for each class of request."""
-    studio = Studio(step="written")
+def test_job_of_each_podcast_step_is_a_job_of_its_own() -> None:
+    """One task id is another job for each class of request."""
+    provider = PodcastProvider(step="written")
 
     async def main(client: WeryAI) -> None:
         script, voice = client.job("Ab12", of=Podcast), client.job("Ab12", of=PodcastVoice)
         assert set(client.jobs()) == {script, voice}
         assert client.job("Ab12", of=Podcast) is script
         assert (await script).script
-        studio.step = "spoken"
+        provider.step = "spoken"
         assert (await voice).url
 
-    with_client(studio, main)
+    with_client(provider, main)
 
 
-def test_either_a_request_or_an_id_is_needed() -> None:
-    """Both or neither is a mistake, told before anything is sent."""
-    studio = Studio()
+def test_podcast_without_or_with_both_arguments_sends_nothing() -> None:
+    """A request and a task id exclude each other, and one is required. The error comes before any request."""
+    provider = PodcastProvider()
 
     async def main(client: WeryAI) -> None:
         with pytest.raises(ConfigurationError, match="either"):
@@ -258,22 +263,22 @@ def test_either_a_request_or_an_id_is_needed() -> None:
         with pytest.raises(ConfigurationError, match="either"):
             await client.podcast(REQUEST, task_id="Ab12")
 
-    with_client(studio, main)
-    assert studio.posts == []
+    with_client(provider, main)
+    assert provider.posts == []
 
 
 @pytest.mark.parametrize("new_id", ["Ab12", "Zz99"])
-def test_voices_are_posted_once_although_the_first_who_asked_left(new_id: str) -> None:
-    """Cancelled while the POST is under way: the next who asks gets the job of that POST."""
+def test_podcast_voice_first_caller_cancelled_post_is_shared(new_id: str) -> None:
+    """If the first caller is cancelled while the POST is under way, the next call gets the job of that POST."""
 
-    class Slow(Studio):
+    class SlowVoiceResponse(PodcastProvider):
         async def __call__(self, request: httpx.Request) -> httpx.Response:
-            answer = await super().__call__(request)
+            response = await super().__call__(request)
             if request.url.path == AUDIO:
                 await asyncio.sleep(3)
-            return answer
+            return response
 
-    studio = Slow(new_id=new_id)
+    provider = SlowVoiceResponse(new_id=new_id)
 
     async def main(client: WeryAI) -> None:
         podcast = await client.podcast(REQUEST)
@@ -282,15 +287,15 @@ def test_voices_are_posted_once_although_the_first_who_asked_left(new_id: str) -
             await asyncio.wait_for(podcast.voice(), 1)
         assert (await podcast).task_ids == (new_id,)
 
-    with_client(studio, main)
-    assert paths(studio) == [TEXT, AUDIO]
+    with_client(provider, main)
+    assert paths(provider) == [TEXT, AUDIO]
 
 
-@pytest.mark.parametrize("patience", [1, 5], ids=["under way", "back in line"])
-def test_voices_refused_because_of_load_are_asked_for_anew_by_the_next(patience: int) -> None:
-    """Cancelled before the refusal came, or while the lane rests: nothing was taken, so the next one asks."""
+@pytest.mark.parametrize("timeout", [1, 5], ids=["under way", "back in the queue"])
+def test_podcast_voice_cancelled_around_429_is_sent_again(timeout: int) -> None:
+    """If the caller is cancelled before the 429, or while the queue pauses after it, the next call sends the POST."""
 
-    class Busy(Studio):
+    class BusyForVoices(PodcastProvider):
         async def __call__(self, request: httpx.Request) -> httpx.Response:
             if request.url.path == AUDIO and len(self.posts) == 1:
                 await asyncio.sleep(2)
@@ -298,85 +303,89 @@ def test_voices_refused_because_of_load_are_asked_for_anew_by_the_next(patience:
                 return httpx.Response(429, json={"status": 429, "message": "slow"}, headers={"retry-after": "10"})
             return await super().__call__(request)
 
-    studio = Busy()
+    provider = BusyForVoices()
 
     async def main(client: WeryAI) -> None:
         podcast = await client.podcast(REQUEST)
         await podcast.script()
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(podcast.voice(), patience)
+            await asyncio.wait_for(podcast.voice(), timeout)
         assert (await podcast).url
 
-    with_client(studio, main)
-    assert paths(studio) == [TEXT, AUDIO, AUDIO]
+    with_client(provider, main)
+    assert paths(provider) == [TEXT, AUDIO, AUDIO]
 
 
-class Told(Studio):
-    """A studio whose looks are told in other words."""
+class LaggingSubstatus(PodcastProvider):
+    """A provider whose substatus stays "text-success" after the voices exist."""
 
-    def look(self, task_id: str) -> dict[str, Any]:
-        """Tell what is, as `word` has it."""
-        told = super().look(task_id)
-        return self.in_other_words(told)
+    def status(self, task_id: str) -> dict[str, Any]:
+        """Return the changed status."""
+        data = super().status(task_id)
+        return self.changed(data)
 
-    def in_other_words(self, told: dict[str, Any]) -> dict[str, Any]:
-        """Leave the word for the step where it was."""
-        return {**told, "content_status": "text-success"} if "audios" in told else told
+    def changed(self, data: dict[str, Any]) -> dict[str, Any]:
+        """Return the status with the old substatus."""
+        return {**data, "content_status": "text-success"} if "audios" in data else data
 
 
-def test_a_finished_task_with_sounds_is_a_podcast() -> None:
-    """Voices that are there are not waited for, although the word for the step lags behind."""
-    studio = Told()
+def test_podcast_finished_task_with_audio_needs_no_substatus() -> None:
+    """Voices that exist end the podcast, although the substatus lags behind."""
+    provider = LaggingSubstatus()
 
     async def main(client: WeryAI) -> None:
         assert (await (await client.podcast(REQUEST))).url
 
-    with_client(studio, main)
+    with_client(provider, main)
 
 
-class Shouting(Told):
-    """Words in capitals."""
+class CapitalSubstatus(LaggingSubstatus):
+    """A provider whose substatus is in capitals."""
 
-    def in_other_words(self, told: dict[str, Any]) -> dict[str, Any]:
-        """Shout."""
-        return {**told, "content_status": told["content_status"].upper()} if "content_status" in told else told
-
-
-class Silent(Told):
-    """No word for the step at all."""
-
-    def in_other_words(self, told: dict[str, Any]) -> dict[str, Any]:
-        """Leave it out."""
-        return {name: value for name, value in told.items() if name != "content_status"}
+    def changed(self, data: dict[str, Any]) -> dict[str, Any]:
+        """Return the status with its substatus in capitals."""
+        return {**data, "content_status": data["content_status"].upper()} if "content_status" in data else data
 
 
-@pytest.mark.parametrize("studio", [Told(step="spoken"), Shouting(step="spoken"), Silent(step="spoken")])
-def test_voices_that_exist_are_not_asked_for(studio: Studio) -> None:
-    """However the provider says that they are there, no paid POST is made."""
+class NoSubstatus(LaggingSubstatus):
+    """A provider without a substatus."""
+
+    def changed(self, data: dict[str, Any]) -> dict[str, Any]:
+        """Return the status without its substatus."""
+        return {name: value for name, value in data.items() if name != "content_status"}
+
+
+@pytest.mark.parametrize(
+    "provider", [LaggingSubstatus(step="spoken"), CapitalSubstatus(step="spoken"), NoSubstatus(step="spoken")]
+)
+def test_podcast_with_existing_voices_sends_no_post(provider: PodcastProvider) -> None:
+    """In each form in which the provider reports the voices, no paid POST is sent."""
 
     async def main(client: WeryAI) -> None:
         assert (await (await client.podcast(task_id="Ab12"))).url
 
-    with_client(studio, main)
-    assert studio.posts == []
+    with_client(provider, main)
+    assert provider.posts == []
 
 
-@pytest.mark.parametrize("studio", [Studio(step="spoken", fails="s"), Shouting(step="spoken", fails="s")])
-def test_voices_that_failed_are_not_asked_for_unasked(studio: Studio) -> None:
-    """They have been asked for once, in letters of whatever size: the failure is told, and no paid POST is made."""
+@pytest.mark.parametrize(
+    "provider", [PodcastProvider(step="spoken", fails="s"), CapitalSubstatus(step="spoken", fails="s")]
+)
+def test_podcast_with_failed_voices_sends_no_post(provider: PodcastProvider) -> None:
+    """Voices that failed were paid for: the failure is raised, in any case of the substatus, and no POST is sent."""
 
     async def main(client: WeryAI) -> None:
         with pytest.raises(JobFailed):
             await (await client.podcast(task_id="Ab12"))
 
-    with_client(studio, main)
-    assert studio.posts == []
+    with_client(provider, main)
+    assert provider.posts == []
 
 
 @pytest.mark.parametrize("task_id", ["..", " ", "\ud800"], ids=["dots", "blank", "surrogate"])
-def test_an_id_that_cannot_be_asked_about_is_refused_at_once(task_id: str) -> None:
-    """A mistake is told where it is made, not after half an hour of looks."""
-    studio = Studio()
+def test_podcast_invalid_task_id_is_refused_immediately(task_id: str) -> None:
+    """An id that no status request can name raises ConfigurationError, not a timeout after half an hour of polls."""
+    provider = PodcastProvider()
 
     async def main(client: WeryAI) -> None:
         with pytest.raises(ConfigurationError):
@@ -384,18 +393,18 @@ def test_an_id_that_cannot_be_asked_about_is_refused_at_once(task_id: str) -> No
         with pytest.raises(ConfigurationError):
             await client.podcast(task_id=task_id)
 
-    with_client(studio, main)
+    with_client(provider, main)
 
 
-def test_a_script_that_is_not_shown_is_spoken_all_the_same() -> None:
-    """The word for the step is enough to go on; only who asks for the script hears that there is none."""
+def test_podcast_without_visible_script_continues() -> None:
+    """The substatus is enough to continue, and only `script` raises JobError."""
 
-    class Shy(Studio):
-        def look(self, task_id: str) -> dict[str, Any]:
-            told = super().look(task_id)
-            return told if "audios" in told else {**told, "scripts": []}
+    class HiddenScript(PodcastProvider):
+        def status(self, task_id: str) -> dict[str, Any]:
+            data = super().status(task_id)
+            return data if "audios" in data else {**data, "scripts": []}
 
-    studio = Shy()
+    provider = HiddenScript()
 
     async def main(client: WeryAI) -> None:
         podcast = await client.podcast(REQUEST)
@@ -403,17 +412,17 @@ def test_a_script_that_is_not_shown_is_spoken_all_the_same() -> None:
         with pytest.raises(JobError):
             await podcast.script()
 
-    with_client(studio, main)
-    assert paths(studio) == [TEXT, AUDIO]
+    with_client(provider, main)
+    assert paths(provider) == [TEXT, AUDIO]
 
 
-class Doubtful(Studio):
-    """The answer to the second step is lost; `known` says whether the provider has taken it."""
+class LostVoiceResponse(PodcastProvider):
+    """A provider whose response to the second step is lost. With `known` it has started the voices."""
 
     known: bool = False
 
     async def __call__(self, request: httpx.Request) -> httpx.Response:
-        """Answer one request, or not."""
+        """Answer one request, or lose the response."""
         if request.url.path == AUDIO:
             self.posts.append((AUDIO, {}))
             if self.known:
@@ -423,10 +432,10 @@ class Doubtful(Studio):
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_a_doubtful_second_step_is_not_posted_again(*, known: bool) -> None:
-    """Asked again, the provider is looked at first: its voices are joined, else the doubt is told once more."""
-    studio = Doubtful()
-    studio.known = known
+def test_podcast_voice_in_doubt_is_not_posted_again(*, known: bool) -> None:
+    """A second wait polls first: existing voices are joined, else SubmissionInDoubt is raised again."""
+    provider = LostVoiceResponse()
+    provider.known = known
 
     async def main(client: WeryAI) -> None:
         podcast = await client.podcast(REQUEST)
@@ -438,18 +447,18 @@ def test_a_doubtful_second_step_is_not_posted_again(*, known: bool) -> None:
             with pytest.raises(SubmissionInDoubt):
                 await podcast
 
-    with_client(studio, main)
-    assert paths(studio).count(AUDIO) == 1
+    with_client(provider, main)
+    assert paths(provider).count(AUDIO) == 1
 
 
-def test_a_script_may_be_given_as_it_came() -> None:
+def test_podcast_voice_takes_the_result_of_script() -> None:
     """`voice` takes what `script` returned, besides a list of lines."""
-    studio = Studio()
+    provider = PodcastProvider()
 
     async def main(client: WeryAI) -> None:
         podcast = await client.podcast(REQUEST)
         await podcast.voice(await podcast.script())
         await podcast
 
-    with_client(studio, main)
-    assert studio.posts[1][1]["scripts"] == TURNS
+    with_client(provider, main)
+    assert provider.posts[1][1]["scripts"] == SCRIPT

@@ -1,4 +1,4 @@
-"""What WeryAI's refusals mean: HTTP status first, then the code, then the words."""
+"""The errors of WeryAI's refusals: the HTTP status decides first, then the code, then the text."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ UNAUTHORIZED_TEXTS = [
     "please log in: login required",
     "认证失败",
     "未授权",
-    "nothing that anybody has seen before",
+    "nothing that was ever seen before",
     "",
 ]
 
@@ -161,25 +161,25 @@ def refused(http_status: int = 200, headers: dict[str, str] | None = None, **env
 
 
 @pytest.mark.parametrize(("code", "cls"), CODES.items(), ids=str)
-def test_a_code_alone_decides_under_http_200(code: int, cls: type[APIError]) -> None:
-    """Every row of the code table has its class, and the class sits beside its code in the error."""
+def test_response_error_http_200_is_decided_by_code(code: int, cls: type[APIError]) -> None:
+    """Every documented code has its class, and the error has the code."""
     error = refused(status=code, message="no further words")
     assert type(error) is cls
     assert (error.http_status, error.code) == (200, code)
 
 
 @pytest.mark.parametrize(("code", "cls"), CODES.items(), ids=str)
-def test_a_code_decides_under_http_400_too(code: int, cls: type[APIError]) -> None:
-    """400 says no more than "refused"; only a code that nobody knows counts as our mistake there."""
+def test_response_error_http_400_is_decided_by_code(code: int, cls: type[APIError]) -> None:
+    """400 only means "refused", so a known code decides. An unknown code is an invalid request."""
     assert type(refused(400, status=code, message="no further words")) is (InvalidRequest if code == 7777 else cls)
 
 
 @pytest.mark.parametrize("code", [*CODES, None, "weird"], ids=str)
 @pytest.mark.parametrize(("http_status", "cls"), HTTP_STATUSES.items(), ids=str)
-def test_a_telling_http_status_comes_before_every_code(
+def test_response_error_specific_http_status_comes_before_code(
     http_status: int, cls: type[APIError], code: int | str | None
 ) -> None:
-    """401, 402, 403, 404, 429 and 5xx rule over the body, but for a daily limit, which no waiting cures."""
+    """401, 402, 403, 404, 429 and 5xx decide before any code but that of a daily limit, which no waiting resolves."""
     error = refused(http_status, status=code, message="prompt cannot be empty")
     assert type(error) is (DailyLimitReached if code == 6101 else cls)
 
@@ -229,12 +229,12 @@ def test_response_error_text_does_not_override_fixed_code(code: int) -> None:
     assert type(refused(status=code, message="rate limit, task not exist")) is CODES[code]
 
 
-@pytest.mark.parametrize(("code", "at_once"), [(6010, True), (6002, False), (1007, False)])
-def test_response_error_only_6010_is_a_concurrency_limit(code: int, at_once: bool) -> None:
+@pytest.mark.parametrize(("code", "is_limit"), [(6010, True), (6002, False), (1007, False)])
+def test_response_error_only_6010_is_a_concurrency_limit(code: int, is_limit: bool) -> None:
     """The queue shrinks for too many tasks, not for too many requests."""
     error = refused(status=code, message="wait")
     assert isinstance(error, RateLimited)
-    assert error.is_concurrency_limit is at_once
+    assert error.is_concurrency_limit is is_limit
 
 
 @pytest.mark.parametrize(("header", "seconds"), [("3", 3.0), ("0.25", 0.25), ("soon", None), (None, None)])
@@ -247,7 +247,7 @@ def test_response_error_rate_limited_has_retry_after(header: str | None, seconds
 
 @pytest.mark.parametrize("http_status", [301, 302, 307, 308])
 def test_response_error_repeating_redirect_is_a_refusal(http_status: int) -> None:
-    """A redirect that repeats the request was not carried out; the message has its target."""
+    """A redirect that repeats the request was not carried out. The message has its target."""
     error = refused(http_status, {"location": "https://other.example"}, status=0)
     assert type(error) is InvalidRequest
     assert "https://other.example" in str(error)
@@ -262,22 +262,24 @@ def test_response_error_other_redirect_is_unexpected(http_status: int) -> None:
 @pytest.mark.parametrize("code", sorted(CODES))
 def test_response_error_message_ends_with_next_step(code: int) -> None:
     """A message has the provider's text, its source, and the next step."""
-    said, _, step = str(refused(status=code, message="these words")).partition("; ")
-    assert said == f"these words (code {code}, HTTP 200)"
+    report, _, step = str(refused(status=code, message="these words")).partition("; ")
+    assert report == f"these words (code {code}, HTTP 200)"
     assert len(step) > 10
 
 
-WORDS = st.sampled_from(["task", "batch", "tasks", "not exist", "not existing", "nonexistent", "no tasks found", "\n"])
+PHRASES = st.sampled_from(
+    ["task", "batch", "tasks", "not exist", "not existing", "nonexistent", "no tasks found", "\n"]
+)
 
 
-@given(words=st.lists(WORDS, max_size=6))
+@given(phrases=st.lists(PHRASES, max_size=6))
 @settings(deadline=None, max_examples=200)
-def test_response_error_unknown_id_must_be_named_in_one_text_line(words: list[str]) -> None:
+def test_response_error_unknown_id_must_be_named_in_one_text_line(phrases: list[str]) -> None:
     """One line of the text must hold a task or batch and "not exist", or report that there are no tasks."""
-    lines = " ".join(words).split("\n")
+    lines = " ".join(phrases).split("\n")
     named = any(re.search(r"\b(task|batch)\b.*\bnot exist", line) for line in lines)
-    expected = NotFound if named or "no tasks found" in words else ServerError
-    assert type(refused(status=7777, message=" ".join(words))) is expected
+    expected = NotFound if named or "no tasks found" in phrases else ServerError
+    assert type(refused(status=7777, message=" ".join(phrases))) is expected
 
 
 @pytest.mark.parametrize(("characters", "cls"), [(290, RateLimited), (291, ServerError)])
@@ -288,11 +290,11 @@ def test_response_error_text_decides_by_first_300_characters(characters: int, cl
     assert "rate limit" in str(error)
 
 
-@pytest.mark.parametrize("words", ["task ", "under 1", "no task ", "too ", "\n"])
+@pytest.mark.parametrize("part", ["task ", "under 1", "no task ", "too ", "\n"])
 @pytest.mark.parametrize("code", [1001, 1002, 7777])
-def test_response_error_long_text_is_fast(code: int, words: str) -> None:
+def test_response_error_long_text_is_fast(code: int, part: str) -> None:
     """A text of 256 kB is decoded in less than 50 ms of CPU."""
-    body = json.dumps({"status": code, "message": f"x{words * (256 * 1024 // len(words))}x"}).encode()
+    body = json.dumps({"status": code, "message": f"x{part * (256 * 1024 // len(part))}x"}).encode()
     began = time.thread_time()
     with pytest.raises(APIError):
         decode_accepted(HttpResponse(200, {}, body))

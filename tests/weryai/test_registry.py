@@ -1,8 +1,7 @@
-"""What the registries say: models, chat models and speakers, and what speaks against a request."""
+"""Responses of the registries: models, chat models and speakers, and the issues of a request."""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -20,6 +19,7 @@ from aiowery.weryai._model_listing import (
     find_entry,
 )
 from tests.weryai.request_samples import PICTURE, fullest, smallest
+from tests.weryai.responses import enveloped, json_response
 
 VEO: dict[str, Any] = {
     "model_key": "VEO_3_1",
@@ -43,16 +43,6 @@ WERY: dict[str, Any] = {
     "prompt_length_limit": 2000,
     "upload_image_limit": 5,
 }
-
-
-def answer(body: Any, http_status: int = 200) -> HttpResponse:
-    """Make an answer of a JSON body."""
-    return HttpResponse(http_status, {}, json.dumps(body).encode())
-
-
-def enveloped(data: Any) -> HttpResponse:
-    """Make a successful answer in the envelope."""
-    return answer({"status": 0, "desc": "success", "message": "success", "data": data})
 
 
 def test_decode_models_video_entry_has_all_fields() -> None:
@@ -95,7 +85,7 @@ def test_decode_models_image_entry_has_all_fields() -> None:
 
 def test_decode_models_invalid_entry_is_skipped() -> None:
     """An entry without a key is left out, and a member of an unexpected type counts as absent."""
-    lines = [
+    entries = [
         None,
         "VEO_3",
         {},
@@ -115,7 +105,7 @@ def test_decode_models_invalid_entry_is_skipped() -> None:
         },
         VEO,
     ]
-    odd, veo = decode_models(enveloped({"image_to_video": lines, "text_to_video": "none", "text_to_music": [VEO]}))
+    odd, veo = decode_models(enveloped({"image_to_video": entries, "text_to_video": "none", "text_to_music": [VEO]}))
     assert odd == Model(
         key="ODD",
         kind="video",
@@ -136,45 +126,45 @@ def test_decode_models_data_without_modes_is_unexpected(data: Any) -> None:
     assert isinstance(caught.value, UnexpectedResponse)
 
 
-LINE = {"model": "GPT_4O", "desc": "general", "max_tokens": 4096, "input_price": 1.5, "output_price": 6.0}
+GPT_ENTRY = {"model": "GPT_4O", "desc": "general", "max_tokens": 4096, "input_price": 1.5, "output_price": 6.0}
 GPT = ChatModel(key="GPT_4O", description="general", max_tokens=4096, input_price=1.5, output_price=6.0)
 
 
 @pytest.mark.parametrize(
-    "said",
+    "response",
     [
-        answer({"models": [LINE]}),
-        enveloped({"models": [LINE]}),
-        enveloped([LINE]),
-        answer({"models": [None, "x", {}, {"model": None}, LINE]}),
+        json_response({"models": [GPT_ENTRY]}),
+        enveloped({"models": [GPT_ENTRY]}),
+        enveloped([GPT_ENTRY]),
+        json_response({"models": [None, "x", {}, {"model": None}, GPT_ENTRY]}),
     ],
-    ids=["bare", "enveloped", "list", "odd lines"],
+    ids=["bare", "enveloped", "list", "odd entries"],
 )
-def test_chat_models_come_without_an_envelope_or_with_one(said: HttpResponse) -> None:
-    """As documented and as might be; lines without a key are none."""
-    (model,) = decode_chat_models(said)
+def test_decode_chat_models_with_or_without_envelope(response: HttpResponse) -> None:
+    """The list is read in the documented form and in plausible ones. Entries without a key are skipped."""
+    (model,) = decode_chat_models(response)
     assert model == GPT
-    assert model.raw == LINE
+    assert model.raw == GPT_ENTRY
 
 
-def test_an_odd_chat_model_keeps_its_key() -> None:
-    """Prices and limits of an odd type count as absent."""
-    line = {"model": "X", "desc": None, "max_tokens": "many", "input_price": "1.5", "output_price": True}
-    assert decode_chat_models(answer({"models": [line]})) == (ChatModel(key="X"),)
+def test_decode_chat_models_invalid_values_count_as_absent() -> None:
+    """Prices and limits of an unexpected type count as absent."""
+    entry = {"model": "X", "desc": None, "max_tokens": "many", "input_price": "1.5", "output_price": True}
+    assert decode_chat_models(json_response({"models": [entry]})) == (ChatModel(key="X"),)
 
 
-def test_a_refusal_of_a_registry_is_a_refusal() -> None:
-    """With the classes that refusals have everywhere."""
+def test_decode_registry_refusal_raises_its_error() -> None:
+    """Each registry's refusals have the classes that refusals have everywhere."""
     for decode in (decode_models, decode_chat_models, decode_speakers):
         with pytest.raises(AioweryError, match="Authentication failed"):
-            decode(answer({"status": 1002, "desc": "Authentication failed"}))
+            decode(json_response({"status": 1002, "desc": "Authentication failed"}))
         with pytest.raises(AioweryError, match="HTTP 503"):
             decode(HttpResponse(503, {}, b"<html>"))
 
 
-def test_speakers() -> None:
-    """Each has an id; what else is known of them may be missing."""
-    line = {
+def test_decode_speakers_returns_each_with_an_id() -> None:
+    """Each speaker has an id, and its other values may be missing."""
+    entry = {
         "name": "Mira",
         "speaker_id": "spk-en-07",
         "demo_audio_url": "https://cdn.example/mira.mp3",
@@ -183,19 +173,19 @@ def test_speakers() -> None:
     }
     mira = Speaker(id="spk-en-07", name="Mira", gender="female", language="en", demo_url="https://cdn.example/mira.mp3")
     odd = [None, {}, {"speaker_id": ""}, {"speaker_id": "spk-2", "name": 7, "demo_audio_url": None}]
-    assert decode_speakers(enveloped({"speakers": [line, *odd]})) == (mira, Speaker(id="spk-2"))
-    assert decode_speakers(enveloped([line])) == (mira,)
+    assert decode_speakers(enveloped({"speakers": [entry, *odd]})) == (mira, Speaker(id="spk-2"))
+    assert decode_speakers(enveloped([entry])) == (mira,)
     assert decode_speakers(enveloped({"speakers": []})) == ()
 
 
-def line(mode: str, key: str = "M", **more: Any) -> Model:
-    """Make up a line of a registry."""
+def model_entry(mode: str, key: str = "M", **more: Any) -> Model:
+    """Return an entry of a registry."""
     return Model(key=key, kind="video" if "video" in mode else "image", mode=mode, **more)
 
 
 KNOWN: dict[str, Any] = {"aspect_ratios": ("16:9",)}
 
-# Each row: request, its fields, what the registry says, and the objection's field and words; None for no objection.
+# Each row: request, its fields, the limits of the entry, and the field and a text of the issue; None for no issue.
 RULES: list[tuple[str, dict[str, Any], dict[str, Any], tuple[str, str] | None]] = [
     ("text-to-image", {"aspect_ratio": "3:2"}, {"aspect_ratios": ("1:1", "2k")}, ("aspect_ratio", "M takes 1:1, 2k")),
     ("text-to-image", {"aspect_ratio": "2k"}, {"aspect_ratios": ("1:1", "2k")}, None),
@@ -231,38 +221,38 @@ RULES: list[tuple[str, dict[str, Any], dict[str, Any], tuple[str, str] | None]] 
 ]
 
 
-@pytest.mark.parametrize(("name", "fields", "known", "says"), RULES, ids=lambda value: str(value)[:50])
-def test_each_rule_of_the_registry(
-    name: str, fields: dict[str, Any], known: dict[str, Any], says: tuple[str, str] | None
+@pytest.mark.parametrize(("name", "fields", "known", "expected"), RULES, ids=lambda value: str(value)[:50])
+def test_check_issues_each_limit_names_field_value_and_choices(
+    name: str, fields: dict[str, Any], known: dict[str, Any], expected: tuple[str, str] | None
 ) -> None:
-    """An objection names the field, its value and what the model takes; nothing is said where nothing is wrong."""
+    """An issue names the field, its value and what the model takes. A request within the limits has none."""
     request = smallest(name, model="M", **fields)
-    found = check_issues(request, line(name, **known))
-    if says is None:
+    found = check_issues(request, model_entry(name, **known))
+    if expected is None:
         assert found == ()
         return
-    (objection,) = found
-    field, words = says
-    assert objection.field == field
-    assert words in objection.message
-    assert str(objection) == f"{field} is {objection.value!r}; {objection.message}"
+    (issue,) = found
+    field, text = expected
+    assert issue.field == field
+    assert text in issue.message
+    assert str(issue) == f"{field} is {issue.value!r}; {issue.message}"
 
 
 @pytest.mark.parametrize("name", REGISTRY_MODES)
 def test_check_issues_entry_without_limits_has_none(name: str) -> None:
     """An entry with only a key allows every value, as `Model` documents."""
-    assert check_issues(fullest(name, model="M"), line(name)) == ()
+    assert check_issues(fullest(name, model="M"), model_entry(name)) == ()
 
 
-def test_a_video_model_with_an_empty_list_of_ratios_wants_none() -> None:
-    """The registry says so by an empty list; the way out is to leave the ratio out."""
+def test_check_issues_empty_ratio_list_of_video_model_wants_none() -> None:
+    """An empty list means that the model takes no ratio: the fix is to leave it out."""
     (model,) = decode_models(enveloped({"text_to_video": [{"model_key": "M", "aspect_ratios": []}]}))
-    (objection,) = check_issues(smallest("text-to-video", model="M"), model)
-    assert (objection.field, objection.value) == ("aspect_ratio", "16:9")
-    assert "leave it out (None)" in objection.message
+    (issue,) = check_issues(smallest("text-to-video", model="M"), model)
+    assert (issue.field, issue.value) == ("aspect_ratio", "16:9")
+    assert "leave it out (None)" in issue.message
 
 
-def test_ratios_under_their_other_name_are_ratios() -> None:
+def test_check_issues_ratio_list_under_either_name_counts() -> None:
     """An empty list beside a full one rules nothing out."""
     row = {"model_key": "M", "aspect_ratios": [], "image_sizes": ["1:1"]}
     (model,) = decode_models(enveloped({"text_to_image": [row]}))
@@ -272,8 +262,8 @@ def test_ratios_under_their_other_name_are_ratios() -> None:
 def test_check_issues_returns_all_conflicts() -> None:
     """Each field is named, so that one correction is enough."""
     request = smallest("text-to-video", model="M", duration=5, resolution="8k", generate_audio=True)
-    known = line("text-to-video", durations=(8,), resolutions=("720p",), aspect_ratios=("16:9",), audio=False)
-    assert [objection.field for objection in check_issues(request, known)] == [
+    known = model_entry("text-to-video", durations=(8,), resolutions=("720p",), aspect_ratios=("16:9",), audio=False)
+    assert [issue.field for issue in check_issues(request, known)] == [
         "duration",
         "resolution",
         "generate_audio",
@@ -282,14 +272,18 @@ def test_check_issues_returns_all_conflicts() -> None:
 
 def test_check_issue_str_is_a_sentence() -> None:
     """The text has the field, the value and the conflict."""
-    said = CheckIssue(field="duration", value=5, message="VEO_3_1 takes 8")
-    assert str(said) == "duration is 5; VEO_3_1 takes 8"
+    issue = CheckIssue(field="duration", value=5, message="VEO_3_1 takes 8")
+    assert str(issue) == "duration is 5; VEO_3_1 takes 8"
 
 
 def test_find_entry_returns_entry_of_model_and_mode() -> None:
     """Requests with several or two pictures fall back to the entry for one picture."""
-    text, image, several = line("text-to-video"), line("image-to-video"), line("multi-image-to-video")
-    other = line("text-to-video", "OTHER")
+    text, image, several = (
+        model_entry("text-to-video"),
+        model_entry("image-to-video"),
+        model_entry("multi-image-to-video"),
+    )
+    other = model_entry("text-to-video", "OTHER")
     models = (other, text, image, several)
     expected = {
         "text-to-video": text,
@@ -307,5 +301,5 @@ def test_find_entry_returns_entry_of_model_and_mode() -> None:
 @pytest.mark.parametrize("name", [name for name in REQUESTS if name not in REGISTRY_MODES])
 def test_find_entry_other_request_has_none(name: str) -> None:
     """The registries list only picture and video models."""
-    models = [line(mode, "M") for mode in ("text-to-video", "text-to-image", "image-to-video")]
+    models = [model_entry(mode, "M") for mode in ("text-to-video", "text-to-image", "image-to-video")]
     assert find_entry(smallest(name), models) is None

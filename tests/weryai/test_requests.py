@@ -1,9 +1,8 @@
-"""Requests: what is refused before it is sent, what is sent, and what a request knows of itself."""
+"""Requests: refused values, the JSON that is sent, and the values that a request derives."""
 
 from __future__ import annotations
 
 import copy
-import json
 import math
 import pickle
 from typing import Any, ClassVar, get_args
@@ -19,15 +18,7 @@ from aiowery._core.result import ImageResult
 from aiowery.errors import ConfigurationError
 from aiowery.weryai import ASPECT_RATIOS, IMAGE_MODELS, AspectRatio, EffectTemplate, TextToImage
 from aiowery.weryai._provider import BALANCE, WeryAIProvider
-
-
-def sent(request: Request[Any]) -> dict[str, Any]:
-    """Return the JSON that a request becomes."""
-    body = WeryAIProvider().encode(request).body
-    assert body is not None
-    decoded: dict[str, Any] = json.loads(body)
-    return decoded
-
+from tests.weryai.request_samples import sent
 
 WRONG: list[tuple[str, Any, str]] = [
     ("prompt", "", "a text that is not blank"),
@@ -54,10 +45,8 @@ WRONG: list[tuple[str, Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("field", "value", "way_out"), WRONG, ids=[f"{name}-{value!r:.12}" for name, value, _ in WRONG]
-)
-def test_request_invalid_value_names_field_value_and_fix(field: str, value: Any, way_out: str) -> None:
+@pytest.mark.parametrize(("field", "value", "fix"), WRONG, ids=[f"{name}-{value!r:.12}" for name, value, _ in WRONG])
+def test_request_invalid_value_names_field_value_and_fix(field: str, value: Any, fix: str) -> None:
     """A value that the contract rules out raises ConfigurationError with the field, the value and the fix."""
     fields = {"prompt": "hills", field: value}
     with pytest.raises(ConfigurationError) as caught:
@@ -65,7 +54,7 @@ def test_request_invalid_value_names_field_value_and_fix(field: str, value: Any,
     message = str(caught.value)
     assert f"TextToImage.{field} " in message
     assert (repr(value) if len(repr(value)) < 100 else repr(value[:30])) in message
-    assert way_out in message
+    assert fix in message
 
 
 @pytest.mark.parametrize(
@@ -82,13 +71,13 @@ def test_request_invalid_value_names_field_value_and_fix(field: str, value: Any,
     ],
     ids=str,
 )
-def test_what_the_contract_does_not_rule_out_is_sent_as_it_is(fields: dict[str, Any]) -> None:
-    """Limits are inclusive, and words that nobody documented yet pass: the provider decides."""
+def test_request_value_within_limits_is_sent_unchanged(fields: dict[str, Any]) -> None:
+    """Limits are inclusive, and undocumented values pass: the provider decides."""
     assert sent(TextToImage(**fields)).items() >= fields.items()
 
 
-def test_only_what_was_set_is_sent() -> None:
-    """A field left at None stays away from the wire; defaults that we promise are written out."""
+def test_encode_smallest_request_has_given_values_and_defaults() -> None:
+    """A field that is None is not sent, and the promised defaults are written out."""
     assert sent(TextToImage(prompt="hills")) == {
         "prompt": "hills",
         "model": "WERYAI_IMAGE_2_0",
@@ -96,7 +85,7 @@ def test_only_what_was_set_is_sent() -> None:
     }
 
 
-def test_every_field_arrives_under_its_own_name() -> None:
+def test_encode_fields_have_the_parameters_names() -> None:
     """The fields of the class are the parameters of the contract."""
     fields: dict[str, Any] = {
         "prompt": "hills",
@@ -112,16 +101,16 @@ def test_every_field_arrives_under_its_own_name() -> None:
     assert sent(TextToImage(**fields)) == fields
 
 
-def test_extra_is_merged_as_it_is() -> None:
-    """Parameters without a field go out beside the fields, None and nested ones too; `extra` itself does not."""
+def test_encode_extra_is_sent_beside_the_fields() -> None:
+    """Parameters without a field are sent beside the fields, None and nested ones too. `extra` itself is not sent."""
     extra = {"style": {"name": "ink", "weights": [1, 2.5]}, "seed": None}
     body = sent(TextToImage(prompt="hills", extra=extra))
     assert body == {"prompt": "hills", "model": "WERYAI_IMAGE_2_0", "aspect_ratio": "1:1", **extra}
 
 
 @pytest.mark.parametrize("name", ["prompt", "model", "image_number", "extra"])
-def test_extra_does_not_repeat_a_field(name: str) -> None:
-    """One value has one place: a field's name in `extra` is refused, with the way out."""
+def test_request_extra_with_a_fields_name_is_refused(name: str) -> None:
+    """Each value has one place: a field's name in `extra` is refused, with the fix."""
     with pytest.raises(ConfigurationError, match=rf"extra\['{name}'\].*write {name}=\.\.\. instead"):
         TextToImage(prompt="hills", extra={name: 1})
 
@@ -129,23 +118,23 @@ def test_extra_does_not_repeat_a_field(name: str) -> None:
 @pytest.mark.parametrize(
     "value", [math.nan, math.inf, b"bytes", {1, 2}, object()], ids=["nan", "infinity", "bytes", "set", "object"]
 )
-def test_extra_that_is_no_json_is_refused_before_it_is_sent(value: object) -> None:
-    """What JSON cannot hold is our caller's mistake, found in `encode`."""
+def test_encode_extra_without_json_is_refused(value: object) -> None:
+    """A value without JSON raises ConfigurationError in `encode`, before anything is sent."""
     with pytest.raises(ConfigurationError, match="cannot be written as JSON"):
         sent(TextToImage(prompt="hills", extra={"odd": value}))
 
 
-def test_the_call_is_the_endpoints_post() -> None:
-    """Method and path are the contract's."""
-    call = WeryAIProvider().encode(TextToImage(prompt="hills"))
-    assert (call.method, call.path) == ("POST", "/v1/generation/text-to-image")
+def test_encode_request_is_a_post_to_its_endpoint() -> None:
+    """Method and path are those of the contract."""
+    request = WeryAIProvider().encode(TextToImage(prompt="hills"))
+    assert (request.method, request.path) == ("POST", "/v1/generation/text-to-image")
 
 
-def test_reads_are_gets_without_body() -> None:
+def test_read_requests_are_gets_without_body() -> None:
     """Status, batch status and balance have the contract's paths."""
     provider = WeryAIProvider()
-    calls = [provider.status_request("task_1"), provider.batch_request("900417"), BALANCE]
-    assert [(call.method, call.path, call.body) for call in calls] == [
+    requests = [provider.status_request("task_1"), provider.batch_request("900417"), BALANCE]
+    assert [(request.method, request.path, request.body) for request in requests] == [
         ("GET", "/v1/generation/task_1/status", None),
         ("GET", "/v1/generation/batch/900417/status", None),
         ("GET", "/v1/generation/balance", None),
@@ -154,21 +143,21 @@ def test_reads_are_gets_without_body() -> None:
 
 @attrs.frozen(kw_only=True)
 class Foreign(Request[ImageResult]):
-    """A request of somebody else's."""
+    """A request of another provider."""
 
     endpoint: ClassVar[str] = "/v1/elsewhere"
     kind: ClassVar[Any] = "image"
     result_type: ClassVar[type[ImageResult]] = ImageResult
 
 
-def test_a_foreign_request_is_not_sent() -> None:
-    """A request that is not WeryAI's is refused with the way out, not posted to a path that is not there."""
+def test_encode_foreign_request_is_refused() -> None:
+    """A request of another provider is refused with the fix, and not posted to an unknown path."""
     with pytest.raises(ConfigurationError, match=r"Foreign.*is not a WeryAI request.*aiowery\.weryai"):
         WeryAIProvider().encode(Foreign())
 
 
 @pytest.mark.parametrize(
-    ("fields", "places"),
+    ("fields", "count"),
     [
         ({}, 1),
         ({"image_number": 1}, 1),
@@ -179,17 +168,17 @@ def test_a_foreign_request_is_not_sent() -> None:
     ],
     ids=str,
 )
-def test_task_count_is_the_number_of_pictures(fields: dict[str, Any], places: int) -> None:
-    """Each picture is a task of its own; WERYAI_IMAGE_1_0 always makes four."""
-    assert TextToImage(prompt="hills", **fields).task_count == places
+def test_task_count_is_the_number_of_pictures(fields: dict[str, Any], count: int) -> None:
+    """Each picture is a task of its own. WERYAI_IMAGE_1_0 always makes four."""
+    assert TextToImage(prompt="hills", **fields).task_count == count
 
 
 @given(prompt=st.text(min_size=1, max_size=2000).filter(str.strip))
 @example(prompt="x" * 50)
 @example(prompt="x" * 51)
 @example(prompt="  two\n words  ")
-def test_a_label_is_one_short_line(prompt: str) -> None:
-    """At most 50 characters on one line, the beginning of the prompt; a cut one ends in three dots."""
+def test_label_is_one_short_text_line(prompt: str) -> None:
+    """A label has at most 50 characters of the prompt on one line. A cut one ends in three dots."""
     label = TextToImage(prompt=prompt).label
     words = " ".join(prompt.split())
     assert len(label) <= 50
@@ -198,7 +187,7 @@ def test_a_label_is_one_short_line(prompt: str) -> None:
 
 
 def test_timing_key_depends_on_settings_not_on_prompt() -> None:
-    """Model, resolution, quality and number of pictures decide the duration of a job; the prompt does not."""
+    """Model, resolution, quality and number of pictures decide the duration of a job. The prompt does not."""
     one = TextToImage(prompt="hills")
     assert one.timing_key == TextToImage(prompt="rivers", negative_prompt="x", caller_id=3).timing_key
     others = [{"model": "WAN_2_5"}, {"resolution": "4k"}, {"quality": "high"}, {"image_number": 2}]
@@ -214,8 +203,8 @@ def test_timing_key_differs_between_templates() -> None:
     assert len(keys) == 2
 
 
-def test_requests_are_values() -> None:
-    """Equal requests are equal, hash alike, copy and pickle; the fields cannot be changed."""
+def test_request_is_a_frozen_value() -> None:
+    """Equal requests have equal hashes, copy and pickle. The fields cannot be changed."""
     request = TextToImage(prompt="hills", image_number=2, extra={"a": [1], "b": {"c": 2}})
     twin = TextToImage(prompt="hills", image_number=2, extra={"b": {"c": 2}, "a": [1]})
     assert request == twin
@@ -229,8 +218,8 @@ def test_requests_are_values() -> None:
         request.prompt = "rivers"  # type: ignore[misc]
 
 
-def test_every_documented_ratio_says_what_it_is_good_for() -> None:
-    """The literal and the table of uses hold the same shapes, and the default is one of them."""
+def test_aspect_ratios_each_has_a_use() -> None:
+    """The literal and the table of uses have the same ratios, and the default is one of them."""
     assert list(ASPECT_RATIOS) == list(get_args(AspectRatio))
     assert all(ASPECT_RATIOS.values())
     assert TextToImage(prompt="hills").aspect_ratio in ASPECT_RATIOS
@@ -238,12 +227,12 @@ def test_every_documented_ratio_says_what_it_is_good_for() -> None:
 
 
 def snapshot(task_id: str, state: TaskState, **more: Any) -> Snapshot:
-    """Make a snapshot of an ended task."""
+    """Return a snapshot of a finished task."""
     return Snapshot(task_id, state, raw={"task_id": task_id}, **more)
 
 
-def test_a_result_gathers_its_tasks_in_order() -> None:
-    """Ids, outputs and raw parts in task order; failed tasks are kept apart; reported credits are summed."""
+def test_result_gathers_its_tasks_in_order() -> None:
+    """Ids, outputs and raw parts are in task order. Failed tasks are listed, and reported credits are summed."""
     failed = snapshot("b", TaskState.FAILED, reason="blurred")
     tasks = [snapshot("a", TaskState.DONE, credits=1.5), failed, snapshot("c", TaskState.DONE, credits=2.0)]
     result = ImageResult.from_snapshots(tasks, seconds=12.0, request_id="req-1")
@@ -256,6 +245,6 @@ def test_a_result_gathers_its_tasks_in_order() -> None:
 
 @pytest.mark.parametrize(("reported", "total"), [((None, None), None), ((0.0, None), 0.0), ((None, 2.0), 2.0)])
 def test_result_credits_unreported_are_none(reported: tuple[float | None, ...], total: float | None) -> None:
-    """None means that no credits were reported; zero means that zero was reported."""
+    """None means that no credits were reported. Zero means that zero was reported."""
     tasks = [snapshot(str(number), TaskState.DONE, credits=charged) for number, charged in enumerate(reported)]
     assert ImageResult.from_snapshots(tasks, seconds=1.0, request_id=None).credits == total

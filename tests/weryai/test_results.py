@@ -1,4 +1,4 @@
-"""What belongs to whom: each result type gathers its own from its tasks, and knows when it is empty."""
+"""Results: each class gathers its values from the snapshots of its tasks, and `is_empty` is True without them."""
 
 from __future__ import annotations
 
@@ -42,24 +42,24 @@ RESULTS: dict[str, type[Result]] = {
 
 
 def gathered(cls: type[Any], *snapshots: Snapshot) -> Any:
-    """Gather a result of these looks at its tasks."""
+    """Return a result of these snapshots."""
     return cls.from_snapshots(snapshots, seconds=2.0, request_id="req-1")
 
 
 def done(task_id: str = "t", **more: Any) -> Snapshot:
-    """Make a look at a task that ended well."""
+    """Return the snapshot of a task that succeeded."""
     return Snapshot(task_id, DONE, **more)
 
 
 @pytest.mark.parametrize("name", RESULTS)
-def test_a_request_knows_its_result(name: str) -> None:
-    """The class of the result goes with the class of the request."""
+def test_request_result_type_fits_its_class(name: str) -> None:
+    """Each request class names the class of its result."""
     assert REQUESTS[name].result_type is RESULTS[name]
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-def test_the_kind_of_a_request_fits_its_result(name: str) -> None:
-    """Who asks for pictures gets a result of pictures."""
+def test_request_kind_fits_its_result_type(name: str) -> None:
+    """A request for pictures has a result of pictures."""
     types = {"image": ImageResult, "video": VideoResult, "audio": AudioResult}
     cls = REQUESTS[name]
     assert cls.kind in {*types, "text"}
@@ -67,8 +67,8 @@ def test_the_kind_of_a_request_fits_its_result(name: str) -> None:
         assert issubclass(cls.result_type, types.get(cls.kind, Result))
 
 
-# Each row: the word for the step, the task's own state, what a script's job makes of it, and what a voice's job does.
-JUDGED = [
+# Each row: substatus, the task's own state, the state of the script's job, and that of the voices' job.
+STEP_STATES = [
     ("text-success", RUNNING, DONE, RUNNING),
     ("text-success", DONE, DONE, RUNNING),
     ("text-success", WAITING, DONE, RUNNING),
@@ -89,18 +89,18 @@ JUDGED = [
 ]
 
 
-@pytest.mark.parametrize(("step", "state", "script", "voice"), JUDGED)
-def test_a_podcasts_step_decides_for_whom_it_is_done(
+@pytest.mark.parametrize(("step", "state", "script", "voice"), STEP_STATES)
+def test_interpret_podcast_substatus_decides_for_each_step(
     step: str | None, state: TaskState, script: TaskState, voice: TaskState
 ) -> None:
-    """Both steps share a task: a finished script ends the script's job and not the voices'."""
-    look = Snapshot("t", state, "word", substatus=step, script=LINES, reason="because", raw={"a": 1})
-    assert PodcastScript.interpret(look) == attrs.evolve(look, state=script)
-    assert PodcastResult.interpret(look) == attrs.evolve(look, state=voice)
+    """Both steps share a task: a finished script ends the job of the script and not that of the voices."""
+    snapshot = Snapshot("t", state, "status", substatus=step, script=LINES, reason="because", raw={"a": 1})
+    assert PodcastScript.interpret(snapshot) == attrs.evolve(snapshot, state=script)
+    assert PodcastResult.interpret(snapshot) == attrs.evolve(snapshot, state=voice)
 
 
-def test_voices_are_ready_when_the_task_is_done_with_sounds() -> None:
-    """Without a word for the step, a finished task has a podcast only if there is something to listen to."""
+def test_interpret_podcast_without_substatus_needs_audio() -> None:
+    """Without a substatus, a finished task ends the job of the voices only if it has audio."""
     assert PodcastResult.interpret(done(assets=(SONG,))).state is DONE
     assert PodcastResult.interpret(done()).state is RUNNING
     assert PodcastScript.interpret(done()).state is DONE
@@ -111,11 +111,11 @@ def test_voices_are_ready_when_the_task_is_done_with_sounds() -> None:
 def test_interpret_other_results_keep_the_snapshot(cls: type[Result], step: str | None) -> None:
     """The substatus of a podcast has no meaning for other results."""
     for state in TaskState:
-        look = Snapshot("t", state, substatus=step)
-        assert cls.interpret(look) is look
+        snapshot = Snapshot("t", state, substatus=step)
+        assert cls.interpret(snapshot) is snapshot
 
 
-# Each row: result type, a look that brings nothing of its sort, and one that does.
+# Each row: result type, values without an output of its kind, and values with one.
 EMPTY: list[tuple[type[Result], dict[str, Any], dict[str, Any]]] = [
     (Result, {}, {"assets": (PICTURE,)}),
     (Result, {}, {"text": "words"}),
@@ -133,18 +133,18 @@ EMPTY: list[tuple[type[Result], dict[str, Any], dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("cls", "nothing", "something"), EMPTY)
-def test_a_result_is_empty_without_what_was_asked_for(
+def test_result_without_requested_output_is_empty(
     cls: type[Result], nothing: dict[str, Any], something: dict[str, Any]
 ) -> None:
-    """A picture is no transcript: success is empty if it brought something else."""
+    """A picture is no transcript: a result is empty if it has only outputs of another kind."""
     assert gathered(cls, done()).is_empty
     assert gathered(cls, done(**nothing)).is_empty
     assert not gathered(cls, done(**something)).is_empty
     assert not gathered(cls, done(**nothing), done("u", **something)).is_empty
 
 
-def test_a_result_gathers_everything_in_task_order() -> None:
-    """Ids, outputs, words, credits, failures and raw parts, and what was known of the submission."""
+def test_result_gathers_all_values_in_task_order() -> None:
+    """Ids, outputs, texts, credits, failures and raw parts are in task order."""
     bad = Snapshot("b", FAILED, reason="blurred", raw={"n": 2})
     result = gathered(
         AudioResult,
@@ -162,21 +162,21 @@ def test_a_result_gathers_everything_in_task_order() -> None:
     assert result.raw == ({"n": 1}, {"n": 2}, {"n": 3})
 
 
-def test_media_show_their_first_url_and_cover() -> None:
-    """The first asset is the one, and the first cover that there is."""
+def test_media_result_url_and_cover_are_the_first() -> None:
+    """`url` is that of the first asset, and `cover_url` the first cover that exists."""
     result = gathered(MediaResult, done(assets=(PICTURE, SONG)))
     assert (result.url, result.cover_url) == (PICTURE.url, "https://cdn.example/1.jpg")
     assert gathered(MediaResult, done(assets=(PICTURE,))).cover_url is None
 
 
-def test_words_print_as_themselves() -> None:
-    """A result in words can be printed."""
+def test_text_result_str_is_its_text() -> None:
+    """A text result prints as its text."""
     assert str(gathered(TextResult, done(text="words"))) == "words"
     assert str(gathered(TextResult, done())) == ""
 
 
-def test_a_podcast_keeps_its_turns() -> None:
-    """Script and voices both have what is said, line by line."""
+def test_podcast_result_script_keeps_its_lines() -> None:
+    """The results of both steps have the script, line by line."""
     for cls in (PodcastScript, PodcastResult):
         assert gathered(cls, done(script=LINES, text="Mira: Hello\nb: Hi")).script == LINES
 
@@ -186,8 +186,8 @@ def test_a_podcast_keeps_its_turns() -> None:
     [({"interaction_id": "int_5"}, "int_5"), ({"interaction_id": 5}, None), ({"interaction_id": ""}, None), ({}, None)],
     ids=str,
 )
-def test_research_can_be_gone_on_from(raw: dict[str, Any], interaction_id: str | None) -> None:
-    """The interaction's id is kept; anything but a text counts as none."""
+def test_research_result_keeps_interaction_id(raw: dict[str, Any], interaction_id: str | None) -> None:
+    """The interaction id is kept, and a value that is not a text counts as none."""
     assert gathered(ResearchResult, done(text="x", raw=raw)).interaction_id == interaction_id
 
 
@@ -203,14 +203,14 @@ def test_research_can_be_gone_on_from(raw: dict[str, Any], interaction_id: str |
     ],
     ids=str,
 )
-def test_a_store_has_a_name_and_a_count(raw: dict[str, Any], name: str, uploaded: int | None) -> None:
-    """The name is what research wants to search."""
+def test_corpus_result_has_name_and_count(raw: dict[str, Any], name: str, uploaded: int | None) -> None:
+    """The store's name and count are read, and values of another type count as absent."""
     result = gathered(CorpusResult, done(raw=raw))
     assert (result.name, result.uploaded_count) == (name, uploaded)
 
 
-def test_a_chat_has_all_choices_and_its_usage() -> None:
-    """Each answer by itself, why the first one ended, and the tokens counted."""
+def test_chat_result_has_all_choices_and_usage() -> None:
+    """The result has each choice, the finish reason of the first one, and the usage."""
     choices = [
         {"message": {"role": "assistant", "content": "one"}, "finish_reason": "stop"},
         {"message": {"role": "assistant", "content": "two"}, "finish_reason": "length"},
@@ -234,8 +234,8 @@ def test_a_chat_has_all_choices_and_its_usage() -> None:
     ],
     ids=str,
 )
-def test_an_odd_chat_costs_no_result(raw: dict[str, Any]) -> None:
-    """What merely informs is read leniently: a paid answer is not lost to an odd shape."""
+def test_chat_result_invalid_metadata_counts_as_absent(raw: dict[str, Any]) -> None:
+    """Informative values are read leniently: a paid response is not lost because of an unexpected form."""
     result = gathered(ChatResult, done(text="words", raw=raw))
     assert not result.is_empty
     assert all(isinstance(choice, str) for choice in result.choices)

@@ -1,4 +1,4 @@
-"""What the contract rules out is refused before anything is sent, and what it does not rule out is not."""
+"""Values that the contract rules out are refused before anything is sent, and all others pass."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CALLED = [name for name, cls in REQUESTS.items() if "caller_id" in attrs.fields_
 BLANK = "a text that is not blank"
 STRING = "must be a string"
 
-# Each row: request, field, value, and the part of the message that names what is valid.
+# Each row: request, field, value, and the part of the message that names the valid values.
 REFUSED: list[tuple[str, str, Any, str]] = [
     *[(name, "prompt", value, BLANK) for name in (*PROMPTED, "video-extend") for value in ("", " \n")],
     *[(name, "prompt", "x" * 2001, "at most 2000") for name in (*PROMPTED, "image-bg-change")],
@@ -87,8 +87,8 @@ REFUSED: list[tuple[str, str, Any, str]] = [
     REFUSED,
     ids=[f"{name}-{field}-{value!r:.12}" for name, field, value, _ in REFUSED],
 )
-def test_a_value_outside_its_bounds_is_named_with_the_way_out(name: str, field: str, value: Any, needed: str) -> None:
-    """The error says class and field, shows the value, and names what is valid."""
+def test_request_value_outside_bounds_is_refused_with_fix(name: str, field: str, value: Any, needed: str) -> None:
+    """The error has class, field and value, and names the valid values."""
     with pytest.raises(ConfigurationError) as caught:
         smallest(name, **{field: value})
     message = str(caught.value)
@@ -97,7 +97,7 @@ def test_a_value_outside_its_bounds_is_named_with_the_way_out(name: str, field: 
     assert needed in message
 
 
-# Each row: request, field, too many or too few items, and what the message says.
+# Each row: request, field, too many or too few items, and a text of the message.
 MISCOUNTED: list[tuple[str, str, Any, str]] = [
     ("image-to-image", "image_urls", [], "at least 1"),
     ("multi-image-to-video", "image_urls", [], "at least 1 and at most 3"),
@@ -120,8 +120,8 @@ MISCOUNTED: list[tuple[str, str, Any, str]] = [
     MISCOUNTED,
     ids=[f"{name}-{field}-{len(value)}" for name, field, value, _ in MISCOUNTED],
 )
-def test_too_many_or_too_few_items_are_counted_and_named(name: str, field: str, value: Any, needed: str) -> None:
-    """The error says class and field, how many there are and how many there may be."""
+def test_request_number_of_items_outside_bounds_is_refused(name: str, field: str, value: Any, needed: str) -> None:
+    """The error has class and field, the number of items and the limit."""
     with pytest.raises(ConfigurationError) as caught:
         smallest(name, **{field: value})
     assert f"{REQUESTS[name].__name__}.{field} must have " in str(caught.value)
@@ -129,7 +129,7 @@ def test_too_many_or_too_few_items_are_counted_and_named(name: str, field: str, 
     assert needed in str(caught.value)
 
 
-# Each row: request, its fields, and the pieces of what the message says.
+# Each row: request, its fields, and the pieces of the message.
 TOGETHER: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
     ("image-bg-change", {"prompt": None}, ("ImageBackgroundChange", "prompt or background_color")),
     ("image-bg-change", {"prompt": " "}, ("ImageBackgroundChange", "prompt or background_color")),
@@ -162,12 +162,14 @@ TOGETHER: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "fields", "says"), TOGETHER, ids=str)
-def test_fields_that_must_agree_are_named_together(name: str, fields: dict[str, Any], says: tuple[str, ...]) -> None:
-    """Either-or, all-or-none and sums over several fields are refused with what to do."""
+@pytest.mark.parametrize(("name", "fields", "pieces"), TOGETHER, ids=str)
+def test_request_conflicting_fields_are_refused_together(
+    name: str, fields: dict[str, Any], pieces: tuple[str, ...]
+) -> None:
+    """Either-or, all-or-none and sums over several fields are refused with the fix."""
     with pytest.raises(ConfigurationError) as caught:
         smallest(name, **fields)
-    for piece in says:
+    for piece in pieces:
         assert piece in str(caught.value)
 
 
@@ -219,11 +221,11 @@ ALLOWED: list[tuple[str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("name", "fields"), ALLOWED, ids=lambda value: str(value)[:60])
-def test_bounds_are_inclusive_and_lists_of_words_are_no_gates(name: str, fields: dict[str, Any]) -> None:
-    """What lies on a bound passes, and so does a model, ratio, style or mode that nobody documented yet."""
-    call = WeryAIProvider().encode(smallest(name, **fields))
-    assert call.body is not None
-    assert json.loads(call.body)
+def test_encode_value_on_bound_or_undocumented_choice_is_sent(name: str, fields: dict[str, Any]) -> None:
+    """A value on a bound passes, and so does an undocumented model, ratio, style or mode."""
+    request = WeryAIProvider().encode(smallest(name, **fields))
+    assert request.body is not None
+    assert json.loads(request.body)
 
 
 @pytest.mark.parametrize(
@@ -240,8 +242,8 @@ def test_bounds_are_inclusive_and_lists_of_words_are_no_gates(name: str, fields:
     ],
 )
 @pytest.mark.parametrize("value", [PICTURE, b"bytes", {"type": "text"}, 7], ids=str)
-def test_one_thing_is_no_list(name: str, field: str, value: Any) -> None:
-    """A single string would be a list of letters: it is refused with the brackets that are missing."""
+def test_request_single_value_in_list_field_is_refused(name: str, field: str, value: Any) -> None:
+    """A single text would become a list of letters: the error shows the missing brackets."""
     with pytest.raises(ConfigurationError) as caught:
         smallest(name, **{field: value})
     assert repr(value) in str(caught.value)
@@ -287,8 +289,8 @@ def test_one_thing_is_no_list(name: str, field: str, value: Any) -> None:
     ],
     ids=str,
 )
-def test_a_part_of_the_wrong_shape_is_our_error_too(name: str, field: str, value: Any) -> None:
-    """Whatever is put into a structured field, a ConfigurationError comes out, never a TypeError."""
+def test_request_part_of_wrong_form_raises_configuration_error(name: str, field: str, value: Any) -> None:
+    """Any value in a structured field raises ConfigurationError, never TypeError."""
     with pytest.raises(ConfigurationError) as caught:
         smallest(name, **{field: value})
     assert len(str(caught.value)) > 20
@@ -307,46 +309,46 @@ CORNERS = [
 ]
 
 
-@pytest.mark.parametrize(("left", "top", "right", "bottom", "says"), CORNERS, ids=str)
-def test_a_rectangle_lies_in_the_picture_and_has_an_inside(
-    left: Any, top: Any, right: Any, bottom: Any, says: str
+@pytest.mark.parametrize(("left", "top", "right", "bottom", "message"), CORNERS, ids=str)
+def test_rectangle_outside_picture_or_empty_is_refused(
+    left: Any, top: Any, right: Any, bottom: Any, message: str
 ) -> None:
-    """Fractions from 0 to 1, left before right, top before bottom."""
+    """The corners are fractions from 0 to 1, left before right and top before bottom."""
     with pytest.raises(ConfigurationError) as caught:
         Rectangle(left, top, right, bottom)
-    assert says in str(caught.value)
+    assert message in str(caught.value)
 
 
-def test_sizes_and_points_print_as_the_wire_has_them() -> None:
-    """A size is "WxH", a place "x,y"."""
+def test_size_and_point_str_is_their_wire_form() -> None:
+    """A size is "WxH", a point "x,y"."""
     assert (str(Size(3, 4)), str(Point(-1, 0))) == ("3x4", "-1,0")
 
 
-def test_a_local_picture_needs_no_kilobytes() -> None:
-    """The client knows the size of what it uploads."""
+def test_image_to_prompt_local_picture_needs_no_kilobytes() -> None:
+    """The client measures the picture that it uploads."""
     smallest("image-to-prompt", image_url=Path("a.png"), image_kilobytes=None)
     smallest("image-to-prompt", image_url=File(b"x"), image_kilobytes=None)
 
 
-def test_a_long_sound_is_not_shown() -> None:
+def test_speech_recognize_repr_hides_base64_audio() -> None:
     """A megabyte of base64 does not fill a log."""
     request = smallest("speech-recognize", audio_base64="A" * 10_000)
     assert "AAAA" not in repr(request)
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-def test_a_request_takes_its_fields_by_name_only(name: str) -> None:
-    """Positions would change their meaning with the next field."""
+def test_request_fields_are_keyword_only(name: str) -> None:
+    """A new field would change the meaning of positions."""
     with pytest.raises(TypeError):
         REQUESTS[name]("hills")  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize("id_", ["..", ".", "", " ", "\ud800"], ids=ascii)
-def test_an_id_that_is_none_leads_nowhere(id_: str) -> None:
-    """What cannot be one segment of a path is refused before it becomes one, in every call that takes an id."""
-    for call in (WeryAIProvider().status_request, WeryAIProvider().batch_request):
+def test_status_request_invalid_id_is_refused(id_: str) -> None:
+    """An id that is no path segment is refused in each request that takes an id."""
+    for request_for in (WeryAIProvider().status_request, WeryAIProvider().batch_request):
         with pytest.raises(ConfigurationError, match="an id as the provider gave it"):
-            call(id_)
+            request_for(id_)
 
 
 @pytest.mark.parametrize(
@@ -360,7 +362,7 @@ def test_an_id_that_is_none_leads_nowhere(id_: str) -> None:
     ],
     ids=str,
 )
-def test_what_can_never_be_meant_is_refused(name: str, fields: dict[str, Any]) -> None:
-    """A seed that is no number, a document that is no url, a name that is no text."""
+def test_request_meaningless_value_is_refused(name: str, fields: dict[str, Any]) -> None:
+    """A seed that is no number, a document that is no URL and a name that is no text are refused."""
     with pytest.raises(ConfigurationError):
         smallest(name, **fields)

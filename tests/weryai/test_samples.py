@@ -1,7 +1,7 @@
-"""Recorded-style answers, one folder per scenario, read by the pure decoders.
+"""Responses as they would be recorded, one folder per scenario, read by the pure decoders.
 
-`answer.json` is what arrived (`status`, `headers`, and `body` as JSON or `text` as it is), `expected.json` names the
-decoder and either the `value` it returns or the `error` it raises, with pieces of what the message `says`.
+`answer.json` is the response (`status`, `headers`, and `body` as JSON or `text` unchanged). `expected.json` names the
+decoder and either the `value` that it returns or the `error` that it raises, with parts of the message in `says`.
 """
 
 from __future__ import annotations
@@ -27,50 +27,50 @@ REQUEST = TextToImage(prompt="hills")
 
 
 def read(scenario: str, name: str) -> Any:
-    """Read one file of a scenario."""
+    """Return the content of one file of a scenario."""
     return json.loads((SAMPLES / scenario / name).read_text(encoding="utf-8"))
 
 
 def scenarios(decoder: str) -> list[str]:
-    """List the scenarios of one decoder."""
+    """Return the scenarios of one decoder."""
     names = sorted(folder.name for folder in SAMPLES.iterdir())
     return [name for name in names if read(name, "expected.json")["decoder"] == decoder]
 
 
-def answer_of(scenario: str) -> HttpResponse:
-    """Build the answer that a scenario recorded."""
+def response_of(scenario: str) -> HttpResponse:
+    """Return the response that a scenario recorded."""
     recorded = read(scenario, "answer.json")
     text = recorded["text"] if "text" in recorded else json.dumps(recorded["body"])
     return HttpResponse(recorded["status"], recorded["headers"], text.encode())
 
 
-def told(value: Any) -> Any:
-    """Write one of our values as JSON would, without the raw answer and without words where there are none."""
+def as_json(value: Any) -> Any:
+    """Return a value as JSON, without the raw response and without empty optional fields."""
     if not attrs.has(type(value)):
         return value
     return {
-        name: member.value if isinstance(member, TaskState) else told_each(member)
+        name: member.value if isinstance(member, TaskState) else each_as_json(member)
         for name, member in attrs.asdict(value, recurse=False).items()
         if name not in {"raw", "snapshots"}
         and (member or name not in {"text", "script", "substatus", "queue_position"})
     }
 
 
-def told_each(member: Any) -> Any:
-    """Write the members of a tuple, or a single value."""
-    return [told(item) for item in member] if isinstance(member, tuple) else told(member)
+def each_as_json(member: Any) -> Any:
+    """Return the members of a tuple, or a single value, as JSON."""
+    return [as_json(item) for item in member] if isinstance(member, tuple) else as_json(member)
 
 
 def check(scenario: str, decode: Callable[[HttpResponse], Any]) -> None:
-    """Decode the scenario's answer and compare with what is expected of it."""
+    """Decode the scenario's response and compare it with the expected value or error."""
     expected = read(scenario, "expected.json")
-    answer = answer_of(scenario)
+    response = response_of(scenario)
     if "error" not in expected:
-        value = decode(answer)
-        assert (told_each(tuple(value)) if isinstance(value, list) else told(value)) == expected["value"]
+        value = decode(response)
+        assert (each_as_json(tuple(value)) if isinstance(value, list) else as_json(value)) == expected["value"]
         return
     with pytest.raises(errors.AioweryError) as caught:
-        decode(answer)
+        decode(response)
     error = caught.value
     found = {
         "type": type(error).__name__,
@@ -83,32 +83,32 @@ def check(scenario: str, decode: Callable[[HttpResponse], Any]) -> None:
 
 
 @pytest.mark.parametrize("scenario", scenarios("accepted"))
-def test_an_answer_to_a_submission(scenario: str) -> None:
-    """Every recorded shape gives its ids, or the error that it means."""
-    check(scenario, lambda answer: WeryAIProvider().decode_submission(REQUEST, answer))
+def test_decode_submission_recorded_response_gives_ids_or_error(scenario: str) -> None:
+    """Each recorded response gives the task ids, or its error."""
+    check(scenario, lambda response: WeryAIProvider().decode_submission(REQUEST, response))
 
 
 @pytest.mark.parametrize("scenario", scenarios("status"))
-def test_an_answer_about_one_task(scenario: str) -> None:
-    """Every recorded shape gives state, outputs, reason and credits, or the error that it means."""
+def test_decode_status_recorded_response_gives_snapshot_or_error(scenario: str) -> None:
+    """Each recorded response gives state, outputs, reason and credits, or its error."""
     task_id = read(scenario, "expected.json")["task_id"]
-    check(scenario, lambda answer: WeryAIProvider().decode_status(answer, task_id))
+    check(scenario, lambda response: WeryAIProvider().decode_status(response, task_id))
 
 
 @pytest.mark.parametrize("scenario", scenarios("batch"))
-def test_an_answer_about_a_batch(scenario: str) -> None:
-    """Every recorded shape gives a snapshot for each task that it names, or the error that it means."""
+def test_decode_batch_recorded_response_gives_snapshots_or_error(scenario: str) -> None:
+    """Each recorded response gives a snapshot for each task that it names, or its error."""
     check(scenario, WeryAIProvider().decode_batch)
 
 
 @pytest.mark.parametrize("scenario", scenarios("balance"))
-def test_an_answer_about_the_balance(scenario: str) -> None:
-    """Every recorded shape gives the credits, or the error that it means."""
+def test_decode_balance_recorded_response_gives_credits_or_error(scenario: str) -> None:
+    """Each recorded response gives the credits, or its error."""
     check(scenario, _decode.decode_balance)
 
 
-def test_every_sample_is_read_by_a_decoder() -> None:
-    """No folder is left over that no test reads, and each holds exactly its two files."""
+def test_samples_each_folder_is_read_by_a_decoder() -> None:
+    """Each folder has exactly its two files, and a test reads it."""
     decoders = Counter(read(folder.name, "expected.json")["decoder"] for folder in SAMPLES.iterdir())
     assert sorted(decoders) == list(DECODERS)
     for folder in SAMPLES.iterdir():
@@ -116,23 +116,23 @@ def test_every_sample_is_read_by_a_decoder() -> None:
 
 
 @pytest.mark.parametrize("scenario", ["status_capitals", "status_list_of_several", "batch_of_two"])
-def test_a_snapshot_keeps_the_tasks_part_of_the_answer(scenario: str) -> None:
-    """`raw` is the task's own object, so that nothing we have no field for is lost."""
+def test_snapshot_raw_is_the_tasks_own_object(scenario: str) -> None:
+    """`raw` is the task's part of the response, so values without a field are not lost."""
     data = read(scenario, "answer.json")["body"]["data"]
     items = data if isinstance(data, list) else [data]
     mine = next(item for item in items if item["task_id"] == "task_k3m9")
-    answer = answer_of(scenario)
+    response = response_of(scenario)
     if scenario.startswith("batch"):
-        assert _decode.decode_batch(answer)[0].raw == mine
+        assert _decode.decode_batch(response)[0].raw == mine
     else:
-        assert _decode.decode_status(answer, "task_k3m9").raw == mine
+        assert _decode.decode_status(response, "task_k3m9").raw == mine
 
 
-def test_a_refusal_keeps_the_decoded_body() -> None:
-    """`raw` of a refusal is the whole envelope, and None when the body was no JSON."""
-    with pytest.raises(errors.APIError) as told_by_json:
-        _decode.decode_accepted(answer_of("refusal_1001_parameter"))
-    with pytest.raises(errors.APIError) as told_by_edge:
-        _decode.decode_status(answer_of("html_from_edge_502"), "task_k3m9")
-    assert told_by_json.value.raw == read("refusal_1001_parameter", "answer.json")["body"]
-    assert told_by_edge.value.raw is None
+def test_refusal_raw_is_the_decoded_body() -> None:
+    """`raw` of a refusal is the whole envelope, or None if the body was no JSON."""
+    with pytest.raises(errors.APIError) as refusal:
+        _decode.decode_accepted(response_of("refusal_1001_parameter"))
+    with pytest.raises(errors.APIError) as gateway_error:
+        _decode.decode_status(response_of("html_from_edge_502"), "task_k3m9")
+    assert refusal.value.raw == read("refusal_1001_parameter", "answer.json")["body"]
+    assert gateway_error.value.raw is None

@@ -1,4 +1,4 @@
-"""Decoders are total: whatever arrives, they return a value or raise one of two errors."""
+"""Decoders are total: for any response they return a value or raise one of two errors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.weryai.request_samples import smallest
 TASK = "task_k3m9"
 DECODERS: dict[str, Callable[[HttpResponse], Any]] = {
     "accepted": _decode.decode_accepted,
-    "status": lambda answer: _decode.decode_status(answer, TASK),
+    "status": lambda response: _decode.decode_status(response, TASK),
     "batch": _decode.decode_batch,
     "balance": _decode.decode_balance,
     "upload": _decode.decode_upload,
@@ -92,7 +92,7 @@ KEYS = [
     "durations",
     "prompt_length_limit",
 ]
-WORDS = ["SUCCESS", "failed", "waiting", "ok", "0", "200", "1001", " 6010", TASK, "", " ", "..", "\ud800", "1" * 25]
+TEXTS = ["SUCCESS", "failed", "waiting", "ok", "0", "200", "1001", " 6010", TASK, "", " ", "..", "\ud800", "1" * 25]
 
 
 scalars = (
@@ -101,17 +101,17 @@ scalars = (
     | st.sampled_from([0, 200, 1001, 1002, 6010, -1, 10**30, -(10**400), 1e308, float("nan"), float("-inf")])
     | st.integers()
     | st.floats()
-    | st.sampled_from(WORDS)
+    | st.sampled_from(TEXTS)
     | st.text(st.characters(codec=None), max_size=8)
 )
 
 
-def holding(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """Wrap values into arrays and objects, mostly under names that the decoders know."""
+def containers(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Return a strategy for arrays and objects of values, mostly under names that the decoders use."""
     return st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(KEYS) | st.text(max_size=3), inner, max_size=5)
 
 
-anything = st.recursive(scalars, holding, max_leaves=12)
+anything = st.recursive(scalars, containers, max_leaves=12)
 ids = st.lists(scalars | st.just(TASK), max_size=5) | scalars
 tasks = st.fixed_dictionaries(
     {},
@@ -119,7 +119,7 @@ tasks = st.fixed_dictionaries(
         "task_id": st.sampled_from([TASK, "other", 7, None]) | scalars,
         "task_ids": ids,
         "batch_id": scalars,
-        "task_status": st.sampled_from(WORDS) | scalars,
+        "task_status": st.sampled_from(TEXTS) | scalars,
         "status": scalars,
         "images": anything,
         "video_url": anything,
@@ -144,21 +144,21 @@ completions = st.fixed_dictionaries(
     {"choices": st.lists(choices | anything, max_size=3) | anything},
     optional={"id": scalars, "usage": anything, "error": anything, "status": scalars},
 )
-lines = st.fixed_dictionaries(
+entries = st.fixed_dictionaries(
     {"model_key": st.just("M") | scalars, "model": st.just("M") | scalars, "speaker_id": st.just("S") | scalars},
     optional={"durations": anything, "num_images": anything, "prompt_length_limit": scalars, "max_tokens": scalars},
 )
-lists_of_lines = st.lists(lines | scalars, max_size=3) | anything
+lists_of_entries = st.lists(entries | scalars, max_size=3) | anything
 registries = st.fixed_dictionaries(
     {},
     optional={
-        "text_to_video": lists_of_lines,
-        "image_to_image": lists_of_lines,
-        "models": lists_of_lines,
-        "speakers": lists_of_lines,
+        "text_to_video": lists_of_entries,
+        "image_to_image": lists_of_entries,
+        "models": lists_of_entries,
+        "speakers": lists_of_entries,
     },
 )
-data = tasks | registries | st.lists(tasks | lines | anything, max_size=3) | anything
+data = tasks | registries | st.lists(tasks | entries | anything, max_size=3) | anything
 envelopes = st.fixed_dictionaries(
     {"status": st.sampled_from([0, 200, "success", None, 1001, " " * 21 + "5"]) | scalars, "data": data},
     optional={"msg": scalars, "message": scalars, "desc": scalars, "success": scalars, "request_id": scalars},
@@ -169,13 +169,13 @@ headers = st.dictionaries(
 )
 
 
-def outcome(decoder: str, answer: HttpResponse) -> Any:
-    """Decode, and return the value or the error; any error but the two promised ones fails the test."""
+def outcome(decoder: str, response: HttpResponse) -> Any:
+    """Return the decoded value, or APIError or UnexpectedResponse. Any other error fails the test."""
     try:
-        return DECODERS[decoder](answer)
+        return DECODERS[decoder](response)
     except (APIError, UnexpectedResponse) as error:
         found = error
-    assert found.http_status == answer.http_status
+    assert found.http_status == response.http_status
     assert str(found)
     return found
 
@@ -185,10 +185,10 @@ def outcome(decoder: str, answer: HttpResponse) -> Any:
 @example(body={"status": " " * 20 + "1001"}, http_status=200, headers={})
 @example(body={"status": "9" * 5000}, http_status=200, headers={})
 @example(body={"status": "\uff11\uff10\uff10\uff11", "msg": "full-width digits"}, http_status=200, headers={})
-def test_any_json_gives_a_value_or_a_known_error(
+def test_decoders_any_json_gives_value_or_known_error(
     decoder: str, body: Any, http_status: int, headers: dict[str, str]
 ) -> None:
-    """Any JSON value under any HTTP status and headers, lone surrogates and NaN among it."""
+    """Any JSON under any HTTP status and headers gives a value or a known error, also lone surrogates and NaN."""
     found = outcome(decoder, HttpResponse(http_status, headers, json.dumps(body).encode()))
     if not isinstance(found, Exception):
         assert 200 <= http_status < 300
@@ -202,10 +202,10 @@ def test_any_json_gives_a_value_or_a_known_error(
 @example(body=b'{"status":' + b"9" * 4000 + b"}", http_status=200, headers={})
 @example(body=b'{"status":0,"data":{"task_id":1e999,"cost_credits":-Infinity}}', http_status=200, headers={})
 @example(body=b'{"status":0,"data":"\xe9"}', http_status=200, headers={})
-def test_any_bytes_give_a_value_or_a_known_error(
+def test_decoders_any_bytes_give_value_or_known_error(
     decoder: str, body: bytes, http_status: int, headers: dict[str, str]
 ) -> None:
-    """Any bytes at all, whether or not they are text, JSON, or numbers that fit anywhere."""
+    """Any bytes give a value or a known error, also those that are no text, no JSON, or huge numbers."""
     outcome(decoder, HttpResponse(http_status, headers, body))
 
 
@@ -223,16 +223,16 @@ FRAMES = [
 @pytest.mark.parametrize("decoder", DECODERS)
 @pytest.mark.parametrize("frame", FRAMES)
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"data":', "}")], ids=["arrays", "objects"])
-def test_any_depth_gives_a_value_or_a_known_error(decoder: str, frame: str, opening: str, closing: str) -> None:
-    """Nesting around and far beyond what the interpreter can follow is one more answer outside the contract."""
+def test_decoders_any_depth_gives_value_or_known_error(decoder: str, frame: str, opening: str, closing: str) -> None:
+    """Nesting around and far beyond the interpreter's limit raises UnexpectedResponse."""
     for depth in (*range(1, 1000, 7), 10_000, 100_000):
         body = frame.replace("%s", opening * depth + "0" + closing * depth)
         found = outcome(decoder, HttpResponse(200, {}, body.encode()))
     assert isinstance(found, UnexpectedResponse)
 
 
-def usable(value: Any) -> bool:
-    """Whether a value can name a task in a URL: text or whole number, no blank, no dots alone, real characters."""
+def is_usable_id(value: Any) -> bool:
+    """Return True if a value can name a task in a URL: text or integer, not blank, not only dots, no surrogates."""
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         return False
     text = str(value)
@@ -240,25 +240,25 @@ def usable(value: Any) -> bool:
 
 
 def ids_in(items: Any) -> Iterator[str]:
-    """Find every usable id at the places that the contract names."""
+    """Yield each usable id at the places that the contract names."""
     for item in items if isinstance(items, list) else [items]:
         if isinstance(item, dict):
             several = item.get("task_ids")
             for value in (*(several if isinstance(several, list) else [several]), item.get("task_id")):
-                if usable(value):
+                if is_usable_id(value):
                     yield str(value)
 
 
 @given(data=tasks | st.lists(tasks | scalars, max_size=3))
 @example(data=[{"task_id": "a"}, {"task_id": "b"}])
 @example(data=[None, {"task_ids": [None, "a", 5]}])
-def test_no_usable_id_is_lost(data: Any) -> None:
-    """What was accepted is paid for: each usable id is there once, in order, and no other is."""
+def test_decode_accepted_each_usable_id_is_returned_once(data: Any) -> None:
+    """Accepted tasks are paid for: each usable id is returned once, in order, and no other value is."""
     found = outcome("accepted", HttpResponse(200, {}, json.dumps({"status": 0, "data": data}).encode()))
     if isinstance(found, Accepted):
         assert found.task_ids
         assert found.task_ids == tuple(dict.fromkeys(ids_in(json.loads(json.dumps(data)))))
-        assert found.provider_batch_id is None or usable(found.provider_batch_id)
+        assert found.provider_batch_id is None or is_usable_id(found.provider_batch_id)
     else:
         assert isinstance(found, UnexpectedResponse)
         assert not list(ids_in(data))
@@ -271,21 +271,21 @@ def test_no_usable_id_is_lost(data: Any) -> None:
 def test_status_request_any_accepted_id_is_one_path_segment(task_id: Any) -> None:
     """The status request of an accepted id has one path segment that means exactly this id."""
     found = outcome("accepted", HttpResponse(200, {}, json.dumps({"status": 0, "data": {"task_id": task_id}}).encode()))
-    assert isinstance(found, Accepted) == usable(task_id)
+    assert isinstance(found, Accepted) == is_usable_id(task_id)
     if isinstance(found, Accepted):
-        for call in (
+        for request in (
             WeryAIProvider().status_request(found.task_ids[0]),
             WeryAIProvider().batch_request(found.task_ids[0]),
         ):
-            *_, segment, end = call.path.split("/")
+            *_, segment, end = request.path.split("/")
             assert (unquote(segment), end) == (str(task_id), "status")
-            assert call.path.isascii()
+            assert request.path.isascii()
             assert segment not in {"", ".", ".."}
 
 
 @given(data=data)
 def test_decode_status_snapshot_is_of_the_requested_task(data: Any) -> None:
-    """A status response gives a snapshot of this task or an error; raw and outputs have usable types."""
+    """A status response gives a snapshot of this task or an error. `raw` and the outputs have usable types."""
     found = outcome("status", HttpResponse(200, {}, json.dumps({"status": 0, "data": data}).encode()))
     if isinstance(found, Snapshot):
         assert found.task_id == TASK
@@ -299,13 +299,13 @@ def test_decode_batch_each_snapshot_has_a_task_id(data: Any) -> None:
     """No snapshot of a batch response lacks its task id."""
     found = outcome("batch", HttpResponse(200, {}, json.dumps({"status": 0, "data": data}).encode()))
     if isinstance(found, list):
-        named = [item["task_id"] for item in data if isinstance(item, dict) and usable(item.get("task_id"))]
+        named = [item["task_id"] for item in data if isinstance(item, dict) and is_usable_id(item.get("task_id"))]
         assert [snapshot.task_id for snapshot in found] == list(map(str, named))
 
 
 @given(value=scalars)
-def test_a_balance_is_finite(value: Any) -> None:
-    """Credits are a number one can compare: never NaN or infinite, never a boolean."""
+def test_decode_balance_is_a_finite_number(value: Any) -> None:
+    """Credits are a comparable number: never NaN, infinite or a boolean."""
     for data in (value, {"balance": value}):
         found = outcome("balance", HttpResponse(200, {}, json.dumps({"status": 0, "data": data}).encode()))
         if not isinstance(found, Exception):
@@ -315,8 +315,8 @@ def test_a_balance_is_finite(value: Any) -> None:
 
 @pytest.mark.parametrize("decoder", RESULT_OF)
 @given(body=envelopes | completions)
-def test_what_was_accepted_can_always_be_gathered(decoder: str, body: Any) -> None:
-    """Outputs that came with the answer make a result of the right class, however odd the rest of it is."""
+def test_decode_submission_any_outputs_make_a_result(decoder: str, body: Any) -> None:
+    """Outputs in the response make a result of the right class, whatever the rest of the response is."""
     found = outcome(decoder, HttpResponse(200, {}, json.dumps(body).encode()))
     if isinstance(found, Accepted) and found.snapshots:
         cls = REQUESTS[RESULT_OF[decoder]].result_type
@@ -338,10 +338,10 @@ def test_interpret_any_snapshot_is_read_by_each_result(data: Any) -> None:
 
 
 @given(body=st.binary(max_size=40) | (envelopes | anything).map(lambda body: json.dumps(body).encode()))
-def test_any_delivery_is_a_snapshot_or_a_known_error(body: bytes) -> None:
-    """A webhook is open to everybody: what is POSTed to it gives a snapshot of a named task, or one of ours."""
+def test_decode_delivery_any_body_gives_snapshot_or_known_error(body: bytes) -> None:
+    """Any client can POST to a webhook: any body gives a snapshot of a named task, or a known error."""
     try:
         snapshot = _decode.decode_delivery(body)
     except (APIError, UnexpectedResponse):
         return
-    assert usable(snapshot.task_id)
+    assert is_usable_id(snapshot.task_id)

@@ -1,4 +1,4 @@
-"""What each request becomes on the wire, name by name and value by value."""
+"""The HTTP request of each request class, name by name and value by value."""
 
 from __future__ import annotations
 
@@ -45,6 +45,7 @@ from tests.weryai.request_samples import (
     VIDEO,
     field_names,
     fullest,
+    sent,
     smallest,
 )
 
@@ -280,47 +281,39 @@ LEAST: dict[str, dict[str, Any]] = {
 }
 
 
-def call_of(request: Any) -> HttpRequest:
-    """Encode a request."""
+def encoded(request: Any) -> HttpRequest:
+    """Return the HTTP request of a request."""
     return WeryAIProvider().encode(request)
 
 
-def sent(request: Any) -> dict[str, Any]:
-    """Return the JSON that a request becomes."""
-    body = call_of(request).body
-    assert body is not None
-    decoded: dict[str, Any] = json.loads(body)
-    return decoded
-
-
-def test_every_request_is_tried_here() -> None:
-    """A new request class is no class until its wire form is written down."""
+def test_requests_each_class_has_a_wire_form() -> None:
+    """Each request class has its wire form in this file, and an endpoint of its own."""
     assert set(REQUESTS) == set(SENT) == set(EVERYTHING) == set(NEEDED)
     assert set(LEAST) | set(LOCAL) <= set(REQUESTS)
     assert len({cls.endpoint for cls in REQUESTS.values()}) == len(REQUESTS)
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-def test_everything_holds_everything(name: str) -> None:
-    """The filled example has a value for each field, but for those that exclude each other."""
+def test_request_samples_have_a_value_for_each_field(name: str) -> None:
+    """The filled sample has a value for each field, except those that exclude each other."""
     assert set(EVERYTHING[name]) == field_names(name) - EXCLUDED.get(name, set())
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-def test_a_full_request_has_the_contracts_names_and_values(name: str) -> None:
-    """Method, path, names and values are the contract's, and nothing else is sent."""
-    call = call_of(fullest(name))
+def test_encode_full_request_has_its_documented_wire_form(name: str) -> None:
+    """Method, path, names, values and their types are the contract's, and nothing else is sent."""
+    request = encoded(fullest(name))
     path, body = SENT[name]
-    assert (call.method, call.path, call.host, call.form) == ("POST", path, "main", None)
-    assert call.body is not None
-    found = json.loads(call.body)
+    assert (request.method, request.path, request.host, request.form) == ("POST", path, "main", None)
+    assert request.body is not None
+    found = json.loads(request.body)
     assert found == body
     assert {key: type(value) for key, value in found.items()} == {key: type(value) for key, value in body.items()}
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-def test_a_small_request_sends_no_null_and_nothing_empty(name: str) -> None:
-    """What was left out stays away from the wire, so that the provider's own default counts."""
+def test_encode_smallest_request_sends_no_null_and_nothing_empty(name: str) -> None:
+    """A field that is left out is not sent, so that the provider's own default applies."""
     body = sent(smallest(name))
     assert body.items() >= LEAST.get(name, {}).items()
     assert all(value not in (None, [], {}) for value in body.values())
@@ -328,14 +321,14 @@ def test_a_small_request_sends_no_null_and_nothing_empty(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", LEAST)
-def test_a_small_request_sends_what_is_needed_and_our_defaults(name: str) -> None:
-    """A required field with a default of ours is written out, so that a request means the same tomorrow."""
+def test_encode_smallest_request_sends_needed_fields_and_defaults(name: str) -> None:
+    """A required field with a default is written out, so that a request keeps its meaning."""
     assert sent(smallest(name)) == LEAST[name]
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-def test_extra_reaches_the_wire_beside_the_fields(name: str) -> None:
-    """Parameters without a field are sent as they are, null and nested ones too."""
+def test_encode_extra_is_sent_unchanged_beside_the_fields(name: str) -> None:
+    """Parameters without a field are sent unchanged, null and nested ones too."""
     extra = {"brand_new": {"deep": [1, None, {"er": 2.5}]}, "nothing": None}
     assert sent(smallest(name, extra=extra)) == {**sent(smallest(name)), **extra}
 
@@ -349,19 +342,19 @@ EVERY_SPELLING = [
 
 
 @pytest.mark.parametrize(("name", "field", "spelling"), EVERY_SPELLING)
-def test_extra_does_not_repeat_a_field_under_either_name(name: str, field: str, spelling: str) -> None:
-    """One value has one place: neither our name of a field nor the wire's is taken in `extra`."""
+def test_request_extra_with_either_name_of_a_field_is_refused(name: str, field: str, spelling: str) -> None:
+    """Each value has one place: `extra` takes neither the field's name nor its name on the wire."""
     with pytest.raises(ConfigurationError) as caught:
         smallest(name, extra={spelling: 1})
     message = str(caught.value)
     assert f"extra[{spelling!r}]: {REQUESTS[name].__name__} has a field for it" in message
-    ours = {one.name for one in attrs.fields(REQUESTS[name]) if spelling in wire_names(one)}
-    assert any(f"write {one}=... instead" in message for one in ours)
-    assert field in ours
+    fields = {one.name for one in attrs.fields(REQUESTS[name]) if spelling in wire_names(one)}
+    assert any(f"write {one}=... instead" in message for one in fields)
+    assert field in fields
 
 
-def test_a_request_is_found_by_its_name() -> None:
-    """`request_type` knows each name, and lists them all when it knows none."""
+def test_request_type_known_name_returns_class() -> None:
+    """Each name has its class, and the error about an unknown name lists all names."""
     assert all(request_type(name) is cls for name, cls in REQUESTS.items())
     for unknown in ("text_to_image", "", None, 7, ["chat"]):
         with pytest.raises(ConfigurationError) as caught:
@@ -381,8 +374,8 @@ def test_a_request_is_found_by_its_name() -> None:
     ],
     ids=str,
 )
-def test_sizes_and_places_are_texts_on_the_wire(size: Any, point: Any) -> None:
-    """Pixels go as "WxH" and "x,y", however they were given."""
+def test_encode_size_and_point_are_texts(size: Any, point: Any) -> None:
+    """Pixels are sent as "WxH" and "x,y", in whichever form they were given."""
     request = ImageExpand(image_url=PICTURE, image_size=size, canvas_size=size, image_location=point)
     assert (request.image_size, request.image_location) == (Size(1024, 768), Point(128, 0))
     body = sent(request)
@@ -394,15 +387,15 @@ def test_sizes_and_places_are_texts_on_the_wire(size: Any, point: Any) -> None:
 @pytest.mark.parametrize(
     "region", [(0, 0.5, 1, 0.75), [0, 0.5, 1, 0.75], {"left": 0, "top": 0.5, "right": 1, "bottom": 0.75}], ids=str
 )
-def test_a_region_is_given_by_its_corners(cls: Any, region: Any) -> None:
+def test_encode_region_has_two_corners(cls: Any, region: Any) -> None:
     """Four numbers or an object become the rectangle's two corners."""
     corners = {"lt_x": 0, "lt_y": 0.5, "rb_x": 1, "rb_y": 0.75}
     assert sent(cls(video_url=VIDEO, regions=[region]))["rect_vo_list"] == [corners]
 
 
 @pytest.mark.parametrize("value", [True, False])
-def test_sound_is_a_word_on_almighty_and_a_boolean_elsewhere(value: bool) -> None:
-    """The one endpoint that wants "true" or "false" gets it."""
+def test_encode_generate_audio_is_text_for_one_endpoint_only(value: bool) -> None:
+    """Almighty reference-to-video gets "true" or "false", every other endpoint a boolean."""
     almighty = sent(AlmightyReferenceToVideo(generate_audio=value))["generate_audio"]
     assert almighty == ("true" if value else "false")
     for name in ("text-to-video", "image-to-video", "multi-image-to-video", "first-last-image-to-video"):
@@ -410,8 +403,8 @@ def test_sound_is_a_word_on_almighty_and_a_boolean_elsewhere(value: bool) -> Non
 
 
 @pytest.mark.parametrize(("value", "text"), [(1, "1.0"), (0.75, "0.75"), (4.0, "4.0"), (0, "0.0"), (1000, "1000.0")])
-def test_speed_and_volume_are_decimals_in_a_text(value: float, text: str) -> None:
-    """Numbers here, texts with a point there."""
+def test_encode_speed_and_volume_are_decimal_texts(value: float, text: str) -> None:
+    """Numbers are sent as texts with a decimal point."""
     body = sent(TextToAudio(text="Hello", speed=value, volume=value))
     assert (body["speed"], body["vol"]) == (text, text)
 
@@ -425,13 +418,13 @@ def test_speed_and_volume_are_decimals_in_a_text(value: float, text: str) -> Non
     ],
     ids=str,
 )
-def test_styles_have_capital_names(styles: Any, wire: dict[str, str]) -> None:
-    """Genre, Emotion and Instrument, and only those that were chosen."""
+def test_encode_styles_have_capitalized_names(styles: Any, wire: dict[str, str]) -> None:
+    """Genre, Emotion and Instrument are sent, and only the chosen ones."""
     assert sent(Music(styles=styles))["styles"] == wire
 
 
-def test_a_text_is_a_users_message() -> None:
-    """A single text, an object and a `Message` say the same."""
+def test_encode_chat_text_is_a_user_message() -> None:
+    """A single text, an object and a `Message` give the same messages."""
     for messages in ("hi", [Message("user", "hi")], [{"role": "user", "content": "hi"}]):
         assert sent(Chat(messages=messages))["messages"] == [{"role": "user", "content": "hi"}]
 
@@ -439,8 +432,8 @@ def test_a_text_is_a_users_message() -> None:
 @pytest.mark.parametrize(
     "name", ["text-to-video", "image-to-video", "multi-image-to-video", "first-last-image-to-video"]
 )
-def test_a_ratio_can_be_left_out(name: str) -> None:
-    """Models without a list of ratios want none: None sends none, although 16:9 is the default."""
+def test_encode_ratio_none_is_not_sent(name: str) -> None:
+    """Models without a list of ratios take none: None sends none, although 16:9 is the default."""
     assert "aspect_ratio" not in sent(smallest(name, aspect_ratio=None))
 
 
@@ -448,34 +441,34 @@ def test_a_ratio_can_be_left_out(name: str) -> None:
     ("task_id", "segment"),
     [("Ab12Cd34", "Ab12Cd34"), ("a/b", "a%2Fb"), ("../x", "..%2Fx"), ("a?b#c", "a%3Fb%23c"), ("é{x}", "%C3%A9%7Bx%7D")],
 )
-def test_an_id_in_the_path_is_one_segment(task_id: str, segment: str) -> None:
-    """Whatever an id holds, it leads to no other place, and the body does not repeat it."""
-    call = call_of(PodcastVoice(task_id=task_id))
-    assert (call.path, call.body) == (f"/v1/generation/podcast/generate/{segment}/audio", b"{}")
+def test_encode_id_in_path_is_one_segment(task_id: str, segment: str) -> None:
+    """An id never leads to another path, and the body does not repeat it."""
+    request = encoded(PodcastVoice(task_id=task_id))
+    assert (request.path, request.body) == (f"/v1/generation/podcast/generate/{segment}/audio", b"{}")
 
 
-def test_research_objects_are_sent_as_they_are() -> None:
-    """Nested objects arrive whole."""
+def test_encode_research_objects_are_sent_unchanged() -> None:
+    """Nested objects are sent whole."""
     tools = [{"type": "NEW", "inner": {"list": [1, {"a": None}]}}]
     assert sent(DeepResearch(input="x", tools=tools))["tools"] == tools
 
 
 def test_prompt_inputs_are_sent_as_an_object() -> None:
-    """A template's variables are texts by key; none are sent when none were given."""
+    """A template's variables are sent as texts by key, and none are sent if none are given."""
     given = sent(EffectTemplate(template_config_id=1, image_urls=[PICTURE], prompt_inputs={"a": "b"}))
     assert given["prompt_inputs"] == {"a": "b"}
 
 
 @pytest.mark.parametrize("name", LOCAL)
-def test_a_local_file_never_reaches_the_wire(name: str) -> None:
-    """A request that still holds a file cannot be encoded: it is to be uploaded first."""
+def test_encode_request_with_local_file_is_refused(name: str) -> None:
+    """A request that still has a local file cannot be encoded: the file is uploaded first."""
     with pytest.raises(ConfigurationError):
-        call_of(smallest(name, **LOCAL[name]))
+        encoded(smallest(name, **LOCAL[name]))
 
 
 @pytest.mark.parametrize("name", LOCAL)
-def test_uploads_take_the_place_of_files(name: str) -> None:
-    """With urls in the place of files, a request is sent like one that had urls from the beginning."""
+def test_with_uploads_replaces_files_by_urls(name: str) -> None:
+    """With URLs in place of its files, a request is sent like one that had URLs from the beginning."""
     request = smallest(name, **LOCAL[name])
     media = [field for field in attrs.fields(type(request)) if wire_of(field).media and getattr(request, field.name)]
     urls = {
@@ -493,8 +486,8 @@ def test_uploads_take_the_place_of_files(name: str) -> None:
 @pytest.mark.parametrize(
     ("size", "kilobytes"), [(0, 1), (1, 1), (1024, 1), (1025, 2), (5000, 5), (10 * 1024**2, 10240)]
 )
-def test_an_uploaded_picture_has_its_size_filled_in(size: int, kilobytes: int) -> None:
-    """Image-to-prompt wants kilobytes, at least one, rounded up; a size that was given stays."""
+def test_with_uploads_fills_in_size_of_picture(size: int, kilobytes: int) -> None:
+    """Image-to-prompt gets at least one kilobyte, rounded up, and a size that was given stays."""
     request = ImageToPrompt(image_url=File(b"\xff\xd8\xff"))
     assert sent(request.with_uploads({"image_url": PICTURE}, {"image_url": size}))["image_size"] == kilobytes
     stated = ImageToPrompt(image_url=File(b"\xff\xd8\xff"), image_kilobytes=77)
@@ -505,30 +498,30 @@ SLOW = {"image-to-prompt": 120.0, "corpus-upload": 180.0, "chat": 600.0}
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-def test_only_answers_that_are_the_work_itself_may_take_long(name: str) -> None:
-    """A task is taken quickly; what answers at once has a time-out of its own."""
-    assert call_of(smallest(name)).timeout == SLOW.get(name)
+def test_encode_only_direct_requests_have_a_timeout(name: str) -> None:
+    """A task is accepted quickly. Only a direct request has a timeout of its own."""
+    assert encoded(smallest(name)).timeout == SLOW.get(name)
 
 
-def test_research_by_a_model_answers_at_once() -> None:
-    """With a model the report is the answer, and the call may take ten minutes."""
-    assert call_of(DeepResearch(input="x", model="GEMINI_25_PRO")).timeout == 600.0
-    assert call_of(DeepResearch(input="x", mode="DEEP_RESEARCH")).timeout is None
+def test_encode_research_with_model_is_a_direct_request() -> None:
+    """With a model the response is the report, and the request may take ten minutes."""
+    assert encoded(DeepResearch(input="x", model="GEMINI_25_PRO")).timeout == 600.0
+    assert encoded(DeepResearch(input="x", mode="DEEP_RESEARCH")).timeout is None
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-def test_a_request_knows_itself(name: str) -> None:
-    """Label, places, model and pace come from the request alone, and jobs of two endpoints never teach each other."""
+def test_request_derived_values_come_from_the_request_alone(name: str) -> None:
+    """Label, task count, model and timing key come from the request, and each endpoint has its own timing keys."""
     request = fullest(name)
     assert 0 < len(request.label) <= 50
     assert request.timing_key[0] == REQUESTS[name].endpoint
     assert request.model_name == EVERYTHING[name].get("model")
-    places = EVERYTHING[name].get("image_number") or EVERYTHING[name].get("video_number") or 1
-    assert request.task_count == places
+    count = EVERYTHING[name].get("image_number") or EVERYTHING[name].get("video_number") or 1
+    assert request.task_count == count
     assert request.timing_key == fullest(name, extra={"brand_new": 1}).timing_key
 
 
-def test_an_image_to_video_takes_one_picture() -> None:
-    """The page has one url, not a list of them."""
+def test_image_to_video_list_of_pictures_is_refused() -> None:
+    """The contract has one URL, not a list."""
     with pytest.raises(ConfigurationError):
         ImageToVideo(prompt="hills", image_url=[PICTURE])  # type: ignore[arg-type]

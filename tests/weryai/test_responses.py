@@ -1,4 +1,4 @@
-"""The documented answer of each endpoint, and its known variations, as our values."""
+"""The documented response of each endpoint, and its known variations, as values."""
 
 from __future__ import annotations
 
@@ -22,30 +22,21 @@ from aiowery.weryai._provider import (
     speakers_request,
 )
 from tests.weryai.request_samples import smallest
+from tests.weryai.responses import enveloped, json_response
 
-AT_ONCE = {"image-to-prompt", "corpus-upload", "chat"}
-TASKS = [name for name in REQUESTS if name not in AT_ONCE]
+DIRECT = {"image-to-prompt", "corpus-upload", "chat"}
+TASKS = [name for name in REQUESTS if name not in DIRECT]
 TASK = "task_q7r1"
 URL = "https://cdn.example/r/1"
 
 
-def answer(body: Any, http_status: int = 200, headers: dict[str, str] | None = None) -> HttpResponse:
-    """Make an answer of a JSON body."""
-    return HttpResponse(http_status, headers or {}, json.dumps(body).encode())
-
-
-def enveloped(data: Any, **more: Any) -> HttpResponse:
-    """Make a successful answer in the envelope."""
-    return answer({"status": 0, "desc": "success", "message": "success", "data": data, **more})
-
-
-def submitted(name: str, said: HttpResponse) -> Accepted:
-    """Read the answer to the submission of a small request of this name."""
-    return WeryAIProvider().decode_submission(smallest(name), said)
+def submitted(name: str, response: HttpResponse) -> Accepted:
+    """Decode the response to the submission of a small request of this name."""
+    return WeryAIProvider().decode_submission(smallest(name), response)
 
 
 def status(data: dict[str, Any]) -> Snapshot:
-    """Read what a status answer says of our task."""
+    """Decode a status response about the one task."""
     return decode_status(enveloped({"task_id": TASK, "task_status": "SUCCESS", **data}), TASK)
 
 
@@ -60,7 +51,7 @@ SHAPES: dict[str, tuple[HttpResponse, Accepted]] = {
         Accepted(task_ids=("task_z8",)),
     ),
     "the podcast's envelope": (
-        answer(
+        json_response(
             {
                 "status": 200,
                 "desc": "Success",
@@ -71,7 +62,7 @@ SHAPES: dict[str, tuple[HttpResponse, Accepted]] = {
         ),
         Accepted(task_ids=("Ab12Cd34",)),
     ),
-    "unknown words and keys": (
+    "unknown values and keys": (
         enveloped({"task_id": 7, "task_status": "dreaming", "queue": {"length": 3}}, trace={"id": 5}),
         Accepted(task_ids=("7",)),
     ),
@@ -86,8 +77,8 @@ SHAPES: dict[str, tuple[HttpResponse, Accepted]] = {
 @pytest.mark.parametrize("name", TASKS)
 def test_decode_submission_any_known_form_is_read_for_each_endpoint(name: str, shape: str) -> None:
     """Forms have moved between endpoints, so each endpoint reads every form."""
-    said, accepted = SHAPES[shape]
-    assert submitted(name, said) == accepted
+    response, accepted = SHAPES[shape]
+    assert submitted(name, response) == accepted
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -103,9 +94,9 @@ def test_decode_submission_success_without_id_is_unexpected(name: str) -> None:
 def test_decode_submission_refusal_is_read_for_each_endpoint(name: str) -> None:
     """A refusal comes in the envelope, by HTTP status, or without a body."""
     with pytest.raises(AuthenticationError, match="Authentication failed"):
-        submitted(name, answer({"status": 1002, "desc": "Authentication failed", "data": None}))
+        submitted(name, json_response({"status": 1002, "desc": "Authentication failed", "data": None}))
     with pytest.raises(RateLimited):
-        submitted(name, answer({"message": "slow down"}, 429))
+        submitted(name, json_response({"message": "slow down"}, 429))
     with pytest.raises(ServerError):
         submitted(name, HttpResponse(502, {}, b"<html></html>"))
     with pytest.raises(UnexpectedResponse):
@@ -124,7 +115,7 @@ CHAT: dict[str, Any] = {
 
 def test_decode_submission_chat_returns_finished_snapshot() -> None:
     """A chat response has no envelope and no task: it gives one finished snapshot, with the response as `raw`."""
-    accepted = submitted("chat", answer(CHAT, headers={"x-request-id": "req-9"}))
+    accepted = submitted("chat", json_response(CHAT, headers={"x-request-id": "req-9"}))
     (snapshot,) = accepted.snapshots
     assert accepted.task_ids == ("chat-9",)
     assert (snapshot.task_id, snapshot.state, snapshot.text) == ("chat-9", TaskState.DONE, "hi")
@@ -133,9 +124,9 @@ def test_decode_submission_chat_returns_finished_snapshot() -> None:
 
 
 def test_decode_submission_chat_joins_all_choices() -> None:
-    """Several choices are joined by a blank line; choices of an unknown form are skipped."""
+    """Several choices are joined by a blank line. Choices of an unknown form are skipped."""
     choices = [{"message": {"content": "one"}}, "odd", {"message": None}, {"message": {"content": "two"}}]
-    (snapshot,) = submitted("chat", answer({**CHAT, "choices": choices})).snapshots
+    (snapshot,) = submitted("chat", json_response({**CHAT, "choices": choices})).snapshots
     assert snapshot.text is not None
     assert snapshot.text.split() == ["one", "two"]
 
@@ -145,33 +136,45 @@ def test_decode_submission_chat_without_choices_is_unexpected(choices: Any) -> N
     """A successful HTTP status alone is not a result."""
     for body in ({"id": "chat-9", "choices": choices}, {"id": "chat-9"}):
         with pytest.raises(UnexpectedResponse):
-            submitted("chat", answer(body))
+            submitted("chat", json_response(body))
 
 
 @pytest.mark.parametrize(
-    ("said", "error", "words"),
+    ("response", "error", "text"),
     [
-        (answer({"status": 1001, "message": "messages cannot be empty"}), InvalidRequest, "messages cannot be empty"),
-        (answer({"status": 1002, "message": "invalid API key"}), AuthenticationError, "invalid API key"),
         (
-            answer({"error": {"message": "no such model", "type": "invalid_request_error"}}, 400),
+            json_response({"status": 1001, "message": "messages cannot be empty"}),
+            InvalidRequest,
+            "messages cannot be empty",
+        ),
+        (json_response({"status": 1002, "message": "invalid API key"}), AuthenticationError, "invalid API key"),
+        (
+            json_response({"error": {"message": "no such model", "type": "invalid_request_error"}}, 400),
             InvalidRequest,
             "no such model",
         ),
-        (answer({"error": {"message": "Incorrect API key", "code": None}}, 401), AuthenticationError, "Incorrect API"),
-        (answer({"error": {"message": "busy"}}, 429), RateLimited, "busy"),
-        (answer({"error": {"message": "Rate limit reached"}, "status": 1001}), RateLimited, "Rate limit reached"),
-        (answer({"error": {"message": 7}}, 500), ServerError, "HTTP 500"),
-        (answer({"error": "plain words"}, 500), ServerError, "plain words"),
+        (
+            json_response({"error": {"message": "Incorrect API key", "code": None}}, 401),
+            AuthenticationError,
+            "Incorrect API",
+        ),
+        (json_response({"error": {"message": "busy"}}, 429), RateLimited, "busy"),
+        (
+            json_response({"error": {"message": "Rate limit reached"}, "status": 1001}),
+            RateLimited,
+            "Rate limit reached",
+        ),
+        (json_response({"error": {"message": 7}}, 500), ServerError, "HTTP 500"),
+        (json_response({"error": "plain words"}, 500), ServerError, "plain words"),
     ],
     ids=lambda value: value if isinstance(value, str) else None,
 )
 def test_decode_submission_chat_error_is_read_in_both_forms(
-    said: HttpResponse, error: type[APIError], words: str
+    response: HttpResponse, error: type[APIError], text: str
 ) -> None:
     """The provider's text is kept, in the envelope or in OpenAI's form."""
-    with pytest.raises(error, match=words):
-        submitted("chat", said)
+    with pytest.raises(error, match=text):
+        submitted("chat", response)
 
 
 def test_decode_submission_image_to_prompt_returns_text() -> None:
@@ -213,9 +216,9 @@ def test_decode_submission_direct_response_without_output_is_unexpected(name: st
 )
 def test_decode_submission_research_with_model_returns_report(outputs: Any, text: str) -> None:
     """`deep_research_outputs` in the response is the report, in any nesting."""
-    said = enveloped({"interaction_id": "int_5", "status": "completed", "deep_research_outputs": outputs})
+    response = enveloped({"interaction_id": "int_5", "status": "completed", "deep_research_outputs": outputs})
     request = DeepResearch(input="tides", model="GEMINI_25_PRO")
-    accepted = WeryAIProvider().decode_submission(request, said)
+    accepted = WeryAIProvider().decode_submission(request, response)
     (snapshot,) = accepted.snapshots
     assert (snapshot.state, snapshot.text, accepted.task_ids) == (TaskState.DONE, text, ("int_5",))
     assert snapshot.raw["interaction_id"] == "int_5"
@@ -224,8 +227,8 @@ def test_decode_submission_research_with_model_returns_report(outputs: Any, text
 @pytest.mark.parametrize("outputs", [None, [], "", " ", {}, 7, [{"image": URL}]], ids=str)
 def test_decode_submission_research_with_empty_report_keeps_task(outputs: Any) -> None:
     """A task id beside an empty report is a running task."""
-    said = enveloped({"task_id": TASK, "status": "processing", "deep_research_outputs": outputs})
-    assert submitted("deep-research", said) == Accepted(task_ids=(TASK,))
+    response = enveloped({"task_id": TASK, "status": "processing", "deep_research_outputs": outputs})
+    assert submitted("deep-research", response) == Accepted(task_ids=(TASK,))
 
 
 @pytest.mark.parametrize(
@@ -270,7 +273,7 @@ SCRIPT = [
     {"speaker_id": "spk-en-07", "speaker_name": "Mira", "content": "Hello"},
     {"speaker_id": "spk-en-08", "content": "Hi"},
 ]
-LINES = (ScriptLine("spk-en-07", "Hello", "Mira"), ScriptLine("spk-en-08", "Hi"))
+SCRIPT_LINES = (ScriptLine("spk-en-07", "Hello", "Mira"), ScriptLine("spk-en-08", "Hi"))
 
 
 @pytest.mark.parametrize(
@@ -296,7 +299,7 @@ def test_decode_status_invalid_podcast_turn_is_skipped(name: str) -> None:
     """A turn without content does not affect the other turns."""
     odd = [None, "x", {}, {"speaker_id": "a", "content": " "}, {"content": "Lost voice", "speaker_name": 7}]
     found = status({name: [*SCRIPT, *odd], "content_status": "text-success"})
-    assert found.script == (*LINES, ScriptLine("", "Lost voice"))
+    assert found.script == (*SCRIPT_LINES, ScriptLine("", "Lost voice"))
     assert found.substatus == "text-success"
 
 
@@ -311,7 +314,7 @@ def test_decode_status_invalid_podcast_turn_is_skipped(name: str) -> None:
     ids=str,
 )
 def test_decode_status_failed_task_has_reason(data: dict[str, Any], reason: str | None) -> None:
-    """The more precise text is the reason; a value that is not a text is none."""
+    """The more precise text is the reason. A value that is not a text is none."""
     found = status({**data, "task_status": "FAILED"})
     assert (found.state, found.reason) == (TaskState.FAILED, reason)
 
@@ -324,7 +327,7 @@ def test_decode_status_undocumented_values_are_kept() -> None:
     assert found.raw == data
 
 
-def test_decode_reads_documented_responses_are_read() -> None:
+def test_decode_documented_batch_balance_and_upload_are_read() -> None:
     """Batch, balance and upload responses are read as documented and as observed."""
     batch = [{"task_id": "task_a1", "task_status": "succeed", "videos": [f"{URL}.mp4"]}, {"task_id": "task_a2"}]
     assert [snapshot.state for snapshot in decode_batch(enveloped(batch))] == [TaskState.DONE, TaskState.RUNNING]
@@ -358,7 +361,7 @@ def test_decode_upload_without_url_is_unexpected(data: Any) -> None:
 def test_decode_upload_refusal_keeps_provider_text() -> None:
     """The provider's text about the file is passed on."""
     with pytest.raises(InvalidRequest, match="content does not match extension"):
-        decode_upload(answer({"status": 1002, "msg": "content does not match extension"}))
+        decode_upload(json_response({"status": 1002, "msg": "content does not match extension"}))
 
 
 DELIVERED = {"task_id": TASK, "task_status": "SUCCESS", "images": [f"{URL}.png"]}
@@ -414,23 +417,28 @@ def test_decode_delivery_refusal_is_unexpected(body: bytes) -> None:
 
 
 def test_upload_request_is_a_form() -> None:
-    """A file is the part `file` with its media type; `fixed` is a text; a batch number is sent only if given."""
+    """A file is the part `file` with its media type. `fixed` is a text, and a batch number is sent only if given."""
     file = validate_upload(File(b"\x89PNG\r\n\x1a\n", "a.png"))
-    call = WeryAIProvider().upload_request(file)
-    assert (call.method, call.path, call.host, call.body) == ("POST", "/v1/generation/upload-file", "main", None)
-    assert call.form == MultipartForm(
+    request = WeryAIProvider().upload_request(file)
+    assert (request.method, request.path, request.host, request.body) == (
+        "POST",
+        "/v1/generation/upload-file",
+        "main",
+        None,
+    )
+    assert request.form == MultipartForm(
         filename="a.png", content=file.content, content_type="image/png", fields={"fixed": "false"}
     )
     other = WeryAIProvider().upload_request(file, legacy=True, batch_no="b-1", fixed=True)
     assert (other.path, other.host) == ("/growthai/v1/generation/upload-file", "models")
     assert other.form is not None
     assert other.form.fields == {"fixed": "true", "batch_no": "b-1"}
-    assert call.timeout == other.timeout == 180.0
+    assert request.timeout == other.timeout == 180.0
 
 
 def test_read_requests_have_documented_paths_and_hosts() -> None:
-    """Two registries are on a host of their own; speakers can be requested by language."""
-    calls = [
+    """Two registries are on a host of their own. Speakers can be requested by language."""
+    requests = [
         IMAGE_MODELS,
         VIDEO_MODELS,
         CHAT_MODELS,
@@ -438,7 +446,7 @@ def test_read_requests_have_documented_paths_and_hosts() -> None:
         speakers_request("en"),
         speakers_request("a&b=c"),
     ]
-    assert [(call.method, call.host, call.path) for call in calls] == [
+    assert [(request.method, request.host, request.path) for request in requests] == [
         ("GET", "models", "/growthai/v1/image/models"),
         ("GET", "models", "/growthai/v1/video/models"),
         ("GET", "main", "/v1/chat/models"),
@@ -446,4 +454,4 @@ def test_read_requests_have_documented_paths_and_hosts() -> None:
         ("GET", "main", "/v1/generation/podcast/speakers/list?language=en"),
         ("GET", "main", "/v1/generation/podcast/speakers/list?language=a%26b%3Dc"),
     ]
-    assert all(call.body is None and call.form is None for call in calls)
+    assert all(request.body is None and request.form is None for request in requests)

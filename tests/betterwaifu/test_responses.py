@@ -1,4 +1,4 @@
-"""Answers of both editions, in every form that is documented or plausible, and in any other."""
+"""Responses of both editions, in every form that is documented or plausible, and in any other."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ from aiowery.errors import (
     ServerError,
     UnexpectedResponse,
 )
+from tests.betterwaifu.responses import response
 from tests.support.fake_betterwaifu import finished_job, finished_v1
 
 Decode = Callable[[HttpResponse], Any]
@@ -46,16 +47,10 @@ DECODERS: dict[str, Decode] = {
 }
 
 
-def answer(body: Any, status: int = 200, **headers: str) -> HttpResponse:
-    """Return an answer; a text stands for itself, anything else for its JSON."""
-    content = body if isinstance(body, bytes) else body.encode() if isinstance(body, str) else json.dumps(body).encode()
-    return HttpResponse(status, {name.replace("_", "-"): value for name, value in headers.items()}, content)
-
-
 def image(**data: Any) -> dict[str, Any]:
-    """Return the v1-images answer with other data; None leaves a member out."""
-    told = {**finished_v1(1)["data"], **data}
-    return {"success": True, "data": {name: value for name, value in told.items() if value is not None}}
+    """Return the v1-images response with other data. None leaves a member out."""
+    members = {**finished_v1(1)["data"], **data}
+    return {"success": True, "data": {name: value for name, value in members.items() if value is not None}}
 
 
 @pytest.mark.parametrize("status", [200, 201, 202])
@@ -77,24 +72,24 @@ def image(**data: Any) -> dict[str, Any]:
 )
 def test_decode_queued_id_is_read_from_each_place(body: dict[str, Any], status: int) -> None:
     """The body of a 201 is not documented: a paid id must not be lost because of its place."""
-    accepted = _decode.decode_queued(answer(body, status))
+    accepted = _decode.decode_queued(response(body, status))
     assert accepted.task_ids == ("job_1",)
 
 
 def test_decode_queued_number_is_an_id() -> None:
     """Ids are opaque texts after decoding."""
-    assert _decode.decode_queued(answer({"id": 7}, 201)).task_ids == ("7",)
+    assert _decode.decode_queued(response({"id": 7}, 201)).task_ids == ("7",)
 
 
 def test_decode_queued_finished_job_needs_no_poll() -> None:
     """A response with the pictures finishes the job."""
-    (snapshot,) = _decode.decode_queued(answer(finished_job(1), 201)).snapshots
+    (snapshot,) = _decode.decode_queued(response(finished_job(1), 201)).snapshots
     assert (snapshot.state, snapshot.assets[0].url) == (TaskState.DONE, "https://cdn.example.com/a/1.webp")
 
 
 def test_decode_queued_success_without_pictures_is_polled() -> None:
     """The status may be about the submission only: polling is free, a lost picture is not."""
-    accepted = _decode.decode_queued(answer({"id": "job_1", "status": "succeeded", "output": {"images": []}}, 201))
+    accepted = _decode.decode_queued(response({"id": "job_1", "status": "succeeded", "output": {"images": []}}, 201))
     assert (accepted.task_ids, accepted.snapshots) == (("job_1",), ())
 
 
@@ -104,11 +99,11 @@ def test_decode_queued_success_without_pictures_is_polled() -> None:
 def test_decode_queued_without_id_is_unexpected(body: Any) -> None:
     """Credits may have been charged, so the error is not a refusal, which would invite a repeat."""
     with pytest.raises(UnexpectedResponse):
-        _decode.decode_queued(answer(body, 201))
+        _decode.decode_queued(response(body, 201))
 
 
 @pytest.mark.parametrize(
-    ("told", "state", "position"),
+    ("data", "state", "position"),
     [
         ({"status": "queued", "queue_position": 3}, TaskState.WAITING, 3),
         ({"status": "queued", "queue_position": "2"}, TaskState.WAITING, 2),
@@ -125,10 +120,10 @@ def test_decode_queued_without_id_is_unexpected(body: Any) -> None:
     ],
 )
 def test_decode_status_running_job_has_queue_position(
-    told: dict[str, Any], state: TaskState, position: int | None
+    data: dict[str, Any], state: TaskState, position: int | None
 ) -> None:
-    """An undocumented raw status counts as running; a queue position is reported if there is one."""
-    snapshot = _decode.decode_status(answer({"id": "job_1", **told}), "job_1")
+    """An undocumented raw status counts as running. A queue position is reported if there is one."""
+    snapshot = _decode.decode_status(response({"id": "job_1", **data}), "job_1")
     assert (snapshot.state, snapshot.queue_position, snapshot.assets) == (state, position, ())
 
 
@@ -136,7 +131,7 @@ def test_decode_status_succeeded_job_has_pictures_and_seed() -> None:
     """Each picture has its URL and id, and the output has one seed."""
     images = [{"url": f"https://x.example/{n}.webp", "id": f"i{n}"} for n in range(3)]
     snapshot = _decode.decode_status(
-        answer({"id": "job_1", "status": "succeeded", "output": {"images": images, "seed": "77"}}), "job_1"
+        response({"id": "job_1", "status": "succeeded", "output": {"images": images, "seed": "77"}}), "job_1"
     )
     result = GeneratedImage.from_snapshots([snapshot], seconds=1.0, request_id=None)
     assert result.urls == tuple(one["url"] for one in images)
@@ -148,7 +143,7 @@ URL = "https://x.example/1.webp"
 
 
 @pytest.mark.parametrize(
-    "told",
+    "data",
     [
         {"output": {"images": [{"url": URL, "id": "i1"}]}},
         {"output": {"images": [None, {"id": "i0"}, {"url": 5}, {"url": URL, "image_id": "i1"}]}},
@@ -160,9 +155,9 @@ URL = "https://x.example/1.webp"
         {"url": URL, "image_id": "i1", "id": "job_1"},
     ],
 )
-def test_decode_status_picture_is_read_from_each_place(told: dict[str, Any]) -> None:
-    """A paid picture is not lost because an array is missing; invalid neighbours are skipped."""
-    snapshot = _decode.decode_status(answer({"status": "succeeded", **told}), "job_1")
+def test_decode_status_picture_is_read_from_each_place(data: dict[str, Any]) -> None:
+    """A paid picture is not lost because an array is missing. Invalid neighbours are skipped."""
+    snapshot = _decode.decode_status(response({"status": "succeeded", **data}), "job_1")
     result = GeneratedImage.from_snapshots([snapshot], seconds=1.0, request_id=None)
     assert (result.urls, result.image_ids) == ((URL,), ("i1",))
 
@@ -170,7 +165,7 @@ def test_decode_status_picture_is_read_from_each_place(told: dict[str, Any]) -> 
 @pytest.mark.parametrize("output", [URL, [URL], {"images": [URL]}, {"images": URL}])
 def test_decode_status_url_alone_is_a_picture(output: Any) -> None:
     """A text that is a URL is a picture without an id."""
-    snapshot = _decode.decode_status(answer({"status": "succeeded", "output": output}), "job_1")
+    snapshot = _decode.decode_status(response({"status": "succeeded", "output": output}), "job_1")
     result = GeneratedImage.from_snapshots([snapshot], seconds=1.0, request_id=None)
     assert (result.urls, result.image_ids) == ((URL,), ())
 
@@ -178,7 +173,7 @@ def test_decode_status_url_alone_is_a_picture(output: Any) -> None:
 @pytest.mark.parametrize("output", [None, {}, {"images": []}, {"images": None}, {"images": [{}]}, {"images": [5]}, "x"])
 def test_decode_status_success_without_picture_is_empty(output: Any) -> None:
     """The job finishes, and its result is empty."""
-    snapshot = _decode.decode_status(answer({"id": "job_1", "status": "succeeded", "output": output}), "job_1")
+    snapshot = _decode.decode_status(response({"id": "job_1", "status": "succeeded", "output": output}), "job_1")
     assert snapshot.state is TaskState.DONE
     assert GeneratedImage.from_snapshots([snapshot], seconds=1.0, request_id=None).is_empty
 
@@ -189,7 +184,7 @@ def test_decode_status_success_without_picture_is_empty(output: Any) -> None:
 )
 def test_decode_status_failed_job_has_reason(error: Any, reason: str | None) -> None:
     """HTTP 200 with the status `failed` is a failed job, not a refusal."""
-    snapshot = _decode.decode_status(answer({"id": "job_1", "status": "failed", "error": error}), "job_1")
+    snapshot = _decode.decode_status(response({"id": "job_1", "status": "failed", "error": error}), "job_1")
     assert (snapshot.state, snapshot.reason) == (TaskState.FAILED, reason)
 
 
@@ -202,8 +197,8 @@ def test_decode_status_failed_job_has_reason(error: Any, reason: str | None) -> 
     ],
 )
 def test_decode_status_failed_job_is_final_in_any_envelope(body: dict[str, Any]) -> None:
-    """The status ends the job; read as a refused poll it would keep the slot until the retries end."""
-    snapshot = _decode.decode_status(answer(body), "job_1")
+    """The status ends the job. Read as a refused poll, it would keep the slot until the retries end."""
+    snapshot = _decode.decode_status(response(body), "job_1")
     assert (snapshot.state, snapshot.reason) == (TaskState.FAILED, "boom")
 
 
@@ -211,12 +206,12 @@ def test_decode_status_failed_job_is_final_in_any_envelope(body: dict[str, Any])
 def test_decode_status_without_status_is_unexpected(body: Any) -> None:
     """The job continues and is polled again."""
     with pytest.raises(UnexpectedResponse):
-        _decode.decode_status(answer(body), "job_1")
+        _decode.decode_status(response(body), "job_1")
 
 
 def test_decode_image_has_id_seed_parameters_and_time() -> None:
     """The response of v1-images gives one picture with its id, seed, parameters and time of creation."""
-    accepted = _decode.decode_image(answer(finished_v1(1)), "made-up")
+    accepted = _decode.decode_image(response(finished_v1(1)), "made-up")
     result = GeneratedImage.from_snapshots(accepted.snapshots, seconds=0.0, request_id=None)
     assert accepted.task_ids == ("img_000000000001",) == result.image_ids
     assert (result.url, result.seed) == ("https://cdn.example.com/images/1.png", 42)
@@ -240,7 +235,7 @@ def test_decode_image_has_id_seed_parameters_and_time() -> None:
 )
 def test_decode_image_url_with_invalid_neighbours_is_a_picture(body: dict[str, Any], task_id: str) -> None:
     """Whatever is missing or invalid beside it, a URL is a paid picture."""
-    accepted = _decode.decode_image(answer(body), "made-up")
+    accepted = _decode.decode_image(response(body), "made-up")
     assert (accepted.task_ids, accepted.snapshots[0].state) == ((task_id,), TaskState.DONE)
 
 
@@ -250,7 +245,7 @@ def test_decode_image_url_with_invalid_neighbours_is_a_picture(body: dict[str, A
 def test_decode_image_success_without_url_is_unexpected(body: Any) -> None:
     """Credits may have been charged: the submission is in doubt, not refused."""
     with pytest.raises(UnexpectedResponse):
-        _decode.decode_image(answer(body), "made-up")
+        _decode.decode_image(response(body), "made-up")
 
 
 @pytest.mark.parametrize(
@@ -264,25 +259,25 @@ def test_decode_image_success_without_url_is_unexpected(body: Any) -> None:
 )
 def test_decode_image_failed_status_is_a_failed_job(body: dict[str, Any]) -> None:
     """A status instead of a URL gives a failed job with its reason."""
-    (snapshot,) = _decode.decode_image(answer(body), "made-up").snapshots
+    (snapshot,) = _decode.decode_image(response(body), "made-up").snapshots
     assert (snapshot.state, snapshot.reason) == (TaskState.FAILED, "no")
 
 
 def test_decode_image_id_of_picture_comes_first() -> None:
     """The entry's own number does not replace the id of the picture."""
-    accepted = _decode.decode_image(answer(image(id=17)), "made-up")
+    accepted = _decode.decode_image(response(image(id=17)), "made-up")
     assert (
         GeneratedImage.from_snapshots(accepted.snapshots, seconds=0.0, request_id=None).image_ids == accepted.task_ids
     )
 
 
 def test_metadata_is_plain_json() -> None:
-    """The manifest stores seed, ids and time of creation; the jobs edition reports no time."""
-    accepted = _decode.decode_image(answer(finished_v1(1)), "made-up")
+    """The manifest stores seed, ids and time of creation. The jobs edition reports no time."""
+    accepted = _decode.decode_image(response(finished_v1(1)), "made-up")
     facts = GeneratedImage.from_snapshots(accepted.snapshots, seconds=0.0, request_id=None).metadata
     assert facts == {"seed": 42, "image_ids": ["img_000000000001"], "created_at": "2024-01-15T10:30:00+00:00"}
-    looked = _decode.decode_status(answer(finished_job(2)), "job_2")
-    facts = GeneratedImage.from_snapshots([looked], seconds=0.0, request_id=None).metadata
+    polled = _decode.decode_status(response(finished_job(2)), "job_2")
+    facts = GeneratedImage.from_snapshots([polled], seconds=0.0, request_id=None).metadata
     assert facts == {"seed": 1_234_567_890, "image_ids": ["img2"]}
 
 
@@ -338,9 +333,9 @@ V1_FAULT = {"code": "invalid_parameter", "message": "steps must be 20-50", "para
 def test_response_error_status_decides_before_code_and_text(
     decoder: str, status: int, body: Any, error: type[AioweryError]
 ) -> None:
-    """The HTTP status decides, then the code; the text only refines, in both envelopes and without one."""
+    """The HTTP status decides, then the code. The text only refines, in both envelopes and without one."""
     with pytest.raises(AioweryError) as caught:
-        DECODERS[decoder](answer(body, status))
+        DECODERS[decoder](response(body, status))
     assert type(caught.value) is error
     assert str(caught.value)
 
@@ -349,14 +344,14 @@ def test_response_error_status_decides_before_code_and_text(
 def test_response_error_text_decides_by_first_300_characters(characters: int, error: type[AioweryError]) -> None:
     """The first 300 characters decide the type of the error, which has the whole message."""
     with pytest.raises(AioweryError, match="rate limit") as caught:
-        DECODERS["queued"](answer({"error": "x" * characters + "rate limit"}, 400))
+        DECODERS["queued"](response({"error": "x" * characters + "rate limit"}, 400))
     assert type(caught.value) is error
 
 
 def test_response_error_keeps_all_reported_facts() -> None:
     """The error has status, code, text, parameter, body and request id."""
     with pytest.raises(InvalidRequest) as caught:
-        _decode.decode_image(answer({"success": False, "error": V1_FAULT}, 400, x_request_id="r9"), "x")
+        _decode.decode_image(response({"success": False, "error": V1_FAULT}, 400, x_request_id="r9"), "x")
     error = caught.value
     assert (error.http_status, error.code, error.request_id) == (400, "invalid_parameter", "r9")
     assert "parameter steps" in str(error)
@@ -385,7 +380,7 @@ def test_retry_after_header_comes_before_body(header: str | None, hint: Any, sec
     headers = {} if header is None else {"retry_after": header}
     body = {"error": {"code": "rate_limit_exceeded", "message": "x", "retry_after": hint}}
     with pytest.raises(RateLimited) as caught:
-        _decode.decode_queued(answer(body, 429, **headers))
+        _decode.decode_queued(response(body, 429, **headers))
     assert caught.value.retry_after == seconds
 
 
@@ -393,7 +388,7 @@ def test_retry_after_beside_plain_text_error_is_read() -> None:
     """If the error is a plain text, its neighbours hold the seconds and the reason."""
     body = {"error": "Too Many Requests", "message": "one at a time", "retry_after": 7}
     with pytest.raises(RateLimited, match="one at a time") as caught:
-        _decode.decode_queued(answer(body, 429))
+        _decode.decode_queued(response(body, 429))
     assert caught.value.retry_after == 7
 
 
@@ -401,11 +396,11 @@ def test_retry_after_date_counts_from_now() -> None:
     """A date in the header gives seconds from now and comes before the body."""
     moment = datetime.now(UTC) + timedelta(minutes=5)
     with pytest.raises(RateLimited) as caught:
-        _decode.decode_queued(answer({"error": {"retry_after": 7}}, 429, retry_after=format_datetime(moment)))
+        _decode.decode_queued(response({"error": {"retry_after": 7}}, 429, retry_after=format_datetime(moment)))
     assert 240 < (caught.value.retry_after or 0) <= 300
 
 
-words = st.sampled_from(
+texts = st.sampled_from(
     [
         "id",
         "status",
@@ -440,29 +435,29 @@ words = st.sampled_from(
     ]
 )
 numbers = st.integers() | st.floats() | st.sampled_from([10**30, -(10**400), 1e308])
-scalars = st.none() | st.booleans() | numbers | st.text(st.characters(codec=None), max_size=8) | words
+scalars = st.none() | st.booleans() | numbers | st.text(st.characters(codec=None), max_size=8) | texts
 anything = st.recursive(
-    scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(words, inner, max_size=6), max_leaves=25
+    scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=6), max_leaves=25
 )
 pictures = st.fixed_dictionaries({"url": st.just(URL) | scalars}, optional={"id": scalars, "image_id": scalars})
 outputs = st.fixed_dictionaries({"images": st.lists(pictures | scalars, max_size=3) | anything, "seed": scalars})
-told = st.fixed_dictionaries(
-    {"status": words | scalars, "id": scalars},
+values = st.fixed_dictionaries(
+    {"status": texts | scalars, "id": scalars},
     optional={
         "output": outputs | anything,
         "parameters": anything,
-        "created_at": words | scalars,
+        "created_at": texts | scalars,
         "error": anything,
         "success": scalars,
         "url": scalars,
         "image_id": scalars,
         "queue_position": scalars,
-        "models": st.lists(st.dictionaries(words, scalars, max_size=4) | scalars, max_size=3) | anything,
+        "models": st.lists(st.dictionaries(texts, scalars, max_size=4) | scalars, max_size=3) | anything,
         "credits": scalars,
-        "subscription": st.dictionaries(words, scalars, max_size=4) | scalars,
+        "subscription": st.dictionaries(texts, scalars, max_size=4) | scalars,
     },
 )
-enveloped = told | st.fixed_dictionaries({"data": told}, optional={"success": scalars, "error": anything})
+enveloped = values | st.fixed_dictionaries({"data": values}, optional={"success": scalars, "error": anything})
 bodies = (enveloped | anything).map(lambda value: json.dumps(value).encode()) | st.binary(max_size=40)
 statuses = st.sampled_from([200, 201, 202, 204, 301, 303, 400, 401, 402, 403, 404, 409, 422, 429, 500, 503])
 
@@ -501,7 +496,7 @@ def test_decoders_any_depth_gives_value_or_known_error(decoder: str, frame: str)
     """Nesting beyond the interpreter's limit raises UnexpectedResponse."""
     for depth in (1, 500, 1_000, 100_000):
         with contextlib.suppress(APIError, UnexpectedResponse):
-            DECODERS[decoder](answer(frame.replace("%s", "[" * depth + "]" * depth)))
+            DECODERS[decoder](response(frame.replace("%s", "[" * depth + "]" * depth)))
 
 
 @given(job_id=st.text(st.characters(codec=None), max_size=12) | st.integers(), place=st.sampled_from(["data", None]))
@@ -511,13 +506,13 @@ def test_status_request_any_accepted_id_is_one_path_segment(job_id: str | int, p
     """The status request of an accepted id has one path segment that means exactly this id."""
     body: dict[str, Any] = {"id": job_id} if place is None else {place: {"id": job_id}}
     try:
-        accepted = _decode.decode_queued(answer(body, 201))
+        accepted = _decode.decode_queued(response(body, 201))
     except UnexpectedResponse:
         assert not fits_in_a_path(str(job_id))
         return
-    call = BetterWaifuProvider("jobs").status_request(accepted.task_ids[0])
-    *before, segment = call.path.split("/")
+    request = BetterWaifuProvider("jobs").status_request(accepted.task_ids[0])
+    *before, segment = request.path.split("/")
     assert before == ["", "generate"]
     assert unquote(segment) == replace_surrogates(str(job_id))
-    assert call.path.isascii()
+    assert request.path.isascii()
     assert segment not in {"", ".", ".."}
