@@ -17,6 +17,9 @@ GLOSSARY: Final = HOME / "docs" / "glossary.md"
 
 # Files and folders without retired words; a room is added once it is clean.
 CLEAN_ROOMS: Final = (
+    ".ci",
+    "benchmarks",
+    "docs/benchmarks.md",
     "aiowery/_client",
     "aiowery/_http",
     "aiowery/_jobs",
