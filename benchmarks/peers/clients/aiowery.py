@@ -16,7 +16,7 @@ from benchmarks.peers.clients._harness import KEY, OnId, Peer, measure
 async def open_peer(plan: Plan, **options: Any) -> AsyncIterator[Peer]:
     """Open a client, with the plan's number of tasks in flight where that is not WeryAI's 20.
 
-    Submissions do not pause after doubts, because the benchmark counts the charge of each of them.
+    Submissions do not pause after doubts: the charge of each of them is counted, and the rest would stay unsent.
     """
     limits = Limits(in_flight=plan.in_flight or Limits().in_flight, max_doubts=None)
     async with WeryAI(KEY, base_url=plan.url, limits=limits, **options) as client:
