@@ -44,8 +44,8 @@ _EXPLANATIONS: Final = (
     ),
     Explanation(
         "transitions in groups",
-        "Half of the time the event loop wakes a coroutine for each transition, the other half is SQL. On two cores"
-        " the two alternate, because each needs the interpreter's lock.",
+        "Half of the time goes to the event loop, which wakes a coroutine for each transition, and half to SQL. On two"
+        " cores both alternate, because each needs the interpreter's lock.",
     ),
     Explanation(
         _ADDED,

@@ -3,9 +3,9 @@
 The fake server runs at most 20 tasks and refuses the 21st with code 6010. The client has its default limits and gets
 all jobs at the same time through `asyncio.gather`. Makespan is the time from the start to the last result.
 
-The ideal client is computed, not run. It has the same durations in the same order, and 20 slots. It submits in the
-moment in which a slot is free, and its submissions and polls take no time. It detects the end of a task at the first
-whole multiple of 3 s after the acceptance that is not before the end. Then the slot is free.
+The ideal client is computed, not run. It has the same durations in the same order, and 20 slots. It submits as
+soon as a slot is free, and its submissions and polls take no time. It detects the end of a task at the first whole
+multiple of 3 s after the acceptance that is not before the end. Then the slot is free.
 
 Durations are 10-14 s, uniformly random. Time runs three times as fast (durations, polling and retries; figures are
 scaled back). This multiplies the delays of aiowery and of HTTP by three, to aiowery's disadvantage. Five rounds with

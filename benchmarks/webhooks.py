@@ -1,9 +1,9 @@
-"""Webhooks: how soon a delivery reaches the waiter, which polls it saves, and what forged deliveries cost.
+"""Webhooks: how soon a delivery reaches the waiter, how many polls it saves, and what forged deliveries cost.
 
 The client has the default `PollPolicy` and a public URL on loopback. There uvicorn serves the receiver in the client's
-own process and event loop, as in a web application. The fake server sends a delivery over a new connection in the
-moment in which a task ends. Delay is the time from the end of the task, by the server's clock, until the caller has the
-result. GETs are status checks, by the server's count.
+own process and event loop, as in a web application. When a task ends, the fake server immediately sends a delivery over
+a new connection. Delay is the time from the end of the task, by the server's clock, until the caller has the result.
+GETs are status checks, by the server's count.
 
 With webhooks: jobs of 10-14 s (uniformly random) in real time, 100 at the same time. Concurrently, the same jobs run
 through a client without webhooks, with a server of its own.

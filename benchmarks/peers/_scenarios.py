@@ -140,7 +140,7 @@ SCENARIOS: Final = (
         title="20 slots, all calls immediately",
         how="200 jobs of 10-14 s, all started immediately. The server runs 20 tasks and refuses any further one, with"
         " code 6010 in WeryAI's protocol and with 429 and `Retry-After: 1` in the other protocols. The ideal client"
-        " (computed) detects each end immediately and submits in that moment.",
+        " (computed) detects each end immediately and submits at the same moment.",
         jobs=200,
         spread=(10, 14),
         timeout=240,
