@@ -1,6 +1,6 @@
-"""The gate, as sessions that run alone too: `nox --list` names them, `nox -s tests` runs one.
+"""The sessions of the gate; each can run alone: `nox --list` lists them, `nox -s tests` runs one.
 
-Each session installs what it needs in an environment of its own; `tests` makes `.venv`, as README says.
+Each session installs its packages in an environment of its own; `tests` creates `.venv`, with the command of README.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ os.environ.setdefault("UV_COMPILE_BYTECODE", "1")
 HOME = Path(__file__).parent
 PROJECT = nox.project.load_toml("pyproject.toml")
 WORKERS = ("-n", "auto")
-# The budget of a single test holds in the session 'tests', which runs by itself; the others share the machine.
-UNHURRIED = ("-o", "longest_test=20")
+# The session 'tests' runs alone, with the usual time limit of a single test; the other sessions share the machine.
+LONGER_TIME_LIMIT = ("-o", "longest_test=20")
 
 
 def _version_of(python: str) -> str | None:
-    """Return the version of an interpreter; None if it is not found, or is a name behind which there is none."""
+    """Return the version of an interpreter; None if it is not found or does not start."""
     code = "import sys; print('{}.{}'.format(*sys.version_info))"
     try:
-        return subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603 - a name of ours
+        return subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603 - a fixed name
     except (OSError, subprocess.CalledProcessError):
         return None
 
@@ -41,12 +41,12 @@ def _version_of(python: str) -> str | None:
 VERSIONS = nox.project.python_versions(PROJECT)
 NEWEST = next((version for version in reversed(VERSIONS) if _version_of(f"python{version}")), VERSIONS[-1])
 USUAL = _version_of("python3")
-# What event loops, SQLite, sockets and processes do depends on the interpreter; what a translator reads does not.
+# Event loops, SQLite, sockets and processes depend on the interpreter; encoding and decoding do not.
 DEPENDS_ON_INTERPRETER = (
     *("tests/base", "tests/http", "tests/queue", "tests/jobs", "tests/journal", "tests/ledger", "tests/webhook"),
     *("tests/client", "tests/cli", "tests/testing", "tests/weryai/test_models.py", "tests/weryai/test_podcast.py"),
 )
-# What is sent and decoded depends on the versions of httpx, httpcore, anyio, attrs and cattrs.
+# Requests and decoding depend on the versions of httpx, httpcore, anyio, attrs and cattrs.
 DEPENDS_ON_LIBRARIES = (
     *("tests/core", "tests/http", "tests/queue", "tests/jobs", "tests/journal", "tests/client", "tests/betterwaifu"),
     *("tests/weryai/test_json.py", "tests/weryai/test_totality.py"),
@@ -78,40 +78,40 @@ def types(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def tests(session: nox.Session) -> None:
-    """Run README's test command as README writes it."""
-    session.run("bash", "-euc", _line_of_readme("-m pytest"), external=True)
+    """Run the test command of README unchanged."""
+    session.run("bash", "-euc", _command_of_readme("-m pytest"), external=True)
 
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Run and type the code of README and docs, and follow their links."""
+    """Run and type-check the code of README and docs, and check their links."""
     session.install("-e", ".[dev]")
     session.run("pytest", "-q", "tests/docs")
 
 
 @nox.session(python=NEWEST)
 def coverage(session: nox.Session) -> None:
-    """Run all tests on the newest interpreter, and count the lines and branches that they reach."""
+    """Run all tests on the newest interpreter, and measure the coverage of lines and branches."""
     session.install("-e", ".[dev]")
-    session.run("pytest", "-q", *WORKERS, *UNHURRIED, "--cov", "--cov-report=term:skip-covered")
+    session.run("pytest", "-q", *WORKERS, *LONGER_TIME_LIMIT, "--cov", "--cov-report=term:skip-covered")
 
 
 @nox.session(python=VERSIONS)
 def interpreters(session: nox.Session) -> None:
-    """Run what can differ there on each further interpreter."""
+    """Run the tests that depend on the interpreter, on each further interpreter."""
     if session.python == NEWEST:
         session.skip("the session 'coverage' runs everything there")
     if session.python == USUAL:
         session.skip("the session 'tests' runs everything there")
     session.install("-e", ".[dev]")
-    session.run("pytest", "-q", *WORKERS, *UNHURRIED, "-m", "not slow", *DEPENDS_ON_INTERPRETER)
+    session.run("pytest", "-q", *WORKERS, *LONGER_TIME_LIMIT, "-m", "not slow", *DEPENDS_ON_INTERPRETER)
 
 
 @nox.session
 def lowest(session: nox.Session) -> None:
-    """Run what depends on them with the lowest versions of the runtime dependencies."""
+    """Run the tests that depend on libraries, with the lowest versions of the runtime dependencies."""
     session.install("-e", ".[dev]", *_lowest())
-    session.run("pytest", "-q", *WORKERS, *UNHURRIED, "-m", "not slow", *DEPENDS_ON_LIBRARIES)
+    session.run("pytest", "-q", *WORKERS, *LONGER_TIME_LIMIT, "-m", "not slow", *DEPENDS_ON_LIBRARIES)
 
 
 @nox.session
@@ -128,24 +128,24 @@ def wheel(session: nox.Session) -> None:
     options = ("--sandbox", "--speed", "10", "--gallery", "--out", "pictures")
     session.run("aiowery", "batch", HOME / "examples" / "prompts.txt", *options)
     pictures = Path("pictures")
-    lines = (pictures / "manifest.jsonl").read_text("utf-8").splitlines()
-    if len(lines) != len(list(pictures.glob("*.png"))) or not (pictures / "gallery.html").stat().st_size:
-        session.error("the batch has not saved a picture for each line of its manifest, and a gallery")
+    entries = (pictures / "manifest.jsonl").read_text("utf-8").splitlines()
+    if len(entries) != len(list(pictures.glob("*.png"))) or not (pictures / "gallery.html").stat().st_size:
+        session.error("the batch must save a picture for each line of its manifest, and a gallery, but did not")
 
 
 @nox.session
 def deep(session: nox.Session) -> None:
-    """Run the longer proofs, which the gate leaves out: each law with thousands of examples."""
+    """Run the property tests with thousands of examples each, which the gate leaves out."""
     session.install("-e", ".[dev]")
     session.run("pytest", "-q", *WORKERS, "--hypothesis-profile=deep", "-o", "longest_test=600", "--timeout=1200")
 
 
-def _line_of_readme(text: str) -> str:
-    """Return the one line of README that holds this text."""
-    (line,) = (line for line in (HOME / "README.md").read_text("utf-8").splitlines() if text in line)
-    return line
+def _command_of_readme(text: str) -> str:
+    """Return the only line of README that contains this text."""
+    (command,) = (line for line in (HOME / "README.md").read_text("utf-8").splitlines() if text in line)
+    return command
 
 
 def _lowest() -> list[str]:
-    """Return the runtime dependencies, each at the lowest version that is allowed."""
+    """Return the runtime dependencies, each at its lowest allowed version."""
     return [re.sub(r">=([\d.]+).*", r"==\1", dependency) for dependency in PROJECT["project"]["dependencies"]]

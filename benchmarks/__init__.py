@@ -1,6 +1,6 @@
 """Benchmarks of aiowery, each measured by itself in fresh processes on loopback.
 
-python -m benchmarks                  all of them, and the page RESULTS.md (about six minutes)
-python -m benchmarks scheduler        one of them, printed only
-python -m benchmarks --quick          all of them in miniature, printed only: do they still work?
+python -m benchmarks                  run all of them, and write the results to RESULTS.md (about six minutes)
+python -m benchmarks scheduler        run one of them, and only print its results
+python -m benchmarks --quick          run all of them in miniature, to see that they work, and only print the results
 """

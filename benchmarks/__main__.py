@@ -1,4 +1,4 @@
-"""Run the benchmarks: all of them and write the page, or one of them."""
+"""Run all benchmarks and write their results to RESULTS.md, or run only some and print them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import Final, Protocol
 import attrs
 
 from benchmarks import (
-    _page,
+    _report,
+    crashes,
     detection,
     imports,
     ledger,
@@ -21,7 +22,6 @@ from benchmarks import (
     policies,
     polls,
     scheduler,
-    storm,
     thousand,
     webhooks,
 )
@@ -44,22 +44,22 @@ _BENCHMARKS: Final[dict[str, _Measure]] = {
     "imports": imports.measure,
     "memory": memory.measure,
     "ledger": ledger.measure,
-    "storm": storm.measure,
+    "crashes": crashes.measure,
     "webhooks": webhooks.measure,
 }
 
 
 def main() -> int:
-    """Run what the command line asks for; 1 when a benchmark could not be run to its end."""
+    """Run the benchmarks that the command line names; return 1 if one of them failed."""
     options = _options()
     names: list[str] = options.names or list(_BENCHMARKS)
-    where, began = _page.machine(), time.monotonic()
+    machine, began = _report.describe_machine(), time.monotonic()
     sections: list[Section] = []
     for name in names:
-        sections += _measured(name, quick=options.quick)
-    whole = len(sections) == len(_BENCHMARKS)
-    if whole and not options.quick:
-        _RESULTS.write_text(_page.page(sections, time.monotonic() - began, where), encoding="utf-8")
+        sections += _run(name, quick=options.quick)
+    is_complete = len(sections) == len(_BENCHMARKS)
+    if is_complete and not options.quick:
+        _RESULTS.write_text(_report.report(sections, time.monotonic() - began, machine), encoding="utf-8")
         print(f"written: {_RESULTS.name}")
     return 0 if len(sections) == len(names) else 1
 
@@ -67,21 +67,21 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", choices=[[], *_BENCHMARKS], metavar="NAME", help=", ".join(_BENCHMARKS))
-    parser.add_argument("--quick", action="store_true", help="in miniature, to see that they work")
+    parser.add_argument("--quick", action="store_true", help="run them in miniature, to see that they work")
     return parser.parse_args()
 
 
-def _measured(name: str, *, quick: bool) -> list[Section]:
-    """Return the section, printed, or nothing when the benchmark failed: the others still run."""
+def _run(name: str, *, quick: bool) -> list[Section]:
+    """Run one benchmark, print and return its section; if it fails, print the error and return an empty list."""
     print(f"{name} ...", file=sys.stderr, flush=True)
     try:
         section = _BENCHMARKS[name](quick=quick)
-    except Exception:  # noqa: BLE001 - whatever went wrong belongs to this benchmark alone
+    except Exception:  # noqa: BLE001 - the other benchmarks still run
         traceback.print_exc()
         return []
-    if quick:  # a miniature has nothing to say about targets
+    if quick:  # the figures of a miniature do not compare with the targets
         section = attrs.evolve(section, figures=tuple(attrs.evolve(one, target=None) for one in section.figures))
-    print(_page.section(section), flush=True)
+    print(_report.section_text(section), flush=True)
     return [section]
 
 

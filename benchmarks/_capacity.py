@@ -1,4 +1,4 @@
-"""How much a fake server can answer, so that it is known not to be what is measured."""
+"""Measure how many requests a fake server answers, to show that the server does not limit the measurements."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 import attrs
 
-from benchmarks._held import ServerProcess
+from benchmarks._server_process import ServerProcess
 
 _CONNECTIONS: Final = 16
 
@@ -22,33 +22,33 @@ class Capacity:
 
 
 def capacity(server: ServerProcess, path: str, seconds: float) -> Capacity:
-    """Ask for the path back to back over 16 connections, and end the server."""
+    """Send GETs for the path back to back over 16 connections, end the server, and return its capacity."""
     began = time.monotonic()
-    asyncio.run(_ask_back_to_back(server.port, path, seconds))
+    asyncio.run(_send_back_to_back(server.port, path, seconds))
     took = time.monotonic() - began
-    seen = server.ended()
+    seen = server.end()
     return Capacity(seen["requests"] / took, seen["cpu"] / seen["requests"])
 
 
-async def _ask_back_to_back(port: int, path: str, seconds: float) -> None:
+async def _send_back_to_back(port: int, path: str, seconds: float) -> None:
     loop = asyncio.get_running_loop()
-    links = [await loop.create_connection(lambda: _Asker(path), "127.0.0.1", port) for _ in range(_CONNECTIONS)]
+    connections = [await loop.create_connection(lambda: _Client(path), "127.0.0.1", port) for _ in range(_CONNECTIONS)]
     await asyncio.sleep(seconds)
-    for transport, _ in links:
+    for transport, _ in connections:
         transport.close()
 
 
-class _Asker(asyncio.Protocol):
-    """Asks again as soon as it is answered."""
+class _Client(asyncio.Protocol):
+    """A connection that sends the next request as soon as a response has arrived."""
 
     def __init__(self, path: str) -> None:
-        self._question = f"GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode()
+        self._request = f"GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        transport.write(self._question)
+        transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
         if data.endswith(b"}"):
-            self._transport.write(self._question)
+            self._transport.write(self._request)

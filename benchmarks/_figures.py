@@ -1,4 +1,4 @@
-"""What a benchmark says: figures, some of them with a target, and the words around them."""
+"""The results of a benchmark: figures, some of them with a target, and the text around them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ import attrs
 
 @attrs.frozen
 class Target:
-    """A bound that a figure is to keep."""
+    """A bound that a figure should keep."""
 
     bound: float
     at_least: bool = False
 
     def missed_by(self, value: float) -> float:
-        """Return by what part of the bound the value misses it (by how much, if the bound is 0); 0 when it is met."""
+        """Return by which part of the bound the value misses it; 0 if it is met.
+
+        If the bound is 0, return by how much the value misses it.
+        """
         excess = self.bound - value if self.at_least else value - self.bound
         return max(0.0, excess / (self.bound or 1.0))
 
@@ -27,7 +30,7 @@ class Target:
 
 @attrs.frozen
 class Figure:
-    """One measured number: `spread` is the least and the greatest of several rounds whose median it is."""
+    """One measured number; if it is the median of several rounds, `spread` is the least and the greatest of them."""
 
     name: str
     value: float
@@ -37,51 +40,51 @@ class Figure:
 
     @property
     def missed(self) -> bool:
-        """Whether there is a target and the value does not keep it."""
+        """True if there is a target and the value misses it."""
         return self.target is not None and self.target.missed_by(self.value) > 0
 
     @property
     def verdict(self) -> str:
-        """What came of the target, in a word or two."""
+        """The comparison with the target: "met" or by how much it is missed; nothing without a target."""
         if self.target is None:
             return ""
         return f"**missed by {self.target.missed_by(self.value):.1%}**" if self.missed else "met"
 
 
 @attrs.frozen
-class Note:
-    """Why figures miss their targets; `part` is a part of their names."""
+class Explanation:
+    """The reason why figures miss their targets; `part` is a part of the names of these figures."""
 
     part: str
-    why: str
+    reason: str
 
 
 @attrs.frozen
 class Section:
-    """One benchmark's part of the page.
+    """One benchmark's section of the results.
 
-    `how` says what was measured and how, `reading` how to read the figures, `notes` why some miss their targets:
-    a note is shown when a figure that it is about does.
+    `how` describes what was measured and how, `reading` how to read the figures, `explanations` why some of them miss
+    their targets. An explanation is shown if a figure that it belongs to misses its target.
     """
 
     title: str
     how: str
     figures: tuple[Figure, ...]
     reading: str = ""
-    notes: tuple[Note, ...] = ()
+    explanations: tuple[Explanation, ...] = ()
 
     @property
     def missed(self) -> tuple[Figure, ...]:
-        """The figures that do not keep their targets."""
+        """The figures that miss their targets."""
         return tuple(figure for figure in self.figures if figure.missed)
 
-    def why(self, figure: Figure) -> str:
+    def reason(self, figure: Figure) -> str:
         """Return the hand-written reason for a missed target."""
-        return next((note.why for note in self.notes if note.part in figure.name), "not explained yet")
+        return next((one.reason for one in self.explanations if one.part in figure.name), "not explained yet")
 
 
 def of_rounds(name: str, values: Sequence[float], unit: str = "", *, target: Target | None = None) -> Figure:
-    """Return the median of several rounds with its spread."""
+    """Return a figure with the median of several rounds and their spread."""
     return Figure(name, median(values), unit, (min(values), max(values)), target)
 
 

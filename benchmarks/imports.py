@@ -1,12 +1,12 @@
-"""Import time: fresh interpreters that import, make and open a client, beside `python -c pass`, in turns.
+"""Import time: fresh interpreters that import, create and open a client, alternating with `python -c pass`.
 
-Compiled files are in place; figures are medians over the differences to the neighbouring start of bare Python. Each
-row includes what it needs of those above: `import aiowery` brings our values, a request class its own module, the
-client's class asyncio and its provider, the first client all that an open one needs (the HTTP library, the ledger),
-opening it the event loop's part of anyio and the certificates.
+Compiled files exist before the measurement. Figures are medians over the differences to the neighbouring start of bare
+Python. Each row includes what it needs of the rows above. `import aiowery` loads aiowery's values, a request class
+loads its own module, and the client's class loads asyncio and its provider. The first client loads all that an open one
+needs (the HTTP library, the ledger). Opening it loads the event loop's part of anyio and the certificates.
 
-The event loop's longest wait is how late a timer was at worst, while the first client is opened, and from the first
-submission to its result, against the fake server: what loads as late as that makes everybody else wait.
+The longest stall of the event loop is the greatest lateness of a timer while the first client is opened, and from the
+first submission to its result, against the fake server. A module that is loaded that late blocks all other tasks.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from benchmarks._figures import Figure, Note, Section, Target, of_rounds
-from benchmarks._server import FakeServer
+from benchmarks._fake_server import FakeServer
+from benchmarks._figures import Explanation, Figure, Section, Target, of_rounds
 
 _HOME: Final = Path(__file__).parent.parent
 _BARE: Final = "pass"
@@ -34,17 +34,17 @@ _STARTS: Final = {
     "`import aiowery`": "import aiowery",
     "`from aiowery.weryai import TextToImage`": "from aiowery.weryai import TextToImage",
     "`from aiowery import WeryAI`": "from aiowery import WeryAI",
-    "the same and a client made": "import aiowery; aiowery.WeryAI('sk-none')",
-    "the same, opened and closed": _OPEN,
+    "the same, and a client created": "import aiowery; aiowery.WeryAI('sk-none')",
+    "the same, and the client opened and closed": _OPEN,
 }
 _TARGETS: Final = {"`import aiowery`": Target(150)}
-_WAITS: Final = """
+_STALLS: Final = """
 import asyncio, sys
 from aiowery import PollPolicy, WeryAI
 from aiowery.weryai import TextToImage
-from benchmarks._gauges import StallGauge
+from benchmarks._stall_gauge import StallGauge
 
-async def gauged(work):
+async def measure_stall(work):
     gauge = StallGauge()
     gauge.start()
     await asyncio.sleep(0.01)
@@ -54,8 +54,8 @@ async def gauged(work):
     print(1000 * gauge.worst)
 
 async def main():
-    await gauged(client.open())
-    await gauged(client.run(TextToImage(prompt="a cat", extra={"bench_seconds": 0.05})))
+    await measure_stall(client.open())
+    await measure_stall(client.run(TextToImage(prompt="a cat", extra={"bench_seconds": 0.05})))
     await client.aclose()
 
 client = WeryAI("sk-none", base_url=sys.argv[1], polling=PollPolicy().faster(50))
@@ -69,22 +69,22 @@ tops = {name.partition('.')[0] for name in set(sys.modules) - before}
 print(*sorted(top for top in tops if top not in sys.stdlib_module_names and not top.startswith('_')))
 """
 _OPTIONAL: Final = ("httpx2", "rich", "cyclopts", "starlette", "uvicorn", "PIL", "pytest")
-_NOTES: tuple[Note, ...] = (
-    Note(
+_EXPLANATIONS: tuple[Explanation, ...] = (
+    Explanation(
         "`import aiowery`",
-        "attrs takes half of it, our own values the rest (by `python -X importtime`), and starts of interpreters feel"
-        " whatever else runs on the machine.",
+        "attrs takes half of it, aiowery's own values the rest (by `python -X importtime`). Whatever else runs on the"
+        " machine slows the start of an interpreter.",
     ),
 )
 
 
 def measure(*, quick: bool) -> Section:
-    """Start interpreters in turns and compare."""
+    """Start interpreters round-robin and compare their times."""
     rounds = 3 if quick else 15
-    _round()  # compiles what is not compiled yet
+    _round()  # compiles the modules that are not compiled yet
     bare, *starts = zip(*[_round() for _ in range(rounds)], strict=True)
     with FakeServer() as server:
-        opening, first = zip(*[map(float, _run(_WAITS, server.url).split()) for _ in range(rounds)], strict=True)
+        opening, first = zip(*[map(float, _run(_STALLS, server.url).split()) for _ in range(rounds)], strict=True)
     loaded = _run(_LIST).split()
     optional = [name for name in loaded if name in _OPTIONAL]
     return Section(
@@ -96,24 +96,24 @@ def measure(*, quick: bool) -> Section:
                 for name, taken in zip(_STARTS, starts, strict=True)
             ),
             of_rounds("bare Python", [1000 * seconds for seconds in bare], "ms"),
-            of_rounds("longest wait of the event loop, the first client opened", opening, "ms"),
-            of_rounds("longest wait of the event loop, the first job", first, "ms"),
+            of_rounds("longest stall of the event loop while the first client is opened", opening, "ms"),
+            of_rounds("longest stall of the event loop during the first job", first, "ms"),
             Figure("optional packages loaded", len(optional), target=Target(0)),
         ),
         f"Third-party packages that `import aiowery` loads: {', '.join(loaded)}."
-        f" Optional ones looked for: {', '.join(_OPTIONAL)}. httpx loads click, pygments and rich by itself where they"
-        " are installed, which is a good part of the client made.",
-        _NOTES,
+        f" Optional packages that were searched for: {', '.join(_OPTIONAL)}. httpx loads click, pygments and rich if"
+        " they are installed, which is a good part of the time for creating a client.",
+        _EXPLANATIONS,
     )
 
 
 def _round() -> list[float]:
-    """Return the seconds that bare Python takes, and each of the starts."""
+    """Return the seconds that bare Python takes, and those of each start."""
     return [_start(code) for code in (_BARE, *_STARTS.values())]
 
 
-def _differences(ours: Iterable[float], bare: Iterable[float]) -> list[float]:
-    return [1000 * (our - base) for our, base in zip(ours, bare, strict=True)]
+def _differences(starts: Iterable[float], bare: Iterable[float]) -> list[float]:
+    return [1000 * (start - base) for start, base in zip(starts, bare, strict=True)]
 
 
 def _start(code: str) -> float:
@@ -125,5 +125,5 @@ def _start(code: str) -> float:
 
 def _run(code: str, *arguments: str) -> str:
     command = [sys.executable, "-c", code, *arguments]
-    run = subprocess.run(command, cwd=_HOME, check=True, capture_output=True, text=True, timeout=30)  # noqa: S603 - our own code
+    run = subprocess.run(command, cwd=_HOME, check=True, capture_output=True, text=True, timeout=30)  # noqa: S603 - code of this module
     return run.stdout

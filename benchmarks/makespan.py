@@ -1,13 +1,15 @@
-"""The makespan of 200 jobs of about 12 s through 20 slots, beside that of an ideal client under the same 3 s rule.
+"""The makespan of 200 jobs of about 12 s through 20 slots, compared with an ideal client that polls every 3 s.
 
-The fake server runs at most 20 tasks and refuses the 21st with code 6010; the client has its default limits and gets
-all jobs at once through `asyncio.gather`. The ideal client is computed, not run: it has the same durations in the
-same order and 20 slots; it submits at the very moment at which a slot is free, submissions and polls take no time,
-and it sees the end of a task at the first whole multiple of 3 s after that task's acceptance that is not before
-its end; then the slot is free. Makespan is from the start to the last result. Durations are 10-14 s, evenly at random;
-time runs three times as fast (durations, polling and retries alike, figures scaled back), which counts our own
-and HTTP's delays threefold, against us. Five rounds with different durations run side by side, each with a client
-and a server of its own.
+The fake server runs at most 20 tasks and refuses the 21st with code 6010. The client has its default limits and gets
+all jobs at the same time through `asyncio.gather`. Makespan is the time from the start to the last result.
+
+The ideal client is computed, not run. It has the same durations in the same order, and 20 slots. It submits as
+soon as a slot is free, and its submissions and polls take no time. It detects the end of a task at the first whole
+multiple of 3 s after the acceptance that is not before the end. Then the slot is free.
+
+Durations are 10-14 s, uniformly random. Time runs three times as fast (durations, polling and retries; figures are
+scaled back). This multiplies the delays of aiowery and of HTTP by three, to aiowery's disadvantage. Five rounds with
+different durations run side by side, each with a client and a server of its own.
 """
 
 from __future__ import annotations
@@ -22,66 +24,76 @@ from typing import Final
 import attrs
 
 from aiowery import Limits, PollPolicy, RetryPolicy, WeryAI
-from benchmarks import _work
-from benchmarks._figures import Figure, Note, Section, Target, of_rounds
-from benchmarks._process import apart
-from benchmarks._server import FakeServer, ServerFacts
+from benchmarks import _workload
+from benchmarks._fake_server import FakeServer, ServerFacts
+from benchmarks._figures import Explanation, Figure, Section, Target, of_rounds
+from benchmarks._fresh_process import in_fresh_process
 
 _SLOTS: Final = 20
 _SHORTEST: Final = 10.0
 _LONGEST: Final = 14.0
-_RULE: Final = 3.0
-_NOTES: tuple[Note, ...] = (
-    Note(
-        "ours / ideal",
-        "Presumably the first jobs, polled every 3-5 s as nothing is learned yet, and HTTP, which counts threefold.",
+_POLL_INTERVAL: Final = 3.0
+_EXPLANATIONS: tuple[Explanation, ...] = (
+    Explanation(
+        "aiowery / ideal",
+        "Presumably the first jobs, which are polled every 3-5 s because nothing is learned yet, and HTTP, whose delays"
+        " are multiplied by three.",
     ),
 )
 
 
 @attrs.frozen
 class _Round:
-    """Makespans in unscaled seconds: ours, the ideal one under the rule, and that of a client that sees all at once."""
+    """Makespans in unscaled seconds: of aiowery, of an ideal client that polls, and of one that detects immediately."""
 
-    ours: float
+    aiowery: float
     ideal: float
-    omniscient: float
+    ideal_immediate: float
     facts: ServerFacts
 
 
 def measure(*, quick: bool) -> Section:
     """Run the rounds side by side and compute the ideals."""
     jobs, speed, rounds = (60, 20.0, 2) if quick else (200, 3.0, 5)
-    results = apart(_rounds, jobs, speed, rounds)
+    results = in_fresh_process(_rounds, jobs, speed, rounds)
     finished = sum(len(result.facts.tasks) for result in results)
     figures = (
         Figure("jobs finished, all rounds", finished, target=Target(jobs * rounds, at_least=True)),
-        of_rounds("ours", [result.ours for result in results], "s"),
-        of_rounds("ideal under the 3 s rule (computed)", [result.ideal for result in results], "s"),
-        of_rounds("ours / ideal", [result.ours / result.ideal for result in results], "x", target=Target(1.02)),
-        of_rounds("ideal that knows each end at once (computed)", [result.omniscient for result in results], "s"),
-        of_rounds("ours / that", [result.ours / result.omniscient for result in results], "x"),
+        of_rounds("aiowery", [result.aiowery for result in results], "s"),
+        of_rounds("ideal that polls every 3 s (computed)", [result.ideal for result in results], "s"),
+        of_rounds("aiowery / ideal", [result.aiowery / result.ideal for result in results], "x", target=Target(1.02)),
+        of_rounds(
+            "ideal that detects each end immediately (computed)", [result.ideal_immediate for result in results], "s"
+        ),
+        of_rounds(
+            "aiowery / ideal with immediate detection",
+            [result.aiowery / result.ideal_immediate for result in results],
+            "x",
+        ),
         of_rounds("polls per job", [_polls_per_job(result) for result in results]),
         Figure(
             "refusals with code 6010, all rounds", sum(result.facts.refused for result in results), target=Target(0)
         ),
     )
-    return Section(f"20 slots, {jobs} jobs of about 12 s", __doc__, figures, notes=_NOTES)
+    return Section(f"20 slots, {jobs} jobs of about 12 s", __doc__, figures, explanations=_EXPLANATIONS)
 
 
-def ideal(durations: list[float], seen_after: Callable[[float], float]) -> float:
-    """Return the makespan of a client that fills each slot at once; `seen_after(d)`: when the end of a job is seen."""
+def ideal(durations: list[float], detected_after: Callable[[float], float]) -> float:
+    """Return the makespan in seconds of a client that fills each free slot immediately.
+
+    `detected_after(duration)` returns the seconds from a job's acceptance until its end is detected.
+    """
     slots = [0.0] * _SLOTS
     last = 0.0
     for seconds in durations:
-        end = heapq.heappop(slots) + seen_after(seconds)
+        end = heapq.heappop(slots) + detected_after(seconds)
         heapq.heappush(slots, end)
         last = max(last, end)
     return last
 
 
-def _at_third_seconds(duration: float) -> float:
-    return _RULE * ceil(duration / _RULE)
+def _next_poll_after(duration: float) -> float:
+    return _POLL_INTERVAL * ceil(duration / _POLL_INTERVAL)
 
 
 def _polls_per_job(result: _Round) -> float:
@@ -97,11 +109,11 @@ async def _side_by_side(jobs: int, speed: float, rounds: int) -> list[_Round]:
 
 
 async def _round(jobs: int, speed: float, seed: int) -> _Round:
-    durations = _work.durations(jobs, _SHORTEST, _LONGEST, seed)
-    requests = _work.requests([seconds / speed for seconds in durations])
+    durations = _workload.durations(jobs, _SHORTEST, _LONGEST, seed)
+    requests = _workload.requests([seconds / speed for seconds in durations])
     with FakeServer(slots=_SLOTS) as server:
         client = WeryAI(
-            _work.KEY,
+            _workload.KEY,
             base_url=server.url,
             limits=Limits().faster(speed),
             polling=PollPolicy().faster(speed),
@@ -112,4 +124,4 @@ async def _round(jobs: int, speed: float, seed: int) -> _Round:
             await asyncio.gather(*(client.run(request) for request in requests))
             took = time.monotonic() - began
         facts = server.stop()
-    return _Round(speed * took, ideal(durations, _at_third_seconds), ideal(durations, float), facts)
+    return _Round(speed * took, ideal(durations, _next_poll_after), ideal(durations, float), facts)

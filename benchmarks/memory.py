@@ -1,11 +1,11 @@
 """Memory per job in flight, end to end: 1,000 jobs of one client on the fake server, counted by tracemalloc.
 
 A few jobs run first, so that modules are imported and connections are open. Then 1,000 jobs are submitted, to be
-polled after 10 s, and the submitting tasks go: what a job alone takes. Then somebody waits for each: `job.wait()` is
-driven to its future without an `asyncio.Task`, which counts the waiter's entry, its future and our coroutines. Then
-every job is polled once, which adds what the answer said (the snapshot with its raw part). A second run has 1,000
-`client.run` in one `asyncio.gather`, polled once: that is everything, the caller's tasks and coroutines too. The
-requests are the caller's and not counted.
+polled after 10 s, and the submitting tasks end: this is the memory of a job alone. Then each job gets a waiter:
+`job.wait()` is run until it awaits its future, without an `asyncio.Task`. This adds the waiter's entry, its future and
+aiowery's coroutines. Then every job is polled once, which adds the snapshot with its raw part. A second run has 1,000
+`client.run` in one `asyncio.gather`, polled once. It counts everything, including the caller's tasks and coroutines.
+The requests belong to the caller and are not counted.
 """
 
 from __future__ import annotations
@@ -20,121 +20,123 @@ from typing import Any, Final
 import attrs
 
 from aiowery import Limits, PollPolicy, WeryAI
-from benchmarks import _work
-from benchmarks._figures import Figure, Note, Section, Target
-from benchmarks._process import apart
-from benchmarks._server import FakeServer
+from benchmarks import _workload
+from benchmarks._fake_server import FakeServer
+from benchmarks._figures import Explanation, Figure, Section, Target
+from benchmarks._fresh_process import in_fresh_process
 
 _FOREVER: Final = 600.0
 _WARM_UP: Final = 30
 _INTERVAL: Final = 10.0
 _TARGET: Final = Target(2_500)
-_NOTES: tuple[Note, ...] = (
-    Note(
-        "our structures",
-        "The page of the ledger, the ticket of the lane and the coroutines of a waiter are what could go.",
+_EXPLANATIONS: tuple[Explanation, ...] = (
+    Explanation(
+        "aiowery's structures",
+        "The ledger record, the queue ticket and the coroutines of a waiter could be removed.",
     ),
-    Note("everything", "Our structures, and on top of them a task and two coroutines of the caller for each job."),
+    Explanation(
+        "everything", "aiowery's structures, and in addition a task and two coroutines of the caller for each job."
+    ),
 )
-_SHOWN: Final = 8
+_MODULES_SHOWN: Final = 8
 
 
 @attrs.frozen
 class _Bytes:
-    """Bytes per job: a job alone, with a waiter, and with a waiter and its first answer."""
+    """Bytes per job: a job alone, with a waiter, and with a waiter after its first poll."""
 
-    job: float
+    alone: float
     waiting: float
-    answered: float
+    polled: float
 
 
 def measure(*, quick: bool) -> Section:
-    """Take both runs."""
+    """Measure both runs."""
     jobs = 100 if quick else 1_000
-    ours = apart(_of_ours, jobs)
-    whole, places = apart(_of_everything, jobs)
+    job = in_fresh_process(_measure_jobs, jobs)
+    everything, allocations = in_fresh_process(_measure_everything, jobs)
     figures = (
-        Figure("the job: its ids, its places in the scheduler and with the client", ours.job, "B"),
-        Figure("the waiter: entry, future, our two coroutines", ours.waiting - ours.job, "B"),
-        Figure("what the first answer leaves: snapshot and raw part", ours.answered - ours.waiting, "B"),
-        Figure("our structures, job with a waiter, polled", ours.answered, "B", target=_TARGET),
-        Figure("everything, with `client.run` in the caller's tasks", whole, "B", target=_TARGET),
-        Figure("of which the caller's: `asyncio.Task`, its coroutine, gather's entry", whole - ours.answered, "B"),
+        Figure("the job: its ids, its entries in the scheduler and in the client", job.alone, "B"),
+        Figure("the waiter: entry, future, aiowery's two coroutines", job.waiting - job.alone, "B"),
+        Figure("the first poll: snapshot and raw part", job.polled - job.waiting, "B"),
+        Figure("aiowery's structures: a job with a waiter, polled", job.polled, "B", target=_TARGET),
+        Figure("everything, with `client.run` in the caller's tasks", everything, "B", target=_TARGET),
+        Figure("of which the caller's: `asyncio.Task`, its coroutine, gather's entry", everything - job.polled, "B"),
     )
-    largest = ", ".join(f"{name} {size:,.0f}" for name, size in places)
+    largest = ", ".join(f"{name} {size:,.0f}" for name, size in allocations)
     reading = f"Where the bytes of the second run were allocated, per job: {largest}."
-    return Section(f"Memory of {jobs:,} jobs in flight", __doc__, figures, reading, _NOTES)
+    return Section(f"Memory of {jobs:,} jobs in flight", __doc__, figures, reading, _EXPLANATIONS)
 
 
-def _of_ours(jobs: int) -> _Bytes:
+def _measure_jobs(jobs: int) -> _Bytes:
     logging.getLogger("aiowery").setLevel(logging.ERROR)
     with FakeServer() as server:
         return asyncio.run(_stages(server.url, jobs))
 
 
-def _of_everything(jobs: int) -> tuple[float, list[tuple[str, float]]]:
+def _measure_everything(jobs: int) -> tuple[float, list[tuple[str, float]]]:
     logging.getLogger("aiowery").setLevel(logging.ERROR)
     with FakeServer() as server:
-        return asyncio.run(_whole(server.url, jobs))
+        return asyncio.run(_everything(server.url, jobs))
 
 
 def _client(url: str, jobs: int) -> WeryAI:
     polling = PollPolicy(
         min_interval=_INTERVAL, max_interval=_INTERVAL, known_max_interval=_INTERVAL, first_poll="interval"
     )
-    return WeryAI(_work.KEY, base_url=url, limits=Limits(in_flight=jobs + _WARM_UP), polling=polling)
+    return WeryAI(_workload.KEY, base_url=url, limits=Limits(in_flight=jobs + _WARM_UP), polling=polling)
 
 
 async def _stages(url: str, jobs: int) -> _Bytes:
-    requests = _work.requests([_FOREVER] * jobs)
+    requests = _workload.requests([_FOREVER] * jobs)
     async with _client(url, jobs) as client:
         await _warm_up(client)
         held: list[Any] = [None] * jobs
         waits: list[Any] = [None] * jobs
-        before = _begin()
+        before = _start_tracing()
         held[:] = await asyncio.gather(*(client.submit(request) for request in requests))
-        await asyncio.sleep(0)  # the submitting tasks are held until this turn of the loop is over
-        job = _used(before)
+        await asyncio.sleep(0)  # the submitting tasks are referenced until this event-loop iteration ends
+        alone = _used(before)
         for number in range(jobs):
             waits[number] = held[number].wait()
             waits[number].send(None)
         waiting = _used(before)
-        await _polled(client, jobs)
-        answered = _used(before)
+        await _wait_until_polled(client, jobs)
+        polled = _used(before)
         tracemalloc.stop()
         for wait in waits:
             wait.close()
-    return _Bytes(job / jobs, waiting / jobs, answered / jobs)
+    return _Bytes(alone / jobs, waiting / jobs, polled / jobs)
 
 
-async def _whole(url: str, jobs: int) -> tuple[float, list[tuple[str, float]]]:
-    requests = _work.requests([_FOREVER] * jobs)
+async def _everything(url: str, jobs: int) -> tuple[float, list[tuple[str, float]]]:
+    requests = _workload.requests([_FOREVER] * jobs)
     async with _client(url, jobs) as client:
         await _warm_up(client)
-        before = _begin()
+        before = _start_tracing()
         earlier = tracemalloc.take_snapshot()
         everything = asyncio.gather(*(client.run(request) for request in requests))
-        await _polled(client, jobs)
+        await _wait_until_polled(client, jobs)
         used = _used(before)
-        places = _places(earlier, tracemalloc.take_snapshot(), jobs)
+        allocations = _allocations(earlier, tracemalloc.take_snapshot(), jobs)
         tracemalloc.stop()
         everything.cancel()
         await asyncio.gather(everything, return_exceptions=True)
-    return used / jobs, places
+    return used / jobs, allocations
 
 
 async def _warm_up(client: WeryAI) -> None:
-    await asyncio.gather(*(client.run(request) for request in _work.requests([0.1] * _WARM_UP)))
+    await asyncio.gather(*(client.run(request) for request in _workload.requests([0.1] * _WARM_UP)))
 
 
-async def _polled(client: WeryAI, jobs: int) -> None:
+async def _wait_until_polled(client: WeryAI, jobs: int) -> None:
     """Wait until every job has been polled once more."""
-    enough = client.statistics().polls.made + jobs
-    while client.statistics().polls.made < enough:  # noqa: ASYNC110 - a look has no event to wait for
+    expected = client.statistics().polls.made + jobs
+    while client.statistics().polls.made < expected:  # noqa: ASYNC110 - polls have no event to wait for
         await asyncio.sleep(0.05)
 
 
-def _begin() -> int:
+def _start_tracing() -> int:
     gc.collect()
     tracemalloc.start()
     return tracemalloc.get_traced_memory()[0]
@@ -145,14 +147,14 @@ def _used(before: int) -> int:
     return tracemalloc.get_traced_memory()[0] - before
 
 
-def _places(earlier: tracemalloc.Snapshot, later: tracemalloc.Snapshot, jobs: int) -> list[tuple[str, float]]:
-    """Return the modules that allocated most, with bytes per job."""
+def _allocations(earlier: tracemalloc.Snapshot, later: tracemalloc.Snapshot, jobs: int) -> list[tuple[str, float]]:
+    """Return the modules that allocated the most memory, with bytes per job."""
     sizes: Counter[str] = Counter()
     for difference in later.compare_to(earlier, "filename"):
         sizes[_module(difference.traceback[0].filename)] += difference.size_diff
-    return [(name, size / jobs) for name, size in sizes.most_common(_SHOWN)]
+    return [(name, size / jobs) for name, size in sizes.most_common(_MODULES_SHOWN)]
 
 
 def _module(filename: str) -> str:
-    """Return the last two parts of a file's path, which name a module and its package, without the rest."""
+    """Return the last two parts of a file's path, which name a module and its package."""
     return "generated code" if filename.startswith("<") else "/".join(filename.replace("\\", "/").split("/")[-2:])

@@ -17,6 +17,7 @@ GLOSSARY: Final = HOME / "docs" / "glossary.md"
 
 # Files and folders without retired words; a room is added once it is clean.
 CLEAN_ROOMS: Final = (
+    ".ci",
     ".github",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
@@ -38,7 +39,9 @@ CLEAN_ROOMS: Final = (
     "aiowery/testing",
     "aiowery/webhook",
     "aiowery/weryai",
+    "benchmarks",
     "docs/architecture.md",
+    "docs/benchmarks.md",
     "docs/durable-batches.md",
     "docs/polling.md",
     "docs/webhooks.md",

@@ -1,1 +1,1 @@
-"""aiowery side by side with its peers: the same jobs, one fake server that speaks everybody's protocol."""
+"""Measure aiowery side by side with its peers: the same jobs, and one fake server with the protocols of all peers."""

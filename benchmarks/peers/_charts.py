@@ -1,4 +1,4 @@
-"""Which pictures there are, and what their bars say."""
+"""The charts: their panels, and the value and text of each bar."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import attrs
 from benchmarks._figures import number
 from benchmarks.peers._measure import ENOUGH
 from benchmarks.peers._peers import PEERS, Peer
-from benchmarks.peers._results import Results, Run, middle
-from benchmarks.peers._scenarios import CROWD
+from benchmarks.peers._results import Results, Run, median_of
+from benchmarks.peers._scenarios import THOUSAND
 
 Value = Callable[[Run], float | None]
 
 
 @attrs.frozen
 class Bar:
-    """One peer's value; without one, `words` say why."""
+    """One peer's value with its text; without a value, the text gives the reason."""
 
     peer: str
     value: float | None
-    words: str
-    ours: bool
+    text: str
+    is_aiowery: bool
 
 
 @attrs.frozen
@@ -36,33 +36,34 @@ class Panel:
 
 @attrs.frozen
 class Chart:
-    """One picture: panels side by side, with the same peers in the same order."""
+    """One chart: panels side by side, with the same peers in the same order."""
 
     name: str
     title: str
     panels: tuple[Panel, ...]
 
     @property
-    def words(self) -> str:
-        """What it shows, for those who cannot see it."""
+    def alt_text(self) -> str:
+        """All titles and values as text, for readers who cannot see the chart."""
         return f"{self.title}: " + "; ".join(
-            f"{panel.title}: " + ", ".join(f"{bar.peer} {bar.words}" for bar in panel.bars) for panel in self.panels
+            f"{panel.title}: " + ", ".join(f"{bar.peer} {bar.text}" for bar in panel.bars) for panel in self.panels
         )
 
 
 @attrs.frozen(kw_only=True)
 class _Measure:
-    """What a panel shows; `finishers`: only of those who finished, as the others' values mean nothing.
+    """The measure that a panel shows.
 
-    `pollers`: only of those who poll at all.
+    `finishers_only`: leave out peers that did not finish, because their values mean nothing. `pollers_only`: leave out
+    peers that do not poll.
     """
 
     title: str
     scenario: str
     value: Value
     unit: str = ""
-    finishers: bool = True
-    pollers: bool = False
+    finishers_only: bool = True
+    pollers_only: bool = False
     log: bool = False
 
 
@@ -73,9 +74,9 @@ class _Plan:
     measures: tuple[_Measure, ...]
 
 
-def enough(runs: Sequence[Run]) -> bool:
-    """Whether the peer, by the median of its rounds, finished (nearly) all."""
-    return (middle(run.finished / run.jobs for run in runs) or 0) >= ENOUGH
+def has_finished(runs: Sequence[Run]) -> bool:
+    """Return True if the peer, by the median of its rounds, finished (nearly) all jobs."""
+    return (median_of(run.finished / run.jobs for run in runs) or 0) >= ENOUGH
 
 
 def _finished(run: Run) -> float:
@@ -97,27 +98,27 @@ def _over_ideal(run: Run) -> float | None:
 _PLANS = (
     _Plan(
         "thousand",
-        "1,000 jobs of 10-30 s at once",
+        "1,000 concurrent jobs of 10-30 s",
         (
-            _Measure(title="jobs finished", scenario=CROWD, value=_finished, finishers=False),
-            _Measure(title="CPU per job", scenario=CROWD, value=_cpu, unit="ms"),
+            _Measure(title="jobs finished", scenario=THOUSAND, value=_finished, finishers_only=False),
+            _Measure(title="CPU per job", scenario=THOUSAND, value=_cpu, unit="ms"),
         ),
     ),
     _Plan(
         "lost",
-        "10 submissions whose answers are lost",
+        "10 submissions whose responses are lost",
         (
             _Measure(
                 title="tasks started, each of them charged",
                 scenario="lost",
                 value=lambda run: run.created,
-                finishers=False,
+                finishers_only=False,
             ),
         ),
     ),
     _Plan(
         "two-hundred",
-        "200 jobs of 5-15 s at once",
+        "200 concurrent jobs of 5-15 s",
         (
             _Measure(title="polls per job", scenario="two-hundred", value=_polls, log=True),
             _Measure(title="from the end to the result", scenario="two-hundred", value=lambda run: run.delay, unit="s"),
@@ -125,33 +126,39 @@ _PLANS = (
     ),
     _Plan(
         "resources",
-        "1,000 jobs of 10-30 s at once",
+        "1,000 concurrent jobs of 10-30 s",
         (
             _Measure(
-                title="connections opened", scenario=CROWD, value=lambda run: run.connections, finishers=False, log=True
+                title="connections opened",
+                scenario=THOUSAND,
+                value=lambda run: run.connections,
+                finishers_only=False,
+                log=True,
             ),
-            _Measure(title="memory per job", scenario=CROWD, value=lambda run: run.memory / run.jobs / 1024, unit="KB"),
+            _Measure(
+                title="memory per job", scenario=THOUSAND, value=lambda run: run.memory / run.jobs / 1024, unit="KB"
+            ),
         ),
     ),
     _Plan(
         "stalls",
-        "1,000 jobs of 10-30 s at once",
+        "1,000 concurrent jobs of 10-30 s",
         (
             _Measure(
                 title="longest stall of the event loop",
                 scenario="stalls",
                 value=lambda run: None if run.stall is None else 1000 * run.stall,
                 unit="ms",
-                finishers=False,
+                finishers_only=False,
                 log=True,
             ),
         ),
     ),
     _Plan(
         "ten-thousand",
-        "10,000 jobs of 20-60 s at once, of those who finished 1,000",
+        "10,000 concurrent jobs of 20-60 s, of the peers that finished 1,000",
         (
-            _Measure(title="jobs finished", scenario="ten-thousand", value=_finished, finishers=False),
+            _Measure(title="jobs finished", scenario="ten-thousand", value=_finished, finishers_only=False),
             _Measure(title="CPU per job", scenario="ten-thousand", value=_cpu, unit="ms"),
         ),
     ),
@@ -159,23 +166,29 @@ _PLANS = (
         "rate",
         "100 jobs against a server that answers 20 requests/s",
         (
-            _Measure(title="jobs finished", scenario="rate", value=_finished, finishers=False),
-            _Measure(title="requests refused (429)", scenario="rate", value=lambda run: run.throttled, finishers=False),
+            _Measure(title="jobs finished", scenario="rate", value=_finished, finishers_only=False),
+            _Measure(
+                title="requests refused (429)", scenario="rate", value=lambda run: run.throttled, finishers_only=False
+            ),
         ),
     ),
     _Plan(
-        "trouble",
+        "failed-polls",
         "10 jobs, the first poll of each refused: jobs finished",
         (
-            _Measure(title="with 500", scenario="trouble-500", value=_finished, finishers=False, pollers=True),
-            _Measure(title="with 429", scenario="trouble-429", value=_finished, finishers=False, pollers=True),
+            _Measure(
+                title="with 500", scenario="failed-polls-500", value=_finished, finishers_only=False, pollers_only=True
+            ),
+            _Measure(
+                title="with 429", scenario="failed-polls-429", value=_finished, finishers_only=False, pollers_only=True
+            ),
         ),
     ),
     _Plan(
         "slots",
         "200 jobs of 10-14 s through 20 slots: makespan, as a multiple of the ideal",
         (
-            _Measure(title="calls as they come", scenario="slots", value=_over_ideal, unit="x"),
+            _Measure(title="all calls immediately", scenario="slots", value=_over_ideal, unit="x"),
             _Measure(
                 title="each behind a semaphore of 20",
                 scenario="slots-gated",
@@ -185,14 +198,14 @@ _PLANS = (
         ),
     ),
     _Plan(
-        "leavers",
-        "10 callers cancelled while their submissions are under way, or soon after",
+        "cancelled-callers",
+        "10 callers cancelled during their submissions, or soon after",
         (
             _Measure(
-                title="tasks charged that nobody can name",
-                scenario="leavers",
-                value=lambda run: run.unnamed,
-                finishers=False,
+                title="tasks charged whose id is lost",
+                scenario="cancelled-callers",
+                value=lambda run: run.unidentified,
+                finishers_only=False,
             ),
         ),
     ),
@@ -200,7 +213,7 @@ _PLANS = (
 
 
 def charts(results: Results) -> tuple[Chart, ...]:
-    """Return the pictures of what was measured."""
+    """Return the charts of the results."""
     warning = " (a miniature: its figures mean nothing)" if results.quick else ""
     drawn = [Chart(plan.name, plan.title + warning, _panels(plan, results)) for plan in _PLANS]
     return tuple(chart for chart in drawn if chart.panels)
@@ -208,7 +221,7 @@ def charts(results: Results) -> tuple[Chart, ...]:
 
 def _panels(plan: _Plan, results: Results) -> tuple[Panel, ...]:
     first = plan.measures[0].scenario
-    peers = [peer for peer in PEERS if any(not run.why for run in results.of(first, peer.name))]
+    peers = [peer for peer in PEERS if any(not run.missing_reason for run in results.of(first, peer.name))]
     panels = [_panel(measure, peers, results) for measure in plan.measures]
     return tuple(panels) if peers else ()
 
@@ -221,15 +234,15 @@ def _panel(measure: _Measure, peers: Sequence[Peer], results: Results) -> Panel:
 
 def _bar(measure: _Measure, peer: Peer, runs: Sequence[Run]) -> Bar:
     if not runs:
-        return Bar(peer.name, None, "not measured", peer.ours)
-    if measure.finishers and not enough(runs):
-        done = middle(run.finished for run in runs) or 0
-        return Bar(peer.name, None, f"did not finish ({number(done)} of {number(runs[0].jobs)})", peer.ours)
-    if measure.pollers and not any(run.polls for run in runs):
-        return Bar(peer.name, None, "does not poll", peer.ours)
-    value = middle(measure.value(run) for run in runs)
-    words = "not applicable" if value is None else f"{_short(value)} {measure.unit}".rstrip()
-    return Bar(peer.name, value, words, peer.ours)
+        return Bar(peer.name, None, "not measured", peer.is_aiowery)
+    if measure.finishers_only and not has_finished(runs):
+        done = median_of(run.finished for run in runs) or 0
+        return Bar(peer.name, None, f"did not finish ({number(done)} of {number(runs[0].jobs)})", peer.is_aiowery)
+    if measure.pollers_only and not any(run.polls for run in runs):
+        return Bar(peer.name, None, "does not poll", peer.is_aiowery)
+    value = median_of(measure.value(run) for run in runs)
+    text = "not applicable" if value is None else f"{_short(value)} {measure.unit}".rstrip()
+    return Bar(peer.name, value, text, peer.is_aiowery)
 
 
 def _short(value: float) -> str:

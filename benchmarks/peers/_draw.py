@@ -1,4 +1,4 @@
-"""Drawing: horizontal bars, each with its value, for light and for dark pages, the same bytes for the same results."""
+"""Draw the charts as SVG: horizontal bars, for light and for dark pages; equal results give equal bytes."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ PICTURES: Final = Path(__file__).parents[2] / "docs" / "benchmarks"
 _ROW: Final = 0.27
 _HEAD: Final = 0.72
 _WIDTH: Final = 8.4
-_ROOM: Final = 1.45
-"""How much longer than the longest bar an axis is, for the words beside it."""
+_AXIS_RATIO: Final = 1.45
+"""Length of an axis divided by the longest bar, so that the text beside the bar has room."""
 
 
 @attrs.frozen
 class Theme:
-    """The colours of one sort of page."""
+    """The colours for light or for dark pages."""
 
     name: str
     text: str
@@ -35,8 +35,8 @@ THEMES: Final = (
 
 
 def draw(results: Results) -> None:
-    """Write all pictures."""
-    import matplotlib as mpl  # noqa: PLC0415 - an extra, needed for nothing else
+    """Write all charts as pictures."""
+    import matplotlib as mpl  # noqa: PLC0415 - an optional package that only drawing needs
 
     mpl.use("svg")
     PICTURES.mkdir(exist_ok=True)
@@ -47,7 +47,7 @@ def draw(results: Results) -> None:
 
 
 def file_of(chart: Chart, theme: Theme) -> str:
-    """Return the name of a picture's file."""
+    """Return the file name of a picture."""
     return f"{chart.name}-{theme.name}.svg"
 
 
@@ -66,46 +66,46 @@ def _settings(theme: Theme) -> dict[str, Any]:
 
 
 def _picture(chart: Chart, theme: Theme) -> None:
-    from matplotlib import pyplot as plt  # noqa: PLC0415 - an extra, needed for nothing else
+    from matplotlib import pyplot as plt  # noqa: PLC0415 - an optional package that only drawing needs
 
     height = _HEAD + _ROW * len(chart.panels[0].bars)
     figure, axes = plt.subplots(1, len(chart.panels), figsize=(_WIDTH, height), squeeze=False, sharey=True)
     figure.suptitle(chart.title, x=0.01, y=1 - 0.1 / height, ha="left", va="top", fontsize=11, fontweight="bold")
-    for place, panel in zip(axes[0], chart.panels, strict=True):
-        _panel(place, panel, theme)
+    for axis, panel in zip(axes[0], chart.panels, strict=True):
+        _panel(axis, panel, theme)
     for label, bar in zip(axes[0][0].get_yticklabels(), chart.panels[0].bars, strict=True):
-        label.set_fontweight("bold" if bar.ours else "normal")
+        label.set_fontweight("bold" if bar.is_aiowery else "normal")
     figure.subplots_adjust(left=0.2, right=0.99, top=1 - 0.6 / height, bottom=0.06 / height, wspace=0.05)
-    # A date and a version would change the file with nothing else changed.
-    about = {"Date": None, "Creator": None, "Title": chart.words}
-    figure.savefig(PICTURES / file_of(chart, theme), transparent=True, metadata=about)
+    # A date or a version would change the file although the results are the same.
+    metadata = {"Date": None, "Creator": None, "Title": chart.alt_text}
+    figure.savefig(PICTURES / file_of(chart, theme), transparent=True, metadata=metadata)
     plt.close(figure)
 
 
-def _panel(place: Any, panel: Panel, theme: Theme) -> None:
-    places = range(len(panel.bars))
+def _panel(axis: Any, panel: Panel, theme: Theme) -> None:
+    rows = range(len(panel.bars))
     longest = max((bar.value or 0 for bar in panel.bars), default=0) or 1
     shortest = min((bar.value for bar in panel.bars if bar.value), default=1)
     if panel.log:
         left = shortest / 2
-        place.set_xscale("log")
-        place.set_xlim(left, left * (longest / left) ** _ROOM)
+        axis.set_xscale("log")
+        axis.set_xlim(left, left * (longest / left) ** _AXIS_RATIO)
     else:
         left = 0.0
-        place.set_xlim(0, longest * _ROOM)
+        axis.set_xlim(0, longest * _AXIS_RATIO)
     widths = [max(0.0, (bar.value or 0) - left) for bar in panel.bars]
-    colours = [theme.accent if bar.ours else theme.others for bar in panel.bars]
-    place.barh(places, widths, left=left, color=colours, height=0.72)
+    colours = [theme.accent if bar.is_aiowery else theme.others for bar in panel.bars]
+    axis.barh(rows, widths, left=left, color=colours, height=0.72)
     for row, (bar, width) in enumerate(zip(panel.bars, widths, strict=True)):
-        style: dict[str, Any] = {"fontweight": "bold"} if bar.ours else {}
+        style: dict[str, Any] = {"fontweight": "bold"} if bar.is_aiowery else {}
         if bar.value is None:
             style["style"] = "italic"
-        place.annotate(bar.words, (left + width, row), (4, 0), textcoords="offset points", va="center", **style)
-    place.set_title(panel.title, loc="left", fontsize=9)
-    place.set_yticks(places, [bar.peer for bar in panel.bars])
-    place.set_ylim(len(panel.bars) - 0.4, -0.6)
-    place.tick_params(length=0)
-    place.xaxis.set_visible(False)
-    place.minorticks_off()
+        axis.annotate(bar.text, (left + width, row), (4, 0), textcoords="offset points", va="center", **style)
+    axis.set_title(panel.title, loc="left", fontsize=9)
+    axis.set_yticks(rows, [bar.peer for bar in panel.bars])
+    axis.set_ylim(len(panel.bars) - 0.4, -0.6)
+    axis.tick_params(length=0)
+    axis.xaxis.set_visible(False)
+    axis.minorticks_off()
     for side in ("top", "right", "bottom", "left"):
-        place.spines[side].set_visible(False)
+        axis.spines[side].set_visible(False)

@@ -1,4 +1,7 @@
-"""Running everybody through everything: rounds interleaved, those who gave out left out, misfortunes side by side."""
+"""Run all scenarios for all peers, with interleaved rounds.
+
+A peer that did not finish is left out of further rounds. In scenarios with faults several peers run side by side.
+"""
 
 from __future__ import annotations
 
@@ -17,73 +20,74 @@ from typing import Final
 import attrs
 
 from benchmarks._capacity import Capacity, capacity
-from benchmarks._held import ServerProcess
-from benchmarks._page import machine
+from benchmarks._report import describe_machine
+from benchmarks._server_process import ServerProcess
 from benchmarks.peers._peers import Peer
-from benchmarks.peers._plan import text
+from benchmarks.peers._plan import make_prompt
 from benchmarks.peers._results import Results, Run
 from benchmarks.peers._run import run
-from benchmarks.peers._scenarios import CROWD, Scenario
+from benchmarks.peers._scenarios import THOUSAND, Scenario
 from benchmarks.peers._venvs import NotInstalledError, interpreter
 
 ENOUGH: Final = 0.99
 HALF: Final = 0.5
-PATIENT_ROUNDS: Final = 2
-_START: Final = 1.5
+ROUNDS_IF_HALF_FINISHED: Final = 2
+_START_SECONDS: Final = 1.5
 
 
 @attrs.define
-class _Campaign:
-    """What is known so far; an unavailable peer is asked once."""
+class _Measurement:
+    """The runs and versions until now; a peer that is unavailable is tried once."""
 
     latest: bool
     before: tuple[Run, ...]
     runs: list[Run] = attrs.field(factory=list)
     versions: dict[str, dict[str, str]] = attrs.field(factory=lambda: defaultdict(dict))
     pythons: dict[str, Path] = attrs.field(factory=dict)
-    missing: dict[str, str] = attrs.field(factory=dict)
+    unavailable: dict[str, str] = attrs.field(factory=dict)
 
     def install(self, peers: Iterable[Peer]) -> None:
-        """Give each peer its interpreter."""
+        """Install the packages of each peer, each in an environment of its own."""
         for peer in peers:
             try:
                 self.pythons[peer.name] = interpreter(peer, latest=self.latest)
             except NotInstalledError as error:
-                self.missing[peer.name] = str(error)
+                self.unavailable[peer.name] = str(error)
 
-    def one(self, peer: Peer, scenario: Scenario, number: int) -> None:
-        """Measure one peer once, unless it has shown that there is no point."""
-        if reason := self._pointless(peer, scenario):
+    def run_once(self, peer: Peer, scenario: Scenario, number: int) -> None:
+        """Measure one peer once, unless there is a reason to skip it."""
+        if reason := self._skip_reason(peer, scenario):
             print(f"{scenario.name} {number + 1}: {peer.name}: {reason}", file=sys.stderr, flush=True)
             return
         outcome = run(peer, self.pythons[peer.name], scenario, number)
-        if outcome.run.why:
-            self.missing[peer.name] = outcome.run.why
+        if outcome.run.missing_reason:
+            self.unavailable[peer.name] = outcome.run.missing_reason
         self.runs.append(outcome.run)
         self.versions[peer.name].update(outcome.versions)
-        print(f"{scenario.name} {number + 1}: {peer.name}: {_line(outcome.run)}", file=sys.stderr, flush=True)
+        print(f"{scenario.name} {number + 1}: {peer.name}: {_summary(outcome.run)}", file=sys.stderr, flush=True)
 
-    def _pointless(self, peer: Peer, scenario: Scenario) -> str:
-        if peer.name in self.missing:
-            return f"not available: {self.missing[peer.name]}"
-        if peer.threads and (scenario.gauge or scenario.leave or scenario.survivors):
+    def _skip_reason(self, peer: Peer, scenario: Scenario) -> str:
+        if peer.name in self.unavailable:
+            return f"not available: {self.unavailable[peer.name]}"
+        if peer.threads and (scenario.gauge or scenario.cancel_after or scenario.finishers_only):
             return "not for threads"
-        if scenario.survivors and not any(_enough(run) for run in self._of(peer, CROWD) or self._before(peer)):
+        of_thousand = self._of(peer, THOUSAND) or self._before(peer)
+        if scenario.finishers_only and not any(_has_finished(run) for run in of_thousand):
             return "did not finish 1,000"
         earlier = self._of(peer, scenario.name)
-        tries = PATIENT_ROUNDS if all(run.finished >= HALF * run.jobs for run in earlier) else 1
-        if len(earlier) >= tries and not any(_enough(run) for run in earlier):
+        rounds = ROUNDS_IF_HALF_FINISHED if all(run.finished >= HALF * run.jobs for run in earlier) else 1
+        if len(earlier) >= rounds and not any(_has_finished(run) for run in earlier):
             return f"did not finish in {len(earlier)} rounds"
         return ""
 
     def _before(self, peer: Peer) -> list[Run]:
-        return [run for run in self.before if run.peer == peer.name and run.scenario == CROWD]
+        return [run for run in self.before if run.peer == peer.name and run.scenario == THOUSAND]
 
     def _of(self, peer: Peer, scenario: str) -> list[Run]:
         return [run for run in self.runs if run.peer == peer.name and run.scenario == scenario]
 
 
-def measured(
+def measure(
     scenarios: Sequence[Scenario],
     peers: Sequence[Peer],
     *,
@@ -92,62 +96,63 @@ def measured(
     quick: bool,
     before: Results | None,
 ) -> Results:
-    """Run all scenarios for all peers; `before`: what is known already of the others."""
-    campaign, began, where = _Campaign(latest, before.runs if before else ()), time.monotonic(), machine()
-    campaign.install(peers)
-    _open_files()
-    calibrated = _calibrated(0.5 if quick else 5.0)
+    """Run all scenarios for all peers; `before` holds earlier results, which stay where nothing is measured again."""
+    measurement = _Measurement(latest, before.runs if before else ())
+    began, machine = time.monotonic(), describe_machine()
+    measurement.install(peers)
+    _raise_file_limit()
+    calibration = _calibrate(0.5 if quick else 5.0)
     for scenario in scenarios:
         for number in range(_rounds(scenario, rounds)):
             with ThreadPoolExecutor(scenario.together) as pool:
-                list(pool.map(campaign.one, peers, repeat(scenario), repeat(number)))
+                list(pool.map(measurement.run_once, peers, repeat(scenario), repeat(number)))
     absent = [
-        Run(peer=name, scenario="", round=0, jobs=0, why=why)
-        for name, why in campaign.missing.items()
-        if not any(run.peer == name for run in campaign.runs)
+        Run(peer=name, scenario="", round=0, jobs=0, missing_reason=reason)
+        for name, reason in measurement.unavailable.items()
+        if not any(run.peer == name for run in measurement.runs)
     ]
     results = Results(
         quick=quick,
-        machine=where,
+        machine=machine,
         seconds=time.monotonic() - began,
-        server_per_second=calibrated.per_second,
-        server_cpu=calibrated.cpu,
-        versions=dict(campaign.versions),
-        runs=(*campaign.runs, *absent),
+        server_per_second=calibration.per_second,
+        server_cpu=calibration.cpu,
+        versions=dict(measurement.versions),
+        runs=(*measurement.runs, *absent),
     )
     return before.with_newer(results) if before else results
 
 
-def _open_files() -> None:
-    """Let the server and everybody open as many connections as the system lets them, not as many as the shell."""
+def _raise_file_limit() -> None:
+    """Raise the limit of open files to the system's maximum, for the server and the peers."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def _calibrated(seconds: float) -> Capacity:
-    """Ask the server for one running task, again and again."""
+def _calibrate(seconds: float) -> Capacity:
+    """Measure the capacity of the server with polls of one running task."""
     with ServerProcess("benchmarks.peers.server", "{}") as server:
-        link = HTTPConnection("127.0.0.1", server.port)
-        link.request("POST", "/v1/generation/text-to-image", text(600, 0))
-        link.getresponse().read()
-        link.close()
+        connection = HTTPConnection("127.0.0.1", server.port)
+        connection.request("POST", "/v1/generation/text-to-image", make_prompt(600, 0))
+        connection.getresponse().read()
+        connection.close()
         return capacity(server, "/v1/generation/task_00000000/status", seconds)
 
 
-def seconds_needed(scenarios: Iterable[Scenario], peers: int, rounds: int | None) -> float:
-    """Estimate how long everything takes, if four in ten of the peers exhaust the patience of the crowds once."""
+def estimate_seconds(scenarios: Iterable[Scenario], peers: int, rounds: int | None) -> float:
+    """Estimate the seconds of all runs, if four in ten peers once reach the timeout of the large scenarios."""
     needed = 0.0
     for scenario in scenarios:
         many = _rounds(scenario, rounds)
         if scenario.together > 1:
-            needed += many * ceil(peers / scenario.together) * (scenario.usual + _START)
+            needed += many * ceil(peers / scenario.together) * (scenario.expected + _START_SECONDS)
             continue
-        if scenario.survivors:
-            needed += many * 0.5 * peers * (scenario.usual + _START)
+        if scenario.finishers_only:
+            needed += many * 0.5 * peers * (scenario.expected + _START_SECONDS)
             continue
         late = 0.4 * peers if scenario.jobs >= 1_000 else 0.0
-        needed += many * (peers - late) * (scenario.usual + _START)
-        needed += late * (scenario.patience + _START)
+        needed += many * (peers - late) * (scenario.expected + _START_SECONDS)
+        needed += late * (scenario.timeout + _START_SECONDS)
     return needed
 
 
@@ -155,12 +160,12 @@ def _rounds(scenario: Scenario, rounds: int | None) -> int:
     return rounds if rounds and scenario.rounds > 1 else scenario.rounds
 
 
-def _enough(run: Run) -> bool:
+def _has_finished(run: Run) -> bool:
     return run.finished >= ENOUGH * run.jobs
 
 
-def _line(run: Run) -> str:
-    if run.why:
-        return f"not available: {run.why}"
+def _summary(run: Run) -> str:
+    if run.missing_reason:
+        return f"not available: {run.missing_reason}"
     failures = ", ".join(f"{count} {name}" for name, count in run.failures.items())
     return f"{run.finished}/{run.jobs} in {run.wall:.0f} s, {1000 * run.cpu / run.jobs:.1f} ms a job; {failures}"

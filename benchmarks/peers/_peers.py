@@ -1,4 +1,4 @@
-"""Who is measured: which packages, called how, and where its own protocol or default puts it at a disadvantage."""
+"""The peers: their packages, the API that is measured, and what puts each of them at a disadvantage here."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ _HOME: Final = Path(__file__).parents[2]
 class Peer:
     """One library, or one loop written by hand.
 
-    `requirements` are pinned as `name==version`, `packages` those whose versions are reported. `called`: the call
-    that is measured. `but`: what puts it at a disadvantage here, or what had to be changed to point it here.
+    `requirements` are pinned as `name==version`. `packages` are those whose versions are reported. `api` is the call
+    that is measured. `limitations`: what puts the peer at a disadvantage here, or what had to be changed to connect it
+    to the fake server.
     """
 
     name: str
     module: str
     requirements: tuple[str, ...]
     packages: tuple[str, ...]
-    called: str
-    but: str
-    ours: bool = False
+    api: str
+    limitations: str
+    is_aiowery: bool = False
     threads: bool = False
 
 
@@ -37,9 +38,9 @@ PEERS: Final = (
         (f"{_HOME}",),
         ("aiowery", "httpx", "httpcore"),
         "`client.run`",
-        "Told `Limits(in_flight=...)` where more than 20 jobs are to run at once, for its default is WeryAI's own cap;"
-        " not in the scenarios of 20 slots and of 20 requests/s. Polls every 3-5 s.",
-        ours=True,
+        "Gets `Limits(in_flight=...)` where more than 20 jobs run at the same time, because its default is WeryAI's own"
+        " cap; not in the scenarios of 20 slots and of 20 requests/s. Polls every 3-5 s.",
+        is_aiowery=True,
     ),
     Peer(
         "aiowery-fast",
@@ -47,8 +48,8 @@ PEERS: Final = (
         (f"{_HOME}[fast]",),
         ("aiowery", "pyreqwest"),
         '`client.run` with `WeryAI(..., http="fast")`',
-        "As aiowery.",
-        ours=True,
+        "Like aiowery.",
+        is_aiowery=True,
     ),
     Peer(
         "fal-client",
@@ -56,9 +57,9 @@ PEERS: Final = (
         ("fal-client==1.0.3",),
         ("fal-client", "httpx", "httpcore"),
         "`AsyncClient.subscribe` with `on_enqueue`",
-        "Polls every 0.1 s by default, as its service allows, and fetches the result by one more request; no limit on"
-        " what is under way; 100 connections. The real service queues tasks rather than refuse them. The host can be"
-        " set by environment, plain HTTP cannot: `fal_client.client.QUEUE_URL_FORMAT` is assigned.",
+        "Polls every 0.1 s by default, as its service allows, and fetches the result with one more request; no limit on"
+        " jobs under way; 100 connections. The real service queues tasks instead of refusing them. An environment"
+        " variable can set the host, but not plain HTTP: `fal_client.client.QUEUE_URL_FORMAT` is assigned.",
     ),
     Peer(
         "comfy-sdk",
@@ -67,7 +68,7 @@ PEERS: Final = (
         ("comfy-sdk", "httpx", "httpcore"),
         "`AsyncComfy.submit` and `AsyncJob.result`",
         "Polls after 0.5 s, then after pauses that grow by half up to 5 s; each poll returns the whole job, validated;"
-        " 100 connections with a time-out of 30 s for one to be free; no limit on what is under way. Address by"
+        " 100 connections, and a timeout of 30 s for a free one; no limit on jobs under way. URL set by"
         " `COMFY_BASE_URL`, as documented.",
     ),
     Peer(
@@ -76,8 +77,8 @@ PEERS: Final = (
         ("runwayml==5.24.0",),
         ("runwayml", "httpx", "httpcore"),
         "`text_to_image.create` and `wait_for_task_output`",
-        "Polls every 4.5-7.5 s; 100 connections, 20 of them kept; no limit on what is under way. The real service"
-        " queues tasks rather than refuse them. Address by `base_url=`.",
+        "Polls every 4.5-7.5 s; 100 connections, 20 of them kept alive; no limit on jobs under way. The real service"
+        " queues tasks instead of refusing them. URL set by `base_url=`.",
     ),
     Peer(
         "openai",
@@ -85,9 +86,9 @@ PEERS: Final = (
         ("openai==3.57.0",),
         ("openai", "httpx2", "httpcore2"),
         "`videos.create_and_poll`",
-        "Polls at once, then every 1 s, as its service does not say otherwise here; each poll returns the whole video;"
-        " 1,000 connections, 100 of them kept; no limit on what is under way; its caller learns the id at the end"
-        " only. Address by `base_url=`.",
+        "Polls immediately, then every 1 s, because the server sets no other interval here; each poll returns the whole"
+        " video; 1,000 connections, 100 of them kept alive; no limit on jobs under way; its caller gets the id only at"
+        " the end. URL set by `base_url=`.",
     ),
     Peer(
         "replicate",
@@ -95,8 +96,9 @@ PEERS: Final = (
         ("replicate==1.0.7",),
         ("replicate", "httpx", "httpcore"),
         "`async_run`",
-        "Does not poll by default: the submission's connection is held until the end (at most 60 s), 100 at once, and a"
-        " job that waits for one more than 5 s is lost; its caller never learns the id. Address by `base_url=`.",
+        "Does not poll by default: the submission's connection stays open until the end (at most 60 s), 100 at the"
+        " same time, and a job that waits more than 5 s for one fails; its caller never gets the id. URL set by"
+        " `base_url=`.",
     ),
     Peer(
         "replicate-background",
@@ -104,8 +106,8 @@ PEERS: Final = (
         ("replicate==1.0.7",),
         ("replicate", "httpx", "httpcore"),
         "`predictions.async_create` and `async_wait`",
-        "Polls every 0.5 s; each poll returns the whole prediction, validated; 100 connections with a time-out of 10 s"
-        " for one to be free; no limit on what is under way. Address by `base_url=`.",
+        "Polls every 0.5 s; each poll returns the whole prediction, validated; 100 connections, and a timeout of 10 s"
+        " for a free one; no limit on jobs under way. URL set by `base_url=`.",
     ),
     Peer(
         "requests-threads",
@@ -122,7 +124,7 @@ PEERS: Final = (
         ("httpx==0.28.1",),
         ("httpx", "httpcore"),
         "one `AsyncClient`, a coroutine per job, `asyncio.sleep(3)`",
-        f"100 connections, 20 of them kept. {_THREE_SECONDS}",
+        f"100 connections, 20 of them kept alive. {_THREE_SECONDS}",
     ),
     Peer(
         "aiohttp-gather",

@@ -1,4 +1,7 @@
-"""What the parent tells the server and a peer's process. Only the standard library: peers live in bare environments."""
+"""The values that the parent sends to the server and to a peer's process.
+
+This module imports only the standard library, because the peers' environments have no other packages of the project.
+"""
 
 from __future__ import annotations
 
@@ -7,40 +10,42 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Faults:
-    """The server's misfortunes.
+    """The server's fault behavior.
 
-    `slots`: tasks that may run at once. `rate`: requests answered in any second, each further one with 429. `lost`:
-    how many first attempts of each job are accepted without an answer. `trouble`: the HTTP status that answers each
-    task's first look. `slow`: seconds between accepting a submission and saying so.
+    `slots`: the number of tasks that may run at the same time. `rate`: the number of requests that are answered in any
+    second; each further one gets 429. `lost`: the number of first attempts of each job that are accepted without a
+    response. `first_poll_status`: the HTTP status of the response to each task's first poll. `slow`: seconds between
+    the acceptance of a submission and the response.
     """
 
     slots: int = 0
     rate: int = 0
     lost: int = 0
-    trouble: int = 0
+    first_poll_status: int = 0
     slow: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a peer's process is to do: jobs of so many seconds, all handed over at once, against the server at `url`.
+    """The work of a peer's process: jobs of these seconds, all started immediately, against the server at `url`.
 
-    `patience`: seconds after which what has ended is what counts. `gauge`: whether to watch for stalls. `gate`: the
-    size of a semaphore of the caller's own around each call, 0 for none. `in_flight`: as many as the server allows
-    at once, for libraries that want to be told; 0 for their default. `leave`: seconds after which each caller is
-    cancelled, in turn, and the jobs after that are to be found again. `packages`: whose versions to report.
+    `timeout`: seconds after which the run ends; only the jobs that have finished by then count. `gauge`: True to
+    measure stalls. `gate`: the size of the caller's own semaphore around each call, 0 for none. `in_flight`: the number
+    of tasks that the server allows at the same time, for libraries with such an option; 0 for their default.
+    `cancel_after`: for each caller, the seconds after which it is cancelled. `packages`: those whose versions are
+    reported.
     """
 
     url: str
     jobs: tuple[float, ...]
-    patience: float
+    timeout: float
     gauge: bool = False
     gate: int = 0
     in_flight: int = 0
-    leave: tuple[float, ...] = ()
+    cancel_after: tuple[float, ...] = ()
     packages: tuple[str, ...] = ()
 
 
-def text(seconds: float, number: int) -> str:
-    """Return the prompt that tells the server how long the job takes, and which of the client's it is."""
+def make_prompt(seconds: float, number: int) -> str:
+    """Return a prompt from which the server reads the job's duration and the client's number of the job."""
     return f"bench {seconds:.3f} job {number}"

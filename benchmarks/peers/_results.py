@@ -1,4 +1,4 @@
-"""What came of the runs, as values and as JSON."""
+"""The results of the runs, as values and as JSON."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ STORED: Final = Path(__file__).with_name("results.json")
 
 @attrs.frozen(kw_only=True)
 class Run:
-    """One peer in one scenario, once. Seconds and bytes; `memory` and `cpu` are the client's, of all its jobs.
+    """One run of one peer in one scenario, in seconds and bytes; `memory` and `cpu` are the client's, of all its jobs.
 
-    `created`: tasks that the server started. `throttled`: requests refused for coming too fast, `refused`: submissions
-    refused for want of a slot, `rush`: the most requests within a tenth of a second. `makespan`: from the start to the
-    last result, if there are all. `ideal`: of a client that knows each end at once. `unnamed`: tasks whose id neither
-    the caller nor the library knows. `server_load`: the server's share of one core. `why`: what is missing, in a peer
-    that could not be measured.
+    `created`: tasks that the server started. `throttled`: requests refused because of the rate limit. `refused`:
+    submissions refused because no slot was free. `burst`: the most requests within a tenth of a second. `makespan`: the
+    time from the start to the last result, if all jobs finished. `ideal`: the makespan of a client that detects each
+    end immediately. `unidentified`: tasks whose id neither the caller nor the library has. `works_afterwards`: True if
+    a job after the cancelled callers finished. `server_load`: the server's share of one core. `missing_reason`: the
+    reason why a peer could not be measured.
     """
 
     peer: str
@@ -36,7 +37,7 @@ class Run:
     refused: int = 0
     connections: int = 0
     peak: int = 0
-    rush: int = 0
+    burst: int = 0
     wall: float = 0.0
     cpu: float = 0.0
     memory: float = 0.0
@@ -45,21 +46,21 @@ class Run:
     stall: float | None = None
     makespan: float | None = None
     ideal: float | None = None
-    unnamed: int = 0
-    goes_on: bool | None = None
+    unidentified: int = 0
+    works_afterwards: bool | None = None
     server_load: float = 0.0
     failures: Mapping[str, int] = attrs.field(factory=dict)
-    why: str = ""
+    missing_reason: str = ""
 
     @property
-    def whole(self) -> bool:
-        """Whether everything was finished."""
-        return not self.why and self.finished == self.jobs
+    def is_complete(self) -> bool:
+        """True if all jobs finished."""
+        return not self.missing_reason and self.finished == self.jobs
 
 
 @attrs.frozen(kw_only=True)
 class Results:
-    """All runs, and what the page says about them; `quick`: only a miniature."""
+    """All runs, and the facts about them for the report; `quick`: True for a miniature."""
 
     quick: bool
     machine: tuple[str, ...]
@@ -74,7 +75,7 @@ class Results:
         return tuple(run for run in self.runs if run.scenario == scenario and run.peer == peer)
 
     def with_newer(self, newer: Results) -> Results:
-        """Return these results with what was measured again in the place of what it was before."""
+        """Return these results, with runs that were measured again in place of the former ones."""
         again = {(run.scenario, run.peer) for run in newer.runs}
         kept = tuple(run for run in self.runs if (run.scenario, run.peer) not in again)
         return attrs.evolve(
@@ -85,19 +86,19 @@ class Results:
         )
 
 
-def middle(values: Iterable[float | None]) -> float | None:
-    """Return the median of what was measured."""
+def median_of(values: Iterable[float | None]) -> float | None:
+    """Return the median of the values that are not None; None if there is none."""
     known = [value for value in values if value is not None]
     return median(known) if known else None
 
 
 def store(results: Results) -> None:
-    """Write the results beside this module."""
+    """Write the results to a file beside this module."""
     STORED.write_text(json.dumps(attrs.asdict(results), indent=1) + "\n", encoding="utf-8")
 
 
-def stored() -> Results:
-    """Read them again."""
-    told: dict[str, Any] = json.loads(STORED.read_text(encoding="utf-8"))
-    runs = tuple(Run(**run) for run in told.pop("runs"))
-    return Results(**{**told, "machine": tuple(told["machine"])}, runs=runs)
+def load() -> Results:
+    """Read the stored results."""
+    stored: dict[str, Any] = json.loads(STORED.read_text(encoding="utf-8"))
+    runs = tuple(Run(**run) for run in stored.pop("runs"))
+    return Results(**{**stored, "machine": tuple(stored["machine"])}, runs=runs)

@@ -1,4 +1,4 @@
-"""Running one peer once: a server, the peer's process, and what both saw, put together."""
+"""Run one peer once: start a server and the peer's process, and combine the counts of both."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Final
 import attrs
 
 from benchmarks._figures import mean, percentile
-from benchmarks._held import HOME, ServerProcess
+from benchmarks._server_process import HOME, ServerProcess
 from benchmarks.makespan import ideal
 from benchmarks.peers._peers import Peer
 from benchmarks.peers._plan import Plan
@@ -34,75 +34,75 @@ def run(peer: Peer, python: Path, scenario: Scenario, number: int) -> Outcome:
     blank = Run(peer=peer.name, scenario=scenario.name, round=number, jobs=scenario.jobs)
     with ServerProcess("benchmarks.peers.server", json.dumps(asdict(scenario.faults))) as server:
         plan = _plan(peer, scenario, number, server.url)
-        told = _asked(peer, python, plan)
-        seen = server.ended()
-    if "unavailable" in told:
-        return Outcome(attrs.evolve(blank, why=told["unavailable"]), {})
+        report = _run_peer(peer, python, plan)
+        counts = server.end()
+    if "unavailable" in report:
+        return Outcome(attrs.evolve(blank, missing_reason=report["unavailable"]), {})
     counted = attrs.evolve(
         blank,
-        created=len(seen["tasks"]),
-        polls=sum(polls for *_, polls in seen["tasks"]),
-        requests=seen["requests"],
-        throttled=seen["throttled"],
-        refused=seen["refused"],
-        connections=seen["connections"],
-        peak=seen["peak"],
-        rush=seen["rush"],
+        created=len(counts["tasks"]),
+        polls=sum(polls for *_, polls in counts["tasks"]),
+        requests=counts["requests"],
+        throttled=counts["throttled"],
+        refused=counts["refused"],
+        connections=counts["connections"],
+        peak=counts["peak"],
+        burst=counts["burst"],
     )
-    if not told:
+    if not report:
         return Outcome(attrs.evolve(counted, failures={"hung, and was killed": scenario.jobs}), {})
-    return Outcome(_put_together(counted, scenario, plan, told, seen), told["versions"])
+    return Outcome(_combine(counted, scenario, plan, report, counts), report["versions"])
 
 
 def _plan(peer: Peer, scenario: Scenario, number: int, url: str) -> Plan:
     return Plan(
         url=url,
         jobs=scenario.durations(number),
-        patience=scenario.patience,
+        timeout=scenario.timeout,
         gauge=scenario.gauge,
         gate=scenario.gate,
-        in_flight=scenario.jobs if scenario.told else 0,
-        leave=scenario.leave,
+        in_flight=scenario.jobs if scenario.raises_limit else 0,
+        cancel_after=scenario.cancel_after,
         packages=peer.packages,
     )
 
 
-def _asked(peer: Peer, python: Path, plan: Plan) -> dict[str, Any]:
-    """Return what the peer's process told, nothing when it had to be killed or died."""
+def _run_peer(peer: Peer, python: Path, plan: Plan) -> dict[str, Any]:
+    """Run the peer's process and return its report; an empty one if the process was killed after its timeout."""
     command = [str(python), "-m", f"benchmarks.peers.clients.{peer.module}"]
-    with subprocess.Popen(  # noqa: S603 - our own module
+    with subprocess.Popen(  # noqa: S603 - a module of this package
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=HOME
     ) as process:
         try:
-            out, err = process.communicate(json.dumps(asdict(plan)) + "\n", timeout=plan.patience + _GRACE)
+            out, err = process.communicate(json.dumps(asdict(plan)) + "\n", timeout=plan.timeout + _GRACE)
         except subprocess.TimeoutExpired:
             process.kill()
             return {}
     if out:
-        told: dict[str, Any] = json.loads(out.splitlines()[-1])
-        return told
-    return {"unavailable": err.strip().rpartition("\n")[2] or "ended without a word"}
+        report: dict[str, Any] = json.loads(out.splitlines()[-1])
+        return report
+    return {"unavailable": err.strip().rpartition("\n")[2] or "the process ended without any output"}
 
 
-def _put_together(blank: Run, scenario: Scenario, plan: Plan, told: dict[str, Any], seen: dict[str, Any]) -> Run:
-    ends = {int(number): moment for number, moment in told["ends"].items()}
-    truth = {number: end for number, _, _, end, _ in seen["tasks"]}
-    delays = [moment - truth[number] for number, moment in ends.items()]
-    left = {task_id for number, task_id, *_ in seen["tasks"] if number < len(plan.leave)}
-    whole = len(ends) == scenario.jobs
+def _combine(blank: Run, scenario: Scenario, plan: Plan, report: dict[str, Any], counts: dict[str, Any]) -> Run:
+    ends = {int(number): moment for number, moment in report["ends"].items()}
+    true_ends = {number: end for number, _, _, end, _ in counts["tasks"]}
+    delays = [moment - true_ends[number] for number, moment in ends.items()]
+    cancelled = {task_id for number, task_id, *_ in counts["tasks"] if number < len(plan.cancel_after)}
+    is_complete = len(ends) == scenario.jobs
     return attrs.evolve(
         blank,
         finished=len(ends),
-        wall=told["wall"],
-        cpu=told["cpu"],
-        memory=told["memory"],
+        wall=report["wall"],
+        cpu=report["cpu"],
+        memory=report["memory"],
         delay=mean(delays) if delays else None,
         delay_95=percentile(delays, 0.95) if delays else None,
-        stall=told["stall"],
-        makespan=max(ends.values()) - told["began"] if whole else None,
+        stall=report["stall"],
+        makespan=max(ends.values()) - report["began"] if is_complete else None,
         ideal=ideal(list(plan.jobs), float) if scenario.faults.slots else None,
-        unnamed=len(left - set(told["named"])),
-        goes_on=told["last"],
-        server_load=seen["cpu"] / told["wall"],
-        failures=told["failures"],
+        unidentified=len(cancelled - set(report["known_ids"])),
+        works_afterwards=report["last_finished"],
+        server_load=counts["cpu"] / report["wall"],
+        failures=report["failures"],
     )

@@ -1,4 +1,4 @@
-"""What is measured: jobs, misfortunes, how often, and how long anybody is waited for."""
+"""The scenarios: their jobs, faults, numbers of rounds, and timeouts."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ from typing import Final
 
 import attrs
 
-from benchmarks import _work
+from benchmarks import _workload
 from benchmarks.peers._plan import Faults
 
 
 @attrs.frozen(kw_only=True)
 class Scenario:
-    """One situation.
+    """One scenario.
 
-    `together`: how many peers are measured at the same time (each with a server of its own); 1 where time and CPU
-    are what is measured. `spread`: shortest and longest job in seconds. `told`: aiowery is told to run all at once.
-    `usual`: about how many seconds a run takes that succeeds. `survivors`: only for who finished the crowd of 1,000.
+    `together`: the number of peers that are measured at the same time, each with a server of its own; 1 where time and
+    CPU are measured. `spread`: the shortest and the longest job in seconds. `raises_limit`: True if aiowery's limit of
+    tasks in flight is raised to the number of jobs. `expected`: about the seconds of a run that succeeds. `timeout`:
+    the seconds after which a run ends. `finishers_only`: only for peers that finished the scenario of 1,000 jobs.
     """
 
     name: str
@@ -24,163 +25,164 @@ class Scenario:
     how: str
     jobs: int
     spread: tuple[float, float]
-    patience: float
-    usual: float
+    timeout: float
+    expected: float
     rounds: int = 1
     together: int = 1
     faults: Faults = attrs.field(factory=Faults)
-    told: bool = False
+    raises_limit: bool = False
     gauge: bool = False
     gate: int = 0
-    leave: tuple[float, ...] = ()
-    survivors: bool = False
+    cancel_after: tuple[float, ...] = ()
+    finishers_only: bool = False
 
     def durations(self, seed: int) -> tuple[float, ...]:
-        """Return the jobs' durations, the same for all peers in the same round."""
-        return tuple(_work.durations(self.jobs, *self.spread, seed))
+        """Return the jobs' durations in seconds, the same for all peers in the same round."""
+        return tuple(_workload.durations(self.jobs, *self.spread, seed))
 
 
-CROWD: Final = "thousand"
+THOUSAND: Final = "thousand"
 _SLOTS: Final = 20
 
 SCENARIOS: Final = (
     Scenario(
         name="two-hundred",
         title="200 jobs of 5-15 s",
-        how="All handed over at once.",
+        how="All jobs are started immediately.",
         jobs=200,
         spread=(5, 15),
-        patience=60,
-        usual=18,
+        timeout=60,
+        expected=18,
         rounds=5,
-        told=True,
+        raises_limit=True,
     ),
     Scenario(
-        name=CROWD,
+        name=THOUSAND,
         title="1,000 jobs of 10-30 s",
-        how="All handed over at once.",
+        how="All jobs are started immediately.",
         jobs=1_000,
         spread=(10, 30),
-        patience=90,
-        usual=36,
+        timeout=90,
+        expected=36,
         rounds=5,
-        told=True,
+        raises_limit=True,
     ),
     Scenario(
         name="stalls",
-        title="1,000 jobs of 10-30 s, watched for stalls",
-        how="As before, once more, with a timer in the event loop that asks to be called every millisecond; the figure"
-        " is the latest it ever was. It costs CPU, hence a round of its own. Threads have no event loop.",
+        title="1,000 jobs of 10-30 s, stalls of the event loop",
+        how="Like the scenario before, with a timer in the event loop that is due every millisecond. The figure is its"
+        " greatest lateness. The timer costs CPU, so it has a round of its own. Threads have no event loop.",
         jobs=1_000,
         spread=(10, 30),
-        patience=45,
-        usual=36,
-        told=True,
+        timeout=45,
+        expected=36,
+        raises_limit=True,
         gauge=True,
     ),
     Scenario(
         name="ten-thousand",
         title="10,000 jobs of 20-60 s",
-        how="For those who finished at least 99 % of 1,000; the machine is not asked for 10,000 threads.",
+        how="For the peers that finished at least 99 % of 1,000. 10,000 threads are not tried on this machine.",
         jobs=10_000,
         spread=(20, 60),
-        patience=120,
-        usual=75,
-        told=True,
-        survivors=True,
+        timeout=120,
+        expected=75,
+        raises_limit=True,
+        finishers_only=True,
     ),
     Scenario(
         name="rate",
         title="A server that answers 20 requests/s",
-        how="100 jobs of 5-15 s; any request beyond 20 within a second is answered with 429 and `Retry-After: 1`.",
+        how="100 jobs of 5-15 s. Any request beyond 20 within a second is answered with 429 and `Retry-After: 1`.",
         jobs=100,
         spread=(5, 15),
-        patience=120,
-        usual=70,
+        timeout=120,
+        expected=70,
         together=6,
         faults=Faults(rate=20),
     ),
     Scenario(
         name="lost",
-        title="Submissions whose answers are lost",
-        how="10 jobs; the server accepts the first two submissions of each, starts its task, and closes the connection"
-        " without an answer. A third would be answered. Every task costs money.",
+        title="Submissions whose responses are lost",
+        how="10 jobs. The server accepts the first two submissions of each, starts its task, and closes the connection"
+        " without a response. A third submission gets a response. Every task costs money.",
         jobs=10,
         spread=(3, 4),
-        patience=30,
-        usual=10,
+        timeout=30,
+        expected=10,
         together=6,
         faults=Faults(lost=2),
     ),
     Scenario(
-        name="trouble-500",
+        name="failed-polls-500",
         title="One 500 per job while polling",
-        how="10 jobs; the first poll of each is answered with 500.",
+        how="10 jobs. The first poll of each is answered with 500.",
         jobs=10,
         spread=(6, 8),
-        patience=40,
-        usual=14,
+        timeout=40,
+        expected=14,
         together=6,
-        faults=Faults(trouble=500),
+        faults=Faults(first_poll_status=500),
     ),
     Scenario(
-        name="trouble-429",
+        name="failed-polls-429",
         title="One 429 per job while polling",
-        how="10 jobs; the first poll of each is answered with 429 and `Retry-After: 1`.",
+        how="10 jobs. The first poll of each is answered with 429 and `Retry-After: 1`.",
         jobs=10,
         spread=(6, 8),
-        patience=40,
-        usual=14,
+        timeout=40,
+        expected=14,
         together=6,
-        faults=Faults(trouble=429),
+        faults=Faults(first_poll_status=429),
     ),
     Scenario(
         name="slots",
-        title="20 slots, calls as they come",
-        how="200 jobs of 10-14 s, all handed over at once; the server runs 20 tasks and refuses one more, with code"
-        " 6010 in WeryAI's protocol and with 429 and `Retry-After: 1` in the others'. The ideal client (computed) knows"
-        " each end at once and submits at that moment.",
+        title="20 slots, all calls immediately",
+        how="200 jobs of 10-14 s, all started immediately. The server runs 20 tasks and refuses any further one, with"
+        " code 6010 in WeryAI's protocol and with 429 and `Retry-After: 1` in the other protocols. The ideal client"
+        " (computed) detects each end immediately and submits at the same moment.",
         jobs=200,
         spread=(10, 14),
-        patience=240,
-        usual=140,
+        timeout=240,
+        expected=140,
         together=12,
         faults=Faults(slots=_SLOTS),
     ),
     Scenario(
         name="slots-gated",
-        title="20 slots, each call behind a semaphore of the caller's own",
-        how="As before, but with `asyncio.Semaphore(20)` around each call, which is what a caller adds who knows.",
+        title="20 slots, each call behind the caller's own semaphore",
+        how="Like the scenario before, but with `asyncio.Semaphore(20)` around each call. A caller that knows the limit"
+        " can add it.",
         jobs=200,
         spread=(10, 14),
-        patience=240,
-        usual=150,
+        timeout=240,
+        expected=150,
         together=12,
         faults=Faults(slots=_SLOTS),
         gate=_SLOTS,
     ),
     Scenario(
-        name="leavers",
-        title="Callers that are cancelled",
+        name="cancelled-callers",
+        title="Cancelled callers",
         how="10 jobs of 8-10 s whose submissions are answered after 3 s. Five callers are cancelled after 2 s, while"
         " the submission is under way, five after 5 s, when it has been answered. Then another job shows whether the"
-        " process still works. A task can be named if the caller's code was given its id or the library lists it."
-        " aiowery has four submissions under way at once, and a caller that leaves before its turn starts no task."
-        " Threads cannot be cancelled.",
+        " process still works. The id of a task is known if the caller's code received it or the library lists it."
+        " aiowery has four submissions under way at the same time, and a caller that is cancelled in the queue starts"
+        " no task. Threads cannot be cancelled.",
         jobs=11,
         spread=(8, 10),
-        patience=60,
-        usual=20,
+        timeout=60,
+        expected=20,
         together=6,
         faults=Faults(slow=3.0),
-        leave=(2.0,) * 5 + (5.0,) * 5,
+        cancel_after=(2.0,) * 5 + (5.0,) * 5,
     ),
 )
 
 
 def miniature(scenario: Scenario) -> Scenario:
-    """Return the scenario small and short, to see that everything works."""
-    if scenario.leave:
+    """Return a small and short version of the scenario, to see that everything works."""
+    if scenario.cancel_after:
         return scenario
     jobs, spread = min(scenario.jobs, 25), (min(scenario.spread[0], 2), min(scenario.spread[1], 4))
-    return attrs.evolve(scenario, jobs=jobs, spread=spread, rounds=1, patience=20, usual=9, together=4)
+    return attrs.evolve(scenario, jobs=jobs, spread=spread, rounds=1, timeout=20, expected=9, together=4)

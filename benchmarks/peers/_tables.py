@@ -1,4 +1,4 @@
-"""The tables of the page: ratios first, then what they are ratios of."""
+"""The tables of the report: ratios in the first columns, then the figures."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Final
 import attrs
 
 from benchmarks._figures import number
-from benchmarks.peers._charts import Value, enough
+from benchmarks.peers._charts import Value, has_finished
 from benchmarks.peers._peers import PEERS
-from benchmarks.peers._results import Results, Run, middle
+from benchmarks.peers._results import Results, Run, median_of
 from benchmarks.peers._scenarios import Scenario
 
 
 @attrs.frozen
 class Column:
-    """One figure; `ratio`: the name of the column that compares it with aiowery's, for who finished or `always`."""
+    """One figure; `ratio` names the column that compares it with aiowery's, for peers that finished or `always`."""
 
     name: str
     value: Value
@@ -47,9 +47,9 @@ _TIMED: Final = (
     _FINISHED,
     _DELAY_95,
     _CREATED,
-    Column("connections, all in all", lambda run: run.connections),
-    Column("connections at once", lambda run: run.peak),
-    Column("most requests in 0.1 s", lambda run: run.rush),
+    Column("connections, in all", lambda run: run.connections),
+    Column("connections at the same time", lambda run: run.peak),
+    Column("most requests in 0.1 s", lambda run: run.burst),
     _WALL,
     _LOAD,
 )
@@ -58,11 +58,11 @@ _SLOTS: Final = (
     _POLLS,
     Column("makespan / ideal", lambda run: run.makespan / run.ideal if run.makespan and run.ideal else None),
     _FINISHED,
-    Column("refusals for want of a slot", lambda run: run.refused),
+    Column("refusals without a free slot", lambda run: run.refused),
     _DELAY,
     _CREATED,
 )
-_TROUBLE: Final = (_FINISHED, _CREATED, _POLLS)
+_FAILED_POLLS: Final = (_FINISHED, _CREATED, _POLLS)
 
 COLUMNS: Final[dict[str, tuple[Column, ...]]] = {
     "two-hundred": _TIMED,
@@ -74,40 +74,43 @@ COLUMNS: Final[dict[str, tuple[Column, ...]]] = {
     ),
     "rate": (_THROTTLED, _POLLS, _WALL, _FINISHED, _CREATED),
     "lost": (Column("tasks started", lambda run: run.created), _CREATED, _FINISHED),
-    "trouble-500": _TROUBLE,
-    "trouble-429": _TROUBLE,
+    "failed-polls-500": _FAILED_POLLS,
+    "failed-polls-429": _FAILED_POLLS,
     "slots": _SLOTS,
     "slots-gated": _SLOTS,
-    "leavers": (
+    "cancelled-callers": (
         Column("tasks started", lambda run: run.created - 1),
-        Column("of them nobody can name", lambda run: run.unnamed),
-        Column("jobs finished afterwards, of 1", lambda run: None if run.goes_on is None else float(run.goes_on)),
+        Column("of them with a lost id", lambda run: run.unidentified),
+        Column(
+            "jobs finished afterwards, of 1",
+            lambda run: None if run.works_afterwards is None else float(run.works_afterwards),
+        ),
     ),
 }
 
 
 def table(scenario: Scenario, results: Results) -> list[str]:
-    """Return a table in Markdown, a row for each peer, ratios in its first columns."""
+    """Return a table in Markdown, with a row for each peer and ratios in its first columns."""
     columns = COLUMNS[scenario.name]
     ratios = [column for column in columns if column.ratio]
     compared = [f"{column.ratio} ÷ aiowery's" for column in ratios]
     heads = ["", *compared, *(column.name for column in columns), "failed with"]
-    ours = results.of(scenario.name, PEERS[0].name)
+    aiowery = results.of(scenario.name, PEERS[0].name)
     lines = [f"| {' | '.join(heads)} |", f"|---|{'---:|' * (len(heads) - 2)}---|"]
     for peer in PEERS:
-        runs = [run for run in results.of(scenario.name, peer.name) if not run.why]
+        runs = [run for run in results.of(scenario.name, peer.name) if not run.missing_reason]
         if not runs:
             continue
-        cells = [_ratio(column, runs, ours) for column in ratios] + [_value(column, runs) for column in columns]
-        name = f"**{peer.name}**" if peer.ours else peer.name
+        cells = [_ratio(column, runs, aiowery) for column in ratios] + [_value(column, runs) for column in columns]
+        name = f"**{peer.name}**" if peer.is_aiowery else peer.name
         lines.append(f"| {name} | {' | '.join(cells)} | {_failures(runs)} |")
     return lines
 
 
-def _ratio(column: Column, runs: Sequence[Run], ours: Sequence[Run]) -> str:
-    if not (column.always or enough(runs)):
+def _ratio(column: Column, runs: Sequence[Run], aiowery: Sequence[Run]) -> str:
+    if not (column.always or has_finished(runs)):
         return "did not finish"
-    value, unit = middle(map(column.value, runs)), middle(map(column.value, ours))
+    value, unit = median_of(map(column.value, runs)), median_of(map(column.value, aiowery))
     return f"{value / unit:.2f}" if value is not None and unit else ""
 
 
@@ -115,14 +118,14 @@ def _value(column: Column, runs: Sequence[Run]) -> str:
     known = [value for value in map(column.value, runs) if value is not None]
     if not known:
         return ""
-    text = number(middle(known) or 0.0)
+    text = number(median_of(known) or 0.0)
     return f"{text} ({number(min(known))} to {number(max(known))})" if min(known) != max(known) else text
 
 
 def _failures(runs: Sequence[Run]) -> str:
-    if any(run.goes_on is not None for run in runs):
+    if any(run.works_afterwards is not None for run in runs):
         return ""
     worst = max(runs, key=lambda run: sum(run.failures.values()))
-    told = [f"{count} {name}" for name, count in worst.failures.items()]
+    failures = [f"{count} {name}" for name, count in worst.failures.items()]
     waiting = worst.jobs - worst.finished - sum(worst.failures.values())
-    return "; ".join([*told, f"{waiting} still under way"] if waiting > 0 else told)
+    return "; ".join([*failures, f"{waiting} still under way"] if waiting > 0 else failures)

@@ -1,1 +1,1 @@
-"""One small program per peer, run by the interpreter of the peer's own environment."""
+"""The programs of the peers, one each, which run in the peer's own environment."""

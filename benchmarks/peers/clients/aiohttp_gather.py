@@ -1,4 +1,4 @@
-"""What people write first: one `aiohttp.ClientSession`, a coroutine per job, `asyncio.gather`."""
+"""A typical hand-written loop: one `aiohttp.ClientSession`, a coroutine per job, `asyncio.gather`."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from contextlib import asynccontextmanager
 import aiohttp
 
 from benchmarks.peers._plan import Plan
-from benchmarks.peers.clients import _by_hand
-from benchmarks.peers.clients._bench import Note, Peer, measure
+from benchmarks.peers.clients import _weryai_protocol
+from benchmarks.peers.clients._harness import OnId, Peer, measure
 
 
 @asynccontextmanager
-async def opened(plan: Plan) -> AsyncIterator[Peer]:
-    """Open a session as it comes."""
-    async with aiohttp.ClientSession(plan.url, headers=_by_hand.HEADERS, raise_for_status=True) as session:
+async def open_peer(plan: Plan) -> AsyncIterator[Peer]:
+    """Open a session with default settings."""
+    async with aiohttp.ClientSession(plan.url, headers=_weryai_protocol.HEADERS, raise_for_status=True) as session:
 
-        async def run(prompt: str, note: Note) -> None:
-            async with session.post(_by_hand.SUBMIT, json=_by_hand.body(prompt)) as accepted:
-                task_id = _by_hand.data(await accepted.json())["task_ids"][0]
-            note(task_id)
+        async def run(prompt: str, on_id: OnId) -> None:
+            async with session.post(_weryai_protocol.SUBMIT, json=_weryai_protocol.body(prompt)) as accepted:
+                task_id = _weryai_protocol.data(await accepted.json())["task_ids"][0]
+            on_id(task_id)
             while True:
-                await asyncio.sleep(_by_hand.PAUSE)
-                async with session.get(_by_hand.status(task_id)) as answer:
-                    found = _by_hand.data(await answer.json())
-                if found["task_status"] == "SUCCESS":
+                await asyncio.sleep(_weryai_protocol.PAUSE)
+                async with session.get(_weryai_protocol.status(task_id)) as response:
+                    task = _weryai_protocol.data(await response.json())
+                if task["task_status"] == "SUCCESS":
                     return
 
         yield Peer(run)
 
 
 if __name__ == "__main__":
-    measure(opened)
+    measure(open_peer)

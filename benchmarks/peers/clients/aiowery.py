@@ -1,4 +1,4 @@
-"""aiowery, through the door it has by itself."""
+"""aiowery over its default transport."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from typing import Any
 from aiowery import Limits, WeryAI
 from aiowery.weryai import TextToImage
 from benchmarks.peers._plan import Plan
-from benchmarks.peers.clients._bench import KEY, Note, Peer, measure
+from benchmarks.peers.clients._harness import KEY, OnId, Peer, measure
 
 
 @asynccontextmanager
-async def opened(plan: Plan, **options: Any) -> AsyncIterator[Peer]:
-    """Open a client; it is told the number of tasks that may run at once, where that is not WeryAI's 20.
+async def open_peer(plan: Plan, **options: Any) -> AsyncIterator[Peer]:
+    """Open a client, with the plan's number of tasks in flight where that is not WeryAI's 20.
 
-    Submissions do not pause after doubts: what each of them costs is counted, and the rest would stay unsent.
+    Submissions do not pause after doubts: the charge of each of them is counted, and the rest would stay unsent.
     """
     limits = Limits(in_flight=plan.in_flight or Limits().in_flight, max_doubts=None)
     async with WeryAI(KEY, base_url=plan.url, limits=limits, **options) as client:
 
-        async def run(prompt: str, note: Note) -> None:
+        async def run(prompt: str, on_id: OnId) -> None:
             result = await client.run(TextToImage(prompt=prompt))
-            note(result.task_ids[0])
+            on_id(result.task_ids[0])
 
         yield Peer(run, lambda: [task_id for job in client.jobs() for task_id in job.task_ids])
 
 
 if __name__ == "__main__":
-    measure(opened)
+    measure(open_peer)

@@ -1,4 +1,4 @@
-"""comfy-sdk: `AsyncComfy.submit` and `AsyncJob.result`, which are what its `run` consists of."""
+"""comfy-sdk: `AsyncComfy.submit` and `AsyncJob.result`, of which its `run` consists."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from contextlib import asynccontextmanager
 from comfy_sdk import AsyncComfy
 
 from benchmarks.peers._plan import Plan
-from benchmarks.peers.clients._bench import KEY, NoOutputError, Note, Peer, measure
+from benchmarks.peers.clients._harness import KEY, NoOutputError, OnId, Peer, measure
 
 
 @asynccontextmanager
-async def opened(plan: Plan) -> AsyncIterator[Peer]:
-    """Open a client; the address is set by environment, as documented."""
+async def open_peer(plan: Plan) -> AsyncIterator[Peer]:
+    """Open a client; an environment variable sets the URL, as documented."""
     os.environ["COMFY_BASE_URL"] = plan.url
     async with AsyncComfy(api_key=KEY) as client:
 
-        async def run(prompt: str, note: Note) -> None:
+        async def run(prompt: str, on_id: OnId) -> None:
             graph = {
                 "6": {"class_type": "CLIPTextEncode", "inputs": {"text": prompt, "clip": ["4", 1]}},
                 "9": {"class_type": "SaveImage", "inputs": {"images": ["8", 0]}},
             }
             job = await client.submit(client.workflows.from_json(graph))
-            note(job.id)
+            on_id(job.id)
             await job.result()
             if not job.get_outputs("9"):
                 raise NoOutputError
@@ -33,4 +33,4 @@ async def opened(plan: Plan) -> AsyncIterator[Peer]:
 
 
 if __name__ == "__main__":
-    measure(opened)
+    measure(open_peer)

@@ -9,17 +9,17 @@ import fal_client
 import fal_client.client
 
 from benchmarks.peers._plan import Plan
-from benchmarks.peers.clients._bench import KEY, NoOutputError, Note, Peer, measure
+from benchmarks.peers.clients._harness import KEY, NoOutputError, OnId, Peer, measure
 
 
 @asynccontextmanager
-async def opened(plan: Plan) -> AsyncIterator[Peer]:
-    """Make a client. Its host can be set by environment, but not that it speaks plain HTTP: hence one assignment."""
+async def open_peer(plan: Plan) -> AsyncIterator[Peer]:
+    """Create a client. An environment variable can set its host, but not plain HTTP, so one constant is assigned."""
     fal_client.client.QUEUE_URL_FORMAT = f"{plan.url}/"
     client = fal_client.AsyncClient(key=KEY)
 
-    async def run(prompt: str, note: Note) -> None:
-        result = await client.subscribe("fal-ai/fast-sdxl", arguments={"prompt": prompt}, on_enqueue=note)
+    async def run(prompt: str, on_id: OnId) -> None:
+        result = await client.subscribe("fal-ai/fast-sdxl", arguments={"prompt": prompt}, on_enqueue=on_id)
         if not result["images"]:
             raise NoOutputError
 
@@ -27,4 +27,4 @@ async def opened(plan: Plan) -> AsyncIterator[Peer]:
 
 
 if __name__ == "__main__":
-    measure(opened)
+    measure(open_peer)

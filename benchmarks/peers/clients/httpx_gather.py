@@ -1,4 +1,4 @@
-"""What people write first: one `httpx.AsyncClient`, a coroutine per job, `asyncio.gather`."""
+"""A typical hand-written loop: one `httpx.AsyncClient`, a coroutine per job, `asyncio.gather`."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from contextlib import asynccontextmanager
 import httpx
 
 from benchmarks.peers._plan import Plan
-from benchmarks.peers.clients import _by_hand
-from benchmarks.peers.clients._bench import Note, Peer, measure
+from benchmarks.peers.clients import _weryai_protocol
+from benchmarks.peers.clients._harness import OnId, Peer, measure
 
 
 @asynccontextmanager
-async def opened(plan: Plan) -> AsyncIterator[Peer]:
-    """Open a client with default limits and a time-out of 60 s, for with the default of 5 s most jobs would end."""
-    async with httpx.AsyncClient(base_url=plan.url, headers=_by_hand.HEADERS, timeout=60) as client:
+async def open_peer(plan: Plan) -> AsyncIterator[Peer]:
+    """Open a client with default limits and a timeout of 60 s; with the default of 5 s most jobs would fail."""
+    async with httpx.AsyncClient(base_url=plan.url, headers=_weryai_protocol.HEADERS, timeout=60) as client:
 
-        async def run(prompt: str, note: Note) -> None:
-            accepted = await client.post(_by_hand.SUBMIT, json=_by_hand.body(prompt))
+        async def run(prompt: str, on_id: OnId) -> None:
+            accepted = await client.post(_weryai_protocol.SUBMIT, json=_weryai_protocol.body(prompt))
             accepted.raise_for_status()
-            task_id = _by_hand.data(accepted.json())["task_ids"][0]
-            note(task_id)
+            task_id = _weryai_protocol.data(accepted.json())["task_ids"][0]
+            on_id(task_id)
             while True:
-                await asyncio.sleep(_by_hand.PAUSE)
-                answer = await client.get(_by_hand.status(task_id))
-                answer.raise_for_status()
-                if _by_hand.data(answer.json())["task_status"] == "SUCCESS":
+                await asyncio.sleep(_weryai_protocol.PAUSE)
+                response = await client.get(_weryai_protocol.status(task_id))
+                response.raise_for_status()
+                if _weryai_protocol.data(response.json())["task_status"] == "SUCCESS":
                     return
 
         yield Peer(run)
 
 
 if __name__ == "__main__":
-    measure(opened)
+    measure(open_peer)

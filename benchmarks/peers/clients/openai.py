@@ -9,19 +9,19 @@ from contextlib import asynccontextmanager
 from openai import AsyncOpenAI
 
 from benchmarks.peers._plan import Plan
-from benchmarks.peers.clients._bench import KEY, NoOutputError, Note, Peer, measure
+from benchmarks.peers.clients._harness import KEY, NoOutputError, OnId, Peer, measure
 
 
 @asynccontextmanager
-async def opened(plan: Plan) -> AsyncIterator[Peer]:
+async def open_peer(plan: Plan) -> AsyncIterator[Peer]:
     """Open a client."""
-    # The service behind these calls is to be switched off; the helper is the only one of the SDK's for media.
+    # The service will be switched off, but this is the only helper of the SDK that waits for media.
     warnings.simplefilter("ignore", DeprecationWarning)
     async with AsyncOpenAI(api_key=KEY, base_url=f"{plan.url}/v1") as client:
 
-        async def run(prompt: str, note: Note) -> None:
+        async def run(prompt: str, on_id: OnId) -> None:
             video = await client.videos.create_and_poll(prompt=prompt, model="sora-2")
-            note(video.id)
+            on_id(video.id)
             if video.status != "completed":
                 raise NoOutputError
 
@@ -29,4 +29,4 @@ async def opened(plan: Plan) -> AsyncIterator[Peer]:
 
 
 if __name__ == "__main__":
-    measure(opened)
+    measure(open_peer)

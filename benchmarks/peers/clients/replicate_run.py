@@ -1,4 +1,4 @@
-"""replicate: `async_run`, which by itself holds the submission's connection until the end."""
+"""replicate: `async_run`, which by default keeps the submission's connection open until the end."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from contextlib import asynccontextmanager
 import replicate
 
 from benchmarks.peers._plan import Plan
-from benchmarks.peers.clients._bench import KEY, NoOutputError, Note, Peer, measure
+from benchmarks.peers.clients._harness import KEY, NoOutputError, OnId, Peer, measure
 
 
 @asynccontextmanager
-async def opened(plan: Plan) -> AsyncIterator[Peer]:
-    """Make a client."""
+async def open_peer(plan: Plan) -> AsyncIterator[Peer]:
+    """Create a client."""
     client = replicate.Client(api_token=KEY, base_url=plan.url)
 
-    async def run(prompt: str, _: Note) -> None:
+    async def run(prompt: str, _: OnId) -> None:
         output = await client.async_run("acme/painter", input={"prompt": prompt})
         if not output:
             raise NoOutputError
@@ -25,4 +25,4 @@ async def opened(plan: Plan) -> AsyncIterator[Peer]:
 
 
 if __name__ == "__main__":
-    measure(opened)
+    measure(open_peer)

@@ -1,4 +1,4 @@
-"""replicate: `predictions.async_create` and `async_wait`, for what is run in the background."""
+"""replicate: `predictions.async_create` and `async_wait`, for predictions in the background."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from contextlib import asynccontextmanager
 import replicate
 
 from benchmarks.peers._plan import Plan
-from benchmarks.peers.clients._bench import KEY, NoOutputError, Note, Peer, measure
+from benchmarks.peers.clients._harness import KEY, NoOutputError, OnId, Peer, measure
 
 
 @asynccontextmanager
-async def opened(plan: Plan) -> AsyncIterator[Peer]:
-    """Make a client."""
+async def open_peer(plan: Plan) -> AsyncIterator[Peer]:
+    """Create a client."""
     client = replicate.Client(api_token=KEY, base_url=plan.url)
 
-    async def run(prompt: str, note: Note) -> None:
+    async def run(prompt: str, on_id: OnId) -> None:
         prediction = await client.predictions.async_create(model="acme/painter", input={"prompt": prompt})
-        note(prediction.id)
+        on_id(prediction.id)
         await prediction.async_wait()
         if not prediction.output:
             raise NoOutputError
@@ -27,4 +27,4 @@ async def opened(plan: Plan) -> AsyncIterator[Peer]:
 
 
 if __name__ == "__main__":
-    measure(opened)
+    measure(open_peer)

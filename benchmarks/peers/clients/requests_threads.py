@@ -7,27 +7,30 @@ import time
 import requests
 
 from benchmarks.peers._plan import Plan
-from benchmarks.peers.clients import _by_hand
-from benchmarks.peers.clients._bench import NoOutputError, Note, measure_threads
+from benchmarks.peers.clients import _weryai_protocol
+from benchmarks.peers.clients._harness import NoOutputError, OnId, measure_threads
 
 _LONGEST = 300.0
 
 
-def run(plan: Plan, prompt: str, note: Note) -> None:
-    """Submit and look every 3 s."""
+def run(plan: Plan, prompt: str, on_id: OnId) -> None:
+    """Submit, and poll every 3 s until the task is done."""
     accepted = requests.post(
-        plan.url + _by_hand.SUBMIT, headers=_by_hand.HEADERS, json=_by_hand.body(prompt), timeout=30
+        plan.url + _weryai_protocol.SUBMIT,
+        headers=_weryai_protocol.HEADERS,
+        json=_weryai_protocol.body(prompt),
+        timeout=30,
     )
     accepted.raise_for_status()
-    task_id = _by_hand.data(accepted.json())["task_ids"][0]
-    note(task_id)
+    task_id = _weryai_protocol.data(accepted.json())["task_ids"][0]
+    on_id(task_id)
     began = time.time()
     while time.time() - began < _LONGEST:
-        answer = requests.get(plan.url + _by_hand.status(task_id), headers=_by_hand.HEADERS)  # noqa: S113 - as documented
-        found = _by_hand.data(answer.json())
-        if found["task_status"] == "SUCCESS":
+        response = requests.get(plan.url + _weryai_protocol.status(task_id), headers=_weryai_protocol.HEADERS)  # noqa: S113 - as documented
+        task = _weryai_protocol.data(response.json())
+        if task["task_status"] == "SUCCESS":
             return
-        time.sleep(_by_hand.PAUSE)
+        time.sleep(_weryai_protocol.PAUSE)
     raise NoOutputError
 
 

@@ -8,17 +8,17 @@ from contextlib import asynccontextmanager
 from runwayml import AsyncRunwayML
 
 from benchmarks.peers._plan import Plan
-from benchmarks.peers.clients._bench import KEY, NoOutputError, Note, Peer, measure
+from benchmarks.peers.clients._harness import KEY, NoOutputError, OnId, Peer, measure
 
 
 @asynccontextmanager
-async def opened(plan: Plan) -> AsyncIterator[Peer]:
+async def open_peer(plan: Plan) -> AsyncIterator[Peer]:
     """Open a client."""
     async with AsyncRunwayML(api_key=KEY, base_url=plan.url) as client:
 
-        async def run(prompt: str, note: Note) -> None:
+        async def run(prompt: str, on_id: OnId) -> None:
             task = await client.text_to_image.create(model="gen4_image", prompt_text=prompt, ratio="1024:1024")
-            note(task.id)
+            on_id(task.id)
             done = await task.wait_for_task_output()
             if not done.output:
                 raise NoOutputError
@@ -27,4 +27,4 @@ async def opened(plan: Plan) -> AsyncIterator[Peer]:
 
 
 if __name__ == "__main__":
-    measure(opened)
+    measure(open_peer)

@@ -1,1 +1,1 @@
-"""The fake server: one world of tasks, and an adapter for each protocol in which it can be asked for."""
+"""The fake server: one state with all tasks, and an adapter for each protocol."""

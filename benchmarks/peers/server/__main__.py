@@ -1,4 +1,4 @@
-"""Start the server with the misfortunes that the command line names, in JSON."""
+"""Start the server with the faults that the command line holds as JSON."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import asyncio
 import json
 import sys
 
-from benchmarks._held import serve
+from benchmarks._server_process import serve
 from benchmarks.peers._plan import Faults
-from benchmarks.peers.server._world import World
+from benchmarks.peers.server._state import ServerState
 
 
 async def main() -> None:
     """Serve until standard input ends."""
-    world = World(Faults(**json.loads(sys.argv[1])))
-    await serve(world, world.traffic, lambda _: None, world.seen)
-    print(json.dumps(world.seen()), flush=True)
+    state = ServerState(Faults(**json.loads(sys.argv[1])))
+    await serve(state, state.traffic, lambda _: None, state.counts)
+    print(json.dumps(state.counts()), flush=True)
 
 
 asyncio.run(main())

@@ -1,4 +1,4 @@
-"""Comfy API v2: a look returns the whole job, and refusals have codes."""
+"""Comfy API v2: a poll returns the whole job, and refusals have codes."""
 
 from __future__ import annotations
 
@@ -6,23 +6,27 @@ import re
 from http import HTTPStatus
 from typing import Any, Final
 
-from benchmarks.peers.server._dialect import Dialect, Reason, Task, said
+from benchmarks.peers.server._adapter import Adapter, Reason, Task, json_response
 
-_SOME_DAY: Final = "2026-01-01T00:00:00Z"
-_CODES: Final[dict[Reason, str]] = {"too fast": "rate_limited", "too many": "queue_full", "trouble": "internal_error"}
+_FIXED_TIME: Final = "2026-01-01T00:00:00Z"
+_CODES: Final[dict[Reason, str]] = {
+    "too fast": "rate_limited",
+    "too many": "queue_full",
+    "internal error": "internal_error",
+}
 
 
-class ComfyDialect(Dialect):
+class ComfyAdapter(Adapter):
     """One resource, `/api/v2/jobs`."""
 
     submits = re.compile(rb"/api/v2/jobs")
     polls = re.compile(rb"/api/v2/jobs/([^/]+)")
 
     def accepted(self, task: Task, base: str) -> bytes:
-        return said(_job(task, base, done=False), HTTPStatus.CREATED)
+        return json_response(_job(task, base, done=False), HTTPStatus.CREATED)
 
     def state(self, task: Task, base: str, *, done: bool) -> bytes:
-        return said(_job(task, base, done=done))
+        return json_response(_job(task, base, done=done))
 
     def error(self, reason: Reason) -> dict[str, Any]:
         return {"error": {"code": _CODES[reason], "message": reason}}
@@ -33,9 +37,9 @@ def _job(task: Task, base: str, *, done: bool) -> dict[str, Any]:
     return {
         "id": task.id,
         "status": "succeeded" if done else "running",
-        "created_at": _SOME_DAY,
-        "started_at": _SOME_DAY,
-        "completed_at": _SOME_DAY if done else None,
+        "created_at": _FIXED_TIME,
+        "started_at": _FIXED_TIME,
+        "completed_at": _FIXED_TIME if done else None,
         "expires_at": "2036-01-01T00:00:00Z",
         "queue_position": None,
         "progress": None,

@@ -1,17 +1,17 @@
-"""fal's queue: links in the answer to a submission, and the result fetched apart."""
+"""fal's queue: links in the response to a submission, and a separate request for the result."""
 
 from __future__ import annotations
 
 import re
 from typing import Any
 
-from benchmarks.peers.server._dialect import Dialect, Reason, Task, said
+from benchmarks.peers.server._adapter import Adapter, Reason, Task, json_response
 
 _APPLICATION = "fal-ai/fast-sdxl"
 
 
-class FalDialect(Dialect):
-    """A look, again and again, then one more request for the result."""
+class FalAdapter(Adapter):
+    """Polls, then one more request for the result."""
 
     submits = re.compile(rb"/fal-ai/fast-sdxl")
     polls = re.compile(rb"/fal-ai/fast-sdxl/requests/([^/]+)/status")
@@ -19,7 +19,7 @@ class FalDialect(Dialect):
 
     def accepted(self, task: Task, base: str) -> bytes:
         link = f"{base}/{_APPLICATION}/requests/{task.id}"
-        return said(
+        return json_response(
             {
                 "request_id": task.id,
                 "response_url": link,
@@ -31,10 +31,12 @@ class FalDialect(Dialect):
 
     def state(self, task: Task, base: str, *, done: bool) -> bytes:  # noqa: ARG002 - no links here
         state = "COMPLETED" if done else "IN_PROGRESS"
-        return said({"status": state, "request_id": task.id, "logs": None, "metrics": {}})
+        return json_response({"status": state, "request_id": task.id, "logs": None, "metrics": {}})
 
     def result(self, task: Task) -> bytes:
-        return said({"images": [{"url": f"https://cdn.example/r/{task.id}.png", "width": 1024, "height": 1024}]})
+        return json_response(
+            {"images": [{"url": f"https://cdn.example/r/{task.id}.png", "width": 1024, "height": 1024}]}
+        )
 
     def error(self, reason: Reason) -> dict[str, Any]:
         return {"detail": reason}

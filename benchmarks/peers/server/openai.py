@@ -1,17 +1,17 @@
-"""OpenAI's videos: the submission is a form, a look returns the whole video."""
+"""OpenAI's videos: the submission is a form, and a poll returns the whole video."""
 
 from __future__ import annotations
 
 import re
 from typing import Any, Final
 
-from benchmarks.peers.server._dialect import Dialect, Reason, Task, said
+from benchmarks.peers.server._adapter import Adapter, Reason, Task, json_response
 
-_SOME_DAY: Final = 1_767_225_600
+_FIXED_TIME: Final = 1_767_225_600
 
 
-class OpenAIDialect(Dialect):
-    """One resource, `/v1/videos`; the header that sets the pace of the poll helper is not sent."""
+class OpenAIAdapter(Adapter):
+    """One resource, `/v1/videos`; the header that sets the interval of the poll helper is not sent."""
 
     submits = re.compile(rb"/v1/videos")
     polls = re.compile(rb"/v1/videos/([^/]+)")
@@ -20,15 +20,15 @@ class OpenAIDialect(Dialect):
         return self.state(task, base, done=False)
 
     def state(self, task: Task, base: str, *, done: bool) -> bytes:  # noqa: ARG002 - no links here
-        return said(
+        return json_response(
             {
                 "id": task.id,
                 "object": "video",
                 "model": "sora-2",
                 "status": "completed" if done else "in_progress",
                 "progress": 100 if done else 50,
-                "created_at": _SOME_DAY,
-                "completed_at": _SOME_DAY if done else None,
+                "created_at": _FIXED_TIME,
+                "completed_at": _FIXED_TIME if done else None,
                 "expires_at": None,
                 "error": None,
                 "prompt": None,

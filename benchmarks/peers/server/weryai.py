@@ -1,17 +1,17 @@
-"""WeryAI: an envelope around everything, and refusals that come with 200 as well."""
+"""WeryAI: an envelope around every response, and refusals that may have status 200."""
 
 from __future__ import annotations
 
 import re
 from typing import Any, Final
 
-from benchmarks.peers.server._dialect import Dialect, Reason, Task, said
+from benchmarks.peers.server._adapter import Adapter, Reason, Task, json_response
 
-_CODES: Final[dict[Reason, int]] = {"too fast": 1001, "too many": 6010, "trouble": 5000}
+_CODES: Final[dict[Reason, int]] = {"too fast": 1001, "too many": 6010, "internal error": 5000}
 
 
-class WeryAIDialect(Dialect):
-    """Task ids in a list; the result comes with the look that sees the end."""
+class WeryAIAdapter(Adapter):
+    """Task ids in a list; the poll that reports the end contains the result."""
 
     submits = re.compile(rb"/v1/generation/text-to-image")
     polls = re.compile(rb"/v1/generation/([^/]+)/status")
@@ -26,7 +26,7 @@ class WeryAIDialect(Dialect):
         return _envelope({"task_id": task.id, "task_status": "SUCCESS", "images": images})
 
     def too_many(self) -> bytes:
-        return said(self.error("too many"))
+        return json_response(self.error("too many"))
 
     def error(self, reason: Reason) -> dict[str, Any]:
         text = "request rate limit exceeded" if reason == "too fast" else reason
@@ -34,4 +34,4 @@ class WeryAIDialect(Dialect):
 
 
 def _envelope(data: dict[str, Any]) -> bytes:
-    return said({"status": 0, "desc": "success", "message": "success", "data": data})
+    return json_response({"status": 0, "desc": "success", "message": "success", "data": data})

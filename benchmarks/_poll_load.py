@@ -1,7 +1,7 @@
-"""Many jobs in flight that never end, polled every 3-5 s: by the client, over either door, and by hand-written loops.
+"""Keep many jobs in flight that never end, and measure what their polls cost and how late they begin.
 
-A crowd runs in a process of its own, if need be on one core of its own, and tells what a poll costs and how late it
-begins.
+Each job is polled every 3-5 s, by aiowery's client over either transport or by loops written by hand. A load runs in a
+process of its own, if need be on a core of its own.
 """
 
 from __future__ import annotations
@@ -22,22 +22,23 @@ import httpx
 
 from aiowery import Limits, PollPolicy, WeryAI
 from aiowery.weryai import TextToImage
-from benchmarks import _work
+from benchmarks import _workload
+from benchmarks._fake_server import FakeServer
 from benchmarks._figures import percentile
-from benchmarks._server import FakeServer
 
 _FOREVER: Final = 3600.0
 _LATE: Final = 0.1
-_AT_ONCE: Final = 500
+_SUBMISSIONS_PER_GATHER: Final = 500
 _POLICY: Final = PollPolicy(first_poll="interval")
-_HEADERS: Final = {"authorization": f"Bearer {_work.KEY}"}
+_HEADERS: Final = {"authorization": f"Bearer {_workload.KEY}"}
 
 
 @attrs.frozen
 class Polls:
-    """What a crowd's polls cost, in seconds of CPU, and how late they began, in seconds.
+    """Number and cost of a load's polls: `cpu` in seconds per poll, lateness in seconds.
 
-    `on_time` is a share of the polls that were due, `busy` of one core; what was not made yet counts as late.
+    `on_time` is a share of the polls that were due. `busy` is the process's share of one core. A poll that is due but
+    not made yet counts as late.
     """
 
     made: int
@@ -50,24 +51,27 @@ class Polls:
 
 Lateness = list[float]
 Overdue = Callable[[], int]
-Crowd = Callable[[str, int, Lateness], AbstractAsyncContextManager[Overdue]]
+Load = Callable[[str, int, Lateness], AbstractAsyncContextManager[Overdue]]
 
 
-def polls(crowd: Crowd, jobs: int, seconds: float, *, alone: bool = False) -> Polls:
-    """Let a crowd of so many jobs be polled for so long, after a first round; `alone` on a core of its own."""
+def measure_polls(load: Load, jobs: int, seconds: float, *, one_core: bool = False) -> Polls:
+    """Measure the polls of a load of this many jobs for this many seconds, after a first round of polls.
+
+    With `one_core`, the load runs on one core and the server on the other cores.
+    """
     logging.getLogger("aiowery").setLevel(logging.ERROR)
     cores = sorted(os.sched_getaffinity(0))
-    if alone:
+    if one_core:
         os.sched_setaffinity(0, cores[1:])  # the server inherits it
     with FakeServer() as server:
-        if alone:
+        if one_core:
             os.sched_setaffinity(0, cores[:1])
-        return asyncio.run(_polls(crowd, server.url, jobs, seconds))
+        return asyncio.run(_measure_polls(load, server.url, jobs, seconds))
 
 
-async def _polls(crowd: Crowd, url: str, jobs: int, seconds: float) -> Polls:
+async def _measure_polls(load: Load, url: str, jobs: int, seconds: float) -> Polls:
     lateness: Lateness = []
-    async with crowd(url, jobs, lateness) as overdue:
+    async with load(url, jobs, lateness) as overdue:
         await asyncio.sleep(_POLICY.max_interval + 1)
         lateness.clear()
         cpu, wall = time.process_time(), time.monotonic()
@@ -85,23 +89,23 @@ async def _polls(crowd: Crowd, url: str, jobs: int, seconds: float) -> Polls:
 
 
 @asynccontextmanager
-async def of_ours(http: Literal["fast"] | None, url: str, jobs: int, lateness: Lateness) -> AsyncIterator[Overdue]:
-    """One client; how late a look begins is asked of the scheduler's own wheel."""
+async def client_load(http: Literal["fast"] | None, url: str, jobs: int, lateness: Lateness) -> AsyncIterator[Overdue]:
+    """Keep the jobs in flight in one aiowery client; each poll's lateness is read from the scheduler's timer wheel."""
     limits = Limits(in_flight=jobs, submissions=16)
-    async with WeryAI(_work.KEY, base_url=url, limits=limits, polling=_POLICY, http=http) as client:
-        requests = _work.requests([_FOREVER] * jobs)
+    async with WeryAI(_workload.KEY, base_url=url, limits=limits, polling=_POLICY, http=http) as client:
+        requests = _workload.requests([_FOREVER] * jobs)
         held = []
-        for start in range(0, jobs, _AT_ONCE):
-            held += await asyncio.gather(*map(client.submit, requests[start : start + _AT_ONCE]))
+        for start in range(0, jobs, _SUBMISSIONS_PER_GATHER):
+            held += await asyncio.gather(*map(client.submit, requests[start : start + _SUBMISSIONS_PER_GATHER]))
         scheduler: Any = client._runtime._poller._scheduler
-        look, tick, now = scheduler._look, scheduler._tick, asyncio.get_running_loop().time
+        poll, tick, now = scheduler._poll, scheduler._tick, asyncio.get_running_loop().time
 
-        async def timed(job: Any) -> float | None:
+        async def timed_poll(job: Any) -> float | None:
             lateness.append(now() - job._poll_bucket * tick)
-            pause: float | None = await look(job)
+            pause: float | None = await poll(job)
             return pause
 
-        scheduler._look = timed
+        scheduler._poll = timed_poll
         yield lambda: sum(job._is_due for job in held)
 
 
@@ -111,12 +115,15 @@ Library = Callable[[str], AbstractAsyncContextManager[tuple[Post, Get]]]
 
 
 @asynccontextmanager
-async def by_hand(library: Library, url: str, jobs: int, lateness: Lateness) -> AsyncIterator[Overdue]:
-    """One coroutine per job: POST, then sleep and GET until it is done; at most 16 requests at once, as ours."""
+async def loop_load(library: Library, url: str, jobs: int, lateness: Lateness) -> AsyncIterator[Overdue]:
+    """Run one coroutine per job: POST, then sleep and GET until it is done.
+
+    At most 16 requests run at the same time, as in aiowery's client.
+    """
     gate, now = asyncio.Semaphore(16), asyncio.get_running_loop().time
     dues = [inf] * jobs
 
-    async def loop(number: int, request: TextToImage) -> None:
+    async def poll_until_done(number: int, request: TextToImage) -> None:
         async with gate:
             accepted = await post({"prompt": request.prompt, "model": request.model, **request.extra})
         task_id, status = accepted["data"]["task_ids"][0], ""
@@ -130,32 +137,32 @@ async def by_hand(library: Library, url: str, jobs: int, lateness: Lateness) -> 
                 status = (await get(f"/v1/generation/{task_id}/status"))["data"]["task_status"]
 
     async with library(url) as (post, get), asyncio.TaskGroup() as group:
-        requests = _work.requests([_FOREVER] * jobs)
-        loops = [group.create_task(loop(number, request)) for number, request in enumerate(requests)]
+        requests = _workload.requests([_FOREVER] * jobs)
+        loops = [group.create_task(poll_until_done(number, request)) for number, request in enumerate(requests)]
         yield lambda: sum(due < now() for due in dues)
         for one in loops:
             one.cancel()
 
 
 @asynccontextmanager
-async def over_aiohttp(url: str) -> AsyncIterator[tuple[Post, Get]]:
-    """Use aiohttp as its documentation says: one session."""
+async def with_aiohttp(url: str) -> AsyncIterator[tuple[Post, Get]]:
+    """Use aiohttp as its documentation recommends: one session."""
     async with aiohttp.ClientSession(url, headers=_HEADERS) as session:
 
         async def post(body: dict[str, Any]) -> Any:
-            async with session.post("/v1/generation/text-to-image", json=body) as answer:
-                return await answer.json()
+            async with session.post("/v1/generation/text-to-image", json=body) as response:
+                return await response.json()
 
         async def get(path: str) -> Any:
-            async with session.get(path) as answer:
-                return await answer.json()
+            async with session.get(path) as response:
+                return await response.json()
 
         yield post, get
 
 
 @asynccontextmanager
-async def over_httpx(url: str) -> AsyncIterator[tuple[Post, Get]]:
-    """Use httpx as its documentation says: one client."""
+async def with_httpx(url: str) -> AsyncIterator[tuple[Post, Get]]:
+    """Use httpx as its documentation recommends: one client."""
     async with httpx.AsyncClient(base_url=url, headers=_HEADERS, timeout=60) as client:
 
         async def post(body: dict[str, Any]) -> Any:

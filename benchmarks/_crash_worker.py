@@ -1,8 +1,8 @@
-"""A worker of the storm: runs all prompts through the service, in one of three ways, and knows nothing of the storm.
+"""A worker of the crash test: it runs all prompts through the service with one of three strategies.
 
-`ledger` is a batch of aiowery's. The other two are what people write: `queue` marks an item as done once it is, and
-starts it anew if that mark is missing; `ids` writes each task id down as soon as it has it, and polls on at restart.
-Both repeat what failed.
+`ledger` is a batch of aiowery. The other two are typical hand-written loops. `queue` stores that an item is done, and
+starts it anew if that is not stored. `ids` stores each task id as soon as it is received, and continues to poll after
+a restart. Both repeat what failed.
 """
 
 from __future__ import annotations
@@ -19,36 +19,36 @@ import httpx
 from aiowery import Limits, PollPolicy, RetryPolicy, WeryAI
 from aiowery.weryai import TextToImage
 
-_AT_ONCE: Final = 16
-_TRIES: Final = 20
+_CONCURRENT: Final = 16
+_ATTEMPTS: Final = 20
 
 
 async def with_ledger(url: str, store: Path, prompts: list[str]) -> None:
-    """Stream the batch to its end."""
+    """Stream the batch until all its requests are finished."""
     client = WeryAI(
         "sk-made-up",
         base_url=url,
         ledger=store,
-        # Answers are lost all the time here, so submissions would pause by themselves.
-        limits=Limits(in_flight=_AT_ONCE, submissions=8, max_doubts=None),
+        # Many responses are lost in this test, so the circuit breaker would pause submissions.
+        limits=Limits(in_flight=_CONCURRENT, submissions=8, max_doubts=None),
         polling=PollPolicy(min_interval=0.1, max_interval=0.2, known_max_interval=0.1),
         retries=RetryPolicy(initial_backoff=0.05, max_backoff=0.2),
         http_timeout=1.0,
     )
     requests = [TextToImage(prompt=prompt) for prompt in prompts]
-    async with client, client.stream(requests, batch="storm") as outcomes:
+    async with client, client.stream(requests, batch="crashes") as outcomes:
         async for _ in outcomes:
             pass
 
 
 class ByHand:
-    """The loop that people write, with a file of JSON lines for its memory."""
+    """A typical hand-written loop, which stores its task ids in a file of JSON lines."""
 
     def __init__(self, url: str, store: Path, *, keeps_ids: bool) -> None:
         self._http = httpx.AsyncClient(base_url=url, timeout=1.0)
         self._store = store
         self._keeps_ids = keeps_ids
-        self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._slots = asyncio.Semaphore(_CONCURRENT)
         store.touch()
         lines = [json.loads(line) for line in store.read_text().splitlines() if line.endswith("}")]
         self._known = {line["prompt"]: line["task_id"] for line in lines}
@@ -56,37 +56,37 @@ class ByHand:
     async def run(self, prompts: list[str]) -> None:
         """Run all prompts."""
         async with self._http:
-            await asyncio.gather(*map(self._one, prompts))
+            await asyncio.gather(*map(self._run_one, prompts))
 
-    async def _one(self, prompt: str) -> None:
+    async def _run_one(self, prompt: str) -> None:
         async with self._slots:
-            for _ in range(_TRIES):
+            for _ in range(_ATTEMPTS):
                 try:
-                    await self._generated(prompt)
+                    await self._generate(prompt)
                 except httpx.HTTPError:
                     await asyncio.sleep(0.1)
                 else:
                     return
 
-    async def _generated(self, prompt: str) -> None:
+    async def _generate(self, prompt: str) -> None:
         task_id = self._known.get(prompt)
         if task_id is not None and not self._keeps_ids:
             return
         if task_id is None:
-            task_id = (await self._asked("POST", "/v1/generation/text-to-image", prompt))["task_ids"][0]
+            task_id = (await self._request("POST", "/v1/generation/text-to-image", prompt))["task_ids"][0]
             if self._keeps_ids:
-                self._remember(prompt, task_id)
-        while (await self._asked("GET", f"/v1/generation/{task_id}/status"))["task_status"] != "SUCCESS":  # noqa: ASYNC110 - as people write it
+                self._store_id(prompt, task_id)
+        while (await self._request("GET", f"/v1/generation/{task_id}/status"))["task_status"] != "SUCCESS":  # noqa: ASYNC110 - a typical hand-written loop
             await asyncio.sleep(0.1)
         if not self._keeps_ids:
-            self._remember(prompt, task_id)
+            self._store_id(prompt, task_id)
 
-    async def _asked(self, method: str, path: str, prompt: str | None = None) -> Any:
-        answer = await self._http.request(method, path, json=None if prompt is None else {"prompt": prompt})
-        answer.raise_for_status()
-        return answer.json()["data"]
+    async def _request(self, method: str, path: str, prompt: str | None = None) -> Any:
+        response = await self._http.request(method, path, json=None if prompt is None else {"prompt": prompt})
+        response.raise_for_status()
+        return response.json()["data"]
 
-    def _remember(self, prompt: str, task_id: str) -> None:
+    def _store_id(self, prompt: str, task_id: str) -> None:
         self._known[prompt] = task_id
         with self._store.open("a") as lines:
             lines.write(json.dumps({"prompt": prompt, "task_id": task_id}) + "\n")
@@ -94,13 +94,13 @@ class ByHand:
             os.fsync(lines.fileno())
 
 
-def main(way: str, url: str, store: Path, count: int) -> None:
-    """Run so many prompts."""
+def main(strategy: str, url: str, store: Path, count: int) -> None:
+    """Run this number of prompts with a strategy."""
     prompts = [f"prompt {number}" for number in range(count)]
-    if way == "ledger":
+    if strategy == "ledger":
         asyncio.run(with_ledger(url, store, prompts))
     else:
-        asyncio.run(ByHand(url, store, keeps_ids=way == "ids").run(prompts))
+        asyncio.run(ByHand(url, store, keeps_ids=strategy == "ids").run(prompts))
 
 
 if __name__ == "__main__":

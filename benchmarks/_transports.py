@@ -1,4 +1,4 @@
-"""GETs back to back over one HTTP library after the other, ours included, for what each costs by itself."""
+"""Measure the CPU time of a GET, sent back to back, over aiowery's transports and over each HTTP library alone."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from httpx_aiohttp import AiohttpTransport, HttpxAiohttpClient
 from aiowery._core.messages import HttpRequest
 from aiowery._http.api_key import ApiKeySource
 from aiowery._http.http_client import HttpClient
-from benchmarks import _work
-from benchmarks._server import FakeServer
+from benchmarks import _workload
+from benchmarks._fake_server import FakeServer
 
-_AT_ONCE: Final = 16
+_CONCURRENT: Final = 16
 _PATH: Final = "/v1/generation/nothing/status"
-_HEADERS: Final = {"user-agent": "aiowery", "accept": "application/json", "authorization": f"Bearer {_work.KEY}"}
+_HEADERS: Final = {"user-agent": "aiowery", "accept": "application/json", "authorization": f"Bearer {_workload.KEY}"}
 _TIMEOUTS: Final = {"connect": 30.0, "read": 30.0, "write": 30.0, "pool": 30.0}
 
 Get = Callable[[], Awaitable[bytes]]
@@ -32,43 +32,43 @@ Library = Callable[[str], AbstractAsyncContextManager[Get]]
 
 
 def cpu_per_get(name: str, times: int) -> float:
-    """Return the CPU seconds that a GET costs with this one of `LIBRARIES`."""
+    """Return the CPU seconds of one GET over the library of this name in `LIBRARIES`."""
     with FakeServer() as server:
         return asyncio.run(_cpu_per_get(LIBRARIES[name], server.url, times))
 
 
 async def _cpu_per_get(library: Library, url: str, times: int) -> float:
     async with library(url) as get:
-        await _ask(get, 20 * _AT_ONCE)
+        await _send_gets(get, 20 * _CONCURRENT)
         began = time.process_time()
-        await _ask(get, times)
+        await _send_gets(get, times)
         return (time.process_time() - began) / times
 
 
-async def _ask(get: Get, times: int) -> None:
-    turns = iter(range(times))
+async def _send_gets(get: Get, times: int) -> None:
+    remaining = iter(range(times))
 
-    async def ask() -> None:
-        for _ in turns:
+    async def send_gets() -> None:
+        for _ in remaining:
             assert (await get()).endswith(b"}")
 
-    await asyncio.gather(*(ask() for _ in range(_AT_ONCE)))
+    await asyncio.gather(*(send_gets() for _ in range(_CONCURRENT)))
 
 
 @asynccontextmanager
-async def _door(http: Literal["fast"] | None, url: str) -> AsyncIterator[Get]:
-    door = await HttpClient.open(url, ApiKeySource(_work.KEY), connections=_AT_ONCE, timeout=30, http=http)
+async def _aiowery(http: Literal["fast"] | None, url: str) -> AsyncIterator[Get]:
+    client = await HttpClient.open(url, ApiKeySource(_workload.KEY), connections=_CONCURRENT, timeout=30, http=http)
 
     async def get() -> bytes:
-        return (await door.send(HttpRequest("GET", _PATH))).body
+        return (await client.send(HttpRequest("GET", _PATH))).body
 
     yield get
-    await door.aclose()
+    await client.aclose()
 
 
 @asynccontextmanager
 async def _client(make: Callable[[], Any], url: str) -> AsyncIterator[Get]:
-    """Use a client with httpx's interface."""
+    """Use a client that has httpx's interface."""
     async with make() as client:
 
         async def get() -> bytes:
@@ -80,7 +80,7 @@ async def _client(make: Callable[[], Any], url: str) -> AsyncIterator[Get]:
 
 @asynccontextmanager
 async def _transport(make: Callable[[], httpx.AsyncBaseTransport], url: str) -> AsyncIterator[Get]:
-    """Use a transport with httpx's interface, without a client on top."""
+    """Use a transport that has httpx's interface, without a client above it."""
     async with make() as transport:
 
         async def get() -> bytes:
@@ -99,8 +99,8 @@ async def _aiohttp(url: str) -> AsyncIterator[Get]:
     async with aiohttp.ClientSession() as session:
 
         async def get() -> bytes:
-            async with session.get(url + _PATH, headers=_HEADERS) as answer:
-                return await answer.read()
+            async with session.get(url + _PATH, headers=_HEADERS) as response:
+                return await response.read()
 
         yield get
 
@@ -117,48 +117,48 @@ async def _pyreqwest(url: str) -> AsyncIterator[Get]:
 
 @asynccontextmanager
 async def _protocol(url: str) -> AsyncIterator[Get]:
-    """Use no library: what a transport written by hand could at best come to."""
+    """Use no library: the least that a transport written by hand could cost."""
     host, _, port = url.removeprefix("http://").partition(":")
     lines = [f"GET {_PATH} HTTP/1.1", f"host: {host}", *(f"{name}: {value}" for name, value in _HEADERS.items())]
-    question = "\r\n".join([*lines, "", ""]).encode()
+    request = "\r\n".join([*lines, "", ""]).encode()
     loop = asyncio.get_running_loop()
-    links = [await loop.create_connection(_Link, host, int(port)) for _ in range(_AT_ONCE)]
-    free = [link for _, link in links]
+    connections = [await loop.create_connection(_Connection, host, int(port)) for _ in range(_CONCURRENT)]
+    free = [connection for _, connection in connections]
 
     async def get() -> bytes:
-        link = free.pop()
-        body = await link.ask(question)
-        free.append(link)
+        connection = free.pop()
+        body = await connection.send(request)
+        free.append(connection)
         return body
 
     yield get
-    for transport, _ in links:
+    for transport, _ in connections:
         transport.close()
 
 
-class _Link(asyncio.Protocol):
-    """One connection, which believes that an answer comes in one piece: enough for a small one on loopback."""
+class _Connection(asyncio.Protocol):
+    """A connection that expects each response in one piece, which holds for a small response on loopback."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
 
-    def ask(self, question: bytes) -> asyncio.Future[bytes]:
-        self._answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._transport.write(question)
-        return self._answer
+    def send(self, request: bytes) -> asyncio.Future[bytes]:
+        self._response: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._transport.write(request)
+        return self._response
 
     def data_received(self, data: bytes) -> None:
-        self._answer.set_result(data.partition(b"\r\n\r\n")[2])
+        self._response.set_result(data.partition(b"\r\n\r\n")[2])
 
 
-_LIMITS: Final = httpx.Limits(max_connections=_AT_ONCE, max_keepalive_connections=_AT_ONCE)
-_LIMITS2: Final = httpx2.Limits(max_connections=_AT_ONCE, max_keepalive_connections=_AT_ONCE)
+_LIMITS: Final = httpx.Limits(max_connections=_CONCURRENT, max_keepalive_connections=_CONCURRENT)
+_LIMITS2: Final = httpx2.Limits(max_connections=_CONCURRENT, max_keepalive_connections=_CONCURRENT)
 _OverPyreqwest: Final = pyreqwest.compatibility.httpx.HttpxTransport
 
 LIBRARIES: Final[dict[str, Library]] = {
-    "ours, usual": partial(_door, None),
-    'ours, "fast"': partial(_door, "fast"),
+    "aiowery, default": partial(_aiowery, None),
+    'aiowery, http="fast"': partial(_aiowery, "fast"),
     "httpx client": partial(_client, partial(httpx.AsyncClient, limits=_LIMITS)),
     "httpx transport": partial(_transport, partial(httpx.AsyncHTTPTransport, limits=_LIMITS)),
     "httpx2 client": partial(_client, partial(httpx2.AsyncClient, limits=_LIMITS2)),

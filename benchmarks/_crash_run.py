@@ -1,7 +1,8 @@
-"""A storm: a paid service that charges and loses answers, and workers that are killed and frozen while they use it.
+"""Run a crash test: workers are killed and frozen while they use a paid service that charges and loses responses.
 
-The service runs in a thread of this process and keeps books of its own. Workers are processes (`_storm_worker`), which
-know nothing of the storm. Afterwards the service's books are laid beside what the workers remember.
+The service runs in a thread of this process and keeps its own list of charges. The workers are processes
+(`_crash_worker`) without any special code for the test. Afterwards the list of charges is compared with what the
+workers have stored.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ import attrs
 
 from aiowery.ledger import SqliteLedger, State
 
-Way = Literal["ledger", "queue", "ids"]
+Strategy = Literal["ledger", "queue", "ids"]
 
 _HOME: Final = Path(__file__).parent.parent
-_PATIENCE: Final = 90.0
+_TIMEOUT: Final = 90.0
 _OUTCOMES: Final = {
     "good": 68,
     "late": 14,
@@ -43,10 +44,10 @@ _OUTCOMES: Final = {
 
 
 @attrs.frozen(kw_only=True)
-class Verdict:
-    """What a storm left: charges by the service's books, and what the workers know of them."""
+class CrashResult:
+    """The result of a crash test: the service's charges, and how many of them the workers have stored."""
 
-    way: Way
+    strategy: Strategy
     workers: int
     prompts: int
     stops: int
@@ -62,21 +63,21 @@ class Verdict:
 
 
 class PaidService:
-    """Charges for each POST that it takes, and then answers as the dice say."""
+    """A service that charges for each POST that it accepts, and then answers at random in one of several ways."""
 
     def __init__(self, seed: int) -> None:
-        self._dice = random.Random(seed)  # noqa: S311 - not a secret
+        self._random = random.Random(seed)  # noqa: S311 - not a secret
         self.charges: list[tuple[str, str]] = []
         self._finished: dict[str, float] = {}
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer the requests of one connection."""
+        """Serve the requests of one connection."""
         with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            while await self._answer(reader, writer):
+            while await self._serve_request(reader, writer):
                 pass
         writer.close()
 
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    async def _serve_request(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
         length = next((int(line[15:]) for line in head.split("\r\n") if line.startswith("content-length:")), 0)
         body = await reader.readexactly(length)
@@ -86,16 +87,16 @@ class PaidService:
         return await self._submit(json.loads(body)["prompt"], writer)
 
     async def _submit(self, prompt: str, writer: asyncio.StreamWriter) -> bool:
-        (outcome,) = self._dice.choices(list(_OUTCOMES), list(_OUTCOMES.values()))
+        (outcome,) = self._random.choices(list(_OUTCOMES), list(_OUTCOMES.values()))
         if outcome == "429, not charged":
             return await _send(writer, {"status": 1010, "message": "too many requests"}, "429 Too Many Requests")
         if outcome == "502, not charged":
             return await _send(writer, "bad gateway", "502 Bad Gateway")
         task_id = f"task_{len(self.charges)}"
         self.charges.append((prompt, task_id))
-        self._finished[task_id] = time.monotonic() + self._dice.uniform(0.1, 0.6)
+        self._finished[task_id] = time.monotonic() + self._random.uniform(0.1, 0.6)
         if outcome in {"late", "charged, then silence"}:
-            await asyncio.sleep(self._dice.uniform(0.05, 0.3) if outcome == "late" else 2.0)
+            await asyncio.sleep(self._random.uniform(0.05, 0.3) if outcome == "late" else 2.0)
         match outcome:
             case "charged, then reset":
                 writer.transport.abort()
@@ -107,7 +108,7 @@ class PaidService:
         return await _send(writer, {"status": 0, "data": {"task_ids": [task_id]}})
 
     async def _status(self, task_id: str, writer: asyncio.StreamWriter) -> bool:
-        chance = self._dice.random()
+        chance = self._random.random()
         if chance < 0.02:
             writer.transport.abort()
             return False
@@ -129,7 +130,7 @@ async def _send(writer: asyncio.StreamWriter, body: Any, status: str = "200 OK")
 
 @contextmanager
 def _serving(service: PaidService) -> Iterator[str]:
-    """Serve on loopback from a thread; yield the url."""
+    """Serve on loopback from a thread; yield the URL."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
@@ -152,76 +153,76 @@ async def _stop(server: asyncio.Server) -> None:
     await asyncio.gather(*connections, return_exceptions=True)
 
 
-class _Crew:
-    """The workers: processes that can be stopped at any moment."""
+class _Workers:
+    """The worker processes, which can be killed or frozen at any moment."""
 
-    def __init__(self, way: Way, url: str, store: Path, prompts: int, size: int) -> None:
-        self._command = [sys.executable, "-m", "benchmarks._storm_worker", way, url, str(store), str(prompts)]
+    def __init__(self, strategy: Strategy, url: str, store: Path, prompts: int, size: int) -> None:
+        self._command = [sys.executable, "-m", "benchmarks._crash_worker", strategy, url, str(store), str(prompts)]
         self._errors = store.with_name("errors.txt")
-        self.members = [self._start() for _ in range(size)]
+        self.processes = [self._start() for _ in range(size)]
 
     def _start(self) -> subprocess.Popen[bytes]:
         with self._errors.open("ab") as errors:
-            return subprocess.Popen(  # noqa: S603 - our own module
+            return subprocess.Popen(  # noqa: S603 - a module of this package
                 self._command, stdout=subprocess.DEVNULL, stderr=errors, cwd=_HOME
             )
 
-    def strike(self, dice: random.Random) -> bool:
-        """Kill a worker, freeze it for a while, or both; return whether there was one at work."""
-        place = dice.randrange(len(self.members))
-        worker = self.members[place]
+    def stop_one(self, generator: random.Random) -> bool:
+        """Kill a random worker, freeze it for a while, or both; return False if it had already ended."""
+        index = generator.randrange(len(self.processes))
+        worker = self.processes[index]
         if worker.poll() is not None:
             return False
-        how = dice.random()
-        if how < 0.5:
+        chance = generator.random()
+        if chance < 0.5:
             worker.send_signal(signal.SIGSTOP)
-            time.sleep(dice.uniform(0.1, 0.9))
-        if how < 0.25:
+            time.sleep(generator.uniform(0.1, 0.9))
+        if chance < 0.25:
             worker.send_signal(signal.SIGCONT)
             return True
         worker.kill()
         worker.wait()
-        self.members[place] = self._start()
+        self.processes[index] = self._start()
         return True
 
-    def finish(self) -> None:
-        """Let all end in peace; RuntimeError tells what a worker complained of."""
-        until = time.monotonic() + _PATIENCE
-        for worker in self.members:
-            if worker.wait(max(0.1, until - time.monotonic())):
+    def wait(self) -> None:
+        """Wait until all workers have ended undisturbed. Raises RuntimeError with the error output if one failed."""
+        deadline = time.monotonic() + _TIMEOUT
+        for worker in self.processes:
+            if worker.wait(max(0.1, deadline - time.monotonic())):
                 raise RuntimeError(self._errors.read_text("utf-8", "replace"))
 
-    def end(self) -> None:
-        """Leave no process behind."""
-        for worker in self.members:
+    def kill(self) -> None:
+        """Kill the workers that are still running."""
+        for worker in self.processes:
             if worker.poll() is None:
                 worker.kill()
                 worker.wait()
 
 
-def storm(*, way: Way, workers: int, prompts: int, stops: int, seed: int) -> Verdict:
-    """Run the prompts while workers are struck so often, or until all is done; compare the books."""
-    dice = random.Random(seed)  # noqa: S311 - not a secret
+def run_crash_test(*, strategy: Strategy, workers: int, prompts: int, stops: int, seed: int) -> CrashResult:
+    """Run the prompts while workers are stopped this often, or until all are done; compare charges and stored ids."""
+    generator = random.Random(seed)  # noqa: S311 - not a secret
     service = PaidService(seed)
     began = time.monotonic()
-    struck = 0
+    stopped = 0
     with tempfile.TemporaryDirectory() as directory, _serving(service) as url:
         store = Path(directory) / "store"
-        crew = _Crew(way, url, store, prompts, workers)
+        running = _Workers(strategy, url, store, prompts, workers)
         try:
-            while struck < stops and any(worker.poll() is None for worker in crew.members):
-                time.sleep(dice.uniform(0.5, 1.4) / workers)
-                struck += crew.strike(dice)
-            crew.finish()
+            while stopped < stops and any(worker.poll() is None for worker in running.processes):
+                time.sleep(generator.uniform(0.5, 1.4) / workers)
+                stopped += running.stop_one(generator)
+            running.wait()
         finally:
-            crew.end()
-        known, doubts, unfinished = _remembered(way, store)
+            running.kill()
+        known, doubts, unfinished = _stored(strategy, store)
     charged = Counter(prompt for prompt, _ in service.charges)
-    return Verdict(
-        way=way,
+    return CrashResult(
+        strategy=strategy,
         workers=workers,
         prompts=prompts,
-        stops=struck,
+        stops=stopped,
         seed=seed,
         seconds=time.monotonic() - began,
         charges=len(service.charges),
@@ -234,9 +235,9 @@ def storm(*, way: Way, workers: int, prompts: int, stops: int, seed: int) -> Ver
     )
 
 
-def _remembered(way: Way, store: Path) -> tuple[set[str], set[str], int]:
-    """Return the task ids that are known, the prompts in doubt, and how many items have come to no end."""
-    if way == "ledger":
+def _stored(strategy: Strategy, store: Path) -> tuple[set[str], set[str], int]:
+    """Return the stored task ids, the prompts in doubt, and the number of unfinished prompts."""
+    if strategy == "ledger":
         return asyncio.run(_in_ledger(store))
     lines = [json.loads(line) for line in store.read_text().splitlines() if line.endswith("}")]
     return {line["task_id"] for line in lines}, set(), 0
@@ -253,6 +254,6 @@ async def _in_ledger(store: Path) -> tuple[set[str], set[str], int]:
     return known, doubts, sum(entry.state not in ends for entry in entries)
 
 
-def possible() -> bool:
-    """Whether processes can be frozen here."""
+def can_freeze_processes() -> bool:
+    """Return True if processes can be frozen on this system."""
     return os.name == "posix"

@@ -1,4 +1,4 @@
-"""HTTP/1.1 as the fake servers speak it: keep-alive connections straight on asyncio's transport."""
+"""Serve HTTP/1.1 for the fake servers: keep-alive connections directly on asyncio's transport."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _TARGET = re.compile(rb"(GET|POST|PUT) (\S+) HTTP/1\.1\r\n")
 
 
 class Request(NamedTuple):
-    """One request; `head` is everything before the body, as it came."""
+    """One request; `head` is everything before the body, as received."""
 
     method: bytes
     target: bytes
@@ -23,34 +23,37 @@ class Request(NamedTuple):
 
 @attrs.define
 class Traffic:
-    """What was seen of connections: in all, open now, and most at once."""
+    """Numbers of connections: in all, open now, and the most at the same time."""
 
     connections: int = 0
     open: int = 0
     peak: int = 0
 
-    def opened(self) -> None:
-        """Count one more."""
+    def count_opened(self) -> None:
+        """Count a connection that was opened."""
         self.connections += 1
         self.open += 1
         self.peak = max(self.peak, self.open)
 
-    def closed(self) -> None:
-        """Count one less."""
+    def count_closed(self) -> None:
+        """Count a connection that was closed."""
         self.open -= 1
 
 
-class Answerer(Protocol):
-    """Who answers requests: with a whole response at once, or with None and later through the connection."""
+class RequestHandler(Protocol):
+    """An object that handles requests.
 
-    def answer(self, request: Request, connection: Connection) -> bytes | None: ...
+    It returns a whole response immediately, or None if it sends the response later through the connection.
+    """
+
+    def handle(self, request: Request, connection: Connection) -> bytes | None: ...
 
 
 class Connection(asyncio.Protocol):
     """One keep-alive connection."""
 
-    def __init__(self, answerer: Answerer, traffic: Traffic) -> None:
-        self._answerer = answerer
+    def __init__(self, handler: RequestHandler, traffic: Traffic) -> None:
+        self._handler = handler
         self._traffic = traffic
         self._buffer = b""
         self._transport: asyncio.Transport | None = None
@@ -58,29 +61,29 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        self._traffic.opened()
+        self._traffic.count_opened()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's interface
         self._transport = None
-        self._traffic.closed()
+        self._traffic.count_closed()
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
-        while self._one():
+        while self._handle_next():
             pass
 
     def send(self, response: bytes) -> None:
-        """Send a response, unless the other side has left."""
+        """Send a response, unless the connection is closed."""
         if self._transport is not None:
             self._transport.write(response)
 
     def drop(self) -> None:
-        """Close without an answer."""
+        """Close the connection without a response."""
         if self._transport is not None:
             self._transport.close()
 
-    def _one(self) -> bool:
-        """Answer the first whole request in the buffer, if there is one."""
+    def _handle_next(self) -> bool:
+        """Handle the first whole request in the buffer; return False if there is none."""
         end = self._buffer.find(b"\r\n\r\n")
         match = _TARGET.match(self._buffer)
         if end < 0 or match is None:
@@ -91,14 +94,14 @@ class Connection(asyncio.Protocol):
             return False
         request = Request(match[1], match[2], self._buffer[:end], self._buffer[end + 4 : whole])
         self._buffer = self._buffer[whole:]
-        response = self._answerer.answer(request, self)
+        response = self._handler.handle(request, self)
         if response is not None:
             self.send(response)
         return True
 
 
 def response(body: bytes, status: bytes = b"200 OK", *headers: bytes) -> bytes:
-    """Return a whole response with a body in JSON; each of `headers` is a line without its end."""
+    """Return a whole response with a JSON body; each of `headers` is a header line without its line break."""
     further = b"".join(header + b"\r\n" for header in headers)
     return b"HTTP/1.1 %b\r\ncontent-type: application/json\r\n%bcontent-length: %d\r\n\r\n%b" % (
         status,
@@ -108,7 +111,7 @@ def response(body: bytes, status: bytes = b"200 OK", *headers: bytes) -> bytes:
     )
 
 
-def length(head: bytes) -> int:
-    """Return the length of the body that a head announces."""
+def body_length(head: bytes) -> int:
+    """Return the length of the body that a head announces, in bytes."""
     match = _LENGTH.search(head)
     return int(match[1]) if match else 0

@@ -1,4 +1,4 @@
-"""Serving a receiver: in the loop that runs, as a web application does, or in a process of its own."""
+"""Serve a webhook receiver: in the running event loop, as a web application does, or in a process of its own."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from pathlib import Path
 import uvicorn
 
 from aiowery.webhook import Receiver
+from aiowery.weryai import decode_delivery
 
 
 @asynccontextmanager
-async def serving(receiver: Receiver) -> AsyncIterator[str]:
-    """Serve the receiver with uvicorn on loopback; yield its url."""
-    # With the protocol named: only then does asyncio switch Nagle's algorithm off, which would delay answers by 40 ms.
+async def serve_receiver(receiver: Receiver) -> AsyncIterator[str]:
+    """Serve the receiver with uvicorn on loopback; yield its URL."""
+    # asyncio disables Nagle's algorithm only if the protocol is named; it would delay responses by 40 ms.
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.bind(("127.0.0.1", 0))
     listening.listen()
@@ -32,19 +33,19 @@ async def serving(receiver: Receiver) -> AsyncIterator[str]:
 
 
 @contextmanager
-def receiving(ledger: Path) -> Iterator[str]:
-    """Receive, in another process, for all who use the ledger file; yield the url."""
+def receiver_process(ledger: Path) -> Iterator[str]:
+    """Receive deliveries in another process for all clients that use the ledger file; yield the URL."""
     context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_receive, args=(ledger, theirs))
+    reader, writer = context.Pipe(duplex=False)
+    process = context.Process(target=_receive, args=(ledger, writer))
     process.start()
-    theirs.close()
+    writer.close()
     try:
-        yield ours.recv()
+        yield reader.recv()
     finally:
         process.terminate()
         process.join(5)
-        ours.close()
+        reader.close()
 
 
 def _receive(ledger: Path, parent: Connection) -> None:
@@ -52,6 +53,6 @@ def _receive(ledger: Path, parent: Connection) -> None:
 
 
 async def _receive_until_terminated(ledger: Path, parent: Connection) -> None:
-    async with serving(Receiver(ledger=ledger)) as url:
+    async with serve_receiver(Receiver(ledger=ledger, decode=decode_delivery)) as url:
         parent.send(url)
         await asyncio.Event().wait()

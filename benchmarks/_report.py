@@ -1,4 +1,4 @@
-"""The page of results, and the machine they were measured on."""
+"""Write the results in Markdown, with a description of the machine on which they were measured."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ _PACKAGES: Final = ("aiowery", "httpx", "httpcore", "anyio", "attrs", "cattrs")
 _CPUS: Final = Path("/proc/cpuinfo")
 
 
-def page(sections: Sequence[Section], seconds: float, where: tuple[str, ...]) -> str:
-    """Return the whole page in Markdown."""
-    parts = (_head(seconds, where), _overview(sections), *map(section, sections))
+def report(sections: Sequence[Section], seconds: float, machine: tuple[str, ...]) -> str:
+    """Return all results in Markdown."""
+    parts = (_head(seconds, machine), _overview(sections), *map(section_text, sections))
     return "\n".join(parts)
 
 
-def section(one: Section) -> str:
-    """Return one benchmark's part in Markdown."""
-    lines = [f"## {one.title}", "", *_quoted(one.how), ""]
+def section_text(section: Section) -> str:
+    """Return the results of one benchmark in Markdown."""
+    lines = [f"## {section.title}", "", *section.how.strip().splitlines(), ""]
     lines += ["| figure | measured | spread | target | |", "|---|---:|---:|---:|---|"]
-    lines += map(_row, one.figures)
-    if one.reading:
-        lines += ["", one.reading]
-    lines += [f"\nMissed: {figure.name}. {one.why(figure)}" for figure in one.missed]
+    lines += map(_row, section.figures)
+    if section.reading:
+        lines += ["", section.reading]
+    lines += [f"\nMissed: {figure.name}. {section.reason(figure)}" for figure in section.missed]
     return "\n".join((*lines, ""))
 
 
-def machine() -> tuple[str, ...]:
-    """Return what a page says about where and when it was measured, as items of a list."""
+def describe_machine() -> tuple[str, ...]:
+    """Return the items of a list that describes when, and on which machine, the results are measured."""
     return (
         f"Date: {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         f"Machine: {os.cpu_count()} cores, {_processor()}; load at the start {os.getloadavg()[0]:.1f}",
@@ -43,14 +43,14 @@ def machine() -> tuple[str, ...]:
     )
 
 
-def _head(seconds: float, where: tuple[str, ...]) -> str:
+def _head(seconds: float, machine: tuple[str, ...]) -> str:
     libraries = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
     lines = (
         "# Benchmarks: results",
         "",
         "Written by `python -m benchmarks`; every number on this page was measured or computed in that one run.",
         "",
-        *(f"- {item}" for item in where),
+        *(f"- {item}" for item in machine),
         f"- The run took {seconds:.0f} s",
         f"- Libraries: {libraries}",
         "- Client and fake server share the machine's cores, on loopback. Spread is least to greatest of the rounds.",
@@ -67,9 +67,9 @@ def _processor() -> str:
 
 
 def _overview(sections: Sequence[Section]) -> str:
-    aims = [figure for one in sections for figure in one.figures if figure.target is not None]
-    missed = [figure.name for figure in aims if figure.missed]
-    summary = f"{len(aims) - len(missed)} of {len(aims)} targets met."
+    targeted = [figure for one in sections for figure in one.figures if figure.target is not None]
+    missed = [figure.name for figure in targeted if figure.missed]
+    summary = f"{len(targeted) - len(missed)} of {len(targeted)} targets met."
     lines = [f"{summary} Missed: {'; '.join(missed)}." if missed else summary, ""]
     lines += ["| benchmark | figure | measured | target | |", "|---|---|---:|---:|---|"]
     lines += [
@@ -88,7 +88,3 @@ def _row(figure: Figure) -> str:
 
 def _value(figure: Figure) -> str:
     return f"{number(figure.value)} {figure.unit}".rstrip()
-
-
-def _quoted(text: str) -> list[str]:
-    return text.strip().splitlines()

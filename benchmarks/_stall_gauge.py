@@ -1,18 +1,18 @@
-"""Gauges for a running event loop."""
+"""Measure how long a running event loop is blocked."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 
-_GRAIN = 0.001
+_INTERVAL = 0.001
 
 
 class StallGauge:
-    """A timer that asks to be called every millisecond and remembers how late it was at worst.
+    """A timer that is due every millisecond and records its greatest lateness.
 
-    `worst` is in seconds by the wall clock, `worst_cpu` the most CPU time that the loop's thread spent between two
-    calls: what our own code has to answer for, whatever else ran on the machine meanwhile.
+    `worst` is in seconds of wall time. `worst_cpu` is the most CPU time that the loop's thread spent between two ticks:
+    it shows what the measured code itself causes, whatever else ran on the machine meanwhile.
     """
 
     def __init__(self) -> None:
@@ -24,22 +24,22 @@ class StallGauge:
         self._cpu = 0.0
 
     @property
-    def worst_yet(self) -> float:
-        """The worst, the stall included that is under way while another thread asks."""
+    def worst_so_far(self) -> float:
+        """The greatest lateness in seconds, including a stall that has not ended when another thread reads it."""
         return max(self.worst, self._loop.time() - self._expected)
 
     def start(self) -> None:
-        """Begin to measure."""
+        """Start to measure."""
         self._cpu = time.thread_time()
-        self._again()
+        self._schedule()
 
     def stop(self) -> None:
         """Stop measuring."""
         if self._handle is not None:
             self._handle.cancel()
 
-    def _again(self) -> None:
-        self._expected = self._loop.time() + _GRAIN
+    def _schedule(self) -> None:
+        self._expected = self._loop.time() + _INTERVAL
         self._handle = self._loop.call_at(self._expected, self._tick)
 
     def _tick(self) -> None:
@@ -47,4 +47,4 @@ class StallGauge:
         self.worst = max(self.worst, self._loop.time() - self._expected)
         self.worst_cpu = max(self.worst_cpu, cpu - self._cpu)
         self._cpu = cpu
-        self._again()
+        self._schedule()
