@@ -20,7 +20,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from aiowery import errors
-from aiowery._base.lazy import lazy_names
+from aiowery._base.public_names import lazy_names, publish
 from aiowery._base.snapshot import Asset, ScriptLine, Snapshot, TaskState
 from aiowery._core.events import (
     Event,
@@ -113,3 +113,5 @@ __all__ = (
     "__version__",
     "errors",
 )
+
+publish(__name__)

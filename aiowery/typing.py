@@ -9,6 +9,7 @@ Importing this module loads the HTTP library, which `import aiowery` alone does 
 
 from __future__ import annotations
 
+from aiowery._base.public_names import publish
 from aiowery._base.snapshot import AssetKind, Kind
 from aiowery._client.batches import BatchEntry, BatchService
 from aiowery._client.config import ClientConfig, ProviderInfo, make_config
@@ -59,3 +60,5 @@ __all__ = (
     "json_body",
     "make_config",
 )
+
+publish(__name__)

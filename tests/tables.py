@@ -24,6 +24,7 @@ BEGIN, END = "<!-- table of all calls, generated -->\n", "<!-- end of the table 
 _WIDTH: Final = 120
 _TYPE_CHECKING: Final = re.compile(r"(?<=^if TYPE_CHECKING:\n)(?: {4}.*\n)+(?=else:\n)", re.MULTILINE)
 _ALL: Final = re.compile(r"^__all__ = \(\n(?: {4}.*\n)*\)\n", re.MULTILINE)
+_MACHINERY: Final = frozenset({"lazy_names", "publish"})
 
 
 def in_order(name: str) -> tuple[int, str]:
@@ -51,7 +52,7 @@ def exported_names(package: str, source: str) -> list[str]:
 def _eager_names(source: str) -> Iterator[str]:
     for node in ast.parse(source).body:
         if isinstance(node, ast.ImportFrom) and str(node.module).startswith("aiowery"):
-            yield from (alias.name for alias in node.names if alias.name != "lazy_names")
+            yield from (alias.name for alias in node.names if alias.name not in _MACHINERY)
         elif isinstance(node, ast.Assign):
             yield from (target.id for target in node.targets if isinstance(target, ast.Name) and target.id != "__all__")
 

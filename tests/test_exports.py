@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import importlib
 import importlib.resources
+import pickle
 import pkgutil
 import types
+import typing
 from importlib import metadata
 
+import attrs
 import pytest
 
 import aiowery
@@ -30,7 +33,7 @@ def test_package_listed_name_can_be_imported(name: str) -> None:
 def test_package_public_name_is_listed() -> None:
     """A name without an underscore in the package is either listed or a module."""
     found = {name for name, value in vars(aiowery).items() if not isinstance(value, types.ModuleType)}
-    machinery = {"annotations", "Final", "TYPE_CHECKING", "lazy_names"}
+    machinery = {"annotations", "Final", "TYPE_CHECKING", "lazy_names", "publish"}
     assert {name for name in found if not name.startswith("_")} - machinery <= set(aiowery.__all__)
 
 
@@ -58,3 +61,25 @@ def test_package_version_is_the_distributions() -> None:
 def test_package_has_a_typing_marker() -> None:
     """Type checkers read the annotations only if `py.typed` exists."""
     assert any(file.name == "py.typed" for file in importlib.resources.files("aiowery").iterdir())
+
+
+@pytest.mark.parametrize("name", ["aiowery", *PUBLIC])
+def test_public_class_names_a_public_module(name: str) -> None:
+    """A class or function says that it lives where users import it, and is found there."""
+    module = importlib.import_module(name)
+    for listed in module.__all__:
+        value = getattr(module, listed)
+        if isinstance(value, (type, types.FunctionType)) and value.__module__.startswith("aiowery"):
+            assert not any(part.startswith("_") for part in value.__module__.split(".")), value
+            assert getattr(importlib.import_module(value.__module__), value.__name__) is value
+            assert pickle.loads(pickle.dumps(value)) is value  # noqa: S301 - made in this line
+
+
+@pytest.mark.parametrize("name", ["aiowery", "aiowery.weryai", "aiowery.betterwaifu", "aiowery.ledger"])
+def test_public_class_has_type_hints(name: str) -> None:
+    """The annotations of a public value are evaluated although the class names another module than its own."""
+    module = importlib.import_module(name)
+    for value in (getattr(module, listed) for listed in module.__all__):
+        if isinstance(value, type) and attrs.has(value):
+            hints = typing.get_type_hints(value)
+            assert all(field.name in hints for field in attrs.fields(value)), value

@@ -28,7 +28,7 @@ IMPORT = {
     "aiowery._core",
     "aiowery._core.events",
     "aiowery._core.fields",
-    "aiowery._base.lazy",
+    "aiowery._base.public_names",
     "aiowery._core.media",
     "aiowery._core.policies",
     "aiowery._core.statistics",

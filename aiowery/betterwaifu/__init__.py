@@ -1,11 +1,5 @@
 """BetterWaifu: its client, in both editions, and its one request.
 
-    _client                              verbs
-    _provider | _request_types           requests to HTTP requests; request types by name
-    _model_listing                       models and account
-    _decode | _api_errors | _schema      responses to values and to errors; the fields of a response
-    requests                             the request class, its result, and the listed model and sampler names
-
 `GenerateImage` is a frozen value; `client.run(request)` returns a `GeneratedImage`.
 """
 
@@ -13,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from aiowery._base.lazy import lazy_names
+from aiowery._base.public_names import lazy_names
 
 _NAMES: Final = {
     "_client": ("LIMITS", "BetterWaifu"),

@@ -1,15 +1,5 @@
 """The command line: `aiowery generate`, `run`, `batch`, `chat`, `models` and more.
 
-Modules, each importing only those below it:
-
-    commands, server_commands          commands: options in, exit code out
-    ledger | run                       ledger entries and doubts; batches and single requests
-    queries                            requests that create no job
-    input                              prompt files, request options, request types
-    output                             progress, tables, gallery, logs
-    options, connect, providers        shared options; the client of a command; the providers
-    records, file_names, exit_codes    values
-
 Exit codes: 0 all done, 1 some failed, 2 wrong use or configuration, 3 something is in doubt, 130 interrupted.
 """
 

@@ -24,23 +24,11 @@ Exported:
 - `NO_BATCH`: the batch name of requests that belong to no batch.
 - `hash_request`: the hash that equal requests share.
 - `check_budget`, `wrong_base_url`: the errors of `mark_sending` and `add`, for authors of stores.
-
-Modules:
-
-    _memory, _memory_table, _memory_parts    store in memory
-    _sqlite                                  store in a file
-    _transitions, _deliveries, _queries      SQL: changes of entries, webhook deliveries, queries
-    _writer                                  the thread that writes to the file
-    _files, _identity                        checks that the file is the original, and still in its place
-    _liveness, _path_checks                  which processes are alive; where a ledger may lie
-    _schema, _rows                           tables; conversion of rows
-    _protocol                                protocols of a store
-    _records                                 values
-    _states                                  states and the table of transitions
 """
 
 from __future__ import annotations
 
+from aiowery._base.public_names import publish
 from aiowery.ledger._memory import MemoryLedger
 from aiowery.ledger._protocol import DeliveryStore, EntryStore, Ledger, StatisticsStore
 from aiowery.ledger._records import (
@@ -78,3 +66,5 @@ __all__ = (
     "hash_request",
     "wrong_base_url",
 )
+
+publish(__name__)

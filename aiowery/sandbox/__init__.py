@@ -36,6 +36,8 @@ module `faults` lists the fault behaviors.
 
 from __future__ import annotations
 
+from aiowery._base.public_names import publish
+
 try:
     from aiowery.sandbox import faults
     from aiowery.sandbox._betterwaifu.state import BetterWaifuState, Generation, GenerationStatus, Rejection
@@ -68,3 +70,5 @@ __all__ = (
     "faults",
     "run",
 )
+
+publish(__name__)

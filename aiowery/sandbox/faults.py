@@ -33,6 +33,7 @@ BetterWaifu's responses are changed by the fault behaviors for the connection, r
 
 from __future__ import annotations
 
+from aiowery._base.public_names import publish
 from aiowery.sandbox._faults.connection import (
     ContentType,
     Empty,
@@ -121,3 +122,5 @@ __all__ = (
     "Truncated",
     "TruncatedFile",
 )
+
+publish(__name__)

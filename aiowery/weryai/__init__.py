@@ -1,12 +1,5 @@
 """WeryAI: its client and all its requests.
 
-    _client                              verbs
-    _podcast_job                         the two steps of a podcast
-    _provider | _request_types           requests to HTTP requests; request types by name
-    _model_listing                       the model registries, and a request compared with them
-    _decode | _api_errors | _schema      responses to values and to errors; the fields of a response
-    requests                             one module for each group of request classes
-
 Requests are frozen values; `client.run(request)` returns the result that belongs to the request.
 """
 
@@ -15,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
-from aiowery._base.lazy import lazy_names
+from aiowery._base.public_names import lazy_names
 
 # Each module's request classes, with the `type_name` of each, in the order in which they are listed.
 _REQUEST_NAMES: Final[Mapping[str, Mapping[str, str]]] = {
