@@ -57,7 +57,7 @@ class JobFinisher:
             job._ticket.release(slots)
 
     def expire(self, job: Job[Any]) -> float | None:
-        """Time out the waiters of a job; return the next deadline, None after the last one, which releases the slots."""
+        """Time out the waiters of a job; return the next deadline, None after the last one (slots released)."""
         deadline = job._expire(asyncio.get_running_loop().time())
         if deadline is None:
             error = job._timeout_error()
