@@ -25,7 +25,7 @@ class ModelInfo:
 
     @property
     def details(self) -> Mapping[str, str]:
-        """What a person chooses by, as short texts under their headings, for a table; empty texts may be left out."""
+        """Facts to choose a model by: short texts under their headings, for a table. Empty texts may be left out."""
         return {"about": self.description}
 
 
