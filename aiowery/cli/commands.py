@@ -91,7 +91,7 @@ def run(
 ) -> int:
     """Run a request of any type: a video, a song, a transcript, an upscaled picture. Print its outputs.
 
-    A text is printed itself, any further output as its URL, or with --out as the path of its file. For example:
+    A text is printed. For any other output, its URL is printed, or with --out the path of its file. For example:
 
     aiowery run text-to-video --set prompt="a lighthouse in a storm" --set duration=5 --out videos
 

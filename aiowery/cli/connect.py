@@ -36,7 +36,8 @@ class Target:
         if self.speed is not None:
             if not self.sandbox:
                 raise ConfigurationError(
-                    "--speed works with --sandbox only; nothing was sent: add --sandbox or leave --speed out"
+                    "--speed works with --sandbox only, because a real service cannot be sped up; nothing was sent:"
+                    " add --sandbox or leave --speed out"
                 )
             check_speed(self.speed)
         if self.sandbox:
@@ -74,7 +75,7 @@ async def open_client(
 ) -> AsyncIterator[Client]:
     """Open the client of the target with these settings and limits.
 
-    A sandbox gets credits for `task_count` tasks. Closing the client takes at most 1.5 seconds, because by then nothing
+    A sandbox gets credits for `task_count` tasks. Closing the client takes at most 1.5 seconds. When it begins, nothing
     is under way, or the user has chosen not to wait.
     """
     target.check()

@@ -48,7 +48,7 @@ class Record:
     """Record of a finished item: a line of the manifest.
 
     `files` are names in the output directory, and `covers` those of still pictures by the file that they belong to.
-    `urls` are the outputs that are not saved. `failures` are the reasons of failed tasks if further tasks of the
+    `urls` are the outputs that are not saved. `failures` are the reasons of failed tasks if other tasks of the
     request succeeded. `seconds` is the time from acceptance. `facts` is the result's metadata, such as a seed.
     `other_columns` holds the cells of the input that name no field; the manifest has them as `notes`.
     """

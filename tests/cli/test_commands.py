@@ -22,7 +22,7 @@ from tests.cli.conftest import Command, Manifest
 _FAST = ("--sandbox", "--speed", "200")
 
 
-def test_generate_saves_pictures_and_prints_paths(aiowery_command: Command, tmp_path: Path) -> None:
+def test_generate_of_two_pictures_saves_them_and_prints_paths(aiowery_command: Command, tmp_path: Path) -> None:
     """Pictures have the requested aspect ratio and names made from the prompt. Their paths are printed."""
     ended = aiowery_command(
         "generate", "A tabby, on a windowsill!", *_FAST, "--out", "out", "--image-number", "2", "--aspect-ratio", "16:9"
@@ -49,7 +49,7 @@ def test_generate_failed_prints_reason_and_task_id(aiowery_command: Command) -> 
     assert "task ids: task_" in ended.stderr
 
 
-def test_batch_writes_pictures_manifest_and_gallery(
+def test_batch_of_a_table_writes_pictures_manifest_and_gallery(
     aiowery_command: Command, manifest: Manifest, tmp_path: Path
 ) -> None:
     """Each prompt has one record in the manifest and a picture that opens. No further files remain."""
@@ -165,7 +165,9 @@ def test_batch_of_the_examples_succeeds(aiowery_command: Command, manifest: Mani
     assert len({record["request"]["prompt"] for record in manifest()}) >= 24
 
 
-def test_status_and_balance_use_the_environment(aiowery_command: Command, aiowery_sandbox: Sandbox) -> None:
+def test_status_and_balance_without_options_use_the_environment(
+    aiowery_command: Command, aiowery_sandbox: Sandbox
+) -> None:
     """Both commands use the base URL and the key of the environment."""
     assert aiowery_command("balance").stdout == "10000\n"
     ended = aiowery_command("status", "task_unknown")

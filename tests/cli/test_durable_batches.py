@@ -115,7 +115,7 @@ def test_two_batches_on_one_ledger_pay_once(
         assert len(list((tmp_path / out).glob("*.png"))) == 12
 
 
-def test_dry_run_prints_the_plan_and_sends_nothing(
+def test_batch_with_dry_run_prints_the_plan_and_sends_nothing(
     aiowery_command: Command, aiowery_sandbox: Sandbox, cats: Path, tmp_path: Path
 ) -> None:
     """Items, estimate and balance are printed, and no file is created. Items of an earlier run count as done."""

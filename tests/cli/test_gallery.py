@@ -43,7 +43,7 @@ def _html(*records: Record, title: str = "p.txt") -> str:
 
 
 @given(_TEXTS, _TEXTS)
-def test_gallery_escapes_all_texts(prompt: str, reason: str) -> None:
+def test_gallery_with_any_texts_escapes_them(prompt: str, reason: str) -> None:
     """Any text in prompts, further columns and reasons is shown unchanged, and adds no element to the page."""
     done = {"files": ("0001-a.png",), "failures": ("one failed",)}
     failed = {"status": ItemStatus.FAILED, "problem": ItemError(kind="JobFailed", message=reason)}
@@ -66,7 +66,7 @@ def test_gallery_with_invalid_characters_is_written(tmp_path: Path) -> None:
     assert "caf\ufffd" in page.text
 
 
-def test_gallery_loads_nothing_from_other_hosts() -> None:
+def test_gallery_with_files_loads_nothing_from_other_hosts() -> None:
     """Pictures are files beside the page, and styles and script are in it. No file is loaded before it is visible."""
     html = _html(make_record(files=("0001-50% #1?.png",)), make_record(2, files=("b.mp4", "c.mp3")))
     page = _Page(html)
@@ -76,7 +76,7 @@ def test_gallery_loads_nothing_from_other_hosts() -> None:
     assert not re.search(r"https?://|@import|url\(", html)
 
 
-def test_gallery_lists_failures_with_reason_ids_and_urls() -> None:
+def test_gallery_of_failures_lists_reason_ids_and_urls() -> None:
     """Every item without a result is listed with its reason, its task ids and its URLs. Unsafe URLs are no links."""
     unsaved = {
         "problem": ItemError(kind="X", message="disk full"),
@@ -107,7 +107,7 @@ def test_aspect_ratio_of_any_request_is_bounded(ratio: str | None, width: float)
     assert aspect_ratio(make_record(request={"aspect_ratio": ratio})) == pytest.approx(width)
 
 
-def test_gallery_shows_only_fields_that_vary() -> None:
+def test_gallery_of_different_requests_shows_only_fields_that_vary() -> None:
     """A field such as the model is shown only if the requests differ in it."""
     request = {"type": "text-to-image", "model": "N", "aspect_ratio": "16:9"}
     text = _Page(_html(make_record(1, files=("a.png",)), make_record(2, files=("b.png",), request=request))).text
@@ -115,7 +115,7 @@ def test_gallery_shows_only_fields_that_vary() -> None:
     assert "N" in text
 
 
-def test_gallery_embeds_pictures_below_the_size_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gallery_below_the_size_limit_embeds_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The page of a small batch embeds its pictures. The page of a large one refers to the files beside it."""
     (tmp_path / "0001-a.png").write_bytes(b"\x89PNG!")
     records = [make_record(1, files=("0001-a.png",))]
@@ -133,7 +133,7 @@ def test_gallery_of_no_records_is_written(tmp_path: Path) -> None:
     assert "ü" in (tmp_path / "g.html").read_text(encoding="utf-8")
 
 
-def test_gallery_shows_videos_sounds_and_texts(tmp_path: Path) -> None:
+def test_gallery_of_videos_sounds_and_texts_shows_each_kind(tmp_path: Path) -> None:
     """Videos and sounds have their own elements, with their covers, and texts are embedded."""
     (tmp_path / "0001-a-cover.png").write_bytes(b"\x89PNG!")
     (tmp_path / "0003-c.md").write_text("# <b>Salt</b>\n", encoding="utf-8")
@@ -152,7 +152,7 @@ def test_gallery_shows_videos_sounds_and_texts(tmp_path: Path) -> None:
     assert "# <b>Salt</b>" in page.text
 
 
-def test_gallery_cuts_long_texts_and_links_them(tmp_path: Path) -> None:
+def test_gallery_with_a_long_text_cuts_and_links_it(tmp_path: Path) -> None:
     """Only the start of a long text is on the page, with a link to its file."""
     (tmp_path / "a.md").write_text("word " * 10_000, encoding="utf-8")
     records = [make_record(1, files=("a.md",))]

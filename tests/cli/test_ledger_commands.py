@@ -56,7 +56,7 @@ def ledger_file(tmp_path: Path) -> Path:
     return path
 
 
-def test_ledger_list_shows_batches_and_entries(aiowery_command: Command, ledger_file: Path) -> None:
+def test_ledger_list_of_all_states_shows_batches_and_entries(aiowery_command: Command, ledger_file: Path) -> None:
     """The totals are printed, then each entry with its state, ids and reason. No control character is printed."""
     ended = aiowery_command("ledger", "list")
     assert ended.returncode == 0, ended.stderr
@@ -89,7 +89,7 @@ def test_ledger_list_with_limit_prints_the_command_for_more(aiowery_command: Com
         ("4", ("new: it was not sent", "The next run of its batch sends it.")),
     ],
 )
-def test_ledger_show_prints_details_and_next_steps(
+def test_ledger_show_of_each_state_prints_details_and_next_steps(
     aiowery_command: Command, ledger_file: Path, entry_id: str, messages: Sequence[str]
 ) -> None:
     """All details and the possible next steps are printed."""
@@ -99,7 +99,9 @@ def test_ledger_show_prints_details_and_next_steps(
         assert message in ended.stdout
 
 
-def test_ledger_export_writes_all_entries(aiowery_command: Command, ledger_file: Path, tmp_path: Path) -> None:
+def test_ledger_export_in_each_format_writes_all_entries(
+    aiowery_command: Command, ledger_file: Path, tmp_path: Path
+) -> None:
     """Entries are exported as JSON lines or as CSV, in which no prompt is a formula. The ledger is not overwritten."""
     exported = aiowery_command("ledger", "export").stdout.splitlines()
     assert [json.loads(line)["request"]["prompt"] for line in exported][:2] == ["a tabby", "a lost cat"]
@@ -149,7 +151,7 @@ def test_ledger_list_after_a_late_acceptance_shows_the_task(aiowery_command: Com
         assert "task_late" in aiowery_command("ledger", *arguments).stdout, arguments
 
 
-def test_doubts_release_makes_the_entry_new(aiowery_command: Command, ledger_file: Path) -> None:
+def test_doubts_release_of_a_doubt_makes_the_entry_new(aiowery_command: Command, ledger_file: Path) -> None:
     """The released entry is new, and the message names the next run of its batch, which sends it."""
     released = aiowery_command("doubts", "release", "2")
     assert released.returncode == 0, released.stderr
@@ -157,7 +159,7 @@ def test_doubts_release_makes_the_entry_new(aiowery_command: Command, ledger_fil
     assert asyncio.run(_entry(ledger_file, 2)).state is State.NEW
 
 
-def test_doubts_resubmit_sends_the_request_again(
+def test_doubts_resubmit_after_a_lost_response_sends_the_request_again(
     aiowery_command: Command, aiowery_sandbox: Sandbox, tmp_path: Path
 ) -> None:
     """Resubmit sends the request now, waits, and prints its outputs."""

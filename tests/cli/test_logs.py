@@ -17,7 +17,9 @@ from aiowery.cli.output.logs import show_logs
         (2, ["DEBUG d", "INFO i", "WARNING w", "ERROR e"], 0),
     ],
 )
-def test_show_logs_writes_records_by_verbosity(verbosity: int, printed: list[str], hidden: int) -> None:
+def test_show_logs_with_a_verbosity_writes_records_of_its_levels(
+    verbosity: int, printed: list[str], hidden: int
+) -> None:
     """Records of the chosen level are written, and hidden warnings are counted."""
     written: list[str] = []
     log = logging.getLogger("aiowery.test")

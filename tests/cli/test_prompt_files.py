@@ -44,7 +44,7 @@ def _items(text: str, form: Form, **defaults: object) -> list[InputItem]:
 
 
 @given(st.lists(_PROMPTS))
-def test_parse_txt_yields_one_prompt_per_line(prompts: list[str]) -> None:
+def test_parse_txt_with_blank_lines_yields_one_prompt_per_line(prompts: list[str]) -> None:
     """Each line of a text file that is not blank becomes a prompt with its own line number."""
     items = _items("\n\n".join(prompts), "txt")
     assert _prompts(items) == prompts
@@ -53,7 +53,7 @@ def test_parse_txt_yields_one_prompt_per_line(prompts: list[str]) -> None:
 
 
 @given(st.lists(st.tuples(_PROMPTS, _PROMPTS)))
-def test_parse_csv_reads_separators_and_quotes(rows: list[tuple[str, str]]) -> None:
+def test_parse_csv_with_separators_and_quotes_reads_them_unchanged(rows: list[tuple[str, str]]) -> None:
     """Prompts with separators and quotes are read unchanged, and columns that name no field are kept."""
     file = io.StringIO()
     csv.writer(file).writerows([("Mood", "PROMPT"), *((mood, prompt) for prompt, mood in rows)])
@@ -98,7 +98,7 @@ def test_parse_any_json_line_yields_one_item(values: list[object]) -> None:
         ("model", "", "model", "WERYAI_IMAGE_2_0"),
     ],
 )
-def test_parse_table_fills_fields_from_columns(column: str, cell: str, field: str, value: object) -> None:
+def test_parse_table_with_a_field_column_fills_the_field(column: str, cell: str, field: str, value: object) -> None:
     """A column fills the field that it names, converted to the field's type. An empty cell means the default."""
     (item,) = _items(f"prompt\t{column}\na cat\t{cell}", "tsv")
     assert getattr(item.request, field) == value

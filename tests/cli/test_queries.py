@@ -53,7 +53,7 @@ def test_chat_on_an_ascii_output_replaces_characters(aiowery_alone: Command) -> 
     assert "?ber allen Gipfeln" in ended.stdout
 
 
-def test_chat_prints_only_the_answer_on_standard_output(aiowery_command: Command, aiowery_alone: Command) -> None:
+def test_chat_typed_or_piped_prints_only_the_answer(aiowery_command: Command, aiowery_alone: Command) -> None:
     """For a message from the arguments or from standard input, only the answer is printed."""
     typed = aiowery_command("chat", "good morning", *_SANDBOX, "--model", "GPT_5_5", "--temperature", "0")
     assert typed.returncode == 0, typed.stderr

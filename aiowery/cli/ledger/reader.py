@@ -102,7 +102,7 @@ class LedgerReader:
 def open_reader(ledger: Path, *, allow_copy: bool = False) -> Iterator[LedgerReader]:
     """Open a ledger: a file, or the one in a directory. A missing ledger is not created.
 
-    Entries of ended processes are recovered first: an entry that such a process was sending becomes in doubt. With
+    Entries of ended processes are recovered first: an entry that such a process was sending is then in doubt. With
     `allow_copy`, a copy or a backup is opened read-only, and the reason is printed.
     """
     path = _find_ledger(ledger)

@@ -30,7 +30,7 @@ class ManifestWriter(Protocol):
         ...
 
     def add_record(self, record: Record) -> None:
-        """Write an item's record. Raises OSError if that fails. The manifest may retry it later."""
+        """Write an item's record. Raises OSError if that fails, although a later write may include it."""
         ...
 
 
@@ -133,7 +133,7 @@ class _JsonLinesFile:
         return not self._size
 
     def add(self, line: bytes) -> None:
-        """Write the pending lines and this one. If that fails, they stay pending. Raises OSError."""
+        """Write the pending lines and this one. Raises OSError, and keeps them pending, if that fails."""
         self.pending += line
         self.flush()
 
@@ -146,7 +146,7 @@ class _JsonLinesFile:
         return self.pending
 
     def flush(self) -> None:
-        """Write the pending lines. If that fails, they stay pending. Raises OSError."""
+        """Write the pending lines. Raises OSError, and keeps them pending, if that fails."""
         written = 0
         try:
             while written < len(self.pending):
