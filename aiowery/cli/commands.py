@@ -201,7 +201,7 @@ def models(
         str | None, Parameter(help="Show only models of this kind of output, such as image, video or chat.")
     ] = None,
     json: Annotated[
-        bool, Parameter(negative="", show_default=False, help="Print one JSON object per model and line.")
+        bool, Parameter(negative="", show_default=False, help="Print models as JSON, one object per line.")
     ] = False,
     connection: ProviderOptions = ProviderOptions(),  # noqa: B008 - frozen
 ) -> int:
@@ -261,7 +261,7 @@ def speakers(
     *,
     language: Annotated[str | None, Parameter(help="Show only speakers of this language: en, zh or ja.")] = None,
     json: Annotated[
-        bool, Parameter(negative="", show_default=False, help="Print one JSON object per speaker and line.")
+        bool, Parameter(negative="", show_default=False, help="Print speakers as JSON, one object per line.")
     ] = False,
     connection: ProviderOptions = ProviderOptions(),  # noqa: B008 - frozen
 ) -> int:

@@ -21,7 +21,7 @@ Ledger = Annotated[
     Path,
     Parameter(name="--ledger", help="The ledger, or the directory that holds it, such as a batch's output directory."),
 ]
-Json = Annotated[bool, Parameter(negative="", show_default=False, help="Print one JSON object per entry and line.")]
+Json = Annotated[bool, Parameter(negative="", show_default=False, help="Print entries as JSON, one object per line.")]
 EntryId = Annotated[int, Parameter(validator=validators.Number(gte=1, lte=_MAX_ID), help="The entry's id.")]
 Batch = Annotated[str | None, Parameter(help="Only this batch; '' means entries without a batch.")]
 

@@ -135,7 +135,7 @@ def _print_entries(entries: Sequence[Entry]) -> None:
         "credits": [number(entry.credits) for entry in entries],
         "sent": [local(entry.sent_at) for entry in entries],
         "task ids": [first_of(entry.task_ids) for entry in entries],
-        "charged besides": [first_of(entry.late_task_ids) for entry in entries],
+        "also charged": [first_of(entry.late_task_ids) for entry in entries],
         "prompt": [short(stored_prompt_of(entry.request)) for entry in entries],
         "reason": [entry.reason for entry in entries],
     }
@@ -156,7 +156,7 @@ def show_entry(reader: LedgerReader, entry_id: int, *, json_lines: bool) -> int:
         "sent": "" if entry.sent_at is None else f"{local(entry.sent_at)} here, {utc(entry.sent_at)}",
         "attempts": str(entry.attempts),
         "task ids": ", ".join(entry.task_ids),
-        "charged besides": _late_tasks(entry),
+        "also charged": _late_tasks(entry),
         "named by the provider": "" if entry.task_ids else ", ".join(reader.named_tasks(entry)),
         "batch id": entry.provider_batch_id,
         "request id": entry.request_id,

@@ -142,7 +142,7 @@ def _pieces(record: Record, varied: Sequence[str], files: GalleryFiles) -> Itera
     """Yield a figure for each file of the record, with the request fields that vary between records."""
     for number, name in enumerate(record.files, 1):
         part = f", {number} of {len(record.files)}" if len(record.files) > 1 else ""
-        lacking = '<span class="lack">, others of this request failed</span>' if record.failures else ""
+        lacking = '<span class="lack">, other outputs of this request failed</span>' if record.failures else ""
         yield (
             f'<figure style="--r:{aspect_ratio(record, name):.3g}" data-words="{_search_text(record)}">'
             f"{_shown(name, record, files)}"

@@ -20,8 +20,8 @@ _MAX_PROMPT: Final = 60
 _ACTIONS: Final = {
     None: "to send",
     State.NEW: "to send",
-    State.CLAIMED: "in work by another process",
-    State.SENDING: "in work by another process",
+    State.CLAIMED: "in progress in another process",
+    State.SENDING: "in progress in another process",
     State.ACCEPTED: "to be polled",
     State.DONE: "done before",
     State.FAILED: "failed before",
