@@ -96,7 +96,7 @@ class Downloader:
                     return await attempt()
             except OSError as fault:
                 raise DownloadError(
-                    f"cannot save {url} as {path}: {fault.strerror or fault}; the url still holds the output",
+                    f"cannot save {url} as {path}: {fault.strerror or fault}; the URL still holds the output",
                     url=url,
                     path=path,
                 ) from fault

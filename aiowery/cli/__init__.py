@@ -38,14 +38,14 @@ _COMMANDS: Final = (
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command; return the exit code."""
+    """Run one command and return its exit code."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a character that the terminal cannot encode must not end the output
             stream.reconfigure(errors="replace")
     try:
         code = _app()(list(arguments), exit_on_error=False)
         sys.stdout.flush()
-    except CycloptsError:  # cyclopts has printed it
+    except CycloptsError:  # cyclopts has printed the message
         return WRONG_USE
     except (AuthenticationError, ConfigurationError) as error:
         _print_error(error)
@@ -56,7 +56,7 @@ def run(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader of the output has gone; without this, Python reports the error again at exit.
+        # The reader has closed the output. Without this, Python reports the error again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return SOME_FAILED
     return code if isinstance(code, int) else 0

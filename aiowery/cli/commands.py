@@ -68,7 +68,7 @@ def run(
             negative="",
             show_default=False,
             help="field=value, once per field; repeat it for each item of a list; field= leaves the field out."
-            " Pictures, videos and sounds are urls or local files, which are uploaded first.",
+            " Pictures, videos and sounds are URLs or local files, which are uploaded first.",
         ),
     ] = None,
     json: Annotated[
@@ -76,7 +76,7 @@ def run(
         Parameter(help="All fields as a JSON object; @FILE reads a file, - standard input.", allow_leading_hyphen=True),
     ] = None,
     out: Annotated[
-        Path | None, Parameter(help="Save the outputs in this directory (created if missing) instead of printing urls.")
+        Path | None, Parameter(help="Save the outputs in this directory (created if missing) instead of printing URLs.")
     ] = None,
     raw: Annotated[
         bool,
@@ -91,7 +91,7 @@ def run(
 ) -> int:
     """Run a request of any type: a video, a song, a transcript, an upscaled picture. Print its outputs.
 
-    Texts are printed; of other outputs the urls, or with --out the paths of the files. For example:
+    A text is printed. For any other output, its URL is printed, or with --out the path of its file. For example:
 
     aiowery run text-to-video --set prompt="a lighthouse in a storm" --set duration=5 --out videos
 
@@ -102,7 +102,8 @@ def run(
     if type_ is None:
         if not list_:
             raise ConfigurationError(
-                "TYPE is missing; name a request type, such as text-to-video (aiowery run --list shows all types)"
+                "TYPE is missing; nothing was sent: name a request type, such as text-to-video"
+                " (aiowery run --list shows all types)"
             )
         types_table.show_types(connection.service.request_types)
         return DONE
@@ -125,7 +126,7 @@ def batch(
             help="A file: .txt (one prompt per line), .csv or .tsv (the first line names the"
             " columns: prompt, or type and"
             ' that type\'s fields), .jsonl (one object per line, such as {"type": "text-to-audio", "text": "Hi"});'
-            " - reads standard input. Types may be mixed; local files are named relative to the current directory.",
+            " - reads standard input. Types may be mixed. Local files are relative to the current directory.",
             allow_leading_hyphen=True,
             validator=_no_option,
         ),
@@ -143,7 +144,7 @@ def batch(
     max_doubts: Annotated[
         int | None,
         Parameter(
-            help="Pause submitting after this many submissions in a row without a clear answer (default: 3); after"
+            help="Pause submitting after this many submissions in a row without a clear answer (default: 3). After"
             " three failed probes the batch ends with exit code 3.",
             validator=AT_LEAST_ONE,
         ),
@@ -152,8 +153,8 @@ def batch(
     public_url: Annotated[
         str | None,
         Parameter(
-            help="Receive a webhook delivery when a task ends, instead of polling every few seconds: the public url of"
-            " aiowery webhook, which runs with the same ledger."
+            help="The public URL of aiowery webhook, which runs with the same ledger: a webhook delivery then reports"
+            " the end of a task, instead of polls every few seconds."
         ),
     ] = None,
     gallery: Annotated[
@@ -174,7 +175,7 @@ def batch(
 ) -> int:
     """Run a file of requests, save all outputs, and write a manifest with the outcome of each.
 
-    Run the same command again to resume an ended run: nothing is sent or paid for twice.
+    Run the same command again to resume a run that has ended: nothing is sent or paid for twice.
     """
     options = BatchOptions(
         source=prompts,
@@ -200,7 +201,7 @@ def models(
         str | None, Parameter(help="Show only models of this kind of output, such as image, video or chat.")
     ] = None,
     json: Annotated[
-        bool, Parameter(negative="", show_default=False, help="Print one JSON object per model and line.")
+        bool, Parameter(negative="", show_default=False, help="Print models as JSON, one object per line.")
     ] = False,
     connection: ProviderOptions = ProviderOptions(),  # noqa: B008 - frozen
 ) -> int:
@@ -232,7 +233,9 @@ def chat(
     """Send a message to a chat model and print its answer."""
     types = connection.service.info.request_types
     if _CHAT not in types.requests:
-        raise ConfigurationError(f"{connection.service.info.provider.name} has no chat models; nothing was sent")
+        raise ConfigurationError(
+            f"{connection.service.info.provider.name} has no chat models; nothing was sent: choose another --provider"
+        )
     settings = {"model": model, "max_tokens": max_tokens, "temperature": temperature}
     given = {name: value for name, value in settings.items() if value is not None}
     request = types.from_dict({"type": _CHAT, "messages": queries.conversation(message, system), **given})
@@ -247,9 +250,9 @@ def upload(
     ] = False,
     connection: ProviderOptions = ProviderOptions(),  # noqa: B008 - frozen
 ) -> int:
-    """Upload files and print their urls, one per line."""
+    """Upload files and print their URLs, one per line."""
     if not files:
-        raise ConfigurationError("no file is given; name the files to upload, such as photo.jpg")
+        raise ConfigurationError("no file is given; nothing was sent: name the files to upload, such as photo.jpg")
     queries.query(connection, lambda client: queries.upload_all(client, files, legacy=legacy))
     return DONE
 
@@ -258,7 +261,7 @@ def speakers(
     *,
     language: Annotated[str | None, Parameter(help="Show only speakers of this language: en, zh or ja.")] = None,
     json: Annotated[
-        bool, Parameter(negative="", show_default=False, help="Print one JSON object per speaker and line.")
+        bool, Parameter(negative="", show_default=False, help="Print speakers as JSON, one object per line.")
     ] = False,
     connection: ProviderOptions = ProviderOptions(),  # noqa: B008 - frozen
 ) -> int:
@@ -284,12 +287,12 @@ def status(
 
 
 def batch_status(
-    batch_id: Annotated[str, Parameter(help="The provider's id of a submission of several tasks.")],
+    batch_id: Annotated[str, Parameter(help="The provider's id of a group of tasks that one request started.")],
     /,
     *,
     connection: ProviderOptions = ProviderOptions(),  # noqa: B008 - frozen
 ) -> int:
-    """Print the states of all tasks of one submission."""
+    """Print the states of all tasks that one request started."""
     for snapshot in queries.query(connection, lambda client: client.batch_status(batch_id)):
         queries.print_snapshot(snapshot)
     return DONE

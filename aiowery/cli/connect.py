@@ -25,23 +25,26 @@ _CLOSE_TIMEOUT: Final = 1.5
 
 @attrs.frozen(kw_only=True)
 class Target:
-    """A target of requests: a provider, or a sandbox whose durations are divided by `speed`."""
+    """A target of requests: a provider, or a sandbox with all durations divided by `speed`."""
 
     sandbox: bool = False
     speed: float | None = None
     service: Service = attrs.field(factory=Service)
 
     def check(self) -> None:
-        """Raise ConfigurationError if the target cannot work, with the possible remedies."""
+        """Raise ConfigurationError, with the possible remedies, if the target cannot work."""
         if self.speed is not None:
             if not self.sandbox:
-                raise ConfigurationError("--speed works with --sandbox only: the real service cannot be sped up")
+                raise ConfigurationError(
+                    "--speed works with --sandbox only, because a real service cannot be sped up; nothing was sent:"
+                    " add --sandbox or leave --speed out"
+                )
             check_speed(self.speed)
         if self.sandbox:
             sandbox_module()
         elif not os.environ.get(self.service.info.key_variable):
             raise ConfigurationError(
-                f"no API key: set the environment variable {self.service.info.key_variable},"
+                f"there is no API key; nothing was sent: set the environment variable {self.service.info.key_variable},"
                 " or add --sandbox to try everything without a key"
             )
 
@@ -53,7 +56,7 @@ def check_speed(speed: float) -> None:
 
 
 def sandbox_module() -> ModuleType:
-    """Return `aiowery.sandbox`. Raises ConfigurationError that names the extra if a package is missing."""
+    """Return `aiowery.sandbox`. Raises ConfigurationError, with the extra to install, if a package is missing."""
     try:
         import aiowery.sandbox  # noqa: PLC0415 - its packages are an extra
     except ImportError as error:
@@ -70,9 +73,10 @@ async def open_client(
     task_count: int = 1,
     **settings: Any,
 ) -> AsyncIterator[Client]:
-    """Open the client of the target with these settings and limits; a sandbox gets credits for `task_count` tasks.
+    """Open the client of the target with these settings and limits.
 
-    Closing waits 1.5 seconds at most: then nothing is under way, or the user has chosen not to wait.
+    A sandbox gets credits for `task_count` tasks. Closing the client takes at most 1.5 seconds. When it begins, nothing
+    is under way, or the user has chosen not to wait.
     """
     target.check()
     limits = target.service.limits(in_flight)
@@ -82,7 +86,7 @@ async def open_client(
         if target.sandbox:
             client = await _open_in_sandbox(stack, target, limits, max(_CREDITS, task_count), settings)
         else:
-            # The client's own default limits fit the speed of a sandbox that the environment names.
+            # The client's default limits also fit the speed of a sandbox that the environment names.
             chosen = {} if limits == target.service.limits(None) else {"limits": limits}
             client = target.service.client(None, **chosen, **settings)
         await client.open()

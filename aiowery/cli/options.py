@@ -1,4 +1,4 @@
-"""Options that several commands share; picture options are named like the request fields that they fill."""
+"""Options that several commands share. Picture options are named like the request fields that they fill."""
 
 from __future__ import annotations
 
@@ -69,14 +69,14 @@ class LedgerOptions:
         Path | None,
         Parameter(
             help="The file that records what was sent, so that the same command resumes the batch (default: .aiowery.db"
-            " in --out; none with --sandbox, which ends with the run)."
+            " in --out; none with --sandbox, because a sandbox ends with the run)."
         ),
     ] = None
     batch: Annotated[
         str | None,
         Parameter(
             name="--batch",
-            help="The name in the ledger (default: the name of the input); a new name sends all requests again.",
+            help="The name in the ledger (default: the name of the input). A new name sends all requests again.",
         ),
     ] = None
     budget: Annotated[
@@ -124,7 +124,7 @@ def _parse_price(text: str) -> tuple[str, float]:
         credits_ = -1.0
     if not (name and equals and 0 <= credits_ < float("inf")):
         raise ConfigurationError(
-            f"--price must be MODEL=CREDITS, got {text!r}; nothing was sent; write for example"
+            f"--price must be MODEL=CREDITS, got {text!r}; nothing was sent: write for example"
             " --price WERYAI_IMAGE_2_0=1"
         )
     return name, credits_
@@ -175,15 +175,13 @@ class ProviderOptions(ConnectionOptions):
     ] = None
     queue_file: Annotated[
         Path | None,
-        Parameter(
-            help="A file that coordinates the runs of one account: one task at a time, with the rest between two."
-        ),
+        Parameter(help="A file that coordinates the runs of one account: one task at a time, with a pause after each."),
     ] = None
     type_name: Annotated[str | None, Parameter(parse=False)] = None
 
     @property
     def service(self) -> Service:
-        """Provider of the command. Raises ConfigurationError if the options contradict each other."""
+        """Provider of the command. Raises ConfigurationError if the options are contradictory."""
         return service_of(self.provider, self.edition, self.queue_file, self.type_name)
 
     def for_type(self, type_name: str) -> ProviderOptions:

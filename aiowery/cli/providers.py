@@ -1,4 +1,4 @@
-"""The providers of the command line: those of the package, and those that other distributions install."""
+"""The providers of the command line: those of the package, and those of installed distributions."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ DEFAULT_NAME: Final = next(iter(_BUILT_IN))
 def clients() -> Mapping[str, type[Client]]:
     """Return the client classes by the names of their providers: those of the package first, then installed ones.
 
-    An installed one that cannot be used is reported on standard error and left out.
+    An installed provider that cannot be used is reported on standard error and left out.
     """
     installed = {}
     for entry in sorted(metadata.entry_points(group=GROUP), key=lambda entry: entry.name):
@@ -43,7 +43,7 @@ def clients() -> Mapping[str, type[Client]]:
                 f"aiowery: the provider {entry.name!r} ({entry.value}) is left out: {type(fault).__name__}: {fault}",
                 file=sys.stderr,
             )
-    return {**_BUILT_IN, **installed, **_BUILT_IN}  # in this order, and no installed one replaces one of the package
+    return {**_BUILT_IN, **installed, **_BUILT_IN}  # the package's first, and not replaced by an installed one
 
 
 def _load(entry: metadata.EntryPoint) -> type[Client]:
@@ -57,7 +57,10 @@ def _load(entry: metadata.EntryPoint) -> type[Client]:
 
 @functools.cache
 def request_types(provider: str | None = None) -> RequestTypes[Request[Any]]:
-    """Return the request types of all providers; if two share a name, that of `provider`, else the first."""
+    """Return the request types of all providers.
+
+    If two types share a name, the one of `provider` counts, else the first.
+    """
     names = sorted(clients(), key=lambda name: name != provider)
     found: dict[str, type[Request[Any]]] = {}
     for name in names:
@@ -68,7 +71,7 @@ def request_types(provider: str | None = None) -> RequestTypes[Request[Any]]:
 
 
 def provider_of(type_name: str) -> str | None:
-    """Return the name of the first provider with this request type, None for an unknown type."""
+    """Return the name of the first provider with this request type, or None for an unknown type."""
     return next((name for name in clients() if _has_type(name, type_name)), None)
 
 
@@ -136,12 +139,15 @@ def service_of(name: str | None, edition: str | None, queue_file: Path | None, t
         name = DEFAULT_NAME if type_name is None else provider_of(type_name) or DEFAULT_NAME
     elif type_name is not None and not _has_type(name, type_name):
         raise ConfigurationError(
-            f"{type_name} is made by --provider {provider_of(type_name)}, not {name}; nothing was sent"
+            f"{type_name} is made by --provider {provider_of(type_name)}, not {name}; nothing was sent:"
+            " name that provider, or leave the option out"
         )
     _check_edition(name, edition)
     if queue_file is not None and not accepts(clients()[name], "queue_file"):
         suitable = " or ".join(other for other, client in clients().items() if accepts(client, "queue_file"))
-        raise ConfigurationError(f"--queue-file belongs to --provider {suitable}; leave it out, or add that option")
+        raise ConfigurationError(
+            f"--queue-file belongs to --provider {suitable}; nothing was sent: leave it out, or add that option"
+        )
     return Service(name, edition, queue_file)
 
 
@@ -152,7 +158,9 @@ def _check_edition(name: str, edition: str | None) -> None:
     if len(editions) > 1:
         raise ConfigurationError(f"--edition must be one of {', '.join(editions)}, got {edition!r}; nothing was sent")
     suitable = " or ".join(other for other, client in clients().items() if len(client.editions) > 1)
-    raise ConfigurationError(f"--edition belongs to --provider {suitable}; leave it out, or add that option")
+    raise ConfigurationError(
+        f"--edition belongs to --provider {suitable}; nothing was sent: leave it out, or add that option"
+    )
 
 
 def _has_type(name: str, type_name: str) -> bool:

@@ -34,9 +34,11 @@ async def _query(connection: ConnectionOptions, fetch: Callable[[Any], Awaitable
 
 
 async def upload_all(client: Client, files: Iterable[Path], *, legacy: bool) -> None:
-    """Upload files one after the other; print each URL when it is there."""
+    """Upload files in order, and print the URL of each when it is uploaded."""
     if legacy and not accepts(client.upload, "legacy"):
-        raise ConfigurationError(f"--legacy: {client.provider.name} has one upload endpoint; leave it out")
+        raise ConfigurationError(
+            f"--legacy: {client.provider.name} has one upload endpoint; nothing was sent: leave the option out"
+        )
     settings = {"legacy": True} if legacy else {}
     for file in files:
         print(await client.upload(file, **settings), flush=True)
@@ -46,13 +48,13 @@ async def fetch_speakers(client: Client, language: str | None) -> Sequence[Any]:
     """Return the speakers for podcasts. Raises ConfigurationError if the provider has none."""
     fetch = getattr(client, "speakers", None)
     if fetch is None:
-        raise ConfigurationError(f"{client.provider.name} has no speakers; nothing was sent")
+        raise ConfigurationError(f"{client.provider.name} has no speakers; nothing was sent: choose another --provider")
     speakers: Sequence[Any] = await fetch(language)
     return speakers
 
 
 def conversation(message: str, system: str | None) -> list[dict[str, str]]:
-    """Return the messages of a chat; `-` reads the message from standard input."""
+    """Return the messages of a chat. If the message is `-`, it is read from standard input."""
     content = decode(sys.stdin.buffer.read(), "standard input") if message == STDIN else message
     messages = [{"role": "user", "content": content}]
     return messages if system is None else [{"role": "system", "content": system}, *messages]

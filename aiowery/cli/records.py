@@ -12,7 +12,7 @@ from aiowery.errors import AioweryError, ConfigurationError
 
 
 class ValidationRefused(ConfigurationError):
-    """The model registry reports issues of a request, which therefore was not sent."""
+    """An error for a request that was not sent, because the model registry reports issues."""
 
 
 class ItemStatus(enum.StrEnum):
@@ -47,16 +47,17 @@ class ItemError:
 class Record:
     """Record of a finished item: a line of the manifest.
 
-    `files` are names in the output directory, `covers` those of still pictures by the file that they belong to,
-    `urls` the outputs that are not saved. `failures` are the reasons of failed tasks if other tasks of the
+    `files` are names in the output directory, and `covers` those of still pictures by the file that they belong to.
+    `urls` are the outputs that are not saved. `failures` are the reasons of failed tasks if other tasks of the
     request succeeded. `seconds` is the time from acceptance. `facts` is the result's metadata, such as a seed.
+    `other_columns` holds the cells of the input that name no field; the manifest has them as `notes`.
     """
 
     index: int
     line: int
     prompt: str
     request: Mapping[str, Any] | None
-    notes: Mapping[str, str]
+    other_columns: Mapping[str, str]
     status: ItemStatus
     task_ids: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
@@ -98,7 +99,7 @@ class Record:
             "line": self.line,
             "outcome": self.status.value,
             "request": self.request,
-            "notes": self.notes,
+            "notes": self.other_columns,
             "task_ids": self.task_ids,
             "files": self.files,
             "covers": self.covers,
@@ -113,7 +114,7 @@ class Record:
 
 @attrs.frozen(kw_only=True)
 class Summary:
-    """Totals of a run; `seconds` is its duration, `credits` is None if the provider reports none."""
+    """Totals of a run. `seconds` is its duration, and `credits` is None if the provider reports none."""
 
     total: int
     statuses: Mapping[ItemStatus, int]

@@ -50,16 +50,16 @@ def webhook(
         Path,
         Parameter(help="The ledger of the submitting processes (created if missing), or the directory that holds it."),
     ] = LEDGER,
-    provider: Annotated[str | None, Parameter(help="The provider that delivers, if it is another than weryai.")] = None,
+    provider: Annotated[str | None, Parameter(help="The provider that sends the deliveries (default: weryai).")] = None,
     verbose: Verbose = 0,
 ) -> int:
     """Receive webhook deliveries for batches and clients that share a ledger, until Ctrl-C.
 
-    They submit with --public-url or Webhooks(public_url=...), and see a delivery within 0.1 seconds.
+    They submit with --public-url or Webhooks(public_url=...), and receive a delivery within 0.1 seconds.
     """
     service = service_of(provider, None, None)
     if not accepts(service.client_type, "webhooks"):
-        raise ConfigurationError(f"--provider {provider}: it delivers no webhooks; leave the option out")
+        raise ConfigurationError(f"--provider {provider} sends no webhook deliveries; name another provider")
     return webhook_server.run_receiver(ledger, service.info.provider.decode_delivery, host, port, verbose)
 
 

@@ -151,7 +151,7 @@ class WeryAIProvider(Provider):
         return HttpRequest("POST", path, form=form, host=host, timeout=_UPLOAD_WITHIN)
 
     def decode_upload(self, response: HttpResponse) -> str:
-        """Read the url of an uploaded file."""
+        """Read the URL of an uploaded file."""
         return _decode.decode_upload(response)
 
 

@@ -1,22 +1,33 @@
-"""Fixtures that run the command line in this process or in a process of its own."""
+"""Fixtures that run commands, in this process or in a process of its own, and helpers for their outcomes."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import pytest
 
-from aiowery import cli
+from aiowery import Client, cli
+from aiowery.cli.output.progress import PlainProgress
+from aiowery.cli.records import ItemStatus, Record
+from aiowery.cli.run.job_source import JobSource
+from aiowery.cli.run.manifest import ManifestWriter, NoManifest
+from aiowery.cli.run.runner import ItemRunner
+from aiowery.ledger import SqliteLedger
+from aiowery.sandbox import Sandbox
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 Start = Callable[..., subprocess.Popen[str]]
+Manifest = Callable[[], Sequence[dict[str, Any]]]
+
 _COMMAND = (sys.executable, "-W", "error::ResourceWarning", "-m", "aiowery")
 _WIDE = {"COLUMNS": "200"}
 
@@ -39,7 +50,7 @@ def aiowery_command(
     capfd: pytest.CaptureFixture[str],
     may_block: None,  # noqa: ARG001 - it is in force while this fixture is
 ) -> Command:
-    """Run `aiowery ...` to its end in an empty directory, in this process: starting one takes half a second."""
+    """Run `aiowery ...` to its end in an empty directory, in this process, because a new one takes half a second."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", _WIDE["COLUMNS"])
 
@@ -54,7 +65,7 @@ def aiowery_command(
 
 @pytest.fixture
 def aiowery_process(tmp_path: Path) -> Iterator[Start]:
-    """Start `aiowery ...` in an empty directory, for tests that signal it; kill leftover processes at the end."""
+    """Start `aiowery ...` in an empty directory, for tests that signal it. Leftover processes are killed at the end."""
     started: list[subprocess.Popen[str]] = []
 
     def start(*arguments: str) -> subprocess.Popen[str]:
@@ -76,11 +87,53 @@ def aiowery_process(tmp_path: Path) -> Iterator[Start]:
 
 
 @pytest.fixture
-def manifest(tmp_path: Path) -> Callable[[], Sequence[dict[str, Any]]]:
+def manifest(tmp_path: Path) -> Manifest:
     """Read the manifest of the batch in `out`."""
+    return lambda: read_manifest(tmp_path / "out")
 
-    def read() -> Sequence[dict[str, Any]]:
-        lines = (tmp_path / "out" / "manifest.jsonl").read_text(encoding="utf-8").splitlines()
-        return [json.loads(line) for line in lines]
 
-    return read
+def read_manifest(out: Path) -> Sequence[dict[str, Any]]:
+    """Return the records in the manifest of an output directory."""
+    return [json.loads(line) for line in (out / "manifest.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def outcomes(records: Iterable[Mapping[str, Any]]) -> Counter[str]:
+    """Count the records of a manifest by outcome."""
+    return Counter(record["outcome"] for record in records)
+
+
+def spent_credits(sandbox: Sandbox) -> int:
+    """Return the number of credits that the sandbox has charged and not refunded."""
+    return 10_000 - sandbox.weryai.credits
+
+
+def make_record(index: int = 1, prompt: str = "a cat", **fields: Any) -> Record:
+    """Return the record of a finished item that is done, unless `fields` state otherwise."""
+    request = {"type": "text-to-image", "prompt": prompt, "model": "M", "aspect_ratio": "16:9"}
+    defaults: dict[str, Any] = {"line": index, "request": request, "other_columns": {}, "status": ItemStatus.DONE}
+    return Record(index=index, prompt=prompt, **{**defaults, **fields})
+
+
+def make_runner(
+    client: Client, out: Path | None, job_source: JobSource, manifest: ManifestWriter | None = None
+) -> ItemRunner:
+    """Return a runner that names files by the index of their item, and writes progress as plain lines."""
+    return ItemRunner(
+        client,
+        out,
+        stem=lambda item: f"{item.index:04}",
+        manifest=manifest or NoManifest(),
+        progress=PlainProgress(),
+        job_source=job_source,
+    )
+
+
+@contextlib.asynccontextmanager
+async def open_ledger(path: Path) -> AsyncIterator[SqliteLedger]:
+    """Open the ledger in a file, and close it at the end."""
+    ledger = SqliteLedger(path)
+    await ledger.open()
+    try:
+        yield ledger
+    finally:
+        await ledger.aclose()

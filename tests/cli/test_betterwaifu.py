@@ -1,8 +1,7 @@
-"""BetterWaifu on the command line: one picture, a sequential batch, models, credits, and invalid options."""
+"""BetterWaifu on the command line: pictures, a batch of one task at a time, models, credits, and invalid options."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,9 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from aiowery.cli.output.progress import Counts, PlainProgress, QueueTimes, plain_line
 from aiowery.sandbox import Sandbox
-from tests.cli.conftest import Command
+from tests.cli.conftest import Command, Manifest
 
 
 @pytest.fixture
@@ -33,36 +31,38 @@ def test_generate_with_betterwaifu_saves_one_picture(
     assert (ended.returncode, ended.stdout) == (0, f"out{os.sep}1girl-rain.png\n"), ended.stderr
     with Image.open(tmp_path / "out" / "1girl-rain.png") as picture:
         assert picture.size == (341, 512)
-    (made,) = betterwaifu_sandbox.betterwaifu.generations
-    assert (made.seed, made.spec.model) == (7, "plant-milk")
+    (generation,) = betterwaifu_sandbox.betterwaifu.generations
+    assert (generation.seed, generation.spec.model) == (7, "plant-milk")
 
 
-def test_batch_with_betterwaifu_runs_one_task_at_a_time(aiowery_command: Command, tmp_path: Path) -> None:
-    """Four pictures of the jobs edition, one after the other with a rest between: all saved, with their facts."""
+def test_batch_with_betterwaifu_runs_one_task_at_a_time(
+    aiowery_command: Command, manifest: Manifest, tmp_path: Path
+) -> None:
+    """Four pictures of the jobs edition are made in order, and saved with their facts."""
     (tmp_path / "p.txt").write_text("a\nb\nc\nd\n")
     arguments = ("--provider", "betterwaifu", "--edition", "jobs", "--model", "814910", "--sandbox", "--speed", "100")
     ended = aiowery_command("batch", "p.txt", "--out", "out", "--gallery", *arguments)
     assert ended.returncode == 0, ended.stderr
-    lines = [json.loads(line) for line in (tmp_path / "out" / "manifest.jsonl").read_text().splitlines()]
-    assert [line["files"] for line in lines] == [[f"000{n}-{name}.webp"] for n, name in enumerate("abcd", 1)]
-    assert {line["request"]["model"] for line in lines} == {814910}
-    assert all(isinstance(line["facts"]["seed"], int) and line["facts"]["image_ids"] for line in lines)
+    records = manifest()
+    assert [record["files"] for record in records] == [[f"000{n}-{name}.webp"] for n, name in enumerate("abcd", 1)]
+    assert {record["request"]["model"] for record in records} == {814910}
+    assert all(isinstance(record["facts"]["seed"], int) and record["facts"]["image_ids"] for record in records)
     gallery = (tmp_path / "out" / "gallery.html").read_text()
-    assert f"seed {lines[0]['facts']['seed']}" in gallery
+    assert f"seed {records[0]['facts']['seed']}" in gallery
     assert "credits" not in gallery.partition("</header>")[0].rpartition("<dl")[2]
 
 
 def test_run_without_provider_uses_the_one_of_the_type(aiowery_command: Command, betterwaifu_sandbox: Sandbox) -> None:
-    """`run generate-image` needs no --provider."""
+    """`run generate-image` uses BetterWaifu without --provider."""
     ended = aiowery_command("run", "generate-image", "--set", "prompt=a cat", "--set", "cfg_scale=5.5")
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.startswith(f"{betterwaifu_sandbox.url}/images/")
 
 
-def test_reads_of_the_jobs_edition_print_models_credits_and_status(
+def test_queries_of_the_jobs_edition_print_models_credits_and_status(
     aiowery_command: Command, betterwaifu_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The reads of the edition that has them."""
+    """The jobs edition has endpoints for models, credits and status, and the commands print their responses."""
     monkeypatch.setenv("BETTERWAIFU_BASE_URL", betterwaifu_sandbox.jobs_url)
     edition = ("--provider", "betterwaifu", "--edition", "jobs")
     models = aiowery_command("models", *edition)
@@ -74,7 +74,7 @@ def test_reads_of_the_jobs_edition_print_models_credits_and_status(
 
 
 def test_models_of_the_images_edition_prints_the_documented_ones(aiowery_command: Command) -> None:
-    """The edition has no endpoint that lists models; the documented ones are shown without a key."""
+    """The edition has no endpoint that lists models, so the documented ones are shown, without a key."""
     shown = aiowery_command("models", "--provider", "betterwaifu")
     assert "noobai-xl" in shown.stdout
     assert "realistic" in shown.stdout
@@ -121,27 +121,6 @@ def test_commands_with_contradicting_options_send_nothing(
 def test_generate_with_values_unknown_to_the_edition_exits_with_2(
     aiowery_command: Command, options: tuple[str, ...], message: str
 ) -> None:
-    """The client refuses before anything is sent; the shell gets 2."""
+    """The client refuses the value before anything is sent, and the exit code is 2."""
     ended = aiowery_command("generate", "x", "--out", "o", "--provider", "betterwaifu", "--sandbox", *options)
     assert (ended.returncode, message in ended.stderr) == (2, True), ended.stderr
-
-
-def test_plain_line_with_queue_times_shows_next_start_and_end() -> None:
-    """While the queue pauses, the line shows the next start instead of the rate; the end comes from the queue."""
-    counts = Counts(30, done=2, queue=QueueTimes(next_in=42.0, ends_in=2400.0))
-    assert plain_line(counts) == "2/30: 28 queued, 0 running, 2 done, 0 failed, next in 42.0 s, 40:00 min left"
-    counts.queue = QueueTimes(next_in=0.0, ends_in=2400.0)
-    assert "next in" not in plain_line(counts)
-
-
-def test_plain_progress_with_queue_times_shows_the_end(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The remaining time is shown from the first line on, before any item has finished."""
-    now = 100.0
-    monkeypatch.setattr("aiowery.cli.output.progress.time.monotonic", lambda: now)
-    progress = PlainProgress()
-    progress.start(30)
-    now += 6
-    progress.tick(QueueTimes(next_in=0.0, ends_in=2700.0))
-    assert capsys.readouterr().err.endswith("45:00 min left\n")

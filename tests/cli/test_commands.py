@@ -1,4 +1,4 @@
-"""The commands from end to end, each in a process of its own, in the sandbox."""
+"""The commands from end to end, in the sandbox."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from subprocess import PIPE, CompletedProcess, Popen
+from subprocess import PIPE, Popen
 from typing import Any
 
 import pytest
@@ -17,33 +17,31 @@ from PIL import Image
 from aiowery import __version__
 from aiowery.sandbox import Sandbox
 from aiowery.weryai import ASPECT_RATIOS
-
-Command = Callable[..., CompletedProcess[str]]
-Manifest = Callable[[], Sequence[dict[str, Any]]]
+from tests.cli.conftest import Command, Manifest
 
 _FAST = ("--sandbox", "--speed", "200")
 
 
-def test_generate_saves_pictures_and_prints_paths(aiowery_command: Command, tmp_path: Path) -> None:
-    """One prompt becomes pictures of the wanted shape, named by the prompt, their paths on standard output."""
+def test_generate_of_two_pictures_saves_them_and_prints_paths(aiowery_command: Command, tmp_path: Path) -> None:
+    """Pictures have the requested aspect ratio and names made from the prompt. Their paths are printed."""
     ended = aiowery_command(
         "generate", "A tabby, on a windowsill!", *_FAST, "--out", "out", "--image-number", "2", "--aspect-ratio", "16:9"
     )
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.split() == ["out/a-tabby-on-a-windowsill-1.png", "out/a-tabby-on-a-windowsill-2.png"]
-    for line in ended.stdout.split():
-        with Image.open(tmp_path / line) as picture:
+    for path in ended.stdout.split():
+        with Image.open(tmp_path / path) as picture:
             assert picture.width > picture.height
 
 
 def test_generate_repeated_overwrites_nothing(aiowery_command: Command) -> None:
-    """The same prompt again is another picture beside the first."""
+    """A second run with the same prompt saves its picture under another name."""
     paths = [aiowery_command("generate", "A tabby", *_FAST, "--out", "out").stdout.strip() for _ in range(2)]
     assert paths == ["out/a-tabby.png", "out/a-tabby-no2.png"]
 
 
 def test_generate_failed_prints_reason_and_task_id(aiowery_command: Command) -> None:
-    """A failure is exit code 1, with the provider's reason and the task id."""
+    """After a failure, the exit code is 1, and the provider's reason and the task id are printed."""
     ended = aiowery_command("generate", "no [[fail]]", *_FAST, "--out", "out")
     assert ended.returncode == 1
     assert ended.stdout == ""
@@ -51,15 +49,15 @@ def test_generate_failed_prints_reason_and_task_id(aiowery_command: Command) -> 
     assert "task ids: task_" in ended.stderr
 
 
-def test_batch_writes_pictures_manifest_and_gallery(
+def test_batch_of_a_table_writes_pictures_manifest_and_gallery(
     aiowery_command: Command, manifest: Manifest, tmp_path: Path
 ) -> None:
-    """Every prompt ends with one line in the manifest and a picture that opens; the ids' file is gone."""
+    """Each prompt has one record in the manifest and a picture that opens. No further files remain."""
     (tmp_path / "p.tsv").write_text("Mood\tPrompt\tAspect Ratio\ncalm\ta red [fox]\t16:9\n\ngay\tfoo/../bar\t\n")
     ended = aiowery_command("batch", "p.tsv", *_FAST, "--out", "out", "--gallery")
     assert ended.returncode == 0, ended.stderr
     assert "2 of 2 done: 2 files, 2 credits" in ended.stdout
-    first, second = sorted(manifest(), key=lambda line: line["index"])
+    first, second = sorted(manifest(), key=lambda record: record["index"])
     assert first["outcome"] == second["outcome"] == "done"
     assert (first["line"], second["line"]) == (2, 4)
     assert first["notes"] == {"Mood": "calm"}
@@ -77,9 +75,9 @@ def test_batch_writes_pictures_manifest_and_gallery(
 
 
 def test_batch_with_mixed_types_saves_each_kind(aiowery_command: Command, manifest: Manifest, tmp_path: Path) -> None:
-    """One file may ask for anything: each output has the ending of its kind, words are files too."""
+    """One input may mix all types. Each output is saved with the suffix of its kind, also a text."""
     Image.new("RGB", (64, 48), "teal").save(tmp_path / "photo.png")
-    lines = [
+    requests = [
         {"prompt": "a storm"},
         {"type": "text-to-video", "prompt": "a fox", "aspect_ratio": "16:9"},
         {"type": "music", "description": "a slow waltz"},
@@ -87,41 +85,42 @@ def test_batch_with_mixed_types_saves_each_kind(aiowery_command: Command, manife
         {"type": "image-upscale", "image_url": "photo.png"},
         {"type": "image-to-prompt", "image_url": "photo.png"},
         {"type": "deep-research", "input": "Why?"},
-        {"type": "chat", "messages": [{"role": "user", "content": "Tell me of rain"}]},
+        {"type": "chat", "messages": [{"role": "user", "content": "Describe the rain"}]},
         {"type": "corpus-upload", "file_url": "https://example.com/a.pdf"},
     ]
-    (tmp_path / "p.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    (tmp_path / "p.jsonl").write_text("".join(f"{json.dumps(request)}\n" for request in requests))
     ended = aiowery_command("batch", "p.jsonl", *_FAST, "--out", "out", "--gallery")
     assert ended.returncode == 0, ended.stderr
-    records = sorted(manifest(), key=lambda line: line["index"])
+    records = sorted(manifest(), key=lambda record: record["index"])
     files = [record["files"] for record in records]
     assert [Path(names[0]).suffix for names in files] == [
         ".png", ".mp4", ".wav", ".wav", ".png", ".txt", ".md", ".txt", ".txt"
     ]  # fmt: skip
-    assert files[2][1] == "0003-a-slow-waltz.txt"  # a song's words
+    assert files[2][1] == "0003-a-slow-waltz.txt"  # the lyrics of a song
     assert files[4] == ["0005-image-upscale-photo.png"]
-    assert files[7] == ["0008-tell-me-of-rain.txt"]
-    assert "Tell me of rain" in (tmp_path / "out" / files[7][0]).read_text("utf-8")
+    assert files[7] == ["0008-describe-the-rain.txt"]
+    assert "Describe the rain" in (tmp_path / "out" / files[7][0]).read_text("utf-8")
     named = {name for record in records for name in (*record["files"], *record["covers"].values())}
     assert {path.name for path in (tmp_path / "out").iterdir()} == {*named, "manifest.jsonl", "gallery.html"}
 
 
 def test_batch_with_a_type_column_mixes_types(aiowery_command: Command, manifest: Manifest, tmp_path: Path) -> None:
-    """A CSV file with a type column mixes types; cells are read by each type's own fields."""
+    """A CSV file with a type column may mix types, and each cell is converted for the type of its row."""
     (tmp_path / "p.csv").write_text(
         "type,prompt,duration,text,messages,image size\ntext-to-video,a fox,5,,,\ntext-to-audio,,,Hello,,\n"
         "chat,,,,Good day,\n"
     )
     ended = aiowery_command("batch", "p.csv", *_FAST, "--out", "out", "--model", "WERYAI_VIDEO_1_0")
     assert ended.returncode == 0, ended.stderr
-    video, _, chat = (line["request"] for line in sorted(manifest(), key=lambda line: line["index"]))
+    records = sorted(manifest(), key=lambda record: record["index"])
+    video, _, chat = (record["request"] for record in records)
     assert video["duration"] == 5
     assert chat["messages"] == [{"role": "user", "content": "Good day"}]
     assert chat["model"] != "WERYAI_VIDEO_1_0"  # the options apply to pictures and videos only
 
 
 def test_batch_from_standard_input_with_json_prints_events(aiowery_alone: Command, manifest: Manifest) -> None:
-    """With --json, standard output is nothing but events, the manifest's lines among them."""
+    """With --json, standard output holds only events, and those of finished items equal the manifest."""
     prompts = '{"prompt": "a", "image_number": 2}\n{"prompt": "b [[fail]]"}\n'
     ended = aiowery_alone("batch", "-", *_FAST, "--out", "out", "--json", input=prompts)
     assert ended.returncode == 1, ended.stderr
@@ -129,24 +128,24 @@ def test_batch_from_standard_input_with_json_prints_events(aiowery_alone: Comman
     assert events[0] == {"event": "started", "total": 2}
     assert [event["event"] for event in events].count("accepted") == 2
     printed = [{k: v for k, v in event.items() if k != "event"} for event in events if event["event"] == "ended"]
-    assert [{**line, "batch": "standard input"} for line in printed] == manifest()
+    assert [{**record, "batch": "standard input"} for record in printed] == manifest()
     assert (events[-1]["done"], events[-1]["failed"], events[-1]["exit_code"]) == (1, 1, 1)
 
 
 def test_batch_with_options_uses_them_as_defaults(aiowery_command: Command, manifest: Manifest, tmp_path: Path) -> None:
-    """--model and similar options fill missing fields; --limit takes the first lines only."""
+    """--model fills a field that the input leaves out, and --limit takes the first lines only."""
     (tmp_path / "p.txt").write_text("a\nb\nc\n")
     ended = aiowery_command(
         "batch", "p.txt", *_FAST, "--out", "out", "--limit", "2", "--model", "GPT_IMAGE_2", "--in-flight", "1"
     )
     assert ended.returncode == 0, ended.stderr
-    assert [line["request"]["model"] for line in manifest()] == ["GPT_IMAGE_2"] * 2
+    assert [record["request"]["model"] for record in manifest()] == ["GPT_IMAGE_2"] * 2
 
 
 def test_batch_into_a_used_directory_moves_the_earlier_files(
     aiowery_command: Command, manifest: Manifest, tmp_path: Path
 ) -> None:
-    """A second batch into the same directory overwrites neither pictures nor manifest of the first."""
+    """A second batch in the same directory overwrites neither the pictures nor the manifest of the first."""
     (tmp_path / "p.txt").write_text("a cat\n")
     for _ in range(2):
         ended = aiowery_command("batch", "p.txt", *_FAST, "--out", "out", "--gallery")
@@ -159,27 +158,29 @@ def test_batch_into_a_used_directory_moves_the_earlier_files(
 
 
 def test_batch_of_the_examples_succeeds(aiowery_command: Command, manifest: Manifest) -> None:
-    """The example prompts succeed, and are numerous enough for a gallery."""
+    """The example prompts all succeed, and there are at least 24 of them."""
     examples = Path(__file__).parents[2] / "examples" / "prompts.txt"
     ended = aiowery_command("batch", str(examples), *_FAST, "--out", "out")
     assert ended.returncode == 0, ended.stderr
-    assert len({line["request"]["prompt"] for line in manifest()}) >= 24
+    assert len({record["request"]["prompt"] for record in manifest()}) >= 24
 
 
-def test_status_and_balance_use_the_environment(aiowery_command: Command, aiowery_sandbox: Sandbox) -> None:
-    """Both commands use the host and the key of the environment."""
+def test_status_and_balance_without_options_use_the_environment(
+    aiowery_command: Command, aiowery_sandbox: Sandbox
+) -> None:
+    """Both commands use the base URL and the key of the environment."""
     assert aiowery_command("balance").stdout == "10000\n"
     ended = aiowery_command("status", "task_unknown")
     assert ended.returncode == 1
     assert ended.stderr.startswith("aiowery: ")
-    aiowery_sandbox.weryai.submit(_order("a cat"))
+    aiowery_sandbox.weryai.submit(_task_spec("a cat"))
     task = aiowery_sandbox.weryai.tasks[0]
     printed = aiowery_command("status", task.id)
     assert printed.returncode == 0
     assert printed.stdout.startswith(f"{task.id}: ")
 
 
-def _order(prompt: str) -> Any:
+def _task_spec(prompt: str) -> Any:
     from aiowery.sandbox._tasks import TaskSpec  # noqa: PLC0415 - not public
 
     return TaskSpec(prompt=prompt, model="WERYAI_IMAGE_2_0", aspect_ratio="1:1")
@@ -205,7 +206,7 @@ def test_sandbox_after_a_signal_ends_cleanly(
 
 
 def test_sandbox_on_a_used_port_exits_with_2(aiowery_command: Command, aiowery_sandbox: Sandbox) -> None:
-    """A port in use is a clear message."""
+    """If the port is in use, the message names it, and the exit code is 2."""
     port = aiowery_sandbox.url.rpartition(":")[2]
     ended = aiowery_command("sandbox", "--port", port)
     assert ended.returncode == 2
@@ -218,15 +219,15 @@ def test_version_prints_the_package_version(aiowery_command: Command) -> None:
     assert (ended.returncode, ended.stdout) == (0, f"{__version__}\n")
 
 
-def test_batch_help_lists_the_use_of_each_aspect_ratio(aiowery_command: Command) -> None:
-    """The uses of the aspect ratios are in the help page; every option has a line."""
+def test_batch_with_help_lists_the_use_of_each_aspect_ratio(aiowery_command: Command) -> None:
+    """The help text holds every aspect ratio with its use."""
     text = " ".join(aiowery_command("batch", "--help").stdout.replace("│", " ").split())
     for ratio, use in ASPECT_RATIOS.items():
         assert f"{ratio} {use}" in text
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "message"),
     [
         (("generate",), "requires"),
         (("nothing",), "Unknown command"),
@@ -234,14 +235,14 @@ def test_batch_help_lists_the_use_of_each_aspect_ratio(aiowery_command: Command)
         (("batch", "p.txt", "--out", "o", "--nonsense"), "--nonsense"),
     ],
 )
-def test_commands_not_understood_exit_with_2(aiowery_command: Command, arguments: Sequence[str], words: str) -> None:
-    """Arguments that cannot be parsed are refused on standard error."""
+def test_commands_not_understood_exit_with_2(aiowery_command: Command, arguments: Sequence[str], message: str) -> None:
+    """For arguments that cannot be parsed, the exit code is 2, and standard error names the argument."""
     ended = aiowery_command(*arguments)
     assert ended.returncode == 2
-    assert words in ended.stderr
+    assert message in ended.stderr
 
 
-_WITHOUT = "import sys; sys.modules[{0!r}] = None; from aiowery.__main__ import main; sys.exit(main())"
+_WITHOUT_MODULE = "import sys; sys.modules[{0!r}] = None; from aiowery.__main__ import main; sys.exit(main())"
 
 
 @pytest.mark.parametrize(
@@ -254,9 +255,9 @@ _WITHOUT = "import sys; sys.modules[{0!r}] = None; from aiowery.__main__ import 
     ],
 )
 def test_commands_without_an_extra_name_it(tmp_path: Path, missing: str, extra: str, arguments: Sequence[str]) -> None:
-    """Without an extra's packages the command prints one line with the install command."""
+    """If a package of an extra is missing, the command prints one line with the install command."""
     with Popen(
-        [sys.executable, "-c", _WITHOUT.format(missing), *arguments], cwd=tmp_path, stderr=PIPE, text=True
+        [sys.executable, "-c", _WITHOUT_MODULE.format(missing), *arguments], cwd=tmp_path, stderr=PIPE, text=True
     ) as process:
         _, message = process.communicate(timeout=20)
     assert process.returncode == 2

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import re
 import shutil
@@ -16,19 +15,19 @@ from typing import Final
 import pytest
 
 from aiowery.cli import providers
-from tests.cli.conftest import Command
+from tests.cli.conftest import Command, read_manifest
 from tests.examples.test_acme import KEY, acme
 
 HOME: Final = Path(__file__).parents[2]
-PAGE: Final = HOME / "docs" / "write-a-provider.md"
+GUIDE: Final = HOME / "docs" / "write-a-provider.md"
 
 
 @pytest.fixture(scope="module")
 def distribution(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the example with the pyproject.toml that the page shows, and install it into a directory."""
+    """Build the example with the pyproject.toml of the guide, and install it into a directory."""
     project, target = tmp_path_factory.mktemp("project"), tmp_path_factory.mktemp("installed")
     shutil.copy(HOME / "examples" / "acme_provider.py", project)
-    pyproject = re.search(r"```toml\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+    pyproject = re.search(r"```toml\n(.*?)```", GUIDE.read_text("utf-8"), re.DOTALL)
     assert pyproject is not None
     (project / "pyproject.toml").write_text(pyproject[1])
     module = [sys.executable, "-m"]
@@ -41,7 +40,7 @@ def distribution(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def forget_providers() -> Iterator[None]:
-    """Read the installed providers anew, before the test and after it."""
+    """Make the command line read the installed providers again, before the test and after it."""
     for read in (providers.clients, providers.request_types):
         read.cache_clear()
     yield
@@ -64,7 +63,7 @@ def installed(
 @pytest.mark.slow("five commands, each in a process of its own")
 @pytest.mark.anyio
 async def test_installed_provider_runs_batches_and_lists_models_and_entries(distribution: Path, tmp_path: Path) -> None:
-    """`batch`, its second run, `models`, `ledger list` and `run` work with a provider that the package lacks."""
+    """`batch`, its second run, `models`, `ledger list` and `run` work with an installed provider."""
     (tmp_path / "prompts.txt").write_text("a cat\na dog\n")
 
     async def command(*arguments: str) -> str:
@@ -89,8 +88,7 @@ async def test_installed_provider_runs_batches_and_lists_models_and_entries(dist
         }
         for _ in range(2):
             await command("batch", "prompts.txt", "--provider", "acme", "--out", "out")
-            lines = (tmp_path / "out" / "manifest.jsonl").read_text("utf-8").splitlines()
-            records = sorted(map(json.loads, lines), key=lambda record: record["index"])
+            records = sorted(read_manifest(tmp_path / "out"), key=lambda record: record["index"])
             assert [record["outcome"] for record in records] == ["done", "done"]
             assert [record["request"]["prompt"] for record in records] == ["a cat", "a dog"]
             assert all((tmp_path / "out" / name).is_file() for record in records for name in record["files"])
@@ -103,8 +101,8 @@ async def test_installed_provider_runs_batches_and_lists_models_and_entries(dist
 
 
 @pytest.mark.usefixtures("installed")
-def test_installed_provider_shows_its_request_types(aiowery_command: Command) -> None:
-    """The list of types and the fields of one include the provider's."""
+def test_installed_provider_with_request_types_lists_them(aiowery_command: Command) -> None:
+    """The list of request types includes the provider's, and the fields of each can be shown."""
     listed = aiowery_command("run", "--list")
     assert (listed.returncode, "acme-picture" in listed.stdout, "text-to-image" in listed.stdout) == (0, True, True)
     fields = aiowery_command("run", "acme-picture", "--fields")
@@ -129,7 +127,7 @@ def test_installed_provider_shows_its_request_types(aiowery_command: Command) ->
 def test_installed_provider_without_a_capability_is_reported(
     aiowery_command: Command, tmp_path: Path, arguments: str, message: str
 ) -> None:
-    """A capability that the provider or the sandbox lacks is one clear message and exit code 2."""
+    """If the provider or the sandbox lacks a capability, the message names it, and the exit code is 2."""
     (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\nacme")
     ended = aiowery_command(*arguments.split())
     assert (ended.returncode, ended.stdout) == (2, "")
@@ -139,7 +137,7 @@ def test_installed_provider_without_a_capability_is_reported(
 
 @pytest.mark.usefixtures("installed")
 def test_installed_provider_that_reports_no_balance_prints_unknown(aiowery_command: Command) -> None:
-    """A provider without a balance answers the command."""
+    """If a provider reports no balance, the command prints "unknown" and exits with 0."""
     ended = aiowery_command("balance", "--provider", "acme")
     assert (ended.returncode, ended.stdout) == (0, "unknown\n")
 
@@ -149,7 +147,7 @@ def test_installed_provider_that_reports_no_balance_prints_unknown(aiowery_comma
 def test_installed_provider_that_cannot_be_used_is_left_out(
     aiowery_command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """A distribution whose client cannot be loaded is reported once, and the other providers still work."""
+    """A client that cannot be loaded is reported once, and commands with the built-in providers still work."""
     (tmp_path / "broken_provider.py").write_text("import aiowery\nNOT_A_CLIENT = 5\nclass Empty(aiowery.Client): ...\n")
     info = tmp_path / "broken-1.0.dist-info"
     info.mkdir()

@@ -1,4 +1,4 @@
-"""A ledger that is moved or copied, on the command line."""
+"""Ledgers that are moved or copied, on the command line."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ import asyncio
 import json
 import os
 import shutil
-import subprocess
-from collections import Counter
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +13,16 @@ import attrs
 import pytest
 
 from aiowery import Job
-from aiowery.cli.input.prompt_files import InputItem as Line
-from aiowery.cli.output.progress import PlainProgress
+from aiowery.cli.input.prompt_files import InputItem
 from aiowery.cli.records import ItemStatus
 from aiowery.cli.run.job_source import SingleJobSource
-from aiowery.cli.run.manifest import NoManifest
-from aiowery.cli.run.runner import ItemRunner
 from aiowery.errors import LedgerError
-from aiowery.ledger import NewEntry, SqliteLedger
+from aiowery.ledger import NewEntry
 from aiowery.weryai import TextToImage
+from tests.cli.conftest import Command, Manifest, Start, make_runner, open_ledger, outcomes
 from tests.support import FakeWeryAI, client_of
 
-Command = Callable[..., subprocess.CompletedProcess[str]]
-Start = Callable[..., subprocess.Popen[str]]
-Manifest = Callable[[], Sequence[dict[str, Any]]]
-
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="open files cannot be moved there")
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="other systems do not move open files")
 
 
 @pytest.fixture
@@ -39,11 +30,9 @@ def copy(tmp_path: Path) -> Path:
     """Make a ledger of two new entries, and a copy of it."""
 
     async def fill() -> None:
-        ledger = SqliteLedger(tmp_path / "jobs.db")
-        await ledger.open()
         request = {"type": "text-to-image", "prompt": "a cat", "model": "M"}
-        await ledger.add("cats", [NewEntry(key=str(n), index=n, request=request) for n in range(2)])
-        await ledger.aclose()
+        async with open_ledger(tmp_path / "jobs.db") as ledger:
+            await ledger.add("cats", [NewEntry(key=str(n), index=n, request=request) for n in range(2)])
 
     asyncio.run(fill())
     return Path(shutil.copy(tmp_path / "jobs.db", tmp_path / "copy.db"))
@@ -52,7 +41,7 @@ def copy(tmp_path: Path) -> Path:
 def test_batch_with_a_moved_ledger_saves_accepted_items_and_ends(
     aiowery_process: Start, manifest: Manifest, tmp_path: Path
 ) -> None:
-    """The batch exits with 1 and the reason; accepted items are saved, others recorded as not submitted."""
+    """The batch prints the reason and exits with 1. Accepted items are saved, and all further ones not submitted."""
     (tmp_path / "cats.txt").write_text("".join(f"cat {number}\n" for number in range(50)))
     arguments = ("batch", "cats.txt", "--out", "out", "--in-flight", "2", "--ledger", "jobs.db", "--json")
     batch = aiowery_process(*arguments, "--sandbox", "--speed", "100")
@@ -62,47 +51,45 @@ def test_batch_with_a_moved_ledger_saves_accepted_items_and_ends(
     _, message = batch.communicate(timeout=20)
     assert batch.returncode == 1, message
     assert "jobs.db was removed or renamed while the ledger is open" in message
-    outcomes = Counter(line["outcome"] for line in manifest())
-    assert set(outcomes) == {"done", "not submitted"}
-    assert len(list((tmp_path / "out").glob("*.png"))) == outcomes["done"]
+    counts = outcomes(manifest())
+    assert set(counts) == {"done", "not submitted"}
+    assert len(list((tmp_path / "out").glob("*.png"))) == counts["done"]
 
 
 @attrs.define
-class BrokenJobSource(SingleJobSource):
-    """A job source whose ledger fails; `before` is the status left by an earlier run."""
+class FailingJobSource(SingleJobSource):
+    """A job source whose ledger fails. `earlier_status` is the status left by an earlier run."""
 
-    before: ItemStatus
+    earlier_status: ItemStatus
 
-    async def job(self, item: Line) -> Job[Any] | None:
-        """Fail."""
-        raise LedgerError(f"nothing of {item.index} can be written down")
+    async def job(self, item: InputItem) -> Job[Any] | None:
+        """Raise LedgerError."""
+        raise LedgerError(f"item {item.index} cannot be written")
 
-    def unprocessed_status(self, item: Line) -> ItemStatus:  # noqa: ARG002 - all alike
+    def unprocessed_status(self, item: InputItem) -> ItemStatus:  # noqa: ARG002 - the same for all items
         """Return the status left by an earlier run."""
-        return self.before
+        return self.earlier_status
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(
-    ("before", "status", "stops"),
+    ("earlier_status", "status", "stops"),
     [(ItemStatus.NOT_SUBMITTED, ItemStatus.NOT_SUBMITTED, True), (ItemStatus.INTERRUPTED, ItemStatus.FAILED, False)],
 )
 async def test_runner_with_a_failing_ledger_stops_only_for_unsent_items(
-    before: ItemStatus, status: ItemStatus, *, stops: bool
+    earlier_status: ItemStatus, status: ItemStatus, *, stops: bool
 ) -> None:
-    """A failing ledger stops submitting; items sent by an earlier run do not count as free of charge."""
+    """A failing ledger stops submitting, unless the items were sent by an earlier run: those may have been charged."""
     async with client_of(FakeWeryAI()) as client:
-        lines = [Line(index=n, line=n, request=TextToImage(prompt=f"cat {n}")) for n in (1, 2)]
-        run = ItemRunner(
-            client, None, stem=str, manifest=NoManifest(), progress=PlainProgress(), job_source=BrokenJobSource(before)
-        )
-        records = await run.finish(lines)
+        items = [InputItem(index=n, line=n, request=TextToImage(prompt=f"cat {n}")) for n in (1, 2)]
+        runner = make_runner(client, None, FailingJobSource(earlier_status))
+        records = await runner.finish(items)
     assert {record.status for record in records} == {status}
-    assert (run.stopped is not None) == stops
+    assert (runner.stopped is not None) == stops
 
 
-def test_ledger_copy_is_read_only_until_accepted(aiowery_command: Command, copy: Path) -> None:
-    """A copy can be read, with a note; commands that resolve doubts or send are refused until it is accepted."""
+def test_ledger_commands_on_a_copy_only_read_until_it_is_accepted(aiowery_command: Command, copy: Path) -> None:
+    """A copy is opened read-only, with a message. Until it is accepted, commands that write or send are refused."""
     for command in (("ledger", "list"), ("ledger", "show", "1"), ("ledger", "export"), ("doubts", "list")):
         shown = aiowery_command(*command, "--ledger", str(copy))
         assert shown.returncode == 0, shown.stderr

@@ -5,26 +5,23 @@ from __future__ import annotations
 import signal
 import socket
 import time
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from subprocess import Popen
-from typing import Any
 
 import pytest
 
-from tests.cli.conftest import Command
+from tests.cli.conftest import Command, Manifest, Start
 
 
 @pytest.mark.slow("pictures take seconds, so that deliveries come before the first poll")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_batch_with_a_public_url_receives_deliveries_from_another_process(
     number: signal.Signals,
-    aiowery_process: Callable[..., Popen[str]],
+    aiowery_process: Start,
     aiowery_command: Command,
-    manifest: Callable[[], Sequence[dict[str, Any]]],
+    manifest: Manifest,
     tmp_path: Path,
 ) -> None:
-    """The receiver prints its address, records every delivery, and ends cleanly."""
+    """The receiver prints its address, records every delivery, and ends cleanly after the signal."""
     receiver = aiowery_process("webhook", "--port", "0", "--ledger", "jobs.db")
     assert receiver.stdout is not None
     address = receiver.stdout.readline().split()[2]
@@ -40,8 +37,8 @@ def test_batch_with_a_public_url_receives_deliveries_from_another_process(
     assert list((tmp_path / "jobs.db.owners").glob("*.alive")) == []
 
 
-def test_webhook_with_an_unknown_path_responds_before_the_body(aiowery_process: Callable[..., Popen[str]]) -> None:
-    """The 404 comes before any of the announced 256 kB is sent."""
+def test_webhook_with_an_unknown_path_responds_before_the_body(aiowery_process: Start) -> None:
+    """The receiver responds with 404 before it receives any of the announced 256 KiB."""
     receiver = aiowery_process("webhook", "--port", "0", "--ledger", "jobs.db")
     assert receiver.stdout is not None
     host, _, port = receiver.stdout.readline().split()[2].removeprefix("http://").partition(":")
@@ -54,14 +51,14 @@ def test_webhook_with_an_unknown_path_responds_before_the_body(aiowery_process: 
 
 
 def test_webhook_on_an_unusable_address_exits_with_2(aiowery_command: Command) -> None:
-    """The address and the reason are named; nothing is left running."""
+    """If the address cannot be used, the message names it, and the exit code is 2."""
     ended = aiowery_command("webhook", "--host", "192.0.2.1", "--port", "9")
     assert ended.returncode == 2
     assert "cannot listen on 192.0.2.1:9" in ended.stderr
 
 
 def test_webhook_with_a_foreign_file_leaves_it_unchanged(aiowery_command: Command, tmp_path: Path) -> None:
-    """A foreign file stays unchanged, and the remedy is named."""
+    """A file that is not a ledger stays unchanged, and the message names the remedy."""
     (tmp_path / "notes").write_text("mine")
     ended = aiowery_command("webhook", "--port", "0", "--ledger", "notes")
     assert ended.returncode == 1
@@ -70,9 +67,9 @@ def test_webhook_with_a_foreign_file_leaves_it_unchanged(aiowery_command: Comman
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "message"),
     [
-        (("--sandbox",), "with --ledger"),
+        (("--sandbox",), "file with --ledger"),
         (
             ("--sandbox", "--ledger", "l.db", "--provider", "betterwaifu"),
             "BetterWaifu (v1-images) delivers none",
@@ -82,12 +79,12 @@ def test_webhook_with_a_foreign_file_leaves_it_unchanged(aiowery_command: Comman
     ids=["no ledger", "betterwaifu", "http"],
 )
 def test_batch_with_an_unusable_public_url_sends_nothing(
-    options: tuple[str, ...], words: str, aiowery_command: Command, tmp_path: Path
+    options: tuple[str, ...], message: str, aiowery_command: Command, tmp_path: Path
 ) -> None:
     """The command is refused before anything is sent or created."""
     (tmp_path / "prompts.txt").write_text("a cat\n")
     url = () if "--public-url" in options else ("--public-url", "https://app.example.com")
     ended = aiowery_command("batch", "prompts.txt", "--out", "out", *options, *url)
     assert ended.returncode == 2
-    assert words in ended.stderr
+    assert message in ended.stderr
     assert not (tmp_path / "out").exists()

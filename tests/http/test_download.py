@@ -243,7 +243,7 @@ async def test_download_full_disk_raises_error_without_retry(tmp_path: Path, mon
 
     monkeypatch.setattr("aiowery._http.download.PartialFile._write", full)
     async with peer(png()) as server, client_at(server.url) as client:
-        with pytest.raises(DownloadError, match="No space left on device; the url still holds the output") as caught:
+        with pytest.raises(DownloadError, match="No space left on device; the URL still holds the output") as caught:
             await client.download(Asset(server.url + "/x"), tmp_path, name="x")
     assert caught.value.path is not None
     assert len(server.requests) == 1

@@ -1,8 +1,8 @@
 """Prompt files: text in, numbered items out. Only `read_text` does I/O.
 
-.txt holds one prompt per line, .csv and .tsv have a heading that names `prompt` or `type`, .jsonl holds one request
-object of any type per line. Local files are relative to the current directory. A wrong line becomes an item with a
-fault. A wrong file raises ConfigurationError.
+A .txt file holds one prompt per line. A .csv or .tsv file has a heading that names `prompt` or `type`. A .jsonl file
+holds one request object of any type per line. Local files are relative to the current directory. A wrong line becomes
+an item with a fault. A wrong file raises ConfigurationError.
 """
 
 from __future__ import annotations
@@ -40,12 +40,15 @@ Row = tuple[int, Mapping[str, Any] | str]
 
 @attrs.frozen(kw_only=True)
 class InputItem:
-    """An entry of the input: its index (from 1), its line number, and its request or its fault."""
+    """An entry of the input: its index (from 1), its line number, and its request or its fault.
+
+    `other_columns` holds the cells of a table row in columns that name no field of the request.
+    """
 
     index: int
     line: int
     request: Request[Any] | None = None
-    notes: Mapping[str, str] = attrs.field(factory=dict)
+    other_columns: Mapping[str, str] = attrs.field(factory=dict)
     fault: str | None = None
 
 
@@ -59,9 +62,14 @@ def read_text(source: str) -> tuple[str, Form]:
     try:
         content = path.read_bytes()
     except OSError as fault:
-        raise ConfigurationError(f"cannot read {source}: {fault.strerror or fault}") from fault
+        reason = fault.strerror or fault
+        raise ConfigurationError(
+            f"cannot read {source}: {reason}; nothing was sent: name a prompt file that can be read"
+        ) from fault
     if form is None:
-        raise ConfigurationError(f"{source} is of an unknown kind; the name must end in one of {', '.join(_FORMS)}")
+        raise ConfigurationError(
+            f"{source} is of an unknown kind; nothing was sent: the name must end in one of {', '.join(_FORMS)}"
+        )
     return decode(content, source), form
 
 
@@ -71,11 +79,11 @@ def parse(text: str, form: Form, defaults: RequestDefaults) -> Iterator[InputIte
     build = _from_table if form in {"csv", "tsv"} else _from_object
     for index, (line, row) in enumerate(rows, 1):
         try:
-            request, notes = _refuse(row) if isinstance(row, str) else build(row, defaults)
+            request, other_columns = _refuse(row) if isinstance(row, str) else build(row, defaults)
         except ConfigurationError as fault:
             yield InputItem(index=index, line=line, fault=str(fault))
         else:
-            yield InputItem(index=index, line=line, request=request, notes=notes)
+            yield InputItem(index=index, line=line, request=request, other_columns=other_columns)
 
 
 def decode(content: bytes, name: str) -> str:
@@ -84,7 +92,7 @@ def decode(content: bytes, name: str) -> str:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as fault:
         line = content.count(b"\n", 0, fault.start) + 1
-        raise ConfigurationError(f"{name} is not UTF-8 (line {line}); save it as UTF-8") from fault
+        raise ConfigurationError(f"{name} is not UTF-8 (line {line}); nothing was sent: save it as UTF-8") from fault
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -116,7 +124,7 @@ def json_object(line: str) -> Mapping[str, Any] | str:
     """Return the JSON object in a text, or its fault."""
     try:
         value = json.loads(line, parse_constant=_refuse_constant)
-        # A lone half of a surrogate pair is valid JSON and can be neither sent nor saved.
+        # A lone surrogate is valid JSON, but it can be neither sent nor saved.
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except UnicodeEncodeError:
         return "holds an invalid character (a lone surrogate)"
@@ -147,7 +155,7 @@ def _tsv_rows(text: str) -> Iterator[Row]:
 
 def _csv_cells(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """Yield each row with the number of its first line: a quoted cell may hold line breaks."""
-    # The limit is global: it may only be raised, because other readers in the process rely on theirs.
+    # The limit is global. It is never lowered, because other code in the process may rely on it.
     csv.field_size_limit(max(csv.field_size_limit(), len(text)))
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     line = 1
@@ -157,7 +165,7 @@ def _csv_cells(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _unquoted(cell: str) -> str:
-    """Remove the quotes that a spreadsheet puts around a cell; keep the quotes of the prompt."""
+    """Remove the quotes that a spreadsheet puts around a cell, and keep the quotes of the prompt."""
     inner = cell[1:-1]
     is_quoted = len(cell) > 1 and cell[0] == cell[-1] == '"' and '"' not in inner.replace('""', "")
     return inner.replace('""', '"') if is_quoted else cell
@@ -179,11 +187,11 @@ def _check_heading(heading: list[str]) -> None:
         )
     duplicates = sorted({name for name in names if names.count(name) > 1})
     if duplicates:
-        raise ConfigurationError(f"the first line names the column {duplicates[0]} twice")
+        raise ConfigurationError(f"the first line names the column {duplicates[0]} twice; rename one of the two")
 
 
 def _row(heading: list[str], cells: list[str]) -> Mapping[str, str] | str:
-    """Return the row's cells by heading, or its fault; cells without a heading must be empty."""
+    """Return the row's cells by heading, or its fault. Cells without a heading must be empty."""
     if any(cell.strip() for cell in cells[len(heading) :]):
         return f"has {len(cells)} cells for {len(heading)} columns; put quotes around a text that holds the separator"
     return {column: cell for column, cell in zip(heading, cells, strict=False) if column.strip()}

@@ -49,7 +49,7 @@ class RequestDefaults:
 
 
 def from_stored(values: Mapping[str, Any]) -> Request[Any]:
-    """Return the request of an entry in a ledger. Raises ConfigurationError, also for another version's request."""
+    """Return the request of a ledger entry. Raises ConfigurationError, also for a request of another version."""
     return request_types().from_dict(values)
 
 
@@ -66,7 +66,7 @@ def from_object(values: Mapping[str, Any], defaults: RequestDefaults) -> Request
 
 
 def from_cells(cells: Mapping[str, str], defaults: RequestDefaults) -> tuple[Request[Any], dict[str, str]]:
-    """Return the request of a table row, and the cells of other columns.
+    """Return the request of a table row, and its filled cells in columns that name no field.
 
     Case, spaces, dashes and underscores do not matter in column names. An empty cell means the default. Raises
     ConfigurationError.
@@ -75,9 +75,9 @@ def from_cells(cells: Mapping[str, str], defaults: RequestDefaults) -> tuple[Req
     cls = defaults.request_type(named.get("type"))
     hints = field_types(cls)
     known = {name: convert(name, [cell], hints[name]) for name, cell in named.items() if cell and name in hints}
-    notes = {column: cell for column, cell in cells.items() if column_name(column) not in {*hints, "type"}}
+    others = {column: cell for column, cell in cells.items() if column_name(column) not in {*hints, "type"}}
     request = defaults.types.from_dict({**defaults.fields_for(cls), **known, "type": cls.type_name})
-    return request, {column: cell for column, cell in notes.items() if cell.strip()}
+    return request, {column: cell for column, cell in others.items() if cell.strip()}
 
 
 def with_options(types: RequestTypes[Request[Any]], type_name: str, options: Mapping[str, Any]) -> RequestDefaults:
@@ -85,8 +85,10 @@ def with_options(types: RequestTypes[Request[Any]], type_name: str, options: Map
     hints = field_types(types.request_type(type_name))
     for name in options:
         if name not in hints:
-            raise ConfigurationError(f"--{name.replace('_', '-')}: {type_name} has no such field; leave the option out")
-    texts = {name: convert(name, [wish], hints[name]) for name, wish in options.items() if isinstance(wish, str)}
+            raise ConfigurationError(
+                f"--{name.replace('_', '-')}: {type_name} has no such field; nothing was sent: leave the option out"
+            )
+    texts = {name: convert(name, [text], hints[name]) for name, text in options.items() if isinstance(text, str)}
     return RequestDefaults(types, {"type": type_name, **options, **texts})
 
 
@@ -125,7 +127,7 @@ def media_of(request: Request[Any]) -> Iterator[Media]:
 
 
 def _name(media: Media) -> str:
-    """Return the stem of a file name; a data url has none."""
+    """Return the stem of the file name, or an empty text for a data URL."""
     if isinstance(media, str):
         try:
             parts = urlsplit(media)
@@ -157,7 +159,7 @@ def _listed(name: str, text: str, item: set[Any]) -> Iterable[Any]:
 
 def _item(name: str, text: str, kinds: set[Any]) -> Any:
     if any(map(attrs.has, kinds)) and not text.lstrip().startswith("{"):
-        return text  # for the field to read or to refuse
+        return text  # the field validates it
     return _converted(name, text, kinds)
 
 
@@ -189,7 +191,7 @@ def _integer(text: str) -> int:
 
 
 def _is_text(kind: Any) -> bool:
-    """Return True for a type that is passed on as text: strings, and named tuples, whose fields parse them."""
+    """Return True for a type that is passed on as text: a string, or a named tuple, which a field parses."""
     return kind is str or (isinstance(kind, type) and issubclass(kind, tuple) and kind is not tuple)
 
 

@@ -23,13 +23,15 @@ _SIMILAR: Final = 0.8
 
 
 def known_type(types: RequestTypes[Request[Any]], name: str) -> type[Request[Any]]:
-    """Return the request type of this name. Raises ConfigurationError that lists similar names."""
+    """Return the request type of this name. Raises ConfigurationError, with similar names, if there is none."""
     type_name = name.strip().lower().replace("_", "-")
     if type_name in types.requests:
         return types.requests[type_name]
     near = _close(type_name, types.requests)
     guess = f"did you mean {' or '.join(near)}? " if near else ""
-    raise ConfigurationError(f"there is no request type {name!r}; {guess}aiowery run --list shows all types")
+    raise ConfigurationError(
+        f"there is no request type {name!r}; nothing was sent: {guess}aiowery run --list shows all types"
+    )
 
 
 def request_of(cls: type[Request[Any]], json: str | None, settings: Sequence[str]) -> Request[Any]:
@@ -47,10 +49,12 @@ def _object(cls: type[Request[Any]], source: str) -> Mapping[str, Any]:
     text, name = _text(source)
     values = json_object(text)
     if isinstance(values, str):
-        raise ConfigurationError(f"{name} {values}")
+        raise ConfigurationError(f"{name} {values}; nothing was sent: correct the JSON")
     given = values.get("type")
     if given is not None and given != cls.type_name:
-        raise ConfigurationError(f"{name} has type {given!r}, but the command names {cls.type_name}; leave one out")
+        raise ConfigurationError(
+            f"{name} has type {given!r}, but the command names {cls.type_name}; nothing was sent: leave one out"
+        )
     _check_unknown(cls, [field for field in values if field not in {"type", *field_types(cls)}])
     return values
 
@@ -65,11 +69,14 @@ def _text(source: str) -> tuple[str, str]:
     try:
         return decode(path.read_bytes(), str(path)), str(path)
     except OSError as fault:
-        raise ConfigurationError(f"cannot read {path}: {fault.strerror or fault}") from fault
+        reason = fault.strerror or fault
+        raise ConfigurationError(
+            f"cannot read {path}: {reason}; nothing was sent: name a JSON file that can be read"
+        ) from fault
 
 
 def _check_unknown(cls: type[Request[Any]], names: Iterable[str]) -> None:
-    """Raise ConfigurationError for a probable misspelling; print a message for other unknown fields, which are sent."""
+    """Raise ConfigurationError for a probable misspelling, and print a message for each unknown field that is sent."""
     for name in names:
         if near := _close_fields(cls, name, _SIMILAR):
             raise ConfigurationError(_no_field(cls, name, near) + '; to send it anyway, put it into "extra"')
@@ -83,7 +90,7 @@ def _set(cls: type[Request[Any]], settings: Iterable[str]) -> dict[str, Any]:
         name, equals, text = setting.partition("=")
         if not equals:
             raise ConfigurationError(
-                f"--set must be field=value, got {setting!r}; write for example --set prompt='a cat'"
+                f"--set must be field=value, got {setting!r}; nothing was sent: write for example --set prompt='a cat'"
             )
         field = column_name(name)
         if field not in hints:
@@ -95,20 +102,24 @@ def _set(cls: type[Request[Any]], settings: Iterable[str]) -> dict[str, Any]:
 def _refuse_missing(cls: type[Request[Any]], values: Mapping[str, Any]) -> None:
     missing = [name for name in required(cls) if values.get(name) is None]
     if missing:
-        how = " ".join(f"--set {name}=..." for name in missing)
+        settings = " ".join(f"--set {name}=..." for name in missing)
         raise ConfigurationError(
-            f"{cls.type_name} needs {' and '.join(missing)}: {how} (aiowery run {cls.type_name} --fields explains them)"
+            f"{cls.type_name} needs {' and '.join(missing)}; nothing was sent: add {settings}"
+            f" (aiowery run {cls.type_name} --fields explains them)"
         )
 
 
 def required(cls: type[Request[Any]]) -> list[str]:
-    """Return the required fields of a request type."""
+    """Return the names of the required fields of a request type."""
     return [field.name for field in attrs.fields(cls) if field.default is attrs.NOTHING]
 
 
 def _no_field(cls: type[Request[Any]], name: str, near: Sequence[str]) -> str:
-    guess = f"; did you mean {' or '.join(near)}?" if near else ""
-    return f"{cls.type_name} has no field {name!r}{guess} (aiowery run {cls.type_name} --fields lists them)"
+    guess = f": did you mean {' or '.join(near)}?" if near else ""
+    return (
+        f"{cls.type_name} has no field {name!r}; nothing was sent{guess}"
+        f" (aiowery run {cls.type_name} --fields lists them)"
+    )
 
 
 def _close_fields(cls: type[Request[Any]], name: str, likeness: float = 0.6) -> list[str]:

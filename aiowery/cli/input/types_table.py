@@ -20,7 +20,7 @@ _ENDPOINT: Final = re.compile(r":?\s?`POST [^`]*`(,[^.]*)?")
 _CLASS: Final = re.compile(r"`([A-Z]\w+)`")
 _LAST: Final = ("webhook_url", "caller_id", "extra")
 _MEDIA: Final = {"image": "picture", "video": "video", "audio": "sound"}
-_WORDS: Final[Mapping[Any, str]] = {
+_VALUE_KINDS: Final[Mapping[Any, str]] = {
     bool: "true or false",
     int: "whole number",
     float: "number",
@@ -71,7 +71,7 @@ def _kind(field: attrs.Attribute[Any], hint: Any) -> str:
     media, text_form = wire_of(field).media, wire_of(field).text_form
     several = tuple in kinds_of(hint)
     if media is not None:
-        return f"{_MEDIA[media]}s, each a url or a file" if several else f"{_MEDIA[media]}: a url or a file"
+        return f"{_MEDIA[media]}s, each a URL or a file" if several else f"{_MEDIA[media]}: a URL or a file"
     if text_form is not None:
         return text_form
     if several:
@@ -82,7 +82,7 @@ def _kind(field: attrs.Attribute[Any], hint: Any) -> str:
 
 def _plain(hint: Any) -> str:
     kinds = kinds_of(hint)
-    name = next((word for kind, word in _WORDS.items() if kind in kinds), None)
+    name = next((text for kind, text in _VALUE_KINDS.items() if kind in kinds), None)
     parts = next((attrs.fields(kind) for kind in kinds if attrs.has(kind)), ())
     made_of = f"JSON object with {', '.join(part.name for part in parts)}" if parts else "JSON object"
     return name or made_of

@@ -7,22 +7,22 @@ from typing import Annotated, Final
 
 from cyclopts import App, Parameter, validators
 
-from aiowery.cli.ledger import doubts as settling
+from aiowery.cli.ledger import doubts as doubt_commands
 from aiowery.cli.ledger import reader as ledger_reader
 from aiowery.cli.ledger import views
 from aiowery.cli.ledger.reader import LEDGER, open_reader
 from aiowery.cli.options import ProviderOptions
 from aiowery.ledger import State
 
-_LARGEST: Final = 2**63 - 1
-_MOST: Final = 10_000
+_MAX_ID: Final = 2**63 - 1
+_MAX_LIMIT: Final = 10_000
 
 Ledger = Annotated[
     Path,
     Parameter(name="--ledger", help="The ledger, or the directory that holds it, such as a batch's output directory."),
 ]
-Json = Annotated[bool, Parameter(negative="", show_default=False, help="Print one JSON object per entry and line.")]
-EntryId = Annotated[int, Parameter(validator=validators.Number(gte=1, lte=_LARGEST), help="The entry's id.")]
+Json = Annotated[bool, Parameter(negative="", show_default=False, help="Print entries as JSON, one object per line.")]
+EntryId = Annotated[int, Parameter(validator=validators.Number(gte=1, lte=_MAX_ID), help="The entry's id.")]
 Batch = Annotated[str | None, Parameter(help="Only this batch; '' means entries without a batch.")]
 
 ledger_commands: Final = App(
@@ -41,10 +41,10 @@ def list_entries(
         list[State] | None, Parameter(negative="", help="Only entries in this state; may be repeated.")
     ] = None,
     limit: Annotated[
-        int, Parameter(help="Maximum number of entries to show.", validator=validators.Number(gte=1, lte=_MOST))
+        int, Parameter(help="Maximum number of entries to show.", validator=validators.Number(gte=1, lte=_MAX_LIMIT))
     ] = 100,
     after: Annotated[
-        int, Parameter(help="Start after the entry with this id.", validator=validators.Number(gte=0, lte=_LARGEST))
+        int, Parameter(help="Start after the entry with this id.", validator=validators.Number(gte=0, lte=_MAX_ID))
     ] = 0,
     json: Json = False,
     ledger: Ledger = LEDGER,
@@ -89,9 +89,9 @@ def accept_copy(*, ledger: Ledger = LEDGER) -> int:
 
 @doubts.command(name="list")
 def list_doubts(*, json: Json = False, ledger: Ledger = LEDGER) -> int:
-    """Show the entries in doubt and the next steps; the exit code is 3 if there are any, else 0."""
+    """Show the entries in doubt and the next steps. The exit code is 3 if there are any, else 0."""
     with open_reader(ledger, allow_copy=True) as reader:
-        return settling.list_doubts(reader, json_lines=json)
+        return doubt_commands.list_doubts(reader, json_lines=json)
 
 
 @doubts.command(name="adopt")
@@ -103,14 +103,14 @@ def adopt_doubt(
 ) -> int:
     """Resolve a doubt: the provider accepted the request, and these are its tasks."""
     with open_reader(ledger) as reader:
-        return settling.adopt(reader, entry_id, task_ids)
+        return doubt_commands.adopt(reader, entry_id, task_ids)
 
 
 @doubts.command(name="release")
 def release_doubts(*entry_ids: EntryId, ledger: Ledger = LEDGER) -> int:
     """Resolve doubts: the provider did not accept the requests, so they may be sent again."""
     with open_reader(ledger) as reader:
-        return settling.release(reader, entry_ids)
+        return doubt_commands.release(reader, entry_ids)
 
 
 @doubts.command(name="resubmit")
@@ -121,5 +121,5 @@ def resubmit_doubt(
     ledger: Ledger = LEDGER,
     connection: ProviderOptions = ProviderOptions(),  # noqa: B008 - frozen
 ) -> int:
-    """Resolve a doubt by sending the request again now, at the risk of paying twice; wait and print its outputs."""
-    return settling.resubmit(ledger, entry_id, connection)
+    """Resolve a doubt by sending the request again now, at the risk of paying twice. Wait and print its outputs."""
+    return doubt_commands.resubmit(ledger, entry_id, connection)

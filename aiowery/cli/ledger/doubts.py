@@ -25,7 +25,7 @@ from aiowery.ledger import State
 
 
 def list_doubts(reader: LedgerReader, *, json_lines: bool) -> int:
-    """Print the entries in doubt and the next steps; return 3 if there are any, else 0."""
+    """Print the entries in doubt and the next steps. Return 3 if there are any, else 0."""
     doubts = reader.iter_entries(states=[State.IN_DOUBT])
     if json_lines:
         lines = (
@@ -76,7 +76,7 @@ def adopt(reader: LedgerReader, entry_id: int, task_ids: Sequence[str]) -> int:
 
 
 def release(reader: LedgerReader, entry_ids: Sequence[int]) -> int:
-    """Resolve entries as unsent, so that they may be sent again; change none unless all are in doubt."""
+    """Resolve entries as unsent, so that they may be sent again. Unless all are in doubt, change none."""
     if not entry_ids:
         raise ConfigurationError(
             f"no entry is given; name the entries to release ({reader.command('doubts', 'list')} shows them)"
@@ -97,14 +97,15 @@ def resubmit(ledger: Path, entry_id: int, connection: ProviderOptions) -> int:
     """Send an entry in doubt again, wait for it, and print its outputs."""
     if connection.sandbox:
         raise ConfigurationError(
-            "--sandbox cannot resolve a doubt about the real provider; nothing was sent; leave it out"
+            "--sandbox cannot resolve a doubt about the real provider; nothing was sent: leave it out"
         )
     with open_reader(ledger) as reader:
         entry = reader.entry_in_doubt(entry_id)
     type_name = str(entry.request.get("type"))
     if provider_of(type_name) is None:
         raise ConfigurationError(
-            f"entry {entry_id} has the request type {type_name!r}, which this version does not know; nothing was sent"
+            f"entry {entry_id} has the request type {type_name!r}, which this version lacks; nothing was sent:"
+            " update aiowery, or install the provider of that type"
         )
     connection = connection.for_type(type_name)
     with show_logs(connection.verbose, lambda text: write_line(sys.stderr, text)):

@@ -20,18 +20,18 @@ def stored_prompt_of(request: Mapping[str, Any]) -> str:
     """Return the prompt of a request in a ledger, or its type."""
     try:
         return prompt_of(from_stored(request))
-    except AioweryError:  # the request of another version or program
+    except AioweryError:  # a request of another version or program
         return str(request.get("prompt") or request.get("type") or "")
 
 
 def urls_of(entry: Entry) -> tuple[str, ...]:
-    """Return the urls of an entry's outputs."""
+    """Return the URLs of an entry's outputs."""
     assets = (asset for snapshot in entry.snapshots for asset in snapshot.get("assets") or ())
     return tuple(dict.fromkeys(str(asset["url"]) for asset in assets))
 
 
 def first_of(task_ids: Sequence[str]) -> str:
-    """Return the first id and the number of further ones."""
+    """Return the first id and the number of further ids as text."""
     return f"{task_ids[0]} +{len(task_ids) - 1}" if len(task_ids) > 1 else "".join(task_ids)
 
 
@@ -53,7 +53,7 @@ def status_command(entry: Entry) -> str:
 
 
 def next_steps(reader: LedgerReader, entry_id: str) -> Iterator[str]:
-    """Yield lines about the ways to resolve a doubt."""
+    """Yield lines about the commands that resolve a doubt."""
     yield "It may have been charged. Search the provider's call history at the time it was sent; then, if it is"
     commands = {
         "there": reader.command("doubts", "adopt", entry_id, "TASK_ID"),

@@ -42,7 +42,7 @@ class LedgerReader:
         return self.wait_for(self._ledger.entries(batch, states, after=after, limit=limit))
 
     def iter_entries(self, batch: str | None = None, states: Sequence[State] | None = None) -> Iterator[Entry]:
-        """Yield entries; one page at a time is in memory."""
+        """Yield entries, with one page of entries in memory at a time."""
         after = 0
         while entries := self.entries_after(batch, states, after, _PAGE):
             yield from entries
@@ -70,7 +70,7 @@ class LedgerReader:
         return entry
 
     def named_tasks(self, entry: Entry) -> list[str]:
-        """Return the task ids that a webhook delivery or an error response named for a doubt; they prove nothing."""
+        """Return the task ids that a webhook delivery or an error response named for a doubt, without proof."""
         submission_id = entry.submission_id
         deliveries = (
             [] if submission_id is None else self.wait_for(self._ledger.deliveries(submission_id=submission_id))
@@ -86,11 +86,11 @@ class LedgerReader:
         self.wait_for(self._ledger.resolve_unsent(entry_id))
 
     def check_batch(self, name: str | None) -> None:
-        """Raise ConfigurationError for an unknown batch; the message lists the latest ones."""
+        """Raise ConfigurationError, with the names of the latest batches, for an unknown batch."""
         names = [batch.name for batch in self.batches()]
         if name is not None and name not in names:
             known = ", ".join(map(repr, names[-_MAX_NAMES:])) or "none"
-            raise ConfigurationError(f"there is no batch {name!r}; the latest are: {known}")
+            raise ConfigurationError(f"there is no batch {name!r}; name one that exists (the latest are: {known})")
 
     def command(self, *arguments: str) -> str:
         """Return a shell command for this ledger."""
@@ -102,7 +102,7 @@ class LedgerReader:
 def open_reader(ledger: Path, *, allow_copy: bool = False) -> Iterator[LedgerReader]:
     """Open a ledger: a file, or the one in a directory. A missing ledger is not created.
 
-    Entries of ended processes are recovered first: an entry that such a process was sending is in doubt. With
+    Entries of ended processes are recovered first: an entry that such a process was sending is then in doubt. With
     `allow_copy`, a copy or a backup is opened read-only, and the reason is printed.
     """
     path = _find_ledger(ledger)

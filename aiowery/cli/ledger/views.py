@@ -40,7 +40,7 @@ from aiowery.errors import ConfigurationError
 from aiowery.ledger import BatchSummary, Entry, State
 
 Format = Literal["jsonl", "csv"]
-_LONGEST: Final = 2000
+_MAX_TEXT: Final = 2000
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\n")
 _COLUMNS: Final = (
     "id",
@@ -60,7 +60,7 @@ _COLUMNS: Final = (
 )
 
 
-_MEANING: Final[Mapping[State, str]] = {
+_DESCRIPTIONS: Final[Mapping[State, str]] = {
     State.NEW: "it was not sent",
     State.CLAIMED: "a running process is about to send it",
     State.SENDING: "a running process is sending it",
@@ -135,7 +135,7 @@ def _print_entries(entries: Sequence[Entry]) -> None:
         "credits": [number(entry.credits) for entry in entries],
         "sent": [local(entry.sent_at) for entry in entries],
         "task ids": [first_of(entry.task_ids) for entry in entries],
-        "charged besides": [first_of(entry.late_task_ids) for entry in entries],
+        "also charged": [first_of(entry.late_task_ids) for entry in entries],
         "prompt": [short(stored_prompt_of(entry.request)) for entry in entries],
         "reason": [entry.reason for entry in entries],
     }
@@ -151,12 +151,12 @@ def show_entry(reader: LedgerReader, entry_id: int, *, json_lines: bool) -> int:
     facts = {
         "entry": str(entry.id),
         "batch": f"{entry.batch}, number {entry.index + 1}" if entry.batch else "none",
-        "state": f"{entry.state}: {_MEANING[entry.state]}",
+        "state": f"{entry.state}: {_DESCRIPTIONS[entry.state]}",
         "reason": entry.reason,
         "sent": "" if entry.sent_at is None else f"{local(entry.sent_at)} here, {utc(entry.sent_at)}",
         "attempts": str(entry.attempts),
         "task ids": ", ".join(entry.task_ids),
-        "charged besides": _late_tasks(entry),
+        "also charged": _late_tasks(entry),
         "named by the provider": "" if entry.task_ids else ", ".join(reader.named_tasks(entry)),
         "batch id": entry.provider_batch_id,
         "request id": entry.request_id,
@@ -168,7 +168,7 @@ def show_entry(reader: LedgerReader, entry_id: int, *, json_lines: bool) -> int:
         if value:
             print(f"{name}: {cell(value)}")
     for url in urls_of(entry):
-        print(f"url: {cell(url)}")
+        print(f"URL: {cell(url)}")
     print(f"request: {as_json(_with_short_texts(entry.request), indent=2)}")
     for text in _texts_of(entry):
         print(printable(text))
@@ -268,6 +268,6 @@ def _with_short_texts(value: Any) -> Any:
         return {name: _with_short_texts(member) for name, member in value.items()}
     if isinstance(value, list):
         return [_with_short_texts(member) for member in value]
-    if isinstance(value, str) and len(value) > _LONGEST:
-        return f"{value[:_LONGEST]}... ({len(value):,} characters; --json shows them all)"
+    if isinstance(value, str) and len(value) > _MAX_TEXT:
+        return f"{value[:_MAX_TEXT]}... ({len(value):,} characters; --json shows them all)"
     return value

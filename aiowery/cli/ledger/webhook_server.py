@@ -45,13 +45,15 @@ async def _serve(uvicorn: ModuleType, receiver: Receiver, path: Path, address: t
             binder = await asyncio.get_running_loop().create_server(asyncio.Protocol, *address, start_serving=False)
         except OSError as fault:
             reason = fault.strerror or fault
-            raise ConfigurationError(f"cannot listen on {':'.join(map(str, address))}: {reason}") from fault
+            raise ConfigurationError(
+                f"cannot listen on {':'.join(map(str, address))}: {reason}; choose another --host or --port"
+            ) from fault
         sockets = [sock.dup() for sock in binder.sockets]
         binder.close()
         _print_address(path, *sockets[0].getsockname()[:2])
-        # No access log, because the paths are secrets.
+        # No access log, because the paths of webhook URLs are secrets.
         config = uvicorn.Config(receiver, lifespan="off", log_config=None, access_log=False)
-        # A separate task, so that the Ctrl-C that uvicorn raises again does not interrupt the closing of the ledger.
+        # A separate task, so that uvicorn's second KeyboardInterrupt does not interrupt the closing of the ledger.
         await asyncio.create_task(uvicorn.Server(config).serve(sockets))
 
 
@@ -68,5 +70,5 @@ def _uvicorn() -> ModuleType:
 def _print_address(path: Path, host: str, port: int) -> None:
     where = f"[{host}]" if ":" in host else host
     print(f"Receiving at http://{where}:{port} until Ctrl-C, for all users of the ledger {path}.")
-    print("Route a public https url there, and pass that url as --public-url or Webhooks(public_url=...).")
+    print("Route a public https URL there, and pass that URL as --public-url or Webhooks(public_url=...).")
     sys.stdout.flush()

@@ -25,23 +25,23 @@ from aiowery.cli.file_names import MANIFEST
 from aiowery.cli.output.gallery_assets import SCRIPT, STYLE
 from aiowery.cli.records import ItemStatus, Record, Summary, duration
 
-_LONGEST_WORDS: Final = 20_000
-_LARGEST_WHOLE: Final = 32 * 1024**2
+_MAX_TEXT: Final = 20_000
+_MAX_EMBEDDED: Final = 32 * 1024**2
 _RATIO: Final = re.compile(r"(\d{1,4})\s*+:\s*+(\d{1,4})\b")
 _SHOWN_FIELDS: Final = ("type", "model", "aspect_ratio", "resolution", "quality")
 _NARROWEST: Final = 0.5
 _WIDEST: Final = 3.0
-_PAGE: Final = 1.4
+_TEXT_RATIO: Final = 1.4
 _VIDEOS: Final = frozenset({".mp4", ".webm", ".mov"})
 _SOUNDS: Final = frozenset({".mp3", ".m4a", ".wav", ".ogg", ".flac"})
-_WORDS: Final = frozenset({".txt", ".md"})
+_TEXTS: Final = frozenset({".txt", ".md"})
 
 Source = Callable[[str], str]
 
 
 @attrs.frozen(kw_only=True)
 class GalleryFiles:
-    """Access to the files of a page: `picture` returns the url of one, `text_of` the content of a text file."""
+    """Access to the files of a page: `picture` returns the URL of a picture, `text_of` the content of a text file."""
 
     picture: Source = quote
     text_of: Source = lambda _: ""
@@ -51,7 +51,7 @@ def write_gallery(path: Path, title: str, records: Sequence[Record], summary: Su
     """Write the page beside the files of the records. Raises OSError."""
     named = chain.from_iterable((*record.files, *record.covers.values()) for record in records)
     pictures = [path.with_name(name) for name in named if _is_picture(name)]
-    whole = sum(picture.stat().st_size for picture in pictures) <= _LARGEST_WHOLE
+    whole = sum(picture.stat().st_size for picture in pictures) <= _MAX_EMBEDDED
     source = partial(_embedded, path.parent) if whole else quote
     files = GalleryFiles(picture=source, text_of=partial(_file_text, path.parent))
     with path.open("w", encoding="utf-8", errors="replace") as file:
@@ -63,7 +63,7 @@ def _file_text(directory: Path, name: str) -> str:
     with (directory / name).open(
         encoding="utf-8", errors="replace"
     ) as file:  # the provider's text may be invalid UTF-8
-        return file.read(_LONGEST_WORDS)
+        return file.read(_MAX_TEXT)
 
 
 def _embedded(directory: Path, name: str) -> str:
@@ -142,7 +142,7 @@ def _pieces(record: Record, varied: Sequence[str], files: GalleryFiles) -> Itera
     """Yield a figure for each file of the record, with the request fields that vary between records."""
     for number, name in enumerate(record.files, 1):
         part = f", {number} of {len(record.files)}" if len(record.files) > 1 else ""
-        lacking = '<span class="lack">, others of this request failed</span>' if record.failures else ""
+        lacking = '<span class="lack">, other outputs of this request failed</span>' if record.failures else ""
         yield (
             f'<figure style="--r:{aspect_ratio(record, name):.3g}" data-words="{_search_text(record)}">'
             f"{_shown(name, record, files)}"
@@ -153,8 +153,8 @@ def _pieces(record: Record, varied: Sequence[str], files: GalleryFiles) -> Itera
 
 def aspect_ratio(record: Record, name: str = "") -> float:
     """Return width over height from the request's aspect ratio, between 0.5 and 3."""
-    if PurePath(name).suffix.lower() in _WORDS:
-        return _PAGE
+    if PurePath(name).suffix.lower() in _TEXTS:
+        return _TEXT_RATIO
     wanted = _RATIO.match(str((record.request or {}).get("aspect_ratio", "")).lstrip())
     if wanted is None or not int(wanted[1]) or not int(wanted[2]):
         return 1.0
@@ -162,7 +162,7 @@ def aspect_ratio(record: Record, name: str = "") -> float:
 
 
 def _shown(name: str, record: Record, files: GalleryFiles) -> str:
-    """Return the element that shows a file; files are loaded when they become visible."""
+    """Return the element that shows a file. The browser loads a file when it becomes visible."""
     file, suffix = quote(name), PurePath(name).suffix.lower()
     cover = record.covers.get(name)
     still = None if cover is None else files.picture(cover)
@@ -172,19 +172,19 @@ def _shown(name: str, record: Record, files: GalleryFiles) -> str:
     if suffix in _SOUNDS:
         picture = "" if still is None else f'<img src="{still}" alt="" loading="lazy">'
         return f'<div class="piece sound">{picture}<audio src="{file}" controls preload="none"></audio></div>'
-    if suffix in _WORDS:
+    if suffix in _TEXTS:
         return f'<div class="piece words" tabindex="0">{_text(files.text_of(name), file)}</div>'
     picture = f'<img src="{files.picture(name)}" alt="{escape(record.prompt)}" loading="lazy">'
     return f'<a class="piece" href="{file}">{picture}</a>'
 
 
 def _text(text: str, file: str) -> str:
-    more = f'... <a href="{file}">all of it</a>' if len(text) >= _LONGEST_WORDS else ""
+    more = f'... <a href="{file}">all of it</a>' if len(text) >= _MAX_TEXT else ""
     return f"{escape(text.strip())}{more}"
 
 
 def _is_picture(name: str) -> bool:
-    return PurePath(name).suffix.lower() not in _VIDEOS | _SOUNDS | _WORDS
+    return PurePath(name).suffix.lower() not in _VIDEOS | _SOUNDS | _TEXTS
 
 
 def varying_fields(records: Iterable[Record]) -> tuple[str, ...]:
@@ -210,12 +210,12 @@ def _number(record: Record) -> str:
 
 def _search_text(record: Record) -> str:
     """Return the text that the filter searches."""
-    notes = " ".join(record.notes.values())
-    return escape(f"{record.index:04} {record.prompt} {record.status.value} {notes}".lower())
+    cells = " ".join(record.other_columns.values())
+    return escape(f"{record.index:04} {record.prompt} {record.status.value} {cells}".lower())
 
 
 def _link(url: str) -> str:
-    """Return a link for an http or https url, else the escaped text."""
+    """Return a link for an http or https URL, else the escaped text."""
     text = escape(url)
     return f'<a href="{text}" rel="noreferrer">{text}</a>' if _is_web(url) else text
 

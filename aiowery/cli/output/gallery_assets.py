@@ -1,4 +1,4 @@
-"""The style sheet and the script of the gallery. They load nothing from other places."""
+"""The style sheet and the script of the gallery. They load nothing from the network."""
 
 from __future__ import annotations
 

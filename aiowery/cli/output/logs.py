@@ -10,7 +10,7 @@ from typing import Final
 
 # Records about the model registry concern the whole command, but are logged for each request.
 _REGISTRY: Final = "the model registry"
-_asking_registry: Final = contextvars.ContextVar("asking_registry", default=False)
+_reading_registry: Final = contextvars.ContextVar("reading_registry", default=False)
 _LEVELS: Final = (logging.ERROR, logging.INFO, logging.DEBUG)
 
 
@@ -26,12 +26,12 @@ class Logs(logging.Handler):
         self.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
 
     def handle(self, record: logging.LogRecord) -> bool:
-        """Write the record, or count it; write each record about the model registry once."""
+        """Write the record, or count it. A record about the model registry is written once."""
         if str(record.msg).startswith(_REGISTRY):
             return self._is_repeated(record)
         if record.levelno >= self.min_level:
             return super().handle(record)
-        self.hidden += record.levelno >= logging.WARNING and not _asking_registry.get()
+        self.hidden += record.levelno >= logging.WARNING and not _reading_registry.get()
         return False
 
     def _is_repeated(self, record: logging.LogRecord) -> bool:
@@ -50,11 +50,11 @@ class Logs(logging.Handler):
 @contextlib.contextmanager
 def watch_registry() -> Iterator[None]:
     """Count no warnings inside the block: one message is enough if the registry cannot be read."""
-    token = _asking_registry.set(True)
+    token = _reading_registry.set(True)
     try:
         yield
     finally:
-        _asking_registry.reset(token)
+        _reading_registry.reset(token)
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ def print_models(models: Iterable[ModelInfo]) -> None:
 
 
 def _print_mode(mode: str, models: Sequence[ModelInfo]) -> None:
-    """Print the models of one mode; empty columns are left out."""
+    """Print the models of one mode, without empty columns."""
     columns = {"model": [str(model.key) for model in models]}
     for heading in dict.fromkeys(heading for model in models for heading in model.details):
         columns[heading] = [model.details.get(heading, "") for model in models]

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from aiowery.cli.output.tables import print_table
 
-# Control and direction characters, which a terminal interprets; JSON escapes those below U+0020 by itself.
+# Control and direction characters, which a terminal interprets. JSON escapes those below U+0020 by itself.
 _UNSAFE: Final = r"\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
 _UNSAFE_IN_TEXT: Final = re.compile(rf"[\x00-\x08\x0b-\x1f{_UNSAFE}]")
 _UNSAFE_IN_JSON: Final = re.compile(rf"[{_UNSAFE}]")
@@ -18,7 +18,7 @@ _MAX_LENGTH: Final = 50
 
 
 def print_columns(columns: Mapping[str, Sequence[str]]) -> None:
-    """Print a table; empty columns are left out."""
+    """Print a table without its empty columns."""
     filled = {name: cells for name, cells in columns.items() if any(cells)}
     print_plain_table(tuple(filled), list(zip(*filled.values(), strict=True)))
 
@@ -34,7 +34,7 @@ def cell(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Return a text without control characters; newlines stay."""
+    """Return a text without control characters other than newlines."""
     return _UNSAFE_IN_TEXT.sub("\ufffd", "\n".join(text.splitlines()) if "\r" in text else text)
 
 

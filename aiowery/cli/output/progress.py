@@ -1,6 +1,6 @@
 """Progress of a run: the protocol, the counts, and the displays as plain lines and as JSON.
 
-Text goes to standard error; standard output is for results and for `--json`.
+Text goes to standard error. Standard output is for results and for `--json`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ RESUMED: Final = "Submitting resumes."
 
 @attrs.frozen
 class QueueTimes:
-    """Times of a queue that runs one task at a time: seconds until the next start and until the end of all."""
+    """Times of a queue that runs one task at a time: seconds until the next start and until the last end."""
 
     next_in: float
     ends_in: float
@@ -87,7 +87,7 @@ class Counts:
         return f"{rate:.1f}/s" if rate >= 1 else f"{rate * 60:.1f}/min"
 
     def time_left(self) -> str:
-        """Return the remaining time as text: from the queue if it is known there, else from the rate so far."""
+        """Return the remaining time as text: the queue's estimate if it has one, else from the rate so far."""
         if self.queue is not None:
             return duration(self.queue.ends_in)
         return duration(time_left(self.finished, self.total, self.seconds)) if self.finished else "?"
@@ -126,11 +126,11 @@ class Progress(Protocol):
         ...
 
     def tick(self, queue: QueueTimes | None) -> None:
-        """Refresh the display every second; `queue` is None unless tasks run one at a time."""
+        """Refresh the display every second. `queue` is None unless tasks run one at a time."""
         ...
 
     def stop(self) -> None:
-        """Stop the display; later output appears below."""
+        """Stop the display. Later output appears below it."""
         ...
 
 
@@ -180,7 +180,7 @@ class PlainProgress:
 
 
 class JsonProgress:
-    """A display of JSON objects, one per line, on standard output; text goes to standard error."""
+    """A display of JSON objects, one per line, on standard output. Text goes to standard error."""
 
     def start(self, total: int) -> None:
         """Write the event `started`."""
@@ -209,7 +209,7 @@ class JsonProgress:
         write_line(sys.stderr, text)
 
     def tick(self, queue: QueueTimes | None) -> None:
-        """Do nothing: the events suffice."""
+        """Do nothing, because each event is written when it happens."""
 
     def stop(self) -> None:
         """Do nothing."""
@@ -247,7 +247,7 @@ def pause_line(event: SubmissionsPaused) -> str:
 
 
 def failure_line(record: Record) -> str | None:
-    """Return a line with the reason of a failure or refusal; None for other items, also unsent ones."""
+    """Return a line with the reason of a failure or refusal, or None if the item has neither or was not sent."""
     if record.problem is not None and (record.status is not ItemStatus.NOT_SUBMITTED or record.is_refused_by_registry):
         return f"{record.status.value.replace('_', ' ')}: {_with_prompt(record, record.problem.message)}"
     if record.failures:
@@ -256,14 +256,14 @@ def failure_line(record: Record) -> str | None:
 
 
 def write_line(stream: TextIO, text: str) -> None:
-    """Write and flush a line; a closed pipe must not end a run that costs money."""
+    """Write and flush a line. A closed pipe is ignored, because it must not end a run that costs money."""
     with contextlib.suppress(BrokenPipeError):
         stream.write(text + "\n")
         stream.flush()
 
 
 def _with_prompt(record: Record, message: str) -> str:
-    """Return the message with line and prompt of its item; the prompt is left out if the message starts with it."""
+    """Return the message with the line of its item, and with the prompt unless the message starts with it."""
     one_line = " ".join(record.prompt.split())
     cut = one_line if len(one_line) <= _MAX_PROMPT else one_line[: _MAX_PROMPT - 3] + "..."
     prompt = "" if not cut or message.startswith(cut[: _MAX_PROMPT - 3]) else f"{cut!r}: "

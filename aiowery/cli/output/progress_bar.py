@@ -23,7 +23,7 @@ _COUNTS: Final = (
 
 
 class BarProgress:
-    """A display with a bar at the bottom of the terminal; lines of text appear above it."""
+    """A display with a bar at the bottom of the terminal, below the lines of text."""
 
     def __init__(self, console: Console) -> None:
         self._console = console

@@ -18,7 +18,7 @@ _OMITTED: Final = frozenset({"raw"})
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | None = None) -> None:
-    """Print rows below their column names; texts are shown without markup."""
+    """Print rows below their column names. Markup in texts is not interpreted."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, title_justify="left", title_style="bold", header_style="dim")
     table.title = None if title is None else Text(title)
     for position, column in enumerate(columns):
@@ -29,7 +29,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title:
 
 
 def print_json(values: Iterable[Any], **more: Any) -> None:
-    """Print attrs values as JSON, one object per line; `more` holds defaults for fields that a value lacks."""
+    """Print attrs values as JSON, one object per line. `more` holds defaults for fields that a value lacks."""
     for value in values:
         facts = attrs.asdict(value, filter=lambda field, _: field.name not in _OMITTED)
         print(json.dumps({**more, **facts}, ensure_ascii=False))

@@ -1,1 +1,1 @@
-"""The run of requests: batches, single requests, and the files that they leave."""
+"""The run of requests: batches, single requests, and the files that they write."""

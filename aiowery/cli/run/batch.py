@@ -44,7 +44,7 @@ class _Outcome:
 
 
 def run_batch(options: BatchOptions) -> int:
-    """Run the batch; raise ConfigurationError before anything is sent if key, input or directory is wrong."""
+    """Run the batch. Raises ConfigurationError, before anything is sent, if key, input or directory is wrong."""
     options.connection.target.check()
     items = _read_items(options)
     if options.ledger_options.dry_run:
@@ -111,16 +111,16 @@ def _read_items(options: BatchOptions) -> list[InputItem]:
     try:
         items = list(itertools.islice(parse(text, form, options.defaults), options.limit))
     except ConfigurationError as fault:
-        raise ConfigurationError(f"{name}: {fault}") from fault
+        raise ConfigurationError(f"{name}: {fault}; nothing was sent") from fault
     if not items:
-        raise ConfigurationError(f"{name} holds no prompts; nothing was sent")
+        raise ConfigurationError(f"{name} holds no prompts; nothing was sent: write at least one")
     if options.strict:
         _raise_faults(options, {item.line: item.fault for item in items if item.fault is not None})
     return items
 
 
 def _prepare_output(options: BatchOptions) -> None:
-    """Remove the manifest of an earlier run of this batch; move the files of another batch aside."""
+    """Remove the manifest of an earlier run of this batch, or move the files of another batch aside."""
     ledger, batch = options.ledger_path, options.batch_name
     if ledger is not None and belongs_to(options.out, batch) and has_batch(ledger, batch):
         remove_run_files(options.out)
@@ -131,12 +131,12 @@ def _prepare_output(options: BatchOptions) -> None:
 def _job_source(client: Client, options: BatchOptions) -> BatchJobSource:
     ledger_options = options.ledger_options
     terms = BatchTerms(name=options.batch_name, budget=ledger_options.budget, reuse=ledger_options.reuse)
-    # --strict has checked all items before.
+    # With --strict, all items have been checked before.
     return BatchJobSource(client, terms, check=options.check and not options.strict)
 
 
 def _dry_run(options: BatchOptions, items: Sequence[InputItem]) -> int:
-    """Print the plan; send nothing and create no file."""
+    """Print the plan, without sending anything or creating a file."""
 
     async def show(client: Any) -> None:
         faults = await find_faults(client, items, check=options.check)
@@ -152,7 +152,7 @@ def _dry_run(options: BatchOptions, items: Sequence[InputItem]) -> int:
 def _preflight(options: BatchOptions, items: Sequence[InputItem]) -> None:
     """Check the items and request consent before the files of an earlier run are touched.
 
-    Raises ConfigurationError if --strict forbids the run or the user declines it, and LedgerError.
+    Raises ConfigurationError if --strict forbids the run or the user declines it. Raises LedgerError.
     """
 
     async def check(client: Client) -> None:
@@ -172,11 +172,13 @@ def _raise_faults(options: BatchOptions, faults: Mapping[int, str]) -> None:
         lines = [f"{options.input_name}, line {line}: {fault}" for line, fault in faults.items()]
         more = [f"and {len(faults) - _MAX_FAULTS_SHOWN} more"] if len(faults) > _MAX_FAULTS_SHOWN else []
         listed = "\n  ".join((*lines[:_MAX_FAULTS_SHOWN], *more))
-        raise ConfigurationError(f"nothing was sent, because of --strict and:\n  {listed}")
+        raise ConfigurationError(
+            f"nothing was sent, because of --strict: correct these lines, or leave --strict out\n  {listed}"
+        )
 
 
 def _write_gallery(options: BatchOptions, records: Sequence[Record], summary: Summary) -> bool:
-    """Write the gallery; print the reason and return False if that fails."""
+    """Write the gallery. If that fails, print the reason and return False."""
     path = options.out / GALLERY
     title = "Prompts" if options.source == STDIN else Path(options.source).name
     try:

@@ -48,7 +48,7 @@ class BatchOptions:
 
     @property
     def ledger_path(self) -> Path | None:
-        """Path of the ledger; None for a ledger in memory, which ends with the sandbox of this run."""
+        """Path of the ledger, or None for a ledger in memory, which ends with the sandbox of this run."""
         if self.ledger_options.ledger is None and self.connection.sandbox:
             return None
         return self.ledger_options.ledger or self.out / LEDGER
@@ -70,10 +70,12 @@ class BatchOptions:
         service = self.connection.service
         if not accepts(service.client_type, "webhooks"):
             raise ConfigurationError(
-                f"--public-url is for webhooks, and {service.info.provider.name} delivers none; leave the option out"
+                f"--public-url is for webhooks, and {service.info.provider.name} delivers none; nothing was sent:"
+                " leave the option out"
             )
         if self.ledger_path is None:
             raise ConfigurationError(
-                "--public-url needs the ledger that aiowery webhook uses; name the same file with --ledger"
+                "--public-url needs the ledger that aiowery webhook uses; nothing was sent: name the same file with"
+                " --ledger"
             )
         return {"webhooks": Webhooks(public_url=self.public_url)}

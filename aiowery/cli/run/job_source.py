@@ -33,7 +33,7 @@ class JobSource(Protocol):
         ...
 
     async def job(self, item: InputItem) -> Job[Any] | None:
-        """Return the item's job, submitted if necessary; None while another process works on it."""
+        """Return the item's job, submitted if necessary, or None while another process works on it."""
         ...
 
     def unprocessed_status(self, item: InputItem) -> ItemStatus:
@@ -41,7 +41,7 @@ class JobSource(Protocol):
         ...
 
     def stem(self, item: InputItem, preferred: str) -> str:
-        """Return a file name stem that no other entry uses: the preferred one if it is free."""
+        """Return a file name stem that is used by this entry only: the preferred one if it is free."""
         ...
 
     def earlier_files(self, item: InputItem) -> tuple[str, ...]:
@@ -54,7 +54,7 @@ class JobSource(Protocol):
 
 
 class SingleJobSource:
-    """A source that submits each item on its own; with `check` it reads the model registry first."""
+    """A source that submits each item by itself. With `check` it reads the model registry first."""
 
     def __init__(self, client: Client, *, check: bool) -> None:
         self._client = client
@@ -96,7 +96,7 @@ class BatchTerms:
 
 
 class BatchJobSource:
-    """A source that takes items through a batch in the ledger; requests that were sent before are not sent again."""
+    """A source that runs items as a batch in the ledger. Requests that were sent before are not sent again."""
 
     def __init__(self, client: Client, terms: BatchTerms, *, check: bool) -> None:
         self._client = client
@@ -114,7 +114,7 @@ class BatchJobSource:
         self._entries = dict(zip(indices, entries, strict=True))
         for entry in entries:
             self._reserve_stems(entry.id, entry.files)
-        after = 0  # entries that are not among these items may have files here, too
+        after = 0  # entries of lines that are no longer in the input may have files here too
         while stored := await self._client.ledger.entries(self._terms.name, after=after):
             for entry_ in stored:
                 self._reserve_stems(entry_.id, entry_.files)
@@ -127,7 +127,7 @@ class BatchJobSource:
                 self._stem_owners[reserved].add(entry_id)
 
     async def job(self, item: InputItem) -> Job[Any] | None:
-        """Return the item's job; only unsent requests are checked against the model registry."""
+        """Return the item's job. Only unsent requests are checked against the model registry."""
         assert item.request is not None  # noqa: S101 - faulty lines are recorded before
         entry = self._entries[item.index]
         if self._check and entry.state is State.NEW:
@@ -135,7 +135,7 @@ class BatchJobSource:
         return await self._batches.job(entry.id, item.request, DEFAULT, self._terms.budget)
 
     def unprocessed_status(self, item: InputItem) -> ItemStatus:
-        """Return the status left by an earlier run; only an unsent item counts as having cost nothing."""
+        """Return the status left by an earlier run. Only an unsent item counts as having cost nothing."""
         entry = self._entries.get(item.index)
         if entry is None or entry.state in _UNSENT:
             return ItemStatus.NOT_SUBMITTED
@@ -165,7 +165,7 @@ class BatchJobSource:
 
 
 def has_batch(path: Path, batch: str) -> bool:
-    """Return True if the ledger holds the batch; a missing ledger holds none and is not created."""
+    """Return True if the ledger holds the batch. A missing ledger holds none, and is not created."""
     return path.exists() and asyncio.run(_has_entries(SqliteLedger(path), batch))
 
 

@@ -26,16 +26,16 @@ class ManifestWriter(Protocol):
     """A writer of task ids and records, which must not be lost."""
 
     def add_accepted(self, index: int, task_ids: tuple[str, ...]) -> None:
-        """Write the task ids of an accepted item; raises OSError if that fails."""
+        """Write the task ids of an accepted item. Raises OSError if that fails."""
         ...
 
     def add_record(self, record: Record) -> None:
-        """Write an item's record; raises OSError if that fails, possibly for now only."""
+        """Write an item's record. Raises OSError if that fails, although a later write may include it."""
         ...
 
 
 class NoManifest:
-    """A writer that stores nothing, for a single request whose outcome is printed."""
+    """A writer that stores nothing, for a single request: its outcome is printed."""
 
     def add_accepted(self, index: int, task_ids: tuple[str, ...]) -> None:
         """Store nothing."""
@@ -48,11 +48,11 @@ class Manifest:
     """A writer of `manifest.jsonl`, one line per item in order of completion, and of the ids of accepted items.
 
     Every line is handed to the operating system before the method returns, so a crash of this process loses none.
-    `under-way.jsonl` receives the task ids at acceptance; it is removed at the end if every item has its line.
+    `under-way.jsonl` receives the task ids at acceptance. It is removed at the end if every item has its line.
 
     Disk space for the lines of `items` items is reserved. Raises ConfigurationError if it is not available. A full
-    disk raises OSError even if the line was written into that reserve. A line that could not be written is tried again
-    with the next one. `close` tries for the last time, and prints the remaining lines on standard error.
+    disk raises OSError even if the line was written into that reserve. A line that could not be written is retried
+    with the next one. `close` retries for the last time, and prints the remaining lines on standard error.
     """
 
     def __init__(self, directory: Path, items: int = 0, *, batch: str = "") -> None:
@@ -60,11 +60,14 @@ class Manifest:
         self._reserve = _Reserve(directory, min(items * _BYTES_PER_ITEM, _MAX_RESERVE))
         self._unrecorded: set[int] = set()
         try:
-            self._records_file = _LinesFile(directory / MANIFEST)
-            self._ids_file = _LinesFile(directory / UNDER_WAY)
+            self._records_file = _JsonLinesFile(directory / MANIFEST)
+            self._ids_file = _JsonLinesFile(directory / UNDER_WAY)
         except OSError as fault:
             self._reserve.release()
-            raise ConfigurationError(f"cannot write to {directory}: {fault.strerror or fault}") from fault
+            raise ConfigurationError(
+                f"cannot write to {directory}: {fault.strerror or fault};"
+                " nothing was sent: choose another directory with --out"
+            ) from fault
 
     def __enter__(self) -> Self:
         return self
@@ -85,7 +88,7 @@ class Manifest:
         self._unrecorded.discard(record.index)
         self._add(self._records_file, line)
 
-    def _add(self, lines: _LinesFile, line: bytes) -> None:
+    def _add(self, lines: _JsonLinesFile, line: bytes) -> None:
         try:
             lines.add(line)
         except OSError:
@@ -95,12 +98,12 @@ class Manifest:
             raise
 
     def close(self, *, is_complete: bool) -> None:
-        """Close the files; `is_complete` means that every item has its record."""
+        """Close the files. `is_complete` means that every item has its record."""
         self._reserve.release()
         left = self._records_file.close()
         self._ids_file.close()
         if left:
-            print(f"{MANIFEST} could not be written to its end; these lines are missing:", file=sys.stderr)
+            print(f"{MANIFEST} could not be written to its end. These lines are missing:", file=sys.stderr)
             sys.stderr.write(left.decode())
         elif self._unrecorded:
             return
@@ -115,7 +118,7 @@ def _to_line(value: Mapping[str, Any]) -> bytes:
     return json.dumps(value, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
 
 
-class _LinesFile:
+class _JsonLinesFile:
     """A file of JSON lines that never holds a partial line."""
 
     def __init__(self, path: Path) -> None:
@@ -130,12 +133,12 @@ class _LinesFile:
         return not self._size
 
     def add(self, line: bytes) -> None:
-        """Write the pending lines and this one; raises OSError and keeps them pending if that fails."""
+        """Write the pending lines and this one. Raises OSError, and keeps them pending, if that fails."""
         self.pending += line
         self.flush()
 
     def close(self) -> bytes:
-        """Close the file; return the lines that could not be written."""
+        """Close the file, and return the lines that could not be written."""
         with contextlib.suppress(OSError):
             self.flush()
         with contextlib.suppress(OSError):
@@ -143,7 +146,7 @@ class _LinesFile:
         return self.pending
 
     def flush(self) -> None:
-        """Write the pending lines; raises OSError and keeps them pending if that fails."""
+        """Write the pending lines. Raises OSError, and keeps them pending, if that fails."""
         written = 0
         try:
             while written < len(self.pending):
@@ -168,11 +171,15 @@ class _Reserve:
         except OSError as fault:
             self.release()
             raise ConfigurationError(
-                f"cannot write to {directory}: {fault.strerror or fault}; the manifest alone may need {size:,} bytes"
+                f"cannot write to {directory}: {fault.strerror or fault}; the manifest alone may need {size:,} bytes;"
+                " nothing was sent: choose another directory with --out"
             ) from fault
 
     def shrink(self) -> bool:
-        """Free a small part of the reserve, so that few other writers can take it; return True if any was left."""
+        """Free a small part of the reserve, and return True if any was left.
+
+        The part is small, so that other programs are unlikely to take the space first.
+        """
         had, self._size = self._size, max(0, self._size - _RESERVE_STEP)
         with contextlib.suppress(OSError):
             os.truncate(self._path, self._size)
@@ -198,7 +205,8 @@ def prepare_directory(directory: Path) -> None:
             probe.unlink(missing_ok=True)
     except OSError as fault:
         raise ConfigurationError(
-            f"cannot write to {directory}: {fault.strerror or fault}; choose another directory with --out"
+            f"cannot write to {directory}: {fault.strerror or fault};"
+            " nothing was sent: choose another directory with --out"
         ) from fault
 
 
@@ -216,15 +224,15 @@ def belongs_to(directory: Path, batch: str) -> bool:
 
 
 def remove_run_files(directory: Path) -> None:
-    """Remove the manifest and gallery of an earlier run of the same batch; the ledger and the outputs stay."""
+    """Remove the manifest and gallery of an earlier run of the same batch, but not the ledger or the outputs."""
     for path in (*directory.glob(f"{_PROBE}-*"), *(directory / name for name in (MANIFEST, UNDER_WAY, GALLERY))):
         path.unlink(missing_ok=True)
 
 
 def set_aside(directory: Path) -> Path | None:
-    """Move the files of an earlier batch into a subdirectory; return it, or None if there were no such files.
+    """Move the files of an earlier batch into a subdirectory, and return it.
 
-    The gallery still works there, and no picture is overwritten.
+    The gallery still works there, and no picture is overwritten. Returns None if there were no such files.
     """
     for reserve in directory.glob(f"{_PROBE}-*"):  # left by a batch that was killed
         reserve.unlink(missing_ok=True)
@@ -238,8 +246,8 @@ def set_aside(directory: Path) -> Path | None:
             (directory / name).rename(aside / name)
     except OSError as fault:
         raise ConfigurationError(
-            f"cannot move the earlier batch in {directory} out of the way: {fault.strerror or fault};"
-            " nothing was sent; choose another directory with --out"
+            f"cannot move the earlier batch in {directory} into a subdirectory: {fault.strerror or fault};"
+            " nothing was sent: choose another directory with --out"
         ) from fault
     return aside
 

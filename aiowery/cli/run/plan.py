@@ -20,8 +20,8 @@ _MAX_PROMPT: Final = 60
 _ACTIONS: Final = {
     None: "to send",
     State.NEW: "to send",
-    State.CLAIMED: "in work by another process",
-    State.SENDING: "in work by another process",
+    State.CLAIMED: "in progress in another process",
+    State.SENDING: "in progress in another process",
     State.ACCEPTED: "to be polled",
     State.DONE: "done before",
     State.FAILED: "failed before",
@@ -31,7 +31,7 @@ _ACTIONS: Final = {
 
 @attrs.frozen(kw_only=True)
 class Step:
-    """A planned item: its state in the ledger, its fault, and its price if known."""
+    """A planned item: its state in the ledger, its fault, and its price, or None if that is unknown."""
 
     item: InputItem
     state: State | None = None
@@ -76,7 +76,7 @@ class Plan:
             if step.action in counts:
                 counts[step.action] += 1
         faulty = sum(step.fault is not None for step in self.steps)
-        parts = [f"{len(self.to_send):,} to send", *(f"{number:,} {words}" for words, number in counts.items())]
+        parts = [f"{len(self.to_send):,} to send", *(f"{number:,} {action}" for action, number in counts.items())]
         return ", ".join(parts + [f"{faulty:,} faulty"] * bool(faulty))
 
     def cost(self, price_per_credit: float | None) -> str:
@@ -94,7 +94,7 @@ def credits_text(number: float, price_per_credit: float | None) -> str:
 
 
 async def make_plan(client: Client, name: str, items: Sequence[InputItem], faults: Mapping[int, str]) -> Plan:
-    """Return the plan made from the ledger; send and store nothing. `faults` are keyed by line number."""
+    """Return the plan, made from the ledger without sending or storing. `faults` are keyed by line number."""
     requests = [item.request for item in items if item.request is not None]
     states = iter(await client.batches.entry_states(name, requests))
     steps = []
@@ -130,7 +130,10 @@ async def print_plan(client: Client, plan: Plan, price_per_credit: float | None)
 
 
 def confirm(plan: Plan, price_per_credit: float | None, *, yes: bool) -> None:
-    """Print the estimate; on a terminal, request consent if it is unknown. Raises ConfigurationError for a no."""
+    """Print the estimate. If a price is unknown, request consent on a terminal.
+
+    Raises ConfigurationError if the user declines.
+    """
     if not plan.to_send:
         return
     write_line(sys.stderr, f"{plan}: {plan.cost(price_per_credit)}.")
@@ -139,4 +142,7 @@ def confirm(plan: Plan, price_per_credit: float | None, *, yes: bool) -> None:
     sys.stderr.write("Send them? [y/N] ")
     sys.stderr.flush()
     if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
-        raise ConfigurationError("nothing was sent; --yes sends without asking, --price MODEL=CREDITS gives the price")
+        raise ConfigurationError(
+            "the requests were declined; nothing was sent: --yes sends without a question,"
+            " --price MODEL=CREDITS gives the price"
+        )

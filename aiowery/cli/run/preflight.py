@@ -21,7 +21,7 @@ from aiowery.errors import ConfigurationError
 
 
 async def refuse_invalid(client: Client, request: Request[Any]) -> None:
-    """Raise ValidationRefused with all issues that the model registry, if the provider has one, reports."""
+    """Raise ValidationRefused, with all issues, if the provider has a model registry and it reports any."""
     with watch_registry():
         issues = await client.check(request)
     if issues:
@@ -30,7 +30,7 @@ async def refuse_invalid(client: Client, request: Request[Any]) -> None:
 
 
 async def find_faults(client: Client, items: Iterable[InputItem], *, check: bool) -> dict[int, str]:
-    """Return the faults that can be found without sending anything, by line number."""
+    """Return by line number the faults that can be found before anything is sent."""
     faults = {}
     for item in items:
         if item.request is not None:

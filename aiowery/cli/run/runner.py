@@ -1,6 +1,6 @@
 """The run of many items: submit, wait and save each one, and make one record per item.
 
-Submitting stops early after an interrupt, after a refusal that all later items would meet, and when results cannot be
+Submitting stops early after an interrupt, after a refusal that all later items would get, and when results cannot be
 saved. Items that were submitted before are still waited for and saved.
 """
 
@@ -37,8 +37,8 @@ OnResult = Callable[[Result], None]
 class ItemRunner:
     """A runner that takes items through an open client, a bounded number at a time.
 
-    Results are saved while other items are generated; at most 16 results wait to be saved. Every item gets exactly one
-    record. `job_source` turns items into jobs. `on_result` is called with every result.
+    Results are saved while further items are generated. At most 16 results wait to be saved. Every item gets exactly
+    one record. `job_source` turns items into jobs. `on_result` receives every result.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class ItemRunner:
         self._stop(BY_SIGNAL, overrules=True)
         sent = sum(running.job is not None for running in self._under_way.values())
         sent += self._client.statistics().queue.submitting
-        self._progress.write(f"Waiting for the {sent} that were submitted; Ctrl-C again leaves at once.")
+        self._progress.write(f"Waiting for the {sent} that were submitted. Ctrl-C again ends the run immediately.")
 
     def on_paused(self, event: SubmissionsPaused) -> None:
         """Submit nothing more if the third probe has failed."""
@@ -101,7 +101,7 @@ class ItemRunner:
             self._stop(StopReason(reason=f"{event.failed_probes} probes failed: {event.reason}", exit_code=IN_DOUBT))
 
     def leave(self) -> None:
-        """Stop waiting; the records keep the task ids."""
+        """Stop waiting. The records keep the task ids."""
         self._leaving.set()
 
     async def _run_all(self, items: Sequence[InputItem]) -> None:
@@ -121,7 +121,7 @@ class ItemRunner:
             await asyncio.wait(self._under_way)
 
     async def _run_item(self, running: RunningItem) -> None:
-        """Take an item to its record; if cancelled, leave the record to `_abandon`."""
+        """Take an item to its record. If it is cancelled, `_abandon` makes the record."""
         try:
             await self._generate(running)
             if running.result is not None:
@@ -131,13 +131,13 @@ class ItemRunner:
         except asyncio.CancelledError:
             running.abandoned = True
             return
-        except Exception as fault:  # noqa: BLE001 - an unexpected error of one item must not lose the other items
+        except Exception as fault:  # noqa: BLE001 - an unexpected error of one item must not lose the remaining items
             log.exception("line %d: unexpected error", running.item.line)
             running.error = AioweryError(f"{type(fault).__name__}: {fault}; please report this")
         self._finish_item(running)
 
     async def _generate(self, running: RunningItem) -> None:
-        """Submit and wait; release the slot when there is room to save the result."""
+        """Submit and wait, and release the slot when there is room to save the result."""
         try:
             job = await self._acquire_job(running)
             self._on_accepted(running, job)
@@ -149,7 +149,7 @@ class ItemRunner:
             self._slots.release()
 
     async def _acquire_job(self, running: RunningItem) -> Job[Any]:
-        """Return the item's job; let other items run while another process works on this one."""
+        """Return the item's job. While another process works on it, further items can run."""
         while (job := await self._job_source.job(running.item)) is None:
             self._slots.release()
             try:
@@ -168,7 +168,7 @@ class ItemRunner:
         self._progress.show_accepted(running.item.index, job)
 
     async def _save(self, running: RunningItem, result: Result) -> None:
-        """Save the item's outputs; stop the run if the disk refuses them."""
+        """Save the item's outputs. If the disk refuses them, stop the run."""
         item = running.item
         try:
             earlier = self._job_source.earlier_files(item)
@@ -184,7 +184,7 @@ class ItemRunner:
     def _stop_if_fatal(self, running: RunningItem, error: AioweryError) -> None:
         """Stop submitting if this error would repeat for all later items."""
         if isinstance(error, LedgerError) and not self._is_unsent(running):
-            return  # it concerns a request that an earlier run has sent
+            return  # the error concerns a request that an earlier run has sent
         if (stop := stop_reason_of(error)) is not None:
             self._stop(stop)
 
@@ -196,7 +196,7 @@ class ItemRunner:
             self.stopped = stop
 
     async def _abandon(self, working: asyncio.Task[None]) -> None:
-        """Cancel all items; record each with the task ids that are known."""
+        """Cancel all items, and record each with the task ids that it has so far."""
         if self.stopped is None:
             self._stop(BY_SIGNAL)
         under_way = tuple(self._under_way.values())
@@ -224,7 +224,7 @@ class ItemRunner:
                 self._on_accepted(running, post.result())
             except AioweryError as error:
                 running.error, running.abandoned = error, False
-            except asyncio.CancelledError:  # it was back in the queue
+            except asyncio.CancelledError:  # the submission had returned to the queue
                 running.pending_post = None
 
     def _finish_item(self, running: RunningItem) -> None:
@@ -253,7 +253,7 @@ class ItemRunner:
         )
 
     def _status_of_abandoned(self, running: RunningItem) -> ItemStatus:
-        """Return the status of an abandoned item; during a check, an upload or in the queue it has cost nothing."""
+        """Return the status of an abandoned item. In a check, an upload or the queue it has cost nothing."""
         if running.job is not None:
             return ItemStatus.INTERRUPTED
         if running.pending_post is not None:
@@ -266,13 +266,13 @@ class ItemRunner:
         self._progress.show_record(record)
 
     def _write_manifest(self, write: Callable[[], None]) -> None:
-        """Write to the manifest; if that fails, submit and save nothing more, so that the manifest has the space."""
+        """Write to the manifest. If that fails, submit and save nothing more, so that the manifest has the space."""
         try:
             write()
-        except Exception as fault:  # noqa: BLE001 - whatever it is, the other items still get their records
+        except Exception as fault:  # noqa: BLE001 - after any error, the remaining items still get their records
             reason = f"cannot write the manifest: {getattr(fault, 'strerror', None) or fault}"
             self._stop(StopReason(reason=reason, exit_code=SOME_FAILED))
-            self._saver.disk_error = DownloadError(f"not saved ({reason}); the url still holds the output")
+            self._saver.disk_error = DownloadError(f"not saved ({reason}); the URL still holds the output")
 
     async def _tick(self, total: int) -> None:
         while True:
@@ -280,7 +280,7 @@ class ItemRunner:
             await asyncio.sleep(_TICK)
 
     def _queue_times(self, total: int) -> QueueTimes | None:
-        """Return the queue's times if tasks run one at a time; else None, since the rate so far predicts better."""
+        """Return the queue's times if tasks run one at a time, else None: the rate so far predicts better then."""
         queue = self._client.statistics().queue
         left = total - len(self._records)
         in_queue = queue.waiting + queue.in_use

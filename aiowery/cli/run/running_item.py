@@ -64,14 +64,14 @@ class RunningItem:
 
 
 def record_of(item: InputItem, status: ItemStatus, **facts: Any) -> Record:
-    """Return the record of an item with this status and these other fields."""
+    """Return the record of an item with this status and these further fields."""
     request = item.request
     return Record(
         index=item.index,
         line=item.line,
         prompt="" if request is None else prompt_of(request),
         request=None if request is None else to_dict(request),
-        notes=item.notes,
+        other_columns=item.other_columns,
         status=status,
         **facts,
     )

@@ -21,7 +21,7 @@ _COVER_SUFFIX: Final = "-cover"
 
 @attrs.define
 class SavedFiles:
-    """Saved files of a result: their names, covers by the file they belong to, and urls that are not saved yet."""
+    """Saved files of a result: their names, covers by the file they belong to, and URLs that are not saved yet."""
 
     files: list[str] = attrs.field(factory=list)
     covers: dict[str, str] = attrs.field(factory=dict)
@@ -43,9 +43,9 @@ class Saver:
     async def save(
         self, request: Request[Any], result: Result, stem: str, saved: SavedFiles, earlier: Sequence[str] = ()
     ) -> None:
-        """Save the outputs one by one, and add them to `saved`; an output that fails does not stop the later ones.
+        """Save the outputs one by one, and add them to `saved`. An output that fails does not stop the later ones.
 
-        `earlier` are the file names that an earlier run has saved; files that still exist are not fetched again.
+        `earlier` are the file names that an earlier run has saved. Files that still exist are not fetched again.
         """
         if self._directory is None:
             return
@@ -115,7 +115,7 @@ class Saver:
 
 
 def _existing(directory: Path, names: Iterable[str]) -> set[str]:
-    """Return the names that are files of the directory; names that contain a path are ignored."""
+    """Return the names that are files of the directory. Names that contain a path are ignored."""
     return {name for name in names if PurePath(name).name == name and (directory / name).is_file()}
 
 

@@ -1,4 +1,4 @@
-"""The part that `batch`, `generate` and `run` share: an open client, the run of the items, signals and logs."""
+"""The part that `batch`, `generate` and `run` share: the open client, the run of the items, signals and logs."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def run_items(
     in_flight: int | None = None,
     **settings: Any,
 ) -> tuple[tuple[Record, ...], StopReason | None]:
-    """Run the items through a client with these settings; return the records, and the reason if the run stopped."""
+    """Run the items through a client with these settings. Return the records, and the reason if the run stopped."""
     task_count = sum(item.request.task_count for item in items if item.request is not None)
     progress = parts.progress
     observer = _Observer(progress)

@@ -29,7 +29,7 @@ def on_signals(first: Callable[[], None], second: Callable[[], None]) -> Iterato
 
 
 def _set_handler(loop: asyncio.AbstractEventLoop, number: int, handler: Callable[[], None]) -> Callable[[], Any]:
-    """Run the handler in the loop when the signal arrives; return a function that restores the previous one."""
+    """Run the handler in the loop when the signal arrives. Return a function that restores the previous handler."""
     before = signal.getsignal(number)
     try:
         loop.add_signal_handler(number, handler)

@@ -62,7 +62,7 @@ def run_single(options: SingleOptions) -> int:
 
 
 def _print_result(options: SingleOptions, result: Result, record: Record) -> None:
-    """Print the text of a result, or the paths or urls of its outputs."""
+    """Print the text of a result, or the paths or URLs of its outputs."""
     files = [] if options.out is None else [options.out / name for name in (*record.files, *record.covers.values())]
     if options.raw:
         for part in result.raw:
@@ -86,7 +86,7 @@ def _print_next_steps(options: SingleOptions, record: Record) -> None:
         write_line(
             sys.stderr,
             "The sandbox of this run is closed, and its results are gone: --out DIR saves results,"
-            " `aiowery sandbox` keeps one running.",
+            " and `aiowery sandbox` runs one until Ctrl-C.",
         )
 
 

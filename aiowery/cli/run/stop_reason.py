@@ -35,13 +35,13 @@ _FATAL: Final = {
     BudgetExceeded: ("the budget is used up", SOME_FAILED),
     LedgerError: ("the ledger cannot be written", SOME_FAILED),
 }
-"""Refusals that every later item would meet too; the refused items have cost nothing."""
+"""Refusals that every later item would get too. The refused items have cost nothing."""
 
 UNSENT_ERRORS: Final[tuple[type[AioweryError], ...]] = (NotSent, RateLimited, *_FATAL)
 
 
 def stop_reason_of(error: AioweryError) -> StopReason | None:
-    """Return the reason to stop if the error would repeat for all later items, else None."""
+    """Return the reason to stop if all later items would get the same error, else None."""
     for kind, (reason, exit_code) in _FATAL.items():
         if isinstance(error, kind):
             return StopReason(reason=f"{reason}: {error}", exit_code=exit_code)

@@ -1,10 +1,9 @@
-"""`aiowery batch` behind a proxy that responds to every POST itself: it pauses, probes, and ends with 3."""
+"""`aiowery batch` behind a proxy that responds to every POST itself: it pauses, probes, and exits with 3."""
 
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
@@ -13,14 +12,12 @@ import pytest
 
 from aiowery import PollPolicy, RetryPolicy, WeryAI
 from aiowery.sandbox import Fault, Sandbox, faults
-
-Command = Callable[..., "CompletedProcess[str]"]
-Manifest = Callable[[], Sequence[dict[str, Any]]]
+from tests.cli.conftest import Command, Manifest, outcomes, spent_credits
 
 
 @pytest.fixture(autouse=True)
-def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make clients in which half a minute takes a twentieth of a second."""
+def _fast_clients(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make clients whose retries and polls are hundreds of times faster."""
 
     class FastWeryAI(WeryAI):
         def __init__(self, **settings: Any) -> None:
@@ -36,26 +33,16 @@ def batch(tmp_path: Path, aiowery_command: Command) -> Callable[..., CompletedPr
     return lambda *options: aiowery_command("batch", "cats.txt", "--out", "out", "--no-check", "--yes", *options)
 
 
-def charged(sandbox: Sandbox) -> int:
-    """Return how many credits the sandbox has taken."""
-    return 10_000 - sandbox.weryai.credits
-
-
-def outcomes(lines: Sequence[dict[str, Any]]) -> Counter[str]:
-    """Count how the items ended."""
-    return Counter(line["outcome"] for line in lines)
-
-
 def test_batch_behind_a_broken_proxy_stops_and_resumes_later(
     batch: Command, manifest: Manifest, aiowery_sandbox: Sandbox
 ) -> None:
-    """Six to nine of 24 items are sent, with three probes; the same command again sends the unsent ones once."""
+    """Six to nine of 24 items are sent, three of them as probes. The same command again sends each unsent item once."""
     aiowery_sandbox.inject(Fault(faults.NotJson(), on="submit"))
     ended = batch()
     doubts = outcomes(manifest())["in_doubt"]
     assert ended.returncode == 3, ended.stderr
     assert 6 <= doubts <= 9
-    assert charged(aiowery_sandbox) == doubts
+    assert spent_credits(aiowery_sandbox) == doubts
     assert outcomes(manifest()) == {"in_doubt": doubts, "not submitted": 24 - doubts}
     assert ended.stderr.count("Submitting pauses: the last 3 submissions had no clear answer") == 4
     assert "The next probe is sent in 0.1 s." in ended.stderr
@@ -68,13 +55,13 @@ def test_batch_behind_a_broken_proxy_stops_and_resumes_later(
     again = batch()
     assert again.returncode == 3, again.stderr  # the doubts wait for a decision
     assert outcomes(manifest()) == {"in_doubt": doubts, "done": 24 - doubts}
-    assert charged(aiowery_sandbox) == 24
+    assert spent_credits(aiowery_sandbox) == 24
 
 
 def test_batch_behind_a_recovering_proxy_pauses_and_finishes(
     batch: Command, manifest: Manifest, aiowery_sandbox: Sandbox
 ) -> None:
-    """The batch waits, resumes and finishes; --json reports the pause and its end."""
+    """The batch waits, resumes and finishes. With --json, an event reports the pause and another its end."""
     aiowery_sandbox.inject(Fault(faults.NotJson(), on="submit", times=2))
     ended = batch("--json", "--max-doubts", "2", "--in-flight", "1", "--limit", "8")
     assert outcomes(manifest()) == {"in_doubt": 2, "done": 6}, ended.stderr
@@ -86,11 +73,11 @@ def test_batch_behind_a_recovering_proxy_pauses_and_finishes(
     assert "the last 2 submissions" in paused["reason"]
     assert [event["event"] for event in events].count("resumed") == 1
     assert events[-1]["exit_code"] == ended.returncode == 3
-    assert charged(aiowery_sandbox) == 8
+    assert spent_credits(aiowery_sandbox) == 8
 
 
 def test_batch_with_redirected_posts_exits_with_3(batch: Command, manifest: Manifest, aiowery_sandbox: Sandbox) -> None:
-    """Responses classified as refusals stop a batch too, without a doubt in the ledger."""
+    """Responses that count as refusals, and leave no doubt in the ledger, also stop a batch."""
     aiowery_sandbox.inject(Fault(faults.Redirect("https://elsewhere.example"), on="submit"))
     ended = batch("--max-doubts", "1")
     assert ended.returncode == 3, ended.stderr
@@ -100,6 +87,6 @@ def test_batch_with_redirected_posts_exits_with_3(batch: Command, manifest: Mani
 
 @pytest.mark.parametrize("value", ["0", "-1", "many"])
 def test_batch_with_invalid_max_doubts_creates_nothing(batch: Command, value: str, tmp_path: Path) -> None:
-    """Before anything is made or sent."""
+    """An invalid value exits with 2, before the output directory is created."""
     assert batch("--max-doubts", value).returncode == 2
     assert not (tmp_path / "out").exists()

@@ -6,77 +6,69 @@ import asyncio
 import csv
 import io
 import json
-import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from aiowery.ledger import Entry, NewEntry, SqliteLedger, State
+from aiowery.ledger import Entry, NewEntry, State
 from aiowery.sandbox import Fault, Sandbox, faults
-
-Command = Callable[..., subprocess.CompletedProcess[str]]
+from tests.cli.conftest import Command, open_ledger
 
 SNAPSHOT = {"task_id": "t1", "state": "done", "assets": [{"url": "https://cdn.example/1.png", "kind": "image"}]}
 
 
-async def _filled(path: Path, prompts: Sequence[str]) -> None:
-    ledger = SqliteLedger(path)
-    await ledger.open()
-    items = [
+async def _fill(path: Path, prompts: Sequence[str]) -> None:
+    new_entries = [
         NewEntry(key=str(n), index=n, request={"type": "text-to-image", "prompt": prompt, "model": "M"})
         for n, prompt in enumerate(prompts)
     ]
-    done, doubt, accepted, *_ = await ledger.add("cats", items)
-    await ledger.claim([done.id, doubt.id, accepted.id])
-    for entry in (done, doubt, accepted):
-        await ledger.mark_sending(entry.id, f"ref{entry.id}", 1_790_000_000.0)
-    await ledger.mark_in_doubt("ref2", "ReadTimeout: no answer")
-    await ledger.mark_accepted("ref1", ["t1"], provider_batch_id="9", request_id="r1")
-    await ledger.mark_accepted("ref3", ["t3", "t4"])
-    await ledger.mark_finished(done.id, State.DONE, snapshots=[SNAPSHOT], credits=2.0, seconds=4.5)
-    await ledger.set_files(done.id, ["0001-a.png"])
-    await ledger.aclose()
+    async with open_ledger(path) as ledger:
+        done, doubt, accepted, *_ = await ledger.add("cats", new_entries)
+        await ledger.claim([done.id, doubt.id, accepted.id])
+        for entry in (done, doubt, accepted):
+            await ledger.mark_sending(entry.id, f"submission{entry.id}", 1_790_000_000.0)
+        await ledger.mark_in_doubt("submission2", "ReadTimeout: no response")
+        await ledger.mark_accepted("submission1", ["t1"], provider_batch_id="9", request_id="r1")
+        await ledger.mark_accepted("submission3", ["t3", "t4"])
+        await ledger.mark_finished(done.id, State.DONE, snapshots=[SNAPSHOT], credits=2.0, seconds=4.5)
+        await ledger.set_files(done.id, ["0001-a.png"])
 
 
 async def _record_delivery(path: Path, submission_id: str, task_id: str) -> None:
-    ledger = SqliteLedger(path)
-    await ledger.open()
-    await ledger.record_delivery(submission_id, task_id)
-    await ledger.aclose()
+    async with open_ledger(path) as ledger:
+        await ledger.record_delivery(submission_id, task_id)
 
 
 async def _entry(path: Path, entry_id: int) -> Entry:
-    ledger = SqliteLedger(path)
-    await ledger.open()
-    entry = await ledger.entry(entry_id)
-    await ledger.aclose()
+    async with open_ledger(path) as ledger:
+        entry = await ledger.entry(entry_id)
     assert entry is not None
     return entry
 
 
 @pytest.fixture
 def ledger_file(tmp_path: Path) -> Path:
-    """Make a ledger of five entries: done, in doubt, accepted and two new ones, of which one has an ill will."""
+    """Make a ledger of five entries: done, in doubt, accepted, and new, and new with control characters."""
     path = tmp_path / ".aiowery.db"
-    asyncio.run(_filled(path, ["a tabby", "a lost cat", "two cats", "=HYPERLINK(1)", "a \x1b[31mred\u202e cat"]))
+    asyncio.run(_fill(path, ["a tabby", "a lost cat", "two cats", "=HYPERLINK(1)", "a \x1b[31mred\u202e cat"]))
     return path
 
 
-def test_ledger_list_shows_batches_and_entries(aiowery_command: Command, ledger_file: Path) -> None:
-    """All in numbers, then each with its state, ids and note; whatever a prompt holds, the terminal only shows it."""
+def test_ledger_list_of_all_states_shows_batches_and_entries(aiowery_command: Command, ledger_file: Path) -> None:
+    """The totals are printed, then each entry with its state, ids and reason. No control character is printed."""
     ended = aiowery_command("ledger", "list")
     assert ended.returncode == 0, ended.stderr
-    for word in ("cats", "a tabby", "in doubt", "t3 +1", "ReadTimeout: no answer"):
-        assert word in ended.stdout
+    for text in ("cats", "a tabby", "in doubt", "t3 +1", "ReadTimeout: no response"):
+        assert text in ended.stdout
     assert "\x1b" not in ended.stdout
     assert "\u202e" not in ended.stdout
     assert ledger_file.exists()
 
 
-def test_ledger_list_with_limit_shows_the_next_page_command(aiowery_command: Command, ledger_file: Path) -> None:
-    """The first page names the command that shows the next one."""
+def test_ledger_list_with_limit_prints_the_command_for_more(aiowery_command: Command, ledger_file: Path) -> None:
+    """Entries beyond the limit are not printed, but the command that shows them."""
     first = aiowery_command("ledger", "list", "--limit", "2", "--json")
     assert [json.loads(line)["id"] for line in first.stdout.splitlines()] == [1, 2]
     assert "--after 2" in first.stderr
@@ -89,28 +81,30 @@ def test_ledger_list_with_limit_shows_the_next_page_command(aiowery_command: Com
 
 
 @pytest.mark.parametrize(
-    ("entry_id", "message"),
+    ("entry_id", "messages"),
     [
-        ("1", ("done: it succeeded", "credits: 2", "0001-a.png", "url: https://cdn.example/1.png", "r1")),
+        ("1", ("done: it succeeded", "credits: 2", "0001-a.png", "URL: https://cdn.example/1.png", "r1")),
         ("2", ("in doubt", "aiowery doubts adopt 2 TASK_ID", "aiowery doubts release 2", "aiowery doubts resubmit 2")),
         ("3", ("accepted", "t3, t4", "aiowery status t3")),
         ("4", ("new: it was not sent", "The next run of its batch sends it.")),
     ],
 )
-def test_ledger_show_prints_details_and_next_steps(
-    aiowery_command: Command, ledger_file: Path, entry_id: str, message: Sequence[str]
+def test_ledger_show_of_each_state_prints_details_and_next_steps(
+    aiowery_command: Command, ledger_file: Path, entry_id: str, messages: Sequence[str]
 ) -> None:
     """All details and the possible next steps are printed."""
     ended = aiowery_command("ledger", "show", entry_id, "--ledger", str(ledger_file.parent))
     assert ended.returncode == 0, ended.stderr
-    for words in message:
-        assert words in ended.stdout
+    for message in messages:
+        assert message in ended.stdout
 
 
-def test_ledger_export_writes_all_entries(aiowery_command: Command, ledger_file: Path, tmp_path: Path) -> None:
-    """As JSON lines, or as a table in which a prompt is never a formula."""
-    lines = aiowery_command("ledger", "export").stdout.splitlines()
-    assert [json.loads(line)["request"]["prompt"] for line in lines][:2] == ["a tabby", "a lost cat"]
+def test_ledger_export_in_each_format_writes_all_entries(
+    aiowery_command: Command, ledger_file: Path, tmp_path: Path
+) -> None:
+    """Entries are exported as JSON lines or as CSV, in which no prompt is a formula. The ledger is not overwritten."""
+    exported = aiowery_command("ledger", "export").stdout.splitlines()
+    assert [json.loads(line)["request"]["prompt"] for line in exported][:2] == ["a tabby", "a lost cat"]
     ended = aiowery_command("ledger", "export", "--format", "csv", "--out", "all.csv")
     assert ended.returncode == 0, ended.stderr
     rows: list[dict[str, Any]] = list(csv.DictReader(io.StringIO((tmp_path / "all.csv").read_text("utf-8"))))
@@ -123,7 +117,7 @@ def test_ledger_export_writes_all_entries(aiowery_command: Command, ledger_file:
 
 
 def test_doubts_list_with_doubts_exits_with_3(aiowery_command: Command, ledger_file: Path) -> None:
-    """The exit code is 3 while there are doubts, with the next steps; 0 afterwards."""
+    """While an entry is in doubt, the exit code is 3 and the next steps are printed. Afterwards it is 0."""
     ended = aiowery_command("doubts", "list")
     assert ended.returncode == 3
     assert "a lost cat" in ended.stdout
@@ -137,35 +131,35 @@ def test_doubts_list_with_doubts_exits_with_3(aiowery_command: Command, ledger_f
 
 
 def test_doubts_list_after_a_delivery_shows_the_named_task(aiowery_command: Command, ledger_file: Path) -> None:
-    """A hint proves nothing, and is the best that there is; without one there is no such column."""
+    """A task id from a webhook delivery is shown as a hint. Without a delivery there is no such column."""
     assert "named by the provider" not in aiowery_command("doubts", "list").stdout
-    asyncio.run(_record_delivery(ledger_file, "ref2", "task_called"))
+    asyncio.run(_record_delivery(ledger_file, "submission2", "task_delivered"))
     listed, shown = aiowery_command("doubts", "list"), aiowery_command("ledger", "show", "2")
     assert listed.returncode == 3
     assert "by the next run of their batch" in listed.stdout
-    assert "task_called" in listed.stdout
-    assert "named by the provider: task_called" in shown.stdout
+    assert "task_delivered" in listed.stdout
+    assert "named by the provider: task_delivered" in shown.stdout
     (printed,) = map(json.loads, aiowery_command("doubts", "list", "--json").stdout.splitlines())
-    assert printed["named"] == ["task_called"]
+    assert printed["named"] == ["task_delivered"]
 
 
 def test_ledger_list_after_a_late_acceptance_shows_the_task(aiowery_command: Command, ledger_file: Path) -> None:
-    """Released, and then accepted after all: the list, the entry and the export name the task."""
+    """If a released entry turns out to be accepted, the list, the details and the exports name its task."""
     aiowery_command("doubts", "release", "2")
-    asyncio.run(_record_delivery(ledger_file, "ref2", "task_late"))
+    asyncio.run(_record_delivery(ledger_file, "submission2", "task_late"))
     for arguments in (("list",), ("show", "2"), ("export",), ("export", "--format", "csv")):
         assert "task_late" in aiowery_command("ledger", *arguments).stdout, arguments
 
 
-def test_doubts_release_makes_the_entry_new(aiowery_command: Command, ledger_file: Path) -> None:
-    """The message says that the next run sends the request; nothing is sent now."""
+def test_doubts_release_of_a_doubt_makes_the_entry_new(aiowery_command: Command, ledger_file: Path) -> None:
+    """The released entry is new, and the message names the next run of its batch, which sends it."""
     released = aiowery_command("doubts", "release", "2")
     assert released.returncode == 0, released.stderr
     assert "the next run of batch 'cats' sends it" in released.stdout
     assert asyncio.run(_entry(ledger_file, 2)).state is State.NEW
 
 
-def test_doubts_resubmit_sends_the_request_again(
+def test_doubts_resubmit_after_a_lost_response_sends_the_request_again(
     aiowery_command: Command, aiowery_sandbox: Sandbox, tmp_path: Path
 ) -> None:
     """Resubmit sends the request now, waits, and prints its outputs."""
@@ -199,7 +193,7 @@ def test_doubts_resubmit_sends_the_request_again(
 def test_ledger_commands_with_invalid_arguments_change_nothing(
     aiowery_command: Command, ledger_file: Path, arguments: Sequence[str], code: int, message: str
 ) -> None:
-    """One message names the remedy; no ledger is created, and all doubts stay unchanged."""
+    """The message names the remedy, no ledger is created, and the entry in doubt stays unchanged."""
     (ledger_file.parent / "notes.txt").write_text("my notes")
     ended = aiowery_command(*arguments)
     assert ended.returncode == code

@@ -13,18 +13,18 @@ import attrs
 import httpx
 import pytest
 
-from aiowery import File, Limits, PollPolicy, RetryPolicy, WeryAI
+from aiowery import File, Limits, PollPolicy, WeryAI
 from aiowery.cli.input.prompt_files import InputItem
-from aiowery.cli.output.progress import PlainProgress
 from aiowery.cli.records import ItemStatus, Record
 from aiowery.cli.run.job_source import SingleJobSource
-from aiowery.cli.run.manifest import NoManifest
+from aiowery.cli.run.manifest import ManifestWriter, NoManifest
 from aiowery.cli.run.runner import ItemRunner
 from aiowery.cli.run.saver import SavedFiles, Saver
 from aiowery.errors import DownloadError
 from aiowery.sandbox import Fault, Sandbox, faults
 from aiowery.weryai import Chat, ImageUpscale, TextToImage
-from tests.support import FakeWeryAI, client_of, envelope
+from tests.cli.conftest import make_runner
+from tests.support import FakeWeryAI, client_of, envelope, sandbox_client
 
 pytestmark = pytest.mark.anyio
 
@@ -32,29 +32,20 @@ SPEED = 200.0
 
 
 def _client(sandbox: Sandbox, **limits: int) -> WeryAI:
-    return WeryAI(
-        sandbox.key,
-        base_url=sandbox.url,
+    return sandbox_client(
+        sandbox,
         limits=Limits(**limits).faster(SPEED),  # type: ignore[arg-type]
         polling=PollPolicy(image_timeout=6000).faster(SPEED),
-        retries=RetryPolicy().faster(SPEED),
     )
 
 
 def _items(*prompts: str, **fields: Any) -> list[InputItem]:
     requests = (TextToImage(prompt=prompt, **fields) for prompt in prompts)
-    return [InputItem(index=place, line=place, request=request) for place, request in enumerate(requests, 1)]
+    return [InputItem(index=index, line=index, request=request) for index, request in enumerate(requests, 1)]
 
 
-def _run(client: WeryAI, out: Path, manifest: Any = None, *, check: bool = False) -> ItemRunner:
-    return ItemRunner(
-        client,
-        out,
-        stem=lambda item: f"{item.index:04}",
-        manifest=manifest or NoManifest(),
-        progress=PlainProgress(),
-        job_source=SingleJobSource(client, check=check),
-    )
+def _runner(client: WeryAI, out: Path, manifest: ManifestWriter | None = None, *, check: bool = False) -> ItemRunner:
+    return make_runner(client, out, SingleJobSource(client, check=check), manifest)
 
 
 def _statuses(records: Sequence[Record]) -> Counter[ItemStatus]:
@@ -67,7 +58,7 @@ def _pictures(out: Path) -> int:
 
 @pytest.fixture
 async def poor_sandbox() -> AsyncIterator[Sandbox]:
-    """An account that can pay for three pictures."""
+    """Run a sandbox with credits for three pictures."""
     async with Sandbox(speed=SPEED, credits=3) as sandbox:
         yield sandbox
 
@@ -75,15 +66,15 @@ async def poor_sandbox() -> AsyncIterator[Sandbox]:
 async def test_runner_without_credits_keeps_accepted_items(
     poor_sandbox: Sandbox, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The first refusal for missing credits stops submitting; paid items are finished and saved."""
+    """The first refusal for missing credits stops submitting. Accepted items are finished and saved."""
     async with _client(poor_sandbox, in_flight=2) as client:
-        run = _run(client, tmp_path)
-        records = await run.finish(_items(*("a cat",) * 50))
+        runner = _runner(client, tmp_path)
+        records = await runner.finish(_items(*("a cat",) * 50))
     assert _statuses(records) == {ItemStatus.DONE: 3, ItemStatus.NOT_SUBMITTED: 47}
     assert _pictures(tmp_path) == 3
-    assert run.stopped is not None
-    assert run.stopped.exit_code == 1
-    assert "no credits left" in run.stopped.reason
+    assert runner.stopped is not None
+    assert runner.stopped.exit_code == 1
+    assert "no credits left" in runner.stopped.reason
     assert poor_sandbox.weryai.counters.posts <= 10
     assert "Nothing more is submitted: no credits left" in capsys.readouterr().err
 
@@ -92,7 +83,7 @@ async def test_runner_with_a_lost_response_records_a_doubt(tmp_path: Path) -> No
     """A paid POST without a response is recorded as in doubt, and is not sent again."""
     async with Sandbox(speed=SPEED, faults=[Fault(faults.Reset(processed=True), on="submit", times=1)]) as sandbox:
         async with _client(sandbox) as client:
-            (record,) = await _run(client, tmp_path).finish(_items("a cat"))
+            (record,) = await _runner(client, tmp_path).finish(_items("a cat"))
         assert record.status is ItemStatus.IN_DOUBT
         assert record.problem is not None
         assert sandbox.weryai.counters.posts == 1
@@ -102,25 +93,25 @@ async def test_runner_with_a_lost_response_records_a_doubt(tmp_path: Path) -> No
 async def test_runner_on_a_full_disk_keeps_urls_and_stops(
     aiowery_sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An output that cannot be saved leaves its url in the record; nothing more is submitted, or saved in vain."""
+    """The record of an output that cannot be saved holds its URL. Nothing more is submitted or saved."""
     async with _client(aiowery_sandbox, in_flight=2) as client:
         download = client.download
 
-        async def sometimes(asset: Any, directory: Any, *, name: str | None = None) -> tuple[Path, ...]:
+        async def download_until_full(asset: Any, directory: Any, *, name: str | None = None) -> tuple[Path, ...]:
             if name == "0001-2":
                 fault = OSError(errno.ENOSPC, "No space left on device")
                 raise DownloadError(f"cannot save {asset.url}", url=asset.url, path=tmp_path / "x.part") from fault
             return await download(asset, directory, name=name)
 
-        monkeypatch.setattr(client, "download", sometimes)
-        run = _run(client, tmp_path)
-        records = await run.finish(_items(*("a cat",) * 30, image_number=2))
+        monkeypatch.setattr(client, "download", download_until_full)
+        runner = _runner(client, tmp_path)
+        records = await runner.finish(_items(*("a cat",) * 30, image_number=2))
     assert records[0].status is ItemStatus.FAILED
     assert records[0].files == ("0001-1.png",)
     assert len(records[0].urls) == 1
     assert len(records[0].task_ids) == 2
-    assert run.stopped is not None
-    assert run.stopped.exit_code == 1
+    assert runner.stopped is not None
+    assert runner.stopped.exit_code == 1
     assert _statuses(records)[ItemStatus.NOT_SUBMITTED] > 0
     for record in records:
         assert len(record.files) + len(record.urls) == len(record.task_ids)
@@ -129,7 +120,7 @@ async def test_runner_on_a_full_disk_keeps_urls_and_stops(
 async def test_runner_with_an_unwritable_manifest_stops(aiowery_sandbox: Sandbox, tmp_path: Path) -> None:
     """If the manifest cannot be written, nothing more is submitted."""
 
-    class Full:
+    class FullManifest:
         def add_accepted(self, _index: int, _task_ids: tuple[str, ...], /) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -137,90 +128,90 @@ async def test_runner_with_an_unwritable_manifest_stops(aiowery_sandbox: Sandbox
             raise OSError(errno.ENOSPC, "No space left on device")
 
     async with _client(aiowery_sandbox, in_flight=1, submissions=1) as client:
-        run = _run(client, tmp_path, Full())
-        records = await run.finish(_items(*("a cat",) * 20))
+        runner = _runner(client, tmp_path, FullManifest())
+        records = await runner.finish(_items(*("a cat",) * 20))
     assert _statuses(records) == {ItemStatus.FAILED: 1, ItemStatus.NOT_SUBMITTED: 19}
     assert (len(records[0].task_ids), len(records[0].urls)) == (1, 1)
-    assert run.stopped is not None
-    assert "cannot write the manifest: No space left" in run.stopped.reason
+    assert runner.stopped is not None
+    assert "cannot write the manifest: No space left" in runner.stopped.reason
 
 
 async def test_runner_with_an_unexpected_error_fails_one_item(
     aiowery_sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An unexpected error of one item does not affect the other items, and asks for a report."""
+    """An unexpected error of one item does not affect further items, and its message requests a report."""
     async with _client(aiowery_sandbox) as client:
         submit = client.submit
 
-        async def sometimes(request: Any) -> Any:
+        async def submit_or_raise(request: Any) -> Any:
             if request.prompt == "b":
                 raise ZeroDivisionError("oh")
             return await submit(request)
 
-        monkeypatch.setattr(client, "submit", sometimes)
-        records = await _run(client, tmp_path).finish(_items("a", "b", "c"))
+        monkeypatch.setattr(client, "submit", submit_or_raise)
+        records = await _runner(client, tmp_path).finish(_items("a", "b", "c"))
     assert [record.status for record in records] == [ItemStatus.DONE, ItemStatus.FAILED, ItemStatus.DONE]
     assert records[1].problem is not None
     assert "ZeroDivisionError: oh; please report this" in records[1].problem.message
 
 
 async def test_runner_left_while_sending_records_the_ids(tmp_path: Path) -> None:
-    """Leaving during a POST still records the ids of the accepted task."""
+    """If the run ends during a POST, the record still holds the ids of the accepted task."""
     slow = Fault(faults.SlowBody(0.3), on="submit")
     async with Sandbox(speed=SPEED, faults=[slow]) as sandbox:
         async with _client(sandbox) as client:
-            run = _run(client, tmp_path)
-            asyncio.get_running_loop().call_later(0.1, run.leave)
-            (record,) = await run.finish(_items("a [[stuck]]"))
+            runner = _runner(client, tmp_path)
+            asyncio.get_running_loop().call_later(0.1, runner.leave)
+            (record,) = await runner.finish(_items("a [[stuck]]"))
         assert record.status is ItemStatus.INTERRUPTED
         assert record.task_ids == tuple(task.id for task in sandbox.weryai.tasks)
 
 
 async def test_runner_left_records_queued_items_as_not_submitted(aiowery_sandbox: Sandbox, tmp_path: Path) -> None:
-    """Requests that waited in the queue are not in doubt."""
+    """If the run ends, requests that waited in the queue are not in doubt."""
     async with _client(aiowery_sandbox, in_flight=1, submissions=3) as client:
-        run = _run(client, tmp_path)
-        asyncio.get_running_loop().call_later(0.2, run.leave)
-        records = await run.finish(_items(*("a [[stuck]]",) * 6))
+        runner = _runner(client, tmp_path)
+        asyncio.get_running_loop().call_later(0.2, runner.leave)
+        records = await runner.finish(_items(*("a [[stuck]]",) * 6))
     assert [record.status for record in records] == [ItemStatus.INTERRUPTED, *(ItemStatus.NOT_SUBMITTED,) * 5]
     assert aiowery_sandbox.weryai.charged == 1
 
 
 @pytest.mark.parametrize("iterations", range(20))
 async def test_runner_left_at_acceptance_records_the_ids(tmp_path: Path, iterations: int) -> None:
-    """However close acceptance and Ctrl-C are, an accepted item is never recorded as not submitted."""
-    world = FakeWeryAI(seconds=1000)
+    """At any distance between acceptance and Ctrl-C, an accepted item is not recorded as not submitted."""
+    provider = FakeWeryAI(seconds=1000)
 
-    async def leaving(request: httpx.Request) -> httpx.Response:
+    async def leave_during_post(request: httpx.Request) -> httpx.Response:
         if request.method == "POST":
-            run.leave()
+            runner.leave()
             for _ in range(iterations):
                 await asyncio.sleep(0)
-        return await world(request)
+        return await provider(request)
 
-    async with client_of(leaving) as client:
-        run = _run(client, tmp_path)
-        (record,) = await run.finish(_items("a cat"))
+    async with client_of(leave_during_post) as client:
+        runner = _runner(client, tmp_path)
+        (record,) = await runner.finish(_items("a cat"))
     assert (record.status, record.task_ids) == (ItemStatus.INTERRUPTED, ("task_0",))
 
 
 async def test_runner_left_during_check_or_upload_records_no_doubt(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An item whose paid POST was not sent is not in doubt, even if another item is."""
-    release, calls = asyncio.Event(), Counter[str]()
+    """An item without a paid POST is not in doubt, even if another item is."""
+    release, requests_by_path = asyncio.Event(), Counter[str]()
 
-    async def silent(request: httpx.Request) -> httpx.Response:
-        calls[request.url.path] += 1
-        if calls.total() == 2:
-            run.leave()
+    async def respond_after_release(request: httpx.Request) -> httpx.Response:
+        requests_by_path[request.url.path] += 1
+        if requests_by_path.total() == 2:
+            runner.leave()
         await release.wait()
         return envelope({"task_ids": ["t1"]})
 
     picture = File(b"\x89PNG\r\n\x1a\n" + bytes(100), "a.png")
     requests = TextToImage(prompt="checked"), ImageUpscale(image_url=picture), TextToImage(prompt="sent")
-    items = [InputItem(index=place, line=place, request=request) for place, request in enumerate(requests, 1)]
-    async with client_of(silent) as client:
+    items = [InputItem(index=index, line=index, request=request) for index, request in enumerate(requests, 1)]
+    async with client_of(respond_after_release) as client:
 
         async def check(request: Any) -> tuple[()]:
             if request is requests[0]:
@@ -228,48 +219,48 @@ async def test_runner_left_during_check_or_upload_records_no_doubt(
             return ()
 
         monkeypatch.setattr(client, "check", check)
-        run = _run(client, tmp_path, check=True)
-        records = await run.finish(items)
+        runner = _runner(client, tmp_path, check=True)
+        records = await runner.finish(items)
         release.set()
     assert [record.status for record in records] == [
         ItemStatus.NOT_SUBMITTED,
         ItemStatus.NOT_SUBMITTED,
         ItemStatus.IN_DOUBT,
     ]
-    assert calls == {"/v1/generation/upload-file": 1, "/v1/generation/text-to-image": 1}
+    assert requests_by_path == {"/v1/generation/upload-file": 1, "/v1/generation/text-to-image": 1}
 
 
 async def test_runner_with_an_unwritable_record_keeps_other_records(aiowery_sandbox: Sandbox, tmp_path: Path) -> None:
-    """Whatever a journal raises, the run ends in order, and every item has its record."""
+    """After any error of the manifest, the run stops submitting, and every item has its record."""
 
-    class Broken(NoManifest):
+    class FailingManifest(NoManifest):
         def add_record(self, _record: Record, /) -> None:
             raise UnicodeError("no such character")
 
     async with _client(aiowery_sandbox, in_flight=1, submissions=1) as client:
-        run = _run(client, tmp_path, Broken())
-        records = await run.finish(_items(*("a cat",) * 5))
+        runner = _runner(client, tmp_path, FailingManifest())
+        records = await runner.finish(_items(*("a cat",) * 5))
     assert len(records) == 5
     assert records[0].status is ItemStatus.DONE
-    assert run.stopped is not None
-    assert run.stopped.reason == "cannot write the manifest: no such character"
+    assert runner.stopped is not None
+    assert runner.stopped.reason == "cannot write the manifest: no such character"
 
 
 async def test_saver_with_invalid_characters_saves_the_text(aiowery_sandbox: Sandbox, tmp_path: Path) -> None:
-    """A paid text with an invalid character is saved."""
-    kept = SavedFiles()
+    """A text with an invalid character is saved with a replacement character, because it was paid for."""
+    saved = SavedFiles()
     async with _client(aiowery_sandbox) as client:
         result = attrs.evolve(await client.chat("hi"), text="half \ud83d of it")
-        await Saver(client, tmp_path).save(Chat(messages="hi"), result, "a", kept)
+        await Saver(client, tmp_path).save(Chat(messages="hi"), result, "a", saved)
     assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "half ? of it\n"
-    assert (kept.files, kept.error) == (["a.txt"], None)
+    assert (saved.files, saved.error) == (["a.txt"], None)
 
 
 async def test_runner_with_failing_polls_finishes_all_items(tmp_path: Path) -> None:
-    """A batch with occasional failing polls finishes all items."""
+    """If one poll in twenty fails, all items are still finished and saved."""
     flaky = Fault(faults.SERVER_ERROR, on="status", share=0.05)
     async with Sandbox(speed=SPEED, faults=[flaky]) as sandbox:
         async with _client(sandbox) as client:
-            records = await _run(client, tmp_path).finish(_items(*("a cat",) * 60))
+            records = await _runner(client, tmp_path).finish(_items(*("a cat",) * 60))
         assert _statuses(records) == {ItemStatus.DONE: 60}
         assert _pictures(tmp_path) == 60

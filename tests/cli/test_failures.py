@@ -1,37 +1,34 @@
-"""Failures before, during and after a run: one clear message, the right exit code, no paid result lost."""
+"""Failures before and during a run: one clear message, the right exit code, and no paid result is lost."""
 
 from __future__ import annotations
 
 import os
 import resource
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from subprocess import CompletedProcess
-from typing import Any
 
 import pytest
 
 from aiowery.sandbox import Sandbox
-
-Command = Callable[..., CompletedProcess[str]]
-Manifest = Callable[[], Sequence[dict[str, Any]]]
+from tests.cli.conftest import Command, Manifest
 
 _FAST = ("--sandbox", "--speed", "200", "--out", "out")
-_ROOM = 14_000  # bytes a file may have: less than any picture, more than the manifest
+_MAX_FILE_SIZE = 14_000  # bytes: less than any picture, more than the manifest
 
 
-def _refused(ended: CompletedProcess[str], *words: str) -> None:
-    """Assert exit code 2, one message of aiowery on standard error, nothing on standard output."""
+def _assert_refused(ended: CompletedProcess[str], *messages: str) -> None:
+    """Assert exit code 2, these messages on standard error, and nothing on standard output."""
     assert ended.returncode == 2, ended.stderr
     assert ended.stdout == ""
     assert ended.stderr.startswith("aiowery: ")
-    for word in words:
-        assert word in ended.stderr
+    for message in messages:
+        assert message in ended.stderr
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "words"),
+    ("name", "content", "message"),
     [
         ("empty.txt", "", "holds no prompts"),
         ("blank.txt", "\n  \n", "holds no prompts"),
@@ -42,35 +39,35 @@ def _refused(ended: CompletedProcess[str], *words: str) -> None:
     ],
 )
 def test_batch_with_an_invalid_file_exits_with_2(
-    aiowery_command: Command, tmp_path: Path, name: str, content: str | bytes, words: str
+    aiowery_command: Command, tmp_path: Path, name: str, content: str | bytes, message: str
 ) -> None:
-    """A file that cannot be meant is named, and no directory is made for it."""
+    """A file that is not a prompt file is named, and no output directory is created."""
     (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
-    _refused(aiowery_command("batch", name, *_FAST), name, words)
+    _assert_refused(aiowery_command("batch", name, *_FAST), name, message)
     assert not (tmp_path / "out").exists()
 
 
 def test_batch_with_a_missing_file_names_it(aiowery_command: Command) -> None:
-    """A file that is not there ends the command at once."""
-    _refused(aiowery_command("batch", "nowhere.txt", *_FAST), "cannot read nowhere.txt: No such file")
+    """For a missing prompt file, the command names it and exits with 2."""
+    _assert_refused(aiowery_command("batch", "nowhere.txt", *_FAST), "cannot read nowhere.txt: No such file")
 
 
 def test_batch_with_a_broken_line_runs_the_other_lines(
     aiowery_command: Command, manifest: Manifest, tmp_path: Path
 ) -> None:
-    """One bad line costs one item, under its number, and exit code 1."""
+    """A wrong line fails as one item, reported with its line number, and the exit code is 1."""
     (tmp_path / "p.jsonl").write_text('{"prompt": "a"}\n{"prompt": \n{"prompt": "b"}\n')
     ended = aiowery_command("batch", "p.jsonl", *_FAST)
     assert ended.returncode == 1
     assert "failed: line 2: is not JSON" in ended.stderr
-    outcomes = {line["line"]: (line["outcome"], len(line["files"])) for line in manifest()}
-    assert outcomes == {1: ("done", 1), 2: ("failed", 0), 3: ("done", 1)}
+    results = {record["line"]: (record["outcome"], len(record["files"])) for record in manifest()}
+    assert results == {1: ("done", 1), 2: ("failed", 0), 3: ("done", 1)}
 
 
 def test_strict_with_a_broken_line_sends_nothing(aiowery_command: Command, tmp_path: Path) -> None:
-    """With --strict a bad line is found before anything is sent, and every one is named."""
+    """With --strict, every wrong line is reported before anything is sent."""
     (tmp_path / "p.jsonl").write_text('{"prompt": "a"}\n{"prompt": \n[]\n')
-    _refused(aiowery_command("batch", "p.jsonl", *_FAST, "--strict"), "nothing was sent", "line 2:", "line 3:")
+    _assert_refused(aiowery_command("batch", "p.jsonl", *_FAST, "--strict"), "nothing was sent", "line 2:", "line 3:")
     assert not (tmp_path / "out").exists()
 
 
@@ -78,18 +75,18 @@ def test_strict_with_a_broken_line_sends_nothing(aiowery_command: Command, tmp_p
 def test_commands_with_an_unwritable_out_send_nothing(
     aiowery_command: Command, tmp_path: Path, command: Sequence[str]
 ) -> None:
-    """A file in the place of the output directory is detected before anything is charged."""
+    """If a file has the name of the output directory, the command is refused before anything is charged."""
     (tmp_path / "p.txt").write_text("a\n")
-    (tmp_path / "out").write_text("in the way")
-    _refused(aiowery_command(*command, *_FAST), "cannot write to out", "--out")
+    (tmp_path / "out").write_text("a file")
+    _assert_refused(aiowery_command(*command, *_FAST), "cannot write to out", "--out")
 
 
-@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="needs permissions that bind")
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="permissions do not bind the user root")
 def test_batch_with_a_read_only_out_sends_nothing(aiowery_command: Command, tmp_path: Path) -> None:
-    """A directory without the right to write in is found before anything costs money."""
+    """A directory without write permission is refused before anything is charged."""
     (tmp_path / "p.txt").write_text("a\n")
     (tmp_path / "out").mkdir(mode=0o500)
-    _refused(aiowery_command("batch", "p.txt", *_FAST), "cannot write to out: Permission denied")
+    _assert_refused(aiowery_command("batch", "p.txt", *_FAST), "cannot write to out: Permission denied")
 
 
 @pytest.mark.parametrize("command", [("batch", "p.txt"), ("generate", "a cat")])
@@ -98,30 +95,30 @@ def test_commands_without_a_key_name_the_remedies(
 ) -> None:
     """Without a key, the message names the environment variable and --sandbox."""
     (tmp_path / "p.txt").write_text("a\n")
-    _refused(aiowery_command(*command, "--out", "out"), "WERYAI_API_KEY", "--sandbox")
+    _assert_refused(aiowery_command(*command, "--out", "out"), "WERYAI_API_KEY", "--sandbox")
 
 
 @pytest.mark.parametrize("path", ["~nosuchuser/a.png", "a\\u0000b.png"])
 def test_strict_with_an_impossible_path_names_its_line(aiowery_command: Command, tmp_path: Path, path: str) -> None:
-    """A line with a path that no system can have is a line that is wrong, not the end of the batch."""
+    """A path that no system can have is a fault of its line, and the message names the line."""
     (tmp_path / "p.jsonl").write_text(f'{{"type": "image-upscale", "image_url": "{path}"}}\n')
     ended = aiowery_command("batch", "p.jsonl", *_FAST, "--strict", "--no-check")
-    _refused(ended, "nothing was sent, because of --strict", "line 1: cannot read")
+    _assert_refused(ended, "nothing was sent, because of --strict", "line 1: cannot read")
 
 
 def test_batch_with_an_unencrypted_host_sends_nothing(
     aiowery_command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A key is not sent in the clear; nothing is left behind."""
+    """The key is not sent unencrypted, and no file stays in the output directory."""
     monkeypatch.setenv("WERYAI_API_KEY", "sk-secret")
     monkeypatch.setenv("WERYAI_BASE_URL", "http://example.com")
     (tmp_path / "p.txt").write_text("a\n")
-    _refused(aiowery_command("batch", "p.txt", "--out", "out"), "http://example.com")
+    _assert_refused(aiowery_command("batch", "p.txt", "--out", "out"), "http://example.com")
     assert list((tmp_path / "out").iterdir()) == []
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "message"),
     [
         (("--speed", "2"), "--speed works with --sandbox only"),
         (("--sandbox", "--speed", "0"), "--speed must be above 0"),
@@ -130,15 +127,15 @@ def test_batch_with_an_unencrypted_host_sends_nothing(
     ],
 )
 def test_generate_with_an_invalid_speed_exits_with_2(
-    aiowery_command: Command, options: Sequence[str], words: str
+    aiowery_command: Command, options: Sequence[str], message: str
 ) -> None:
-    """The real service cannot be sped up, and time goes forward."""
-    _refused(aiowery_command("generate", "a cat", "--out", "out", *options), words)
+    """Only a sandbox can run faster than real time, and a speed must be positive."""
+    _assert_refused(aiowery_command("generate", "a cat", "--out", "out", *options), message)
 
 
 def test_generate_with_an_invalid_request_exits_with_2(aiowery_command: Command) -> None:
     """A request that violates the contract is refused before anything is sent."""
-    _refused(aiowery_command("generate", "x" * 2001, *_FAST), "TextToImage.prompt", "2000")
+    _assert_refused(aiowery_command("generate", "x" * 2001, *_FAST), "TextToImage.prompt", "2000")
 
 
 def test_batch_with_a_wrong_key_stops_submitting(
@@ -148,7 +145,7 @@ def test_batch_with_a_wrong_key_stops_submitting(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    """After the first refusal of the key nothing more is sent; every item has its line and cost nothing."""
+    """After the first refusal of the key nothing more is sent. Every item has its record and cost nothing."""
     monkeypatch.setenv("WERYAI_API_KEY", "sk-wrong")
     (tmp_path / "p.txt").write_text("".join(f"prompt {number}\n" for number in range(100)))
     ended = aiowery_command("batch", "p.txt", "--out", "out")
@@ -156,14 +153,14 @@ def test_batch_with_a_wrong_key_stops_submitting(
     assert "the provider refused the key" in ended.stderr
     assert "sk-wrong" not in ended.stdout + ended.stderr
     assert "100 were not submitted" in ended.stdout
-    assert [line["outcome"] for line in manifest()] == ["not submitted"] * 100
+    assert [record["outcome"] for record in manifest()] == ["not submitted"] * 100
     assert aiowery_sandbox.weryai.counters.posts <= 8
 
 
 def test_generate_with_a_wrong_key_exits_with_2(
     aiowery_command: Command, aiowery_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A wrong key is wrong configuration."""
+    """A refused key is a configuration error: the exit code is 2, and nothing is charged."""
     monkeypatch.setenv("WERYAI_API_KEY", "sk-wrong")
     for command in (("generate", "a cat", "--out", "out"), ("balance",)):
         ended = aiowery_command(*command)
@@ -174,22 +171,22 @@ def test_generate_with_a_wrong_key_exits_with_2(
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs a limit on file sizes that raises")
 def test_batch_on_a_full_disk_keeps_urls_and_ids(aiowery_alone: Command, manifest: Manifest, tmp_path: Path) -> None:
-    """When pictures cannot be saved, submitting stops and the manifest keeps where they are."""
+    """If pictures cannot be saved, submitting stops, and the manifest holds their URLs and task ids."""
     (tmp_path / "p.txt").write_text("".join(f"prompt {number}\n" for number in range(6)))
 
-    def small_files() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (_ROOM, _ROOM))
+    def limit_file_size() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (_MAX_FILE_SIZE, _MAX_FILE_SIZE))
 
-    ended = aiowery_alone("batch", "p.txt", *_FAST, "--in-flight", "1", preexec_fn=small_files)
+    ended = aiowery_alone("batch", "p.txt", *_FAST, "--in-flight", "1", preexec_fn=limit_file_size)
     assert ended.returncode == 1, ended.stderr
     assert "Nothing more is submitted: nothing can be saved in out: File too large" in ended.stderr
-    lines = manifest()
-    assert sorted(line["index"] for line in lines) == list(range(1, 7))
-    unsaved = [line for line in lines if line["outcome"] == "failed"]
+    records = manifest()
+    assert sorted(record["index"] for record in records) == list(range(1, 7))
+    unsaved = [record for record in records if record["outcome"] == "failed"]
     assert unsaved
-    for line in unsaved:
-        assert line["task_ids"]
-        assert line["urls"]
-        assert line["error"]["class"] == "DownloadError"
-    assert {line["outcome"] for line in lines} == {"failed", "not submitted"}
+    for record in unsaved:
+        assert record["task_ids"]
+        assert record["urls"]
+        assert record["error"]["class"] == "DownloadError"
+    assert {record["outcome"] for record in records} == {"failed", "not submitted"}
     assert not list((tmp_path / "out").glob(".*.part"))

@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
 
 from aiowery.sandbox import Sandbox
+from tests.cli.conftest import Command, Manifest
 
-Command = Callable[..., CompletedProcess[str]]
-Manifest = Callable[[], Sequence[dict[str, Any]]]
-
-_LINE = {"model_key": "WERYAI_IMAGE_2_0", "aspect_ratios": ["1:1", "16:9"], "num_images": ["1", "2"]}
+_MODEL = {"model_key": "WERYAI_IMAGE_2_0", "aspect_ratios": ["1:1", "16:9"], "num_images": ["1", "2"]}
 
 
 class _Registry(BaseHTTPRequestHandler):
-    """A registry that lists one model of pictures and none of videos."""
+    """A registry that lists one model for pictures and none for videos."""
 
     def do_GET(self) -> None:
-        models = {"text_to_image": [_LINE]} if "image" in self.path else {}
+        models = {"text_to_image": [_MODEL]} if "image" in self.path else {}
         body = json.dumps({"status": 0, "data": models}).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
@@ -32,12 +29,12 @@ class _Registry(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name there
-        """Keep quiet."""
+        """Write nothing."""
 
 
 @pytest.fixture
 def registry(aiowery_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
-    """A registry of its own beside the sandbox."""
+    """Run a sandbox, and a separate registry that lists one model."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Registry)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
@@ -50,7 +47,7 @@ def registry(aiowery_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Itera
 
 @pytest.fixture
 def no_registry(aiowery_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
-    """A sandbox whose registry does not answer."""
+    """Run a sandbox whose registry cannot be reached."""
     monkeypatch.setenv("WERYAI_MODELS_BASE_URL", "http://127.0.0.1:1")
     return aiowery_sandbox
 
@@ -65,18 +62,18 @@ def no_registry(aiowery_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sa
 def test_commands_with_a_registry_issue_send_nothing(
     aiowery_command: Command, registry: Sandbox, command: Sequence[str]
 ) -> None:
-    """One message holds field, value, accepted values and --no-check; nothing is sent."""
+    """Nothing is sent, and one message holds the fields, their values, the accepted values and --no-check."""
     ended = aiowery_command(*command, "--out", "out")
     assert (ended.returncode, ended.stdout) == (2, "")
-    (line,) = ended.stderr.splitlines()
-    for words in ("aspect_ratio is '7:1'", "takes 1:1, 16:9", "image_number is 3", "--no-check sends it anyway"):
-        assert words in line
+    (message,) = ended.stderr.splitlines()
+    for part in ("aspect_ratio is '7:1'", "takes 1:1, 16:9", "image_number is 3", "--no-check sends it anyway"):
+        assert part in message
     assert registry.weryai.counters.posts == 0
 
 
 @pytest.mark.usefixtures("registry")
 def test_generate_with_no_check_sends_despite_issues(aiowery_command: Command) -> None:
-    """With --no-check, the provider decides."""
+    """With --no-check, a request with an issue is sent, and the provider decides."""
     ended = aiowery_command("generate", "a cat", "--image-number", "3", "--no-check", "--out", "out")
     assert ended.returncode == 0, ended.stderr
     assert len(ended.stdout.splitlines()) == 3
@@ -85,12 +82,12 @@ def test_generate_with_no_check_sends_despite_issues(aiowery_command: Command) -
 def test_batch_with_a_registry_issue_runs_the_other_items(
     aiowery_command: Command, registry: Sandbox, manifest: Manifest, tmp_path: Path
 ) -> None:
-    """A request with an issue becomes a record with the reason, which is printed; it costs nothing."""
+    """A request with an issue is not sent, its reason is printed and recorded, and further items run."""
     (tmp_path / "p.csv").write_text("prompt,aspect ratio\na,1:1\nb,7:1\nc,16:9\n")
     ended = aiowery_command("batch", "p.csv", "--out", "out")
     assert ended.returncode == 1, ended.stderr
     assert "not submitted: line 3: 'b': aspect_ratio is '7:1'" in ended.stderr
-    first, second, third = sorted(manifest(), key=lambda line: line["index"])
+    first, second, third = sorted(manifest(), key=lambda record: record["index"])
     assert (first["outcome"], second["outcome"], third["outcome"]) == ("done", "not submitted", "done")
     assert "takes 1:1, 16:9" in second["error"]["message"]
     assert registry.weryai.counters.posts == 2
@@ -99,7 +96,7 @@ def test_batch_with_a_registry_issue_runs_the_other_items(
 def test_strict_with_a_registry_issue_sends_nothing(
     aiowery_command: Command, registry: Sandbox, tmp_path: Path
 ) -> None:
-    """With --strict, objections and files that cannot be sent hold back the whole batch, each named by its line."""
+    """With --strict, an issue or an unreadable file stops the whole batch. Each is reported with its line."""
     lines = [
         {"prompt": "a"},
         {"prompt": "b", "aspect_ratio": "7:1"},
@@ -114,10 +111,10 @@ def test_strict_with_a_registry_issue_sends_nothing(
     assert registry.weryai.counters.posts == 0
 
 
-def test_batch_with_an_unlisted_model_prints_one_note(
+def test_batch_with_an_unlisted_model_prints_one_message(
     aiowery_command: Command, registry: Sandbox, tmp_path: Path
 ) -> None:
-    """Requests for an unlisted model are sent, with one note for all of them."""
+    """Requests for an unlisted model are sent, and one message reports it for all of them."""
     (tmp_path / "p.txt").write_text("a\nb\nc\n")
     ended = aiowery_command("batch", "p.txt", "--out", "out", "--model", "GPT_IMAGE_2")
     assert ended.returncode == 0, ended.stderr
@@ -129,22 +126,22 @@ def test_batch_with_an_unlisted_model_prints_one_note(
 
 @pytest.mark.usefixtures("no_registry")
 @pytest.mark.parametrize("verbose", [(), ("-v",)])
-def test_batch_without_a_registry_prints_one_note_and_runs(
+def test_batch_without_a_registry_prints_one_message_and_runs(
     aiowery_command: Command, tmp_path: Path, verbose: Sequence[str]
 ) -> None:
-    """A registry that is down is one line on standard error, not one for each request, and no reason to stop."""
+    """If the registry cannot be read, one message reports it for all requests, and the batch runs."""
     (tmp_path / "p.txt").write_text("a\nb\nc\nd\n")
     ended = aiowery_command("batch", "p.txt", "--out", "out", *verbose)
     assert ended.returncode == 0, ended.stderr
-    (line,) = [line for line in ended.stderr.splitlines() if "registry" in line]
-    assert line.startswith("Note: the model registry cannot be read (")
-    assert line.endswith("requests go unchecked")
+    (message,) = [line for line in ended.stderr.splitlines() if "registry" in line]
+    assert message.startswith("Note: the model registry cannot be read (")
+    assert message.endswith("requests go unchecked")
     assert "warnings of the library" not in ended.stderr
 
 
 @pytest.mark.usefixtures("no_registry")
 def test_generate_with_no_check_does_not_read_the_registry(aiowery_command: Command) -> None:
-    """With --no-check, nothing is printed about a registry that is down."""
+    """With --no-check, nothing is printed about a registry that cannot be reached."""
     ended = aiowery_command("generate", "a cat", "--out", "out", "--no-check")
     assert ended.returncode == 0
     assert "registry" not in ended.stderr

@@ -1,4 +1,4 @@
-"""Durable batches on the command line: the same command again resumes an ended run."""
+"""Durable batches on the command line: the same command again resumes a run that has ended."""
 
 from __future__ import annotations
 
@@ -8,18 +8,12 @@ import pty
 import subprocess
 import sys
 import time
-from collections import Counter
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from aiowery.sandbox import Fault, Sandbox, faults
-
-Command = Callable[..., subprocess.CompletedProcess[str]]
-Start = Callable[..., subprocess.Popen[str]]
-Manifest = Callable[[], Sequence[dict[str, Any]]]
+from tests.cli.conftest import Command, Manifest, Start, outcomes, spent_credits
 
 
 @pytest.fixture
@@ -30,52 +24,42 @@ def cats(tmp_path: Path) -> Path:
     return path
 
 
-def charged(sandbox: Sandbox) -> int:
-    """Return how many credits the sandbox has taken."""
-    return 10_000 - sandbox.weryai.credits
-
-
-def outcomes(lines: Sequence[dict[str, Any]]) -> Counter[str]:
-    """Count how the items ended."""
-    return Counter(line["outcome"] for line in lines)
-
-
 def test_batch_repeated_sends_nothing(
     aiowery_command: Command, manifest: Manifest, aiowery_sandbox: Sandbox, cats: Path, tmp_path: Path
 ) -> None:
-    """A finished batch costs no credit and no download; manifest and gallery are complete."""
+    """The second run of a finished batch charges and downloads nothing. Its manifest and gallery are complete."""
     first = aiowery_command("batch", "cats.txt", "--out", "out")
     assert first.returncode == 0, first.stderr
     pictures = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*.png")}
-    printed = {line["index"]: line["files"] for line in manifest()}
+    files = {record["index"]: record["files"] for record in manifest()}
     again = aiowery_command("batch", "cats.txt", "--out", "out", "--gallery", "--price-per-credit", "0.05")
     assert again.returncode == 0, again.stderr
     assert "12 were finished before, and were not sent again." in again.stdout
     assert "12 credits (0.60 at 0.05 each)" in again.stdout
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*.png")} == pictures
-    assert {line["index"]: line["files"] for line in manifest()} == printed
+    assert {record["index"]: record["files"] for record in manifest()} == files
     assert (tmp_path / "out" / "gallery.html").exists()
-    assert charged(aiowery_sandbox) == 12
+    assert spent_credits(aiowery_sandbox) == 12
     assert cats.exists()
 
 
 def test_batch_repeated_fetches_missing_files_and_sends_new_lines(
     aiowery_command: Command, manifest: Manifest, aiowery_sandbox: Sandbox, cats: Path, tmp_path: Path
 ) -> None:
-    """Only missing files are fetched, only new lines are charged; a line inserted at the top changes nothing."""
+    """Only missing files are fetched, and only new lines are charged, also if a line is inserted at the top."""
     aiowery_command("batch", "cats.txt", "--out", "out")
-    (lost,) = (tmp_path / "out").glob("0003-*")
-    lost.unlink()
+    (missing,) = (tmp_path / "out").glob("0003-*")
+    missing.unlink()
     cats.write_text("a dog\n" + cats.read_text())
     again = aiowery_command("batch", "cats.txt", "--out", "out")
     assert again.returncode == 0, again.stderr
-    assert lost.exists()
-    assert charged(aiowery_sandbox) == 13
+    assert missing.exists()
+    assert spent_credits(aiowery_sandbox) == 13
     assert len(list((tmp_path / "out").glob("*.png"))) == 13
     assert outcomes(manifest()) == {"done": 13}
 
 
-@pytest.mark.skipif(os.name != "posix", reason="processes cannot be killed so here")
+@pytest.mark.skipif(os.name != "posix", reason="only POSIX systems have SIGKILL")
 def test_batch_after_a_kill_resumes(
     aiowery_process: Start, aiowery_command: Command, manifest: Manifest, aiowery_sandbox: Sandbox, cats: Path
 ) -> None:
@@ -90,13 +74,13 @@ def test_batch_after_a_kill_resumes(
     doubts = outcomes(manifest())["in_doubt"]
     assert again.returncode == (3 if doubts else 0), again.stderr
     assert outcomes(manifest())["done"] == 12 - doubts
-    assert charged(aiowery_sandbox) <= 12
+    assert spent_credits(aiowery_sandbox) <= 12
 
 
 def test_batch_with_a_doubt_exits_with_3_until_it_is_released(
     aiowery_command: Command, manifest: Manifest, aiowery_sandbox: Sandbox, cats: Path
 ) -> None:
-    """A lost response makes every run exit with 3 until the entry is released; then it is sent."""
+    """After a lost response, every run exits with 3 until the entry is released. Then the next run sends it."""
     aiowery_sandbox.inject(Fault(faults.LostAnswer(0.2), on="submit", times=1))
     for _ in range(2):
         ended = aiowery_command("batch", "cats.txt", "--out", "out")
@@ -111,14 +95,14 @@ def test_batch_with_a_doubt_exits_with_3_until_it_is_released(
     assert released.returncode == 0, released.stderr
     ended = aiowery_command("batch", "cats.txt", "--out", "out")
     assert ended.returncode == 0, ended.stderr
-    assert charged(aiowery_sandbox) == 13
+    assert spent_credits(aiowery_sandbox) == 13
     assert cats.exists()
 
 
 def test_two_batches_on_one_ledger_pay_once(
     aiowery_process: Start, aiowery_sandbox: Sandbox, cats: Path, tmp_path: Path
 ) -> None:
-    """Two processes with one ledger pay once per request, and both save all files."""
+    """Two processes with one ledger send each request once, and both save all files."""
     processes = [
         aiowery_process("batch", str(cats), "--out", out, "--ledger", "shared.db", "--in-flight", "3")
         for out in ("one", "two")
@@ -126,34 +110,34 @@ def test_two_batches_on_one_ledger_pay_once(
     for process in processes:
         _, message = process.communicate(timeout=30)
         assert process.returncode == 0, message
-    assert charged(aiowery_sandbox) == 12
+    assert spent_credits(aiowery_sandbox) == 12
     for out in ("one", "two"):
         assert len(list((tmp_path / out).glob("*.png"))) == 12
 
 
-def test_dry_run_prints_the_plan_and_sends_nothing(
+def test_batch_with_dry_run_prints_the_plan_and_sends_nothing(
     aiowery_command: Command, aiowery_sandbox: Sandbox, cats: Path, tmp_path: Path
 ) -> None:
-    """Items, estimate and balance are printed, no file is created; finished items are recognized later."""
+    """Items, estimate and balance are printed, and no file is created. Items of an earlier run count as done."""
     price = ("--price", "WERYAI_IMAGE_2_0=1.5", "--price-per-credit", "0.05")
-    dry = aiowery_command("batch", "cats.txt", "--out", "out", "--dry-run", *price)
-    assert dry.returncode == 0, dry.stderr
-    assert dry.stdout.count("to send") == 13
-    assert "Estimate: about 18 credits (0.90 at 0.05 each)." in dry.stdout
-    assert "Balance: 10,000 credits (500.00 at 0.05 each)." in dry.stdout
+    plan = aiowery_command("batch", "cats.txt", "--out", "out", "--dry-run", *price)
+    assert plan.returncode == 0, plan.stderr
+    assert plan.stdout.count("to send") == 13
+    assert "Estimate: about 18 credits (0.90 at 0.05 each)." in plan.stdout
+    assert "Balance: 10,000 credits (500.00 at 0.05 each)." in plan.stdout
     assert not (tmp_path / "out").exists()
     aiowery_command("batch", "cats.txt", "--out", "out", "--limit", "5")
-    dry = aiowery_command("batch", "cats.txt", "--out", "out", "--dry-run")
-    assert "7 to send, 5 done before." in dry.stdout
-    assert "Estimate: about 7 credits." in dry.stdout
-    assert charged(aiowery_sandbox) == 5
+    plan = aiowery_command("batch", "cats.txt", "--out", "out", "--dry-run")
+    assert "7 to send, 5 done before." in plan.stdout
+    assert "Estimate: about 7 credits." in plan.stdout
+    assert spent_credits(aiowery_sandbox) == 5
     assert cats.exists()
 
 
-def test_budget_applies_to_all_runs_of_a_batch(
+def test_batch_with_a_budget_applies_it_to_all_runs(
     aiowery_command: Command, manifest: Manifest, aiowery_sandbox: Sandbox, cats: Path
 ) -> None:
-    """Items beyond the budget are not sent; a larger budget sends them."""
+    """Items beyond the budget are not sent, also in later runs, until the budget is raised."""
     price = ("--price", "text-to-image=1")
     for _ in range(2):
         ended = aiowery_command("batch", "cats.txt", "--out", "out", "--budget", "5", *price)
@@ -163,14 +147,14 @@ def test_budget_applies_to_all_runs_of_a_batch(
         assert outcomes(manifest()) == {"done": 5, "not submitted": 7}
     ended = aiowery_command("batch", "cats.txt", "--out", "out", "--budget", "12", *price)
     assert ended.returncode == 0, ended.stderr
-    assert charged(aiowery_sandbox) == 12
+    assert spent_credits(aiowery_sandbox) == 12
     assert cats.exists()
 
 
 def test_batch_without_credits_stops_and_resumes_later(
     aiowery_command: Command, manifest: Manifest, aiowery_sandbox: Sandbox, cats: Path
 ) -> None:
-    """Without credits submitting stops and accepted items are kept; a later run with credits sends the rest."""
+    """Without credits, submitting stops and accepted items are saved. A later run with credits sends the rest."""
     aiowery_sandbox.weryai._credits = 4
     ended = aiowery_command("batch", "cats.txt", "--out", "out", "--in-flight", "2")
     assert ended.returncode == 1, ended.stderr
@@ -187,7 +171,7 @@ def test_batch_without_credits_stops_and_resumes_later(
 def test_batch_stopped_reports_items_of_earlier_runs(
     aiowery_command: Command, manifest: Manifest, aiowery_sandbox: Sandbox, cats: Path
 ) -> None:
-    """Items done or in doubt since an earlier run keep their status, although this run stopped before them."""
+    """Items that an earlier run finished or left in doubt keep their status, although this run stops before them."""
     aiowery_sandbox.inject(Fault(faults.BAD_GATEWAY, on="submit", times=1))
     assert aiowery_command("batch", "cats.txt", "--out", "out").returncode == 3
     cats.write_text("".join(f"dog {number}\n" for number in range(40)) + cats.read_text())
@@ -196,32 +180,32 @@ def test_batch_stopped_reports_items_of_earlier_runs(
     assert outcomes(manifest()) == {"done": 11, "in_doubt": 1, "not submitted": 40}
     assert ended.returncode == 3, ended.stderr
     assert "40 were not submitted and cost nothing." in ended.stdout
-    assert sum(len(line["files"]) for line in manifest()) == 11
+    assert sum(len(record["files"]) for record in manifest()) == 11
 
 
 def test_batch_with_moved_lines_overwrites_no_picture(
     aiowery_command: Command, manifest: Manifest, aiowery_sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    """A line put before an equal prompt, or one that was taken out meanwhile, gets a name of its own."""
+    """A line that is inserted before an equal prompt, or was absent for one run, gets its own file name."""
     table = tmp_path / "cats.csv"
-    for rows in (["1:1"], ["16:9", "1:1"], ["9:16"], ["9:16", "1:1", "16:9"]):
-        table.write_text("\n".join(["prompt,aspect_ratio", *(f"a cat,{row}" for row in rows)]))
+    for ratios in (["1:1"], ["16:9", "1:1"], ["9:16"], ["9:16", "1:1", "16:9"]):
+        table.write_text("\n".join(["prompt,aspect_ratio", *(f"a cat,{ratio}" for ratio in ratios)]))
         ended = aiowery_command("batch", "cats.csv", "--out", "out")
         assert ended.returncode == 0, ended.stderr
-    names = [name for line in manifest() for name in line["files"]]
+    names = [name for record in manifest() for name in record["files"]]
     assert len(set(names)) == 3
     assert len({(tmp_path / "out" / name).read_bytes() for name in names}) == 3
-    assert charged(aiowery_sandbox) == 3
+    assert spent_credits(aiowery_sandbox) == 3
 
 
 def test_batch_refused_keeps_files_of_the_earlier_run(
     aiowery_command: Command, aiowery_sandbox: Sandbox, cats: Path, tmp_path: Path
 ) -> None:
-    """A no, another address, a wrong line or a file that is no ledger costs no manifest and moves no picture."""
+    """A run that is refused for its base URL, its ledger or a wrong line removes and moves no file."""
     assert aiowery_command("batch", "cats.txt", "--out", "out", "--gallery").returncode == 0
-    there = sorted((tmp_path / "out").glob("*"))
-    elsewhere = {**os.environ, "WERYAI_BASE_URL": aiowery_sandbox.url.replace("127.0.0.1", "localhost")}
-    ended = aiowery_command("batch", "cats.txt", "--out", "out", env=elsewhere)
+    files = sorted((tmp_path / "out").glob("*"))
+    environment = {**os.environ, "WERYAI_BASE_URL": aiowery_sandbox.url.replace("127.0.0.1", "localhost")}
+    ended = aiowery_command("batch", "cats.txt", "--out", "out", env=environment)
     assert "was begun at" in ended.stderr
     (tmp_path / "foreign.db").write_text("hello")
     ended = aiowery_command("batch", "cats.txt", "--out", "out", "--batch", "anew", "--ledger", "foreign.db")
@@ -229,8 +213,8 @@ def test_batch_refused_keeps_files_of_the_earlier_run(
     cats.write_text(cats.read_text() + "dog\n")
     ended = aiowery_command("batch", "cats.txt", "--out", "out", "--strict", "--aspect-ratio", "7:5")
     assert "because of --strict" in ended.stderr
-    assert sorted((tmp_path / "out").glob("*")) == there
-    assert charged(aiowery_sandbox) == 12
+    assert sorted((tmp_path / "out").glob("*")) == files
+    assert spent_credits(aiowery_sandbox) == 12
 
 
 def test_batch_with_reuse_pays_once_for_equal_requests(
@@ -240,38 +224,38 @@ def test_batch_with_reuse_pays_once_for_equal_requests(
     (tmp_path / "p.txt").write_text("a cat\na cat\na dog\n")
     ended = aiowery_command("batch", "p.txt", "--out", "out", "--reuse")
     assert ended.returncode == 0, ended.stderr
-    assert charged(aiowery_sandbox) == 2
+    assert spent_credits(aiowery_sandbox) == 2
     ended = aiowery_command("batch", "p.txt", "--out", "out", "--batch", "anew", "--reuse")
     assert ended.returncode == 0, ended.stderr
-    assert charged(aiowery_sandbox) == 2
+    assert spent_credits(aiowery_sandbox) == 2
     ended = aiowery_command("batch", "p.txt", "--out", "out", "--batch", "really anew")
     assert ended.returncode == 0, ended.stderr
-    assert charged(aiowery_sandbox) == 5
+    assert spent_credits(aiowery_sandbox) == 5
 
 
-@pytest.mark.parametrize(("answer", "code"), [("n", 2), ("y", 0)])
-def test_batch_of_unknown_price_asks_on_a_terminal(
-    aiowery_sandbox: Sandbox, cats: Path, tmp_path: Path, answer: str, code: int
+@pytest.mark.parametrize(("reply", "code"), [("n", 2), ("y", 0)])
+def test_batch_of_unknown_price_on_a_terminal_requests_consent(
+    aiowery_sandbox: Sandbox, cats: Path, tmp_path: Path, reply: str, code: int
 ) -> None:
-    """On a terminal, requests of unknown price are sent only after a yes."""
+    """On a terminal, requests of unknown price are sent only after the user has typed "y"."""
     controller, terminal = pty.openpty()
     command = [sys.executable, "-m", "aiowery", "batch", str(cats), "--out", "out"]
     process = subprocess.Popen(command, cwd=tmp_path, stdin=terminal, stdout=subprocess.DEVNULL, stderr=terminal)
     os.close(terminal)
-    message = b""
-    until = time.monotonic() + 20
-    while b"[y/N]" not in message and time.monotonic() < until:
-        message += os.read(controller, 1000)
-    os.write(controller, f"{answer}\n".encode())
-    while process.poll() is None and time.monotonic() < until:
+    output = b""
+    deadline = time.monotonic() + 20
+    while b"[y/N]" not in output and time.monotonic() < deadline:
+        output += os.read(controller, 1000)
+    os.write(controller, f"{reply}\n".encode())
+    while process.poll() is None and time.monotonic() < deadline:
         try:
-            message += os.read(controller, 1000)
-        except OSError:  # the other side has closed
+            output += os.read(controller, 1000)
+        except OSError:  # the process has closed the terminal
             break
-    assert process.wait(20) == code, message
+    assert process.wait(20) == code, output
     os.close(controller)
-    assert b"12 of unknown price" in message
-    assert charged(aiowery_sandbox) == (12 if code == 0 else 0)
+    assert b"12 of unknown price" in output
+    assert spent_credits(aiowery_sandbox) == (12 if code == 0 else 0)
 
 
 @pytest.mark.parametrize(
@@ -287,11 +271,11 @@ def test_batch_of_unknown_price_asks_on_a_terminal(
 def test_batch_with_invalid_options_sends_nothing(
     aiowery_command: Command, aiowery_sandbox: Sandbox, cats: Path, arguments: tuple[str, str], message: str
 ) -> None:
-    """One message names the value, and nothing is charged."""
+    """The message names the mistake, and nothing is charged."""
     ended = aiowery_command("batch", "cats.txt", "--out", "out", *arguments)
     assert ended.returncode in {1, 2}
     assert message in ended.stderr + ended.stdout
-    assert charged(aiowery_sandbox) == 0
+    assert spent_credits(aiowery_sandbox) == 0
     assert cats.exists()
 
 
@@ -305,4 +289,4 @@ def test_batch_with_a_foreign_file_as_ledger_sends_nothing(
     assert ended.returncode == 1
     assert "no database" in ended.stderr
     assert (tmp_path / "notes.txt").read_text().startswith("my notes")
-    assert charged(aiowery_sandbox) == 0
+    assert spent_credits(aiowery_sandbox) == 0
