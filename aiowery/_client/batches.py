@@ -213,9 +213,18 @@ class BatchService:
         return True
 
     async def resubmit(self, entry_id: int, read_request: RequestReader, job_timeout: Timeout) -> Job[Any]:
-        """Release an entry in doubt and submit its request again."""
+        """Release an entry in doubt and submit its request again.
+
+        Raises ConfigurationError, and leaves the entry in doubt, for a request of another base URL or provider.
+        """
         entry = await self._entry(entry_id)
+        if entry.base_url != self._journal.base_url:
+            raise ConfigurationError(
+                f"entry {entry_id} was sent to {entry.base_url}, not to {self._journal.base_url}; nothing was sent:"
+                " open a client with that base_url"
+            )
         request = _read_entry(entry, read_request)
+        self._submitter.validate(request)
         await self._ledger.resolve_unsent(entry_id)
         return await self._await_other_process(request, SubmitOptions(job_timeout=job_timeout, entry_id=entry_id))
 

@@ -28,30 +28,47 @@ if TYPE_CHECKING:  # loaded with the first open client
 
 @attrs.frozen(kw_only=True, eq=False)
 class ClientConfig:
-    """The settings of a client.
+    """The settings of a client. All durations are in seconds, all credits in the provider's unit.
 
-    `other_hosts` maps names in the provider's requests to base URLs beside `base_url`. `request_types` are the requests
-    that a ledger of this provider may hold. All durations are in seconds, all credits in the provider's unit.
+    `make_config` checks them, and explains each.
     """
 
     api_key: ApiKeySource = attrs.field(repr=False)
+    """The source of the API key, which may renew it."""
     base_url: str
+    """The provider's address."""
     limits: Limits
+    """The limits of concurrency and of the queue."""
     polling: PollPolicy
+    """The policy of status checks."""
     retries: RetryPolicy
+    """The policy of retries."""
     request_types: RequestTypes[Any]
+    """The requests that a ledger of this provider may hold."""
     http_timeout: float = 30.0
+    """Seconds for connecting and for each read."""
     http: HTTPChoice | None = None
+    """The caller's HTTP client, or the choice of another transport than the default."""
     observer: Observer | None = None
+    """The receiver of events."""
     low_credits: float | None = None
+    """The balance below which `LowCredits` is emitted."""
     ledger: Ledger | str | os.PathLike[str] | None = None
+    """The ledger, or the path of its file; None keeps it in memory."""
     budget: float | None = None
+    """The credits that the client may spend while it is open."""
     prices: PriceTable | None = None
+    """The credits per task, by model or request type, or as a function."""
     reuse: bool = False
+    """True if equal requests in the ledger answer new ones."""
     price_per_credit: float | None = None
+    """The price of one credit in money, for statistics."""
     other_hosts: Mapping[str, str] = attrs.field(factory=dict)
+    """Base URLs beside `base_url`, by the names that the provider's requests use."""
     queue_file: Path | None = None
+    """The file in which processes with one account keep the state of their queue."""
     webhooks: Webhooks | None = None
+    """How the provider reports the end of tasks."""
 
 
 @attrs.frozen(kw_only=True)

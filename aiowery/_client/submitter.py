@@ -118,12 +118,16 @@ class Submitter:
                 " was sent. Retry later or raise start_within."
             ) from None
 
+    def validate(self, request: Request[Any]) -> None:
+        """Raise ConfigurationError for a request that the provider does not accept."""
+        self._provider.validate(request)
+
     async def _admit(
         self, request: Request[ResultT], options: SubmitOptions, start_within: float | None, probe: str | None
     ) -> Submission[ResultT]:
         """Validate and encode the request, and wait until the queue admits it."""
         self._check_open()
-        self._provider.validate(request)
+        self.validate(request)
         self._poller.timeout_seconds(request.kind, options.job_timeout)  # an invalid one is rejected here, unsent
         ready = await self._uploads.upload_local_files(request)
         token = new_token()

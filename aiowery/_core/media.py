@@ -178,7 +178,7 @@ def validate_upload(
     `limits` are the provider's sizes in bytes below which a file of each kind must be. Raises ConfigurationError for
     any other file.
     """
-    largest = max(limits.get(kind, MAX_FILE_BYTES) for kind in get_args(AssetKind))
+    largest = min(MAX_FILE_BYTES, max(limits.get(kind, MAX_FILE_BYTES) for kind in get_args(AssetKind)))
     file = read_file(source, largest) if isinstance(source, Path) else source
     name = replace_surrogates(file.name)  # a file name on disk need not be valid text
     label = name or "the file"
@@ -193,7 +193,7 @@ def validate_upload(
     kind, content_type = _SUFFIXES[suffix]
     if expected is not None and kind != expected:
         raise ConfigurationError(f"{label} must be of kind {expected}, got {kind}. Nothing was sent: pass another file")
-    limit = limits.get(kind, MAX_FILE_BYTES + 1)
+    limit = min(limits.get(kind, MAX_FILE_BYTES + 1), MAX_FILE_BYTES + 1)
     if len(file.content) >= limit:
         raise ConfigurationError(
             f"{label} must have fewer than {limit:,} bytes ({kind}), got {len(file.content):,} or more."

@@ -82,7 +82,11 @@ class RequestTypes(Generic[RequestT]):
         for name, field in fields.items():
             if field.default is attrs.NOTHING and name not in known:
                 raise ConfigurationError(f"{cls.type_name} requires the field {name}")
-        return cls(extra={**extra, **unknown}, **known)
+        try:
+            return cls(extra={**extra, **unknown}, **known)
+        except (TypeError, ValueError) as fault:  # of validators that are not the package's
+            reason = fault.args[0] if fault.args else fault  # attrs adds the field and the value as further arguments
+            raise ConfigurationError(f"{cls.type_name}: {reason}") from fault
 
 
 def to_dict(request: Request[Any], *, contents: bool = True) -> dict[str, Any]:

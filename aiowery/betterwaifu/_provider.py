@@ -65,7 +65,7 @@ class BetterWaifuProvider(Provider):
             )
 
     def encode(self, request: Request[Any]) -> HttpRequest:
-        """Send what was set: a field left at None is left to the server's default."""
+        """Return the POST with the fields that were set; for a field that is None the server's default applies."""
         body = {
             field.name: value
             for field in attrs.fields(type(request))
@@ -82,7 +82,7 @@ class BetterWaifuProvider(Provider):
         return HttpRequest("POST", "/generate", json_body({**body, **request.extra}))
 
     def decode_submission(self, request: Request[Any], response: HttpResponse) -> Accepted:  # noqa: ARG002 - one sort of request
-        """Read the answer to a submission: a job's id, or the picture itself."""
+        """Return the id of the job in a response, or the picture itself."""
         if self.edition == _V1:
             return _decode.decode_image(response, synchronous_task_id())
         return _decode.decode_queued(response)

@@ -19,7 +19,8 @@ from aiowery.cli.options import (
     ProviderOptions,
 )
 from aiowery.cli.output.models_table import print_models
-from aiowery.cli.output.tables import print_json, print_table
+from aiowery.cli.output.plain_text import print_json, print_plain_table
+from aiowery.cli.providers import request_types
 from aiowery.cli.run import single
 from aiowery.cli.run.batch import run_batch
 from aiowery.cli.run.batch_options import BatchOptions
@@ -105,14 +106,15 @@ def run(
                 "TYPE is missing; nothing was sent: name a request type, such as text-to-video"
                 " (aiowery run --list shows all types)"
             )
-        types_table.show_types(connection.service.request_types)
+        types_table.show_types(request_types(connection.provider))
         return DONE
-    types = connection.service.request_types
+    types = request_types(connection.provider)
     request_type = set_option.known_type(types, type_)
     if fields or list_:
         types_table.show_fields(request_type, types)
         return DONE
     connection = connection.for_type(request_type.type_name)
+    request_type = connection.service.request_types.request_type(request_type.type_name)
     request = set_option.request_of(request_type, json, set_ or [])
     return single.run_single(
         single.SingleOptions(request=request, out=out, connection=connection, check=not no_check, raw=raw)
@@ -206,8 +208,11 @@ def models(
     connection: ProviderOptions = ProviderOptions(),  # noqa: B008 - frozen
 ) -> int:
     """Show the models and the parameters that each accepts."""
-    documented = [model for model in connection.service.info.documented_models if kind in {None, model.kind}]
-    found = documented or queries.query(connection, lambda client: client.models(kind))
+    found = connection.service.info.documented_models
+    if found:
+        found = [model for model in found if kind in {None, model.kind}]
+    else:
+        found = queries.query(connection, lambda client: client.models(kind))
     if json:
         print_json(found)
     else:
@@ -271,7 +276,7 @@ def speakers(
         print_json(found)
     else:
         rows = [(voice.id, voice.name, voice.gender, voice.language, voice.demo_url or "") for voice in found]
-        print_table(("id", "name", "gender", "language", "listen"), rows)
+        print_plain_table(("id", "name", "gender", "language", "listen"), rows)
     return DONE
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from aiowery import Limits, PollPolicy, RetryPolicy
+from aiowery._client.arguments import sandbox_speed
 from aiowery._client.client import Client
 from aiowery._core.policies import FASTEST
 from aiowery.cli.providers import Service
@@ -86,9 +87,9 @@ async def open_client(
         if target.sandbox:
             client = await _open_in_sandbox(stack, target, limits, max(_CREDITS, task_count), settings)
         else:
-            # The client's default limits also fit the speed of a sandbox that the environment names.
-            chosen = {} if limits == target.service.limits(None) else {"limits": limits}
-            client = target.service.client(None, **chosen, **settings)
+            # As a client's default limits, these fit the speed of a sandbox that the environment names.
+            speed = sandbox_speed(target.service.info.resolve_base_url(None))
+            client = target.service.client(None, limits=limits.faster(speed), **settings)
         await client.open()
         try:
             yield client

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -34,24 +34,32 @@ def clients() -> Mapping[str, type[Client]]:
 
     An installed provider that cannot be used is reported on standard error and left out.
     """
-    installed = {}
+    found = dict(_BUILT_IN)
     for entry in sorted(metadata.entry_points(group=GROUP), key=lambda entry: entry.name):
         try:
-            installed[entry.name] = _load(entry)
+            found[entry.name] = _load(entry, taken=found)
         except Exception as fault:  # noqa: BLE001 - another distribution's code must not stop this program
             print(
                 f"aiowery: the provider {entry.name!r} ({entry.value}) is left out: {type(fault).__name__}: {fault}",
                 file=sys.stderr,
             )
-    return {**_BUILT_IN, **installed, **_BUILT_IN}  # the package's first, and not replaced by an installed one
+    return found
 
 
-def _load(entry: metadata.EntryPoint) -> type[Client]:
+def _load(entry: metadata.EntryPoint, taken: Container[str]) -> type[Client]:
+    if entry.name in taken:
+        raise ValueError("another provider has this name")
     client_type = entry.load()
     if not (isinstance(client_type, type) and issubclass(client_type, Client)):
         raise TypeError("it must be a subclass of aiowery.Client")
-    if not client_type.editions:
-        raise TypeError(f"{client_type.__name__}.editions must name at least one edition")
+    editions = client_type.editions
+    if not editions or not all(isinstance(info, ProviderInfo) for info in editions.values()):
+        raise TypeError(f"{client_type.__name__}.editions must map at least one edition to its ProviderInfo")
+    if len(editions) > 1 and not accepts(client_type, "edition"):
+        raise TypeError(f"{client_type.__name__}() must accept edition=, because it has several editions")
+    for info in editions.values():
+        info.request_types.load()
+        info.request_types.request_type(info.prompt_type)
     return client_type
 
 
@@ -73,6 +81,27 @@ def request_types(provider: str | None = None) -> RequestTypes[Request[Any]]:
 def provider_of(type_name: str) -> str | None:
     """Return the name of the first provider with this request type, or None for an unknown type."""
     return next((name for name in clients() if _has_type(name, type_name)), None)
+
+
+def service_at(base_url: str, type_name: str) -> Service | None:
+    """Return the provider and edition with this request type, at this base URL if one is there.
+
+    None for an unknown type. Another base URL, such as a gateway's, may belong to any of them: then the first is
+    returned, in its default edition.
+    """
+    first = provider_of(type_name)
+    for name in clients():
+        for edition, info in clients()[name].editions.items():
+            if type_name in info.request_types.requests and _base_url_of(info) == base_url:
+                return Service(name, edition if len(clients()[name].editions) > 1 else None)
+    return None if first is None else Service(first)
+
+
+def _base_url_of(info: ProviderInfo) -> str | None:
+    try:
+        return info.resolve_base_url(None)
+    except ConfigurationError:  # of the environment
+        return None
 
 
 def accepts(function: Callable[..., Any], parameter: str) -> bool:
@@ -102,8 +131,15 @@ class Service:
 
     @property
     def request_types(self) -> RequestTypes[Request[Any]]:
-        """Request types of all providers, its own first."""
-        return request_types(self.name)
+        """Request types of all providers; if two share a name, that of this edition."""
+        return RequestTypes({**request_types(self.name).requests, **self.info.request_types.requests})
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The command-line options that choose it, as arguments."""
+        default = next(iter(self.client_type.editions))
+        name = () if self.name == DEFAULT_NAME else ("--provider", self.name)
+        return name if self.edition in {None, default} else (*name, "--edition", str(self.edition))
 
     def limits(self, in_flight: int | None) -> Limits:
         """Return its limits with this many concurrent tasks. Raises ConfigurationError for more than it ever runs."""

@@ -151,7 +151,7 @@ class WeryAI(Client):
         return tuple(itertools.chain.from_iterable(found))
 
     async def speakers(self, language: str | None = None) -> tuple[Speaker, ...]:
-        """Return who can speak in a podcast, in one language (en, zh, ja) or in all."""
+        """Return the speakers for podcasts, in one language (en, zh, ja) or in all."""
         return await self.read(speakers_request(language), _model_listing.decode_speakers)
 
     async def check(self, request: Request[Any]) -> tuple[CheckIssue, ...]:
@@ -220,7 +220,7 @@ class WeryAI(Client):
 
 
 class _RegistryReading:
-    """One reading of the registries, and how long it counts."""
+    """A reading of a registry that counts for a limited time."""
 
     def __init__(self, runtime: ClientRuntime, task: asyncio.Task[tuple[Model, ...] | None]) -> None:
         self.task = task

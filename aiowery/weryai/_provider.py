@@ -60,23 +60,23 @@ class WeryAIProvider(Provider):
         _own_fields(request)
 
     def encode(self, request: Request[Any]) -> HttpRequest:
-        """Send what was set: a field left at None is left to the provider's default."""
+        """Return the POST with the fields that were set; for a field that is None the provider's default applies."""
         ours = _own_fields(request)
         return HttpRequest("POST", _path(ours), json_body(_body(ours)), timeout=ours.direct_timeout)
 
-    def with_webhook(self, request: Request[Any], address: str) -> Request[Any] | None:
-        """Give the request a `webhook_url`, if it may have one and has none (contract section 11.1)."""
+    def with_webhook(self, request: Request[Any], url: str) -> Request[Any] | None:
+        """Return the request with a `webhook_url`, if it may have one and has none (contract section 11.1)."""
         if (
             not isinstance(request, WebhookRequest)
             or request.webhook_url is not None
             or request.direct_timeout is not None
         ):
             return None
-        called: Request[Any] = attrs.evolve(request, webhook_url=address)
-        return called
+        with_url: Request[Any] = attrs.evolve(request, webhook_url=url)
+        return with_url
 
     def decode_submission(self, request: Request[Any], response: HttpResponse) -> Accepted:
-        """Read the answer to a submission: task ids, or the outputs of an endpoint that answers at once."""
+        """Return the task ids in a response, or the outputs of an endpoint that returns them immediately."""
         return _decode.decode_submission(_own_fields(request), response, synchronous_task_id())
 
     def status_request(self, task_id: str) -> HttpRequest:
@@ -121,9 +121,9 @@ class WeryAIProvider(Provider):
         """Return True for a response in WeryAI's envelope, or in the form of its chat endpoint."""
         return _decode.is_own_response(response)
 
-    def batch_request(self, batch_id: str) -> HttpRequest:
+    def batch_request(self, provider_batch_id: str) -> HttpRequest:
         """Return the GET for all tasks of one submission."""
-        return HttpRequest("GET", f"/v1/generation/batch/{_segment(batch_id)}/status")
+        return HttpRequest("GET", f"/v1/generation/batch/{_segment(provider_batch_id)}/status")
 
     def decode_batch(self, response: HttpResponse) -> Sequence[Snapshot]:
         """Return the statuses of all tasks."""
@@ -137,7 +137,7 @@ class WeryAIProvider(Provider):
     def upload_request(
         self, file: UploadFile, *, legacy: bool = False, batch_no: str | None = None, fixed: bool = False
     ) -> HttpRequest:
-        """Upload a file as multipart/form-data; `legacy` at the older address."""
+        """Return the POST that uploads a file as multipart/form-data; `legacy` uses the older endpoint."""
         given: object = batch_no  # whatever the annotations say
         if given is not None and not (isinstance(given, str) and fits_in_a_path(given)):
             raise ConfigurationError(f"batch_no is {short_repr(batch_no)}; a text is needed")
@@ -151,7 +151,7 @@ class WeryAIProvider(Provider):
         return HttpRequest("POST", path, form=form, host=host, timeout=_UPLOAD_WITHIN)
 
     def decode_upload(self, response: HttpResponse) -> str:
-        """Read the URL of an uploaded file."""
+        """Return the URL of an uploaded file."""
         return _decode.decode_upload(response)
 
 

@@ -80,6 +80,24 @@ def test_models_of_the_images_edition_prints_the_documented_ones(aiowery_command
     assert "realistic" in shown.stdout
 
 
+def test_run_names_the_provider_by_the_request_type(aiowery_command: Command) -> None:
+    """`--edition` belongs to the provider of the request type, although that is not the default one."""
+    ended = aiowery_command(
+        *("run", "generate-image", "--edition", "jobs", "--set", "prompt=x", "--set", "model=814910"),
+        "--sandbox",
+        "--speed",
+        "500",
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.startswith("http://127.0.0.1")
+
+
+def test_models_of_a_kind_that_the_edition_lacks_is_said(aiowery_command: Command) -> None:
+    """A kind without models is one line, and needs no key where the documented models are shown."""
+    shown = aiowery_command("models", "--provider", "betterwaifu", "--kind", "video")
+    assert (shown.returncode, shown.stdout) == (0, "There are no such models.\n")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -71,6 +71,24 @@ def test_strict_with_a_broken_line_sends_nothing(aiowery_command: Command, tmp_p
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("line", "options", "message"),
+    [
+        ('{"type": "generate-image", "prompt": "a"}', (), "GenerateImage"),
+        ('{"prompt": "a", "steps": 10}', ("--provider", "betterwaifu"), "steps"),
+        ('{"prompt": "a", "model": "noobai-xl"}', ("--provider", "betterwaifu", "--edition", "jobs"), "model"),
+    ],
+    ids=["another provider", "a limit of the edition", "a model of another edition"],
+)
+def test_strict_with_a_request_that_the_provider_refuses_sends_nothing(
+    aiowery_command: Command, tmp_path: Path, line: str, options: Sequence[str], message: str
+) -> None:
+    """What the provider would refuse before sending is found with --strict, so that the other lines stay unsent too."""
+    (tmp_path / "p.jsonl").write_text(f"{line}\n")
+    ended = aiowery_command("batch", "p.jsonl", *_FAST, "--strict", *options)
+    _assert_refused(ended, "nothing was sent, because of --strict", "line 1:", message)
+
+
 @pytest.mark.parametrize("command", [("batch", "p.txt"), ("generate", "a cat")])
 def test_commands_with_an_unwritable_out_send_nothing(
     aiowery_command: Command, tmp_path: Path, command: Sequence[str]

@@ -22,6 +22,23 @@ HOME: Final = Path(__file__).parents[2]
 GUIDE: Final = HOME / "docs" / "write-a-provider.md"
 
 
+BROKEN: Final = """
+import attrs
+import aiowery
+from aiowery.betterwaifu import BetterWaifu
+
+NOT_A_CLIENT = 5
+
+class Empty(aiowery.Client): ...
+
+class WrongEditions(aiowery.Client):
+    editions = {"v1": None}
+
+class NoPromptType(aiowery.Client):
+    editions = {"v1": attrs.evolve(BetterWaifu.editions["jobs"], prompt_type="nothing")}
+"""
+
+
 @pytest.fixture(scope="module")
 def distribution(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build the example with the pyproject.toml of the guide, and install it into a directory."""
@@ -142,19 +159,45 @@ def test_installed_provider_that_reports_no_balance_prints_unknown(aiowery_comma
     assert (ended.returncode, ended.stdout) == (0, "unknown\n")
 
 
+def install_broken(folder: Path, entry_point: str) -> None:
+    """Install a distribution with this entry point into a folder."""
+    info = folder / "broken-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[aiowery.providers]\n{entry_point}\n")
+
+
 @pytest.mark.usefixtures("forget_providers")
-@pytest.mark.parametrize("name", ["Missing", "NOT_A_CLIENT", "Empty"])
+@pytest.mark.parametrize("name", ["Missing", "NOT_A_CLIENT", "Empty", "WrongEditions", "NoPromptType"])
 def test_installed_provider_that_cannot_be_used_is_left_out(
     aiowery_command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """A client that cannot be loaded is reported once, and commands with the built-in providers still work."""
-    (tmp_path / "broken_provider.py").write_text("import aiowery\nNOT_A_CLIENT = 5\nclass Empty(aiowery.Client): ...\n")
-    info = tmp_path / "broken-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[aiowery.providers]\nbroken = broken_provider:{name}\n")
+    (tmp_path / "broken_provider.py").write_text(BROKEN)
+    install_broken(tmp_path, f"broken = broken_provider:{name}")
     monkeypatch.syspath_prepend(tmp_path)
     ended = aiowery_command("run", "text-to-image", "--fields")
     assert (ended.returncode, "prompt" in ended.stdout) == (0, True)
     assert ended.stderr.count("aiowery: the provider 'broken' (broken_provider:") == 1
     assert "is left out" in ended.stderr
+
+
+@pytest.mark.usefixtures("forget_providers")
+def test_installed_provider_with_a_name_of_the_package_is_left_out(
+    aiowery_command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No distribution replaces a provider of the package, and the attempt is reported."""
+    install_broken(tmp_path, "weryai = aiowery:BetterWaifu")
+    monkeypatch.syspath_prepend(tmp_path)
+    ended = aiowery_command("run", "text-to-image", "--fields")
+    assert (ended.returncode, "prompt" in ended.stdout) == (0, True)
+    assert "'weryai' (aiowery:BetterWaifu) is left out: ValueError: another provider has this name" in ended.stderr
+
+
+@pytest.mark.usefixtures("installed")
+def test_run_value_that_a_foreign_validator_refuses_is_one_message(aiowery_command: Command) -> None:
+    """A validator that raises ValueError, as attrs' do, ends in a message and not in a traceback."""
+    ended = aiowery_command("run", "acme-picture", "--set", "prompt=a", "--set", "size=huge")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "acme-picture: 'size' must be in" in ended.stderr
+    assert "Traceback" not in ended.stderr

@@ -592,6 +592,23 @@ async def test_stream_batch_of_other_base_url_is_refused(tmp_path: Path) -> None
     assert len(provider.posts) == 4
 
 
+async def test_resubmit_with_another_base_url_keeps_the_doubt(tmp_path: Path) -> None:
+    """A doubt is sent again to the host of its first submission only; a refused attempt leaves it in doubt."""
+    provider = FakeWeryAI(seconds=0.01, faults={"submit": [LOST]})
+    other = FakeWeryAI(seconds=0.01)
+    async with ledger_of("file", tmp_path) as ledger:
+        async with client_of(provider, ledger=ledger, polling=QUICK) as client:
+            with pytest.raises(SubmissionInDoubt):
+                await client.submit(TextToImage(prompt="a cat"))
+        (doubt,) = await ledger.entries(states=[State.IN_DOUBT])
+        http = httpx.AsyncClient(transport=httpx.MockTransport(other))
+        async with http, WeryAI(KEY, base_url="https://other.example", ledger=ledger, http=http) as client:
+            with pytest.raises(ConfigurationError, match=r"not to https://other\.example; nothing was sent"):
+                await client.resubmit(doubt.id)
+        assert [entry.id for entry in await ledger.entries(states=[State.IN_DOUBT])] == [doubt.id]
+    assert (len(provider.posts), len(other.posts)) == (1, 0)
+
+
 async def test_stream_with_resubmit_sends_doubts_within_credit_limit(tmp_path: Path) -> None:
     """Doubts are sent again only on request, for at most the given credits, and only if the price is known."""
     provider = FakeWeryAI(seconds=0.01, faults={"submit": [LOST] * 3})

@@ -383,6 +383,14 @@ def test_validate_upload_kind_without_limit_has_the_general_one(tmp_path: Path) 
         validate_upload(path, limits={"image": 20})
 
 
+@pytest.mark.usefixtures("small_limits")
+def test_validate_upload_limit_above_the_general_one_does_not_lift_it() -> None:
+    """A provider that accepts more than the library holds in memory never gets a cut file."""
+    content, suffix, *_ = SORTS["mp4"]
+    with pytest.raises(ConfigurationError, match=r"must have fewer than 41 bytes \(video\), got 41 or more"):
+        validate_upload(File(content.ljust(41, b"\0"), f"a{suffix}"), limits={"video": 1000})
+
+
 @given(content=st.binary(max_size=30) | st.sampled_from([row[0] for row in SORTS.values()]), name=st.text(max_size=12))
 def test_validate_upload_any_file_is_ready_or_refused(content: bytes, name: str) -> None:
     """Any content and name give a name with the right suffix, or ConfigurationError."""

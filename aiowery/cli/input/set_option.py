@@ -25,8 +25,9 @@ _SIMILAR: Final = 0.8
 def known_type(types: RequestTypes[Request[Any]], name: str) -> type[Request[Any]]:
     """Return the request type of this name. Raises ConfigurationError, with similar names, if there is none."""
     type_name = name.strip().lower().replace("_", "-")
-    if type_name in types.requests:
-        return types.requests[type_name]
+    for spelling in (name.strip(), type_name):
+        if spelling in types.requests:
+            return types.requests[spelling]
     near = _close(type_name, types.requests)
     guess = f"did you mean {' or '.join(near)}? " if near else ""
     raise ConfigurationError(

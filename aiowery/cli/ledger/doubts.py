@@ -19,7 +19,7 @@ from aiowery.cli.options import ProviderOptions
 from aiowery.cli.output.logs import show_logs
 from aiowery.cli.output.plain_text import as_json, local, print_columns, short, utc
 from aiowery.cli.output.progress import write_line
-from aiowery.cli.providers import provider_of
+from aiowery.cli.providers import service_at
 from aiowery.errors import ConfigurationError
 from aiowery.ledger import State
 
@@ -102,11 +102,14 @@ def resubmit(ledger: Path, entry_id: int, connection: ProviderOptions) -> int:
     with open_reader(ledger) as reader:
         entry = reader.entry_in_doubt(entry_id)
     type_name = str(entry.request.get("type"))
-    if provider_of(type_name) is None:
+    service = service_at(entry.base_url, type_name)
+    if service is None:
         raise ConfigurationError(
             f"entry {entry_id} has the request type {type_name!r}, which this version lacks; nothing was sent:"
             " update aiowery, or install the provider of that type"
         )
+    if connection.provider is None and connection.edition is None:
+        connection = attrs.evolve(connection, provider=service.name, edition=service.edition)
     connection = connection.for_type(type_name)
     with show_logs(connection.verbose, lambda text: write_line(sys.stderr, text)):
         result = asyncio.run(_resubmit_and_wait(connection, reader.path, entry_id))

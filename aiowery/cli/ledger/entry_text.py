@@ -11,7 +11,7 @@ import attrs
 from aiowery.cli.input.requests import from_stored, prompt_of
 from aiowery.cli.ledger.reader import LedgerReader
 from aiowery.cli.output.plain_text import printable
-from aiowery.cli.providers import DEFAULT_NAME, provider_of
+from aiowery.cli.providers import service_at
 from aiowery.errors import AioweryError
 from aiowery.ledger import Entry
 
@@ -46,10 +46,11 @@ def details_of(entry: Entry, *, leave_out: Sequence[str] = ()) -> dict[str, Any]
 
 
 def status_command(entry: Entry) -> str:
-    """Return the command that shows the state of an entry's first task."""
-    name = provider_of(str(entry.request.get("type")))
-    provider = () if name in {None, DEFAULT_NAME} else ("--provider", name)
-    return printable(shlex.join(("aiowery", "status", *entry.task_ids[:1], *provider)))
+    """Return the command that shows the state of an entry's first task, or what is missing for it."""
+    service = service_at(entry.base_url, str(entry.request.get("type")))
+    if service is None:
+        return printable(f"the provider at {entry.base_url} is not installed")
+    return printable(shlex.join(("aiowery", "status", *entry.task_ids[:1], *service.options)))
 
 
 def next_steps(reader: LedgerReader, entry_id: str) -> Iterator[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from aiowery import ModelInfo
-from aiowery.cli.output.tables import print_table
+from aiowery.cli.output.plain_text import print_columns
 
 
 def print_models(models: Iterable[ModelInfo]) -> None:
@@ -15,13 +15,11 @@ def print_models(models: Iterable[ModelInfo]) -> None:
     for mode, group in groupby(models, lambda model: model.mode):
         _print_mode(mode, tuple(group))
     if not models:
-        print("The provider lists no models.")
+        print("There are no such models.")
 
 
 def _print_mode(mode: str, models: Sequence[ModelInfo]) -> None:
     """Print the models of one mode, without empty columns."""
-    columns = {"model": [str(model.key) for model in models]}
-    for heading in dict.fromkeys(heading for model in models for heading in model.details):
-        columns[heading] = [model.details.get(heading, "") for model in models]
-    filled = {heading: cells for heading, cells in columns.items() if any(cells)}
-    print_table(tuple(filled), list(zip(*filled.values(), strict=True)), title=mode)
+    headings = dict.fromkeys(heading for model in models for heading in model.details)
+    columns = {heading: [model.details.get(heading, "") for model in models] for heading in headings}
+    print_columns({"model": [str(model.key) for model in models], **columns}, title=mode)

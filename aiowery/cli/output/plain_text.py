@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
+import attrs
+
 from aiowery.cli.output.tables import print_table
 
 # Control and direction characters, which a terminal interprets. JSON escapes those below U+0020 by itself.
@@ -17,15 +19,21 @@ _UNSAFE_IN_JSON: Final = re.compile(rf"[{_UNSAFE}]")
 _MAX_LENGTH: Final = 50
 
 
-def print_columns(columns: Mapping[str, Sequence[str]]) -> None:
+def print_columns(columns: Mapping[str, Sequence[str]], *, title: str | None = None) -> None:
     """Print a table without its empty columns."""
     filled = {name: cells for name, cells in columns.items() if any(cells)}
-    print_plain_table(tuple(filled), list(zip(*filled.values(), strict=True)))
+    print_plain_table(tuple(filled), list(zip(*filled.values(), strict=True)), title=title)
 
 
-def print_plain_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+def print_plain_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | None = None) -> None:
     """Print a table with untrusted cells."""
-    print_table(columns, (tuple(map(cell, row)) for row in rows))
+    print_table(tuple(map(cell, columns)), (tuple(map(cell, row)) for row in rows), title=title)
+
+
+def print_json(values: Iterable[Any]) -> None:
+    """Print attrs values as JSON, one object per line, without what the provider sent besides."""
+    for value in values:
+        print(as_json(attrs.asdict(value, filter=lambda field, _: field.name != "raw")))
 
 
 def cell(text: str) -> str:
@@ -40,7 +48,7 @@ def printable(text: str) -> str:
 
 def as_json(value: Any, *, indent: int | None = None) -> str:
     """Return complete JSON, with control characters escaped."""
-    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    text = json.dumps(value, ensure_ascii=False, indent=indent, default=str)
     return _UNSAFE_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 

@@ -1,20 +1,17 @@
-"""Tables, aligned on a terminal and in whole lines elsewhere, and JSON lines for programs."""
+"""Tables, aligned on a terminal and in whole lines elsewhere."""
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Final
 
-import attrs
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 _WIDE: Final = 200
-_OMITTED: Final = frozenset({"raw"})
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | None = None) -> None:
@@ -26,10 +23,3 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title:
     for row in rows:
         table.add_row(*map(Text, row))
     Console(file=sys.stdout, width=None if sys.stdout.isatty() else _WIDE).print(table)
-
-
-def print_json(values: Iterable[Any], **more: Any) -> None:
-    """Print attrs values as JSON, one object per line. `more` holds defaults for fields that a value lacks."""
-    for value in values:
-        facts = attrs.asdict(value, filter=lambda field, _: field.name not in _OMITTED)
-        print(json.dumps({**more, **facts}, ensure_ascii=False))

@@ -14,6 +14,7 @@ import attrs
 from aiowery import DEFAULT, Job
 from aiowery._client.batches import BatchEntry
 from aiowery._client.client import Client
+from aiowery.cli.file_names import without_covers
 from aiowery.cli.input.prompt_files import InputItem
 from aiowery.cli.records import ItemStatus
 from aiowery.cli.run.preflight import refuse_invalid
@@ -121,8 +122,8 @@ class BatchJobSource:
             after = stored[-1].id
 
     def _reserve_stems(self, entry_id: int, files: Iterable[str]) -> None:
-        for name in files:
-            stem = PurePath(name).stem.removesuffix("-cover")
+        for name in without_covers(files):
+            stem = PurePath(name).stem
             for reserved in (stem, _NUMBER.sub("", stem)):
                 self._stem_owners[reserved].add(entry_id)
 

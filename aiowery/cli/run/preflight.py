@@ -35,6 +35,7 @@ async def find_faults(client: Client, items: Iterable[InputItem], *, check: bool
     for item in items:
         if item.request is not None:
             try:
+                client.provider.validate(item.request)
                 await anyio.to_thread.run_sync(_check_files, item.request, client.provider.upload_limits)
                 if check:
                     await refuse_invalid(client, item.request)

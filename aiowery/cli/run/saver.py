@@ -6,7 +6,7 @@ import contextlib
 import copy
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
-from typing import Any, Final
+from typing import Any
 
 import anyio
 import attrs
@@ -14,9 +14,8 @@ import attrs
 from aiowery import Asset, Request, Result
 from aiowery._client.client import Client
 from aiowery._core.events import log
+from aiowery.cli.file_names import COVER_SUFFIX, without_covers
 from aiowery.errors import DownloadError
-
-_COVER_SUFFIX: Final = "-cover"
 
 
 @attrs.define
@@ -50,7 +49,7 @@ class Saver:
         if self._directory is None:
             return
         existing = _existing(self._directory, earlier)
-        names = [name for name in earlier if not PurePath(name).stem.endswith(_COVER_SUFFIX)]
+        names = without_covers(earlier)
         for number, asset in enumerate(result.assets, 1):
             name = stem if len(result.assets) == 1 else f"{stem}-{number}"
             known = names.pop(0) if names else ""
@@ -77,7 +76,7 @@ class Saver:
         saved.urls.remove(asset.url)
         if asset.cover_url is not None:
             try:
-                (cover,) = await self._download(directory, Asset(asset.cover_url), f"{name}{_COVER_SUFFIX}")
+                (cover,) = await self._download(directory, Asset(asset.cover_url), f"{name}{COVER_SUFFIX}")
             except DownloadError as error:
                 log.warning("no cover for %s: %s", name, error)
             else:
@@ -123,7 +122,7 @@ def _add_existing(asset: Asset, name: str, existing: Iterable[str], saved: Saved
     """Add an output that an earlier run has saved, with its cover."""
     saved.files.append(name)
     saved.urls.remove(asset.url)
-    stem = f"{PurePath(name).stem}{_COVER_SUFFIX}"
+    stem = f"{PurePath(name).stem}{COVER_SUFFIX}"
     cover = next((other for other in existing if PurePath(other).stem == stem), None)
     if cover is not None:
         saved.covers[name] = cover

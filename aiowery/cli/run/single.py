@@ -78,7 +78,8 @@ def _print_result(options: SingleOptions, result: Result, record: Record) -> Non
 def _print_next_steps(options: SingleOptions, record: Record) -> None:
     """Print commands that continue from here."""
     if record.task_ids and not record.is_complete:
-        write_line(sys.stderr, f"task ids: {', '.join(record.task_ids)} (aiowery status TASK_ID shows their state)")
+        command = " ".join(("aiowery status TASK_ID", *options.connection.service.options))
+        write_line(sys.stderr, f"task ids: {', '.join(record.task_ids)} ({command} shows their state)")
     next_type = options.request.next_type
     if record.is_complete and next_type is not None:
         write_line(sys.stderr, f"To continue: aiowery run {next_type} --set task_id={record.task_ids[0]}")
