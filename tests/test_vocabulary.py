@@ -69,6 +69,7 @@ CLEAN_ROOMS: Final = (
     "tests/test_patterns.py",
     "tests/test_readme_table.py",
     "tests/testing",
+    "tests/transport",
     "tests/weryai",
 )
 
