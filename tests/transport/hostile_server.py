@@ -30,6 +30,8 @@ _ACCEPTING: Final = 0.02
 """The seconds within which a connection that waits in the backlog is accepted."""
 _HANDSHAKE_TIMEOUT: Final = 5.0
 _TLS_CLOSE_TIMEOUT: Final = 0.5
+_CUT_TIMEOUT: Final = 0.05
+"""The seconds that a client gets to end its side of a connection whose TCP stream was cut."""
 
 
 def request_path(request_id: int) -> str:
@@ -486,13 +488,16 @@ class _Connection(asyncio.Protocol):
                     self._transport.pause_reading()
             case Close():
                 self._transport.close()
+                # asyncio's TLS never ends a close if the client had ended first while reading was paused.
+                self._loop.call_later(_TLS_CLOSE_TIMEOUT, self._transport.abort)
                 raise _ConnectionEndedError
             case Cut():
                 self._shut_down()
                 raise _ConnectionEndedError
             case Reset():
-                if not self._lost:
-                    _reset_when_closed(self._transport.get_extra_info("socket"))
+                connection = self._socket()
+                if connection is not None:
+                    _reset_when_closed(connection)
                 self._transport.abort()
                 raise _ConnectionEndedError
 
@@ -509,10 +514,10 @@ class _Connection(asyncio.Protocol):
         self._transport.write(content)
 
     def _has_unread_bytes(self) -> bool:
-        """Return True if bytes, or the end, wait in the socket."""
-        if self._lost:
-            return True
+        """Return True if bytes, or the end of the connection, wait in the socket."""
         with self._duplicate() as duplicate:
+            if duplicate is None:
+                return True
             try:
                 duplicate.recv(1, socket.MSG_PEEK)
             except BlockingIOError:
@@ -522,17 +527,26 @@ class _Connection(asyncio.Protocol):
         return True
 
     def _shut_down(self) -> None:
-        if self._lost or self._transport.is_closing():
-            return
         with contextlib.suppress(OSError), self._duplicate() as duplicate:
-            duplicate.shutdown(socket.SHUT_WR)
-        self._loop.call_later(0.05, self._transport.abort)
+            if duplicate is not None:
+                duplicate.shutdown(socket.SHUT_WR)
+        self._loop.call_later(_CUT_TIMEOUT, self._transport.abort)
 
-    def _duplicate(self) -> socket.socket:
-        """Return the socket once more: transports allow few operations on theirs."""
-        duplicate = socket.fromfd(self._transport.get_extra_info("socket").fileno(), socket.AF_INET, socket.SOCK_STREAM)
-        duplicate.setblocking(False)
-        return duplicate
+    def _socket(self) -> socket.socket | None:
+        """Return the transport's socket; None once the connection is lost."""
+        found: socket.socket | None = None if self._lost else self._transport.get_extra_info("socket")
+        return found if found is not None and found.fileno() >= 0 else None
+
+    @contextlib.contextmanager
+    def _duplicate(self) -> Iterator[socket.socket | None]:
+        """Yield the socket once more, because transports allow few operations on theirs."""
+        connection = self._socket()
+        if connection is None:
+            yield None
+            return
+        with socket.fromfd(connection.fileno(), socket.AF_INET, socket.SOCK_STREAM) as duplicate:
+            duplicate.setblocking(False)
+            yield duplicate
 
 
 def _reset_when_closed(connection: socket.socket) -> None:

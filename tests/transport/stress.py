@@ -57,23 +57,23 @@ LATE: Final = 0.45
 """The delay in seconds of a late response; more than the time after which a client gives up."""
 HUNG: Final = 4.0
 """The seconds after which a request that has not ended counts as hung."""
-SETTLING: Final = 0.25
+SETTLING: Final = 0.1
 """The seconds that bytes on their way get to arrive, before the final checks."""
-CLOSING: Final = 1.0
+CLOSING: Final = 0.8
 """The seconds within which the server must see the end of a closed client's connections."""
 _SHOWN: Final = 5
 _SURPLUS: Final = frozenset({DOUBLED, UNREQUESTED_BYTES})
 _LARGE: Final = 500_000
 
-OpenClient = Callable[[HostileServer], AbstractAsyncContextManager[HttpClient]]
-"""Opens a client to a server. Once the context ends, all its connections must be closed."""
+OpenClient = Callable[[HostileServer, float], AbstractAsyncContextManager[HttpClient]]
+"""Opens a client to a server with a timeout in seconds. Once the context ends, its connections must be closed."""
 
 
 @contextlib.asynccontextmanager
-async def own_client(server: HostileServer, http: Any = None) -> AsyncIterator[HttpClient]:
+async def own_client(server: HostileServer, timeout: float, http: Any = None) -> AsyncIterator[HttpClient]:
     """Open a client with connections of its own, or over another HTTP client, and close it."""
     key = ApiKeySource(KEY)
-    client = await HttpClient.open(server.url, key, connections=CALLERS, timeout=TIMEOUT, http=http)
+    client = await HttpClient.open(server.url, key, connections=CALLERS, timeout=timeout, http=http)
     try:
         yield client
     finally:
@@ -81,16 +81,16 @@ async def own_client(server: HostileServer, http: Any = None) -> AsyncIterator[H
 
 
 @contextlib.asynccontextmanager
-async def over_fast(server: HostileServer) -> AsyncIterator[HttpClient]:
+async def over_fast(server: HostileServer, timeout: float) -> AsyncIterator[HttpClient]:
     """Open a client over pyreqwest."""
-    async with own_client(server, "fast") as client:
+    async with own_client(server, timeout, "fast") as client:
         yield client
 
 
 @contextlib.asynccontextmanager
-async def over_httpx(server: HostileServer) -> AsyncIterator[HttpClient]:
+async def over_httpx(server: HostileServer, timeout: float) -> AsyncIterator[HttpClient]:
     """Open a client over an `httpx.AsyncClient` of the caller, and close both."""
-    async with httpx.AsyncClient() as http, own_client(server, http) as client:
+    async with httpx.AsyncClient() as http, own_client(server, timeout, http) as client:
         yield client
 
 
@@ -113,6 +113,7 @@ class StressOptions:
     uvloop: bool = False
     picker: BehaviorPicker | None = None
     """Chooses the server's scripts; None for random ones."""
+    timeout: float = TIMEOUT
     cancel_share: float = 0.1
     """The share of requests that are cancelled."""
 
@@ -324,7 +325,7 @@ async def _run(options: StressOptions, tls: ssl.SSLContext | None) -> StressRepo
     loop_errors: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: loop_errors.append(context))
     async with hostile_server(picker, tls=tls) as server:
-        async with options.open_client(server) as client:
+        async with options.open_client(server, options.timeout) as client:
             run = _StressRun(server, client, options)
             await run.send_all()
             await asyncio.sleep(SETTLING)

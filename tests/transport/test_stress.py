@@ -22,15 +22,18 @@ from aiowery._http.transport import TransportRequest
 from aiowery.errors import NotSent
 from tests.transport.hostile_server import (
     DOUBLED,
+    RESET_AFTER_REQUEST,
     UNREQUESTED_ID,
+    Behavior,
     HostileServer,
     Response,
     SameBehavior,
     Send,
     request_id_of,
     respond,
+    respond_twice,
 )
-from tests.transport.stress import CALLERS, KEY, TIMEOUT, TRANSPORTS, OpenClient, StressOptions, run_stress
+from tests.transport.stress import CALLERS, KEY, TRANSPORTS, OpenClient, StressOptions, run_stress
 
 SEED: Final = 1
 SECONDS: Final = 1.0
@@ -45,7 +48,6 @@ _OVER_ANYIO: Final = {
     "truncated response .* framing close$": "over TLS, httpcore takes the end of the TCP stream without close_notify"
     " for the end of a response without a length",
     "ResourceWarning at the end$": "a TLS handshake that is cancelled or fails leaves its socket to the collector",
-    "connections stay open after the client is closed$": "a cancelled TLS handshake leaves its connection open",
 }
 _OVER_HYPER: Final = {
     "foreign response to (GET|POST|a request)": "hyper sends on an idle connection before it has read the bytes that"
@@ -68,7 +70,7 @@ def test_run_stress_random_faults_finds_at_most_known_failures(transport: str, l
     A finding that is known is an expected failure; any other fails the test.
     """
     report = run_stress(StressOptions(TRANSPORTS[transport], SECONDS, SEED, tls=tls, uvloop=loop == "uvloop"))
-    assert report.answered > 50, report.describe()
+    assert report.answered > 20, report.describe()
     known = KNOWN_FINDINGS.get(transport, {})
     found = {pattern for failure in report.failures for pattern in known if re.match(pattern, failure)}
     unknown = [failure for failure in report.failures if not any(re.match(pattern, failure) for pattern in found)]
@@ -82,7 +84,9 @@ def test_run_stress_random_faults_finds_at_most_known_failures(transport: str, l
 def test_run_stress_faultless_server_finds_nothing(transport: str, *, tls: bool) -> None:
     """A server without faults, and callers that do not cancel: every request is answered."""
     faultless = SameBehavior(respond(Send()))
-    report = run_stress(StressOptions(TRANSPORTS[transport], 0.2, SEED, tls=tls, picker=faultless, cancel_share=0.0))
+    report = run_stress(
+        StressOptions(TRANSPORTS[transport], 0.2, SEED, tls=tls, picker=faultless, timeout=5.0, cancel_share=0.0)
+    )
     assert not report.failures, report.describe()
     assert report.answered > 20
     assert report.not_sent == report.no_answer == report.unexpected == report.cancelled == 0, report.describe()
@@ -103,8 +107,8 @@ class _FreshConnections(ConnectionPool):
 class _SoundTransport(HttpcoreTransport):
     """A transport that holds on a plain connection: httpcore with a new connection for each request."""
 
-    def __init__(self, server: HostileServer) -> None:
-        super().__init__(_FreshConnections(CALLERS, httpx.create_ssl_context()), TIMEOUT)
+    def __init__(self, server: HostileServer, timeout: float) -> None:
+        super().__init__(_FreshConnections(CALLERS, httpx.create_ssl_context()), timeout)
         self.server = server
         self.sent = 0
 
@@ -165,12 +169,12 @@ class _RaisingTransport(_SoundTransport):
         return await super().send_and_read(outgoing, max_bytes)
 
 
-def over(make_transport: Callable[[HostileServer], _SoundTransport]) -> OpenClient:
+def over(make_transport: Callable[[HostileServer, float], _SoundTransport]) -> OpenClient:
     """Return what opens a client over a transport of this module."""
 
     @contextlib.asynccontextmanager
-    async def open_client(server: HostileServer) -> AsyncIterator[HttpClient]:
-        client = HttpClient(server.url, ApiKeySource(KEY), make_transport(server), timeout=TIMEOUT)
+    async def open_client(server: HostileServer, timeout: float) -> AsyncIterator[HttpClient]:
+        client = HttpClient(server.url, ApiKeySource(KEY), make_transport(server, timeout), timeout=timeout)
         try:
             yield client
         finally:
@@ -183,22 +187,22 @@ def test_run_stress_sound_transport_finds_nothing() -> None:
     """The checks can be met: a transport with a new connection for each request passes them under all faults."""
     report = run_stress(StressOptions(over(_SoundTransport), SECONDS, SEED))
     assert not report.failures, report.describe()
-    assert report.answered > 50
+    assert report.answered > 20
 
 
 @pytest.mark.parametrize(
-    ("faulty", "finding"),
+    ("faulty", "behavior", "finding"),
     [
-        (_GluingTransport, "glued response"),
-        (_RepeatingTransport, "a POST was received more than once"),
-        (_LyingTransport, "NotSent, but received"),
-        (_HastyTransport, "a POST was received before before_send had returned"),
-        (_RaisingTransport, "foreign exception RuntimeError"),
+        (_GluingTransport, respond_twice(Send()), "glued response"),
+        (_RepeatingTransport, respond(Send()), "a POST was received more than once"),
+        (_LyingTransport, RESET_AFTER_REQUEST, "NotSent, but received"),
+        (_HastyTransport, respond(Send()), "a POST was received before before_send had returned"),
+        (_RaisingTransport, respond(Send()), "foreign exception RuntimeError"),
     ],
 )
-def test_run_stress_planted_fault_is_found(faulty: type[_SoundTransport], finding: str) -> None:
+def test_run_stress_planted_fault_is_found(faulty: type[_SoundTransport], behavior: Behavior, finding: str) -> None:
     """A transport with one fault fails the run with that finding alone."""
-    report = run_stress(StressOptions(over(faulty), 0.5, SEED))
+    report = run_stress(StressOptions(over(faulty), 0.3, SEED, picker=SameBehavior(behavior)))
     assert report.failures, report.describe()
     assert all(failure.startswith(finding) for failure in report.failures), report.describe()
     assert finding in report.describe()
@@ -209,8 +213,8 @@ def test_run_stress_open_connection_is_found() -> None:
     left: list[socket.socket] = []
 
     @contextlib.asynccontextmanager
-    async def open_client(server: HostileServer) -> AsyncIterator[HttpClient]:
-        async with over(_SoundTransport)(server) as client:
+    async def open_client(server: HostileServer, timeout: float) -> AsyncIterator[HttpClient]:
+        async with over(_SoundTransport)(server, timeout) as client:
             yield client
         left.append(socket.create_connection(("127.0.0.1", httpx.URL(server.url).port or 0)))
 
