@@ -39,16 +39,8 @@ from aiowery._core.messages import HttpRequest, HttpResponse
 from aiowery._http.api_key import ApiKeySource
 from aiowery._http.http_client import HttpClient
 from aiowery.errors import NoAnswer, NotSent, UnexpectedResponse
-from tests.transport.hostile_server import (
-    DOUBLED,
-    UNREQUESTED_BYTES,
-    BehaviorPicker,
-    HostileServer,
-    RandomBehavior,
-    RequestRecord,
-    hostile_server,
-    request_path,
-)
+from tests.transport.behaviors import DOUBLED, UNREQUESTED_BYTES, BehaviorPicker, RandomBehavior
+from tests.transport.hostile_server import HostileServer, RequestRecord, hostile_server, request_path
 
 KEY: Final = "sk-made-up-key-0123456789"
 CALLERS: Final = 8
@@ -104,7 +96,7 @@ TRANSPORTS: Final[Mapping[str, OpenClient]] = {
 
 @attrs.frozen
 class StressOptions:
-    """What one run does."""
+    """Options of one run."""
 
     open_client: OpenClient
     seconds: float
@@ -120,7 +112,7 @@ class StressOptions:
 
 @attrs.frozen
 class StressReport:
-    """What one run has found. `failures` is empty if everything held that must hold."""
+    """The findings of one run. `failures` is empty if everything held that must hold."""
 
     answered: int
     cancelled: int
@@ -131,7 +123,7 @@ class StressReport:
     withdrawn: int
     """POSTs whose `before_send` raised."""
     stale: int
-    """408 responses that the server had sent before the request, taken as the response to it."""
+    """408 responses that the server had sent before the request. The client took them for the response."""
     doubts_without_need: int
     """POSTs that ended in NoAnswer although the server has never read a byte of them."""
     unread_reads: int
@@ -143,7 +135,7 @@ class StressReport:
     reasons_of_doubts: Mapping[str, int]
     """The messages of the doubts without need."""
     failures: Mapping[str, int]
-    """What did not hold, with the number of cases."""
+    """The checks that failed, with the number of cases."""
     examples: tuple[str, ...]
     """The first cases of each failure, in full."""
 
@@ -163,7 +155,7 @@ class _Withdrawn(Exception):
 
 @attrs.define
 class _Sent:
-    """What a caller knows of one request."""
+    """A request as its caller knows it."""
 
     method: str
     permitted: float | None = None
@@ -278,7 +270,7 @@ class _StressRun:
             self.fail(f"{kind} response to {_cause(record)}", f"{shown}, {self._describe(request_id)}")
 
     def check_records(self) -> None:
-        """Compare what the server has received with what the callers have been told."""
+        """Compare the server's records with the outcome that each caller got."""
         for request_id, sent in self._sent.items():
             record, case = self._log.requests.get(request_id), self._describe(request_id)
             if record is None:

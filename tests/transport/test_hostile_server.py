@@ -10,14 +10,13 @@ import httpx
 import pytest
 import trustme
 
-from tests.transport.hostile_server import (
+from tests.transport.behaviors import (
     REQUEST_TIMEOUT,
     UNREQUESTED_RESPONSE,
     Behavior,
     Close,
     Cut,
     Framing,
-    HostileServer,
     Pause,
     RandomBehavior,
     ReadRequest,
@@ -27,11 +26,10 @@ from tests.transport.hostile_server import (
     Send,
     SendUnrequested,
     StopReading,
-    hostile_server,
-    request_path,
     respond,
     respond_twice,
 )
+from tests.transport.hostile_server import HostileServer, hostile_server, request_path
 
 pytestmark = pytest.mark.anyio
 

@@ -20,19 +20,18 @@ from aiowery._http.httpcore_transport import HttpcoreTransport
 from aiowery._http.pool import Connection, ConnectionPool
 from aiowery._http.transport import TransportRequest
 from aiowery.errors import NotSent
-from tests.transport.hostile_server import (
+from tests.transport.behaviors import (
     DOUBLED,
     RESET_AFTER_REQUEST,
     UNREQUESTED_ID,
     Behavior,
-    HostileServer,
     Response,
     SameBehavior,
     Send,
-    request_id_of,
     respond,
     respond_twice,
 )
+from tests.transport.hostile_server import HostileServer, request_id_of
 from tests.transport.stress import CALLERS, KEY, TRANSPORTS, OpenClient, StressOptions, run_stress
 
 SEED: Final = 1
