@@ -101,7 +101,7 @@ class _Connection(asyncio.Protocol):
         self._record: RequestRecord | None = None
         """The request whose bytes arrive."""
         self._heads: deque[int] = deque()
-        self._history: list[str] = []
+        self.history: list[str] = []
         self._incomplete = 0
         self._changed = asyncio.Event()
         self._lost = False
@@ -158,7 +158,7 @@ class _Connection(asyncio.Protocol):
         request_id = int(found[2])
         record = self._log.requests.setdefault(request_id, RequestRecord(found[1].decode(), self._loop.time()))
         record.heads += 1
-        record.before.append(tuple(self._history))
+        record.before.append(tuple(self.history))
         self._record = record
         self._heads.append(request_id)
         self._incomplete += 1
@@ -166,7 +166,7 @@ class _Connection(asyncio.Protocol):
     async def _serve(self) -> None:
         with contextlib.suppress(_ConnectionEndedError):
             behavior = self._picker.on_connection()
-            self._history.append(behavior.name)
+            self.history.append(behavior.name)
             for step in behavior.steps:
                 await self._perform(step, UNREQUESTED_ID)
             while True:
@@ -175,7 +175,7 @@ class _Connection(asyncio.Protocol):
                 record = self._log.requests[request_id]
                 behavior = self._picker.on_request(record.method)
                 record.behaviors.append(behavior.name)
-                self._history.append(behavior.name)
+                self.history.append(behavior.name)
                 for step in behavior.steps:
                     await self._perform(step, request_id)
 
@@ -193,7 +193,7 @@ class _Connection(asyncio.Protocol):
             case SendUnrequested():
                 if not self._heads and self._record is None and not self._has_unread_bytes():
                     self._write(step.content)
-                    self._history.append(UNREQUESTED_BYTES)
+                    self.history.append(UNREQUESTED_BYTES)
             case Pause():
                 await asyncio.sleep(step.seconds)
             case ReadRequest():
@@ -294,6 +294,12 @@ class HostileServer:
         while self.log.open_connections and loop.time() < deadline:  # noqa: ASYNC110 - the log is a plain value
             await asyncio.sleep(0.005)
         return self.log.open_connections
+
+    def describe_open(self) -> str:
+        """Return the behaviors so far on each open connection."""
+        handshakes = self.log.open_connections - len(self._connections)
+        histories = [", ".join(connection.history) for connection in self._connections]
+        return f"{handshakes} in the handshake, {histories}"
 
     async def run(self) -> None:
         """Accept connections until cancelled, then break all of them off."""

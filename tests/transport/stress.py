@@ -324,7 +324,8 @@ async def _run(options: StressOptions, tls: ssl.SSLContext | None) -> StressRepo
         left = await server.wait_without_connections(CLOSING)
         run.check_records()
         if left:
-            run.fail("connections stay open after the client is closed", f"{left} of {server.log.connections}")
+            case = f"{left} of {server.log.connections}: {server.describe_open()}"
+            run.fail("connections stay open after the client is closed", case)
         del client
     gc.collect()
     await asyncio.sleep(0)
