@@ -38,17 +38,18 @@ SEED: Final = 1
 SECONDS: Final = 1.0
 LOOPS: Final = ("asyncio", *(("uvloop",) if importlib.util.find_spec("uvloop") else ()))
 
+_UNREQUESTED: Final = "(GET|POST), behavior: unrequested bytes|a request that was never received"
 _OVER_ANYIO: Final = {
     "foreign response": "httpcore reuses a connection whose surplus bytes it has read already: the next request gets"
     " the second response of the last one, and so on",
     "truncated response .* framing close$": "over TLS, httpcore takes the end of the TCP stream without close_notify"
     " for the end of a response without a length",
-    "(ResourceWarning at the end|connections stay open after the client is closed)$": "a TLS handshake that is cancelled"
-    " leaves its connection open, until the garbage collector finds it",
+    "(ResourceWarning at the end|connections stay open after the client is closed)$": "a cancelled TLS handshake leaves"
+    " its connection open until the garbage collector finds it, because httpcore closes it after an Exception only",
 }
 _OVER_HYPER: Final = {
-    "foreign response to ((GET|POST), behavior: unrequested bytes|a request that was never received)$": "hyper sends on an idle connection before it has read the bytes that"
-    " lie in the socket already, and takes them for the response",
+    f"foreign response to ({_UNREQUESTED})$": "hyper sends on an idle connection before it has read the bytes that lie"
+    " in the socket already, and takes them for the response",
 }
 KNOWN_FINDINGS: Final[Mapping[str, Mapping[str, str]]] = {
     "httpcore": _OVER_ANYIO,
