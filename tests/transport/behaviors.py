@@ -17,7 +17,7 @@ UNREQUESTED_ID: Final = 0
 
 
 class Framing(enum.Enum):
-    """How a response shows where its body ends."""
+    """The part of a response that shows where its body ends."""
 
     LENGTH = "length"
     CHUNKED = "chunked"
@@ -59,9 +59,10 @@ class Response:
 
 @attrs.frozen
 class Send:
-    """Send a response, split at `splits` (offsets in bytes) with a pause of so many seconds between the pieces.
+    """A step that sends a response, split at `splits` (offsets in bytes).
 
-    `share` below 1 truncates it to that share of its bytes. `extra` goes out in one piece with the last bytes.
+    `pause` is the seconds between two pieces. `share` below 1 truncates the response to that share of its bytes.
+    `extra` is sent in one piece with the last bytes.
     """
 
     response: Response = Response()
@@ -81,9 +82,10 @@ class Send:
 
 @attrs.frozen
 class SendUnrequested:
-    """Send bytes that no request has caused, unless bytes of a request lie in the socket already.
+    """A step that sends bytes which no request has caused, unless bytes of a request have arrived already.
 
-    So a client can always see them before it sends, if it checks: on loopback, a byte written is a byte that arrived.
+    A client that checks its socket directly before it sends can always see them: on loopback, a byte that is written
+    has arrived.
     """
 
     content: bytes
@@ -91,34 +93,34 @@ class SendUnrequested:
 
 @attrs.frozen
 class Pause:
-    """Do nothing for so many seconds. Zero is one event-loop iteration."""
+    """A step that does nothing for so many seconds. Zero is one event-loop iteration."""
 
     seconds: float = 0.0
 
 
 @attrs.frozen
 class ReadRequest:
-    """Wait until the whole request has arrived."""
+    """A step that waits until the whole request has arrived."""
 
 
 @attrs.frozen
 class StopReading:
-    """Read no more bytes, so that the client's bytes stay in the kernel."""
+    """A step after which no more bytes are read: the client's bytes stay in the kernel."""
 
 
 @attrs.frozen
 class Close:
-    """Close the connection in order, over TLS with a close_notify."""
+    """A step that closes the connection in order, over TLS with a close_notify."""
 
 
 @attrs.frozen
 class Cut:
-    """End the TCP stream without TLS's close_notify. On a plain connection this is a usual close."""
+    """A step that ends the TCP stream without TLS's close_notify. On a plain connection this is a usual close."""
 
 
 @attrs.frozen
 class Reset:
-    """Reset the connection."""
+    """A step that resets the connection."""
 
 
 Step = Send | SendUnrequested | Pause | ReadRequest | StopReading | Close | Cut | Reset

@@ -117,7 +117,7 @@ class _SoundTransport(HttpcoreTransport):
 
 
 class _GluingTransport(_SoundTransport):
-    """Adds the body of a second response to the first."""
+    """A transport that adds the body of a second response to the first."""
 
     async def send_and_read(self, outgoing: TransportRequest, max_bytes: int) -> HttpResponse:
         """Send, and glue."""
@@ -128,7 +128,7 @@ class _GluingTransport(_SoundTransport):
 
 
 class _RepeatingTransport(_SoundTransport):
-    """Sends some POSTs twice."""
+    """A transport that sends some POSTs twice."""
 
     async def send_and_read(self, outgoing: TransportRequest, max_bytes: int) -> HttpResponse:
         """Send, and perhaps send again."""
@@ -138,7 +138,7 @@ class _RepeatingTransport(_SoundTransport):
 
 
 class _LyingTransport(_SoundTransport):
-    """Reports each failure as NotSent."""
+    """A transport that reports each failure as NotSent."""
 
     async def send_and_read(self, outgoing: TransportRequest, max_bytes: int) -> HttpResponse:
         """Send, and deny it if that fails."""
@@ -149,7 +149,7 @@ class _LyingTransport(_SoundTransport):
 
 
 class _HastyTransport(_SoundTransport):
-    """Sends some POSTs without `before_send`."""
+    """A transport that sends some POSTs without `before_send`."""
 
     async def send_and_read(self, outgoing: TransportRequest, max_bytes: int) -> HttpResponse:
         """Send without a trace."""
@@ -158,7 +158,7 @@ class _HastyTransport(_SoundTransport):
 
 
 class _RaisingTransport(_SoundTransport):
-    """Raises an exception that is not the package's."""
+    """A transport that raises an exception which is not the package's."""
 
     async def send_and_read(self, outgoing: TransportRequest, max_bytes: int) -> HttpResponse:
         """Send, and perhaps raise."""
@@ -168,7 +168,7 @@ class _RaisingTransport(_SoundTransport):
 
 
 def over(make_transport: Callable[[HostileServer, float], _SoundTransport]) -> OpenClient:
-    """Return what opens a client over a transport of this module."""
+    """Return a function that opens a client over a transport of this module."""
 
     @contextlib.asynccontextmanager
     async def open_client(server: HostileServer, timeout: float) -> AsyncIterator[HttpClient]:
