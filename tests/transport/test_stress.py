@@ -1,0 +1,225 @@
+"""Every transport under stress, and planted faults that a stress run must find."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import re
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Final
+
+import attrs
+import httpx
+import pytest
+
+from aiowery._core.messages import HttpResponse
+from aiowery._http.api_key import ApiKeySource
+from aiowery._http.http_client import HttpClient
+from aiowery._http.httpcore_transport import HttpcoreTransport
+from aiowery._http.pool import Connection, ConnectionPool
+from aiowery._http.transport import TransportRequest
+from aiowery.errors import NotSent
+from tests.transport.behaviors import (
+    DOUBLED,
+    RESET_AFTER_REQUEST,
+    UNREQUESTED_ID,
+    Behavior,
+    Response,
+    SameBehavior,
+    Send,
+    respond,
+    respond_twice,
+)
+from tests.transport.hostile_server import HostileServer, request_id_of
+from tests.transport.stress import CALLERS, KEY, TRANSPORTS, OpenClient, StressOptions, run_stress
+
+SEED: Final = 1
+SECONDS: Final = 1.0
+LOOPS: Final = ("asyncio", *(("uvloop",) if importlib.util.find_spec("uvloop") else ()))
+
+_UNREQUESTED: Final = "(GET|POST), behavior: unrequested bytes|a request that was never received"
+_OVER_ANYIO: Final = {
+    "foreign response": "httpcore reuses a connection whose surplus bytes it has read already: the next request gets"
+    " the second response of the last one, and so on",
+    "truncated response .* framing close$": "over TLS, httpcore takes the end of the TCP stream without close_notify"
+    " for the end of a response without a length",
+    "(ResourceWarning at the end|connections stay open after the client is closed)$": "a cancelled TLS handshake leaves"
+    " its connection open until the garbage collector finds it, because httpcore closes it after an Exception only",
+}
+_OVER_HYPER: Final = {
+    f"foreign response to ({_UNREQUESTED})$": "hyper sends on an idle connection before it has read the bytes that lie"
+    " in the socket already, and takes them for the response",
+}
+KNOWN_FINDINGS: Final[Mapping[str, Mapping[str, str]]] = {
+    "httpcore": _OVER_ANYIO,
+    "httpx": _OVER_ANYIO,
+    "fast": _OVER_HYPER,
+}
+"""The checks that fail for a transport today: a pattern of the failure's name, and the finding."""
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_run_stress_random_faults_finds_at_most_known_failures(transport: str, loop: str, *, tls: bool) -> None:
+    """Responses belong to their requests, POSTs arrive at most once, and NotSent means that nothing arrived.
+
+    A finding that is known is an expected failure; any other fails the test.
+    """
+    report = run_stress(StressOptions(TRANSPORTS[transport], SECONDS, SEED, tls=tls, uvloop=loop == "uvloop"))
+    assert report.answered > 20, report.describe()
+    known = KNOWN_FINDINGS.get(transport, {})
+    found = {pattern for failure in report.failures for pattern in known if re.match(pattern, failure)}
+    unknown = [failure for failure in report.failures if not any(re.match(pattern, failure) for pattern in found)]
+    assert not unknown, report.describe()
+    if found:
+        pytest.xfail("; ".join(sorted(known[pattern] for pattern in found)))
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_run_stress_faultless_server_finds_nothing(transport: str, *, tls: bool) -> None:
+    """A server without faults, and callers that do not cancel: every request is answered."""
+    faultless = SameBehavior(respond(Send()))
+    report = run_stress(
+        StressOptions(TRANSPORTS[transport], 0.2, SEED, tls=tls, picker=faultless, timeout=5.0, cancel_share=0.0)
+    )
+    assert not report.failures, report.describe()
+    assert report.answered > 20
+    assert report.not_sent == report.no_answer == report.unexpected == report.cancelled == 0, report.describe()
+
+
+# Planted faults, in a transport that has no other.
+
+
+class _FreshConnections(ConnectionPool):
+    """A pool that uses each connection once."""
+
+    async def release(self, origin: object, connection: Connection) -> None:
+        """Close a connection after its exchange."""
+        del origin
+        await self.discard(connection)
+
+
+class _SoundTransport(HttpcoreTransport):
+    """A transport that holds on a plain connection: httpcore with a new connection for each request."""
+
+    def __init__(self, server: HostileServer, timeout: float) -> None:
+        super().__init__(_FreshConnections(CALLERS, httpx.create_ssl_context()), timeout)
+        self.server = server
+        self.sent = 0
+
+    def is_chosen(self, outgoing: TransportRequest) -> bool:
+        """Return True for one POST in ten."""
+        self.sent += outgoing.method == "POST"
+        return outgoing.method == "POST" and self.sent % 10 == 0
+
+
+class _GluingTransport(_SoundTransport):
+    """A transport that adds the body of a second response to the first."""
+
+    async def send_and_read(self, outgoing: TransportRequest, max_bytes: int) -> HttpResponse:
+        """Send, and glue."""
+        response = await super().send_and_read(outgoing, max_bytes)
+        behaviors = self.server.log.requests[request_id_of(outgoing.path)].behaviors
+        surplus = Response().body(UNREQUESTED_ID) if DOUBLED in behaviors else b""
+        return attrs.evolve(response, body=response.body + surplus)
+
+
+class _RepeatingTransport(_SoundTransport):
+    """A transport that sends some POSTs twice."""
+
+    async def send_and_read(self, outgoing: TransportRequest, max_bytes: int) -> HttpResponse:
+        """Send, and perhaps send again."""
+        if self.is_chosen(outgoing):
+            await super().send_and_read(outgoing, max_bytes)
+        return await super().send_and_read(outgoing, max_bytes)
+
+
+class _LyingTransport(_SoundTransport):
+    """A transport that reports each failure as NotSent."""
+
+    async def send_and_read(self, outgoing: TransportRequest, max_bytes: int) -> HttpResponse:
+        """Send, and deny it if that fails."""
+        try:
+            return await super().send_and_read(outgoing, max_bytes)
+        except self.faults as fault:
+            raise NotSent("planted") from fault
+
+
+class _HastyTransport(_SoundTransport):
+    """A transport that sends some POSTs without `before_send`."""
+
+    async def send_and_read(self, outgoing: TransportRequest, max_bytes: int) -> HttpResponse:
+        """Send without a trace."""
+        hasty = attrs.evolve(outgoing, trace=None) if self.is_chosen(outgoing) else outgoing
+        return await super().send_and_read(hasty, max_bytes)
+
+
+class _RaisingTransport(_SoundTransport):
+    """A transport that raises an exception which is not the package's."""
+
+    async def send_and_read(self, outgoing: TransportRequest, max_bytes: int) -> HttpResponse:
+        """Send, and perhaps raise."""
+        if self.is_chosen(outgoing):
+            raise RuntimeError("planted")
+        return await super().send_and_read(outgoing, max_bytes)
+
+
+def over(make_transport: Callable[[HostileServer, float], _SoundTransport]) -> OpenClient:
+    """Return a function that opens a client over a transport of this module."""
+
+    @contextlib.asynccontextmanager
+    async def open_client(server: HostileServer, timeout: float) -> AsyncIterator[HttpClient]:
+        client = HttpClient(server.url, ApiKeySource(KEY), make_transport(server, timeout), timeout=timeout)
+        try:
+            yield client
+        finally:
+            await client.aclose()
+
+    return open_client
+
+
+def test_run_stress_sound_transport_finds_nothing() -> None:
+    """The checks can be met: a transport with a new connection for each request passes them under all faults."""
+    report = run_stress(StressOptions(over(_SoundTransport), SECONDS, SEED))
+    assert not report.failures, report.describe()
+    assert report.answered > 20
+
+
+@pytest.mark.parametrize(
+    ("faulty", "behavior", "finding"),
+    [
+        (_GluingTransport, respond_twice(Send()), "glued response"),
+        (_RepeatingTransport, respond(Send()), "a POST was received more than once"),
+        (_LyingTransport, RESET_AFTER_REQUEST, "NotSent, but received"),
+        (_HastyTransport, respond(Send()), "a POST was received before before_send had returned"),
+        (_RaisingTransport, respond(Send()), "foreign exception RuntimeError"),
+    ],
+)
+def test_run_stress_planted_fault_is_found(faulty: type[_SoundTransport], behavior: Behavior, finding: str) -> None:
+    """A transport with one fault fails the run with that finding alone."""
+    report = run_stress(StressOptions(over(faulty), 0.3, SEED, picker=SameBehavior(behavior)))
+    assert report.failures, report.describe()
+    assert all(failure.startswith(finding) for failure in report.failures), report.describe()
+    assert finding in report.describe()
+
+
+def test_run_stress_open_connection_is_found() -> None:
+    """A connection that stays open after the client is closed fails the run."""
+    left: list[socket.socket] = []
+
+    @contextlib.asynccontextmanager
+    async def open_client(server: HostileServer, timeout: float) -> AsyncIterator[HttpClient]:
+        async with over(_SoundTransport)(server, timeout) as client:
+            yield client
+        left.append(socket.create_connection(("127.0.0.1", httpx.URL(server.url).port or 0)))
+
+    try:
+        report = run_stress(StressOptions(open_client, 0.1, SEED, picker=SameBehavior(respond(Send()))))
+    finally:
+        for connection in left:
+            connection.close()
+    assert report.open_after_close == 1
+    assert list(report.failures) == ["connections stay open after the client is closed"]
