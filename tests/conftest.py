@@ -16,8 +16,6 @@ from hypothesis import HealthCheck, settings
 
 from aiowery.sandbox import Sandbox
 
-pytest_plugins = ["aiowery.testing"]
-
 # Properties are tested with few examples in every run, and with many by `--hypothesis-profile=deep`.
 settings.register_profile("quick", deadline=None, max_examples=25)
 settings.register_profile("deep", deadline=None, max_examples=2000, suppress_health_check=list(HealthCheck))

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).parents[1]
-PACKAGES: Final = ("aiowery", "aiowery.betterwaifu", "aiowery.weryai")
+PACKAGES: Final = ("aiowery", "aiowery.betterwaifu", "aiowery.testing", "aiowery.weryai")
 README: Final = ROOT / "README.md"
 BEGIN, END = "<!-- table of all calls, generated -->\n", "<!-- end of the table -->\n"
 _WIDTH: Final = 120
@@ -59,7 +59,8 @@ def _eager_names(source: str) -> Iterator[str]:
 
 def package_source(package: str, source: str) -> str:
     """Return the source of a package with its imports for type checkers and its `__all__` as its tables have them."""
-    imports = "".join(_import(f"{package}.{home}", names) for home, names in lazy_names(package).items())
+    homes = lazy_names(package).items()
+    imports = "".join(_import(f"{package}.{home}".rstrip("."), names) for home, names in homes)
     listed = "".join(f'    "{name}",\n' for name in exported_names(package, source))
     source = _replace(_TYPE_CHECKING, imports, source)
     return _replace(_ALL, f"__all__ = (\n{listed})\n", source)

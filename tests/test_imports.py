@@ -25,25 +25,32 @@ print(*set(sys.modules) - before)
 IMPORT = {
     "aiowery",
     "aiowery._base",
-    "aiowery._core",
-    "aiowery._core.events",
-    "aiowery._core.fields",
     "aiowery._base.public_names",
-    "aiowery._core.media",
-    "aiowery._core.policies",
-    "aiowery._core.statistics",
+}
+REQUEST = {
     "aiowery._base.snapshot",
+    "aiowery._base.text",
+    "aiowery._core",
+    "aiowery._core.fields",
+    "aiowery._core.media",
     "aiowery._core.request",
     "aiowery._core.result",
     "aiowery.errors",
-}
-REQUEST = {
-    "aiowery._base.text",
     "aiowery.weryai",
     "aiowery.weryai.requests",
     "aiowery.weryai.requests._base",
-    "aiowery.weryai.requests._images",
     "aiowery.weryai.requests._choices",
+    "aiowery.weryai.requests._images",
+}
+TRANSPORT = {
+    "aiowery.transport",
+    "aiowery.transport._connection",
+    "aiowery.transport._dial",
+    "aiowery.transport._errors",
+    "aiowery.transport._httpx",
+    "aiowery.transport._pool",
+    "aiowery.transport._reader",
+    "aiowery.transport._request",
 }
 OF_REQUESTS = {"_audio", "_image_tools", "_images", "_video_tools", "_videos"}
 CONCURRENT = """
@@ -81,9 +88,17 @@ def loaded(code: str) -> tuple[set[str], set[str]]:
     return own, {name.partition(".")[0] for name in modules - own} - (sys.stdlib_module_names - {"asyncio"})
 
 
-def test_import_aiowery_loads_only_values() -> None:
-    """`import aiowery` is fast: it loads attrs and the modules of values, but no client and no provider."""
-    assert loaded("import aiowery") == (IMPORT, {"attr", "attrs"})
+def test_import_aiowery_loads_nothing_else() -> None:
+    """`import aiowery` loads no other package and no module of its own but the loader of names."""
+    assert loaded("import aiowery") == (IMPORT, set())
+
+
+def test_import_transport_loads_nothing_else_of_the_package() -> None:
+    """`aiowery.transport` stands alone: it loads httpx, httptools, aiohappyeyeballs, and no other part of aiowery."""
+    own, others = loaded("import aiowery.transport")
+    assert own == IMPORT | TRANSPORT
+    assert others >= {"httpx", "httptools", "aiohappyeyeballs"}
+    assert "attr" not in others
 
 
 def test_import_request_class_loads_only_its_module() -> None:
@@ -94,8 +109,8 @@ def test_import_request_class_loads_only_its_module() -> None:
 def test_import_client_class_loads_no_http_library() -> None:
     """The HTTP library is loaded when a client is made, not when its class is imported."""
     code = "from aiowery import BetterWaifu, WeryAI"
-    assert loaded(code)[1].isdisjoint({"anyio", "httpx", "httpcore"})
-    assert loaded(f"{code}; WeryAI('sk')")[1] >= {"anyio", "httpx", "httpcore"}
+    assert loaded(code)[1].isdisjoint({"anyio", "httpx", "httptools"})
+    assert loaded(f"{code}; WeryAI('sk')")[1] >= {"anyio", "httpx", "httptools"}
 
 
 @pytest.mark.parametrize(
@@ -113,7 +128,7 @@ def test_lazy_names_are_exported_and_load_from_their_modules(package: ModuleType
     for module, names in lazy_names(package.__name__).items():
         assert set(names) <= set(package.__all__)
         for name in names:
-            assert getattr(package, name) is getattr(import_module(f"{package.__name__}.{module}"), name)
+            assert getattr(package, name) is getattr(import_module(f"{package.__name__}.{module}".rstrip(".")), name)
 
 
 @pytest.mark.parametrize("package", LAZY, ids=lambda package: package.__name__)

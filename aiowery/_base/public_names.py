@@ -15,10 +15,10 @@ def lazy_names(
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """Return the package's `__getattr__` and `__dir__`.
 
-    `tables` list the package's modules, each with the names that it defines. If two threads read a name at the same
-    time, the second waits for the import of the first.
+    `tables` list the package's modules, each with the names that it defines; the names of "" are modules themselves. If
+    two threads read a name at the same time, the second waits for the import of the first.
     """
-    modules = {module for table in tables for module in table}
+    modules = {module for table in tables for module in (*table, *table.get("", ())) if module}
     module_of = {name: module for table in tables for module, names in table.items() for name in names}
     own = vars(sys.modules[package])
 

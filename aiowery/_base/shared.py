@@ -22,9 +22,17 @@ class SharedRegistry(Generic[T]):
 
     def get(self, make: Callable[[], T], *names: str) -> T:
         """Return the running event loop's value for these names; make it if there is none."""
-        digest = hashlib.blake2b("\n".join(names).encode(), key=_SALT).hexdigest()
-        values = self._loops.setdefault(asyncio.get_running_loop(), WeakValueDictionary())
+        values, digest = self._values(names)
         value = values.get(digest)
         if value is None:
             value = values[digest] = make()
         return value
+
+    def drop(self, *names: str) -> None:
+        """Forget the running event loop's value for these names."""
+        values, digest = self._values(names)
+        values.pop(digest, None)
+
+    def _values(self, names: tuple[str, ...]) -> tuple[WeakValueDictionary[str, T], str]:
+        digest = hashlib.blake2b("\n".join(names).encode(), key=_SALT).hexdigest()
+        return self._loops.setdefault(asyncio.get_running_loop(), WeakValueDictionary()), digest

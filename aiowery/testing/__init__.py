@@ -1,63 +1,33 @@
 """Helpers for tests of code that uses aiowery: the sandbox as a pytest fixture, and an event loop in virtual time.
 
-In a `conftest.py`:
-
-    pytest_plugins = ["aiowery.testing"]
-
-A test that requests `aiowery_sandbox` then gets a running `Sandbox` at a hundred times real speed. The environment is
-set so that `WeryAI()` and `BetterWaifu()` connect to it and run at its speed.
+pytest loads the fixtures wherever aiowery is installed. A test that requests `aiowery_sandbox` then gets a running
+`Sandbox` at a hundred times real speed. The environment is set so that `WeryAI()` and `BetterWaifu()` connect to it and
+run at its speed.
 
 `aiowery.testing.ledger` has the conformance suite for a ledger of your own.
 """
 
 from __future__ import annotations
 
-import asyncio
-import selectors
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Final
 
-from aiowery.testing._plugin import aiowery_sandbox
+from aiowery._base.public_names import lazy_names
 
-__all__ = ("VirtualLoop", "aiowery_sandbox", "run_virtual")
+# Loaded on first use, because pytest loads this package in every run.
+_NAMES: Final = {
+    "_plugin": ("aiowery_sandbox",),
+    "_virtual_time": ("VirtualLoop", "run_virtual"),
+}
 
-T = TypeVar("T")
+# `python -m tests.tables --write` writes the imports below and `__all__` from this table.
+if TYPE_CHECKING:
+    from aiowery.testing._plugin import aiowery_sandbox
+    from aiowery.testing._virtual_time import VirtualLoop, run_virtual
+else:
+    __getattr__, __dir__ = lazy_names(__name__, _NAMES)
 
-
-class _JumpingSelector(selectors.DefaultSelector):
-    """A selector that does not wait: if no file is ready, it advances the time of its loop instead."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = 0.0
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """Return the files that are ready; really wait only if no timer is set."""
-        if timeout is None:
-            return super().select(None)
-        ready = super().select(0)
-        if not ready:
-            self.now += max(0.0, timeout)
-        return ready
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop whose time jumps to the next timer as soon as no callback is ready.
-
-    Hours of polling take milliseconds. The network must be mocked: a real socket's response would arrive after any
-    number of jumps.
-    """
-
-    def __init__(self) -> None:
-        self._jumping = _JumpingSelector()
-        super().__init__(self._jumping)
-
-    def time(self) -> float:
-        """Return the virtual time in seconds, which starts at 0."""
-        return self._jumping.now
-
-
-def run_virtual(main: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine like `asyncio.run`, in virtual time."""
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        return runner.run(main)
+__all__ = (
+    "VirtualLoop",
+    "aiowery_sandbox",
+    "run_virtual",
+)

@@ -1,1 +1,1 @@
-"""Tests of transports against misbehaving servers: hostile servers, and a stress run over every transport."""
+"""Tests of the pooled transport: raw servers on loopback, one fact of the wire each."""

@@ -12,6 +12,7 @@ import re
 import socket
 import ssl
 import struct
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Final, cast
@@ -39,6 +40,8 @@ _BACKLOG: Final = 128
 _ACCEPTING: Final = 0.02
 """The seconds within which a connection that waits in the backlog is accepted."""
 _CLOSE_TIMEOUT: Final = 0.5
+_DELIVERY: Final = 0.01
+"""The CPU seconds of this process within which the system may deliver bytes to the other side."""
 _TLS_TIMEOUTS: Final = {"ssl_handshake_timeout": 5.0, "ssl_shutdown_timeout": _CLOSE_TIMEOUT}
 _CUT_TIMEOUT: Final = 0.05
 """The seconds that a client gets to end its side of a connection whose TCP stream was cut."""
@@ -68,6 +71,8 @@ class RequestRecord:
     behaviors: list[str] = attrs.field(factory=list)
     before: list[tuple[str, ...]] = attrs.field(factory=list)
     """The earlier behaviors on the connection, for each time that the id has been received."""
+    raced: bool = False
+    """True if unrequested bytes crossed a request on its connection: no client could have noticed them before."""
     sent: list[tuple[int, bytes]] = attrs.field(factory=list)
     """Status and whole body of each response, even if it was truncated."""
 
@@ -102,6 +107,8 @@ class _Connection(asyncio.Protocol):
         """The request whose bytes arrive."""
         self._heads: deque[int] = deque()
         self.history: list[str] = []
+        self._unrequested_at: float | None = None
+        self._raced = False
         self._incomplete = 0
         self._changed = asyncio.Event()
         self._lost = False
@@ -158,6 +165,10 @@ class _Connection(asyncio.Protocol):
         request_id = int(found[2])
         record = self._log.requests.setdefault(request_id, RequestRecord(found[1].decode(), self._loop.time()))
         record.heads += 1
+        if self._unrequested_at is not None:
+            self._raced = self._raced or time.process_time() < self._unrequested_at + _DELIVERY
+            self._unrequested_at = None
+        record.raced = record.raced or self._raced
         record.before.append(tuple(self.history))
         self._record = record
         self._heads.append(request_id)
@@ -194,6 +205,7 @@ class _Connection(asyncio.Protocol):
                 if not self._heads and self._record is None and not self._has_unread_bytes():
                     self._write(step.content)
                     self.history.append(UNREQUESTED_BYTES)
+                    self._unrequested_at = time.process_time()
             case Pause():
                 await asyncio.sleep(step.seconds)
             case ReadRequest():

@@ -37,6 +37,12 @@ GET = f"GET {request_path(1)} HTTP/1.1\r\nhost: x\r\n\r\n".encode()
 POST = f"POST {request_path(2)} HTTP/1.1\r\nhost: x\r\nContent-Length: 4\r\n\r\n".encode()
 
 
+@pytest.fixture
+def anyio_backend() -> str:
+    """Run in asyncio's event loop only: uvloop reads a request before a script can stop it."""
+    return "asyncio"
+
+
 async def connect(
     server: HostileServer, tls: ssl.SSLContext | None = None
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

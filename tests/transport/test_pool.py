@@ -1,0 +1,486 @@
+"""The pool keeps its limits, serves callers in order of arrival, and closes what is no longer of use."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import socket
+import ssl
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import pytest
+
+from aiowery.transport import (
+    Clocks,
+    ConnectError,
+    ConnectionPool,
+    ConnectTimeout,
+    LeaseTerms,
+    Origin,
+    PoolClosed,
+    PoolTimeout,
+    ReadError,
+    RequestRefused,
+)
+from aiowery.transport import _dial as dial_module
+from tests.support import http_response, peer, serving
+from tests.transport.conftest import CLOCKS, QUICK, get, origin_of, post
+
+pytestmark = pytest.mark.anyio
+MakePool = Callable[..., ConnectionPool]
+OK = http_response("ok")
+
+
+async def read(pool: ConnectionPool, url: str, terms: LeaseTerms = QUICK) -> bytes:
+    """Return the body of a GET."""
+    response = await pool.exchange(origin_of(url), get(), terms=terms, clocks=CLOCKS, max_body=1000)
+    return response.body
+
+
+async def test_pool_thousand_reads_use_the_allowed_connections(make_pool: MakePool) -> None:
+    """A thousand concurrent reads share sixteen connections; all get their response."""
+    pool = make_pool(max_connections=16)
+    async with peer(OK) as server:
+        bodies = await asyncio.gather(*(read(pool, server.url) for _ in range(1000)))
+        assert pool.connections == 16
+        await pool.aclose()
+    assert (set(bodies), server.connections) == ({b"ok"}, 16)
+
+
+async def test_pool_waiters_are_served_in_order_of_arrival(make_pool: MakePool) -> None:
+    """The first caller that waits gets the first connection; one that has left is skipped."""
+    pool, order = make_pool(max_connections=1), []
+    async with peer(OK) as server:
+
+        async def use(name: int) -> None:
+            async with pool.lease(origin_of(server.url), QUICK) as connection:
+                order.append(name)
+                await connection.exchange(get(), clocks=CLOCKS, max_body=10)
+
+        async with pool.lease(origin_of(server.url), QUICK) as connection:
+            tasks = [asyncio.create_task(use(name)) for name in range(5)]
+            await asyncio.sleep(0.01)
+            tasks[1].cancel()
+            await connection.exchange(get(), clocks=CLOCKS, max_body=10)
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await pool.aclose()
+    assert (order, server.connections) == ([0, 2, 3, 4], 1)
+
+
+async def test_pool_place_given_to_a_waiter_that_leaves_is_passed_on(make_pool: MakePool) -> None:
+    """A connection handed to a caller in the moment of its cancellation reaches the next caller."""
+    pool = make_pool(max_connections=1)
+    async with peer(OK) as server:
+        async with pool.lease(origin_of(server.url), QUICK) as connection:
+            first, second = (asyncio.create_task(read(pool, server.url)) for _ in range(2))
+            await asyncio.sleep(0.01)
+            await connection.exchange(get(), clocks=CLOCKS, max_body=10)
+        first.cancel()  # it has been given the connection, and has not run since
+        assert await second == b"ok"
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        assert pool._places_taken == 1
+        await pool.aclose()
+
+
+async def test_pool_full_of_others_closes_the_oldest_for_a_new_origin(make_pool: MakePool) -> None:
+    """Connections that rest do not keep another origin waiting."""
+    pool = make_pool(max_connections=2)
+    async with peer(OK) as one, peer(OK) as other:
+        await read(pool, one.url)
+        await asyncio.gather(read(pool, other.url), read(pool, other.url))
+        assert await read(pool, one.url) == b"ok"
+        await pool.aclose()
+
+
+async def test_pool_waiter_for_another_origin_gets_the_place(make_pool: MakePool) -> None:
+    """A released connection to one origin makes room for a caller that waits for another."""
+    pool = make_pool(max_connections=1)
+    async with peer(OK) as one, peer(OK) as other:
+        async with pool.lease(origin_of(one.url), QUICK) as connection:
+            waiting = asyncio.create_task(read(pool, other.url))
+            await asyncio.sleep(0.01)
+            await connection.exchange(get(), clocks=CLOCKS, max_body=10)
+        assert await waiting == b"ok"
+        await pool.aclose()
+
+
+async def test_pool_without_a_free_connection_in_time_raises_unsent(make_pool: MakePool) -> None:
+    """Waiting for a place ends in PoolTimeout, and leaves the place count as it was."""
+    pool = make_pool(max_connections=1)
+    async with peer(OK) as server:
+        async with pool.lease(origin_of(server.url), QUICK):
+            with pytest.raises(PoolTimeout) as caught:
+                await read(pool, server.url, LeaseTerms(0.01, 1))
+        assert caught.value.unsent
+        assert await read(pool, server.url) == b"ok"
+        await pool.aclose()
+
+
+async def test_pool_resting_connection_ends_after_its_time(make_pool: MakePool) -> None:
+    """A connection that rests too long is closed by itself, not at the next request."""
+    pool = make_pool(rest_seconds=0.05)
+    async with peer(OK) as server:
+        await read(pool, server.url)
+        assert pool.connections == 1
+        await asyncio.sleep(0.15)
+        assert pool.connections == 0
+        assert await read(pool, server.url) == b"ok"
+        await pool.aclose()
+    assert server.connections == 2
+
+
+async def test_pool_connection_that_the_server_ends_leaves_immediately(make_pool: MakePool) -> None:
+    """A resting connection that the server closes leaves the pool without a further request."""
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(OK)
+        await writer.drain()
+        await asyncio.sleep(0.02)
+
+    pool = make_pool()
+    async with serving(script) as url:
+        await read(pool, url)
+        await asyncio.sleep(0.1)
+        assert (pool.connections, pool._places_taken, pool._resting) == (0, 0, {})
+
+
+async def test_pool_read_on_a_dead_connection_is_sent_once_more(make_pool: MakePool, tls: Any) -> None:
+    """A read that meets a closed connection is repeated on a new one; a second such end is the caller's error."""
+    heads = []
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        if len(heads) < 4:
+            writer.write(OK)
+            heads.append(await reader.readuntil(b"\r\n\r\n"))  # and close without a response
+
+    pool = make_pool(tls[1])
+    async with serving(script, tls=tls[0]) as url:
+        assert await read(pool, url) == b"ok"
+        assert await read(pool, url) == b"ok"
+        with pytest.raises(Exception, match=r"closed|lost"):
+            await read(pool, url)
+        await pool.aclose()
+    assert len(heads) == 5
+
+
+async def test_pool_post_on_a_dead_connection_is_not_repeated(make_pool: MakePool) -> None:
+    """Only reads are sent once more."""
+    heads = []
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(OK)
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+
+    pool = make_pool()
+    async with serving(script) as url:
+        await read(pool, url)
+        with pytest.raises(Exception, match=r"closed|lost"):
+            await pool.exchange(origin_of(url), post(b"x"), terms=QUICK, clocks=CLOCKS, max_body=10)
+        await pool.aclose()
+    assert len(heads) == 2
+
+
+async def test_pool_close_ends_everything_with_errors_that_say_so(make_pool: MakePool) -> None:
+    """Waiters, dials and exchanges under way end with the transport's errors; later use is refused."""
+
+    async def silent(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    pool = make_pool(max_connections=1)
+    async with serving(silent) as url:
+        using = asyncio.create_task(read(pool, url))
+        waiting = asyncio.create_task(read(pool, url))
+        await asyncio.sleep(0.02)
+        await pool.aclose()
+        ended = await asyncio.gather(using, waiting, return_exceptions=True)
+        assert [type(error) for error in ended] == [ReadError, PoolClosed]
+        assert "transport was closed" in str(ended[0])
+        with pytest.raises(PoolClosed) as caught:
+            await read(pool, url)
+    assert (caught.value.unsent, pool.connections) == (True, 0)
+
+
+async def test_pool_close_during_a_lookup_ends_with_its_error(
+    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A dial under way ends with PoolClosed, never with CancelledError; the caller is not cancelled."""
+    pool = make_pool()
+
+    async def slow(*_: Any) -> list[Any]:
+        await asyncio.sleep(60)
+        return []
+
+    monkeypatch.setattr(dial_module.Dialer, "_query_resolver", slow)
+    origin = Origin(False, "name.invalid", 80)
+    task = asyncio.create_task(pool.exchange(origin, get(), terms=QUICK, clocks=CLOCKS, max_body=1))
+    await asyncio.sleep(0.01)
+    await pool.aclose()
+    with pytest.raises(PoolClosed):
+        await task
+
+
+def test_pool_in_two_loops_is_refused_and_begins_anew_after_the_first() -> None:
+    """A pool belongs to one running loop; when that is closed, the next one may use it."""
+    pool = ConnectionPool(dial_module.Dialer())
+
+    async def use() -> bytes:
+        async with peer(OK) as server:
+            body = await read(pool, server.url)
+            pool.close_resting(origin_of(server.url))
+            await asyncio.sleep(0.01)
+        return body
+
+    async def refused() -> None:
+        with pytest.raises(RuntimeError, match="in use in another event loop"):
+            await read(pool, "http://127.0.0.1:1")
+
+    with asyncio.Runner() as first:
+        assert first.run(use()) == b"ok"
+        with asyncio.Runner() as second:
+            second.run(refused())
+    with asyncio.Runner() as third:
+        assert third.run(use()) == b"ok"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork") or sys.version_info >= (3, 12), reason="needs a fork without a warning")
+async def test_pool_after_a_fork_leaves_the_parents_connections(make_pool: MakePool) -> None:
+    """A child begins with no connection, and what it does closes none of its parent's."""
+    pool = make_pool()
+    async with peer(OK) as server:
+        await read(pool, server.url)
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                pool._loop = None
+                code = 0 if pool._generation != dial_module_generation() else 1
+            finally:
+                os._exit(code)
+        _, status = os.waitpid(child, 0)  # noqa: ASYNC222 - it ends at once
+        assert os.waitstatus_to_exitcode(status) == 0
+        assert await read(pool, server.url) == b"ok"
+        await pool.aclose()
+    assert server.connections == 1
+
+
+def dial_module_generation() -> int:
+    """Return the process's generation."""
+    from aiowery.transport import _pool  # noqa: PLC0415 - read after the fork
+
+    return _pool._generation
+
+
+@pytest.mark.parametrize(
+    ("origin", "message"),
+    [
+        (Origin(False, "a..b", 80), "is no address"),
+        (Origin(False, "a b", 80), "is no address"),
+        (Origin(False, "a\r\nb", 80), "is no address"),
+        (Origin(False, "127.0.0.1", 0), "is no address"),
+        (Origin(False, "user@host", 80), "is no address"),
+        (Origin(False, "a" * 64 + ".example", 80), "no name of a server"),
+        (Origin(False, "127.0.0.1", 1), "no connection to 127.0.0.1"),
+        (Origin(False, "name.invalid", 80), "no connection to name.invalid"),
+    ],
+)
+async def test_dial_impossible_origin_raises_an_unsent_error(make_pool: MakePool, origin: Origin, message: str) -> None:
+    """Odd hosts, closed ports and unknown names are one clear error each, and nothing was sent."""
+    pool = make_pool()
+    with pytest.raises((ConnectError, RequestRefused), match=message) as caught:
+        await pool.exchange(origin, get(), terms=QUICK, clocks=CLOCKS, max_body=1)
+    assert getattr(caught.value, "unsent", False)
+    assert pool._places_taken == 0
+
+
+async def test_dial_server_that_does_not_accept_times_out(make_pool: MakePool) -> None:
+    """A connection that is not made in time is ConnectTimeout, and its socket is closed."""
+    full = socket.socket()
+    full.bind(("127.0.0.1", 0))
+    full.listen(0)
+    occupied = [socket.socket() for _ in range(4)]
+    for one in occupied:
+        one.setblocking(False)
+        one.connect_ex(full.getsockname())
+    pool = make_pool()
+    origin = Origin(False, *full.getsockname())
+    with pytest.raises(ConnectTimeout) as caught:
+        await pool.exchange(origin, get(), terms=LeaseTerms(1, 0.05), clocks=CLOCKS, max_body=1)
+    for one in (full, *occupied):
+        one.close()
+    assert (caught.value.unsent, pool._places_taken) == (True, 0)
+
+
+async def test_dial_untrusted_certificate_names_the_remedy(make_pool: MakePool, server_tls: ssl.SSLContext) -> None:
+    """A certificate without a known authority is a ConnectError that says how to trust it."""
+    pool = make_pool(ssl.create_default_context())
+    async with serving(_nothing, tls=server_tls) as url:
+        with pytest.raises(ConnectError, match=r"certificate is not trusted .*SSL_CERT_FILE") as caught:
+            await read(pool, url)
+        assert caught.value.unsent
+
+
+async def test_dial_missing_certificate_file_names_it(
+    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch, server_tls: ssl.SSLContext
+) -> None:
+    """SSL_CERT_FILE that cannot be read is named; plain HTTP does not need it."""
+    monkeypatch.setenv("SSL_CERT_FILE", "/not/there.pem")
+    pool = make_pool()
+    async with serving(_nothing, tls=server_tls) as url:
+        with pytest.raises(ConnectError, match=r"SSL_CERT_FILE=/not/there.pem"):
+            await read(pool, url)
+    async with peer(OK) as server:
+        assert await read(pool, server.url) == b"ok"
+        await pool.aclose()
+
+
+async def test_dial_wrong_name_in_the_certificate_is_refused(
+    make_pool: MakePool, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
+) -> None:
+    """A trusted certificate for another name is no permission; `server_name` says which name is expected."""
+    pool = make_pool(client_tls)
+    async with peer(OK, tls=server_tls) as server:
+        origin = origin_of(server.url)
+        with pytest.raises(ConnectError, match="certificate is not trusted"):
+            await pool.exchange(
+                origin._replace(server_name="other.example"), get(), terms=QUICK, clocks=CLOCKS, max_body=10
+            )
+        response = await pool.exchange(
+            origin._replace(server_name="localhost"), get(), terms=QUICK, clocks=CLOCKS, max_body=10
+        )
+        await pool.aclose()
+    assert response.status == 200
+
+
+async def test_dial_checks_every_address_and_connects_to_a_checked_one(make_pool: MakePool) -> None:
+    """`allow_address` sees the resolved addresses; refused ones are not connected to."""
+    seen: list[str] = []
+
+    def allow(address: str) -> bool:
+        seen.append(address)
+        return False
+
+    pool = make_pool(allow_address=allow)
+    async with peer(OK) as server:
+        port = origin_of(server.url).port
+        for host in ("127.0.0.1", "localhost", "::ffff:127.0.0.1"):
+            with pytest.raises(ConnectError, match="may not be connected to"):
+                await pool.exchange(Origin(False, host, port), get(), terms=QUICK, clocks=CLOCKS, max_body=10)
+    assert "127.0.0.1" in seen
+    assert set(seen) <= {"127.0.0.1", "::1"}
+    assert server.connections == 0
+
+
+async def test_dial_several_callers_share_a_lookup(make_pool: MakePool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten concurrent dials to a name look it up once; a caller that leaves does not end it for the others."""
+    lookups = 0
+    original = dial_module.Dialer._query_resolver
+
+    async def counted(self: Any, host: str, port: int) -> Any:
+        nonlocal lookups
+        lookups += 1
+        await asyncio.sleep(0.02)
+        return await original(self, host, port)
+
+    monkeypatch.setattr(dial_module.Dialer, "_query_resolver", counted)
+    pool = make_pool()
+    async with peer(OK) as server:
+        origin = Origin(False, "localhost", origin_of(server.url).port)
+        tasks = [
+            asyncio.create_task(pool.exchange(origin, get(), terms=QUICK, clocks=CLOCKS, max_body=10))
+            for _ in range(10)
+        ]
+        await asyncio.sleep(0.01)
+        tasks[0].cancel()
+        done = await asyncio.gather(*tasks, return_exceptions=True)
+        await pool.aclose()
+    assert lookups == 1
+    assert sum(getattr(one, "status", 0) == 200 for one in done) == 9
+
+
+async def test_pool_leaves_no_garbage_behind_an_exchange(make_pool: MakePool) -> None:
+    """An exchange leaves no cycle for the garbage collector."""
+    pool = make_pool()
+    async with peer(OK) as server:
+        await read(pool, server.url)
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(50):
+                await read(pool, server.url)
+            found = [one for one in gc.get_objects() if str(type(one).__module__).startswith("aiowery.transport")]
+            assert gc.collect() < 50
+        finally:
+            gc.enable()
+        assert len(found) < 40
+        await pool.aclose()
+
+
+async def _nothing(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+    await reader.read()
+
+
+def test_clocks_are_seconds() -> None:
+    """The defaults are those of the client: half a minute between bytes, no limit of the whole."""
+    assert Clocks() == (30.0, float("inf"))
+
+
+async def test_pool_dial_cancelled_again_and_again_loses_no_place(make_pool: MakePool, tls: Any) -> None:
+    """Anyio cancels in every iteration of the loop until the caller has left; the place is freed all the same."""
+    pool = make_pool(tls[1], max_connections=2)
+    async with peer(OK, tls=tls[0]) as server:
+        for delay in (0.0, 0.0, 0.0005, 0.001, 0.002, 0.003, 0.005):
+            with anyio.move_on_after(delay):
+                await read(pool, server.url)
+        assert await read(pool, server.url) == b"ok"
+        await asyncio.sleep(0.6)
+        assert pool._places_taken == len(pool._open) == 1
+        await pool.aclose()
+
+
+async def test_pool_end_ends_what_one_holder_has_under_way(make_pool: MakePool) -> None:
+    """A holder that leaves takes its exchange and its waiting along; the other's go on."""
+    release = asyncio.Event()
+
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            await reader.readuntil(b"\r\n\r\n")
+            await release.wait()
+            writer.write(OK)
+
+    pool = make_pool(max_connections=2)
+    async with serving(slow) as url:
+        leaving, staying = [
+            [asyncio.create_task(read(pool, url, QUICK._replace(holder=holder))) for _ in range(2)]
+            for holder in ("leaving", "staying")
+        ]
+        await asyncio.sleep(0.02)
+        pool.end("leaving")
+        ended = await asyncio.gather(*leaving, return_exceptions=True)
+        release.set()
+        assert [type(error) for error in ended] == [ReadError, ReadError]
+        assert await asyncio.gather(*staying) == [b"ok", b"ok"]
+        await pool.aclose()
+
+
+async def test_pool_unused_lease_makes_no_connection_younger(make_pool: MakePool) -> None:
+    """A lease that ends without a request does not prolong how long the connection may rest for a paid one."""
+    pool = make_pool(rest_seconds=30.0)
+    async with peer(OK) as server:
+        await read(pool, server.url)
+        (connection,) = pool._open
+        connection._rested_since -= 4
+        for _ in range(2):
+            async with pool.lease(origin_of(server.url), QUICK._replace(is_paid=True)) as leased:
+                assert leased is connection
+        connection._rested_since -= 2
+        async with pool.lease(origin_of(server.url), QUICK._replace(is_paid=True)) as leased:
+            assert leased is not connection
+        await pool.aclose()

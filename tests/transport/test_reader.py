@@ -1,0 +1,166 @@
+"""The reader finds where each response ends, and refuses a response whose end is unclear."""
+
+from __future__ import annotations
+
+import pytest
+
+from aiowery.transport import RemoteProtocolError
+from aiowery.transport._reader import ResponseReader
+from tests.transport.fuzz import differences
+
+
+def read(data: bytes, *, head: bool = False, step: int = 0) -> ResponseReader:
+    """Feed bytes to a reader, whole or in steps, until the response is complete or refused."""
+    reader = ResponseReader()
+    reader.begin(is_head=head)
+    for start in range(0, len(data), step or len(data)):
+        reader.feed(memoryview(data[start : start + (step or len(data))]))
+    return reader
+
+
+def body_of(reader: ResponseReader) -> bytes:
+    """Return the body read so far."""
+    return b"".join(reader.body)
+
+
+OK = b"HTTP/1.1 200 OK\r\n"
+
+
+@pytest.mark.parametrize("step", [0, 1, 7], ids=["whole", "bytewise", "in sevens"])
+@pytest.mark.parametrize(
+    ("data", "body", "can_continue"),
+    [
+        (OK + b"Content-Length: 2\r\n\r\nhi", b"hi", True),
+        (OK + b"Content-Length: 0\r\n\r\n", b"", True),
+        (OK + b"Content-Length: 2\r\nConnection: close\r\n\r\nhi", b"hi", False),
+        (b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nhi", b"hi", False),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n", b"hi", True),
+        (OK + b"Transfer-Encoding: Chunked\r\n\r\n1;x=y\r\nh\r\n1\r\ni\r\n0\r\nX: y\r\n\r\n", b"hi", True),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", b"", True),
+        (b"HTTP/1.1 304 Not Modified\r\nETag: x\r\n\r\n", b"", True),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" + OK + b"Content-Length: 2\r\n\r\nhi", b"hi", True),
+        (b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" * 16 + OK + b"Content-Length: 2\r\n\r\nhi", b"hi", True),
+        (b"HTTP/1.1 102 P\r\nContent-Length: 0\r\n\r\n" + OK + b"Content-Length: 0\r\n\r\n", b"", True),
+    ],
+)  # fmt: skip
+def test_reader_legal_response_is_read(data: bytes, body: bytes, can_continue: bool, step: int) -> None:
+    """Every legal framing ends where HTTP says, however the bytes are split."""
+    reader = read(data, step=step)
+    assert (reader.status >= 200, reader.is_complete, reader.can_continue) == (True, True, can_continue)
+    assert body_of(reader) == body
+
+
+def test_reader_close_delimited_response_ends_with_the_connection() -> None:
+    """A response without a length is complete at the end of the connection, which then carries nothing else."""
+    reader = read(OK + b"\r\nhello")
+    assert (reader.is_complete, reader.ends_with_connection) == (False, True)
+    reader.end()
+    assert (reader.is_complete, reader.can_continue, body_of(reader)) == (True, False, b"hello")
+
+
+@pytest.mark.parametrize("data", [b"", b"HTTP/1.1 2", OK, OK + b"Content-Length: 3\r\n\r\nhi"])
+def test_reader_end_within_the_response_is_refused(data: bytes) -> None:
+    """An end before the response's own end is an error, which knows whether anything had come."""
+    reader = ResponseReader()
+    if data:
+        reader.feed(memoryview(data))
+    with pytest.raises(RemoteProtocolError) as caught:
+        reader.end()
+    assert caught.value.nothing_received is not bool(data)
+    assert caught.value.excerpt == data.decode().replace("\r", "?")
+
+
+def test_reader_head_response_ends_after_its_head() -> None:
+    """The length of a HEAD's response announces no body; the connection is not used again."""
+    reader = read(OK + b"Content-Length: 5\r\n\r\n", head=True)
+    assert (reader.is_complete, reader.can_continue) == (True, False)
+
+
+@pytest.mark.parametrize("extra", [OK + b"Content-Length: 1\r\n\r\n!", b"garbage", b"\x00"])
+@pytest.mark.parametrize("step", [0, 1])
+def test_reader_bytes_after_the_response_leave_it_as_it_is(extra: bytes, step: int) -> None:
+    """A second response is not glued to the first; the first stands, and the connection is not used again."""
+    reader = read(b"HTTP/1.1 429 Busy\r\nContent-Length: 2\r\n\r\nhi" + extra, step=step)
+    assert (reader.status, body_of(reader), reader.is_complete, reader.can_continue) == (429, b"hi", True, False)
+    assert reader.headers == [(b"Content-Length", b"2")]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+        b"HTTP/1.1 103 Early\r\nContent-Length: 3\r\n\r\n",
+        b"HTTP/1.1 103 Early\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\n" * 17,
+        b"HTTP/0.9 200 OK\r\n\r\n",
+        b"HTTP/2.0 200 OK\r\n\r\n",
+        b"HTTP/1.2 200 OK\r\n\r\n",
+        b"RTSP/1.0 200 OK\r\n\r\n",
+        b"HTTP/1.1 099 Odd\r\n\r\n",
+        b"ICY 200 OK\r\n\r\n",
+        b"garbage\r\n\r\n",
+        OK + b"Content-Length: 2\r\nContent-Length: 2\r\n\r\nhi",
+        OK + b"Content-Length: 2, 2\r\n\r\nhi",
+        OK + b"Content-Length: -2\r\n\r\nhi",
+        OK + b"Content-Length: +2\r\n\r\nhi",
+        OK + b"Content-Length: 0x2\r\n\r\nhi",
+        OK + b"Content-Length: \r\n\r\nhi",
+        OK + b"Content-Length: 18446744073709551616\r\n\r\nhi",
+        OK + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
+        OK + b"Transfer-Encoding: gzip\r\n\r\nhi",
+        OK + b"Transfer-Encoding: identity\r\n\r\nhi",
+        OK + b"Transfer-Encoding: gzip, chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
+        OK + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        OK + b"Transfer-Encoding: chunked\r\n\r\n2 \r\nhi\r\n0\r\n\r\n",
+        OK + b"Transfer-Encoding: chunked\r\n\r\n0x2\r\nhi\r\n0\r\n\r\n",
+        OK + b"X: a\r\n b\r\n\r\n",
+        OK.replace(b"\r", b"") + b"\n",
+        OK + b"X: a\x00b\r\n\r\n",
+        OK + b"X: " + b"a" * 70_000 + b"\r\n\r\n",
+        OK + b"X: y\r\n" * 201 + b"\r\n",
+        b"\r\n" * 40_000 + OK + b"\r\n",
+        OK + b"Transfer-Encoding: chunked\r\n\r\n1;" + b"x" * 200_000 + b"\r\nh\r\n0\r\n\r\n",
+        OK + b"Transfer-Encoding: chunked\r\n\r\n0\r\n" + b"X: y\r\n" * 50_000 + b"\r\n",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("step", [65_536, 4096, 1000])
+def test_reader_response_of_unclear_end_is_refused(data: bytes, step: int) -> None:
+    """A response that another reader could end elsewhere, or that never ends, is refused with its beginning."""
+    with pytest.raises(RemoteProtocolError) as caught:
+        read(data, step=step)
+    assert caught.value.excerpt[:3] == data[:3].decode().replace("\r", "?")
+    assert len(caught.value.excerpt) <= 2048
+
+
+def test_reader_long_body_in_small_chunks_is_read() -> None:
+    """Framing is counted since the last byte of body: ten megabytes in chunks of 1,000 bytes are legal."""
+    chunk = b"3e8\r\n" + b"x" * 1000 + b"\r\n"
+    reader = read(OK + b"Transfer-Encoding: chunked\r\n\r\n" + chunk * 10_000 + b"0\r\n\r\n", step=65_536)
+    assert (reader.is_complete, reader.body_bytes) == (True, 10_000_000)
+
+
+def test_reader_trailers_are_ignored() -> None:
+    """A field after the body changes neither the headers nor the framing."""
+    reader = read(OK + b"Transfer-Encoding: chunked\r\n\r\n1\r\nh\r\n0\r\nX-Late: 1\r\nConnection: close\r\n\r\n")
+    assert (reader.is_complete, reader.headers) == (True, [(b"Transfer-Encoding", b"chunked")])
+
+
+def test_reader_header_values_lose_their_outer_blanks() -> None:
+    """Blanks around a value are not a part of it; repeated fields and other bytes stay."""
+    reader = read(OK + b"X: \t a b \t \r\nSet-Cookie: a\r\nSet-Cookie: b\r\nN: \xc3\xa9\r\nContent-Length: 0\r\n\r\n")
+    assert reader.headers[:4] == [(b"X", b"a b"), (b"Set-Cookie", b"a"), (b"Set-Cookie", b"b"), (b"N", b"\xc3\xa9")]
+
+
+def test_reader_serves_one_response_after_another() -> None:
+    """One reader reads the responses of a connection; nothing of the first is left in the second."""
+    reader = read(OK + b"Content-Length: 2\r\nX: 1\r\n\r\nhi")
+    reader.begin(is_head=False)
+    assert (reader.status, reader.body, reader.headers, reader.has_started) == (0, [], [], False)
+    reader.feed(memoryview(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"))
+    assert (reader.status, reader.reason, reader.is_complete, reader.can_continue) == (404, b"Not Found", True, True)
+
+
+@pytest.mark.slow("thousands of mutated responses, each read three times")
+def test_reader_agrees_with_h11() -> None:
+    """Of mutated responses none is read differently by h11, and none is accepted that h11 refuses, but for a list."""
+    assert list(differences(seed=1, count=12_000)) == []
