@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from importlib.util import find_spec
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -18,13 +17,11 @@ _SPEED: Final = "AIOWERY_SANDBOX_SPEED"
 
 
 def checked_http(http: T) -> T:
-    """Return the transport choice. Raises ConfigurationError if it is unknown, or its package is not installed."""
-    if isinstance(http, str) and http != "fast":
+    """Return the transport choice. Raises ConfigurationError if it is unknown."""
+    if isinstance(http, str) and http != "httpx":
         raise ConfigurationError(
-            f'http must be "fast", an httpx.AsyncClient or an httpx2.AsyncClient, got {http!r}; nothing was sent'
+            f'http must be "httpx", an httpx.AsyncClient or an httpx2.AsyncClient, got {http!r}; nothing was sent'
         )
-    if http == "fast" and find_spec("pyreqwest") is None:
-        raise ConfigurationError("http='fast' needs pyreqwest; nothing was sent: pip install 'aiowery[fast]'")
     return http
 
 

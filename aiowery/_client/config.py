@@ -128,8 +128,8 @@ def make_config(
     - `limits`, `polling`, `retries`: the policies. While `base_url` is on loopback, their defaults keep the time of a
       sandbox whose speed AIOWERY_SANDBOX_SPEED names.
     - `http_timeout`: seconds for connecting and for each read.
-    - `http`: None for connections of the client's own, "fast" for those of pyreqwest (extra `aiowery[fast]`), or your
-      own `httpx.AsyncClient` or `httpx2.AsyncClient`, which stays yours to close and should allow
+    - `http`: None for connections of the client's own, "httpx" for those of httpx (AIOWERY_HTTP=httpx does the same),
+      or your own `httpx.AsyncClient` or `httpx2.AsyncClient`, which stays yours to close and should allow
       `limits.connections` connections.
     - `observer`: a callable that receives small frozen events. `low_credits`: a balance below it emits `LowCredits`.
     - `ledger`: stores each paid request before it is sent. The path of a file (made if missing) survives crashes

@@ -257,17 +257,11 @@ def _check_size(url: str, size: int, largest: int) -> None:
 
 def _resumes_at(body: DownloadResponse, offset: int) -> bool:
     """Return True if the response continues at the requested byte."""
-    return (
-        not body.encoded
-        and body.http_status == _PARTIAL
-        and body.headers.get("content-range", "").startswith(f"bytes {offset}-")
-    )
+    return body.http_status == _PARTIAL and body.headers.get("content-range", "").startswith(f"bytes {offset}-")
 
 
 def _check_complete(body: DownloadResponse, size: int) -> None:
     """Raise _Transient if the size differs from the size in the headers."""
-    if body.encoded:
-        return  # the headers count the compressed bytes
     total = body.headers.get("content-range", "").rpartition("/")[2] or body.headers.get("content-length", "")
     if total.isdigit() and int(total) != size:
         raise _Transient(f"{size} of {total} bytes arrived")

@@ -6,12 +6,12 @@ only. Each exception of an HTTP library is translated once.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import TYPE_CHECKING, Final, Self
 
 import anyio.lowlevel
 import attrs
@@ -20,14 +20,21 @@ import httpx
 from aiowery._core.messages import MAIN_HOST, HttpRequest, HttpResponse
 from aiowery._core.urls import is_loopback, is_private, validate_base_url
 from aiowery._http.api_key import ApiKeySource
-from aiowery._http.httpcore_transport import HttpcoreTransport
+from aiowery._http.decoding import decode_body
 from aiowery._http.httpx_transport import HttpxTransport
-from aiowery._http.transport import StreamingResponse, Transport, TransportRequest
+from aiowery._http.router import HTTPX, TransportRouter
+from aiowery._http.transport import (
+    BeforeSend,
+    ResponseTooLong,
+    StreamingResponse,
+    Transport,
+    TransportFault,
+    TransportRequest,
+)
 from aiowery.errors import (
     DownloadError,
     NoAnswer,
     NotSent,
-    TransportError,
     UnexpectedResponse,
 )
 
@@ -36,70 +43,24 @@ if TYPE_CHECKING:
 
 _MAX_RESPONSE: Final = 16 * 1024 * 1024
 _MAX_REDIRECTS: Final = 5
+_MIN_RATE: Final = 1_000
+_RATE_SECONDS: Final = 30.0
 _REDIRECT_STATUSES: Final = frozenset({301, 302, 303, 307, 308})
-_HEADERS: Final = {"user-agent": "aiowery", "accept": "application/json"}
+_HEADERS: Final = {
+    "user-agent": "aiowery",
+    "accept": "application/json",
+    "accept-encoding": "identity",
+    "cache-control": "no-cache",
+}
 # Not compressed, so that ranges count the bytes of the file.
 _FOREIGN_HEADERS: Final = {"user-agent": "aiowery", "accept-encoding": "identity"}
-_SENDING: Final = "send_request_headers.started"
-
-BeforeSend = Callable[[], Awaitable[None]]
-"""Runs before the first byte of a paid request is sent. If it raises, nothing is sent."""
-
-
-@attrs.define
-class _Trace:
-    """A trace callback that records how far a request has come, and runs `before_send` before the first byte."""
-
-    before_send: BeforeSend | None = None
-    has_events: bool = False
-    sent: bool = False
-
-    async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
-        self.has_events = True
-        # A proxy's CONNECT reports the same event; it carries no body and costs nothing.
-        if event.endswith(_SENDING) and getattr(info.get("request"), "method", b"") != b"CONNECT":
-            await self.run_before_send()
-            self.sent = True
-
-    async def run_before_send(self) -> None:
-        """Run `before_send`, once. An exception that it raises prevents the sending."""
-        before_send, self.before_send = self.before_send, None
-        if before_send is not None:
-            await before_send()
-
-
-@attrs.define
-class _Translation:
-    """A context manager that translates the HTTP library's exceptions, `from` the original."""
-
-    transport: Transport
-    trace: _Trace | None
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self, kind: type[BaseException] | None, fault: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if isinstance(fault, self.transport.faults):
-            raise self._translate(fault) from fault
-
-    def _translate(self, fault: Exception) -> TransportError:
-        description, trace = self.transport.describe(fault), self.trace
-        if self.transport.is_provably_unsent(fault) if trace is None or not trace.has_events else not trace.sent:
-            return NotSent(f"{description}; nothing was sent: check the network, base_url and any proxy")
-        return NoAnswer(f"{description}; the request may have arrived")
-
-
-MakeTranslation = Callable[[], _Translation]
 
 
 class DownloadResponse:
     """A download under way: status, headers, and its bytes in chunks."""
 
-    def __init__(self, response: StreamingResponse, make_translation: MakeTranslation) -> None:
+    def __init__(self, response: StreamingResponse) -> None:
         self._response = response
-        self._make_translation = make_translation
         self.http_status: int = response.http_status
         self.headers: Mapping[str, str] = response.headers
 
@@ -108,16 +69,21 @@ class DownloadResponse:
         """The media type in lower case, without parameters."""
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
-    @property
-    def encoded(self) -> bool:
-        """True if the body is compressed, although the request did not accept that."""
-        return self.headers.get("content-encoding", "identity") != "identity"
-
     async def chunks(self) -> AsyncIterator[bytes]:
-        """Yield the file's bytes as they arrive."""
-        with self._make_translation():
+        """Yield the file's bytes as they arrive. Raises NoAnswer if they trickle."""
+        now = asyncio.get_running_loop().time
+        waited, received = 0.0, 0
+        with _translation():
+            began = now()
             async for chunk in self._response.chunks:
+                waited += now() - began
+                received += len(chunk)
+                if waited > _RATE_SECONDS:
+                    if received < _MIN_RATE * waited:
+                        raise NoAnswer(f"fewer than {_MIN_RATE:,} bytes a second for {_RATE_SECONDS:g} s")
+                    waited, received = 0.0, 0
                 yield chunk
+                began = now()
 
 
 @attrs.frozen(repr=False)
@@ -184,11 +150,13 @@ class HttpClient:
     ) -> Self:
         """Open a client with up to `connections` of its own, or over the caller's HTTP client.
 
-        `http` selects the transport: None for httpcore, "fast" for pyreqwest, or the caller's client. `other_hosts`
-        are further base URLs of the same provider, which get the same key; a request names its host. `timeout` is in
-        seconds.
+        `http` selects the transport: None for the package's own, "httpx" for httpx's, or the caller's client.
+        `other_hosts` are further base URLs of the same provider, which get the same key; a request names its host.
+        `timeout` is in seconds.
         """
-        transport = await _choose_transport(http, connections, timeout)
+        for url in (base_url, *(other_hosts or {}).values()):
+            validate_base_url(url)
+        transport = await _choose_transport(base_url, http, connections, timeout)
         return cls(base_url, api_key, transport, timeout=timeout, other_hosts=other_hosts)
 
     async def aclose(self) -> None:
@@ -198,30 +166,25 @@ class HttpClient:
     async def send(self, request: HttpRequest, before_send: BeforeSend | None = None) -> HttpResponse:
         """Send one request with the key and return the whole response, whatever its status.
 
-        `before_send` runs when the first byte is next: after pool, DNS, connect and TLS. If the transport does not
-        report that moment, it runs before the request.
+        `before_send` runs when the first byte is next: after pool, DNS, connect and TLS. If the caller's client does
+        not report that moment, it runs before the request.
 
         Raises NotSent or NoAnswer, UnexpectedResponse for a response beyond 16 MB, and what `before_send` raises.
         """
         key = await self._current_key()
-        # A read may be repeated in any case, so a trace of it would cost time for nothing.
-        trace = None if request.method == "GET" and before_send is None else _Trace(before_send)
         timeout = max(request.timeout or 0.0, self._timeout)
-        with self._translation(trace):
-            if trace is not None and not self._transport.reports_send_start():
-                await trace.run_before_send()
-            host, headers = self._hosts[request.host], _with_content_type(request, key.headers)
-            outgoing = TransportRequest(
-                request.method, host, request.path, headers, request.body, request.form, timeout, trace
-            )
-            response = await self._transport.send_and_read(outgoing, _MAX_RESPONSE)
-        if len(response.body) > _MAX_RESPONSE:
+        host, headers = self._hosts[request.host], _with_content_type(request, key.headers)
+        outgoing = TransportRequest(request.method, host, request.path, headers, request.body, request.form, timeout)
+        self._check_open()
+        try:
+            with _translation():
+                response = await self._transport.send_and_read(outgoing, _MAX_RESPONSE, before_send)
+        except ResponseTooLong as fault:
             raise UnexpectedResponse(
-                f"HTTP {response.http_status} with more than {_MAX_RESPONSE} bytes; the request has arrived, and the"
-                " rest of the response was not read",
-                http_status=response.http_status,
-            )
-        return key.redact(response)
+                f"{fault}; the request has arrived, and the rest of the response was not read",
+                http_status=fault.http_status,
+            ) from None
+        return key.redact(_decoded(response))
 
     async def _current_key(self) -> _SentKey:
         secret = await self._api_key.key()
@@ -232,10 +195,19 @@ class HttpClient:
     @contextlib.asynccontextmanager
     async def download(self, url: str, headers: Mapping[str, str]) -> AsyncIterator[DownloadResponse]:
         """Open a URL of any host without the key, through at most five redirects; each target is checked."""
-        with self._translation():
+        self._check_open()
+        with _translation():
             response = await self._follow(url, {**_FOREIGN_HEADERS, **headers})
+        coding = response.headers.get("content-encoding", "identity")
+        if coding.lower() != "identity":
+            await response.aclose()
+            raise DownloadError(
+                f"{url} was sent with content-encoding {coding[:64]!r}, which was not accepted; nothing was saved:"
+                " fetch it by other means",
+                url=url,
+            )
         try:
-            yield DownloadResponse(response, self._translation)
+            yield DownloadResponse(response)
         finally:
             await response.aclose()
 
@@ -261,21 +233,45 @@ class HttpClient:
         if is_private(target.host) and not is_loopback(httpx.URL(self.base_url).host):
             raise DownloadError(f"{url!r} lies in a private network; nothing was fetched", url=url)
 
-    def _translation(self, trace: _Trace | None = None) -> _Translation:
+    def _check_open(self) -> None:
         if self._transport.is_closed():
             raise NotSent("the HTTP client is closed; nothing was sent: open it, or give another as http=")
-        return _Translation(self._transport, trace)
 
 
-async def _choose_transport(http: HTTPChoice | None, connections: int, timeout: float) -> Transport:
-    if http is None:
-        return await HttpcoreTransport.open(connections, timeout)
-    if http == "fast":
-        from aiowery._http.pyreqwest_transport import PyreqwestTransport  # noqa: PLC0415 - an extra
-
-        return await PyreqwestTransport.open(connections, timeout)
+async def _choose_transport(base_url: str, http: HTTPChoice | None, connections: int, timeout: float) -> Transport:
     await anyio.lowlevel.checkpoint()  # anyio loads its backend here, so that the first request need not wait for it
+    if http is None or http == HTTPX:
+        limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
+        # A client of a local server, such as the sandbox, downloads from it.
+        allow_private = is_loopback(httpx.URL(validate_base_url(base_url)).host)
+        return TransportRouter(limits, timeout, only_httpx=http == HTTPX, allow_private=allow_private)
     return HttpxTransport(http, timeout)
+
+
+@contextlib.contextmanager
+def _translation() -> Iterator[None]:
+    """Translate a transport's fault."""
+    try:
+        yield
+    except TransportFault as fault:
+        if fault.unsent:
+            message = f"{fault}; nothing was sent: check the network, base_url and any proxy"
+            raise NotSent(message) from fault.__cause__
+        raise NoAnswer(f"{fault}; the request may have arrived") from fault.__cause__
+
+
+def _decoded(response: HttpResponse) -> HttpResponse:
+    """Return the response with its body decoded. Raises UnexpectedResponse for a coding that cannot be decoded."""
+    coding = response.headers.get("content-encoding")
+    if coding is None:
+        return response
+    try:
+        body = decode_body(response.body, coding, _MAX_RESPONSE)
+    except ValueError as fault:
+        raise UnexpectedResponse(
+            f"HTTP {response.http_status}: {fault}; the request has arrived", http_status=response.http_status
+        ) from fault
+    return HttpResponse(response.http_status, response.headers, body)
 
 
 def _with_content_type(request: HttpRequest, headers: Mapping[str, str]) -> Mapping[str, str]:

@@ -1,52 +1,123 @@
-"""A transport over the caller's client, with its proxies, TLS settings and hooks, but without its credentials."""
+"""A transport over an httpx client: the caller's, with its proxies, TLS settings and hooks, or one made for a proxy."""
 
 from __future__ import annotations
 
+import asyncio
 import sys
+from collections.abc import AsyncIterator, Mapping
+from math import inf
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+import attrs
 import httpx
 
-from aiowery._http.transport import StreamingResponse, Transport, TransportRequest, form_arguments
-from aiowery.errors import ConfigurationError
+from aiowery._core.messages import HttpResponse
+from aiowery._http.transport import (
+    BeforeSend,
+    ResponseTooLong,
+    StreamingResponse,
+    Transport,
+    TransportFault,
+    TransportRequest,
+    describe,
+    form_arguments,
+)
+from aiowery.errors import ConfigurationError, NoAnswer
 
 if TYPE_CHECKING:
     import httpx2
 
     HTTPClient = httpx.AsyncClient | httpx2.AsyncClient
-    HTTPChoice = HTTPClient | Literal["fast"]
+    HTTPChoice = HTTPClient | Literal["httpx"]
 else:  # httpx2 need not be installed
-    HTTPChoice = httpx.AsyncClient | Literal["fast"]
+    HTTPChoice = httpx.AsyncClient | Literal["httpx"]
 
 # A caller's client may add these to every request; the provider and file hosts must not get them.
 _CALLERS_CREDENTIALS: Final = ("authorization", "cookie", "x-api-key")
+_SENDING: Final = "send_request_headers.started"
+
+
+@attrs.define
+class _Trace:
+    """A trace callback that records how far a request has come, and runs `before_send` before the first byte."""
+
+    before_send: BeforeSend | None = None
+    has_events: bool = False
+    sent: bool = False
+
+    async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
+        self.has_events = True
+        # A proxy's CONNECT reports the same event; it carries no body and costs nothing.
+        if event.endswith(_SENDING) and getattr(info.get("request"), "method", b"") != b"CONNECT":
+            await self.run_before_send()
+            self.sent = True
+
+    async def run_before_send(self) -> None:
+        """Run `before_send`, once. An exception that it raises prevents the sending."""
+        before_send, self.before_send = self.before_send, None
+        if before_send is not None:
+            await before_send()
 
 
 class HttpxTransport(Transport):
-    """A transport over an `httpx.AsyncClient` or `httpx2.AsyncClient` that belongs to the caller."""
+    """A transport over an `httpx.AsyncClient` or `httpx2.AsyncClient`.
 
-    def __init__(self, client: HTTPClient, timeout: float) -> None:
+    The client belongs to the caller and stays open, unless `owned`.
+    """
+
+    def __init__(self, client: HTTPClient, timeout: float, *, owned: bool = False) -> None:
         library = _library_of(client)
         self._own_transport = library.AsyncHTTPTransport
-        self.faults = (
-            library.HTTPError,
-            library.InvalidURL,
-            library.StreamError,
-            OSError,
-        )
-        # A transport without events (such as aiohttp's) raises ConnectError or ConnectTimeout also for a reset after
-        # sending, so those prove nothing by name.
+        self._faults = (library.HTTPError, library.InvalidURL, library.StreamError, OSError)
         self._unsent = (library.PoolTimeout, library.UnsupportedProtocol)
+        # Another transport than the library's own (such as aiohttp's) raises these also for a reset after sending.
+        self._unsent_by_own = (library.ConnectError, library.ConnectTimeout, library.ProxyError)
         # The two libraries share one interface, but not one type.
         self._client: Any = client
         self._timeout = timeout
+        self._owned = owned
 
     def is_closed(self) -> bool:
-        """Return True if the caller has closed the client."""
+        """Return True once the client is closed."""
         return bool(self._client.is_closed)
 
-    def reports_send_start(self) -> bool:
+    async def send(self, outgoing: TransportRequest) -> StreamingResponse:
+        """Send a request through the client and return the response when it begins."""
+        trace = _Trace()
+        try:
+            response = await self._send(outgoing, trace)
+        except self._faults as fault:
+            raise self._translated(fault, trace) from fault
+        return StreamingResponse(
+            response.status_code, _lower_case(response.headers), self._chunks(response, trace), response.aclose
+        )
+
+    async def send_and_read(
+        self, outgoing: TransportRequest, max_bytes: int, before_send: BeforeSend | None = None
+    ) -> HttpResponse:
+        """Send a request through the client and return the whole response.
+
+        Raises NoAnswer if the body has not ended after twice the request's timeout: the library's own timeout applies
+        to each chunk only.
+        """
+        trace = _Trace(before_send)
+        if before_send is not None and not self._reports_send_start():
+            await trace.run_before_send()
+        try:
+            response = await self._send(outgoing, trace)
+            body = await _read(response, max_bytes, 2 * (outgoing.timeout or inf))
+        except self._faults as fault:
+            raise self._translated(fault, trace) from fault
+        headers = {name: value for name, value in _lower_case(response.headers).items() if name != "content-encoding"}
+        return HttpResponse(response.status_code, headers, body)
+
+    async def aclose(self) -> None:
+        """Close the client if it is owned."""
+        if self._owned:
+            await self._client.aclose()
+
+    def _reports_send_start(self) -> bool:
         """Return True if all transports of the client are the library's own.
 
         Other transports may report nothing, or too late.
@@ -56,28 +127,61 @@ class HttpxTransport(Transport):
         # A mount without a transport means the client's default transport.
         return all(type(one) is self._own_transport for one in transports if one is not None)
 
-    def is_provably_unsent(self, fault: Exception) -> bool:
-        """Return True if the type of the error alone proves that nothing was sent."""
-        return isinstance(fault, self._unsent)
-
-    async def send(self, outgoing: TransportRequest) -> StreamingResponse:
-        """Send a request through the client and return the response when it begins."""
+    async def _send(self, outgoing: TransportRequest, trace: _Trace) -> Any:
         headers, form = outgoing.headers, outgoing.form
-        extensions: dict[str, Any] = {"timeout": outgoing.timeouts(self._timeout)}
-        if outgoing.trace is not None:
-            extensions["trace"] = outgoing.trace
+        idle = outgoing.timeout or self._timeout
+        timeout = {"connect": self._timeout, "pool": self._timeout, "read": idle, "write": idle}
         body = {"content": outgoing.content} if form is None else form_arguments(form)
         url = outgoing.base + outgoing.path
+        # A read may be repeated in any case, so a trace of it would cost time for nothing.
+        extensions = {"timeout": timeout} if _is_read(outgoing) else {"timeout": timeout, "trace": trace}
         request = self._client.build_request(outgoing.method, url, headers=headers, extensions=extensions, **body)
         for name in _CALLERS_CREDENTIALS:
             if name not in headers:
                 request.headers.pop(name, None)
-        response = await self._client.send(request, stream=True, auth=None, follow_redirects=False)
-        lower_case = {name.lower(): value for name, value in response.headers.items()}
-        return StreamingResponse(response.status_code, lower_case, response.aiter_bytes(), response.aclose)
+        return await self._client.send(request, stream=True, auth=None, follow_redirects=False)
 
-    async def aclose(self) -> None:
-        """Do nothing: the client belongs to the caller."""
+    async def _chunks(self, response: Any, trace: _Trace) -> AsyncIterator[bytes]:
+        try:
+            async for chunk in response.aiter_bytes():
+                yield chunk
+        except self._faults as fault:
+            raise self._translated(fault, trace) from fault
+
+    def _translated(self, fault: Exception, trace: _Trace) -> TransportFault:
+        known = getattr(fault, "unsent", None)  # of the package's own transport, under a caller's client
+        if known is not None:
+            unsent = bool(known)
+        elif trace.has_events:
+            unsent = not trace.sent
+        else:
+            by_own = isinstance(fault, self._unsent_by_own) and self._reports_send_start()
+            unsent = by_own or isinstance(fault, self._unsent)
+        return TransportFault(describe(fault), unsent=unsent)
+
+
+async def _read(response: Any, max_bytes: int, seconds: float) -> bytes:
+    now = asyncio.get_running_loop().time
+    deadline = now() + seconds
+    body = b""
+    try:
+        async for chunk in response.aiter_bytes():
+            body = body + chunk if body else chunk
+            if now() > deadline:
+                raise NoAnswer(f"the response did not end within {seconds:g} s; the request may have arrived")
+            if len(body) > max_bytes:
+                raise ResponseTooLong(response.status_code, max_bytes)
+    finally:
+        await response.aclose()
+    return body
+
+
+def _is_read(outgoing: TransportRequest) -> bool:
+    return outgoing.method == "GET"
+
+
+def _lower_case(headers: Mapping[str, str]) -> Mapping[str, str]:
+    return {name.lower(): value for name, value in headers.items()}
 
 
 def _library_of(client: Any) -> ModuleType:
@@ -87,6 +191,6 @@ def _library_of(client: Any) -> ModuleType:
         if module is not None and isinstance(client, module.AsyncClient):
             return module
     raise ConfigurationError(
-        'http must be an httpx.AsyncClient, an httpx2.AsyncClient or "fast", got'
+        'http must be an httpx.AsyncClient, an httpx2.AsyncClient or "httpx", got'
         f" {type(client).__module__}.{type(client).__qualname__}; nothing was sent"
     )

@@ -17,7 +17,8 @@ from aiowery._core.failures import is_retryable, retry_after
 from aiowery._core.messages import HttpRequest, HttpResponse
 from aiowery._core.policies import Random, RetryPolicy
 from aiowery._http.api_key import ApiKeySource
-from aiowery._http.http_client import BeforeSend, HttpClient
+from aiowery._http.http_client import HttpClient
+from aiowery._http.transport import BeforeSend
 from aiowery.errors import AioweryError, AuthenticationError
 
 T = TypeVar("T")

@@ -36,7 +36,6 @@ from aiowery.errors import (
     InvalidRequest,
     JobFailed,
     JobLost,
-    NoAnswer,
     NotFound,
     PermissionDenied,
     ServerError,
@@ -289,7 +288,8 @@ async def test_submit_account_error_is_reported_to_all_waiting(
     async with Sandbox(speed=SPEED, **settings) as sandbox:
         key = sandbox.key if error is not AuthenticationError else "bw_some-key-000"
         client = BetterWaifu(key, edition="jobs", base_url=sandbox.jobs_url)
-        async with client, client.stream([request("jobs", str(n)) for n in range(5)]) as outcomes:
+        requests = [request("jobs", str(n)) for n in range(5)]
+        async with client, client.stream(requests, in_flight=5) as outcomes:
             errors = [type(outcome.error) async for outcome in outcomes]
         assert set(errors) == {error}
         assert sandbox.weryai.counters.posts <= 3
@@ -311,7 +311,9 @@ async def test_poll_failures_do_not_fail_the_job() -> None:
             assert (await client.run(request("jobs"))).url
         assert sandbox.betterwaifu.charged == 1
     failed = [type(event.error) for event in events if isinstance(event, PollFailed)]
-    assert failed == [NotFound, ServerError, UnexpectedResponse, UnexpectedResponse, NoAnswer]
+    # The reset of a connection in use before is not among them: such a read is sent once more.
+    expected: list[type[AioweryError]] = [NotFound, ServerError, UnexpectedResponse, UnexpectedResponse]
+    assert failed == expected
     seen = [(event.snapshot.raw_status, event.snapshot.state) for event in events if isinstance(event, JobUpdated)]
     assert seen[-1] == ("succeeded", TaskState.DONE)
     assert set(seen[:-1]) <= {("dreaming", TaskState.RUNNING), ("inking", TaskState.RUNNING)}

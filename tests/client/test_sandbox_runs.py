@@ -30,7 +30,7 @@ from tests.support import CAT, sandbox_client
 SPEED = 100.0
 CATS = TextToImage(prompt="two cats", image_number=2)
 pytestmark = [pytest.mark.anyio, pytest.mark.sandbox(speed=SPEED, picture_size=64, durations=(2.0, 5.0))]
-either_transport = pytest.mark.parametrize("http", [None, "fast"], ids=["usual", "fast"])
+either_transport = pytest.mark.parametrize("http", [None, "httpx"], ids=["pooled", "httpx"])
 
 
 @pytest.mark.slow("a thousand jobs over real sockets")

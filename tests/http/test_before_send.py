@@ -22,7 +22,7 @@ from tests.support import KEY, http_response, peer, serving
 pytestmark = pytest.mark.anyio
 
 POST = HttpRequest("POST", "/paid", b"{}")
-LIBRARIES = {"own": None, "fast": "fast", "httpx": httpx, "httpx2": httpx2}
+LIBRARIES = {"own": None, "by httpx": "httpx", "httpx": httpx, "httpx2": httpx2}
 
 
 @attrs.define
@@ -78,23 +78,23 @@ async def test_send_failing_before_send_sends_nothing(transport: str) -> None:
 @pytest.mark.parametrize("transport", LIBRARIES)
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9", "https://no-such-host.invalid"], ids=["refused", "no such host"])
 async def test_send_connect_failure_raises_not_sent_before_hook(transport: str, url: str) -> None:
-    """DNS and connect failures prove that nothing was sent. Only pyreqwest has run the hook before."""
+    """DNS and connect failures prove that nothing was sent. The hook has not run."""
     hook = SendHook()
     async with client_over(transport, url) as http_client:
         with pytest.raises(NotSent):
             await http_client.send(POST, hook)
-    assert hook.runs == (transport == "fast")
+    assert hook.runs == 0
 
 
 @pytest.mark.parametrize("transport", LIBRARIES)
 async def test_send_tls_failure_raises_not_sent_before_hook(transport: str) -> None:
-    """A server without TLS receives nothing. Only pyreqwest has run the hook before."""
+    """A server without TLS receives nothing. The hook has not run."""
     async with peer(http_response({"ok": 1})) as server:
         hook = SendHook()
         async with client_over(transport, server.url.replace("http://", "https://")) as http_client:
             with pytest.raises(NotSent):
                 await asyncio.wait_for(http_client.send(POST, hook), 5)
-    assert hook.runs == (transport == "fast")
+    assert hook.runs == 0
 
 
 @pytest.mark.parametrize("transport", ["httpx", "httpx2"])

@@ -185,14 +185,16 @@ async def test_download_part_moved_by_another_process_is_fetched_again(
     assert files_in(tmp_path) == ["x.png"]
 
 
-async def test_download_compressed_response_is_decoded(tmp_path: Path) -> None:
-    """A host that compresses without being requested to does not damage the file."""
+async def test_download_compressed_response_is_refused(tmp_path: Path) -> None:
+    """A host that compresses although that is not accepted damages no file: nothing is saved."""
     packed = gzip.compress(b"<svg/>")
     response = http_response(packed, content_type="image/svg+xml", content_encoding="gzip")
     async with peer(response) as server, client_at(server.url) as client:
-        (path,) = await client.download(Asset(server.url), tmp_path, name="x")
-        assert path.read_bytes() == b"<svg/>"
-        assert await client.fetch(Asset(server.url)) == b"<svg/>"
+        with pytest.raises(DownloadError, match="content-encoding 'gzip'"):
+            await client.download(Asset(server.url), tmp_path, name="x")
+        with pytest.raises(DownloadError, match="content-encoding 'gzip'"):
+            await client.fetch(Asset(server.url))
+    assert files_in(tmp_path) == []
 
 
 @pytest.mark.parametrize(

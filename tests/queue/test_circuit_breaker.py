@@ -582,8 +582,8 @@ async def test_stream_closed_during_pause_leaves_unsent_entries_new(tmp_path: Pa
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("http", [None, "fast"])
-async def test_breaker_over_sockets_sends_at_most_six(http: Literal["fast"] | None) -> None:
+@pytest.mark.parametrize("http", [None, "httpx"])
+async def test_breaker_over_sockets_sends_at_most_six(http: Literal["httpx"] | None) -> None:
     """A server on loopback that answers with HTML pages receives at most six of forty submissions."""
     async with peer(http_response(HTML)) as server, WeryAI(KEY, base_url=server.url, http=http) as client:
         tasks = start_runs(client, 40)

@@ -83,6 +83,8 @@ async def test_receiver_in_each_framework_triggers_poll(mounted: Callable[[Recei
         async with WeryAI(sandbox.key, base_url=sandbox.url, webhooks=webhooks) as client:
             async with asyncio.timeout(2.5):  # the first poll without a delivery would come after 3 s
                 await client.run(TextToImage(prompt="a cat"))
+                while not sandbox.weryai.counters.deliveries:  # noqa: ASYNC110 - the sandbox's thread records it later
+                    await asyncio.sleep(0.005)
     assert sum(sandbox.weryai.counters.polls.values()) == 1
     assert [status for _, status in sandbox.weryai.counters.deliveries] == [200]
 

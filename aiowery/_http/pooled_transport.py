@@ -1,0 +1,182 @@
+"""The default transport: connections of the package's own, leased from a pool."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator
+from functools import lru_cache
+from math import inf
+from typing import Final, NamedTuple
+
+import httpx
+
+from aiowery._core.messages import HttpResponse
+from aiowery._http.transport import (
+    BeforeSend,
+    ResponseTooLong,
+    StreamingResponse,
+    Transport,
+    TransportFault,
+    TransportRequest,
+    describe,
+    multipart,
+)
+from aiowery.transport import (
+    Clocks,
+    Connection,
+    ConnectionPool,
+    ConnectionUnusable,
+    LeaseTerms,
+    Origin,
+    OutgoingRequest,
+    encode_head,
+)
+from aiowery.transport import Response as PoolResponse
+
+_BASES: Final = 64
+_LEASES: Final = 3
+_TOTAL_BEYOND_IDLE: Final = 10.0
+_PORTS: Final = {b"http": 80, b"https": 443}
+
+
+class _Base(NamedTuple):
+    """The parts of a base URL, parsed once for all requests to it."""
+
+    origin: Origin
+    host: bytes
+    path: bytes
+
+
+class PooledHttpTransport(Transport):
+    """A transport over a pool of connections, which others may share.
+
+    `timeout` is in seconds, for connecting and between bytes.
+    """
+
+    def __init__(self, pool: ConnectionPool, timeout: float) -> None:
+        self._pool = pool
+        self._timeout = timeout
+        self._closed = False
+        self._terms = LeaseTerms(timeout, timeout, holder=self)
+
+    def is_closed(self) -> bool:
+        """Return True once the transport is closed."""
+        return self._closed
+
+    async def send_and_read(
+        self, outgoing: TransportRequest, max_bytes: int, before_send: BeforeSend | None = None
+    ) -> HttpResponse:
+        """Send a request, a paid one with `before_send` between its lease and its first byte; return the response."""
+        try:
+            base = _base(outgoing.base)
+            request = _encode(outgoing, base)
+            clocks = self._clocks(outgoing)
+            if not (request.body is None or isinstance(request.body, bytes)):
+                response = await self._upload(base.origin, request, clocks, max_bytes)
+            elif before_send is None:
+                response = await self._pool.exchange(
+                    base.origin, request, terms=self._terms, clocks=clocks, max_body=max_bytes
+                )
+            else:
+                response = await self._send_paid(base.origin, request, clocks, max_bytes, before_send)
+        except (httpx.TransportError, httpx.InvalidURL, UnicodeError) as fault:
+            raise _translated(fault) from fault
+        if not response.is_complete:
+            raise ResponseTooLong(response.status, max_bytes)
+        headers = {name.lower().decode("latin-1"): value.decode("latin-1") for name, value in response.headers}
+        return HttpResponse(response.status, headers, response.body)
+
+    async def send(self, outgoing: TransportRequest) -> StreamingResponse:
+        """Send a read; its connection is released when the response is closed."""
+        try:
+            base = _base(outgoing.base)
+            clocks = self._clocks(outgoing)._replace(total=inf)
+            connection, response = await self._pool.open_stream(
+                base.origin, _encode(outgoing, base), terms=self._terms, clocks=clocks
+            )
+        except (httpx.TransportError, httpx.InvalidURL, UnicodeError) as fault:
+            raise _translated(fault) from fault
+
+        async def aclose() -> None:
+            self._pool.release(connection)
+
+        headers = {name.lower().decode("latin-1"): value.decode("latin-1") for name, value in response.headers}
+        return StreamingResponse(response.status, headers, _parts(connection), aclose)
+
+    async def aclose(self) -> None:
+        """End what is under way; the pool belongs to others too."""
+        self.close()
+
+    def close(self) -> None:
+        """End what is under way, without waiting."""
+        self._closed = True
+        self._pool.end(self)
+
+    def _clocks(self, outgoing: TransportRequest) -> Clocks:
+        idle = outgoing.timeout or self._timeout
+        return Clocks(idle, idle + _TOTAL_BEYOND_IDLE)
+
+    async def _send_paid(
+        self, origin: Origin, request: OutgoingRequest, clocks: Clocks, max_bytes: int, before_send: BeforeSend
+    ) -> PoolResponse:
+        """Send a paid request: lease, `before_send`, write.
+
+        If the connection is found lost before the write, nothing has left: the request is sent on a new connection.
+        """
+        has_run = False
+        for lease in range(_LEASES):
+            async with self._pool.lease(origin, self._terms._replace(is_paid=True, is_fresh=lease > 0)) as connection:
+                if self._closed:
+                    break
+                if not has_run:
+                    if not await connection.is_alive():
+                        continue
+                    await before_send()
+                    has_run = True
+                try:
+                    return await connection.exchange(request, clocks=clocks, max_body=max_bytes)
+                except ConnectionUnusable:
+                    if lease == _LEASES - 1:
+                        raise
+        raise ConnectionUnusable("the server closed each connection before the request was written")
+
+    async def _upload(self, origin: Origin, request: OutgoingRequest, clocks: Clocks, max_bytes: int) -> PoolResponse:
+        async with self._pool.lease(origin, self._terms) as connection:
+            response = await connection.start_stream(request, clocks)
+            body = b""
+            while len(body) <= max_bytes and (part := await connection.next_part()):
+                body += part
+        return response._replace(body=body, is_complete=len(body) <= max_bytes)
+
+
+async def _parts(connection: Connection) -> AsyncIterator[bytes]:
+    try:
+        while part := await connection.next_part():
+            yield part
+    except httpx.TransportError as fault:
+        raise _translated(fault) from fault
+
+
+def _translated(fault: Exception) -> TransportFault:
+    unsent = getattr(fault, "unsent", isinstance(fault, (httpx.InvalidURL, UnicodeError)))
+    return TransportFault(describe(fault), unsent=unsent)
+
+
+@lru_cache(maxsize=_BASES)
+def _base(base: str) -> _Base:
+    url = httpx.URL(base)
+    port = url.port or _PORTS.get(url.raw_scheme, 0)
+    origin = Origin(url.raw_scheme == b"https", url.raw_host.decode("ascii"), port)
+    return _Base(origin, url.netloc, b"" if url.raw_path == b"/" else url.raw_path)
+
+
+def _encode(outgoing: TransportRequest, base: _Base) -> OutgoingRequest:
+    headers = [(b"host", base.host), *((name.encode(), value.encode()) for name, value in outgoing.headers.items())]
+    body: bytes | AsyncIterable[bytes] | None = outgoing.content
+    length = None
+    if outgoing.content is not None:
+        headers.append((b"content-length", b"%d" % len(outgoing.content)))
+    elif outgoing.form is not None:
+        body, length = multipart(outgoing.form, outgoing.headers["content-type"])
+        headers.append((b"content-length", b"%d" % length))
+    method, target = outgoing.method.encode("ascii"), base.path + outgoing.path.encode("ascii")
+    return OutgoingRequest(method, encode_head(method, target or b"/", headers), body, length)
