@@ -89,7 +89,7 @@ async def _measure_polls(load: Load, url: str, jobs: int, seconds: float) -> Pol
 
 
 @asynccontextmanager
-async def client_load(http: Literal["fast"] | None, url: str, jobs: int, lateness: Lateness) -> AsyncIterator[Overdue]:
+async def client_load(http: Literal["httpx"] | None, url: str, jobs: int, lateness: Lateness) -> AsyncIterator[Overdue]:
     """Keep the jobs in flight in one aiowery client; each poll's lateness is read from the scheduler's timer wheel."""
     limits = Limits(in_flight=jobs, submissions=16)
     async with WeryAI(_workload.KEY, base_url=url, limits=limits, polling=_POLICY, http=http) as client:

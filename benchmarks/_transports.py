@@ -19,6 +19,7 @@ from httpx_aiohttp import AiohttpTransport, HttpxAiohttpClient
 from aiowery._core.messages import HttpRequest
 from aiowery._http.api_key import ApiKeySource
 from aiowery._http.http_client import HttpClient
+from aiowery.transport import Clocks, LeaseTerms, Origin, OutgoingRequest, PooledTransport, encode_head
 from benchmarks import _workload
 from benchmarks._fake_server import FakeServer
 
@@ -56,7 +57,7 @@ async def _send_gets(get: Get, times: int) -> None:
 
 
 @asynccontextmanager
-async def _aiowery(http: Literal["fast"] | None, url: str) -> AsyncIterator[Get]:
+async def _aiowery(http: Literal["httpx"] | None, url: str) -> AsyncIterator[Get]:
     client = await HttpClient.open(url, ApiKeySource(_workload.KEY), connections=_CONCURRENT, timeout=30, http=http)
 
     async def get() -> bytes:
@@ -90,6 +91,24 @@ async def _transport(make: Callable[[], httpx.AsyncBaseTransport], url: str) -> 
             body = b"".join([chunk async for chunk in response.stream])
             await response.aclose()
             return body
+
+        yield get
+
+
+@asynccontextmanager
+async def _pooled(url: str) -> AsyncIterator[Get]:
+    """Use the pool without httpx's objects, as the clients do."""
+    parts = httpx.URL(url)
+    origin = Origin(False, parts.host, parts.port or 80)
+    headers = [(b"host", parts.netloc), *((name.encode(), value.encode()) for name, value in _HEADERS.items())]
+    request = OutgoingRequest(b"GET", encode_head(b"GET", _PATH.encode(), headers))
+    async with _make_pooled() as transport:
+
+        async def get() -> bytes:
+            response = await transport.pool.exchange(
+                origin, request, terms=LeaseTerms(), clocks=Clocks(), max_body=1_000_000
+            )
+            return response.body
 
         yield get
 
@@ -154,13 +173,22 @@ class _Connection(asyncio.Protocol):
 
 _LIMITS: Final = httpx.Limits(max_connections=_CONCURRENT, max_keepalive_connections=_CONCURRENT)
 _LIMITS2: Final = httpx2.Limits(max_connections=_CONCURRENT, max_keepalive_connections=_CONCURRENT)
+
+
+def _make_pooled() -> PooledTransport:
+    return PooledTransport(limits=_LIMITS)
+
+
 _OverPyreqwest: Final = pyreqwest.compatibility.httpx.HttpxTransport
 
 LIBRARIES: Final[dict[str, Library]] = {
     "aiowery, default": partial(_aiowery, None),
-    'aiowery, http="fast"': partial(_aiowery, "fast"),
+    'aiowery, http="httpx"': partial(_aiowery, "httpx"),
+    "pooled transport, straight": _pooled,
     "httpx client": partial(_client, partial(httpx.AsyncClient, limits=_LIMITS)),
     "httpx transport": partial(_transport, partial(httpx.AsyncHTTPTransport, limits=_LIMITS)),
+    "httpx client over the pooled transport": partial(_client, lambda: httpx.AsyncClient(transport=_make_pooled())),
+    "pooled transport under httpx's interface": partial(_transport, _make_pooled),
     "httpx2 client": partial(_client, partial(httpx2.AsyncClient, limits=_LIMITS2)),
     "httpx client over aiohttp": partial(_client, HttpxAiohttpClient),
     "httpx transport over aiohttp": partial(_transport, AiohttpTransport),
