@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import json
 import secrets
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Final, Self
 
 import anyio.lowlevel
@@ -25,6 +25,7 @@ from aiowery._http.httpx_transport import HttpxTransport
 from aiowery._http.router import HTTPX, TransportRouter
 from aiowery._http.transport import (
     BeforeSend,
+    RequestHeaders,
     ResponseTooLong,
     StreamingResponse,
     Transport,
@@ -73,8 +74,8 @@ class DownloadResponse:
         """Yield the file's bytes as they arrive. Raises NoAnswer if they trickle."""
         now = asyncio.get_running_loop().time
         waited, received = 0.0, 0
-        with _translation():
-            began = now()
+        began = now()
+        try:
             async for chunk in self._response.chunks:
                 waited += now() - began
                 received += len(chunk)
@@ -84,6 +85,8 @@ class DownloadResponse:
                     waited, received = 0.0, 0
                 yield chunk
                 began = now()
+        except TransportFault as fault:
+            raise _translated(fault) from fault.__cause__
 
 
 @attrs.frozen(repr=False)
@@ -94,14 +97,14 @@ class _SentKey:
     """
 
     secret: str
-    headers: Mapping[str, str]
+    headers: RequestHeaders
     spellings: tuple[bytes, ...]
 
     @classmethod
     def from_secret(cls, secret: str) -> Self:
         escaped = json.dumps(secret)[1:-1]
         spellings = {secret, escaped, escaped.replace("/", "\\/")}
-        headers = {**_HEADERS, "authorization": f"Bearer {secret}"}
+        headers = RequestHeaders({**_HEADERS, "authorization": f"Bearer {secret}"})
         return cls(secret, headers, tuple(spelling.encode() for spelling in spellings))
 
     def redact(self, response: HttpResponse) -> HttpResponse:
@@ -177,8 +180,9 @@ class HttpClient:
         outgoing = TransportRequest(request.method, host, request.path, headers, request.body, request.form, timeout)
         self._check_open()
         try:
-            with _translation():
-                response = await self._transport.send_and_read(outgoing, _MAX_RESPONSE, before_send)
+            response = await self._transport.send_and_read(outgoing, _MAX_RESPONSE, before_send)
+        except TransportFault as fault:
+            raise _translated(fault) from fault.__cause__
         except ResponseTooLong as fault:
             raise UnexpectedResponse(
                 f"{fault}; the request has arrived, and the rest of the response was not read",
@@ -196,8 +200,10 @@ class HttpClient:
     async def download(self, url: str, headers: Mapping[str, str]) -> AsyncIterator[DownloadResponse]:
         """Open a URL of any host without the key, through at most five redirects; each target is checked."""
         self._check_open()
-        with _translation():
-            response = await self._follow(url, {**_FOREIGN_HEADERS, **headers})
+        try:
+            response = await self._follow(url, RequestHeaders({**_FOREIGN_HEADERS, **headers}))
+        except TransportFault as fault:
+            raise _translated(fault) from fault.__cause__
         coding = response.headers.get("content-encoding", "identity")
         if coding.lower() != "identity":
             await response.aclose()
@@ -211,7 +217,7 @@ class HttpClient:
         finally:
             await response.aclose()
 
-    async def _follow(self, url: str, headers: Mapping[str, str]) -> StreamingResponse:
+    async def _follow(self, url: str, headers: RequestHeaders) -> StreamingResponse:
         for _ in range(_MAX_REDIRECTS + 1):
             self._check_foreign(url)
             response = await self._transport.send(TransportRequest("GET", url, "", headers))
@@ -248,16 +254,11 @@ async def _choose_transport(base_url: str, http: HTTPChoice | None, connections:
     return HttpxTransport(http, timeout)
 
 
-@contextlib.contextmanager
-def _translation() -> Iterator[None]:
-    """Translate a transport's fault."""
-    try:
-        yield
-    except TransportFault as fault:
-        if fault.unsent:
-            message = f"{fault}; nothing was sent: check the network, base_url and any proxy"
-            raise NotSent(message) from fault.__cause__
-        raise NoAnswer(f"{fault}; the request may have arrived") from fault.__cause__
+def _translated(fault: TransportFault) -> NotSent | NoAnswer:
+    """Return the error of a transport's fault."""
+    if fault.unsent:
+        return NotSent(f"{fault}; nothing was sent: check the network, base_url and any proxy")
+    return NoAnswer(f"{fault}; the request may have arrived")
 
 
 def _decoded(response: HttpResponse) -> HttpResponse:
@@ -274,13 +275,13 @@ def _decoded(response: HttpResponse) -> HttpResponse:
     return HttpResponse(response.http_status, response.headers, body)
 
 
-def _with_content_type(request: HttpRequest, headers: Mapping[str, str]) -> Mapping[str, str]:
+def _with_content_type(request: HttpRequest, headers: RequestHeaders) -> RequestHeaders:
     """Return the headers with the content type of the body."""
     if request.body is not None:
-        return {**headers, "content-type": "application/json"}
+        return headers.including("content-type", "application/json")
     if request.form is not None:
         # Set explicitly, because a caller's client may have a default content type.
-        return {**headers, "content-type": f"multipart/form-data; boundary={secrets.token_hex(16)}"}
+        return headers.including("content-type", f"multipart/form-data; boundary={secrets.token_hex(16)}")
     return headers
 
 

@@ -128,7 +128,7 @@ class HttpxTransport(Transport):
         return all(type(one) is self._own_transport for one in transports if one is not None)
 
     async def _send(self, outgoing: TransportRequest, trace: _Trace) -> Any:
-        headers, form = outgoing.headers, outgoing.form
+        headers, form = outgoing.headers.values, outgoing.form
         idle = outgoing.timeout or self._timeout
         timeout = {"connect": self._timeout, "pool": self._timeout, "read": idle, "write": idle}
         body = {"content": outgoing.content} if form is None else form_arguments(form)

@@ -28,6 +28,7 @@ from aiowery.transport import (
     LeaseTerms,
     Origin,
     OutgoingRequest,
+    encode_fields,
     encode_head,
 )
 from aiowery.transport import Response as PoolResponse
@@ -42,7 +43,7 @@ class _Base(NamedTuple):
     """The parts of a base URL, parsed once for all requests to it."""
 
     origin: Origin
-    host: bytes
+    host_field: bytes
     path: bytes
 
 
@@ -166,17 +167,17 @@ def _base(base: str) -> _Base:
     url = httpx.URL(base)
     port = url.port or _PORTS.get(url.raw_scheme, 0)
     origin = Origin(url.raw_scheme == b"https", url.raw_host.decode("ascii"), port)
-    return _Base(origin, url.netloc, b"" if url.raw_path == b"/" else url.raw_path)
+    return _Base(origin, encode_fields([(b"host", url.netloc)]), b"" if url.raw_path == b"/" else url.raw_path)
 
 
 def _encode(outgoing: TransportRequest, base: _Base) -> OutgoingRequest:
-    headers = [(b"host", base.host), *((name.encode(), value.encode()) for name, value in outgoing.headers.items())]
     body: bytes | AsyncIterable[bytes] | None = outgoing.content
-    length = None
+    length, headers = None, []
     if outgoing.content is not None:
-        headers.append((b"content-length", b"%d" % len(outgoing.content)))
+        headers = [(b"content-length", b"%d" % len(outgoing.content))]
     elif outgoing.form is not None:
-        body, length = multipart(outgoing.form, outgoing.headers["content-type"])
-        headers.append((b"content-length", b"%d" % length))
+        body, length = multipart(outgoing.form, outgoing.headers.values["content-type"])
+        headers = [(b"content-length", b"%d" % length)]
     method, target = outgoing.method.encode("ascii"), base.path + outgoing.path.encode("ascii")
-    return OutgoingRequest(method, encode_head(method, target or b"/", headers), body, length)
+    head = encode_head(method, target or b"/", headers, encoded=base.host_field + outgoing.headers.encoded)
+    return OutgoingRequest(method, head, body, length)

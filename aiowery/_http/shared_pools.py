@@ -10,8 +10,8 @@ from aiowery._base.shared import SharedRegistry
 from aiowery._core.urls import is_private
 from aiowery.transport import ConnectionPool, PooledTransport
 
-_MAX_SHORT: Final = 64
-_MAX_RESTING: Final = 32
+_MAX_CONNECTIONS: Final = 64
+"""The most connections of short requests, and the most of any kind that rest."""
 # Shorter than the idle time that servers commonly grant (60 s and more).
 _REST_SECONDS: Final = 15.0
 _NAME: Final = "pools"
@@ -26,7 +26,7 @@ class SharedPools:
     """
 
     def __init__(self) -> None:
-        self.short: ConnectionPool = _make_pool(_MAX_SHORT)
+        self.short: ConnectionPool = _make_pool(_MAX_CONNECTIONS)
         self.long: ConnectionPool = _make_pool(None)
         self.public: ConnectionPool = _make_pool(None, only_public=True)
         self._users = 0
@@ -67,7 +67,7 @@ def join_pools() -> SharedPools:
 
 def _make_pool(max_connections: int | None, *, only_public: bool = False) -> ConnectionPool:
     limits = httpx.Limits(
-        max_connections=max_connections, max_keepalive_connections=_MAX_RESTING, keepalive_expiry=_REST_SECONDS
+        max_connections=max_connections, max_keepalive_connections=_MAX_CONNECTIONS, keepalive_expiry=_REST_SECONDS
     )
     return PooledTransport(limits=limits, allow_address=_is_public if only_public else None).pool
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, Self
 
 import attrs
 import httpx
 
 from aiowery._core.messages import HttpResponse, MultipartForm
+from aiowery.transport import encode_fields
 
 BeforeSend = Callable[[], Awaitable[None]]
 """Runs before the first byte of a paid request is sent. If it raises, nothing is sent."""
@@ -31,6 +32,25 @@ class ResponseTooLong(Exception):
         self.http_status = http_status
 
 
+@attrs.frozen(repr=False)
+class RequestHeaders:
+    """The header fields of a request: by name in lower case, and `encoded` as they are written.
+
+    They are encoded once, not for each request.
+    """
+
+    values: Mapping[str, str]
+    encoded: bytes = attrs.field(init=False)
+
+    @encoded.default
+    def _encode(self) -> bytes:
+        return encode_fields((name.encode(), value.encode()) for name, value in self.values.items())
+
+    def including(self, name: str, value: str) -> Self:
+        """Return these fields and another one."""
+        return type(self)({**self.values, name: value})
+
+
 @attrs.define
 class TransportRequest:
     """A request to `base` + `path` with a body, a form, or neither.
@@ -42,7 +62,7 @@ class TransportRequest:
     method: str
     base: str
     path: str
-    headers: Mapping[str, str] = attrs.field(repr=False)
+    headers: RequestHeaders = attrs.field(repr=False)
     content: bytes | None = attrs.field(default=None, repr=False)
     form: MultipartForm | None = None
     timeout: float | None = None

@@ -70,6 +70,7 @@ class Job(ScheduledItem, Generic[ResultT]):
         "request",
         "request_id",
         "task_ids",
+        "timing_key",
     )
 
     def __init__(
@@ -90,6 +91,8 @@ class Job(ScheduledItem, Generic[ResultT]):
         self.request_id: str | None = accepted.request_id
         self._result_type: type[ResultT] = result_type
         self.kind: Kind | None = kind
+        self.timing_key: tuple[str, ...] = () if request is None else request.timing_key
+        """The endpoint, model and settings on which its duration depends; () for a re-attached job."""
         self._loop = asyncio.get_running_loop()
         self._accepted_at: float = self._loop.time()
         self._deadline: float = self._accepted_at
@@ -153,11 +156,6 @@ class Job(ScheduledItem, Generic[ResultT]):
     def label(self) -> str:
         """The beginning of the prompt, or the task ids of a re-attached job."""
         return ", ".join(self.task_ids) if self.request is None else self.request.label
-
-    @property
-    def timing_key(self) -> tuple[str, ...]:
-        """The endpoint, model and settings on which its duration depends; () for a re-attached job."""
-        return () if self.request is None else self.request.timing_key
 
     async def wait(self, *, timeout: Timeout = DEFAULT) -> ResultT:
         """Return the result once all tasks have ended, or raise the error of a job without one.

@@ -72,7 +72,7 @@ class PollTimes:
         """Return the seconds in which few jobs of this kind finish; None if unknown or not wanted."""
         if job.request is None or self._policy.first_poll != "learned":
             return None
-        return self._durations.first_poll(job.request.timing_key)
+        return self._durations.first_poll(job.timing_key)
 
     def observe_end(self, job: Job[Any]) -> Interval | None:
         """Learn from the end of a job; return the bounds of its duration, None if it was re-attached."""

@@ -32,8 +32,8 @@ from aiowery.errors import (
     UnexpectedResponse,
 )
 
-# Ticks of the timer wheel per minimum interval (50 ms at 3 s): polls that are due in one tick share a timer.
-_TICKS_PER_INTERVAL = 60
+# Ticks of the timer wheel per minimum interval (100 ms at 3 s): polls that are due in one tick share a timer.
+_TICKS_PER_INTERVAL = 30
 # Thirty years in seconds: longer timeouts count as infinite, because a timer cannot represent them.
 _MAX_TIMEOUT = 1e9
 

@@ -47,20 +47,25 @@ def entry_of(row: Sequence[Any]) -> Entry:
         submission_id=submission_id,
         owner=owner,
         sent_at=sent_at,
-        task_ids=tuple(json.loads(task_ids)),
+        task_ids=_items(task_ids),
         provider_batch_id=provider_batch_id,
         request_id=request_id,
         reason=reason,
-        snapshots=tuple(json.loads(snapshots)),
+        snapshots=_items(snapshots),
         credits=credits_,
-        files=tuple(json.loads(files)),
+        files=_items(files),
         seconds=seconds,
-        late_task_ids=tuple(json.loads(late_task_ids)),
+        late_task_ids=_items(late_task_ids),
         cost=cost,
         base_url=base_url,
         request_hash=request_hash,
         price_key=price_key,
     )
+
+
+def _items(text: str) -> tuple[Any, ...]:
+    """Return the items of a JSON array; most are empty."""
+    return () if text == "[]" else tuple(json.loads(text))
 
 
 DURATION_LENGTH: Final = 20

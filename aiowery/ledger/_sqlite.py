@@ -156,7 +156,7 @@ class SqliteLedger:
 
     async def set_files(self, entry_id: int, files: Sequence[str]) -> None:
         """Store the names of the saved files."""
-        await self._do(lambda connection: _transitions.set_files(connection, entry_id, files))
+        await self._do(lambda connection: _transitions.set_files(connection, entry_id, files), delayable=True)
 
     async def take_ownership(self, entry_id: int) -> bool:
         """Become the owner of an accepted entry that has none; return True if this ledger owns it now."""

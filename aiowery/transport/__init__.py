@@ -30,7 +30,7 @@ from aiowery.transport._errors import (
 )
 from aiowery.transport._httpx import PooledTransport
 from aiowery.transport._pool import ConnectionPool, LeaseTerms
-from aiowery.transport._request import Origin, OutgoingRequest, encode_head
+from aiowery.transport._request import Origin, OutgoingRequest, encode_fields, encode_head
 
 __all__ = (
     "AllowAddress",
@@ -54,6 +54,7 @@ __all__ = (
     "UnsupportedProtocol",
     "WriteError",
     "WriteTimeout",
+    "encode_fields",
     "encode_head",
 )
 

@@ -90,7 +90,6 @@ class Connection(asyncio.BufferedProtocol):
         "_is_made",
         "_is_paused",
         "_is_streaming",
-        "_loop",
         "_max_body",
         "_owner",
         "_poll",
@@ -108,6 +107,7 @@ class Connection(asyncio.BufferedProtocol):
         "holder",
         "is_leased",
         "leased_at",
+        "loop",
         "origin",
         "used",
     )
@@ -120,7 +120,7 @@ class Connection(asyncio.BufferedProtocol):
         self.leased_at: float = 0.0
         self.used: bool = False
         self._owner = owner
-        self._loop = asyncio.get_running_loop()
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self._buffer = memoryview(bytearray(_BUFFER_BYTES))
         self._transport: asyncio.Transport  # from the moment at which the pool knows the connection
         self._poll: select.poll | None = None
@@ -138,7 +138,7 @@ class Connection(asyncio.BufferedProtocol):
         self._is_paused = False
         self._is_lost = False
         self._is_made = False
-        self._rested_since = self._loop.time()
+        self._rested_since = self.loop.time()
         self._rest_until = self._rested_since + _PAID_REST
         self._rest_limit = _PAID_REST
         self._requests_left: float = inf
@@ -210,7 +210,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def pause_writing(self) -> None:
         """Wait until the system accepts more."""
-        self._writable = self._loop.create_future()
+        self._writable = self.loop.create_future()
 
     def resume_writing(self) -> None:
         """Go on writing."""
@@ -224,11 +224,6 @@ class Connection(asyncio.BufferedProtocol):
     def is_open(self) -> bool:
         """True as far as the event loop has noticed."""
         return not self._is_lost and self._failure is None and not self._transport.is_closing()
-
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop:
-        """The event loop of the connection."""
-        return self._loop
 
     @property
     def is_reusable(self) -> bool:
@@ -252,7 +247,7 @@ class Connection(asyncio.BufferedProtocol):
             self._read_keep_alive()
             self._is_busy = False
             self._reader.body = []
-            self._rested_since = self._loop.time()
+            self._rested_since = self.loop.time()
             self._rest_until = until
             if self._rest_limit < _PAID_REST:
                 self._rest_until = min(until, self._rested_since + self._rest_limit)
@@ -385,7 +380,7 @@ class Connection(asyncio.BufferedProtocol):
         """Prepare for a response. Raises ConnectionUnusable if nothing may be written. Nothing is awaited after it."""
         if self._is_busy:
             raise RuntimeError("a connection carries one request at a time; release it first")
-        now = self._loop.time()
+        now = self.loop.time()
         if not self.is_open:
             raise _closed_before()
         if now > not_after:
@@ -484,7 +479,7 @@ class Connection(asyncio.BufferedProtocol):
 
     async def _wait(self) -> None:
         """Wait for the next event of this exchange."""
-        self._waiter = self._loop.create_future()
+        self._waiter = self.loop.create_future()
         try:
             await self._waiter
         finally:
@@ -521,7 +516,7 @@ class Connection(asyncio.BufferedProtocol):
             raise self._failure
 
     def _idle_deadline(self) -> float:
-        return min(self._loop.time() + self._clocks.idle, self._total_deadline)
+        return min(self.loop.time() + self._clocks.idle, self._total_deadline)
 
     def _fail(self, failure: httpx.TransportError) -> None:
         self._failure = self._failure or failure
@@ -575,13 +570,12 @@ class Connection(asyncio.BufferedProtocol):
 
     def _read_keep_alive(self) -> None:
         """Obey the server's Keep-Alive: it closes after `timeout` seconds of rest, or after `max` requests."""
-        for name, value in self._reader.headers:
-            if name.lower() == b"keep-alive":
-                for key, number in _KEEP_ALIVE.findall(value):
-                    if key.lower() == b"max":
-                        self._requests_left = int(number)
-                    else:
-                        self._rest_limit = max(0.0, int(number) - 1.0)
+        if self._reader.keep_alive:
+            for key, number in _KEEP_ALIVE.findall(self._reader.keep_alive):
+                if key.lower() == b"max":
+                    self._requests_left = int(number)
+                else:
+                    self._rest_limit = max(0.0, int(number) - 1.0)
 
 
 def _closed_before() -> ConnectionUnusable:

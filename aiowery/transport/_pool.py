@@ -185,10 +185,10 @@ class ConnectionPool:
 
     async def acquire(self, origin: Origin, terms: LeaseTerms) -> Connection:
         """Return a connection, resting or new; `release` ends its use. Raises an exception that is unsent."""
-        origin.check()
         loop = self._bind()
         connection = None if terms.is_fresh else self._take_resting(origin, loop.time(), is_paid=terms.is_paid)
         if connection is None:
+            origin.check()
             connection = await self._take_place(origin, terms)
             if connection is not None and terms.is_fresh:
                 connection.abort()
@@ -297,14 +297,17 @@ class ConnectionPool:
 
     def _pass_on(self, connection: Connection) -> None:
         """Give a reusable connection, or its place, to the first waiter; else let it rest."""
-        waiter = self._next_waiter() if connection.is_open else None
+        if not connection.is_open:
+            self._discard(connection)
+            return
+        waiter = self._next_waiter()
         if waiter is not None:
             is_wanted = waiter.origin == connection.origin
             if not is_wanted:
                 connection.abort()
             waiter.future.set_result(connection if is_wanted else None)
             return
-        if not connection.is_open or self._resting_count >= self._max_resting:
+        if self._resting_count >= self._max_resting:
             self._discard(connection)
             return
         self._resting.setdefault(connection.origin, []).append(connection)

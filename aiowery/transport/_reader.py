@@ -29,7 +29,7 @@ class ResponseReader:
     """A reader of the responses on one connection, one after the other.
 
     `status` is 0 until the head of the final response has arrived. `body` holds the parts that were not taken yet, of
-    `body_bytes` received and `announced` bytes (0 if the head does not say).
+    `body_bytes` received and `announced` bytes (0 if the head does not say). `keep_alive`: the values of Keep-Alive.
     `is_complete`: the response has ended. `can_continue`: the connection may carry another request.
     """
 
@@ -49,6 +49,7 @@ class ResponseReader:
         "headers",
         "http_version",
         "is_complete",
+        "keep_alive",
         "reason",
         "status",
     )
@@ -67,6 +68,7 @@ class ResponseReader:
         self.body: list[bytes] = []
         self.body_bytes: int = 0
         self.announced: int = 0
+        self.keep_alive: bytes = b""
         self.is_complete: bool = False
         self.can_continue: bool = False
         self._has_extra = False
@@ -156,8 +158,7 @@ class ResponseReader:
             return
         status = self._parser.get_status_code()
         self.http_version = self._parser.get_http_version()
-        codings = [value for name, value in self.headers if name.lower() == b"transfer-encoding"]
-        lengths = [value for name, value in self.headers if name.lower() == b"content-length"]
+        codings, lengths = self._framing()
         is_http = self._start.lstrip(b"\r\n").startswith(b"HTTP/")
         if not is_http or self.http_version not in {"1.0", "1.1"} or status < 100:  # noqa: PLR2004 - HTTP's first status
             self._refuse("it is no response in HTTP/1.0 or 1.1")
@@ -178,6 +179,19 @@ class ResponseReader:
                 self.is_complete, self.can_continue = True, False
             self._until_close = not (self._is_head_request or codings or lengths or status in _WITHOUT_BODY)
 
+    def _framing(self) -> tuple[list[bytes], list[bytes]]:
+        """Return the values of Transfer-Encoding and of Content-Length; keep those of Keep-Alive."""
+        codings, lengths = [], []
+        for name, value in self.headers:
+            match name.lower():
+                case b"transfer-encoding":
+                    codings.append(value)
+                case b"content-length":
+                    lengths.append(value)
+                case b"keep-alive":
+                    self.keep_alive += b"," + value
+        return codings, lengths
+
     def on_body(self, data: bytes) -> None:
         """Keep a part of the body."""
         if self.is_complete:
@@ -195,7 +209,7 @@ class ResponseReader:
     def _skip_interim(self, *, has_body: bool) -> None:
         self._interim += 1
         self.headers = []
-        self.reason = b""
+        self.reason = self.keep_alive = b""
         if has_body or self._interim > _MAX_INTERIM:
             self._refuse(f"an interim response has a body, or more than {_MAX_INTERIM} came")
 

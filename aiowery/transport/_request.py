@@ -43,14 +43,23 @@ class OutgoingRequest(NamedTuple):
     length: int | None = None
 
 
-def encode_head(method: bytes, target: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """Return the head of a request. Raises RequestRefused for what would be another request, or several."""
+def encode_head(
+    method: bytes, target: bytes, headers: Iterable[tuple[bytes, bytes]] = (), *, encoded: bytes = b""
+) -> bytes:
+    """Return the head of a request with these header fields, and those that `encode_fields` has encoded before.
+
+    Raises RequestRefused for what would be another request, or several.
+    """
     if not _TOKEN.fullmatch(method) or not _TARGET.fullmatch(target):
         raise RequestRefused(f"{method[:50]!r} {target[:200]!r} cannot be sent: it holds characters that HTTP forbids")
-    parts = [method, b" ", target, b" HTTP/1.1\r\n"]
+    return b"%b %b HTTP/1.1\r\n%b%b\r\n" % (method, target, encode_fields(headers), encoded)
+
+
+def encode_fields(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Return header fields as they are written. Raises RequestRefused for characters that would end a field early."""
+    parts: list[bytes] = []
     for name, value in headers:
         if not _TOKEN.fullmatch(name) or not _VALUE.fullmatch(value):
             raise RequestRefused(f"the header {name[:100]!r} cannot be sent: it holds characters that HTTP forbids")
         parts += (name, b": ", value, b"\r\n")
-    parts.append(b"\r\n")
     return b"".join(parts)

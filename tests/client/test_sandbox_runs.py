@@ -45,7 +45,7 @@ async def test_run_thousand_concurrent_uses_few_connections(sandbox: Sandbox, ht
     assert counters.posts == 1000
     assert (counters.too_many_tasks, counters.throttled) == (0, 0)
     assert counters.connections_peak <= 24
-    if http is None:  # pyreqwest opens another one now and then, though it keeps no more than these
+    if http is None:  # httpx opens another one now and then, though it keeps no more than these
         assert counters.connections <= 24
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -160,6 +162,16 @@ async def test_clients_of_one_loop_share_connections() -> None:
             for client in (first, second, first):
                 assert (await client.send(GET)).json() == {"a": 1}
     assert server.connections == 1
+
+
+async def test_many_clients_in_bursts_open_at_most_64_connections() -> None:
+    """The connections of a burst rest until the next one: 40 clients with 5 requests at once open 64, once."""
+    async with peer(http_response({})) as server, contextlib.AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(client_to(server.url)) for _ in range(40)]
+        for _ in range(3):
+            await asyncio.gather(*(client.send(GET) for client in clients for _ in range(5)))
+        assert len(server.requests) == 600
+        assert server.connections == 64
 
 
 async def test_closing_one_client_leaves_the_others_alone() -> None:
