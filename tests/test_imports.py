@@ -51,6 +51,7 @@ TRANSPORT = {
     "aiowery.transport._pool",
     "aiowery.transport._reader",
     "aiowery.transport._request",
+    "aiowery.transport._trace",
 }
 OF_REQUESTS = {"_audio", "_image_tools", "_images", "_video_tools", "_videos"}
 CONCURRENT = """

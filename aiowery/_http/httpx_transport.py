@@ -70,7 +70,7 @@ class HttpxTransport(Transport):
         library = _library_of(client)
         self._own_transport = library.AsyncHTTPTransport
         self._faults = (library.HTTPError, library.InvalidURL, library.StreamError, OSError)
-        self._unsent = (library.PoolTimeout, library.UnsupportedProtocol)
+        self._unsent = (library.InvalidURL, library.PoolTimeout, library.UnsupportedProtocol)
         # Another transport than the library's own (such as aiohttp's) raises these also for a reset after sending.
         self._unsent_by_own = (library.ConnectError, library.ConnectTimeout, library.ProxyError)
         # The two libraries share one interface, but not one type.

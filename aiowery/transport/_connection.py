@@ -27,7 +27,7 @@ _BUFFER_BYTES: Final = 64 * 1024
 _MAX_UNREAD: Final = 256 * 1024
 _WRITE_BYTES: Final = 64 * 1024
 _TLS_RECORD: Final = 16 * 1024
-_MAX_LEASE: Final = 10.0
+MAX_LEASE: Final = 10.0
 _SOURCE_SECONDS: Final = 1.0
 _PAID_REST: Final = 5.0
 _ITERATIONS_TO_NOTICE: Final = 4
@@ -339,20 +339,26 @@ class Connection(asyncio.BufferedProtocol):
 
     async def start_stream(self, request: OutgoingRequest, clocks: Clocks) -> Response:
         """Send a request, also with a streamed body; return the head of its response. `next_part` reads the body."""
+        await self.send_head(request, clocks)
+        return await self.receive_head(request)
+
+    async def send_head(self, request: OutgoingRequest, clocks: Clocks) -> None:
+        """Write the head of a request, and its body if that is whole. `receive_head` does the rest."""
         if not self.is_quiet:
             await self._check_alive()
         self._begin(request.method, clocks, max_body=inf, not_after=inf)
         self._is_streaming = True
+        self._write_first(request.head + request.body if isinstance(request.body, bytes) else request.head)
+
+    async def receive_head(self, request: OutgoingRequest) -> Response:
+        """Return the head of the response to a request, after its streamed body if it has one."""
         body = request.body
         if body is None or isinstance(body, bytes):
-            self._write_first(request.head if body is None else request.head + body)
             await self._wait_for_head()
         else:
-            self._write_first(request.head)
             await self._send_while_waiting(body, request.length)
         self._raise_failure()
-        reader = self._reader
-        return self._head(b"", is_complete=reader.is_complete)
+        return self._head(b"", is_complete=self._reader.is_complete)
 
     async def next_part(self) -> bytes:
         """Return the next bytes of the body, b"" at its end. Raises what ended it too early, after what came before."""
@@ -385,8 +391,8 @@ class Connection(asyncio.BufferedProtocol):
             raise _closed_before()
         if now > not_after:
             raise ConnectionUnusable("the permission to send ended before the request was written")
-        if now - self.leased_at > _MAX_LEASE:
-            raise ConnectionUnusable(f"the connection was leased for more than {_MAX_LEASE:g} s before it was used")
+        if now - self.leased_at > MAX_LEASE:
+            raise ConnectionUnusable(f"the connection was leased for more than {MAX_LEASE:g} s before it was used")
         self._reader.begin(is_head=method == b"HEAD")
         self._is_busy = True
         self._is_streaming = False

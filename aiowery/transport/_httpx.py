@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from math import inf
 from types import TracebackType
 from typing import Any, Final, Self
@@ -15,6 +15,7 @@ from aiowery.transport._dial import AllowAddress, Cert, Dialer, Verify
 from aiowery.transport._errors import RequestRefused, UnsupportedProtocol
 from aiowery.transport._pool import ConnectionPool, LeaseTerms
 from aiowery.transport._request import Origin, OutgoingRequest, encode_head
+from aiowery.transport._trace import Tracer
 
 _PORTS: Final = {b"http": 80, b"https": 443}
 _PIECE: Final = 256 * 1024
@@ -77,10 +78,14 @@ class PooledTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request and return its response, whose body is read from `response.stream`."""
+        trace = request.extensions.get("trace")
+        tracer = None if trace is None else Tracer(trace, request)
         try:
             origin, outgoing = _encode(request)
             terms, clocks = _timeouts(request.extensions.get("timeout") or {})
-            connection, response = await self._pool.open_stream(origin, outgoing, terms=terms, clocks=clocks)
+            connection, response = await self._pool.open_stream(
+                origin, outgoing, terms=terms, clocks=clocks, tracer=tracer
+            )
         except httpx.TransportError as error:
             error.request = request
             raise
@@ -88,7 +93,7 @@ class PooledTransport(httpx.AsyncBaseTransport):
         return httpx.Response(
             response.status,
             headers=response.headers,
-            stream=_ResponseStream(self._pool, connection, request, is_coded=is_coded),
+            stream=_ResponseStream(self._pool, connection, request, tracer, is_coded=is_coded),
             extensions={"http_version": f"HTTP/{response.http_version}".encode(), "reason_phrase": response.reason},
         )
 
@@ -96,14 +101,26 @@ class PooledTransport(httpx.AsyncBaseTransport):
 class _ResponseStream(httpx.AsyncByteStream):
     """The body of a response. Its connection returns to the pool when the body has been read, or is closed."""
 
-    def __init__(self, pool: ConnectionPool, connection: Connection, request: httpx.Request, *, is_coded: bool) -> None:
+    def __init__(
+        self,
+        pool: ConnectionPool,
+        connection: Connection,
+        request: httpx.Request,
+        tracer: Tracer | None,
+        *,
+        is_coded: bool,
+    ) -> None:
         self._pool = pool
         self._connection: Connection | None = connection
         self._request = request
+        self._tracer = tracer
         # httpx decodes piece by piece: a small one cannot become too large in memory.
         self._piece = _CODED_PIECE if is_coded else _PIECE
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._read() if self._tracer is None else self._tracer.read(self._read())
+
+    async def _read(self) -> AsyncGenerator[bytes, None]:
         try:
             while self._connection is not None:
                 part = await self._connection.next_part()
@@ -115,10 +132,16 @@ class _ResponseStream(httpx.AsyncByteStream):
             error.request = self._request
             raise
         finally:
-            await self.aclose()
+            self._release()
 
     async def aclose(self) -> None:
         """Return the connection to the pool; it is closed unless the body has been read to its end."""
+        self._release()
+        tracer, self._tracer = self._tracer, None
+        if tracer is not None:
+            await tracer.close()
+
+    def _release(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             self._pool.release(connection)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 from collections import deque
 from collections.abc import Iterator
@@ -13,10 +14,11 @@ from typing import Final, NamedTuple
 
 import httpx
 
-from aiowery.transport._connection import Clocks, Connection, Response
+from aiowery.transport._connection import MAX_LEASE, Clocks, Connection, Response
 from aiowery.transport._dial import Dialer
-from aiowery.transport._errors import PoolClosed, PoolTimeout, ReadError, RemoteProtocolError
+from aiowery.transport._errors import ConnectionUnusable, PoolClosed, PoolTimeout, ReadError, RemoteProtocolError
 from aiowery.transport._request import IDEMPOTENT, Origin, OutgoingRequest
+from aiowery.transport._trace import ACQUIRE, RECEIVE_HEAD, SEND_HEAD, Tracer
 
 _SWEEP_SECONDS: Final = 1.0
 _CLOSE_SECONDS: Final = 1.0
@@ -158,30 +160,65 @@ class ConnectionPool:
                 return await fresh.exchange(request, clocks=clocks, max_body=max_body)
 
     async def open_stream(
-        self, origin: Origin, request: OutgoingRequest, *, terms: LeaseTerms, clocks: Clocks
+        self,
+        origin: Origin,
+        request: OutgoingRequest,
+        *,
+        terms: LeaseTerms,
+        clocks: Clocks,
+        tracer: Tracer | None = None,
     ) -> tuple[Connection, Response]:
         """Lease a connection, send a request, and return the connection with the head of the response.
 
         The caller reads the body from the connection, and releases it. A read on a connection that the server had
         already closed is sent once more, on a new connection.
         """
-        first = await self.acquire(origin, terms)
+        acquire = self.acquire if tracer is None else functools.partial(self._acquire_traced, tracer)
+        first = await acquire(origin, terms)
         was_used = first.used
         try:
-            return first, await first.start_stream(request, clocks)
-        except BaseException as error:
-            self.release(first)
+            return first, await self._start(first, request, clocks, tracer)
+        except httpx.TransportError as error:
             if not (was_used and _may_repeat(request, error)):
                 raise
             failure = error
         self.close_resting(origin)
         with _again(failure):
-            fresh = await self.acquire(origin, terms._replace(is_fresh=True))
-            try:
-                return fresh, await fresh.start_stream(request, clocks)
-            except BaseException:
-                self.release(fresh)
-                raise
+            fresh = await acquire(origin, terms._replace(is_fresh=True))
+            return fresh, await self._start(fresh, request, clocks, tracer)
+
+    async def _start(
+        self, connection: Connection, request: OutgoingRequest, clocks: Clocks, tracer: Tracer | None
+    ) -> Response:
+        """Send a request and return the head of its response; release the connection if there is none."""
+        try:
+            if tracer is None:
+                return await connection.start_stream(request, clocks)
+            return await _start_traced(connection, request, clocks, tracer)
+        except BaseException:
+            self.release(connection)
+            raise
+
+    async def _acquire_traced(self, tracer: Tracer, origin: Origin, terms: LeaseTerms) -> Connection:
+        """Acquire a connection; report it, and that the request comes next. The tracer has as long as a lease lasts."""
+        await tracer.start(ACQUIRE)
+        try:
+            connection = await self.acquire(origin, terms)
+        except BaseException as failure:
+            await tracer.fail(ACQUIRE, failure)
+            raise
+        try:
+            async with asyncio.timeout_at(connection.leased_at + MAX_LEASE) as limit:
+                await tracer.complete(ACQUIRE)
+                await tracer.start(SEND_HEAD)
+        except BaseException as failure:
+            self.release(connection)
+            if isinstance(failure, TimeoutError) and limit.expired():
+                raise ConnectionUnusable(
+                    f"the trace extension took more than {MAX_LEASE:g} s; nothing was sent"
+                ) from failure
+            raise
+        return connection
 
     async def acquire(self, origin: Origin, terms: LeaseTerms) -> Connection:
         """Return a connection, resting or new; `release` ends its use. Raises an exception that is unsent."""
@@ -433,6 +470,24 @@ class ConnectionPool:
                 connection.on_deadline(now)
         if self._open:
             self.sweep_by(min(now + _SWEEP_SECONDS, *(connection.deadline for connection in self._open)))
+
+
+async def _start_traced(connection: Connection, request: OutgoingRequest, clocks: Clocks, tracer: Tracer) -> Response:
+    """Send a request and return the head of its response; report both."""
+    phase = SEND_HEAD
+    try:
+        await connection.send_head(request, clocks)
+        await tracer.complete(SEND_HEAD)
+        phase = RECEIVE_HEAD
+        await tracer.start(RECEIVE_HEAD)
+        response = await connection.receive_head(request)
+        version = f"HTTP/{response.http_version}".encode()
+        await tracer.complete(RECEIVE_HEAD, (version, response.status, response.reason, response.headers))
+    except BaseException as failure:
+        await tracer.fail(phase, failure)
+        await tracer.close()
+        raise
+    return response
 
 
 def _may_repeat(request: OutgoingRequest, failure: BaseException) -> bool:

@@ -154,7 +154,7 @@ class ResponseReader:
 
     def on_headers_complete(self) -> None:
         """Decide what kind of response it is, and where it ends."""
-        if self.is_complete or self._parser is None:
+        if self.is_complete or self._fault or self._parser is None:  # the parser goes on behind a fault
             return
         status = self._parser.get_status_code()
         self.http_version = self._parser.get_http_version()

@@ -9,9 +9,9 @@ from aiowery.transport._reader import ResponseReader
 from tests.transport.fuzz import differences
 
 
-def read(data: bytes, *, head: bool = False, step: int = 0) -> ResponseReader:
+def read(data: bytes, *, reader: ResponseReader | None = None, head: bool = False, step: int = 0) -> ResponseReader:
     """Feed bytes to a reader, whole or in steps, until the response is complete or refused."""
-    reader = ResponseReader()
+    reader = reader or ResponseReader()
     reader.begin(is_head=head)
     for start in range(0, len(data), step or len(data)):
         reader.feed(memoryview(data[start : start + (step or len(data))]))
@@ -92,6 +92,9 @@ def test_reader_bytes_after_the_response_leave_it_as_it_is(extra: bytes, step: i
         b"HTTP/1.1 103 Early\r\nContent-Length: 3\r\n\r\n",
         b"HTTP/1.1 103 Early\r\nTransfer-Encoding: chunked\r\n\r\n",
         b"HTTP/1.1 100 Continue\r\n\r\n" * 17,
+        b"HTTP/1.1 100 Continue\r\n\r\n" * 17 + OK + b"Content-Length: 2\r\n\r\nhi",
+        b"HTTP/1.1 110 Odd\r\nContent-Length: 3\r\n\r\nabc" + OK + b"Content-Length: 2\r\n\r\nhi",
+        b"HTTP/1.1 101 Switching Protocols\r\n\r\n" + OK + b"Content-Length: 2\r\n\r\nhi",
         b"HTTP/0.9 200 OK\r\n\r\n",
         b"HTTP/2.0 200 OK\r\n\r\n",
         b"HTTP/1.2 200 OK\r\n\r\n",
@@ -125,9 +128,14 @@ def test_reader_bytes_after_the_response_leave_it_as_it_is(extra: bytes, step: i
 )  # fmt: skip
 @pytest.mark.parametrize("step", [65_536, 4096, 1000])
 def test_reader_response_of_unclear_end_is_refused(data: bytes, step: int) -> None:
-    """A response that another reader could end elsewhere, or that never ends, is refused with its beginning."""
+    """A response that another reader could end elsewhere, or that never ends, is refused with its beginning.
+
+    Nothing that follows in the same bytes counts as the response.
+    """
+    reader = ResponseReader()
     with pytest.raises(RemoteProtocolError) as caught:
-        read(data, step=step)
+        read(data, reader=reader, step=step)
+    assert not reader.is_complete
     assert caught.value.excerpt[:3] == data[:3].decode().replace("\r", "?")
     assert len(caught.value.excerpt) <= 2048
 
