@@ -205,6 +205,7 @@ def test_run_with_unknown_json_members_sends_them_with_a_message(aiowery_command
         (b"\xff\xd8\xff" + bytes(100), "photo.png has the content of a .jpg file"),
         (b"\x89PNG\r\n\x1a\n" + bytes(11 * 1024**2), "photo.png must have fewer"),
     ],
+    ids=["missing", "empty", "text", "jpeg", "large"],
 )
 def test_run_with_an_invalid_file_exits_with_2(
     aiowery_command: Command, aiowery_sandbox: Sandbox, tmp_path: Path, content: bytes | None, message: str

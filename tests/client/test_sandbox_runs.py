@@ -6,7 +6,6 @@ import asyncio
 import gc
 import os
 import threading
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -261,10 +260,6 @@ async def test_run_two_event_loops_same_key_finish_all_jobs(sandbox: Sandbox) ->
     assert len(sandbox.weryai.tasks) == 80
 
 
-@pytest.mark.skipif(
-    tuple(map(int, metadata.version("anyio").split(".")[:2])) < (4, 16),
-    reason="anyio below 4.16 drops a connection without closing it if its task is cancelled in the same loop iteration",
-)
 async def test_close_leaves_no_task_thread_socket_or_file(sandbox: Sandbox) -> None:
     """No asyncio task, thread, socket or open file of the client is left, with jobs under way and without."""
     tasks_before = asyncio.all_tasks()

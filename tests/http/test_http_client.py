@@ -523,8 +523,6 @@ async def test_fetch_unreachable_host_raises_download_error() -> None:
     assert caught.value.url == url
 
 
-# Older releases of anyio leave the socket of a cancelled connect to the garbage collector.
-@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_balance_cancelled_often_leaves_no_dead_connection() -> None:
     """After hundreds of reads cancelled at any moment, the next read succeeds."""
     async with peer(http_response({"status": 0, "data": 1})) as server:
@@ -540,7 +538,7 @@ async def test_balance_cancelled_often_leaves_no_dead_connection() -> None:
         gc.collect()
 
 
-async def test_pyreqwest_cancelled_with_response_ends_cancelled() -> None:
+async def test_send_over_httpx_cancelled_with_response_ends_cancelled() -> None:
     """A cancellation at the same moment as the response is not swallowed.
 
     Otherwise a timeout around it would never end.
