@@ -3,6 +3,7 @@
 It serves `POST /v1/generation/text-to-image` and `GET /v1/generation/{task_id}/status`. The request's `bench_seconds`
 set how long its task takes. With `slots`, a submission beyond that number of running tasks is refused with code 6010.
 If the request has a `webhook_url`, the server sends one delivery there when the task ends, over a new connection.
+With a certificate it speaks TLS.
 Times are those of the monotonic clock, which all processes of one machine share.
 
 The parent starts it with `FakeServer`. The server answers each line of its standard input with its counts; the line
@@ -19,6 +20,7 @@ import re
 import time
 from collections.abc import Mapping
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -174,10 +176,10 @@ async def deliver(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, pa
     return int(head.split(maxsplit=2)[1])
 
 
-async def _serve(slots: int) -> None:
+async def _serve(slots: int, certificate: str | None) -> None:
     """Serve until standard input ends."""
     state = _ServerState(slots)
-    await serve(state, state.traffic, state.on_command, state.facts)
+    await serve(lambda: Connection(state, state.traffic), state.on_command, state.facts, certificate)
     await state.aclose()
     print(json.dumps(state.facts()), flush=True)
 
@@ -185,8 +187,8 @@ async def _serve(slots: int) -> None:
 class FakeServer(ServerProcess):
     """A fake server in its own process: `with FakeServer() as server`, then `server.stop()` for its counts."""
 
-    def __init__(self, *, slots: int = 0) -> None:
-        super().__init__("benchmarks._fake_server", "--slots", str(slots))
+    def __init__(self, *, slots: int = 0, certificate: Path | None = None) -> None:
+        super().__init__("benchmarks._fake_server", "--slots", str(slots), certificate=certificate)
 
     def facts(self) -> ServerFacts:
         """Return the counts until now."""
@@ -209,4 +211,5 @@ def _facts(facts: dict[str, Any]) -> ServerFacts:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--slots", type=int, default=0)
-    asyncio.run(_serve(parser.parse_args().slots))
+    parser.add_argument("--certificate")
+    asyncio.run(_serve(**vars(parser.parse_args())))

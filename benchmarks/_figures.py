@@ -60,11 +60,20 @@ class Explanation:
 
 
 @attrs.frozen
+class Table:
+    """Values side by side, as text: a head, and rows of as many cells."""
+
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@attrs.frozen
 class Section:
     """One benchmark's section of the results.
 
     `how` describes what was measured and how, `reading` how to read the figures, `explanations` why some of them miss
-    their targets. An explanation is shown if a figure that it belongs to misses its target.
+    their targets. An explanation is shown if a figure that it belongs to misses its target. `seconds` is how long the
+    benchmark took.
     """
 
     title: str
@@ -72,6 +81,8 @@ class Section:
     figures: tuple[Figure, ...]
     reading: str = ""
     explanations: tuple[Explanation, ...] = ()
+    tables: tuple[Table, ...] = ()
+    seconds: float = 0.0
 
     @property
     def missed(self) -> tuple[Figure, ...]:

@@ -10,15 +10,18 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from benchmarks._figures import Figure, Section, number
+from benchmarks._figures import Figure, Section, Table, number
 
-_PACKAGES: Final = ("aiowery", "httpx", "httpcore", "anyio", "attrs", "cattrs")
+_PACKAGES: Final = (
+    *("aiowery", "httptools", "aiohappyeyeballs", "httpx", "httpcore", "anyio", "attrs", "cattrs"),
+    *("aiohttp", "httpx-aiohttp", "httpx2", "pyreqwest", "uvloop"),
+)
 _CPUS: Final = Path("/proc/cpuinfo")
 
 
-def report(sections: Sequence[Section], seconds: float, machine: tuple[str, ...]) -> str:
+def report(sections: Sequence[Section], machine: tuple[str, ...]) -> str:
     """Return all results in Markdown."""
-    parts = (_head(seconds, machine), _overview(sections), *map(section_text, sections))
+    parts = (_head(sections, machine), _overview(sections), *map(section_text, sections))
     return "\n".join(parts)
 
 
@@ -29,6 +32,8 @@ def section_text(section: Section) -> str:
     lines += map(_row, section.figures)
     if section.reading:
         lines += ["", section.reading]
+    for table in section.tables:
+        lines += ["", *_table(table)]
     lines += [f"\nMissed: {figure.name}. {section.reason(figure)}" for figure in section.missed]
     return "\n".join((*lines, ""))
 
@@ -43,7 +48,9 @@ def describe_machine() -> tuple[str, ...]:
     )
 
 
-def _head(seconds: float, machine: tuple[str, ...]) -> str:
+def _head(sections: Sequence[Section], machine: tuple[str, ...]) -> str:
+    seconds = sum(section.seconds for section in sections)
+    parts = ", ".join(f"{section.title} {section.seconds:.0f}" for section in sections)
     libraries = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
     lines = (
         "# Benchmarks: results",
@@ -51,7 +58,7 @@ def _head(seconds: float, machine: tuple[str, ...]) -> str:
         "Written by `python -m benchmarks`; every number on this page was measured or computed in that one run.",
         "",
         *(f"- {item}" for item in machine),
-        f"- The run took {seconds:.0f} s",
+        f"- The run took {seconds / 60:.0f} minutes. Seconds of each part: {parts}",
         f"- Libraries: {libraries}",
         "- Client and fake server share the machine's cores, on loopback. Spread is least to greatest of the rounds.",
         "",
@@ -79,6 +86,12 @@ def _overview(sections: Sequence[Section]) -> str:
         if figure.target is not None
     ]
     return "\n".join((*lines, ""))
+
+
+def _table(table: Table) -> Iterable[str]:
+    yield f"| {' | '.join(table.head)} |"
+    yield f"|---|{'---:|' * (len(table.head) - 1)}"
+    yield from (f"| {' | '.join(row)} |" for row in table.rows)
 
 
 def _row(figure: Figure) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,17 +16,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from benchmarks._http_server import Connection, RequestHandler, Traffic
-
 HOME: Final = Path(__file__).parent.parent
 _REPORT: Final = "report\n"
 
 
 class ServerProcess:
-    """A server process: `with ServerProcess(module, ...) as server`, then `server.end()` for its counts."""
+    """A server process: `with ServerProcess(module, ...) as server`, then `server.end()` for its counts.
 
-    def __init__(self, module: str, *arguments: str) -> None:
-        self._command = [sys.executable, "-m", module, *arguments]
+    `certificate` is the file of a certificate with its key; the server then speaks TLS, if its module can.
+    """
+
+    def __init__(self, module: str, *arguments: str, certificate: Path | None = None) -> None:
+        tls = () if certificate is None else ("--certificate", str(certificate))
+        self._command = [sys.executable, "-m", module, *arguments, *tls]
+        self._scheme = "http" if certificate is None else "https"
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(  # noqa: S603 - a module of this package
@@ -38,7 +42,7 @@ class ServerProcess:
     @property
     def url(self) -> str:
         """The URL at which the server listens."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self._scheme}://127.0.0.1:{self.port}"
 
     def send_command(self, command: str = _REPORT) -> dict[str, Any]:
         """Send one line to the server and return the counts until now."""
@@ -64,11 +68,15 @@ class ServerProcess:
 
 
 async def serve(
-    handler: RequestHandler, traffic: Traffic, on_command: Callable[[str], None], counts: Callable[[], dict[str, Any]]
+    make_protocol: Callable[[], asyncio.BaseProtocol],
+    on_command: Callable[[str], None],
+    counts: Callable[[], dict[str, Any]],
+    certificate: str | None = None,
 ) -> None:
     """Serve until standard input ends; pass each of its lines to `on_command`, then print `counts()`."""
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Connection(handler, traffic), "127.0.0.1", 0, backlog=4096)
+    tls = None if certificate is None else _tls_context(certificate)
+    server = await loop.create_server(make_protocol, "127.0.0.1", 0, backlog=4096, ssl=tls)
     print(server.sockets[0].getsockname()[1], flush=True)
     input_ended = asyncio.Event()
 
@@ -84,3 +92,9 @@ async def serve(
     await input_ended.wait()
     loop.remove_reader(sys.stdin)
     server.close()
+
+
+def _tls_context(certificate: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    return context

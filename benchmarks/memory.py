@@ -28,7 +28,7 @@ from benchmarks._fresh_process import in_fresh_process
 _FOREVER: Final = 600.0
 _WARM_UP: Final = 30
 _INTERVAL: Final = 10.0
-_TARGET: Final = Target(2_500)
+_TARGET: Final = Target(3_000)
 _EXPLANATIONS: tuple[Explanation, ...] = (
     Explanation(
         "aiowery's structures",

@@ -25,7 +25,7 @@ import attrs
 
 from aiowery import PollPolicy
 from aiowery._core.durations import DurationEstimator
-from benchmarks._figures import Figure, Section, Target, mean, percentile
+from benchmarks._figures import Figure, Section, Table, Target, mean, percentile
 
 Draw = Callable[[Random], float]
 
@@ -151,6 +151,10 @@ _POLICIES: Final = {
     **{f"known_max_interval {seconds}": PollPolicy(known_max_interval=seconds) for seconds in (3.0, 3.5)},
     _DEFAULT: PollPolicy(),
 }
+_READING: Final = (
+    "In the table: polls per job, mean delay and 95th percentile of the delays in seconds. The default is percentile 5,"
+    " min_samples 8, known_max_interval 3.2."
+)
 
 
 def measure(*, quick: bool) -> Section:
@@ -169,7 +173,7 @@ def measure(*, quick: bool) -> Section:
             for name in (_FIXED, _UNIFORM, _DEFAULT)
         ),
     )
-    return Section("Poll policies, simulated", __doc__ or "", figures, reading=_table(rows))
+    return Section("Poll policies, simulated", __doc__ or "", figures, _READING, tables=(_table(rows),))
 
 
 def simulate_steady_jobs(policy: PollPolicy, durations: Sequence[float], rate: float) -> Detection:
@@ -202,20 +206,10 @@ def _targeted_figures(name: str, detection: Detection) -> tuple[Figure, ...]:
     )
 
 
-def _table(rows: dict[str, dict[str, Detection]]) -> str:
-    """Return a table of polls per job, mean delay and 95th percentile of the delays, with a row for each policy."""
-    models = list(rows[_DEFAULT])
-    lines = [
-        (
-            "Polls per job, mean delay and 95th percentile of the delays in seconds. The default is percentile 5,"
-            " min_samples 8, known_max_interval 3.2."
-        ),
-        "",
-        f"| | {' | '.join(models)} |",
-        f"|---|{'---:|' * len(models)}",
-    ]
-    lines += [f"| {name} | {' | '.join(_cell(row[model]) for model in models)} |" for name, row in rows.items()]
-    return "\n".join(lines)
+def _table(rows: dict[str, dict[str, Detection]]) -> Table:
+    models = tuple(rows[_DEFAULT])
+    cells = tuple((name, *(_cell(row[model]) for model in models)) for name, row in rows.items())
+    return Table(("", *models), cells)
 
 
 def _cell(detection: Detection) -> str:

@@ -27,13 +27,14 @@ from aiowery import PollPolicy, Result
 from aiowery._base.snapshot import Kind
 from aiowery._core.request import Accepted, Timeout
 from aiowery._jobs.job import Job
+from aiowery._jobs.poller import _TICKS_PER_INTERVAL
 from aiowery._jobs.scheduler import PollScheduler, ScheduledItem
 from benchmarks._figures import Explanation, Figure, Section, Target, of_rounds, percentile
 from benchmarks._fresh_process import in_fresh_process
 
 _POLICY: Final = PollPolicy()
 _POLLS: Final = 16
-_TICK: Final = _POLICY.min_interval / 150
+_TICK: Final = _POLICY.min_interval / _TICKS_PER_INTERVAL
 _LATE: Final = 0.1
 _WINDOW: Final = 3.0
 _EXPLANATIONS: tuple[Explanation, ...] = (

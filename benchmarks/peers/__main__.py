@@ -6,7 +6,7 @@ import argparse
 import sys
 import time
 
-from benchmarks.peers import _draw, _report, _results
+from benchmarks.peers import _draw, _gains, _report, _results
 from benchmarks.peers._measure import estimate_seconds, measure
 from benchmarks.peers._peers import PEERS
 from benchmarks.peers._scenarios import SCENARIOS, miniature
@@ -28,6 +28,7 @@ def main() -> int:
             rounds=options.rounds,
             latest=options.latest,
             quick=options.quick,
+            gains=not (options.scenario or options.only) or _gains.NAME in (options.scenario or ()),
             before=_stored_results(options),
         )
         print(f"measured in {(time.monotonic() - began) / 60:.0f} minutes", file=sys.stderr)
@@ -54,7 +55,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="rounds of the scenarios that are measured several times")
     names = [peer.name for peer in PEERS]
     parser.add_argument("--only", nargs="+", choices=names, metavar="PEER", help="; ".join(names))
-    names = [one.name for one in SCENARIOS]
+    names = [*(one.name for one in SCENARIOS), _gains.NAME]
     parser.add_argument("--scenario", nargs="+", choices=names, metavar="NAME", help="; ".join(names))
     return parser.parse_args()
 

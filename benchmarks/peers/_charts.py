@@ -7,9 +7,8 @@ from collections.abc import Callable, Sequence
 import attrs
 
 from benchmarks._figures import number
-from benchmarks.peers._measure import ENOUGH
 from benchmarks.peers._peers import PEERS, Peer
-from benchmarks.peers._results import Results, Run, median_of
+from benchmarks.peers._results import ENOUGH, Results, Run, median_of
 from benchmarks.peers._scenarios import THOUSAND
 
 Value = Callable[[Run], float | None]

@@ -22,14 +22,14 @@ import attrs
 from benchmarks._capacity import Capacity, capacity
 from benchmarks._report import describe_machine
 from benchmarks._server_process import ServerProcess
+from benchmarks.peers import _gains
 from benchmarks.peers._peers import Peer
 from benchmarks.peers._plan import make_prompt
-from benchmarks.peers._results import Results, Run
+from benchmarks.peers._results import ENOUGH, Results, Run
 from benchmarks.peers._run import run
 from benchmarks.peers._scenarios import THOUSAND, Scenario
 from benchmarks.peers._venvs import NotInstalledError, interpreter
 
-ENOUGH: Final = 0.99
 HALF: Final = 0.5
 ROUNDS_IF_HALF_FINISHED: Final = 2
 _START_SECONDS: Final = 1.5
@@ -94,9 +94,13 @@ def measure(
     rounds: int | None,
     latest: bool,
     quick: bool,
+    gains: bool,
     before: Results | None,
 ) -> Results:
-    """Run all scenarios for all peers; `before` holds earlier results, which stay where nothing is measured again."""
+    """Run all scenarios for all peers, and with `gains` compare httpx's transport with the pooled one.
+
+    `before` holds earlier results, which stay where nothing is measured again.
+    """
     measurement = _Measurement(latest, before.runs if before else ())
     began, machine = time.monotonic(), describe_machine()
     measurement.install(peers)
@@ -106,6 +110,7 @@ def measure(
         for number in range(_rounds(scenario, rounds)):
             with ThreadPoolExecutor(scenario.together) as pool:
                 list(pool.map(measurement.run_once, peers, repeat(scenario), repeat(number)))
+    gained = _gains.measure(quick=quick) if gains else ()
     absent = [
         Run(peer=name, scenario="", round=0, jobs=0, missing_reason=reason)
         for name, reason in measurement.unavailable.items()
@@ -119,6 +124,7 @@ def measure(
         server_cpu=calibration.cpu,
         versions=dict(measurement.versions),
         runs=(*measurement.runs, *absent),
+        gains=gained,
     )
     return before.with_newer(results) if before else results
 

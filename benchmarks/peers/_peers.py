@@ -29,6 +29,8 @@ class Peer:
     threads: bool = False
 
 
+HTTPX: Final = "httpx-gather"
+HTTPX_POOLED: Final = "httpx-gather-pooled"
 _THREE_SECONDS: Final = "Polls every 3 s. Any refusal or failed poll ends the job."
 
 PEERS: Final = (
@@ -36,19 +38,10 @@ PEERS: Final = (
         "aiowery",
         "aiowery",
         (f"{_HOME}",),
-        ("aiowery", "httpx", "httpcore"),
+        ("aiowery", "httptools", "httpx"),
         "`client.run`",
         "Gets `Limits(in_flight=...)` where more than 20 jobs run at the same time, because its default is WeryAI's own"
         " cap; not in the scenarios of 20 slots and of 20 requests/s. Polls every 3-5 s.",
-        is_aiowery=True,
-    ),
-    Peer(
-        "aiowery-fast",
-        "aiowery_fast",
-        (f"{_HOME}[fast]",),
-        ("aiowery", "pyreqwest"),
-        '`client.run` with `WeryAI(..., http="fast")`',
-        "Like aiowery.",
         is_aiowery=True,
     ),
     Peer(
@@ -119,11 +112,19 @@ PEERS: Final = (
         threads=True,
     ),
     Peer(
-        "httpx-gather",
+        HTTPX,
         "httpx_gather",
         ("httpx==0.28.1",),
         ("httpx", "httpcore"),
         "one `AsyncClient`, a coroutine per job, `asyncio.sleep(3)`",
+        f"100 connections, 20 of them kept alive. {_THREE_SECONDS}",
+    ),
+    Peer(
+        HTTPX_POOLED,
+        "httpx_pooled",
+        (f"{_HOME}",),
+        ("aiowery", "httpx", "httptools"),
+        "the same loop, with `AsyncClient(transport=aiowery.transport.PooledTransport())`",
         f"100 connections, 20 of them kept alive. {_THREE_SECONDS}",
     ),
     Peer(

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from benchmarks.peers import _gains
 from benchmarks.peers._charts import Chart, charts
 from benchmarks.peers._draw import PICTURES, THEMES, file_of
 from benchmarks.peers._peers import PEERS, Peer
@@ -52,7 +53,7 @@ finished by then count.
 def write(results: Results) -> None:
     """Write the report to docs/benchmarks.md."""
     drawn = {chart.name: chart for chart in charts(results)}
-    parts = [*_head(results), *_peers(results)]
+    parts = [*_head(results), *_peers(results), *_gained(results)]
     for scenario in SCENARIOS:
         if any(run.scenario == scenario.name and not run.missing_reason for run in results.runs):
             parts += _section(scenario, results, drawn)
@@ -84,6 +85,14 @@ def _peers(results: Results) -> Iterable[str]:
     yield "|---|---|---|---|"
     for peer in PEERS:
         yield f"| {peer.name} | {_versions(peer, results)} | {peer.api} | {peer.limitations} |"
+    yield ""
+
+
+def _gained(results: Results) -> Iterable[str]:
+    yield "## What httpx users gain"
+    yield ""
+    yield _gains.HOW
+    yield from _gains.table(results)
     yield ""
 
 

@@ -11,6 +11,8 @@ from typing import Any, Final
 import attrs
 
 STORED: Final = Path(__file__).with_name("results.json")
+ENOUGH: Final = 0.99
+"""The share of its jobs that a peer must finish, so that its figures are compared."""
 
 
 @attrs.frozen(kw_only=True)
@@ -58,6 +60,15 @@ class Run:
         return not self.missing_reason and self.finished == self.jobs
 
 
+@attrs.frozen
+class Gain:
+    """One measure of an httpx client, over httpx's own transport and over the pooled transport."""
+
+    name: str
+    own: float
+    pooled: float
+
+
 @attrs.frozen(kw_only=True)
 class Results:
     """All runs, and the facts about them for the report; `quick`: True for a miniature."""
@@ -69,6 +80,7 @@ class Results:
     server_cpu: float
     versions: Mapping[str, Mapping[str, str]]
     runs: tuple[Run, ...]
+    gains: tuple[Gain, ...] = ()
 
     def of(self, scenario: str, peer: str) -> tuple[Run, ...]:
         """Return the rounds of one peer in one scenario."""
@@ -83,6 +95,7 @@ class Results:
             seconds=self.seconds + newer.seconds,
             versions={**self.versions, **newer.versions},
             runs=(*kept, *newer.runs),
+            gains=newer.gains or self.gains,
         )
 
 
@@ -101,4 +114,5 @@ def load() -> Results:
     """Read the stored results."""
     stored: dict[str, Any] = json.loads(STORED.read_text(encoding="utf-8"))
     runs = tuple(Run(**run) for run in stored.pop("runs"))
-    return Results(**{**stored, "machine": tuple(stored["machine"])}, runs=runs)
+    gains = tuple(Gain(**gain) for gain in stored.pop("gains", ()))
+    return Results(**{**stored, "machine": tuple(stored["machine"])}, runs=runs, gains=gains)

@@ -22,14 +22,15 @@ def interpreter(peer: Peer, *, latest: bool) -> Path:
     """Return the Python interpreter with this peer's packages; install them if that was not done before."""
     wanted = [one.partition("==")[0] if latest else one for one in peer.requirements]
     # aiowery is installed from the checkout, whose requirements may change.
-    project = (_HOME / "pyproject.toml").read_text(encoding="utf-8") if peer.is_aiowery else ""
+    from_checkout = wanted == [str(_HOME)]
+    project = (_HOME / "pyproject.toml").read_text(encoding="utf-8") if from_checkout else ""
     digest = hashlib.sha256("\n".join([sys.version, *wanted, project]).encode()).hexdigest()[:8]
     home = _CACHE / f"{peer.packages[0]}-{digest}"
     python, installed = home / "bin" / "python", home / "installed"
     if not installed.exists():
         print(f"installing {', '.join(wanted)} ...", file=sys.stderr, flush=True)
         _run_quietly([sys.executable, "-m", "venv", "--clear", str(home)])
-        arguments = ["-e", *wanted] if peer.is_aiowery else wanted
+        arguments = ["-e", *wanted] if from_checkout else wanted
         _run_quietly([str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", *arguments])
         installed.touch()
     return python

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import resource
 import sys
 import threading
 import time
@@ -17,15 +16,13 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
+from benchmarks._resident import most_resident, resident
 from benchmarks._stall_gauge import StallGauge
 from benchmarks.peers._plan import Plan, make_prompt
 
 KEY = "sk-made-up"
-_MEMORY_PAGE = resource.getpagesize()
-_MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 OnId = Callable[[str], None]
 """A function that is called with the id of a job as soon as the caller's own code can know it."""
@@ -61,7 +58,7 @@ class Report:
 
     def start(self) -> None:
         """Start to measure, and start the timeout in a thread, because a stalled event loop must not delay it."""
-        self._rss = _resident()
+        self._resident = resident()
         self._cpu, self._began = time.process_time(), time.monotonic()
         timer = threading.Timer(self.plan.timeout, self.end)
         timer.daemon = True
@@ -71,12 +68,11 @@ class Report:
         """Print the report and end the process immediately."""
         with self._lock:
             cpu, wall = time.process_time() - self._cpu, time.monotonic() - self._began
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS_UNIT
             report = {
                 "wall": wall,
                 "began": self._began,
                 "cpu": cpu,
-                "memory": max(0, peak - self._rss),
+                "memory": max(0, most_resident() - self._resident),
                 "ends": dict(self.ends),
                 "failures": dict(self.failures),
                 "known_ids": sorted({*self.reported_ids, *self.known_ids()}),
@@ -171,14 +167,6 @@ def _read_plan() -> Plan:
     raw: dict[str, Any] = json.loads(sys.stdin.readline())
     values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in raw.items()}
     return Plan(**values)
-
-
-def _resident() -> int:
-    """Return the bytes of memory that the process uses now; without /proc, the most that it has used."""
-    statm = Path("/proc/self/statm")
-    if statm.exists():
-        return int(statm.read_text().split()[1]) * _MEMORY_PAGE
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS_UNIT
 
 
 def _versions(packages: Iterable[str]) -> dict[str, str]:

@@ -1,10 +1,9 @@
-"""aiowery over its default transport."""
+"""aiowery."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 from aiowery import Limits, WeryAI
 from aiowery.weryai import TextToImage
@@ -13,13 +12,13 @@ from benchmarks.peers.clients._harness import KEY, OnId, Peer, measure
 
 
 @asynccontextmanager
-async def open_peer(plan: Plan, **options: Any) -> AsyncIterator[Peer]:
+async def open_peer(plan: Plan) -> AsyncIterator[Peer]:
     """Open a client, with the plan's number of tasks in flight where that is not WeryAI's 20.
 
     Submissions do not pause after doubts: the charge of each of them is counted, and the rest would stay unsent.
     """
     limits = Limits(in_flight=plan.in_flight or Limits().in_flight, max_doubts=None)
-    async with WeryAI(KEY, base_url=plan.url, limits=limits, **options) as client:
+    async with WeryAI(KEY, base_url=plan.url, limits=limits) as client:
 
         async def run(prompt: str, on_id: OnId) -> None:
             result = await client.run(TextToImage(prompt=prompt))

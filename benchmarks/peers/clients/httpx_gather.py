@@ -14,9 +14,11 @@ from benchmarks.peers.clients._harness import OnId, Peer, measure
 
 
 @asynccontextmanager
-async def open_peer(plan: Plan) -> AsyncIterator[Peer]:
+async def open_peer(plan: Plan, transport: httpx.AsyncBaseTransport | None = None) -> AsyncIterator[Peer]:
     """Open a client with default limits and a timeout of 60 s; with the default of 5 s most jobs would fail."""
-    async with httpx.AsyncClient(base_url=plan.url, headers=_weryai_protocol.HEADERS, timeout=60) as client:
+    async with httpx.AsyncClient(
+        base_url=plan.url, headers=_weryai_protocol.HEADERS, timeout=60, transport=transport
+    ) as client:
 
         async def run(prompt: str, on_id: OnId) -> None:
             accepted = await client.post(_weryai_protocol.SUBMIT, json=_weryai_protocol.body(prompt))
