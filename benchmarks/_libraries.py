@@ -24,6 +24,7 @@ from benchmarks import _workload
 from benchmarks._certificates import PLAIN, Certificates
 
 CONCURRENT: Final = 16
+LIMITS: Final = httpx.Limits(max_connections=CONCURRENT, max_keepalive_connections=CONCURRENT)
 _PATH: Final = "/v1/generation/nothing/status"
 _HEADERS: Final = {"user-agent": "aiowery", "accept": "application/json", "authorization": f"Bearer {_workload.KEY}"}
 _TIMEOUT: Final = 30.0
@@ -55,26 +56,22 @@ Library = Callable[[Endpoint], AbstractAsyncContextManager[Get]]
 
 
 def httpx_client(
-    endpoint: Endpoint, *, connections: int = CONCURRENT, timeout: float | None = _TIMEOUT
+    endpoint: Endpoint, *, limits: httpx.Limits = LIMITS, timeout: float | None = _TIMEOUT
 ) -> httpx.AsyncClient:
     """Return an httpx client over httpx's own transport."""
-    return httpx.AsyncClient(verify=endpoint.certificates.verify, limits=_limits(connections), timeout=timeout)
+    return httpx.AsyncClient(verify=endpoint.certificates.verify, limits=limits, timeout=timeout)
 
 
 def pooled_client(
-    endpoint: Endpoint, *, connections: int = CONCURRENT, timeout: float | None = _TIMEOUT
+    endpoint: Endpoint, *, limits: httpx.Limits = LIMITS, timeout: float | None = _TIMEOUT
 ) -> httpx.AsyncClient:
     """Return an httpx client over the pooled transport."""
-    return httpx.AsyncClient(transport=pooled_transport(endpoint, connections=connections), timeout=timeout)
+    return httpx.AsyncClient(transport=pooled_transport(endpoint, limits=limits), timeout=timeout)
 
 
-def pooled_transport(endpoint: Endpoint, *, connections: int = CONCURRENT) -> PooledTransport:
+def pooled_transport(endpoint: Endpoint, *, limits: httpx.Limits = LIMITS) -> PooledTransport:
     """Return the pooled transport."""
-    return PooledTransport(verify=endpoint.certificates.verify, limits=_limits(connections))
-
-
-def _limits(connections: int) -> httpx.Limits:
-    return httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
+    return PooledTransport(verify=endpoint.certificates.verify, limits=limits)
 
 
 @asynccontextmanager
@@ -225,7 +222,7 @@ class BareConnection(asyncio.Protocol):
 
 
 def _httpx_transport(endpoint: Endpoint) -> httpx.AsyncHTTPTransport:
-    return httpx.AsyncHTTPTransport(verify=endpoint.certificates.verify, limits=_limits(CONCURRENT))
+    return httpx.AsyncHTTPTransport(verify=endpoint.certificates.verify, limits=LIMITS)
 
 
 def _httpx2_client(endpoint: Endpoint) -> httpx2.AsyncClient:

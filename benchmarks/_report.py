@@ -50,7 +50,7 @@ def describe_machine() -> tuple[str, ...]:
 
 def _head(sections: Sequence[Section], machine: tuple[str, ...]) -> str:
     seconds = sum(section.seconds for section in sections)
-    parts = ", ".join(f"{section.title} {section.seconds:.0f}" for section in sections)
+    parts = "; ".join(f"{section.title} {section.seconds:.0f}" for section in sections)
     libraries = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
     lines = (
         "# Benchmarks: results",

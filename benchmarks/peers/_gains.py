@@ -15,7 +15,7 @@ from benchmarks.peers._charts import has_finished
 from benchmarks.peers._results import Gain, Results, median_of
 from benchmarks.peers._scenarios import SCENARIOS
 from benchmarks.peers._tables import COLUMNS, Column
-from benchmarks.waiting import CONNECTIONS, MANY, cpu_of_waiting
+from benchmarks.waiting import LIMITS, MANY, cpu_of_waiting
 
 NAME: Final = "gains"
 """The name of this part on the command line."""
@@ -23,9 +23,9 @@ NAME: Final = "gains"
 HOW: Final = f"""\
 An `httpx.AsyncClient` needs one argument for the pooled transport: `transport=aiowery.transport.PooledTransport()`.
 Here it is compared with itself over httpx's own transport. GETs are sent back to back, {CONCURRENT} at the same time,
-and {MANY:,} of them in the same moment over {CONNECTIONS} connections, so that most of them wait in the pool. The jobs
-are those of {_peers.HTTPX} and {_peers.HTTPX_POOLED} below, which differ in nothing but this argument. Where one of
-them did not finish, there is no ratio.
+and {MANY:,} of them in the same moment, so that most of them wait in the pool: over 10 connections, and with httpx's
+default limits (100 connections, 20 of them kept alive). The jobs are those of the peers {_peers.HTTPX} and
+{_peers.HTTPX_POOLED}, which differ in nothing but this argument. Where one of them did not finish, there is no ratio.
 """
 _SETTINGS: Final[dict[Setting, str]] = {"plain": "CPU of a GET, µs", "TLS": "CPU of a GET over TLS, µs"}
 _COMPARED: Final = {
@@ -49,8 +49,10 @@ def measure(*, quick: bool) -> tuple[Gain, ...]:
         ]
         own, pooled = (1e6 * median(values) for values in zip(*pairs, strict=True))
         found.append(Gain(name, own, pooled))
-    own, pooled = (1000 * in_fresh_process(cpu_of_waiting, make, crowd) for make in (httpx_client, pooled_client))
-    found.append(Gain(f"CPU of {crowd:,} GETs in the same moment, ms", own, pooled))
+    for name, limits in LIMITS.items():
+        makers = (httpx_client, pooled_client)
+        own, pooled = (1000 * in_fresh_process(cpu_of_waiting, make, limits, crowd) for make in makers)
+        found.append(Gain(f"CPU of {crowd:,} GETs in the same moment, {name}, ms", own, pooled))
     return tuple(found)
 
 
