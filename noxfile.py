@@ -147,12 +147,14 @@ def audit(session: nox.Session) -> None:
 
 @nox.session
 def wheel(session: nox.Session) -> None:
-    """Build the wheel and run a batch with it, outside the checkout."""
+    """Build the wheel; outside the checkout, run the transport alone with it, and a batch with its extras."""
     session.install("build", "hatchling")
     room = Path(session.create_tmp())
     shutil.rmtree(room / "dist", ignore_errors=True)
     session.run("python", "-m", "build", "--wheel", "--no-isolation", "--outdir", room / "dist", ".", silent=True)
     (built,) = (room / "dist").glob("*.whl")
+    session.install(built)
+    session.run("python", HOME / "tests" / "transport" / "standalone.py")
     session.install(f"{built}[cli,sandbox]")
     session.chdir(room)
     shutil.rmtree("pictures", ignore_errors=True)

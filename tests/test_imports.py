@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -100,6 +101,16 @@ def test_import_transport_loads_nothing_else_of_the_package() -> None:
     assert own == IMPORT | TRANSPORT
     assert others >= {"httpx", "httptools", "aiohappyeyeballs"}
     assert "attr" not in others
+
+
+def test_script_for_httpx_users_loads_only_the_transport(tmp_path: Path) -> None:
+    """The script of the transport's page is answered, and of the package it loads the transport alone.
+
+    `nox -s wheel` runs it where nothing but the wheel is installed.
+    """
+    script = Path(__file__).parent / "transport" / "standalone.py"
+    ended = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (0, "200\n"), ended.stderr
 
 
 def test_import_request_class_loads_only_its_module() -> None:

@@ -13,6 +13,7 @@ import attrs
 import httpx
 
 from aiowery._core.messages import HttpResponse
+from aiowery._http.mocks import is_mocked
 from aiowery._http.transport import (
     BeforeSend,
     ResponseTooLong,
@@ -67,7 +68,7 @@ class HttpxTransport(Transport):
     """
 
     def __init__(self, client: HTTPClient, timeout: float, *, owned: bool = False) -> None:
-        library = _library_of(client)
+        library = self._library = _library_of(client)
         self._own_transport = library.AsyncHTTPTransport
         self._faults = (library.HTTPError, library.InvalidURL, library.StreamError, OSError)
         self._unsent = (library.InvalidURL, library.PoolTimeout, library.UnsupportedProtocol)
@@ -102,7 +103,7 @@ class HttpxTransport(Transport):
         to each chunk only.
         """
         trace = _Trace(before_send)
-        if before_send is not None and not self._reports_send_start():
+        if before_send is not None and (is_mocked(self._library) or not self._has_own_transports()):
             await trace.run_before_send()
         try:
             response = await self._send(outgoing, trace)
@@ -117,10 +118,10 @@ class HttpxTransport(Transport):
         if self._owned:
             await self._client.aclose()
 
-    def _reports_send_start(self) -> bool:
+    def _has_own_transports(self) -> bool:
         """Return True if all transports of the client are the library's own.
 
-        Other transports may report nothing, or too late.
+        Other transports, and mocks, may report nothing, or too late.
         """
         mounts = getattr(self._client, "_mounts", {})
         transports = (getattr(self._client, "_transport", None), *mounts.values())
@@ -155,7 +156,7 @@ class HttpxTransport(Transport):
         elif trace.has_events:
             unsent = not trace.sent
         else:
-            by_own = isinstance(fault, self._unsent_by_own) and self._reports_send_start()
+            by_own = isinstance(fault, self._unsent_by_own) and self._has_own_transports()
             unsent = by_own or isinstance(fault, self._unsent)
         return TransportFault(describe(fault), unsent=unsent)
 

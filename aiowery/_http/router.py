@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import urllib.request
 from typing import Final
 
@@ -12,6 +11,7 @@ import httpx
 from aiowery._core.messages import HttpResponse
 from aiowery._core.urls import is_loopback
 from aiowery._http.httpx_transport import HttpxTransport
+from aiowery._http.mocks import is_mocked
 from aiowery._http.pooled_transport import PooledHttpTransport
 from aiowery._http.shared_pools import join_pools
 from aiowery._http.transport import BeforeSend, StreamingResponse, Transport, TransportRequest
@@ -21,7 +21,6 @@ HTTPX: Final = "httpx"
 """The choice of httpx's own connections: `http="httpx"`, or this value of the environment variable AIOWERY_HTTP."""
 _VARIABLE: Final = "AIOWERY_HTTP"
 _MAX_BASES: Final = 64
-_HTTPCORE: Final = "httpcore._async.connection_pool"
 
 
 class TransportRouter(Transport):
@@ -104,26 +103,6 @@ class TransportRouter(Transport):
                 f"the certificates cannot be read ({fault}); nothing was sent: correct SSL_CERT_FILE or SSL_CERT_DIR"
             ) from fault
         return httpx.AsyncClient(transport=transport, trust_env=False)
-
-
-def is_mocked() -> bool:
-    """Return True while a mock stands before httpx: then every request must go through httpx, which it patches.
-
-    respx, pytest-httpx and vcr replace one of these functions, perhaps before this module is imported. An original is
-    recognized by its module.
-    """
-    pool = getattr(sys.modules.get("httpcore"), "AsyncConnectionPool", None)
-    return not (
-        _is_own(httpx.AsyncHTTPTransport, "handle_async_request", "httpx._transports.default")
-        and _is_own(httpx.AsyncClient, "_send_single_request", "httpx._client")
-        and _is_own(pool, "handle_async_request", _HTTPCORE)
-    )
-
-
-def _is_own(cls: object, name: str, module: str) -> bool:
-    """Return True if the method is defined in this module, and if the class or method is not there."""
-    method = getattr(cls, name, None)
-    return method is None or getattr(method, "__globals__", None) is vars(sys.modules[module])
 
 
 def environment_proxy(base: str) -> str | None:

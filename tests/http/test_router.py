@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import contextlib
+import functools
+import inspect
+import json
 import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Final
 from unittest import mock
 
@@ -18,14 +21,16 @@ import respx
 from aiowery._core.messages import HttpRequest
 from aiowery._http.api_key import ApiKeySource
 from aiowery._http.http_client import HttpClient
-from aiowery._http.router import TransportRouter, environment_proxy, is_mocked
+from aiowery._http.mocks import is_mocked
+from aiowery._http.router import TransportRouter, environment_proxy
+from aiowery.errors import NoAnswer, NotSent
 from tests.support import KEY, http_response, peer
 
 pytestmark = pytest.mark.anyio
 GET = HttpRequest("GET", "/x")
 
 
-@asynccontextmanager
+@contextlib.asynccontextmanager
 async def client_to(url: str, http: Any = None) -> AsyncIterator[HttpClient]:
     """Open a client of the default transport."""
     client = await HttpClient.open(url, ApiKeySource(KEY), connections=4, timeout=1.0, http=http)
@@ -35,44 +40,169 @@ async def client_to(url: str, http: Any = None) -> AsyncIterator[HttpClient]:
         await client.aclose()
 
 
-@pytest.mark.parametrize("opened", ["before", "inside"])
-async def test_respx_mock_receives_every_request(opened: str) -> None:
-    """While respx is active nothing reaches the network, whether the client was opened before it or after."""
-    async with peer(http_response({"from": "network"})) as server:
-        router = respx.mock(assert_all_called=False)
-        if opened == "before":
-            async with client_to(server.url) as client:
-                assert (await client.send(GET)).json() == {"from": "network"}
-                with router:
-                    router.get(f"{server.url}/x").respond(json={"from": "mock"})
-                    assert (await client.send(GET)).json() == {"from": "mock"}
-                assert (await client.send(GET)).json() == {"from": "network"}
-        else:
-            with router:
-                router.get(f"{server.url}/x").respond(json={"from": "mock"})
-                async with client_to(server.url) as client:
-                    assert (await client.send(GET)).json() == {"from": "mock"}
-    assert len(server.requests) == (2 if opened == "before" else 0)
-
-
-async def test_replaced_transport_method_receives_every_request() -> None:
-    """A mock that replaces httpx's transport method, as pytest-httpx does, gets the request; nothing leaves."""
+def transport_method_replaced() -> contextlib.AbstractContextManager[Any]:
+    """Replace the transport's method by another, as pytest-httpx does."""
 
     async def respond(_: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
-        return httpx.Response(200, json={"path": request.url.path})
+        del request
+        return httpx.Response(200, json=MOCKED)
 
-    async with peer(http_response({})) as server, client_to(server.url) as client:
-        with mock.patch.object(httpx.AsyncHTTPTransport, "handle_async_request", respond):
+    return mock.patch.object(httpx.AsyncHTTPTransport, "handle_async_request", respond)
+
+
+def transport_method_wrapped() -> contextlib.AbstractContextManager[Any]:
+    """Replace the transport's method by one that looks like it, as vcr does."""
+    real = httpx.AsyncHTTPTransport.handle_async_request
+
+    @functools.wraps(real)
+    async def respond(*_: Any) -> httpx.Response:
+        return httpx.Response(200, json=MOCKED)
+
+    return mock.patch.object(httpx.AsyncHTTPTransport, "handle_async_request", respond)
+
+
+def client_method_replaced() -> contextlib.AbstractContextManager[Any]:
+    """Replace the client's method below its redirects, as earlier releases of vcr do."""
+
+    async def respond(_: httpx.AsyncClient, request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json=MOCKED, request=request)
+
+    return mock.patch.object(httpx.AsyncClient, "_send_single_request", respond)
+
+
+def transport_chosen() -> contextlib.AbstractContextManager[Any]:
+    """Replace the choice of the transport, as pook does."""
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, json=MOCKED))
+
+    def choose(*_: Any) -> httpx.AsyncBaseTransport:
+        return transport
+
+    return mock.patch.object(httpx.AsyncClient, "_transport_for_url", choose)
+
+
+def routed(using: str) -> contextlib.AbstractContextManager[Any]:
+    """Activate respx, in one of the places that it can patch."""
+    router = respx.mock(assert_all_called=False, using=using)
+    router.route().respond(json=MOCKED)
+    return router
+
+
+MOCKED: Final = {"from": "mock"}
+MOCKS: Final[Mapping[str, Callable[[], contextlib.AbstractContextManager[Any]]]] = {
+    "respx": functools.partial(routed, "httpcore"),
+    "respx using httpx": functools.partial(routed, "httpx"),
+    "pytest-httpx": transport_method_replaced,
+    "vcr": transport_method_wrapped,
+    "vcr before 7": client_method_replaced,
+    "pook": transport_chosen,
+}
+"""What mocks replace, by the name of the mock."""
+
+
+async def send_each_kind(client: HttpClient, url: str) -> list[Any]:
+    """Send a paid POST, a status check and a download, and return what comes back."""
+    marked: list[bool] = []
+
+    async def before_send() -> None:
+        marked.append(True)
+
+    paid = await client.send(HttpRequest("POST", "/paid", b"{}"), before_send)
+    assert marked == [True]
+    async with client.download(f"{url}/x.png", {}) as body:
+        content = b"".join([chunk async for chunk in body.chunks()])
+    return [paid.json(), (await client.send(GET)).json(), json.loads(content)]
+
+
+@pytest.mark.parametrize("opened", ["before", "after"])
+@pytest.mark.parametrize("name", MOCKS)
+async def test_mock_receives_every_request(name: str, opened: str) -> None:
+    """While a mock is active no request reaches the network, whether the client was opened before it or after."""
+    network = {"from": "network"}
+    async with peer(http_response(network)) as server, contextlib.AsyncExitStack() as stack:
+        if opened == "before":
+            client = await stack.enter_async_context(client_to(server.url))
+            assert await send_each_kind(client, server.url) == [network] * 3
+        with MOCKS[name]():
             assert is_mocked()
-            assert (await client.send(GET)).json() == {"path": "/x"}
+            if opened == "after":
+                client = await stack.enter_async_context(client_to(server.url))
+            assert await send_each_kind(client, server.url) == [MOCKED] * 3
         assert not is_mocked()
-    assert server.requests == []
+        assert len(server.requests) == (3 if opened == "before" else 0)
+        assert await send_each_kind(client, server.url) == [network] * 3
+
+
+@pytest.mark.parametrize("http", [None, "httpx", httpx.AsyncClient], ids=["own", "httpx", "caller's"])
+async def test_paid_post_that_a_mock_answers_or_breaks_is_marked(http: Any) -> None:
+    """A mock reports no first byte; the mark is stored before it answers, or a doubt would have none."""
+    opened = http() if callable(http) else http
+    marks: list[str] = []
+
+    async def before_send() -> None:
+        marks.append("sending")
+
+    async with client_to("https://api.example.com", opened) as client:
+        with respx.mock() as router:
+            router.post("https://api.example.com/paid").mock(
+                side_effect=[httpx.Response(200, json=MOCKED), httpx.ReadTimeout("late"), httpx.ConnectError("no")]
+            )
+            await client.send(HttpRequest("POST", "/paid", b"{}"), before_send)
+            assert marks == ["sending"]
+            for error in (NoAnswer, NotSent):
+                with pytest.raises(error):
+                    await client.send(HttpRequest("POST", "/paid", b"{}"), before_send)
+    assert marks == ["sending"] * 3
+    if opened is not None and opened != "httpx":
+        await opened.aclose()
+
+
+CELLS: Final = (
+    """
+import respx
+from aiowery import Asset, RetryPolicy, WeryAI
+from aiowery.errors import AioweryError
+from aiowery.weryai import TextToImage
+client = await WeryAI("sk-x", base_url=url, retries=RetryPolicy(max_attempts=1)).__aenter__()
+""",
+    """
+router = respx.mock(assert_all_called=False)
+router.start()
+router.route().respond(400, json={"code": 400, "msg": "no"})
+""",
+    """
+for sending in (
+    client.submit(TextToImage(prompt="a cat")), client.status("task"), client.fetch(Asset(url + "/x.png"))
+):
+    try:
+        print(await sending)
+    except AioweryError as error:
+        errors.append(error)
+""",
+    """
+await client.aclose()
+router.stop()
+""",
+)
+"""A notebook's cells: they run one after the other in an event loop that is running, and share their names."""
+
+
+async def test_mock_in_a_notebook_receives_every_request() -> None:
+    """Cells that are executed in a running loop, without any test runner, send nothing while a mock is active."""
+    async with peer(http_response({})) as server:
+        names: dict[str, Any] = {"url": server.url, "errors": []}
+        for cell in CELLS:
+            code = compile(cell, "cell", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+            running = eval(code, names)  # noqa: S307 - as a notebook does
+            if inspect.iscoroutine(running):
+                await running
+    assert len(names["errors"]) == 3
+    assert (server.requests, server.connections) == ([], 0)
 
 
 UNDER_UNITTEST = """
 import asyncio, http.server, threading, unittest
 import respx
-from aiowery import WeryAI
+from aiowery import Asset, RetryPolicy, WeryAI
 from aiowery.errors import AioweryError
 from aiowery.weryai import TextToImage
 
@@ -89,13 +219,36 @@ threading.Thread(target=server.serve_forever, daemon=True).start()
 url = f"http://127.0.0.1:{server.server_address[1]}"
 
 class Test(unittest.IsolatedAsyncioTestCase):
-    async def test_mocked_post(self):
+    async def asyncSetUp(self):
+        self.client = await WeryAI("sk-x", base_url=url, retries=RetryPolicy(max_attempts=1)).__aenter__()
+
+    async def asyncTearDown(self):
+        await self.client.aclose()
+
+    async def send_each_kind(self, client):
+        sent = client.submit(TextToImage(prompt="a cat")), client.status("task"), client.fetch(Asset(url + "/x.png"))
+        for sending in sent:
+            with self.assertRaises(AioweryError):
+                await sending
+
+    async def test_client_opened_before_the_mock(self):
         with respx.mock:
-            respx.post(url__startswith=url).respond(400, json={"code": 400, "msg": "no"})
-            async with WeryAI("sk-x", base_url=url) as client:
-                with self.assertRaises(AioweryError):
-                    await client.submit(TextToImage(prompt="a cat"))
+            respx.route(url__startswith=url).respond(400, json={"code": 400, "msg": "no"})
+            await self.send_each_kind(self.client)
         self.assertEqual(seen, [])
+
+    async def test_client_opened_within_the_mock(self):
+        with respx.mock:
+            respx.route(url__startswith=url).respond(400, json={"code": 400, "msg": "no"})
+            async with WeryAI("sk-x", base_url=url, retries=RetryPolicy(max_attempts=1)) as client:
+                await self.send_each_kind(client)
+        self.assertEqual(seen, [])
+
+    async def test_without_a_mock(self):
+        with self.assertRaises(AioweryError):
+            await self.client.status("task")
+        self.assertNotEqual(seen, [])
+        seen.clear()
 
 unittest.main(argv=["x"])
 """
@@ -126,8 +279,9 @@ asyncio.run(main())
     [
         "httpx.AsyncHTTPTransport.handle_async_request = respond",
         "httpx.AsyncClient._send_single_request = respond",
+        "httpx.AsyncClient._transport_for_url = lambda *_: httpx.MockTransport(lambda _: respond(None, _))",
     ],
-    ids=["pytest-httpx", "vcr"],
+    ids=["pytest-httpx", "vcr", "pook"],
 )
 def test_mock_before_the_first_client_receives_its_requests(patch: str) -> None:
     """A mock that is active before the package has loaded its HTTP layer is found too."""
@@ -137,8 +291,8 @@ def test_mock_before_the_first_client_receives_its_requests(patch: str) -> None:
 
 
 @pytest.mark.slow("a test of unittest in a process of its own")
-def test_mocked_post_under_unittest_reaches_no_server() -> None:
-    """Without pytest too, a mocked paid POST never reaches a server that listens."""
+def test_mock_under_unittest_receives_every_request() -> None:
+    """Without pytest too, no mocked request reaches a server that listens, and others do."""
     ended = subprocess.run([sys.executable, "-c", UNDER_UNITTEST], capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import h11
@@ -21,10 +21,12 @@ _CONTROL: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 Read = tuple[int, bytes] | None
 """Status and body of a response, None for a refused one."""
+MakeReader = Callable[[], ResponseReader]
 
 _HEADS: Final = (
     b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 404 Not Found\r\n", b"HTTP/1.0 200 OK\r\n", b"HTTP/1.1 204 No Content\r\n",
     b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n", b"HTTP/1.1 103 Early\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\n",
+    b"HTTP/1.1 110 Odd\r\nContent-Length: 3\r\n\r\nabcHTTP/1.1 200 OK\r\n",
 )  # fmt: skip
 _FIELDS: Final = (
     b"Content-Length: 5\r\n", b"Content-Length: 0\r\n", b"content-length:5\r\n", b"Transfer-Encoding: chunked\r\n",
@@ -33,7 +35,7 @@ _FIELDS: Final = (
 )  # fmt: skip
 _BODIES: Final = (
     b"hello", b"", b"5\r\nhello\r\n0\r\n\r\n", b"2;a=b\r\nhe\r\n3\r\nllo\r\n0\r\nX: y\r\n\r\n", b"hello" * 50,
-    b"helloHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+    b"helloHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", b"helloHTTP/1.1 429 Busy\r\nContent-Length: 2\r\n\r\nno",
 )  # fmt: skip
 _ODD: Final = (b"\r", b"\n", b"\0", b" ", b":", b"0", b"-", b"\xff", b",", b"\t", b"chunked", b"\r\n", b"HTTP/1.1 ")
 
@@ -56,9 +58,9 @@ def responses(seed: int, count: int) -> Iterator[bytes]:
         yield bytes(data)
 
 
-def read_ours(data: bytes, step: int) -> Read:
+def read_ours(data: bytes, step: int, make_reader: MakeReader = ResponseReader) -> Read:
     """Return the response as the reader reads it, the end of the connection included."""
-    reader = ResponseReader()
+    reader = make_reader()
     try:
         for start in range(0, len(data), step):
             reader.feed(memoryview(data[start : start + step]))
@@ -67,7 +69,8 @@ def read_ours(data: bytes, step: int) -> Read:
         if not reader.is_complete:
             reader.end()
     except RemoteProtocolError:
-        return None
+        # A connection raises no failure behind a complete response.
+        return (reader.status, b"".join(reader.body)) if reader.is_complete else None
     return reader.status, b"".join(reader.body)
 
 
@@ -99,6 +102,17 @@ def read_h11(data: bytes) -> Read:
         return None
 
 
+class GluingReader(ResponseReader):
+    """A reader with a planted fault: it adds the body of a second response to the first."""
+
+    def on_body(self, data: bytes) -> None:
+        """Keep a part of a body, also behind the end of the response."""
+        if self.is_complete:
+            self.body.append(data)
+        else:
+            super().on_body(data)
+
+
 def is_known_difference(data: bytes) -> bool:
     """Return True for what the reader accepts and h11 refuses, without a doubt about where the response ends.
 
@@ -108,11 +122,11 @@ def is_known_difference(data: bytes) -> bool:
     return bool(re.search(rb"(\A|\r\n\r\n)[\r\n]+HTTP/1", data)) or any(_CONTROL.search(reason) for reason in reasons)
 
 
-def differences(seed: int, count: int) -> Iterator[tuple[bytes, str]]:
+def differences(seed: int, count: int, make_reader: MakeReader = ResponseReader) -> Iterator[tuple[bytes, str]]:
     """Yield the responses on which a rule is broken, with the rule."""
     for data in responses(seed, count):
-        ours, theirs = read_ours(data, len(data) or 1), read_h11(data)
-        if ours != read_ours(data, 1):
+        ours, theirs = read_ours(data, len(data) or 1, make_reader), read_h11(data)
+        if ours != read_ours(data, 1, make_reader):
             yield data, "bytewise reading differs"
         if ours is not None and theirs is None and not is_known_difference(data):
             yield data, "accepted, although h11 refuses it"

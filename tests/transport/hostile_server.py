@@ -52,11 +52,6 @@ def request_path(request_id: int) -> str:
     return f"/q/{request_id}"
 
 
-def request_id_of(path: str) -> int:
-    """Return the id in a path that `request_path` has made."""
-    return int(path.removeprefix("/q/"))
-
-
 @attrs.define
 class RequestRecord:
     """A record of the requests with one id that a server has received, and of its responses."""

@@ -1,4 +1,4 @@
-"""The table of what each way of sending can hold is that of the page, and each of its lines is proved."""
+"""The tables of the page are those of the tests, and each of their lines is proved."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.transport.conformance import FACTS, proved
+from tests.transport.test_httpx_behavior import DIFFERENCES, ELSEWHERE
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "transport.md"
 
@@ -22,6 +23,14 @@ def table_below(heading: str) -> list[list[str]]:
 def test_page_shows_what_each_way_can_hold() -> None:
     """The table of the page is the table of these tests, word for word."""
     assert table_below("What a caller's client can hold") == [[fact, *cells] for fact, cells in FACTS.items()]
+
+
+def test_page_shows_what_differs_from_httpx() -> None:
+    """Each subject of the page's table has a test, and each difference that a test knows is on the page."""
+    subjects = {row[0] for row in table_below("What differs from `httpx.AsyncHTTPTransport`")}
+    assert subjects == {*DIFFERENCES, *ELSEWHERE}
+    for module, name in (place.split(".") for place in ELSEWHERE.values()):
+        assert hasattr(importlib.import_module(f"tests.transport.{module}"), name)
 
 
 def test_every_fact_of_the_table_is_proved() -> None:

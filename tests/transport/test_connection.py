@@ -326,7 +326,7 @@ async def test_stream_body_is_sent_as_announced(make_pool: MakePool, tls: Any, l
 
 @pytest.mark.parametrize(("parts", "length"), [((b"hello",), 6), ((b"hello", b"more"), 6)], ids=["short", "long"])
 async def test_stream_body_of_another_length_ends_the_connection(
-    make_pool: MakePool, parts: tuple[bytes, ...], length: int
+    make_pool: MakePool, tls: Any, parts: tuple[bytes, ...], length: int
 ) -> None:
     """A body that does not keep its length is an error; nothing is sent that would look complete."""
     received = []
@@ -335,8 +335,8 @@ async def test_stream_body_of_another_length_ends_the_connection(
         await reader.readuntil(b"\r\n\r\n")
         received.append(await reader.read())
 
-    pool = make_pool()
-    async with serving(script) as url:
+    pool = make_pool(tls[1])
+    async with serving(script, tls=tls[0]) as url:
         async with pool.lease(origin_of(url), QUICK) as connection:
             with pytest.raises(WriteError, match=r"the 6 .*that its header announces"):
                 await connection.start_stream(upload(stream_of(*parts), length), CLOCKS)
@@ -344,7 +344,7 @@ async def test_stream_body_of_another_length_ends_the_connection(
     assert len(b"".join(received)) < length
 
 
-async def test_stream_body_whose_source_fails_is_never_ended(make_pool: MakePool) -> None:
+async def test_stream_body_whose_source_fails_is_never_ended(make_pool: MakePool, tls: Any) -> None:
     """The source's exception reaches the caller, and the server sees a cut body, not an ended one."""
     received = []
 
@@ -356,8 +356,8 @@ async def test_stream_body_whose_source_fails_is_never_ended(make_pool: MakePool
         yield b"hello"
         raise LookupError("the disk is gone")
 
-    pool = make_pool()
-    async with serving(script) as url:
+    pool = make_pool(tls[1])
+    async with serving(script, tls=tls[0]) as url:
         async with pool.lease(origin_of(url), QUICK) as connection:
             with pytest.raises(LookupError, match="the disk is gone"):
                 await connection.start_stream(upload(failing(), None), CLOCKS)
@@ -365,7 +365,7 @@ async def test_stream_body_whose_source_fails_is_never_ended(make_pool: MakePool
     assert b"0\r\n\r\n" not in b"".join(received)
 
 
-async def test_stream_early_response_ends_the_upload(make_pool: MakePool) -> None:
+async def test_stream_early_response_ends_the_upload(make_pool: MakePool, tls: Any) -> None:
     """A refusal that arrives while the source still rests ends the upload at once; the connection is not used again."""
     sent = 0
 
@@ -381,8 +381,8 @@ async def test_stream_early_response_ends_the_upload(make_pool: MakePool) -> Non
         writer.write(http_response("too large", "413 Content Too Large"))
         await reader.read()
 
-    pool = make_pool()
-    async with serving(script) as url:
+    pool = make_pool(tls[1])
+    async with serving(script, tls=tls[0]) as url:
         async with pool.lease(origin_of(url), QUICK) as connection:
             head = await connection.start_stream(upload(endless(), None), CLOCKS)
             assert (head.status, await connection.next_part()) == (413, b"too large")
@@ -390,15 +390,15 @@ async def test_stream_early_response_ends_the_upload(make_pool: MakePool) -> Non
         await pool.aclose()
 
 
-async def test_stream_lost_connection_names_the_bytes_that_had_left(make_pool: MakePool) -> None:
+async def test_stream_lost_connection_names_the_bytes_that_had_left(make_pool: MakePool, tls: Any) -> None:
     """A server that closes in the middle of an upload may have refused its size; the error says so."""
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.transport.abort()
 
-    pool = make_pool()
-    async with serving(script) as url:
+    pool = make_pool(tls[1])
+    async with serving(script, tls=tls[0]) as url:
         async with pool.lease(origin_of(url), QUICK) as connection:
             body = stream_of(*[b"x" * 1000] * 100, pause=0.01)
             with pytest.raises(WriteError, match=r"lost after \d+ bytes of the body; .*refused its size") as caught:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 
 from aiowery.transport import RemoteProtocolError
 from aiowery.transport._reader import ResponseReader
-from tests.transport.fuzz import differences
+from tests.transport import fuzz
+from tests.transport.fuzz import GluingReader, differences
 
 
 def read(data: bytes, *, reader: ResponseReader | None = None, head: bool = False, step: int = 0) -> ResponseReader:
@@ -172,3 +175,21 @@ def test_reader_serves_one_response_after_another() -> None:
 def test_reader_agrees_with_h11() -> None:
     """Of mutated responses none is read differently by h11, and none is accepted that h11 refuses, but for a list."""
     assert list(differences(seed=1, count=12_000)) == []
+
+
+def test_fuzz_finds_a_reader_that_glues_responses() -> None:
+    """A reader that adds a second response's body to the first is found within a few hundred responses."""
+    found = {rule for _, rule in differences(seed=1, count=300, make_reader=GluingReader)}
+    assert "bytewise reading differs" in found
+    assert any("by h11 as" in rule for rule in found)
+
+
+@pytest.mark.parametrize(("reader", "status"), [(ResponseReader, 0), (GluingReader, 1)])
+def test_fuzz_by_hand_counts_the_differences(
+    reader: type[ResponseReader], status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The number of responses is an option, and a difference is an exit status."""
+    monkeypatch.setattr(fuzz, "differences", functools.partial(differences, make_reader=reader))
+    monkeypatch.setattr("sys.argv", ["fuzz", "300", "2"])
+    assert fuzz.main() == status
+    assert capsys.readouterr().out.splitlines()[-1].startswith("300 responses, ")

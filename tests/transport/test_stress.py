@@ -9,7 +9,6 @@ import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Final
 
-import attrs
 import httpx
 import pytest
 
@@ -20,18 +19,17 @@ from aiowery._http.pooled_transport import PooledHttpTransport
 from aiowery._http.transport import BeforeSend, TransportFault, TransportRequest
 from aiowery.errors import NotSent
 from aiowery.transport import PooledTransport
+from aiowery.transport import _connection as connection_module
 from tests.transport.behaviors import (
-    DOUBLED,
     RESET_AFTER_REQUEST,
-    UNREQUESTED_ID,
     Behavior,
-    Response,
     SameBehavior,
     Send,
     respond,
     respond_twice,
 )
-from tests.transport.hostile_server import HostileServer, request_id_of
+from tests.transport.fuzz import GluingReader
+from tests.transport.hostile_server import HostileServer
 from tests.transport.stress import CALLERS, KEY, TRANSPORTS, OpenClient, StressOptions, run_stress
 
 SEED: Final = 1
@@ -99,19 +97,6 @@ class _SoundTransport(PooledHttpTransport):
         """Return True for one POST in ten."""
         self.sent += outgoing.method == "POST"
         return outgoing.method == "POST" and self.sent % 10 == 0
-
-
-class _GluingTransport(_SoundTransport):
-    """A transport that adds the body of a second response to the first."""
-
-    async def send_and_read(
-        self, outgoing: TransportRequest, max_bytes: int, before_send: BeforeSend | None = None
-    ) -> HttpResponse:
-        """Send, and glue."""
-        response = await super().send_and_read(outgoing, max_bytes, before_send)
-        behaviors = self.server.log.requests[request_id_of(outgoing.path)].behaviors
-        surplus = Response().body(UNREQUESTED_ID) if DOUBLED in behaviors else b""
-        return attrs.evolve(response, body=response.body + surplus)
 
 
 class _RepeatingTransport(_SoundTransport):
@@ -191,7 +176,6 @@ def test_run_stress_sound_transport_finds_nothing() -> None:
 @pytest.mark.parametrize(
     ("faulty", "behavior", "finding"),
     [
-        (_GluingTransport, respond_twice(Send()), "glued response"),
         (_RepeatingTransport, respond(Send()), "a POST was received more than once"),
         (_LyingTransport, RESET_AFTER_REQUEST, "NotSent, but received"),
         (_HastyTransport, respond(Send()), "a POST was received before before_send had returned"),
@@ -204,6 +188,16 @@ def test_run_stress_planted_fault_is_found(faulty: type[_SoundTransport], behavi
     assert report.failures, report.describe()
     assert all(failure.startswith(finding) for failure in report.failures), report.describe()
     assert finding in report.describe()
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_run_stress_gluing_reader_is_found(monkeypatch: pytest.MonkeyPatch, *, tls: bool) -> None:
+    """A reader that adds a second response's body to the first fails the run with that finding alone."""
+    monkeypatch.setattr(connection_module, "ResponseReader", GluingReader)
+    twice = SameBehavior(respond_twice(Send()))
+    report = run_stress(StressOptions(TRANSPORTS["pooled"], 0.3, SEED, tls=tls, picker=twice))
+    assert report.failures, report.describe()
+    assert all(failure.startswith("glued response") for failure in report.failures), report.describe()
 
 
 def test_run_stress_open_connection_is_found() -> None:
