@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple, TypeVar
@@ -136,19 +136,21 @@ class Downloader:
                 offset = 0
                 if body.http_status == _PARTIAL:
                     raise _Transient("the file has changed since its download began")
-            buffer = bytearray()
+            chunks: list[bytes] = []
+            received = offset
             try:
                 async for chunk in body.chunks():
-                    buffer += chunk
-                    _check_size(url, offset + len(buffer), _MAX_FILE)
-                    if len(buffer) >= _FLUSH_SIZE:
-                        offset = await anyio.to_thread.run_sync(part.save_version, bytes(buffer), offset)
-                        buffer.clear()
+                    chunks.append(chunk)
+                    received += len(chunk)
+                    _check_size(url, received, _MAX_FILE)
+                    if received - offset >= _FLUSH_SIZE:
+                        offset = await anyio.to_thread.run_sync(part.save_version, chunks, offset)
+                        chunks = []
             except TransportError:
                 # The next attempt continues from here.
-                await anyio.to_thread.run_sync(part.save_version, bytes(buffer), offset)
+                await anyio.to_thread.run_sync(part.save_version, chunks, offset)
                 raise
-        return await anyio.to_thread.run_sync(part.finish, bytes(buffer), offset, body)
+        return await anyio.to_thread.run_sync(part.finish, chunks, offset, body)
 
 
 @attrs.frozen
@@ -179,20 +181,21 @@ class PartialFile:
         version = self._version_path.read_text("ascii", "replace") if self._version_path.exists() else ""
         return _PartialState(version, self.path.stat().st_size)
 
-    def save_version(self, content: bytes, offset: int) -> int:
+    def save_version(self, chunks: Sequence[bytes], offset: int) -> int:
         """Append to the file, or begin it again if `offset` is 0; return the new size."""
         if not offset:
             self._version_path.write_text(self.version, "ascii")
-        return self._write(content, offset)
+        return self._write(chunks, offset)
 
-    def finish(self, content: bytes, offset: int, body: DownloadResponse) -> Path:
+    def finish(self, chunks: Sequence[bytes], offset: int, body: DownloadResponse) -> Path:
         """Write the rest, and rename the file to its target if it is complete."""
         target = self.directory / (self.name + _suffix(body, self.url))
         try:
-            if self._write(content, offset) != self.path.stat().st_size:
+            size = self._write(chunks, offset)
+            if size != self.path.stat().st_size:
                 self.discard()
                 raise _Transient("another process wrote into the same file")
-            _check_complete(body, offset + len(content))
+            _check_complete(body, size)
             with self.path.open("rb") as file:
                 os.fsync(file.fileno())
             self.path.replace(target)
@@ -205,10 +208,10 @@ class PartialFile:
         self.path.unlink(missing_ok=True)
         self._version_path.unlink(missing_ok=True)
 
-    def _write(self, content: bytes, offset: int) -> int:
+    def _write(self, chunks: Sequence[bytes], offset: int) -> int:
         with self.path.open("ab" if offset else "wb") as file:
-            file.write(content)
-        return offset + len(content)
+            file.writelines(chunks)
+        return offset + sum(map(len, chunks))
 
 
 class _PartialState(NamedTuple):
