@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import socket
 import ssl
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -248,34 +246,6 @@ def test_pool_in_two_loops_is_refused_and_begins_anew_after_the_first() -> None:
             second.run(refused())
     with asyncio.Runner() as third:
         assert third.run(use()) == b"ok"
-
-
-@pytest.mark.skipif(not hasattr(os, "fork") or sys.version_info >= (3, 12), reason="needs a fork without a warning")
-async def test_pool_after_a_fork_leaves_the_parents_connections(make_pool: MakePool) -> None:
-    """A child begins with no connection, and what it does closes none of its parent's."""
-    pool = make_pool()
-    async with peer(OK) as server:
-        await read(pool, server.url)
-        child = os.fork()
-        if child == 0:
-            code = 1
-            try:
-                pool._loop = None
-                code = 0 if pool._generation != dial_module_generation() else 1
-            finally:
-                os._exit(code)
-        _, status = os.waitpid(child, 0)  # noqa: ASYNC222 - it ends at once
-        assert os.waitstatus_to_exitcode(status) == 0
-        assert await read(pool, server.url) == b"ok"
-        await pool.aclose()
-    assert server.connections == 1
-
-
-def dial_module_generation() -> int:
-    """Return the process's generation."""
-    from aiowery.transport import _pool  # noqa: PLC0415 - read after the fork
-
-    return _pool._generation
 
 
 @pytest.mark.parametrize(
