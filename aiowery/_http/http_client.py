@@ -250,14 +250,22 @@ async def _choose_transport(base_url: str, http: HTTPChoice | None, connections:
 
 @contextlib.contextmanager
 def _translation() -> Iterator[None]:
-    """Translate a transport's fault."""
+    """Translate a transport's fault. Its causes keep their messages only: dozens of frames would hide the sentence."""
     try:
         yield
     except TransportFault as fault:
+        _drop_frames(fault.__cause__)
         if fault.unsent:
             message = f"{fault}; nothing was sent: check the network, base_url and any proxy"
             raise NotSent(message) from fault.__cause__
         raise NoAnswer(f"{fault}; the request may have arrived") from fault.__cause__
+
+
+def _drop_frames(fault: BaseException | None) -> None:
+    """Remove the tracebacks of an exception and of what it is chained to."""
+    while fault is not None:
+        fault.__traceback__ = None
+        fault = fault.__cause__ or fault.__context__
 
 
 def _decoded(response: HttpResponse) -> HttpResponse:
