@@ -14,7 +14,14 @@ from aiowery._http.httpx_transport import HttpxTransport
 from aiowery._http.pooled_transport import PooledHttpTransport
 from aiowery._http.proxies import EnvironmentProxy, environment_proxy
 from aiowery._http.shared_pools import join_pools
-from aiowery._http.transport import BeforeSend, StreamingResponse, Transport, TransportFault, TransportRequest
+from aiowery._http.transport import (
+    BeforeSend,
+    StreamingResponse,
+    Transport,
+    TransportFault,
+    TransportRequest,
+    describe,
+)
 from aiowery.errors import ConfigurationError
 from aiowery.transport import CertificatesUnusable
 from aiowery.transport._tls import load_context
@@ -97,7 +104,10 @@ class TransportRouter(Transport):
         """Return the transport over httpx for a base URL. Raises ConfigurationError if a setting prevents it."""
         route = self._proxy_for(base), not base.startswith("http:")
         if route not in self._over_httpx:
-            made = await _make_httpx_transport(*route, self._limits)
+            try:
+                made = await _make_httpx_transport(*route, self._limits)
+            except OSError as fault:
+                raise TransportFault(describe(fault), unsent=True) from fault
             if self._closed:
                 raise TransportFault("the client was closed", unsent=True)
             client = httpx.AsyncClient(transport=made, trust_env=False)

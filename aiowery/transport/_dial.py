@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import functools
 import ipaddress
 import os
@@ -18,7 +17,7 @@ import aiohappyeyeballs
 from aiowery.transport._connection import Connection
 from aiowery.transport._errors import AddressRefused, ConnectError, ConnectTimeout
 from aiowery.transport._request import Origin
-from aiowery.transport._tls import Cert, Verify, explain_handshake, load_context
+from aiowery.transport._tls import NO_FILES, Cert, Verify, explain_handshake, load_context
 
 _NEXT_ADDRESS: Final = 0.25
 """The seconds after which the next address is tried beside those that have not responded yet."""
@@ -26,7 +25,6 @@ _ALL_ADDRESSES: Final = 2.0
 """The seconds after which all addresses are being tried."""
 _MAX_REASON: Final = 200
 _SHUTDOWN_SECONDS: Final = 0.5
-_NO_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE})
 
 AllowAddress = Callable[[str], bool]
 """Returns True for an IP address that may be connected to."""
@@ -154,7 +152,7 @@ class Dialer:
 
 def _reason(fault: OSError) -> str:
     """Return the system's text for a failed connection; the errors of a lookup have numbers of their own."""
-    if fault.errno in _NO_FILES:
+    if fault.errno in NO_FILES:
         return "this process has no file left to open"
     if fault.errno is None or isinstance(fault, socket.gaierror):
         return str(fault.strerror or fault)[:_MAX_REASON]

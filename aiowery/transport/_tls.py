@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import functools
 import os
 import re
@@ -20,6 +21,8 @@ Cert = str | tuple[str, str] | tuple[str, str, str]
 
 _making: Final = threading.Lock()
 _HASHED: Final = re.compile(r"[0-9a-f]{8}\.\d{1,9}")
+NO_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE})
+"""The system's errors for a process, or a machine, that has no file left to open."""
 # OpenSSL's verification codes.
 _OUT_OF_DATE: Final = frozenset({9, 10})
 _WRONG_NAME: Final = frozenset({62, 63, 64})
@@ -48,6 +51,8 @@ def _cached_context(verify: Verify, file: str | None, directory: str | None, cer
             _check_directory(directory)
         context = httpx.create_ssl_context(verify=verify)
     except OSError as fault:
+        if fault.errno in NO_FILES:
+            raise  # the setting is not to blame
         raise CertificatesUnusable(_described(verify, file, directory, _reason(fault))) from fault
     if cert is not None:
         try:
