@@ -166,7 +166,8 @@ def _pyreqwest_client(endpoint: Endpoint) -> pyreqwest.client.Client:
 
 
 def _pyreqwest_transport(endpoint: Endpoint) -> httpx.AsyncBaseTransport:
-    return pyreqwest.compatibility.httpx.HttpxTransport(_pyreqwest_client(endpoint))
+    transport: httpx.AsyncBaseTransport = pyreqwest.compatibility.httpx.HttpxTransport(_pyreqwest_client(endpoint))
+    return transport
 
 
 def _pyreqwest_httpx_client(endpoint: Endpoint) -> httpx.AsyncClient:

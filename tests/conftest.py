@@ -23,6 +23,7 @@ settings.load_profile("quick")
 
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 _SETTINGS = (
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "AIOWERY_HTTP"),
     *("WERYAI_API_KEY", "WERYAI_BASE_URL", "WERYAI_MODELS_BASE_URL"),
     *("BETTERWAIFU_API_KEY", "BETTERWAIFU_BASE_URL", "AIOWERY_SANDBOX_SPEED"),
 )
@@ -79,7 +80,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Remove keys, hosts and proxies of the machine from the environment of a test."""
+    """Remove keys, hosts, proxies and certificates of the machine from the environment of a test."""
     for name in (*_PROXIES, *map(str.lower, _PROXIES), *_SETTINGS):
         monkeypatch.delenv(name, raising=False)
 

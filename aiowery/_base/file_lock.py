@@ -6,6 +6,7 @@ import os
 import sys
 from pathlib import Path
 from typing import Final
+from weakref import WeakSet
 
 if sys.platform == "win32":
     import msvcrt
@@ -35,12 +36,13 @@ _MAX_ATTEMPTS: Final = 10
 class FileLock:
     """A lock that at most one `FileLock` of the same path holds, in this process or in another.
 
-    All methods block, for the time of a few system calls.
+    All methods block, for the time of a few system calls. A forked process does not hold the locks of its parent.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._descriptor: int | None = None
+        _locks.add(self)
 
     def acquire(self) -> bool:
         """Take the lock if it is free. Return True if this object holds it now.
@@ -86,3 +88,16 @@ class FileLock:
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             os.close(descriptor)
+
+
+_locks: Final[WeakSet[FileLock]] = WeakSet()
+
+
+def _drop_inherited() -> None:
+    """Close a forked process's copies of its parent's locks, which would otherwise outlive the parent."""
+    for lock in tuple(_locks):
+        lock.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_drop_inherited)

@@ -99,13 +99,20 @@ class Client:
         await self.aclose()
 
     async def open(self) -> None:
-        """Open the connections and the ledger, for code that cannot use `async with`. It ends with `aclose`."""
-        if self._open_runtime is not None or self._opening:
+        """Open the connections and the ledger, for code that cannot use `async with`. It ends with `aclose`.
+
+        It belongs to the running event loop: in another one, and after a fork, each verb raises ConfigurationError, and
+        nothing is sent. If that loop is closed, the client can be opened anew.
+        """
+        if self._opening or (self._open_runtime is not None and not self._open_runtime.binding.is_over):
             raise ConfigurationError(f"{self!r} is open already; share it, or make a second one")
         self._opening = True
         try:
             from aiowery._client.runtime import open_runtime  # noqa: PLC0415 - loaded with the client
 
+            stale, self._open_runtime = self._open_runtime, None
+            if stale is not None:  # its event loop was closed before the client
+                await stale.aclose()
             self._open_runtime = await open_runtime(self._config, self._provider)
         finally:
             self._opening = False
@@ -126,11 +133,15 @@ class Client:
 
     async def aclose(self) -> None:
         """Finish the POSTs under way, log the ids of jobs that are left, and close all connections."""
-        runtime, self._open_runtime = self._open_runtime, None
-        if runtime is not None:
+        runtime = self._open_runtime
+        if runtime is None:
+            return
+        if not runtime.binding.is_over:
+            runtime.check_loop()
             for stream in tuple(self._streams):
                 stream.abandon(ClientClosed("the client was closed before the stream had delivered everything"))
-            await runtime.aclose()
+        self._open_runtime = None
+        await runtime.aclose()
 
     async def submit(
         self, request: Request[ResultT], *, job_timeout: Timeout = DEFAULT, start_within: float | None = None
@@ -241,7 +252,8 @@ class Client:
         ordered: bool,
     ) -> OutcomeStream[ResultT]:
         in_flight = self.limits.in_flight + self.limits.submissions if in_flight is None else in_flight
-        stream = OutcomeStream(run, items, in_flight=in_flight, ordered=ordered)
+        check_loop = self._runtime.check_loop
+        stream = OutcomeStream(run, items, in_flight=in_flight, ordered=ordered, check_loop=check_loop)
         self._streams.add(stream)
         return stream
 
@@ -338,8 +350,8 @@ class Client:
         return await self._runtime.downloads.fetch(asset)
 
     def statistics(self) -> ClientStatistics:
-        """Return the figures at this moment: queue, status checks, and how the submissions ended."""
-        return self._runtime.statistics()
+        """Return the figures at this moment: queue, status checks, and how the submissions ended. Any thread may."""
+        return self._parts.statistics()
 
     @property
     def batches(self) -> BatchService:
@@ -354,6 +366,13 @@ class Client:
 
     @property
     def _runtime(self) -> ClientRuntime:
+        """The parts of the open client. Raises ConfigurationError if it was not opened in the running event loop."""
+        runtime = self._parts
+        runtime.check_loop()
+        return runtime
+
+    @property
+    def _parts(self) -> ClientRuntime:
         if self._open_runtime is None:
             name = type(self).__name__
             raise ConfigurationError(f"the client is not open; use `async with {name}() as client:`")

@@ -15,7 +15,7 @@ from aiowery._core.models import ModelInfo
 from aiowery._core.policies import Limits, PollPolicy, RetryPolicy
 from aiowery._core.provider import Provider
 from aiowery._core.request_types import RequestTypes
-from aiowery._core.urls import validate_base_url
+from aiowery._core.urls import refuse_path, validate_base_url
 from aiowery._core.webhook_config import Webhooks
 from aiowery._http.api_key import ApiKey, ApiKeySource
 from aiowery.errors import ConfigurationError
@@ -83,6 +83,8 @@ class ProviderInfo:
     """The environment variable of the base URL."""
     base_url: str
     """The base URL, if neither the caller nor the environment gives one."""
+    path: str = ""
+    """The beginning of every path that the provider appends, such as "/v1": a base URL that ends in it is refused."""
     request_types: RequestTypes[Any]
     """The classes of all requests. A ledger of this provider may hold any of them."""
     prompt_type: str
@@ -96,7 +98,9 @@ class ProviderInfo:
 
     def resolve_base_url(self, base_url: str | None) -> str:
         """Return the base URL: the caller's, the environment's, or the provider's own. Raises ConfigurationError."""
-        return validate_base_url(base_url or os.environ.get(self.url_variable) or self.base_url)
+        name = "base_url" if base_url else self.url_variable
+        url = validate_base_url(base_url or os.environ.get(self.url_variable) or self.base_url, name)
+        return refuse_path(name, url, self.path) if self.path else url
 
 
 def make_config(

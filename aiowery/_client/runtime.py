@@ -14,6 +14,7 @@ from typing import Any, Final
 import attrs
 
 from aiowery._base.background import BackgroundTasks
+from aiowery._base.loop_binding import LoopBinding
 from aiowery._client.batches import BatchService
 from aiowery._client.config import ClientConfig
 from aiowery._client.in_doubt import DoubtResolver
@@ -43,6 +44,7 @@ from aiowery._queue.circuit_breaker import BreakerMember, CircuitBreaker, shared
 from aiowery._queue.cross_process import CrossProcessTurn
 from aiowery._queue.state_file import QueueStateFile
 from aiowery._queue.submission_queue import SubmissionQueue, shared_queue
+from aiowery.errors import ConfigurationError
 from aiowery.ledger import Ledger, MemoryLedger, SqliteLedger
 
 _KEPT_FOR_REUSE: Final = 10_000
@@ -102,6 +104,7 @@ class ClientRuntime:
         key: str,
     ) -> None:
         limits, retries = config.limits, config.retries
+        self.binding: LoopBinding = LoopBinding()
         self.events: EventEmitter = EventEmitter(config.observer)
         self.background: BackgroundTasks = BackgroundTasks()
         self.journal: SubmissionJournal[Job[Any]] = journal
@@ -180,6 +183,11 @@ class ClientRuntime:
                 self.journal.forget(dropped._record)
             self._webhooks.unregister(dropped)
 
+    def check_loop(self) -> None:
+        """Raise ConfigurationError anywhere but in the event loop and the process in which the client was opened."""
+        if fault := self.binding.fault("the client"):
+            raise ConfigurationError(fault)
+
     def statistics(self) -> ClientStatistics:
         """Return the figures at this moment."""
         return ClientStatistics(
@@ -197,6 +205,9 @@ class ClientRuntime:
 
     async def aclose(self) -> None:
         """Reject submissions in the queue, wait for the POSTs under way, log unfinished jobs, and close all parts."""
+        if self.binding.is_over:
+            await self._abandon()
+            return
         self.submitter.stop()
         try:
             await self.submitter.finished()
@@ -209,6 +220,16 @@ class ClientRuntime:
             await self.journal.aclose()
             await self._admission.aclose()
             await self._http_client.aclose()
+
+    async def _abandon(self) -> None:
+        """Give up what outlives a closed event loop: the ledger, the queue's file, the webhooks.
+
+        After a fork that is the parent's, and nothing is done.
+        """
+        if not self.binding.is_inherited:
+            self._listener.close()
+            self._admission.abandon()
+            await self.journal.abandon()
 
     async def _close_jobs(self) -> None:
         left = tuple(job for job in self.registry.jobs() if not job.done)

@@ -63,12 +63,14 @@ class OutcomeStream(AsyncIterator[Outcome[ResultT]], Generic[ResultT]):
         *,
         in_flight: int,
         ordered: bool,
+        check_loop: Callable[[], None] = lambda: None,
         retry_interval: float = 1.0,
     ) -> None:
         if in_flight < 1:
             raise ConfigurationError(f"in_flight must be at least 1, got {in_flight!r}; nothing was sent")
         self._run_item = run
         self._items = items
+        self._check_loop = check_loop
         self._retry_interval = retry_interval
         self._ordered = ordered
         self._slots = asyncio.Semaphore(in_flight)
@@ -84,6 +86,7 @@ class OutcomeStream(AsyncIterator[Outcome[ResultT]], Generic[ResultT]):
         self._closed = False
 
     async def __aenter__(self) -> Self:
+        self._check_loop()
         return self
 
     async def __aexit__(
@@ -95,6 +98,7 @@ class OutcomeStream(AsyncIterator[Outcome[ResultT]], Generic[ResultT]):
 
     async def __aiter__(self) -> AsyncIterator[Outcome[ResultT]]:
         # A generator, so that the event loop closes it when a plain `async for` stops early.
+        self._check_loop()  # a use in another event loop does not end the stream
         try:
             while (outcome := await self._next()) is not None:
                 yield outcome
@@ -108,7 +112,8 @@ class OutcomeStream(AsyncIterator[Outcome[ResultT]], Generic[ResultT]):
         return outcome
 
     async def _next(self) -> Outcome[ResultT] | None:
-        """Wait for the next outcome; None after the last."""
+        """Wait for the next outcome; None after the last. Raises ConfigurationError in another event loop."""
+        self._check_loop()
         if not self._started:
             self._started = True
             self._background.spawn(self._feed())

@@ -1,21 +1,36 @@
-"""Checks of URLs: https for secrets, and no private addresses that a server names."""
+"""Checks of URLs: https for secrets, hosts in plain spelling, and no private addresses that a server names."""
 
 from __future__ import annotations
 
 import ipaddress
+import re
+from itertools import accumulate
+from typing import Final
 from urllib.parse import urlsplit
 
+from aiowery._core.fields import short_repr
 from aiowery.errors import ConfigurationError
 
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-def validate_base_url(base_url: str) -> str:
-    """Return the URL without a trailing slash.
+_EXAMPLE: Final = "a URL such as 'https://api.example.com'"
+_CHARACTERS: Final = re.compile(r"[!-\[\]-~]*")
+_LABEL: Final = re.compile(r"[A-Za-z0-9_-]{1,63}")
+_MAX_NAME: Final = 253
+_NO_PORTS: Final = frozenset({0})
+_IPV4_MASK: Final = 2**32 - 1
+# Networks whose addresses contain an IPv4 address, and the bits to the right of it.
+_CONTAINING_IPV4: Final = (
+    (ipaddress.IPv6Network("::/96"), 0),  # "compatible" addresses
+    (ipaddress.IPv6Network("64:ff9b::/96"), 0),  # NAT64
+    (ipaddress.IPv6Network("2002::/16"), 80),  # 6to4
+)
+_LOCAL_NAT64: Final = ipaddress.IPv6Network("64:ff9b:1::/48")
 
-    Raises ConfigurationError unless it is https, or http on loopback.
-    """
-    if "@" in base_url:
-        raise ConfigurationError("base_url must not contain credentials; pass the key as api_key=")
-    return validate_url("base_url", base_url, carries="the key")
+
+def validate_base_url(base_url: str, name: str = "base_url") -> str:
+    """Return the URL without a trailing slash. Raises ConfigurationError unless it is https, or http on loopback."""
+    return validate_url(name, base_url, carries="the key")
 
 
 def validate_url(name: str, url: object, *, carries: str) -> str:
@@ -24,40 +39,94 @@ def validate_url(name: str, url: object, *, carries: str) -> str:
     `name` and `carries` are for the error message: the parameter, and the secret in the requests to the URL. Raises
     ConfigurationError unless the URL is https, or http on loopback, and has nothing but scheme, host and path.
     """
-    if not isinstance(url, str) or "@" in url:
-        raise ConfigurationError(f"{name} must be a URL without credentials, such as 'https://api.example.com'")
+    if not isinstance(url, str):
+        raise ConfigurationError(f"{name} must be {_EXAMPLE}, got {short_repr(url)}")
+    if "@" in url:  # the value is not shown: it may be a password
+        raise ConfigurationError(
+            f"{name} must be a URL without credentials, such as 'https://api.example.com': remove what is before @"
+            " (the key is passed as api_key=)"
+        )
+    shown = short_repr(url)
+    if not _CHARACTERS.fullmatch(url):
+        raise ConfigurationError(
+            f"{name} must hold no blank, no control character, no backslash and no letter beyond ASCII, got {shown}:"
+            " remove it, or write a name with such letters in Punycode (xn--...)"
+        )
+    if "?" in url or "#" in url:
+        raise ConfigurationError(f"{name} must have no query and no fragment, got {shown}: remove it")
     try:
         parts = urlsplit(url)
-        host, _ = parts.hostname or "", parts.port
+        host, port = parts.hostname or "", parts.port
     except ValueError as fault:
-        raise ConfigurationError(f"{name} must be a URL, got {url!r}: {fault}") from fault
-    if not host or parts.scheme not in {"http", "https"}:
-        raise ConfigurationError(f"{name} must be a URL such as 'https://api.example.com', got {url!r}")
+        raise ConfigurationError(f"{name} must be {_EXAMPLE}, got {shown}: {fault}") from fault
+    if parts.scheme not in {"http", "https"}:
+        raise ConfigurationError(f"{name} must be {_EXAMPLE}, got {shown}: it does not begin with https://")
+    if not is_host(f"[{host}]" if "[" in parts.netloc else host) or port in _NO_PORTS:
+        raise ConfigurationError(f"{name} must be {_EXAMPLE}, got {shown}: it has no valid host, or port 0")
     if parts.scheme == "http" and not is_loopback(host):
         raise ConfigurationError(
-            f"{name} must use https, got {url!r}: http would send {carries} unencrypted"
+            f"{name} must use https, got {shown}: http would send {carries} unencrypted"
             " (http is accepted for loopback only)"
         )
-    if parts.query or parts.fragment:
-        raise ConfigurationError(f"{name} must have no query and no fragment, got {url!r}")
     return url.rstrip("/")
+
+
+def refuse_path(name: str, url: str, path: str) -> str:
+    """Return the URL. Raises ConfigurationError if it ends with a beginning of the path that is appended to it."""
+    for end in accumulate(path.strip("/").split("/"), "{}/{}".format):
+        if url.lower().endswith(f"/{end}"):
+            raise ConfigurationError(
+                f"{name} must not end in /{end}, got {url!r}: the client appends this path itself; give"
+                f" {url[: -len(end) - 1]!r}"
+            )
+    return url
+
+
+def is_host(host: str) -> bool:
+    """Return True for the name of a server, and for an IP address in its usual spelling.
+
+    Others ("127.1", "0x7f.1", "a..b", "%31") mean something else to each library.
+    """
+    if parse_address(host) is not None:
+        return True
+    name = host.removesuffix(".")
+    labels = name.split(".")
+    is_plain = all(_LABEL.fullmatch(label) and label == label.strip("-") for label in labels)
+    return is_plain and len(name) <= _MAX_NAME and not _ends_in_number(name)
 
 
 def is_loopback(host: str) -> bool:
     """Return True if the host is this machine."""
-    address = _address(host)
+    address = parse_address(host)
     return _is_localhost_name(host) if address is None else address.is_loopback
 
 
 def is_private(host: str) -> bool:
     """Return True if the host may be in a private network.
 
-    Unusual spellings of IP addresses ("127.1", "0x7f.1") count as private.
+    An IPv6 address that contains an IPv4 address is judged by that. Unusual spellings of IP addresses ("127.1",
+    "0x7f.1") count as private.
     """
-    address = _address(host)
+    address = parse_address(host)
     if address is None:
-        return _is_localhost_name(host) or host.rstrip(".").rpartition(".")[2][:1].isdigit()
-    return not address.is_global
+        return _is_localhost_name(host) or _ends_in_number(host)
+    contained = (int(address) >> bits for network, bits in _CONTAINING_IPV4 if address in network)
+    return _is_local(address) or any(_is_local(ipaddress.IPv4Address(number & _IPV4_MASK)) for number in contained)
+
+
+def parse_address(host: str) -> IPAddress | None:
+    """Return the IP address that a host is, an IPv4 address for one that is mapped to IPv6; None for a name."""
+    try:
+        address = ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address
+
+
+def _is_local(address: IPAddress) -> bool:
+    is_site_local = isinstance(address, ipaddress.IPv6Address) and address.is_site_local
+    return not address.is_global or address.is_multicast or is_site_local or address in _LOCAL_NAT64
 
 
 def _is_localhost_name(host: str) -> bool:
@@ -65,10 +134,6 @@ def _is_localhost_name(host: str) -> bool:
     return name == "localhost" or name.endswith(".localhost")
 
 
-def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        address = ipaddress.ip_address(host.strip("[]"))
-    except ValueError:
-        return None
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return mapped or address
+def _ends_in_number(host: str) -> bool:
+    """Return True if the last label of a name begins with a digit, as those of IP addresses do."""
+    return host.rstrip(".").rpartition(".")[2][:1].isdigit()

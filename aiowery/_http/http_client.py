@@ -255,10 +255,18 @@ async def _choose_transport(base_url: str, http: HTTPChoice | None, connections:
 
 
 def _translated(fault: TransportFault) -> NotSent | NoAnswer:
-    """Return the error of a transport's fault."""
+    """Return the error of a transport's fault. Its causes keep their messages only, without dozens of frames."""
+    _drop_frames(fault.__cause__)
     if fault.unsent:
         return NotSent(f"{fault}; nothing was sent: check the network, base_url and any proxy")
     return NoAnswer(f"{fault}; the request may have arrived")
+
+
+def _drop_frames(fault: BaseException | None) -> None:
+    """Remove the tracebacks of an exception and of what it is chained to."""
+    while fault is not None:
+        fault.__traceback__ = None
+        fault = fault.__cause__ or fault.__context__
 
 
 def _decoded(response: HttpResponse) -> HttpResponse:

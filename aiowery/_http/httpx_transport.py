@@ -25,6 +25,8 @@ from aiowery._http.transport import (
     form_arguments,
 )
 from aiowery.errors import ConfigurationError, NoAnswer
+from aiowery.transport import CertificatesUnusable
+from aiowery.transport._tls import explain_handshake, refused_certificate
 
 if TYPE_CHECKING:
     import httpx2
@@ -89,10 +91,9 @@ class HttpxTransport(Transport):
         try:
             response = await self._send(outgoing, trace)
         except self._faults as fault:
-            raise self._translated(fault, trace) from fault
-        return StreamingResponse(
-            response.status_code, _lower_case(response.headers), self._chunks(response, trace), response.aclose
-        )
+            raise self._translated(fault, outgoing, trace) from fault
+        chunks = self._chunks(response, outgoing, trace)
+        return StreamingResponse(response.status_code, _lower_case(response.headers), chunks, response.aclose)
 
     async def send_and_read(
         self, outgoing: TransportRequest, max_bytes: int, before_send: BeforeSend | None = None
@@ -109,7 +110,7 @@ class HttpxTransport(Transport):
             response = await self._send(outgoing, trace)
             body = await _read(response, max_bytes, 2 * (outgoing.timeout or inf))
         except self._faults as fault:
-            raise self._translated(fault, trace) from fault
+            raise self._translated(fault, outgoing, trace) from fault
         headers = {name: value for name, value in _lower_case(response.headers).items() if name != "content-encoding"}
         return HttpResponse(response.status_code, headers, body)
 
@@ -142,14 +143,16 @@ class HttpxTransport(Transport):
                 request.headers.pop(name, None)
         return await self._client.send(request, stream=True, auth=None, follow_redirects=False)
 
-    async def _chunks(self, response: Any, trace: _Trace) -> AsyncIterator[bytes]:
+    async def _chunks(self, response: Any, outgoing: TransportRequest, trace: _Trace) -> AsyncIterator[bytes]:
         try:
             async for chunk in response.aiter_bytes():
                 yield chunk
         except self._faults as fault:
-            raise self._translated(fault, trace) from fault
+            raise self._translated(fault, outgoing, trace) from fault
 
-    def _translated(self, fault: Exception, trace: _Trace) -> TransportFault:
+    def _translated(self, fault: Exception, outgoing: TransportRequest, trace: _Trace) -> Exception:
+        if isinstance(fault, CertificatesUnusable):  # of the package's own transport, under a caller's client
+            return ConfigurationError(str(fault))
         known = getattr(fault, "unsent", None)  # of the package's own transport, under a caller's client
         if known is not None:
             unsent = bool(known)
@@ -158,7 +161,14 @@ class HttpxTransport(Transport):
         else:
             by_own = isinstance(fault, self._unsent_by_own) and self._has_own_transports()
             unsent = by_own or isinstance(fault, self._unsent)
-        return TransportFault(describe(fault), unsent=unsent)
+        return TransportFault(_described(fault, outgoing), unsent=unsent)
+
+
+def _described(fault: Exception, outgoing: TransportRequest) -> str:
+    refused = refused_certificate(fault)
+    if refused is None:
+        return describe(fault)
+    return f"{type(fault).__name__}: {explain_handshake(httpx.URL(outgoing.base).host, refused)}"
 
 
 async def _read(response: Any, max_bytes: int, seconds: float) -> bytes:

@@ -20,7 +20,9 @@ from aiowery._http.transport import (
     describe,
     multipart,
 )
+from aiowery.errors import ConfigurationError
 from aiowery.transport import (
+    CertificatesUnusable,
     Clocks,
     Connection,
     ConnectionPool,
@@ -157,7 +159,9 @@ async def _parts(connection: Connection) -> AsyncIterator[bytes]:
         raise _translated(fault) from fault
 
 
-def _translated(fault: Exception) -> TransportFault:
+def _translated(fault: Exception) -> Exception:
+    if isinstance(fault, CertificatesUnusable):
+        return ConfigurationError(str(fault))
     unsent = getattr(fault, "unsent", isinstance(fault, (httpx.InvalidURL, UnicodeError)))
     return TransportFault(describe(fault), unsent=unsent)
 

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import os
-import urllib.request
+import ssl
+import sys
 from typing import Final
 
 import httpx
 
 from aiowery._core.messages import HttpResponse
-from aiowery._core.urls import is_loopback
 from aiowery._http.httpx_transport import HttpxTransport
 from aiowery._http.mocks import is_mocked
 from aiowery._http.pooled_transport import PooledHttpTransport
+from aiowery._http.proxies import EnvironmentProxy, environment_proxy
 from aiowery._http.shared_pools import join_pools
-from aiowery._http.transport import BeforeSend, StreamingResponse, Transport, TransportRequest
+from aiowery._http.transport import (
+    BeforeSend,
+    StreamingResponse,
+    Transport,
+    TransportFault,
+    TransportRequest,
+    describe,
+)
 from aiowery.errors import ConfigurationError
+from aiowery.transport import CertificatesUnusable
+from aiowery.transport._tls import load_context
 
 HTTPX: Final = "httpx"
 """The choice of httpx's own connections: `http="httpx"`, or this value of the environment variable AIOWERY_HTTP."""
@@ -26,8 +36,8 @@ _MAX_BASES: Final = 64
 class TransportRouter(Transport):
     """A transport that sends over the pools, and over httpx where a mock is active or the environment names a proxy.
 
-    Loopback never goes through a proxy. `only_httpx`: send everything over httpx. `allow_private`: download from
-    private addresses too.
+    Loopback never goes through a proxy. `only_httpx`: send everything over httpx, as on Windows in any case.
+    `allow_private`: download from private addresses too.
     """
 
     def __init__(
@@ -40,11 +50,10 @@ class TransportRouter(Transport):
         self._closed = False
         self._limits = limits
         self._timeout = timeout
-        self._only_httpx = only_httpx or os.environ.get(_VARIABLE) == HTTPX
-        self._over_httpx: dict[str | None, HttpxTransport] = {}
-        self._proxies: dict[str, str | None] = {}
-        if self._only_httpx:
-            self._make_over_httpx(None)
+        # The pools have not been seen to work under the event loop of Windows yet.
+        self._only_httpx = only_httpx or os.environ.get(_VARIABLE) == HTTPX or sys.platform == "win32"
+        self._over_httpx: dict[tuple[EnvironmentProxy | None, bool], HttpxTransport] = {}
+        self._proxies: dict[str, EnvironmentProxy | None] = {}
 
     def is_closed(self) -> bool:
         """Return True once the transport is closed."""
@@ -52,14 +61,19 @@ class TransportRouter(Transport):
 
     async def send(self, outgoing: TransportRequest) -> StreamingResponse:
         """Send a request over the transport for it."""
-        return await self._transport_for(outgoing.base, self._downloads).send(outgoing)
+        transport = self._downloads if self._is_pooled(outgoing.base) else await self._over_httpx_for(outgoing.base)
+        return await transport.send(outgoing)
 
     async def send_and_read(
         self, outgoing: TransportRequest, max_bytes: int, before_send: BeforeSend | None = None
     ) -> HttpResponse:
         """Send a request over the transport for it, and return the whole response."""
-        is_long = outgoing.form is not None or (outgoing.timeout or 0.0) > self._timeout
-        transport = self._transport_for(outgoing.base, self._long if is_long else self._short)
+        transport: Transport
+        if self._is_pooled(outgoing.base):
+            is_long = outgoing.form is not None or (outgoing.timeout or 0.0) > self._timeout
+            transport = self._long if is_long else self._short
+        else:
+            transport = await self._over_httpx_for(outgoing.base)
         return await transport.send_and_read(outgoing, max_bytes, before_send)
 
     async def aclose(self) -> None:
@@ -76,43 +90,47 @@ class TransportRouter(Transport):
         finally:
             await self._pools.leave()
 
-    def _transport_for(self, base: str, pooled: PooledHttpTransport) -> Transport:
+    def _is_pooled(self, base: str) -> bool:
+        return self._proxy_for(base) is None and not self._only_httpx and not is_mocked()
+
+    def _proxy_for(self, base: str) -> EnvironmentProxy | None:
         if base not in self._proxies:
             if len(self._proxies) >= _MAX_BASES:
                 self._proxies.clear()
-            self._proxies[base] = environment_proxy(base)
-        proxy = self._proxies[base]
-        if proxy is None and not self._only_httpx and not is_mocked():
-            return pooled
-        return self._over_httpx.get(proxy) or self._make_over_httpx(proxy)
+            self._proxies[base] = environment_proxy(base, dict(os.environ))
+        return self._proxies[base]
 
-    def _make_over_httpx(self, proxy: str | None) -> HttpxTransport:
-        transport = self._over_httpx[proxy] = HttpxTransport(self._make_client(proxy), self._timeout, owned=True)
-        return transport
-
-    def _make_client(self, proxy: str | None) -> httpx.AsyncClient:
-        try:
-            transport = httpx.AsyncHTTPTransport(proxy=proxy, limits=self._limits)
-        except (ImportError, RuntimeError, ValueError, httpx.InvalidURL) as fault:
-            raise ConfigurationError(
-                f"the environment's proxy cannot be used ({fault}); nothing was sent: correct HTTP_PROXY, HTTPS_PROXY"
-                " or ALL_PROXY, or give an httpx.AsyncClient as http="
-            ) from fault
-        except OSError as fault:
-            raise ConfigurationError(
-                f"the certificates cannot be read ({fault}); nothing was sent: correct SSL_CERT_FILE or SSL_CERT_DIR"
-            ) from fault
-        return httpx.AsyncClient(transport=transport, trust_env=False)
+    async def _over_httpx_for(self, base: str) -> HttpxTransport:
+        """Return the transport over httpx for a base URL. Raises ConfigurationError if a setting prevents it."""
+        route = self._proxy_for(base), not base.startswith("http:")
+        if route not in self._over_httpx:
+            try:
+                made = await _make_httpx_transport(*route, self._limits)
+            except OSError as fault:
+                raise TransportFault(describe(fault), unsent=True) from fault
+            if self._closed:
+                raise TransportFault("the client was closed", unsent=True)
+            client = httpx.AsyncClient(transport=made, trust_env=False)
+            self._over_httpx.setdefault(route, HttpxTransport(client, self._timeout, owned=True))
+        return self._over_httpx[route]
 
 
-def environment_proxy(base: str) -> str | None:
-    """Return the URL of the proxy that the environment names for a base URL, None for none and for loopback."""
+async def _make_httpx_transport(
+    proxy: EnvironmentProxy | None, is_tls: bool, limits: httpx.Limits
+) -> httpx.AsyncHTTPTransport:
+    """Return a transport of httpx's own; certificates are read only if they are needed. Raises ConfigurationError."""
     try:
-        url = httpx.URL(base)
-    except httpx.InvalidURL:
-        return None
-    if is_loopback(url.host) or urllib.request.proxy_bypass(url.host):
-        return None
-    proxies = urllib.request.getproxies()
-    proxy = proxies.get(url.scheme) or proxies.get("all")
-    return proxy if proxy is None or "://" in proxy else f"http://{proxy}"
+        tls = await load_context(verify=True, cert=None) if is_tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        through = None
+        if proxy is not None:
+            to_proxy = await load_context(verify=True, cert=None) if proxy.url.scheme == "https" else None
+            through = httpx.Proxy(proxy.url, ssl_context=to_proxy)
+        return httpx.AsyncHTTPTransport(verify=tls, proxy=through, limits=limits)
+    except CertificatesUnusable as fault:
+        raise ConfigurationError(str(fault)) from fault
+    except ImportError as fault:
+        variable = "" if proxy is None else proxy.variable
+        raise ConfigurationError(
+            f"{variable} names a SOCKS proxy, for which a package is missing; nothing was sent: pip install"
+            " 'httpx[socks]'"
+        ) from fault

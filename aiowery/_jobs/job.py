@@ -23,7 +23,10 @@ class JobKeeper(Protocol):
         ...
 
     def ensure_polled(self, job: Job[Any]) -> None:
-        """Make sure the job is polled until its latest waiter times out. Raises ClientClosed."""
+        """Make sure the job is polled until its latest waiter times out.
+
+        Raises ClientClosed, and ConfigurationError in another event loop than the client's.
+        """
         ...
 
     def on_collected(self, job: Job[Any]) -> None:
@@ -162,7 +165,8 @@ class Job(ScheduledItem, Generic[ResultT]):
 
         `timeout` is in seconds from acceptance, or from now if that time has passed. The default is 10 minutes for
         images and 30 minutes for anything else; None waits without end. Raises JobFailed, EmptyResult, JobLost,
-        JobTimeout or ClientClosed. After a JobTimeout, await the job again to go on waiting.
+        JobTimeout or ClientClosed. After a JobTimeout, await the job again to go on waiting. Until the job has
+        finished, only its client's event loop may wait for it.
         """
         if not self.done:  # `wait_finished` would cost every waiter another coroutine
             waiter = self._add_waiter(self._deadline_for(timeout))

@@ -7,6 +7,7 @@ import logging
 from math import inf
 from typing import Any
 
+from aiowery._base.loop_binding import LoopBinding
 from aiowery._base.snapshot import Kind, Snapshot
 from aiowery._core.durations import DurationEstimator, Interval, WebhookFallback
 from aiowery._core.events import EventEmitter, JobUpdated, PollFailed, log
@@ -69,6 +70,7 @@ class JobPoller:
         self._random = random
         self._unknown_statuses: set[str] = set()
         self._closed = False
+        self._binding = LoopBinding()
         self._loop = asyncio.get_running_loop()
         self._scheduler: PollScheduler[Job[Any]] = PollScheduler(
             self._poll, self._finisher.expire, gate=gate, polls=polls, tick=policy.min_interval / _TICKS_PER_INTERVAL
@@ -86,7 +88,12 @@ class JobPoller:
             self._end(job, *outcome_of(job))
 
     def ensure_polled(self, job: Job[Any]) -> None:
-        """Make sure the job is polled until its latest waiter times out; resume polling if it had stopped."""
+        """Make sure the job is polled until its latest waiter times out; resume polling if it had stopped.
+
+        Raises ConfigurationError in another event loop than the client's, and ClientClosed.
+        """
+        if fault := self._binding.fault("the job's client"):
+            raise ConfigurationError(fault)
         if self._closed:
             raise job_errors.closed_error(job)
         deadline = job._next_deadline(self._loop.time())

@@ -58,6 +58,10 @@ class SubmissionJournal(Generic[JobT]):
         """Finish writing, and close the ledger."""
         self.claims.release_all()
         await self._writes.wait()
+        await self.abandon()
+
+    async def abandon(self) -> None:
+        """Close the ledger as it is; other processes may take what this client still owns."""
         if self._owns_ledger:
             await self.ledger.aclose()
 

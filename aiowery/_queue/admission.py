@@ -93,3 +93,7 @@ class Admission:
     async def aclose(self) -> None:
         """Finish the writes to the queue state file."""
         await self._turn.aclose()
+
+    def abandon(self) -> None:
+        """Give up the turn without finishing anything, because the event loop is closed."""
+        self._turn.abandon()

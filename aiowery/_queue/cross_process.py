@@ -87,5 +87,9 @@ class CrossProcessTurn:
     async def aclose(self) -> None:
         """Finish writing; if tasks are still under way, the next process waits for them."""
         await self._writes.wait()
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Release the turn as it is: if tasks are still under way, the next process waits for them."""
         if self._state_file is not None:
             self._state_file.abandon()

@@ -57,6 +57,7 @@ INFO: Final[dict[str, ProviderInfo]] = {
         key_variable="BETTERWAIFU_API_KEY",
         url_variable="BETTERWAIFU_BASE_URL",
         base_url=url,
+        path="/v1" if edition == "v1-images" else "",
         request_types=CATALOGUE,
         prompt_type="generate-image",
         limits=LIMITS[edition],

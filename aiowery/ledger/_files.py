@@ -30,6 +30,18 @@ _CHECKS: Final = 5
 _PAUSE: Final = 0.02
 
 _creating: Final = threading.Lock()
+_connected: Final[set[LedgerFiles]] = set()
+_inherited: Final[set[Path]] = set()
+"""Files that were open when this process was forked: SQLite would take its parent's locks on them for its own."""
+
+
+def _inherit() -> None:
+    _inherited.update(files.path for files in _connected)
+    _connected.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_inherit)
 
 
 @attrs.frozen
@@ -69,8 +81,8 @@ class LedgerFiles:
         path = real_path(given)
         check_path(path)
         self.processes: LiveProcesses = LiveProcesses(path, owner)
+        self.path: Path = path
         self._given = given
-        self._path = path
         self._owner = owner
         self._accept_copy = accept_copy
         self._read_only = read_only
@@ -83,12 +95,13 @@ class LedgerFiles:
 
     def connect(self) -> sqlite3.Connection:
         """Open the ledger, or create it. Raises LedgerError if the file is foreign, incomplete, or not the original."""
+        self._refuse_inherited()
         self._refuse_other_files()
         if not self._read_only:
-            _create(self._path)
-        before = self._path.stat()
+            _create(self.path)
+        before = self.path.stat()
         self._check_names(before)
-        connection = sqlite3.connect(self._path, timeout=_BUSY_TIMEOUT, isolation_level=None)
+        connection = sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT, isolation_level=None)
         try:
             self._prepare(connection)
             # A second name for a file that this process has open has no index file of its own.
@@ -102,6 +115,7 @@ class LedgerFiles:
             connection.close()
             self.processes.unregister()
             raise
+        _connected.add(self)
         return connection
 
     def disconnect(self, connection: sqlite3.Connection) -> None:
@@ -111,6 +125,7 @@ class LedgerFiles:
                 self._unregister(connection)
         finally:
             connection.close()
+            _connected.discard(self)
 
     def check(self) -> None:
         """Raise LedgerError unless every path leads to the open file; other processes would send the same again."""
@@ -120,14 +135,14 @@ class LedgerFiles:
             found = _stat(path)
             if found is None or not os.path.samestat(found, opened):
                 raise _displaced_error(path, "replaced by another file" if found else "removed or renamed")
-            if path == self._path:
+            if path == self.path:
                 self._check_names(found)
         if not self.processes.is_in_place():
             raise _displaced_error(self.processes.directory, "removed or renamed")
 
     def _check_same(self, before: os.stat_result) -> None:
         """Raise LedgerError if the file was replaced, or its log is missing, since before it was opened."""
-        now = self._opened.get(self._path)
+        now = self._opened.get(self.path)
         if now is None or not os.path.samestat(before, now) or self._beside(_LOG) not in self._opened:
             raise LedgerError(f"{self._given} was replaced while it was being opened; nothing was sent: try again")
 
@@ -173,21 +188,28 @@ class LedgerFiles:
 
     @property
     def _numbers(self) -> InodeNumbers:
-        return InodeNumbers.of(self._opened.get(self._path), self._opened.get(self._beside(_LOG)))
+        return InodeNumbers.of(self._opened.get(self.path), self._opened.get(self._beside(_LOG)))
 
     @property
     def _opening(self) -> OpenRecord:
-        return OpenRecord(self._owner, str(self._path), self._numbers.log)
+        return OpenRecord(self._owner, str(self.path), self._numbers.log)
 
     def _beside(self, suffix: str) -> Path:
-        return self._path.with_name(self._path.name + suffix)
+        return self.path.with_name(self.path.name + suffix)
+
+    def _refuse_inherited(self) -> None:
+        if self.path in _inherited:
+            raise LedgerError(
+                f"{self._given} was open when this process was forked, and SQLite cannot tell the locks of both apart;"
+                " nothing was sent: start the process by the method 'spawn', or before the ledger is opened"
+            )
 
     def _refuse_other_files(self) -> None:
         """Raise LedgerError if a live process, or a log that was left, belongs to another file of this name."""
         for _ in range(_CHECKS):  # another process may be opening or closing it
             live = set(self.processes.alive().values())
             latest = self._latest().numbers
-            now = InodeNumbers.of(_stat(self._path), _stat(self._beside(_LOG)))
+            now = InodeNumbers.of(_stat(self.path), _stat(self._beside(_LOG)))
             other_files = live - {"", str(now)}
             # SQLite takes any log that it finds for the log of the file.
             log_left = self._has_stable_inodes and latest.log == now.log != _MISSING and latest.file != now.file
@@ -196,11 +218,11 @@ class LedgerFiles:
             time.sleep(_PAUSE)
         if other_files:
             raise LedgerError(
-                f"{self._path} or its log was removed or replaced while a running process has it open; nothing was"
+                f"{self.path} or its log was removed or replaced while a running process has it open; nothing was"
                 " sent: end that process first"
             )
         raise LedgerError(
-            f"{self._path} was removed or replaced while its log stayed, which contains what was sent last; nothing was"
+            f"{self.path} was removed or replaced while its log stayed, which contains what was sent last; nothing was"
             f" sent: put the file back, or begin anew by removing {self._beside(_LOG)} as well"
         )
 
@@ -208,7 +230,7 @@ class LedgerFiles:
         """Return True if a running process has the ledger open. Raises LedgerError if it has, at another path."""
         if self.processes.is_alive(record.owner):
             return True
-        if record.path != str(self._path) and LiveProcesses(Path(record.path), self._owner).is_alive(record.owner):
+        if record.path != str(self.path) and LiveProcesses(Path(record.path), self._owner).is_alive(record.owner):
             raise LedgerError(
                 f"{self._given}, or what it is a copy of, is open in a running process, as {record.path}; nothing was"
                 " sent: end that process first"

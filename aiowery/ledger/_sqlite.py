@@ -39,6 +39,9 @@ class SqliteLedger:
     locks is removed, renamed or replaced, `mark_sending` and `recover_abandoned` raise LedgerError; all other changes
     are written to the open file. With `read_only`, copies are opened too, and every method that writes raises
     LedgerError.
+
+    A process that is forked while the file is open cannot use it, and its methods raise LedgerError there: open it in
+    processes that are started by another method, such as "spawn", or fork before it is opened.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, accept_copy: bool = False, read_only: bool = False) -> None:
@@ -65,7 +68,7 @@ class SqliteLedger:
     async def aclose(self) -> None:
         """Finish pending writes and close the file."""
         writer, self._writer = self._writer, None
-        if writer is not None:
+        if writer is not None and not writer.is_inherited:
             writer.close()
             await anyio.to_thread.run_sync(writer.finish)
 
@@ -226,6 +229,11 @@ class SqliteLedger:
     def _open_writer(self) -> Writer:
         if self._writer is None:
             raise LedgerError("the ledger is closed; nothing was sent or changed: open it first")
+        if self._writer.is_inherited:
+            raise LedgerError(
+                f"{self.path} was opened before this process was forked; nothing was sent or changed: open it in a"
+                " process of its own, started by the method 'spawn' or before the ledger was opened"
+            )
         return self._writer
 
     def _do(

@@ -6,6 +6,7 @@ Writes that are requested in one event-loop iteration are handed over together, 
 from __future__ import annotations
 
 import asyncio
+import os
 import queue
 import sqlite3
 import threading
@@ -63,6 +64,12 @@ class Writer:
         self._queue: queue.SimpleQueue[list[PendingWrite] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._main, name="aiowery-ledger", daemon=True)
         self._closed = False
+        self._process = os.getpid()
+
+    @property
+    def is_inherited(self) -> bool:
+        """True in a process that was forked from the one of the thread."""
+        return self._process != os.getpid()
 
     def start(self) -> None:
         """Start the thread."""

@@ -15,6 +15,8 @@ from aiowery._base.public_names import publish
 from aiowery.transport._connection import Clocks, Connection, Response
 from aiowery.transport._dial import AllowAddress
 from aiowery.transport._errors import (
+    AddressRefused,
+    CertificatesUnusable,
     ConnectError,
     ConnectionUnusable,
     ConnectTimeout,
@@ -33,7 +35,9 @@ from aiowery.transport._pool import ConnectionPool, LeaseTerms
 from aiowery.transport._request import Origin, OutgoingRequest, encode_fields, encode_head
 
 __all__ = (
+    "AddressRefused",
     "AllowAddress",
+    "CertificatesUnusable",
     "Clocks",
     "ConnectError",
     "ConnectTimeout",

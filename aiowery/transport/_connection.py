@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import re
 import select
 import ssl
 from collections.abc import AsyncIterable
 from math import inf
+from pathlib import Path
 from typing import Final, NamedTuple, Protocol, cast
 
 import httpx
@@ -285,6 +288,16 @@ class Connection(asyncio.BufferedProtocol):
         if self._is_made:
             self.abort()
             self._owner.on_closed(self)
+
+    def disown(self) -> None:
+        """Let the socket's number lead nowhere in a forked process, so that nothing here reaches the parent's socket.
+
+        Else the connection would stay open at the server until both processes have closed it.
+        """
+        sock = self._transport.get_extra_info("socket")
+        if sock is not None and sock.fileno() >= 0:
+            with contextlib.suppress(OSError), Path(os.devnull).open("rb") as nothing:
+                os.dup2(nothing.fileno(), sock.fileno(), inheritable=False)
 
     def abort(self) -> None:
         """Close the connection now."""

@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import functools
 import ipaddress
 import os
 import socket
 import ssl
-import threading
 from collections.abc import Callable
+from math import inf
 from typing import Any, Final
 
 import aiohappyeyeballs
-import httpx
 
 from aiowery.transport._connection import Connection
-from aiowery.transport._errors import ConnectError, ConnectTimeout
+from aiowery.transport._errors import AddressRefused, ConnectError, ConnectTimeout
 from aiowery.transport._request import Origin
+from aiowery.transport._tls import NO_FILES, Cert, Verify, explain_handshake, load_context
 
 _NEXT_ADDRESS: Final = 0.25
+"""The seconds after which the next address is tried beside those that have not responded yet."""
+_ALL_ADDRESSES: Final = 2.0
+"""The seconds after which all addresses are being tried."""
+_MAX_REASON: Final = 200
 _SHUTDOWN_SECONDS: Final = 0.5
-_making: Final = threading.Lock()
-_NO_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE})
 
 AllowAddress = Callable[[str], bool]
 """Returns True for an IP address that may be connected to."""
-Verify = ssl.SSLContext | str | bool
-Cert = str | tuple[str, str] | tuple[str, str, str]
 _AddressInfo = tuple[Any, Any, int, str, tuple[Any, ...]]
 
 
@@ -65,33 +64,34 @@ class Dialer:
         """Return an open connection, its TLS handshake done. Raises ConnectError or ConnectTimeout."""
         try:
             async with asyncio.timeout(seconds):
-                tls = await _tls_context(self._verify, self._cert) if origin.is_tls else None
-                sock = await self._open_socket(origin)
+                tls = await load_context(self._verify, self._cert) if origin.is_tls else None
+                sock = await self._open_socket(origin, seconds)
                 return await self._start(origin, sock, tls, make_connection)
         except TimeoutError as fault:
             if fault.errno is None:  # ours, not the system's
                 raise ConnectTimeout(f"no connection to {origin.host} within {seconds:g} s") from fault
-            raise ConnectError(f"no connection to {origin.host} ({fault})") from fault
+            raise ConnectError(f"no connection to {origin.host} ({_reason(fault)})") from fault
         except ssl.SSLError as fault:
-            raise ConnectError(f"no TLS connection to {origin.host}: {_tls_reason(fault)}") from fault
+            raise ConnectError(explain_handshake(origin.server_name or origin.host, fault)) from fault
         except OSError as fault:
-            reason = "this process has no file left to open" if fault.errno in _NO_FILES else fault.strerror or fault
-            raise ConnectError(f"no connection to {origin.host} ({reason})") from fault
+            raise ConnectError(f"no connection to {origin.host} ({_reason(fault)})") from fault
         except (UnicodeError, ValueError) as fault:
             raise ConnectError(f"{origin.host!r} is no name of a server ({fault})") from fault
         except RuntimeError as fault:  # of a loop or an executor that shuts down
             raise ConnectError(f"no connection to {origin.host} ({fault})") from fault
 
-    async def _open_socket(self, origin: Origin) -> socket.socket:
+    async def _open_socket(self, origin: Origin, seconds: float | None) -> socket.socket:
         addresses = await self._resolve(origin)
         allow = self._allow_address
         if allow is not None:
             allowed = [info for info in addresses if allow(_plain_address(str(info[4][0])))]
             if not allowed:
-                raise ConnectError(f"{origin.host} has only addresses that may not be connected to; nothing was sent")
+                raise AddressRefused(f"{origin.host} has only addresses that may not be connected to; nothing was sent")
             addresses = allowed
+        # Silent addresses must leave time for the last one, which may be the only one that responds.
+        delay = min(_NEXT_ADDRESS, min(_ALL_ADDRESSES, (seconds or inf) / 2) / len(addresses))
         return await aiohappyeyeballs.start_connection(
-            addresses, local_addr_infos=self._local, happy_eyeballs_delay=_NEXT_ADDRESS, interleave=1
+            addresses, local_addr_infos=self._local, happy_eyeballs_delay=delay, interleave=1
         )
 
     async def _start(
@@ -150,6 +150,15 @@ class Dialer:
             lookup.exception()  # received, also if all dials have left
 
 
+def _reason(fault: OSError) -> str:
+    """Return the system's text for a failed connection; the errors of a lookup have numbers of their own."""
+    if fault.errno in NO_FILES:
+        return "this process has no file left to open"
+    if fault.errno is None or isinstance(fault, socket.gaierror):
+        return str(fault.strerror or fault)[:_MAX_REASON]
+    return os.strerror(fault.errno)
+
+
 def _numeric(host: str, port: int) -> _AddressInfo:
     """Return the address of a host that is an address itself. Raises ValueError for a name."""
     address = ipaddress.ip_address(host.strip("[]"))
@@ -166,46 +175,3 @@ def _plain_address(address: str) -> str:
     parsed = ipaddress.ip_address(address.partition("%")[0])
     mapped = getattr(parsed, "ipv4_mapped", None)
     return str(mapped or parsed)
-
-
-async def _tls_context(verify: Verify, cert: Cert | None) -> ssl.SSLContext:
-    """Return the context for these settings; it is made once in the process, in a thread, because it takes 20 ms."""
-    if isinstance(verify, ssl.SSLContext) and cert is None:
-        return verify
-    variables = tuple(os.environ.get(name) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"))
-    loop = asyncio.get_running_loop()
-    try:
-        return await loop.run_in_executor(None, _make_tls_context, verify, cert, variables)
-    except (OSError, ssl.SSLError) as fault:
-        named = [
-            f"{name}={value}" for name, value in zip(("SSL_CERT_FILE", "SSL_CERT_DIR"), variables, strict=True) if value
-        ]
-        source = f"; {named[0]} names it" if named else ""
-        raise ConnectError(f"the certificates cannot be read ({fault}{source}); nothing was sent") from fault
-
-
-def _make_tls_context(verify: Verify, cert: Cert | None, variables: tuple[str | None, ...]) -> ssl.SSLContext:
-    """Return the context for these settings. Blocks; concurrent callers wait for the one that makes it."""
-    with _making:
-        return _cached_tls_context(verify, cert, variables)
-
-
-@functools.lru_cache(maxsize=32)
-def _cached_tls_context(verify: Verify, cert: Cert | None, _: tuple[str | None, ...]) -> ssl.SSLContext:
-    context = httpx.create_ssl_context(verify=verify)
-    if isinstance(cert, str):
-        context.load_cert_chain(cert)
-    elif cert is not None:
-        context.load_cert_chain(*cert)
-    if not isinstance(verify, ssl.SSLContext):
-        context.set_alpn_protocols(["http/1.1"])
-    return context
-
-
-def _tls_reason(fault: ssl.SSLError) -> str:
-    if isinstance(fault, ssl.SSLCertVerificationError):
-        return (
-            f"its certificate is not trusted ({fault.verify_message}); if it is the right server, name the file with"
-            " its authority in SSL_CERT_FILE"
-        )
-    return str(fault.reason or fault)

@@ -21,6 +21,14 @@ class ConnectError(Unsent, httpx.ConnectError):
     """No connection was made: no address, a refused connection, a failed TLS handshake, a refused address."""
 
 
+class CertificatesUnusable(ConnectError):
+    """The certificates to trust, or to present, cannot be read: a setting is wrong."""
+
+
+class AddressRefused(ConnectError):
+    """All addresses of the host are refused by `allow_address`."""
+
+
 class ConnectTimeout(Unsent, httpx.ConnectTimeout):
     """No connection was made in time."""
 

@@ -11,10 +11,11 @@ from typing import Any, Final, Self
 import httpx
 
 from aiowery.transport._connection import Clocks, Connection
-from aiowery.transport._dial import AllowAddress, Cert, Dialer, Verify
+from aiowery.transport._dial import AllowAddress, Dialer
 from aiowery.transport._errors import RequestRefused, UnsupportedProtocol
 from aiowery.transport._pool import ConnectionPool, LeaseTerms
 from aiowery.transport._request import Origin, OutgoingRequest, encode_head
+from aiowery.transport._tls import Cert, Verify
 from aiowery.transport._trace import Tracer
 
 _PORTS: Final = {b"http": 80, b"https": 443}

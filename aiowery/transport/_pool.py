@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from math import inf
 from types import TracebackType
 from typing import Final, NamedTuple
+from weakref import WeakSet
 
 import httpx
 
@@ -24,13 +25,16 @@ _SWEEP_SECONDS: Final = 1.0
 _CLOSE_SECONDS: Final = 1.0
 
 _generation = 0
-_inherited: list[object] = []
-"""Connections of a parent process: kept, so that this process does not close what the parent still uses."""
+_pools: Final[WeakSet[ConnectionPool]] = WeakSet()
+_inherited: Final[list[object]] = []
+"""Connections of a parent process: kept, so that no warning reports them as left open."""
 
 
 def _begin_generation() -> None:
     global _generation  # noqa: PLW0603 - one number for the process
     _generation += 1
+    for pool in tuple(_pools):
+        pool.disown()
 
 
 if hasattr(os, "register_at_fork"):
@@ -111,6 +115,7 @@ class ConnectionPool:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._generation = _generation
         self._begin()
+        _pools.add(self)
 
     def _begin(self) -> None:
         self._open: set[Connection] = set()
@@ -292,6 +297,11 @@ class ConnectionPool:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_CLOSE_SECONDS):
                     await self._emptied
+
+    def disown(self) -> None:
+        """Give up this process's copies of the sockets after a fork: the parent alone uses and closes them."""
+        for connection in self._open:
+            connection.disown()
 
     @property
     def _is_foreign(self) -> bool:

@@ -17,7 +17,7 @@ from aiowery._core.messages import HttpRequest, HttpResponse
 from aiowery._core.models import CheckIssue
 from aiowery._core.policies import Limits, PollPolicy, RetryPolicy
 from aiowery._core.request import DEFAULT, Request, Timeout
-from aiowery._core.urls import validate_base_url
+from aiowery._core.urls import refuse_path, validate_base_url
 from aiowery._core.webhook_config import Webhooks
 from aiowery._http.api_key import ApiKey
 from aiowery.errors import AioweryError, ConfigurationError
@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from aiowery.ledger import Ledger
 
 _MODELS_URL: Final = "https://api-growth-agent.weryai.com"
+_MODELS_PATH: Final = "/growthai/v1"
+_MODELS_VARIABLE: Final = "WERYAI_MODELS_BASE_URL"
 _Decode = Callable[[HttpResponse], Sequence[Model | ChatModel]]
 _REGISTRIES: Final[Mapping[str, tuple[HttpRequest, _Decode]]] = {
     "image": (IMAGE_MODELS, _model_listing.decode_models),
@@ -59,6 +61,7 @@ INFO: Final = ProviderInfo(
     key_variable="WERYAI_API_KEY",
     url_variable="WERYAI_BASE_URL",
     base_url="https://api.weryai.com",
+    path="/v1",
     request_types=CATALOGUE,
     prompt_type="text-to-image",
 )
@@ -100,11 +103,6 @@ class WeryAI(Client):
         webhooks: Webhooks | None = None,
     ) -> None:
         resolved = INFO.resolve_base_url(base_url)
-        # A client that is pointed at another address, such as a sandbox, does not mean the real registries.
-        models_url = _MODELS_URL if resolved == INFO.base_url else resolved
-        other_hosts = {
-            MODELS_HOST: validate_base_url(models_base_url or os.environ.get("WERYAI_MODELS_BASE_URL") or models_url)
-        }
         config = make_config(
             INFO,
             api_key,
@@ -121,7 +119,7 @@ class WeryAI(Client):
             prices=prices,
             reuse=reuse,
             price_per_credit=price_per_credit,
-            other_hosts=other_hosts,
+            other_hosts={MODELS_HOST: _resolve_models_url(models_base_url, resolved)},
             webhooks=webhooks,
         )
         super().__init__(_translator, config)
@@ -217,6 +215,16 @@ class WeryAI(Client):
         except AioweryError as error:
             log.warning("the model registry cannot be read (%s); requests go unchecked", error)
             return None
+
+
+def _resolve_models_url(models_base_url: str | None, base_url: str) -> str:
+    """Return the base URL of the model registries. Raises ConfigurationError."""
+    name = "models_base_url" if models_base_url else _MODELS_VARIABLE
+    given = models_base_url or os.environ.get(_MODELS_VARIABLE)
+    if given:
+        return refuse_path(name, validate_base_url(given, name), _MODELS_PATH)
+    # A client that is pointed at another address, such as a sandbox, does not mean the real registries.
+    return _MODELS_URL if base_url == INFO.base_url else base_url
 
 
 class _RegistryReading:

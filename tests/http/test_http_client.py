@@ -6,15 +6,13 @@ import asyncio
 import contextlib
 import gc
 import gzip
-import ssl
+import traceback
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from typing import Any
 
 import httpx
 import httpx2
 import pytest
-import trustme
 
 from aiowery import Asset, Limits, RetryPolicy, WeryAI
 from aiowery._core.messages import HttpRequest
@@ -30,7 +28,7 @@ from aiowery.errors import (
     TransportError,
     UnexpectedResponse,
 )
-from tests.support import KEY, http_response, peer, serving
+from tests.support import CAT, KEY, http_response, peer, serving
 
 pytestmark = pytest.mark.anyio
 
@@ -97,6 +95,24 @@ async def test_send_connection_refused_raises_not_sent(make_http: Make) -> None:
             await http_client.send(POST)
 
 
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "https://name.invalid"], ids=["refused", "no such host"])
+async def test_submit_without_connection_has_a_short_traceback(make_http: Make, url: str) -> None:
+    """The causes add their messages, and no frames: the sentence that matters is not below dozens of lines."""
+    http = make_http()
+    async with WeryAI(KEY, base_url=url, http=http, retries=RetryPolicy(max_attempts=1)) as client:
+        with pytest.raises(NotSent, match="nothing was sent: check the network, base_url and any proxy") as caught:
+            await client.submit(CAT)
+        with pytest.raises(NotSent) as read:
+            await client.balance()
+    if isinstance(http, (httpx.AsyncClient, httpx2.AsyncClient)):
+        await http.aclose()
+    for error in (caught.value, read.value):
+        lines = "".join(traceback.format_exception(error)).splitlines()
+        assert len(lines) <= 60
+        assert lines.count("Traceback (most recent call last):") == 1
+        assert "\n" not in str(error)
+
+
 async def test_send_failed_tls_handshake_raises_not_sent(make_http: Make) -> None:
     """A server without TLS never receives the request."""
     received = b""
@@ -111,27 +127,6 @@ async def test_send_failed_tls_handshake_raises_not_sent(make_http: Make) -> Non
             await http_client.send(POST)
     assert received
     assert b"POST" not in received
-
-
-async def test_send_untrusted_certificate_raises_not_sent(
-    make_http: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """A certificate of an unknown authority prevents the request.
-
-    If SSL_CERT_FILE names the authority, it is trusted.
-    """
-    authority = trustme.CA()
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
-    async with peer(http_response({"a": 1}), tls=context) as server:
-        async with client_to(server.url, make_http) as http_client:
-            with pytest.raises(NotSent, match=r"(?i)certificate"):
-                await http_client.send(POST)
-        assert server.requests == []
-        authority.cert_pem.write_to_path(tmp_path / "authority.pem")
-        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
-        async with client_to(server.url, make_http) as http_client:
-            assert (await http_client.send(POST)).json() == {"a": 1}
 
 
 async def test_send_unknown_host_raises_not_sent(make_http: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -320,25 +315,6 @@ async def test_download_invalid_url_raises_own_error(make_http: Make) -> None:
                         pass
 
 
-@pytest.mark.parametrize("http", [None, "httpx"])
-async def test_send_uses_proxies_of_environment(http: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A proxy of the environment is used for other hosts, unless NO_PROXY names them; never for loopback."""
-    async with peer(http_response("", "403 Forbidden")) as proxy, peer(http_response({"via": "direct"})) as server:
-        monkeypatch.setenv("https_proxy", proxy.url)
-        monkeypatch.setenv("http_proxy", proxy.url)
-        async with client_to(server.url, lambda: http) as http_client:
-            assert (await http_client.send(GET)).json() == {"via": "direct"}
-        async with client_to("https://name.invalid", lambda: http) as http_client:
-            with pytest.raises(NotSent):
-                await http_client.send(GET)
-        assert len(proxy.requests) == 1
-        monkeypatch.setenv("no_proxy", "name.invalid")
-        async with client_to("https://name.invalid", lambda: http) as http_client:
-            with pytest.raises(NotSent):
-                await http_client.send(GET)
-        assert len(proxy.requests) == 1
-
-
 async def test_send_proxy_refuses_tunnel_raises_not_sent(make_http: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """The proxy's CONNECT is not the paid request, so its failure proves that nothing was sent."""
     async with peer(http_response("", "403 Forbidden")) as proxy:
@@ -365,26 +341,6 @@ async def test_open_unsupported_http_client_raises_configuration_error() -> None
     """The error names the class of the wrong client and the supported ones."""
     with pytest.raises(ConfigurationError, match=r"an httpx2\.AsyncClient .* got httpx\.Client"):
         await HttpClient.open("https://a.example", ApiKeySource(KEY), connections=1, timeout=1, http=httpx.Client())  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    ("base_url", "message"),
-    [
-        ("http://api.example.com", "must use https"),
-        ("http://127.0.0.1.evil.example", "must use https"),
-        ("ftp://api.example.com", "a URL such as"),
-        ("api.example.com", "a URL such as"),
-        ("", "a URL such as"),
-        ("https://user:secret@api.example.com", "credentials"),
-        ("https://api.example.com?key=1", "query"),
-        ("https://api.example.com:port", "must be a URL, got"),
-    ],
-)
-def test_client_unsafe_base_url_is_rejected(base_url: str, message: str) -> None:
-    """Plain HTTP would expose the key, so only loopback may use it. The error does not repeat a password."""
-    with pytest.raises(ConfigurationError, match=message) as caught:
-        WeryAI(KEY, base_url=base_url or " ")
-    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -564,14 +520,3 @@ async def test_send_after_close_opens_no_connection() -> None:
         with pytest.raises(NotSent, match="closed"):
             await http_client.send(GET)
     assert server.connections == 0
-
-
-@pytest.mark.parametrize(("http", "proxy"), [(None, "socks4"), ("httpx", "socks4"), ("httpx", "socks5")])
-async def test_send_unsupported_proxy_raises_configuration_error(
-    http: Any, proxy: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A proxy that the library cannot use is not ignored silently."""
-    monkeypatch.setenv("all_proxy", f"{proxy}://127.0.0.1:9")
-    with pytest.raises(ConfigurationError, match=r"ALL_PROXY|SOCKS proxy"):
-        async with client_to("https://api.example.com", lambda: http) as http_client:
-            await http_client.send(POST)

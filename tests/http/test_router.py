@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import base64
 import contextlib
 import functools
 import inspect
 import json
 import subprocess
 import sys
+import traceback
 from collections.abc import AsyncIterator, Callable, Mapping
+from types import SimpleNamespace
 from typing import Any, Final
 from unittest import mock
 
@@ -18,12 +21,12 @@ import httpx
 import pytest
 import respx
 
-from aiowery._core.messages import HttpRequest
+from aiowery._core.messages import HttpRequest, MultipartForm
 from aiowery._http.api_key import ApiKeySource
 from aiowery._http.http_client import HttpClient
 from aiowery._http.mocks import is_mocked
-from aiowery._http.router import TransportRouter, environment_proxy
-from aiowery.errors import NoAnswer, NotSent
+from aiowery._http.router import TransportRouter
+from aiowery.errors import ConfigurationError, NoAnswer, NotSent
 from tests.support import KEY, http_response, peer
 
 pytestmark = pytest.mark.anyio
@@ -306,7 +309,7 @@ async def test_httpx_is_the_way_back(http: str | None, variable: str | None, mon
         assert (await client.send(GET)).json() == {"a": 1}
         transport = client._transport
         assert isinstance(transport, TransportRouter)
-        assert list(transport._over_httpx) == [None]
+        assert list(transport._over_httpx) == [(None, False)]
 
 
 async def test_clients_of_one_loop_share_connections() -> None:
@@ -340,27 +343,77 @@ async def test_closing_one_client_leaves_the_others_alone() -> None:
     assert server.connections == 2
 
 
-@pytest.mark.parametrize(
-    ("base", "variables", "proxy"),
-    [
-        ("https://a.example", {}, None),
-        ("https://a.example", {"https_proxy": "http://p:1"}, "http://p:1"),
-        ("https://a.example", {"https_proxy": "p:1"}, "http://p:1"),
-        ("https://a.example", {"all_proxy": "socks5://p:1"}, "socks5://p:1"),
-        ("https://a.example", {"https_proxy": "http://p:1", "no_proxy": "a.example"}, None),
-        ("https://a.example", {"https_proxy": "http://p:1", "no_proxy": "*"}, None),
-        ("http://127.0.0.1:80", {"http_proxy": "http://p:1"}, None),
-        ("http://localhost:80", {"all_proxy": "http://p:1"}, None),
-        ("http://[::1]:80", {"all_proxy": "http://p:1"}, None),
-    ],
-)
-def test_environment_proxy_is_read_in_one_place(
-    base: str, variables: dict[str, str], proxy: str | None, monkeypatch: pytest.MonkeyPatch
+UPLOAD: Final = HttpRequest("POST", "/up", form=MultipartForm(filename="a.png", content=b"x", content_type="image/png"))
+
+
+async def downloaded(client: HttpClient, url: str) -> bytes:
+    """Return the body of a download."""
+    async with client.download(url, {}) as response:
+        return b"".join([chunk async for chunk in response.chunks()])
+
+
+@pytest.mark.parametrize("http", [None, "httpx"])
+@pytest.mark.parametrize("no_proxy", ["", "name.invalid", "*", ".invalid:443"])
+async def test_every_request_obeys_the_environments_proxies(
+    http: str | None, no_proxy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Scheme, ALL_PROXY and NO_PROXY decide, and loopback never goes through a proxy."""
-    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    assert environment_proxy(base) == proxy
+    """Requests, uploads and downloads go through the proxy, unless NO_PROXY names the host, or it is loopback."""
+    async with peer(http_response("", "403 Forbidden")) as proxy, peer(http_response({"via": "direct"})) as server:
+        for name in ("HTTP_PROXY", "https_proxy"):
+            monkeypatch.setenv(name, proxy.url)
+        monkeypatch.setenv("NO_PROXY", no_proxy)
+        async with client_to(server.url, http) as client:
+            for request in (GET, UPLOAD):
+                assert (await client.send(request)).json() == {"via": "direct"}
+            assert await downloaded(client, server.url) == b'{"via": "direct"}'
+            for url in ("https://name.invalid/x", "https://other.example/x") if not no_proxy else ():
+                with pytest.raises(NotSent):
+                    await downloaded(client, url)
+        assert len(proxy.requests) == (0 if no_proxy else 2)
+        async with client_to("https://name.invalid", http) as client:
+            for request in (GET, UPLOAD):
+                with pytest.raises(NotSent):
+                    await client.send(request)
+        assert len(proxy.requests) == (0 if no_proxy else 4)
+
+
+@pytest.mark.parametrize("http", [None, "httpx"])
+@pytest.mark.parametrize("response", [None, http_response("", "407 Proxy Authentication Required")])
+async def test_password_of_the_proxy_reaches_the_proxy_alone(
+    http: str | None, response: bytes | None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The credentials in the proxy's URL are sent to it, and are in no error, log or representation."""
+    caplog.set_level(0)
+    async with peer(response) as proxy:
+        monkeypatch.setenv("https_proxy", proxy.url.replace("//", "//alice:open%20sesame@"))
+        async with client_to("https://name.invalid", http) as client:
+            with pytest.raises((NotSent, NoAnswer)) as caught:
+                await client.send(GET)
+            told = repr(client) + repr(vars(client._transport)) + repr(client._transport)
+    assert base64.b64encode(b"alice:open sesame") in proxy.requests[0]
+    told += caplog.text + "".join(traceback.format_exception(caught.value))
+    for secret in ("sesame", base64.b64encode(b"alice:open sesame").decode()):
+        assert secret not in told
+
+
+@pytest.mark.parametrize(
+    ("http", "proxy"), [(None, "socks4"), ("httpx", "socks4"), (None, "socks5"), ("httpx", "socks5h")]
+)
+async def test_proxy_that_cannot_be_used_names_its_variable(
+    http: str | None, proxy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy of another kind, or one that needs a further package, is not ignored silently."""
+    monkeypatch.setenv("ALL_PROXY", f"{proxy}://alice:sesame@127.0.0.1:9")
+    monkeypatch.setitem(sys.modules, "socksio", None)
+    async with client_to("https://api.example.com", http) as client:
+        with pytest.raises(ConfigurationError, match=r"^ALL_PROXY (must be|names a SOCKS).*nothing was sent") as caught:
+            await client.send(GET)
+    assert "sesame" not in "".join(traceback.format_exception(caught.value))
+
+
+async def test_windows_sends_over_httpx(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There the pools have not been seen to work yet; nothing needs to be chosen."""
+    monkeypatch.setattr("aiowery._http.router.sys", SimpleNamespace(platform="win32", modules=sys.modules))
+    async with peer(http_response({"a": 1})) as server, client_to(server.url) as client:
+        assert (await client.send(GET)).json() == {"a": 1}
+        assert list(getattr(client._transport, "_over_httpx", ())) == [(None, False)]

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import socket
-import ssl
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -250,34 +247,6 @@ def test_pool_in_two_loops_is_refused_and_begins_anew_after_the_first() -> None:
         assert third.run(use()) == b"ok"
 
 
-@pytest.mark.skipif(not hasattr(os, "fork") or sys.version_info >= (3, 12), reason="needs a fork without a warning")
-async def test_pool_after_a_fork_leaves_the_parents_connections(make_pool: MakePool) -> None:
-    """A child begins with no connection, and what it does closes none of its parent's."""
-    pool = make_pool()
-    async with peer(OK) as server:
-        await read(pool, server.url)
-        child = os.fork()
-        if child == 0:
-            code = 1
-            try:
-                pool._loop = None
-                code = 0 if pool._generation != dial_module_generation() else 1
-            finally:
-                os._exit(code)
-        _, status = os.waitpid(child, 0)  # noqa: ASYNC222 - it ends at once
-        assert os.waitstatus_to_exitcode(status) == 0
-        assert await read(pool, server.url) == b"ok"
-        await pool.aclose()
-    assert server.connections == 1
-
-
-def dial_module_generation() -> int:
-    """Return the process's generation."""
-    from aiowery.transport import _pool  # noqa: PLC0415 - read after the fork
-
-    return _pool._generation
-
-
 @pytest.mark.parametrize(
     ("origin", "message"),
     [
@@ -316,47 +285,6 @@ async def test_dial_server_that_does_not_accept_times_out(make_pool: MakePool) -
     for one in (full, *occupied):
         one.close()
     assert (caught.value.unsent, pool._places_taken) == (True, 0)
-
-
-async def test_dial_untrusted_certificate_names_the_remedy(make_pool: MakePool, server_tls: ssl.SSLContext) -> None:
-    """A certificate without a known authority is a ConnectError that says how to trust it."""
-    pool = make_pool(ssl.create_default_context())
-    async with serving(_nothing, tls=server_tls) as url:
-        with pytest.raises(ConnectError, match=r"certificate is not trusted .*SSL_CERT_FILE") as caught:
-            await read(pool, url)
-        assert caught.value.unsent
-
-
-async def test_dial_missing_certificate_file_names_it(
-    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch, server_tls: ssl.SSLContext
-) -> None:
-    """SSL_CERT_FILE that cannot be read is named; plain HTTP does not need it."""
-    monkeypatch.setenv("SSL_CERT_FILE", "/not/there.pem")
-    pool = make_pool()
-    async with serving(_nothing, tls=server_tls) as url:
-        with pytest.raises(ConnectError, match=r"SSL_CERT_FILE=/not/there.pem"):
-            await read(pool, url)
-    async with peer(OK) as server:
-        assert await read(pool, server.url) == b"ok"
-        await pool.aclose()
-
-
-async def test_dial_wrong_name_in_the_certificate_is_refused(
-    make_pool: MakePool, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
-) -> None:
-    """A trusted certificate for another name is no permission; `server_name` says which name is expected."""
-    pool = make_pool(client_tls)
-    async with peer(OK, tls=server_tls) as server:
-        origin = origin_of(server.url)
-        with pytest.raises(ConnectError, match="certificate is not trusted"):
-            await pool.exchange(
-                origin._replace(server_name="other.example"), get(), terms=QUICK, clocks=CLOCKS, max_body=10
-            )
-        response = await pool.exchange(
-            origin._replace(server_name="localhost"), get(), terms=QUICK, clocks=CLOCKS, max_body=10
-        )
-        await pool.aclose()
-    assert response.status == 200
 
 
 async def test_dial_checks_every_address_and_connects_to_a_checked_one(make_pool: MakePool) -> None:
