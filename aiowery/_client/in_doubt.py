@@ -8,9 +8,9 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from aiowery._base.text import some_of
 from aiowery._client.restore import JobRestorer
 from aiowery._core.events import log
-from aiowery._core.failures import some_of
 from aiowery._core.request import Request
 from aiowery._http.provider_api import ProviderApi
 from aiowery._jobs.job import Job

@@ -8,11 +8,12 @@ from typing import Any, Final, Generic
 
 import attrs
 
+from aiowery._base.text import some_of
 from aiowery._client.in_doubt import DoubtResolver
 from aiowery._client.options import SubmitOptions
 from aiowery._client.paid_send import send_paid
 from aiowery._core.events import log
-from aiowery._core.failures import SubmitFailure, classify_failure, some_of
+from aiowery._core.failures import SubmitFailure, classify_failure
 from aiowery._core.messages import HttpRequest, HttpResponse
 from aiowery._core.request import Accepted, Request, ResultT
 from aiowery._http.provider_api import ProviderApi

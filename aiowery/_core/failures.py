@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from aiowery._base.text import some_of
 from aiowery._core.request import Request
 from aiowery.errors import (
     AioweryError,
@@ -20,7 +21,6 @@ from aiowery.errors import (
 )
 
 _MIN_SERVER_ERROR = 500
-_MAX_SHOWN = 5
 
 
 class SubmissionHeld(NotSent):
@@ -98,12 +98,6 @@ def _advice(task_ids: Sequence[str]) -> str:
         f"the provider named {some_of(task_ids)}; client.job(task_id) fetches a task, and `aiowery doubts adopt`"
         " resolves the doubt with the tasks of this request"
     )
-
-
-def some_of(task_ids: Sequence[str]) -> str:
-    """Return the first five ids as text, and the number of further ones."""
-    more = f" and {len(task_ids) - _MAX_SHOWN} more" if len(task_ids) > _MAX_SHOWN else ""
-    return f"{', '.join(task_ids[:_MAX_SHOWN])}{more}"
 
 
 def client_closing_error() -> NotSent:

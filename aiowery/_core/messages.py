@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 import attrs
 
+from aiowery._base.text import some_of
+from aiowery._core.codec import named_ids
 from aiowery._core.fields import replace_surrogates
 from aiowery.errors import ConfigurationError, InvalidRequest, UnexpectedResponse
 
@@ -117,6 +119,18 @@ class HttpResponse:
             faults=(fault,),
             request_id=request_id or self.request_id,
         )
+
+    def check_task(
+        self, task_id: str, named: Iterable[str], where: str, raw: Any = None, request_id: str | None = None
+    ) -> None:
+        """Raise UnexpectedResponse if a status response names tasks, and `task_id` is not among them.
+
+        It then belongs to another request, whatever it reports. `where` is the path at which the id is expected.
+        """
+        ids = tuple(dict.fromkeys(named))
+        if ids and task_id not in ids:
+            what = f"the status of task {task_id} was requested, the response is about {some_of(named_ids(ids))}"
+            raise self.unexpected(what, f"{where}: {task_id!r} is expected", raw, request_id)
 
     def redirect_error(self, raw: Any, request_id: str | None = None) -> InvalidRequest | UnexpectedResponse:
         """Return the error for a redirect. None is followed: the key and a paid POST are for this host alone."""
