@@ -283,12 +283,14 @@ class Submitter:
     def _refused(self, submission: Submission[Any], error: BaseException) -> None:
         """Release the slots of a submission without a job, log the reason, and reject what would be rejected too."""
         request, ticket = submission.request, submission.ticket
+        if (seconds := retry_after(error)) is not None:  # before its slots admit the next one
+            ticket.queue.pause(seconds)
         if isinstance(error, (SubmissionInDoubt, asyncio.CancelledError)):
             self._admission.release_in_doubt(ticket)
             self.counts.in_doubt += 1
             log.warning("in doubt: %s: %s", request.label, str(error) or "interrupted while it was being sent")
             return
-        if isinstance(error, self._provider.account_errors):  # before its slots admit the next one
+        if isinstance(error, self._provider.account_errors):
             self._admission.reject_waiting(error)
         self._admission.release(ticket)
         self.counts.refused += 1

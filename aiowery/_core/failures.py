@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from aiowery._base.text import some_of
+from aiowery._core.codec import lenient_number
 from aiowery._core.request import Request
 from aiowery.errors import (
     AioweryError,
@@ -21,6 +22,8 @@ from aiowery.errors import (
 )
 
 _MIN_SERVER_ERROR = 500
+# Request Timeout, Too Early: the same request may succeed later.
+_PASSING_STATUSES = frozenset({408, 425})
 
 
 class SubmissionHeld(NotSent):
@@ -60,12 +63,21 @@ def classify_failure(error: Exception) -> SubmitFailure:
 
 def is_retryable(error: AioweryError) -> bool:
     """Return True if the same read may succeed a little later."""
+    if isinstance(error, APIError) and error.http_status in _PASSING_STATUSES:
+        return True
     return isinstance(error, (TransportError, UnexpectedResponse, RateLimited, ServerError))
 
 
-def retry_after(error: AioweryError) -> float | None:
-    """Return the seconds that the provider asked the client to wait; None if it gave none."""
-    return error.retry_after if isinstance(error, RateLimited) else None
+def retry_after(error: BaseException | None) -> float | None:
+    """Return the seconds of the pause that a response requests; None if it requests none.
+
+    The response of a submission in doubt is the doubt's cause. A provider's decoder may pass on any value of a body, so
+    the value is checked here.
+    """
+    if isinstance(error, SubmissionInDoubt):
+        error = error.__cause__
+    seconds = lenient_number(error.retry_after) if isinstance(error, (APIError, UnexpectedResponse)) else None
+    return seconds if seconds is not None and seconds >= 0 else None
 
 
 def in_doubt_error(

@@ -156,7 +156,7 @@ class HttpResponse:
 
     def request_id_in(self, *bodies: Any) -> str | None:
         """Return the first request id in these decoded objects, else the one in the headers."""
-        return next(_named_ids(bodies), self.request_id)
+        return next(_request_ids(bodies), self.request_id)
 
     def retry_after(self, now: datetime | None = None) -> float | None:
         """Return the seconds in the Retry-After header, which may hold a number or an HTTP date; None without one."""
@@ -178,7 +178,7 @@ def _repaired_json(body: bytes) -> Any:
     return value
 
 
-def _named_ids(bodies: Iterable[Any]) -> Iterator[str]:
+def _request_ids(bodies: Iterable[Any]) -> Iterator[str]:
     for body in bodies:
         if isinstance(body, Mapping):
             for name in _REQUEST_ID_FIELDS:
@@ -188,11 +188,15 @@ def _named_ids(bodies: Iterable[Any]) -> Iterator[str]:
 
 
 def parse_retry_after(text: str | None, now: datetime) -> float | None:
-    """Return the seconds to wait, never negative; None if the text is neither a number nor a date."""
+    """Return the seconds to wait, never negative; None if the text is neither a number nor a date to come.
+
+    Of a repeated header, whose values are joined by commas, the first number counts.
+    """
     if text is None:
         return None
+    number = text.partition(",")[0]
     try:
-        seconds = float(text)
+        seconds = float(number)
     except ValueError:
         try:
             date = parsedate_to_datetime(text)
@@ -202,4 +206,4 @@ def parse_retry_after(text: str | None, now: datetime) -> float | None:
             date = date.replace(tzinfo=UTC)
         seconds = (date - now).total_seconds()
     # float() accepts NaN and infinity, but a timer does not.
-    return max(0.0, seconds) if abs(seconds) < 1e9 else None  # noqa: PLR2004 - thirty years
+    return seconds if 0 <= seconds < 1e9 else None  # noqa: PLR2004 - thirty years

@@ -69,6 +69,10 @@ class DownloadResponse:
         """The media type in lower case, without parameters."""
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
+    def retry_after(self) -> float | None:
+        """Return the seconds in the Retry-After header; None without one."""
+        return HttpResponse(self.http_status, self.headers, b"").retry_after()
+
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield the file's bytes as they arrive. Raises NoAnswer if they trickle."""
         now = asyncio.get_running_loop().time

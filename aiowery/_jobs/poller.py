@@ -29,6 +29,7 @@ from aiowery.errors import (
     JobError,
     NotFound,
     RateLimited,
+    ServerError,
     UnexpectedResponse,
 )
 
@@ -196,8 +197,9 @@ class JobPoller:
         pause = self._policy.after_failures(job._failures + is_slow_down, self._random)
         if requested is not None:
             requested = min(requested, self._policy.max_backoff)
-            self._scheduler.pause(requested)
             pause = max(pause, requested)
+            if isinstance(error, (RateLimited, ServerError)):  # it concerns the other jobs too
+                self._scheduler.pause(requested)
         log.log(
             logging.DEBUG if isinstance(error, NotFound) else logging.WARNING,
             "%s: a status check failed (%s); the job goes on, next check in %.1f s",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
@@ -31,8 +31,8 @@ class RawProvider:
     accepted: Callable[..., dict[str, Any]]
     running: Callable[[str | None], dict[str, Any]]
     done: Callable[[str | None], dict[str, Any]]
-    not_found: Mapping[str, Any]
-    busy: Mapping[str, Any]
+    not_found: dict[str, Any]
+    busy: dict[str, Any]
 
     def client(self, url: str, **settings: Any) -> Client:
         """Return a client of a server, a hundred times as fast."""
