@@ -180,8 +180,11 @@ class Submitter:
             if job is None:
                 raise
             return job
-        await record.mark_accepted(accepted)
-        return self._accepted(submission, record, accepted)
+        try:
+            await record.mark_accepted(accepted)
+            return self._accepted(submission, record, accepted)
+        finally:
+            self._resolver.known_tasks.end_acceptance(record.entry_id, accepted.task_ids)
 
     async def _resolve_by_webhook(
         self, submission: Submission[ResultT], record: SubmissionRecord, error: BaseException

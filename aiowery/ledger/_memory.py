@@ -196,8 +196,7 @@ class MemoryLedger:
 
     async def entries_with_task(self, task_id: str) -> list[int]:
         """Return the ids of the entries that have this task, late tasks included."""
-        entries = self._open_table.by_id.values()
-        return [entry.id for entry in entries if task_id in (*entry.task_ids, *entry.late_task_ids)]
+        return list(self._open_table.ids_with_task(task_id))
 
     async def change_counter(self) -> int:
         """Return 0: no other process writes here."""

@@ -190,6 +190,18 @@ class LedgerConformance(abc.ABC):
             assert await ledger.entries_with_task("late") == [entry.id]
         assert (kept.task_ids, kept.late_task_ids, kept.attempts) == (("mine",), ("late",), 2)
 
+    async def test_entries_with_task_are_found_in_each_state(self, tmp_path: Path) -> None:
+        """The entries of a task are found from its acceptance on, also if there are several."""
+        async with self.open_ledger(tmp_path) as ledger:
+            assert await ledger.entries_with_task("t1") == []
+            await _entry_in_state(ledger, State.SENDING, 0)
+            accepted = await _entry_in_state(ledger, State.ACCEPTED, 1)
+            done = await _entry_in_state(ledger, State.DONE, 2)
+            resolved = await _entry_in_state(ledger, State.IN_DOUBT, 3)
+            await ledger.resolve_accepted(resolved.id, ["t1"])
+            assert await ledger.entries_with_task("t1") == [accepted.id, done.id, resolved.id]
+            assert await ledger.entries_with_task("t2") == [accepted.id, done.id]
+
     async def test_budget_counts_estimates_then_charges(self, tmp_path: Path) -> None:
         """An estimate counts from `mark_sending` on, a charge from the end on; unsent and refused entries count 0."""
         async with self.open_ledger(tmp_path) as ledger:

@@ -167,6 +167,24 @@ async def test_open_earlier_schema_migrates(tmp_path: Path, monkeypatch: pytest.
     connection.close()
 
 
+async def test_open_first_schema_finds_entries_by_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tasks of entries that the first schema stored are found after an update."""
+    path = tmp_path / "jobs.db"
+    with monkeypatch.context() as patched:
+        patched.setattr(_schema, "_MIGRATIONS", _schema._MIGRATIONS[:1])
+        patched.setattr(_schema, "VERSION", 1)
+        ledger = SqliteLedger(path)
+        await ledger.open()
+        (entry,) = await ledger.add("b", new_entries(1), claim=True)
+        await ledger.mark_sending(entry.id, "r1", 1.0)
+        await ledger.mark_accepted("r1", ["t1", "t2"])
+        await ledger.aclose()
+    ledger = SqliteLedger(path)
+    await ledger.open()
+    assert [await ledger.entries_with_task(task_id) for task_id in ("t1", "t2", "t3")] == [[entry.id]] * 2 + [[]]
+    await ledger.aclose()
+
+
 async def test_open_ledger_before_release_is_refused(tmp_path: Path) -> None:
     """A file of a version before 0.1.0 is refused with a message that names the reason, and stays unchanged."""
     path = tmp_path / "jobs.db"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Any, Final
 
@@ -12,7 +13,7 @@ from aiowery import BetterWaifu, Client, Limits, PollPolicy, RetryPolicy, WeryAI
 from aiowery.betterwaifu import GenerateImage
 from tests.support.fake_betterwaifu import KEY as BETTERWAIFU_KEY
 from tests.support.samples import CAT, KEY
-from tests.support.servers import http_response
+from tests.support.servers import Peer, http_response, responding
 
 _SPEED: Final = 100
 _URL: Final = "https://files.example.com/{}.png"
@@ -83,3 +84,18 @@ RAW_PROVIDERS: Final = {
         busy={"error": "One active generation at a time"},
     ),
 }
+
+
+@contextlib.asynccontextmanager
+async def accepting_server(raw: RawProvider, *acceptances: bytes) -> AsyncIterator[Peer]:
+    """Run a server that sends the n-th acceptance to the n-th POST, and reports every task as running."""
+    waiting = list(acceptances)
+
+    def respond(request: bytes) -> bytes:
+        if request.startswith(b"POST"):
+            return waiting.pop(0)
+        task_id = request.split(b" ", 2)[1].decode().removesuffix("/status").rpartition("/")[2]
+        return http_response(raw.running(task_id))
+
+    async with responding(respond) as server:
+        yield server
