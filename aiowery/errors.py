@@ -78,8 +78,11 @@ __all__ = (
 class AioweryError(Exception):
     """The base class of all errors of this package.
 
-    `request_id` is the id of the response in the provider's call history; None if there is none.
+    `request_id` is the id of the response in the provider's call history; None if there is none. `excerpt` is the
+    beginning of the response that caused the error, at most 2,048 bytes without control characters; "" without one.
     """
+
+    excerpt: str = ""
 
     # Every argument after the message has a default: pickling calls `cls(message)` and restores the rest from
     # `__dict__`.
@@ -262,7 +265,8 @@ class SubmissionInDoubt(AioweryError):
     the failure that occurred instead of a clear answer.
 
     `task_ids` are at most 64 tasks that the provider named for this request without proof. `client.job(task_id)`
-    fetches one, and `aiowery doubts adopt` resolves the doubt with them.
+    fetches one, and `aiowery doubts adopt` resolves the doubt with them. `excerpt` is the beginning of what was
+    received, which may hold further ids.
     """
 
     def __init__(

@@ -107,8 +107,8 @@ def _classify(error: Exception, request: Request[Any], sent_at: float, task_ids:
     """Return the kind of a failure. Raises SubmissionInDoubt if the request may have been charged."""
     failure = classify_failure(error)
     if failure is SubmitFailure.IN_DOUBT:
-        request_id = error.request_id if isinstance(error, AioweryError) else None
-        raise in_doubt_error(request, sent_at, str(error), request_id, task_ids) from error
+        request_id, excerpt = (error.request_id, error.excerpt) if isinstance(error, AioweryError) else (None, "")
+        raise in_doubt_error(request, sent_at, str(error), request_id, task_ids, excerpt) from error
     return failure
 
 

@@ -86,14 +86,15 @@ def in_doubt_error(
     cause: str,
     request_id: str | None = None,
     task_ids: Sequence[str] = (),
+    excerpt: str = "",
 ) -> SubmissionInDoubt:
     """Return the error for a request that may have been charged.
 
     `sent_at` is in seconds since the epoch. The provider named `task_ids` without proof that they belong to the
-    request.
+    request. `excerpt` is the beginning of what was received.
     """
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(sent_at))
-    return SubmissionInDoubt(
+    doubt = SubmissionInDoubt(
         f"{request.label}: sent at {when} UTC without a clear answer ({cause}). It may have been charged, so it is"
         f" not sent again automatically: {_advice(task_ids)}",
         request=request,
@@ -101,6 +102,8 @@ def in_doubt_error(
         task_ids=tuple(task_ids),
         request_id=request_id,
     )
+    doubt.excerpt = excerpt
+    return doubt
 
 
 def _advice(task_ids: Sequence[str]) -> str:

@@ -17,6 +17,7 @@ import anyio.lowlevel
 import attrs
 import httpx
 
+from aiowery._base.text import clean_excerpt
 from aiowery._core.messages import MAIN_HOST, HttpRequest, HttpResponse
 from aiowery._core.urls import is_loopback, is_private, validate_base_url
 from aiowery._http.api_key import ApiKeySource
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
 
 _MAX_RESPONSE: Final = 16 * 1024 * 1024
 _MAX_REDIRECTS: Final = 5
+_MIN_PART: Final = 4
+_FILE_STATUSES: Final = frozenset({200, 206})
 _MIN_RATE: Final = 1_000
 _RATE_SECONDS: Final = 30.0
 _REDIRECT_STATUSES: Final = frozenset({301, 302, 303, 307, 308})
@@ -66,8 +69,8 @@ class DownloadResponse:
 
     @property
     def content_type(self) -> str:
-        """The media type in lower case, without parameters."""
-        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+        """The media type in lower case, without parameters; the first one of a repeated header."""
+        return self.headers.get("content-type", "").partition(";")[0].partition(",")[0].strip().lower()
 
     def retry_after(self) -> float | None:
         """Return the seconds in the Retry-After header; None without one."""
@@ -117,6 +120,23 @@ class _SentKey:
         if any(self.secret in value for value in headers.values()):
             headers = {name: value.replace(self.secret, "***") for name, value in headers.items()}
         return HttpResponse(response.http_status, headers, body)
+
+    def redact_text(self, text: str) -> str:
+        """Return a text without the key, and without a beginning of the key at its end, where it may have been cut."""
+        for spelling in map(bytes.decode, self.spellings):
+            text = text.replace(spelling, "***")
+            for length in range(min(len(spelling), len(text)), _MIN_PART - 1, -1):
+                if text.endswith(spelling[:length]):
+                    text = text[:-length] + "***"
+                    break
+        return text
+
+    def redact_fault(self, fault: TransportFault) -> None:
+        """Remove the key from a fault and its cause."""
+        for error in filter(None, (fault, fault.__cause__)):
+            error.args = tuple(self.redact_text(one) if isinstance(one, str) else one for one in error.args)
+            if excerpt := getattr(error, "excerpt", ""):
+                vars(error)["excerpt"] = self.redact_text(excerpt)
 
 
 class HttpClient:
@@ -181,14 +201,12 @@ class HttpClient:
         outgoing = TransportRequest(request.method, host, request.path, headers, request.body, request.form, timeout)
         self._check_open()
         try:
-            with _translation():
+            with _translation(key):
                 response = await self._transport.send_and_read(outgoing, _MAX_RESPONSE, before_send)
         except ResponseTooLong as fault:
-            raise UnexpectedResponse(
-                f"{fault}; the request has arrived, and the rest of the response was not read",
-                http_status=fault.http_status,
-            ) from None
-        return key.redact(_decoded(response))
+            message = f"{fault}; the request has arrived, and the rest of the response was not read"
+            raise _unreadable(message, fault.http_status, fault.beginning, key) from None
+        return key.redact(_decoded(response, key))
 
     async def _current_key(self) -> _SentKey:
         secret = await self._api_key.key()
@@ -203,7 +221,7 @@ class HttpClient:
         with _translation():
             response = await self._follow(url, {**_FOREIGN_HEADERS, **headers})
         coding = response.headers.get("content-encoding", "identity")
-        if coding.lower() != "identity":
+        if coding.lower() != "identity" and response.http_status in _FILE_STATUSES:
             await response.aclose()
             raise DownloadError(
                 f"{url} was sent with content-encoding {coding[:64]!r}, which was not accepted; nothing was saved:"
@@ -253,18 +271,29 @@ async def _choose_transport(base_url: str, http: HTTPChoice | None, connections:
 
 
 @contextlib.contextmanager
-def _translation() -> Iterator[None]:
-    """Translate a transport's fault."""
+def _translation(key: _SentKey | None = None) -> Iterator[None]:
+    """Translate a transport's fault, without the key, which a server may have quoted."""
     try:
         yield
     except TransportFault as fault:
         if fault.unsent:
             message = f"{fault}; nothing was sent: check the network, base_url and any proxy"
             raise NotSent(message) from fault.__cause__
-        raise NoAnswer(f"{fault}; the request may have arrived") from fault.__cause__
+        if key is not None:
+            key.redact_fault(fault)
+        error = NoAnswer(f"{fault}; the request may have arrived")
+        error.excerpt = fault.excerpt
+        raise error from fault.__cause__
 
 
-def _decoded(response: HttpResponse) -> HttpResponse:
+def _unreadable(message: str, http_status: int, body: bytes, key: _SentKey) -> UnexpectedResponse:
+    """Return the error for a response whose body was not read or decoded."""
+    error = UnexpectedResponse(key.redact_text(message), http_status=http_status)
+    error.excerpt = key.redact_text(clean_excerpt(body))
+    return error
+
+
+def _decoded(response: HttpResponse, key: _SentKey) -> HttpResponse:
     """Return the response with its body decoded. Raises UnexpectedResponse for a coding that cannot be decoded."""
     coding = response.headers.get("content-encoding")
     if coding is None:
@@ -272,9 +301,8 @@ def _decoded(response: HttpResponse) -> HttpResponse:
     try:
         body = decode_body(response.body, coding, _MAX_RESPONSE)
     except ValueError as fault:
-        raise UnexpectedResponse(
-            f"HTTP {response.http_status}: {fault}; the request has arrived", http_status=response.http_status
-        ) from fault
+        message = f"HTTP {response.http_status}: {fault}; the request has arrived"
+        raise _unreadable(message, response.http_status, response.body, key) from None
     return HttpResponse(response.http_status, response.headers, body)
 
 

@@ -20,7 +20,7 @@ from aiowery._http.transport import (
     Transport,
     TransportFault,
     TransportRequest,
-    describe,
+    fault_of,
     form_arguments,
 )
 from aiowery.errors import ConfigurationError, NoAnswer
@@ -157,7 +157,7 @@ class HttpxTransport(Transport):
         else:
             by_own = isinstance(fault, self._unsent_by_own) and self._reports_send_start()
             unsent = by_own or isinstance(fault, self._unsent)
-        return TransportFault(describe(fault), unsent=unsent)
+        return fault_of(fault, unsent=unsent)
 
 
 async def _read(response: Any, max_bytes: int, seconds: float) -> bytes:
@@ -170,7 +170,7 @@ async def _read(response: Any, max_bytes: int, seconds: float) -> bytes:
             if now() > deadline:
                 raise NoAnswer(f"the response did not end within {seconds:g} s; the request may have arrived")
             if len(body) > max_bytes:
-                raise ResponseTooLong(response.status_code, max_bytes)
+                raise ResponseTooLong(response.status_code, max_bytes, body)
     finally:
         await response.aclose()
     return body

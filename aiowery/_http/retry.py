@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import anyio
 
+from aiowery._base.text import clean_excerpt
 from aiowery._core.events import log
 from aiowery._core.failures import is_retryable, retry_after
 from aiowery._core.messages import HttpRequest, HttpResponse
@@ -81,10 +82,14 @@ class RetryingClient:
 
 
 def _decoded(decode: Decode[T], response: HttpResponse) -> T:
-    """Return the decoded response. An error gets the seconds of a Retry-After header, unless the body names others."""
+    """Return the decoded response.
+
+    An error gets the beginning of the response, and the seconds of its Retry-After header unless the body names others.
+    """
     try:
         return decode(response)
     except (APIError, UnexpectedResponse) as error:
+        error.excerpt = clean_excerpt(response.body)
         if error.retry_after is None:
             error.retry_after = response.retry_after()
         raise

@@ -119,9 +119,9 @@ class MemoryLedger:
         if self._open_table.move_submission(verb, submission_id, reason=reason) and again:
             self._open_table.drop_submission(submission_id)
 
-    async def mark_in_doubt(self, submission_id: str, reason: str) -> None:
-        """Record that it is unknown whether a submission was accepted."""
-        self._open_table.move_submission(Verb.MARK_IN_DOUBT, submission_id, reason=reason)
+    async def mark_in_doubt(self, submission_id: str, reason: str, *, excerpt: str = "") -> None:
+        """Record that it is unknown whether a submission was accepted, with the beginning of the response."""
+        self._open_table.move_submission(Verb.MARK_IN_DOUBT, submission_id, reason=reason, excerpt=excerpt)
 
     async def mark_finished(
         self,

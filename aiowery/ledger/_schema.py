@@ -94,6 +94,7 @@ _MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         "CREATE TABLE opening (owner TEXT PRIMARY KEY, path TEXT NOT NULL, log TEXT NOT NULL) WITHOUT ROWID",
     ),
     (
+        "ALTER TABLE entry ADD COLUMN excerpt TEXT NOT NULL DEFAULT ''",
         """
         CREATE TABLE entry_task (
         task_id TEXT NOT NULL,
