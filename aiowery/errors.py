@@ -7,7 +7,7 @@
     │   │   └── QueueTooLong                  the queue is full, or the wait too long; .position .starts_in
     │   └── NoAnswer                          may have arrived: not safe to repeat
     ├── UnexpectedResponse                    a response outside the contract; .raw .faults
-    ├── APIError                              a rejection; .http_status .code .raw .task_ids
+    ├── APIError                              a rejection; .http_status .code .raw .task_ids .retry_after
     │   ├── InvalidRequest
     │   ├── AuthenticationError
     │   ├── PermissionDenied
@@ -16,7 +16,7 @@
     │   ├── ContentRejected
     │   ├── ServerError
     │   ├── DailyLimitReached
-    │   └── RateLimited                       too many requests, or too many concurrent tasks; .retry_after
+    │   └── RateLimited                       too many requests, or too many concurrent tasks
     ├── SubmissionInDoubt                     a paid POST without a clear answer, never sent again; .task_ids
     ├── JobError                              about an accepted job; .task_ids .snapshots
     │   ├── JobFailed                         the provider reports a failure
@@ -78,8 +78,11 @@ __all__ = (
 class AioweryError(Exception):
     """The base class of all errors of this package.
 
-    `request_id` is the id of the response in the provider's call history; None if there is none.
+    `request_id` is the id of the response in the provider's call history; None if there is none. `excerpt` is the
+    beginning of the response that caused the error, at most 2,048 bytes without control characters; "" without one.
     """
+
+    excerpt: str = ""
 
     # Every argument after the message has a default: pickling calls `cls(message)` and restores the rest from
     # `__dict__`.
@@ -140,7 +143,7 @@ class UnexpectedResponse(AioweryError):
     """A response outside the contract of the API.
 
     `raw` is the decoded body, or its beginning as text. `faults` lists each wrong value with its path, such as
-    `"$.data.task_ids[0]: a string is expected, got null"`. `task_ids` is as in `APIError`.
+    `"$.data.task_ids[0]: a string is expected, got null"`. `task_ids` and `retry_after` are as in `APIError`.
     """
 
     def __init__(
@@ -152,19 +155,22 @@ class UnexpectedResponse(AioweryError):
         faults: tuple[str, ...] = (),
         task_ids: tuple[str, ...] = (),
         request_id: str | None = None,
+        retry_after: float | None = None,
     ) -> None:
         super().__init__(message, request_id=request_id)
         self.http_status = http_status
         self.raw = raw
         self.faults = faults
         self.task_ids = task_ids
+        self.retry_after = retry_after
 
 
 class APIError(AioweryError):
     """The provider rejected a request.
 
     `http_status` is the HTTP status, and `raw` the decoded body. `code` is the provider's own code from the body; None
-    if the body is not the provider's.
+    if the body is not the provider's. `retry_after` is the pause in seconds that the response requests, in its
+    Retry-After header or its body; None if it requests none.
 
     `task_ids` are ids that the rejection of a submission contains where an acceptance has them. Ids of other known
     tasks are left out. If any are left, the submission becomes a `SubmissionInDoubt`.
@@ -179,12 +185,14 @@ class APIError(AioweryError):
         raw: Any = None,
         task_ids: tuple[str, ...] = (),
         request_id: str | None = None,
+        retry_after: float | None = None,
     ) -> None:
         super().__init__(message, request_id=request_id)
         self.http_status = http_status
         self.code = code
         self.raw = raw
         self.task_ids = task_ids
+        self.retry_after = retry_after
 
 
 class InvalidRequest(APIError):
@@ -222,8 +230,8 @@ class DailyLimitReached(APIError):
 class RateLimited(APIError):
     """There were too many requests, or too many concurrent tasks.
 
-    `retry_after` is in seconds; None if the provider gave none. `is_concurrency_limit` is True if the rejection
-    concerns the number of tasks under way instead of the requests per time.
+    `is_concurrency_limit` is True if the rejection concerns the number of tasks under way instead of the requests per
+    time.
     """
 
     def __init__(
@@ -238,8 +246,15 @@ class RateLimited(APIError):
         retry_after: float | None = None,
         is_concurrency_limit: bool = False,
     ) -> None:
-        super().__init__(message, http_status=http_status, code=code, raw=raw, task_ids=task_ids, request_id=request_id)
-        self.retry_after = retry_after
+        super().__init__(
+            message,
+            http_status=http_status,
+            code=code,
+            raw=raw,
+            task_ids=task_ids,
+            request_id=request_id,
+            retry_after=retry_after,
+        )
         self.is_concurrency_limit = is_concurrency_limit
 
 
@@ -250,7 +265,8 @@ class SubmissionInDoubt(AioweryError):
     the failure that occurred instead of a clear answer.
 
     `task_ids` are at most 64 tasks that the provider named for this request without proof. `client.job(task_id)`
-    fetches one, and `aiowery doubts adopt` resolves the doubt with them.
+    fetches one, and `aiowery doubts adopt` resolves the doubt with them. `excerpt` is the beginning of what was
+    received, which may hold further ids.
     """
 
     def __init__(

@@ -106,6 +106,7 @@ class AcmeProvider(Provider):
     def decode_status(self, response: HttpResponse, task_id: str) -> Snapshot:
         """Return the status of one job."""
         job = _job(response)
+        response.check_task(task_id, (str(id_) for id_ in (job.get("id"),) if id_), "$.job.id", job)
         phase = job.get("phase")
         if not isinstance(phase, str):
             raise response.unexpected("a status without a phase", "$.job.phase: a string is expected", job)

@@ -44,6 +44,7 @@ REQUEST = {
     "aiowery.weryai.requests._images",
 }
 TRANSPORT = {
+    "aiowery._base.text",
     "aiowery.transport",
     "aiowery.transport._connection",
     "aiowery.transport._dial",
@@ -52,6 +53,7 @@ TRANSPORT = {
     "aiowery.transport._pool",
     "aiowery.transport._reader",
     "aiowery.transport._request",
+    "aiowery.transport._tls",
     "aiowery.transport._trace",
 }
 OF_REQUESTS = {"_audio", "_image_tools", "_images", "_video_tools", "_videos"}
@@ -96,7 +98,7 @@ def test_import_aiowery_loads_nothing_else() -> None:
 
 
 def test_import_transport_loads_nothing_else_of_the_package() -> None:
-    """`aiowery.transport` stands alone: it loads httpx, httptools, aiohappyeyeballs, and no other part of aiowery."""
+    """`aiowery.transport` stands alone: of aiowery, it loads `_base` beside itself."""
     own, others = loaded("import aiowery.transport")
     assert own == IMPORT | TRANSPORT
     assert others >= {"httpx", "httptools", "aiohappyeyeballs"}

@@ -189,7 +189,9 @@ class BatchService:
                 if (await self._entry(entry_id)).state is not State.IN_DOUBT:
                     return None  # another process resolved it just now
                 named = await self._resolver.hints(entry.submission_id)
-                raise in_doubt_error(request, entry.sent_at or 0.0, entry.reason, entry.request_id, named)
+                raise in_doubt_error(
+                    request, entry.sent_at or 0.0, entry.reason, entry.request_id, named, entry.excerpt
+                )
             case State.ACCEPTED:
                 return await self._resume(entry, request)
             case State.SENDING if self._journal.is_lost(entry):

@@ -8,13 +8,13 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from aiowery._base.text import some_of
+from aiowery._client.known_tasks import KnownTasks
 from aiowery._client.restore import JobRestorer
 from aiowery._core.events import log
-from aiowery._core.failures import some_of
 from aiowery._core.request import Request
 from aiowery._http.provider_api import ProviderApi
 from aiowery._jobs.job import Job
-from aiowery._jobs.registry import JobRegistry
 from aiowery._journal.journal import SubmissionJournal
 from aiowery.errors import AioweryError, ConfigurationError, LedgerError
 from aiowery.ledger import Entry, State
@@ -37,14 +37,14 @@ class DoubtResolver:
         self,
         api: ProviderApi,
         journal: SubmissionJournal[Job[Any]],
-        registry: JobRegistry,
+        known_tasks: KnownTasks,
         restorer: JobRestorer,
         read_request: RequestReader,
     ) -> None:
         self._api = api
         self._journal = journal
         self._ledger = journal.ledger
-        self._registry = registry
+        self.known_tasks: KnownTasks = known_tasks
         self._restorer = restorer
         self._read_request = read_request
         self._requests: OrderedDict[int, Request[Any]] = OrderedDict()
@@ -58,16 +58,19 @@ class DoubtResolver:
         if len(self._requests) > _MAX_REMEMBERED:
             self._requests.popitem(last=False)
 
-    async def record_named(self, submission_id: str, request: Request[Any], task_ids: Sequence[str]) -> tuple[str, ...]:
-        """Record the tasks that a rejection names as hints of its submission, and return those that are not known.
+    async def record_named(
+        self, submission_id: str, entry_id: int, request: Request[Any], task_ids: Sequence[str]
+    ) -> tuple[str, ...]:
+        """Record the tasks that a response names as hints of its submission, and return those that are not known.
 
-        Known are the tasks of other entries and of jobs in memory, and the one that the request itself names. If an id
-        cannot be looked up or recorded, it is returned: what may have been charged must not be sent again.
+        Known are the tasks of other submissions, and the one that the request itself names. If an id cannot be looked
+        up or recorded, it is returned: what may have been charged must not be sent again.
         """
-        known = {task_id for job in self._registry.jobs() for task_id in job.task_ids} | {_task_in_request(request)}
+        known = {*self.known_tasks.in_memory(request, entry_id, task_ids), _task_in_request(request)}
         new = tuple(task_id for task_id in task_ids if task_id not in known)
         try:
-            new = tuple([task_id for task_id in new if not await self._ledger.entries_with_task(task_id)])
+            known.update(await self.known_tasks.in_ledger(request, None, new))
+            new = tuple(task_id for task_id in new if task_id not in known)
             for task_id in new:
                 await self._ledger.record_delivery(submission_id, task_id, finished=False)
         except Exception as fault:  # noqa: BLE001 - a ledger of the caller's own may raise anything

@@ -7,7 +7,7 @@ A repeat follows only a failure that provably sent nothing, or a rejected key. T
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
 
@@ -27,9 +27,6 @@ from aiowery.errors import (
     UnexpectedResponse,
 )
 
-RecordNamed = Callable[[tuple[str, ...]], Awaitable[tuple[str, ...]]]
-"""Stores the task ids that a rejection holds, and returns those that belong to no task known before."""
-
 
 class SendRecorder(Protocol):
     """A record of a submission that stores whether its first byte was sent."""
@@ -43,6 +40,18 @@ class SendRecorder(Protocol):
         ...
 
 
+class SubmittedTasks(Protocol):
+    """The tasks that the responses to a submission name."""
+
+    async def check_accepted(self, accepted: Accepted) -> None:
+        """Raise UnexpectedResponse for an acceptance that cannot be this submission's."""
+        ...
+
+    async def record_named(self, task_ids: tuple[str, ...]) -> tuple[str, ...]:
+        """Record tasks that a response without acceptance names, and return those that are not known."""
+        ...
+
+
 async def send_paid(
     client: RetryingClient,
     request: Request[Any],
@@ -52,11 +61,11 @@ async def send_paid(
     recorder: SendRecorder,
     is_wanted: IsWanted,
     may_leave: Callable[[], bool],
-    record_named: RecordNamed,
+    tasks: SubmittedTasks,
 ) -> Accepted:
     """POST a paid request once; again only after it provably never left, and while it is wanted.
 
-    The tasks that a rejection names go to `record_named` before it is classified; known ones do not count. Raises the
+    The tasks that a rejection names are recorded before it is classified; known ones do not count. Raises the
     provider's rejection, NotSent after the last attempt, SubmissionInDoubt, or what `recorder` raises. Raises
     SubmissionHeld, unsent, if `may_leave` returns False when the first byte is next.
     """
@@ -65,14 +74,15 @@ async def send_paid(
     while True:
         sent_at = time.time()
         try:
-            return await client.send_once(http_request, decode, is_wanted=is_wanted, before_send=before_send)
+            accepted = await client.send_once(http_request, decode, is_wanted=is_wanted, before_send=before_send)
+            await tasks.check_accepted(accepted)
         except (ConfigurationError, LedgerError, BudgetExceeded):
             raise
         except SubmissionHeld:
             await recorder.mark_unsent()
             raise
         except Exception as error:
-            failure = _classify(error, request, sent_at, await _named_tasks(error, record_named))
+            failure = _classify(error, request, sent_at, await _named_tasks(error, tasks))
             if failure is SubmitFailure.UNSENT:
                 await recorder.mark_unsent()
             failures += 1
@@ -83,6 +93,8 @@ async def send_paid(
             await anyio.sleep(pause)
             if not is_wanted():
                 raise
+        else:
+            return accepted
 
 
 async def _before_first_byte(recorder: SendRecorder, may_leave: Callable[[], bool]) -> None:
@@ -95,8 +107,8 @@ def _classify(error: Exception, request: Request[Any], sent_at: float, task_ids:
     """Return the kind of a failure. Raises SubmissionInDoubt if the request may have been charged."""
     failure = classify_failure(error)
     if failure is SubmitFailure.IN_DOUBT:
-        request_id = error.request_id if isinstance(error, AioweryError) else None
-        raise in_doubt_error(request, sent_at, str(error), request_id, task_ids) from error
+        request_id, excerpt = (error.request_id, error.excerpt) if isinstance(error, AioweryError) else (None, "")
+        raise in_doubt_error(request, sent_at, str(error), request_id, task_ids, excerpt) from error
     return failure
 
 
@@ -105,9 +117,9 @@ def _check_may_leave(may_leave: Callable[[], bool]) -> None:
         raise SubmissionHeld("submissions are paused; nothing was sent")
 
 
-async def _named_tasks(error: Exception, record_named: RecordNamed) -> tuple[str, ...]:
+async def _named_tasks(error: Exception, tasks: SubmittedTasks) -> tuple[str, ...]:
     """Return the tasks that a response without acceptance names, less those that are known."""
     if not isinstance(error, (APIError, UnexpectedResponse)) or not error.task_ids:
         return ()
-    error.task_ids = await record_named(error.task_ids)
+    error.task_ids = await tasks.record_named(error.task_ids)
     return error.task_ids

@@ -86,7 +86,7 @@ class JobRestorer:
         no status.
         """
         # A podcast's two steps share one task, so the ids alone do not distinguish jobs.
-        same = (job for job in self._registry.jobs() if job.task_ids == accepted.task_ids)
+        same = (job for job in self._registry.jobs_of(accepted.task_ids[0]) if job.task_ids == accepted.task_ids)
         known = next((job for job in same if result_type in {Result, job._result_type}), None)
         if known is not None:
             return known

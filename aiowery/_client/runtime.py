@@ -18,6 +18,7 @@ from aiowery._base.loop_binding import LoopBinding
 from aiowery._client.batches import BatchService
 from aiowery._client.config import ClientConfig
 from aiowery._client.in_doubt import DoubtResolver
+from aiowery._client.known_tasks import KnownTasks
 from aiowery._client.restore import JobRestorer
 from aiowery._client.submitter import Submitter
 from aiowery._client.webhook_listener import WebhookListener
@@ -127,12 +128,20 @@ class ClientRuntime:
         self.restorer: JobRestorer = JobRestorer(provider, self._poller, self.registry, journal, tasks, self._webhooks)
         mutex = CrossProcessTurn(tasks, _queue_state_file(config), self.restorer.wait_for_tasks)
         self._admission = Admission(tasks, direct, mutex)
-        resolver = DoubtResolver(self.api, journal, self.registry, self.restorer, config.request_types.from_dict)
+        known_tasks = KnownTasks(self.registry, journal)
+        resolver = DoubtResolver(self.api, journal, known_tasks, self.restorer, config.request_types.from_dict)
         self._listener = WebhookListener(
             config.webhooks, self._webhooks, self.api, self._poller, journal, resolver, self.background
         )
         self.submitter: Submitter = Submitter(
-            self.api, self.uploads, self._admission, journal, self._poller, self._webhooks, resolver, self.events
+            self.api,
+            self.uploads,
+            self._admission,
+            journal,
+            self._poller,
+            self._webhooks,
+            resolver,
+            self.events,
         )
         self.batches: BatchService = BatchService(journal, self.submitter, self.restorer, resolver)
         self._breaker_member = self._connect()

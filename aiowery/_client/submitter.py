@@ -180,8 +180,11 @@ class Submitter:
             if job is None:
                 raise
             return job
-        await record.mark_accepted(accepted)
-        return self._accepted(submission, record, accepted)
+        try:
+            await record.mark_accepted(accepted)
+            return self._accepted(submission, record, accepted)
+        finally:
+            self._resolver.known_tasks.end_acceptance(record.entry_id, accepted.task_ids)
 
     async def _resolve_by_webhook(
         self, submission: Submission[ResultT], record: SubmissionRecord, error: BaseException
@@ -283,12 +286,14 @@ class Submitter:
     def _refused(self, submission: Submission[Any], error: BaseException) -> None:
         """Release the slots of a submission without a job, log the reason, and reject what would be rejected too."""
         request, ticket = submission.request, submission.ticket
+        if (seconds := retry_after(error)) is not None:  # before its slots admit the next one
+            ticket.queue.pause(seconds)
         if isinstance(error, (SubmissionInDoubt, asyncio.CancelledError)):
             self._admission.release_in_doubt(ticket)
             self.counts.in_doubt += 1
             log.warning("in doubt: %s: %s", request.label, str(error) or "interrupted while it was being sent")
             return
-        if isinstance(error, self._provider.account_errors):  # before its slots admit the next one
+        if isinstance(error, self._provider.account_errors):
             self._admission.reject_waiting(error)
         self._admission.release(ticket)
         self.counts.refused += 1

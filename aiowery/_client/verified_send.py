@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final, Generic
 
 import attrs
 
+from aiowery._base.text import some_of
 from aiowery._client.in_doubt import DoubtResolver
 from aiowery._client.options import SubmitOptions
 from aiowery._client.paid_send import send_paid
+from aiowery._core.codec import named_ids
 from aiowery._core.events import log
-from aiowery._core.failures import SubmitFailure, classify_failure, some_of
+from aiowery._core.failures import SubmitFailure, classify_failure
 from aiowery._core.messages import HttpRequest, HttpResponse
 from aiowery._core.request import Accepted, Request, ResultT
 from aiowery._http.provider_api import ProviderApi
@@ -40,6 +43,35 @@ class Submission(Generic[ResultT]):
     submission_id: str
     has_webhook: bool
     probe: str | None
+
+
+@attrs.frozen
+class _SubmittedTasks:
+    """The tasks that the responses to a submission name. `responses` holds these responses, the latest last."""
+
+    resolver: DoubtResolver
+    submission: Submission[Any]
+    entry_id: int
+    responses: Sequence[HttpResponse]
+
+    async def check_accepted(self, accepted: Accepted) -> None:
+        """Raise UnexpectedResponse for tasks of another submission: the response may be one to that submission."""
+        known_tasks = self.resolver.known_tasks
+        others = await known_tasks.accept(self.submission.request, self.entry_id, accepted.task_ids)
+        if not others:
+            return
+        known_tasks.end_acceptance(self.entry_id, accepted.task_ids)
+        response = self.responses[-1]
+        what = f"accepted with {some_of(others)}, of another submission"
+        error = response.unexpected(what, "$: new task ids are expected", response.json_or_none(), accepted.request_id)
+        error.task_ids = named_ids(accepted.task_ids)
+        raise error
+
+    async def record_named(self, task_ids: tuple[str, ...]) -> tuple[str, ...]:
+        """Record tasks that a response without acceptance names, and return those that are not known."""
+        return await self.resolver.record_named(
+            self.submission.submission_id, self.entry_id, self.submission.request, task_ids
+        )
 
 
 class VerifiedSender:
@@ -102,7 +134,7 @@ class VerifiedSender:
             recorder=record,
             is_wanted=is_wanted,
             may_leave=partial(ticket.queue.breaker.allows, ticket),
-            record_named=partial(self._resolver.record_named, submission.submission_id, request),
+            tasks=_SubmittedTasks(self._resolver, submission, record.entry_id, responses),
         )
 
     async def _prove_tasks(

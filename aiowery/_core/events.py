@@ -37,7 +37,7 @@ def redact_key(key: str) -> None:
 
 def redact(text: str) -> str:
     """Return the text with stars in place of all keys in use and everything in the form of an API key."""
-    for key in tuple(_keys):
+    for key in sorted(_keys, key=len, reverse=True):  # a key may begin like another
         text = text.replace(key, "***")
     return _SECRETS.sub("***", text)
 

@@ -7,6 +7,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from aiowery._base.text import some_of
+from aiowery._core.codec import lenient_number
 from aiowery._core.request import Request
 from aiowery.errors import (
     AioweryError,
@@ -20,7 +22,8 @@ from aiowery.errors import (
 )
 
 _MIN_SERVER_ERROR = 500
-_MAX_SHOWN = 5
+# Request Timeout, Too Early: the same request may succeed later.
+_PASSING_STATUSES = frozenset({408, 425})
 
 
 class SubmissionHeld(NotSent):
@@ -60,12 +63,21 @@ def classify_failure(error: Exception) -> SubmitFailure:
 
 def is_retryable(error: AioweryError) -> bool:
     """Return True if the same read may succeed a little later."""
+    if isinstance(error, APIError) and error.http_status in _PASSING_STATUSES:
+        return True
     return isinstance(error, (TransportError, UnexpectedResponse, RateLimited, ServerError))
 
 
-def retry_after(error: AioweryError) -> float | None:
-    """Return the seconds that the provider asked the client to wait; None if it gave none."""
-    return error.retry_after if isinstance(error, RateLimited) else None
+def retry_after(error: BaseException | None) -> float | None:
+    """Return the seconds of the pause that a response requests; None if it requests none.
+
+    The response of a submission in doubt is the doubt's cause. A provider's decoder may pass on any value of a body, so
+    the value is checked here.
+    """
+    if isinstance(error, SubmissionInDoubt):
+        error = error.__cause__
+    seconds = lenient_number(error.retry_after) if isinstance(error, (APIError, UnexpectedResponse)) else None
+    return seconds if seconds is not None and seconds >= 0 else None
 
 
 def in_doubt_error(
@@ -74,14 +86,15 @@ def in_doubt_error(
     cause: str,
     request_id: str | None = None,
     task_ids: Sequence[str] = (),
+    excerpt: str = "",
 ) -> SubmissionInDoubt:
     """Return the error for a request that may have been charged.
 
     `sent_at` is in seconds since the epoch. The provider named `task_ids` without proof that they belong to the
-    request.
+    request. `excerpt` is the beginning of what was received.
     """
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(sent_at))
-    return SubmissionInDoubt(
+    doubt = SubmissionInDoubt(
         f"{request.label}: sent at {when} UTC without a clear answer ({cause}). It may have been charged, so it is"
         f" not sent again automatically: {_advice(task_ids)}",
         request=request,
@@ -89,6 +102,8 @@ def in_doubt_error(
         task_ids=tuple(task_ids),
         request_id=request_id,
     )
+    doubt.excerpt = excerpt
+    return doubt
 
 
 def _advice(task_ids: Sequence[str]) -> str:
@@ -98,12 +113,6 @@ def _advice(task_ids: Sequence[str]) -> str:
         f"the provider named {some_of(task_ids)}; client.job(task_id) fetches a task, and `aiowery doubts adopt`"
         " resolves the doubt with the tasks of this request"
     )
-
-
-def some_of(task_ids: Sequence[str]) -> str:
-    """Return the first five ids as text, and the number of further ones."""
-    more = f" and {len(task_ids) - _MAX_SHOWN} more" if len(task_ids) > _MAX_SHOWN else ""
-    return f"{', '.join(task_ids[:_MAX_SHOWN])}{more}"
 
 
 def client_closing_error() -> NotSent:

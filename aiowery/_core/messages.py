@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 import attrs
 
+from aiowery._base.text import some_of
+from aiowery._core.codec import named_ids
 from aiowery._core.fields import replace_surrogates
 from aiowery.errors import ConfigurationError, InvalidRequest, UnexpectedResponse
 
@@ -118,6 +120,18 @@ class HttpResponse:
             request_id=request_id or self.request_id,
         )
 
+    def check_task(
+        self, task_id: str, named: Iterable[str], where: str, raw: Any = None, request_id: str | None = None
+    ) -> None:
+        """Raise UnexpectedResponse if a status response names tasks, and `task_id` is not among them.
+
+        It then belongs to another request, whatever it reports. `where` is the path at which the id is expected.
+        """
+        ids = tuple(dict.fromkeys(named))
+        if ids and task_id not in ids:
+            what = f"the status of task {task_id} was requested, the response is about {some_of(named_ids(ids))}"
+            raise self.unexpected(what, f"{where}: {task_id!r} is expected", raw, request_id)
+
     def redirect_error(self, raw: Any, request_id: str | None = None) -> InvalidRequest | UnexpectedResponse:
         """Return the error for a redirect. None is followed: the key and a paid POST are for this host alone."""
         target = self.headers.get("location", "no address")
@@ -142,7 +156,7 @@ class HttpResponse:
 
     def request_id_in(self, *bodies: Any) -> str | None:
         """Return the first request id in these decoded objects, else the one in the headers."""
-        return next(_named_ids(bodies), self.request_id)
+        return next(_request_ids(bodies), self.request_id)
 
     def retry_after(self, now: datetime | None = None) -> float | None:
         """Return the seconds in the Retry-After header, which may hold a number or an HTTP date; None without one."""
@@ -164,7 +178,7 @@ def _repaired_json(body: bytes) -> Any:
     return value
 
 
-def _named_ids(bodies: Iterable[Any]) -> Iterator[str]:
+def _request_ids(bodies: Iterable[Any]) -> Iterator[str]:
     for body in bodies:
         if isinstance(body, Mapping):
             for name in _REQUEST_ID_FIELDS:
@@ -174,11 +188,15 @@ def _named_ids(bodies: Iterable[Any]) -> Iterator[str]:
 
 
 def parse_retry_after(text: str | None, now: datetime) -> float | None:
-    """Return the seconds to wait, never negative; None if the text is neither a number nor a date."""
+    """Return the seconds to wait, never negative; None if the text is neither a number nor a date to come.
+
+    Of a repeated header, whose values are joined by commas, the first number counts.
+    """
     if text is None:
         return None
+    number = text.partition(",")[0]
     try:
-        seconds = float(text)
+        seconds = float(number)
     except ValueError:
         try:
             date = parsedate_to_datetime(text)
@@ -188,4 +206,4 @@ def parse_retry_after(text: str | None, now: datetime) -> float | None:
             date = date.replace(tzinfo=UTC)
         seconds = (date - now).total_seconds()
     # float() accepts NaN and infinity, but a timer does not.
-    return max(0.0, seconds) if abs(seconds) < 1e9 else None  # noqa: PLR2004 - thirty years
+    return seconds if 0 <= seconds < 1e9 else None  # noqa: PLR2004 - thirty years

@@ -262,10 +262,9 @@ class RetryPolicy:
     """The most seconds before a probe."""
 
     def backoff(self, failures: int, retry_after: float | None, random: Random) -> float:
-        """Return the seconds before a read is retried: the server's Retry-After, else a random back-off."""
-        if retry_after is not None:
-            return min(retry_after, self.max_retry_after)
-        return full_jitter(failures, self.initial_backoff, self.max_backoff, random)
+        """Return the seconds before a read is retried: a random back-off, or the server's Retry-After if longer."""
+        pause = full_jitter(failures, self.initial_backoff, self.max_backoff, random)
+        return pause if retry_after is None else max(pause, min(retry_after, self.max_retry_after))
 
     def queue_backoff(self, rejections: int, retry_after: float | None, random: Random) -> float:
         """Return the seconds for which a queue pauses after a rejection because of load.

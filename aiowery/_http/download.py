@@ -30,7 +30,7 @@ _FLUSH_SIZE: Final = 1024 * 1024
 _MAX_FILE: Final = 4 * 1024**3
 _MAX_IN_MEMORY: Final = 512 * 1024**2
 # A delivery network may know a file a little later than the provider does.
-_TRANSIENT_STATUSES: Final = frozenset({403, 404, 408, 429})
+_TRANSIENT_STATUSES: Final = frozenset({403, 404, 408, 425, 429})
 _SERVER_ERRORS: Final = 500
 _PARTIAL: Final = 206
 _RANGE_REFUSED: Final = 416
@@ -54,7 +54,11 @@ _NOT_FILES: Final = frozenset({"text/html", "application/json", "application/xml
 
 
 class _Transient(Exception):
-    """A failed attempt to download that a repeat may cure."""
+    """A failed download that a repeat may cure. `retry_after`: the seconds of the pause that the server requests."""
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class Downloader:
@@ -108,7 +112,7 @@ class Downloader:
                         url=url,
                         path=path,
                     ) from fault
-                pause = self._retries.backoff(failures, None, self._random)
+                pause = self._retries.backoff(failures, getattr(fault, "retry_after", None), self._random)
                 log.warning("download of %s: %s; again in %.1f s", url, fault, pause)
                 await anyio.sleep(pause)
 
@@ -246,11 +250,11 @@ def _suffix(body: DownloadResponse, url: str) -> str:
 def _check_response(url: str, body: DownloadResponse) -> None:
     """Raise an error unless the response is the beginning of a file."""
     if body.http_status in _TRANSIENT_STATUSES or body.http_status >= _SERVER_ERRORS:
-        raise _Transient(f"HTTP {body.http_status}")
+        raise _Transient(f"HTTP {body.http_status}", body.retry_after())
     if body.http_status not in {200, _PARTIAL}:
         raise DownloadError(f"cannot fetch {url}: HTTP {body.http_status}; the output may have expired", url=url)
     if body.content_type in _NOT_FILES:
-        raise _Transient(f"a page ({body.content_type}) instead of a file")
+        raise _Transient(f"a page ({body.content_type}) instead of a file", body.retry_after())
 
 
 def _check_size(url: str, size: int, largest: int) -> None:

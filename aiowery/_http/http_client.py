@@ -17,6 +17,7 @@ import anyio.lowlevel
 import attrs
 import httpx
 
+from aiowery._base.text import clean_excerpt
 from aiowery._core.messages import MAIN_HOST, HttpRequest, HttpResponse
 from aiowery._core.urls import is_loopback, is_private, validate_base_url
 from aiowery._http.api_key import ApiKeySource
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
 
 _MAX_RESPONSE: Final = 16 * 1024 * 1024
 _MAX_REDIRECTS: Final = 5
+_MIN_PART: Final = 4
+_FILE_STATUSES: Final = frozenset({200, 206})
 _MIN_RATE: Final = 1_000
 _RATE_SECONDS: Final = 30.0
 _REDIRECT_STATUSES: Final = frozenset({301, 302, 303, 307, 308})
@@ -67,8 +70,12 @@ class DownloadResponse:
 
     @property
     def content_type(self) -> str:
-        """The media type in lower case, without parameters."""
-        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+        """The media type in lower case, without parameters; the first one of a repeated header."""
+        return self.headers.get("content-type", "").partition(";")[0].partition(",")[0].strip().lower()
+
+    def retry_after(self) -> float | None:
+        """Return the seconds in the Retry-After header; None without one."""
+        return HttpResponse(self.http_status, self.headers, b"").retry_after()
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield the file's bytes as they arrive. Raises NoAnswer if they trickle."""
@@ -116,6 +123,23 @@ class _SentKey:
         if any(self.secret in value for value in headers.values()):
             headers = {name: value.replace(self.secret, "***") for name, value in headers.items()}
         return HttpResponse(response.http_status, headers, body)
+
+    def redact_text(self, text: str) -> str:
+        """Return a text without the key, and without a beginning of the key at its end, where it may have been cut."""
+        for spelling in map(bytes.decode, self.spellings):
+            text = text.replace(spelling, "***")
+            for length in range(min(len(spelling), len(text)), _MIN_PART - 1, -1):
+                if text.endswith(spelling[:length]):
+                    text = text[:-length] + "***"
+                    break
+        return text
+
+    def redact_fault(self, fault: TransportFault) -> None:
+        """Remove the key from a fault and its cause."""
+        for error in filter(None, (fault, fault.__cause__)):
+            error.args = tuple(self.redact_text(one) if isinstance(one, str) else one for one in error.args)
+            if excerpt := getattr(error, "excerpt", ""):
+                vars(error)["excerpt"] = self.redact_text(excerpt)
 
 
 class HttpClient:
@@ -182,13 +206,11 @@ class HttpClient:
         try:
             response = await self._transport.send_and_read(outgoing, _MAX_RESPONSE, before_send)
         except TransportFault as fault:
-            raise _translated(fault) from fault.__cause__
+            raise _translated(fault, key) from fault.__cause__
         except ResponseTooLong as fault:
-            raise UnexpectedResponse(
-                f"{fault}; the request has arrived, and the rest of the response was not read",
-                http_status=fault.http_status,
-            ) from None
-        return key.redact(_decoded(response))
+            message = f"{fault}; the request has arrived, and the rest of the response was not read"
+            raise _unreadable(message, fault.http_status, fault.beginning, key) from None
+        return key.redact(_decoded(response, key))
 
     async def _current_key(self) -> _SentKey:
         secret = await self._api_key.key()
@@ -205,7 +227,7 @@ class HttpClient:
         except TransportFault as fault:
             raise _translated(fault) from fault.__cause__
         coding = response.headers.get("content-encoding", "identity")
-        if coding.lower() != "identity":
+        if coding.lower() != "identity" and response.http_status in _FILE_STATUSES:
             await response.aclose()
             raise DownloadError(
                 f"{url} was sent with content-encoding {coding[:64]!r}, which was not accepted; nothing was saved:"
@@ -254,12 +276,19 @@ async def _choose_transport(base_url: str, http: HTTPChoice | None, connections:
     return HttpxTransport(http, timeout)
 
 
-def _translated(fault: TransportFault) -> NotSent | NoAnswer:
-    """Return the error of a transport's fault. Its causes keep their messages only, without dozens of frames."""
+def _translated(fault: TransportFault, key: _SentKey | None = None) -> NotSent | NoAnswer:
+    """Return the error of a transport's fault, without the key, which a server may have quoted.
+
+    Its causes keep their messages only, without dozens of frames.
+    """
     _drop_frames(fault.__cause__)
     if fault.unsent:
         return NotSent(f"{fault}; nothing was sent: check the network, base_url and any proxy")
-    return NoAnswer(f"{fault}; the request may have arrived")
+    if key is not None:
+        key.redact_fault(fault)
+    error = NoAnswer(f"{fault}; the request may have arrived")
+    error.excerpt = fault.excerpt
+    return error
 
 
 def _drop_frames(fault: BaseException | None) -> None:
@@ -269,7 +298,14 @@ def _drop_frames(fault: BaseException | None) -> None:
         fault = fault.__cause__ or fault.__context__
 
 
-def _decoded(response: HttpResponse) -> HttpResponse:
+def _unreadable(message: str, http_status: int, body: bytes, key: _SentKey) -> UnexpectedResponse:
+    """Return the error for a response whose body was not read or decoded."""
+    error = UnexpectedResponse(key.redact_text(message), http_status=http_status)
+    error.excerpt = key.redact_text(clean_excerpt(body))
+    return error
+
+
+def _decoded(response: HttpResponse, key: _SentKey) -> HttpResponse:
     """Return the response with its body decoded. Raises UnexpectedResponse for a coding that cannot be decoded."""
     coding = response.headers.get("content-encoding")
     if coding is None:
@@ -277,9 +313,8 @@ def _decoded(response: HttpResponse) -> HttpResponse:
     try:
         body = decode_body(response.body, coding, _MAX_RESPONSE)
     except ValueError as fault:
-        raise UnexpectedResponse(
-            f"HTTP {response.http_status}: {fault}; the request has arrived", http_status=response.http_status
-        ) from fault
+        message = f"HTTP {response.http_status}: {fault}; the request has arrived"
+        raise _unreadable(message, response.http_status, response.body, key) from None
     return HttpResponse(response.http_status, response.headers, body)
 
 

@@ -21,7 +21,7 @@ from aiowery._http.transport import (
     Transport,
     TransportFault,
     TransportRequest,
-    describe,
+    fault_of,
     form_arguments,
 )
 from aiowery.errors import ConfigurationError, NoAnswer
@@ -161,14 +161,11 @@ class HttpxTransport(Transport):
         else:
             by_own = isinstance(fault, self._unsent_by_own) and self._has_own_transports()
             unsent = by_own or isinstance(fault, self._unsent)
-        return TransportFault(_described(fault, outgoing), unsent=unsent)
-
-
-def _described(fault: Exception, outgoing: TransportRequest) -> str:
-    refused = refused_certificate(fault)
-    if refused is None:
-        return describe(fault)
-    return f"{type(fault).__name__}: {explain_handshake(httpx.URL(outgoing.base).host, refused)}"
+        refused = refused_certificate(fault)
+        if refused is None:
+            return fault_of(fault, unsent=unsent)
+        explained = explain_handshake(httpx.URL(outgoing.base).host, refused)
+        return TransportFault(f"{type(fault).__name__}: {explained}", unsent=unsent)
 
 
 async def _read(response: Any, max_bytes: int, seconds: float) -> bytes:
@@ -181,7 +178,7 @@ async def _read(response: Any, max_bytes: int, seconds: float) -> bytes:
             if now() > deadline:
                 raise NoAnswer(f"the response did not end within {seconds:g} s; the request may have arrived")
             if len(body) > max_bytes:
-                raise ResponseTooLong(response.status_code, max_bytes)
+                raise ResponseTooLong(response.status_code, max_bytes, body)
     finally:
         await response.aclose()
     return body

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from functools import lru_cache
 from math import inf
 from typing import Final, NamedTuple
@@ -15,9 +15,8 @@ from aiowery._http.transport import (
     ResponseTooLong,
     StreamingResponse,
     Transport,
-    TransportFault,
     TransportRequest,
-    describe,
+    fault_of,
     multipart,
 )
 from aiowery.errors import ConfigurationError
@@ -84,9 +83,8 @@ class PooledHttpTransport(Transport):
         except (httpx.TransportError, httpx.InvalidURL, UnicodeError) as fault:
             raise _translated(fault) from fault
         if not response.is_complete:
-            raise ResponseTooLong(response.status, max_bytes)
-        headers = {name.lower().decode("latin-1"): value.decode("latin-1") for name, value in response.headers}
-        return HttpResponse(response.status, headers, response.body)
+            raise ResponseTooLong(response.status, max_bytes, response.body)
+        return HttpResponse(response.status, _joined(response.headers), response.body)
 
     async def send(self, outgoing: TransportRequest) -> StreamingResponse:
         """Send a read; its connection is released when the response is closed."""
@@ -102,8 +100,7 @@ class PooledHttpTransport(Transport):
         async def aclose() -> None:
             self._pool.release(connection)
 
-        headers = {name.lower().decode("latin-1"): value.decode("latin-1") for name, value in response.headers}
-        return StreamingResponse(response.status, headers, _parts(connection), aclose)
+        return StreamingResponse(response.status, _joined(response.headers), _parts(connection), aclose)
 
     async def aclose(self) -> None:
         """End what is under way; the pool belongs to others too."""
@@ -151,6 +148,17 @@ class PooledHttpTransport(Transport):
         return response._replace(body=body, is_complete=len(body) <= max_bytes)
 
 
+def _joined(headers: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Return the fields by their name in lower case; the values of a repeated field are joined by commas."""
+    joined = {name.lower().decode("latin-1"): value.decode("latin-1") for name, value in headers}
+    if len(joined) < len(headers):
+        joined = {}
+        for raw_name, raw_value in headers:
+            name, value = raw_name.lower().decode("latin-1"), raw_value.decode("latin-1")
+            joined[name] = f"{joined[name]}, {value}" if name in joined else value
+    return joined
+
+
 async def _parts(connection: Connection) -> AsyncIterator[bytes]:
     try:
         while part := await connection.next_part():
@@ -163,7 +171,7 @@ def _translated(fault: Exception) -> Exception:
     if isinstance(fault, CertificatesUnusable):
         return ConfigurationError(str(fault))
     unsent = getattr(fault, "unsent", isinstance(fault, (httpx.InvalidURL, UnicodeError)))
-    return TransportFault(describe(fault), unsent=unsent)
+    return fault_of(fault, unsent=unsent)
 
 
 @lru_cache(maxsize=_BASES)

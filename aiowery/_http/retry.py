@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import anyio
 
+from aiowery._base.text import clean_excerpt
 from aiowery._core.events import log
 from aiowery._core.failures import is_retryable, retry_after
 from aiowery._core.messages import HttpRequest, HttpResponse
@@ -19,7 +20,7 @@ from aiowery._core.policies import Random, RetryPolicy
 from aiowery._http.api_key import ApiKeySource
 from aiowery._http.http_client import HttpClient
 from aiowery._http.transport import BeforeSend
-from aiowery.errors import AioweryError, AuthenticationError
+from aiowery.errors import AioweryError, APIError, AuthenticationError, UnexpectedResponse
 
 T = TypeVar("T")
 Decode = Callable[[HttpResponse], T]
@@ -54,12 +55,12 @@ class RetryingClient:
         """
         try:
             key = await self._api_key.key()
-            return decode(await self._http_client.send(request, before_send))
+            return _decoded(decode, await self._http_client.send(request, before_send))
         except AuthenticationError as error:
             if error.task_ids or not (await self._api_key.refresh_if_stale(key) and is_wanted()):
                 raise
         log.info("the API key was rejected and has been renewed")
-        return decode(await self._http_client.send(request, before_send))
+        return _decoded(decode, await self._http_client.send(request, before_send))
 
     async def send_idempotent(self, request: HttpRequest, decode: Decode[T], gate: asyncio.Semaphore) -> T:
         """Send a request that costs nothing; repeat it with growing pauses while that can help.
@@ -78,3 +79,17 @@ class RetryingClient:
                 pause = self.retries.backoff(failures, retry_after(error), self.random)
                 log.warning("%s %s: %s; again in %.1f s", request.method, request.path, error, pause)
                 await anyio.sleep(pause)
+
+
+def _decoded(decode: Decode[T], response: HttpResponse) -> T:
+    """Return the decoded response.
+
+    An error gets the beginning of the response, and the seconds of its Retry-After header unless the body names others.
+    """
+    try:
+        return decode(response)
+    except (APIError, UnexpectedResponse) as error:
+        error.excerpt = clean_excerpt(response.body)
+        if error.retry_after is None:
+            error.retry_after = response.retry_after()
+        raise

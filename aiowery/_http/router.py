@@ -54,6 +54,8 @@ class TransportRouter(Transport):
         self._only_httpx = only_httpx or os.environ.get(_VARIABLE) == HTTPX or sys.platform == "win32"
         self._over_httpx: dict[tuple[EnvironmentProxy | None, bool], HttpxTransport] = {}
         self._proxies: dict[str, EnvironmentProxy | None] = {}
+        if self._only_httpx:
+            _import_httpx_connections()
 
     def is_closed(self) -> bool:
         """Return True once the transport is closed."""
@@ -113,6 +115,11 @@ class TransportRouter(Transport):
             client = httpx.AsyncClient(transport=made, trust_env=False)
             self._over_httpx.setdefault(route, HttpxTransport(client, self._timeout, owned=True))
         return self._over_httpx[route]
+
+
+def _import_httpx_connections() -> None:
+    """Let httpx import the modules of its connections, so that the first request need not wait for them."""
+    httpx.AsyncHTTPTransport(verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
 
 
 async def _make_httpx_transport(

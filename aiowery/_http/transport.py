@@ -9,6 +9,7 @@ from typing import Any, Self
 import attrs
 import httpx
 
+from aiowery._base.text import MAX_EXCERPT
 from aiowery._core.messages import HttpResponse, MultipartForm
 from aiowery.transport import encode_fields
 
@@ -17,19 +18,24 @@ BeforeSend = Callable[[], Awaitable[None]]
 
 
 class TransportFault(Exception):
-    """A request without a whole response. `unsent`: no byte of it was sent. The cause is the library's exception."""
+    """A request without a whole response. `unsent`: no byte of it was sent. The cause is the library's exception.
 
-    def __init__(self, description: str, *, unsent: bool) -> None:
+    `excerpt` is the beginning of what was received, at most 2,048 bytes, without control characters.
+    """
+
+    def __init__(self, description: str, *, unsent: bool, excerpt: str = "") -> None:
         super().__init__(description)
         self.unsent = unsent
+        self.excerpt = excerpt
 
 
 class ResponseTooLong(Exception):
-    """A response whose body is longer than wanted; the rest was not read."""
+    """A response whose body is longer than wanted; of the rest, only `beginning` is kept."""
 
-    def __init__(self, http_status: int, max_bytes: int) -> None:
+    def __init__(self, http_status: int, max_bytes: int, beginning: bytes) -> None:
         super().__init__(f"HTTP {http_status} with more than {max_bytes} bytes")
         self.http_status = http_status
+        self.beginning = beginning[:MAX_EXCERPT]
 
 
 @attrs.frozen(repr=False)
@@ -105,6 +111,11 @@ class Transport(ABC):
     @abstractmethod
     async def aclose(self) -> None:
         """Close the connections that belong to the transport."""
+
+
+def fault_of(fault: Exception, *, unsent: bool) -> TransportFault:
+    """Return a library's exception as the fault that it means, with what it knows of the response."""
+    return TransportFault(describe(fault), unsent=unsent, excerpt=getattr(fault, "excerpt", ""))
 
 
 def describe(fault: BaseException) -> str:

@@ -12,7 +12,7 @@ from aiowery._core.request import DEFAULT, Accepted, Request, ResultT, Timeout
 from aiowery._core.webhook_config import WebhookState
 from aiowery._jobs.scheduler import ScheduledItem
 from aiowery._queue.submission_queue import Ticket
-from aiowery.errors import JobError, JobTimeout
+from aiowery.errors import AioweryError, JobError, JobTimeout
 
 
 class JobKeeper(Protocol):
@@ -62,6 +62,7 @@ class Job(ScheduledItem, Generic[ResultT]):
         "_latest_snapshots",
         "_loop",
         "_open_task_ids",
+        "_poll_error",
         "_record",
         "_result",
         "_result_type",
@@ -100,6 +101,7 @@ class Job(ScheduledItem, Generic[ResultT]):
         self._accepted_at: float = self._loop.time()
         self._deadline: float = self._accepted_at
         self._failures: int = 0
+        self._poll_error: AioweryError | None = None
         self._last_running: float = 0.0
         self._ticket: Ticket | None = ticket
         self._webhook: WebhookState | None = None
@@ -239,6 +241,16 @@ class Job(ScheduledItem, Generic[ResultT]):
             self._wake(waiter for waiter in self._waiters if waiter.on_change)
         return changed
 
+    def _record_failed_poll(self, error: AioweryError) -> None:
+        """Count a failed poll. Its error is kept without its cause, whose traceback would keep a request in memory."""
+        self._failures += 1
+        self._poll_error = copy.copy(error)
+        self._poll_error.__cause__ = None
+
+    def _record_poll(self) -> None:
+        """Reset the count of failed polls in a row."""
+        self._failures, self._poll_error = 0, None
+
     def _settle(self, result: ResultT | None, error: JobError | None) -> None:
         """End the job and wake all waiters."""
         self._result, self._error = result, error
@@ -257,15 +269,19 @@ class Job(ScheduledItem, Generic[ResultT]):
         return min(deadlines + [self._deadline] * (self._deadline > now), default=None)
 
     def _timeout_error(self) -> JobTimeout:
-        """Return the error of a waiter whose timeout has passed."""
-        return JobTimeout(
-            f"{self.label}: not finished {self.age:.0f} s after acceptance (task ids {', '.join(self.task_ids)});"
+        """Return the error of a waiter whose timeout has passed; its cause is the error of the latest poll, if any."""
+        failed = f" status checks failed since: {self._failures} ({self._poll_error});" if self._failures else ""
+        ids = ", ".join(self.task_ids)
+        error = JobTimeout(
+            f"{self.label}: not finished {self.age:.0f} s after acceptance (task ids {ids});{failed}"
             " the task may still finish: await the error's .job, or client.job(task_id) later",
             task_ids=self.task_ids,
             snapshots=self.snapshots,
             request_id=self.request_id,
             job=self,
         )
+        error.__cause__ = self._poll_error
+        return error
 
     def _deadline_for(self, timeout: Timeout) -> float:
         """Return the loop time at which a timeout ends: counted from acceptance, or from now if that has passed."""

@@ -30,6 +30,7 @@ from aiowery.errors import (
     JobError,
     NotFound,
     RateLimited,
+    ServerError,
     UnexpectedResponse,
 )
 
@@ -171,7 +172,7 @@ class JobPoller:
             log.exception("a status check raised an unforeseen error; the job goes on")
             return self._on_poll_failed(job, UnexpectedResponse(f"{type(unforeseen).__name__}: {unforeseen}"))
         snapshots = [job._result_type.interpret(snapshot) for snapshot in snapshots]
-        job._failures = 0
+        job._record_poll()
         open_before = len(job._open_task_ids)
         if log.isEnabledFor(logging.DEBUG):
             for snapshot in snapshots:
@@ -189,7 +190,7 @@ class JobPoller:
 
     def _on_poll_failed(self, job: Job[Any], error: AioweryError) -> float | None:
         """Return the seconds until the next poll. Only if the provider has lost the job, end it and return None."""
-        job._failures += 1
+        job._record_failed_poll(error)
         # The pause applies to deliveries too: one that arrived during this poll requests the next one.
         job._poll_again = False
         if job._webhook is not None:
@@ -203,8 +204,9 @@ class JobPoller:
         pause = self._policy.after_failures(job._failures + is_slow_down, self._random)
         if requested is not None:
             requested = min(requested, self._policy.max_backoff)
-            self._scheduler.pause(requested)
             pause = max(pause, requested)
+            if isinstance(error, (RateLimited, ServerError)):  # it concerns the other jobs too
+                self._scheduler.pause(requested)
         log.log(
             logging.DEBUG if isinstance(error, NotFound) else logging.WARNING,
             "%s: a status check failed (%s); the job goes on, next check in %.1f s",

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from aiowery._base.snapshot import Snapshot, TaskState
+from aiowery._base.text import some_of
 from aiowery._core.events import log
 from aiowery._http.provider_api import ProviderApi
 from aiowery._jobs.job import Job
-from aiowery.errors import AioweryError, AuthenticationError, NotFound, RateLimited, TransportError
+from aiowery.errors import AioweryError, AuthenticationError, NotFound, RateLimited, TransportError, UnexpectedResponse
 
 
 class StatusFetcher:
@@ -33,21 +35,24 @@ class StatusFetcher:
         return snapshots
 
     async def _fetch_batch(self, job: Job[Any], provider_batch_id: str) -> list[Snapshot]:
-        """Return the statuses of the provider batch; after an unusable response, poll its tasks from now on."""
+        """Return the statuses of the provider batch; after an unusable response, poll its tasks from now on.
+
+        A response with a task of another job is unusable: it may be about another batch.
+        """
         try:
             snapshots = await self._api.batch(provider_batch_id)
+            _check_tasks(job, snapshots or ())
         except (TransportError, RateLimited, AuthenticationError):
             raise  # status checks of the tasks would fail in the same way
         except AioweryError as error:
             log.debug("provider batch %s: %s; polling each task", job.provider_batch_id, error)
             job.provider_batch_id = None
             return []
-        own_snapshots = [snapshot for snapshot in snapshots or () if snapshot.task_id in job.task_ids]
-        if snapshots is not None and not {snapshot.task_id for snapshot in own_snapshots}.issuperset(
-            job._open_task_ids
-        ):
+        if snapshots is None:
+            return []
+        if not {snapshot.task_id for snapshot in snapshots}.issuperset(job._open_task_ids):
             job.provider_batch_id = None
-        return own_snapshots
+        return list(snapshots)
 
     async def _fetch_task(self, job: Job[Any], task_id: str) -> Snapshot:
         """Return the status of one task; a lost task counts as failed if its job has other tasks."""
@@ -61,3 +66,10 @@ class StatusFetcher:
     def is_lost(self, job: Job[Any]) -> bool:
         """Return True if "not found" means that the task is lost, because the grace period is over."""
         return job.request is None or job.age > self._grace
+
+
+def _check_tasks(job: Job[Any], snapshots: Sequence[Snapshot]) -> None:
+    """Raise UnexpectedResponse if the response to a batch status check names a task of another job."""
+    others = [snapshot.task_id for snapshot in snapshots if snapshot.task_id not in job.task_ids]
+    if others:
+        raise UnexpectedResponse(f"the status of batch {job.provider_batch_id} names other tasks: {some_of(others)}")

@@ -130,7 +130,8 @@ class SubmissionRecord:
             await self.mark_unsent()
             await self._ledger.unclaim(self.entry_id)
         elif isinstance(error, (SubmissionInDoubt, asyncio.CancelledError)):
-            await self._ledger.mark_in_doubt(self._submission_id, _cause(error))
+            excerpt = error.excerpt if isinstance(error, SubmissionInDoubt) else ""
+            await self._ledger.mark_in_doubt(self._submission_id, _cause(error), excerpt=excerpt)
         elif (
             isinstance(error, APIError)
             and classify_failure(error) is SubmitFailure.REJECTED

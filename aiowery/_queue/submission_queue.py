@@ -221,6 +221,10 @@ class SubmissionQueue:
         self.abandon(ticket)
         return self._paused_until - now
 
+    def pause(self, seconds: float) -> None:
+        """Admit nothing for the seconds of a Retry-After header, as far as they are obeyed."""
+        self._pause_until(self._loop.time() + min(seconds, self._retries.max_retry_after))
+
     @property
     def busy_seconds(self) -> float:
         """Seconds since the first rejection after the last acceptance; 0 if there is none."""

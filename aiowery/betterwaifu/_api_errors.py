@@ -79,9 +79,10 @@ def response_error(response: HttpResponse, body: Any) -> AioweryError:
         "raw": body,
         "request_id": response.request_id_in(body, details),
     }
-    if error_type is RateLimited:
-        return RateLimited(message, retry_after=_retry_after(response, details), **facts)
-    return error_type(message, **facts)
+    retry_after = _retry_after(response, details)
+    if error_type is RateLimited and retry_after is None:
+        retry_after = DEFAULT_RETRY_AFTER
+    return error_type(message, retry_after=retry_after, **facts)
 
 
 def _error_type(http_status: int, code: str | None, text: str) -> type[APIError]:
@@ -95,12 +96,12 @@ def _error_type(http_status: int, code: str | None, text: str) -> type[APIError]
     return RateLimited if mentions(text, _BUSY) else InvalidRequest
 
 
-def _retry_after(response: HttpResponse, details: Mapping[str, Any]) -> float:
-    """Return the seconds to wait: from the header, else from the body, else the provider's documented value."""
+def _retry_after(response: HttpResponse, details: Mapping[str, Any]) -> float | None:
+    """Return the seconds to wait: from the header, else from the body; None if neither has any."""
     seconds = response.retry_after()
     if seconds is None:
         seconds = lenient_number(details.get("retry_after"))
-    return DEFAULT_RETRY_AFTER if seconds is None else max(0.0, seconds)
+    return seconds if seconds is not None and seconds >= 0 else None
 
 
 def _reason_text(body: Any) -> str | None:

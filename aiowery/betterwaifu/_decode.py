@@ -70,12 +70,12 @@ def decode_queued(response: HttpResponse) -> Accepted:
     try:
         return _read_queued(response, _unwrap_body(response, body))
     except (APIError, UnexpectedResponse) as error:
-        error.task_ids = named_ids(_submission_ids(body))
+        error.task_ids = named_ids(_named_jobs(body))
         raise
 
 
-def _submission_ids(body: Any) -> Iterator[str]:
-    """Yield the ids at the places where an accepted submission has them."""
+def _named_jobs(body: Any) -> Iterator[str]:
+    """Yield the ids at the places where an accepted submission, and a status, has the id of its job."""
     for part in _parts(body) if isinstance(body, Mapping) else ():
         yield from ids_in(part, *_JOB_IDS)
 
@@ -138,8 +138,13 @@ def _read_image(response: HttpResponse, body: Mapping[str, Any], fallback_id: st
 
 
 def decode_status(response: HttpResponse, job_id: str) -> Snapshot:
-    """Read the status of one job; an undocumented raw status counts as running."""
-    body = unwrap_envelope(response)
+    """Read the status of one job; an undocumented raw status counts as running.
+
+    A response that names other jobs is refused.
+    """
+    content = _read_body(response)
+    response.check_task(job_id, _named_jobs(content), "$.id", content)
+    body = _unwrap_body(response, content)
     parts = [part for part in _parts(body) if raw_status_in(part)]
     if not parts:
         raise response.unexpected("a job without a status", "$.status: a text is expected", body)

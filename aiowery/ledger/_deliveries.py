@@ -92,7 +92,5 @@ def has_submission(connection: Connection, submission_id: str) -> bool:
 
 def entries_with_task(connection: Connection, task_id: str) -> list[int]:
     """Return the ids of the entries that have this task, late tasks included."""
-    rows = connection.execute(
-        "SELECT id FROM entry WHERE instr(task_ids, ?) OR instr(late_task_ids, ?)", (to_json(task_id),) * 2
-    )
+    rows = connection.execute("SELECT entry_id FROM entry_task WHERE task_id = ?", (storable(task_id),))
     return [entry_id for (entry_id,) in rows]

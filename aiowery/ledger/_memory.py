@@ -119,9 +119,9 @@ class MemoryLedger:
         if self._open_table.move_submission(verb, submission_id, reason=reason) and again:
             self._open_table.drop_submission(submission_id)
 
-    async def mark_in_doubt(self, submission_id: str, reason: str) -> None:
-        """Record that it is unknown whether a submission was accepted."""
-        self._open_table.move_submission(Verb.MARK_IN_DOUBT, submission_id, reason=reason)
+    async def mark_in_doubt(self, submission_id: str, reason: str, *, excerpt: str = "") -> None:
+        """Record that it is unknown whether a submission was accepted, with the beginning of the response."""
+        self._open_table.move_submission(Verb.MARK_IN_DOUBT, submission_id, reason=reason, excerpt=excerpt)
 
     async def mark_finished(
         self,
@@ -196,8 +196,7 @@ class MemoryLedger:
 
     async def entries_with_task(self, task_id: str) -> list[int]:
         """Return the ids of the entries that have this task, late tasks included."""
-        entries = self._open_table.by_id.values()
-        return [entry.id for entry in entries if task_id in (*entry.task_ids, *entry.late_task_ids)]
+        return list(self._open_table.ids_with_task(task_id))
 
     async def change_counter(self) -> int:
         """Return 0: no other process writes here."""

@@ -25,6 +25,7 @@ class EntryTable:
         self._by_key: dict[tuple[str, str], int] = {}
         self._by_submission: dict[str, int] = {}
         self._by_request: dict[str, dict[int, None]] = {}
+        self._by_task: dict[str, tuple[int, ...]] = {}
         self._base_urls: dict[str, str] = {}
         self._final_without_batch: deque[int] = deque()
 
@@ -75,6 +76,10 @@ class EntryTable:
         """Return the entry that has, or had before it was released, this submission."""
         return self.by_id.get(self._by_submission.get(submission_id, 0))
 
+    def ids_with_task(self, task_id: str) -> tuple[int, ...]:
+        """Return the ids of the entries that have this task, late tasks included."""
+        return self._by_task.get(task_id, ())
+
     def move(self, verb: Verb, entry_id: int, /, **changes: Any) -> Entry | None:
         """Move an entry by the table of transitions, with further changes; return None if it is in another state.
 
@@ -88,6 +93,7 @@ class EntryTable:
             return None
         moved = attrs.evolve(entry, **{"state": transition.end, **transition.resets, **changes})
         self.by_id[entry_id] = moved
+        self._index_tasks(moved, changes.get("task_ids", ()))
         if moved.cost != entry.cost:
             self.spend[moved.batch] += moved.cost - entry.cost
         if entry.submission_id is not None and (
@@ -112,7 +118,8 @@ class EntryTable:
 
     def add_late_tasks(self, entry: Entry, task_ids: Sequence[str]) -> None:
         """Store task ids of a submission that was accepted although it had been released."""
-        self.by_id[entry.id] = attrs.evolve(entry, late_task_ids=with_late_tasks(entry, task_ids))
+        changed = self.by_id[entry.id] = attrs.evolve(entry, late_task_ids=with_late_tasks(entry, task_ids))
+        self._index_tasks(changed, changed.late_task_ids)
 
     def delete(self, entry: Entry) -> None:
         """Delete an entry without a batch."""
@@ -123,6 +130,12 @@ class EntryTable:
                 del self._by_request[entry.request_hash]
         if entry.submission_id is not None:
             self.drop_submission(entry.submission_id)
+        for task_id in (*entry.task_ids, *entry.late_task_ids):
+            others = tuple(one for one in self.ids_with_task(task_id) if one != entry.id)
+            if others:
+                self._by_task[task_id] = others
+            else:
+                self._by_task.pop(task_id, None)
 
     def summaries(self) -> list[BatchSummary]:
         """Return the figures of each batch, the oldest first."""
@@ -137,6 +150,10 @@ class EntryTable:
             credits=sum(reported) if reported else None,
             used=self.spend[batch],
         )
+
+    def _index_tasks(self, entry: Entry, task_ids: Sequence[str]) -> None:
+        for task_id in task_ids:
+            self._by_task[task_id] = tuple(dict.fromkeys((*self.ids_with_task(task_id), entry.id)))
 
     def _delete_oldest(self, moved: Entry) -> None:
         if moved.batch == NO_BATCH and moved.state in FINAL:

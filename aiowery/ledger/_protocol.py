@@ -73,8 +73,11 @@ class EntryStore(Protocol):
         """Record a refusal: the entry has failed, or with `again` is claimed again to be sent later."""
         ...
 
-    async def mark_in_doubt(self, submission_id: str, reason: str) -> None:
-        """Record that it is unknown whether a submission was accepted."""
+    async def mark_in_doubt(self, submission_id: str, reason: str, *, excerpt: str = "") -> None:
+        """Record that it is unknown whether a submission was accepted.
+
+        `excerpt` is the beginning of the response, at most 2,048 bytes: a person may read ids out of it.
+        """
         ...
 
     async def mark_finished(

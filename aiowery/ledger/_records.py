@@ -69,6 +69,8 @@ class Entry:
     """Id that the provider gave to the HTTP request."""
     reason: str = ""
     """Reason for the state, if there is one to report."""
+    excerpt: str = ""
+    """Beginning of the response that left the entry in doubt, at most 2,048 bytes; "" without one."""
     snapshots: tuple[Mapping[str, Any], ...] = ()
     """Last status of each task, as JSON objects."""
     credits: float | None = None

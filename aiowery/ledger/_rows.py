@@ -15,7 +15,8 @@ Connection = sqlite3.Connection
 
 COLUMNS: Final = (
     "id, batch, key, entry_index, request, state, attempts, submission_id, owner, sent_at, task_ids, provider_batch_id,"
-    " request_id, reason, snapshots, credits, files, seconds, late_task_ids, cost, base_url, request_hash, price_key"
+    " request_id, reason, snapshots, credits, files, seconds, late_task_ids, cost, base_url, request_hash, price_key,"
+    " excerpt"
 )
 
 
@@ -35,6 +36,7 @@ def entry_of(row: Sequence[Any]) -> Entry:
         base_url,
         request_hash,
         price_key,
+        excerpt,
     ) = rest
     return Entry(
         id=id_,
@@ -60,6 +62,7 @@ def entry_of(row: Sequence[Any]) -> Entry:
         base_url=base_url,
         request_hash=request_hash,
         price_key=price_key,
+        excerpt=excerpt,
     )
 
 

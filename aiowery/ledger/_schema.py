@@ -93,6 +93,34 @@ _MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         "CREATE TABLE identity (name TEXT NOT NULL, inode TEXT NOT NULL, count INTEGER NOT NULL)",
         "CREATE TABLE opening (owner TEXT PRIMARY KEY, path TEXT NOT NULL, log TEXT NOT NULL) WITHOUT ROWID",
     ),
+    (
+        "ALTER TABLE entry ADD COLUMN excerpt TEXT NOT NULL DEFAULT ''",
+        """
+        CREATE TABLE entry_task (
+        task_id TEXT NOT NULL,
+        entry_id INTEGER NOT NULL,
+        PRIMARY KEY (task_id, entry_id)
+        ) WITHOUT ROWID
+        """,
+        """
+        INSERT OR IGNORE INTO entry_task (task_id, entry_id) SELECT json_each.value, entry.id
+        FROM entry, json_each(entry.task_ids)
+        """,
+        """
+        INSERT OR IGNORE INTO entry_task (task_id, entry_id) SELECT json_each.value, entry.id
+        FROM entry, json_each(entry.late_task_ids)
+        """,
+        """
+        CREATE TRIGGER entry_tasks AFTER UPDATE OF task_ids ON entry BEGIN
+            INSERT OR IGNORE INTO entry_task (task_id, entry_id) SELECT value, new.id FROM json_each(new.task_ids);
+        END
+        """,
+        """
+        CREATE TRIGGER entry_late_tasks AFTER UPDATE OF late_task_ids ON entry BEGIN
+            INSERT OR IGNORE INTO entry_task (task_id, entry_id) SELECT value, new.id FROM json_each(new.late_task_ids);
+        END
+        """,
+    ),
 )
 """Statements of each version; a released version never changes, the next one is appended."""
 VERSION: Final = len(_MIGRATIONS)

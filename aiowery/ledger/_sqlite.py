@@ -134,9 +134,9 @@ class SqliteLedger:
         """Record a refusal: the entry has failed, or with `again` is claimed again to be sent later."""
         await self._do(lambda connection: _transitions.mark_refused(connection, submission_id, reason, again=again))
 
-    async def mark_in_doubt(self, submission_id: str, reason: str) -> None:
-        """Record that it is unknown whether a submission was accepted."""
-        await self._do(lambda connection: _transitions.mark_in_doubt(connection, submission_id, reason))
+    async def mark_in_doubt(self, submission_id: str, reason: str, *, excerpt: str = "") -> None:
+        """Record that it is unknown whether a submission was accepted, with the beginning of the response."""
+        await self._do(lambda connection: _transitions.mark_in_doubt(connection, submission_id, reason, excerpt))
 
     async def mark_finished(
         self,

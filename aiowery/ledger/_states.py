@@ -67,6 +67,7 @@ class Transition:
 
 _DEFAULTS: Final[Mapping[str, str | float | None]] = {
     "cost": 0.0,
+    "excerpt": "",
     "owner": None,
     "reason": "",
     "sent_at": None,
@@ -85,7 +86,7 @@ TRANSITIONS: Final[Mapping[Verb, Transition]] = MappingProxyType(
         Verb.UNCLAIM: _transition(State.CLAIMED, to=State.NEW, resets="owner"),
         Verb.MARK_SENDING: _transition(State.CLAIMED, to=State.SENDING, strict=True),
         Verb.MARK_UNSENT: _transition(State.SENDING, to=State.CLAIMED, resets="submission_id sent_at cost"),
-        Verb.MARK_ACCEPTED: _transition(State.SENDING, State.IN_DOUBT, to=State.ACCEPTED, resets="reason"),
+        Verb.MARK_ACCEPTED: _transition(State.SENDING, State.IN_DOUBT, to=State.ACCEPTED, resets="reason excerpt"),
         Verb.MARK_REFUSED: _transition(State.SENDING, to=State.FAILED, resets="owner cost"),
         Verb.MARK_BUSY: _transition(State.SENDING, to=State.CLAIMED, resets="submission_id cost"),
         Verb.MARK_IN_DOUBT: _transition(State.SENDING, to=State.IN_DOUBT, resets="owner"),
@@ -93,8 +94,10 @@ TRANSITIONS: Final[Mapping[Verb, Transition]] = MappingProxyType(
         Verb.MARK_FAILED: _transition(State.ACCEPTED, to=State.FAILED, resets="owner"),
         Verb.TAKE_OWNERSHIP: _transition(State.ACCEPTED, to=State.ACCEPTED),
         Verb.GIVE_UP_OWNERSHIP: _transition(State.ACCEPTED, to=State.ACCEPTED, resets="owner"),
-        Verb.RESOLVE_ACCEPTED: _transition(State.IN_DOUBT, to=State.ACCEPTED, resets="reason", strict=True),
-        Verb.RESOLVE_UNSENT: _transition(State.IN_DOUBT, to=State.NEW, resets="submission_id cost reason", strict=True),
+        Verb.RESOLVE_ACCEPTED: _transition(State.IN_DOUBT, to=State.ACCEPTED, resets="reason excerpt", strict=True),
+        Verb.RESOLVE_UNSENT: _transition(
+            State.IN_DOUBT, to=State.NEW, resets="submission_id cost reason excerpt", strict=True
+        ),
     }
 )
 """Start states, resulting state and cleared fields of every operation."""

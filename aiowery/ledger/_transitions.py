@@ -67,7 +67,7 @@ _MARK_ACCEPTED: Final = _update(
 )
 _MARK_REFUSED: Final = _update(Verb.MARK_REFUSED, "reason = ?", where="submission_id = ?")
 _MARK_BUSY: Final = _update(Verb.MARK_BUSY, "reason = ?", where="submission_id = ?")
-_MARK_IN_DOUBT: Final = _update(Verb.MARK_IN_DOUBT, "reason = ?", where="submission_id = ?")
+_MARK_IN_DOUBT: Final = _update(Verb.MARK_IN_DOUBT, "reason = ?, excerpt = ?", where="submission_id = ?")
 _MARK_FINISHED: Final = {
     state: _update(
         finished_verb(state),
@@ -195,9 +195,9 @@ def mark_refused(connection: Connection, submission_id: str, reason: str, *, aga
     connection.execute(_MARK_BUSY if again else _MARK_REFUSED, (storable(reason), submission_id))
 
 
-def mark_in_doubt(connection: Connection, submission_id: str, reason: str) -> None:
-    """Record that it is unknown whether a submission was accepted."""
-    connection.execute(_MARK_IN_DOUBT, (storable(reason), submission_id))
+def mark_in_doubt(connection: Connection, submission_id: str, reason: str, excerpt: str) -> None:
+    """Record that it is unknown whether a submission was accepted, with the beginning of the response."""
+    connection.execute(_MARK_IN_DOUBT, (storable(reason), storable(excerpt), submission_id))
 
 
 @attrs.frozen

@@ -190,6 +190,31 @@ class LedgerConformance(abc.ABC):
             assert await ledger.entries_with_task("late") == [entry.id]
         assert (kept.task_ids, kept.late_task_ids, kept.attempts) == (("mine",), ("late",), 2)
 
+    async def test_doubt_keeps_beginning_of_response_until_resolved(self, tmp_path: Path) -> None:
+        """The beginning of the response is kept, whatever it contains, until it is known what became of the request."""
+        excerpt = 'HTTP/1.1 200 OK\n\t{"task_id": "t1", \ufffd'
+        async with self.open_ledger(tmp_path) as ledger:
+            entries = [await _entry_in_state(ledger, State.SENDING, index) for index in range(3)]
+            for entry in entries:
+                await ledger.mark_in_doubt(f"submission {entry.index}", "unreadable", excerpt=excerpt)
+                assert (await _get(ledger, entry.id)).excerpt == excerpt
+            await ledger.resolve_accepted(entries[0].id, ["t1"])
+            await ledger.resolve_unsent(entries[1].id)
+            await ledger.mark_accepted("submission 2", ["t2"])
+            assert [(await _get(ledger, entry.id)).excerpt for entry in entries] == [""] * 3
+
+    async def test_entries_with_task_are_found_in_each_state(self, tmp_path: Path) -> None:
+        """The entries of a task are found from its acceptance on, also if there are several."""
+        async with self.open_ledger(tmp_path) as ledger:
+            assert await ledger.entries_with_task("t1") == []
+            await _entry_in_state(ledger, State.SENDING, 0)
+            accepted = await _entry_in_state(ledger, State.ACCEPTED, 1)
+            done = await _entry_in_state(ledger, State.DONE, 2)
+            resolved = await _entry_in_state(ledger, State.IN_DOUBT, 3)
+            await ledger.resolve_accepted(resolved.id, ["t1"])
+            assert await ledger.entries_with_task("t1") == [accepted.id, done.id, resolved.id]
+            assert await ledger.entries_with_task("t2") == [accepted.id, done.id]
+
     async def test_budget_counts_estimates_then_charges(self, tmp_path: Path) -> None:
         """An estimate counts from `mark_sending` on, a charge from the end on; unsent and refused entries count 0."""
         async with self.open_ledger(tmp_path) as ledger:

@@ -20,6 +20,7 @@ from aiowery.transport._errors import (
     ReadError,
     ReadTimeout,
     RemoteProtocolError,
+    Unclear,
     WriteError,
     WriteTimeout,
 )
@@ -174,6 +175,7 @@ class Connection(asyncio.BufferedProtocol):
             return
         reader = self._reader
         if not self._is_streaming and not reader.has_started and self._is_writing:
+            reader.keep_start(self._buffer[:nbytes])
             self._fail(reader.error("the server responded before it had the request"))
             return
         try:
@@ -531,8 +533,11 @@ class Connection(asyncio.BufferedProtocol):
 
     def _raise_failure(self) -> None:
         """Raise what ended the exchange, unless the response is complete all the same."""
-        if self._failure is not None and not self._reader.is_complete:
-            raise self._failure
+        failure = self._failure
+        if failure is not None and not self._reader.is_complete:
+            if isinstance(failure, Unclear):
+                failure.excerpt = self._reader.excerpt
+            raise failure
 
     def _idle_deadline(self) -> float:
         return min(self.loop.time() + self._clocks.idle, self._total_deadline)

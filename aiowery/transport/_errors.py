@@ -12,9 +12,13 @@ class Unsent:
 
 
 class Unclear:
-    """An exception after which the request may have reached the server."""
+    """An exception after which the request may have reached the server.
+
+    `excerpt` holds the beginning of what was received, at most 2,048 bytes, without control characters.
+    """
 
     unsent: bool = False
+    excerpt: str = ""
 
 
 class ConnectError(Unsent, httpx.ConnectError):
@@ -77,9 +81,7 @@ class ReadTimeout(Unclear, httpx.ReadTimeout):
 class RemoteProtocolError(Unclear, httpx.RemoteProtocolError):
     """The server ended the connection too early, or its bytes are no response, or one whose end is unclear.
 
-    `excerpt` holds the beginning of the bytes, at most 2,048, without control characters. `nothing_received`: not a
-    byte of a response had arrived.
+    `nothing_received`: not a byte of a response had arrived.
     """
 
     nothing_received: bool = False
-    excerpt: str = ""

@@ -11,16 +11,17 @@ from typing import Final
 
 import httptools
 
+from aiowery._base.text import MAX_EXCERPT, clean_excerpt
 from aiowery.transport._errors import RemoteProtocolError
 
 _MAX_OVERHEAD: Final = 64 * 1024
 _MAX_FIELDS: Final = 200
 _MAX_INTERIM: Final = 16
-_MAX_EXCERPT: Final = 2048
+_MAX_QUOTED: Final = 200
 _SWITCHING_PROTOCOLS: Final = 101
 _FIRST_FINAL: Final = 200
 _WITHOUT_BODY: Final = frozenset({204, 304})
-_UNPRINTABLE: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\xff]")
+_UP_TO_NEWLINE: Final = re.compile(rb"[^\n]*\n?")
 
 Header = tuple[bytes, bytes]
 
@@ -92,8 +93,7 @@ class ResponseReader:
         """Read bytes. Raises RemoteProtocolError for bytes that are no response; then the connection is of no use."""
         if self._parser is None:
             return
-        if len(self._start) < _MAX_EXCERPT:
-            self._start += bytes(data[: _MAX_EXCERPT - len(self._start)])
+        self.keep_start(data)
         before, error = self.body_bytes, None
         try:
             self._parser.feed_data(data)
@@ -104,11 +104,16 @@ class ResponseReader:
         if self._fault is not None:
             raise self.error(self._fault)
         if error is not None and not self.is_complete:
-            raise self.error(error)
+            raise self.error(_with_quote(error, _offending_part(self._start)))
         if error is not None or self._has_extra:  # the complete response stands, and the connection is of no use
             self.can_continue = False
         elif not self.is_complete and self._overhead > _MAX_OVERHEAD:
             raise self.error(f"more than {_MAX_OVERHEAD} bytes that are no body")
+
+    def keep_start(self, data: memoryview) -> None:
+        """Keep the beginning of what arrives, for errors."""
+        if len(self._start) < MAX_EXCERPT:
+            self._start += bytes(data[: MAX_EXCERPT - len(self._start)])
 
     def end(self) -> None:
         """Read the end of the connection, which the server has announced. Raises RemoteProtocolError if it is early."""
@@ -128,8 +133,13 @@ class ResponseReader:
     def error(self, message: str) -> RemoteProtocolError:
         """Return an error with the beginning of what has arrived."""
         error = RemoteProtocolError(message)
-        error.excerpt = _UNPRINTABLE.sub("?", self._start.decode("latin-1"))
+        error.excerpt = self.excerpt
         return error
+
+    @property
+    def excerpt(self) -> str:
+        """The beginning of what has arrived, at most 2,048 bytes, without control characters."""
+        return clean_excerpt(self._start)
 
     def close(self) -> None:
         """Drop the parser, which refers to this reader."""
@@ -159,17 +169,18 @@ class ResponseReader:
         status = self._parser.get_status_code()
         self.http_version = self._parser.get_http_version()
         codings, lengths = self._framing()
-        is_http = self._start.lstrip(b"\r\n").startswith(b"HTTP/")
+        start = self._start.lstrip(b"\r\n")
+        is_http = start.startswith(b"HTTP/")
         if not is_http or self.http_version not in {"1.0", "1.1"} or status < 100:  # noqa: PLR2004 - HTTP's first status
-            self._refuse("it is no response in HTTP/1.0 or 1.1")
+            self._refuse("it is no response in HTTP/1.0 or 1.1", start.partition(b"\n")[0])
         elif status == _SWITCHING_PROTOCOLS:
-            self._refuse("the server switches to another protocol")
+            self._refuse("the server switches to another protocol", b"HTTP/1.1 101 %b" % self.reason)
         elif len(self.headers) > _MAX_FIELDS:
-            self._refuse(f"it has more than {_MAX_FIELDS} header fields")
+            self._refuse(f"it has more than {_MAX_FIELDS} header fields", b": ".join(self.headers[_MAX_FIELDS]))
         elif status < _FIRST_FINAL:
-            self._skip_interim(has_body=bool(codings) or lengths not in ([], [b"0"]))
+            self._skip_interim(status, has_body=bool(codings) or lengths not in ([], [b"0"]))
         elif codings and (len(codings) > 1 or codings[0].lower() != b"chunked"):
-            self._refuse("its Transfer-Encoding is another than chunked")
+            self._refuse("it has another coding than chunked", b"Transfer-Encoding: " + b", ".join(codings))
         else:
             self.status = status
             self.can_continue = self._parser.should_keep_alive()
@@ -206,12 +217,30 @@ class ResponseReader:
             self.is_complete = True
             self.can_continue = self.can_continue and self._parser.should_keep_alive()
 
-    def _skip_interim(self, *, has_body: bool) -> None:
+    def _skip_interim(self, status: int, *, has_body: bool) -> None:
         self._interim += 1
+        if has_body or self._interim > _MAX_INTERIM:
+            part = b"HTTP/1.1 %d %b" % (status, self.reason)
+            self._refuse(f"an interim response has a body, or more than {_MAX_INTERIM} came", part)
         self.headers = []
         self.reason = self.keep_alive = b""
-        if has_body or self._interim > _MAX_INTERIM:
-            self._refuse(f"an interim response has a body, or more than {_MAX_INTERIM} came")
 
-    def _refuse(self, fault: str) -> None:
-        self._fault = self._fault or f"the response cannot be read: {fault}"
+    def _refuse(self, fault: str, part: bytes) -> None:
+        self._fault = self._fault or _with_quote(fault, part)
+
+
+def _with_quote(fault: str, part: bytes) -> str:
+    """Return the message of a response that cannot be read, which quotes the part that shows it, if that is known."""
+    quoted = " ".join(clean_excerpt(part.strip()[:_MAX_QUOTED]).split())
+    return f"the response cannot be read: {fault}{'; the line is: ' if quoted else ''}{quoted}"
+
+
+def _offending_part(start: bytes) -> bytes:
+    """Return the part, up to a newline, at which llhttp stops; b"" if it is not within the beginning."""
+    parser = httptools.HttpResponseParser(object())
+    for part in _UP_TO_NEWLINE.findall(start):
+        try:
+            parser.feed_data(part)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            return bytes(part)
+    return b""

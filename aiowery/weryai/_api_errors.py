@@ -114,8 +114,7 @@ def response_error(response: HttpResponse, body: Any) -> AioweryError:
     message = f"{reason} ({where}); {_NEXT_STEP[error_type]}"
     facts = {"http_status": response.http_status, "code": code, "raw": body, "request_id": request_id}
     if error_type is RateLimited:
-        retry_after = response.retry_after()
-        return RateLimited(message, retry_after=retry_after, is_concurrency_limit=code == _TOO_MANY_TASKS, **facts)
+        return RateLimited(message, is_concurrency_limit=code == _TOO_MANY_TASKS, **facts)
     return error_type(message, **facts)
 
 

@@ -207,19 +207,18 @@ def decode_upload(response: HttpResponse) -> str:
 
 
 def decode_status(response: HttpResponse, task_id: str) -> Snapshot:
-    """Read a status response; in a list, use the entry of this task."""
+    """Read a status response; in a list, use the entry of this task. A response that names other tasks is refused."""
     body = read_body(response)
     running = _running_snapshot(body, task_id) if response.success else None
     if running is not None:
         return running
-    raw, request_id = unwrap_body(response, body)
-    located = _with_paths(raw) or [("$.data", {})]
-    where, item = next((pair for pair in located if task_id in _item_task_ids(pair[1])), located[0])
-    snapshot = _snapshot(response, item, where, task_id, request_id)
-    if snapshot.task_id != task_id:
-        what = f"the status of task {task_id} was requested, the response is about {snapshot.task_id}"
-        raise response.unexpected(what, f"{where}.task_id: {task_id!r} is expected", raw, request_id)
-    return snapshot
+    data = _data(body)
+    located = _with_paths(data) or [("$.data", {})]
+    where, item = next((pair for pair in located if task_id in _status_ids(pair[1])), located[0])
+    named = chain.from_iterable(_status_ids(item) for _, item in located)
+    response.check_task(task_id, named, f"{where}.task_id", data, response.request_id_in(body, data))
+    _, request_id = unwrap_body(response, body)
+    return _snapshot(response, item, where, task_id, request_id)
 
 
 def _running_snapshot(body: Any, task_id: str) -> Snapshot | None:
@@ -323,6 +322,12 @@ def _task_ids(raw: Any) -> Iterator[str]:
     """Yield the ids of all tasks in the data of a submission's response."""
     for _, item in _with_paths(raw):
         yield from _item_task_ids(item)
+
+
+def _status_ids(item: Any) -> tuple[str, ...]:
+    """Return the id of the task that a status is about; if it has a list of ids instead, those."""
+    own = tuple(valid_ids(item.get("task_id"))) if isinstance(item, Mapping) else ()
+    return own or tuple(_item_task_ids(item))
 
 
 def _item_task_ids(item: Any) -> Iterator[str]:

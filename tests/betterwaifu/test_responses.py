@@ -358,6 +358,31 @@ def test_response_error_keeps_all_reported_facts() -> None:
     assert error.raw["error"] == V1_FAULT
 
 
+@pytest.mark.parametrize(
+    ("ids", "is_own"),
+    [
+        ({"id": "job_1"}, True),
+        ({"job_id": "job_1", "id": "job_2"}, True),
+        ({"id": "job_2", "data": {"id": "job_1"}}, True),
+        ({"data": {"status": "succeeded"}}, True),
+        ({"id": " "}, True),
+        ({"id": "job_2"}, False),
+        ({"generation_id": "job_2"}, False),
+        ({"data": {"id": "job_2"}}, False),
+        ({"job": {"job_id": 7}}, False),
+        ({"id": "job_2", "error": "flagged", "success": False}, False),
+    ],
+)
+def test_decode_status_of_another_job_is_unexpected(ids: dict[str, Any], is_own: bool) -> None:
+    """A status that names jobs, but not the requested one, is not read, wherever the ids are."""
+    body = response({"status": "succeeded", "output": URL, **ids})
+    if is_own:
+        assert _decode.decode_status(body, "job_1").task_id == "job_1"
+        return
+    with pytest.raises(UnexpectedResponse, match=r"job_1 was requested, the response is about (job_2|7)"):
+        _decode.decode_status(body, "job_1")
+
+
 PAST = "Mon, 01 Jan 2024 00:00:00 GMT"
 
 
@@ -366,12 +391,13 @@ PAST = "Mon, 01 Jan 2024 00:00:00 GMT"
     [
         ("12", 60, 12.0),
         ("1.5", None, 1.5),
-        (PAST, 60, 0.0),
+        (PAST, 60, 60.0),
+        ("-1", 45, 45.0),
         (None, 45, 45.0),
         (None, "45", 45.0),
         (None, None, 60.0),
         ("soon", "soon", 60.0),
-        (None, -5, 0.0),
+        (None, -5, 60.0),
         (None, True, 60.0),
     ],
 )

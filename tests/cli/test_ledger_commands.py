@@ -56,6 +56,28 @@ def ledger_file(tmp_path: Path) -> Path:
     return path
 
 
+async def _add_doubt(path: Path, excerpt: str) -> str:
+    async with open_ledger(path) as ledger:
+        entry = NewEntry(key="unreadable", index=9, request={"type": "text-to-image", "prompt": "a dog"})
+        (added,) = await ledger.add("dogs", [entry], claim=True)
+        await ledger.mark_sending(added.id, "submission9", 1_790_000_000.0)
+        await ledger.mark_in_doubt("submission9", "the response cannot be read", excerpt=excerpt)
+        return str(added.id)
+
+
+def test_ledger_show_of_doubt_prints_beginning_of_response(aiowery_command: Command, ledger_file: Path) -> None:
+    """A person can read ids out of a response that could not be read. No control character is printed."""
+    excerpt = 'HTTP/1.1 200 OK\nX: \x1b[31m\u202e\n\n{"task_id": "task_hidden"}'
+    entry_id = asyncio.run(_add_doubt(ledger_file, excerpt))
+    printed = 'the beginning of the response:\nHTTP/1.1 200 OK\nX: \ufffd[31m\ufffd\n\n{"task_id": "task_hidden"}'
+    assert printed in aiowery_command("ledger", "show", entry_id).stdout
+    assert json.loads(aiowery_command("ledger", "show", entry_id, "--json").stdout)["excerpt"] == excerpt
+    doubts = aiowery_command("doubts", "list", "--json").stdout
+    assert json.loads(doubts.splitlines()[-1])["excerpt"] == excerpt
+    assert "task_hidden" not in aiowery_command("ledger", "list", "--json").stdout
+    assert "the beginning of the response" not in aiowery_command("ledger", "show", "1").stdout
+
+
 def test_ledger_list_of_all_states_shows_batches_and_entries(aiowery_command: Command, ledger_file: Path) -> None:
     """The totals are printed, then each entry with its state, ids and reason. No control character is printed."""
     ended = aiowery_command("ledger", "list")

@@ -110,6 +110,9 @@ def test_classify_failure_without_proof_is_in_doubt(name: str) -> None:
         (errors.UnexpectedResponse(), True),
         (errors.RateLimited(), True),
         (errors.ServerError(http_status=500), True),
+        (errors.InvalidRequest(http_status=408), True),
+        (errors.InvalidRequest(http_status=425), True),
+        (errors.InvalidRequest(http_status=400), False),
         (errors.NotFound(), False),
         (errors.AuthenticationError(), False),
         (errors.InvalidRequest(), False),
@@ -123,8 +126,21 @@ def test_is_retryable_only_for_passing_errors(error: errors.AioweryError, again:
     assert is_retryable(error) is again
 
 
-def test_retry_after_only_of_rate_limited() -> None:
-    """`retry_after` is read from RateLimited and is None elsewhere."""
-    assert retry_after(errors.RateLimited(retry_after=2.5)) == 2.5
-    assert retry_after(errors.RateLimited()) is None
-    assert retry_after(errors.ServerError(http_status=503)) is None
+@pytest.mark.parametrize("cls", [errors.RateLimited, errors.ServerError, errors.NotFound, errors.UnexpectedResponse])
+def test_retry_after_of_each_response_is_returned(cls: type[errors.APIError | errors.UnexpectedResponse]) -> None:
+    """Whatever a response means, the pause that it requests is returned, also as the cause of a doubt."""
+    doubt = errors.SubmissionInDoubt()
+    doubt.__cause__ = cls(retry_after=2.5)
+    assert retry_after(doubt.__cause__) == retry_after(doubt) == 2.5
+    assert retry_after(cls()) is None
+
+
+@pytest.mark.parametrize("value", [-1, float("nan"), float("inf"), "soon", True, [], 10**400])
+def test_retry_after_of_odd_value_is_none(value: Any) -> None:
+    """A provider's decoder may pass on any value of a body; no timer gets it."""
+    assert retry_after(errors.RateLimited(retry_after=value)) is None
+
+
+def test_retry_after_without_response_is_none() -> None:
+    """An error without a response requests no pause."""
+    assert retry_after(errors.NoAnswer()) is retry_after(errors.SubmissionInDoubt()) is retry_after(None) is None

@@ -85,12 +85,16 @@ def test_after_failures_first_failure_keeps_the_interval(policy: PollPolicy, dra
 
 @given(policy=retries, failures=failures, retry_after=waits, draw=draws)
 def test_backoff_is_bounded(policy: RetryPolicy, failures: int, retry_after: float | None, draw: float) -> None:
-    """The server's Retry-After is obeyed up to `max_retry_after`, and own pauses stay below `max_backoff`."""
+    """The server's Retry-After is obeyed up to `max_retry_after`, and own pauses stay below `max_backoff`.
+
+    A read never waits less because of a Retry-After.
+    """
     pause = policy.backoff(failures, retry_after, lambda: draw)
     queue_pause = policy.queue_backoff(failures, retry_after, lambda: draw)
     if retry_after is not None:
-        assert pause == min(retry_after, policy.max_retry_after)
-        assert queue_pause == max(4 * policy.initial_backoff, pause)
+        obeyed = min(retry_after, policy.max_retry_after)
+        assert pause == max(obeyed, policy.backoff(failures, None, lambda: draw))
+        assert queue_pause == max(4 * policy.initial_backoff, obeyed)
     else:
         assert 0 <= pause <= policy.max_backoff
         assert 4 * policy.initial_backoff <= queue_pause <= (4 * policy.initial_backoff + policy.max_backoff) * SLACK

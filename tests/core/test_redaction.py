@@ -162,3 +162,10 @@ def test_redact_key_of_few_characters_leaves_text_unchanged() -> None:
     for key in ("sk", "task", "acme_made-up-key-of-this-test"):
         redact_key(key)
     assert redact("a task with acme_made-up-key-of-this-test") == "a task with ***"
+
+
+def test_redact_key_that_begins_another_replaces_the_whole_of_both() -> None:
+    """Of a long key, nothing remains although a shorter one, known earlier, is its beginning."""
+    for key in ("plain-beginning", "plain-beginning-and-more"):
+        redact_key(key)
+    assert redact("plain-beginning-and-more, plain-beginning") == "***, ***"

@@ -23,8 +23,16 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from aiowery import Outcome, PollPolicy
-from aiowery.errors import APIError, AuthenticationError, ConfigurationError, ContentRejected, JobFailed
+from aiowery.errors import (
+    APIError,
+    AuthenticationError,
+    ConfigurationError,
+    ContentRejected,
+    JobFailed,
+    UnexpectedResponse,
+)
 from aiowery.sandbox._http.prompt_server import PromptServer
+from aiowery.typing import HttpResponse
 from aiowery.webhook import Receiver, Webhooks
 from aiowery.weryai import TextToImage
 from examples.acme_provider import Acme, AcmePicture, AcmeProvider
@@ -136,6 +144,13 @@ async def test_acme_stream_yields_results_and_failures() -> None:
         outcomes: list[Outcome[Any]] = [one async for one in client.stream(requests, ordered=True)]
     assert [type(one.error) for one in outcomes] == [type(None), JobFailed, type(None)]
     assert "the pencil broke" in str(outcomes[1].error)
+
+
+def test_acme_status_of_another_job_is_refused() -> None:
+    """The job is polled again instead of taking the outputs of another one."""
+    body = json.dumps({"ok": True, "job": {"id": "j2", "phase": "finished", "files": []}}).encode()
+    with pytest.raises(UnexpectedResponse, match="the response is about j2"):
+        AcmeProvider().decode_status(HttpResponse(200, {}, body), "j1")
 
 
 async def test_acme_rejections_raise_their_errors() -> None:

@@ -59,8 +59,8 @@ LEGAL: dict[tuple[str, str], tuple[str, set[str]]] = {
     ("unclaim", "claimed"): ("new", {"owner"}),
     ("mark_sending", "claimed"): ("sending", set()),
     ("mark_unsent", "sending"): ("claimed", {"submission_id", "sent_at", "cost"}),
-    ("mark_accepted", "sending"): ("accepted", {"reason"}),
-    ("mark_accepted", "in doubt"): ("accepted", {"reason"}),
+    ("mark_accepted", "sending"): ("accepted", {"reason", "excerpt"}),
+    ("mark_accepted", "in doubt"): ("accepted", {"reason", "excerpt"}),
     ("mark_refused", "sending"): ("failed", {"owner", "cost"}),
     ("mark_refused again", "sending"): ("claimed", {"submission_id", "cost"}),
     ("mark_in_doubt", "sending"): ("in doubt", {"owner"}),
@@ -68,11 +68,11 @@ LEGAL: dict[tuple[str, str], tuple[str, set[str]]] = {
     ("mark_finished failed", "accepted"): ("failed", {"owner"}),
     ("take_ownership", "accepted"): ("accepted", set()),
     ("give_up_ownership", "accepted"): ("accepted", {"owner"}),
-    ("resolve_accepted", "in doubt"): ("accepted", {"reason"}),
-    ("resolve_unsent", "in doubt"): ("new", {"submission_id", "cost", "reason"}),
+    ("resolve_accepted", "in doubt"): ("accepted", {"reason", "excerpt"}),
+    ("resolve_unsent", "in doubt"): ("new", {"submission_id", "cost", "reason", "excerpt"}),
 }
 STRICT = {"mark_sending", "resolve_accepted", "resolve_unsent"}
-DEFAULTS = {"cost": 0.0, "owner": None, "reason": "", "sent_at": None, "submission_id": None}
+DEFAULTS = {"cost": 0.0, "excerpt": "", "owner": None, "reason": "", "sent_at": None, "submission_id": None}
 
 
 def test_transitions_equal_their_second_copy() -> None:

@@ -167,6 +167,27 @@ async def test_open_earlier_schema_migrates(tmp_path: Path, monkeypatch: pytest.
     connection.close()
 
 
+async def test_open_first_schema_finds_entries_by_task(tmp_path: Path) -> None:
+    """The tasks of entries that the first schema stored are found after an update."""
+    path = tmp_path / "jobs.db"
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        for statement in _schema._MIGRATIONS[0]:
+            connection.execute(statement)
+        connection.execute(
+            "INSERT INTO entry (batch, key, entry_index, request, state, task_ids, late_task_ids)"
+            " VALUES ('b', 'k', 0, '{}', 'done', '[\"t1\", \"t2\"]', '[\"t3\"]')"
+        )
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute("PRAGMA user_version = 1")
+    ledger = SqliteLedger(path)
+    await ledger.open()
+    (entry,) = await ledger.entries("b")
+    assert (entry.task_ids, entry.excerpt) == (("t1", "t2"), "")
+    found = [await ledger.entries_with_task(task_id) for task_id in ("t1", "t2", "t3", "t")]
+    assert found == [[entry.id]] * 3 + [[]]
+    await ledger.aclose()
+
+
 async def test_open_ledger_before_release_is_refused(tmp_path: Path) -> None:
     """A file of a version before 0.1.0 is refused with a message that names the reason, and stays unchanged."""
     path = tmp_path / "jobs.db"

@@ -5,7 +5,7 @@ from tests.support.fake_weryai import FakeWeryAI, client_of, envelope
 from tests.support.ledgers import LEDGER_KINDS, FailingLedger, ledger_of
 from tests.support.samples import CAT, KEY, PNG, URL, WIDE
 from tests.support.sandboxes import sandbox_client, sandbox_policies
-from tests.support.servers import Peer, http_response, peer, serving
+from tests.support.servers import Peer, http_response, peer, responding, serving
 from tests.support.state_files import expect_no_tasks, state_file_of
 
 __all__ = (
@@ -26,6 +26,7 @@ __all__ = (
     "ledger_of",
     "now",
     "peer",
+    "responding",
     "sandbox_client",
     "sandbox_policies",
     "serving",

@@ -46,6 +46,11 @@ class Peer:
     requests: list[bytes] = attrs.field(factory=list)
     connections: int = 0
 
+    @property
+    def posts(self) -> int:
+        """The number of POSTs among the requests."""
+        return sum(request.startswith(b"POST") for request in self.requests)
+
 
 @contextlib.asynccontextmanager
 async def peer(*responses: bytes | None, tls: ssl.SSLContext | None = None) -> AsyncIterator[Peer]:
@@ -53,14 +58,24 @@ async def peer(*responses: bytes | None, tls: ssl.SSLContext | None = None) -> A
 
     The last response is repeated. None closes the connection without a response.
     """
-    self = Peer()
     waiting = list(responses)
+    async with responding(lambda _: waiting.pop(0) if len(waiting) > 1 else waiting[0], tls=tls) as self:
+        yield self
+
+
+@contextlib.asynccontextmanager
+async def responding(
+    respond: Callable[[bytes], bytes | None], *, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[Peer]:
+    """Run a server that sends the bytes that `respond` returns for each request; None closes the connection."""
+    self = Peer()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         while True:
-            self.requests.append(await _whole_request(reader))
-            response = waiting.pop(0) if len(waiting) > 1 else waiting[0]
+            request = await _whole_request(reader)
+            self.requests.append(request)
+            response = respond(request)
             if response is None:
                 return
             writer.write(response)

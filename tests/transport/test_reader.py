@@ -6,6 +6,7 @@ import functools
 
 import pytest
 
+from aiowery._base.text import clean_excerpt
 from aiowery.transport import RemoteProtocolError
 from aiowery.transport._reader import ResponseReader
 from tests.transport import fuzz
@@ -70,7 +71,7 @@ def test_reader_end_within_the_response_is_refused(data: bytes) -> None:
     with pytest.raises(RemoteProtocolError) as caught:
         reader.end()
     assert caught.value.nothing_received is not bool(data)
-    assert caught.value.excerpt == data.decode().replace("\r", "?")
+    assert caught.value.excerpt == data.decode().replace("\r\n", "\n")
 
 
 def test_reader_head_response_ends_after_its_head() -> None:
@@ -139,8 +140,46 @@ def test_reader_response_of_unclear_end_is_refused(data: bytes, step: int) -> No
     with pytest.raises(RemoteProtocolError) as caught:
         read(data, reader=reader, step=step)
     assert not reader.is_complete
-    assert caught.value.excerpt[:3] == data[:3].decode().replace("\r", "?")
+    assert caught.value.excerpt.startswith(clean_excerpt(data[:4]))
     assert len(caught.value.excerpt) <= 2048
+
+
+@pytest.mark.parametrize(
+    ("data", "line"),
+    [
+        (OK + b"X: y\r\nContent-Length: +2\r\nZ: 1\r\n\r\nhi", "Content-Length: +2"),
+        (OK + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\nhi", "Content-Length: 3"),
+        (OK + b"X: a\x00\x1b[31mb\r\n\r\n", "X: a??[31mb"),
+        (OK + b"X: a\r\n b\r\n\r\n", "b"),
+        (OK + b"Transfer-Encoding: gzip\r\n\r\nhi", "Transfer-Encoding: gzip"),
+        (OK + b"Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n", "Transfer-Encoding: gzip, chunked"),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0x2\r\n", "0x2"),
+        (b"HTTP/1.1 102 Processing\r\nContent-Length: 3\r\n\r\n", "HTTP/1.1 102 Processing"),
+        (b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", "HTTP/1.1 101 Switching"),
+        (b"HTTP/2.0 200 OK\r\n\r\n", "HTTP/2.0 200 OK"),
+        (b"\r\n<html>" + b"x" * 300, "<html>" + "x" * 194),
+        (OK + b"A: b\r\n" * 200 + b"C: d\r\n\r\n", "C: d"),
+    ],
+)  # fmt: skip
+def test_reader_refused_response_shows_its_line(data: bytes, line: str) -> None:
+    """The message ends with the line at which the response was refused: at most 200 bytes, one line, printable.
+
+    If the response arrives bytewise, it is as much of the line as has arrived.
+    """
+    with pytest.raises(RemoteProtocolError) as caught:
+        read(data)
+    assert str(caught.value).endswith(f"; the line is: {line}")
+    with pytest.raises(RemoteProtocolError) as caught:
+        read(data, step=1)
+    assert line.startswith(str(caught.value).partition("; the line is: ")[2])
+
+
+def test_reader_line_beyond_the_kept_bytes_is_not_shown() -> None:
+    """A chunk far into a body is refused without a line."""
+    data = OK + b"Transfer-Encoding: chunked\r\n\r\n1000\r\n" + b"x" * 4096 + b"\r\n0x2\r\n"
+    with pytest.raises(RemoteProtocolError) as caught:
+        read(data)
+    assert "the line is" not in str(caught.value)
 
 
 def test_reader_long_body_in_small_chunks_is_read() -> None:

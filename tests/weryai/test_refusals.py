@@ -237,14 +237,6 @@ def test_response_error_only_6010_is_a_concurrency_limit(code: int, is_limit: bo
     assert error.is_concurrency_limit is is_limit
 
 
-@pytest.mark.parametrize(("header", "seconds"), [("3", 3.0), ("0.25", 0.25), ("soon", None), (None, None)])
-def test_response_error_rate_limited_has_retry_after(header: str | None, seconds: float | None) -> None:
-    """`retry_after` is the value of the header, or None if it is not readable."""
-    error = refused(429, {} if header is None else {"retry-after": header}, status=1001, message="slow down")
-    assert isinstance(error, RateLimited)
-    assert error.retry_after == seconds
-
-
 @pytest.mark.parametrize("http_status", [301, 302, 307, 308])
 def test_response_error_repeating_redirect_is_a_refusal(http_status: int) -> None:
     """A redirect that repeats the request was not carried out. The message has its target."""

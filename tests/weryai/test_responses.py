@@ -327,6 +327,33 @@ def test_decode_status_undocumented_values_are_kept() -> None:
     assert found.raw == data
 
 
+@pytest.mark.parametrize(
+    ("data", "is_own"),
+    [
+        ({"task_id": "task_k3m9"}, True),
+        ({"task_ids": ["task_k3m9"]}, True),
+        ([{"task_id": "other"}, {"task_id": "task_k3m9"}], True),
+        ({}, True),
+        ([{}], True),
+        ({"task_id": "other"}, False),
+        ({"task_id": 7}, False),
+        ({"task_ids": ["other"]}, False),
+        ({"task_id": "other", "task_ids": ["task_k3m9"]}, False),
+        ([{}, {"task_id": "other"}], False),
+    ],
+)
+def test_decode_status_of_another_task_is_unexpected(data: Any, is_own: bool) -> None:
+    """A status that names tasks, but not the requested one, is not read, wherever the ids are."""
+    items = [{"task_status": "SUCCESS", **item} for item in (data if isinstance(data, list) else [data])]
+    body = enveloped(items if isinstance(data, list) else items[0])
+    if is_own:
+        snapshot = decode_status(body, "task_k3m9")
+        assert (snapshot.task_id, snapshot.state) == ("task_k3m9", TaskState.DONE)
+        return
+    with pytest.raises(UnexpectedResponse, match=r"task_k3m9 was requested, the response is about (other|7)"):
+        decode_status(body, "task_k3m9")
+
+
 def test_decode_documented_batch_balance_and_upload_are_read() -> None:
     """Batch, balance and upload responses are read as documented and as observed."""
     batch = [{"task_id": "task_a1", "task_status": "succeed", "videos": [f"{URL}.mp4"]}, {"task_id": "task_a2"}]

@@ -94,7 +94,7 @@ def list_entries(reader: LedgerReader, choice: EntryFilter, *, json_lines: bool)
     entries = found[: choice.limit]
     if json_lines:
         for entry in entries:
-            print(as_json(details_of(entry, leave_out=("snapshots",))))
+            print(as_json(details_of(entry, leave_out=("snapshots", "excerpt"))))
     else:
         _print_page(reader, choice, entries)
     if len(found) > len(entries):
@@ -170,6 +170,8 @@ def show_entry(reader: LedgerReader, entry_id: int, *, json_lines: bool) -> int:
     for url in urls_of(entry):
         print(f"URL: {cell(url)}")
     print(f"request: {as_json(_with_short_texts(entry.request), indent=2)}")
+    if entry.excerpt:
+        print(f"the beginning of the response:\n{printable(entry.excerpt)}")
     for text in _texts_of(entry):
         print(printable(text))
     for line in _next_steps(reader, entry):
