@@ -131,7 +131,7 @@ def make_config(
     - `base_url`: https, or http on loopback; the environment's or the provider's own by default.
     - `limits`, `polling`, `retries`: the policies. While `base_url` is on loopback, their defaults keep the time of a
       sandbox whose speed AIOWERY_SANDBOX_SPEED names.
-    - `http_timeout`: seconds for connecting and for each read.
+    - `http_timeout`: seconds for connecting and for each read; a whole response may take 10 s more.
     - `http`: None for connections of the client's own, "httpx" for those of httpx (AIOWERY_HTTP=httpx does the same),
       or your own `httpx.AsyncClient` or `httpx2.AsyncClient`, which stays yours to close and should allow
       `limits.connections` connections.

@@ -32,6 +32,7 @@ from aiowery._http.transport import (
     Transport,
     TransportFault,
     TransportRequest,
+    total_limit,
 )
 from aiowery.errors import (
     DownloadError,
@@ -242,13 +243,22 @@ class HttpClient:
     async def _follow(self, url: str, headers: RequestHeaders) -> StreamingResponse:
         for _ in range(_MAX_REDIRECTS + 1):
             self._check_foreign(url)
-            response = await self._transport.send(TransportRequest("GET", url, "", headers))
+            response = await self._begin_download(TransportRequest("GET", url, "", headers))
             target = response.headers.get("location")
             if response.http_status not in _REDIRECT_STATUSES or target is None:
                 return response
             await response.aclose()
             url = str(_parse_url(url).join(_parse_url(target)))
         raise NoAnswer(f"more than {_MAX_REDIRECTS} redirects, the last to {url}; nothing was fetched")
+
+    async def _begin_download(self, outgoing: TransportRequest) -> StreamingResponse:
+        """Return a response when it begins. The body has a least rate, its head has a limit."""
+        limit = total_limit(self._timeout, self._timeout, self._timeout)  # for a connection, connecting, reading
+        try:
+            async with asyncio.timeout(limit):
+                return await self._transport.send(outgoing)
+        except TimeoutError:
+            raise NoAnswer(f"the response did not begin within {limit:g} s") from None
 
     def _check_foreign(self, url: str) -> None:
         """Raise DownloadError for a scheme other than HTTP, and for an address in a private network.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Mapping
-from math import inf
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -23,8 +22,9 @@ from aiowery._http.transport import (
     TransportRequest,
     fault_of,
     form_arguments,
+    total_limit,
 )
-from aiowery.errors import ConfigurationError, NoAnswer
+from aiowery.errors import ConfigurationError
 from aiowery.transport import CertificatesUnusable
 from aiowery.transport._tls import explain_handshake, refused_certificate
 
@@ -100,17 +100,20 @@ class HttpxTransport(Transport):
     ) -> HttpResponse:
         """Send a request through the client and return the whole response.
 
-        Raises NoAnswer if the body has not ended after twice the request's timeout: the library's own timeout applies
-        to each chunk only.
+        The whole has a limit too, because the library's own timeouts apply to connecting and between two reads only.
         """
         trace = _Trace(before_send)
         if before_send is not None and (is_mocked(self._library) or not self._has_own_transports()):
             await trace.run_before_send()
+        # For a connection, connecting, reading.
+        limit = total_limit(self._timeout, self._timeout, outgoing.timeout or self._timeout)
         try:
-            response = await self._send(outgoing, trace)
-            body = await _read(response, max_bytes, 2 * (outgoing.timeout or inf))
+            async with asyncio.timeout(limit) as whole:
+                response = await self._send(outgoing, trace)
+                body = await _read(response, max_bytes)
         except self._faults as fault:
-            raise self._translated(fault, outgoing, trace) from fault
+            expired = TimeoutError(f"the response was not complete within {limit:g} s") if whole.expired() else None
+            raise self._translated(expired or fault, outgoing, trace) from fault
         headers = {name: value for name, value in _lower_case(response.headers).items() if name != "content-encoding"}
         return HttpResponse(response.status_code, headers, body)
 
@@ -168,15 +171,11 @@ class HttpxTransport(Transport):
         return TransportFault(f"{type(fault).__name__}: {explained}", unsent=unsent)
 
 
-async def _read(response: Any, max_bytes: int, seconds: float) -> bytes:
-    now = asyncio.get_running_loop().time
-    deadline = now() + seconds
+async def _read(response: Any, max_bytes: int) -> bytes:
     body = b""
     try:
         async for chunk in response.aiter_bytes():
             body = body + chunk if body else chunk
-            if now() > deadline:
-                raise NoAnswer(f"the response did not end within {seconds:g} s; the request may have arrived")
             if len(body) > max_bytes:
                 raise ResponseTooLong(response.status_code, max_bytes, body)
     finally:

@@ -18,6 +18,7 @@ from aiowery._http.transport import (
     TransportRequest,
     fault_of,
     multipart,
+    total_limit,
 )
 from aiowery.errors import ConfigurationError
 from aiowery.transport import (
@@ -36,7 +37,6 @@ from aiowery.transport import Response as PoolResponse
 
 _BASES: Final = 64
 _LEASES: Final = 3
-_TOTAL_BEYOND_IDLE: Final = 10.0
 _PORTS: Final = {b"http": 80, b"https": 443}
 
 
@@ -113,7 +113,7 @@ class PooledHttpTransport(Transport):
 
     def _clocks(self, outgoing: TransportRequest) -> Clocks:
         idle = outgoing.timeout or self._timeout
-        return Clocks(idle, idle + _TOTAL_BEYOND_IDLE)
+        return Clocks(idle, total_limit(idle))
 
     async def _send_paid(
         self, origin: Origin, request: OutgoingRequest, clocks: Clocks, max_bytes: int, before_send: BeforeSend

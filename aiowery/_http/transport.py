@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import attrs
 import httpx
@@ -13,6 +13,7 @@ from aiowery._base.text import MAX_EXCERPT
 from aiowery._core.messages import HttpResponse, MultipartForm
 from aiowery.transport import encode_fields
 
+_TOTAL_BEYOND_IDLE: Final = 10.0
 BeforeSend = Callable[[], Awaitable[None]]
 """Runs before the first byte of a paid request is sent. If it raises, nothing is sent."""
 
@@ -111,6 +112,11 @@ class Transport(ABC):
     @abstractmethod
     async def aclose(self) -> None:
         """Close the connections that belong to the transport."""
+
+
+def total_limit(*waits: float) -> float:
+    """Return the seconds that a whole response may take, if each of these waits may take so many seconds."""
+    return sum(waits) + _TOTAL_BEYOND_IDLE
 
 
 def fault_of(fault: Exception, *, unsent: bool) -> TransportFault:
