@@ -6,8 +6,8 @@ import functools
 
 import pytest
 
-from aiowery._base.text import clean_excerpt
 from aiowery.transport import RemoteProtocolError
+from aiowery.transport._excerpt import clean_excerpt
 from aiowery.transport._reader import ResponseReader
 from tests.transport import fuzz
 from tests.transport.fuzz import GluingReader, differences
