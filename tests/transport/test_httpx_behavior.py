@@ -16,7 +16,7 @@ from aiowery.transport import PooledTransport
 from tests.support import serving
 from tests.transport.echo_server import ENDS, RESPONSES, EchoServer
 
-pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_socket_left")]
+pytestmark = pytest.mark.anyio
 
 SHORT: Final = 0.25
 """A timeout in seconds that a request waits for."""
