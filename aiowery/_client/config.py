@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from aiowery._core.models import ModelInfo
 from aiowery._core.policies import Limits, PollPolicy, RetryPolicy
 from aiowery._core.provider import Provider
 from aiowery._core.request_types import RequestTypes
-from aiowery._core.urls import refuse_path, validate_base_url
+from aiowery._core.urls import Hosts, parse_hosts, refuse_path, validate_base_url
 from aiowery._core.webhook_config import Webhooks
 from aiowery._http.api_key import ApiKey, ApiKeySource
 from aiowery.errors import ConfigurationError
@@ -65,6 +65,8 @@ class ClientConfig:
     """The price of one credit in money, for statistics."""
     other_hosts: Mapping[str, str] = attrs.field(factory=dict)
     """Base URLs beside `base_url`, by the names that the provider's requests use."""
+    allow_hosts: Hosts = frozenset()
+    """Hosts of private networks from which outputs may be downloaded, each with its port or None."""
     queue_file: Path | None = None
     """The file in which processes with one account keep the state of their queue."""
     webhooks: Webhooks | None = None
@@ -121,6 +123,7 @@ def make_config(
     reuse: bool = False,
     price_per_credit: float | None = None,
     other_hosts: Mapping[str, str] | None = None,
+    allow_hosts: Iterable[str] = (),
     queue_file: str | os.PathLike[str] | None = None,
     webhooks: Webhooks | None = None,
 ) -> ClientConfig:
@@ -143,6 +146,8 @@ def make_config(
       charge of the latest request with the same model and settings.
     - `reuse`: answer a request from an equal one in the ledger that is done or under way, instead of paying again.
     - `price_per_credit`: what you paid for one credit, so that statistics show money too.
+    - `allow_hosts`: hosts in private networks, such as "10.0.0.7" or "files.internal:8443", from which outputs may be
+      downloaded too, as from the host and port of `base_url`.
     - `other_hosts`: further base URLs by the names that the provider's requests use. `queue_file`: a file in which
       processes with one account keep the state of their queue. `webhooks`: let the provider report the end of tasks.
     """
@@ -170,6 +175,7 @@ def make_config(
         reuse=reuse,
         price_per_credit=checked_credits("price_per_credit", price_per_credit),
         other_hosts=other_hosts or {},
+        allow_hosts=parse_hosts("allow_hosts", allow_hosts),
         queue_file=None if queue_file is None else Path(queue_file),
         webhooks=checked_webhooks(webhooks, ledger),
     )

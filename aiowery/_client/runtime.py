@@ -61,6 +61,7 @@ async def open_runtime(config: ClientConfig, provider: Provider) -> ClientRuntim
         timeout=config.http_timeout,
         http=config.http,
         other_hosts=config.other_hosts,
+        allow_hosts=config.allow_hosts,
     )
     try:
         journal = await _open_journal(config)

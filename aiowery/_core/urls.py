@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Iterable
 from itertools import accumulate
 from typing import Final
 from urllib.parse import urlsplit
@@ -12,12 +13,15 @@ from aiowery._core.fields import short_repr
 from aiowery.errors import ConfigurationError
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+Hosts = frozenset[tuple[str, int | None]]
+"""Hosts, each with its port, or None for any port."""
 
 _EXAMPLE: Final = "a URL such as 'https://api.example.com'"
 _CHARACTERS: Final = re.compile(r"[!-\[\]-~]*")
 _LABEL: Final = re.compile(r"[A-Za-z0-9_-]{1,63}")
 _MAX_NAME: Final = 253
 _NO_PORTS: Final = frozenset({0})
+_MAX_PORT: Final = 65_535
 _IPV4_MASK: Final = 2**32 - 1
 # Networks whose addresses contain an IPv4 address, and the bits to the right of it.
 _CONTAINING_IPV4: Final = (
@@ -82,6 +86,38 @@ def refuse_path(name: str, url: str, path: str) -> str:
     return url
 
 
+def parse_hosts(name: str, hosts: object) -> Hosts:
+    """Return hosts that a caller gives, each with its port or None for any. Raises ConfigurationError."""
+    if isinstance(hosts, (str, bytes)) or not isinstance(hosts, Iterable):
+        raise ConfigurationError(f"{name} must be a list of hosts such as ['10.0.0.7:8443'], got {short_repr(hosts)}")
+    return frozenset(_parse_host(name, host) for host in hosts)
+
+
+def _parse_host(name: str, given: object) -> tuple[str, int | None]:
+    host, port = split_port(given) if isinstance(given, str) else ("", None)
+    is_port = port is None or (port.isascii() and port.isdigit() and 0 < int(port) <= _MAX_PORT)
+    if not is_host(host) or not is_port:
+        raise ConfigurationError(
+            f"{name} must hold hosts such as '10.0.0.7' or 'files.internal:8443', got {short_repr(given)}"
+        )
+    return normalized_host(host), None if port is None else int(port)
+
+
+def normalized_host(host: str) -> str:
+    """Return the spelling of a host by which two are compared."""
+    address = parse_address(host)
+    return host.lower().removesuffix(".") if address is None else str(address)
+
+
+def split_port(text: str) -> tuple[str, str | None]:
+    """Return a host and its port, None if it has none; the colons of an IPv6 address are no port's."""
+    if text.startswith("[") and "]" in text:
+        host, _, rest = text[1:].partition("]")
+        return host, rest.removeprefix(":") or None
+    host, colon, port = text.partition(":")
+    return (host, port) if colon and ":" not in port else (text, None)
+
+
 def is_host(host: str) -> bool:
     """Return True for the name of a server, and for an IP address in its usual spelling.
 
@@ -117,7 +153,7 @@ def is_private(host: str) -> bool:
 def parse_address(host: str) -> IPAddress | None:
     """Return the IP address that a host is, an IPv4 address for one that is mapped to IPv6; None for a name."""
     try:
-        address = ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
+        address = ipaddress.ip_address(host[1:-1] if host.startswith("[") and host.endswith("]") else host)
     except ValueError:
         return None
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None

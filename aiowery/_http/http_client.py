@@ -12,18 +12,20 @@ import json
 import secrets
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Final, Self
+from urllib.parse import quote
 
 import anyio.lowlevel
 import attrs
 import httpx
 
 from aiowery._core.messages import MAIN_HOST, HttpRequest, HttpResponse
-from aiowery._core.urls import is_loopback, is_private, validate_base_url
+from aiowery._core.urls import Hosts, is_host, is_private, normalized_host, validate_base_url
 from aiowery._http.api_key import ApiKeySource
-from aiowery._http.decoding import decode_body
+from aiowery._http.decoding import decode_body, is_coded
 from aiowery._http.httpx_transport import HttpxTransport
 from aiowery._http.router import HTTPX, TransportRouter
 from aiowery._http.transport import (
+    AddressFault,
     BeforeSend,
     RequestHeaders,
     ResponseTooLong,
@@ -57,6 +59,8 @@ _HEADERS: Final = {
     "accept-encoding": "identity",
     "cache-control": "no-cache",
 }
+_PORTS: Final = {"http": 80, "https": 443}
+_PRINTABLE: Final = "".join(map(chr, range(0x21, 0x7F)))
 # Not compressed, so that ranges count the bytes of the file.
 _FOREIGN_HEADERS: Final = {"user-agent": "aiowery", "accept-encoding": "identity"}
 
@@ -154,12 +158,14 @@ class HttpClient:
         *,
         timeout: float,
         other_hosts: Mapping[str, str] | None = None,
+        allow_hosts: Hosts = frozenset(),
     ) -> None:
         self.base_url: str = validate_base_url(base_url)
         self._hosts = {
             MAIN_HOST: self.base_url,
             **{name: validate_base_url(url) for name, url in (other_hosts or {}).items()},
         }
+        self._allowed = allow_hosts | {_host_and_port(httpx.URL(url)) for url in self._hosts.values()}
         self._api_key = api_key
         self._sent_key: _SentKey | None = None
         self._transport = transport
@@ -175,17 +181,19 @@ class HttpClient:
         timeout: float,
         http: HTTPChoice | None = None,
         other_hosts: Mapping[str, str] | None = None,
+        allow_hosts: Hosts = frozenset(),
     ) -> Self:
         """Open a client with up to `connections` of its own, or over the caller's HTTP client.
 
         `http` selects the transport: None for the package's own, "httpx" for httpx's, or the caller's client.
         `other_hosts` are further base URLs of the same provider, which get the same key; a request names its host.
-        `timeout` is in seconds.
+        `timeout` is in seconds. `allow_hosts` are hosts, with their ports or None, from which files may be downloaded
+        although they lie in a private network, as from the hosts of the base URLs.
         """
         for url in (base_url, *(other_hosts or {}).values()):
             validate_base_url(url)
-        transport = await _choose_transport(base_url, http, connections, timeout)
-        return cls(base_url, api_key, transport, timeout=timeout, other_hosts=other_hosts)
+        transport = await _choose_transport(http, connections, timeout)
+        return cls(base_url, api_key, transport, timeout=timeout, other_hosts=other_hosts, allow_hosts=allow_hosts)
 
     async def aclose(self) -> None:
         """Close the connections, unless they belong to the caller's client."""
@@ -227,8 +235,8 @@ class HttpClient:
             response = await self._follow(url, RequestHeaders({**_FOREIGN_HEADERS, **headers}))
         except TransportFault as fault:
             raise _translated(fault) from fault.__cause__
-        coding = response.headers.get("content-encoding", "identity")
-        if coding.lower() != "identity" and response.http_status in _FILE_STATUSES:
+        coding = response.headers.get("content-encoding", "")
+        if is_coded(coding) and response.http_status in _FILE_STATUSES:
             await response.aclose()
             raise DownloadError(
                 f"{url} was sent with content-encoding {coding[:64]!r}, which was not accepted; nothing was saved:"
@@ -241,15 +249,21 @@ class HttpClient:
             await response.aclose()
 
     async def _follow(self, url: str, headers: RequestHeaders) -> StreamingResponse:
+        target = _parse_url(url)
         for _ in range(_MAX_REDIRECTS + 1):
-            self._check_foreign(url)
-            response = await self._begin_download(TransportRequest("GET", url, "", headers))
-            target = response.headers.get("location")
-            if response.http_status not in _REDIRECT_STATUSES or target is None:
+            is_allowed = self._check_foreign(target)
+            # What was checked is what is sent.
+            outgoing = TransportRequest("GET", str(target), "", headers, any_address=is_allowed)
+            try:
+                response = await self._begin_download(outgoing)
+            except AddressFault:
+                raise _private_error(target) from None
+            location = response.headers.get("location")
+            if response.http_status not in _REDIRECT_STATUSES or location is None:
                 return response
             await response.aclose()
-            url = str(_parse_url(url).join(_parse_url(target)))
-        raise NoAnswer(f"more than {_MAX_REDIRECTS} redirects, the last to {url}; nothing was fetched")
+            target = _parse_url(str(target.join(_parse_url(_whole_location(location)))))
+        raise NoAnswer(f"more than {_MAX_REDIRECTS} redirects, the last to {target}; nothing was fetched")
 
     async def _begin_download(self, outgoing: TransportRequest) -> StreamingResponse:
         """Return a response when it begins. The body has a least rate, its head has a limit."""
@@ -260,29 +274,30 @@ class HttpClient:
         except TimeoutError:
             raise NoAnswer(f"the response did not begin within {limit:g} s") from None
 
-    def _check_foreign(self, url: str) -> None:
-        """Raise DownloadError for a scheme other than HTTP, and for an address in a private network.
+    def _check_foreign(self, target: httpx.URL) -> bool:
+        """Return True for a host that the caller has named. Raises DownloadError for one in a private network.
 
         A server must not be able to make this client read local addresses.
         """
-        target = _parse_url(url)
-        if target.scheme not in {"http", "https"} or not target.host:
-            raise DownloadError(f"{url!r} is not a web address; nothing was fetched", url=url)
-        if is_private(target.host) and not is_loopback(httpx.URL(self.base_url).host):
-            raise DownloadError(f"{url!r} lies in a private network; nothing was fetched", url=url)
+        if target.scheme not in _PORTS or not is_host(target.raw_host.decode("ascii")):
+            raise DownloadError(f"{str(target)!r} is not a web address; nothing was fetched", url=str(target))
+        host, port = _host_and_port(target)
+        if (host, port) in self._allowed or (host, None) in self._allowed:
+            return True
+        if is_private(host):
+            raise _private_error(target)
+        return False
 
     def _check_open(self) -> None:
         if self._transport.is_closed():
             raise NotSent("the HTTP client is closed; nothing was sent: open it, or give another as http=")
 
 
-async def _choose_transport(base_url: str, http: HTTPChoice | None, connections: int, timeout: float) -> Transport:
+async def _choose_transport(http: HTTPChoice | None, connections: int, timeout: float) -> Transport:
     await anyio.lowlevel.checkpoint()  # anyio loads its backend here, so that the first request need not wait for it
     if http is None or http == HTTPX:
         limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
-        # A client of a local server, such as the sandbox, downloads from it.
-        allow_private = is_loopback(httpx.URL(validate_base_url(base_url)).host)
-        return TransportRouter(limits, timeout, only_httpx=http == HTTPX, allow_private=allow_private)
+        return TransportRouter(limits, timeout, only_httpx=http == HTTPX)
     return HttpxTransport(http, timeout)
 
 
@@ -339,9 +354,32 @@ def _with_content_type(request: HttpRequest, headers: RequestHeaders) -> Request
 
 
 def _parse_url(url: str) -> httpx.URL:
+    """Return a URL without credentials. Raises DownloadError for one that libraries read differently."""
+    if "\\" in url.partition("?")[0]:
+        raise DownloadError(f"{url!r} is not a web address (it holds a backslash); nothing was fetched", url=url)
     try:
         parsed = httpx.URL(url)
         parsed.host  # noqa: B018 - httpx raises for invalid Punycode only here
     except (httpx.InvalidURL, UnicodeError) as fault:
         raise DownloadError(f"{url!r} is not a web address ({fault}); nothing was fetched", url=url) from fault
-    return parsed
+    return parsed.copy_with(userinfo=b"") if parsed.userinfo else parsed
+
+
+def _whole_location(location: str) -> str:
+    """Return a redirect's target in which all bytes are kept: text in UTF-8 as it is, other bytes percent-encoded."""
+    raw = location.encode("latin-1")
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return quote(raw, safe=_PRINTABLE)
+
+
+def _host_and_port(url: httpx.URL) -> tuple[str, int | None]:
+    return normalized_host(url.raw_host.decode("ascii")), url.port or _PORTS.get(url.scheme)
+
+
+def _private_error(url: httpx.URL) -> DownloadError:
+    return DownloadError(
+        f"{str(url)!r} lies in a private network; nothing was fetched: name its host in allow_hosts= if you trust it",
+        url=str(url),
+    )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -22,6 +23,7 @@ from aiowery._http.transport import (
     TransportRequest,
     fault_of,
     form_arguments,
+    header_fields,
     total_limit,
 )
 from aiowery.errors import ConfigurationError
@@ -72,8 +74,8 @@ class HttpxTransport(Transport):
     def __init__(self, client: HTTPClient, timeout: float, *, owned: bool = False) -> None:
         library = self._library = _library_of(client)
         self._own_transport = library.AsyncHTTPTransport
-        self._faults = (library.HTTPError, library.InvalidURL, library.StreamError, OSError)
-        self._unsent = (library.InvalidURL, library.PoolTimeout, library.UnsupportedProtocol)
+        # httpx reads the address of a redirect although it is not followed: UnicodeError for invalid Punycode.
+        self._faults = (library.HTTPError, library.InvalidURL, library.StreamError, OSError, UnicodeError)
         # Another transport than the library's own (such as aiohttp's) raises these also for a reset after sending.
         self._unsent_by_own = (library.ConnectError, library.ConnectTimeout, library.ProxyError)
         # The two libraries share one interface, but not one type.
@@ -87,13 +89,13 @@ class HttpxTransport(Transport):
 
     async def send(self, outgoing: TransportRequest) -> StreamingResponse:
         """Send a request through the client and return the response when it begins."""
-        trace = _Trace()
+        trace, request = _Trace(), self._make_foreign(outgoing)
         try:
-            response = await self._send(outgoing, trace)
+            response = await self._send(request)
         except self._faults as fault:
             raise self._translated(fault, outgoing, trace) from fault
-        chunks = self._chunks(response, outgoing, trace)
-        return StreamingResponse(response.status_code, _lower_case(response.headers), chunks, response.aclose)
+        headers, chunks = header_fields(response.headers.raw), self._chunks(response, outgoing, trace)
+        return StreamingResponse(response.status_code, headers, chunks, response.aclose)
 
     async def send_and_read(
         self, outgoing: TransportRequest, max_bytes: int, before_send: BeforeSend | None = None
@@ -103,18 +105,22 @@ class HttpxTransport(Transport):
         The whole has a limit too, because the library's own timeouts apply to connecting and between two reads only.
         """
         trace = _Trace(before_send)
+        request = self._make_own(outgoing, trace)
         if before_send is not None and (is_mocked(self._library) or not self._has_own_transports()):
             await trace.run_before_send()
         # For a connection, connecting, reading.
         limit = total_limit(self._timeout, self._timeout, outgoing.timeout or self._timeout)
         try:
             async with asyncio.timeout(limit) as whole:
-                response = await self._send(outgoing, trace)
+                response = await self._send(request)
+                is_decoded = response.is_stream_consumed  # by a mock or a hook, which has read all of it
                 body = await _read(response, max_bytes)
         except self._faults as fault:
             expired = TimeoutError(f"the response was not complete within {limit:g} s") if whole.expired() else None
             raise self._translated(expired or fault, outgoing, trace) from fault
-        headers = {name: value for name, value in _lower_case(response.headers).items() if name != "content-encoding"}
+        headers = header_fields(response.headers.raw)
+        if is_decoded:
+            headers.pop("content-encoding", None)
         return HttpResponse(response.status_code, headers, body)
 
     async def aclose(self) -> None:
@@ -132,23 +138,44 @@ class HttpxTransport(Transport):
         # A mount without a transport means the client's default transport.
         return all(type(one) is self._own_transport for one in transports if one is not None)
 
-    async def _send(self, outgoing: TransportRequest, trace: _Trace) -> Any:
+    def _make_own(self, outgoing: TransportRequest, trace: _Trace) -> Any:
+        """Return a request to the provider, with the client's defaults except its credentials."""
         headers, form = outgoing.headers.values, outgoing.form
-        idle = outgoing.timeout or self._timeout
-        timeout = {"connect": self._timeout, "pool": self._timeout, "read": idle, "write": idle}
         body = {"content": outgoing.content} if form is None else form_arguments(form)
         url = outgoing.base + outgoing.path
         # A read may be repeated in any case, so a trace of it would cost time for nothing.
-        extensions = {"timeout": timeout} if _is_read(outgoing) else {"timeout": timeout, "trace": trace}
-        request = self._client.build_request(outgoing.method, url, headers=headers, extensions=extensions, **body)
+        extensions = self._timeouts(outgoing) | ({} if _is_read(outgoing) else {"trace": trace})
+        with self._unsent_faults():
+            request = self._client.build_request(outgoing.method, url, headers=headers, extensions=extensions, **body)
         for name in _CALLERS_CREDENTIALS:
             if name not in headers:
                 request.headers.pop(name, None)
+        return request
+
+    def _make_foreign(self, outgoing: TransportRequest) -> Any:
+        """Return a request without the client's parameters, headers and cookies."""
+        url, headers = outgoing.base + outgoing.path, outgoing.headers.values
+        with self._unsent_faults():
+            return self._library.Request(outgoing.method, url, headers=headers, extensions=self._timeouts(outgoing))
+
+    @contextlib.contextmanager
+    def _unsent_faults(self) -> Iterator[None]:
+        """Raise the faults of a request that cannot be made. The same exceptions in sending may be the response's."""
+        try:
+            yield
+        except self._faults as fault:
+            raise fault_of(fault, unsent=True) from fault
+
+    def _timeouts(self, outgoing: TransportRequest) -> dict[str, Any]:
+        idle = outgoing.timeout or self._timeout
+        return {"timeout": {"connect": self._timeout, "pool": self._timeout, "read": idle, "write": idle}}
+
+    async def _send(self, request: Any) -> Any:
         return await self._client.send(request, stream=True, auth=None, follow_redirects=False)
 
     async def _chunks(self, response: Any, outgoing: TransportRequest, trace: _Trace) -> AsyncIterator[bytes]:
         try:
-            async for chunk in response.aiter_bytes():
+            async for chunk in _raw_chunks(response):
                 yield chunk
         except self._faults as fault:
             raise self._translated(fault, outgoing, trace) from fault
@@ -163,7 +190,7 @@ class HttpxTransport(Transport):
             unsent = not trace.sent
         else:
             by_own = isinstance(fault, self._unsent_by_own) and self._has_own_transports()
-            unsent = by_own or isinstance(fault, self._unsent)
+            unsent = by_own or isinstance(fault, self._library.PoolTimeout)
         refused = refused_certificate(fault)
         if refused is None:
             return fault_of(fault, unsent=unsent)
@@ -174,7 +201,7 @@ class HttpxTransport(Transport):
 async def _read(response: Any, max_bytes: int) -> bytes:
     body = b""
     try:
-        async for chunk in response.aiter_bytes():
+        async for chunk in _raw_chunks(response):
             body = body + chunk if body else chunk
             if len(body) > max_bytes:
                 raise ResponseTooLong(response.status_code, max_bytes, body)
@@ -183,12 +210,14 @@ async def _read(response: Any, max_bytes: int) -> bytes:
     return body
 
 
+def _raw_chunks(response: Any) -> AsyncIterator[bytes]:
+    """Return the body as it arrives, not decoded, because the library would decode without a limit."""
+    chunks: AsyncIterator[bytes] = response.aiter_bytes() if response.is_stream_consumed else response.aiter_raw()
+    return chunks
+
+
 def _is_read(outgoing: TransportRequest) -> bool:
     return outgoing.method == "GET"
-
-
-def _lower_case(headers: Mapping[str, str]) -> Mapping[str, str]:
-    return {name.lower(): value for name, value in headers.items()}
 
 
 def _library_of(client: Any) -> ModuleType:

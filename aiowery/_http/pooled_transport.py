@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator
 from functools import lru_cache
 from math import inf
 from typing import Final, NamedTuple
@@ -11,17 +11,20 @@ import httpx
 
 from aiowery._core.messages import HttpResponse
 from aiowery._http.transport import (
+    AddressFault,
     BeforeSend,
     ResponseTooLong,
     StreamingResponse,
     Transport,
     TransportRequest,
     fault_of,
+    header_fields,
     multipart,
     total_limit,
 )
 from aiowery.errors import ConfigurationError
 from aiowery.transport import (
+    AddressRefused,
     CertificatesUnusable,
     Clocks,
     Connection,
@@ -84,7 +87,7 @@ class PooledHttpTransport(Transport):
             raise _translated(fault) from fault
         if not response.is_complete:
             raise ResponseTooLong(response.status, max_bytes, response.body)
-        return HttpResponse(response.status, _joined(response.headers), response.body)
+        return HttpResponse(response.status, header_fields(response.headers), response.body)
 
     async def send(self, outgoing: TransportRequest) -> StreamingResponse:
         """Send a read; its connection is released when the response is closed."""
@@ -100,7 +103,7 @@ class PooledHttpTransport(Transport):
         async def aclose() -> None:
             self._pool.release(connection)
 
-        return StreamingResponse(response.status, _joined(response.headers), _parts(connection), aclose)
+        return StreamingResponse(response.status, header_fields(response.headers), _parts(connection), aclose)
 
     async def aclose(self) -> None:
         """End what is under way; the pool belongs to others too."""
@@ -148,17 +151,6 @@ class PooledHttpTransport(Transport):
         return response._replace(body=body, is_complete=len(body) <= max_bytes)
 
 
-def _joined(headers: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Return the fields by their name in lower case; the values of a repeated field are joined by commas."""
-    joined = {name.lower().decode("latin-1"): value.decode("latin-1") for name, value in headers}
-    if len(joined) < len(headers):
-        joined = {}
-        for raw_name, raw_value in headers:
-            name, value = raw_name.lower().decode("latin-1"), raw_value.decode("latin-1")
-            joined[name] = f"{joined[name]}, {value}" if name in joined else value
-    return joined
-
-
 async def _parts(connection: Connection) -> AsyncIterator[bytes]:
     try:
         while part := await connection.next_part():
@@ -170,6 +162,8 @@ async def _parts(connection: Connection) -> AsyncIterator[bytes]:
 def _translated(fault: Exception) -> Exception:
     if isinstance(fault, CertificatesUnusable):
         return ConfigurationError(str(fault))
+    if isinstance(fault, AddressRefused):
+        return AddressFault(str(fault), unsent=True)
     unsent = getattr(fault, "unsent", isinstance(fault, (httpx.InvalidURL, UnicodeError)))
     return fault_of(fault, unsent=unsent)
 

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 import httpx
 
 from aiowery._core.fields import short_repr
-from aiowery._core.urls import is_host, is_loopback, parse_address
+from aiowery._core.urls import is_host, is_loopback, parse_address, split_port
 from aiowery.errors import ConfigurationError
 
 _SCHEMES: Final = frozenset({"http", "https", "socks5", "socks5h"})
@@ -82,7 +82,7 @@ def _matches(entry: str, hosts: frozenset[str], port: int | None) -> bool:
     """Return True if an entry of NO_PROXY names one of these spellings of a host."""
     if entry == "*":
         return True
-    named, its_port = _split_port(entry)
+    named, its_port = split_port(entry)
     if its_port is not None and its_port != str(port):
         return False
     addresses = [address for address in map(parse_address, hosts) if address is not None]
@@ -91,15 +91,6 @@ def _matches(entry: str, hosts: frozenset[str], port: int | None) -> bool:
         return network is not None and any(address in network for address in addresses)
     name = named.removeprefix("*").strip(".").lower()
     return bool(name) and any(f".{host.rstrip('.').lower()}".endswith(f".{name}") for host in hosts)
-
-
-def _split_port(entry: str) -> tuple[str, str | None]:
-    """Return an entry's host or network, and its port if it has one; the colons of an IPv6 address are no port's."""
-    if entry.startswith("["):
-        host, _, rest = entry[1:].partition("]")
-        return host, rest.removeprefix(":") or None
-    host, colon, port = entry.partition(":")
-    return (host, port) if colon and ":" not in port else (entry, None)
 
 
 def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:

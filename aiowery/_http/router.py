@@ -37,16 +37,13 @@ class TransportRouter(Transport):
     """A transport that sends over the pools, and over httpx where a mock is active or the environment names a proxy.
 
     Loopback never goes through a proxy. `only_httpx`: send everything over httpx, as on Windows in any case.
-    `allow_private`: download from private addresses too.
     """
 
-    def __init__(
-        self, limits: httpx.Limits, timeout: float, *, only_httpx: bool = False, allow_private: bool = False
-    ) -> None:
+    def __init__(self, limits: httpx.Limits, timeout: float, *, only_httpx: bool = False) -> None:
         pools = self._pools = join_pools()
         self._short = PooledHttpTransport(pools.short, timeout)
         self._long = PooledHttpTransport(pools.long, timeout)
-        self._downloads = self._long if allow_private else PooledHttpTransport(pools.public, timeout)
+        self._downloads = PooledHttpTransport(pools.public, timeout)
         self._closed = False
         self._limits = limits
         self._timeout = timeout
@@ -63,7 +60,11 @@ class TransportRouter(Transport):
 
     async def send(self, outgoing: TransportRequest) -> StreamingResponse:
         """Send a request over the transport for it."""
-        transport = self._downloads if self._is_pooled(outgoing.base) else await self._over_httpx_for(outgoing.base)
+        transport: Transport
+        if self._is_pooled(outgoing.base):
+            transport = self._long if outgoing.any_address else self._downloads
+        else:
+            transport = await self._over_httpx_for(outgoing.base)
         return await transport.send(outgoing)
 
     async def send_and_read(

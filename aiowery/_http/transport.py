@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, Self
 
 import attrs
@@ -28,6 +28,10 @@ class TransportFault(Exception):
         super().__init__(description)
         self.unsent = unsent
         self.excerpt = excerpt
+
+
+class AddressFault(TransportFault):
+    """A request that was not sent, because all addresses of its host are in private networks."""
 
 
 class ResponseTooLong(Exception):
@@ -63,7 +67,8 @@ class TransportRequest:
     """A request to `base` + `path` with a body, a form, or neither.
 
     `timeout` limits, in seconds, how long reading the response or sending a form may be idle. The transport's own
-    timeout applies to connecting, and wherever `timeout` is None.
+    timeout applies to connecting, and wherever `timeout` is None. `any_address`: the caller has named the host, so a
+    download may connect to it in a private network too.
     """
 
     method: str
@@ -73,6 +78,7 @@ class TransportRequest:
     content: bytes | None = attrs.field(default=None, repr=False)
     form: MultipartForm | None = None
     timeout: float | None = None
+    any_address: bool = False
 
 
 @attrs.define
@@ -89,7 +95,10 @@ class StreamingResponse:
 
 
 class Transport(ABC):
-    """A backend that sends requests. It follows no redirect and adds no credentials. It raises `TransportFault`."""
+    """A backend that sends requests. It follows no redirect and adds no credentials. It raises `TransportFault`.
+
+    `send` is for other hosts than the provider's: they get nothing but the headers of the request.
+    """
 
     @abstractmethod
     def is_closed(self) -> bool:
@@ -122,6 +131,20 @@ def total_limit(*waits: float) -> float:
 def fault_of(fault: Exception, *, unsent: bool) -> TransportFault:
     """Return a library's exception as the fault that it means, with what it knows of the response."""
     return TransportFault(describe(fault), unsent=unsent, excerpt=getattr(fault, "excerpt", ""))
+
+
+def header_fields(raw: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Return fields by their names in lower case, the values of a repeated one joined by commas.
+
+    Latin-1 loses none of their bytes.
+    """
+    fields = {name.lower().decode("latin-1"): value.decode("latin-1") for name, value in raw}
+    if len(fields) < len(raw):
+        fields = {}
+        for raw_name, raw_value in raw:
+            name, value = raw_name.lower().decode("latin-1"), raw_value.decode("latin-1")
+            fields[name] = f"{fields[name]}, {value}" if name in fields else value
+    return fields
 
 
 def describe(fault: BaseException) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, ClassVar, Final, get_args
 
 from aiowery._client.client import Client
@@ -102,6 +102,7 @@ class BetterWaifu(Client):
         prices: PriceTable | None = None,
         reuse: bool = False,
         price_per_credit: float | None = None,
+        allow_hosts: Iterable[str] = (),
         queue_file: str | os.PathLike[str] | None = None,
     ) -> None:
         if edition not in get_args(Edition):
@@ -123,6 +124,7 @@ class BetterWaifu(Client):
             prices=prices,
             reuse=reuse,
             price_per_credit=price_per_credit,
+            allow_hosts=allow_hosts,
             queue_file=queue_file,
         )
         super().__init__(INFO[edition].provider, config)

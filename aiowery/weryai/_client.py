@@ -100,6 +100,7 @@ class WeryAI(Client):
         prices: PriceTable | None = None,
         reuse: bool = False,
         price_per_credit: float | None = None,
+        allow_hosts: Iterable[str] = (),
         webhooks: Webhooks | None = None,
     ) -> None:
         resolved = INFO.resolve_base_url(base_url)
@@ -119,6 +120,7 @@ class WeryAI(Client):
             prices=prices,
             reuse=reuse,
             price_per_credit=price_per_credit,
+            allow_hosts=allow_hosts,
             other_hosts={MODELS_HOST: _resolve_models_url(models_base_url, resolved)},
             webhooks=webhooks,
         )

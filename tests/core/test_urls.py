@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiowery import BetterWaifu, WeryAI
-from aiowery._core.urls import is_host, is_loopback, is_private, validate_url
+from aiowery._core.urls import is_host, is_loopback, is_private, parse_hosts, validate_url
 from aiowery.errors import ConfigurationError
 from aiowery.webhook import Webhooks
 
@@ -214,3 +214,81 @@ def test_is_loopback_trusts_plain_spellings_only() -> None:
 def test_is_host_odd_spelling_is_refused(host: str) -> None:
     """What each library may read as another host is no host."""
     assert not is_host(host)
+
+
+@pytest.mark.parametrize(
+    ("given", "host", "port"),
+    [
+        ("10.0.0.7", "10.0.0.7", None),
+        ("10.0.0.7:8443", "10.0.0.7", 8443),
+        ("Files.Internal.", "files.internal", None),
+        ("files.internal:1", "files.internal", 1),
+        ("localhost:65535", "localhost", 65535),
+        ("::1", "::1", None),
+        ("[::1]", "::1", None),
+        ("[0:0::1]:80", "::1", 80),
+        ("::ffff:10.0.0.7", "10.0.0.7", None),
+        ("[::ffff:a00:7]:9", "10.0.0.7", 9),
+    ],
+)
+def test_parse_hosts_reads_host_and_port(given: str, host: str, port: int | None) -> None:
+    """A host is compared in one spelling; without a port it stands for all ports."""
+    assert parse_hosts("allow_hosts", [given]) == {(host, port)}
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *(
+            "",
+            ":80",
+            "a:",
+            "a:0",
+            "a:65536",
+            "a:-1",
+            "a:x",
+            "a:\u0661",
+            "a b",
+            "a..b",
+            "127.1",
+            "0x7f.1",
+            "*",
+            "*.internal",
+        ),
+        *(
+            "http://10.0.0.7",
+            "10.0.0.7/8",
+            "10.0.0.7:80/x",
+            "u:p@10.0.0.7",
+            "[::1",
+            "[::1]x",
+            "ü.internal",
+            "10.0.0.%37",
+        ),
+        *(b"10.0.0.7", 10, None, ("10.0.0.7", 80)),
+    ],
+)
+@pytest.mark.parametrize("make", [WeryAI, BetterWaifu])
+def test_allow_hosts_that_cannot_be_used_is_refused_where_it_is_given(make: Any, host: Any) -> None:
+    """The message names the option and the value, and shows how a host is written."""
+    with pytest.raises(ConfigurationError, match=r"^allow_hosts must hold hosts such as '10\.0\.0\.7' or ") as caught:
+        make(KEY, allow_hosts=["files.internal", host])
+    assert str(caught.value).endswith(f"got {host!r}")
+
+
+@pytest.mark.parametrize("hosts", ["10.0.0.7", b"10.0.0.7", 10, None])
+def test_allow_hosts_that_is_no_list_is_refused(hosts: Any) -> None:
+    """One text is no list of hosts: its characters would be taken for hosts."""
+    with pytest.raises(
+        ConfigurationError, match=r"^allow_hosts must be a list of hosts such as \['10\.0\.0\.7:8443'\], got"
+    ):
+        WeryAI(KEY, allow_hosts=hosts)
+
+
+@given(st.lists(st.text(alphabet=st.sampled_from("a0.:/[]@%\\-_é"), max_size=12), max_size=3))
+def test_parse_hosts_any_texts_are_hosts_or_a_configuration_error(hosts: list[str]) -> None:
+    """No text gets through whose host is odd, and none raises another error."""
+    with contextlib.suppress(ConfigurationError):
+        for host, port in parse_hosts("allow_hosts", hosts):
+            assert is_host(host)
+            assert port is None or 0 < port < 65_536

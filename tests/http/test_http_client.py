@@ -7,7 +7,7 @@ import contextlib
 import gc
 import gzip
 import traceback
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 
 import httpx
@@ -16,6 +16,7 @@ import pytest
 
 from aiowery import Asset, Limits, RetryPolicy, WeryAI
 from aiowery._core.messages import HttpRequest
+from aiowery._core.urls import parse_hosts
 from aiowery._http.api_key import ApiKeySource
 from aiowery._http.http_client import HttpClient, _SentKey
 from aiowery._http.transport import TransportRequest
@@ -25,6 +26,7 @@ from aiowery.errors import (
     DownloadError,
     NoAnswer,
     NotSent,
+    SubmissionInDoubt,
     TransportError,
     UnexpectedResponse,
 )
@@ -50,10 +52,19 @@ def make_http(request: pytest.FixtureRequest) -> Make:
 
 
 @contextlib.asynccontextmanager
-async def client_to(url: str, make_http: Make, *, timeout: float = 5.0) -> AsyncIterator[HttpClient]:
+async def client_to(
+    url: str, make_http: Make, *, timeout: float = 5.0, allow_hosts: Iterable[str] = ()
+) -> AsyncIterator[HttpClient]:
     """Open an HTTP client, and the caller's client if there is one."""
     http = make_http()
-    http_client = await HttpClient.open(url, ApiKeySource(KEY), connections=24, timeout=timeout, http=http)
+    http_client = await HttpClient.open(
+        url,
+        ApiKeySource(KEY),
+        connections=24,
+        timeout=timeout,
+        http=http,
+        allow_hosts=parse_hosts("allow_hosts", allow_hosts),
+    )
     try:
         yield http_client
     finally:
@@ -248,6 +259,45 @@ async def test_send_redirect_is_not_followed(make_http: Make) -> None:
     assert elsewhere.requests == []
 
 
+@pytest.mark.parametrize(
+    "location",
+    [b"https://xn--/x", b"https://xn--\xc3\xbc/x", b"http://[::1", b"http://x:y/", b"http://\xff\xfe/", b"data:,x"],
+)
+async def test_redirect_to_what_is_no_address_raises_own_error(make_http: Make, location: bytes) -> None:
+    """No HTTP library's exception gets through: a response to the provider's client, an error for a download."""
+    moved = b"HTTP/1.1 302 Found\r\nlocation: " + location + b"\r\ncontent-length: 0\r\n\r\n"
+    async with peer(moved) as server, client_to(server.url, make_http) as http_client:
+        for request in (GET, POST):
+            with contextlib.suppress(NoAnswer):  # httpx refuses some of these responses
+                assert (await http_client.send(request)).http_status == 302
+        with pytest.raises((DownloadError, NoAnswer), match=r"not a web address|Invalid ?URL|Punycode"):
+            async with http_client.download(server.url, {}):
+                pass
+    assert len(server.requests) == 3
+
+
+class WithoutEvents(httpx.AsyncBaseTransport):
+    """A transport of the caller's that reports no event, such as that of another library."""
+
+    def __init__(self) -> None:
+        self.requests = 0
+
+    async def handle_async_request(self, _: httpx.Request) -> httpx.Response:
+        """Redirect to another scheme, which httpx refuses although it does not follow."""
+        self.requests += 1
+        return httpx.Response(307, headers={"location": "data:,x"})
+
+
+async def test_submit_redirected_to_another_scheme_is_posted_once() -> None:
+    """The exception of the HTTP library comes after the response: it is no proof that nothing was sent."""
+    transport = WithoutEvents()
+    async with httpx.AsyncClient(transport=transport) as http:
+        async with WeryAI(KEY, http=http, retries=RetryPolicy(initial_backoff=0.001)) as client:
+            with pytest.raises(SubmissionInDoubt):
+                await client.submit(CAT)
+    assert transport.requests == 1
+
+
 async def test_download_sends_no_credentials(make_http: Make) -> None:
     """The file host receives neither the API key nor the credentials that a caller's client adds to each request."""
     http = make_http()
@@ -257,7 +307,7 @@ async def test_download_sends_no_credentials(make_http: Make) -> None:
         http.cookies.set("session", "callers-own")
     async with peer(http_response("file")) as files:
         moved = http_response("", "302 Found", location=files.url + "/b.png")
-        async with peer(moved) as server, client_to(server.url, lambda: http) as http_client:
+        async with peer(moved) as server, client_to(server.url, lambda: http, allow_hosts=["127.0.0.1"]) as http_client:
             async with http_client.download(server.url + "/a.png", {"range": "bytes=0-"}) as body:
                 assert [chunk async for chunk in body.chunks()] == [b"file"]
     for received in (*server.requests, *files.requests):
@@ -460,7 +510,9 @@ async def test_send_cancelled_releases_connection() -> None:
         await reader.read()
 
     async with serving(silent_once) as url, peer(http_response({})) as server:
-        http_client = await HttpClient.open(url, ApiKeySource(KEY), connections=1, timeout=5)
+        http_client = await HttpClient.open(
+            url, ApiKeySource(KEY), connections=1, timeout=5, allow_hosts=parse_hosts("allow_hosts", ["127.0.0.1"])
+        )
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
                 await http_client.send(GET)

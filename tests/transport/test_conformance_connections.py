@@ -13,7 +13,7 @@ import pytest
 from aiowery._core.urls import is_private
 from aiowery.errors import DownloadError, NoAnswer, NotSent, TransportError
 from aiowery.transport import PooledTransport
-from tests.support import KEY, http_response, open_sockets, peer, serving
+from tests.support import http_response, open_sockets, peer, serving
 from tests.transport.conformance import GET, OK, POST, Way, proves
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("trusting")]
@@ -21,7 +21,9 @@ pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("trusting")]
 KEEP_ALIVE: Final = "the server's `Keep-Alive: timeout=N` is obeyed"
 CLOSED: Final = "a connection that the server closes is closed immediately"
 ADDRESSES: Final = "addresses of downloads are checked after the lookup"
-CREDENTIALS: Final = "foreign requests carry no credentials of yours"
+LITERAL: Final = "private addresses of downloads are refused, but for hosts that you allow"
+REFUSED: Final = "lies in a private network|may not be connected to"
+FOREIGN: Final = "foreign requests carry no header, cookie or parameter of yours"
 CANCELLED: Final = "a request that is cancelled ends its connection"
 CLOSING: Final = "closing ends all connections, and what is under way with an error"
 
@@ -127,42 +129,147 @@ async def test_closing_ends_what_is_under_way(way: Way, tls: Tls) -> None:
     assert ended == [POST.body]
 
 
+def resolve_to(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    """Let the running event loop resolve every name of a host of files to this address."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    original = asyncio.get_running_loop().getaddrinfo
+
+    async def resolve(host: str, port: int, **settings: Any) -> Any:
+        if "files.example" in str(host).lower():
+            return [(family, socket.SOCK_STREAM, 6, "", (address, port))]
+        return await original(host, port, **settings)
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolve)
+
+
+def checking(way: Way, *allowed: str) -> Way:
+    """Return the way with a caller's check of addresses, if it needs one; it allows these too."""
+    if way.column != 2:
+        return way
+
+    def is_allowed(address: str) -> bool:
+        return address in allowed or not is_private(address)
+
+    return attrs.evolve(way, make_http=lambda: httpx.AsyncClient(transport=PooledTransport(allow_address=is_allowed)))
+
+
 @proves(ADDRESSES)
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("127.0.0.1", "10.0.0.7", "169.254.169.254", "::1", "fe80::1%1", "fc00::1"),
+        *("::ffff:127.0.0.1", "::7f00:1", "64:ff9b::7f00:1", "64:ff9b:1::7f00:1", "2002:7f00:1::"),
+    ],
+)
 async def test_download_from_a_name_with_a_private_address_is_refused(
-    way: Way, monkeypatch: pytest.MonkeyPatch
+    way: Way, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the name resolves to is checked, and nothing is connected to."""
-    if way.column == 2:
-        transport = PooledTransport(allow_address=lambda address: not is_private(address))
-        way = attrs.evolve(way, make_http=lambda: httpx.AsyncClient(transport=transport))
-
-    async def resolve(_: str, port: int, **__: Any) -> Any:
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
-
-    async with peer(http_response("secret")) as server, way.client("https://api.example.com") as client:
-        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolve)
+    """What the name resolves to is checked in any form, and nothing is connected to."""
+    async with peer(http_response("secret")) as server, checking(way).client("https://api.example.com") as client:
+        resolve_to(monkeypatch, address)
         port = server.url.rpartition(":")[2]
-        with pytest.raises((DownloadError, TransportError), match="may not be connected to"):
+        with pytest.raises((DownloadError, TransportError), match=REFUSED):
             async with client.download(f"http://files.example:{port}/x.png", {}):
                 pass
     assert server.connections == 0
 
 
-@proves(CREDENTIALS)
-async def test_download_carries_no_credentials(way: Way, tls: Tls) -> None:
-    """A host of files receives neither the key nor what a caller's client adds to each request."""
+@proves(ADDRESSES)
+async def test_download_redirected_to_a_name_with_a_private_address_is_refused(
+    way: Way, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each name in a chain of redirects is checked."""
+    moved = http_response("", "302 Found", location="http://files.example/x.png")
+    async with peer(moved) as server, checking(way, "127.0.0.1").client(server.url) as client:
+        resolve_to(monkeypatch, "::ffff:10.0.0.7")
+        with pytest.raises((DownloadError, TransportError), match=REFUSED):
+            async with client.download(server.url, {}):
+                pass
+    assert len(server.requests) == 1
+
+
+@proves(LITERAL)
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("http://127.0.0.1:{port}/x", "http://localhost:{port}/x", "//127.0.0.1:{port}/x", "http://[::1]:{port}/x"),
+        *("http://[::ffff:127.0.0.1]:{port}/x", "http://[::ffff:7f00:1]:{port}/x", "http://[::127.0.0.1]:{port}/x"),
+        *("http://[64:ff9b::127.0.0.1]:{port}/x", "http://[2002:7f00:1::]:{port}/x", "http://10.0.0.7/x"),
+        *("http://127.1:{port}/x", "http://2130706433:{port}/x", "http://0x7f.0.0.1:{port}/x", "http://[fe80::1]/x"),
+        *("http://127.0.0.%31:{port}/x", "http://127.0.0.1:{port}\\@8.8.8.8/x", "http://8.8.8.8@127.0.0.1:{port}/x"),
+        *("http://\u2460\u2461\u2466.0.0.1:{port}/x", "http://127\u30020.0.1:{port}/x", "file:///etc/passwd"),
+    ],
+)
+async def test_download_redirected_to_a_private_address_is_refused(way: Way, url: str) -> None:
+    """The host and port of the base URL are allowed, another port of loopback is not, however it is written."""
+    async with peer(http_response("secret")) as other:
+        location = url.replace("{port}", other.url.rpartition(":")[2]).encode().decode("latin-1")
+        moved = http_response("", "302 Found").replace(
+            b"\r\n\r\n", f"\r\nlocation: {location}\r\n\r\n".encode("latin-1")
+        )
+        async with peer(moved) as server, way.client(server.url) as client:
+            with pytest.raises((DownloadError, TransportError), match=r"nothing was fetched|Invalid URL"):
+                async with client.download(server.url, {}):
+                    pass
+    assert (len(server.requests), other.connections) == (1, 0)
+
+
+@proves(LITERAL)
+@pytest.mark.parametrize("allowed", ["127.0.0.1", "127.0.0.1:{port}", "[::ffff:7f00:1]:{port}", "files.example"])
+async def test_download_from_an_allowed_host_is_fetched(
+    way: Way, tls: Tls, allowed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A host that the caller has named is fetched from, with any port or with the one that is named."""
+    async with peer(http_response("file")) as other:
+        port = other.url.rpartition(":")[2]
+        host = "FILES.example." if "files" in allowed else "127.0.0.1"
+        moved = http_response("", "302 Found", location=f"http://{host}:{port}/x")
+        async with peer(moved, tls=tls[0]) as server:
+            async with way.client(server.url, allow_hosts=[allowed.replace("{port}", port)]) as client:
+                resolve_to(monkeypatch, "127.0.0.1")
+                async with client.download(server.url, {}) as body:
+                    assert [chunk async for chunk in body.chunks()] == [b"file"]
+    assert other.connections == 1
+
+
+@proves(LITERAL)
+async def test_download_from_another_port_of_an_allowed_host_is_refused(way: Way) -> None:
+    """A port that is named with a host is the only one."""
+    async with peer(http_response("secret")) as other, peer(OK) as server:
+        async with way.client("https://api.example.com", allow_hosts=[server.url.partition("://")[2]]) as client:
+            async with client.download(server.url, {}) as body:
+                assert body.http_status == 200
+            with pytest.raises(DownloadError, match=r"private network.*name its host in allow_hosts="):
+                async with client.download(other.url, {}):
+                    pass
+    assert other.connections == 0
+
+
+@proves(FOREIGN)
+async def test_download_carries_nothing_of_the_caller(way: Way, tls: Tls) -> None:
+    """A host of files receives neither the key nor what a caller's client adds to each request, its name included."""
     make = way.make_http
 
-    def with_credentials() -> Any:
+    def with_much() -> Any:
         http = make()
         if http is not None and http != "httpx":
-            http.headers["authorization"] = "callers-own"
+            http.headers.update(
+                {"authorization": "callers-own", "x-tenant": "callers-own", "user-agent": "callers-own"}
+            )
             http.cookies.set("session", "callers-own")
+            http.params = {"tenant": "callers-own"}
+            http.auth = ("callers-own", "callers-own")
         return http
 
-    way = attrs.evolve(way, make_http=with_credentials)
-    async with peer(http_response("file"), tls=tls[0]) as server, way.client(server.url) as client:
-        async with client.download(server.url, {}) as body:
+    way = attrs.evolve(way, make_http=with_much)
+    moved = http_response("", "302 Found", location="/b?a=1", set_cookie="s=callers-own")
+    async with peer(moved, http_response("file"), tls=tls[0]) as server, way.client(server.url) as client:
+        async with client.download(
+            f"{server.url.replace('://', '://callers-own:callers-own@')}/a", {"range": "x"}
+        ) as body:
             assert [chunk async for chunk in body.chunks()] == [b"file"]
-    assert b"callers-own" not in server.requests[0]
-    assert KEY.encode() not in server.requests[0]
+    fields = b"user-agent: aiowery\r\naccept-encoding: identity\r\nrange: x\r\n\r\n"
+    host = f"host: {server.url.partition('://')[2]}\r\n".encode()
+    assert [head.lower() for head in server.requests] == [
+        b"get %s http/1.1\r\n%s%s" % (target, host, fields) for target in (b"/a", b"/b?a=1")
+    ]

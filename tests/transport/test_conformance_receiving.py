@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import tracemalloc
 import zlib
 from typing import Any, Final
 
 import pytest
 
 from aiowery._core.messages import HttpRequest
-from aiowery.errors import DownloadError, NoAnswer, TransportError, UnexpectedResponse
+from aiowery.errors import DownloadError, NoAnswer, UnexpectedResponse
 from tests.support import http_response, peer, serving
 from tests.transport.conformance import GET, OK, POST, SHORT, Way, proves
 
@@ -26,6 +27,7 @@ SILENT: Final = "a server that is silent, or accepts nothing, is given up in tim
 TRICKLE: Final = "bytes that trickle are given up in time"
 CODED: Final = "a compressed response is decoded within the limit"
 UNDECODED: Final = "a coding that cannot be decoded, or is cut, is an error"
+BEYOND_ASCII: Final = "bytes beyond ASCII in a header are no error, and none is lost"
 STOPPED: Final = "a download that is left, or read slowly, stops its server"
 
 Tls = Any
@@ -295,51 +297,106 @@ async def trickle(way: Way, tls: Tls, begin: bytes, monkeypatch: pytest.MonkeyPa
 
 
 @proves(CODED)
-async def test_compressed_response_is_decoded(way: Way, tls: Tls, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Gzip and both forms of deflate are decoded, although none is accepted; a bomb is no larger than the limit."""
+async def test_compressed_response_is_decoded(way: Way, tls: Tls) -> None:
+    """Gzip and both forms of deflate are decoded, although none is accepted."""
     raw = zlib.compressobj(wbits=-zlib.MAX_WBITS)
     coded = (
         http_response(gzip.compress(b'{"ok": 1}'), content_encoding="gzip"),
+        http_response(gzip.compress(b'{"ok": 1}'), content_encoding="X-GZip"),
         http_response(zlib.compress(b'{"ok": 1}'), content_encoding="deflate"),
         http_response(raw.compress(b'{"ok": 1}') + raw.flush(), content_encoding="deflate"),
+        http_response(b'{"ok": 1}', content_encoding="identity"),
     )
-    bomb = http_response(gzip.compress(b" " * 5_000_000), content_encoding="gzip")
-    async with peer(*coded, bomb, tls=tls[0]) as server, way.client(server.url) as client:
+    async with peer(*coded, tls=tls[0]) as server, way.client(server.url) as client:
         for _ in coded:
-            assert (await client.send(GET)).json() == {"ok": 1}
-        monkeypatch.setattr("aiowery._http.http_client._MAX_RESPONSE", 100_000)
-        try:
-            response = await client.send(GET)
-        except UnexpectedResponse:
-            response = None
-    assert response is None or len(response.body) <= 100_001
+            assert (await client.send(POST)).json() == {"ok": 1}
     assert all(b"accept-encoding: identity\r\n" in head.lower() for head in server.requests)
+
+
+@proves(CODED)
+async def test_compressed_response_beyond_the_limit_is_an_error(
+    way: Way, tls: Tls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bomb of a few kilobytes is not unpacked, and the error names the coding and the limit."""
+    monkeypatch.setattr("aiowery._http.http_client._MAX_RESPONSE", 100_000)
+    bomb = http_response(gzip.compress(b" " * 20_000_000), content_encoding="gzip")
+    async with peer(bomb, tls=tls[0]) as server, way.client(server.url) as client:
+        tracemalloc.start()
+        try:
+            with pytest.raises(UnexpectedResponse, match="the gzip body has more than 100000 bytes"):
+                await client.send(POST)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert peak < 5_000_000
 
 
 @proves(UNDECODED)
 async def test_coding_that_cannot_be_decoded_is_an_error(way: Way, tls: Tls) -> None:
     """An unknown coding, two at once and a cut body are no response, and say that the request has arrived."""
     whole = gzip.compress(b'{"ok": 1}')
+    twice = gzip.compress(whole)
     coded = (
-        http_response(b"{}", content_encoding="br"),
-        http_response(gzip.compress(whole), content_encoding="gzip, gzip"),
-        http_response(whole[:-4], content_encoding="gzip"),
-        http_response(b"{}", content_encoding="deflate"),
+        (http_response(b"{}", content_encoding="br"), "'br'"),
+        (http_response(b"{}", content_encoding="zstd"), "'zstd'"),
+        (http_response(twice, content_encoding="gzip, gzip"), "'gzip, gzip'"),
+        (http_response(twice, content_encoding="gzip\r\ncontent-encoding: gzip"), "'gzip, gzip'"),
+        (http_response(whole[:-4], content_encoding="gzip"), "the gzip body is not complete"),
+        (http_response(whole + b"x", content_encoding="gzip"), "the gzip body goes on after its end"),
+        (http_response(b"{}", content_encoding="deflate"), "deflate"),
     )
-    async with peer(*coded, tls=tls[0]) as server, way.client(server.url) as client:
-        for _ in coded:
-            with pytest.raises(UnexpectedResponse, match="the request has arrived"):
+    async with peer(*(data for data, _ in coded), tls=tls[0]) as server, way.client(server.url) as client:
+        for _, reason in coded:
+            with pytest.raises(UnexpectedResponse, match=f"{reason}.*; the request has arrived"):
                 await client.send(POST)
 
 
-@proves(CODED)
-async def test_compressed_download_is_refused(way: Way, tls: Tls) -> None:
-    """A file whose bytes are coded is not saved as it is."""
-    async with peer(http_response(gzip.compress(b"file"), content_encoding="gzip"), tls=tls[0]) as server:
-        async with way.client(server.url) as client:
-            with pytest.raises((DownloadError, TransportError), match="content-encoding"):
-                async with client.download(server.url, {}):
-                    pass
+@proves(UNDECODED)
+@pytest.mark.parametrize(
+    "coding", ["gzip", "x-gzip", "deflate", "br", "zstd", "gzip, gzip", "gzip\r\ncontent-encoding: br"]
+)
+async def test_compressed_download_is_refused(way: Way, tls: Tls, coding: str) -> None:
+    """A file whose bytes are coded is not saved as it is, and the error names the coding; "identity" is none."""
+    named = coding.replace("\r\ncontent-encoding:", ",")
+    coded, plain = (http_response(b"file", content_encoding=one) for one in (coding, "Identity"))
+    async with peer(coded, plain, tls=tls[0]) as server, way.client(server.url) as client:
+        with pytest.raises(DownloadError, match=f"content-encoding '{named}'"):
+            async with client.download(server.url, {}):
+                pass
+        async with client.download(server.url, {}) as body:
+            assert [chunk async for chunk in body.chunks()] == [b"file"]
+
+
+@proves(BEYOND_ASCII)
+async def test_header_bytes_beyond_ascii_are_kept(way: Way, tls: Tls) -> None:
+    """UTF-8 and bytes that are no text are values like any other: no error, and no byte is lost."""
+    odd = "Jörg €".encode() + b"\xff\x80"
+    response = HEAD + b"x-request-id: " + odd + b"\r\nserver: \xe9\r\ncontent-length: 2\r\n\r\n{}"
+    async with peer(response, tls=tls[0]) as server, way.client(server.url) as client:
+        answer = await client.send(POST)
+        async with client.download(server.url, {}) as body:
+            assert body.headers["x-request-id"].encode("latin-1") == odd
+    assert answer.headers["x-request-id"].encode("latin-1") == odd
+    assert answer.headers["server"] == "é"
+
+
+@proves(BEYOND_ASCII)
+@pytest.mark.parametrize(
+    ("location", "target"),
+    [
+        ("/bild-ü.png?ä=€".encode(), b"/bild-%C3%BC.png?%C3%A4=%E2%82%AC"),
+        (b"/bild-\xfc.png", b"/bild-%FC.png"),
+        (b"/50%25-\xff%20a", b"/50%25-%FF%20a"),
+    ],
+    ids=["utf-8", "latin-1", "escapes"],
+)
+async def test_redirect_to_bytes_beyond_ascii_is_followed(way: Way, tls: Tls, location: bytes, target: bytes) -> None:
+    """The bytes of a Location header are those of the next request, percent-encoded."""
+    moved = b"HTTP/1.1 302 Found\r\nlocation: " + location + b"\r\ncontent-length: 0\r\n\r\n"
+    async with peer(moved, http_response("file"), tls=tls[0]) as server, way.client(server.url) as client:
+        async with client.download(server.url, {}) as body:
+            assert [chunk async for chunk in body.chunks()] == [b"file"]
+    assert server.requests[1].startswith(b"GET " + target + b" HTTP/1.1\r\n")
 
 
 @proves(STOPPED)
