@@ -104,9 +104,18 @@ def docs(session: nox.Session) -> None:
 
 @nox.session(python=NEWEST)
 def coverage(session: nox.Session) -> None:
-    """Run all tests on the newest interpreter, and measure the coverage of lines and branches."""
+    """Run all tests on the newest interpreter, and measure the coverage of lines and branches.
+
+    Each process is measured from its start on: pytest loads the package's plugin before any other plugin could begin.
+    """
     session.install("-e", ".[dev]")
-    session.run("pytest", "-q", *WORKERS, *LONGER_TIME_LIMIT, "--cov", "--cov-report=term:skip-covered")
+    data = Path(session.create_tmp()) / "data"
+    shutil.rmtree(data, ignore_errors=True)
+    data.mkdir()
+    env = {"COVERAGE_PROCESS_START": str(HOME / "pyproject.toml"), "COVERAGE_FILE": str(data / ".coverage")}
+    session.run("pytest", "-q", *WORKERS, *LONGER_TIME_LIMIT, env=env)
+    session.run("coverage", "combine", "--quiet", env=env)
+    session.run("coverage", "report", "--skip-covered", env=env)
 
 
 @nox.session(python=VERSIONS)

@@ -6,7 +6,7 @@ import inspect
 import os
 import random
 import signal
-from collections.abc import Generator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ from coverage import Coverage
 from hypothesis import HealthCheck, settings
 
 from aiowery.sandbox import Sandbox
+from tests.support import OpenThings, open_sockets
 
 # Properties are tested with few examples in every run, and with many by `--hypothesis-profile=deep`.
 settings.register_profile("quick", deadline=None, max_examples=25)
@@ -135,6 +136,26 @@ def sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
     marker = request.node.get_closest_marker("sandbox")
     with Sandbox(**(marker.kwargs if marker else {})) as running:
         yield running
+
+
+@pytest.fixture
+def nothing_left_open(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test that leaves a socket, a task or a timer, also one that only the garbage collector would end."""
+    if "anyio_backend" in request.fixturenames:
+        request.getfixturevalue("nothing_left_in_the_loop")
+        yield
+        return
+    before = open_sockets()
+    yield
+    assert open_sockets() <= before
+
+
+@pytest.fixture
+async def nothing_left_in_the_loop() -> AsyncIterator[None]:
+    """Fail a coroutine function that leaves something open in its event loop."""
+    before = OpenThings.now()
+    yield
+    assert not await before.describe_more()
 
 
 @pytest.fixture

@@ -44,11 +44,11 @@ REQUEST = {
     "aiowery.weryai.requests._images",
 }
 TRANSPORT = {
-    "aiowery._base.text",
     "aiowery.transport",
     "aiowery.transport._connection",
     "aiowery.transport._dial",
     "aiowery.transport._errors",
+    "aiowery.transport._excerpt",
     "aiowery.transport._httpx",
     "aiowery.transport._pool",
     "aiowery.transport._reader",
@@ -98,7 +98,7 @@ def test_import_aiowery_loads_nothing_else() -> None:
 
 
 def test_import_transport_loads_nothing_else_of_the_package() -> None:
-    """`aiowery.transport` stands alone: of aiowery, it loads `_base` beside itself."""
+    """`aiowery.transport` stands alone: of aiowery, it loads the loader of names only."""
     own, others = loaded("import aiowery.transport")
     assert own == IMPORT | TRANSPORT
     assert others >= {"httpx", "httptools", "aiohappyeyeballs"}

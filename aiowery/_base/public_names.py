@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
+from types import FunctionType
 from typing import Any
 
 
@@ -47,9 +47,11 @@ def publish(package: str) -> None:
 
 def _publish(package: str, value: Any) -> None:
     module = getattr(value, "__module__", None)
-    if not (inspect.isclass(value) or inspect.isfunction(value)) or not _is_private(str(module)):
+    if not isinstance(value, (type, FunctionType)) or not _is_private(str(module)):
         return
-    if inspect.isclass(value):
+    if isinstance(value, type):
+        import inspect  # noqa: PLC0415 - half of the time of `import aiowery`, which needs no class
+
         # `typing.get_type_hints` evaluates texts in the module that the class names, which then is another one.
         with contextlib.suppress(NameError):  # a name that only type checkers import
             value.__annotations__ = inspect.get_annotations(value, eval_str=True)

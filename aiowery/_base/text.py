@@ -10,8 +10,6 @@ from typing import Final
 _MAX_NAME: Final = 80
 _MAX_LABEL: Final = 50
 _MAX_SHOWN: Final = 5
-MAX_EXCERPT: Final = 2048
-"""The most bytes of a response that an error or a ledger keeps."""
 _UNSAFE: Final = re.compile(r"[^\w.]+")
 
 
@@ -25,12 +23,6 @@ def shorten(text: str) -> str:
     """Return a text without newlines, cut to at most 50 characters."""
     short = " ".join(text.split())
     return short if len(short) <= _MAX_LABEL else short[: _MAX_LABEL - 3] + "..."
-
-
-def clean_excerpt(data: bytes) -> str:
-    """Return the first 2,048 bytes as text, with a ? for each control character but tabs and newlines."""
-    text = data[:MAX_EXCERPT].decode("utf-8", "replace").replace("\r\n", "\n")
-    return "".join(one if one.isprintable() or one in "\t\n" else "?" for one in text)
 
 
 def some_of(ids: Sequence[str]) -> str:

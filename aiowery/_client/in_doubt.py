@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from aiowery._base.text import some_of
-from aiowery._client.known_tasks import KnownTasks
+from aiowery._client.known_tasks import KnownTasks, named_task
 from aiowery._client.restore import JobRestorer
 from aiowery._core.events import log
 from aiowery._core.request import Request
@@ -66,10 +66,10 @@ class DoubtResolver:
         Known are the tasks of other submissions, and the one that the request itself names. If an id cannot be looked
         up or recorded, it is returned: what may have been charged must not be sent again.
         """
-        known = {*self.known_tasks.in_memory(request, entry_id, task_ids), _task_in_request(request)}
+        known = {*self.known_tasks.in_memory(entry_id, task_ids), named_task(request)}
         new = tuple(task_id for task_id in task_ids if task_id not in known)
         try:
-            known.update(await self.known_tasks.in_ledger(request, None, new))
+            known.update(await self.known_tasks.in_ledger(new))
             new = tuple(task_id for task_id in new if task_id not in known)
             for task_id in new:
                 await self._ledger.record_delivery(submission_id, task_id, finished=False)
@@ -167,7 +167,7 @@ class DoubtResolver:
         unclaimed = []
         for task_id in known:
             is_taken = task_id in elsewhere or set(await self._ledger.entries_with_task(task_id)) - {entry.id}
-            if not is_taken or task_id == _task_in_request(request):
+            if not is_taken or task_id == named_task(request):
                 unclaimed.append(task_id)
         return unclaimed
 
@@ -184,9 +184,3 @@ class DoubtResolver:
         self._confirmed.pop(entry_id, None)
         adopted = await self._ledger.entry(entry_id)
         return None if adopted is None else await self._restorer.resume(adopted, request)
-
-
-def _task_in_request(request: Request[Any]) -> str | None:
-    """Return the task that a request itself names: a podcast's second step names the task of its first."""
-    task_id: str | None = getattr(request, "task_id", None)
-    return task_id

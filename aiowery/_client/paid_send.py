@@ -43,8 +43,8 @@ class SendRecorder(Protocol):
 class SubmittedTasks(Protocol):
     """The tasks that the responses to a submission name."""
 
-    async def check_accepted(self, accepted: Accepted) -> None:
-        """Raise UnexpectedResponse for an acceptance that cannot be this submission's."""
+    async def record_accepted(self, accepted: Accepted) -> None:
+        """Record an acceptance. Raises UnexpectedResponse for one that cannot be this submission's."""
         ...
 
     async def record_named(self, task_ids: tuple[str, ...]) -> tuple[str, ...]:
@@ -75,7 +75,7 @@ async def send_paid(
         sent_at = time.time()
         try:
             accepted = await client.send_once(http_request, decode, is_wanted=is_wanted, before_send=before_send)
-            await tasks.check_accepted(accepted)
+            await tasks.record_accepted(accepted)
         except (ConfigurationError, LedgerError, BudgetExceeded):
             raise
         except SubmissionHeld:

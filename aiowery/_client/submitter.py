@@ -172,6 +172,13 @@ class Submitter:
             self._abandon_claim(options, submission.probe)
             raise
         try:
+            return await self._send_and_track(submission, record)
+        finally:
+            self._resolver.known_tasks.release(record.entry_id)
+
+    async def _send_and_track(self, submission: Submission[ResultT], record: SubmissionRecord) -> Job[ResultT]:
+        """Return the job of a submission, once it is accepted. What else became of it is recorded, and raised."""
+        try:
             accepted = await self._send_until_accepted(submission, record)
         except BaseException as error:
             await self._journal.record_failure(record, error)
@@ -180,11 +187,7 @@ class Submitter:
             if job is None:
                 raise
             return job
-        try:
-            await record.mark_accepted(accepted)
-            return self._accepted(submission, record, accepted)
-        finally:
-            self._resolver.known_tasks.end_acceptance(record.entry_id, accepted.task_ids)
+        return self._accepted(submission, record, accepted)
 
     async def _resolve_by_webhook(
         self, submission: Submission[ResultT], record: SubmissionRecord, error: BaseException

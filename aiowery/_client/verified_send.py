@@ -51,16 +51,22 @@ class _SubmittedTasks:
 
     resolver: DoubtResolver
     submission: Submission[Any]
-    entry_id: int
+    record: SubmissionRecord
     responses: Sequence[HttpResponse]
 
-    async def check_accepted(self, accepted: Accepted) -> None:
-        """Raise UnexpectedResponse for tasks of another submission: the response may be one to that submission."""
-        known_tasks = self.resolver.known_tasks
-        others = await known_tasks.accept(self.submission.request, self.entry_id, accepted.task_ids)
+    async def record_accepted(self, accepted: Accepted) -> None:
+        """Record an acceptance, whose tasks stay reserved for its entry.
+
+        Raises UnexpectedResponse for tasks of another submission: the response may be one to that submission.
+        """
+        known_tasks, entry_id = self.resolver.known_tasks, self.record.entry_id
+        exclusive = known_tasks.exclusive(self.submission.request, accepted.task_ids)
+        others = known_tasks.in_memory(entry_id, exclusive)
+        if not others:
+            known_tasks.reserve(entry_id, exclusive)
+            others = await self.record.mark_accepted(accepted, exclusive)
         if not others:
             return
-        known_tasks.end_acceptance(self.entry_id, accepted.task_ids)
         response = self.responses[-1]
         what = f"accepted with {some_of(others)}, of another submission"
         error = response.unexpected(what, "$: new task ids are expected", response.json_or_none(), accepted.request_id)
@@ -70,7 +76,7 @@ class _SubmittedTasks:
     async def record_named(self, task_ids: tuple[str, ...]) -> tuple[str, ...]:
         """Record tasks that a response without acceptance names, and return those that are not known."""
         return await self.resolver.record_named(
-            self.submission.submission_id, self.entry_id, self.submission.request, task_ids
+            self.submission.submission_id, self.record.entry_id, self.submission.request, task_ids
         )
 
 
@@ -105,6 +111,7 @@ class VerifiedSender:
                 extra={"task_ids": task_ids, "request_id": doubt.request_id},
             )
             accepted = Accepted(task_ids=task_ids, request_id=doubt.request_id)
+            await record.mark_accepted(accepted)
         except APIError as error:
             if responses:
                 self._count_rejection(ticket, responses[-1], error)
@@ -134,7 +141,7 @@ class VerifiedSender:
             recorder=record,
             is_wanted=is_wanted,
             may_leave=partial(ticket.queue.breaker.allows, ticket),
-            tasks=_SubmittedTasks(self._resolver, submission, record.entry_id, responses),
+            tasks=_SubmittedTasks(self._resolver, submission, record, responses),
         )
 
     async def _prove_tasks(

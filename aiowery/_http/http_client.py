@@ -18,7 +18,6 @@ import anyio.lowlevel
 import attrs
 import httpx
 
-from aiowery._base.text import clean_excerpt
 from aiowery._core.messages import MAIN_HOST, HttpRequest, HttpResponse
 from aiowery._core.urls import Hosts, is_host, is_private, normalized_host, validate_base_url
 from aiowery._http.api_key import ApiKeySource
@@ -42,6 +41,7 @@ from aiowery.errors import (
     NotSent,
     UnexpectedResponse,
 )
+from aiowery.transport._excerpt import clean_excerpt
 
 if TYPE_CHECKING:
     from aiowery._http.httpx_transport import HTTPChoice

@@ -12,7 +12,6 @@ from typing import TypeVar
 
 import anyio
 
-from aiowery._base.text import clean_excerpt
 from aiowery._core.events import log
 from aiowery._core.failures import is_retryable, retry_after
 from aiowery._core.messages import HttpRequest, HttpResponse
@@ -21,6 +20,7 @@ from aiowery._http.api_key import ApiKeySource
 from aiowery._http.http_client import HttpClient
 from aiowery._http.transport import BeforeSend
 from aiowery.errors import AioweryError, APIError, AuthenticationError, UnexpectedResponse
+from aiowery.transport._excerpt import clean_excerpt
 
 T = TypeVar("T")
 Decode = Callable[[HttpResponse], T]

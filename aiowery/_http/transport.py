@@ -9,9 +9,9 @@ from typing import Any, Final, Self
 import attrs
 import httpx
 
-from aiowery._base.text import MAX_EXCERPT
 from aiowery._core.messages import HttpResponse, MultipartForm
 from aiowery.transport import encode_fields
+from aiowery.transport._excerpt import MAX_EXCERPT
 
 _TOTAL_BEYOND_IDLE: Final = 10.0
 BeforeSend = Callable[[], Awaitable[None]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Collection
 from typing import Final
 
 from aiowery._core.events import log
@@ -19,7 +20,6 @@ from aiowery.errors import (
     EmptyResult,
     InsufficientCredits,
     JobLost,
-    LedgerError,
     PermissionDenied,
     SubmissionInDoubt,
 )
@@ -97,24 +97,29 @@ class SubmissionRecord:
             await self._ledger.mark_refused(self._submission_id, reason, again=True)
             self._is_attempt_open = False
 
-    async def mark_accepted(self, accepted: Accepted) -> None:
-        """Write the tasks of an accepted submission; if that fails, log an error and retry at the end of the job."""
+    async def mark_accepted(self, accepted: Accepted, exclusive: Collection[str] = ()) -> tuple[str, ...]:
+        """Write the tasks of an accepted submission; if that fails, log an error and retry at the end of the job.
+
+        If another entry has some of the `exclusive` ones, nothing is written, and those are returned.
+        """
         if not self._is_attempt_open:
-            return
+            return ()
         try:
-            await self._store_accepted(accepted)
-        except LedgerError as error:
+            return await self._store_accepted(accepted, exclusive)
+        except Exception as error:  # noqa: BLE001 - a ledger of the caller's own may raise anything, and the tasks are paid
             self.is_unwritten, self._unwritten_acceptance = True, accepted
             log.error(
                 "accepted, and possibly charged, but not written to the ledger: tasks %s (%s); the job goes on",
                 ", ".join(accepted.task_ids),
                 error,
             )
+            return ()
 
-    async def _store_accepted(self, accepted: Accepted) -> None:
-        await self._ledger.mark_accepted(
+    async def _store_accepted(self, accepted: Accepted, exclusive: Collection[str] = ()) -> tuple[str, ...]:
+        return await self._ledger.mark_accepted(
             self._submission_id,
             accepted.task_ids,
+            exclusive=exclusive,
             provider_batch_id=accepted.provider_batch_id,
             request_id=accepted.request_id,
         )

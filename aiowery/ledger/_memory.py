@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import count, islice
 from typing import Any
 
@@ -102,16 +102,20 @@ class MemoryLedger:
         submission_id: str,
         task_ids: Sequence[str],
         *,
+        exclusive: Collection[str] = (),
         provider_batch_id: str | None = None,
         request_id: str | None = None,
-    ) -> None:
-        """Store the task ids of a submission, however late they arrive."""
+    ) -> tuple[str, ...]:
+        """Store the task ids of a submission, however late they arrive; return those that others have already."""
+        if taken := self._taken(submission_id, exclusive):
+            return taken
         ids = {"task_ids": tuple(task_ids), "provider_batch_id": provider_batch_id, "request_id": request_id}
         if self._open_table.move_submission(Verb.MARK_ACCEPTED, submission_id, **ids):
-            return
+            return ()
         entry = self._open_table.by_submission(submission_id)
         if entry is not None and entry.submission_id != submission_id:
             self._open_table.add_late_tasks(entry, task_ids)
+        return ()
 
     async def mark_refused(self, submission_id: str, reason: str, *, again: bool) -> None:
         """Record a refusal: the entry has failed, or with `again` is claimed again to be sent later."""
@@ -240,3 +244,14 @@ class MemoryLedger:
         if self._table is None:
             raise LedgerError("the ledger is closed; nothing was sent or changed: open it first")
         return self._table
+
+    def _taken(self, submission_id: str, exclusive: Iterable[str]) -> tuple[str, ...]:
+        """Return those of these tasks that an entry with the same base URL has, other than the submission's."""
+        table = self._open_table
+        own = table.by_submission(submission_id)
+        if own is None:
+            return ()
+        others = ((task_id, table.by_id[one]) for task_id in exclusive for one in table.ids_with_task(task_id))
+        return tuple(
+            dict.fromkeys(task_id for task_id, other in others if other.id != own.id and other.base_url == own.base_url)
+        )

@@ -5,7 +5,7 @@ A store passes the conformance suite in `aiowery.testing.ledger`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from aiowery._core.durations import Interval
@@ -60,12 +60,14 @@ class EntryStore(Protocol):
         submission_id: str,
         task_ids: Sequence[str],
         *,
+        exclusive: Collection[str] = (),
         provider_batch_id: str | None = None,
         request_id: str | None = None,
-    ) -> None:
-        """Store the task ids of a submission, however late they arrive.
+    ) -> tuple[str, ...]:
+        """Store the task ids of a submission, however late they arrive, and return ().
 
-        If the submission was resolved as unsent, they are stored as late task ids.
+        If another entry with the same base URL has some of the `exclusive` ones already, nothing is stored, and those
+        are returned. If the submission was resolved as unsent, the ids are stored as late task ids.
         """
         ...
 

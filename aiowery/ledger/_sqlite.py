@@ -6,7 +6,7 @@ import asyncio
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -120,15 +120,13 @@ class SqliteLedger:
         submission_id: str,
         task_ids: Sequence[str],
         *,
+        exclusive: Collection[str] = (),
         provider_batch_id: str | None = None,
         request_id: str | None = None,
-    ) -> None:
-        """Store the task ids of a submission, however late they arrive."""
-        await self._do(
-            lambda connection: _transitions.mark_accepted(
-                connection, submission_id, task_ids, provider_batch_id, request_id
-            )
-        )
+    ) -> tuple[str, ...]:
+        """Store the task ids of a submission, however late they arrive; return those that others have already."""
+        acceptance = _transitions.Acceptance(submission_id, task_ids, exclusive, provider_batch_id, request_id)
+        return await self._do(lambda connection: _transitions.mark_accepted(connection, acceptance))
 
     async def mark_refused(self, submission_id: str, reason: str, *, again: bool) -> None:
         """Record a refusal: the entry has failed, or with `again` is claimed again to be sent later."""

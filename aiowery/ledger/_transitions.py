@@ -8,7 +8,7 @@ put its entry in doubt.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
@@ -45,6 +45,15 @@ def _update(verb: Verb, *assignments: str, where: str) -> str:
     return f"UPDATE entry SET {changes} WHERE {where} AND state IN {state_list(transition.start)}"  # noqa: S608 - constants
 
 
+_WITH_EXCLUSIVE: Final = (
+    "json_each(?) AS exclusive JOIN entry_task ON entry_task.task_id = exclusive.value"
+    " JOIN entry AS other ON other.id = entry_task.entry_id"
+)
+_IS_OTHER: Final = "other.id <> entry.id AND other.base_url = entry.base_url"
+_TAKEN: Final = (
+    f"SELECT DISTINCT entry_task.task_id FROM {_WITH_EXCLUSIVE} JOIN entry ON entry.submission_id = ?"  # noqa: S608 - constants
+    f" WHERE {_IS_OTHER}"
+)
 _EQUAL: Final = (
     f"SELECT {COLUMNS} FROM entry WHERE request_hash = ? AND base_url = ? AND state NOT IN {state_list(NOT_REUSABLE)}"  # noqa: S608 - constants
     f" ORDER BY state = '{State.DONE}' DESC, batch = ? AND key = ? DESC, id LIMIT 1"
@@ -63,7 +72,9 @@ _MARK_SENDING: Final = _update(
 )
 _MARK_UNSENT: Final = _update(Verb.MARK_UNSENT, where="submission_id = ?")
 _MARK_ACCEPTED: Final = _update(
-    Verb.MARK_ACCEPTED, "task_ids = ?, provider_batch_id = ?, request_id = ?", where="submission_id = ?"
+    Verb.MARK_ACCEPTED,
+    "task_ids = ?, provider_batch_id = ?, request_id = ?",
+    where=f"submission_id = ? AND NOT EXISTS (SELECT 1 FROM {_WITH_EXCLUSIVE} WHERE {_IS_OTHER})",  # noqa: S608 - constants
 )
 _MARK_REFUSED: Final = _update(Verb.MARK_REFUSED, "reason = ?", where="submission_id = ?")
 _MARK_BUSY: Final = _update(Verb.MARK_BUSY, "reason = ?", where="submission_id = ?")
@@ -177,17 +188,30 @@ def mark_unsent(connection: Connection, submission_id: str) -> None:
     connection.execute(_MARK_UNSENT, (submission_id,))
 
 
-def mark_accepted(
-    connection: Connection,
-    submission_id: str,
-    task_ids: Sequence[str],
-    provider_batch_id: str | None,
-    request_id: str | None,
-) -> None:
-    """Store the task ids, however late they arrive; those of a released submission are stored as late."""
-    values = (to_json(list(task_ids)), storable(provider_batch_id), storable(request_id), submission_id)
-    if not connection.execute(_MARK_ACCEPTED, values).rowcount:
-        record_late_tasks(connection, submission_id, task_ids)
+@attrs.frozen
+class Acceptance:
+    """The tasks of an accepted submission; no other entry may have the `exclusive` ones."""
+
+    submission_id: str
+    task_ids: Sequence[str]
+    exclusive: Collection[str]
+    provider_batch_id: str | None
+    request_id: str | None
+
+
+def mark_accepted(connection: Connection, acceptance: Acceptance) -> tuple[str, ...]:
+    """Store the task ids, however late they arrive; those of a released submission are stored as late.
+
+    Return those that another entry has already; then nothing is stored.
+    """
+    submission_id, exclusive = acceptance.submission_id, to_json(list(acceptance.exclusive))
+    ids = to_json(list(acceptance.task_ids)), storable(acceptance.provider_batch_id), storable(acceptance.request_id)
+    if connection.execute(_MARK_ACCEPTED, (*ids, submission_id, exclusive)).rowcount:
+        return ()
+    taken = connection.execute(_TAKEN, (exclusive, submission_id)).fetchall()
+    if not taken:
+        record_late_tasks(connection, submission_id, acceptance.task_ids)
+    return tuple(task_id for (task_id,) in taken)
 
 
 def mark_refused(connection: Connection, submission_id: str, reason: str, *, again: bool) -> None:

@@ -215,6 +215,24 @@ class LedgerConformance(abc.ABC):
             assert await ledger.entries_with_task("t1") == [accepted.id, done.id, resolved.id]
             assert await ledger.entries_with_task("t2") == [accepted.id, done.id]
 
+    async def test_mark_accepted_tasks_of_another_entry_are_returned_and_nothing_is_stored(
+        self, tmp_path: Path
+    ) -> None:
+        """No two entries of a provider have the same exclusive task; those of another base URL do not count."""
+        async with self.open_ledger(tmp_path) as ledger:
+            await _entry_in_state(ledger, State.DONE, 0)
+            second = await _entry_in_state(ledger, State.SENDING, 1)
+            assert await ledger.mark_accepted("submission 1", ["t3", "t2"], exclusive=["t3", "t2"]) == ("t2",)
+            assert await ledger.entry(second.id) == second
+            assert await ledger.entries_with_task("t3") == []
+            assert await ledger.mark_accepted("submission 1", ["t3", "t2"], exclusive=["t3"]) == ()
+            assert (await _get(ledger, second.id)).task_ids == ("t3", "t2")
+            (elsewhere,) = await ledger.add(
+                "elsewhere", [NewEntry(key="k", index=0, request=_REQUEST, base_url="https://b.example")], claim=True
+            )
+            await ledger.mark_sending(elsewhere.id, "submission 2", 13.0)
+            assert await ledger.mark_accepted("submission 2", ["t1"], exclusive=["t1"]) == ()
+
     async def test_budget_counts_estimates_then_charges(self, tmp_path: Path) -> None:
         """An estimate counts from `mark_sending` on, a charge from the end on; unsent and refused entries count 0."""
         async with self.open_ledger(tmp_path) as ledger:

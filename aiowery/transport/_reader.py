@@ -11,8 +11,8 @@ from typing import Final
 
 import httptools
 
-from aiowery._base.text import MAX_EXCERPT, clean_excerpt
 from aiowery.transport._errors import RemoteProtocolError
+from aiowery.transport._excerpt import MAX_EXCERPT, clean_excerpt
 
 _MAX_OVERHEAD: Final = 64 * 1024
 _MAX_FIELDS: Final = 200

@@ -275,12 +275,12 @@ class FullOnce(SqliteLedger):
 
     full = True
 
-    async def mark_accepted(self, *arguments: Any, **more: Any) -> None:
+    async def mark_accepted(self, *arguments: Any, **more: Any) -> tuple[str, ...]:
         """Raise LedgerError at the first use."""
         if self.full:
             self.full = False
             raise LedgerError("the disk is full")
-        await super().mark_accepted(*arguments, **more)
+        return await super().mark_accepted(*arguments, **more)
 
 
 @pytest.mark.parametrize("method", ["add", "mark_sending"])

@@ -125,7 +125,7 @@ async def test_fetch_trickling_head_raises_download_error(raw: RawProvider, http
                 await client.fetch(Asset(f"{server.url}/1.png"))
 
 
-async def test_aclose_with_trickling_poll_ends_at_once(
+async def test_aclose_with_trickling_poll_ends_immediately(
     raw: RawProvider, http: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Closing does not wait for the end of a status check, whatever its limit is."""

@@ -170,7 +170,7 @@ client = await WeryAI("sk-x", base_url=url, retries=RetryPolicy(max_attempts=1))
     """
 router = respx.mock(assert_all_called=False)
 router.start()
-router.route().respond(400, json={"code": 400, "msg": "no"})
+router.route().respond(json={"status": 1001, "desc": "no", "message": "no", "data": None})
 """,
     """
 for sending in (

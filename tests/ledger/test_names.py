@@ -129,7 +129,7 @@ async def test_mark_sending_moved_file_raises(change: str, tmp_path: Path) -> No
         result, kept = await asyncio.gather(
             ledger.mark_sending(unsent, "r1", 1.0), ledger.mark_accepted("r0", ["t0"]), return_exceptions=True
         )
-        assert kept is None
+        assert kept == ()
         assert await states(ledger) == [State.ACCEPTED, State.CLAIMED if error else State.SENDING]
         if error:
             assert isinstance(result, LedgerError)

@@ -2,6 +2,7 @@
 
 from tests.support.clocks import Clock, now
 from tests.support.fake_weryai import FakeWeryAI, client_of, envelope
+from tests.support.leaks import OpenThings, open_sockets
 from tests.support.ledgers import LEDGER_KINDS, FailingLedger, ledger_of
 from tests.support.samples import CAT, KEY, PNG, URL, WIDE
 from tests.support.sandboxes import sandbox_client, sandbox_policies
@@ -18,6 +19,7 @@ __all__ = (
     "Clock",
     "FailingLedger",
     "FakeWeryAI",
+    "OpenThings",
     "Peer",
     "client_of",
     "envelope",
@@ -25,6 +27,7 @@ __all__ = (
     "http_response",
     "ledger_of",
     "now",
+    "open_sockets",
     "peer",
     "responding",
     "sandbox_client",

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import importlib.util
-import os
 import ssl
-import stat
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,9 +19,13 @@ BACKENDS = [pytest.param(("asyncio", {}), id="asyncio")]
 if importlib.util.find_spec("uvloop") is not None:
     BACKENDS.append(pytest.param(("asyncio", {"use_uvloop": True}), id="uvloop"))
 
-_DESCRIPTORS = Path("/dev/fd")
 QUICK = LeaseTerms(1.0, 1.0)
 CLOCKS = Clocks(idle=1.0, total=3.0)
+
+
+@pytest.fixture(autouse=True)
+def leaves_nothing_open(nothing_left_open: None) -> None:
+    """Fail each test of this folder that leaves something open."""
 
 
 @pytest.fixture(params=BACKENDS)
@@ -67,30 +68,6 @@ def authority_file(authority: trustme.CA, tmp_path_factory: pytest.TempPathFacto
 def trusting(authority_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every client trust the servers of the tests."""
     monkeypatch.setenv("SSL_CERT_FILE", str(authority_file))
-
-
-@pytest.fixture
-async def no_socket_left() -> AsyncIterator[None]:
-    """Fail if a test leaves a socket open, also one that only the garbage collector would close."""
-    before = open_sockets()
-    yield
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(1):
-            while open_sockets() > before:  # noqa: ASYNC110 - the system's count is a plain value
-                await asyncio.sleep(0.005)
-    assert open_sockets() <= before
-
-
-def open_sockets() -> int:
-    """Return the number of sockets that this process has open; 0 where the system does not list them."""
-    return sum(map(_is_socket, _DESCRIPTORS.iterdir())) if _DESCRIPTORS.is_dir() else 0
-
-
-def _is_socket(descriptor: Path) -> bool:
-    try:
-        return stat.S_ISSOCK(os.fstat(int(descriptor.name)).st_mode)
-    except OSError:  # that of the listing itself
-        return False
 
 
 @pytest.fixture(params=["plain", "tls"])

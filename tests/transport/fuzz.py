@@ -113,6 +113,22 @@ class GluingReader(ResponseReader):
             super().on_body(data)
 
 
+class LosingReader(ResponseReader):
+    """A reader with a planted fault: it keeps the last part of a body alone."""
+
+    def on_body(self, data: bytes) -> None:
+        """Forget what came before."""
+        self.body = []
+        super().on_body(data)
+
+
+class UnguardedReader(ResponseReader):
+    """A reader with a planted fault: it leaves Transfer-Encoding to llhttp."""
+
+    def _framing(self) -> tuple[list[bytes], list[bytes]]:
+        return [], super()._framing()[1]
+
+
 def is_known_difference(data: bytes) -> bool:
     """Return True for what the reader accepts and h11 refuses, without a doubt about where the response ends.
 

@@ -16,8 +16,8 @@ from typing import Any, Final
 PAGE: Final = Path(__file__).parents[2] / "docs" / "transport.md"
 URL: Final = "http://127.0.0.1:8765"
 """The URL in the script."""
-ALLOWED: Final = re.compile(r"aiowery(\._base(\.\w+)?|\.transport(\._\w+)?)?")
-"""The modules of the package that may be loaded: the transport, and the lowest layer, which imports nothing."""
+ALLOWED: Final = re.compile(r"aiowery(\._base(\.public_names)?|\.transport(\._\w+)?)?")
+"""The modules of the package that may be loaded: the transport, and the loader of public names."""
 
 
 class _Handler(BaseHTTPRequestHandler):

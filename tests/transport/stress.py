@@ -8,6 +8,7 @@ What must hold for every transport:
 - A POST is received at most once, and not a byte of it before `before_send` has returned.
 - A request that is reported as NotSent is never received.
 - Only exceptions of the package are raised, and every request ends in time.
+- No request waits in vain for a place in the pool: there are as many places as callers.
 - No connection stays open once the client is closed.
 """
 
@@ -217,6 +218,8 @@ class _StressRun:
         except (NotSent, NoAnswer) as fault:
             self.counts["not_sent" if isinstance(fault, NotSent) else "no_answer"] += 1
             sent.fault = fault
+            if _has_cause(fault, httpx.PoolTimeout):
+                self.fail("no place was free in the pool", self._describe(request_id))
         except UnexpectedResponse:
             self.counts["unexpected"] += 1
         except _Withdrawn:
@@ -307,6 +310,13 @@ def _cause(record: RequestRecord | None) -> str:
         return "a request that was never received"
     surplus = next((name for name in record.before[-1] if name in _SURPLUS), None)
     return f"{record.method}, behavior: {' then '.join(record.behaviors) if surplus is None else surplus}"
+
+
+def _has_cause(fault: BaseException | None, kind: type[BaseException]) -> bool:
+    """Return True if an exception of this kind is among the causes."""
+    while fault is not None and not isinstance(fault, kind):
+        fault = fault.__cause__
+    return fault is not None
 
 
 async def _run(options: StressOptions, tls: ssl.SSLContext | None) -> StressReport:

@@ -13,11 +13,10 @@ import pytest
 from aiowery._core.urls import is_private
 from aiowery.errors import DownloadError, NoAnswer, NotSent, TransportError
 from aiowery.transport import PooledTransport
-from tests.support import http_response, peer, serving
+from tests.support import http_response, open_sockets, peer, serving
 from tests.transport.conformance import GET, OK, POST, Way, proves
-from tests.transport.conftest import open_sockets
 
-pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_socket_left", "trusting")]
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("trusting")]
 
 KEEP_ALIVE: Final = "the server's `Keep-Alive: timeout=N` is obeyed"
 CLOSED: Final = "a connection that the server closes is closed immediately"

@@ -15,7 +15,7 @@ from aiowery.errors import DownloadError, NoAnswer, UnexpectedResponse
 from tests.support import http_response, peer, serving
 from tests.transport.conformance import GET, OK, POST, SHORT, Way, proves
 
-pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_socket_left", "trusting")]
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("trusting")]
 
 OWN: Final = "a response belongs to its request, also after surplus bytes"
 INTERIM: Final = "interim responses (1xx) are skipped; 101, 17 of them, and those with a body are refused"

@@ -16,7 +16,7 @@ from aiowery.errors import NoAnswer, NotSent
 from tests.support import http_response, peer, serving
 from tests.transport.conformance import GET, OK, POST, SHORT, Way, proves
 
-pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_socket_left", "trusting")]
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("trusting")]
 
 MARK: Final = "the ledger's mark is stored before the first byte leaves"
 MARK_LOST: Final = "a connection that is lost while the mark is stored is replaced, and nothing has left"

@@ -21,7 +21,7 @@ from aiowery.errors import DownloadError, NotSent
 from aiowery.sandbox import Sandbox
 from aiowery.transport import ConnectError, ConnectionPool, ConnectTimeout, LeaseTerms, Origin, PooledTransport
 from aiowery.transport import _dial as dial_module
-from tests.support import KEY, http_response, peer
+from tests.support import KEY, http_response, open_sockets, peer
 from tests.transport.conformance import WAYS, Way
 from tests.transport.conftest import CLOCKS, QUICK, get, origin_of
 
@@ -38,15 +38,6 @@ def resolve_to(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:
         return [dial_module._numeric(address, port) for address in addresses]
 
     monkeypatch.setattr(dial_module.Dialer, "_query_resolver", query)
-
-
-def open_sockets() -> int:
-    """Return the number of sockets that this process has open."""
-    number = 0
-    for file in Path("/proc/self/fd").iterdir():
-        with contextlib.suppress(OSError):  # the directory itself, which is closed meanwhile
-            number += file.readlink().name.startswith("socket:")
-    return number
 
 
 @contextlib.contextmanager

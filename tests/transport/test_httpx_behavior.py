@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import socket
 import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
@@ -16,7 +17,7 @@ from aiowery.transport import PooledTransport
 from tests.support import serving
 from tests.transport.echo_server import ENDS, RESPONSES, EchoServer
 
-pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_socket_left")]
+pytestmark = pytest.mark.anyio
 
 SHORT: Final = 0.25
 """A timeout in seconds that a request waits for."""
@@ -60,7 +61,7 @@ def read_by(name: str, path: str) -> Ask:
     async def ask(site: Site) -> Any:
         async with site.client.stream("GET", f"{site.url}{path}") as response:
             parts = [part async for part in getattr(response, name)()]
-        joined = parts if name == "aiter_lines" else parts[0][:0].join(parts)
+        joined = parts if name == "aiter_lines" or not parts else parts[0][:0].join(parts)
         return joined, response.num_bytes_downloaded, response.is_closed
 
     return ask
@@ -87,10 +88,86 @@ async def read_closed(site: Site) -> Any:
         return await response.aread()
 
 
-async def head_then_get(site: Site) -> Any:
-    """Send a HEAD, whose length announces no body, and another request."""
-    head = await site.client.head(f"{site.url}/x")
-    return head.status_code, dict(head.headers), (await site.client.get(f"{site.url}/after")).json()["line"]
+def then_get(ask: Ask) -> Ask:
+    """Return a request, and another one after it over the same client."""
+
+    async def both(site: Site) -> Any:
+        first = await outcome_of(site, ask)
+        return first, (await site.client.get(f"{site.url}/after")).json()["line"]
+
+    return both
+
+
+async def read_after_client_closed(site: Site) -> Any:
+    """Read a body that has not arrived when the client closes."""
+    async with site.client.stream("GET", f"{site.url}/half") as response:
+        await site.client.aclose()
+        return await response.aread()
+
+
+async def arrived_before_client_closed(site: Site) -> Any:
+    """Read the text of a whole response after the client has closed."""
+    response = await site.client.get(f"{site.url}/lines")
+    await site.client.aclose()
+    return response.text, response.is_closed
+
+
+async def closed_twice(site: Site) -> Any:
+    """Close a response twice, and go on with another request."""
+    async with site.client.stream("GET", f"{site.url}/big") as response:
+        await response.aclose()
+        await response.aclose()
+    await response.aclose()
+    return response.is_closed, (await site.client.get(f"{site.url}/after")).json()["line"]
+
+
+async def client_closed_twice(site: Site) -> Any:
+    """Close a client twice."""
+    await site.client.get(f"{site.url}/x")
+    await site.client.aclose()
+    await site.client.aclose()
+    return site.client.is_closed
+
+
+async def two_streams(site: Site) -> Any:
+    """Read two bodies by turns."""
+    async with (
+        site.client.stream("GET", f"{site.url}/big") as one,
+        site.client.stream("GET", f"{site.url}/lines") as other,
+    ):
+        begun, ended = one.aiter_raw(), other.aiter_raw()
+        first = len(await anext(begun)) > 0
+        whole = b"".join([part async for part in ended])
+        return first, whole, sum([len(part) async for part in begun]) > 0
+
+
+class Unsized:
+    """A file without a known size, which may fail in the middle."""
+
+    def __init__(self, *parts: bytes, fault: Exception | None = None) -> None:
+        self._parts = list(parts)
+        self._fault = fault
+
+    def read(self, _: int = -1) -> bytes:
+        """Return the next part, or raise at the end."""
+        if not self._parts and self._fault is not None:
+            raise self._fault
+        return self._parts.pop(0) if self._parts else b""
+
+
+def with_file(make: Callable[[], Any], path: str = "/x") -> Ask:
+    """Return a multipart POST of a file that is made anew for each transport."""
+    return lambda site: site.client.post(f"{site.url}{path}", files={"f": ("a.bin", make())}, data={"b": "2"})
+
+
+def failing_chunks(fault: BaseException) -> AsyncGenerator[bytes, None]:
+    """Return a body that raises before its first part."""
+
+    async def body() -> AsyncGenerator[bytes, None]:
+        raise fault
+        yield b""  # a generator
+
+    return body()
 
 
 def cancelled(path: str, content: Callable[[], Any] = lambda: None) -> Ask:
@@ -194,8 +271,16 @@ def plain_parts() -> Iterator[bytes]:
     yield b"hello"
 
 
+async def cancelled_by_its_source(site: Site) -> Any:
+    """Send a body whose source raises CancelledError, and another request."""
+    with pytest.raises(asyncio.CancelledError):
+        await site.client.post(f"{site.url}/x", content=failing_chunks(asyncio.CancelledError()))
+    return (await site.client.get(f"{site.url}/after")).json()["line"]
+
+
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND")
 LARGE: Final = b"x" * 12_000_000
+BODILESS: Final = ("/204", "/304", "/304-with-length", "/empty", "/empty-chunked")
 ASKS: Final[Mapping[str, Ask]] = {
     **{method: sent(method, "/a/b?c=d%20e", headers={"X-A": "1"}) for method in METHODS},
     **{f"path {path}": sent("GET", path) for path in RESPONSES if "30" not in path},
@@ -204,6 +289,11 @@ ASKS: Final[Mapping[str, Ask]] = {
     "odd path": sent("GET", "/ü/%2F//../x?#fragment"),
     "json": sent("POST", "/x", json={"a": 1}),
     "form": sent("POST", "/x", data={"a": "1"}),
+    "multipart of a file": with_file(lambda: io.BytesIO(b"hello" * 100_000)),
+    "multipart of several files": sent("POST", "/x", files=[("f", b"one"), ("f", ("b.txt", b"two", "text/plain"))]),
+    "multipart of an empty file": with_file(io.BytesIO),
+    "multipart of a file without a size": with_file(lambda: Unsized(b"hello ", b"world")),
+    "multipart of text": with_file(lambda: io.StringIO("hello")),
     "multipart": sent("POST", "/x", files={"f": ("a.txt", b"hello")}, data={"b": "2"}),
     "large body": sent("POST", "/x", content=LARGE),
     "empty body": sent("POST", "/x", content=b""),
@@ -213,6 +303,13 @@ ASKS: Final[Mapping[str, Ask]] = {
     "streamed body too short": uploaded(chunks, headers={"content-length": "12"}),
     "streamed body too long": uploaded(chunks, headers={"content-length": "10"}),
     "streamed body that raises": uploaded(lambda: chunks(b"hello", fault=LookupError("no disk"))),
+    "streamed body that raises at once": then_get(uploaded(lambda: failing_chunks(LookupError("no disk")))),
+    "streamed body that is cancelled": cancelled_by_its_source,
+    "streamed body that raises late": then_get(uploaded(lambda: chunks(LARGE, fault=LookupError("no disk")))),
+    "streamed body with a length that raises":
+        then_get(uploaded(lambda: chunks(b"hello", fault=OSError(5, "no disk")), headers={"content-length": "99"})),
+    "multipart that raises": then_get(with_file(lambda: Unsized(b"hello", fault=LookupError("no disk")))),
+    "streamed body then another": then_get(uploaded(chunks)),
     "streamed body without a loop": uploaded(plain_parts),
     **{f"redirect {path}": sent("POST", path, content=b"hi", follow_redirects=True)
        for path in RESPONSES if "/30" in path},
@@ -232,7 +329,15 @@ ASKS: Final[Mapping[str, Ask]] = {
     "left early": left_early,
     "read twice": read_twice,
     "read closed": read_closed,
-    "head then get": head_then_get,
+    **{f"{name} of {path} then get": then_get(read_by(name, path)) for path in BODILESS
+       for name in ("aiter_bytes", "aiter_raw", "aiter_lines")},
+    **{f"{method} without a body then get": then_get(sent(method, path)) for method, path in (
+        ("HEAD", "/x"), ("POST", "/204"), ("PUT", "/304"), ("DELETE", "/empty"), ("GET", "/empty-chunked"))},
+    "read after the client closed": read_after_client_closed,
+    "read before the client closed": arrived_before_client_closed,
+    "response closed twice": closed_twice,
+    "client closed twice": client_closed_twice,
+    "two streams by turns": two_streams,
     "cancelled connecting": cancelled_connecting,
     "cancelled sending": cancelled("/deaf", lambda: LARGE),
     "cancelled streaming": cancelled("/deaf", lambda: chunks(LARGE)),

@@ -6,11 +6,11 @@ import functools
 
 import pytest
 
-from aiowery._base.text import clean_excerpt
 from aiowery.transport import RemoteProtocolError
+from aiowery.transport._excerpt import clean_excerpt
 from aiowery.transport._reader import ResponseReader
 from tests.transport import fuzz
-from tests.transport.fuzz import GluingReader, differences
+from tests.transport.fuzz import GluingReader, LosingReader, UnguardedReader, differences
 
 
 def read(data: bytes, *, reader: ResponseReader | None = None, head: bool = False, step: int = 0) -> ResponseReader:
@@ -216,11 +216,19 @@ def test_reader_agrees_with_h11() -> None:
     assert list(differences(seed=1, count=12_000)) == []
 
 
-def test_fuzz_finds_a_reader_that_glues_responses() -> None:
-    """A reader that adds a second response's body to the first is found within a few hundred responses."""
-    found = {rule for _, rule in differences(seed=1, count=300, make_reader=GluingReader)}
-    assert "bytewise reading differs" in found
-    assert any("by h11 as" in rule for rule in found)
+@pytest.mark.parametrize(
+    ("reader", "rules"),
+    [
+        (GluingReader, ("bytewise reading differs", "by h11 as")),
+        (LosingReader, ("bytewise reading differs", "by h11 as")),
+        (UnguardedReader, ("accepted, although h11 refuses it",)),
+    ],
+)
+def test_fuzz_planted_fault_is_found(reader: type[ResponseReader], rules: tuple[str, ...]) -> None:
+    """A reader with one fault is found within a few hundred responses, by the rules that it breaks alone."""
+    found = {rule for _, rule in differences(seed=1, count=600, make_reader=reader)}
+    assert all(any(rule in text for text in found) for rule in rules)
+    assert all(any(rule in text for rule in rules) for text in found)
 
 
 @pytest.mark.parametrize(("reader", "status"), [(ResponseReader, 0), (GluingReader, 1)])

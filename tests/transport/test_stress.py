@@ -18,17 +18,20 @@ from aiowery._http.http_client import HttpClient
 from aiowery._http.pooled_transport import PooledHttpTransport
 from aiowery._http.transport import BeforeSend, TransportFault, TransportRequest
 from aiowery.errors import NotSent
-from aiowery.transport import PooledTransport
+from aiowery.transport import Connection, ConnectionPool, PooledTransport
 from aiowery.transport import _connection as connection_module
+from aiowery.transport import _pool as pool_module
+from aiowery.transport._dial import Dialer
 from tests.transport.behaviors import (
     RESET_AFTER_REQUEST,
     Behavior,
     SameBehavior,
     Send,
     respond,
+    respond_late,
     respond_twice,
 )
-from tests.transport.fuzz import GluingReader
+from tests.transport.fuzz import GluingReader, LosingReader
 from tests.transport.hostile_server import HostileServer
 from tests.transport.stress import CALLERS, KEY, TRANSPORTS, OpenClient, StressOptions, run_stress
 
@@ -198,6 +201,57 @@ def test_run_stress_gluing_reader_is_found(monkeypatch: pytest.MonkeyPatch, *, t
     report = run_stress(StressOptions(TRANSPORTS["pooled"], 0.3, SEED, tls=tls, picker=twice))
     assert report.failures, report.describe()
     assert all(failure.startswith("glued response") for failure in report.failures), report.describe()
+
+
+class _ReusingConnection(Connection):
+    """A connection with a planted fault: it carries another request after one that was cancelled."""
+
+    def rest(self, until: float) -> bool:
+        """End the lease, and expect no more of the response that is still to come."""
+        if self._is_busy and self.is_open and not self._reader.has_started:
+            self._is_busy = False
+            self.deadline = until
+            return True
+        return super().rest(until)
+
+
+def test_run_stress_connection_reused_after_a_cancellation_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The response to a cancelled request that reaches the next one fails the run."""
+    monkeypatch.setattr(pool_module, "Connection", _ReusingConnection)
+    slow = SameBehavior(respond_late(Send(), 0.005))
+    report = run_stress(StressOptions(TRANSPORTS["pooled"], 0.5, SEED, picker=slow, cancel_share=0.5))
+    assert any(failure.startswith("foreign response") for failure in report.failures), report.describe()
+
+
+class _ForgetfulPool(ConnectionPool):
+    """A pool with a planted fault: it forgets the place of a connection that is closed instead of resting."""
+
+    def _discard(self, connection: Connection) -> None:
+        connection.abort()
+
+
+class _ForgetfulTransport(_SoundTransport):
+    """A transport over a pool that forgets places."""
+
+    def __init__(self, server: HostileServer, timeout: float) -> None:
+        super().__init__(server, timeout)
+        self._pool = _ForgetfulPool(Dialer(), max_connections=CALLERS)
+
+
+def test_run_stress_pool_that_forgets_places_is_found() -> None:
+    """A pool whose places disappear with its cancelled requests fails the run."""
+    report = run_stress(
+        StressOptions(over(_ForgetfulTransport), 0.5, SEED, picker=SameBehavior(respond(Send())), cancel_share=0.5)
+    )
+    assert "no place was free in the pool" in report.failures, report.describe()
+
+
+def test_run_stress_reader_that_loses_parts_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A response that lacks a part of its body fails the run."""
+    monkeypatch.setattr(connection_module, "ResponseReader", LosingReader)
+    split = SameBehavior(respond(Send(splits=tuple(range(1, 400, 7)))))
+    report = run_stress(StressOptions(TRANSPORTS["pooled"], 0.3, SEED, picker=split))
+    assert report.failures, report.describe()
 
 
 def test_run_stress_open_connection_is_found() -> None:
