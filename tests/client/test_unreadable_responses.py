@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+import httpx
+import httpx2
 import pytest
 
+from aiowery import Limits, PollFailed
 from aiowery.errors import NoAnswer, SubmissionInDoubt, UnexpectedResponse
 from aiowery.ledger import State
 from tests.support import LEDGER_KINDS, http_response, ledger_of, peer
@@ -138,11 +143,77 @@ async def test_submit_unreadable_response_is_not_logged(raw: RawProvider, caplog
     assert "task_hidden" not in caplog.text
 
 
-@pytest.mark.parametrize("name", ["unknown coding", "two codings", "repeated coding", "corrupt gzip", "too long"])
-async def test_status_unreadable_response_names_the_reason(raw: RawProvider, name: str) -> None:
+LIMIT: Final = 50_000
+PACKED: Final = gzip.compress(HIDDEN.encode())
+UNDECODABLE: Final[dict[str, tuple[bytes, str]]] = {
+    "unknown coding": (UNEXPECTED["unknown coding"], "content-encoding 'br' was not accepted and is not decoded"),
+    "two codings": (UNEXPECTED["two codings"], "content-encoding 'gzip, gzip' was not accepted"),
+    "repeated coding": (UNEXPECTED["repeated coding"], "content-encoding 'gzip, gzip' was not accepted"),
+    "corrupt gzip": (UNEXPECTED["corrupt gzip"], "the body is no valid gzip"),
+    "corrupt deflate": (http_response(HIDDEN, content_encoding="deflate"), "the body is no valid deflate"),
+    "cut gzip": (http_response(PACKED[:-9], content_encoding="gzip"), "the gzip body is not complete"),
+    "gzip that goes on": (http_response(PACKED * 2, content_encoding="gzip"), "the gzip body goes on after its end"),
+    "bomb": (
+        http_response(gzip.compress(bytes(5_000_000)), content_encoding="gzip"),
+        f"the gzip body has more than {LIMIT} bytes",
+    ),
+    "too long": (http_response("x" * 60_000), f"HTTP 200 with more than {LIMIT} bytes"),
+}
+undecodable: Final = pytest.mark.parametrize(("response", "reason"), UNDECODABLE.values(), ids=UNDECODABLE)
+
+
+@pytest.fixture(params=["own connections", "httpx", "caller's httpx", "caller's httpx2"])
+def sending(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Any]:
+    """Return each choice of a transport in turn, as a context, with a lower limit for responses."""
+    monkeypatch.setattr("aiowery._http.http_client._MAX_RESPONSE", LIMIT)
+    makers = {"caller's httpx": httpx.AsyncClient, "caller's httpx2": httpx2.AsyncClient}
+    choice = "httpx" if request.param == "httpx" else None
+    return makers.get(request.param, lambda: contextlib.nullcontext(choice))
+
+
+@undecodable
+async def test_submit_undecodable_response_is_a_doubt_that_frees_its_slot(
+    raw: RawProvider, sending: Callable[[], Any], response: bytes, reason: str
+) -> None:
+    """The request has arrived, so it is posted once; the next one has room, and the doubt names the reason."""
+    respond = [response, raw.accepting("t1"), http_response(raw.done("t1"))]
+    async with peer(*respond) as server, sending() as http:
+        async with raw.client(server.url, http=http, limits=Limits(in_flight=1, cool_down=0.0)) as client:
+            with pytest.raises(SubmissionInDoubt) as caught:
+                await client.run(raw.request)
+            assert client.statistics().queue.in_use == 0
+            assert (await client.run(raw.request)).task_ids == ("t1",)
+    assert server.posts == 2
+    assert reason in str(caught.value)
+    assert "; the request has arrived" in str(caught.value)
+    assert isinstance(caught.value.__cause__, UnexpectedResponse)
+    assert caught.value.__cause__.http_status == 200
+
+
+@undecodable
+async def test_status_undecodable_response_names_the_reason(
+    raw: RawProvider, sending: Callable[[], Any], response: bytes, reason: str
+) -> None:
     """A read is repeated, and then raises an error that names the coding or the size."""
-    reasons = {"too long": "more than 16777216 bytes", "corrupt gzip": "no valid gzip"}
-    async with peer(UNEXPECTED[name]) as server, raw.client(server.url) as client:
-        with pytest.raises(UnexpectedResponse, match=reasons.get(name, "was not accepted and is not decoded")):
+    async with peer(response) as server, sending() as http, raw.client(server.url, http=http) as client:
+        with pytest.raises(UnexpectedResponse) as caught:
             await client.status("t1")
+    assert reason in str(caught.value)
     assert len(server.requests) == 4
+
+
+async def test_poll_undecodable_response_is_a_failed_poll(raw: RawProvider, sending: Callable[[], Any]) -> None:
+    """The job goes on, and ends with the next status check that can be read."""
+    failed: list[Any] = []
+
+    def observe(event: Any) -> None:
+        failed.extend([event.error] if isinstance(event, PollFailed) else [])
+
+    done = http_response(
+        gzip.compress(http_response(raw.done("t1")).partition(b"\r\n\r\n")[2]), content_encoding="gzip"
+    )
+    unread = [response for response, _ in UNDECODABLE.values()]
+    async with peer(raw.accepting("t1"), *unread, done) as server, sending() as http:
+        async with raw.client(server.url, http=http, observer=observe) as client:
+            assert (await client.run(raw.request)).task_ids == ("t1",)
+    assert [type(error) for error in failed] == [UnexpectedResponse] * len(unread)

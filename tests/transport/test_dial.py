@@ -17,11 +17,12 @@ import pytest
 from aiowery._core.messages import HttpRequest
 from aiowery._http.api_key import ApiKeySource
 from aiowery._http.http_client import HttpClient
-from aiowery.errors import NotSent
+from aiowery.errors import DownloadError, NotSent
 from aiowery.sandbox import Sandbox
 from aiowery.transport import ConnectError, ConnectionPool, ConnectTimeout, LeaseTerms, Origin, PooledTransport
 from aiowery.transport import _dial as dial_module
 from tests.support import KEY, http_response, open_sockets, peer
+from tests.transport.conformance import WAYS, Way
 from tests.transport.conftest import CLOCKS, QUICK, get, origin_of
 
 pytestmark = pytest.mark.anyio
@@ -169,6 +170,19 @@ async def test_dial_ipv6_alone_is_connected_to(monkeypatch: pytest.MonkeyPatch, 
         resolve_to(monkeypatch, *(["::1"] if host == NAME else ["127.0.0.1", "::1"]))
     async with serving_ipv6() as port, httpx.AsyncClient(transport=PooledTransport()) as client:
         assert (await client.get(f"http://{host}:{port}")).text == "ok"
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="needs IPv6")
+@pytest.mark.parametrize("way", WAYS, ids=[way.name for way in WAYS])
+async def test_client_of_an_ipv6_address_sends_and_downloads(way: Way) -> None:
+    """A base URL with a literal IPv6 address serves requests, and downloads from its own host and port."""
+    async with serving_ipv6() as port, way.client(f"http://[0:0::1]:{port}") as client:
+        assert (await client.send(HttpRequest("POST", "/x", b"{}"))).body == b"ok"
+        async with client.download(f"http://[::1]:{port}/x.png", {}) as body:
+            assert [chunk async for chunk in body.chunks()] == [b"ok"]
+        with pytest.raises(DownloadError, match="private network"):
+            async with client.download(f"http://[::1]:{port + 1}/x.png", {}):
+                pass
 
 
 async def test_dial_several_addresses_that_refuse_are_one_short_reason(
