@@ -33,6 +33,7 @@ from aiowery.transport import (
     LeaseTerms,
     Origin,
     OutgoingRequest,
+    PoolClosed,
     encode_fields,
     encode_head,
 )
@@ -129,7 +130,7 @@ class PooledHttpTransport(Transport):
         for lease in range(_LEASES):
             async with self._pool.lease(origin, self._terms._replace(is_paid=True, is_fresh=lease > 0)) as connection:
                 if self._closed:
-                    break
+                    raise PoolClosed("the client was closed; nothing was sent")
                 if not has_run:
                     if not await connection.is_alive():
                         continue

@@ -375,6 +375,11 @@ class Connection(asyncio.BufferedProtocol):
         self._raise_failure()
         return self._head(b"", is_complete=self._reader.is_complete)
 
+    @property
+    def is_received(self) -> bool:
+        """True once the whole response has arrived; `next_part` may still hold a part of it."""
+        return self._reader.is_complete
+
     async def next_part(self) -> bytes:
         """Return the next bytes of the body, b"" at its end. Raises what ended it too early, after what came before."""
         reader = self._reader
@@ -402,8 +407,6 @@ class Connection(asyncio.BufferedProtocol):
         if self._is_busy:
             raise RuntimeError("a connection carries one request at a time; release it first")
         now = self.loop.time()
-        if not self.is_open:
-            raise _closed_before()
         if now > not_after:
             raise ConnectionUnusable("the permission to send ended before the request was written")
         if now - self.leased_at > MAX_LEASE:

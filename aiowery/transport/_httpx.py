@@ -12,7 +12,7 @@ import httpx
 
 from aiowery.transport._connection import Clocks, Connection
 from aiowery.transport._dial import AllowAddress, Dialer
-from aiowery.transport._errors import RequestRefused, UnsupportedProtocol
+from aiowery.transport._errors import ReadError, RequestRefused, UnsupportedProtocol
 from aiowery.transport._pool import ConnectionPool, LeaseTerms
 from aiowery.transport._request import Origin, OutgoingRequest, encode_head
 from aiowery.transport._tls import Cert, Verify
@@ -123,12 +123,15 @@ class _ResponseStream(httpx.AsyncByteStream):
 
     async def _read(self) -> AsyncGenerator[bytes, None]:
         try:
-            while self._connection is not None:
-                part = await self._connection.next_part()
+            while (connection := self._connection) is not None:
+                part, is_last = await connection.next_part(), connection.is_received
                 if not part:
                     return
                 for start in range(0, len(part), self._piece):
                     yield part[start : start + self._piece]
+                    is_whole = is_last and start + self._piece >= len(part)
+                    if self._connection is None and not is_whole:
+                        raise ReadError("the response was closed before its body had been read")
         except httpx.TransportError as error:
             error.request = self._request
             raise
@@ -182,7 +185,7 @@ def _encode(request: httpx.Request) -> tuple[Origin, OutgoingRequest]:
         raise TypeError("an async client needs a body that can be read asynchronously")
     length, is_chunked = _check_framing(headers, None)
     if length is None and not is_chunked:
-        return origin, OutgoingRequest(method, head)
+        raise RequestRefused("nothing was sent: a streamed body needs content-length or transfer-encoding: chunked")
     return origin, OutgoingRequest(method, head, request.stream, length)
 
 

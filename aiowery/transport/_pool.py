@@ -383,14 +383,15 @@ class ConnectionPool:
 
     def _close_oldest(self) -> bool:
         """Close a resting connection to another origin, and keep its place; return False if none rests."""
-        for origin, stack in self._resting.items():
-            if stack:
-                self._resting_count -= 1
-                stack.pop(0).abort()
-                if not stack:
-                    del self._resting[origin]
-                return True
-        return False
+        origin = next(iter(self._resting), None)
+        if origin is None:
+            return False
+        stack = self._resting[origin]
+        self._resting_count -= 1
+        stack.pop(0).abort()
+        if not stack:
+            del self._resting[origin]
+        return True
 
     async def _take_place(self, origin: Origin, terms: LeaseTerms) -> Connection | None:
         """Take a place to dial a connection (None), or a connection that is released meanwhile."""

@@ -168,3 +168,37 @@ async def test_send_proxy_connect_does_not_run_hook() -> None:
             with pytest.raises(NotSent):
                 await http_client.send(POST, hook)
     assert hook.runs == 0
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "runs"),
+    [
+        ("Connection.is_alive", property(lambda _: _answer_no), 0),
+        ("MAX_LEASE", -1.0, 1),
+    ],
+    ids=["lost before the hook", "lost after the hook"],
+)
+async def test_send_three_connections_that_cannot_be_used_raise_not_sent(
+    monkeypatch: pytest.MonkeyPatch, setting: str, value: Any, runs: int
+) -> None:
+    """A paid request is leased anew twice at most, each time on a new connection; the hook runs once at most."""
+    monkeypatch.setattr(f"aiowery.transport._connection.{setting}", value)
+    hook = SendHook()
+    async with peer(http_response({"ok": 1})) as server, client_over("own", server.url) as http_client:
+        with pytest.raises(NotSent):
+            await http_client.send(POST, hook)
+    assert (server.connections, server.requests, hook.runs) == (3, [], runs)
+
+
+async def _answer_no() -> bool:
+    return False
+
+
+async def test_send_client_closed_by_its_hook_raises_not_sent() -> None:
+    """A client that closes while the mark is stored sends nothing more, although another one keeps the pool open."""
+    async with peer(http_response({"ok": 1})) as server, client_over("own", server.url) as other:
+        async with client_over("own", server.url) as http_client:
+            with pytest.raises(NotSent, match="closed"):
+                await http_client.send(POST, http_client.aclose)
+        assert server.requests == []
+        assert (await other.send(POST)).http_status == 200

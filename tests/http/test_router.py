@@ -202,61 +202,6 @@ async def test_mock_in_a_notebook_receives_every_request() -> None:
     assert (server.requests, server.connections) == ([], 0)
 
 
-UNDER_UNITTEST = """
-import asyncio, http.server, threading, unittest
-import respx
-from aiowery import Asset, RetryPolicy, WeryAI
-from aiowery.errors import AioweryError
-from aiowery.weryai import TextToImage
-
-seen = []
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_POST(self):
-        seen.append(self.path)
-    do_GET = do_POST
-    def log_message(self, *_): ...
-
-server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-threading.Thread(target=server.serve_forever, daemon=True).start()
-url = f"http://127.0.0.1:{server.server_address[1]}"
-
-class Test(unittest.IsolatedAsyncioTestCase):
-    async def asyncSetUp(self):
-        self.client = await WeryAI("sk-x", base_url=url, retries=RetryPolicy(max_attempts=1)).__aenter__()
-
-    async def asyncTearDown(self):
-        await self.client.aclose()
-
-    async def send_each_kind(self, client):
-        sent = client.submit(TextToImage(prompt="a cat")), client.status("task"), client.fetch(Asset(url + "/x.png"))
-        for sending in sent:
-            with self.assertRaises(AioweryError):
-                await sending
-
-    async def test_client_opened_before_the_mock(self):
-        with respx.mock:
-            respx.route(url__startswith=url).respond(400, json={"code": 400, "msg": "no"})
-            await self.send_each_kind(self.client)
-        self.assertEqual(seen, [])
-
-    async def test_client_opened_within_the_mock(self):
-        with respx.mock:
-            respx.route(url__startswith=url).respond(400, json={"code": 400, "msg": "no"})
-            async with WeryAI("sk-x", base_url=url, retries=RetryPolicy(max_attempts=1)) as client:
-                await self.send_each_kind(client)
-        self.assertEqual(seen, [])
-
-    async def test_without_a_mock(self):
-        with self.assertRaises(AioweryError):
-            await self.client.status("task")
-        self.assertNotEqual(seen, [])
-        seen.clear()
-
-unittest.main(argv=["x"])
-"""
-
-
 MOCKED_BEFORE_THE_FIRST_CLIENT: Final = """
 import asyncio, sys
 import httpx
@@ -291,13 +236,6 @@ def test_mock_before_the_first_client_receives_its_requests(patch: str) -> None:
     code = MOCKED_BEFORE_THE_FIRST_CLIENT.format(patch=patch)
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "41" in ended.stdout, ended.stderr
-
-
-@pytest.mark.slow("a test of unittest in a process of its own")
-def test_mock_under_unittest_receives_every_request() -> None:
-    """Without pytest too, no mocked request reaches a server that listens, and others do."""
-    ended = subprocess.run([sys.executable, "-c", UNDER_UNITTEST], capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stderr
 
 
 @pytest.mark.parametrize(("http", "variable"), [("httpx", None), (None, "httpx")])

@@ -14,6 +14,9 @@ _DESCRIPTORS: Final = Path("/dev/fd")
 _SETTLE_SECONDS: Final = 1.0
 """The seconds that ends on their way get to arrive."""
 
+_KEPT: Final = "CircuitBreaker._keep_alive"
+"""The timer that remembers submissions in doubt for ten minutes beyond their client."""
+
 
 @attrs.frozen
 class OpenThings:
@@ -27,7 +30,7 @@ class OpenThings:
     def now(cls) -> OpenThings:
         """Return what is open now. The timers are known of asyncio's event loop alone."""
         scheduled = getattr(asyncio.get_running_loop(), "_scheduled", ())
-        timers = frozenset(timer for timer in scheduled if not timer.cancelled() and not _outlives_clients(timer))
+        timers = frozenset(timer for timer in scheduled if not (timer.cancelled() or _KEPT in repr(timer)))
         tasks = frozenset(task for task in asyncio.all_tasks() if not _is_of_runner(task))
         return cls(open_sockets(), tasks, timers)
 
@@ -50,11 +53,6 @@ class OpenThings:
 def _is_of_runner(task: asyncio.Task[Any]) -> bool:
     """Return True for the task in which anyio runs tests and fixtures."""
     return getattr(task.get_coro(), "__qualname__", "").startswith("TestRunner.")
-
-
-def _outlives_clients(timer: asyncio.TimerHandle) -> bool:
-    """Return True for the timer of a circuit breaker: the next client must know the doubts of the last one."""
-    return "CircuitBreaker._keep_alive" in repr(timer)
 
 
 def open_sockets() -> int:

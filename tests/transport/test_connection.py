@@ -94,8 +94,16 @@ async def test_connection_with_unrequested_bytes_while_resting_is_not_used(make_
     assert len(connections) == 2
 
 
-async def test_paid_request_on_a_connection_that_the_server_has_just_closed_is_unsent(make_pool: MakePool) -> None:
-    """The end of a connection is noticed directly before the write, although the loop has not run since."""
+@pytest.mark.parametrize("can_look", [True, False])
+async def test_paid_request_on_a_connection_that_the_server_has_just_closed_is_unsent(
+    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch, *, can_look: bool
+) -> None:
+    """The end of a connection is noticed directly before the write, although the loop has not run since.
+
+    Where the system cannot report unread bytes, the loop turns a few times.
+    """
+    if not can_look:
+        monkeypatch.delattr("select.poll")
     accepted: list[socket.socket] = []
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -139,6 +147,80 @@ async def test_paid_request_on_a_reset_connection_is_unsent(make_pool: MakePool)
                 await connection.exchange(post(b"x"), clocks=CLOCKS, max_body=10)
         await pool.aclose()
     assert caught.value.unsent
+
+
+class _FailingTransport:
+    """A transport that fails like uvloop's, which raises for a connection that it has lost."""
+
+    def __init__(self, transport: Any) -> None:
+        self._transport = transport
+
+    def write(self, data: bytes) -> None:
+        """Raise, and write nothing."""
+        del data
+        raise RuntimeError("unable to perform operation on <TCPTransport closed=True>; the handler is closed")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
+async def test_paid_request_whose_write_raises_is_unsent(make_pool: MakePool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An event loop that refuses the first write has sent nothing; another connection serves the next request."""
+    pool = make_pool()
+    async with peer(OK) as server:
+        async with pool.lease(origin_of(server.url), QUICK) as connection:
+            with monkeypatch.context() as patch:
+                patch.setattr(connection, "_transport", _FailingTransport(connection._transport))
+                with pytest.raises(ConnectionUnusable, match="lost before the request was written") as caught:
+                    await connection.exchange(post(b"x"), clocks=CLOCKS, max_body=10)
+        assert caught.value.unsent
+        assert await send(pool, server.url, get()) == (200, b"ok")
+        await pool.aclose()
+    assert server.posts == 0
+
+
+async def test_paid_request_lost_between_the_question_and_the_write_is_unsent(
+    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If a plain connection closes itself at its first write, the system has refused the bytes."""
+    pool = make_pool()
+    async with peer(OK) as server:
+        await send(pool, server.url, get())
+        async with pool.lease(origin_of(server.url), QUICK._replace(is_paid=True)) as connection:
+            monkeypatch.setattr(type(connection), "_is_readable", lambda _: False)  # the question came before the end
+            with socket.socket(fileno=os.dup(connection._transport.get_extra_info("socket").fileno())) as own:
+                own.shutdown(socket.SHUT_WR)  # as after a reset, the system takes no more bytes
+            with pytest.raises(ConnectionUnusable, match="lost before the request was written") as caught:
+                await connection.exchange(post(b"x"), clocks=CLOCKS, max_body=10)
+        await pool.aclose()
+    assert (caught.value.unsent, server.posts) == (True, 0)
+
+
+async def test_connection_whose_readiness_is_unknown_is_asked_by_turns_of_the_loop(
+    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch, tls: Any
+) -> None:
+    """Where the system cannot report unread bytes, a connection that lives is used again."""
+    monkeypatch.delattr("select.poll")
+    pool = make_pool(tls[1])
+    async with peer(OK, tls=tls[0]) as server:
+        for _ in range(3):
+            assert await send(pool, server.url, post(b"x")) == (200, b"ok")
+        await pool.aclose()
+    assert server.connections == 1
+
+
+async def test_exchange_second_request_at_a_time_is_refused(make_pool: MakePool) -> None:
+    """A connection carries no other request while one is under way; the first gets its response."""
+    pool = make_pool()
+    async with peer(OK) as server:
+        async with pool.lease(origin_of(server.url), QUICK) as connection:
+            first = asyncio.create_task(connection.exchange(get(), clocks=CLOCKS, max_body=10))
+            await asyncio.sleep(0)
+            with pytest.raises(RuntimeError, match="one request at a time"):
+                await connection.exchange(get(), clocks=CLOCKS, max_body=10)
+            assert (await first).body == b"ok"
+        await pool.aclose()
+    assert len(server.requests) == 1
 
 
 async def test_exchange_after_the_permission_or_the_lease_has_ended_writes_nothing(make_pool: MakePool) -> None:
@@ -405,6 +487,53 @@ async def test_stream_lost_connection_names_the_bytes_that_had_left(make_pool: M
                 await connection.start_stream(upload(body, None), CLOCKS)
         await pool.aclose()
     assert caught.value.unsent is False
+
+
+async def test_stream_connection_lost_while_the_source_rests_ends_it(make_pool: MakePool, tls: Any) -> None:
+    """The end of the connection is heard although the source has nothing to send, and the source is ended."""
+    over: list[bool] = []
+
+    async def resting() -> AsyncIterator[bytes]:
+        try:
+            yield b"hello"
+            await asyncio.Event().wait()
+        finally:
+            over.append(True)
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"hello")
+        writer.transport.abort()
+
+    pool = make_pool(tls[1])
+    async with serving(script, tls=tls[0]) as url:
+        async with pool.lease(origin_of(url), QUICK) as connection:
+            with pytest.raises(WriteError, match="lost after 5 bytes of the body") as caught:
+                await connection.start_stream(upload(resting(), None), CLOCKS)
+        await pool.aclose()
+    assert (caught.value.unsent, over) == (False, [True])
+
+
+async def test_stream_early_response_waits_for_its_reader(make_pool: MakePool) -> None:
+    """A whole response that came while the body was written is kept beyond the idle clock."""
+
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            yield b"x" * 1000
+            await asyncio.sleep(0)
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(http_response("too large", "413 Content Too Large"))
+        while await reader.read(65_536):
+            pass
+
+    pool = make_pool()
+    async with serving(script) as url:
+        async with pool.lease(origin_of(url), QUICK) as connection:
+            head = await connection.start_stream(upload(endless(), None), Clocks(idle=0.05))
+            await asyncio.sleep(0.2)
+            assert (head.status, await connection.next_part()) == (413, b"too large")
+        await pool.aclose()
 
 
 async def test_stream_slow_caller_stops_the_server(make_pool: MakePool, tls: Any) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import os
 import socket
 import subprocess
 import sys
@@ -246,6 +248,57 @@ async def main():
 
 asyncio.run(main())
 """
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "reason"),
+    [
+        (TimeoutError(errno.ETIMEDOUT, "timed out"), ConnectError, os.strerror(errno.ETIMEDOUT)),
+        (RuntimeError("Executor shutdown has been called"), ConnectError, "Executor shutdown"),
+        (MemoryError("no room"), MemoryError, "no room"),
+    ],
+    ids=["the system's own timeout", "a loop that ends", "no memory"],
+)
+@pytest.mark.parametrize("step", ["lookup", "transport"])
+async def test_dial_that_fails_closes_its_socket(
+    make_pool: MakePool,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: Exception,
+    kind: type[Exception],
+    reason: str,
+    step: str,
+) -> None:
+    """Whatever ends a dial, in the lookup or when the socket is connected: one error, no socket, no place taken."""
+
+    async def fail(*_: Any, **__: Any) -> Any:
+        raise fault
+
+    pool = make_pool()
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(loop, "getaddrinfo" if step == "lookup" else "create_connection", fail)
+    async with peer(OK) as server:
+        host = "localhost" if step == "lookup" else "127.0.0.1"
+        origin = Origin(False, host, origin_of(server.url).port)
+        with pytest.raises(kind, match=reason) as caught:
+            await pool.exchange(origin, get(), terms=QUICK, clocks=CLOCKS, max_body=1)
+    assert getattr(caught.value, "unsent", True)
+    assert pool._places_taken == 0
+
+
+async def test_dial_connects_to_the_address_that_was_allowed(
+    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the addresses of a name only those are connected to that `allow_address` has seen and allowed."""
+    resolve_to(monkeypatch, "127.0.0.2", "127.0.0.1")
+    pool = make_pool(allow_address=lambda address: address == "127.0.0.1")
+    async with peer(OK) as server:
+        origin = Origin(False, NAME, origin_of(server.url).port)
+        with socket.create_server(("127.0.0.2", origin.port)) as refused:
+            refused.setblocking(False)
+            assert (await pool.exchange(origin, get(), terms=QUICK, clocks=CLOCKS, max_body=10)).body == b"ok"
+            with pytest.raises(BlockingIOError):
+                refused.accept()
+        await pool.aclose()
 
 
 @pytest.mark.slow("a process of its own")

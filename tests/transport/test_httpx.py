@@ -146,3 +146,54 @@ def test_handle_async_request_without_asyncio_is_refused() -> None:
     sending = PooledTransport().handle_async_request(httpx.Request("GET", "http://127.0.0.1:1"))
     with pytest.raises(RuntimeError, match="no running event loop"):
         sending.send(None)
+
+
+class _Chunks(httpx.AsyncByteStream):
+    """A body that no header announces."""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield b"hello"
+
+
+async def test_handle_async_request_body_that_no_header_announces_is_refused() -> None:
+    """A body that the server could not find is neither left out silently nor sent as the next request."""
+    async with peer(http_response("ok")) as server, PooledTransport() as transport:
+        request = httpx.Request("POST", server.url, headers={"host": "x"}, stream=_Chunks())
+        with pytest.raises(httpx.LocalProtocolError, match="needs content-length or transfer-encoding") as caught:
+            await transport.handle_async_request(request)
+    assert getattr(caught.value, "unsent", False)
+    assert server.connections == 0
+
+
+async def test_handle_async_request_synchronous_body_is_refused() -> None:
+    """A body for a synchronous client would block the event loop."""
+    request = httpx.Request("POST", "http://127.0.0.1:1", stream=httpx.SyncByteStream())
+    async with PooledTransport() as transport:
+        with pytest.raises(TypeError, match="read asynchronously"):
+            await transport.handle_async_request(request)
+
+
+async def test_handle_async_request_method_outside_ascii_is_refused() -> None:
+    """A method that cannot be written is an error of httpx, unsent, with its name."""
+    async with PooledTransport() as transport:
+        with pytest.raises(httpx.LocalProtocolError, match="the method 'GÉT' cannot be sent") as caught:
+            await transport.handle_async_request(httpx.Request("gét", "http://127.0.0.1:1"))
+    assert getattr(caught.value, "unsent", False)
+
+
+def test_response_dropped_after_its_loop_is_closed_warns_alone() -> None:
+    """The collector finds a response whose event loop is gone: a warning, no exception."""
+    kept: list[httpx.Response] = []
+
+    async def leave_open() -> None:
+        async with peer(http_response(b"x" * 1_000_000)) as server:
+            transport = PooledTransport()
+            kept.append(await transport.handle_async_request(httpx.Request("GET", server.url)))
+            await transport.aclose()
+
+    asyncio.run(leave_open())
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        kept.clear()
+        gc.collect()
+    assert [str(warning.message) for warning in caught] == ["a response of 127.0.0.1 was dropped unread"]

@@ -121,6 +121,20 @@ async def closed_twice(site: Site) -> Any:
     return response.is_closed, (await site.client.get(f"{site.url}/after")).json()["line"]
 
 
+def closed_while_reading(path: str) -> Ask:
+    """Close a response between two parts of its body, and go on reading."""
+
+    async def ask(site: Site) -> Any:
+        parts = []
+        async with site.client.stream("GET", f"{site.url}{path}") as response:
+            async for part in response.aiter_raw():
+                parts.append(part)
+                await response.aclose()
+        return b"".join(parts), response.is_closed
+
+    return ask
+
+
 async def client_closed_twice(site: Site) -> Any:
     """Close a client twice."""
     await site.client.get(f"{site.url}/x")
@@ -336,6 +350,8 @@ ASKS: Final[Mapping[str, Ask]] = {
     "read after the client closed": read_after_client_closed,
     "read before the client closed": arrived_before_client_closed,
     "response closed twice": closed_twice,
+    **{f"{path} closed while it is read": closed_while_reading(path) for path in ("/big", "/lines", "/chunked")},
+    "method with a blank": sent("G T", "/x"),
     "client closed twice": client_closed_twice,
     "two streams by turns": two_streams,
     "cancelled connecting": cancelled_connecting,
@@ -413,6 +429,9 @@ DIFFERENCES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """The subjects of the page's table, and the requests above whose outcomes differ."""
 ELSEWHERE: Final[Mapping[str, str]] = {
+    "a streamed body that no header announces": (
+        "test_httpx.test_handle_async_request_body_that_no_header_announces_is_refused"
+    ),
     "trio": "test_httpx.test_handle_async_request_without_asyncio_is_refused",
     "`timeout` extension": "test_httpx.test_total_extension_limits_the_whole_response",
     "`trace` extension": "test_trace.test_trace_events_of_an_exchange_are_those_of_httpcore",

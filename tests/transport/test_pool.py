@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import socket
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import anyio
@@ -18,10 +18,13 @@ from aiowery.transport import (
     ConnectTimeout,
     LeaseTerms,
     Origin,
+    OutgoingRequest,
     PoolClosed,
     PoolTimeout,
     ReadError,
+    RemoteProtocolError,
     RequestRefused,
+    encode_head,
 )
 from aiowery.transport import _dial as dial_module
 from tests.support import http_response, peer, serving
@@ -414,3 +417,112 @@ async def test_pool_unused_lease_makes_no_connection_younger(make_pool: MakePool
         async with pool.lease(origin_of(server.url), QUICK._replace(is_paid=True)) as leased:
             assert leased is not connection
         await pool.aclose()
+
+
+async def test_pool_fresh_lease_takes_no_connection_that_is_passed_on(make_pool: MakePool) -> None:
+    """A caller that waits for a new connection gets the place of a released one, not the connection."""
+    pool = make_pool(max_connections=1)
+    async with peer(OK) as server:
+        async with pool.lease(origin_of(server.url), QUICK) as connection:
+            waiting = asyncio.create_task(read(pool, server.url, QUICK._replace(is_fresh=True)))
+            await asyncio.sleep(0.01)
+            await connection.exchange(get(), clocks=CLOCKS, max_body=10)
+        assert await waiting == b"ok"
+        assert pool._places_taken == 1
+        await pool.aclose()
+    assert server.connections == 2
+
+
+async def test_pool_second_release_does_nothing(make_pool: MakePool) -> None:
+    """A connection that is released twice rests once, and its place is counted once."""
+    pool = make_pool()
+    async with peer(OK) as server:
+        connection = await pool.acquire(origin_of(server.url), QUICK)
+        await connection.exchange(get(), clocks=CLOCKS, max_body=10)
+        for _ in range(2):
+            pool.release(connection)
+        assert (pool._resting_count, pool._places_taken) == (1, 1)
+        await pool.aclose()
+
+
+async def test_pool_end_ends_waiting_and_dialling(make_pool: MakePool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A holder that leaves while it waits for a place, or for a connection, gets an unsent error; others go on."""
+
+    async def slow(*_: Any) -> list[Any]:
+        await asyncio.sleep(60)
+        return []
+
+    monkeypatch.setattr(dial_module.Dialer, "_query_resolver", slow)
+    leaving = QUICK._replace(holder="leaving")
+    pool = make_pool(max_connections=2)
+    async with peer(OK) as server:
+        async with pool.lease(origin_of(server.url), QUICK._replace(holder="staying")) as connection:
+            name = Origin(False, "name.invalid", 80)
+            dialling = asyncio.create_task(pool.exchange(name, get(), terms=leaving, clocks=CLOCKS, max_body=1))
+            await asyncio.sleep(0.01)
+            waiting = asyncio.create_task(read(pool, server.url, leaving))
+            await asyncio.sleep(0.01)
+            pool.end("leaving")
+            ended = await asyncio.gather(dialling, waiting, return_exceptions=True)
+            assert [(type(error), getattr(error, "unsent", None)) for error in ended] == [(PoolClosed, True)] * 2
+            assert (await connection.exchange(get(), clocks=CLOCKS, max_body=10)).body == b"ok"
+        assert await read(pool, server.url) == b"ok"
+        assert pool._places_taken == 1
+        await pool.aclose()
+
+
+async def test_pool_close_with_a_waiter_that_has_just_left_ends_the_others(make_pool: MakePool) -> None:
+    """A caller that is cancelled in the same moment is left alone; the next one gets the error."""
+    pool = make_pool(max_connections=1)
+    async with peer(OK) as server:
+        async with pool.lease(origin_of(server.url), QUICK):
+            first, second = (asyncio.create_task(read(pool, server.url)) for _ in range(2))
+            await asyncio.sleep(0.01)
+            first.cancel()
+            pool.close()
+            ended = await asyncio.gather(first, second, return_exceptions=True)
+        await pool.aclose()
+    assert [type(error) for error in ended] == [asyncio.CancelledError, PoolClosed]
+
+
+@pytest.mark.parametrize("granted", ["connection that is lost", "place"])
+async def test_pool_grant_to_a_waiter_that_leaves_is_not_lost(make_pool: MakePool, granted: str) -> None:
+    """A place to dial, and a connection that has ended meanwhile, reach the next caller as a place."""
+    pool = make_pool(max_connections=1)
+    async with peer(OK) as server:
+        async with pool.lease(origin_of(server.url), QUICK) as connection:
+            first, second = (asyncio.create_task(read(pool, server.url)) for _ in range(2))
+            await asyncio.sleep(0.01)
+            await connection.exchange(get(), clocks=CLOCKS, max_body=10)
+            if granted == "place":
+                connection.abort()  # it cannot rest
+        connection.abort()
+        first.cancel()  # it has been given the connection or the place, and has not run since
+        assert await second == b"ok"
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        assert pool._places_taken == 1
+        await pool.aclose()
+    assert server.connections == 2
+
+
+async def test_pool_read_whose_body_is_used_up_is_not_sent_once_more(make_pool: MakePool) -> None:
+    """A streamed body cannot be sent again, also where the server has closed the connection."""
+    heads = []
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(OK)
+        heads.append(await reader.readuntil(b"0\r\n\r\n"))  # and close without a response
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"query"
+
+    pool = make_pool()
+    async with serving(script) as url:
+        await read(pool, url)
+        chunked = encode_head(b"GET", b"/", [(b"host", b"x"), (b"transfer-encoding", b"chunked")])
+        with pytest.raises((ReadError, RemoteProtocolError)):
+            await pool.open_stream(origin_of(url), OutgoingRequest(b"GET", chunked, body()), terms=QUICK, clocks=CLOCKS)
+        await pool.aclose()
+    assert len(heads) == 2
