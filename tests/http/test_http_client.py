@@ -249,6 +249,35 @@ async def test_send_response_above_limit_is_rejected(make_http: Make, monkeypatc
             await http_client.send(GET)
 
 
+@pytest.mark.parametrize("is_slow_server", [True, False])
+async def test_download_below_the_least_rate_is_given_up(
+    make_http: Make, monkeypatch: pytest.MonkeyPatch, *, is_slow_server: bool
+) -> None:
+    """A server that trickles cannot keep a download for ever; the time that the reader itself takes is not counted."""
+    monkeypatch.setattr("aiowery._http.http_client._RATE_SECONDS", 0.05)
+    over = asyncio.Event()
+
+    async def trickle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 30\r\n\r\n")
+        for _ in range(30):
+            writer.write(b"x")
+            await asyncio.sleep(0.01 if is_slow_server else 0)
+            if over.is_set() or writer.is_closing():
+                return
+
+    async with serving(trickle) as url, client_to(url, make_http) as http_client:
+        async with http_client.download(f"{url}/x.png", {}) as body:
+            expected = pytest.raises(NoAnswer, match="fewer than 1,000 bytes a second")
+            received = 0
+            with expected if is_slow_server else contextlib.nullcontext():
+                async for chunk in body.chunks():
+                    received += len(chunk)
+                    await asyncio.sleep(0 if is_slow_server else 0.07)
+        over.set()
+    assert (received < 30) is is_slow_server
+
+
 async def test_send_redirect_is_not_followed(make_http: Make) -> None:
     """No API request is redirected: neither the key nor the paid POST is sent to another address."""
     async with peer(http_response("")) as elsewhere:

@@ -158,7 +158,8 @@ async def test_mock_in_a_process_without_pytest_receives_every_request(tmp_path:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """Make a project that has nothing but the package: one file of tests, no conftest, no settings."""
+    """Make a project that has nothing but the package: one file of tests, no conftest, settings that set nothing."""
+    Path(tmp_path, "pytest.ini").write_text("[pytest]\n", "utf-8")  # settings of a folder around it do not count
     Path(tmp_path, "test_project.py").write_text(COMMON + PROJECT, "utf-8")
     return tmp_path
 

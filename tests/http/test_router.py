@@ -6,9 +6,11 @@ import ast
 import asyncio
 import base64
 import contextlib
+import errno
 import functools
 import inspect
 import json
+import os
 import subprocess
 import sys
 import traceback
@@ -355,3 +357,47 @@ async def test_windows_sends_over_httpx(monkeypatch: pytest.MonkeyPatch) -> None
     async with peer(http_response({"a": 1})) as server, client_to(server.url) as client:
         assert (await client.send(GET)).json() == {"a": 1}
         assert list(getattr(client._transport, "_over_httpx", ())) == [(None, False)]
+
+
+@pytest.mark.parametrize("http", [None, "httpx"])
+async def test_router_closed_twice_is_closed_once(http: str | None) -> None:
+    """The second close does nothing: another client's connections stay open."""
+    async with peer(http_response({"a": 1})) as server, client_to(server.url) as kept:
+        async with client_to(server.url, http) as client:
+            await client.send(GET)
+            for _ in range(2):
+                await client._transport.aclose()
+        assert (await kept.send(GET)).json() == {"a": 1}
+
+
+async def test_client_closed_while_its_certificates_are_read_raises_not_sent() -> None:
+    """A transport of httpx's own that was ordered before the close is not opened after it."""
+    client = await HttpClient.open("https://127.0.0.1:1", ApiKeySource(KEY), connections=1, timeout=1.0, http="httpx")
+    sending = asyncio.create_task(client.send(GET))
+    await asyncio.sleep(0)
+    await client.aclose()
+    with pytest.raises(NotSent, match="closed"):
+        await sending
+
+
+async def test_router_no_file_left_for_certificates_raises_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system's lack of files is no mistake of the settings, and nothing was sent."""
+
+    async def fail(**_: Any) -> Any:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr("aiowery._http.router.load_context", fail)
+    async with client_to("https://127.0.0.1:1", "httpx") as client:
+        with pytest.raises(NotSent, match="nothing was sent"):
+            await client.send(GET)
+
+
+async def test_router_remembers_a_limited_number_of_hosts() -> None:
+    """Downloads from hundreds of hosts leave no entry for each."""
+    with respx.mock(assert_all_called=False) as router:
+        router.route().respond(content=b"file")
+        async with client_to("https://api.example.com") as client:
+            for number in range(200):
+                assert await downloaded(client, f"https://{number}.example.com/x.png") == b"file"
+            assert isinstance(client._transport, TransportRouter)
+            assert len(client._transport._proxies) <= 64

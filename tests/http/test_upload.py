@@ -382,6 +382,30 @@ async def test_close_with_waiting_uploads_starts_none() -> None:
     assert (len(provider.uploads), provider.posts) == (under_way, [])
 
 
+async def test_close_before_an_upload_begins_raises_not_sent() -> None:
+    """An upload whose client closes in the same moment sends nothing, and its caller is not cancelled."""
+    provider = UploadProvider()
+    async with client_of(provider) as client:
+        uploading = asyncio.create_task(client.upload(PNG))
+        while not client._runtime.uploads._uploads:  # noqa: ASYNC110 - it has been ordered, and has not begun
+            await asyncio.sleep(0)
+        await client.aclose()
+        with pytest.raises(NotSent, match="Nothing was sent"):
+            await uploading
+    assert provider.uploads == []
+
+
+async def test_upload_remembers_a_limited_number_of_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest file is forgotten first, and uploaded anew; the others are not."""
+    monkeypatch.setattr("aiowery._http.upload._MAX_REMEMBERED", 2)
+    provider = UploadProvider()
+    async with client_of(provider) as client:
+        first, second, third = (PNG + bytes([n]) for n in range(3))
+        for content in (first, second, third, second, third, first):
+            await client.upload(content)
+    assert len(provider.uploads) == 4
+
+
 async def test_close_during_upload_raises_not_sent_in_task_group() -> None:
     """The task was not cancelled, so the task group gets NotSent for the unsent request."""
     provider = UploadProvider(slow=asyncio.Event())

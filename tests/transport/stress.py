@@ -101,6 +101,8 @@ class StressOptions:
     timeout: float = TIMEOUT
     cancel_share: float = 0.1
     """The share of requests that are cancelled."""
+    least: int = 0
+    """The number of requests that are sent in any case, also after the time is over."""
 
 
 @attrs.frozen
@@ -168,6 +170,7 @@ class _StressRun:
         self._random = Random(f"callers {options.seed}")  # noqa: S311 - chance, not secrecy
         self._cancel_share = options.cancel_share
         self._ends = self._loop.time() + options.seconds
+        self._least = options.least
         self._sent: dict[int, _Sent] = {}
         self.counts: Counter[str] = Counter()
         self.failures: Counter[str] = Counter()
@@ -180,13 +183,13 @@ class _StressRun:
             self.examples.append(f"{failure}: {example}")
 
     async def send_all(self) -> None:
-        """Send requests from several callers until the time is over."""
+        """Send requests from several callers until the time is over, and enough were sent."""
         async with asyncio.TaskGroup() as callers:
             for _ in range(CALLERS):
                 callers.create_task(self._send_some())
 
     async def _send_some(self) -> None:
-        while self._loop.time() < self._ends:
+        while self._loop.time() < self._ends or len(self._sent) < self._least:
             request_id = len(self._sent) + 1
             paid = self._random.random() < 0.6
             self._sent[request_id] = sent = _Sent("POST" if paid else "GET")

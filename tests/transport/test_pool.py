@@ -526,3 +526,60 @@ async def test_pool_read_whose_body_is_used_up_is_not_sent_once_more(make_pool: 
             await pool.open_stream(origin_of(url), OutgoingRequest(b"GET", chunked, body()), terms=QUICK, clocks=CLOCKS)
         await pool.aclose()
     assert len(heads) == 2
+
+
+async def test_pool_dead_connection_takes_the_resting_ones_of_its_origin_along(make_pool: MakePool) -> None:
+    """A server that has closed one connection may have closed all: none of them is tried, a new one is opened."""
+    heads: list[list[bytes]] = []
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(mine := [])
+        while head := await reader.readuntil(b"\r\n\r\n"):
+            mine.append(head)
+            if len(heads) < 4 and len(mine) == 2:
+                return
+            writer.write(OK)
+
+    pool = make_pool()
+    async with serving(script) as url:
+        await asyncio.gather(*(read(pool, url) for _ in range(3)))
+        assert await read(pool, url) == b"ok"
+        assert (pool.connections, pool._resting_count, pool._places_taken) == (1, 1, 1)
+        await pool.aclose()
+    assert sorted(len(one) for one in heads) == [1, 1, 1, 2]
+
+
+async def test_pool_read_over_a_resting_connection_is_written_within_the_call(
+    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No task is made for it, no timer of its own is set, and nothing is awaited before the write."""
+    pool = make_pool()
+    loop = asyncio.get_running_loop()
+    timers: list[float] = []
+    call_at = loop.call_at
+
+    def counted(when: float, *arguments: Any, **settings: Any) -> asyncio.TimerHandle:
+        timers.append(when)
+        return call_at(when, *arguments, **settings)
+
+    def refused(*_: Any, **__: Any) -> Any:
+        raise AssertionError("a read needs no task of its own")
+
+    async with peer(OK) as server:
+        await read(pool, server.url)
+        (connection,) = pool._open
+        monkeypatch.setattr(loop, "call_at", counted)
+        monkeypatch.setattr(loop, "create_task", refused)
+        for _ in range(20):
+            reading = read(pool, server.url).__await__()
+            waited = reading.send(None)
+            assert connection._is_busy
+            while not waited.done():  # noqa: ASYNC110 - the call itself is awaited by hand
+                await asyncio.sleep(0)
+            with pytest.raises(StopIteration) as ended:
+                reading.send(None)
+            assert ended.value.value == b"ok"
+        monkeypatch.undo()
+        await pool.aclose()
+    assert server.connections == 1
+    assert len(timers) <= 2

@@ -37,6 +37,8 @@ from tests.transport.stress import CALLERS, KEY, TRANSPORTS, OpenClient, StressO
 
 SEED: Final = 1
 SECONDS: Final = 0.7
+LEAST: Final = 60
+"""The requests of a run on a machine that is too busy to send more."""
 LOOPS: Final = ("asyncio", *(("uvloop",) if importlib.util.find_spec("uvloop") else ()))
 
 _OVER_ANYIO: Final = {
@@ -61,7 +63,9 @@ def test_run_stress_random_faults_finds_at_most_known_failures(transport: str, l
 
     A finding that is known is an expected failure; any other fails the test.
     """
-    report = run_stress(StressOptions(TRANSPORTS[transport], SECONDS, SEED, tls=tls, uvloop=loop == "uvloop"))
+    report = run_stress(
+        StressOptions(TRANSPORTS[transport], SECONDS, SEED, tls=tls, uvloop=loop == "uvloop", least=LEAST)
+    )
     assert report.answered > 20, report.describe()
     known = KNOWN_FINDINGS.get(transport, {})
     found = {pattern for failure in report.failures for pattern in known if re.match(pattern, failure)}
@@ -77,7 +81,9 @@ def test_run_stress_faultless_server_finds_nothing(transport: str, *, tls: bool)
     """A server without faults, and callers that do not cancel: every request is answered."""
     faultless = SameBehavior(respond(Send()))
     report = run_stress(
-        StressOptions(TRANSPORTS[transport], 0.2, SEED, tls=tls, picker=faultless, timeout=5.0, cancel_share=0.0)
+        StressOptions(
+            TRANSPORTS[transport], 0.2, SEED, tls=tls, picker=faultless, timeout=5.0, cancel_share=0.0, least=LEAST
+        )
     )
     assert not report.failures, report.describe()
     assert report.answered > 20
@@ -171,7 +177,7 @@ def over(make_transport: Callable[[HostileServer, float], _SoundTransport]) -> O
 
 def test_run_stress_sound_transport_finds_nothing() -> None:
     """The checks can be met: a transport with a new connection for each request passes them under all faults."""
-    report = run_stress(StressOptions(over(_SoundTransport), SECONDS, SEED))
+    report = run_stress(StressOptions(over(_SoundTransport), SECONDS, SEED, least=LEAST))
     assert not report.failures, report.describe()
     assert report.answered > 20
 
@@ -187,7 +193,7 @@ def test_run_stress_sound_transport_finds_nothing() -> None:
 )
 def test_run_stress_planted_fault_is_found(faulty: type[_SoundTransport], behavior: Behavior, finding: str) -> None:
     """A transport with one fault fails the run with that finding alone."""
-    report = run_stress(StressOptions(over(faulty), 0.3, SEED, picker=SameBehavior(behavior)))
+    report = run_stress(StressOptions(over(faulty), 0.3, SEED, picker=SameBehavior(behavior), least=LEAST))
     assert report.failures, report.describe()
     assert all(failure.startswith(finding) for failure in report.failures), report.describe()
     assert finding in report.describe()
@@ -219,7 +225,7 @@ def test_run_stress_connection_reused_after_a_cancellation_is_found(monkeypatch:
     """The response to a cancelled request that reaches the next one fails the run."""
     monkeypatch.setattr(pool_module, "Connection", _ReusingConnection)
     slow = SameBehavior(respond_late(Send(), 0.005))
-    report = run_stress(StressOptions(TRANSPORTS["pooled"], 0.5, SEED, picker=slow, cancel_share=0.5))
+    report = run_stress(StressOptions(TRANSPORTS["pooled"], 0.5, SEED, picker=slow, cancel_share=0.5, least=200))
     assert any(failure.startswith("foreign response") for failure in report.failures), report.describe()
 
 
@@ -241,7 +247,9 @@ class _ForgetfulTransport(_SoundTransport):
 def test_run_stress_pool_that_forgets_places_is_found() -> None:
     """A pool whose places disappear with its cancelled requests fails the run."""
     report = run_stress(
-        StressOptions(over(_ForgetfulTransport), 0.5, SEED, picker=SameBehavior(respond(Send())), cancel_share=0.5)
+        StressOptions(
+            over(_ForgetfulTransport), 0.5, SEED, picker=SameBehavior(respond(Send())), cancel_share=0.5, least=200
+        )
     )
     assert "no place was free in the pool" in report.failures, report.describe()
 

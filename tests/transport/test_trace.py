@@ -168,12 +168,20 @@ async def test_trace_that_raises_ends_its_request_alone(event: str) -> None:
 @pytest.mark.parametrize("event", EVENTS)
 async def test_trace_that_is_cancelled_frees_the_connection(event: str) -> None:
     """A caller that leaves within the trace leaves no connection in use."""
-    trace = Events(event, asyncio.Event().wait)  # type: ignore[arg-type]
+    reached = asyncio.Event()
+
+    async def rest() -> None:
+        reached.set()
+        await asyncio.Event().wait()
+
+    trace = Events(event, rest)
     async with peer(OK) as server, PooledTransport() as transport:
         client = httpx.AsyncClient(transport=transport)
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.02):
-                await client.get(server.url, extensions={"trace": trace})
+        sending = asyncio.create_task(client.get(server.url, extensions={"trace": trace}))
+        await reached.wait()
+        sending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sending
         assert trace.names[-1] == event
         assert (await client.get(server.url)).text == "ok"
         assert transport.pool._places_taken == 1
