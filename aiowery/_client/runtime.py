@@ -15,6 +15,7 @@ import attrs
 
 from aiowery._base.background import BackgroundTasks
 from aiowery._base.loop_binding import LoopBinding
+from aiowery._base.text import some_of
 from aiowery._client.batches import BatchService
 from aiowery._client.config import ClientConfig
 from aiowery._client.in_doubt import DoubtResolver
@@ -244,7 +245,7 @@ class ClientRuntime:
     async def _close_jobs(self) -> None:
         left = tuple(job for job in self.registry.jobs() if not job.done)
         if left:
-            ids = ", ".join(task_id for job in left for task_id in job.task_ids)
+            ids = some_of([task_id for job in left for task_id in job.task_ids])
             log.warning("closed with %d jobs under way; client.job(task_id) finds them again: %s", len(left), ids)
         await self._poller.aclose(left)
         for job in left:

@@ -110,6 +110,7 @@ class _SentKey:
 
     secret: str
     headers: RequestHeaders
+    json_headers: RequestHeaders
     spellings: tuple[bytes, ...]
 
     @classmethod
@@ -117,7 +118,8 @@ class _SentKey:
         escaped = json.dumps(secret)[1:-1]
         spellings = {secret, escaped, escaped.replace("/", "\\/")}
         headers = RequestHeaders({**_HEADERS, "authorization": f"Bearer {secret}"})
-        return cls(secret, headers, tuple(spelling.encode() for spelling in spellings))
+        json_headers = headers.including("content-type", "application/json")
+        return cls(secret, headers, json_headers, tuple(spelling.encode() for spelling in spellings))
 
     def redact(self, response: HttpResponse) -> HttpResponse:
         """Return the response without the key, so that a server that quotes it cannot put it into results or errors."""
@@ -209,7 +211,7 @@ class HttpClient:
         """
         key = await self._current_key()
         timeout = max(request.timeout or 0.0, self._timeout)
-        host, headers = self._hosts[request.host], _with_content_type(request, key.headers)
+        host, headers = self._hosts[request.host], _headers_for(request, key)
         outgoing = TransportRequest(request.method, host, request.path, headers, request.body, request.form, timeout)
         self._check_open()
         try:
@@ -343,14 +345,14 @@ def _decoded(response: HttpResponse, key: _SentKey) -> HttpResponse:
     return HttpResponse(response.http_status, response.headers, body)
 
 
-def _with_content_type(request: HttpRequest, headers: RequestHeaders) -> RequestHeaders:
-    """Return the headers with the content type of the body."""
+def _headers_for(request: HttpRequest, key: _SentKey) -> RequestHeaders:
+    """Return the headers of a request, with the content type of its body."""
     if request.body is not None:
-        return headers.including("content-type", "application/json")
+        return key.json_headers
     if request.form is not None:
         # Set explicitly, because a caller's client may have a default content type.
-        return headers.including("content-type", f"multipart/form-data; boundary={secrets.token_hex(16)}")
-    return headers
+        return key.headers.including("content-type", f"multipart/form-data; boundary={secrets.token_hex(16)}")
+    return key.headers
 
 
 def _parse_url(url: str) -> httpx.URL:

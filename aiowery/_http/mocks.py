@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from functools import lru_cache
 from types import ModuleType
 
 import httpx
@@ -26,7 +28,10 @@ def is_mocked(library: ModuleType = httpx) -> bool:
 def _is_own(library: ModuleType | None, class_name: str, name: str) -> bool:
     """Return True if the library itself defines the method, or has no such method."""
     method = getattr(getattr(library, class_name, None), name, None)
-    if library is None or method is None:
-        return True
+    return library is None or method is None or _is_from(method, library.__name__)
+
+
+@lru_cache(maxsize=64)  # asked for each request
+def _is_from(method: Callable[..., object], package: str) -> bool:
     module: str = getattr(method, "__globals__", {}).get("__name__", "")
-    return module.startswith(f"{library.__name__}.")
+    return module.startswith(f"{package}.")

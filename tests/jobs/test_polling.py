@@ -21,14 +21,14 @@ from tests.support import CAT, WIDE, FakeWeryAI, client_of, envelope, now
 
 @pytest.mark.virtual_time
 async def test_poll_running_job_repeats_every_three_to_five_seconds() -> None:
-    """The provider's recommended interval holds for each job, at random within it."""
+    """The provider's recommended interval holds for each job, at random within it; a poll is at most a tick late."""
     provider = FakeWeryAI(seconds=600)
     async with client_of(provider, polling=PollPolicy(image_timeout=3600)) as client:
         await client.run(CAT)
     polls = provider.polls["task_0"]
     gaps = [later - earlier for earlier, later in pairwise(polls)]
     assert min(gaps) >= 3.0
-    assert max(gaps) <= 5.05
+    assert max(gaps) <= 5.15
     assert max(gaps) - min(gaps) > 1
     assert len(provider.posts) == 1
 
