@@ -24,7 +24,7 @@ from aiowery import WeryAI
 from benchmarks import _workload
 from benchmarks._certificates import certificates
 from benchmarks._fake_server import FakeServer
-from benchmarks._figures import Figure, Section, Target, of_rounds
+from benchmarks._figures import Explanation, Figure, Section, Target, of_rounds
 from benchmarks._fresh_process import in_fresh_process
 from benchmarks._resident import resident
 
@@ -33,6 +33,12 @@ _SHORTEST: Final = 5.0
 _LONGEST: Final = 10.0
 _CONNECTIONS: Final = 64
 _MEGABYTE: Final = 1_000_000
+_EXPLANATIONS: Final = (
+    Explanation(
+        "memory that clients and jobs add",
+        "All 4,000 submissions are under way in the same moment, each with a task of the caller and one of aiowery.",
+    ),
+)
 
 
 @attrs.frozen
@@ -60,7 +66,9 @@ def measure(*, quick: bool) -> Section:
         *_figures("plain", runs[False], clients * _JOBS, Target(25)),
         *_figures("TLS", runs[True], clients * _JOBS),
     )
-    return Section(f"{clients} clients with a key each, {_JOBS} jobs a client", __doc__, figures)
+    return Section(
+        f"{clients} clients with a key each, {_JOBS} jobs a client", __doc__, figures, explanations=_EXPLANATIONS
+    )
 
 
 def _figures(name: str, runs: list[_Run], jobs: int, memory: Target | None = None) -> list[Figure]:
