@@ -190,15 +190,18 @@ async def test_pool_post_on_a_dead_connection_is_not_repeated(make_pool: MakePoo
 
 async def test_pool_close_ends_everything_with_errors_that_say_so(make_pool: MakePool) -> None:
     """Waiters, dials and exchanges under way end with the transport's errors; later use is refused."""
+    received = asyncio.Event()
 
     async def silent(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        received.set()
         await reader.read()
 
     pool = make_pool(max_connections=1)
     async with serving(silent) as url:
         using = asyncio.create_task(read(pool, url))
         waiting = asyncio.create_task(read(pool, url))
-        await asyncio.sleep(0.02)
+        await received.wait()
         await pool.aclose()
         ended = await asyncio.gather(using, waiting, return_exceptions=True)
         assert [type(error) for error in ended] == [ReadError, PoolClosed]
