@@ -63,10 +63,14 @@ class MemoryLedger:
         table = self._open_table
         table.check_base_url(batch, new_entries)
         claimant = self.owner if claim else None
-        return [
-            (reuse and table.find_equal(batch, new_entry)) or table.find_or_add(batch, new_entry, claimant)
-            for new_entry in new_entries
-        ]
+        return [self._find_or_add(batch, new_entry, claimant, reuse=reuse) for new_entry in new_entries]
+
+    def _find_or_add(self, batch: str, new_entry: NewEntry, claimant: str | None, *, reuse: bool) -> Entry:
+        table = self._open_table
+        if reuse and (equal := table.find_equal(batch, new_entry)):
+            return table.reuse(batch, new_entry, equal)
+        known = None if reuse else table.find_reused(batch, new_entry.key)
+        return known or table.find_or_add(batch, new_entry, claimant)
 
     async def claim(self, entry_ids: Sequence[int]) -> list[int]:
         """Claim new entries and return the ids of those that were claimed."""
@@ -220,11 +224,8 @@ class MemoryLedger:
     ) -> list[Entry]:
         """Return at most `limit` entries with an id above `after`, in order; of one batch, in some states, or all."""
         wanted = set(State if states is None else states)
-        found = (
-            entry
-            for entry in self._open_table.by_id.values()
-            if entry.id > after and batch in {None, entry.batch} and entry.state in wanted
-        )
+        entries = self._open_table.by_id.values() if batch is None else self._open_table.entries_of(batch)
+        found = (entry for entry in entries if entry.id > after and entry.state in wanted)
         return list(islice(found, limit))
 
     async def price(self, price_key: str) -> float | None:

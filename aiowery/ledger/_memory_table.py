@@ -27,6 +27,7 @@ class EntryTable:
         self._by_request: dict[str, dict[int, None]] = {}
         self._by_task: dict[str, tuple[int, ...]] = {}
         self._base_urls: dict[str, str] = {}
+        self._reused: dict[tuple[str, str], tuple[int, int]] = {}
         self._final_without_batch: deque[int] = deque()
 
     def check_base_url(self, batch: str, new_entries: Sequence[NewEntry]) -> None:
@@ -47,6 +48,28 @@ class EntryTable:
             key=lambda entry: (entry.state is not State.DONE, (entry.batch, entry.key) != own, entry.id),
             default=None,
         )
+
+    def reuse(self, batch: str, new_entry: NewEntry, found: Entry) -> Entry:
+        """Return an entry that answers a request, and enter it into the batch of the request, if it is not its own."""
+        if batch != NO_BATCH and (found.batch, found.key) != (batch, new_entry.key):
+            self._reused[batch, new_entry.key] = new_entry.index, found.id
+        return found
+
+    def find_reused(self, batch: str, key: str) -> Entry | None:
+        """Return the entry of another batch or key that answers a request of this batch, as an entry of this batch."""
+        index, entry_id = self._reused.get((batch, key), (0, 0))
+        found = self.by_id.get(entry_id)
+        if found is None or found.state in NOT_REUSABLE:
+            return None
+        return attrs.evolve(found, batch=batch, key=key, index=index, reused_from=found.batch)
+
+    def entries_of(self, batch: str) -> list[Entry]:
+        """Return the entries of a batch by their ids, those that answer its requests from elsewhere included."""
+        keys = [key for of, key in self._reused if of == batch]
+        reused = list(filter(None, (self.find_reused(batch, key) for key in keys)))
+        shadowed = {entry.key for entry in reused}
+        own = (one for one in self.by_id.values() if one.batch == batch and one.key not in shadowed)
+        return sorted((*own, *reused), key=lambda entry: entry.id)
 
     def find_or_add(self, batch: str, new_entry: NewEntry, claimant: str | None) -> Entry:
         """Return the entry of a key, or a new one; outside batches every key is new."""
@@ -139,11 +162,15 @@ class EntryTable:
 
     def summaries(self) -> list[BatchSummary]:
         """Return the figures of each batch, the oldest first."""
-        return [self._summary(batch) for batch in dict.fromkeys(entry.batch for entry in self.by_id.values())]
+        oldest = {entry.batch: entry.id for entry in reversed(self.by_id.values())}
+        for (batch, _), (_, entry_id) in self._reused.items():
+            oldest[batch] = min(oldest.get(batch, entry_id), entry_id)
+        return [self._summary(batch) for batch in sorted(oldest, key=lambda batch: oldest[batch])]
 
     def _summary(self, batch: str) -> BatchSummary:
-        entries = [entry for entry in self.by_id.values() if entry.batch == batch]
-        reported = [entry.credits for entry in entries if entry.credits is not None]
+        entries = self.entries_of(batch)
+        own = (entry for entry in entries if entry.reused_from is None)
+        reported = [entry.credits for entry in own if entry.credits is not None]
         return BatchSummary(
             name=batch,
             states=dict(Counter(entry.state for entry in entries)),

@@ -25,8 +25,9 @@ class EntryStore(Protocol):
         """Return an entry for each new one, in order: the existing one of its key, or the new one.
 
         With `claim`, new entries are claimed immediately. With `reuse`, an equal request's entry of any batch is
-        returned instead: preferably a done one, never one that failed or is in doubt. Raises LedgerError if the batch
-        was begun at another base_url.
+        returned instead: preferably a done one, never one that failed or is in doubt. It is entered into this batch
+        with a pointer to that entry, which answers the key from then on, also without `reuse`. Raises LedgerError if
+        the batch was begun at another base_url.
         """
         ...
 

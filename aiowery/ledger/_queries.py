@@ -7,13 +7,29 @@ from typing import Final
 
 from aiowery._core.durations import Interval
 from aiowery.ledger._records import BatchSummary, Entry
-from aiowery.ledger._rows import COLUMNS, Connection, decode_durations, entry_of, state_list
+from aiowery.ledger._rows import (
+    COLUMNS,
+    FROM_REUSED,
+    REUSED_COLUMNS,
+    Connection,
+    decode_durations,
+    entry_of,
+    state_list,
+)
 from aiowery.ledger._states import State
 
 _ENTRY: Final = f"SELECT {COLUMNS} FROM entry WHERE id = ?"  # noqa: S608 - a constant
 _PRICE: Final = (
     "SELECT credits FROM entry WHERE price_key = ? AND credits IS NOT NULL"  # noqa: S608 - a constant
     f" AND state = '{State.DONE}' ORDER BY id DESC LIMIT 1"
+)
+
+_IS_OWN: Final = f"NOT EXISTS (SELECT 1 {FROM_REUSED} AND reused.batch = entry.batch AND reused.key = entry.key)"
+_BATCHES: Final = (
+    "SELECT batch, state, count(*), sum(credits) FROM ("  # noqa: S608 - constants
+    f"SELECT id, batch, state, credits FROM entry WHERE {_IS_OWN} UNION ALL"
+    f" SELECT origin.id, reused.batch, origin.state, NULL {FROM_REUSED}"
+    ") GROUP BY batch, state ORDER BY min(id)"
 )
 
 
@@ -39,11 +55,15 @@ def entries(
 ) -> list[Entry]:
     """Return at most `limit` entries with an id above `after`, in order; of one batch, in some states, or all."""
     wanted = state_list(frozenset(State if states is None else states))
+    if batch is None:
+        statement = f"SELECT {COLUMNS} FROM entry WHERE id > ? AND state IN {wanted} ORDER BY id LIMIT ?"  # noqa: S608 - constants
+        return list(map(entry_of, connection.execute(statement, (after, limit))))
     statement = (
-        f"SELECT {COLUMNS} FROM entry WHERE id > ? AND (? IS NULL OR batch = ?) AND state IN {wanted}"  # noqa: S608 - constants
-        " ORDER BY id LIMIT ?"
+        f"SELECT {COLUMNS}, NULL FROM entry WHERE id > ? AND batch = ? AND state IN {wanted} AND {_IS_OWN}"  # noqa: S608 - constants
+        f" UNION ALL SELECT {REUSED_COLUMNS} {FROM_REUSED} AND origin.id > ? AND reused.batch = ?"
+        f" AND origin.state IN {wanted} ORDER BY 1 LIMIT ?"
     )
-    return list(map(entry_of, connection.execute(statement, (after, batch, batch, limit))))
+    return list(map(entry_of, connection.execute(statement, (after, batch, after, batch, limit))))
 
 
 def price(connection: Connection, price_key: str) -> float | None:
@@ -63,9 +83,7 @@ def durations(connection: Connection) -> dict[str, list[Interval]]:
 
 def batches(connection: Connection) -> list[BatchSummary]:
     """Return the figures of each batch, the oldest first."""
-    rows = connection.execute(
-        "SELECT batch, state, count(*), sum(credits) FROM entry GROUP BY batch, state ORDER BY min(id)"
-    ).fetchall()
+    rows = connection.execute(_BATCHES).fetchall()
     used = dict(connection.execute("SELECT batch, used FROM batch_spend"))
     names = dict.fromkeys(row[0] for row in rows)
     return [_summary(name, [row for row in rows if row[0] == name], used.get(name, 0.0)) for name in names]

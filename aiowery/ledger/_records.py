@@ -89,6 +89,9 @@ class Entry:
     """Hash that equal requests share."""
     price_key: str = ""
     """Key that requests of equal price share."""
+    reused_from: str | None = None
+    """Batch to which an entry belongs whose answer was taken for this batch, `NO_BATCH` for none; None for an entry of
+    its own."""
 
 
 @attrs.frozen

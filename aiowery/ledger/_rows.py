@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from aiowery._core.durations import Interval
 from aiowery.ledger._records import Duration, Entry
-from aiowery.ledger._states import State
+from aiowery.ledger._states import NOT_REUSABLE, State
 
 Connection = sqlite3.Connection
 
@@ -21,7 +21,7 @@ COLUMNS: Final = (
 
 
 def entry_of(row: Sequence[Any]) -> Entry:
-    """Return the entry of a row that has all columns."""
+    """Return the entry of a row that has all columns, and perhaps the batch from which it is reused."""
     (id_, batch, key, entry_index, request, state, attempts, submission_id, owner, sent_at, task_ids, *rest) = row
     (
         provider_batch_id,
@@ -37,6 +37,7 @@ def entry_of(row: Sequence[Any]) -> Entry:
         request_hash,
         price_key,
         excerpt,
+        *reused_from,
     ) = rest
     return Entry(
         id=id_,
@@ -63,6 +64,7 @@ def entry_of(row: Sequence[Any]) -> Entry:
         request_hash=request_hash,
         price_key=price_key,
         excerpt=excerpt,
+        reused_from=reused_from[0] if reused_from else None,
     )
 
 
@@ -99,3 +101,15 @@ def storable(text: str | None) -> str | None:
 def state_list(states: Collection[State]) -> str:
     """Return states as a list in a statement, in the order in which they are defined."""
     return "(" + ", ".join(f"'{state}'" for state in State if state in states) + ")"
+
+
+FROM_REUSED: Final = (
+    "FROM reused JOIN entry AS origin ON origin.id = reused.entry_id"
+    f" WHERE origin.state NOT IN {state_list(NOT_REUSABLE)}"
+)
+"""Entries that answer requests of other batches than their own."""
+_OF_REUSE: Final = frozenset({"batch", "key", "entry_index"})
+REUSED_COLUMNS: Final = ", ".join(
+    [f"{'reused' if name in _OF_REUSE else 'origin'}.{name}" for name in COLUMNS.split(", ")] + ["origin.batch"]
+)
+"""Columns of such an entry, as one of the other batch, and the batch that it belongs to."""

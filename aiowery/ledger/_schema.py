@@ -121,6 +121,17 @@ _MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         END
         """,
     ),
+    (
+        """
+        CREATE TABLE reused (
+        batch TEXT NOT NULL,
+        key TEXT NOT NULL,
+        entry_index INTEGER NOT NULL,
+        entry_id INTEGER NOT NULL,
+        PRIMARY KEY (batch, key)
+        ) WITHOUT ROWID
+        """,
+    ),
 )
 """Statements of each version; a released version never changes, the next one is appended."""
 VERSION: Final = len(_MIGRATIONS)

@@ -19,6 +19,8 @@ from aiowery.ledger._records import NO_BATCH, Duration, Entry, NewEntry, check_b
 from aiowery.ledger._rows import (
     COLUMNS,
     DURATION_LENGTH,
+    FROM_REUSED,
+    REUSED_COLUMNS,
     Connection,
     encode_duration,
     entry_of,
@@ -54,10 +56,17 @@ _TAKEN: Final = (
     f"SELECT DISTINCT entry_task.task_id FROM {_WITH_EXCLUSIVE} JOIN entry ON entry.submission_id = ?"  # noqa: S608 - constants
     f" WHERE {_IS_OTHER}"
 )
+_IS_USABLE: Final = f"state NOT IN {state_list(NOT_REUSABLE)}"
 _EQUAL: Final = (
-    f"SELECT {COLUMNS} FROM entry WHERE request_hash = ? AND base_url = ? AND state NOT IN {state_list(NOT_REUSABLE)}"  # noqa: S608 - constants
+    f"SELECT {COLUMNS} FROM entry WHERE request_hash = ? AND base_url = ? AND {_IS_USABLE}"  # noqa: S608 - constants
     f" ORDER BY state = '{State.DONE}' DESC, batch = ? AND key = ? DESC, id LIMIT 1"
 )
+_REUSED: Final = f"SELECT {REUSED_COLUMNS} {FROM_REUSED} AND reused.batch = ?"
+_BASE_URL: Final = (
+    "SELECT base_url FROM entry WHERE batch = ? UNION ALL"  # noqa: S608 - constants
+    f" SELECT origin.base_url {FROM_REUSED} AND reused.batch = ? LIMIT 1"
+)
+_REUSE: Final = "INSERT OR REPLACE INTO reused (batch, key, entry_index, entry_id) VALUES (?, ?, ?, ?)"
 _CLAIM: Final = _update(Verb.CLAIM, "owner = ?", where="id = ?")
 _UNCLAIM: Final = _update(Verb.UNCLAIM, where="id = ? AND owner = ?")
 _DELETE_CLAIMED: Final = (
@@ -104,13 +113,16 @@ def add(
 ) -> list[Entry]:
     """Return an entry for each new one: the existing one of its key, or the new one, claimed if there is a claimant.
 
-    With `reuse`, an entry of the same request_hash is preferred if it is done or may still become so.
+    With `reuse`, an entry of the same request_hash is preferred if it is done or may still become so. If it belongs to
+    another batch, or has another key, it is entered into this batch: later it is found there without `reuse` too.
     """
     _check_base_url(connection, batch, new_entries)
     state = State.NEW if claimant is None else State.CLAIMED
     if not reuse:
-        _insert(connection, [_new_row(batch, new_entry, state, claimant) for new_entry in new_entries])
-        found = _by_key(connection, batch, [new_entry.key for new_entry in new_entries])
+        found = _reused(connection, batch, [new_entry.key for new_entry in new_entries])
+        others = [new_entry for new_entry in new_entries if new_entry.key not in found]
+        _insert(connection, [_new_row(batch, new_entry, state, claimant) for new_entry in others])
+        found |= _by_key(connection, batch, [new_entry.key for new_entry in others])
         return [entry_of(found[new_entry.key]) for new_entry in new_entries]
     entries = []
     for new_entry in new_entries:  # one at a time: a request may be equal to an earlier one
@@ -118,8 +130,17 @@ def add(
         if row is None:
             _insert(connection, [_new_row(batch, new_entry, state, claimant)])
             row = _by_key(connection, batch, [new_entry.key])[new_entry.key]
+        elif batch != NO_BATCH and (row[1], row[_KEY_COLUMN]) != (batch, new_entry.key):
+            connection.execute(_REUSE, (batch, new_entry.key, new_entry.index, row[0]))
         entries.append(entry_of(row))
     return entries
+
+
+def _reused(connection: Connection, batch: str, keys: Sequence[str]) -> dict[str, Sequence[Any]]:
+    """Return the rows of entries that answer requests of this batch, although they are not its own, by key."""
+    placeholders = ", ".join("?" * len(keys))
+    statement = f"{_REUSED} AND reused.key IN ({placeholders})"
+    return {row[_KEY_COLUMN]: row for row in connection.execute(statement, (batch, *keys))}
 
 
 def _insert(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
@@ -142,7 +163,7 @@ def _by_key(connection: Connection, batch: str, keys: Sequence[str]) -> dict[str
 
 
 def _check_base_url(connection: Connection, batch: str, new_entries: Sequence[NewEntry]) -> None:
-    row = connection.execute("SELECT base_url FROM entry WHERE batch = ? LIMIT 1", (batch,)).fetchone()
+    row = connection.execute(_BASE_URL, (batch, batch)).fetchone()
     if row is not None and batch != NO_BATCH and new_entries and new_entries[0].base_url != row[0]:
         raise wrong_base_url(batch, new_entries[0], row[0])
 

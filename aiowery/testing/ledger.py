@@ -136,6 +136,58 @@ class LedgerConformance(abc.ABC):
             (elsewhere,) = await ledger.add("f", [_equal("8", "https://other")], reuse=True)
             assert elsewhere.id not in {first.id, second.id, third.id}
 
+    async def test_add_reused_entry_answers_its_key_without_reuse(self, tmp_path: Path) -> None:
+        """An answer that was taken from another batch is an entry of this batch too, with a pointer to its origin."""
+        async with self.open_ledger(tmp_path) as ledger:
+            (first,) = await ledger.add("b", [_equal("1")], claim=True)
+            await ledger.mark_sending(first.id, "r1", 1.0)
+            await ledger.mark_accepted("r1", ["t"])
+            assert [entry.id for entry in await ledger.add("c", [_equal("2")], reuse=True)] == [first.id]
+            await ledger.mark_finished(first.id, State.DONE, credits=1.0)
+            (again,) = await ledger.add("c", [_equal("2")])
+            other, same = await ledger.add("c", [_equal("3"), _equal("2")])
+            listed = await ledger.entries("c")
+            done = await ledger.entries("c", [State.DONE], after=first.id - 1, limit=1)
+            everything = await ledger.entries()
+            summaries = {summary.name: summary for summary in await ledger.batches()}
+            with pytest.raises(LedgerError):
+                await ledger.add("c", [_equal("2", "https://other")])
+        assert (again.id, again.batch, again.key, again.reused_from) == (first.id, "c", "2", "b")
+        assert (same.id, other.reused_from) == (first.id, None)
+        assert [(entry.id, entry.batch) for entry in listed] == [(first.id, "c"), (other.id, "c")]
+        assert [entry.id for entry in done] == [first.id]
+        assert [(entry.id, entry.batch, entry.reused_from) for entry in everything] == [
+            (first.id, "b", None),
+            (other.id, "c", None),
+        ]
+        assert summaries["c"].states == {State.DONE: 1, State.NEW: 1}
+        assert (summaries["b"].credits, summaries["c"].credits, summaries["c"].used) == (1.0, None, 0.0)
+
+    async def test_add_reused_entry_in_doubt_is_replaced(self, tmp_path: Path) -> None:
+        """If the origin is in doubt or has failed, the batch gets an entry of its own."""
+        async with self.open_ledger(tmp_path) as ledger:
+            (first,) = await ledger.add("b", [_equal("1")], claim=True)
+            await ledger.add("c", [_equal("2")], reuse=True)
+            await ledger.mark_sending(first.id, "r1", 1.0)
+            await ledger.mark_in_doubt("r1", "lost")
+            (own,) = await ledger.add("c", [_equal("2")])
+            assert [entry.id for entry in await ledger.entries("c")] == [own.id]
+        assert own.id != first.id
+        assert own.reused_from is None
+
+    async def test_add_reused_entry_covers_a_new_one_of_its_key(self, tmp_path: Path) -> None:
+        """An own entry that was not sent is not listed beside the answer from elsewhere: it would be paid for again."""
+        async with self.open_ledger(tmp_path) as ledger:
+            (own,) = await ledger.add("c", [_equal("2")])
+            (first,) = await ledger.add("b", [_equal("1")], claim=True)
+            await ledger.mark_sending(first.id, "r1", 1.0)
+            await ledger.mark_accepted("r1", ["t"])
+            await ledger.mark_finished(first.id, State.DONE)
+            await ledger.add("c", [_equal("2")], reuse=True)
+            assert [entry.id for entry in await ledger.add("c", [_equal("2")])] == [first.id]
+            assert [entry.id for entry in await ledger.entries("c")] == [first.id]
+            assert [entry.id for entry in await ledger.entries()] == [own.id, first.id]
+
     async def test_add_other_base_url_raises(self, tmp_path: Path) -> None:
         """A batch belongs to one base_url: results of another API would not be its results."""
         async with self.open_ledger(tmp_path) as ledger:

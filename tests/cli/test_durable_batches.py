@@ -228,6 +228,9 @@ def test_batch_with_reuse_pays_once_for_equal_requests(
     ended = aiowery_command("batch", "p.txt", "--out", "out", "--batch", "anew", "--reuse")
     assert ended.returncode == 0, ended.stderr
     assert spent_credits(aiowery_sandbox) == 2
+    ended = aiowery_command("batch", "p.txt", "--out", "out", "--batch", "anew")
+    assert ended.returncode == 0, ended.stderr
+    assert spent_credits(aiowery_sandbox) == 2
     ended = aiowery_command("batch", "p.txt", "--out", "out", "--batch", "really anew")
     assert ended.returncode == 0, ended.stderr
     assert spent_credits(aiowery_sandbox) == 5

@@ -330,6 +330,23 @@ async def test_run_with_reuse_pays_for_equal_requests_once(tmp_path: Path) -> No
     assert len(provider.posts) == 3
 
 
+@pytest.mark.parametrize("kind", LEDGER_KINDS)
+async def test_stream_after_reuse_without_it_pays_nothing(kind: str, tmp_path: Path) -> None:
+    """What a batch has taken from another one belongs to it: it is not paid for again, and can be resumed."""
+    provider = FakeWeryAI(seconds=0.01)
+    async with ledger_of(kind, tmp_path) as ledger:
+        async with client_of(provider, ledger=ledger, polling=QUICK) as client:
+            first = [one.unwrap().task_ids async for one in client.stream(cats(2), batch="first", ordered=True)]
+            reused = client.stream(cats(2), batch="second", reuse=True, ordered=True)
+            assert [one.unwrap().task_ids async for one in reused] == first
+        async with client_of(provider, ledger=ledger, polling=QUICK) as client:
+            again = client.stream(cats(3), batch="second", ordered=True)
+            assert [one.unwrap().task_ids async for one in again][:2] == first
+            assert len([one async for one in client.resume("second", ended=True)]) == 3
+        assert [entry.reused_from for entry in await ledger.entries("second")] == ["first", "first", None]
+    assert len(provider.posts) == 3
+
+
 async def test_run_with_reuse_waits_for_request_that_other_client_is_sending(tmp_path: Path) -> None:
     """A request that one client is sending is not in doubt for another.
 
