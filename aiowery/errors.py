@@ -112,7 +112,12 @@ class TransportError(AioweryError):
 
 
 class NotSent(TransportError):
-    """The request was provably not sent (pool, DNS, connect, TLS): safe to repeat."""
+    """The request was provably not sent (pool, DNS, connect, TLS), or returned unread (HTTP 421, 425): safe to repeat.
+
+    `retry_after` is the pause in seconds that a response requested which returned it unread; None without one.
+    """
+
+    retry_after: float | None = None
 
 
 class QueueTooLong(NotSent):
@@ -170,11 +175,14 @@ class APIError(AioweryError):
 
     `http_status` is the HTTP status, and `raw` the decoded body. `code` is the provider's own code from the body; None
     if the body is not the provider's. `retry_after` is the pause in seconds that the response requests, in its
-    Retry-After header or its body; None if it requests none.
+    Retry-After header or its body; None if it requests none. `is_own` is False if the response is not in the provider's
+    own form: a proxy or gateway in between has sent it.
 
     `task_ids` are ids that the rejection of a submission contains where an acceptance has them. Ids of other known
     tasks are left out. If any are left, the submission becomes a `SubmissionInDoubt`.
     """
+
+    is_own: bool = True
 
     def __init__(
         self,

@@ -60,7 +60,7 @@ def made_by(act: Callable[[WeryAI], Awaitable[Any]]) -> set[tuple[str, str, str]
     async def respond(request: httpx.Request) -> httpx.Response:
         path = request.url.path.replace("/{}/", "/").replace("Ab12Cd34", "{task_id}")
         sent.add((request.method, request.url.host, path))
-        return httpx.Response(400)
+        return httpx.Response(400, json={"status": 1001, "message": "no"})
 
     async def main() -> None:
         async with httpx.AsyncClient(transport=httpx.MockTransport(respond)) as http, WeryAI(KEY, http=http) as client:

@@ -1,4 +1,4 @@
-"""Generated tables: the export lists of three packages, and README's table of endpoints.
+"""Generated tables: the export lists of the packages, README's table of endpoints, the table of verdicts.
 
 `python -m tests.tables` compares each file with the generated one, prints the difference and exits with 1 if there is
 one. `python -m tests.tables --write` writes the files.
@@ -20,7 +20,9 @@ from typing import Final
 ROOT: Final = Path(__file__).parents[1]
 PACKAGES: Final = ("aiowery", "aiowery.betterwaifu", "aiowery.testing", "aiowery.weryai")
 README: Final = ROOT / "README.md"
+BATCHES: Final = ROOT / "docs" / "durable-batches.md"
 BEGIN, END = "<!-- table of all calls, generated -->\n", "<!-- end of the table -->\n"
+VERDICTS: Final = "<!-- table of verdicts, generated -->\n"
 _WIDTH: Final = 120
 _TYPE_CHECKING: Final = re.compile(r"(?<=^if TYPE_CHECKING:\n)(?: {4}.*\n)+(?=else:\n)", re.MULTILINE)
 _ALL: Final = re.compile(r"^__all__ = \(\n(?: {4}.*\n)*\)\n", re.MULTILINE)
@@ -85,11 +87,22 @@ def readme_source(source: str) -> str:
     """Return README with its table of endpoints as generated from the code."""
     from tests.readme_table import table  # noqa: PLC0415 - it starts a sandbox, which the export lists do not need
 
-    before, begin, rest = source.partition(BEGIN)
+    return _with_table(source, BEGIN, table())
+
+
+def batches_source(source: str) -> str:
+    """Return the page about durable batches with its table of verdicts as generated from the code."""
+    from tests.verdict_table import table  # noqa: PLC0415 - the export lists do not need the providers
+
+    return _with_table(source, VERDICTS, table())
+
+
+def _with_table(source: str, begin: str, table: str) -> str:
+    before, found, rest = source.partition(begin)
     _, end, after = rest.partition(END)
-    if not end:
-        raise ValueError(f"README must hold {BEGIN!r} and {END!r}")
-    return f"{before}{begin}{table()}{end}{after}"
+    if not (found and end):
+        raise ValueError(f"the page must hold {begin!r} and {END!r}")
+    return f"{before}{begin}{table}{end}{after}"
 
 
 def generated_files() -> Iterator[tuple[Path, Callable[[str], str]]]:
@@ -98,6 +111,7 @@ def generated_files() -> Iterator[tuple[Path, Callable[[str], str]]]:
         path = ROOT.joinpath(*package.split("."), "__init__.py")
         yield path, partial(package_source, package)
     yield README, readme_source
+    yield BATCHES, batches_source
 
 
 def outdated_files() -> Iterator[tuple[Path, str, str]]:

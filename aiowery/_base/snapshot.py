@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Mapping
+from math import inf
 from typing import Any, Literal
 
 import attrs
@@ -108,6 +109,9 @@ def _progress(snapshot: Snapshot) -> tuple[Any, ...]:
 
 
 def total_credits(snapshots: Iterable[Snapshot]) -> float | None:
-    """Return the sum of the credits that the provider reported as charged; None if it reported none."""
-    known = [snapshot.credits for snapshot in snapshots if snapshot.credits is not None]
+    """Return the sum of the credits that the provider reported as charged; None if it reported none.
+
+    A number below 0 is no charge, and neither is one without an end: a budget must not grow by it.
+    """
+    known = [one.credits for one in snapshots if one.credits is not None and 0 <= one.credits < inf]
     return sum(known) if known else None

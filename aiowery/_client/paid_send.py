@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import anyio
 
 from aiowery._core.events import log
-from aiowery._core.failures import SubmissionHeld, SubmitFailure, classify_failure, in_doubt_error
+from aiowery._core.failures import SubmissionHeld, SubmitFailure, classify_failure, in_doubt_error, retry_after
 from aiowery._core.messages import HttpRequest
 from aiowery._core.request import Accepted, Request
 from aiowery._http.retry import Decode, IsWanted, RetryingClient
@@ -88,7 +88,7 @@ async def send_paid(
             failures += 1
             if failure is not SubmitFailure.UNSENT or failures >= client.retries.max_attempts or not is_wanted():
                 raise
-            pause = client.retries.backoff(failures, None, client.random)
+            pause = client.retries.backoff(failures, retry_after(error), client.random)
             log.warning("%s %s: %s; again in %.1f s", http_request.method, http_request.path, error, pause)
             await anyio.sleep(pause)
             if not is_wanted():

@@ -113,7 +113,7 @@ class ClientRuntime:
         self.journal: SubmissionJournal[Job[Any]] = journal
         self._http_client = http_client
 
-        sending = RetryingClient(http_client, config.api_key, retries, random.random)
+        sending = RetryingClient(http_client, config.api_key, retries, random.random, provider.is_own_response)
         read_gate = asyncio.Semaphore(limits.polls)
         self.api: ProviderApi = ProviderApi(provider, sending, read_gate)
         self.downloads: Downloader = Downloader(
@@ -179,6 +179,7 @@ class ClientRuntime:
             if job.done:
                 self.journal.record_end(job._record, end)
                 job._record = None
+                self.journal.spending.check_reported(job.request, end)
             else:
                 self.journal.disown(job._record)
 

@@ -198,7 +198,7 @@ class Submitter:
         self._resolver.remember(record.entry_id, submission.request)
         try:
             return await self._resolver.try_resolve(record.entry_id, submission.request)
-        except AioweryError as fault:
+        except Exception as fault:  # noqa: BLE001 - a ledger of the caller's own may raise anything
             log.warning("%s: stays in doubt: %s", submission.request.label, fault)
             return None
 
@@ -296,7 +296,7 @@ class Submitter:
             self.counts.in_doubt += 1
             log.warning("in doubt: %s: %s", request.label, str(error) or "interrupted while it was being sent")
             return
-        if isinstance(error, self._provider.account_errors):
+        if isinstance(error, self._provider.account_errors) and error.is_own:  # a page says nothing of the account
             self._admission.reject_waiting(error)
         self._admission.release(ticket)
         self.counts.refused += 1

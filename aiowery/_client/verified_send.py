@@ -15,7 +15,7 @@ from aiowery._client.options import SubmitOptions
 from aiowery._client.paid_send import send_paid
 from aiowery._core.codec import named_ids
 from aiowery._core.events import log
-from aiowery._core.failures import SubmitFailure, classify_failure
+from aiowery._core.failures import ReturnedUnread, concerns_all
 from aiowery._core.messages import HttpRequest, HttpResponse
 from aiowery._core.request import Accepted, Request, ResultT
 from aiowery._http.provider_api import ProviderApi
@@ -23,7 +23,7 @@ from aiowery._http.retry import IsWanted
 from aiowery._jobs.poller import JobPoller
 from aiowery._journal.record import SubmissionRecord
 from aiowery._queue.submission_queue import Ticket
-from aiowery.errors import APIError, SubmissionInDoubt
+from aiowery.errors import APIError, RateLimited, SubmissionInDoubt
 
 _PROOF_ROUNDS: Final = 2
 
@@ -92,16 +92,15 @@ class VerifiedSender:
     async def send(self, submission: Submission[Any], record: SubmissionRecord, is_wanted: IsWanted) -> Accepted:
         """Send once; accept the tasks that a rejection names if they prove to be this submission's.
 
-        The circuit breaker counts whether a clear response came.
+        The circuit breaker counts whether the provider itself has responded.
         """
         request, ticket = submission.request, submission.ticket
-        responses: list[HttpResponse] = []
         try:
-            accepted = await self._send_once(submission, record, is_wanted, responses)
+            accepted = await self._send_once(submission, record, is_wanted)
         except SubmissionInDoubt as doubt:
             task_ids = await self._prove_tasks(record, request, doubt.task_ids)
             if not task_ids:
-                ticket.queue.breaker.record_in_doubt(ticket, str(doubt.__cause__ or doubt))
+                _count_foreign(ticket, doubt.__cause__ or doubt)
                 raise
             log.warning(
                 "%s: refused (%s), but the provider started %s",
@@ -112,9 +111,14 @@ class VerifiedSender:
             )
             accepted = Accepted(task_ids=task_ids, request_id=doubt.request_id)
             await record.mark_accepted(accepted)
+        except ReturnedUnread as error:
+            _count_foreign(ticket, error)
+            raise
         except APIError as error:
-            if responses:
-                self._count_rejection(ticket, responses[-1], error)
+            if error.is_own:
+                ticket.queue.breaker.record_clear(ticket)
+            elif not isinstance(error, RateLimited):  # the queue pauses by itself, whichever hop is too busy
+                _count_foreign(ticket, error)
             raise
         ticket.queue.breaker.record_clear(ticket)
         return accepted
@@ -124,10 +128,9 @@ class VerifiedSender:
         submission: Submission[Any],
         record: SubmissionRecord,
         is_wanted: IsWanted,
-        responses: list[HttpResponse],
     ) -> Accepted:
-        """Send once and add each response to `responses`."""
         request, ticket = submission.request, submission.ticket
+        responses: list[HttpResponse] = []
 
         def decode(response: HttpResponse) -> Accepted:
             responses.append(response)
@@ -165,9 +168,7 @@ class VerifiedSender:
             log.warning("%s: the status of %s cannot be read: %s", request.label, some_of(named), fault)
         return ()
 
-    def _count_rejection(self, ticket: Ticket, response: HttpResponse, error: APIError) -> None:
-        """Count a rejection for the circuit breaker: as clear if the provider sent it, in doubt if a proxy did."""
-        if self._provider.is_own_response(response):
-            ticket.queue.breaker.record_clear(ticket)
-        elif classify_failure(error) is not SubmitFailure.BUSY:  # "too busy" charges nothing, whichever hop sent it
-            ticket.queue.breaker.record_in_doubt(ticket, str(error))
+
+def _count_foreign(ticket: Ticket, error: BaseException) -> None:
+    """Count a submission without a response of the provider's own for the circuit breaker."""
+    ticket.queue.breaker.record_in_doubt(ticket, str(error), immediately=concerns_all(error))

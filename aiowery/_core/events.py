@@ -3,43 +3,18 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable
 from typing import Any, Final
 
 import attrs
 
 from aiowery._base.snapshot import Snapshot
+from aiowery._core.redaction import redact
 from aiowery.errors import AioweryError
 
 log: Final = logging.getLogger("aiowery")
 
-_SECRETS: Final = re.compile(r"(?i)\bbearer\s+\S+|\b(?:sk-|bw_)[\w-]{4,}")
-
 _formatter: Final = logging.Formatter()
-
-_keys: Final[dict[str, None]] = {}
-_MAX_KEYS: Final = 100
-# A shorter key would be found inside ordinary words.
-_MIN_KEY_LENGTH: Final = 8
-
-
-def redact_key(key: str) -> None:
-    """Redact this key from now on, whatever its form, if it has at least 8 characters.
-
-    The latest 100 keys are kept in memory for this.
-    """
-    if len(key) >= _MIN_KEY_LENGTH and not _SECRETS.fullmatch(key):
-        _keys[key] = None
-        if len(_keys) > _MAX_KEYS:
-            del _keys[next(iter(_keys))]
-
-
-def redact(text: str) -> str:
-    """Return the text with stars in place of all keys in use and everything in the form of an API key."""
-    for key in sorted(_keys, key=len, reverse=True):  # a key may begin like another
-        text = text.replace(key, "***")
-    return _SECRETS.sub("***", text)
 
 
 class RedactionFilter(logging.Filter):

@@ -93,6 +93,12 @@ def is_url(text: str) -> bool:
     return _URL.match(text) is not None
 
 
+def clean_url(value: object) -> str | None:
+    """Return a URL without the white space around it; None for anything but an http, https or data URL."""
+    url = value.strip() if isinstance(value, str) else ""
+    return url if is_url(url) else None
+
+
 def to_media(value: MediaSource) -> Media:
     """Return the value for a media field. A `str` must be a URL, so that foreign text never opens a local file.
 

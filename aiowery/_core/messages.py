@@ -14,14 +14,13 @@ import attrs
 from aiowery._base.text import some_of
 from aiowery._core.codec import named_ids
 from aiowery._core.fields import replace_surrogates
-from aiowery.errors import ConfigurationError, InvalidRequest, UnexpectedResponse
+from aiowery.errors import ConfigurationError, UnexpectedResponse
 
 _REQUEST_ID_HEADERS = ("x-request-id", "request-id", "x-trace-id", "trace-id", "x-amzn-requestid", "cf-ray")
 _REQUEST_ID_FIELDS = ("request_id", "requestId", "trace_id", "traceId")
-_MAX_EXCERPT = 200
+_MAX_EXCERPT = 300
+_MAX_CHARACTER = 4  # bytes of UTF-8
 _MAX_SEARCHED = 300
-# Redirects that prove that the request was not processed, because it belongs to another URL.
-_NOT_PROCESSED = frozenset({301, 302, 307, 308})
 MAIN_HOST = "main"
 """The name of the provider's default host."""
 
@@ -132,22 +131,17 @@ class HttpResponse:
             what = f"the status of task {task_id} was requested, the response is about {some_of(named_ids(ids))}"
             raise self.unexpected(what, f"{where}: {task_id!r} is expected", raw, request_id)
 
-    def redirect_error(self, raw: Any, request_id: str | None = None) -> InvalidRequest | UnexpectedResponse:
+    def redirect_error(self, raw: Any, request_id: str | None = None) -> UnexpectedResponse:
         """Return the error for a redirect. None is followed: the key and a paid POST are for this host alone."""
-        target = self.headers.get("location", "no address")
-        if self.http_status not in _NOT_PROCESSED:
-            return self.unexpected(f"redirects to {target}", "$: no redirect is expected", raw, request_id)
-        return InvalidRequest(
-            f"HTTP {self.http_status} redirects to {target}; set base_url to the final address",
-            http_status=self.http_status,
-            raw=raw,
-            request_id=request_id or self.request_id,
-        )
+        target = self.headers.get("location", "no address")[:_MAX_EXCERPT]
+        what = f"redirects to {target}; if that is the provider's address, set base_url to it"
+        return self.unexpected(what, "$: no redirect is expected", raw, request_id)
 
     @property
     def excerpt(self) -> str:
-        """The beginning of the body as text without newlines."""
-        return " ".join(self.body[:_MAX_EXCERPT].decode("utf-8", "replace").split())
+        """The first 300 characters of the body, without newlines, and with a ? for each control character."""
+        text = self.body[: _MAX_CHARACTER * _MAX_EXCERPT].decode("utf-8", "replace")[:_MAX_EXCERPT]
+        return "".join(one if one.isprintable() else "?" for one in " ".join(text.split()))
 
     @property
     def request_id(self) -> str | None:

@@ -14,6 +14,7 @@ from aiowery._core.webhook_config import TaskDelivery
 from aiowery.errors import (
     APIError,
     AuthenticationError,
+    ContentRejected,
     DailyLimitReached,
     InsufficientCredits,
     PermissionDenied,
@@ -88,6 +89,13 @@ class Provider(ABC):
         """Return True if the provider's status text is documented or was seen in use; an unknown one is logged once."""
         return True
 
+    def ends_task(self, error: APIError) -> bool:
+        """Return True for the rejection of a status check that means that the task itself has failed.
+
+        By default, one for the sake of its content. The task ends with the second one in a row.
+        """
+        return isinstance(error, ContentRejected)
+
     def liveness_request(self) -> HttpRequest | None:
         """Return the cheapest GET that costs nothing; None (the default) if there is none.
 
@@ -98,9 +106,11 @@ class Provider(ABC):
     def is_own_response(self, response: HttpResponse) -> bool:
         """Return True if the provider itself sent the response, not a proxy. By default: its body is a JSON object.
 
-        An error page of a proxy leaves a paid submission in doubt; a rejection of the provider's own does not.
+        Every error of a decoder goes by it: a rejection of the provider's own is believed. A page in between leaves a
+        paid submission in doubt, says nothing about a task or the key, and turns no other request away. A redirect is
+        never the provider's own.
         """
-        return isinstance(response.json_or_none(), dict)
+        return not response.redirect and isinstance(response.json_or_none(), dict)
 
     def batch_request(self, provider_batch_id: str) -> HttpRequest | None:  # noqa: ARG002 - for subclasses
         """Return the GET for the statuses of all tasks of a submission; None (the default) if there is none."""

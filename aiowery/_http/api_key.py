@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable
 
-from aiowery._core.events import redact_key
+from aiowery._core.redaction import MIN_KEY_LENGTH, redact_key
 from aiowery.errors import ConfigurationError
 
 ApiKey = str | Callable[[], str | Awaitable[str]]
@@ -56,5 +56,10 @@ class ApiKeySource:
             raise ConfigurationError(
                 "api_key must hold only characters that an HTTP header can carry; nothing was sent: check the key"
             )
-        redact_key(key.strip())
-        return key.strip()
+        key = key.strip()
+        if len(key) < MIN_KEY_LENGTH:
+            raise ConfigurationError(
+                f"api_key must have at least {MIN_KEY_LENGTH} characters, got {len(key)}; nothing was sent: check it"
+            )
+        redact_key(key)
+        return key

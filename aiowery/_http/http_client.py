@@ -19,8 +19,10 @@ import attrs
 import httpx
 
 from aiowery._core.messages import MAIN_HOST, HttpRequest, HttpResponse
+from aiowery._core.redaction import KeyRedactor
 from aiowery._core.urls import Hosts, is_host, is_private, normalized_host, validate_base_url
 from aiowery._http.api_key import ApiKeySource
+from aiowery._http.data_urls import is_data_url, read_data_url
 from aiowery._http.decoding import decode_body, is_coded
 from aiowery._http.httpx_transport import HttpxTransport
 from aiowery._http.router import HTTPX, TransportRouter
@@ -48,8 +50,9 @@ if TYPE_CHECKING:
 
 _MAX_RESPONSE: Final = 16 * 1024 * 1024
 _MAX_REDIRECTS: Final = 5
-_MIN_PART: Final = 4
-_FILE_STATUSES: Final = frozenset({200, 206})
+_FOUND: Final = 200
+_FILE_STATUSES: Final = frozenset({_FOUND, 206})
+_MAX_SHOWN: Final = 60
 _MIN_RATE: Final = 1_000
 _RATE_SECONDS: Final = 30.0
 _REDIRECT_STATUSES: Final = frozenset({301, 302, 303, 307, 308})
@@ -103,7 +106,7 @@ class DownloadResponse:
 
 @attrs.frozen(repr=False)
 class _SentKey:
-    """An API key as it is sent, and as a server may quote it back.
+    """An API key as it is sent, and what takes it out of texts that a server quotes it in.
 
     It is made once for each key, not for each request.
     """
@@ -111,42 +114,20 @@ class _SentKey:
     secret: str
     headers: RequestHeaders
     json_headers: RequestHeaders
-    spellings: tuple[bytes, ...]
+    redactor: KeyRedactor
 
     @classmethod
     def from_secret(cls, secret: str) -> Self:
-        escaped = json.dumps(secret)[1:-1]
-        spellings = {secret, escaped, escaped.replace("/", "\\/")}
         headers = RequestHeaders({**_HEADERS, "authorization": f"Bearer {secret}"})
         json_headers = headers.including("content-type", "application/json")
-        return cls(secret, headers, json_headers, tuple(spelling.encode() for spelling in spellings))
-
-    def redact(self, response: HttpResponse) -> HttpResponse:
-        """Return the response without the key, so that a server that quotes it cannot put it into results or errors."""
-        headers, body = response.headers, response.body
-        for spelling in self.spellings:
-            if spelling in body:
-                body = body.replace(spelling, b"***")
-        if any(self.secret in value for value in headers.values()):
-            headers = {name: value.replace(self.secret, "***") for name, value in headers.items()}
-        return HttpResponse(response.http_status, headers, body)
-
-    def redact_text(self, text: str) -> str:
-        """Return a text without the key, and without a beginning of the key at its end, where it may have been cut."""
-        for spelling in map(bytes.decode, self.spellings):
-            text = text.replace(spelling, "***")
-            for length in range(min(len(spelling), len(text)), _MIN_PART - 1, -1):
-                if text.endswith(spelling[:length]):
-                    text = text[:-length] + "***"
-                    break
-        return text
+        return cls(secret, headers, json_headers, KeyRedactor(secret))
 
     def redact_fault(self, fault: TransportFault) -> None:
         """Remove the key from a fault and its cause."""
         for error in filter(None, (fault, fault.__cause__)):
-            error.args = tuple(self.redact_text(one) if isinstance(one, str) else one for one in error.args)
+            error.args = tuple(self.redactor.redact_cut(one) if isinstance(one, str) else one for one in error.args)
             if excerpt := getattr(error, "excerpt", ""):
-                vars(error)["excerpt"] = self.redact_text(excerpt)
+                vars(error)["excerpt"] = self.redactor.redact_cut(excerpt)
 
 
 class HttpClient:
@@ -221,7 +202,27 @@ class HttpClient:
         except ResponseTooLong as fault:
             message = f"{fault}; the request has arrived, and the rest of the response was not read"
             raise _unreadable(message, fault.http_status, fault.beginning, key) from None
-        return key.redact(_decoded(response, key))
+        return _decoded(response, key)
+
+    @property
+    def redactor(self) -> KeyRedactor | None:
+        """What takes the key in use out of texts; None before the first request."""
+        return None if self._sent_key is None else self._sent_key.redactor
+
+    def redacted(self, response: HttpResponse) -> HttpResponse:
+        """Return a response without the key, for errors, logs and `raw`.
+
+        Ids and URLs of a result are read from the response as it came.
+        """
+        if self._sent_key is None:
+            return response
+        redactor = self._sent_key.redactor
+        headers = {name: redactor.redact(value) for name, value in response.headers.items()}
+        body = response.body
+        if redactor.occurs_in(body):
+            with contextlib.suppress(UnexpectedResponse, RecursionError):  # it is no JSON
+                body = json.dumps(redactor.redact_json(response.json())).encode()
+        return HttpResponse(response.http_status, headers, redactor.redact_bytes(body))
 
     async def _current_key(self) -> _SentKey:
         secret = await self._api_key.key()
@@ -231,8 +232,14 @@ class HttpClient:
 
     @contextlib.asynccontextmanager
     async def download(self, url: str, headers: Mapping[str, str]) -> AsyncIterator[DownloadResponse]:
-        """Open a URL of any host without the key, through at most five redirects; each target is checked."""
+        """Open a URL of any host without the key, through at most five redirects; each target is checked.
+
+        A data URL is read without a request.
+        """
         self._check_open()
+        if is_data_url(url):
+            yield DownloadResponse(_inline_response(url))
+            return
         try:
             response = await self._follow(url, RequestHeaders({**_FOREIGN_HEADERS, **headers}))
         except TransportFault as fault:
@@ -327,8 +334,8 @@ def _drop_frames(fault: BaseException | None) -> None:
 
 def _unreadable(message: str, http_status: int, body: bytes, key: _SentKey) -> UnexpectedResponse:
     """Return the error for a response whose body was not read or decoded."""
-    error = UnexpectedResponse(key.redact_text(message), http_status=http_status)
-    error.excerpt = key.redact_text(clean_excerpt(body))
+    error = UnexpectedResponse(key.redactor.redact_cut(message), http_status=http_status)
+    error.excerpt = key.redactor.redact_cut(clean_excerpt(body))
     return error
 
 
@@ -365,6 +372,21 @@ def _parse_url(url: str) -> httpx.URL:
     except (httpx.InvalidURL, UnicodeError) as fault:
         raise DownloadError(f"{url!r} is not a web address ({fault}); nothing was fetched", url=url) from fault
     return parsed.copy_with(userinfo=b"") if parsed.userinfo else parsed
+
+
+def _inline_response(url: str) -> StreamingResponse:
+    """Return the content of a data URL as a response. Raises DownloadError for one that cannot be decoded."""
+    try:
+        media_type, content = read_data_url(url)
+    except ValueError as fault:
+        raise DownloadError(
+            f"{url[:_MAX_SHOWN]!r}... cannot be decoded ({fault}); nothing was saved", url=url
+        ) from None
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield content
+
+    return StreamingResponse(_FOUND, {"content-type": media_type}, chunks(), anyio.lowlevel.checkpoint)
 
 
 def _whole_location(location: str) -> str:

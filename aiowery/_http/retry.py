@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import anyio
+import attrs
 
+from aiowery._base.snapshot import Snapshot
 from aiowery._core.events import log
-from aiowery._core.failures import is_retryable, retry_after
+from aiowery._core.failures import is_retryable, response_error, retry_after
 from aiowery._core.messages import HttpRequest, HttpResponse
 from aiowery._core.policies import Random, RetryPolicy
+from aiowery._core.redaction import KeyRedactor
+from aiowery._core.request import Accepted
 from aiowery._http.api_key import ApiKeySource
 from aiowery._http.http_client import HttpClient
 from aiowery._http.transport import BeforeSend
@@ -26,6 +30,8 @@ T = TypeVar("T")
 Decode = Callable[[HttpResponse], T]
 IsWanted = Callable[[], bool]
 """Returns True before a repeat if the result is still wanted."""
+IsOwn = Callable[[HttpResponse], bool]
+"""Returns True for a response that the provider itself has sent."""
 
 
 def _always() -> bool:
@@ -33,13 +39,20 @@ def _always() -> bool:
 
 
 class RetryingClient:
-    """An HTTP client that repeats what may be repeated, and decodes the response."""
+    """An HTTP client that repeats what may be repeated, and decodes the response.
 
-    def __init__(self, http_client: HttpClient, api_key: ApiKeySource, retries: RetryPolicy, random: Random) -> None:
+    `is_own` decides for every response, of submissions, status checks, uploads and reads alike, whether an error in it
+    is the provider's.
+    """
+
+    def __init__(
+        self, http_client: HttpClient, api_key: ApiKeySource, retries: RetryPolicy, random: Random, is_own: IsOwn
+    ) -> None:
         self.retries: RetryPolicy = retries
         self.random: Random = random
         self._http_client = http_client
         self._api_key = api_key
+        self._is_own = is_own
 
     async def send_once(
         self,
@@ -55,12 +68,33 @@ class RetryingClient:
         """
         try:
             key = await self._api_key.key()
-            return _decoded(decode, await self._http_client.send(request, before_send))
+            return self._decoded(decode, await self._http_client.send(request, before_send))
         except AuthenticationError as error:
             if error.task_ids or not (await self._api_key.refresh_if_stale(key) and is_wanted()):
                 raise
         log.info("the API key was rejected and has been renewed")
-        return _decoded(decode, await self._http_client.send(request, before_send))
+        return self._decoded(decode, await self._http_client.send(request, before_send))
+
+    def _decoded(self, decode: Decode[T], response: HttpResponse) -> T:
+        """Return the decoded response.
+
+        An error gets the beginning of the response, and the seconds of its Retry-After header unless the body names
+        others.
+        """
+        try:
+            value = decode(response)
+        except (APIError, UnexpectedResponse) as error:
+            redacted = self._http_client.redacted(response)
+            safe = error if redacted == response else _decode_error(decode, redacted, error)
+            if safe.retry_after is None:
+                safe.retry_after = response.retry_after()
+            failure = response_error(redacted, safe, self._is_own)
+            failure.excerpt = clean_excerpt(redacted.body)
+            raise failure from safe.__cause__
+        redactor = self._http_client.redactor
+        if redactor is not None and redactor.occurs_in(response.body):
+            value = _without_key(value, redactor)
+        return value
 
     async def send_idempotent(self, request: HttpRequest, decode: Decode[T], gate: asyncio.Semaphore) -> T:
         """Send a request that costs nothing; repeat it with growing pauses while that can help.
@@ -81,15 +115,36 @@ class RetryingClient:
                 await anyio.sleep(pause)
 
 
-def _decoded(decode: Decode[T], response: HttpResponse) -> T:
-    """Return the decoded response.
-
-    An error gets the beginning of the response, and the seconds of its Retry-After header unless the body names others.
-    """
+def _decode_error(
+    decode: Decode[T], redacted: HttpResponse, error: APIError | UnexpectedResponse
+) -> APIError | UnexpectedResponse:
+    """Return a decoder's error without the key that the response quotes: decoded again, from the redacted response."""
     try:
-        return decode(response)
-    except (APIError, UnexpectedResponse) as error:
-        error.excerpt = clean_excerpt(response.body)
-        if error.retry_after is None:
-            error.retry_after = response.retry_after()
-        raise
+        decode(redacted)
+    except (APIError, UnexpectedResponse) as safe:
+        if type(safe) is type(error):
+            safe.task_ids = error.task_ids
+            return safe
+    error.args = (f"HTTP {redacted.http_status}: {redacted.excerpt!r}",)
+    error.raw, error.request_id = None, redacted.request_id
+    if isinstance(error, UnexpectedResponse):
+        error.faults = ()
+    return error
+
+
+def _without_key(value: Any, redactor: KeyRedactor) -> Any:
+    """Return a decoded result without the key in its texts; its ids and URLs stay as they came."""
+    match value:
+        case Snapshot():
+            return attrs.evolve(
+                value,
+                raw_status=redactor.redact(value.raw_status),
+                reason=None if value.reason is None else redactor.redact(value.reason),
+                raw=redactor.redact_json(value.raw),
+            )
+        case Accepted():
+            return attrs.evolve(value, snapshots=_without_key(value.snapshots, redactor))
+        case list() | tuple() if any(isinstance(one, Snapshot) for one in value):
+            return type(value)(_without_key(one, redactor) for one in value)
+        case _:
+            return value

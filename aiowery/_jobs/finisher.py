@@ -79,7 +79,7 @@ class JobFinisher:
 def outcome_of(job: Job[Any]) -> tuple[Any, JobError | None]:
     """Return the result of a job whose tasks have all ended, or the error if there is none."""
     snapshots = job.snapshots
-    if all(snapshot.state is TaskState.FAILED for snapshot in snapshots):
+    if all(one.state is TaskState.FAILED and not one.assets for one in snapshots):  # a failure's outputs are paid for
         return None, job_errors.failed_error(job, snapshots)
     result = job._result_type.from_snapshots(snapshots, seconds=job.age, request_id=job.request_id)
     return (None, job_errors.empty_error(job, snapshots)) if result.is_empty else (result, None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections.abc import AsyncIterator, Generator, Iterable
-from typing import Any, Generic, Protocol, cast
+from typing import Any, Generic, NamedTuple, Protocol, cast
 
 from aiowery._base.snapshot import Kind, Snapshot, TaskState, total_credits
 from aiowery._core.request import DEFAULT, Accepted, Request, ResultT, Timeout
@@ -37,12 +37,21 @@ class JobKeeper(Protocol):
 class _Waiter(asyncio.Future[None]):
     """A future that finishes at a job's end or (with `on_change`) at any change, and fails at `deadline`."""
 
-    __slots__ = ("deadline", "on_change")
+    __slots__ = ("deadline", "on_change", "since")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, deadline: float, *, on_change: bool) -> None:
         super().__init__(loop=loop)
         self.deadline = deadline
         self.on_change = on_change
+        self.since = loop.time()
+
+
+class _Rejections(NamedTuple):
+    """The status checks of a task that were rejected in a row for one reason, and the loop time of the first one."""
+
+    reason: type[AioweryError]
+    times: int
+    since: float
 
 
 class Job(ScheduledItem, Generic[ResultT]):
@@ -64,6 +73,7 @@ class Job(ScheduledItem, Generic[ResultT]):
         "_open_task_ids",
         "_poll_error",
         "_record",
+        "_rejections",
         "_result",
         "_result_type",
         "_ticket",
@@ -102,6 +112,7 @@ class Job(ScheduledItem, Generic[ResultT]):
         self._deadline: float = self._accepted_at
         self._failures: int = 0
         self._poll_error: AioweryError | None = None
+        self._rejections: dict[str, _Rejections] | None = None
         self._last_running: float = 0.0
         self._ticket: Ticket | None = ticket
         self._webhook: WebhookState | None = None
@@ -228,6 +239,8 @@ class Job(ScheduledItem, Generic[ResultT]):
         for snapshot in snapshots:
             if snapshot.task_id not in self.task_ids:
                 continue
+            if self._rejections:
+                self._rejections.pop(snapshot.task_id, None)
             index = self.task_ids.index(snapshot.task_id)
             before = self._latest_snapshots[index]
             if before is not None and before.state.terminal:
@@ -240,6 +253,20 @@ class Job(ScheduledItem, Generic[ResultT]):
         if changed:
             self._wake(waiter for waiter in self._waiters if waiter.on_change)
         return changed
+
+    def _count_rejection(self, task_id: str, reason: type[AioweryError]) -> tuple[int, float]:
+        """Count a rejected status check of a task; return how many in a row had this reason, and over how many seconds.
+
+        A status of the task begins a new row.
+        """
+        now = self._loop.time()
+        if self._rejections is None:
+            self._rejections = {}
+        latest = self._rejections.get(task_id)
+        if latest is None or latest.reason is not reason:
+            latest = _Rejections(reason, 0, now)
+        self._rejections[task_id] = counted = latest._replace(times=latest.times + 1)
+        return counted.times, now - counted.since
 
     def _record_failed_poll(self, error: AioweryError) -> None:
         """Count a failed poll. Its error is kept without its cause, whose traceback would keep a request in memory."""
@@ -263,6 +290,15 @@ class Job(ScheduledItem, Generic[ResultT]):
                 waiter.set_exception(self._timeout_error())
         return self._next_deadline(now)
 
+    def _has_waited(self, seconds: float) -> bool:
+        """Return True if a waiter whose deadline has passed has waited so long, or if only the job's own has passed.
+
+        Waits that are shorter than the poll interval must not shorten it.
+        """
+        now = self._loop.time()
+        ended = [waiter for waiter in self._waiters if waiter.deadline <= now and not waiter.done()]
+        return not ended or any(now - waiter.since >= seconds for waiter in ended)
+
     def _next_deadline(self, now: float) -> float | None:
         """Return the earliest deadline: a waiter's, even if it has passed, or the job's own if it has not."""
         deadlines = [waiter.deadline for waiter in self._waiters if not waiter.done()]
@@ -271,9 +307,11 @@ class Job(ScheduledItem, Generic[ResultT]):
     def _timeout_error(self) -> JobTimeout:
         """Return the error of a waiter whose timeout has passed; its cause is the error of the latest poll, if any."""
         failed = f" status checks failed since: {self._failures} ({self._poll_error});" if self._failures else ""
+        statuses = ", ".join(dict.fromkeys(one.raw_status or one.state.value for one in self.snapshots))
+        last = f"last status: {statuses}" if statuses else "no status was received"
         ids = ", ".join(self.task_ids)
         error = JobTimeout(
-            f"{self.label}: not finished {self.age:.0f} s after acceptance (task ids {ids});{failed}"
+            f"{self.label}: not finished {self.age:.0f} s after acceptance (task ids {ids}; {last});{failed}"
             " the task may still finish: await the error's .job, or client.job(task_id) later",
             task_ids=self.task_ids,
             snapshots=self.snapshots,

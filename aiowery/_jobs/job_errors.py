@@ -23,11 +23,12 @@ def failed_error(job: Job[Any], snapshots: tuple[Snapshot, ...]) -> JobFailed:
 
 def empty_error(job: Job[Any], snapshots: tuple[Snapshot, ...]) -> EmptyResult:
     """Return the error of a job that was reported as successful, without outputs."""
+    found = "; ".join(dict.fromkeys(snapshot.reason for snapshot in snapshots if snapshot.reason))
     is_direct = job.request is not None and job.request.direct_timeout is not None
     next_step = "change the request" if is_direct else "poll it again with client.job(task_id)"
     return EmptyResult(
-        f"{job.label}: reported as finished without any output (task ids {', '.join(job.task_ids)}); {next_step}, or"
-        " report it to the provider",
+        f"{job.label}: reported as finished without any output{f' ({found})' if found else ''}"
+        f" (task ids {', '.join(job.task_ids)}); {next_step}, or report it to the provider",
         task_ids=job.task_ids,
         snapshots=snapshots,
         request_id=job.request_id,

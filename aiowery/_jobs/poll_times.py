@@ -63,8 +63,7 @@ class PollTimes:
     def latest(self, deadline: float) -> float:
         """Return the latest loop time of a poll before a deadline, which is `max_interval` before it.
 
-        It is never sooner than `max_interval` from now. So an end in the last seconds before the deadline may be
-        missed.
+        It is never sooner than `max_interval` from now. An end after it is found by the poll at the deadline.
         """
         return max(deadline - self._policy.max_interval, self._loop.time() + self._policy.max_interval)
 

@@ -28,6 +28,7 @@ from aiowery.errors import (
     AioweryError,
     ConfigurationError,
     JobError,
+    JobLost,
     NotFound,
     RateLimited,
     ServerError,
@@ -74,7 +75,13 @@ class JobPoller:
         self._binding = LoopBinding()
         self._loop = asyncio.get_running_loop()
         self._scheduler: PollScheduler[Job[Any]] = PollScheduler(
-            self._poll, self._finisher.expire, gate=gate, polls=polls, tick=policy.min_interval / _TICKS_PER_INTERVAL
+            self._poll,
+            self._finisher.expire,
+            gate=gate,
+            polls=polls,
+            tick=policy.min_interval / _TICKS_PER_INTERVAL,
+            last_poll=policy.min_interval,
+            wants_last_poll=lambda job: job._has_waited(policy.max_interval),
         )
 
     def track(self, job: Job[Any], *, timeout: Timeout) -> None:
@@ -166,6 +173,9 @@ class JobPoller:
         delivered = take_poll_request(job._webhook)
         try:
             snapshots = await self._fetcher.fetch(job)
+        except JobLost as lost:
+            self._end(job, None, lost.with_traceback(None))  # whose frames would stay in memory
+            return None
         except AioweryError as error:
             return self._on_poll_failed(job, error)
         except Exception as unforeseen:  # noqa: BLE001 - a failing poll must never end a job
@@ -188,16 +198,13 @@ class JobPoller:
         job._last_running = job.age
         return self._times.next(job)
 
-    def _on_poll_failed(self, job: Job[Any], error: AioweryError) -> float | None:
-        """Return the seconds until the next poll. Only if the provider has lost the job, end it and return None."""
+    def _on_poll_failed(self, job: Job[Any], error: AioweryError) -> float:
+        """Return the seconds until the next poll."""
         job._record_failed_poll(error)
         # The pause applies to deliveries too: one that arrived during this poll requests the next one.
         job._poll_again = False
         if job._webhook is not None:
             job._webhook.poll_requested = job._webhook.has_delivered
-        if isinstance(error, NotFound) and self._fetcher.is_lost(job):
-            self._end(job, None, job_errors.lost_error(job, error))
-            return None
         requested = retry_after(error)
         # A single failure does not slow polling down, but a 429 without Retry-After must.
         is_slow_down = isinstance(error, RateLimited) and requested is None

@@ -28,11 +28,21 @@ _TIMER_TOLERANCE: Final = 1e-6
 class ScheduledItem:
     """The scheduler's fields of an item, which a job inherits."""
 
-    __slots__ = ("_deadline_bucket", "_is_due", "_is_tracked", "_poll_again", "_poll_bucket")
+    __slots__ = (
+        "_deadline_bucket",
+        "_is_due",
+        "_is_expiring",
+        "_is_tracked",
+        "_last_poll_at",
+        "_poll_again",
+        "_poll_bucket",
+    )
 
     def __init__(self) -> None:
         self._is_tracked: bool = False
         self._is_due: bool = False
+        self._is_expiring: bool = False
+        self._last_poll_at: float = -inf
         self._poll_again: bool = False
         self._poll_bucket: int = -1
         self._deadline_bucket: int = -1
@@ -79,9 +89,11 @@ class _Wheel(Generic[W]):
 class PollScheduler(Generic[W]):
     """A scheduler that runs `poll` for each tracked item when it is due, limited by the semaphore `gate`.
 
-    `poll(item)` returns the seconds until the next poll, or None if the item has ended. `expire(item)` is called at the
-    item's deadline and returns the next deadline (a loop time), or None if polling is over. `polls` is the number of
-    polls that the semaphore allows at the same time. `tick` is the precision of the schedule in seconds.
+    `poll(item)` returns the seconds until the next poll, or None if the item has ended. At a deadline the item is
+    polled once more, if `wants_last_poll(item)` is true and that did not happen within the latest `last_poll` seconds.
+    Then `expire(item)` is called: after at most `last_poll` seconds, or immediately during a pause. It returns the next
+    deadline (a loop time), or None if polling is over. `polls` is the number of polls that the semaphore allows at the
+    same time. `tick` is the precision of the schedule in seconds.
     """
 
     def __init__(
@@ -92,9 +104,13 @@ class PollScheduler(Generic[W]):
         gate: asyncio.Semaphore,
         polls: int,
         tick: float,
+        last_poll: float = 3.0,
+        wants_last_poll: Callable[[W], bool] = lambda _: True,
     ) -> None:
         self._poll = poll
         self._expire = expire
+        self._last_poll = last_poll
+        self._wants_last_poll = wants_last_poll
         self._gate = gate
         self._max_polls = polls
         self._tick = tick
@@ -123,13 +139,15 @@ class PollScheduler(Generic[W]):
     def forget(self, item: W) -> None:
         """Stop polling the item."""
         if item._is_tracked:
-            item._is_tracked = False
+            item._is_tracked = item._is_expiring = False
             self._tracked_count -= 1
             self._poll_wheel.discard(item, item._poll_bucket)
             self._deadline_wheel.discard(item, item._deadline_bucket)
 
     def set_deadline(self, item: W, deadline: float) -> None:
-        """Set the loop time at which the item expires."""
+        """Set the loop time at which the item expires; during its last poll, `expire` returns it anyway."""
+        if item._is_expiring:
+            return
         self._deadline_wheel.discard(item, item._deadline_bucket)
         if deadline < inf:
             item._deadline_bucket = self._deadline_wheel.add(item, deadline)
@@ -204,8 +222,8 @@ class PollScheduler(Generic[W]):
     def _on_timer(self) -> None:
         self._timer = None
         now = self._loop.time() + _TIMER_TOLERANCE
-        for item in self._deadline_wheel.due(now):
-            self._expire_item(item)
+        for item in tuple(self._deadline_wheel.due(now)):
+            self._on_deadline(item)
         if not self._is_paused():
             for item in self._poll_wheel.due(now):
                 item._is_due = True
@@ -213,7 +231,20 @@ class PollScheduler(Generic[W]):
             self._start_runners()
         self._set_timer()
 
+    def _on_deadline(self, item: W) -> None:
+        """Poll an item a last time: it may have ended since its latest poll, or while the event loop was blocked."""
+        now = self._loop.time()
+        is_recent = now < item._last_poll_at + self._last_poll
+        if item._is_expiring or is_recent or self._is_paused() or not self._wants_last_poll(item):
+            self._expire_item(item)
+            return
+        item._is_expiring, item._last_poll_at = True, now
+        item._deadline_bucket = self._deadline_wheel.add(item, now + self._last_poll)
+        self.poll_now(item)
+
     def _expire_item(self, item: W) -> None:
+        item._is_expiring = False
+        self._deadline_wheel.discard(item, item._deadline_bucket)
         deadline = self._expire(item)
         if deadline is None:
             self.forget(item)
@@ -281,5 +312,7 @@ class PollScheduler(Generic[W]):
         item._is_due = False
         if pause is None:
             self.forget(item)
-        elif item._is_tracked:
+        elif item._is_expiring and not item._poll_again:
+            self._expire_item(item)
+        if item._is_tracked and pause is not None:
             self._reschedule(item, self._loop.time() + (0.0 if item._poll_again else pause))

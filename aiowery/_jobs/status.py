@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from aiowery._base.snapshot import Snapshot, TaskState
 from aiowery._base.text import some_of
 from aiowery._core.events import log
 from aiowery._http.provider_api import ProviderApi
 from aiowery._jobs.job import Job
-from aiowery.errors import AioweryError, AuthenticationError, NotFound, RateLimited, TransportError, UnexpectedResponse
+from aiowery._jobs.job_errors import lost_error
+from aiowery.errors import (
+    AioweryError,
+    APIError,
+    AuthenticationError,
+    NotFound,
+    RateLimited,
+    TransportError,
+    UnexpectedResponse,
+)
+
+_TIMES_NOT_FOUND: Final = 3
+_TIMES_REFUSED: Final = 2
 
 
 class StatusFetcher:
-    """A fetcher of job statuses. For `grace` seconds after acceptance, "not found" means "not found yet"."""
+    """A fetcher of job statuses.
+
+    A task is lost once the provider itself has reported it as not found three times in a row, over `grace` seconds. It
+    has failed once two status checks in a row were rejected for the sake of its content or generation.
+    """
 
     def __init__(self, api: ProviderApi, grace: float) -> None:
         self._api = api
@@ -55,17 +71,27 @@ class StatusFetcher:
         return list(snapshots)
 
     async def _fetch_task(self, job: Job[Any], task_id: str) -> Snapshot:
-        """Return the status of one task; a lost task counts as failed if its job has other tasks."""
+        """Return the status of one task. Raises JobLost for the only task of a job; another lost task has failed."""
         try:
             return await self._api.status(task_id)
         except NotFound as error:
-            if len(job.task_ids) == 1 or not self.is_lost(job):
+            times, seconds = job._count_rejection(task_id, NotFound)
+            if times < _TIMES_NOT_FOUND or seconds < self._grace:
                 raise
-            return Snapshot(task_id, TaskState.FAILED, reason=str(error), request_id=error.request_id)
+            if len(job.task_ids) == 1:
+                raise lost_error(job, error) from error
+            return _failed(task_id, error)
+        except APIError as error:
+            if not self._api.provider.ends_task(error):
+                raise
+            times, _ = job._count_rejection(task_id, APIError)
+            if times < _TIMES_REFUSED:
+                raise
+            return _failed(task_id, error)
 
-    def is_lost(self, job: Job[Any]) -> bool:
-        """Return True if "not found" means that the task is lost, because the grace period is over."""
-        return job.request is None or job.age > self._grace
+
+def _failed(task_id: str, error: APIError) -> Snapshot:
+    return Snapshot(task_id, TaskState.FAILED, reason=str(error), request_id=error.request_id)
 
 
 def _check_tasks(job: Job[Any], snapshots: Sequence[Snapshot]) -> None:

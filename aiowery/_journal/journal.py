@@ -17,7 +17,7 @@ from aiowery._journal.record import SubmissionRecord
 from aiowery._journal.serialization import duration_kind, durations_at
 from aiowery._journal.spending import Hold, Spending, price_key
 from aiowery._journal.writes import LedgerWrites
-from aiowery.errors import LedgerError, SubmissionInDoubt
+from aiowery.errors import SubmissionInDoubt
 from aiowery.ledger import NO_BATCH, Duration, Entry, Ledger, NewEntry, State, hash_request
 
 JobT = TypeVar("JobT")
@@ -160,7 +160,7 @@ class SubmissionJournal(Generic[JobT]):
     async def _record_failure(self, record: SubmissionRecord, error: BaseException) -> None:
         try:
             await record.mark_failed(error)
-        except LedgerError:
+        except Exception:
             record.is_unwritten = True
             raise
         finally:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection
-from typing import Final
+from collections.abc import Awaitable, Collection
 
 from aiowery._core.events import log
 from aiowery._core.failures import SubmitFailure, classify_failure
@@ -13,20 +12,8 @@ from aiowery._core.job_end import JobEnd
 from aiowery._core.request import Accepted
 from aiowery._journal.serialization import dump_error, dump_snapshot
 from aiowery._journal.spending import Hold
-from aiowery.errors import (
-    APIError,
-    AuthenticationError,
-    DailyLimitReached,
-    EmptyResult,
-    InsufficientCredits,
-    JobLost,
-    PermissionDenied,
-    SubmissionInDoubt,
-)
+from aiowery.errors import BudgetExceeded, EmptyResult, JobLost, LedgerError, SubmissionInDoubt
 from aiowery.ledger import Duration, Ledger, State
-
-_ACCOUNT_ERRORS: Final = (AuthenticationError, DailyLimitReached, InsufficientCredits, PermissionDenied)
-"""Rejections because of the account: the user can correct them, and the request stays new."""
 
 
 class SubmissionRecord:
@@ -78,27 +65,29 @@ class SubmissionRecord:
             await self.mark_busy("rejected, and sent again")
         self._hold.reserve()
         self._is_attempt_open, self._is_sending_stored = True, False
-        await self._ledger.mark_sending(
+        sending = self._ledger.mark_sending(
             self.entry_id, self._submission_id, time.time(), cost=self._hold.cost, budget=self._hold.budget
         )
+        await _written(sending, "nothing was sent")
         self._is_sending_stored = True
 
     async def mark_unsent(self) -> None:
         """Write that the submission was provably not sent."""
         if self._is_attempt_open:
             self._hold.set_charge(0.0)
-            await self._ledger.mark_unsent(self._submission_id)
+            await _written(self._ledger.mark_unsent(self._submission_id), "the request was not sent")
             self._is_attempt_open = False
 
     async def mark_busy(self, reason: str) -> None:
         """Write that the latest attempt was rejected for this reason, and that another follows."""
         if self._is_attempt_open:
             self._hold.set_charge(0.0)
-            await self._ledger.mark_refused(self._submission_id, reason, again=True)
+            refused = self._ledger.mark_refused(self._submission_id, reason, again=True)
+            await _written(refused, "the request was rejected, and nothing was charged")
             self._is_attempt_open = False
 
     async def mark_accepted(self, accepted: Accepted, exclusive: Collection[str] = ()) -> tuple[str, ...]:
-        """Write the tasks of an accepted submission; if that fails, log an error and retry at the end of the job.
+        """Write the tasks of an accepted submission; if that fails, log their ids and retry at the end of the job.
 
         If another entry has some of the `exclusive` ones, nothing is written, and those are returned.
         """
@@ -106,13 +95,15 @@ class SubmissionRecord:
             return ()
         try:
             return await self._store_accepted(accepted, exclusive)
-        except Exception as error:  # noqa: BLE001 - a ledger of the caller's own may raise anything, and the tasks are paid
+        except BaseException as error:  # a ledger of the caller's own may raise anything, and the tasks are paid
             self.is_unwritten, self._unwritten_acceptance = True, accepted
             log.error(
-                "accepted, and possibly charged, but not written to the ledger: tasks %s (%s); the job goes on",
+                "accepted, and possibly charged, but not written to the ledger: tasks %s (%s)",
                 ", ".join(accepted.task_ids),
-                error,
+                str(error) or type(error).__name__,
             )
+            if not isinstance(error, Exception):
+                raise
             return ()
 
     async def _store_accepted(self, accepted: Accepted, exclusive: Collection[str] = ()) -> tuple[str, ...]:
@@ -137,11 +128,7 @@ class SubmissionRecord:
         elif isinstance(error, (SubmissionInDoubt, asyncio.CancelledError)):
             excerpt = error.excerpt if isinstance(error, SubmissionInDoubt) else ""
             await self._ledger.mark_in_doubt(self._submission_id, _cause(error), excerpt=excerpt)
-        elif (
-            isinstance(error, APIError)
-            and classify_failure(error) is SubmitFailure.REJECTED
-            and not isinstance(error, _ACCOUNT_ERRORS)
-        ):
+        elif isinstance(error, Exception) and classify_failure(error) is SubmitFailure.REJECTED:
             self._hold.set_charge(0.0)
             await self._ledger.mark_refused(self._submission_id, dump_error(error), again=False)
         else:
@@ -172,6 +159,16 @@ class SubmissionRecord:
             seconds=end.seconds,
             duration=duration,
         )
+
+
+async def _written(write: Awaitable[None], fact: str) -> None:
+    """Wait for a write. A ledger of the caller's own may raise anything: that becomes a LedgerError with this fact."""
+    try:
+        await write
+    except (BudgetExceeded, LedgerError):
+        raise
+    except Exception as fault:
+        raise LedgerError(f"the ledger raised {type(fault).__name__}: {fault}; {fact}: correct the ledger") from fault
 
 
 def _cause(error: BaseException) -> str:

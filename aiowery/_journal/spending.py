@@ -9,6 +9,8 @@ from typing import Any, Final
 
 import attrs
 
+from aiowery._core.events import log
+from aiowery._core.job_end import JobEnd
 from aiowery._core.request import Request
 from aiowery.errors import ConfigurationError
 from aiowery.ledger import Ledger, check_budget
@@ -66,7 +68,7 @@ class PriceEstimator:
 
     async def estimate(self, request: Request[Any]) -> float | None:
         """Return the estimate in credits, or None. Raises ConfigurationError if `prices` gives no valid price."""
-        price = self._from_table(request)
+        price = self.listed_price(request)
         if price is None:
             return await self._ledger.price(self.group_of(request))
         if not 0 <= price < inf:
@@ -80,7 +82,8 @@ class PriceEstimator:
         """Return the key that all requests of one price share."""
         return price_key(request, self._base_url)
 
-    def _from_table(self, request: Request[Any]) -> float | None:
+    def listed_price(self, request: Request[Any]) -> float | None:
+        """Return the price of a request in the caller's table, in credits; None without one."""
         if self._table is None:
             return None
         if callable(self._table):
@@ -162,6 +165,7 @@ class Spending:
         self.prices: PriceEstimator = PriceEstimator(prices, ledger, base_url)
         self.probe: PriceProbe = PriceProbe(self.prices)
         self._unit_price = unit_price
+        self._logged: set[str] = set()
 
     @property
     def money(self) -> float | None:
@@ -184,6 +188,18 @@ class Spending:
         """Return the hold of a submission, with the estimated cost if a budget applies."""
         cost = await self.prices.estimate(request) if self.has_budget(budget) else None
         return Hold(self.account, cost or 0.0, budget)
+
+    def check_reported(self, request: Request[Any] | None, end: JobEnd) -> None:
+        """Log, once each, that a charge below 0 was reported, and 0 for a result whose price `prices` names."""
+        if any(one.credits is not None and one.credits < 0 for one in end.snapshots):
+            self._log_once("a charge below 0 credits was reported, which counts as none: the estimate stays held")
+        if request is not None and end.error is None and end.credits == 0 and self.prices.listed_price(request):
+            self._log_once("a charge of 0 credits was reported, although `prices` names a price; it counts as 0")
+
+    def _log_once(self, message: str) -> None:
+        if message not in self._logged:
+            self._logged.add(message)
+            log.warning("%s (this is not logged again)", message)
 
 
 def price_key(request: Request[Any], base_url: str) -> str:

@@ -8,7 +8,6 @@ from typing import Any
 
 from aiowery._base.background import BackgroundTasks
 from aiowery._core.events import log
-from aiowery.errors import LedgerError
 
 
 class LedgerWrites:
@@ -18,7 +17,7 @@ class LedgerWrites:
         self._tasks = BackgroundTasks()
 
     def start(self, write: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Start a write; a LedgerError is logged."""
+        """Start a write; its error is logged."""
         return self._tasks.spawn(_logged(write))
 
     async def wait(self) -> None:
@@ -29,5 +28,5 @@ class LedgerWrites:
 async def _logged(write: Coroutine[Any, Any, None]) -> None:
     try:
         await write
-    except LedgerError as error:
+    except Exception as error:  # noqa: BLE001 - a ledger of the caller's own may raise anything
         log.error("a change was not written to the ledger: %s", error)

@@ -37,10 +37,11 @@ class BreakerPhase(enum.Enum):
 class CircuitBreakerState:
     """A state machine that decides which submissions may be sent, without I/O or timers.
 
-    A pause begins after `max_doubts` doubts in a row, or after two more than that among the last 100 submissions. If
-    `max_doubts` is None, no pause ever begins. `pause` returns the seconds until the next free read, from the number of
-    probes that have failed. `clock` returns the present time in seconds. Submissions are any objects, compared by
-    identity. `reason` is None while the breaker is closed.
+    A pause begins after `max_doubts` doubts in a row, or after two more than that among the last 100 submissions. One
+    response that every submission would get begins it immediately. If `max_doubts` is None, no pause ever begins.
+    `pause` returns the seconds until the next free read, from the number of probes that have failed. `clock` returns
+    the present time in seconds. Submissions are any objects, compared by identity. `reason` is None while the breaker
+    is closed.
     """
 
     def __init__(self, max_doubts: int | None, pause: Callable[[int], float], clock: Callable[[], float]) -> None:
@@ -71,8 +72,10 @@ class CircuitBreakerState:
         """Return True if the first byte of an admitted submission may be sent now."""
         return self.phase is BreakerPhase.CLOSED or self._is_probe(submission)
 
-    def record_in_doubt(self, submission: object, reason: str) -> bool:
+    def record_in_doubt(self, submission: object, reason: str, *, immediately: bool = False) -> bool:
         """Count a submission without a clear answer; return True if a pause begins.
+
+        With `immediately`, the first one begins it.
 
         During a pause, submissions that were sent before it began are not counted.
         """
@@ -83,16 +86,15 @@ class CircuitBreakerState:
         self._doubts_in_a_row += 1
         self._recent_doubts.append(True)
         doubts_in_window = sum(self._recent_doubts)
-        if self._doubts_in_a_row < self._max_doubts and doubts_in_window < self._max_doubts + _EXTRA_IN_WINDOW:
+        if self._doubts_in_a_row >= self._max_doubts:
+            count = f"the last {self._doubts_in_a_row} submissions"
+        elif doubts_in_window >= self._max_doubts + _EXTRA_IN_WINDOW:
+            count = f"{doubts_in_window} of the last 100 submissions"
+        elif immediately:
+            count = "the last submission"
+        else:
             return False
-        count = (
-            f"the last {self._doubts_in_a_row}"
-            if self._doubts_in_a_row >= self._max_doubts
-            else f"{doubts_in_window} of the last 100"
-        )
-        self._pause_cause = (
-            f"{count} submissions had no clear answer from the provider and may have been charged: {reason}"
-        )
+        self._pause_cause = f"{count} had no clear answer from the provider itself: {reason}"
         self._pause(self._pause_cause)
         return True
 
@@ -211,12 +213,12 @@ class CircuitBreaker:
         """Return True if the first byte of an admitted submission may be sent now."""
         return self._state.allows(submission)
 
-    def record_in_doubt(self, submission: object, reason: str) -> None:
-        """Count a submission in doubt: it may have been charged, and no clear answer arrived."""
+    def record_in_doubt(self, submission: object, reason: str, *, immediately: bool = False) -> None:
+        """Count a submission without a clear answer. With `immediately`, the first one begins a pause."""
         if self._keep_alive_timer is not None:
             self._keep_alive_timer.cancel()
         self._keep_alive_timer = self._loop.call_later(self._max_probe_interval, self._keep_alive)
-        if self._state.record_in_doubt(submission, reason[:_MAX_REASON_LENGTH]):
+        if self._state.record_in_doubt(submission, reason[:_MAX_REASON_LENGTH], immediately=immediately):
             self._announce_pause()
 
     def record_clear(self, submission: object) -> None:

@@ -1,6 +1,7 @@
 """Translate BetterWaifu's error responses into exceptions, in both editions and every known form (contract: Errors).
 
-The HTTP status decides first, then the code in the body (v1-images only). The text only refines the result.
+A code of load decides first, then the HTTP status, then the code in the body (v1-images only). The text only refines
+the result.
 """
 
 from __future__ import annotations
@@ -33,10 +34,8 @@ _BY_HTTP_STATUS: Final[Mapping[int, type[APIError]]] = {
     404: NotFound,
     429: RateLimited,
 }
-_BY_CODE: Final[Mapping[str, type[APIError]]] = {
-    "invalid_parameter": InvalidRequest,
-    "rate_limit_exceeded": RateLimited,
-}
+_LOAD_CODE: Final = "rate_limit_exceeded"
+_BY_CODE: Final[Mapping[str, type[APIError]]] = {"invalid_parameter": InvalidRequest}
 _NEXT_STEP: Final[Mapping[type[APIError], str]] = {
     AuthenticationError: "check the key (BETTERWAIFU_API_KEY or api_key=), and that it is this edition's",
     InsufficientCredits: "top up, or wait for the next month of the plan",
@@ -86,6 +85,8 @@ def response_error(response: HttpResponse, body: Any) -> AioweryError:
 
 
 def _error_type(http_status: int, code: str | None, text: str) -> type[APIError]:
+    if code == _LOAD_CODE:
+        return RateLimited
     if http_status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return ServerError
     by_number = _BY_HTTP_STATUS.get(http_status) or _BY_CODE.get(code or "")

@@ -22,6 +22,7 @@ from aiowery.betterwaifu._schema import (
     raw_status_in,
     read_outputs,
     to_state,
+    unusable_outputs,
 )
 from aiowery.errors import APIError, UnexpectedResponse
 
@@ -36,10 +37,13 @@ def is_own_response(response: HttpResponse) -> bool:
 
     A redirect is not BetterWaifu's own response, whatever its body holds.
     """
-    body = response.json_or_none()
+    return _is_own(response, response.json_or_none())
+
+
+def _is_own(response: HttpResponse, body: Any) -> bool:
     if response.redirect or not isinstance(body, Mapping):
         return False
-    if body.get("error") or isinstance(body.get("success"), bool):
+    if body.get("error"):
         return True
     return response.success and (any(map(_has_work_fields, _parts(body))) or not _READ_FIELDS.isdisjoint(body))
 
@@ -144,13 +148,21 @@ def decode_status(response: HttpResponse, job_id: str) -> Snapshot:
     """
     content = _read_body(response)
     response.check_task(job_id, _named_jobs(content), "$.id", content)
-    body = _unwrap_body(response, content)
+    is_failed = not response.success and _names_failed(response, content, job_id)
+    body = content if is_failed else _unwrap_body(response, content)
     parts = [part for part in _parts(body) if raw_status_in(part)]
     if not parts:
         raise response.unexpected("a job without a status", "$.status: a text is expected", body)
     # An envelope may have a status of its own, such as "ok".
     part = next((part for part in parts if to_state(raw_status_in(part))), parts[0])
     return _snapshot(response, body, part, job_id)
+
+
+def _names_failed(response: HttpResponse, body: Any, job_id: str) -> bool:
+    """Return True for a response of BetterWaifu's own that names this job as failed, whatever its HTTP status."""
+    return _is_own(response, body) and any(
+        job_id in ids_in(part, *_JOB_IDS) and to_state(raw_status_in(part)) is TaskState.FAILED for part in _parts(body)
+    )
 
 
 def _parts(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -161,13 +173,19 @@ def _parts(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 def _snapshot(response: HttpResponse, body: Mapping[str, Any], part: Mapping[str, Any], job_id: str) -> Snapshot:
     raw_status = raw_status_in(part)
     state = to_state(raw_status) or (TaskState.RUNNING if raw_status else TaskState.WAITING)
+    assets = read_outputs(part, job_id).assets if state.terminal else ()
+    reason = _reason(part) or _reason(body)
+    if state is TaskState.FAILED:
+        reason = reason or _other_reason(part) or _other_reason(body)
+    elif state is TaskState.DONE and not assets:
+        reason = reason or unusable_outputs(part)
     return Snapshot(
         job_id,
         state,
         raw_status,
-        assets=read_outputs(part, job_id).assets if state is TaskState.DONE else (),
+        assets=assets,
         queue_position=optional_int(part.get("queue_position")),
-        reason=_reason(part) or _reason(body),
+        reason=reason,
         raw=part,
         request_id=response.request_id_in(body, part),
     )
@@ -176,6 +194,12 @@ def _snapshot(response: HttpResponse, body: Mapping[str, Any], part: Mapping[str
 def _reason(part: Mapping[str, Any]) -> str | None:
     error = part.get("error")
     return optional_text(error.get("message")) if isinstance(error, Mapping) else optional_text(error)
+
+
+def _other_reason(part: Mapping[str, Any]) -> str | None:
+    """Return a failure's reason from a field that is not documented."""
+    texts = (optional_text(part.get(name)) for name in ("message", "fail_reason", "reason", "detail"))
+    return next((text for text in texts if text is not None and text.strip().casefold() != "success"), None)
 
 
 def _is_refusal(body: Any) -> bool:

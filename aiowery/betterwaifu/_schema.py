@@ -10,8 +10,8 @@ from typing import Any, Final
 import attrs
 
 from aiowery._base.snapshot import Asset, TaskState
-from aiowery._core.fields import fits_in_a_path
-from aiowery._core.media import is_url
+from aiowery._core.fields import fits_in_a_path, short_repr
+from aiowery._core.media import clean_url
 
 _STATES: Final = {
     "queued": TaskState.WAITING,
@@ -111,9 +111,15 @@ def _images(part: Mapping[str, Any], output: Mapping[str, Any]) -> list[tuple[st
 
 def _url(item: Any) -> str | None:
     """Return the URL in an object, or a text that is one; None for anything else."""
-    if isinstance(item, str):
-        return item if is_url(item) else None
-    return optional_text(_object(item).get("url"))
+    return clean_url(item if isinstance(item, str) else _object(item).get("url"))
+
+
+def unusable_outputs(part: Mapping[str, Any]) -> str | None:
+    """Return what a part of a response holds in place of outputs, as text; None if there is nothing."""
+    output = _object(part.get("output"))
+    places = (output.get("images"), part.get("images"), part.get("output"), part.get("url"))
+    found = next(filter(None, places), None)
+    return None if found is None else f"no url in {short_repr(found)}"
 
 
 def _is_id(value: Any) -> bool:

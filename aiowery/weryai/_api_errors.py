@@ -1,8 +1,8 @@
 """Translate WeryAI's error responses into exceptions.
 
-The HTTP status decides first, then the code in the body, then the text for codes with two meanings. Code 1001 is
-documented as a parameter error and also used for throttling. Code 1002 is documented as a missing authorization and
-also used for parameter errors (contract: Error codes).
+A code of load decides first, then the HTTP status, then the code in the body, then the text for codes with two
+meanings. Code 1001 is documented as a parameter error and also used for throttling. Code 1002 is documented as a
+missing authorization and also used for parameter errors (contract: Error codes).
 """
 
 from __future__ import annotations
@@ -36,6 +36,10 @@ _BY_HTTP_STATUS: Final[Mapping[int, type[APIError]]] = {
     429: RateLimited,
 }
 _TOO_MANY_TASKS: Final = 6010
+_TASK_CODES: Final = frozenset({1005, 2001, 2003, 6004})
+"""The codes that speak of a task's content, or of its generation."""
+_LOAD_CODES: Final = frozenset({1007, 6002, _TOO_MANY_TASKS})
+"""The codes that mean load, with any HTTP status."""
 _DAILY_LIMIT: Final = 6101
 _PARAMETER_OR_THROTTLED: Final = 1001
 _UNAUTHORIZED_OR_PARAMETER: Final = 1002
@@ -44,7 +48,6 @@ _BY_CODE: Final[Mapping[int, type[APIError]]] = {
     1004: InsufficientCredits,
     1005: ContentRejected,
     1006: InvalidRequest,
-    1007: RateLimited,
     1009: PermissionDenied,
     1010: NotFound,
     1011: InsufficientCredits,
@@ -57,10 +60,8 @@ _BY_CODE: Final[Mapping[int, type[APIError]]] = {
     2004: InvalidRequest,
     5000: ServerError,
     6001: ServerError,
-    6002: RateLimited,
     6003: ServerError,
     6004: ServerError,
-    _TOO_MANY_TASKS: RateLimited,
     _DAILY_LIMIT: DailyLimitReached,
     8001: InvalidRequest,
     8002: InvalidRequest,
@@ -82,6 +83,7 @@ _THROTTLED: Final = re.compile(r"rate.?limit|too (many requests|frequent|often)|
 _UNKNOWN_ID: Final = re.compile(
     r"^(?>.*?\b(task|batch)\b).*\bnot exist|\bno tasks? found", re.IGNORECASE | re.MULTILINE
 )
+_GENERATION_FAILED: Final = re.compile(r"\bgenerat(ion|e|ing) (has |was )?fail|生成失败", re.IGNORECASE)
 _UNAUTHORIZED: Final = re.compile(
     r"auth(?!or\b)|api.?key|(?<!model )\bkey\b|\btoken\b|log.?in|认证|授权", re.IGNORECASE
 )
@@ -96,7 +98,7 @@ _MAX_CODE_DIGITS: Final = 20
 def response_error(response: HttpResponse, body: Any) -> AioweryError:
     """Return the error that this response means; `body` is its JSON, or None."""
     envelope = body if isinstance(body, Mapping) else {}
-    code, text = envelope_code(response, body), _reason_text(envelope)
+    code, text = envelope_code(response, body), reason_text(envelope)
     request_id = response.request_id_in(envelope, envelope.get("data"))
     if response.success and code is None:
         return UnexpectedResponse(
@@ -118,6 +120,11 @@ def response_error(response: HttpResponse, body: Any) -> AioweryError:
     return error_type(message, **facts)
 
 
+def ends_task(error: APIError) -> bool:
+    """Return True for the refusal of a status check that speaks of the task's content, or of its generation."""
+    return error.is_own and (error.code in _TASK_CODES or mentions(error.message, _GENERATION_FAILED))
+
+
 def envelope_code(response: HttpResponse, body: Any) -> int | str | None:
     """Return the code in the provider's envelope, None if the body is not such an envelope."""
     code = _status_code(body) if isinstance(body, Mapping) else None
@@ -126,10 +133,12 @@ def envelope_code(response: HttpResponse, body: Any) -> int | str | None:
 
 
 def _error_type(http_status: int, code: int | str | None, text: str) -> type[APIError]:
-    if code == _DAILY_LIMIT:  # a 429 that a retry after seconds or minutes does not cure
-        return DailyLimitReached
+    if code in _LOAD_CODES or (code == _PARAMETER_OR_THROTTLED and mentions(text, _THROTTLED)):
+        return RateLimited
     if http_status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return ServerError
+    if code == _DAILY_LIMIT:  # a 429 that a retry after seconds or minutes does not cure
+        return DailyLimitReached
     by_number = _BY_HTTP_STATUS.get(http_status) or (_BY_CODE.get(code) if isinstance(code, int) else None)
     return by_number or _error_type_by_text(http_status, code, text)
 
@@ -156,7 +165,8 @@ def _status_code(envelope: Mapping[str, Any]) -> int | str | None:
     return int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= _MAX_CODE_DIGITS else status
 
 
-def _reason_text(envelope: Mapping[str, Any]) -> str:
+def reason_text(envelope: Mapping[str, Any]) -> str:
+    """Return the text of an envelope, "" if it has none."""
     for name in ("msg", "message", "desc"):
         value = envelope.get(name)
         if isinstance(value, str) and value.strip():

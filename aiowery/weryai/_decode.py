@@ -13,17 +13,18 @@ from typing import Any, Final
 
 from aiowery._base.snapshot import Asset, Snapshot, TaskState
 from aiowery._core.codec import named_ids, structure
-from aiowery._core.media import is_url
+from aiowery._core.media import clean_url
 from aiowery._core.messages import HttpResponse
 from aiowery._core.request import Accepted
 from aiowery.errors import APIError, UnexpectedResponse
-from aiowery.weryai._api_errors import envelope_code, response_error
+from aiowery.weryai._api_errors import envelope_code, reason_text, response_error
 from aiowery.weryai._schema import TaskBody, converter, read_credits, read_report, read_text, valid_ids
 from aiowery.weryai.requests._base import WeryAIRequest
 from aiowery.weryai.requests._chat import choice_text
 
 _REPORT_FIELD: Final = "deep_research_outputs"
 _SUCCESS: Final = frozenset({"0", "200", "success", "ok"})
+_MAX_REASON: Final = 2000
 _STATUS_FIELDS: Final = frozenset({"task_id", "task_status"})
 _EMPTY_VALUES: Final[tuple[Any, ...]] = (None, "", [], {})
 """Values of a member that carry no information. Zero is not among them: zero credits charged is information."""
@@ -55,15 +56,31 @@ def is_known_status(raw_status: str) -> bool:
 
 
 def is_own_response(response: HttpResponse) -> bool:
-    """Return True for a response in the envelope, or in the form of the chat endpoints, which have none.
+    """Return True for a success or a refusal in the envelope, or in the form of the chat endpoints, which have none.
 
-    A redirect is not WeryAI's own response, whatever its body holds.
+    The code of a refusal is a number: gateways write words, or repeat the HTTP status. A redirect is not WeryAI's own
+    response, whatever its body holds.
     """
-    body = response.json_or_none()
+    return _is_own(response, response.json_or_none())
+
+
+def _is_own(response: HttpResponse, body: Any) -> bool:
     if response.redirect or not isinstance(body, Mapping):
         return False
-    chat = bool(_choices(body)) if response.success else isinstance(body.get("error"), Mapping)
-    return chat or envelope_code(response, body) is not None
+    code = envelope_code(response, body)
+    if code is not None and str(code).strip().casefold() in _SUCCESS:
+        return response.success
+    return isinstance(code, int) or (bool(_choices(body)) if response.success else _is_chat_refusal(response, body))
+
+
+def _is_chat_refusal(response: HttpResponse, body: Mapping[str, Any]) -> bool:
+    """Return True for an error in OpenAI's form. Gateways that have a similar one repeat the HTTP status in it."""
+    error = body.get("error")
+    return (
+        isinstance(error, Mapping)
+        and bool(read_text(error.get("message")))
+        and (error.get("code") != response.http_status)
+    )
 
 
 def unwrap_envelope(response: HttpResponse) -> tuple[Any, str | None]:
@@ -140,9 +157,7 @@ def _read_submission(request: WeryAIRequest[Any], response: HttpResponse, body: 
 
 def _is_still_running(raw: Mapping[str, Any]) -> bool:
     """Return True if the response names a task that is not done, although it also holds some text."""
-    raw_status = raw.get("task_status") or raw.get("status")
-    state = to_state(raw_status) if isinstance(raw_status, str) else TaskState.RUNNING
-    return any(_item_task_ids(raw)) and state is not TaskState.DONE
+    return any(_item_task_ids(raw)) and _item_state(raw) is not TaskState.DONE
 
 
 def _synchronous_result(
@@ -199,7 +214,7 @@ def decode_upload(response: HttpResponse) -> str:
     """Return the URL of an uploaded file."""
     raw, request_id = unwrap_envelope(response)
     urls = raw.get("object_url_list") if isinstance(raw, Mapping) else None
-    url = next((url for url in urls if isinstance(url, str) and is_url(url)), None) if isinstance(urls, list) else None
+    url = next(filter(None, map(clean_url, urls)), None) if isinstance(urls, list) else None
     if url is None:
         fault = "$.data.object_url_list: urls are expected"
         raise response.unexpected("the answer holds no url of the uploaded file", fault, raw, request_id)
@@ -217,8 +232,23 @@ def decode_status(response: HttpResponse, task_id: str) -> Snapshot:
     where, item = next((pair for pair in located if task_id in _status_ids(pair[1])), located[0])
     named = chain.from_iterable(_status_ids(item) for _, item in located)
     response.check_task(task_id, named, f"{where}.task_id", data, response.request_id_in(body, data))
-    _, request_id = unwrap_body(response, body)
-    return _snapshot(response, item, where, task_id, request_id)
+    try:
+        _, request_id = unwrap_body(response, body)
+    except APIError as error:
+        if not (_is_own(response, body) and _names_failed(item, task_id)):
+            raise
+        request_id = error.request_id
+    return _snapshot(response, body, item, where, task_id, request_id)
+
+
+def _names_failed(item: Any, task_id: str) -> bool:
+    """Return True for a status that names this task as failed."""
+    return task_id in _status_ids(item) and _item_state(item) is TaskState.FAILED
+
+
+def _item_state(item: Any) -> TaskState:
+    raw_status = (item.get("task_status") or item.get("status")) if isinstance(item, Mapping) else None
+    return to_state(raw_status) if isinstance(raw_status, str) else TaskState.RUNNING
 
 
 def _running_snapshot(body: Any, task_id: str) -> Snapshot | None:
@@ -250,12 +280,13 @@ def decode_delivery(body: bytes) -> Snapshot:
     Raises UnexpectedResponse for anything else (contract section 11.1).
     """
     response = HttpResponse(HTTPStatus.OK, {}, body)
+    content = read_body(response)
     try:
-        raw, request_id = unwrap_envelope(response)
+        raw, request_id = unwrap_body(response, content)
     except APIError as error:  # a delivery, forged or not, is no error of this key or its credits
         raise response.unexpected("a delivery that is a refusal", "$.status: success is expected", error.raw) from error
     where, item = (_with_paths(raw) or [("$.data", None)])[0]
-    snapshot = _snapshot(response, item, where, None, request_id)
+    snapshot = _snapshot(response, content, item, where, None, request_id)
     if not snapshot.task_id:
         raise response.unexpected("a delivery names no task", f"{where}.task_id: an id is expected", raw, request_id)
     return snapshot
@@ -263,9 +294,10 @@ def decode_delivery(body: bytes) -> Snapshot:
 
 def decode_batch(response: HttpResponse) -> list[Snapshot]:
     """Read a batch status response: a list of tasks, or a single one."""
-    raw, request_id = unwrap_envelope(response)
+    body = read_body(response)
+    raw, request_id = unwrap_body(response, body)
     return [
-        _snapshot(response, item, where, None, request_id)
+        _snapshot(response, body, item, where, None, request_id)
         for where, item in _with_paths(raw)
         if isinstance(item, Mapping) and any(valid_ids(item.get("task_id")))
     ]
@@ -282,18 +314,22 @@ def decode_balance(response: HttpResponse) -> float:
     return balance
 
 
-def _snapshot(response: HttpResponse, raw: Any, where: str, task_id: str | None, request_id: str | None) -> Snapshot:
+def _snapshot(
+    response: HttpResponse, envelope: Any, raw: Any, where: str, task_id: str | None, request_id: str | None
+) -> Snapshot:
+    """Return the status of a task; `raw` is its part of the `envelope`, at the path `where`."""
     body = structure(converter, raw, TaskBody, http_status=response.http_status, where=where, request_id=request_id)
     known_id = body.task_id or task_id or ""
     assets: tuple[Asset, ...] = ()
     for output_place in (body, body.task_result, body.output):
         assets = assets or tuple(output_place.assets(known_id, body.cover_url))
+    state = to_state(body.raw_status)
     return Snapshot(
         task_id=known_id,
-        state=to_state(body.raw_status),
+        state=state,
         raw_status=body.raw_status,
         assets=assets,
-        reason=body.task_result.message or body.msg or body.message,
+        reason=_reason(body, envelope if state is TaskState.FAILED else {}, has_output=bool(assets or body.text)),
         credits=body.cost_credits,
         text=body.text,
         script=body.lines,
@@ -301,6 +337,17 @@ def _snapshot(response: HttpResponse, raw: Any, where: str, task_id: str | None,
         raw=raw,
         request_id=request_id,
     )
+
+
+def _reason(body: TaskBody, envelope: Any, *, has_output: bool) -> str | None:
+    """Return the first text that explains a failure, or what there is in place of an output."""
+    texts = [*body.reasons, reason_text(envelope if isinstance(envelope, Mapping) else {})]
+    meaningless = {*_SUCCESS, body.raw_status.casefold(), ""}
+    reason = next((text for text in texts if text.strip().casefold() not in meaningless), None)
+    if reason is not None or has_output:
+        return reason
+    unusable = dict.fromkeys(chain(body.unusable(), body.task_result.unusable(), body.output.unusable()))
+    return f"no url in {', '.join(unusable)}"[:_MAX_REASON] if unusable else None
 
 
 def _is_success(body: Mapping[str, Any]) -> bool:

@@ -20,6 +20,7 @@ from aiowery._core.request import Accepted, Request
 from aiowery._core.webhook_config import TaskDelivery
 from aiowery.errors import APIError, AuthenticationError, ConfigurationError, DailyLimitReached
 from aiowery.weryai import _decode
+from aiowery.weryai._api_errors import ends_task
 from aiowery.weryai.requests._base import WebhookRequest, WeryAIRequest
 
 MODELS_HOST: Final = "models"
@@ -102,6 +103,10 @@ class WeryAIProvider(Provider):
     def is_known_status(self, raw_status: str) -> bool:
         """Return True if the status is documented or was seen in use."""
         return _decode.is_known_status(raw_status)
+
+    def ends_task(self, error: APIError) -> bool:
+        """Return True for a refusal that speaks of the task's content, or of its generation."""
+        return ends_task(error)
 
     def decode_delivery(self, body: bytes) -> TaskDelivery:
         """Return the content of a webhook delivery; one with an unknown status counts as finished.

@@ -6,18 +6,24 @@ lost because a number is written as text.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, NewType
 
 import attrs
 
 from aiowery._base.snapshot import Asset, AssetKind, ScriptLine
-from aiowery._core.codec import Identifier, TypeFault, lenient_number, make_converter
+from aiowery._core.codec import Identifier, lenient_number, make_converter
+from aiowery._core.fields import short_repr
+from aiowery._core.media import clean_url
 
 _MAX_DEPTH: Final = 6
 
 InfoText = NewType("InfoText", str)
 """An informative text: anything but a non-blank string counts as absent."""
+ErrorText = NewType("ErrorText", str)
+"""The text of an error, also within an object; anything else counts as absent."""
+CoverUrl = NewType("CoverUrl", str)
+"""A URL of a still picture; anything else counts as absent."""
 Credits = NewType("Credits", float)
 """A number of credits, also if written as text."""
 Report = NewType("Report", str)
@@ -26,10 +32,14 @@ Report = NewType("Report", str)
 
 @attrs.frozen
 class Output:
-    """One output in a response: a URL, or an object that holds one under some name."""
+    """One output in a response: a URL, or an object that holds one under some name.
 
-    url: str
+    `url` is None if there is no usable one; `found` is then what there is instead.
+    """
+
+    url: str | None
     cover_url: str | None = None
+    found: str = ""
 
 
 @attrs.frozen
@@ -46,14 +56,21 @@ class Outputs:
 
     def assets(self, task_id: str, cover_url: str | None) -> Iterator[Asset]:
         """Yield all outputs of this object as assets."""
-        places: tuple[tuple[AssetKind, tuple[Output, ...]], ...] = (
+        places: tuple[tuple[AssetKind, Iterable[Output]], ...] = (
             ("image", self.images),
-            ("video", self.videos or self.video_urls or self.video_url),
-            ("audio", self.audios or self.audio_url),
+            ("video", _usable(self.videos) or _usable(self.video_urls) or _usable(self.video_url)),
+            ("audio", _usable(self.audios) or _usable(self.audio_url)),
         )
         for kind, outputs in places:
             for output in outputs:
-                yield Asset(output.url, kind, output.cover_url or cover_url, task_id)
+                if output.url is not None:
+                    yield Asset(output.url, kind, output.cover_url or cover_url, task_id)
+
+    def unusable(self) -> Iterator[str]:
+        """Yield what this object holds in places of outputs, and is no URL."""
+        places = (self.images, self.videos, self.video_url, self.video_urls, self.audios, self.audio_url)
+        for outputs in places:
+            yield from (output.found for output in outputs if output.url is None)
 
 
 @attrs.frozen
@@ -65,7 +82,10 @@ class TaskBody(Outputs):
     status: InfoText | None = None
     content_status: InfoText | None = None
     msg: InfoText | None = None
-    cover_url: InfoText | None = None
+    task_status_msg: InfoText | None = None
+    fail_reason: InfoText | None = None
+    error: ErrorText | None = None
+    cover_url: CoverUrl | None = None
     lyrics: InfoText | None = None
     speech_text: InfoText | None = None
     scripts: tuple[ScriptLine, ...] = ()
@@ -87,6 +107,12 @@ class TaskBody(Outputs):
         return self.scripts or self.script
 
     @property
+    def reasons(self) -> Iterator[str]:
+        """The texts that may explain a failure, the most specific first."""
+        texts = (self.task_result.message, self.msg, self.message, self.task_status_msg, self.fail_reason, self.error)
+        return filter(None, texts)
+
+    @property
     def raw_status(self) -> str:
         """The raw status, from either field."""
         return (self.task_status or self.status or "").strip()
@@ -103,28 +129,40 @@ def valid_ids(*values: Any) -> Iterator[Identifier]:
 
 def _outputs(value: Any, _: Any) -> tuple[Output, ...]:
     """Read one output or a list, each a URL or an object with a URL under one of several names."""
-    items = [item for item in (value if isinstance(value, list) else [value]) if item]
-    outputs = tuple(output for output in map(_output, items) if output is not None)
-    if items and not outputs:
-        raise TypeFault("a url, or an object with a url,", items[0])
-    return outputs
+    return tuple(_output(item) for item in (value if isinstance(value, list) else [value]) if item)
 
 
-def _output(item: Any) -> Output | None:
-    """Read one output; None for anything else, so that the other outputs are kept."""
-    if isinstance(item, str):
-        return Output(item)
-    if isinstance(item, Mapping):
-        url = next((item[name] for name in ("url", "image_url", "video_url", "audio_url") if item.get(name)), None)
-        cover = next((item[name] for name in ("cover_image_url", "cover_url") if item.get(name)), None)
-        if isinstance(url, str):
-            return Output(url, cover if isinstance(cover, str) else None)
-    return None
+def _output(item: Any) -> Output:
+    """Read one output; one without a URL is kept too, so that the others are, and an error can name it."""
+    if not isinstance(item, Mapping):
+        return _output_of(item, item)
+    named = (item.get(name) for name in ("url", "image_url", "video_url", "audio_url"))
+    covers = (clean_url(item.get(name)) for name in ("cover_image_url", "cover_url"))
+    return _output_of(next(filter(None, map(clean_url, named)), None), item, next(filter(None, covers), None))
+
+
+def _output_of(value: Any, item: Any, cover_url: str | None = None) -> Output:
+    url = clean_url(value)
+    return Output(url, cover_url, "" if url is not None else short_repr(item))
+
+
+def _usable(outputs: tuple[Output, ...]) -> tuple[Output, ...]:
+    return tuple(output for output in outputs if output.url is not None)
 
 
 def read_text(value: Any, _: Any = None) -> InfoText | None:
     """Return a text that is not blank; None for anything else."""
     return InfoText(value) if isinstance(value, str) and value.strip() else None
+
+
+def _error_text(value: Any, _: Any) -> ErrorText | None:
+    text = read_text(value.get("message") if isinstance(value, Mapping) else value)
+    return None if text is None else ErrorText(text)
+
+
+def _cover_url(value: Any, _: Any) -> CoverUrl | None:
+    url = clean_url(value)
+    return None if url is None else CoverUrl(url)
 
 
 def read_credits(value: Any, _: Any = None) -> Credits | None:
@@ -169,6 +207,8 @@ def _make_converter() -> Any:
     base.register_structure_hook_func(lambda cls: cls == tuple[Output, ...], _outputs)
     base.register_structure_hook(Identifier | None, _optional_id)
     base.register_structure_hook(InfoText | None, read_text)
+    base.register_structure_hook(ErrorText | None, _error_text)
+    base.register_structure_hook(CoverUrl | None, _cover_url)
     base.register_structure_hook(Credits | None, read_credits)
     base.register_structure_hook(Report | None, read_report)
     base.register_structure_hook_func(lambda cls: cls == tuple[ScriptLine, ...], _script)

@@ -168,11 +168,11 @@ async def test_edition_unknown_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
         BetterWaifu()
 
 
-async def test_submit_with_other_editions_url_is_not_found() -> None:
-    """A base URL of the wrong edition is an unknown address, neither a picture nor a doubt, or is refused at once."""
+async def test_submit_with_other_editions_url_makes_no_picture() -> None:
+    """A base URL of the wrong edition is refused at once, or gets answers of something else, which name base_url."""
     async with Sandbox(speed=SPEED) as sandbox:
         async with BetterWaifu(sandbox.key, edition="jobs", base_url=sandbox.url) as client:
-            with pytest.raises(NotFound, match=r"does not exist .* base_url is this edition's"):
+            with pytest.raises(SubmissionInDoubt, match=r"does not exist.*check base_url and any proxy"):
                 await client.run(request("jobs"))
         with pytest.raises(ConfigurationError, match="must not end in /v1"):
             BetterWaifu(sandbox.key, edition="v1-images", base_url=sandbox.jobs_url)
@@ -192,8 +192,8 @@ CASES: dict[str, tuple[Fault, type[AioweryError], int]] = {
         SubmissionInDoubt,
         1,
     ),
-    "points elsewhere": (Fault(faults.Redirect("https://x.example", 307), on="submit", times=1), InvalidRequest, 0),
-    "refused as a page": (Fault(faults.ErrorResponse(403, html=True), on="submit", times=1), PermissionDenied, 0),
+    "points elsewhere": (Fault(faults.Redirect("https://x.example", 307), on="submit", times=1), SubmissionInDoubt, 0),
+    "answered by a page": (Fault(faults.ErrorResponse(404, html=True), on="submit", times=1), SubmissionInDoubt, 0),
     "refused in a 200": (
         Fault(faults.ErrorResponse(200, text="nothing for you"), on="submit", times=1),
         InvalidRequest,

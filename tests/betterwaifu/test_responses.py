@@ -314,9 +314,10 @@ V1_FAULT = {"code": "invalid_parameter", "message": "steps must be 20-50", "para
         (400, {"error": "Bad Request", "message": "Your prompt was flagged by moderation"}, ContentRejected),
         (400, {"error": "slow down", "code": "rate_limit_exceeded"}, RateLimited),
         (400, {"error": {"code": "invalid_parameter", "message": "cool down is no parameter"}}, InvalidRequest),
-        (401, {"error": {"code": "rate_limit_exceeded", "message": "x"}}, AuthenticationError),
+        (401, {"error": {"code": "rate_limit_exceeded", "message": "x"}}, RateLimited),
         (404, {"error": {"code": "invalid_parameter", "message": "x"}}, NotFound),
-        (500, {"error": {"code": "rate_limit_exceeded", "message": "x"}}, ServerError),
+        (500, {"error": {"code": "rate_limit_exceeded", "message": "x"}}, RateLimited),
+        (503, {"error": {"code": "internal", "message": "rate limit"}}, ServerError),
         (429, b"\xff\xfe<html>", RateLimited),
         (200, {"success": False, "error": V1_FAULT}, InvalidRequest),
         (200, {"success": False, "error": {"code": "rate_limit_exceeded"}}, RateLimited),
@@ -325,7 +326,7 @@ V1_FAULT = {"code": "invalid_parameter", "message": "steps must be 20-50", "para
         (200, {"status": 400, "error": "bad width"}, InvalidRequest),
         (200, {"error": "prompt flagged by moderation"}, ContentRejected),
         (201, {"error": "Too many requests"}, RateLimited),
-        (302, "", InvalidRequest),
+        (302, "", UnexpectedResponse),
         (303, "", UnexpectedResponse),
     ],
 )
@@ -333,7 +334,7 @@ V1_FAULT = {"code": "invalid_parameter", "message": "steps must be 20-50", "para
 def test_response_error_status_decides_before_code_and_text(
     decoder: str, status: int, body: Any, error: type[AioweryError]
 ) -> None:
-    """The HTTP status decides, then the code. The text only refines, in both envelopes and without one."""
+    """A code of load decides, then the HTTP status, then other codes. The text only refines, also without envelope."""
     with pytest.raises(AioweryError) as caught:
         DECODERS[decoder](response(body, status))
     assert type(caught.value) is error

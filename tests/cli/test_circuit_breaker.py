@@ -90,3 +90,32 @@ def test_batch_with_invalid_max_doubts_creates_nothing(batch: Command, value: st
     """An invalid value exits with 2, before the output directory is created."""
     assert batch("--max-doubts", value).returncode == 2
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("status", [401, 407])
+def test_batch_behind_a_page_that_refuses_the_key_sends_the_rest_later(
+    batch: Command, manifest: Manifest, aiowery_sandbox: Sandbox, status: int
+) -> None:
+    """A proxy's 401 is no refusal of the key: submissions pause, nothing has failed, and the next run sends all."""
+    aiowery_sandbox.inject(Fault(faults.ErrorResponse(status, html=True), on="submit"))
+    ended = batch()
+    assert ended.returncode == 3, ended.stderr
+    assert outcomes(manifest()) == {"not submitted": 24}
+    assert "Submitting pauses: the last submission had no clear answer" in ended.stderr
+    assert "the provider refused the key" not in ended.stdout + ended.stderr
+    assert spent_credits(aiowery_sandbox) == 0
+    aiowery_sandbox._script._rules.clear()
+    again = batch()
+    assert again.returncode == 0, again.stderr
+    assert outcomes(manifest()) == {"done": 24}
+
+
+@pytest.mark.parametrize("status", [400, 404, 500])
+def test_batch_behind_another_page_fails_nothing_for_ever(
+    batch: Command, manifest: Manifest, aiowery_sandbox: Sandbox, status: int
+) -> None:
+    """What a page has answered is in doubt, and the rest is sent by the next run."""
+    aiowery_sandbox.inject(Fault(faults.ErrorResponse(status, html=True), on="submit", times=2))
+    ended = batch()
+    assert ended.returncode == 3, ended.stderr
+    assert outcomes(manifest()) == {"in_doubt": 2, "done": 22}

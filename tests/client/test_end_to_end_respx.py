@@ -108,15 +108,12 @@ async def test_reads_use_documented_paths(wire: respx.MockRouter) -> None:
 
 async def test_status_unexpected_response_names_faulty_fields(wire: respx.MockRouter) -> None:
     """A response outside the contract is reported with the path of each fault, after the retries."""
-    wire.get("/v1/generation/a/status").mock(return_value=envelope({"task_id": "a", "task_status": 5, "images": [7]}))
+    wire.get("/v1/generation/a/status").mock(return_value=envelope({"task_id": "a", "task_status": 5, "images": []}))
     async with WeryAI(KEY, base_url=URL) as weryai:
         weryai._runtime.api.client.retries = weryai.retries.faster(1000)
         with pytest.raises(UnexpectedResponse) as caught:
             await weryai.status("a")
-    assert caught.value.faults == (
-        "$.data.images: a url, or an object with a url, is expected, got a number",
-        "$.data.task_status: a string is expected, got a number",
-    )
+    assert caught.value.faults == ("$.data.task_status: a string is expected, got a number",)
 
 
 async def test_run_rejection_keeps_code_status_and_body(wire: respx.MockRouter) -> None:

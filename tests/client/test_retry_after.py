@@ -172,7 +172,7 @@ async def test_submission_failure_with_retry_after_pauses_queue(
     """The failed submission is not sent again, and the waiting ones are not sent before the pause is over."""
     status, body = SUBMISSIONS[kind]
     async with peer(http_response(body, status, retry_after=retry_after)) as server:
-        async with raw.client(server.url, limits=Limits(cool_down=0.0), retries=None) as client:
+        async with raw.client(server.url, limits=Limits(cool_down=0.0, max_doubts=None), retries=None) as client:
             with pytest.raises(AioweryError) as caught:
                 await client.run(raw.request)
             assert isinstance(caught.value, SubmissionInDoubt) is (kind != "refusal")

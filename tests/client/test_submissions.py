@@ -52,7 +52,7 @@ async def test_run_slots_taken_by_other_process_retries_rejections() -> None:
         pytest.param(envelope(None, 1007, "queue full"), id="1007"),
         pytest.param(envelope(None, 1001, "Request rate limit exceeded"), id="1001"),
         pytest.param(
-            httpx.Response(503, json={"status": 5000, "message": "busy", "data": None}), id="503 in its own form"
+            httpx.Response(503, json={"status": 1007, "message": "busy", "data": None}), id="503 with a code of load"
         ),
         pytest.param(httpx.PoolTimeout("no connection"), id="never left"),
     ],
@@ -145,7 +145,8 @@ async def test_run_endless_rejections_end_whole_queue_together() -> None:
 @pytest.mark.virtual_time
 async def test_run_rejected_key_ends_whole_queue() -> None:
     """The first rejection of the key ends the wait of all submissions behind it."""
-    provider = FakeWeryAI(faults={"submit": [httpx.Response(401)] * 1000}, latency=0.1)
+    refusal = httpx.Response(401, json={"status": 1002, "message": "authentication failed"})
+    provider = FakeWeryAI(faults={"submit": [refusal] * 1000}, latency=0.1)
     async with client_of(provider) as client:
         errors = await asyncio.gather(*(client.run(CAT) for _ in range(200)), return_exceptions=True)
     assert all(isinstance(error, AuthenticationError) for error in errors)

@@ -93,7 +93,7 @@ async def test_run_direct_call_returns_own_result_type(request_: Any, data: dict
 
 async def test_chat_connection_closed_raises_in_doubt_after_one_post() -> None:
     """If the connection closes without a response, there is one POST and one `SubmissionInDoubt`."""
-    async with peer(None) as server, WeryAI("sk-x", base_url=server.url, retries=QUICK) as client:
+    async with peer(None) as server, WeryAI("sk-made-up", base_url=server.url, retries=QUICK) as client:
         with pytest.raises(SubmissionInDoubt):
             await client.chat("hi")
     assert len(server.requests) == 1
@@ -176,7 +176,7 @@ async def test_chat_response_slower_than_http_timeout_succeeds() -> None:
         writer.write(http_response(ANSWER, connection="close"))
         await writer.drain()
 
-    async with serving(slowly) as url, WeryAI("sk-x", base_url=url, http_timeout=0.1) as client:
+    async with serving(slowly) as url, WeryAI("sk-made-up", base_url=url, http_timeout=0.1) as client:
         assert (await client.chat("hi")).text == "hi"
 
 
@@ -201,7 +201,7 @@ async def test_chat_rejection_in_either_form_raises_its_error(answer: httpx.Resp
 async def test_chat_rate_limited_is_repeated() -> None:
     """After a 429 the queue pauses, and the request is sent again."""
     answers = [http_response({"status": 429, "message": "slow down"}, "429 Too Many"), http_response(ANSWER)]
-    async with peer(*answers) as server, WeryAI("sk-x", base_url=server.url, retries=QUICK) as client:
+    async with peer(*answers) as server, WeryAI("sk-made-up", base_url=server.url, retries=QUICK) as client:
         assert (await client.chat("hi")).text == "hi"
     assert len(server.requests) == 2
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from aiowery import errors
-from aiowery._core.failures import SubmitFailure, classify_failure, is_retryable, retry_after
+from aiowery._core.failures import SubmitFailure, classify_failure, is_retryable, response_error, retry_after
 from aiowery._core.messages import HttpResponse
 from aiowery.weryai import TextToImage
 from aiowery.weryai._provider import WeryAIProvider
@@ -19,9 +19,12 @@ REQUEST = TextToImage(prompt="hills")
 def submission_error(http_status: int, body: Any = None, text: str = "") -> Exception:
     """Return the error of a response to a submission."""
     content = text if body is None else json.dumps(body)
-    with pytest.raises(errors.AioweryError) as caught:
-        WeryAIProvider().decode_submission(REQUEST, HttpResponse(http_status, {}, content.encode()))
-    return caught.value
+    response = HttpResponse(http_status, {}, content.encode())
+    try:
+        WeryAIProvider().decode_submission(REQUEST, response)
+    except (errors.APIError, errors.UnexpectedResponse) as error:
+        return response_error(response, error, WeryAIProvider().is_own_response)
+    pytest.fail("the response was accepted")
 
 
 def refused(http_status: int, code: int, text: str = "no") -> Exception:
@@ -49,19 +52,25 @@ OUTCOMES: dict[str, tuple[Exception, SubmitFailure]] = {
     "200 html": (submission_error(200, text="<html></html>"), SubmitFailure.IN_DOUBT),
     "200 without envelope": (submission_error(200, {"ok": 1}), SubmitFailure.IN_DOUBT),
     "204": (submission_error(204), SubmitFailure.IN_DOUBT),
-    # Business errors under 2xx.
+    # Refusals in the provider's own form: for the sake of the request, or of the account.
     **{
         f"200 code {code}": (refused(200, code), SubmitFailure.REJECTED)
-        for code in (1001, 1002, 1003, 1004, 1005, 1011, 1015, 2001, 5000, 6003, 6004, 6101, 7777)
+        for code in (1001, 1003, 1005, 2001, 5000, 6003, 6004, 7777)
     },
-    # Refusals by HTTP status, with and without the provider's own body.
-    **{f"{status}": (refused(status, 7777), SubmitFailure.REJECTED) for status in (400, 401, 402, 403, 404, 422)},
     **{
-        f"{status} bare": (submission_error(status, text="no"), SubmitFailure.REJECTED)
-        for status in (400, 401, 402, 403, 404, 422)
+        f"200 code {code}": (refused(200, code), SubmitFailure.POSTPONED)
+        for code in (1002, 1004, 1009, 1011, 1015, 1017, 6101)
     },
-    "429 daily limit": (refused(429, 6101), SubmitFailure.REJECTED),
-    "302": (submission_error(302), SubmitFailure.REJECTED),
+    **{f"{status}": (refused(status, 7777), SubmitFailure.REJECTED) for status in (400, 404, 407, 413, 421, 422, 425)},
+    **{f"{status}": (refused(status, 7777), SubmitFailure.POSTPONED) for status in (401, 402, 403)},
+    "429 daily limit": (refused(429, 6101), SubmitFailure.POSTPONED),
+    # Pages of something in between.
+    **{
+        f"{status} page": (submission_error(status, text="no"), SubmitFailure.IN_DOUBT)
+        for status in (302, 303, 400, 402, 403, 404, 408, 409, 422, 499)
+    },
+    **{f"{status} page": (submission_error(status, text="no"), SubmitFailure.POSTPONED) for status in (401, 407, 413)},
+    **{f"{status} page": (submission_error(status, text="no"), SubmitFailure.UNSENT) for status in (421, 425)},
     # Because of load.
     "429": (refused(429, 7777), SubmitFailure.BUSY),
     "429 bare": (submission_error(429, text="slow down"), SubmitFailure.BUSY),
@@ -71,15 +80,17 @@ OUTCOMES: dict[str, tuple[Exception, SubmitFailure]] = {
     "200 too many tasks 6010": (refused(200, 6010), SubmitFailure.BUSY),
     "400 too many tasks 6010": (refused(400, 6010), SubmitFailure.BUSY),
     "200 queue full 1007": (refused(200, 1007), SubmitFailure.BUSY),
-    "503 with the provider's own body": (refused(503, 5000), SubmitFailure.BUSY),
+    "500 with a code of load": (refused(500, 6002), SubmitFailure.BUSY),
+    "503 with a code of load": (refused(503, 1007), SubmitFailure.BUSY),
+    "403 with a code of load": (refused(403, 6010), SubmitFailure.BUSY),
+    "503 throttled 1001": (refused(503, 1001, "rate limit"), SubmitFailure.BUSY),
     # Without proof that nothing was charged.
     **{
         f"{status}": (submission_error(status, text="<html>"), SubmitFailure.IN_DOUBT)
         for status in (500, 502, 503, 504, 520)
     },
-    **{f"{status} with a body": (refused(status, 5000), SubmitFailure.IN_DOUBT) for status in (500, 502, 504)},
-    "500 with a throttle code": (refused(500, 6002), SubmitFailure.IN_DOUBT),
-    "303": (submission_error(303), SubmitFailure.IN_DOUBT),
+    **{f"{status} with a body": (refused(status, 5000), SubmitFailure.IN_DOUBT) for status in (500, 502, 503, 504)},
+    "503 daily limit": (refused(503, 6101), SubmitFailure.IN_DOUBT),
     "no answer": (errors.NoAnswer("read time-out"), SubmitFailure.IN_DOUBT),
     "transport": (errors.TransportError("reset"), SubmitFailure.IN_DOUBT),
     "unforeseen": (RuntimeError("a bug"), SubmitFailure.IN_DOUBT),
@@ -96,7 +107,13 @@ def test_classify_failure_of_a_paid_post(error: Exception, expected: SubmitFailu
 @pytest.mark.parametrize("name", errors.__all__)
 def test_classify_failure_without_proof_is_in_doubt(name: str) -> None:
     """Each error is in doubt unless it proves that nothing was charged."""
-    proofs = {"NotSent": SubmitFailure.UNSENT, "QueueTooLong": SubmitFailure.UNSENT, "RateLimited": SubmitFailure.BUSY}
+    account = ("AuthenticationError", "DailyLimitReached", "InsufficientCredits", "PermissionDenied")
+    proofs = {
+        "NotSent": SubmitFailure.UNSENT,
+        "QueueTooLong": SubmitFailure.UNSENT,
+        "RateLimited": SubmitFailure.BUSY,
+        **dict.fromkeys(account, SubmitFailure.POSTPONED),
+    }
     cls: type[errors.AioweryError] = getattr(errors, name)
     refusal = SubmitFailure.REJECTED if issubclass(cls, errors.APIError) else SubmitFailure.IN_DOUBT
     assert classify_failure(cls("x")) is proofs.get(name, refusal)
@@ -108,6 +125,8 @@ def test_classify_failure_without_proof_is_in_doubt(name: str) -> None:
         (errors.NotSent(), True),
         (errors.NoAnswer(), True),
         (errors.UnexpectedResponse(), True),
+        (errors.UnexpectedResponse(http_status=404), True),
+        (errors.UnexpectedResponse(http_status=302), False),
         (errors.RateLimited(), True),
         (errors.ServerError(http_status=500), True),
         (errors.InvalidRequest(http_status=408), True),

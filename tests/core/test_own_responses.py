@@ -26,6 +26,11 @@ FOREIGN: dict[str, tuple[int, Any]] = {
     "404 status repeated": (404, {"status": 404, "message": "no route"}),
     "502 status as text": (502, {"status": "502"}),
     "503 deep": (503, "[" * 100_000),
+    "403 word as status": (403, {"status": "error", "message": "Forbidden"}),
+    "403 success": (403, {"status": 0, "message": "success", "data": None}),
+    "502 success as text": (502, {"status": "200", "data": {"task_ids": ["t"]}}),
+    "403 success flag": (403, {"success": False, "message": "Forbidden"}),
+    "200 success flag": (200, {"success": False}),
     "302 empty": (302, ""),
 }
 WERYAI: dict[str, tuple[int, Any]] = {
@@ -37,6 +42,7 @@ WERYAI: dict[str, tuple[int, Any]] = {
     "its own failure": (500, {"status": 5000}),
     "busy": (503, {"status": 6002}),
     "chat": (200, {"id": "c", "choices": [{"index": 0, "message": {"content": "hi"}}]}),
+    "busy, code as text": (503, {"status": "1007"}),
     "chat refused": (400, {"error": {"message": "max_tokens must be positive"}}),
 }
 BETTERWAIFU: dict[str, tuple[int, Any]] = {
@@ -47,7 +53,7 @@ BETTERWAIFU: dict[str, tuple[int, Any]] = {
     "models": (200, {"models": [], "count": 0}),
     "refused": (401, {"error": "Invalid or missing API key"}),
     "refused with a code": (400, {"success": False, "error": {"code": "invalid_parameter", "message": "steps"}}),
-    "refused with 200": (200, {"success": False}),
+    "refused with 200": (200, {"success": False, "error": "no"}),
     "its own failure": (500, {"error": "Internal"}),
 }
 PROVIDERS: dict[str, Provider] = {
@@ -69,6 +75,11 @@ anything = st.recursive(
 def response(http_status: int, body: Any) -> HttpResponse:
     """Return a response with this text, or with this value as JSON."""
     return HttpResponse(http_status, {}, (body if isinstance(body, str) else json.dumps(body)).encode())
+
+
+def test_is_own_response_weryai_word_as_code_is_false() -> None:
+    """WeryAI's codes are numbers, also in a refusal with HTTP 200."""
+    assert not PROVIDERS["weryai"].is_own_response(response(200, {"status": "failure", "message": "no"}))
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)

@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiowery import RedactionFilter, WeryAI
-from aiowery._core.events import log, redact, redact_key
+from aiowery._core.events import log
+from aiowery._core.redaction import redact, redact_key
 from aiowery._http.api_key import ApiKeySource
 from aiowery.errors import ConfigurationError
 

@@ -47,7 +47,7 @@ MOCKS = {
 }
 
 def new_client():
-    return WeryAI("sk-x", base_url=URL, retries=RetryPolicy(max_attempts=1))
+    return WeryAI("sk-made-up", base_url=URL, retries=RetryPolicy(max_attempts=1))
 
 async def refused(client):
     asset = Asset(URL + "/x.png")

@@ -167,7 +167,7 @@ import respx
 from aiowery import Asset, RetryPolicy, WeryAI
 from aiowery.errors import AioweryError
 from aiowery.weryai import TextToImage
-client = await WeryAI("sk-x", base_url=url, retries=RetryPolicy(max_attempts=1)).__aenter__()
+client = await WeryAI("sk-made-up", base_url=url, retries=RetryPolicy(max_attempts=1)).__aenter__()
 """,
     """
 router = respx.mock(assert_all_called=False)
@@ -216,7 +216,7 @@ async def respond(self, request):
 from aiowery import WeryAI
 
 async def main():
-    async with WeryAI("sk-x", base_url="http://127.0.0.1:9") as client:
+    async with WeryAI("sk-made-up", base_url="http://127.0.0.1:9") as client:
         print(await client.balance())
 
 asyncio.run(main())

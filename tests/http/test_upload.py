@@ -311,7 +311,7 @@ async def test_upload_redirect_is_refused() -> None:
         return httpx.Response(307, headers={"location": "https://elsewhere.example.com/"})
 
     async with client_of(respond, retries=QUICK) as client:
-        with pytest.raises(InvalidRequest, match="base_url"):
+        with pytest.raises(UnexpectedResponse, match="base_url"):
             await client.submit(ImageRepair(image_url=PNG))
     assert hosts == ["api.example.com"]
 

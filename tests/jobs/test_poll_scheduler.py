@@ -151,7 +151,7 @@ async def test_pause_due_items_polls_all_afterwards() -> None:
 
 @pytest.mark.virtual_time
 async def test_expire_hanging_poll_runs_on_time() -> None:
-    """An item expires within a fifth of a second of its deadline, even if its poll hangs."""
+    """An item expires three seconds after its deadline at most, even if its last poll hangs."""
     loop = asyncio.get_running_loop()
     expired: list[float] = []
 
@@ -163,8 +163,8 @@ async def test_expire_hanging_poll_runs_on_time() -> None:
 
     scheduler = scheduler_of(poll, expire=expire)
     scheduler.track(ScheduledItem(), after=1.0, deadline=60.0)
-    await asyncio.sleep(61)
-    assert expired == [pytest.approx(60.1, abs=0.15)]
+    await asyncio.sleep(64)
+    assert expired == [pytest.approx(63.1, abs=0.15)]
     assert scheduler.statistics().tracked == 0
     await scheduler.aclose()
 

@@ -37,7 +37,7 @@ def timed_out() -> httpx.Response:
 
 
 RESPONSES: dict[str, Respond] = {
-    **{str(status): lambda status=status: httpx.Response(status, text=HTML) for status in (200, 403, 404, 500, 502)},  # type: ignore[misc]
+    **{str(status): lambda status=status: httpx.Response(status, text=HTML) for status in (200, 404, 500, 502)},  # type: ignore[misc]
     "302": lambda: httpx.Response(302, headers={"location": "https://elsewhere.example"}),
     "a gateway's JSON": lambda: httpx.Response(404, json={"status": 404, "message": "no route"}),
     "reset": reset,
@@ -135,6 +135,37 @@ async def test_breaker_unclear_answers_sends_six_submissions_then_probes(respond
         outcomes = await outcomes_of(tasks)
         assert sum(isinstance(outcome, NotSent) for outcome in outcomes) == 987
     assert len(proxy.posts) == 13
+
+
+@pytest.mark.parametrize("status", [401, 403, 407, 503])
+@pytest.mark.virtual_time
+async def test_breaker_page_that_every_submission_would_get_pauses_at_the_first(status: int) -> None:
+    """Only the four submissions under way are sent; the others wait for a free read and a probe."""
+    proxy, events = Proxy(lambda: httpx.Response(status, text=HTML)), PauseEvents()
+    async with client_of(proxy, observer=events) as client:
+        tasks = start_runs(client, 100)
+        await asyncio.sleep(29)
+        assert len(proxy.posts) == 4
+        assert events.pauses == pytest.approx([30])
+        assert "the last submission had no clear answer" in (client.statistics().queue.pause_reason or "")
+        proxy.respond = None
+        outcomes = await outcomes_of(tasks)
+    assert sum(isinstance(outcome, Exception) for outcome in outcomes) == 4
+    assert len(proxy.posts) == 100
+
+
+@pytest.mark.parametrize("status", [413, 421, 425])
+@pytest.mark.virtual_time
+async def test_breaker_other_page_without_charge_counts(status: int) -> None:
+    """Pages with other HTTP statuses pause submissions after three in a row, although nothing was charged."""
+    proxy = Proxy(lambda: httpx.Response(status, text=HTML))
+    async with client_of(proxy, retries=RetryPolicy(max_attempts=1)) as client:
+        tasks = start_runs(client, 100)
+        await asyncio.sleep(20)
+        assert len(proxy.posts) == 6
+        assert "the last 3 submissions had no clear answer" in (client.statistics().queue.pause_reason or "")
+        client.stop_submitting()
+        await outcomes_of(tasks)
 
 
 @pytest.mark.parametrize("reads", ["200", "404", "502", "302", "reset", "a gateway's JSON"])

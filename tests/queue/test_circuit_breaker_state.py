@@ -57,13 +57,21 @@ def test_reason_contains_rule_last_cause_and_failed_probes() -> None:
     end_submissions(breaker, "ddd")
     assert breaker.reason is not None
     assert breaker.reason.startswith("the last 3 submissions had no clear answer")
-    assert breaker.reason.endswith("may have been charged: a page")
+    assert breaker.reason.endswith("had no clear answer from the provider itself: a page")
     breaker.begin_check()
     breaker.end_check("no route to host")
     assert breaker.reason.endswith("a page (probe 1 failed: no route to host)")
     breaker.reset()
     end_submissions(breaker, "dcdcdcdcd")
     assert (breaker.reason or "").startswith("5 of the last 100 submissions")
+
+
+@pytest.mark.parametrize("max_doubts", [None, 1, 3])
+def test_record_in_doubt_immediately_begins_pause_with_the_first(max_doubts: int | None) -> None:
+    """A response that every submission would get needs no second one, unless the breaker is switched off."""
+    breaker = breaker_of(max_doubts)
+    assert breaker.record_in_doubt(object(), "a page", immediately=True) is (max_doubts is not None)
+    assert (breaker.reason is not None) is (max_doubts is not None)
 
 
 def test_reset_after_pause_counts_from_zero() -> None:

@@ -308,7 +308,7 @@ async def test_run_failed_picture_cools_down_too() -> None:
         async def __call__(self, request: httpx.Request) -> httpx.Response:
             answer = await provider(request)
             body = answer.json()
-            failed = {**body, "status": "failed", "error": "internal error"} if "output" in body else body
+            failed = {"id": body["id"], "status": "failed", "error": "internal error"} if "output" in body else body
             return httpx.Response(answer.status_code, json=failed)
 
     async with client_of(Failing()) as client:

@@ -179,9 +179,21 @@ def test_response_error_http_400_is_decided_by_code(code: int, cls: type[APIErro
 def test_response_error_specific_http_status_comes_before_code(
     http_status: int, cls: type[APIError], code: int | str | None
 ) -> None:
-    """401, 402, 403, 404, 429 and 5xx decide before any code but that of a daily limit, which no waiting resolves."""
+    """401, 402, 403, 404, 429 and 5xx decide before any code but those of load.
+
+    A code of the daily limit, which no waiting resolves, decides below 5xx.
+    """
     error = refused(http_status, status=code, message="prompt cannot be empty")
-    assert type(error) is (DailyLimitReached if code == 6101 else cls)
+    is_daily_limit = code == 6101 and http_status < 500
+    assert type(error) is (RateLimited if code in {1007, 6002, 6010} else DailyLimitReached if is_daily_limit else cls)
+
+
+@pytest.mark.parametrize("http_status", [200, 400, 401, 403, 404, 500, 503])
+def test_response_error_throttled_1001_is_busy_with_any_http_status(http_status: int) -> None:
+    """Code 1001 whose text speaks of rate is load; the text of another code does not change a specific HTTP status."""
+    assert type(refused(http_status, status=1001, message="Request rate limit exceeded")) is RateLimited
+    if http_status > 400:
+        assert type(refused(http_status, status=5000, message="rate limit")) is HTTP_STATUSES[http_status]
 
 
 @pytest.mark.parametrize("http_status", [405, 409, 413, 415, 422, 451])
@@ -237,18 +249,12 @@ def test_response_error_only_6010_is_a_concurrency_limit(code: int, is_limit: bo
     assert error.is_concurrency_limit is is_limit
 
 
-@pytest.mark.parametrize("http_status", [301, 302, 307, 308])
-def test_response_error_repeating_redirect_is_a_refusal(http_status: int) -> None:
-    """A redirect that repeats the request was not carried out. The message has its target."""
+@pytest.mark.parametrize("http_status", [300, 301, 302, 303, 304, 307, 308])
+def test_response_error_redirect_is_unexpected(http_status: int) -> None:
+    """A redirect may come from anything in between: it is in doubt, not refused. The message has its target."""
     error = refused(http_status, {"location": "https://other.example"}, status=0)
-    assert type(error) is InvalidRequest
+    assert type(error) is UnexpectedResponse
     assert "https://other.example" in str(error)
-
-
-@pytest.mark.parametrize("http_status", [300, 303, 304])
-def test_response_error_other_redirect_is_unexpected(http_status: int) -> None:
-    """Other redirects may follow a request that was carried out: they are in doubt, not refused."""
-    assert type(refused(http_status, {}, status=0)) is UnexpectedResponse
 
 
 @pytest.mark.parametrize("code", sorted(CODES))

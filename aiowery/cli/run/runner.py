@@ -22,7 +22,7 @@ from aiowery.cli.run.job_source import JobSource
 from aiowery.cli.run.manifest import ManifestWriter
 from aiowery.cli.run.running_item import RunningItem, record_of, record_of_faulty_line
 from aiowery.cli.run.saver import Saver
-from aiowery.cli.run.stop_reason import BY_SIGNAL, UNSENT_ERRORS, StopReason, stop_reason_of
+from aiowery.cli.run.stop_reason import BY_SIGNAL, UNSENT_ERRORS, StopReason, is_foreign, stop_reason_of
 from aiowery.errors import AioweryError, DownloadError, LedgerError, NotSent, SubmissionInDoubt
 
 _MAX_UNSAVED: Final = 16
@@ -240,17 +240,21 @@ class ItemRunner:
             return ItemStatus.DONE
         if isinstance(running.error, SubmissionInDoubt):
             return ItemStatus.IN_DOUBT
-        unsent = self.stopped is not None and self._is_unsent(running)
+        unsent = (self.stopped is not None and self._is_unsent(running)) or self._is_new_again(running)
         return ItemStatus.NOT_SUBMITTED if unsent or isinstance(running.error, ValidationRefused) else ItemStatus.FAILED
+
+    def _is_new_again(self, running: RunningItem) -> bool:
+        """Return True if something in between has refused the item, which the next run sends again."""
+        return running.job is None and is_foreign(running.error) and self._is_unsent_in_ledger(running)
+
+    def _is_unsent_in_ledger(self, running: RunningItem) -> bool:
+        return self._job_source.unprocessed_status(running.item) is ItemStatus.NOT_SUBMITTED
 
     def _is_unsent(self, running: RunningItem) -> bool:
         """Return True if the item's error shows that it was not sent and has cost nothing."""
         if running.job is not None or not isinstance(running.error, UNSENT_ERRORS):
             return False
-        return (
-            not isinstance(running.error, LedgerError)
-            or self._job_source.unprocessed_status(running.item) is ItemStatus.NOT_SUBMITTED
-        )
+        return not isinstance(running.error, LedgerError) or self._is_unsent_in_ledger(running)
 
     def _status_of_abandoned(self, running: RunningItem) -> ItemStatus:
         """Return the status of an abandoned item. In a check, an upload or the queue it has cost nothing."""

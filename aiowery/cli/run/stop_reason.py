@@ -9,6 +9,7 @@ import attrs
 from aiowery.cli.exit_codes import INTERRUPTED, SOME_FAILED, WRONG_USE
 from aiowery.errors import (
     AioweryError,
+    APIError,
     AuthenticationError,
     BudgetExceeded,
     DailyLimitReached,
@@ -40,8 +41,18 @@ _FATAL: Final = {
 UNSENT_ERRORS: Final[tuple[type[AioweryError], ...]] = (NotSent, RateLimited, *_FATAL)
 
 
+def is_foreign(error: BaseException | None) -> bool:
+    """Return True for a refusal that the provider itself has not sent; its item has cost nothing."""
+    return isinstance(error, APIError) and not error.is_own
+
+
 def stop_reason_of(error: AioweryError) -> StopReason | None:
-    """Return the reason to stop if all later items would get the same error, else None."""
+    """Return the reason to stop if all later items would get the same error, else None.
+
+    The page of a proxy does not show that: submissions pause after it by themselves.
+    """
+    if is_foreign(error):
+        return None
     for kind, (reason, exit_code) in _FATAL.items():
         if isinstance(error, kind):
             return StopReason(reason=f"{reason}: {error}", exit_code=exit_code)

@@ -1,0 +1,149 @@
+"""Take API keys out of texts that leave the client: errors, log records, `raw`, the ledger.
+
+A server may quote a key in five spellings: plain, with the escapes of JSON, percent-encoded, with the entities of HTML,
+or within base64. Each is found in capital and small letters alike.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import re
+from string import ascii_lowercase, ascii_uppercase
+from typing import Any, Final, TypeVar
+from urllib.parse import quote, quote_plus
+
+Text = TypeVar("Text", str, bytes)
+
+MIN_KEY_LENGTH: Final = 8
+"""The fewest characters of an API key. A shorter one would be found inside ordinary words."""
+_STARS: Final = "***"
+_MIN_PART: Final = 4
+_MAX_KEYS: Final = 100
+_SECRETS: Final = re.compile(r"(?i)\bbearer\s+\S+|\b(?:sk-|bw_)[\w-]{4,}")
+_LOWER: Final = str.maketrans(ascii_uppercase, ascii_lowercase)
+# The first characters of base64 that also depend on the bytes before, by the number of these in its group of three.
+_BASE64_STARTS: Final = (0, 2, 3)
+
+
+class KeyRedactor:
+    """A redactor of one API key in all its spellings. It is made once for each key, not for each text."""
+
+    def __init__(self, key: str) -> None:
+        texts = {spelling.translate(_LOWER) for spelling in _spellings(key)}
+        self._texts = tuple(sorted(texts, key=len, reverse=True))  # one may contain another
+        self._bytes = tuple(text.encode() for text in self._texts)
+
+    def __repr__(self) -> str:
+        return f"KeyRedactor({_STARS})"
+
+    def occurs_in(self, data: bytes) -> bool:
+        """Return True if the key is quoted in these bytes, also with escapes of JSON within those of JSON."""
+        lowered = data.lower()
+        bare = lowered.replace(b"\\", b"") if b"\\" in lowered else b""
+        return any(spelling in lowered or spelling in bare for spelling in self._bytes)
+
+    def redact(self, text: str) -> str:
+        """Return a text without the key."""
+        for spelling in self._texts:
+            text = _replaced(text, text.translate(_LOWER), spelling, _STARS)
+        return text
+
+    def redact_json(self, value: Any) -> Any:
+        """Return a JSON value without the key in its texts."""
+        match value:
+            case str():
+                return self.redact(value)
+            case list():
+                return [self.redact_json(item) for item in value]
+            case dict():
+                return {self.redact(name): self.redact_json(member) for name, member in value.items()}
+            case _:
+                return value
+
+    def redact_bytes(self, data: bytes) -> bytes:
+        """Return a body without the key."""
+        for spelling in self._bytes:
+            data = _replaced(data, data.lower(), spelling, _STARS.encode())
+        return data
+
+    def redact_cut(self, text: str) -> str:
+        """Return a text without the key, and without a beginning of it at the end, where the text may have been cut."""
+        text = self.redact(text)
+        lowered = text.translate(_LOWER)
+        for spelling in self._texts:
+            for length in range(min(len(spelling), len(text)), _MIN_PART - 1, -1):
+                if lowered.endswith(spelling[:length]):
+                    return text[:-length] + _STARS
+        return text
+
+
+def _spellings(key: str) -> set[str]:
+    escaped = json.dumps(key)[1:-1]
+    entities = html.escape(key)
+    return {
+        key,
+        escaped,
+        escaped.replace("/", "\\/"),
+        _each(key, "\\u{:04x}"),
+        quote(key),
+        quote(key, safe=""),
+        quote_plus(key),
+        entities,
+        entities.replace("&#x27;", "&#39;"),
+        _each(key, "&#{};"),
+        _each(key, "&#x{:x};"),
+        *_base64_spellings(key.encode()),
+    }
+
+
+def _each(key: str, form: str) -> str:
+    """Return the key with each character but letters, digits, - and _ in this form."""
+    return "".join(one if one.isalnum() or one in "-_" else form.format(ord(one)) for one in key)
+
+
+def _base64_spellings(key: bytes) -> set[str]:
+    """Return what of the key's base64 does not depend on the bytes around it, at each of three places."""
+    found = set()
+    for before, start in enumerate(_BASE64_STARTS):
+        end = (before + len(key)) * 8 // 6
+        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+            found.add(encode(bytes(before) + key).decode()[start:end])
+    return found
+
+
+def _replaced(text: Text, lowered: Text, spelling: Text, stars: Text) -> Text:
+    """Return a text with stars in place of a spelling; `lowered` is the same text in small letters."""
+    found = lowered.find(spelling)
+    if found < 0:
+        return text
+    parts: list[Text] = []
+    start = 0
+    while found >= 0:
+        parts += [text[start:found], stars]
+        start = found + len(spelling)
+        found = lowered.find(spelling, start)
+    parts.append(text[start:])
+    return text[:0].join(parts)
+
+
+_keys: Final[dict[str, KeyRedactor]] = {}
+
+
+def redact_key(key: str) -> None:
+    """Redact this key from now on, whatever its form, if it has at least 8 characters.
+
+    The latest 100 keys are kept in memory for this.
+    """
+    if len(key) >= MIN_KEY_LENGTH and key not in _keys:
+        _keys[key] = KeyRedactor(key)
+        if len(_keys) > _MAX_KEYS:
+            del _keys[next(iter(_keys))]
+
+
+def redact(text: str) -> str:
+    """Return the text with stars in place of all keys in use and everything in the form of an API key."""
+    for key in sorted(_keys, key=len, reverse=True):  # a key may begin like another
+        text = _keys[key].redact(text)
+    return _SECRETS.sub(_STARS, text)
