@@ -19,6 +19,7 @@ import asyncio
 import contextlib
 import gzip
 import json
+import logging
 import socket
 import struct
 import sys
@@ -425,6 +426,7 @@ def main() -> int:
     parser.add_argument("--provider", choices=PROVIDERS)
     parser.add_argument("--transport", choices=TRANSPORTS)
     options = parser.parse_args()
+    logging.getLogger("aiowery").setLevel(logging.CRITICAL)
     has_failed = False
     for provider in [options.provider] if options.provider else PROVIDERS:
         for transport in [options.transport] if options.transport else TRANSPORTS:
