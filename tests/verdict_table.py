@@ -1,6 +1,6 @@
 """The table of verdicts in docs/durable-batches.md, generated: what each answer to a paid POST means.
 
-Each cell comes from the code that decides: the provider's decoder, `Provider.is_own_response`, `response_error`,
+Each cell comes from the code that decides: the provider's decoder, `Provider.is_own_response`, `judged_error`,
 `classify_failure` and `concerns_all`.
 """
 
@@ -14,7 +14,7 @@ from typing import Any, Final
 import attrs
 
 from aiowery import Provider, Request
-from aiowery._core.failures import SubmitFailure, classify_failure, concerns_all, response_error
+from aiowery._core.failures import SubmitFailure, classify_failure, concerns_all, judged_error
 from aiowery._core.messages import HttpResponse
 from aiowery.betterwaifu import GenerateImage
 from aiowery.betterwaifu._provider import BetterWaifuProvider
@@ -79,7 +79,7 @@ def verdict(paid: Paid, response: HttpResponse) -> Verdict:
     try:
         paid.provider.decode_submission(paid.request, response)
     except (APIError, UnexpectedResponse) as error:
-        failure = response_error(response, error, paid.provider.is_own_response)
+        failure = judged_error(response, error, paid.provider.is_own_response)
         kind = classify_failure(failure)
         return Verdict(_REQUEST[kind], _queue(paid.provider, kind, failure))
     return ACCEPTED

@@ -1,7 +1,7 @@
 """Classify why a request failed: whether it may be repeated, and whether it may have been charged.
 
 Only a response in the provider's own form (`Provider.is_own_response`) is a rejection. Any other response is a page of
-a proxy or gateway in between: `response_error` turns it into an error by its HTTP status alone.
+a proxy or gateway in between: `judged_error` turns it into an error by its HTTP status alone.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class SubmitFailure(enum.Enum):
     IN_DOUBT = "it may have been charged: it must not be repeated"
 
 
-def response_error(
+def judged_error(
     response: HttpResponse, error: APIError | UnexpectedResponse, is_own: Callable[[HttpResponse], bool]
 ) -> AioweryError:
     """Return the error that a response means, for which the provider's decoder has raised `error`.

@@ -15,7 +15,7 @@ import attrs
 
 from aiowery._base.snapshot import Snapshot
 from aiowery._core.events import log
-from aiowery._core.failures import is_retryable, response_error, retry_after
+from aiowery._core.failures import is_retryable, judged_error, retry_after
 from aiowery._core.messages import HttpRequest, HttpResponse
 from aiowery._core.policies import Random, RetryPolicy
 from aiowery._core.redaction import KeyRedactor
@@ -88,7 +88,7 @@ class RetryingClient:
             safe = error if redacted == response else _decode_error(decode, redacted, error)
             if safe.retry_after is None:
                 safe.retry_after = response.retry_after()
-            failure = response_error(redacted, safe, self._is_own)
+            failure = judged_error(redacted, safe, self._is_own)
             failure.excerpt = clean_excerpt(redacted.body)
             raise failure from safe.__cause__
         redactor = self._http_client.redactor

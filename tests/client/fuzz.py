@@ -282,7 +282,7 @@ class FuzzServer:
             return False
         if behavior == "late":
             await asyncio.sleep(_LATE)
-        if behavior in {"gzip", "corrupt gzip"} and body:
+        if behavior in {"gzip", "corrupt gzip"} and answer.status not in _BODILESS:
             body = gzip.compress(body)
             body = body if behavior == "gzip" else body[:-6] + b"xxxxxx"
             headers["content-encoding"] = "gzip"

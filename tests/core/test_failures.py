@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from aiowery import errors
-from aiowery._core.failures import SubmitFailure, classify_failure, is_retryable, response_error, retry_after
+from aiowery._core.failures import SubmitFailure, classify_failure, is_retryable, judged_error, retry_after
 from aiowery._core.messages import HttpResponse
 from aiowery.weryai import TextToImage
 from aiowery.weryai._provider import WeryAIProvider
@@ -23,7 +23,7 @@ def submission_error(http_status: int, body: Any = None, text: str = "") -> Exce
     try:
         WeryAIProvider().decode_submission(REQUEST, response)
     except (errors.APIError, errors.UnexpectedResponse) as error:
-        return response_error(response, error, WeryAIProvider().is_own_response)
+        return judged_error(response, error, WeryAIProvider().is_own_response)
     pytest.fail("the response was accepted")
 
 

@@ -277,7 +277,7 @@ async def test_wait_job_that_ends_before_the_deadline_has_a_result(seconds: floa
         for _ in range(5):
             began = now()
             assert (await client.run(TextToImage(prompt="a cat"), timeout=60)).assets
-            assert now() - began <= 61.5  # deadlines have a precision of a second
+            assert now() - began <= 62  # deadlines have a precision of 1.5 s
 
 
 @pytest.mark.two_loops
