@@ -5,13 +5,10 @@ Each session installs its packages in an environment of its own; `tests` creates
 
 from __future__ import annotations
 
-import http.client
-import json
 import os
 import re
 import shutil
 import subprocess
-import urllib.request
 from pathlib import Path
 from typing import NoReturn
 
@@ -140,17 +137,18 @@ def lowest(session: nox.Session) -> None:
 @nox.session
 def audit(session: nox.Session) -> None:
     """Look up the lowest and the newest allowed versions of all dependencies in the advisory database."""
-    if not _reports_known_vulnerability():
-        _end_without_audit(session, "the advisory database cannot be reached")
     session.install("pip-audit>=2.9", "uv>=0.11.15")
+    if not _reports_known_vulnerability(session):
+        _end_without_audit(session, "the advisory database cannot be reached")
     for resolution in ("lowest-direct", "highest"):
         pins = Path(session.create_tmp()) / f"{resolution}.txt"
         options = ("--all-extras", "--resolution", resolution, "--python-version", VERSIONS[0], "--upgrade", "--quiet")
         session.run("uv", "pip", "compile", *options, "--output-file", pins, "pyproject.toml")
-        status = _pip_audit(session, pins)
-        if status and _reports_known_vulnerability():
+        audited = _pip_audit(session, pins)
+        if audited is not None and audited.returncode and _reports_known_vulnerability(session):
+            session.log(audited.stdout)
             session.error(f"the {resolution} versions have a known vulnerability or could not be looked up: see above")
-        if status != 0:
+        if audited is None or audited.returncode:
             _end_without_audit(session, "the advisory database stopped answering")
 
 
@@ -196,24 +194,23 @@ def _lowest() -> list[str]:
     return [re.sub(r">=([\d.]+).*", r"==\1", dependency) for dependency in dependencies]
 
 
-def _reports_known_vulnerability() -> bool:
-    """Return True if the advisory database of pip-audit can be reached: it must report that of h11 0.14.0."""
-    try:
-        with urllib.request.urlopen("https://pypi.org/pypi/h11/0.14.0/json", timeout=5) as response:
-            return bool(json.load(response)["vulnerabilities"])
-    except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError):
-        return False
+def _reports_known_vulnerability(session: nox.Session) -> bool:
+    """Return True if pip-audit can reach its advisory database: it must report that of h11 0.14.0."""
+    known = Path(session.create_tmp()) / "known.txt"
+    known.write_text("h11==0.14.0\n", "utf-8")
+    audited = _pip_audit(session, known)
+    return audited is not None and "h11" in audited.stdout
 
 
-def _pip_audit(session: nox.Session, pins: Path) -> int | None:
-    """Return the exit status of pip-audit for these versions; None if it takes too long.
+def _pip_audit(session: nox.Session, pins: Path) -> subprocess.CompletedProcess[str] | None:
+    """Return the run of pip-audit for these versions, which prints what is vulnerable; None if it takes too long.
 
     A package that cannot be looked up is a failure.
     """
     options = ("--strict", "--no-deps", "--disable-pip", "--progress-spinner=off", "--timeout=5")
-    command = [Path(session.bin) / "pip-audit", *options, "--requirement", pins]
+    command = [str(Path(session.bin) / "pip-audit"), *options, "--requirement", str(pins)]
     try:
-        return subprocess.run(command, check=False, timeout=AUDIT_TIMEOUT).returncode  # noqa: S603 - our own command
+        return subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True, timeout=AUDIT_TIMEOUT)  # noqa: S603 - our own command
     except subprocess.TimeoutExpired:
         return None
 

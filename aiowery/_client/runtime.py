@@ -136,14 +136,7 @@ class ClientRuntime:
             config.webhooks, self._webhooks, self.api, self._poller, journal, resolver, self.background
         )
         self.submitter: Submitter = Submitter(
-            self.api,
-            self.uploads,
-            self._admission,
-            journal,
-            self._poller,
-            self._webhooks,
-            resolver,
-            self.events,
+            self.api, self.uploads, self._admission, journal, self._poller, self._webhooks, resolver, self.events
         )
         self.batches: BatchService = BatchService(journal, self.submitter, self.restorer, resolver)
         self._breaker_member = self._connect()

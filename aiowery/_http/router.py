@@ -60,23 +60,15 @@ class TransportRouter(Transport):
 
     async def send(self, outgoing: TransportRequest) -> StreamingResponse:
         """Send a request over the transport for it."""
-        transport: Transport
-        if self._is_pooled(outgoing.base):
-            transport = self._long if outgoing.any_address else self._downloads
-        else:
-            transport = await self._over_httpx_for(outgoing.base)
-        return await transport.send(outgoing)
+        pooled = self._long if outgoing.any_address else self._downloads
+        return await (await self._transport_for(outgoing.base, pooled)).send(outgoing)
 
     async def send_and_read(
         self, outgoing: TransportRequest, max_bytes: int, before_send: BeforeSend | None = None
     ) -> HttpResponse:
         """Send a request over the transport for it, and return the whole response."""
-        transport: Transport
-        if self._is_pooled(outgoing.base):
-            is_long = outgoing.form is not None or (outgoing.timeout or 0.0) > self._timeout
-            transport = self._long if is_long else self._short
-        else:
-            transport = await self._over_httpx_for(outgoing.base)
+        is_long = outgoing.form is not None or (outgoing.timeout or 0.0) > self._timeout
+        transport = await self._transport_for(outgoing.base, self._long if is_long else self._short)
         return await transport.send_and_read(outgoing, max_bytes, before_send)
 
     async def aclose(self) -> None:
@@ -93,8 +85,11 @@ class TransportRouter(Transport):
         finally:
             await self._pools.leave()
 
-    def _is_pooled(self, base: str) -> bool:
-        return self._proxy_for(base) is None and not self._only_httpx and not is_mocked()
+    async def _transport_for(self, base: str, pooled: PooledHttpTransport) -> Transport:
+        """Return the pooled transport, unless a proxy, a mock or the caller's choice demands httpx."""
+        if self._only_httpx or self._proxy_for(base) is not None or is_mocked():
+            return await self._over_httpx_for(base)
+        return pooled
 
     def _proxy_for(self, base: str) -> EnvironmentProxy | None:
         if base not in self._proxies:
@@ -137,8 +132,9 @@ async def _make_httpx_transport(
     except CertificatesUnusable as fault:
         raise ConfigurationError(str(fault)) from fault
     except ImportError as fault:
-        variable = "" if proxy is None else proxy.variable
+        if proxy is None:
+            raise
         raise ConfigurationError(
-            f"{variable} names a SOCKS proxy, for which a package is missing; nothing was sent: pip install"
+            f"{proxy.variable} names a SOCKS proxy, for which a package is missing; nothing was sent: pip install"
             " 'httpx[socks]'"
         ) from fault

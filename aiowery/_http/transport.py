@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final, Self
 
 import attrs
@@ -133,17 +133,15 @@ def fault_of(fault: Exception, *, unsent: bool) -> TransportFault:
     return TransportFault(describe(fault), unsent=unsent, excerpt=getattr(fault, "excerpt", ""))
 
 
-def header_fields(raw: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
+def header_fields(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     """Return fields by their names in lower case, the values of a repeated one joined by commas.
 
     Latin-1 loses none of their bytes.
     """
-    fields = {name.lower().decode("latin-1"): value.decode("latin-1") for name, value in raw}
-    if len(fields) < len(raw):
-        fields = {}
-        for raw_name, raw_value in raw:
-            name, value = raw_name.lower().decode("latin-1"), raw_value.decode("latin-1")
-            fields[name] = f"{fields[name]}, {value}" if name in fields else value
+    fields: dict[str, str] = {}
+    for raw_name, raw_value in raw:
+        name, value = raw_name.lower().decode("latin-1"), raw_value.decode("latin-1")
+        fields[name] = f"{fields[name]}, {value}" if name in fields else value
     return fields
 
 

@@ -35,8 +35,8 @@ from aiowery.errors import (
     UnexpectedResponse,
 )
 
-# Ticks of the timer wheel per minimum interval (100 ms at 3 s): polls that are due in one tick share a timer.
-_TICKS_PER_INTERVAL = 30
+# Ticks of the timer wheel per minimum interval (83 ms at 3 s): polls that are due in one tick share a timer.
+_TICKS_PER_INTERVAL = 36
 # Thirty years in seconds: longer timeouts count as infinite, because a timer cannot represent them.
 _MAX_TIMEOUT = 1e9
 

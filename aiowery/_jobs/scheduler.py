@@ -19,8 +19,8 @@ from aiowery._core.statistics import PollStatistics
 # Polls that never wait could block the event loop; after this many seconds they yield to it.
 _MAX_UNINTERRUPTED: Final = 0.005
 # Deadlines need less precision than polls: a tick of their wheel is this many ticks of the wheel of polls.
-_DEADLINE_TICKS: Final = 10
-_TICKS_AFTER_EXCEPTION: Final = 200
+_DEADLINE_TICKS: Final = 12
+_TICKS_AFTER_EXCEPTION: Final = 240
 # An event loop may call a timer slightly early; that counts as on time.
 _TIMER_TOLERANCE: Final = 1e-6
 

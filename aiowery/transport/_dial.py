@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import ipaddress
 import os
@@ -126,10 +127,8 @@ class Dialer:
         return connection
 
     async def _resolve(self, origin: Origin) -> list[_AddressInfo]:
-        try:
+        with contextlib.suppress(ValueError):  # a name, which is looked up
             return [_numeric(origin.host, origin.port)]
-        except ValueError:
-            pass
         key = origin.host, origin.port
         lookup = self._lookups.get(key)
         if lookup is None:

@@ -15,6 +15,7 @@ import pytest
 from aiowery._base.file_lock import FileLock
 from aiowery.ledger import SqliteLedger
 from aiowery.sandbox import Fault, Sandbox, faults
+from tests.support import lines_of_script
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork"),
@@ -118,16 +119,8 @@ def test_fork_with_an_open_client_and_ledger_is_refused_in_the_child_alone(
 ) -> None:
     """In the child every use raises at once; the parent's submission under way, job, ledger and locks are untouched."""
     sandbox.inject(Fault(faults.SlowBody(0.6), on="submit", nth=2))
-    ended = subprocess.run(
-        [sys.executable, "-c", PARENT, sandbox.url, str(tmp_path / "jobs.db"), how],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=30,
-    )
-    assert ended.returncode == 0, ended.stderr
-    assert ended.stderr == ""
-    said, task_ids, locks = map(json.loads, ended.stdout.splitlines())
+    printed = lines_of_script(PARENT, sandbox.url, tmp_path / "jobs.db", how)
+    said, task_ids, locks = map(json.loads, printed)
     assert said.pop("close") == said.pop("ledger close") == "no error"
     assert "was open when this process was forked" in said.pop("ledger anew")
     for use, message in said.items():

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Final
 
 import pytest
 
 from aiowery.sandbox import Sandbox
+from tests.support import lines_of_script
 
 SCRIPT: Final = """
 import asyncio, contextlib, logging, os, resource, sys
@@ -78,13 +77,6 @@ def test_submission_without_a_file_left_waits_and_is_posted_once(
 ) -> None:
     """Over every transport it is unsent and repeated, reads too; no socket is left open, and nothing warns."""
     monkeypatch.setenv("AIOWERY_SANDBOX_SPEED", "100")
-    ended = subprocess.run(
-        [sys.executable, "-W", "error", "-c", SCRIPT, sandbox.url, way, str(tmp_path / "jobs.db")],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=30,
-    )
-    assert (ended.returncode, ended.stderr) == (0, "")
-    assert ended.stdout.splitlines() == ["NotSent True", "NotSent True", "DownloadError True", "0", "1 True"]
+    printed = lines_of_script(SCRIPT, sandbox.url, way, tmp_path / "jobs.db", options=("-W", "error"))
+    assert printed == ["NotSent True", "NotSent True", "DownloadError True", "0", "1 True"]
     assert sandbox.weryai.counters.posts == 1

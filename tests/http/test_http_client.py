@@ -7,7 +7,7 @@ import contextlib
 import gc
 import gzip
 import traceback
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import httpx
@@ -30,7 +30,7 @@ from aiowery.errors import (
     TransportError,
     UnexpectedResponse,
 )
-from tests.support import CAT, KEY, http_response, peer, serving
+from tests.support import CAT, KEY, http_client_to, http_response, peer, serving
 
 pytestmark = pytest.mark.anyio
 
@@ -51,27 +51,11 @@ def make_http(request: pytest.FixtureRequest) -> Make:
     return makers[request.param]
 
 
-@contextlib.asynccontextmanager
-async def client_to(
+def client_to(
     url: str, make_http: Make, *, timeout: float = 5.0, allow_hosts: Iterable[str] = ()
-) -> AsyncIterator[HttpClient]:
+) -> contextlib.AbstractAsyncContextManager[HttpClient]:
     """Open an HTTP client, and the caller's client if there is one."""
-    http = make_http()
-    http_client = await HttpClient.open(
-        url,
-        ApiKeySource(KEY),
-        connections=24,
-        timeout=timeout,
-        http=http,
-        allow_hosts=parse_hosts("allow_hosts", allow_hosts),
-    )
-    try:
-        yield http_client
-    finally:
-        await http_client.aclose()
-        if isinstance(http, (httpx.AsyncClient, httpx2.AsyncClient)):
-            assert not http.is_closed, "a caller's client is the caller's to close"
-            await http.aclose()
+    return http_client_to(url, make_http(), connections=24, timeout=timeout, allow_hosts=allow_hosts)
 
 
 async def test_send_complete_response_returns_status_headers_and_body(make_http: Make) -> None:

@@ -14,7 +14,7 @@ import os
 import subprocess
 import sys
 import traceback
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any, Final
 from unittest import mock
@@ -29,20 +29,15 @@ from aiowery._http.http_client import HttpClient
 from aiowery._http.mocks import is_mocked
 from aiowery._http.router import TransportRouter
 from aiowery.errors import ConfigurationError, NoAnswer, NotSent
-from tests.support import KEY, http_response, peer
+from tests.support import KEY, http_client_to, http_response, peer
 
 pytestmark = pytest.mark.anyio
 GET = HttpRequest("GET", "/x")
 
 
-@contextlib.asynccontextmanager
-async def client_to(url: str, http: Any = None) -> AsyncIterator[HttpClient]:
+def client_to(url: str, http: Any = None) -> contextlib.AbstractAsyncContextManager[HttpClient]:
     """Open a client of the default transport."""
-    client = await HttpClient.open(url, ApiKeySource(KEY), connections=4, timeout=1.0, http=http)
-    try:
-        yield client
-    finally:
-        await client.aclose()
+    return http_client_to(url, http, timeout=1.0)
 
 
 def transport_method_replaced() -> contextlib.AbstractContextManager[Any]:

@@ -2,8 +2,10 @@
 
 from tests.support.clocks import Clock, now
 from tests.support.fake_weryai import FakeWeryAI, client_of, envelope
+from tests.support.http_clients import http_client_to
 from tests.support.leaks import OpenThings, open_sockets
 from tests.support.ledgers import LEDGER_KINDS, FailingLedger, ledger_of
+from tests.support.processes import lines_of_script
 from tests.support.samples import CAT, KEY, PNG, URL, WIDE
 from tests.support.sandboxes import sandbox_client, sandbox_policies
 from tests.support.servers import Peer, http_response, peer, responding, serving
@@ -24,8 +26,10 @@ __all__ = (
     "client_of",
     "envelope",
     "expect_no_tasks",
+    "http_client_to",
     "http_response",
     "ledger_of",
+    "lines_of_script",
     "now",
     "open_sockets",
     "peer",

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
 import attrs
@@ -15,11 +15,9 @@ import httpx2
 import pytest
 
 from aiowery._core.messages import HttpRequest
-from aiowery._core.urls import parse_hosts
-from aiowery._http.api_key import ApiKeySource
 from aiowery._http.http_client import HttpClient
 from aiowery.transport import PooledTransport
-from tests.support import KEY, http_response
+from tests.support import http_client_to, http_response
 
 TIMEOUT: Final = 5.0
 """The seconds that a request may take on a busy machine."""
@@ -39,26 +37,11 @@ class Way:
     column: int
     make_http: Callable[[], Any]
 
-    @contextlib.asynccontextmanager
-    async def client(
+    def client(
         self, url: str, timeout: float = TIMEOUT, allow_hosts: Iterable[str] = ()
-    ) -> AsyncIterator[HttpClient]:
+    ) -> AbstractAsyncContextManager[HttpClient]:
         """Open an HTTP client that sends this way, and close it, with the caller's client if there is one."""
-        http = self.make_http()
-        client = await HttpClient.open(
-            url,
-            ApiKeySource(KEY),
-            connections=4,
-            timeout=timeout,
-            http=http,
-            allow_hosts=parse_hosts("allow_hosts", allow_hosts),
-        )
-        try:
-            yield client
-        finally:
-            await client.aclose()
-            if http is not None and http != "httpx":
-                await http.aclose()
+        return http_client_to(url, self.make_http(), timeout=timeout, allow_hosts=allow_hosts)
 
 
 WAYS: Final = (

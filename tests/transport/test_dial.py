@@ -7,7 +7,6 @@ import contextlib
 import errno
 import os
 import socket
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -23,7 +22,7 @@ from aiowery.errors import DownloadError, NotSent
 from aiowery.sandbox import Sandbox
 from aiowery.transport import ConnectError, ConnectionPool, ConnectTimeout, LeaseTerms, Origin, PooledTransport
 from aiowery.transport import _dial as dial_module
-from tests.support import KEY, http_response, open_sockets, peer
+from tests.support import KEY, http_response, lines_of_script, open_sockets, peer
 from tests.transport.conformance import WAYS, Way
 from tests.transport.conftest import CLOCKS, QUICK, get, origin_of
 
@@ -307,16 +306,7 @@ async def test_dial_connects_to_the_address_that_was_allowed(
 def test_dial_without_a_file_left_is_one_clear_error(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each transport says so, nothing stays open, and afterwards the submission goes out once."""
     monkeypatch.setenv("AIOWERY_SANDBOX_SPEED", "100")
-    ended = subprocess.run(
-        [sys.executable, "-W", "error", "-c", WITHOUT_FILES, sandbox.url],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=30,
-    )
-    assert ended.returncode == 0, ended.stderr
-    assert ended.stderr == ""
-    *errors, left = ended.stdout.splitlines()
+    *errors, left = lines_of_script(WITHOUT_FILES, sandbox.url, options=("-W", "error"))
     reason = "no connection to 127.0.0.1 (this process has no file left to open)"
     hint = "; nothing was sent: check the network, base_url and any proxy"
     assert errors == [f"NotSent: ConnectError: {reason}{hint}"] * 3 + [f"ConnectError: {reason}"] * 2

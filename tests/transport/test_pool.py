@@ -71,22 +71,6 @@ async def test_pool_waiters_are_served_in_order_of_arrival(make_pool: MakePool) 
     assert (order, server.connections) == ([0, 2, 3, 4], 1)
 
 
-async def test_pool_place_given_to_a_waiter_that_leaves_is_passed_on(make_pool: MakePool) -> None:
-    """A connection handed to a caller in the moment of its cancellation reaches the next caller."""
-    pool = make_pool(max_connections=1)
-    async with peer(OK) as server:
-        async with pool.lease(origin_of(server.url), QUICK) as connection:
-            first, second = (asyncio.create_task(read(pool, server.url)) for _ in range(2))
-            await asyncio.sleep(0.01)
-            await connection.exchange(get(), clocks=CLOCKS, max_body=10)
-        first.cancel()  # it has been given the connection, and has not run since
-        assert await second == b"ok"
-        with pytest.raises(asyncio.CancelledError):
-            await first
-        assert pool._places_taken == 1
-        await pool.aclose()
-
-
 async def test_pool_full_of_others_closes_the_oldest_for_a_new_origin(make_pool: MakePool) -> None:
     """Connections that rest do not keep another origin waiting."""
     pool = make_pool(max_connections=2)
@@ -488,9 +472,14 @@ async def test_pool_close_with_a_waiter_that_has_just_left_ends_the_others(make_
     assert [type(error) for error in ended] == [asyncio.CancelledError, PoolClosed]
 
 
-@pytest.mark.parametrize("granted", ["connection that is lost", "place"])
-async def test_pool_grant_to_a_waiter_that_leaves_is_not_lost(make_pool: MakePool, granted: str) -> None:
-    """A place to dial, and a connection that has ended meanwhile, reach the next caller as a place."""
+@pytest.mark.parametrize(("granted", "connections"), [("connection", 1), ("connection that is lost", 2), ("place", 2)])
+async def test_pool_grant_to_a_waiter_that_leaves_is_passed_on(
+    make_pool: MakePool, granted: str, connections: int
+) -> None:
+    """What a caller is given in the moment of its cancellation reaches the next one.
+
+    A connection that has ended meanwhile does so as a place to dial.
+    """
     pool = make_pool(max_connections=1)
     async with peer(OK) as server:
         async with pool.lease(origin_of(server.url), QUICK) as connection:
@@ -499,14 +488,15 @@ async def test_pool_grant_to_a_waiter_that_leaves_is_not_lost(make_pool: MakePoo
             await connection.exchange(get(), clocks=CLOCKS, max_body=10)
             if granted == "place":
                 connection.abort()  # it cannot rest
-        connection.abort()
+        if granted == "connection that is lost":
+            connection.abort()
         first.cancel()  # it has been given the connection or the place, and has not run since
         assert await second == b"ok"
         with pytest.raises(asyncio.CancelledError):
             await first
         assert pool._places_taken == 1
         await pool.aclose()
-    assert server.connections == 2
+    assert server.connections == connections
 
 
 async def test_pool_read_whose_body_is_used_up_is_not_sent_once_more(make_pool: MakePool) -> None:
