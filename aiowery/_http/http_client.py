@@ -20,6 +20,7 @@ import httpx
 
 from aiowery._core.messages import MAIN_HOST, HttpRequest, HttpResponse
 from aiowery._core.urls import Hosts, is_host, is_private, normalized_host, validate_base_url
+from aiowery._core.webhook_config import without_addresses
 from aiowery._http.api_key import ApiKeySource
 from aiowery._http.decoding import decode_body, is_coded
 from aiowery._http.httpx_transport import HttpxTransport
@@ -333,16 +334,17 @@ def _unreadable(message: str, http_status: int, body: bytes, key: _SentKey) -> U
 
 
 def _decoded(response: HttpResponse, key: _SentKey) -> HttpResponse:
-    """Return the response with its body decoded. Raises UnexpectedResponse for a coding that cannot be decoded."""
-    coding = response.headers.get("content-encoding")
-    if coding is None:
-        return response
+    """Return the response with its body decoded, and without the secrets of webhook URLs, which a provider may quote.
+
+    Raises UnexpectedResponse for a coding that cannot be decoded.
+    """
+    coding = response.headers.get("content-encoding", "")
     try:
-        body = decode_body(response.body, coding, _MAX_RESPONSE)
+        body = without_addresses(decode_body(response.body, coding, _MAX_RESPONSE))
     except ValueError as fault:
         message = f"HTTP {response.http_status}: {fault}; the request has arrived"
         raise _unreadable(message, response.http_status, response.body, key) from None
-    return HttpResponse(response.http_status, response.headers, body)
+    return response if body is response.body else HttpResponse(response.http_status, response.headers, body)
 
 
 def _headers_for(request: HttpRequest, key: _SentKey) -> RequestHeaders:
@@ -382,6 +384,7 @@ def _host_and_port(url: httpx.URL) -> tuple[str, int | None]:
 
 def _private_error(url: httpx.URL) -> DownloadError:
     return DownloadError(
-        f"{str(url)!r} lies in a private network; nothing was fetched: name its host in allow_hosts= if you trust it",
+        f"{str(url)!r} lies in a private network; nothing was fetched: name its host in allow_hosts= (--allow-host on"
+        " the command line) if you trust it",
         url=str(url),
     )
