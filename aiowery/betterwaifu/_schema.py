@@ -11,7 +11,7 @@ import attrs
 
 from aiowery._base.snapshot import Asset, TaskState
 from aiowery._core.fields import fits_in_a_path
-from aiowery._core.media import is_url
+from aiowery._core.media import clean_url
 
 _STATES: Final = {
     "queued": TaskState.WAITING,
@@ -111,9 +111,7 @@ def _images(part: Mapping[str, Any], output: Mapping[str, Any]) -> list[tuple[st
 
 def _url(item: Any) -> str | None:
     """Return the URL in an object, or a text that is one; None for anything else."""
-    if isinstance(item, str):
-        return item if is_url(item) else None
-    return optional_text(_object(item).get("url"))
+    return clean_url(item if isinstance(item, str) else _object(item).get("url"))
 
 
 def _is_id(value: Any) -> bool:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from aiowery._base.snapshot import Asset, Snapshot, TaskState
 from aiowery._core.codec import named_ids, structure
-from aiowery._core.media import is_url
+from aiowery._core.media import clean_url
 from aiowery._core.messages import HttpResponse
 from aiowery._core.request import Accepted
 from aiowery.errors import APIError, UnexpectedResponse
@@ -199,7 +199,7 @@ def decode_upload(response: HttpResponse) -> str:
     """Return the URL of an uploaded file."""
     raw, request_id = unwrap_envelope(response)
     urls = raw.get("object_url_list") if isinstance(raw, Mapping) else None
-    url = next((url for url in urls if isinstance(url, str) and is_url(url)), None) if isinstance(urls, list) else None
+    url = next(filter(None, map(clean_url, urls)), None) if isinstance(urls, list) else None
     if url is None:
         fault = "$.data.object_url_list: urls are expected"
         raise response.unexpected("the answer holds no url of the uploaded file", fault, raw, request_id)

@@ -13,6 +13,7 @@ import attrs
 
 from aiowery._base.snapshot import Asset, AssetKind, ScriptLine
 from aiowery._core.codec import Identifier, TypeFault, lenient_number, make_converter
+from aiowery._core.media import clean_url
 
 _MAX_DEPTH: Final = 6
 
@@ -53,7 +54,7 @@ class Outputs:
         )
         for kind, outputs in places:
             for output in outputs:
-                yield Asset(output.url, kind, output.cover_url or cover_url, task_id)
+                yield Asset(output.url, kind, output.cover_url or clean_url(cover_url), task_id)
 
 
 @attrs.frozen
@@ -112,14 +113,12 @@ def _outputs(value: Any, _: Any) -> tuple[Output, ...]:
 
 def _output(item: Any) -> Output | None:
     """Read one output; None for anything else, so that the other outputs are kept."""
-    if isinstance(item, str):
-        return Output(item)
+    places, covers = [item], []
     if isinstance(item, Mapping):
-        url = next((item[name] for name in ("url", "image_url", "video_url", "audio_url") if item.get(name)), None)
-        cover = next((item[name] for name in ("cover_image_url", "cover_url") if item.get(name)), None)
-        if isinstance(url, str):
-            return Output(url, cover if isinstance(cover, str) else None)
-    return None
+        places = [item.get(name) for name in ("url", "image_url", "video_url", "audio_url")]
+        covers = [item.get(name) for name in ("cover_image_url", "cover_url")]
+    url, cover = (next(filter(None, map(clean_url, values)), None) for values in (places, covers))
+    return None if url is None else Output(url, cover)
 
 
 def read_text(value: Any, _: Any = None) -> InfoText | None:

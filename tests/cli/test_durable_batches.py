@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import stat
 import subprocess
 import sys
 import time
@@ -290,3 +291,51 @@ def test_batch_with_a_foreign_file_as_ledger_sends_nothing(
     assert "no database" in ended.stderr
     assert (tmp_path / "notes.txt").read_text().startswith("my notes")
     assert spent_credits(aiowery_sandbox) == 0
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs permissions")
+@pytest.mark.parametrize(("ledger", "mode"), [(0o644, 0o600), (0o640, 0o640)])
+def test_batch_files_have_the_mode_of_the_ledger(
+    aiowery_command: Command, aiowery_sandbox: Sandbox, tmp_path: Path, ledger: int, mode: int
+) -> None:
+    """Pictures, manifest, gallery and ledger are read by the same users, never by all."""
+    (tmp_path / "p.txt").write_text("a cat\n")
+    (tmp_path / "jobs.db").touch()
+    (tmp_path / "jobs.db").chmod(ledger)
+    ended = aiowery_command("batch", "p.txt", "--out", "out", "--ledger", "jobs.db", "--gallery")
+    assert ended.returncode == 0, ended.stderr
+    assert spent_credits(aiowery_sandbox) == 1
+    files = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "out").iterdir()}
+    assert set(files) == {"0001-a-cat.png", "manifest.jsonl", "gallery.html"}
+    assert {stat.S_IMODE((tmp_path / "jobs.db").stat().st_mode), *files.values()} == {mode}
+
+
+@pytest.mark.parametrize("ledger", [":memory:", "file:jobs.db", "x" * 300])
+@pytest.mark.parametrize("command", [("batch", "p.txt", "--out", "out"), ("ledger", "list")])
+def test_commands_with_an_impossible_ledger_exit_with_2(
+    aiowery_command: Command, aiowery_sandbox: Sandbox, tmp_path: Path, ledger: str, command: tuple[str, ...]
+) -> None:
+    """The ledger of other programs' spellings, and a name that no disk holds, are refused before anything is sent."""
+    (tmp_path / "p.txt").write_text("a cat\n")
+    ended = aiowery_command(*command, "--ledger", ledger)
+    assert ended.returncode == 2, ended.stderr
+    assert "nothing was sent" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert spent_credits(aiowery_sandbox) == 0
+
+
+def test_batch_keeps_a_text_of_the_user(
+    aiowery_command: Command, manifest: Manifest, aiowery_sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """A file that the batch has not written is not replaced, whatever its name."""
+    (tmp_path / "p.jsonl").write_text('{"type": "chat", "messages": "hello"}\n{"prompt": "a cat"}\n')
+    (tmp_path / "out").mkdir()
+    own = {"0001-hello.txt": "my text", "0002-a-cat.png": "my picture"}
+    for name, text in own.items():
+        (tmp_path / "out" / name).write_text(text)
+    ended = aiowery_command("batch", "p.jsonl", "--out", "out")
+    assert ended.returncode == 0, ended.stderr
+    assert {name: (tmp_path / "out" / name).read_text() for name in own} == own
+    saved = [name for record in manifest() for name in record["files"]]
+    assert saved == ["0001-hello-2.txt", "0002-a-cat-2.png"]
+    assert spent_credits(aiowery_sandbox) >= 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import sys
 import time
@@ -23,7 +22,7 @@ from aiowery.cli.queries import query
 from aiowery.cli.records import ItemStatus, Record, Summary
 from aiowery.cli.run.batch_options import BatchOptions
 from aiowery.cli.run.job_source import BatchJobSource, BatchTerms, has_batch
-from aiowery.cli.run.manifest import Manifest, belongs_to, prepare_directory, remove_run_files, set_aside
+from aiowery.cli.run.manifest import Manifest, belongs_to, file_mode, prepare_directory, remove_run_files, set_aside
 from aiowery.cli.run.plan import confirm, credits_text, make_plan, print_plan
 from aiowery.cli.run.preflight import find_faults
 from aiowery.cli.run.session import RunParts, clean_stem, exit_code, make_progress, run_items
@@ -70,7 +69,8 @@ def _run(
         sources.append(_job_source(client, options))
         return sources[0]
 
-    with Manifest(options.out, len(items), batch=options.batch_name) as manifest:
+    mode = file_mode(options.ledger_path)
+    with Manifest(options.out, len(items), batch=options.batch_name, mode=mode) as manifest:
         parts = RunParts(
             progress=progress,
             manifest=manifest,
@@ -182,10 +182,8 @@ def _write_gallery(options: BatchOptions, records: Sequence[Record], summary: Su
     path = options.out / GALLERY
     title = "Prompts" if options.source == STDIN else Path(options.source).name
     try:
-        write_gallery(path, title, records, summary)
+        write_gallery(path, title, records, summary, mode=file_mode(options.ledger_path))
     except OSError as fault:
-        with contextlib.suppress(OSError):
-            path.unlink(missing_ok=True)
         write_line(sys.stderr, f"aiowery: cannot write {path}: {fault.strerror or fault}")
         return False
     return True
