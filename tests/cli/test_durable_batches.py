@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
@@ -9,12 +10,14 @@ import stat
 import subprocess
 import sys
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from aiowery.sandbox import Fault, Sandbox, faults
-from tests.cli.conftest import Command, Manifest, Start, outcomes, spent_credits
+from tests.cli.conftest import Command, Manifest, Start, in_thread, outcomes, spent_credits
+from tests.support import KEY, PNG, http_response, responding
 
 
 @pytest.fixture
@@ -339,3 +342,52 @@ def test_batch_keeps_a_text_of_the_user(
     saved = [name for record in manifest() for name in record["files"]]
     assert saved == ["0001-hello-2.txt", "0002-a-cat-2.png"]
     assert spent_credits(aiowery_sandbox) >= 1
+
+
+class SignedUrls:
+    """A provider whose files have signed URLs. A status check signs anew, and only the newest signature is valid."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.signature = 1
+        self.posts = 0
+        self.checks = 0
+
+    @contextlib.asynccontextmanager
+    async def serving(self) -> AsyncIterator[SignedUrls]:
+        """Serve on loopback."""
+        async with responding(self.respond) as server:
+            self.url = server.url
+            yield self
+
+    def respond(self, request: bytes) -> bytes:
+        """Return the acceptance of a submission, the status of its task, or a file."""
+        target = request.split(b" ", 2)[1].decode()
+        if request.startswith(b"POST"):
+            self.posts += 1
+            return http_response({"status": 0, "message": "success", "data": {"task_ids": ["t1"]}})
+        if target.endswith("/status"):
+            self.checks += 1
+            task = {"task_id": "t1", "task_status": "SUCCESS", "images": [f"{self.url}/1.png?sig={self.signature}"]}
+            return http_response({"status": 0, "message": "success", "data": task})
+        if target.endswith(f"sig={self.signature}"):
+            return http_response(PNG, content_type="image/png")
+        return http_response("expired", "403 Forbidden")
+
+
+@pytest.mark.parametrize("again", [(), ("--batch", "anew", "--reuse")], ids=["same batch", "reused"])
+def test_batch_with_expired_urls_renews_them(aiowery_command: Command, tmp_path: Path, again: tuple[str, ...]) -> None:
+    """The ledger holds URLs that have expired. Their tasks are looked up once, and nothing is paid for again."""
+    (tmp_path / "p.txt").write_text("a cat\n")
+    options = ("batch", "p.txt", "--out", "out", "--no-check", "--yes", "--ledger", "jobs.db")
+    with in_thread(SignedUrls().serving()) as provider:
+        environment = {**os.environ, "WERYAI_API_KEY": KEY, "WERYAI_BASE_URL": provider.url}
+        environment["AIOWERY_SANDBOX_SPEED"] = "100"
+        ended = aiowery_command(*options, env=environment)
+        assert ended.returncode == 0, ended.stderr
+        (tmp_path / "out" / "0001-a-cat.png").unlink()
+        provider.signature, checks = 2, provider.checks
+        ended = aiowery_command(*options, *again, env=environment)
+        assert ended.returncode == 0, ended.stderr
+        assert (provider.posts, provider.checks) == (1, checks + 1)
+    assert (tmp_path / "out" / "0001-a-cat.png").read_bytes() == PNG

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import os
 import ssl
-import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -14,7 +13,7 @@ import pytest
 import trustme
 
 from aiowery import RetryPolicy
-from tests.cli.conftest import Command
+from tests.cli.conftest import Command, in_thread
 from tests.support import PNG, http_response, peer, responding
 
 KEY = {"WERYAI_API_KEY": "sk-made-up-key-0123456789"}
@@ -28,55 +27,32 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def untrusted_url() -> Iterator[str]:
-    """Run a server whose certificate no authority vouches for, in a thread of its own."""
+    """Run a server whose certificate no authority vouches for."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
-    loop = asyncio.new_event_loop()
-    started: list[str] = []
-    ready, stop = threading.Event(), asyncio.Event()
+    with in_thread(peer(http_response({}), tls=context)) as server:
+        yield server.url
 
-    async def serve() -> None:
-        async with peer(http_response({}), tls=context) as server:
-            started.append(server.url)
-            ready.set()
-            await stop.wait()
 
-    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
-    thread.start()
-    ready.wait()
-    yield started[0]
-    loop.call_soon_threadsafe(stop.set)
-    thread.join()
-    loop.close()
+@contextlib.asynccontextmanager
+async def provider_with_files_elsewhere() -> AsyncIterator[tuple[str, str]]:
+    """Run a provider whose output lies at another port; yield its URL, and host and port of the output."""
+    async with peer(http_response(PNG, content_type="image/png")) as files:
+
+        def respond(request: bytes) -> bytes:
+            task = {"task_id": "t1", "task_status": "SUCCESS", "images": [f"{files.url}/1.png"]}
+            data = {"task_ids": ["t1"]} if request.startswith(b"POST") else task
+            return http_response({"status": 0, "message": "success", "data": data})
+
+        async with responding(respond) as provider:
+            yield provider.url, files.url.partition("://")[2]
 
 
 @pytest.fixture
 def files_elsewhere() -> Iterator[tuple[str, str]]:
-    """Run a provider whose output lies at another port of loopback; yield its URL, and host and port of the output."""
-    loop = asyncio.new_event_loop()
-    started: list[tuple[str, str]] = []
-    ready, stop = threading.Event(), asyncio.Event()
-
-    async def serve() -> None:
-        async with peer(http_response(PNG, content_type="image/png")) as files:
-
-            def respond(request: bytes) -> bytes:
-                task = {"task_id": "t1", "task_status": "SUCCESS", "images": [f"{files.url}/1.png"]}
-                data = {"task_ids": ["t1"]} if request.startswith(b"POST") else task
-                return http_response({"status": 0, "message": "success", "data": data})
-
-            async with responding(respond) as provider:
-                started.append((provider.url, files.url.partition("://")[2]))
-                ready.set()
-                await stop.wait()
-
-    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
-    thread.start()
-    ready.wait()
-    yield started[0]
-    loop.call_soon_threadsafe(stop.set)
-    thread.join()
-    loop.close()
+    """Run such a provider for a command."""
+    with in_thread(provider_with_files_elsewhere()) as urls:
+        yield urls
 
 
 def assert_one_sentence(ended: CompletedProcess[str], code: int, *parts: str) -> None:
