@@ -391,3 +391,19 @@ def test_batch_with_expired_urls_renews_them(aiowery_command: Command, tmp_path:
         assert ended.returncode == 0, ended.stderr
         assert (provider.posts, provider.checks) == (1, checks + 1)
     assert (tmp_path / "out" / "0001-a-cat.png").read_bytes() == PNG
+
+
+def test_batch_repeated_keeps_a_page_of_the_user(
+    aiowery_command: Command, aiowery_sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """A page of the gallery's name that the batch has not written stays, and the gallery gets another name."""
+    (tmp_path / "p.txt").write_text("a cat\n")
+    assert aiowery_command("batch", "p.txt", "--out", "out").returncode == 0
+    (tmp_path / "out" / "gallery.html").write_text("the user's own")
+    for _ in range(2):
+        ended = aiowery_command("batch", "p.txt", "--out", "out", "--gallery")
+        assert ended.returncode == 0, ended.stderr
+        assert "out/gallery-2.html" in ended.stdout
+    assert (tmp_path / "out" / "gallery.html").read_text() == "the user's own"
+    assert len(list((tmp_path / "out").glob("*.html"))) == 2
+    assert spent_credits(aiowery_sandbox) == 1

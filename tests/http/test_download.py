@@ -532,3 +532,31 @@ async def test_download_failed_status_check_keeps_the_first_error(tmp_path: Path
     async with peer(http_response("", "410 Gone"), unknown) as server, client_at(server.url) as client:
         with pytest.raises(DownloadError, match="HTTP 410"):
             await client.download(Asset(server.url + "/x", task_id="task_1"), tmp_path)
+
+
+async def test_download_ids_that_clean_to_one_name_are_two_files(tmp_path: Path) -> None:
+    """The second of two tasks gets a number, although each is downloaded by itself."""
+    other = PNG + b"other"
+    async with peer(png(), png(other)) as server, client_at(server.url) as client:
+        for task_id in ("a/b", "a:b"):
+            await client.download(Asset(server.url, task_id=task_id), tmp_path)
+    assert files_in(tmp_path) == ["a-b-2.png", "a-b.png"]
+
+
+@pytest.mark.parametrize(
+    ("status", "position", "body"),
+    [
+        ("206 Partial Content", "bytes 3-{last}/{size}", PNG[3:]),
+        ("200 OK", "bytes 3-{last}/{size}", PNG[3:]),
+        ("206 Partial Content", "bytes 0-99/{size}", PNG[:100]),
+        ("206 Partial Content", "", PNG),
+    ],
+    ids=["rest", "rest as 200", "beginning", "no position"],
+)
+async def test_fetch_part_of_a_file_is_an_error(status: str, position: str, body: bytes) -> None:
+    """A part that was not requested is not the file."""
+    headers = {"content_range": position.format(last=len(PNG) - 1, size=len(PNG))} if position else {}
+    async with peer(http_response(body, status, content_type="image/png", **headers)) as server:
+        async with client_at(server.url) as client:
+            with pytest.raises(DownloadError, match=r"part of the file|bytes arrived"):
+                await client.fetch(Asset(server.url))

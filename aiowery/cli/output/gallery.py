@@ -7,6 +7,7 @@ refers to the picture files beside it. Videos and sounds are always separate fil
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import mimetypes
 import re
@@ -22,13 +23,15 @@ from urllib.parse import quote, urlsplit
 
 import attrs
 
-from aiowery._base.new_files import PRIVATE, create, write_all
+from aiowery._base.new_files import PRIVATE, create, open_regular, write_all
 from aiowery._base.text import bounded
 from aiowery._core.file_types import SVG_SUFFIX, suffixes_of
 from aiowery.cli.file_names import MANIFEST
 from aiowery.cli.output.gallery_assets import SCRIPT, STYLE
 from aiowery.cli.records import ItemStatus, Record, Summary, duration
 
+_GENERATOR: Final = '<meta name="generator" content="aiowery">'
+_MAX_HEAD: Final = 1000
 _MAX_TEXT: Final = 20_000
 _MAX_EMBEDDED: Final = 32 * 1024**2
 _RATIO: Final = re.compile(r"(\d{1,4})\s*+:\s*+(\d{1,4})\b")
@@ -56,6 +59,13 @@ class GalleryFiles:
 
     picture: Source = quote
     text_of: Source = lambda _: ""
+
+
+def is_gallery(path: Path) -> bool:
+    """Return True for a page that `write_gallery` has written."""
+    with contextlib.suppress(OSError), open_regular(path) as file:
+        return _GENERATOR.encode() in file.read(_MAX_HEAD)
+    return False
 
 
 def write_gallery(path: Path, title: str, records: Sequence[Record], summary: Summary, *, mode: int = PRIVATE) -> None:
@@ -94,7 +104,7 @@ def gallery_parts(
     """Yield the page's parts. All texts are escaped."""
     failed = [record for record in records if record.status is not ItemStatus.DONE]
     yield "<!doctype html>"
-    yield '<html lang="en"><head><meta charset="utf-8">'
+    yield f'<html lang="en"><head><meta charset="utf-8">{_GENERATOR}'
     yield f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
     yield f'<title>{escape(title)}: {summary.files:,} results</title><link rel="icon" href="data:,">'

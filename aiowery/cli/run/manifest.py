@@ -10,12 +10,13 @@ import secrets
 import stat
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from types import TracebackType
 from typing import Any, BinaryIO, Final, Protocol, Self
 
 from aiowery._base.new_files import PRIVATE, SHARED, create, open_regular, write_all
 from aiowery.cli.file_names import GALLERY, MANIFEST, UNDER_WAY
+from aiowery.cli.output.gallery import is_gallery
 from aiowery.cli.records import Record
 from aiowery.errors import ConfigurationError
 
@@ -246,9 +247,18 @@ def belongs_to(directory: Path, batch: str) -> bool:
 
 
 def remove_run_files(directory: Path) -> None:
-    """Remove the manifest and gallery of an earlier run of the same batch, but not the ledger or the outputs."""
-    for path in (*directory.glob(f"{_PROBE}-*"), *(directory / name for name in (MANIFEST, UNDER_WAY, GALLERY))):
+    """Remove manifest and gallery of an earlier run of the same batch; its ledger, its outputs and other pages stay."""
+    galleries = filter(is_gallery, directory.glob(f"{PurePath(GALLERY).stem}*.html"))
+    names = (directory / MANIFEST, directory / UNDER_WAY)
+    for path in (*directory.glob(f"{_PROBE}-*"), *names, *galleries):
         path.unlink(missing_ok=True)
+
+
+def free_gallery(directory: Path) -> Path:
+    """Return a path for the gallery that is not taken."""
+    stem, suffix = PurePath(GALLERY).stem, PurePath(GALLERY).suffix
+    names = itertools.chain([GALLERY], (f"{stem}-{number}{suffix}" for number in itertools.count(2)))
+    return next(path for name in names if not os.path.lexists(path := directory / name))
 
 
 def set_aside(directory: Path) -> Path | None:
