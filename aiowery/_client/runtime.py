@@ -15,8 +15,8 @@ import attrs
 
 from aiowery._base.background import BackgroundTasks
 from aiowery._base.loop_binding import LoopBinding
-from aiowery._base.text import some_of
 from aiowery._base.new_files import SHARED
+from aiowery._base.text import some_of
 from aiowery._client.batches import BatchService
 from aiowery._client.config import ClientConfig
 from aiowery._client.in_doubt import DoubtResolver
