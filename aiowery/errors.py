@@ -30,15 +30,17 @@
     └── WebhookError                          a POST to a webhook is no delivery; .http_status for the response
 
 Each error can be pickled, but without the live `job` of a `JobTimeout`. Its message names the next step, and its
-attributes hold the ids that are known. None contains an API key.
+attributes hold the ids that are known. None contains an API key. Messages have at most 2,000 characters, but for those
+of `ConfigurationError`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from aiowery._base.snapshot import Snapshot
+from aiowery._base.text import MAX_ID, MAX_MESSAGE, MAX_STATUS, bounded
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,6 +77,10 @@ __all__ = (
 )
 
 
+_MAX_FAULTS: Final = 64
+_MAX_FAULT: Final = 300
+
+
 class AioweryError(Exception):
     """The base class of all errors of this package.
 
@@ -83,12 +89,13 @@ class AioweryError(Exception):
     """
 
     excerpt: str = ""
+    _max_message: int | None = MAX_MESSAGE
 
     # Every argument after the message has a default: pickling calls `cls(message)` and restores the rest from
     # `__dict__`.
     def __init__(self, message: str = "", *, request_id: str | None = None) -> None:
-        super().__init__(message)
-        self.request_id = request_id
+        super().__init__(message if self._max_message is None else bounded(message, self._max_message))
+        self.request_id: str | None = None if request_id is None else bounded(request_id, MAX_ID)
 
     def __copy__(self) -> Self:
         """Return a copy to raise elsewhere: with all attributes and the cause, without the traceback."""
@@ -105,6 +112,9 @@ class AioweryError(Exception):
 
 class ConfigurationError(AioweryError, ValueError):
     """The caller's mistake, found before any request. The message names the field, the value and what is valid."""
+
+    # It lists the caller's own mistakes, which are not cut.
+    _max_message = None
 
 
 class TransportError(AioweryError):
@@ -147,8 +157,8 @@ class NoAnswer(TransportError):
 class UnexpectedResponse(AioweryError):
     """A response outside the contract of the API.
 
-    `raw` is the decoded body, or its beginning as text. `faults` lists each wrong value with its path, such as
-    `"$.data.task_ids[0]: a string is expected, got null"`. `task_ids` and `retry_after` are as in `APIError`.
+    `raw` is the decoded body, or its beginning as text. `faults` lists at most 64 wrong values with their paths, such
+    as `"$.data.task_ids[0]: a string is expected, got null"`. `task_ids` and `retry_after` are as in `APIError`.
     """
 
     def __init__(
@@ -165,7 +175,7 @@ class UnexpectedResponse(AioweryError):
         super().__init__(message, request_id=request_id)
         self.http_status = http_status
         self.raw = raw
-        self.faults = faults
+        self.faults: tuple[str, ...] = tuple(bounded(fault, _MAX_FAULT) for fault in faults[:_MAX_FAULTS])
         self.task_ids = task_ids
         self.retry_after = retry_after
 
@@ -197,7 +207,7 @@ class APIError(AioweryError):
     ) -> None:
         super().__init__(message, request_id=request_id)
         self.http_status = http_status
-        self.code = code
+        self.code: int | str | None = bounded(code, MAX_STATUS) if isinstance(code, str) else code
         self.raw = raw
         self.task_ids = task_ids
         self.retry_after = retry_after

@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 import attrs
 
+from aiowery._base.text import MAX_ID, MAX_OUTPUTS, MAX_STATUS, bounded
+
 AssetKind = Literal["image", "video", "audio"]
 """The kind of an output file."""
 Kind = Literal["image", "video", "audio", "text"]
@@ -59,34 +61,58 @@ class ScriptLine:
     """The speaker's display name; None if the provider reports none."""
 
 
+def _status(text: str) -> str:
+    return bounded(text, MAX_STATUS)
+
+
+def _optional_status(text: str | None) -> str | None:
+    return None if text is None else bounded(text, MAX_STATUS)
+
+
+def _optional_reason(text: str | None) -> str | None:
+    return None if text is None else bounded(text)
+
+
+def _optional_id(text: str | None) -> str | None:
+    return None if text is None else bounded(text, MAX_ID)
+
+
+def _outputs(assets: tuple[Asset, ...]) -> tuple[Asset, ...]:
+    return assets[:MAX_OUTPUTS]
+
+
 @attrs.frozen
 class Snapshot:
-    """The status of one task, from one response."""
+    """The status of one task, from one response.
+
+    Its texts are bounded, whatever the response holds: statuses to 64 characters, the reason to 2,000, the request id
+    to 256, and the output files to 1,000.
+    """
 
     task_id: str
     """The provider's id of the task."""
     state: TaskState
     """The state to which `raw_status` maps."""
-    raw_status: str = ""
+    raw_status: str = attrs.field(default="", converter=_status)
     """The provider's own status text."""
-    assets: tuple[Asset, ...] = ()
+    assets: tuple[Asset, ...] = attrs.field(default=(), converter=_outputs)
     """The output files, in the provider's order."""
     text: str | None = None
     """Output as text, such as lyrics, a transcript or a report; None if there is none."""
     script: tuple[ScriptLine, ...] = ()
     """The lines of a podcast's script, in order."""
-    substatus: str | None = None
+    substatus: str | None = attrs.field(default=None, converter=_optional_status)
     """The provider's status text for the present step, if a task has several steps."""
     queue_position: int | None = None
     """The task's position in the provider's own queue; None if it is not reported."""
-    reason: str | None = None
+    reason: str | None = attrs.field(default=None, converter=_optional_reason)
     """The provider's explanation of a failure; None if there is none."""
     credits: float | None = None
     """The credits that the provider reports as charged; None (not 0) if it reports nothing."""
     raw: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
     """The task's part of the decoded response. If the response reports only that the task is still running, `raw` holds
     its status field alone."""
-    request_id: str | None = attrs.field(default=None, eq=False)
+    request_id: str | None = attrs.field(default=None, eq=False, converter=_optional_id)
     """The id of the response in the provider's call history; None if it had none. Ignored in comparisons."""
 
     def same_progress_as(self, other: Snapshot | None) -> bool:

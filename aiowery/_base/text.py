@@ -1,4 +1,4 @@
-"""Short names from foreign text, for files and logs."""
+"""Short texts from foreign ones, for files, logs and errors."""
 
 from __future__ import annotations
 
@@ -7,16 +7,47 @@ import secrets
 from collections.abc import Sequence
 from typing import Final
 
+MAX_ID: Final = 256
+"""The most characters of an id from outside; a longer one is refused, because a part of it would be another id."""
+MAX_STATUS: Final = 64
+"""The most characters that are kept of a raw status, or of a code."""
+MAX_MESSAGE: Final = 2_000
+"""The most characters that are kept of a message or a reason."""
+MAX_OUTPUTS: Final = 1_000
+"""The most output files of one task that are kept."""
+
 _MAX_NAME: Final = 80
 _MAX_LABEL: Final = 50
 _MAX_SHOWN: Final = 5
 _UNSAFE: Final = re.compile(r"[^\w.]+")
+_GAP: Final = " ... "
+_END_SHARE: Final = 4
+# Devices of Windows, with any suffix.
+_RESERVED: Final = frozenset(
+    {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in "0123456789¹²³")}
+)
+
+
+def bounded(text: str, longest: int = MAX_MESSAGE) -> str:
+    """Return a text from outside with at most so many characters: what is too long loses its middle."""
+    if len(text) <= longest:
+        return text
+    end = longest // _END_SHARE
+    return text[: longest - end - len(_GAP)] + _GAP + text[-end:]
 
 
 def clean_name(text: str, max_bytes: int = _MAX_NAME) -> str:
-    """Return the text as one safe path component: letters, digits, dots and dashes, never hidden or empty."""
-    name = _UNSAFE.sub("-", text.encode("utf-8", "ignore").decode()).strip("-._")
-    return name.encode()[:max_bytes].decode("utf-8", "ignore").rstrip("-._") or "file"
+    """Return the text as one safe path component: letters, digits, dots and dashes, never hidden or empty.
+
+    The name of a device of Windows, such as "nul", gets a suffix.
+    """
+    name = _cut_name(_UNSAFE.sub("-", text.encode("utf-8", "ignore").decode()), max_bytes)
+    base, dot, rest = name.partition(".")
+    return _cut_name(f"{base}-file{dot}{rest}", max_bytes) if base.lower() in _RESERVED else name
+
+
+def _cut_name(name: str, max_bytes: int) -> str:
+    return name.strip("-._").encode()[:max_bytes].decode("utf-8", "ignore").rstrip("-._") or "file"
 
 
 def shorten(text: str) -> str:

@@ -335,18 +335,22 @@ class Client:
         return await self._runtime.api.read(request, decode)
 
     async def download(
-        self, what: Result | Asset, directory: str | os.PathLike[str], *, name: str | None = None
+        self, what: Result | Asset, directory: str | os.PathLike[str], *, name: str | None = None, svg: bool = False
     ) -> tuple[Path, ...]:
         """Save all assets into a directory (made if missing) and return the paths.
 
-        A file's name is `name` or the task id, cleaned, with a number if there are several, and the suffix of its type.
-        A file is written beside its target and renamed once it is complete and synced; a partial file is resumed. No
-        API key is sent. Raises DownloadError, whose `url` still holds the output.
+        A file's name is `name` or the task id, cleaned, with a number if there are several, and the suffix of its type,
+        which its content decides. No other file is replaced: a name that is taken gets a number, unless that file has
+        the same content. A file is written beside its target and renamed once it is complete and synced; a partial file
+        is resumed. A URL that has expired is renewed by one status check. No API key is sent.
+
+        An empty response, or a page, is no output. An SVG picture, which may hold scripts, is saved as a text file,
+        unless `svg` is true. Raises DownloadError, whose `url` still holds the output.
         """
-        return await self._runtime.downloads.save(what, Path(directory), name)
+        return await self._runtime.downloads.save(what, Path(directory), name, svg=svg)
 
     async def fetch(self, asset: Asset) -> bytes:
-        """Return an asset's bytes, at most 512 MB. Raises DownloadError."""
+        """Return an asset's bytes, at most 512 MB, of a picture, film or sound. Raises DownloadError."""
         return await self._runtime.downloads.fetch(asset)
 
     def statistics(self) -> ClientStatistics:

@@ -15,6 +15,7 @@ import attrs
 
 from aiowery._base.background import BackgroundTasks
 from aiowery._base.loop_binding import LoopBinding
+from aiowery._base.new_files import SHARED
 from aiowery._base.text import some_of
 from aiowery._client.batches import BatchService
 from aiowery._client.config import ClientConfig
@@ -95,6 +96,11 @@ def _choose_ledger(config: ClientConfig) -> tuple[Ledger, bool]:
     return config.ledger, False
 
 
+def _file_mode(ledger: Ledger) -> int:
+    """Return the mode of downloaded files: that of the ledger's file, so that the same users read both."""
+    return ledger.file_mode if isinstance(ledger, SqliteLedger) else SHARED
+
+
 class ClientRuntime:
     """The parts of an open client."""
 
@@ -117,7 +123,12 @@ class ClientRuntime:
         read_gate = asyncio.Semaphore(limits.polls)
         self.api: ProviderApi = ProviderApi(provider, sending, read_gate)
         self.downloads: Downloader = Downloader(
-            http_client, asyncio.Semaphore(limits.downloads), retries, random.random
+            http_client,
+            asyncio.Semaphore(limits.downloads),
+            retries,
+            random.random,
+            self.api.read_status,
+            _file_mode(journal.ledger),
         )
         self.uploads: Uploader = Uploader(provider, sending, asyncio.Semaphore(limits.uploads))
 

@@ -14,6 +14,7 @@ from typing import Any, Final, NewType, TypeVar
 import attrs
 import cattrs
 
+from aiowery._base.text import MAX_ID
 from aiowery._core.fields import fits_in_a_path
 from aiowery.errors import UnexpectedResponse
 
@@ -23,7 +24,6 @@ Identifier = NewType("Identifier", str)
 """An id that arrives as a string or an integer, and is a string after conversion."""
 
 _MAX_IDS: Final = 64
-_MAX_ID_LENGTH: Final = 256
 _TYPE_NAMES = {
     type(None): "null",
     bool: "a boolean",
@@ -95,7 +95,7 @@ def named_ids(ids: Iterable[str]) -> tuple[str, ...]:
 
     At most 64 ids are returned, and none of more than 256 characters or with unprintable ones.
     """
-    usable = (id_ for id_ in dict.fromkeys(ids) if len(id_) <= _MAX_ID_LENGTH and id_.isprintable())
+    usable = (id_ for id_ in dict.fromkeys(ids) if len(id_) <= MAX_ID and id_.isprintable())
     return tuple(islice(usable, _MAX_IDS))
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 import attrs
 
 from aiowery._base.snapshot import AssetKind
+from aiowery._base.text import MAX_ID
 from aiowery.errors import ConfigurationError
 
 _KEY: Final = "aiowery"
@@ -146,9 +147,14 @@ def pattern(form: re.Pattern[str], example: str) -> Any:
 
 
 def fits_in_a_path(text: str) -> bool:
-    """Return True if a text, once quoted, can be one segment of a URL's path."""
+    """Return True if a text, once quoted, can be one segment of a URL's path: at most 256 characters."""
     # Dots alone would mean another folder, and a text with a replaced character is another id.
-    return bool(text.strip().strip(".")) and replace_surrogates(text) == text and "\ufffd" not in text
+    return (
+        len(text) <= MAX_ID
+        and bool(text.strip().strip("."))
+        and replace_surrogates(text) == text
+        and "\ufffd" not in text
+    )
 
 
 def path_segment(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:

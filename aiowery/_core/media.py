@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import io
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -21,34 +22,7 @@ MAX_FILE_BYTES: Final = 256 * 1024**2
 
 _NO_LIMITS: Final[Mapping[AssetKind, int]] = {}
 _URL: Final = re.compile(r"(?:https?://|data:)", re.IGNORECASE)
-_SUFFIXES: Final[dict[str, tuple[AssetKind, str]]] = {
-    ".jpg": ("image", "image/jpeg"),
-    ".jpeg": ("image", "image/jpeg"),
-    ".png": ("image", "image/png"),
-    ".webp": ("image", "image/webp"),
-    ".mp4": ("video", "video/mp4"),
-    ".mov": ("video", "video/quicktime"),
-    ".webm": ("video", "video/webm"),
-    ".mp3": ("audio", "audio/mpeg"),
-    ".wav": ("audio", "audio/wav"),
-    ".m4a": ("audio", "audio/mp4"),
-    ".ogg": ("audio", "audio/ogg"),
-    ".flac": ("audio", "audio/flac"),
-}
-# Suffixes that share a signature; a file without a suffix gets the first one.
-_SIGNATURES: Final[tuple[tuple[re.Pattern[bytes], tuple[str, ...]], ...]] = (
-    (re.compile(rb"\xff\xd8\xff"), (".jpg", ".jpeg")),
-    (re.compile(rb"\x89PNG\r\n\x1a\n"), (".png",)),
-    (re.compile(rb"RIFF....WEBP", re.DOTALL), (".webp",)),
-    (re.compile(rb"RIFF....WAVE", re.DOTALL), (".wav",)),
-    (re.compile(rb"....ftypqt", re.DOTALL), (".mov", ".mp4")),
-    (re.compile(rb"....ftypM4[AB]", re.DOTALL), (".m4a", ".mp4")),
-    (re.compile(rb"....ftyp", re.DOTALL), (".mp4", ".mov", ".m4a")),
-    (re.compile(rb"\x1aE\xdf\xa3"), (".webm",)),
-    (re.compile(rb"ID3|\xff[\xe2\xe3\xf2\xf3\xfa\xfb]"), (".mp3",)),
-    (re.compile(rb"OggS"), (".ogg",)),
-    (re.compile(rb"fLaC"), (".flac",)),
-)
+_WEB_HOST: Final = re.compile(r"https?://[^/?#\s]", re.IGNORECASE)
 
 
 @attrs.frozen
@@ -68,7 +42,7 @@ class File:
 
 Media = str | Path | File
 """The value of a media field: a URL, a path, or a file in memory."""
-MediaSource = str | os.PathLike[str] | bytes | bytearray | BinaryIO | File
+MediaSource = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | File
 """An argument for a media field: a URL as `str`, a local file as `pathlib.Path`, bytes, or an open binary file."""
 
 
@@ -94,15 +68,20 @@ def is_url(text: str) -> bool:
 
 
 def clean_url(value: object) -> str | None:
-    """Return a URL without the white space around it; None for anything but an http, https or data URL."""
+    """Return a URL in a response without the white space around it; None for anything but http, https and data.
+
+    Such as "null", base64 alone, or a list that is written as text.
+    """
     url = value.strip() if isinstance(value, str) else ""
-    return url if is_url(url) else None
+    is_data = url[:5].lower() == "data:" and "," in url
+    return url if is_data or _WEB_HOST.match(url) else None
 
 
 def to_media(value: MediaSource) -> Media:
     """Return the value for a media field. A `str` must be a URL, so that foreign text never opens a local file.
 
-    An open file is read to its end from its present position; the caller closes it.
+    An open file is read to its end from its present position, to which it returns if it can; at its end it is read from
+    its beginning. The caller closes it.
     """
     if isinstance(value, (Path, File)):
         return value
@@ -112,7 +91,7 @@ def to_media(value: MediaSource) -> Media:
                 f"expected a URL, got {short_repr(value)}; pass a local file as pathlib.Path({short_repr(value)})"
             )
         return value
-    if isinstance(value, (bytes, bytearray)):
+    if isinstance(value, (bytes, bytearray, memoryview)):
         return File(bytes(value))
     if isinstance(value, os.PathLike):
         return Path(os.fsdecode(value))
@@ -139,7 +118,9 @@ def _read_open(file: BinaryIO) -> File:
     if not callable(read) or inspect.iscoroutinefunction(read):
         raise ConfigurationError(f"expected a URL, path, bytes or open binary file, got {short_repr(file)}")
     try:
-        content = _read_all(read)
+        content = _read_rewound(file, read)
+    except ConfigurationError:
+        raise
     except TypeError as fault:
         raise ConfigurationError(
             f"expected a file in binary mode, got {short_repr(file)}; open it with mode 'rb'"
@@ -150,6 +131,28 @@ def _read_open(file: BinaryIO) -> File:
         ) from fault
     name = getattr(file, "name", "")
     return File(content, Path(name).name if isinstance(name, str) else "")
+
+
+def _read_rewound(file: BinaryIO, read: Callable[[int], bytes]) -> bytes:
+    """Read a file from its position, or from its beginning if it is at its end; return to that position.
+
+    A file that was written just now, or read before, is at its end.
+    """
+    seekable = getattr(file, "seekable", None)
+    is_seekable = callable(seekable) and seekable() is True
+    position = file.tell() if is_seekable else 0
+    content = _read_all(read)
+    if not content and position:
+        file.seek(0)
+        content = _read_all(read)
+    if is_seekable:
+        file.seek(position)
+    elif not content:
+        raise ConfigurationError(
+            f"{short_repr(file)} holds nothing more: it is empty, or was read to its end before, and cannot be read"
+            " again. Nothing was sent: open it anew"
+        )
+    return content
 
 
 def _read_all(read: Callable[[int], bytes]) -> bytes:
@@ -180,23 +183,34 @@ def validate_upload(
 ) -> UploadFile:
     """Return a file that is ready for upload. Blocks.
 
-    The content must be that of a known type of image (jpg, png, webp), video or audio, and the suffix must fit it.
-    `limits` are the provider's sizes in bytes below which a file of each kind must be. Raises ConfigurationError for
-    any other file.
+    The content must be that of a known type of image (jpg, png, webp), video or audio, and the suffix must fit it; a
+    picture gets the fitting one. `limits` are the provider's sizes in bytes below which a file of each kind must be.
+    Raises ConfigurationError for any other file.
     """
+    from aiowery._core.file_types import type_of_suffix, types_in  # noqa: PLC0415 - a request class does not need it
+
     largest = min(MAX_FILE_BYTES, max(limits.get(kind, MAX_FILE_BYTES) for kind in get_args(AssetKind)))
     file = read_file(source, largest) if isinstance(source, Path) else source
     name = replace_surrogates(file.name)  # a file name on disk need not be valid text
     label = name or "the file"
-    suffixes = next((found for signature, found in _SIGNATURES if signature.match(file.content)), ())
-    if not suffixes:
-        what = "is empty" if not file.content else "is no image (jpg, png, webp), video or audio file of a known type"
-        raise ConfigurationError(f"{label} {what}. Nothing was sent: convert it first")
+    types = types_in(io.BytesIO(file.content))
+    if not types:
+        if not file.content:
+            raise ConfigurationError(f"{label} is empty. Nothing was sent: pass another file")
+        raise ConfigurationError(
+            f"{label} is no image (jpg, png, webp), video or audio file of a known type. Nothing was sent: convert it"
+            " first"
+        )
     suffix = Path(name).suffix.lower()
-    if suffix in _SUFFIXES and suffix not in suffixes:
-        raise ConfigurationError(f"{label} has the content of a {suffixes[0]} file. Nothing was sent: rename it")
-    suffix = suffix if suffix in suffixes else suffixes[0]
-    kind, content_type = _SUFFIXES[suffix]
+    named = type_of_suffix(suffix)
+    found = next((one for one in types if one == named), types[0])
+    if found.convert_to:
+        raise ConfigurationError(f"{label} is {found.name}; convert it to {found.convert_to}. Nothing was sent")
+    # A picture under another picture's name is sent under the right one.
+    if named is not None and named not in types and {named.kind, found.kind} != {"image"}:
+        raise ConfigurationError(f"{label} has the content of a {found.suffix} file. Nothing was sent: rename it")
+    suffix = suffix if suffix in found.suffixes else found.suffix
+    kind, content_type = found.kind, found.media_types[0]
     if expected is not None and kind != expected:
         raise ConfigurationError(f"{label} must be of kind {expected}, got {kind}. Nothing was sent: pass another file")
     limit = min(limits.get(kind, MAX_FILE_BYTES + 1), MAX_FILE_BYTES + 1)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import attrs
 
-from aiowery._base.text import some_of
+from aiowery._base.text import MAX_ID, bounded, some_of
 from aiowery._core.codec import named_ids
 from aiowery._core.fields import replace_surrogates
 from aiowery.errors import ConfigurationError, UnexpectedResponse
@@ -146,7 +146,8 @@ class HttpResponse:
     @property
     def request_id(self) -> str | None:
         """The id of the response in the provider's history, from the headers; None if they have none."""
-        return next((self.headers[name] for name in _REQUEST_ID_HEADERS if self.headers.get(name)), None)
+        found = (bounded(self.headers[name], MAX_ID) for name in _REQUEST_ID_HEADERS if self.headers.get(name))
+        return next(found, None)
 
     def request_id_in(self, *bodies: Any) -> str | None:
         """Return the first request id in these decoded objects, else the one in the headers."""
@@ -178,7 +179,7 @@ def _request_ids(bodies: Iterable[Any]) -> Iterator[str]:
             for name in _REQUEST_ID_FIELDS:
                 value = body.get(name)
                 if isinstance(value, (str, int)) and not isinstance(value, bool) and value != "":
-                    yield str(value)
+                    yield bounded(str(value), MAX_ID)
 
 
 def parse_retry_after(text: str | None, now: datetime) -> float | None:

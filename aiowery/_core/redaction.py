@@ -10,6 +10,7 @@ import base64
 import html
 import json
 import re
+from collections.abc import Callable, Mapping
 from string import ascii_lowercase, ascii_uppercase
 from typing import Any, Final, TypeVar
 from urllib.parse import quote, quote_plus
@@ -54,15 +55,7 @@ class KeyRedactor:
 
     def redact_json(self, value: Any) -> Any:
         """Return a JSON value without the key in its texts."""
-        match value:
-            case str():
-                return self.redact(value)
-            case list():
-                return [self.redact_json(item) for item in value]
-            case dict():
-                return {self.redact(name): self.redact_json(member) for name, member in value.items()}
-            case _:
-                return value
+        return redact_json(value, self.redact)
 
     def redact_bytes(self, data: bytes) -> bytes:
         """Return a body without the key."""
@@ -149,3 +142,16 @@ def redact(text: str) -> str:
     for key in sorted(_keys, key=len, reverse=True):  # a key may begin like another
         text = _keys[key].redact(text)
     return _SECRETS.sub(_STARS, text)
+
+
+def redact_json(value: Any, redact_text: Callable[[str], str] = redact) -> Any:
+    """Return a JSON value with all its texts and names redacted."""
+    match value:
+        case str():
+            return redact_text(value)
+        case Mapping():
+            return {redact_text(name): redact_json(member, redact_text) for name, member in value.items()}
+        case list() | tuple():
+            return [redact_json(member, redact_text) for member in value]
+        case _:
+            return value

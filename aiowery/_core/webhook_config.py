@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 from collections.abc import Coroutine
 from typing import Any, Final, Protocol
@@ -15,6 +16,30 @@ from aiowery.errors import ConfigurationError
 _BYTES: Final = 16
 TOKEN_LENGTH: Final = 2 * _BYTES
 """The number of characters of a token."""
+_TOKEN: Final = re.compile(rb"[0-9a-fA-F]{32}")
+_MAX_URLS: Final = 100
+_prefixes: Final[dict[str, tuple[bytes, bytes]]] = {}
+
+
+def without_addresses(body: bytes) -> bytes:
+    """Return a response's body with stars in place of the secret in each webhook URL below a public URL in use."""
+    for prefix in (prefix for spellings in _prefixes.values() for prefix in spellings):
+        if prefix in body:
+            first, *rest = body.split(prefix)
+            hidden = (b"***" + part[TOKEN_LENGTH:] if _TOKEN.match(part) else part for part in rest)
+            body = prefix.join((first, *hidden))
+    return body
+
+
+def _hide_addresses(public_url: str) -> None:
+    """Hide the webhook URLs below this URL from now on, also with the slashes that JSON allows.
+
+    The latest 100 are remembered.
+    """
+    prefix = f"{public_url}/"
+    _prefixes[public_url] = prefix.encode(), prefix.replace("/", "\\/").encode()
+    if len(_prefixes) > _MAX_URLS:
+        del _prefixes[next(iter(_prefixes))]
 
 
 def new_token() -> str:
@@ -108,6 +133,7 @@ class Webhooks:
         receiver: object = self.receiver  # callers may ignore the annotation
         if isinstance(receiver, type) or (receiver is not None and not hasattr(receiver, "attach")):
             raise ConfigurationError(f"Webhooks.receiver must be an aiowery.webhook.Receiver(), got {receiver!r}")
+        _hide_addresses(self.public_url.rstrip("/"))
 
     def address(self, token: str) -> str:
         """Return the webhook URL of one submission."""

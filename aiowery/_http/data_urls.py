@@ -1,28 +1,37 @@
-"""Read data URLs: outputs that a provider puts into its response instead of a file's address."""
+"""Outputs that a response holds itself, as a `data:` URL."""
 
 from __future__ import annotations
 
 import base64
+import binascii
+import re
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
-SCHEME: Final = "data:"
-_URL_SAFE: Final = bytes.maketrans(b"-_", b"+/")
+_SCHEME: Final = "data:"
+_BLANK: Final = re.compile(rb"\s+")
+_PADDING: Final = 4
 
 
 def is_data_url(url: str) -> bool:
-    """Return True for a URL that holds its content itself."""
-    return url[: len(SCHEME)].lower() == SCHEME
+    """Return True for a `data:` URL."""
+    return url[: len(_SCHEME)].lower() == _SCHEME
 
 
-def read_data_url(url: str) -> tuple[str, bytes]:
-    """Return the media type and the content of a data URL. Raises ValueError for one that cannot be decoded."""
-    head, comma, data = url[len(SCHEME) :].partition(",")
+def decode_data_url(url: str) -> tuple[bytes, str]:
+    """Return the content of a `data:` URL, and its media type in lower case. Raises ValueError for an invalid one."""
+    head, comma, data = url[len(_SCHEME) :].partition(",")
     if not comma:
-        raise ValueError("it has no comma before its content")
+        raise ValueError("it holds no comma, and so no content")
     media_type, *parameters = (part.strip().lower() for part in head.split(";"))
     content = unquote_to_bytes(data)
-    if parameters and parameters[-1] == "base64":
-        text = b"".join(content.split()).rstrip(b"=").translate(_URL_SAFE)
-        content = base64.b64decode(text + b"=" * (-len(text) % 4), validate=True)
-    return media_type, content
+    return _decode_base64(content) if "base64" in parameters else content, media_type
+
+
+def _decode_base64(text: bytes) -> bytes:
+    """Decode base64 in either alphabet, with or without blanks and padding."""
+    text = _BLANK.sub(b"", text).translate(bytes.maketrans(b"-_", b"+/"))
+    try:
+        return base64.b64decode(text.rstrip(b"=") + b"=" * (-len(text.rstrip(b"=")) % _PADDING), validate=True)
+    except binascii.Error as fault:
+        raise ValueError(f"its base64 is not valid: {fault}") from fault

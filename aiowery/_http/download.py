@@ -3,272 +3,285 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path, PurePosixPath
-from typing import Final, NamedTuple, TypeVar
-from urllib.parse import unquote, urlsplit
+from typing import Final, TypeVar
 from weakref import WeakValueDictionary
 
 import anyio
 import anyio.to_thread
 import attrs
 
-from aiowery._base.snapshot import Asset
-from aiowery._base.text import clean_name
+from aiowery._base.new_files import SHARED
+from aiowery._base.snapshot import Asset, Snapshot
+from aiowery._base.text import bounded, clean_name
 from aiowery._core.events import log
+from aiowery._core.file_types import NoMedia
 from aiowery._core.policies import Random, RetryPolicy
 from aiowery._core.result import Result
+from aiowery._http.content_range import Extent, extent_of, is_same_version, version_of
+from aiowery._http.data_urls import decode_data_url, is_data_url
 from aiowery._http.http_client import DownloadResponse, HttpClient
-from aiowery.errors import DownloadError, TransportError
+from aiowery._http.partial_file import NotWhole, PartialFile, PartialState, check_in_memory, url_path
+from aiowery.errors import AioweryError, DownloadError, TransportError
 
 T = TypeVar("T")
+ReadStatus = Callable[[str], Awaitable[Snapshot]]
+"""Returns the status of a task. Raises AioweryError."""
 
 _FLUSH_SIZE: Final = 1024 * 1024
 _MAX_FILE: Final = 4 * 1024**3
 _MAX_IN_MEMORY: Final = 512 * 1024**2
+_MAX_URL: Final = 300
 # A delivery network may know a file a little later than the provider does.
 _TRANSIENT_STATUSES: Final = frozenset({403, 404, 408, 425, 429})
+# A URL that has expired, or is not valid yet; the task's status may have another one.
+_EXPIRED_STATUSES: Final = frozenset({401, 403, 404, 410})
 _SERVER_ERRORS: Final = 500
-_PARTIAL: Final = 206
-_RANGE_REFUSED: Final = 416
-_SUFFIXES: Final = {
-    "image/png": ".png",
-    "image/jpeg": ".jpg",
-    "image/webp": ".webp",
-    "image/gif": ".gif",
-    "image/svg+xml": ".svg",
-    "video/mp4": ".mp4",
-    "video/webm": ".webm",
-    "video/quicktime": ".mov",
-    "audio/mpeg": ".mp3",
-    "audio/mp4": ".m4a",
-    "audio/wav": ".wav",
-    "audio/x-wav": ".wav",
-    "audio/ogg": ".ogg",
-    "audio/flac": ".flac",
-}
-_NOT_FILES: Final = frozenset({"text/html", "application/json", "application/xml", "text/xml"})
 
 
-class _Transient(Exception):
-    """A failed download that a repeat may cure. `retry_after`: the seconds of the pause that the server requests."""
+class _Unavailable(NotWhole):
+    """A failed attempt that a repeat may cure, unless `is_final`. `retry_after`: the seconds that the server requests.
 
-    def __init__(self, message: str, retry_after: float | None = None) -> None:
+    `is_expired`: the URL may have expired.
+    """
+
+    def __init__(
+        self, message: str, retry_after: float | None = None, *, is_expired: bool = False, is_final: bool = False
+    ) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.is_expired = is_expired
+        self.is_final = is_final
 
 
 class Downloader:
-    """A downloader of assets that limits how many run at the same time."""
+    """A downloader of assets that limits how many run at the same time.
 
-    def __init__(self, http_client: HttpClient, gate: asyncio.Semaphore, retries: RetryPolicy, random: Random) -> None:
+    `read_status` shows the present URL of an output whose URL has expired. Files are made with this `mode`.
+    """
+
+    def __init__(
+        self,
+        http_client: HttpClient,
+        gate: asyncio.Semaphore,
+        retries: RetryPolicy,
+        random: Random,
+        read_status: ReadStatus,
+        mode: int = SHARED,
+    ) -> None:
         self._http_client = http_client
         self._gate = gate
         self._retries = retries
         self._random = random
+        self._read_status = read_status
+        self._mode = mode
         self._locks: WeakValueDictionary[Path, asyncio.Lock] = WeakValueDictionary()
 
-    async def save(self, source: Result | Asset, directory: Path, stem: str | None) -> tuple[Path, ...]:
+    async def save(
+        self, source: Result | Asset, directory: Path, stem: str | None, *, svg: bool = False
+    ) -> tuple[Path, ...]:
         """Save every asset into the directory, which is created if missing; return the paths in asset order."""
         assets = (source,) if isinstance(source, Asset) else source.assets
-        names = [clean_name(stem or asset.task_id or PurePosixPath(_path_of(asset.url)).stem) for asset in assets]
+        names = [clean_name(stem or asset.task_id or PurePosixPath(url_path(asset.url)).stem) for asset in assets]
         shared = len(set(names)) < len(names)
         paths = []
         for number, (asset, name) in enumerate(zip(assets, names, strict=True), 1):
-            part = PartialFile(asset.url, directory, f"{name}-{number}" if shared else name)
-            async with self._lock_for(part.path):
-                paths.append(await self._with_retries(asset.url, part.path, partial(self._save_once, asset.url, part)))
+            # A URL that is renewed differs in its query.
+            key = asset.url if asset.task_id is None else f"{asset.task_id} {url_path(asset.url)}"
+            name = f"{name}-{number}" if shared else name  # noqa: PLW2901 - the same name, made unique
+            file = PartialFile(asset.url, directory, name, key, mode=self._mode, svg=svg)
+            paths.append(await self._with_retries(asset, partial(self._save_once, file)))
         return tuple(paths)
 
     async def fetch(self, asset: Asset) -> bytes:
         """Return the asset's bytes."""
-        return await self._with_retries(asset.url, None, partial(self._read_once, asset.url))
+        return await self._with_retries(asset, self._read_once)
 
     def _lock_for(self, path: Path) -> asyncio.Lock:
         """Return the lock of a partial file: two downloads must not write into one file."""
         return self._locks.setdefault(path, asyncio.Lock())
 
-    async def _with_retries(self, url: str, path: Path | None, attempt: Callable[[], Awaitable[T]]) -> T:
-        """Run attempts, each inside the gate, until one succeeds or a repeat cannot help."""
-        failures = 0
+    async def _with_retries(self, asset: Asset, attempt: Callable[[str], Awaitable[T]]) -> T:
+        """Run attempts until one succeeds or a repeat cannot help; a URL that expired is renewed once."""
+        url, failures, is_renewed = asset.url, 0, False
         while True:
             try:
-                async with self._gate:
-                    return await attempt()
-            except OSError as fault:
-                raise DownloadError(
-                    f"cannot save {url} as {path}: {fault.strerror or fault}; the URL still holds the output",
-                    url=url,
-                    path=path,
-                ) from fault
-            except (_Transient, TransportError) as fault:
+                return await attempt(url)
+            except (NotWhole, TransportError) as fault:
+                if not is_renewed and getattr(fault, "is_expired", False):
+                    is_renewed = True
+                    fresh = await self._fresh_url(asset)
+                    if fresh is not None and fresh != url:
+                        url = fresh
+                        continue
                 failures += 1
-                if failures >= self._retries.max_attempts:
+                if failures >= self._retries.max_attempts or getattr(fault, "is_final", False):
                     raise DownloadError(
-                        f"cannot fetch {url}: {fault} (attempt {failures}, the last); try again later",
-                        url=url,
-                        path=path,
+                        f"cannot fetch {_shown(url)}: {fault} (attempt {failures}, the last); try again later", url=url
                     ) from fault
                 pause = self._retries.backoff(failures, getattr(fault, "retry_after", None), self._random)
-                log.warning("download of %s: %s; again in %.1f s", url, fault, pause)
+                log.warning("download of %s: %s; again in %.1f s", _shown(url), fault, pause)
                 await anyio.sleep(pause)
 
+    async def _fresh_url(self, asset: Asset) -> str | None:
+        """Return the URL that the task's status has for an asset now; None if that is not known."""
+        if asset.task_id is None:
+            return None
+        try:
+            snapshot = await self._read_status(asset.task_id)
+        except AioweryError as error:  # the error of the download is the one to report
+            log.debug("task %s: no fresh URL of its output: %s", asset.task_id, error)
+            return None
+        return _same_output(asset, snapshot)
+
     async def _read_once(self, url: str) -> bytes:
+        if is_data_url(url):
+            decoded, media_type = await anyio.to_thread.run_sync(_decode, url)
+            _check_media(decoded, media_type, url)
+            return decoded
         content = bytearray()
-        async with self._http_client.download(url, {}) as body:
-            _check_response(url, body)
+        async with self._gate, self._http_client.download(url, {}) as body:
+            _check_response(body)
+            extent = _extent(body)
+            if extent.start:
+                raise _Unavailable("a part of the file that was not requested")
             async for chunk in body.chunks():
                 content += chunk
                 _check_size(url, len(content), _MAX_IN_MEMORY)
-        _check_complete(body, len(content))
-        return bytes(content)
+        if extent.wanted not in {None, len(content)}:
+            raise _Unavailable(f"{len(content)} of {extent.wanted} bytes arrived")
+        whole = bytes(content)
+        try:
+            check_in_memory(whole, body.content_type, url)
+        except NoMedia as fault:
+            raise _Unavailable(str(fault), body.retry_after()) from fault
+        return whole
 
-    async def _save_once(self, url: str, part: PartialFile) -> Path:
-        state = await anyio.to_thread.run_sync(part.read_state)
-        offset = state.size
-        async with self._http_client.download(url, {"range": f"bytes={offset}-"} if offset else {}) as body:
-            if body.http_status == _RANGE_REFUSED:
-                await anyio.to_thread.run_sync(part.discard)
-                raise _Transient("the server cannot continue the partial download")
-            _check_response(url, body)
-            part = attrs.evolve(part, version=_version(body))
-            if offset and not (_resumes_at(body, offset) and part.version == state.version):
-                await anyio.to_thread.run_sync(part.discard)
-                offset = 0
-                if body.http_status == _PARTIAL:
-                    raise _Transient("the file has changed since its download began")
+    async def _save_once(self, file: PartialFile, url: str) -> Path:
+        file = attrs.evolve(file, url=url)
+        async with self._lock_for(file.path):
+            try:
+                if is_data_url(file.url):
+                    return await anyio.to_thread.run_sync(_save_data, file)
+                async with self._gate:
+                    return await self._fetch_once(file)
+            except OSError as fault:
+                raise DownloadError(
+                    f"cannot save {_shown(file.url)} as {file.path}: {fault.strerror or fault};"
+                    " the URL still holds the output",
+                    url=file.url,
+                    path=file.path,
+                ) from fault
+
+    async def _fetch_once(self, file: PartialFile) -> Path:
+        state = await anyio.to_thread.run_sync(file.read_state)
+        headers = {"range": f"bytes={state.size}-"} if state.size else {}
+        async with self._http_client.download(file.url, headers) as body:
+            if not state.size or body.http_status != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+                _check_response(body)
+            try:
+                file, extent = _continued(file, state, body)
+            except NotWhole:
+                await anyio.to_thread.run_sync(file.discard)
+                raise
+            _check_size(file.url, extent.wanted or 0, _MAX_FILE)
             chunks: list[bytes] = []
-            received = offset
+            offset = received = extent.start
             try:
                 async for chunk in body.chunks():
                     chunks.append(chunk)
                     received += len(chunk)
-                    _check_size(url, received, _MAX_FILE)
+                    _check_size(file.url, received, _MAX_FILE)
                     if received - offset >= _FLUSH_SIZE:
-                        offset = await anyio.to_thread.run_sync(part.save_version, chunks, offset)
+                        offset = await anyio.to_thread.run_sync(file.save, chunks, offset)
                         chunks = []
-            except TransportError:
-                # The next attempt continues from here.
-                await anyio.to_thread.run_sync(part.save_version, chunks, offset)
+            except (DownloadError, TransportError) as fault:
+                # The next attempt continues from here, if the server names the version of the file.
+                is_resumable = isinstance(fault, TransportError) and file.version
+                await anyio.to_thread.run_sync(partial(file.save, chunks, offset) if is_resumable else file.discard)
                 raise
-        return await anyio.to_thread.run_sync(part.finish, chunks, offset, body)
-
-
-@attrs.frozen
-class PartialFile:
-    """A file that a download writes, beside its target; its methods block and run in threads.
-
-    A second small file names the version of the remote file, so that a later attempt can continue.
-    """
-
-    url: str
-    directory: Path
-    name: str
-    version: str = ""
-
-    @property
-    def path(self) -> Path:
-        return self.directory / f".{self.name}.{_digest(self.url)}.part"
-
-    @property
-    def _version_path(self) -> Path:
-        return self.path.with_suffix(".version")
-
-    def read_state(self) -> _PartialState:
-        """Return the version and size of what an earlier attempt saved."""
-        self.directory.mkdir(parents=True, exist_ok=True)
-        if not self.path.exists():
-            return _PartialState("", 0)
-        version = self._version_path.read_text("ascii", "replace") if self._version_path.exists() else ""
-        return _PartialState(version, self.path.stat().st_size)
-
-    def save_version(self, chunks: Sequence[bytes], offset: int) -> int:
-        """Append to the file, or begin it again if `offset` is 0; return the new size."""
-        if not offset:
-            self._version_path.write_text(self.version, "ascii")
-        return self._write(chunks, offset)
-
-    def finish(self, chunks: Sequence[bytes], offset: int, body: DownloadResponse) -> Path:
-        """Write the rest, and rename the file to its target if it is complete."""
-        target = self.directory / (self.name + _suffix(body, self.url))
         try:
-            size = self._write(chunks, offset)
-            if size != self.path.stat().st_size:
-                self.discard()
-                raise _Transient("another process wrote into the same file")
-            _check_complete(body, size)
-            with self.path.open("rb") as file:
-                os.fsync(file.fileno())
-            self.path.replace(target)
-        except FileNotFoundError as fault:
-            raise _Transient("another process finished or removed the same file") from fault
-        self._version_path.unlink(missing_ok=True)
-        return target
-
-    def discard(self) -> None:
-        self.path.unlink(missing_ok=True)
-        self._version_path.unlink(missing_ok=True)
-
-    def _write(self, chunks: Sequence[bytes], offset: int) -> int:
-        with self.path.open("ab" if offset else "wb") as file:
-            file.writelines(chunks)
-        return offset + sum(map(len, chunks))
+            return await anyio.to_thread.run_sync(file.finish, chunks, offset, extent, body.content_type)
+        except NoMedia as fault:
+            raise _Unavailable(str(fault), body.retry_after()) from fault
 
 
-class _PartialState(NamedTuple):
-    """The version and size in bytes of a partial file."""
+def _continued(file: PartialFile, state: PartialState, body: DownloadResponse) -> tuple[PartialFile, Extent]:
+    """Return the partial file with the version in the response, and the extent of the response.
 
-    version: str
-    size: int
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:12]
-
-
-def _version(body: DownloadResponse) -> str:
-    """Return a short name of the file's version, so that parts of two versions are not joined."""
-    return _digest(body.headers.get("etag") or body.headers.get("last-modified", ""))
+    Raises NotWhole for a response that neither continues the partial file nor begins it again.
+    """
+    if body.http_status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+        raise _Unavailable("the server cannot continue the partial download")
+    extent = _extent(body)
+    version = version_of(body.headers, extent.total)
+    if extent.start and not (extent.start == state.size and is_same_version(version, state.version)):
+        raise _Unavailable("the file has changed since its download began, or another part of it came")
+    return attrs.evolve(file, version=version), extent
 
 
-def _path_of(url: str) -> str:
+def _extent(body: DownloadResponse) -> Extent:
     try:
-        return unquote(urlsplit(url).path)
-    except ValueError:
-        return ""  # the HTTP client raises the error
+        return extent_of(body.http_status, body.headers)
+    except ValueError as fault:
+        raise _Unavailable(str(fault)) from fault
 
 
-def _suffix(body: DownloadResponse, url: str) -> str:
-    """Return the file's suffix, from the content type or else from the URL."""
-    suffix = PurePosixPath(_path_of(url)).suffix.lower()
-    return _SUFFIXES.get(body.content_type) or (suffix if suffix in _SUFFIXES.values() else ".bin")
-
-
-def _check_response(url: str, body: DownloadResponse) -> None:
-    """Raise an error unless the response is the beginning of a file."""
-    if body.http_status in _TRANSIENT_STATUSES or body.http_status >= _SERVER_ERRORS:
-        raise _Transient(f"HTTP {body.http_status}", body.retry_after())
-    if body.http_status not in {200, _PARTIAL}:
-        raise DownloadError(f"cannot fetch {url}: HTTP {body.http_status}; the output may have expired", url=url)
-    if body.content_type in _NOT_FILES:
-        raise _Transient(f"a page ({body.content_type}) instead of a file", body.retry_after())
+def _check_response(body: DownloadResponse) -> None:
+    """Raise _Unavailable unless the response is the beginning of a file."""
+    status = body.http_status
+    if status in {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT}:
+        return
+    is_transient = status in _TRANSIENT_STATUSES or status >= _SERVER_ERRORS
+    raise _Unavailable(
+        f"HTTP {status}" if is_transient else f"HTTP {status}; the output may have expired",
+        body.retry_after(),
+        is_expired=status in _EXPIRED_STATUSES,
+        is_final=not is_transient,
+    )
 
 
 def _check_size(url: str, size: int, largest: int) -> None:
     if size > largest:
-        raise DownloadError(f"{url} is larger than {largest} bytes; fetch it with another tool", url=url)
+        raise DownloadError(f"{_shown(url)} is larger than {largest} bytes; fetch it with another tool", url=url)
 
 
-def _resumes_at(body: DownloadResponse, offset: int) -> bool:
-    """Return True if the response continues at the requested byte."""
-    return body.http_status == _PARTIAL and body.headers.get("content-range", "").startswith(f"bytes {offset}-")
+def _decode(url: str) -> tuple[bytes, str]:
+    """Return the content and the media type of a `data:` URL. Raises DownloadError for an invalid one."""
+    try:
+        return decode_data_url(url)
+    except ValueError as fault:
+        raise DownloadError(f"the output {_shown(url)} is no valid data: URL: {fault}", url=url) from fault
 
 
-def _check_complete(body: DownloadResponse, size: int) -> None:
-    """Raise _Transient if the size differs from the size in the headers."""
-    total = body.headers.get("content-range", "").rpartition("/")[2] or body.headers.get("content-length", "")
-    if total.isdigit() and int(total) != size:
-        raise _Transient(f"{size} of {total} bytes arrived")
+def _check_media(content: bytes, media_type: str, url: str) -> None:
+    """Raise DownloadError for the content of a `data:` URL that is no media file."""
+    try:
+        check_in_memory(content, media_type, url)
+    except NoMedia as fault:
+        raise DownloadError(f"the output {_shown(url)} holds {fault}", url=url) from fault
+
+
+def _save_data(file: PartialFile) -> Path:
+    """Save the content of a `data:` URL."""
+    content, media_type = _decode(file.url)
+    _check_media(content, media_type, file.url)
+    file.directory.mkdir(parents=True, exist_ok=True)
+    return file.finish([content], 0, Extent(0, len(content), len(content)), media_type)
+
+
+def _shown(url: str) -> str:
+    return bounded(url, _MAX_URL)
+
+
+def _same_output(asset: Asset, snapshot: Snapshot) -> str | None:
+    """Return the URL of the same output in a later status: at the same path, or the only one of its kind."""
+    outputs = [(found.kind, found.url) for found in snapshot.assets]
+    outputs += [("image", found.cover_url) for found in snapshot.assets if found.cover_url is not None]
+    path = url_path(asset.url)
+    same_path = {url for _, url in outputs if path and url_path(url) == path}
+    same_kind = {url for kind, url in outputs if kind == asset.kind}
+    return next((next(iter(urls)) for urls in (same_path, same_kind) if len(urls) == 1), None)

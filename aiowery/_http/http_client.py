@@ -21,8 +21,8 @@ import httpx
 from aiowery._core.messages import MAIN_HOST, HttpRequest, HttpResponse
 from aiowery._core.redaction import KeyRedactor
 from aiowery._core.urls import Hosts, is_host, is_private, normalized_host, validate_base_url
+from aiowery._core.webhook_config import without_addresses
 from aiowery._http.api_key import ApiKeySource
-from aiowery._http.data_urls import is_data_url, read_data_url
 from aiowery._http.decoding import decode_body, is_coded
 from aiowery._http.httpx_transport import HttpxTransport
 from aiowery._http.router import HTTPX, TransportRouter
@@ -50,9 +50,7 @@ if TYPE_CHECKING:
 
 _MAX_RESPONSE: Final = 16 * 1024 * 1024
 _MAX_REDIRECTS: Final = 5
-_FOUND: Final = 200
-_FILE_STATUSES: Final = frozenset({_FOUND, 206})
-_MAX_SHOWN: Final = 60
+_FILE_STATUSES: Final = frozenset({200, 206})
 _MIN_RATE: Final = 1_000
 _RATE_SECONDS: Final = 30.0
 _REDIRECT_STATUSES: Final = frozenset({301, 302, 303, 307, 308})
@@ -232,14 +230,8 @@ class HttpClient:
 
     @contextlib.asynccontextmanager
     async def download(self, url: str, headers: Mapping[str, str]) -> AsyncIterator[DownloadResponse]:
-        """Open a URL of any host without the key, through at most five redirects; each target is checked.
-
-        A data URL is read without a request.
-        """
+        """Open a URL of any host without the key, through at most five redirects; each target is checked."""
         self._check_open()
-        if is_data_url(url):
-            yield DownloadResponse(_inline_response(url))
-            return
         try:
             response = await self._follow(url, RequestHeaders({**_FOREIGN_HEADERS, **headers}))
         except TransportFault as fault:
@@ -340,16 +332,17 @@ def _unreadable(message: str, http_status: int, body: bytes, key: _SentKey) -> U
 
 
 def _decoded(response: HttpResponse, key: _SentKey) -> HttpResponse:
-    """Return the response with its body decoded. Raises UnexpectedResponse for a coding that cannot be decoded."""
-    coding = response.headers.get("content-encoding")
-    if coding is None:
-        return response
+    """Return the response with its body decoded, and without the secrets of webhook URLs, which a provider may quote.
+
+    Raises UnexpectedResponse for a coding that cannot be decoded.
+    """
+    coding = response.headers.get("content-encoding", "")
     try:
-        body = decode_body(response.body, coding, _MAX_RESPONSE)
+        body = without_addresses(decode_body(response.body, coding, _MAX_RESPONSE))
     except ValueError as fault:
         message = f"HTTP {response.http_status}: {fault}; the request has arrived"
         raise _unreadable(message, response.http_status, response.body, key) from None
-    return HttpResponse(response.http_status, response.headers, body)
+    return response if body is response.body else HttpResponse(response.http_status, response.headers, body)
 
 
 def _headers_for(request: HttpRequest, key: _SentKey) -> RequestHeaders:
@@ -374,21 +367,6 @@ def _parse_url(url: str) -> httpx.URL:
     return parsed.copy_with(userinfo=b"") if parsed.userinfo else parsed
 
 
-def _inline_response(url: str) -> StreamingResponse:
-    """Return the content of a data URL as a response. Raises DownloadError for one that cannot be decoded."""
-    try:
-        media_type, content = read_data_url(url)
-    except ValueError as fault:
-        raise DownloadError(
-            f"{url[:_MAX_SHOWN]!r}... cannot be decoded ({fault}); nothing was saved", url=url
-        ) from None
-
-    async def chunks() -> AsyncIterator[bytes]:
-        yield content
-
-    return StreamingResponse(_FOUND, {"content-type": media_type}, chunks(), anyio.lowlevel.checkpoint)
-
-
 def _whole_location(location: str) -> str:
     """Return a redirect's target in which all bytes are kept: text in UTF-8 as it is, other bytes percent-encoded."""
     raw = location.encode("latin-1")
@@ -404,6 +382,7 @@ def _host_and_port(url: httpx.URL) -> tuple[str, int | None]:
 
 def _private_error(url: httpx.URL) -> DownloadError:
     return DownloadError(
-        f"{str(url)!r} lies in a private network; nothing was fetched: name its host in allow_hosts= if you trust it",
+        f"{str(url)!r} lies in a private network; nothing was fetched: name its host in allow_hosts= (--allow-host on"
+        " the command line) if you trust it",
         url=str(url),
     )

@@ -15,6 +15,7 @@ import attrs
 
 from aiowery._base.background import BackgroundTasks
 from aiowery._base.snapshot import AssetKind
+from aiowery._base.text import bounded
 from aiowery._core.events import log
 from aiowery._core.failures import client_closing_error
 from aiowery._core.fields import wire_of
@@ -121,7 +122,7 @@ class Uploader:
             url = await self._client.send_idempotent(post, self._provider.decode_upload, self._gate)
         except asyncio.CancelledError:
             raise client_closing_error() from None  # only `aclose` cancels this task; the callers are not cancelled
-        log.info("uploaded: %s (%d bytes) as %s", file.name, len(file.content), url)
+        log.info("uploaded: %s (%d bytes) as %s", file.name, len(file.content), bounded(url))
         return url
 
     def _on_upload_done(self, key: tuple[object, ...], task: asyncio.Task[str]) -> None:

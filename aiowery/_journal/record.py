@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Collection
 
 from aiowery._core.events import log
+from aiowery._core.redaction import redact
 from aiowery._core.failures import SubmitFailure, classify_failure
 from aiowery._core.job_end import JobEnd
 from aiowery._core.request import Accepted
@@ -126,7 +127,7 @@ class SubmissionRecord:
             await self.mark_unsent()
             await self._ledger.unclaim(self.entry_id)
         elif isinstance(error, (SubmissionInDoubt, asyncio.CancelledError)):
-            excerpt = error.excerpt if isinstance(error, SubmissionInDoubt) else ""
+            excerpt = redact(error.excerpt) if isinstance(error, SubmissionInDoubt) else ""
             await self._ledger.mark_in_doubt(self._submission_id, _cause(error), excerpt=excerpt)
         elif isinstance(error, Exception) and classify_failure(error) is SubmitFailure.REJECTED:
             self._hold.set_charge(0.0)
@@ -173,4 +174,4 @@ async def _written(write: Awaitable[None], fact: str) -> None:
 
 def _cause(error: BaseException) -> str:
     cause = error.__cause__ or error
-    return str(cause) or "interrupted while it was being sent"
+    return redact(str(cause)) or "interrupted while it was being sent"

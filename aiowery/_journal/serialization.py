@@ -13,21 +13,41 @@ from aiowery import errors
 from aiowery._base.snapshot import Snapshot
 from aiowery._core.codec import make_converter
 from aiowery._core.durations import Interval
+from aiowery._core.redaction import redact, redact_json
 from aiowery.errors import AioweryError, JobError, JobFailed, LedgerError
 from aiowery.ledger import Entry
 
 _converter: Final = make_converter()
 _SEPARATOR: Final = ": "
+_MAX_RAW: Final = 64 * 1024
 
 
 def dump_snapshot(snapshot: Snapshot) -> dict[str, Any]:
-    """Return a snapshot as a JSON object, from which `load_snapshots` restores an equal one."""
+    """Return a snapshot as a JSON object, from which `load_snapshots` restores an equal one.
+
+    Keys in `raw` are hidden, and of a large one the members beyond 64 kB are left out.
+    """
     values = attrs.asdict(snapshot, recurse=False, filter=lambda _, value: value is not None and value != ())
     values["state"] = snapshot.state.value
+    values["raw"] = _stored_raw(snapshot.raw)
     for name in ("assets", "script"):
         if name in values:
             values[name] = [attrs.asdict(part, recurse=False) for part in values[name]]
     return values
+
+
+def _stored_raw(raw: Mapping[str, Any]) -> dict[str, Any]:
+    kept: dict[str, Any] = {}
+    room = _MAX_RAW
+    for name, value in raw.items():
+        try:
+            room -= len(json.dumps({name: value}))
+            if room < 0:
+                break
+            kept[redact(name)] = redact_json(value)
+        except RecursionError:  # nested too deep to be read again
+            continue
+    return kept
 
 
 def load_snapshots(entry: Entry) -> list[Snapshot]:
@@ -54,8 +74,8 @@ def durations_at(base_url: str, intervals_by_kind: Mapping[str, list[Interval]])
 
 
 def dump_error(error: BaseException) -> str:
-    """Return an error as the reason of an entry: its class name and message."""
-    return f"{type(error).__name__}{_SEPARATOR}{error}"
+    """Return an error as the reason of an entry: its class name and message, without keys."""
+    return redact(f"{type(error).__name__}{_SEPARATOR}{error}")
 
 
 def load_error(entry: Entry) -> AioweryError:

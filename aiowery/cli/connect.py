@@ -14,7 +14,8 @@ from aiowery import Limits, PollPolicy, RetryPolicy
 from aiowery._client.arguments import sandbox_speed
 from aiowery._client.client import Client
 from aiowery._core.policies import FASTEST
-from aiowery.cli.providers import Service
+from aiowery._core.urls import parse_hosts
+from aiowery.cli.providers import Service, accepts
 from aiowery.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -26,11 +27,15 @@ _CLOSE_TIMEOUT: Final = 1.5
 
 @attrs.frozen(kw_only=True)
 class Target:
-    """A target of requests: a provider, or a sandbox with all durations divided by `speed`."""
+    """A target of requests: a provider, or a sandbox with all durations divided by `speed`.
+
+    `allow_hosts` are hosts in private networks from which outputs may be downloaded.
+    """
 
     sandbox: bool = False
     speed: float | None = None
     service: Service = attrs.field(factory=Service)
+    allow_hosts: tuple[str, ...] = ()
 
     def check(self) -> None:
         """Raise ConfigurationError, with the possible remedies, if the target cannot work."""
@@ -41,6 +46,11 @@ class Target:
                     " add --sandbox or leave --speed out"
                 )
             check_speed(self.speed)
+        parse_hosts("--allow-host", self.allow_hosts)
+        if self.allow_hosts and not accepts(self.service.client_type, "allow_hosts"):
+            raise ConfigurationError(
+                f"--allow-host: {self.service.info.provider.name} does not support it; nothing was sent: leave it out"
+            )
         if self.sandbox:
             sandbox_module()
         elif not os.environ.get(self.service.info.key_variable):
@@ -81,6 +91,8 @@ async def open_client(
     """
     target.check()
     limits = target.service.limits(in_flight)
+    if target.allow_hosts:
+        settings["allow_hosts"] = target.allow_hosts
     if max_doubts is not None:
         limits = attrs.evolve(limits, max_doubts=max_doubts)
     async with contextlib.AsyncExitStack() as stack:

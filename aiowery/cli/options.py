@@ -144,6 +144,14 @@ class ConnectionOptions:
     speed: Annotated[
         float | None, Parameter(help="With --sandbox: divide all durations of the run by this number.")
     ] = None
+    allow_host: Annotated[
+        list[str] | None,
+        Parameter(
+            negative="",
+            show_default=False,
+            help="HOST[:PORT] in a private network from which outputs may be downloaded; may be repeated.",
+        ),
+    ] = None
     verbose: Verbose = 0
 
     @property
@@ -154,7 +162,9 @@ class ConnectionOptions:
     @property
     def target(self) -> Target:
         """Target of the requests: the provider or the sandbox."""
-        return Target(sandbox=self.sandbox, speed=self.speed, service=self.service)
+        return Target(
+            sandbox=self.sandbox, speed=self.speed, service=self.service, allow_hosts=tuple(self.allow_host or ())
+        )
 
 
 @Parameter(name="*", group=_RUNNING)

@@ -13,11 +13,12 @@ from typing import Final
 
 import attrs
 
+from aiowery._base.new_files import PRIVATE, SHARED, create
 from aiowery.errors import LedgerError
 from aiowery.ledger import _identity
 from aiowery.ledger._identity import Identity, OpenRecord
 from aiowery.ledger._liveness import LiveProcesses
-from aiowery.ledger._path_checks import check_path, has_stable_inodes, path_error, real_path
+from aiowery.ledger._path_checks import check_path, has_stable_inodes, path_error, real_path, tighten
 from aiowery.ledger._schema import compact, prepare
 
 _BUSY_TIMEOUT: Final = 30.0
@@ -82,6 +83,7 @@ class LedgerFiles:
         check_path(path)
         self.processes: LiveProcesses = LiveProcesses(path, owner)
         self.path: Path = path
+        self.mode: int = PRIVATE
         self._given = given
         self._owner = owner
         self._accept_copy = accept_copy
@@ -99,7 +101,9 @@ class LedgerFiles:
         self._refuse_other_files()
         if not self._read_only:
             _create(self.path)
+            tighten(filter(Path.exists, map(self._beside, _SUFFIXES)))
         before = self.path.stat()
+        self.mode = before.st_mode & SHARED
         self._check_names(before)
         connection = sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT, isolation_level=None)
         try:
@@ -292,7 +296,7 @@ class LedgerFiles:
 def _create(path: Path) -> None:
     """Create a file that only its owner may read, unless it exists."""
     with _creating, contextlib.suppress(FileExistsError):
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        create(path, PRIVATE).close()
 
 
 def _stat(path: Path) -> os.stat_result | None:

@@ -2,22 +2,77 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
-from collections.abc import Iterator
+import stat
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from aiowery.errors import LedgerError
+from aiowery._base.new_files import PRIVATE
+from aiowery._core.events import log
+from aiowery._core.fields import short_repr
+from aiowery.errors import ConfigurationError, LedgerError
 
+FILE_SYSTEMS_VARIABLE: Final = "AIOWERY_LEDGER_FILE_SYSTEMS"
+"""The environment variable with the types of file systems that a ledger may be on although they are refused."""
 _MOUNTS: Final = Path("/proc/self/mounts")
-# Their locks and shared memory do not suffice for SQLite's log.
-_NETWORK_FILE_SYSTEMS: Final = frozenset(
-    {"9p", "afs", "ceph", "cifs", "fuse.sshfs", "glusterfs", "ncpfs", "nfs", "nfs4", "smb3", "smbfs"}
+# Other machines see them too, and their locks and shared memory do not suffice for SQLite's log.
+_SHARED_FILE_SYSTEMS: Final = frozenset(
+    {
+        *("9p", "acfs", "afs", "auristorfs", "beegfs", "ceph", "cifs", "coda", "davfs", "drvfs", "fakeowner", "fuse"),
+        *("gfs2", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4", "ocfs2", "orangefs", "panfs", "prl_fs"),
+        *("pvfs2", "smb2", "smb3", "smbfs", "vboxsf", "virtiofs", "vmhgfs"),
+    }
 )
+_ANY_FUSE: Final = "fuse."
+_MAX_NAME_BYTES: Final = 240  # and a suffix
+_MAX_PATH_BYTES: Final = 4000
+_ANY_USER: Final = stat.S_IRWXO
 # They may give a file another inode number each time that it is opened.
 _UNSTABLE_INODES: Final = frozenset({"exfat", "msdos", "vboxsf", "vfat"})
 _MIN_FIELDS: Final = 3
+
+
+def validate_path(path: str | os.PathLike[str]) -> Path:
+    """Return the path of a ledger. Raises ConfigurationError for a text that names no file."""
+    text = os.fsdecode(path)
+    if text == ":memory:":
+        raise ConfigurationError(
+            "ledger must be the path of a file, got ':memory:'; nothing was sent: leave it out to keep the ledger in"
+            " memory, or pass aiowery.ledger.MemoryLedger()"
+        )
+    if text.lower().startswith("file:"):
+        raise ConfigurationError(
+            f"ledger must be a plain path, got the URI {short_repr(text)}; nothing was sent: give the path in it"
+        )
+    if not text or "\0" in text:
+        raise ConfigurationError(
+            f"ledger must be the path of a file, got {short_repr(text)}; nothing was sent: give a name such as"
+            " 'jobs.db'"
+        )
+    raw = text.encode("utf-8", "surrogatepass")
+    names = (part.encode("utf-8", "surrogatepass") for part in Path(text).parts)
+    if len(raw) > _MAX_PATH_BYTES or any(len(name) > _MAX_NAME_BYTES for name in names):
+        raise ConfigurationError(
+            f"ledger must have at most {_MAX_NAME_BYTES} bytes in a name and {_MAX_PATH_BYTES:,} in its path, got"
+            f" {len(raw):,}; nothing was sent: give a shorter one"
+        )
+    return Path(path)
+
+
+def tighten(paths: Iterable[Path]) -> None:
+    """Make the files of a ledger private if all users of the machine may read them: they hold prompts and URLs.
+
+    What the owner has granted to a group alone stays. A file of another owner is left as it is.
+    """
+    for path in paths:
+        with contextlib.suppress(OSError):
+            mode = stat.S_IMODE(path.stat().st_mode)
+            if os.name == "posix" and mode & _ANY_USER:
+                path.chmod(PRIVATE)
+                log.info("%s was readable by all users (%04o); it is private now (%04o)", path, mode, PRIVATE)
 
 
 def real_path(path: Path) -> Path:
@@ -32,7 +87,10 @@ def real_path(path: Path) -> Path:
 
 
 def check_path(path: Path) -> None:
-    """Raise LedgerError unless a ledger may be at this path; network file systems are refused if detected."""
+    """Raise LedgerError unless a ledger may be at this path; file systems of several machines are refused if detected.
+
+    AIOWERY_LEDGER_FILE_SYSTEMS names types, separated by commas, that are accepted all the same.
+    """
     directory = path.parent.resolve()
     if not directory.is_dir():
         raise LedgerError(f"{path}: there is no directory {directory}; nothing was sent: make it, or give another file")
@@ -44,11 +102,16 @@ def check_path(path: Path) -> None:
             f"{path} is mounted as a single file, and its log would be elsewhere; nothing was sent: mount its directory"
         )
     kind = file_system_of(directory, mounts)
-    if kind in _NETWORK_FILE_SYSTEMS:
+    if is_shared(kind) and kind not in os.environ.get(FILE_SYSTEMS_VARIABLE, "").replace(" ", "").split(","):
         raise LedgerError(
             f"{path} is on a network file system ({kind}), whose locks are not reliable; nothing was sent: give a local"
-            " file"
+            f" file. If you know that locks work between all its users, set {FILE_SYSTEMS_VARIABLE}={kind}"
         )
+
+
+def is_shared(kind: str) -> bool:
+    """Return True for a type of file system that other machines, or other systems on this one, may use too."""
+    return kind in _SHARED_FILE_SYSTEMS or kind.startswith(_ANY_FUSE)
 
 
 def has_stable_inodes(path: Path) -> bool:

@@ -13,11 +13,13 @@ from typing import Any, Final, TypeVar
 
 import anyio.to_thread
 
+from aiowery._base.new_files import PRIVATE
 from aiowery._core.durations import Interval
 from aiowery.errors import LedgerError
 from aiowery.ledger import _deliveries, _queries, _transitions
 from aiowery.ledger._files import LedgerFiles
 from aiowery.ledger._liveness import new_owner
+from aiowery.ledger._path_checks import validate_path
 from aiowery.ledger._records import BatchSummary, Duration, Entry, NewEntry, WebhookDelivery
 from aiowery.ledger._states import State, finished_verb
 from aiowery.ledger._writer import Writer
@@ -30,6 +32,9 @@ _LIMIT: Final = 1000
 
 class SqliteLedger:
     """A ledger that keeps entries in a file: when a method has returned, its change survives any crash.
+
+    Raises ConfigurationError for a path that cannot be a file's, such as ":memory:". A file that all users of the
+    machine may read is made private when it is opened, because it holds prompts and URLs.
 
     Several processes may open one file. `recover_abandoned` frees the entries of processes that have ended. Locks in a
     directory beside the file show which processes are alive.
@@ -45,7 +50,7 @@ class SqliteLedger:
     """
 
     def __init__(self, path: str | os.PathLike[str], *, accept_copy: bool = False, read_only: bool = False) -> None:
-        self.path: Path = Path(path)
+        self.path: Path = validate_path(path)
         self.owner: str = new_owner()
         self.keeps_finished: bool = True
         self.is_shared: bool = True
@@ -55,6 +60,11 @@ class SqliteLedger:
 
     def __repr__(self) -> str:
         return f"<SqliteLedger {self.path}>"
+
+    @property
+    def file_mode(self) -> int:
+        """The mode of the open file: which users may read it, and so what is saved beside it."""
+        return PRIVATE if self._writer is None else self._writer.files.mode
 
     async def open(self) -> None:
         """Open the file, or create it. Raises LedgerError if it cannot be a ledger."""

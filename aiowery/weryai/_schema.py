@@ -134,16 +134,12 @@ def _outputs(value: Any, _: Any) -> tuple[Output, ...]:
 
 def _output(item: Any) -> Output:
     """Read one output; one without a URL is kept too, so that the others are, and an error can name it."""
-    if not isinstance(item, Mapping):
-        return _output_of(item, item)
-    named = (item.get(name) for name in ("url", "image_url", "video_url", "audio_url"))
-    covers = (clean_url(item.get(name)) for name in ("cover_image_url", "cover_url"))
-    return _output_of(next(filter(None, map(clean_url, named)), None), item, next(filter(None, covers), None))
-
-
-def _output_of(value: Any, item: Any, cover_url: str | None = None) -> Output:
-    url = clean_url(value)
-    return Output(url, cover_url, "" if url is not None else short_repr(item))
+    places, covers = [item], []
+    if isinstance(item, Mapping):
+        places = [item.get(name) for name in ("url", "image_url", "video_url", "audio_url")]
+        covers = [item.get(name) for name in ("cover_image_url", "cover_url")]
+    url, cover = (next(filter(None, map(clean_url, values)), None) for values in (places, covers))
+    return Output(url, cover, "" if url is not None else short_repr(item))
 
 
 def _usable(outputs: tuple[Output, ...]) -> tuple[Output, ...]:

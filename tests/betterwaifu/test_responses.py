@@ -148,6 +148,7 @@ URL = "https://x.example/1.webp"
         {"output": {"images": [{"url": URL, "id": "i1"}]}},
         {"output": {"images": [None, {"id": "i0"}, {"url": 5}, {"url": URL, "image_id": "i1"}]}},
         {"output": {"images": {"url": URL, "id": "i1"}}},
+        {"output": {"images": [{"url": "null"}, {"url": f" {URL}\n", "id": "i1"}]}},
         {"output": {"url": URL, "id": "i1"}},
         {"output": [{"url": URL, "id": "i1"}]},
         {"images": [{"url": URL, "id": "i1"}], "output": {"images": []}},

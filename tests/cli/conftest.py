@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
 import subprocess
 import sys
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from unittest import mock
 
 import pytest
@@ -24,12 +26,37 @@ from aiowery.cli.run.runner import ItemRunner
 from aiowery.ledger import SqliteLedger
 from aiowery.sandbox import Sandbox
 
+T = TypeVar("T")
 Command = Callable[..., subprocess.CompletedProcess[str]]
 Start = Callable[..., subprocess.Popen[str]]
 Manifest = Callable[[], Sequence[dict[str, Any]]]
 
 _COMMAND = (sys.executable, "-W", "error::ResourceWarning", "-m", "aiowery")
 _WIDE = {"COLUMNS": "200"}
+
+
+@contextlib.contextmanager
+def in_thread(server: contextlib.AbstractAsyncContextManager[T]) -> Iterator[T]:
+    """Run a server in a thread of its own, because a command blocks the thread of its test."""
+    loop = asyncio.new_event_loop()
+    started: list[T] = []
+    ready, stop = threading.Event(), asyncio.Event()
+
+    async def serve() -> None:
+        async with server as value:
+            started.append(value)
+            ready.set()
+            await stop.wait()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
+    thread.start()
+    ready.wait()
+    try:
+        yield started[0]
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join()
+        loop.close()
 
 
 @pytest.fixture

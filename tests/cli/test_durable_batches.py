@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
+import stat
 import subprocess
 import sys
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from aiowery.sandbox import Fault, Sandbox, faults
-from tests.cli.conftest import Command, Manifest, Start, outcomes, spent_credits
+from tests.cli.conftest import Command, Manifest, Start, in_thread, outcomes, spent_credits
+from tests.support import KEY, PNG, http_response, responding
 
 
 @pytest.fixture
@@ -293,3 +297,116 @@ def test_batch_with_a_foreign_file_as_ledger_sends_nothing(
     assert "no database" in ended.stderr
     assert (tmp_path / "notes.txt").read_text().startswith("my notes")
     assert spent_credits(aiowery_sandbox) == 0
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs permissions")
+@pytest.mark.parametrize(("ledger", "mode"), [(0o644, 0o600), (0o640, 0o640)])
+def test_batch_files_have_the_mode_of_the_ledger(
+    aiowery_command: Command, aiowery_sandbox: Sandbox, tmp_path: Path, ledger: int, mode: int
+) -> None:
+    """Pictures, manifest, gallery and ledger are read by the same users, never by all."""
+    (tmp_path / "p.txt").write_text("a cat\n")
+    (tmp_path / "jobs.db").touch()
+    (tmp_path / "jobs.db").chmod(ledger)
+    ended = aiowery_command("batch", "p.txt", "--out", "out", "--ledger", "jobs.db", "--gallery")
+    assert ended.returncode == 0, ended.stderr
+    assert spent_credits(aiowery_sandbox) == 1
+    files = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "out").iterdir()}
+    assert set(files) == {"0001-a-cat.png", "manifest.jsonl", "gallery.html"}
+    assert {stat.S_IMODE((tmp_path / "jobs.db").stat().st_mode), *files.values()} == {mode}
+
+
+@pytest.mark.parametrize("ledger", [":memory:", "file:jobs.db", "x" * 300])
+@pytest.mark.parametrize("command", [("batch", "p.txt", "--out", "out"), ("ledger", "list")])
+def test_commands_with_an_impossible_ledger_exit_with_2(
+    aiowery_command: Command, aiowery_sandbox: Sandbox, tmp_path: Path, ledger: str, command: tuple[str, ...]
+) -> None:
+    """The ledger of other programs' spellings, and a name that no disk holds, are refused before anything is sent."""
+    (tmp_path / "p.txt").write_text("a cat\n")
+    ended = aiowery_command(*command, "--ledger", ledger)
+    assert ended.returncode == 2, ended.stderr
+    assert "nothing was sent" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert spent_credits(aiowery_sandbox) == 0
+
+
+def test_batch_keeps_a_text_of_the_user(
+    aiowery_command: Command, manifest: Manifest, aiowery_sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """A file that the batch has not written is not replaced, whatever its name."""
+    (tmp_path / "p.jsonl").write_text('{"type": "chat", "messages": "hello"}\n{"prompt": "a cat"}\n')
+    (tmp_path / "out").mkdir()
+    own = {"0001-hello.txt": "my text", "0002-a-cat.png": "my picture"}
+    for name, text in own.items():
+        (tmp_path / "out" / name).write_text(text)
+    ended = aiowery_command("batch", "p.jsonl", "--out", "out")
+    assert ended.returncode == 0, ended.stderr
+    assert {name: (tmp_path / "out" / name).read_text() for name in own} == own
+    saved = [name for record in manifest() for name in record["files"]]
+    assert saved == ["0001-hello-2.txt", "0002-a-cat-2.png"]
+    assert spent_credits(aiowery_sandbox) >= 1
+
+
+class SignedUrls:
+    """A provider whose files have signed URLs. A status check signs anew, and only the newest signature is valid."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.signature = 1
+        self.posts = 0
+        self.checks = 0
+
+    @contextlib.asynccontextmanager
+    async def serving(self) -> AsyncIterator[SignedUrls]:
+        """Serve on loopback."""
+        async with responding(self.respond) as server:
+            self.url = server.url
+            yield self
+
+    def respond(self, request: bytes) -> bytes:
+        """Return the acceptance of a submission, the status of its task, or a file."""
+        target = request.split(b" ", 2)[1].decode()
+        if request.startswith(b"POST"):
+            self.posts += 1
+            return http_response({"status": 0, "message": "success", "data": {"task_ids": ["t1"]}})
+        if target.endswith("/status"):
+            self.checks += 1
+            task = {"task_id": "t1", "task_status": "SUCCESS", "images": [f"{self.url}/1.png?sig={self.signature}"]}
+            return http_response({"status": 0, "message": "success", "data": task})
+        if target.endswith(f"sig={self.signature}"):
+            return http_response(PNG, content_type="image/png")
+        return http_response("expired", "403 Forbidden")
+
+
+@pytest.mark.parametrize("again", [(), ("--batch", "anew", "--reuse")], ids=["same batch", "reused"])
+def test_batch_with_expired_urls_renews_them(aiowery_command: Command, tmp_path: Path, again: tuple[str, ...]) -> None:
+    """The ledger holds URLs that have expired. Their tasks are looked up once, and nothing is paid for again."""
+    (tmp_path / "p.txt").write_text("a cat\n")
+    options = ("batch", "p.txt", "--out", "out", "--no-check", "--yes", "--ledger", "jobs.db")
+    with in_thread(SignedUrls().serving()) as provider:
+        environment = {**os.environ, "WERYAI_API_KEY": KEY, "WERYAI_BASE_URL": provider.url}
+        environment["AIOWERY_SANDBOX_SPEED"] = "100"
+        ended = aiowery_command(*options, env=environment)
+        assert ended.returncode == 0, ended.stderr
+        (tmp_path / "out" / "0001-a-cat.png").unlink()
+        provider.signature, checks = 2, provider.checks
+        ended = aiowery_command(*options, *again, env=environment)
+        assert ended.returncode == 0, ended.stderr
+        assert (provider.posts, provider.checks) == (1, checks + 1)
+    assert (tmp_path / "out" / "0001-a-cat.png").read_bytes() == PNG
+
+
+def test_batch_repeated_keeps_a_page_of_the_user(
+    aiowery_command: Command, aiowery_sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """A page of the gallery's name that the batch has not written stays, and the gallery gets another name."""
+    (tmp_path / "p.txt").write_text("a cat\n")
+    assert aiowery_command("batch", "p.txt", "--out", "out").returncode == 0
+    (tmp_path / "out" / "gallery.html").write_text("the user's own")
+    for _ in range(2):
+        ended = aiowery_command("batch", "p.txt", "--out", "out", "--gallery")
+        assert ended.returncode == 0, ended.stderr
+        assert "out/gallery-2.html" in ended.stdout
+    assert (tmp_path / "out" / "gallery.html").read_text() == "the user's own"
+    assert len(list((tmp_path / "out").glob("*.html"))) == 2
+    assert spent_credits(aiowery_sandbox) == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -11,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiowery.cli.output.gallery import aspect_ratio, gallery_parts, write_gallery
+from aiowery.cli.output.gallery_assets import SCRIPT
 from aiowery.cli.records import ItemError, ItemStatus, Record, Summary
 from tests.cli.conftest import make_record
 
@@ -160,3 +163,55 @@ def test_gallery_with_a_long_text_cuts_and_links_it(tmp_path: Path) -> None:
     html = (tmp_path / "g.html").read_text("utf-8")
     assert len(html) < 60_000
     assert '<a href="a.md">all of it</a>' in html
+
+
+def test_gallery_policy_lets_only_its_own_script_run() -> None:
+    """The page loads files beside it, and no script but the one whose hash the policy names."""
+    page = _Page(_html(make_record(files=("a.png",))))
+    (policy,) = [tag["content"] or "" for tag in page.all("meta") if tag.get("http-equiv") == "Content-Security-Policy"]
+    rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
+    assert rules["default-src"] == "'none'"
+    assert rules["img-src"] == rules["media-src"] == "'self' file: data:"
+    hashed = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
+    assert rules["script-src"] == f"'sha256-{hashed}'"
+    assert f"<script>{SCRIPT}</script>" in _html(make_record())
+    assert "base-uri" in rules
+    assert "form-action" in rules
+
+
+def test_gallery_svg_is_shown_without_a_link() -> None:
+    """Within the page an SVG picture runs no scripts; opened by itself it could."""
+    page = _Page(_html(make_record(files=("a.svg",))))
+    assert [tag["src"] for tag in page.all("img")] == ["a.svg"]
+    assert [tag["href"] for tag in page.all("a")] == ["manifest.jsonl"]
+
+
+def test_gallery_of_further_types_shows_each_kind() -> None:
+    """Types that are saved, but seldom made, are shown as films and sounds too."""
+    page = _Page(_html(make_record(files=("a.mkv", "b.3gp", "c.aac", "d.opus"))))
+    assert [tag["src"] for tag in page.all("video")] == ["a.mkv", "b.3gp"]
+    assert [tag["src"] for tag in page.all("audio")] == ["c.aac", "d.opus"]
+
+
+def test_gallery_failures_with_a_huge_url_are_short() -> None:
+    """An output within the response that could not be saved does not fill the page."""
+    problem = ItemError(kind="X", message="disk full")
+    url = "data:image/png;base64," + "A" * 1_000_000
+    html = _html(make_record(1, urls=(url,), status=ItemStatus.FAILED, problem=problem))
+    assert len(html) < 50_000
+
+
+def test_write_gallery_replaces_no_file(tmp_path: Path) -> None:
+    """A page, or a link, that another program has put there stays as it is."""
+    (tmp_path / "gallery.html").write_text("the user's own")
+    with pytest.raises(FileExistsError):
+        write_gallery(tmp_path / "gallery.html", "a", (), Summary.of((), 0.0))
+    assert (tmp_path / "gallery.html").read_text() == "the user's own"
+
+
+def test_write_gallery_that_fails_leaves_no_page(tmp_path: Path) -> None:
+    """A page that could not be written wholly is removed."""
+    records = [make_record(1, files=("gone.txt",))]
+    with pytest.raises(FileNotFoundError):
+        write_gallery(tmp_path / "gallery.html", "a", records, Summary.of(records, 0.0))
+    assert not (tmp_path / "gallery.html").exists()

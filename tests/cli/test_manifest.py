@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import json
+import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiowery.cli.records import ItemError, Record
-from aiowery.cli.run.manifest import Manifest, prepare_directory, set_aside
+from aiowery.cli.run.manifest import Manifest, belongs_to, file_mode, prepare_directory, set_aside
 from aiowery.errors import ConfigurationError, JobFailed
 from tests.cli.conftest import make_record, read_manifest
 
@@ -189,3 +191,68 @@ def test_prepare_directory_with_a_file_of_that_name_raises(tmp_path: Path) -> No
     (tmp_path / "out").write_text("")
     with pytest.raises(ConfigurationError, match="cannot write to"):
         prepare_directory(tmp_path / "out")
+
+
+needs_posix = pytest.mark.skipif(os.name != "posix", reason="links, pipes and modes as POSIX has them")
+
+
+@needs_posix
+def test_manifest_over_a_link_writes_nothing_elsewhere(tmp_path: Path) -> None:
+    """A link of the manifest's name, also one that leads nowhere, is refused, and its target is not touched."""
+    out = tmp_path / "out"
+    out.mkdir()
+    (tmp_path / "victim").write_text("precious")
+    for target in ("victim", "missing"):
+        (out / "manifest.jsonl").symlink_to(tmp_path / target)
+        with pytest.raises(ConfigurationError, match="cannot write to"):
+            Manifest(out, 3)
+        (out / "manifest.jsonl").unlink()
+    assert (tmp_path / "victim").read_text() == "precious"
+    assert not (tmp_path / "missing").exists()
+    assert list(out.iterdir()) == []
+
+
+@needs_posix
+def test_prepare_directory_probe_follows_no_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files of the names that the probe and the reserve would have are not written to."""
+    monkeypatch.setattr("secrets.token_hex", lambda _: "0" * 8)
+    (tmp_path / "victim").write_text("precious")
+    out = tmp_path / "out"
+    out.mkdir()
+    for name in ("", "-reserve"):
+        (out / f".aiowery-probe{name}-{os.getpid()}-00000000").symlink_to(tmp_path / "victim")
+    with pytest.raises(ConfigurationError, match="cannot write to"):
+        prepare_directory(out)
+    with pytest.raises(ConfigurationError, match="cannot write to"):
+        Manifest(out, 3)
+    assert (tmp_path / "victim").read_text() == "precious"
+
+
+@needs_posix
+@pytest.mark.parametrize("name", ["manifest.jsonl", "under-way.jsonl"])
+def test_manifest_that_is_a_pipe_is_not_read(tmp_path: Path, name: str) -> None:
+    """A pipe would wait for a writer for ever; a link is not followed either. Both are moved aside as they are."""
+    os.mkfifo(tmp_path / name)
+    assert belongs_to(tmp_path, "cats")
+    assert set_aside(tmp_path) == tmp_path / "earlier-1"
+    (tmp_path / name).symlink_to(tmp_path / "missing")
+    assert belongs_to(tmp_path, "cats")
+    assert set_aside(tmp_path) == tmp_path / "earlier-2"
+
+
+@needs_posix
+@pytest.mark.parametrize(("ledger", "mode"), [(None, 0o600), (0o600, 0o600), (0o640, 0o640), (0o644, 0o600)])
+def test_manifest_has_the_mode_of_its_ledger(tmp_path: Path, ledger: int | None, mode: int) -> None:
+    """Prompts and URLs are in both. A mode that all users can read is not taken over."""
+    path = tmp_path / "jobs.db"
+    if ledger is not None:
+        path.touch()
+        path.chmod(ledger)
+    assert file_mode(path) == mode
+    assert file_mode(None) == 0o600
+    out = tmp_path / "out"
+    out.mkdir()
+    with Manifest(out, mode=file_mode(path)) as manifest:
+        manifest.add_accepted(1, ("t1",))
+        assert {stat.S_IMODE((out / name).stat().st_mode) for name in ("manifest.jsonl", "under-way.jsonl")} == {mode}
+        manifest.add_record(_record(1, task_ids=("t1",)))

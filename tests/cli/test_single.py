@@ -202,10 +202,10 @@ def test_run_with_unknown_json_members_sends_them_with_a_message(aiowery_command
         (None, "cannot read photo.png: No such file"),
         (b"", "photo.png is empty"),
         (b"hello, I am no picture", "photo.png is no image"),
-        (b"\xff\xd8\xff" + bytes(100), "photo.png has the content of a .jpg file"),
+        (b"\0\0\0\x18ftypheic" + bytes(100), "photo.png is HEIC; convert it to jpg"),
         (b"\x89PNG\r\n\x1a\n" + bytes(11 * 1024**2), "photo.png must have fewer"),
     ],
-    ids=["missing", "empty", "text", "jpeg", "large"],
+    ids=["missing", "empty", "text", "heic", "large"],
 )
 def test_run_with_an_invalid_file_exits_with_2(
     aiowery_command: Command, aiowery_sandbox: Sandbox, tmp_path: Path, content: bytes | None, message: str

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
+import os
 import ssl
-import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -13,8 +13,8 @@ import pytest
 import trustme
 
 from aiowery import RetryPolicy
-from tests.cli.conftest import Command
-from tests.support import http_response, peer
+from tests.cli.conftest import Command, in_thread
+from tests.support import PNG, http_response, peer, responding
 
 KEY = {"WERYAI_API_KEY": "sk-made-up-key-0123456789"}
 
@@ -27,26 +27,32 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def untrusted_url() -> Iterator[str]:
-    """Run a server whose certificate no authority vouches for, in a thread of its own."""
+    """Run a server whose certificate no authority vouches for."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
-    loop = asyncio.new_event_loop()
-    started: list[str] = []
-    ready, stop = threading.Event(), asyncio.Event()
+    with in_thread(peer(http_response({}), tls=context)) as server:
+        yield server.url
 
-    async def serve() -> None:
-        async with peer(http_response({}), tls=context) as server:
-            started.append(server.url)
-            ready.set()
-            await stop.wait()
 
-    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
-    thread.start()
-    ready.wait()
-    yield started[0]
-    loop.call_soon_threadsafe(stop.set)
-    thread.join()
-    loop.close()
+@contextlib.asynccontextmanager
+async def provider_with_files_elsewhere() -> AsyncIterator[tuple[str, str]]:
+    """Run a provider whose output lies at another port; yield its URL, and host and port of the output."""
+    async with peer(http_response(PNG, content_type="image/png")) as files:
+
+        def respond(request: bytes) -> bytes:
+            task = {"task_id": "t1", "task_status": "SUCCESS", "images": [f"{files.url}/1.png"]}
+            data = {"task_ids": ["t1"]} if request.startswith(b"POST") else task
+            return http_response({"status": 0, "message": "success", "data": data})
+
+        async with responding(respond) as provider:
+            yield provider.url, files.url.partition("://")[2]
+
+
+@pytest.fixture
+def files_elsewhere() -> Iterator[tuple[str, str]]:
+    """Run such a provider for a command."""
+    with in_thread(provider_with_files_elsewhere()) as urls:
+        yield urls
 
 
 def assert_one_sentence(ended: CompletedProcess[str], code: int, *parts: str) -> None:
@@ -106,3 +112,29 @@ def test_sandbox_needs_neither_certificates_nor_the_proxy(aiowery_command: Comma
     ended = aiowery_command("generate", "a cat", "--sandbox", "--speed", "200", "--out", "out", env=env)
     assert ended.returncode == 0, ended.stderr
     assert len(list((tmp_path / "out").glob("*.png"))) == 1
+
+
+@pytest.mark.parametrize("named", ["host and port", "host", "another", "nothing"])
+def test_allow_host_names_private_hosts_of_outputs(
+    aiowery_command: Command, files_elsewhere: tuple[str, str], tmp_path: Path, named: str
+) -> None:
+    """Outputs in a private network are fetched from the hosts that the user has named, and from no others."""
+    base_url, files = files_elsewhere
+    hosts = {"host and port": (files,), "host": ("127.0.0.1",), "another": ("127.0.0.1:1", "10.0.0.7"), "nothing": ()}
+    options = [part for host in hosts[named] for part in ("--allow-host", host)]
+    environment = {**os.environ, **KEY, "WERYAI_BASE_URL": base_url, "AIOWERY_SANDBOX_SPEED": "100"}
+    ended = aiowery_command("generate", "a cat", "--no-check", "--out", "out", *options, env=environment)
+    if named.startswith("host"):
+        assert ended.returncode == 0, ended.stderr
+        assert (tmp_path / "out" / "a-cat.png").read_bytes() == PNG
+    else:
+        assert ended.returncode == 1, ended.stderr
+        assert "--allow-host" in ended.stderr
+        assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize("host", ["http://10.0.0.7", "10.0.0.7:port", "", "127.1"])
+def test_allow_host_that_is_no_host_exits_with_2(aiowery_command: Command, host: str) -> None:
+    """The message names the option and the value, and nothing is sent."""
+    ended = aiowery_command("status", "t1", "--allow-host", host, env=KEY)
+    assert_one_sentence(ended, 2, "--allow-host must hold hosts such as '10.0.0.7'", repr(host))

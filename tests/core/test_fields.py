@@ -32,9 +32,15 @@ def test_replace_surrogates_keeps_neighbours() -> None:
     assert tuple(map(replace_surrogates, halves)) == marked
 
 
-@pytest.mark.parametrize(("text", "fits"), [("t1", True), (" ", False), ("..", False), ("\ud800", False), ("😀", True)])
-def test_fits_in_a_path_rejects_blanks_dots_and_surrogates(text: str, *, fits: bool) -> None:
-    """A text that means another folder, or has no bytes, is no id."""
+@pytest.mark.parametrize(
+    ("text", "fits"),
+    [
+        *(("t1", True), (" ", False), ("..", False), ("\ud800", False), ("😀", True)),
+        *(("x" * 256, True), ("x" * 257, False)),
+    ],
+)
+def test_fits_in_a_path_rejects_blanks_dots_surrogates_and_long_texts(text: str, *, fits: bool) -> None:
+    """A text that means another folder, has no bytes, or is as long as no id, is no id."""
     assert fits_in_a_path(text) is fits
 
 

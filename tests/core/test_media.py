@@ -17,6 +17,7 @@ from aiowery._base.snapshot import AssetKind
 from aiowery._core import media as media_module
 from aiowery._core.media import (
     UploadFile,
+    clean_url,
     is_url,
     local_media,
     media_list,
@@ -58,6 +59,7 @@ KIND_OF = {
     ".ogg": "audio",
     ".flac": "audio",
 }
+PICTURES = frozenset(suffix for suffix, kind in KIND_OF.items() if kind == "image")
 
 
 @pytest.fixture
@@ -89,6 +91,33 @@ def test_to_media_text_without_url_scheme_is_refused(text: str) -> None:
     assert local_media(text) == Path(text)
 
 
+@pytest.mark.parametrize(
+    ("value", "url"),
+    [
+        ("https://x.example/a.png", "https://x.example/a.png"),
+        (" \n\thttps://x.example/a.png\r\n", "https://x.example/a.png"),
+        ("HTTP://X.example", "HTTP://X.example"),
+        (" data:image/png;base64,AA==\n", "data:image/png;base64,AA=="),
+        *((word, None) for word in ("null", "", " ", "iVBORw0KGgo=", '["https://x.example/a"]', "data:", "https://")),
+        *((url, None) for url in ("ftp://x.example/a", "file:///etc/passwd", "//x.example/a", "javascript:alert(1)")),
+        *((odd, None) for odd in (None, 7, True, b"https://x.example", ("https://x.example",))),
+        ([], None),
+        ({"url": "https://x.example"}, None),
+    ],
+    ids=repr,
+)
+def test_clean_url_only_web_and_data_urls_are_outputs(value: Any, url: str | None) -> None:
+    """Words, base64 alone, and a list that is written as text are no outputs; blanks around a URL are dropped."""
+    assert clean_url(value) == url
+
+
+@given(st.text() | st.none() | st.integers() | st.lists(st.text()))
+def test_clean_url_of_any_value_is_a_url_or_none(value: Any) -> None:
+    """Whatever a response holds, the result is a URL that can be fetched or decoded."""
+    found = clean_url(value)
+    assert found is None or (is_url(found) and found == found.strip())
+
+
 def test_to_media_paths_and_bytes_are_accepted() -> None:
     """Paths, bytes, files in memory and other path-like objects are accepted, and no path is read yet."""
 
@@ -101,7 +130,8 @@ def test_to_media_paths_and_bytes_are_accepted() -> None:
     here, file = Path("not/there.png"), File(b"abc", "a.png")
     assert to_media(here) is here
     assert to_media(file) is file
-    assert to_media(b"abc") == to_media(bytearray(b"abc")) == File(b"abc")
+    assert to_media(b"abc") == to_media(bytearray(b"abc")) == to_media(memoryview(b"abc")) == File(b"abc")
+    assert to_media(memoryview(b"axbxcx")[::2]) == File(b"abc")
     assert to_media(Somewhere()) == here
     assert optional_media(None) is None
     assert optional_media(b"abc") == File(b"abc")
@@ -121,6 +151,32 @@ def test_to_media_open_file_is_read_from_its_position(tmp_path: Path) -> None:
     nameless = to_media(io.BytesIO(b"abc"))
     assert isinstance(nameless, File)
     assert (nameless.content, nameless.name) == (b"abc", "")
+
+
+def test_to_media_file_at_its_end_is_read_from_its_beginning() -> None:
+    """A buffer that was written just now is at its end: what was written is meant."""
+    written = io.BytesIO()
+    written.write(b"0123456789")
+    assert to_media(written) == File(b"0123456789")
+    assert to_media(io.BytesIO()) == File(b"")
+
+
+@pytest.mark.parametrize("start", [0, 3, 10])
+def test_to_media_file_used_twice_gives_the_same_content(start: int) -> None:
+    """A file stays at its position, so that it can stand in two requests."""
+    opened = io.BytesIO(b"0123456789")
+    opened.seek(start)
+    first, second = to_media(opened), to_media(opened)
+    assert first == second == File(b"0123456789"[start:] or b"0123456789")
+    assert opened.tell() == start
+
+
+def test_to_media_pipe_used_twice_is_refused() -> None:
+    """A pipe cannot be read again, which the error says."""
+    source: Any = Trickle(b"0123456789")
+    assert to_media(source) == File(b"0123456789")
+    with pytest.raises(ConfigurationError, match=r"was read to its end before.* open it anew"):
+        to_media(source)
 
 
 def test_to_media_file_opened_by_descriptor_has_no_name(tmp_path: Path) -> None:
@@ -317,7 +373,12 @@ def test_validate_upload_fitting_suffix_is_kept(sort: str, suffix: str) -> None:
 
 @pytest.mark.parametrize(
     ("sort", "suffix"),
-    [(sort, suffix) for sort, row in SORTS.items() for suffix in KIND_OF if suffix not in (row[1], *row[2])],
+    [
+        (sort, suffix)
+        for sort, row in SORTS.items()
+        for suffix in KIND_OF
+        if suffix not in (row[1], *row[2]) and not {suffix, row[1]} <= PICTURES
+    ],
 )
 def test_validate_upload_wrong_suffix_is_refused(sort: str, suffix: str) -> None:
     """The service compares content and suffix. The error names the type of the content."""
@@ -326,19 +387,60 @@ def test_validate_upload_wrong_suffix_is_refused(sort: str, suffix: str) -> None
     assert str(caught.value) == f"a{suffix} has the content of a {SORTS[sort][1]} file. Nothing was sent: rename it"
 
 
+@pytest.mark.parametrize("sort", ["jpeg", "png", "webp"])
+@pytest.mark.parametrize("suffix", [*sorted(PICTURES), ".gif", ".HEIC", ".avif"])
+def test_validate_upload_picture_under_another_pictures_name_gets_its_own(sort: str, suffix: str) -> None:
+    """The provider compares content and suffix, and many pictures are misnamed."""
+    content, usual, others, _, content_type = SORTS[sort]
+    ready = validate_upload(File(content, f"a{suffix}"), "image")
+    assert (ready.name, ready.content_type) == (f"a{suffix if suffix in others else usual}", content_type)
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "message"),
+    [
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "photo.jpg", "photo.jpg is HEIC; convert it to jpg"),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1avif", "a.avif", "a.avif is AVIF; convert it to jpg"),
+        (b"\0\0\0\x14ftyp3gp5\0\0\0\0", "talk.mp4", "talk.mp4 is 3GP; convert it to mp4"),
+        (b"\x1aE\xdf\xa3\xa3B\x82\x88matroska", "a.webm", "a.webm is Matroska; convert it to mp4"),
+        (b"GIF89a\x01\0\x01\0", "a.png", "a.png is GIF; convert it to png"),
+        (b"\xff\xf1\x50\x80\0\0", "", "the file is AAC; convert it to mp3"),
+    ],
+    ids=["HEIC", "AVIF", "3GP", "Matroska", "GIF", "AAC"],
+)
+def test_validate_upload_type_that_no_provider_takes_is_named(content: bytes, name: str, message: str) -> None:
+    """The brand within the file counts, not its name, and the error says what to convert it to."""
+    with pytest.raises(ConfigurationError) as caught:
+        validate_upload(File(content, name))
+    assert str(caught.value) == f"{message}. Nothing was sent"
+
+
+@pytest.mark.parametrize("name", ["song.flac", "song", "song.FLAC"])
+def test_validate_upload_flac_behind_a_tag_is_flac(name: str) -> None:
+    """An ID3 tag stands before FLAC now and then, as before MP3."""
+    ready = validate_upload(File(b"ID3\x04\0\0\0\0\0\x05tag..fLaC\0\0\0\x22", name), "audio")
+    assert (ready.name, ready.content_type) == ("song.flac", "audio/flac")
+
+
+@pytest.mark.parametrize("name", ["a.png", ""])
+def test_validate_upload_empty_file_is_refused(name: str) -> None:
+    """There is nothing to convert in an empty file."""
+    with pytest.raises(ConfigurationError, match=r"is empty\. Nothing was sent: pass another file"):
+        validate_upload(File(b"", name))
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "is empty"),
-        (b"GIF89a", "is no image (jpg, png, webp), video or audio file of a known type"),
+        (b"plain text", "is no image (jpg, png, webp), video or audio file of a known type"),
         (b"%PDF-1.7", "is no image"),
         (b"\xff\xd8", "is no image"),
-        (b"RIFF....AVI ", "is no image"),
+        (b"RIFF....ACON", "is no image"),
         (b" \x89PNG\r\n\x1a\n", "is no image"),
     ],
 )
 def test_validate_upload_unknown_content_is_refused(content: bytes, message: str) -> None:
-    """An empty or unknown file is refused with the fix, with or without a name."""
+    """An unknown file is refused with the fix, with or without a name."""
     for name, shown in (("a.png", "a.png"), ("", "the file")):
         with pytest.raises(ConfigurationError) as caught:
             validate_upload(File(content, name))

@@ -131,7 +131,7 @@ async def test_upload_passing_failure_is_retried() -> None:
         (b"hello", "convert it first"),
         (WAV, "must be of kind image"),
         (PNG + bytes(10 * 1024**2), "must have fewer than"),
-        (File(PNG, "a.jpg"), "rename it"),
+        (File(PNG, "a.mp4"), "rename it"),
     ],
     ids=["empty", "text", "sound", "too large", "misnamed"],
 )

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from aiowery.errors import LedgerError
+from aiowery.errors import ConfigurationError, LedgerError
 from aiowery.ledger import Duration, NewEntry, SqliteLedger, State, _schema
-from aiowery.ledger._path_checks import file_system_of
+from aiowery.ledger._path_checks import file_system_of, is_shared
 from aiowery.ledger._schema import APPLICATION_ID, VERSION
 
 pytestmark = pytest.mark.anyio
@@ -326,3 +326,92 @@ async def test_open_on_network_file_system_is_refused(tmp_path: Path, monkeypatc
     mounts.write_text(f"server:/x {tmp_path} nfs4 rw 0 0\n")
     monkeypatch.setattr("aiowery.ledger._path_checks._MOUNTS", mounts)
     assert "network file system (nfs4)" in await refusal(tmp_path / "jobs.db")
+
+
+SHARED = ("9p", "virtiofs", "drvfs", "vboxsf", "lustre", "fuse", "fuse.sshfs", "fuse.s3fs", "fuse.grpcfuse", "cifs")
+
+
+@pytest.mark.parametrize("kind", SHARED)
+async def test_open_on_shared_file_system_needs_an_override(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other machines may use the file too. Who knows that locks work there names the type in the environment."""
+    mounts = tmp_path / "mounts"
+    mounts.write_text(f"share {tmp_path} {kind} rw 0 0\n")
+    monkeypatch.setattr("aiowery.ledger._path_checks._MOUNTS", mounts)
+    message = await refusal(tmp_path / "jobs.db")
+    assert f"network file system ({kind})" in message
+    assert f"set AIOWERY_LEDGER_FILE_SYSTEMS={kind}" in message
+    monkeypatch.setenv("AIOWERY_LEDGER_FILE_SYSTEMS", "nfs4")
+    assert "network file system" in await refusal(tmp_path / "jobs.db")
+    monkeypatch.setenv("AIOWERY_LEDGER_FILE_SYSTEMS", f"nfs4, {kind}")
+    ledger = SqliteLedger(tmp_path / "jobs.db")
+    await ledger.open()
+    await ledger.aclose()
+
+
+@pytest.mark.parametrize("kind", ["ext4", "btrfs", "tmpfs", "overlay", "apfs", "fuseblk", ""])
+def test_is_shared_local_file_system_is_not(kind: str) -> None:
+    """A disk of this machine is accepted."""
+    assert not is_shared(kind)
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        (":memory:", "leave it out to keep the ledger in memory"),
+        (Path(":memory:"), "leave it out to keep the ledger in memory"),
+        ("file:jobs.db?mode=memory", "give the path in it"),
+        ("FILE:///tmp/jobs.db", "give the path in it"),
+        ("", "give a name such as 'jobs.db'"),
+        ("a\0b.db", "give a name such as 'jobs.db'"),
+        ("x" * 300, "at most 240 bytes in a name"),
+        ("\u00fc" * 130, "at most 240 bytes in a name"),
+        ("x" * 300 + "/jobs.db", "at most 240 bytes in a name"),
+        ("/".join(["x" * 100] * 50), "4,000 in its path"),
+    ],
+    ids=lambda value: str(value)[:12],
+)
+def test_ledger_path_that_names_no_file_is_refused(
+    path: str | Path, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another database library would read them otherwise; here they would become stray files or foreign errors."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigurationError, match="nothing was sent") as caught:
+        SqliteLedger(path)
+    assert message in str(caught.value)
+    assert len(str(caught.value)) < 500
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs permissions")
+@pytest.mark.parametrize(
+    ("mode", "after"), [(0o644, 0o600), (0o664, 0o600), (0o666, 0o600), (0o640, 0o640), (0o660, 0o660), (0o600, 0o600)]
+)
+async def test_open_ledger_that_all_users_read_is_made_private(mode: int, after: int, tmp_path: Path) -> None:
+    """Prompts and URLs are in it, and in its log. What the owner has granted to a group alone stays."""
+    path = tmp_path / "jobs.db"
+    path.touch()
+    path.chmod(mode)
+    ledger = SqliteLedger(path)
+    await ledger.open()
+    await ledger.add("b", new_entries(3))
+    modes = {stat.S_IMODE(found.stat().st_mode) for found in tmp_path.glob("jobs.db*") if found.is_file()}  # noqa: ASYNC240
+    assert modes == {after}
+    assert ledger.file_mode == after
+    await ledger.aclose()
+    assert ledger.file_mode == 0o600
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs permissions")
+async def test_open_read_only_ledger_keeps_its_mode(tmp_path: Path) -> None:
+    """Reading changes nothing."""
+    path = tmp_path / "jobs.db"
+    ledger = SqliteLedger(path)
+    await ledger.open()
+    await ledger.aclose()
+    path.chmod(0o644)
+    ledger = SqliteLedger(path, read_only=True)
+    await ledger.open()
+    await ledger.aclose()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644

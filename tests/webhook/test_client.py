@@ -13,7 +13,7 @@ import pytest
 
 from aiowery import PollPolicy, WeryAI
 from aiowery._core.request import Request
-from aiowery.errors import ConfigurationError, JobTimeout
+from aiowery.errors import ConfigurationError, JobFailed, JobTimeout
 from aiowery.ledger import Ledger, MemoryLedger, SqliteLedger
 from aiowery.webhook import Receiver, Webhooks
 from aiowery.weryai import REQUESTS, Chat, DeepResearch, TextToImage, VideoExtend, VideoMerge, decode_delivery
@@ -400,6 +400,37 @@ async def test_log_contains_no_token_and_no_foreign_body(caplog: pytest.LogCaptu
     assert token not in caplog.text
     assert "0" * 32 not in caplog.text
     assert "a stranger's words" not in caplog.text
+
+
+@pytest.mark.virtual_time
+async def test_status_that_quotes_the_webhook_url_is_stored_without_its_secret(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The secret of a webhook URL is kept out of the ledger, errors and logs like a key, and out of other responses."""
+
+    class Quoting(WebhookProvider):
+        """A provider whose failed tasks quote the webhook URL."""
+
+        def _task(self, task_id: str, now: float) -> dict[str, Any]:
+            task = super()._task(task_id, now)
+            url = self.addresses[task_id]
+            return {**task, "webhook_url": url, "task_status": "FAILED", "msg": f"cannot reach {url}"}
+
+    provider = Quoting(seconds=1.0)
+    path = tmp_path / "jobs.db"
+    ledger = SqliteLedger(path)
+    await ledger.open()
+    with caplog.at_level(logging.DEBUG):
+        async with client_of(provider, webhooks=provider.webhooks, ledger=ledger) as client:
+            with pytest.raises(JobFailed):
+                await client.run(CAT)
+    (entry,) = await ledger.entries()
+    await ledger.aclose()
+    token = provider.addresses["task_0"].rpartition("/")[2]
+    assert token
+    assert entry.reason.startswith("JobFailed: a cat: cannot reach ")
+    assert token not in repr(entry)
+    assert token not in caplog.text
 
 
 def test_policy_faster_scales_webhook_fallback() -> None:

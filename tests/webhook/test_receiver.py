@@ -362,3 +362,34 @@ def test_receiver_with_a_ledger_and_no_decoder_is_refused(tmp_path: Path) -> Non
     """A receiver alone does not know the provider. The error names the argument and the function to pass."""
     with pytest.raises(ConfigurationError, match=r"decode=aiowery\.weryai\.decode_delivery"):
         Receiver(ledger=tmp_path / "jobs.db")
+
+
+@pytest.mark.parametrize("spell", [str, str.upper], ids=["as sent", "capitals"])
+async def test_receiver_delivery_that_quotes_its_url_stores_no_secret(
+    spell: Callable[[str], str], tmp_path: Path
+) -> None:
+    """A provider may quote the URL that it calls. The handlers get the body without the secret in it."""
+    path = tmp_path / "jobs.db"
+    ledger = SqliteLedger(path)
+    await ledger.open()
+    (entry,) = await ledger.add("b", [NewEntry(key="k", index=0, request={})], claim=True)
+    await ledger.mark_sending(entry.id, submission_id_of(TOKEN), 1.0)
+    quoted = f"https://app.example.com/{spell(TOKEN)}"
+    bodies: list[bytes] = []
+
+    class Listening(Known):
+        async def on_delivery(self, submission_id: str, body: bytes) -> bool:  # noqa: ARG002 - only its body counts
+            bodies.append(body)
+            return True
+
+    receiver = Receiver(ledger=ledger, decode=decode_delivery)
+    receiver.attach(Listening())
+    content = delivery(f"task_{quoted}").replace(b'"success"', f'"sent to {quoted}"'.encode())
+    async with receiver:
+        assert await receiver.receive(TOKEN, content, JSON) == 200
+    assert len(bodies) == 1
+    assert TOKEN not in bodies[0].decode().lower()
+    assert [TOKEN in one.task_id.lower() for one in await ledger.deliveries()] == [False]
+    await ledger.aclose()
+    for file in tmp_path.iterdir():  # noqa: ASYNC240 - a small directory
+        assert not file.is_file() or TOKEN.encode() not in file.read_bytes().lower()

@@ -253,6 +253,13 @@ def test_decode_submission_research_with_empty_report_keeps_task(outputs: Any) -
         ({"video_url": f"{URL}.mp4"}, [Asset(f"{URL}.mp4", "video")]),
         ({"video_urls": [f"{URL}.mp4"]}, [Asset(f"{URL}.mp4", "video")]),
         ({"audio_url": f"{URL}.mp3"}, [Asset(f"{URL}.mp3", "audio")]),
+        ({"images": ["null", f" {URL}.png\n", "iVBORw0KGgo=", {"url": "none"}]}, [Asset(f"{URL}.png")]),
+        ({"images": [{"url": "null", "image_url": f"\t{URL}.png "}]}, [Asset(f"{URL}.png")]),
+        ({"images": ["data:image/png;base64,AA=="]}, [Asset("data:image/png;base64,AA==")]),
+        (
+            {"videos": [{"url": f"{URL}.mp4", "cover_url": "null"}], "cover_url": f" {URL}.jpg"},
+            [Asset(f"{URL}.mp4", "video", f"{URL}.jpg")],
+        ),
         ({"task_result": {"images": [f"{URL}.png"]}}, [Asset(f"{URL}.png")]),
         ({"output": {"videos": [f"{URL}.mp4"]}}, [Asset(f"{URL}.mp4", "video")]),
         (
@@ -361,7 +368,7 @@ def test_decode_documented_batch_balance_and_upload_are_read() -> None:
     assert decode_balance(enveloped(731)) == decode_balance(enveloped({"balance": 731})) == 731.0
     urls = {"object_url_list": ["https://static.weryai.com/growth/demo/f1.png", "https://other"]}
     assert decode_upload(enveloped(urls)) == "https://static.weryai.com/growth/demo/f1.png"
-    assert decode_upload(enveloped({"object_url_list": [None, "", 7, "//cdn.example/r/1", URL]})) == URL
+    assert decode_upload(enveloped({"object_url_list": [None, "", 7, "//cdn.example/r/1", f" {URL}\n"]})) == URL
 
 
 @pytest.mark.parametrize(

@@ -232,10 +232,15 @@ def test_decoders_any_depth_gives_value_or_known_error(decoder: str, frame: str,
 
 
 def is_usable_id(value: Any) -> bool:
-    """Return True if a value can name a task in a URL: text or integer, not blank, not only dots, no surrogates."""
+    """Return True if a value can name a task in a URL: text or integer, not blank, not only dots, no surrogates.
+
+    It has at most 256 characters.
+    """
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         return False
     text = str(value)
+    if len(text) > 256:
+        return False
     return bool(text.strip().strip(".")) and not any("\ud800" <= character <= "\udfff" for character in text)
 
 
@@ -252,6 +257,7 @@ def ids_in(items: Any) -> Iterator[str]:
 @given(data=tasks | st.lists(tasks | scalars, max_size=3))
 @example(data=[{"task_id": "a"}, {"task_id": "b"}])
 @example(data=[None, {"task_ids": [None, "a", 5]}])
+@example(data={"task_id": 10**300, "task_ids": ["x" * 256, "x" * 257]})
 def test_decode_accepted_each_usable_id_is_returned_once(data: Any) -> None:
     """Accepted tasks are paid for: each usable id is returned once, in order, and no other value is."""
     found = outcome("accepted", HttpResponse(200, {}, json.dumps({"status": 0, "data": data}).encode()))

@@ -17,6 +17,7 @@ from aiowery.cli.output.plain_text import printable
 from aiowery.cli.output.progress import write_line
 from aiowery.errors import ConfigurationError, LedgerError
 from aiowery.ledger import BatchSummary, Entry, SqliteLedger, State
+from aiowery.ledger._path_checks import validate_path
 
 T = TypeVar("T")
 LEDGER: Final = Path(file_names.LEDGER)
@@ -148,7 +149,7 @@ def accept_copy(ledger: Path) -> int:
 
 
 def _find_ledger(ledger: Path) -> Path:
-    path = ledger / LEDGER if ledger.is_dir() else ledger
+    path = ledger / LEDGER if validate_path(ledger).is_dir() else ledger
     try:
         with path.open("rb") as file:
             head = file.read(len(_MAGIC))

@@ -13,6 +13,7 @@ from aiowery.cli.ledger.reader import LEDGER
 from aiowery.cli.output.logs import show_logs
 from aiowery.cli.output.progress import write_line
 from aiowery.errors import ConfigurationError
+from aiowery.ledger._path_checks import validate_path
 from aiowery.webhook import Receiver
 from aiowery.webhook._dispatch import DecodeDelivery
 
@@ -27,7 +28,7 @@ def run_receiver(ledger: Path, decode: DecodeDelivery, host: str, port: int, ver
 
     Raises LedgerError, and ConfigurationError if the address cannot be listened on.
     """
-    path = ledger / LEDGER if ledger.is_dir() else ledger
+    path = ledger / LEDGER if validate_path(ledger).is_dir() else ledger
     receiver = Receiver(ledger=path, decode=decode)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # uvicorn raises KeyboardInterrupt again after its shutdown.

@@ -7,6 +7,8 @@ refers to the picture files beside it. Videos and sounds are always separate fil
 from __future__ import annotations
 
 import base64
+import contextlib
+import hashlib
 import mimetypes
 import re
 import statistics
@@ -21,10 +23,15 @@ from urllib.parse import quote, urlsplit
 
 import attrs
 
+from aiowery._base.new_files import PRIVATE, create, open_regular, write_all
+from aiowery._base.text import bounded
+from aiowery._core.file_types import SVG_SUFFIX, suffixes_of
 from aiowery.cli.file_names import MANIFEST
 from aiowery.cli.output.gallery_assets import SCRIPT, STYLE
 from aiowery.cli.records import ItemStatus, Record, Summary, duration
 
+_GENERATOR: Final = '<meta name="generator" content="aiowery">'
+_MAX_HEAD: Final = 1000
 _MAX_TEXT: Final = 20_000
 _MAX_EMBEDDED: Final = 32 * 1024**2
 _RATIO: Final = re.compile(r"(\d{1,4})\s*+:\s*+(\d{1,4})\b")
@@ -32,9 +39,16 @@ _SHOWN_FIELDS: Final = ("type", "model", "aspect_ratio", "resolution", "quality"
 _NARROWEST: Final = 0.5
 _WIDEST: Final = 3.0
 _TEXT_RATIO: Final = 1.4
-_VIDEOS: Final = frozenset({".mp4", ".webm", ".mov"})
-_SOUNDS: Final = frozenset({".mp3", ".m4a", ".wav", ".ogg", ".flac"})
+_VIDEOS: Final = suffixes_of("video")
+_SOUNDS: Final = suffixes_of("audio")
 _TEXTS: Final = frozenset({".txt", ".md"})
+# Only the page's own script runs, and only files are loaded. The styles of figures are attributes.
+_SCRIPT_HASH: Final = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
+_FILES: Final = "'self' file: data:"
+_POLICY: Final = (
+    f"default-src 'none'; img-src {_FILES}; media-src {_FILES}; style-src 'unsafe-inline';"
+    f" script-src 'sha256-{_SCRIPT_HASH}'; base-uri 'none'; form-action 'none'"
+)
 
 Source = Callable[[str], str]
 
@@ -47,15 +61,28 @@ class GalleryFiles:
     text_of: Source = lambda _: ""
 
 
-def write_gallery(path: Path, title: str, records: Sequence[Record], summary: Summary) -> None:
-    """Write the page beside the files of the records. Raises OSError."""
+def is_gallery(path: Path) -> bool:
+    """Return True for a page that `write_gallery` has written."""
+    with contextlib.suppress(OSError), open_regular(path) as file:
+        return _GENERATOR.encode() in file.read(_MAX_HEAD)
+    return False
+
+
+def write_gallery(path: Path, title: str, records: Sequence[Record], summary: Summary, *, mode: int = PRIVATE) -> None:
+    """Write the page, as a new file of this mode, beside the files of the records. Raises OSError."""
     named = chain.from_iterable((*record.files, *record.covers.values()) for record in records)
     pictures = [path.with_name(name) for name in named if _is_picture(name)]
     whole = sum(picture.stat().st_size for picture in pictures) <= _MAX_EMBEDDED
     source = partial(_embedded, path.parent) if whole else quote
     files = GalleryFiles(picture=source, text_of=partial(_file_text, path.parent))
-    with path.open("w", encoding="utf-8", errors="replace") as file:
-        file.writelines(f"{part}\n" for part in gallery_parts(title, records, summary, files))
+    file = create(path, mode)
+    try:
+        with file:
+            for part in gallery_parts(title, records, summary, files):
+                write_all(file, f"{part}\n".encode("utf-8", "replace"))
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def _file_text(directory: Path, name: str) -> str:
@@ -77,7 +104,8 @@ def gallery_parts(
     """Yield the page's parts. All texts are escaped."""
     failed = [record for record in records if record.status is not ItemStatus.DONE]
     yield "<!doctype html>"
-    yield '<html lang="en"><head><meta charset="utf-8">'
+    yield f'<html lang="en"><head><meta charset="utf-8">{_GENERATOR}'
+    yield f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
     yield f'<title>{escape(title)}: {summary.files:,} results</title><link rel="icon" href="data:,">'
     yield f"<style>{STYLE}</style></head><body>"
@@ -175,6 +203,8 @@ def _shown(name: str, record: Record, files: GalleryFiles) -> str:
     if suffix in _TEXTS:
         return f'<div class="piece words" tabindex="0">{_text(files.text_of(name), file)}</div>'
     picture = f'<img src="{files.picture(name)}" alt="{escape(record.prompt)}" loading="lazy">'
+    if suffix == SVG_SUFFIX:  # opened by itself, it could run scripts
+        return f'<div class="piece">{picture}</div>'
     return f'<a class="piece" href="{file}">{picture}</a>'
 
 
@@ -215,8 +245,8 @@ def _search_text(record: Record) -> str:
 
 
 def _link(url: str) -> str:
-    """Return a link for an http or https URL, else the escaped text."""
-    text = escape(url)
+    """Return a link for an http or https URL, else the escaped text, of which a long one loses its middle."""
+    text = escape(url if _is_web(url) else bounded(url))
     return f'<a href="{text}" rel="noreferrer">{text}</a>' if _is_web(url) else text
 
 

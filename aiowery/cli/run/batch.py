@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import sys
 import time
@@ -15,7 +14,7 @@ import attrs
 
 from aiowery._client.client import Client
 from aiowery.cli.exit_codes import DONE, SOME_FAILED
-from aiowery.cli.file_names import GALLERY, MANIFEST
+from aiowery.cli.file_names import MANIFEST
 from aiowery.cli.input.prompt_files import STDIN, InputItem, parse, read_text
 from aiowery.cli.output.gallery import write_gallery
 from aiowery.cli.output.progress import JsonProgress, Progress, write_line
@@ -23,7 +22,15 @@ from aiowery.cli.queries import query
 from aiowery.cli.records import ItemStatus, Record, Summary
 from aiowery.cli.run.batch_options import BatchOptions
 from aiowery.cli.run.job_source import BatchJobSource, BatchTerms, has_batch
-from aiowery.cli.run.manifest import Manifest, belongs_to, prepare_directory, remove_run_files, set_aside
+from aiowery.cli.run.manifest import (
+    Manifest,
+    belongs_to,
+    file_mode,
+    free_gallery,
+    prepare_directory,
+    remove_run_files,
+    set_aside,
+)
 from aiowery.cli.run.plan import confirm, credits_text, make_plan, print_plan
 from aiowery.cli.run.preflight import find_faults
 from aiowery.cli.run.session import RunParts, clean_stem, exit_code, make_progress, run_items
@@ -70,7 +77,8 @@ def _run(
         sources.append(_job_source(client, options))
         return sources[0]
 
-    with Manifest(options.out, len(items), batch=options.batch_name) as manifest:
+    mode = file_mode(options.ledger_path)
+    with Manifest(options.out, len(items), batch=options.batch_name, mode=mode) as manifest:
         parts = RunParts(
             progress=progress,
             manifest=manifest,
@@ -95,10 +103,10 @@ def _report(options: BatchOptions, outcome: _Outcome, progress: Progress) -> int
     summary = outcome.summary
     has_doubts = bool(summary.statuses[ItemStatus.IN_DOUBT])
     code = exit_code(outcome.stop, is_complete=summary.all_done, has_doubts=has_doubts)
-    has_gallery = options.gallery and _write_gallery(options, outcome.records, summary)
-    if options.gallery and not has_gallery:
+    gallery = _write_gallery(options, outcome.records, summary) if options.gallery else None
+    if options.gallery and gallery is None:
         code = code or SOME_FAILED
-    lines = _summary_lines(options, outcome, has_gallery=has_gallery)
+    lines = _summary_lines(options, outcome, gallery)
     write_line(sys.stderr if options.json else sys.stdout, "\n".join(lines))
     if isinstance(progress, JsonProgress):
         progress.show_summary(summary, code)
@@ -177,21 +185,19 @@ def _raise_faults(options: BatchOptions, faults: Mapping[int, str]) -> None:
         )
 
 
-def _write_gallery(options: BatchOptions, records: Sequence[Record], summary: Summary) -> bool:
-    """Write the gallery. If that fails, print the reason and return False."""
-    path = options.out / GALLERY
+def _write_gallery(options: BatchOptions, records: Sequence[Record], summary: Summary) -> Path | None:
+    """Write the gallery and return its path. If that fails, print the reason and return None."""
+    path = free_gallery(options.out)
     title = "Prompts" if options.source == STDIN else Path(options.source).name
     try:
-        write_gallery(path, title, records, summary)
+        write_gallery(path, title, records, summary, mode=file_mode(options.ledger_path))
     except OSError as fault:
-        with contextlib.suppress(OSError):
-            path.unlink(missing_ok=True)
         write_line(sys.stderr, f"aiowery: cannot write {path}: {fault.strerror or fault}")
-        return False
-    return True
+        return None
+    return path
 
 
-def _summary_lines(options: BatchOptions, outcome: _Outcome, *, has_gallery: bool) -> Iterator[str]:
+def _summary_lines(options: BatchOptions, outcome: _Outcome, gallery: Path | None) -> Iterator[str]:
     summary, price_per_credit = outcome.summary, options.ledger_options.price_per_credit
     yield f"{summary}."
     if outcome.finished_before:
@@ -207,5 +213,5 @@ def _summary_lines(options: BatchOptions, outcome: _Outcome, *, has_gallery: boo
         command = "" if options.ledger_path is None else f": aiowery doubts list --ledger {options.ledger_path}"
         yield f"{doubts:,} may have been charged, and wait for your decision{command}"
     yield f"Results and {MANIFEST}: {options.out}"
-    if has_gallery:
-        yield f"Gallery: {(options.out / GALLERY).resolve().as_uri()}"
+    if gallery is not None:
+        yield f"Gallery: {gallery.resolve().as_uri()}"

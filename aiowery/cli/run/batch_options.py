@@ -14,6 +14,7 @@ from aiowery.cli.input.requests import RequestDefaults
 from aiowery.cli.options import ConnectionOptions, LedgerOptions
 from aiowery.cli.providers import accepts
 from aiowery.errors import ConfigurationError
+from aiowery.ledger._path_checks import validate_path
 from aiowery.webhook import Webhooks
 
 
@@ -48,10 +49,13 @@ class BatchOptions:
 
     @property
     def ledger_path(self) -> Path | None:
-        """Path of the ledger, or None for a ledger in memory, which ends with the sandbox of this run."""
+        """Path of the ledger, or None for a ledger in memory, which ends with the sandbox of this run.
+
+        Raises ConfigurationError for a path that names no file.
+        """
         if self.ledger_options.ledger is None and self.connection.sandbox:
             return None
-        return self.ledger_options.ledger or self.out / LEDGER
+        return validate_path(self.ledger_options.ledger or self.out / LEDGER)
 
     @property
     def client_settings(self) -> Mapping[str, Any]:

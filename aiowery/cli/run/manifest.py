@@ -6,13 +6,17 @@ import contextlib
 import itertools
 import json
 import os
+import secrets
+import stat
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from types import TracebackType
 from typing import Any, BinaryIO, Final, Protocol, Self
 
+from aiowery._base.new_files import PRIVATE, SHARED, create, open_regular, write_all
 from aiowery.cli.file_names import GALLERY, MANIFEST, UNDER_WAY
+from aiowery.cli.output.gallery import is_gallery
 from aiowery.cli.records import Record
 from aiowery.errors import ConfigurationError
 
@@ -52,16 +56,17 @@ class Manifest:
 
     Disk space for the lines of `items` items is reserved. Raises ConfigurationError if it is not available. A full
     disk raises OSError even if the line was written into that reserve. A line that could not be written is retried
-    with the next one. `close` retries for the last time, and prints the remaining lines on standard error.
+    with the next one. `close` retries for the last time, and prints the remaining lines on standard error. The files
+    are made with this `mode`, and nothing is replaced.
     """
 
-    def __init__(self, directory: Path, items: int = 0, *, batch: str = "") -> None:
+    def __init__(self, directory: Path, items: int = 0, *, batch: str = "", mode: int = PRIVATE) -> None:
         self._batch = batch
         self._reserve = _Reserve(directory, min(items * _BYTES_PER_ITEM, _MAX_RESERVE))
         self._unrecorded: set[int] = set()
         try:
-            self._records_file = _JsonLinesFile(directory / MANIFEST)
-            self._ids_file = _JsonLinesFile(directory / UNDER_WAY)
+            self._records_file = _JsonLinesFile(directory / MANIFEST, mode)
+            self._ids_file = _JsonLinesFile(directory / UNDER_WAY, mode)
         except OSError as fault:
             self._reserve.release()
             raise ConfigurationError(
@@ -121,9 +126,9 @@ def _to_line(value: Mapping[str, Any]) -> bytes:
 class _JsonLinesFile:
     """A file of JSON lines that never holds a partial line."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, mode: int) -> None:
         self.path = path
-        self._file: BinaryIO = path.open("xb", buffering=0)
+        self._file: BinaryIO = create(path, mode)
         self._size = 0
         self.pending = b""
 
@@ -164,10 +169,12 @@ class _Reserve:
     """Disk space reserved for the manifest by a file of zeros."""
 
     def __init__(self, directory: Path, size: int) -> None:
-        self._path = directory / f"{_PROBE}-reserve-{os.getpid()}"
+        self._path = directory / f"{_PROBE}-reserve-{os.getpid()}-{secrets.token_hex(4)}"
         self._size = size
+        self._file: BinaryIO | None = None
         try:
-            self._path.write_bytes(bytes(size))
+            self._file = create(self._path, PRIVATE)
+            write_all(self._file, bytes(size))
         except OSError as fault:
             self.release()
             raise ConfigurationError(
@@ -181,14 +188,19 @@ class _Reserve:
         The part is small, so that other programs are unlikely to take the space first.
         """
         had, self._size = self._size, max(0, self._size - _RESERVE_STEP)
-        with contextlib.suppress(OSError):
-            os.truncate(self._path, self._size)
+        if self._file is not None:
+            with contextlib.suppress(OSError):
+                self._file.truncate(self._size)
         return had > 0
 
     def release(self) -> None:
         """Free the whole reserve."""
-        with contextlib.suppress(OSError):
-            self._path.unlink(missing_ok=True)
+        file, self._file = self._file, None
+        if file is not None:
+            with contextlib.suppress(OSError):
+                file.close()
+            with contextlib.suppress(OSError):
+                self._path.unlink(missing_ok=True)
 
 
 def prepare_directory(directory: Path) -> None:
@@ -196,11 +208,13 @@ def prepare_directory(directory: Path) -> None:
 
     Raises ConfigurationError if they cannot.
     """
-    probe = directory / f"{_PROBE}-{os.getpid()}"
+    probe = directory / f"{_PROBE}-{os.getpid()}-{secrets.token_hex(4)}"
     try:
         directory.mkdir(parents=True, exist_ok=True)
+        file = create(probe, PRIVATE)
         try:
-            probe.write_bytes(b"aiowery was here\n")
+            with file:
+                write_all(file, b"aiowery was here\n")
         finally:
             probe.unlink(missing_ok=True)
     except OSError as fault:
@@ -210,11 +224,20 @@ def prepare_directory(directory: Path) -> None:
         ) from fault
 
 
+def file_mode(ledger: Path | None) -> int:
+    """Return the mode of a batch's files: its ledger's own, unless all users may read that; else only their owner's."""
+    try:
+        mode = 0 if ledger is None else ledger.stat().st_mode
+    except OSError:
+        return PRIVATE
+    return PRIVATE if not mode or mode & stat.S_IRWXO else mode & SHARED
+
+
 def belongs_to(directory: Path, batch: str) -> bool:
     """Return True if the manifest in the directory is of this batch, or if there is none."""
     for name in (MANIFEST, UNDER_WAY):
         try:
-            with (directory / name).open("rb") as lines:
+            with open_regular(directory / name) as lines:
                 first = json.loads(lines.readline() or b'{"batch": null}')
         except (OSError, ValueError):
             continue
@@ -224,9 +247,18 @@ def belongs_to(directory: Path, batch: str) -> bool:
 
 
 def remove_run_files(directory: Path) -> None:
-    """Remove the manifest and gallery of an earlier run of the same batch, but not the ledger or the outputs."""
-    for path in (*directory.glob(f"{_PROBE}-*"), *(directory / name for name in (MANIFEST, UNDER_WAY, GALLERY))):
+    """Remove manifest and gallery of an earlier run of the same batch; its ledger, its outputs and other pages stay."""
+    galleries = filter(is_gallery, directory.glob(f"{PurePath(GALLERY).stem}*.html"))
+    names = (directory / MANIFEST, directory / UNDER_WAY)
+    for path in (*directory.glob(f"{_PROBE}-*"), *names, *galleries):
         path.unlink(missing_ok=True)
+
+
+def free_gallery(directory: Path) -> Path:
+    """Return a path for the gallery that is not taken."""
+    stem, suffix = PurePath(GALLERY).stem, PurePath(GALLERY).suffix
+    names = itertools.chain([GALLERY], (f"{stem}-{number}{suffix}" for number in itertools.count(2)))
+    return next(path for name in names if not os.path.lexists(path := directory / name))
 
 
 def set_aside(directory: Path) -> Path | None:
@@ -236,7 +268,7 @@ def set_aside(directory: Path) -> Path | None:
     """
     for reserve in directory.glob(f"{_PROBE}-*"):  # left by a batch that was killed
         reserve.unlink(missing_ok=True)
-    left = [name for name in (MANIFEST, UNDER_WAY, GALLERY) if (directory / name).exists()]
+    left = [name for name in (MANIFEST, UNDER_WAY, GALLERY) if os.path.lexists(directory / name)]
     if not left:
         return None
     aside = next(path for number in itertools.count(1) if not (path := directory / f"earlier-{number}").exists())
@@ -255,7 +287,8 @@ def set_aside(directory: Path) -> Path | None:
 def _files_of(manifest: Path) -> Iterable[str]:
     """Return the existing files that a manifest names, each once."""
     try:
-        lines = manifest.read_text(encoding="utf-8", errors="replace").split("\n")
+        with open_regular(manifest) as file:
+            lines = file.read().decode("utf-8", "replace").split("\n")
     except OSError:
         return ()
     names = dict.fromkeys(name for line in lines for name in _names_in(line))

@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import copy
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path, PurePath
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import attrs
 
 from aiowery import Asset, Request, Result
+from aiowery._base.new_files import PRIVATE, write_new
 from aiowery._client.client import Client
 from aiowery._core.events import log
 from aiowery.cli.file_names import COVER_SUFFIX, without_covers
@@ -66,7 +69,7 @@ class Saver:
                 saved.files.append(name)
                 return
             try:
-                await self._save_text(self._directory / name, result.text, saved)
+                await self._save_text(self._directory, PurePath(name), result.text, saved)
             except DownloadError as error:
                 saved.error = error
 
@@ -76,19 +79,22 @@ class Saver:
         saved.urls.remove(asset.url)
         if asset.cover_url is not None:
             try:
-                (cover,) = await self._download(directory, Asset(asset.cover_url), f"{name}{COVER_SUFFIX}")
+                still = Asset(asset.cover_url, task_id=asset.task_id)
+                (cover,) = await self._download(directory, still, f"{name}{COVER_SUFFIX}")
             except DownloadError as error:
                 log.warning("no cover for %s: %s", name, error)
             else:
                 saved.covers[paths[0].name] = cover.name
 
-    async def _save_text(self, path: Path, text: str, saved: SavedFiles) -> None:
+    async def _save_text(self, directory: Path, name: PurePath, text: str, saved: SavedFiles) -> None:
         if self.disk_error is not None:
             raise copy.copy(self.disk_error)
+        content = f"{text.rstrip()}\n".encode("utf-8", "replace")
+        write = partial(write_new, directory, name.stem, name.suffix, content, PRIVATE)
         try:
-            await anyio.Path(path).write_text(f"{text.rstrip()}\n", encoding="utf-8", errors="replace")
+            path = await anyio.to_thread.run_sync(write)
         except OSError as fault:
-            raise await self._stop_saving(fault, path) from fault
+            raise await self._stop_saving(fault, None) from fault
         saved.files.append(path.name)
 
     async def _download(self, directory: Path, asset: Asset, name: str) -> tuple[Path, ...]:
