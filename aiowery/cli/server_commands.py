@@ -51,12 +51,21 @@ def webhook(
         Parameter(help="The ledger of the submitting processes (created if missing), or the directory that holds it."),
     ] = LEDGER,
     provider: Annotated[str | None, Parameter(help="The provider that sends the deliveries (default: weryai).")] = None,
+    check: Annotated[
+        str | None,
+        Parameter(
+            help="Only find out whether a receiver answers at this public URL, the one of --public-url or"
+            " Webhooks(public_url=...); exit with 1 if none does."
+        ),
+    ] = None,
     verbose: Verbose = 0,
 ) -> int:
     """Receive webhook deliveries for batches and clients that share a ledger, until Ctrl-C.
 
     They submit with --public-url or Webhooks(public_url=...), and receive a delivery within 0.1 seconds.
     """
+    if check is not None:
+        return webhook_server.check_receiver(check)
     service = service_of(provider, None, None)
     if not accepts(service.client_type, "webhooks"):
         raise ConfigurationError(f"--provider {provider} sends no webhook deliveries; name another provider")

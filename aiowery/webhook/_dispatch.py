@@ -15,9 +15,9 @@ from aiowery._core.webhook_config import TOKEN_LENGTH, DeliveryHandler, TaskDeli
 from aiowery.errors import LedgerError, UnexpectedResponse, WebhookError
 from aiowery.ledger import Ledger
 from aiowery.webhook._parsing import check_body, not_a_delivery
+from aiowery.webhook._reports import OnceAMinute
 
 _TOKEN: Final = re.compile(f"[0-9a-f]{{{TOKEN_LENGTH}}}")
-_WARNING_INTERVAL: Final = 60.0
 _OTHER_LOOP_TIMEOUT: Final = 10.0
 
 
@@ -73,7 +73,7 @@ class DeliveryDispatcher:
         self._handlers: dict[DeliveryHandler, asyncio.AbstractEventLoop] = {}
         self._no_handler_reason = "no client is open"
         self._counts = _Counts()
-        self._warned_at = float("-inf")
+        self._reports = OnceAMinute(lambda: asyncio.get_running_loop().time())
 
     def attach(self, handler: DeliveryHandler) -> None:
         """Pass later deliveries to this handler too, in the event loop that is running now."""
@@ -214,9 +214,7 @@ class DeliveryDispatcher:
         Neither the URL nor the body is logged: the URL may be secret, and the body comes from an unknown sender.
         """
         log.debug("a webhook delivery was rejected: %s", reason)
-        now = asyncio.get_running_loop().time()
-        if now >= self._warned_at + _WARNING_INTERVAL:
-            self._warned_at = now
+        if self._reports.is_due():
             counts = self._counts
             rejected = counts.unknown + counts.refused + counts.failed
             log.warning("webhook deliveries are rejected, %d so far; the latest: %s", rejected, reason)

@@ -124,6 +124,20 @@ async def test_receiver_hard_body_is_rejected_fast() -> None:
 
 
 @pytest.mark.parametrize("kind", ["memory", "file"])
+async def test_receiver_unknown_url_costs_the_loop_under_a_millisecond(kind: str, tmp_path: Path) -> None:
+    """200 kB of URLs for an unknown URL are not received. The event loop spends under 1 ms on each, in the mean."""
+    number = 100
+    async with ledger_of(kind, tmp_path) as ledger, Receiver(ledger=ledger, decode=decode_delivery) as receiver:
+        requests = [AsgiRequest(b'["https://files.example/a.png"]' * 7_000) for _ in range(number)]
+        began = time.thread_time()
+        for request in requests:
+            assert await request.made(receiver, STRANGE) == 404
+        spent = time.thread_time() - began
+    assert spent < number * 0.001
+    assert sum(request.times for request in requests) == 0
+
+
+@pytest.mark.parametrize("kind", ["memory", "file"])
 @pytest.mark.parametrize("state", State)
 async def test_receiver_with_ledger_accepts_deliveries_once_sending(kind: str, state: State, tmp_path: Path) -> None:
     """Deliveries are accepted from the first byte of the POST on, in every later state, and not before."""
