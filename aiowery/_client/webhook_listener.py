@@ -69,6 +69,10 @@ class WebhookListener:
         if self._webhooks is not None and self._webhooks.receiver is not None:
             self._webhooks.receiver.detach(self)
 
+    def is_awaited(self, submission_id: str) -> bool:
+        """Return True if a job waits here for the submission's delivery, or has ended lately."""
+        return submission_id in self._registry
+
     async def knows(self, submission_id: str) -> bool:
         """Return True if the submission is known here, in whatever state."""
         return submission_id in self._registry or await self._ledger.has_submission(submission_id)

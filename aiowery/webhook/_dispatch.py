@@ -46,6 +46,10 @@ class LedgerSink:
         self.ledger: Ledger = ledger
         self._decode = decode
 
+    def is_awaited(self, submission_id: str) -> bool:  # noqa: ARG002 - signature of `DeliveryHandler`
+        """Return False: only the ledger knows."""
+        return False
+
     async def knows(self, submission_id: str) -> bool:
         """Return True if the ledger has the submission."""
         return await self.ledger.has_submission(submission_id)
@@ -94,6 +98,13 @@ class DeliveryDispatcher:
         or not its task. 400, 413, 415: not a valid delivery. 503: it could not be recorded, and may be sent again.
         """
         return await self.check_address(token) or await self.record(token, body, headers)
+
+    def is_awaited(self, token: str) -> bool:
+        """Return True if the URL is one at which an open client in this process waits for a delivery."""
+        if not _TOKEN.fullmatch(token):
+            return False
+        submission_id = submission_id_of(token)
+        return any(handler.is_awaited(submission_id) for handler in tuple(self._handlers))
 
     async def check_address(self, token: str) -> int | None:
         """Return the HTTP status that rejects a delivery by its URL; None if its body is to be read.

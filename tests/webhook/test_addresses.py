@@ -312,6 +312,43 @@ async def test_receiver_lookups_above_limit_get_503(monkeypatch: pytest.MonkeyPa
     await asyncio.gather(*waiting, return_exceptions=True)
 
 
+class Awaits(Known):
+    """A handler with a job that waits for one submission's delivery."""
+
+    def is_awaited(self, submission_id: str) -> bool:
+        """Return True for the one submission."""
+        return submission_id == submission_id_of(TOKEN)
+
+
+async def test_receiver_strangers_in_all_lookups_keep_no_awaited_delivery_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the ledger does not respond, strangers wait for it or get 503. A delivery that a job waits for is recorded."""
+    monkeypatch.setattr("aiowery.webhook._asgi._MAX_LOOKUPS", 2)
+    receiver, waiting_client = Receiver(), Awaits()
+    receiver.attach(Knows(silent))
+    receiver.attach(waiting_client)
+    strangers = [asyncio.create_task(AsgiRequest().made(receiver, STRANGE)) for _ in range(2)]
+    await asyncio.sleep(0)
+    assert await AsgiRequest().made(receiver, STRANGE) == 503
+    assert await AsgiRequest(delivery("task_1")).made(receiver, TOKEN) == 200
+    assert waiting_client.delivered == ["task_1"]
+    for stranger in strangers:
+        stranger.cancel()
+    await asyncio.gather(*strangers, return_exceptions=True)
+
+
+@pytest.mark.virtual_time
+async def test_client_awaits_its_jobs_without_a_lookup() -> None:
+    """A client knows the URLs of its jobs by itself, while they run and after their end, and no others."""
+    provider = WebhookProvider(seconds=10.0, silent=True)
+    async with client_of(provider, webhooks=provider.webhooks) as client:
+        job = await client.submit(CAT)
+        assert provider.receiver.is_awaited(newest(provider))
+        await job
+        assert provider.receiver.is_awaited(newest(provider))
+        assert not provider.receiver.is_awaited(STRANGE)
+        assert not provider.receiver.is_awaited("no token")
+
+
 def head(token: str, length: int, *more: str) -> bytes:
     """Return the head of a POST over HTTP/1.1, which keeps the connection."""
     lines = (f"POST /{token} HTTP/1.1", "host: x", "content-type: application/json", f"content-length: {length}", *more)

@@ -96,6 +96,10 @@ class Known:
     def __init__(self) -> None:
         self.delivered: list[str] = []
 
+    def is_awaited(self, submission_id: str) -> bool:  # noqa: ARG002 - as a ledger, which must be read
+        """Return False."""
+        return False
+
     async def knows(self, submission_id: str) -> bool:
         """Return True for the one submission."""
         return submission_id == submission_id_of(TOKEN)
