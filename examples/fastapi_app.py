@@ -4,8 +4,9 @@
     WERYAI_API_KEY=... uvicorn --factory examples.fastapi_app:from_environment --timeout-graceful-shutdown 5
 
 Without a key, run `aiowery sandbox` in another terminal and set the WERYAI_BASE_URL and WERYAI_API_KEY that it prints.
-With PUBLIC_URL=https://your.domain, webhook deliveries report finished pictures earlier than polls do. Without it, the
-client only polls.
+With PUBLIC_URL=https://your.domain/aiowery, the URL of the receiver that is mounted at /aiowery, webhook deliveries
+report finished pictures earlier than polls do. Without it, the client only polls. `aiowery webhook --check $PUBLIC_URL`
+shows whether the running receiver can be reached.
 
 There is no login here, and each picture costs credits: put your own login in front of it.
 """
@@ -157,4 +158,4 @@ def from_environment() -> FastAPI:
     if public_url is None:
         return create_app(WeryAI())
     receiver = Receiver()
-    return create_app(WeryAI(webhooks=Webhooks(public_url=f"{public_url}/aiowery", receiver=receiver)), receiver)
+    return create_app(WeryAI(webhooks=Webhooks(public_url=public_url, receiver=receiver)), receiver)

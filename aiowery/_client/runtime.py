@@ -190,6 +190,7 @@ class ClientRuntime:
     def _unregister_webhook(self, job: Job[Any], _: JobEnd) -> None:
         if job.done:
             self._webhooks.unregister(job)
+            self._listener.report_misses()
 
     def _drop_oldest(self, job: Job[Any], _: JobEnd) -> None:
         """Count the end, and drop the oldest job whose result was not received, if there are too many."""

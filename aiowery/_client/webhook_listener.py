@@ -21,6 +21,7 @@ from aiowery.ledger import Entry, State, WebhookDelivery
 _RESOLVE_ROUNDS: Final = 5
 _POLL_INTERVAL: Final = 0.05
 _IDLE_INTERVAL: Final = 1.0
+_MANY_MISSES: Final = 4
 
 
 class WebhookListener:
@@ -50,6 +51,7 @@ class WebhookListener:
         self._resolving: set[int] = set()
         self._closed = False
         self._received = 0
+        self._warned = False
         self._last_delivery = 0
 
     def open(self) -> None:
@@ -66,6 +68,10 @@ class WebhookListener:
         self._closed = True
         if self._webhooks is not None and self._webhooks.receiver is not None:
             self._webhooks.receiver.detach(self)
+
+    def is_awaited(self, submission_id: str) -> bool:
+        """Return True if a job waits here for the submission's delivery, or has ended lately."""
+        return submission_id in self._registry
 
     async def knows(self, submission_id: str) -> bool:
         """Return True if the submission is known here, in whatever state."""
@@ -85,6 +91,21 @@ class WebhookListener:
                 self._follow_up(entry, WebhookDelivery(0, submission_id, delivery.task_id, delivery.finished))
         self._received += known
         return known
+
+    def report_misses(self) -> None:
+        """Log a warning once polls have found several ends in a row that no delivery reported: the URL may be wrong.
+
+        Such jobs end late, and nothing else shows it. A delivery that arrives allows the next warning.
+        """
+        misses = self._poller.fallback.misses_in_row
+        if self._webhooks is not None and misses >= _MANY_MISSES and not self._warned:
+            log.warning(
+                "no webhook delivery arrived for the last %d jobs, whose ends polls found; check that public_url leads"
+                " to the receiver: aiowery webhook --check %s",
+                misses,
+                self._webhooks.public_url,
+            )
+        self._warned = misses >= _MANY_MISSES
 
     def statistics(self) -> WebhookStatistics | None:
         """Return the figures at this moment; None if the client has no webhooks."""

@@ -96,15 +96,19 @@ class WebhookFallback:
         """The number of job ends that a webhook delivery reported before a poll."""
         self.misses: int = 0
         """The number of job ends that a poll found before a webhook delivery."""
+        self.misses_in_row: int = 0
+        """The number of these since the last job end that a webhook delivery reported."""
 
     def record_delivery(self) -> None:
         """Count a job end that a delivery reported first, and double the interval."""
         self.delivered += 1
+        self.misses_in_row = 0
         self.seconds = min(2 * self.seconds, self._max_seconds)
 
     def record_missed(self) -> None:
         """Count a job end that a poll found first, and halve the interval."""
         self.misses += 1
+        self.misses_in_row += 1
         self.seconds = max(self.seconds / 2, self._min_seconds)
 
 

@@ -86,6 +86,10 @@ class TaskDelivery:
 class DeliveryHandler(Protocol):
     """A receiver of deliveries: an open client, or the ledger of clients in other processes."""
 
+    def is_awaited(self, submission_id: str) -> bool:
+        """Return True if a job waits here for the submission's delivery, as far as memory shows without a ledger."""
+        ...
+
     def knows(self, submission_id: str) -> Coroutine[Any, Any, bool]:
         """Return True if the submission is known here, whatever its state is."""
         ...

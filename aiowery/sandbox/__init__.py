@@ -10,7 +10,9 @@ chat, uploads and model listings. The sandbox keeps tasks, credits and durations
 
 - An image costs 1 credit and takes 5-15 seconds, a video 5 credits and 30-90 seconds. `speed` divides all durations.
 - 20 tasks run at the same time. Further submissions are refused with code 6010.
-- Invalid parameters are refused with the messages of the service.
+- Invalid parameters are refused with the messages of the service: also models that are documented nowhere (code 1006),
+  and aspect ratios, durations and numbers that a model's documentation excludes.
+- Words for the state of a task, and codes of refusals, are in the dialect of `status_words` and `codes`.
 - Images are PNG files drawn from the prompt, videos are MP4 files of such images, sounds are WAV files.
 - When a task ends, its `webhook_url` receives a delivery if the URL is on this machine.
 
@@ -27,6 +29,8 @@ WebP files (jobs) and PNG files (v1-images).
 - `STUCK`: the task never ends. At BetterWaifu its slot is free again after ten minutes.
 
 Requests that start no task (chat, image descriptions) react to `MODERATED` only.
+
+**Hosts**: without a `host`, requests are refused whose `Host` or `Origin` is not this machine.
 
 **Faults**: `sandbox.inject(Fault(faults.SERVER_ERROR, on="status"))` makes chosen requests or deliveries fail. The
 module `faults` lists the fault behaviors.

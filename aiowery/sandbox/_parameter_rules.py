@@ -34,7 +34,8 @@ class Field:
     """A documented parameter: its name, its label in error messages, and its rules.
 
     `max_length` bounds a text, `minimum` and `maximum` a number, `min_items` and `max_items` a list. Each item of a
-    list is checked by `item`. `check_value` returns the provider's error message for a value that it rejects.
+    list is checked by `item`. `check_value` returns the provider's error message for a value that it rejects. The
+    values in `spellings` are accepted although their type is another one.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Field:
     allowed: Callable[[Any], bool] | None = None
     check_value: Callable[[Any], str | None] | None = None
     item: Field | None = None
+    spellings: tuple[Any, ...] = ()
 
     def check(self, params: Mapping[str, Any]) -> None:
         """Raise `Refused` (code 1001) if the parameter breaks a rule. null and blank text count as missing."""
@@ -57,7 +59,7 @@ class Field:
         is_blank = is_empty(value)
         if self.required and (is_blank or value in ([], {})):
             raise parameter_error(f"{self.label} cannot be empty")
-        if value is None or (is_blank and self.type is str):
+        if value is None or (is_blank and self.type is str) or value in self.spellings:
             return
         if not self._fits(value):
             raise parameter_error(f"{self.label} is not supported")
@@ -135,6 +137,16 @@ def webhook_url_of(params: Mapping[str, Any]) -> str | None:
     """Return the URL for webhook deliveries, None if there is none."""
     url: str | None = params.get("webhook_url")
     return None if is_empty(url) else url
+
+
+def all_of(*rules: Callable[[Mapping[str, Any]], None]) -> Callable[[Mapping[str, Any]], None]:
+    """Return a rule that applies several rules in order."""
+
+    def rule(params: Mapping[str, Any]) -> None:
+        for one in rules:
+            one(params)
+
+    return rule
 
 
 def one_of(*names: str) -> Callable[[Mapping[str, Any]], None]:

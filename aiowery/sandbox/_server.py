@@ -12,7 +12,9 @@ from aiowery.sandbox._faults.script import Fault, FaultScript
 from aiowery.sandbox._media.gallery import Gallery
 from aiowery.sandbox._media.shape import LONGEST_SIDE, SHORTEST_SIDE
 from aiowery.sandbox._thread import ServerThread
+from aiowery.sandbox._weryai.dialect import Dialect
 from aiowery.sandbox._weryai.state import WeryAIState
+from aiowery.sandbox.faults import from_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     from aiowery.sandbox._betterwaifu.state import CoolFrom
     from aiowery.sandbox._durations import Durations
+    from aiowery.sandbox._weryai.dialect import CodeDialect, StatusDialect
 
 DEFAULT_KEY = "sk-sandbox"
 _SLEEP_SECONDS = 3600.0
@@ -34,16 +37,22 @@ class Sandbox:
 
     - `speed`: factor by which all durations are divided (100: an image takes 50-150 ms).
     - `credits`: initial balance at either provider. An image costs 1.
-    - `keys`: the accepted API keys. None accepts every key that begins with "sk-", or at BetterWaifu with "bw_".
+    - `keys`: the accepted API keys, of any text. None accepts every key that begins with "sk-", or at BetterWaifu with
+      "bw_".
     - `in_flight`: number of WeryAI tasks that run at the same time. Further submissions are refused with code 6010.
     - `cool_down`: seconds at speed 1 during which BetterWaifu refuses jobs after a generation. They count from its end
       or from its submission (`cool_from`). `v1_cool_down` is the same for the v1-images edition.
     - `subscription`: if False, BetterWaifu refuses jobs with HTTP 403.
     - `seed`: makes durations and random faults repeatable.
-    - `faults`: initial faults. `inject` adds more.
+    - `faults`: initial faults, also as texts such as "server-error:0.2" (`faults.from_text`). `inject` adds more.
+    - `status_words`: WeryAI's words for the state of a task: "docs" (those of each endpoint's documentation), "upper"
+      (SUCCESS, FAILED) or "lower" (succeed, failed).
+    - `codes`: WeryAI's codes of refusals: "seed" (those of its guide) or "late" (those of its later clients, in which
+      1002 is a wrong parameter).
     - `durations`: shortest and longest duration of a task in seconds at speed 1: one pair for all models, or a mapping
       by model key. BetterWaifu's model ids are written as text, "*" stands for all other models.
-    - `port`, `host`: where to listen. Port 0 takes a free port.
+    - `port`, `host`: where to listen. Port 0 takes a free port. Without a `host` it listens on loopback, and refuses
+      requests whose `Host` or `Origin` is not this machine, as those of a web page that a browser shows.
     - `picture_size`: pixels of an image's longer side, 16-4096.
 
     Entering raises OSError if the address cannot be bound.
@@ -61,18 +70,21 @@ class Sandbox:
         v1_cool_down: float = 0.0,
         subscription: bool = True,
         seed: int = 0,
-        faults: Iterable[Fault] = (),
+        faults: Iterable[Fault | str] = (),
+        status_words: StatusDialect = "docs",
+        codes: CodeDialect = "seed",
         durations: Durations | None = None,
         port: int = 0,
-        host: str = "127.0.0.1",
+        host: str | None = None,
         picture_size: int = 512,
     ) -> None:
         if not SHORTEST_SIDE <= picture_size <= LONGEST_SIDE:
             raise ValueError(f"picture_size must be {SHORTEST_SIDE}-{LONGEST_SIDE} pixels, got {picture_size!r}")
         self._keys = None if keys is None else tuple(keys)
-        if self._keys == ():
+        if self._keys is not None and not (self._keys and all(self._keys)):
             raise ValueError(
-                "keys must contain at least one key, got none; pass None to accept any key that begins with 'sk-'"
+                f"keys must contain at least one key, and none that is empty, got {self._keys!r}; pass None to accept"
+                " any key that begins with 'sk-'"
             )
         self._weryai = WeryAIState(credits=credits, in_flight=in_flight, seed=seed, speed=speed, durations=durations)
         self._betterwaifu = BetterWaifuState(
@@ -86,8 +98,9 @@ class Sandbox:
             durations=durations,
         )
         self._speed = speed
+        self._dialect = Dialect(status_words, codes)
         self._script = FaultScript(seed)
-        self._script.add(faults)
+        self.inject(*faults)
         self._gallery = Gallery(picture_size)
         self._host = host
         self._port = port
@@ -144,12 +157,13 @@ class Sandbox:
         """BetterWaifu's generations, credits and refusals. Any thread may read it."""
         return self._betterwaifu
 
-    def inject(self, *faults: Fault) -> None:
-        """Add faults to the existing ones.
+    def inject(self, *faults: Fault | str) -> None:
+        """Add faults, also as texts such as "server-error:0.2", to the existing ones.
 
-        They apply from the next request on, and to the deliveries of tasks that are accepted from now on.
+        They apply from the next request on, and to the deliveries of tasks that are accepted from now on. Raises
+        ValueError for a text that names no fault.
         """
-        self._script.add(faults)
+        self._script.add(from_text(fault) if isinstance(fault, str) else fault for fault in faults)
 
     def __enter__(self) -> Self:
         server = self._start()
@@ -184,7 +198,14 @@ class Sandbox:
         if self._server is not None:
             raise RuntimeError("the sandbox is running already; leave its block before you enter it again")
         self._server = ServerThread(
-            self._weryai, self._betterwaifu, self._script, self._gallery, self._keys, host=self._host, port=self._port
+            self._weryai,
+            self._betterwaifu,
+            self._script,
+            self._gallery,
+            self._keys,
+            self._dialect,
+            host=self._host,
+            port=self._port,
         )
         self._server.start()
         return self._server
@@ -207,7 +228,7 @@ async def _join(server: ServerThread) -> None:
 
 
 def run(
-    host: str = "127.0.0.1",
+    host: str | None = None,
     port: int = 8765,
     *,
     speed: float = 1.0,
@@ -217,7 +238,9 @@ def run(
     cool_down: float = 60.0,
     cool_from: CoolFrom = "end",
     seed: int = 0,
-    faults: Iterable[Fault] = (),
+    faults: Iterable[Fault | str] = (),
+    status_words: StatusDialect = "docs",
+    codes: CodeDialect = "seed",
     picture_size: int = 512,
     ready: Callable[[Sandbox], None] | None = None,
 ) -> None:
@@ -237,6 +260,8 @@ def run(
         cool_from=cool_from,
         seed=seed,
         faults=faults,
+        status_words=status_words,
+        codes=codes,
         picture_size=picture_size,
     )
     with contextlib.suppress(KeyboardInterrupt), sandbox:

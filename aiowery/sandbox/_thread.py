@@ -24,22 +24,29 @@ if TYPE_CHECKING:
     from aiowery.sandbox._faults.script import FaultScript
     from aiowery.sandbox._http.connection import Connection
     from aiowery.sandbox._media.gallery import Gallery
+    from aiowery.sandbox._weryai.dialect import Dialect
     from aiowery.sandbox._weryai.state import WeryAIState
 
+_LOOPBACK = "127.0.0.1"
+_ALL_ADDRESSES = {"0.0.0.0": _LOOPBACK, "::": "::1"}  # noqa: S104 - compared with
 _KEEP_ALIVE_SECONDS = 75
 _SHUTDOWN_TIMEOUT = 0.5
 
 
 @attrs.define(eq=False)
 class ServerThread:
-    """A thread that serves from `start` to `stop`. `started` receives the base URL, or the error that prevented it."""
+    """A thread that serves from `start` to `stop`. `started` receives the base URL, or the error that prevented it.
+
+    Without a `host` it listens on loopback, and serves requests of this machine only.
+    """
 
     weryai: WeryAIState
     betterwaifu: BetterWaifuState
     script: FaultScript
     gallery: Gallery
     keys: tuple[str, ...] | None
-    host: str
+    dialect: Dialect
+    host: str | None
     port: int
     started: concurrent.futures.Future[str] = attrs.field(init=False, factory=concurrent.futures.Future)
     _thread: threading.Thread = attrs.field(init=False)
@@ -80,15 +87,14 @@ class ServerThread:
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._closing = asyncio.Event()
-        self._webhook_sender = WebhookSender(self.weryai, self.script)
+        self._webhook_sender = WebhookSender(self.weryai, self.script, self.dialect)
         listeners = await self._listeners()
         connections: set[Connection] = set()
         server = self._server(connections)
         serving = asyncio.create_task(server.serve(sockets=listeners))
         while not (server.started or serving.done()):  # noqa: ASYNC110 - uvicorn has a flag, not an event
             await asyncio.sleep(0.002)
-        host, port = listeners[0].getsockname()[:2]
-        self.started.set_result(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
+        self.started.set_result(_url_of(*listeners[0].getsockname()[:2]))
         await self._closing.wait()
         await self._webhook_sender.aclose()
         server.end()
@@ -101,7 +107,7 @@ class ServerThread:
     async def _listeners(self) -> list[socket.socket]:
         """Bind the address through asyncio, which sets address reuse and binds both IP families."""
         binder = await asyncio.get_running_loop().create_server(
-            asyncio.Protocol, self.host, self.port, start_serving=False
+            asyncio.Protocol, self.host or _LOOPBACK, self.port, start_serving=False
         )
         try:
             return [sock.dup() for sock in binder.sockets]
@@ -109,11 +115,11 @@ class ServerThread:
             binder.close()
 
     def _server(self, connections: set[Connection]) -> PromptServer:
-        app = SandboxApp(self.script, self.weryai.counters, self.keys, self._closing)
+        app = SandboxApp(self.script, self.weryai.counters, self.keys, self._closing, own_hosts=self.host is None)
         application = app.asgi_app(
             JobsFacade(app, self.betterwaifu, self.gallery),
             ImagesFacade(app, self.betterwaifu),
-            WeryAIFacade(app, self.weryai, self.gallery, self._webhook_sender),
+            WeryAIFacade(app, self.weryai, self.gallery, self._webhook_sender, self.dialect),
         )
         config = uvicorn.Config(
             application,
@@ -125,3 +131,9 @@ class ServerThread:
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         )
         return PromptServer(config)
+
+
+def _url_of(host: str, port: int) -> str:
+    """Return the base URL for an address. A server on all addresses is reached over loopback."""
+    reached = _ALL_ADDRESSES.get(host, host)
+    return f"http://[{reached}]:{port}" if ":" in reached else f"http://{reached}:{port}"

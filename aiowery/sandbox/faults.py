@@ -29,9 +29,14 @@ BetterWaifu's responses are changed by the fault behaviors for the connection, r
 `error`, in a successful HTTP response.
 
 `ErrorResponse(..., ids=True)` processes and charges a submission, and returns a refusal that contains its task ids.
+
+`from_text("server-error:0.2")` returns a `Fault` by the name of its behavior, as on the command line.
 """
 
 from __future__ import annotations
+
+import re
+from typing import get_args
 
 from aiowery._base.public_names import publish
 from aiowery.sandbox._faults.connection import (
@@ -62,6 +67,9 @@ from aiowery.sandbox._faults.refusals import (
     WORKFLOW_RATE_LIMITED,
     ErrorResponse,
 )
+from aiowery.sandbox._faults.script import Fault as _Fault
+from aiowery.sandbox._faults.script import Kind as _Kind
+from aiowery.sandbox._faults.script import On as _On
 from aiowery.sandbox._faults.shapes import (
     ListData,
     MissingTasks,
@@ -121,6 +129,54 @@ __all__ = (
     "TextInMsg",
     "Truncated",
     "TruncatedFile",
+    "from_text",
 )
+
+_CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
+
+
+def from_text(text: str) -> _Fault:
+    """Return the fault that a text names: `NAME`, `NAME:SHARE`, or `NAME@ON:SHARE`.
+
+    NAME is that of a behavior in this module, in kebab case ("server-error", "lost-answer"), SHARE the share of the
+    requests (0-1), ON their kind, such as "status". A behavior of webhook deliveries applies to these. Raises
+    ValueError, which lists the names.
+    """
+    target, colon, share = text.partition(":")
+    name, at, on = target.partition("@")
+    kind = _kinds().get(name)
+    if kind is None:
+        raise ValueError(
+            f"a fault must be NAME, NAME:SHARE or NAME@ON:SHARE, such as server-error@status:0.2, got {text!r};"
+            f" the names are {', '.join(_kinds())}"
+        )
+    if at and on not in get_args(_On):
+        raise ValueError(f"the fault {text!r} must apply to one of {', '.join(get_args(_On))}, got {on!r}")
+    usual: _On = "delivery" if kind.scope == "deliveries" else "any"
+    chosen = next((known for known in get_args(_On) if known == on), usual)
+    return _Fault(kind, on=chosen, share=_share(text, share) if colon else 1.0)
+
+
+def _share(text: str, share: str) -> float:
+    try:
+        number = float(share)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= 1:
+        raise ValueError(f"the share of the fault {text!r} must be a number from 0 to 1, got {share!r}")
+    return number
+
+
+def _kinds() -> dict[str, _Kind]:
+    """Return the behaviors that need no further value, by their names in kebab case."""
+    found = {}
+    for name in __all__:
+        value = globals()[name]
+        if name.isupper():
+            found[name.lower().replace("_", "-")] = value
+        elif isinstance(value, type) and value is not Redirect:
+            found[_CAPITAL.sub("-", name).lower()] = value()
+    return found
+
 
 publish(__name__)

@@ -2,7 +2,7 @@
 
 pytest loads the fixtures wherever aiowery is installed. A test that requests `aiowery_sandbox` then gets a running
 `Sandbox` at a hundred times real speed. The environment is set so that `WeryAI()` and `BetterWaifu()` connect to it and
-run at its speed.
+run at its speed. `@pytest.mark.aiowery_sandbox(credits=3)` passes arguments to the `Sandbox`.
 
 `aiowery.testing.ledger` has the conformance suite for a ledger of your own.
 """

@@ -125,16 +125,21 @@ class Receiver(DeliveryDispatcher):
         """
         # Only the last part counts: frameworks differ in how much of a mounted path they pass on.
         token = scope["path"].rstrip("/").rpartition("/")[2]
-        if self._lookups.locked():
-            return self._fail(_BUSY)
-        async with self._lookups:
-            rejection = await self.check_address(token)
+        # What an open client waits for needs no lookup, so that strangers cannot keep it out while a ledger is slow.
+        rejection = None if self.is_awaited(token) else await self._check_stranger(token)
         if rejection is not None:
             return rejection
         if self._bodies.locked():
             return self._fail(_BUSY)
         async with self._bodies:
             return await self._receive_and_record(token, scope, receive)
+
+    async def _check_stranger(self, token: str) -> int | None:
+        """Return the HTTP status that rejects a request to a URL that no job here waits for; None if it is known."""
+        if self._lookups.locked():
+            return self._fail(_BUSY)
+        async with self._lookups:
+            return await self.check_address(token)
 
     async def _receive_and_record(self, token: str, scope: Scope, receive: Receive) -> int | None:
         """Receive the body, record it, and return the HTTP status; None if the connection was closed."""

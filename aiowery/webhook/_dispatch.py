@@ -15,9 +15,9 @@ from aiowery._core.webhook_config import TOKEN_LENGTH, DeliveryHandler, TaskDeli
 from aiowery.errors import LedgerError, UnexpectedResponse, WebhookError
 from aiowery.ledger import Ledger
 from aiowery.webhook._parsing import check_body, not_a_delivery
+from aiowery.webhook._reports import OnceAMinute
 
 _TOKEN: Final = re.compile(f"[0-9a-f]{{{TOKEN_LENGTH}}}")
-_WARNING_INTERVAL: Final = 60.0
 _OTHER_LOOP_TIMEOUT: Final = 10.0
 
 
@@ -46,6 +46,10 @@ class LedgerSink:
         self.ledger: Ledger = ledger
         self._decode = decode
 
+    def is_awaited(self, submission_id: str) -> bool:  # noqa: ARG002 - signature of `DeliveryHandler`
+        """Return False: only the ledger knows."""
+        return False
+
     async def knows(self, submission_id: str) -> bool:
         """Return True if the ledger has the submission."""
         return await self.ledger.has_submission(submission_id)
@@ -73,7 +77,7 @@ class DeliveryDispatcher:
         self._handlers: dict[DeliveryHandler, asyncio.AbstractEventLoop] = {}
         self._no_handler_reason = "no client is open"
         self._counts = _Counts()
-        self._warned_at = float("-inf")
+        self._reports = OnceAMinute(lambda: asyncio.get_running_loop().time())
 
     def attach(self, handler: DeliveryHandler) -> None:
         """Pass later deliveries to this handler too, in the event loop that is running now."""
@@ -94,6 +98,13 @@ class DeliveryDispatcher:
         or not its task. 400, 413, 415: not a valid delivery. 503: it could not be recorded, and may be sent again.
         """
         return await self.check_address(token) or await self.record(token, body, headers)
+
+    def is_awaited(self, token: str) -> bool:
+        """Return True if the URL is one at which an open client in this process waits for a delivery."""
+        if not _TOKEN.fullmatch(token):
+            return False
+        submission_id = submission_id_of(token)
+        return any(handler.is_awaited(submission_id) for handler in tuple(self._handlers))
 
     async def check_address(self, token: str) -> int | None:
         """Return the HTTP status that rejects a delivery by its URL; None if its body is to be read.
@@ -214,9 +225,7 @@ class DeliveryDispatcher:
         Neither the URL nor the body is logged: the URL may be secret, and the body comes from an unknown sender.
         """
         log.debug("a webhook delivery was rejected: %s", reason)
-        now = asyncio.get_running_loop().time()
-        if now >= self._warned_at + _WARNING_INTERVAL:
-            self._warned_at = now
+        if self._reports.is_due():
             counts = self._counts
             rejected = counts.unknown + counts.refused + counts.failed
             log.warning("webhook deliveries are rejected, %d so far; the latest: %s", rejected, reason)

@@ -58,7 +58,6 @@ _NAMES: Final[Mapping[str, Iterable[str]]] = {
     "_model_listing": ("ChatModel", "Model", "Speaker"),
     "_podcast_job": ("PodcastJob",),
     "_request_types": ("REQUESTS", "from_dict", "request_type", "to_dict"),
-    "requests._audio": ("Styles",),
     "requests._chat": ("ChatResult", "Message"),
     "requests._choices": ("ASPECT_RATIOS", "IMAGE_MODELS", "VIDEO_MODELS", "VOICES", "AspectRatio"),
     "requests._geometry": ("Point", "Rectangle", "Size"),
@@ -73,7 +72,7 @@ if TYPE_CHECKING:
     from aiowery.weryai._model_listing import ChatModel, Model, Speaker
     from aiowery.weryai._podcast_job import PodcastJob
     from aiowery.weryai._request_types import REQUESTS, from_dict, request_type, to_dict
-    from aiowery.weryai.requests._audio import Music, SpeechRecognize, Styles, TextToAudio
+    from aiowery.weryai.requests._audio import Music, SpeechRecognize, TextToAudio
     from aiowery.weryai.requests._chat import Chat, ChatResult, Message
     from aiowery.weryai.requests._choices import ASPECT_RATIOS, IMAGE_MODELS, VIDEO_MODELS, VOICES, AspectRatio
     from aiowery.weryai.requests._geometry import Point, Rectangle, Size
@@ -159,7 +158,6 @@ __all__ = (
     "Size",
     "Speaker",
     "SpeechRecognize",
-    "Styles",
     "TextToAudio",
     "TextToImage",
     "TextToVideo",

@@ -169,7 +169,7 @@ class WeryAI(Client):
         if line is None:
             log.warning("the model registry does not list %s for %s", request.model_name, request.type_name)
             return ()
-        return _model_listing.check_issues(request, line)
+        return _model_listing.check_issues(request, line, models)
 
     async def podcast(
         self, request: Podcast | None = None, *, task_id: str | None = None, job_timeout: Timeout = DEFAULT

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
 
 import attrs
@@ -19,6 +19,7 @@ _MODES: Final[Mapping[str, Literal["image", "video"]]] = {
     "image_to_video": "video",
     "multi_image_to_video": "video",
 }
+_MAX_NAMED: Final = 5
 
 
 @attrs.frozen(kw_only=True)
@@ -175,9 +176,12 @@ def find_entry(request: WeryAIRequest[Any], models: Iterable[Model]) -> Model | 
     return next((entries[mode] for mode in REGISTRY_MODES.get(request.type_name, ()) if mode in entries), None)
 
 
-def check_issues(request: WeryAIRequest[Any], model: Model) -> tuple[CheckIssue, ...]:
-    """Return the conflicts between a request and `model`, the registry entry of its model."""
-    return tuple(_issues(request, model))
+def check_issues(request: WeryAIRequest[Any], model: Model, models: Iterable[Model] = ()) -> tuple[CheckIssue, ...]:
+    """Return the conflicts between a request and `model`, the registry entry of its model.
+
+    If the model cannot serve such a request at all, the issue names some of `models` that can.
+    """
+    return (*_issues(request, model), *_ability_issues(request, model, tuple(models)))
 
 
 def _issues(request: WeryAIRequest[Any], model: Model) -> Iterator[CheckIssue]:
@@ -205,8 +209,19 @@ def _issues(request: WeryAIRequest[Any], model: Model) -> Iterator[CheckIssue]:
         if getattr(request, name, None) and supported is False:
             yield CheckIssue(field=name, value=getattr(request, name), message=f"{model.key} {objection}; leave it out")
     yield from _size_issues(request, model)
-    if request.type_name == "first-last-image-to-video" and model.first_last_frame is False:
-        yield CheckIssue(field="model", value=model.key, message="it does not work between two pictures; take another")
+
+
+def _ability_issues(request: WeryAIRequest[Any], model: Model, models: Sequence[Model]) -> Iterator[CheckIssue]:
+    abilities: Mapping[str, tuple[Callable[[Model], bool | None], str]] = {
+        "multi-image-to-video": (lambda entry: entry.several_images, "it takes one picture only"),
+        "first-last-image-to-video": (lambda entry: entry.first_last_frame, "it does not work between two pictures"),
+    }
+    is_able, objection = abilities.get(request.type_name, (lambda _: True, ""))
+    if is_able(model) is False:
+        modes = REGISTRY_MODES[request.type_name]
+        able = list(dict.fromkeys(entry.key for entry in models if entry.mode in modes and is_able(entry)))
+        others = f", such as {', '.join(able[:_MAX_NAMED])}" if able else ""
+        yield CheckIssue(field="model", value=model.key, message=f"{objection}; take another{others}")
 
 
 def _size_issues(request: WeryAIRequest[Any], model: Model) -> Iterator[CheckIssue]:
@@ -215,7 +230,7 @@ def _size_issues(request: WeryAIRequest[Any], model: Model) -> Iterator[CheckIss
         message = f"{model.key} takes at most {model.longest_prompt} characters, not {len(prompt)}"
         yield CheckIssue(field="prompt", value=prompt[:30] + "...", message=message)
     images = getattr(request, "image_urls", ())
-    limit = 1 if model.several_images is False else model.most_images
+    limit = 1 if model.several_images is False and model.kind == "image" else model.most_images
     if limit is not None and len(images) > limit:
         yield CheckIssue(field="image_urls", value=len(images), message=f"{model.key} takes at most {limit}")
 

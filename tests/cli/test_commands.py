@@ -11,6 +11,7 @@ from pathlib import Path
 from subprocess import PIPE, Popen
 from typing import Any
 
+import httpx
 import pytest
 from PIL import Image
 
@@ -193,11 +194,13 @@ def test_sandbox_after_a_signal_ends_cleanly(
     """`aiowery sandbox` prints working settings for a client, and ends cleanly after the signal."""
     server = aiowery_process("sandbox", "--port", "0", "--speed", "100")
     assert server.stdout is not None
-    printed = [server.stdout.readline() for _ in range(8)]
+    printed = [server.stdout.readline() for _ in range(9)]
     exports = (line.removeprefix("  export ").strip() for line in printed if "export" in line)
     settings = dict(line.split("=", 1) for line in exports)
     keys_and_urls = {f"{name}_{what}" for name in ("WERYAI", "BETTERWAIFU") for what in ("BASE_URL", "API_KEY")}
-    assert settings.keys() == {*keys_and_urls, "AIOWERY_SANDBOX_SPEED"}
+    assert settings.keys() == {*keys_and_urls, "WERYAI_MODELS_BASE_URL", "AIOWERY_SANDBOX_SPEED"}
+    url = settings["WERYAI_BASE_URL"]
+    assert f"v1-images at {url} and jobs at {url}/api/v1:" in "".join(printed)
     ended = aiowery_command("balance", env={**os.environ, **settings})
     server.send_signal(number)
     rest, errors = server.communicate(timeout=10)
@@ -211,6 +214,53 @@ def test_sandbox_on_a_used_port_exits_with_2(aiowery_command: Command, aiowery_s
     ended = aiowery_command("sandbox", "--port", port)
     assert ended.returncode == 2
     assert f"cannot listen on port {port}" in ended.stderr
+
+
+def test_sandbox_options_reach_the_server(aiowery_process: Callable[..., Popen[str]]) -> None:
+    """Keys, credits, tasks, dialects and faults are those of the options; some may be repeated."""
+    options = ("--key", "any text", "--key", "second", "--credits", "3", "--in-flight", "2", "--seed", "5")
+    dialect = ("--status-words", "lower", "--codes", "late", "--host", "127.0.0.1")
+    injected = ("--fault", "bad-gateway@balance", "--fault", "server-error@models:1")
+    server = aiowery_process("sandbox", "--port", "0", *options, *dialect, *injected)
+    assert server.stdout is not None
+    url = server.stdout.readline().split()[4]
+    body = {"model": "FLUX", "prompt": "hills", "aspect_ratio": "1:1", "image_number": 3}
+    headers = {"authorization": "Bearer second", "host": "other.example"}
+    with httpx.Client(base_url=url, headers=headers, trust_env=False) as http:
+        assert http.get("/v1/generation/balance").status_code == 502
+        assert http.get("/v1/chat/models").status_code == 500
+        submit = "/v1/generation/text-to-image"
+        assert http.post(submit, json=body).json()["status"] == 6010
+        accepted = http.post(submit, json={**body, "image_number": 2}).json()
+        task = accepted["data"]["task_ids"][0]
+        assert http.get(f"/v1/generation/{task}/status").json()["data"]["task_status"] == "waiting"
+        assert http.post(submit, json={**body, "prompt": ""}).json()["status"] == 1002
+        wrong_key = {"authorization": "Bearer sk-sandbox"}
+        assert http.get("/v1/generation/balance", headers=wrong_key).status_code == 502
+        assert http.post(submit, json=body, headers=wrong_key).status_code == 403
+    assert "API_KEY='any text'" in "".join(server.stdout.readline() for _ in range(3))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--fault", "sever-error"), "such as server-error@status:0.2, got 'sever-error'"),
+        (("--fault", "server-error:7"), "must be a number from 0 to 1"),
+        (("--key", ""), "none that is empty"),
+        (("--status-words", "UPPERCASE"), "--status-words"),
+        (("--codes", "newest"), "--codes"),
+        (("--in-flight", "0"), "--in-flight"),
+        (("--credits", "-1"), "--credits"),
+        (("--host", "192.0.2.1", "--port", "9"), "cannot listen on port 9 of 192.0.2.1"),
+    ],
+)
+def test_sandbox_with_wrong_options_exits_with_2(
+    aiowery_command: Command, options: Sequence[str], message: str
+) -> None:
+    """A wrong option is named with what is possible, and nothing is started."""
+    ended = aiowery_command("sandbox", *options)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert message in ended.stderr
 
 
 def test_version_prints_the_package_version(aiowery_command: Command) -> None:

@@ -24,6 +24,8 @@ FILES = {
 }
 KINDS = {PICTURE: "image", OTHER_PICTURE: "image", VIDEO: "video", SOUND: "audio"}
 SUFFIXES = {"image": ".png", "video": ".mp4", "audio": ".wav"}
+FURTHER: dict[str, dict[str, Any]] = {"image-to-prompt": {"image_kilobytes": None}, "music": {"audio_name": "Roof"}}
+"""By type_name, what a request needs besides its files."""
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +66,7 @@ def media_of(name: str) -> dict[str, Any]:
 async def test_run_local_files_in_all_media_fields_uploads_each_once(name: str, sandbox: Sandbox) -> None:
     """Each class with media fields runs with local files in all of them, and each different file is uploaded once."""
     before = sandbox.weryai.counters.posts
-    more = {"image_kilobytes": None} if name == "image-to-prompt" else {}
+    more = FURTHER.get(name, {})
     async with WeryAI(sandbox.key, base_url=sandbox.url, polling=PollPolicy().faster(SPEED)) as client:
         request = smallest(name, **media_of(name), **more)
         assert not (await client.run(request)).is_empty

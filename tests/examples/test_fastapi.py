@@ -196,8 +196,10 @@ def test_from_environment_public_url_mounts_the_receiver(monkeypatch: pytest.Mon
     """The receiver of webhook deliveries is mounted with a public URL, and not without one."""
     monkeypatch.setenv("WERYAI_API_KEY", "sk-made-up")
     assert "/aiowery" not in paths_of(from_environment())
-    monkeypatch.setenv("PUBLIC_URL", "https://app.example")
-    assert "/aiowery" in paths_of(from_environment())
+    monkeypatch.setenv("PUBLIC_URL", "https://app.example/aiowery")
+    app = from_environment()
+    assert "/aiowery" in paths_of(app)
+    assert app.state.client._config.webhooks.public_url == "https://app.example/aiowery"
 
 
 def paths_of(app: FastAPI) -> set[str]:

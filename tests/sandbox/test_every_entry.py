@@ -6,7 +6,7 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from aiowery.sandbox import Sandbox
-from tests.weryai.facts import ENTRIES, ENTRY, Entry, Field
+from tests.weryai.facts import ENTRIES, ENTRY, MODEL_ROWS, OTHER_ENDPOINTS, Entry, Field, ModelRow
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(64)
 MP4 = b"\0\0\0\x18ftypisom"
@@ -326,7 +326,8 @@ def test_missing_alternatives_are_refused(contract_client: ContractClient, entry
 
 ALTERNATIVES: dict[str, dict[str, Any]] = {
     "image_background_change": {"bg_color": "#00ff7F"},
-    "music_generate": {"styles": {"Genre": "JAZZ", "Emotion": "EPIC", "Instrument": "MIXED_ORCHESTRATION"}},
+    "almighty_reference_to_video": {"videos": ["https://example.com/a.mp4"]},
+    "music_generate": {"styles": {"JAZZ": "slow jazz", "FOLK": "folk", "EPIC": "epic", "MIXED_ORCHESTRATION": "all"}},
     "speech_recognize": {"audio_base64": "data:audio/wav;base64,UklGRg=="},
     "deep_research": {"input_resource": [{"type": "text", "text": "Why do boats float?"}]},
 }
@@ -371,7 +372,16 @@ INVALID_COMBINATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "streamed": ("chat_completions", {"stream": True}),
     "no message": ("chat_completions", {"messages": []}),
     "too many messages": ("chat_completions", {"messages": [{"role": "user", "content": "hi"}] * TOO_MANY}),
-    "an unknown style": ("music_generate", {"styles": {"Genre": "NOISE"}}),
+    "no picture and no film": ("almighty_reference_to_video", {"images": [], "videos": None}),
+    "an unknown style": ("music_generate", {"styles": {"NOISE": "noise"}}),
+    "a style in lower case": ("music_generate", {"styles": {"pop": "pop"}}),
+    "a category of styles": ("music_generate", {"styles": {"Genre": "POP"}}),
+    "a style without words": ("music_generate", {"styles": {"POP": " "}}),
+    "a style that is no text": ("music_generate", {"styles": {"POP": 1}}),
+    "a sound without a name": ("music_generate", {"reference_audio": "https://example.com/a.wav"}),
+    "lyrics without a song": ("music_generate", {"type": "ONLY_MUSIC", "lyrics": "la"}),
+    "a singer without a song": ("music_generate", {"type": "ONLY_MUSIC", "gender": "f"}),
+    "another text for sound": ("text_to_video", {"generate_audio": "True"}),
     "a rectangle inside out": (
         "video_subtitle_erase",
         {"rect_vo_list": [{"lt_x": 0.5, "lt_y": 0, "rb_x": 0.5, "rb_y": 1}]},
@@ -393,6 +403,74 @@ def test_invalid_combination_is_refused(contract_client: ContractClient, case: s
     """Rules across fields and inside values are enforced."""
     name, change = INVALID_COMBINATIONS[case]
     refused(contract_client, ENTRY[name], {**ENTRY[name].example, **change})
+
+
+ROW_CASES = [(row, fields) for row in MODEL_ROWS for fields in row.accepted]
+EXCLUDED_CASES = [(row, fields) for row in MODEL_ROWS for fields in row.excluded]
+
+
+def row_body(row: ModelRow, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the example of the row's entry with its model, a value of its lists for the rest, and these fields."""
+    first = {name: value for accepted in reversed(row.accepted) for name, value in accepted.items()}
+    example = {name: value for name, value in ENTRY[row.entry].example.items() if name != "aspect_ratio"}
+    usual = {"aspect_ratio": "1:1"} if row.entry.endswith("image") else {}
+    return {**example, **usual, **first, "model": row.model, **fields}
+
+
+@pytest.mark.parametrize(("row", "fields"), ROW_CASES, ids=lambda case: str(getattr(case, "model", case)))
+def test_value_of_a_model_row_is_accepted(
+    contract_client: ContractClient, row: ModelRow, fields: dict[str, Any]
+) -> None:
+    """Each ratio, duration and number that a model's row lists is accepted, and any where it has no list."""
+    assert contract_client.accepted_data(ENTRY[row.entry], row_body(row, fields))
+
+
+@pytest.mark.parametrize(("row", "fields"), EXCLUDED_CASES, ids=lambda case: str(getattr(case, "model", case)))
+def test_value_beside_a_model_row_is_refused(
+    contract_client: ContractClient, row: ModelRow, fields: dict[str, Any]
+) -> None:
+    """A value that a model's row excludes is refused by its name, and nothing is charged."""
+    message = refused(contract_client, ENTRY[row.entry], row_body(row, fields))
+    assert message == f"{next(iter(fields)).replace('_', ' ')} is not supported"
+
+
+@pytest.mark.parametrize(("name", "model"), OTHER_ENDPOINTS)
+def test_model_of_other_endpoints_is_refused(contract_client: ContractClient, name: str, model: str) -> None:
+    """A model that is documented for other endpoints only is refused."""
+    assert refused(contract_client, ENTRY[name], {**ENTRY[name].example, "model": model}) == "model is not supported"
+
+
+WITH_MODELS = (
+    *("text_to_image", "image_to_image", "text_to_video", "image_to_video", "multi_image_to_video"),
+    *("first_last_image_to_video", "almighty_reference_to_video", "chat_completions", "deep_research"),
+)
+
+
+@pytest.mark.parametrize("name", WITH_MODELS)
+@pytest.mark.parametrize("model", ["NOPE", "flux", "WERYAI_IMAGE_9_9", "VEO_3_1 "])
+def test_model_documented_nowhere_is_code_1006(contract_client: ContractClient, name: str, model: str) -> None:
+    """A model that the documentation names nowhere is refused with code 1006, and nothing is charged."""
+    before = contract_client.balance()
+    envelope = contract_client.send(ENTRY[name], {**ENTRY[name].example, "model": model}).json()
+    assert (envelope["status"], envelope["message"]) == (1006, "model is not exist")
+    assert contract_client.balance() == before
+
+
+VIDEO_ENTRIES = [name for name in WITH_MODELS if name.endswith("to_video")]
+
+
+@pytest.mark.parametrize("name", VIDEO_ENTRIES)
+def test_video_without_ratio_is_accepted(contract_client: ContractClient, name: str) -> None:
+    """No video needs an aspect ratio, whatever its model is."""
+    body = {key: value for key, value in ENTRY[name].example.items() if key != "aspect_ratio"}
+    assert contract_client.accepted_data(ENTRY[name], body)
+
+
+@pytest.mark.parametrize("name", VIDEO_ENTRIES)
+@pytest.mark.parametrize("value", ["true", "false"])
+def test_generate_audio_as_text_is_accepted(contract_client: ContractClient, name: str, value: str) -> None:
+    """Production clients send the text "true" or "false" on every video endpoint."""
+    assert contract_client.accepted_data(ENTRY[name], {**ENTRY[name].example, "generate_audio": value})
 
 
 def test_podcast_has_two_steps() -> None:
@@ -438,12 +516,14 @@ def test_upload_is_served_unchanged(contract_client: ContractClient, name: str) 
     ("name", "content", "message"),
     [
         ("a.png", b"", "empty"),
-        ("a.txt", b"hello", "image, video and audio"),
+        ("a.exe", b"MZ\x90\0", "image, video and audio"),
+        ("a.txt", b"hell\0", "image, video and audio"),
+        ("a.png", b"hello", "image, video and audio"),
         ("a.jpg", PNG, "does not match extension"),
         ("a.png", PNG.ljust(10 * MIB, b"\0"), "under 10MB"),
         ("a.mp4", MP4.ljust(50 * MIB, b"\0"), "under 50MB"),
     ],
-    ids=["empty", "text", "wrong extension", "large picture", "large film"],
+    ids=["empty", "program", "binary text", "no picture", "wrong extension", "large picture", "large film"],
 )
 @pytest.mark.parametrize("entry", UPLOADS, ids=lambda entry: entry.name)
 def test_upload_of_an_unsupported_file_is_refused(
@@ -466,6 +546,33 @@ def test_upload_below_the_limit_is_accepted(contract_client: ContractClient, nam
     headers = {"authorization": f"Bearer {contract_client.sandbox.key}"}
     response = contract_client.http.post(ENTRY["upload_file"].path, headers=headers, files={"file": (name, content)})
     assert response.json()["status"] == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "media_type"),
+    [
+        ("a.gif", b"GIF89a", "image/gif"),
+        ("a.bmp", b"BM\0\0", "image/bmp"),
+        ("a.tiff", b"II*\0", "image/tiff"),
+        ("a.txt", b"hello", "text/plain"),
+        ("a.md", "# Grüße".encode(), "text/markdown"),
+        ("a.json", b"{}", "application/json"),
+        ("a.csv", b"a,b", "text/csv"),
+        ("a.srt", b"1", "application/x-subrip"),
+        ("a.vtt", b"WEBVTT", "text/vtt"),
+        ("a.xml", b"<a/>", "application/xml"),
+        ("a.yaml", b"a: 1", "application/yaml"),
+    ],
+)
+def test_upload_of_each_listed_type_is_served(
+    contract_client: ContractClient, name: str, content: bytes, media_type: str
+) -> None:
+    """The further types on the vendor's list are accepted, without `batch_no` and `fixed`, and served as they are."""
+    headers = {"authorization": f"Bearer {contract_client.sandbox.key}"}
+    response = contract_client.http.post(ENTRY["upload_file"].path, headers=headers, files={"file": (name, content)})
+    (url,) = response.json()["data"]["object_url_list"]
+    file = contract_client.http.get(url)
+    assert (file.content, file.headers["content-type"]) == (content, media_type)
 
 
 @pytest.mark.parametrize("entry", UPLOADS, ids=lambda entry: entry.name)

@@ -99,7 +99,9 @@ def test_connection_closed_during_a_body_affects_no_other(shared_sandbox: Sandbo
     """A connection that ends during a request body does not affect other clients."""
     host, port = shared_sandbox.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as connection:
-        connection.sendall(b"POST /v1/generation/text-to-image HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n{")
+        connection.sendall(
+            b"POST /v1/generation/text-to-image HTTP/1.1\r\nHost: localhost\r\nContent-Length: 50\r\n\r\n{"
+        )
     assert _get(shared_sandbox.url).status_code == 200
 
 

@@ -17,6 +17,7 @@ from aiowery.sandbox import FAIL, STUCK, Fault, Sandbox, WeryAIState, faults
 from aiowery.sandbox._faults.script import FaultScript
 from aiowery.sandbox._tasks import TaskSpec
 from aiowery.sandbox._weryai import webhooks
+from aiowery.sandbox._weryai.dialect import Dialect
 from aiowery.sandbox._weryai.webhooks import WebhookSender
 
 if TYPE_CHECKING:
@@ -220,7 +221,7 @@ async def test_deliveries_in_a_burst_all_arrive() -> None:
     """A burst is delivered over a bounded number of connections, each task once."""
     state = WeryAIState(speed=1e6, in_flight=2000)
     async with receiver() as here:
-        webhook_sender = WebhookSender(state, FaultScript())
+        webhook_sender = WebhookSender(state, FaultScript(), Dialect())
         batch = state.submit(TaskSpec("sea", "QWEN_IMAGE", task_count=2000, webhook_url=here.hook))
         for task in batch.tasks:
             webhook_sender.schedule(task, "http://127.0.0.1/")

@@ -124,6 +124,20 @@ async def test_receiver_hard_body_is_rejected_fast() -> None:
 
 
 @pytest.mark.parametrize("kind", ["memory", "file"])
+async def test_receiver_unknown_url_costs_the_loop_under_a_millisecond(kind: str, tmp_path: Path) -> None:
+    """200 kB of URLs for an unknown URL are not received. The event loop spends under 1 ms on each, in the mean."""
+    number = 100
+    async with ledger_of(kind, tmp_path) as ledger, Receiver(ledger=ledger, decode=decode_delivery) as receiver:
+        requests = [AsgiRequest(b'["https://files.example/a.png"]' * 7_000) for _ in range(number)]
+        began = time.thread_time()
+        for request in requests:
+            assert await request.made(receiver, STRANGE) == 404
+        spent = time.thread_time() - began
+    assert spent < number * 0.001
+    assert sum(request.times for request in requests) == 0
+
+
+@pytest.mark.parametrize("kind", ["memory", "file"])
 @pytest.mark.parametrize("state", State)
 async def test_receiver_with_ledger_accepts_deliveries_once_sending(kind: str, state: State, tmp_path: Path) -> None:
     """Deliveries are accepted from the first byte of the POST on, in every later state, and not before."""
@@ -296,6 +310,43 @@ async def test_receiver_lookups_above_limit_get_503(monkeypatch: pytest.MonkeyPa
     for task in waiting:
         task.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)
+
+
+class Awaits(Known):
+    """A handler with a job that waits for one submission's delivery."""
+
+    def is_awaited(self, submission_id: str) -> bool:
+        """Return True for the one submission."""
+        return submission_id == submission_id_of(TOKEN)
+
+
+async def test_receiver_strangers_in_all_lookups_keep_no_awaited_delivery_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the ledger does not respond, strangers wait for it or get 503. A delivery that a job waits for is recorded."""
+    monkeypatch.setattr("aiowery.webhook._asgi._MAX_LOOKUPS", 2)
+    receiver, waiting_client = Receiver(), Awaits()
+    receiver.attach(Knows(silent))
+    receiver.attach(waiting_client)
+    strangers = [asyncio.create_task(AsgiRequest().made(receiver, STRANGE)) for _ in range(2)]
+    await asyncio.sleep(0)
+    assert await AsgiRequest().made(receiver, STRANGE) == 503
+    assert await AsgiRequest(delivery("task_1")).made(receiver, TOKEN) == 200
+    assert waiting_client.delivered == ["task_1"]
+    for stranger in strangers:
+        stranger.cancel()
+    await asyncio.gather(*strangers, return_exceptions=True)
+
+
+@pytest.mark.virtual_time
+async def test_client_awaits_its_jobs_without_a_lookup() -> None:
+    """A client knows the URLs of its jobs by itself, while they run and after their end, and no others."""
+    provider = WebhookProvider(seconds=10.0, silent=True)
+    async with client_of(provider, webhooks=provider.webhooks) as client:
+        job = await client.submit(CAT)
+        assert provider.receiver.is_awaited(newest(provider))
+        await job
+        assert provider.receiver.is_awaited(newest(provider))
+        assert not provider.receiver.is_awaited(STRANGE)
+        assert not provider.receiver.is_awaited("no token")
 
 
 def head(token: str, length: int, *more: str) -> bytes:

@@ -92,6 +92,20 @@ async def test_poll_without_deliveries_returns_to_usual_interval() -> None:
 
 
 @pytest.mark.virtual_time
+async def test_ends_without_deliveries_are_reported_once(caplog: pytest.LogCaptureFixture) -> None:
+    """After four ends in a row that polls found, one warning names the URL. A delivery allows the next warning."""
+    provider = WebhookProvider(seconds=12.0, silent=True)
+    async with client_of(provider, webhooks=provider.webhooks) as client:
+        counts = []
+        for silent in (True, True, True, True, True, False, True, True, True, True):
+            provider.silent = silent
+            await client.run(CAT)
+            counts.append(caplog.text.count("no webhook delivery arrived for the last 4 jobs"))
+    assert counts == [0, 0, 0, 1, 1, 1, 1, 1, 1, 2]
+    assert f"aiowery webhook --check {PUBLIC}" in caplog.text
+
+
+@pytest.mark.virtual_time
 async def test_fallback_interval_grows_with_deliveries_and_shrinks_without() -> None:
     """The interval is 60 s once deliveries have arrived. A lost delivery is replaced by a fallback poll."""
     provider = WebhookProvider(seconds=8.0)

@@ -211,6 +211,39 @@ async def test_delivery_of_other_entrys_task_is_not_adopted(kind: str, tmp_path:
         assert entry.task_ids == ("task_1",)
 
 
+FOREIGN_TASKS: dict[str, dict[str, Any]] = {
+    "another prompt": {"task_status": "PROCESSING", "prompt": "a dog in the rain"},
+    "another model": {"task_status": "PROCESSING", "model": "FLUX"},
+    "another kind": {"task_status": "SUCCESS", "videos": ["https://e.example/1.mp4"]},
+    "an earlier task": {"task_status": "PROCESSING", "created_at": "2020-01-01T00:00:00Z"},
+    "an earlier task, in seconds": {"task_status": "SUCCESS", "images": ["https://e.example/1.png"], "created": 1.6e9},
+}
+
+
+@pytest.mark.parametrize("foreign", FOREIGN_TASKS)
+@pytest.mark.parametrize("kind", KINDS)
+async def test_delivery_of_foreign_task_at_address_of_doubt_is_only_reported(
+    kind: str, foreign: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A sender who knows a doubt's URL names a task of another ledger: request and time must fit to adopt it."""
+    provider = WebhookProvider(seconds=60.0, silent=True, lost=1, response_delay=0.01)
+    async with (
+        ledger_of(kind, tmp_path, remember=10) as ledger,
+        client_of(provider, webhooks=provider.webhooks, ledger=ledger, polling=QUICK) as client,
+    ):
+        with pytest.raises(SubmissionInDoubt):
+            await client.run(CAT)
+        provider.faults["status"] = [envelope({"task_id": "task_77", **FOREIGN_TASKS[foreign]}) for _ in range(9)]
+        assert await provider.deliver("task_0", about="task_77") == 200
+        async with asyncio.timeout(5):
+            while "the provider named task_77" not in caplog.text:  # noqa: ASYNC110 - a log sets no event
+                await asyncio.sleep(0.005)
+        await asyncio.sleep(0.1)
+        entry = await only(ledger)
+        assert (entry.state, entry.task_ids) == (State.IN_DOUBT, ())
+        assert client.jobs() == ()
+
+
 async def test_delivery_resolves_podcasts_second_step(tmp_path: Path) -> None:
     """The request of the second step names the task of the first, so a delivery about that task resolves its doubt."""
     provider = WebhookProvider(seconds=0.05, silent=True)

@@ -96,6 +96,10 @@ class Known:
     def __init__(self) -> None:
         self.delivered: list[str] = []
 
+    def is_awaited(self, submission_id: str) -> bool:  # noqa: ARG002 - as a ledger, which must be read
+        """Return False."""
+        return False
+
     async def knows(self, submission_id: str) -> bool:
         """Return True for the one submission."""
         return submission_id == submission_id_of(TOKEN)
@@ -114,12 +118,20 @@ class Known:
 async def served(application: Any, *, lifespan: str = "off") -> AsyncIterator[str]:
     """Serve an ASGI application on loopback and yield its url."""
     config = uvicorn.Config(application, port=0, log_config=None, access_log=False, lifespan=lifespan)  # type: ignore[arg-type]
+    async with serving(config) as url:
+        yield url
+
+
+@contextlib.asynccontextmanager
+async def serving(config: uvicorn.Config) -> AsyncIterator[str]:
+    """Serve with this configuration on a free port of loopback and yield the url."""
+    config.port = 0
     server = PromptServer(config)
-    serving = asyncio.create_task(server.serve())
+    task = asyncio.create_task(server.serve())
     while not server.started:  # noqa: ASYNC110 - uvicorn has a flag, not an event
         await asyncio.sleep(0.005)
     try:
         yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:
         server.end()
-        await serving
+        await task

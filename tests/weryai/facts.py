@@ -1,7 +1,7 @@
 """WeryAI's contract as a plain reader of its documentation: every entry, its parameters and their rules.
 
 It is independent of the package, so that requests and sandbox can both be compared with it. Open lists of models, of
-most ratios and of most resolutions rule nothing out and are left out here.
+most ratios and of most resolutions rule nothing out and are left out here; `MODEL_ROWS` has what single models exclude.
 """
 
 from __future__ import annotations
@@ -60,6 +60,8 @@ def tool(
 MODEL: Final = Field("model", str, required=True)
 PROMPT: Final = Field("prompt", str, required=True, longest=2000)
 ASPECT_RATIO: Final = Field("aspect_ratio", str, required=True)
+# The pages of videos require a ratio, and the vendor's own clients leave it out.
+FREE_RATIO: Final = Field("aspect_ratio", str)
 NEGATIVE_PROMPT: Final = Field("negative_prompt", str, longest=1000)
 RESOLUTION: Final = Field("resolution", str)
 WEBHOOK_URL: Final = Field("webhook_url", str)
@@ -115,7 +117,7 @@ ENTRIES: Final = (
         "/v1/generation/text-to-video",
         shape="batch",
         output="videos",
-        fields=(MODEL, PROMPT, DURATION, Field("aspect_ratio", str), *VIDEO),
+        fields=(MODEL, PROMPT, DURATION, FREE_RATIO, *VIDEO),
         example=A_FILM,
     ),
     Entry(
@@ -124,7 +126,7 @@ ENTRIES: Final = (
         "/v1/generation/image-to-video",
         shape="batch",
         output="videos",
-        fields=(MODEL, PROMPT, Field("image", str, required=True), ASPECT_RATIO, DURATION, *VIDEO),
+        fields=(MODEL, PROMPT, Field("image", str, required=True), FREE_RATIO, DURATION, *VIDEO),
         example={**A_FILM, "image": PICTURE, "aspect_ratio": "16:9"},
     ),
     Entry(
@@ -133,7 +135,7 @@ ENTRIES: Final = (
         "/v1/generation/multi-image-to-video",
         shape="batch",
         output="videos",
-        fields=(MODEL, PROMPT, Field("images", list, required=True, most_items=3), ASPECT_RATIO, DURATION, *VIDEO),
+        fields=(MODEL, PROMPT, Field("images", list, required=True, most_items=3), FREE_RATIO, DURATION, *VIDEO),
         example={**A_FILM, "images": [PICTURE, OTHER_PICTURE], "aspect_ratio": "16:9"},
     ),
     Entry(
@@ -147,7 +149,7 @@ ENTRIES: Final = (
             PROMPT,
             Field("first_pic_url", str, required=True),
             Field("end_pic_url", str, required=True),
-            ASPECT_RATIO,
+            FREE_RATIO,
             DURATION,
             *VIDEO,
         ),
@@ -162,7 +164,7 @@ ENTRIES: Final = (
         fields=(
             MODEL,
             Field("prompt", str, longest=500),
-            Field("duration", int, required=True, least=5, most=15),
+            Field("duration", int, required=True, least=4, most=15),
             Field("images", list, most_items=9),
             Field("videos", list, most_items=3),
             Field("audios", list, most_items=3),
@@ -172,7 +174,8 @@ ENTRIES: Final = (
             VIDEO_NUMBER,
             *COMMON,
         ),
-        example={"model": "SEEDANCE_2_0", "duration": 5, "images": [PICTURE]},
+        either=("images", "videos"),
+        example={"model": "WERYDANCE", "duration": 5, "images": [PICTURE]},
     ),
     Entry(
         "effect_template",
@@ -503,3 +506,74 @@ ENTRIES: Final = (
 """The last one is sent by WeryAI to a `webhook_url`; all others are sent by the client."""
 
 ENTRY: Final[Mapping[str, Entry]] = {entry.name: entry for entry in ENTRIES}
+
+
+@attrs.frozen
+class ModelRow:
+    """What one model takes on one endpoint: a body's fields that it accepts, and those that it excludes."""
+
+    entry: str
+    model: str
+    accepted: tuple[Mapping[str, Any], ...] = ()
+    excluded: tuple[Mapping[str, Any], ...] = ()
+
+
+def _ratios(*ratios: str) -> tuple[Mapping[str, Any], ...]:
+    return tuple({"aspect_ratio": ratio} for ratio in ratios)
+
+
+def _seconds(*durations: int) -> tuple[Mapping[str, Any], ...]:
+    return tuple({"duration": duration} for duration in durations)
+
+
+MODEL_ROWS: Final = (
+    ModelRow("text_to_image", "WERYAI_IMAGE_2_0", _ratios("9:16", "4:3"), _ratios("7:5", "21:9", "3:2", "2k")),
+    ModelRow("image_to_image", "WERYAI_IMAGE_2_0", _ratios("21:9"), _ratios("7:5")),
+    ModelRow(
+        "text_to_image",
+        "WERYAI_IMAGE_1_0",
+        ({"aspect_ratio": "3:4", "image_number": 4},),
+        ({"image_number": 1}, {"image_number": 5}),
+    ),
+    ModelRow("text_to_image", "GEMINI_3_1_FLASH_IMAGE", _ratios("8:1", "1:8", "5:4"), _ratios("4:5")),
+    ModelRow("text_to_image", "GPT_IMAGE_2", _ratios("16:9(4k)", "9:16(1k)", "4:5", "5:4"), _ratios("16:9", "2k")),
+    ModelRow("image_to_image", "GPT_IMAGE_2", _ratios("16:9(4k)"), _ratios("4:5", "5:4")),
+    ModelRow("text_to_image", "GPT_IMAGE_1_5", _ratios("3:2", "1:1", "2:3"), _ratios("16:9")),
+    ModelRow("text_to_image", "SEEDREAM_5_0_LITE", _ratios("2k", "3k"), _ratios("4k")),
+    ModelRow("text_to_image", "SEEDREAM_4_5", _ratios("2k", "4k"), _ratios("3k")),
+    ModelRow("text_to_image", "GROK_IMAGINE_IMAGE", _ratios("3:4"), _ratios("1:1")),
+    ModelRow("text_to_image", "FLUX_PRO", _ratios("1:1", "7:5")),
+    ModelRow("text_to_image", "IMAGE4", _ratios("1:1")),
+    ModelRow("image_to_video", "WERYAI_VIDEO_1_0", (*_ratios("1:1"), *_seconds(4, 15)), _seconds(3, 16)),
+    ModelRow("image_to_video", "VEO_3_1", (*_ratios("9:16"), *_seconds(8)), (*_ratios("1:1"), *_seconds(5))),
+    ModelRow("image_to_video", "CHATBOT_VEO_3_1_FAST", _seconds(8), _seconds(4)),
+    ModelRow("text_to_video", "SORA_2", _seconds(4, 8, 12), (*_seconds(5), *_ratios("1:1"))),
+    ModelRow("text_to_video", "WERYDANCE_2_0", _seconds(4, 15), (*_seconds(3), *_ratios("21:9"))),
+    ModelRow("text_to_video", "SEEDANCE_2_0", _seconds(5, 15), _seconds(4)),
+    ModelRow("image_to_video", "DOUBAO_1_5_PRO", (*_ratios("21:9"), *_seconds(5, 10)), _seconds(8)),
+    ModelRow("image_to_video", "KLING_V3_0_PRO", _seconds(5, 10, 15), _seconds(8)),
+    ModelRow("image_to_video", "VIDU_Q3", (*_ratios("4:3"), *_seconds(5)), _ratios("21:9")),
+    ModelRow("image_to_video", "PIKA_2_2", ({}, *_ratios("16:9"), *_seconds(5, 10)), _seconds(8)),
+    ModelRow("image_to_video", "PIXVERSE_V6", ({}, *_seconds(1, 15)), _seconds(16)),
+    ModelRow("image_to_video", "HAILUO_2_3_STA", _seconds(6, 10), _seconds(5)),
+    ModelRow("image_to_video", "HAILUO_2_3_PRO", _seconds(5, 9)),
+    ModelRow("text_to_video", "GROK_IMAGINE_VIDEO", _seconds(7)),
+    ModelRow("multi_image_to_video", "WERYDANCE_2_0_FAST", _seconds(4), _seconds(16)),
+    ModelRow("first_last_image_to_video", "KLING_V2_5_TURBO", _seconds(5)),
+    ModelRow("almighty_reference_to_video", "WERYDANCE", _seconds(4, 15), _seconds(3)),
+    ModelRow("almighty_reference_to_video", "WERYDANCE_2_0_MINI", _seconds(4)),
+    ModelRow("almighty_reference_to_video", "SEEDANCE_2_0_OS", _seconds(5), _seconds(4)),
+)
+"""Rows of the documentation's tables of models, with values of the list and beside it."""
+
+OTHER_ENDPOINTS: Final = (
+    ("text_to_image", "VEO_3_1"),
+    ("text_to_video", "WERYAI_IMAGE_2_0"),
+    ("multi_image_to_video", "WERYAI_VIDEO_1_0"),
+    ("first_last_image_to_video", "WERYAI_VIDEO_1_0"),
+    ("first_last_image_to_video", "PIKA_2_2"),
+    ("almighty_reference_to_video", "VEO_3_1"),
+    ("chat_completions", "FLUX"),
+    ("deep_research", "GPT_4O"),
+)
+"""Entries with a model that the documentation names for other endpoints only."""

@@ -14,7 +14,7 @@ import attrs
 
 from aiowery import File, ScriptLine
 from aiowery._core.fields import wire_of
-from aiowery.weryai import REQUESTS, Message, Rectangle, Styles
+from aiowery.weryai import REQUESTS, Message, Rectangle
 from aiowery.weryai._provider import WeryAIProvider
 from aiowery.weryai.requests._base import WeryAIRequest
 from tests.weryai.facts import ENTRIES, FILM, OTHER_PICTURE, PICTURE, SOUND, Entry, Field
@@ -127,9 +127,9 @@ _OWN_VALUES: dict[str, dict[str, Any]] = {
         "prompt_inputs": {"name": "Mira"},
     },
     "music": {
-        "mode": "ONLY_MUSIC",
+        "mode": "VOCAL_SONG",
         "description": "rain on a roof",
-        "styles": Styles(genre="JAZZ", emotion="WARM", instrument="PIANO"),
+        "styles": {"JAZZ": "slow jazz", "WARM": "warm", "PIANO": "piano"},
         "lyrics": "la\nla",
         "reference_audio_url": SOUND,
         "audio_name": "Roof",
@@ -220,7 +220,7 @@ LOCAL: dict[str, dict[str, Any]] = {
         "video_urls": [File(b"\x1aE\xdf\xa3", "v.webm")],
         "audio_urls": [Path("s.mp3")],
     },
-    "music": {"reference_audio_url": File(b"OggS", "s.ogg")},
+    "music": {"reference_audio_url": File(b"OggS", "s.ogg"), "audio_name": "S"},
     "speech-recognize": {"audio_url": Path("s.wav")},
     "image-to-prompt": {"image_url": Path("a.png"), "image_kilobytes": None},
     "image-face-swap": {"image_url": Path("a.png"), "face_image_url": File(b"\xff\xd8\xff", "b.jpg")},

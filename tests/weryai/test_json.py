@@ -35,7 +35,7 @@ FREE = {
     *("audio_name", "file_name", "language", "style", "video_style", "target_language", "task_id"),
 }
 """Fields that any text can fill."""
-COMPANY = {"almighty-reference-to-video": ("image_urls",)}
+COMPANY = {"music": ("audio_name",)}
 """By type_name, the fields that others of its fields need."""
 
 

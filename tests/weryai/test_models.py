@@ -24,6 +24,7 @@ from aiowery.weryai import (
     TextToImage,
     TextToVideo,
     _model_listing,
+    request_type,
 )
 from tests.support import KEY, URL, envelope
 
@@ -137,7 +138,7 @@ def test_client_plain_http_models_url_is_refused() -> None:
             MultiImageToVideo(
                 prompt="x", model="V", image_urls=["https://e.com/a.png"] * 2, aspect_ratio=None, duration=8
             ),
-            ["image_urls"],
+            ["model"],
         ),
         (
             FirstLastImageToVideo(
@@ -335,6 +336,30 @@ async def test_check_unlisted_model_is_a_warning(caplog: pytest.LogCaptureFixtur
         with caplog.at_level(logging.WARNING, "aiowery"):
             assert await client.check(TextToImage(prompt="x", model="NEW")) == ()
     assert "does not list NEW" in caplog.text
+
+
+@pytest.mark.anyio
+async def test_check_default_requests_have_no_issues() -> None:
+    """The defaults of each picture and video request fit the registry, and so does each model without ratios."""
+    picture = "https://e.com/a.png"
+    pictures: dict[str, Any] = {
+        "image-to-image": {"image_urls": [picture]},
+        "image-to-video": {"image_url": picture},
+        "multi-image-to-video": {"image_urls": [picture, picture]},
+        "first-last-image-to-video": {"first_image_url": picture, "last_image_url": picture},
+    }
+    async with Sandbox() as sandbox, WeryAI(sandbox.key, base_url=sandbox.url) as client:
+        for name in _model_listing.REGISTRY_MODES:
+            request = request_type(name)(**{"prompt": "hills", **pictures.get(name, {})})
+            assert await client.check(request) == (), name
+        for model in ("PIKA_2_2", "KLING_V2_6_PRO"):
+            assert await client.check(TextToVideo(prompt="hills", model=model)) == ()
+        (issue,) = await client.check(
+            FirstLastImageToVideo(
+                prompt="hills", model="PIKA_2_2", first_image_url=picture, last_image_url=picture, aspect_ratio=None
+            )
+        )
+    assert "it does not work between two pictures; take another, such as VEO_3_1, WERYDANCE_2_0" in issue.message
 
 
 @pytest.mark.anyio

@@ -213,7 +213,7 @@ RULES: list[tuple[str, dict[str, Any], dict[str, Any], tuple[str, str] | None]] 
         "multi-image-to-video",
         {"image_urls": [PICTURE] * 2},
         {**KNOWN, "several_images": False},
-        ("image_urls", "at most 1"),
+        ("model", "it takes one picture only; take another"),
     ),
     ("first-last-image-to-video", {}, {**KNOWN, "first_last_frame": False}, ("model", "take another")),
     ("first-last-image-to-video", {}, {**KNOWN, "first_last_frame": True}, None),
@@ -245,7 +245,9 @@ def test_check_issues_entry_without_limits_has_none(name: str) -> None:
 
 
 def test_check_issues_empty_ratio_list_of_video_model_wants_none() -> None:
-    """An empty list means that the model takes no ratio: the fix is to leave it out."""
+    """An empty list means that the model takes no ratio. Known models leave it out by default, others by the fix."""
+    (pika,) = decode_models(enveloped({"text_to_video": [{"model_key": "PIKA_2_2", "aspect_ratios": []}]}))
+    assert check_issues(smallest("text-to-video", model="PIKA_2_2"), pika) == ()
     (model,) = decode_models(enveloped({"text_to_video": [{"model_key": "M", "aspect_ratios": []}]}))
     (issue,) = check_issues(smallest("text-to-video", model="M"), model)
     assert (issue.field, issue.value) == ("aspect_ratio", "16:9")
@@ -268,6 +270,22 @@ def test_check_issues_returns_all_conflicts() -> None:
         "resolution",
         "generate_audio",
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "ability"),
+    [("multi-image-to-video", "several_images"), ("first-last-image-to-video", "first_last_frame")],
+)
+def test_check_issues_unable_model_names_able_ones(name: str, ability: str) -> None:
+    """The issue names up to five models that can serve such a request, from the modes that apply to it."""
+    yes: dict[str, Any] = {ability: True}
+    no: dict[str, Any] = {ability: False}
+    unable = model_entry("image-to-video", **no)
+    able = [model_entry("image-to-video", f"ABLE_{number}", **yes) for number in range(7)]
+    others = [model_entry("image-to-video", "UNKNOWN"), model_entry("text-to-video", "TEXT", **yes)]
+    (issue,) = check_issues(smallest(name, model="M", aspect_ratio=None), unable, [unable, *others, *able])
+    assert issue.field == "model"
+    assert issue.message.endswith("take another, such as ABLE_0, ABLE_1, ABLE_2, ABLE_3, ABLE_4")
 
 
 def test_check_issue_str_is_a_sentence() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from aiowery import File, ScriptLine
 from aiowery.errors import ConfigurationError
-from aiowery.weryai import REQUESTS, Message, Point, Rectangle, Size, Styles
+from aiowery.weryai import REQUESTS, Message, Point, Rectangle, Size
 from aiowery.weryai._provider import WeryAIProvider
 from tests.weryai.request_samples import PICTURE, SOUND, VIDEO, smallest
 
@@ -44,7 +44,7 @@ REFUSED: list[tuple[str, str, Any, str]] = [
     *[(name, "image_number", 0, ">= 1") for name in PROMPTED[:2]],
     *[(name, "video_number", value, ">= 1") for name in NUMBERED for value in (0, -1, "2", 1.0, True)],
     *[(name, "duration", value, ">= 1") for name in PROMPTED[2:] for value in (0, 5.0, "5", True)],
-    *[("almighty-reference-to-video", "duration", value, ">= 5 and <= 15") for value in (4, 16, "5")],
+    *[("almighty-reference-to-video", "duration", value, ">= 4 and <= 15") for value in (3, 16, "5")],
     ("video-extend", "duration", 0, ">= 1"),
     *[(name, "use_web_search", 1, "True or False") for name in PROMPTED[:2]],
     *[(name, "generate_audio", "true", "True or False") for name in NUMBERED],
@@ -134,7 +134,12 @@ TOGETHER: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
     ("image-bg-change", {"prompt": None}, ("ImageBackgroundChange", "prompt or background_color")),
     ("image-bg-change", {"prompt": " "}, ("ImageBackgroundChange", "prompt or background_color")),
     ("music", {"description": None}, ("Music", "description or styles")),
-    ("music", {"description": "", "styles": Styles()}, ("Music", "description or styles")),
+    ("music", {"description": "", "styles": []}, ("Music", "description or styles")),
+    ("music", {"description": "", "styles": {}}, ("Music", "description or styles")),
+    ("music", {"reference_audio_url": SOUND}, ("Music.reference_audio_url needs a title", "add audio_name")),
+    ("music", {"reference_audio_url": SOUND, "audio_name": " "}, ("reference_audio_url", "audio_name")),
+    ("music", {"mode": "ONLY_MUSIC", "lyrics": "la"}, ("Music.lyrics belongs to songs", "VOCAL_SONG")),
+    ("music", {"mode": "ONLY_MUSIC", "gender": "f"}, ("Music.gender belongs to songs", "VOCAL_SONG")),
     ("speech-recognize", {"audio_url": None}, ("SpeechRecognize", "audio_url or audio_base64")),
     ("speech-recognize", {"audio_url": None, "audio_base64": ""}, ("SpeechRecognize", "audio_url or audio_base64")),
     ("podcast", {"mode": "debate"}, ("Podcast.speakers has 1 ids", "exactly 2")),
@@ -143,9 +148,22 @@ TOGETHER: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
     ("podcast", {"speakers": [7]}, ("Podcast.speakers is", "client.speakers()")),
     (
         "almighty-reference-to-video",
-        {"audio_urls": [SOUND]},
+        {"image_urls": [], "audio_urls": [SOUND]},
         ("AlmightyReferenceToVideo.audio_urls is given alone", "add image_urls or video_urls"),
     ),
+    (
+        "almighty-reference-to-video",
+        {"image_urls": [], "prompt": "a boat"},
+        ("AlmightyReferenceToVideo: give image_urls or video_urls", "TextToVideo"),
+    ),
+    *[
+        (
+            "almighty-reference-to-video",
+            {"model": model, "duration": 4},
+            (f"AlmightyReferenceToVideo.duration must be at least 5 for {model}, got 4", "WERYDANCE"),
+        )
+        for model in ("SEEDANCE_2_0", "SEEDANCE_2_0_FAST_OS")
+    ],
     (
         "almighty-reference-to-video",
         {"image_urls": [PICTURE] * 8, "video_urls": [VIDEO] * 3, "audio_urls": [SOUND] * 2},
@@ -180,7 +198,13 @@ ALLOWED: list[tuple[str, dict[str, Any]]] = [
     *[(name, {"duration": 1, "video_number": 50}) for name in PROMPTED[2:]],
     ("multi-image-to-video", {"image_urls": [PICTURE] * 3}),
     ("image-to-image", {"image_urls": [PICTURE] * 40}),
-    *[("almighty-reference-to-video", {"duration": seconds, "prompt": "x" * 500}) for seconds in (5, 15)],
+    *[("almighty-reference-to-video", {"duration": seconds, "prompt": "x" * 500}) for seconds in (4, 15)],
+    *[
+        ("almighty-reference-to-video", {"model": model, "duration": 4})
+        for model in ("WERYDANCE", "WERYDANCE_2_0", "WERYDANCE_2_0_MINI")
+    ],
+    ("almighty-reference-to-video", {"model": "SEEDANCE_2_0", "duration": 5}),
+    ("almighty-reference-to-video", {"image_urls": (), "video_urls": [VIDEO]}),
     ("almighty-reference-to-video", {"prompt": ""}),
     (
         "almighty-reference-to-video",
@@ -190,8 +214,10 @@ ALLOWED: list[tuple[str, dict[str, Any]]] = [
     ("almighty-reference-to-video", {"video_urls": [VIDEO], "audio_urls": [SOUND]}),
     ("almighty-reference-to-video", {"resolution": "1080p", "aspect_ratio": "4:3"}),
     ("effect-template", {"template_config_id": 2**62}),
-    ("music", {"description": None, "styles": Styles(emotion="A_MOOD_OF_TOMORROW")}),
+    ("music", {"description": None, "styles": ["A_MOOD_OF_TOMORROW"]}),
+    ("music", {"styles": {"POP": "x" * 1000}}),
     ("music", {"mode": "A_MODE_OF_TOMORROW", "gender": "x"}),
+    ("music", {"mode": "ONLY_MUSIC", "reference_audio_url": SOUND, "audio_name": "Rain"}),
     ("text-to-audio", {"text": "x" * 500, "voice_id": 9999}),
     ("speech-recognize", {"audio_url": None, "audio_base64": "UklGRg=="}),
     ("podcast", {"query": "x" * 2000, "language": "fr", "mode": "shout"}),
@@ -269,7 +295,15 @@ def test_request_single_value_in_list_field_is_refused(name: str, field: str, va
         ("video-subtitle-erase", "regions", [{"lt_x": 0, "lt_y": 0, "rb_x": 1, "rb_y": 1}]),
         ("video-subtitle-erase", "regions", [7]),
         ("music", "styles", "JAZZ"),
-        ("music", "styles", {"tempo": "fast"}),
+        ("music", "styles", {"Genre": "POP"}),
+        ("music", "styles", ["emotion"]),
+        ("music", "styles", {"POP": ""}),
+        ("music", "styles", {"POP": 7}),
+        ("music", "styles", {"POP": "x" * 1001}),
+        ("music", "styles", {7: "pop"}),
+        ("music", "styles", [["POP"]]),
+        ("music", "styles", [" "]),
+        ("music", "styles", 7),
         ("podcast-voice", "script", ["Hello"]),
         ("podcast-voice", "script", [{"speaker_id": "a"}]),
         ("podcast-voice", "script", [{"speaker_id": "a", "content": " "}]),

@@ -26,7 +26,6 @@ from aiowery.weryai import (
     PodcastVoice,
     Point,
     Size,
-    Styles,
     TextToAudio,
     VideoSubtitleErase,
     VideoWatermarkRemove,
@@ -118,9 +117,9 @@ SENT: dict[str, tuple[str, dict[str, Any]]] = {
     "music": (
         f"{GENERATION}music/generate",
         {
-            "type": "ONLY_MUSIC",
+            "type": "VOCAL_SONG",
             "description": "rain on a roof",
-            "styles": {"Genre": "JAZZ", "Emotion": "WARM", "Instrument": "PIANO"},
+            "styles": {"JAZZ": "slow jazz", "WARM": "warm", "PIANO": "piano"},
             "lyrics": "la\nla",
             "reference_audio": SOUND,
             "audio_name": "Roof",
@@ -266,7 +265,27 @@ LEAST: dict[str, dict[str, Any]] = {
         "images": [PICTURE],
     },
     "text-to-video": {"prompt": "hills", "model": "WERYAI_VIDEO_1_0", "duration": 5, "aspect_ratio": "16:9"},
-    "almighty-reference-to-video": {"model": "WERYDANCE_2_0", "duration": 5},
+    "image-to-video": {
+        "prompt": "hills",
+        "model": "WERYAI_VIDEO_1_0",
+        "duration": 5,
+        "aspect_ratio": "16:9",
+        "image": PICTURE,
+    },
+    "multi-image-to-video": {
+        "prompt": "hills",
+        "model": "WERYDANCE_2_0",
+        "duration": 5,
+        "images": [PICTURE, OTHER_PICTURE],
+    },
+    "first-last-image-to-video": {
+        "prompt": "hills",
+        "model": "WERYDANCE_2_0",
+        "duration": 5,
+        "first_pic_url": PICTURE,
+        "end_pic_url": OTHER_PICTURE,
+    },
+    "almighty-reference-to-video": {"model": "WERYDANCE", "duration": 5, "images": [PICTURE]},
     "effect-template": {"template_config_id": 7, "image_url": [PICTURE]},
     "music": {"type": "VOCAL_SONG", "description": "rain"},
     "text-to-audio": {"text": "Hello there", "voice_id": 81},
@@ -396,7 +415,7 @@ def test_encode_region_has_two_corners(cls: Any, region: Any) -> None:
 @pytest.mark.parametrize("value", [True, False])
 def test_encode_generate_audio_is_text_for_one_endpoint_only(value: bool) -> None:
     """Almighty reference-to-video gets "true" or "false", every other endpoint a boolean."""
-    almighty = sent(AlmightyReferenceToVideo(generate_audio=value))["generate_audio"]
+    almighty = sent(AlmightyReferenceToVideo(image_urls=[PICTURE], generate_audio=value))["generate_audio"]
     assert almighty == ("true" if value else "false")
     for name in ("text-to-video", "image-to-video", "multi-image-to-video", "first-last-image-to-video"):
         assert sent(smallest(name, generate_audio=value))["generate_audio"] is value
@@ -412,15 +431,35 @@ def test_encode_speed_and_volume_are_decimal_texts(value: float, text: str) -> N
 @pytest.mark.parametrize(
     ("styles", "wire"),
     [
-        (Styles(genre="JAZZ"), {"Genre": "JAZZ"}),
-        ({"emotion": "EPIC", "instrument": "WIND"}, {"Emotion": "EPIC", "Instrument": "WIND"}),
-        ({"genre": "A_STYLE_OF_TOMORROW"}, {"Genre": "A_STYLE_OF_TOMORROW"}),
+        (["POP"], {"POP": "pop"}),
+        (("JAZZ", "FOLK", "EPIC"), {"JAZZ": "jazz", "FOLK": "folk", "EPIC": "epic"}),
+        ({"POP": "pop", "HAPPY": "happy", "GUITAR": "guitar"}, {"POP": "pop", "HAPPY": "happy", "GUITAR": "guitar"}),
+        ({"JAZZ": "slow jazz, like rain"}, {"JAZZ": "slow jazz, like rain"}),
+        ([" jazz", "Electronic_Sound"], {"JAZZ": "jazz", "ELECTRONIC_SOUND": "electronic_sound"}),
+        ({"jazz": "cool"}, {"JAZZ": "cool"}),
+        ({"JAZZ": None}, {"JAZZ": "jazz"}),
+        (["A_STYLE_OF_TOMORROW"], {"A_STYLE_OF_TOMORROW": "a_style_of_tomorrow"}),
     ],
     ids=str,
 )
-def test_encode_styles_have_capitalized_names(styles: Any, wire: dict[str, str]) -> None:
-    """Genre, Emotion and Instrument are sent, and only the chosen ones."""
+def test_encode_styles_are_words_by_name(styles: Any, wire: dict[str, str]) -> None:
+    """Names in capitals, of any category and several of one, have words: those given, else the name in lower case."""
     assert sent(Music(styles=styles))["styles"] == wire
+
+
+@pytest.mark.parametrize("styles", [[], (), {}, None], ids=str)
+def test_encode_no_styles_are_not_sent(styles: Any) -> None:
+    """An empty list or mapping counts as left out."""
+    assert "styles" not in sent(Music(description="rain", styles=styles))
+
+
+@pytest.mark.parametrize("name", ["text-to-video", "image-to-video"])
+@pytest.mark.parametrize("model", ["PIKA_2_2", "KLING_V2_6_PRO", "WAN_2_6", "PIXVERSE_V6", "HAILUO_2_3_STA_FAST"])
+def test_encode_default_ratio_is_dropped_for_models_without_choice(name: str, model: str) -> None:
+    """A ratio that was not given is not sent to a model without a list of ratios; one that was given is."""
+    assert "aspect_ratio" not in sent(smallest(name, model=model))
+    assert sent(smallest(name, model=model, aspect_ratio="1:1"))["aspect_ratio"] == "1:1"
+    assert sent(smallest(name, model="VEO_3_1"))["aspect_ratio"] == "16:9"
 
 
 def test_encode_chat_text_is_a_user_message() -> None:
@@ -433,7 +472,7 @@ def test_encode_chat_text_is_a_user_message() -> None:
     "name", ["text-to-video", "image-to-video", "multi-image-to-video", "first-last-image-to-video"]
 )
 def test_encode_ratio_none_is_not_sent(name: str) -> None:
-    """Models without a list of ratios take none: None sends none, although 16:9 is the default."""
+    """Models without a list of ratios take none: None sends none, whatever the default is."""
     assert "aspect_ratio" not in sent(smallest(name, aspect_ratio=None))
 
 

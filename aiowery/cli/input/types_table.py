@@ -96,4 +96,6 @@ def _choices(hint: Any) -> tuple[Any, ...]:
 def _default(field: attrs.Attribute[Any]) -> str:
     if field.default is attrs.NOTHING:
         return "(required)"
+    if getattr(field.default, "takes_self", False):
+        return "(depends on other fields)"
     return str(field.default) if isinstance(field.default, (str, int, float)) else ""

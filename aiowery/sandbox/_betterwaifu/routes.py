@@ -93,6 +93,10 @@ class JobsFacade:
         """Return the refusal as one plain text."""
         return {**refused.acceptance_body, "error": refused.message}
 
+    def in_dialect(self, refused: Refused) -> Refused:
+        """Return the refusal unchanged: BetterWaifu has one dialect."""
+        return refused
+
     async def _generate(self, request: IncomingRequest) -> PlannedResponse:
         _authorize(self.app, request)
         params = _params(request, _JOB)
@@ -162,6 +166,10 @@ class ImagesFacade:
         if refused.retry_after is not None:
             error["retry_after"] = math.ceil(refused.retry_after)
         return {**refused.acceptance_body, "success": False, "error": error}
+
+    def in_dialect(self, refused: Refused) -> Refused:
+        """Return the refusal unchanged: BetterWaifu has one dialect."""
+        return refused
 
     async def _generate(self, request: IncomingRequest) -> PlannedResponse:
         _authorize(self.app, request)

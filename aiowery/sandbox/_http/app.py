@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from aiowery.sandbox._http.counters import RequestRecord
+from aiowery.sandbox._http.own_hosts import foreign_header
 from aiowery.sandbox._http.write_response import request_id, write_response
 from aiowery.sandbox._response import PlannedResponse, Refused, not_found
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Awaitable, Callable, Sequence
 
-    from starlette.types import Receive, Scope, Send
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
     from aiowery.sandbox._faults.script import FaultScript, FaultTarget, On
     from aiowery.sandbox._http.counters import Counters
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 MAX_BODY_BYTES = 1_000_000
 """Largest request body in bytes. A larger one is refused with HTTP 413."""
+_FORBIDDEN = 403
+_PERMISSION_DENIED = 1009
 
 
 @attrs.frozen
@@ -71,20 +74,28 @@ class ProviderFacade(Protocol):
     def refusal_body(self, refused: Refused, http: int) -> Any:
         """Return the body of a refusal in the provider's format."""
 
+    def in_dialect(self, refused: Refused) -> Refused:
+        """Return a refusal of the provider's own with the code of the chosen dialect. Faults keep their codes."""
+
 
 @attrs.frozen
 class SandboxApp:
-    """Application that receives the requests of all providers. `closing` ends hanging responses on shutdown."""
+    """Application that receives the requests of all providers. `closing` ends hanging responses on shutdown.
+
+    With `own_hosts` it refuses requests that name another host than this machine, or come from a page of one.
+    """
 
     script: FaultScript
     counters: Counters
     keys: tuple[str, ...] | None
     closing: asyncio.Event
+    own_hosts: bool = True
 
-    def asgi_app(self, *facades: ProviderFacade) -> Starlette:
+    def asgi_app(self, *facades: ProviderFacade) -> ASGIApp:
         """Return the ASGI application. The first facade whose prefix fits refuses a path without a route."""
         routes = [route for facade in facades for route in facade.routes()]
-        return Starlette(routes=routes, exception_handlers={HTTPException: partial(self._no_such_route, facades)})
+        app = Starlette(routes=routes, exception_handlers={HTTPException: partial(self._no_such_route, facades)})
+        return _OwnHosts(self, app, facades) if self.own_hosts else app
 
     def route(
         self,
@@ -109,12 +120,36 @@ class SandboxApp:
         return scheme.lower() == "bearer" and is_known
 
     async def _no_such_route(self, facades: Sequence[ProviderFacade], request: Request, exc: Exception) -> Response:
-        self.counters.record_request(_record(request))
         http = exc.status_code if isinstance(exc, HTTPException) else 500
-        refused = not_found(f"{request.method} {request.url.path} does not exist", http=http)
-        facade = next(facade for facade in facades if request.url.path.startswith(facade.path_prefix))
+        path = request.scope["path"]
+        return self.refuse(facades, request, not_found(f"{request.method} {path} does not exist", http=http))
+
+    def refuse(self, facades: Sequence[ProviderFacade], request: Request, refused: Refused) -> Response:
+        """Return the refusal of a request that reaches no route."""
+        self.counters.record_request(_record(request))
+        path = request.scope["path"]
+        facade = next((facade for facade in facades if path.startswith(facade.path_prefix)), facades[-1])
         response = _in_provider_shape(facade, refused.response)
         return Response(response.content, response.http, request_id(), media_type="application/json")
+
+
+@attrs.frozen
+class _OwnHosts:
+    """ASGI application that passes on the requests of this machine, and refuses those of other sites."""
+
+    app: SandboxApp
+    routes: Starlette
+    facades: Sequence[ProviderFacade]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        foreign = foreign_header(scope["headers"]) if scope["type"] == "http" else None
+        if foreign is None:
+            await self.routes(scope, receive, send)
+            return
+        text = f"{foreign} is not this machine; aiowery sandbox --host, or Sandbox(host=...), serves other hosts too"
+        refused = Refused(_PERMISSION_DENIED, text, http=_FORBIDDEN)
+        response = self.app.refuse(self.facades, Request(scope, receive), refused)
+        await response(scope, receive, send)
 
 
 @attrs.frozen
@@ -134,7 +169,7 @@ class _RouteApp:
         try:
             response = await self._respond(await _read(request, self.max_bytes))
         except Refused as refused:
-            response = _in_provider_shape(self.facade, refused.response)
+            response = _in_provider_shape(self.facade, self.facade.in_dialect(refused).response)
         except ClientDisconnect:
             return
         counters.record_response(response)
@@ -153,7 +188,7 @@ class _RouteApp:
         try:
             response = await self.handler(request)
         except Refused as refused:
-            response = refused.response
+            response = self.facade.in_dialect(refused).response
         response = _in_provider_shape(self.facade, response)
         for kind in kinds:
             response = _in_provider_shape(self.facade, kind.alter_response(response))
@@ -168,7 +203,7 @@ def _in_provider_shape(facade: ProviderFacade, response: PlannedResponse) -> Pla
 
 
 def _record(request: Request) -> RequestRecord:
-    return RequestRecord(request.method, request.url.path, "authorization" in request.headers)
+    return RequestRecord(request.method, request.scope["path"], "authorization" in request.headers)
 
 
 async def _read(request: Request, max_bytes: int) -> IncomingRequest:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 LARGEST_UPLOAD = 50 * 1024**2 + 65_536
 """Largest body of an upload in bytes. A larger one is refused with HTTP 413."""
-_LARGEST = {"image": 10 * 1024**2, "video": 50 * 1024**2, "audio": 50 * 1024**2}
+_LARGEST_IMAGE = 10 * 1024**2
+_LARGEST_OTHER = 50 * 1024**2
 _KEPT = 256 * 1024**2
 _LONGEST_NAME = 100
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
@@ -27,6 +28,9 @@ _SIGNATURES = (
     (re.compile(rb"\xff\xd8\xff"), "image/jpeg", {"jpg", "jpeg"}),
     (re.compile(rb"\x89PNG\r\n\x1a\n"), "image/png", {"png"}),
     (re.compile(rb"RIFF....WEBP", re.DOTALL), "image/webp", {"webp"}),
+    (re.compile(rb"GIF8[79]a"), "image/gif", {"gif"}),
+    (re.compile(rb"BM"), "image/bmp", {"bmp"}),
+    (re.compile(rb"II\*\0|MM\0\*"), "image/tiff", {"tif", "tiff"}),
     (re.compile(rb"RIFF....WAVE", re.DOTALL), "audio/wav", {"wav"}),
     (re.compile(rb"....ftypM4[AB]", re.DOTALL), "audio/mp4", {"m4a", "mp4"}),
     (re.compile(rb"....ftyp", re.DOTALL), "video/mp4", {"mp4", "mov", "m4v", "m4a"}),
@@ -35,6 +39,18 @@ _SIGNATURES = (
     (re.compile(rb"OggS"), "audio/ogg", {"ogg"}),
     (re.compile(rb"fLaC"), "audio/flac", {"flac"}),
 )
+# Texts have no signature: the extension decides.
+_TEXTS = {
+    "txt": "text/plain",
+    "md": "text/markdown",
+    "json": "application/json",
+    "csv": "text/csv",
+    "srt": "application/x-subrip",
+    "vtt": "text/vtt",
+    "xml": "application/xml",
+    "yaml": "application/yaml",
+    "yml": "application/yaml",
+}
 
 
 @attrs.frozen
@@ -79,7 +95,7 @@ async def read_upload(body: bytes, headers: Mapping[str, str]) -> Upload:
     try:
         form = await MultiPartParser(Headers(headers), stream(), max_part_size=LARGEST_UPLOAD).parse()  # type: ignore[arg-type]
     except (MultiPartException, KeyError) as fault:
-        raise parameter_error(f"request body is not valid: {fault}") from None
+        raise parameter_error(f"request body must be valid: {fault}") from None
     try:
         file = form.get("file")
         if not isinstance(file, UploadFile):
@@ -92,20 +108,30 @@ async def read_upload(body: bytes, headers: Mapping[str, str]) -> Upload:
 def _checked(name: str, content: bytes) -> Upload:
     if not content:
         raise parameter_error("file cannot be empty")
-    found = next(
-        ((type_, extensions) for signature, type_, extensions in _SIGNATURES if signature.match(content)), None
-    )
-    if found is None:
-        raise parameter_error("only support image, video and audio")
-    media_type, extensions = found
-    extension = PurePosixPath(name).suffix.lower().lstrip(".")
-    if extension and extension not in extensions:
-        raise parameter_error("file content does not match extension")
-    kind = media_type.partition("/")[0]
-    if len(content) >= _LARGEST[kind]:
-        limit = "image must be under 10MB" if kind == "image" else "video or audio must be under 50MB"
-        raise parameter_error(limit)
+    media_type = _media_type(PurePosixPath(name).suffix.lower().lstrip("."), content)
+    is_image = media_type.startswith("image/")
+    if len(content) >= (_LARGEST_IMAGE if is_image else _LARGEST_OTHER):
+        raise parameter_error("image must be under 10MB" if is_image else "video or audio must be under 50MB")
     return Upload(_cleaned(name), content, media_type)
+
+
+def _media_type(extension: str, content: bytes) -> str:
+    """Return the media type of a file. Raises `Refused` (1001) for one that the service would not accept."""
+    if extension in _TEXTS and _is_text(content):
+        return _TEXTS[extension]
+    for signature, media_type, extensions in _SIGNATURES:
+        if signature.match(content):
+            if extension and extension not in extensions:
+                raise parameter_error("file content does not match extension")
+            return media_type
+    raise parameter_error("only support image, video and audio")
+
+
+def _is_text(content: bytes) -> bool:
+    try:
+        return "\0" not in content.decode()
+    except UnicodeDecodeError:
+        return False
 
 
 def _cleaned(name: str) -> str:

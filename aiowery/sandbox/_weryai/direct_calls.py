@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from aiowery.sandbox._parameter_rules import Field, extension_of, is_empty, parse_url, texts_of, url
 from aiowery.sandbox._tasks import TaskSpec
-from aiowery.sandbox._weryai import prices
+from aiowery.sandbox._weryai import model_rows, prices
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,6 +55,7 @@ CHAT = (
     Field("n", "n", int, minimum=1, maximum=128),
     Field("stream", "stream", bool, allowed=lambda value: not value),
 )
+CHAT_MODEL = model_rows.model_rule(model_rows.CHAT)
 DESCRIPTION = (
     url("img_url", "image url", images_only=True),
     Field("image_size", "image size", int, required=True, minimum=1),

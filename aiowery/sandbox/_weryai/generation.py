@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from aiowery.sandbox._media.shape import is_ratio
-from aiowery.sandbox._parameter_rules import COMMON, Endpoint, Field, texts_of, url, urls
+from aiowery.sandbox._parameter_rules import COMMON, Endpoint, Field, all_of, one_of, texts_of, url, urls
 from aiowery.sandbox._response import parameter_error
 from aiowery.sandbox._tasks import OutputKind, TaskSpec
-from aiowery.sandbox._weryai import prices
+from aiowery.sandbox._weryai import model_rows, prices
+from aiowery.sandbox._weryai.model_rows import model_rule
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,12 +17,12 @@ if TYPE_CHECKING:
 _FIXED_NUMBER = {"WERYAI_IMAGE_1_0": 4}
 _MOST_VIDEOS = 4
 _MOST_REFERENCES = 12
-_WITHOUT_RATIO = ("PIKA_2_2", "KLING_V2_6_PRO", "WAN_2_6", "PIXVERSE_V6", "HAILUO_")
 _MODEL = Field("model", "model", required=True)
 _PROMPT = Field("prompt", "prompt", required=True, max_length=2000)
 _NEGATIVE = Field("negative_prompt", "negative prompt", max_length=1000)
 _RESOLUTION = Field("resolution", "resolution")
 _RATIO = Field("aspect_ratio", "aspect ratio", required=True, allowed=is_ratio)
+# The documentation requires a ratio for videos too, but the vendor's own clients leave it out.
 _FREE_RATIO = Field("aspect_ratio", "aspect ratio", allowed=is_ratio)
 _VIDEO_NUMBER = Field("video_number", "video number", int, minimum=1, maximum=_MOST_VIDEOS)
 _DURATION = Field("duration", "duration", int, required=True, minimum=1)
@@ -42,7 +43,8 @@ _VIDEOS = (
     _NEGATIVE,
     _VIDEO_NUMBER,
     _RESOLUTION,
-    Field("generate_audio", "generate audio", bool),
+    Field("generate_audio", "generate audio", bool, spellings=("true", "false")),
+    _FREE_RATIO,
     *COMMON,
 )
 
@@ -78,16 +80,10 @@ def _videos(params: Mapping[str, Any]) -> TaskSpec:
     )
 
 
-def _check_aspect_ratio(params: Mapping[str, Any]) -> None:
-    """Require an aspect ratio, except for models without a list of ratios. The documentation requires it for all."""
-    if not params.get("aspect_ratio") and not params["model"].startswith(_WITHOUT_RATIO):
-        raise parameter_error("aspect ratio cannot be empty")
-
-
 def _check_references(params: Mapping[str, Any]) -> None:
     pictures, videos, audios = (len(params.get(name) or ()) for name in ("images", "videos", "audios"))
     if audios and not (pictures or videos):
-        raise parameter_error("audios cannot be used without images or videos")
+        raise parameter_error("audios are not supported without images or videos")
     if pictures + videos + audios > _MOST_REFERENCES:
         raise parameter_error(f"images, videos and audios exceed the limit of {_MOST_REFERENCES}")
 
@@ -106,43 +102,52 @@ def _effect(params: Mapping[str, Any]) -> TaskSpec:
 
 
 ENDPOINTS = (
-    Endpoint("/v1/generation/text-to-image", (*_PICTURES, Field("quality", "quality")), _pictures, "batch"),
     Endpoint(
-        "/v1/generation/image-to-image", (*_PICTURES, urls("images", "image url", images_only=True)), _pictures, "batch"
+        "/v1/generation/text-to-image",
+        (*_PICTURES, Field("quality", "quality")),
+        _pictures,
+        "batch",
+        model_rule(model_rows.TEXT_TO_IMAGE),
     ),
-    Endpoint("/v1/generation/text-to-video", (*_VIDEOS, _FREE_RATIO), _videos, "batch"),
+    Endpoint(
+        "/v1/generation/image-to-image",
+        (*_PICTURES, urls("images", "image url", images_only=True)),
+        _pictures,
+        "batch",
+        model_rule(model_rows.IMAGE_TO_IMAGE),
+    ),
+    Endpoint("/v1/generation/text-to-video", _VIDEOS, _videos, "batch", model_rule(model_rows.VIDEOS)),
     Endpoint(
         "/v1/generation/image-to-video",
-        (*_VIDEOS, _FREE_RATIO, url("image", "image url", images_only=True)),
+        (*_VIDEOS, url("image", "image url", images_only=True)),
         _videos,
         "batch",
-        _check_aspect_ratio,
+        model_rule(model_rows.VIDEOS),
     ),
     Endpoint(
         "/v1/generation/multi-image-to-video",
-        (*_VIDEOS, _FREE_RATIO, urls("images", "image url", images_only=True, min_items=1, max_items=3)),
+        (*_VIDEOS, urls("images", "image url", images_only=True, min_items=1, max_items=3)),
         _videos,
         "batch",
-        _check_aspect_ratio,
+        model_rule(model_rows.MULTI_IMAGE),
     ),
     Endpoint(
         "/v1/generation/first-last-image-to-video",
         (
             *_VIDEOS,
-            _FREE_RATIO,
             url("first_pic_url", "first pic url", images_only=True),
             url("end_pic_url", "end pic url", images_only=True),
         ),
         _videos,
         "batch",
-        _check_aspect_ratio,
+        model_rule(model_rows.FIRST_LAST),
     ),
     Endpoint(
         "/v1/generation/almighty-reference-to-video",
         (
             _MODEL,
             Field("prompt", "prompt", max_length=500),
-            Field("duration", "duration", int, required=True, minimum=5, maximum=15),
+            Field("duration", "duration", int, required=True, minimum=4, maximum=15),
             urls("images", "image url", required=False, images_only=True, max_items=9),
             urls("videos", "video url", required=False, max_items=3),
             urls("audios", "audio url", required=False, max_items=3),
@@ -153,7 +158,7 @@ ENDPOINTS = (
             *COMMON,
         ),
         _videos,
-        rule=_check_references,
+        rule=all_of(_check_references, one_of("images", "videos"), model_rule(model_rows.ALMIGHTY)),
     ),
     Endpoint(
         "/v1/generation/effect-template",

@@ -6,7 +6,10 @@ from typing import Any
 
 import attrs
 
-_SHAPES = ("9:16", "1:1", "16:9", "3:4", "4:3")
+from aiowery.sandbox._weryai.model_rows import FIRST_LAST, IMAGE_TO_IMAGE, MULTI_IMAGE, TEXT_TO_IMAGE, VIDEOS
+
+_ANY_SIZES = ("9:16", "1:1", "16:9", "3:4", "4:3")
+"""Listed for a model whose ratios are documented nowhere."""
 _PROMPT = 2000
 
 
@@ -14,17 +17,16 @@ _PROMPT = 2000
 class _Image:
     key: str
     title: str
-    sizes: tuple[str, ...] = _SHAPES
     numbers: tuple[int, ...] = (1, 2, 3, 4)
     resolutions: tuple[str, ...] = ("1k", "2k", "4k")
     pictures: int = 3
-    sizes_of_pictures: tuple[str, ...] = ()
 
     def to_json(self, *, takes_pictures: bool) -> dict[str, Any]:
+        row = (IMAGE_TO_IMAGE if takes_pictures else TEXT_TO_IMAGE)[self.key]
         return {
             "model_key": self.key,
             "title": self.title,
-            "image_sizes": [*self.sizes, *(self.sizes_of_pictures if takes_pictures else ())],
+            "image_sizes": list(row.ratios or _ANY_SIZES),
             "num_images": list(self.numbers),
             "resolutions": list(self.resolutions),
             "prompt_length_limit": _PROMPT,
@@ -36,80 +38,49 @@ class _Image:
 class _Video:
     key: str
     title: str
-    durations: tuple[int, ...]
-    ratios: tuple[str, ...] = ("9:16", "1:1", "16:9")
     resolutions: tuple[str, ...] = ("480p", "720p")
     audio: bool = False
     negative: bool = False
-    pictures: int = 1
-    several: bool = False
-    first_last: bool = False
 
     def to_json(self) -> dict[str, Any]:
         return {
             "model_key": self.key,
             "title": self.title,
-            "durations": list(self.durations),
-            "aspect_ratios": list(self.ratios),
+            "durations": list(VIDEOS[self.key].durations),
+            "aspect_ratios": list(VIDEOS[self.key].ratios),
             "resolutions": list(self.resolutions),
             "has_generate_audio": self.audio,
             "has_negative_prompt": self.negative,
             "prompt_length_limit": _PROMPT,
-            "support_multiple_images": self.several,
-            "support_first_last_frame": self.first_last,
-            "upload_image_limit": self.pictures,
+            "support_multiple_images": self.key in MULTI_IMAGE,
+            "support_first_last_frame": self.key in FIRST_LAST,
+            "upload_image_limit": 3 if self.key in MULTI_IMAGE else 1,
         }
 
 
 _IMAGES = (
-    _Image("WERYAI_IMAGE_2_0", "WeryAI Image 2.0", sizes_of_pictures=("21:9",)),
+    _Image("WERYAI_IMAGE_2_0", "WeryAI Image 2.0"),
     _Image("WERYAI_IMAGE_1_0", "WeryAI Image 1.0", numbers=(4,), resolutions=()),
-    _Image(
-        "GEMINI_3_1_FLASH_IMAGE", "Nano Banana 2", (*_SHAPES, "3:2", "2:3", "5:4", "4:1", "1:4", "8:1", "1:8", "21:9")
-    ),
-    _Image("GEMINI_2_5_FLASH", "Nano Banana", (*_SHAPES, "3:2", "2:3", "5:4", "21:9"), resolutions=()),
-    _Image(
-        "GPT_IMAGE_2",
-        "GPT Image 2",
-        (
-            "1:1",
-            "2:3",
-            "3:4",
-            "3:2",
-            "4:3",
-            *(f"{ratio}({k})" for ratio in ("16:9", "9:16") for k in ("1k", "2k", "4k")),
-        ),
-    ),
-    _Image("GPT_IMAGE_1_5", "GPT Image 1.5", ("3:2", "1:1", "2:3"), resolutions=()),
-    _Image("SEEDREAM_4_5", "Seedream 4.5", (*_SHAPES, "2k", "4k")),
+    _Image("GEMINI_3_1_FLASH_IMAGE", "Nano Banana 2"),
+    _Image("GEMINI_2_5_FLASH", "Nano Banana", resolutions=()),
+    _Image("GPT_IMAGE_2", "GPT Image 2"),
+    _Image("GPT_IMAGE_1_5", "GPT Image 1.5", resolutions=()),
+    _Image("SEEDREAM_4_5", "Seedream 4.5"),
     _Image("QWEN_IMAGE", "Qwen Image"),
 )
-_SIX = ("9:16", "16:9", "4:3", "3:4", "1:1", "21:9")
 _VIDEOS = (
-    _Video("WERYAI_VIDEO_1_0", "WeryAI Video 1.0", tuple(range(4, 16)), negative=True),
-    _Video(
-        "VEO_3_1",
-        "Veo 3.1",
-        (8,),
-        ("9:16", "16:9"),
-        ("720p", "1080p", "4k"),
-        True,
-        pictures=3,
-        several=True,
-        first_last=True,
-    ),
-    _Video("SORA_2", "Sora 2", (4, 8, 12), ("9:16", "16:9"), ("720p",)),
-    _Video("SORA_2_PRO", "Sora 2 Pro", (4, 8, 12), ("9:16", "16:9"), ("720p", "1080p")),
-    _Video(
-        "WERYDANCE_2_0", "WeryDance 2.0", tuple(range(4, 16)), audio=True, pictures=3, several=True, first_last=True
-    ),
-    _Video("SEEDANCE_2_0", "Seedance 2.0", tuple(range(5, 16)), audio=True, pictures=3, several=True, first_last=True),
-    _Video("DOUBAO_1_5_PRO", "Seedance 1.5 Pro", (5, 10), _SIX, ("480p", "720p", "1080p"), True, first_last=True),
-    _Video("DOUBAO_1_LITE", "Seedance 1.0 Lite", (5, 10), _SIX, pictures=3, several=True),
-    _Video("KLING_V3_0_PRO", "Kling 3.0 Pro", (5, 10, 15), resolutions=(), audio=True, negative=True, first_last=True),
-    _Video("KLING_V2_6_PRO", "Kling 2.6 Pro", (5, 10), (), (), True, True),
-    _Video("VIDU_Q3", "Vidu Q3", (5, 10, 15), _SHAPES, ("360p", "540p", "720p", "1080p"), True),
-    _Video("PIKA_2_2", "Pika 2.2", (5, 10), (), ("720p", "1080p"), negative=True, pictures=3, several=True),
+    _Video("WERYAI_VIDEO_1_0", "WeryAI Video 1.0", negative=True),
+    _Video("VEO_3_1", "Veo 3.1", ("720p", "1080p", "4k"), audio=True),
+    _Video("SORA_2", "Sora 2", ("720p",)),
+    _Video("SORA_2_PRO", "Sora 2 Pro", ("720p", "1080p")),
+    _Video("WERYDANCE_2_0", "WeryDance 2.0", audio=True),
+    _Video("SEEDANCE_2_0", "Seedance 2.0", audio=True),
+    _Video("DOUBAO_1_5_PRO", "Seedance 1.5 Pro", ("480p", "720p", "1080p"), audio=True),
+    _Video("DOUBAO_1_LITE", "Seedance 1.0 Lite"),
+    _Video("KLING_V3_0_PRO", "Kling 3.0 Pro", (), audio=True, negative=True),
+    _Video("KLING_V2_6_PRO", "Kling 2.6 Pro", (), audio=True, negative=True),
+    _Video("VIDU_Q3", "Vidu Q3", ("360p", "540p", "720p", "1080p"), audio=True),
+    _Video("PIKA_2_2", "Pika 2.2", ("720p", "1080p"), negative=True),
 )
 _CHATS = (
     ("GPT_5_5", "for hard questions", 128_000, 2.5, 10.0),

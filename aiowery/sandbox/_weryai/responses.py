@@ -14,40 +14,40 @@ from aiowery.sandbox._weryai.models import NAMES
 if TYPE_CHECKING:
     from aiowery.sandbox._parameter_rules import Shape
     from aiowery.sandbox._tasks import Batch, Task, TaskSpec
+    from aiowery.sandbox._weryai.dialect import Dialect
 
-_CAPITALS = {
-    SandboxTaskState.WAITING: "WAITING",
-    SandboxTaskState.PROCESSING: "PROCESSING",
-    SandboxTaskState.SUCCESS: "SUCCEED",
-    SandboxTaskState.FAILED: "FAILED",
-}
 _MUSIC = {OutputKind.SONG, OutputKind.MUSIC}
 _SOUNDS = {OutputKind.SONG, OutputKind.MUSIC, OutputKind.SPEECH, OutputKind.PODCAST}
 
 
-def accepted_response(shape: Shape, batch: Batch) -> PlannedResponse:
+def accepted_response(shape: Shape, batch: Batch, dialect: Dialect) -> PlannedResponse:
     """Return the response to an accepted submission, in the format of its endpoint."""
     ids = [task.id for task in batch.tasks]
+    waiting, processing = map(dialect.status, (SandboxTaskState.WAITING, SandboxTaskState.PROCESSING))
     if shape == "batch":
         response = success({"batch_id": batch.id, "task_ids": ids})
     elif shape == "research":
-        response = success({"interaction_id": f"int_{batch.id}", "task_id": ids[0], "status": "processing"})
+        response = success({"interaction_id": f"int_{batch.id}", "task_id": ids[0], "status": processing})
     else:
-        data = {"task_id": ids[0], "task_status": "waiting"}
+        data = {"task_id": ids[0], "task_status": waiting}
         response = podcast_success(data) if shape == "podcast" else success(data)
     return attrs.evolve(response, accepts=True)
 
 
-def accepted_audio_response(task: Task) -> PlannedResponse:
+def accepted_audio_response(task: Task, dialect: Dialect) -> PlannedResponse:
     """Return the response to an accepted second step of a podcast."""
-    return attrs.evolve(podcast_success({"task_id": task.id, "task_status": "processing"}), accepts=True)
+    data = {"task_id": task.id, "task_status": dialect.status(SandboxTaskState.PROCESSING)}
+    return attrs.evolve(podcast_success(data), accepts=True)
 
 
-def task_data(task: Task, now: float, base_url: str) -> dict[str, Any]:
+def task_data(task: Task, now: float, base_url: str, dialect: Dialect) -> dict[str, Any]:
     """Return the `data` of a status response. Outputs are URLs under `base_url`, which ends in a slash."""
     spec, state = task.spec, task.state(now)
-    raw_status = _CAPITALS[state] if spec.output_kind in _MUSIC else state.value
-    data: dict[str, Any] = {"task_id": task.id, "task_status": raw_status, **_podcast_step(task, state)}
+    data: dict[str, Any] = {
+        "task_id": task.id,
+        "task_status": dialect.status(_shown_state(spec, state), is_music=spec.output_kind in _MUSIC),
+        **_podcast_step(task, state),
+    }
     if state is SandboxTaskState.SUCCESS:
         return data | _outputs(task, f"{base_url}files/{task.id}") | {"cost_credits": spec.price}
     if state is SandboxTaskState.FAILED:
@@ -92,15 +92,17 @@ def research_outputs(spec: TaskSpec) -> list[dict[str, Any]]:
     ]
 
 
+def _shown_state(spec: TaskSpec, state: SandboxTaskState) -> SandboxTaskState:
+    """Return the state that a status shows: a podcast whose script is ready is still processing."""
+    is_ready = spec.output_kind is OutputKind.SCRIPT and state is SandboxTaskState.SUCCESS
+    return SandboxTaskState.PROCESSING if is_ready else state
+
+
 def _podcast_step(task: Task, state: SandboxTaskState) -> dict[str, Any]:
-    """Return the members for a podcast's step. While the script is ready, the task itself is still processing."""
+    """Return the members for a podcast's step."""
     kind, spec = task.spec.output_kind, task.spec
     if kind is OutputKind.SCRIPT and state is SandboxTaskState.SUCCESS:
-        return {
-            "task_status": SandboxTaskState.PROCESSING.value,
-            "content_status": "text-success",
-            "scripts": podcast_script(spec),
-        }
+        return {"content_status": "text-success", "scripts": podcast_script(spec)}
     if kind is OutputKind.SCRIPT and state is SandboxTaskState.FAILED:
         return {"content_status": "text-fail"}
     if kind is OutputKind.PODCAST:

@@ -18,6 +18,7 @@ from aiowery.sandbox._tasks import OutputKind, SandboxTaskState, TaskSpec
 from aiowery.sandbox._weryai import prices
 from aiowery.sandbox._weryai.direct_calls import (
     CHAT,
+    CHAT_MODEL,
     CORPUS,
     DESCRIPTION,
     chat_spec,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from aiowery.sandbox._media.gallery import Gallery
     from aiowery.sandbox._parameter_rules import Endpoint
     from aiowery.sandbox._tasks import Task
+    from aiowery.sandbox._weryai.dialect import Dialect
     from aiowery.sandbox._weryai.state import WeryAIState
     from aiowery.sandbox._weryai.webhooks import WebhookSender
 
@@ -65,6 +67,7 @@ class WeryAIFacade:
     state: WeryAIState
     gallery: Gallery
     webhook_sender: WebhookSender
+    dialect: Dialect
 
     def routes(self) -> list[Route]:
         """Return all routes, including those of files."""
@@ -98,6 +101,10 @@ class WeryAIFacade:
         data = refused.acceptance_body.get("data")
         return {"status": refused.code, "desc": refused.desc, "message": refused.message, "data": data}
 
+    def in_dialect(self, refused: Refused) -> Refused:
+        """Return a refusal of WeryAI's own with the code of the chosen dialect."""
+        return self.dialect.refusal(refused)
+
     def describe_target(self, on: On, request: IncomingRequest) -> FaultTarget:
         """Describe the request by the tasks concerned, or by its prompt if there are none."""
         tasks = self._tasks_of(on, request.id)
@@ -122,7 +129,7 @@ class WeryAIFacade:
         batch = self.state.submit(spec)
         for task in batch.tasks:
             self.webhook_sender.schedule(task, request.base_url)
-        return accepted_response(endpoint.shape, batch)
+        return accepted_response(endpoint.shape, batch, self.dialect)
 
     async def _podcast_audio(self, request: IncomingRequest) -> PlannedResponse:
         params = self._params(request)
@@ -145,7 +152,7 @@ class WeryAIFacade:
         )
         continued = self.state.continue_task(task, spec)
         self.webhook_sender.schedule(continued, request.base_url)
-        return accepted_audio_response(continued)
+        return accepted_audio_response(continued, self.dialect)
 
     async def _upload(self, request: IncomingRequest) -> PlannedResponse:
         self._authorize(request)
@@ -165,7 +172,7 @@ class WeryAIFacade:
 
     async def _chat(self, request: IncomingRequest) -> PlannedResponse:
         params = self._params(request)
-        check(CHAT, None, params)
+        check(CHAT, CHAT_MODEL, params)
         self.state.charge(chat_spec(params))
         return PlannedResponse(completion(params, self.state.counters.posts))
 
@@ -189,14 +196,15 @@ class WeryAIFacade:
         task = self.state.task(request.id)
         if task is None:
             raise not_found("task not exist")
-        return success(task_data(task, self.state.now, request.base_url))
+        return success(task_data(task, self.state.now, request.base_url, self.dialect))
 
     async def _batch(self, request: IncomingRequest) -> PlannedResponse:
         self._authorize(request)
         batch = self.state.batch(request.id)
         if batch is None:
             raise not_found("batch not exist")
-        return success([task_data(task, self.state.now, request.base_url) for task in batch.tasks])
+        now = self.state.now
+        return success([task_data(task, now, request.base_url, self.dialect) for task in batch.tasks])
 
     async def _balance(self, request: IncomingRequest) -> PlannedResponse:
         self._authorize(request)
@@ -232,7 +240,7 @@ class WeryAIFacade:
         try:
             return request.params()
         except ValueError:
-            raise parameter_error("request body is not valid JSON") from None
+            raise parameter_error("request body must be valid JSON") from None
 
     def _authorize(self, request: IncomingRequest) -> None:
         if not self.app.is_authorized(request, "sk-"):

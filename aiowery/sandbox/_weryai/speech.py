@@ -18,7 +18,7 @@ from aiowery.sandbox._parameter_rules import (
 )
 from aiowery.sandbox._response import parameter_error
 from aiowery.sandbox._tasks import OutputKind, TaskSpec
-from aiowery.sandbox._weryai import prices
+from aiowery.sandbox._weryai import model_rows, prices
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,17 +27,26 @@ _DEBATERS = 2
 _CHARACTERS_PER_SECOND = 14
 RESEARCH = "RESEARCH"
 """Model name of a research that runs as a task."""
-_STYLES = {
-    "Genre": "POP ROCK RAP ELECTRONIC RNB JAZZ FOLK CLASSIC WORLD",
-    "Emotion": "HAPPY RELAXED WARM ROMANTIC TOUCHING SAD LONELY DEPRESSED TENSE EXCITED EPIC MYSTERIOUS",
-    "Instrument": "PIANO GUITAR BASS DRUMS STRINGS WIND SYNTHESIZER ELECTRONIC_SOUND FOLK_INSTRUMENT"
-    " MIXED_ORCHESTRATION",
-}
+_STYLE_NAMES = (
+    "POP ROCK RAP ELECTRONIC RNB JAZZ FOLK CLASSIC WORLD"
+    " HAPPY RELAXED WARM ROMANTIC TOUCHING SAD LONELY DEPRESSED TENSE EXCITED EPIC MYSTERIOUS"
+    " PIANO GUITAR BASS DRUMS STRINGS WIND SYNTHESIZER ELECTRONIC_SOUND FOLK_INSTRUMENT MIXED_ORCHESTRATION"
+)
+_STYLES = frozenset(_STYLE_NAMES.split())
 
 
-def _is_style(styles: dict[str, Any]) -> bool:
-    known = {name: words.split() for name, words in _STYLES.items()}
-    return all(name in known and value in known[name] for name, value in styles.items())
+def _are_styles(styles: dict[str, Any]) -> bool:
+    """Return True for words by the name of a style. The words are free."""
+    return all(name in _STYLES and _is_text(words) for name, words in styles.items())
+
+
+def _check_music(params: Mapping[str, Any]) -> None:
+    one_of("description", "styles")(params)
+    if not is_empty(params.get("reference_audio")) and is_empty(params.get("audio_name")):
+        raise parameter_error("audio name cannot be empty")
+    for name in ("lyrics", "gender") if params["type"] == "ONLY_MUSIC" else ():
+        if not is_empty(params.get(name)):
+            raise parameter_error(f"{name} is not supported")
 
 
 def _music(params: Mapping[str, Any]) -> TaskSpec:
@@ -108,7 +117,8 @@ def _is_tool(tool: dict[str, Any]) -> bool:
 def _check_input(params: Mapping[str, Any]) -> None:
     one_of("input", "input_resource")(params)
     if params.get("mode") and params.get("model"):
-        raise parameter_error("mode and model cannot be used together")
+        raise parameter_error("mode and model are not supported together")
+    model_rows.model_rule(model_rows.RESEARCH)(params)
 
 
 def _is_readable(item: Mapping[str, Any], name: str) -> bool:
@@ -135,7 +145,7 @@ ENDPOINTS = (
         (
             Field("type", "music type", required=True, choices=("VOCAL_SONG", "ONLY_MUSIC")),
             Field("description", "description"),
-            Field("styles", "styles", dict, allowed=_is_style),
+            Field("styles", "styles", dict, allowed=_are_styles),
             Field("lyrics", "lyrics"),
             url("reference_audio", "audio url", required=False),
             Field("audio_name", "audio name"),
@@ -143,7 +153,7 @@ ENDPOINTS = (
             *COMMON,
         ),
         _music,
-        rule=one_of("description", "styles"),
+        rule=_check_music,
     ),
     Endpoint(
         "/v1/generation/text-to-audio",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from aiowery.sandbox._faults.script import FaultScript
     from aiowery.sandbox._response import PlannedResponse
     from aiowery.sandbox._tasks import Task
+    from aiowery.sandbox._weryai.dialect import Dialect
     from aiowery.sandbox._weryai.state import WeryAIState
 
 _TIMEOUT = 5.0
@@ -28,9 +29,10 @@ _MAX_CONNECTIONS = 50
 class WebhookSender:
     """A sender that waits for the end of tasks and sends webhook deliveries, changed by the fault script."""
 
-    def __init__(self, state: WeryAIState, script: FaultScript) -> None:
+    def __init__(self, state: WeryAIState, script: FaultScript, dialect: Dialect) -> None:
         self._state = state
         self._script = script
+        self._dialect = dialect
         self._sending: set[asyncio.Task[None]] = set()
         # One limit per receiver, so that a receiver without responses does not delay deliveries to others.
         self._receivers: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(_MAX_CONNECTIONS))
@@ -54,9 +56,10 @@ class WebhookSender:
         """Return the deliveries about the end of the task after the faults that apply to them."""
 
         def success_at(url: str) -> PlannedResponse:
-            return success(task_data(attrs.evolve(task, reason=""), task.ends_at, url))
+            return success(task_data(attrs.evolve(task, reason=""), task.ends_at, url, self._dialect))
 
-        end = PlannedDelivery(task, task.ends_at, success(task_data(task, task.ends_at, base_url)), success_at)
+        message = success(task_data(task, task.ends_at, base_url, self._dialect))
+        end = PlannedDelivery(task, task.ends_at, message, success_at)
         return self._script.plan_deliveries(
             FaultTarget("delivery", f"{task.id}\n{task.spec.prompt}\n{target.path}"), end
         )

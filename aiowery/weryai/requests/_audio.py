@@ -2,57 +2,69 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from collections.abc import Iterable, Mapping
+from typing import ClassVar, Final, Literal
 
 import attrs
 
 from aiowery._base.snapshot import Kind
-from aiowery._core.fields import integer, number, short_repr, text_length, wire
+from aiowery._core.fields import FrozenMapping, integer, items, number, short_repr, text_length, wire
 from aiowery._core.media import Media, optional_media
 from aiowery._core.result import AudioResult, TextResult
 from aiowery.errors import ConfigurationError
-from aiowery.weryai.requests._base import WebhookRequest, optional_text, required_text
-from aiowery.weryai.requests._choices import Emotion, Genre, Instrument
+from aiowery.weryai.requests._base import MAX_TEXT_LENGTH, WebhookRequest, optional_text, required_text
+from aiowery.weryai.requests._choices import Style
 
-_MAX_TEXT_LENGTH: int = 100_000
-_MAX_NUMBER: float = 1000.0
+_MAX_LYRICS_LENGTH: Final = 100_000
+_MAX_STYLE_LENGTH: Final = 1_000
+_MAX_NUMBER: Final = 1000.0
+_ONLY_MUSIC: Final = "ONLY_MUSIC"
+_CATEGORIES: Final = frozenset({"GENRE", "EMOTION", "INSTRUMENT"})
 
 
-@attrs.frozen(kw_only=True)
-class Styles:
-    """The styles of a piece of music.
+def _styles(value: Mapping[str, str] | Iterable[Style | str] | None) -> FrozenMapping | None:
+    """Return styles as texts by name. The text for a name of a list is the name in lower case.
 
-    `genre`, `emotion`, `instrument`: one documented value each, such as "JAZZ", "WARM" and "PIANO"; None: any.
+    Raises ConfigurationError for a category in place of a name, and for what is no text.
     """
-
-    genre: Genre | str | None = attrs.field(default=None, validator=optional_text)
-    emotion: Emotion | str | None = attrs.field(default=None, validator=optional_text)
-    instrument: Instrument | str | None = attrs.field(default=None, validator=optional_text)
-
-    def on_wire(self) -> dict[str, str]:
-        """Return the styles under WeryAI's names."""
-        named = {"Genre": self.genre, "Emotion": self.emotion, "Instrument": self.instrument}
-        return {name: value for name, value in named.items() if value is not None}
+    if value is None:
+        return None
+    given = dict(value) if isinstance(value, Mapping) else dict.fromkeys(map(_style_name, items(value)))
+    styles = {_style_name(name): _style_text(name, text) for name, text in given.items()}
+    return FrozenMapping(styles) if styles else None
 
 
-def _styles(value: Styles | dict[str, Any] | None) -> Styles | None:
-    if value is None or isinstance(value, Styles):
-        return value
-    try:
-        return Styles(**value)
-    except TypeError as error:
+def _style_name(name: object) -> str:
+    if not isinstance(name, str) or not 0 < len(name.strip()) <= MAX_TEXT_LENGTH:
+        raise ConfigurationError(f"styles must have names such as 'JAZZ' or 'PIANO', got {short_repr(name)}")
+    style = name.strip().upper()
+    if style in _CATEGORIES:
         raise ConfigurationError(
-            f"styles must have only genre, emotion and instrument, got {short_repr(value)}"
-        ) from error
+            f"styles must have names such as 'JAZZ' or 'PIANO', got {name!r}, which is a category: write for example"
+            " styles=['JAZZ', 'PIANO']"
+        )
+    return style
+
+
+def _style_text(name: str, text: object) -> str:
+    if text is None:
+        return name.strip().lower()
+    if not isinstance(text, str) or not text.strip() or len(text) > _MAX_STYLE_LENGTH:
+        raise ConfigurationError(
+            f"styles[{name!r}] must be 1 to {_MAX_STYLE_LENGTH} characters, such as 'slow jazz', got {short_repr(text)}"
+        )
+    return text
 
 
 @attrs.frozen(kw_only=True)
 class Music(WebhookRequest[AudioResult]):
     """A request for a song or a piece of music: `POST /v1/generation/music/generate`.
 
-    `mode`: "VOCAL_SONG" (with lyrics and a cover) or "ONLY_MUSIC". `description`: the music in words; `styles`: its
-    styles; at least one of the two is required. `lyrics`: the text of the song. `reference_audio_url`: a sound to
-    imitate, a URL or a local file. `audio_name`: a title. `gender`: the singer's voice, "m" or "f".
+    `mode`: "VOCAL_SONG" (with lyrics and a cover) or "ONLY_MUSIC" (with neither). `description`: the music in words;
+    `styles`: its styles; at least one of the two is required. Styles are genres, emotions and instruments: a list of
+    names, such as ["JAZZ", "WARM", "PIANO"], or words of your own by name, such as {"JAZZ": "slow jazz"}. `lyrics`: the
+    text of the song. `reference_audio_url`: a sound to imitate, a URL or a local file. `audio_name`: its title, which
+    it requires. `gender`: the singer's voice, "m" or "f". Music alone has no lyrics and no gender.
     """
 
     type_name: ClassVar[str] = "music"
@@ -63,9 +75,13 @@ class Music(WebhookRequest[AudioResult]):
     mode: Literal["VOCAL_SONG", "ONLY_MUSIC"] | str = attrs.field(
         default="VOCAL_SONG", validator=required_text, metadata=wire("type")
     )
-    description: str | None = attrs.field(default=None, validator=text_length(longest=_MAX_TEXT_LENGTH))
-    styles: Styles | None = attrs.field(default=None, converter=_styles, metadata=wire(write=Styles.on_wire))
-    lyrics: str | None = attrs.field(default=None, validator=text_length(longest=_MAX_TEXT_LENGTH))
+    description: str | None = attrs.field(default=None, validator=text_length(longest=_MAX_LYRICS_LENGTH))
+    styles: Mapping[str, str] | None = attrs.field(
+        default=None,
+        converter=_styles,
+        metadata=wire(text_form='JSON: names such as ["JAZZ", "PIANO"], or {"JAZZ": "slow jazz"}'),
+    )
+    lyrics: str | None = attrs.field(default=None, validator=text_length(longest=_MAX_LYRICS_LENGTH))
     reference_audio_url: Media | None = attrs.field(
         default=None, converter=optional_media, metadata=wire("reference_audio", media="audio")
     )
@@ -73,8 +89,17 @@ class Music(WebhookRequest[AudioResult]):
     gender: Literal["m", "f"] | str | None = attrs.field(default=None, validator=optional_text)
 
     def __attrs_post_init__(self) -> None:
-        if not (self.description and self.description.strip()) and not (self.styles and self.styles.on_wire()):
-            raise ConfigurationError(f"{type(self).__name__}: give description or styles; both are left out")
+        name = type(self).__name__
+        if not (self.description and self.description.strip()) and not self.styles:
+            raise ConfigurationError(f"{name}: give description or styles; both are left out")
+        if self.reference_audio_url is not None and not (self.audio_name and self.audio_name.strip()):
+            raise ConfigurationError(f"{name}.reference_audio_url needs a title of the sound; add audio_name")
+        for field in ("lyrics", "gender") if self.mode == _ONLY_MUSIC else ():
+            if getattr(self, field) is not None:
+                raise ConfigurationError(
+                    f"{name}.{field} belongs to songs; leave it out, or choose mode='VOCAL_SONG' instead of"
+                    f" {_ONLY_MUSIC!r}"
+                )
 
 
 def _decimal_text(value: float) -> str:

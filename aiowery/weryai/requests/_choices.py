@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, Literal
 
 AspectRatio = Literal[
-    "1:1", "16:9", "9:16", "4:3", "3:4", "3:2", "2:3", "5:4", "4:1", "1:4", "8:1", "1:8", "21:9", "9:21"
+    "1:1", "16:9", "9:16", "4:3", "3:4", "3:2", "2:3", "5:4", "4:5", "4:1", "1:4", "8:1", "1:8", "21:9", "9:21"
 ]
 """Documented aspect ratios. Models differ in the ratios that they accept, and some have values of their own ("2k",
 "16:9(4k)"). Any string is therefore accepted, and the provider decides."""
@@ -19,6 +19,7 @@ ASPECT_RATIOS: Final[dict[str, str]] = {
     "3:2": "photographs, landscape",
     "2:3": "photographs, portrait",
     "5:4": "large-format prints",
+    "4:5": "portraits in social media feeds",
     "4:1": "banners",
     "1:4": "tall banners",
     "8:1": "very wide strips",
@@ -43,6 +44,8 @@ IMAGE_MODELS: Final = (
     "WAN_2_7_PRO",
     "WAN_2_6",
     "WAN_2_5",
+    "GROK_IMAGINE_IMAGE",
+    "IMAGE4",
 )
 """Model keys of the text-to-image page. The set changes: any string is accepted."""
 
@@ -55,7 +58,12 @@ VIDEO_MODELS: Final = (
     "SORA_2_PRO",
     "WERYDANCE_2_0",
     "WERYDANCE_2_0_FAST",
+    "WERYDANCE_2_0_MINI",
+    "WERYDANCE",
     "SEEDANCE_2_0",
+    "SEEDANCE_2_0_OS",
+    "SEEDANCE_2_0_FAST_OS",
+    "SEEDANCE_2_0_MINI_OS",
     "DOUBAO_1_5_PRO",
     "DOUBAO_1_LITE",
     "KLING_V3_0_STA",
@@ -68,6 +76,7 @@ VIDEO_MODELS: Final = (
     "PIXVERSE_V6",
     "HAILUO_2_3_STA",
     "HAILUO_2_3_PRO",
+    "GROK_IMAGINE_VIDEO",
 )
 """Model keys of the video pages; `client.models()` returns the endpoints of each."""
 
@@ -97,8 +106,16 @@ VOICES: Final[dict[int, str]] = {
 
 Resolution = Literal["360p", "480p", "540p", "580p", "720p", "1080p", "2k", "4k"]
 Language = Literal["en", "zh", "ja", "ko", "fr", "de", "es"]
-Genre = Literal["POP", "ROCK", "RAP", "ELECTRONIC", "RNB", "JAZZ", "FOLK", "CLASSIC", "WORLD"]
-Emotion = Literal[
+Style = Literal[
+    "POP",
+    "ROCK",
+    "RAP",
+    "ELECTRONIC",
+    "RNB",
+    "JAZZ",
+    "FOLK",
+    "CLASSIC",
+    "WORLD",
     "HAPPY",
     "RELAXED",
     "WARM",
@@ -111,8 +128,6 @@ Emotion = Literal[
     "EXCITED",
     "EPIC",
     "MYSTERIOUS",
-]
-Instrument = Literal[
     "PIANO",
     "GUITAR",
     "BASS",
@@ -124,6 +139,7 @@ Instrument = Literal[
     "FOLK_INSTRUMENT",
     "MIXED_ORCHESTRATION",
 ]
+"""Documented styles of `Music`: genres, emotions, instruments."""
 BackgroundColor = Literal[
     "TRANSPARENT", "BLACK", "WHITE", "GRAY", "RED", "GREEN", "BLUE", "YELLOW", "CYAN", "MAGENTA", "ORANGE"
 ]

@@ -44,8 +44,8 @@ class TextToImage(_Pictures):
     `prompt`: 1 to 2,000 characters. `model`: a key such as those in `IMAGE_MODELS`. `aspect_ratio`: see
     `ASPECT_RATIOS` for the uses of each. `negative_prompt`: things to leave out, at most 1,000 characters.
     `image_number`: the number of pictures. Each is a task of its own and takes a slot in the queue; WERYAI_IMAGE_1_0
-    always makes four. `resolution`: such as "1k", "2k" or "4k". `quality`: such as "high". `use_web_search`: let the
-    model search the web. Not every model supports the last three.
+    always makes four. `resolution`: such as "1k", "2k" or "4k". `quality`: "low", "medium" or "high" (GPT_IMAGE_2).
+    `use_web_search`: let the model search the web. Not every model supports the last three.
 
     Raises ConfigurationError for values that the contract rules out; the provider judges the others.
     """
