@@ -7,9 +7,9 @@ import time
 from collections.abc import Awaitable, Collection
 
 from aiowery._core.events import log
-from aiowery._core.redaction import redact
 from aiowery._core.failures import SubmitFailure, classify_failure
 from aiowery._core.job_end import JobEnd
+from aiowery._core.redaction import redact
 from aiowery._core.request import Accepted
 from aiowery._journal.serialization import dump_error, dump_snapshot
 from aiowery._journal.spending import Hold
