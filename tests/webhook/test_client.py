@@ -428,7 +428,7 @@ async def test_status_that_quotes_the_webhook_url_is_stored_without_its_secret(
         def _task(self, task_id: str, now: float) -> dict[str, Any]:
             task = super()._task(task_id, now)
             url = self.addresses[task_id]
-            return {**task, "webhook_url": url, "task_status": "FAILED", "msg": f"cannot reach {url}"}
+            return {**task, "webhook_url": url, "task_status": "FAILED", "images": [], "msg": f"cannot reach {url}"}
 
     provider = Quoting(seconds=1.0)
     path = tmp_path / "jobs.db"
