@@ -30,8 +30,9 @@
     └── WebhookError                          a POST to a webhook is no delivery; .http_status for the response
 
 Each error can be pickled, but without the live `job` of a `JobTimeout`. Its message names the next step, and its
-attributes hold the ids that are known. None contains an API key. Messages have at most 2,000 characters, but for those
-of `ConfigurationError`.
+attributes hold the ids that are known. None contains an API key, and no cause holds a request with one. A message is
+one printable line of at most 2,000 characters; only that of a `ConfigurationError` may be longer, and have several
+lines.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from aiowery._base.snapshot import Snapshot
-from aiowery._base.text import MAX_ID, MAX_MESSAGE, MAX_STATUS, bounded
+from aiowery._base.text import MAX_ID, MAX_STATUS, printable, safe_or_none, safe_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,6 +80,7 @@ __all__ = (
 
 _MAX_FAULTS: Final = 64
 _MAX_FAULT: Final = 300
+_LAYOUT: Final = "\n\t"
 
 
 class AioweryError(Exception):
@@ -89,17 +91,20 @@ class AioweryError(Exception):
     """
 
     excerpt: str = ""
-    _max_message: int | None = MAX_MESSAGE
 
     # Every argument after the message has a default: pickling calls `cls(message)` and restores the rest from
     # `__dict__`.
     def __init__(self, message: str = "", *, request_id: str | None = None) -> None:
-        super().__init__(message if self._max_message is None else bounded(message, self._max_message))
-        self.request_id: str | None = None if request_id is None else bounded(request_id, MAX_ID)
+        super().__init__(self._clean(message))
+        self.request_id: str | None = safe_or_none(request_id, MAX_ID)
 
     def __copy__(self) -> Self:
         """Return a copy to raise elsewhere: with all attributes and the cause, without the traceback."""
-        clone = type(self)(*self.args)
+        return self.with_message(self.message)
+
+    def with_message(self, message: str) -> Self:
+        """Return a copy with another message."""
+        clone = type(self)(message)
         clone.__dict__.update(self.__dict__)
         clone.__cause__ = self.__cause__
         return clone
@@ -109,12 +114,17 @@ class AioweryError(Exception):
         """The text that `str(error)` returns."""
         return str(self.args[0]) if self.args else ""
 
+    @staticmethod
+    def _clean(message: str) -> str:
+        return safe_text(message)
+
 
 class ConfigurationError(AioweryError, ValueError):
     """The caller's mistake, found before any request. The message names the field, the value and what is valid."""
 
-    # It lists the caller's own mistakes, which are not cut.
-    _max_message = None
+    @staticmethod
+    def _clean(message: str) -> str:
+        return printable(message, _LAYOUT)  # it lists the caller's own mistakes, which are not cut
 
 
 class TransportError(AioweryError):
@@ -175,7 +185,7 @@ class UnexpectedResponse(AioweryError):
         super().__init__(message, request_id=request_id)
         self.http_status = http_status
         self.raw = raw
-        self.faults: tuple[str, ...] = tuple(bounded(fault, _MAX_FAULT) for fault in faults[:_MAX_FAULTS])
+        self.faults: tuple[str, ...] = tuple(safe_text(fault, _MAX_FAULT) for fault in faults[:_MAX_FAULTS])
         self.task_ids = task_ids
         self.retry_after = retry_after
 
@@ -207,7 +217,7 @@ class APIError(AioweryError):
     ) -> None:
         super().__init__(message, request_id=request_id)
         self.http_status = http_status
-        self.code: int | str | None = bounded(code, MAX_STATUS) if isinstance(code, str) else code
+        self.code: int | str | None = safe_text(code, MAX_STATUS) if isinstance(code, str) else code
         self.raw = raw
         self.task_ids = task_ids
         self.retry_after = retry_after

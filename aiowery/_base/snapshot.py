@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import attrs
 
-from aiowery._base.text import MAX_ID, MAX_OUTPUTS, MAX_STATUS, bounded
+from aiowery._base.text import MAX_ID, MAX_OUTPUTS, MAX_STATUS, safe_or_none, safe_text
 
 AssetKind = Literal["image", "video", "audio"]
 """The kind of an output file."""
@@ -62,19 +62,19 @@ class ScriptLine:
 
 
 def _status(text: str) -> str:
-    return bounded(text, MAX_STATUS)
+    return safe_text(text, MAX_STATUS)
 
 
 def _optional_status(text: str | None) -> str | None:
-    return None if text is None else bounded(text, MAX_STATUS)
+    return safe_or_none(text, MAX_STATUS)
 
 
 def _optional_reason(text: str | None) -> str | None:
-    return None if text is None else bounded(text)
+    return safe_or_none(text)
 
 
 def _optional_id(text: str | None) -> str | None:
-    return None if text is None else bounded(text, MAX_ID)
+    return safe_or_none(text, MAX_ID)
 
 
 def _outputs(assets: tuple[Asset, ...]) -> tuple[Asset, ...]:
@@ -85,8 +85,9 @@ def _outputs(assets: tuple[Asset, ...]) -> tuple[Asset, ...]:
 class Snapshot:
     """The status of one task, from one response.
 
-    Its texts are bounded, whatever the response holds: statuses to 64 characters, the reason to 2,000, the request id
-    to 256, and the output files to 1,000.
+    Its texts are printable lines of a limited length, whatever the response holds: statuses of 64 characters, the
+    reason of 2,000, the request id of 256. It has at most 1,000 output files. Outputs, such as `text`, stay as they
+    came.
     """
 
     task_id: str

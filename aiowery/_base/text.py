@@ -1,4 +1,8 @@
-"""Short texts from foreign ones, for files, logs and errors."""
+"""Texts from outside, made safe and short for files, logs, events and errors.
+
+This is the only module that cleans them. What is reported of a response, such as a status, a reason or a message,
+passes `safe_text`. What the caller asked for, such as lyrics, ids and URLs, stays as it came.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +17,13 @@ MAX_STATUS: Final = 64
 """The most characters that are kept of a raw status, or of a code."""
 MAX_MESSAGE: Final = 2_000
 """The most characters that are kept of a message or a reason."""
+MAX_LABEL: Final = 300
+"""The most characters of a label in logs, events and errors."""
 MAX_OUTPUTS: Final = 1_000
 """The most output files of one task that are kept."""
 
 _MAX_NAME: Final = 80
-_MAX_LABEL: Final = 50
+_MAX_BEGINNING: Final = 50
 _MAX_SHOWN: Final = 5
 _UNSAFE: Final = re.compile(r"[^\w.]+")
 _GAP: Final = " ... "
@@ -36,6 +42,25 @@ def bounded(text: str, longest: int = MAX_MESSAGE) -> str:
     return text[: longest - end - len(_GAP)] + _GAP + text[-end:]
 
 
+def safe_text(text: str, longest: int = MAX_MESSAGE) -> str:
+    """Return a text from outside as one printable line of text with at most so many characters."""
+    text = bounded(text, longest)
+    return text if text.isprintable() else printable(" ".join(text.split()))
+
+
+def safe_or_none(text: str | None, longest: int = MAX_MESSAGE) -> str | None:
+    """Return an optional text from outside as `safe_text` does."""
+    return None if text is None else safe_text(text, longest)
+
+
+def printable(text: str, kept: str = "") -> str:
+    """Return a text with a ? for each unprintable character, except those `kept`.
+
+    These are control characters, escapes, line breaks, marks of direction, and lone surrogates.
+    """
+    return text if text.isprintable() else "".join(one if one.isprintable() or one in kept else "?" for one in text)
+
+
 def clean_name(text: str, max_bytes: int = _MAX_NAME) -> str:
     """Return the text as one safe path component: letters, digits, dots and dashes, never hidden or empty.
 
@@ -51,9 +76,9 @@ def _cut_name(name: str, max_bytes: int) -> str:
 
 
 def shorten(text: str) -> str:
-    """Return a text without newlines, cut to at most 50 characters."""
-    short = " ".join(text.split())
-    return short if len(short) <= _MAX_LABEL else short[: _MAX_LABEL - 3] + "..."
+    """Return the beginning of a text: at most 50 printable characters on one line of text."""
+    short = printable(" ".join(text.split()))
+    return short if len(short) <= _MAX_BEGINNING else short[: _MAX_BEGINNING - 3] + "..."
 
 
 def some_of(ids: Sequence[str]) -> str:

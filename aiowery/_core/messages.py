@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import attrs
 
-from aiowery._base.text import MAX_ID, bounded, some_of
+from aiowery._base.text import MAX_ID, safe_text, some_of
 from aiowery._core.codec import named_ids
 from aiowery._core.fields import replace_surrogates
 from aiowery.errors import ConfigurationError, UnexpectedResponse
@@ -73,10 +73,10 @@ class HttpResponse:
 
     http_status: int
     """The HTTP status code."""
-    headers: Mapping[str, str]
-    """The headers, with names in lower case."""
-    body: bytes
-    """The whole body."""
+    headers: Mapping[str, str] = attrs.field(repr=False)
+    """The headers, with names in lower case. Not in the repr: a server may quote the API key."""
+    body: bytes = attrs.field(repr=False)
+    """The whole body. Not in the repr either."""
 
     @property
     def success(self) -> bool:
@@ -140,13 +140,12 @@ class HttpResponse:
     @property
     def excerpt(self) -> str:
         """The first 300 characters of the body, without newlines, and with a ? for each control character."""
-        text = self.body[: _MAX_CHARACTER * _MAX_EXCERPT].decode("utf-8", "replace")[:_MAX_EXCERPT]
-        return "".join(one if one.isprintable() else "?" for one in " ".join(text.split()))
+        return safe_text(self.body[: _MAX_CHARACTER * _MAX_EXCERPT].decode("utf-8", "replace")[:_MAX_EXCERPT].strip())
 
     @property
     def request_id(self) -> str | None:
         """The id of the response in the provider's history, from the headers; None if they have none."""
-        found = (bounded(self.headers[name], MAX_ID) for name in _REQUEST_ID_HEADERS if self.headers.get(name))
+        found = (safe_text(self.headers[name], MAX_ID) for name in _REQUEST_ID_HEADERS if self.headers.get(name))
         return next(found, None)
 
     def request_id_in(self, *bodies: Any) -> str | None:
@@ -179,7 +178,7 @@ def _request_ids(bodies: Iterable[Any]) -> Iterator[str]:
             for name in _REQUEST_ID_FIELDS:
                 value = body.get(name)
                 if isinstance(value, (str, int)) and not isinstance(value, bool) and value != "":
-                    yield bounded(str(value), MAX_ID)
+                    yield safe_text(str(value), MAX_ID)
 
 
 def parse_retry_after(text: str | None, now: datetime) -> float | None:

@@ -12,7 +12,7 @@ from typing import Final
 import httptools
 
 from aiowery.transport._errors import RemoteProtocolError
-from aiowery.transport._excerpt import MAX_EXCERPT, clean_excerpt
+from aiowery.transport._excerpt import MAX_EXCERPT, clean_excerpt, clean_quote
 
 _MAX_OVERHEAD: Final = 64 * 1024
 _MAX_FIELDS: Final = 200
@@ -231,7 +231,7 @@ class ResponseReader:
 
 def _with_quote(fault: str, part: bytes) -> str:
     """Return the message of a response that cannot be read, which quotes the part that shows it, if that is known."""
-    quoted = " ".join(clean_excerpt(part.strip()[:_MAX_QUOTED]).split())
+    quoted = clean_quote(part.strip()[:_MAX_QUOTED])
     return f"the response cannot be read: {fault}{'; the line is: ' if quoted else ''}{quoted}"
 
 

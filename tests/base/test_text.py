@@ -1,11 +1,56 @@
-"""Texts from outside are bounded: what is too long loses its middle, and keeps its beginning and its end."""
+"""Texts from outside become one printable line; one that is too long keeps its beginning and its end."""
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiowery._base.text import MAX_ID, MAX_MESSAGE, MAX_STATUS, bounded
+from aiowery._base.text import MAX_ID, MAX_MESSAGE, MAX_STATUS, bounded, printable, safe_or_none, safe_text, shorten
+
+ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=300)
+"""Texts with any characters, lone surrogates included."""
+
+
+@given(ANY_TEXT, st.integers(20, 100))
+def test_safe_text_any_text_is_one_printable_line(text: str, longest: int) -> None:
+    """It is short, printable, and cleaning it again changes nothing; a clean text is unchanged."""
+    safe = safe_text(text, longest)
+    assert len(safe) <= longest
+    assert safe.isprintable()
+    assert safe_text(safe, longest) == safe
+    assert shorten(text).isprintable()
+    if text.isprintable() and len(text) <= longest:
+        assert safe == text
+
+
+@pytest.mark.parametrize(
+    ("text", "safe"),
+    [
+        ("no\nERROR forged", "no ERROR forged"),
+        ("no\r\n\tERROR", "no ERROR"),
+        ("\x1b[31mred\x1b[0m", "?[31mred?[0m"),
+        ("\x9b31mred", "?31mred"),
+        ("\x07\x00\x7f", "???"),
+        ("\u202egnp.exe\u2066", "?gnp.exe?"),
+        ("a\u2028b\u2029c\x85d", "a b c d"),
+        ("half \ud83d", "half ?"),
+        ("zero\u200bwidth\ufeff", "zero?width?"),
+        ("wide\u3000space\u00a0here", "wide space here"),
+        ("two  spaces, 猫, café, 🐈", "two  spaces, 猫, café, 🐈"),
+    ],
+    ids=ascii,
+)
+def test_safe_text_replaces_what_a_terminal_or_a_log_would_interpret(text: str, safe: str) -> None:
+    """Control characters, escapes, line breaks, marks of direction and lone surrogates go; letters stay."""
+    assert safe_text(text) == safe
+    assert safe_or_none(text) == safe
+    assert safe_or_none(None) is None
+
+
+def test_printable_keeps_the_layout_that_is_wanted() -> None:
+    """An excerpt keeps its lines."""
+    assert printable("a\tb\nc\rd\x1b", "\n\t") == "a\tb\nc?d?"
 
 
 @given(st.text(max_size=200), st.integers(20, 100))
