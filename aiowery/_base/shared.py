@@ -9,6 +9,8 @@ from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
+from aiowery._base.secret import Secret
+
 T = TypeVar("T")
 
 _SALT: Final = secrets.token_bytes(16)
@@ -20,7 +22,7 @@ class SharedRegistry(Generic[T]):
     def __init__(self) -> None:
         self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakValueDictionary[str, T]] = WeakKeyDictionary()
 
-    def get(self, make: Callable[[], T], *names: str) -> T:
+    def get(self, make: Callable[[], T], *names: str | Secret) -> T:
         """Return the running event loop's value for these names; make it if there is none."""
         values, digest = self._values(names)
         value = values.get(digest)
@@ -28,11 +30,12 @@ class SharedRegistry(Generic[T]):
             value = values[digest] = make()
         return value
 
-    def drop(self, *names: str) -> None:
+    def drop(self, *names: str | Secret) -> None:
         """Forget the running event loop's value for these names."""
         values, digest = self._values(names)
         values.pop(digest, None)
 
-    def _values(self, names: tuple[str, ...]) -> tuple[WeakValueDictionary[str, T], str]:
-        digest = hashlib.blake2b("\n".join(names).encode(), key=_SALT).hexdigest()
+    def _values(self, names: tuple[str | Secret, ...]) -> tuple[WeakValueDictionary[str, T], str]:
+        plain = (name.reveal() if isinstance(name, Secret) else name for name in names)
+        digest = hashlib.blake2b("\n".join(plain).encode(), key=_SALT).hexdigest()
         return self._loops.setdefault(asyncio.get_running_loop(), WeakValueDictionary()), digest
