@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -14,18 +15,22 @@ class BackgroundTasks:
 
     asyncio holds tasks weakly; this set keeps each one until it is done. The exception of a task is passed to
     `on_error`, so that asyncio does not report it as never retrieved.
+
+    The tasks run with the context variables of the owner, not with those of whichever request started one: several
+    requests may share it, and it may outlive them.
     """
 
     def __init__(self, on_error: Callable[[BaseException], None] | None = None) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._on_error = on_error
+        self._context = contextvars.copy_context()
 
     def __len__(self) -> int:
         return len(self._tasks)
 
     def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Start the coroutine in a new task, and return the task."""
-        task = asyncio.create_task(work)
+        task = self._context.copy().run(asyncio.create_task, work)
         self._tasks.add(task)
         task.add_done_callback(self._on_done)
         return task

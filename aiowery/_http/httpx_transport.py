@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -13,7 +12,9 @@ import attrs
 import httpx
 
 from aiowery._core.messages import HttpResponse
+from aiowery._http.causes import strip
 from aiowery._http.mocks import is_mocked
+from aiowery._http.time_limit import time_limit
 from aiowery._http.transport import (
     BeforeSend,
     ResponseTooLong,
@@ -111,7 +112,7 @@ class HttpxTransport(Transport):
         # For a connection, connecting, reading.
         limit = total_limit(self._timeout, self._timeout, outgoing.timeout or self._timeout)
         try:
-            async with asyncio.timeout(limit) as whole:
+            async with time_limit(limit) as whole:
                 response = await self._send(request)
                 is_decoded = response.is_stream_consumed  # by a mock or a hook, which has read all of it
                 body = await _read(response, max_bytes)
@@ -182,6 +183,7 @@ class HttpxTransport(Transport):
 
     def _translated(self, fault: Exception, outgoing: TransportRequest, trace: _Trace) -> Exception:
         if isinstance(fault, CertificatesUnusable):  # of the package's own transport, under a caller's client
+            strip(fault, None)
             return ConfigurationError(str(fault))
         known = getattr(fault, "unsent", None)  # of the package's own transport, under a caller's client
         if known is not None:

@@ -8,9 +8,11 @@ up to the limit of concurrent polls. Idle runners wait, so there is no task, loc
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import heapq
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from math import ceil, inf
 from typing import Final, Generic, TypeVar
 
@@ -122,6 +124,8 @@ class PollScheduler(Generic[W]):
         self._busy_runners = 0
         self._closed = False
         self._loop = asyncio.get_running_loop()
+        # Polls serve many requests, so they run in the context of the opening, not in that of one of them.
+        self._context = contextvars.copy_context()
         self._timer: asyncio.TimerHandle | None = None
         self._paused_until = 0.0
         self._polls_made = 0
@@ -217,7 +221,7 @@ class PollScheduler(Generic[W]):
             if self._timer.when() <= moment:
                 return
             self._timer.cancel()
-        self._timer = None if moment == inf else self._loop.call_at(moment, self._on_timer)
+        self._timer = None if moment == inf else self._loop.call_at(moment, self._on_timer, context=self._context)
 
     def _on_timer(self) -> None:
         self._timer = None
@@ -256,7 +260,7 @@ class PollScheduler(Generic[W]):
         for _ in range(min(len(self._due), self._max_polls - self._busy_runners)):
             self._busy_runners += 1
             if not self._wake_runner():
-                runner = self._loop.create_task(self._run(), name="aiowery polls")
+                runner = self._context.copy().run(partial(self._loop.create_task, self._run(), name="aiowery polls"))
                 self._runners.add(runner)
                 runner.add_done_callback(self._runners.discard)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import secrets
 from collections.abc import Coroutine, Hashable, Mapping
+from functools import partial
 from typing import Any, Final, Generic, TypeVar
 
 from aiowery._core.durations import Interval
@@ -46,6 +48,7 @@ class SubmissionJournal(Generic[JobT]):
         self._unwritten_entries: set[int] = set()
         self._in_doubt: dict[int, SubmissionRecord] = {}
         self._swept_at = float("-inf")
+        self._context = contextvars.copy_context()
 
     async def open(self) -> None:
         """Open the ledger, recover the entries of ended processes, and read the durations of earlier jobs."""
@@ -103,7 +106,8 @@ class SubmissionJournal(Generic[JobT]):
     def limit_price_wait(self, record: SubmissionRecord, seconds: float) -> None:
         """Let requests of the same price group wait at most so many seconds for the price that this record probes."""
         if record.price_group is not None:
-            asyncio.get_running_loop().call_later(seconds, lambda: self._end_probe(record, without_price=True))
+            loop, end = asyncio.get_running_loop(), partial(self._end_probe, record, without_price=True)
+            loop.call_later(seconds, end, context=self._context)
 
     def watch_entry(self, entry_id: int, job: JobT) -> SubmissionRecord:
         """Return the record of an entry that was accepted earlier, or that was in doubt until now."""

@@ -9,7 +9,7 @@ from aiowery._core.failures import client_closing_error
 from aiowery._core.request import Request
 from aiowery._queue.cross_process import CrossProcessTurn
 from aiowery._queue.pacer import StartPacer
-from aiowery._queue.submission_queue import SubmissionQueue, Ticket
+from aiowery._queue.submission_queue import OnWaiting, SubmissionQueue, Ticket
 from aiowery.errors import AioweryError
 
 # The first steps of 50 submissions take about 2 ms.
@@ -39,14 +39,16 @@ class Admission:
         queue = self.tasks if request.direct_timeout is None else self.direct
         return queue.new_ticket(request.task_count, start_within)
 
-    async def acquire(self, ticket: Ticket) -> None:
+    async def acquire(self, ticket: Ticket, on_waiting: OnWaiting | None = None) -> None:
         """Wait until the submission may be sent; a ticket that was acquired before keeps its place at the head.
+
+        `on_waiting` is called if it cannot be sent immediately.
 
         Raises the queue's errors, and QueueTooLong if another process does not release the turn in time.
         """
         self._waiting.add(ticket)
         try:
-            await ticket.queue.acquire(ticket)
+            await ticket.queue.acquire(ticket, on_waiting)
         finally:
             self._waiting.discard(ticket)
         await self._turn.acquire(ticket)

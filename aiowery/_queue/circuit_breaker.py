@@ -8,6 +8,7 @@ is sent as a probe.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import enum
 from collections import deque
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from typing import Final
 
 import attrs
 
+from aiowery._base.secret import Secret
 from aiowery._base.shared import SharedRegistry
 from aiowery._core.events import Event, SubmissionsPaused, SubmissionsResumed, log
 from aiowery._core.policies import RetryPolicy
@@ -175,6 +177,7 @@ class CircuitBreaker:
 
     def __init__(self, max_doubts: int | None, retries: RetryPolicy) -> None:
         self._loop = asyncio.get_running_loop()
+        self._context = contextvars.copy_context()  # timers must keep no submission's context
         self._state = CircuitBreakerState(max_doubts, retries.probe_backoff, self._loop.time)
         self._max_probe_interval = retries.max_probe_interval
         self._members: dict[BreakerMember, None] = {}
@@ -204,7 +207,7 @@ class CircuitBreaker:
         admitted = self._state.try_admit(submission)
         if not admitted and self._state.phase is BreakerPhase.PAUSED and self._timer is None:
             if self._state.retry_in:
-                self._timer = self._loop.call_at(self._state.retry_at, self._on_timer)
+                self._timer = self._loop.call_at(self._state.retry_at, self._on_timer, context=self._context)
             else:
                 self._start_check()
         return admitted
@@ -217,7 +220,9 @@ class CircuitBreaker:
         """Count a submission without a clear answer. With `immediately`, the first one begins a pause."""
         if self._keep_alive_timer is not None:
             self._keep_alive_timer.cancel()
-        self._keep_alive_timer = self._loop.call_later(self._max_probe_interval, self._keep_alive)
+        self._keep_alive_timer = self._loop.call_later(
+            self._max_probe_interval, self._keep_alive, context=self._context
+        )
         if self._state.record_in_doubt(submission, reason[:_MAX_REASON_LENGTH], immediately=immediately):
             self._announce_pause()
 
@@ -274,7 +279,7 @@ class CircuitBreaker:
         member = next(iter(self._members), None)
         if member is not None:
             self._state.begin_check()
-            member.check().add_done_callback(self._on_check_done)
+            member.check().add_done_callback(self._on_check_done, context=self._context)
 
     def _on_check_done(self, read: asyncio.Task[str | None]) -> None:
         if self._state.phase is not BreakerPhase.CHECKING:  # the breaker was reset meanwhile
@@ -291,6 +296,6 @@ class CircuitBreaker:
 _breakers: SharedRegistry[CircuitBreaker] = SharedRegistry()
 
 
-def shared_breaker(base_url: str, key: str, make: Callable[[], CircuitBreaker]) -> CircuitBreaker:
+def shared_breaker(base_url: str, key: str | Secret, make: Callable[[], CircuitBreaker]) -> CircuitBreaker:
     """Return the circuit breaker of this address and key in the running loop: a proxy affects all clients alike."""
     return _breakers.get(make, base_url, key)

@@ -8,6 +8,7 @@ ticket: one heap in order of arrival, and one timer for the next time at which a
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import copy
 import heapq
 import itertools
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterable
 from math import inf
 from typing import Final
 
+from aiowery._base.secret import Secret
 from aiowery._base.shared import SharedRegistry
 from aiowery._core.durations import MovingAverage
 from aiowery._core.events import log
@@ -22,6 +24,9 @@ from aiowery._core.policies import Limits, Random, RetryPolicy
 from aiowery._core.statistics import QueueStatistics
 from aiowery._queue.circuit_breaker import CircuitBreaker
 from aiowery.errors import AioweryError, QueueTooLong
+
+OnWaiting = Callable[[int], None]
+"""Receives the number of tickets that wait before one that is not admitted immediately."""
 
 # An event loop may call a timer slightly early; that counts as on time.
 _TIMER_TOLERANCE: Final = 1e-6
@@ -100,6 +105,7 @@ class SubmissionQueue:
         self._cool_from = limits.cool_from
         self._ticket_numbers = itertools.count()
         self._loop = asyncio.get_running_loop()
+        self._context = contextvars.copy_context()  # timers must keep no submission's context
         # Shared by all admitted tickets: jobs keep their tickets, and a future for each would take memory.
         self._finished_admission = self.new_admission()
         self._finished_admission.set_result(None)
@@ -123,8 +129,10 @@ class SubmissionQueue:
         """Return the future that a ticket waits for."""
         return self._loop.create_future()
 
-    async def acquire(self, ticket: Ticket) -> None:
+    async def acquire(self, ticket: Ticket, on_waiting: OnWaiting | None = None) -> None:
         """Wait, in the order of the tickets' numbers, until the submission may be sent.
+
+        `on_waiting` is called if it cannot be sent immediately.
 
         Cancelling withdraws the ticket. Raises the error that `reject_waiting` received meanwhile. Raises QueueTooLong
         if the queue is full or the ticket would be admitted too late.
@@ -142,6 +150,8 @@ class SubmissionQueue:
         self.admit()
         if ticket.waiting and (self.limits.max_queue is not None or ticket.start_by < inf):
             self._reject_if_too_late(ticket)
+        if ticket.waiting and on_waiting is not None:
+            on_waiting(len(self._waiting) - 1)
         try:
             # A timeout context costs time and memory, and thousands of tickets without `start_by` may wait.
             await (ticket.admission if ticket.start_by == inf else self._wait_until_start_by(ticket))
@@ -192,7 +202,7 @@ class SubmissionQueue:
             self._slot_holders.pop(ticket, None)
         if self.limits.cool_down:
             # The timer keeps the queue alive, so that the next client that opens respects the pause.
-            self._loop.call_at(self._paused_until, self.admit)
+            self._loop.call_at(self._paused_until, self.admit, context=self._context)
         self.admit()
 
     def record_duration(self, ticket: Ticket) -> None:
@@ -347,7 +357,7 @@ class SubmissionQueue:
             if self._timer.when() <= moment:
                 return
             self._timer.cancel()
-        self._timer = self._loop.call_at(moment, self._on_timer)
+        self._timer = self._loop.call_at(moment, self._on_timer, context=self._context)
 
     def _on_timer(self) -> None:
         self._timer = None
@@ -357,7 +367,7 @@ class SubmissionQueue:
 _queues: SharedRegistry[SubmissionQueue] = SharedRegistry()
 
 
-def shared_queue(base_url: str, key: str, kind: str, make: Callable[[], SubmissionQueue]) -> SubmissionQueue:
+def shared_queue(base_url: str, key: str | Secret, kind: str, make: Callable[[], SubmissionQueue]) -> SubmissionQueue:
     """Return the queue of this address, key and kind in the running event loop.
 
     It is shared because the provider counts per key, not per client. It exists as long as a client refers to it.

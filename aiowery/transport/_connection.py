@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import os
 import re
 import select
@@ -566,7 +567,8 @@ class Connection(asyncio.BufferedProtocol):
     def _resume_reading(self) -> None:
         if self._is_paused:
             self._is_paused = False
-            self._transport.resume_reading()
+            # The transport keeps the context in which it is called.
+            contextvars.Context().run(self._transport.resume_reading)
             self.deadline = self._idle_deadline()
 
     def _ends_cleanly(self) -> bool:

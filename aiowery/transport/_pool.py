@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import functools
 import os
 from collections import deque
@@ -96,7 +97,7 @@ class ConnectionPool:
     `rest_seconds`, or when more than `max_resting` would rest.
 
     A pool belongs to the event loop in which it is used first. When that loop is closed, or after a fork, it begins
-    anew.
+    anew. Connections outlive the requests that open them: they and the timers run without context variables.
     """
 
     def __init__(
@@ -423,7 +424,7 @@ class ConnectionPool:
     async def _dial(self, origin: Origin, terms: LeaseTerms) -> Connection:
         """Return a new connection for the place that the caller has taken; free the place if there is none."""
         dialling = self._dialer.connect(origin, lambda: Connection(origin, self), terms.connect_timeout)
-        dial = asyncio.ensure_future(dialling)
+        dial = contextvars.Context().run(asyncio.create_task, dialling)
         self._dials[dial] = terms.holder
         try:
             await asyncio.wait((dial,))
@@ -470,7 +471,7 @@ class ConnectionPool:
             if self._timer is not None:
                 self._timer.cancel()
             self._sweep_at = moment
-            self._timer = self._loop.call_at(moment, self._sweep)
+            self._timer = self._loop.call_at(moment, self._sweep, context=contextvars.Context())
 
     def _sweep(self) -> None:
         """End what is overdue, and come again: in a second, or earlier if a deadline is nearer."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import contextvars
 import logging
 from collections.abc import Callable, Iterator
 from typing import Final
 
 # Records about the model registry concern the whole command, but are logged for each request.
 _REGISTRY: Final = "the model registry"
-_reading_registry: Final = contextvars.ContextVar("reading_registry", default=False)
+_registry_readings: Final[list[None]] = []
 _LEVELS: Final = (logging.ERROR, logging.INFO, logging.DEBUG)
 
 
@@ -31,7 +30,7 @@ class Logs(logging.Handler):
             return self._is_repeated(record)
         if record.levelno >= self.min_level:
             return super().handle(record)
-        self.hidden += record.levelno >= logging.WARNING and not _reading_registry.get()
+        self.hidden += record.levelno >= logging.WARNING and not _registry_readings
         return False
 
     def _is_repeated(self, record: logging.LogRecord) -> bool:
@@ -50,11 +49,11 @@ class Logs(logging.Handler):
 @contextlib.contextmanager
 def watch_registry() -> Iterator[None]:
     """Count no warnings inside the block: one message is enough if the registry cannot be read."""
-    token = _reading_registry.set(True)
+    _registry_readings.append(None)  # no context variable: the client reads in the context of its opening
     try:
         yield
     finally:
-        _reading_registry.reset(token)
+        _registry_readings.pop()
 
 
 @contextlib.contextmanager
