@@ -11,9 +11,12 @@ import html
 import json
 import re
 from collections.abc import Callable, Mapping
+from operator import attrgetter
 from string import ascii_lowercase, ascii_uppercase
 from typing import Any, Final, TypeVar
 from urllib.parse import quote, quote_plus
+
+from aiowery._base.secret import HoldsSecret, Secret
 
 Text = TypeVar("Text", str, bytes)
 
@@ -28,7 +31,7 @@ _LOWER: Final = str.maketrans(ascii_uppercase, ascii_lowercase)
 _BASE64_STARTS: Final = (0, 2, 3)
 
 
-class KeyRedactor:
+class KeyRedactor(HoldsSecret):
     """A redactor of one API key in all its spellings. It is made once for each key, not for each text."""
 
     def __init__(self, key: str) -> None:
@@ -38,6 +41,11 @@ class KeyRedactor:
 
     def __repr__(self) -> str:
         return f"KeyRedactor({_STARS})"
+
+    @property
+    def length(self) -> int:
+        """The number of characters of the longest spelling."""
+        return len(self._texts[0])
 
     def occurs_in(self, data: bytes) -> bool:
         """Return True if the key is quoted in these bytes, also with escapes of JSON within those of JSON."""
@@ -123,24 +131,25 @@ def _replaced(text: Text, lowered: Text, spelling: Text, stars: Text) -> Text:
     return text[:0].join(parts)
 
 
-_keys: Final[dict[str, KeyRedactor]] = {}
+_keys: Final[dict[Secret, KeyRedactor]] = {}
+_length: Final = attrgetter("length")
 
 
-def redact_key(key: str) -> None:
+def redact_key(key: Secret) -> None:
     """Redact this key from now on, whatever its form, if it has at least 8 characters.
 
     The latest 100 keys are kept in memory for this.
     """
-    if len(key) >= MIN_KEY_LENGTH and key not in _keys:
-        _keys[key] = KeyRedactor(key)
+    if len(key.reveal()) >= MIN_KEY_LENGTH and key not in _keys:
+        _keys[key] = KeyRedactor(key.reveal())
         if len(_keys) > _MAX_KEYS:
             del _keys[next(iter(_keys))]
 
 
 def redact(text: str) -> str:
     """Return the text with stars in place of all keys in use and everything in the form of an API key."""
-    for key in sorted(_keys, key=len, reverse=True):  # a key may begin like another
-        text = _keys[key].redact(text)
+    for redactor in sorted(_keys.values(), key=_length, reverse=True):  # a key may begin like another
+        text = redactor.redact(text)
     return _SECRETS.sub(_STARS, text)
 
 

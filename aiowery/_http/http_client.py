@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import secrets
+import sys
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import quote
@@ -18,11 +19,13 @@ import anyio.lowlevel
 import attrs
 import httpx
 
+from aiowery._base.secret import HoldsSecret, Secret
 from aiowery._core.messages import MAIN_HOST, HttpRequest, HttpResponse
 from aiowery._core.redaction import KeyRedactor
 from aiowery._core.urls import Hosts, is_host, is_private, normalized_host, validate_base_url
 from aiowery._core.webhook_config import without_addresses
 from aiowery._http.api_key import ApiKeySource
+from aiowery._http.causes import strip
 from aiowery._http.decoding import decode_body, is_coded
 from aiowery._http.httpx_transport import HttpxTransport
 from aiowery._http.router import HTTPX, TransportRouter
@@ -85,7 +88,7 @@ class DownloadResponse:
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield the file's bytes as they arrive. Raises NoAnswer if they trickle."""
-        now = asyncio.get_running_loop().time
+        now, handled = asyncio.get_running_loop().time, sys.exception()
         waited, received = 0.0, 0
         began = now()
         try:
@@ -99,26 +102,26 @@ class DownloadResponse:
                 yield chunk
                 began = now()
         except TransportFault as fault:
-            raise _translated(fault) from fault.__cause__
+            raise _translated(fault, handled) from fault.__cause__
 
 
 @attrs.frozen(repr=False)
-class _SentKey:
+class _SentKey(HoldsSecret):
     """An API key as it is sent, and what takes it out of texts that a server quotes it in.
 
     It is made once for each key, not for each request.
     """
 
-    secret: str
+    secret: Secret
     headers: RequestHeaders
     json_headers: RequestHeaders
     redactor: KeyRedactor
 
     @classmethod
-    def from_secret(cls, secret: str) -> Self:
-        headers = RequestHeaders({**_HEADERS, "authorization": f"Bearer {secret}"})
+    def from_secret(cls, secret: Secret) -> Self:
+        headers = RequestHeaders({**_HEADERS, "authorization": f"Bearer {secret.reveal()}"})
         json_headers = headers.including("content-type", "application/json")
-        return cls(secret, headers, json_headers, KeyRedactor(secret))
+        return cls(secret, headers, json_headers, KeyRedactor(secret.reveal()))
 
     def redact_fault(self, fault: TransportFault) -> None:
         """Remove the key from a fault and its cause."""
@@ -188,6 +191,7 @@ class HttpClient:
 
         Raises NotSent or NoAnswer, UnexpectedResponse for a response beyond 16 MB, and what `before_send` raises.
         """
+        handled = sys.exception()
         key = await self._current_key()
         timeout = max(request.timeout or 0.0, self._timeout)
         host, headers = self._hosts[request.host], _headers_for(request, key)
@@ -196,8 +200,9 @@ class HttpClient:
         try:
             response = await self._transport.send_and_read(outgoing, _MAX_RESPONSE, before_send)
         except TransportFault as fault:
-            raise _translated(fault, key) from fault.__cause__
+            raise _translated(fault, handled, key) from fault.__cause__
         except ResponseTooLong as fault:
+            strip(fault, handled)
             message = f"{fault}; the request has arrived, and the rest of the response was not read"
             raise _unreadable(message, fault.http_status, fault.beginning, key) from None
         return _decoded(response, key)
@@ -232,10 +237,11 @@ class HttpClient:
     async def download(self, url: str, headers: Mapping[str, str]) -> AsyncIterator[DownloadResponse]:
         """Open a URL of any host without the key, through at most five redirects; each target is checked."""
         self._check_open()
+        handled = sys.exception()
         try:
             response = await self._follow(url, RequestHeaders({**_FOREIGN_HEADERS, **headers}))
         except TransportFault as fault:
-            raise _translated(fault) from fault.__cause__
+            raise _translated(fault, handled) from fault.__cause__
         coding = response.headers.get("content-encoding", "")
         if is_coded(coding) and response.http_status in _FILE_STATUSES:
             await response.aclose()
@@ -302,12 +308,14 @@ async def _choose_transport(http: HTTPChoice | None, connections: int, timeout: 
     return HttpxTransport(http, timeout)
 
 
-def _translated(fault: TransportFault, key: _SentKey | None = None) -> NotSent | NoAnswer:
+def _translated(
+    fault: TransportFault, handled: BaseException | None, key: _SentKey | None = None
+) -> NotSent | NoAnswer:
     """Return the error of a transport's fault, without the key, which a server may have quoted.
 
-    Its causes keep their messages only, without dozens of frames.
+    Its causes keep their messages only, without dozens of frames, whose variables may hold the key.
     """
-    _drop_frames(fault.__cause__)
+    strip(fault, handled)
     if fault.unsent:
         return NotSent(f"{fault}; nothing was sent: check the network, base_url and any proxy")
     if key is not None:
@@ -315,13 +323,6 @@ def _translated(fault: TransportFault, key: _SentKey | None = None) -> NotSent |
     error = NoAnswer(f"{fault}; the request may have arrived")
     error.excerpt = fault.excerpt
     return error
-
-
-def _drop_frames(fault: BaseException | None) -> None:
-    """Remove the tracebacks of an exception and of what it is chained to."""
-    while fault is not None:
-        fault.__traceback__ = None
-        fault = fault.__cause__ or fault.__context__
 
 
 def _unreadable(message: str, http_status: int, body: bytes, key: _SentKey) -> UnexpectedResponse:

@@ -84,17 +84,26 @@ class RetryingClient:
         try:
             value = decode(response)
         except (APIError, UnexpectedResponse) as error:
-            redacted = self._http_client.redacted(response)
-            safe = error if redacted == response else _decode_error(decode, redacted, error)
-            if safe.retry_after is None:
-                safe.retry_after = response.retry_after()
-            failure = judged_error(redacted, safe, self._is_own)
-            failure.excerpt = clean_excerpt(redacted.body)
-            raise failure from safe.__cause__
-        redactor = self._http_client.redactor
-        if redactor is not None and redactor.occurs_in(response.body):
-            value = _without_key(value, redactor)
-        return value
+            refusal = error
+        else:
+            redactor = self._http_client.redactor
+            is_quoted = redactor is not None and redactor.occurs_in(response.body)
+            return _without_key(value, redactor) if redactor is not None and is_quoted else value
+        try:  # not in the handler above, whose error may quote the key and would become the context of this one
+            raise self._judged(decode, response, refusal)
+        finally:
+            del refusal  # its traceback holds this frame
+
+    def _judged(self, decode: Decode[T], response: HttpResponse, error: APIError | UnexpectedResponse) -> AioweryError:
+        """Return the error that a response means, with what the response holds besides, and without the key."""
+        redacted = self._http_client.redacted(response)
+        safe = error if redacted == response else _decode_error(decode, redacted, error)
+        if safe.retry_after is None:
+            safe.retry_after = response.retry_after()
+        failure = judged_error(redacted, safe, self._is_own)
+        failure.excerpt = clean_excerpt(redacted.body)
+        failure.__cause__ = safe.__cause__
+        return failure
 
     async def send_idempotent(self, request: HttpRequest, decode: Decode[T], gate: asyncio.Semaphore) -> T:
         """Send a request that costs nothing; repeat it with growing pauses while that can help.
@@ -124,12 +133,12 @@ def _decode_error(
     except (APIError, UnexpectedResponse) as safe:
         if type(safe) is type(error):
             safe.task_ids = error.task_ids
-            return safe
-    error.args = (f"HTTP {redacted.http_status}: {redacted.excerpt!r}",)
-    error.raw, error.request_id = None, redacted.request_id
-    if isinstance(error, UnexpectedResponse):
-        error.faults = ()
-    return error
+            return safe.with_traceback(None)  # whose frames hold the other error
+    blank = error.with_message(f"HTTP {redacted.http_status}: {redacted.excerpt!r}")
+    blank.raw, blank.request_id, blank.__cause__ = None, redacted.request_id, None
+    if isinstance(blank, UnexpectedResponse):
+        blank.faults = ()
+    return blank
 
 
 def _without_key(value: Any, redactor: KeyRedactor) -> Any:

@@ -9,6 +9,7 @@ from typing import Any, Final, Self
 import attrs
 import httpx
 
+from aiowery._base.secret import HoldsSecret
 from aiowery._core.messages import HttpResponse, MultipartForm
 from aiowery.transport import encode_fields
 from aiowery.transport._excerpt import MAX_EXCERPT
@@ -44,7 +45,7 @@ class ResponseTooLong(Exception):
 
 
 @attrs.frozen(repr=False)
-class RequestHeaders:
+class RequestHeaders(HoldsSecret):
     """The header fields of a request: by name in lower case, and `encoded` as they are written.
 
     They are encoded once, not for each request.

@@ -34,13 +34,17 @@ class Origin(NamedTuple):
 class OutgoingRequest(NamedTuple):
     """A request: its head in bytes, and its body whole, as a stream, or None.
 
-    `length` is the number of bytes that a stream must have; None for one that is sent in chunks.
+    `length` is the number of bytes that a stream must have; None for one that is sent in chunks. The repr shows neither
+    headers nor body, because a traceback may print it.
     """
 
     method: bytes
     head: bytes
     body: bytes | AsyncIterable[bytes] | None = None
     length: int | None = None
+
+    def __repr__(self) -> str:
+        return f"<OutgoingRequest {self.head.partition(b' HTTP/')[0]!r}>"
 
 
 def encode_head(

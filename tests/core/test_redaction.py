@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiowery import RedactionFilter, WeryAI
+from aiowery._base.secret import Secret
 from aiowery._core.events import log
 from aiowery._core.redaction import redact, redact_key
 from aiowery._http.api_key import ApiKeySource
@@ -56,7 +57,7 @@ def test_client_repr_hides_the_key(source: str | Callable[[], str]) -> None:
 def test_api_key_source_repr_after_use_hides_the_key() -> None:
     """The repr hides the key also after the key was read."""
     source = ApiKeySource(KEY)
-    assert asyncio.run(source.key()) == KEY
+    assert asyncio.run(source.key()).reveal() == KEY
     assert repr(source) == str(source) == "ApiKeySource(***)"
 
 
@@ -161,12 +162,12 @@ def test_client_base_url_with_credentials_is_refused_without_quoting(base_url: s
 def test_redact_key_of_few_characters_leaves_text_unchanged() -> None:
     """A key of a few characters would occur within ordinary text, so only longer ones are replaced."""
     for key in ("sk", "task", "acme_made-up-key-of-this-test"):
-        redact_key(key)
+        redact_key(Secret(key))
     assert redact("a task with acme_made-up-key-of-this-test") == "a task with ***"
 
 
 def test_redact_key_that_begins_another_replaces_the_whole_of_both() -> None:
     """Of a long key, nothing remains although a shorter one, known earlier, is its beginning."""
     for key in ("plain-beginning", "plain-beginning-and-more"):
-        redact_key(key)
+        redact_key(Secret(key))
     assert redact("plain-beginning-and-more, plain-beginning") == "***, ***"

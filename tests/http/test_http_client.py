@@ -15,6 +15,7 @@ import httpx2
 import pytest
 
 from aiowery import Asset, Limits, RetryPolicy, WeryAI
+from aiowery._base.secret import Secret
 from aiowery._core.messages import HttpRequest
 from aiowery._core.urls import parse_hosts
 from aiowery._http.api_key import ApiKeySource
@@ -427,7 +428,7 @@ async def test_key_quoted_by_server_is_redacted() -> None:
 
 def test_repr_of_request_and_key_shows_no_secret() -> None:
     """A traceback that prints local values shows neither the key nor the request's content."""
-    key = _SentKey.from_secret(KEY)
+    key = _SentKey.from_secret(Secret(KEY))
     outgoing = TransportRequest("POST", "https://a.example", "/x", key.headers, b"a secret prompt")
     assert KEY not in repr(key) + repr(outgoing)
     assert "secret" not in repr(outgoing)
