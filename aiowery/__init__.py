@@ -40,9 +40,12 @@ _NAMES: Final = {
         "JobUpdated",
         "LowCredits",
         "Observer",
+        "OutputDownloaded",
         "PollFailed",
         "QueueBackedOff",
-        "RedactionFilter",
+        "RequestInDoubt",
+        "RequestQueued",
+        "RequestRefused",
         "SubmissionsPaused",
         "SubmissionsResumed",
     ),
@@ -71,6 +74,7 @@ _NAMES: Final = {
         "TextResult",
         "VideoResult",
     ),
+    "_core.safe_log": ("RedactionFilter",),
     "_core.statistics": (
         "ClientStatistics",
         "PollStatistics",
@@ -96,9 +100,12 @@ if TYPE_CHECKING:
         JobUpdated,
         LowCredits,
         Observer,
+        OutputDownloaded,
         PollFailed,
         QueueBackedOff,
-        RedactionFilter,
+        RequestInDoubt,
+        RequestQueued,
+        RequestRefused,
         SubmissionsPaused,
         SubmissionsResumed,
     )
@@ -108,6 +115,7 @@ if TYPE_CHECKING:
     from aiowery._core.provider import Provider
     from aiowery._core.request import DEFAULT, Outcome, Request
     from aiowery._core.result import AudioResult, ImageResult, MediaResult, Result, TextResult, VideoResult
+    from aiowery._core.safe_log import RedactionFilter
     from aiowery._core.statistics import ClientStatistics, PollStatistics, QueueStatistics, WebhookStatistics
     from aiowery._jobs.job import Job
     from aiowery.betterwaifu import BetterWaifu
@@ -141,6 +149,7 @@ __all__ = (
     "Observer",
     "Outcome",
     "OutcomeStream",
+    "OutputDownloaded",
     "PollFailed",
     "PollPolicy",
     "PollStatistics",
@@ -149,6 +158,9 @@ __all__ = (
     "QueueStatistics",
     "RedactionFilter",
     "Request",
+    "RequestInDoubt",
+    "RequestQueued",
+    "RequestRefused",
     "Resubmit",
     "Result",
     "RetryPolicy",

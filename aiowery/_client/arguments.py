@@ -1,12 +1,21 @@
-"""Check the arguments of a client: `http`, names of batches, credits, webhooks."""
+"""Check the arguments of a client's verbs and of its constructor. What is wrong is named, with the way out."""
 
 from __future__ import annotations
 
 import os
-from typing import Final, TypeVar
+from collections.abc import AsyncIterable, Iterable, Mapping
+from math import inf
+from pathlib import Path
+from typing import Any, Final, TypeGuard, TypeVar
 from urllib.parse import urlsplit
 
-from aiowery._core.policies import FASTEST
+from aiowery._base.snapshot import Asset
+from aiowery._client.options import SubmitOptions
+from aiowery._core.fields import short_repr
+from aiowery._core.media import Media, clean_url, local_media
+from aiowery._core.policies import FASTEST, Resubmit
+from aiowery._core.request import Request, Timeout, check_timeout
+from aiowery._core.result import Result
 from aiowery._core.urls import is_loopback
 from aiowery._core.webhook_config import Webhooks
 from aiowery.errors import ConfigurationError
@@ -14,6 +23,109 @@ from aiowery.errors import ConfigurationError
 T = TypeVar("T")
 
 _SPEED: Final = "AIOWERY_SANDBOX_SPEED"
+_URL: Final = "a URL that begins with https:// (client.job(task_id) returns the job of a task)"
+_REQUEST: Final = "a request, such as aiowery.weryai.TextToImage(prompt='a cat')"
+
+
+def refused(name: str, value: object, expected: str) -> ConfigurationError:
+    """Return the error for an argument of the wrong type or value. `expected` completes "must be ..."."""
+    return ConfigurationError(f"{name} must be {expected}, got {short_repr(value)}; nothing was sent")
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Return True for an integer or a float, but not for a bool or NaN."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value == value  # noqa: PLR0124 - NaN
+
+
+def check_type(name: str, value: object, types: type[Any] | tuple[type[Any], ...], expected: str) -> None:
+    """Raise ConfigurationError unless the argument is of one of these types; a bool is no integer."""
+    if not isinstance(value, types) or (isinstance(value, bool) and types is int):
+        raise refused(name, value, expected)
+
+
+def check_callable(name: str, value: object) -> None:
+    """Raise ConfigurationError for anything but a function."""
+    if not callable(value):
+        raise refused(name, value, "a function")
+
+
+def check_request(verb: str, request: object) -> None:
+    """Raise ConfigurationError for anything but a request."""
+    check_type(f"{verb}(): request", request, Request, _REQUEST)
+
+
+def check_requests(requests: object) -> None:
+    """Raise ConfigurationError for anything but an iterable of requests; its items are checked as they come."""
+    is_one = isinstance(requests, (str, bytes, Mapping, Request))
+    if is_one or not isinstance(requests, (Iterable, AsyncIterable)):
+        raise refused(
+            "stream(): requests", requests, "a list, or another iterable, of requests; write [...] around one"
+        )
+
+
+def check_id(verb: str, name: str, value: object) -> None:
+    """Raise ConfigurationError for anything but the text of an id."""
+    if not isinstance(value, str) or not value:
+        raise refused(f"{verb}(): {name}", value, "an id as the provider returned it, a non-empty string")
+
+
+def submit_options(request: object, job_timeout: Timeout, start_within: float | None, name: str | int) -> SubmitOptions:
+    """Return the checked options of a submission. Raises ConfigurationError, also for what is no request."""
+    check_request("submit", request)
+    check_timeout(job_timeout, "job_timeout")
+    if start_within is not None and not (is_number(start_within) and start_within >= 0):
+        raise refused("start_within", start_within, "a number of seconds >= 0, or None")
+    check_type("name", name, (str, int), "a string or a number")
+    return SubmitOptions(job_timeout=job_timeout, start_within=start_within, name=str(name))
+
+
+def checked_type(task_ids: tuple[object, ...], of: object) -> type[Request[Any]] | None:
+    """Return the class of a job's request, None if it is not known. Raises ConfigurationError, also for wrong ids."""
+    for task_id in task_ids or (None,):
+        check_id("job", "task_id", task_id)
+    if of is None or (isinstance(of, type) and issubclass(of, Request)):
+        return of
+    raise refused("job(): of", of, "the class of a request, such as aiowery.weryai.TextToImage")
+
+
+def check_streaming(job_timeout: object, on_doubt: object) -> None:
+    """Raise ConfigurationError for a wrong timeout, and unless `on_doubt` is "hold" or a Resubmit."""
+    check_timeout(job_timeout, "job_timeout")
+    if on_doubt != "hold" and not isinstance(on_doubt, Resubmit):
+        raise refused("on_doubt", on_doubt, '"hold", or aiowery.Resubmit(at_most=...)')
+
+
+def checked_directory(directory: object) -> Path:
+    """Return a directory as a path. Raises ConfigurationError for what is no path."""
+    if not isinstance(directory, (str, os.PathLike)):
+        raise refused("download(): directory", directory, "the path of a directory, such as 'out'")
+    return Path(os.fsdecode(directory))
+
+
+def checked_source(source: Any) -> Media:
+    """Return a local file for an upload. Raises ConfigurationError for what cannot be read as one."""
+    try:
+        return local_media(source)
+    except ConfigurationError as fault:
+        raise ConfigurationError(f"upload(): source: {fault}; nothing was sent") from fault
+
+
+def checked_asset(asset: object) -> Asset:
+    """Return an asset, or the asset at a URL. Raises ConfigurationError for anything else."""
+    if isinstance(asset, Asset):
+        return asset
+    if (url := clean_url(asset)) is not None:
+        return Asset(url)
+    raise refused("fetch(): asset", asset, f"an Asset of a result, or {_URL}")
+
+
+def checked_outputs(what: object) -> Result | Asset:
+    """Return a result, an asset, or the asset at a URL. Raises ConfigurationError for anything else."""
+    if isinstance(what, (Asset, Result)):
+        return what
+    if (url := clean_url(what)) is not None:
+        return Asset(url)
+    raise refused("download(): what", what, f"a Result, one of its assets, or {_URL}")
 
 
 def checked_http(http: T) -> T:
@@ -28,7 +140,7 @@ def checked_http(http: T) -> T:
 def checked_name(batch: object) -> str:
     """Return the name of a batch. Raises ConfigurationError for anything but a non-empty string."""
     if not isinstance(batch, str) or not batch:
-        raise ConfigurationError(f"batch must be a non-empty string, got {batch!r}; nothing was sent")
+        raise refused("batch", batch, "a non-empty string")
     return batch
 
 
@@ -50,9 +162,8 @@ def checked_webhooks(webhooks: object, ledger: object) -> Webhooks | None:
 
 def checked_credits(name: str, value: float | None) -> float | None:
     """Return an amount of credits or of money. Raises ConfigurationError unless it is None or a number >= 0."""
-    given: object = value  # a caller without a type checker may pass anything
-    if given is not None and not (isinstance(given, (int, float)) and 0 <= given < float("inf")):
-        raise ConfigurationError(f"{name} must be a number >= 0, got {given!r}; nothing was sent")
+    if value is not None and not (is_number(value) and 0 <= value < inf):
+        raise refused(name, value, "a number >= 0")
     return value
 
 

@@ -17,6 +17,7 @@ from aiowery._client.stream import Requests, RunItem, StreamItem, enumerate_requ
 from aiowery._client.submitter import Submitter
 from aiowery._core.events import log
 from aiowery._core.failures import in_doubt_error
+from aiowery._core.labels import Labels
 from aiowery._core.policies import OnDoubt, Resubmit
 from aiowery._core.request import DEFAULT, Request, ResultT, Timeout
 from aiowery._jobs.job import Job
@@ -55,12 +56,14 @@ class BatchService:
         submitter: Submitter,
         restorer: JobRestorer,
         resolver: DoubtResolver,
+        labels: Labels,
     ) -> None:
         self._journal = journal
         self._ledger = journal.ledger
         self._submitter = submitter
         self._restorer = restorer
         self._resolver = resolver
+        self._labels = labels
 
     async def add_requests(
         self, name: str, requests: Requests[ResultT], *, reuse: bool
@@ -147,14 +150,22 @@ class BatchService:
             raise ConfigurationError(f"the ledger has no batch {name!r}; nothing was sent: check the name")
 
     async def job(
-        self, entry_id: int, request: Request[ResultT], job_timeout: Timeout = DEFAULT, budget: float | None = None
+        self,
+        entry_id: int,
+        request: Request[ResultT],
+        job_timeout: Timeout = DEFAULT,
+        budget: float | None = None,
+        name: str = "",
     ) -> Job[ResultT] | None:
         """Return the entry's job: submitted now if it is new, else resumed or restored.
 
         None while another process, or another part of this one, works on it. `budget` is the limit of the batch in
-        credits. Raises what `submit` raises, the request's rejection, or SubmissionInDoubt.
+        credits; `name` is the caller's number or name for it in logs. Raises what `submit` raises, the request's
+        rejection, or SubmissionInDoubt.
         """
-        return await self._job(request, SubmitOptions(job_timeout=job_timeout, entry_id=entry_id, budget=budget))
+        name = name or _named(entry_id)
+        options = SubmitOptions(job_timeout=job_timeout, entry_id=entry_id, budget=budget, name=name)
+        return await self._job(request, options)
 
     async def _job(self, request: Request[ResultT], options: SubmitOptions) -> Job[ResultT] | None:
         entry_id = options.entry_id or 0
@@ -174,7 +185,7 @@ class BatchService:
         """Return the entry's job like `job`, but send nothing. Raises NotSent if it is new."""
         if self._journal.claims.release(entry_id) or (await self._entry(entry_id)).state is State.NEW:
             raise NotSent(
-                f"{request.label}: nothing was sent, because an earlier request was rejected: {reason}"
+                f"{self._label(entry_id, request)}: nothing was sent, because an earlier request was rejected: {reason}"
             ) from reason
         return await self._known_job(entry_id, request)
 
@@ -189,9 +200,8 @@ class BatchService:
                 if (await self._entry(entry_id)).state is not State.IN_DOUBT:
                     return None  # another process resolved it just now
                 named = await self._resolver.hints(entry.submission_id)
-                raise in_doubt_error(
-                    request, entry.sent_at or 0.0, entry.reason, entry.request_id, named, entry.excerpt
-                )
+                label, sent_at = self._label(entry_id, request), entry.sent_at or 0.0
+                raise in_doubt_error(label, request, sent_at, entry.reason, entry.request_id, named, entry.excerpt)
             case State.ACCEPTED:
                 return await self._resume(entry, request)
             case State.SENDING if self._journal.is_lost(entry):
@@ -211,7 +221,12 @@ class BatchService:
             return False
         account.hold(price)
         await self._ledger.resolve_unsent(entry_id)
-        log.warning("%s: in doubt, and sent again for about %g credits, as on_doubt allows", request.label, price)
+        log.warning(
+            "%s: in doubt, and sent again for about %g credits, as on_doubt allows",
+            self._label(entry_id, request),
+            price,
+            extra={"entry_id": entry_id},
+        )
         return True
 
     async def resubmit(self, entry_id: int, read_request: RequestReader, job_timeout: Timeout) -> Job[Any]:
@@ -228,7 +243,9 @@ class BatchService:
         request = _read_entry(entry, read_request)
         self._submitter.validate(request)
         await self._ledger.resolve_unsent(entry_id)
-        return await self._await_other_process(request, SubmitOptions(job_timeout=job_timeout, entry_id=entry_id))
+        return await self._await_other_process(
+            request, SubmitOptions(job_timeout=job_timeout, entry_id=entry_id, name=_named(entry_id))
+        )
 
     async def _resume_accepted(self, accepted: Mapping[int, Request[Any]]) -> None:
         """Resume polling accepted entries before anything new is sent, because their tasks take slots."""
@@ -259,6 +276,9 @@ class BatchService:
             await anyio.sleep(_RETRY_INTERVAL)
         return job
 
+    def _label(self, entry_id: int, request: Request[Any]) -> str:
+        return self._labels.of(request, _named(entry_id))
+
     async def _entry(self, entry_id: int) -> Entry:
         entry = await self._ledger.entry(entry_id)
         if entry is None:
@@ -283,7 +303,7 @@ class BatchRunner:
     async def __call__(self, item: StreamItem[ResultT]) -> Job[ResultT] | None:
         entry_id = item.entry_id or 0
         try:
-            job = await self._job(entry_id, item.request)
+            job = await self._job(entry_id, item)
         except SubmissionInDoubt as doubt:  # if its tasks are named, it can still be resolved
             if doubt.task_ids or not await self.batches.release_within(entry_id, item.request, self.doubt_account):
                 raise
@@ -292,14 +312,19 @@ class BatchRunner:
             await job.wait_finished(timeout=self.job_timeout)
         return job
 
-    async def _job(self, entry_id: int, request: Request[ResultT]) -> Job[ResultT] | None:
+    async def _job(self, entry_id: int, item: StreamItem[ResultT]) -> Job[ResultT] | None:
         if self.rejection is not None:
-            return await self.batches.job_without_sending(entry_id, request, self.rejection)
+            return await self.batches.job_without_sending(entry_id, item.request, self.rejection)
         try:
-            return await self.batches.job(entry_id, request, self.job_timeout, self.budget)
+            name = f"{item.name}, {_named(entry_id)}"
+            return await self.batches.job(entry_id, item.request, self.job_timeout, self.budget, name)
         except InsufficientCredits as rejection:
             self.rejection = rejection
             raise
+
+
+def _named(entry_id: int) -> str:
+    return f"entry {entry_id}"
 
 
 def _read_entry(entry: Entry, read_request: RequestReader) -> Request[Any]:

@@ -11,17 +11,31 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, overload
 from weakref import WeakSet
 
 from aiowery._base.snapshot import Asset, Snapshot
-from aiowery._client.arguments import checked_credits, checked_name
+from aiowery._client.arguments import (
+    check_callable,
+    check_id,
+    check_request,
+    check_requests,
+    check_streaming,
+    check_type,
+    checked_asset,
+    checked_credits,
+    checked_directory,
+    checked_name,
+    checked_outputs,
+    checked_source,
+    checked_type,
+    submit_options,
+)
 from aiowery._client.config import ClientConfig, ProviderInfo
-from aiowery._client.options import SubmitOptions
 from aiowery._client.stream import OutcomeStream, Requests, RunItem, StreamItem, enumerate_requests
 from aiowery._core.events import LowCredits
-from aiowery._core.media import MediaSource, local_media
+from aiowery._core.media import MediaSource
 from aiowery._core.messages import HttpRequest, HttpResponse
 from aiowery._core.models import CheckIssue, ModelInfo
 from aiowery._core.policies import Limits, OnDoubt, PollPolicy, RetryPolicy
 from aiowery._core.provider import Provider
-from aiowery._core.request import DEFAULT, Accepted, Request, ResultT, Timeout
+from aiowery._core.request import DEFAULT, Accepted, Request, ResultT, Timeout, check_timeout
 from aiowery._core.result import Result
 from aiowery._core.statistics import ClientStatistics
 from aiowery.errors import ClientClosed, ConfigurationError
@@ -86,6 +100,8 @@ class Client:
         return self._config.retries
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_open_runtime"):  # a traceback may show one whose constructor has raised
+            return f"<{type(self).__name__}>"
         state = "closed" if self._open_runtime is None else "open"
         return f"<{type(self).__name__} {self.base_url} {state}>"
 
@@ -144,7 +160,12 @@ class Client:
         await runtime.aclose()
 
     async def submit(
-        self, request: Request[ResultT], *, job_timeout: Timeout = DEFAULT, start_within: float | None = None
+        self,
+        request: Request[ResultT],
+        *,
+        job_timeout: Timeout = DEFAULT,
+        start_within: float | None = None,
+        name: str | int = "",
     ) -> Job[ResultT]:
         """Submit the request once the queue has free slots, and return its job when the provider has accepted it.
 
@@ -153,18 +174,25 @@ class Client:
         before. Cancelling while the POST is under way loses nothing: see `jobs()`.
 
         `start_within` is a queue timeout in seconds. `QueueTooLong` is raised, unsent, when it has passed, or at once
-        if the queue would admit the request too late.
+        if the queue would admit the request too late. `name` is a name or number of your own for the request, which
+        logs, events and errors show beside its type and model.
         """
-        options = SubmitOptions(job_timeout=job_timeout, start_within=start_within)
+        options = submit_options(request, job_timeout, start_within, name)
         if self._config.reuse:
             return await self.batches.find_equal(request, options)
         return await self._runtime.submitter.submit(request, options)
 
     async def run(
-        self, request: Request[ResultT], *, timeout: Timeout = DEFAULT, start_within: float | None = None
+        self,
+        request: Request[ResultT],
+        *,
+        timeout: Timeout = DEFAULT,
+        start_within: float | None = None,
+        name: str | int = "",
     ) -> ResultT:
         """Submit the request and wait for its result. Raises what `submit` and `Job.wait` raise."""
-        job = await self.submit(request, job_timeout=timeout, start_within=start_within)
+        check_timeout(timeout)
+        job = await self.submit(request, job_timeout=timeout, start_within=start_within, name=name)
         return await job.wait(timeout=timeout)
 
     def stream(
@@ -194,6 +222,8 @@ class Client:
         default. `on_doubt`: `"hold"`, or `Resubmit(at_most=20)` to send requests in doubt again for at most so many
         credits, although they may have been charged.
         """
+        check_requests(requests)
+        check_streaming(job_timeout, on_doubt)
         if batch is None and (budget is not None or reuse is not None or on_doubt != "hold"):
             raise ConfigurationError("stream(): budget, reuse and on_doubt belong to a batch; give batch='a name' too")
         if batch is None:
@@ -219,6 +249,7 @@ class Client:
         `index` is the request's position when it was added. The stream raises ConfigurationError for a batch that is
         not in the ledger, and for a request of another provider.
         """
+        check_streaming(job_timeout, on_doubt)
         items = self.batches.pending(checked_name(batch), self._config.request_types.from_dict, ended=ended)
         run = self.batches.run(job_timeout, checked_credits("budget", budget), on_doubt)
         return self._streaming(items, run, in_flight, ordered=ordered)
@@ -228,6 +259,8 @@ class Client:
 
         Raises LedgerError for an entry that is not in doubt, and what `submit` raises.
         """
+        check_type("resubmit(): entry_id", entry_id, int, "the number of an entry in the ledger")
+        check_timeout(job_timeout, "job_timeout")
         return await self.batches.resubmit(entry_id, self._config.request_types.from_dict, job_timeout)
 
     @property
@@ -237,7 +270,7 @@ class Client:
 
     def _runner(self, job_timeout: Timeout) -> RunItem[ResultT]:
         async def run(item: StreamItem[ResultT]) -> Job[ResultT]:
-            job = await self.submit(item.request, job_timeout=job_timeout)
+            job = await self.submit(item.request, job_timeout=job_timeout, name=item.name)
             await job.wait_finished(timeout=job_timeout)
             return job
 
@@ -266,8 +299,7 @@ class Client:
 
         The first poll comes at once. A task that the provider does not know ends in `JobLost`.
         """
-        if not task_ids or not all(task_ids):
-            raise ConfigurationError("job(): expected at least one task id, and no empty one")
+        of = checked_type(task_ids, of)
         result_type: Any = Result if of is None else of.result_type
         kind = None if of is None else of.kind
         return self._runtime.restorer.attach(Accepted(task_ids=task_ids), result_type, kind)
@@ -284,10 +316,12 @@ class Client:
 
         It belongs to the client: await it through `asyncio.shield`.
         """
+        check_request("pending_submission", request)
         return self._runtime.submitter.pending_submission(request)
 
     async def status(self, task_id: str) -> Snapshot:
         """Return the status of one task from a single request. Raises NotFound for an unknown id."""
+        check_id("status", "task_id", task_id)
         return await self._runtime.api.read_status(task_id)
 
     async def batch_status(self, provider_batch_id: str) -> tuple[Snapshot, ...]:
@@ -295,6 +329,7 @@ class Client:
 
         Raises ConfigurationError if the provider reports tasks only one by one.
         """
+        check_id("batch_status", "provider_batch_id", provider_batch_id)
         request = self._provider.batch_request(provider_batch_id)
         if request is None:
             raise ConfigurationError(f"batch_status(): {self._provider.name} has none; use status() for each task")
@@ -307,15 +342,17 @@ class Client:
         """
         return None
 
-    async def models(self, kind: str | None = None) -> Sequence[ModelInfo]:  # noqa: ARG002 - for subclasses
+    async def models(self, kind: str | None = None) -> Sequence[ModelInfo]:
         """Return the provider's models of one kind of output, or of all; none if it lists no models, as here."""
+        check_type("models(): kind", kind, (str, type(None)), "a kind of output, such as 'image', or None for all")
         return ()
 
-    async def check(self, request: Request[Any]) -> Sequence[CheckIssue]:  # noqa: ARG002 - for subclasses
+    async def check(self, request: Request[Any]) -> Sequence[CheckIssue]:
         """Return the conflicts between a request and the list of models; none if the provider has no list, as here.
 
         It is called before money is spent. Nothing is enforced.
         """
+        check_request("check", request)
         return ()
 
     async def upload(self, source: MediaSource) -> str:
@@ -324,20 +361,27 @@ class Client:
         Equal content is uploaded once while the client is open. Raises ConfigurationError, with nothing sent, for a
         file that the provider would not accept, and if it accepts no uploads.
         """
-        uploads = self._runtime.uploads
-        return await uploads.url_of(await uploads.read(local_media(source)))
+        uploads, media = self._runtime.uploads, checked_source(source)
+        return await uploads.url_of(await uploads.read(media))
 
     async def read(self, request: HttpRequest, decode: Callable[[HttpResponse], T]) -> T:
         """Send a request that costs nothing and may be repeated, such as a GET, and return `decode(response)`.
 
         For endpoints of the provider that have no method of their own. Retried by the client's `RetryPolicy`.
         """
+        check_type("read(): request", request, HttpRequest, "an aiowery.typing.HttpRequest")
+        check_callable("read(): decode", decode)
         return await self._runtime.api.read(request, decode)
 
     async def download(
-        self, what: Result | Asset, directory: str | os.PathLike[str], *, name: str | None = None, svg: bool = False
+        self,
+        what: Result | Asset | str,
+        directory: str | os.PathLike[str],
+        *,
+        name: str | None = None,
+        svg: bool = False,
     ) -> tuple[Path, ...]:
-        """Save all assets into a directory (made if missing) and return the paths.
+        """Save all assets into a directory (made if missing) and return the paths. A URL stands for an asset.
 
         A file's name is `name` or the task id, cleaned, with a number if there are several, and the suffix of its type,
         which its content decides. No other file is replaced: a name that is taken gets a number, unless that file has
@@ -347,11 +391,16 @@ class Client:
         An empty response, or a page, is no output. An SVG picture, which may hold scripts, is saved as a text file,
         unless `svg` is true. Raises DownloadError, whose `url` still holds the output.
         """
-        return await self._runtime.downloads.save(what, Path(directory), name, svg=svg)
+        outputs, target = checked_outputs(what), checked_directory(directory)
+        check_type("download(): name", name, (str, type(None)), "a file name without suffix, or None")
+        return await self._runtime.downloads.save(outputs, target, name, svg=svg)
 
-    async def fetch(self, asset: Asset) -> bytes:
-        """Return an asset's bytes, at most 512 MB, of a picture, film or sound. Raises DownloadError."""
-        return await self._runtime.downloads.fetch(asset)
+    async def fetch(self, asset: Asset | str) -> bytes:
+        """Return the bytes of an asset, or of the one at a URL: at most 512 MB, of a picture, film or sound.
+
+        Raises DownloadError.
+        """
+        return await self._runtime.downloads.fetch(checked_asset(asset))
 
     def statistics(self) -> ClientStatistics:
         """Return the figures at this moment: queue, status checks, and how the submissions ended. Any thread may."""

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from aiowery._base.secret import hide
 from aiowery._client.arguments import checked_credits, checked_http, checked_webhooks, sandbox_speed
+from aiowery._client.settings import check_settings
 from aiowery._core.events import Observer
 from aiowery._core.models import ModelInfo
 from aiowery._core.policies import Limits, PollPolicy, RetryPolicy
@@ -71,6 +73,8 @@ class ClientConfig:
     """The file in which processes with one account keep the state of their queue."""
     webhooks: Webhooks | None = None
     """How the provider reports the end of tasks."""
+    log_prompts: bool = False
+    """True if labels in logs, events and errors hold the beginning of the prompt."""
 
 
 @attrs.frozen(kw_only=True)
@@ -126,6 +130,7 @@ def make_config(
     allow_hosts: Iterable[str] = (),
     queue_file: str | os.PathLike[str] | None = None,
     webhooks: Webhooks | None = None,
+    log_prompts: bool = False,
 ) -> ClientConfig:
     """Return the checked configuration of a client. Raises ConfigurationError for an argument that is not valid.
 
@@ -150,16 +155,30 @@ def make_config(
       downloaded too, as from the host and port of `base_url`.
     - `other_hosts`: further base URLs by the names that the provider's requests use. `queue_file`: a file in which
       processes with one account keep the state of their queue. `webhooks`: let the provider report the end of tasks.
+    - `log_prompts`: let labels in logs, events and errors hold the beginning of the prompt, which is personal data. By
+      default they name the type, the model, and the caller's number or name.
     """
-    source = api_key or os.environ.get(info.key_variable)
-    if not source:
+    api_key = hide(api_key or os.environ.get(info.key_variable))  # before anything raises with it in a variable
+    if not api_key:
         raise ConfigurationError(f"no API key: set the environment variable {info.key_variable}, or pass api_key=...")
+    check_settings(
+        limits=limits,
+        polling=polling,
+        retries=retries,
+        http_timeout=http_timeout,
+        observer=observer,
+        low_credits=low_credits,
+        ledger=ledger,
+        prices=prices,
+        other_hosts=other_hosts,
+        queue_file=queue_file,
+    )
     if ledger is not None:
         info.request_types.load()  # the ledger may hold any of them
     resolved = info.resolve_base_url(base_url)
     speed = sandbox_speed(resolved)
     return ClientConfig(
-        api_key=ApiKeySource(source),
+        api_key=ApiKeySource(api_key),
         base_url=resolved,
         limits=limits or info.limits.faster(speed),
         polling=polling or PollPolicy().faster(speed),
@@ -178,4 +197,5 @@ def make_config(
         allow_hosts=parse_hosts("allow_hosts", allow_hosts),
         queue_file=None if queue_file is None else Path(queue_file),
         webhooks=checked_webhooks(webhooks, ledger),
+        log_prompts=log_prompts,
     )

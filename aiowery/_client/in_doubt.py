@@ -12,6 +12,7 @@ from aiowery._base.text import some_of
 from aiowery._client.known_tasks import KnownTasks, named_task
 from aiowery._client.restore import JobRestorer
 from aiowery._core.events import log
+from aiowery._core.labels import Labels
 from aiowery._core.request import Request
 from aiowery._http.provider_api import ProviderApi
 from aiowery._jobs.job import Job
@@ -40,6 +41,7 @@ class DoubtResolver:
         known_tasks: KnownTasks,
         restorer: JobRestorer,
         read_request: RequestReader,
+        labels: Labels,
     ) -> None:
         self._api = api
         self._journal = journal
@@ -47,6 +49,7 @@ class DoubtResolver:
         self.known_tasks: KnownTasks = known_tasks
         self._restorer = restorer
         self._read_request = read_request
+        self._labels = labels
         self._requests: OrderedDict[int, Request[Any]] = OrderedDict()
         self._confirmed: dict[int, set[str]] = {}
         self._denied: Counter[tuple[int, str]] = Counter()
@@ -74,7 +77,13 @@ class DoubtResolver:
             for task_id in new:
                 await self._ledger.record_delivery(submission_id, task_id, finished=False)
         except Exception as fault:  # noqa: BLE001 - a ledger of the caller's own may raise anything
-            log.error("%s: refused, and not recorded in the ledger: %s (%s)", request.label, ", ".join(new), fault)
+            log.error(
+                "%s: refused, and not recorded in the ledger: %s (%s)",
+                self._label(entry_id, request),
+                some_of(new),
+                fault,
+                extra={"entry_id": entry_id, "task_ids": new},
+            )
         return new
 
     async def prove(self, entry_id: int, request: Request[Any]) -> tuple[str, ...]:
@@ -116,7 +125,13 @@ class DoubtResolver:
             if task_ids:
                 return await self._adopt(entry_id, task_ids, request)
             if named:
-                log.warning("%s: stays in doubt; the provider named %s (%s)", request.label, some_of(named), reason)
+                log.warning(
+                    "%s: stays in doubt; the provider named %s (%s)",
+                    self._label(entry_id, request),
+                    some_of(named),
+                    reason,
+                    extra={"entry_id": entry_id, "task_ids": named},
+                )
             return None
 
     async def _prove(self, entry: Entry, named: Sequence[str], request: Request[Any]) -> tuple[str, ...]:
@@ -128,6 +143,9 @@ class DoubtResolver:
             return ()
         free = await self._unclaimed(entry, await self._confirmed_by_provider(entry, named, request), request)
         return tuple(free) if len(free) == request.task_count else ()
+
+    def _label(self, entry_id: int, request: Request[Any]) -> str:
+        return self._labels.of(request, f"entry {entry_id}")
 
     def _request_of(self, entry: Entry) -> Request[Any] | None:
         with contextlib.suppress(ConfigurationError):
@@ -179,7 +197,12 @@ class DoubtResolver:
             if current is None or current.state is State.IN_DOUBT:
                 raise
             return None  # another process resolved it first
-        log.warning("%s: no longer in doubt, the provider named %s", request.label, ", ".join(task_ids))
+        log.warning(
+            "%s: no longer in doubt, the provider named %s",
+            self._label(entry_id, request),
+            ", ".join(task_ids),
+            extra={"entry_id": entry_id, "task_ids": tuple(task_ids)},
+        )
         self._requests.pop(entry_id, None)
         self._confirmed.pop(entry_id, None)
         adopted = await self._ledger.entry(entry_id)

@@ -13,10 +13,10 @@ from typing import Any, Protocol
 
 import anyio
 
+from aiowery._client.submission import Submission
 from aiowery._core.events import log
 from aiowery._core.failures import SubmissionHeld, SubmitFailure, classify_failure, in_doubt_error, retry_after
-from aiowery._core.messages import HttpRequest
-from aiowery._core.request import Accepted, Request
+from aiowery._core.request import Accepted
 from aiowery._http.retry import Decode, IsWanted, RetryingClient
 from aiowery.errors import (
     AioweryError,
@@ -54,8 +54,7 @@ class SubmittedTasks(Protocol):
 
 async def send_paid(
     client: RetryingClient,
-    request: Request[Any],
-    http_request: HttpRequest,
+    submission: Submission[Any],
     decode: Decode[Accepted],
     *,
     recorder: SendRecorder,
@@ -74,7 +73,9 @@ async def send_paid(
     while True:
         sent_at = time.time()
         try:
-            accepted = await client.send_once(http_request, decode, is_wanted=is_wanted, before_send=before_send)
+            accepted = await client.send_once(
+                submission.http_request, decode, is_wanted=is_wanted, before_send=before_send
+            )
             await tasks.record_accepted(accepted)
         except (ConfigurationError, LedgerError, BudgetExceeded):
             raise
@@ -82,14 +83,14 @@ async def send_paid(
             await recorder.mark_unsent()
             raise
         except Exception as error:
-            failure = _classify(error, request, sent_at, await _named_tasks(error, tasks))
+            failure = _classify(error, submission, sent_at, await _named_tasks(error, tasks))
             if failure is SubmitFailure.UNSENT:
                 await recorder.mark_unsent()
             failures += 1
             if failure is not SubmitFailure.UNSENT or failures >= client.retries.max_attempts or not is_wanted():
                 raise
             pause = client.retries.backoff(failures, retry_after(error), client.random)
-            log.warning("%s %s: %s; again in %.1f s", http_request.method, http_request.path, error, pause)
+            log.warning("%s: %s; again in %.1f s", submission.label, error, pause, extra=submission.facts())
             await anyio.sleep(pause)
             if not is_wanted():
                 raise
@@ -103,12 +104,16 @@ async def _before_first_byte(recorder: SendRecorder, may_leave: Callable[[], boo
     _check_may_leave(may_leave)  # that may have changed while the state was written
 
 
-def _classify(error: Exception, request: Request[Any], sent_at: float, task_ids: tuple[str, ...]) -> SubmitFailure:
+def _classify(
+    error: Exception, submission: Submission[Any], sent_at: float, task_ids: tuple[str, ...]
+) -> SubmitFailure:
     """Return the kind of a failure. Raises SubmissionInDoubt if the request may have been charged."""
     failure = classify_failure(error)
     if failure is SubmitFailure.IN_DOUBT:
         request_id, excerpt = (error.request_id, error.excerpt) if isinstance(error, AioweryError) else (None, "")
-        raise in_doubt_error(request, sent_at, str(error), request_id, task_ids, excerpt) from error
+        raise in_doubt_error(
+            submission.label, submission.request, sent_at, str(error), request_id, task_ids, excerpt
+        ) from error
     return failure
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from aiowery._base.snapshot import Kind
 from aiowery._client.webhook_registry import WebhookRegistry
+from aiowery._core.labels import Labels
 from aiowery._core.provider import Provider
 from aiowery._core.request import DEFAULT, Accepted, Request, ResultT
 from aiowery._core.result import Result
@@ -32,6 +33,7 @@ class JobRestorer:
         journal: SubmissionJournal[Job[Any]],
         queue: SubmissionQueue,
         webhooks: WebhookRegistry,
+        labels: Labels,
     ) -> None:
         self._provider = provider
         self._poller = poller
@@ -39,12 +41,18 @@ class JobRestorer:
         self._journal = journal
         self._queue = queue
         self._webhooks = webhooks
+        self._labels = labels
 
     def restore(self, entry: Entry, request: Request[ResultT]) -> Job[ResultT]:
         """Return the job of an entry that is done or failed. Raises the provider's rejection if there was one."""
         result_type: Any = request.result_type
         job: Job[ResultT] = Job(
-            _accepted(entry), self._poller, request=request, result_type=result_type, kind=request.kind
+            _accepted(entry),
+            self._poller,
+            request=request,
+            result_type=result_type,
+            kind=request.kind,
+            label=self._labels.of(request, f"entry {entry.id}"),
         )
         job._update(load_snapshots(entry))
         if entry.state is State.DONE:

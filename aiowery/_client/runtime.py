@@ -7,6 +7,7 @@ again, in another loop too.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import os
 import random
 from typing import Any, Final
@@ -16,18 +17,21 @@ import attrs
 from aiowery._base.background import BackgroundTasks
 from aiowery._base.loop_binding import LoopBinding
 from aiowery._base.new_files import SHARED
+from aiowery._base.secret import Secret
 from aiowery._base.text import some_of
 from aiowery._client.batches import BatchService
 from aiowery._client.config import ClientConfig
 from aiowery._client.in_doubt import DoubtResolver
 from aiowery._client.known_tasks import KnownTasks
 from aiowery._client.restore import JobRestorer
+from aiowery._client.submission_reports import SubmissionReports
 from aiowery._client.submitter import Submitter
 from aiowery._client.webhook_listener import WebhookListener
 from aiowery._client.webhook_registry import WebhookRegistry
 from aiowery._core.durations import DurationEstimator
-from aiowery._core.events import EventEmitter, log
+from aiowery._core.events import Event, EventEmitter, log
 from aiowery._core.job_end import JobEnd
+from aiowery._core.labels import Labels
 from aiowery._core.policies import Limits
 from aiowery._core.provider import Provider
 from aiowery._core.statistics import ClientStatistics
@@ -110,12 +114,15 @@ class ClientRuntime:
         provider: Provider,
         http_client: HttpClient,
         journal: SubmissionJournal[Job[Any]],
-        key: str,
+        key: Secret,
     ) -> None:
         limits, retries = config.limits, config.retries
         self.binding: LoopBinding = LoopBinding()
         self.events: EventEmitter = EventEmitter(config.observer)
         self.background: BackgroundTasks = BackgroundTasks()
+        self._context = contextvars.copy_context()
+        labels = Labels(config.log_prompts)
+        reports = SubmissionReports(self.events, labels)
         self.journal: SubmissionJournal[Job[Any]] = journal
         self._http_client = http_client
 
@@ -128,6 +135,7 @@ class ClientRuntime:
             retries,
             random.random,
             self.api.read_status,
+            self.events,
             _file_mode(journal.ledger),
         )
         self.uploads: Uploader = Uploader(provider, sending, asyncio.Semaphore(limits.uploads))
@@ -138,18 +146,20 @@ class ClientRuntime:
         self._webhooks = WebhookRegistry(config.webhooks, self._poller)
         tasks = _shared_queue(config, key, "tasks", limits, self.breaker)
         direct = _shared_queue(config, key, "direct calls", limits.for_direct_calls(), self.breaker)
-        self.restorer: JobRestorer = JobRestorer(provider, self._poller, self.registry, journal, tasks, self._webhooks)
+        self.restorer: JobRestorer = JobRestorer(
+            provider, self._poller, self.registry, journal, tasks, self._webhooks, labels
+        )
         mutex = CrossProcessTurn(tasks, _queue_state_file(config), self.restorer.wait_for_tasks)
         self._admission = Admission(tasks, direct, mutex)
         known_tasks = KnownTasks(self.registry, journal)
-        resolver = DoubtResolver(self.api, journal, known_tasks, self.restorer, config.request_types.from_dict)
+        resolver = DoubtResolver(self.api, journal, known_tasks, self.restorer, config.request_types.from_dict, labels)
         self._listener = WebhookListener(
             config.webhooks, self._webhooks, self.api, self._poller, journal, resolver, self.background
         )
         self.submitter: Submitter = Submitter(
-            self.api, self.uploads, self._admission, journal, self._poller, self._webhooks, resolver, self.events
+            self.api, self.uploads, self._admission, journal, self._poller, self._webhooks, resolver, reports
         )
-        self.batches: BatchService = BatchService(journal, self.submitter, self.restorer, resolver)
+        self.batches: BatchService = BatchService(journal, self.submitter, self.restorer, resolver, labels)
         self._breaker_member = self._connect()
 
     def _new_poller(self, config: ClientConfig, read_gate: asyncio.Semaphore) -> JobPoller:
@@ -171,11 +181,15 @@ class ClientRuntime:
         member = BreakerMember(
             check=lambda: self.background.spawn(self.api.liveness_fault()),
             admit=self._admission.admit_waiting,
-            emit=self.events.emit,
+            emit=self._emit_as_opened,
         )
         self.breaker.add_member(member)
         self._listener.open()
         return member
+
+    def _emit_as_opened(self, event: Event) -> None:
+        """Emit an event of the circuit breaker, which another client's submission may have caused."""
+        self._context.copy().run(self.events.emit, event)
 
     def _record_end(self, job: Job[Any], end: JobEnd) -> None:
         """Record a job's end; let another process poll a job that has exceeded its timeout."""
@@ -217,7 +231,7 @@ class ClientRuntime:
             webhooks=self._listener.statistics(),
             finished=self.registry.finished,
             failed=self.registry.failed,
-            **attrs.asdict(self.submitter.counts),
+            **attrs.asdict(self.submitter.reports.counts),
         )
 
     async def aclose(self) -> None:
@@ -259,12 +273,12 @@ class ClientRuntime:
                 job._ticket.queue.release(job._ticket, job._slots)
 
 
-def _shared_breaker(config: ClientConfig, key: str) -> CircuitBreaker:
+def _shared_breaker(config: ClientConfig, key: Secret) -> CircuitBreaker:
     return shared_breaker(config.base_url, key, lambda: CircuitBreaker(config.limits.max_doubts, config.retries))
 
 
 def _shared_queue(
-    config: ClientConfig, key: str, kind: str, limits: Limits, breaker: CircuitBreaker
+    config: ClientConfig, key: Secret, kind: str, limits: Limits, breaker: CircuitBreaker
 ) -> SubmissionQueue:
     return shared_queue(
         config.base_url, key, kind, lambda: SubmissionQueue(limits, config.retries, random.random, breaker)

@@ -18,9 +18,10 @@ from typing import Generic, Protocol, Self
 import attrs
 
 from aiowery._base.background import BackgroundTasks
+from aiowery._client.arguments import check_type, refused
 from aiowery._core.events import log
 from aiowery._core.request import Outcome, R_co, Request, ResultT
-from aiowery.errors import AioweryError, ConfigurationError
+from aiowery.errors import AioweryError
 
 Requests = Iterable[Request[ResultT]] | AsyncIterable[Request[ResultT]]
 
@@ -30,8 +31,17 @@ class StreamItem(Generic[ResultT]):
     """A request in a stream, with its index in the input, and its ledger entry if it has one already."""
 
     index: int
-    request: Request[ResultT]
+    request: Request[ResultT] = attrs.field()
     entry_id: int | None = None
+
+    @request.validator
+    def _is_request(self, _: attrs.Attribute[Request[ResultT]], request: object) -> None:
+        check_type(f"item {self.index}", request, Request, "a request, such as aiowery.weryai.TextToImage(prompt=...)")
+
+    @property
+    def name(self) -> str:
+        """Its number, for logs, events and errors."""
+        return f"#{self.index}"
 
 
 class Finished(Protocol[R_co]):
@@ -66,8 +76,9 @@ class OutcomeStream(AsyncIterator[Outcome[ResultT]], Generic[ResultT]):
         check_loop: Callable[[], None] = lambda: None,
         retry_interval: float = 1.0,
     ) -> None:
+        check_type("in_flight", in_flight, int, "an integer >= 1")
         if in_flight < 1:
-            raise ConfigurationError(f"in_flight must be at least 1, got {in_flight!r}; nothing was sent")
+            raise refused("in_flight", in_flight, "at least 1")
         self._run_item = run
         self._items = items
         self._check_loop = check_loop

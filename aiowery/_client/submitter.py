@@ -10,13 +10,14 @@ from collections.abc import Coroutine
 from functools import partial
 from typing import Any
 
-import attrs
-
+from aiowery._base.secret import Secret
 from aiowery._client.in_doubt import DoubtResolver
 from aiowery._client.options import SubmitOptions
-from aiowery._client.verified_send import Submission, VerifiedSender
+from aiowery._client.submission import Submission
+from aiowery._client.submission_reports import SubmissionReports
+from aiowery._client.verified_send import VerifiedSender
 from aiowery._client.webhook_registry import WebhookRegistry
-from aiowery._core.events import EventEmitter, JobAccepted, LowCredits, QueueBackedOff, log
+from aiowery._core.events import log
 from aiowery._core.failures import (
     SubmissionHeld,
     SubmitFailure,
@@ -34,17 +35,7 @@ from aiowery._journal.journal import SubmissionJournal
 from aiowery._journal.record import SubmissionRecord
 from aiowery._queue.admission import Admission
 from aiowery._queue.submission_queue import Ticket
-from aiowery.errors import AioweryError, APIError, InsufficientCredits, QueueTooLong, RateLimited, SubmissionInDoubt
-
-
-@attrs.define
-class SubmissionCounts:
-    """Counts of how the submissions of a client ended."""
-
-    submitted: int = 0
-    accepted: int = 0
-    refused: int = 0
-    in_doubt: int = 0
+from aiowery.errors import AioweryError, APIError, QueueTooLong, RateLimited, SubmissionInDoubt
 
 
 class Submitter:
@@ -59,9 +50,9 @@ class Submitter:
         poller: JobPoller,
         webhooks: WebhookRegistry,
         resolver: DoubtResolver,
-        events: EventEmitter,
+        reports: SubmissionReports,
     ) -> None:
-        self.counts: SubmissionCounts = SubmissionCounts()
+        self.reports: SubmissionReports = reports
         self._api = api
         self._provider = api.provider
         self._uploads = uploads
@@ -70,7 +61,6 @@ class Submitter:
         self._poller = poller
         self._webhooks = webhooks
         self._resolver = resolver
-        self._events = events
         self._sender = VerifiedSender(api, resolver, poller)
         self._posts: dict[asyncio.Task[Any], Request[Any]] = {}
         self._closing = False
@@ -130,26 +120,28 @@ class Submitter:
         self.validate(request)
         self._poller.timeout_seconds(request.kind, options.job_timeout)  # an invalid one is rejected here, unsent
         ready = await self._uploads.upload_local_files(request)
-        token = new_token()
+        token = Secret(new_token())
         with_webhook = self._with_webhook(ready, token)
         http_request = self._provider.encode(with_webhook or ready)
         self._check_open()  # the client may have closed while files were uploaded
+        label = self.reports.labels.of(request, options.name)
         ticket = self._admission.new_ticket(request, start_within)
-        await self._admission.acquire(ticket)
+        await self._admission.acquire(ticket, partial(self.reports.queued, label))
         if self._closing:  # it closed in the event-loop iteration in which the queue admitted the ticket
             self._admission.release(ticket)
             raise client_closing_error()
-        submission_id = submission_id_of(token)
-        return Submission(request, options, http_request, ticket, submission_id, with_webhook is not None, probe)
+        submission_id = submission_id_of(token.reveal())
+        has_webhook = with_webhook is not None
+        return Submission(request, label, options, http_request, ticket, submission_id, has_webhook, probe)
+
+    def _with_webhook(self, request: Request[Any], token: Secret) -> Request[Any] | None:
+        """Return the request with the URL of its webhook; None if it gets none."""
+        url = self._webhooks.url_for(token)
+        return None if url is None else self._provider.with_webhook(request, url)
 
     def _check_open(self) -> None:
         if self._closing:
             raise client_closing_error()
-
-    def _with_webhook(self, request: Request[Any], token: str) -> Request[Any] | None:
-        """Return the request with the URL of its webhook; None if it gets none."""
-        url = self._webhooks.url_for(token)
-        return None if url is None else self._provider.with_webhook(request, url)
 
     def pending_submission(self, request: Request[ResultT]) -> asyncio.Task[Job[ResultT]] | None:
         """Return the POST of this very request object, if it is under way."""
@@ -161,7 +153,7 @@ class Submitter:
 
     async def _post(self, submission: Submission[ResultT]) -> Job[ResultT]:
         """Open the record of an admitted request, submit it, and record the outcome."""
-        self.counts.submitted += 1
+        self.reports.counts.submitted += 1
         options = submission.options
         try:
             record = await self._journal.open_record(
@@ -199,7 +191,7 @@ class Submitter:
         try:
             return await self._resolver.try_resolve(record.entry_id, submission.request)
         except Exception as fault:  # noqa: BLE001 - a ledger of the caller's own may raise anything
-            log.warning("%s: stays in doubt: %s", submission.request.label, fault)
+            log.warning("%s: stays in doubt: %s", submission.label, fault, extra=submission.facts())
             return None
 
     async def _send_until_accepted(self, submission: Submission[ResultT], record: SubmissionRecord) -> Accepted:
@@ -218,7 +210,7 @@ class Submitter:
                 self._back_off(submission, error)
                 await record.mark_busy(str(error))
                 if ticket.queue.busy_seconds >= self._api.client.retries.max_busy_time:
-                    self.counts.refused += 1
+                    self.reports.refused(submission, error)
                     ticket.queue.reject_waiting(error)  # the submissions behind would wait as long, for the same error
                     raise
                 await self._requeue(ticket, error)
@@ -238,15 +230,20 @@ class Submitter:
     def _accepted(self, submission: Submission[ResultT], record: SubmissionRecord, accepted: Accepted) -> Job[ResultT]:
         """Return the job of an accepted submission, tracked by the poller."""
         request, ticket = submission.request, submission.ticket
-        self.counts.accepted += 1
         self._admission.keep(ticket, accepted.task_ids)
         result_type: Any = request.result_type
         job: Job[ResultT] = Job(
-            accepted, self._poller, request=request, result_type=result_type, kind=request.kind, ticket=ticket
+            accepted,
+            self._poller,
+            request=request,
+            result_type=result_type,
+            kind=request.kind,
+            ticket=ticket,
+            label=submission.label,
         )
         try:
-            self._report_accepted(request, accepted)
-        finally:  # an error of a log handler or an observer must not lose what was paid for
+            self.reports.accepted(submission, accepted)
+        finally:  # not even an interrupt within an observer loses what was paid for
             job._record = record
             self._journal.attach_job(record, job)
             self._journal.limit_price_wait(record, self._poller.timeout_seconds(request.kind, DEFAULT))
@@ -255,54 +252,25 @@ class Submitter:
             self._poller.track(job, timeout=submission.options.job_timeout)
         return job
 
-    def _report_accepted(self, request: Request[Any], accepted: Accepted) -> None:
-        log.info(
-            "accepted: %s by %s (%s)",
-            request.label,
-            request.model_name or request.endpoint,
-            ", ".join(accepted.task_ids),
-            extra={
-                "task_ids": accepted.task_ids,
-                "provider_batch_id": accepted.provider_batch_id,
-                "model": request.model_name,
-                "prompt": request.label,
-                "request_id": accepted.request_id,
-            },
-        )
-        self._events.emit(JobAccepted(task_ids=accepted.task_ids, label=request.label, request_id=accepted.request_id))
-
     def _back_off(self, submission: Submission[Any], error: APIError) -> None:
         ticket = submission.ticket
         is_limit = isinstance(error, RateLimited) and error.is_concurrency_limit
         pause = self._admission.back_off(ticket, retry_after=retry_after(error), is_concurrency_limit=is_limit)
-        capacity = ticket.queue.statistics().capacity
-        log.warning(
-            "%s: refused because of load (%s); the queue pauses %.1f s, capacity %d tasks",
-            submission.request.label,
-            error,
-            pause,
-            capacity,
-            extra={"code": error.code, "request_id": error.request_id},
-        )
-        self._events.emit(QueueBackedOff(pause=pause, capacity=capacity, error=error))
+        self.reports.backed_off(submission, error, pause, ticket.queue.statistics().capacity)
 
     def _refused(self, submission: Submission[Any], error: BaseException) -> None:
         """Release the slots of a submission without a job, log the reason, and reject what would be rejected too."""
-        request, ticket = submission.request, submission.ticket
+        ticket = submission.ticket
         if (seconds := retry_after(error)) is not None:  # before its slots admit the next one
             ticket.queue.pause(seconds)
         if isinstance(error, (SubmissionInDoubt, asyncio.CancelledError)):
             self._admission.release_in_doubt(ticket)
-            self.counts.in_doubt += 1
-            log.warning("in doubt: %s: %s", request.label, str(error) or "interrupted while it was being sent")
+            self.reports.in_doubt(submission, error)
             return
         if isinstance(error, self._provider.account_errors) and error.is_own:  # a page says nothing of the account
             self._admission.reject_waiting(error)
         self._admission.release(ticket)
-        self.counts.refused += 1
-        log.info("refused: %s: %s", request.label, error)
-        if isinstance(error, InsufficientCredits):
-            self._events.emit(LowCredits(error=error))
+        self.reports.refused(submission, error)
 
     def _spawn(self, request: Request[ResultT], work: Coroutine[Any, Any, Job[ResultT]]) -> asyncio.Task[Job[ResultT]]:
         """Run the POST in a task of the client; its exception is not lost if no caller waits any more."""

@@ -5,19 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Final, Generic
+from typing import Any, Final
 
 import attrs
 
 from aiowery._base.text import some_of
 from aiowery._client.in_doubt import DoubtResolver
-from aiowery._client.options import SubmitOptions
 from aiowery._client.paid_send import send_paid
+from aiowery._client.submission import Submission
 from aiowery._core.codec import named_ids
 from aiowery._core.events import log
 from aiowery._core.failures import ReturnedUnread, concerns_all
-from aiowery._core.messages import HttpRequest, HttpResponse
-from aiowery._core.request import Accepted, Request, ResultT
+from aiowery._core.messages import HttpResponse
+from aiowery._core.request import Accepted
 from aiowery._http.provider_api import ProviderApi
 from aiowery._http.retry import IsWanted
 from aiowery._jobs.poller import JobPoller
@@ -26,23 +26,6 @@ from aiowery._queue.submission_queue import Ticket
 from aiowery.errors import APIError, RateLimited, SubmissionInDoubt
 
 _PROOF_ROUNDS: Final = 2
-
-
-@attrs.frozen
-class Submission(Generic[ResultT]):
-    """An admitted request that is being submitted.
-
-    `submission_id` identifies it in the ledger. `has_webhook` is true if the provider was requested to report its
-    end. `probe` is the price group that it probes, if it does.
-    """
-
-    request: Request[ResultT]
-    options: SubmitOptions
-    http_request: HttpRequest
-    ticket: Ticket
-    submission_id: str
-    has_webhook: bool
-    probe: str | None
 
 
 @attrs.frozen
@@ -94,20 +77,20 @@ class VerifiedSender:
 
         The circuit breaker counts whether the provider itself has responded.
         """
-        request, ticket = submission.request, submission.ticket
+        ticket = submission.ticket
         try:
             accepted = await self._send_once(submission, record, is_wanted)
         except SubmissionInDoubt as doubt:
-            task_ids = await self._prove_tasks(record, request, doubt.task_ids)
+            task_ids = await self._prove_tasks(record, submission, doubt.task_ids)
             if not task_ids:
                 _count_foreign(ticket, doubt.__cause__ or doubt)
                 raise
             log.warning(
                 "%s: refused (%s), but the provider started %s",
-                request.label,
+                submission.label,
                 doubt.__cause__,
                 some_of(task_ids),
-                extra={"task_ids": task_ids, "request_id": doubt.request_id},
+                extra=submission.facts(task_ids=task_ids, request_id=doubt.request_id),
             )
             accepted = Accepted(task_ids=task_ids, request_id=doubt.request_id)
             await record.mark_accepted(accepted)
@@ -138,8 +121,7 @@ class VerifiedSender:
 
         return await send_paid(
             self._api.client,
-            request,
-            submission.http_request,
+            submission,
             decode,
             recorder=record,
             is_wanted=is_wanted,
@@ -148,12 +130,13 @@ class VerifiedSender:
         )
 
     async def _prove_tasks(
-        self, record: SubmissionRecord, request: Request[Any], named: tuple[str, ...]
+        self, record: SubmissionRecord, submission: Submission[Any], named: tuple[str, ...]
     ) -> tuple[str, ...]:
         """Return the tasks that prove to be started by a rejected submission; () if they do not.
 
         They are checked twice, because a status may lag behind its task.
         """
+        request = submission.request
         if not named or request.direct_timeout is not None:  # it starts no task that could be checked
             return ()
         try:
@@ -165,7 +148,13 @@ class VerifiedSender:
                 if task_ids := await self._resolver.prove(record.entry_id, request):
                     return task_ids
         except Exception as fault:  # noqa: BLE001 - no error may turn a doubt into something that is sent again
-            log.warning("%s: the status of %s cannot be read: %s", request.label, some_of(named), fault)
+            log.warning(
+                "%s: the status of %s cannot be read: %s",
+                submission.label,
+                some_of(named),
+                fault,
+                extra=submission.facts(task_ids=named),
+            )
         return ()
 
 

@@ -7,6 +7,7 @@ import contextlib
 from collections import OrderedDict
 from typing import Any, Final
 
+from aiowery._base.secret import Secret
 from aiowery._core.job_end import JobEnd
 from aiowery._core.webhook_config import Webhooks, WebhookState
 from aiowery._jobs.job import Job
@@ -33,9 +34,9 @@ class WebhookRegistry:
     def __contains__(self, submission_id: str) -> bool:
         return submission_id in self._jobs or submission_id in self._finished
 
-    def url_for(self, token: str) -> str | None:
+    def url_for(self, token: Secret) -> str | None:
         """Return the webhook URL of one submission; None if the client has no webhooks."""
-        return None if self._webhooks is None else self._webhooks.address(token)
+        return None if self._webhooks is None else self._webhooks.address(token.reveal())
 
     def register(self, job: Job[Any], submission_id: str, *, awaited: bool) -> None:
         """Wait for a job's deliveries; `awaited` is true if the provider was requested to send them."""

@@ -2,39 +2,39 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 import attrs
 
-from aiowery._base.snapshot import Snapshot
-from aiowery._core.redaction import redact
+from aiowery._base.snapshot import Asset, Snapshot
+from aiowery._base.text import MAX_ID, MAX_LABEL, safe_or_none, safe_text
+from aiowery._core.safe_log import safe_logger
 from aiowery.errors import AioweryError
 
-log: Final = logging.getLogger("aiowery")
-
-_formatter: Final = logging.Formatter()
+log: Final = safe_logger("aiowery")
 
 
-class RedactionFilter(logging.Filter):
-    """A filter that redacts API keys in the message and traceback of a log record. The logger `aiowery` has one."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Redact the record's texts, and return True for every record."""
-        try:
-            message = record.getMessage()
-        except (TypeError, ValueError):
-            return True  # logging itself reports arguments that do not fit the message
-        safe = redact(message)
-        if safe != message:
-            record.msg, record.args = safe, None
-        if record.exc_info:  # formatters use a cached exc_text instead of formatting again
-            record.exc_text = redact(_formatter.formatException(record.exc_info))
-        return True
+def _label(text: str) -> str:
+    return safe_text(text, MAX_LABEL)
 
 
-log.addFilter(RedactionFilter())
+def _request_id(text: str | None) -> str | None:
+    return safe_or_none(text, MAX_ID)
+
+
+@attrs.frozen(kw_only=True)
+class RequestQueued:
+    """Event: a request waits in the queue, because slots are missing or submissions pause.
+
+    A request that is sent at once causes none.
+    """
+
+    label: str = attrs.field(converter=_label)
+    """The type, the model, and the caller's number or name; the prompt only with `log_prompts`."""
+    ahead: int
+    """The number of requests that wait before it."""
 
 
 @attrs.frozen(kw_only=True)
@@ -43,10 +43,44 @@ class JobAccepted:
 
     task_ids: tuple[str, ...]
     """The ids of the request's tasks."""
-    label: str
-    """The beginning of the request's prompt, or its class name if it has none: at most 50 characters."""
-    request_id: str | None = None
+    label: str = attrs.field(converter=_label)
+    """The type, the model, and the caller's number or name; the prompt only with `log_prompts`."""
+    request_id: str | None = attrs.field(default=None, converter=_request_id)
     """The submission's id in the provider's call history; None if the response had none."""
+
+
+@attrs.frozen(kw_only=True)
+class RequestRefused:
+    """Event: a request was admitted and has no job: the provider rejected it, or it could not be sent."""
+
+    label: str = attrs.field(converter=_label)
+    """The type, the model, and the caller's number or name; the prompt only with `log_prompts`."""
+    error: AioweryError
+    """The error that the caller receives."""
+
+
+@attrs.frozen(kw_only=True)
+class RequestInDoubt:
+    """Event: a request was sent without a clear answer. It may have been charged, and is not sent again."""
+
+    label: str = attrs.field(converter=_label)
+    """The type, the model, and the caller's number or name; the prompt only with `log_prompts`."""
+    task_ids: tuple[str, ...] = ()
+    """The tasks that the provider named without proof."""
+    request_id: str | None = attrs.field(default=None, converter=_request_id)
+    """The id of the response in the provider's call history; None if there is none."""
+    error: AioweryError | None = None
+    """The doubt; None if the sending was interrupted."""
+
+
+@attrs.frozen(kw_only=True)
+class OutputDownloaded:
+    """Event: an output file was fetched."""
+
+    asset: Asset
+    """The output, as the caller gave it."""
+    path: Path | None = None
+    """The file in which it was saved; None if its bytes were returned."""
 
 
 @attrs.frozen(kw_only=True)
@@ -65,8 +99,8 @@ class JobFinished:
 
     task_ids: tuple[str, ...]
     """The ids of the job's tasks."""
-    label: str
-    """The beginning of the request's prompt, or its class name if it has none: at most 50 characters."""
+    label: str = attrs.field(converter=_label)
+    """The type, the model, and the caller's number or name; the prompt only with `log_prompts`."""
     seconds: float
     """The seconds from acceptance to the poll that found the end. The job took at most this long."""
     last_running: float = 0.0
@@ -118,7 +152,7 @@ class LowCredits:
 class SubmissionsPaused:
     """Event: the circuit breaker paused submissions. Waiting requests stay in the queue, unsent."""
 
-    reason: str
+    reason: str = attrs.field(converter=safe_text)
     """Why submissions paused: too many had no clear answer, or a probe failed."""
     retry_in: float
     """The seconds until a free read checks the provider, if a submission waits. If it succeeds, one submission is sent
@@ -133,9 +167,13 @@ class SubmissionsResumed:
 
 
 Event = (
-    JobAccepted
+    RequestQueued
+    | RequestRefused
+    | RequestInDoubt
+    | JobAccepted
     | JobUpdated
     | JobFinished
+    | OutputDownloaded
     | PollFailed
     | QueueBackedOff
     | LowCredits

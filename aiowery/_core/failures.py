@@ -163,6 +163,7 @@ def retry_after(error: BaseException | None) -> float | None:
 
 
 def in_doubt_error(
+    label: str,
     request: Request[Any],
     sent_at: float,
     cause: str,
@@ -177,7 +178,7 @@ def in_doubt_error(
     """
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(sent_at))
     doubt = SubmissionInDoubt(
-        f"{request.label}: sent at {when} UTC without a clear answer ({cause}). It may have been charged, so it is"
+        f"{label}: sent at {when} UTC without a clear answer ({cause}). It may have been charged, so it is"
         f" not sent again automatically: {_advice(task_ids)}",
         request=request,
         sent_at=sent_at,

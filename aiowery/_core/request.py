@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Final, Generic, Literal, Self, TypeVar
 import attrs
 
 from aiowery._base.snapshot import Kind, Snapshot
+from aiowery._base.text import MAX_ID, safe_or_none
 from aiowery._core.fields import FrozenMapping, short_repr, wire_names
 from aiowery._core.result import Result
 from aiowery.errors import AioweryError, ConfigurationError
@@ -30,6 +31,15 @@ DEFAULT: Final = Unset.DEFAULT
 
 Timeout = float | None | Literal[Unset.DEFAULT]
 """Seconds from acceptance; `None` waits without limit; `DEFAULT` depends on the request's kind (`PollPolicy`)."""
+
+
+def check_timeout(timeout: object, name: str = "timeout") -> None:
+    """Raise ConfigurationError unless the argument is DEFAULT, None, or a number of seconds >= 0."""
+    is_number = isinstance(timeout, (int, float)) and not isinstance(timeout, bool)
+    if not (timeout is DEFAULT or timeout is None or (is_number and timeout >= 0)):  # type: ignore[operator]
+        raise ConfigurationError(
+            f"{name} must be a number of seconds >= 0, or None to wait without end, got {short_repr(timeout)}"
+        )
 
 
 def _frozen(extra: Any) -> FrozenMapping:
@@ -98,11 +108,20 @@ class Request(Generic[R_co]):
 
     @property
     def label(self) -> str:
-        """A short text for logs and progress: at most 50 characters."""
+        """The beginning of the prompt, for displays of the caller's own: at most 50 characters."""
         return type(self).__name__
+
+    @property
+    def log_label(self) -> str:
+        """The type and the model, for logs, events and errors, which never hold the prompt by default."""
+        return " ".join(filter(None, (self.type_name, self.model_name)))
 
 
 ResultT = TypeVar("ResultT", bound=Result)
+
+
+def _request_id(text: str | None) -> str | None:
+    return safe_or_none(text, MAX_ID)
 
 
 @attrs.frozen(kw_only=True)
@@ -137,5 +156,5 @@ class Accepted:
     """The id of the provider's group of these tasks; None if there is none."""
     snapshots: tuple[Snapshot, ...] = ()
     """The first status of the tasks; finished tasks if the response contains the result."""
-    request_id: str | None = None
+    request_id: str | None = attrs.field(default=None, converter=_request_id)
     """The submission's id in the provider's call history; None if the response had none."""

@@ -16,8 +16,8 @@ import attrs
 
 from aiowery._base.new_files import SHARED
 from aiowery._base.snapshot import Asset, Snapshot
-from aiowery._base.text import bounded, clean_name
-from aiowery._core.events import log
+from aiowery._base.text import clean_name, safe_text
+from aiowery._core.events import EventEmitter, OutputDownloaded, log
 from aiowery._core.file_types import NoMedia
 from aiowery._core.policies import Random, RetryPolicy
 from aiowery._core.result import Result
@@ -70,6 +70,7 @@ class Downloader:
         retries: RetryPolicy,
         random: Random,
         read_status: ReadStatus,
+        events: EventEmitter,
         mode: int = SHARED,
     ) -> None:
         self._http_client = http_client
@@ -77,6 +78,7 @@ class Downloader:
         self._retries = retries
         self._random = random
         self._read_status = read_status
+        self._events = events
         self._mode = mode
         self._locks: WeakValueDictionary[Path, asyncio.Lock] = WeakValueDictionary()
 
@@ -93,12 +95,21 @@ class Downloader:
             key = asset.url if asset.task_id is None else f"{asset.task_id} {url_path(asset.url)}"
             name = f"{name}-{number}" if shared else name  # noqa: PLW2901 - the same name, made unique
             file = PartialFile(asset.url, directory, name, key, mode=self._mode, svg=svg)
-            paths.append(await self._with_retries(asset, partial(self._save_once, file)))
+            path = await self._with_retries(asset, partial(self._save_once, file))
+            self._report(asset, path)
+            paths.append(path)
         return tuple(paths)
 
     async def fetch(self, asset: Asset) -> bytes:
         """Return the asset's bytes."""
-        return await self._with_retries(asset, self._read_once)
+        content = await self._with_retries(asset, self._read_once)
+        self._report(asset, None)
+        return content
+
+    def _report(self, asset: Asset, path: Path | None) -> None:
+        where = "memory" if path is None else path.name
+        log.debug("downloaded: %s to %s", _shown(asset.url), where, extra={"task_id": asset.task_id})
+        self._events.emit(OutputDownloaded(asset=asset, path=path))
 
     def _lock_for(self, path: Path) -> asyncio.Lock:
         """Return the lock of a partial file: two downloads must not write into one file."""
@@ -123,7 +134,8 @@ class Downloader:
                         f"cannot fetch {_shown(url)}: {fault} (attempt {failures}, the last); try again later", url=url
                     ) from fault
                 pause = self._retries.backoff(failures, getattr(fault, "retry_after", None), self._random)
-                log.warning("download of %s: %s; again in %.1f s", _shown(url), fault, pause)
+                extra = {"task_id": asset.task_id}
+                log.warning("download of %s: %s; again in %.1f s", _shown(url), fault, pause, extra=extra)
                 await anyio.sleep(pause)
 
     async def _fresh_url(self, asset: Asset) -> str | None:
@@ -274,7 +286,7 @@ def _save_data(file: PartialFile) -> Path:
 
 
 def _shown(url: str) -> str:
-    return bounded(url, _MAX_URL)
+    return safe_text(url, _MAX_URL)
 
 
 def _same_output(asset: Asset, snapshot: Snapshot) -> str | None:

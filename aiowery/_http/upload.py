@@ -15,7 +15,7 @@ import attrs
 
 from aiowery._base.background import BackgroundTasks
 from aiowery._base.snapshot import AssetKind
-from aiowery._base.text import bounded
+from aiowery._base.text import safe_text
 from aiowery._core.events import log
 from aiowery._core.failures import client_closing_error
 from aiowery._core.fields import wire_of
@@ -28,6 +28,7 @@ from aiowery.errors import AioweryError, ConfigurationError
 
 _MAX_REMEMBERED: Final = 1000
 _MAX_CONCURRENT: Final = 4
+_MAX_URL: Final = 300
 
 
 class Uploader:
@@ -122,7 +123,7 @@ class Uploader:
             url = await self._client.send_idempotent(post, self._provider.decode_upload, self._gate)
         except asyncio.CancelledError:
             raise client_closing_error() from None  # only `aclose` cancels this task; the callers are not cancelled
-        log.info("uploaded: %s (%d bytes) as %s", file.name, len(file.content), bounded(url))
+        log.info("uploaded: %s (%d bytes) as %s", file.name, len(file.content), safe_text(url, _MAX_URL))
         return url
 
     def _on_upload_done(self, key: tuple[object, ...], task: asyncio.Task[str]) -> None:

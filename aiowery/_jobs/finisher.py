@@ -61,7 +61,7 @@ class JobFinisher:
         deadline = job._expire(asyncio.get_running_loop().time())
         if deadline is None:
             error = job._timeout_error()
-            extra = {"task_ids": job.task_ids, "last_running": job._last_running, "timing_key": job.timing_key}
+            extra = job._facts(last_running=job._last_running, timing_key=job.timing_key)
             log.warning("%s", error, extra=extra)
             self.release_slots(job, job._slots)
             self._report_end(job, _job_end(job, error, None))
@@ -73,7 +73,7 @@ class JobFinisher:
             try:
                 on_end(job, end)
             except Exception:  # noqa: BLE001 - the next function must receive the end too
-                log.exception("%s: the end of the job could not be processed completely", job.label)
+                log.exception("%s: the end of the job could not be processed completely", job.label, extra=job._facts())
 
 
 def outcome_of(job: Job[Any]) -> tuple[Any, JobError | None]:
@@ -97,15 +97,10 @@ def _job_end(job: Job[Any], error: JobError | None, interval: Interval | None) -
 
 
 def _log_end(job: Job[Any], end: JobEnd) -> None:
-    extra = {
-        "task_ids": job.task_ids,
-        "seconds": end.seconds,
-        "last_running": job._last_running,
-        "timing_key": end.timing_key,
-        "credits": end.credits,
-        "request_id": job.request_id,
-    }
+    extra = job._facts(
+        seconds=end.seconds, last_running=job._last_running, timing_key=end.timing_key, credits=end.credits
+    )
     if end.error is None:
         log.info("done: %s in %.1f s (%s)", job.label, end.seconds, ", ".join(job.task_ids), extra=extra)
-    else:
-        log.info("failed: %s after %.1f s: %s", job.label, end.seconds, end.error, extra=extra)
+    else:  # the error's message begins with the label
+        log.info("failed after %.1f s: %s", end.seconds, end.error, extra=extra)

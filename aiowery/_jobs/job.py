@@ -67,6 +67,7 @@ class Job(ScheduledItem, Generic[ResultT]):
         "_error",
         "_failures",
         "_keeper",
+        "_label",
         "_last_running",
         "_latest_snapshots",
         "_loop",
@@ -96,6 +97,7 @@ class Job(ScheduledItem, Generic[ResultT]):
         result_type: type[ResultT],
         kind: Kind | None,
         ticket: Ticket | None = None,
+        label: str = "",
     ) -> None:
         super().__init__()
         self.request: Request[ResultT] | None = request
@@ -115,6 +117,7 @@ class Job(ScheduledItem, Generic[ResultT]):
         self._rejections: dict[str, _Rejections] | None = None
         self._last_running: float = 0.0
         self._ticket: Ticket | None = ticket
+        self._label = label
         self._webhook: WebhookState | None = None
         self._record: object | None = None
         self._keeper = keeper
@@ -170,8 +173,8 @@ class Job(ScheduledItem, Generic[ResultT]):
 
     @property
     def label(self) -> str:
-        """The beginning of the prompt, or the task ids of a re-attached job."""
-        return ", ".join(self.task_ids) if self.request is None else self.request.label
+        """The type, the model and the caller's number or name, as in logs; the task ids of a re-attached job."""
+        return self._label or ", ".join(self.task_ids)
 
     async def wait(self, *, timeout: Timeout = DEFAULT) -> ResultT:
         """Return the result once all tasks have ended, or raise the error of a job without one.
@@ -232,6 +235,10 @@ class Job(ScheduledItem, Generic[ResultT]):
                 self._remove_waiter(waiter)
 
     # Methods for the poller.
+
+    def _facts(self, **more: Any) -> dict[str, Any]:
+        """Return what each log record about it has as `extra`, and these facts."""
+        return {"label": self.label, "task_ids": self.task_ids, "request_id": self.request_id, **more}
 
     def _update(self, snapshots: Iterable[Snapshot]) -> list[Snapshot]:
         """Store the statuses of a poll; return those that changed. A task in a final state keeps it."""

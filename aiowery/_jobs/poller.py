@@ -13,7 +13,7 @@ from aiowery._core.durations import DurationEstimator, Interval, WebhookFallback
 from aiowery._core.events import EventEmitter, JobUpdated, PollFailed, log
 from aiowery._core.failures import retry_after
 from aiowery._core.policies import PollPolicy, Random
-from aiowery._core.request import DEFAULT, Timeout
+from aiowery._core.request import DEFAULT, Timeout, check_timeout
 from aiowery._core.statistics import PollStatistics
 from aiowery._core.webhook_config import WebhookState
 from aiowery._http.provider_api import ProviderApi
@@ -140,16 +140,10 @@ class JobPoller:
 
     def timeout_seconds(self, kind: Kind | None, timeout: Timeout) -> float:
         """Return the seconds of a timeout for a job of this kind; infinity for None. Raises ConfigurationError."""
+        check_timeout(timeout)  # an untyped caller may pass anything, and that must fail before the request is paid
         if timeout is DEFAULT:
             return self._policy.timeout_for(kind)
-        if timeout is None:
-            return inf
-        seconds: object = timeout  # an untyped caller may pass anything, and that must fail before the request is paid
-        if not isinstance(seconds, (int, float)) or not seconds >= 0:
-            raise ConfigurationError(
-                f"timeout must be a number of seconds >= 0, or None to wait without end, got {timeout!r}"
-            )
-        return float(seconds) if seconds < _MAX_TIMEOUT else inf
+        return inf if timeout is None or timeout >= _MAX_TIMEOUT else float(timeout)
 
     def retry_round_delay(self, rounds: int) -> float:
         """Return the pause in seconds after so many rounds of checking a doubt; it doubles with each round."""
@@ -179,14 +173,14 @@ class JobPoller:
         except AioweryError as error:
             return self._on_poll_failed(job, error)
         except Exception as unforeseen:  # noqa: BLE001 - a failing poll must never end a job
-            log.exception("a status check raised an unforeseen error; the job goes on")
+            log.exception("a status check raised an unforeseen error; the job goes on", extra=job._facts())
             return self._on_poll_failed(job, UnexpectedResponse(f"{type(unforeseen).__name__}: {unforeseen}"))
         snapshots = [job._result_type.interpret(snapshot) for snapshot in snapshots]
         job._record_poll()
         open_before = len(job._open_task_ids)
         if log.isEnabledFor(logging.DEBUG):
             for snapshot in snapshots:
-                log.debug("task %s: %s", snapshot.task_id, snapshot.raw_status, extra={"task_ids": job.task_ids})
+                log.debug("task %s: %s", snapshot.task_id, snapshot.raw_status, extra=job._facts())
         for snapshot in job._update(snapshots):
             self._report_change(job, snapshot)
         ended = open_before - len(job._open_task_ids)
@@ -220,7 +214,7 @@ class JobPoller:
             job.label,
             error,
             pause,
-            extra={"task_ids": job.task_ids, "failures": job._failures, "request_id": error.request_id},
+            extra=job._facts(failures=job._failures, request_id=error.request_id),
         )
         self._events.emit(PollFailed(task_ids=job.task_ids, pause=pause, error=error))
         return pause
@@ -233,7 +227,10 @@ class JobPoller:
         if snapshot.raw_status not in self._unknown_statuses:
             self._unknown_statuses.add(snapshot.raw_status)
             log.warning(
-                "task %s: status %r is unknown; it counts as still running", snapshot.task_id, snapshot.raw_status
+                "task %s: status %r is unknown; it counts as still running",
+                snapshot.task_id,
+                snapshot.raw_status,
+                extra=job._facts(),
             )
 
     def _end(self, job: Job[Any], result: Any, error: JobError | None, interval: Interval | None = None) -> None:

@@ -61,7 +61,7 @@ class StatusFetcher:
         except (TransportError, RateLimited, AuthenticationError):
             raise  # status checks of the tasks would fail in the same way
         except AioweryError as error:
-            log.debug("provider batch %s: %s; polling each task", job.provider_batch_id, error)
+            log.debug("provider batch %s: %s; polling each task", job.provider_batch_id, error, extra=job._facts())
             job.provider_batch_id = None
             return []
         if snapshots is None:

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Collection
 
+from aiowery._base.text import safe_text
 from aiowery._core.events import log
 from aiowery._core.failures import SubmitFailure, classify_failure
 from aiowery._core.job_end import JobEnd
@@ -102,6 +103,7 @@ class SubmissionRecord:
                 "accepted, and possibly charged, but not written to the ledger: tasks %s (%s)",
                 ", ".join(accepted.task_ids),
                 str(error) or type(error).__name__,
+                extra={"entry_id": self.entry_id, "task_ids": accepted.task_ids},
             )
             if not isinstance(error, Exception):
                 raise
@@ -174,4 +176,4 @@ async def _written(write: Awaitable[None], fact: str) -> None:
 
 def _cause(error: BaseException) -> str:
     cause = error.__cause__ or error
-    return redact(str(cause)) or "interrupted while it was being sent"
+    return safe_text(redact(str(cause))) or "interrupted while it was being sent"

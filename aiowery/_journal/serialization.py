@@ -11,6 +11,7 @@ import cattrs
 
 from aiowery import errors
 from aiowery._base.snapshot import Snapshot
+from aiowery._base.text import MAX_MESSAGE, safe_text
 from aiowery._core.codec import make_converter
 from aiowery._core.durations import Interval
 from aiowery._core.redaction import redact, redact_json
@@ -20,6 +21,7 @@ from aiowery.ledger import Entry
 _converter: Final = make_converter()
 _SEPARATOR: Final = ": "
 _MAX_RAW: Final = 64 * 1024
+_MAX_REASON: Final = MAX_MESSAGE + 100
 
 
 def dump_snapshot(snapshot: Snapshot) -> dict[str, Any]:
@@ -75,7 +77,7 @@ def durations_at(base_url: str, intervals_by_kind: Mapping[str, list[Interval]])
 
 def dump_error(error: BaseException) -> str:
     """Return an error as the reason of an entry: its class name and message, without keys."""
-    return redact(f"{type(error).__name__}{_SEPARATOR}{error}")
+    return safe_text(redact(f"{type(error).__name__}{_SEPARATOR}{error}"), _MAX_REASON)
 
 
 def load_error(entry: Entry) -> AioweryError:

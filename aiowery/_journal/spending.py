@@ -73,7 +73,7 @@ class PriceEstimator:
             return await self._ledger.price(self.group_of(request))
         if not 0 <= price < inf:
             raise ConfigurationError(
-                f"prices must return a number of credits, 0 or more, got {price!r} for {request.label}; nothing was"
+                f"prices must return a number of credits, 0 or more, got {price!r} for {request.log_label}; nothing was"
                 " sent: correct the price"
             )
         return price

@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, ClassVar, Final, get_args
 
+from aiowery._base.secret import hide
+from aiowery._client.arguments import check_type
 from aiowery._client.client import Client
 from aiowery._client.config import ProviderInfo, make_config
 from aiowery._core.events import Observer
@@ -104,7 +106,9 @@ class BetterWaifu(Client):
         price_per_credit: float | None = None,
         allow_hosts: Iterable[str] = (),
         queue_file: str | os.PathLike[str] | None = None,
+        log_prompts: bool = False,
     ) -> None:
+        api_key = hide(api_key)
         if edition not in get_args(Edition):
             raise ConfigurationError(f"edition is {edition!r}; {' or '.join(map(repr, get_args(Edition)))} is needed")
         self.edition: Edition = edition
@@ -126,6 +130,7 @@ class BetterWaifu(Client):
             price_per_credit=price_per_credit,
             allow_hosts=allow_hosts,
             queue_file=queue_file,
+            log_prompts=log_prompts,
         )
         super().__init__(INFO[edition].provider, config)
 
@@ -154,7 +159,8 @@ class BetterWaifu(Client):
 
         In v1-images these are the documented ones (`MODELS`), and nothing is sent.
         """
-        if kind not in {None, "image"}:
+        check_type("models(): kind", kind, (str, type(None)), "'image', or None")
+        if kind is not None and kind != "image":
             return ()
         if self.edition == "jobs":
             return await self.read(LIST_MODELS, _model_listing.decode_models)
@@ -165,4 +171,6 @@ class BetterWaifu(Client):
 
         Raises ConfigurationError if there is none, or more than one.
         """
+        check_type("find_model(): model_name", model_name, str, "the name of a model; client.models() lists them")
+        check_type("find_model(): name", name, (str, type(None)), "the name of a version, or None")
         return _model_listing.find_model(await self.models(), model_name, name)

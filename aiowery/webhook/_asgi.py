@@ -48,9 +48,9 @@ class Receiver(DeliveryDispatcher):
         largest: int = LARGEST,
         within: float = 10.0,
     ) -> None:
-        if largest < 1 or within <= 0:
+        if not (_is_positive(largest) and _is_positive(within)):
             raise ConfigurationError(
-                f"Receiver: largest and within must be above 0, got largest={largest!r}, within={within!r}"
+                f"Receiver: largest and within must be numbers above 0, got largest={largest!r}, within={within!r}"
             )
         if ledger is not None and decode is None:
             raise ConfigurationError(
@@ -181,6 +181,10 @@ class Receiver(DeliveryDispatcher):
             await send({"type": "lifespan.startup.complete"})
         await self.aclose()
         await send({"type": "lifespan.shutdown.complete"})
+
+
+def _is_positive(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
 
 
 async def _respond(send: Send, status: int, *headers: tuple[bytes, bytes]) -> None:

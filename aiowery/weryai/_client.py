@@ -9,10 +9,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, overload
 
+import attrs
+
+from aiowery._base.secret import hide
+from aiowery._client.arguments import check_id, check_request, check_type, checked_source, refused
 from aiowery._client.client import Client
 from aiowery._client.config import ProviderInfo, make_config
 from aiowery._core.events import Observer, log
-from aiowery._core.media import MediaSource, local_media
+from aiowery._core.media import MediaSource
 from aiowery._core.messages import HttpRequest, HttpResponse
 from aiowery._core.models import CheckIssue
 from aiowery._core.policies import Limits, PollPolicy, RetryPolicy
@@ -102,7 +106,9 @@ class WeryAI(Client):
         price_per_credit: float | None = None,
         allow_hosts: Iterable[str] = (),
         webhooks: Webhooks | None = None,
+        log_prompts: bool = False,
     ) -> None:
+        api_key = hide(api_key)
         resolved = INFO.resolve_base_url(base_url)
         config = make_config(
             INFO,
@@ -123,6 +129,7 @@ class WeryAI(Client):
             allow_hosts=allow_hosts,
             other_hosts={MODELS_HOST: _resolve_models_url(models_base_url, resolved)},
             webhooks=webhooks,
+            log_prompts=log_prompts,
         )
         super().__init__(_translator, config)
         self._readings: dict[HttpRequest, _RegistryReading] = {}
@@ -144,14 +151,16 @@ class WeryAI(Client):
 
         Images and videos have a `Model` for each mode of a model, chat has `ChatModel`s.
         """
-        if kind is not None and kind not in _REGISTRIES:
-            raise ConfigurationError(f"models(): kind must be one of {', '.join(_REGISTRIES)}, got {kind!r}")
+        given: object = kind  # a caller without a type checker may pass anything
+        if given is not None and not (isinstance(given, str) and given in _REGISTRIES):
+            raise refused("models(): kind", kind, f"one of {', '.join(_REGISTRIES)}")
         registries = _REGISTRIES.values() if kind is None else (_REGISTRIES[kind],)
         found = await asyncio.gather(*(self.read(request, decode) for request, decode in registries))
         return tuple(itertools.chain.from_iterable(found))
 
     async def speakers(self, language: str | None = None) -> tuple[Speaker, ...]:
         """Return the speakers for podcasts, in one language (en, zh, ja) or in all."""
+        check_type("speakers(): language", language, (str, type(None)), "en, zh, ja, or None for all")
         return await self.read(speakers_request(language), _model_listing.decode_speakers)
 
     async def check(self, request: Request[Any]) -> tuple[CheckIssue, ...]:
@@ -160,6 +169,7 @@ class WeryAI(Client):
         The registry is read at most once in 10 minutes, or once a minute after a failure. If it cannot be read, or
         does not list the model for such requests, a warning is logged and the result is empty.
         """
+        check_request("check", request)
         if not isinstance(request, WeryAIRequest) or request.type_name not in _model_listing.REGISTRY_MODES:
             return ()
         models = await self._known_models(IMAGE_MODELS if request.kind == "image" else VIDEO_MODELS)
@@ -178,8 +188,11 @@ class WeryAI(Client):
 
         See `PodcastJob` for editing the script. Raises the errors of `submit`.
         """
-        if (request is None) == (not task_id):
-            raise ConfigurationError("podcast(): give either a Podcast request or task_id=...")
+        if (request is None) == (task_id is None):
+            raise ConfigurationError("podcast(): give either a Podcast request or task_id=...; nothing was sent")
+        if task_id is not None:
+            check_id("podcast", "task_id", task_id)
+        check_type("podcast(): request", request, (Podcast, type(None)), "an aiowery.weryai.Podcast")
         return await _podcast_job.begin(self, request, task_id, job_timeout, self.status)
 
     async def chat(self, messages: str | Iterable[Message | Mapping[str, Any]], **settings: Any) -> ChatResult:
@@ -187,6 +200,10 @@ class WeryAI(Client):
 
         The request costs credits: like any submission it is sent once. It may take minutes.
         """
+        if isinstance(messages, (bytes, Mapping)) or not isinstance(messages, Iterable):
+            raise refused("chat(): messages", messages, "a text, or a list of aiowery.weryai.Message")
+        if unknown := sorted(settings.keys() - {field.name for field in attrs.fields(Chat)}):
+            raise ConfigurationError(f"chat(): {unknown[0]} is no field of Chat; nothing was sent: use extra={{...}}")
         return await self.run(Chat(messages=messages, **settings))
 
     async def upload(
@@ -198,9 +215,9 @@ class WeryAI(Client):
         file name extension. Anything else raises ConfigurationError, and nothing is sent. Equal content is uploaded
         once while the client is open. `batch_no` and `fixed` are sent unchanged; `legacy` uses the older endpoint.
         """
-        uploads = self._runtime.uploads
+        uploads, media = self._runtime.uploads, checked_source(source)
         upload = partial(_translator.upload_request, legacy=legacy, batch_no=batch_no, fixed=fixed)
-        return await uploads.url_of(await uploads.read(local_media(source)), upload)
+        return await uploads.url_of(await uploads.read(media), upload)
 
     async def _known_models(self, registry: HttpRequest) -> tuple[Model, ...] | None:
         """Return the models as last read, None if they could not be read; concurrent checks share one request."""

@@ -442,7 +442,7 @@ async def test_status_that_quotes_the_webhook_url_is_stored_without_its_secret(
     await ledger.aclose()
     token = provider.addresses["task_0"].rpartition("/")[2]
     assert token
-    assert entry.reason.startswith("JobFailed: a cat: cannot reach ")
+    assert entry.reason.startswith("JobFailed: text-to-image WERYAI_IMAGE_2_0: cannot reach ")
     assert token not in repr(entry)
     assert token not in caplog.text
 

@@ -13,6 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aiowery._base.snapshot import Snapshot, TaskState
+from aiowery._base.text import printable
 from aiowery._core.request import Request
 from aiowery._core.result import ImageResult
 from aiowery.errors import ConfigurationError
@@ -178,9 +179,9 @@ def test_task_count_is_the_number_of_pictures(fields: dict[str, Any], count: int
 @example(prompt="x" * 51)
 @example(prompt="  two\n words  ")
 def test_label_is_one_short_text_line(prompt: str) -> None:
-    """A label has at most 50 characters of the prompt on one line. A cut one ends in three dots."""
+    """A label has at most 50 printable characters of the prompt on one line. A cut one ends in three dots."""
     label = TextToImage(prompt=prompt).label
-    words = " ".join(prompt.split())
+    words = printable(" ".join(prompt.split()))
     assert len(label) <= 50
     assert "\n" not in label
     assert label == words if len(words) <= 50 else label == words[:47] + "..."

@@ -66,6 +66,12 @@ class CallerRequest(WeryAIRequest[R_co], Generic[R_co]):
 
     caller_id: int | None = attrs.field(default=None, validator=caller_id)
 
+    @property
+    def log_label(self) -> str:
+        """The type, the model and the caller id."""
+        label = super().log_label
+        return label if self.caller_id is None else f"{label}, caller {self.caller_id}"
+
 
 @attrs.frozen(kw_only=True)
 class WebhookRequest(CallerRequest[R_co], Generic[R_co]):
@@ -74,4 +80,4 @@ class WebhookRequest(CallerRequest[R_co], Generic[R_co]):
     `webhook_url`: the URL to which the provider reports the end of each task. Status checks work as well.
     """
 
-    webhook_url: str | None = attrs.field(default=None, validator=web_address)
+    webhook_url: str | None = attrs.field(default=None, validator=web_address, repr=False)

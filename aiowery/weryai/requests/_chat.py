@@ -72,7 +72,9 @@ def _message(value: Any) -> Message:
     try:
         return value if isinstance(value, Message) else Message(**value)
     except TypeError as error:
-        raise ConfigurationError(f"{short_repr(value)} is no message; give role and content") from error
+        raise ConfigurationError(
+            f"messages must be texts, Messages, or objects with role and content, got {short_repr(value)}"
+        ) from error
 
 
 def _messages_on_wire(messages: tuple[Message, ...]) -> list[dict[str, Any]]:
