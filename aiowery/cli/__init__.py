@@ -5,6 +5,7 @@ Exit codes: 0 all done, 1 some failed, 2 wrong use or configuration, 3 something
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Sequence
 from typing import Final
 
@@ -15,6 +16,7 @@ from aiowery.cli import commands, server_commands
 from aiowery.cli.exit_codes import INTERRUPTED, SOME_FAILED, WRONG_USE
 from aiowery.cli.input.user_terms import in_user_terms
 from aiowery.cli.ledger.commands import doubts, ledger_commands
+from aiowery.cli.output.logs import printable_logs
 from aiowery.cli.run.signals import as_interrupts
 from aiowery.cli.terminal import (
     NARROW,
@@ -50,23 +52,23 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code."""
     prepare_streams()
     try:
-        with as_interrupts():
+        with printable_logs(), as_interrupts():
             code = _app()(list(arguments), console=output_console(), exit_on_error=False, print_error=False)
             flush_output()
     except CycloptsError as error:
         print_notice(f"aiowery: {usage_error(error)}")
         return WRONG_USE
-    except (AuthenticationError, ConfigurationError) as error:
-        _print_error(error)
-        return WRONG_USE
     except AioweryError as error:
-        _print_error(error)
-        return SOME_FAILED
+        print_notice(f"aiowery: {in_user_terms(str(error))}")
+        return WRONG_USE if isinstance(error, (AuthenticationError, ConfigurationError)) else SOME_FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
     except OutputError as error:
         if not error.is_closed:
             print_notice(f"aiowery: {error}")
+        return SOME_FAILED
+    except Exception:  # noqa: BLE001 - the text of any error may come from outside
+        print_notice(f"{traceback.format_exc().rstrip()}\naiowery: this is a fault of aiowery; please report it")
         return SOME_FAILED
     return code if isinstance(code, int) else 0
 
@@ -83,7 +85,3 @@ def _app() -> App:
     for command in (*_COMMANDS, ledger_commands, doubts):
         app.command(command)
     return app
-
-
-def _print_error(error: AioweryError) -> None:
-    print_notice(f"aiowery: {in_user_terms(str(error))}")

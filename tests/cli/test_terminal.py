@@ -7,6 +7,7 @@ import contextlib
 import errno
 import io
 import json
+import logging
 import os
 import pty
 import re
@@ -19,6 +20,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from aiowery import cli
 from aiowery.cli import terminal
 from aiowery.cli.output.progress_bar import BarProgress
 from aiowery.cli.output.tables import print_table
@@ -197,6 +199,25 @@ def test_ledger_commands_of_a_hostile_batch_print_no_control_characters(
         ended = aiowery_command("ledger", *arguments, "--ledger", "out")
         assert ended.stdout + ended.stderr
         assert _CONTROLS.findall(ended.stdout + ended.stderr) == [], arguments
+
+
+def test_unexpected_errors_and_warnings_are_printed_without_control_characters(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tracebacks, and warnings outside a run, go through the same function."""
+
+    def fail(*_: object, **_more: object) -> int:
+        logging.getLogger("aiowery").warning("warned %s", _HOSTILE)
+        raise ZeroDivisionError(_HOSTILE)
+
+    monkeypatch.setattr("aiowery.cli.ledger.commands.open_reader", fail)
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    assert cli.run(["ledger", "list"]) == 1
+    err = capfd.readouterr().err
+    assert "warned" in err
+    assert "ZeroDivisionError" in err
+    assert err.endswith("aiowery: this is a fault of aiowery; please report it\n")
+    assert _CONTROLS.findall(err) == []
 
 
 class _Broken(io.StringIO):
