@@ -41,7 +41,8 @@ def _unused(error: Any) -> str:
 
 def _unknown_option(error: Any) -> str:
     name = (error.token.keyword or error.token.value).partition("=")[0]
-    names = [name for argument in error.argument_collection if argument.parse for name in argument.names]
+    arguments = (argument for argument in error.argument_collection if getattr(argument, "parse", True))
+    names = [name for argument in arguments for name in argument.names]
     return f"{_command(error)} has no option {name}{_UNSENT}{_guess(name, names)}{_help(error)}"
 
 
