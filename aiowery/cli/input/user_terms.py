@@ -17,7 +17,8 @@ from aiowery._core.fields import wire_of
 from aiowery.cli.providers import request_types
 
 _PYTHON: Final[Mapping[str, str]] = {
-    "account(): ": "",
+    "models(): kind": "--kind",
+    "use status() for each task": "use aiowery status for each task",
     " or api_key=)": ")",
     ", or pass api_key=...": "",
     "api_key must": "the API key must",
@@ -32,6 +33,7 @@ _PYTHON: Final[Mapping[str, str]] = {
     "check the network, base_url and": "check the network, the base URL and",
     "`prices`": "--price",
 }
+_METHOD: Final = re.compile(r"^[a-z_]{1,40}\(\): ")
 _PARAMETER: Final = re.compile(r"\b(edition|queue_file|mode)='([^'\n]*)'")
 _OPTIONS: Final[Mapping[str, str]] = {"edition": "--edition ", "queue_file": "--queue-file ", "mode": "mode="}
 _CLASS: Final = re.compile(r"\b([A-Z][A-Za-z]{2,60})\b(\.(?=[a-z_]))?(:)?")
@@ -47,6 +49,7 @@ def in_user_terms(text: str, request_type: type[Request[Any]] | None = None) -> 
     """Return a message with options and field names, and with the names of fields in the HTTP request replaced."""
     for name, words in _PYTHON.items():
         text = text.replace(name, words)
+    text = _METHOD.sub("", text)
     text = _PARAMETER.sub(lambda found: f"{_OPTIONS[found[1]]}{found[2]}", text)
     text = _CLASS.sub(_without_class, text)
     for type_name in _types_by_class().values():
